@@ -44,9 +44,14 @@ class Answer:
 def first_answer(program: Path) -> Answer:
     """Start the plugin with an empty environment, ask for its version, and end it."""
     begun = time.monotonic()
-    process = subprocess.Popen([program], env={}, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603
+        [program], env={}, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
     assert process.stdout is not None  # noqa: S101  it is a pipe
-    with process.stdout as port, grpc.insecure_channel(f"127.0.0.1:{int(port.readline())}") as channel:
+    with (
+        process.stdout as port,
+        grpc.insecure_channel(f"127.0.0.1:{int(port.readline())}") as channel,
+    ):
         stub = provider_pb2_grpc.ResourceProviderStub(channel)
         stub.Handshake(provider_pb2.ProviderHandshakeRequest())
         version = stub.GetPluginInfo(empty_pb2.Empty()).version

@@ -59,7 +59,11 @@ class Peer:
         await self._ask("POST", database_id)
         while True:
             await self._clock.sleep(EXAMPLE_POLL)
-            fresh = [entry for entry in await self._ask("GET", database_id) if entry["version_id"] not in known]
+            fresh = [
+                entry
+                for entry in await self._ask("GET", database_id)
+                if entry["version_id"] not in known
+            ]
             if fresh:
                 return str(fresh[0]["version_id"])
 
@@ -70,7 +74,9 @@ class Peer:
         return answer.json().get("response")
 
 
-def until_it_works(take: Callable[[str], Awaitable[str]], fleet: Fleet) -> Callable[[str], Awaitable[str]]:
+def until_it_works(
+    take: Callable[[str], Awaitable[str]], fleet: Fleet
+) -> Callable[[str], Awaitable[str]]:
     """Run a client again after each 429, since neither of them continues by itself."""
 
     async def again(database_id: str) -> str:

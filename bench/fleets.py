@@ -24,7 +24,9 @@ from tools.sandbox import Emulator, Stack
 CLIENTS = (
     ours("this provider"),
     Client("naive dynamic provider", lambda at: until_it_works(Peer(at.fleet).naive, at.fleet), 4),
-    Client("SDK, one after the other", lambda at: until_it_works(Peer(at.fleet).example, at.fleet), 1),
+    Client(
+        "SDK, one after the other", lambda at: until_it_works(Peer(at.fleet).example, at.fleet), 1
+    ),
     Client("SDK, 16 threads", lambda at: until_it_works(Peer(at.fleet).example, at.fleet), 16),
 )
 PROJECT = Path(__file__).resolve().parent.parent
@@ -109,14 +111,22 @@ def comparison() -> Iterator[str]:
         # If pages are kept, an automatic snapshot changes nothing.
         for automatic in (False, True) if cache_world == "invalidated" else (False,):
             what = (
-                "an automatic snapshot of each database while its own is pending" if automatic else "no other snapshots"
+                "an automatic snapshot of each database while its own is pending"
+                if automatic
+                else "no other snapshots"
             )
             yield f"## Cache {cache_world}, {what}\n"
             rows = []
             for size in SIZES:
                 for client in CLIENTS:
-                    say(f"{size} databases, cache {cache_world}, automatic {automatic}: {client.name}")
-                    rows.append(compared(measure(client, size, cache_world=cache_world, automatic=automatic)))
+                    say(
+                        f"{size} databases, cache {cache_world}, automatic {automatic}: {client.name}"
+                    )
+                    rows.append(
+                        compared(
+                            measure(client, size, cache_world=cache_world, automatic=automatic)
+                        )
+                    )
             yield table(head, rows)
 
 
@@ -172,7 +182,9 @@ def aims() -> Iterator[str]:
             over = ended if cache_world == "invalidated" else KEPT_AIMS.get(size)
             say(f"aims: {size} databases, cache {cache_world}")
             runs = [
-                measure(CLIENTS[0], size, seed=seed, cache_world=cache_world, automatic=bool(seed % 2))
+                measure(
+                    CLIENTS[0], size, seed=seed, cache_world=cache_world, automatic=bool(seed % 2)
+                )
                 for seed in SEEDS
             ]
             rows.append(
@@ -187,7 +199,16 @@ def aims() -> Iterator[str]:
                 ]
             )
     yield table(
-        ("cache", "databases", "over the limit", "aim", "requests per snapshot", "aim", "429s, wrong and lost"), rows
+        (
+            "cache",
+            "databases",
+            "over the limit",
+            "aim",
+            "requests per snapshot",
+            "aim",
+            "429s, wrong and lost",
+        ),
+        rows,
     )
     yield WHY_NO_REQUESTS
 
@@ -205,7 +226,9 @@ def reality() -> Iterator[str]:
         f"Aim for the plugin at {REAL_PLUGIN} if new snapshots end the cache: at most {REAL_AIM:.2f} x the limit.\n"
     )
     chance = random.Random("the real fleet")  # noqa: S311  repeatable, no secret
-    durations = [REAL_DEADLINE + chance.uniform(2, 10) for _ in range(max(size for *_, size in REAL_RUNS))]
+    durations = [
+        REAL_DEADLINE + chance.uniform(2, 10) for _ in range(max(size for *_, size in REAL_RUNS))
+    ]
     rows = []
     for cache_world in WORLDS:
         for who, package, size in REAL_RUNS:
@@ -217,10 +240,27 @@ def reality() -> Iterator[str]:
             )
             kinds = [one.requests[kind] for kind in ("create", "list", "list account", "429")]
             rows.append(
-                [cache_world, who, *kinds, f"{one.makespan:.1f}", f"x {one.makespan / one.limit:.3f}", one.wrong]
+                [
+                    cache_world,
+                    who,
+                    *kinds,
+                    f"{one.makespan:.1f}",
+                    f"x {one.makespan / one.limit:.3f}",
+                    one.wrong,
+                ]
             )
     yield table(
-        ("cache", "run", "POSTs", "polls", "polls of the account", "429s", "makespan, s", "over the limit", "wrong"),
+        (
+            "cache",
+            "run",
+            "POSTs",
+            "polls",
+            "polls of the account",
+            "429s",
+            "makespan, s",
+            "over the limit",
+            "wrong",
+        ),
         rows,
     )
 
@@ -287,7 +327,9 @@ def real_run(durations: list[float], cache_world: str, package: str) -> RealRun:
             states = (renamed(one.get("outputs", {}), NAMES) for one in stack.resources())
             found = {one["database_id"]: one["version_id"] for one in states if "version_id" in one}
     posts = [one for one in journal if one["accepted"]]
-    wrong = sum(found.get(one["database_id"]) != one["version_id"] for one in posts) + abs(len(durations) - len(posts))
+    wrong = sum(found.get(one["database_id"]) != one["version_id"] for one in posts) + abs(
+        len(durations) - len(posts)
+    )
     begin = min(one["monotonic"] for one in posts)
     requests = Counter(str(one["kind"]) for one in journal)
     requests["429"] = sum(one["status"] == TOO_MANY for one in journal)
@@ -316,7 +358,9 @@ DARK = (
 def picture() -> str:
     """A panel for each of some clients, a row for each database."""
     panels = [(client, measure(client, PICTURED)) for client in CLIENTS[:2]]
-    panels.append((ours("this provider, cache kept"), measure(CLIENTS[0], PICTURED, cache_world="kept")))
+    panels.append(
+        (ours("this provider, cache kept"), measure(CLIENTS[0], PICTURED, cache_world="kept"))
+    )
     end = max(one.makespan for _, one in panels)
     height = GAP * (len(panels) + 1) + ROW * PICTURED * len(panels)
     lines = [

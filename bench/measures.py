@@ -114,7 +114,10 @@ def main() -> int:
             tables.append("\n".join(filter(None, (table(part.head, part.measure()), part.note))))
         else:
             kept = [at for at, text in enumerate(before) if text.startswith(f"| {part.head[0]} |")]
-            tables += ["\n\n".join(before[at : at + (2 if part.note else 1)]).rstrip() + "\n" for at in kept]
+            tables += [
+                "\n\n".join(before[at : at + (2 if part.note else 1)]).rstrip() + "\n"
+                for at in kept
+            ]
     head = "# Measures\n\nWritten by `make bench`. Seconds depend on the machine; requests, virtual seconds and ratios do not.\n"
     page = "\n".join([head, *tables])
     PAGE.write_text(page)
@@ -167,19 +170,29 @@ def one_snapshot() -> Iterable[list[object]]:
                     if record.version_id != here.started():
                         raise AssertionError("a wrong version was found")
                     others = len(here.emulator.journal) - len(here.posts) - len(here.listings)
-                    return [len(here.posts), len(here.listings), others, f"{here.clock.monotonic() - begin:.0f}"]
+                    return [
+                        len(here.posts),
+                        len(here.listings),
+                        others,
+                        f"{here.clock.monotonic() - begin:.0f}",
+                    ]
 
             yield [f"{name}; cache {cache_world}", *run_virtual(run)]
 
 
 def imports() -> Iterable[list[object]]:
     """Import time alone, in turns, so that a machine whose speed drifts treats them alike."""
-    programs = {"pulumi": "import pulumi", "pulumi and pulumi_snapshots": "import pulumi, pulumi_snapshots"}
+    programs = {
+        "pulumi": "import pulumi",
+        "pulumi and pulumi_snapshots": "import pulumi, pulumi_snapshots",
+    }
     runs: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(IMPORT_RUNS):
         for name, program in programs.items():
             timed = f"import time; begin = time.perf_counter(); {program}; print(time.perf_counter() - begin)"
-            runs[name].append(float(subprocess.check_output([sys.executable, "-c", timed], text=True)) * 1000)  # noqa: S603
+            runs[name].append(
+                float(subprocess.check_output([sys.executable, "-c", timed], text=True)) * 1000  # noqa: S603
+            )
     for name, times in runs.items():
         yield [name, *spread(times)]
     added = [both - alone for alone, both in zip(*runs.values(), strict=True)]
@@ -190,20 +203,30 @@ def no_op_up() -> Iterable[list[object]]:
     """An `up` without changes of many snapshots against as many resources that do nothing."""
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
         definitions = {"plain": (PLAIN_RESOURCES, None), "snapshots": (SNAPSHOTS, None)}
-        yield from unchanged(Path(name), definitions, RESOURCES, ("plain dynamic resources", "1.15"))
+        yield from unchanged(
+            Path(name), definitions, RESOURCES, ("plain dynamic resources", "1.15")
+        )
 
 
 def plugin_up() -> Iterable[list[object]]:
     """An `up` without changes of the plugin's snapshots against a minimal provider's resources."""
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
         minimal = minimal_provider(Path(name) / "minimal").parent
-        plain, ours = (MINIMAL, ("minimal", minimal)), (BY_PLUGIN, ("squarecloud", INSTALLED.parent))
+        plain, ours = (
+            (MINIMAL, ("minimal", minimal)),
+            (BY_PLUGIN, ("squarecloud", INSTALLED.parent)),
+        )
         definitions = {"plain": plain, "snapshots": ours}
-        yield from unchanged(Path(name), definitions, PLUGIN_RESOURCES, ("a minimal provider's resources", "1.2"))
+        yield from unchanged(
+            Path(name), definitions, PLUGIN_RESOURCES, ("a minimal provider's resources", "1.2")
+        )
 
 
 def unchanged(
-    folder: Path, definitions: Mapping[str, tuple[str, tuple[str, Path] | None]], count: int, told: tuple[str, str]
+    folder: Path,
+    definitions: Mapping[str, tuple[str, tuple[str, Path] | None]],
+    count: int,
+    told: tuple[str, str],
 ) -> Iterable[list[object]]:
     """The rows of such a pair; `told` is the name of the plain resources, and the aim."""
     engine = ensure(os.environ)
@@ -225,15 +248,24 @@ def unchanged(
 def installed_plugin() -> Iterable[list[object]]:
     """How soon the plugin of a Python environment answers, and what it takes while it waits; beside a minimal provider."""
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
-        programs = {"the plugin": INSTALLED, "a minimal provider": minimal_provider(Path(name) / "minimal")}
+        programs = {
+            "the plugin": INSTALLED,
+            "a minimal provider": minimal_provider(Path(name) / "minimal"),
+        }
         found: dict[str, list[Answer]] = {what: [] for what in programs}
         for _ in range(ARCHIVE_STARTS):
             for what, program in programs.items():
                 found[what].append(first_answer(program))
     for what, each in found.items():
         aim = " (aim: 1)" if what == "the plugin" else ""
-        yield [f"{what}: seconds to the first answer{aim}", *spread([one.seconds for one in each], 2)]
-        yield [f"{what}: MiB of memory, idle", *spread([(one.idle_bytes or 0) / 2**20 for one in each], 0)]
+        yield [
+            f"{what}: seconds to the first answer{aim}",
+            *spread([one.seconds for one in each], 2),
+        ]
+        yield [
+            f"{what}: MiB of memory, idle",
+            *spread([(one.idle_bytes or 0) / 2**20 for one in each], 0),
+        ]
 
 
 def lists() -> Iterable[list[object]]:
@@ -242,11 +274,17 @@ def lists() -> Iterable[list[object]]:
         folder = Path(name)
         with Emulator("--requests-per-minute", "100000", log=folder / "emulator.log") as emulator:
             fill(emulator, 1, LISTED)
-            for what, query in (("of a database", {"databaseId": f"{0:032x}"}), ("of the account", {})):
+            for what, query in (
+                ("of a database", {"databaseId": f"{0:032x}"}),
+                ("of the account", {}),
+            ):
                 environment = {**emulator.environment, "XDG_STATE_HOME": str(folder / what)}
                 with PluginServicer(SnapshotProvider(), env=environment) as plugin:
                     before = len(emulator.journal())
-                    request = provider_pb2.ListRequest(token="squarecloud:index:Snapshot", query=_struct(query))  # noqa: S106
+                    request = provider_pb2.ListRequest(
+                        token="squarecloud:index:Snapshot",  # noqa: S106
+                        query=_struct(query),
+                    )
                     begun = time.perf_counter()
                     count = sum(each.HasField("result") for each in plugin._stub.List(request))  # noqa: SLF001  no face of its own
                     seconds = time.perf_counter() - begun
@@ -267,7 +305,9 @@ def minimal_provider(folder: Path) -> Path:
     folder.mkdir()
     program = folder / "pulumi-resource-minimal"
     # As a Python environment starts the plugin: in isolation, with its own interpreter.
-    program.write_text(f"#!/bin/sh\ncd {PROJECT} && exec {sys.executable} -m bench.minimal_provider\n")
+    program.write_text(
+        f"#!/bin/sh\ncd {PROJECT} && exec {sys.executable} -m bench.minimal_provider\n"
+    )
     program.chmod(0o755)
     return program
 
@@ -292,9 +332,13 @@ def made_stack(  # noqa: PLR0913, PLR0917  what differs between stacks
     """A stack whose resources exist; with a plugin of this name in this folder."""
     (folder / "project").mkdir(parents=True)
     (folder / "stack").mkdir()
-    found = "plugins:\n  providers:\n    - name: {}\n      path: {}\n".format(*plugin) if plugin else ""
+    found = (
+        "plugins:\n  providers:\n    - name: {}\n      path: {}\n".format(*plugin) if plugin else ""
+    )
     (folder / "project" / "Pulumi.yaml").write_text(f"name: bench\nruntime: python\n{found}")
-    (folder / "project" / "__main__.py").write_text(definition + PROGRAM.replace("RESOURCES", str(count)))
+    (folder / "project" / "__main__.py").write_text(
+        definition + PROGRAM.replace("RESOURCES", str(count))
+    )
     stack = Stack(folder / "stack", folder / "project", engine, environment)
     stack.run("stack", "init", stack.name)
     stack.run("up", "--yes", "--skip-preview", timeout=600)
@@ -318,7 +362,17 @@ def plugin_archive() -> Iterable[list[object]]:
 
 def simulation() -> Iterable[list[object]]:
     """The random stories of the tests."""
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "tests/simulation/test_stories.py", "-k", "no_story"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "0",
+        "tests/simulation/test_stories.py",
+        "-k",
+        "no_story",
+    ]
     environment = {**os.environ, "STORIES": str(STORIES)}
     before = processor_seconds()
     subprocess.run(command, cwd=PROJECT, env=environment, check=True, stdout=sys.stderr)  # noqa: S603
@@ -332,7 +386,10 @@ def simulation() -> Iterable[list[object]]:
 
 def archives() -> Iterable[list[object]]:
     """One pass of an Archive against what does the same by hand in two; in turns, from one host on this machine."""
-    by_hand: dict[tuple[str, ...], list[float]] = {("openssl", "dgst", "-sha256", "-r"): [], ("sha256sum",): []}
+    by_hand: dict[tuple[str, ...], list[float]] = {
+        ("openssl", "dgst", "-sha256", "-r"): [],
+        ("sha256sum",): [],
+    }
     memory: list[float] = []
 
     def at_hand(host: Host, file: Path) -> None:
@@ -347,9 +404,17 @@ def archives() -> Iterable[list[object]]:
             slow, slow_sealed = both(host, str(file), LINE_RUNS, memory)
     for digest, seconds in by_hand.items():
         yield [f"`curl` to a file, then `{' '.join(digest)}`", *spread(seconds, digits=2), ""]
-    yield ["Archive to a file, flushed to the disk (memory, aim: 64)", *spread(ours, digits=2), f"{max(memory):.0f}"]
+    yield [
+        "Archive to a file, flushed to the disk (memory, aim: 64)",
+        *spread(ours, digits=2),
+        f"{max(memory):.0f}",
+    ]
     for digest, seconds in by_hand.items():
-        yield [f"speed over that by hand with `{digest[0]}`, pair by pair", *ratios(seconds, ours), ""]
+        yield [
+            f"speed over that by hand with `{digest[0]}`, pair by pair",
+            *ratios(seconds, ours),
+            "",
+        ]
     yield ["the same Archive, encrypted with age", *spread(sealed, digits=2), ""]
     yield ["its speed over the plain one, pair by pair", *ratios(ours, sealed), ""]
     yield ["the same for half as much from a host at 1 Gbit/s", *ratios(slow, slow_sealed), ""]
@@ -367,7 +432,15 @@ def buckets() -> Iterable[list[object]]:
         server.make_bucket("bench")
         programs = installed(Path(name) / "programs", ("s3cmd", "awscli")).parent
         file, address = Path(name) / "x.zip", server.url.removeprefix("http://")
-        keys = ("--access_key", "tests", "--secret_key", "tests-tests", "--region", "us-east-1", "--no-ssl")
+        keys = (
+            "--access_key",
+            "tests",
+            "--secret_key",
+            "tests-tests",
+            "--region",
+            "us-east-1",
+            "--no-ssl",
+        )
         uploads: dict[str, list[str | Path]] = {
             "s3cmd": [
                 programs / "s3cmd",
@@ -385,12 +458,18 @@ def buckets() -> Iterable[list[object]]:
             for program, command in uploads.items():
                 by_hand[program].append(seconds_of(partial(stored, host, file, command, server)))
 
-        ours, sealed = both(host, "s3://bench/x.zip", BUCKET_RUNS, memory, at_hand, server.environment)
+        ours, sealed = both(
+            host, "s3://bench/x.zip", BUCKET_RUNS, memory, at_hand, server.environment
+        )
     for program, seconds in by_hand.items():
         yield [f"`curl` to a file, `openssl`, then `{program}`", *spread(seconds, digits=2), ""]
     yield ["Archive (memory, aim: 64)", *spread(ours, digits=2), f"{max(memory):.0f}"]
     for program, seconds in by_hand.items():
-        yield [f"speed over that by hand with `{program}`, pair by pair (aim: 1 or more)", *ratios(seconds, ours), ""]
+        yield [
+            f"speed over that by hand with `{program}`, pair by pair (aim: 1 or more)",
+            *ratios(seconds, ours),
+            "",
+        ]
     yield ["the same Archive, encrypted with age", *spread(sealed, digits=2), ""]
     yield ["its speed over the plain one, pair by pair", *ratios(ours, sealed), ""]
 
@@ -400,7 +479,13 @@ def listing() -> Iterable[list[object]]:
     content = b"an archive"
     about = Manifest.of(
         ArchiveRecord(
-            "s3://b/x", len(content), hashlib.sha256(content).hexdigest(), "2026-11-01T00:00:00Z", "d", "v", ""
+            "s3://b/x",
+            len(content),
+            hashlib.sha256(content).hexdigest(),
+            "2026-11-01T00:00:00Z",
+            "d",
+            "v",
+            "",
         ),
         None,
     )
@@ -410,7 +495,9 @@ def listing() -> Iterable[list[object]]:
             async with places:
                 name = f"{number:05}.zip"
                 await obstore.put_async(bucket, f"shop/{name}", content)
-                await obstore.put_async(bucket, f"shop/{name}.json", replace(about, object=name).text)
+                await obstore.put_async(
+                    bucket, f"shop/{name}.json", replace(about, object=name).text
+                )
 
         places = anyio.Semaphore(32)
         async with anyio.create_task_group() as group:
@@ -428,7 +515,11 @@ def listing() -> Iterable[list[object]]:
             seconds = time.perf_counter() - begin
     if len(found) != SHELVED or any(each.problem for each in found):
         raise AssertionError("a wrong list was made")
-    yield [f"{SHELVED} archives in a bucket, {LATENCY * 1000:.0f} ms a request", len(proxy.requests), f"{seconds:.1f}"]
+    yield [
+        f"{SHELVED} archives in a bucket, {LATENCY * 1000:.0f} ms a request",
+        len(proxy.requests),
+        f"{seconds:.1f}",
+    ]
 
 
 def both(  # noqa: PLR0913, PLR0917  what is measured, and beside what
@@ -444,7 +535,9 @@ def both(  # noqa: PLR0913, PLR0917  what is measured, and beside what
     taken: tuple[list[float], list[float]] = ([], [])
     for _ in range(runs):
         beside()
-        for seconds, place, recipients in zip(taken, (target, f"{target}.age"), ((), (recipient,)), strict=True):
+        for seconds, place, recipients in zip(
+            taken, (target, f"{target}.age"), ((), (recipient,)), strict=True
+        ):
             done = outcome(start(host.url, place, recipients=recipients, environment=environment))
             if host.sha256 not in {done["sha256"], done["plain_sha256"]}:
                 raise AssertionError("a wrong archive was written")
@@ -455,7 +548,9 @@ def both(  # noqa: PLR0913, PLR0917  what is measured, and beside what
     return taken
 
 
-def fetched(host: Host, file: Path, digest: tuple[str, ...] = ("openssl", "dgst", "-sha256", "-r")) -> None:
+def fetched(
+    host: Host, file: Path, digest: tuple[str, ...] = ("openssl", "dgst", "-sha256", "-r")
+) -> None:
     """The two passes that an Archive saves."""
     # Whichever PATH has.
     subprocess.run(["curl", "--fail", "--silent", "--output", file, host.url], check=True)  # noqa: S603, S607
@@ -499,7 +594,9 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 def spread(values: list[float], digits: int = 1) -> list[str]:
     """Median, minimum and maximum."""
-    return [f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values))]
+    return [
+        f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values))
+    ]
 
 
 PARTS = {
@@ -516,7 +613,13 @@ PARTS = {
     ),
     "plugin-up": Part(
         f"an `up` without changes of {PLUGIN_RESOURCES} resources by the plugin (takes a minute)",
-        (f"`up` without changes, {PLUGIN_RESOURCES} resources of a plugin", "requests", "seconds", "min", "max"),
+        (
+            f"`up` without changes, {PLUGIN_RESOURCES} resources of a plugin",
+            "requests",
+            "seconds",
+            "min",
+            "max",
+        ),
         plugin_up,
         "Both providers are Python processes with the same SDK. The minimal one answers each call at once with what it was given.\n",
     ),
@@ -550,7 +653,13 @@ PARTS = {
     ),
     "buckets": Part(
         f"archives of {BUCKET_SIZE >> 20} MiB to a bucket",
-        (f"{BUCKET_SIZE >> 20} MiB to an S3 server on this machine", "seconds", "min", "max", "MiB above idle at most"),
+        (
+            f"{BUCKET_SIZE >> 20} MiB to an S3 server on this machine",
+            "seconds",
+            "min",
+            "max",
+            "MiB above idle at most",
+        ),
         buckets,
     ),
     "listing": Part(

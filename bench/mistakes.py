@@ -86,8 +86,8 @@ MISTAKES = (
     ("ledger", "self.kind in get_args(Kind)\n            and all(", "all("),
     # What proves it.
     ("ledger", "if self.requested_at != rfc3339(attempt.request.requested):\n            return False", "if False:\n            return False"),
-    ("ledger", "return attempt.result == self.result or not attempt.is_over", "return not attempt.is_over"),
-    ("ledger", "return attempt.result == self.result or not attempt.is_over", "return attempt.result == self.result"),
+    ("ledger", "attempt.result == self.result or not attempt.is_over", "not attempt.is_over"),
+    ("ledger", "attempt.result == self.result or not attempt.is_over", "attempt.result == self.result"),
     ("ledger", "attempt), proved=True, let_go=run)", "attempt), let_go=run)"),
     ("ledger", "attempt), proved=True, let_go=run)", "attempt), proved=True)"),
     ("ledger", "proved = failed or there.proved or not is_resource(there.owner)", "proved = failed or there.proved"),
@@ -202,7 +202,7 @@ MISTAKES = (
     ("archive", "if transfers.at(one.uri).holds(one.mark):", "if True:"),
     ("archive", "or await transfers.digest(store) == record.sha256):", "or True):"),
     ("archive", "if held is not None and found is None:\n            raise", "if False:\n            raise"),
-    ("archive", 'return "" if digest == manifest.sha256 else f"', 'return "" if True else f"'),
+    ("archive", '"" if digest == manifest.sha256 else f"', '"" if True else f"'),
     ("archive", "each.pinned or each is proof or", "each.pinned or"),
     ("archive", "each.pinned or each is proof or", "each is proof or"),
     ("archive", "if not each.created_at or each.pinned", "if each.pinned"),
@@ -228,7 +228,10 @@ def main(rooms: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-mistakes-") as name:
         copy = Path(name) / "copy"
         shutil.copytree(
-            PROJECT, copy, symlinks=True, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "dist")
+            PROJECT,
+            copy,
+            symlinks=True,
+            ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "dist"),
         )
         os.chdir(copy)
         sys.path.insert(0, str(copy))
@@ -262,14 +265,37 @@ def noticed() -> dict[str, str]:
     return found
 
 
+def pattern_of(text: str) -> re.Pattern[str]:
+    """Match a text of code however the formatter breaks its lines.
+
+    Args:
+        text: A part of the source, as a row of `MISTAKES` has it.
+
+    Returns:
+        A pattern that lets white space differ between any two words or signs, and a comma be added
+        before a closing bracket.
+    """
+    parts = []
+    for word in re.findall(r"\w+|[^\w\s]", text):
+        comma = r",?\s*" if word in {")", "]", "}"} else ""
+        parts.append(comma + re.escape(word))
+    return re.compile(r"\s*".join(parts))
+
+
 def tried(room: str, text: str, instead: str, last: str | None) -> tuple[str, str]:
     """`caught`, `missed` or `not found`; and the test that has caught it."""
-    there = [file for file in Path("pulumi_snapshots", room).rglob("*.py") if text in file.read_text()]
-    if len(there) != 1 or (right := there[0].read_text()).count(text) != 1:
+    pattern = pattern_of(text)
+    sources = {file: file.read_text() for file in Path("pulumi_snapshots", room).rglob("*.py")}
+    places = [
+        (file, found) for file, source in sources.items() for found in pattern.finditer(source)
+    ]
+    if len(places) != 1:
         return "not found", ""
-    (file,) = there
-    wrong = right.replace(text, instead)
-    if not (names := changed(right, wrong)):
+    file, found = places[0]
+    right = sources[file]
+    wrong = right[: found.start()] + instead + right[found.end() :]
+    names = changed(right, wrong)
+    if not names:
         return "not found", ""
     is_within = any("<locals>" in name for name in names)
     first = [last] if last and Path(last.partition("::")[0]).exists() else []
@@ -304,7 +330,10 @@ def failure(tests: str, file: Path | None, wrong: str, *, is_within: bool = Fals
                 resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
                 with silent(said.fileno()):
                     if is_within:
-                        os.execv(sys.executable, [sys.executable, "-m", "pytest", *QUIET, *LEFT_OUT, tests])  # noqa: S606  made above
+                        os.execv(  # noqa: S606  made above
+                            sys.executable,
+                            [sys.executable, "-m", "pytest", *QUIET, *LEFT_OUT, tests],
+                        )
                     if file is not None:
                         make(file, wrong)
                     os._exit(pytest.main([*QUIET, *LEFT_OUT, tests]))
@@ -361,14 +390,20 @@ def functions_of(text: str) -> dict[str, CodeType]:
 def changed(right: str, wrong: str) -> dict[str, CodeType]:
     """The functions that differ."""
     before = functions_of(right)
-    return {name: code for name, code in functions_of(wrong).items() if _says(code) != _says(before.get(name))}
+    return {
+        name: code
+        for name, code in functions_of(wrong).items()
+        if _says(code) != _says(before.get(name))
+    }
 
 
 def _says(code: CodeType | None) -> Any:
     """What a function does, without where it stands."""
     if code is None:
         return None
-    inside = tuple(_says(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts)
+    inside = tuple(
+        _says(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts
+    )
     return code.co_code, code.co_names, code.co_varnames, inside
 
 
@@ -380,7 +415,11 @@ def make(file: Path, wrong: str) -> None:
     seen = set()
     while within:
         for each in list(vars(within.pop()).values()):
-            inner = getattr(each, "__wrapped__", None) or getattr(each, "__func__", None) or getattr(each, "fget", None)
+            inner = (
+                getattr(each, "__wrapped__", None)
+                or getattr(each, "__func__", None)
+                or getattr(each, "fget", None)
+            )
             for one in (each, inner, getattr(inner, "__wrapped__", None)):
                 if isinstance(one, FunctionType) and one.__module__ == module.__name__:
                     code = codes.get(one.__code__.co_qualname)

@@ -37,7 +37,9 @@ def programs() -> Path:
         # restic's packages are internal to its module, so the program is compiled inside a copy of that.
         asking = engine.module(into / "work" / "asking", "", "package main\n")
         told = engine.run(
-            ["go", "mod", "download", "-json", f"github.com/restic/restic@v{RESTIC}"], asking, environment
+            ["go", "mod", "download", "-json", f"github.com/restic/restic@v{RESTIC}"],
+            asking,
+            environment,
         )
         copy = into / "work" / "restic"
         shutil.copytree(json.loads(told)["Dir"], copy, copy_function=shutil.copyfile)
@@ -64,18 +66,25 @@ def histories(count: int) -> Iterator[dict[str, Any]]:
             at -= max(1, int(chance.expovariate(1 / pace)))
         chance.shuffle(times)
         wanted = chance.sample(TIERS, chance.randrange(1, len(TIERS) + 1))
-        yield {"times": times, "keep": {tier: chance.randrange(1, 12) for tier in TIERS if tier in wanted}}
+        yield {
+            "times": times,
+            "keep": {tier: chance.randrange(1, 12) for tier in TIERS if tier in wanted},
+        }
 
 
 def ours(case: dict[str, Any]) -> list[int]:
     """What our tiers keep."""
-    return sorted(kept_by(Keep(**case["keep"]), [datetime.fromtimestamp(each, UTC) for each in case["times"]]))
+    return sorted(
+        kept_by(Keep(**case["keep"]), [datetime.fromtimestamp(each, UTC) for each in case["times"]])
+    )
 
 
 def answered(cases: list[dict[str, Any]]) -> list[list[int]]:
     """What restic's policy keeps."""
     asked = "".join(json.dumps(case) + "\n" for case in cases)
-    done = subprocess.run([programs() / "policy"], input=asked, capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run(  # noqa: S603
+        [programs() / "policy"], input=asked, capture_output=True, text=True, check=True
+    )
     return [sorted(json.loads(line)) for line in done.stdout.splitlines()]
 
 
@@ -97,7 +106,9 @@ def by_program(restic: Path, told: str) -> int:
 
         def run(*arguments: str) -> str:
             command = [str(restic), *arguments]
-            return subprocess.run(command, env=environment, cwd=home, check=True, capture_output=True, text=True).stdout  # noqa: S603
+            return subprocess.run(  # noqa: S603
+                command, env=environment, cwd=home, check=True, capture_output=True, text=True
+            ).stdout
 
         run("init")
         times, at = [], datetime.fromtimestamp(END, UTC)
@@ -106,8 +117,13 @@ def by_program(restic: Path, told: str) -> int:
             times.append(int(at.timestamp()))
             run("backup", "--quiet", "--time", f"{at:%Y-%m-%d %H:%M:%S}", "data")
         for number in range(POLICIES):
-            keep = {tier: chance.randrange(1, 9) for tier in chance.sample(TIERS, 1 + number % len(TIERS))}
-            options = [text for tier, count in keep.items() for text in (f"--keep-{tier}", str(count))]
+            keep = {
+                tier: chance.randrange(1, 9)
+                for tier in chance.sample(TIERS, 1 + number % len(TIERS))
+            }
+            options = [
+                text for tier, count in keep.items() for text in (f"--keep-{tier}", str(count))
+            ]
             (group,) = json.loads(run("forget", "--dry-run", "--json", *options))
             kept = {int(datetime.fromisoformat(each["time"]).timestamp()) for each in group["keep"]}
             every = times + older
@@ -120,7 +136,10 @@ def main() -> int:
     """Compare, or store."""
     if "--store" in sys.argv[1:]:
         cases = list(histories(STORED_HISTORIES))
-        lines = [json.dumps({**case, "kept": kept}) for case, kept in zip(cases, answered(cases), strict=True)]
+        lines = [
+            json.dumps({**case, "kept": kept})
+            for case, kept in zip(cases, answered(cases), strict=True)
+        ]
         STORED.write_text("[\n" + ",\n".join(lines) + "\n]\n")
         return 0
     cases = list(histories(HISTORIES))
@@ -128,9 +147,13 @@ def main() -> int:
     print(f"{wrong} of {HISTORIES} histories differ from the policy of restic {RESTIC}")
     on_path = shutil.which("restic")
     for restic in [programs() / "restic", *([Path(on_path)] if on_path else [])]:
-        told = subprocess.run([restic, "version"], check=True, capture_output=True, text=True).stdout.split()[1]  # noqa: S603
+        told = subprocess.run(  # noqa: S603
+            [restic, "version"], check=True, capture_output=True, text=True
+        ).stdout.split()[1]
         again = by_program(restic, told)
-        print(f"{again} of {POLICIES} policies differ from `restic forget --dry-run` of restic {told}")
+        print(
+            f"{again} of {POLICIES} policies differ from `restic forget --dry-run` of restic {told}"
+        )
         wrong += again
     return 1 if wrong else 0
 

@@ -65,7 +65,9 @@ class File:
 def files_of(package: Path) -> dict[str, File]:
     """Every file of a package, by its module's name."""
     paths = {
-        ".".join([package.name, *path.relative_to(package).with_suffix("").parts]).removesuffix(".__init__"): path
+        ".".join([package.name, *path.relative_to(package).with_suffix("").parts]).removesuffix(
+            ".__init__"
+        ): path
         for path in sorted(package.rglob("*.py"))
     }
     found = {}
@@ -85,7 +87,10 @@ def walk(node: ast.AST, *, in_function: bool = False) -> Iterator[tuple[ast.AST,
     """Every node, and whether it is inside a function."""
     for child in ast.iter_child_nodes(node):
         yield child, in_function
-        yield from walk(child, in_function=in_function or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+        yield from walk(
+            child,
+            in_function=in_function or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef),
+        )
 
 
 def imported(node: ast.Import | ast.ImportFrom, modules: dict[str, Path]) -> Iterator[str]:
@@ -122,7 +127,9 @@ class Trace:
     def is_counted(self, frame: FrameType) -> bool:
         """Whether a frame is of a function of the package, and not of the way that the engine's calls take."""
         name = frame.f_code.co_filename
-        return name.startswith(str(self.package)) and not name.removeprefix(f"{self.package}/").startswith(NOT_COUNTED)
+        return name.startswith(str(self.package)) and not name.removeprefix(
+            f"{self.package}/"
+        ).startswith(NOT_COUNTED)
 
     def profile(self, frame: FrameType, event: str, _: object) -> None:
         """Count a call; a resumed coroutine is not called again."""
@@ -148,7 +155,9 @@ class Trace:
             "functions": len(self.calls),
             "calls": self.calls.total(),
             "frames deep": self.depth,
-            "edits of the ledger": sum(number for name, number in self.calls.items() if name.endswith(EDIT)),
+            "edits of the ledger": sum(
+                number for name, number in self.calls.items() if name.endswith(EDIT)
+            ),
         }
 
     def end(self, result: Path) -> None:
@@ -160,7 +169,9 @@ class Trace:
 
 def starts(frame: FrameType) -> bool:
     """Whether a frame runs for the first time: the profiler counts a resumed coroutine as a call too."""
-    if not frame.f_code.co_flags & (inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
+    if not frame.f_code.co_flags & (
+        inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+    ):
         return True
     # RESUME's argument: 0 at the start of a function, others after `yield` and `await`.
     return frame.f_code.co_code[frame.f_lasti + 1] & 3 == 0
@@ -222,10 +233,14 @@ def plugin(package: Path, folder: Path, environment: Mapping[str, str]) -> Itera
         try:
             assert process.stdout is not None  # noqa: S101 - for the type checker
             port = process.stdout.readline().strip()
-            with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+            with grpc.insecure_channel(
+                f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]
+            ) as channel:
                 stub = provider_pb2_grpc.ResourceProviderStub(channel)
                 # Without an address the progress is dropped.
-                stub.Handshake(provider_pb2.ProviderHandshakeRequest(supports_refresh_before_update=True))
+                stub.Handshake(
+                    provider_pb2.ProviderHandshakeRequest(supports_refresh_before_update=True)
+                )
                 stub.Configure(provider_pb2.ConfigureRequest(acceptSecrets=True), timeout=SECONDS)
                 yield stub
         finally:
@@ -252,7 +267,9 @@ def measured(package: Path) -> dict[str, dict[str, Any]]:
         with Emulator(*service, log=folder / "emulator.log") as emulator:
             with plugin(package, folder, emulator.environment) as stub:
                 for database in DATABASES:
-                    request = provider_pb2.CreateRequest(urn=f"{URN}-{database}", properties=inputs(database))
+                    request = provider_pb2.CreateRequest(
+                        urn=f"{URN}-{database}", properties=inputs(database)
+                    )
                     version = stub.Create(request, timeout=SECONDS).properties["versionId"]
                 found["one create"] = json.loads((folder / RESULT).read_text())
             with plugin(package, folder, emulator.environment) as stub:
@@ -260,12 +277,22 @@ def measured(package: Path) -> dict[str, dict[str, Any]]:
                 urn = URN.replace("Snapshot", "Restore")
                 pending = provider_pb2.ErrorResourceInitFailed()
                 try:
-                    stub.Create(provider_pb2.CreateRequest(urn=urn, properties=restore, timeout=1), timeout=SECONDS)
+                    stub.Create(
+                        provider_pb2.CreateRequest(urn=urn, properties=restore, timeout=1),
+                        timeout=SECONDS,
+                    )
                 except grpc.RpcError as error:
                     details = dict(error.trailing_metadata())["grpc-status-details-bin"]
-                    import_module("google.rpc.status_pb2").Status.FromString(details).details[0].Unpack(pending)
+                    import_module("google.rpc.status_pb2").Status.FromString(details).details[
+                        0
+                    ].Unpack(pending)
                 update = provider_pb2.UpdateRequest(
-                    id=pending.id, urn=urn, olds=pending.properties, news=restore, old_inputs=restore, timeout=SECONDS
+                    id=pending.id,
+                    urn=urn,
+                    olds=pending.properties,
+                    news=restore,
+                    old_inputs=restore,
+                    timeout=SECONDS,
                 )
                 stub.Update(update, timeout=SECONDS)
                 found["a restore's resume"] = json.loads((folder / RESULT).read_text())
@@ -281,18 +308,33 @@ def rows(package: Path) -> Iterator[tuple[str, str]]:
     rooms: dict[str, list[str]] = defaultdict(list)
     for name, file in provider.items():
         rooms[file.room].append(name)
-    inside = {room: sum(len(set(modules) & provider[each].uses) for each in modules) for room, modules in rooms.items()}
+    inside = {
+        room: sum(len(set(modules) & provider[each].uses) for each in modules)
+        for room, modules in rooms.items()
+    }
     largest = max(rooms, key=lambda room: len(rooms[room]))
-    yield "lines of the package without the emulator", f"{sum(file.lines for file in provider.values()):,}"
+    yield (
+        "lines of the package without the emulator",
+        f"{sum(file.lines for file in provider.values()):,}",
+    )
     yield "files", str(len(provider))
     yield "folders", str(len(rooms))
-    yield "largest folder", f"`{largest}`: {len(rooms[largest])} files, {inside[largest]} imports of each other"
+    yield (
+        "largest folder",
+        f"`{largest}`: {len(rooms[largest])} files, {inside[largest]} imports of each other",
+    )
     yield "imports inside functions", str(sum(file.lazy for file in provider.values()))
     yield "`raise AssertionError`", str(sum(file.assertions for file in provider.values()))
     for what, walk_of in measured(package).items():
-        for name, sums in (("to the POST", walk_of["to_post"]), ("there and back", walk_of["whole"])):
+        for name, sums in (
+            ("to the POST", walk_of["to_post"]),
+            ("there and back", walk_of["whole"]),
+        ):
             if sums:
-                yield f"{what}, {name}", ", ".join(f"{number} {each}" for each, number in sums.items())
+                yield (
+                    f"{what}, {name}",
+                    ", ".join(f"{number} {each}" for each, number in sums.items()),
+                )
         yield f"requests in {what}", ", ".join(walk_of["requests"])
     yield from (
         (f"folder `{room}`", f"{len(rooms[room])} files, {inside[room]} imports of each other")

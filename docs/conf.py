@@ -51,9 +51,7 @@ html_theme = "furo"
 html_logo = LOGO
 html_favicon = LOGO
 if NO_UPLOAD in METADATA["project"]["classifiers"]:
-    clone = (
-        "This package is not published yet: give pip the path of a clone, such as <code>'/path/to/clone[cli]'</code>."
-    )
+    clone = "This package is not published yet: give pip the path of a clone, such as <code>'/path/to/clone[cli]'</code>."
     html_theme_options = {"announcement": clone}
 html_show_sphinx = False
 html_copy_source = False
@@ -71,14 +69,21 @@ def link_files(_app: Sphinx, _page: str, source: list[str]) -> None:
     source[0] = re.sub(r"\]\(((?:\.\./)+(?:examples|bench)/)", r"](path:\1", source[0])
 
 
-def describe(_app: Sphinx, _what: str, _name: str, shown: Any, _options: object, lines: list[str]) -> None:
+def describe(
+    _app: Sphinx, _what: str, _name: str, shown: Any, _options: object, lines: list[str]
+) -> None:
     """Add the declared properties to the docstring of a resource or a record, in the reference."""
     if isinstance(shown, type) and issubclass(shown, Record | Declared):
         properties = shown.properties() if issubclass(shown, Record) else shown.schema.outputs
-        lines += ["", "Attributes:", *(f"    {name}: {each.description}" for name, each in properties.items())]
+        lines += [
+            "",
+            "Attributes:",
+            *(f"    {name}: {each.description}" for name, each in properties.items()),
+        ]
 
 
 def setup(app: Sphinx) -> None:
     """Tell Sphinx of both."""
     app.connect("source-read", link_files)
-    app.connect("autodoc-process-docstring", describe, priority=100)  # before Napoleon reads the docstring
+    # before Napoleon reads the docstring
+    app.connect("autodoc-process-docstring", describe, priority=100)

@@ -24,7 +24,10 @@ if TYPE_CHECKING:  # `import X as X` exports a name
     from pulumi_snapshots.program.drill import Drill as Drill
     from pulumi_snapshots.program.restore import Restore as Restore
     from pulumi_snapshots.program.snapshot import Snapshot as Snapshot
-    from pulumi_snapshots.lookup.results import DatabaseInfo as DatabaseInfo, SnapshotInfo as SnapshotInfo
+    from pulumi_snapshots.lookup.results import (
+        DatabaseInfo as DatabaseInfo,
+        SnapshotInfo as SnapshotInfo,
+    )
     from pulumi_snapshots.program import LookupFailed as LookupFailed
 
 # The command line, the emulator and the plugin are in this package, too, and need none of what a program declares with.

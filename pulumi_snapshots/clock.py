@@ -61,7 +61,11 @@ def to_the_second(moment: datetime | str) -> str:
 def time_text(moment: datetime, now: datetime | None = None) -> str:
     """Format a time of day: `12:32:05 UTC`; with its date if that is not the one of `now`."""
     moment = moment.astimezone(UTC)
-    spec = "%H:%M:%S UTC" if now is None or moment.date() == now.astimezone(UTC).date() else "%Y-%m-%d %H:%M:%S UTC"
+    spec = (
+        "%H:%M:%S UTC"
+        if now is None or moment.date() == now.astimezone(UTC).date()
+        else "%Y-%m-%d %H:%M:%S UTC"
+    )
     return moment.strftime(spec)
 
 
@@ -73,7 +77,9 @@ class Clock:
     neither. With a `start` those are the event loop's unless `ticks` are given, so that a virtual clock moves UTC too.
     """
 
-    def __init__(self, start: datetime | None = None, ticks: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, start: datetime | None = None, ticks: Callable[[], float] | None = None
+    ) -> None:
         counting = time.monotonic if COUNTING is None else partial(time.clock_gettime, COUNTING)
         self._ticks = ticks or (anyio.current_time if start else counting)
         self._start = start
@@ -127,7 +133,9 @@ class ServiceClock:
 
     def now(self) -> datetime:
         """The service's time; this machine's time until the offset is known or assumed."""
-        return self._clock.utc() + timedelta(seconds=self._assumed if self.offset is None else self.offset)
+        return self._clock.utc() + timedelta(
+            seconds=self._assumed if self.offset is None else self.offset
+        )
 
 
 class Stoppable:

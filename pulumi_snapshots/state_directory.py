@@ -26,7 +26,9 @@ def home_directory(environment: Mapping[str, str]) -> Path:
     """Find the user's home directory; `~` if the system does not know it."""
     try:
         return Path(environment.get("HOME") or "~").expanduser()
-    except RuntimeError:  # there is no HOME, and the system does not list the user, as in some containers
+    except (
+        RuntimeError
+    ):  # there is no HOME, and the system does not list the user, as in some containers
         return Path("~")
 
 

@@ -54,7 +54,10 @@ _SETTINGS = {
     ),
     "--modified-is": ("modified_is", "which moment a snapshot's time is"),
     "--name-style": ("name_style", "how snapshots are named"),
-    "--old-style-entries": ("old_style_entries", "listings without version_id, url, runtime and origin"),
+    "--old-style-entries": (
+        "old_style_entries",
+        "listings without version_id, url, runtime and origin",
+    ),
     "--automatic": ("automatic_snapshots", "daily automatic snapshots"),
 }
 """By option: the setting that it chooses, and its meaning."""
@@ -79,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{missing} is missing; {_install('emulator')}")
     if not (is_loopback(options.host) or options.allow_remote):
         return _fail(
-            f"{options.host} can be reached from other machines; add --allow-remote if you want that", _WRONG_USE
+            f"{options.host} can be reached from other machines; add --allow-remote if you want that",
+            _WRONG_USE,
         )
     try:
         emulator, listening = opened(options)
@@ -148,7 +152,13 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="keep everything here across restarts; without it everything is gone at the end",
     )
-    add("--database", action="append", default=[], metavar="ID[:TYPE]", help="add a database; may be repeated")
+    add(
+        "--database",
+        action="append",
+        default=[],
+        metavar="ID[:TYPE]",
+        help="add a database; may be repeated",
+    )
     add(
         "--postgres-dsn",
         metavar="DSN",
@@ -161,7 +171,11 @@ def parser() -> argparse.ArgumentParser:
         value, kind = getattr(usual, name), types[name]
         how: dict[str, Any] = {"type": type(value)}
         if isinstance(value, bool):
-            how = {"action": argparse.BooleanOptionalAction if option == "--automatic" else "store_true"}
+            how = {
+                "action": argparse.BooleanOptionalAction
+                if option == "--automatic"
+                else "store_true"
+            }
         elif choices := get_args(kind):
             how = {"choices": choices}
         add(option, dest=name, help=help_, default=_STARTED.get(name, value), **how)
@@ -169,7 +183,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _chosen(options: argparse.Namespace) -> EmulatorSettings:
-    chosen = {one.name: getattr(options, one.name) for one in fields(EmulatorSettings) if hasattr(options, one.name)}
+    chosen = {
+        one.name: getattr(options, one.name)
+        for one in fields(EmulatorSettings)
+        if hasattr(options, one.name)
+    }
     return EmulatorSettings(api_key=os.environ.get(_KEY_VARIABLE) or TEST_API_KEY, **chosen)
 
 
@@ -187,7 +205,11 @@ def _store(options: argparse.Namespace) -> Store | None:
         from squarecloud_emulator.data.postgres_server import holds_password  # noqa: PLC0415 - it needs the extra
         from squarecloud_emulator.data.postgres_store import PostgresStore  # noqa: PLC0415
     except ImportError as error:
-        missing = "psycopg is missing" if isinstance(error, ModuleNotFoundError) else f"psycopg does not load ({error})"
+        missing = (
+            "psycopg is missing"
+            if isinstance(error, ModuleNotFoundError)
+            else f"psycopg does not load ({error})"
+        )
         raise ValueError(f"{missing}; {_install('emulator-postgres')}") from None
     if given and holds_password(given):
         raise ValueError(
@@ -203,7 +225,8 @@ def _install(extra: str) -> str:
 def _claim(folder: Path) -> None:
     """Lock this folder against other emulators until the process ends; ValueError if another emulator uses it."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)  # never closed: the end of the process unlocks it
+    # never closed: the end of the process unlocks it
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -22,7 +22,9 @@ def nearby(*arguments: str) -> Iterator[Emulator]:
     emulator.settings = replace(emulator.settings, api_key=secrets.token_hex(32))
     ready = threading.Event()
     server = Server(emulator, ready.set)
-    thread = threading.Thread(target=server.serve_at, args=(listening,), name="emulator", daemon=True)
+    thread = threading.Thread(
+        target=server.serve_at, args=(listening,), name="emulator", daemon=True
+    )
     thread.start()
     try:
         if not ready.wait(PATIENCE):

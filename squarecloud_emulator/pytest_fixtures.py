@@ -23,7 +23,9 @@ MARKER = "squarecloud_emulator"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
-    config.addinivalue_line("markers", f"{MARKER}(*options): options of the command squarecloud-emulator for this test")
+    config.addinivalue_line(
+        "markers", f"{MARKER}(*options): options of the command squarecloud-emulator for this test"
+    )
 
 
 @pytest.fixture
@@ -38,7 +40,10 @@ def squarecloud_emulator(
     try:
         from squarecloud_emulator.nearby import nearby  # noqa: PLC0415  only a test that asks for it needs the extra
     except ModuleNotFoundError as missing:
-        pytest.fail(f"the emulator needs {missing.name}: pip install 'pulumi-snapshots[emulator]'", pytrace=False)
+        pytest.fail(
+            f"the emulator needs {missing.name}: pip install 'pulumi-snapshots[emulator]'",
+            pytrace=False,
+        )
     with nearby(*(marker.args if marker else ())) as emulator:
         monkeypatch.setenv("SQUARECLOUD_API_KEY", emulator.settings.api_key)
         monkeypatch.setenv("SQUARECLOUD_API_URL", emulator.api_url)

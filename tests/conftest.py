@@ -20,7 +20,16 @@ from tests.support.tls_front import Certificates, certificates
 from tools import engine, servers
 
 TESTS = Path(__file__).resolve().parent
-SERVERS = {"server", "postgres_server", "mariadb", "redis_server", "ferretdb", "shop", "tls", "stores"}
+SERVERS = {
+    "server",
+    "postgres_server",
+    "mariadb",
+    "redis_server",
+    "ferretdb",
+    "shop",
+    "tls",
+    "stores",
+}
 """Fixtures of the tests that start a server."""
 FORKS = pytest.StashKey[dict[str, str]]()
 
@@ -51,9 +60,14 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Let each worker collect another part of the tests first, so that it finds most files compiled by another one."""
     worker = getattr(config, "workerinput", None)
-    ignored = config.option.ignore or config.option.ignore_glob  # which does not hold for what is named
+    # which does not hold for what is named
+    ignored = config.option.ignore or config.option.ignore_glob
     if worker is not None and config.args == ["tests"] and not ignored:
-        parts = sorted(str(each) for each in TESTS.iterdir() if any(each.rglob("test_*.py")) or each.match("test_*.py"))
+        parts = sorted(
+            str(each)
+            for each in TESTS.iterdir()
+            if any(each.rglob("test_*.py")) or each.match("test_*.py")
+        )
         number = re.sub(r"\D", "", worker["workerid"]) or 0
         first = len(parts) * int(number) // worker["workercount"]
         config.args[:] = parts[first:] + parts[:first]
@@ -74,7 +88,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         quick.sort(key=lambda item: SERVERS.isdisjoint(item.fixturenames))  # type: ignore[attr-defined]  # a function's test
         ordered: list[pytest.Item] = []
         for worker in range(workers):
-            share = slice(len(slow) * worker // (workers - 1), len(slow) * (worker + 1) // (workers - 1))
+            share = slice(
+                len(slow) * worker // (workers - 1), len(slow) * (worker + 1) // (workers - 1)
+            )
             ordered += slow[share]
             rest = len(quick) - max(0, len(items) * (worker + 1) // workers - len(ordered))
             ordered += quick[rest:]

@@ -49,11 +49,15 @@ def test_every_page_is_in_the_navigation_once() -> None:
     for page in PAGES:
         for entries in TOCTREE.findall(page.read_text()):
             listed.update(page.parent / f"{entry}.md" for entry in entries.split())
-    assert listed == Counter(page for page in PAGES if page not in {DOCS / "index.md", CONTRIBUTING})
+    assert listed == Counter(
+        page for page in PAGES if page not in {DOCS / "index.md", CONTRIBUTING}
+    )
 
 
 def test_users_do_not_see_the_pages_for_contributors_in_their_navigation(site: Path) -> None:
-    (navigation,) = re.findall(r'<div class="sidebar-tree">(.*?)</div>\n', (site / "index.html").read_text(), re.DOTALL)
+    (navigation,) = re.findall(
+        r'<div class="sidebar-tree">(.*?)</div>\n', (site / "index.html").read_text(), re.DOTALL
+    )
     assert 'href="start.html"' in navigation
     assert 'href="dev/' not in navigation
     assert CONTRIBUTING.read_text().startswith("---\norphan: true\n---\n")
@@ -82,10 +86,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_reference_has_every_public_name(site: Path) -> None:
     reference = (site / "reference.html").read_text()
-    missing = [name for name in dir(pulumi_snapshots) if f'id="pulumi_snapshots.{name}"' not in reference]
+    missing = [
+        name for name in dir(pulumi_snapshots) if f'id="pulumi_snapshots.{name}"' not in reference
+    ]
     assert missing == []
     # What every resource of Pulumi has would hide what a snapshot has.
-    assert [name for name in dir(pulumi.Resource) if f'"pulumi_snapshots.Snapshot.{name}"' in reference] == []
+    assert [
+        name for name in dir(pulumi.Resource) if f'"pulumi_snapshots.Snapshot.{name}"' in reference
+    ] == []
     assert ">download_url_expires_at<" in reference, "the outputs of resources are described"
     # An attribute's docstring that begins with words and a colon is taken for its type.
     assert ">Type<" not in reference
@@ -96,7 +104,13 @@ def test_the_site_loads_nothing_from_elsewhere_and_can_be_searched(site: Path) -
         loaded = r'<(?:script|img|iframe|link rel="stylesheet")[^>]*(?:src|href)="(?:https?:)?//'
         assert re.findall(loaded, page.read_text()) == []
     index = (site / "searchindex.js").read_text()
-    for word in ("reuse_within", "keyrefus", "pin", "docker", "terraform"):  # as its stemmer has them
+    for word in (
+        "reuse_within",
+        "keyrefus",
+        "pin",
+        "docker",
+        "terraform",
+    ):  # as its stemmer has them
         assert re.search(rf'[{{,"]{word}"?:', index), word
     # The search finds a number, and a word that a page uses once, by the titles.
     titles = index.partition('"alltitles":')[2].partition("}")[0].lower()
@@ -106,26 +120,42 @@ def test_the_site_loads_nothing_from_elsewhere_and_can_be_searched(site: Path) -
 
 def test_a_newcomer_sees_why_and_guard_before_how_to_install(site: Path) -> None:
     landing = (site / "index.html").read_text().partition("<h1>")[2]
-    found = [landing.index(text) for text in ("Accepted</span>", ">Guard</span>", "pip install", ">triggers<")]
+    found = [
+        landing.index(text)
+        for text in ("Accepted</span>", ">Guard</span>", "pip install", ">triggers<")
+    ]
     assert found == sorted(found)
     assert "not yet run against the real service" in landing
     assert "_static/site.js" in landing
 
 
 def test_the_site_has_the_tables_of_properties(site: Path) -> None:
-    for page, name in (("snapshot", "download_url_expires_at"), ("archive", "sha256"), ("settings", "POLL_EVERY")):
+    for page, name in (
+        ("snapshot", "download_url_expires_at"),
+        ("archive", "sha256"),
+        ("settings", "POLL_EVERY"),
+    ):
         rows = re.findall(r"<tr.*?</tr>", (site / f"{page}.html").read_text(), re.DOTALL)
         assert any(name in row for row in rows), page
 
 
 def test_pages_quote_the_benchmark_as_it_is() -> None:
     measured = (PROJECT / "bench" / "fleets.md").read_text()
-    row = re.search(r"^\| 50 \| this provider \| (\d+) \| x ([\d.]+) \| ([\d.]+) \| 0 \|", measured, re.MULTILINE)
+    row = re.search(
+        r"^\| 50 \| this provider \| (\d+) \| x ([\d.]+) \| ([\d.]+) \| 0 \|",
+        measured,
+        re.MULTILINE,
+    )
     assert row is not None
     assert f"Fifty databases take {row[1]} s" in (DOCS / "fleets.md").read_text()
-    assert f"{row[2]} times the theoretical minimum" in (DOCS / "fleets.md").read_text().replace("\n", " ")
+    assert f"{row[2]} times the theoretical minimum" in (DOCS / "fleets.md").read_text().replace(
+        "\n", " "
+    )
     assert f"with {float(row[3]):.1f} requests each" in (DOCS / "fleets.md").read_text()
-    assert f"Fifty databases take {row[2]} times the theoretical minimum" in (DOCS / "index.md").read_text()
+    assert (
+        f"Fifty databases take {row[2]} times the theoretical minimum"
+        in (DOCS / "index.md").read_text()
+    )
     minutes = {7: "seven", 8: "eight", 9: "nine"}[round(int(row[1]) / 60)]
     assert f"Fifty databases take {minutes} minutes" in (PROJECT / "README.md").read_text()
 
@@ -133,14 +163,20 @@ def test_pages_quote_the_benchmark_as_it_is() -> None:
 def test_the_page_for_authors_names_what_the_package_has() -> None:
     page, package = (DOCS / "dev" / "authors.md").read_text(), PROJECT / "pulumi_snapshots"
     table = page.partition("\n## Folders\n")[2].partition("\n## ")[0]
-    named = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    named = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
     assert named == {path.parent.name for path in package.glob("*/__init__.py")} - {"emulator"}
     used = page.partition("\n| feature | where it is |")[2].partition("\n\n")[0]
     files = (package / "dynamic" / "engine_access.py", *package.glob("engine/*.py"))
     code = "".join(path.read_text() for path in files)
     assert [name for name in re.findall(r"`(\w+)`", used) if name not in code] == []
     # How a provider learns of the engine's process, which the engine tells nobody: what the page says is what is there.
-    functions = re.findall(r"^def ([a-z]\w+)", (package / "engine" / "process.py").read_text(), re.MULTILINE)
+    functions = re.findall(
+        r"^def ([a-z]\w+)", (package / "engine" / "process.py").read_text(), re.MULTILINE
+    )
     assert set(functions) <= set(re.findall(r"`(\w+)`", used))
 
 
@@ -150,9 +186,17 @@ def test_the_page_about_tests_names_the_folders_and_files_that_there_are() -> No
     rows = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")][2:]
     listed = {name for cell in rows for name in re.findall(r"`([\w-]+)`", cell)}
     folders = {path.parent for path in (PROJECT / "tests").rglob("test_*.py")}
-    there = {path.relative_to(PROJECT / "tests").parts[0] for path in folders if path != PROJECT / "tests"}
+    there = {
+        path.relative_to(PROJECT / "tests").parts[0]
+        for path in folders
+        if path != PROJECT / "tests"
+    }
     # The page says that a folder of the package has its tests in one of the same name.
-    assert there - {path.parent.name for path in PROJECT.glob("pulumi_snapshots/*/__init__.py")} <= listed <= there
+    assert (
+        there - {path.parent.name for path in PROJECT.glob("pulumi_snapshots/*/__init__.py")}
+        <= listed
+        <= there
+    )
     for path in re.findall(r"`((?:tests|docs|tools)/[\w/.-]+)`", text):
         assert (PROJECT / path).exists(), path
 
@@ -174,7 +218,9 @@ def test_a_file_to_copy_is_yaml() -> None:
 
 def commands_in(page: Path) -> list[list[str]]:
     """The words after `squarecloud-snapshots`, in code of any kind."""
-    found = re.findall(r"squarecloud-snapshots ([a-z][^`\n]*)", page.read_text().replace("\\\n", " "))
+    found = re.findall(
+        r"squarecloud-snapshots ([a-z][^`\n]*)", page.read_text().replace("\\\n", " ")
+    )
     return [re.split(r"\s*(?:[|&;<>#)(]|\s/)", text, maxsplit=1)[0].split() for text in found]
 
 
@@ -184,14 +230,20 @@ def test_a_command_and_its_options_exist() -> None:
         rest = [word.strip("\"',.:") for word in words]
         while isinstance(command, click.Group):
             command = command.commands[rest.pop(0)]
-        known = {name for one in command.params for name in (*one.opts, *one.secondary_opts)} | {"--help"}
+        known = {name for one in command.params for name in (*one.opts, *one.secondary_opts)} | {
+            "--help"
+        }
         assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known, words
 
 
 def test_a_program_passes_arguments_that_exist() -> None:
     for text in (text for page in READ for text in blocks(page, "python")):
         for call in ast.walk(ast.parse(text)):
-            name = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
+            name = (
+                call.func.id
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+                else ""
+            )
             if isinstance(call, ast.Call) and name in dir(pulumi_snapshots):
                 named = {one.arg: None for one in call.keywords if one.arg}
                 inspect.signature(getattr(pulumi_snapshots, name)).bind_partial(*call.args, **named)
@@ -205,12 +257,19 @@ def test_the_table_of_the_daily_allowance_says_what_the_code_counts() -> None:
 
 def test_the_page_of_versions_names_those_that_are_needed_and_tested() -> None:
     page = (DOCS / "platforms.md").read_text()
-    rows = {cells[0]: cells[1:] for line in page.splitlines() if (cells := line.strip("| ").split(" | "))[2:]}
+    rows = {
+        cells[0]: cells[1:]
+        for line in page.splitlines()
+        if (cells := line.strip("| ").split(" | "))[2:]
+    }
     metadata = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     sdk = next(one for one in metadata["dependencies"] if one.startswith("pulumi>="))
     assert rows["Python"][0] == f"{metadata['requires-python'].removeprefix('>=')} or later"
     assert rows["Pulumi's Python SDK"][0] == f"{sdk.removeprefix('pulumi>=')} or later"
-    assert rows["Pulumi engine, dynamic provider"][0] == f"{OLDEST_ENGINE[0]}.{OLDEST_ENGINE[1]} or later"
+    assert (
+        rows["Pulumi engine, dynamic provider"][0]
+        == f"{OLDEST_ENGINE[0]}.{OLDEST_ENGINE[1]} or later"
+    )
     for name in ("dynamic provider", "[plugin](plugin.md)"):
         assert rows[f"Pulumi engine, {name}"][1] == ENGINE
     assert rows["Python language host"][1].startswith(LANGUAGE_HOST)
@@ -220,7 +279,10 @@ def test_the_page_of_versions_names_those_that_are_needed_and_tested() -> None:
 
 README = (PROJECT / "README.md").read_text()
 HOWTO = (PROJECT / "docs" / "howto.md").read_text()
-PUBLISHED = NO_UPLOAD not in tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["classifiers"]
+PUBLISHED = (
+    NO_UPLOAD
+    not in tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["classifiers"]
+)
 MOST_WORDS = 480
 
 
@@ -230,7 +292,11 @@ def section(title: str) -> str:
 
 def test_a_newcomer_sees_every_resource_in_two_minutes_and_the_way_back_first() -> None:
     kinds = {name: getattr(pulumi_snapshots, name) for name in dir(pulumi_snapshots)}
-    resources = [name for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, pulumi.Resource)]
+    resources = [
+        name
+        for name, kind in kinds.items()
+        if isinstance(kind, type) and issubclass(kind, pulumi.Resource)
+    ]
     assert resources
     assert [name for name in resources if not re.search(rf"(?:`|\[){name}\b", README)] == []
     prose = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
@@ -262,7 +328,9 @@ def test_a_reader_learns_what_was_tried_and_what_was_not() -> None:
 
 def test_a_reader_finds_every_example() -> None:
     assert sorted(folder / "README.md" for folder in (PROJECT / "examples").iterdir()) == EXAMPLES
-    listed = re.findall(r"^\| \[`examples/([\w-]+)`\]\(\.\./examples/\1/README\.md\) \|", HOWTO, re.MULTILINE)
+    listed = re.findall(
+        r"^\| \[`examples/([\w-]+)`\]\(\.\./examples/\1/README\.md\) \|", HOWTO, re.MULTILINE
+    )
     assert sorted(listed) == [page.parent.name for page in EXAMPLES]
     for page in EXAMPLES:
         first = next(folder for folder in page.parents if (folder / "Pulumi.yaml").is_file())

@@ -26,7 +26,9 @@ SECTIONS = {
     name: (path.name, text)
     for path in sorted(FOLDER.glob("*.md"))
     if path.name != "index.md"
-    for name, text in re.findall(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", path.read_text(), re.MULTILINE | re.DOTALL)
+    for name, text in re.findall(
+        r"^## (\w+)\n\n(.*?)(?=^## |\Z)", path.read_text(), re.MULTILINE | re.DOTALL
+    )
 }
 """The page and the text of each section, by its heading."""
 WITHOUT_PAGE = {
@@ -43,8 +45,16 @@ def the_errors() -> Iterator[type[Exception]]:
             continue
         for kind in vars(importlib.import_module(module.name)).values():
             # Its module says where it is made; others only import it.
-            made_here = isinstance(kind, type) and kind.__module__ == module.name and issubclass(kind, Exception)
-            if made_here and not kind.__name__.startswith("_") and kind.__name__ not in WITHOUT_PAGE:
+            made_here = (
+                isinstance(kind, type)
+                and kind.__module__ == module.name
+                and issubclass(kind, Exception)
+            )
+            if (
+                made_here
+                and not kind.__name__.startswith("_")
+                and kind.__name__ not in WITHOUT_PAGE
+            ):
                 yield kind
 
 
@@ -54,7 +64,10 @@ ERRORS = sorted(the_errors(), key=lambda kind: kind.__name__)
 def test_every_error_has_its_section_and_every_section_its_error() -> None:
     assert sorted(SECTIONS) == [kind.__name__ for kind in ERRORS]
     headings = [
-        line for path in FOLDER.glob("*.md") for line in path.read_text().splitlines() if line.startswith("## ")
+        line
+        for path in FOLDER.glob("*.md")
+        for line in path.read_text().splitlines()
+        if line.startswith("## ")
     ]
     assert len(headings) == len(SECTIONS), "no error has two sections"
 
@@ -89,9 +102,17 @@ def threes(text: str) -> list[tuple[str, ...]]:
 def said() -> set[tuple[str, ...]]:
     """What the package's strings say, each three words in a row."""
     package = Path(pulumi_snapshots.__file__).parent
-    trees = [ast.parse(path.read_text()) for path in package.rglob("*.py") if "emulator" not in path.parts]
+    trees = [
+        ast.parse(path.read_text())
+        for path in package.rglob("*.py")
+        if "emulator" not in path.parts
+    ]
     nodes = [node for tree in trees for node in ast.walk(tree)]
-    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    texts = [
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
     return {three for text in texts for three in threes(text)}
 
 
@@ -100,7 +121,9 @@ def test_a_section_quotes_a_message_that_exists(name: str, said: set[tuple[str, 
     quoted = SECTIONS[name][1].partition("\n\n")[0].removeprefix("> ").replace("\n> ", " ")
     shown = threes(quoted)
     # Words around a fact, such as "must be" after a property's name, stand in no single string.
-    assert sum(three in said for three in shown) >= 0.6 * len(shown), [three for three in shown if three not in said]
+    assert sum(three in said for three in shown) >= 0.6 * len(shown), [
+        three for three in shown if three not in said
+    ]
 
 
 def test_the_section_of_an_unreachable_service_counts_the_tries() -> None:
@@ -109,7 +132,9 @@ def test_the_section_of_an_unreachable_service_counts_the_tries() -> None:
 
 
 def test_the_section_of_other_content_quotes_its_error_to_the_letter() -> None:
-    now, before = (Served(total=size, version=None, etag=None, modified=None) for size in (1001, 1000))
+    now, before = (
+        Served(total=size, version=None, etag=None, modified=None) for size in (1001, 1000)
+    )
     error = WrongContent(
         "GET /databases/ACCOUNT_ID/DATABASE_ID.zip",
         meaning=f"the host now serves a different object: {now.differs_from(before)}",

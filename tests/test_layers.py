@@ -50,16 +50,26 @@ LAYERS = (
 """From the top down: each room imports from those below its own floor only; rooms of one floor do not know each other."""
 
 FLOOR = {
-    room: number for number, floor in enumerate(LAYERS) for room in ((floor,) if isinstance(floor, str) else floor)
+    room: number
+    for number, floor in enumerate(LAYERS)
+    for room in ((floor,) if isinstance(floor, str) else floor)
 }
 
-EMULATOR = {"data": set[str](), "service": {"data"}, "wire": {"data", "service"}, "control": {"data", "service"}}
+EMULATOR = {
+    "data": set[str](),
+    "service": {"data"},
+    "wire": {"data", "service"},
+    "control": {"data", "service"},
+}
 """What each folder of the emulator may import beside itself; the files above them may import all."""
 
 LATE = {"cli/__main__.py"}  # it says which extra is missing
 """Files with an import inside a function; all others go by the one door, `late.py`."""
 
-TIME = {"clock.py", "engine/process.py"}  # the one source of time; sleeps in a thread of its own, without an event loop
+TIME = {
+    "clock.py",
+    "engine/process.py",
+}  # the one source of time; sleeps in a thread of its own, without an event loop
 """Files that may ask the machine for the time, or sleep."""
 
 PULUMI = {"top", "program", "engine", "dynamic", "plugin"}
@@ -108,7 +118,11 @@ def _imports(node: ast.AST, *, typing_too: bool) -> Iterator[str]:
             yield from (f"{child.module}.{alias.name}" for alias in child.names)
         elif isinstance(child, ast.Call) and _is_named(child.func, "late"):
             # Of a name that is put together, the room stands first.
-            argument = child.args[0].values[0] if isinstance(child.args[0], ast.JoinedStr) else child.args[0]
+            argument = (
+                child.args[0].values[0]
+                if isinstance(child.args[0], ast.JoinedStr)
+                else child.args[0]
+            )
             name = ast.literal_eval(argument)
             yield f"pulumi_snapshots.{name.replace(':', '.')}"
         else:
@@ -162,12 +176,18 @@ def needed() -> dict[str, set[str]]:
     """The modules that each module imports; those for type checkers count too, since a reader follows them like any other."""
     files = {module_of(file): file for file in FILES}
     return {
-        module: {found for name in imports(file, typing_too=True) if (found := imported(name, files)) is not None}
+        module: {
+            found
+            for name in imports(file, typing_too=True)
+            if (found := imported(name, files)) is not None
+        }
         for module, file in files.items()
     }
 
 
-@pytest.mark.parametrize("room", sorted({module_of(file).rpartition(".")[0] for file in FILES} - {""}))
+@pytest.mark.parametrize(
+    "room", sorted({module_of(file).rpartition(".")[0] for file in FILES} - {""})
+)
 def test_no_two_parts_of_a_room_need_each_other(room: str) -> None:
     """A part is a file, or a folder with all that is in it; that rooms do not need each other follows from their floors."""
 
@@ -177,7 +197,9 @@ def test_no_two_parts_of_a_room_need_each_other(room: str) -> None:
     parts = defaultdict[str, set[str]](set)
     for module, others in needed().items():
         if module.startswith(f"{room}."):
-            parts[part(module)] |= {part(each) for each in others if each.startswith(f"{room}.")} - {part(module)}
+            parts[part(module)] |= {
+                part(each) for each in others if each.startswith(f"{room}.")
+            } - {part(module)}
     try:
         graphlib.TopologicalSorter(parts).prepare()
     except graphlib.CycleError as error:
@@ -185,7 +207,9 @@ def test_no_two_parts_of_a_room_need_each_other(room: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", sorted({file.parent for file in (*FILES, *EMULATOR_FILES)}), ids=lambda folder: folder.name
+    "folder",
+    sorted({file.parent for file in (*FILES, *EMULATOR_FILES)}),
+    ids=lambda folder: folder.name,
 )
 def test_no_room_has_more_than_a_dozen_files(folder: Path) -> None:
     assert len([file for file in folder.glob("*.py") if file.name != "__init__.py"]) <= ROOM
@@ -197,29 +221,45 @@ def test_the_emulator_knows_nothing_of_the_provider_and_its_imports_point_down(f
     for name in imports(file, typing_too=True):
         assert not name.startswith("pulumi_snapshots"), f"the emulator must not import {name}"
         if name.startswith("squarecloud_emulator.") and folder in EMULATOR:
-            assert name.split(".")[1] in {folder, *EMULATOR[folder]}, f"{folder} must not import {name}"
+            assert name.split(".")[1] in {folder, *EMULATOR[folder]}, (
+                f"{folder} must not import {name}"
+            )
 
 
 @each_file()
 def test_the_provider_knows_nothing_of_the_emulator(file: Path) -> None:
-    assert not [name for name in imports(file, typing_too=True) if name.startswith("squarecloud_emulator")]
+    assert not [
+        name for name in imports(file, typing_too=True) if name.startswith("squarecloud_emulator")
+    ]
 
 
 @each_file()
 def test_what_is_loaded_late_goes_by_one_door(file: Path) -> None:
-    functions = [node for node in nodes(file) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    inside = [node for each in functions for node in ast.walk(each) if isinstance(node, ast.Import | ast.ImportFrom)]
+    functions = [
+        node for node in nodes(file) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    inside = [
+        node
+        for each in functions
+        for node in ast.walk(each)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
     assert bool(inside) == (str(file.relative_to(PACKAGE)) in LATE)
     # A store's library is loaded by its name, once an archive goes to such a store.
     assert ("import_module" in file.read_text()) == (
-        str(file.relative_to(PACKAGE)) in {"late.py", "run/settings.py", "storage/buckets.py", "storage/encryption.py"}
+        str(file.relative_to(PACKAGE))
+        in {"late.py", "run/settings.py", "storage/buckets.py", "storage/encryption.py"}
     )
 
 
 @each_file()
 def test_the_core_knows_nothing_of_pulumi(file: Path) -> None:
     if part_of(file) not in PULUMI:
-        assert not [name for name in imports(file, typing_too=True) if name.split(".")[0] in {"pulumi", "grpc"}]
+        assert not [
+            name
+            for name in imports(file, typing_too=True)
+            if name.split(".")[0] in {"pulumi", "grpc"}
+        ]
 
 
 @each_file()
@@ -232,7 +272,8 @@ def test_the_core_gives_no_advice_in_an_edge_s_words(file: Path) -> None:
     for node in nodes(file):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
             assert not re.search(
-                r"`pulumi [a-z]+|pulumi config|--replace|Snapshot\.get|squarecloud-snapshots \w", node.value
+                r"`pulumi [a-z]+|pulumi config|--replace|Snapshot\.get|squarecloud-snapshots \w",
+                node.value,
             )
 
 
@@ -251,8 +292,21 @@ def test_time_comes_from_the_clock(file: Path) -> None:
     for node in nodes(file):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             assert f"{node.value.id}.{node.attr}" not in {
-                *("anyio.current_time", "anyio.sleep", "anyio.sleep_until", "asyncio.sleep", "trio.sleep"),
-                *("datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.sleep"),
+                *(
+                    "anyio.current_time",
+                    "anyio.sleep",
+                    "anyio.sleep_until",
+                    "asyncio.sleep",
+                    "trio.sleep",
+                ),
+                *(
+                    "datetime.now",
+                    "datetime.utcnow",
+                    "datetime.today",
+                    "date.today",
+                    "time.time",
+                    "time.sleep",
+                ),
             }
 
 
@@ -260,7 +314,9 @@ def test_the_top_holds_names_and_nothing_else() -> None:
     tree = tree_of(PACKAGE / "__init__.py")
     typed = [node for node in tree.body if isinstance(node, ast.If)]
     assert [ast.unparse(node.test) for node in typed] == ["TYPE_CHECKING", "not TYPE_CHECKING"]
-    assert all(isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign | ast.If) for node in tree.body)
+    assert all(
+        isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign | ast.If) for node in tree.body
+    )
     assert all(isinstance(node, ast.ImportFrom) for node in typed[0].body)
     # What this loads comes before all that handles ^C.
     assert imports(PACKAGE / "late.py") == ("__future__.annotations", "importlib.import_module")
@@ -268,7 +324,12 @@ def test_the_top_holds_names_and_nothing_else() -> None:
 
 def test_each_public_name_is_what_type_checkers_take_it_for() -> None:
     typed, _ = [node for node in tree_of(PACKAGE / "__init__.py").body if isinstance(node, ast.If)]
-    homes = {name.name: node.module for node in typed.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    homes = {
+        name.name: node.module
+        for node in typed.body
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
     assert sorted(homes) == dir(pulumi_snapshots)
     for name, home in homes.items():
         here, typed_as = getattr(pulumi_snapshots, name), getattr(import_module(str(home)), name)
@@ -291,7 +352,8 @@ print(*sys.modules)
 """
 EVERYTHING = "import pulumi_snapshots; [getattr(pulumi_snapshots, name) for name in pulumi_snapshots.__all__]"
 PROVIDERS = ", ".join(
-    f"pulumi_snapshots.dynamic.{each}" for each in ("provider", "archive_provider", "restore_provider", "run")
+    f"pulumi_snapshots.dynamic.{each}"
+    for each in ("provider", "archive_provider", "restore_provider", "run")
 )
 SERVERS = {"squarecloud_emulator", "starlette", "uvicorn"}
 HTTP = {"httpx", "httpcore", "pydantic", "pydantic_core", "trio", "obstore", *SERVERS}
@@ -300,13 +362,25 @@ PROCESSES = {
     "a dynamic provider": (f"{EVERYTHING}; import {PROVIDERS}", HTTP),
     "a plugin": ("import pulumi_snapshots.plugin.protocol.server", HTTP),
     "the command line": ("import pulumi_snapshots.cli.commands", {"pulumi", "grpc"}),
-    "the command line before it can tell of ^C": ("import pulumi_snapshots.cli.__main__", {"typing", "collections"}),
+    "the command line before it can tell of ^C": (
+        "import pulumi_snapshots.cli.__main__",
+        {"typing", "collections"},
+    ),
     "an emulator": ("import squarecloud_emulator.app", {"pulumi", "grpc"}),
     "a session": ("import pulumi_snapshots.run.session", {"starlette", "uvicorn", "obstore"}),
-    "a check": ("import pulumi_snapshots.databases.database", {"psycopg", "pymysql", "pymongo", "bson", "redis"}),
+    "a check": (
+        "import pulumi_snapshots.databases.database",
+        {"psycopg", "pymysql", "pymongo", "bson", "redis"},
+    ),
     "a program with one resource": ("from pulumi_snapshots import Snapshot", ROOMS),
-    "a program with a restore": ("from pulumi_snapshots import Restore", ROOMS - {"pulumi_snapshots.restore"}),
-    "a program with one resource of the plugin": ("from pulumi_snapshots.plugin import Snapshot", {*ROOMS, "sqlite3"}),
+    "a program with a restore": (
+        "from pulumi_snapshots import Restore",
+        ROOMS - {"pulumi_snapshots.restore"},
+    ),
+    "a program with one resource of the plugin": (
+        "from pulumi_snapshots.plugin import Snapshot",
+        {*ROOMS, "sqlite3"},
+    ),
 }
 """What each process has loaded before it sends a request, and what it must not: a preview, and an `up` without a change, never
 send one, and a program loads only the resources that it declares."""
@@ -314,7 +388,9 @@ send one, and a program loads only the resources that it declares."""
 
 def loaded_by(program: str) -> set[str]:
     code = LOADED.format(program=program)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)  # noqa: S603  this very interpreter
+    done = subprocess.run(  # noqa: S603  this very interpreter
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     return set(done.stdout.split())
 
 
@@ -329,7 +405,9 @@ def test_the_plugin_s_process_loads_the_protocol_and_nothing_else_of_the_sdk() -
     around = {"pulumi", "pulumi.runtime", "pulumi.runtime.proto"}
     assert "pulumi.runtime.proto.provider_pb2" in loaded
     assert {
-        name for name in loaded if name.partition(".")[0] == "pulumi" and not name.endswith(("_pb2", "_pb2_grpc"))
+        name
+        for name in loaded
+        if name.partition(".")[0] == "pulumi" and not name.endswith(("_pb2", "_pb2_grpc"))
     } == around
     assert not {"opentelemetry", "yaml", "dill"} & loaded
     # What it loads late must be content with that, too.

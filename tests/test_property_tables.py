@@ -13,22 +13,35 @@ from tests.support.property_tables import TABLES, made, tables_in
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TABLES_OF_PAGES = [(page, name) for page in PAGES for name in tables_in(page)]
-LOOKUPS = [name for name in dir(pulumi_snapshots) if name.startswith("get_") and not name.endswith("_output")]
+LOOKUPS = [
+    name
+    for name in dir(pulumi_snapshots)
+    if name.startswith("get_") and not name.endswith("_output")
+]
 
 
 def test_every_table_stands_on_one_page() -> None:
     used = [name for _, name in TABLES_OF_PAGES]
-    assert len(used) == len(set(used)) == "".join(page.read_text() for page in PAGES).count("<!-- table: ")
+    assert (
+        len(used)
+        == len(set(used))
+        == "".join(page.read_text() for page in PAGES).count("<!-- table: ")
+    )
     # One argument, or nearly those of another lookup, need no table of their own.
     assert set(TABLES) - set(used) == {
-        f"get_{name} arguments" for name in ("database", "databases", "download_url", "latest_snapshot")
+        f"get_{name} arguments"
+        for name in ("database", "databases", "download_url", "latest_snapshot")
     }
 
 
-@pytest.mark.parametrize(("page", "name"), TABLES_OF_PAGES, ids=lambda value: str(getattr(value, "stem", value)))
+@pytest.mark.parametrize(
+    ("page", "name"), TABLES_OF_PAGES, ids=lambda value: str(getattr(value, "stem", value))
+)
 def test_a_table_says_what_the_classes_say(page: Path, name: str) -> None:
     right = made(name)
-    assert tables_in(page)[name] == right, f"`python -m tests.support.property_tables` writes this:\n\n{right}"
+    assert tables_in(page)[name] == right, (
+        f"`python -m tests.support.property_tables` writes this:\n\n{right}"
+    )
 
 
 @pytest.mark.parametrize("page", ["archive.md", "restore.md", "drill.md"])
@@ -39,7 +52,10 @@ def test_a_reader_finds_what_stands_for_a_snapshot(page: str) -> None:
 @pytest.mark.parametrize("name", LOOKUPS)
 def test_a_lookup_for_outputs_takes_the_same_arguments(name: str) -> None:
     plain, output = (
-        [(one.name, one.default) for one in inspect.signature(getattr(pulumi_snapshots, each)).parameters.values()]
+        [
+            (one.name, one.default)
+            for one in inspect.signature(getattr(pulumi_snapshots, each)).parameters.values()
+        ]
         for each in (name, f"{name}_output")
     )
     assert plain == output
@@ -51,4 +67,8 @@ def test_a_reader_finds_what_a_lookup_brings() -> None:
     # A lookup's snapshot has the outputs of the resource, as the page says, and its id.
     outputs = SNAPSHOT.outputs.keys() - SNAPSHOT.inputs.properties().keys() | {"database_id"}
     assert outputs <= {*SnapshotInfo.properties(), "requested_at", "attempt"}
-    assert [name for name in SnapshotInfo.properties() if name not in outputs and f"as `{name}`\n" not in page] == []
+    assert [
+        name
+        for name in SnapshotInfo.properties()
+        if name not in outputs and f"as `{name}`\n" not in page
+    ] == []

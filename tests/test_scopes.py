@@ -18,7 +18,13 @@ from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
 from pulumi_snapshots.lookup.results import SnapshotQuery
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.errors import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE, NotAllowed
+from pulumi_snapshots.service.errors import (
+    ACCOUNT_READ,
+    DATABASES_READ,
+    SNAPSHOTS_READ,
+    SNAPSHOTS_WRITE,
+    NotAllowed,
+)
 from pulumi_snapshots.snapshot.read import get, read
 from squarecloud_emulator.service.resources import StoredSnapshot
 from tests.archive.scene import Scene as ArchiveScene
@@ -44,14 +50,22 @@ class Row:
 
 
 def rows() -> dict[str, Row]:
-    text = (DOCS / "howto" / "api-key.md").read_text().split("<!-- scopes -->")[1].split("<!-- /scopes -->")[0]
+    text = (
+        (DOCS / "howto" / "api-key.md")
+        .read_text()
+        .split("<!-- scopes -->")[1]
+        .split("<!-- /scopes -->")[0]
+    )
     head, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
     assert tuple(re.findall(r"`([^`]+)`", head)) == SCOPES
     found = {}
     for line in lines:
         what, *cells = [cell.strip() for cell in line[1:-1].split("|")]
         assert set(cells) <= {"yes", "more", ""}
-        of = {kind: frozenset(s for s, cell in zip(SCOPES, cells, strict=True) if cell == kind) for kind in cells}
+        of = {
+            kind: frozenset(s for s, cell in zip(SCOPES, cells, strict=True) if cell == kind)
+            for kind in cells
+        }
         found[what] = Row(what, of.get("yes", frozenset()), of.get("more", frozenset()))
     return found
 
@@ -77,7 +91,10 @@ class At:
 
     async def types(self, *lines: str) -> str:
         """Type commands; returns what the last one prints."""
-        desk, printed = Desk(self.w, self.folder / "state", {"SCRATCH_URL": CONNECTION}, in_thread=at_once), ""
+        desk, printed = (
+            Desk(self.w, self.folder / "state", {"SCRATCH_URL": CONNECTION}, in_thread=at_once),
+            "",
+        )
         for line in lines:
             with FakeDatabases(self.w.emulator).instead():
                 ended = await desk.types(*shlex.split(line.format(id=self.id, folder=self.folder)))
@@ -89,7 +106,9 @@ class At:
     def over_https(self) -> Session:
         """A session of an https address, since archives refuse another one."""
         self.w.emulator.base_url = "https://emulator.test"
-        return self.w.another_run(api_url=self.w.emulator.api_url, snapshots_url=self.w.emulator.snapshots_url)
+        return self.w.another_run(
+            api_url=self.w.emulator.api_url, snapshots_url=self.w.emulator.snapshots_url
+        )
 
     async def archive(self, **given: Any) -> None:
         folder = self.folder / "archives"
@@ -144,15 +163,15 @@ async def _of_database(at: At) -> None:
     assert await find_latest(at.w.session, SnapshotQuery(DATABASE), 0.0)
 
 
-DRILL = (
-    f"drill {{id}} --scratch {OTHER_DATABASE} --connection-env SCRATCH_URL --overwrite-scratch --check 'select 1 == 1'"
-)
+DRILL = f"drill {{id}} --scratch {OTHER_DATABASE} --connection-env SCRATCH_URL --overwrite-scratch --check 'select 1 == 1'"
 ALONE: dict[str, Callable[[At], Awaitable[Any]]] = {
     "`Snapshot`": _snapshot,
     "`Snapshot.get`, `pulumi import`": lambda at: get(at.w.session, at.id),
     "`Restore`": _restore,
     "`Drill`": _drill,
-    "`Archive`": lambda at: at.archive(session=at.over_https(), database_id=DATABASE, version_id=at.stored.version_id),
+    "`Archive`": lambda at: at.archive(
+        session=at.over_https(), database_id=DATABASE, version_id=at.stored.version_id
+    ),
     "`get_snapshots(database_id)`, `get_latest_snapshot`, `get_download_url`": _of_database,
     "`get_snapshots()`": lambda at: find_snapshots(at.w.session, SnapshotQuery(None), 0.0),
     "`get_database`": lambda at: find_database(at.w.session, DATABASE, 0.0),
@@ -186,7 +205,9 @@ def played(row: Row, scopes: frozenset[str], folder: Path) -> Any:
             w.emulator.execute(DATABASE, "CREATE TABLE orders (n)")
             (folder / "state").mkdir()
             w.emulator.add_snapshot(OTHER_DATABASE)
-            stored = w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(hours=1))
+            stored = w.emulator.add_snapshot(
+                DATABASE, modified=w.emulator.now() - timedelta(hours=1)
+            )
             at = At(w, stored, folder)
             if row.what in BEFORE:
                 return await BEFORE[row.what](at, scopes)
@@ -200,7 +221,13 @@ def test_every_row_is_played_and_every_resource_and_lookup_has_a_row() -> None:
     assert {*ALONE, *BEFORE} == ROWS.keys()
     named = set(re.findall(r"`([A-Za-z_]+)", " ".join(ROWS)))
     assert {one.__name__ for one in (Snapshot, Restore, Archive, Drill)} <= named
-    assert {"get_snapshots", "get_latest_snapshot", "get_download_url", "get_database", "get_databases"} <= named
+    assert {
+        "get_snapshots",
+        "get_latest_snapshot",
+        "get_download_url",
+        "get_database",
+        "get_databases",
+    } <= named
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.what)
@@ -229,7 +256,9 @@ def test_the_scopes_that_a_page_names_are_enough_for_what_it_shows(page: str) ->
     named = set(re.findall(r"`([a-z]+:[a-z]+)`", text)) & set(SCOPES)
     programs = " ".join(re.findall(r"^```(?:sh|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     used = [
-        kind for kind in ("Snapshot", "Archive", "Restore") if f" = {kind}(" in programs or f"\n{kind}(" in programs
+        kind
+        for kind in ("Snapshot", "Archive", "Restore")
+        if f" = {kind}(" in programs or f"\n{kind}(" in programs
     ]
     assert "Snapshot" in used
     assert named == frozenset().union(*(ROWS[f"`{kind}`"].needed for kind in used))

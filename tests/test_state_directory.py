@@ -11,13 +11,24 @@ from pulumi_snapshots.state_directory import state_directory
     ("environment", "folder"),
     [
         ({"SQUARECLOUD_STATE_DIR": "/mnt/s", "XDG_STATE_HOME": "/x", "HOME": "/home/u"}, "/mnt/s"),
-        ({"SQUARECLOUD_STATE_DIR": "relative", "XDG_STATE_HOME": "/x", "HOME": "/home/u"}, "/x/pulumi-snapshots"),
-        ({"SQUARECLOUD_STATE_DIR": "", "XDG_STATE_HOME": "/x", "HOME": "/home/u"}, "/x/pulumi-snapshots"),
-        ({"XDG_STATE_HOME": "relative", "HOME": "/home/u"}, "/home/u/.local/state/pulumi-snapshots"),
+        (
+            {"SQUARECLOUD_STATE_DIR": "relative", "XDG_STATE_HOME": "/x", "HOME": "/home/u"},
+            "/x/pulumi-snapshots",
+        ),
+        (
+            {"SQUARECLOUD_STATE_DIR": "", "XDG_STATE_HOME": "/x", "HOME": "/home/u"},
+            "/x/pulumi-snapshots",
+        ),
+        (
+            {"XDG_STATE_HOME": "relative", "HOME": "/home/u"},
+            "/home/u/.local/state/pulumi-snapshots",
+        ),
         ({"HOME": "/home/u"}, "/home/u/.local/state/pulumi-snapshots"),
     ],
 )
-def test_the_state_directory_is_the_one_that_the_user_names(environment: dict[str, str], folder: str) -> None:
+def test_the_state_directory_is_the_one_that_the_user_names(
+    environment: dict[str, str], folder: str
+) -> None:
     assert str(state_directory(environment)) == folder
 
 

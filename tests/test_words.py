@@ -37,8 +37,13 @@ WORDS = [
         r"\b(?:a|one|no|each|every|first|next|last|the|this|that|another|own|account) look\b(?!-)",
         "poll, listing request",
     ),
-    Word(r"\b(?:a|the|few|many|more|last|both|all|two|three|further) looks\b", "polls, listing requests"),
-    Word(r"\blooks? (?:fails?|failed|succeeds?|is|are|was|were|has|have)\b", "poll, listing request"),
+    Word(
+        r"\b(?:a|the|few|many|more|last|both|all|two|three|further) looks\b",
+        "polls, listing requests",
+    ),
+    Word(
+        r"\blooks? (?:fails?|failed|succeeds?|is|are|was|were|has|have)\b", "poll, listing request"
+    ),
     Word(r"\bon doubt\b", "when in doubt"),
     Word(r"\banew\b", "again"),
     Word(r"\bonce more\b", "again"),
@@ -46,19 +51,30 @@ WORDS = [
     Word(r"\b(?:whoever|whomever)\b", "anyone who, no matter who"),
     Word(r"\bnobody\b", "no request is sent; no caller, no other client"),
     Word(r"\b(?:for|to|of|by|from|beside|than|about) who\b", "callers, users, the next run"),
-    Word(r"(?:^|[.;:] |\| )Where [^.,?|]+,", "If …, or a noun: a sentence does not begin with Where"),
+    Word(
+        r"(?:^|[.;:] |\| )Where [^.,?|]+,", "If …, or a noun: a sentence does not begin with Where"
+    ),
     Word(r"\b(?:None|null|nothing|empty|absent|only|also|even|unless|except) where\b", "if"),
-    Word(r"\bwhere (?:there (?:is|was|are|were)|not|none|nothing|known|needed|possible)\b", "if, when"),
+    Word(
+        r"\bwhere (?:there (?:is|was|are|were)|not|none|nothing|known|needed|possible)\b",
+        "if, when",
+    ),
     Word(r"\bno difference\b", "does not replace the snapshot"),
-    Word(r"\bthe same holds\b|\bholds? (?:good|true|as well)\b|\b(?:rule|setting) holds\b", "also applies, is true"),
+    Word(
+        r"\bthe same holds\b|\bholds? (?:good|true|as well)\b|\b(?:rule|setting) holds\b",
+        "also applies, is true",
+    ),
     Word(r"\bwhat (?:came|comes|became|becomes) of\b", "the result"),
     Word(r"\bpays? for (?:one more|another|a second)\b", "may use another of today's snapshots"),
     Word(
-        r"\b(?:its|their|whose|the) turn\b|\bengine's places?\b|\b\d+ before it\b", "slot, queued, ahead in the queue"
+        r"\b(?:its|their|whose|the) turn\b|\bengine's places?\b|\b\d+ before it\b",
+        "slot, queued, ahead in the queue",
     ),
     Word(r"\bthe service fails\b", "the service is returning errors"),
     Word(r"\bgates?\b", "rate limiter"),
-    Word(r"\btells? (?:what|why|how|of|whether|who|which|when|where)\b", "says, explains; see X for"),
+    Word(
+        r"\btells? (?:what|why|how|of|whether|who|which|when|where)\b", "says, explains; see X for"
+    ),
     Word(r"(?:\)|\b[A-Z]\w+|\bpage|\bdocs) has what\b", "explains; see X for"),
     Word(r"\b(?:is|are|was|were|be|been) told\b(?! apart)", "shown, reported"),
     Word(r"\bcached apart\b", "cached separately"),
@@ -99,7 +115,11 @@ def of_program(path: Path) -> Iterator[Found]:
     """Strings, docstrings and comments."""
     name, source = str(path.relative_to(PROJECT)), path.read_text()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip():
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and " " in node.value.strip()
+        ):
             for start, text in paragraphs(node.value):
                 yield Found(name, node.lineno + start - 1, text)
     # A # in a string begins no comment, but what follows it is read too. To find that out takes as long as all the rest.

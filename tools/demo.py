@@ -23,7 +23,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 SPEED = 30
 SNAPSHOT_SECONDS = 120  # of the service's time; it answers 202 after 90
-PACE = {"SQUARECLOUD_FIRST_POLL_AFTER": "3s", "SQUARECLOUD_POLL_EVERY": "1s"}  # 2m and 30s, 30 times faster
+PACE = {
+    "SQUARECLOUD_FIRST_POLL_AFTER": "3s",
+    "SQUARECLOUD_POLL_EVERY": "1s",
+}  # 2m and 30s, 30 times faster
 
 FILL = (
     "CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT, status TEXT)",
@@ -72,7 +75,9 @@ def play(folder: Path, engine: Path) -> None:
     with Emulator(*speed, *data, log=folder / "emulator.log") as emulator:
         heading("A database with three orders, at an emulator of the service")
         emulator.sql(DATABASE, *FILL)
-        print(f"It listens on {emulator.url}. Its clock is {SPEED} times faster: outputs show its time, progress ours.")
+        print(
+            f"It listens on {emulator.url}. Its clock is {SPEED} times faster: outputs show its time, progress ours."
+        )
 
         heading("One snapshot of it, declared in examples/quickstart/__main__.py")
         environment = {**emulator.environment, **PACE}
@@ -93,7 +98,10 @@ def play(folder: Path, engine: Path) -> None:
         command(stack, "stack", "output")
         outputs = stack.outputs(show_secrets=True)
         check_outputs(stack, outputs)
-        expect(outputs["version_id"] == started, "the outputs are of another snapshot than the one that was started")
+        expect(
+            outputs["version_id"] == started,
+            "the outputs are of another snapshot than the one that was started",
+        )
 
         heading("What is in the snapshot")
         print('$ curl --output snapshot.zip "$(pulumi stack output download_url --show-secrets)"')
@@ -105,11 +113,19 @@ def play(folder: Path, engine: Path) -> None:
         sent = len(emulator.journal()) - before
         print(f"Requests sent to the service: {sent}")
         expect(sent == 0, "an up without a change sent requests")
-        expect(stack.outputs(show_secrets=True) == outputs, "an up without a change changed the outputs")
+        expect(
+            stack.outputs(show_secrets=True) == outputs,
+            "an up without a change changed the outputs",
+        )
 
-        heading("Clean up: Pulumi forgets the snapshot, the service keeps it until its 30 days are over")
+        heading(
+            "Clean up: Pulumi forgets the snapshot, the service keeps it until its 30 days are over"
+        )
         command(stack, "destroy", "--yes")
-        expect(archived(outputs) == {1: ("Ana", "paid"), 2: ("Bruno", "paid"), 3: ("Carla", "open")}, "it is gone")
+        expect(
+            archived(outputs) == {1: ("Ana", "paid"), 2: ("Bruno", "paid"), 3: ("Carla", "open")},
+            "it is gone",
+        )
         print("\nEverything was as it should be. The demo has removed its files.")
 
 
@@ -135,7 +151,9 @@ class Meanwhile:
     def watch(self) -> None:
         """Wait for the snapshot's request in the emulator's journal."""
         while not self.over.wait(0.1):
-            if any(entry["kind"] == "create" and entry["accepted"] for entry in self.emulator.journal()):
+            if any(
+                entry["kind"] == "create" and entry["accepted"] for entry in self.emulator.journal()
+            ):
                 self.emulator.sql(DATABASE, *CHANGE)
                 self.changed = True
                 return
@@ -155,7 +173,9 @@ def check_waiting(emulator: Emulator) -> str:
     """One request was sent, which the service answered before it was done; the version that this request started."""
     posts = [entry for entry in emulator.journal() if entry["method"] == "POST"]
     polls = [entry for entry in emulator.journal() if entry["kind"].startswith("list")]
-    expect([post["status"] for post in posts] == [202], "there was not exactly one POST, answered 202")
+    expect(
+        [post["status"] for post in posts] == [202], "there was not exactly one POST, answered 202"
+    )
     print(f"One POST, answered 202; polls until the snapshot was in the listing: {len(polls)}.")
     return str(posts[0]["version_id"])
 
@@ -164,9 +184,15 @@ def check_outputs(stack: Stack, outputs: dict[str, Any]) -> None:
     """Nothing is missing, and the URL is a secret in what is shown and in what is stored."""
     for name in ("id", "version_id", "size", "created_at", "expires_at", "download_url"):
         expect(bool(outputs.get(name)), f"the output {name} is missing")
-    expect(outputs["id"] == f"{DATABASE}/{outputs['version_id']}", "the id is not DATABASE_ID/VERSION_ID")
+    expect(
+        outputs["id"] == f"{DATABASE}/{outputs['version_id']}",
+        "the id is not DATABASE_ID/VERSION_ID",
+    )
     expect(stack.outputs()["download_url"] == "[secret]", "the download URL is no secret")
-    expect(outputs["download_url"] not in str(stack.export()), "the state holds the download URL in plain text")
+    expect(
+        outputs["download_url"] not in str(stack.export()),
+        "the state holds the download URL in plain text",
+    )
 
 
 def archived(outputs: dict[str, Any]) -> Orders:
@@ -174,7 +200,10 @@ def archived(outputs: dict[str, Any]) -> Orders:
     with urllib.request.urlopen(outputs["download_url"], timeout=30) as response:  # noqa: S310 - http to this machine
         content = response.read()
     expect(len(content) == outputs["size"], f"{len(content)} bytes came, not {outputs['size']:.0f}")
-    with zipfile.ZipFile(io.BytesIO(content)) as archive, closing(sqlite3.connect(":memory:")) as database:
+    with (
+        zipfile.ZipFile(io.BytesIO(content)) as archive,
+        closing(sqlite3.connect(":memory:")) as database,
+    ):
         database.deserialize(archive.read("database.sqlite"))
         return orders(database.execute(ROWS).fetchall())
 
@@ -196,8 +225,14 @@ def compare(then: Orders, now: Orders) -> None:
         customer = (then.get(identity) or now[identity])[0]
         statuses = [(side.get(identity) or ("", "-"))[1] for side in (then, now)]
         print(f"{identity:<4}{customer:<12}{statuses[0]:<18}{statuses[1]}")
-    expect(then == {1: ("Ana", "paid"), 2: ("Bruno", "paid"), 3: ("Carla", "open")}, "the snapshot holds other rows")
-    expect(now == {1: ("Ana", "paid"), 2: ("Bruno", "lost"), 4: ("Davi", "open")}, "the database holds other rows")
+    expect(
+        then == {1: ("Ana", "paid"), 2: ("Bruno", "paid"), 3: ("Carla", "open")},
+        "the snapshot holds other rows",
+    )
+    expect(
+        now == {1: ("Ana", "paid"), 2: ("Bruno", "lost"), 4: ("Davi", "open")},
+        "the database holds other rows",
+    )
 
 
 def command(stack: Stack, *arguments: str) -> None:

@@ -77,7 +77,17 @@ def packages(environment: Environment, into: Path, sources: Path = PROJECT) -> l
     """Make the wheel and the source distribution; Closed if they cannot be built."""
     own = {**environment, "SOURCE_DATE_EPOCH": str(moment(environment))}
     done = subprocess.run(  # noqa: S603 - a fixed command, no shell
-        [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--sdist", "--outdir", into, sources],
+        [
+            sys.executable,
+            "-m",
+            "build",
+            "--no-isolation",
+            "--wheel",
+            "--sdist",
+            "--outdir",
+            into,
+            sources,
+        ],
         env=own,
         capture_output=True,
         text=True,
@@ -85,7 +95,9 @@ def packages(environment: Environment, into: Path, sources: Path = PROJECT) -> l
         timeout=BUILD_SECONDS,
     )
     if done.returncode:
-        raise Closed("\n  ".join(["the package cannot be built:", *done.stderr.strip().splitlines()[-15:]]))
+        raise Closed(
+            "\n  ".join(["the package cannot be built:", *done.stderr.strip().splitlines()[-15:]])
+        )
     return sorted(into.glob(f"pulumi_snapshots-{version()}[-.]*"))
 
 
@@ -118,7 +130,9 @@ def bill_of_materials(at: int) -> str:
     for part in parts.values():
         bom.components.add(part)
     for name, uses in frozen_plugin.needs().items():
-        bom.register_dependency(own if name == DISTRIBUTION else parts[name], [parts[one] for one in sorted(uses)])
+        bom.register_dependency(
+            own if name == DISTRIBUTION else parts[name], [parts[one] for one in sorted(uses)]
+        )
     text: str = JsonV1Dot6(bom).output_as_string(indent=2)
     if problem := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
         raise Closed(f"the list of what is in the plugin is wrong: {problem}")
@@ -145,7 +159,9 @@ def _component(of: Distribution, kind: ComponentType = ComponentType.LIBRARY) ->
         type=kind,
         bom_ref=f"{name}@{of.version}",
         purl=PackageURL("pypi", None, frozen_plugin.plain(name), of.version),
-        licenses=[LicenseFactory().make_from_string(each) for each in stated if len(each) < LONGEST_NAME],
+        licenses=[
+            LicenseFactory().make_from_string(each) for each in stated if len(each) < LONGEST_NAME
+        ],
     )
 
 
@@ -194,7 +210,9 @@ def main(wanted: Iterable[str]) -> int:
             say(f"tests of the plugin's archive will fail: {reason}")
         return 0
     if unknown := [name for name in names if name not in PARTS]:
-        say(f"there is no {unknown[0]}; there are {', '.join(PARTS)}, and all of them without a name")
+        say(
+            f"there is no {unknown[0]}; there are {', '.join(PARTS)}, and all of them without a name"
+        )
         return 2
     DIST.mkdir(exist_ok=True)
     try:

@@ -118,7 +118,12 @@ def ensure(environment: Environment) -> Path:
         say(f"Pulumi {version}, installed in {directory}")
         return directory
     made_from = hashlib.sha256(repr((MODULES, LEFT_OUT)).encode()).hexdigest()[:12]
-    home = kept(environment, f"engine-{made_from}", build_engine, lambda home: version_of(home / "pulumi") == ENGINE)
+    home = kept(
+        environment,
+        f"engine-{made_from}",
+        build_engine,
+        lambda home: version_of(home / "pulumi") == ENGINE,
+    )
     say(f"Pulumi {ENGINE}, built from Go modules, kept in {home}")
     return home
 
@@ -149,7 +154,12 @@ def version_of(pulumi: Path) -> str:
     quiet = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
     try:
         answer = subprocess.run(  # noqa: S603 - a fixed command, no shell
-            [pulumi, "version"], capture_output=True, check=True, text=True, timeout=ANSWER_SECONDS, env=quiet
+            [pulumi, "version"],
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=ANSWER_SECONDS,
+            env=quiet,
         )
     except (OSError, subprocess.SubprocessError):
         return ""
@@ -165,7 +175,9 @@ def numbers(version: str) -> tuple[int, ...]:
 # What is kept in the cache
 
 
-def kept(environment: Environment, name: str, make: Make, works: Callable[[Path], bool] = lambda _: True) -> Path:
+def kept(
+    environment: Environment, name: str, make: Make, works: Callable[[Path], bool] = lambda _: True
+) -> Path:
     """A directory of the user's cache, made unless it is there and works; Closed if it cannot be made.
 
     Its name changes with whatever it is made from. Runs at the same time make it once, beside its place, and move it there in one
@@ -191,7 +203,9 @@ def kept(environment: Environment, name: str, make: Make, works: Callable[[Path]
 
 def cache(environment: Environment) -> Path:
     """The folder of all that is kept."""
-    base = environment.get("XDG_CACHE_HOME") or str(Path(environment.get("HOME") or "~").expanduser() / ".cache")
+    base = environment.get("XDG_CACHE_HOME") or str(
+        Path(environment.get("HOME") or "~").expanduser() / ".cache"
+    )
     folder = Path(base) / "pulumi-snapshots"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -251,7 +265,12 @@ def build_engine(into: Path, environment: Environment) -> None:
     # Go's own library needs no download, and all that follows waits for one.
     threading.Thread(target=meanwhile, daemon=True).start()
     ignore = shutil.ignore_patterns("testdata")
-    shutil.copytree(source(go, PKG, engine, environment), work / "pkg", ignore=ignore, copy_function=shutil.copyfile)
+    shutil.copytree(
+        source(go, PKG, engine, environment),
+        work / "pkg",
+        ignore=ignore,
+        copy_function=shutil.copyfile,
+    )
     for files, pattern in LEFT_OUT.items():
         for file in (work / "pkg").glob(files):
             file.write_text(re.sub(pattern, "", file.read_text(), flags=re.MULTILINE))
@@ -279,10 +298,16 @@ def needing(package: str) -> str:
 
 def source(go: str, module: str, folder: Path, environment: Environment) -> Path:
     """The folder of a module of the engine's version, downloaded if need be."""
-    return Path(json.loads(run([go, "mod", "download", "-json", f"{module}@v{ENGINE}"], folder, environment))["Dir"])
+    return Path(
+        json.loads(
+            run([go, "mod", "download", "-json", f"{module}@v{ENGINE}"], folder, environment)
+        )["Dir"]
+    )
 
 
-def raise_to_engine(go: str, folder: Path, environment: Environment, *, named: bool = False) -> None:
+def raise_to_engine(
+    go: str, folder: Path, environment: Environment, *, named: bool = False
+) -> None:
     """Raise what a module needs to the versions that the engine needs, so that Go compiles each only once.
 
     What Pulumi itself wrote stays as the module asks for it. If the module has `named` all that it needs, as `go mod tidy`
@@ -292,9 +317,18 @@ def raise_to_engine(go: str, folder: Path, environment: Environment, *, named: b
     engine = json.loads(run([go, "mod", "edit", "-json", asked], folder, environment))
     needs = [each for each in engine["Require"] if not each["Path"].startswith(PULUMI)]
     if named:
-        own = {each["Path"] for each in json.loads(run([go, "mod", "edit", "-json"], folder, environment))["Require"]}
+        own = {
+            each["Path"]
+            for each in json.loads(run([go, "mod", "edit", "-json"], folder, environment))[
+                "Require"
+            ]
+        }
         needs = [each for each in needs if each["Path"] in own]
-    run([go, "mod", "edit", *(f"-require={each['Path']}@{each['Version']}" for each in needs)], folder, environment)
+    run(
+        [go, "mod", "edit", *(f"-require={each['Path']}@{each['Version']}" for each in needs)],
+        folder,
+        environment,
+    )
 
 
 def new_enough(folder: Path, environment: Environment, otherwise: str = "") -> str:
@@ -338,7 +372,13 @@ def compiled(  # noqa: PLR0913, PLR0917
 
 
 def build(  # noqa: PLR0913, PLR0917
-    go: str, folder: Path, package: str, program: Path, version: str, environment: Environment, how: Run = alone
+    go: str,
+    folder: Path,
+    package: str,
+    program: Path,
+    version: str,
+    environment: Environment,
+    how: Run = alone,
 ) -> None:
     """Compile a package that the module in `folder` needs; the modules are downloaded before."""
     run([go, "list", "-deps", package], folder, environment)

@@ -60,19 +60,41 @@ def install() -> bool:
         say(str(reason))
     else:
         if not mirrored(uv / "python"):
-            if done(str(uv / "uv"), "--quiet", "pip", "install", "--python", str(PYTHON), "pip", UV, *NEEDED):
+            if done(
+                str(uv / "uv"),
+                "--quiet",
+                "pip",
+                "install",
+                "--python",
+                str(PYTHON),
+                "pip",
+                UV,
+                *NEEDED,
+            ):
                 return True
             say("uv does not do it here: pip does, in a minute")
     # Python compiles what is imported; all that is installed would take half a minute.
-    pip = [str(PYTHON), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-compile"]
+    pip = [
+        str(PYTHON),
+        "-m",
+        "pip",
+        "--quiet",
+        "--disable-pip-version-check",
+        "install",
+        "--no-compile",
+    ]
     own = done(str(PYTHON), "-m", "ensurepip")
-    return own and all(done(*pip, *what, shown=True) for what in (("--upgrade", OLDEST_PIP), NEEDED))
+    return own and all(
+        done(*pip, *what, shown=True) for what in (("--upgrade", OLDEST_PIP), NEEDED)
+    )
 
 
 def fetch_uv(into: Path, _: Environment) -> None:
     """Make an environment with pip and uv alone. Kept, it makes others in a third of the time that their own pip takes."""
     venv.create(into, with_pip=True)
-    if not done(str(into / "bin" / "python"), "-m", "pip", "--quiet", "install", "--no-compile", UV):
+    if not done(
+        str(into / "bin" / "python"), "-m", "pip", "--quiet", "install", "--no-compile", UV
+    ):
         raise Closed("uv cannot be had here: pip installs everything, in a minute")
 
 
@@ -90,7 +112,10 @@ def mirrored(python: Path = PYTHON) -> bool:
 def done(*command: str, shown: bool = False) -> bool:
     """Whether the command succeeds; what it prints is for the user only if nothing else is tried."""
     output = None if shown else subprocess.DEVNULL
-    return subprocess.run(command, cwd=PROJECT, check=False, stdout=output, stderr=output).returncode == 0  # noqa: S603
+    return (
+        subprocess.run(command, cwd=PROJECT, check=False, stdout=output, stderr=output).returncode  # noqa: S603
+        == 0
+    )
 
 
 def make() -> bool:

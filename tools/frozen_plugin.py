@@ -23,7 +23,12 @@ import tarfile
 import tempfile
 import zipfile
 from functools import partial
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
+from importlib.metadata import (
+    Distribution,
+    PackageNotFoundError,
+    distribution,
+    packages_distributions,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,9 +150,15 @@ def imported() -> list[str]:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(f"import {node.module}")
                 found |= {
-                    f"import {node.module}.{each.name}" for each in node.names if _is_module(node.module, each.name)
+                    f"import {node.module}.{each.name}"
+                    for each in node.names
+                    if _is_module(node.module, each.name)
                 }
-    return sorted(each for each in found if each.split()[1].partition(".")[0] not in {PACKAGE.name, "__future__"})
+    return sorted(
+        each
+        for each in found
+        if each.split()[1].partition(".")[0] not in {PACKAGE.name, "__future__"}
+    )
 
 
 def _is_module(package: str, name: str) -> bool:
@@ -156,7 +167,8 @@ def _is_module(package: str, name: str) -> bool:
     found = importlib.util.find_spec(top)
     folders = (found.submodule_search_locations if found else None) or []
     return any(
-        list(Path(folder, *below).glob(f"{name}.*")) or Path(folder, *below, name).is_dir() for folder in folders
+        list(Path(folder, *below).glob(f"{name}.*")) or Path(folder, *below, name).is_dir()
+        for folder in folders
     )
 
 
@@ -205,7 +217,11 @@ def _requirements(one: Distribution, extras: Iterable[str]) -> list[Requirement]
 def _not_needed() -> list[str]:
     """The modules of everything else that is installed here: a library may use what the plugin does not need."""
     kept = set(needs())
-    return sorted(name for name, owners in packages_distributions().items() if not kept & set(map(plain, owners)))
+    return sorted(
+        name
+        for name, owners in packages_distributions().items()
+        if not kept & set(map(plain, owners))
+    )
 
 
 def _freezer() -> Iterator[Distribution]:
@@ -236,7 +252,13 @@ def _freeze(into: Path, environment: Environment) -> None:
         "PYINSTALLER_CONFIG_DIR": str(work / "config"),
     }
     done = subprocess.run(  # noqa: S603 - a fixed command, no shell
-        [*command, entry], capture_output=True, text=True, check=False, cwd=work, env=own, timeout=FREEZE_SECONDS
+        [*command, entry],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=work,
+        env=own,
+        timeout=FREEZE_SECONDS,
     )
     if done.returncode:
         raise Closed("\n  ".join(["PyInstaller failed:", *done.stderr.strip().splitlines()[-15:]]))
@@ -249,7 +271,11 @@ def _freeze(into: Path, environment: Environment) -> None:
 
 def _files(folder: Path) -> list[Path]:
     every = sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
-    return [path for path in every if not (path.parent.suffix == ".dist-info" and path.name in OF_INSTALLER)]
+    return [
+        path
+        for path in every
+        if not (path.parent.suffix == ".dist-info" and path.name in OF_INSTALLER)
+    ]
 
 
 def _same(path: Path) -> Path | bytes:
@@ -267,8 +293,13 @@ def _licences() -> Iterator[tuple[Path, Path]]:
     """The licences of what is in the archive: they are handed on with it."""
     for each in needed():
         for file in each.files or []:
-            if re.search(r"(?i)(^|/)(licen[cs]e|copying|notice)[^/]*$", str(file)) and ".dist-info/" in str(file):
-                yield Path(each.metadata["Name"]) / Path(str(file)).name, Path(str(each.locate_file(file)))
+            if re.search(
+                r"(?i)(^|/)(licen[cs]e|copying|notice)[^/]*$", str(file)
+            ) and ".dist-info/" in str(file):
+                yield (
+                    Path(each.metadata["Name"]) / Path(str(file)).name,
+                    Path(str(each.locate_file(file))),
+                )
 
 
 # Packing
@@ -282,10 +313,15 @@ def _own_files() -> Iterator[tuple[Path, bytes]]:
             compiled = Path(folder) / "one.pyc"
             # Without the places and times of this machine.
             mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-            py_compile.compile(str(file), str(compiled), dfile=str(name), doraise=True, invalidation_mode=mode)
+            py_compile.compile(
+                str(file), str(compiled), dfile=str(name), doraise=True, invalidation_mode=mode
+            )
             yield Path(LIBRARIES) / name.with_suffix(".pyc"), compiled.read_bytes()
     for example in ("Pulumi.yaml", "languages.md"):  # in the schema
-        yield Path(LIBRARIES) / (PACKED_EXAMPLES / example).relative_to(PROJECT), (IN_REPOSITORY / example).read_bytes()
+        yield (
+            Path(LIBRARIES) / (PACKED_EXAMPLES / example).relative_to(PROJECT),
+            (IN_REPOSITORY / example).read_bytes(),
+        )
     about = distribution(DISTRIBUTION).read_text("METADATA") or ""
     yield Path(LIBRARIES) / f"pulumi_snapshots-{version()}.dist-info" / "METADATA", about.encode()
     yield Path("LICENSE"), (PROJECT / "LICENSE").read_bytes()

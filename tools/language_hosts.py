@@ -24,7 +24,9 @@ class LanguageHost:
         found = shutil.which(self.program, path=environment.get("PATH", os.defpath))
         if found is not None:
             return Path(found).parent
-        name = f"{self.program.removeprefix('pulumi-language-')}-host-{self.version}-{engine.ENGINE}"
+        name = (
+            f"{self.program.removeprefix('pulumi-language-')}-host-{self.version}-{engine.ENGINE}"
+        )
         return engine.kept(environment, name, self._build)
 
     def _build(self, into: Path, environment: engine.Environment) -> None:
@@ -33,7 +35,15 @@ class LanguageHost:
         if self.module != engine.SDK:
             # The generator of SDKs, which is made first, has compiled what they share; the rest may be compiled beside others.
             needs, how = needs + engine.MODULES, engine.run
-        engine.compiled(into / self.program, needs, engine.needing(package), self.version, environment, package, how)
+        engine.compiled(
+            into / self.program,
+            needs,
+            engine.needing(package),
+            self.version,
+            environment,
+            package,
+            how,
+        )
 
 
 YAML = LanguageHost("pulumi-language-yaml", "github.com/pulumi/pulumi-yaml", "1.38.0", "cmd")

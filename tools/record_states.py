@@ -64,13 +64,21 @@ if part >= 2:
 def main() -> int:
     """Record a version."""
     parser = ArgumentParser(prog="make states", description=__doc__)
-    parser.add_argument("name", nargs="?", default=VERSION, help="the version; that of this checkout unless given")
-    parser.add_argument("--code", type=Path, help="a checkout of that version; this one unless given")
-    parser.add_argument("--again", action="store_true", help="replace what is recorded of that version")
+    parser.add_argument(
+        "name", nargs="?", default=VERSION, help="the version; that of this checkout unless given"
+    )
+    parser.add_argument(
+        "--code", type=Path, help="a checkout of that version; this one unless given"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="replace what is recorded of that version"
+    )
     chosen = parser.parse_args()
     folder = STATES / chosen.name
     if folder.exists() and not chosen.again:
-        print(f"{folder} is there: what a released version has left does not change (--again replaces it)")
+        print(
+            f"{folder} is there: what a released version has left does not change (--again replaces it)"
+        )
         return 1
     with ExitStack() as held:
         server = held.enter_context(servers.served("postgres"))
@@ -91,7 +99,9 @@ def record(way: str, folder: Path, made: Path, code: Path | None, server: server
     project = folder / "project"
     project.mkdir(parents=True)
     made.mkdir(exist_ok=True)
-    with Emulator(*SERVICE, "--postgres-dsn", server.dsn(), log=folder / "emulator.log") as emulator:
+    with Emulator(
+        *SERVICE, "--postgres-dsn", server.dsn(), log=folder / "emulator.log"
+    ) as emulator:
         own = {"SQUARECLOUD_API_KEY": KEY, "PULUMI_CONFIG_PASSPHRASE": "recorded"}
         environment = {**emulator.environment, **PACE, **own}
         if code is not None:
@@ -102,7 +112,9 @@ def record(way: str, folder: Path, made: Path, code: Path | None, server: server
         plugins = f"plugins:\n  providers:\n    - name: squarecloud\n      path: {Path(sys.executable).parent}\n"
         (project / "Pulumi.yaml").write_text(f"name: app\nruntime: python\n{plugins}")
         names = {"scratch": SCRATCH, "pending": PENDING}
-        (project / "__main__.py").write_text(PROGRAM.format(package=PACKAGES[way], database=DATABASE, **names))
+        (project / "__main__.py").write_text(
+            PROGRAM.format(package=PACKAGES[way], database=DATABASE, **names)
+        )
         stack.run("stack", "init", "dev")
         app.run("config", "set", "--secret", "connection", server.dsn(SCRATCH))
         app.up("-c", "release=1")
@@ -122,7 +134,9 @@ def record(way: str, folder: Path, made: Path, code: Path | None, server: server
 def _keep_states(app: App, file: Path) -> None:
     """Keep what the engine hands to a provider."""
     exported = app.stack.run("stack", "export", "--show-secrets").stdout
-    exported = exported.replace(str(app.stack.project.resolve()), HOME).replace(str(app.stack.project), HOME)
+    exported = exported.replace(str(app.stack.project.resolve()), HOME).replace(
+        str(app.stack.project), HOME
+    )
     kept = [
         {name: _plain(one.get(name, {})) for name in ("urn", "id", "inputs", "outputs")}
         for one in json.loads(exported)["deployment"]["resources"]
@@ -145,7 +159,9 @@ def _schema(code: Path | None) -> Any:
     """The schema from which the version's SDKs are generated."""
     environment = {**os.environ, **({"PYTHONPATH": str(code)} if code else {})}
     asked = "import json; from pulumi_snapshots.plugin.description.schema import schema; print(json.dumps(schema()))"
-    return json.loads(subprocess.check_output([sys.executable, "-P", "-c", asked], env=environment, text=True))  # noqa: S603
+    return json.loads(
+        subprocess.check_output([sys.executable, "-P", "-c", asked], env=environment, text=True)  # noqa: S603
+    )
 
 
 if __name__ == "__main__":

@@ -82,7 +82,9 @@ def _chooser(name: str) -> str:
         f"{{{{% choosable language {language} %}}}}\n\n```{language}\n{example(language, name)}\n```\n\n{{{{% /choosable %}}}}"
         for language in LANGUAGES
     ]
-    return "\n\n".join([f'{{{{< chooser language "{",".join(LANGUAGES)}" >}}}}', *tabs, "{{< /chooser >}}"])
+    return "\n\n".join(
+        [f'{{{{< chooser language "{",".join(LANGUAGES)}" >}}}}', *tabs, "{{< /chooser >}}"]
+    )
 
 
 def _linked(text: str, identity: Identity) -> str:

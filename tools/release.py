@@ -36,7 +36,9 @@ def problems(tag: str, environment: Mapping[str, str], project: Path = PROJECT) 
     if repository and here != "/" and repository.rstrip("/").lower() != here.lower():
         found.append(f"urls.Repository in pyproject.toml is {repository}, and this is {here}")
     if not notes(tag, project):
-        found.append(f"CHANGELOG.md has no section for {tag.removeprefix('v')}: give [Unreleased] its number and date")
+        found.append(
+            f"CHANGELOG.md has no section for {tag.removeprefix('v')}: give [Unreleased] its number and date"
+        )
     return found
 
 

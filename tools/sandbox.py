@@ -78,7 +78,9 @@ class Service:
     def sql(self, database_id: str, *statements: str) -> list[list[list[Any]]]:
         """Run statements on a database's data; the rows of each."""
         return list(
-            self.control(f"databases/{urllib.parse.quote(database_id)}/sql", {"statements": statements})["rows"]
+            self.control(
+                f"databases/{urllib.parse.quote(database_id)}/sql", {"statements": statements}
+            )["rows"]
         )
 
 
@@ -145,7 +147,12 @@ class Stack:
     """
 
     def __init__(
-        self, folder: Path, project: Path, engine: Path, environment: Mapping[str, str] | None = None, name: str = "dev"
+        self,
+        folder: Path,
+        project: Path,
+        engine: Path,
+        environment: Mapping[str, str] | None = None,
+        name: str = "dev",
     ) -> None:
         """Prepare the folder; `pulumi stack init` is the caller's first command.
 
@@ -162,10 +169,16 @@ class Stack:
         for part in ("home", "backend", "state"):
             (folder / part).mkdir()
         scripts = Path(sys.executable).parent  # first on PATH, as in an activated environment
-        inherited = {key: text for key, text in os.environ.items() if not key.startswith(("PULUMI_", "SQUARECLOUD_"))}
+        inherited = {
+            key: text
+            for key, text in os.environ.items()
+            if not key.startswith(("PULUMI_", "SQUARECLOUD_"))
+        }
         self.environment: dict[str, str] = {
             **inherited,
-            "PATH": os.pathsep.join([str(scripts), str(engine), os.environ.get("PATH", os.defpath)]),
+            "PATH": os.pathsep.join(
+                [str(scripts), str(engine), os.environ.get("PATH", os.defpath)]
+            ),
             "VIRTUAL_ENV": str(scripts.parent),
             "PULUMI_HOME": str(folder / "home"),
             "PULUMI_BACKEND_URL": (folder / "backend").resolve().as_uri(),
@@ -197,7 +210,9 @@ class Stack:
                 start_new_session=True,
             )
 
-    def run(self, *arguments: str, check: bool = True, timeout: float | None = 300) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, check: bool = True, timeout: float | None = 300
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, stdout and stderr captured; Failed if it failed, and `check` is true."""
         result = subprocess.run(  # noqa: S603 - a fixed command, no shell
             [self.pulumi, *arguments, "--non-interactive"],
@@ -221,7 +236,9 @@ class Stack:
             Failed: It failed; it has said why on the terminal.
         """
         sys.stdout.flush()
-        process = subprocess.Popen([self.pulumi, *arguments], cwd=self.project, env=self.environment)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
+            [self.pulumi, *arguments], cwd=self.project, env=self.environment
+        )
         try:
             status = process.wait()
         except BaseException as error:
@@ -242,7 +259,9 @@ class Stack:
     def outputs(self, *, show_secrets: bool = False) -> dict[str, Any]:
         """The stack's outputs; secrets are `[secret]` unless shown."""
         shown = ["--show-secrets"] if show_secrets else []
-        return dict(json.loads(self.run("stack", "output", "--json", "--stack", self.name, *shown).stdout))
+        return dict(
+            json.loads(self.run("stack", "output", "--json", "--stack", self.name, *shown).stdout)
+        )
 
 
 def end(process: subprocess.Popen[bytes], *, ask: bool = True) -> None:

@@ -38,15 +38,32 @@ def generate(environment: Environment, into: Path, languages: Iterable[str] = LA
     Raises:
         Closed: There is no engine or no generator, or it fails.
     """
-    found = [str(generator(environment)), str(engine.ensure(environment)), environment.get("PATH", os.defpath)]
+    found = [
+        str(generator(environment)),
+        str(engine.ensure(environment)),
+        environment.get("PATH", os.defpath),
+    ]
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=into) as name:
         making = Path(name)
         described = making / "schema.json"
         described.write_text(json.dumps(schema()))
-        quiet = {"PATH": os.pathsep.join(found), "PULUMI_HOME": name, "PULUMI_SKIP_UPDATE_CHECK": "true"}
+        quiet = {
+            "PATH": os.pathsep.join(found),
+            "PULUMI_HOME": name,
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+        }
         for language in languages:
-            asked = ("package", "gen-sdk", "schema.json", "--local", "--language", language, "--out", ".")
+            asked = (
+                "package",
+                "gen-sdk",
+                "schema.json",
+                "--local",
+                "--language",
+                language,
+                "--out",
+                ".",
+            )
             engine.run(["pulumi", *asked], making, {**environment, **quiet})
         for language in languages:
             shutil.rmtree(into / language, ignore_errors=True)

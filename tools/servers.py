@@ -52,7 +52,12 @@ CHOSEN = "POSTGRES_PROGRAMS"
 UNPRIVILEGED = ("postgres", "nobody")
 """Users that PostgreSQL runs as if root starts it: it refuses to run as root."""
 POSTGRES_OPTIONS = (
-    *("listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=40", "shared_buffers=32MB"),
+    *(
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "max_connections=40",
+        "shared_buffers=32MB",
+    ),
     *("fsync=off", "full_page_writes=off", "synchronous_commit=off"),
 )
 POSTGRES_HELLO = bytes.fromhex("00000017 00030000") + b"user\0postgres\0\0"
@@ -63,8 +68,17 @@ NEEDED = ("usr/sbin/mariadbd", "usr/bin/mariadb-install-db", "usr/bin/redis-serv
 EMPTY = "empty-mariadb"
 """The folder of a new MariaDB's data, which takes seconds to make."""
 MARIADB_OPTIONS = (
-    *("--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin", "--performance-schema=OFF"),
-    *("--innodb-buffer-pool-size=16M", "--innodb-log-file-size=4M", "--innodb-flush-log-at-trx-commit=0"),
+    *(
+        "--bind-address=127.0.0.1",
+        "--skip-name-resolve",
+        "--skip-log-bin",
+        "--performance-schema=OFF",
+    ),
+    *(
+        "--innodb-buffer-pool-size=16M",
+        "--innodb-log-file-size=4M",
+        "--innodb-flush-log-at-trx-commit=0",
+    ),
     *("--innodb-doublewrite=OFF", "--key-buffer-size=1M", "--aria-pagecache-buffer-size=1M"),
 )
 REDIS_CONFIGURATION = """\
@@ -123,14 +137,16 @@ def served(name: str, *arguments: str) -> Iterator[Server]:
         Closed: It did not start; it has said why on stderr.
     """
     SERVERS[name].prepare(os.environ)
-    with subprocess.Popen(  # noqa: S603 - a fixed command, no shell
-        [sys.executable, "-m", "tools.servers", name, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=PROJECT,
-        start_new_session=True,  # a signal to the user's group of processes leaves it the time to clean up
-    ) as keeper:
+    with (
+        subprocess.Popen(  # noqa: S603 - a fixed command, no shell
+            [sys.executable, "-m", "tools.servers", name, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=PROJECT,
+            start_new_session=True,  # a signal to the user's group of processes leaves it the time to clean up
+        ) as keeper
+    ):
         assert keeper.stdin is not None  # noqa: S101 - for the type checker
         assert keeper.stdout is not None  # noqa: S101 - as above
         try:
@@ -171,11 +187,24 @@ def postgres() -> Iterator[Server]:
             os.chown(each, user["user"], user["group"])
         if user and not reaches(user, programs):
             programs = copied(folders, programs, place)
-        how = ("--no-locale", "--encoding=UTF8", "--no-sync", "--auth=scram-sha-256", "--username=postgres")
-        engine.run([str(programs / "initdb"), *how, f"--pwfile={secret}", f"--pgdata={data}"], place, PLAIN, **user)
+        how = (
+            "--no-locale",
+            "--encoding=UTF8",
+            "--no-sync",
+            "--auth=scram-sha-256",
+            "--username=postgres",
+        )
+        engine.run(
+            [str(programs / "initdb"), *how, f"--pwfile={secret}", f"--pgdata={data}"],
+            place,
+            PLAIN,
+            **user,
+        )
 
         def command(port: int) -> list[str]:
-            options = [word for option in (*POSTGRES_OPTIONS, f"port={port}") for word in ("-c", option)]
+            options = [
+                word for option in (*POSTGRES_OPTIONS, f"port={port}") for word in ("-c", option)
+            ]
             return [str(programs / "postgres"), "-D", str(data), *options]
 
         def answers(client: socket.socket) -> bool:
@@ -194,7 +223,9 @@ def unprivileged() -> dict[str, Any]:
         with contextlib.suppress(KeyError):
             found = pwd.getpwnam(name)
             return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
-    raise Closed(f"PostgreSQL does not run as root, and there is no user {' or '.join(UNPRIVILEGED)}")
+    raise Closed(
+        f"PostgreSQL does not run as root, and there is no user {' or '.join(UNPRIVILEGED)}"
+    )
 
 
 def reaches(user: dict[str, Any], programs: Path) -> bool:
@@ -214,7 +245,11 @@ def copied(folders: list[Path], programs: Path, place: Path) -> Path:
     place.chmod(0o711)
     for path in (into, *into.rglob("*")):
         if not path.is_symlink():
-            path.chmod(path.stat().st_mode | 0o444 | (0o111 if path.is_dir() or path.stat().st_mode & 0o100 else 0))
+            path.chmod(
+                path.stat().st_mode
+                | 0o444
+                | (0o111 if path.is_dir() or path.stat().st_mode & 0o100 else 0)
+            )
     return into / programs.relative_to(folders[0].parent)
 
 
@@ -232,20 +267,31 @@ def debian(environment: Environment) -> Path:
     if shutil.which("apt-get", path=path) is None or shutil.which("dpkg-deb", path=path) is None:
         raise engine.Missing("no apt-get")
     release = Path("/etc/os-release").read_text() if Path("/etc/os-release").exists() else ""
-    made_from = hashlib.sha256(repr((release, PACKAGES, NEEDED, MARIADB_OPTIONS)).encode()).hexdigest()[:12]
+    made_from = hashlib.sha256(
+        repr((release, PACKAGES, NEEDED, MARIADB_OPTIONS)).encode()
+    ).hexdigest()[:12]
     return engine.kept(environment, f"debian-servers-{made_from}", unpack, starts)
 
 
 def unpacked(root: Path) -> dict[str, str]:
     """The environment in which unpacked programs find their libraries."""
-    folders = [str(path) for top in ("usr/lib", "lib") for path in sorted(root.glob(f"{top}/*-linux-gnu*"))]
+    folders = [
+        str(path) for top in ("usr/lib", "lib") for path in sorted(root.glob(f"{top}/*-linux-gnu*"))
+    ]
     return {**PLAIN, "LD_LIBRARY_PATH": os.pathsep.join(folders)}
 
 
 def starts(root: Path) -> bool:
     """Whether the unpacked servers start."""
-    versions = [(str(root / name), "--version") for name in NEEDED if name.endswith(("mariadbd", "redis-server"))]
-    ended = (subprocess.run(each, env=unpacked(root), capture_output=True, check=False) for each in versions)  # noqa: S603
+    versions = [
+        (str(root / name), "--version")
+        for name in NEEDED
+        if name.endswith(("mariadbd", "redis-server"))
+    ]
+    ended = (
+        subprocess.run(each, env=unpacked(root), capture_output=True, check=False)  # noqa: S603
+        for each in versions
+    )
     return not any(each.returncode for each in ended)
 
 
@@ -269,14 +315,26 @@ def unpack(into: Path, environment: Environment) -> None:
         raise Closed(f"Debian's packages hold no {', '.join(missing)}")
     # Its only user is root@localhost without a password.
     (into / EMPTY).mkdir()
-    made = ("--no-defaults", f"--basedir={into / 'usr'}", f"--datadir={into / EMPTY}", "--innodb-log-file-size=4M")
-    how = ("--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", *as_root())
+    made = (
+        "--no-defaults",
+        f"--basedir={into / 'usr'}",
+        f"--datadir={into / EMPTY}",
+        "--innodb-log-file-size=4M",
+    )
+    how = (
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+        "--skip-name-resolve",
+        *as_root(),
+    )
     engine.run(["sh", str(into / "usr/bin/mariadb-install-db"), *made, *how], into, unpacked(into))
 
 
 def download(work: Path, environment: Environment, options: Sequence[str]) -> None:
     """Download the packages into a folder."""
-    said = apt(work, environment, "install", "--simulate", "--no-install-recommends", *options, *PACKAGES)
+    said = apt(
+        work, environment, "install", "--simulate", "--no-install-recommends", *options, *PACKAGES
+    )
     wanted = re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+)", said, re.MULTILINE)
     # If a part of them is installed already, it is unpacked all the same: they must fit together.
     names = [f"{name}={version}" for name, version in wanted]
@@ -287,7 +345,9 @@ def download(work: Path, environment: Environment, options: Sequence[str]) -> No
 def apt(work: Path, environment: Environment, *arguments: str) -> str:
     """What apt-get prints."""
     return engine.run(
-        ["apt-get", *arguments], work, {**environment, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+        ["apt-get", *arguments],
+        work,
+        {**environment, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
     )
 
 
@@ -309,15 +369,27 @@ def mariadb(*certificates: str) -> Iterator[Server]:
             f"CREATE USER root@'127.0.0.1' IDENTIFIED BY '{password}';\n"
             "GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;\n"
         )
-        tls = [f"--ssl-{name}={file}" for name, file in zip(("cert", "ca"), certificates, strict=False)]
+        tls = [
+            f"--ssl-{name}={file}" for name, file in zip(("cert", "ca"), certificates, strict=False)
+        ]
         tls += [f"--ssl-key={file}" for file in certificates[:1]]
         # In a shared folder, a server that starts removes the tables of others.
         where = [f"--basedir={root / 'usr'}", f"--datadir={place / 'data'}", f"--tmpdir={place}"]
         # Relative to its data, since the path of a socket may have 107 characters at most.
         where += ["--socket=socket", f"--pid-file={place / 'pid'}", f"--init-file={start}"]
-        fixed = [str(root / "usr/sbin/mariadbd"), "--no-defaults", *as_root(), *MARIADB_OPTIONS, *tls, *where]
+        fixed = [
+            str(root / "usr/sbin/mariadbd"),
+            "--no-defaults",
+            *as_root(),
+            *MARIADB_OPTIONS,
+            *tls,
+            *where,
+        ]
         with started(
-            lambda port: [*fixed, f"--port={port}"], place, unpacked(root), lambda client: bool(client.recv(1))
+            lambda port: [*fixed, f"--port={port}"],
+            place,
+            unpacked(root),
+            lambda client: bool(client.recv(1)),
         ) as port:
             yield Server("mysql", port, "root", password)
 
@@ -331,7 +403,9 @@ def redis() -> Iterator[Server]:
         configuration.touch(mode=0o600)
 
         def command(port: int) -> list[str]:
-            configuration.write_text(REDIS_CONFIGURATION.format(port=port, password=password, place=place))
+            configuration.write_text(
+                REDIS_CONFIGURATION.format(port=port, password=password, place=place)
+            )
             return [str(root / "usr/bin/redis-server"), str(configuration)]
 
         def answers(client: socket.socket) -> bool:
@@ -415,14 +489,21 @@ def started(
             finally:
                 process.send_signal(stop)  # nothing of it is kept
         if not remaining:
-            raise Closed("\n  ".join(["the server did not start:", *log.read_text().splitlines()[-10:]]))
+            raise Closed(
+                "\n  ".join(["the server did not start:", *log.read_text().splitlines()[-10:]])
+            )
 
 
-def is_up(process: subprocess.Popen[bytes], port: int, answers: Callable[[socket.socket], bool]) -> bool:
+def is_up(
+    process: subprocess.Popen[bytes], port: int, answers: Callable[[socket.socket], bool]
+) -> bool:
     """Wait until a server answers; False if it ends instead, or takes too long."""
     deadline = time.monotonic() + SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as client:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as client,
+        ):
             # Until the server listens, a client may be given the very same port, and so be connected to itself.
             if client.getsockname() != client.getpeername() and answers(client):
                 return process.poll() is None

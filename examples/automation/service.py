@@ -46,9 +46,13 @@ def take_snapshot(database_id: str, release: str, tell: Callable[[str], None]) -
                 tell(text)
 
     # Each stack's dynamic provider runs with this Python, where the package is installed.
-    options = automation.LocalWorkspaceOptions(work_dir=str(HERE), env_vars={"PULUMI_PYTHON_CMD": sys.executable})
+    options = automation.LocalWorkspaceOptions(
+        work_dir=str(HERE), env_vars={"PULUMI_PYTHON_CMD": sys.executable}
+    )
     try:
-        stack = automation.create_or_select_stack(database_id, program=program, opts=options, project_name="automation")
+        stack = automation.create_or_select_stack(
+            database_id, program=program, opts=options, project_name="automation"
+        )
         done = stack.up(on_event=listen)
     except automation.ConcurrentUpdateError:
         raise Failed("another request for this database is under way") from None
@@ -70,7 +74,11 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/x-ndjson")
         self.end_headers()
         try:
-            self.say(snapshot=take_snapshot(**asked.groupdict(), tell=lambda text: self.say(progress=text)))
+            self.say(
+                snapshot=take_snapshot(
+                    **asked.groupdict(), tell=lambda text: self.say(progress=text)
+                )
+            )
         except Failed as reason:
             self.say(error=str(reason))
 

@@ -15,7 +15,10 @@ for database in get_databases():
         reuse_within="1h",  # adopts what a job that was cancelled has started
     )
     archive = Archive(
-        database.id, snapshot, destination=config.require("destination"), keep_last=config.require_int("keepLast")
+        database.id,
+        snapshot,
+        destination=config.require("destination"),
+        keep_last=config.require_int("keepLast"),
     )
     archives[database.id] = archive.uri
 pulumi.export("archives", archives)

@@ -5,7 +5,9 @@ import pulumi
 from pulumi_snapshots import Snapshot
 
 config = pulumi.Config()
-snapshot = Snapshot("before-release", database_id=config.require("databaseId"), triggers=[config.require("release")])
+snapshot = Snapshot(
+    "before-release", database_id=config.require("databaseId"), triggers=[config.require("release")]
+)
 
 pulumi.export("id", snapshot.id)
 pulumi.export("version_id", snapshot.version_id)

@@ -27,9 +27,16 @@ migration = Step(
 )
 data: pulumi.Resource = migration
 if rollback:
-    pulumi.log.info(f"rollback is {rollback}: nothing is migrated until `pulumi config rm rollback`")
+    pulumi.log.info(
+        f"rollback is {rollback}: nothing is migrated until `pulumi config rm rollback`"
+    )
     data = Restore("rollback", guard.last(rollback), overwrite=True, triggers=[rollback])
-Step("health", config.require("healthCheck"), [files, rollback], pulumi.ResourceOptions(depends_on=[data]))
+Step(
+    "health",
+    config.require("healthCheck"),
+    [files, rollback],
+    pulumi.ResourceOptions(depends_on=[data]),
+)
 
 last = guard.last()
 pulumi.export("guarded_by", last and last.id)

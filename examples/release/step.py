@@ -18,10 +18,14 @@ class StepProvider(ResourceProvider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Run it to its end."""
-        done = subprocess.run(shlex.split(props["command"]), capture_output=True, text=True, check=False)  # noqa: S603  the user's own
+        done = subprocess.run(  # noqa: S603  the user's own
+            shlex.split(props["command"]), capture_output=True, text=True, check=False
+        )
         if done.returncode:
             sys.tracebacklimit = 0  # what the command says is enough
-            raise StepFailed(f"{props['command']} ended with {done.returncode}: {done.stdout}{done.stderr}") from None
+            raise StepFailed(
+                f"{props['command']} ended with {done.returncode}: {done.stdout}{done.stderr}"
+            ) from None
         return CreateResult("done", props)
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -40,5 +44,9 @@ class Step(Resource):
         opts: As for every resource.
     """
 
-    def __init__(self, resource_name: str, command: str, triggers: list[Any], opts: pulumi.ResourceOptions) -> None:
-        super().__init__(StepProvider(), resource_name, {"command": command, "triggers": triggers}, opts)
+    def __init__(
+        self, resource_name: str, command: str, triggers: list[Any], opts: pulumi.ResourceOptions
+    ) -> None:
+        super().__init__(
+            StepProvider(), resource_name, {"command": command, "triggers": triggers}, opts
+        )

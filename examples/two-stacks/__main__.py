@@ -9,9 +9,12 @@ config = pulumi.Config()
 
 def data() -> None:
     """Take the snapshot, and export its download URL."""
-    snapshot = Snapshot("before-release", config.require("databaseId"), triggers=[config.require("release")])
+    snapshot = Snapshot(
+        "before-release", config.require("databaseId"), triggers=[config.require("release")]
+    )
     pulumi.export("version_id", snapshot.version_id)
-    pulumi.export("download_url", snapshot.download_url)  # a secret, which it stays in the other stack
+    # a secret, which it stays in the other stack
+    pulumi.export("download_url", snapshot.download_url)
 
 
 def staging() -> None:
@@ -26,5 +29,7 @@ def staging() -> None:
 
 stacks = {"data": data, "staging": staging}
 if pulumi.get_stack() not in stacks:
-    raise pulumi.RunError(f"This project has the stacks {' and '.join(stacks)}: pulumi stack init data")
+    raise pulumi.RunError(
+        f"This project has the stacks {' and '.join(stacks)}: pulumi stack init data"
+    )
 stacks[pulumi.get_stack()]()

@@ -13,7 +13,14 @@ from typing import Any, TypeVar
 import anyio
 
 from pulumi_snapshots.archive.manifest import Manifest, look_at, manifest_of, merged, note, note_pin
-from pulumi_snapshots.archive.record import ARCHIVE, ArchiveInputs, ArchiveMemory, ArchiveRecord, history, object_in
+from pulumi_snapshots.archive.record import (
+    ARCHIVE,
+    ArchiveInputs,
+    ArchiveMemory,
+    ArchiveRecord,
+    history,
+    object_in,
+)
 from pulumi_snapshots.archive.shelf import check_archived, imported, own_objects, prune, remove
 from pulumi_snapshots.archive.source import NoUrl, Source, bytes_text
 from pulumi_snapshots.archive.transfers import Store, Transfers
@@ -73,17 +80,22 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
                 job.left = "Another writer's object is there."
                 raise job.failed(Explained("others write it at the same time")) from None
         except Explained as trouble:
-            is_lost = previous and previous.lost and previous.version_id == inputs.version_id  # every run would fail
+            # every run would fail
+            is_lost = previous and previous.lost and previous.version_id == inputs.version_id
             back = [Step.PUT_ARCHIVE_BACK] if is_lost and isinstance(trouble, NoUrl) else []
             raise job.failed(trouble, back) from trouble
     if is_new_folder:  # stays under Diagnostics if it may be a mount that is missing or mistyped
         say = listener.note if is_mount else listener.progress
         say(f"{folder} did not exist and was created")
-    listener.progress(Text("{archived} {size} to {uri}", size=bytes_text(record.size), uri=place_text(record.uri)))
+    listener.progress(
+        Text("{archived} {size} to {uri}", size=bytes_text(record.size), uri=place_text(record.uri))
+    )
     if previous:
         before = history(previous)
     else:  # a state that was lost is no reason to keep everything for ever
-        before = await own_objects(transfers, record, listener) if place.folder and inputs.keep else []
+        before = (
+            await own_objects(transfers, record, listener) if place.folder and inputs.keep else []
+        )
     return await prune(transfers, record, before, inputs, listener)
 
 
@@ -101,7 +113,8 @@ class _Job:
     left: str = "Nothing of it is left there, and what was there is untouched."
     held: Held | None = None  # the manifest that was found, and what it says
     found: Manifest | None = None
-    shared: Manifest | None = None  # that of an object which is there already, and is the same archive
+    # that of an object which is there already, and is the same archive
+    shared: Manifest | None = None
     may_claim: bool = False
     claim: str | None = None
 
@@ -157,7 +170,9 @@ class _Job:
         if self.transfers.stopping:
             raise Explained(f"it was interrupted at {so_far}")
         last = f" (it broke off last: {broke_off})" if broke_off else ""
-        raise Explained(f"it was not whole after {spoken(self.inputs.timeout)} (timeout): {so_far}{last}")
+        raise Explained(
+            f"it was not whole after {spoken(self.inputs.timeout)} (timeout): {so_far}{last}"
+        )
 
     # What is there ------------------------------------------------------------------------------------------------------
 
@@ -165,42 +180,71 @@ class _Job:
         """The same archive, if it is there and whole; raises `Explained` if the object is another one, which stays."""
         if self.place.folder:  # in which the object is named after the snapshot
             database_id, created = self.inputs.database_id, self.source.known.modified
-            if database_id is None or SnapshotInputs.problems({"database_id": database_id}) or created is None:
+            if (
+                database_id is None
+                or SnapshotInputs.problems({"database_id": database_id})
+                or created is None
+            ):
                 missing = "time" if created is None else "database"
-                raise Explained(f"its {missing} is not known, so it cannot be named", then=[Step.NAME_OBJECT])
+                raise Explained(
+                    f"its {missing} is not known, so it cannot be named", then=[Step.NAME_OBJECT]
+                )
             sealed = bool(self.inputs.recipients)
-            self.place = object_in(self.place, database_id, self.inputs.version_id, created, sealed=sealed)
+            self.place = object_in(
+                self.place, database_id, self.inputs.version_id, created, sealed=sealed
+            )
         clock, store = self.transfers.clock, self.transfers.store(self.place)
         began = clock.monotonic()
-        while (found := await self.transfers.reading(self._same)) is not None and found.claim is not None:
+        while (
+            found := await self.transfers.reading(self._same)
+        ) is not None and found.claim is not None:
             if clock.monotonic() - began > CLAIM_LIVES:  # its writer was killed
                 break
             self.listener.progress("another run is writing it; waiting")
             await clock.sleep(1.0)
-        if found is None or (seen := await self.transfers.reading(store.stat)) is None or seen.size != found.size:
+        if (
+            found is None
+            or (seen := await self.transfers.reading(store.stat)) is None
+            or seen.size != found.size
+        ):
             return None
         self.listener.progress("the archive is there already; verifying it")
         if await self.transfers.digest(store) != found.sha256:
             return None
         self.claim, self.shared = found.claim, found
-        return replace(found.record(self.place.uri, seen.mark, self.owner), pinned=self.inputs.pin or None)
+        return replace(
+            found.record(self.place.uri, seen.mark, self.owner), pinned=self.inputs.pin or None
+        )
 
     def _same(self) -> Manifest | None:
         """The manifest of the same archive under this name; None if there is none, or one that may be replaced."""
         self.held, self.found, may_read = look_at(self.transfers, self.place.uri)
-        found, inputs, is_others_file = self.found, self.inputs, self.held is not None and self.found is None
+        found, inputs, is_others_file = (
+            self.found,
+            self.inputs,
+            self.held is not None and self.found is None,
+        )
         self.may_claim = self.manifest and may_read and not is_others_file
         if found is None:
             return None
-        same_database = None in {found.database_id, inputs.database_id} or found.database_id == inputs.database_id
+        same_database = (
+            None in {found.database_id, inputs.database_id}
+            or found.database_id == inputs.database_id
+        )
         same_version = same_database and found.version_id == inputs.version_id
         if same_version and set(found.recipients or ()) == set(inputs.recipients or ()):
             return found if self.manifest else None
         others, pinned = found.without(self.owner), not same_version and found.pinned_by(self.owner)
         if same_database and not others and not pinned:
             return None
-        what = "it is there for other {recipients}" if same_version else "another archive has this name"
-        whose = "; {pin} keeps it for good" if pinned else "; it is that of {others}" if others else ""
+        what = (
+            "it is there for other {recipients}"
+            if same_version
+            else "another archive has this name"
+        )
+        whose = (
+            "; {pin} keeps it for good" if pinned else "; it is that of {others}" if others else ""
+        )
         text = f"{what}{whose}. Give {{destination}} another name"
         raise Explained(Text(text, others=found.others_text(self.owner)))
 
@@ -215,7 +259,9 @@ class _Job:
             try:
                 async for block in blocks:
                     await self.transfers.blocking(upload.push, block)
-                record = await self.transfers.blocking(self._commit, upload, rfc3339(self.transfers.clock.utc()))
+                record = await self.transfers.blocking(
+                    self._commit, upload, rfc3339(self.transfers.clock.utc())
+                )
             except BaseException:
                 with anyio.CancelScope(shield=True):
                     try:
@@ -307,7 +353,9 @@ class Upload:
             if trouble.status or (seen := self._found()) is None:
                 raise
         if seen is not None and seen.size != self.size:
-            raise Overtaken(f"{self._store.where}: {self.size} bytes were written, but {seen.size} are there")
+            raise Overtaken(
+                f"{self._store.where}: {self.size} bytes were written, but {seen.size} are there"
+            )
         return seen.mark if seen else ""
 
     def _found(self) -> Seen | None:
@@ -331,7 +379,9 @@ class Upload:
     def discard(self) -> None:
         """Leave nothing of it; raises `StoreTrouble` if a part may be left."""
         for flow in (self._checked, self._sealed):
-            with suppress(Exception):  # it was raised before, or has nothing to do with what is left
+            with suppress(
+                Exception
+            ):  # it was raised before, or has nothing to do with what is left
                 if flow is not None:
                     flow.stop()
         self._written.stop()
@@ -354,11 +404,18 @@ class ArchiveCalls:
         if "mark" not in state:
             record, keys = await imported(call.shared.of(Transfers), id_, call.owner, call.listener)
             values = {"destination": record.uri, "recipients": keys, "pin": record.pinned}
-            return Resource(record.id, ARCHIVE.state(record, {name: each for name, each in values.items() if each}))
-        record = await check_archived(call.shared.of(Transfers), ArchiveRecord.from_outputs(state), call.listener)
+            return Resource(
+                record.id,
+                ARCHIVE.state(record, {name: each for name, each in values.items() if each}),
+            )
+        record = await check_archived(
+            call.shared.of(Transfers), ArchiveRecord.from_outputs(state), call.listener
+        )
         return Resource(id_, ARCHIVE.state(record, state))
 
-    async def update(self, call: EngineCall, _id: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+    async def update(
+        self, call: EngineCall, _id: str, state: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Resource:
         """Archive again what a refresh found lost; otherwise only keep the new inputs."""
         record, pin = ArchiveRecord.from_outputs(state), bool(values.get("pin"))
         if record.lost is not None:
@@ -376,8 +433,14 @@ class ArchiveCalls:
         await remove(call.shared.of(Transfers), record, call.listener, *known, delete_object=delete)
 
 
-async def _archive(call: EngineCall, values: Mapping[str, Any], previous: ArchiveRecord | None) -> ArchiveRecord:
-    inputs, settings, memory = ArchiveInputs.of(values), call.settings(), call.shared.of(ArchiveMemory)
+async def _archive(
+    call: EngineCall, values: Mapping[str, Any], previous: ArchiveRecord | None
+) -> ArchiveRecord:
+    inputs, settings, memory = (
+        ArchiveInputs.of(values),
+        call.settings(),
+        call.shared.of(ArchiveMemory),
+    )
     # Without a key, a URL is enough.
     session = None if settings.api_key is None else call.shared.session(settings)
     to = call.shared.of(Transfers)

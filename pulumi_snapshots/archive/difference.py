@@ -21,7 +21,15 @@ from pulumi_snapshots.clock import rfc3339, system_utc
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem
-from pulumi_snapshots.run.calls import Changes, EngineCall, Rules, changed, differs, holds_unknown, undecided
+from pulumi_snapshots.run.calls import (
+    Changes,
+    EngineCall,
+    Rules,
+    changed,
+    differs,
+    holds_unknown,
+    undecided,
+)
 from pulumi_snapshots.storage.destination import Destination, name_of, place_text
 
 WISHES = ("keep_last", "keep", "pin", "delete_object")  # inputs that are kept for the next object
@@ -41,7 +49,9 @@ class ArchiveRules(Rules):
         """Create, read, update and delete."""
         return late("archive.archive:ArchiveCalls")()
 
-    def check(self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
+    def check(
+        self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False
+    ) -> list[Problem]:
         """What is wrong with the inputs, or with two resources that would archive to one place."""
         problems = super().check(call, values, in_state=in_state)
         place, which = _place(values.get("destination")), which_snapshot(values)
@@ -55,7 +65,11 @@ class ArchiveRules(Rules):
         return problems
 
     def compare(
-        self, call: EngineCall, record: ArchiveRecord, state: Mapping[str, Any], values: Mapping[str, Any]
+        self,
+        call: EngineCall,
+        record: ArchiveRecord,
+        state: Mapping[str, Any],
+        values: Mapping[str, Any],
     ) -> Changes:
         """Compare, and remember what the state holds."""
         counts = bool(state.get("keep") or state.get("keep_last"))
@@ -64,18 +78,29 @@ class ArchiveRules(Rules):
         another = found.replaces or which_snapshot(values)[1] is UNKNOWN
         if another and (named := _would_go(record, values)):
             text = "{why}; a new archive, once it is whole, removes {named}"
-            return replace(found, reason=Text(text if found.reason else text[7:], why=found.reason, named=named))
+            return replace(
+                found,
+                reason=Text(text if found.reason else text[7:], why=found.reason, named=named),
+            )
         return found
 
 
-def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
+def archive_difference(
+    record: ArchiveRecord, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Changes:
     """Compare by value: another version or place replaces, unless it is `UNKNOWN`: an update decides that."""
     database_id, version_id = which_snapshot(new)
     # The URL of an unusual host does not show its database; the version alone decides then.
-    other_database = None not in {record.database_id, database_id} and differs(record.database_id, database_id)
+    other_database = None not in {record.database_id, database_id} and differs(
+        record.database_id, database_id
+    )
     others = {"database_id": other_database, "version_id": differs(record.version_id, version_id)}
     # A change that only the URL shows is shown as the URL's.
-    names = (name if new.get(name) is not None else "download_url" for name, other in others.items() if other)
+    names = (
+        name if new.get(name) is not None else "download_url"
+        for name, other in others.items()
+        if other
+    )
     replaces = list(dict.fromkeys(names))
     place = _place(new.get("destination"))
     if differs(_place(old.get("destination")), place) and not _is_in(record, place):
@@ -85,8 +110,15 @@ def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mappi
     if replaces:
         return Changes(tuple(replaces))
     if record.lost is not None:
-        return Changes(updates=("lost",), reason=f"{place_text(record.uri)} is {record.lost}: to be archived again")
-    which = ("download_url" if new.get("version_id") is None else "version_id") if version_id is UNKNOWN else ""
+        return Changes(
+            updates=("lost",),
+            reason=f"{place_text(record.uri)} is {record.lost}: to be archived again",
+        )
+    which = (
+        ("download_url" if new.get("version_id") is None else "version_id")
+        if version_id is UNKNOWN
+        else ""
+    )
     later = undecided(new, *filter(None, (which, "destination", "recipients")))
     return Changes(updates=tuple(name for name in WISHES if changed(name, old, new)), reason=later)
 
@@ -108,7 +140,11 @@ def _next_uri(record: ArchiveRecord, values: Mapping[str, Any]) -> str:
     place = _place(values.get("destination"))
     if isinstance(place, Destination) and not place.folder:
         return place.uri
-    return record.uri if which_snapshot(values)[1] == record.version_id and _is_in(record, place) else ""
+    return (
+        record.uri
+        if which_snapshot(values)[1] == record.version_id and _is_in(record, place)
+        else ""
+    )
 
 
 def _keys(recipients: Any) -> Any:
@@ -119,7 +155,11 @@ def _keys(recipients: Any) -> Any:
 def _is_in(record: ArchiveRecord, place: Any) -> bool:
     """Whether this folder gives the object the very name that it has, as after an import."""
     folder = record.uri.rpartition("/")[0]
-    is_beside = isinstance(place, Destination) and place.folder and folder == f"{place.uri}/{record.database_id}"
+    is_beside = (
+        isinstance(place, Destination)
+        and place.folder
+        and folder == f"{place.uri}/{record.database_id}"
+    )
     return is_beside and OURS.fullmatch(name_of(record.uri)) is not None
 
 

@@ -43,18 +43,33 @@ class Manifest(Record):
     sha256: str = declare("The object's SHA-256.", kw_only=True)
     plain_size: int | None = declare("Bytes before encryption.", default=None, kw_only=True)
     plain_sha256: str | None = declare("The SHA-256 before encryption.", default=None, kw_only=True)
-    recipients: list[str] | None = declare("Public keys that it is encrypted for.", default=None, kw_only=True)
-    owners: tuple[Owner, ...] = declare("All whose archive it is: it is removed with the last one.", default=())
+    recipients: list[str] | None = declare(
+        "Public keys that it is encrypted for.", default=None, kw_only=True
+    )
+    owners: tuple[Owner, ...] = declare(
+        "All whose archive it is: it is removed with the last one.", default=()
+    )
     tool: str = declare("The tool that wrote it.", kw_only=True)
-    drill: Drilled | None = declare("The last drill that it has passed.", default=None, kw_only=True)
-    claim: str | None = declare("The writer that is just about to let the object appear.", default=None, kw_only=True)
+    drill: Drilled | None = declare(
+        "The last drill that it has passed.", default=None, kw_only=True
+    )
+    claim: str | None = declare(
+        "The writer that is just about to let the object appear.", default=None, kw_only=True
+    )
 
     @classmethod
     def of(cls, record: ArchiveRecord, recipients: Sequence[str] | None) -> Manifest:
         """The manifest of an object."""
-        said = {name: getattr(record, name) for name in cls.properties() if name in record.properties()}
+        said = {
+            name: getattr(record, name) for name in cls.properties() if name in record.properties()
+        }
         tool = f"pulumi-snapshots {version('pulumi-snapshots')}"
-        return cls(**said, object=name_of(record.uri), recipients=list(recipients) if recipients else None, tool=tool)
+        return cls(
+            **said,
+            object=name_of(record.uri),
+            recipients=list(recipients) if recipients else None,
+            tool=tool,
+        )
 
     @classmethod
     def parse(cls, content: bytes, uri: str) -> Manifest | None:
@@ -67,10 +82,16 @@ class Manifest(Record):
             return None
         try:
             found = cls.from_outputs(said)
-            for moment in (found.created_at, found.archived_at, found.drill and found.drill.drilled_at):
+            for moment in (
+                found.created_at,
+                found.archived_at,
+                found.drill and found.drill.drilled_at,
+            ):
                 parse_rfc3339(moment or "2026-01-01")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise StoreTrouble(f"{place_text(uri + SUFFIX)} is a damaged manifest ({error})") from error
+            raise StoreTrouble(
+                f"{place_text(uri + SUFFIX)} is a damaged manifest ({error})"
+            ) from error
         return found
 
     @property
@@ -147,7 +168,9 @@ def edit_manifest(transfers: Transfers, uri: str, edit: Edit) -> Manifest | None
     raise StoreTrouble(f"{store.where}: others write it all the time")
 
 
-def merged(found: Manifest | None, record: ArchiveRecord, inputs: ArchiveInputs, claim: str | None) -> Manifest:
+def merged(
+    found: Manifest | None, record: ArchiveRecord, inputs: ArchiveInputs, claim: str | None
+) -> Manifest:
     """The manifest of an archive, with the other owners and the drill that the one found has for the same snapshot."""
     about = Manifest.of(record, inputs.recipients)
     if found is not None and found.version_id == record.version_id:
@@ -159,7 +182,9 @@ def _mine(record: ArchiveRecord, *, pin: bool) -> tuple[Owner, ...]:
     return (Owner(record.owner, pin),) if record.owner else ()
 
 
-async def note(transfers: Transfers, uri: str, edit: Edit, listener: Listener, lost: str) -> Manifest | None:
+async def note(
+    transfers: Transfers, uri: str, edit: Edit, listener: Listener, lost: str
+) -> Manifest | None:
     """Change the manifest of an object; a failure only warns, beginning with `lost`, as the archive is as good without."""
     try:
         return await transfers.blocking(edit_manifest, transfers, uri, edit)
@@ -168,24 +193,36 @@ async def note(transfers: Transfers, uri: str, edit: Edit, listener: Listener, l
         return None
 
 
-async def note_pin(transfers: Transfers, record: ArchiveRecord, listener: Listener, *, pin: bool) -> None:
+async def note_pin(
+    transfers: Transfers, record: ArchiveRecord, listener: Listener, *, pin: bool
+) -> None:
     """Note in an object's manifest whether its owner keeps it for good."""
 
     def edit(found: Manifest | None) -> Manifest | None:
-        return found and replace(found, owners=(*found.without(record.owner), *_mine(record, pin=pin)))
+        return found and replace(
+            found, owners=(*found.without(record.owner), *_mine(record, pin=pin))
+        )
 
     lost = f"the pin was not noted in the manifest of {place_text(record.uri)}"
     await note(transfers, record.uri, edit, listener, lost)
 
 
 async def note_drill(
-    transfers: Transfers, uris: Iterable[str], snapshot: tuple[str | None, str], drilled: Drilled, listener: Listener
+    transfers: Transfers,
+    uris: Iterable[str],
+    snapshot: tuple[str | None, str],
+    drilled: Drilled,
+    listener: Listener,
 ) -> int:
     """Note in the manifests of objects that a drill has proved this database and version; returns how many say so now."""
 
-    def edit(found: Manifest | None) -> Manifest | None:  # another archive may have taken the object's name meanwhile
+    def edit(
+        found: Manifest | None,
+    ) -> Manifest | None:  # another archive may have taken the object's name meanwhile
         return found and (replace(found, drill=drilled) if found.snapshot == snapshot else None)
 
     lost = "the drill was not noted in the manifest of"
-    noted = [await note(transfers, uri, edit, listener, f"{lost} {place_text(uri)}") for uri in uris]
+    noted = [
+        await note(transfers, uri, edit, listener, f"{lost} {place_text(uri)}") for uri in uris
+    ]
     return sum(each is not None and each.drill == drilled for each in noted)

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
-from pulumi_snapshots.archive.manifest import LARGEST, SUFFIX, Manifest, edit_manifest, manifest_at, manifest_of
+from pulumi_snapshots.archive.manifest import (
+    LARGEST,
+    SUFFIX,
+    Manifest,
+    edit_manifest,
+    manifest_at,
+    manifest_of,
+)
 from pulumi_snapshots.archive.record import (
     OURS,
     TIER_LIMIT,
@@ -60,12 +67,20 @@ async def shelved(transfers: Transfers, place: Destination, *, deep: bool = Fals
 
     def by_manifest(uri: str) -> None:
         try:
-            if (about := manifest_at(transfers, uri)) is not None:  # else it is somebody else's file, or has vanished
+            if (
+                about := manifest_at(transfers, uri)
+            ) is not None:  # else it is somebody else's file, or has vanished
                 found[uri] = Shelved(uri, about, size=sizes.get(uri))
         except StoreTrouble as trouble:
-            found[uri] = Shelved(uri, None, f"its manifest cannot be read: {trouble.happened}", sizes.get(uri))
+            found[uri] = Shelved(
+                uri, None, f"its manifest cannot be read: {trouble.happened}", sizes.get(uri)
+            )
 
-    named = (uri.removesuffix(SUFFIX) for uri, size in sizes.items() if uri.endswith(SUFFIX) and size <= LARGEST)
+    named = (
+        uri.removesuffix(SUFFIX)
+        for uri, size in sizes.items()
+        if uri.endswith(SUFFIX) and size <= LARGEST
+    )
     await transfers.reading_each(by_manifest, named)
     for uri in sizes.keys() - found.keys():
         if OURS.fullmatch(name_of(uri)) or (uri == place.uri and not uri.endswith(SUFFIX)):
@@ -87,13 +102,19 @@ async def _problem(transfers: Transfers, one: Shelved, *, deep: bool) -> str:
         digest = await transfers.digest(transfers.at(one.uri)) if deep else manifest.sha256
     except StoreTrouble as trouble:
         return f"cannot be read: {trouble.happened}"
-    return "" if digest == manifest.sha256 else f"was changed: its SHA-256 is {digest}, not {manifest.sha256}"
+    return (
+        ""
+        if digest == manifest.sha256
+        else f"was changed: its SHA-256 is {digest}, not {manifest.sha256}"
+    )
 
 
 # For a resource whose state knows nothing ---------------------------------------------------------------------------------
 
 
-async def own_objects(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> list[StoredObject]:
+async def own_objects(
+    transfers: Transfers, record: ArchiveRecord, listener: Listener
+) -> list[StoredObject]:
     """The good archives of a record's resource and database beside it, newest first, as their manifests say."""
     folder = Destination.parse(f"{record.uri.rpartition('/')[0]}/")
     found: list[StoredObject] = []
@@ -101,11 +122,23 @@ async def own_objects(transfers: Transfers, record: ArchiveRecord, listener: Lis
         with transfers.within(PRUNING):
             for each in await shelved(transfers, folder):
                 about = each.manifest
-                if about is None or each.problem or each.uri == record.uri or about.database_id != record.database_id:
+                if (
+                    about is None
+                    or each.problem
+                    or each.uri == record.uri
+                    or about.database_id != record.database_id
+                ):
                     continue
                 mine = any(owner.name == record.owner for owner in about.owners)
-                if mine and (seen := await transfers.reading(transfers.at(each.uri).stat)) is not None:
-                    found.append(StoredObject(each.uri, seen.mark, about.created_at, about.pinned_by(record.owner)))
+                if (
+                    mine
+                    and (seen := await transfers.reading(transfers.at(each.uri).stat)) is not None
+                ):
+                    found.append(
+                        StoredObject(
+                            each.uri, seen.mark, about.created_at, about.pinned_by(record.owner)
+                        )
+                    )
     except StoreTrouble as trouble:
         text = "earlier archives in {folder} are not counted: {why}."
         listener.warn(Text(text, folder=place_text(folder.uri), why=trouble.happened))
@@ -124,9 +157,13 @@ async def imported(
     one = await find(transfers, place)
     problem = await _problem(transfers, one, deep=False)
     if (about := one.manifest) is None or problem:
-        raise Explained(f"{place_text(place.uri)} {problem or NO_MANIFEST}", then=[Step.DECLARE_ARCHIVE])
+        raise Explained(
+            f"{place_text(place.uri)} {problem or NO_MANIFEST}", then=[Step.DECLARE_ARCHIVE]
+        )
     record = about.record(place.uri, one.mark, owner)
-    return replace(record, earlier=tuple(await own_objects(transfers, record, listener))), about.recipients
+    return replace(
+        record, earlier=tuple(await own_objects(transfers, record, listener))
+    ), about.recipients
 
 
 # Forgetting ---------------------------------------------------------------------------------------------------------------
@@ -146,10 +183,15 @@ async def forget(
     transfers: Transfers, place: Destination, keep: Keep, owner: str, *, dry_run: bool = False
 ) -> list[Verdict]:
     """Remove an owner's archives that a rule does not keep, by database, or only say which; a damaged one takes no place, and stays."""
-    found, stored = await shelved(transfers, place), defaultdict[str | None, list[StoredObject]](list)
+    found, stored = (
+        await shelved(transfers, place),
+        defaultdict[str | None, list[StoredObject]](list),
+    )
     for each in found:
         if (about := each.manifest) is not None and not each.problem:
-            one = StoredObject(each.uri, "", about.created_at, about.pinned_by(), about.drill is not None)
+            one = StoredObject(
+                each.uri, "", about.created_at, about.pinned_by(), about.drill is not None
+            )
             stored[about.database_id].append(one)
     kept = {one.uri for every in stored.values() for one in kept_of(newest_first(every), keep)}
     return [
@@ -163,16 +205,22 @@ async def forget(
 async def _forgotten(transfers: Transfers, one: Shelved, owner: str, *, dry_run: bool) -> Verdict:
     """Remove an archive, if it is this owner's and still as it was found."""
     owners = one.manifest.owners if one.manifest else ()
-    others = ", ".join(each.name for each in owners if each.name != owner) or ("" if owners else "unknown")
+    others = ", ".join(each.name for each in owners if each.name != owner) or (
+        "" if owners else "unknown"
+    )
     if others or dry_run:
         return Verdict(one, goes=not others, why=f"its owner is {others}" if others else "")
     try:
         seen = await transfers.reading(transfers.at(one.uri).stat)
         if await transfers.reading(manifest_at, transfers, one.uri) != one.manifest:
             return Verdict(one, goes=False, why="it was changed since it was listed")
-        removed, why = await transfers.blocking(release, transfers, one.uri, seen.mark if seen else "", owner)
+        removed, why = await transfers.blocking(
+            release, transfers, one.uri, seen.mark if seen else "", owner
+        )
     except StoreTrouble as trouble:
-        return Verdict(one, goes=False, why=Text("was not removed: {why}", why=trouble.happened), failed=True)
+        return Verdict(
+            one, goes=False, why=Text("was not removed: {why}", why=trouble.happened), failed=True
+        )
     return Verdict(one, goes=removed, why=why)
 
 
@@ -183,7 +231,9 @@ class NotRemoved(Explained):
     """The object that was to be deleted may still exist."""
 
 
-async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> ArchiveRecord:
+async def check_archived(
+    transfers: Transfers, record: ArchiveRecord, listener: Listener
+) -> ArchiveRecord:
     """Refresh a record: `lost` if its object is certainly missing or altered, unchanged if that could not be checked."""
     name, store = place_text(record.uri), transfers.at(record.uri)
     try:
@@ -192,17 +242,30 @@ async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: 
             seen = await transfers.reading(store.stat)
             if seen is not None and seen.mark != record.mark:
                 listener.progress("the archive was changed or copied since; reading it")
-            if seen is not None and (seen.mark == record.mark or await transfers.digest(store) == record.sha256):
+            if seen is not None and (
+                seen.mark == record.mark or await transfers.digest(store) == record.sha256
+            ):
                 return replace(record, mark=seen.mark, lost=None)
     except StoreTrouble as trouble:
-        listener.warn(f"the archive {name} was not checked and stays as it was: {trouble.happened}.")
+        listener.warn(
+            f"the archive {name} was not checked and stays as it was: {trouble.happened}."
+        )
         return record
     lost = "altered" if seen else "missing"
-    listener.warn(Text("the archive {uri} is {lost}. {then}", uri=name, lost=lost, then=Next(Step.ARCHIVE_AGAIN)))
+    listener.warn(
+        Text(
+            "the archive {uri} is {lost}. {then}",
+            uri=name,
+            lost=lost,
+            then=Next(Step.ARCHIVE_AGAIN),
+        )
+    )
     return replace(record, lost=lost)
 
 
-async def _without_gone(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> ArchiveRecord:
+async def _without_gone(
+    transfers: Transfers, record: ArchiveRecord, listener: Listener
+) -> ArchiveRecord:
     """Forget earlier objects that are certainly gone, and say so: nothing counts on them any more."""
     gone: list[StoredObject] = []
 
@@ -214,7 +277,9 @@ async def _without_gone(transfers: Transfers, record: ArchiveRecord, listener: L
     await transfers.reading_each(look, record.earlier)
     if gone:
         names = ", ".join(sorted(place_text(each.uri) for each in gone))
-        listener.warn(f"{len(gone)} earlier archive{'s are' if len(gone) > 1 else ' is'} gone: {names}.")
+        listener.warn(
+            f"{len(gone)} earlier archive{'s are' if len(gone) > 1 else ' is'} gone: {names}."
+        )
     return replace(record, earlier=tuple(each for each in record.earlier if each not in gone))
 
 
@@ -232,21 +297,29 @@ async def prune(
         for each in await _surplus(transfers, record.object, left, inputs.keep, listener):
             name = place_text(each.uri)
             try:
-                removed, why = await transfers.blocking(release, transfers, each.uri, each.mark, record.owner)
+                removed, why = await transfers.blocking(
+                    release, transfers, each.uri, each.mark, record.owner
+                )
             except StoreTrouble as trouble:
                 listener.warn(f"{name} is beyond {rule} but was not removed: {trouble.happened}.")
                 continue
             left.remove(each)
             # Both stay under Diagnostics: nothing else deletes data.
             if why:
-                listener.note(Text("kept {uri}, which is beyond {rule}: {why}", uri=name, rule=rule, why=why))
+                listener.note(
+                    Text("kept {uri}, which is beyond {rule}: {why}", uri=name, rule=rule, why=why)
+                )
             if removed:
                 listener.note(f"removed {name}: beyond {rule}")
     return replace(record, earlier=tuple(left)[:TIER_LIMIT])
 
 
 async def _surplus(
-    transfers: Transfers, new: StoredObject, left: list[StoredObject], rule: Keep | None, listener: Listener
+    transfers: Transfers,
+    new: StoredObject,
+    left: list[StoredObject],
+    rule: Keep | None,
+    listener: Listener,
 ) -> list[StoredObject]:
     """The objects that a rule does not keep; those that a drill has proved are marked so in `left`."""
     if len(kept_of([new, *left], rule)) > len(left):
@@ -294,13 +367,17 @@ async def remove(  # noqa: PLR0913  what decides about an object
     try:
         with transfers.within(REFRESH_PATIENCE):
             if not kept:
-                removed, kept = await transfers.blocking(release, transfers, record.uri, record.mark, record.owner)
+                removed, kept = await transfers.blocking(
+                    release, transfers, record.uri, record.mark, record.owner
+                )
             if kept:
                 listener.note(Text("kept: {uri}: {why}", uri=name, why=kept))
             elif removed:
                 listener.note(f"deleted {name}")
             elif await transfers.blocking(transfers.at(record.uri).stat) is not None:
-                listener.warn(f"{name} was kept: this resource did not write it, or it was changed since.")
+                listener.warn(
+                    f"{name} was kept: this resource did not write it, or it was changed since."
+                )
     except StoreTrouble as trouble:
         happened = f"The archive {name} was not deleted: {trouble.happened}"
         raise NotRemoved(happened, then=(*trouble.then, Step.KEEP_OBJECT)) from trouble
@@ -352,12 +429,16 @@ async def opened(transfers: Transfers, found: Shelved, keys: list[Any]) -> Async
                     file.write(block)
 
     def read() -> str:
-        return open_object(transfers.at(found.uri).read(), copied, keys if found.sealed else None, name=name)[1]
+        return open_object(
+            transfers.at(found.uri).read(), copied, keys if found.sealed else None, name=name
+        )[1]
 
     with file:
         digest = await transfers.reading(read)
         if about is not None and digest != (about.plain_sha256 if found.sealed else about.sha256):
-            raise BrokenZip(f"{name} was changed: its SHA-256 is not that of its manifest", NOTHING_LOADED)
+            raise BrokenZip(
+                f"{name} was changed: its SHA-256 is not that of its manifest", NOTHING_LOADED
+            )
         try:
             zipped = ZipFile(file)
             damaged = await transfers.reading(zipped.testzip)

@@ -18,7 +18,8 @@ from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.snapshot.record import describe
 
-BLOCK = 1024 * 1024  # bytes that go to the writer at once: with fewer, handing over costs more than hashing
+# bytes that go to the writer at once: with fewer, handing over costs more than hashing
+BLOCK = 1024 * 1024
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0)  # seconds between tries that bring no byte
 REFUSALS = 3  # URLs in a row that the host may refuse before it is taken to refuse every one
 PROGRESS_EVERY = 10.0  # seconds between lines of progress: in CI each is a line of the log
@@ -35,7 +36,11 @@ class Source:
     """
 
     def __init__(
-        self, session: Session | None, inputs: ArchiveInputs, transfers: Transfers, listener: Listener
+        self,
+        session: Session | None,
+        inputs: ArchiveInputs,
+        transfers: Transfers,
+        listener: Listener,
     ) -> None:
         self.received = 0
         self.broke_off: Words = ""
@@ -53,7 +58,9 @@ class Source:
         """How far the transfer is."""
         if not (total := self.known.total):
             return f"{bytes_text(self.received)} archived"
-        return f"{self.received * 100 // total} %, {bytes_text(self.received)} of {bytes_text(total)}"
+        return (
+            f"{self.received * 100 // total} %, {bytes_text(self.received)} of {bytes_text(total)}"
+        )
 
     async def locate(self) -> None:
         """Find a URL, unless the given one is good enough; raises `NoUrl`, or an error of the service."""
@@ -108,7 +115,9 @@ class Source:
                     raise
                 again = self._transfers.clock.utc() + timedelta(seconds=seconds)
                 broke = "{so_far}; the transfer broke off, next try {again} ({why})"
-                self._listener.progress(Text(broke, so_far=self.so_far, again=again, why=error.happened))
+                self._listener.progress(
+                    Text(broke, so_far=self.so_far, again=again, why=error.happened)
+                )
                 await self._transfers.clock.sleep(seconds)
         if block:
             yield block
@@ -127,7 +136,9 @@ class Source:
             )
         known, self._is_described = self.known, True
         total = known.total if served.total is None else served.total
-        self.known = replace(known, total=total, etag=served.etag, modified=known.modified or served.modified)
+        self.known = replace(
+            known, total=total, etag=served.etag, modified=known.modified or served.modified
+        )
 
     def _is_pinned(self, url: str) -> bool:
         return version_of(url) == self._version_id
@@ -135,7 +146,9 @@ class Source:
     async def _renew(self, refusal: UrlRefused) -> None:
         """Find another URL than the one that was refused; raises `NoUrl` if there is none."""
         if (session := self._session) is None:
-            why = Text("{refusal} Without an API key there is no way to get a fresh one", refusal=refusal)
+            why = Text(
+                "{refusal} Without an API key there is no way to get a fresh one", refusal=refusal
+            )
             raise NoUrl(why, then=[Step.SET_KEY, Step.RENEW_URL]) from refusal
         self._refused.add(self._url)
         # The two listings are cached separately, each for up to 30 minutes: the other one may have a fresh URL.
@@ -149,26 +162,38 @@ class Source:
                     return
             except SquareCloudError as error:
                 if not error.passing:
-                    why = Text("{refusal} There is no fresh one: {why}", refusal=refusal, why=error.happened)
+                    why = Text(
+                        "{refusal} There is no fresh one: {why}",
+                        refusal=refusal,
+                        why=error.happened,
+                    )
                     raise NoUrl(why, then=error.then) from error
             else:
                 if page is not None and page.complete and entry is None:
-                    raise NoUrl(f"{refusal} The service does not list this snapshot any more, so there is no fresh one")
+                    raise NoUrl(
+                        f"{refusal} The service does not list this snapshot any more, so there is no fresh one"
+                    )
                 expiry = expiry_of(self._url)
-                if entry is not None and (expiry is None or expiry > session.client.service_clock.now()):
+                if entry is not None and (
+                    expiry is None or expiry > session.client.service_clock.now()
+                ):
                     break  # the listed URL is the refused one, and has not expired
             await session.clock.sleep(session.settings.poll_every)
         raise NoUrl(f"{refusal} The URL that the service lists now is refused too")
 
     async def _use(self, session: Session, entry: ListedSnapshot) -> bool:
         """Use the URL of a listing, if it is another one; returns whether it is."""
-        record = await describe(session, self._database_id, entry, base_url=self._inputs.download_url)
+        record = await describe(
+            session, self._database_id, entry, base_url=self._inputs.download_url
+        )
         url = record.download_url
         if url is None or not self._is_pinned(url) or url in self._refused:
             return False
         self._url, known = url, self.known
         taken = known.modified or (parse_rfc3339(record.created_at) if record.created_at else None)
-        self.known = replace(known, total=record.size if known.total is None else known.total, modified=taken)
+        self.known = replace(
+            known, total=record.size if known.total is None else known.total, modified=taken
+        )
         return True
 
 

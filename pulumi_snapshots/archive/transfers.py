@@ -44,11 +44,15 @@ class Transfers(Stoppable):
         readers = anyio.CapacityLimiter(READS_AT_ONCE)
         self._reads = in_thread or partial(run, limiter=readers, abandon_on_cancel=True)
         self._buckets = Buckets()
-        self.targets = defaultdict[Any, anyio.Lock](anyio.Lock)  # two loads of one database would mix
+        self.targets = defaultdict[Any, anyio.Lock](
+            anyio.Lock
+        )  # two loads of one database would mix
 
     def store(self, place: Destination) -> Store:
         """The store of a place."""
-        return FileStore(place.file) if place.scheme == "file" else BucketStore(self._buckets, place)
+        return (
+            FileStore(place.file) if place.scheme == "file" else BucketStore(self._buckets, place)
+        )
 
     def at(self, uri: str) -> Store:
         """The store of an object's URI."""
@@ -60,7 +64,9 @@ class Transfers(Stoppable):
         with self.until(seconds) as scope:
             yield
         if scope.cancelled_caught:
-            raise StoreTrouble("it was interrupted" if self.stopping else "the store did not answer in time")
+            raise StoreTrouble(
+                "it was interrupted" if self.stopping else "the store did not answer in time"
+            )
 
     async def blocking(self, call: Callable[..., T], *args: Any) -> T:
         """Run a blocking call in a worker thread. A cancellation waits for its end."""

@@ -14,7 +14,8 @@ from pulumi_snapshots.storage.store import Buffer
 
 BOUND = 1024 * 1024
 """Bytes that are unpacked at once, however small they were: a member may be made to fill the memory."""
-LARGEST_DIRECTORY = 8 * 1024 * 1024  # bytes of a directory that is read: that of about 80,000 members
+# bytes of a directory that is read: that of about 80,000 members
+LARGEST_DIRECTORY = 8 * 1024 * 1024
 LONGEST_END = 0xFFFF + 22
 """Bytes at the end in which zipfile looks for the end record, whose comment may be as long."""
 HEADER = struct.Struct("<2x2H8x2L2H")
@@ -24,7 +25,8 @@ STORED, DEFLATED, BZIP2 = 0, 8, 12
 FULL = 0xFFFFFFFF
 SIGNATURES = (b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x08")
 """What follows a member: another one, or the directory."""
-LONGEST_DESCRIPTOR = 6  # words of four bytes that may follow a member's data: signature, checksum, sizes
+# words of four bytes that may follow a member's data: signature, checksum, sizes
+LONGEST_DESCRIPTOR = 6
 
 
 class BrokenZip(Explained):
@@ -45,10 +47,14 @@ def check_zip(blocks: Iterator[Buffer]) -> int:
     except Explained:
         raise
     except Exception as error:  # zipfile and the unpackers raise errors of many kinds
-        raise BrokenZip(f"the download is not a readable zip, or was truncated ({error})") from error
+        raise BrokenZip(
+            f"the download is not a readable zip, or was truncated ({error})"
+        ) from error
     # zipfile takes bytes that are missing or added for another beginning of the zip.
     if every and min(each.header_offset for each in every) != 0:
-        raise BrokenZip("the download is not a readable zip: its directory is not where its end record says")
+        raise BrokenZip(
+            "the download is not a readable zip: its directory is not where its end record says"
+        )
     for each in every:
         if found.get(each.header_offset) not in {None, (each.CRC, each.file_size)}:
             raise BrokenZip(f"the zip's member {each.filename} is damaged: it has another checksum")
@@ -74,14 +80,21 @@ def _members(file: io.BufferedReader) -> tuple[dict[int, tuple[int, int] | None]
     found: dict[int, tuple[int, int] | None] = {}
     start, signature = 0, file.read(4)
     while signature == SIGNATURES[0]:
-        flags, method, packed, size, name_length, extra_length = HEADER.unpack(_exactly(file, HEADER.size))
+        flags, method, packed, size, name_length, extra_length = HEADER.unpack(
+            _exactly(file, HEADER.size)
+        )
         _exactly(file, name_length)
         packed = _large(size, packed, _exactly(file, extra_length))
-        known, follows = not flags & ENCRYPTED and method in {STORED, DEFLATED, BZIP2}, bool(flags & SIZES_FOLLOW)
+        known, follows = (
+            not flags & ENCRYPTED and method in {STORED, DEFLATED, BZIP2},
+            bool(flags & SIZES_FOLLOW),
+        )
         if follows and not (known and (method == DEFLATED or packed)):
             return {**found, start: None}, b""  # nothing shows where it ends
         crc = count = 0
-        for part in _unpacked(file, method if known else STORED, None if follows and not packed else packed):
+        for part in _unpacked(
+            file, method if known else STORED, None if follows and not packed else packed
+        ):
             crc, count = zlib.crc32(part, crc), count + len(part)
         found[start] = (crc, count) if known else None
         signature = file.read(4)
@@ -107,7 +120,9 @@ def _unpacked(file: io.BufferedReader, method: int, left: int | None) -> Iterato
         left -= min(left, BOUND)
     if method == STORED:
         return
-    unpacker: Any = bz2.BZ2Decompressor() if method == BZIP2 else zlib.decompressobj(-zlib.MAX_WBITS)
+    unpacker: Any = (
+        bz2.BZ2Decompressor() if method == BZIP2 else zlib.decompressobj(-zlib.MAX_WBITS)
+    )
     while not unpacker.eof:
         data = file.peek()[:left] if getattr(unpacker, "needs_input", True) else b""
         part = unpacker.decompress(data, BOUND)

@@ -22,7 +22,13 @@ GROUPS = {
         restore_archive,
     ),
     "Assurance": (status.status, drill.drill, guards.guards, runs.runs),
-    "This tool and the service": (doctor.doctor, explain.explain, plugin.plugin, completion.completion, probe.probe),
+    "This tool and the service": (
+        doctor.doctor,
+        explain.explain,
+        plugin.plugin,
+        completion.completion,
+        probe.probe,
+    ),
 }
 
 
@@ -37,11 +43,15 @@ class Grouped(click.Group):
         """Write each heading and its commands."""
         for heading, group in GROUPS.items():
             with formatter.section(heading):
-                formatter.write_dl([(each.name or "", each.get_short_help_str(limit=80)) for each in group])
+                formatter.write_dl(
+                    [(each.name or "", each.get_short_help_str(limit=80)) for each in group]
+                )
 
 
 @click.group(cls=Grouped, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(None, "-v", "--version", package_name="pulumi-snapshots", message="%(prog)s %(version)s")
+@click.version_option(
+    None, "-v", "--version", package_name="pulumi-snapshots", message="%(prog)s %(version)s"
+)
 def commands() -> None:
     """Snapshots of Square Cloud databases, for people and cron.
 

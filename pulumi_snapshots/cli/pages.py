@@ -12,7 +12,9 @@ from pulumi_snapshots.state_directory import state_directory
 def page_text(name: str) -> str | None:
     """The section about an error, such as `key-refused` or `KeyRefused`, in Markdown without links; None if there is none."""
     plain = re.sub("[-_ ]", "", name).lower()
-    section = next((f"# {each}\n{text}" for each, text in sections().items() if each.lower() == plain), None)
+    section = next(
+        (f"# {each}\n{text}" for each, text in sections().items() if each.lower() == plain), None
+    )
     return section and re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", section).strip()
 
 
@@ -29,7 +31,9 @@ def pages_about(code: str) -> list[str]:
 
 def summary(name: str) -> str:
     """The cause of an error in one line, as its section says it first."""
-    cause = re.search(r"\*\*Cause:\*\* (.*?)(?:[.;:](?:\s|$)|\n\n)", page_text(name) or "", re.DOTALL)
+    cause = re.search(
+        r"\*\*Cause:\*\* (.*?)(?:[.;:](?:\s|$)|\n\n)", page_text(name) or "", re.DOTALL
+    )
     return " ".join(cause[1].replace("`", "").split()) if cause else ""
 
 

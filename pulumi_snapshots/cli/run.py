@@ -39,7 +39,8 @@ def run(arguments: Sequence[str]) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()
-    os._exit(code)  # the interpreter's own end would wait for threads, and print a traceback if a stream is closed
+    # the interpreter's own end would wait for threads, and print a traceback if a stream is closed
+    os._exit(code)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -62,7 +63,9 @@ def _run(arguments: Sequence[str]) -> int:
     return anyio.run(finish, invocation, command) if command else DONE
 
 
-def parse(arguments: Sequence[str], invocation: Invocation) -> Coroutine[Any, Any, bool | None] | None:
+def parse(
+    arguments: Sequence[str], invocation: Invocation
+) -> Coroutine[Any, Any, bool | None] | None:
     """The command that is typed; None if nothing is left to do, as after `--help`. Raises click's errors."""
     invocation.arguments = arguments
     command = commands.main(list(arguments), NAME, standalone_mode=False, obj=invocation)
@@ -74,7 +77,9 @@ async def finish(invocation: Invocation, command: Awaitable[bool | None]) -> int
     code: int | None = None
     async with anyio.create_task_group() as group:
         await group.start(_heed_signals, invocation, group.cancel_scope)
-        async with anyio.create_task_group() as beside:  # a monitor must not hear of the start after the end
+        async with (
+            anyio.create_task_group() as beside
+        ):  # a monitor must not hear of the start after the end
             beside.start_soon(_notify, invocation, "started")
             code = await _told(invocation, command)
         group.cancel_scope.cancel()
@@ -115,12 +120,17 @@ async def _notify(invocation: Invocation, event: str) -> None:
     if (url := invocation.notifies) is None:
         return
     text = "\n".join(invocation.failures) if event == "failed" else ""
-    if why := await invocation.monitor.tell(invocation.clock, url, event, f"{invocation.name}: {event}", text):
+    if why := await invocation.monitor.tell(
+        invocation.clock, url, event, f"{invocation.name}: {event}", text
+    ):
         invocation.warn(f"the URL of --notify did not hear that this {event}: {why}.")
 
 
 async def _heed_signals(
-    invocation: Invocation, scope: anyio.CancelScope, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    invocation: Invocation,
+    scope: anyio.CancelScope,
+    *,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     # A signal that is ignored, as under nohup or in a background job, stays ignored.
     heeded = [one for one in ENDING if signal.getsignal(one) is not signal.SIG_IGN]

@@ -41,7 +41,12 @@ class DatabaseUnreachable(Explained):
     """No connection, and `why`, which is `lasting` as with a wrong password. That proves nothing about the data."""
 
     def __init__(
-        self, title: str, why: str, then: Iterable[Step | Next] = (Step.CHECK_CONNECTION,), *, lasting: bool = False
+        self,
+        title: str,
+        why: str,
+        then: Iterable[Step | Next] = (Step.CHECK_CONNECTION,),
+        *,
+        lasting: bool = False,
     ) -> None:
         happened = f"The {title} database of the connection cannot be reached: {why}"
         super().__init__(happened, "No check has asked it anything.", then)
@@ -93,7 +98,9 @@ class Database:
         try:
             await self._answered(lambda session: session.empty())
         except CheckNotRun as error:
-            raise NotLoaded(f"the {KINDS[self._kind].title} database could not be emptied: {error.why}") from None
+            raise NotLoaded(
+                f"the {KINDS[self._kind].title} database could not be emptied: {error.why}"
+            ) from None
 
     async def _answered(self, question: Callable[[Session], T]) -> T:
         is_there = False
@@ -123,7 +130,11 @@ class Database:
             return DatabaseUnreachable(kind.title, why, extra, lasting=True)
         if is_late:
             why = f"no {'result' if is_there else 'answer'} within {self._timeout:g} s"
-        return CheckNotRun(why) if is_there else DatabaseUnreachable(kind.title, why, lasting=bool(LASTING.search(why)))
+        return (
+            CheckNotRun(why)
+            if is_there
+            else DatabaseUnreachable(kind.title, why, lasting=bool(LASTING.search(why)))
+        )
 
 
 def _is_late(error: BaseException | None) -> bool:
@@ -140,8 +151,15 @@ async def load(dump: Dump, dsn: str, environment: Mapping[str, str], *, overwrit
     try:
         return await ENGINES[kind]().load(Loading(dump, dsn, environment, overwrite))  # type: ignore[no-any-return]
     except Exception as error:  # noqa: BLE001  a library's, of any kind
-        why = without(dsn, error.happened if isinstance(error, NotLoaded) else said(error)) or type(error).__name__
-        whole = "The database is as it was: PostgreSQL loads everything or nothing." if kind == "postgres" else PARTLY
+        why = (
+            without(dsn, error.happened if isinstance(error, NotLoaded) else said(error))
+            or type(error).__name__
+        )
+        whole = (
+            "The database is as it was: PostgreSQL loads everything or nothing."
+            if kind == "postgres"
+            else PARTLY
+        )
         failed = NotLoaded(f"{KINDS[kind].title} did not take the dump: {why}", whole)
     raise failed  # outside of the handler: a library's error may hold the connection string
 

@@ -99,7 +99,9 @@ def _dump(zipped: ZipFile, name: str, kind: str) -> Dump | None:
     folder, slash, base = name.rpartition("/")
     if base == "toc.dat":
         return Dump(zipped, "postgres", "folder", folder + slash)
-    if re.search(r"\.(bson|metadata\.json)(\.gz)?$", base):  # mongodump has a folder for each database
+    if re.search(
+        r"\.(bson|metadata\.json)(\.gz)?$", base
+    ):  # mongodump has a folder for each database
         return Dump(zipped, "mongo", "folder", "")
     with zipped.open(name) as packed, _plain(packed) as plain:
         head = plain.read(HEAD)
@@ -107,7 +109,10 @@ def _dump(zipped: ZipFile, name: str, kind: str) -> Dump | None:
         if re.match(first, head):
             return Dump(zipped, whose, form, name)
     if head[257:262] == TAR:
-        with Dump(zipped, "", "", name).file() as file, tarfile.open(fileobj=file, mode="r|") as tar:
+        with (
+            Dump(zipped, "", "", name).file() as file,
+            tarfile.open(fileobj=file, mode="r|") as tar,
+        ):
             names = tar.getnames()
         if "toc.dat" in names:
             return Dump(zipped, "postgres", "file", name)
@@ -150,7 +155,9 @@ class Loading:
 
             async def feed(process: anyio.abc.Process) -> None:
                 assert process.stdin is not None  # noqa: S101  for the type checker
-                with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):  # it says why at its end
+                with suppress(
+                    anyio.BrokenResourceError, anyio.ClosedResourceError
+                ):  # it says why at its end
                     while block := await anyio.to_thread.run_sync(file.read, BLOCK):
                         await process.stdin.send(block)
                     await process.stdin.aclose()
@@ -172,7 +179,9 @@ class Loading:
         environment = {**without_key(self.environment), "LC_ALL": "C", **known}
         with tempfile.TemporaryFile() as said:
             streams = {"stdin": PIPE, "stdout": said, "stderr": said}
-            async with await anyio.open_process([found, *arguments], **streams, env=environment) as process:  # type: ignore[arg-type]
+            async with await anyio.open_process(
+                [found, *arguments], **streams, env=environment
+            ) as process:  # type: ignore[arg-type]
                 try:
                     if meanwhile is not None:
                         await meanwhile(process)

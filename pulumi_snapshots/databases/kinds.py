@@ -36,7 +36,8 @@ class Kind:
     things: str = "tables"
     last: str = "DATABASE"  # what the path of a connection string names
     needs_database: bool = False
-    parameters: frozenset[str] | None = None  # after a `?`, with `-` for `_`; None if the library checks them itself
+    # after a `?`, with `-` for `_`; None if the library checks them itself
+    parameters: frozenset[str] | None = None
 
     @property
     def form(self) -> str:
@@ -50,12 +51,36 @@ class Kind:
 
 
 _MYSQL = frozenset({"ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"})
-_REDIS = frozenset({"ssl-cert-reqs", "ssl-ca-certs", "ssl-certfile", "ssl-keyfile", "ssl-check-hostname"})
+_REDIS = frozenset(
+    {"ssl-cert-reqs", "ssl-ca-certs", "ssl-certfile", "ssl-keyfile", "ssl-check-hostname"}
+)
 KINDS = {
     "postgres": Kind(TITLES["postgres"], ("postgresql", "postgres"), "psycopg", 5432),
-    "mysql": Kind(TITLES["mysql"], ("mysql", "mariadb"), "pymysql", 3306, needs_database=True, parameters=_MYSQL),
-    "mongo": Kind(TITLES["mongo"], ("mongodb", "mongodb+srv"), "pymongo", 27017, "collections", needs_database=True),
-    "redis": Kind(TITLES["redis"], ("redis", "rediss"), "redis", 6379, "keys", last="NUMBER", parameters=_REDIS),
+    "mysql": Kind(
+        TITLES["mysql"],
+        ("mysql", "mariadb"),
+        "pymysql",
+        3306,
+        needs_database=True,
+        parameters=_MYSQL,
+    ),
+    "mongo": Kind(
+        TITLES["mongo"],
+        ("mongodb", "mongodb+srv"),
+        "pymongo",
+        27017,
+        "collections",
+        needs_database=True,
+    ),
+    "redis": Kind(
+        TITLES["redis"],
+        ("redis", "rediss"),
+        "redis",
+        6379,
+        "keys",
+        last="NUMBER",
+        parameters=_REDIS,
+    ),
 }
 """By the service's names."""
 
@@ -67,8 +92,12 @@ def kind_of(dsn: str) -> str:
     scheme, url, _ = dsn.partition("://")
     name, kind = next((each for each in KINDS.items() if scheme in each[1].schemes), ("", None))
     if kind is None or not url:
-        raise Unfit(f"must be a connection string such as {' or '.join(each.form for each in KINDS.values())}")
-    unescaped = Unfit(f"must be {kind.form}, with %-escapes for what is special in a URL, such as %2F for a slash")
+        raise Unfit(
+            f"must be a connection string such as {' or '.join(each.form for each in KINDS.values())}"
+        )
+    unescaped = Unfit(
+        f"must be {kind.form}, with %-escapes for what is special in a URL, such as %2F for a slash"
+    )
     try:
         parts = urlsplit(dsn)
         if "," not in parts.netloc:  # several hosts are the library's to read
@@ -83,7 +112,9 @@ def kind_of(dsn: str) -> str:
     if "@" in f"{parts.path}{parts.query}{parts.fragment}":
         raise unescaped  # a part of the password may stand there
     if strange := [*parameters(dsn).keys() - kind.parameters]:
-        raise Unfit(f"has a parameter {strange[0]}; {kind.title} has {', '.join(sorted(kind.parameters))}")
+        raise Unfit(
+            f"has a parameter {strange[0]}; {kind.title} has {', '.join(sorted(kind.parameters))}"
+        )
     return name
 
 
@@ -95,7 +126,10 @@ def keywords(dsn: str) -> list[tuple[str, str]]:
 
 def parameters(dsn: str) -> dict[str, str]:
     """What follows the `?` of a connection string, with `-` for `_` in each name."""
-    return {name.replace("_", "-"): value for name, value in parse_qsl(urlsplit(dsn).query, keep_blank_values=True)}
+    return {
+        name.replace("_", "-"): value
+        for name, value in parse_qsl(urlsplit(dsn).query, keep_blank_values=True)
+    }
 
 
 def login(dsn: str) -> dict[str, Any]:
@@ -148,7 +182,9 @@ class Session(ABC):
 
     counts: ClassVar[str]  # the command by which `holds` counts
     end: Callable[[], object]  # ends the connection
-    is_lost: Callable[[Exception], bool]  # whether a command's error is that there is no connection any more
+    is_lost: Callable[
+        [Exception], bool
+    ]  # whether a command's error is that there is no connection any more
 
     @abstractmethod
     def ask(self, command: str) -> Scalar:

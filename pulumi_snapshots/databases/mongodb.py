@@ -21,7 +21,8 @@ COMMANDS = ("aggregate", "count", "distinct", "find")  # those that are sent; ea
 WRITING = frozenset({"$out", "$merge"})  # stages of `aggregate` that write
 # Milliseconds in which the library tries to connect again and again, also with a certificate that no server will take.
 SELECTING = 20_000
-SERVERS_OWN = frozenset({"admin", "config", "local"})  # databases of the server, which a dump of all of them has too
+# databases of the server, which a dump of all of them has too
+SERVERS_OWN = frozenset({"admin", "config", "local"})
 BATCH = 500  # documents that are inserted at once
 FORM = '{"count": "orders", "query": {"state": "paid"}}'
 
@@ -31,7 +32,11 @@ class MongoDB(Session):
 
     def __init__(self, dsn: str, seconds: float) -> None:
         most = int(seconds * 1000)
-        limits = {"serverSelectionTimeoutMS": min(most, SELECTING), "connectTimeoutMS": most, "socketTimeoutMS": most}
+        limits = {
+            "serverSelectionTimeoutMS": min(most, SELECTING),
+            "connectTimeoutMS": most,
+            "socketTimeoutMS": most,
+        }
         client = _client(dsn, tz_aware=True, **limits)
         self.end, self._database = client.close, client.get_default_database()
         self.is_lost = lambda error: isinstance(error, ConnectionFailure)
@@ -43,7 +48,9 @@ class MongoDB(Session):
 
     def ask(self, command: str) -> Scalar:
         """The only value of a command's answer."""
-        return _value(self._database.command(_command(command), codec_options=self._database.codec_options))
+        return _value(
+            self._database.command(_command(command), codec_options=self._database.codec_options)
+        )
 
     def holds(self) -> int:
         """How many collections there are."""
@@ -67,7 +74,9 @@ class MongoDB(Session):
     @staticmethod
     async def load(loading: Loading) -> None:
         """Load it by the library: mongorestore need not be there."""
-        await anyio.to_thread.run_sync(_load, loading.dsn, loading.dump, loading.overwrite, abandon_on_cancel=True)
+        await anyio.to_thread.run_sync(
+            _load, loading.dsn, loading.dump, loading.overwrite, abandon_on_cancel=True
+        )
 
 
 def _client(dsn: str, **options: Any) -> pymongo.MongoClient[Any]:
@@ -84,7 +93,9 @@ def _command(text: str) -> dict[str, Any]:
         raise Refused(f"a check of MongoDB is a command in JSON, such as {FORM}")
     name = next(iter(document))
     if name not in COMMANDS:
-        raise Refused(f"a check of MongoDB is one of the commands {', '.join(COMMANDS)}, not {name}")
+        raise Refused(
+            f"a check of MongoDB is one of the commands {', '.join(COMMANDS)}, not {name}"
+        )
     written = json_util.dumps(document)
     if any(f'"{stage}": ' in written for stage in WRITING):
         raise Refused(f"a check does not write: {' and '.join(sorted(WRITING))} are not allowed")
@@ -127,12 +138,16 @@ def _load(dsn: str, dump: Dump, overwrite: bool) -> None:  # noqa: FBT001  threa
             if isinstance(content, dict):
                 continue
             if (described and name not in described) or name.startswith("system."):
-                raise NotLoaded(f"collection {name} is not described in the dump, or is one of the server's own")
+                raise NotLoaded(
+                    f"collection {name} is not described in the dump, or is one of the server's own"
+                )
             while batch := list(islice(content, BATCH)):
                 target[name].insert_many(batch)
         for name, about in described.items():
             given = [each for each in about.get("indexes", ()) if each["name"] != "_id_"]
-            if indexes := [{of: each[of] for of in each if of not in {"v", "ns"}} for each in given]:
+            if indexes := [
+                {of: each[of] for of in each if of not in {"v", "ns"}} for each in given
+            ]:
                 target.command("createIndexes", name, indexes=indexes)
 
 
@@ -155,10 +170,17 @@ def _pieces(dump: Dump) -> Iterator[tuple[str, str, dict[str, Any] | Iterator[An
     if dump.form != "archive":
         for path, file in dump.files():
             folder, _, base = path.rpartition("/")
-            database, name = folder.rpartition("/")[2], base.removesuffix(".metadata.json").removesuffix(".bson")
+            database, name = (
+                folder.rpartition("/")[2],
+                base.removesuffix(".metadata.json").removesuffix(".bson"),
+            )
             if name != base and database not in SERVERS_OWN:
                 described = base.endswith(".json")
-                yield database, unquote_plus(name), json_util.loads(file.read()) if described else _each(file)
+                yield (
+                    database,
+                    unquote_plus(name),
+                    json_util.loads(file.read()) if described else _each(file),
+                )
         return
     with dump.file() as file:
         file.read(4)  # what shows that it is one

@@ -8,9 +8,22 @@ import anyio.to_thread
 import pymysql
 
 from pulumi_snapshots.databases.dumps import BLOCK, Loading, NotLoaded
-from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, login, only_column, parameters
+from pulumi_snapshots.databases.kinds import (
+    Refused,
+    Scalar,
+    Session,
+    login,
+    only_column,
+    parameters,
+)
 
-MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")  # of `ssl-mode`, as MySQL's own programs
+MODES = (
+    "DISABLED",
+    "PREFERRED",
+    "REQUIRED",
+    "VERIFY_CA",
+    "VERIFY_IDENTITY",
+)  # of `ssl-mode`, as MySQL's own programs
 # First words of commands that are sent: others, such as CALL, may begin transactions of their own that write.
 READING = ("SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "TABLE", "VALUES", "CHECKSUM")
 # Times in UTC, and no more rows than it takes to see that there are too many.
@@ -57,7 +70,9 @@ class MySQL(Session):
             cursor.execute("SET foreign_key_checks = 0, sql_select_limit = DEFAULT")
             cursor.execute(TABLES.format("table_name, table_type"))
             for name, kind in cursor.fetchall():
-                cursor.execute(f"DROP {'VIEW' if 'VIEW' in kind else 'TABLE'} `{name.replace('`', '``')}`")
+                cursor.execute(
+                    f"DROP {'VIEW' if 'VIEW' in kind else 'TABLE'} `{name.replace('`', '``')}`"
+                )
 
     @staticmethod
     async def load(loading: Loading) -> None:
@@ -66,8 +81,13 @@ class MySQL(Session):
         mode = mode_of(given)
         # MySQL's programs know `ssl-mode`, MariaDB's know the others; each passes over what only the other one knows.
         # The files come first, since in MariaDB's each of them asks for TLS.
-        options = [f"--{name}={given[name]}" for name in ("ssl-ca", "ssl-cert", "ssl-key") if name in given]
-        options += [f"--loose-ssl-mode={mode}", f"--loose-ssl-verify-server-cert={int(mode.startswith('VERIFY'))}"]
+        options = [
+            f"--{name}={given[name]}" for name in ("ssl-ca", "ssl-cert", "ssl-key") if name in given
+        ]
+        options += [
+            f"--loose-ssl-mode={mode}",
+            f"--loose-ssl-verify-server-cert={int(mode.startswith('VERIFY'))}",
+        ]
         options += [f"--loose-ssl={int(mode != 'DISABLED')}"] if mode != "PREFERRED" else []
         options += [f"--{name}={to[name]}" for name in ("host", "port", "user")]
         # Without `binary-mode` a dump may hold commands for this machine.

@@ -38,13 +38,22 @@ class Postgres(Session):
 
     def __init__(self, dsn: str, seconds: float) -> None:
         self._milliseconds = str(math.ceil(seconds * 1000))
-        usual = {"connect_timeout": math.ceil(seconds), "client_encoding": "UTF8", "application_name": PACKAGE, **ALIVE}
+        usual = {
+            "connect_timeout": math.ceil(seconds),
+            "client_encoding": "UTF8",
+            "application_name": PACKAGE,
+            **ALIVE,
+        }
         try:
             parameters: dict[str, Any] = {**usual, **conninfo_to_dict(dsn)}
         except psycopg.ProgrammingError:
-            raise Refused("the connection string has a parameter or a form that PostgreSQL does not know") from None
+            raise Refused(
+                "the connection string has a parameter or a form that PostgreSQL does not know"
+            ) from None
         # Without prepared statements it works through a connection pooler too.
-        self._connection: psycopg.Connection[Any] = psycopg.connect(**parameters, prepare_threshold=None)
+        self._connection: psycopg.Connection[Any] = psycopg.connect(
+            **parameters, prepare_threshold=None
+        )
         self._connection.read_only, self.end = True, self._connection.close
         self.is_lost = lambda _: self._connection.broken
 
@@ -70,7 +79,9 @@ class Postgres(Session):
         """Load it by psql or pg_restore, in one transaction."""
         given: dict[str, Any] = dict(conninfo_to_dict(loading.dsn))
         if given.get("sslpassword"):
-            raise NotLoaded("a connection with sslpassword would show it to others: use a key without a password")
+            raise NotLoaded(
+                "a connection with sslpassword would show it to others: use a key without a password"
+            )
         password, form = given.pop("password", None), loading.dump.form
         options = [f"--dbname={make_conninfo(**given)}", "--single-transaction"]
         if form == "sql":

@@ -25,8 +25,14 @@ class Redis(Session):
     counts = "DBSIZE"
 
     def __init__(self, dsn: str, seconds: float) -> None:
-        limits = {"socket_connect_timeout": seconds, "socket_timeout": seconds, "health_check_interval": 0}
-        self._connection = redis.ConnectionPool.from_url(dsn, **limits, decode_responses=False).make_connection()
+        limits = {
+            "socket_connect_timeout": seconds,
+            "socket_timeout": seconds,
+            "health_check_interval": 0,
+        }
+        self._connection = redis.ConnectionPool.from_url(
+            dsn, **limits, decode_responses=False
+        ).make_connection()
         self._connection.connect()
         self.end = self._connection.disconnect
         self.is_lost = lambda error: isinstance(error, redis.ConnectionError | OSError)
@@ -39,11 +45,17 @@ class Redis(Session):
         (about,) = self._send("COMMAND", "INFO", words[0])
         if about is None:
             raise Refused(f"unknown command {words[0]}")
-        if len(words) > 1 and isinstance(about[-1], list):  # of a command with subcommands each is marked by itself
+        if len(words) > 1 and isinstance(
+            about[-1], list
+        ):  # of a command with subcommands each is marked by itself
             whole = f"{words[0]}|{words[1]}".lower().encode()
-            about = next((each for each in about[-1] if isinstance(each, list) and each[0] == whole), about)
+            about = next(
+                (each for each in about[-1] if isinstance(each, list) and each[0] == whole), about
+            )
         if b"readonly" not in about[FLAGS]:
-            raise Refused(f"a check does not write, and {words[0].upper()} is not marked as a command that only reads")
+            raise Refused(
+                f"a check does not write, and {words[0].upper()} is not marked as a command that only reads"
+            )
         return scalar(self._send(*words))
 
     def age(self) -> Scalar:
@@ -66,7 +78,12 @@ class Redis(Session):
             to, given = login(loading.dsn), parameters(loading.dsn)
             names = {"ssl-ca-certs": "--cacert", "ssl-certfile": "--cert", "ssl-keyfile": "--key"}
             tls = ["--tls"] if loading.dsn.startswith("rediss:") else []
-            tls += [word for name, option in names.items() if name in given for word in (option, given[name])]
+            tls += [
+                word
+                for name, option in names.items()
+                if name in given
+                for word in (option, given[name])
+            ]
             tls += ["--insecure"] if given.get("ssl-cert-reqs") == "none" else []
             place = ["-h", to["host"], "-p", str(to["port"]), "-n", to["database"] or "0"]
             place += ["--user", to["user"]] if to["user"] else []
@@ -84,7 +101,9 @@ class Redis(Session):
         async with loading.unpacked() as folder:
             place = ["--port", "0", "--unixsocket", f"{folder}/socket", "--dir", folder]
             place += ["--dbfilename", Path(loading.dump.member).name]
-            await loading.run(*place, "--save", "", "--appendonly", "no", "--databases", "1024", meanwhile=copied)
+            await loading.run(
+                *place, "--save", "", "--appendonly", "no", "--databases", "1024", meanwhile=copied
+            )
 
 
 def copy(socket: str, dsn: str, overwrite: bool) -> bool:  # noqa: FBT001  threads have no keywords
@@ -97,7 +116,10 @@ def copy(socket: str, dsn: str, overwrite: bool) -> bool:  # noqa: FBT001  threa
     if len(spaces) > 1:
         raise NotLoaded(f"the dump has keys in several logical databases: {', '.join(spaces)}")
     number = int(spaces[0].removeprefix("db")) if spaces else 0
-    with redis.Redis(unix_socket_path=socket, db=number) as source, redis.Redis.from_url(dsn) as target:
+    with (
+        redis.Redis(unix_socket_path=socket, db=number) as source,
+        redis.Redis.from_url(dsn) as target,
+    ):
         keys = source.scan_iter(count=BATCH)
         while batch := list(islice(keys, BATCH)):
             asked, given = source.pipeline(transaction=False), target.pipeline(transaction=False)

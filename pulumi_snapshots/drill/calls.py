@@ -32,12 +32,20 @@ from pulumi_snapshots.drill.record import (
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.properties.checks import spoken
-from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Unfinished, ending_unfinished, enter
+from pulumi_snapshots.run.calls import (
+    Changes,
+    EngineCall,
+    Resource,
+    Unfinished,
+    ending_unfinished,
+    enter,
+)
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import identities
 
-PATIENCE = 60.0  # seconds that connecting to the database of an archive, or one check of it, may take
+# seconds that connecting to the database of an archive, or one check of it, may take
+PATIENCE = 60.0
 NOT_OVERWRITTEN = "Nothing was overwritten."
 
 
@@ -55,10 +63,18 @@ class DrillCalls:
         """Restore onto the scratch database, and check what came back."""
         inputs, memory = DrillInputs.of(values), call.shared.memory
         course = memory.course("restore", call.owner)
-        carried = None if inputs.archive else course.carried_over(memory.purposes(inputs.restore.triggers))
+        carried = (
+            None
+            if inputs.archive
+            else course.carried_over(memory.purposes(inputs.restore.triggers))
+        )
         kept: Any = carried.record if carried else None
         # The engine makes again what is to stay.
-        if carried and kept.scratch_database_id == inputs.scratch_database_id and not kept.failed_to_restore:
+        if (
+            carried
+            and kept.scratch_database_id == inputs.scratch_database_id
+            and not kept.failed_to_restore
+        ):
             await enter(call, carried)  # its delete has let it go
             if _is_settled(kept, values):
                 return _resource(kept, values, None)
@@ -74,10 +90,16 @@ class DrillCalls:
         if record.passed is False:
             raise Unfinished(resource, drill.failed(record))
         unseen = f"The end of the restore that was requested at {record.requested_at} was not seen."
-        unchecked = f"Snapshot {record.snapshot} was restored at {record.restored_at}, and not checked."
-        raise Unfinished(resource, drill.unfinished(record, unseen if record.pending else unchecked))
+        unchecked = (
+            f"Snapshot {record.snapshot} was restored at {record.restored_at}, and not checked."
+        )
+        raise Unfinished(
+            resource, drill.unfinished(record, unseen if record.pending else unchecked)
+        )
 
-    async def update(self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+    async def update(
+        self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Resource:
         """Drill again, watch a restore whose end was not seen, or run the checks; or only keep the new inputs."""
         record, inputs = DrillRecord.from_outputs(state), DrillInputs.of(values)
         todo = self.compare(call, record, state, values).updates
@@ -85,14 +107,22 @@ class DrillCalls:
             return await _ended(call, values, _drilled(call, inputs, record.last_good), id_)
         if not {RESUMES, ASKS} & {*todo}:
             return _resource(record, values, id_)
-        then, kept = (record.next_drill(values.get("every")), None) if record.passed else (None, record)
+        then, kept = (
+            (record.next_drill(values.get("every")), None) if record.passed else (None, record)
+        )
         return await _ended(call, values, _continued(call, record, inputs, then), id_, kept)
 
     async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: nothing is sent, and the scratch database keeps what it holds."""
         record = DrillRecord.from_outputs(state)
-        scratch = f"database {record.scratch_database_id}" if record.scratch_database_id else "the scratch database"
-        call.listener.note(f"forgotten: the drill of {record.snapshot}; {scratch} keeps what it holds")
+        scratch = (
+            f"database {record.scratch_database_id}"
+            if record.scratch_database_id
+            else "the scratch database"
+        )
+        call.listener.note(
+            f"forgotten: the drill of {record.snapshot}; {scratch} keeps what it holds"
+        )
 
 
 def _is_settled(record: DrillRecord, values: Mapping[str, Any]) -> bool:
@@ -101,11 +131,17 @@ def _is_settled(record: DrillRecord, values: Mapping[str, Any]) -> bool:
 
 
 async def _drilled(
-    call: EngineCall, inputs: DrillInputs, last_good: GoodDrill | None = None, *, fresh: bool = False
+    call: EngineCall,
+    inputs: DrillInputs,
+    last_good: GoodDrill | None = None,
+    *,
+    fresh: bool = False,
 ) -> DrillRecord:
     if inputs.archive is not None:
         return await drill_archive(call, inputs, last_good)
-    return await drill.Drilling(call.session(), inputs, call.listener, call.owner, last_good).carry_out(fresh=fresh)
+    return await drill.Drilling(
+        call.session(), inputs, call.listener, call.owner, last_good
+    ).carry_out(fresh=fresh)
 
 
 async def _continued(
@@ -113,9 +149,15 @@ async def _continued(
 ) -> DrillRecord:
     """Watch a restore whose end was not seen, or run the checks again; `then` is as in `Drilling.check_again`."""
     # The inputs may name another snapshot by now.
-    restored = {name: getattr(record, name) for name in ("database_id", "version_id", "scratch_database_id")}
-    drilling = drill.Drilling(call.session(), replace(inputs, **restored), call.listener, call.owner, record.last_good)
-    return await (drilling.carry_out(record) if record.pending else drilling.check_again(record, then))
+    restored = {
+        name: getattr(record, name) for name in ("database_id", "version_id", "scratch_database_id")
+    }
+    drilling = drill.Drilling(
+        call.session(), replace(inputs, **restored), call.listener, call.owner, record.last_good
+    )
+    return await (
+        drilling.carry_out(record) if record.pending else drilling.check_again(record, then)
+    )
 
 
 async def _ended(
@@ -142,8 +184,13 @@ async def _ended(
 async def note_in_archives(call: EngineCall, record: DrillRecord) -> None:
     """Note a drill that has passed in the manifests of this snapshot's archives of the stack."""
     if (drilled := record.drilled) is not None:
-        snapshot, current = (record.database_id or None, record.version_id), call.shared.of(ArchiveMemory).current
-        known = (each for each, _ in current.values() if (each.database_id, each.version_id) == snapshot)
+        snapshot, current = (
+            (record.database_id or None, record.version_id),
+            call.shared.of(ArchiveMemory).current,
+        )
+        known = (
+            each for each, _ in current.values() if (each.database_id, each.version_id) == snapshot
+        )
         uris = {*filter(None, [record.archive, *(each.uri for each in known if not each.lost)])}
         await note_drill(call.shared.of(Transfers), uris, snapshot, drilled, call.listener)
 
@@ -177,7 +224,9 @@ async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
             progress(f"emptying the {title} database")
             await Database(dsn, timeout=drill.LONGEST).empty()
             if left := await database.holds():
-                raise NotLoaded(f"the {title} database could not be emptied: {left} {things} are left")
+                raise NotLoaded(
+                    f"the {title} database could not be emptied: {left} {things} are left"
+                )
         progress(f"loading {dump.member or 'the dump'} into {title}")
         await load(dump, dsn, environment, overwrite=overwrite)
     seconds = round(transfers.clock.monotonic() - began, 1)
@@ -187,9 +236,15 @@ async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
     return seconds, holds, await drill.results_of(database, checks, progress)
 
 
-async def drill_archive(call: EngineCall, inputs: DrillInputs, last_good: GoodDrill | None = None) -> DrillRecord:
+async def drill_archive(
+    call: EngineCall, inputs: DrillInputs, last_good: GoodDrill | None = None
+) -> DrillRecord:
     """Load an archive into the database of the connection, which is emptied, and check it; raises as `Drilling.carry_out`."""
-    transfers, ledger, listener = call.shared.of(Transfers), call.shared.ledger(call.settings()), call.listener
+    transfers, ledger, listener = (
+        call.shared.of(Transfers),
+        call.shared.ledger(call.settings()),
+        call.listener,
+    )
     dsn, place = inputs.connection or "", Destination.parse(inputs.archive or "")
     name, address = place_text(place.uri), Address.of(dsn)
     with transfers.until(inputs.timeout):
@@ -204,7 +259,9 @@ async def drill_archive(call: EngineCall, inputs: DrillInputs, last_good: GoodDr
                 why = Text("{connection} leads to a database that is being restored")
                 raise ArchiveNotDrilled(why, NOT_OVERWRITTEN, [Next(Step.RUN_AGAIN)])
             listener.progress("connecting to the database")
-            await Database(dsn, timeout=PATIENCE).age()  # a wrong password is said before much is read
+            await Database(
+                dsn, timeout=PATIENCE
+            ).age()  # a wrong password is said before much is read
             at = rfc3339(transfers.clock.utc())
             record = DrillRecord(*of, "", at, archive=place.uri, last_good=last_good)
             given = transfers, found, inputs.identity_file, dsn, inputs.checks, listener.progress
@@ -217,23 +274,35 @@ async def drill_archive(call: EngineCall, inputs: DrillInputs, last_good: GoodDr
                 raise ArchiveNotDrilled(why, then=[Next(Step.RUN_AGAIN)])
         ended = replace(record, restored_at=rfc3339(transfers.clock.utc()), restore_seconds=seconds)
         return await drill.concluded(ledger, listener, ended.judged(results, [LOAD]))
-    why = "it was interrupted" if transfers.stopping else f"it took longer than {spoken(inputs.timeout)} (timeout)"
+    why = (
+        "it was interrupted"
+        if transfers.stopping
+        else f"it took longer than {spoken(inputs.timeout)} (timeout)"
+    )
     happened = f"The drill of archive {name} did not come to its end: {why}"
-    raise ArchiveNotDrilled(happened, "The database may hold a part of it.", [Next(Step.DRILLS_NEXT)])
+    raise ArchiveNotDrilled(
+        happened, "The database may hold a part of it.", [Next(Step.DRILLS_NEXT)]
+    )
 
 
-async def _refused(found: Shelved, inputs: DrillInputs, address: Address, call: EngineCall, ledger: Ledger) -> Words:
+async def _refused(
+    found: Shelved, inputs: DrillInputs, address: Address, call: EngineCall, ledger: Ledger
+) -> Words:
     """Why an archive is not the one that is meant, or the database must not be overwritten by it; empty if it may be drilled."""
     about, name = found.manifest, place_text(found.uri)
     if about is None:
         return f"{name} has no manifest, so nothing says which snapshot it holds"
     wanted = inputs.database_id or about.database_id, inputs.version_id or about.version_id
     if wanted != (about.database_id, about.version_id):
-        meant, there = ("/".join(filter(None, each)) for each in (wanted, (about.database_id, about.version_id)))
+        meant, there = (
+            "/".join(filter(None, each)) for each in (wanted, (about.database_id, about.version_id))
+        )
         return f"{name} is an archive of snapshot {there}, not of {meant}"
     for database_id in address.databases:
         if database_id == about.database_id:
-            return Text("{connection} leads to the archive's own database: {why}", why=DRILLS_OVERWRITE)
+            return Text(
+                "{connection} leads to the archive's own database: {why}", why=DRILLS_OVERWRITE
+            )
         if why := await drill.misuse(call.shared.memory.uses, ledger, database_id):
             return Text("{connection} {why}", why=why)
     if found.sealed and inputs.identity_file is None:

@@ -58,10 +58,18 @@ class Check(Record, sparse=True):
         needed="what the database is asked",
     )
     _: KW_ONLY
-    name: str | None = declare("How results and errors name it; its query unless given.", default=None)
-    equals: Any = declare("What the answer must be: a number, a text, true or false.", default=None, read=_value)
-    at_least: float | None = declare("The least that the answer may be, a number.", default=None, read=_limit)
-    at_most: float | None = declare("The most that the answer may be, a number.", default=None, read=_limit)
+    name: str | None = declare(
+        "How results and errors name it; its query unless given.", default=None
+    )
+    equals: Any = declare(
+        "What the answer must be: a number, a text, true or false.", default=None, read=_value
+    )
+    at_least: float | None = declare(
+        "The least that the answer may be, a number.", default=None, read=_limit
+    )
+    at_most: float | None = declare(
+        "The most that the answer may be, a number.", default=None, read=_limit
+    )
     matches: str | None = declare(
         "A regular expression that the answer, as text, must contain; `^` and `$` stand for its beginning and its end.",
         default=None,
@@ -106,23 +114,35 @@ class CheckResult(Record, sparse=True):
     check: str = declare("The check's name, or its query.")
     passed: bool = declare("Whether the answer was as it must be.")
     expected: str = declare("What the answer must be.")
-    found: str | None = declare("The answer as text, its first 100 characters; absent if there was none.", default=None)
+    found: str | None = declare(
+        "The answer as text, its first 100 characters; absent if there was none.", default=None
+    )
     reason: str | None = declare("Why there was no answer, in the database's words.", default=None)
 
     @property
     def told(self) -> str:
         """As an error says it."""
-        ended = f"could not be run: {self.reason}" if self.reason is not None else f"found {self.found or 'nothing'}"
+        ended = (
+            f"could not be run: {self.reason}"
+            if self.reason is not None
+            else f"found {self.found or 'nothing'}"
+        )
         return f"{self.check!r} expected {self.expected} and {ended}"
 
 
 def read_checks(given: object) -> list[Check]:
     """What a program gave; raises Unfit."""
     if not isinstance(given, list | tuple) or not given:
-        raise Unfit("must list at least one check; without one, a drill only proves that the service reported success")
+        raise Unfit(
+            "must list at least one check; without one, a drill only proves that the service reported success"
+        )
     if len(given) > MOST:
         raise Unfit(f"must be {MOST} checks at most, not {len(given)}")
-    return [_read_check(one, f"check {number}") for number, one in enumerate(given, 1) if one is not UNKNOWN]
+    return [
+        _read_check(one, f"check {number}")
+        for number, one in enumerate(given, 1)
+        if one is not UNKNOWN
+    ]
 
 
 def _read_check(given: object, which: str) -> Check:
@@ -134,12 +154,25 @@ def _read_check(given: object, which: str) -> Check:
         kind = "has {which}, which must be a Check, or an object with {query} and "
         raise Unfit(Text(f"{kind}{_listed(EXPECTATIONS)}", which=which))
     if strange := [name for name in given if name not in known]:
-        raise Unfit(Text(f"has {{which}} with {{it}}, which is none of {_listed(known)}", which=which, it=strange[0]))
+        raise Unfit(
+            Text(
+                f"has {{which}} with {{it}}, which is none of {_listed(known)}",
+                which=which,
+                it=strange[0],
+            )
+        )
     for name, each in known.items():
         if (problem := each.problem(given.get(name))) is not None:
-            raise Unfit(Text(f"has {{which}}, whose {{{name}}} {{why}}", which=which, why=problem.reason))
+            raise Unfit(
+                Text(f"has {{which}}, whose {{{name}}} {{why}}", which=which, why=problem.reason)
+            )
     if all(given.get(name) is None for name in EXPECTATIONS):
-        raise Unfit(Text(f"has {{which}}, which expects nothing: give one of {_listed(EXPECTATIONS)}", which=which))
+        raise Unfit(
+            Text(
+                f"has {{which}}, which expects nothing: give one of {_listed(EXPECTATIONS)}",
+                which=which,
+            )
+        )
     values = {name: value for name, value in given.items() if value not in (None, UNKNOWN)}
     return Check(**{"query": "?", **values})
 
@@ -175,4 +208,8 @@ def _same(expected: Any, found: Any) -> bool:
     if isinstance(expected, bool) and isinstance(found, int):  # MySQL's truth is 1
         return expected == found
     one, other = _number(expected), _number(found)
-    return one == other if one is not None and other is not None else as_text(expected) == as_text(found)
+    return (
+        one == other
+        if one is not None and other is not None
+        else as_text(expected) == as_text(found)
+    )

@@ -14,7 +14,15 @@ from pulumi_snapshots.databases.database import CheckNotRun, Database, DatabaseU
 from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.drill.reach import APART, ProvesNothing, Reach
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord, GoodDrill
-from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, Unresolved, Words
+from pulumi_snapshots.errors import (
+    Explained,
+    LedgerUnavailable,
+    Next,
+    Step,
+    Text,
+    Unresolved,
+    Words,
+)
 from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -28,16 +36,16 @@ from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
 from pulumi_snapshots.storage.destination import place_text
 
-HOLDS = timedelta(seconds=90)  # how long the scratch database is held for the checks; renewed three times as often
+# how long the scratch database is held for the checks; renewed three times as often
+HOLDS = timedelta(seconds=90)
 PATIENCE = 120.0  # seconds for which a restored database may refuse connections: it starts again after its restore
 SURE = 10.0  # seconds after which a refused login or a wrong certificate is believed: a server that starts may show it
 EVERY = 5.0  # seconds between two tries to connect
 LONGEST = 300.0  # seconds that connecting, or one check, may take
-SAME = timedelta(seconds=2)  # between the service's time of a restore and ours of its end, which is in whole seconds
+# between the service's time of a restore and ours of its end, which is in whole seconds
+SAME = timedelta(seconds=2)
 LAST = "drills"  # the ledger's key for the last drills that have passed, by database
-UNKNOWN_HOST = (
-    "{connection} is to another host than the service's own, so nothing shows that it leads to the scratch database."
-)
+UNKNOWN_HOST = "{connection} is to another host than the service's own, so nothing shows that it leads to the scratch database."
 
 
 class DrillPending(Unresolved[DrillRecord]):
@@ -62,7 +70,9 @@ def unfinished(record: DrillRecord, happened: Words = "", **more: Any) -> DrillP
 class DrillFailed(Explained):
     """The drill came to its end, and has not proved that the snapshot restores, as its record says. It must be kept."""
 
-    def __init__(self, record: DrillRecord, happened: Words, done: Words, then: tuple[Next, ...]) -> None:
+    def __init__(
+        self, record: DrillRecord, happened: Words, done: Words, then: tuple[Next, ...]
+    ) -> None:
         super().__init__(happened, done, then)
         self.record = record
 
@@ -81,15 +91,22 @@ class Drilling:
     last_good: GoodDrill | None = None
 
     def __post_init__(self) -> None:
-        self.member, self.reach = Member(self.session.fleet, self.listener), Reach(self.session, self.inputs)
+        self.member, self.reach = (
+            Member(self.session.fleet, self.listener),
+            Reach(self.session, self.inputs),
+        )
         self.lock = self.session.locks[self.inputs.scratch_database_id]
         self.restored: DrillRecord | None = None
 
-    async def carry_out(self, earlier: DrillRecord | None = None, *, fresh: bool = False) -> DrillRecord:
+    async def carry_out(
+        self, earlier: DrillRecord | None = None, *, fresh: bool = False
+    ) -> DrillRecord:
         """Restore, or watch an earlier run's restore, and check it; `DrillPending` and `DrillFailed` have a record to be kept."""
         not_done = f"Snapshot {self.inputs.snapshot} was not drilled."
         of: Any = self.session, self.inputs.restore, self.member, self.owner
-        restoring = Restoring(*of, fresh=fresh, not_done=not_done, before=self._refuse_misuse, holds=HOLDS)
+        restoring = Restoring(
+            *of, fresh=fresh, not_done=not_done, before=self._refuse_misuse, holds=HOLDS
+        )
         if earlier is not None and earlier.attempt is not None:
             restoring.operation.resume(earlier.attempt)
         try:
@@ -98,7 +115,9 @@ class Drilling:
             if self.restored is not None:  # only checks were left
                 raise self._unchecked(self.restored) from None
             record = self._drilled(restoring, end.record)
-            raise DrillPending(record, end.told, undecided=end.undecided, cause=end.cause) from end.__cause__
+            raise DrillPending(
+                record, end.told, undecided=end.undecided, cause=end.cause
+            ) from end.__cause__
         return await concluded(self.session.ledger, self.member, *found)
 
     async def _refuse_misuse(self, runtime: str | None) -> None:
@@ -124,7 +143,9 @@ class Drilling:
             async with self._held(restoring.operation.sent):
                 found = await self._checked(record)
             if await self._is_overtaken(record):
-                happened = f"{_restored(record)}, and another restore of that database began meanwhile."
+                happened = (
+                    f"{_restored(record)}, and another restore of that database began meanwhile."
+                )
                 raise DrillUnchecked(record, happened, undecided=True)
             return found
 
@@ -154,7 +175,9 @@ class Drilling:
     def _drilled(self, restoring: Restoring, restored: RestoreRecord) -> DrillRecord:
         names = ("database_id", "version_id", "requested_at", "restored_at", "attempt")
         same: Any = {each: getattr(restored, each) for each in names}
-        record = DrillRecord(**same, scratch_database_id=restored.target_database_id, last_good=self.last_good)
+        record = DrillRecord(
+            **same, scratch_database_id=restored.target_database_id, last_good=self.last_good
+        )
         if restored.restored_at is None:
             return record
         shown = restoring.watch.shown if restoring.watch else None
@@ -162,7 +185,10 @@ class Drilling:
         took = (ended or parse_rfc3339(restored.restored_at)) - parse_rfc3339(restored.requested_at)
         seconds = took.total_seconds()
         # An earlier run's restore may have been seen running only long after its end.
-        return replace(record, restore_seconds=max(0.0, round(seconds, 1)) if seconds <= self.inputs.timeout else None)
+        return replace(
+            record,
+            restore_seconds=max(0.0, round(seconds, 1)) if seconds <= self.inputs.timeout else None,
+        )
 
     async def check_again(self, record: DrillRecord, then: Words | None = None) -> DrillRecord:
         """Run the checks again, and restore again only if another restore came since; never with `then`, which says when they run."""
@@ -171,10 +197,14 @@ class Drilling:
             async with self.lock:
                 if not (why := await self._lost(record, doubts=doubts)):
                     checked = await self._checked(record)
-                    why = (checked[0].failure if doubts else None) or await self._lost(record, doubts=doubts)
+                    why = (checked[0].failure if doubts else None) or await self._lost(
+                        record, doubts=doubts
+                    )
                     found = checked
         if why and then is not None:
-            self.member.warn(Text("the changed checks were not run: {why}. They run {then}.", why=why, then=then))
+            self.member.warn(
+                Text("the changed checks were not run: {why}. They run {then}.", why=why, then=then)
+            )
             return record
         if why:
             self.member.progress(f"{why}: restoring the snapshot again")
@@ -188,7 +218,9 @@ class Drilling:
         try:
             return record.judged(*await self._asked(record)), None
         except (ProvesNothing, DatabaseUnreachable) as error:
-            unreachable = "the scratch database cannot be reached: " * isinstance(error, DatabaseUnreachable)
+            unreachable = "the scratch database cannot be reached: " * isinstance(
+                error, DatabaseUnreachable
+            )
             return record.judged(failure=f"{unreachable}{error.why}"), error
 
     async def _asked(self, record: DrillRecord) -> tuple[list[CheckResult], list[str]]:
@@ -214,18 +246,31 @@ class Drilling:
         ended = f"The wait ended after {spoken(self.inputs.timeout)}"
         why = "The wait was interrupted" if self.session.stopping else ended
         happened = f"{_restored(record)}, and its checks were not run to their end. {why}."
-        return Explained(happened, then=[Next(Step.CHECK_AGAIN)]) if record.passed else DrillUnchecked(record, happened)
+        return (
+            Explained(happened, then=[Next(Step.CHECK_AGAIN)])
+            if record.passed
+            else DrillUnchecked(record, happened)
+        )
 
     async def _lost(self, record: DrillRecord, *, doubts: bool) -> str:
         """Why the scratch database may hold what another restore has brought, or with `doubts`, why nothing shows that it does not."""
         if await self._is_overtaken(record):
             return "the scratch database was restored again since"
         try:
-            status = await self.session.client.database_status(record.scratch_database_id, patience=BRIEF)
+            status = await self.session.client.database_status(
+                record.scratch_database_id, patience=BRIEF
+            )
         except SquareCloudError as error:
-            return f"the service does not say how the scratch database is ({error.happened})" if doubts else ""
+            return (
+                f"the service does not say how the scratch database is ({error.happened})"
+                if doubts
+                else ""
+            )
         # A restore of another ledger's run starts it again; an emulator that cannot start a server of yours leaves it empty.
-        if status.uptime and status.uptime > parse_rfc3339(record.restored_at or record.requested_at) + APART:
+        if (
+            status.uptime
+            and status.uptime > parse_rfc3339(record.restored_at or record.requested_at) + APART
+        ):
             return "the scratch database was started again since, so it may have been restored"
         if not doubts or (status.running and "uptime" in status.model_fields_set):
             return ""
@@ -235,7 +280,10 @@ class Drilling:
     async def _is_overtaken(self, record: DrillRecord) -> bool:
         """Whether another restore has begun since; the service shows one for an hour, later only the ledger shows those of runs."""
         scratch, requested = record.scratch_database_id, parse_rfc3339(record.requested_at)
-        if any(each.request.requested > requested for each in await restores(self.session.ledger, {scratch})):
+        if any(
+            each.request.requested > requested
+            for each in await restores(self.session.ledger, {scratch})
+        ):
             return True
         try:
             status = await self.session.client.restore_status(scratch, patience=BRIEF)
@@ -245,10 +293,14 @@ class Drilling:
         if status is None or record.restored_at is None:
             return False
         began = status.started_at
-        return status.in_progress or (began is not None and began > parse_rfc3339(record.restored_at) + SAME)
+        return status.in_progress or (
+            began is not None and began > parse_rfc3339(record.restored_at) + SAME
+        )
 
 
-async def results_of(database: Any, checks: Sequence[Check], progress: Callable[[str], None]) -> list[CheckResult]:
+async def results_of(
+    database: Any, checks: Sequence[Check], progress: Callable[[str], None]
+) -> list[CheckResult]:
     """The result of each check of an open database; raises `DatabaseUnreachable`."""
     results: list[CheckResult] = []
     for number, check in enumerate(checks, 1):
@@ -256,14 +308,20 @@ async def results_of(database: Any, checks: Sequence[Check], progress: Callable[
         try:
             results.append(check.judge(await database.ask(check.query)))
         except CheckNotRun as error:
-            results.append(CheckResult(check.title, passed=False, expected=check.expected, reason=error.why))
+            results.append(
+                CheckResult(check.title, passed=False, expected=check.expected, reason=error.why)
+            )
     return results
 
 
 async def restores(ledger: Ledger, databases: set[str]) -> list[Attempt]:
     """The restores of these databases that runs have requested, as far as the ledger says."""
     with suppress(LedgerUnavailable):
-        return [each for each in await ledger.attempts() if each.kind == "restore" and each.database_id in databases]
+        return [
+            each
+            for each in await ledger.attempts()
+            if each.kind == "restore" and each.database_id in databases
+        ]
     return []
 
 
@@ -271,7 +329,11 @@ async def misuse(uses: Uses, ledger: Ledger, database_id: str) -> str:
     """Why drills must not overwrite a database: a resource or a guard uses it, as far as run and ledger know; empty if they may."""
     user = uses.used.get(database_id)
     with suppress(LedgerUnavailable):  # then the request does not leave either
-        guards = [each.guard for each in await consult(ledger, GuardBook.history) if each.database_id == database_id]
+        guards = [
+            each.guard
+            for each in await consult(ledger, GuardBook.history)
+            if each.database_id == database_id
+        ]
         user = user or (f"Guard {guards[0]!r}" if guards else None)
     return "" if user is None else in_use(user)
 
@@ -284,7 +346,9 @@ async def concluded(
         raise failed(record, cause)
     count, archived = len(record.results or ()), "archived " * bool(record.archive)
     checks = "its check passed" if count == 1 else f"all {count} checks passed"
-    listener.note(f"drill passed: {archived}snapshot {record.snapshot} restores{_took(record)}, and {checks}")
+    listener.note(
+        f"drill passed: {archived}snapshot {record.snapshot} restores{_took(record)}, and {checks}"
+    )
     if (drilled := record.drilled) is not None and record.database_id:
         await note_last_drill(ledger, record.database_id, drilled)
     return record
@@ -326,7 +390,11 @@ def failed(record: DrillRecord, cause: Explained | None = None) -> DrillFailed:
 
 
 def _restored(record: DrillRecord) -> str:
-    way = f"from {place_text(record.archive)}" if record.archive else f"onto database {record.scratch_database_id}"
+    way = (
+        f"from {place_text(record.archive)}"
+        if record.archive
+        else f"onto database {record.scratch_database_id}"
+    )
     return f"Snapshot {record.snapshot} was restored {way}{_took(record)}"
 
 

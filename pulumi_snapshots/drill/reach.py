@@ -13,11 +13,25 @@ from urllib.parse import quote
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.databases.database import DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import lacking
-from pulumi_snapshots.drill.record import ADDRESS, RESTART, Address, DrillInputs, DrillRecord, misfit, own_host
+from pulumi_snapshots.drill.record import (
+    ADDRESS,
+    RESTART,
+    Address,
+    DrillInputs,
+    DrillRecord,
+    misfit,
+    own_host,
+)
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
-from pulumi_snapshots.service.errors import DatabaseMissing, KeyRefused, NotAllowed, RestoreRunning, SquareCloudError
+from pulumi_snapshots.service.errors import (
+    DatabaseMissing,
+    KeyRefused,
+    NotAllowed,
+    RestoreRunning,
+    SquareCloudError,
+)
 
 # The server's certificate is not checked: who signs it is not published.
 FORMS = {
@@ -29,22 +43,30 @@ FORMS = {
     "&ssl_certfile={file}&ssl_keyfile={file}",
 }
 """The service's own users and names, and a client certificate, as each kind's connection string has them."""
-SLACK = timedelta(seconds=5)  # how far two times may be wrong: servers say whole seconds, and an answer takes time
-APART = timedelta(minutes=5)  # between the start of a database, as the service has it, and that of its server's process
+# how far two times may be wrong: servers say whole seconds, and an answer takes time
+SLACK = timedelta(seconds=5)
+# between the start of a database, as the service has it, and that of its server's process
+APART = timedelta(minutes=5)
 STAYS = 60.0  # seconds for which the service must say that a database has not started again, to be believed
 DESCRIPTORS = Path("/proc/self/fd")
 
 
 def own_connection(kind: str, place: str, password: str, file: str) -> str:
     """The connection string of a database of the service at HOST:PORT; `file` has the private key and the certificate."""
-    return FORMS[kind].format(place=place, password=quote(password, safe=""), file=quote(file, safe="/"))
+    return FORMS[kind].format(
+        place=place, password=quote(password, safe=""), file=quote(file, safe="/")
+    )
 
 
 @contextmanager
 def held(content: bytes) -> Iterator[str]:
     """The path of a file with this content, for as long as the block runs: in memory only, if this machine can do that."""
     in_memory = hasattr(os, "memfd_create") and DESCRIPTORS.exists()
-    made: Any = os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb") if in_memory else NamedTemporaryFile()  # noqa: SIM115
+    made: Any = (
+        os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb")
+        if in_memory
+        else NamedTemporaryFile()  # noqa: SIM115
+    )
     with made as file:
         os.fchmod(file.fileno(), 0o600)
         file.write(content)
@@ -148,11 +170,15 @@ class Reach:
             return shown
         another = "the connection leads to another database"
         asked = f"the server that was asked has run since {to_the_second(theirs)}"
-        if started is not None and (theirs < started - APART or (theirs > started + APART and not self.is_own)):
+        if started is not None and (
+            theirs < started - APART or (theirs > started + APART and not self.is_own)
+        ):
             since = f"the service has started the scratch database at {to_the_second(started)}"
             raise ProvesNothing(f"{another}: {since}, and {asked}")
         if theirs < requested and restarts:
-            raise ProvesNothing(f"{another}, or the restore has done nothing: {asked}, which is before the request")
+            raise ProvesNothing(
+                f"{another}, or the restore has done nothing: {asked}, which is before the request"
+            )
         return [*shown, RESTART] if theirs >= requested else shown
 
     async def _started(self, since: datetime) -> tuple[datetime | None, bool]:
@@ -162,7 +188,9 @@ class Reach:
             over = self.session.clock.monotonic() >= until
             try:
                 # Not one that another caller has asked for in the same moment, before the restore was over.
-                status = await self.session.client.database_status(self.inputs.scratch_database_id, patience=BRIEF)
+                status = await self.session.client.database_status(
+                    self.inputs.scratch_database_id, patience=BRIEF
+                )
             except NotAllowed:
                 return None, True
             except SquareCloudError as error:
@@ -172,7 +200,10 @@ class Reach:
             else:
                 if status.running and (over or status.uptime is None or status.uptime >= since):
                     # Only an emulator, which does not start a server of yours again, has it and leaves it empty.
-                    return status.uptime, status.uptime is not None or "uptime" not in status.model_fields_set
+                    return (
+                        status.uptime,
+                        status.uptime is not None or "uptime" not in status.model_fields_set,
+                    )
                 if over:
                     raise ProvesNothing(
                         "the scratch database does not run, and another one has accepted the connection"
@@ -182,4 +213,6 @@ class Reach:
 
 def _passes(error: SquareCloudError) -> bool:
     """Whether the service may say it a little later, as when the database runs again."""
-    return error.passing or isinstance(error, RestoreRunning) or error.code == "DATABASE_NOT_RUNNING"
+    return (
+        error.passing or isinstance(error, RestoreRunning) or error.code == "DATABASE_NOT_RUNNING"
+    )

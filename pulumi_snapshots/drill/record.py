@@ -17,7 +17,15 @@ from pulumi_snapshots.drill.check import Check, CheckResult, filled, read_checks
 from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties import checks as fit
-from pulumi_snapshots.properties.catalogue import Choices, Duration, Inputs, Moment, Record, ResourceSchema, declare
+from pulumi_snapshots.properties.catalogue import (
+    Choices,
+    Duration,
+    Inputs,
+    Moment,
+    Record,
+    ResourceSchema,
+    declare,
+)
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, Unfit, parse_duration
 from pulumi_snapshots.restore.record import RestoreInputs, said, with_snapshot_missing
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE, id_at
@@ -41,7 +49,10 @@ NEEDED = {
 YEAR = 365 * 86400.0
 ON_FAILURE = Choices(
     "OnFailure",
-    {"error": "It fails the update.", "warn": "It only warns, at each update until a drill passes."},
+    {
+        "error": "It fails the update.",
+        "warn": "It only warns, at each update until a drill passes.",
+    },
 )
 
 
@@ -54,7 +65,9 @@ def _connection(given: object) -> str:
 
 def _identity_file(given: object) -> str:
     if encryption.PRIVATE in fit.text(given).upper():
-        raise Unfit("must be the path of the private key's file, not the key: change this one, it was seen")
+        raise Unfit(
+            "must be the path of the private key's file, not the key: change this one, it was seen"
+        )
     return str(Path(str(given)).expanduser())
 
 
@@ -62,10 +75,16 @@ class DrillInputs(Inputs):
     """The inputs of a drill; durations in seconds."""
 
     database_id: str = declare(
-        "The database whose snapshot is drilled.", default="", read=fit.database_id(PURPOSE), repeats=True
+        "The database whose snapshot is drilled.",
+        default="",
+        read=fit.database_id(PURPOSE),
+        repeats=True,
     )
     version_id: str = declare(
-        "The snapshot's version id. Another one is drilled.", default="", read=fit.version_id, repeats=True
+        "The snapshot's version id. Another one is drilled.",
+        default="",
+        read=fit.version_id,
+        repeats=True,
     )
     _: KW_ONLY
     archive: str | None = declare(
@@ -151,7 +170,9 @@ class DrillInputs(Inputs):
         """All problems of these values, also of those that must fit each other."""
         alone = super().problems(values)
         found = [hidden_problem(each, values.get(each.property)) for each in alone]
-        connection, password, scratch = map(values.get, ("connection", "password", "scratch_database_id"))
+        connection, password, scratch = map(
+            values.get, ("connection", "password", "scratch_database_id")
+        )
         if values.get("archive") is not None:
             beside = Text("cannot be given beside {archive}, which is loaded over {connection}")
             found += [Problem("scratch_database_id", beside)] if scratch is not None else []
@@ -165,14 +186,20 @@ class DrillInputs(Inputs):
         found += [Problem(name, f"is required: {why}") for name, why in missing.items()]
         found = with_snapshot_missing(found, values)
         wrong, kind = missing.keys() | {each.property for each in alone}, str(values.get("runtime"))
-        if "scratch_database_id" not in wrong and scratch is not UNKNOWN and scratch == values.get("database_id"):
+        if (
+            "scratch_database_id" not in wrong
+            and scratch is not UNKNOWN
+            and scratch == values.get("database_id")
+        ):
             another = f"must be another database than the snapshot's own: {DRILLS_OVERWRITE}"
             found.append(Problem("scratch_database_id", another))
         if connection is None and password is None:
             way = Text("is required, or {connection}: how to connect to the scratch database")
             found.append(Problem("password", way))
         elif connection is not None and password is not None:
-            found.append(Problem("password", Text("must not be given beside {connection}, which holds one")))
+            found.append(
+                Problem("password", Text("must not be given beside {connection}, which holds one"))
+            )
         if password is not None and kind in KINDS and (no_library := lacking(kind)):
             found.append(Problem("password", no_library))
         if "connection" not in wrong and isinstance(connection, str):
@@ -190,7 +217,10 @@ class DrillInputs(Inputs):
     @property
     def restore(self) -> RestoreInputs:
         """The restore that it begins with."""
-        same: Any = {each: getattr(self, each) for each in ("database_id", "version_id", "timeout", "name", "runtime")}
+        same: Any = {
+            each: getattr(self, each)
+            for each in ("database_id", "version_id", "timeout", "name", "runtime")
+        }
         target, triggers = self.scratch_database_id, marks(self.snapshot, self.triggers)
         return RestoreInputs(**same, target_database_id=target, overwrite=True, triggers=triggers)
 
@@ -204,7 +234,9 @@ def misfit(connection: str, runtime: str | None) -> str:
     """Why a connection cannot be to the engine of a snapshot; empty if it can, or if that is not known."""
     if runtime not in KINDS or (given := kind_of(connection)) == runtime:
         return ""
-    return f"must be to {KINDS[runtime].title}, as the snapshot is of it, not to {KINDS[given].title}"
+    return (
+        f"must be to {KINDS[runtime].title}, as the snapshot is of it, not to {KINDS[given].title}"
+    )
 
 
 def own_host(database_id: str) -> str:
@@ -250,7 +282,11 @@ class Address:
         """Why it cannot lead to a database, or one whose id begins so, at its port, if that is known; empty if it may."""
         if any(not own.startswith(database_id.lower()) for own in self.databases):
             return ANOTHER
-        if self.is_direct and port is not None and any(own and at != port for _, at, own in self.places):
+        if (
+            self.is_direct
+            and port is not None
+            and any(own and at != port for _, at, own in self.places)
+        ):
             return f"must be to port {port} of the scratch database, as the service says"
         return ""
 
@@ -262,10 +298,14 @@ class Address:
 class GoodDrill(Record, sparse=True):
     """A drill that has passed."""
 
-    drilled_at: Moment = declare("When the restored database was seen running again, by the service's clock.")
+    drilled_at: Moment = declare(
+        "When the restored database was seen running again, by the service's clock."
+    )
     database_id: str = declare("The database whose snapshot it was.")
     version_id: str = declare("The snapshot's version id.")
-    restore_seconds: float | None = declare("How long the restore took; absent if that is not known.", default=None)
+    restore_seconds: float | None = declare(
+        "How long the restore took; absent if that is not known.", default=None
+    )
     results: list[CheckResult] = declare("What each check found.", kw_only=True)
 
 
@@ -280,12 +320,15 @@ class DrillRecord(Record):
 
     database_id: str = declare("The database whose snapshot was drilled.")
     version_id: str = declare("The snapshot's version id.")
-    scratch_database_id: str = declare("The database that was overwritten; empty if an archive was drilled.")
+    scratch_database_id: str = declare(
+        "The database that was overwritten; empty if an archive was drilled."
+    )
     requested_at: Moment = declare(
         "When the restore was requested, by the service's clock; of an archive, when its load began, by this machine's."
     )
     restored_at: Moment | None = declare(
-        "When the scratch database was seen running again, by the service's clock; absent until then.", default=None
+        "When the scratch database was seen running again, by the service's clock; absent until then.",
+        default=None,
     )
     _: KW_ONLY
     drilled_at: Moment | None = declare(
@@ -296,9 +339,13 @@ class DrillRecord(Record):
         "know.",
         default=None,
     )
-    passed: bool | None = declare("Whether all checks passed; absent until they were run.", default=None, settled=True)
+    passed: bool | None = declare(
+        "Whether all checks passed; absent until they were run.", default=None, settled=True
+    )
     results: list[CheckResult] | None = declare(
-        "What each check found; absent until then, and empty if none could be run.", default=None, settled=True
+        "What each check found; absent until then, and empty if none could be run.",
+        default=None,
+        settled=True,
     )
     failure: str | None = declare(
         "The code with which the restore failed, or why the scratch database could not be reached; absent otherwise.",
@@ -310,9 +357,12 @@ class DrillRecord(Record):
         "Absent until then, and empty if nothing does.",
         default=None,
     )
-    archive: str | None = declare("The URI of the archive that was drilled; absent for a snapshot.", default=None)
+    archive: str | None = declare(
+        "The URI of the archive that was drilled; absent for a snapshot.", default=None
+    )
     last_good: GoodDrill | None = declare(
-        "The last drill that has passed, this one or an earlier one; absent if none has.", default=None
+        "The last drill that has passed, this one or an earlier one; absent if none has.",
+        default=None,
     )
     attempt: Request | None = declare("The request, only until its end is known.", default=None)
 
@@ -353,25 +403,46 @@ class DrillRecord(Record):
     def next_drill(self, every: Any) -> Words:
         """With which drill checks run that cannot run now."""
         if every is None or every is UNKNOWN:
-            return Text("with the next drill, which another snapshot, other {triggers} or {every} begin")
-        due = parse_rfc3339(self.restored_at or self.requested_at) + timedelta(seconds=parse_duration(every))
+            return Text(
+                "with the next drill, which another snapshot, other {triggers} or {every} begin"
+            )
+        due = parse_rfc3339(self.restored_at or self.requested_at) + timedelta(
+            seconds=parse_duration(every)
+        )
         return f"with the next drill, which is due at {to_the_second(due)}"
 
     @property
     def drilled(self) -> Drilled | None:
         """What it proves; None if it has not passed."""
-        return Drilled(self.drilled_at, self.restore_seconds) if self.passed and self.drilled_at else None
+        return (
+            Drilled(self.drilled_at, self.restore_seconds)
+            if self.passed and self.drilled_at
+            else None
+        )
 
     def judged(
-        self, results: Iterable[CheckResult] = (), proofs: list[str] | None = None, failure: str | None = None
+        self,
+        results: Iterable[CheckResult] = (),
+        proofs: list[str] | None = None,
+        failure: str | None = None,
     ) -> Self:
         """With what its checks have found, and what shows that the right database was asked; or why none could be run."""
         found, at = [*results], self.restored_at
         passed = failure is None and all(each.passed for each in found)
         ended = replace(
-            self, drilled_at=at, passed=passed, results=found, failure=failure, proved_by=proofs, attempt=None
+            self,
+            drilled_at=at,
+            passed=passed,
+            results=found,
+            failure=failure,
+            proved_by=proofs,
+            attempt=None,
         )
-        return replace(ended, last_good=GoodDrill.from_outputs(ended.to_outputs())) if passed else ended
+        return (
+            replace(ended, last_good=GoodDrill.from_outputs(ended.to_outputs()))
+            if passed
+            else ended
+        )
 
 
 DRILL = ResourceSchema("Drill", DrillInputs, DrillRecord)

@@ -49,8 +49,14 @@ def _find_server_state() -> Any:
     # gRPC's serving thread has it too, but looking at that frame's variables would keep alive an event that gRPC must drop.
     for frame in _frames(sys._current_frames().get(threading.main_thread().ident or 0)):  # noqa: SLF001
         for value in tuple(frame.f_locals.values()):
-            state = getattr(value, "_state", None) if hasattr(type(value), "add_generic_rpc_handlers") else None
-            if hasattr(state, "generic_handlers"):  # a server, and not just its class in a module's names
+            state = (
+                getattr(value, "_state", None)
+                if hasattr(type(value), "add_generic_rpc_handlers")
+                else None
+            )
+            if hasattr(
+                state, "generic_handlers"
+            ):  # a server, and not just its class in a module's names
                 return state
     return None
 
@@ -85,9 +91,14 @@ class EngineCall:
 
         def detail() -> Any:
             properties = asyncio.run(rpc.serialize_properties(outputs, {}))
-            bags = [getattr(getattr(self._request, it, None), "fields", {}) for it in ("news", "properties", "inputs")]
+            bags = [
+                getattr(getattr(self._request, it, None), "fields", {})
+                for it in ("news", "properties", "inputs")
+            ]
             # Without its provider the resource could be neither updated nor deleted ever again.
-            properties.fields[_PROVIDER_KEY].CopyFrom(next(bag[_PROVIDER_KEY] for bag in bags if _PROVIDER_KEY in bag))
+            properties.fields[_PROVIDER_KEY].CopyFrom(
+                next(bag[_PROVIDER_KEY] for bag in bags if _PROVIDER_KEY in bag)
+            )
             return unfinished(self._request, id_, properties, text)
 
         if self._send_details(text, detail):
@@ -147,7 +158,9 @@ def on_cancel(callback: Callable[[], None]) -> None:
         # A thread of its own: all of the server's may be in the very waits that Cancel is to end.
         cancel.experimental_thread_pool = ThreadPoolExecutor(1, "engine-cancel")  # type: ignore[attr-defined]
         table[_CANCEL_METHOD] = grpc.unary_unary_rpc_method_handler(
-            cancel, request_deserializer=plain.request_deserializer, response_serializer=plain.response_serializer
+            cancel,
+            request_deserializer=plain.request_deserializer,
+            response_serializer=plain.response_serializer,
         )
 
 
@@ -172,7 +185,9 @@ def widen(threads: int) -> None:
         with pool._shutdown_lock:  # noqa: SLF001
             if pool._max_workers < threads:  # noqa: SLF001
                 pool._max_workers = threads  # noqa: SLF001
-                with suppress(RuntimeError):  # at once: by itself a pool starts none for calls that wait already
+                with suppress(
+                    RuntimeError
+                ):  # at once: by itself a pool starts none for calls that wait already
                     while len(pool._threads) < threads:  # noqa: SLF001
                         pool._adjust_thread_count()  # noqa: SLF001  starts one, or counts one idle thread fewer
                 pool._max_workers = len(pool._threads)  # noqa: SLF001

@@ -35,16 +35,22 @@ one before that."""
 class Guard(GuardDeclaration):  # noqa: D101  the declaration's
     __doc__ = GuardDeclaration.__doc__
 
-    def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], pulumi.ResourceHook]:
+    def _made(
+        self, names: Mapping[tuple[str, str], str]
+    ) -> dict[tuple[str, str], pulumi.ResourceHook]:
         self._foresight: Foresight | None = None
         if pulumi.runtime.is_dry_run():
             known = self._database_id if isinstance(self._database_id, str) else ""
-            self._foresight = late("guard.book:Foresight")(known, self._inputs(known or UNKNOWN).before)
+            self._foresight = late("guard.book:Foresight")(
+                known, self._inputs(known or UNKNOWN).before
+            )
             atexit.register(self._sum_up)  # the last changes of a preview come after the program
         engine = get_engine()
         self._messages = Messages(lambda: engine)
         self._ready = asyncio.ensure_future(self._database())
-        return {(when, change): self._hook(name, when, change) for (when, change), name in names.items()}
+        return {
+            (when, change): self._hook(name, when, change) for (when, change), name in names.items()
+        }
 
     def _sum_up(self) -> None:
         if self._foresight is not None and (told := self._foresight.summary()):
@@ -60,10 +66,14 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         return None
 
     def _hook(self, name: str, when: str, change: str) -> pulumi.ResourceHook:
-        async def run(args: pulumi.ResourceHookArgs) -> None:  # the SDK reads what only a function has
+        async def run(
+            args: pulumi.ResourceHookArgs,
+        ) -> None:  # the SDK reads what only a function has
             await self._at_change(when, change, args)
 
-        hook = pulumi.ResourceHook(name, run, pulumi.ResourceHookOptions(on_dry_run=when == "before"))
+        hook = pulumi.ResourceHook(
+            name, run, pulumi.ResourceHookOptions(on_dry_run=when == "before")
+        )
         registered = hook._registered  # noqa: SLF001  resources wait for it
 
         async def both() -> None:
@@ -90,7 +100,9 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
                 raise late("guard.once:ChangeHeldBack")(what, why)
             once = self._program.once = self._program.once or late("guard.once:OncePerRun")()
             act = once.before if when == "before" else once.after
-            await _carried_out(partial(act, self._owner, self._inputs(database_id), what, self._session, row))
+            await _carried_out(
+                partial(act, self._owner, self._inputs(database_id), what, self._session, row)
+            )
         except Explained as error:
             raise pulumi.RunError(row.wording.report(error)) from error
         finally:
@@ -99,7 +111,9 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
     def _foresee(self, foresight: Foresight, change: str, urn: str, row: Row) -> None:
         if isinstance(self._database_id, str) and not foresight.summary():
             inputs = self._inputs(self._database_id)
-            self._of_book(lambda book: foresight.learn(book, inputs.database_id, inputs.reuse_within))
+            self._of_book(
+                lambda book: foresight.learn(book, inputs.database_id, inputs.reuse_within)
+            )
         foresight.show(change, urn, row)
 
     def _session(self) -> Session:

@@ -22,7 +22,9 @@ from pulumi_snapshots.program.lookups import Lookups
 from pulumi_snapshots.run.settings import Settings
 
 T = TypeVar("T")
-_programs: WeakKeyDictionary[pulumi.Resource, float] = WeakKeyDictionary()  # when each made its first lookup
+_programs: WeakKeyDictionary[pulumi.Resource, float] = (
+    WeakKeyDictionary()
+)  # when each made its first lookup
 
 
 def _question(
@@ -30,7 +32,9 @@ def _question(
 ) -> Callable[[], Awaitable[tuple[T, Words]]]:
     """What the run's event loop is to do: find the answer, and what the user should know besides."""
     if problems := lookup.query.problems(arguments):
-        told = "; ".join(f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems)
+        told = "; ".join(
+            f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems
+        )
         raise LookupFailed(function, f"{told}.")
     warn_of_plain_key()
     settings, program = Settings.read(PROGRAM_CONFIG, os.environ), get_root_resource()
@@ -61,7 +65,9 @@ def _noted(answered: tuple[T, Words]) -> T:
 def _asking(function: str, opts: Any = None) -> Iterator[None]:
     """Fail as a lookup does."""
     if opts is not None:
-        raise LookupFailed(function, "opts are for the plugin: import it from pulumi_snapshots.plugin.")
+        raise LookupFailed(
+            function, "opts are for the plugin: import it from pulumi_snapshots.plugin."
+        )
     try:
         yield
     except Explained as error:
@@ -80,9 +86,13 @@ class _Direct(Lookups):
         if _are_mocked():
             return super()._answer(lookup, arguments, opts)
         with _asking(lookup.function, opts):
-            return _noted(this_run().carry_out(_question(lookup, lookup.function, arguments, lately=False)))
+            return _noted(
+                this_run().carry_out(_question(lookup, lookup.function, arguments, lately=False))
+            )
 
-    def _answer_later(self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any) -> pulumi.Output[T]:
+    def _answer_later(
+        self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any
+    ) -> pulumi.Output[T]:
         if _are_mocked():
             return super()._answer_later(lookup, arguments, opts)
         function = f"{lookup.function}_output"
@@ -101,7 +111,13 @@ class _Direct(Lookups):
 
 _lookups = _Direct()
 get_snapshots, get_snapshots_output = _lookups.get_snapshots, _lookups.get_snapshots_output
-get_latest_snapshot, get_latest_snapshot_output = _lookups.get_latest_snapshot, _lookups.get_latest_snapshot_output
-get_download_url, get_download_url_output = _lookups.get_download_url, _lookups.get_download_url_output
+get_latest_snapshot, get_latest_snapshot_output = (
+    _lookups.get_latest_snapshot,
+    _lookups.get_latest_snapshot_output,
+)
+get_download_url, get_download_url_output = (
+    _lookups.get_download_url,
+    _lookups.get_download_url_output,
+)
 get_database, get_database_output = _lookups.get_database, _lookups.get_database_output
 get_databases, get_databases_output = _lookups.get_databases, _lookups.get_databases_output

@@ -54,9 +54,15 @@ class Provider(ResourceProvider):
             problems = self.rules.check(call, _with_unknowns(news), in_state=bool(_olds))
         # The engine prints a property's value too, and all but texts as Go writes them, so not those.
         shown = {name for name, value in news.items() if isinstance(value, str)}
-        told = [(one.property, PYTHON.text(one.reason if one.property in shown else one.told())) for one in problems]
+        told = [
+            (one.property, PYTHON.text(one.reason if one.property in shown else one.told()))
+            for one in problems
+        ]
         told[-1:] = [(name, nothing_sent(reason)) for name, reason in told[-1:]]
-        failures = [CheckFailure(*one) if one[0] in shown else CheckFailure("", " ".join(one).lstrip()) for one in told]
+        failures = [
+            CheckFailure(*one) if one[0] in shown else CheckFailure("", " ".join(one).lstrip())
+            for one in told
+        ]
         return CheckResult(news, failures)
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
@@ -67,7 +73,9 @@ class Provider(ResourceProvider):
             this_run().carry_out(lambda: enter(call, self.rules.in_state(olds)))
         # A resource of the plugin is updated once, to Python's names.
         changes = bool(found.replaces or found.updates) or olds.keys() != _olds.keys()
-        return DiffResult(changes=changes, replaces=list(found.replaces), delete_before_replace=False)
+        return DiffResult(
+            changes=changes, replaces=list(found.replaces), delete_before_replace=False
+        )
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Make the resource."""
@@ -82,7 +90,9 @@ class Provider(ResourceProvider):
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Resume an unfinished resource, or keep its new inputs."""
         olds = self._own(_olds)
-        return UpdateResult(self._resource(lambda call: self.rules.update(call, _id, olds, _news)).outputs)
+        return UpdateResult(
+            self._resource(lambda call: self.rules.update(call, _id, olds, _news)).outputs
+        )
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Let the resource go."""

@@ -27,10 +27,14 @@ class Dynamic(Declared, Resource):
 
     _served_by: ClassVar[type[Provider]]
 
-    def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
+    def _register(
+        self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None
+    ) -> None:
         # A resource of the plugin is the same one: a changed import line replaces nothing.
         alias = alias_of(f"{PACKAGE}:index:{self.schema.name}", resource_name, opts)
-        own = pulumi.ResourceOptions(additional_secret_outputs=sorted(self.schema.secrets), aliases=[alias])
+        own = pulumi.ResourceOptions(
+            additional_secret_outputs=sorted(self.schema.secrets), aliases=[alias]
+        )
         # An output exists only if the inputs name it.
         properties = {**dict.fromkeys(self._outputs), **inputs}
         opts = pulumi.ResourceOptions.merge(own, opts)
@@ -45,5 +49,7 @@ def __getattr__(name: str) -> type[Dynamic]:
     served_by = late(f"dynamic.{FORMER.get(name, 'provider')}:{name}Provider")
     body = {"__module__": __name__, "_served_by": served_by}
     bases = Dynamic, late(f"program.{name.lower()}:{name}")
-    made: type[Dynamic] = new_class(name, bases, {"module": PACKAGE, "name": name}, lambda space: space.update(body))
+    made: type[Dynamic] = new_class(
+        name, bases, {"module": PACKAGE, "name": name}, lambda space: space.update(body)
+    )
     return globals().setdefault(name, made)  # type: ignore[no-any-return]

@@ -11,13 +11,20 @@ from typing import Any
 import grpc
 from google.protobuf.any_pb2 import Any as Packed
 from google.protobuf.struct_pb2 import Struct
-from pulumi.runtime.proto import callback_pb2, callback_pb2_grpc, engine_pb2, engine_pb2_grpc, provider_pb2
+from pulumi.runtime.proto import (
+    callback_pb2,
+    callback_pb2_grpc,
+    engine_pb2,
+    engine_pb2_grpc,
+    provider_pb2,
+)
 
 from pulumi_snapshots.engine.process import ANSWER_DEADLINE, CHANNEL_OPTIONS
 from pulumi_snapshots.engine.wording import readable
 from pulumi_snapshots.errors import Wording, Words
 
-DETAILS_HEADER = "grpc-status-details-bin"  # the trailer in which gRPC carries a status with details
+# the trailer in which gRPC carries a status with details
+DETAILS_HEADER = "grpc-status-details-bin"
 
 
 def engine_at(address: str) -> Any:
@@ -37,19 +44,28 @@ class Messages:
         """Queue one message, from any thread; see `send`."""
         self._thread.submit(self.send, text, urn, **how)
 
-    def send(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
+    def send(
+        self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False
+    ) -> None:
         """Send one now; only at the end of a process, when no thread starts any more."""
         self._engine = self._engine or self._connect()
         text = readable(text)
         with suppress(Exception):
             if self._engine is not None:
                 severity = engine_pb2.WARNING if warning else engine_pb2.INFO
-                message = engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=ephemeral)
+                message = engine_pb2.LogRequest(
+                    severity=severity, message=text, urn=urn, ephemeral=ephemeral
+                )
                 self._engine.Log(message, timeout=ANSWER_DEADLINE)
                 return
         if not ephemeral:  # the engine shows what is printed, too, unless it is gone
             with suppress(OSError, ValueError):
-                print(*(["warning:"] * warning), text, file=sys.stderr if warning else sys.stdout, flush=True)
+                print(
+                    *(["warning:"] * warning),
+                    text,
+                    file=sys.stderr if warning else sys.stdout,
+                    flush=True,
+                )
 
     def wait(self) -> None:
         """Wait until the engine has all messages, 5 s at most, so that none arrives after the end of its call."""
@@ -123,7 +139,9 @@ class Row:
 def unfinished(request: Any, id_: str, properties: Struct, reason: str) -> Any:
     """The detail of a status that lets the engine keep a resource as far as it got; the next run reads it first."""
     # The engine lists reasons: their further lines are indented below the star of the first.
-    detail = provider_pb2.ErrorResourceInitFailed(id=id_, properties=properties, refresh_before_update=True)
+    detail = provider_pb2.ErrorResourceInitFailed(
+        id=id_, properties=properties, refresh_before_update=True
+    )
     detail.reasons.append(reason.replace("\n", "\n\t  "))
     if hasattr(request, "inputs"):  # a read: the engine takes the inputs from the answer
         detail.inputs.CopyFrom(request.inputs)

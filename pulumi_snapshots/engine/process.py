@@ -42,7 +42,8 @@ def end_with(address: str) -> None:
     def watch() -> None:
         while _listens(address) or _listens(address):
             time.sleep(WATCH_EVERY)
-        os._exit(1)  # not as at ^C: an answer that the engine never gets must not be recorded as delivered
+        # not as at ^C: an answer that the engine never gets must not be recorded as delivered
+        os._exit(1)
 
     threading.Thread(target=watch, name="engine-watch", daemon=True).start()
 
@@ -52,7 +53,9 @@ def _listens(address: str) -> bool:
     host, _, port = address.rpartition(":")
     if port.isdecimal():  # else a socket of another kind
         try:
-            socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=ANSWER_DEADLINE).close()
+            socket.create_connection(
+                (host.strip("[]") or "127.0.0.1", int(port)), timeout=ANSWER_DEADLINE
+            ).close()
         except OSError as error:
             return not isinstance(error, ConnectionRefusedError)
     return True
@@ -61,7 +64,9 @@ def _listens(address: str) -> bool:
 def engine_process() -> int | None:
     """The number of the engine's process, the nearest ancestor that is called `pulumi`; None if none is found."""
     process = _parent_of(os.getpid())
-    while process:  # launchers and shells may stand between; in a container it may be the first of all
+    while (
+        process
+    ):  # launchers and shells may stand between; in a container it may be the first of all
         with suppress(OSError):
             command = Path(f"/proc/{process}/cmdline").read_text(errors="replace").split("\0")
             if Path(command[0]).stem == "pulumi":
@@ -103,7 +108,9 @@ class Interrupts:
             self._waiting -= 1
 
     def _begin(self) -> None:
-        with suppress(ValueError):  # a program of the Automation API, in another thread than the main one
+        with suppress(
+            ValueError
+        ):  # a program of the Automation API, in another thread than the main one
             usual: Any = signal.getsignal(signal.SIGINT)
 
             def interrupted(*now: Any) -> None:
@@ -116,7 +123,9 @@ class Interrupts:
             if (engine := engine_process()) is None:
                 return
             no = subprocess.DEVNULL
-            child = subprocess.Popen(NOTHING, stdin=no, stdout=no, stderr=no, process_group=os.getpgid(engine))  # noqa: S603  a fixed command
+            child = subprocess.Popen(  # noqa: S603  a fixed command
+                NOTHING, stdin=no, stdout=no, stderr=no, process_group=os.getpgid(engine)
+            )
             # Not before: if the child's end leaves a stopped engine alone in its group, the system sends that SIGHUP.
             atexit.register(child.kill)
 

@@ -11,7 +11,9 @@ from pulumi_snapshots.errors.pages import keep_last
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 
-PLAIN_KEY = "the API key is configured in plain text; set it again with `pulumi config set --secret`"
+PLAIN_KEY = (
+    "the API key is configured in plain text; set it again with `pulumi config set --secret`"
+)
 STEPS = {
     Step.SET_KEY: "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY.",
     Step.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the id of each.",
@@ -61,7 +63,8 @@ def _spelled(setting: Callable[[str], str], other: Callable[[str], str], name: s
     return other({"resource": "URN", "run": "`pulumi up`"}.get(name, name))
 
 
-PYTHON = Wording(partial(_spelled, config_key, str), STEPS)  # for programs in Python, without a plugin
+# for programs in Python, without a plugin
+PYTHON = Wording(partial(_spelled, config_key, str), STEPS)
 OF_PLUGIN = STEPS | {
     Step.BRING_BACK: "`pulumi import` brings it back.",
     Step.OPEN_VERSION: "`pulumi import` opens one that is listed, by its id.",

@@ -58,7 +58,9 @@ def pip_install(extra: str) -> str:
     """The command that installs an extra, in words for an error: from the clone of this installation, or from an index."""
     source = PACKAGE if PUBLISHED else "/path/to/clone"
     with suppress(PackageNotFoundError, ValueError):
-        url = urlsplit(json.loads(distribution(PACKAGE).read_text("direct_url.json") or "{}").get("url", ""))
+        url = urlsplit(
+            json.loads(distribution(PACKAGE).read_text("direct_url.json") or "{}").get("url", "")
+        )
         if url.scheme == "file":
             source = unquote(url.path)
     return f"pip install '{source}[{extra}]'"
@@ -84,11 +86,17 @@ class Step(Enum):
     CHECK_ADDRESS = "Check the network and {api_url}."
     CHECK_SHARED_STATE = "Check {shared_state}, and the rights that it needs."
     ALLOW_LISTING = "Allow reading below the prefix, and listing the bucket (s3:ListBucket, storage.objects.list): otherwise an object that does not exist looks like a refusal."
-    ALLOW_OVERWRITING = "Use a prefix without retention, legal hold or immutability: its objects are overwritten."
+    ALLOW_OVERWRITING = (
+        "Use a prefix without retention, legal hold or immutability: its objects are overwritten."
+    )
     USE_OTHER_STORE = "Use a store whose conditional writes work, or a folder with locks."
     UPGRADE = "Upgrade this package."
-    USE_OTHER_STATE_DIRECTORY = "Set SQUARECLOUD_STATE_DIR to the absolute path of a folder that can be written."
-    MOVE_LEDGER_ASIDE = "Move {file} aside. That forgets runs that are under way, and what no state has yet."
+    USE_OTHER_STATE_DIRECTORY = (
+        "Set SQUARECLOUD_STATE_DIR to the absolute path of a folder that can be written."
+    )
+    MOVE_LEDGER_ASIDE = (
+        "Move {file} aside. That forgets runs that are under way, and what no state has yet."
+    )
     PUT_LEDGER_BACK = "Put {file} back: without it, the next run forgets what is under way, and what no state has yet."
     MAKE_FOLDER = "Mount it on this machine, or make it once, by mkdir -p {file}."
     OPEN_FOLDER = "Let each user of this machine write it, by a group that all are in: chgrp -R GROUP {file} && chmod -R g+rwXs {file}."
@@ -104,7 +112,9 @@ class Step(Enum):
     RESUME_OTHER = "Resume it: {other}."
 
     # The database and its snapshots
-    CHECK_DATABASE_ID = "Check {database_id}, and that the API key belongs to the account that owns the database."
+    CHECK_DATABASE_ID = (
+        "Check {database_id}, and that the API key belongs to the account that owns the database."
+    )
     SHOW_DATABASES = "A list of the databases shows the id of each."
     CHECK_VERSION_ID = "Check the version id; a snapshot is kept for 30 days."
     CHECK_HEALTH = "Check that the database is running and healthy."
@@ -134,9 +144,7 @@ class Step(Enum):
     CHECK_RESTORED = "Check the database: no run can find out whether the restore was carried out."
     RESTORE_AGAIN = "It can be restored again, over whatever the database holds by then."
     TAKE_RESTORE_OUT = "Remove the Restore, unless the next {run} is to restore this snapshot."
-    RESTORES_NEXT = (
-        "The next {run} restores again, over what the database holds by then: remove the Restore if it must not."
-    )
+    RESTORES_NEXT = "The next {run} restores again, over what the database holds by then: remove the Restore if it must not."
     RESTORE_ANOTHER = "Restore another snapshot of {database}, or remove the Restore: otherwise the next {run} restores this one again."
 
     # A drill
@@ -163,7 +171,9 @@ class Step(Enum):
     CHECK_ID = "Check the id."
     GIVE_WHOLE_ID = "Give the whole id."
     INSTALL_PULUMI = "Install the Pulumi CLI (https://www.pulumi.com/docs/install/)."
-    RUN_IN_PROJECT = "Run it in the project's folder, with what a run needs there: backend, login, passphrase."
+    RUN_IN_PROJECT = (
+        "Run it in the project's folder, with what a run needs there: backend, login, passphrase."
+    )
     NAME_BACKEND = "Set PULUMI_BACKEND_URL, or name the bucket in {shared_state}."
     INSTALL_EXTRA = "Run {pip} to install what it needs."
     INSTALL_PACKAGE = "Run pip install {package} to install what it needs."
@@ -259,13 +269,20 @@ class Unresolved(Explained, Generic[R]):
     steps_if_undecided: ClassVar[tuple[Next, ...]]
 
     def __init__(
-        self, record: R, happened: Words = "", *, undecided: bool = False, cause: Explained | None = None
+        self,
+        record: R,
+        happened: Words = "",
+        *,
+        undecided: bool = False,
+        cause: Explained | None = None,
     ) -> None:
         self.record, self.told, self.undecided = record, happened, undecided
         self.cause = self.__cause__ = cause
         self._before = cause.then if cause else ()
         if cause:
-            happened = Text("{happened} {cause}" if happened else "{cause}", happened=happened, cause=cause)
+            happened = Text(
+                "{happened} {cause}" if happened else "{cause}", happened=happened, cause=cause
+            )
         steps = self.steps_if_undecided if undecided else self.steps_if_pending
         super().__init__(happened, then=(*self._before, *steps))
 
@@ -283,7 +300,9 @@ class NothingSent(Explained):
 class LedgerUnavailable(Explained):
     """The ledger cannot be read or written; `then` are the next steps if they are other ones than for every such place."""
 
-    def __init__(self, where: str, why: str, then: Iterable[Step | Next] = (), *, is_shared: bool = False) -> None:
+    def __init__(
+        self, where: str, why: str, then: Iterable[Step | Next] = (), *, is_shared: bool = False
+    ) -> None:
         name = "{shared_state}" if is_shared else "The ledger of this machine"
         other = Step.CHECK_SHARED_STATE if is_shared else Step.USE_OTHER_STATE_DIRECTORY
         self.trouble = f"{where}: {why}"
@@ -302,11 +321,15 @@ class CannotTell(Explained):
     """The service's answer leaves open what was looked up."""
 
 
-def not_listed(database_id: str, version_id: str, listed_by: datetime | None = None) -> tuple[str, list[Next]]:
+def not_listed(
+    database_id: str, version_id: str, listed_by: datetime | None = None
+) -> tuple[str, list[Next]]:
     """What an error says of a snapshot that no listing shows until `listed_by`, UTC, if that is known; and its next steps."""
     happened = f"The service lists no snapshot {version_id} of database {database_id}"
     if listed_by is None:
-        kept = "The service keeps a snapshot for 30 days, and may not list it in the first 30 minutes"
+        kept = (
+            "The service keeps a snapshot for 30 days, and may not list it in the first 30 minutes"
+        )
         return f"{happened}. {kept}", [Next(Step.CHECK_ID)]
     old = "it serves a page for up to 30 minutes, and this snapshot is younger"
     return f"{happened} yet: {old}", [Next(Step.RUN_AGAIN_AFTER, time=f"{listed_by:%H:%M:%S} UTC")]

@@ -10,7 +10,10 @@ from pathlib import Path
 from pulumi_snapshots.state_directory import state_directory, written_whole
 
 EXPLAIN = "squarecloud-snapshots explain"  # the command that shows a section, without a network
-PACKED, IN_REPOSITORY = Path(__file__).parent / "page_texts", Path(__file__).parents[2] / "docs" / "errors"
+PACKED, IN_REPOSITORY = (
+    Path(__file__).parent / "page_texts",
+    Path(__file__).parents[2] / "docs" / "errors",
+)
 """The folders of the pages: in a wheel, and in the repository."""
 LAST_ERROR = "last-error.txt"
 
@@ -43,7 +46,9 @@ def keep_last(text: str, environment: Mapping[str, str] = os.environ) -> None:
 def sections() -> dict[str, str]:
     """The text of each section by the error's name, which is its heading."""
     folder = PACKED if PACKED.is_dir() else IN_REPOSITORY
-    pages = (path.read_text(encoding="utf-8") for path in folder.glob("*.md") if path.stem != "index")
+    pages = (
+        path.read_text(encoding="utf-8") for path in folder.glob("*.md") if path.stem != "index"
+    )
     # Before the first heading of a page stands what its errors have in common.
     parts = (part.partition("\n") for page in pages for part in page.split("\n## ")[1:])
     return {name: text for name, _, text in parts}

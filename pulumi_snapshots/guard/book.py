@@ -76,7 +76,9 @@ class Guarded(Record, sparse=True):
     def info(self, now: datetime) -> SnapshotInfo:
         """The snapshot as a lookup would return it."""
         ends = self.snapshot.get("expires_at")
-        return SnapshotInfo.from_outputs({**self.snapshot, "available": ends is None or parse_rfc3339(ends) > now})
+        return SnapshotInfo.from_outputs(
+            {**self.snapshot, "available": ends is None or parse_rfc3339(ends) > now}
+        )
 
 
 class GuardedChanges(Record):
@@ -96,7 +98,9 @@ class GuardOutputs(Record):
     gets to know after the guard: let them depend on it (`dependsOn`). It needs Pulumi 3.182 or later.
     """
 
-    history: list[GuardedChanges] = declare("Its snapshots of the last 30 days, newest first; at most 20.")
+    history: list[GuardedChanges] = declare(
+        "Its snapshots of the last 30 days, newest first; at most 20."
+    )
     last: SnapshotInfo | None = declare(
         "The snapshot of the database that guarded last before this run, for a Restore; absent if none has.",
         default=None,
@@ -130,7 +134,11 @@ class GuardBook:
     def note(self, guard: str, record: SnapshotRecord, happened: Sequence[str] = ()) -> None:
         """Note the snapshot that a guard has taken or adopted, and guarded changes that have happened, after which it guards no later run."""
         wanted, entries = (guard, record.database_id, record.version_id), self._entries
-        known = [n for n, each in enumerate(entries) if (each.guard, each.database_id, each.version_id) == wanted]
+        known = [
+            n
+            for n, each in enumerate(entries)
+            if (each.guard, each.database_id, each.version_id) == wanted
+        ]
         if known and record.version_id is not None and not happened:
             return
         now = self._moment()
@@ -139,7 +147,9 @@ class GuardBook:
             entries.append(Guarded(guard, record.described, now, []))
         if happened:
             last = entries[known[-1]]
-            changes = [*dict.fromkeys((*last.changes, *happened))]  # each once, also if it is noted again
+            changes = [
+                *dict.fromkeys((*last.changes, *happened))
+            ]  # each once, also if it is noted again
             entries[known[-1]] = replace(last, changed_at=now, changes=changes[:MOST_CHANGES])
         self._entries = _kept(entries)
         self._document[GUARDS] = [each.to_outputs() for each in self._entries]
@@ -165,7 +175,11 @@ class GuardBook:
 
     def spent(self, database_id: str) -> datetime | None:
         """When something has happened that was guarded by a snapshot of this database; None if nothing has."""
-        times = [each.touched_at for each in self._entries if each.changed_at and each.database_id == database_id]
+        times = [
+            each.touched_at
+            for each in self._entries
+            if each.changed_at and each.database_id == database_id
+        ]
         return max(times, default=None)
 
     def history(self, guard: str | None = None) -> list[Guarded]:
@@ -174,14 +188,20 @@ class GuardBook:
 
     def last(self, guard: str, database_id: str, pin: str | None = None) -> SnapshotInfo | None:
         """The snapshot of this database that guarded last; a `pin` gets one answer once the book is written, or `Explained`."""
-        mine = (each for each in self.history(guard) if each.database_id == database_id and each.version_id)
+        mine = (
+            each
+            for each in self.history(guard)
+            if each.database_id == database_id and each.version_id
+        )
         found = next(mine, None)
         if pin:
             asked, pins = f"{guard} {database_id} {pin}", _read(self._document.get(PINS), self.now)
             if known := next((each for each in pins if each.guard == asked), None):
                 return known.info(self.now)
             if found is None:
-                raise Explained(Text(UNKNOWN_HERE, database=database_id, where=self._ledger.place.where))
+                raise Explained(
+                    Text(UNKNOWN_HERE, database=database_id, where=self._ledger.place.where)
+                )
             pins.append(Guarded(asked, found.snapshot, rfc3339(self.now), []))
             self._document[PINS] = [each.to_outputs() for each in pins[-MOST:]]
         return found.info(self.now) if found else None
@@ -190,21 +210,36 @@ class GuardBook:
         """A warning of a way back to `last`, if the newest manual snapshot is one that no run knows; empty if all is well."""
         if newest is None or (newest.created_at or "") <= (last.created_at or ""):
             return ""
-        known = {each.version_id for each in self._entries} | {each.result for each in self.attempts}
-        return "" if newest.version_id in known else Text(NEWER, newest=newest.id, at=newest.created_at, last=last.id)
+        known = {each.version_id for each in self._entries} | {
+            each.result for each in self.attempts
+        }
+        return (
+            ""
+            if newest.version_id in known
+            else Text(NEWER, newest=newest.id, at=newest.created_at, last=last.id)
+        )
 
     def outputs(self, guard: str, database_id: str, pin: str | None) -> GuardOutputs:
         """The outputs of a guard that is a component; see `last`."""
         noted = self.history(guard)[:MOST_CHANGES]
-        history = [GuardedChanges(each.noted_at, each.changes, each.version_id, each.changed_at) for each in noted]
+        history = [
+            GuardedChanges(each.noted_at, each.changes, each.version_id, each.changed_at)
+            for each in noted
+        ]
         return GuardOutputs(history, self.last(guard, database_id, pin))
 
 
 def _kept(entries: list[Guarded]) -> list[Guarded]:
     """The newest `MOST` of the entries, the last way back of each guard and database, and the last change of each database."""
     ways = {(each.guard, each.database_id): each for each in entries if each.version_id}
-    changed = sorted((each for each in entries if each.changed_at), key=lambda each: each.touched_at)
-    stay = [*entries[-MOST:], *ways.values(), *{each.database_id: each for each in changed}.values()]
+    changed = sorted(
+        (each for each in entries if each.changed_at), key=lambda each: each.touched_at
+    )
+    stay = [
+        *entries[-MOST:],
+        *ways.values(),
+        *{each.database_id: each for each in changed}.values(),
+    ]
     return [each for each in entries if any(each is one for one in stay)]
 
 
@@ -228,20 +263,29 @@ class Foresight:
     """The guarded changes of one preview, by the database, empty if it is not known yet, and by which changes wait."""
 
     def __init__(self, database: str, before: tuple[str, ...]) -> None:
-        self._of, self._which = f"a snapshot of database {database or 'that is not known yet'}", NEW_ONE
+        self._of, self._which = (
+            f"a snapshot of database {database or 'that is not known yet'}",
+            NEW_ONE,
+        )
         self._before, self._waiting, self._created = before, set[str](), set[str]()
 
     def learn(self, book: GuardBook, database_id: str, reuse_within: float) -> None:
         """Learn what the ledger knows, without a request, of the snapshot that the changes would wait for."""
         young = book.now - timedelta(seconds=reuse_within)
         here = [each for each in book.attempts if each.database_id == database_id]
-        restored = [each.ended_at or each.request.posted_at for each in here if each.kind == "restore"]
+        restored = [
+            each.ended_at or each.request.posted_at for each in here if each.kind == "restore"
+        ]
         oldest = max([young, book.spent(database_id) or young, *restored])
-        if fitting := [each for each in here if each.has_snapshot and each.request.posted_at >= oldest]:
+        if fitting := [
+            each for each in here if each.has_snapshot and each.request.posted_at >= oldest
+        ]:
             which = f"{database_id}/{fitting[-1].result}, requested at {to_the_second(fitting[-1].request.posted_at)}"
             self._which = f": {which}, would be used again"
         elif book.used_up:
-            self._which = f"{NEW_ONE}; the daily quota is used up until about {to_the_second(book.used_up)}"
+            self._which = (
+                f"{NEW_ONE}; the daily quota is used up until about {to_the_second(book.used_up)}"
+            )
 
     def show(self, change: str, urn: str, row: Listener) -> None:
         """Show at a resource what its change waits for."""
@@ -256,4 +300,8 @@ class Foresight:
     def summary(self) -> Words:
         """All of it in one line; empty if nothing waits."""
         count = len(self._waiting)
-        return f"{count} change{'s' * (count > 1)} will wait for {self._of}{self._which}" if count else ""
+        return (
+            f"{count} change{'s' * (count > 1)} will wait for {self._of}{self._which}"
+            if count
+            else ""
+        )

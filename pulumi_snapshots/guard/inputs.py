@@ -11,8 +11,14 @@ from pulumi_snapshots.snapshot.record import DEFAULT_TIMEOUT, PURPOSE, SnapshotI
 CHANGES = ("create", "update", "delete")
 # Nothing that exists can be lost by a first creation, and a first `up` would need a snapshot of a new database.
 DEFAULT_BEFORE = ("update", "delete")
-DEFAULT_REUSE = 10 * 60.0  # seconds; a failed run and its repetition cost one of the day's snapshots
-NEVER_GUARDED = (f"pulumi-python:dynamic/{PACKAGE}:", f"{PACKAGE}:index:", "pulumi:pulumi:", "pulumi:providers:")
+# seconds; a failed run and its repetition cost one of the day's snapshots
+DEFAULT_REUSE = 10 * 60.0
+NEVER_GUARDED = (
+    f"pulumi-python:dynamic/{PACKAGE}:",
+    f"{PACKAGE}:index:",
+    "pulumi:pulumi:",
+    "pulumi:providers:",
+)
 """The types, by their beginnings, of what a guard of a whole stack leaves out: this package's resources, the stack itself and
 its references, and providers."""
 # Part of a hook's name, since the engine says no more of one that no program registers than that it `was not registered`.
@@ -58,7 +64,9 @@ class GuardInputs(Inputs):
     @property
     def snapshot(self) -> SnapshotInputs:
         """The inputs of the snapshot."""
-        return SnapshotInputs(self.database_id, timeout=self.timeout, reuse_within=self.reuse_within)
+        return SnapshotInputs(
+            self.database_id, timeout=self.timeout, reuse_within=self.reuse_within
+        )
 
 
 def _patterns(given: object) -> tuple[str, ...]:
@@ -106,9 +114,15 @@ def may_be_guarded(type_: str, *, custom: bool) -> bool:
     return custom and not type_.startswith(NEVER_GUARDED)
 
 
-def hook_names(guard: str, before: Iterable[str], *, in_preview: bool) -> dict[tuple[str, str], str]:
+def hook_names(
+    guard: str, before: Iterable[str], *, in_preview: bool
+) -> dict[tuple[str, str], str]:
     """The names of a guard's hooks, by when they run and by the change; the state keeps them for deletes, so all ways use these."""
-    names = {(when, change): f"Guard {guard}: {when} {change}" for change in before for when in ("before", "after")}
+    names = {
+        (when, change): f"Guard {guard}: {when} {change}"
+        for change in before
+        for when in ("before", "after")
+    }
     if "delete" in before:
         names["before", "delete"] += PUT_BACK
     # A preview hears of creates, too.

@@ -10,7 +10,15 @@ from functools import partial
 import anyio
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, NothingSent, Step, Text, Words
+from pulumi_snapshots.errors import (
+    Explained,
+    LedgerUnavailable,
+    Next,
+    NothingSent,
+    Step,
+    Text,
+    Words,
+)
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.ledger.attempt import GUARDS
@@ -37,15 +45,21 @@ class ChangeHeldBack(Explained):
     """A guarded change, such as `update of Server shop`, did not happen, since its guard has no snapshot, and why."""
 
     def __init__(self, change: str, why: Words | Explained) -> None:
-        held = Text("the {change} was held back, since no snapshot guards it: {why}", change=change, why=why)
-        super().__init__(held, then=why.then if isinstance(why, Explained) else [Next(Step.RUN_AGAIN)])
+        held = Text(
+            "the {change} was held back, since no snapshot guards it: {why}", change=change, why=why
+        )
+        super().__init__(
+            held, then=why.then if isinstance(why, Explained) else [Next(Step.RUN_AGAIN)]
+        )
 
 
 class ChangeNotNoted(Explained):
     """A guarded change has happened, and a later run may take the snapshot from before it for one that guards."""
 
     def __init__(self, change: str, why: Explained) -> None:
-        happened = Text("the {change} has happened, but could not be noted: {why}", change=change, why=why)
+        happened = Text(
+            "the {change} has happened, but could not be noted: {why}", change=change, why=why
+        )
         super().__init__(happened, then=why.then)
 
 
@@ -58,12 +72,18 @@ class _Guarded:
     noting: anyio.Lock = field(default_factory=anyio.Lock)
     record: SnapshotRecord | None = None
     failed: str = ""  # the change for which it could not be had
-    changes: dict[str, list[str]] = field(default_factory=dict)  # by guard, what has happened and is not noted yet
-    is_off: bool = False  # changes need no snapshot; each has a warning, so the ledger may be out of reach
+    # by guard, what has happened and is not noted yet
+    changes: dict[str, list[str]] = field(default_factory=dict)
+    # changes need no snapshot; each has a warning, so the ledger may be out of reach
+    is_off: bool = False
 
-    async def note(self, session: Session, guard: str, record: SnapshotRecord, happened: Iterable[str] = ()) -> None:
+    async def note(
+        self, session: Session, guard: str, record: SnapshotRecord, happened: Iterable[str] = ()
+    ) -> None:
         with suppress(LedgerUnavailable) if self.is_off else nullcontext():
-            await consult(session.ledger, lambda book: book.note(guard, record, [*happened]), writes=True)
+            await consult(
+                session.ledger, lambda book: book.note(guard, record, [*happened]), writes=True
+            )
 
 
 class OncePerRun:
@@ -73,7 +93,12 @@ class OncePerRun:
         self._databases = defaultdict[str, _Guarded](_Guarded)
 
     async def before(
-        self, guard: str, inputs: GuardInputs, change: str, session: Callable[[], Session], listener: Listener
+        self,
+        guard: str,
+        inputs: GuardInputs,
+        change: str,
+        session: Callable[[], Session],
+        listener: Listener,
     ) -> SnapshotRecord:
         """The snapshot that guards a change, once it is there and noted; the first change takes it. Raises `ChangeHeldBack`."""
         of = self._databases[inputs.database_id]
@@ -85,7 +110,9 @@ class OncePerRun:
             try:
                 first, of.is_off = of.record is None, session().settings.guard == "off"
                 none = SnapshotRecord(inputs.database_id)
-                record = of.record = of.record or (none if of.is_off else await take(session(), inputs, listener))
+                record = of.record = of.record or (
+                    none if of.is_off else await take(session(), inputs, listener)
+                )
                 if guard not in of.changes:
                     await of.note(session(), guard, record)
                     of.changes[guard] = []
@@ -95,16 +122,26 @@ class OncePerRun:
                 why = error if isinstance(error, Explained) else f"{type(error).__name__}: {error}"
                 raise ChangeHeldBack(change, why) from error
             if of.is_off:
-                listener.warn(Text("the {change} has no snapshot, since {guard} is off", change=change))
+                listener.warn(
+                    Text("the {change} has no snapshot, since {guard} is off", change=change)
+                )
                 return record
             if first:
-                told, way_back = "guarded by {id}: {change}\n{way_back}", Next(Step.GO_BACK, id=record.id)
+                told, way_back = (
+                    "guarded by {id}: {change}\n{way_back}",
+                    Next(Step.GO_BACK, id=record.id),
+                )
                 listener.note(Text(told, id=record.id, change=change, way_back=way_back))
             listener.progress(f"guarded: {change}, by {short_id(record.id)}")
             return record
 
     async def after(
-        self, guard: str, inputs: GuardInputs, change: str, session: Callable[[], Session], _listener: object = None
+        self,
+        guard: str,
+        inputs: GuardInputs,
+        change: str,
+        session: Callable[[], Session],
+        _listener: object = None,
     ) -> SnapshotRecord:
         """Note that a guarded change has happened, so that its snapshot guards no later run; raises `ChangeNotNoted`."""
         of = self._databases[inputs.database_id]
@@ -141,14 +178,27 @@ async def take(session: Session, inputs: GuardInputs, listener: Listener) -> Sna
             times = {each.result: each.request.posted_at for each in found if each.result}
         with suppress(SquareCloudError):
             page = await session.listings.page(database_id, session.listings.recent, patience=BRIEF)
-            times |= {each.version: each.modified for each in page.entries if each.version and each.modified}
-        newest, oldest = max(times, key=times.__getitem__, default=""), timedelta(seconds=inputs.fallback)
+            times |= {
+                each.version: each.modified
+                for each in page.entries
+                if each.version and each.modified
+            }
+        newest, oldest = (
+            max(times, key=times.__getitem__, default=""),
+            timedelta(seconds=inputs.fallback),
+        )
         # An interrupt while it was looked for, or before, is no reason to use it.
         if session.stopping or not newest or times[newest] < session.service_clock.now() - oldest:
             raise
-        record = SnapshotRecord(database_id, newest, available=True).created(times[newest].replace(microsecond=0))
+        record = SnapshotRecord(database_id, newest, available=True).created(
+            times[newest].replace(microsecond=0)
+        )
         why = "no new snapshot of database {of} can be had ({error}), so the newest one guards, {id} of {taken}"
-        told = {"of": database_id, "error": str(error).rstrip("."), "taken": to_the_second(times[newest])}
+        told = {
+            "of": database_id,
+            "error": str(error).rstrip("."),
+            "taken": to_the_second(times[newest]),
+        }
         listener.warn(Text(why, id=record.id, **told))
         return record
 

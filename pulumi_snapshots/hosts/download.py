@@ -16,7 +16,14 @@ from httpcore import AsyncNetworkStream
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.properties.checks import problem_of_url, version_of
-from pulumi_snapshots.service.client import CONNECT_TIMEOUT, NO_ANSWER, Answer, http_date, one_line, open_client
+from pulumi_snapshots.service.client import (
+    CONNECT_TIMEOUT,
+    NO_ANSWER,
+    Answer,
+    http_date,
+    one_line,
+    open_client,
+)
 from pulumi_snapshots.service.errors import ProxyRefused, SquareCloudError
 
 READ_TIMEOUT = 30.0
@@ -69,27 +76,42 @@ class Served:
         return None
 
 
-async def look_at(method: str, url: str, clock: Clock, http: httpx.AsyncBaseTransport | None) -> Answer | None:
+async def look_at(
+    method: str, url: str, clock: Clock, http: httpx.AsyncBaseTransport | None
+) -> Answer | None:
     """Request the first bytes of a download URL by GET, or send a HEAD, to study its host; None without an answer."""
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes=0-{FIRST_BYTES - 1}"} if method == "GET" else {})
+    headers = {"Accept-Encoding": "identity"} | (
+        {"Range": f"bytes=0-{FIRST_BYTES - 1}"} if method == "GET" else {}
+    )
     timeout, sent_at = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT), clock.monotonic()
     with suppress(*NO_ANSWER):
-        async with open_client(url, http, headers, timeout=timeout) as client, client.stream(method, url) as response:
+        async with (
+            open_client(url, http, headers, timeout=timeout) as client,
+            client.stream(method, url) as response,
+        ):
             status, got = response.status_code, dict(response.headers)
-            return Answer(method, "snapshot host", sent_at, clock.monotonic() - sent_at, status, got)
+            return Answer(
+                method, "snapshot host", sent_at, clock.monotonic() - sent_at, status, got
+            )
     return None
 
 
 @asynccontextmanager
 async def open_download(
-    url: str, *, http: httpx.AsyncBaseTransport | None = None, offset: int = 0, known: Served | None = None
+    url: str,
+    *,
+    http: httpx.AsyncBaseTransport | None = None,
+    offset: int = 0,
+    known: Served | None = None,
 ) -> AsyncIterator[tuple[Served, AsyncGenerator[bytes, None]]]:
     """Send the GET for an object, from byte `offset` on, and yield how it is described and its pieces as they arrive.
 
     HEAD is never sent: a signature of this kind covers the method. `url` is signed, and never shown. `known` is what it must not
     differ from; with an `offset`, as the bytes before it were served. Reading the pieces raises `DownloadBroken` too.
     """
-    headers = {"Accept-Encoding": "identity"}  # with compression, sizes and ranges would count compressed bytes
+    headers = {
+        "Accept-Encoding": "identity"
+    }  # with compression, sizes and ranges would count compressed bytes
     if offset:
         headers["Range"] = f"bytes={offset}-"
         if known is not None and known.etag is not None:
@@ -101,7 +123,9 @@ async def open_download(
         aclosing(await _follow(client, url)) as response,
     ):
         served, skip = await _checked(response, url, offset, known)
-        async with aclosing(_pieces(response, _request_text(url), skip)) as pieces:  # a reader may stop early
+        async with aclosing(
+            _pieces(response, _request_text(url), skip)
+        ) as pieces:  # a reader may stop early
             yield served, pieces
 
 
@@ -126,7 +150,9 @@ async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
         if problem_of_url(target) is not None or urlsplit(target).scheme != urlsplit(url).scheme:
             what = "the host redirects to an address that is not allowed"
             raise WrongContent(request, meaning=what, status=response.status_code)
-    raise WrongContent(_request_text(url), meaning=f"the host redirects more than {REDIRECTS} times")
+    raise WrongContent(
+        _request_text(url), meaning=f"the host redirects more than {REDIRECTS} times"
+    )
 
 
 @contextmanager
@@ -146,7 +172,9 @@ async def _read_wide(_event: str, info: Mapping[str, Any]) -> None:
         stream.read = lambda max_bytes, timeout=None: read(max(max_bytes, READ_SIZE), timeout)  # type: ignore[method-assign]
 
 
-async def _checked(response: httpx.Response, url: str, offset: int, known: Served | None) -> tuple[Served, int]:
+async def _checked(
+    response: httpx.Response, url: str, offset: int, known: Served | None
+) -> tuple[Served, int]:
     """How the object is described, if it is what was asked for, and how many of its bytes are to be skipped."""
     request, status, headers = _request_text(url), response.status_code, response.headers
     found = None
@@ -167,7 +195,9 @@ async def _checked(response: httpx.Response, url: str, offset: int, known: Serve
     wrong = ""
     if headers.get("content-encoding", "identity") != "identity":
         wrong = "the answer is compressed although no compression was requested"
-    elif status == httpx.codes.PARTIAL_CONTENT and (found is None or not offset or int(found[1]) != offset):
+    elif status == httpx.codes.PARTIAL_CONTENT and (
+        found is None or not offset or int(found[1]) != offset
+    ):
         wrong = "the host sent another range than requested"
     elif known is not None and (difference := served.differs_from(known)) is not None:
         wrong = f"the host now serves a different object: {difference}"
@@ -200,10 +230,15 @@ async def _refusal(response: httpx.Response, request: str) -> SquareCloudError:
     text = content.decode(errors="replace")
     code, message = _CODE.search(text), _MESSAGE.search(text)
     if status == codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return WrongContent(request, meaning="the object is shorter than the part that was received", status=status)
+        return WrongContent(
+            request, meaning="the object is shorter than the part that was received", status=status
+        )
     if status == codes.FORBIDDEN and code is None and _HTML.search(text):
         return ProxyRefused(request, status=status)
-    passing = status >= codes.INTERNAL_SERVER_ERROR or status in {codes.REQUEST_TIMEOUT, codes.TOO_MANY_REQUESTS}
+    passing = status >= codes.INTERNAL_SERVER_ERROR or status in {
+        codes.REQUEST_TIMEOUT,
+        codes.TOO_MANY_REQUESTS,
+    }
     return (DownloadBroken if passing else UrlRefused)(
         request,
         status=status,

@@ -28,7 +28,11 @@ def problem_of_monitor(url: str) -> str:
         good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         good = False
-    return "" if good and url.isascii() and url.isprintable() else "must be a URL that begins with https:// or http://"
+    return (
+        ""
+        if good and url.isascii() and url.isprintable()
+        else "must be a URL that begins with https:// or http://"
+    )
 
 
 @dataclass
@@ -52,10 +56,17 @@ class Monitor:
                 # A redirect is not followed: it would show the secret to another host.
                 with anyio.fail_after(ANSWER_WITHIN):
                     client = open_client(plain, self.http)
-                    async with client, client.stream("POST", plain, headers=headers, content=body) as answer:
+                    async with (
+                        client,
+                        client.stream("POST", plain, headers=headers, content=body) as answer,
+                    ):
                         why = "" if answer.is_success else f"it answered with {answer.status_code}"
             except NO_ANSWER as error:
-                why = "no answer in time" if isinstance(error, TimeoutError) else f"no answer ({type(error).__name__})"
+                why = (
+                    "no answer in time"
+                    if isinstance(error, TimeoutError)
+                    else f"no answer ({type(error).__name__})"
+                )
             if not why:
                 break
         return why

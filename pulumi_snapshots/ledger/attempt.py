@@ -21,7 +21,8 @@ from pulumi_snapshots.properties.checks import RETENTION
 Kind = Literal["snapshot", "restore"]
 ACCEPTED = frozenset({"200", "202"})
 NOT_AWAITED = "not awaited"  # `Request.answered` until there is an answer
-SENDS_RESTORES = "Drill"  # its restores stand beside those of a Restore, which may have the same name
+# its restores stand beside those of a Restore, which may have the same name
+SENDS_RESTORES = "Drill"
 GUARDS = "guard"
 """The owner of every guard's request, with the database: whichever guard of it comes next completes what a killed run has
 started."""
@@ -45,7 +46,10 @@ ANSWER_WITHIN = timedelta(seconds=130)
 FOUND_KEPT, KEPT = timedelta(hours=2), timedelta(seconds=RETENTION)
 """How long a result is kept that a state has, since an older version cannot be mistaken for the snapshot of another request; and
 anything else: as long as the service keeps a snapshot."""
-ERA = datetime(YEARS.start, 1, 1, tzinfo=UTC), datetime(YEARS.stop, 1, 1, tzinfo=UTC)  # between these are all times
+ERA = (
+    datetime(YEARS.start, 1, 1, tzinfo=UTC),
+    datetime(YEARS.stop, 1, 1, tzinfo=UTC),
+)  # between these are all times
 NEVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -68,7 +72,9 @@ def owner_of(urn: str | None) -> str | None:
     parents, _, own = types.rpartition("$")
     # Not its own type: the same resource of the dynamic provider and of the plugin has one owner.
     kind = SENDS_RESTORES if own.endswith(f":{SENDS_RESTORES}") else ""
-    return "::".join(filter(None, (project, stack.removeprefix("urn:pulumi:"), parents, kind, name)))
+    return "::".join(
+        filter(None, (project, stack.removeprefix("urn:pulumi:"), parents, kind, name))
+    )
 
 
 def is_resource(owner: str | None) -> bool:
@@ -96,10 +102,12 @@ class Request(Record, sparse=True):
     # Of a restore: when the one before it began, as the service's status said before the request.
     previous: datetime | None = declare("", default=None, internal=True)
     began: datetime | None = declare(
-        "Of a restore: when it began, as the service's status says, by the service's clock.", default=None
+        "Of a restore: when it began, as the service's status says, by the service's clock.",
+        default=None,
     )
     outcome: str | None = declare(
-        "Of a restore: `success`, or the code with which it failed, as the service's status says.", default=None
+        "Of a restore: `success`, or the code with which it failed, as the service's status says.",
+        default=None,
     )
 
     @classmethod
@@ -108,7 +116,9 @@ class Request(Record, sparse=True):
         request = super().from_outputs(outputs)
         if request.service_clock_offset is not None:
             ahead = timedelta(seconds=request.service_clock_offset)
-            request = replace(request, posted_at=request.posted_at + ahead, service_clock_offset=None)
+            request = replace(
+                request, posted_at=request.posted_at + ahead, service_clock_offset=None
+            )
         return request if request.id else replace(request, id=rfc3339(request.posted_at))
 
     @property
@@ -126,7 +136,11 @@ class Request(Record, sparse=True):
     @property
     def unanswered(self) -> str:
         """Why no answer says whether it was accepted, in words that follow "was requested and"."""
-        return "is not answered yet" if self.answered == NOT_AWAITED else f"the answer was lost ({self.answered})"
+        return (
+            "is not answered yet"
+            if self.answered == NOT_AWAITED
+            else f"the answer was lost ({self.answered})"
+        )
 
     @property
     def longest(self) -> timedelta:
@@ -149,19 +163,31 @@ class Attempt(Record, sparse=True):
     kind: Kind = declare("What it starts.")
     owner: str | None = declare("The resource or command, see `owner_of`; None if unknown.")
     database_id: str = declare("The database that it was sent for.")
-    purpose: str = declare("A digest of the triggers; with other triggers the owner needs another one.")
+    purpose: str = declare(
+        "A digest of the triggers; with other triggers the owner needs another one."
+    )
     request: Request = declare("The request itself, also in the state while it is pending.")
     status: Status = declare("Where it stands.")
-    source: str | None = declare("Of a restore, the snapshot as DATABASE_ID/VERSION_ID.", default=None)
-    result: str | None = declare("The version, or the time of the restore, or the code of its failure.", default=None)
+    source: str | None = declare(
+        "Of a restore, the snapshot as DATABASE_ID/VERSION_ID.", default=None
+    )
+    result: str | None = declare(
+        "The version, or the time of the restore, or the code of its failure.", default=None
+    )
     ended_at: datetime | None = declare("When the result was found.", default=None)
-    proved: bool = declare("Whether a call has shown that the state has it, or it was given up.", default=False)
+    proved: bool = declare(
+        "Whether a call has shown that the state has it, or it was given up.", default=False
+    )
     let_go: str | None = declare(
         "The run in which the state has dropped it: a later one may do it again.", default=None
     )
-    held_until: datetime | None = declare("Until when others must stay away although it is over.", default=None)
+    held_until: datetime | None = declare(
+        "Until when others must stay away although it is over.", default=None
+    )
     fresh: bool = declare("See `Intent`.", default=False)
-    account: str | None = declare("The account of its API key, as `Settings.account` names it.", default=None)
+    account: str | None = declare(
+        "The account of its API key, as `Settings.account` names it.", default=None
+    )
 
     @property
     def id(self) -> str:
@@ -211,7 +237,14 @@ class Attempt(Record, sparse=True):
     @property
     def is_sound(self) -> bool:
         """Whether its values are such as runs write; TypeError for a time without a zone."""
-        texts = self.database_id, self.purpose, self.request.answered, self.owner, self.account, self.source
+        texts = (
+            self.database_id,
+            self.purpose,
+            self.request.answered,
+            self.owner,
+            self.account,
+            self.source,
+        )
         times = self.request.posted_at, self.ended_at, self.held_until
         return (
             self.kind in get_args(Kind)
@@ -231,13 +264,19 @@ class Intent:
     timeout: float  # seconds that the operation may take
     source: str | None = None
     fresh: bool = False  # whether another one is wanted, whatever earlier runs have left
-    earlier: frozenset[str] | None = None  # ids of the attempts that the ledger had when it began; None for all
-    carried: frozenset[str] = frozenset()  # results and ids that calls of this run have shown its states to have
-    oldest: timedelta | None = None  # how old an earlier attempt may be that is resumed; None for any age
+    # ids of the attempts that the ledger had when it began; None for all
+    earlier: frozenset[str] | None = None
+    carried: frozenset[str] = (
+        frozenset()
+    )  # results and ids that calls of this run have shown its states to have
+    # how old an earlier attempt may be that is resumed; None for any age
+    oldest: timedelta | None = None
     ignored: frozenset[str] = frozenset()  # ids of attempts whose end no run will ever see
     # Ids of its own attempts that have started nothing, although the ledger may have them still.
     withdrawn: frozenset[str] = frozenset()
-    purposes: frozenset[str] = frozenset()  # the digests that the same triggers may have had in earlier runs
+    purposes: frozenset[str] = (
+        frozenset()
+    )  # the digests that the same triggers may have had in earlier runs
     previous: datetime | None = None
     account: str | None = None
     run: str = ""  # of which its process is one, as `Attempt.let_go` has it; empty if unknown
@@ -254,7 +293,10 @@ class Intent:
 
     def is_for_same(self, attempt: Attempt) -> bool:
         """Whether an attempt has the same database and purpose."""
-        return attempt.database_id == self.database_id and attempt.purpose in {self.purpose, *self.purposes}
+        return attempt.database_id == self.database_id and attempt.purpose in {
+            self.purpose,
+            *self.purposes,
+        }
 
     def began_after(self, attempt: Attempt) -> bool:
         """Whether the ledger had an attempt already; clocks do not show which of two is earlier by a moment."""
@@ -289,11 +331,20 @@ def decide(attempts: Collection[Attempt], intent: Intent, now: datetime) -> Clai
         if not intent.began_after(newest):
             raise ClaimRefused("overtaken", newest)
         has_ended = newest.is_over or newest.id in intent.ignored
-        is_lost = has_ended and not newest.let_go and not newest.names & intent.carried and intent.is_for_same(newest)
+        is_lost = (
+            has_ended
+            and not newest.let_go
+            and not newest.names & intent.carried
+            and intent.is_for_same(newest)
+        )
         if is_lost and is_resource(intent.owner) and not intent.fresh:
             raise ClaimRefused("done", newest)
     about = intent.kind, intent.database_id
-    here = [each for each in attempts if (each.kind, each.database_id) == about and intent.counts(each, now)]
+    here = [
+        each
+        for each in attempts
+        if (each.kind, each.database_id) == about and intent.counts(each, now)
+    ]
     here.sort(key=lambda each: each.request.posted_at, reverse=True)
     for each in here:
         is_open = not each.proved and each.status is not Status.FAILED
@@ -301,15 +352,29 @@ def decide(attempts: Collection[Attempt], intent: Intent, now: datetime) -> Clai
         # A snapshot may cost one more.
         is_earlier = intent.kind == "restore" or (intent.began_after(each) and not intent.fresh)
         stack_only = intent.kind == "snapshot"
-        if is_open and is_same and is_earlier and is_renamed(each.owner, intent.owner, stack_only=stack_only):
+        if (
+            is_open
+            and is_same
+            and is_earlier
+            and is_renamed(each.owner, intent.owner, stack_only=stack_only)
+        ):
             raise ClaimRefused("renamed", each)
     for each in here:
         if now < each.in_the_way_until and each.id not in intent.ignored:
             return Claim(each, "in the way")
-    posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as state and ledger have it
+    # as state and ledger have it
+    posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)
     id_ = intent.id or secrets.token_hex(8)
     request = Request(posted_at, NOT_AWAITED, intent.timeout, id_, previous=intent.previous)
-    what = intent.kind, intent.owner, intent.database_id, intent.purpose, request, Status.SENT, intent.source
+    what = (
+        intent.kind,
+        intent.owner,
+        intent.database_id,
+        intent.purpose,
+        request,
+        Status.SENT,
+        intent.source,
+    )
     return Claim(Attempt(*what, fresh=intent.fresh, account=intent.account), "new")
 
 
@@ -344,7 +409,8 @@ class Proof:
     database_id: str
     result: str | None = None  # None while it is pending
     request: Request | None = None  # the one that the state has as pending; None if it is complete
-    requested_at: str | None = None  # when the request was sent of what the state has as complete, as the state has it
+    # when the request was sent of what the state has as complete, as the state has it
+    requested_at: str | None = None
     purpose: str = ""
     source: str | None = None
     record: Any = None  # the resource
@@ -353,11 +419,15 @@ class Proof:
         """Whether it shows that the state has this attempt."""
         if self.request is not None:
             return attempt.id == self.request.id
-        if self.result is None or (self.kind, self.database_id) != (attempt.kind, attempt.database_id):
+        if self.result is None or (self.kind, self.database_id) != (
+            attempt.kind,
+            attempt.database_id,
+        ):
             return False
         if self.requested_at != rfc3339(attempt.request.requested):
             return False  # it was adopted, or brought back by its id
-        return attempt.result == self.result or not attempt.is_over  # found by a run that has another ledger
+        # found by a run that has another ledger
+        return attempt.result == self.result or not attempt.is_over
 
     @property
     def names(self) -> frozenset[str]:

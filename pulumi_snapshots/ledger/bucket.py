@@ -18,7 +18,14 @@ import anyio.to_thread
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable, Next, Step
-from pulumi_snapshots.ledger.place import GONE, Document, Place, destination_of, environment_of, packed
+from pulumi_snapshots.ledger.place import (
+    GONE,
+    Document,
+    Place,
+    destination_of,
+    environment_of,
+    packed,
+)
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore
 from pulumi_snapshots.storage.store import Held, Overtaken, StoreTrouble
@@ -38,9 +45,15 @@ CLIENT: dict[str, Any] = {  # the document is some kB, and requests wait for it
 RETRIES: dict[str, Any] = {
     "max_retries": 2,
     "retry_timeout": timedelta(seconds=10),
-    "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=2), "base": 2},
+    "backoff": {
+        "init_backoff": timedelta(seconds=0.25),
+        "max_backoff": timedelta(seconds=2),
+        "base": 2,
+    },
 }
-CHECKSUM = {"AWS_CHECKSUM_ALGORITHM": "SHA256"}  # without a checksum S3 takes nothing into a bucket with object lock
+CHECKSUM = {
+    "AWS_CHECKSUM_ALGORITHM": "SHA256"
+}  # without a checksum S3 takes nothing into a bucket with object lock
 
 
 class Bucket(Place):
@@ -67,7 +80,9 @@ class Bucket(Place):
 
     def beside(self, name: str) -> Bucket:
         """Another document in the same bucket, as a new process reaches it."""
-        return Bucket(self._below, self._at, name, self._clock, in_thread=self._in_thread, chance=self._chance)
+        return Bucket(
+            self._below, self._at, name, self._clock, in_thread=self._in_thread, chance=self._chance
+        )
 
     async def read(self) -> Document:
         """Read the document."""
@@ -138,7 +153,8 @@ class Bucket(Place):
         try:
             return await self._in_thread(method, *arguments)
         except StoreTrouble as error:
-            why = re.sub(r"^(\w+://[^:]*: )+", "", str(error.happened))  # the error has the place already
+            # the error has the place already
+            why = re.sub(r"^(\w+://[^:]*: )+", "", str(error.happened))
             listing = (Next(Step.ALLOW_LISTING),) * (error.forbidden and not arguments)
             # Its page, and that of its cause, is about archives.
             raise self.unavailable(why, *error.then, *listing) from None
@@ -151,5 +167,7 @@ def place_of(setting: str | None, state_directory: Path, service: str, clock: Cl
     shared = destination_of(setting)
     if shared.scheme != "file":
         buckets = Buckets(CLIENT, RETRIES, {**CHECKSUM, **os.environ, **environment_of(setting)})
-        return Bucket(shared.uri, lambda name: BucketStore(buckets, shared.holding(name)), service, clock)
+        return Bucket(
+            shared.uri, lambda name: BucketStore(buckets, shared.holding(name)), service, clock
+        )
     return SqliteFile(shared.file / f"{service}.ledger", is_shared=True)

@@ -10,7 +10,17 @@ import anyio
 
 from pulumi_snapshots.clock import ServiceClock, rfc3339
 from pulumi_snapshots.errors import LedgerUnavailable
-from pulumi_snapshots.ledger.attempt import GUARDS, NEVER, Attempt, Claim, Intent, Proof, Status, decide, is_resource
+from pulumi_snapshots.ledger.attempt import (
+    GUARDS,
+    NEVER,
+    Attempt,
+    Claim,
+    Intent,
+    Proof,
+    Status,
+    decide,
+    is_resource,
+)
 from pulumi_snapshots.ledger.place import UNREADABLE, Document, Place
 
 T = TypeVar("T")
@@ -61,16 +71,25 @@ class Ledger:
 
     async def snapshots(self, database_id: str | None = None) -> list[Attempt]:
         """Read which requests have a snapshot, of a database or of all, oldest request first."""
-        return [each for each in await self.attempts() if each.has_snapshot and database_id in {None, each.database_id}]
+        return [
+            each
+            for each in await self.attempts()
+            if each.has_snapshot and database_id in {None, each.database_id}
+        ]
 
     def attempts_in(self, document: Document) -> dict[str, Attempt]:
         """The attempts of a document by their ids, oldest first; one that cannot be read is an error, as it may be of a request."""
         stored = document.get(ATTEMPTS, {})
         with suppress(LookupError, TypeError, ValueError, AttributeError, OverflowError):
-            found = [(id_, Attempt.from_outputs(each)) for id_, each in stored.items() if each.keys() <= KEYS]
+            found = [
+                (id_, Attempt.from_outputs(each))
+                for id_, each in stored.items()
+                if each.keys() <= KEYS
+            ]
             if len(found) == len(stored) and all(each.is_sound for _, each in found):
                 return dict(sorted(found, key=lambda each: each[1].request.posted_at))
-        raise self.place.unavailable("it holds an entry that cannot be read", *UNREADABLE)  # no run has written it so
+        # no run has written it so
+        raise self.place.unavailable("it holds an entry that cannot be read", *UNREADABLE)
 
     # A request -----------------------------------------------------------------------------------------------------------
 
@@ -81,7 +100,11 @@ class Ledger:
             return Claim(there[intent.id], "new")
         claim = decide(there.values(), intent, now)
         if claim.role == "new":
-            kept = {id_: each for id_, each in document.get(ATTEMPTS, {}).items() if not there[id_].is_past(now)}
+            kept = {
+                id_: each
+                for id_, each in document.get(ATTEMPTS, {}).items()
+                if not there[id_].is_past(now)
+            }
             document[ATTEMPTS] = {**kept, claim.attempt.id: claim.attempt.to_outputs()}
         return claim
 
@@ -97,8 +120,12 @@ class Ledger:
             if there is not None and there.is_over and not attempt.is_over:
                 return there
             changed = replace(there or attempt, **changes)
-            if there is not None and there.status is not Status.SENT:  # its run knows better how it was answered
-                changed = replace(changed, request=replace(changed.request, answered=there.request.answered))
+            if (
+                there is not None and there.status is not Status.SENT
+            ):  # its run knows better how it was answered
+                changed = replace(
+                    changed, request=replace(changed.request, answered=there.request.answered)
+                )
             # One without an answer that is gone was withdrawn: it has started nothing.
             if there is not None or changed.status not in {Status.SENT, Status.LOST}:
                 _put(document, changed)
@@ -118,13 +145,19 @@ class Ledger:
             if there.is_over:
                 return there
             for each in () if failed else known.values():  # it may be forgotten before them
-                same = (each.owner, each.kind, each.database_id) == (there.owner, there.kind, there.database_id)
+                same = (each.owner, each.kind, each.database_id) == (
+                    there.owner,
+                    there.kind,
+                    there.database_id,
+                )
                 if same and each.is_over and each.request.posted_at < there.request.posted_at:
                     _put(document, replace(each, proved=True))
             status = Status.FAILED if failed else Status.FOUND
             proved = failed or there.proved or not is_resource(there.owner)
             until = now + holds if holds else None
-            done = replace(there, status=status, result=result, ended_at=now, proved=proved, held_until=until)
+            done = replace(
+                there, status=status, result=result, ended_at=now, proved=proved, held_until=until
+            )
             _put(document, done)
             return done
 
@@ -156,13 +189,19 @@ class Ledger:
                 finally:
                     self._tried_at = self.clock.now()
             seen = self._seen or {}
-        shown = [each for each in seen.values() if proof.shows(each) and (let_go or each.let_go or not each.proved)]
+        shown = [
+            each
+            for each in seen.values()
+            if proof.shows(each) and (let_go or each.let_go or not each.proved)
+        ]
         if proof.request is not None and proof.request.id not in seen:
             known = proof.request, proof.request.status, proof.source
             shown = [Attempt(proof.kind, owner, proof.database_id, proof.purpose, *known)]
         self._marks |= {each.id: (each, proof.result, let_go) for each in shown}
         async with self._marking:
-            if any(each.id in self._marks for each in shown):  # otherwise another call has taken them along
+            if any(
+                each.id in self._marks for each in shown
+            ):  # otherwise another call has taken them along
                 marks, self._marks = self._marks, {}
                 marked = await self.edit(change)
                 if self._seen is not None:  # all of them, or none
@@ -175,7 +214,19 @@ def _put(document: Document, attempt: Attempt) -> None:
 
 # In words ---------------------------------------------------------------------------------------------------------------
 
-FIELDS = ("database_id", "what", "by", "since", "until", "state", "then", "kind", "source", "owner", "account")
+FIELDS = (
+    "database_id",
+    "what",
+    "by",
+    "since",
+    "until",
+    "state",
+    "then",
+    "kind",
+    "source",
+    "owner",
+    "account",
+)
 
 
 def described(attempt: Attempt, now: datetime, *, is_shared: bool) -> dict[str, Any]:
@@ -190,7 +241,9 @@ def described(attempt: Attempt, now: datetime, *, is_shared: bool) -> dict[str, 
         "since": rfc3339(attempt.request.posted_at),
         "until": rfc3339(attempt.waited_for_until),
         "state": _state(attempt, now),
-        "then": _then(attempt, now, "any machine that shares the ledger" if is_shared else "this machine"),
+        "then": _then(
+            attempt, now, "any machine that shares the ledger" if is_shared else "this machine"
+        ),
     }
     return {name: told[name] if name in told else getattr(attempt, name) for name in FIELDS}
 

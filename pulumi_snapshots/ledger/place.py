@@ -19,7 +19,10 @@ FORMAT = "format"  # the document's own key for the format in which it is writte
 NEWEST = 1  # the format that this version writes, and the newest that it can read
 DAMAGED = "it is damaged, or another program's", Step.MOVE_LEDGER_ASIDE
 GONE = "it was moved or emptied while this run was under way", Step.PUT_LEDGER_BACK
-UNREADABLE = Step.UPGRADE, Step.MOVE_LEDGER_ASIDE  # the next steps with what another version may have written
+UNREADABLE = (
+    Step.UPGRADE,
+    Step.MOVE_LEDGER_ASIDE,
+)  # the next steps with what another version may have written
 AHEAD_HERE = "service_ahead"  # its key for the seconds that the service's clock was ahead, if only this machine uses it
 BACKEND = "backend"  # the setting that stands for the backend in which Pulumi keeps the states
 OWN = ".pulumi-snapshots"  # the folder of the ledger in such a backend
@@ -36,7 +39,14 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
 """What may follow a bucket after a `?`, as in Pulumi's URLs, and the variables that say the same; `-` before those that it
 takes the place of."""
 SAY_NOTHING = {
-    *("awssdk", "s3ForcePathStyle", "use_path_style", "hostname_immutable", "disableSSL", "disable_https"),
+    *(
+        "awssdk",
+        "s3ForcePathStyle",
+        "use_path_style",
+        "hostname_immutable",
+        "disableSSL",
+        "disable_https",
+    ),
     *("rate_limiter_capacity", "request_checksum_calculation", "response_checksum_validation"),
 }
 """Options of Pulumi's library for S3 that say nothing about which bucket it is."""
@@ -102,7 +112,9 @@ def read_place(given: object) -> str:
         return str(place.file)
     if unknown := sorted(options.keys() - OPTIONS[place.scheme].keys()):
         known = ", ".join(OPTIONS[place.scheme]) or "none"
-        raise checks.Unfit(f"has options that cannot be carried over: {', '.join(unknown)} (known: {known})")
+        raise checks.Unfit(
+            f"has options that cannot be carried over: {', '.join(unknown)} (known: {known})"
+        )
     if find_spec(LIBRARY) is None:
         raise checks.Unfit(not_installed(LIBRARY, EXTRA))
     return place.uri + f"?{urlencode(sorted(options.items()))}" * bool(options)
@@ -129,5 +141,11 @@ def destination_of(text: str) -> Destination:
 def environment_of(text: str) -> dict[str, str]:
     """The variables that say what the options of a shared place say; an empty one is to be ignored."""
     bare, options = _apart(text)
-    variables = [(name, options[each]) for each in options for name in OPTIONS[bare.partition("://")[0]][each]]
-    return {name.removeprefix("-"): "" if name.startswith("-") else value for name, value in variables}
+    variables = [
+        (name, options[each])
+        for each in options
+        for name in OPTIONS[bare.partition("://")[0]][each]
+    ]
+    return {
+        name.removeprefix("-"): "" if name.startswith("-") else value for name, value in variables
+    }

@@ -21,8 +21,10 @@ T = TypeVar("T")
 
 PATIENCE = 10.0  # seconds to wait for the lock. A process holds it for milliseconds, unless it is suspended or stuck
 LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
-BROKEN = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR})  # the last: no such table
-REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})  # it is another user's
+# the last: no such table
+BROKEN = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR})
+# it is another user's
+REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
 
 
 class SqliteFile(Place):
@@ -43,11 +45,19 @@ class SqliteFile(Place):
 
     async def read(self) -> Document:
         """Read the document; does not create the file."""
-        return await anyio.to_thread.run_sync(self._read, abandon_on_cancel=True) if self._in_threads else self._read()
+        return (
+            await anyio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+            if self._in_threads
+            else self._read()
+        )
 
     async def edit(self, change: Callable[[Document], T]) -> T:
         """Change the document under SQLite's lock; what is begun ends, also if the caller is cancelled."""
-        return await anyio.to_thread.run_sync(self._edit, change) if self._in_threads else self._edit(change)
+        return (
+            await anyio.to_thread.run_sync(self._edit, change)
+            if self._in_threads
+            else self._edit(change)
+        )
 
     def _read(self) -> Document:
         with self._plain_reasons():
@@ -66,7 +76,11 @@ class SqliteFile(Place):
                 connection.execute("BEGIN IMMEDIATE")
                 before = self._data(connection)
                 document = self.parsed(before)
-                result = anyio.from_thread.run_sync(change, document) if self._in_threads else change(document)
+                result = (
+                    anyio.from_thread.run_sync(change, document)
+                    if self._in_threads
+                    else change(document)
+                )
                 if (data := packed(document)) != before:
                     connection.execute("UPDATE ledger SET document = ?", (data,))
                     connection.execute("COMMIT")
@@ -79,8 +93,11 @@ class SqliteFile(Place):
             raise self.unavailable("there is no home directory with an absolute path")
         own = folder.name == OWN and folder.parent.is_dir()  # of a backend, which is there
         if self.is_shared and not (folder.is_dir() or own):
-            raise self.unavailable("there is no such folder", Next(Step.MAKE_FOLDER, file=str(folder)))
-        was_there = self._was_there  # first of all: another thread may be making the file, and see it
+            raise self.unavailable(
+                "there is no such folder", Next(Step.MAKE_FOLDER, file=str(folder))
+            )
+        # first of all: another thread may be making the file, and see it
+        was_there = self._was_there
         if was_there and not self._path.exists():
             raise self.unavailable(*GONE)
         return was_there or self._path.exists()
@@ -93,7 +110,9 @@ class SqliteFile(Place):
             if self.is_shared:
                 _open_as(folder, 0o2777)
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as new:
-            new.execute("CREATE TABLE ledger (id INTEGER PRIMARY KEY CHECK (id = 1), document BLOB)")
+            new.execute(
+                "CREATE TABLE ledger (id INTEGER PRIMARY KEY CHECK (id = 1), document BLOB)"
+            )
             new.execute("INSERT INTO ledger VALUES (1, ?)", (packed({}),))
             content = new.serialize()
         made = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
@@ -116,7 +135,9 @@ class SqliteFile(Place):
         _open_as(path, 0o666 if self.is_shared else 0o600)
 
     def _connected(self) -> sqlite3.Connection:
-        return sqlite3.connect(f"{self._path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=PATIENCE)
+        return sqlite3.connect(
+            f"{self._path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=PATIENCE
+        )
 
     def _data(self, connection: sqlite3.Connection) -> bytes:
         """The serialised document."""
@@ -132,11 +153,17 @@ class SqliteFile(Place):
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more precisely which
+            code = (
+                getattr(error, "sqlite_errorcode", 0) & 0xFF
+            )  # the rest says more precisely which
             if code in BROKEN:
                 raise self.unavailable(*DAMAGED) from error
             locked = f"another process has held its lock for {PATIENCE:.0f} s, or its file system has no locks"
-            then = [Next(Step.OPEN_FOLDER, file=str(self._path.parent))] if self.is_shared and code in REFUSED else []
+            then = (
+                [Next(Step.OPEN_FOLDER, file=str(self._path.parent))]
+                if self.is_shared and code in REFUSED
+                else []
+            )
             raise self.unavailable(locked if code in LOCKED else str(error), *then) from error
         except OSError as error:
             raise self.unavailable(error.strerror or str(error)) from error
@@ -144,7 +171,9 @@ class SqliteFile(Place):
 
 def _open_as(made: Path, most: int) -> None:
     """Let all who may write its folder write what was made there, whatever the umask is; at most with the bits of `most`."""
-    with suppress(OSError):  # a file system without permissions, or a group that this user is not in
+    with suppress(
+        OSError
+    ):  # a file system without permissions, or a group that this user is not in
         there = made.parent.stat()
         os.chown(made, -1, there.st_gid)
         made.chmod(there.st_mode & most)

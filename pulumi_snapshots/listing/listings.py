@@ -17,9 +17,27 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import CannotTell, LedgerUnavailable, Next, Step
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, POST_READ_TIMEOUT, Client, Patience
-from pulumi_snapshots.service.errors import KeyRefused, ListingBlocked, SquareCloudError, Unavailable
-from pulumi_snapshots.service.models import Account, AccountDatabase, DatabaseStatus, ListedSnapshot, Listing
+from pulumi_snapshots.service.client import (
+    BRIEF,
+    ONCE,
+    PATIENT,
+    POST_READ_TIMEOUT,
+    Client,
+    Patience,
+)
+from pulumi_snapshots.service.errors import (
+    KeyRefused,
+    ListingBlocked,
+    SquareCloudError,
+    Unavailable,
+)
+from pulumi_snapshots.service.models import (
+    Account,
+    AccountDatabase,
+    DatabaseStatus,
+    ListedSnapshot,
+    Listing,
+)
 
 T = TypeVar("T")
 Entries = dict[str, ListedSnapshot]
@@ -51,7 +69,10 @@ class Page:
     @classmethod
     def of(cls, listing: Listing, database_id: str) -> Page:
         """The part about a database of its own listing, or of the account's."""
-        return cls(tuple(listing.entries if listing.is_own else listing.of_each.get(database_id, ())), listing)
+        return cls(
+            tuple(listing.entries if listing.is_own else listing.of_each.get(database_id, ())),
+            listing,
+        )
 
     @property
     def complete(self) -> bool:
@@ -84,7 +105,9 @@ class Listings:
     """
 
     def __init__(self, client: Client, clock: Clock, ledger: Ledger) -> None:
-        self.changed = anyio.Event()  # set, and replaced, when something may change the time of the next poll
+        self.changed = (
+            anyio.Event()
+        )  # set, and replaced, when something may change the time of the next poll
         self.client, self.clock, self._ledger = client, clock, ledger
         self._asked = defaultdict[str, _Asked](_Asked)
         self._reads: list[float] = []  # when reads began that no known page served
@@ -96,7 +119,9 @@ class Listings:
         self.changed.set()
         self.changed = anyio.Event()
 
-    async def _newest(self, request: str, since: float, ask: Callable[..., Awaitable[T]], patience: Patience) -> T:
+    async def _newest(
+        self, request: str, since: float, ask: Callable[..., Awaitable[T]], patience: Patience
+    ) -> T:
         """The newest answer to a request; `ask` the client now, with this patience, unless that was done at `since` or later.
 
         A request that failed, or was given up because the service takes too long, also serves all callers that are as patient.
@@ -108,7 +133,11 @@ class Listings:
                 known: T = asked.answer
                 return known
             began, failure = self.clock.monotonic(), asked.failure
-            if failure and asked.failed_at >= max(since, began - FAILURE_LASTS) and asked.patience == patience:
+            if (
+                failure
+                and asked.failed_at >= max(since, began - FAILURE_LASTS)
+                and asked.patience == patience
+            ):
                 raise failure.with_traceback(None)
             asked.failure, asked.patience = None, patience
             try:
@@ -117,11 +146,15 @@ class Listings:
                 asked.failure = error
                 raise
             except anyio.get_cancelled_exc_class():
-                asked.failure = Unavailable(request) if self.clock.monotonic() - began >= TOO_LONG else None
+                asked.failure = (
+                    Unavailable(request) if self.clock.monotonic() - began >= TOO_LONG else None
+                )
                 raise
             finally:
                 asked.failed_at = self.clock.monotonic()
-            asked.at = answer.sent_at if isinstance(answer, Listing) else began  # it may have waited for its slot
+            asked.at = (
+                answer.sent_at if isinstance(answer, Listing) else began
+            )  # it may have waited for its slot
         if isinstance(answer, Listing):
             self.announce_change()
         return answer
@@ -142,7 +175,9 @@ class Listings:
             )
         return account.databases
 
-    async def database(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> AccountDatabase:
+    async def database(
+        self, database_id: str, since: float, *, patience: Patience = PATIENT
+    ) -> AccountDatabase:
         """Get one database, from the account if that was requested at `since` or later."""
         account = self._asked[ACCOUNT]
         for database in account.answer.databases if account.at >= since else ():
@@ -152,19 +187,25 @@ class Listings:
         ask = partial(self.client.database, database_id)
         return await self._newest(f"GET /databases/{database_id}", since, ask, patience)
 
-    async def database_status(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> DatabaseStatus:
+    async def database_status(
+        self, database_id: str, since: float, *, patience: Patience = PATIENT
+    ) -> DatabaseStatus:
         """Get whether a database is running, and since when."""
         ask = partial(self.client.database_status, database_id)
         return await self._newest(f"GET /databases/{database_id}/status", since, ask, patience)
 
     # Pages -------------------------------------------------------------------------------------------------------------
 
-    async def own_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
+    async def own_page(
+        self, database_id: str, since: float, *, patience: Patience = PATIENT
+    ) -> Page:
         """Get the database's own listing."""
         ask = partial(self.client.list_snapshots, database_id)
         return Page.of(await self._newest(_request(database_id), since, ask, patience), database_id)
 
-    async def account_listing(self, since: float, *, patience: Patience = PATIENT) -> Listing | None:
+    async def account_listing(
+        self, since: float, *, patience: Patience = PATIENT
+    ) -> Listing | None:
         """Get the account's listing; None if plan or key do not allow it, or while the service blocks it: no caller needs it alone."""
         if self.account_refusal is not None:
             return None
@@ -178,7 +219,9 @@ class Listings:
                 self._refusal = error, self.clock.monotonic() + wait
             return None
 
-    async def account_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page | None:
+    async def account_page(
+        self, database_id: str, since: float, *, patience: Patience = PATIENT
+    ) -> Page | None:
         """Get the part of the account's listing about a database; None if `account_listing` is None."""
         listing = await self.account_listing(since, patience=patience)
         return None if listing is None else Page.of(listing, database_id)
@@ -209,7 +252,12 @@ class Listings:
         return self.clock.monotonic() - READS_SHARE
 
     async def page(
-        self, database_id: str, since: float, *, patience: Patience = PATIENT, together: bool = False
+        self,
+        database_id: str,
+        since: float,
+        *,
+        patience: Patience = PATIENT,
+        together: bool = False,
     ) -> Page:
         """Get a page for a read or a lookup, one of many perhaps: from the fourth on, the account's page serves all.
 
@@ -240,7 +288,9 @@ class Listings:
     # the service's. `origin` is `manual`, `automatic`, or None for both; `unlisted` is whether a snapshot that a run has found may
     # stand for its entry.
 
-    async def found_lately(self, database_id: str | None = None, origin: str | None = None) -> list[Attempt]:
+    async def found_lately(
+        self, database_id: str | None = None, origin: str | None = None
+    ) -> list[Attempt]:
         """Which requests have found a version so lately that an old page may lack it, all manual; empty without the ledger."""
         with suppress(LedgerUnavailable):
             found = [] if origin == "automatic" else await self._ledger.snapshots(database_id)
@@ -255,7 +305,12 @@ class Listings:
         for each in await self.found_lately(database_id):
             if each.result == version_id:
                 pages = self.known_pages(database_id, self.recent)
-                names = {one.name: one.runtime for page in pages for one in page.entries if one.origin == "manual"}
+                names = {
+                    one.name: one.runtime
+                    for page in pages
+                    for one in page.entries
+                    if one.origin == "manual"
+                }
                 ((name, runtime),) = names.items() if len(names) == 1 else [("", None)]
                 return entry_of(each).model_copy(update={"name": name, "runtime": runtime})
         return None
@@ -271,10 +326,16 @@ class Listings:
         """Get all snapshots of one database; CannotTell if what the service lists may be incomplete."""
         page = await self.page(database_id, since, patience=BRIEF)
         # An entry whose database is unknown may belong to this one; without any there may be no snapshot, or no such database.
-        if not page.complete and (not page.entries or page.listing.unreadable or None in page.listing.of_each):
+        if not page.complete and (
+            not page.entries or page.listing.unreadable or None in page.listing.of_each
+        ):
             page = await self.own_page(database_id, since, patience=BRIEF)
         entries = _by_version(page.entries, page.listing)
-        lacking = [each for each in await self.found_lately(database_id, origin) if each.result not in entries]
+        lacking = [
+            each
+            for each in await self.found_lately(database_id, origin)
+            if each.result not in entries
+        ]
         # The service may still serve an older page, but it caches the two listings apart, and one of them has shown the snapshot.
         if lacking:
             since = max(since, self.clock.monotonic() - min(map(self._age, lacking)))
@@ -288,7 +349,12 @@ class Listings:
             raise CannotTell(
                 f"the service serves an old page: it lacks snapshot {old.result} of database {database_id}, which a run found at "
                 f"{ended:%H:%M:%S} UTC",
-                then=[Next(Step.RUN_AGAIN_AFTER, time=f"{ended + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC")],
+                then=[
+                    Next(
+                        Step.RUN_AGAIN_AFTER,
+                        time=f"{ended + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC",
+                    )
+                ],
             )
         return entries | {each.result or "": entry_of(each) for each in lacking}
 
@@ -303,13 +369,23 @@ class Listings:
             return dict(zip(ids, await ask_all([partial(ask, each) for each in ids]), strict=True))
         of_each = by_database(listing)
         found = await self.found_lately(origin=origin)
-        for one in {each.database_id for each in found if each.result not in of_each.get(each.database_id, {})}:
+        for one in {
+            each.database_id
+            for each in found
+            if each.result not in of_each.get(each.database_id, {})
+        }:
             of_each[one] = await ask(one) | of_each.get(one, {})
         return of_each
 
-    async def listed_by(self, database_id: str, version_id: str, created: datetime | None = None) -> datetime | None:
+    async def listed_by(
+        self, database_id: str, version_id: str, created: datetime | None = None
+    ) -> datetime | None:
         """When every page must show a snapshot that was found, or `created` by the service's clock; UTC, None if past or not known."""
-        ages = [self._age(each) for each in await self.found_lately(database_id) if each.result == version_id]
+        ages = [
+            self._age(each)
+            for each in await self.found_lately(database_id)
+            if each.result == version_id
+        ]
         if created is not None:
             # That of one which no listing has shown yet is the time of its request: it is complete when the answer comes.
             ages.append((self._ledger.clock.now() - created).total_seconds() - POST_READ_TIMEOUT)
@@ -325,7 +401,9 @@ def _request(database_id: str) -> str:
 def entry_of(found: Attempt) -> ListedSnapshot:
     """What is known of a version that a run has found until a page shows it; without a name."""
     posted = found.request.requested
-    return ListedSnapshot.model_construct(name="", version_id=found.result, modified=posted, origin="manual")
+    return ListedSnapshot.model_construct(
+        name="", version_id=found.result, modified=posted, origin="manual"
+    )
 
 
 def by_database(listing: Listing) -> dict[str, Entries]:
@@ -336,7 +414,10 @@ def by_database(listing: Listing) -> dict[str, Entries]:
             f"the service's listing of the account does not say whose snapshot {unknown[0].version} is",
             then=[Next(Step.GIVE_DATABASE)],
         )
-    return {database_id or "": _by_version(entries, listing) for database_id, entries in listing.of_each.items()}
+    return {
+        database_id or "": _by_version(entries, listing)
+        for database_id, entries in listing.of_each.items()
+    }
 
 
 def _by_version(entries: Iterable[ListedSnapshot], listing: Listing) -> Entries:

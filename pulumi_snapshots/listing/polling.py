@@ -49,11 +49,14 @@ class PollPlan:
     `ends` says whether a new snapshot ends the caching of a page; None if that is not known.
     """
 
-    def __init__(self, listings: Listings, *, first_after: float, every: float, ends: bool | None = None) -> None:
+    def __init__(
+        self, listings: Listings, *, first_after: float, every: float, ends: bool | None = None
+    ) -> None:
         self.listings, self.clock = listings, listings.clock
         self.first_after, self.every = first_after, every
         self.first_alone = min(first_after, every) if ends else first_after
-        self.account_tried = NEVER  # when the last poll of the account's page ended, or the current one began
+        # when the last poll of the account's page ended, or the current one began
+        self.account_tried = NEVER
         self._ends = ends
         self._most = 0
         self._all: list[Pending | None] = []  # None for a POST that is to come
@@ -106,19 +109,27 @@ class PollPlan:
         else:  # ... or all that are left
             account = max(missed) + enough if len(missed) == len(group) else math.inf
         # The service answers 3 such polls a minute, to all machines of the account together.
-        account = max(account, self.account_tried + ACCOUNT_LISTING.per_account * (2 if is_short else 3))
+        account = max(
+            account, self.account_tried + ACCOUNT_LISTING.per_account * (2 if is_short else 3)
+        )
         # One request for all is better than one for this snapshot a little sooner.
         is_better = is_helped and account <= own + self.every / 4
         return (account, True) if is_better else (own, False)
 
-    async def poll(self, database_id: str, mine: Pending, *, account: bool) -> SquareCloudError | None:
+    async def poll(
+        self, database_id: str, mine: Pending, *, account: bool
+    ) -> SquareCloudError | None:
         """Poll for a snapshot; returns a failure that may pass. A page that was fetched for another one a moment ago is good enough."""
         now, failure = self.clock.monotonic(), None
         since = max(mine.began, now - self.every / 4)
         if account:
             self.account_tried = now  # at once, so that only one of all snapshots sends the request
         try:
-            await (self.listings.account_listing(since) if account else self.listings.own_page(database_id, since))
+            await (
+                self.listings.account_listing(since)
+                if account
+                else self.listings.own_page(database_id, since)
+            )
         except SquareCloudError as error:
             if not error.passing:
                 raise
@@ -160,7 +171,9 @@ async def until_listed(  # noqa: PLR0913  what is known of it
     lost = "" if request.accepted else request.answered
     # A snapshot whose answer was lost is most likely a quick one; the service answers a slow one after 90 s.
     in_turn = is_finished or bool(lost) or listings.may_be_old(database_id, began - age)
-    last = (request.posted_at + request.longest - listings.client.service_clock.now()).total_seconds() + PINNING
+    last = (
+        request.posted_at + request.longest - listings.client.service_clock.now()
+    ).total_seconds() + PINNING
     pending = Pending(began, began - age, is_finished, in_turn)
     state = {"200": "answered", "202": "accepted"}.get(request.answered, "answer lost")
     searched: list[Listing] = []
@@ -217,7 +230,12 @@ async def wait_for_version(  # noqa: PLR0913  what is known of it
             if listed_by is None or clock.monotonic() > last:
                 raise
             failed = failed_poll(error)
-        waits("listing is old", until=listed_by, next_check=clock.utc() + timedelta(seconds=READS_SHARE), why=failed)
+        waits(
+            "listing is old",
+            until=listed_by,
+            next_check=clock.utc() + timedelta(seconds=READS_SHARE),
+            why=failed,
+        )
         await clock.sleep(READS_SHARE)
 
 
@@ -241,7 +259,11 @@ def described(entry: ListedSnapshot) -> str:
 
 
 def may_be_ours(
-    entries: Iterable[ListedSnapshot], request: Request, excluded: Collection[str] = (), *, behind: bool = False
+    entries: Iterable[ListedSnapshot],
+    request: Request,
+    excluded: Collection[str] = (),
+    *,
+    behind: bool = False,
 ) -> list[ListedSnapshot]:
     """Find the manual entries that are not `excluded`, as those of other requests, nor too early or too late, if they have a time."""
     # A request that is behind was refused while another snapshot was running, which ended in the seconds before it.
@@ -257,11 +279,17 @@ def may_be_ours(
 
 
 def earliest(
-    entries: Iterable[ListedSnapshot], request: Request, excluded: Collection[str] = (), *, behind: bool = False
+    entries: Iterable[ListedSnapshot],
+    request: Request,
+    excluded: Collection[str] = (),
+    *,
+    behind: bool = False,
 ) -> ListedSnapshot | None:
     """Find ours, the earliest of those that may be it and have a time; AmbiguousSnapshot if another one is as likely by its time."""
     candidates = may_be_ours(entries, request, excluded, behind=behind)
-    dated = sorted(((each.modified, each) for each in candidates if each.modified), key=lambda each: each[0])
+    dated = sorted(
+        ((each.modified, each) for each in candidates if each.modified), key=lambda each: each[0]
+    )
     # The service refuses a second manual snapshot of a database that soon; assumed for those from the dashboard.
     if len(dated) > 1 and dated[1][0] - dated[0][0] < timedelta(seconds=SNAPSHOT_PER_DATABASE):
         both = " and ".join(described(entry) for _, entry in dated[:2])
@@ -273,13 +301,20 @@ def earliest(
     return dated[0][1] if dated else None
 
 
-def doubt(page: Page, request: Request, excluded: Collection[str], due: Mapping[str, datetime]) -> str:
+def doubt(
+    page: Page, request: Request, excluded: Collection[str], due: Mapping[str, datetime]
+) -> str:
     """Why a request may have a snapshot that this page does not show for certain, or empty; `due` is when those in states reach 30 days."""
     if listed := ", ".join(map(described, may_be_ours(page.entries, request, excluded))):
         return f"The service lists what may be it, or somebody else's: {listed}."
     asked_at = page.listing.service_time
     # On its last day a version may be missing from a listing that shows everything.
-    lacks = any(page.version(version) is None and asked_at + timedelta(days=1) < end for version, end in due.items())
+    lacks = any(
+        page.version(version) is None and asked_at + timedelta(days=1) < end
+        for version, end in due.items()
+    )
     if lacks or not page.complete or asked_at < request.posted_at + request.longest:
-        return "The service's listing is not whole, so it does not prove that the snapshot never came."
+        return (
+            "The service's listing is not whole, so it does not prove that the snapshot never came."
+        )
     return ""

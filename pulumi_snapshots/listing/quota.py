@@ -27,13 +27,13 @@ async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings
     with anyio.move_on_after(15.0, shield=True), suppress(SquareCloudError):
         memory = (await listings.account(since, patience=ONCE)).plan_memory or 0
         if memory:
-            error.happened = (
-                f"{error.meaning}. The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours"
-            )
+            error.happened = f"{error.meaning}. The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours"
         listing = await listings.account_listing(since, patience=ONCE)
         if listing is None:
             listing = (await listings.own_page(database_id, since, patience=ONCE)).listing
-        error.frees = slot_frees(counted(listing, listings.client.service_clock.now()), allowance_of(memory))
+        error.frees = slot_frees(
+            counted(listing, listings.client.service_clock.now()), allowance_of(memory)
+        )
         if error.frees:
             when = f"at about {to_the_second(error.frees)}"
             error.then = (Next(Step.WAIT_FOR_SLOT, when=when), Next(Step.USE_LARGER_PLAN))
@@ -44,10 +44,14 @@ def counted(listing: Listing, now: datetime) -> list[datetime]:
     return sorted(
         entry.modified
         for entry in listing.entries
-        if entry.origin != "automatic" and entry.modified is not None and entry.modified > now - QUOTA_WINDOW
+        if entry.origin != "automatic"
+        and entry.modified is not None
+        and entry.modified > now - QUOTA_WINDOW
     )
 
 
 def slot_frees(times: list[datetime], allowance: int) -> datetime | None:
     """When the next slot frees: 24 hours after the oldest of the sorted `times`, or after a later one if the plan was larger then."""
-    return times[max(0, len(times) - allowance) if allowance else 0] + QUOTA_WINDOW if times else None
+    return (
+        times[max(0, len(times) - allowance) if allowance else 0] + QUOTA_WINDOW if times else None
+    )

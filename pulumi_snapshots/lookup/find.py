@@ -36,7 +36,9 @@ async def find_snapshots(
     found = await _fitting(session, query, since, of_each)
     # Snapshots without a time come last; they are no error if the query names no age.
     found.sort(key=lambda one: one[1].modified or NEVER, reverse=True)
-    return [SnapshotInfo.of(await describe(session, *one), with_url=query.with_url) for one in found]
+    return [
+        SnapshotInfo.of(await describe(session, *one), with_url=query.with_url) for one in found
+    ]
 
 
 async def find_latest(session: Session, query: SnapshotQuery, since: float) -> SnapshotInfo | None:
@@ -49,9 +51,15 @@ async def find_latest(session: Session, query: SnapshotQuery, since: float) -> S
 async def find_url(session: Session, query: UrlQuery, since: float) -> str:
     """The download URL of one snapshot; an error if the service does not list it."""
     entry = (await session.listings.of_database(query.database_id, since)).get(query.version_id)
-    url = (await describe(session, query.database_id, entry)).download_url if entry is not None else None
+    url = (
+        (await describe(session, query.database_id, entry)).download_url
+        if entry is not None
+        else None
+    )
     if url is None:
-        raise Explained(f"database {query.database_id} has no snapshot {query.version_id} to download")
+        raise Explained(
+            f"database {query.database_id} has no snapshot {query.version_id} to download"
+        )
     return url
 
 
@@ -59,20 +67,32 @@ async def find_database(session: Session, database_id: str, since: float) -> Dat
     """One database, and whether it runs."""
     database = await session.listings.database(database_id, since, patience=BRIEF)
     if database.id != database_id:
-        raise CannotTell(f"the service answers for database {database_id} with another one, {database.id}")
+        raise CannotTell(
+            f"the service answers for database {database_id} with another one, {database.id}"
+        )
     return await _with_status(session, database, since)
 
 
-async def find_databases(session: Session, since: float, tell: Callable[[str], object]) -> list[DatabaseInfo]:
+async def find_databases(
+    session: Session, since: float, tell: Callable[[str], object]
+) -> list[DatabaseInfo]:
     """All databases of the account, in the service's order, and whether each runs; `tell` says so if it takes minutes."""
     databases, budget = await session.listings.databases(since), session.settings.own_requests
     if minutes := len(databases) // budget:
-        tell(f"asking for the status of {len(databases)} databases, {budget} a minute: about {minutes + 1} minutes")
-    return await ask_all([partial(_with_status, session, database, since) for database in databases])
+        tell(
+            f"asking for the status of {len(databases)} databases, {budget} a minute: about {minutes + 1} minutes"
+        )
+    return await ask_all(
+        [partial(_with_status, session, database, since) for database in databases]
+    )
 
 
 async def find(
-    lookup: Lookup[T], session: Session, values: Mapping[str, Any], since: float, tell: Callable[[str], object]
+    lookup: Lookup[T],
+    session: Session,
+    values: Mapping[str, Any],
+    since: float,
+    tell: Callable[[str], object],
 ) -> T:
     """The answer to a lookup whose arguments have no problem, or CannotTell: half an answer would make a program drop resources."""
     query: Any = lookup.query.of(values)
@@ -106,11 +126,20 @@ async def _fitting(
         age = (now - time_of(entry)).total_seconds()
         return (oldest is None or age <= oldest) and (newest is None or age > newest)
 
-    return [(one, entry) for one, entries in of_each.items() for entry in entries.values() if fits(entry)]
+    return [
+        (one, entry)
+        for one, entries in of_each.items()
+        for entry in entries.values()
+        if fits(entry)
+    ]
 
 
 async def _with_status(session: Session, database: AccountDatabase, since: float) -> DatabaseInfo:
     if database.name is None or database.type is None:
-        raise CannotTell(f"the service does not say what database {database.id} is: its name or type is missing")
+        raise CannotTell(
+            f"the service does not say what database {database.id} is: its name or type is missing"
+        )
     status = await session.listings.database_status(database.id, since, patience=BRIEF)
-    return DatabaseInfo(database.id, database.name, database.type, database.ram, database.cluster, status.running)
+    return DatabaseInfo(
+        database.id, database.name, database.type, database.ram, database.cluster, status.running
+    )

@@ -6,8 +6,19 @@ from typing import Any, Generic, Self, TypeVar
 
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Duration, Inputs, Record, declare, declare_database
-from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, ORIGIN, ListedProperties, SnapshotRecord
+from pulumi_snapshots.properties.catalogue import (
+    Duration,
+    Inputs,
+    Record,
+    declare,
+    declare_database,
+)
+from pulumi_snapshots.snapshot.record import (
+    DATABASE_ENGINE,
+    ORIGIN,
+    ListedProperties,
+    SnapshotRecord,
+)
 
 T = TypeVar("T")
 LIST_PURPOSE = "list snapshots of"
@@ -20,11 +31,15 @@ WITH_URL = (
 def _taken(when: str) -> Any:
     """Declare an age of snapshots."""
     read = checks.duration(most=checks.RETENTION, because="the service keeps no snapshot longer")
-    return declare(f"Only {when}, by the service's clock; at most 30 days.", default=None, read=read)
+    return declare(
+        f"Only {when}, by the service's clock; at most 30 days.", default=None, read=read
+    )
 
 
 def _origin() -> Any:
-    return declare("`manual` or `automatic`; any unless given.", default=None, read=ORIGIN.read, choices=ORIGIN)
+    return declare(
+        "`manual` or `automatic`; any unless given.", default=None, read=ORIGIN.read, choices=ORIGIN
+    )
 
 
 class SnapshotQuery(Inputs):
@@ -75,9 +90,13 @@ class UrlQuery(Inputs):
     """
 
     database_id: str = declare(
-        "The snapshot's database.", read=checks.database_id(LIST_PURPOSE), needed="the id of the snapshot's database"
+        "The snapshot's database.",
+        read=checks.database_id(LIST_PURPOSE),
+        needed="the id of the snapshot's database",
     )
-    version_id: str = declare("The snapshot's version.", read=checks.version_id, needed="the version to download")
+    version_id: str = declare(
+        "The snapshot's version.", read=checks.version_id, needed="the version to download"
+    )
 
 
 class DatabaseQuery(Inputs):
@@ -102,7 +121,9 @@ class SnapshotInfo(ListedProperties, computed=("id",), result=True):
         "The service's version id, which with the database's id is all that identifies a snapshot."
     )
     download_url: str | None = declare(
-        "Signed, and pinned to this version; absent unless the lookup asks for it.", default=None, secret=True
+        "Signed, and pinned to this version; absent unless the lookup asks for it.",
+        default=None,
+        secret=True,
     )
     requested_at: None = None  # as for every snapshot that was not taken by this stack
     attempt: None = None
@@ -124,9 +145,13 @@ class DatabaseInfo(Record):
 
     id: str = declare("The database's id.")
     name: str = declare("The name that its owner gave it; not unique.")
-    type: str = declare("Its engine, `postgres`, `mongo`, `mysql` or `redis`.", choices=DATABASE_ENGINE)
+    type: str = declare(
+        "Its engine, `postgres`, `mongo`, `mysql` or `redis`.", choices=DATABASE_ENGINE
+    )
     ram: int | None = declare("MB; absent if the service does not say.")
-    cluster: str | None = declare("The cluster that it runs on; absent if the service does not say.")
+    cluster: str | None = declare(
+        "The cluster that it runs on; absent if the service does not say."
+    )
     running: bool = declare("Whether it was running at the lookup.")
 
 
@@ -141,7 +166,9 @@ class Lookup(Generic[T]):
     def holds_url(self, answer: T) -> bool:
         """Whether an answer gives access to data."""
         found = answer if isinstance(answer, list) else [answer]
-        return "download_url" in self.result.properties() or any(getattr(one, "download_url", None) for one in found)
+        return "download_url" in self.result.properties() or any(
+            getattr(one, "download_url", None) for one in found
+        )
 
     def values(self, answer: T) -> dict[str, Any]:
         """The answer in plain values."""
@@ -166,10 +193,17 @@ SNAPSHOTS: Lookup[list[SnapshotInfo]] = Lookup(
 LATEST: Lookup[SnapshotInfo | None] = Lookup(
     "get_latest_snapshot",
     LatestQuery,
-    _around("snapshot", SnapshotInfo | None, "Absent only if there is none, and `optional` is true.", settled=True),
+    _around(
+        "snapshot",
+        SnapshotInfo | None,
+        "Absent only if there is none, and `optional` is true.",
+        settled=True,
+    ),
 )
 DOWNLOAD_URL: Lookup[str] = Lookup(
-    "get_download_url", UrlQuery, _around("download_url", str, "Signed, and pinned to this version.", secret=True)
+    "get_download_url",
+    UrlQuery,
+    _around("download_url", str, "Signed, and pinned to this version.", secret=True),
 )
 DATABASE: Lookup[DatabaseInfo] = Lookup("get_database", DatabaseQuery, DatabaseInfo)
 DATABASES: Lookup[list[DatabaseInfo]] = Lookup(

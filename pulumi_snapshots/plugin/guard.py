@@ -15,10 +15,18 @@ from pulumi_snapshots.run.settings import PACKAGE
 class Guard(GuardDeclaration):
     """Like `pulumi_snapshots.Guard`, with the same arguments and errors."""
 
-    def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], pulumi.ResourceHook]:
-        given = {"database_id": self._database_id, **self._given, "only": []}  # what is guarded is picked here
+    def _made(
+        self, names: Mapping[tuple[str, str], str]
+    ) -> dict[tuple[str, str], pulumi.ResourceHook]:
+        given = {
+            "database_id": self._database_id,
+            **self._given,
+            "only": [],
+        }  # what is guarded is picked here
         inputs = {in_camel(name): value for name, value in given.items() if value is not None}
-        component = pulumi.ComponentResource(f"{PACKAGE}:index:Guard", self._name, inputs, remote=True)
+        component = pulumi.ComponentResource(
+            f"{PACKAGE}:index:Guard", self._name, inputs, remote=True
+        )
         registered: Any = asyncio.ensure_future(component.urn.future())
         # The plugin has registered the hooks once its guard is there; resources wait for that.
         hooks = {each: object.__new__(pulumi.ResourceHook) for each in names}

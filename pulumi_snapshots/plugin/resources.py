@@ -11,24 +11,42 @@ import pulumi
 from pulumi_snapshots.engine import RULES
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program import Declared, alias_of, with_arguments
-from pulumi_snapshots.properties.catalogue import Property, in_camel, in_camels, in_python, record_in
+from pulumi_snapshots.properties.catalogue import (
+    Property,
+    in_camel,
+    in_camels,
+    in_python,
+    record_in,
+)
 from pulumi_snapshots.run.settings import PACKAGE, Settings
 
 
 class Native(Declared):
     """A resource of the plugin: the engine's names inside, Python's names for programs."""
 
-    def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
+    def _register(
+        self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None
+    ) -> None:
         name, outputs = self.schema.name, self.schema.outputs
         # A resource of the dynamic provider is the same one: a changed import line replaces nothing.
         alias = alias_of(f"pulumi-python:dynamic/{PACKAGE}:{name}", resource_name, opts)
         opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=[alias]))
-        given = {each: _in_camels(self.schema.inputs.properties()[each].type, value) for each, value in inputs.items()}
-        properties = {in_camel(each): value for each, value in {**dict.fromkeys(self._outputs), **given}.items()}
-        pulumi.CustomResource.__init__(self, f"{PACKAGE}:index:{name}", resource_name, properties, opts)
+        given = {
+            each: _in_camels(self.schema.inputs.properties()[each].type, value)
+            for each, value in inputs.items()
+        }
+        properties = {
+            in_camel(each): value
+            for each, value in {**dict.fromkeys(self._outputs), **given}.items()
+        }
+        pulumi.CustomResource.__init__(
+            self, f"{PACKAGE}:index:{name}", resource_name, properties, opts
+        )
         for each in outputs.values():
             if record_in(each.type) and each.camel in self.__dict__:
-                self.__dict__[each.camel] = self.__dict__[each.camel].apply(partial(_in_python, each))
+                self.__dict__[each.camel] = self.__dict__[each.camel].apply(
+                    partial(_in_python, each)
+                )
 
     def __getattr__(self, name: str) -> Any:
         """An output by its Python name."""
@@ -68,9 +86,16 @@ class Provider(pulumi.ProviderResource):
         restore_settle: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        given = {name: value for name, value in locals().items() if name in Settings.properties() and value is not None}
+        given = {
+            name: value
+            for name, value in locals().items()
+            if name in Settings.properties() and value is not None
+        }
         # The engine takes a provider's numbers as texts.
-        texts = {in_camel(name): pulumi.Output.from_input(value).apply(str) for name, value in given.items()}
+        texts = {
+            in_camel(name): pulumi.Output.from_input(value).apply(str)
+            for name, value in given.items()
+        }
         if api_key is not None:
             texts["apiKey"] = pulumi.Output.secret(texts["apiKey"])
         super().__init__(PACKAGE, resource_name, texts, opts)
@@ -85,7 +110,11 @@ def _in_camels(kind: Any, value: Any) -> Any:
         return value
     if isinstance(value, pulumi.Output):
         return value.apply(partial(_in_camels, kind))
-    return [_in_camels(kind, one) for one in value] if isinstance(value, list) else in_camels(kind, value)
+    return (
+        [_in_camels(kind, one) for one in value]
+        if isinstance(value, list)
+        else in_camels(kind, value)
+    )
 
 
 def _in_python(each: Property, value: Any) -> Any:

@@ -70,7 +70,9 @@ def as_secret(value: Value) -> Value:
     """The value marked as a secret."""
     if is_secret(value):
         return value
-    return Value(struct_value=Struct(fields={SIGNATURE: Value(string_value=SECRET), "value": value}))
+    return Value(
+        struct_value=Struct(fields={SIGNATURE: Value(string_value=SECRET), "value": value})
+    )
 
 
 def value_of(value: Any) -> Value:
@@ -102,7 +104,9 @@ class Names:
 
     def read(self, properties: Struct) -> dict[str, Any]:
         """The properties as plain values by their Python names; null is left out."""
-        return in_python(self._properties, {name: plain(value) for name, value in properties.fields.items()})
+        return in_python(
+            self._properties, {name: plain(value) for name, value in properties.fields.items()}
+        )
 
     def write(self, values: Mapping[str, Any], *, echo: Struct | None = None) -> Struct:
         """Plain values by their Python names as the engine takes them, with secrets marked; None is left out.

@@ -96,7 +96,9 @@ class Report:
     left: dict[str, str] = field(default_factory=dict)
     """What is left at the service: sentences, by what they are of."""
     facts: dict[str, dict[str, Any]] = field(
-        default_factory=lambda: {n: {"fact": told, "published": n in PUBLISHED, **OF_EACH} for n, told in FACTS.items()}
+        default_factory=lambda: {
+            n: {"fact": told, "published": n in PUBLISHED, **OF_EACH} for n, told in FACTS.items()
+        }
     )
     answers: list[dict[str, Any]] = field(default_factory=list)
     _secrets: set[str] = field(default_factory=set)
@@ -109,7 +111,9 @@ class Report:
 
     def hide(self, *secrets: str | None) -> None:
         """Never show these, no matter who repeats them."""
-        self._secrets.update(secret for secret in secrets if secret and len(secret) >= SHORTEST_SECRET)
+        self._secrets.update(
+            secret for secret in secrets if secret and len(secret) >= SHORTEST_SECRET
+        )
 
     def hide_urls(self, content: dict[str, Any]) -> dict[str, Any]:
         """Never show the queries of an object's URL and key, whole and in parts; returns the object."""
@@ -117,19 +121,33 @@ class Report:
             if isinstance(value, str):
                 query = urlsplit(value).query if "://" in value else value
                 parts = [part.partition("=") for part in query.split("&")]
-                self.hide(query, *(part for name, _, part in parts if name not in {"versionId", "Expires"}))
+                self.hide(
+                    query,
+                    *(part for name, _, part in parts if name not in {"versionId", "Expires"}),
+                )
         return content
 
     def heard(self, answer: Answer, code: str | None) -> None:
         """Note an answer: status, code, names of headers and times."""
-        of = {"step": self.step, "request": f"{answer.method} {answer.path}", "status": answer.status, "code": code}
+        of = {
+            "step": self.step,
+            "request": f"{answer.method} {answer.path}",
+            "status": answer.status,
+            "code": code,
+        }
         self.answers.append(
-            {**of, "headers": sorted(answer.headers), "first_byte_seconds": round(answer.first_byte, 3)}
+            {
+                **of,
+                "headers": sorted(answer.headers),
+                "first_byte_seconds": round(answer.first_byte, 3),
+            }
         )
 
     def content(self) -> dict[str, Any]:
         """The report as JSON has it, without anything that is secret."""
-        shown = {name: value for name, value in vars(self).items() if name not in {"file", "_secrets"}}
+        shown = {
+            name: value for name, value in vars(self).items() if name not in {"file", "_secrets"}
+        }
         text = json.dumps({"version": VERSION, **shown})
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(json.dumps(secret)[1:-1], "[removed]")
@@ -150,10 +168,19 @@ class Report:
         self.state, self.why = "stopped" if why else "done", why
         for name, fact in self.facts.items():
             if fact["verdict"] == VERDICTS[None] and not fact["seen"]:
-                fact["seen"] = NEVER.get(name, "not reached" if why else "this run did not settle it")
+                fact["seen"] = NEVER.get(
+                    name, "not reached" if why else "this run did not settle it"
+                )
 
     def rows(self) -> Iterable[tuple[str, str, str, str]]:
         """Verdict, name, sentence and what was seen of each fact; the published ones first, the contradicted before others."""
         order, facts = ("contradicted", "confirmed", "open"), self.content()["facts"].items()
-        for name, one in sorted(facts, key=lambda it: (not it[1]["published"], order.index(it[1]["verdict"]))):
-            yield one["verdict"], name, one["fact"] + ("" if one["published"] else " (not published)"), one["seen"]
+        for name, one in sorted(
+            facts, key=lambda it: (not it[1]["published"], order.index(it[1]["verdict"]))
+        ):
+            yield (
+                one["verdict"],
+                name,
+                one["fact"] + ("" if one["published"] else " (not published)"),
+                one["seen"],
+            )

@@ -21,7 +21,14 @@ from pulumi_snapshots.properties.checks import problem_of_url
 from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.session import Operation, Session
 from pulumi_snapshots.service.client import ONCE, Answer
-from pulumi_snapshots.service.errors import Blocked, KeyRefused, ProxyRefused, QuotaUsedUp, SquareCloudError, is_new
+from pulumi_snapshots.service.errors import (
+    Blocked,
+    KeyRefused,
+    ProxyRefused,
+    QuotaUsedUp,
+    SquareCloudError,
+    is_new,
+)
 from pulumi_snapshots.service.limits import CREATE, Lane
 from pulumi_snapshots.service.models import Finished, ListedSnapshot
 
@@ -38,7 +45,14 @@ TIMEOUT = 45 * 60.0  # seconds that a run waits for one snapshot at most, and fo
 PROCESSING_TIME, LISTS_EVERY = 120.0, 60.0
 """Seconds after a 202 until the snapshot is typically there, and between two listings while a run waits for it."""
 OK = 200
-DOUBTFUL = ("cooldown-lasts", "refusal-restarts", "modified-end", "listed-late", "own-cache-ends", "account-cache-ends")
+DOUBTFUL = (
+    "cooldown-lasts",
+    "refusal-restarts",
+    "modified-end",
+    "listed-late",
+    "own-cache-ends",
+    "account-cache-ends",
+)
 """Facts about which a snapshot of another client, taken meanwhile, can deceive."""
 
 
@@ -76,13 +90,26 @@ class Shot:
         at = to_the_second(self.request.posted_at)
         name = f"{self.operation.intent.kind} {at}"
         if self.version is not None:
-            kept = f"the service keeps it until about {to_the_second(self.request.posted_at + KEPT)}"
-            return {name: f"snapshot {self.database_id}/{self.version}: {kept}, and has no route that deletes it"}
-        what, rest = "snapshot of", "it appears in the listing if it was taken, and counts in today's allowance"
+            kept = (
+                f"the service keeps it until about {to_the_second(self.request.posted_at + KEPT)}"
+            )
+            return {
+                name: f"snapshot {self.database_id}/{self.version}: {kept}, and has no route that deletes it"
+            }
+        what, rest = (
+            "snapshot of",
+            "it appears in the listing if it was taken, and counts in today's allowance",
+        )
         if self.entry is not None:
             what, rest = "restore onto", "check what the database holds, and whether it runs"
-        how = self.how or ("accepted, but its end was not seen" if self.request.accepted else self.request.unanswered)
-        return {name: f"a {what} database {self.database_id} was requested at {at} and {how}; {rest}"}
+        how = self.how or (
+            "accepted, but its end was not seen"
+            if self.request.accepted
+            else self.request.unanswered
+        )
+        return {
+            name: f"a {what} database {self.database_id} was requested at {at} and {how}; {rest}"
+        }
 
 
 class Targets(NamedTuple):
@@ -101,8 +128,16 @@ class Targets(NamedTuple):
 class Run:
     """The run, as its steps see it."""
 
-    def __init__(self, session: Session, targets: Targets, report: Report, listener: Listener, owner: str) -> None:
-        self.session, self.targets, self.report, self.listener, self.owner = session, targets, report, listener, owner
+    def __init__(
+        self, session: Session, targets: Targets, report: Report, listener: Listener, owner: str
+    ) -> None:
+        self.session, self.targets, self.report, self.listener, self.owner = (
+            session,
+            targets,
+            report,
+            listener,
+            owner,
+        )
         self.client, self.clock, self.judge = session.client, session.clock, report.judge
         # The last answers of a read and of a POST, and what the read says; that is None unless it is a success.
         self.last: Answer | None = None
@@ -121,10 +156,21 @@ class Run:
         """Write the report as it stands, without what another client may have caused; raises `ReportUnwritable`."""
         report = self.report
         report.left = {of: told for shot in self.shots for of, told in shot.left.items()}
-        ours = [shot for shot in self.shots if shot.accepted and shot.database_id == self.targets.database_id]
+        ours = [
+            shot
+            for shot in self.shots
+            if shot.accepted and shot.database_id == self.targets.database_id
+        ]
         if ours:  # a snapshot from so shortly before the first matters too
-            since, known = self.service_time(ours[0].sent - COOLDOWN), {shot.version for shot in ours}
-            strangers = [one for one, at in self.seen.items() if one not in known and (at is None or at >= since)]
+            since, known = (
+                self.service_time(ours[0].sent - COOLDOWN),
+                {shot.version for shot in ours},
+            )
+            strangers = [
+                one
+                for one, at in self.seen.items()
+                if one not in known and (at is None or at >= since)
+            ]
             if (count := len(strangers) - sum(shot.version is None for shot in ours)) > 0:
                 why = f"{count} of the listed snapshots are of another client, and were taken meanwhile"
                 for fact in DOUBTFUL:
@@ -165,13 +211,18 @@ class Run:
         if answer.method == "POST":
             self.posted = answer
         else:
-            self.last, self.response = answer, body.get("response") if known and answer.status == OK else None
+            self.last, self.response = (
+                answer,
+                body.get("response") if known and answer.status == OK else None,
+            )
 
     async def _pace(self) -> None:
         at = self._asked = max(self.clock.monotonic(), self._asked + PACE)
         await self.clock.sleep(at - self.clock.monotonic())
 
-    async def ask(self, request: Callable[..., Awaitable[T]], *about: object) -> T | SquareCloudError:
+    async def ask(
+        self, request: Callable[..., Awaitable[T]], *about: object
+    ) -> T | SquareCloudError:
         """Send a read once; its answer, or how it was refused. Raises `VerifyStopped` if the key is, or something is blocked."""
         await self._pace()
         try:
@@ -196,7 +247,9 @@ class Run:
     def stop_at(self, error: SquareCloudError) -> None:
         """Stop the run at a refused key, a block or a used-up allowance."""
         if isinstance(error, KeyRefused | Blocked | ProxyRefused | QuotaUsedUp):
-            raise VerifyStopped(error.happened, "The run has stopped, and sends nothing more.", error.then) from error
+            raise VerifyStopped(
+                error.happened, "The run has stopped, and sends nothing more.", error.then
+            ) from error
 
     async def sleep_until(self, at: float, why: str) -> None:
         """Wait until then (monotonic seconds)."""
@@ -221,7 +274,9 @@ class Run:
             triggers=[secrets.token_hex(8)],  # no later run is to resume it
             timeout=TIMEOUT,
             source=f"{self.targets.database_id}/{entry.version}" if entry else None,
-            ignored=frozenset(shot.operation.attempt.id for shot in self.shots if shot.operation.attempt),
+            ignored=frozenset(
+                shot.operation.attempt.id for shot in self.shots if shot.operation.attempt
+            ),
         )
         self.shots.append(Shot(operation, entry))
         return self.shots[-1]
@@ -280,7 +335,9 @@ class Run:
 
     # Listings --------------------------------------------------------------------------------------------------------
 
-    async def find(self, listing: ListingName, shot: Shot) -> tuple[Page | None, ListedSnapshot | None]:
+    async def find(
+        self, listing: ListingName, shot: Shot
+    ) -> tuple[Page | None, ListedSnapshot | None]:
         """Request a listing; the part of it of a POST's database, and the entry of the snapshot that the POST has started."""
         listings, database_id = self.session.listings, shot.database_id
         request: Any = listings.own_page if listing == "own" else listings.account_page

@@ -22,7 +22,12 @@ from pulumi_snapshots.probe.run import (
     Shot,
     VerifyStopped,
 )
-from pulumi_snapshots.properties.checks import database_of, expiry_of, is_usual_database_id, version_of
+from pulumi_snapshots.properties.checks import (
+    database_of,
+    expiry_of,
+    is_usual_database_id,
+    version_of,
+)
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.limits import RESTORE
 from pulumi_snapshots.service.models import Account, ListedSnapshot
@@ -107,7 +112,12 @@ async def _take(run: Run) -> None:
 
 def _shape(run: Run, fact: str, fields: set[str], *objects: Any) -> None:
     """Judge whether objects have these fields."""
-    lacks = {field for each in objects for field in fields if not isinstance(each, dict) or field not in each}
+    lacks = {
+        field
+        for each in objects
+        for field in fields
+        if not isinstance(each, dict) or field not in each
+    }
     run.judge(fact, not lacks, f"lacks {', '.join(sorted(lacks))}" if lacks else "")
 
 
@@ -123,14 +133,26 @@ def _object(run: Run) -> dict[str, Any]:
 
 async def _reads(run: Run) -> None:
     """Read what a run can read without a snapshot."""
-    client, judge, database_id, wanted = run.client, run.judge, run.targets.database_id, run.targets.snapshots
+    client, judge, database_id, wanted = (
+        run.client,
+        run.judge,
+        run.targets.database_id,
+        run.targets.snapshots,
+    )
     account = await run.ask(client.account)
     if isinstance(account, Account):
         _shape(run, "account", {"user", "databases"}, run.response)
         _shape(run, "account", _LISTED_DATABASE, *(run.response.get("databases") or ()))
-        if account.plan_memory is not None and (allowance := allowance_of(account.plan_memory)) <= wanted:
-            allows = f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}"
-            raise VerifyStopped(f"{allows}: none would be left", "Nothing was started.", [Step.USE_LARGER_PLAN])
+        if (
+            account.plan_memory is not None
+            and (allowance := allowance_of(account.plan_memory)) <= wanted
+        ):
+            allows = (
+                f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}"
+            )
+            raise VerifyStopped(
+                f"{allows}: none would be left", "Nothing was started.", [Step.USE_LARGER_PLAN]
+            )
         judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")
         odd = sum(not is_usual_database_id(one.id) for one in account.databases)
         judge("database-id", not odd, f"{odd} of {len(account.databases)} have another form")
@@ -153,10 +175,15 @@ async def _restore_status(run: Run, database_id: str) -> dict[str, Any]:
     status = run.last.status if run.last else None
     if status != OK:
         # The client takes a missing route, and a key that may not use it, for no answer.
-        judge("restore-status", False if answer is None and status != REFUSED else None, f"{status}")
+        judge(
+            "restore-status", False if answer is None and status != REFUSED else None, f"{status}"
+        )
         return {}
     known = _object(run)
-    state, given = known.get("state"), [known[name] for name in ("started_at", "finished_at") if known.get(name)]
+    state, given = (
+        known.get("state"),
+        [known[name] for name in ("started_at", "finished_at") if known.get(name)],
+    )
     judge("restore-status", isinstance(state, str))
     judge("restore-states", state in _STATES if isinstance(state, str) else None)
     judge("restore-times", all(map(_is_time, given)) if given else None)
@@ -231,10 +258,19 @@ async def _listings(run: Run, first: Shot) -> ListedSnapshot | None:
 
 
 def _judge_entry(
-    run: Run, shot: Shot, entry: ListedSnapshot, entries: Sequence[ListedSnapshot], listing: ListingName
+    run: Run,
+    shot: Shot,
+    entry: ListedSnapshot,
+    entries: Sequence[ListedSnapshot],
+    listing: ListingName,
 ) -> None:
     judge, database_id = run.judge, run.targets.database_id
-    _shape(run, "entry", _ENTRY, next((it for it in run.response or () if it.get("version_id") == entry.version), None))
+    _shape(
+        run,
+        "entry",
+        _ENTRY,
+        next((it for it in run.response or () if it.get("version_id") == entry.version), None),
+    )
     if listing == "account":
         judge("account-entry", database_of(entry.url or "") == database_id)
     typed = f"{database_id}_{entry.runtime}"
@@ -242,7 +278,10 @@ def _judge_entry(
     judge("name", entry.name in forms, forms.get(entry.name, "another form"))
     judge("origin", entry.origin == "manual")
     judge("version-id", bool(_VERSION.fullmatch(entry.version or "")))
-    judge("pinned", {version_of(entry.url or ""), version_of(f"?{entry.key or ''}")} == {entry.version})
+    judge(
+        "pinned",
+        {version_of(entry.url or ""), version_of(f"?{entry.key or ''}")} == {entry.version},
+    )
     times = [one.modified for one in entries if one.modified]
     judge("newest-first", times == sorted(times, reverse=True), f"{len(times)} entries")
     _judge_modified(run, shot, entry)
@@ -250,7 +289,10 @@ def _judge_entry(
 
 def _judge_modified(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
     if entry.modified is not None:
-        began, ended = ((entry.modified - run.service_time(at)).total_seconds() for at in (shot.sent, shot.answered))
+        began, ended = (
+            (entry.modified - run.service_time(at)).total_seconds()
+            for at in (shot.sent, shot.answered)
+        )
         is_end = began > TELLING / 2 if shot.accepted == "202" else abs(ended) < abs(began)
         clear = shot.accepted == "202" or began - ended >= TELLING
         seen = f"{began:.0f} s after the request, {ended:.0f} s after the answer"
@@ -280,10 +322,16 @@ async def _second(run: Run, first: Shot) -> Shot | None:
     shot = await run.send(run.targets.database_id)
     if shot.refused == "KEEP_CALM":
         if punctual:
-            judge("refusal-restarts", true=True, seen="refused 186 s after the first, with a refusal in between")
+            judge(
+                "refusal-restarts",
+                true=True,
+                seen="refused 186 s after the first, with a refusal in between",
+            )
         await run.sleep_until(shot.answered + COOLDOWN, "waiting 186 s from the last refusal")
         shot = await run.send(run.targets.database_id)
-        judge("cooldown-ends", None, f"{shot.refused or shot.accepted} 186 s after the last refusal")
+        judge(
+            "cooldown-ends", None, f"{shot.refused or shot.accepted} 186 s after the last refusal"
+        )
     elif shot.accepted:
         seen = f"accepted {shot.sent - first.sent:.0f} s after the first"
         judge("cooldown-ends", true=True, seen=seen)
@@ -312,12 +360,20 @@ async def _cache(run: Run, first: Shot, second: Shot) -> list[ListingName]:
         elif listing in ended:
             # A page that shows the first snapshot is not older than its end.
             young = fresh and run.clock.monotonic() - first.sent < SERVICE_CACHE
-            run.judge(fact, young or None, "shown within a minute" if young else "the page before was an old one")
+            run.judge(
+                fact,
+                young or None,
+                "shown within a minute" if young else "the page before was an old one",
+            )
         elif second.accepted == "200" or second.version is not None:
             # A 200 says that it was done by then; otherwise the other listing has said so.
             run.judge(fact, true=False, seen="not shown a minute after it was done")
     run.write()  # what another client may have caused is open again
-    return [listing for listing in run.base if run.report.facts[f"{listing}-cache-ends"]["verdict"] == VERDICTS[False]]
+    return [
+        listing
+        for listing in run.base
+        if run.report.facts[f"{listing}-cache-ends"]["verdict"] == VERDICTS[False]
+    ]
 
 
 async def _unpinned(run: Run, first: Shot, second: Shot) -> None:
@@ -365,18 +421,32 @@ async def _restore(run: Run, scratch: str, entry: ListedSnapshot) -> None:
     if shot.refused:
         judge("restore-answer", None, f"refused with {shot.refused}")
         return
-    judge("restore-answer", shot.accepted in {"200", "202"} or None, f"{shot.accepted} after {shot.first_byte:.1f} s")
-    posted, finished, state = run.service_time(shot.sent).timestamp(), known.get("finished_at"), known.get("state")
+    judge(
+        "restore-answer",
+        shot.accepted in {"200", "202"} or None,
+        f"{shot.accepted} after {shot.first_byte:.1f} s",
+    )
+    posted, finished, state = (
+        run.service_time(shot.sent).timestamp(),
+        known.get("finished_at"),
+        known.get("state"),
+    )
     # It may have been down between two polls only.
     again = starts[-1] > posted if starts else None
     judge("restore-restarts", again, "by its `uptime`" if starts else "it has no `uptime`")
     judge("restore-down", any(down) or again, f"down in {sum(down)} of {len(down)} polls")
     if isinstance(finished, int | float):
         took = finished / 1000 - posted
-        judge("restore-waits", shot.first_byte >= took - 2, f"the end came {took:.0f} s after the request")
+        judge(
+            "restore-waits",
+            shot.first_byte >= took - 2,
+            f"the end came {took:.0f} s after the request",
+        )
     if state in {"success", "error"}:
         at = rfc3339(run.session.service_clock.now().replace(microsecond=0))
-        await shot.operation.enter_result(at if state == "success" else state, failed=state == "error")
+        await shot.operation.enter_result(
+            at if state == "success" else state, failed=state == "error"
+        )
         shot.how = f"has ended with {state}"
 
 

@@ -16,7 +16,13 @@ from pulumi.runtime.config import get_config, is_config_secret
 
 from pulumi_snapshots.engine.wording import PLAIN_KEY
 from pulumi_snapshots.errors.pages import with_pointer
-from pulumi_snapshots.properties.catalogue import Inputs, Record, ResourceSchema, in_camel, record_in
+from pulumi_snapshots.properties.catalogue import (
+    Inputs,
+    Record,
+    ResourceSchema,
+    in_camel,
+    record_in,
+)
 from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.run.memory import Uses, in_use
 from pulumi_snapshots.snapshot.record import ListedProperties
@@ -24,7 +30,9 @@ from pulumi_snapshots.snapshot.record import ListedProperties
 Origin = Literal["manual", "automatic"]
 Duration = str | float  # `90s`, `45m`, `1h30m`, `7d`, or a number of seconds
 
-LAST_OF_GUARD = ", or a guard knows none of the last 30 days, on this machine or in squarecloud:sharedState"
+LAST_OF_GUARD = (
+    ", or a guard knows none of the last 30 days, on this machine or in squarecloud:sharedState"
+)
 OTHER_ARGUMENTS = {
     "resource_name": "the resource's name in the program.",
     "name": "the guard's name, unique in the program. Keep it: a resource that is deleted is guarded by name.",
@@ -51,13 +59,19 @@ class Declared(pulumi.CustomResource):
         if declaration is cls:
             cls._outputs = tuple(name for name in cls.schema.outputs if name in cls.__annotations__)
             cls.__doc__ = with_arguments(cls.schema.doc, cls.__init__, cls.schema.inputs)
-            cls.__doc__ += section("Attributes", {name: cls.schema.outputs[name].description for name in cls._outputs})
+            cls.__doc__ += section(
+                "Attributes", {name: cls.schema.outputs[name].description for name in cls._outputs}
+            )
         elif declaration is not None:
             cls.__doc__ = cls.__dict__.get("__doc__") or declaration.__doc__
             # By these types, and by the engine's names too, the SDK converts what the engine returns: whole numbers are floats
             # there. No others: it evaluates all types again for each resource, which took a sixth of a program with hundreds.
-            numbers = [name for name, type_ in declaration.__annotations__.items() if "Output[int" in type_]
-            converted = dict.fromkeys((*numbers, *map(in_camel, numbers)), pulumi.Output[int | None])
+            numbers = [
+                name for name, type_ in declaration.__annotations__.items() if "Output[int" in type_
+            ]
+            converted = dict.fromkeys(
+                (*numbers, *map(in_camel, numbers)), pulumi.Output[int | None]
+            )
             cls.__annotations__ = {**converted, **get_annotations(cls)}
             if "__init__" not in cls.__dict__:
                 init = naming_class(cls.__name__, declaration.__dict__["__init__"])
@@ -68,7 +82,11 @@ class Declared(pulumi.CustomResource):
         if source is None:
             source = self._source(given) if "snapshot" in given else {}
         every, opts = dict(given), given["opts"]
-        if opts is not None and (custom := opts.custom_timeouts) is not None and custom.create is not None:
+        if (
+            opts is not None
+            and (custom := opts.custom_timeouts) is not None
+            and custom.create is not None
+        ):
             # The engine applies none to dynamic resources, and cannot read `7d`. The program may use its options elsewhere, too.
             every["timeout"], opts = custom.create, pulumi.ResourceOptions.merge(opts, None)
             opts.custom_timeouts = pulumi.CustomTimeouts(update=custom.update, delete=custom.delete)
@@ -82,9 +100,17 @@ class Declared(pulumi.CustomResource):
 
     def _source(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs that the argument `snapshot`, or an output of it, stands for, or those that are given instead: not both."""
-        instead = {name: given[name] for name in ("database_id", "version_id", "download_url") if name in given}
+        instead = {
+            name: given[name]
+            for name in ("database_id", "version_id", "download_url")
+            if name in given
+        }
         known = {name: value for name, value in instead.items() if value is not None}
-        names = [name for name in self.schema.inputs.properties() if name in ListedProperties.properties()]
+        names = [
+            name
+            for name in self.schema.inputs.properties()
+            if name in ListedProperties.properties()
+        ]
 
         def refuse(what: str) -> NoReturn:
             raise pulumi.RunError(
@@ -102,23 +128,36 @@ class Declared(pulumi.CustomResource):
 
         snapshot = given["snapshot"]
         if known:
-            return known if snapshot is None else refuse(f"snapshot and {' and '.join(known)} are given")
+            return (
+                known
+                if snapshot is None
+                else refuse(f"snapshot and {' and '.join(known)} are given")
+            )
         found = snapshot.apply(read) if isinstance(snapshot, pulumi.Output) else read(snapshot)
         return {name: found[name] for name in names}
 
-    def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
+    def _register(
+        self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None
+    ) -> None:
         """Register the resource with the engine, as its constructor: each provider's class does."""
 
 
 def with_arguments(doc: str, function: Callable[..., Any], inputs: type[Inputs]) -> str:
     """A documentation, and each argument of a function, as the catalogue describes it."""
     known = OTHER_ARGUMENTS | {name: each.description for name, each in inputs.properties().items()}
-    return doc + section("Args", {name: known[name] for name in list(signature(function).parameters)[1:]})
+    return doc + section(
+        "Args", {name: known[name] for name in list(signature(function).parameters)[1:]}
+    )
 
 
 def section(title: str, described: Mapping[str, str]) -> str:
     """A section of a docstring, which describes names."""
-    return "\n".join([f"\n\n{title}:", *(f"    {name}: {it[0].lower()}{it[1:]}" for name, it in described.items())])
+    return "\n".join(
+        [
+            f"\n\n{title}:",
+            *(f"    {name}: {it[0].lower()}{it[1:]}" for name, it in described.items()),
+        ]
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -143,10 +182,16 @@ def naming_class(name: str, init: Callable[..., None]) -> Callable[..., None]:
             unfit = str(error)
             if wrong := next((each for each in named if each not in names), None):
                 close = get_close_matches(wrong.lower(), names, 1)
-                rest = f"did you mean {close[0]!r}?" if close else f"its arguments are {', '.join(names)}"
+                rest = (
+                    f"did you mean {close[0]!r}?"
+                    if close
+                    else f"its arguments are {', '.join(names)}"
+                )
                 unfit = f"there is no argument {wrong!r}; {rest}"
             caller = extract_stack(limit=2)[0]
-            raise WrongArgument(f"{name}: {unfit} ({Path(caller.filename).name}, line {caller.lineno})") from None
+            raise WrongArgument(
+                f"{name}: {unfit} ({Path(caller.filename).name}, line {caller.lineno})"
+            ) from None
         init(self, *arguments, **named)
 
     return __init__
@@ -181,7 +226,9 @@ class Program:
         return {**inputs, "scratch_database_id": once_all_is_declared()}
 
 
-_programs: WeakKeyDictionary[pulumi.Resource, Program] = WeakKeyDictionary()  # by stack: the Automation API runs many
+_programs: WeakKeyDictionary[pulumi.Resource, Program] = (
+    WeakKeyDictionary()
+)  # by stack: the Automation API runs many
 
 
 def this_program() -> Program:
@@ -190,7 +237,8 @@ def this_program() -> Program:
     return Program() if root is None else _programs.setdefault(root, Program())
 
 
-PROGRAM_CONFIG = SimpleNamespace(get=get_config)  # the stack's config, which wins over the environment
+# the stack's config, which wins over the environment
+PROGRAM_CONFIG = SimpleNamespace(get=get_config)
 
 
 class LookupFailed(pulumi.RunError):
@@ -209,7 +257,9 @@ class LookupFailed(pulumi.RunError):
         self.status: int | None = getattr(why, "status", None)
 
 
-def alias_of(type_: str, resource_name: str, opts: pulumi.ResourceOptions | None) -> pulumi.Alias | str:
+def alias_of(
+    type_: str, resource_name: str, opts: pulumi.ResourceOptions | None
+) -> pulumi.Alias | str:
     """The alias of a resource that may stand in the state with another type."""
     if opts is not None and opts.parent is not None:
         return pulumi.Alias(type_=type_)
@@ -226,7 +276,10 @@ def warn_of_plain_key(resource: pulumi.Resource | None = None) -> None:
 def warn_of_unusual_id(database_id: Any, resource: pulumi.Resource | None = None) -> None:
     """Warn if a database id that is known already does not have the usual shape."""
     if isinstance(database_id, str) and database_id and not is_usual_database_id(database_id):
-        warn_once(f"{database_id!r} is not the usual shape of a database id (32 hexadecimal digits)", resource)
+        warn_once(
+            f"{database_id!r} is not the usual shape of a database id (32 hexadecimal digits)",
+            resource,
+        )
 
 
 def warn_once(text: str, resource: pulumi.Resource | None = None) -> None:

@@ -52,5 +52,7 @@ class Archive(Declared):
         source = self._source(locals())
         if (url := source.get("download_url")) is not None:
             # What a lookup has found without a URL has None in an output.
-            source["download_url"] = pulumi.Output.from_input(url).apply(lambda it: it and pulumi.Output.secret(it))
+            source["download_url"] = pulumi.Output.from_input(url).apply(
+                lambda it: it and pulumi.Output.secret(it)
+            )
         self._declare(locals(), source)

@@ -66,8 +66,14 @@ class Drill(Declared):
         source: dict[str, Any] | None = None
         if archive is not None:
             if snapshot is not None:
-                raise pulumi.RunError(f"Drill {resource_name!r}: snapshot and archive are given. Give one of them.")
+                raise pulumi.RunError(
+                    f"Drill {resource_name!r}: snapshot and archive are given. Give one of them."
+                )
             source = {"archive": archive}
             if isinstance(archive, Archive):
-                source = {"archive": archive.uri, "database_id": archive.database_id, "version_id": archive.version_id}
+                source = {
+                    "archive": archive.uri,
+                    "database_id": archive.database_id,
+                    "version_id": archive.version_id,
+                }
         self._declare(locals(), source)

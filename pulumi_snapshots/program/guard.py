@@ -61,8 +61,12 @@ class GuardDeclaration:
         if not isinstance(name, str) or not name.strip():  # type: ignore[redundant-expr]  # programs give anything
             raise pulumi.RunError("Guard: name must be a text that is not empty.")
         self._name, self._database_id = name, database_id
-        self._given = {each: given[each] for each in GuardInputs.properties() if each != "database_id"}
-        guarded = self._inputs(UNKNOWN if isinstance(database_id, pulumi.Output) else database_id).before
+        self._given = {
+            each: given[each] for each in GuardInputs.properties() if each != "database_id"
+        }
+        guarded = self._inputs(
+            UNKNOWN if isinstance(database_id, pulumi.Output) else database_id
+        ).before
         self._program = this_program()
         if name in self._program.guards:
             raise pulumi.RunError(f"{self}: the program has another guard of this name.")
@@ -72,7 +76,9 @@ class GuardDeclaration:
             self._settings = Settings.read(PROGRAM_CONFIG, os.environ)
         except Explained as error:
             raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
-        self._owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}/{name}"
+        self._owner = (
+            f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}/{name}"
+        )
         warn_of_plain_key()
         warn_of_unusual_id(database_id)
         # All of them now: what was deleted from the program is guarded too, by the names that the state has.
@@ -81,7 +87,9 @@ class GuardDeclaration:
     @property
     def hooks(self) -> pulumi.ResourceHookBinding:
         """The hooks of a resource's options, as in `pulumi.ResourceOptions(hooks=guard.hooks)`."""
-        hooks: dict[str, Any] = {f"{when}_{change}": [hook] for (when, change), hook in self._hooks.items()}
+        hooks: dict[str, Any] = {
+            f"{when}_{change}": [hook] for (when, change), hook in self._hooks.items()
+        }
         return pulumi.ResourceHookBinding(**hooks)
 
     def stack(self, only: Callable[[str, str], bool] | None = None) -> None:
@@ -107,7 +115,9 @@ class GuardDeclaration:
         pulumi.runtime.register_stack_transformation(
             lambda args: hooked(args, here, custom=isinstance(args.resource, pulumi.CustomResource))
         )
-        pulumi.runtime.register_resource_transform(lambda args: hooked(args, everywhere, custom=args.custom))
+        pulumi.runtime.register_resource_transform(
+            lambda args: hooked(args, everywhere, custom=args.custom)
+        )
 
     def last(self, pin: str | None = None) -> SnapshotInfo | None:
         """The snapshot of the guard's database that guarded a change last, for a `Restore`.
@@ -135,7 +145,9 @@ class GuardDeclaration:
 
     def last_output(self, pin: str | None = None) -> pulumi.Output[SnapshotInfo | None]:
         """Like `last`, for a guard whose database comes from a resource."""
-        return pulumi.Output.from_input(self._database_id).apply(lambda database_id: self._last(database_id, pin))
+        return pulumi.Output.from_input(self._database_id).apply(
+            lambda database_id: self._last(database_id, pin)
+        )
 
     def history(self) -> list[Guarded]:
         """What the guard has guarded, newest first: its snapshots of the last 30 days, and what has changed after each.
@@ -146,8 +158,12 @@ class GuardDeclaration:
         return self._of_book(lambda book: book.history(self._owner))
 
     def _last(self, database_id: str, pin: str | None) -> SnapshotInfo | None:
-        kept = pin and not pulumi.runtime.is_dry_run()  # what a preview has shown may be thought over
-        last = self._of_book(lambda book: book.last(self._owner, database_id, pin), writes=bool(kept))
+        kept = (
+            pin and not pulumi.runtime.is_dry_run()
+        )  # what a preview has shown may be thought over
+        last = self._of_book(
+            lambda book: book.last(self._owner, database_id, pin), writes=bool(kept)
+        )
         if not pin or last is None:
             return last
         with suppress(LookupFailed):
@@ -159,7 +175,9 @@ class GuardDeclaration:
     def __str__(self) -> str:
         return f"Guard {self._name!r}"
 
-    def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], pulumi.ResourceHook]:
+    def _made(
+        self, names: Mapping[tuple[str, str], str]
+    ) -> dict[tuple[str, str], pulumi.ResourceHook]:
         """Make the hooks of these names, by when they run and by the change."""
         raise NotImplementedError
 
@@ -171,9 +189,13 @@ class GuardDeclaration:
         """The inputs for a database, which is `UNKNOWN` until it is known; raises `pulumi.RunError` if one is wrong."""
         values = {**self._given, "database_id": database_id}
         if problems := GuardInputs.problems(values):
-            told = "; ".join(f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems)
+            told = "; ".join(
+                f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems
+            )
             raise pulumi.RunError(f"{self}: {told}.")
-        return GuardInputs.of({**values, "database_id": self._name if database_id is UNKNOWN else database_id})
+        return GuardInputs.of(
+            {**values, "database_id": self._name if database_id is UNKNOWN else database_id}
+        )
 
     def _is_on(self, opts: pulumi.ResourceOptions) -> bool:
         """Whether options have these hooks already."""
@@ -190,10 +212,14 @@ class GuardDeclaration:
             return said
 
         try:
-            with start_blocking_portal() as portal:  # a loop of its own, whichever the program runs in
+            with (
+                start_blocking_portal() as portal
+            ):  # a loop of its own, whichever the program runs in
                 return portal.call(consult)
         except Explained as error:
             raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
 
 
-GuardDeclaration.__doc__ = with_arguments(getdoc(GuardDeclaration) or "", GuardDeclaration.__init__, GuardInputs)
+GuardDeclaration.__doc__ = with_arguments(
+    getdoc(GuardDeclaration) or "", GuardDeclaration.__init__, GuardInputs
+)

@@ -61,7 +61,9 @@ class Lookups:
             raise LookupFailed(lookup.function, text, why=error) from None
         return answer_of(lookup, found)
 
-    def _answer_later(self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any) -> pulumi.Output[T]:
+    def _answer_later(
+        self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any
+    ) -> pulumi.Output[T]:
         found: pulumi.Output[Any] = invoke_output(*_asked(lookup, arguments), opts)
         return found.apply(lambda found: answer_of(lookup, found))
 
@@ -115,7 +117,9 @@ class Lookups:
         """`get_latest_snapshot` for arguments that are outputs; a secret if it holds a download URL."""
         return self._later(LATEST, locals())
 
-    def get_download_url(self, database_id: str, version_id: str, *, opts: pulumi.InvokeOptions | None = None) -> str:
+    def get_download_url(
+        self, database_id: str, version_id: str, *, opts: pulumi.InvokeOptions | None = None
+    ) -> str:
         """Look up the download URL of a snapshot, in plain text; anyone with it can read the data."""
         return self._now(DOWNLOAD_URL, locals())
 
@@ -129,7 +133,9 @@ class Lookups:
         """`get_download_url` as an output, which is a secret."""
         return self._later(DOWNLOAD_URL, locals())
 
-    def get_database(self, database_id: str, *, opts: pulumi.InvokeOptions | None = None) -> DatabaseInfo:
+    def get_database(
+        self, database_id: str, *, opts: pulumi.InvokeOptions | None = None
+    ) -> DatabaseInfo:
         """Look up a database of the account, and whether it runs; in previews, too."""
         return self._now(DATABASE, locals())
 
@@ -157,7 +163,9 @@ for _lookup in (SNAPSHOTS, LATEST, DOWNLOAD_URL, DATABASE, DATABASES):
 
 def _of(given: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
     """The arguments that are given in a method's call, and its options."""
-    return {each: it for each, it in given.items() if it is not None and each not in {"self", "opts"}}, given["opts"]
+    return {
+        each: it for each, it in given.items() if it is not None and each not in {"self", "opts"}
+    }, given["opts"]
 
 
 def _asked(lookup: Lookup[Any], arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

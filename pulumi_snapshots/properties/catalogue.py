@@ -19,7 +19,15 @@ from typing import (
 )
 
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.properties.checks import UNKNOWN, Problem, database_id, duration_text, flag, one_of, text
+from pulumi_snapshots.properties.checks import (
+    UNKNOWN,
+    Problem,
+    database_id,
+    duration_text,
+    flag,
+    one_of,
+    text,
+)
 
 Duration = Annotated[float, "duration"]
 """Seconds; a program may also write `90s`, `45m`, `1h30m`, `7d`."""
@@ -90,7 +98,12 @@ class Property:
     def description(self) -> str:
         """The documentation: what it means, its default, how it is written, whether it is a secret."""
         default = f"{self.default_text} unless given." if self.default_text else ""
-        parts = (self.doc, default, AS_WRITTEN.get(self.type, ""), "A secret." if self.secret else "")
+        parts = (
+            self.doc,
+            default,
+            AS_WRITTEN.get(self.type, ""),
+            "A secret." if self.secret else "",
+        )
         return " ".join(filter(None, parts))
 
     def read(self, given: Any) -> Any:
@@ -111,7 +124,9 @@ class Property:
         return None
 
 
-def declare(doc: str, *, default: Any = MISSING, secret: bool = False, kw_only: Any = MISSING, **more: Any) -> Any:
+def declare(
+    doc: str, *, default: Any = MISSING, secret: bool = False, kw_only: Any = MISSING, **more: Any
+) -> Any:
     """Declare a property; see `Property` for the arguments, of which `read` is the reader."""
     more |= {"doc": doc, "secret": secret, "reader": more.pop("read", None)}
     return field(default=default, repr=not secret, kw_only=kw_only, metadata=more)
@@ -127,7 +142,8 @@ def _hidden(name: str) -> property:
     """A secret field, kept in a function, which nothing shows or takes apart that goes through all attributes."""
     kept = f"_{name}"
     return property(
-        lambda record: record.__dict__[kept](), lambda record, value: record.__dict__.update({kept: lambda: value})
+        lambda record: record.__dict__[kept](),
+        lambda record, value: record.__dict__.update({kept: lambda: value}),
     )
 
 
@@ -139,7 +155,9 @@ class Record:
     _computed: tuple[str, ...] = ()
     _declared: ClassVar[dict[str, Field[Any]]] = {}
 
-    def __init_subclass__(cls, *, sparse: bool = False, computed: tuple[str, ...] = (), result: bool = False) -> None:
+    def __init_subclass__(
+        cls, *, sparse: bool = False, computed: tuple[str, ...] = (), result: bool = False
+    ) -> None:
         """Make the class a dataclass; if it is `sparse`, the state leaves out properties that have their defaults.
 
         `computed` are Python properties that are declared by their docstrings. A `result` is what programs get, whose `asdict` must
@@ -178,8 +196,15 @@ class Record:
     def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
         """From the state, which returns whole numbers as floats and drops None; TypeError if it lacks a property."""
         nothing, restoring = _restoring(cls)  # type: ignore[arg-type]  # a class has a hash
-        given = {name: value for name, value in outputs.items() if value is not None and name in restoring}
-        known = {name: restore(value) if (restore := restoring[name]) else value for name, value in given.items()}
+        given = {
+            name: value
+            for name, value in outputs.items()
+            if value is not None and name in restoring
+        }
+        known = {
+            name: restore(value) if (restore := restoring[name]) else value
+            for name, value in given.items()
+        }
         return cls(**nothing | known)
 
 
@@ -195,13 +220,23 @@ class Inputs(Record):
     @classmethod
     def known(cls, values: Mapping[str, Any], *names: str) -> dict[str, Any]:
         """The values of these properties that are given, known and right."""
-        given = {name: cls.properties()[name] for name in names if values.get(name) not in (None, UNKNOWN)}
-        return {name: each.read(values[name]) for name, each in given.items() if not each.problem(values[name])}
+        given = {
+            name: cls.properties()[name]
+            for name in names
+            if values.get(name) not in (None, UNKNOWN)
+        }
+        return {
+            name: each.read(values[name])
+            for name, each in given.items()
+            if not each.problem(values[name])
+        }
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """From values that have no problem."""
-        given = {name: each for name, each in cls.properties().items() if values.get(name) is not None}
+        given = {
+            name: each for name, each in cls.properties().items() if values.get(name) is not None
+        }
         return cls(**{name: each.read(values[name]) for name, each in given.items()})
 
 
@@ -223,7 +258,9 @@ class ResourceSchema:
     @cached_property
     def outputs(self) -> Mapping[str, Property]:
         """All properties that users may read, including inputs."""
-        return self._kept | {name: each for name, each in self.record.properties().items() if not each.internal}
+        return self._kept | {
+            name: each for name, each in self.record.properties().items() if not each.internal
+        }
 
     @cached_property
     def _kept(self) -> dict[str, Property]:
@@ -302,10 +339,15 @@ def _properties(cls: Any) -> dict[str, Property]:
         if "doc" in each.metadata:
             hint = hints[each.name]
             optional = type(None) in get_args(hint)
-            kind = next(one for one in get_args(hint) if one is not type(None)) if optional else hint
+            kind = (
+                next(one for one in get_args(hint) if one is not type(None)) if optional else hint
+            )
             found[each.name] = Property(each.name, kind, optional, each.default, **each.metadata)
     for name in cls._computed:
-        kind, doc = get_type_hints(getattr(cls, name).fget)["return"], inspect.getdoc(getattr(cls, name))
+        kind, doc = (
+            get_type_hints(getattr(cls, name).fget)["return"],
+            inspect.getdoc(getattr(cls, name)),
+        )
         found[name] = Property(name, kind, optional=False, default=MISSING, doc=doc or "")
     return found
 

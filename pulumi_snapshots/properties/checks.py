@@ -73,11 +73,19 @@ class Problem:
     @classmethod
     def of(cls, name: str, error: ValueError) -> Problem:
         """The problem of a property whose value was refused."""
-        return cls(name, error.reason, error.given) if isinstance(error, Unfit) else cls(name, str(error))
+        return (
+            cls(name, error.reason, error.given)
+            if isinstance(error, Unfit)
+            else cls(name, str(error))
+        )
 
     def told(self) -> Words:
         """The reason and the value."""
-        return self.reason if self.given is None else Text("{it}, not {given}", it=self.reason, given=shown(self.given))
+        return (
+            self.reason
+            if self.given is None
+            else Text("{it}, not {given}", it=self.reason, given=shown(self.given))
+        )
 
 
 def shown(value: object) -> str:
@@ -95,7 +103,17 @@ _LONGEST = 100
 """Characters of a duration; the expressions below take hours for thousands of digits."""
 MINUTE, HOUR, DAY = 60, 3600, 86400
 """Seconds."""
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNITS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+}
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)", re.ASCII)
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)", re.ASCII)
 
@@ -124,13 +142,17 @@ def spoken(seconds: float, *, exact: bool = False) -> str:
         return f"{round(seconds, 1):g} s"
     least = 1 if exact or seconds < 10 * MINUTE else MINUTE if seconds < DAY else HOUR
     parts = _parts(round(seconds / least) * least, "days", "h", "min", "s")
-    return " ".join(f"{count} {'day' if (count, unit) == (1, 'days') else unit}" for count, unit in parts)
+    return " ".join(
+        f"{count} {'day' if (count, unit) == (1, 'days') else unit}" for count, unit in parts
+    )
 
 
 def duration_text(seconds: float) -> str:
     """`seconds` as a person would write it: `45m`, `1h30m`, `7d`, `0.5s`."""
     parts = _parts(round(seconds), "d", "h", "m", "s")
-    return f"{seconds:g}s" if seconds < MINUTE else "".join(f"{count}{unit}" for count, unit in parts)
+    return (
+        f"{seconds:g}s" if seconds < MINUTE else "".join(f"{count}{unit}" for count, unit in parts)
+    )
 
 
 def _parts(rest: int, *units: str) -> Iterator[tuple[int, str]]:
@@ -192,7 +214,9 @@ def triggers(given: object) -> list[Any]:
     _refuse_strange(given)
     size = len(json.dumps(given, default=str))
     if size > TRIGGERS_LIMIT:
-        raise Unfit(f"must be 1 MiB at most, as JSON, not {size / 2**20:.0f}: give a digest instead")
+        raise Unfit(
+            f"must be 1 MiB at most, as JSON, not {size / 2**20:.0f}: give a digest instead"
+        )
     return list(given)
 
 
@@ -209,7 +233,12 @@ def _refuse_strange(value: object) -> None:
 
 def version_id(given: object) -> str:
     """A snapshot's version id."""
-    if isinstance(given, str) and given not in {"", LATEST} and given.isprintable() and " " not in given:
+    if (
+        isinstance(given, str)
+        and given not in {"", LATEST}
+        and given.isprintable()
+        and " " not in given
+    ):
         return given
     raise Unfit(Text("must be a snapshot's version id, as {get_latest_snapshot} finds it"), given)
 
@@ -238,14 +267,21 @@ def whole_number(what: str, *, least: int, most: float = math.inf) -> Callable[[
     """A whole number, which the engine gives as a float; `what` as in "must be a whole number …"."""
 
     def read(given: object) -> int:
-        if isinstance(given, int | float) and not isinstance(given, bool) and least <= given <= most and not given % 1:
+        if (
+            isinstance(given, int | float)
+            and not isinstance(given, bool)
+            and least <= given <= most
+            and not given % 1
+        ):
             return int(given)
         raise Unfit(f"must be a whole number {what}", given)
 
     return read
 
 
-def duration(*, most: float, may_be_zero: bool = False, because: str = "") -> Callable[[object], float]:
+def duration(
+    *, most: float, may_be_zero: bool = False, because: str = ""
+) -> Callable[[object], float]:
     """A duration of at most so many seconds; `because` says why none may be longer."""
 
     def read(given: object) -> float:
@@ -253,7 +289,9 @@ def duration(*, most: float, may_be_zero: bool = False, because: str = "") -> Ca
         if seconds == 0 and not may_be_zero:
             raise Unfit("must be longer than zero")
         if seconds > most:
-            raise Unfit(f"must be at most {duration_text(most)}{because and f' ({because})'}", given)
+            raise Unfit(
+                f"must be at most {duration_text(most)}{because and f' ({because})'}", given
+            )
         return seconds
 
     return read

@@ -21,9 +21,14 @@ class RestoreRules(Rules):
     calls = cached_property(lambda self: late("restore.restore:RestoreCalls")(self))  # noqa: PLW0108  loaded late
     waits_on = "restore pending since {since}; will keep watching, no new request"
 
-    def check(self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
+    def check(
+        self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False
+    ) -> list[Problem]:
         """What is wrong with the inputs; the row of a new restore names its snapshot, also in a preview."""
-        snapshot, problems = [values.get(name) for name in NAMED_BY], super().check(call, values, in_state=in_state)
+        snapshot, problems = (
+            [values.get(name) for name in NAMED_BY],
+            super().check(call, values, in_state=in_state),
+        )
         if not (in_state or problems or UNKNOWN in snapshot):
             call.listener.progress(f"restores {short_id('/'.join(map(str, snapshot)))}")
         return problems
@@ -44,9 +49,14 @@ class RestoreRules(Rules):
 
     def deciding(self, new: Mapping[str, Any]) -> list[str]:
         """The triggers, and the input that names the target."""
-        return ["triggers", "database_id" if new.get("target_database_id") is None else "target_database_id"]
+        return [
+            "triggers",
+            "database_id" if new.get("target_database_id") is None else "target_database_id",
+        ]
 
-    def others(self, record: RestoreRecord, old: Mapping[str, Any], new: Mapping[str, Any], same: Same) -> list[str]:
+    def others(
+        self, record: RestoreRecord, old: Mapping[str, Any], new: Mapping[str, Any], same: Same
+    ) -> list[str]:
         """Those of these inputs that differ, whichever named the target before."""
         target = dict.fromkeys(("database_id", "target_database_id"), record.target_database_id)
         return super().others(record, {**old, **target}, new, same)

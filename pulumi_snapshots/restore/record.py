@@ -31,7 +31,9 @@ def said(because: str) -> Callable[[object], bool]:
         if given is True:
             return True
         # The engine prints the text "true" just as it prints true.
-        a_text = ", not a text (read it from the config as a boolean)" if isinstance(given, str) else ""
+        a_text = (
+            ", not a text (read it from the config as a boolean)" if isinstance(given, str) else ""
+        )
         raise checks.Unfit(f"must be true{a_text}: {because}")
 
     return read
@@ -40,7 +42,9 @@ def said(because: str) -> Callable[[object], bool]:
 class RestoreInputs(Inputs):
     """The inputs of a restore; durations in seconds."""
 
-    database_id: str = declare_database("The database whose snapshot is put back.", PURPOSE, replaces=True)
+    database_id: str = declare_database(
+        "The database whose snapshot is put back.", PURPOSE, replaces=True
+    )
     version_id: str = declare(
         "The snapshot's version id.",
         read=checks.version_id,
@@ -60,7 +64,11 @@ class RestoreInputs(Inputs):
         kw_only=True,
     )
     triggers: list[Any] | None = declare(
-        "Any values. A change of any restores again.", default=None, read=checks.triggers, replaces=True, kw_only=True
+        "Any values. A change of any restores again.",
+        default=None,
+        read=checks.triggers,
+        replaces=True,
+        kw_only=True,
     )
     timeout: Duration = declare(
         "How long the restore may take, and each resume again. The resource's custom timeout for creates wins.",
@@ -102,11 +110,15 @@ class RestoreInputs(Inputs):
         return f"{self.database_id}/{self.version_id}"
 
 
-def with_snapshot_missing(found: list[checks.Problem], values: Mapping[str, Any]) -> list[checks.Problem]:
+def with_snapshot_missing(
+    found: list[checks.Problem], values: Mapping[str, Any]
+) -> list[checks.Problem]:
     """The problems of inputs that name a snapshot: if nothing names one, that alone, and not what each of its inputs lacks."""
     if any(values.get(name) is not None for name in NAMED_BY):
         return found
-    missing = checks.Problem("snapshot", Text("is required: a Snapshot, or {database_id} and {version_id}"))
+    missing = checks.Problem(
+        "snapshot", Text("is required: a Snapshot, or {database_id} and {version_id}")
+    )
     return [missing, *(one for one in found if one.property not in NAMED_BY)]
 
 

@@ -11,7 +11,13 @@ from pulumi_snapshots.clock import parse_rfc3339, time_text, to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Unresolved, not_listed
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Status, is_resource
 from pulumi_snapshots.listing.polling import wait_for_version
-from pulumi_snapshots.restore.record import RESTORE, SUCCESS, RestoreInputs, RestoreRecord, another_snapshot
+from pulumi_snapshots.restore.record import (
+    RESTORE,
+    SUCCESS,
+    RestoreInputs,
+    RestoreRecord,
+    another_snapshot,
+)
 from pulumi_snapshots.restore.status import NeverSeen, StatusWatch, clear_of_others
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
 from pulumi_snapshots.run.memory import Listener, Member
@@ -55,7 +61,10 @@ async def restore(  # noqa: PLR0913  what is known of it
     if earlier is not None and (earlier.failure or earlier.attempt is None):
         return earlier
     if earlier is not None:  # the inputs may name another snapshot by now
-        restored = {name: getattr(earlier, name) for name in ("database_id", "version_id", "target_database_id")}
+        restored = {
+            name: getattr(earlier, name)
+            for name in ("database_id", "version_id", "target_database_id")
+        }
         inputs = replace(inputs, **restored)
     restoring = Restoring(session, inputs, Member(session.fleet, listener), owner, fresh=fresh)
     if earlier is not None and earlier.attempt is not None:
@@ -87,7 +96,10 @@ class Restoring:
     watch: StatusWatch | None = None  # once a request was sent
 
     def __post_init__(self) -> None:
-        inputs, not_done = self.inputs, self.not_done or f"Database {self.inputs.target} was not restored."
+        inputs, not_done = (
+            self.inputs,
+            self.not_done or f"Database {self.inputs.target} was not restored.",
+        )
         self.operation = Operation(
             self.session,
             self.member,
@@ -136,7 +148,11 @@ class Restoring:
 
     async def _post(self, name: str, leave_by: datetime) -> str:
         asked: Any = {"name": name, "version_id": self.inputs.version_id, "leave_by": leave_by}
-        return "202" if await self.session.client.restore_snapshot(self.inputs.target, **asked) else "200"
+        return (
+            "202"
+            if await self.session.client.restore_snapshot(self.inputs.target, **asked)
+            else "200"
+        )
 
     async def _settle(self, other: Attempt) -> None:
         """Wait until another restore of this database is over, and enter its end for its owner."""
@@ -159,7 +175,9 @@ class Restoring:
         name, runtime = inputs.name, inputs.runtime
         if name is None:
             operation.show("looking up the snapshot")
-            entry = await session.listings.find_version(*which) or await session.listings.unlisted(*which)
+            entry = await session.listings.find_version(*which) or await session.listings.unlisted(
+                *which
+            )
             if entry is None or not entry.name:
                 entry, by = await wait_for_version(
                     session.poll_plan, *which, self.member.waits, patience=inputs.timeout
@@ -189,7 +207,9 @@ class Restoring:
             await operation.newest()
             attempt = operation.sent
             if attempt.status is Status.FOUND:
-                return self._told(replace(self._record(), restored_at=attempt.result, attempt=None), attempt)
+                return self._told(
+                    replace(self._record(), restored_at=attempt.result, attempt=None), attempt
+                )
             refusal = operation.refusal if operation.refusal and is_new(operation.refusal) else None
             watch = self.watch = StatusWatch(self.session, attempt, operation.show, refusal)
             try:
@@ -200,7 +220,9 @@ class Restoring:
                 if error is not watch.refusal:
                     raise self._unresolved(cause=error) from error
                 await operation.withdraw()
-                error.done = "Nothing was restored: by the service's status no restore has begun since."
+                error.done = (
+                    "Nothing was restored: by the service's status no restore has begun since."
+                )
                 raise
             operation.attempt = watch.attempt
             record = self._record()
@@ -214,26 +236,38 @@ class Restoring:
     def _told(self, record: RestoreRecord, attempt: Attempt) -> RestoreRecord:
         """Leave a line about the restore, a warning if it is one of an earlier run of which no state may know."""
         is_same = record.snapshot == self.inputs.snapshot
-        when = f", taken {time_text(self.taken, self.session.service_clock.now())}," if self.taken and is_same else ""
+        when = (
+            f", taken {time_text(self.taken, self.session.service_clock.now())},"
+            if self.taken and is_same
+            else ""
+        )
         what = f"restored {record.snapshot}{when} onto database {self.inputs.target}"
         earlier = f"{what}, requested at {record.requested_at} by an earlier run"
         if not self.operation.resumed:
-            if self.holds is None and is_resource(attempt.owner):  # a drill and a command show more at their ends
+            if self.holds is None and is_resource(
+                attempt.owner
+            ):  # a drill and a command show more at their ends
                 self.member.note(what)
         elif attempt.proved:
             self.member.note(f"{earlier}; no new request was sent")
         else:
             unsaved = f"{earlier} that may not have saved its state; no new request was sent."
-            self.member.warn(Text("{unsaved} {then}", unsaved=unsaved, then=Next(Step.RESTORE_AGAIN)))
+            self.member.warn(
+                Text("{unsaved} {then}", unsaved=unsaved, then=Next(Step.RESTORE_AGAIN))
+            )
             if not is_same:
                 self.member.warn(another_snapshot(record))
         # Last, since a row shows the last text.
-        self.member.progress(f"restored {short_id(record.snapshot)}{when} onto {short_id(self.inputs.target)}")
+        self.member.progress(
+            f"restored {short_id(record.snapshot)}{when} onto {short_id(self.inputs.target)}"
+        )
         return record
 
     # The end -------------------------------------------------------------------------------------------------------------
 
-    def _unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> RestorePending:
+    def _unresolved(
+        self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
+    ) -> RestorePending:
         """The error of an unknown end, see `Unresolved`; `why` the wait ended is a sentence."""
         watch = self.watch or StatusWatch(self.session, self.operation.sent, self.operation.show)
         self.operation.attempt = watch.attempt
@@ -246,7 +280,9 @@ class Restoring:
         else:
             seen = seen[:1].upper() + seen[1:]
             happened = f"{what} and {request.unanswered}: it may or may not have been carried out. {seen}, so what it holds now is not known."
-        return RestorePending(record, f"{happened} {why}".rstrip(), undecided=undecided, cause=cause)
+        return RestorePending(
+            record, f"{happened} {why}".rstrip(), undecided=undecided, cause=cause
+        )
 
     def failure(self, record: RestoreRecord) -> RestoreFailed:
         """The error of a restore that failed, with the step in which it did."""
@@ -258,12 +294,17 @@ class Restoring:
         # An earlier run may have restored another snapshot than the inputs name now.
         database_id, version_id = split_id(attempt.source or self.inputs.snapshot)
         requested = to_the_second(attempt.request.requested)
-        return RestoreRecord(database_id, version_id, self.inputs.target, requested, attempt=attempt.request)
+        return RestoreRecord(
+            database_id, version_id, self.inputs.target, requested, attempt=attempt.request
+        )
 
 
 def _refused(refused: ClaimRefused) -> RestoreRefused:
     """The error of a restore that must not be sent, for a user."""
-    other, then = refused.attempt, [Next(Step.CHECK_DATA), Next(Step.SHOW_OTHER), Next(Step.BY_TRIGGERS)]
+    other, then = (
+        refused.attempt,
+        [Next(Step.CHECK_DATA), Next(Step.SHOW_OTHER), Next(Step.BY_TRIGGERS)],
+    )
     what, onto = f"snapshot {other.source}", f"onto database {other.database_id}"
     if refused.why == "overtaken":
         happened = f"another run of the same resource has requested the restore of {what} {onto} before this run's request could be sent"
@@ -272,17 +313,23 @@ def _refused(refused: ClaimRefused) -> RestoreRefused:
     if refused.why == "done":
         whom, why, then[1] = "this very resource", UNSHOWN, Next(Step.RESTORE_AGAIN)
     at = other.result if other.is_over else to_the_second(other.request.requested)
-    return RestoreRefused(f"{what} was restored {onto} for {whom} at {at}, and {why}", NOT_RESTORED, then)
+    return RestoreRefused(
+        f"{what} was restored {onto} for {whom} at {at}, and {why}", NOT_RESTORED, then
+    )
 
 
 def failure_of(record: RestoreRecord, step: str | None = None) -> RestoreFailed:
     """The error of a restore that failed; `step` is what the service was doing."""
-    return RestoreFailed.reported(f"{_requested(record)} and", record.database_id, record.failure or "", step)
+    return RestoreFailed.reported(
+        f"{_requested(record)} and", record.database_id, record.failure or "", step
+    )
 
 
 def _requested(record: RestoreRecord) -> str:
     onto = f"onto database {record.target_database_id}"
-    return f"The restore of snapshot {record.snapshot} {onto} was requested at {record.requested_at}"
+    return (
+        f"The restore of snapshot {record.snapshot} {onto} was requested at {record.requested_at}"
+    )
 
 
 class RestoreCalls(ActCalls):
@@ -314,7 +361,9 @@ class RestoreCalls(ActCalls):
         kept = f"database {record.target_database_id} keeps what it holds"
         call.listener.note(f"forgotten: the restore of {record.snapshot}; {kept}")
 
-    def resource(self, record: RestoreRecord, values: Mapping[str, Any], id_: str | None = None) -> Resource:
+    def resource(
+        self, record: RestoreRecord, values: Mapping[str, Any], id_: str | None = None
+    ) -> Resource:
         """The resource, also if it failed: what is known of a failure is kept, since the service forgets it."""
         resource = Resource(id_ or record.id, RESTORE.state(record, values))
         if record.failure:

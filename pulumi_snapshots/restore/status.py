@@ -40,21 +40,30 @@ class NeverSeen(Exception):
     """No poll will show any more how the restore ended."""
 
 
-async def clear_of_others(session: Session, database_id: str, waits: Callable[..., None]) -> datetime | None:
+async def clear_of_others(
+    session: Session, database_id: str, waits: Callable[..., None]
+) -> datetime | None:
     """Wait until no other restore of a database runs or holds up the POST; returns when the last one began.
 
     Raises `SquareCloudError` if a status is refused, so that the end of a restore could not be seen.
     """
     while True:
-        status, _ = await _answer(session.client.restore_status(database_id, patience=BRIEF), RUNNING)
+        status, _ = await _answer(
+            session.client.restore_status(database_id, patience=BRIEF), RUNNING
+        )
         now = session.service_clock.now()
         ended = status.finished_at if status is not None and status.state == SUCCESS else None
         # The service refuses other POSTs for "about two minutes" after a success.
-        if status is None or not (status.in_progress or (ended and now - timedelta(seconds=125) < ended <= now)):
+        if status is None or not (
+            status.in_progress or (ended and now - timedelta(seconds=125) < ended <= now)
+        ):
             break
         waits("waiting for the end of another restore of this database")
         await session.clock.sleep(session.settings.poll_every)
-    await _answer(session.listings.database_status(database_id, session.clock.monotonic(), patience=BRIEF), DOWN)
+    await _answer(
+        session.listings.database_status(database_id, session.clock.monotonic(), patience=BRIEF),
+        DOWN,
+    )
     return status.started_at if status else None
 
 
@@ -72,13 +81,19 @@ class StatusWatch:
     """The watch over one attempt, which learns from what is seen; `waits` shows what it waits for."""
 
     def __init__(
-        self, session: Session, attempt: Attempt, waits: Callable[..., None], refusal: SquareCloudError | None = None
+        self,
+        session: Session,
+        attempt: Attempt,
+        waits: Callable[..., None],
+        refusal: SquareCloudError | None = None,
     ) -> None:
         self.session, self.attempt, self.waits = session, attempt, waits
         # How our POST was refused, if with a code that is new: a restore of ours would begin at once or never.
         self.refusal = refusal
-        self.denials = 0  # how often the service has answered that it has no route for the status of a restore
-        self.shown: RestoreStatus | None = None  # the last restore of the database, as the last poll saw it
+        # how often the service has answered that it has no route for the status of a restore
+        self.denials = 0
+        # the last restore of the database, as the last poll saw it
+        self.shown: RestoreStatus | None = None
         # Whether that is ours; False if it is a later one, None if that is not known (yet).
         self.is_ours: bool | None = None
         # Until when no other restore can have been accepted since our POST, by the service's clock.
@@ -108,7 +123,9 @@ class StatusWatch:
             elif outcome is None and not self.request.accepted:
                 raise NeverSeen  # anybody may have stopped or started the database
             else:
-                ask = session.listings.database_status(self.attempt.database_id, session.clock.monotonic())
+                ask = session.listings.database_status(
+                    self.attempt.database_id, session.clock.monotonic()
+                )
                 database, self.failed = await _answer(ask, DOWN)
                 if database is not None and database.running:
                     left = 0.0 if outcome else self._settles_in(database.uptime)
@@ -168,20 +185,29 @@ class StatusWatch:
         """Note what a poll says, and in the attempt what it says of ours."""
         now, post = self.session.service_clock.now(), self.request
         is_followed = now - self.followed <= APART
-        self.shown, self.is_ours = status, self._whose(status, is_followed=is_followed and post.accepted)
+        self.shown, self.is_ours = (
+            status,
+            self._whose(status, is_followed=is_followed and post.accepted),
+        )
         if is_followed or (self.is_ours and status.in_progress):
             self.followed = now
         if not self.is_ours:
             return
         began = None if status.state == "queued" else self._known(status.started_at)
         outcome = {SUCCESS: SUCCESS, "error": status.code or "error"}.get(status.state)
-        self.attempt = replace(self.attempt, request=replace(post, began=began or post.began, outcome=outcome))
+        self.attempt = replace(
+            self.attempt, request=replace(post, began=began or post.began, outcome=outcome)
+        )
 
     def _whose(self, status: RestoreStatus, *, is_followed: bool) -> bool | None:
         """Whether the last restore is that of our POST, see `is_ours`; `is_followed`: it can be no later one."""
         post, began = self.request, self._known(status.started_at)
         if began is None:
-            return True if is_followed and (self.is_ours or status.in_progress) and status.state != "none" else None
+            return (
+                True
+                if is_followed and (self.is_ours or status.in_progress) and status.state != "none"
+                else None
+            )
         if post.began is not None and abs(began - post.began) < SAME:
             return True
         # Accepted shortly after another one, ours would have been refused, however far apart the clocks are.
@@ -192,7 +218,9 @@ class StatusWatch:
 
     def _known(self, time: datetime | None) -> datetime | None:
         """A time of the status; None for one in the future, which says nothing."""
-        return time if time is not None and time <= self.session.service_clock.now() + APART else None
+        return (
+            time if time is not None and time <= self.session.service_clock.now() + APART else None
+        )
 
     # Words -----------------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from pulumi_snapshots.clock import Clock, ServiceClock, Stoppable, parse_rfc3339, system_utc, time_text
+from pulumi_snapshots.clock import (
+    Clock,
+    ServiceClock,
+    Stoppable,
+    parse_rfc3339,
+    system_utc,
+    time_text,
+)
 from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Text, Unresolved, Words
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof, owner_of
@@ -82,7 +89,9 @@ class EngineCall:
     """One call of the engine about a resource: its URN, if that is known, what reads the settings, and who hears how it goes."""
 
     owner: str | None
-    settings: Callable[[], Settings]  # late, with a `SettingsError`: what sends nothing works with bad ones
+    settings: Callable[
+        [], Settings
+    ]  # late, with a `SettingsError`: what sends nothing works with bad ones
     shared: Shared
     listener: Listener
 
@@ -103,7 +112,9 @@ class Resource:
 class Changes:
     """What new inputs, or time, mean for a resource; texts are empty for nothing."""
 
-    replaces: tuple[str, ...] = ()  # the properties because of which another one is made, before the old one is deleted
+    replaces: tuple[
+        str, ...
+    ] = ()  # the properties because of which another one is made, before the old one is deleted
     updates: tuple[str, ...] = ()  # the properties because of which an update has something to do
     reason: Words = ""  # why there is something to do, if no input shows it
     note: Words = ""  # what an earlier run has left and is continued, which the preview shows too
@@ -115,7 +126,10 @@ class Unfinished(Exception):
 
     # `steps_if_not_saved`: if the engine cannot be handed an unfinished resource; None if the state holds it already.
     def __init__(
-        self, resource: Resource, error: Explained, steps_if_not_saved: tuple[Next, ...] | None = None
+        self,
+        resource: Resource,
+        error: Explained,
+        steps_if_not_saved: tuple[Next, ...] | None = None,
     ) -> None:
         super().__init__(error)
         self.resource, self.error, self.steps_if_not_saved = resource, error, steps_if_not_saved
@@ -125,7 +139,8 @@ class Rules(ABC):
     """What the engine may ask of one kind of resource without a request: whether inputs are right, and what a change means."""
 
     schema: ClassVar[ResourceSchema]
-    kind: ClassVar[str] = ""  # what its requests start, as the ledger calls it; empty if it sends none
+    # what its requests start, as the ledger calls it; empty if it sends none
+    kind: ClassVar[str] = ""
     waits_on: ClassVar[str] = ""  # the note about a pending one, with `{since}`
     acts_again: ClassVar[str] = ""  # the output that the act changes if an input repeats it
 
@@ -139,14 +154,18 @@ class Rules(ABC):
         is provisional, for a later read to set right.
         """
 
-    def check(self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
+    def check(
+        self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False
+    ) -> list[Problem]:
         """What is wrong with the inputs; `in_state` if the engine shows that its state has the resource."""
         call.settings()  # SettingsError if the configuration cannot be used
         memory, about = call.shared.memory, self.about(call)
         memory.course(self.kind, call.owner).checked(in_state=in_state)
         problems = self.schema.inputs.problems(values)
         for name, database_id in self.uses(values).items():
-            if isinstance(database_id, str) and (reason := memory.uses.remember_use(database_id, about)):
+            if isinstance(database_id, str) and (
+                reason := memory.uses.remember_use(database_id, about)
+            ):
                 problems.append(Problem(name, reason))
         return problems
 
@@ -166,12 +185,16 @@ class Rules(ABC):
         """Refresh what the state holds; if it holds nothing, look up an existing one by its id."""
         await enter(call, self.in_state(state))
         if self.kind == "restore" and "requested_at" not in state:
-            act = f"A {self.schema.name} cannot be looked up or imported: it is an act of this stack"
+            act = (
+                f"A {self.schema.name} cannot be looked up or imported: it is an act of this stack"
+            )
             raise Explained(f"{act}, and the service keeps no list of them.")
         found: Resource = await self.calls.read(call, id_, state)
         return found
 
-    async def update(self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+    async def update(
+        self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Resource:
         """Resume an unfinished one, or keep inputs that replace nothing."""
         await enter(call, self.in_state(state))
         updated: Resource = await self.calls.update(call, id_, state, values)
@@ -184,13 +207,23 @@ class Rules(ABC):
         await enter(call, shown, lets_go=self.kind == "restore")
         await self.calls.delete(call, id_, state)
 
-    def diff(self, call: EngineCall, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
+    def diff(
+        self, call: EngineCall, state: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Changes:
         """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""
-        found, memory = self.compare(call, self.schema.record.from_outputs(state), state, values), call.shared.memory
+        found, memory = (
+            self.compare(call, self.schema.record.from_outputs(state), state, values),
+            call.shared.memory,
+        )
         if self.kind:
             stays = not found.replaces and self.acts_again not in found.updates
-            kept, course = self.in_state(state) if stays else None, memory.course(self.kind, call.owner)
-            if kept is not None and course.is_forced:  # not for a refresh, after which it may be deleted
+            kept, course = (
+                self.in_state(state) if stays else None,
+                memory.course(self.kind, call.owner),
+            )
+            if (
+                kept is not None and course.is_forced
+            ):  # not for a refresh, after which it may be deleted
                 memory.of(kept.database_id).kept.update(kept.names)
             course.compared(kept)
         if found.warning:
@@ -201,12 +234,21 @@ class Rules(ABC):
             call.listener.progress(found.reason)
         return found
 
-    def compare(self, call: EngineCall, record: Any, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
+    def compare(
+        self, call: EngineCall, record: Any, state: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Changes:
         """Compare; remember what create and delete are not told."""
-        return self.changes(record, state, values, system_utc(), call.shared.memory.is_same_snapshot)
+        return self.changes(
+            record, state, values, system_utc(), call.shared.memory.is_same_snapshot
+        )
 
     def changes(
-        self, record: Any, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime, same: Same = operator.eq
+        self,
+        record: Any,
+        old: Mapping[str, Any],
+        new: Mapping[str, Any],
+        now: datetime,
+        same: Same = operator.eq,
     ) -> Changes:
         """Compare by value. What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is this machine's time."""
         inputs = self.schema.inputs.properties()
@@ -220,18 +262,30 @@ class Rules(ABC):
         found = replace(found, reason=undecided(new, *self.deciding(new)))
         if not record.pending:
             return found
-        since = time_text(parse_rfc3339(record.requested_at), now) if record.requested_at else "an earlier run"
+        since = (
+            time_text(parse_rfc3339(record.requested_at), now)
+            if record.requested_at
+            else "an earlier run"
+        )
         return replace(found, updates=("attempt",), note=Text(self.waits_on, since=since))
 
     def deciding(self, _new: Mapping[str, Any]) -> list[str]:
         """The inputs of which another value asks for another resource, or for the act again, as they are declared."""
-        return [name for name, each in self.schema.inputs.properties().items() if each.replaces or each.repeats]
+        return [
+            name
+            for name, each in self.schema.inputs.properties().items()
+            if each.replaces or each.repeats
+        ]
 
-    def others(self, _record: Any, old: Mapping[str, Any], new: Mapping[str, Any], same: Same) -> list[str]:
+    def others(
+        self, _record: Any, old: Mapping[str, Any], new: Mapping[str, Any], same: Same
+    ) -> list[str]:
         """Those of these inputs that differ."""
         return [name for name in self.deciding(new) if changed(name, old, new, same)]
 
-    def otherwise(self, _record: Any, _old: Mapping[str, Any], _new: Mapping[str, Any], _now: datetime) -> Changes:
+    def otherwise(
+        self, _record: Any, _old: Mapping[str, Any], _new: Mapping[str, Any], _now: datetime
+    ) -> Changes:
         """What age, a failure or other inputs mean if none asks for another one."""
         return Changes()
 
@@ -245,7 +299,9 @@ async def enter(call: EngineCall, shown: Proof | None, *, lets_go: bool = False)
     lets_go = lets_go and not shown.names & database.kept
     run = memory.run or "unknown"  # of a process without an engine
     with suppress(SettingsError, LedgerUnavailable):
-        await call.shared.ledger(call.settings()).note(shown, owner_of(call.owner), run if lets_go else None)
+        await call.shared.ledger(call.settings()).note(
+            shown, owner_of(call.owner), run if lets_go else None
+        )
 
 
 class ActCalls(ABC):
@@ -263,24 +319,34 @@ class ActCalls(ABC):
         inputs: Any = self.rules.schema.inputs.of(values)
         course = memory.course(self.rules.kind, call.owner)
         carried = course.carried_over(memory.purposes(inputs.triggers))
-        if carried is not None and self.stays(carried.record, inputs):  # the engine makes again what is to stay
+        if carried is not None and self.stays(
+            carried.record, inputs
+        ):  # the engine makes again what is to stay
             await enter(call, carried)  # its delete has let it go
             return await self.continued(call, carried.record.id, carried.record, values)
         with ending_unfinished(call, self.rules.schema, values, self.ends):
-            record = await self.act(call.session(), inputs, call.listener, call.owner, fresh=course.is_forced)
+            record = await self.act(
+                call.session(), inputs, call.listener, call.owner, fresh=course.is_forced
+            )
         return self.resource(record, values)
 
-    async def update(self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+    async def update(
+        self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Resource:
         """Keep waiting for the end of an act; there is nothing else to update."""
         return await self.continued(call, id_, self.rules.schema.record.from_outputs(state), values)
 
-    async def continued(self, call: EngineCall, id_: str, record: Any, values: Mapping[str, Any]) -> Resource:
+    async def continued(
+        self, call: EngineCall, id_: str, record: Any, values: Mapping[str, Any]
+    ) -> Resource:
         """The resource, once its act has ended."""
         if record.pending:
             schema = self.rules.schema
             with ending_unfinished(call, schema, values, self.ends, id_, record):
                 inputs = schema.inputs.of(values)
-                record = await self.act(call.session(), inputs, call.listener, call.owner, earlier=record)
+                record = await self.act(
+                    call.session(), inputs, call.listener, call.owner, earlier=record
+                )
         return self.resource(record, values, id_)
 
     def resource(self, record: Any, values: Mapping[str, Any], id_: str | None = None) -> Resource:  # noqa: ARG002
@@ -300,7 +366,8 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  what is known of the resource
     ends: type[Unresolved[Any]],
     id_: str | None = None,  # in the state
     kept: Any = None,  # a record that the state must keep, whatever happens
-    make: Callable[..., Unresolved[Any]] | None = None,  # the error of that, if it is not always `ends`
+    make: Callable[..., Unresolved[Any]]
+    | None = None,  # the error of that, if it is not always `ends`
 ) -> Iterator[None]:
     """End the call unfinished if the body leaves something that must be kept, by an error that is one of `ends`."""
     try:
@@ -316,13 +383,17 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  what is known of the resource
         if id_ is None:  # the state may not get it
             everywhere = call.settings().shared_state is not None
             steps = end.steps_if_not_saved(remembered=call.owner is not None, everywhere=everywhere)
-        raise Unfinished(Resource(id_ or end.record.id, schema.state(end.record, values)), end, steps) from error
+        raise Unfinished(
+            Resource(id_ or end.record.id, schema.state(end.record, values)), end, steps
+        ) from error
 
 
 # Whether inputs differ in what is known of them ------------------------------------------------------------------------
 
 
-def changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any], same: Same = operator.eq) -> bool:
+def changed(
+    name: str, old: Mapping[str, Any], new: Mapping[str, Any], same: Same = operator.eq
+) -> bool:
     """Whether an input has changed for all that is known; an empty one equals none."""
     return differs(old.get(name) or None, new.get(name) or None, same)
 
@@ -332,7 +403,9 @@ def differs(old: Any, new: Any, same: Same = operator.eq) -> bool:
     if new is UNKNOWN:  # as of what the engine deletes first, also if it stays the same
         return False
     if isinstance(old, list) and isinstance(new, list):
-        return len(old) != len(new) or any(differs(one, other, same) for one, other in zip(old, new, strict=True))
+        return len(old) != len(new) or any(
+            differs(one, other, same) for one, other in zip(old, new, strict=True)
+        )
     if isinstance(old, dict) and isinstance(new, dict):
         return old.keys() != new.keys() or any(differs(old[name], new[name], same) for name in new)
     return bool(old != new) and not same(old, new)
@@ -347,4 +420,6 @@ def holds_unknown(value: Any) -> bool:
 def undecided(new: Mapping[str, Any], *names: str) -> Words:
     """The reason why a preview cannot decide whether to make a new one; empty if it can."""
     unknown = " and ".join("{" + name + "}" for name in names if holds_unknown(new.get(name)))
-    return Text(f"decided in the update, since a preview does not know {unknown}") if unknown else ""
+    return (
+        Text(f"decided in the update, since a preview does not know {unknown}") if unknown else ""
+    )

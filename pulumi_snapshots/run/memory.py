@@ -17,7 +17,8 @@ from pulumi_snapshots.ledger.attempt import Proof, owner_of
 from pulumi_snapshots.properties.checks import digest_of
 
 PENDING = "pending:"  # begins the version part of a provisional id; no version id of the service holds a colon
-FORMS = 64  # how many combinations of ids are tried, which are two for each snapshot among the triggers
+# how many combinations of ids are tried, which are two for each snapshot among the triggers
+FORMS = 64
 DRILLS_OVERWRITE = "a drill overwrites everything that the scratch database holds, each time"
 ROUTINE_EVERY = 10.0  # seconds between two texts of one snapshot if only a detail has changed, such as the next poll
 MANY = 10  # from this many snapshots on, only changes are shown, since each text is a line in a log
@@ -124,7 +125,8 @@ class RunMemory:
 
     def of(self, database_id: str) -> DatabaseMemory:
         """The memory of a database."""
-        return self._databases.setdefault(database_id, DatabaseMemory())  # at once: threads of `diff` ask too
+        # at once: threads of `diff` ask too
+        return self._databases.setdefault(database_id, DatabaseMemory())
 
     def remember_request(self, id_: str, requested_at: str | None) -> None:
         """Remember the two ids of a snapshot, by when it was requested."""
@@ -134,7 +136,9 @@ class RunMemory:
 
     def is_same_snapshot(self, old: object, new: object) -> bool:
         """Whether two ids are of one snapshot, which got its final id in between, as far as the run knows."""
-        if not (isinstance(old, str) and isinstance(new, str) and is_provisional(old) and "/" in new):
+        if not (
+            isinstance(old, str) and isinstance(new, str) and is_provisional(old) and "/" in new
+        ):
             return False
         if new in self._other_ids:
             return old == self._other_ids[new]
@@ -149,8 +153,15 @@ class RunMemory:
         if isinstance(value, list):
             return map(list, product(*map(self._forms, value)))
         if isinstance(value, dict):
-            return (dict(zip(value, each, strict=True)) for each in product(*map(self._forms, value.values())))
-        return (value, self._other_ids[value]) if isinstance(value, str) and value in self._other_ids else (value,)
+            return (
+                dict(zip(value, each, strict=True))
+                for each in product(*map(self._forms, value.values()))
+            )
+        return (
+            (value, self._other_ids[value])
+            if isinstance(value, str) and value in self._other_ids
+            else (value,)
+        )
 
     def is_first(self, said: Hashable) -> bool:
         """Whether this process says something for the first time: an engine may compare a resource twice."""
@@ -221,15 +232,21 @@ class Member:
         now, state = self._fleet.clock.monotonic(), text + why
         if state == self._waits_for and now - self._shown < ROUTINE_EVERY:
             return
-        if len(self._fleet.members) >= MANY:  # the text is shown once, without what would soon be out of date
+        if (
+            len(self._fleet.members) >= MANY
+        ):  # the text is shown once, without what would soon be out of date
             detail, next_check = "", None
         forms = {
             "{text} until {time}{detail}{reason}": until,
             "{text}; next check {time}{detail}{reason}": next_check,
             "{text}{detail}, until {time} at most{reason}": at_most,
         }
-        form, time = next((each for each in forms.items() if each[1]), ("{text}{detail}{reason}", None))
-        self.progress(Text(form, text=text, time=time, detail=detail, reason=f": {why}" if why else ""))
+        form, time = next(
+            (each for each in forms.items() if each[1]), ("{text}{detail}{reason}", None)
+        )
+        self.progress(
+            Text(form, text=text, time=time, detail=detail, reason=f": {why}" if why else "")
+        )
         self._waits_for, self._shown = state, now
 
     def progress(self, text: Words) -> None:

@@ -19,7 +19,17 @@ import anyio
 
 from pulumi_snapshots.clock import Clock, Stoppable
 from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text, Words
-from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Kind, Request, Status, decide, left, owner_of
+from pulumi_snapshots.ledger.attempt import (
+    Attempt,
+    Claim,
+    Intent,
+    Kind,
+    Request,
+    Status,
+    decide,
+    left,
+    owner_of,
+)
 from pulumi_snapshots.ledger.ledger import Ledger, command_of, described
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.polling import PollPlan
@@ -48,8 +58,14 @@ BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)
 """Seconds between refused requests, the last one for all later ones: from the shortest cooldown, the account's 5 s, to the
 longest. The rate limiter keeps the cooldowns of restores."""
 JITTER = 0.1  # the largest random addition to a pause, as its share: clients refused together do not return together
-PASSING = (Cooldown, NotSent, RestoreRunning, SnapshotRunning)  # the refusals after which a request is sent again
-UNSENT_TRIES = 3  # in a row that never left: the service cannot be reached, or the claim is always too old
+PASSING = (
+    Cooldown,
+    NotSent,
+    RestoreRunning,
+    SnapshotRunning,
+)  # the refusals after which a request is sent again
+# in a row that never left: the service cannot be reached, or the claim is always too old
+UNSENT_TRIES = 3
 CLAIM_LASTS = timedelta(seconds=10)
 """How old a claim may be when its request leaves. The service's own cooldowns, 120 s and more, refuse it if another run's request
 came in between."""
@@ -74,7 +90,11 @@ class Session(Stoppable):
         self.settings, self.ledger, self.service_clock = settings, ledger, ledger.clock
         self.memory = memory or RunMemory()
         self.rate_limiter = RateLimiter(
-            self.clock, ledger, settings.account(), budget=settings.own_requests, block_wait=settings.block_wait
+            self.clock,
+            ledger,
+            settings.account(),
+            budget=settings.own_requests,
+            block_wait=settings.block_wait,
         )
         address = settings.api_url, settings.required_key().value
         self.client = Client(self.rate_limiter, *address, http)
@@ -112,12 +132,16 @@ class Session(Stoppable):
         if self.service_clock.offset is not None:
             return
         began = self.clock.monotonic()
-        status = partial(self.client.database_status, database_id, patience=ONCE if briefly else BRIEF)
+        status = partial(
+            self.client.database_status, database_id, patience=ONCE if briefly else BRIEF
+        )
         asks: list[Callable[[], Awaitable[object]]] = [status]
         asks += [] if briefly else [partial(self.client.account, patience=ONCE)]
         async with self._asking_time:
             asked_at, failed = self._no_time
-            for ask in asks if asked_at < began else []:  # unless another caller asked while this one waited
+            for ask in (
+                asks if asked_at < began else []
+            ):  # unless another caller asked while this one waited
                 if self.service_clock.offset is None:
                     failed = None
                     try:
@@ -131,7 +155,9 @@ class Session(Stoppable):
         if self.service_clock.offset is None:
             why = failed.happened if failed else "its answers have no date"
             unknown = f"Nothing was requested for database {database_id}, since the service's time is not known: {why}"
-            raise NothingSent(unknown, then=failed.then if failed else [Next(Step.RUN_AGAIN)]) from failed
+            raise NothingSent(
+                unknown, then=failed.then if failed else [Next(Step.RUN_AGAIN)]
+            ) from failed
 
     def left_for_reads(self, seconds: float) -> float:
         """What is left of the `seconds` that all reads of a run share, counted from the first read."""
@@ -196,13 +222,21 @@ class Operation:
     def resume(self, request: Request) -> None:
         """Act on what the state has as pending."""
         of = self.intent
-        there = Attempt(of.kind, of.owner, of.database_id, of.purpose, request, request.status, of.source)
+        there = Attempt(
+            of.kind, of.owner, of.database_id, of.purpose, request, request.status, of.source
+        )
         self.attempt, self.resumed = replace(there, proved=True), True
 
     def show(self, text: str, detail: str = "", *, why: str = "", **until: Any) -> None:
         """Show what it waits for; see `Member.waits`."""
         self.step = f"{text}, since {why}" if why else text
-        self.member.waits(text, detail, at_most=self.began + timedelta(seconds=self.intent.timeout), why=why, **until)
+        self.member.waits(
+            text,
+            detail,
+            at_most=self.began + timedelta(seconds=self.intent.timeout),
+            why=why,
+            **until,
+        )
 
     def does(self, text: str) -> None:
         """Show what it does, which takes no time."""
@@ -232,7 +266,10 @@ class Operation:
             raise TimeIsUp(f"{why}.")
         happened, then = f"{self.not_done} {why}, while {self.step}", list[Next]()
         if self.refusal is not None:
-            happened, then = f"{happened}. Last refusal: {self.refusal.happened}", list(self.refusal.then)
+            happened, then = (
+                f"{happened}. Last refusal: {self.refusal.happened}",
+                list(self.refusal.then),
+            )
         elif self.waits_for is not None and (other := command_of(self.waits_for)):
             then = [Next(Step.RESUME_OTHER, other=other)]
         raise NothingSent(happened, then=then) from self.refusal
@@ -274,7 +311,11 @@ class Operation:
         own = "an earlier run requested one ({state}); this one continues once its end is known"
         form = own if other.owner == self.intent.owner else "{by} requested one ({state}); {then}"
         until = session.clock.utc() + (other.waited_for_until - now)
-        self.show(f"waiting for an earlier {other.kind} of this database", until=until, why=form.format_map(about))
+        self.show(
+            f"waiting for an earlier {other.kind} of this database",
+            until=until,
+            why=form.format_map(about),
+        )
 
     async def wait_out(self, other: Attempt, settle: Callable[[Attempt], Awaitable[None]]) -> None:
         """Wait until another attempt is over, or for a moment; `settle` finds its end, and enters that, or ignores it."""
@@ -303,7 +344,11 @@ class Operation:
         session, intent = self.session, replace(self.intent, id=secrets.token_hex(8))
         self.step = "queued"  # the rate limiter shows it, if there is a queue
         claim, slot = await session.rate_limiter.claim(
-            path, lane, intent.database_id, lambda document: session.ledger.decided(document, intent), self.show
+            path,
+            lane,
+            intent.database_id,
+            lambda document: session.ledger.decided(document, intent),
+            self.show,
         )
         if claim.role != "new":
             return
@@ -325,7 +370,11 @@ class Operation:
             if not error.ambiguous and not (intent.kind == "restore" and is_new(error)):
                 await self.withdraw()
                 raise
-            parts = isinstance(error, UnreadableAnswer) and "unreadable", error.status, error.code  # never just `200`
+            parts = (
+                isinstance(error, UnreadableAnswer) and "unreadable",
+                error.status,
+                error.code,
+            )  # never just `200`
             how = " ".join(str(each) for each in parts if each) or error.message or "no answer"
         except anyio.get_cancelled_exc_class() as cancelled:
             if isinstance(cancelled.__cause__, NotSent):
@@ -335,7 +384,9 @@ class Operation:
         request = replace(attempt.request, answered=how)
         self.attempt = replace(attempt, request=request)
         with self._as_far_as_possible():
-            self.attempt = await session.ledger.update(attempt, request=request, status=request.status)
+            self.attempt = await session.ledger.update(
+                attempt, request=request, status=request.status
+            )
 
     async def try_again(self, refusal: SquareCloudError) -> None:
         """Wait until the request may be sent again; raises the refusal if that would not help."""
@@ -353,7 +404,9 @@ class Operation:
         self.step = "waiting to try again"
         again = self.session.clock.utc() + timedelta(seconds=pause)
         refused = refusal.code or refusal.status or "not sent"
-        self.member.progress(Text("{refused}; next try {again}, nothing was started", refused=refused, again=again))
+        self.member.progress(
+            Text("{refused}; next try {again}, nothing was started", refused=refused, again=again)
+        )
         await self.session.clock.sleep(pause)
 
     # After it ------------------------------------------------------------------------------------------------------------
@@ -368,12 +421,18 @@ class Operation:
             self.attempt = replace(there, proved=there.proved or sent.proved)
         return attempts
 
-    async def enter_result(self, result: str, *, failed: bool = False, holds: timedelta | None = None) -> None:
+    async def enter_result(
+        self, result: str, *, failed: bool = False, holds: timedelta | None = None
+    ) -> None:
         """Enter the result of the attempt, see `Ledger.ended`."""
         attempt = self.sent
-        self.attempt = replace(attempt, status=Status.FAILED if failed else Status.FOUND, result=result)
+        self.attempt = replace(
+            attempt, status=Status.FAILED if failed else Status.FOUND, result=result
+        )
         with self._as_far_as_possible():
-            self.attempt = await self.session.ledger.ended(attempt, result, failed=failed, holds=holds)
+            self.attempt = await self.session.ledger.ended(
+                attempt, result, failed=failed, holds=holds
+            )
 
     async def withdraw(self) -> None:
         """Remove the attempt: it has certainly started nothing, or its result will never come."""

@@ -34,7 +34,11 @@ KEY_LIMIT = 1024  # characters of the longest key that the service gives out
 DURATION_LIMIT = 86400.0
 REQUESTS_LIMIT = 100_000  # a minute; beyond any plan, so more is a mistake
 PROJECT = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")  # names of a project's file
-IN_CI = ("CI", "TF_BUILD", "JENKINS_URL")  # of these CI systems set one; the runner is gone after the job
+IN_CI = (
+    "CI",
+    "TF_BUILD",
+    "JENKINS_URL",
+)  # of these CI systems set one; the runner is gone after the job
 
 
 class SettingsError(Explained, ValueError):
@@ -70,8 +74,15 @@ def variable(name: str) -> str:
 def _key(value: object) -> ApiKey:
     # White space around a key comes from a file or a shell and is never part of one.
     text = str(value).strip()
-    if not text.isascii() or not text.isprintable() or " " in text or not 0 < len(text) <= KEY_LIMIT:
-        raise Unfit("must be the bare API key: it holds white space or characters that no key has, or too many of them")
+    if (
+        not text.isascii()
+        or not text.isprintable()
+        or " " in text
+        or not 0 < len(text) <= KEY_LIMIT
+    ):
+        raise Unfit(
+            "must be the bare API key: it holds white space or characters that no key has, or too many of them"
+        )
     return ApiKey(text)
 
 
@@ -93,7 +104,9 @@ def _folder(value: object) -> str:
 
 
 def _requests(*, least: int) -> Callable[[object], int]:
-    read = checks.whole_number(f"of requests, from {least} to {REQUESTS_LIMIT}", least=least, most=REQUESTS_LIMIT)
+    read = checks.whole_number(
+        f"of requests, from {least} to {REQUESTS_LIMIT}", least=least, most=REQUESTS_LIMIT
+    )
 
     def check(value: object) -> int:
         with suppress(ValueError):
@@ -107,7 +120,10 @@ class Settings(Inputs):
     """The provider's settings. Each can come from Pulumi config, which wins, or from the environment."""
 
     api_key: ApiKey | None = declare(
-        "The bare API key. Better in the environment, which no state stores.", default=None, secret=True, read=_key
+        "The bare API key. Better in the environment, which no state stores.",
+        default=None,
+        secret=True,
+        read=_key,
     )
     api_url: str = declare(
         "The API's address; `https` only, except to a loopback address.",
@@ -120,7 +136,9 @@ class Settings(Inputs):
         read=_url,
     )
     requests_per_minute: int = declare(
-        "The requests that the account's plan allows in a minute.", default=REQUESTS_PER_MINUTE, read=_requests(least=1)
+        "The requests that the account's plan allows in a minute.",
+        default=REQUESTS_PER_MINUTE,
+        read=_requests(least=1),
     )
     requests_for_others: int | None = declare(
         "How many of these are left to others: the dashboard's API, scripts, other machines with the same key. A tenth "
@@ -183,8 +201,16 @@ class Settings(Inputs):
         values: dict[str, Any] = {}
         for name, declared in cls.properties().items():
             called = (name, *FORMER_NAMES.get(name, ()))
-            named = [each for one in called for each in ((config_key(one), config), (variable(one), environment))]
-            found = [(source, place.get(source)) for source, place in named if place.get(source) not in (None, "")]
+            named = [
+                each
+                for one in called
+                for each in ((config_key(one), config), (variable(one), environment))
+            ]
+            found = [
+                (source, place.get(source))
+                for source, place in named
+                if place.get(source) not in (None, "")
+            ]
             for source, value in found[:1]:
                 backend = ""
                 try:
@@ -194,7 +220,9 @@ class Settings(Inputs):
                         values[name] = backend_place(environment)
                 except ValueError as error:
                     reason = Problem.of(name, error).told()
-                    raise SettingsError(Text(f"{{it}} {backend}{{reason}}", it=source, reason=reason)) from None
+                    raise SettingsError(
+                        Text(f"{{it}} {backend}{{reason}}", it=source, reason=reason)
+                    ) from None
         settings = cls(**values)
         if settings.own_requests < 1:
             too_many = "{requests_for_others} must be less than {requests_per_minute}, which is {all}: {others} leave nothing to send"
@@ -206,7 +234,9 @@ class Settings(Inputs):
     def own_requests(self) -> int:
         """Requests in any minute that all runs with one ledger send together at most."""
         others = self.requests_for_others
-        return self.requests_per_minute - (self.requests_per_minute // FOR_OTHERS if others is None else others)
+        return self.requests_per_minute - (
+            self.requests_per_minute // FOR_OTHERS if others is None else others
+        )
 
     def fingerprint(self) -> str:
         """Names files that belong to this key at this service; the key cannot be had from it."""
@@ -268,7 +298,9 @@ def backend_url(environment: Mapping[str, str]) -> str:
     if given := environment.get("PULUMI_BACKEND_URL"):
         return given
     home = environment.get("PULUMI_CREDENTIALS_PATH") or environment.get("PULUMI_HOME")
-    return _logged_in(Path.cwd(), Path(home or home_directory(environment) / ".pulumi") / "credentials.json")
+    return _logged_in(
+        Path.cwd(), Path(home or home_directory(environment) / ".pulumi") / "credentials.json"
+    )
 
 
 @cache
@@ -276,8 +308,16 @@ def _logged_in(folder: Path, login: Path) -> str:
     """See `backend_url`; kept, since a login in another terminal must not move the ledger of a run that is under way."""
     for file in (*project_files(folder), login):
         try:
-            content = import_module("yaml").safe_load(file.read_text(encoding="utf-8")) if file.exists() else None
-            url = content and (content.get("current") if file == login else (content.get("backend") or {}).get("url"))
+            content = (
+                import_module("yaml").safe_load(file.read_text(encoding="utf-8"))
+                if file.exists()
+                else None
+            )
+            url = content and (
+                content.get("current")
+                if file == login
+                else (content.get("backend") or {}).get("url")
+            )
         except Exception as error:  # of the file system, or of its parser
             raise Unfit(f"cannot be looked up: {file} cannot be read") from error
         if url:
@@ -293,9 +333,13 @@ def backend_place(environment: Mapping[str, str]) -> str:
     if not url:
         raise Unfit("is not known here: set PULUMI_BACKEND_URL, or log in to it")
     if scheme == "file" and not path.startswith(("/", "~")):
-        raise Unfit("is a relative path here, another folder for each program: name it by an absolute path")
+        raise Unfit(
+            "is a relative path here, another folder for each program: name it by an absolute path"
+        )
     if scheme not in {*OPTIONS, "azblob", "file"}:  # the URL may hold a password
-        raise Unfit(f"is {scheme}:// here, which like Pulumi Cloud keeps nothing but states: name a bucket or a folder")
+        raise Unfit(
+            f"is {scheme}:// here, which like Pulumi Cloud keeps nothing but states: name a bucket or a folder"
+        )
     place = f"{path.rstrip('/')}/{OWN}" if scheme == "file" else f"{bare.rstrip('/')}/{OWN}?{query}"
     return read_place(place)
 

@@ -54,11 +54,13 @@ POST_READ_TIMEOUT, GET_READ_TIMEOUT, WHOLE_ANSWER_EXTRA = 120.0, 30.0, 60.0
 """Seconds. The service takes up to about 90 s to answer a create, and the vendor's own SDK waits 120 s; how long a restore takes to
 answer is not public. The last are those beyond in which the whole answer must arrive, so that a slow body ends too."""
 RETRY_AFTER_LIMIT = 3600.0  # seconds of `Retry-After` that are believed: the vendor documents blocks of about 30 min
-BODY_LIMIT = 32 * 2**20  # the most bytes read of an answer; a listing of 10,000 entries has about 6 MB
+# the most bytes read of an answer; a listing of 10,000 entries has about 6 MB
+BODY_LIMIT = 32 * 2**20
 NO_ANSWER = httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError
 """Raised if no answer can be read; the last by the address of a redirect, which httpx parses although it does not follow it."""
 _CERTAINLY_NOT_SENT = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
-GET_PAUSE_LIMIT = 30.0  # seconds of a `Retry-After` that a read honours: a refresh must end within 2 minutes
+# seconds of a `Retry-After` that a read honours: a refresh must end within 2 minutes
+GET_PAUSE_LIMIT = 30.0
 SHOWN = 100
 """The most characters shown of a code, of which the longest known has 29, and of what the service says of itself."""
 ONLINE, DEGRADED = "online", "degraded"
@@ -76,7 +78,8 @@ class Patience(NamedTuple):
     within: float = GET_READ_TIMEOUT  # seconds until the first byte of each answer
 
 
-PATIENT = Patience((2.0, 4.0), waits_out_block=True)  # for a snapshot that has used up one of the day's allowance
+# for a snapshot that has used up one of the day's allowance
+PATIENT = Patience((2.0, 4.0), waits_out_block=True)
 BRIEF = Patience((2.0, 4.0))  # for a refresh, which the user can run again
 ONCE = Patience(())  # for a read that must not delay a run
 
@@ -97,7 +100,10 @@ def tls(*_named: str | None, trust_env: bool) -> ssl.SSLContext:
 
 
 def open_client(
-    url: str, http: httpx.AsyncBaseTransport | None, headers: Mapping[str, str] | None = None, **settings: Any
+    url: str,
+    http: httpx.AsyncBaseTransport | None,
+    headers: Mapping[str, str] | None = None,
+    **settings: Any,
 ) -> httpx.AsyncClient:
     """Make a client for an address, which follows no redirect and shares nothing with other clients but the certificates it trusts."""
     # A proxy from the environment would see all in plain text on the way to a loopback address.
@@ -124,7 +130,9 @@ async def read_whole(response: httpx.Response) -> bytes:
 
 def one_line(text: object) -> str:
     """A text on one printable line; of an error without a text its name."""
-    line = " ".join((str(text) or (type(text).__name__ if isinstance(text, Exception) else "")).split())
+    line = " ".join(
+        (str(text) or (type(text).__name__ if isinstance(text, Exception) else "")).split()
+    )
     return "".join(character for character in line if character.isprintable())
 
 
@@ -166,7 +174,11 @@ class Client:
     """
 
     def __init__(
-        self, limiter: RateLimiter, api_url: str, api_key: str, http: httpx.AsyncBaseTransport | None = None
+        self,
+        limiter: RateLimiter,
+        api_url: str,
+        api_key: str,
+        http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.on_answer: Callable[[Answer], None] | None = None
         self.limiter, self.api_url, self._api_key, self.http = limiter, api_url, api_key, http
@@ -196,12 +208,16 @@ class Client:
                         content = await read_whole(answer)
                     if answer.status_code == httpx.codes.OK:
                         said = TypeAdapter(dict[str, Any]).validate_json(content)
-                        word, message = (one_line(said.get(name) or "")[:SHOWN] for name in ("status", "message"))
+                        word, message = (
+                            one_line(said.get(name) or "")[:SHOWN] for name in ("status", "message")
+                        )
                         health = word, f"{word}: {message}".removesuffix(": ")
                 self._asked_health_at, self._health = self._clock.monotonic(), health
             return self._health
 
-    async def start_snapshot(self, database_id: str, *, leave_by: datetime | None = None) -> Finished | None:
+    async def start_snapshot(
+        self, database_id: str, *, leave_by: datetime | None = None
+    ) -> Finished | None:
         """Send the POST that takes a snapshot, once, in a slot that the caller has, until `leave_by` (this machine's clock).
 
         Returns the content of a 200; None for a 202, which carries no id.
@@ -220,13 +236,17 @@ class Client:
         body = {"snapshotId": name, "versionId": version_id}
         return (await self._post(database_id, "snapshots/restore", body, leave_by)).continues
 
-    async def restore_status(self, database_id: str, *, patience: Patience = PATIENT) -> RestoreStatus | None:
+    async def restore_status(
+        self, database_id: str, *, patience: Patience = PATIENT
+    ) -> RestoreStatus | None:
         """Get how the last restore of a database stands; None if the service has no such route, or not for this key.
 
         The scope that it needs is not public, and what needs none can be asked with a key for everything only.
         """
         try:
-            return await self._get(_path(database_id, "snapshots/restore"), _of(RestoreStatus.model_validate), patience)
+            return await self._get(
+                _path(database_id, "snapshots/restore"), _of(RestoreStatus.model_validate), patience
+            )
         except SquareCloudError as error:
             if isinstance(error, NotAllowed) or (error.status in {404, 405} and is_new(error)):
                 return None
@@ -234,15 +254,21 @@ class Client:
 
     async def list_snapshots(self, database_id: str, *, patience: Patience = PATIENT) -> Listing:
         """List the snapshots of one database, newest first. The service may answer with a page that is 30 minutes old."""
-        return await self._get(_path(database_id, "snapshots"), partial(self._listing, is_own=True), patience)
+        return await self._get(
+            _path(database_id, "snapshots"), partial(self._listing, is_own=True), patience
+        )
 
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
         """List the snapshots of the whole account. The service caches this listing apart from those of the databases."""
         path = "users/snapshots?scope=databases"
-        return await self._get(path, partial(self._listing, is_own=False), patience, ACCOUNT_LISTING)
+        return await self._get(
+            path, partial(self._listing, is_own=False), patience, ACCOUNT_LISTING
+        )
 
     def _listing(self, answer: Answer, *, is_own: bool) -> Listing:
-        return Listing(*read_entries(answer.response), answer.sent_at, self.service_clock.now(), is_own)
+        return Listing(
+            *read_entries(answer.response), answer.sent_at, self.service_clock.now(), is_own
+        )
 
     async def account(self, *, patience: Patience = PATIENT) -> Account:
         """Get the account: its id, plan and databases."""
@@ -252,11 +278,17 @@ class Client:
         """Get the configuration of one database."""
         return await self._get(_path(database_id), _of(AccountDatabase.model_validate), patience)
 
-    async def database_status(self, database_id: str, *, patience: Patience = PATIENT) -> DatabaseStatus:
+    async def database_status(
+        self, database_id: str, *, patience: Patience = PATIENT
+    ) -> DatabaseStatus:
         """Get the current status of one database."""
-        return await self._get(_path(database_id, "status"), _of(DatabaseStatus.model_validate), patience)
+        return await self._get(
+            _path(database_id, "status"), _of(DatabaseStatus.model_validate), patience
+        )
 
-    async def database_certificate(self, database_id: str, *, patience: Patience = PATIENT) -> bytes:
+    async def database_certificate(
+        self, database_id: str, *, patience: Patience = PATIENT
+    ) -> bytes:
         """Get the private key and the certificate, as PEM, with which a client may connect to a database that runs."""
         path = _path(database_id, "credentials/certificate")
         return await self._get(path, _of(read_certificate), patience, CREDENTIALS)
@@ -272,9 +304,13 @@ class Client:
             raise
         return {each.id: each.running for each in statuses}
 
-    async def _post(self, database_id: str, what: str, body: object, leave_by: datetime | None) -> Answer:
+    async def _post(
+        self, database_id: str, what: str, body: object, leave_by: datetime | None
+    ) -> Answer:
         try:
-            return await self.send("POST", _path(database_id, what), POST_READ_TIMEOUT, body=body, leave_by=leave_by)
+            return await self.send(
+                "POST", _path(database_id, what), POST_READ_TIMEOUT, body=body, leave_by=leave_by
+            )
         except ServiceFailed as error:
             await self._note_outage(error)
             raise
@@ -285,12 +321,16 @@ class Client:
         if word == DEGRADED:
             error.happened = f"{error.happened}; the service itself reports an outage ({outage})"
 
-    async def _get(self, path: str, read: Callable[[Answer], T], patience: Patience, lane: Lane = READ) -> T:
+    async def _get(
+        self, path: str, read: Callable[[Answer], T], patience: Patience, lane: Lane = READ
+    ) -> T:
         """Send a read, again if that may help, and `read` its answer."""
         request, pauses = f"GET /{path.partition('?')[0]}", iter(patience.back_off)
         while True:
             try:
-                async with self.limiter.slot(request, lane, waits_out_block=patience.waits_out_block):
+                async with self.limiter.slot(
+                    request, lane, waits_out_block=patience.waits_out_block
+                ):
                     answer = await self.send("GET", path, patience.within)
                 try:
                     return read(answer)
@@ -299,14 +339,22 @@ class Client:
             except SquareCloudError as error:
                 pause = next(pauses, None)
                 if pause is None or not error.passing or isinstance(error, Blocked):
-                    if isinstance(error, ServiceFailed | Unavailable | UnreadableAnswer | AnswerLost):
+                    if isinstance(
+                        error, ServiceFailed | Unavailable | UnreadableAnswer | AnswerLost
+                    ):
                         await self._note_outage(error)
                     raise
                 pause = max(pause, min(error.retry_after or 0.0, GET_PAUSE_LIMIT))
             await self._clock.sleep(pause)
 
     async def send(
-        self, method: str, path: str, read_timeout: float, *, body: Any = None, leave_by: datetime | None = None
+        self,
+        method: str,
+        path: str,
+        read_timeout: float,
+        *,
+        body: Any = None,
+        leave_by: datetime | None = None,
     ) -> Answer:
         """Send one request, with a percent-encoded path and a body as JSON; anything but a success is raised as a `SquareCloudError`.
 
@@ -351,7 +399,9 @@ class Client:
             # after this process was stopped while it connected, and TLS records that break after the handshake.
             left = events != {True} and not isinstance(error, _CERTAINLY_NOT_SENT)
             raise (AnswerLost if left else NotSent)(request, message=self._safe(error)) from None
-        answer = Answer(method, bare, sent_at, first_byte, response.status_code, dict(response.headers), content)
+        answer = Answer(
+            method, bare, sent_at, first_byte, response.status_code, dict(response.headers), content
+        )
         if self.on_answer is not None:
             self.on_answer(answer)
         return self._understood(answer, received)
@@ -359,16 +409,27 @@ class Client:
     def _understood(self, answer: Answer, received: datetime) -> Answer:
         """The answer, which came at `received`, or its error."""
         headers, date, envelope = answer.headers, http_date(answer.headers.get("date")), None
-        with suppress(ValueError, RecursionError):  # pydantic's own parser takes no text that was cut amid a character
+        with suppress(
+            ValueError, RecursionError
+        ):  # pydantic's own parser takes no text that was cut amid a character
             envelope = _Envelope.model_validate(json.loads(answer.content))
         code = envelope.code if envelope else None
         if envelope and date is not None and "age" not in headers:
             # Without an envelope the answer may come from a proxy, with the proxy's clock. A page with an age is from a cache,
             # with the time when that got it.
-            self.service_clock.observe(date, received - timedelta(seconds=answer.first_byte), received)
-        processing = {"SNAPSHOT_PROCESSING", "SNAPSHOT_RESTORE_PROCESSING"}  # sent as an error with status 202
+            self.service_clock.observe(
+                date, received - timedelta(seconds=answer.first_byte), received
+            )
+        processing = {
+            "SNAPSHOT_PROCESSING",
+            "SNAPSHOT_RESTORE_PROCESSING",
+        }  # sent as an error with status 202
         answer.continues = answer.status == httpx.codes.ACCEPTED or code in processing
-        if envelope and httpx.codes.is_success(answer.status) and (envelope.status == "success" or answer.continues):
+        if (
+            envelope
+            and httpx.codes.is_success(answer.status)
+            and (envelope.status == "success" or answer.continues)
+        ):
             answer.response = envelope.response
             return answer
         raise error_for(

@@ -38,13 +38,17 @@ class SquareCloudError(Explained):
     meaning: ClassVar[str]
     effect: ClassVar[str] = ""  # what was done, if that is more than nothing
     unanswered: ClassVar[str] = "no answer"  # what the exchange shows in place of an answer
-    wait: ClassVar[float] = 0.0  # seconds after which it may succeed, if the service does not say; 0 if no time helps
+    # seconds after which it may succeed, if the service does not say; 0 if no time helps
+    wait: ClassVar[float] = 0.0
     steps: ClassVar[tuple[Step | Next, ...]] = ()
-    ambiguous: ClassVar[bool] = False  # whether a request that changes something may still have been carried out
+    # whether a request that changes something may still have been carried out
+    ambiguous: ClassVar[bool] = False
     passing: ClassVar[bool] = False  # whether the same request may succeed a little later
 
     def __init_subclass__(cls, codes: tuple[str, ...] = (), **attributes: Any) -> None:
-        named = re.sub("(?<=[a-z])(?=[A-Z])", " ", cls.__name__).lower()  # `python -OO` drops docstrings
+        named = re.sub(
+            "(?<=[a-z])(?=[A-Z])", " ", cls.__name__
+        ).lower()  # `python -OO` drops docstrings
         first = (cls.__doc__ or named).partition("\n")[0].rstrip(".")
         for name, value in {"meaning": first[:1].lower() + first[1:], **attributes}.items():
             setattr(cls, name, value)
@@ -63,16 +67,27 @@ class SquareCloudError(Explained):
         now: datetime | None = None,
         then: Sequence[Step | Next] = (),
     ) -> None:
-        self.request, self.status, self.code, self.message = request, status, code, message[:QUOTE_LIMIT]
+        self.request, self.status, self.code, self.message = (
+            request,
+            status,
+            code,
+            message[:QUOTE_LIMIT],
+        )
         self.retry_after, self.unsent = retry_after, unsent
         known = _KNOWN.get(code or "", _Known(type(self)))
         then = then or known.steps or self.steps
         if self.wait:
-            until = (now or system_utc()) + timedelta(seconds=self.wait if retry_after is None else retry_after)
+            until = (now or system_utc()) + timedelta(
+                seconds=self.wait if retry_after is None else retry_after
+            )
             then = Next(Step.RUN_AGAIN_AFTER, time=until), *then
         scope = next(each for begins, each in _SCOPES.items() if re.match(begins, request))
-        super().__init__(meaning or known.meaning.format(scope=scope) or self.meaning, self.effect, then)
-        answer = " ".join(str(part) for part in (status, code) if part is not None) or self.unanswered
+        super().__init__(
+            meaning or known.meaning.format(scope=scope) or self.meaning, self.effect, then
+        )
+        answer = (
+            " ".join(str(part) for part in (status, code) if part is not None) or self.unanswered
+        )
         quoted = f' ("{self.message}")' if self.message else ""
         because = "not sent, since another request was answered with " if unsent else ""
         self.exchange = f"{request}: {because}{answer}{quoted}"
@@ -96,11 +111,17 @@ _KNOWN = dict[str, _Known]()
 
 
 # The first line of each docstring is what the error says; those with `codes` are what these codes of the service mean.
-class KeyRefused(SquareCloudError, steps=(Step.SET_KEY,), codes=("ACCESS_DENIED", "INVALID_ACCESS_TOKEN")):
+class KeyRefused(
+    SquareCloudError, steps=(Step.SET_KEY,), codes=("ACCESS_DENIED", "INVALID_ACCESS_TOKEN")
+):
     """The API key is unknown, revoked or expired, so nothing more is sent with it."""
 
 
-class NotAllowed(SquareCloudError, steps=(Step.USE_SCOPES, Step.USE_KEY_OF_DATABASE), codes=("PERMISSION_DENIED",)):
+class NotAllowed(
+    SquareCloudError,
+    steps=(Step.USE_SCOPES, Step.USE_KEY_OF_DATABASE),
+    codes=("PERMISSION_DENIED",),
+):
     """The API key is not allowed to do this."""
 
 
@@ -109,12 +130,16 @@ class ProxyRefused(SquareCloudError, steps=(Step.CHANGE_NETWORK, Step.ASK_SUPPOR
 
 
 class DatabaseMissing(
-    SquareCloudError, steps=(Step.CHECK_DATABASE_ID, Step.SHOW_DATABASES), codes=("DATABASE_NOT_FOUND",)
+    SquareCloudError,
+    steps=(Step.CHECK_DATABASE_ID, Step.SHOW_DATABASES),
+    codes=("DATABASE_NOT_FOUND",),
 ):
     """This account has no such database."""
 
 
-class SnapshotFailed(SquareCloudError, steps=(Step.CHECK_HEALTH, Step.RUN_AGAIN), codes=("SNAPSHOT_FAILED",)):
+class SnapshotFailed(
+    SquareCloudError, steps=(Step.CHECK_HEALTH, Step.RUN_AGAIN), codes=("SNAPSHOT_FAILED",)
+):
     """The service could not capture the snapshot."""
 
 
@@ -130,11 +155,17 @@ class RestoreFailed(
     def reported(cls, restore: str, database_id: str, code: str, step: str | None = None) -> Self:
         """The error of a `restore`, a clause without its verb, of a database's snapshot: it was accepted and then failed."""
         known = _KNOWN.get(code, _Known(cls, steps=(Step.ASK_SUPPORT,)))
-        steps: list[Step | Next] = [Step.RESTORES_NEXT, Step.CHECK_DATA, *(known.steps or known.kind.steps)]
+        steps: list[Step | Next] = [
+            Step.RESTORES_NEXT,
+            Step.CHECK_DATA,
+            *(known.steps or known.kind.steps),
+        ]
         if code == "SNAPSHOT_CORRUPT":  # to restore it again would be no advice
             steps = [Next(Step.RESTORE_ANOTHER, database=database_id), Step.CHECK_DATA]
         meaning = f"{restore} failed: {known.meaning or known.kind.meaning}"
-        error = cls("status of the restore", code=code, meaning=meaning, then=[*dict.fromkeys(steps)])
+        error = cls(
+            "status of the restore", code=code, meaning=meaning, then=[*dict.fromkeys(steps)]
+        )
         error.exchange += f" in step {step}" if step and step != "interrupted" else ""
         return error
 
@@ -145,7 +176,10 @@ class Cooldown(SquareCloudError, wait=180.0, passing=True, codes=("KEEP_CALM",))
 
 class QuotaUsedUp(
     SquareCloudError,
-    steps=(Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"), Step.USE_LARGER_PLAN),
+    steps=(
+        Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"),
+        Step.USE_LARGER_PLAN,
+    ),
     codes=("DAILY_SNAPSHOTS_LIMIT_REACHED",),
 ):
     """The plan's daily allowance of snapshots is used up: 2 for each 256 MB of its RAM in any 24 hours, for the whole account."""
@@ -163,7 +197,9 @@ class Blocked(
     """The account sent too many requests and is blocked."""
 
 
-class ListingBlocked(Blocked, wait=ACCOUNT_LISTING_BLOCK, steps=(Step.GIVE_DATABASE,), passing=False):
+class ListingBlocked(
+    Blocked, wait=ACCOUNT_LISTING_BLOCK, steps=(Step.GIVE_DATABASE,), passing=False
+):
     """The account's listing was requested too often and is blocked, while other requests continue."""
 
 
@@ -201,7 +237,12 @@ class AnswerLost(SquareCloudError, steps=(Step.RUN_AGAIN_LATER,), ambiguous=True
     """The request was sent, but its answer was lost."""
 
 
-class NotSent(SquareCloudError, unanswered="not sent", steps=(Step.CHECK_ADDRESS, Step.RUN_AGAIN), passing=True):
+class NotSent(
+    SquareCloudError,
+    unanswered="not sent",
+    steps=(Step.CHECK_ADDRESS, Step.RUN_AGAIN),
+    passing=True,
+):
     """The service could not be reached, so nothing was sent."""
 
 
@@ -219,24 +260,62 @@ class Redirected(SquareCloudError, steps=(Step.CHECK_ADDRESS,)):
 
 _MEANINGS: dict[str, tuple[Any, ...]] = {
     "MISSING_SCOPE": (NotAllowed, "the API key lacks the scope {scope}", Step.USE_SCOPES),
-    "RESOURCE_NOT_ALLOWED": (NotAllowed, "the API key is limited to other resources", Step.USE_KEY_OF_DATABASE),
+    "RESOURCE_NOT_ALLOWED": (
+        NotAllowed,
+        "the API key is limited to other resources",
+        Step.USE_KEY_OF_DATABASE,
+    ),
     # None of these says what was carried out until then, whatever its status.
-    "DATABASE_UNAVAILABLE": (Unavailable, "the service's own database is unavailable at the moment, not yours"),
+    "DATABASE_UNAVAILABLE": (
+        Unavailable,
+        "the service's own database is unavailable at the moment, not yours",
+    ),
     "CLUSTER_TIMEOUT": (Unavailable, "the database's cluster did not answer in time"),
     "CLUSTER_UNAVAILABLE": (Unavailable, "the database's cluster is not available"),
     "REQUEST_ABORTED": (Unavailable, "the service gave up on the request"),
     "EMPTY_RESPONSE": (Unavailable, "the database's cluster answered with nothing"),
     "VALIDATION_TIMEOUT": (Unavailable, "the service's check of the request took too long"),
-    "SNAPSHOT_CORRUPT": (RestoreFailed, "the snapshot is damaged", Next(Step.RESTORE_ANOTHER, database="DATABASE")),
+    "SNAPSHOT_CORRUPT": (
+        RestoreFailed,
+        "the snapshot is damaged",
+        Next(Step.RESTORE_ANOTHER, database="DATABASE"),
+    ),
     "RESTORE_INTERRUPTED": (RestoreFailed, "the service's node restarted before it was over"),
-    "DATABASE_NOT_RUNNING": (RequestRefused, "the database is not running", Step.CHECK_HEALTH, Step.RUN_AGAIN),
-    "SNAPSHOT_NOT_FOUND": (RequestRefused, "the service has no such snapshot", Step.CHECK_VERSION_ID),
-    "CONTAINER_NOT_FOUND": (RequestRefused, "the database's container was not found", Step.CHECK_HEALTH),
-    "CLUSTER_MAINTENANCE_TRY_LATER": (RequestRefused, "the cluster is under maintenance", Step.RUN_AGAIN_LATER),
-    "SNAPSHOT_DATABASE_MISMATCH": (RequestRefused, "the snapshot is of another database engine", Step.USE_SAME_ENGINE),
-    "INVALID_VERSION_ID": (RequestRefused, "the service does not accept this version id", Step.CHECK_VERSION_ID),
+    "DATABASE_NOT_RUNNING": (
+        RequestRefused,
+        "the database is not running",
+        Step.CHECK_HEALTH,
+        Step.RUN_AGAIN,
+    ),
+    "SNAPSHOT_NOT_FOUND": (
+        RequestRefused,
+        "the service has no such snapshot",
+        Step.CHECK_VERSION_ID,
+    ),
+    "CONTAINER_NOT_FOUND": (
+        RequestRefused,
+        "the database's container was not found",
+        Step.CHECK_HEALTH,
+    ),
+    "CLUSTER_MAINTENANCE_TRY_LATER": (
+        RequestRefused,
+        "the cluster is under maintenance",
+        Step.RUN_AGAIN_LATER,
+    ),
+    "SNAPSHOT_DATABASE_MISMATCH": (
+        RequestRefused,
+        "the snapshot is of another database engine",
+        Step.USE_SAME_ENGINE,
+    ),
+    "INVALID_VERSION_ID": (
+        RequestRefused,
+        "the service does not accept this version id",
+        Step.CHECK_VERSION_ID,
+    ),
 }
-_KNOWN |= {code: _Known(kind, meaning, tuple(steps)) for code, (kind, meaning, *steps) in _MEANINGS.items()}
+_KNOWN |= {
+    code: _Known(kind, meaning, tuple(steps)) for code, (kind, meaning, *steps) in _MEANINGS.items()
+}
 
 
 def is_new(error: SquareCloudError) -> bool:
@@ -247,15 +326,24 @@ def is_new(error: SquareCloudError) -> bool:
 _SURELY_UNAVAILABLE = frozenset({408, 499, 502, 503, 504, *range(520, 531)})
 """408 and 499 are sent by proxies that gave up on a request that may well have got through; of 520 to 530 a proxy could not reach
 or understand the service."""
-_BY_STATUS: dict[int, type[SquareCloudError]] = {401: KeyRefused, 402: UpgradeRequired, 403: NotAllowed, 429: Blocked}
+_BY_STATUS: dict[int, type[SquareCloudError]] = {
+    401: KeyRefused,
+    402: UpgradeRequired,
+    403: NotAllowed,
+    429: Blocked,
+}
 """An unknown 429 may come from a proxy's own limit: the careful reaction is to send nothing for a while."""
 
 
-def error_for(request: str, status: int, *, code: str | None, readable: bool, **answer: Any) -> SquareCloudError:
+def error_for(
+    request: str, status: int, *, code: str | None, readable: bool, **answer: Any
+) -> SquareCloudError:
     """The error that an answer of the service is, see `SquareCloudError`; `readable` if its body was the service's envelope."""
     family, known = status // 100, _KNOWN.get(code or "")
     kind = _BY_STATUS.get(status, ServiceFailed if family == 5 else RequestRefused)  # noqa: PLR2004  a server's failure
-    if status in _SURELY_UNAVAILABLE:  # whatever the body says: these can be sent after a request was carried out
+    if (
+        status in _SURELY_UNAVAILABLE
+    ):  # whatever the body says: these can be sent after a request was carried out
         kind = Unavailable
     elif family == 3:  # noqa: PLR2004  the redirects
         kind = Redirected
@@ -265,7 +353,11 @@ def error_for(request: str, status: int, *, code: str | None, readable: bool, **
         kind = known.kind
     elif status == 403 and not readable:  # noqa: PLR2004  the service's own refusals have its envelope
         kind = ProxyRefused
-    if kind is Blocked and request == "GET /users/snapshots":  # a 429 blocks this kind of request alone
+    if (
+        kind is Blocked and request == "GET /users/snapshots"
+    ):  # a 429 blocks this kind of request alone
         kind = ListingBlocked
-        answer["retry_after"] = max(answer.get("retry_after") or ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW)
+        answer["retry_after"] = max(
+            answer.get("retry_after") or ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW
+        )
     return kind(request, status=status, code=code, **answer)

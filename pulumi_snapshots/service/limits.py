@@ -5,7 +5,8 @@ from dataclasses import dataclass
 SNAPSHOT_PER_ACCOUNT = 5.0  # seconds between two creates of an account, by the reference page
 SNAPSHOT_PER_DATABASE = 180.0  # seconds between two creates of a database, by the reference page
 RESTORE_PER_DATABASE = 120.0  # seconds between two restores of a database, by the OpenAPI document
-ACCOUNT_LISTING_BLOCK = 300.0  # seconds for which one more blocks it, and nothing else, by the OpenAPI document
+# seconds for which one more blocks it, and nothing else, by the OpenAPI document
+ACCOUNT_LISTING_BLOCK = 300.0
 BUDGET_WINDOW = 60.5
 """Seconds: the service is assumed to count requests per minute by arrival, so half a second is added for network jitter. No block
 is shorter than that, whatever `Retry-After` says: it ends no sooner than the minute that was exceeded."""
@@ -27,4 +28,5 @@ CREATE = Lane("create", SNAPSHOT_PER_ACCOUNT + 0.15, SNAPSHOT_PER_DATABASE + 1, 
 RESTORE = Lane("restore", 60.0 + 0.5, RESTORE_PER_DATABASE + 0.5, starts=True)
 READ = Lane("read")
 CREDENTIALS = Lane("credentials", 3.0 + 0.2)
-ACCOUNT_LISTING = Lane("account listing", 60 / 3 + 0.2)  # the service counts those that its cache does not serve
+# the service counts those that its cache does not serve
+ACCOUNT_LISTING = Lane("account listing", 60 / 3 + 0.2)

@@ -46,7 +46,9 @@ def _address(url: str) -> str:
 T = TypeVar("T")
 Lenient = Annotated[T | None, WrapValidator(_none_if_unfit)]
 Utc = Annotated[datetime, AfterValidator(in_utc)]
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]  # users read it; no API key is as short
+Word = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")
+]  # users read it; no API key is as short
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 """A number of bytes or of MB. A state keeps no larger number exactly, and one of thousands of digits cannot be shown."""
 Address = Annotated[str, AfterValidator(_address)]
@@ -54,7 +56,11 @@ Address = Annotated[str, AfterValidator(_address)]
 
 def version_of_url_or_key(address: str | None) -> str | None:
     """The `versionId` in a signed URL or in an entry's `key`, which is a bare query string; None if there is none."""
-    return version_of(address if "://" in address else f"?{address.removeprefix('?')}") if address else None
+    return (
+        version_of(address if "://" in address else f"?{address.removeprefix('?')}")
+        if address
+        else None
+    )
 
 
 class _Wire(BaseModel):
@@ -65,8 +71,10 @@ class Finished(_Wire):
     """The 200 of a create. Its `url` serves the latest snapshot of the database, which may be another one by then."""
 
     version_id: Lenient[str] = None
-    key: Lenient[str] = Field(default=None, repr=False, exclude=True)  # the query string of the signed URL
-    url: Lenient[Address] = Field(default=None, repr=False, exclude=True)  # both open the data to anyone who has them
+    # the query string of the signed URL
+    key: Lenient[str] = Field(default=None, repr=False, exclude=True)
+    # both open the data to anyone who has them
+    url: Lenient[Address] = Field(default=None, repr=False, exclude=True)
 
     @cached_property
     def version(self) -> str | None:
@@ -77,11 +85,13 @@ class Finished(_Wire):
 class ListedSnapshot(Finished):
     """One entry of a listing; `url` is the signed URL of this version, None in old entries."""
 
-    name: str = Field(min_length=1)  # of the storage object, the same for every snapshot of a database
+    # of the storage object, the same for every snapshot of a database
+    name: str = Field(min_length=1)
     size: Lenient[Count] = None  # bytes
     modified: Lenient[Utc] = None  # whether the snapshot started or ended then is not public
     runtime: Lenient[str] = None  # the database engine
-    origin: Lenient[str] = None  # `automatic` for a daily snapshot, `manual` otherwise; None in old entries
+    # `automatic` for a daily snapshot, `manual` otherwise; None in old entries
+    origin: Lenient[str] = None
 
     @property
     def database(self) -> str | None:
@@ -156,7 +166,9 @@ class Account(_Wire):
 
     id: str = Field(min_length=1, validation_alias=AliasPath("user", "id"))
     plan: Lenient[str] = Field(None, validation_alias=AliasPath("user", "plan", "name"))
-    plan_memory: Lenient[Count] = Field(None, validation_alias=AliasPath("user", "plan", "memory", "limit"))
+    plan_memory: Lenient[Count] = Field(
+        None, validation_alias=AliasPath("user", "plan", "memory", "limit")
+    )
     databases: list[OnErrorOmit[AccountDatabase]]
     every: list[Any] = Field(validation_alias="databases", repr=False)  # the unreadable ones too
 
@@ -173,7 +185,10 @@ def read_certificate(given: Any) -> bytes:
         raise ValueError("no text")  # noqa: TRY004  as for any other content
     pem = text.encode("ascii") if "-----BEGIN" in text else b64decode(text, validate=False)
     of_each = rb"(?:[A-Z]+ )?PRIVATE KEY", rb"CERTIFICATE"
-    if not all(re.search(rb"-----BEGIN %b-----.+-----END %b-----" % (of, of), pem, re.DOTALL) for of in of_each):
+    if not all(
+        re.search(rb"-----BEGIN %b-----.+-----END %b-----" % (of, of), pem, re.DOTALL)
+        for of in of_each
+    ):
         raise ValueError("not whole")
     return pem
 
@@ -184,5 +199,6 @@ def read_entries(items: Any) -> tuple[tuple[ListedSnapshot, ...], int]:
     return entries, len(items) - len(entries)
 
 
-STATUSES = TypeAdapter(list[OnErrorOmit[_Running]])  # of all databases, without those that cannot be read
+# of all databases, without those that cannot be read
+STATUSES = TypeAdapter(list[OnErrorOmit[_Running]])
 _ENTRIES = TypeAdapter(list[OnErrorOmit[ListedSnapshot]])

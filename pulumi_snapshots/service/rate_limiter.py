@@ -39,7 +39,8 @@ T = TypeVar("T")
 OnWait = Callable[..., None]  # called with what a request waits for, see `Member.waits`
 ACCOUNTS = "accounts"  # the ledger's key for what is remembered of each account here
 BLOCKED = "rate limited"  # the state of all requests while the account is blocked
-KEPT = 200.0  # seconds that a request is kept, longer than the longest limit, the 180 s of a database
+# seconds that a request is kept, longer than the longest limit, the 180 s of a database
+KEPT = 200.0
 AHEAD, LONGEST_BLOCK = 10.0, 86400.0
 """Seconds that a request may seem to be in the future, as it is entered before it leaves, by a clock that is unsure; and that a
 block may last by any setting. What is later is nonsense."""
@@ -50,7 +51,10 @@ address; a process that lives on sends 12 an hour."""
 OUTAGE_AFTER, OUTAGE_PATIENCE = 2, 120.0
 """POSTs in a row with an ambiguous 5xx after which no further POST is sent until a read succeeds; and seconds that one waits
 for that."""
-FADES, LONGEST_TOOK = 0.8, 5.0  # how fast a slow edit is forgotten, and the longest that is expected again, in seconds
+FADES, LONGEST_TOOK = (
+    0.8,
+    5.0,
+)  # how fast a slow edit is forgotten, and the longest that is expected again, in seconds
 AGAIN_AFTER = 60.0  # seconds after which a ledger that failed a read request is tried again for one
 
 
@@ -67,12 +71,18 @@ class Pacing(BaseModel):
     """What runs know of each other's requests with one account."""
 
     sent: list[Sent] = []
-    blocks: dict[str, float] = {}  # when the block of each lane ends, of the whole account under an empty name
+    blocks: dict[
+        str, float
+    ] = {}  # when the block of each lane ends, of the whole account under an empty name
 
     def current(self, now: float, without: str = "") -> Pacing:
         """What still counts at this time, without the requests of one run."""
         return self.model_construct(
-            sent=[each for each in self.sent if each.run != without and now - KEPT < each.at < now + AHEAD],
+            sent=[
+                each
+                for each in self.sent
+                if each.run != without and now - KEPT < each.at < now + AHEAD
+            ],
             blocks={lane: at for lane, at in self.blocks.items() if now < at < now + LONGEST_BLOCK},
         )
 
@@ -89,7 +99,9 @@ def pacing_of(account: str, document: Document, ledger: Ledger) -> Pacing:
     try:
         return Pacing.model_validate(document.get(ACCOUNTS, {}).get(account, {}))
     except (AttributeError, ValueError):  # no run has written it like that
-        raise ledger.place.unavailable("it holds requests that cannot be read", *UNREADABLE) from None
+        raise ledger.place.unavailable(
+            "it holds requests that cannot be read", *UNREADABLE
+        ) from None
 
 
 @dataclass(eq=False)
@@ -105,7 +117,9 @@ class _Request:
     woken: anyio.Event = field(default_factory=anyio.Event)
 
 
-Decide = Callable[[Document], tuple[T, list[Sent]] | None]  # the decision, and what it sends; None if there is none yet
+Decide = Callable[
+    [Document], tuple[T, list[Sent]] | None
+]  # the decision, and what it sends; None if there is none yet
 
 
 class RateLimiter:
@@ -116,7 +130,9 @@ class RateLimiter:
     delays creates and restores.
     """
 
-    def __init__(self, clock: Clock, ledger: Ledger, account: str, *, budget: int, block_wait: float) -> None:
+    def __init__(
+        self, clock: Clock, ledger: Ledger, account: str, *, budget: int, block_wait: float
+    ) -> None:
         self.clock, self.ledger, self._account = clock, ledger, account
         self._budget, self._block_wait = budget, block_wait
         self._run = secrets.token_hex(4)
@@ -124,19 +140,33 @@ class RateLimiter:
         self._mine = Pacing()  # of this run, and the blocks that the ledger does not have yet
         self._others = Pacing()  # what the ledger has beside that
         self._editing = anyio.Lock(fast_acquire=True)
-        self._took = 0.0  # seconds that an edit of the ledger takes at most, as far as the last ones show
+        # seconds that an edit of the ledger takes at most, as far as the last ones show
+        self._took = 0.0
         self._again_at = -math.inf
-        self._stops: dict[type[SquareCloudError], tuple[SquareCloudError, float]] = {}  # a key or quota, and until when
-        self._failed_at: list[float] = []  # POSTs in a row that ended in an ambiguous 5xx; of an outage also later ones
+        self._stops: dict[
+            type[SquareCloudError], tuple[SquareCloudError, float]
+        ] = {}  # a key or quota, and until when
+        self._failed_at: list[
+            float
+        ] = []  # POSTs in a row that ended in an ambiguous 5xx; of an outage also later ones
 
     @asynccontextmanager
-    async def slot(self, request: str, lane: Lane, *, waits_out_block: bool = True) -> AsyncIterator[None]:
+    async def slot(
+        self, request: str, lane: Lane, *, waits_out_block: bool = True
+    ) -> AsyncIterator[None]:
         """Wait for the slot of a read, `request`, and learn from the result of what the body sends; raises what forbids to send it."""
-        async with (await self._wait(_Request(request, lane, None, self.clock.monotonic(), waits_out_block)))[1]:
+        async with (
+            await self._wait(_Request(request, lane, None, self.clock.monotonic(), waits_out_block))
+        )[1]:
             yield
 
     async def claim(
-        self, request: str, lane: Lane, database_id: str, decide: Callable[[Document], Claim], on_wait: OnWait | None
+        self,
+        request: str,
+        lane: Lane,
+        database_id: str,
+        decide: Callable[[Document], Claim],
+        on_wait: OnWait | None,
     ) -> tuple[Claim, AbstractAsyncContextManager[None]]:
         """Wait for the slot of a POST, and decide in the same edit of the ledger whether it is sent at all; see also `slot`.
 
@@ -144,7 +174,9 @@ class RateLimiter:
         Returns the decision, and the slot, whose body sends the request at once if that is what was decided. A cancellation has a
         `NotSent` as its cause if the body was not begun. Without a ledger that can be written nothing may be sent.
         """
-        return await self._wait(_Request(request, lane, database_id, self.clock.monotonic(), on_wait=on_wait), decide)
+        return await self._wait(
+            _Request(request, lane, database_id, self.clock.monotonic(), on_wait=on_wait), decide
+        )
 
     @property
     def blocked_until(self) -> datetime | None:
@@ -161,7 +193,9 @@ class RateLimiter:
         await self._edit(lambda _: None)
         longest = max((*self._others.blocks.values(), *self._mine.blocks.values()), default=0.0)
         self._others.blocks, self._mine.blocks = {}, {}
-        await self.ledger.edit(lambda document: document.get(ACCOUNTS, {}).get(self._account, {}).pop("blocks", None))
+        await self.ledger.edit(
+            lambda document: document.get(ACCOUNTS, {}).get(self._account, {}).pop("blocks", None)
+        )
         return self._utc(longest)
 
     def _utc(self, at: float) -> datetime | None:
@@ -187,7 +221,9 @@ class RateLimiter:
             if self._earliest()(request)[0] > at:
                 return None  # another run was faster, or reported a block
             claim = decide(document) if decide else None
-            return claim, [Sent(at, self._run, limits)] if claim is None or claim.role == "new" else []
+            return claim, [
+                Sent(at, self._run, limits)
+            ] if claim is None or claim.role == "new" else []
 
         self._queue.append(request)
         try:
@@ -218,7 +254,10 @@ class RateLimiter:
         """The next request, creates and restores before reads, then by age; and when it may leave. Tells the others why they wait."""
         now, earliest = self.clock.monotonic(), self._earliest()
         times = {each: earliest(each) for each in self._queue}
-        first = min(self._queue, key=lambda each: (max(times[each][0], now), not each.lane.starts, each.queued_at))
+        first = min(
+            self._queue,
+            key=lambda each: (max(times[each][0], now), not each.lane.starts, each.queued_at),
+        )
         for ahead, each in enumerate(each for each in self._queue if each.lane.starts):
             at, cooldown = times[each]
             if each.on_wait is None or (each is first and at <= now + self._took):
@@ -239,14 +278,27 @@ class RateLimiter:
         """
         # So much later the others see that a limit is free.
         courtesy = 2 * self.ledger.clock.unsure + COURTESY if self._others.sent else 0.0
-        sent = sorted([*self._others.sent, *(each._replace(at=each.at + courtesy) for each in self._mine.sent)])
+        sent = sorted(
+            [
+                *self._others.sent,
+                *(each._replace(at=each.at + courtesy) for each in self._mine.sent),
+            ]
+        )
         last = {limit: each.at for each in sent for limit in each.limits}
         waiting, free = [each.lane.starts for each in self._queue], dict[bool, float]()
         blocked = self._blocks.get("", -math.inf)
         for starts in (True, False):
-            same = [each for each in sent if starts is not {CREATE.name, RESTORE.name}.isdisjoint(each.limits)]
+            same = [
+                each
+                for each in sent
+                if starts is not {CREATE.name, RESTORE.name}.isdisjoint(each.limits)
+            ]
             share = self._budget - min(waiting.count(not starts), self._budget // 2)
-            full = [some[-most].at for some, most in ((sent, self._budget), (same, share)) if len(some) >= most]
+            full = [
+                some[-most].at
+                for some, most in ((sent, self._budget), (same, share))
+                if len(some) >= most
+            ]
             free[starts] = max([blocked, *(at + BUDGET_WINDOW for at in full)])
 
         def of(request: _Request) -> tuple[float, float]:
@@ -276,9 +328,13 @@ class RateLimiter:
             raise Outage(request.text)
         for name, waits in (("", not lane.starts and request.waits_out_block), (lane.name, False)):
             left = blocks.get(name, -math.inf) - now
-            if left > 0 and not waits:  # no caller depends on a kind of request that has a block of its own
+            if (
+                left > 0 and not waits
+            ):  # no caller depends on a kind of request that has a block of its own
                 kind = ListingBlocked if name else Blocked
-                raise kind(request.text, status=429, retry_after=left, unsent=True, now=self.clock.utc())
+                raise kind(
+                    request.text, status=429, retry_after=left, unsent=True, now=self.clock.utc()
+                )
 
     @asynccontextmanager
     async def _sending(self, request: _Request, sent: Sent | None = None) -> AsyncIterator[None]:
@@ -294,7 +350,9 @@ class RateLimiter:
             error = ended if isinstance(ended, SquareCloudError) else ended.__cause__
             if isinstance(error, SquareCloudError):
                 self._learn(request.lane, sent, error)
-                with anyio.CancelScope(shield=error is not ended):  # after an interrupt, not against one
+                with anyio.CancelScope(
+                    shield=error is not ended
+                ):  # after an interrupt, not against one
                     await self.exchange()
             raise
         self._learn(request.lane, sent, None)
@@ -306,13 +364,25 @@ class RateLimiter:
         if isinstance(error, KeyRefused | QuotaUsedUp):
             self._stops[type(error)] = error, now + STOPPED
         elif isinstance(error, Blocked):
-            lasts = self._block_wait if error.retry_after is None else max(error.retry_after, BUDGET_WINDOW)
+            lasts = (
+                self._block_wait
+                if error.retry_after is None
+                else max(error.retry_after, BUDGET_WINDOW)
+            )
             self._mine.blocks[lane.name if isinstance(error, ListingBlocked) else ""] = now + lasts
         elif isinstance(error, Cooldown):
             # The answer does not say which cooldown it was, so the account's spacing starts again.
             self._mine.sent.append(Sent(now, self._run, [lane.name]))
-        ambiguous, status = error is not None and error.ambiguous, error.status or 0 if error else 200
-        if sent and error and not ambiguous and not isinstance(error, SnapshotFailed | RestoreFailed):
+        ambiguous, status = (
+            error is not None and error.ambiguous,
+            error.status or 0 if error else 200,
+        )
+        if (
+            sent
+            and error
+            and not ambiguous
+            and not isinstance(error, SnapshotFailed | RestoreFailed)
+        ):
             sent.limits[1:] = []  # it was not accepted, so only the account's cooldown has started
         if lane.starts and ambiguous and status >= 500:  # noqa: PLR2004  a server's failure
             self._failed_at.append(now)
@@ -340,7 +410,8 @@ class RateLimiter:
         def change(document: Document) -> tuple[T, list[Sent]] | None:
             is_local = not self.ledger.place.is_shared
             if is_local:
-                clock.assume(document.get(AHEAD_HERE))  # or blocks seem to be over until the first answer
+                # or blocks seem to be over until the first answer
+                clock.assume(document.get(AHEAD_HERE))
             here, now = self.clock.monotonic(), clock.now().timestamp()
             there = pacing_of(self._account, document, self.ledger)
             self._mine, others = self._mine.current(here), there.current(now, without=self._run)
@@ -352,8 +423,12 @@ class RateLimiter:
                     document[AHEAD_HERE] = round(clock.offset)
                 told.update(self._mine.blocks)
                 sent = [*self._mine.sent, *(decided[1] if decided else [])]
-                mine = Pacing.model_construct(sent=sent, blocks=told).moved(now - here, clock.unsure)
-                after = Pacing.model_construct(sent=others.sent + mine.sent, blocks=others.blocks | mine.blocks)
+                mine = Pacing.model_construct(sent=sent, blocks=told).moved(
+                    now - here, clock.unsure
+                )
+                after = Pacing.model_construct(
+                    sent=others.sent + mine.sent, blocks=others.blocks | mine.blocks
+                )
                 if after != there:
                     document.setdefault(ACCOUNTS, {})[self._account] = after.model_dump()
             return decided

@@ -10,9 +10,24 @@ from typing import ClassVar
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, NothingSent, Step, Text, Unresolved, Words
-from pulumi_snapshots.ledger.attempt import CLEAR, NEVER, SECOND, Attempt, ClaimRefused, Status, is_resource
+from pulumi_snapshots.ledger.attempt import (
+    CLEAR,
+    NEVER,
+    SECOND,
+    Attempt,
+    ClaimRefused,
+    Status,
+    is_resource,
+)
 from pulumi_snapshots.listing.listings import Page, entry_of
-from pulumi_snapshots.listing.polling import LATE, PINNING, AmbiguousSnapshot, doubt, earliest, until_listed
+from pulumi_snapshots.listing.polling import (
+    LATE,
+    PINNING,
+    AmbiguousSnapshot,
+    doubt,
+    earliest,
+    until_listed,
+)
 from pulumi_snapshots.listing.quota import explain_quota
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.memory import Listener, Member
@@ -106,7 +121,9 @@ class Taking:
             timeout=inputs.timeout,
             fresh=self.fresh,
             # A guard's that is older would lose what was written since.
-            oldest=timedelta(seconds=max(inputs.timeout, inputs.reuse_within)) if self.spent else None,
+            oldest=timedelta(seconds=max(inputs.timeout, inputs.reuse_within))
+            if self.spent
+            else None,
         )
 
     async def carry_out(self) -> SnapshotRecord:
@@ -121,7 +138,9 @@ class Taking:
                 f"{refused.attempt.owner}, and no later run has shown that its state was saved: this may be the same one under "
                 "another name of the stack"
             )
-            raise SnapshotRefused(happened, self.operation.not_done, [Step.SHOW_OTHER, Step.BY_TRIGGERS]) from None
+            raise SnapshotRefused(
+                happened, self.operation.not_done, [Step.SHOW_OTHER, Step.BY_TRIGGERS]
+            ) from None
         except TimeIsUp as time_is_up:
             why = str(time_is_up)
         except (SquareCloudError, AmbiguousSnapshot) as error:
@@ -130,7 +149,9 @@ class Taking:
             cause = error
         if self.finished.version is not None:
             return await self._ended(self.finished.version, cause=cause)
-        raise self._unresolved(why, undecided=isinstance(cause, AmbiguousSnapshot), cause=cause) from cause
+        raise self._unresolved(
+            why, undecided=isinstance(cause, AmbiguousSnapshot), cause=cause
+        ) from cause
 
     async def _record(self) -> SnapshotRecord:
         while True:
@@ -159,7 +180,9 @@ class Taking:
                 if adopted := await self._adopted(again=again):
                     return adopted
                 try:
-                    await operation.send(CREATE, f"POST /databases/{self.database_id}/snapshots", self._post)
+                    await operation.send(
+                        CREATE, f"POST /databases/{self.database_id}/snapshots", self._post
+                    )
                 except SquareCloudError as error:
                     if isinstance(error, QuotaUsedUp):
                         await explain_quota(error, self.database_id, session.listings)
@@ -207,7 +230,9 @@ class Taking:
         session, now = self.session, self.session.service_clock.now()
         young = now - timedelta(seconds=self.inputs.reuse_within)
         attempts = await session.ledger.attempts()
-        ours = [each for each in attempts if each.has_snapshot and each.database_id == self.database_id]
+        ours = [
+            each for each in attempts if each.has_snapshot and each.database_id == self.database_id
+        ]
         others = set() if self.spent else self.memory.replaced | self.memory.claimed
         fitting: list[tuple[datetime, ListedSnapshot]] = []
         if self.spent:
@@ -218,7 +243,8 @@ class Taking:
             fitting = [
                 (each.request.posted_at, entry_of(each))
                 for each in ours
-                if (each.ended_at or each.request.posted_at) >= young and each.request.posted_at >= oldest
+                if (each.ended_at or each.request.posted_at) >= young
+                and each.request.posted_at >= oldest
             ]
         if not fitting and (not self.spent or session.ledger.place.is_shared):
             since = session.clock.monotonic() if again else session.listings.recent
@@ -228,7 +254,10 @@ class Taking:
             fitting = [
                 (posted.get(each.version, each.modified), each)
                 for each in page.entries
-                if each.origin == "manual" and each.modified and each.modified >= young and each.version not in others
+                if each.origin == "manual"
+                and each.modified
+                and each.modified >= young
+                and each.version not in others
             ]
         if not fitting:
             return None
@@ -240,24 +269,36 @@ class Taking:
                 self.member.note(line)
             return None
         # What the ledger has may be of another resource, which completes from it.
-        record = await (self._ours(entry) if entry.name else describe(session, self.database_id, entry))
+        record = await (
+            self._ours(entry) if entry.name else describe(session, self.database_id, entry)
+        )
         which = taken_text(record, session.service_clock.now())
-        self.member.note(Text("adopted {which}, instead of taking one ({reuse_within})", which=which))
+        self.member.note(
+            Text("adopted {which}, instead of taking one ({reuse_within})", which=which)
+        )
         return record
 
-    async def _is_worthless(self, attempts: list[Attempt], taken: datetime, *, unless_known: bool = False) -> bool:
+    async def _is_worthless(
+        self, attempts: list[Attempt], taken: datetime, *, unless_known: bool = False
+    ) -> bool:
         """Whether what was taken then would lose data, or bring back what a restore has replaced.
 
         The ledger knows the restores of runs, the service the last one for an hour; `unless_known` counts if it does not tell.
         """
-        restores = [each for each in attempts if (each.kind, each.database_id) == ("restore", self.database_id)]
+        restores = [
+            each
+            for each in attempts
+            if (each.kind, each.database_id) == ("restore", self.database_id)
+        ]
         spent = (await self.spent() if self.spent else None) or NEVER
         if max([spent, *(each.ended_at or each.request.posted_at for each in restores)]) > taken:
             return True
         with suppress(SquareCloudError):
             status = await self.session.client.restore_status(self.database_id, patience=BRIEF)
             restored = (status.finished_at or status.started_at) if status else None
-            return status is not None and (status.in_progress or (restored is not None and restored > taken))
+            return status is not None and (
+                status.in_progress or (restored is not None and restored > taken)
+            )
         return unless_known
 
     # After the request ---------------------------------------------------------------------------------------------------
@@ -265,12 +306,20 @@ class Taking:
     async def polled(self) -> SnapshotRecord | None:
         """Poll once for what an earlier run has requested, no earlier than a wait would; None if it is not listed."""
         # Without a ledger, each of hundreds would try to enter its result, and hold up the run.
-        session, others, attempt = self.session, await self.operation.newest(needed=True), self.operation.sent
+        session, others, attempt = (
+            self.session,
+            await self.operation.newest(needed=True),
+            self.operation.sent,
+        )
         await session.know_time(self.database_id, briefly=True)
-        is_early = attempt.request.answered != "200" and self.operation.age < session.poll_plan.first_alone
+        is_early = (
+            attempt.request.answered != "200" and self.operation.age < session.poll_plan.first_alone
+        )
         if is_early and attempt.status is not Status.FOUND:
             return None  # also in a preview: the wait that follows polls at its time
-        page = await session.listings.page(self.database_id, session.listings.recent, patience=ONCE, together=True)
+        page = await session.listings.page(
+            self.database_id, session.listings.recent, patience=ONCE, together=True
+        )
         entry = self._shown(page, attempt, self._excluded(others))
         return await self._ended(entry.version or "", entry) if entry else None
 
@@ -283,7 +332,9 @@ class Taking:
         others, attempt = await operation.newest(), operation.sent
         if attempt.status is Status.FOUND:
             found = attempt.result or ""
-            return await self._ended(found, await session.listings.find_version(self.database_id, found))
+            return await self._ended(
+                found, await session.listings.find_version(self.database_id, found)
+            )
         version, excluded = self.finished.version, self._excluded(others)
         if version is None or self.needs_url:
             with suppress(NothingSent):
@@ -294,23 +345,37 @@ class Taking:
             return await self._ended(version)
         if doubt := await self._doubt(attempt, excluded):
             raise self._unresolved(doubt, undecided=True)
-        known = await session.ledger.attempts()  # or nothing is requested: what runs had taken before would do
+        known = (
+            await session.ledger.attempts()
+        )  # or nothing is requested: what runs had taken before would do
         now = next((each for each in known if each.id == attempt.id), attempt)
         if now.status is Status.FOUND or now.request.answered != attempt.request.answered:
             return None  # a run elsewhere knows more of it
         await operation.withdraw()
         # What runs had taken before it is what it was to replace.
-        before = (each.names for each in known if each.request.posted_at < attempt.request.posted_at)
-        operation.intent = replace(operation.intent, carried=operation.intent.carried.union(*before))
+        before = (
+            each.names for each in known if each.request.posted_at < attempt.request.posted_at
+        )
+        operation.intent = replace(
+            operation.intent, carried=operation.intent.carried.union(*before)
+        )
         which = f"the snapshot requested at {to_the_second(attempt.request.requested)}"
-        self.member.note(f"{which} never came: the service's listing lacks it. Another one is requested")
+        self.member.note(
+            f"{which} never came: the service's listing lacks it. Another one is requested"
+        )
         return None
 
     def _excluded(self, others: list[Attempt]) -> set[str]:
         """Versions that are of other requests, or of none."""
-        return {*self.memory.known, *self.memory.claimed, *(each.result or "" for each in others if each.has_snapshot)}
+        return {
+            *self.memory.known,
+            *self.memory.claimed,
+            *(each.result or "" for each in others if each.has_snapshot),
+        }
 
-    def _shown(self, page: Page, attempt: Attempt, excluded: Collection[str]) -> ListedSnapshot | None:
+    def _shown(
+        self, page: Page, attempt: Attempt, excluded: Collection[str]
+    ) -> ListedSnapshot | None:
         """The entry of the snapshot of a request on a page."""
         behind = self.behind and attempt is self.operation.attempt
         if version := attempt.result or self.finished.version:
@@ -334,16 +399,22 @@ class Taking:
 
     async def _doubt(self, attempt: Attempt, excluded: Collection[str] = ()) -> str:
         """Why it is not certain that the service never made the snapshot of a request, whose time is over; empty if it is."""
-        page = await self.session.listings.own_page(attempt.database_id, self.session.listings.recent)
+        page = await self.session.listings.own_page(
+            attempt.database_id, self.session.listings.recent
+        )
         return doubt(page, attempt.request, excluded, self.memory.due)
 
     async def _was_overtaken(self) -> bool:
         """Whether a guard's snapshot has become worthless while it was waited for, so that another one is needed."""
         posted = self.operation.sent.request.posted_at
-        if not (self.spent and await self._is_worthless(await self.session.ledger.attempts(), posted)):
+        if not (
+            self.spent and await self._is_worthless(await self.session.ledger.attempts(), posted)
+        ):
             return False
         which = f"the snapshot requested at {to_the_second(posted)} does not guard"
-        self.member.note(f"{which}: the database was changed or restored while it was waited for. Another one is taken")
+        self.member.note(
+            f"{which}: the database was changed or restored while it was waited for. Another one is taken"
+        )
         self.operation.attempt, self.operation.resumed = None, False
         return True
 
@@ -354,12 +425,19 @@ class Taking:
     ) -> SnapshotRecord:
         """The snapshot of the attempt, as far as it is known if no listing shows it; `cause` if polls failed."""
         operation, member, attempt = self.operation, self.member, self.operation.sent
-        unlisted = ListedSnapshot.model_construct(name="", version_id=version, url=self.finished.url)
+        unlisted = ListedSnapshot.model_construct(
+            name="", version_id=version, url=self.finished.url
+        )
         record = await self._ours(entry or unlisted, attempt.request.requested)
         if operation.resumed and (attempt.proved or self.spent):
-            member.note(f"found {taken_text(record, self.session.service_clock.now())}; no new request was sent")
+            member.note(
+                f"found {taken_text(record, self.session.service_clock.now())}; no new request was sent"
+            )
         elif operation.resumed:
-            age, earlier = spoken(operation.age), "was taken by an earlier run that may not have saved its state"
+            age, earlier = (
+                spoken(operation.age),
+                "was taken by an earlier run that may not have saved its state",
+            )
             taken = f"snapshot {record.id} {earlier}, {age} ago ({record.requested_at}): none is taken now."
             member.warn(Text("{taken} {then}", taken=taken, then=Next(Step.TAKE_NEW)))
         elif entry is None and self.needs_url:
@@ -370,26 +448,36 @@ class Taking:
             posted, at = attempt.request.posted_at, entry.modified if entry else None
             if at and at > posted + LATE and self.finished is NOT_FINISHED:
                 which = f"snapshot {version} of database {self.database_id} was matched to the request of {to_the_second(posted)}"
-                member.warn(f"{which}, although its time is {to_the_second(at)}: no earlier one is listed")
+                member.warn(
+                    f"{which}, although its time is {to_the_second(at)}: no earlier one is listed"
+                )
             await operation.enter_result(version, holds=CLEAR)
         return record
 
-    async def _ours(self, entry: ListedSnapshot, requested: datetime | None = None) -> SnapshotRecord:
+    async def _ours(
+        self, entry: ListedSnapshot, requested: datetime | None = None
+    ) -> SnapshotRecord:
         """The record of a snapshot, which is ours from now on; a Snapshot may adopt a guard's, since nothing else keeps that."""
-        record = await describe(self.session, self.database_id, entry, base_url=self.finished.url, requested=requested)
+        record = await describe(
+            self.session, self.database_id, entry, base_url=self.finished.url, requested=requested
+        )
         (self.memory.known if self.spent else self.memory.claimed).add(record.version_id or "")
         self.session.memory.remember_request(record.id, record.requested_at)
         self.member.progress(f"found snapshot {record.version_id}")
         return record
 
-    def _unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> Pending:
+    def _unresolved(
+        self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
+    ) -> Pending:
         """The error of an unknown end, see `Unresolved`; `why` the wait ended is a sentence."""
         request = self.operation.sent.request
         requested = to_the_second(request.requested)
         record = SnapshotRecord(self.database_id, attempt=request, requested_at=requested)
         how = f"accepted ({request.answered}), but is not listed yet."
         if not request.accepted:
-            how = f"{request.unanswered}: it may or may not have been started, and is not listed yet."
+            how = (
+                f"{request.unanswered}: it may or may not have been started, and is not listed yet."
+            )
         happened = f"A snapshot of database {self.database_id} was requested at {requested} and {how} {why}".rstrip()
         kind = _GuardPending if self.spent else Pending
         return kind(record, happened, undecided=undecided, cause=cause)

@@ -29,10 +29,16 @@ class SnapshotRules(Rules):
         record = SnapshotRecord.from_outputs(state)
         request = record.attempt if record.pending else None
         known = record.version_id, request, record.requested_at
-        return Proof("snapshot", record.database_id, *known, digest_of(state.get("triggers")), record=record)
+        return Proof(
+            "snapshot", record.database_id, *known, digest_of(state.get("triggers")), record=record
+        )
 
     def compare(
-        self, call: EngineCall, record: SnapshotRecord, state: Mapping[str, Any], values: Mapping[str, Any]
+        self,
+        call: EngineCall,
+        record: SnapshotRecord,
+        state: Mapping[str, Any],
+        values: Mapping[str, Any],
     ) -> Changes:
         """Compare; remember what is about to be replaced, since create is not told."""
         found = super().compare(call, record, state, values)
@@ -49,9 +55,13 @@ class SnapshotRules(Rules):
         created = parse_rfc3339(record.created_at) if record.created_at else None
         if created is None or created > now:
             when = "not known" if created is None else f"in the future ({to_the_second(created)})"
-            return Changes(warning=f"snapshot {record.id} is not rotated: its time of creation is {when}.")
+            return Changes(
+                warning=f"snapshot {record.id} is not rotated: its time of creation is {when}."
+            )
         after = parse_duration(rotate_after)
         if now - created <= timedelta(seconds=after):
             return Changes()
         age = "created at {at}, longer ago than {rotate_after} ({after})"
-        return Changes(("created_at",), reason=Text(age, at=to_the_second(created), after=duration_text(after)))
+        return Changes(
+            ("created_at",), reason=Text(age, at=to_the_second(created), after=duration_text(after))
+        )

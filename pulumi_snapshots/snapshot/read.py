@@ -7,7 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 from pulumi_snapshots.clock import REFRESH_PATIENCE, parse_rfc3339, to_the_second
-from pulumi_snapshots.errors import Explained, Next, NoSuchSnapshot, NothingSent, Step, Text, not_listed
+from pulumi_snapshots.errors import (
+    Explained,
+    Next,
+    NoSuchSnapshot,
+    NothingSent,
+    Step,
+    Text,
+    not_listed,
+)
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, newest_first
 from pulumi_snapshots.listing.polling import LATE
 from pulumi_snapshots.properties.checks import LATEST, expiry_of
@@ -18,7 +26,14 @@ from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.snapshot.create import Pending, create
-from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotInputs, SnapshotRecord, describe, is_pinned, split_id
+from pulumi_snapshots.snapshot.record import (
+    SNAPSHOT,
+    SnapshotInputs,
+    SnapshotRecord,
+    describe,
+    is_pinned,
+    split_id,
+)
 
 URL_RENEWAL = timedelta(days=7)
 """A stored URL with more than this left is kept, so that dependants do not change at every refresh."""
@@ -45,17 +60,25 @@ class SnapshotCalls(ActCalls):
             if not record.pending:
                 stays = f"Snapshot {record.id} was not refreshed and stays as it was."
                 done = Text("{done} {stays}", done=error.done, stays=stays) if error.done else stays
-                raise Explained(error.happened, done, (*error.then, Next(Step.REFRESH_WITH_PROGRAM))) from error
+                raise Explained(
+                    error.happened, done, (*error.then, Next(Step.REFRESH_WITH_PROGRAM))
+                ) from error
             seen = record  # the update that follows has the present one
         if seen.pending:
             which = f"The snapshot of database {seen.database_id} requested at {seen.requested_at}"
-            raise Unfinished(Resource(id_, SNAPSHOT.state(seen, state)), Explained(f"{which} is still pending"))
-        return self.resource(seen, state)  # under its own id: a snapshot that was resumed still has the provisional one
+            raise Unfinished(
+                Resource(id_, SNAPSHOT.state(seen, state)), Explained(f"{which} is still pending")
+            )
+        # under its own id: a snapshot that was resumed still has the provisional one
+        return self.resource(seen, state)
 
     async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: the service has no delete, so nothing is sent."""
         record = SnapshotRecord.from_outputs(state)
-        text, until = "forgotten: {id}; the service keeps it until {until}. {then}", "its 30 days are over"
+        text, until = (
+            "forgotten: {id}; the service keeps it until {until}. {then}",
+            "its 30 days are over",
+        )
         if record.expires_at:
             until = to_the_second(record.expires_at)
         # With `--replace`, a create does not learn what it replaces, so it may adopt the same snapshot.
@@ -78,7 +101,9 @@ async def read(session: Session, record: SnapshotRecord, listener: Listener) -> 
     if record.pending:
         # The reads of pending resources hold up the whole run, so all of them together end within 10 s.
         with suppress(Explained), session.until(session.left_for_reads(9.0)):
-            return await create(session, SnapshotInputs(record.database_id), listener, earlier=record, once=True)
+            return await create(
+                session, SnapshotInputs(record.database_id), listener, earlier=record, once=True
+            )
         return record
     with session.until(REFRESH_PATIENCE):
         try:
@@ -110,9 +135,13 @@ async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> 
             if record := await newest(session, database_id, entries.values()):
                 return record
             then = [Next(Step.TAKE_FIRST, database=database_id)]
-            raise NoSuchSnapshot(f"The service lists no snapshot of database {database_id}", then=then)
+            raise NoSuchSnapshot(
+                f"The service lists no snapshot of database {database_id}", then=then
+            )
         listed = await session.listings.find_version(database_id, version_id)
-        listed = listed or (await session.listings.unlisted(database_id, version_id) if unlisted else None)
+        listed = listed or (
+            await session.listings.unlisted(database_id, version_id) if unlisted else None
+        )
         if listed is None:
             by = await session.listings.listed_by(database_id, version_id)
             happened, then = not_listed(database_id, version_id, by)
@@ -122,7 +151,11 @@ async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> 
 
 
 async def newest(
-    session: Session, database_id: str, entries: Iterable[ListedSnapshot], *, may_be_empty: bool = True
+    session: Session,
+    database_id: str,
+    entries: Iterable[ListedSnapshot],
+    *,
+    may_be_empty: bool = True,
 ) -> SnapshotRecord | None:
     """The newest snapshot of one database that is available; CannotTell if one that may be it has no time."""
     for entry in newest_first(entries):
@@ -136,7 +169,9 @@ def _cut(session: Session) -> str:
     return "it was interrupted" if session.stopping else "the service did not answer in time"
 
 
-async def _read_listed(session: Session, record: SnapshotRecord, listener: Listener) -> SnapshotRecord:
+async def _read_listed(
+    session: Session, record: SnapshotRecord, listener: Listener
+) -> SnapshotRecord:
     """The record by the listing. The service has no delete, so one that is missing stays in the state."""
     version_id, recent = record.version_id or "", session.listings.recent
     page = await session.listings.page(record.database_id, recent, patience=BRIEF, together=True)
@@ -149,7 +184,9 @@ async def _read_listed(session: Session, record: SnapshotRecord, listener: Liste
     if entry is not None:
         seen = await _renewed(session, record, entry)
     elif not page.complete:
-        return _unread(record, listener, "the listing holds entries that cannot be read, so it proves nothing.")
+        return _unread(
+            record, listener, "the listing holds entries that cannot be read, so it proves nothing."
+        )
     # `modified` may be a snapshot's start, and the page may be from just before its end.
     elif created is not None and now - created < timedelta(seconds=SERVICE_CACHE) + LATE:
         listener.progress("not listed yet: the service may serve a listing that is 30 minutes old")
@@ -165,23 +202,33 @@ async def _read_listed(session: Session, record: SnapshotRecord, listener: Liste
     return seen
 
 
-async def _renewed(session: Session, record: SnapshotRecord, entry: ListedSnapshot) -> SnapshotRecord:
+async def _renewed(
+    session: Session, record: SnapshotRecord, entry: ListedSnapshot
+) -> SnapshotRecord:
     """The record with what its entry says now; it keeps a stored URL that is pinned, unless the new one is too, and is better."""
     fresh = await describe(session, record.database_id, entry, base_url=record.download_url)
     renewed = replace(fresh, requested_at=record.requested_at)
     if renewed.created_at is None and record.created_at is not None:
         renewed = renewed.created(parse_rfc3339(record.created_at))
-    url, ends, fresh_ends = record.download_url, *(expiry_of(each.download_url or "") for each in (record, fresh))
+    url, ends, fresh_ends = (
+        record.download_url,
+        *(expiry_of(each.download_url or "") for each in (record, fresh)),
+    )
     lasts = session.service_clock.now() + URL_RENEWAL
     keeps = ends is not None and (ends > lasts or (fresh_ends is not None and fresh_ends <= ends))
     if not is_pinned(fresh.download_url, entry.version or ""):
-        keeps = True  # even one that has expired: an unpinned URL would serve other data without a word
+        # even one that has expired: an unpinned URL would serve other data without a word
+        keeps = True
     if keeps and is_pinned(url, entry.version or ""):
-        renewed = replace(renewed, download_url=url, download_url_expires_at=record.download_url_expires_at)
+        renewed = replace(
+            renewed, download_url=url, download_url_expires_at=record.download_url_expires_at
+        )
     return renewed
 
 
 def _unread(record: SnapshotRecord, listener: Listener, why: str | Explained) -> SnapshotRecord:
     told = (why, *why.then) if isinstance(why, Explained) else why
-    listener.warn(Text("snapshot {id} was not refreshed and stays as it was: {why}", id=record.id, why=told))
+    listener.warn(
+        Text("snapshot {id} was not refreshed and stays as it was: {why}", id=record.id, why=told)
+    )
     return record

@@ -23,7 +23,15 @@ from pulumi_snapshots.properties.catalogue import (
     declare,
     declare_database,
 )
-from pulumi_snapshots.properties.checks import DATABASE_TYPES, RETENTION, Problem, expiry_of, shown, spoken, version_of
+from pulumi_snapshots.properties.checks import (
+    DATABASE_TYPES,
+    RETENTION,
+    Problem,
+    expiry_of,
+    shown,
+    spoken,
+    version_of,
+)
 from pulumi_snapshots.run.memory import PENDING, RunMemory, id_at
 
 if TYPE_CHECKING:
@@ -37,9 +45,15 @@ DEFAULT_TIMEOUT = 45 * 60.0
 """Seconds. A stale listing is served for up to 30 minutes; the soft deadline and the snapshot itself come on top."""
 PURPOSE = "take a snapshot of"
 ORIGIN = Choices(
-    "Origin", {"manual": "Taken because somebody asked for it.", "automatic": "The service's daily snapshot."}
+    "Origin",
+    {
+        "manual": "Taken because somebody asked for it.",
+        "automatic": "The service's daily snapshot.",
+    },
 )
-DATABASE_ENGINE = Choices("DatabaseEngine", {name: f"{title}." for name, title in DATABASE_TYPES.items()})
+DATABASE_ENGINE = Choices(
+    "DatabaseEngine", {name: f"{title}." for name, title in DATABASE_TYPES.items()}
+)
 NAMED_BY = ("database_id", "version_id")
 """The properties that say which snapshot another resource is about."""
 
@@ -48,7 +62,9 @@ class SnapshotInputs(Inputs):
     """The inputs of a snapshot; durations in seconds."""
 
     database_id: str = declare_database(
-        "The database to take a snapshot of. Another one takes a new snapshot.", PURPOSE, replaces=True
+        "The database to take a snapshot of. Another one takes a new snapshot.",
+        PURPOSE,
+        replaces=True,
     )
     triggers: list[Any] | None = declare(
         "Any values, such as a release. A change of any takes a new snapshot.",
@@ -78,7 +94,9 @@ class SnapshotInputs(Inputs):
         found = super().problems(values)
         known = cls.known(values, "rotate_after", "reuse_within")
         if not found and 0 < known.get("rotate_after", 0.0) <= known.get("reuse_within", 0.0):
-            reason = Text("must be longer than {reuse_within}, else a rotation would adopt what it should renew")
+            reason = Text(
+                "must be longer than {reuse_within}, else a rotation would adopt what it should renew"
+            )
             found.append(Problem("rotate_after", reason))
         return found
 
@@ -93,7 +111,9 @@ def split_id(resource_id: str) -> tuple[str, str]:
     database_id, _, version_id = resource_id.partition("/")
     try:
         database = checks.database_id()(database_id)
-        return database, version_id if version_id == checks.LATEST else checks.version_id(version_id)
+        return database, version_id if version_id == checks.LATEST else checks.version_id(
+            version_id
+        )
     except ValueError:
         shape = "DATABASE_ID/VERSION_ID, or DATABASE_ID/latest for the newest"
         raise ValueError(f"the id of a snapshot is {shape}, not {shown(resource_id)}") from None
@@ -109,9 +129,12 @@ class ListedProperties(Record):
         settled=True,
     )
     name: str | None = declare(
-        "The storage object's name, the same for all snapshots of a database; a restore needs it.", default=None
+        "The storage object's name, the same for all snapshots of a database; a restore needs it.",
+        default=None,
     )
-    download_url: str | None = declare("Signed, and pinned to this version.", default=None, secret=True)
+    download_url: str | None = declare(
+        "Signed, and pinned to this version.", default=None, secret=True
+    )
     download_url_expires_at: Moment | None = declare(
         "Until when the URL works; a refresh renews it in its last 7 days.", default=None
     )
@@ -119,7 +142,8 @@ class ListedProperties(Record):
     created_at: Moment | None = declare("When it was taken, by the service's clock.", default=None)
     expires_at: Moment | None = declare("When its 30 days at the service end.", default=None)
     available: bool = declare(
-        "False while it is pending, and once it is missing or past its 30 days at the service.", default=False
+        "False while it is pending, and once it is missing or past its 30 days at the service.",
+        default=False,
     )
     origin: str | None = declare(
         "`manual` or `automatic`; absent if the service does not say.", default=None, choices=ORIGIN
@@ -143,13 +167,19 @@ class SnapshotRecord(ListedProperties):
         "When the request was sent, by the service's clock; absent if the snapshot was adopted or looked up.",
         default=None,
     )
-    attempt: Request | None = declare("The request, only while the snapshot is pending.", default=None)
+    attempt: Request | None = declare(
+        "The request, only while the snapshot is pending.", default=None
+    )
 
     def created(self, at: datetime | None) -> Self:
         """With this time of creation, if it is known, and the end of its 30 days."""
         if at is None:
             return self
-        return replace(self, created_at=rfc3339(at), expires_at=rfc3339(at + timedelta(seconds=checks.RETENTION)))
+        return replace(
+            self,
+            created_at=rfc3339(at),
+            expires_at=rfc3339(at + timedelta(seconds=checks.RETENTION)),
+        )
 
     @property
     def described(self) -> dict[str, Any]:
@@ -178,7 +208,11 @@ class SnapshotRecord(ListedProperties):
         """`DATABASE_ID/VERSION_ID`, or while pending a provisional id that names the time of the POST."""
         if self.version_id is not None:
             return f"{self.database_id}/{self.version_id}"
-        posted = self.attempt.posted_at.astimezone(UTC) if self.attempt else datetime.min.replace(tzinfo=UTC)
+        posted = (
+            self.attempt.posted_at.astimezone(UTC)
+            if self.attempt
+            else datetime.min.replace(tzinfo=UTC)
+        )
         return id_at(self.database_id, PENDING, self.requested_at or to_the_second(posted))
 
     @property
@@ -199,7 +233,9 @@ def taken_text(record: SnapshotRecord, now: datetime) -> str:
     """Which snapshot it is, and its age at this time of the service: `DATABASE_ID/VERSION_ID, taken 12 min ago`."""
     if record.created_at is None:
         return record.id
-    return f"{record.id}, taken {spoken((now - parse_rfc3339(record.created_at)).total_seconds())} ago"
+    return (
+        f"{record.id}, taken {spoken((now - parse_rfc3339(record.created_at)).total_seconds())} ago"
+    )
 
 
 async def describe(
@@ -218,7 +254,9 @@ async def describe(
         # An old entry: the signature is in `key`, only the address before it is missing.
         address = (entry.url or base_url or "").partition("?")[0]
         if not address:
-            account_id = (await session.listings.account(since=-math.inf)).id  # one request for all callers
+            account_id = (
+                await session.listings.account(since=-math.inf)
+            ).id  # one request for all callers
             address = f"{session.settings.snapshots_url}/databases/{quote(account_id, safe='')}/{quote(entry.name, safe='')}.zip"
         entry = entry.model_copy(update={"url": f"{address}?{entry.key.removeprefix('?')}"})
     expiry = expiry_of(entry.url or "")

@@ -16,7 +16,16 @@ from urllib.parse import urlsplit
 from pulumi_snapshots.errors import Next, Step, pip_install
 from pulumi_snapshots.state_directory import home_directory
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
-from pulumi_snapshots.storage.store import Buffer, Held, Mark, Overtaken, Seen, Store, StoreTrouble, trouble
+from pulumi_snapshots.storage.store import (
+    Buffer,
+    Held,
+    Mark,
+    Overtaken,
+    Seen,
+    Store,
+    StoreTrouble,
+    trouble,
+)
 
 PART_SIZE = 8 * 1024 * 1024
 """Bytes of one part of an upload: S3 and Google allow 10,000 of them, so an object has 80 GB at most."""
@@ -32,7 +41,11 @@ LONGEST_PART = timedelta(minutes=15)
 RETRIES: dict[str, Any] = {
     "max_retries": 6,
     "retry_timeout": timedelta(seconds=60),
-    "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=10), "base": 2},
+    "backoff": {
+        "init_backoff": timedelta(seconds=0.25),
+        "max_backoff": timedelta(seconds=10),
+        "base": 2,
+    },
 }
 """About 15 s, and less than the patience of a refresh."""
 REFUSED = re.compile(r"status code: (4\d\d)")  # the status in the library's errors
@@ -85,7 +98,9 @@ class BucketStore(Store):
         if self._is_folder():
             raise StoreTrouble(f"{self.where} is a folder", then=[Step.NAME_OBJECT])
         with self._reached(uploads=True) as (library, bucket):
-            library.put(bucket, self._key, blocks, chunk_size=PART_SIZE, max_concurrency=PARTS_AT_ONCE)
+            library.put(
+                bucket, self._key, blocks, chunk_size=PART_SIZE, max_concurrency=PARTS_AT_ONCE
+            )
         with contextlib.suppress(StoreTrouble):
             return self.stat()
         return None
@@ -103,7 +118,9 @@ class BucketStore(Store):
         """The object with its content, which is empty if it has more than `most` bytes; None without one, or a bucket."""
         with self._reached() as (library, bucket), contextlib.suppress(FileNotFoundError):
             found = library.get(bucket, self._key)
-            content = b"" if most is not None and found.meta["size"] > most else bytes(found.bytes())
+            content = (
+                b"" if most is not None and found.meta["size"] > most else bytes(found.bytes())
+            )
             return Held(content, _mark(found.meta))
         return None
 
@@ -116,7 +133,9 @@ class BucketStore(Store):
         try:
             return self._put(content, "overwrite")
         except Overtaken as kept:  # it must stay as it is, by a rule of the bucket
-            raise StoreTrouble(f"{self.where} cannot be overwritten", then=[Step.ALLOW_OVERWRITING]) from kept.__cause__
+            raise StoreTrouble(
+                f"{self.where} cannot be overwritten", then=[Step.ALLOW_OVERWRITING]
+            ) from kept.__cause__
 
     def listing(self) -> dict[str, int]:
         """The objects below this place, or this one."""
@@ -124,7 +143,9 @@ class BucketStore(Store):
             every = [each for page in library.list(bucket, self._key or None) for each in page]
         if self._key and not every:
             if (one := self.stat()) is None:
-                raise StoreTrouble(f"{self.where} does not exist: nothing is stored there", then=[Step.CHECK_PLACE])
+                raise StoreTrouble(
+                    f"{self.where} does not exist: nothing is stored there", then=[Step.CHECK_PLACE]
+                )
             return {str(self.where): one.size}
         return {f"{self._scheme}://{self._name}/{each['path']}": each["size"] for each in every}
 
@@ -132,7 +153,9 @@ class BucketStore(Store):
         """Whether only names that begin with this one and a slash exist; a key that may only write proves nothing."""
         try:
             with self._reached() as (library, bucket):
-                return self.stat() is None and any(library.list(bucket, f"{self._key}/", chunk_size=1))
+                return self.stat() is None and any(
+                    library.list(bucket, f"{self._key}/", chunk_size=1)
+                )
         except StoreTrouble as refusal:
             if refusal.forbidden:
                 return False
@@ -141,14 +164,23 @@ class BucketStore(Store):
     def _put(self, content: bytes, mode: Any) -> Mark:
         with self._reached() as (library, bucket):
             try:
-                return _mark(library.put(bucket, self._key, content, mode=mode, use_multipart=False))
-            except (library.exceptions.AlreadyExistsError, library.exceptions.PreconditionError) as error:
+                return _mark(
+                    library.put(bucket, self._key, content, mode=mode, use_multipart=False)
+                )
+            except (
+                library.exceptions.AlreadyExistsError,
+                library.exceptions.PreconditionError,
+            ) as error:
                 raise Overtaken(self.where) from error
 
     def _pieces(self, size: int) -> Iterator[Buffer]:
         with self._reached() as (library, bucket):
-            for start in range(0, size, PART_SIZE):  # a request for each, since the time-out is of a request
-                yield library.get_range(bucket, self._key, start=start, end=min(start + PART_SIZE, size))
+            for start in range(
+                0, size, PART_SIZE
+            ):  # a request for each, since the time-out is of a request
+                yield library.get_range(
+                    bucket, self._key, start=start, end=min(start + PART_SIZE, size)
+                )
 
     def _remove(self) -> None:
         with self._reached() as (library, bucket):
@@ -164,10 +196,18 @@ class BucketStore(Store):
                 yield library, bucket
             except (FileNotFoundError, library.exceptions.BaseError) as error:
                 words, said = _words(error), str(error)
-                what = f"the bucket or the object does not exist ({words})" * isinstance(error, FileNotFoundError)
+                what = f"the bucket or the object does not exist ({words})" * isinstance(
+                    error, FileNotFoundError
+                )
                 # Whatever it is: most often these are not the credentials, the region or the endpoint that were meant.
-                then = [step for step, sign in SET_RIGHT.items() if re.search(sign, f"{self.where} {said}", re.DOTALL)]
-                failed = StoreTrouble(f"{self.where}: {what or words} (credentials: {credentials})", then=then)
+                then = [
+                    step
+                    for step, sign in SET_RIGHT.items()
+                    if re.search(sign, f"{self.where} {said}", re.DOTALL)
+                ]
+                failed = StoreTrouble(
+                    f"{self.where}: {what or words} (credentials: {credentials})", then=then
+                )
                 # After a lost answer the library asks again, and the upload is over then.
                 if (status := REFUSED.search(said)) and "NoSuchUpload" not in said:
                     failed.status = int(status[1])
@@ -182,13 +222,18 @@ def _mark(facts: Mapping[str, Any]) -> Mark:
 def _words(error: Exception) -> str:
     """The library's error without addresses, whose queries may open the data, and without its inner structure."""
     text, _, inner = str(error).partition("\n\nDebug source")
-    code, said = re.search(r"<Code>(.*?)</Code>", text), re.search(r"<Message>(.*?)</Message>", text, re.DOTALL)
+    code, said = (
+        re.search(r"<Code>(.*?)</Code>", text),
+        re.search(r"<Message>(.*?)</Message>", text, re.DOTALL),
+    )
     if code:
         lines = said[1].strip().splitlines() if said else []  # Azure's others are for its support
         return f"{code[1]}: {lines[0]}" if lines else code[1]
     if " credential provider: " in text:  # what boto3 or google-auth says
         text = text.rpartition(" credential provider: ")[2]
-    words = " ".join(text.rpartition(" - ")[2].split()).removeprefix("Server returned non-2xx status code: ")
+    words = " ".join(text.rpartition(" - ")[2].split()).removeprefix(
+        "Server returned non-2xx status code: "
+    )
     words = words[:300].rstrip(": ")
     causes = re.findall(r'message: "([^"]*)"', inner)
     return f"{words} ({causes[-1]})" if causes and causes[-1] not in words else words
@@ -221,7 +266,9 @@ def access(scheme: str, environment: Mapping[str, str]) -> Access:
 
 def _own(environment: Mapping[str, str], names: str) -> str:
     """The first variable of these from which obstore takes credentials by itself, in words; empty for none."""
-    found = (name for name in sorted(environment) if environment[name] and re.fullmatch(names, name))
+    found = (
+        name for name in sorted(environment) if environment[name] and re.fullmatch(names, name)
+    )
     return next((f"what is in {name}" for name in found), "")
 
 
@@ -256,7 +303,9 @@ def _profile(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """The profile's name, and what the files say of it."""
     name = _first(environment, "AWS_PROFILE", "AWS_DEFAULT_PROFILE") or "default"
     config = _first(environment, "AWS_CONFIG_FILE") or (home_directory(environment) / ".aws/config")
-    secrets = _first(environment, "AWS_SHARED_CREDENTIALS_FILE") or (home_directory(environment) / ".aws/credentials")
+    secrets = _first(environment, "AWS_SHARED_CREDENTIALS_FILE") or (
+        home_directory(environment) / ".aws/credentials"
+    )
     files = {config: name if name == "default" else f"profile {name}", secrets: name}
     settings: dict[str, str] = {}
     for file, section in files.items():
@@ -274,7 +323,9 @@ def _keys_of(profile: str, settings: Mapping[str, str]) -> tuple[str, Callable[[
     if kind := next((name for name in BOTO3_FINDS if name in settings), ""):
         with _package("boto3", f"profile {profile!r}, by {kind},"):
             session = import_module("boto3").Session(profile_name=profile)
-            provider = import_module("obstore.auth.boto3").Boto3CredentialProvider(session, ttl=KEYS_LIVE)
+            provider = import_module("obstore.auth.boto3").Boto3CredentialProvider(
+                session, ttl=KEYS_LIVE
+            )
         return f"profile {profile} ({kind}), through boto3", provider
     names = {"access_key_id": "aws_access_key_id", "secret_access_key": "aws_secret_access_key"}
     keys: dict[str, Any] = {name: settings.get(setting) for name, setting in names.items()}
@@ -300,7 +351,10 @@ def _google(environment: Mapping[str, str]) -> Access:
     if own := _own(environment, "GOOGLE_(SKIP_SIGNATURE|BEARER_TOKEN|SERVICE_ACCOUNT(_KEY)?)"):
         return own, {}
     named = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
-    file = Path(named or (home_directory(environment) / ".config/gcloud/application_default_credentials.json"))
+    file = Path(
+        named
+        or (home_directory(environment) / ".config/gcloud/application_default_credentials.json")
+    )
     if not named and not file.exists():
         return MACHINE, {}
     try:
@@ -313,7 +367,9 @@ def _google(environment: Mapping[str, str]) -> Access:
     with _package("google-auth requests", found):  # google-auth finds it in the same places
         # Scopes are set afterwards: with them it would ask for the project's name too.
         credentials, _ = import_module("google.auth").default()
-        credentials = import_module("google.auth.credentials").with_scopes_if_required(credentials, [GOOGLE_SCOPE])
+        credentials = import_module("google.auth.credentials").with_scopes_if_required(
+            credentials, [GOOGLE_SCOPE]
+        )
         provider = import_module("obstore.auth.google").GoogleCredentialProvider(credentials)
     return f"{found}, through google-auth", {"credential_provider": provider}
 
@@ -321,10 +377,16 @@ def _google(environment: Mapping[str, str]) -> Access:
 def _azure(environment: Mapping[str, str]) -> Access:
     options = _connection_string(environment.get("AZURE_STORAGE_CONNECTION_STRING", ""))
     # The second is the Azure CLI's own.
-    account = options.get("account_name") or _first(environment, "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT")
+    account = options.get("account_name") or _first(
+        environment, "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT"
+    )
     if not account:
-        raise NoCredentials("no account is named: set AZURE_STORAGE_ACCOUNT_NAME, or AZURE_STORAGE_CONNECTION_STRING")
-    found, more = ("AZURE_STORAGE_CONNECTION_STRING", options) if options else _azure_identity(environment)
+        raise NoCredentials(
+            "no account is named: set AZURE_STORAGE_ACCOUNT_NAME, or AZURE_STORAGE_CONNECTION_STRING"
+        )
+    found, more = (
+        ("AZURE_STORAGE_CONNECTION_STRING", options) if options else _azure_identity(environment)
+    )
     return f"{found}, account {account}", {"account_name": account, **more}
 
 
@@ -337,7 +399,10 @@ def _azure_identity(environment: Mapping[str, str]) -> Access:
         return "what is in AZURE_STORAGE_KEY", {"account_key": key}
     if own := _own(environment, "(AZURE_)?IDENTITY_ENDPOINT"):
         return own, {}
-    if environment.get("AZURE_USE_AZURE_CLI") or (home_directory(environment) / ".azure/azureProfile.json").exists():
+    if (
+        environment.get("AZURE_USE_AZURE_CLI")
+        or (home_directory(environment) / ".azure/azureProfile.json").exists()
+    ):
         return "the login of the Azure CLI", {"use_azure_cli": True}
     return MACHINE, {}
 

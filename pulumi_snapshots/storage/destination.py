@@ -12,7 +12,10 @@ from urllib.parse import unquote, urlsplit
 from pulumi_snapshots.properties.checks import Unfit
 
 BUCKETS = ("s3", "gs", "az")  # schemes of stores with buckets
-LIBRARY, EXTRA = "obstore", "archive"  # the library for buckets, and the extra of this package that brings it
+LIBRARY, EXTRA = (
+    "obstore",
+    "archive",
+)  # the library for buckets, and the extra of this package that brings it
 MUST_BE = "must be a path, or a URI of file://, s3://, gs:// or az://"
 _SLIP = re.compile(r"(file|s3|gs|az|arn|https?):", re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
@@ -39,7 +42,9 @@ class Destination:
     @classmethod
     def parse(cls, text: str) -> Destination:
         """Take a destination apart; raises `Unfit`."""
-        if not text.strip() or any(unicodedata.category(character).startswith("C") for character in text):
+        if not text.strip() or any(
+            unicodedata.category(character).startswith("C") for character in text
+        ):
             raise Unfit(MUST_BE)
         scheme, is_uri, rest = text.partition("://")
         if scheme == "file" or not is_uri:
@@ -47,8 +52,12 @@ class Destination:
         if scheme not in BUCKETS:
             raise Unfit(MUST_BE, text)
         bucket, slash, key = rest.partition("/")
-        if not slash or not _BUCKET.fullmatch(bucket):  # without the value: some write a key and its secret there
-            raise Unfit(f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash")
+        if not slash or not _BUCKET.fullmatch(
+            bucket
+        ):  # without the value: some write a key and its secret there
+            raise Unfit(
+                f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash"
+            )
         # Each of these is read in different ways by the stores' libraries.
         read = f"{key.removesuffix('/')}/{unquote(key).removesuffix('/')}"
         if "?" in key or "#" in key or (key and {"", ".", ".."} & {*re.split(r"[/\\]", read)}):
@@ -62,7 +71,12 @@ class Destination:
             raise Unfit(MUST_BE, text)
         if is_uri:
             parts = urlsplit(text)
-            if parts.netloc not in {"", "localhost"} or not parts.path or parts.query or parts.fragment:
+            if (
+                parts.netloc not in {"", "localhost"}
+                or not parts.path
+                or parts.query
+                or parts.fragment
+            ):
                 raise Unfit("must be file:///PATH, with an absolute path of this machine")
             path = unquote(parts.path)
         try:

@@ -39,7 +39,9 @@ def recipients(given: object) -> list[str]:
         try:
             _recipient(one)
         except Exception as error:  # noqa: BLE001  the library's own
-            raise Unfit(f"must be public keys of age, which begin with age1 ({error})", one) from None
+            raise Unfit(
+                f"must be public keys of age, which begin with age1 ({error})", one
+            ) from None
     return sorted(set(given))
 
 
@@ -53,7 +55,9 @@ def encrypt(blocks: Iterator[Buffer], keys: Iterable[str], take: Callable[[bytes
     _through(import_module(LIBRARY).encrypt_io, to, blocks, take)
 
 
-def _through(work: Callable[..., None], keys: Any, blocks: Iterator[Buffer], take: Callable[[bytes], None]) -> None:
+def _through(
+    work: Callable[..., None], keys: Any, blocks: Iterator[Buffer], take: Callable[[bytes], None]
+) -> None:
     """Let the library read the blocks and write to `take`; it hides their errors and may try again, so the first one is kept."""
     errors: list[BaseException] = []
     file, waiting = file_of(blocks), bytearray()
@@ -94,7 +98,10 @@ def identities(file: Path) -> list[Any]:
     try:
         lines = file.read_text().split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text; if it is itself encrypted, decrypt it with age first"
+        why = (
+            getattr(error, "strerror", None)
+            or "it is no text; if it is itself encrypted, decrypt it with age first"
+        )
         raise NotDecrypted(f"the identity file {file} cannot be read: {why}") from None
     try:
         keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
@@ -104,7 +111,9 @@ def identities(file: Path) -> list[Any]:
     except Exception:  # noqa: BLE001  the library's own, whose text may show the key
         found = []
     if not found:
-        raise NotDecrypted(f"the file {file} is no identity file of age: its lines must begin with {PRIVATE}")
+        raise NotDecrypted(
+            f"the file {file} is no identity file of age: its lines must begin with {PRIVATE}"
+        )
     return found
 
 
@@ -137,7 +146,10 @@ def opened(
         else:
             try:
                 _through(import_module(LIBRARY).decrypt_io, keys, blocks, take)
-            except (import_module(LIBRARY).DecryptError, OSError) as error:  # errors of the stores are StoreTrouble
+            except (
+                import_module(LIBRARY).DecryptError,
+                OSError,
+            ) as error:  # errors of the stores are StoreTrouble
                 if str(error).startswith("No matching keys"):
                     why = "is encrypted for other recipients than the identity file's keys"
                 else:

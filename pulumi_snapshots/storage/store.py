@@ -102,7 +102,11 @@ def trouble(where: object) -> Iterator[None]:
     except (StoreTrouble, Overtaken):
         raise
     except Exception as error:  # each library has errors of its own
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:300] or type(error).__name__
+        reason = (
+            getattr(error, "strerror", None)
+            or " ".join(str(error).split())[:300]
+            or type(error).__name__
+        )
         raise StoreTrouble(f"{where}: {reason}") from error
 
 
@@ -169,7 +173,9 @@ class FileStore(Store):
     def listing(self) -> dict[str, int]:
         """The files below this folder, or this file."""
 
-        def fail(error: OSError) -> None:  # else a folder that cannot be read would count as an empty one
+        def fail(
+            error: OSError,
+        ) -> None:  # else a folder that cannot be read would count as an empty one
             if not isinstance(error, FileNotFoundError | NotADirectoryError):
                 raise StoreTrouble(f"{error.filename}: {error.strerror}")
 
@@ -181,7 +187,9 @@ class FileStore(Store):
                 every += [Path(folder) / name for name in names]
             found = {}
             for path in every:
-                with contextlib.suppress(FileNotFoundError):  # it has vanished, or is a link to nothing
+                with contextlib.suppress(
+                    FileNotFoundError
+                ):  # it has vanished, or is a link to nothing
                     about = path.stat()
                     if stat.S_ISREG(about.st_mode):
                         found[path.as_uri()] = about.st_size
@@ -221,7 +229,9 @@ def _locks(file: int, *, waits: bool = False) -> bool:
 def _part_in(folder: Path) -> Iterator[Any]:
     """A new file, which is as private as the database, and locked so that no other writer removes it as a stale one."""
     while True:
-        with tempfile.NamedTemporaryFile(prefix=PART, suffix=".part", dir=folder, delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            prefix=PART, suffix=".part", dir=folder, delete=False
+        ) as file:
             part = Path(file.name)
             _locks(file.fileno(), waits=True)
             if part.exists():  # else one did, before it was locked
@@ -235,6 +245,9 @@ def _part_in(folder: Path) -> Iterator[Any]:
 def _remove_stale_parts(folder: Path) -> None:
     """Remove the parts of runs that were killed; those of living ones are locked."""
     for part in folder.glob(f"{PART}*.part"):
-        with contextlib.suppress(OSError), _opened(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK) as file:
+        with (
+            contextlib.suppress(OSError),
+            _opened(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK) as file,
+        ):
             if stat.S_ISREG(os.fstat(file).st_mode) and _locks(file):
                 part.unlink()

@@ -40,7 +40,8 @@ _JSON_VALUE = TypeAdapter[Any](Any)
 _FAULT = TypeAdapter(Fault)
 _CHANGEABLE = {
     EmulatorSettings: [one.name for one in fields(EmulatorSettings)],
-    Database: [one.name for one in fields(Database) if one.name.startswith("next_")] + ["snapshot_seconds", "running"],
+    Database: [one.name for one in fields(Database) if one.name.startswith("next_")]
+    + ["snapshot_seconds", "running"],
 }
 """What may be changed of each."""
 
@@ -89,7 +90,11 @@ class _Control:
 
     def clock(self) -> Any:
         settings = self._service.settings
-        return {"now": self._service.now(), "offset": settings.clock_offset_seconds, "speed": settings.speed}
+        return {
+            "now": self._service.now(),
+            "offset": settings.clock_offset_seconds,
+            "speed": settings.speed,
+        }
 
     def change_clock(
         self, advance: float | None = None, offset: float | None = None, speed: float | None = None
@@ -159,7 +164,11 @@ class _Control:
         self._service.remove_snapshot(version_id)
 
     def settings(self) -> Any:
-        return {name: value for name, value in asdict(self._service.settings).items() if name != "api_key"}
+        return {
+            name: value
+            for name, value in asdict(self._service.settings).items()
+            if name != "api_key"
+        }
 
     def change_settings(self, **changes: Any) -> Any:
         self._service.settings = _changed(self._service.settings, changes)
@@ -194,7 +203,10 @@ _ANSWERS: dict[str, dict[str, Callable[..., Any]]] = {
     "block": {"POST": _Control.block},
     "key": {"POST": _Control.key},
 }
-_CHECKED = {path: {method: validate_call(one) for method, one in answers.items()} for path, answers in _ANSWERS.items()}
+_CHECKED = {
+    path: {method: validate_call(one) for method, one in answers.items()}
+    for path, answers in _ANSWERS.items()
+}
 """Once for all emulators: preparing the checks takes longer than most tests."""
 
 
@@ -208,7 +220,9 @@ def control_app(service: ControlledService) -> ASGIApp:
     return Router(routes=routes, redirect_slashes=False)
 
 
-def _answering(control: _Control, answers: dict[str, Callable[..., Any]]) -> Callable[[Request], Awaitable[Response]]:
+def _answering(
+    control: _Control, answers: dict[str, Callable[..., Any]]
+) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:  # noqa: PLR0911 - one return for each error
         if not is_local(request):
             return _error(HTTPStatus.FORBIDDEN, "the control API is for programs on this machine")
@@ -220,7 +234,9 @@ def _answering(control: _Control, answers: dict[str, Callable[..., Any]]) -> Cal
             answered = answer_it(control, **body, **request.query_params, **request.path_params)
             answered = await answered if isawaitable(answered) else answered
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            problems = "; ".join(
+                f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
+            )
             return _error(HTTPStatus.BAD_REQUEST, problems)
         except NoSuchResourceError:
             return _error(HTTPStatus.NOT_FOUND, "no such database")
@@ -239,7 +255,9 @@ def _answering(control: _Control, answers: dict[str, Callable[..., Any]]) -> Cal
 def _changed(one: T, changes: dict[str, Any]) -> T:
     known = _CHANGEABLE[type(one)]
     if unknown := changes.keys() - set(known):
-        raise ValueError(f"no such field: {', '.join(sorted(unknown))}; the fields are {', '.join(sorted(known))}")
+        raise ValueError(
+            f"no such field: {', '.join(sorted(unknown))}; the fields are {', '.join(sorted(known))}"
+        )
     return TypeAdapter(type(one)).validate_python({**asdict(one), **changes})
 
 

@@ -182,7 +182,9 @@ class ControlledService(EmulatedService):
 
     def block(self, seconds: float | None = None) -> None:
         """Block the account as if it had exceeded its rate limit, for as long as the settings say unless given."""
-        self.rate_limit.block(self.now(), self._settings.block_seconds if seconds is None else seconds)
+        self.rate_limit.block(
+            self.now(), self._settings.block_seconds if seconds is None else seconds
+        )
 
     def drop_cache(self, database_id: str | None = None) -> None:
         """Drop the cached page of one database, or every cached page."""

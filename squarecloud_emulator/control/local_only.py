@@ -26,5 +26,6 @@ def is_local(request: Request) -> bool:
         return False
     origin = request.headers.get("origin")
     return origin is None or (
-        origin == f"http://{request.headers.get('host')}" and is_loopback(urlsplit(origin).hostname or "")
+        origin == f"http://{request.headers.get('host')}"
+        and is_loopback(urlsplit(origin).hostname or "")
     )

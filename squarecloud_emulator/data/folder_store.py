@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_AT_SERVER = ".at-postgres"  # the name of an empty file instead of a database's own: a server keeps its data
-_LOCK_SECONDS = 1.0  # how long to wait for another program's lock on a database; other requests wait meanwhile
+# the name of an empty file instead of a database's own: a server keeps its data
+_AT_SERVER = ".at-postgres"
+# how long to wait for another program's lock on a database; other requests wait meanwhile
+_LOCK_SECONDS = 1.0
 
 
 class FolderStore(MemoryStore):
@@ -34,7 +36,8 @@ class FolderStore(MemoryStore):
         """
         super().__init__()
         self._databases = folder / "databases"
-        self.workplace = folder / "snapshots"  # which may also hold files that are not yet a snapshot
+        # which may also hold files that are not yet a snapshot
+        self.workplace = folder / "snapshots"
         for each in (self._databases, self.workplace):
             each.mkdir(parents=True, exist_ok=True)
         if not has_server and (there := sorted(self.at_server())):
@@ -53,7 +56,9 @@ class FolderStore(MemoryStore):
         """Open the zip of a snapshot; OSError if it is gone."""
         return self._zip(version_id).open("rb")
 
-    def write_zip(self, version_id: str, data: bytes | tuple[str, Path], database_id: str, size: int | None) -> int:
+    def write_zip(
+        self, version_id: str, data: bytes | tuple[str, Path], database_id: str, size: int | None
+    ) -> int:
         """Write the zip of a snapshot, whole or not at all; return its size. ValueError if it is larger than `size`."""
         path = self._zip(version_id)
         with written_whole(path) as target:
@@ -62,7 +67,10 @@ class FolderStore(MemoryStore):
 
     def at_server(self) -> set[str]:
         """The ids of the databases that the server keeps."""
-        return {unquote(path.name.removesuffix(_AT_SERVER)) for path in self._databases.glob(f"*{_AT_SERVER}")}
+        return {
+            unquote(path.name.removesuffix(_AT_SERVER))
+            for path in self._databases.glob(f"*{_AT_SERVER}")
+        }
 
     def note_at_server(self, database_id: str) -> None:
         """Note that the server keeps this database."""
@@ -89,7 +97,9 @@ class FolderStore(MemoryStore):
 
     @contextmanager
     def _opened(self, database_id: str) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._database(database_id), timeout=_LOCK_SECONDS)) as connection:
+        with closing(
+            sqlite3.connect(self._database(database_id), timeout=_LOCK_SECONDS)
+        ) as connection:
             yield connection
 
     def _database(self, database_id: str) -> Path:

@@ -38,7 +38,9 @@ class MemoryStore:
         """Drop a database's data; its snapshots stay."""
         self._images.pop(database_id, None)
 
-    def capture(self, database_id: str, version_id: str, size: int | None, damage: Damage | None = None) -> Future[int]:
+    def capture(
+        self, database_id: str, version_id: str, size: int | None, damage: Damage | None = None
+    ) -> Future[int]:
         """Zip the data as it is now."""
         return at_once(self._capture, database_id, version_id, size, damage)
 
@@ -65,7 +67,9 @@ class MemoryStore:
     def close(self) -> None:
         """Do nothing: no work is ever running."""
 
-    def _capture(self, database_id: str, version_id: str, size: int | None, damage: Damage | None) -> int:
+    def _capture(
+        self, database_id: str, version_id: str, size: int | None, damage: Damage | None
+    ) -> int:
         image = _damaged(self._data_now(database_id), damage, self._image_in)
         return self.write_zip(version_id, image, database_id, size)
 
@@ -116,7 +120,11 @@ class MemoryStore:
 
 def _image_of(connection: sqlite3.Connection) -> bytes:
     """The image of a database in memory; no bytes if it holds nothing, which SQLite itself refuses to write."""
-    return connection.serialize() if connection.execute("PRAGMA page_count").fetchone() != (0,) else b""
+    return (
+        connection.serialize()
+        if connection.execute("PRAGMA page_count").fetchone() != (0,)
+        else b""
+    )
 
 
 def _damaged(image: bytes, damage: Damage | None, earlier: Callable[[str], bytes]) -> bytes:
@@ -126,7 +134,9 @@ def _damaged(image: bytes, damage: Damage | None, earlier: Callable[[str], bytes
     if damage.of_version is not None:
         return earlier(damage.of_version)
     if damage.kind is not None:
-        return {"truncated": image[: len(image) // 2], "empty": b"", "other engine": OTHER_ENGINE}[damage.kind]
+        return {"truncated": image[: len(image) // 2], "empty": b"", "other engine": OTHER_ENGINE}[
+            damage.kind
+        ]
     with closing(sqlite3.connect(":memory:")) as connection:
         if image:
             connection.deserialize(image)

@@ -59,14 +59,18 @@ class PostgresServer:
         self._stopped = False
         self._lock = threading.Lock()
         try:
-            self._parameters: dict[str, Any] = conninfo_to_dict(dsn, connect_timeout=_CONNECT_SECONDS)
+            self._parameters: dict[str, Any] = conninfo_to_dict(
+                dsn, connect_timeout=_CONNECT_SECONDS
+            )
         except psycopg.ProgrammingError:
             # The library's message may quote the part with the password.
             raise ValueError(
                 "not a PostgreSQL DSN: it is postgresql://USER@HOST:PORT/DATABASE, or host=… port=… user=… dbname=…"
             ) from None
         if self._parameters.get("sslpassword"):
-            raise ValueError("a DSN with sslpassword would show it to other programs; use a key without a password")
+            raise ValueError(
+                "a DSN with sslpassword would show it to other programs; use a key without a password"
+            )
         self._password = self._parameters.pop("password", None)
         try:
             with self.connected() as connection:
@@ -75,11 +79,17 @@ class PostgresServer:
                     "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
                 ).fetchone()
         except psycopg.Error as error:
-            raise ValueError(f"cannot use PostgreSQL at {self._place()}: {self._said(error)}") from None
+            raise ValueError(
+                f"cannot use PostgreSQL at {self._place()}: {self._said(error)}"
+            ) from None
         if self._version < _OLDEST:
-            raise ValueError(f"PostgreSQL {self._version} at {self._place()} is too old: {_OLDEST} or later is needed")
+            raise ValueError(
+                f"PostgreSQL {self._version} at {self._place()} is too old: {_OLDEST} or later is needed"
+            )
         if allowed is None or not allowed[0]:
-            raise ValueError(f"the user of the DSN may not create databases at {self._place()}: ALTER ROLE … CREATEDB")
+            raise ValueError(
+                f"the user of the DSN may not create databases at {self._place()}: ALTER ROLE … CREATEDB"
+            )
         self._check_programs()
 
     # Databases.
@@ -87,8 +97,13 @@ class PostgresServer:
     def create(self, database_id: str) -> None:
         """Create an empty database; ValueError if the id is too long or taken, StoreError if the server refuses."""
         if len(database_id) > _LONGEST_ID:
-            raise ValueError(f"the id of a database at PostgreSQL has at most {_LONGEST_ID} characters: {database_id}")
-        with self._explained(f"cannot create database {database_id}"), self.connected() as connection:
+            raise ValueError(
+                f"the id of a database at PostgreSQL has at most {_LONGEST_ID} characters: {database_id}"
+            )
+        with (
+            self._explained(f"cannot create database {database_id}"),
+            self.connected() as connection,
+        ):
             if (mark := self._mark_of(connection, database_id)) is not None:
                 _refuse_all_but_left_over(database_id, mark)
                 self._drop(connection, database_id)
@@ -103,24 +118,36 @@ class PostgresServer:
         """Take over a database that an earlier run has created; ValueError if it does not exist."""
         with self._explained(f"cannot use database {database_id}"), self.connected() as connection:
             if not (self._mark_of(connection, database_id) or "").startswith(MARK):
-                raise ValueError(f"PostgreSQL at {self._place()} has no database {database_id} of the emulator's")
+                raise ValueError(
+                    f"PostgreSQL at {self._place()} has no database {database_id} of the emulator's"
+                )
             # A run that was killed during a restore may have left it closed to connections.
             _run_at(connection, _OPEN, database_id)
 
     def execute(self, database_id: str, statements: Sequence[str]) -> list[Rows]:
         """Run SQL statements in one transaction; return the rows of each."""
         results: list[Rows] = []
-        with self._explained("PostgreSQL refuses"), self.connected(database_id, autocommit=False) as connection:
+        with (
+            self._explained("PostgreSQL refuses"),
+            self.connected(database_id, autocommit=False) as connection,
+        ):
             for statement in statements:
                 cursor = connection.execute(statement.encode())
-                results.append([list(row) for row in cursor.fetchall()] if cursor.description else [])
+                results.append(
+                    [list(row) for row in cursor.fetchall()] if cursor.description else []
+                )
         return results
 
     # Dumps.
 
     def dump(self, database_id: str, into: Path) -> None:
         """Write a database to a file in pg_dump's custom format: compressed, with large objects, for any later pg_restore."""
-        self._run("pg_dump", "--format=custom", f"--file={into}", f"--dbname={self._conninfo(database_id)}")
+        self._run(
+            "pg_dump",
+            "--format=custom",
+            f"--file={into}",
+            f"--dbname={self._conninfo(database_id)}",
+        )
 
     def restore(self, database_id: str, dump: Path, *, careless: bool = False) -> None:
         """Replace a database by a dump: restore into a new one, which takes the name once it is complete."""
@@ -161,14 +188,20 @@ class PostgresServer:
 
     def _load(self, name: str, dump: Path, *, careless: bool = False) -> None:
         strict = () if careless else ("--exit-on-error",)
-        self._run("pg_restore", *strict, f"--dbname={self._conninfo(name)}", str(dump), careless=careless)
+        self._run(
+            "pg_restore", *strict, f"--dbname={self._conninfo(name)}", str(dump), careless=careless
+        )
 
     # Connections.
 
     @contextlib.contextmanager
-    def connected(self, database_id: str | None = None, *, autocommit: bool = True) -> Iterator[psycopg.Connection]:
+    def connected(
+        self, database_id: str | None = None, *, autocommit: bool = True
+    ) -> Iterator[psycopg.Connection]:
         """Connect to a database, or to the one in the DSN."""
-        opened = psycopg.connect(self._conninfo(database_id), password=self._password, autocommit=autocommit)
+        opened = psycopg.connect(
+            self._conninfo(database_id), password=self._password, autocommit=autocommit
+        )
         with opened as connection:
             with self._lock:
                 self._connections.add(connection)
@@ -180,7 +213,9 @@ class PostgresServer:
 
     def _conninfo(self, database_id: str | None) -> str:
         """The DSN of a database without the password, since any user of the machine can read arguments."""
-        conninfo: str = make_conninfo(**{**self._parameters, **({"dbname": database_id} if database_id else {})})
+        conninfo: str = make_conninfo(
+            **{**self._parameters, **({"dbname": database_id} if database_id else {})}
+        )
         return conninfo
 
     def _place(self) -> str:
@@ -200,7 +235,9 @@ class PostgresServer:
     def _make(self, connection: psycopg.Connection[Any], name: str) -> None:
         # template0, since objects that someone has added to template1 would clash with the same ones in a dump.
         _run_at(connection, "CREATE DATABASE {} TEMPLATE template0", name)
-        mark = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(self._mark))
+        mark = sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+            sql.Identifier(name), sql.Literal(self._mark)
+        )
         connection.execute(mark)
 
     def _drop(self, connection: psycopg.Connection[Any], name: str) -> None:
@@ -238,11 +275,17 @@ class PostgresServer:
                     f"{name} is not on PATH: install PostgreSQL's client programs, version {self._version} or later"
                 )
             answer = subprocess.run(  # noqa: S603 - a program of PATH, no shell
-                [path, "--version"], capture_output=True, text=True, timeout=_VERSION_SECONDS, check=False
+                [path, "--version"],
+                capture_output=True,
+                text=True,
+                timeout=_VERSION_SECONDS,
+                check=False,
             )
             found = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
             if found is None:
-                raise ValueError(f"{path} does not run: {(answer.stderr or answer.stdout).strip()[-200:]}")
+                raise ValueError(
+                    f"{path} does not run: {(answer.stderr or answer.stdout).strip()[-200:]}"
+                )
             have, what = int(found[1]), ""
             if have < self._version:
                 what = f"older than the server's {self._version}, which it cannot read"

@@ -82,7 +82,9 @@ class PostgresStore:
         self._leaving.add(database_id)
         self._queued(database_id, self._remove, database_id).add_done_callback(_log_failure)
 
-    def capture(self, database_id: str, version_id: str, size: int | None, damage: Damage | None = None) -> Future[int]:
+    def capture(
+        self, database_id: str, version_id: str, size: int | None, damage: Damage | None = None
+    ) -> Future[int]:
         """Zip the data as it is when the work begins; other programs may be writing meanwhile."""
         if database_id not in self._ours:
             return self._folder.capture(database_id, version_id, size, damage)
@@ -128,7 +130,9 @@ class PostgresStore:
     def _queued(self, database_id: str, call: Callable[..., T], *arguments: object) -> Future[T]:
         queue = self._queues.get(database_id)
         if queue is None:
-            queue = self._queues[database_id] = ThreadPoolExecutor(1, thread_name_prefix=f"database {database_id}")
+            queue = self._queues[database_id] = ThreadPoolExecutor(
+                1, thread_name_prefix=f"database {database_id}"
+            )
         return queue.submit(call, *arguments)
 
     def _create(self, database_id: str) -> None:
@@ -141,7 +145,9 @@ class PostgresStore:
         self._folder.remove(database_id)
         self._leaving.discard(database_id)
 
-    def _capture(self, database_id: str, version_id: str, size: int | None, damage: Damage | None) -> int:
+    def _capture(
+        self, database_id: str, version_id: str, size: int | None, damage: Damage | None
+    ) -> int:
         with self._dump_file(version_id) as dump:
             if damage is None or damage.of_version is None:
                 self._server.dump(database_id, dump)
@@ -179,7 +185,9 @@ class PostgresStore:
         except (OSError, BadZipFile) as error:
             raise StoreError(f"cannot restore {database_id}: {error}") from error
         except KeyError:
-            raise StoreError(f"cannot restore {database_id}: the snapshot holds no dump of PostgreSQL") from None
+            raise StoreError(
+                f"cannot restore {database_id}: the snapshot holds no dump of PostgreSQL"
+            ) from None
 
     @contextlib.contextmanager
     def _dump_file(self, version_id: str) -> Iterator[Path]:

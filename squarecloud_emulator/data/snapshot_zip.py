@@ -33,7 +33,10 @@ def write_zip(  # noqa: PLR0913 - what a snapshot's zip consists of
         archive.writestr(zipfile.ZipInfo(_ABOUT), about)
         if isinstance(data, tuple):
             name, path = data
-            with path.open("rb") as source, archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
+            with (
+                path.open("rb") as source,
+                archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member,
+            ):
                 shutil.copyfileobj(source, member, 1 << 20)
         else:
             archive.writestr(zipfile.ZipInfo(DATA), data, compress_type=how)
@@ -42,7 +45,9 @@ def write_zip(  # noqa: PLR0913 - what a snapshot's zip consists of
     padding = size - target.tell() - _MEMBER_OVERHEAD
     if padding < 0:
         least = target.tell()
-        raise ValueError(f"this snapshot takes {least} bytes, or {least + _MEMBER_OVERHEAD} and more, not {size}")
+        raise ValueError(
+            f"this snapshot takes {least} bytes, or {least + _MEMBER_OVERHEAD} and more, not {size}"
+        )
     with zipfile.ZipFile(target, "a") as archive:
         archive.writestr(zipfile.ZipInfo(_PADDING), bytes(padding))
 
@@ -55,5 +60,9 @@ def data_of(source: IO[bytes]) -> bytes:
 
 def unpack(source: IO[bytes], name: str, into: Path) -> None:
     """Write the dump in a snapshot's zip to a file; KeyError if it holds none of this name, as that of another engine."""
-    with zipfile.ZipFile(source) as archive, archive.open(name) as member, into.open("wb") as target:
+    with (
+        zipfile.ZipFile(source) as archive,
+        archive.open(name) as member,
+        into.open("wb") as target,
+    ):
         shutil.copyfileobj(member, target, 1 << 20)

@@ -42,7 +42,9 @@ class Store(Protocol):
     def remove(self, database_id: str) -> None:
         """Drop a database's data; its snapshots stay."""
 
-    def capture(self, database_id: str, version_id: str, size: int | None, damage: Damage | None = None) -> Future[int]:
+    def capture(
+        self, database_id: str, version_id: str, size: int | None, damage: Damage | None = None
+    ) -> Future[int]:
         """Write the data as it is now into a zip, padded to `size` bytes if given; the future is the zip's size.
 
         With a damage, the zip holds something else than the database.

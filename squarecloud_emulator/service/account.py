@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING
 from squarecloud_emulator.data.store import StoreError, at_once, nothing
 from squarecloud_emulator.service.limits import Cooldowns, Quota
 from squarecloud_emulator.service.refusals import refusal
-from squarecloud_emulator.service.resources import Database, Origin, Restore, RunningSnapshot, StoredSnapshot
+from squarecloud_emulator.service.resources import (
+    Database,
+    Origin,
+    Restore,
+    RunningSnapshot,
+    StoredSnapshot,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -26,9 +32,8 @@ if TYPE_CHECKING:
     from squarecloud_emulator.data.store import Store
     from squarecloud_emulator.service.settings import EmulatorSettings
 
-_LOG = logging.getLogger(
-    "squarecloud_emulator"
-)  # the service never says why a store failed, but the emulator's user must know
+# the service never says why a store failed, but the emulator's user must know
+_LOG = logging.getLogger("squarecloud_emulator")
 ACCOUNT = "the account"  # the owner of the account listing's pages, beside databases
 _DAY = timedelta(days=1)
 _A_MOMENT = timedelta(microseconds=1)  # so that a snapshot is due only at the next `settle`
@@ -67,7 +72,9 @@ class Account:
         self.store = store
         self.settings = settings
         self.databases = {one.id: one for one in state.databases}
-        self.pages: dict[tuple[str, str], tuple[bytes, datetime]] = {}  # of listings, cached: by owner and variant
+        self.pages: dict[
+            tuple[str, str], tuple[bytes, datetime]
+        ] = {}  # of listings, cached: by owner and variant
         self.cooldowns = Cooldowns()
         self.cooldowns.accepted_at.update(state.accepted_at)
         self.quota = Quota()
@@ -79,7 +86,8 @@ class Account:
             self._snapshots.setdefault(one.database_id, []).append(one)
         self._running = list(state.running)
         for running in self._running:
-            running.fails = running.fails or running.size is None  # its work ended with the process that ran it
+            # its work ended with the process that ran it
+            running.fails = running.fails or running.size is None
         heapq.heapify(self._running)
         self.snapshot_work: dict[str, Future[int]] = {}  # by version id, until it is done
         self.restore_work: dict[str, Future[None]] = {}  # by database id
@@ -135,7 +143,11 @@ class Account:
     def is_up(self, resource: Database, now: datetime) -> bool:
         """Whether a resource is running at this moment."""
         restore = self.last_restore(resource.id)
-        down = restore is not None and restore.state(now) == "running" and self.settings.restore_stops_database
+        down = (
+            restore is not None
+            and restore.state(now) == "running"
+            and self.settings.restore_stops_database
+        )
         return resource.running and not down
 
     def restore_refuses_others(self, resource_id: str, now: datetime) -> bool:
@@ -192,7 +204,8 @@ class Account:
         if settings.refusals_start_cooldown:
             self.cooldowns.start("snapshot", resource.id, now)
         if self.restore_refuses_others(resource.id, now):
-            raise refusal("RESTORE_IN_PROGRESS", status=403)  # 403 on this route, 409 on the restore route
+            # 403 on this route, 409 on the restore route
+            raise refusal("RESTORE_IN_PROGRESS", status=403)
         if not resource.running:
             raise refusal("DATABASE_NOT_RUNNING")
         if in_progress := self.running(resource.id):
@@ -210,7 +223,11 @@ class Account:
             raise refusal("SNAPSHOT_FAILED") from error
         resource.next_snapshot_damage = None
         self.cooldowns.start("snapshot", resource.id, now)
-        seconds = settings.snapshot_seconds if resource.snapshot_seconds is None else resource.snapshot_seconds
+        seconds = (
+            settings.snapshot_seconds
+            if resource.snapshot_seconds is None
+            else resource.snapshot_seconds
+        )
         if resource.next_snapshot_seconds is not None:
             seconds, resource.next_snapshot_seconds = resource.next_snapshot_seconds, None
         running = RunningSnapshot(
@@ -227,7 +244,9 @@ class Account:
         self.changed = True
         return running
 
-    def start_restore(self, resource: Database, name: str, version_id: str, now: datetime) -> Restore:
+    def start_restore(
+        self, resource: Database, name: str, version_id: str, now: datetime
+    ) -> Restore:
         """Accept a POST, or refuse it: take the database down, and bring it up with the version's data once the time has passed.
 
         A restore that is to fail leaves the data as it is.
@@ -274,8 +293,12 @@ class Account:
         if self.store.takes_time(restore.database_id):
             began = time.monotonic()
 
-            def note_end(_: Future[None]) -> None:  # in the store's thread, which has no event loop and so no clock
-                restore.worked_until = now + timedelta(seconds=(time.monotonic() - began) * self.settings.speed)
+            def note_end(
+                _: Future[None],
+            ) -> None:  # in the store's thread, which has no event loop and so no clock
+                restore.worked_until = now + timedelta(
+                    seconds=(time.monotonic() - began) * self.settings.speed
+                )
 
             work.add_done_callback(note_end)
         return work
@@ -335,7 +358,9 @@ class Account:
 
     def drop_pages(self, *owners: str) -> None:
         """Drop the cached pages of these owners, or all."""
-        self.pages = {key: page for key, page in self.pages.items() if owners and key[0] not in owners}
+        self.pages = {
+            key: page for key, page in self.pages.items() if owners and key[0] not in owners
+        }
 
     # Time.
 
@@ -394,7 +419,9 @@ class Account:
             try:
                 work.result()
             except (StoreError, CancelledError) as error:
-                _LOG.warning("restore failed, and the database holds what it held before: %s", error)
+                _LOG.warning(
+                    "restore failed, and the database holds what it held before: %s", error
+                )
                 restore.error = "SNAPSHOT_RESTORE_FAILED"
             owner = self._owner(restore.database_id)
             owner.running = True
@@ -417,7 +444,9 @@ class Account:
                 database_id=resource.id,
                 name=running.name,
                 size=running.size,
-                modified=running.ready_at if self.settings.modified_is == "end" else running.started_at,
+                modified=running.ready_at
+                if self.settings.modified_is == "end"
+                else running.started_at,
                 stored_at=running.ready_at,
                 runtime=resource.type,
                 origin=running.origin,
@@ -434,11 +463,15 @@ class Account:
 
     def _take_automatic(self, now: datetime) -> None:
         if self._next_automatic is None:
-            today = now.replace(hour=self.settings.automatic_hour, minute=0, second=0, microsecond=0)
+            today = now.replace(
+                hour=self.settings.automatic_hour, minute=0, second=0, microsecond=0
+            )
             self._next_automatic = today if today > now else today + _DAY
             self.changed = True
         while self._next_automatic <= now:
-            if now - self._next_automatic < self._retention():  # older ones would have expired already
+            if (
+                now - self._next_automatic < self._retention()
+            ):  # older ones would have expired already
                 for database in list(self.databases.values()):
                     if self.is_up(database, now) and database.created_at <= self._next_automatic:
                         self._take_automatic_of(database, self._next_automatic)
@@ -502,7 +535,9 @@ class Account:
         # Counted, not random: a restart on the same folder continues, and runs with the same seed get the same ids.
         while True:
             self._versions_issued += 1
-            digest = hashlib.sha256(f"{self.settings.seed}:{self._versions_issued}".encode()).digest()
+            digest = hashlib.sha256(
+                f"{self.settings.seed}:{self._versions_issued}".encode()
+            ).digest()
             version_id = str(uuid.UUID(bytes=digest[:16], version=4))
             if self.settings.version_style == "opaque":
                 # The restore route's pattern allows "+" and "/", which URLs must escape.

@@ -50,14 +50,16 @@ class EmulatedClock:
         lead: How far the service's time was ahead of the machine's when the last run ended.
     """
 
-    def __init__(self, clock: Clock, settings: EmulatorSettings, lead: timedelta = timedelta(0)) -> None:
+    def __init__(
+        self, clock: Clock, settings: EmulatorSettings, lead: timedelta = timedelta(0)
+    ) -> None:
         self._clock = clock
         self._settings = settings
         self._lead = lead
-        self._from: tuple[datetime, float] | None = (
-            None  # the service's time without offset, and the machine's monotonic seconds then
-        )
-        self._seen: datetime | None = None  # the last time returned, for calls outside the event loop
+        # the service's time without offset, and the machine's monotonic seconds then
+        self._from: tuple[datetime, float] | None = None
+        # the last time returned, for calls outside the event loop
+        self._seen: datetime | None = None
         self._sleepers: set[anyio.Event] = set()
         self._stopped = False
 
@@ -69,7 +71,9 @@ class EmulatedClock:
         """The machine's monotonic seconds; 0 outside an event loop."""
         try:
             return self._clock.monotonic()
-        except RuntimeError:  # anyio's NoEventLoopError: a test may set up its emulator before its loop runs
+        except (
+            RuntimeError
+        ):  # anyio's NoEventLoopError: a test may set up its emulator before its loop runs
             return 0.0
 
     def lead(self) -> timedelta:

@@ -51,7 +51,8 @@ class Fault:
     code: str | None = None
     message: str | None = None
     drop: bool = False  # the connection closes without a byte
-    no_connect: bool = False  # the connection is refused, if the transport is in-process; otherwise it is dropped
+    # the connection is refused, if the transport is in-process; otherwise it is dropped
+    no_connect: bool = False
     html: int | None = None  # a proxy's page with this status
     truncated: bool = False  # the answer's JSON ends in the middle
     malformed: bool = False  # a 200 whose body is not JSON
@@ -60,7 +61,8 @@ class Fault:
     redirect: str | None = None  # a 302 to this URL
     body: str | None = None  # this body, with `body_status` and `headers`
     body_status: int = 200
-    cut_after: int | None = None  # the answer's head and this many bytes of its body, then the connection closes
+    # the answer's head and this many bytes of its body, then the connection closes
+    cut_after: int | None = None
     headers: dict[str, str] = field(default_factory=dict)  # added to the answer
     name: str = ""
 
@@ -90,7 +92,12 @@ class Faults:
         self.rules: list[Fault] = []
 
     def take(
-        self, kind: str, method: str, database_id: str | None, *, at: Literal["connect", "answer", "either"] = "either"
+        self,
+        kind: str,
+        method: str,
+        database_id: str | None,
+        *,
+        at: Literal["connect", "answer", "either"] = "either",
     ) -> Fault | None:
         """The first rule that strikes this request; its counters change.
 

@@ -8,9 +8,7 @@ from squarecloud_emulator.service.refusals import RefusedError, refusal
 
 # The documented cooldowns, in seconds.
 _SNAPSHOT_PER_USER = 5  # "1 request / 5s" per user
-_SNAPSHOT_PER_RESOURCE = (
-    180  # "1 request / 180s" per database; a page says 60 for an application, the OpenAPI document 180
-)
+_SNAPSHOT_PER_RESOURCE = 180  # "1 request / 180s" per database; a page says 60 for an application, the OpenAPI document 180
 _RESTORE_PER_USER = 60
 _RESTORE_PER_RESOURCE = 120
 
@@ -127,7 +125,9 @@ class RouteLimits:
 
     def count(self, kind: str, most: int, seconds: int, now: datetime) -> None:
         """Admit a request of this kind, or refuse one of more than so many in so many seconds."""
-        lately = [at for at in self._admitted.get(kind, ()) if now - at < timedelta(seconds=seconds)]
+        lately = [
+            at for at in self._admitted.get(kind, ()) if now - at < timedelta(seconds=seconds)
+        ]
         if len(lately) >= most:
             raise RefusedError(429, "KEEP_CALM")  # its message is not public
         self._admitted[kind] = [*lately, now]

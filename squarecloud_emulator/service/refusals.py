@@ -6,7 +6,10 @@ _CODES: dict[str, tuple[int, str | None]] = {
     "ACCESS_DENIED": (401, None),
     "CONTAINER_ALREADY_STARTED": (409, None),
     "CONTAINER_ALREADY_STOPPED": (409, None),
-    "DAILY_SNAPSHOTS_LIMIT_REACHED": (429, "You are being rate limited for daily snapshots. {limit}r/24h"),
+    "DAILY_SNAPSHOTS_LIMIT_REACHED": (
+        429,
+        "You are being rate limited for daily snapshots. {limit}r/24h",
+    ),
     "DATABASE_CREATION_FAILED": (500, None),
     "DATABASE_NOT_FOUND": (404, None),
     "DATABASE_NOT_RUNNING": (400, None),
@@ -45,7 +48,14 @@ _CODES: dict[str, tuple[int, str | None]] = {
 class RefusedError(Exception):
     """The service refuses a request with an error envelope."""
 
-    def __init__(self, status: int, code: str, message: str | None = None, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str | None = None,
+        *,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(f"{status} {code}")
         self.status = status
         self.code = code
@@ -57,7 +67,9 @@ class DroppedConnectionError(Exception):
     """The server is to close the connection without the rest of an answer."""
 
 
-def refusal(code: str, *, status: int | None = None, retry_after: float | None = None, **words: object) -> RefusedError:
+def refusal(
+    code: str, *, status: int | None = None, retry_after: float | None = None, **words: object
+) -> RefusedError:
     """The refusal with this code; `words` fill in its message."""
     usual, message = _CODES[code]
     text = None if message is None else message.format(**words)

@@ -51,4 +51,5 @@ class JournalEntry:
     fault: str | None = None  # the fault's name
     accepted: bool = False  # whether it is a POST that started a snapshot or a restore
     version_id: str | None = None  # of the snapshot that it started, restored or downloaded
-    answered_at: datetime | None = None  # the service's time; if it was dropped, when the connection closed
+    # the service's time; if it was dropped, when the connection closed
+    answered_at: datetime | None = None

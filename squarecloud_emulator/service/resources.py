@@ -41,11 +41,14 @@ class Database:
     next_restore_does_nothing: bool = False  # it succeeds, and the data stays as it is
     version: str = ""
     port: int = 7058
-    resets: dict[str, int] = field(default_factory=dict)  # how often "password" and "certificate" were made again
+    # how often "password" and "certificate" were made again
+    resets: dict[str, int] = field(default_factory=dict)
 
     def credential(self, kind: str) -> str:
         """Its password, or what its certificate is made of; another one after each reset."""
-        return hashlib.sha256(f"{kind} {self.resets.get(kind, 0)} of {self.id}".encode()).hexdigest()
+        return hashlib.sha256(
+            f"{kind} {self.resets.get(kind, 0)} of {self.id}".encode()
+        ).hexdigest()
 
     @property
     def address(self) -> str:
@@ -63,7 +66,9 @@ class StoredSnapshot:
     name: str  # of the storage object; several versions share it
     size: int  # bytes
     modified: datetime
-    stored_at: datetime  # when the object got this version; the latest one is what an unpinned URL serves
+    stored_at: (
+        datetime  # when the object got this version; the latest one is what an unpinned URL serves
+    )
     runtime: str | None
     origin: Origin | None
     listed: bool = True
@@ -119,5 +124,9 @@ class Restore:
         if state == "error":
             return "interrupted" if self.error == "RESTORE_INTERRUPTED" else "unzip"
         if state == "running":
-            return "download" if now - self.started_at < (self.ends_at - self.started_at) / 2 else "unzip"
+            return (
+                "download"
+                if now - self.started_at < (self.ends_at - self.started_at) / 2
+                else "unzip"
+            )
         return None

@@ -53,7 +53,9 @@ class EmulatedService:
         saved = SavedState() if self._state_file is None else self._state_file.read()
         store = store or (MemoryStore() if data_folder is None else FolderStore(data_folder))
         self.base_url = base_url
-        self.clock = EmulatedClock(clock or MachineClock(), self._settings, timedelta(seconds=saved.lead_seconds))
+        self.clock = EmulatedClock(
+            clock or MachineClock(), self._settings, timedelta(seconds=saved.lead_seconds)
+        )
         self.account = Account(store, self._settings, saved.account)
         self.faults = Faults(self._settings.seed)
         self.journal: list[JournalEntry] = []

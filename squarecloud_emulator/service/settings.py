@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-TEST_API_KEY = "emulator-" + "0123456789abcde" * 3 + "0123456789"  # 64 characters, the service's shortest key
+# 64 characters, the service's shortest key
+TEST_API_KEY = "emulator-" + "0123456789abcde" * 3 + "0123456789"
 CacheWorld = Literal["invalidated", "kept"]
 ModifiedIs = Literal["start", "end"]
 NameStyle = Literal["id", "id_type", "id_type_origin"]
@@ -34,15 +35,18 @@ class EmulatorSettings:
     block_seconds: float = 1800.0
     account_listing_misses_per_minute: int = 3
     account_listing_block_seconds: float = 300.0
-    wrong_keys_before_block: int | None = None  # wrong keys in a minute that block the address; None: never
-    refusals_start_cooldown: bool = False  # whether a POST that is refused for another reason starts the cooldowns
+    # wrong keys in a minute that block the address; None: never
+    wrong_keys_before_block: int | None = None
+    # whether a POST that is refused for another reason starts the cooldowns
+    refusals_start_cooldown: bool = False
     failures_spend_quota: bool = True
     retry_after_header: bool = False  # on RATE_LIMITED; we do not know that the service sends it
 
     # Snapshots.
     soft_deadline_seconds: float = 90.0
     snapshot_seconds: float = 30.0
-    posts_join_running: bool = False  # whether a POST waits for a snapshot already in progress, at no cost
+    # whether a POST waits for a snapshot already in progress, at no cost
+    posts_join_running: bool = False
     modified_is: ModifiedIs = "end"
     key_of_200_has_version: bool = True
     name_style: NameStyle = "id"
@@ -53,7 +57,8 @@ class EmulatorSettings:
 
     # Listings.
     cache_seconds: float = 1800.0
-    cache_world: CacheWorld = "kept"  # "invalidated": a finished snapshot drops the cached pages that lack it
+    # "invalidated": a finished snapshot drops the cached pages that lack it
+    cache_world: CacheWorld = "kept"
     old_style_entries: bool = False  # only name, size, modified and key, as before api-types 5.0.0
 
     # The snapshot host.
@@ -66,11 +71,14 @@ class EmulatorSettings:
     # When the POST is answered. False: at once, as the OpenAPI document says ("dispatched"). True: with the outcome, as the
     # Rust SDK says, or with 202 SNAPSHOT_RESTORE_PROCESSING at the soft deadline.
     restore_holds: bool = False
-    restore_stops_database: bool = True  # whether the database is down while it is restored; not public
+    # whether the database is down while it is restored; not public
+    restore_stops_database: bool = True
     # Whether a restore of a broken dump reports success all the same, with as much of it as could be read.
     restore_ignores_errors: bool = False
-    restore_tail_seconds: float = 120.0  # after a success, in which other POSTs are answered with RESTORE_IN_PROGRESS
-    restore_outcome_seconds: float = 3600.0  # for which the status shows an outcome; then it is "none"
+    # after a success, in which other POSTs are answered with RESTORE_IN_PROGRESS
+    restore_tail_seconds: float = 120.0
+    # for which the status shows an outcome; then it is "none"
+    restore_outcome_seconds: float = 3600.0
     # "404" or "405": a service without the route of the status. The vendor's stored OpenAPI document does not have it.
     restore_status_route: RestoreStatusRoute = "there"
 

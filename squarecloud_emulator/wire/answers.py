@@ -45,12 +45,18 @@ class StreamedAnswer(Answer):
         media_type: str,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(status, media_type=media_type, headers={**(headers or {}), "content-length": str(length)})
+        super().__init__(
+            status,
+            media_type=media_type,
+            headers={**(headers or {}), "content-length": str(length)},
+        )
         self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Send the body piece by piece."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        )
         for piece in self._pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -75,7 +81,10 @@ def success(response: Any = None) -> Answer:
 
 
 def envelope_of_error(
-    status: int, code: str | None, message: str | None = None, headers: Mapping[str, str] | None = None
+    status: int,
+    code: str | None,
+    message: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """The error envelope."""
     envelope = {"status": "error"}
@@ -98,7 +107,9 @@ def refused(error: RefusedError, *, retry_after: bool) -> Answer:
     return envelope_of_error(error.status, error.code, error.message, headers)
 
 
-def xml_refusal(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Answer:
+def xml_refusal(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> Answer:
     """A refusal by the snapshot host, in the form of S3-compatible stores."""
     body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
     return Answer(status, body.encode(), media_type="application/xml", code=code, headers=headers)

@@ -52,7 +52,9 @@ async def status(exchange: Exchange) -> Answer:
             "status": "running" if up else "exited",
             "running": up,
             "storage": 0 if raw else "0B",
-            "network": {"total": [0, 0], "now": [0, 0]} if raw else {"total": "0B ↑ 0B ↓", "now": "0B ↑ 0B ↓"},
+            "network": {"total": [0, 0], "now": [0, 0]}
+            if raw
+            else {"total": "0B ↑ 0B ↓", "now": "0B ↑ 0B ↓"},
             "uptime": milliseconds(started) if up else None,
         }
     )
@@ -91,7 +93,14 @@ async def create(exchange: Exchange) -> Answer:
     name, memory = _name(body.get("name")), _memory(body.get("memory"), kind)
     if account.memory_used + memory > settings.plan_memory_mb:
         raise refusal("INSUFFICIENT_MEMORY")
-    one = Database(id=account.free_id(), name=name, type=kind, version=version, ram=memory, created_at=exchange.now)
+    one = Database(
+        id=account.free_id(),
+        name=name,
+        type=kind,
+        version=version,
+        ram=memory,
+        created_at=exchange.now,
+    )
     account.add(one)  # before the store is asked, so that no other request gets its id
     try:
         await outcome(account.store.create(one.id, one.type))
@@ -186,12 +195,19 @@ def _name(given: Any) -> str:
 
 
 def _memory(given: Any, kind: str) -> int:
-    if not isinstance(given, int) or isinstance(given, bool) or given < LEAST_MB.get(kind, LEAST_OF_OTHERS_MB):
+    if (
+        not isinstance(given, int)
+        or isinstance(given, bool)
+        or given < LEAST_MB.get(kind, LEAST_OF_OTHERS_MB)
+    ):
         raise refusal("INVALID_MEMORY")
     return given
 
 
 def _certificate(one: Database) -> str:
     made_up = one.credential("certificate")
-    pem = "".join(f"-----BEGIN {of}-----\n{made_up}\n-----END {of}-----\n" for of in ("PRIVATE KEY", "CERTIFICATE"))
+    pem = "".join(
+        f"-----BEGIN {of}-----\n{made_up}\n-----END {of}-----\n"
+        for of in ("PRIVATE KEY", "CERTIFICATE")
+    )
     return b64encode(pem.encode()).decode()

@@ -28,7 +28,9 @@ async def download(exchange: Exchange) -> Answer:
     name = exchange.entry.path.rsplit("/", 1)[-1].removesuffix(".zip")
     stored = account.newest_version(name) if version_id is None else account.version(version_id)
     if stored is None:
-        return xml_refusal(404, "NoSuchKey" if version_id is None else "NoSuchVersion", "It does not exist.")
+        return xml_refusal(
+            404, "NoSuchKey" if version_id is None else "NoSuchVersion", "It does not exist."
+        )
     exchange.entry.version_id = stored.version_id
     exchange.entry.database_id = stored.database_id
     return _content(exchange, stored)
@@ -39,7 +41,10 @@ def _refusal_of_signature(exchange: Exchange) -> Answer | None:
     if "authorization" in request.headers:
         return xml_refusal(400, "InvalidArgument", "Only one auth mechanism allowed.")
     query = request.query_params
-    if not {"AWSAccessKeyId", "Expires", "Signature"} <= query.keys() or not query["Expires"].isdecimal():
+    if (
+        not {"AWSAccessKeyId", "Expires", "Signature"} <= query.keys()
+        or not query["Expires"].isdecimal()
+    ):
         return xml_refusal(403, "AccessDenied", "Access Denied.")
     expires = int(query["Expires"])
     resource = exchange.entry.path.removeprefix("/files")
@@ -84,4 +89,6 @@ def _content(exchange: Exchange, stored: StoredSnapshot) -> Answer:
         headers["content-range"] = f"bytes {start}-{stop - 1}/{stored.size}"
         status = 206
     pieces = exchange.service.account.store.read(stored.version_id, start, stop)
-    return StreamedAnswer(status, pieces, stop - start, media_type="application/zip", headers=headers)
+    return StreamedAnswer(
+        status, pieces, stop - start, media_type="application/zip", headers=headers
+    )

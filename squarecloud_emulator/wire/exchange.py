@@ -47,7 +47,11 @@ class Exchange:
 
     def usable(self) -> list[Database]:
         """The account's databases that the key may use."""
-        return [one for one in self.service.account.databases.values() if self.service.settings.key_may_use(one.id)]
+        return [
+            one
+            for one in self.service.account.databases.values()
+            if self.service.settings.key_may_use(one.id)
+        ]
 
     async def body(self) -> dict[str, Any]:
         """The request's JSON object; empty for any other JSON.
@@ -70,7 +74,11 @@ class Exchange:
         self.entry.accepted = not joined
         self.entry.version_id = version_id
         self.service.save_changes()
-        if self.fault is not None and self.fault.when == "after" and not self.fault.needs_the_answer:
+        if (
+            self.fault is not None
+            and self.fault.when == "after"
+            and not self.fault.needs_the_answer
+        ):
             raise FaultTakesOverError
 
     async def hold(self, seconds: float) -> None:
@@ -88,7 +96,9 @@ class Exchange:
         if work is not None and not work.done():
             left = math.inf
             if until is not None:
-                left = max(0.0, (until - self.service.now()).total_seconds() / self.service.settings.speed)
+                left = max(
+                    0.0, (until - self.service.now()).total_seconds() / self.service.settings.speed
+                )
             with anyio.move_on_after(left):
                 await finished(work)
         self.now = self.service.settle()

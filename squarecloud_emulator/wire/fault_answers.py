@@ -43,7 +43,9 @@ def faulty_answer(fault: Fault, real: Answer | None) -> Answer:  # noqa: PLR0911
         return Answer(fault.body_status, fault.body.encode())
     answer = success({}) if real is None else real
     if fault.truncated:
-        return Answer(answer.status_code, bytes(answer.body)[: len(answer.body) // 2], code=answer.code)
+        return Answer(
+            answer.status_code, bytes(answer.body)[: len(answer.body) // 2], code=answer.code
+        )
     return answer
 
 

@@ -42,7 +42,9 @@ def _match(method: str, path: str) -> tuple[ApiRoute, str | None]:
     """The route, and the id in the path."""
     otherwise = NO_ROUTE
     for route, compiled in _COMPILED:
-        match, found = compiled.matches({"type": "http", "method": method, "path": path, "root_path": ""})
+        match, found = compiled.matches(
+            {"type": "http", "method": method, "path": path, "root_path": ""}
+        )
         # Starlette allows HEAD on a route for GET; here each method has its own route.
         if match is Match.FULL and route.method == method:
             return route, found["path_params"].get("id")
@@ -94,7 +96,9 @@ class Gateway:
         )
         service.journal.append(entry)
         connected = CONNECTED in request.scope.get("extensions", {})
-        fault = service.faults.take(kind, request.method, resource_id, at="answer" if connected else "either")
+        fault = service.faults.take(
+            kind, request.method, resource_id, at="answer" if connected else "either"
+        )
         entry.fault = None if fault is None else fault.name
         return Exchange(service, request, entry, fault, now)
 
@@ -145,8 +149,14 @@ class Gateway:
             raise refusal("ACCESS_DENIED")
         service.rate_limit.check(now)
         # A request counts from its arrival, even if a fault delays it.
-        service.rate_limit.count(exchange.entry.at, settings.requests_per_minute, settings.block_seconds)
-        if route.scope is not None and settings.scopes is not None and route.scope not in settings.scopes:
+        service.rate_limit.count(
+            exchange.entry.at, settings.requests_per_minute, settings.block_seconds
+        )
+        if (
+            route.scope is not None
+            and settings.scopes is not None
+            and route.scope not in settings.scopes
+        ):
             raise refusal("MISSING_SCOPE")
         if route.limit is not None:
             service.route_limits.count(route.kind, *route.limit, now)

@@ -42,7 +42,9 @@ def object_path(snapshot: StoredSnapshot, account_id: str) -> str:
     return f"/databases/{account_id}/{snapshot.name}.zip"
 
 
-def entry(snapshot: StoredSnapshot, settings: EmulatorSettings, snapshots_url: str, now: datetime) -> dict[str, Any]:
+def entry(
+    snapshot: StoredSnapshot, settings: EmulatorSettings, snapshots_url: str, now: datetime
+) -> dict[str, Any]:
     """A snapshot as a listing shows it."""
     path = object_path(snapshot, settings.account_id)
     query = signed_query(path, now + timedelta(days=settings.url_valid_days), snapshot.version_id)
@@ -61,9 +63,14 @@ def entry(snapshot: StoredSnapshot, settings: EmulatorSettings, snapshots_url: s
 
 
 def page_of(
-    snapshots: Iterable[StoredSnapshot], settings: EmulatorSettings, snapshots_url: str, now: datetime
+    snapshots: Iterable[StoredSnapshot],
+    settings: EmulatorSettings,
+    snapshots_url: str,
+    now: datetime,
 ) -> bytes:
     """The page of a listing, newest snapshot first."""
-    listed = sorted((one for one in snapshots if one.listed), key=lambda one: one.modified, reverse=True)
+    listed = sorted(
+        (one for one in snapshots if one.listed), key=lambda one: one.modified, reverse=True
+    )
     entries = [entry(one, settings, snapshots_url, now) for one in listed]
     return json.dumps({"status": "success", "response": entries}, separators=(",", ":")).encode()

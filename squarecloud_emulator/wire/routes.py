@@ -12,7 +12,13 @@ from starlette.routing import Route
 from squarecloud_emulator.service.account import ACCOUNT
 from squarecloud_emulator.service.refusals import RefusedError, refusal
 from squarecloud_emulator.wire import databases
-from squarecloud_emulator.wire.answers import Answer, envelope_of_error, milliseconds, success, timestamp
+from squarecloud_emulator.wire.answers import (
+    Answer,
+    envelope_of_error,
+    milliseconds,
+    success,
+    timestamp,
+)
 from squarecloud_emulator.wire.downloads import download
 from squarecloud_emulator.wire.listing_pages import object_path, page_of, signed_query
 
@@ -25,7 +31,11 @@ if TYPE_CHECKING:
 _SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 # "24-96 base64url-like characters or a UUID"; dots are allowed too, since a public example of a version id has one.
 _VERSION_ID = re.compile(r"[A-Za-z0-9+/=._-]{24,96}")
-_SCOPES = {None, "applications", "databases"}  # without one those of applications, and there are none here
+_SCOPES = {
+    None,
+    "applications",
+    "databases",
+}  # without one those of applications, and there are none here
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,9 @@ class ApiRoute:
         return Route(self.path, endpoint=_unreached, methods=[self.method])
 
 
-async def _unreached(*_: Any) -> Answer:  # pragma: no cover - Starlette only matches; the gateway calls `answer`
+async def _unreached(
+    *_: Any,
+) -> Answer:  # pragma: no cover - Starlette only matches; the gateway calls `answer`
     raise NotImplementedError
 
 
@@ -72,14 +84,20 @@ def _created(exchange: Exchange, stored: StoredSnapshot) -> dict[str, str]:
     expires = exchange.now + timedelta(days=settings.url_valid_days)
     # The URL of a 200 has no version: it serves the newest snapshot. Its `key` may have one.
     unpinned = signed_query(path, expires)
-    key = signed_query(path, expires, stored.version_id) if settings.key_of_200_has_version else unpinned
+    key = (
+        signed_query(path, expires, stored.version_id)
+        if settings.key_of_200_has_version
+        else unpinned
+    )
     return {"url": f"{exchange.service.snapshots_url}{path}?{unpinned}", "key": key}
 
 
 async def listing(exchange: Exchange) -> Answer:
     """A database's snapshots."""
     resource = exchange.resource()
-    return _cached_page(exchange, resource.id, "", lambda: exchange.service.account.snapshots(resource.id))
+    return _cached_page(
+        exchange, resource.id, "", lambda: exchange.service.account.snapshots(resource.id)
+    )
 
 
 async def account_listing(exchange: Exchange) -> Answer:
@@ -90,7 +108,10 @@ async def account_listing(exchange: Exchange) -> Answer:
     wanted = exchange.request.query_params.get("scope")
     if wanted not in _SCOPES:
         raise refusal("INVALID_SCOPE")
-    limit, block = settings.account_listing_misses_per_minute, settings.account_listing_block_seconds
+    limit, block = (
+        settings.account_listing_misses_per_minute,
+        settings.account_listing_block_seconds,
+    )
 
     def everything() -> list[StoredSnapshot]:
         service.account_listing_limit.count(exchange.now, limit, block)
@@ -98,7 +119,9 @@ async def account_listing(exchange: Exchange) -> Answer:
         return [stored for owner in owners for stored in service.account.snapshots(owner.id)]
 
     service.account_listing_limit.check(exchange.now)
-    return _cached_page(exchange, ACCOUNT, f"{wanted} {sorted(settings.resources or ())}", everything)
+    return _cached_page(
+        exchange, ACCOUNT, f"{wanted} {sorted(settings.resources or ())}", everything
+    )
 
 
 def _cached_page(
@@ -126,7 +149,8 @@ async def restore(exchange: Exchange) -> Answer:
         if started.in_progress:
             return envelope_of_error(202, "SNAPSHOT_RESTORE_PROCESSING")
         if started.error is not None:
-            raise RefusedError(404, started.error)  # as SNAPSHOT_RESTORE_FAILED, the one whose status is public
+            # as SNAPSHOT_RESTORE_FAILED, the one whose status is public
+            raise RefusedError(404, started.error)
     return success()
 
 
@@ -219,9 +243,22 @@ ROUTES = (
     ApiRoute("create", "POST", "/v2/databases/{id}/snapshots", create, "snapshots:write"),
     ApiRoute("list", "GET", "/v2/databases/{id}/snapshots", listing, "snapshots:read"),
     ApiRoute("restore", "POST", "/v2/databases/{id}/snapshots/restore", restore, "snapshots:write"),
-    ApiRoute("restore status", "GET", "/v2/databases/{id}/snapshots/restore", restore_status, "snapshots:read"),
+    ApiRoute(
+        "restore status",
+        "GET",
+        "/v2/databases/{id}/snapshots/restore",
+        restore_status,
+        "snapshots:read",
+    ),
     ApiRoute("list account", "GET", "/v2/users/snapshots", account_listing, "snapshots:read"),
-    ApiRoute("statuses", "GET", "/v2/databases/status", databases.all_statuses, "databases:read", limit=(15, 60)),
+    ApiRoute(
+        "statuses",
+        "GET",
+        "/v2/databases/status",
+        databases.all_statuses,
+        "databases:read",
+        limit=(15, 60),
+    ),
     *(
         ApiRoute(kind, method, f"/v2/databases{path}", answer, f"databases:{scope}", limit=limit)
         for kind, method, path, answer, scope, limit in (
@@ -233,7 +270,14 @@ ROUTES = (
             ("stop", "POST", "/{id}/stop", databases.stop, "write", (1, 3)),
             ("status", "GET", "/{id}/status", databases.status, "read", None),
             ("metrics", "GET", "/{id}/metrics", databases.metrics, "read", (10, 5)),
-            ("certificate", "GET", "/{id}/credentials/certificate", databases.certificate, "credentials", (1, 3)),
+            (
+                "certificate",
+                "GET",
+                "/{id}/credentials/certificate",
+                databases.certificate,
+                "credentials",
+                (1, 3),
+            ),
             ("reset", "POST", "/{id}/credentials/reset", databases.reset, "credentials", (1, 3)),
         )
     ),

@@ -60,7 +60,9 @@ def hosted(size: int, rate: float = math.inf) -> Iterator[Host]:
             with suppress(OSError):  # until the socket is closed
                 while True:
                     connection, _ = server.accept()
-                    threading.Thread(target=_answer, args=(connection, Path(file.name), rate), daemon=True).start()
+                    threading.Thread(
+                        target=_answer, args=(connection, Path(file.name), rate), daemon=True
+                    ).start()
 
         threading.Thread(target=serve, daemon=True).start()
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -94,7 +96,11 @@ def _answer(connection: socket.socket, file: Path, rate: float) -> None:
 
 
 def start(
-    url: str, destination: Path | str, *, environment: Mapping[str, str] | None = None, recipients: tuple[str, ...] = ()
+    url: str,
+    destination: Path | str,
+    *,
+    environment: Mapping[str, str] | None = None,
+    recipients: tuple[str, ...] = (),
 ) -> subprocess.Popen[str]:
     """Start an archive in another process."""
     return subprocess.Popen(  # noqa: S603  this very interpreter
@@ -118,7 +124,12 @@ def memory(what: str) -> float:
 
 async def run(*arguments: str) -> dict[str, object]:
     url, version, destination, *recipients = arguments
-    values = {"download_url": url, "version_id": version, "destination": destination, "recipients": recipients or None}
+    values = {
+        "download_url": url,
+        "version_id": version,
+        "destination": destination,
+        "recipients": recipients or None,
+    }
     problems = ArchiveInputs.problems(values)
     assert not problems, problems
     told = list[object]().append
@@ -129,7 +140,12 @@ async def run(*arguments: str) -> dict[str, object]:
     except NotArchived as error:
         return {"error": str(error)}
     seconds = time.perf_counter() - began
-    return {**record.to_outputs(), "seconds": seconds, "idle": idle, "above_idle": memory("VmHWM") - idle}
+    return {
+        **record.to_outputs(),
+        "seconds": seconds,
+        "idle": idle,
+        "above_idle": memory("VmHWM") - idle,
+    }
 
 
 if __name__ == "__main__":

@@ -83,7 +83,9 @@ class Scene:
         inputs = ArchiveInputs.of(given)
         if previous:  # as the state has it
             previous = ArchiveRecord.from_outputs(previous.to_outputs())
-        return await archive(session, self.transfers, inputs, self.row, owner=owner, previous=previous)
+        return await archive(
+            session, self.transfers, inputs, self.row, owner=owner, previous=previous
+        )
 
     def call(self, owner: str, memory: ArchiveMemory | None = None) -> EngineCall:
         """A call of the engine about a resource."""
@@ -191,12 +193,16 @@ def put(folder: Path, day: int, database: str = DATABASE, **said: Any) -> Path:
 
 
 @asynccontextmanager
-async def scene(tmp_path: Path, *, folder: str = "a", size: int | None = SIZE, **service: Any) -> AsyncIterator[Scene]:
+async def scene(
+    tmp_path: Path, *, folder: str = "a", size: int | None = SIZE, **service: Any
+) -> AsyncIterator[Scene]:
     (tmp_path / folder).mkdir()
     async with world(**service) as here:
         # Downloads over http are refused, except from this machine.
         here.emulator.base_url = "https://emulator.test"
-        here.session = here.another_run(api_url=here.emulator.api_url, snapshots_url=here.emulator.snapshots_url)
+        here.session = here.another_run(
+            api_url=here.emulator.api_url, snapshots_url=here.emulator.snapshots_url
+        )
         snapshot = here.emulator.add_snapshot(DATABASE, size=size)
         transfers = Transfers(clock=here.clock, http=here.transport, in_thread=at_once)
         yield Scene(here, tmp_path / folder, snapshot, transfers)

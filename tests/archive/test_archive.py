@@ -83,14 +83,20 @@ async def test_ids_a_url_and_a_resource_give_the_same_object(at: Scene) -> None:
         destination=f"{at.folder}/x.zip",
     )
     assert {(entry.method, entry.key) for entry in at.downloads} == {("GET", "none")}
-    same: dict[str, Any] = {"uri": by_url.uri, "mark": by_url.mark, "archived_at": by_url.archived_at}
+    same: dict[str, Any] = {
+        "uri": by_url.uri,
+        "mark": by_url.mark,
+        "archived_at": by_url.archived_at,
+    }
     assert replace(by_id, **same) == by_url
     assert replace(await at.archive(), mark=by_url.mark, archived_at=by_url.archived_at) == by_url
     assert holds(by_url, at.zip)
 
 
 @staged(scene)
-async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one_touches_the_disk(at: Scene) -> None:
+async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one_touches_the_disk(
+    at: Scene,
+) -> None:
     written: list[bytes] = []
 
     def noted(blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -115,12 +121,20 @@ async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one_touches_th
 # The network ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cuts", [[1], [1_048_576], [2_500_000], [SIZE - 1], [10, 10, 10, 1_000_000, 1, 7]])
+@pytest.mark.parametrize(
+    "cuts", [[1], [1_048_576], [2_500_000], [SIZE - 1], [10, 10, 10, 1_000_000, 1, 7]]
+)
 @staged(scene)
-async def test_a_transfer_that_breaks_off_asks_only_for_the_rest(at: Scene, cuts: list[int]) -> None:
+async def test_a_transfer_that_breaks_off_asks_only_for_the_rest(
+    at: Scene, cuts: list[int]
+) -> None:
     ranges: list[tuple[str | None, str | None]] = []
     given = await at.outputs()
-    at.sees(lambda request: ranges.append((request.headers.get("range"), request.headers.get("if-range"))))
+    at.sees(
+        lambda request: ranges.append(
+            (request.headers.get("range"), request.headers.get("if-range"))
+        )
+    )
     for cut in cuts:
         at.fault(cut_after=cut)
     record = await at.archive(**given)
@@ -144,7 +158,9 @@ async def test_a_transfer_that_breaks_off_asks_only_for_the_rest(at: Scene, cuts
     ids=str,
 )
 @staged(scene)
-async def test_passing_errors_of_the_host_do_not_fail_an_archive(at: Scene, fault: dict[str, Any]) -> None:
+async def test_passing_errors_of_the_host_do_not_fail_an_archive(
+    at: Scene, fault: dict[str, Any]
+) -> None:
     at.fault(times=3, **fault)
     assert holds(await at.archive(), at.zip)
 
@@ -154,7 +170,12 @@ async def test_a_time_out_shows_how_far_the_transfer_was(at: Scene) -> None:
     url = (await at.outputs())["download_url"]
     at.fault(cut_after=2_000_000)
     at.fault(delay=25, cut_after=1, times=None)
-    await fails(at, what=r"not whole after 2 min \(timeout\): 40 %, 2.0 MB of 5.0 MB", download_url=url, timeout="2m")
+    await fails(
+        at,
+        what=r"not whole after 2 min \(timeout\): 40 %, 2.0 MB of 5.0 MB",
+        download_url=url,
+        timeout="2m",
+    )
     assert at.here.clock.monotonic() == pytest.approx(120, abs=1)
     at.here.emulator.clear_faults()
     at.fault(status=503, times=None)
@@ -163,11 +184,16 @@ async def test_a_time_out_shows_how_far_the_transfer_was(at: Scene) -> None:
 
 
 @staged(scene)
-async def test_an_object_that_is_there_and_cannot_be_read_to_its_end_is_given_up_in_time(at: Scene) -> None:
+async def test_an_object_that_is_there_and_cannot_be_read_to_its_end_is_given_up_in_time(
+    at: Scene,
+) -> None:
     """The mount of the folder has died, say."""
     outputs = await at.outputs()
     await at.archive(**outputs)
-    with anyio.fail_after(3600), patch.object(at.transfers, "digest", lambda _store: anyio.sleep_forever()):
+    with (
+        anyio.fail_after(3600),
+        patch.object(at.transfers, "digest", lambda _store: anyio.sleep_forever()),
+    ):
         await fails(at, what=r"not whole after 2 min \(timeout\)", timeout="2m", **outputs)
 
 
@@ -200,7 +226,12 @@ def forgotten(at: Scene) -> None:
 
 
 FAILING: dict[str, tuple[Callable[[Scene], object], bool, bool, str]] = {
-    "a host that stays away": (lambda at: at.fault(no_connect=True, times=None), True, False, "broke off"),
+    "a host that stays away": (
+        lambda at: at.fault(no_connect=True, times=None),
+        True,
+        False,
+        "broke off",
+    ),
     "an expired URL and no key": (
         lambda at: at.here.emulator.advance(700),
         True,
@@ -231,7 +262,9 @@ async def test_a_snapshot_that_cannot_be_had_fails_within_minutes(at: Scene, why
 
 
 @asynccontextmanager
-async def unlisted(tmp_path: Path, **settings: Any) -> AsyncIterator[tuple[Scene, SnapshotRecord, Session]]:
+async def unlisted(
+    tmp_path: Path, **settings: Any
+) -> AsyncIterator[tuple[Scene, SnapshotRecord, Session]]:
     """A snapshot that was answered with 200 while both pages were old, and the session that archives it."""
     async with scene(tmp_path, cache_world="kept") as at:
         here = at.here
@@ -278,7 +311,10 @@ async def test_an_archive_and_its_snapshot_that_are_both_gone_have_a_way_out(at:
     lost = await at.refresh(record)
     at.here.emulator.advance(31 * 86400)
     given = {"database_id": DATABASE, "previous": lost, "session": at.here.another_run()}
-    told = [await fails(at, what="lists no", version_id=each, **given) for each in (record.version_id, "another")]
+    told = [
+        await fails(at, what="lists no", version_id=each, **given)
+        for each in (record.version_id, "another")
+    ]
     assert ["or remove the Archive" in each for each in told] == [True, False]
 
 
@@ -299,7 +335,9 @@ async def test_an_outage_ends_a_wait_for_a_listing_with_its_time_out(tmp_path: P
     async with unlisted(tmp_path) as (at, record, provider):
         began = at.here.clock.monotonic()
         ids: dict[str, Any] = {"database_id": DATABASE, "version_id": record.version_id}
-        archives = fails(at, what="service is not available", session=provider, timeout=2400.0, **ids)
+        archives = fails(
+            at, what="service is not available", session=provider, timeout=2400.0, **ids
+        )
         await at.here.meanwhile(300, lambda: at.here.fault(html=503, times=None), archives)
         assert 2300 < at.here.clock.monotonic() - began <= 2400
 
@@ -317,7 +355,9 @@ async def test_archives_that_wait_for_a_listing_hold_up_no_others(tmp_path: Path
         began = at.here.clock.monotonic()
         async with anyio.create_task_group() as group:
             for number in range(AT_A_TIME):
-                group.start_soon(partial(one, f"{number}", database_id=DATABASE, version_id=record.version_id))
+                group.start_soon(
+                    partial(one, f"{number}", database_id=DATABASE, version_id=record.version_id)
+                )
             await at.here.clock.sleep(60)
             group.start_soon(partial(one, "listed", **listed))
         assert len(ends) == AT_A_TIME + 1
@@ -337,7 +377,9 @@ async def test_the_queue_is_no_part_of_an_archives_time_out(at: Scene, tmp_path:
 
     async def one(database: str, version: str) -> None:
         ids: dict[str, Any] = {"database_id": database, "version_id": version, "timeout": 45.0}
-        done.append(await at.archive(session=session, destination=f"{tmp_path}/{database}.zip", **ids))
+        done.append(
+            await at.archive(session=session, destination=f"{tmp_path}/{database}.zip", **ids)
+        )
 
     async with anyio.create_task_group() as group:
         for each in taken.items():
@@ -365,7 +407,12 @@ async def signed_without_version(at: Scene) -> str:
         ({"version_header": False}, True, True, ""),
         ({"key_of_200_has_version": True}, True, False, "another version"),
     ],
-    ids=["the host tells the version", "nothing tells it", "a key finds a pinned one", "the host serves another"],
+    ids=[
+        "the host tells the version",
+        "nothing tells it",
+        "a key finds a pinned one",
+        "the host serves another",
+    ],
 )
 @virtual
 async def test_a_url_that_is_not_pinned_serves_the_right_version_or_nothing(
@@ -373,7 +420,10 @@ async def test_a_url_that_is_not_pinned_serves_the_right_version_or_nothing(
 ) -> None:
     async with scene(tmp_path, **service) as at:
         given: dict[str, Any] = {"database_id": DATABASE, "version_id": at.snapshot.version_id}
-        given |= {"created_at": "2026-02-01T00:00:00Z", "download_url": await signed_without_version(at)}
+        given |= {
+            "created_at": "2026-02-01T00:00:00Z",
+            "download_url": await signed_without_version(at),
+        }
         given |= {"session": at.here.session if key else None}
         if newer:
             at.here.emulator.add_snapshot(DATABASE, size=SIZE)
@@ -391,7 +441,9 @@ async def test_bytes_of_two_versions_are_never_mixed(at: Scene, version_header: 
     at.fault(delay=5, drop=True)
 
     def another() -> None:
-        at.here.emulator.settings = replace(at.here.emulator.settings, version_header=version_header)
+        at.here.emulator.settings = replace(
+            at.here.emulator.settings, version_header=version_header
+        )
         at.here.emulator.add_snapshot(DATABASE, size=SIZE)
 
     ids = {"download_url": url, "version_id": at.snapshot.version_id}
@@ -422,23 +474,47 @@ async def test_a_body_without_an_end_does_not_fill_the_disk(at: Scene) -> None:
     assert sum(sent) <= 2 * SIZE
 
 
-UNSAFE = ("http://elsewhere.test/x.zip", "http://127.0.0.1/x.zip", "file:///etc/passwd", "https://[bad")
+UNSAFE = (
+    "http://elsewhere.test/x.zip",
+    "http://127.0.0.1/x.zip",
+    "file:///etc/passwd",
+    "https://[bad",
+)
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "compressed": ({"headers": {"content-encoding": "gzip"}}, {}, "compressed"),
-    "version": ({"headers": {"x-amz-version-id": "another"}}, {}, "another version .another instead of "),
+    "version": (
+        {"headers": {"x-amz-version-id": "another"}},
+        {},
+        "another version .another instead of ",
+    ),
     "range": (
         {"headers": {"content-range": f"bytes 0-8/{'9' * 5000}"}, "body": "PK", "body_status": 206},
         {},
         "another range than requested",
     ),
     "size": ({}, {"size": SIZE + 1}, "another size .5000000 instead of 5000001"),
-    "cut": ({"body": "PK\x03\x04 and no directory"}, {"size": None}, "not a readable zip.*truncated"),
-    "no time": ({"body": "PK"}, {"size": None, "created_at": None}, "time is not known.*Give destination a file name"),
+    "cut": (
+        {"body": "PK\x03\x04 and no directory"},
+        {"size": None},
+        "not a readable zip.*truncated",
+    ),
+    "no time": (
+        {"body": "PK"},
+        {"size": None, "created_at": None},
+        "time is not known.*Give destination a file name",
+    ),
     "no host": ({}, {"download_url": "xn--"}, "The download URL is invalid or has expired"),
     "no key": ({}, {"download_url": None}, "no API key is set"),
     # Not taken for an expired URL, of which another one could be had
-    "proxy": ({"html": 403}, {}, "proxy in front of the service refused the request.*Run it from another network"),
-    **{target: ({"redirect": target}, {}, "redirects to an address that is not allowed") for target in UNSAFE},
+    "proxy": (
+        {"html": 403},
+        {},
+        "proxy in front of the service refused the request.*Run it from another network",
+    ),
+    **{
+        target: ({"redirect": target}, {}, "redirects to an address that is not allowed")
+        for target in UNSAFE
+    },
 }
 
 
@@ -450,7 +526,11 @@ async def test_a_wrong_answer_of_the_host_is_refused(at: Scene, kind: str) -> No
     if fault:
         at.fault(times=None, **fault)
     if changes.get("download_url"):
-        changes = {"download_url": outputs["download_url"].replace("emulator.test", changes["download_url"])}
+        changes = {
+            "download_url": outputs["download_url"].replace(
+                "emulator.test", changes["download_url"]
+            )
+        }
     session = at.here.session if kind == "proxy" else None
     await fails(at, what=what, session=session, **outputs | changes)
     assert len(at.downloads) <= 1
@@ -480,7 +560,13 @@ async def test_an_interrupted_transfer_leaves_nothing(at: Scene, after: float) -
     at.fault(delay=10, cut_after=10, times=None)
     for name, keys in (("x.zip", None), ("new/folder/", None), ("", KEYS)):
         at.transfers.stopping = False
-        ended = fails(at, what="was interrupted", destination=f"{at.folder}/{name}", recipients=keys, **outputs)
+        ended = fails(
+            at,
+            what="was interrupted",
+            destination=f"{at.folder}/{name}",
+            recipients=keys,
+            **outputs,
+        )
         await at.here.meanwhile(after, at.transfers.stop, ended)
     assert threading.active_count() == threads
 

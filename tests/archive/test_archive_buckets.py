@@ -84,7 +84,9 @@ def bucket(server: ObjectStore) -> Iterator[Bucket]:
         one = Bucket(server, proxy, name)
         yield one
         proxy.fails = lambda _: None
-        assert one.may_leave_parts or one.unfinished() == 0, "an unfinished upload was left, which costs for ever"
+        assert one.may_leave_parts or one.unfinished() == 0, (
+            "an unfinished upload was left, which costs for ever"
+        )
 
 
 def of(*names: Any) -> pytest.MarkDecorator:
@@ -129,7 +131,9 @@ class Bucket:
                 return int(answer.read().count(b"<Upload>"))
         return 0
 
-    def archive(self, url: str, key: str, previous: ArchiveRecord | None = None, **values: Any) -> ArchiveRecord:
+    def archive(
+        self, url: str, key: str, previous: ArchiveRecord | None = None, **values: Any
+    ) -> ArchiveRecord:
         return anyio.run(partial(self.archiving, url, key, previous=previous, **values))
 
     async def archiving(self, url: str, key: str, **values: Any) -> ArchiveRecord:
@@ -139,7 +143,9 @@ class Bucket:
         return await archive(None, self.transfers, ArchiveInputs.of(given), self.row, **resource)
 
     def shelved(self, key: str) -> list[Shelved]:
-        return anyio.run(partial(shelved, self.transfers, Destination.parse(self.uri(key)), deep=True))
+        return anyio.run(
+            partial(shelved, self.transfers, Destination.parse(self.uri(key)), deep=True)
+        )
 
     def refresh(self, record: ArchiveRecord) -> ArchiveRecord:
         return anyio.run(check_archived, self.transfers, record, self.row)
@@ -156,21 +162,29 @@ def writes(request: Request) -> bool:
 
 
 def writes_a_part(request: Request) -> bool:
-    return request.method == "PUT" and ("partNumber=" in request.path or "comp=block&" in f"{request.path}&")
+    return request.method == "PUT" and (
+        "partNumber=" in request.path or "comp=block&" in f"{request.path}&"
+    )
 
 
 def removes(request: Request) -> bool:
     """The request that deletes an object."""
     query = request.path.partition("?")[2]
-    return "uploadId=" not in query and (request.method == "DELETE" or query == "delete" or "comp=batch" in query)
+    return "uploadId=" not in query and (
+        request.method == "DELETE" or query == "delete" or "comp=batch" in query
+    )
 
 
 def completes(request: Request) -> bool:
     """The request that lets the object appear."""
-    return (request.method == "POST" and "uploadId=" in request.path) or "comp=blocklist" in request.path
+    return (
+        request.method == "POST" and "uploadId=" in request.path
+    ) or "comp=blocklist" in request.path
 
 
-def after(number: int, what: Callable[[Request], bool], failure: Failure) -> Callable[[Request], Failure]:
+def after(
+    number: int, what: Callable[[Request], bool], failure: Failure
+) -> Callable[[Request], Failure]:
     """Fail what matches, but for the first ones."""
     seen = 0
 
@@ -212,7 +226,9 @@ def test_a_place_that_cannot_be_is_one_clear_error(bucket: Bucket, small: Host) 
     with fails_with(NotArchived, r"no-such-bucket.*(not exist|no bucket named)"):
         bucket.archive(small.url, "", destination=f"{bucket.server.scheme}://no-such-bucket/x.zip")
     bucket.put("folder/theirs", OLD)
-    with fails_with(NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"):
+    with fails_with(
+        NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"
+    ):
         bucket.archive(small.url, "folder")
     assert bucket.keys() == ["folder/theirs"]
     # A web server in place of the store, as behind a wrong endpoint.
@@ -235,12 +251,20 @@ FAILING: dict[str, tuple[int, Callable[[Request], bool], Failure]] = {
 
 
 @pytest.mark.parametrize("how", FAILING)
-def test_an_upload_that_fails_keeps_the_old_object_and_no_parts(bucket: Bucket, large: Host, how: str) -> None:
+def test_an_upload_that_fails_keeps_the_old_object_and_no_parts(
+    bucket: Bucket, large: Host, how: str
+) -> None:
     number, what, failure = FAILING[how]
     bucket.put("x.zip", OLD)
     bucket.proxy.fails = after(number, what, failure)
-    quick = {**buckets.CLIENT, "timeout": timedelta(seconds=0.5)} if how == "silent" else buckets.CLIENT
-    told = "ExpiredToken.*Nothing of it is left there.*untouched" if failure == REFUSED else "untouched"
+    quick = (
+        {**buckets.CLIENT, "timeout": timedelta(seconds=0.5)} if how == "silent" else buckets.CLIENT
+    )
+    told = (
+        "ExpiredToken.*Nothing of it is left there.*untouched"
+        if failure == REFUSED
+        else "untouched"
+    )
     with patch.object(buckets, "CLIENT", quick), pytest.raises(NotArchived, match=told):
         bucket.archive(large.url, "x.zip")
     assert bucket.content("x.zip") == OLD
@@ -257,7 +281,8 @@ PASSING: dict[str, dict[str, Any]] = {
 """What fails no upload, with the limits; on a slow line each part takes longer than a store may be silent."""
 
 
-@of("s3", pytest.param("az", marks=pytest.mark.nightly), *AT_NIGHT)  # as all stores have the same library
+# as all stores have the same library
+@of("s3", pytest.param("az", marks=pytest.mark.nightly), *AT_NIGHT)
 @pytest.mark.parametrize("how", PASSING)
 def test_what_passes_fails_no_upload(bucket: Bucket, large: Host, how: str) -> None:
     seen: set[str] = set()
@@ -286,7 +311,9 @@ def test_an_object_that_another_writes_meanwhile_is_not_matched_to_this_archive(
     bucket: Bucket, large: Host, failure: Failure
 ) -> None:
     bucket.archive(large.url, "same.zip")
-    theirs = bucket.content("same.zip") if failure == (403, "the same bytes") else os.urandom(11 * MIB)
+    theirs = (
+        bucket.content("same.zip") if failure == (403, "the same bytes") else os.urandom(11 * MIB)
+    )
 
     def meanwhile(request: Request) -> Failure:
         if completes(request):
@@ -301,7 +328,9 @@ def test_an_object_that_another_writes_meanwhile_is_not_matched_to_this_archive(
 
 @pytest.mark.parametrize("values", [{}, {"timeout": 3}], ids=["by itself", "by the time-out"])
 @of("s3")  # as all stores have the same library
-def test_a_store_that_falls_silent_fails_it_in_time(bucket: Bucket, large: Host, values: dict[str, Any]) -> None:
+def test_a_store_that_falls_silent_fails_it_in_time(
+    bucket: Bucket, large: Host, values: dict[str, Any]
+) -> None:
     bucket.put("x.zip", OLD)
     silent: list[bool] = []
 
@@ -342,9 +371,15 @@ def test_an_interrupted_upload_keeps_the_old_object(bucket: Bucket, large: Host)
     assert bucket.content("x.zip") == OLD
 
 
-@of("s3", "az", AT_NIGHT[0])  # the other server of S3 lets two conditional writes at once both succeed
-def test_owners_at_once_share_one_object_which_goes_with_the_last_one(bucket: Bucket, small: Host) -> None:
-    recipients, records = [str(pyrage.x25519.Identity.generate().to_public())], list[ArchiveRecord]()
+# the other server of S3 lets two conditional writes at once both succeed
+@of("s3", "az", AT_NIGHT[0])
+def test_owners_at_once_share_one_object_which_goes_with_the_last_one(
+    bucket: Bucket, small: Host
+) -> None:
+    recipients, records = (
+        [str(pyrage.x25519.Identity.generate().to_public())],
+        list[ArchiveRecord](),
+    )
 
     async def one(owner: str) -> None:
         records.append(await bucket.archiving(small.url, "", owner=owner, recipients=recipients))
@@ -357,7 +392,9 @@ def test_owners_at_once_share_one_object_which_goes_with_the_last_one(bucket: Bu
     anyio.run(all_of_them)
     (key,) = bucket.keys()
     said = json.loads(bucket.content(f"{key}.json"))
-    assert sorted(each["name"] for each in said["owners"]) == [f"urn:{number}" for number in range(4)]
+    assert sorted(each["name"] for each in said["owners"]) == [
+        f"urn:{number}" for number in range(4)
+    ]
     for record in records:
         assert bucket.keys() == [key]
         assert bucket.holds(key, record)
@@ -365,7 +402,9 @@ def test_owners_at_once_share_one_object_which_goes_with_the_last_one(bucket: Bu
     assert bucket.keys() == []
 
 
-def test_archives_in_a_bucket_are_verified_refreshed_and_decrypted(bucket: Bucket, small: Host, tmp_path: Path) -> None:
+def test_archives_in_a_bucket_are_verified_refreshed_and_decrypted(
+    bucket: Bucket, small: Host, tmp_path: Path
+) -> None:
     identity = pyrage.x25519.Identity.generate()
     record = bucket.archive(small.url, "shop/", recipients=[str(identity.to_public())])
     bucket.put("shopping/20261124T230000Z-v.zip", OLD)
@@ -407,7 +446,9 @@ def test_an_object_that_may_not_be_deleted_is_named(bucket: Bucket, small: Host)
     with pytest.raises(NotRemoved, match=r"was not deleted: .*x\.zip.*AccessDenied"):
         bucket.delete(record)
     newer = bucket.archive(small.url, "y.zip", record, keep_last=1)
-    assert re.search(r"x\.zip is beyond the last 1 but was not removed: .*AccessDenied", bucket.row.warnings[-1])
+    assert re.search(
+        r"x\.zip is beyond the last 1 but was not removed: .*AccessDenied", bucket.row.warnings[-1]
+    )
     assert bucket.keys() == ["x.zip", "y.zip"]
     bucket.proxy.fails = lambda _: None
     bucket.archive(small.url, "z.zip", newer, keep_last=1)
@@ -415,7 +456,9 @@ def test_an_object_that_may_not_be_deleted_is_named(bucket: Bucket, small: Host)
 
 
 def test_a_key_that_may_only_write_is_enough(bucket: Bucket, small: Host) -> None:
-    bucket.proxy.fails = lambda request: (403, "AccessDenied") if request.method in {"GET", "HEAD"} else None
+    bucket.proxy.fails = lambda request: (
+        (403, "AccessDenied") if request.method in {"GET", "HEAD"} else None
+    )
     record = bucket.archive(small.url, "x.zip")
     assert bucket.refresh(record) == record
     assert "403 Forbidden (credentials: " in bucket.row.warnings[-1]
@@ -434,8 +477,16 @@ def test_wrong_keys_a_wrong_clock_or_region_have_a_next_step(bucket: Bucket, sma
     }.get(bucket.server.name, {})
     step = "Set AWS_REGION to the bucket's region" if bucket.server.scheme == "s3" else "untouched"
     wrong: list[tuple[dict[str, str], Failure, str]] = [
-        (keys, None if keys else (401, "InvalidToken"), r".+ \(credentials: .*untouched"),  # the others take any
-        ({}, (403, "RequestTimeTooSkewed"), r".*\(credentials: .*untouched.*Set this machine's clock right"),
+        (
+            keys,
+            None if keys else (401, "InvalidToken"),
+            r".+ \(credentials: .*untouched",
+        ),  # the others take any
+        (
+            {},
+            (403, "RequestTimeTooSkewed"),
+            r".*\(credentials: .*untouched.*Set this machine's clock right",
+        ),
         ({}, (301, "PermanentRedirect"), f".*{step}"),
     ]
     if bucket.server.scheme == "s3":
@@ -459,7 +510,9 @@ def test_an_archive_to_a_bucket_takes_little_memory(server: ObjectStore) -> None
     assert done["above_idle"] <= 64, done
 
 
-@pytest.mark.parametrize(("then", "told"), [("replaced", "was replaced while it was read"), ("gone", "does not exist")])
+@pytest.mark.parametrize(
+    ("then", "told"), [("replaced", "was replaced while it was read"), ("gone", "does not exist")]
+)
 def test_an_object_that_is_replaced_while_it_is_read_is_no_mixture(
     bucket: Bucket, small: Host, then: str, told: str
 ) -> None:
@@ -484,5 +537,8 @@ def test_an_object_that_is_replaced_while_it_is_read_is_no_mixture(
 def test_a_missing_library_is_named_with_its_extra(bucket: Bucket, small: Host) -> None:
     inputs = ArchiveInputs.of({"download_url": small.url, "destination": bucket.uri("x.zip")})
     missing = {"obstore": None, "obstore.store": None}
-    with patch.dict(sys.modules, missing), fails_with(NotArchived, re.escape(pip_install("archive"))):
+    with (
+        patch.dict(sys.modules, missing),
+        fails_with(NotArchived, re.escape(pip_install("archive"))),
+    ):
         anyio.run(archive, None, bucket.transfers, inputs, bucket.row)

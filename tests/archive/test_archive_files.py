@@ -36,7 +36,9 @@ def test_a_large_archive_takes_little_memory(tmp_path: Path) -> None:
     assert zipfile.ZipFile(tmp_path / "x.zip").namelist() == ["dump"]
 
 
-@pytest.mark.parametrize("recipients", [None, [str(pyrage.x25519.Identity.generate().to_public())]], ids=["", "age"])
+@pytest.mark.parametrize(
+    "recipients", [None, [str(pyrage.x25519.Identity.generate().to_public())]], ids=["", "age"]
+)
 def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(
     host: Host, tmp_path: Path, recipients: list[str] | None
 ) -> None:
@@ -44,7 +46,8 @@ def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(
     target.write_bytes(OLD)
     values = {"download_url": host.url, "destination": str(target), "recipients": recipients}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, hard))  # of this process, which fails as a full disk does
+    # of this process, which fails as a full disk does
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, hard))
     try:
         with pytest.raises(NotArchived, match=r"File too large.*what was there is untouched"):
             anyio.run(archive, None, Transfers(), ArchiveInputs.of(values), Row())
@@ -54,7 +57,9 @@ def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(
     assert target.read_bytes() == OLD
 
 
-def test_the_part_of_a_killed_run_is_removed_by_the_next_one_and_that_of_a_living_one_stays(tmp_path: Path) -> None:
+def test_the_part_of_a_killed_run_is_removed_by_the_next_one_and_that_of_a_living_one_stays(
+    tmp_path: Path,
+) -> None:
     (tmp_path / f"{PART}killed.part").write_bytes(OLD)
 
     def blocks() -> Iterator[bytes]:
@@ -87,4 +92,6 @@ def test_what_others_have_there_is_not_removed(tmp_path: Path) -> None:
 
     with pytest.raises(StoreTrouble):
         FileStore(tmp_path / "new" / "deep" / "x.zip").write(blocks())
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["theirs"], "a new folder that another uses"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["theirs"], (
+        "a new folder that another uses"
+    )

@@ -17,9 +17,7 @@ from pulumi_snapshots.storage.destination import Destination
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
-UNPINNED = (
-    f"https://snapshots.squarecloud.app/databases/5f1c/{DATABASE}.zip?AWSAccessKeyId=a&Expires=1757683751&Signature=s"
-)
+UNPINNED = f"https://snapshots.squarecloud.app/databases/5f1c/{DATABASE}.zip?AWSAccessKeyId=a&Expires=1757683751&Signature=s"
 PINNED = f"{UNPINNED}&versionId={VERSION}"
 IDENTITY = pyrage.x25519.Identity.generate()
 KEY = str(IDENTITY.to_public())
@@ -28,7 +26,10 @@ GOOD = {"database_id": DATABASE, "version_id": VERSION, "destination": "/backups
 
 
 def problems(**changes: Any) -> dict[str, str]:
-    return {problem.property: PYTHON.text(problem.told()) for problem in ArchiveInputs.problems({**GOOD, **changes})}
+    return {
+        problem.property: PYTHON.text(problem.told())
+        for problem in ArchiveInputs.problems({**GOOD, **changes})
+    }
 
 
 @pytest.mark.parametrize(
@@ -46,10 +47,15 @@ def problems(**changes: Any) -> dict[str, str]:
         {"keep_last": 3.0, "delete_object": True, "timeout": "2h"},
         {"keep": {"daily": UNKNOWN, "weekly": 2.0}, "pin": True},
         {"size": 335.0, "created_at": "2026-11-24T23:00:00.123Z"},
-        dict.fromkeys((*GOOD, "download_url", "keep_last", "timeout", "size", "created_at"), UNKNOWN),
+        dict.fromkeys(
+            (*GOOD, "download_url", "keep_last", "timeout", "size", "created_at"), UNKNOWN
+        ),
         {"download_url": "http://127.0.0.1:8000/databases/a/b.zip?versionId=v", "version_id": "v"},
         *({"recipients": each} for each in ([KEY, OTHER], (KEY,), UNKNOWN)),
-        *({"recipients": [KEY], "destination": f"s3://bucket/{name}"} for name in ("", "x.zip.age")),
+        *(
+            {"recipients": [KEY], "destination": f"s3://bucket/{name}"}
+            for name in ("", "x.zip.age")
+        ),
     ],
     ids=" ".join,  # keys differ in each process
 )
@@ -59,15 +65,27 @@ def test_good_inputs_pass(changes: dict[str, Any]) -> None:
 
 PLACES = {
     **dict.fromkeys(("", "a\0b"), "must be a path"),
-    **dict.fromkeys(("gs://bucket/a\\..\\b", "s3://bucket/%2E%2E/b", "s3://bucket/./b"), "`.` or `..` as a segment"),
+    **dict.fromkeys(
+        ("gs://bucket/a\\..\\b", "s3://bucket/%2E%2E/b", "s3://bucket/./b"),
+        "`.` or `..` as a segment",
+    ),
     **dict.fromkeys(("s3://bucket/a//b", "s3://bucket/x?versionId=1"), "empty segment"),
     "file://otherhost/x.zip": "file:///PATH",
     "file:x": "file://",
     **dict.fromkeys(
-        ("s3://bucket", "s3://b/x/", "s3://key:secret@bucket/x", "s3:///home/me/backups/", "s3://C:\\backups\\"),
+        (
+            "s3://bucket",
+            "s3://b/x/",
+            "s3://key:secret@bucket/x",
+            "s3:///home/me/backups/",
+            "s3://C:\\backups\\",
+        ),
         "s3://BUCKET/NAME",
     ),
-    **dict.fromkeys(("s3:/bucket/x", "s3:bucket/x", "S3://bucket/x", "arn:aws:s3:::bucket/x", "ftp://host/x"), "s3://"),
+    **dict.fromkeys(
+        ("s3:/bucket/x", "s3:bucket/x", "S3://bucket/x", "arn:aws:s3:::bucket/x", "ftp://host/x"),
+        "s3://",
+    ),
     "https://bucket.s3.example/x": "file://, s3://, gs:// or az://",
     "~nobody-of-this-name/x.zip": "a home folder that this machine knows",
 }
@@ -81,15 +99,30 @@ PLACES = {
         ({"version_id": ""}, "version_id", "must be a snapshot's version id"),
         ({"database_id": None}, "database_id", "is required"),
         ({"database_id": "../x"}, "database_id", "bare id"),
-        ({"database_id": None, "version_id": None, "download_url": UNPINNED}, "download_url", "whatever is newest"),
+        (
+            {"database_id": None, "version_id": None, "download_url": UNPINNED},
+            "download_url",
+            "whatever is newest",
+        ),
         ({"download_url": PINNED, "version_id": "another"}, "download_url", "is pinned to version"),
         ({"download_url": PINNED.replace("https", "http")}, "download_url", "must use https"),
-        ({"download_url": PINNED.replace("://", "://user:password@")}, "download_url", "user or a password"),
+        (
+            {"download_url": PINNED.replace("://", "://user:password@")},
+            "download_url",
+            "user or a password",
+        ),
         ({"download_url": "https://[bad/x.zip"}, "download_url", "must be a URL"),
         ({"destination": None}, "destination", "is required"),
         *(({"destination": place}, "destination", what) for place, what in PLACES.items()),
-        ({"recipients": [KEY], "destination": "s3://bucket/x.zip"}, "destination", "must end in .age"),
-        *(({"recipients": each}, "recipients", "must be a list of public keys") for each in ((), KEY)),
+        (
+            {"recipients": [KEY], "destination": "s3://bucket/x.zip"},
+            "destination",
+            "must end in .age",
+        ),
+        *(
+            ({"recipients": each}, "recipients", "must be a list of public keys")
+            for each in ((), KEY)
+        ),
         *(
             ({"recipients": [each]}, "recipients", "must be public keys of age")
             for each in (5, "", "ssh-ed25519 AAAA", KEY[:-1] + ("q" if KEY[-1] != "q" else "p"))
@@ -99,21 +132,36 @@ PLACES = {
             for each in ({}, {"hourly": 1}, {"daily": None}, 7)
         ),
         *(
-            ({"keep": {"daily": each}}, "keep", "has daily, which must be a whole number from 1 to 500")
+            (
+                {"keep": {"daily": each}},
+                "keep",
+                "has daily, which must be a whole number from 1 to 500",
+            )
             for each in (0, 1.5, 501, "7")
         ),
-        ({"keep": {"daily": 1}, "keep_last": 1}, "keep", "beside keep_last, which is its tier `last`"),
+        (
+            {"keep": {"daily": 1}, "keep_last": 1},
+            "keep",
+            "beside keep_last, which is its tier `last`",
+        ),
         ({"keep_last": 0}, "keep_last", "from 1 to 500"),
         ({"keep_last": 501}, "keep_last", "from 1 to 500"),
         ({"size": "big"}, "size", "whole number of bytes, not 'big'"),
-        *(({"created_at": bad}, "created_at", "a time such as") for bad in ("yesterday", "9999-12-31T23:59:59Z")),
+        *(
+            ({"created_at": bad}, "created_at", "a time such as")
+            for bad in ("yesterday", "9999-12-31T23:59:59Z")
+        ),
         ({"delete_object": "yes"}, "delete_object", "true or false"),
         ({"timeout": "8d"}, "timeout", "at most 7d"),
     ],
 )
-def test_the_error_of_a_bad_input_says_what_is_right(changes: dict[str, Any], where: str | None, what: str) -> None:
+def test_the_error_of_a_bad_input_says_what_is_right(
+    changes: dict[str, Any], where: str | None, what: str
+) -> None:
     found = problems(**changes)
-    if "" in found:  # it may be a secret, and the engine prints the value of the property that a failure names
+    if (
+        "" in found
+    ):  # it may be a secret, and the engine prints the value of the property that a failure names
         assert found[""].startswith(f"{where} ")
         where = ""
     assert list(found) == [where]
@@ -155,7 +203,9 @@ URIS = {
 }
 
 
-def test_a_destination_is_one_whole_uri_wherever_it_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_destination_is_one_whole_uri_wherever_it_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")
     for destination, uri in {**URIS, "x.zip": (tmp_path / "x.zip").as_uri()}.items():
@@ -166,7 +216,9 @@ def test_a_url_alone_gives_database_and_version() -> None:
     inputs = ArchiveInputs.of({"download_url": PINNED, "destination": "/x.zip"})
     assert (inputs.database_id, inputs.version_id) == (DATABASE, VERSION)
     newer = PINNED.replace(".zip", "_postgres_manual.zip")
-    assert ArchiveInputs.of({"download_url": newer, "destination": "/x.zip"}).database_id == DATABASE
+    assert (
+        ArchiveInputs.of({"download_url": newer, "destination": "/x.zip"}).database_id == DATABASE
+    )
     assert "Signature" not in repr(inputs)
 
 
@@ -182,14 +234,24 @@ RECORD = ArchiveRecord(
     mark="1",
     earlier=(StoredObject("file:///backups/w.zip", "0"),),
 )
-INPUTS = {**GOOD, "download_url": PINNED, "timeout": "1h", "keep_last": None, "delete_object": False}
+INPUTS = {
+    **GOOD,
+    "download_url": PINNED,
+    "timeout": "1h",
+    "keep_last": None,
+    "delete_object": False,
+}
 CHANGES: list[tuple[dict[str, Any], tuple[str, ...], tuple[str, ...], str]] = [
     # The same version and place change nothing.
     *(
         (each, (), (), "")
         for each in (
             {},
-            {"download_url": PINNED.replace("Expires=1757683751&Signature=s", "Expires=1999999999&Signature=t")},
+            {
+                "download_url": PINNED.replace(
+                    "Expires=1757683751&Signature=s", "Expires=1999999999&Signature=t"
+                )
+            },
             {"download_url": None},
             {"database_id": None, "version_id": None},
             {"database_id": None, "download_url": f"https://elsewhere.test/x?versionId={VERSION}"},
@@ -203,7 +265,12 @@ CHANGES: list[tuple[dict[str, Any], tuple[str, ...], tuple[str, ...], str]] = [
     ),
     # Another one replaces the archive.
     ({"version_id": "v2", "download_url": None}, ("version_id",), (), ""),
-    ({"version_id": None, "download_url": PINNED.replace(VERSION, "v2")}, ("download_url",), (), ""),
+    (
+        {"version_id": None, "download_url": PINNED.replace(VERSION, "v2")},
+        ("download_url",),
+        (),
+        "",
+    ),
     ({"database_id": "other", "version_id": "v2"}, ("database_id", "version_id"), (), ""),
     ({"destination": "/elsewhere/"}, ("destination",), (), ""),
     ({"destination": "/backups"}, ("destination",), (), ""),
@@ -234,7 +301,9 @@ def test_a_lost_object_is_archived_again() -> None:
     assert found.reason == "/backups/x.zip is missing: to be archived again"
 
 
-@pytest.mark.parametrize("given", [[str(IDENTITY)], [KEY, str(IDENTITY).lower()]], ids=["alone", "beside"])
+@pytest.mark.parametrize(
+    "given", [[str(IDENTITY)], [KEY, str(IDENTITY).lower()]], ids=["alone", "beside"]
+)
 def test_a_private_key_is_not_printed(given: list[str]) -> None:
     (told,) = problems(recipients=given).values()
     assert told.startswith("recipients holds a private key")
@@ -242,7 +311,9 @@ def test_a_private_key_is_not_printed(given: list[str]) -> None:
 
 
 def test_changed_recipients_archive_again() -> None:
-    record = ArchiveRecord("file:///x.zip.age", 5, "00", "2026-11-24T23:00:00Z", DATABASE, VERSION, "1")
+    record = ArchiveRecord(
+        "file:///x.zip.age", 5, "00", "2026-11-24T23:00:00Z", DATABASE, VERSION, "1"
+    )
     old = {**GOOD, "recipients": [KEY, OTHER]}
     for new, replaces in (
         ([OTHER, KEY], ()),

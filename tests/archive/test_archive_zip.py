@@ -83,9 +83,16 @@ def checked(archive: bytes, size: int = 65_536) -> int:
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-def test_every_member_of_a_good_zip_is_checked(method: int, streamed: bool, large: bool, size: int) -> None:  # noqa: FBT001
+def test_every_member_of_a_good_zip_is_checked(
+    method: int,
+    streamed: bool,  # noqa: FBT001
+    large: bool,  # noqa: FBT001
+    size: int,
+) -> None:
     found = checked(zipped(method, streamed=streamed, large=large), size)
-    known = method == zipfile.ZIP_DEFLATED or (method in {zipfile.ZIP_STORED, zipfile.ZIP_BZIP2} and not streamed)
+    known = method == zipfile.ZIP_DEFLATED or (
+        method in {zipfile.ZIP_STORED, zipfile.ZIP_BZIP2} and not streamed
+    )
     if known:
         assert found == 0
     else:  # a method that is not read, or members that do not say where they end
@@ -104,7 +111,9 @@ def test_one_changed_byte_in_a_member_is_noticed(method: int, streamed: bool, la
     archive = zipped(method, streamed=streamed, large=large)
     chance = random.Random(1)
     start = archive.index(b"folder/2") + 28
-    places = [(chance.randrange(start, start + 90_000), 1 << chance.randrange(8)) for _ in range(20)]
+    places = [
+        (chance.randrange(start, start + 90_000), 1 << chance.randrange(8)) for _ in range(20)
+    ]
     in_headers = [(archive.index(b"folder/2") - 30, 1), (archive.index(b"folder/3") - 10, 1)]
     for place, bit in places + in_headers * (not streamed):
         damaged = bytearray(archive)
@@ -115,7 +124,10 @@ def test_one_changed_byte_in_a_member_is_noticed(method: int, streamed: bool, la
 
 def test_a_member_that_is_made_to_fill_the_memory_does_not() -> None:
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("bomb", "w") as member:
+    with (
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("bomb", "w") as member,
+    ):
         for _ in range(100):
             member.write(bytes(1024 * 1024))
     tracemalloc.start()

@@ -42,7 +42,10 @@ async def test_a_manifest_explains_an_archive_without_its_stack(at: Scene) -> No
     said = json.loads(manifest_of(record).read_text())
     content = file_of(record).read_bytes()
     assert said == {
-        **{name: getattr(record, name) for name in ("database_id", "version_id", "created_at", "archived_at")},
+        **{
+            name: getattr(record, name)
+            for name in ("database_id", "version_id", "created_at", "archived_at")
+        },
         "size": len(content),
         "sha256": sha256(content).hexdigest(),
         "plain_size": len(at.zip),
@@ -77,7 +80,9 @@ async def test_a_drill_that_passes_is_noted_in_the_archives_of_its_snapshot(at: 
     now = [first.uri], (DATABASE, first.version_id), Drilled("2026-03-01T12:01:30Z")
     with patch.object(FileStore, "replace", side_effect=StoreTrouble("no room")):
         assert not await note_drill(at.transfers, *now, at.row)
-    assert re.fullmatch(r"the drill was not noted in the manifest of /.*: no room\.", at.row.warnings[0])
+    assert re.fullmatch(
+        r"the drill was not noted in the manifest of /.*: no room\.", at.row.warnings[0]
+    )
     # Another archive has taken the name while this one was drilled.
     manifest_of(first).write_text(json.dumps({**told(), "version_id": "newer", "drill": None}))
     assert not await note_drill(at.transfers, *now, at.row)
@@ -104,7 +109,10 @@ async def test_every_kind_of_damage_is_found(at: Scene) -> None:
         by_uri = {each.uri: each.problem for each in found}
         return [by_uri.pop(each.uri, "") for each in records] + [*by_uri]
 
-    size, nothing = file_of(short).stat().st_size, "has no manifest, so nothing says what it must be"
+    size, nothing = (
+        file_of(short).stat().st_size,
+        "has no manifest, so nothing says what it must be",
+    )
     found = ["", "is missing", f"has {size} bytes, not {size + 1}", "", nothing]
     assert await problems(f"{at.folder}/", deep=False) == found
     *same, deeply, last = await problems(f"{at.folder}/", deep=True)
@@ -115,7 +123,9 @@ async def test_every_kind_of_damage_is_found(at: Scene) -> None:
 @staged(scene, folder="a ü%")
 async def test_a_copy_of_an_archive_elsewhere_is_one_too(at: Scene) -> None:
     """The names in a bucket and in a folder are the same, whatever a URI has to encode."""
-    at.snapshot = at.here.emulator.add_snapshot(DATABASE, size=1000, version_id="ab/cd+ef=_01234567890123")
+    at.snapshot = at.here.emulator.add_snapshot(
+        DATABASE, size=1000, version_id="ab/cd+ef=_01234567890123"
+    )
     for name in ("", "50% ü.zip"):
         record = await at.archive(destination=f"{at.folder}/{name}")
         said = json.loads(manifest_of(record).read_text())
@@ -132,7 +142,10 @@ async def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(at: Sc
         yield from ()
         onerror(PermissionError(13, "Permission denied", str(at.folder / "sub")))
 
-    with patch.object(os, "walk", refused), pytest.raises(StoreTrouble, match=r"sub: Permission denied"):
+    with (
+        patch.object(os, "walk", refused),
+        pytest.raises(StoreTrouble, match=r"sub: Permission denied"),
+    ):
         await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
 
 
@@ -140,7 +153,9 @@ async def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(at: Sc
 
 
 @at_desk()
-async def test_archives_lists_and_verifies_without_a_key(w: World, desk: Desk, tmp_path: Path) -> None:
+async def test_archives_lists_and_verifies_without_a_key(
+    w: World, desk: Desk, tmp_path: Path
+) -> None:
     stored = w.emulator.add_snapshot(DATABASE, size=100_000)
     await desk.types("archive", f"{DATABASE}/{stored.version_id}", f"{tmp_path}/kept/")
     del desk.environment["SQUARECLOUD_API_KEY"]
@@ -201,24 +216,37 @@ def test_an_interrupted_decryption_writes_nothing(tmp_path: Path) -> None:
 
 
 @at_desk()
-async def test_what_is_encrypted_for_typed_keys_is_opened_by_one_of_them(w: World, desk: Desk, tmp_path: Path) -> None:
+async def test_what_is_encrypted_for_typed_keys_is_opened_by_one_of_them(
+    w: World, desk: Desk, tmp_path: Path
+) -> None:
     stored = w.emulator.add_snapshot(DATABASE, size=1000)
     command = ("archive", f"{DATABASE}/{stored.version_id}", f"{tmp_path}/kept/", "--recipient")
-    await desk.types(*command, KEY, "--recipient", str(pyrage.x25519.Identity.generate().to_public()))
+    await desk.types(
+        *command, KEY, "--recipient", str(pyrage.x25519.Identity.generate().to_public())
+    )
     (file,) = (tmp_path / "kept" / DATABASE).glob("*.zip.age")
     key, target = tmp_path / "key.txt", tmp_path / "open" / "x.zip"
     key.write_text(f"{IDENTITY}\n")
-    ended = await desk.types("decrypt", str(file), "--identity", str(key), "--output", str(target), "--json")
+    ended = await desk.types(
+        "decrypt", str(file), "--identity", str(key), "--output", str(target), "--json"
+    )
     assert target.read_bytes() == w.emulator.archive_of(stored.version_id)
     assert ended.done.json["sha256"] == sha256(target.read_bytes()).hexdigest()
-    ended = (await desk.types(*command, str(IDENTITY))).failed("--recipient holds a private key", code=2)
+    ended = (await desk.types(*command, str(IDENTITY))).failed(
+        "--recipient holds a private key", code=2
+    )
     assert str(IDENTITY) not in ended.err
 
 
 SEALED = pyrage.encrypt(bytes(200_000), [IDENTITY.to_public()])
 ALTERED = "x.age is not encrypted with age, or was altered or cut short"
 UNDECRYPTED: dict[str, tuple[bytes, str, str, str]] = {
-    "another key": (SEALED, f"{pyrage.x25519.Identity.generate()}", "new/x", "x.age is encrypted for other recipients"),
+    "another key": (
+        SEALED,
+        f"{pyrage.x25519.Identity.generate()}",
+        "new/x",
+        "x.age is encrypted for other recipients",
+    ),
     "cut": (SEALED[:-70_000], f"{IDENTITY}", "new/x", ALTERED),
     "changed": (SEALED[:-1] + bytes([SEALED[-1] ^ 1]), f"{IDENTITY}", "new/x", ALTERED),
     "plain": (b"PK" * 500, f"{IDENTITY}", "new/x", ALTERED),
@@ -242,7 +270,13 @@ async def test_a_decryption_that_fails_writes_nothing(desk: Desk, tmp_path: Path
         (tmp_path / "hard").hardlink_to(tmp_path / "x.age")
     if identity:
         (tmp_path / "key.txt").write_text(identity)
-    given = (f"{tmp_path}/x.age", "--identity", f"{tmp_path}/key.txt", "--output", f"{tmp_path}/{output}")
+    given = (
+        f"{tmp_path}/x.age",
+        "--identity",
+        f"{tmp_path}/key.txt",
+        "--output",
+        f"{tmp_path}/{output}",
+    )
     ended = (await desk.types("decrypt", *given)).failed(told)
     assert ("Nothing was written." in ended.err) == bool(content)
     assert "AGE-SECRET-KEY-1" not in ended.err
@@ -251,7 +285,9 @@ async def test_a_decryption_that_fails_writes_nothing(desk: Desk, tmp_path: Path
 
 
 @staged(scene)
-async def test_a_file_of_somebody_else_beside_an_archive_is_no_manifest_and_stays(at: Scene) -> None:
+async def test_a_file_of_somebody_else_beside_an_archive_is_no_manifest_and_stays(
+    at: Scene,
+) -> None:
     record = await at.archive()
     said: dict[str, Any] = json.loads(manifest_of(record).read_text())
     for text in ("", "[]", "{}", "null", json.dumps({**said, "format": "x"}), " " * 200_000):
@@ -260,15 +296,20 @@ async def test_a_file_of_somebody_else_beside_an_archive_is_no_manifest_and_stay
         await at.archive()
         assert manifest_of(record).read_text() == text
         assert re.search(
-            "is archived, but its manifest was not written: .*another file, and stays", at.row.warnings[-1]
+            "is archived, but its manifest was not written: .*another file, and stays",
+            at.row.warnings[-1],
         )
     await at.remove(await at.archive(), delete_object=True)
     assert [manifest_of(record).exists(), file_of(record).exists()] == [True, False]
 
 
-@pytest.mark.parametrize("changes", [{"size": None}, {"created_at": "yesterday"}, {"drill": {"drilled_at": "soon"}}])
+@pytest.mark.parametrize(
+    "changes", [{"size": None}, {"created_at": "yesterday"}, {"drill": {"drilled_at": "soon"}}]
+)
 @staged(scene)
-async def test_a_damaged_manifest_is_no_traceback_and_hides_no_other(at: Scene, changes: dict[str, Any]) -> None:
+async def test_a_damaged_manifest_is_no_traceback_and_hides_no_other(
+    at: Scene, changes: dict[str, Any]
+) -> None:
     record = await at.archive()
     at.newer(size=1000)
     other = await at.archive()

@@ -37,7 +37,9 @@ def owners(record: ArchiveRecord) -> list[tuple[str, bool]]:
 
 @pytest.mark.parametrize("recipients", [None, [KEY]])
 @staged(scene)
-async def test_two_owners_of_one_snapshot_share_one_object(at: Scene, recipients: list[str] | None) -> None:
+async def test_two_owners_of_one_snapshot_share_one_object(
+    at: Scene, recipients: list[str] | None
+) -> None:
     first = await at.archive(owner=A, recipients=recipients)
     content = file_of(first).read_bytes()
     second = await at.archive(owner=B, pin=True, recipients=recipients)
@@ -55,13 +57,20 @@ async def test_a_retention_rule_keeps_what_somebody_else_archives_too(at: Scene)
     newer = await at.archive(owner=B, keep_last=1, previous=mine)
     assert file_of(pinned).exists()
     assert owners(pinned) == [(A, True)]
-    assert any("beyond the last 1: it is an archive of prod::shop::" in note for note in at.row.notes)
+    assert any(
+        "beyond the last 1: it is an archive of prod::shop::" in note for note in at.row.notes
+    )
     assert newer.earlier == ()
 
 
 @staged(scene)
-async def test_an_owner_whose_object_another_has_written_again_leaves_it_to_that_one(at: Scene) -> None:
-    first, second = await at.archive(owner=A, recipients=[KEY]), await at.archive(owner=B, recipients=[KEY])
+async def test_an_owner_whose_object_another_has_written_again_leaves_it_to_that_one(
+    at: Scene,
+) -> None:
+    first, second = (
+        await at.archive(owner=A, recipients=[KEY]),
+        await at.archive(owner=B, recipients=[KEY]),
+    )
     file_of(first).write_bytes(b"damaged")
     again = await at.archive(owner=B, recipients=[KEY], previous=second)
     await at.remove(first, delete_object=True)
@@ -73,7 +82,9 @@ async def test_an_owner_whose_object_another_has_written_again_leaves_it_to_that
 async def test_other_recipients_do_not_replace_somebody_elses_archive(at: Scene) -> None:
     first = await at.archive(owner=A, recipients=[KEY])
     content = file_of(first).read_bytes()
-    with fails_with(NotArchived, "is there for other recipients; it is that of prod::shop::.*another name"):
+    with fails_with(
+        NotArchived, "is there for other recipients; it is that of prod::shop::.*another name"
+    ):
         await at.archive(owner=B, recipients=[OTHER_KEY])
     assert file_of(first).read_bytes() == content
     changed = await at.archive(owner=A, recipients=[OTHER_KEY], previous=first)
@@ -90,7 +101,11 @@ async def test_a_fixed_name_of_somebody_else_is_not_taken(at: Scene, *, pin: boo
         await at.archive(owner=B, destination=place)
     at.here.emulator.add_database(OTHER_DATABASE)
     other = at.here.emulator.add_snapshot(OTHER_DATABASE, size=1000).version_id
-    ids: dict[str, Any] = {"database_id": OTHER_DATABASE, "version_id": other, "session": at.here.session}
+    ids: dict[str, Any] = {
+        "database_id": OTHER_DATABASE,
+        "version_id": other,
+        "session": at.here.session,
+    }
     with fails_with(NotArchived, "another archive has this name"):
         await at.archive(owner=A, destination=place, previous=first, **ids)
     assert holds(first, old)
@@ -113,7 +128,9 @@ async def test_a_pinned_archive_outlives_its_resource(at: Scene) -> None:
 
 
 @staged(scene)
-async def test_a_manifest_that_may_not_be_removed_keeps_its_object_and_a_kill_after_it_is_made_good(at: Scene) -> None:
+async def test_a_manifest_that_may_not_be_removed_keeps_its_object_and_a_kill_after_it_is_made_good(
+    at: Scene,
+) -> None:
     record = await at.archive(owner=A)
     at.refuses("_remove", manifest_of(record), why="AccessDenied")
     with pytest.raises(NotRemoved, match="AccessDenied"):
@@ -128,7 +145,9 @@ async def test_a_manifest_that_may_not_be_removed_keeps_its_object_and_a_kill_af
 
 
 @staged(scene)
-async def test_what_is_there_after_a_lost_state_is_found_again_without_the_service(at: Scene) -> None:
+async def test_what_is_there_after_a_lost_state_is_found_again_without_the_service(
+    at: Scene,
+) -> None:
     outputs = await at.outputs()
     record = await at.archive(owner=A, **outputs)
     at.here.emulator.remove_snapshot(at.snapshot.version_id)
@@ -143,7 +162,9 @@ async def test_what_is_there_after_a_lost_state_is_found_again_without_the_servi
 # At the same time ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("moment", ["while it is written", "right before it appears", "right after it appeared"])
+@pytest.mark.parametrize(
+    "moment", ["while it is written", "right before it appears", "right after it appeared"]
+)
 @pytest.mark.parametrize("recipients", [None, [KEY]], ids=["plain", "sealed"])
 @staged(scene)
 async def test_a_job_that_is_overtaken_records_an_object_that_is_there(
@@ -193,7 +214,9 @@ async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(at: Scene)
             held = super().load(most)
             if entering:
                 both = (*entering.pop(), Owner(B))
-                edit_manifest(at.transfers, record.uri, lambda now: now and replace(now, owners=both))
+                edit_manifest(
+                    at.transfers, record.uri, lambda now: now and replace(now, owners=both)
+                )
             return held
 
     at.stores(Store)
@@ -204,7 +227,9 @@ async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(at: Scene)
 
 @pytest.mark.parametrize("replaced", [False, True])
 @staged(scene)
-async def test_an_archive_that_goes_while_it_is_read_is_not_shared(at: Scene, *, replaced: bool) -> None:
+async def test_an_archive_that_goes_while_it_is_read_is_not_shared(
+    at: Scene, *, replaced: bool
+) -> None:
     place, outputs, content = f"{at.folder}/x.zip", await at.outputs(), at.zip
     first = await at.archive(owner=B, destination=place)
     files = {path: path.read_bytes() for path in at.folder.iterdir()}
@@ -239,7 +264,9 @@ async def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minute
 ) -> None:
     record = await at.archive(owner=A)
     manifest = manifest_of(record)
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "claim": "of a run that was killed"}))
+    manifest.write_text(
+        json.dumps({**json.loads(manifest.read_text()), "claim": "of a run that was killed"})
+    )
     if not appeared:
         file_of(record).unlink()
     began = at.here.clock.monotonic()
@@ -252,7 +279,9 @@ async def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minute
 
 @pytest.mark.parametrize("before", [False, True])
 @staged(scene)
-async def test_a_store_that_refuses_the_object_leaves_the_manifest_as_it_was(at: Scene, *, before: bool) -> None:
+async def test_a_store_that_refuses_the_object_leaves_the_manifest_as_it_was(
+    at: Scene, *, before: bool
+) -> None:
     def refuses(blocks: Iterator[bytes]) -> Iterator[bytes]:
         yield from blocks
         raise StoreTrouble("ExpiredToken")
@@ -291,7 +320,9 @@ async def test_a_folder_inside_anothers_loses_nothing_by_its_rule(at: Scene) -> 
     newer = await at.archive(owner=A, keep_last=1)  # after a lost state
     assert [file_of(each).exists() for each in (inner, outer, newer)] == [True, False, True]
     found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"), deep=True)
-    assert [(each.uri, each.problem) for each in found] == sorted([(newer.uri, ""), (inner.uri, "")])
+    assert [(each.uri, each.problem) for each in found] == sorted(
+        [(newer.uri, ""), (inner.uri, "")]
+    )
     await at.remove(inner, delete_object=True)
     assert not file_of(inner).exists()
 

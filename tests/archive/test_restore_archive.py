@@ -113,7 +113,9 @@ def test_a_postgresql_archive_comes_back(form: str, server: Postgres, tmp_path: 
     shown = types(*typed, *checks, TO=target).done.out
     assert content_of(target) == content
     assert "ok" in shown
-    assert manifest_of(archive).drill is not None, "the last archive that has come back is never removed"
+    assert manifest_of(archive).drill is not None, (
+        "the last archive that has come back is never removed"
+    )
     # What is there already is not written over, unless that is wanted.
     full = types(*typed, TO=target)
     assert (full.code, "has 5 tables: give an empty one" in full.err) == (2, True), full.err
@@ -134,13 +136,22 @@ def programs(redis_server: Server, mariadb: Server, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("programs")
 def test_a_mysql_archive_comes_back(mariadb: Server, tmp_path: Path) -> None:
-    login: dict[str, Any] = {"port": mariadb.port, "user": mariadb.user, "password": mariadb.password}
-    with pymysql.connect(host="127.0.0.1", **login, autocommit=True) as connection, connection.cursor() as cursor:
+    login: dict[str, Any] = {
+        "port": mariadb.port,
+        "user": mariadb.user,
+        "password": mariadb.password,
+    }
+    with (
+        pymysql.connect(host="127.0.0.1", **login, autocommit=True) as connection,
+        connection.cursor() as cursor,
+    ):
         for name in ("source", "back"):
             cursor.execute(f"drop database if exists {name}")
             cursor.execute(f"create database {name}")
         archive = shelve(tmp_path, zipped(**{"x.sql": MYSQLDUMP.format(more="").encode()}))
-        ended = types(archive, "--check", f"{ROWS} == 2", "--json", TO=mariadb.url("back")).done.json
+        ended = types(
+            archive, "--check", f"{ROWS} == 2", "--json", TO=mariadb.url("back")
+        ).done.json
         assert (ended["tables"], ended["checks"][0]["passed"]) == (1, True)
         cursor.execute("select name, data from back.orders order by id")
         assert cursor.fetchall() == (("Zoë", b"\x00\n'\\\xff"), ("空", None))
@@ -149,20 +160,28 @@ def test_a_mysql_archive_comes_back(mariadb: Server, tmp_path: Path) -> None:
         # A dump that names its own database does not reach that one.
         named = shelve(tmp_path, zipped(**{"x.sql": MYSQLDUMP.format(more=NAMED).encode()}))
         strayed = types(named, "--overwrite", TO=mariadb.url("back"))
-        assert (strayed.code, "names a database of its own" in strayed.err) == (1, True), strayed.err
+        assert (strayed.code, "names a database of its own" in strayed.err) == (1, True), (
+            strayed.err
+        )
         assert not cursor.execute("show tables from source")
         cursor.execute("create view back.`of ``them` as select id from back.orders")
         cursor.execute("create table back.zz (id int)")  # more than a check may read
         anyio.run(Database(mariadb.url("back"), timeout=60.0).empty)
         archive = shelve(tmp_path, zipped(**{"x.sql": MYSQLDUMP.format(more="").encode()}))
-        plain = types(archive, TO=mariadb.url("back") + "?ssl-mode=DISABLED&ssl-ca=/without/tls/nobody/reads/it")
+        plain = types(
+            archive,
+            TO=mariadb.url("back") + "?ssl-mode=DISABLED&ssl-ca=/without/tls/nobody/reads/it",
+        )
         assert plain.code == 0, plain.err
 
 
 @pytest.mark.parametrize("form", ["archive", "folder", "tar"])
 def test_a_mongodb_archive_comes_back(form: str, ferretdb: Server, tmp_path: Path) -> None:
     documents = bson.encode({"_id": 1, "name": "Zoë"}) + bson.encode({"_id": 2, "name": "空"})
-    files = {"dump/shop/orders.bson": documents, "dump/shop/orders.metadata.json": METADATA.encode()}
+    files = {
+        "dump/shop/orders.bson": documents,
+        "dump/shop/orders.metadata.json": METADATA.encode(),
+    }
     members = {"database.archive": MONGODUMP} if form == "archive" else files
     if form == "tar":
         with tarfile.open(tmp_path / "tar", "w") as tar:
@@ -175,7 +194,9 @@ def test_a_mongodb_archive_comes_back(form: str, ferretdb: Server, tmp_path: Pat
     client: Any
     with pymongo.MongoClient(ferretdb.url()) as client:
         client.drop_database("back")
-        assert types(archive, "--check", '{"count": "orders"} == 2', TO=ferretdb.url("back")).code == 0
+        assert (
+            types(archive, "--check", '{"count": "orders"} == 2', TO=ferretdb.url("back")).code == 0
+        )
         assert [each["name"] for each in client.back.orders.find().sort("_id")] == ["Zoë", "空"]
         assert client.back.orders.index_information()["name_1"]["unique"]
         client.back.orders.delete_one({"_id": 2})
@@ -196,7 +217,9 @@ def test_a_redis_archive_comes_back(form: str, redis_server: Server, tmp_path: P
         source.hset("order:1", "name", "Zoë")
         source.set("once", b"\x00\xff", px=10_000_000)
         login = ["-p", str(redis_server.port), "--user", redis_server.user]
-        program("redis-cli", *login, "--rdb", tmp_path / "x.rdb", REDISCLI_AUTH=redis_server.password)
+        program(
+            "redis-cli", *login, "--rdb", tmp_path / "x.rdb", REDISCLI_AUTH=redis_server.password
+        )
         dump = (tmp_path / "x.rdb").read_bytes()
     else:
         dump = (
@@ -204,7 +227,9 @@ def test_a_redis_archive_comes_back(form: str, redis_server: Server, tmp_path: P
             b"*5\r\n$3\r\nSET\r\n$4\r\nonce\r\n$2\r\n\x00\xff\r\n$2\r\nPX\r\n$8\r\n10000000\r\n"
         )
     archive = shelve(tmp_path, zipped(x=dump))
-    assert types(archive, "--check", "hget order:1 name == Zoë", TO=redis_server.url("41")).code == 0
+    assert (
+        types(archive, "--check", "hget order:1 name == Zoë", TO=redis_server.url("41")).code == 0
+    )
     assert (target.get("once"), target.dbsize()) == (b"\x00\xff", 2)
     assert 0 < target.pttl("once") <= 10_000_000
     assert types(archive, TO=redis_server.url("41")).code == 2
@@ -227,8 +252,14 @@ TROUBLE: dict[str, tuple[Callable[[Path, bytes], Path], str]] = {
         lambda at, _: shelve(at, zipped(x=b"REDIS0011")),
         "a dump of Redis, and the connection is to PostgreSQL",
     ),
-    "half a dump": (lambda at, dump: shelve(at, zipped(x=dump[: len(dump) // 2])), "PostgreSQL did not take the dump"),
-    "sealed": (lambda at, dump: shelve(at, zipped(x=dump), sealed=True), "give its private key with --identity"),
+    "half a dump": (
+        lambda at, dump: shelve(at, zipped(x=dump[: len(dump) // 2])),
+        "PostgreSQL did not take the dump",
+    ),
+    "sealed": (
+        lambda at, dump: shelve(at, zipped(x=dump), sealed=True),
+        "give its private key with --identity",
+    ),
 }
 
 
@@ -244,7 +275,9 @@ def damaged(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", TROUBLE)
-def test_what_is_not_whole_leaves_the_database_empty(kind: str, server: Postgres, tmp_path: Path) -> None:
+def test_what_is_not_whole_leaves_the_database_empty(
+    kind: str, server: Postgres, tmp_path: Path
+) -> None:
     filled(fresh(server, "source"))
     make, said = TROUBLE[kind]
     target = fresh(server, "target")
@@ -267,23 +300,37 @@ def test_what_is_not_whole_leaves_the_database_empty(kind: str, server: Postgres
     ],
     ids=["pg_restore", "psql", "mysql", "redis-server", "redis-cli"],
 )
-def test_no_program_that_loads_a_dump_gets_the_api_key(url: str, name: str, dump: bytes, tmp_path: Path) -> None:
+def test_no_program_that_loads_a_dump_gets_the_api_key(
+    url: str, name: str, dump: bytes, tmp_path: Path
+) -> None:
     loader = tmp_path / name
-    loader.write_text('#!/bin/sh\necho "it has <$SQUARECLOUD_API_KEY> and <$PGSSLROOTCERT>"\nexit 1\n')
+    loader.write_text(
+        '#!/bin/sh\necho "it has <$SQUARECLOUD_API_KEY> and <$PGSSLROOTCERT>"\nexit 1\n'
+    )
     loader.chmod(0o755)
     environment = {"PATH": str(tmp_path), "PGSSLROOTCERT": "a.pem", "SQUARECLOUD_API_KEY": "secret"}
-    with zipfile.ZipFile(io.BytesIO(zipped(x=dump))) as file, fails_with(NotLoaded, f"{name}: it has <> and <a.pem>"):
+    with (
+        zipfile.ZipFile(io.BytesIO(zipped(x=dump))) as file,
+        fails_with(NotLoaded, f"{name}: it has <> and <a.pem>"),
+    ):
         anyio.run(partial(load, dump_in(file, kind_of(url)), url, environment, overwrite=False))
 
 
 def test_a_missing_library_is_named_with_its_extra(tmp_path: Path) -> None:
     with patch.dict(KINDS, mysql=replace(KINDS["mysql"], library="not_there")):
         ended = types(tmp_path / "a.zip", TO="mysql://u:p@h/d")
-        dry = types(shelve(tmp_path, zipped(), sealed=True), "--dry-run", TO="mysql://u:p@h/d", PATH="/nowhere")
+        dry = types(
+            shelve(tmp_path, zipped(), sealed=True),
+            "--dry-run",
+            TO="mysql://u:p@h/d",
+            PATH="/nowhere",
+        )
     assert ended.code == 2
     assert "the connection in TO needs not_there, which is not installed: `pip install" in ended.err
     assert ("[drill-mysql]" in ended.err, "--help" in ended.err) == (True, False)
-    assert_lacks(dry, "give it with --identity", "needs not_there, which is not installed", "not on PATH")
+    assert_lacks(
+        dry, "give it with --identity", "needs not_there, which is not installed", "not on PATH"
+    )
 
 
 def assert_lacks(dry: Ended, *missing: str) -> None:
@@ -294,12 +341,25 @@ def assert_lacks(dry: Ended, *missing: str) -> None:
 
 def test_a_dry_run_says_what_is_missing(server: Postgres, tmp_path: Path) -> None:
     archive = shelve(tmp_path, zipped(), sealed=True)
-    away = types(archive, "--dry-run", "--identity", "none.txt", TO="postgresql://u:p@127.0.0.1:1/d", PATH="/nowhere")
+    away = types(
+        archive,
+        "--dry-run",
+        "--identity",
+        "none.txt",
+        TO="postgresql://u:p@127.0.0.1:1/d",
+        PATH="/nowhere",
+    )
     assert_lacks(away, "none.txt cannot be read", "cannot be reached: ", "not on PATH")
     target, key = fresh(server, "target"), tmp_path / "key.txt"
     shown = types(archive, "--dry-run", TO=target, PATH="/nowhere")
     assert_lacks(shown, "missing: give it with --identity")
-    assert [line.split("  ")[0] for line in shown.out.splitlines()] == ["ok", "ok", "PROBLEM", "PROBLEM", "PROBLEM"]
+    assert [line.split("  ")[0] for line in shown.out.splitlines()] == [
+        "ok",
+        "ok",
+        "PROBLEM",
+        "PROBLEM",
+        "PROBLEM",
+    ]
     key.write_text(str(IDENTITY))
     assert types(archive, "--dry-run", "--identity", key, TO=target).code == 0
 

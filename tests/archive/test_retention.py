@@ -16,7 +16,13 @@ import pytest
 from pulumi_snapshots.archive import shelf
 from pulumi_snapshots.archive.archive import ArchiveCalls
 from pulumi_snapshots.archive.difference import ArchiveRules, archive_difference
-from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord, Keep, StoredObject, kept_by
+from pulumi_snapshots.archive.record import (
+    ArchiveInputs,
+    ArchiveRecord,
+    Keep,
+    StoredObject,
+    kept_by,
+)
 from pulumi_snapshots.archive.shelf import Shelved, forget, imported, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.archive import OWNER
@@ -86,7 +92,9 @@ async def test_archives_that_a_rule_keeps_stay_and_others_go(at: Scene, history:
         at.snapshot = taken[day]
         records.append(await at.archive(previous=records[-1] if records else None, **inputs))
         assert there(records) == left
-        assert {each.uri for each in records[-1].earlier} == {records[each].uri for each in left[:-1]}
+        assert {each.uri for each in records[-1].earlier} == {
+            records[each].uri for each in left[:-1]
+        }
     assert any(text.startswith("removed /") and ": beyond " in text for text in at.row.notes)
 
 
@@ -119,12 +127,16 @@ async def test_a_store_that_does_not_answer_loses_nothing(at: Scene, method: str
 def drill(record: ArchiveRecord) -> None:
     """Note in its manifest that a drill has restored it."""
     proof = {"drilled_at": "2026-11-26T12:00:00Z", "restore_seconds": 61.5}
-    manifest_of(record).write_text(json.dumps({**json.loads(manifest_of(record).read_text()), "drill": proof}))
+    manifest_of(record).write_text(
+        json.dumps({**json.loads(manifest_of(record).read_text()), "drill": proof})
+    )
 
 
 @pytest.mark.parametrize("rule", [{"keep": {"last": 2}}, {"keep_last": 2}])
 @staged(scene)
-async def test_the_last_archive_that_a_drill_has_proved_is_kept(at: Scene, rule: dict[str, Any]) -> None:
+async def test_the_last_archive_that_a_drill_has_proved_is_kept(
+    at: Scene, rule: dict[str, Any]
+) -> None:
     records = await archived(at, 2, **rule)
 
     async def another() -> list[int]:
@@ -167,18 +179,33 @@ async def test_a_preview_names_what_would_be_removed(at: Scene) -> None:
 
 def test_a_preview_takes_a_snapshot_that_is_not_taken_yet_for_one_of_today() -> None:
     days = [system_utc() - timedelta(days=day) for day in (0, 1)]
-    today, yesterday = (StoredObject(f"/b/{day}", "", rfc3339(time)) for day, time in enumerate(days))
+    today, yesterday = (
+        StoredObject(f"/b/{day}", "", rfc3339(time)) for day, time in enumerate(days)
+    )
     record = ArchiveRecord(
-        today.uri, 1, "00", rfc3339(days[0]), "d", "v", "", created_at=today.created_at, earlier=(yesterday,)
+        today.uri,
+        1,
+        "00",
+        rfc3339(days[0]),
+        "d",
+        "v",
+        "",
+        created_at=today.created_at,
+        earlier=(yesterday,),
     )
     assert removed_by(record, keep={"daily": 2}) == "0", "the new one takes its day"
 
 
 def test_a_preview_names_no_object_that_is_only_written_over() -> None:
     times = [rfc3339(NOON - timedelta(days=day)) for day in (0, 1)]
-    fixed, sealed = ArchiveInputs.of({"destination": "/b/x.zip"}).destination.uri, "file:///backups/" + "d" * 32
+    fixed, sealed = (
+        ArchiveInputs.of({"destination": "/b/x.zip"}).destination.uri,
+        "file:///backups/" + "d" * 32,
+    )
     before = StoredObject("file:///b/old.zip", "", times[1])
-    record = ArchiveRecord(fixed, 1, "00", times[0], "d" * 32, "v1", "", created_at=times[0], earlier=(before,))
+    record = ArchiveRecord(
+        fixed, 1, "00", times[0], "d" * 32, "v1", "", created_at=times[0], earlier=(before,)
+    )
     assert removed_by(record, destination="/b/x.zip", keep_last=1) == "old.zip"
     uri = f"{sealed}/20261126T120000Z-v1.zip.age"
     record = replace(record, uri=uri, plain_sha256="00")
@@ -189,16 +216,28 @@ def test_a_preview_names_no_object_that_is_only_written_over() -> None:
         {**record.to_outputs(), **changed, "recipients": ["old"]},
         {"database_id": record.database_id, "keep_last": 1, **changed},
     )
-    assert (found.replaces, str(found.reason)) == (("recipients",), "a new archive, once it is whole, removes old.zip")
+    assert (found.replaces, str(found.reason)) == (
+        ("recipients",),
+        "a new archive, once it is whole, removes old.zip",
+    )
 
 
 def removed_by(record: ArchiveRecord, **values: Any) -> str:
     state = {"destination": values.get("destination", "/backups/"), **record.to_outputs()}
-    inputs = {"destination": "/backups/", "database_id": record.database_id, "version_id": UNKNOWN, **values}
+    inputs = {
+        "destination": "/backups/",
+        "database_id": record.database_id,
+        "version_id": UNKNOWN,
+        **values,
+    }
     found = ArchiveRules().compare(MagicMock(), record, state, inputs)
     decided = "decided in the update, since a preview does not know version_id"
     assert str(found.reason).startswith(decided)
-    return str(found.reason).removeprefix(decided).removeprefix("; a new archive, once it is whole, removes ")
+    return (
+        str(found.reason)
+        .removeprefix(decided)
+        .removeprefix("; a new archive, once it is whole, removes ")
+    )
 
 
 # The store as the truth -----------------------------------------------------------------------------------------------
@@ -255,7 +294,9 @@ async def test_what_is_not_the_commands_own_is_not_forgotten(desk: Desk, tmp_pat
 
 
 @staged(scene)
-async def test_an_archive_that_took_the_name_of_one_that_was_to_go_stays(at: Scene, tmp_path: Path) -> None:
+async def test_an_archive_that_took_the_name_of_one_that_was_to_go_stays(
+    at: Scene, tmp_path: Path
+) -> None:
     put(tmp_path, 0)
     old = put(tmp_path, 1)
     listed = shelf.shelved
@@ -266,17 +307,23 @@ async def test_an_archive_that_took_the_name_of_one_that_was_to_go_stays(at: Sce
         return found
 
     with patch.object(shelf, "shelved", listed_before):
-        ended, _ = await forget(at.transfers, Destination.parse(f"{tmp_path}/{DATABASE}/"), Keep(last=1), OWNER)
+        ended, _ = await forget(
+            at.transfers, Destination.parse(f"{tmp_path}/{DATABASE}/"), Keep(last=1), OWNER
+        )
     assert (ended.goes, ended.why) == (False, "it was changed since it was listed")
     assert old.exists()
 
 
 @at_desk()
-async def test_a_database_without_a_good_archive_is_missed(w: World, desk: Desk, tmp_path: Path) -> None:
+async def test_a_database_without_a_good_archive_is_missed(
+    w: World, desk: Desk, tmp_path: Path
+) -> None:
     put(tmp_path / "kept", 0)
     put(tmp_path / "kept", 1, OTHER_DATABASE, size=8)
     ended = (
-        await desk.types("archives", f"{tmp_path}/kept/", "--expect", DATABASE, "--expect", OTHER_DATABASE)
+        await desk.types(
+            "archives", f"{tmp_path}/kept/", "--expect", DATABASE, "--expect", OTHER_DATABASE
+        )
     ).failed()
     hint = f"\nhint: `squarecloud-snapshots archive {OTHER_DATABASE}/latest {tmp_path}/kept/` writes one."
     assert f"has no good archive of database {OTHER_DATABASE}.{hint}" in ended.err
@@ -286,18 +333,25 @@ async def test_a_database_without_a_good_archive_is_missed(w: World, desk: Desk,
     assert f"my shop is database {'c' * 32}" in named.err
     assert f"has no good archive of database {'c' * 32}" in named.err
     del desk.environment["SQUARECLOUD_API_KEY"]
-    assert (await desk.types("archives", f"{tmp_path}/kept/{DATABASE}/", "--expect", DATABASE)).code == 0
+    assert (
+        await desk.types("archives", f"{tmp_path}/kept/{DATABASE}/", "--expect", DATABASE)
+    ).code == 0
 
 
 @staged(scene)
 async def test_a_lost_state_is_found_again_by_the_manifests(at: Scene) -> None:
-    mine, theirs = "urn:pulumi:dev::shop::squarecloud:index:Archive::nightly", "urn:pulumi:dev::else::x::y"
+    mine, theirs = (
+        "urn:pulumi:dev::shop::squarecloud:index:Archive::nightly",
+        "urn:pulumi:dev::else::x::y",
+    )
     other = await at.archive(owner=theirs)
     at.newer(size=1000)
     records = await archived(at, 3, owner=mine, keep_last=5)
     # Imported, it is what the state had, and counts what it counted.
     back, _ = await imported(at.transfers, records[-1].uri, mine, at.row)
-    assert back == replace(records[-1], earlier=tuple(replace(each, drilled=False) for each in back.earlier))
+    assert back == replace(
+        records[-1], earlier=tuple(replace(each, drilled=False) for each in back.earlier)
+    )
     assert [each.uri for each in back.earlier] == [records[1].uri, records[0].uri]
     here = {"database_id": DATABASE, "version_id": back.version_id, "destination": f"{at.folder}/"}
     assert archive_difference(back, {"destination": back.uri}, here).replaces == ()
@@ -312,8 +366,13 @@ async def test_a_lost_state_is_found_again_by_the_manifests(at: Scene) -> None:
 
 
 @staged(scene)
-async def test_an_import_brings_pin_and_recipients_back_and_takes_no_damaged_archive(at: Scene) -> None:
-    mine, key = "urn:pulumi:dev::shop::squarecloud:index:Archive::a", str(pyrage.x25519.Identity.generate().to_public())
+async def test_an_import_brings_pin_and_recipients_back_and_takes_no_damaged_archive(
+    at: Scene,
+) -> None:
+    mine, key = (
+        "urn:pulumi:dev::shop::squarecloud:index:Archive::a",
+        str(pyrage.x25519.Identity.generate().to_public()),
+    )
     record = await at.archive(owner=mine, pin=True, recipients=[key])
     put(at.folder, 3, database_id=OTHER_DATABASE, owners=[{"name": mine, "pin": False}])
     call = at.call(mine)

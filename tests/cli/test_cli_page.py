@@ -25,18 +25,28 @@ DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 def test_a_reader_finds_every_command_with_its_arguments() -> None:
     table = PAGE.partition("| command | does |")[2].partition("\n\n")[0]
     listed = [command for group in GROUPS.values() for command in group]
-    assert list(dict.fromkeys(re.findall(r"^\| `([\w-]+)", table, re.MULTILINE))) == [each.name for each in listed]
+    assert list(dict.fromkeys(re.findall(r"^\| `([\w-]+)", table, re.MULTILINE))) == [
+        each.name for each in listed
+    ]
     for command in listed:
-        arguments = [one for one in command.params if isinstance(one, click.Argument) or one.required]
+        arguments = [
+            one for one in command.params if isinstance(one, click.Argument) or one.required
+        ]
         row = next(line for line in table.splitlines() if line.startswith(f"| `{command.name}"))
         for one in arguments:
-            word = one.make_metavar(click.Context(command)) if isinstance(one, click.Argument) else one.opts[0]
+            word = (
+                one.make_metavar(click.Context(command))
+                if isinstance(one, click.Argument)
+                else one.opts[0]
+            )
             assert word.strip("[]{}").upper() in row.upper() or "|" in word, (command.name, word)
 
 
 @at_desk()
 async def test_the_earlier_name_of_probe_still_works(desk: Desk) -> None:
-    under_both = [await desk.types(name, DATABASE, typed=Terminal("no\n")) for name in ("probe", "verify")]
+    under_both = [
+        await desk.types(name, DATABASE, typed=Terminal("no\n")) for name in ("probe", "verify")
+    ]
     assert [each.code for each in under_both] == [2, 2]
     assert under_both[0].err.replace("snapshots probe", "snapshots verify") == under_both[1].err
     assert commands.commands["verify"].hidden
@@ -49,8 +59,17 @@ def test_help_and_page_name_the_same_exit_codes(code: str) -> None:
 
 
 SCRATCH = "b25c9e6f2dc8516b962fc5d186617232"
-COMMAND = re.compile(r"^(?:[-\s]*(?:run: )?|\$ )squarecloud-snapshots ((?:'[^'\n]*'|[^'>\n#])*)", re.MULTILINE)
-PAGES = {"cli": 1, "github-actions": 1, "gitlab-ci": 1, "cron": 0, "prove-a-backup": 1, "get-my-data-back": 1}
+COMMAND = re.compile(
+    r"^(?:[-\s]*(?:run: )?|\$ )squarecloud-snapshots ((?:'[^'\n]*'|[^'>\n#])*)", re.MULTILINE
+)
+PAGES = {
+    "cli": 1,
+    "github-actions": 1,
+    "gitlab-ci": 1,
+    "cron": 0,
+    "prove-a-backup": 1,
+    "get-my-data-back": 1,
+}
 """Pages with commands, and how many snapshots those take."""
 
 
@@ -70,12 +89,19 @@ async def test_the_commands_of_a_page_do_what_it_says(w: World, tmp_path: Path, 
     w.emulator.add_snapshot(SCRATCH)
     await w.clock.sleep(3600)
     w.emulator.journal.clear()
-    variables = {"DATABASE_ID": DATABASE, "database": DATABASE, "snapshot": snapshot, "SCRATCH_ID": SCRATCH}
+    variables = {
+        "DATABASE_ID": DATABASE,
+        "database": DATABASE,
+        "snapshot": snapshot,
+        "SCRATCH_ID": SCRATCH,
+    }
     text = PAGE if page == "cli" else (PROJECT / "docs" / "howto" / f"{page}.md").read_text()
     for line in COMMAND.findall(text.replace("\\\n", "")):
         if "--stack" in line:
             continue  # test_engine_workflow.py plays it with an engine
-        words = [variables[word[1:]] if word.startswith("$") else word for word in shlex.split(line)]
+        words = [
+            variables[word[1:]] if word.startswith("$") else word for word in shlex.split(line)
+        ]
         with FakeDatabases(w.emulator).instead():
             ended = await desk.types(
                 *(f"{tmp_path}/{word}" if word.endswith(("/", ".zip")) else word for word in words)
@@ -90,12 +116,21 @@ async def test_the_commands_of_a_page_do_what_it_says(w: World, tmp_path: Path, 
 
 def kept_in(folder: Path) -> dict[str, str]:
     """The files of a state directory, by their names without what is made of key and address."""
-    return {path.name.partition(".")[2]: path.read_text(errors="replace") for path in folder.iterdir()}
+    return {
+        path.name.partition(".")[2]: path.read_text(errors="replace") for path in folder.iterdir()
+    }
 
 
 @at_desk()
-async def test_every_file_that_stays_on_the_machine_is_explained(desk: Desk, w: World, tmp_path: Path) -> None:
-    table = (PROJECT / "docs" / "platforms.md").read_text().partition("| file |")[2].partition("\n\n")[0]
+async def test_every_file_that_stays_on_the_machine_is_explained(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    table = (
+        (PROJECT / "docs" / "platforms.md")
+        .read_text()
+        .partition("| file |")[2]
+        .partition("\n\n")[0]
+    )
     snapshot = (await desk.types("create", DATABASE, "--json")).done.json["id"]
     for command in (("list",), ("restore", snapshot, "--yes")):
         ended = await desk.types(*command)
@@ -103,5 +138,7 @@ async def test_every_file_that_stays_on_the_machine_is_explained(desk: Desk, w: 
     async with desk.invocation(StringIO(), StringIO()).session() as session:
         await note_last_drill(session.ledger, DATABASE, Drilled("2026-03-01T12:00:00Z"))
     left = kept_in(tmp_path / "state")
-    assert not [text for text in left.values() if "Signature" in text or w.emulator.settings.api_key in text]
+    assert not [
+        text for text in left.values() if "Signature" in text or w.emulator.settings.api_key in text
+    ]
     assert left.keys() == set(re.findall(r"^\| `[A-Z]+\.([\w.-]+)`", table, re.MULTILINE))

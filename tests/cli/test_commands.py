@@ -26,11 +26,16 @@ def test_each_command_has_a_file_of_its_own() -> None:
 @at_desk(databases=BOTH)
 async def test_list_shows_the_account_newest_first_or_one_database(desk: Desk, w: World) -> None:
     old = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=2), size=10_644_463)
-    new = w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=1), origin="automatic")
+    new = w.emulator.add_snapshot(
+        OTHER_DATABASE, modified=START - timedelta(hours=1), origin="automatic"
+    )
     heading, first, second = (await desk.types("list")).done.out.splitlines()
     assert heading.split() == ["SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE"]
     assert first.startswith(f"{OTHER_DATABASE}/{new.version_id}  2026-03-01 11:00:00 UTC  ")
-    assert second.split() == f"{DATABASE}/{old.version_id} 2026-02-27 12:00:00 UTC 10.6 MB manual postgres".split()
+    assert (
+        second.split()
+        == f"{DATABASE}/{old.version_id} 2026-02-27 12:00:00 UTC 10.6 MB manual postgres".split()
+    )
     plain = (await desk.types("list", DATABASE, "--json")).done
     (one,) = plain.json
     assert (one["id"], one["size"]) == (f"{DATABASE}/{old.version_id}", 10_644_463)
@@ -83,7 +88,9 @@ async def test_create_waits_for_exactly_its_snapshot(desk: Desk, w: World) -> No
     assert log[-2].endswith(f"found snapshot {w.started()}")
     step = f"squarecloud-snapshots download {DATABASE}/{w.started()} --output {DATABASE}.zip"
     assert log[-1] == f"hint: `{step}` downloads it."
-    one = (await desk.types("create", DATABASE, "--reuse-within", "4h", "--json", "--urls")).done.json
+    one = (
+        await desk.types("create", DATABASE, "--reuse-within", "4h", "--json", "--urls")
+    ).done.json
     assert (one["version_id"], one["attempt"]) == (w.started(), None)
     assert await w.download(one["download_url"])
     assert len(w.posts) == 1
@@ -91,7 +98,9 @@ async def test_create_waits_for_exactly_its_snapshot(desk: Desk, w: World) -> No
 
 @pytest.mark.parametrize("environment", [{}, {"TERM": "dumb"}])
 @staged(world, snapshot_seconds=200)
-async def test_a_terminal_shows_a_live_line_if_it_can(w: World, tmp_path: Path, environment: dict[str, str]) -> None:
+async def test_a_terminal_shows_a_live_line_if_it_can(
+    w: World, tmp_path: Path, environment: dict[str, str]
+) -> None:
     desk = Desk(w, tmp_path, environment)
     ended = (await desk.types("create", DATABASE, err=Terminal())).done
     assert ("UTC  sent" in ended.err) is ("TERM" in environment), "a line of a log"
@@ -126,8 +135,14 @@ async def test_the_next_create_resumes_one_that_ended_early(
         async with desk.killed(*command, *new):
             await w.clock.sleep(after)
     else:
-        ended = await (desk.interrupted(after, *command, *new, by=by) if by else desk.types(*command, *new))
-        sent, said = ("202", "accepted (202), but is") if after > 90 else ("not awaited", "is not answered yet: ")
+        ended = await (
+            desk.interrupted(after, *command, *new, by=by) if by else desk.types(*command, *new)
+        )
+        sent, said = (
+            ("202", "accepted (202), but is")
+            if after > 90
+            else ("not awaited", "is not answered yet: ")
+        )
         where = "this machine, without `--new`," if new else "this machine"
         ended.failed(
             said,
@@ -151,7 +166,9 @@ async def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
 
 
 @at_desk(snapshot_seconds=300)
-async def test_a_create_hours_later_says_that_its_snapshot_is_the_old_one(desk: Desk, w: World) -> None:
+async def test_a_create_hours_later_says_that_its_snapshot_is_the_old_one(
+    desk: Desk, w: World
+) -> None:
     await desk.interrupted(100, "create", DATABASE)
     await w.clock.sleep(7200)
     again = (await desk.types("create", DATABASE)).done
@@ -174,7 +191,10 @@ async def test_new_gives_up_on_the_earlier_snapshot_and_takes_another(
     if is_unclear:
         w.emulator.add_snapshot(DATABASE)  # by somebody else
         await w.clock.sleep(600)
-        assert "two snapshots of this database could be" in (await desk.types("create", DATABASE)).err.lower()
+        assert (
+            "two snapshots of this database could be"
+            in (await desk.types("create", DATABASE)).err.lower()
+        )
     new = (await desk.types("create", DATABASE, "--new", "--json")).done.json["version_id"]
     first, second = [entry.version_id for entry in w.posts if entry.accepted]
     assert new == second != first
@@ -217,7 +237,11 @@ async def test_download_and_archive_write_the_whole_file_and_show_its_digest(
     assert file.read_bytes() == w.emulator.archive_of(stored.version_id)
     assert not file.with_name("one.zip.json").exists(), "a download has no manifest"
     one = f"{DATABASE}/{stored.version_id}"
-    assert (ended.json["uri"], ended.json["size"], ended.json["id"]) == (file.as_uri(), file.stat().st_size, one)
+    assert (ended.json["uri"], ended.json["size"], ended.json["id"]) == (
+        file.as_uri(),
+        file.stat().st_size,
+        one,
+    )
     assert f"the newest snapshot is {one}, taken on 2026-03-01 12:00:00 UTC" in ended.err
     assert [entry.kind for entry in w.emulator.journal] == ["list", "download"]
     people = (await desk.types("download", one, "-o", str(file), err=Terminal())).done
@@ -231,7 +255,9 @@ async def test_download_and_archive_write_the_whole_file_and_show_its_digest(
 
 
 @at_desk(cache_world="kept")
-async def test_an_old_page_hides_no_snapshot_that_a_run_has_taken(desk: Desk, w: World, tmp_path: Path) -> None:
+async def test_an_old_page_hides_no_snapshot_that_a_run_has_taken(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
     file = tmp_path / "db.zip"
     await desk.types("list")
     await desk.types("list", DATABASE)
@@ -240,7 +266,12 @@ async def test_an_old_page_hides_no_snapshot_that_a_run_has_taken(desk: Desk, w:
     assert "listing is old" not in created.err, "its version is known, and nobody asked for its URL"
     assert "serves the newest snapshot of the database" not in created.err
     one = f"{DATABASE}/{w.started()}"
-    commands = (("list",), ("list", DATABASE, "--newer-than", "7d"), ("show", f"{DATABASE}/latest"), ("show", one))
+    commands = (
+        ("list",),
+        ("list", DATABASE, "--newer-than", "7d"),
+        ("show", f"{DATABASE}/latest"),
+        ("show", one),
+    )
     for command in (*commands, ("show", one[:-10])):
         ended = (await desk.types(*command)).done
         assert one in ended.out, command
@@ -248,21 +279,30 @@ async def test_an_old_page_hides_no_snapshot_that_a_run_has_taken(desk: Desk, w:
         assert [line for line in ended.err.splitlines() if line.startswith("warning")] == [warned]
     wrong = await desk.types("restore", f"{DATABASE}/zzzz", "--yes")
     assert f"{w.started()}  2026-03-01T12:03:00Z, manual" in wrong.err
-    assert "listing is old until 12:" in (await desk.types("download", one, "--output", str(file))).done.err
+    assert (
+        "listing is old until 12:"
+        in (await desk.types("download", one, "--output", str(file))).done.err
+    )
     assert file.read_bytes() == w.emulator.archive_of(w.started())
     assert len(w.posts) == 1
 
 
 @at_desk()
-async def test_an_interrupted_download_leaves_no_partial_file(desk: Desk, w: World, tmp_path: Path) -> None:
+async def test_an_interrupted_download_leaves_no_partial_file(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
     file = tmp_path / "folder" / "one.zip"
     file.parent.mkdir()
     file.write_text("what was there before")
     one = f"{DATABASE}/{w.emulator.add_snapshot(DATABASE, size=SIZE).version_id}"
     w.fault(kind="download", cut_after=600_000, times=None)
     ended = await desk.interrupted(5, "download", one, "--output", str(file))
-    ended.failed(f"Error: Snapshot {one} was not downloaded to {file}: ", "it was interrupted at", code=130)
-    assert [(each.name, each.read_text()) for each in file.parent.iterdir()] == [("one.zip", "what was there before")]
+    ended.failed(
+        f"Error: Snapshot {one} was not downloaded to {file}: ", "it was interrupted at", code=130
+    )
+    assert [(each.name, each.read_text()) for each in file.parent.iterdir()] == [
+        ("one.zip", "what was there before")
+    ]
     assert ended.out == ""
 
 
@@ -272,7 +312,9 @@ async def test_an_interrupted_download_leaves_no_partial_file(desk: Desk, w: Wor
 @pytest.mark.parametrize("days", [2, 20])
 @pytest.mark.parametrize("route", ["there", "404"], ids=["status", "no status"])
 @virtual
-async def test_a_restore_days_later_does_not_pass_for_one(tmp_path: Path, days: int, route: str) -> None:
+async def test_a_restore_days_later_does_not_pass_for_one(
+    tmp_path: Path, days: int, route: str
+) -> None:
     async with world(restore_status_route=route) as w:
         desk, stored = Desk(w, tmp_path), w.emulator.add_snapshot(DATABASE)
         command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes")
@@ -284,7 +326,9 @@ async def test_a_restore_days_later_does_not_pass_for_one(tmp_path: Path, days: 
         if route == "there":  # what the service said of it is forgotten
             assert "the service no longer shows how the restore of the database ended" in error
         else:
-            assert f"at 2026-03-01T12:00:00Z, {days} days ago, and it was carried out then." in error
+            assert (
+                f"at 2026-03-01T12:00:00Z, {days} days ago, and it was carried out then." in error
+            )
         assert len(w.requests("restore")) == 1
 
 
@@ -293,18 +337,32 @@ async def test_an_interrupted_restore_shows_the_command_that_resumes_it_and_new_
     desk: Desk, w: World
 ) -> None:
     w.emulator.execute(DATABASE, "CREATE TABLE orders (n)", "INSERT INTO orders VALUES (7)")
-    one, two = (w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=age)).version_id for age in (2, 1))
-    ended = await desk.interrupted(20, "restore", f"{DATABASE}/{one}", "--onto", OTHER_DATABASE, "--yes", "--json")
+    one, two = (
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=age)).version_id
+        for age in (2, 1)
+    )
+    ended = await desk.interrupted(
+        20, "restore", f"{DATABASE}/{one}", "--onto", OTHER_DATABASE, "--yes", "--json"
+    )
     assert (ended.code, ended.json["restored_at"]) == (130, None)
-    assert "keeps waiting for it and sends no second request.\nhint: `--new` restores again" in ended.err
+    assert (
+        "keeps waiting for it and sends no second request.\nhint: `--new` restores again"
+        in ended.err
+    )
     (said,) = re.findall(r"`squarecloud-snapshots (restore [^`]+)`", ended.err)
     again = (await desk.types(*str(said).replace(" --json", "").split())).done
-    assert again.out.splitlines()[:2] == [f"restored  {DATABASE}/{one}", f"onto      {OTHER_DATABASE}"]
+    assert again.out.splitlines()[:2] == [
+        f"restored  {DATABASE}/{one}",
+        f"onto      {OTHER_DATABASE}",
+    ]
     assert "no new request was sent. `--new` restores" in again.err
     assert "pulumi up" not in again.err
     ((row,),) = w.emulator.execute(OTHER_DATABASE, "SELECT n FROM orders")
     assert (tuple(row), len(w.requests("restore"))) == ((7,), 1)
     for version, new in ((two, ()), (one, ("--new",))):
         ended = (await desk.types("restore", f"{DATABASE}/{version}", "--yes", *new, "--json")).done
-        assert (ended.json["id"], bool(ended.json["restored_at"])) == (f"{DATABASE}/{version}", True)
+        assert (ended.json["id"], bool(ended.json["restored_at"])) == (
+            f"{DATABASE}/{version}",
+            True,
+        )
     assert [each.version_id for each in w.requests("restore") if each.accepted] == [one, two, one]

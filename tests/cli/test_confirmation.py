@@ -30,7 +30,9 @@ ANSWERS = {
 
 @pytest.mark.parametrize("typed", ANSWERS)
 @at_desk()
-async def test_only_the_typed_name_or_id_starts_the_restore(desk: Desk, w: World, typed: str) -> None:
+async def test_only_the_typed_name_or_id_starts_the_restore(
+    desk: Desk, w: World, typed: str
+) -> None:
     shop(w)
     ended = await desk.types("restore", f"{SHOP}/{VERSION}", typed=Terminal(typed), err=Terminal())
     assert (ended.code, len(w.requests("restore"))) == (ANSWERS[typed], ANSWERS[typed] == 0)
@@ -46,7 +48,9 @@ async def test_only_the_typed_name_or_id_starts_the_restore(desk: Desk, w: World
 async def test_the_database_that_is_overwritten_is_to_be_typed(desk: Desk, w: World) -> None:
     shop(w)
     command = ("restore", "ccc/45ec0b49", "--onto", "b25")
-    (await desk.types(*command, typed=Terminal("shop\n"), err=Terminal())).failed(f"{OTHER_DATABASE}) holds", code=2)
+    (await desk.types(*command, typed=Terminal("shop\n"), err=Terminal())).failed(
+        f"{OTHER_DATABASE}) holds", code=2
+    )
     right = await desk.types(*command, typed=Terminal(f"{OTHER_DATABASE}\n"), err=Terminal())
     assert right.code == 0
     assert [one.database_id for one in w.requests("restore")] == [OTHER_DATABASE]
@@ -54,7 +58,9 @@ async def test_the_database_that_is_overwritten_is_to_be_typed(desk: Desk, w: Wo
 
 @pytest.mark.parametrize("terminal", ["none", "input", "error"])
 @at_desk()
-async def test_without_a_terminal_only_yes_restores_and_asks_nothing(desk: Desk, w: World, terminal: str) -> None:
+async def test_without_a_terminal_only_yes_restores_and_asks_nothing(
+    desk: Desk, w: World, terminal: str
+) -> None:
     shop(w)
     typed = Terminal("shop\n") if terminal == "input" else StringIO("shop\n")
     err = Terminal() if terminal == "error" else StringIO()
@@ -69,12 +75,14 @@ async def test_without_a_terminal_only_yes_restores_and_asks_nothing(desk: Desk,
 
 
 @at_desk()
-async def test_an_unknown_snapshot_is_refused_before_anything_is_typed(desk: Desk, w: World) -> None:
+async def test_an_unknown_snapshot_is_refused_before_anything_is_typed(
+    desk: Desk, w: World
+) -> None:
     shop(w)
     unknown = VERSION.replace("4", "5")
-    ended = (await desk.types("restore", f"{SHOP}/{unknown}", typed=Terminal("shop\n"), err=Terminal())).failed(
-        f"service lists no snapshot {unknown}"
-    )
+    ended = (
+        await desk.types("restore", f"{SHOP}/{unknown}", typed=Terminal("shop\n"), err=Terminal())
+    ).failed(f"service lists no snapshot {unknown}")
     assert "Type the name" not in ended.err
 
 

@@ -17,10 +17,14 @@ BOTH = (DATABASE, OTHER_DATABASE)
 
 
 @staged(world, databases=BOTH)
-async def test_databases_shows_each_with_its_newest_snapshot_in_three_requests(w: World, tmp_path: Path) -> None:
+async def test_databases_shows_each_with_its_newest_snapshot_in_three_requests(
+    w: World, tmp_path: Path
+) -> None:
     w.emulator.add_database("c" * 32, name="shop", type="mysql")
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=2))
-    new = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3), origin="automatic", size=5_000_000)
+    new = w.emulator.add_snapshot(
+        DATABASE, modified=START - timedelta(hours=3), origin="automatic", size=5_000_000
+    )
     w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(days=31))
     w.emulator.stop_database(OTHER_DATABASE)
     ended = (await Desk(w, tmp_path).types("databases")).done
@@ -57,7 +61,8 @@ async def test_an_expired_or_empty_snapshot_is_not_the_newest(desk: Desk, w: Wor
 
 
 @pytest.mark.parametrize(
-    ("scopes", "unknown"), [({ACCOUNT_READ, SNAPSHOTS_READ}, "running"), ({ACCOUNT_READ, DATABASES_READ}, "newest")]
+    ("scopes", "unknown"),
+    [({ACCOUNT_READ, SNAPSHOTS_READ}, "running"), ({ACCOUNT_READ, DATABASES_READ}, "newest")],
 )
 @at_desk()
 async def test_databases_shows_what_the_key_may_see_and_says_what_it_lacks(
@@ -76,7 +81,9 @@ async def test_databases_shows_what_the_key_may_see_and_says_what_it_lacks(
 
 
 @at_desk(databases=BOTH)
-async def test_a_second_list_within_20_seconds_shows_the_last_page_with_its_age(desk: Desk, w: World) -> None:
+async def test_a_second_list_within_20_seconds_shows_the_last_page_with_its_age(
+    desk: Desk, w: World
+) -> None:
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=2))
     w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=1), origin="automatic")
     first = (await desk.types("list")).done
@@ -85,7 +92,10 @@ async def test_a_second_list_within_20_seconds_shows_the_last_page_with_its_age(
     second = (await desk.types("list")).done
     assert w.clock.monotonic() - begun < 1
     assert (second.out, first.err) == (first.out, "")
-    assert second.err == "as listed 12 s ago: the account's listing is requested at most once in 20 s\n"
+    assert (
+        second.err
+        == "as listed 12 s ago: the account's listing is requested at most once in 20 s\n"
+    )
     filtered = (await desk.types("list", "--origin", "manual", "--newer-than", "3h")).done
     assert [line.split()[0][:32] for line in filtered.out.splitlines()[1:]] == [DATABASE]
     assert (await desk.types("databases")).done.err.startswith("as listed 12 s ago")
@@ -96,7 +106,9 @@ async def test_a_second_list_within_20_seconds_shows_the_last_page_with_its_age(
 
 
 @at_desk(databases=BOTH, cache_world="invalidated", snapshot_seconds=1)
-async def test_a_kept_page_is_not_shown_for_what_it_lacks_nor_to_programs(desk: Desk, w: World) -> None:
+async def test_a_kept_page_is_not_shown_for_what_it_lacks_nor_to_programs(
+    desk: Desk, w: World
+) -> None:
     await desk.types("list")
     taken = (await desk.types("create", DATABASE, "--json")).done.json["id"]
     ended = (await desk.types("list")).done

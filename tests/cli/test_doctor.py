@@ -59,7 +59,12 @@ async def checked(desk: Desk) -> dict[str, tuple[str, str, str]]:
 async def test_doctor_needs_four_requests_if_all_is_well(w: World, tmp_path: Path) -> None:
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=5))
     ended = (await desk_of(w, tmp_path).types("doctor")).done
-    assert [entry.kind for entry in w.emulator.journal] == ["me", "service status", "list account", "database"]
+    assert [entry.kind for entry in w.emulator.journal] == [
+        "me",
+        "service status",
+        "list account",
+        "database",
+    ]
     assert [line.split()[0] for line in ended.out.splitlines() if line[0] != " "] == [
         *("ok", "ok", "ok", "ok", "?", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok")
     ]
@@ -81,13 +86,18 @@ def one(w: World) -> None:
     w.emulator.add_snapshot(DATABASE)
 
 
-KEY_REFUSED = "in SQUARECLOUD_API_KEY, never as an argument.\nmore: squarecloud-snapshots explain key-refused"
+KEY_REFUSED = (
+    "in SQUARECLOUD_API_KEY, never as an argument.\nmore: squarecloud-snapshots explain key-refused"
+)
 # 24 hours after the one of 20 hours ago.
 USED_UP = "0 of 4 left, as far as the listing shows A slot frees at about 2026-03-01T16:00:00Z"
 NO_ACCOUNT = {"kind": "me", "status": 403, "code": "PERMISSION_DENIED"}
 BLOCKED = {"kind": "list account", "status": 429, "code": "RATE_LIMITED"}
 GONE = {"kind": "database", "status": 404, "code": "DATABASE_NOT_FOUND"}
-WRONG, NOWHERE = {"SQUARECLOUD_API_KEY": "wrong-" + "k" * 64}, {"SQUARECLOUD_API_URL": "https://nowhere.test/v2"}
+WRONG, NOWHERE = (
+    {"SQUARECLOUD_API_KEY": "wrong-" + "k" * 64},
+    {"SQUARECLOUD_API_URL": "https://nowhere.test/v2"},
+)
 WHAT_IS_LEFT = (
     "key = ok accepted; scope account:read = note ; scope snapshots:read = ok ; plan = unknown ; quota = unknown ; "
     "scope databases:read = unknown no database is known"
@@ -99,26 +109,48 @@ FINDINGS: dict[str, tuple[dict[str, Any], str]] = {
         f"key = problem {KEY_REFUSED}; quota = unknown are needed; package = ok pulumi-snapshots 1.2.3",
     ),
     "no key": ({"SQUARECLOUD_API_KEY": ""}, "key = problem explain missing-key; package = ok "),
-    "bad setting": ({"SQUARECLOUD_POLL_EVERY": "x"}, "settings = problem SQUARECLOUD_POLL_EVERY must be a duration"),
+    "bad setting": (
+        {"SQUARECLOUD_POLL_EVERY": "x"},
+        "settings = problem SQUARECLOUD_POLL_EVERY must be a duration",
+    ),
     "no network": (NOWHERE, "service = problem so nothing was sent; outage = unknown "),
     "broken service": ({"fault": {"html": 502}}, "service = problem 502; outage = unknown "),
     "no account": ({"fault": NO_ACCOUNT, "empty": True}, WHAT_IS_LEFT),
-    "free plan": ({"plan": "free"}, "scope snapshots:read = note The account's plan does not include this"),
-    "blocked": ({"fault": BLOCKED}, "scope snapshots:read = note was requested too often and is blocked"),
-    "a deleted database": ({"fault": GONE}, "scope databases:read = unknown This account has no such database"),
+    "free plan": (
+        {"plan": "free"},
+        "scope snapshots:read = note The account's plan does not include this",
+    ),
+    "blocked": (
+        {"fault": BLOCKED},
+        "scope snapshots:read = note was requested too often and is blocked",
+    ),
+    "a deleted database": (
+        {"fault": GONE},
+        "scope databases:read = unknown This account has no such database",
+    ),
     "used-up quota": ({"plan_memory_mb": 512}, f"quota = problem {USED_UP}"),
     "right clock": ({}, "clock = ok within 1 min"),
-    "clock behind": ({"clock_offset_seconds": 7200}, "clock = note 2 h behind the service's Set it"),
-    "clock ahead": ({"clock_offset_seconds": -7200}, "clock = note 2 h ahead of the service's Set it"),
+    "clock behind": (
+        {"clock_offset_seconds": 7200},
+        "clock = note 2 h behind the service's Set it",
+    ),
+    "clock ahead": (
+        {"clock_offset_seconds": -7200},
+        "clock = note 2 h ahead of the service's Set it",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", FINDINGS)
 @virtual
-async def test_doctor_names_what_stands_in_the_way_and_what_to_do(tmp_path: Path, case: str) -> None:
+async def test_doctor_names_what_stands_in_the_way_and_what_to_do(
+    tmp_path: Path, case: str
+) -> None:
     given, expected = FINDINGS[case]
     environment = {name: value for name, value in given.items() if name.isupper()}
-    async with world(**{name: given[name] for name in given.keys() - environment - {"fault", "empty"}}) as w:
+    async with world(
+        **{name: given[name] for name in given.keys() - environment - {"fault", "empty"}}
+    ) as w:
         if "fault" in given:
             w.fault(times=None, **given["fault"])
         if "empty" not in given:
@@ -147,7 +179,9 @@ async def test_each_scope_of_the_key_is_reported(tmp_path: Path, held: str) -> N
         one(w)
         found = await checked(desk_of(w, tmp_path))
         assert found["key"] == ("ok", "accepted", "")
-        for name, state in zip(("account:read", "snapshots:read", "databases:read"), SCOPES[held].split(), strict=True):
+        for name, state in zip(
+            ("account:read", "snapshots:read", "databases:read"), SCOPES[held].split(), strict=True
+        ):
             assert found[f"scope {name}"][0] == state
             lacks = f"API key lacks the scope {name}" in found[f"scope {name}"][1]
             assert lacks is (name not in held and state != "unknown")
@@ -163,7 +197,10 @@ async def test_doctor_checks_the_place_of_the_ledger(w: World, tmp_path: Path) -
     good = "shared: s3://shared/here/service.ledger.json can be read and written, and a stale write is refused"
     assert (await checked(desk))["ledger"] == ("ok", good, UNSHARED)
     store.ignores_marks = True
-    store_says = "SQUARECLOUD_SHARED_STATE cannot be used", "Use a store whose conditional writes work"
+    store_says = (
+        "SQUARECLOUD_SHARED_STATE cannot be used",
+        "Use a store whose conditional writes work",
+    )
     problem(await checked(desk), "ledger", *store_says)
     store.ignores_marks = False
     store.overwrite(NAME, b"?")
@@ -173,14 +210,23 @@ async def test_doctor_checks_the_place_of_the_ledger(w: World, tmp_path: Path) -
     desk = desk_of(w, tmp_path, SQUARECLOUD_SHARED_STATE=str(shared))
     problem(await checked(desk), "ledger", "there is no such folder")
     shared.mkdir()
-    assert re.fullmatch(rf"shared: {shared}/\w+\.ledger can be read and written", (await checked(desk))["ledger"][1])
+    assert re.fullmatch(
+        rf"shared: {shared}/\w+\.ledger can be read and written", (await checked(desk))["ledger"][1]
+    )
     (tmp_path / "state").write_text("a file where the folder should be")
     nothing = "Nothing was started: what is sent must be written down there first."
-    problem(await checked(desk_of(w, tmp_path / "state")), "ledger", "Set SQUARECLOUD_STATE_DIR", nothing)
+    problem(
+        await checked(desk_of(w, tmp_path / "state")),
+        "ledger",
+        "Set SQUARECLOUD_STATE_DIR",
+        nothing,
+    )
 
 
 @staged(world)
-async def test_a_block_that_was_lifted_early_is_forgotten_on_request(w: World, tmp_path: Path) -> None:
+async def test_a_block_that_was_lifted_early_is_forgotten_on_request(
+    w: World, tmp_path: Path
+) -> None:
     store, desk = Store(w.clock), desk_of(w, tmp_path)
     desk.place = store.bucket
     w.emulator.block(1800)
@@ -202,7 +248,9 @@ async def test_a_block_that_was_lifted_early_is_forgotten_on_request(w: World, t
 
 
 @staged(world, snapshot_seconds=300)
-async def test_doctor_counts_what_is_under_way_and_notes_what_has_no_end(w: World, tmp_path: Path) -> None:
+async def test_doctor_counts_what_is_under_way_and_notes_what_has_no_end(
+    w: World, tmp_path: Path
+) -> None:
     desk = desk_of(w, tmp_path)
     assert (await checked(desk))["runs"] == ("ok", "none is under way", "")
     await desk.types("create", DATABASE, "--timeout", "2m")
@@ -225,7 +273,9 @@ async def test_snapshots_missing_from_an_old_page_count_as_used(w: World, tmp_pa
 
 
 def installation(environment: dict[str, str]) -> dict[str, tuple[str, str, str]]:
-    return {one.check: (one.state, one.found, one.advice) for one in look_at_installation(environment)}
+    return {
+        one.check: (one.state, one.found, one.advice) for one in look_at_installation(environment)
+    }
 
 
 PULUMIS = {
@@ -243,7 +293,9 @@ def test_doctor_checks_the_version_of_the_engine(tmp_path: Path, script: str | N
     if script is not None:
         (tmp_path / "pulumi").write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / "pulumi").chmod(0o755)
-    found = installation({"PATH": str(tmp_path), "HOME": str(tmp_path), "SQUARECLOUD_API_KEY": "secret"})["engine"]
+    found = installation(
+        {"PATH": str(tmp_path), "HOME": str(tmp_path), "SQUARECLOUD_API_KEY": "secret"}
+    )["engine"]
     state, _, said = PULUMIS[script].partition(" ")
     assert (found[0], said in found[1], "secret" in str(found)) == (state, True, False)
 
@@ -252,11 +304,20 @@ def test_doctor_and_tools_name_the_same_oldest_engine() -> None:
     assert OLDEST_ENGINE == OLDEST_INSTALLED
 
 
-def test_a_plugin_of_another_version_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment, program = {"PATH": "", "HOME": str(tmp_path)}, tmp_path / "pulumi-resource-squarecloud"
+def test_a_plugin_of_another_version_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment, program = (
+        {"PATH": "", "HOME": str(tmp_path)},
+        tmp_path / "pulumi-resource-squarecloud",
+    )
     assert installation(environment)["plugin"][:2] == ("note", "none is installed")
     program.touch(0o755)
-    assert installation({**environment, "PATH": str(tmp_path)})["plugin"] == ("ok", f"{program} is on PATH", "")
+    assert installation({**environment, "PATH": str(tmp_path)})["plugin"] == (
+        "ok",
+        f"{program} is on PATH",
+        "",
+    )
     (tmp_path / ".pulumi" / "plugins" / "resource-squarecloud-v0.0.1").mkdir(parents=True)
     state, said, _ = installation(environment)["plugin"]
     assert (state, "0.0.1 is installed, this package is" in said) == ("note", True)
@@ -268,9 +329,16 @@ def test_doctor_shows_which_credentials_buckets_would_use(tmp_path: Path) -> Non
     environment, secret = {"PATH": "", "HOME": str(tmp_path)}, "neverShown"
     found = installation(environment)["s3://"]
     assert (found[0], "the identity of this machine" in found[1]) == ("note", True)
-    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": secret, "AWS_ENDPOINT_URL": "https://r2.example"}
+    keys = {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_ENDPOINT_URL": "https://r2.example",
+    }
     every = installation({**environment, **keys})
-    assert every["s3://"][:2] == ("ok", "credentials of S3: what is in AWS_ACCESS_KEY_ID, endpoint https://r2.example")
+    assert every["s3://"][:2] == (
+        "ok",
+        "credentials of S3: what is in AWS_ACCESS_KEY_ID, endpoint https://r2.example",
+    )
     assert {"gs://", "az://"} < every.keys()
     assert secret not in str(every)
 
@@ -297,7 +365,9 @@ def stack_of(w: World, folder: Path, **config: str) -> Desk:
     """A desk with a stack `prod` whose configuration is given; its environment has no key."""
     desk = desk_of(w, folder)
     (folder / "key").write_text(desk.environment.pop("SQUARECLOUD_API_KEY") + "\n")
-    every = {f"squarecloud:{name}": {"value": value, "secret": False} for name, value in config.items()}
+    every = {
+        f"squarecloud:{name}": {"value": value, "secret": False} for name, value in config.items()
+    }
     every |= {"squarecloud:apiKey": {"secret": True}, "app:size": {"value": "3", "secret": False}}
     (folder / "config.json").write_text(json.dumps(every))
     (folder / "pulumi").write_text(PULUMI.format(folder=folder))
@@ -308,7 +378,10 @@ def stack_of(w: World, folder: Path, **config: str) -> Desk:
 
 async def found_by(desk: Desk, *options: str, code: int = 0) -> dict[str, tuple[str, str, str]]:
     ended = await desk.types("doctor", "--stack", "prod", "--json", *options)
-    assert (ended.code, desk.w.emulator.settings.api_key in ended.out + ended.err) == (code, False), ended.out
+    assert (ended.code, desk.w.emulator.settings.api_key in ended.out + ended.err) == (
+        code,
+        False,
+    ), ended.out
     return findings(ended)
 
 
@@ -322,7 +395,9 @@ async def test_doctor_uses_the_key_and_the_place_of_the_stack(w: World, tmp_path
     assert found["ledger"][0] == "ok"
     assert found["ledger"][1].startswith(f"shared: {shared}/")
     assert found["ledger"][2] == UNSHARED
-    assert found["two machines"][1].startswith("a second machine resumed what a killed run had requested")
+    assert found["two machines"][1].startswith(
+        "a second machine resumed what a killed run had requested"
+    )
     listed = await stack_of(w, tmp_path, sharedState=str(shared)).types("runs", "--stack", "prod")
     assert "nothing is under way, as far as " + str(shared) in listed.done.err
 
@@ -331,20 +406,32 @@ async def test_doctor_uses_the_key_and_the_place_of_the_stack(w: World, tmp_path
 async def test_a_wrong_key_is_to_be_set_where_the_stack_has_it(w: World, tmp_path: Path) -> None:
     desk = stack_of(w, tmp_path)
     (tmp_path / "key").write_text("wrong-" + "k" * 64)
-    said = problem(await found_by(desk, code=1), "key", "`pulumi config set --secret squarecloud:apiKey --stack prod`")
+    said = problem(
+        await found_by(desk, code=1),
+        "key",
+        "`pulumi config set --secret squarecloud:apiKey --stack prod`",
+    )
     assert "SQUARECLOUD_API_KEY" not in said
 
 
 @staged(world)
-async def test_doctor_says_that_nothing_is_shared_and_what_could_be(w: World, tmp_path: Path) -> None:
+async def test_doctor_says_that_nothing_is_shared_and_what_could_be(
+    w: World, tmp_path: Path
+) -> None:
     desk = stack_of(w, tmp_path)
     found = await found_by(desk)
     assert found["ledger"][0] == "ok"
     assert found["ledger"][1].startswith(f"this machine only: {tmp_path}")
     desk.environment["PULUMI_BACKEND_URL"] = "s3://team/states"
     found = await found_by(desk, "--two-machines", code=1)
-    assert found["ledger"][2] == "With SQUARECLOUD_SHARED_STATE=backend it is kept in s3://team/states."
-    assert found["two machines"][:2] == ("problem", "no second machine sees what this one has requested")
+    assert (
+        found["ledger"][2]
+        == "With SQUARECLOUD_SHARED_STATE=backend it is kept in s3://team/states."
+    )
+    assert found["two machines"][:2] == (
+        "problem",
+        "no second machine sees what this one has requested",
+    )
 
 
 @staged(world)
@@ -355,16 +442,23 @@ async def test_doctor_says_what_a_create_would_say(w: World, tmp_path: Path) -> 
     said = problem(await found_by(desk, code=1), "ledger", f"mkdir -p {tmp_path}/missing")
     created = (await Desk(w, tmp_path, environment=missing).types("create", DATABASE)).failed()
     assert said.splitlines()[1:] == created.err.splitlines()[1:], "one error, in the same words"
-    assert len([line for line in created.err.splitlines() if line.startswith(("Error", "warning"))]) == 1
+    assert (
+        len([line for line in created.err.splitlines() if line.startswith(("Error", "warning"))])
+        == 1
+    )
     found = await found_by(stack_of(w, tmp_path, pollEvery="never"), code=1)
     problem(found, "settings", "squarecloud:pollEvery must be a duration")
 
 
 @staged(world)
-async def test_doctor_notices_that_the_cli_uses_another_backend_than_runs_would_see(w: World, tmp_path: Path) -> None:
+async def test_doctor_notices_that_the_cli_uses_another_backend_than_runs_would_see(
+    w: World, tmp_path: Path
+) -> None:
     desk = stack_of(w, tmp_path, sharedState="backend")
     desk.environment["PULUMI_BACKEND_URL"] = "s3://other"
-    words = "Stack prod is in the backend s3://team/states, and its runs would take s3://other for that"
+    words = (
+        "Stack prod is in the backend s3://team/states, and its runs would take s3://other for that"
+    )
     problem(await found_by(desk, code=1), "stack", words, "Set PULUMI_BACKEND_URL")
     store = Store(w.clock)
     desk.place = store.bucket
@@ -373,11 +467,15 @@ async def test_doctor_notices_that_the_cli_uses_another_backend_than_runs_would_
     assert found["ledger"][1].startswith("shared: ")
     assert found["two machines"][0] == "ok"
     assert sorted(store.held) == ["check", "rehearsal.ledger.json", "service.ledger.json"]
-    assert not json.loads(store.held["rehearsal.ledger.json"].content)["attempts"], "it leaves nothing"
+    assert not json.loads(store.held["rehearsal.ledger.json"].content)["attempts"], (
+        "it leaves nothing"
+    )
 
 
 @staged(world)
-async def test_a_stack_that_cannot_be_read_is_a_problem_in_the_words_of_the_cli(w: World, tmp_path: Path) -> None:
+async def test_a_stack_that_cannot_be_read_is_a_problem_in_the_words_of_the_cli(
+    w: World, tmp_path: Path
+) -> None:
     desk = stack_of(w, tmp_path)
     ended = (await desk.types("doctor", "--stack", "nope", "--json")).failed()
     one, _package = ended.json

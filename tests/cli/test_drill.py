@@ -24,7 +24,9 @@ DAY = 86400.0
 class DrillDesk(Desk):
     """A desk whose drills ask what the emulator holds."""
 
-    async def drills(self, which: str = DATABASE, *more: str, checks: tuple[str, ...] = (ROWS,)) -> Ended:
+    async def drills(
+        self, which: str = DATABASE, *more: str, checks: tuple[str, ...] = (ROWS,)
+    ) -> Ended:
         asked = [word for check in checks for word in ("--check", check)]
         where = ("--scratch", SCRATCH, "--connection-env", "SCRATCH_URL", "--overwrite-scratch")
         return await self.types("drill", which, *where, *asked, *more)
@@ -33,20 +35,29 @@ class DrillDesk(Desk):
 @asynccontextmanager
 async def desk(tmp_path: Path, **service: Any) -> AsyncIterator[DrillDesk]:
     async with world(databases=(DATABASE, SCRATCH), **service) as w:
-        w.emulator.execute(DATABASE, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
+        w.emulator.execute(
+            DATABASE, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')"
+        )
         w.emulator.add_snapshot(DATABASE)
         with FakeDatabases(w.emulator).instead():
             yield DrillDesk(w, tmp_path / "state", {"SCRATCH_URL": CONNECTION})
 
 
 @staged(desk)
-async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(at: DrillDesk, tmp_path: Path) -> None:
+async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(
+    at: DrillDesk, tmp_path: Path
+) -> None:
     version = at.w.newest().version_id
     await at.types("archive", f"{DATABASE}/{version}", f"{tmp_path}/archives/")
     checks = (ROWS, "select 'a >= b' =~ ^a")
     ended = (await at.drills(DATABASE, "--archives", f"{tmp_path}/archives/", checks=checks)).done
     assert ended.out.splitlines()[0] == f"drilled   {DATABASE}/{version}"
-    said = (f"onto      {SCRATCH}", "took      1 min", "proof     address, restart", "ok  select 'a >= b'")
+    said = (
+        f"onto      {SCRATCH}",
+        "took      1 min",
+        "proof     address, restart",
+        "ok  select 'a >= b'",
+    )
     assert [each for each in said if each not in ended.out] == []
     assert "drill passed: snapshot" in ended.err
     assert "never-shown" not in ended.out + ended.err
@@ -72,11 +83,16 @@ async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(a
 
 
 @staged(desk)
-async def test_a_check_that_fails_ends_with_1_and_json_has_expected_and_found(at: DrillDesk, tmp_path: Path) -> None:
-    whole, options = (f"{DATABASE}/{at.w.newest().version_id}", ("--archives", f"{tmp_path}/a b/", "--timeout", "40m"))
-    ended = (await at.drills(DATABASE, "--json", *options, checks=("select 3 <= 2", "select 1 == 1"))).failed(
-        "failed: 'select 3' expected at most 2 and found 3."
+async def test_a_check_that_fails_ends_with_1_and_json_has_expected_and_found(
+    at: DrillDesk, tmp_path: Path
+) -> None:
+    whole, options = (
+        f"{DATABASE}/{at.w.newest().version_id}",
+        ("--archives", f"{tmp_path}/a b/", "--timeout", "40m"),
     )
+    ended = (
+        await at.drills(DATABASE, "--json", *options, checks=("select 3 <= 2", "select 1 == 1"))
+    ).failed("failed: 'select 3' expected at most 2 and found 3.")
     again = (
         f"hint: `squarecloud-snapshots drill {whole} --scratch {SCRATCH} --connection-env SCRATCH_URL --overwrite-scratch "
         f"--check 'select 3 <= 2' --check 'select 1 == 1' --json --archives '{tmp_path}/a b/' --timeout 40m` drills it again"
@@ -110,11 +126,15 @@ async def test_a_value_is_compared_as_it_is_written(at: DrillDesk, check: str) -
 
 
 @staged(desk)
-async def test_the_beginning_of_an_id_is_completed_before_the_address_is_judged(at: DrillDesk) -> None:
+async def test_the_beginning_of_an_id_is_completed_before_the_address_is_judged(
+    at: DrillDesk,
+) -> None:
     again = ("--scratch", SCRATCH[:6])
     assert (await at.drills(DATABASE, *again)).code == 0
     at.environment["SCRATCH_URL"] = CONNECTION.replace(":7058", ":7059")
-    (await at.drills(DATABASE, *again)).failed("--connection-env must be to port 7058 of the scratch database")
+    (await at.drills(DATABASE, *again)).failed(
+        "--connection-env must be to port 7058 of the scratch database"
+    )
     assert len(at.w.requests("restore")) == 1
 
 
@@ -131,12 +151,24 @@ async def test_a_killed_drill_is_resumed_by_the_next_run(at: DrillDesk) -> None:
 
 
 WRONG: list[tuple[dict[str, str | None], str]] = [
-    ({"--overwrite-scratch": None}, "everything that the scratch database holds, each time: add --overwrite-scratch"),
+    (
+        {"--overwrite-scratch": None},
+        "everything that the scratch database holds, each time: add --overwrite-scratch",
+    ),
     ({"--scratch": DATABASE}, OWN),
     ({"--scratch": DATABASE[:8]}, OWN),
-    ({"--connection-env": "NOT_SET"}, "must name a variable that holds the secret: NOT_SET is not set"),
-    ({"--connection-env": "BAD"}, "--connection-env must be a connection string such as postgresql://"),
-    ({"--check": "select 1"}, "--check 'select 1' must be a query, one of ==, >=, <=, =~, and a value."),
+    (
+        {"--connection-env": "NOT_SET"},
+        "must name a variable that holds the secret: NOT_SET is not set",
+    ),
+    (
+        {"--connection-env": "BAD"},
+        "--connection-env must be a connection string such as postgresql://",
+    ),
+    (
+        {"--check": "select 1"},
+        "--check 'select 1' must be a query, one of ==, >=, <=, =~, and a value.",
+    ),
     ({"--check": "select 1 =~ ("}, "--check has check 1, whose =~ must be a regular expression"),
     ({"--check": "select 1 >= many"}, "--check has check 1, whose >= must be a number"),
 ]
@@ -144,11 +176,20 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
 
 @pytest.mark.parametrize(("change", "words"), WRONG)
 @staged(desk)
-async def test_wrong_arguments_overwrite_nothing(at: DrillDesk, change: dict[str, str | None], words: str) -> None:
+async def test_wrong_arguments_overwrite_nothing(
+    at: DrillDesk, change: dict[str, str | None], words: str
+) -> None:
     at.environment |= {"BAD": "never-shown", "SCRATCH_URL": ELSEWHERE}
-    usual = {"--scratch": SCRATCH, "--connection-env": "SCRATCH_URL", "--check": ROWS, "--overwrite-scratch": ""}
+    usual = {
+        "--scratch": SCRATCH,
+        "--connection-env": "SCRATCH_URL",
+        "--check": ROWS,
+        "--overwrite-scratch": "",
+    }
     given: dict[str, str | None] = {**usual, **change}
-    typed = [word for name, value in given.items() if value is not None for word in (name, value) if word]
+    typed = [
+        word for name, value in given.items() if value is not None for word in (name, value) if word
+    ]
     ended = (await at.types("drill", DATABASE, *typed)).failed(words, code=2)
     assert "never-shown" not in ended.err
     assert not at.w.requests("restore")

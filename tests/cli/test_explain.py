@@ -28,9 +28,17 @@ def test_every_code_of_the_service_and_every_error_is_explained() -> None:
         ("Pending", "# Pending", "**Cause:**"),
         ("PENDING", "# Pending", "**Next:**"),
         ("KEEP_CALM", "# Cooldown", "429 KEEP_CALM"),
-        ("rate_limited", "blocked ", "\nlisting-blocked  the account's listing has a limit of its own"),
+        (
+            "rate_limited",
+            "blocked ",
+            "\nlisting-blocked  the account's listing has a limit of its own",
+        ),
         ("429", "blocked ", "\nquota-used-up "),
-        ("", "ambiguous-snapshot ", "\nkey-refused           the service does not accept the API key\n"),
+        (
+            "",
+            "ambiguous-snapshot ",
+            "\nkey-refused           the service does not accept the API key\n",
+        ),
     ],
 )
 @at_desk()
@@ -44,7 +52,9 @@ async def test_an_error_is_found_by_name_code_and_status(
 
 
 @at_desk()
-async def test_a_page_fits_the_terminal_and_shows_no_markdown(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_fits_the_terminal_and_shows_no_markdown(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for columns in (40, 80, 120):
         monkeypatch.setattr(output, "width_of", lambda _, columns=columns: columns)
         for typed in ((), ("key-refused",), ("restore-refused",)):
@@ -57,19 +67,25 @@ async def test_a_page_fits_the_terminal_and_shows_no_markdown(desk: Desk, monkey
 
 
 @at_desk()
-async def test_the_last_error_of_this_machine_is_shown_with_its_ids_and_explained(desk: Desk, w: World) -> None:
+async def test_the_last_error_of_this_machine_is_shown_with_its_ids_and_explained(
+    desk: Desk, w: World
+) -> None:
     none = await desk.types("explain", "--last")
     assert (none.code, none.err) == (1, "this machine remembers no error\n")
     w.emulator.fail_next_snapshot(DATABASE)
     failed = await desk.types("create", DATABASE)
     await desk.types("create")  # a wrong argument says all itself
     ended = (await desk.types("explain", "--last")).done
-    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\nsquarecloud-snapshots create\nError: ", ended.out)
+    assert re.match(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\nsquarecloud-snapshots create\nError: ", ended.out
+    )
     assert failed.err.splitlines()[-3] in ended.out
     assert "\n# SnapshotFailed\n" in ended.out
 
 
-def test_the_last_error_can_be_that_of_a_run_of_pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_error_can_be_that_of_a_run_of_pulumi(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SQUARECLOUD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(wording, "keep_last", keep_last)
     assert wording.final("Snapshot a/\ud800 failed.") == "Snapshot a/? failed."
@@ -95,13 +111,18 @@ async def test_help_is_a_command(desk: Desk, capsys: pytest.CaptureFixture[str])
 
 @at_desk()
 async def test_show_and_url_are_about_exactly_one_snapshot(desk: Desk, w: World) -> None:
-    old, new = (w.emulator.add_snapshot(DATABASE, modified=w.clock.utc() - timedelta(hours=age)) for age in (3, 2))
+    old, new = (
+        w.emulator.add_snapshot(DATABASE, modified=w.clock.utc() - timedelta(hours=age))
+        for age in (3, 2)
+    )
     shown = (await desk.types("show", f"{DATABASE}/{old.version_id}")).done.out
     assert shown.startswith(
         f"snapshot  {DATABASE}/{old.version_id}\ncreated   2026-03-01 09:00:00 UTC\nexpires   2026-03-31"
     )
     assert "origin    manual" in shown
-    assert "http" not in (await desk.types("show", f"{DATABASE}/{old.version_id}", "--json")).done.out
+    assert (
+        "http" not in (await desk.types("show", f"{DATABASE}/{old.version_id}", "--json")).done.out
+    )
     for typed, version in ((old.version_id, old.version_id), ("latest", new.version_id)):
         ended = (await desk.types("url", f"{DATABASE}/{typed}")).done
         assert await w.download(ended.out.strip()) == w.emulator.archive_of(version)

@@ -46,7 +46,10 @@ DRILL = f"drill {DATABASE} --scratch {'b' * 32} --overwrite-scratch --password-e
 NO_PRIORITY, PRIORITIES = [None] * 4, ["min", "low", "min", "high"]
 HEARD = {
     CHECKS: ([f"{CHECKS}{end}" for end in ("/start", "", "/start", "/fail")], NO_PRIORITY),
-    f"{CHECKS}/?tag=x": ([f"{CHECKS}{end}?tag=x" for end in ("/start", "", "/start", "/fail")], NO_PRIORITY),
+    f"{CHECKS}/?tag=x": (
+        [f"{CHECKS}{end}?tag=x" for end in ("/start", "", "/start", "/fail")],
+        NO_PRIORITY,
+    ),
     NTFY: ([NTFY] * 4, PRIORITIES),
     "ntfy+http://ours.example/t": (["http://ours.example/t"] * 4, PRIORITIES),
 }
@@ -54,26 +57,37 @@ HEARD = {
 
 @pytest.mark.parametrize("url", HEARD)
 @staged(world)
-async def test_a_monitor_hears_the_start_the_end_and_the_reason(w: World, tmp_path: Path, url: str) -> None:
+async def test_a_monitor_hears_the_start_the_end_and_the_reason(
+    w: World, tmp_path: Path, url: str
+) -> None:
     monitors = Monitors()
     desk = desk_of(w, tmp_path, monitors)
     await desk.types(*CREATE, "--notify", url)
     w.emulator.advance(3600)
     w.emulator.fail_next_snapshot(DATABASE)
     failed = (await desk.types(*CREATE, "--notify", url)).failed()
-    told = [at for at, _, _ in monitors.told], [headers.get("priority") for _, _, headers in monitors.told]
+    told = (
+        [at for at, _, _ in monitors.told],
+        [headers.get("priority") for _, _, headers in monitors.told],
+    )
     assert told == HEARD[url]
     words = [text for _, text, _ in monitors.told]
-    assert words[:3] == [f"squarecloud-snapshots create: {event}." for event in ("started", "done", "started")]
+    assert words[:3] == [
+        f"squarecloud-snapshots create: {event}." for event in ("started", "done", "started")
+    ]
     assert "SNAPSHOT_FAILED" in words[3]
     assert words[3] in failed.err
     assert "5ec2e7" not in failed.err
     assert all("authorization" not in headers for _, _, headers in monitors.told)
 
 
-@pytest.mark.parametrize("line", [f"create {DATABASE}", f"archive {DATABASE}/latest x.zip", "status", DRILL])
+@pytest.mark.parametrize(
+    "line", [f"create {DATABASE}", f"archive {DATABASE}/latest x.zip", "status", DRILL]
+)
 @staged(world)
-async def test_every_job_of_a_backup_says_what_stopped_it(w: World, tmp_path: Path, line: str) -> None:
+async def test_every_job_of_a_backup_says_what_stopped_it(
+    w: World, tmp_path: Path, line: str
+) -> None:
     monitors = Monitors()
     desk = desk_of(w, tmp_path, monitors, SQUARECLOUD_NOTIFY=CHECKS, PASSWORD="secret-word")
     del desk.environment["SQUARECLOUD_API_KEY"]
@@ -118,7 +132,9 @@ async def test_a_monitor_that_does_not_hear_it_only_warns_and_its_url_is_not_sho
     assert "5ec2e7" not in ended.err + ended.out
 
 
-@pytest.mark.parametrize("url", ["hc.example/5ec2e7", "ftp://x/5ec2e7", "https:///5ec2e7", "https://x:99999/5ec2e7"])
+@pytest.mark.parametrize(
+    "url", ["hc.example/5ec2e7", "ftp://x/5ec2e7", "https:///5ec2e7", "https://x:99999/5ec2e7"]
+)
 @staged(world)
 async def test_what_is_no_url_is_refused_and_not_shown(w: World, tmp_path: Path, url: str) -> None:
     ended = await desk_of(w, tmp_path, Monitors()).types(*CREATE, "--notify", url)
@@ -131,7 +147,14 @@ async def test_what_is_no_url_is_refused_and_not_shown(w: World, tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    "fault", [{"delay": 1000.0, "when": "before"}, {"status": 503}, {"drop": True}, {"html": 502}, {"no_connect": True}]
+    "fault",
+    [
+        {"delay": 1000.0, "when": "before"},
+        {"status": 503},
+        {"drop": True},
+        {"html": 502},
+        {"no_connect": True},
+    ],
 )
 @staged(world)
 async def test_status_says_within_15_seconds_that_the_service_does_not_answer(
@@ -148,7 +171,12 @@ SLOW = {"status": "degraded", "message": "clusters\nare slow"}
 
 
 OUTAGE = "; the service itself reports an outage (degraded"
-QUIET: list[Any] = [{"status": "online", "message": "fine"}, {"status": "?"}, {"status": 7}, ["degraded"]]
+QUIET: list[Any] = [
+    {"status": "online", "message": "fine"},
+    {"status": "?"},
+    {"status": 7},
+    ["degraded"],
+]
 ANSWERS = [
     (SLOW, f"{OUTAGE}: clusters are slow)"),
     ({"status": "degraded"}, f"{OUTAGE})"),
@@ -168,4 +196,6 @@ async def test_an_error_says_if_the_service_itself_reports_an_outage(
         (error,) = [line for line in ended.err.splitlines() if line.startswith("Error: ")]
         assert error.endswith(f"cluster is not available{said}.")
     asked = [each for each in w.emulator.journal if each.kind == "service status"]
-    assert [each.key for each in asked] == ["none", "none"], "the key is not shown to a route that needs none"
+    assert [each.key for each in asked] == ["none", "none"], (
+        "the key is not shown to a route that needs none"
+    )

@@ -32,7 +32,11 @@ async def test_install_says_what_is_wrong_with_pulumi(desk: Desk, tmp_path: Path
     pulumi_that(desk, "#!/nowhere/sh\n")
     await fails("uninstall", f"No such file or directory: '{tmp_path}/pulumi'")
     desk.environment["PATH"] = ""
-    await fails("install", "Pulumi is not on PATH.\nhint: Install the Pulumi CLI", "snapshots explain pulumi-trouble")
+    await fails(
+        "install",
+        "Pulumi is not on PATH.\nhint: Install the Pulumi CLI",
+        "snapshots explain pulumi-trouble",
+    )
 
 
 def test_the_launcher_starts_this_environments_plugin_anywhere(tmp_path: Path) -> None:
@@ -50,8 +54,16 @@ def test_the_launcher_starts_this_environments_plugin_anywhere(tmp_path: Path) -
 
 LANGUAGES = {
     # The project's file, what Pulumi is asked, and the line that is printed.
-    "typescript": ("runtime: nodejs", "package add", 'import * as squarecloud from "pulumi-squarecloud";'),
-    "go": ("name: x\nruntime:\n  name: go", "package add", 'import "pulumi-squarecloud.invalid/sdk/go/squarecloud"'),
+    "typescript": (
+        "runtime: nodejs",
+        "package add",
+        'import * as squarecloud from "pulumi-squarecloud";',
+    ),
+    "go": (
+        "name: x\nruntime:\n  name: go",
+        "package add",
+        'import "pulumi-squarecloud.invalid/sdk/go/squarecloud"',
+    ),
     "csharp": ("runtime: nodejs", "package gen-sdk", "using PulumiSnapshots.SquareCloud;"),
     "python": ("", "package gen-sdk", "import pulumi_squarecloud as squarecloud"),
     "java": ("", "package gen-sdk", "import pulumisnapshots.squarecloud.*;"),
@@ -72,6 +84,8 @@ async def test_one_command_gives_a_language_plugin_sdk_and_import(
     installed, printed = (await desk.types("plugin", "sdk", language)).done.out.splitlines()
     assert installed.startswith("installed pulumi-resource-squarecloud ")
     assert printed == line
-    commands = [each for each in (tmp_path / "asked").read_text().splitlines() if each.startswith("package")]
+    commands = [
+        each for each in (tmp_path / "asked").read_text().splitlines() if each.startswith("package")
+    ]
     assert [" ".join(command.split()[:2]) for command in commands] == ([asked] if asked else [])
     assert all(f"squarecloud@{version('pulumi-snapshots')}" in command for command in commands)

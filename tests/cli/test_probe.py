@@ -38,7 +38,9 @@ def at(w: World, tmp_path: Path, **environment: str) -> Desk:
     return Desk(w, tmp_path / "state", environment=environment)
 
 
-async def probed(desk: Desk, tmp_path: Path, *arguments: str, confirmed: tuple[str, ...] = (DATABASE,)) -> Ended:
+async def probed(
+    desk: Desk, tmp_path: Path, *arguments: str, confirmed: tuple[str, ...] = (DATABASE,)
+) -> Ended:
     yes = [word for one in confirmed for word in ("--yes", one)]
     file = str(tmp_path / "report.json")
     return await desk.types("probe", DATABASE, "--json", "--report", file, *yes, *arguments)
@@ -93,7 +95,11 @@ WORLDS: dict[str, tuple[dict[str, Any], Fault | None, str]] = {
     "no status of restores": ({"restore_status_route": "404"}, None, "-restore-status"),
     "another route of restores": ({"restore_status_route": "405"}, None, "-restore-status"),
     "URLs of a day": ({"url_valid_days": 1.0}, None, "-url-days"),
-    "a clock an hour ahead": ({"clock_offset_seconds": 3600.0}, None, "modified-end own-cache-ends"),
+    "a clock an hour ahead": (
+        {"clock_offset_seconds": 3600.0},
+        None,
+        "modified-end own-cache-ends",
+    ),
     "Retry-After": ({}, Fault(kind="status", headers={"Retry-After": "7"}), "-no-retry-after"),
     "no port": ({}, answers('{"name":"x","id":"a","ram":1}', "database"), "-database"),
     "no response": ({}, NO_DATA, "-envelope"),
@@ -112,14 +118,19 @@ WORLDS: dict[str, tuple[dict[str, Any], Fault | None, str]] = {
 async def test_a_world_is_reported_as_it_is(tmp_path: Path, name: str) -> None:
     service, fault, facts = WORLDS[name]
     expected = {
-        each.lstrip("-?"): {"-": "contradicted", "?": "open"}.get(each[0], "confirmed") for each in facts.split()
+        each.lstrip("-?"): {"-": "contradicted", "?": "open"}.get(each[0], "confirmed")
+        for each in facts.split()
     }
     options = RESTORES if name.startswith("restores") else ()
     async with quick(databases=ALL, **service) as w:
         if fault is not None:
             w.emulator.add_fault(fault)
-        report = (await probed(at(w, tmp_path), tmp_path, *options, confirmed=ALL[: 1 + bool(options)])).done.json
-        assert {fact: report["facts"][fact]["verdict"] for fact in expected} == expected, report["facts"]
+        report = (
+            await probed(at(w, tmp_path), tmp_path, *options, confirmed=ALL[: 1 + bool(options)])
+        ).done.json
+        assert {fact: report["facts"][fact]["verdict"] for fact in expected} == expected, report[
+            "facts"
+        ]
         assert len([post for post in w.posts if post.accepted]) == 2
         assert len(w.requests("restore")) == bool(options)
 
@@ -128,15 +139,26 @@ async def test_a_world_is_reported_as_it_is(tmp_path: Path, name: str) -> None:
 async def test_the_options_settle_their_facts(w: World, tmp_path: Path) -> None:
     w.emulator.account.databases[LARGE].snapshot_seconds = 150
     report = (await probed(at(w, tmp_path), tmp_path, *OPTIONS, confirmed=ALL)).done.json
-    names = ("create-202", "listed-late", "uptime", "restore-answer", "restore-states", "restore-times")
-    assert verdicts(report, *names, "restore-down", "restore-restarts") == ["confirmed"] * 8, report["facts"]
+    names = (
+        "create-202",
+        "listed-late",
+        "uptime",
+        "restore-answer",
+        "restore-states",
+        "restore-times",
+    )
+    assert verdicts(report, *names, "restore-down", "restore-restarts") == ["confirmed"] * 8, (
+        report["facts"]
+    )
     assert verdicts(report, "restore-waits") == ["contradicted"]
     assert len([post for post in w.posts if post.accepted]) == 3
     assert len(report["left"]) == 4
 
 
 def test_every_fact_is_settled_by_a_step_or_stays_open_for_a_reason() -> None:
-    judged = re.findall(r'"([a-z0-9-]+)"', Path(run.__file__).read_text() + Path(steps.__file__).read_text())
+    judged = re.findall(
+        r'"([a-z0-9-]+)"', Path(run.__file__).read_text() + Path(steps.__file__).read_text()
+    )
     assert set(FACTS) - set(judged) == set(NEVER)
 
 
@@ -194,7 +216,9 @@ async def test_a_run_believes_only_what_it_saw(
             assert len(w.emulator.journal) <= 36
             started = {post.version_id for post in w.posts if post.accepted}
             assert len(report["left"]) == 2
-            assert all(any(str(version) in left for left in report["left"].values()) for version in started)
+            assert all(
+                any(str(version) in left for left in report["left"].values()) for version in started
+            )
 
 
 @pytest.mark.parametrize("code", ["SNAPSHOT_IN_PROGRESS", "SOMETHING_NEW", "RESTORE_IN_PROGRESS"])
@@ -204,12 +228,16 @@ async def test_another_refusal_than_that_of_the_cooldown_says_only_what_is_certa
     w: World, tmp_path: Path, skip: int, code: str
 ) -> None:
     is_new = code == "SOMETHING_NEW"
-    w.fault(kind="create", skip=skip, status=403 if code == "RESTORE_IN_PROGRESS" else 409, code=code)
+    w.fault(
+        kind="create", skip=skip, status=403 if code == "RESTORE_IN_PROGRESS" else 409, code=code
+    )
     if skip:
         report = (await probed(at(w, tmp_path), tmp_path)).done.json
         assert verdicts(report, "cooldown-lasts") == ["open"]
     else:
-        report = await fails(w, tmp_path, "The report says what it may have" if is_new else "Nothing was started.")
+        report = await fails(
+            w, tmp_path, "The report says what it may have" if is_new else "Nothing was started."
+        )
     assert str(report["left"]).count("which is new, so it may have been started") == is_new
 
 
@@ -218,16 +246,22 @@ async def test_another_refusal_than_that_of_the_cooldown_says_only_what_is_certa
 
 @pytest.mark.parametrize("typed", ["", "\n", "yes\n", OTHER_DATABASE + "\n", DATABASE + "\n"])
 @staged(quick, databases=ALL)
-async def test_only_the_typed_id_starts_a_run_after_its_costs_were_said(w: World, tmp_path: Path, typed: str) -> None:
+async def test_only_the_typed_id_starts_a_run_after_its_costs_were_said(
+    w: World, tmp_path: Path, typed: str
+) -> None:
     file = tmp_path / "report.json"
     if typed == DATABASE + "\n":
-        ended = await at(w, tmp_path).types("probe", DATABASE, "--report", str(file), typed=Terminal(typed))
+        ended = await at(w, tmp_path).types(
+            "probe", DATABASE, "--report", str(file), typed=Terminal(typed)
+        )
         costs = "takes 2 snapshots of the day's allowance, sends about 30 requests, and takes about 6 minutes, or 36"
         assert costs in ended.done.err.partition("Type the id")[0]
         return
     for stdin in (Terminal(typed), None):
         assert (await at(w, tmp_path).types("probe", DATABASE, typed=stdin)).code == 2
-    (await probed(at(w, tmp_path), tmp_path, *RESTORES)).failed(f"--yes {OTHER_DATABASE} to OVERWRITE", code=2)
+    (await probed(at(w, tmp_path), tmp_path, *RESTORES)).failed(
+        f"--yes {OTHER_DATABASE} to OVERWRITE", code=2
+    )
     assert not w.emulator.journal
     assert not file.exists()
 
@@ -245,9 +279,13 @@ async def test_only_the_typed_id_starts_a_run_after_its_costs_were_said(w: World
     ],
 )
 @staged(quick)
-async def test_the_first_refused_key_or_block_ends_the_run(w: World, tmp_path: Path, kind: Any, said: str) -> None:
+async def test_the_first_refused_key_or_block_ends_the_run(
+    w: World, tmp_path: Path, kind: Any, said: str
+) -> None:
     is_second = (kind, said) == ("create", "ACCESS_DENIED")
-    w.fault(kind=kind, status=401 if said == "ACCESS_DENIED" else 429, code=said, skip=int(is_second))
+    w.fault(
+        kind=kind, status=401 if said == "ACCESS_DENIED" else 429, code=said, skip=int(is_second)
+    )
     report = await fails(w, tmp_path, said)
     assert (report["state"], said in report["why"]) == ("stopped", True)
     assert left_is_true(w, report)
@@ -267,7 +305,10 @@ def left_is_true(w: World, report: dict[str, Any]) -> bool:
 
 
 CUTS = [
-    (step, how) for step in STEPS for how in ("^C", "kill") if how == "kill" or "create" in step or "restore" in step
+    (step, how)
+    for step in STEPS
+    for how in ("^C", "kill")
+    if how == "kill" or "create" in step or "restore" in step
 ]
 """A kill in each step; ^C, which each ends alike, in those that request something."""
 
@@ -307,7 +348,9 @@ async def test_a_cut_run_says_what_it_leaves(tmp_path: Path, step: str, how: str
 
 
 @staged(quick, snapshot_seconds=60)
-async def test_a_snapshot_of_the_same_database_does_not_take_the_runs_version(w: World, tmp_path: Path) -> None:
+async def test_a_snapshot_of_the_same_database_does_not_take_the_runs_version(
+    w: World, tmp_path: Path
+) -> None:
     desk = at(w, tmp_path, SQUARECLOUD_FIRST_POLL_AFTER="1m")
     ours: list[Any] = []
 
@@ -343,7 +386,9 @@ async def test_a_run_waits_for_no_snapshot_of_another(w: World, tmp_path: Path, 
     assert len(w.posts) == 1
 
 
-@pytest.mark.parametrize("fault", [{"no_connect": True}, {"html": 503}, {"drop": True}, None], ids=str)
+@pytest.mark.parametrize(
+    "fault", [{"no_connect": True}, {"html": 503}, {"drop": True}, None], ids=str
+)
 @staged(world, plan_memory_mb=256)
 async def test_a_service_that_does_not_answer_and_a_small_plan_get_no_create(
     w: World, tmp_path: Path, fault: dict[str, Any] | None
@@ -366,7 +411,9 @@ async def test_a_lost_answer_is_resolved_by_the_listing(w: World, tmp_path: Path
 
 @pytest.mark.parametrize("trouble", ["report", "ledger"])
 @staged(world)
-async def test_what_cannot_be_written_down_is_not_sent(w: World, tmp_path: Path, trouble: str) -> None:
+async def test_what_cannot_be_written_down_is_not_sent(
+    w: World, tmp_path: Path, trouble: str
+) -> None:
     desk, store = at(w, tmp_path), Store(w.clock)
     if trouble == "report":
         file = "/proc/nowhere/report.json"

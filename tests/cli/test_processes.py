@@ -22,7 +22,9 @@ def runs(tmp_path: Path) -> Runs:
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **more}
-        return subprocess.run(arguments, capture_output=True, text=True, timeout=90, check=False, env=environment)  # noqa: S603  a fixed command
+        return subprocess.run(  # noqa: S603  a fixed command
+            arguments, capture_output=True, text=True, timeout=90, check=False, env=environment
+        )
 
     return run
 
@@ -36,7 +38,9 @@ def runs(tmp_path: Path) -> Runs:
         ("list --frob 2>/dev/full", 2, 0),
     ],
 )
-def test_closed_or_full_streams_cause_no_traceback(runs: Runs, line: str, code: int, errors: int) -> None:
+def test_closed_or_full_streams_cause_no_traceback(
+    runs: Runs, line: str, code: int, errors: int
+) -> None:
     ended = runs("bash", "-c", f'"$@" {line}', "bash", sys.executable, *MODULE)
     said = [each for each in ended.stderr.splitlines() if not each.startswith(("hint: ", "more: "))]
     assert (ended.returncode, len(said)) == (code, errors), ended.stderr
@@ -47,7 +51,9 @@ def test_a_locale_without_utf8_shows_escaped_characters(runs: Runs) -> None:
     ended = runs(sys.executable, *MODULE, "download", "größe", "--output", "x", **NO_UTF8)
     assert (ended.returncode, ended.stdout) == (2, "")
     said = ended.stderr.encode().decode("ascii")
-    assert "not 'gr\\xf6\\xdfe'" in said.replace("\\udcc3\\udcb6", "\\xf6").replace("\\udcc3\\udc9f", "\\xdf")
+    assert "not 'gr\\xf6\\xdfe'" in said.replace("\\udcc3\\udcb6", "\\xf6").replace(
+        "\\udcc3\\udc9f", "\\xdf"
+    )
 
 
 INTERRUPTS = """
@@ -60,20 +66,27 @@ sys.meta_path.insert(0, Finder())
 """
 STARTS = {
     INTERRUPTS: (130, "Error: interrupted before anything was sent.\n"),
-    "sys.modules['rich'] = None": (1, f"Error: rich is missing; install it with: {pip_install('cli')}\n"),
+    "sys.modules['rich'] = None": (
+        1,
+        f"Error: rich is missing; install it with: {pip_install('cli')}\n",
+    ),
 }
 
 
 @pytest.mark.parametrize("trouble", STARTS, ids=["interrupt", "missing extra"])
 def test_trouble_while_modules_load_is_one_line(runs: Runs, trouble: str) -> None:
-    program = f"import sys\n{trouble}\nfrom pulumi_snapshots.cli.__main__ import main\nsys.exit(main())"
+    program = (
+        f"import sys\n{trouble}\nfrom pulumi_snapshots.cli.__main__ import main\nsys.exit(main())"
+    )
     ended = runs(sys.executable, "-c", program, "create", "a")
     assert (ended.returncode, ended.stderr) == STARTS[trouble]
     assert "/path/to" not in ended.stderr, "the clone of this installation is known"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_completes_commands_and_options(runs: Runs, forks: dict[str, str], shell: str) -> None:
+def test_a_shell_completes_commands_and_options(
+    runs: Runs, forks: dict[str, str], shell: str
+) -> None:
     script = runs(python_of(forks), *MODULE, "completion", shell, **forks).stdout
     variable, asked = re.findall(rf"(_\w+_COMPLETE)=({shell}_complete)", script)[0]
     for typed, offered in (("cr", "create"), ("create --re", "--reuse-within")):
@@ -82,4 +95,6 @@ def test_a_shell_completes_commands_and_options(runs: Runs, forks: dict[str, str
         current = words.rsplit(maxsplit=1)[-1] if shell == "fish" else str(len(words.split()) - 1)
         completing = {variable: asked, "COMP_WORDS": words, "COMP_CWORD": current}
         ended = runs(python_of(forks), *MODULE, **forks, **completing)
-        assert re.findall(r"^(?:plain[,\n])([\w-]+)", ended.stdout, re.MULTILINE) == [offered], ended.stderr
+        assert re.findall(r"^(?:plain[,\n])([\w-]+)", ended.stdout, re.MULTILINE) == [offered], (
+            ended.stderr
+        )

@@ -63,21 +63,45 @@ async def test_a_killed_run_is_listed_with_what_resumes_it(desk: Desk, w: World)
 
 OWNERS = {
     # By whom, and what ends it.
-    "shop::prod::before": ("before of shop/prod", "its stack has it as pending, and the next run of that stack"),
-    "shop::prod::a:b:C$d:e:F::Drill::x": ("x of shop/prod", "the next run of its stack on any machine that"),
-    f"guard:{DATABASE}": (f"guard:{DATABASE}", "the next guarded change on any machine that shares the ledger"),
-    "squarecloud-snapshots verify": ("squarecloud-snapshots verify", "no run claims it: the next snapshot of"),
-    None: ("an unnamed resource", "no run claims it: the next snapshot of that database waits for it"),
+    "shop::prod::before": (
+        "before of shop/prod",
+        "its stack has it as pending, and the next run of that stack",
+    ),
+    "shop::prod::a:b:C$d:e:F::Drill::x": (
+        "x of shop/prod",
+        "the next run of its stack on any machine that",
+    ),
+    f"guard:{DATABASE}": (
+        f"guard:{DATABASE}",
+        "the next guarded change on any machine that shares the ledger",
+    ),
+    "squarecloud-snapshots verify": (
+        "squarecloud-snapshots verify",
+        "no run claims it: the next snapshot of",
+    ),
+    None: (
+        "an unnamed resource",
+        "no run claims it: the next snapshot of that database waits for it",
+    ),
 }
 
 
 @pytest.mark.parametrize("owner", OWNERS)
 @staged(world)
-async def test_each_owner_of_a_request_reads_what_ends_it(w: World, tmp_path: Path, owner: str | None) -> None:
+async def test_each_owner_of_a_request_reads_what_ends_it(
+    w: World, tmp_path: Path, owner: str | None
+) -> None:
     by, then = OWNERS[owner]
     store, request = Store(w.clock), Request(START - HOUR, "202", 1800.0, "an id")
     attempt = Attempt(
-        "snapshot", owner, DATABASE, "a purpose", request, Status.ACCEPTED, proved="pending" in then, account="a"
+        "snapshot",
+        owner,
+        DATABASE,
+        "a purpose",
+        request,
+        Status.ACCEPTED,
+        proved="pending" in then,
+        account="a",
     )
     await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
     (one,) = await listed(Desk(w, tmp_path, place=store.bucket))
@@ -86,7 +110,9 @@ async def test_each_owner_of_a_request_reads_what_ends_it(w: World, tmp_path: Pa
 
 
 @staged(world)
-async def test_a_drill_and_a_block_are_listed_until_when_others_wait(w: World, tmp_path: Path) -> None:
+async def test_a_drill_and_a_block_are_listed_until_when_others_wait(
+    w: World, tmp_path: Path
+) -> None:
     store = Store(w.clock)
     desk = Desk(w, tmp_path, place=store.bucket)
     request = Request(START - timedelta(minutes=5), "202", 1800.0, "an id")
@@ -96,24 +122,38 @@ async def test_a_drill_and_a_block_are_listed_until_when_others_wait(w: World, t
     )  # fmt: skip
     await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
     await store.bucket().edit(
-        lambda document: document.update(accounts={"b": {"blocks": {"": (START + HOUR).timestamp(), "read": 5}}})
+        lambda document: document.update(
+            accounts={"b": {"blocks": {"": (START + HOUR).timestamp(), "read": 5}}}
+        )
     )
     drill, block = await listed(desk)
-    assert (drill["what"], drill["state"]) == (f"restore of {DATABASE}/v", "its checks are under way")
+    assert (drill["what"], drill["state"]) == (
+        f"restore of {DATABASE}/v",
+        "its checks are under way",
+    )
     assert (drill["until"], drill["then"]) == ("2026-03-01T12:01:00Z", "nothing to do")
-    assert (block["what"], block["until"], block["account"]) == ("block", "2026-03-01T13:00:00Z", "b")
+    assert (block["what"], block["until"], block["account"]) == (
+        "block",
+        "2026-03-01T13:00:00Z",
+        "b",
+    )
     assert "doctor --forget-block" in block["then"]
     assert "the service has blocked the account" in (await desk.types("runs")).done.out
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "restore"])
 @staged(world, snapshot_seconds=900, restore_seconds=900.0, cache_world="invalidated")
-async def test_the_row_of_a_run_that_waits_says_what_runs_says(w: World, tmp_path: Path, kind: str) -> None:
+async def test_the_row_of_a_run_that_waits_says_what_runs_says(
+    w: World, tmp_path: Path, kind: str
+) -> None:
     """Another machine was killed; this one waits for what it had requested."""
     team, row = Team(w), Row()
     version = w.emulator.add_snapshot(DATABASE).version_id
     await w.clock.sleep(4000)
-    first, other = partial(team.restore, version), partial(team.restore, version, owner=ANOTHER, triggers=["v2"])
+    first, other = (
+        partial(team.restore, version),
+        partial(team.restore, version, owner=ANOTHER, triggers=["v2"]),
+    )
     if kind == "snapshot":
         first, other = team.create, partial(team.create, owner=ANOTHER, timeout="30m")  # type: ignore[assignment]  # alike
     assert await w.killed(95, first, team.machine())
@@ -137,7 +177,9 @@ async def test_an_up_that_waits_for_an_interrupted_create_names_the_command_that
     w.emulator.base_url = address
     up = Machine(w, place).program()
     await up.change("update of Server shop", timeout=120.0)
-    assert f"`squarecloud-snapshots create {DATABASE}` resumes it." in up.told("update of Server shop")
+    assert f"`squarecloud-snapshots create {DATABASE}` resumes it." in up.told(
+        "update of Server shop"
+    )
 
 
 @staged(world, databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=900)
@@ -145,7 +187,9 @@ async def test_no_run_waits_without_an_end(w: World) -> None:
     row = Row()
     async with anyio.create_task_group() as runs:
         for database in (DATABASE, OTHER_DATABASE):
-            runs.start_soon(partial(Team(w).create, w.session, database_id=database, row=row, timeout="30m"))
+            runs.start_soon(
+                partial(Team(w).create, w.session, database_id=database, row=row, timeout="30m")
+            )
         await w.clock.sleep(1)
         runs.cancel_scope.cancel()
     assert any(text == "queued, until 12:30:00 UTC at most" for text in row.shown), row.shown

@@ -34,7 +34,9 @@ def problems(ended: Ended) -> dict[str, list[str]]:
 
 
 @at_desk(databases=BOTH)
-async def test_status_is_green_and_silent_if_every_snapshot_is_young_enough(desk: Desk, w: World) -> None:
+async def test_status_is_green_and_silent_if_every_snapshot_is_young_enough(
+    desk: Desk, w: World
+) -> None:
     two_snapshots(w, 25, 3)
     ended = (await desk.types("status", "--max-age", "26h")).done
     assert ended.err == ""
@@ -42,12 +44,17 @@ async def test_status_is_green_and_silent_if_every_snapshot_is_young_enough(desk
     assert heading.split() == ["DATABASE", "NAME", "SNAPSHOT"]
     assert re.fullmatch(rf"ok  {DATABASE}  \S+  1 day 1 h", first)
     assert re.fullmatch(rf"ok  {OTHER_DATABASE}  \S+  3 h", second)
-    assert old == "The listing was requested just now; the service can serve a page that is 30 min old."
+    assert (
+        old
+        == "The listing was requested just now; the service can serve a page that is 30 min old."
+    )
     assert [entry.kind for entry in w.emulator.journal] == ["me", "list account"]
 
 
 @staged(world, databases=BOTH, cache_world="invalidated")
-async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(w: World, tmp_path: Path) -> None:
+async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(
+    w: World, tmp_path: Path
+) -> None:
     place = Memory(w.clock)
     await Machine(w, place).program().change("update of Server shop", guard="acme/shop/dev/before")
     before = w.newest().version_id
@@ -58,7 +65,10 @@ async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(w: Wor
     assert at_once.count(str(before)) == 1
     await w.clock.sleep(7200)
     newest = w.emulator.add_snapshot(DATABASE, modified=START + timedelta(hours=1)).version_id
-    for drilled in (Drilled("2026-02-27T12:00:00Z", 75.0), Drilled("2026-02-20T12:00:00Z")):  # its checks changed
+    for drilled in (
+        Drilled("2026-02-27T12:00:00Z", 75.0),
+        Drilled("2026-02-20T12:00:00Z"),
+    ):  # its checks changed
         await note_last_drill(Ledger(place, ServiceClock(w.clock)), DATABASE, drilled)
     said = (await desk.types("status")).out.splitlines()[4:-1]
     assert re.sub(r"postgres-\w+", "NAME", "\n".join(said)) == (
@@ -68,7 +78,10 @@ async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(w: Wor
         "NAME: there is nothing to go back to\n"
     )
     one, other = (await desk.types("status", "--json")).json["databases"]
-    assert (one["before_last_change"], other["before_last_change"]) == (f"{DATABASE}/{before}", None)
+    assert (one["before_last_change"], other["before_last_change"]) == (
+        f"{DATABASE}/{before}",
+        None,
+    )
 
 
 @at_desk(snapshot_seconds=300)
@@ -93,7 +106,10 @@ async def test_one_old_snapshot_fails_and_names_its_database(desk: Desk, w: Worl
     await w.clock.sleep(30)
     ended = await desk.types("status", "--json")
     assert (ended.code, ended.json["ok"], ended.json["max_age"]) == (1, False, 26 * HOURS)
-    assert (ended.json["checked_at"][:18], ended.json["listing_kept"]) == ("2026-03-01T12:00:3", False)
+    assert (ended.json["checked_at"][:18], ended.json["listing_kept"]) == (
+        "2026-03-01T12:00:3",
+        False,
+    )
     assert [one["ok"] for one in ended.json["databases"]] == [False, True]
     assert ended.json["databases"][1]["snapshot_age"] == pytest.approx(3 * HOURS + 30, abs=2)
     assert ended.json["databases"][1]["snapshot_created_at"] == "2026-03-01T09:00:00Z"
@@ -119,9 +135,16 @@ AHEAD = "the newest snapshot is 3 days in the future: a clock is wrong"
 OLD_MANUAL = "the newest manual snapshot is 2 days 2 h old, more than 1 day 2 h"
 BEHIND, BEFORE = {"clock_offset_seconds": -3 * HOURS}, {"clock_offset_seconds": 3 * HOURS}
 GONE = {DATABASE: [], OTHER_DATABASE: ["the account has no such database"]}
-NO_GREEN: dict[str, tuple[dict[str, Any], dict[str, list[float]], list[str], dict[str, list[str]]]] = {
+NO_GREEN: dict[
+    str, tuple[dict[str, Any], dict[str, list[float]], list[str], dict[str, list[str]]]
+] = {
     # The service, how many hours old the manual snapshots of each database are, what is typed, and each database's problems.
-    "none is listed": ({}, {DATABASE: [1], OTHER_DATABASE: []}, [], {DATABASE: [], OTHER_DATABASE: ["no snapshot"]}),
+    "none is listed": (
+        {},
+        {DATABASE: [1], OTHER_DATABASE: []},
+        [],
+        {DATABASE: [], OTHER_DATABASE: ["no snapshot"]},
+    ),
     "a named one is gone": ({}, {DATABASE: [1]}, [*BOTH], GONE),
     "no databases": ({}, {}, [], {}),
     "service behind": (BEHIND, {DATABASE: [27]}, [], {DATABASE: [OLD]}),
@@ -140,7 +163,9 @@ async def test_what_is_not_certainly_young_is_no_green(tmp_path: Path, case: str
             for hours in ages:
                 w.emulator.add_snapshot(database_id, modified=START - timedelta(hours=hours))
         if case == "only automatic":
-            w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1), origin="automatic")
+            w.emulator.add_snapshot(
+                DATABASE, modified=START - timedelta(hours=1), origin="automatic"
+            )
         ended = await Desk(w, tmp_path).types("status", *typed, "--json")
         assert (ended.code, ended.json["ok"], problems(ended)) == (1, False, expected)
         assert there or "nothing was checked" in ended.err
@@ -148,7 +173,9 @@ async def test_what_is_not_certainly_young_is_no_green(tmp_path: Path, case: str
 
 @pytest.mark.parametrize("trouble", ["no answer", "no listing", "no databases"])
 @at_desk()
-async def test_a_service_that_does_not_answer_is_no_green(desk: Desk, w: World, tmp_path: Path, trouble: str) -> None:
+async def test_a_service_that_does_not_answer_is_no_green(
+    desk: Desk, w: World, tmp_path: Path, trouble: str
+) -> None:
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
     file = tmp_path / "squarecloud.prom"
     await desk.types("status", "--metrics", str(file))
@@ -165,11 +192,18 @@ async def test_a_service_that_does_not_answer_is_no_green(desk: Desk, w: World, 
 # Archives and drills ---------------------------------------------------------------------------------------------------
 
 
-def shelve(folder: Path, database_id: str, created: float | None, drilled: float | None = None, **said: Any) -> str:
+def shelve(
+    folder: Path, database_id: str, created: float | None, drilled: float | None = None, **said: Any
+) -> str:
     """An archive; when its snapshot was taken, and when it was drilled, in hours before the start."""
-    at = [None if hours is None else rfc3339(START - timedelta(hours=hours)) for hours in (created, drilled)]
+    at = [
+        None if hours is None else rfc3339(START - timedelta(hours=hours))
+        for hours in (created, drilled)
+    ]
     proof = {"drilled_at": at[1], "restore_seconds": 60}
-    return put(folder, int(created or 0), database_id, created_at=at[0], drill=at[1] and proof, **said).as_uri()
+    return put(
+        folder, int(created or 0), database_id, created_at=at[0], drill=at[1] and proof, **said
+    ).as_uri()
 
 
 @at_desk(databases=BOTH)
@@ -202,7 +236,9 @@ async def test_an_archive_or_drill_that_is_old_missing_or_undated_is_no_green(
     shelve(tmp_path / "more", OTHER_DATABASE, None)
     places = ("--archives", f"{tmp_path}/kept/", "--archives", f"{tmp_path}/more/")
     ended = (
-        await desk.types("status", *places, "--max-archive-age", "1d", "--max-drill-age", "30d", "--json")
+        await desk.types(
+            "status", *places, "--max-archive-age", "1d", "--max-drill-age", "30d", "--json"
+        )
     ).failed()
     assert problems(ended) == {
         DATABASE: ["the newest archive is 1 day 6 h old, more than 1 day"],
@@ -216,12 +252,16 @@ async def test_an_archive_or_drill_that_is_old_missing_or_undated_is_no_green(
 # The file of metrics ---------------------------------------------------------------------------------------------------
 
 LABEL = r'[a-z_]+="(?:[^"\\\n]|\\["\\n])*"'
-LINE = re.compile(rf"(?:# (?:HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{{{LABEL}(,{LABEL})*\}})? -?[\d.]+|# EOF)")
+LINE = re.compile(
+    rf"(?:# (?:HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{{{LABEL}(,{LABEL})*\}})? -?[\d.]+|# EOF)"
+)
 
 
 def sample(text: str, name: str) -> Mapping[str, float]:
     """The values of a metric by database."""
-    found = re.findall(rf'^squarecloud_{name}(?:{{database_id="(\w+)".*}})? (.+)$', text, re.MULTILINE)
+    found = re.findall(
+        rf'^squarecloud_{name}(?:{{database_id="(\w+)".*}})? (.+)$', text, re.MULTILINE
+    )
     return {database_id: float(value) for database_id, value in found}
 
 
@@ -242,10 +282,16 @@ async def test_metrics_hold_times_so_that_an_alert_fires_even_if_the_file_is_old
     assert sample(text, "database_ok") == {DATABASE: 0, OTHER_DATABASE: 1, "c" * 32: 0}
     taken = {DATABASE: at - 27 * HOURS, OTHER_DATABASE: at - 3 * HOURS, "c" * 32: 0}
     assert sample(text, "snapshot_timestamp_seconds") == taken
-    assert sample(text, "archive_timestamp_seconds") == {DATABASE: at - 30 * HOURS, OTHER_DATABASE: 0, "c" * 32: 0}
+    assert sample(text, "archive_timestamp_seconds") == {
+        DATABASE: at - 30 * HOURS,
+        OTHER_DATABASE: 0,
+        "c" * 32: 0,
+    }
     assert sample(text, "drill_timestamp_seconds")[DATABASE] == at - 9 * HOURS
     assert all(LINE.fullmatch(line) for line in text.splitlines())
-    assert f'{{database_id="{"c" * 32}",name="a\\"b\\\\c\\nd"}} 0\n' in text, "a name cannot break it"
+    assert f'{{database_id="{"c" * 32}",name="a\\"b\\\\c\\nd"}} 0\n' in text, (
+        "a name cannot break it"
+    )
     assert text.endswith("\n# EOF\n")
     assert file.stat().st_mode & 0o777 == 0o644
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [file.name]  # noqa: ASYNC240

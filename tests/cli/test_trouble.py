@@ -41,11 +41,15 @@ async def typed(w: World, tmp_path: Path, command: str, **environment: str) -> E
     ended = await desk.types(*(part.replace("FOLDER", str(folder)) for part in ASKING[command]))
     assert list(folder.rglob("*")) == []
     assert ended.out == ""
-    said = [line for line in ended.err.splitlines() if not re.match(r"\d\d:\d\d:\d\d|warning: ", line)]
+    said = [
+        line for line in ended.err.splitlines() if not re.match(r"\d\d:\d\d:\d\d|warning: ", line)
+    ]
     assert said[0].startswith("Error: ")
     assert not [line for line in said[1:] if line.startswith("Error: ")], "one error is enough"
     assert "Traceback" not in ended.err
-    assert not re.search(r"pulumi |squarecloud:|Snapshot\.get", ended.err), "words of programs, not of commands"
+    assert not re.search(r"pulumi |squarecloud:|Snapshot\.get", ended.err), (
+        "words of programs, not of commands"
+    )
     key = desk.environment["SQUARECLOUD_API_KEY"]
     assert not key or key not in ended.err
     return ended
@@ -54,7 +58,10 @@ async def typed(w: World, tmp_path: Path, command: str, **environment: str) -> E
 NO_KEY = "No API key is set.\nNothing was sent.\nhint: Set a valid key in SQUARECLOUD_API_KEY"
 UNKNOWN = ["API key is unknown, revoked or expired", "Set a valid key in SQUARECLOUD_API_KEY,"]
 HTTP, NOWHERE = "http://api.squarecloud.app/v2", "https://nowhere.test/v2"
-UNREACHED = ["could not be reached, so nothing was sent", "Check the network and SQUARECLOUD_API_URL"]
+UNREACHED = [
+    "could not be reached, so nothing was sent",
+    "Check the network and SQUARECLOUD_API_URL",
+]
 SCOPE = Fault(status=403, code="MISSING_SCOPE", times=None)
 TROUBLE: dict[str, tuple[dict[str, str], Fault | None, list[str], int | None]] = {
     # The environment, what the service does, what is said, and how many requests are sent.
@@ -63,7 +70,12 @@ TROUBLE: dict[str, tuple[dict[str, str], Fault | None, list[str], int | None]] =
     "bad setting": ({"SQUARECLOUD_API_URL": HTTP}, None, ["SQUARECLOUD_API_URL must use https"], 0),
     "no network": ({"SQUARECLOUD_API_URL": NOWHERE}, None, UNREACHED, 0),
     "missing scope": ({}, SCOPE, ["API key lacks the scope"], None),
-    "broken service": ({"SQUARECLOUD_FIRST_POLL_AFTER": "1s"}, Fault(html=502, times=None), ["502"], None),
+    "broken service": (
+        {"SQUARECLOUD_FIRST_POLL_AFTER": "1s"},
+        Fault(html=502, times=None),
+        ["502"],
+        None,
+    ),
 }
 
 
@@ -81,22 +93,32 @@ async def test_each_trouble_is_one_error_that_says_what_to_do(
     assert sent is None or len(w.emulator.journal) == sent
 
 
-@pytest.mark.parametrize("command", [name for name in ASKING if name not in {"list", "databases", "status"}])
+@pytest.mark.parametrize(
+    "command", [name for name in ASKING if name not in {"list", "databases", "status"}]
+)
 @staged(world, databases=(OTHER_DATABASE,))
-async def test_an_unknown_database_or_version_is_an_error(w: World, tmp_path: Path, command: str) -> None:
+async def test_an_unknown_database_or_version_is_an_error(
+    w: World, tmp_path: Path, command: str
+) -> None:
     (await typed(w, tmp_path, command)).failed("account has no such database")
     w.emulator.add_database(DATABASE)
     if SNAPSHOT in ASKING[command]:
-        (await typed(w, tmp_path, command)).failed(f"service lists no snapshot {VERSION} of database {DATABASE}")
+        (await typed(w, tmp_path, command)).failed(
+            f"service lists no snapshot {VERSION} of database {DATABASE}"
+        )
 
 
 @each_command
 @staged(world)
-async def test_a_signal_ends_a_command_that_gets_no_answer(w: World, tmp_path: Path, command: str) -> None:
+async def test_a_signal_ends_a_command_that_gets_no_answer(
+    w: World, tmp_path: Path, command: str
+) -> None:
     w.fault(delay=10_000, times=None)
-    (await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), typed(w, tmp_path, command))).failed(
-        "interrupted", code=130
-    )
+    (
+        await w.meanwhile(
+            3, partial(signal.raise_signal, signal.SIGINT), typed(w, tmp_path, command)
+        )
+    ).failed("interrupted", code=130)
     assert w.clock.monotonic() < 10
 
 
@@ -133,9 +155,13 @@ list --api-key x => No such option
 """
 
 
-@pytest.mark.parametrize(("arguments", "said"), [row.split(" => ") for row in WRONG.strip().splitlines()])
+@pytest.mark.parametrize(
+    ("arguments", "said"), [row.split(" => ") for row in WRONG.strip().splitlines()]
+)
 @at_desk()
-async def test_a_wrong_argument_is_named_and_nothing_is_sent(desk: Desk, w: World, arguments: str, said: str) -> None:
+async def test_a_wrong_argument_is_named_and_nothing_is_sent(
+    desk: Desk, w: World, arguments: str, said: str
+) -> None:
     (await desk.types(*arguments.split())).failed(said, code=2)
     assert not w.emulator.journal
 
@@ -152,11 +178,15 @@ class Closed(StringIO):
 
 @pytest.mark.parametrize("case", ["done", "pending", "pending, shared"])
 @virtual
-async def test_a_closed_output_fails_and_the_log_names_what_was_done(tmp_path: Path, case: str) -> None:
+async def test_a_closed_output_fails_and_the_log_names_what_was_done(
+    tmp_path: Path, case: str
+) -> None:
     async with world(snapshot_seconds=1 if case == "done" else 1000) as w:
         environment = {"SQUARECLOUD_SHARED_STATE": str(tmp_path)} if "shared" in case else {}
         desk = Desk(w, tmp_path / "state", environment)
-        ended = (await desk.types("create", DATABASE, "--timeout", "3m", "--json", out=Closed())).failed()
+        ended = (
+            await desk.types("create", DATABASE, "--timeout", "3m", "--json", out=Closed())
+        ).failed()
         closed = "Not all of the result was written to standard output: Broken pipe.\nmore: squarecloud-snapshots explain output-closed\n"
         assert closed in ended.err
         where = "any machine with this shared state" if "shared" in case else "this machine"

@@ -116,7 +116,11 @@ class Desk:
         return place
 
     async def types(
-        self, *arguments: str, out: StringIO | None = None, err: StringIO | None = None, typed: IO[str] | None = None
+        self,
+        *arguments: str,
+        out: StringIO | None = None,
+        err: StringIO | None = None,
+        typed: IO[str] | None = None,
     ) -> Ended:
         """Type a command and wait for its end; `typed` is what it can read."""
         out, err = out or StringIO(), err or StringIO()
@@ -129,9 +133,13 @@ class Desk:
         code = await finish(invocation, command)
         return Ended(code, out.getvalue(), err.getvalue())
 
-    async def interrupted(self, after: float, *arguments: str, by: signal.Signals = signal.SIGINT) -> Ended:
+    async def interrupted(
+        self, after: float, *arguments: str, by: signal.Signals = signal.SIGINT
+    ) -> Ended:
         """Type a command, and send it a signal after so many seconds."""
-        return await self.w.meanwhile(after, partial(signal.raise_signal, by), self.types(*arguments))
+        return await self.w.meanwhile(
+            after, partial(signal.raise_signal, by), self.types(*arguments)
+        )
 
     @asynccontextmanager
     async def killed(self, *arguments: str) -> AsyncIterator[None]:

@@ -40,11 +40,13 @@ class Engine:
     writes: Mapping[str, str]  # commands that would write, and why they have no value
     slow: str = ""  # a command that takes long
     lost: str = ""  # a command whose connection ends
-    places: Mapping[str, str] = field(default_factory=dict)  # connection strings, and why they do not connect
-    parameters: tuple[str, ...] = ()  # TLS with an authority, with a client's certificate too, and without a check
-    untrusted: Mapping[str, str] = field(
-        default_factory=dict
-    )  # parameters, maybe after a host, and why they do not connect
+    # connection strings, and why they do not connect
+    places: Mapping[str, str] = field(default_factory=dict)
+    parameters: tuple[
+        str, ...
+    ] = ()  # TLS with an authority, with a client's certificate too, and without a check
+    # parameters, maybe after a host, and why they do not connect
+    untrusted: Mapping[str, str] = field(default_factory=dict)
 
 
 POSTGRES = Engine(
@@ -175,7 +177,10 @@ def first(name: str) -> str:
 LATE = "|no servers found yet"
 """What the error says if the machine was too busy to try within the time-out."""
 COMMAND = 'a check of MongoDB is a command in JSON, such as {"count": '
-ONLY, NO_WRITE = "one of the commands aggregate, count, distinct, find, not ", "a check does not write"
+ONLY, NO_WRITE = (
+    "one of the commands aggregate, count, distinct, find, not ",
+    "a check does not write",
+)
 MONGODB = Engine(
     "ferretdb",
     '{"count": "orders"}',
@@ -287,7 +292,8 @@ class Shop:
 def _filled(server: Any, name: str) -> Any:
     """Fill a server, and return the connection string."""
     if name == "postgres_server":
-        sql_at(server.url(), "drop database if exists drill_shop with (force)")  # with commands that run on
+        # with commands that run on
+        sql_at(server.url(), "drop database if exists drill_shop with (force)")
         url = fresh(server, "drill_shop")
         sql_at(
             url,
@@ -352,26 +358,40 @@ def test_no_command_writes_whatever_came_before_it(shop: Shop) -> None:
         assert why in str(told[command])
     assert told[count] == ask(shop.url, count) == before
     if shop.engine is POSTGRES:
-        assert sql_at(shop.url, "select to_regclass('another') is null", "select nextval('numbers')") == [(1,)]
+        assert sql_at(
+            shop.url, "select to_regclass('another') is null", "select nextval('numbers')"
+        ) == [(1,)]
     if shop.engine is MONGODB:
         assert ask(shop.url, '{"count": "other"}') == 0
     if shop.engine is REDIS:
         assert ask(shop.url, "GET name") == "Zoë 'x'"
 
 
-def test_a_server_of_redis_that_does_not_say_which_commands_read_gets_none(redis_server: Server) -> None:
+def test_a_server_of_redis_that_does_not_say_which_commands_read_gets_none(
+    redis_server: Server,
+) -> None:
     with redis.Redis(port=redis_server.port, password=redis_server.password) as client:
-        client.execute_command("ACL", "SETUSER", "narrow", "on", ">hush-hush", "~*", "+@all", "-command")
+        client.execute_command(
+            "ACL", "SETUSER", "narrow", "on", ">hush-hush", "~*", "+@all", "-command"
+        )
     url = redis_server.url("5").replace(f"default:{redis_server.password}", "narrow:hush-hush")
     told = asked(url, ["dbsize", "flushall"])
-    assert ["no permissions to run the 'command" in str(why) for why in told.values()] == [True, True]
+    assert ["no permissions to run the 'command" in str(why) for why in told.values()] == [
+        True,
+        True,
+    ]
 
 
 def test_a_server_that_cannot_be_reached_is_explained_without_a_secret(shop: Shop) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         nowhere = closed.getsockname()[1]
     server, scheme = shop.server, shop.url.partition(":")[0]
-    known = {"scheme": scheme, "here": f"127.0.0.1:{server.port}", "own": server.url("").rstrip("/"), "shop": shop.url}
+    known = {
+        "scheme": scheme,
+        "here": f"127.0.0.1:{server.port}",
+        "own": server.url("").rstrip("/"),
+        "shop": shop.url,
+    }
     unreachable(
         {
             f"{scheme}://someone:hush-hush@127.0.0.1:{nowhere}/0": f"connection refused{LATE}",
@@ -390,7 +410,10 @@ def test_tls_is_used_as_the_connection_string_says(shop: Shop, tls: Certificates
         own = shop.url.replace("redis:", "rediss:").replace("127.0.0.1", "localhost")
         secure, strictly = (own.replace(f":{port}", f":{each}") for each in (front, strict))
         if engine is MYSQL:  # which begins without it, and speaks it itself
-            secure, strictly = own, own.replace(own[len("mysql://") :].partition("@")[0], "certified:hush-hush")
+            secure, strictly = (
+                own,
+                own.replace(own[len("mysql://") :].partition("@")[0], "certified:hush-hush"),
+            )
             strictly = strictly.replace("localhost", "127.0.0.1")
             trusting = f"?ssl-ca={tls.authority}"
         assert ask(f"{secure}{trusting}", engine.count) in {2, 4}
@@ -400,14 +423,20 @@ def test_tls_is_used_as_the_connection_string_says(shop: Shop, tls: Certificates
         for each, why in engine.untrusted.items():
             place = secure.replace("localhost", "127.0.0.1") if each.startswith("127") else secure
             refused[f"{place}{each.removeprefix('127.0.0.1').format(tls)}"] = why
-        unreachable(refused, [shop.server.password or "hush-hush"], seconds=2 if engine is MONGODB else SECONDS)
+        unreachable(
+            refused,
+            [shop.server.password or "hush-hush"],
+            seconds=2 if engine is MONGODB else SECONDS,
+        )
     if engine is MYSQL:
         secret = "select variable_value from information_schema.session_status where variable_name = 'Ssl_cipher'"
         modes = {"": True, "?ssl-mode=REQUIRED": True, "?ssl-mode=DISABLED": False}
         assert {mode: bool(ask(f"{shop.url}{mode}", secret)) for mode in modes} == modes
 
 
-def test_a_server_says_how_long_it_has_run_and_a_wrong_password_is_a_refusal_that_stays(shop: Shop) -> None:
+def test_a_server_says_how_long_it_has_run_and_a_wrong_password_is_a_refusal_that_stays(
+    shop: Shop,
+) -> None:
     first, second = (anyio.run(Database(shop.url, timeout=SECONDS).age) for _ in range(2))
     assert first is not None
     assert second is not None
@@ -419,14 +448,18 @@ def test_a_server_says_how_long_it_has_run_and_a_wrong_password_is_a_refusal_tha
         assert failed.value.lasting is lasts
 
 
-@pytest.mark.parametrize("shop", [name for name, each in SERVERS.items() if each.lost], indirect=True)
+@pytest.mark.parametrize(
+    "shop", [name for name, each in SERVERS.items() if each.lost], indirect=True
+)
 def test_a_connection_that_ends_while_a_check_runs_says_nothing_of_the_data(shop: Shop) -> None:
     with pytest.raises(DatabaseUnreachable):
         ask(shop.url, shop.engine.lost)
 
 
 # FerretDB has no command that waits.
-@pytest.mark.parametrize("shop", [name for name, each in SERVERS.items() if each.slow], indirect=True)
+@pytest.mark.parametrize(
+    "shop", [name for name, each in SERVERS.items() if each.slow], indirect=True
+)
 def test_a_run_that_is_stopped_or_too_slow_does_not_wait(shop: Shop) -> None:
     slow, before = shop.engine.slow, set(threading.enumerate())
 
@@ -439,7 +472,9 @@ def test_a_run_that_is_stopped_or_too_slow_does_not_wait(shop: Shop) -> None:
     assert time.monotonic() - began < 4
     told = asked(shop.url, [slow, shop.engine.count], seconds=2)
     assert told[slow] == "no result within 2 s"
-    assert told[shop.engine.count] in {2, 4}, "over another connection, if the slow command has cost that one"
+    assert told[shop.engine.count] in {2, 4}, (
+        "over another connection, if the slow command has cost that one"
+    )
     for thread in set(threading.enumerate()) - before:
         thread.join(30)
         assert not thread.is_alive()
@@ -464,7 +499,11 @@ class _Strange:
     [
         ("mysql://a:hush-hush@wrong/shop", "hush-hush", DatabaseUnreachable),
         ("mysql://a:hush-hush@right/shop", "hush-hush", CheckNotRun),
-        ("mysql://a:hush-hush@right/shop", "hush-hush, die Verbindung ging verloren", DatabaseUnreachable),
+        (
+            "mysql://a:hush-hush@right/shop",
+            "hush-hush, die Verbindung ging verloren",
+            DatabaseUnreachable,
+        ),
         ("mysql://a:hush-hush@right/shop", "hush-hush, but no connection was lost", CheckNotRun),
     ],
 )
@@ -481,4 +520,6 @@ def test_an_unknown_error_of_a_library_ends_in_ours(
 def test_the_usual_login_of_mysql_8_without_tls_has_the_library_that_it_needs() -> None:
     """It hides the password with a key of the server, which PyMySQL leaves to `cryptography`."""
     needed = importlib.metadata.requires("pulumi-snapshots") or []
-    assert any("pymysql[rsa]" in each.lower().replace(" ", "") and "drill-mysql" in each for each in needed), needed
+    assert any(
+        "pymysql[rsa]" in each.lower().replace(" ", "") and "drill-mysql" in each for each in needed
+    ), needed

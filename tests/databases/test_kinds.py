@@ -19,7 +19,10 @@ from pulumi_snapshots.properties.checks import Unfit
     [
         ("postgresql://app:pw@db.example:5432/shop?sslmode=verify-full", "postgres"),
         ("postgres://db.example/shop", "postgres"),
-        ("postgresql://app@one.example:5432,two.example:5433/shop?target_session_attrs=any", "postgres"),
+        (
+            "postgresql://app@one.example:5432,two.example:5433/shop?target_session_attrs=any",
+            "postgres",
+        ),
         ("host=db.example dbname=shop password='a b'", "postgres"),
         ("mysql://app:pw@db.example/shop?ssl-mode=VERIFY_IDENTITY&ssl_ca=/ca.pem", "mysql"),
         ("mariadb://db.example:3307/shop", "mysql"),
@@ -51,7 +54,10 @@ def test_the_scheme_says_which_kind_it_is(dsn: str, kind: str) -> None:
             "mysql://app:secret-word@db.example/shop?tls=1",
             "parameter tls; MySQL has ssl-ca, ssl-cert, ssl-key, ssl-mode",
         ),
-        ("rediss://app:secret-word@db.example/0?timeout=1", "parameter timeout; Redis has ssl-ca-certs, "),
+        (
+            "rediss://app:secret-word@db.example/0?timeout=1",
+            "parameter timeout; Redis has ssl-ca-certs, ",
+        ),
     ],
 )
 def test_a_bad_connection_string_is_refused_and_not_shown(dsn: str, reason: str) -> None:
@@ -62,12 +68,16 @@ def test_a_bad_connection_string_is_refused_and_not_shown(dsn: str, reason: str)
     assert refused.value.given is None
 
 
-def test_a_library_that_does_not_load_is_named_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_does_not_load_is_named_with_its_install_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broken() -> NoReturn:
         raise ImportError("no pq wrapper available")
 
     monkeypatch.setitem(ENGINES, "postgres", broken)
-    with pytest.raises(DatabaseUnreachable, match=r"psycopg is missing or does not load \(no pq wrapper") as failed:
+    with pytest.raises(
+        DatabaseUnreachable, match=r"psycopg is missing or does not load \(no pq wrapper"
+    ) as failed:
         anyio.run(Database("postgresql://x:secret-word@127.0.0.1/x", timeout=1).holds)
     (step,) = failed.value.then
     assert str(step) == f"Run {pip_install('drill-postgresql')} to install what it needs."
@@ -92,7 +102,10 @@ print("stopped")
 def test_a_stopped_run_ends_though_no_server_answers() -> None:
     """As after a ^C: the libraries would wait for ten minutes, and their threads keep the process."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        places = [f"{kind.schemes[0]}://x:y@127.0.0.1:{mute.getsockname()[1]}/0" for kind in KINDS.values()]
+        places = [
+            f"{kind.schemes[0]}://x:y@127.0.0.1:{mute.getsockname()[1]}/0"
+            for kind in KINDS.values()
+        ]
         command = [sys.executable, "-c", STOPPED, *places]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
     assert (ended.stdout, ended.stderr, ended.returncode) == ("stopped\n", "", 0)
@@ -113,7 +126,12 @@ def test_a_stopped_run_ends_though_no_server_answers() -> None:
 def test_what_a_library_says_is_shown_without_the_connection(dsn: str) -> None:
     said = f'cannot use {dsn}: refused for "someone" at db.example (secret/word) and at db.example.org\nmore'
     shown = without(dsn, said)
-    for part in (dsn, "secret/word", "secret%2Fword", "someone" if "someone" in dsn else "secret/word"):
+    for part in (
+        dsn,
+        "secret/word",
+        "secret%2Fword",
+        "someone" if "someone" in dsn else "secret/word",
+    ):
         assert part not in shown
     assert shown.endswith("and at db.example.org")
     assert f"at {HIDDEN} (" in shown

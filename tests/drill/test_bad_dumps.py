@@ -19,7 +19,11 @@ from tools.servers import Server
 
 SCRATCH = OTHER_DATABASE
 PLENTY = 100_000  # requests a minute: with fewer, a client that polls this often waits for the next minute's
-QUICK: dict[str, Any] = {"restore_seconds": 0.0, "restore_tail_seconds": 0.0, "requests_per_minute": PLENTY}
+QUICK: dict[str, Any] = {
+    "restore_seconds": 0.0,
+    "restore_tail_seconds": 0.0,
+    "requests_per_minute": PLENTY,
+}
 FILL = (
     "create table customers (id int primary key, name text not null)",
     "insert into customers values (1, 'Zoë'), (2, '空')",
@@ -39,17 +43,26 @@ BAD = {
     "empty": (Damage(kind="empty"), ALL),
     "of another engine": (Damage(kind="other engine"), ALL),
     "without a table": (Damage(statements=("drop table orders",)), {"orders", "newest"}),
-    "without some rows": (Damage(statements=("delete from orders where id % 1000 = 1",)), {"orders"}),
+    "without some rows": (
+        Damage(statements=("delete from orders where id % 1000 = 1",)),
+        {"orders"},
+    ),
     "in the wrong encoding": (Damage(statements=(GARBLED,)), {"text"}),
 }
 """What is wrong with a dump, and the checks that find it."""
 
 
-async def found(here: World, server: Server, stored: StoredSnapshot, checks: list[Check] = CHECKS) -> set[str]:
+async def found(
+    here: World, server: Server, stored: StoredSnapshot, checks: list[Check] = CHECKS
+) -> set[str]:
     """The checks that a drill of this snapshot has not passed, or the code with which the restore failed."""
     here.emulator.advance(3600)  # past every cooldown
     session = here.another_run(poll_every=0.05, requests_per_minute=PLENTY)
-    where: Any = {"scratch_database_id": SCRATCH, "connection": server.url(SCRATCH), "overwrite_scratch": True}
+    where: Any = {
+        "scratch_database_id": SCRATCH,
+        "connection": server.url(SCRATCH),
+        "overwrite_scratch": True,
+    }
     of: Any = {"name": stored.name, "runtime": stored.runtime}
     try:
         inputs = DrillInputs(DATABASE, stored.version_id, checks=checks, **where, **of)
@@ -71,22 +84,34 @@ def test_a_drill_finds_every_bad_dump_that_restores(server: Server) -> None:
         good = emulator.add_snapshot(DATABASE)
         assert await drilled(good) == set()
         for what in ("truncated", "of another engine"):  # by a service that checks its dumps
-            assert await drilled(emulator.add_snapshot(DATABASE, damage=BAD[what][0])) == {"SNAPSHOT_RESTORE_FAILED"}
+            assert await drilled(emulator.add_snapshot(DATABASE, damage=BAD[what][0])) == {
+                "SNAPSHOT_RESTORE_FAILED"
+            }
         emulator.settings = replace(emulator.settings, restore_ignores_errors=True)
         for damage, checks in BAD.values():
             assert await drilled(emulator.add_snapshot(DATABASE, damage=damage)) == checks
         # An old dump under a new version, after one more day of orders; and a restore that changes nothing.
         assert await drilled(good) == set()
-        sql_at(url, "update orders set at = at + interval '1 day'", "delete from orders where at < '2026-11-02'")
-        sql_at(url, "insert into orders select 3000 + n, 1, '2027-03-07Z' from generate_series(1, 24) n")
+        sql_at(
+            url,
+            "update orders set at = at + interval '1 day'",
+            "delete from orders where at < '2026-11-02'",
+        )
+        sql_at(
+            url,
+            "insert into orders select 3000 + n, 1, '2027-03-07Z' from generate_series(1, 24) n",
+        )
         old = emulator.add_snapshot(DATABASE, damage=Damage(of_version=good.version_id))
         drilled = partial(
-            drilled, checks=[replace(each, query=each.query.replace("03-06", "03-07")) for each in CHECKS]
+            drilled,
+            checks=[replace(each, query=each.query.replace("03-06", "03-07")) for each in CHECKS],
         )
         assert await drilled(old) == {"newest"}
         emulator.next_restore_does_nothing(SCRATCH)
         assert await drilled(emulator.add_snapshot(DATABASE)) == {"newest"}
-        assert await drilled(emulator.add_snapshot(DATABASE)) == set(), "the database itself is as it was"
+        assert await drilled(emulator.add_snapshot(DATABASE)) == set(), (
+            "the database itself is as it was"
+        )
 
     async def body() -> None:
         with closing(PostgresStore(server.dsn())) as store:

@@ -13,7 +13,10 @@ from tests.support.world import DATABASE
 HOUR, DAY = 3600.0, 86400.0
 FIVE = [{"query": ROWS, "at_least": 5}]
 """A check that fails: there is one row."""
-FOUND_1, FOUND_0 = f"{ROWS!r} expected at least 5 and found 1", f"{ROWS!r} expected at least 1 and found 0"
+FOUND_1, FOUND_0 = (
+    f"{ROWS!r} expected at least 5 and found 1",
+    f"{ROWS!r} expected at least 1 and found 0",
+)
 
 
 @staged(drill_scene, restore_seconds=70.0)
@@ -24,7 +27,9 @@ async def test_a_drill_restores_checks_and_records_what_it_found(at: DrillScene)
     assert kept["version_id"] == at.at.stored.version_id
     assert kept["requested_at"] == "2026-03-01T12:00:00Z"
     assert kept["drilled_at"].startswith("2026-03-01T12:01:")
-    assert kept["restore_seconds"] == pytest.approx(70, abs=2), "as the service says, not as often as it is asked"
+    assert kept["restore_seconds"] == pytest.approx(70, abs=2), (
+        "as the service says, not as often as it is asked"
+    )
     assert kept["results"] == [
         {"check": "rows", "passed": True, "expected": "at least 1", "found": "1"},
         {"check": "select 7", "passed": True, "expected": "7", "found": "7"},
@@ -33,7 +38,9 @@ async def test_a_drill_restores_checks_and_records_what_it_found(at: DrillScene)
     assert "attempt" not in kept
     assert at.stack.id == f"{SCRATCH}/drill:20260301T120000Z"
     snapshot = f"{DATABASE}/{at.at.stored.version_id}"
-    assert at.stack.row.notes == [f"drill passed: snapshot {snapshot} restores in 1 min 10 s, and all 2 checks passed"]
+    assert at.stack.row.notes == [
+        f"drill passed: snapshot {snapshot} restores in 1 min 10 s, and all 2 checks passed"
+    ]
     assert "never-shown" not in json.dumps(kept) + at.told
     # Nothing is sent and nobody is asked until there is a reason.
     requests = len(at.at.here.emulator.journal)
@@ -42,9 +49,13 @@ async def test_a_drill_restores_checks_and_records_what_it_found(at: DrillScene)
 
 
 @staged(drill_scene)
-async def test_a_failed_check_says_what_was_expected_and_found_and_restores_once(at: DrillScene) -> None:
+async def test_a_failed_check_says_what_was_expected_and_found_and_restores_once(
+    at: DrillScene,
+) -> None:
     missing = {"query": "select count(*) from orders", "at_least": 1}
-    kept = await at.fails(checks=[{"query": "select 1", "equals": 1}, {**FIVE[0], "name": "rows"}, missing])
+    kept = await at.fails(
+        checks=[{"query": "select 1", "equals": 1}, {**FIVE[0], "name": "rows"}, missing]
+    )
     snapshot = f"{DATABASE}/{at.at.stored.version_id}"
     assert at.error.startswith(
         f"The drill of snapshot {snapshot} failed: 'rows' expected at least 5 and found 1; {missing['query']!r} "
@@ -116,7 +127,9 @@ async def test_a_database_that_comes_up_late_is_waited_for_and_one_that_never_do
 async def test_a_wrong_password_is_said_at_once(at: DrillScene) -> None:
     at.databases.refuses, at.databases.lasting = 10_000, True
     await at.fails("cannot be reached")
-    assert 10_000 - at.databases.refuses == 3, "twice more within 10 s, since a server that starts may refuse too"
+    assert 10_000 - at.databases.refuses == 3, (
+        "twice more within 10 s, since a server that starts may refuse too"
+    )
 
 
 @staged(drill_scene)
@@ -124,8 +137,12 @@ async def test_changed_checks_run_at_once_while_the_restore_is_still_there(at: D
     good = (await at.passes())["last_good"]
     await anyio.sleep(3 * DAY)
     kept = await at.fails(FOUND_1, checks=FIVE, every="7d")
-    now_if = f"the checks changed: they run now if database {SCRATCH} still holds this drill's restore, "
-    assert at.stack.row.notes == [f"{now_if}otherwise with the next drill, which is due at 2026-03-08T12:01:00Z"]
+    now_if = (
+        f"the checks changed: they run now if database {SCRATCH} still holds this drill's restore, "
+    )
+    assert at.stack.row.notes == [
+        f"{now_if}otherwise with the next drill, which is due at 2026-03-08T12:01:00Z"
+    ]
     assert (kept["passed"], kept["last_good"]) == (False, good)
     checks = [{"query": ROWS, "at_least": 1}, {"query": "select 7", "equals": 7}]
     kept = await at.passes(checks=checks, every="7d", restores=1)
@@ -142,7 +159,9 @@ GONE = {
 
 @pytest.mark.parametrize("what", GONE)
 @staged(drill_scene)
-async def test_changed_checks_that_cannot_run_now_say_when_they_will(at: DrillScene, what: str) -> None:
+async def test_changed_checks_that_cannot_run_now_say_when_they_will(
+    at: DrillScene, what: str
+) -> None:
     await at.up()
     await anyio.sleep(DAY)
     at.at.here.emulator.databases[SCRATCH].running = what != "down"
@@ -160,10 +179,13 @@ async def test_changed_checks_that_cannot_run_now_say_when_they_will(at: DrillSc
 
 
 @staged(drill_scene)
-async def test_a_snapshot_that_does_not_restore_fails_the_drill_and_is_tried_again(at: DrillScene) -> None:
+async def test_a_snapshot_that_does_not_restore_fails_the_drill_and_is_tried_again(
+    at: DrillScene,
+) -> None:
     at.at.here.emulator.next_restore_fails_with(SCRATCH, "SNAPSHOT_CORRUPT")
     kept = await at.fails(
-        "failed: it could not be restored (SNAPSHOT_CORRUPT).", "The next `pulumi up` drills it again."
+        "failed: it could not be restored (SNAPSHOT_CORRUPT).",
+        "The next `pulumi up` drills it again.",
     )
     assert kept["failure"] == "SNAPSHOT_CORRUPT"
     assert not at.databases.asked
@@ -178,7 +200,9 @@ async def test_a_restore_that_says_success_and_did_nothing_is_caught(at: DrillSc
 
 
 @staged(drill_scene)
-async def test_it_drills_again_by_time_triggers_snapshot_and_place_and_not_otherwise(at: DrillScene) -> None:
+async def test_it_drills_again_by_time_triggers_snapshot_and_place_and_not_otherwise(
+    at: DrillScene,
+) -> None:
     usual: dict[str, Any] = {"every": "7d", "triggers": ["v1"]}
     await at.up(**usual)
     await anyio.sleep(7 * DAY - HOUR)

@@ -39,7 +39,13 @@ GOOD: dict[str, Any] = {
         ({"at_least": 0.5}, "0.6", True, "at least 0.5", "0.6"),
         ({"at_least": 1}, "many", False, "at least 1", "many"),
         ({"at_least": 1}, True, False, "at least 1", "true"),
-        ({"at_least": 9007199254740993}, 9007199254740992, False, "at least 9007199254740993", "9007199254740992"),
+        (
+            {"at_least": 9007199254740993},
+            9007199254740992,
+            False,
+            "at least 9007199254740993",
+            "9007199254740992",
+        ),
         ({"at_most": 3}, 3.0, True, "at most 3", "3"),
         ({"at_least": 1, "at_most": 3}, 4, False, "at least 1 and at most 3", "4"),
         ({"matches": "^2026-"}, "2025-12-31", False, "a match of '^2026-'", "2025-12-31"),
@@ -64,36 +70,96 @@ def test_a_check_passes_only_for_what_it_asks_for(
     [
         ({"checks": None}, "checks", "is required: what the restored database is asked"),
         ({"checks": []}, "checks", "must list at least one check; without one,"),
-        ({"checks": [{"query": "x", "equals": 1}] * 101}, "checks", "must be 100 checks at most, not 101"),
-        ({"checks": ["select 1"]}, "checks", "has check 1, which must be a Check, or an object with query and equals"),
-        ({"checks": [{"equals": 1}]}, "checks", "has check 1, whose query is required: what the database is asked"),
+        (
+            {"checks": [{"query": "x", "equals": 1}] * 101},
+            "checks",
+            "must be 100 checks at most, not 101",
+        ),
+        (
+            {"checks": ["select 1"]},
+            "checks",
+            "has check 1, which must be a Check, or an object with query and equals",
+        ),
+        (
+            {"checks": [{"equals": 1}]},
+            "checks",
+            "has check 1, whose query is required: what the database is asked",
+        ),
         (
             {"checks": [{"query": "select 1"}]},
             "checks",
             "which expects nothing: give one of equals, at_least, at_most,",
         ),
-        ({"checks": [Check("select 1")]}, "checks", "has check 1, which expects nothing: give one of equals,"),
-        ({"checks": [{"query": "x", "equal": 1}]}, "checks", "has check 1 with equal, which is none of query, name,"),
-        ({"checks": [{"query": "x", "equals": [1]}]}, "checks", "whose equals must be a text, a number, or true or"),
-        ({"checks": [{"query": "x", "at_least": "1"}]}, "checks", "whose at_least must be a number"),
-        ({"checks": [{"query": "x", "matches": "("}]}, "checks", "whose matches must be a regular expression (missing"),
-        ({"overwrite_scratch": None}, "overwrite_scratch", "must be true: a drill overwrites everything"),
+        (
+            {"checks": [Check("select 1")]},
+            "checks",
+            "has check 1, which expects nothing: give one of equals,",
+        ),
+        (
+            {"checks": [{"query": "x", "equal": 1}]},
+            "checks",
+            "has check 1 with equal, which is none of query, name,",
+        ),
+        (
+            {"checks": [{"query": "x", "equals": [1]}]},
+            "checks",
+            "whose equals must be a text, a number, or true or",
+        ),
+        (
+            {"checks": [{"query": "x", "at_least": "1"}]},
+            "checks",
+            "whose at_least must be a number",
+        ),
+        (
+            {"checks": [{"query": "x", "matches": "("}]},
+            "checks",
+            "whose matches must be a regular expression (missing",
+        ),
+        (
+            {"overwrite_scratch": None},
+            "overwrite_scratch",
+            "must be true: a drill overwrites everything",
+        ),
         ({"overwrite_scratch": "true"}, "overwrite_scratch", "must be true, not a text"),
         ({"scratch_database_id": None}, "scratch_database_id", "which only drills use"),
-        ({"scratch_database_id": DATABASE}, "scratch_database_id", "must be another database than the snapshot's own"),
-        ({"connection": None}, "password", "is required, or connection: how to connect to the scratch database"),
-        ({"password": "hush-hush"}, "password", "must not be given beside connection, which holds one"),
+        (
+            {"scratch_database_id": DATABASE},
+            "scratch_database_id",
+            "must be another database than the snapshot's own",
+        ),
+        (
+            {"connection": None},
+            "password",
+            "is required, or connection: how to connect to the scratch database",
+        ),
+        (
+            {"password": "hush-hush"},
+            "password",
+            "must not be given beside connection, which holds one",
+        ),
         ({"password": " ", "connection": None}, "password", "must not be empty"),
-        ({"runtime": "redis"}, "connection", "must be to Redis, as the snapshot is of it, not to PostgreSQL"),
+        (
+            {"runtime": "redis"},
+            "connection",
+            "must be to Redis, as the snapshot is of it, not to PostgreSQL",
+        ),
         ({"version_id": None}, "version_id", "a Snapshot that is pending has none yet"),
         ({"version_id": None, "database_id": None}, "snapshot", "is required: a Snapshot"),
         ({"on_failure": "ignore"}, "on_failure", "must be 'error' or 'warn'"),
         ({"connection": ELSEWHERE}, "connection", ANOTHER),
-        ({"connection": "AGE-SECRET-KEY-never-shown"}, "", "connection must be a connection string such as"),
+        (
+            {"connection": "AGE-SECRET-KEY-never-shown"},
+            "",
+            "connection must be a connection string such as",
+        ),
     ],
 )
-def test_a_bad_input_fails_before_anything_is_overwritten(change: dict[str, Any], name: str, reason: str) -> None:
-    (problem,) = [each for each in DrillInputs.problems({**GOOD, **change}) if each.property == name]
+def test_a_bad_input_fails_before_anything_is_overwritten(
+    change: dict[str, Any], name: str, reason: str
+) -> None:
+    (problem,) = [
+        each for each in DrillInputs.problems({**GOOD, **change}) if each.property == name
+    ]
     assert reason in str(problem.reason)
     assert "never-shown" not in f"{problem!r} {problem.told()}"
 
@@ -118,12 +184,19 @@ def test_what_a_preview_may_not_know_yet_is_fine(change: dict[str, Any]) -> None
     assert DrillInputs.problems({**GOOD, **change}) == []
 
 
-def test_a_missing_library_fails_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_fails_with_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("pulumi_snapshots.databases.kinds.find_spec", lambda _: None)
     (problem,) = DrillInputs.problems(GOOD)
     assert problem.property == "connection"
-    assert re.match(r"needs psycopg, which is not installed: `pip install '.*\[drill-postgresql\]", str(problem.reason))
-    (problem,) = DrillInputs.problems({**GOOD, "connection": None, "password": "hush-hush", "runtime": "mysql"})
+    assert re.match(
+        r"needs psycopg, which is not installed: `pip install '.*\[drill-postgresql\]",
+        str(problem.reason),
+    )
+    (problem,) = DrillInputs.problems(
+        {**GOOD, "connection": None, "password": "hush-hush", "runtime": "mysql"}
+    )
     assert (problem.property, "needs pymysql" in str(problem.reason)) == ("password", True)
 
 

@@ -39,7 +39,9 @@ def slow(at: DrillScene) -> None:
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("first", [True, False], ids=["the first drill", "a later one"])
 @staged(drill_scene)
-async def test_a_killed_drill_is_not_restored_twice(at: DrillScene, moment: str, later: float, *, first: bool) -> None:
+async def test_a_killed_drill_is_not_restored_twice(
+    at: DrillScene, moment: str, later: float, *, first: bool
+) -> None:
     if not first:
         await at.up(checks=TWO)
         await anyio.sleep(HOUR)
@@ -50,7 +52,10 @@ async def test_a_killed_drill_is_not_restored_twice(at: DrillScene, moment: str,
     assert at.accepted == before + (moment != "before its request")
     assert len(at.databases.asked) == (0 if first else 2) + max(0, list(MOMENTS).index(moment) - 3)
     await anyio.sleep(later)
-    if later > HOUR and moment in {"before its answer", "while it is restored"}:  # the service has forgotten it
+    if later > HOUR and moment in {
+        "before its answer",
+        "while it is restored",
+    }:  # the service has forgotten it
         again = f"`pulumi up --refresh --replace '{DRILLER}'` drills again, from the restore on."
         await at.fails("what it holds now is not known", again, restores=before + 1, **given)
         return
@@ -79,8 +84,16 @@ async def test_an_interrupted_drill_keeps_its_restore(at: DrillScene, moment: fl
     await anyio.sleep(HOUR)
     slow(at)
     # The session is that of the process that runs by then.
-    await at.at.here.meanwhile(moment, lambda: at.session.stop(), at.up(checks=TWO, triggers=["again"]))  # noqa: PLW0108
-    step = "the next `pulumi up` keeps waiting" if moment == 45.0 else "The next `pulumi up` runs the checks again"
+    await at.at.here.meanwhile(
+        moment,
+        lambda: at.session.stop(),  # noqa: PLW0108
+        at.up(checks=TWO, triggers=["again"]),
+    )
+    step = (
+        "the next `pulumi up` keeps waiting"
+        if moment == 45.0
+        else "The next `pulumi up` runs the checks again"
+    )
     assert [each for each in ("The wait was interrupted.", step) if each not in at.error] == []
     assert (at.stack.outputs["last_good"], "passed" in at.stack.outputs) == (good, False)
     await at.passes(checks=TWO, triggers=["again"], restores=2)
@@ -89,14 +102,18 @@ async def test_an_interrupted_drill_keeps_its_restore(at: DrillScene, moment: fl
 @staged(drill_scene)
 async def test_a_drill_that_times_out_in_its_checks_is_resumed_there(at: DrillScene) -> None:
     at.databases.seconds = 1000.0
-    await at.fails("and its checks were not run to their end. The wait ended after 3 min.", timeout="3m")
+    await at.fails(
+        "and its checks were not run to their end. The wait ended after 3 min.", timeout="3m"
+    )
     at.databases.seconds = 0.0
     await at.passes(timeout="3m", restores=1)
 
 
 @pytest.mark.parametrize("failed", [False, True], ids=["passed", "failed"])
 @staged(drill_scene)
-async def test_a_drill_whose_state_was_not_saved_restores_once(at: DrillScene, *, failed: bool) -> None:
+async def test_a_drill_whose_state_was_not_saved_restores_once(
+    at: DrillScene, *, failed: bool
+) -> None:
     checks = [{"query": ROWS, "at_least": 5 if failed else 1}]
     await at.up(saves=False, checks=checks)
     await anyio.sleep(DAY)
@@ -114,9 +131,13 @@ async def test_what_is_upstream_and_deleted_first_drills_nothing_again(at: Drill
     assert len(at.databases.asked) == 1
 
 
-@pytest.mark.parametrize("how", ["killed", "killed in its checks", "deleted by a run that was interrupted"])
+@pytest.mark.parametrize(
+    "how", ["killed", "killed in its checks", "deleted by a run that was interrupted"]
+)
 @staged(drill_scene)
-async def test_a_newer_snapshot_is_drilled_whatever_became_of_the_run_before(at: DrillScene, how: str) -> None:
+async def test_a_newer_snapshot_is_drilled_whatever_became_of_the_run_before(
+    at: DrillScene, how: str
+) -> None:
     if how.startswith("killed"):
         at.databases.seconds = 1000.0
         assert await at.killed(45.0 if how == "killed" else 150.0)
@@ -124,7 +145,8 @@ async def test_a_newer_snapshot_is_drilled_whatever_became_of_the_run_before(at:
     else:
         await at.up()
         at.stack.begin()
-        await at.stack.delete(at.stack.id, at.stack.outputs)  # the run ends before its create, and nothing is saved
+        # the run ends before its create, and nothing is saved
+        await at.stack.delete(at.stack.id, at.stack.outputs)
     at.takes("now")
     kept = await at.passes(checks=NOW, restores=2)
     assert at.at.elapsed < 6 * 60, "a killed run does not hold the scratch database for long"
@@ -146,7 +168,9 @@ async def test_a_killed_repetition_is_what_the_next_checks_are_about(at: DrillSc
 
 
 @staged(drill_scene)
-async def test_another_restore_of_the_scratch_database_voids_what_was_found_there(at: DrillScene) -> None:
+async def test_another_restore_of_the_scratch_database_voids_what_was_found_there(
+    at: DrillScene,
+) -> None:
     other = at.at.here.emulator.add_snapshot(DATABASE)
     at.databases.seconds = 400.0
     async with anyio.create_task_group() as group:
@@ -189,9 +213,15 @@ async def test_a_restore_of_the_same_name_is_another_resource(at: DrillScene) ->
 
 
 @staged(drill_scene)
-async def test_an_earlier_restore_that_was_lost_is_not_taken_for_a_later_one(at: DrillScene) -> None:
+async def test_an_earlier_restore_that_was_lost_is_not_taken_for_a_later_one(
+    at: DrillScene,
+) -> None:
     """A failed check is repeated without a restore, though a request of before, whose answer was lost, has no end yet."""
     at.at.here.fault(kind="restore", drop=True)
     await at.up(saves=False, timeout=300.0)
-    await at.fails("expected at least 5 and found 1", triggers=["another"], checks=[{"query": ROWS, "at_least": 5}])
+    await at.fails(
+        "expected at least 5 and found 1",
+        triggers=["another"],
+        checks=[{"query": ROWS, "at_least": 5}],
+    )
     await at.passes(triggers=["another"], restores=1)

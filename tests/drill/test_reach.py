@@ -54,7 +54,11 @@ PEM = b"-----BEGIN PRIVATE KEY-----\naa\n-----END PRIVATE KEY-----\n-----BEGIN C
 )
 @virtual
 async def test_what_a_drill_proves(
-    connection: str, server: dict[str, Any], service: dict[str, Any], failure: str | None, proved_by: list[str] | None
+    connection: str,
+    server: dict[str, Any],
+    service: dict[str, Any],
+    failure: str | None,
+    proved_by: list[str] | None,
 ) -> None:
     async with drill_scene(**service) as at:
         for name, value in server.items():
@@ -63,7 +67,11 @@ async def test_what_a_drill_proves(
         await at.up(connection=connection, checks=TRUE)
         assert at.accepted == 1
         assert at.stack.outputs.get("proved_by") == proved_by
-        told_of_host = [each for each in at.stack.row.warnings if "to another host than the service's own" in each]
+        told_of_host = [
+            each
+            for each in at.stack.row.warnings
+            if "to another host than the service's own" in each
+        ]
         assert len(told_of_host) == (connection == ELSEWHERE)
         if failure is None:
             assert (at.error, at.stack.outputs["passed"]) == ("", True)
@@ -87,9 +95,13 @@ async def test_a_server_that_started_long_after_the_restore_is_another_one_unles
     await at.passes(checks=TRUE, restores=1)  # its process was started again meanwhile
 
 
-@pytest.mark.parametrize("fault", ["a status that is a moment old", "a port that the service does not say"])
+@pytest.mark.parametrize(
+    "fault", ["a status that is a moment old", "a port that the service does not say"]
+)
 @staged(drill_scene)
-async def test_what_the_service_cannot_say_for_a_moment_condemns_no_drill(at: DrillScene, fault: str) -> None:
+async def test_what_the_service_cannot_say_for_a_moment_condemns_no_drill(
+    at: DrillScene, fault: str
+) -> None:
     await anyio.sleep(600)
     before = round(at.at.here.emulator.now().timestamp() - 300) * 1000
     body = f'{{"status": "success", "response": {{"running": true, "uptime": {before}}}}}'
@@ -111,8 +123,16 @@ async def test_what_the_service_cannot_say_for_a_moment_condemns_no_drill(at: Dr
         ({"body": {"running": True, "uptime": None}}, DAY, None),
         # One that does not answer, or whose scratch database was stopped or deleted: the connection still leads somewhere.
         ({"status": 502}, None, "the service does not say how the scratch database is"),
-        ({"status": 404, "code": "DATABASE_NOT_FOUND"}, None, "the service does not say how the scratch database is"),
-        ({"body": {"running": False, "uptime": None}}, None, "the scratch database does not run, and another one has"),
+        (
+            {"status": 404, "code": "DATABASE_NOT_FOUND"},
+            None,
+            "the service does not say how the scratch database is",
+        ),
+        (
+            {"body": {"running": False, "uptime": None}},
+            None,
+            "the scratch database does not run, and another one has",
+        ),
     ],
 )
 @staged(drill_scene)
@@ -123,10 +143,14 @@ async def test_a_drill_does_not_believe_what_the_service_does_not_say(
     if "body" in status:
         status = {"body": json.dumps({"status": "success", "response": status["body"]})}
     fault = Fault(kind="status", times=None, **status)
-    at.databases.meanwhile = lambda: at.at.here.emulator.add_fault(fault)  # the restore was seen to be over
+    # the restore was seen to be over
+    at.databases.meanwhile = lambda: at.at.here.emulator.add_fault(fault)
     await at.up(checks=TRUE, connection=ELSEWHERE)
     if failure is None:
-        assert (at.error, at.stack.outputs["proved_by"]) == ("", ["restart"] if ages is None else [])
+        assert (at.error, at.stack.outputs["proved_by"]) == (
+            "",
+            ["restart"] if ages is None else [],
+        )
         return
     assert failure in at.error
     if "status" in status and ages is None:
@@ -134,12 +158,15 @@ async def test_a_drill_does_not_believe_what_the_service_does_not_say(
     assert at.databases.asked == []
     at.at.here.emulator.clear_faults()
     at.databases.age_is = None
-    await at.passes(checks=TRUE, connection=ELSEWHERE, restores=1)  # asked again, without another restore
+    # asked again, without another restore
+    await at.passes(checks=TRUE, connection=ELSEWHERE, restores=1)
 
 
 @pytest.mark.parametrize("port", [":7059", ""], ids=["another", "the usual one"])
 @staged(drill_scene)
-async def test_another_port_is_refused_before_anything_is_overwritten(at: DrillScene, port: str) -> None:
+async def test_another_port_is_refused_before_anything_is_overwritten(
+    at: DrillScene, port: str
+) -> None:
     await at.up(checks=TRUE)
     wrong = CONNECTION.replace(":7058", port)
     why = "Connection must be to port 7058 of the scratch database"
@@ -163,14 +190,20 @@ async def test_a_password_is_enough_and_nothing_keeps_it_or_the_certificate(at: 
     assert b"-----BEGIN PRIVATE KEY-----" in content
     assert mode == 0o600
     assert not os.path.exists(dsn.rpartition("=")[2]), "it is gone"  # noqa: ASYNC240, PTH110  in virtual time
-    kept = json.dumps(at.stack.outputs) + at.told + json.dumps(await at.session.ledger.read(), default=str)
+    kept = (
+        json.dumps(at.stack.outputs)
+        + at.told
+        + json.dumps(await at.session.ledger.read(), default=str)
+    )
     assert "hush" not in kept
     assert "BEGIN" not in kept
     assert at.stack.row.warnings == []
 
 
 @staged(drill_scene, scopes=frozenset({"snapshots:read", "snapshots:write", "databases:read"}))
-async def test_a_key_without_the_scope_is_refused_before_anything_is_overwritten(at: DrillScene) -> None:
+async def test_a_key_without_the_scope_is_refused_before_anything_is_overwritten(
+    at: DrillScene,
+) -> None:
     await at.fails("The API key lacks the scope databases:credentials.", checks=TRUE, **GIVEN)
     assert not at.at.posts
     await at.passes(checks=TRUE, connection=CONNECTION)
@@ -180,10 +213,16 @@ async def test_a_key_without_the_scope_is_refused_before_anything_is_overwritten
     ("fault", "words"),
     [
         (
-            {"kind": "certificate", "body": '{"status": "success", "response": {"certificate": "LS0tLS1CRUdJTg=="}}'},
+            {
+                "kind": "certificate",
+                "body": '{"status": "success", "response": {"certificate": "LS0tLS1CRUdJTg=="}}',
+            },
             "could not be read",
         ),
-        ({"kind": "database", "status": 404, "code": "DATABASE_NOT_FOUND"}, "This account has no such database"),
+        (
+            {"kind": "database", "status": 404, "code": "DATABASE_NOT_FOUND"},
+            "This account has no such database",
+        ),
         (
             {"kind": "database", "body": '{"status": "success", "response": {"id": "x"}}'},
             "Password is not enough, since the service does not say",
@@ -191,15 +230,21 @@ async def test_a_key_without_the_scope_is_refused_before_anything_is_overwritten
     ],
 )
 @staged(drill_scene)
-async def test_what_the_service_does_not_give_is_said(at: DrillScene, fault: dict[str, Any], words: str) -> None:
+async def test_what_the_service_does_not_give_is_said(
+    at: DrillScene, fault: dict[str, Any], words: str
+) -> None:
     at.at.here.fault(times=None, **fault)
     await at.fails(words, checks=TRUE, runtime=None, **GIVEN)
-    assert ("[GET /databases/" in at.error) == ("does not say" not in words), "the request stands last, in brackets"
+    assert ("[GET /databases/" in at.error) == ("does not say" not in words), (
+        "the request stands last, in brackets"
+    )
     assert at.databases.asked == []
 
 
 @staged(drill_scene)
-async def test_a_scratch_database_that_was_stopped_gives_its_certificate_once_it_runs_again(at: DrillScene) -> None:
+async def test_a_scratch_database_that_was_stopped_gives_its_certificate_once_it_runs_again(
+    at: DrillScene,
+) -> None:
     at.at.here.emulator.stop_database(SCRATCH)
     at.at.here.fault(kind="certificate", status=502, skip=1, times=4)
     await at.passes(checks=TRUE, **GIVEN)
@@ -207,7 +252,9 @@ async def test_a_scratch_database_that_was_stopped_gives_its_certificate_once_it
 
 
 @staged(drill_scene)
-async def test_a_scratch_database_that_the_restore_has_moved_is_found_at_its_new_port(at: DrillScene) -> None:
+async def test_a_scratch_database_that_the_restore_has_moved_is_found_at_its_new_port(
+    at: DrillScene,
+) -> None:
     at.databases.refuses = 3
     moved = json.dumps({"status": "success", "response": {**ABOUT, "port": 7999}})
     at.at.here.fault(kind="database", skip=2, times=None, body=moved)
@@ -217,7 +264,9 @@ async def test_a_scratch_database_that_the_restore_has_moved_is_found_at_its_new
 
 
 @staged(drill_scene)
-async def test_a_certificate_that_is_refused_later_fails_at_once_and_the_next_run_asks_again(at: DrillScene) -> None:
+async def test_a_certificate_that_is_refused_later_fails_at_once_and_the_next_run_asks_again(
+    at: DrillScene,
+) -> None:
     at.databases.refuses = 10_000
     await at.up(checks=TRUE, **GIVEN)
     at.databases.refuses = 0
@@ -241,7 +290,8 @@ async def test_the_command_takes_a_password_from_the_environment(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "wrong", [None, 1, "", "not base64!", "aGVsbG8=", {"other": ""}, PEM.decode()[:-40], PEM.decode()[:60]]
+    "wrong",
+    [None, 1, "", "not base64!", "aGVsbG8=", {"other": ""}, PEM.decode()[:-40], PEM.decode()[:60]],
 )
 def test_a_certificate_that_is_not_whole_is_refused(wrong: object) -> None:
     with pytest.raises(ValueError, match=r"."):
@@ -252,7 +302,9 @@ def test_a_certificate_that_is_not_whole_is_refused(wrong: object) -> None:
 def filled(kind: str, server: Any) -> tuple[str, int]:
     """Make the service's own user and database at a server; returns a question and its answer."""
     if kind == "postgres":
-        sql_at(server.url(), "drop database if exists squarecloud", "drop role if exists squarecloud")
+        sql_at(
+            server.url(), "drop database if exists squarecloud", "drop role if exists squarecloud"
+        )
         role = f"create role squarecloud login superuser password '{PASSWORD}'"
         sql_at(server.url(), role, "create database squarecloud")
     elif kind == "mysql":
@@ -274,15 +326,27 @@ def filled(kind: str, server: Any) -> tuple[str, int]:
     return "select 7", 7
 
 
-SERVERS = {"postgres": "postgres_server", "mysql": "mariadb", "redis": "redis_server", "mongo": "ferretdb"}
+SERVERS = {
+    "postgres": "postgres_server",
+    "mysql": "mariadb",
+    "redis": "redis_server",
+    "mongo": "ferretdb",
+}
 
 
 @pytest.mark.parametrize("kind", FORMS)
-def test_every_engine_takes_it(kind: str, request: pytest.FixtureRequest, tls: Certificates) -> None:
+def test_every_engine_takes_it(
+    kind: str, request: pytest.FixtureRequest, tls: Certificates
+) -> None:
     server = request.getfixturevalue(SERVERS[kind])
     command, value = filled(kind, server)
-    with held(Path(tls.client).read_bytes()) as file, tls_front(tls, server.port, client=True) as port:
-        place = f"127.0.0.1:{server.port}" if kind == "mysql" else f"localhost:{port}"  # it speaks TLS itself
+    with (
+        held(Path(tls.client).read_bytes()) as file,
+        tls_front(tls, server.port, client=True) as port,
+    ):
+        place = (
+            f"127.0.0.1:{server.port}" if kind == "mysql" else f"localhost:{port}"
+        )  # it speaks TLS itself
         dsn = own_connection(kind, place, PASSWORD, file)
         assert kind_of(dsn) == kind
         if kind == "mongo":  # the server of the tests has no users

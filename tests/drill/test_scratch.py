@@ -39,7 +39,10 @@ USES: dict[str, tuple[Rules, dict[str, Any]]] = {
     "Archive of a URL": (ArchiveRules(), {"download_url": URL, **ZIP}),
     "Restore": (RestoreRules(), {"database_id": SCRATCH, **VERSION, "overwrite": True}),
     "Restore onto it": (RestoreRules(), {"database_id": DATABASE, **VERSION, **ONTO_IT}),
-    "Drill of it": (DrillRules(), {"database_id": SCRATCH, **VERSION, "scratch_database_id": "c" * 32, **ELSEWHERE}),
+    "Drill of it": (
+        DrillRules(),
+        {"database_id": SCRATCH, **VERSION, "scratch_database_id": "c" * 32, **ELSEWHERE},
+    ),
 }
 
 
@@ -47,7 +50,8 @@ def calls(at: DrillScene) -> tuple[EngineCall, EngineCall]:
     """A call for the Drill and one for the other resource, of one run."""
     shared, settings, row = at.stack.machine.process(), at.at.here.session.settings, at.stack.row
     drill, other = (
-        EngineCall(urn, lambda: settings, shared, row) for urn in (DRILLER, OWNER.replace("before-release", "other"))
+        EngineCall(urn, lambda: settings, shared, row)
+        for urn in (DRILLER, OWNER.replace("before-release", "other"))
     )
     return drill, other
 
@@ -55,7 +59,9 @@ def calls(at: DrillScene) -> tuple[EngineCall, EngineCall]:
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("first", ["the drill", "the other"])
 @staged(drill_scene)
-async def test_whichever_comes_second_fails_the_preview(at: DrillScene, use: str, first: str) -> None:
+async def test_whichever_comes_second_fails_the_preview(
+    at: DrillScene, use: str, first: str
+) -> None:
     drill, other = calls(at)
     rules, values = USES[use]
     if first == "the other":
@@ -68,25 +74,40 @@ async def test_whichever_comes_second_fails_the_preview(at: DrillScene, use: str
     else:
         assert DrillRules().check(drill, at.values()) == []
         (problem,) = rules.check(other, values)
-        assert problem.property == ("target_database_id" if use == "Restore onto it" else "database_id")
-        assert problem.reason == "must not be the scratch database of Drill 'proof', which overwrites it"
+        assert problem.property == (
+            "target_database_id" if use == "Restore onto it" else "database_id"
+        )
+        assert (
+            problem.reason
+            == "must not be the scratch database of Drill 'proof', which overwrites it"
+        )
 
 
 @staged(drill_scene)
-async def test_what_becomes_known_only_in_the_update_is_refused_before_the_request(at: DrillScene) -> None:
+async def test_what_becomes_known_only_in_the_update_is_refused_before_the_request(
+    at: DrillScene,
+) -> None:
     """A guard works in the program's process, and the Drill in another one: the ledger tells."""
     drill, other = calls(at)
     assert DrillRules().check(drill, at.values()) == []
     SnapshotRules().check(other, {"database_id": SCRATCH})
-    with fails_with(RestoreRefused, rf"scratch_database_id \({SCRATCH}\) must be used for drills only"):
+    with fails_with(
+        RestoreRefused, rf"scratch_database_id \({SCRATCH}\) must be used for drills only"
+    ):
         await DrillRules().calls.create(drill, at.values())
     await at.stack.preview(**at.values())
     for guarded in (DATABASE, SCRATCH):
-        note = partial(GuardBook.note, guard=f"shop::dev::guard::{guarded}", record=SnapshotRecord(guarded, "v1"))
+        note = partial(
+            GuardBook.note,
+            guard=f"shop::dev::guard::{guarded}",
+            record=SnapshotRecord(guarded, "v1"),
+        )
         await consult(at.session.ledger, note, writes=True)
         if guarded == DATABASE:
             await at.passes(restores=1)
-    await at.fails(f"but Guard 'shop::dev::guard::{SCRATCH}' uses it too", triggers=["again"], restores=1)
+    await at.fails(
+        f"but Guard 'shop::dev::guard::{SCRATCH}' uses it too", triggers=["again"], restores=1
+    )
 
 
 @pytest.mark.parametrize("first", ["the archive's", "the other"])
@@ -128,7 +149,10 @@ async def test_an_archive_is_not_drilled_where_another_run_restores(
             at.databases.seconds = HOUR
             group.start_soon(at.up)
             await anyio.sleep(30.0 if when == "before" else 600.0)
-        with fails_with(ArchiveNotDrilled, "was restored meanwhile" if when == "meanwhile" else "is being restored"):
+        with fails_with(
+            ArchiveNotDrilled,
+            "was restored meanwhile" if when == "meanwhile" else "is being restored",
+        ):
             await work()
         assert len(loads) == (when == "meanwhile")
         await anyio.sleep(2 * HOUR)
@@ -142,23 +166,30 @@ async def test_a_connection_to_another_engine_is_refused_before_the_request(
 ) -> None:
     monkeypatch.setattr("pulumi_snapshots.drill.record.lacking", lambda _: "")
     why = "Connection must be to PostgreSQL, as the snapshot is of it, not to Redis."
-    await at.fails(why, "Nothing was restored.", connection="redis://scratch.example", runtime=None, name=None)
+    await at.fails(
+        why, "Nothing was restored.", connection="redis://scratch.example", runtime=None, name=None
+    )
     assert not at.at.posts
 
 
 @staged(drill_scene)
-async def test_a_drill_is_not_passed_by_what_another_client_has_restored_since(at: DrillScene) -> None:
+async def test_a_drill_is_not_passed_by_what_another_client_has_restored_since(
+    at: DrillScene,
+) -> None:
     """No ledger shows that restore, and the service no longer does."""
     other, checks = at.other_data()
     await at.fails(checks=checks)
     await anyio.sleep(HOUR)
     await at.at.somebody_restores(other, SCRATCH)
     await anyio.sleep(3 * HOUR)
-    await at.fails(checks=checks, restores=3)  # its own snapshot is restored again before it is asked
+    # its own snapshot is restored again before it is asked
+    await at.fails(checks=checks, restores=3)
 
 
 @staged(drill_scene, restore_seconds=2 * HOUR)
-async def test_a_restore_that_takes_longer_than_every_is_watched_and_not_sent_again(at: DrillScene) -> None:
+async def test_a_restore_that_takes_longer_than_every_is_watched_and_not_sent_again(
+    at: DrillScene,
+) -> None:
     await at.up(timeout="3m", every="1h")
     await anyio.sleep(1.5 * HOUR)
     await at.passes(timeout="2h", every="1h", restores=1)

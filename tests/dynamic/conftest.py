@@ -79,7 +79,9 @@ class Place:
 
     def waits(self, text: str) -> None:
         """Wait until the resource's row shows that."""
-        self.servicer.wait_for(lambda: any(text in shown for shown in self.servicer.progress(self.name)), text)
+        self.servicer.wait_for(
+            lambda: any(text in shown for shown in self.servicer.progress(self.name)), text
+        )
 
 
 @contextmanager
@@ -98,7 +100,9 @@ def place(request: pytest.FixtureRequest, serve: Serve, emulator: Service) -> It
 
 
 @pytest.fixture
-def started_place(request: pytest.FixtureRequest, serve: Serve, emulator: Service) -> Iterator[Place]:
+def started_place(
+    request: pytest.FixtureRequest, serve: Serve, emulator: Service
+) -> Iterator[Place]:
     """One whose process was really started."""
     with placed(request.module, serve, emulator, forks={}) as one:
         yield one

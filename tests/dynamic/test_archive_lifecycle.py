@@ -29,8 +29,14 @@ def inputs_in(folder: Path, place: Place, **wishes: Any) -> dict[str, Any]:
     request = urllib.request.Request(address, headers={"Authorization": service.key})  # noqa: S310  http to this machine
     with urllib.request.urlopen(request) as response:  # noqa: S310
         entries = json.loads(response.read())["response"]
-    (url,) = [entry["url"] for entry in entries if f"versionId={stored['version_id']}" in entry["url"]]
-    given = {"database_id": place.database, "version_id": stored["version_id"], "size": stored["size"]}
+    (url,) = [
+        entry["url"] for entry in entries if f"versionId={stored['version_id']}" in entry["url"]
+    ]
+    given = {
+        "database_id": place.database,
+        "version_id": stored["version_id"],
+        "size": stored["size"],
+    }
     given |= {"download_url": url, "created_at": stored["modified"]}
     return {**given, "destination": f"{folder}/", **wishes}
 
@@ -43,7 +49,9 @@ def refused(call: Any, *arguments: Any) -> str:
     return failed.message
 
 
-def test_create_gives_a_verified_file_that_is_imported_by_its_uri(serve: Serve, place: Place, tmp_path: Path) -> None:
+def test_create_gives_a_verified_file_that_is_imported_by_its_uri(
+    serve: Serve, place: Place, tmp_path: Path
+) -> None:
     source = inputs_in(tmp_path, place, keep_last=2)
     answer = place.servicer.create(NAME, source)
     outputs, path = answer.outputs, path_of(answer.outputs)
@@ -59,16 +67,22 @@ def test_create_gives_a_verified_file_that_is_imported_by_its_uri(serve: Serve, 
     assert [each["kind"] for each in place.requests()].count("download") == 1
     assert place.servicer.progress(NAME)[-1] == f"archived {SIZE / 1e6:.1f} MB to {path}"
     shown = [message.text for message in place.servicer.messages] + place.servicer.printed
-    assert not [text for text in [*shown, str(outputs)] if place.emulator.key in text or "Signature" in text]
+    assert not [
+        text for text in [*shown, str(outputs)] if place.emulator.key in text or "Signature" in text
+    ]
     with serve(env=NO_KEY) as idle:
         read = idle.read(NAME, answer.id, None, {}).outputs
         assert [read[name] for name in PROOF] == [outputs[name] for name in PROOF]
         assert "does not exist" in refused(idle.read, NAME, f"{answer.id}x", None, {})
         path.with_name(f"{path.name}.json").unlink()
-        assert "has no manifest, so nothing says what it must be" in refused(idle.read, NAME, answer.id, None, {})
+        assert "has no manifest, so nothing says what it must be" in refused(
+            idle.read, NAME, answer.id, None, {}
+        )
 
 
-def test_a_url_alone_needs_no_key_and_an_id_alone_does(serve: Serve, place: Place, tmp_path: Path) -> None:
+def test_a_url_alone_needs_no_key_and_an_id_alone_does(
+    serve: Serve, place: Place, tmp_path: Path
+) -> None:
     source = inputs_in(tmp_path, place)
     with serve(env=NO_KEY) as keyless:
         alone = {"download_url": source["download_url"], "destination": str(tmp_path / "x.zip")}
@@ -94,7 +108,9 @@ def test_a_lost_or_altered_object_is_archived_again_and_kept_unless_told_otherwi
     path.unlink()
     missing = servicer.read(NAME, created.id, created.outputs, inputs)
     assert (missing.id, missing.outputs["lost"]) == (created.id, "missing")
-    assert servicer.diagnostics(NAME, "WARNING")[-1].endswith("is missing. The next `pulumi up` archives again.")
+    assert servicer.diagnostics(NAME, "WARNING")[-1].endswith(
+        "is missing. The next `pulumi up` archives again."
+    )
     assert servicer.diff(NAME, created.id, missing.outputs, inputs).changes
     assert servicer.progress(NAME)[-1] == f"{path} is missing: to be archived again"
     again = servicer.update(NAME, created.id, missing.outputs, inputs).outputs

@@ -76,7 +76,9 @@ def test_progress_is_on_its_resource_s_row_and_an_error_is_its_text(
     assert servicer.progress(A) == ["sent", "accepted"]
 
 
-def test_a_ci_log_gets_each_text_once_and_lasting_ones_under_their_resource(servicer: Servicer) -> None:
+def test_a_ci_log_gets_each_text_once_and_lasting_ones_under_their_resource(
+    servicer: Servicer,
+) -> None:
     waiting = ["waiting", "waiting", "found", "found", "waiting"]
     servicer.create(A, {"progress": waiting, "info": "forgotten", "warn": "two\nlines"})
     assert servicer.progress(A) == ["waiting", "found", "waiting"]
@@ -117,12 +119,20 @@ def test_what_was_begun_is_kept_with_its_reason(servicer: Servicer, name: str) -
     partial = kept(CALLS[name], servicer, inputs)
     assert (partial.id, partial.refresh_before_update) == ("toy/pending", True)
     assert partial.reasons == ["still waiting\n\t  the next up goes on"]
-    known = {"database": "a1", "nested": {"n": [1, 2]}, "big": "x" * 300_000, "url": "https://x", "deep": {"n": 1}}
+    known = {
+        "database": "a1",
+        "nested": {"n": [1, 2]},
+        "big": "x" * 300_000,
+        "url": "https://x",
+        "deep": {"n": 1},
+    }
     assert {name: partial.outputs[name] for name in known} == known
     assert partial.secrets == {"url", "deep"}
     # So it can be updated and deleted, and a read keeps the inputs.
     assert partial.provider == servicer.serialized_provider
-    assert kept(servicer.read, A, "toy/1", {"keep": "waiting"}, {"database": "a1"}).inputs == {"database": "a1"}
+    assert kept(servicer.read, A, "toy/1", {"keep": "waiting"}, {"database": "a1"}).inputs == {
+        "database": "a1"
+    }
 
 
 def test_state_is_kept_beside_googles_own_clients(toy: Toy) -> None:
@@ -139,7 +149,9 @@ def test_outputs_that_cannot_be_kept_end_the_call_as_a_failure(servicer: Service
 
 
 def test_an_interrupt_arrives_while_every_thread_waits(own: Servicer) -> None:
-    calls = [own.start(own.create, urn(f"r{n}"), {"wait": True, "keep": "interrupted"}) for n in range(8)]
+    calls = [
+        own.start(own.create, urn(f"r{n}"), {"wait": True, "keep": "interrupted"}) for n in range(8)
+    ]
     own.wait_for(lambda: sum(bool(own.progress(urn(f"r{n}"))) for n in range(8)) == 4)
     own.cancel()
     for call in calls:
@@ -152,9 +164,13 @@ def test_an_interrupt_arrives_while_every_thread_waits(own: Servicer) -> None:
 
 
 @pytest.mark.parametrize(("width", "queued"), [(10, 0), (10, 6), (200, 0)])
-def test_a_fleet_waits_side_by_side_also_what_came_before_the_widening(toy: Toy, width: int, queued: int) -> None:
+def test_a_fleet_waits_side_by_side_also_what_came_before_the_widening(
+    toy: Toy, width: int, queued: int
+) -> None:
     with toy(config={"toy:width": str(width), "toy:queued": str(queued)}) as servicer:
-        calls = [servicer.start(servicer.create, urn(f"r{n}"), {"wait": True}) for n in range(width)]
+        calls = [
+            servicer.start(servicer.create, urn(f"r{n}"), {"wait": True}) for n in range(width)
+        ]
         servicer.wait_for(lambda: len(servicer.messages) == width, "all at a time")
         servicer.cancel()
         assert [call.result(30).id for call in calls] == ["toy/1"] * width
@@ -164,7 +180,9 @@ def test_a_fleet_waits_side_by_side_also_what_came_before_the_widening(toy: Toy,
 
 
 @pytest.mark.parametrize("what", ["context", "frames"])
-def test_without_a_context_nothing_is_kept_and_an_error_is_still_free_of_tracebacks(broken: Toy, what: str) -> None:
+def test_without_a_context_nothing_is_kept_and_an_error_is_still_free_of_tracebacks(
+    broken: Toy, what: str
+) -> None:
     with broken(what) as servicer:
         error = failure(servicer.create, A, {"fail": "refused\n  twice"})
         assert error.message.strip() == "ProviderError: refused\n  twice"
@@ -184,7 +202,10 @@ def test_what_must_stay_is_shown_at_the_stack_or_printed(
     broken: Toy, what: str, shown: list[str], printed: list[str]
 ) -> None:
     with broken(what) as servicer:
-        assert servicer.create(A, {"progress": ["sent"], "info": "forgotten", "warn": "late"}).id == "toy/1"
+        assert (
+            servicer.create(A, {"progress": ["sent"], "info": "forgotten", "warn": "late"}).id
+            == "toy/1"
+        )
         servicer.wait_for(lambda: servicer.printed == printed)
         assert servicer.diagnostics() == shown
         assert servicer.progress() == ["sent"] * bool(shown)
@@ -211,7 +232,9 @@ def test_too_few_threads_cost_width_and_not_the_run(broken: Toy) -> None:
 # In a program
 
 
-def test_outside_of_a_provider_everything_is_the_plain_way(capsys: pytest.CaptureFixture[str]) -> None:
+def test_outside_of_a_provider_everything_is_the_plain_way(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert engine_access.current_call().urn is None
     row = Row(Messages(engine_access._connect), "", PYTHON)
     row.progress("x")

@@ -13,7 +13,16 @@ from tools.sandbox import Service
 KIND, NAME = "Snapshot", NAMES["Snapshot"]
 PACE = {**PLENTY, "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s", "SQUARECLOUD_POLL_EVERY": "0.3s"}
 # The service's clock is two hours behind, so what it has made is old to a client that asks nobody.
-SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "0", "--soft-deadline", "0.1", "--memory", "65536")
+SERVICE = (
+    "--clock-offset",
+    "-7200",
+    "--snapshot-seconds",
+    "0",
+    "--soft-deadline",
+    "0.1",
+    "--memory",
+    "65536",
+)
 
 
 def create(place: Place, **inputs: Any) -> Answer:
@@ -60,13 +69,21 @@ def test_create_gives_every_output_and_only_the_url_is_secret(started_place: Pla
 
 def test_refresh_and_get_return_the_same_snapshot(place: Place) -> None:
     created = create(place)
-    refreshed = place.servicer.read(NAME, created.id, created.outputs, {"database_id": place.database})
-    assert (refreshed.id, refreshed.outputs, refreshed.secrets) == (created.id, created.outputs, created.secrets)
+    refreshed = place.servicer.read(
+        NAME, created.id, created.outputs, {"database_id": place.database}
+    )
+    assert (refreshed.id, refreshed.outputs, refreshed.secrets) == (
+        created.id,
+        created.outputs,
+        created.secrets,
+    )
     found = place.servicer.read(urn("existing"), created.id)
     assert (found.id, found.secrets) == (created.id, frozenset({"download_url"}))
     assert found.outputs["version_id"] == created.outputs["version_id"]
     assert "requested_at" not in found.outputs
-    updated = place.servicer.update(NAME, created.id, created.outputs, {"database_id": place.database, "timeout": "1h"})
+    updated = place.servicer.update(
+        NAME, created.id, created.outputs, {"database_id": place.database, "timeout": "1h"}
+    )
     assert {**created.outputs, "timeout": "1h"} == updated.outputs
     assert len(place.requests("create")) == 1
 
@@ -88,15 +105,24 @@ def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place:
     place.servicer.cancel()
     partial = kept(creating.result, 30)
     assert partial.id.startswith(f"{place.database}/pending:")
-    assert (partial.refresh_before_update, partial.provider) == (True, place.servicer.serialized_provider)
+    assert (partial.refresh_before_update, partial.provider) == (
+        True,
+        place.servicer.serialized_provider,
+    )
     attempt = partial.outputs["attempt"]
-    assert (attempt["answered"], attempt["timeout"], partial.outputs["available"]) == ("202", 3600, False)
+    assert (attempt["answered"], attempt["timeout"], partial.outputs["available"]) == (
+        "202",
+        3600,
+        False,
+    )
     assert "The wait was interrupted." in partial.reasons[0]
     assert f"`pulumi up --refresh --replace '{NAME}'`" in partial.reasons[0]
     # The run is over for everybody: what is still to be sent never is.
     late = failure(place.servicer.create, urn("late"), {"database_id": "f" * 32})
     assert late.kept is None
-    assert late.message.startswith(f"No snapshot of database {'f' * 32} was taken. The wait was interrupted")
+    assert late.message.startswith(
+        f"No snapshot of database {'f' * 32} was taken. The wait was interrupted"
+    )
 
     inputs = {"database_id": place.database, "timeout": "0.5s"}
     environment = {**place.emulator.environment, **PACE}
@@ -118,7 +144,10 @@ def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place:
         again.delete(NAME, f"{DATABASE}/v1", STATE["Snapshot"])
         forgotten = f"forgotten: {DATABASE}/v1; the service keeps it until 2026-01-31T00:00:00Z. `"
         assert again.diagnostics(NAME, "INFO")[-1].startswith(forgotten)
-        assert (complete.outputs["version_id"], complete.secrets) == (started(place), frozenset({"download_url"}))
+        assert (complete.outputs["version_id"], complete.secrets) == (
+            started(place),
+            frozenset({"download_url"}),
+        )
         assert "attempt" not in complete.outputs
         canonical = again.read(NAME, partial.id, complete.outputs, inputs)
         assert canonical.id == f"{place.database}/{started(place)}"
@@ -136,12 +165,17 @@ def test_twelve_creates_at_once_each_find_their_own(emulator: Service, place: Pl
         emulator.control("databases", {"id": database_id})
         emulator.control("snapshots", {"database_id": database_id})
     inputs = [{"database_id": database_id, "reuse_within": "3h"} for database_id in databases]
-    calls = [place.servicer.start(place.servicer.create, urn(each["database_id"]), each) for each in inputs]
+    calls = [
+        place.servicer.start(place.servicer.create, urn(each["database_id"]), each)
+        for each in inputs
+    ]
     wait(calls, 60)
     for database_id, call in zip(databases, calls, strict=True):
         assert call.result().id.startswith(f"{database_id}/")
         (said,) = place.servicer.diagnostics(urn(database_id), "INFO")
-        adopted = rf"adopted {call.result().id}, taken .* ago, instead of taking one \(reuse_within\)"
+        adopted = (
+            rf"adopted {call.result().id}, taken .* ago, instead of taking one \(reuse_within\)"
+        )
         assert re.fullmatch(adopted, said)
 
 

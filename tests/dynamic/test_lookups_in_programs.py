@@ -85,7 +85,9 @@ AGES = {"get_snapshots": ("newer_than", "older_than"), "get_latest_snapshot": ("
 
 
 @pytest.mark.parametrize("twin", ["", "_output"])
-@pytest.mark.parametrize(("name", "age"), [(name, age) for name, ages in AGES.items() for age in ages])
+@pytest.mark.parametrize(
+    ("name", "age"), [(name, age) for name, ages in AGES.items() for age in ages]
+)
 @pytest.mark.parametrize(("arguments", "words"), BAD, ids=str)
 def test_bad_arguments_are_named_before_anything_is_asked(
     name: str, age: str, arguments: dict[str, Any], words: str, twin: str
@@ -101,7 +103,8 @@ def test_bad_arguments_are_named_before_anything_is_asked(
 def test_an_output_belongs_to_the_twin() -> None:
     async def call() -> None:
         with pytest.raises(
-            LookupFailed, match=r"get_database: database_id is an output.*Call get_database_output instead"
+            LookupFailed,
+            match=r"get_database: database_id is an output.*Call get_database_output instead",
         ):
             ours.get_database(pulumi.Output.from_input(DATABASE))  # type: ignore[arg-type]  # the mistake itself
 
@@ -111,7 +114,9 @@ def test_an_output_belongs_to_the_twin() -> None:
 def test_an_output_without_a_value_does_not_ask_for_everything() -> None:
     async def call() -> None:
         twin = ours.get_snapshots_output(database_id=pulumi.Output.from_input(None))  # type: ignore[arg-type]  # as an unset one
-        with pytest.raises(LookupFailed, match="get_snapshots_output: database_id is an output whose value is None"):
+        with pytest.raises(
+            LookupFailed, match="get_snapshots_output: database_id is an output whose value is None"
+        ):
             await twin.future()
 
     asyncio.run(call())
@@ -119,7 +124,12 @@ def test_an_output_without_a_value_does_not_ask_for_everything() -> None:
 
 def test_an_unknown_argument_sends_nothing_in_preview(service: Service) -> None:
     async def call() -> None:
-        unknown: pulumi.Output[str] = pulumi.Output(set(), _later(None), _later(False), _later(False))  # noqa: FBT003  as the SDK has it
+        unknown: pulumi.Output[str] = pulumi.Output(
+            set(),
+            _later(None),
+            _later(False),  # noqa: FBT003  as the SDK has it
+            _later(False),  # noqa: FBT003
+        )
         for twin in (ours.get_latest_snapshot_output(unknown), ours.get_database_output(unknown)):
             assert not await twin.is_known()
             assert not await twin.is_secret()
@@ -136,7 +146,9 @@ async def _later(value: Any) -> Any:
 # Configuration -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["get_snapshots", "get_databases", "get_databases_output", "get_snapshots_output"])
+@pytest.mark.parametrize(
+    "name", ["get_snapshots", "get_databases", "get_databases_output", "get_snapshots_output"]
+)
 def test_without_a_key_both_places_for_it_are_named(name: str) -> None:
     assert outcome_of(name) == (
         f"{name}: No API key is set.\nNothing was sent.\nhint: Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY.\n"
@@ -144,16 +156,25 @@ def test_without_a_key_both_places_for_it_are_named(name: str) -> None:
     )
 
 
-def test_the_stacks_config_wins_over_the_environment(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stacks_config_wins_over_the_environment(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SQUARECLOUD_API_KEY", "another")
     monkeypatch.setenv("SQUARECLOUD_API_URL", "http://127.0.0.1:9/v2")
-    set_all_config({"squarecloud:apiKey": service.key, "squarecloud:apiUrl": service.api}, ["squarecloud:apiKey"])
+    set_all_config(
+        {"squarecloud:apiKey": service.key, "squarecloud:apiUrl": service.api},
+        ["squarecloud:apiKey"],
+    )
     assert [one.version_id for one in ours.get_snapshots(DATABASE)] == [VERSION]
     set_all_config({"squarecloud:apiKey": service.key, "squarecloud:lookEvery": "often"})
-    assert outcome_of("get_databases").startswith("get_databases: squarecloud:lookEvery must be a duration")
+    assert outcome_of("get_databases").startswith(
+        "get_databases: squarecloud:lookEvery must be a duration"
+    )
 
 
-def test_a_key_in_plain_text_is_warned_about(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_in_plain_text_is_warned_about(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
     # An empty one is none: the environment's is used.
     set_all_config({"squarecloud:apiKey": ""})
     ours.get_databases()
@@ -173,7 +194,11 @@ def test_every_lookup_answers_and_asks_once(service: Service) -> None:
         (one,) = ours.get_snapshots()
         assert ours.get_snapshots(DATABASE, "manual", "1h", None) == [one]
         assert ours.get_snapshots(older_than=3600) == []
-        assert ours.get_latest_snapshot(DATABASE) == ours.get_latest_snapshot(DATABASE, max_age="1h") == one
+        assert (
+            ours.get_latest_snapshot(DATABASE)
+            == ours.get_latest_snapshot(DATABASE, max_age="1h")
+            == one
+        )
         assert ours.get_latest_snapshot(DATABASE, origin="automatic") is None
         (database,) = ours.get_databases()
         assert (database.id, database.type, database.running) == (DATABASE, "postgres", True)
@@ -182,7 +207,9 @@ def test_every_lookup_answers_and_asks_once(service: Service) -> None:
     assert sorted(kinds) == ["list account", "me", "status"]
 
 
-def test_a_program_asks_once_and_the_next_one_asks_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_asks_once_and_the_next_one_asks_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(looks, "READS_SHARE", 0.0)  # as if a minute had passed each time
     for number in (1, 2):
         program = pulumi.Resource.__new__(pulumi.Resource)
@@ -207,7 +234,9 @@ def test_what_holds_a_url_is_a_secret_and_what_does_not_is_none(service: Service
     assert (found.version_id, found.download_url, secret) == (VERSION, None, False)
     asked = {"with_url": True}
     (whole,), secret = resolved(
-        lambda: ours.get_snapshots_output(database_id(), with_url=pulumi.Output.from_input(asked)["with_url"])
+        lambda: ours.get_snapshots_output(
+            database_id(), with_url=pulumi.Output.from_input(asked)["with_url"]
+        )
     )
     assert (whole.version_id, secret) == (VERSION, True)
     url, latest = whole.download_url, ours.get_latest_snapshot_output
@@ -243,9 +272,16 @@ def test_twins_do_not_hold_up_the_programs_event_loop(service: Service) -> None:
 
 
 def test_a_failure_names_function_and_code_and_can_be_caught(service: Service) -> None:
-    for name in ("get_database", "get_latest_snapshot", "get_database_output", "get_latest_snapshot_output"):
+    for name in (
+        "get_database",
+        "get_latest_snapshot",
+        "get_database_output",
+        "get_latest_snapshot_output",
+    ):
         text = outcome_of(name, "b" * 32)
-        assert text.startswith(f"{name}: This account has no such database.\n[GET /databases/{'b' * 32}")
+        assert text.startswith(
+            f"{name}: This account has no such database.\n[GET /databases/{'b' * 32}"
+        )
         assert "404 DATABASE_NOT_FOUND]\nhint: Check database_id" in text
     assert outcome_of("get_download_url", DATABASE, "other") == (
         f"get_download_url: Database {DATABASE} has no snapshot other to download."
@@ -257,7 +293,9 @@ def test_a_failure_names_function_and_code_and_can_be_caught(service: Service) -
     assert service.control("journal")
 
 
-def test_a_refused_key_is_never_shown_or_used_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_key_is_never_shown_or_used_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SQUARECLOUD_API_KEY", "w" * 64)
     unsent = ": not sent, since another request was answered with 401"
     for function, words in (("get_databases", ": 401 ACCESS_DENIED]"), ("get_snapshots", unsent)):

@@ -24,7 +24,12 @@ class Rows:
 
     def inputs(self, **changes: Any) -> dict[str, Any]:
         source = {name: self.stored[name] for name in ("version_id", "name", "runtime")}
-        return {"database_id": self.place.database, **source, "created_at": self.stored["modified"], **changes}
+        return {
+            "database_id": self.place.database,
+            **source,
+            "created_at": self.stored["modified"],
+            **changes,
+        }
 
     def sql(self, *texts: str) -> Any:
         return self.place.emulator.sql(self.place.database, *texts)
@@ -46,7 +51,10 @@ def test_a_restore_brings_rows_back_and_waits_for_the_database(place: Place, row
     inputs = rows.inputs(triggers=["v2"], timeout="10m", overwrite=True)
     created = place.servicer.create(NAME, inputs)
     assert rows.read() == "then"
-    assert (created.id.startswith(f"{place.database}/restore:2"), created.secrets) == (True, frozenset())
+    assert (created.id.startswith(f"{place.database}/restore:2"), created.secrets) == (
+        True,
+        frozenset(),
+    )
     requested, restored = (created.outputs.pop(name) for name in ("requested_at", "restored_at"))
     assert requested <= restored
     assert {name: value for name, value in created.outputs.items() if value is not None} == {
@@ -59,7 +67,10 @@ def test_a_restore_brings_rows_back_and_waits_for_the_database(place: Place, row
     }
     version, onto = rows.stored["version_id"], place.database
     taken = time_text(parse_rfc3339(rows.stored["modified"]))
-    assert place.servicer.progress(NAME)[-1] == f"restored {onto[:8]}/{version[:8]}, taken {taken}, onto {onto[:8]}"
+    assert (
+        place.servicer.progress(NAME)[-1]
+        == f"restored {onto[:8]}/{version[:8]}, taken {taken}, onto {onto[:8]}"
+    )
     assert place.servicer.diagnostics(NAME, "INFO") == [
         f"restored {onto}/{version}, taken {taken}, onto database {onto}"
     ]
@@ -74,8 +85,11 @@ def test_a_restore_brings_rows_back_and_waits_for_the_database(place: Place, row
     assert rows.read() == "later"
 
 
-def test_a_cancelled_restore_is_watched_and_not_sent_again(serve: Serve, place: Place, rows: Rows) -> None:
-    place.fault("restore", delay=600, when="after")  # it is carried out, but the answer does not come
+def test_a_cancelled_restore_is_watched_and_not_sent_again(
+    serve: Serve, place: Place, rows: Rows
+) -> None:
+    # it is carried out, but the answer does not come
+    place.fault("restore", delay=600, when="after")
     inputs = rows.inputs(overwrite=True)
     creating = place.servicer.start(place.servicer.create, NAME, inputs)
     place.waits("sent; answer by")
@@ -84,7 +98,9 @@ def test_a_cancelled_restore_is_watched_and_not_sent_again(serve: Serve, place: 
         databases = place.emulator.control("state")["databases"]
         return any(one["up"] for one in databases if one["id"] == place.database)
 
-    place.servicer.wait_for(lambda: place.requests("restore") and is_over(), "the end of the restore")
+    place.servicer.wait_for(
+        lambda: place.requests("restore") and is_over(), "the end of the restore"
+    )
     place.servicer.cancel()
     held = kept(creating.result, 30)
     assert (held.refresh_before_update, held.provider) == (True, place.servicer.serialized_provider)
@@ -100,7 +116,9 @@ def test_a_cancelled_restore_is_watched_and_not_sent_again(serve: Serve, place: 
         assert later.diff(NAME, held.id, held.outputs, {**inputs, "version_id": "v" * 24}).changes
         answer = later.update(NAME, held.id, held.outputs, inputs)
         waits, found = later.diagnostics(NAME, "INFO")
-    assert re.fullmatch(r"restore pending since [\d: -]+ UTC; will keep watching, no new request", waits)
+    assert re.fullmatch(
+        r"restore pending since [\d: -]+ UTC; will keep watching, no new request", waits
+    )
     assert re.fullmatch(
         rf"restored {place.database}/\S+, taken [\d:]+ UTC, onto database {place.database}, requested at \S+ by an earlier run; no new request was sent",
         found,

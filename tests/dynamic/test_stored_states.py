@@ -16,7 +16,12 @@ from tests.support.earlier import VERSIONS, read
 from tests.support.plugin_servicer import ADAPTERS
 from tests.support.servicer import NO_KEY, Servicer, failure_of
 
-STORED = [(version, way, one) for version in VERSIONS for way in ADAPTERS for one in read(version, f"{way}.json")]
+STORED = [
+    (version, way, one)
+    for version in VERSIONS
+    for way in ADAPTERS
+    for one in read(version, f"{way}.json")
+]
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 """Marks a secret."""
 
@@ -58,27 +63,39 @@ def young(outputs: dict[str, Any]) -> dict[str, Any]:
 def by_the_service(attempt: dict[str, Any]) -> dict[str, Any]:
     """A request as this version has it: with an id, its time by the service's clock and not by the machine's, and no `seen_down`."""
     posted, ahead = (
-        ("postedAt", "serviceClockOffset") if "postedAt" in attempt else ("posted_at", "service_clock_offset")
+        ("postedAt", "serviceClockOffset")
+        if "postedAt" in attempt
+        else ("posted_at", "service_clock_offset")
     )
-    rest = {name: value for name, value in attempt.items() if name not in {ahead, "seen_down", "seenDown"}}
+    rest = {
+        name: value
+        for name, value in attempt.items()
+        if name not in {ahead, "seen_down", "seenDown"}
+    }
     at = rfc3339(parse_rfc3339(attempt[posted]) + timedelta(seconds=attempt.get(ahead, 0.0)))
     return {"id": at, **rest, posted: at}
 
 
 def update_of(way: str, stored: dict[str, Any]) -> Any:
     inputs, outputs = handed(way, stored["inputs"]), handed(way, stored["outputs"])
-    return provider_pb2.UpdateRequest(urn=stored["urn"], id=stored["id"], olds=outputs, old_inputs=inputs, news=inputs)
+    return provider_pb2.UpdateRequest(
+        urn=stored["urn"], id=stored["id"], olds=outputs, old_inputs=inputs, news=inputs
+    )
 
 
 @each_stored(pending=None)
-def test_a_stored_state_previews_without_a_change(idle: dict[str, Servicer], way: str, stored: dict[str, Any]) -> None:
+def test_a_stored_state_previews_without_a_change(
+    idle: dict[str, Servicer], way: str, stored: dict[str, Any]
+) -> None:
     urn, id_, inputs = stored["urn"], stored["id"], handed(way, stored["inputs"])
     checked = idle[way]._stub.Check(provider_pb2.CheckRequest(urn=urn, olds=inputs, news=inputs))
     assert not checked.failures
     assert checked.inputs == inputs
     outputs = handed(way, young(stored["outputs"]))
     compared = idle[way]._stub.Diff(
-        provider_pb2.DiffRequest(urn=urn, id=id_, olds=outputs, old_inputs=inputs, news=checked.inputs)
+        provider_pb2.DiffRequest(
+            urn=urn, id=id_, olds=outputs, old_inputs=inputs, news=checked.inputs
+        )
     )
     assert not compared.replaces
     # What is pending is resumed, which only an update does.
@@ -88,7 +105,9 @@ def test_a_stored_state_previews_without_a_change(idle: dict[str, Servicer], way
 
 
 @each_stored(pending=False)
-def test_an_update_keeps_every_stored_output(idle: dict[str, Servicer], way: str, stored: dict[str, Any]) -> None:
+def test_an_update_keeps_every_stored_output(
+    idle: dict[str, Servicer], way: str, stored: dict[str, Any]
+) -> None:
     answer = idle[way]._stub.Update(update_of(way, stored))
     assert MessageToDict(answer.properties) == stored["outputs"]
 
@@ -105,4 +124,8 @@ def test_a_stored_pending_resource_is_kept_as_it_is(
     assert "o API key is set" in failed.kept.reasons[0]
     assert failed.kept.id == stored["id"]
     kept = {"__provider": failed.kept.provider, **failed.kept.outputs}
-    assert kept == {"__provider": "", **stored["outputs"], "attempt": by_the_service(stored["outputs"]["attempt"])}
+    assert kept == {
+        "__provider": "",
+        **stored["outputs"],
+        "attempt": by_the_service(stored["outputs"]["attempt"]),
+    }

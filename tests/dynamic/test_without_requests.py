@@ -84,9 +84,19 @@ PENDING: dict[str, dict[str, Any]] = {
         **GOOD["Snapshot"],
         "available": False,
         "requested_at": "2026-01-01T00:00:00Z",
-        "attempt": {"posted_at": "2026-01-01T00:00:00Z", "id": "5d0c", "answered": "202", "timeout": 2700.0},
+        "attempt": {
+            "posted_at": "2026-01-01T00:00:00Z",
+            "id": "5d0c",
+            "answered": "202",
+            "timeout": 2700.0,
+        },
     },
-    "Restore": {**GOOD["Restore"], "target_database_id": DATABASE, "requested_at": REQUESTED, "attempt": ATTEMPT},
+    "Restore": {
+        **GOOD["Restore"],
+        "target_database_id": DATABASE,
+        "requested_at": REQUESTED,
+        "attempt": ATTEMPT,
+    },
     "Drill": {**DRILL, "requested_at": REQUESTED, "last_good": LAST_GOOD, "attempt": ATTEMPT},
 }
 ID = {
@@ -115,7 +125,11 @@ DECLARED: dict[str, dict[str, Any]] = {
     ("kind", "given", "told"),
     [
         ("Archive", {}, "nothing to archive is given, or a lookup has found no snapshot"),
-        ("Archive", {"snapshot": SNAPSHOT, "download_url": "https://x/y"}, "snapshot and download_url are given"),
+        (
+            "Archive",
+            {"snapshot": SNAPSHOT, "download_url": "https://x/y"},
+            "snapshot and download_url are given",
+        ),
         ("Archive", {"snapshot": "before-release"}, "snapshot is a str"),
         ("Restore", {}, "nothing to restore is given, or a lookup has found no snapshot"),
         ("Restore", {"snapshot": 7, "version_id": "v1"}, "snapshot and version_id are given"),
@@ -133,21 +147,71 @@ def test_a_program_learns_what_to_give(kind: str, given: dict[str, Any], told: s
 # Checks
 
 WRONG: list[tuple[str, dict[str, Any], str, str]] = [
-    ("Snapshot", {"database_id": None}, "database_id", "is required: the id of the database to take a snapshot of"),
-    ("Snapshot", {"triggers": ["1", {"a": [ASSET]}]}, "triggers", "must not hold an asset or archive: give a digest"),
+    (
+        "Snapshot",
+        {"database_id": None},
+        "database_id",
+        "is required: the id of the database to take a snapshot of",
+    ),
+    (
+        "Snapshot",
+        {"triggers": ["1", {"a": [ASSET]}]},
+        "triggers",
+        "must not hold an asset or archive: give a digest",
+    ),
     ("Snapshot", {"triggers": [ASSETS]}, "triggers", "must not hold an asset or archive"),
-    ("Snapshot", {"timeout": "never-shown"}, "timeout", "must be a duration such as 90s, 45m, 1h30m or 7d"),
-    ("Snapshot", {"rotate_after": "1h", "reuse_within": "1h"}, "rotate_after", "must be longer than reuse_within"),
+    (
+        "Snapshot",
+        {"timeout": "never-shown"},
+        "timeout",
+        "must be a duration such as 90s, 45m, 1h30m or 7d",
+    ),
+    (
+        "Snapshot",
+        {"rotate_after": "1h", "reuse_within": "1h"},
+        "rotate_after",
+        "must be longer than reuse_within",
+    ),
     ("Archive", {"database_id": None, "version_id": None}, "snapshot", "is required"),
     ("Archive", {"download_url": f"{URL}&versionId=v2"}, "download_url", "is pinned to version"),
-    ("Archive", {"destination": None}, "destination", "is required: a path, or a URI of file://, s3://, gs:// or"),
-    ("Snapshot", {"timeout": -5}, "timeout", "must be a duration such as 90s, 45m, 1h30m or 7d, not -5"),
-    ("Restore", {"overwrite": None}, "overwrite", "must be true: a restore overwrites everything that the database"),
+    (
+        "Archive",
+        {"destination": None},
+        "destination",
+        "is required: a path, or a URI of file://, s3://, gs:// or",
+    ),
+    (
+        "Snapshot",
+        {"timeout": -5},
+        "timeout",
+        "must be a duration such as 90s, 45m, 1h30m or 7d, not -5",
+    ),
+    (
+        "Restore",
+        {"overwrite": None},
+        "overwrite",
+        "must be true: a restore overwrites everything that the database",
+    ),
     ("Restore", {"version_id": "latest"}, "version_id", "must be a snapshot's version id, as "),
     ("Drill", {"database_id": ["a"]}, "database_id", "must be a string, not list"),
-    ("Drill", {"overwrite_scratch": None}, "overwrite_scratch", "must be true: a drill overwrites everything"),
-    ("Drill", {"checks": [{"query": "x", "at_least": "1"}]}, "checks", "has check 1, whose at_least must be a number"),
-    ("Drill", {"connection": "postgresql://u:never-shown@h:x/d"}, "connection", "%-escapes for what is special in a"),
+    (
+        "Drill",
+        {"overwrite_scratch": None},
+        "overwrite_scratch",
+        "must be true: a drill overwrites everything",
+    ),
+    (
+        "Drill",
+        {"checks": [{"query": "x", "at_least": "1"}]},
+        "checks",
+        "has check 1, whose at_least must be a number",
+    ),
+    (
+        "Drill",
+        {"connection": "postgresql://u:never-shown@h:x/d"},
+        "connection",
+        "%-escapes for what is special in a",
+    ),
 ]
 """One of each kind; the tests of each resource's inputs have all."""
 
@@ -156,7 +220,9 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
 def test_a_wrong_input_fails_on_its_property_in_the_preview(
     idle: Servicer, kind: str, changes: dict[str, Any], property_: str, reason: str
 ) -> None:
-    ((name, told),) = idle.of(PROVIDERS[kind]).check(NAMES[kind], {**GOOD[kind], **changes}).failures
+    ((name, told),) = (
+        idle.of(PROVIDERS[kind]).check(NAMES[kind], {**GOOD[kind], **changes}).failures
+    )
     assert (name, reason in told) == (property_, True), told
     assert told.endswith(". Nothing was sent.")
     assert "never-shown" not in told
@@ -170,7 +236,9 @@ def test_a_wrong_input_fails_on_its_property_in_the_preview(
     ],
     ids=["recipients", "destination"],
 )
-def test_a_secret_in_the_wrong_place_is_not_printed(idle: Servicer, kind: str, name: str, secret: Any) -> None:
+def test_a_secret_in_the_wrong_place_is_not_printed(
+    idle: Servicer, kind: str, name: str, secret: Any
+) -> None:
     """The engine prints the value of the property that a failure names."""
     news = idle.of(PROVIDERS[kind])._bag({"destination": "/backups/", name: secret})
     failures = idle._call("Check", provider_pb2.CheckRequest(urn=NAMES[kind], news=news)).failures
@@ -212,7 +280,12 @@ SAME = {"download_url": f"{URL}9&versionId=v1", "timeout": "2h", "destination": 
         ("Snapshot", {}, {"triggers": ["1", {"a": [UNKNOWN]}]}, None),
         ("Snapshot", {}, {"rotate_after": "30d"}, ["created_at"]),
         ("Snapshot", {"triggers": ["other/1"]}, {"triggers": [REFERENCE]}, None),
-        ("Snapshot", {"triggers": ["other/pending:20260101T000000Z"]}, {"triggers": [REFERENCE]}, None),
+        (
+            "Snapshot",
+            {"triggers": ["other/pending:20260101T000000Z"]},
+            {"triggers": [REFERENCE]},
+            None,
+        ),
         ("Snapshot", {"triggers": ["other/2"]}, {"triggers": [REFERENCE]}, ["triggers"]),
         ("Snapshot", PENDING["Snapshot"], {}, []),
         ("Archive", {}, SAME, None),
@@ -222,7 +295,12 @@ SAME = {"download_url": f"{URL}9&versionId=v1", "timeout": "2h", "destination": 
         ("Archive", {"lost": "missing"}, {}, []),
         ("Restore", {}, {"version_id": "v2", "timeout": "1h"}, None),
         ("Drill", {}, {}, None),
-        ("Drill", {}, {"timeout": "1h", "connection": "postgresql://h/shop", "on_failure": "warn"}, None),
+        (
+            "Drill",
+            {},
+            {"timeout": "1h", "connection": "postgresql://h/shop", "on_failure": "warn"},
+            None,
+        ),
         ("Drill", {}, {"checks": [{**CHECK, "at_least": 2.0}]}, []),
         ("Drill", {}, {"version_id": UNKNOWN, "triggers": UNKNOWN}, None),
         ("Drill", {}, {"version_id": "v2"}, []),
@@ -244,7 +322,11 @@ def test_only_what_asks_for_it_acts_again(
     olds = state if "attempt" in state else {**STATE[kind], **state}
     inputs = {**GOOD[kind], **(OF_URL if kind == "Archive" else {}), **news}
     answer = idle.of(PROVIDERS[kind]).diff(NAMES[kind], ID[kind], olds, inputs)
-    assert (answer.replaces, answer.changes, answer.delete_before_replace) == (acts or [], acts is not None, False)
+    assert (answer.replaces, answer.changes, answer.delete_before_replace) == (
+        acts or [],
+        acts is not None,
+        False,
+    )
     if kind == "Restore":  # `get_latest_snapshot` as its source: the next day it brings another one
         (warning,) = idle.diagnostics(NAMES[kind])
         assert warning.startswith("the snapshot changed; set triggers to restore again.")
@@ -262,8 +344,13 @@ def test_a_refresh_of_a_restore_or_drill_sends_nothing(idle: Servicer) -> None:
     assert (failed.id, failed.outputs) == (ID["Drill"], FAILED)
     assert "'orders' expected at least 1 and found 0" in failed.reasons[0]
     assert "The last good drill was of snapshot" in failed.reasons[0]
-    assert drill.read(name, ID["Drill"], {**FAILED, "on_failure": "warn"}, GOOD["Drill"]).id == ID["Drill"]
-    told = failure(idle.of(PROVIDERS["Restore"]).read, NAMES["Restore"], ID["Restore"], None, GOOD["Restore"]).message
+    assert (
+        drill.read(name, ID["Drill"], {**FAILED, "on_failure": "warn"}, GOOD["Drill"]).id
+        == ID["Drill"]
+    )
+    told = failure(
+        idle.of(PROVIDERS["Restore"]).read, NAMES["Restore"], ID["Restore"], None, GOOD["Restore"]
+    ).message
     assert told.startswith("A Restore cannot be looked up or imported")
 
 
@@ -293,16 +380,24 @@ def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
     assert failure(idle.create, name, inputs).message == text + page
     assert failure(idle.read, name, ID["Snapshot"]).message == text + page
     refresh = failure(idle.read, name, ID["Snapshot"], STATE["Snapshot"], inputs)
-    assert refresh.message.startswith(f"No API key is set.\nNothing was sent. Snapshot {DATABASE}/v1 was not refreshed")
+    assert refresh.message.startswith(
+        f"No API key is set.\nNothing was sent. Snapshot {DATABASE}/v1 was not refreshed"
+    )
     assert refresh.message.endswith(f"run `pulumi refresh --run-program`.{page}")
     still = kept(idle.read, name, PROVISIONAL, PENDING["Snapshot"], inputs)
     assert (still.id, still.outputs["attempt"]) == (PROVISIONAL, PENDING["Snapshot"]["attempt"])
     resumed = kept(idle.update, name, PROVISIONAL, PENDING["Snapshot"], inputs)
     lines = resumed.reasons[0].split("\n\t  ")  # the engine indents a list
-    assert (lines[:2], lines[-1]) == (["No API key is set. Nothing was sent.", f"hint: {set_one}"], page.lstrip())
+    assert (lines[:2], lines[-1]) == (
+        ["No API key is set. Nothing was sent.", f"hint: {set_one}"],
+        page.lstrip(),
+    )
     assert resumed.outputs["attempt"] == PENDING["Snapshot"]["attempt"]
     restore = urn("without-a-key", "squarecloud:index:Restore")
-    assert "o API key is set" in failure(idle.of(PROVIDERS["Restore"]).create, restore, GOOD["Restore"]).message
+    assert (
+        "o API key is set"
+        in failure(idle.of(PROVIDERS["Restore"]).create, restore, GOOD["Restore"]).message
+    )
 
 
 @pytest.mark.parametrize(
@@ -310,7 +405,9 @@ def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
     [("Restore", PENDING["Restore"]), ("Drill", PENDING["Drill"]), ("Drill", FAILED)],
     ids=["restore", "drill", "failed drill"],
 )
-def test_without_a_key_what_is_unfinished_stays(idle: Servicer, kind: str, state: dict[str, Any]) -> None:
+def test_without_a_key_what_is_unfinished_stays(
+    idle: Servicer, kind: str, state: dict[str, Any]
+) -> None:
     held = kept(idle.of(PROVIDERS[kind]).update, NAMES[kind], ID[kind], state, GOOD[kind])
     assert held.id == ID[kind]
     for name in ("attempt", "last_good", "restored_at"):

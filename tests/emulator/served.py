@@ -33,7 +33,11 @@ class Served(Service):
 def refused(*options: str) -> tuple[object, str]:
     """The exit code and the error of a command, in this process, with options with which it does not start."""
     printed, errors = io.StringIO(), io.StringIO()
-    with redirect_stdout(printed), redirect_stderr(errors), mock.patch("squarecloud_emulator.__main__._show_warnings"):
+    with (
+        redirect_stdout(printed),
+        redirect_stderr(errors),
+        mock.patch("squarecloud_emulator.__main__._show_warnings"),
+    ):
         try:
             code: object = main(options)
         except SystemExit as ended:

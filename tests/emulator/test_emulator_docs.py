@@ -26,11 +26,19 @@ def section(title: str) -> str:
 def test_docs_name_every_option_with_its_default() -> None:
     options = section("Options")
     for action in parser()._actions:
-        long = [name for name in action.option_strings if name.startswith("--") and name != "--help"]
+        long = [
+            name for name in action.option_strings if name.startswith("--") and name != "--help"
+        ]
         for name in long:
             assert f"`{name}" in options, name
-        if long and isinstance(action.default, int | float | str) and not isinstance(action.default, bool):
-            (row,) = [line for line in options.splitlines() if re.match(rf"\| [^|]*`{long[0]}\b", line)]
+        if (
+            long
+            and isinstance(action.default, int | float | str)
+            and not isinstance(action.default, bool)
+        ):
+            (row,) = [
+                line for line in options.splitlines() if re.match(rf"\| [^|]*`{long[0]}\b", line)
+            ]
             default = f"{action.default:g}" if isinstance(action.default, float) else action.default
             assert f"`{default}`" in row
 
@@ -41,7 +49,11 @@ def test_docs_name_every_control_request_and_field_of_a_fault_and_the_emulators_
     for route in app.routes:
         path = route.path.removeprefix("/_emulator/")
         path = re.sub(r"\{id\}", "ID", re.sub(r"\{version_id:path\}", "VERSION", path))
-        assert re.search(rf"`[A-Z ]*{re.escape(path)}", control) or f"`{path}" in control or "faults" in path, path
+        assert (
+            re.search(rf"`[A-Z ]*{re.escape(path)}", control)
+            or f"`{path}" in control
+            or "faults" in path
+        ), path
     assert {one.name for one in fields(Fault) if f"`{one.name}`" not in section("Faults")} == set()
     assert f"SQUARECLOUD_API_KEY={TEST_API_KEY}\n" in PAGE
 

@@ -28,16 +28,27 @@ SPEED = 600  # a soft deadline of 90 s is 0.15 real seconds
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    options = ["--speed", str(SPEED), "--memory", "2048", "--requests-per-minute", "100000", "--no-automatic"]
+    options = [
+        "--speed",
+        str(SPEED),
+        "--memory",
+        "2048",
+        "--requests-per-minute",
+        "100000",
+        "--no-automatic",
+    ]
     folder = tmp_path_factory.mktemp("data")
-    with served(*options, "--data-folder", str(folder), "--database", f"{DATABASE}:postgres") as one:
+    with served(
+        *options, "--data-folder", str(folder), "--database", f"{DATABASE}:postgres"
+    ) as one:
         yield one
 
 
 @pytest.fixture
 def client(emulator: Served) -> Iterator[squarecloud.SquareCloud]:
     emulator.control("faults", method="DELETE")
-    emulator.control("clock", {"advance": 86400, "speed": SPEED})  # past the quota and the cooldowns of earlier tests
+    # past the quota and the cooldowns of earlier tests
+    emulator.control("clock", {"advance": 86400, "speed": SPEED})
     emulator.control("cache/drop", {})
     with squarecloud.SquareCloud(KEY, base_url=emulator.api, max_retries=0) as one:
         yield one
@@ -47,13 +58,17 @@ def test_vendors_sdk_takes_downloads_and_restores_real_data(
     emulator: Served, client: squarecloud.SquareCloud, tmp_path: Path
 ) -> None:
     sql = f"databases/{DATABASE}/sql"
-    emulator.control(sql, {"statements": ["CREATE TABLE orders (n)", "INSERT INTO orders VALUES (7)"]})
+    emulator.control(
+        sql, {"statements": ["CREATE TABLE orders (n)", "INSERT INTO orders VALUES (7)"]}
+    )
     created = client.databases.snapshots.create(DATABASE)
     assert not created["pending"]
     emulator.control(sql, {"statements": ["DELETE FROM orders"]})
 
     (entry,) = client.databases.snapshots.list(DATABASE)
-    assert [one["version_id"] for one in client.account.snapshots(scope="databases")] == [entry["version_id"]]
+    assert [one["version_id"] for one in client.account.snapshots(scope="databases")] == [
+        entry["version_id"]
+    ]
     for url in (created["url"], entry["url"]):
         path = client.download_snapshot(url, tmp_path / "snapshot.zip")
         with zipfile.ZipFile(path) as archive, closing(sqlite3.connect(":memory:")) as copy:
@@ -68,7 +83,9 @@ def test_vendors_sdk_takes_downloads_and_restores_real_data(
     assert emulator.control(sql, {"statements": ["SELECT n FROM orders"]}) == {"rows": [[[7]]]}
 
 
-def test_vendors_sdk_lets_a_database_live(emulator: Served, client: squarecloud.SquareCloud) -> None:
+def test_vendors_sdk_lets_a_database_live(
+    emulator: Served, client: squarecloud.SquareCloud
+) -> None:
     def later() -> Any:
         emulator.control("clock", {"advance": 5})
         return client.databases
@@ -103,7 +120,9 @@ def test_vendors_sdk_lets_a_database_live(emulator: Served, client: squarecloud.
     emulator.control("settings", {"plan_memory_mb": 2048}, "PATCH")
 
 
-def test_vendors_sdk_sees_a_slow_snapshot_as_pending(emulator: Served, client: squarecloud.SquareCloud) -> None:
+def test_vendors_sdk_sees_a_slow_snapshot_as_pending(
+    emulator: Served, client: squarecloud.SquareCloud
+) -> None:
     emulator.control(f"databases/{DATABASE}", {"next_snapshot_seconds": 1000}, "PATCH")
     known = client.databases.snapshots.list(DATABASE)
     assert client.databases.snapshots.create(DATABASE) == {"pending": True}
@@ -115,7 +134,9 @@ def test_vendors_sdk_sees_a_slow_snapshot_as_pending(emulator: Served, client: s
     assert newest["version_id"] == post["version_id"]
 
 
-@pytest.mark.parametrize(("when", "more"), [("before", 0), ("after", 1), ("the client hangs up", 1)])
+@pytest.mark.parametrize(
+    ("when", "more"), [("before", 0), ("after", 1), ("the client hangs up", 1)]
+)
 def test_a_connection_that_ends_early_ends_nothing_that_was_started(
     emulator: Served, client: squarecloud.SquareCloud, when: str, more: int
 ) -> None:
@@ -125,7 +146,9 @@ def test_a_connection_that_ends_early_ends_nothing_that_was_started(
         emulator.control("faults", {"kind": "create", "drop": True, "when": when})
     else:
         emulator.control(f"databases/{DATABASE}", {"next_snapshot_seconds": 60}, "PATCH")
-    with socket.create_connection(("127.0.0.1", urlsplit(emulator.url).port or 0), timeout=10) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", urlsplit(emulator.url).port or 0), timeout=10
+    ) as connection:
         request = f"POST /v2/databases/{DATABASE}/snapshots HTTP/1.1\r\nHost: x\r\nAuthorization: {KEY}\r\n\r\n"
         connection.sendall(request.encode())
         assert not drops or connection.recv(1) == b"", "it closes without a byte"
@@ -140,7 +163,15 @@ def test_a_connection_that_ends_early_ends_nothing_that_was_started(
 def test_signal_ends_open_requests_quickly_and_saves_the_state(
     tmp_path: Path, forks: dict[str, str], stop: signal.Signals
 ) -> None:
-    options = ["--data-folder", str(tmp_path), "--database", DATABASE, "--database", f"{OTHER}:redis", "--no-automatic"]
+    options = [
+        "--data-folder",
+        str(tmp_path),
+        "--database",
+        DATABASE,
+        "--database",
+        f"{OTHER}:redis",
+        "--no-automatic",
+    ]
     failures: list[squarecloud.SquareCloudAPIError] = []
     with served(*options, "--clock-offset", "-3600") as emulator:
 
@@ -164,7 +195,11 @@ def test_signal_ends_open_requests_quickly_and_saves_the_state(
     assert [failure.code for failure in failures] == ["NETWORK_ERROR"]
     with served(*options, forks=forks) as emulator:
         first, second = emulator.control("state")["databases"]
-        assert (first["id"], second["type"], len(first["running_snapshots"])) == (DATABASE, "redis", 0)
+        assert (first["id"], second["type"], len(first["running_snapshots"])) == (
+            DATABASE,
+            "redis",
+            0,
+        )
         assert len(first["snapshots"]) == 1  # without the offset, the snapshot's time has passed
 
 
@@ -186,8 +221,18 @@ def test_signal_ends_open_requests_quickly_and_saves_the_state(
             1,
             "give it in PGPASSWORD or a password file",
         ),
-        ("--postgres-dsn", "host=127.0.0.1 password=secret-word", 1, "SQUARECLOUD_EMULATOR_POSTGRES_DSN"),
-        ("--postgres-dsn", "host=127.0.0.1 sslpassword=secret-word", 1, "use a key without a password"),
+        (
+            "--postgres-dsn",
+            "host=127.0.0.1 password=secret-word",
+            1,
+            "SQUARECLOUD_EMULATOR_POSTGRES_DSN",
+        ),
+        (
+            "--postgres-dsn",
+            "host=127.0.0.1 sslpassword=secret-word",
+            1,
+            "use a key without a password",
+        ),
     ],
 )
 def test_wrong_option_gets_a_one_line_error_without_a_password(
@@ -213,10 +258,14 @@ def test_folder_or_port_in_use_gets_a_one_line_error(tmp_path: Path, forks: dict
 
 
 def test_date_header_is_only_the_services(emulator: Served) -> None:
-    with closing(http.client.HTTPConnection(urlsplit(emulator.url).netloc, timeout=10)) as connection:
+    with closing(
+        http.client.HTTPConnection(urlsplit(emulator.url).netloc, timeout=10)
+    ) as connection:
         connection.request("GET", "/v2/users/me", headers={"Authorization": KEY})
         answer = connection.getresponse()
         (date,) = answer.headers.get_all("date", [])
         assert "server" not in answer.headers
     shown = datetime.fromisoformat(emulator.control("clock")["now"])
-    assert timedelta(0) <= shown - parsedate_to_datetime(date) < timedelta(hours=1)  # it runs fast here
+    assert (
+        timedelta(0) <= shown - parsedate_to_datetime(date) < timedelta(hours=1)
+    )  # it runs fast here

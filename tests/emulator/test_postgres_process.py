@@ -27,7 +27,9 @@ def script(file: Path, text: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_temporary_folder(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Keep other emulators' temporary files out of the count."""
     monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -62,7 +64,9 @@ def test_vendors_sdk_takes_and_restores_a_real_database(
         client.databases.snapshots.restore(DATABASE, entry["name"], entry["version_id"])
         while not client.databases.status(DATABASE)["running"]:
             emulator.control("state")  # does not count against the rate limit
-        rows = emulator.control(f"databases/{DATABASE}/sql", {"statements": ["SELECT n FROM customer"]})
+        rows = emulator.control(
+            f"databases/{DATABASE}/sql", {"statements": ["SELECT n FROM customer"]}
+        )
         assert rows == {"rows": [[[7]]]}
         made = emulator.control("databases", {"id": "another", "type": "postgres"})
         assert made["id"] == "another"
@@ -89,11 +93,20 @@ def test_wrong_password_user_or_database_is_named_in_the_error(
     def told(dsn: str = server.dsn()) -> str:
         before = left_overs()
         code, text = refused("--postgres-dsn", dsn)
-        assert (code, text.count("\n"), "secret-word" in text, left_overs()) == (1, 1, False, before)
+        assert (code, text.count("\n"), "secret-word" in text, left_overs()) == (
+            1,
+            1,
+            False,
+            before,
+        )
         return text
 
     assert 'database "nothing" does not exist' in told(server.dsn("nothing"))
-    sql_at(server.url(), "DROP ROLE IF EXISTS guest", f"CREATE ROLE guest LOGIN PASSWORD '{server.password}'")
+    sql_at(
+        server.url(),
+        "DROP ROLE IF EXISTS guest",
+        f"CREATE ROLE guest LOGIN PASSWORD '{server.password}'",
+    )
     assert "may not create databases" in told(server.dsn().replace("postgres@", "guest@"))
     monkeypatch.setenv("PGPASSWORD", "secret-word")
     assert "password authentication failed" in told()

@@ -47,12 +47,16 @@ class Visit:
     def sql(self, *statements: str) -> Any:
         return self.emulator.execute(DATABASE, *statements)[-1]
 
-    async def restore(self, version_id: str, *, name: str = DATABASE, to: str = DATABASE) -> httpx.Response:
+    async def restore(
+        self, version_id: str, *, name: str = DATABASE, to: str = DATABASE
+    ) -> httpx.Response:
         body = {"snapshotId": name, "versionId": version_id}
         return await self.api.post(f"databases/{to}/snapshots/restore", json=body)
 
     async def asked(self, method: str, path: str = "") -> httpx.Response:
-        return await self.api.request(method, f"databases/{DATABASE}{path}", json={"reset": "password"})
+        return await self.api.request(
+            method, f"databases/{DATABASE}{path}", json={"reset": "password"}
+        )
 
     async def started(self) -> list[JournalEntry]:
         return [entry for entry in self.emulator.journal if entry.accepted]
@@ -67,7 +71,9 @@ class Visit:
         return await self.api.get("users/me")
 
     async def running(self, database_id: str = DATABASE) -> bool:
-        return bool((await self.api.get(f"databases/{database_id}/status")).json()["response"]["running"])
+        return bool(
+            (await self.api.get(f"databases/{database_id}/status")).json()["response"]["running"]
+        )
 
     def change(self, **settings: Any) -> None:
         self.emulator.settings = replace(self.emulator.settings, **settings)
@@ -88,8 +94,14 @@ class Visit:
             if word.startswith("+"):
                 await self.clock.sleep(float(word))
             elif expected:
-                seen = await (self.asked(word, *given) if word.isupper() else getattr(self, word)(*given))
-                text = str(len(seen)) if isinstance(seen, list) else f"{told(seen)} {seen.text} {waits(seen)}"
+                seen = await (
+                    self.asked(word, *given) if word.isupper() else getattr(self, word)(*given)
+                )
+                text = (
+                    str(len(seen))
+                    if isinstance(seen, list)
+                    else f"{told(seen)} {seen.text} {waits(seen)}"
+                )
                 assert [each for each in expected.split() if each not in text] == [], (move, text)
             else:
                 getattr(self.emulator, word)(*given or [DATABASE])
@@ -114,13 +126,17 @@ async def visit(
     *, data_folder: Path | None = None, store: Store | None = None, **settings: Any
 ) -> AsyncIterator[Visit]:
     clock = Clock(START)
-    emulator = Emulator(EmulatorSettings(**settings), clock=clock, data_folder=data_folder, store=store)
+    emulator = Emulator(
+        EmulatorSettings(**settings), clock=clock, data_folder=data_folder, store=store
+    )
     if DATABASE not in emulator.databases:
         emulator.add_database(DATABASE)
     transport = EmulatorTransport(emulator)
     headers = {"Authorization": emulator.settings.api_key}
     async with (
-        httpx.AsyncClient(transport=transport, base_url=emulator.api_url, headers=headers, timeout=120) as api,
+        httpx.AsyncClient(
+            transport=transport, base_url=emulator.api_url, headers=headers, timeout=120
+        ) as api,
         httpx.AsyncClient(transport=transport, timeout=120) as files,
     ):
         yield Visit(emulator, api, files, clock)

@@ -51,11 +51,15 @@ def service() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def app(tmp_path: Path, fresh: Path, engine: Path, quick: dict[str, str], service: tuple[str, ...]) -> Iterator[App]:
+def app(
+    tmp_path: Path, fresh: Path, engine: Path, quick: dict[str, str], service: tuple[str, ...]
+) -> Iterator[App]:
     """An app in a folder of its own, with a service of its own."""
     shutil.copytree(fresh / "project", tmp_path / "project")
     with near_emulator(*SERVICE, *service) as emulator:
-        stack = Stack(tmp_path, tmp_path / "project", engine, {**quick, **emulator.environment, **PACE})
+        stack = Stack(
+            tmp_path, tmp_path / "project", engine, {**quick, **emulator.environment, **PACE}
+        )
         stack.environment["PATH"] = os.pathsep.join([commands_of(quick), stack.environment["PATH"]])
         shutil.copytree(fresh / "backend", tmp_path / "backend", dirs_exist_ok=True)
         staged = App(tmp_path, stack, emulator)

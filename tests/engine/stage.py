@@ -170,9 +170,15 @@ class Command:
     def processes(self, called: str = "") -> list[int]:
         """What still runs in its session with this in its command line."""
         asked = ["ps", "-ww", "-o", "pid=,stat=,args=", "--sid", str(self.process.pid)]
-        lines = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()  # noqa: S603
+        lines = subprocess.run(  # noqa: S603
+            asked, capture_output=True, text=True, check=False
+        ).stdout.splitlines()
         found = [line.split(maxsplit=2) for line in lines]
-        return [int(pid) for pid, state, *words in found if state[0] != "Z" and called in " ".join(words)]
+        return [
+            int(pid)
+            for pid, state, *words in found
+            if state[0] != "Z" and called in " ".join(words)
+        ]
 
     def end_family(self) -> None:
         """End whatever a killed engine has left behind: providers, the language host, the program."""
@@ -204,7 +210,8 @@ class App:
 
     def example(self, name: str, *stacks: str) -> None:
         """Have an example's folder as the project, with these new stacks; the last one is selected."""
-        made = shutil.ignore_patterns("node_modules", "bin")  # by whoever tries the example where it stands
+        # by whoever tries the example where it stands
+        made = shutil.ignore_patterns("node_modules", "bin")
         shutil.copytree(EXAMPLES / name, self.stack.project, dirs_exist_ok=True, ignore=made)
         self.project = name
         for stack in stacks:
@@ -220,7 +227,9 @@ class App:
         """What a command of our own prints."""
         name, *arguments = line.split()
         command = [str(Path(commands_of(self.environment), name)), *arguments]
-        return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout  # noqa: S603
+        return subprocess.run(  # noqa: S603
+            command, env=self.environment, check=True, capture_output=True, text=True
+        ).stdout
 
     def install_plugin(self) -> None:
         """Install the plugin among the engine's own, to start as a fork."""
@@ -243,7 +252,9 @@ class App:
         result = self.stack.run(*arguments, check=False, timeout=PATIENCE)
         printed = result.stdout + result.stderr
         # pytest shows it where a test fails, or with -rP
-        sys.stdout.write(f"$ pulumi {' '.join(arguments)}  ({time.monotonic() - begun:.1f} s)\n{printed}\n")
+        sys.stdout.write(
+            f"$ pulumi {' '.join(arguments)}  ({time.monotonic() - begun:.1f} s)\n{printed}\n"
+        )
         self._is_decent(printed)
         assert (result.returncode != 0) is fails, (
             f"pulumi {' '.join(arguments)} ended with {result.returncode}:\n{printed}"
@@ -263,7 +274,9 @@ class App:
     def import_(self, name: str, id_: str, *, kind: str = "Snapshot", fails: bool = False) -> str:
         """`pulumi import` of a resource of the plugin, without the code that it would print."""
         what = (f"squarecloud:index:{kind}", name, id_)
-        return self.run("import", *what, "--yes", "--generate-code=false", "--protect=false", fails=fails)
+        return self.run(
+            "import", *what, "--yes", "--generate-code=false", "--protect=false", fails=fails
+        )
 
     def destroy(self) -> str:
         return self.run("destroy", "--yes", "--skip-preview")
@@ -272,7 +285,9 @@ class App:
         """Start `pulumi` and go on; its Python processes are real ones if it is about signals."""
         output = self.folder / f"output-{len(self.commands)}"
         environment = unforked(self.environment) if real else self.environment
-        command = Command(self.stack.start(*arguments, output=output, environment=environment), output)
+        command = Command(
+            self.stack.start(*arguments, output=output, environment=environment), output
+        )
         self.commands.append(command)
         return command
 
@@ -281,7 +296,10 @@ class App:
 
     def ends(self, command: Command, *, fails: bool = False) -> str:
         """Wait for a started command's end; everything that it has printed."""
-        wait_for(lambda: command.process.poll() is not None, f"the command's end; it has printed:\n{command.text}")
+        wait_for(
+            lambda: command.process.poll() is not None,
+            f"the command's end; it has printed:\n{command.text}",
+        )
         printed = command.text
         sys.stdout.write(f"$ {' '.join(map(str, command.process.args))}\n{printed}\n")  # type: ignore[arg-type]
         self._is_decent(printed)
@@ -298,14 +316,27 @@ class App:
 
     @property
     def state_file(self) -> Path:
-        return self.folder / "backend" / ".pulumi" / "stacks" / self.project / f"{self.stack.name}.json"
+        return (
+            self.folder
+            / "backend"
+            / ".pulumi"
+            / "stacks"
+            / self.project
+            / f"{self.stack.name}.json"
+        )
 
     def resources(self) -> list[dict[str, Any]]:
-        return list(json.loads(self.state_file.read_text())["checkpoint"]["latest"].get("resources", []))
+        return list(
+            json.loads(self.state_file.read_text())["checkpoint"]["latest"].get("resources", [])
+        )
 
     def snapshots(self) -> list[dict[str, Any]]:
         """The snapshots in the state, those that wait for their deletion included."""
-        return [one for one in self.resources() if one["type"] == "pulumi-python:dynamic/squarecloud:Snapshot"]
+        return [
+            one
+            for one in self.resources()
+            if one["type"] == "pulumi-python:dynamic/squarecloud:Snapshot"
+        ]
 
     def snapshot(self, name: str = "before-release") -> dict[str, Any]:
         """The one snapshot of this name in the state; its outputs are under `outputs`."""
@@ -331,7 +362,11 @@ class App:
         return self.emulator.journal()
 
     def restores(self) -> list[str]:
-        return [entry["version_id"] for entry in self.requests() if entry["kind"] == "restore" and entry["accepted"]]
+        return [
+            entry["version_id"]
+            for entry in self.requests()
+            if entry["kind"] == "restore" and entry["accepted"]
+        ]
 
     def posts(self) -> list[dict[str, Any]]:
         return [entry for entry in self.requests() if entry["kind"] == "create"]
@@ -346,7 +381,9 @@ class App:
 
     def slow(self, database_id: str = DATABASE, seconds: float = 600.0) -> None:
         """The next snapshot is answered with 202 and is ready only after `pass_time`."""
-        self.emulator.control(f"databases/{database_id}", {"next_snapshot_seconds": seconds}, "PATCH")
+        self.emulator.control(
+            f"databases/{database_id}", {"next_snapshot_seconds": seconds}, "PATCH"
+        )
 
     def pass_time(self, seconds: float) -> None:
         """So much later at the service; by this machine's own clock no time has passed.
@@ -368,7 +405,9 @@ class App:
 
     def stored(self, database_id: str = DATABASE, **kind: Any) -> str:
         """The version of a snapshot that no run of ours took."""
-        return str(self.emulator.control("snapshots", {"database_id": database_id, **kind})["version_id"])
+        return str(
+            self.emulator.control("snapshots", {"database_id": database_id, **kind})["version_id"]
+        )
 
     def fault(self, kind: str, times: int | None = None, **effect: Any) -> None:
         self.emulator.control("faults", {"kind": kind, "times": times, **effect})

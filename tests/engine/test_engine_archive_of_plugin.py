@@ -51,7 +51,9 @@ def server(archive: Path) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(archive.parent))) as served:
+    with ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(Handler, directory=str(archive.parent))
+    ) as served:
         Thread(target=served.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{served.server_port}"
         served.shutdown()
@@ -64,14 +66,24 @@ def test_a_machine_without_python_runs_the_archive(
     app.example("yaml", "yaml")
     recipient = pyrage.x25519.Identity.generate().to_public()
     project = app.stack.project / "Pulumi.yaml"
-    project.write_text(project.read_text().replace("keepLast: 10", f"keepLast: 10\n      recipients: [{recipient}]"))
+    project.write_text(
+        project.read_text().replace(
+            "keepLast: 10", f"keepLast: 10\n      recipients: [{recipient}]"
+        )
+    )
     app.environment["PATH"] = f"{engine}:{language_hosts.YAML.ensure(os.environ)}"
     app.environment["PYTHONPATH"] = app.environment["PYTHONHOME"] = str(tmp_path / "nothing")
-    assert not [folder for folder in app.environment["PATH"].split(":") if list(Path(folder).glob("python*"))]
+    assert not [
+        folder
+        for folder in app.environment["PATH"].split(":")
+        if list(Path(folder).glob("python*"))
+    ]
 
     install = ("plugin", "install", "resource", "squarecloud", version())
     assert "checksum" in app.run(*install, "--server", server, "--checksum", "0" * 64, fails=True)
-    app.run(*install, "--server", server, "--checksum", hashlib.sha256(archive.read_bytes()).hexdigest())
+    app.run(
+        *install, "--server", server, "--checksum", hashlib.sha256(archive.read_bytes()).hexdigest()
+    )
     app.run("config", "set", "databaseId", DATABASE)
     assert f"{PROGRAM} from $PATH" not in app.up()
     (version_id,) = app.started()
@@ -81,7 +93,9 @@ def test_a_machine_without_python_runs_the_archive(
     assert archived.read_bytes().startswith(b"age-encryption.org/v1")
     assert "3 unchanged" in app.up()
     whole = project.read_text()
-    project.write_text(whole.replace("keepLast: 10", "keepLast: many").replace("triggers:", "trigger:"))
+    project.write_text(
+        whole.replace("keepLast: 10", "keepLast: many").replace("triggers:", "trigger:")
+    )
     told = app.preview(fails=True)
     assert "keepLast must be assigned a value of type `number`" in told or "not assignable" in told
     assert "Property trigger does not exist on" in told
@@ -100,12 +114,22 @@ def test_a_machine_without_python_runs_the_archive(
     program = folder / PROGRAM
     answer = first_answer(program)
     assert answer.version == version()
-    assert answer.processor_seconds <= MOST_SECONDS, "which a machine that is busy with other things does not lengthen"
+    assert answer.processor_seconds <= MOST_SECONDS, (
+        "which a machine that is busy with other things does not lengthen"
+    )
 
     # Whatever any call may load is there.
-    modules = [".".join(file.relative_to(dist.PROJECT).with_suffix("").parts) for file in frozen_plugin.sources()]
+    modules = [
+        ".".join(file.relative_to(dist.PROJECT).with_suffix("").parts)
+        for file in frozen_plugin.sources()
+    ]
     (folder / "_internal" / "pulumi_snapshots" / "plugin" / "serve.py").write_text(IMPORTS)
     every = [*modules, *frozen_plugin.BY_NAME]
-    done = subprocess.run([program, *every], env={}, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    done = subprocess.run(  # noqa: S603
+        [program, *every], env={}, capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 0, done.stderr
-    assert re.match(r"The plugin's archive cannot use boto3: install the plugin from a Python environment", done.stdout)
+    assert re.match(
+        r"The plugin's archive cannot use boto3: install the plugin from a Python environment",
+        done.stdout,
+    )

@@ -30,15 +30,28 @@ pulumi.export("of", offsite.version_id)
 
 @pytest.fixture
 def service(server: Server) -> tuple[str, ...]:
-    return ("--postgres-dsn", server.dsn(), "--restore-seconds", "0.5", "--database", f"{SCRATCH}:postgres")
+    return (
+        "--postgres-dsn",
+        server.dsn(),
+        "--restore-seconds",
+        "0.5",
+        "--database",
+        f"{SCRATCH}:postgres",
+    )
 
 
 def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_good_one(
     app: App, server: Server
 ) -> None:
-    sql_at(server.url(DATABASE), "CREATE TABLE orders (id int); INSERT INTO orders SELECT generate_series(1, 1000)")
+    sql_at(
+        server.url(DATABASE),
+        "CREATE TABLE orders (id int); INSERT INTO orders SELECT generate_series(1, 1000)",
+    )
     app.example("drill", "drill")
-    for name, url in (("scratchUrl", server.dsn(SCRATCH)), ("offsiteUrl", fresh(server, "offsite"))):
+    for name, url in (
+        ("scratchUrl", server.dsn(SCRATCH)),
+        ("offsiteUrl", fresh(server, "offsite")),
+    ):
         app.run("config", "set", "--secret", name, url)
     for name, value in (("databaseId", DATABASE), ("scratchId", SCRATCH)):
         app.run("config", "set", name, value)
@@ -86,7 +99,9 @@ def _continues_in_another_language(app: App, server: Server, now: str, version_i
     program = app.stack.project / "__main__.py"
     # By the plugin it is the same resource, whose checks run again.
     program.write_text(
-        program.read_text().replace("from pulumi_snapshots import", "from pulumi_snapshots.plugin import")
+        program.read_text().replace(
+            "from pulumi_snapshots import", "from pulumi_snapshots.plugin import"
+        )
     )
     app.up("-c", "atLeast=10")
     assert len(app.restores()) == 1

@@ -12,7 +12,15 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.engine.stage import DATABASE, EXAMPLES, OTHER_DATABASE, PATIENCE, App, diagnostics, wait_for
+from tests.engine.stage import (
+    DATABASE,
+    EXAMPLES,
+    OTHER_DATABASE,
+    PATIENCE,
+    App,
+    diagnostics,
+    wait_for,
+)
 from tools.sandbox import end
 
 pytestmark = pytest.mark.engine
@@ -37,7 +45,9 @@ def test_two_stacks_share_a_secret_url_and_one_key(app: App) -> None:
         del app.environment["SQUARECLOUD_API_KEY"]
         app.select("staging")
 
-    assert "Archive resource 'copy' has a problem: snapshot is required" in diagnostics(app.preview(fails=True))
+    assert "Archive resource 'copy' has a problem: snapshot is required" in diagnostics(
+        app.preview(fails=True)
+    )
     take("-c", f"databaseId={DATABASE}")
     app.up()
     outputs = app.stack.outputs()
@@ -72,14 +82,20 @@ def test_two_stacks_share_a_secret_url_and_one_key(app: App) -> None:
 def test_each_night_every_database_is_archived(app: App) -> None:
     app.example("nightly", "nightly")
     (command,) = set(
-        re.findall(r"pulumi (up --stack .*--parallel \d+)", (EXAMPLES / "nightly" / "README.md").read_text())
+        re.findall(
+            r"pulumi (up --stack .*--parallel \d+)",
+            (EXAMPLES / "nightly" / "README.md").read_text(),
+        )
     )
 
     def night() -> dict[str, list[str]]:
         """What a scheduled run leaves for each database: the versions, oldest first."""
         app.run(*command.split())
         kept = [(path.parent.name, path.stem.partition("Z-")[2]) for path in zips(app)]
-        return {database: [version for owner, version in kept if owner == database] for database, _ in kept}
+        return {
+            database: [version for owner, version in kept if owner == database]
+            for database, _ in kept
+        }
 
     def taken(database_id: str) -> list[str]:
         return [entry["version_id"] for entry in app.posts() if entry["database_id"] == database_id]
@@ -101,7 +117,9 @@ def test_each_night_every_database_is_archived(app: App) -> None:
 
     app.forget_requests()
     night()
-    assert {entry["kind"] for entry in app.requests()} == {"me", "status"}, "the same night takes no second one"
+    assert {entry["kind"] for entry in app.requests()} == {"me", "status"}, (
+        "the same night takes no second one"
+    )
 
 
 class Service:
@@ -116,7 +134,9 @@ class Service:
                 start_new_session=True,
             )
         self.log = log
-        found = wait_for(lambda: re.search(r"listening on http://(\S+)", log.read_text()), "its address")
+        found = wait_for(
+            lambda: re.search(r"listening on http://(\S+)", log.read_text()), "its address"
+        )
         self.address = found[1]
 
     def put(self, database_id: str, release: str) -> Iterator[dict[str, Any]]:
@@ -143,7 +163,9 @@ def test_a_service_streams_progress_of_an_inline_program(app: App) -> None:
         waiting = service.put(DATABASE, "v2")
         assert next(line for line in waiting if "accepted" in line["progress"])
         *_, last = service.put(OTHER_DATABASE, "v1")
-        assert last["snapshot"]["version_id"] == app.started()[1], "another database is served meanwhile"
+        assert last["snapshot"]["version_id"] == app.started()[1], (
+            "another database is served meanwhile"
+        )
         *_, last = service.put(DATABASE, "v2")
         assert last == {"error": "another request for this database is under way"}
         service.process.terminate()
@@ -172,7 +194,10 @@ except urllib.error.HTTPError as error:
     sys.exit(f"no such thing: {{error.read().decode()}}")
 """
 MIGRATIONS = {
-    "v1": ["CREATE TABLE orders (id INTEGER, total INTEGER)", "INSERT INTO orders VALUES (1, 100), (2, 250)"],
+    "v1": [
+        "CREATE TABLE orders (id INTEGER, total INTEGER)",
+        "INSERT INTO orders VALUES (1, 100), (2, 250)",
+    ],
     "v2": ["ALTER TABLE orders DROP COLUMN total", "DELETE FROM orders WHERE id = 2"],
     "v3": ["ALTER TABLE orders ADD COLUMN paid INTEGER DEFAULT 0"],
 }
@@ -182,10 +207,15 @@ MIGRATIONS = {
 def test_a_broken_release_is_undone_once(app: App) -> None:
     app.example("release", "production")
     app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "3s"
-    files = {"migrate": 'json.load(open("migrations/next.json"))', "healthCheck": '["SELECT id, total FROM orders"]'}
+    files = {
+        "migrate": 'json.load(open("migrations/next.json"))',
+        "healthCheck": '["SELECT id, total FROM orders"]',
+    }
     for name, statements in files.items():
         url = f"{app.emulator.url}/_emulator/databases/{DATABASE}/sql"
-        (app.stack.project / f"{name}.py").write_text(COMMAND.format(statements=statements, url=url))
+        (app.stack.project / f"{name}.py").write_text(
+            COMMAND.format(statements=statements, url=url)
+        )
         app.run("config", "set", name, f"{sys.executable} {name}.py")
 
     def release(name: str) -> None:
@@ -217,7 +247,9 @@ def test_a_broken_release_is_undone_once(app: App) -> None:
     app.emulator.sql(DATABASE, "INSERT INTO orders VALUES (4, 40)")
     app.forget_requests()
     assert "4 unchanged" in app.up()
-    assert [entry["kind"] for entry in app.requests()] == ["list"], "is a newer snapshot there that no run knows?"
+    assert [entry["kind"] for entry in app.requests()] == ["list"], (
+        "is a newer snapshot there that no run knows?"
+    )
 
     app.run("config", "rm", "rollback")
     app.pass_time(600)

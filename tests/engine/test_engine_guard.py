@@ -45,7 +45,14 @@ Snapshot("of-another", "{OTHER_DATABASE}")
 last = guard.last()
 pulumi.export("last", last and last.id)
 """
-HELD = ("update kept", "delete swapped", "delete turned", "update after", "update whole-part", "update bare-part")
+HELD = (
+    "update kept",
+    "delete swapped",
+    "delete turned",
+    "update after",
+    "update whole-part",
+    "update bare-part",
+)
 """What must not happen without a snapshot."""
 
 
@@ -65,7 +72,16 @@ def hooks(app: App) -> set[str]:
 def test_every_kind_of_change_waits_for_one_snapshot(app: App) -> None:
     program(app, FIRST)
     app.up()
-    assert hooks(app) == {"kept", "let-go", "swapped", "turned", "before", "whole-part", "bare", "bare-part"}
+    assert hooks(app) == {
+        "kept",
+        "let-go",
+        "swapped",
+        "turned",
+        "before",
+        "whole-part",
+        "bare",
+        "bare-part",
+    }
     assert guarding(app) == []
     app.done()
 
@@ -74,9 +90,20 @@ def test_every_kind_of_change_waits_for_one_snapshot(app: App) -> None:
     app.forget_requests()
     printed = app.preview()
     waiting = {
-        line.split()[2] for line in printed.splitlines() if f"waits for a snapshot of database {DATABASE}" in line
+        line.split()[2]
+        for line in printed.splitlines()
+        if f"waits for a snapshot of database {DATABASE}" in line
     }
-    assert waiting == {"kept", "let-go", "swapped", "turned", "after", "whole-part", "bare", "bare-part"}
+    assert waiting == {
+        "kept",
+        "let-go",
+        "swapped",
+        "turned",
+        "after",
+        "whole-part",
+        "bare",
+        "bare-part",
+    }
     assert diagnostics(printed).count("the new one is created before the snapshot") == 1
     summary = f"8 changes will wait for a snapshot of database {DATABASE}, which would be a new one"
     assert diagnostics(printed).count(summary) == 1
@@ -88,7 +115,10 @@ def test_every_kind_of_change_waits_for_one_snapshot(app: App) -> None:
     (post,) = guarding(app)
     assert not post["accepted"]
     assert not set(app.done()) & set(HELD)
-    assert "was held back, since no snapshot guards it: The plan's daily allowance of snapshots is used up" in printed
+    assert (
+        "was held back, since no snapshot guards it: The plan's daily allowance of snapshots is used up"
+        in printed
+    )
     assert "squarecloud-snapshots explain quota-used-up" in printed
     app.mend()
     app.forget_requests()
@@ -98,8 +128,15 @@ def test_every_kind_of_change_waits_for_one_snapshot(app: App) -> None:
     printed = app.up("--target", urn)
     assert app.done() == ["update kept"]
     (post,) = guarding(app)
-    assert f"guarded by {DATABASE}/{post['version_id']}: update of Server kept" in diagnostics(printed)
-    assert printed.count(f"To go back: squarecloud-snapshots restore {DATABASE}/{post['version_id']}\n") == 1
+    assert f"guarded by {DATABASE}/{post['version_id']}: update of Server kept" in diagnostics(
+        printed
+    )
+    assert (
+        printed.count(
+            f"To go back: squarecloud-snapshots restore {DATABASE}/{post['version_id']}\n"
+        )
+        == 1
+    )
 
     # All the others at once, of every kind: one snapshot.
     app.pass_time(600)
@@ -145,7 +182,10 @@ def test_an_interrupted_or_killed_up_changes_nothing_and_pays_once(app: App) -> 
     interrupted.interrupt()
     told = joined(diagnostics(app.ends(interrupted, fails=True)))
     assert "The wait was interrupted." in told
-    assert "waits for this snapshot until timeout after the request, or reuse_within if that is longer" in told
+    assert (
+        "waits for this snapshot until timeout after the request, or reuse_within if that is longer"
+        in told
+    )
     killed = app.start_up("-c", "value=b", real=True)
     killed.shows("waiting for the snapshot that guards")
     killed.process.kill()
@@ -206,7 +246,9 @@ for number in range(config.require_int("count")):
 """.replace("DATABASE", DATABASE)
 
 
-def test_more_guarded_resources_than_the_program_has_threads_wait_for_one_snapshot(app: App) -> None:
+def test_more_guarded_resources_than_the_program_has_threads_wait_for_one_snapshot(
+    app: App,
+) -> None:
     app.program(MANY.replace("WAY", ""))
     app.up("-c", "count=40", "-c", "value=a")
     app.done()
@@ -232,7 +274,9 @@ Server("free", pulumi.Config().get("value") or "a", depends_on=[database])
 """
 
 
-def test_a_guard_whose_database_comes_from_a_resource_that_fails_holds_back_and_ends(app: App) -> None:
+def test_a_guard_whose_database_comes_from_a_resource_that_fails_holds_back_and_ends(
+    app: App,
+) -> None:
     app.plug()
     app.program(FROM_RESOURCE)
     app.up("--parallel", "1")
@@ -260,7 +304,9 @@ pulumi.export("history", [[len(each.changes), each.version_id] for each in guard
 
 
 @pytest.mark.parametrize("way", ["", pytest.param(".plugin", marks=pytest.mark.nightly)])
-def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhile(app: App, way: str) -> None:
+def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhile(
+    app: App, way: str
+) -> None:
     app.plug()
     program = BACK.replace("WAY", way)
     app.program(program.replace("guard.last(rollback)", "guard.last()"))
@@ -269,7 +315,9 @@ def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhi
     app.program(program)
     app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
     printed = app.preview("-c", "rollback=1", fails=True)
-    assert f"Guard 'guard': This guard has noted no snapshot of database {DATABASE}." in joined(printed)
+    assert f"Guard 'guard': This guard has noted no snapshot of database {DATABASE}." in joined(
+        printed
+    )
     app.run("config", "rm", "rollback")
     assert "squarecloud:sharedState" in printed
     app.up()

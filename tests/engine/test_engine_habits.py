@@ -82,7 +82,9 @@ def test_snapshots_that_were_not_asked_for_are_not_taken(app: App) -> None:
     for command in (app.preview, app.up):
         told = diagnostics(command("-c", "release=3", *protected, fails=True))
         assert f'unable to replace resource "{urn("shop")}"' in told
-    assert "because it is protected" in diagnostics(app.run("destroy", "--yes", "--skip-preview", fails=True))
+    assert "because it is protected" in diagnostics(
+        app.run("destroy", "--yes", "--skip-preview", fails=True)
+    )
     assert versions(app) == {"shop": replaced["shop"]}
     assert app.requests() == []
 

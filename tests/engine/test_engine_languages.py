@@ -86,18 +86,25 @@ def test_the_typescript_example_runs_with_the_installed_plugin(app: App, package
     automatic = app.stored(origin="automatic")
     folders = app.environment["PATH"].split(os.pathsep)
     plugin = "pulumi-resource-squarecloud"
-    app.environment["PATH"] = os.pathsep.join(each for each in folders if not Path(each, plugin).exists())
+    app.environment["PATH"] = os.pathsep.join(
+        each for each in folders if not Path(each, plugin).exists()
+    )
     missing = f"no resource plugin '{plugin}' found in the workspace at version v0.1.0"
     assert missing in app.preview(fails=True)
     app.install_plugin()
     assert "squarecloud:index:Archive offsite create" in app.preview()
     assert app.posts() == []
     app.pass_time(3600)  # the service no longer serves the listing of the preview
-    compiled, index = app.stack.project / "bin", (app.stack.project / "bin" / "index.js").read_text()
+    compiled, index = (
+        app.stack.project / "bin",
+        (app.stack.project / "bin" / "index.js").read_text(),
+    )
     compiled.unlink()  # a link to what other tests use
     compiled.mkdir()
     asked = "squarecloud.getDownloadUrlOutput({ databaseId, versionId: snapshots[0].versionId })"
-    (compiled / "index.js").write_text(index.replace("earlier: snap", f"url: {asked}.downloadUrl, earlier: snap"))
+    (compiled / "index.js").write_text(
+        index.replace("earlier: snap", f"url: {asked}.downloadUrl, earlier: snap")
+    )
     app.up()
     (version,) = app.started()
     outputs = app.stack.outputs()
@@ -127,7 +134,9 @@ def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path, g
     module, host = app.stack.project / "go.mod", had(lambda: language_hosts.GO.ensure(os.environ))
     module.write_text(module.read_text().replace("../../sdks/go", str(generated / "go")))
     engines.raise_to_engine(go, app.stack.project, os.environ, named=True)
-    app.environment["PATH"] = os.pathsep.join([app.environment["PATH"], str(host), str(Path(go).parent)])
+    app.environment["PATH"] = os.pathsep.join(
+        [app.environment["PATH"], str(host), str(Path(go).parent)]
+    )
     # The language host compiles the program for each command, with what other programs here were compiled from.
     app.environment.update(engines.GO_ENVIRONMENT)
     app.run("config", "set", "databaseId", DATABASE)
@@ -153,7 +162,9 @@ def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path, g
     assert another != version, "that one is from before the change that has happened since"
 
 
-def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_typescript(packages: Path) -> None:
+def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_typescript(
+    packages: Path,
+) -> None:
     """Without an engine, a plugin or a key: the programs with mocks are those of the page."""
     command = ["node", str(packages / "mocked" / "bin" / "index.js")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603  a fixed command
@@ -205,20 +216,32 @@ NAMES = {
 
 
 @pytest.mark.parametrize(
-    "language", ["typescript", *(pytest.param(each, marks=pytest.mark.nightly) for each in ("go", "python"))]
+    "language",
+    ["typescript", *(pytest.param(each, marks=pytest.mark.nightly) for each in ("go", "python"))],
 )
-def test_one_command_gives_the_sdk_that_the_printed_line_imports(app: App, tmp_path: Path, language: str) -> None:
+def test_one_command_gives_the_sdk_that_the_printed_line_imports(
+    app: App, tmp_path: Path, language: str
+) -> None:
     """The generators are Pulumi's own; that the SDK is added to package.json, go.mod or requirements.txt is not tested."""
     runtime, file, name = NAMES[language]
     app.be_real()
-    app.environment["PATH"] = os.pathsep.join([str(sdks.generator(os.environ)), app.environment["PATH"]])
-    command = [str(Path(sys.executable).with_name("squarecloud-snapshots")), "plugin", "sdk", language]
+    app.environment["PATH"] = os.pathsep.join(
+        [str(sdks.generator(os.environ)), app.environment["PATH"]]
+    )
+    command = [
+        str(Path(sys.executable).with_name("squarecloud-snapshots")),
+        "plugin",
+        "sdk",
+        language,
+    ]
     for project, folder in ("", runtime), (f"name: x\nruntime: {runtime}\n", "squarecloud"):
         work = tmp_path / folder
         work.mkdir()
         if project:
             (work / "Pulumi.yaml").write_text(project)
-        done = subprocess.run(command, cwd=work, env=app.environment, check=False, capture_output=True, text=True)  # noqa: S603  ours
+        done = subprocess.run(  # noqa: S603  ours
+            command, cwd=work, env=app.environment, check=False, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         line = done.stdout.splitlines()[-1]
         assert line == Identity().imports()[language]

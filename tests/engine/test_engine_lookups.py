@@ -10,7 +10,9 @@ from tests.engine.stage import DATABASE, OTHER_DATABASE, App, diagnostics, joine
 pytestmark = pytest.mark.engine
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-BLOCKS: list[str] = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "lookups.md").read_text(), re.DOTALL)
+BLOCKS: list[str] = re.findall(
+    r"```python\n(.*?)```", (PROJECT / "docs" / "lookups.md").read_text(), re.DOTALL
+)
 IMPORT = "from pulumi_snapshots import *\n"
 
 
@@ -26,7 +28,9 @@ def kinds(app: App) -> list[str]:
 
 def test_every_postgresql_database_of_the_account_in_four_lines(app: App) -> None:
     third = "c" * 32
-    app.emulator.control("databases", {"id": third, "type": "postgres", "name": f"postgres-{DATABASE[:8]}"})
+    app.emulator.control(
+        "databases", {"id": third, "type": "postgres", "name": f"postgres-{DATABASE[:8]}"}
+    )
     app.program(documented("get_databases", "postgres"))
     preview = app.preview()
     assert preview.count("squarecloud:Snapshot") >= 2
@@ -77,7 +81,9 @@ pulumi.export("engine", get_database_output(snapshot.database_id).type)
 def test_what_was_found_can_be_archived(app: App) -> None:
     automatic = app.stored(origin="automatic")
     folder = app.folder / "archives"
-    program = documented("get_latest_snapshot(", "Archive(").replace("s3://backups/shop/", f"{folder}/plain/")
+    program = documented("get_latest_snapshot(", "Archive(").replace(
+        "s3://backups/shop/", f"{folder}/plain/"
+    )
     app.program(f"""{program}
 from pulumi_snapshots import get_latest_snapshot_output
 Archive("twin", get_latest_snapshot_output(pulumi.Output.from_input("{DATABASE}")), destination="{folder}/twin/")
@@ -88,7 +94,10 @@ Archive("twin", get_latest_snapshot_output(pulumi.Output.from_input("{DATABASE}"
     none = f'Archive("none", get_latest_snapshot_output("{OTHER_DATABASE}"), destination="{folder}/none/")'
     app.program(IMPORT + none)
     told = joined(diagnostics(app.preview(fails=True)))
-    assert "error: Archive 'none': nothing to archive is given, or a lookup has found no snapshot. Give" in told
+    assert (
+        "error: Archive 'none': nothing to archive is given, or a lookup has found no snapshot. Give"
+        in told
+    )
 
 
 def test_a_caught_lookup_failure_does_not_fail_the_program(app: App) -> None:

@@ -59,7 +59,9 @@ def test_a_real_interrupt_and_a_killed_engine_end_the_plugin(plugged: App) -> No
     app.pass_time(600)
     app.run("cancel", "--yes")
     app.up()
-    assert [f"{DATABASE}/{version}" for version in app.started()] == [in_state(app, "Snapshot")[0]["id"]]
+    assert [f"{DATABASE}/{version}" for version in app.started()] == [
+        in_state(app, "Snapshot")[0]["id"]
+    ]
 
 
 TWO_ACCOUNTS = f"""
@@ -125,11 +127,19 @@ def test_it_serves_two_accounts_and_imports_what_is_listed(plugged: App) -> None
 def test_a_wrong_input_fails_in_the_preview_by_name(plugged: App) -> None:
     app = plugged
     token = "squarecloud:index:Snapshot"
-    app.program(f'pulumi.CustomResource("{token}", "x", {{"databaseId": ["x"], "timeout": "soon", "trigger": ["x"]}})')
+    app.program(
+        f'pulumi.CustomResource("{token}", "x", {{"databaseId": ["x"], "timeout": "soon", "trigger": ["x"]}})'
+    )
     printed = app.preview(fails=True)
-    assert f"has a problem: trigger is not an input of {token}; its inputs are databaseId, triggers," in printed
+    assert (
+        f"has a problem: trigger is not an input of {token}; its inputs are databaseId, triggers,"
+        in printed
+    )
     assert "property timeout value {soon} has a problem: must be a duration" in printed
-    app.program(HEAD + 'Archive("x", destination="/x.zip", download_url="http://host/x?Signature=opens-the-data")')
+    app.program(
+        HEAD
+        + 'Archive("x", destination="/x.zip", download_url="http://host/x?Signature=opens-the-data")'
+    )
     printed = app.preview(fails=True)
     assert "property downloadUrl value {[secret]} has a problem: " in printed
     assert "opens-the-data" not in printed
@@ -164,7 +174,11 @@ def test_a_changed_import_line_takes_no_snapshot_again(plugged: App) -> None:
     assert app.stack.outputs()["version_id"] == version
     assert app.url() == url
     assert in_state(app, "Snapshot")[0]["outputs"]["triggers"] == ["a", {"b_c": 1}]
-    assert not any("_" in name for kind in ("Snapshot", "Archive") for name in in_state(app, kind)[0]["outputs"])
+    assert not any(
+        "_" in name
+        for kind in ("Snapshot", "Archive")
+        for name in in_state(app, kind)[0]["outputs"]
+    )
     assert "4 unchanged" in app.up()
 
     # And back
@@ -188,14 +202,18 @@ plugin.Snapshot("before-release", "{DATABASE}")
 
 def fails(app: App, quoted: str) -> str:
     """A preview that fails with the engine's words that the page quotes; the program may add its traceback."""
-    assert re.search(rf"^\|.*`{re.escape(quoted)}`.*\|.*\|$", PAGE, re.MULTILINE), "a reader does not find it"
+    assert re.search(rf"^\|.*`{re.escape(quoted)}`.*\|.*\|$", PAGE, re.MULTILINE), (
+        "a reader does not find it"
+    )
     result = app.stack.run("preview", check=False)
     assert result.returncode
     assert quoted in result.stdout + result.stderr
     return result.stdout + result.stderr
 
 
-def test_a_project_finds_the_plugin_where_the_page_says(app: App, engine: Path, tmp_path: Path) -> None:
+def test_a_project_finds_the_plugin_where_the_page_says(
+    app: App, engine: Path, tmp_path: Path
+) -> None:
     forked = app.environment
     app.be_real()
     app.program(INSTALLED)
@@ -204,11 +222,16 @@ def test_a_project_finds_the_plugin_where_the_page_says(app: App, engine: Path, 
     (tmp_path / "python3").chmod(0o700)
     activated, outside = app.environment["PATH"], f"{tmp_path}:{engine}:/usr/bin:/bin"
     app.environment["PATH"] = outside
-    fails(app, "no resource plugin 'pulumi-resource-squarecloud' found in the workspace or on your $PATH")
+    fails(
+        app,
+        "no resource plugin 'pulumi-resource-squarecloud' found in the workspace or on your $PATH",
+    )
 
     install = [str(SCRIPTS / "squarecloud-snapshots"), "plugin", "install"]
     done = subprocess.run(install, env=app.environment, capture_output=True, text=True, check=True)  # noqa: S603  ours
-    assert done.stdout == f"installed pulumi-resource-squarecloud 0.1.0, which runs in {sys.prefix}\n"
+    assert (
+        done.stdout == f"installed pulumi-resource-squarecloud 0.1.0, which runs in {sys.prefix}\n"
+    )
     assert done.stderr == ""
     printed = app.up()
     assert f"found snapshot {app.started()[0]}" in printed
@@ -259,7 +282,9 @@ def test_each_command_of_the_page_works(app: App) -> None:
         return json.loads(result.stdout) if "create before" not in command else result.stdout
 
     blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL))
-    databases, newest, listed, read, create, keep = re.findall(r"^pulumi (do .*)$", blocks, re.MULTILINE)
+    databases, newest, listed, read, create, keep = re.findall(
+        r"^pulumi (do .*)$", blocks, re.MULTILINE
+    )
     assert DATABASE in {one["id"] for one in done(databases)["databases"]}
     assert done(newest)["snapshot"]["id"] == latest
     (only,) = done(listed)

@@ -52,7 +52,9 @@ def of(app: App, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("way", PLUGIN_BY_DAY, indirect=True)
-def test_what_could_not_be_saved_or_is_deleted_upstream_is_not_sent_again(app: App, way: str) -> None:
+def test_what_could_not_be_saved_or_is_deleted_upstream_is_not_sent_again(
+    app: App, way: str
+) -> None:
     name = "version_id" if way == "pulumi_snapshots" else "versionId"
     version = app.stored(RESTORED)
     app.emulator.sql(RESTORED, "UPDATE rows SET state = 'now'")
@@ -62,7 +64,11 @@ def test_what_could_not_be_saved_or_is_deleted_upstream_is_not_sent_again(app: A
     saved = app.state_file.read_text()
     app.up("-c", "size=1", "-c", "hasty=true", fails=True)
     app.state_file.write_text(saved)
-    assert not {one["urn"].rpartition("::")[2] for one in app.resources()} & {"before-release", "back", "slow"}
+    assert not {one["urn"].rpartition("::")[2] for one in app.resources()} & {
+        "before-release",
+        "back",
+        "slow",
+    }
     app.pass_time(600)
 
     # The next up, with another key, has what the service did, and sends only what was not sent.
@@ -84,10 +90,19 @@ def test_what_could_not_be_saved_or_is_deleted_upstream_is_not_sent_again(app: A
     assert (len(app.started()), len(app.restores())) == (2, 1)
 
     # What is asked for again is done again, also directly after the run before.
-    urns = [one["urn"] for one in app.resources() if one["urn"].rpartition("::")[2] in {"slow", "back"}]
+    urns = [
+        one["urn"] for one in app.resources() if one["urn"].rpartition("::")[2] in {"slow", "back"}
+    ]
     for count in (1, 2):
         app.pass_time(600)
-        app.up("--refresh", "-c", "size=2", "-c", "hasty=false", *(word for urn in urns for word in ("--replace", urn)))
+        app.up(
+            "--refresh",
+            "-c",
+            "size=2",
+            "-c",
+            "hasty=false",
+            *(word for urn in urns for word in ("--replace", urn)),
+        )
         assert (len(app.started()), len(app.restores())) == (2 + count, 1 + count)
 
     # What a state does not give back as it was is refused in the preview, and leaves the stack as it is.
@@ -95,15 +110,21 @@ def test_what_could_not_be_saved_or_is_deleted_upstream_is_not_sent_again(app: A
         "overwrite=True, triggers=[", 'overwrite=True, triggers=[pulumi.StringAsset("x"), '
     )
     app.program(wrong)
-    assert "must not hold an asset or archive" in app.preview("-c", "size=2", "-c", "hasty=false", fails=True)
+    assert "must not hold an asset or archive" in app.preview(
+        "-c", "size=2", "-c", "hasty=false", fails=True
+    )
     app.program(PROGRAM.format(package=way, version=version))
     assert "5 unchanged" in app.preview("-c", "size=2", "-c", "hasty=false")
 
 
 @pytest.mark.parametrize("way", PLUGIN_BY_DAY, indirect=True)
-def test_a_replacement_trigger_takes_a_new_snapshot_directly_after_a_run(app: App, way: str) -> None:
+def test_a_replacement_trigger_takes_a_new_snapshot_directly_after_a_run(
+    app: App, way: str
+) -> None:
     options = 'opts=pulumi.ResourceOptions(replacement_trigger=pulumi.Config().require("release"))'
-    app.program(f'from {way} import Snapshot\n\nSnapshot("before-release", "{DATABASE}", {options})\n')
+    app.program(
+        f'from {way} import Snapshot\n\nSnapshot("before-release", "{DATABASE}", {options})\n'
+    )
     for release in ("v1", "v2"):
         app.up("-c", f"release={release}")
         app.pass_time(600)
@@ -124,13 +145,17 @@ pulumi.export("version_id", snapshot.version_id)
 
 
 @pytest.mark.parametrize("way", ["dynamic"], indirect=True)
-def test_a_resource_that_moves_or_is_renamed_is_the_same_and_so_is_its_id_as_a_trigger(app: App, way: str) -> None:
+def test_a_resource_that_moves_or_is_renamed_is_the_same_and_so_is_its_id_as_a_trigger(
+    app: App, way: str
+) -> None:
     app.plug()
     version = app.stored(RESTORED)
     app.program(MOVING.format(version=version))
     app.slow()
     app.up("-c", f"package={way}", "-c", "hasty=true", fails=True)
-    assert "pending" in next(one["id"] for one in app.resources() if one["urn"].endswith("::before-release"))
+    assert "pending" in next(
+        one["id"] for one in app.resources() if one["urn"].endswith("::before-release")
+    )
 
     def goes_on(*arguments: str) -> None:
         """An `up` after which one snapshot is taken, and one restore was done."""
@@ -193,9 +218,12 @@ Restore("back", database_id="{RESTORED}", version_id="{{version}}", overwrite=Tr
 
 
 @pytest.mark.parametrize(
-    "package", ["pulumi_snapshots", pytest.param("pulumi_snapshots.plugin", marks=pytest.mark.nightly)]
+    "package",
+    ["pulumi_snapshots", pytest.param("pulumi_snapshots.plugin", marks=pytest.mark.nightly)],
 )
-def test_what_one_machine_has_sent_another_does_not_send_again(app: App, package: str, tmp_path: Path) -> None:
+def test_what_one_machine_has_sent_another_does_not_send_again(
+    app: App, package: str, tmp_path: Path
+) -> None:
     name = "version_id" if package == "pulumi_snapshots" else "versionId"
     if name == "versionId":
         app.plug()
@@ -226,8 +254,12 @@ def test_what_one_machine_has_sent_another_does_not_send_again(app: App, package
     assert len(list(shared.glob("*.ledger"))) == 1
 
 
-@pytest.mark.parametrize("package", ["pulumi_snapshots", "pulumi_snapshots.plugin"], ids=["dynamic", "plugin"])
-def test_the_backend_that_a_project_names_is_where_a_run_writes_down_what_it_sends(app: App, package: str) -> None:
+@pytest.mark.parametrize(
+    "package", ["pulumi_snapshots", "pulumi_snapshots.plugin"], ids=["dynamic", "plugin"]
+)
+def test_the_backend_that_a_project_names_is_where_a_run_writes_down_what_it_sends(
+    app: App, package: str
+) -> None:
     if package != "pulumi_snapshots":
         app.plug()
     project = app.stack.project / "Pulumi.yaml"

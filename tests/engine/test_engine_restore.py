@@ -22,7 +22,10 @@ config = pulumi.Config()
 Restore("back", get_latest_snapshot("{DATABASE}"), overwrite=config.get_bool("overwrite"), triggers=[config.get("again")])
 """
 PAGE = (Path(__file__).parents[2] / "docs" / "restore.md").read_text()
-RELEASES = 'release = pulumi.Config().require("release")\n' + PAGE.partition("```python\n")[2].partition("```")[0]
+RELEASES = (
+    'release = pulumi.Config().require("release")\n'
+    + PAGE.partition("```python\n")[2].partition("```")[0]
+)
 """The page's program, as it stands there."""
 PLAIN = """
 from servers import Server
@@ -54,7 +57,9 @@ def holds(app: App) -> str:
 
 
 def back(app: App) -> dict[str, Any]:
-    (found,) = [one for one in app.resources() if one["type"] == "pulumi-python:dynamic/squarecloud:Restore"]
+    (found,) = [
+        one for one in app.resources() if one["type"] == "pulumi-python:dynamic/squarecloud:Restore"
+    ]
     return found
 
 
@@ -63,11 +68,16 @@ def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
     app.program(LATEST)
     version = app.stored()
     writes(app, "now")
-    assert "overwrite must be true: a restore overwrites everything that the database holds" in app.preview(fails=True)
+    assert (
+        "overwrite must be true: a restore overwrites everything that the database holds"
+        in app.preview(fails=True)
+    )
 
     app.stack.run("config", "set", "overwrite", "true")
     printed = app.up()
-    assert re.search(rf"restored {DATABASE}/{version}, taken [\d:]+ UTC, onto", diagnostics(printed))
+    assert re.search(
+        rf"restored {DATABASE}/{version}, taken [\d:]+ UTC, onto", diagnostics(printed)
+    )
     assert holds(app) == "then"
     outputs = back(app)["outputs"]
     assert (outputs["version_id"], outputs["target_database_id"]) == (version, DATABASE)
@@ -86,7 +96,10 @@ def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
 
     printed = app.run("up", "--yes", "-c", "again=yes")
     assert "back replace" in printed
-    assert f"forgotten: the restore of {DATABASE}/{version}; database {DATABASE} keeps what it holds" in printed
+    assert (
+        f"forgotten: the restore of {DATABASE}/{version}; database {DATABASE} keeps what it holds"
+        in printed
+    )
     assert back(app)["outputs"]["version_id"] != version
     assert len(app.restores()) == 2
 
@@ -116,7 +129,9 @@ def test_a_forgotten_restore_overwrites_no_later_release(app: App) -> None:
 
     writes(app, "broken by release 1")
     told = diagnostics(app.up("-c", "release=1", "-c", "rollback=true"))
-    assert re.search(rf"restored {DATABASE}/{first}, taken [\d:]+ UTC, onto database {DATABASE}\n", told)
+    assert re.search(
+        rf"restored {DATABASE}/{first}, taken [\d:]+ UTC, onto database {DATABASE}\n", told
+    )
     assert holds(app) == "then"
     assert app.stack.outputs()["restored_at"] == back(app)["outputs"]["restored_at"]
 
@@ -220,7 +235,10 @@ def test_an_archive_survives_loss_replacement_and_destroy(app: App) -> None:
 
     content = second.read_bytes()
     second.unlink()
-    assert f"warning: the archive {second} is missing. The next `pulumi up` archives again." in app.refresh()
+    assert (
+        f"warning: the archive {second} is missing. The next `pulumi up` archives again."
+        in app.refresh()
+    )
     assert "offsite updated" in app.up("-c", "release=2")
     assert second.read_bytes() == content
     assert "3 unchanged" in app.up("-c", "release=2")

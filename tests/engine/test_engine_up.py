@@ -85,7 +85,10 @@ def test_a_preview_warns_once_and_fails_on_the_property_of_a_wrong_input(app: Ap
     assert "configured in plain text" not in app.preview(), "a preview needs no key"
     app.stack.run("config", "set", "--plaintext", "squarecloud:apiKey", key)
     told = diagnostics(app.preview())
-    assert told.count("'My-Database' is not the usual shape of a database id (32 hexadecimal digits)") == 1
+    assert (
+        told.count("'My-Database' is not the usual shape of a database id (32 hexadecimal digits)")
+        == 1
+    )
     assert told.count("the API key is configured in plain text") == 1
     never = "opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create='never'))"
     app.program(f'Snapshot("before-release", "{DATABASE}", rotate_after=-5, {never})')
@@ -94,7 +97,9 @@ def test_a_preview_warns_once_and_fails_on_the_property_of_a_wrong_input(app: Ap
     assert "rotate_after must be a duration such as 90s, 45m, 1h30m or 7d, not -5" in told
     app.program(f'Snapshot("before-release", "{DATABASE}")')
     app.environment["SQUARECLOUD_POLL_EVERY"] = "often"
-    assert "error: SQUARECLOUD_POLL_EVERY must be a duration" in diagnostics(app.preview(fails=True))
+    assert "error: SQUARECLOUD_POLL_EVERY must be a duration" in diagnostics(
+        app.preview(fails=True)
+    )
     assert app.requests() == []
 
 
@@ -103,7 +108,8 @@ def test_rotation_is_due_by_age_alone(app: App) -> None:
     app.program(program.format("3h"))
     app.up()
     assert "2 unchanged" in app.up()
-    app.program(program.format("1h"))  # the service's clock is two hours behind, so it is that old at once
+    # the service's clock is two hours behind, so it is that old at once
+    app.program(program.format("1h"))
     app.pass_time(200)
     assert "forgotten: " in app.up()
     app.pass_time(200)
@@ -214,11 +220,15 @@ def test_a_missing_snapshot_stays_in_the_state(app: App) -> None:
     app.emulator.control(f"snapshots/{version}", method="DELETE")
     app.pass_time(3600)
     printed = app.refresh()
-    assert f"warning: snapshot {DATABASE}/{version} is not in the service's listing" in diagnostics(printed)
+    assert f"warning: snapshot {DATABASE}/{version} is not in the service's listing" in diagnostics(
+        printed
+    )
     assert app.outputs()["available"] is False
     assert "3 unchanged" in app.up()
     printed = app.up("--refresh", "--replace", URN)
-    assert f"forgotten: {DATABASE}/{version}, which the service no longer listed" in diagnostics(printed)
+    assert f"forgotten: {DATABASE}/{version}, which the service no longer listed" in diagnostics(
+        printed
+    )
     assert app.started() == [version, app.outputs()["version_id"]]
 
 
@@ -264,5 +274,7 @@ pulumi.export("requested_at", snapshot.requested_at.apply(repr))
     assert "forgotten" not in app.destroy()
 
     app.program(program.format(f"{DATABASE}/nothing"))
-    assert f"The service lists no snapshot nothing of database {DATABASE}." in diagnostics(app.up(fails=True))
+    assert f"The service lists no snapshot nothing of database {DATABASE}." in diagnostics(
+        app.up(fails=True)
+    )
     assert app.posts() == []

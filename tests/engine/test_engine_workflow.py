@@ -38,7 +38,9 @@ done
 
 
 def blocks(page: str) -> list[str]:
-    return re.findall(r"^```yaml\n(.*?)^```$", (HOWTO / f"{page}.md").read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(
+        r"^```yaml\n(.*?)^```$", (HOWTO / f"{page}.md").read_text(), re.MULTILINE | re.DOTALL
+    )
 
 
 GITHUB, GITLAB = blocks("github-actions"), blocks("gitlab-ci")
@@ -77,7 +79,9 @@ def store(stores: Stores) -> ObjectStore:
     return store
 
 
-def runner(app: App, store: ObjectStore, number: int, variables: dict[str, Any], *, as_printed: bool) -> Runner:
+def runner(
+    app: App, store: ObjectStore, number: int, variables: dict[str, Any], *, as_printed: bool
+) -> Runner:
     """An empty machine for the job of a page's workflow, on which the packages, and the login to the cloud, are there."""
     folder = app.folder / f"runner-{number}"
     bin_ = folder / "bin"
@@ -86,16 +90,26 @@ def runner(app: App, store: ObjectStore, number: int, variables: dict[str, Any],
     (bin_ / "pip").chmod(0o755)
     shutil.copytree(app.stack.project, folder / "work")
     (folder / "work" / ".pulumi-snapshots").symlink_to(PROJECT)
-    given = {name: value for name, value in variables.items() if isinstance(value, str) and "{{" not in value}
+    given = {
+        name: value
+        for name, value in variables.items()
+        if isinstance(value, str) and "{{" not in value
+    }
     given.pop("AWS_ROLE_ARN", None), given.pop("AWS_WEB_IDENTITY_TOKEN_FILE", None)
     there = store.url.removeprefix("http://")
     given["PULUMI_BACKEND_URL"] += f"&endpoint={there}&disableSSL=true&s3ForcePathStyle=true"
-    if not as_printed:  # the engine that is built for tests knows no bucket: both runners' states lie in one folder
+    if (
+        not as_printed
+    ):  # the engine that is built for tests knows no bucket: both runners' states lie in one folder
         given["SQUARECLOUD_SHARED_STATE"] = str(Settings.read({}, given).shared_state)
         given["PULUMI_BACKEND_URL"] = app.environment["PULUMI_BACKEND_URL"]
     own = {name: value for name, value in app.environment.items() if name != "PULUMI_STACK"}
     cloud = {name: value for name, value in store.environment.items() if name != "AWS_ENDPOINT_URL"}
-    home = {"HOME": str(folder), "PULUMI_HOME": str(folder / "home"), "XDG_STATE_HOME": str(folder / "state")}
+    home = {
+        "HOME": str(folder),
+        "PULUMI_HOME": str(folder / "home"),
+        "XDG_STATE_HOME": str(folder / "state"),
+    }
     ci = {"CI": "true", "CI_COMMIT_SHA": "c0ffee", "PULUMI_CONFIG_PASSPHRASE": "x", "UNLOCK": ""}
     path = {"PATH": os.pathsep.join([str(bin_), str(app.stack.pulumi.parent), own["PATH"]])}
     return Runner(folder, {**own, **cloud, **home, **ci, **given, **path})
@@ -108,7 +122,10 @@ def jobs() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def steps(job: dict[str, Any]) -> list[str]:
     """The commands of a job that concern Pulumi."""
-    lines = [each if isinstance(each, str) else each.get("run", "") for each in job.get("steps") or job["script"]]
+    lines = [
+        each if isinstance(each, str) else each.get("run", "")
+        for each in job.get("steps") or job["script"]
+    ]
     return [line for line in lines if line and not line.startswith(("git ", "printf "))]
 
 
@@ -118,18 +135,23 @@ def test_both_pages_run_the_same_commands() -> None:
         "actions/setup-python", "pulumi/actions", "aws-actions/configure-aws-credentials"
     ]  # fmt: skip
     unlock = r'if \[ -n "\$UNLOCK" \]; then (.*); fi'
-    assert [re.sub(unlock, r"\1", line).replace("CI_COMMIT", "GITHUB") for line in steps(gitlab)] == steps(github)
+    assert [
+        re.sub(unlock, r"\1", line).replace("CI_COMMIT", "GITHUB") for line in steps(gitlab)
+    ] == steps(github)
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("as_printed", [False, pytest.param(True, marks=pytest.mark.nightly)])
-def test_a_lost_runner_costs_no_second_snapshot(app: App, store: ObjectStore, *, as_printed: bool) -> None:
+def test_a_lost_runner_costs_no_second_snapshot(
+    app: App, store: ObjectStore, *, as_printed: bool
+) -> None:
     if as_printed:
         had(lambda: installed(os.environ))
     _, gitlab = jobs()
     lines = steps(gitlab)
     doctor, up, unlock = (
-        next(line for line in lines if word in line) for word in ("doctor", "pulumi up", "pulumi cancel")
+        next(line for line in lines if word in line)
+        for word in ("doctor", "pulumi up", "pulumi cancel")
     )
     (app.stack.project / "__main__.py").write_text(PROGRAM)
     (app.stack.project / "Pulumi.yaml").write_text("name: gitlab\nruntime: python\n")
@@ -137,9 +159,7 @@ def test_a_lost_runner_costs_no_second_snapshot(app: App, store: ObjectStore, *,
     lost = runner(app, store, 1, gitlab.get("variables", {}), as_printed=as_printed)
     lost.plays("pulumi stack init production")
     lost.plays(lines[0])
-    usable = (
-        r"ok +ledger +shared: s3://my-bucket/.pulumi-snapshots/\w+.ledger.json can be read and written, and a stale"
-    )
+    usable = r"ok +ledger +shared: s3://my-bucket/.pulumi-snapshots/\w+.ledger.json can be read and written, and a stale"
     assert re.search(usable, lost.plays(doctor))
     app.slow()
     process = lost.start(up)
@@ -155,7 +175,9 @@ def test_a_lost_runner_costs_no_second_snapshot(app: App, store: ObjectStore, *,
     after.plays(doctor)
     assert "the stack is currently locked by 1 lock(s)" in after.plays(up, fails=True)
     listed = after.plays("squarecloud-snapshots runs --stack production")
-    assert f"{DATABASE}\n  what   snapshot\n  by     before-release of gitlab/production\n" in listed
+    assert (
+        f"{DATABASE}\n  what   snapshot\n  by     before-release of gitlab/production\n" in listed
+    )
     assert "state  accepted, not listed yet" in listed
     after.environment["UNLOCK"] = "yes"
     after.plays(unlock)

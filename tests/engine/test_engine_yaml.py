@@ -28,8 +28,12 @@ def speak_yaml(app: App, program: str, **more: Path) -> None:
         app.environment["PATH"] = f"{host}:{app.environment['PATH']}"
     (app.stack.project / "__main__.py").unlink(missing_ok=True)
     # Where the reader has installed the plugins, this has not.
-    found = [{"name": name, "path": str(path)} for name, path in {"squarecloud": plugin, **more}.items()]
-    (app.stack.project / "Pulumi.yaml").write_text(f"{program}plugins: {{providers: {json.dumps(found)}}}\n")
+    found = [
+        {"name": name, "path": str(path)} for name, path in {"squarecloud": plugin, **more}.items()
+    ]
+    (app.stack.project / "Pulumi.yaml").write_text(
+        f"{program}plugins: {{providers: {json.dumps(found)}}}\n"
+    )
 
 
 def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None:
@@ -65,7 +69,9 @@ def test_a_yaml_program_is_translated_as_the_page_says(app: App) -> None:
     page = PAGE.read_text()
     (program,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (convert,) = re.findall(r"`pulumi (convert .*?)`", page)
-    speak_yaml(app, program.replace("    options:\n", "    options:\n      customTimeouts: {create: 2h}\n"))
+    speak_yaml(
+        app, program.replace("    options:\n", "    options:\n      customTimeouts: {create: 2h}\n")
+    )
     made = (sdks.generator(os.environ), language_hosts.YAML_CONVERTER.ensure(os.environ))
     app.environment["PATH"] = os.pathsep.join([*map(str, made), app.environment["PATH"]])
     app.run(*convert.split())
@@ -73,7 +79,10 @@ def test_a_yaml_program_is_translated_as_the_page_says(app: App) -> None:
     text = (folder / "index.ts").read_text()
     (urn,) = re.findall(r"urn:pulumi:\S+", program)
     options = f'}}, {{\n    aliases:["{urn}"],\n    customTimeouts: {{\n        create: "2h",\n    }},\n}});'
-    assert f'"before-release", {{\n    databaseId: "{DATABASE}",\n    triggers: ["v1.2.0"],\n{options}' in text
+    assert (
+        f'"before-release", {{\n    databaseId: "{DATABASE}",\n    triggers: ["v1.2.0"],\n{options}'
+        in text
+    )
     assert (language_programs.typescript(folder) / folder.name / "bin" / "index.js").exists()
 
 
@@ -96,7 +105,9 @@ def test_ignored_changes_of_a_snapshot_keep_the_archive(app: App) -> None:
     app.up()
     app.pass_time(600)
     printed = joined(app.preview("-c", "release=b", fails=True))
-    (names,) = set(re.findall(r"If ignoreChanges names snapshot, name (\w+ and \w+) there instead", printed))
+    (names,) = set(
+        re.findall(r"If ignoreChanges names snapshot, name (\w+ and \w+) there instead", printed)
+    )
     speak_yaml(app, KEEPS.format(database=DATABASE, ignored=names.replace(" and", ",")))
     assert "replaced" in app.up("-c", "release=b")
     assert len(app.started()) == 2
@@ -125,7 +136,10 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     app.pass_time(600)
     app.run("config", "set", "release", "v2")
     app.forget_requests()
-    assert f"1 change will wait for a snapshot of database {DATABASE}, which would be a new one" in app.preview()
+    assert (
+        f"1 change will wait for a snapshot of database {DATABASE}, which would be a new one"
+        in app.preview()
+    )
     assert app.requests() == []
 
     # Without a snapshot the migration does not run; an account whose quota is used up says so from then on.
@@ -140,7 +154,14 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     printed = app.up()
     (version,) = app.started()
     assert f"guarded by {DATABASE}/{version}: create of Command migration" in diagnostics(printed)
-    assert done.read_text().split() == ["create", "migration", "create", "migration", "delete", "migration"]
+    assert done.read_text().split() == [
+        "create",
+        "migration",
+        "create",
+        "migration",
+        "delete",
+        "migration",
+    ]
 
     # What the README says for the way back.
     program = app.stack.project / "Pulumi.yaml"
@@ -150,10 +171,15 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     assert app.restores() == [version]
 
     # What does not depend on the guard is registered before it.
-    whole, none = program.read_text(), "Guard guard guards no resource{}: Pulumi has registered none after it."
+    whole, none = (
+        program.read_text(),
+        "Guard guard guards no resource{}: Pulumi has registered none after it.",
+    )
     program.write_text(re.sub(r"    options:\n      dependsOn:.*?\n.*?\n", "", whole))
     assert none.format("") in joined(app.preview())
-    program.write_text(whole.replace("      before: [c", "      only: [migration, shop]\n      before: [c"))
+    program.write_text(
+        whole.replace("      before: [c", "      only: [migration, shop]\n      before: [c")
+    )
     assert none.format(" named shop") in joined(app.preview())
     program.write_text(whole)
 

@@ -37,19 +37,54 @@ print(importlib.metadata.version("pulumi-snapshots"), *pulumi_snapshots.__all__)
 
 
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300)  # noqa: S603
+    return subprocess.run(  # noqa: S603
+        command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def test_the_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
-    build = (sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path, PROJECT)
+    build = (
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--wheel",
+        "--outdir",
+        tmp_path,
+        PROJECT,
+    )
     built = run(*build, cwd=tmp_path)
     assert built.returncode == 0, built.stdout + built.stderr
     (wheel,) = tmp_path.glob("*.whl")
     scripts = tmp_path / "clean" / "bin"
-    assert run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "clean", cwd=tmp_path).returncode == 0
-    uv = (sys.executable, "-m", "uv", "--quiet", "pip", "install", "--python", scripts / "python", wheel)
+    assert (
+        run(
+            sys.executable, "-m", "venv", "--without-pip", tmp_path / "clean", cwd=tmp_path
+        ).returncode
+        == 0
+    )
+    uv = (
+        sys.executable,
+        "-m",
+        "uv",
+        "--quiet",
+        "pip",
+        "install",
+        "--python",
+        scripts / "python",
+        wheel,
+    )
     if mirrored() or run(*uv, cwd=tmp_path).returncode:
-        pip = (sys.executable, "-m", "pip", "--python", scripts / "python", "install", "--quiet", "--no-compile")
+        pip = (
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            scripts / "python",
+            "install",
+            "--quiet",
+            "--no-compile",
+        )
         installed = run(*pip, wheel, cwd=tmp_path)
         assert installed.returncode == 0, installed.stdout + installed.stderr
     checked = run(scripts / "python", "-c", CHECK, cwd=tmp_path)
@@ -59,13 +94,17 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
     assert explained.stdout.startswith("# KeyRefused\n"), "an error's page needs no extra"
     emulator = run(scripts / "squarecloud-emulator", "--port", "0", cwd=tmp_path)
     assert emulator.returncode != 0
-    assert "pip install '/path/to/clone[emulator]'" in emulator.stdout + emulator.stderr, "it says what to install"
+    assert "pip install '/path/to/clone[emulator]'" in emulator.stdout + emulator.stderr, (
+        "it says what to install"
+    )
 
 
 def test_the_readmes_program_runs_as_it_stands_there(app: App) -> None:
     readme = (PROJECT / "README.md").read_text()
     app.program(BLOCK.findall(readme)[0])
-    commands = readme.partition("## Use\n")[2].partition("```sh\n")[2].partition("```")[0].splitlines()
+    commands = (
+        readme.partition("## Use\n")[2].partition("```sh\n")[2].partition("```")[0].splitlines()
+    )
     key = app.environment.pop("SQUARECLOUD_API_KEY")
     answers = {"apiKey": [key], "up": ["--yes"]}  # what a user types at the command's question
     printed = ""
@@ -75,7 +114,9 @@ def test_the_readmes_program_runs_as_it_stands_there(app: App) -> None:
         printed = app.run(*arguments, *answers.get(arguments[-1].rpartition(":")[2], []))
     assert "download_url: [secret]" in printed
     assert [app.outputs()["version_id"]] == app.started()
-    assert f"versionId={app.started()[0]}" in str(app.stack.outputs(show_secrets=True)["download_url"])
+    assert f"versionId={app.started()[0]}" in str(
+        app.stack.outputs(show_secrets=True)["download_url"]
+    )
 
 
 def test_the_pages_archive_program_runs(app: App, tmp_path: Path) -> None:
@@ -100,25 +141,35 @@ LIMIT = 240.0
 """Seconds that the whole page may take on a busy machine."""
 
 
-def test_every_command_of_the_first_hour_works(tmp_path: Path, engine: Path, forks: dict[str, str]) -> None:
-    install, serve, *commands = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+def test_every_command_of_the_first_hour_works(
+    tmp_path: Path, engine: Path, forks: dict[str, str]
+) -> None:
+    install, serve, *commands = re.findall(
+        r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL
+    )
     assert install == INSTALL  # test_package.py installs it; here this environment takes its place
     home, shop = tmp_path / "home", tmp_path / "shop"
     home.mkdir()
     shop.mkdir()
     inherited = {
-        key: text for key, text in os.environ.items() if not key.startswith(("PULUMI_", "SQUARECLOUD_", "XDG_"))
+        key: text
+        for key, text in os.environ.items()
+        if not key.startswith(("PULUMI_", "SQUARECLOUD_", "XDG_"))
     }
     environment = {
         **inherited,
         "HOME": str(home),
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(engine), os.environ.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join(
+            [str(Path(sys.executable).parent), str(engine), os.environ.get("PATH", os.defpath)]
+        ),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         **forks,
         "PYTHONUNBUFFERED": "1",
     }
     command = shlex.split(serve.replace("\\\n", " ").replace("8900", "0"))
-    with subprocess.Popen(command, cwd=shop, env=environment, stdout=subprocess.PIPE, text=True) as service:  # noqa: S603
+    with subprocess.Popen(  # noqa: S603
+        command, cwd=shop, env=environment, stdout=subprocess.PIPE, text=True
+    ) as service:
         try:
             assert service.stdout is not None
             port = re.findall(r":(\d+)", service.stdout.readline())[0]
@@ -140,7 +191,9 @@ def test_every_command_of_the_first_hour_works(tmp_path: Path, engine: Path, for
         finally:
             service.terminate()
 
-    accepted = [entry["version_id"] for entry in journal if entry["kind"] == "create" and entry["accepted"]]
+    accepted = [
+        entry["version_id"] for entry in journal if entry["kind"] == "create" and entry["accepted"]
+    ]
     first, slow = accepted
     assert len([entry for entry in journal if entry["kind"] == "create"]) == 2
     assert "as it should be: pending, and kept" in printed

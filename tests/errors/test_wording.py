@@ -49,19 +49,30 @@ def test_no_edge_names_a_fact_that_a_step_lacks(step: Step) -> None:
     neutral = set(_NAME.findall(step.value))
     assert neutral <= PROPERTIES | set(FACTS) | {"run"}
     for steps in (ENGINE_STEPS, COMMAND_STEPS):
-        assert set(_NAME.findall(steps.get(step, ""))) <= (neutral & set(FACTS)) | PROPERTIES | OF_EDGES
+        assert (
+            set(_NAME.findall(steps.get(step, "")))
+            <= (neutral & set(FACTS)) | PROPERTIES | OF_EDGES
+        )
 
 
 @each_edge
 @each_step
 def test_every_edge_says_every_step_in_its_own_words(step: Step, edge: str) -> None:
-    said = EDGES[edge].about(resource="urn:x", command="squarecloud-snapshots create d").text(of(step))
+    said = (
+        EDGES[edge].about(resource="urn:x", command="squarecloud-snapshots create d").text(of(step))
+    )
     assert said.endswith(".")
     assert sentence(said) == said
     assert "{" not in said
     foreign = {
         "Python": ("squarecloud-snapshots", "databaseId", "--new"),
-        "plugin": ("squarecloud-snapshots", "database_id", "reuse_within", "Snapshot.get", "get_database`"),
+        "plugin": (
+            "squarecloud-snapshots",
+            "database_id",
+            "reuse_within",
+            "Snapshot.get",
+            "get_database`",
+        ),
         "command line": ("`pulumi", "squarecloud:", "database_id", "Snapshot.get", "the program"),
     }
     assert not [word for word in foreign[edge] if word in said]
@@ -82,16 +93,26 @@ def test_the_core_names_no_command() -> None:
         ("size", ("size", "size", "--size")),
     ],
 )
-def test_each_edge_spells_names_as_its_users_write_them(name: str, spelled: tuple[str, ...]) -> None:
+def test_each_edge_spells_names_as_its_users_write_them(
+    name: str, spelled: tuple[str, ...]
+) -> None:
     text = Text(f"set {{{name}}} to {{value}}", value="{database_id}")
-    assert [edge.text(text) for edge in EDGES.values()] == [f"set {each} to {{database_id}}" for each in spelled]
+    assert [edge.text(text) for edge in EDGES.values()] == [
+        f"set {each} to {{database_id}}" for each in spelled
+    ]
     assert str(text) == f"set {name} to {{database_id}}"
 
 
 def test_what_an_error_tells_comes_in_one_order() -> None:
-    error = Explained(Text("no room for {size}", size="1 GB"), "Nothing was written.", [Next(Step.RUN_AGAIN_LATER)])
+    error = Explained(
+        Text("no room for {size}", size="1 GB"),
+        "Nothing was written.",
+        [Next(Step.RUN_AGAIN_LATER)],
+    )
     assert str(error) == "No room for 1 GB. Nothing was written."
-    assert PYTHON.report(error) == "No room for 1 GB.\nNothing was written.\nhint: Run it again later."
+    assert (
+        PYTHON.report(error) == "No room for 1 GB.\nNothing was written.\nhint: Run it again later."
+    )
     assert PYTHON.report(error, [Next(Step.RUN_AGAIN)]).endswith("written.\nhint: Run it again.")
     outer = Explained(Text("it failed: {why}", why=error))
     assert PYTHON.report(outer) == "It failed: No room for 1 GB. Nothing was written."
@@ -102,4 +123,6 @@ def test_an_edge_adds_what_it_alone_knows() -> None:
     step = Next(Step.GIVE_UP)
     assert "--replace 'URN'" in PYTHON.text(step)
     assert "--replace 'urn:x'" in PYTHON.about(resource="urn:x").text(step)
-    assert COMMANDS.about(command="create d").text(Next(Step.ASK_AGAIN)) == "`create d` polls again."
+    assert (
+        COMMANDS.about(command="create d").text(Next(Step.ASK_AGAIN)) == "`create d` polls again."
+    )

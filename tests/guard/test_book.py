@@ -36,13 +36,24 @@ class Book:
     async def asked(self, use: Any, *, writes: bool = False) -> Any:
         return await consult(self.ledger, use, writes=writes)
 
-    async def takes(self, version: str, *changes: str, guard: str = SHOP, database_id: str = DATABASE) -> None:
-        await self.asked(lambda book: book.note(guard, record(version, database_id), changes), writes=True)
+    async def takes(
+        self, version: str, *changes: str, guard: str = SHOP, database_id: str = DATABASE
+    ) -> None:
+        await self.asked(
+            lambda book: book.note(guard, record(version, database_id), changes), writes=True
+        )
 
     async def says(
-        self, guard: str = SHOP, database_id: str = DATABASE, pin: str | None = None, *, keeps: bool = True
+        self,
+        guard: str = SHOP,
+        database_id: str = DATABASE,
+        pin: str | None = None,
+        *,
+        keeps: bool = True,
     ) -> str | None:
-        last = await self.asked(lambda book: book.last(guard, database_id, pin), writes=bool(pin and keeps))
+        last = await self.asked(
+            lambda book: book.last(guard, database_id, pin), writes=bool(pin and keeps)
+        )
         return str(last.version_id) if last else None
 
 
@@ -58,12 +69,18 @@ async def test_the_last_snapshot_of_a_guard_is_known_for_its_30_days() -> None:
     await book.takes("v1")
     await book.takes("v2", guard=OTHER)
     last = await book.asked(lambda book: book.last(SHOP, DATABASE))
-    assert (last.id, last.available, last.created_at) == (f"{DATABASE}/v1", True, record("v1").created_at)
+    assert (last.id, last.available, last.created_at) == (
+        f"{DATABASE}/v1",
+        True,
+        record("v1").created_at,
+    )
     assert b"s3cret" not in (book.place.data or b"")
     await book.clock.sleep(31 * DAY)
     assert await book.says() is None
     await book.takes("v3", guard=OTHER)
-    assert [each["snapshot"]["version_id"] for each in (await book.place.read())["guards"]] == ["v3"]
+    assert [each["snapshot"]["version_id"] for each in (await book.place.read())["guards"]] == [
+        "v3"
+    ]
 
 
 @virtual
@@ -75,7 +92,9 @@ async def test_a_guard_whose_database_was_changed_does_not_lead_back_to_the_othe
 
 
 @virtual
-async def test_one_value_of_a_roll_back_leads_to_the_same_snapshot_whatever_it_guards_itself() -> None:
+async def test_one_value_of_a_roll_back_leads_to_the_same_snapshot_whatever_it_guards_itself() -> (
+    None
+):
     book = Book()
     await book.takes("v1")
     assert await book.says(pin="1", keeps=False) == "v1"
@@ -104,7 +123,10 @@ async def test_the_history_shows_what_has_changed_after_which_snapshot() -> None
     await book.takes("v2")  # again, by the repetition of a run that has failed
     failed, good = await book.asked(lambda book: book.history(SHOP))
     assert (failed.version_id, failed.changes, failed.changed_at) == ("v2", [], None)
-    assert (good.version_id, good.changes) == ("v1", ["update of Server shop", "delete of Server old"])
+    assert (good.version_id, good.changes) == (
+        "v1",
+        ["update of Server shop", "delete of Server old"],
+    )
     assert parse_rfc3339(good.changed_at) - parse_rfc3339(good.noted_at) == timedelta(minutes=1)
     assert await book.asked(lambda book: book.history(OTHER)) == []
 
@@ -120,14 +142,18 @@ async def test_a_used_up_quota_is_known_until_it_is_free_again() -> None:
 
 
 @virtual
-async def test_the_book_stays_small_and_keeps_each_way_back_and_when_a_database_has_changed() -> None:
+async def test_the_book_stays_small_and_keeps_each_way_back_and_when_a_database_has_changed() -> (
+    None
+):
     book = Book()
     await book.takes("v1")
     await book.takes("v1", *(f"update of Server {number}" for number in range(1000)))
     changed = book.clock.utc()
     for number in range(MOST + 5):
         await book.clock.sleep(1800.0)
-        await book.takes(f"w{number}", guard=f"organization/other/prod/{number % 50}", database_id=OTHER_DATABASE)
+        await book.takes(
+            f"w{number}", guard=f"organization/other/prod/{number % 50}", database_id=OTHER_DATABASE
+        )
         await book.says(pin=str(number))
     assert await book.says() == "v1"
     assert await book.asked(lambda book: book.spent(DATABASE)) == changed
@@ -138,7 +164,8 @@ async def test_the_book_stays_small_and_keeps_each_way_back_and_when_a_database_
 
 
 @pytest.mark.parametrize(
-    "guards", [1, {"g": 1}, [1], [{"guard": SHOP}], [{"guard": SHOP, "snapshot": {}, "noted_at": ""}]]
+    "guards",
+    [1, {"g": 1}, [1], [{"guard": SHOP}], [{"guard": SHOP, "snapshot": {}, "noted_at": ""}]],
 )
 @virtual
 async def test_an_unreadable_book_counts_as_none(guards: object) -> None:
@@ -159,7 +186,10 @@ async def test_an_unreadable_book_counts_as_none(guards: object) -> None:
         ({"reuse_within": "31d"}, "reuse_within must be at most 30d"),
         ({"timeout": 0}, "timeout must be longer than zero"),
         ({"before": []}, "before must be a list of 'create', 'update', 'delete', not []"),
-        ({"before": ["replace"]}, "before must be a list of 'create', 'update', 'delete', not 'replace'"),
+        (
+            {"before": ["replace"]},
+            "before must be a list of 'create', 'update', 'delete', not 'replace'",
+        ),
         ({"before": "update"}, "before must be a list"),
         ({"name": " "}, "name must be a text"),
     ],

@@ -22,7 +22,8 @@ LONG, WEEK = {"reuse_within": DAY}, {"reuse_within": 7 * DAY}
 LOST = Fault(kind="create", times=1, drop=True, when="after")
 """The answer to the first POST is lost."""
 UNKNOWN = [
-    Fault(kind="restore status", times=100, **each) for each in ({"status": 500, "code": "INTERNAL"}, {"drop": True})
+    Fault(kind="restore status", times=100, **each)
+    for each in ({"status": 500, "code": "INTERNAL"}, {"drop": True})
 ]
 
 
@@ -92,7 +93,9 @@ class History:
 
     async def kill(self, after: float = 100.0) -> None:
         program = self.machine.program()
-        await killed(after, partial(program.change, "update of Server shop"), lambda: program.session)
+        await killed(
+            after, partial(program.change, "update of Server shop"), lambda: program.session
+        )
 
     async def snapshot(self, **given: Any) -> None:
         row = Row()
@@ -101,7 +104,9 @@ class History:
         assert (row.notes == [told]) is ("triggers" in given)
 
     async def restore(self, *, as_a_stranger: bool = False) -> None:
-        await self.machine.restores(str(self.emulator.snapshots(DATABASE)[-1].version_id), as_a_stranger=as_a_stranger)
+        await self.machine.restores(
+            str(self.emulator.snapshots(DATABASE)[-1].version_id), as_a_stranger=as_a_stranger
+        )
 
     async def stranger(self) -> None:
         await self.restore(as_a_stranger=True)
@@ -110,13 +115,17 @@ class History:
         self.machine = Machine(self.here, Memory(self.here.clock))
 
     async def move(self) -> None:
-        self.machine = Machine(self.here, self.machine.memory if self.machine.memory.is_shared else None)
+        self.machine = Machine(
+            self.here, self.machine.memory if self.machine.memory.is_shared else None
+        )
 
     async def lists(self) -> None:
         await self.here.session.listings.own_page(DATABASE, self.here.clock.monotonic())
 
     async def there(self, origin: Any = "manual", days: int = 0) -> None:
-        self.emulator.add_snapshot(DATABASE, origin=origin, modified=self.emulator.now() - timedelta(days=days))
+        self.emulator.add_snapshot(
+            DATABASE, origin=origin, modified=self.emulator.now() - timedelta(days=days)
+        )
 
 
 @pytest.mark.parametrize("name", HISTORIES)
@@ -139,5 +148,8 @@ async def test_the_right_snapshot_guards_each_run_of_a_history(name: str) -> Non
                     here.emulator.next_snapshot_takes(DATABASE, given)
                 else:
                     await getattr(history, what)(**given)
-        number = {post.version_id: at for at, post in enumerate([each for each in here.posts if each.accepted], 1)}
+        number = {
+            post.version_id: at
+            for at, post in enumerate([each for each in here.posts if each.accepted], 1)
+        }
         assert [number.get(version, 0) for version in history.found] == expected

@@ -24,7 +24,9 @@ DAY = 86400.0
 @pytest.mark.parametrize("snapshot_seconds", [5.0, 300.0])
 @pytest.mark.parametrize("apart", [0.0, 40.0])
 @virtual
-async def test_twenty_guarded_changes_cost_one_snapshot(snapshot_seconds: float, apart: float) -> None:
+async def test_twenty_guarded_changes_cost_one_snapshot(
+    snapshot_seconds: float, apart: float
+) -> None:
     async with world(snapshot_seconds=snapshot_seconds) as w:
         program = Machine(w).program()
         await program.changes(20, apart=apart)
@@ -32,7 +34,9 @@ async def test_twenty_guarded_changes_cost_one_snapshot(snapshot_seconds: float,
         assert list(program.done.values()) == [post.version_id] * 20
         (line,) = program.row.notes
         guarded, way_back = line.split("\n")
-        assert guarded in {f"guarded by {DATABASE}/{post.version_id}: {change}" for change in program.done}
+        assert guarded in {
+            f"guarded by {DATABASE}/{post.version_id}: {change}" for change in program.done
+        }
         assert way_back == f"To go back: squarecloud-snapshots restore {DATABASE}/{post.version_id}"
         assert not program.row.warnings
 
@@ -81,7 +85,9 @@ async def test_an_interrupted_guard_holds_back_and_says_what_is_next(w: World) -
     program, again = machine.program(), machine.program()
     await w.meanwhile(200.0, program.session.stop, program.changes(3, apart=1.0))
     assert not program.done
-    then = "waits for this snapshot until timeout after the request, or reuse_within if that is longer"
+    then = (
+        "waits for this snapshot until timeout after the request, or reuse_within if that is longer"
+    )
     for words in ("is not listed yet. The wait was interrupted.", then):
         assert words in program.told(FIRST)
     await again.changes(3)
@@ -89,9 +95,13 @@ async def test_an_interrupted_guard_holds_back_and_says_what_is_next(w: World) -
     assert any("no new request was sent" in note for note in again.row.notes)
 
 
-@pytest.mark.parametrize("waits", [True, False], ids=["by a change that waits", "by a later program"])
+@pytest.mark.parametrize(
+    "waits", [True, False], ids=["by a change that waits", "by a later program"]
+)
 @staged(world, snapshot_seconds=300.0)
-async def test_a_guard_whose_call_was_cancelled_is_resumed_without_a_second_post(w: World, *, waits: bool) -> None:
+async def test_a_guard_whose_call_was_cancelled_is_resumed_without_a_second_post(
+    w: World, *, waits: bool
+) -> None:
     """As with the Automation API: the process lives on."""
     program = Machine(w).program()
     async with anyio.create_task_group() as group:
@@ -107,7 +117,9 @@ async def test_a_guard_whose_call_was_cancelled_is_resumed_without_a_second_post
 
 
 @staged(world, snapshot_seconds=30.0)
-async def test_an_old_snapshot_guards_nothing_while_the_service_cannot_say_how_old_it_is(w: World) -> None:
+async def test_an_old_snapshot_guards_nothing_while_the_service_cannot_say_how_old_it_is(
+    w: World,
+) -> None:
     machine = Machine(w)
     await machine.program().changes(1)
     await w.clock.sleep(120 * MINUTE)
@@ -120,7 +132,8 @@ async def test_an_old_snapshot_guards_nothing_while_the_service_cannot_say_how_o
 
 
 @pytest.mark.parametrize(
-    ("first", "cache_world"), [("the guard", "invalidated"), ("the Snapshot", "invalidated"), ("the Snapshot", "kept")]
+    ("first", "cache_world"),
+    [("the guard", "invalidated"), ("the Snapshot", "invalidated"), ("the Snapshot", "kept")],
 )
 @pytest.mark.parametrize("snapshot_seconds", [5.0, 1200.0])
 @virtual
@@ -137,7 +150,9 @@ async def test_a_guard_shares_its_post_with_a_snapshot_of_the_same_up(
             group.start_soon(program.changes, 3)
             if first == "the guard":
                 await w.clock.sleep(1.0)
-                within = {"reuse_within": 1800.0}  # by the rules of a Snapshot, from when it is found
+                within = {
+                    "reuse_within": 1800.0
+                }  # by the rules of a Snapshot, from when it is found
                 group.start_soon(partial(machine.snapshot, row, **within))
         assert set(program.done.values()) == {w.started()}
 
@@ -152,7 +167,8 @@ async def test_each_database_has_one_snapshot_whichever_guard_asks(w: World) -> 
     taken = {post.database_id: post.version_id for post in w.posts}
     assert program.done == {**taken, LAST: taken[DATABASE]}
     lasts = await consult(
-        program.session.ledger, lambda book: [book.last(each, DATABASE) for each in ("shop", "stock")]
+        program.session.ledger,
+        lambda book: [book.last(each, DATABASE) for each in ("shop", "stock")],
     )
     assert [last and last.version_id for last in lasts] == [taken[DATABASE]] * 2
 
@@ -165,7 +181,9 @@ async def test_a_change_without_a_guard_spends_the_snapshot_whatever_the_clock_s
 ) -> None:
     place = Memory(w.clock, is_shared=is_shared)
     slow = Shifted(w.clock, -3600.0)
-    first = Machine(w, place).program(w.another_run(Mortal(place), clock=None if is_shared else slow))
+    first = Machine(w, place).program(
+        w.another_run(Mortal(place), clock=None if is_shared else slow)
+    )
     if by_a_guard:
         await first.change("update of Server 0", fails=True)
     else:
@@ -176,11 +194,18 @@ async def test_a_change_without_a_guard_spends_the_snapshot_whatever_the_clock_s
     await w.clock.sleep(MINUTE)
     again = Machine(w, place).program(w.another_run(Mortal(place), clock=slow))
     await again.change("update of Server 2")
-    assert again.done["update of Server 2"] not in {"", next(post for post in w.posts if post.accepted).version_id}
+    assert again.done["update of Server 2"] not in {
+        "",
+        next(post for post in w.posts if post.accepted).version_id,
+    }
 
 
 @pytest.mark.parametrize(
-    "fault", [{"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}, {"status": 401, "code": "ACCESS_DENIED"}]
+    "fault",
+    [
+        {"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"},
+        {"status": 401, "code": "ACCESS_DENIED"},
+    ],
 )
 @staged(world, snapshot_seconds=5.0, cache_world="invalidated")
 async def test_a_program_that_lives_on_is_guarded_again_once_the_refusal_is_over(
@@ -213,19 +238,26 @@ async def test_each_of_several_changes_that_cannot_be_noted_fails(w: World) -> N
 
 
 @staged(world, snapshot_seconds=5.0, cache_world="invalidated")
-async def test_a_preview_names_the_snapshot_that_would_be_used_again_until_the_database_is_restored(w: World) -> None:
+async def test_a_preview_names_the_snapshot_that_would_be_used_again_until_the_database_is_restored(
+    w: World,
+) -> None:
     machine = Machine(w)
 
     async def foreseen() -> str:
         foresight = Foresight(DATABASE, ("update",))
         foresight.show("update", "urn", Row())
-        await consult(machine.session().ledger, lambda book: foresight.learn(book, DATABASE, 3600.0))
+        await consult(
+            machine.session().ledger, lambda book: foresight.learn(book, DATABASE, 3600.0)
+        )
         return str(foresight.summary())
 
     await machine.program().changes(1, fails=True)
     assert f": {DATABASE}/{w.started()}, requested at " in await foreseen()
     earlier = Request(
-        w.clock.utc() - timedelta(minutes=50), "202", 2700.0, "of a state that this machine sees only now"
+        w.clock.utc() - timedelta(minutes=50),
+        "202",
+        2700.0,
+        "of a state that this machine sees only now",
     )
     ledger = machine.session().ledger
     await ledger.note(Proof("snapshot", DATABASE, request=earlier), "app::dev::earlier")
@@ -262,7 +294,9 @@ async def test_two_hundred_changes_at_once_are_noted_by_few_entries(w: World) ->
 
 @pytest.mark.parametrize("ledger", ["there", "full"])
 @staged(world, snapshot_seconds=5.0, cache_world="invalidated")
-async def test_guards_that_are_off_hold_nothing_back_and_leave_a_warning_and_an_entry(w: World, ledger: str) -> None:
+async def test_guards_that_are_off_hold_nothing_back_and_leave_a_warning_and_an_entry(
+    w: World, ledger: str
+) -> None:
     machine = Machine(w)
     failed, again = machine.program(), machine.program()
     await failed.changes(1, fails=True)
@@ -287,7 +321,10 @@ async def test_guards_that_are_off_hold_nothing_back_and_leave_a_warning_and_an_
 @pytest.mark.parametrize(
     ("fault", "guards"),
     [
-        ({"kind": "create", "status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}, "the automatic one"),
+        (
+            {"kind": "create", "status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"},
+            "the automatic one",
+        ),
         ({"no_connect": True}, "the guard's"),
         ({"kind": "create", "status": 404, "code": "DATABASE_NOT_FOUND"}, "none"),
     ],
@@ -353,7 +390,9 @@ async def test_a_change_waits_for_the_end_of_a_block_or_is_held_back_at_once(
 
 
 @staged(world, snapshot_seconds=150.0, cache_world="invalidated")
-async def test_a_snapshot_from_before_a_change_elsewhere_does_not_guard_a_run_that_waited_for_it(w: World) -> None:
+async def test_a_snapshot_from_before_a_change_elsewhere_does_not_guard_a_run_that_waited_for_it(
+    w: World,
+) -> None:
     machine = Machine(w)
     first, second = machine.program(), machine.program()
     async with anyio.create_task_group() as group:

@@ -69,9 +69,15 @@ class Connection(httpcore.AsyncMockStream):
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_downloads_alone_read_a_megabyte_at_once(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloads_alone_read_a_megabyte_at_once(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = Network()
-    monkeypatch.setattr(httpcore, "AsyncConnectionPool", partial(httpcore.AsyncConnectionPool, network_backend=network))
+    monkeypatch.setattr(
+        httpcore,
+        "AsyncConnectionPool",
+        partial(httpcore.AsyncConnectionPool, network_backend=network),
+    )
 
     async def get() -> bytes:
         async with httpx.AsyncClient(trust_env=False) as client:

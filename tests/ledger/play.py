@@ -34,7 +34,12 @@ def back(at: Scene) -> Stack:
 
 def given(at: Scene, **changes: Any) -> dict[str, Any]:
     stored = at.stored
-    usual = {"version_id": stored.version_id, "name": stored.name, "runtime": stored.runtime, "overwrite": True}
+    usual = {
+        "version_id": stored.version_id,
+        "name": stored.name,
+        "runtime": stored.runtime,
+        "overwrite": True,
+    }
     return {"database_id": DATABASE, **usual, **changes}
 
 
@@ -120,7 +125,10 @@ class Play:
                 call = stack._call()
                 if how:
                     call = EngineCall(
-                        stack.urn, lambda: replace(self.at.here.session.settings, api_key=None), call.shared, stack.row
+                        stack.urn,
+                        lambda: replace(self.at.here.session.settings, api_key=None),
+                        call.shared,
+                        stack.row,
                     )
                 await stack.rules.delete(call, stack.id, stack.outputs)
                 stack.id, stack.outputs = "", {}
@@ -129,7 +137,9 @@ class Play:
             case [who, "keeps", "its", "checkpoint"]:
                 self.kept[who] = self.stack(who).id, dict(self.stack(who).outputs)
             case [who, "imports", what]:
-                self.stack(who).id, self.stack(who).outputs = self.kept[who] if what == "it" else ("", {})
+                self.stack(who).id, self.stack(who).outputs = (
+                    self.kept[who] if what == "it" else ("", {})
+                )
             case [who, "moves", *shares]:
                 stack = self.stack(who)
                 stack.machine = self.new_machine(place=stack.machine.place if shares else None)
@@ -145,7 +155,9 @@ class Play:
                 assert self.at.elapsed > float(seconds)
             case ["the", "key", "rotates"]:
                 key = "rotated" * 9
-                self.at.here.emulator.settings = replace(self.at.here.emulator.settings, api_key=key)
+                self.at.here.emulator.settings = replace(
+                    self.at.here.emulator.settings, api_key=key
+                )
                 for stack in self.stacks.values():
                     stack.machine = self.new_machine(place=self.machine.place, api_key=key)
             case [who, "comes", "back"]:
@@ -155,7 +167,9 @@ class Play:
             case [who, "has", "theirs"]:
                 assert self.stack(who).outputs["version_id"] == self.theirs[-1]
             case [who, "has", number]:
-                assert self.stack(who).outputs["version_id"] == accepted(self.at.here)[int(number) - 1]
+                assert (
+                    self.stack(who).outputs["version_id"] == accepted(self.at.here)[int(number) - 1]
+                )
             case [who, "has", "the", "first"]:
                 assert self.stack(who).outputs["requested_at"] == "2026-03-01T12:00:00Z"
             case [who, "is", "undecided"]:
@@ -170,15 +184,25 @@ class Play:
         options = {name: value for name, value in options.items() if name not in TIMES}
         triggers = [each for each in how if each.startswith("v")]
         options |= {"triggers": triggers} if triggers else {}
-        return given(self.at, **options) if stack.rules.kind == "restore" else {"database_id": DATABASE, **options}
+        return (
+            given(self.at, **options)
+            if stack.rules.kind == "restore"
+            else {"database_id": DATABASE, **options}
+        )
 
     async def up(self, stack: Stack, how: list[str], text: str) -> None:
         engine: dict[str, Any] = {
             each: True for each in ("replace", "trigger", "cascade", "first", "late") if each in how
         }
         engine |= {"cascade": "apart"} if "apart" in how else {}
-        up = partial(stack.up, saves=not {"unsaved", "late"} & set(how), **engine, **self.values(stack, how))
-        seconds = {each[0]: float(each[1]) for each in (word.split("=") for word in how) if each[0] in TIMES}
+        up = partial(
+            stack.up, saves=not {"unsaved", "late"} & set(how), **engine, **self.values(stack, how)
+        )
+        seconds = {
+            each[0]: float(each[1])
+            for each in (word.split("=") for word in how)
+            if each[0] in TIMES
+        }
         if "killed" in seconds:
             async with anyio.create_task_group() as process:
                 process.start_soon(up)
@@ -189,7 +213,9 @@ class Play:
         began = self.at.elapsed
         work = up()
         if "lost" in seconds:
-            work = self.at.here.meanwhile(seconds["lost"], lambda: vars(self.machine.memory).update(data=None), work)
+            work = self.at.here.meanwhile(
+                seconds["lost"], lambda: vars(self.machine.memory).update(data=None), work
+            )
         await work
         assert self.at.elapsed - began <= seconds.get("within", math.inf)
         told = "".join(stack.row.warnings)
@@ -200,13 +226,19 @@ class Play:
             assert isinstance(stack.error, Unfinished)
             told += flat(stack.row.wording.told(stack.error.error))
             moment = stack.outputs.get("requested_at")
-            assert stack.rules.kind == "restore" or moment is None or stack.id == id_at(DATABASE, PENDING, moment)
+            assert (
+                stack.rules.kind == "restore"
+                or moment is None
+                or stack.id == id_at(DATABASE, PENDING, moment)
+            )
         else:
             assert stack.error is None
         says = {each: each in told for each in text.split(" & ")} | {
             "theirs": all(each in told for each in self.theirs)
         }
-        assert all(says[each] for each in text.split(" & ")) if text else not stack.row.warnings, told
+        assert all(says[each] for each in text.split(" & ")) if text else not stack.row.warnings, (
+            told
+        )
 
 
 def facts_in(words: list[str]) -> dict[str, Any]:

@@ -63,7 +63,9 @@ async def claim(store: Store, database_id: str = DATABASE) -> str:
     return (await run.edit(lambda document: run.decided(document, intent))).role
 
 
-@pytest.mark.parametrize("trouble", [{"loses": 1}, {"loses": 2}, {"repeats": 1}, {"delay": 20.0}], ids=str)
+@pytest.mark.parametrize(
+    "trouble", [{"loses": 1}, {"loses": 2}, {"repeats": 1}, {"delay": 20.0}], ids=str
+)
 @virtual
 async def test_a_claim_counts_once_whose_answer_is_lost_or_late_or_that_arrives_twice(
     store: Store, trouble: dict[str, Any]
@@ -107,7 +109,9 @@ async def test_a_store_that_fails_for_two_seconds_costs_no_edit(store: Store) ->
 
 
 @virtual
-async def test_a_store_that_fails_before_anything_is_written_ends_an_edit_at_once(store: Store) -> None:
+async def test_a_store_that_fails_before_anything_is_written_ends_an_edit_at_once(
+    store: Store,
+) -> None:
     bucket = store.bucket()
     await bucket.edit(count)
     calls, store.fails = store.calls, "ExpiredToken"
@@ -148,7 +152,11 @@ def test_a_thread_that_hangs_in_the_library_does_not_keep_a_read() -> None:
 
     async def run() -> None:
         with anyio.move_on_after(0.01) as waited:
-            await Hanging(Clock()).bucket(partial(anyio.to_thread.run_sync, abandon_on_cancel=True)).read()
+            await (
+                Hanging(Clock())
+                .bucket(partial(anyio.to_thread.run_sync, abandon_on_cancel=True))
+                .read()
+            )
         answer.set()
         assert waited.cancelled_caught
 
@@ -159,7 +167,9 @@ def test_a_thread_that_hangs_in_the_library_does_not_keep_a_read() -> None:
 async def test_a_store_without_conditional_writes_takes_no_ledger(store: Store) -> None:
     store.ignores_marks = True
     bucket = store.bucket()
-    with pytest.raises(LedgerUnavailable, match="although another one has written it meanwhile") as unavailable:
+    with pytest.raises(
+        LedgerUnavailable, match="although another one has written it meanwhile"
+    ) as unavailable:
         await bucket.edit(count)
     assert unavailable.value.then[0].step == Step.USE_OTHER_STORE
     assert NAME not in store.held

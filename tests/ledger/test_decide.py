@@ -30,7 +30,9 @@ SOURCE = f"{DATABASE}/{VERSION}"
 HOUR = timedelta(hours=1)
 
 
-def attempt(kind: Kind = "snapshot", ago: timedelta = HOUR, *, id_: str = "earlier", **changes: Any) -> Attempt:
+def attempt(
+    kind: Kind = "snapshot", ago: timedelta = HOUR, *, id_: str = "earlier", **changes: Any
+) -> Attempt:
     """One of ours that was accepted some time ago, and that no call has proved."""
     request = Request(START - ago, changes.pop("answered", "202"), 600.0, id_)
     source = SOURCE if kind == "restore" else None
@@ -76,14 +78,20 @@ SNAPSHOTS = {
     "found, state not saved, a month ago": row(NEW, result=VERSION, ago=KEPT + HOUR),
     "pending for a month": row(NEW, ago=KEPT + HOUR),
     "found, and a call has proved it": row(NEW, result=VERSION, proved=True),
-    "found, and this run has seen it in a state": row(NEW, {"carried": frozenset({VERSION})}, result=VERSION),
+    "found, and this run has seen it in a state": row(
+        NEW, {"carried": frozenset({VERSION})}, result=VERSION
+    ),
     "pending, and the state has it": row(IN_THE_WAY, proved=True),
-    "pending, and this run has seen it in a state": row(IN_THE_WAY, {"carried": frozenset({"earlier"})}),
+    "pending, and this run has seen it in a state": row(
+        IN_THE_WAY, {"carried": frozenset({"earlier"})}
+    ),
     "found for other triggers": row(NEW, result=VERSION, purpose="v0"),
     "pending for other triggers": row(IN_THE_WAY, purpose="v0"),
     "another one is wanted": row(NEW, {"fresh": True}, result=VERSION),
     "another one is wanted while one is pending": row(IN_THE_WAY, {"fresh": True}),
-    "another one is wanted, as by an unsaved run": row(NEW, {"fresh": True}, result=VERSION, fresh=True),
+    "another one is wanted, as by an unsaved run": row(
+        NEW, {"fresh": True}, result=VERSION, fresh=True
+    ),
     "failed": row(NEW, status=Status.FAILED, result="SNAPSHOT_FAILED"),
     "as old as a guard accepts": row(RESUMED, {"oldest": HOUR}, result=VERSION),
     "older than a guard accepts": row(NEW, {"oldest": HOUR - MINUTE}, result=VERSION),
@@ -111,7 +119,9 @@ SNAPSHOTS = {
     "another stack, other triggers": row(NEW, owner=OTHER_STACK, result=VERSION, purpose="v0"),
     "another stack, in the same moment": row(SAME_NAME, owner=OTHER_STACK, ago=timedelta(0)),
     "another stack, since this run began": row(NEW, SINCE, owner=OTHER_STACK, result=VERSION),
-    "another stack, another one is wanted": row(NEW, {"fresh": True}, owner=OTHER_STACK, result=VERSION),
+    "another stack, another one is wanted": row(
+        NEW, {"fresh": True}, owner=OTHER_STACK, result=VERSION
+    ),
     "another project": row(NEW, owner=OTHER_PROJECT, result=VERSION),
 }
 
@@ -120,7 +130,9 @@ RESTORES = {
     "accepted": row(RESUMED),
     "answer lost": row(RESUMED, answered="no answer"),
     "done, state not saved": row(RESUMED, result=RESTORED),
-    "done, state not saved, and forced before": row(RESUMED, {"fresh": True}, result=RESTORED, fresh=True),
+    "done, state not saved, and forced before": row(
+        RESUMED, {"fresh": True}, result=RESTORED, fresh=True
+    ),
     "a command's, another one is wanted again": row(
         IN_THE_WAY, {"owner": COMMAND, "fresh": True}, owner=COMMAND, fresh=True
     ),
@@ -128,8 +140,12 @@ RESTORES = {
     "failed": row(NEW, status=Status.FAILED, result="RESTORE_FAILED"),
     # An older checkpoint, of which the state knows nothing
     "done, and the state has lost it": row(DONE, result=RESTORED, proved=True),
-    "done, and the state has lost it, weeks ago": row(DONE, result=RESTORED, proved=True, ago=timedelta(days=29)),
-    "done, and the state has lost it, a month ago": row(NEW, result=RESTORED, proved=True, ago=KEPT + HOUR),
+    "done, and the state has lost it, weeks ago": row(
+        DONE, result=RESTORED, proved=True, ago=timedelta(days=29)
+    ),
+    "done, and the state has lost it, a month ago": row(
+        NEW, result=RESTORED, proved=True, ago=KEPT + HOUR
+    ),
     "done, and another one is wanted": row(NEW, {"fresh": True}, result=RESTORED, proved=True),
     "done, and a state has let it go": row(NEW, result=RESTORED, proved=True, let_go="another run"),
     "done, and another process of the run has let it go": row(
@@ -139,28 +155,43 @@ RESTORES = {
         RESUMED, {"run": "engine"}, proved=True, let_go="engine"
     ),
     "let go, and another one is wanted": row(
-        NEW, {"run": "engine", "fresh": True}, result=RESTORED, proved=True, let_go="engine", fresh=True
+        NEW,
+        {"run": "engine", "fresh": True},
+        result=RESTORED,
+        proved=True,
+        let_go="engine",
+        fresh=True,
     ),
     "done, and a call of this run has carried it": row(
         NEW, {"carried": frozenset({RESTORED})}, result=RESTORED, proved=True
     ),
     "done for other triggers": row(NEW, result=RESTORED, proved=True, purpose="v0"),
-    "done onto another database": row(NEW, result=RESTORED, proved=True, database_id=OTHER_DATABASE),
-    "done by the same command": row(NEW, {"owner": COMMAND}, result=RESTORED, proved=True, owner=COMMAND),
+    "done onto another database": row(
+        NEW, result=RESTORED, proved=True, database_id=OTHER_DATABASE
+    ),
+    "done by the same command": row(
+        NEW, {"owner": COMMAND}, result=RESTORED, proved=True, owner=COMMAND
+    ),
     # Another run has acted since
     "another run of the resource, meanwhile": row(OVERTAKEN, SINCE, purpose="v2"),
-    "another run of the resource, meanwhile, done": row(OVERTAKEN, SINCE, purpose="v2", result=RESTORED, proved=True),
+    "another run of the resource, meanwhile, done": row(
+        OVERTAKEN, SINCE, purpose="v2", result=RESTORED, proved=True
+    ),
     "another run of the resource, meanwhile, onto another database": row(
         OVERTAKEN, SINCE, purpose="v2", database_id=OTHER_DATABASE
     ),
-    "another run of the resource, in the same moment, but before": row(IN_THE_WAY, ago=timedelta(0), purpose="v2"),
+    "another run of the resource, in the same moment, but before": row(
+        IN_THE_WAY, ago=timedelta(0), purpose="v2"
+    ),
     "another run of the resource, meanwhile, failed": row(
         NEW, SINCE, purpose="v2", status=Status.FAILED, result="RESTORE_FAILED"
     ),
     "another resource, meanwhile": row(IN_THE_WAY, SINCE, owner=OTHER, purpose="v2"),
     # Of others, and under another name
     "another resource's is under way": row(IN_THE_WAY, owner=OTHER, purpose="v2"),
-    "another resource's has failed": row(NEW, owner=OTHER, status=Status.FAILED, result="RESTORE_FAILED"),
+    "another resource's has failed": row(
+        NEW, owner=OTHER, status=Status.FAILED, result="RESTORE_FAILED"
+    ),
     "another drill checks what it has restored": row(
         IN_THE_WAY, owner=OTHER, purpose="v2", result=RESTORED, held_until=START + MINUTE
     ),
@@ -169,31 +200,54 @@ RESTORES = {
     "another stack, still under way": row(SAME_NAME, owner=OTHER_STACK),
     "another name, a month ago": row(NEW, owner=RENAMED, result=RESTORED, ago=KEPT + HOUR),
     "another name, and its state has it": row(NEW, owner=RENAMED, result=RESTORED, proved=True),
-    "another name, another snapshot": row(NEW, owner=RENAMED, result=RESTORED, source=f"{DATABASE}/other"),
+    "another name, another snapshot": row(
+        NEW, owner=RENAMED, result=RESTORED, source=f"{DATABASE}/other"
+    ),
     "a snapshot of the database is under way": row(NEW, kind="snapshot"),
 }
 
 
 @pytest.mark.parametrize(("expected", "wanted", "earlier"), SNAPSHOTS.values(), ids=SNAPSHOTS)
-def test_a_snapshot_is_paid_for_once(expected: Any, wanted: dict[str, Any], earlier: dict[str, Any]) -> None:
+def test_a_snapshot_is_paid_for_once(
+    expected: Any, wanted: dict[str, Any], earlier: dict[str, Any]
+) -> None:
     assert decided([attempt(**earlier)], intent(**wanted)) == expected
 
 
 @pytest.mark.parametrize(("expected", "wanted", "earlier"), RESTORES.values(), ids=RESTORES)
-def test_a_restore_acts_once(expected: Any, wanted: dict[str, Any], earlier: dict[str, Any]) -> None:
-    assert decided([attempt(**{"kind": "restore", **earlier})], intent("restore", **wanted)) == expected
+def test_a_restore_acts_once(
+    expected: Any, wanted: dict[str, Any], earlier: dict[str, Any]
+) -> None:
+    assert (
+        decided([attempt(**{"kind": "restore", **earlier})], intent("restore", **wanted))
+        == expected
+    )
 
 
 LATER = attempt("restore", MINUTE, id_="later", purpose="v2", result=RESTORED, proved=True)
 ELSEWHERE = replace(LATER, database_id=OTHER_DATABASE)
 OF_RESTORE, DONE_UNSAVED = attempt("restore"), attempt("restore", result=RESTORED)
-THEIRS = attempt("restore", -MINUTE, id_="theirs", database_id=OTHER_DATABASE, account="b", result=RESTORED)
+THEIRS = attempt(
+    "restore", -MINUTE, id_="theirs", database_id=OTHER_DATABASE, account="b", result=RESTORED
+)
 OF_A = replace(DONE_UNSAVED, account="a")
 TWO = [attempt(ago=2 * HOUR, id_="first", result="v1"), attempt(result="v2")]
 SEVERAL: dict[str, tuple[list[Attempt], Intent, tuple[Any, str]]] = {
-    "another account has restored since by this name": ([OF_A, THEIRS], intent("restore", account="a"), RESUMED),
-    "another account alone has restored by this name": ([THEIRS], intent("restore", account="a"), NEW),
-    "the key was rotated since": ([replace(OF_A, proved=True)], intent("restore", account="whole key"), DONE),
+    "another account has restored since by this name": (
+        [OF_A, THEIRS],
+        intent("restore", account="a"),
+        RESUMED,
+    ),
+    "another account alone has restored by this name": (
+        [THEIRS],
+        intent("restore", account="a"),
+        NEW,
+    ),
+    "the key was rotated since": (
+        [replace(OF_A, proved=True)],
+        intent("restore", account="whole key"),
+        DONE,
+    ),
     # Its rows are gone, or its program was about something else since: going back to it restores again.
     **{
         f"unsaved, and a later one was done {where}": (there, intent("restore"), expected)
@@ -205,7 +259,11 @@ SEVERAL: dict[str, tuple[list[Attempt], Intent, tuple[Any, str]]] = {
         )
     },
     **{
-        f"{what}, and a later one has failed": ([one, replace(LATER, status=Status.FAILED)], intent("restore"), RESUMED)
+        f"{what}, and a later one has failed": (
+            [one, replace(LATER, status=Status.FAILED)],
+            intent("restore"),
+            RESUMED,
+        )
         for what, one in (("unsaved", DONE_UNSAVED), ("under way", OF_RESTORE))
     },
     "a command has begun another one since onto another database": (
@@ -222,14 +280,18 @@ SEVERAL: dict[str, tuple[list[Attempt], Intent, tuple[Any, str]]] = {
 
 
 @pytest.mark.parametrize(("there", "wanted", "expected"), SEVERAL.values(), ids=SEVERAL)
-def test_the_right_one_of_several_decides(there: list[Attempt], wanted: Intent, expected: Any) -> None:
+def test_the_right_one_of_several_decides(
+    there: list[Attempt], wanted: Intent, expected: Any
+) -> None:
     assert decided(there, wanted) == expected
 
 
 def test_a_new_one_says_what_it_is_for() -> None:
     wanted = intent("restore", fresh=True, previous=START)
     new = decide([], wanted, START + timedelta(microseconds=1999)).attempt
-    sent = Request(START + timedelta(milliseconds=1), NOT_AWAITED, 600.0, new.request.id, previous=START)
+    sent = Request(
+        START + timedelta(milliseconds=1), NOT_AWAITED, 600.0, new.request.id, previous=START
+    )
     assert new == Attempt("restore", OURS, DATABASE, "v1", sent, Status.SENT, SOURCE, fresh=True), (
         "as a state and the ledger have it"
     )
@@ -240,13 +302,30 @@ def test_a_new_one_says_what_it_is_for() -> None:
 @pytest.mark.parametrize(
     ("changes", "kept"),
     [
-        ({"result": VERSION, "proved": True}, FOUND_KEPT),  # so that no other attempt takes its version
-        ({"result": VERSION, "proved": True, "ago": 3 * HOUR, "ended_at": START - HOUR}, FOUND_KEPT),
+        (
+            {"result": VERSION, "proved": True},
+            FOUND_KEPT,
+        ),  # so that no other attempt takes its version
+        (
+            {"result": VERSION, "proved": True, "ago": 3 * HOUR, "ended_at": START - HOUR},
+            FOUND_KEPT,
+        ),
         ({"result": VERSION}, KEPT),
         ({}, KEPT),
         ({"proved": True}, KEPT),
-        ({"kind": "restore", "result": RESTORED, "proved": True}, KEPT),  # an older checkpoint may be imported
-        ({"kind": "restore", "status": Status.FAILED, "result": "CODE", "ended_at": START - HOUR}, FOUND_KEPT),
+        (
+            {"kind": "restore", "result": RESTORED, "proved": True},
+            KEPT,
+        ),  # an older checkpoint may be imported
+        (
+            {
+                "kind": "restore",
+                "status": Status.FAILED,
+                "result": "CODE",
+                "ended_at": START - HOUR,
+            },
+            FOUND_KEPT,
+        ),
     ],
 )
 def test_what_is_kept_how_long(changes: dict[str, Any], kept: timedelta) -> None:
@@ -262,7 +341,9 @@ def test_how_a_request_was_answered_is_its_status() -> None:
         **dict.fromkeys(accepted, Status.ACCEPTED),
         **dict.fromkeys(lost, Status.LOST),
     }
-    assert {answered: Request(START, answered, 1.0, "x").status for answered in expected} == expected
+    assert {
+        answered: Request(START, answered, 1.0, "x").status for answered in expected
+    } == expected
     sent = attempt(answered=NOT_AWAITED, ago=timedelta(0))
     assert sent.awaits_answer(START + ANSWER_WITHIN - MINUTE), "its result is not looked for"
     assert not sent.awaits_answer(START + ANSWER_WITHIN)
@@ -273,16 +354,36 @@ AT, FOUND = "2026-03-01T11:00:00Z", {"result": VERSION}
 OTHER_REQUEST = Request(START - HOUR, "202", 1.0, "other")
 PROOFS: dict[str, tuple[Proof, dict[str, Any], bool]] = {
     "its version": (Proof("snapshot", DATABASE, VERSION, requested_at=AT), FOUND, True),
-    "its version, which another resource has adopted": (Proof("snapshot", DATABASE, VERSION), FOUND, False),
+    "its version, which another resource has adopted": (
+        Proof("snapshot", DATABASE, VERSION),
+        FOUND,
+        False,
+    ),
     "another version": (Proof("snapshot", DATABASE, "old"), FOUND, False),
     "the same of another database": (Proof("snapshot", OTHER_DATABASE, VERSION), FOUND, False),
     "the same of another kind": (Proof("restore", DATABASE, VERSION), FOUND, False),
     "nothing yet": (Proof("snapshot", DATABASE), {}, False),
-    "its id": (Proof("snapshot", DATABASE, request=Request(START, "202", 1.0, "earlier")), {}, True),
+    "its id": (
+        Proof("snapshot", DATABASE, request=Request(START, "202", 1.0, "earlier")),
+        {},
+        True,
+    ),
     "another id": (Proof("snapshot", DATABASE, request=OTHER_REQUEST), {}, False),
-    "one that another ledger's run has found": (Proof("snapshot", DATABASE, VERSION, requested_at=AT), {}, True),
-    "of another request": (Proof("snapshot", DATABASE, VERSION, requested_at="2026-03-01T11:00:01Z"), {}, False),
-    "another of the same second": (Proof("snapshot", DATABASE, "old", requested_at=AT), FOUND, False),
+    "one that another ledger's run has found": (
+        Proof("snapshot", DATABASE, VERSION, requested_at=AT),
+        {},
+        True,
+    ),
+    "of another request": (
+        Proof("snapshot", DATABASE, VERSION, requested_at="2026-03-01T11:00:01Z"),
+        {},
+        False,
+    ),
+    "another of the same second": (
+        Proof("snapshot", DATABASE, "old", requested_at=AT),
+        FOUND,
+        False,
+    ),
 }
 
 

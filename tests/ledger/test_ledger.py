@@ -10,7 +10,16 @@ import pytest
 
 from pulumi_snapshots.clock import Clock, ServiceClock, rfc3339
 from pulumi_snapshots.errors import LedgerUnavailable, Step
-from pulumi_snapshots.ledger.attempt import KEPT, Attempt, Claim, Intent, Kind, Proof, Request, Status
+from pulumi_snapshots.ledger.attempt import (
+    KEPT,
+    Attempt,
+    Claim,
+    Intent,
+    Kind,
+    Proof,
+    Request,
+    Status,
+)
 from pulumi_snapshots.ledger.ledger import ATTEMPTS, Ledger
 from pulumi_snapshots.ledger.place import Document
 from tests.support.memory import Memory
@@ -33,7 +42,9 @@ class Service:
     def run(self) -> Ledger:
         return Ledger(self.place, ServiceClock(self.clock))
 
-    def intent(self, owner: str | None = OURS, purpose: str = "v1", kind: Kind = "snapshot", **changes: Any) -> Intent:
+    def intent(
+        self, owner: str | None = OURS, purpose: str = "v1", kind: Kind = "snapshot", **changes: Any
+    ) -> Intent:
         return replace(Intent(kind, owner, DATABASE, purpose, 600.0), **changes)
 
     async def claim(self, run: Ledger, *about: Any, **changes: Any) -> Claim:
@@ -74,7 +85,12 @@ async def test_an_end_that_another_run_has_seen_is_not_taken_back() -> None:
     one, other = service.run(), service.run()
     attempt = await service.claimed(one)
     found = await other.ended(attempt, "version")
-    assert await one.update(attempt, request=replace(attempt.request, answered="502"), status=Status.LOST) == found
+    assert (
+        await one.update(
+            attempt, request=replace(attempt.request, answered="502"), status=Status.LOST
+        )
+        == found
+    )
     assert await one.update(attempt, result="another") == found
     assert await one.ended(attempt, "another") == found
     assert await service.only() == found
@@ -145,7 +161,9 @@ REQUESTED = "2026-03-01T12:00:00Z"
 
 
 async def noted(run: Ledger, **proof: Any) -> None:
-    await run.note(Proof("snapshot", DATABASE, **{"requested_at": REQUESTED, "purpose": "v1", **proof}), OURS)
+    await run.note(
+        Proof("snapshot", DATABASE, **{"requested_at": REQUESTED, "purpose": "v1", **proof}), OURS
+    )
 
 
 @virtual
@@ -178,13 +196,20 @@ async def test_calls_that_prove_nothing_cost_one_read_of_a_process() -> None:
 
 
 @virtual
-async def test_a_pending_request_that_only_a_state_has_is_in_the_way_of_others_and_is_not_resumed_twice() -> None:
+async def test_a_pending_request_that_only_a_state_has_is_in_the_way_of_others_and_is_not_resumed_twice() -> (
+    None
+):
     service = Service()
     request = Request(START, "202", 600.0, "of another machine")
     for _ in range(2):
         await noted(service.run(), request=request)
     there = await service.only()
-    assert (there.request, there.status, there.owner, there.proved) == (request, Status.ACCEPTED, OURS, True)
+    assert (there.request, there.status, there.owner, there.proved) == (
+        request,
+        Status.ACCEPTED,
+        OURS,
+        True,
+    )
     assert (await service.claim(service.run(), OTHER)).role == "in the way"
 
 
@@ -259,16 +284,24 @@ STRANGE: dict[str, Any] = {
 """By the field of an attempt, or of its request, what no run writes there; without a name, in the place of all attempts."""
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, each) for name in STRANGE for each in STRANGE[name]])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, each) for name in STRANGE for each in STRANGE[name]]
+)
 @virtual
-async def test_an_entry_that_no_run_writes_stays_as_it_is_and_nothing_is_sent(name: str, value: Any) -> None:
+async def test_an_entry_that_no_run_writes_stays_as_it_is_and_nothing_is_sent(
+    name: str, value: Any
+) -> None:
     service = Service()
     attempt = (await service.claimed(service.run())).to_outputs()
     (attempt["request"] if name in attempt["request"] else attempt)[name] = value
-    await service.place.edit(lambda document: document.update({ATTEMPTS: {"a": attempt} if name else value}))
+    await service.place.edit(
+        lambda document: document.update({ATTEMPTS: {"a": attempt} if name else value})
+    )
     before, run = service.place.data, service.run()
     for use in (run.attempts(), service.claim(run), noted(run, result="version")):
-        with pytest.raises(LedgerUnavailable, match="memory: it holds an entry that cannot be read") as unavailable:
+        with pytest.raises(
+            LedgerUnavailable, match="memory: it holds an entry that cannot be read"
+        ) as unavailable:
             await use
         assert Step.MOVE_LEDGER_ASIDE in [each.step for each in unavailable.value.then]
     assert service.place.data == before

@@ -27,7 +27,9 @@ from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Row, Wor
 
 ANOTHER = OWNER.replace("before-release", "another")
 HOUR = timedelta(hours=1)
-OFF = pytest.mark.parametrize("off", [timedelta(), HOUR, -HOUR], ids=["together", "an hour ahead", "an hour behind"])
+OFF = pytest.mark.parametrize(
+    "off", [timedelta(), HOUR, -HOUR], ids=["together", "an hour ahead", "an hour behind"]
+)
 
 
 class Team:
@@ -43,16 +45,37 @@ class Team:
         return self.here.another_run(self.store.bucket(), clock=clock)
 
     async def create(
-        self, session: Session | None = None, *, owner: str = OWNER, row: Row | None = None, **inputs: Any
+        self,
+        session: Session | None = None,
+        *,
+        owner: str = OWNER,
+        row: Row | None = None,
+        **inputs: Any,
     ) -> SnapshotRecord:
         values = {"database_id": DATABASE, "triggers": ["v1"], "timeout": "45m", **inputs}
-        return await create(session or self.machine(), SnapshotInputs.of(values), row or Row(), owner)
+        return await create(
+            session or self.machine(), SnapshotInputs.of(values), row or Row(), owner
+        )
 
     async def restore(
-        self, version: str, session: Session | None = None, *, owner: str = OWNER, row: Row | None = None, **inputs: Any
+        self,
+        version: str,
+        session: Session | None = None,
+        *,
+        owner: str = OWNER,
+        row: Row | None = None,
+        **inputs: Any,
     ) -> Any:
-        values = {"database_id": DATABASE, "version_id": version, "overwrite": True, "timeout": "45m", **inputs}
-        return await restore(session or self.machine(), RestoreInputs.of(values), row or Row(), owner)
+        values = {
+            "database_id": DATABASE,
+            "version_id": version,
+            "overwrite": True,
+            "timeout": "45m",
+            **inputs,
+        }
+        return await restore(
+            session or self.machine(), RestoreInputs.of(values), row or Row(), owner
+        )
 
     @property
     def accepted(self) -> list[str | None]:
@@ -68,7 +91,9 @@ class Team:
 async def test_two_runs_of_one_resource_send_one_request(
     kind: str, off: timedelta, seconds: float, apart: float
 ) -> None:
-    async with world(snapshot_seconds=seconds, restore_seconds=seconds, cache_world="invalidated") as here:
+    async with world(
+        snapshot_seconds=seconds, restore_seconds=seconds, cache_world="invalidated"
+    ) as here:
         team, records = Team(here), list[Any]()
         stored = here.emulator.add_snapshot(DATABASE)
         await anyio.sleep(4000)
@@ -115,7 +140,9 @@ async def test_a_machine_that_sleeps_between_claim_and_sending_sends_nothing_on_
         return result
 
     session.ledger.edit = sleeps  # type: ignore[method-assign]
-    done = await (team.create(session) if kind == "snapshot" else team.restore(stored.version_id, session))
+    done = await (
+        team.create(session) if kind == "snapshot" else team.restore(stored.version_id, session)
+    )
     (post,) = here.posts + here.requests("restore")
     assert len(claims) == 2
     assert [each.id for each in await session.ledger.attempts()] == claims[1:]
@@ -133,7 +160,9 @@ async def test_a_laptop_that_wakes_up_restores_nothing_over_a_later_restore(here
         await anyio.sleep(900)
 
     async def suspended() -> None:
-        with pytest.raises(RestoreRefused, match=f"has requested the restore of snapshot {DATABASE}/{new}"):
+        with pytest.raises(
+            RestoreRefused, match=f"has requested the restore of snapshot {DATABASE}/{new}"
+        ):
             await team.restore(old, laptop, triggers=[old])
 
     async with anyio.create_task_group() as group:
@@ -192,13 +221,20 @@ async def test_a_place_that_opens_and_then_refuses_the_entry_ends_the_run(kind: 
     async with world(databases=databases, snapshot_seconds=10, restore_seconds=10.0) as here:
         team, errors = Team(here), list[LedgerUnavailable]()
         session = team.machine()
-        versions = {database_id: here.emulator.add_snapshot(database_id).version_id for database_id in databases}
+        versions = {
+            database_id: here.emulator.add_snapshot(database_id).version_id
+            for database_id in databases
+        }
         await anyio.sleep(300)
 
         async def one(database_id: str) -> None:
-            work = team.create if kind == "snapshot" else partial(team.restore, versions[database_id])
+            work = (
+                team.create if kind == "snapshot" else partial(team.restore, versions[database_id])
+            )
             try:
-                await work(session=session, owner=f"shop::dev::{database_id}", database_id=database_id)
+                await work(
+                    session=session, owner=f"shop::dev::{database_id}", database_id=database_id
+                )
             except LedgerUnavailable as error:
                 errors.append(error)
 
@@ -213,7 +249,9 @@ async def test_a_place_that_opens_and_then_refuses_the_entry_ends_the_run(kind: 
         for error in errors:
             assert "Nothing was started" in str(error)
             chain: list[BaseException | None] = [error]
-            while chain[-1] is not None and len(chain) < 6:  # it may be a ring, or grow with each of them
+            while (
+                chain[-1] is not None and len(chain) < 6
+            ):  # it may be a ring, or grow with each of them
                 chain.append(chain[-1].__cause__)
             assert chain[-1] is None
         team.store.refuses = ""
@@ -222,8 +260,12 @@ async def test_a_place_that_opens_and_then_refuses_the_entry_ends_the_run(kind: 
 
 @pytest.mark.parametrize("after", [5.0, 100.0], ids=["POST open", "waiting"])
 @pytest.mark.parametrize("fails", ["no answer", "ExpiredToken: the token has expired"])
-@staged(world, databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=200, cache_world="invalidated")
-async def test_a_place_that_is_gone_in_the_middle_loses_no_snapshot(here: World, fails: str, after: float) -> None:
+@staged(
+    world, databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=200, cache_world="invalidated"
+)
+async def test_a_place_that_is_gone_in_the_middle_loses_no_snapshot(
+    here: World, fails: str, after: float
+) -> None:
     team, row, records = Team(here), Row(), list[Any]()
     session = team.machine()
 
@@ -259,7 +301,9 @@ async def test_a_destroy_waits_once_for_a_place_that_never_answers(here: World) 
 
 @pytest.mark.parametrize("kind", ["create", "restore"])
 @staged(world, snapshot_seconds=60, restore_seconds=60.0, cache_world="invalidated")
-async def test_a_second_run_sees_that_the_request_of_the_first_was_refused(here: World, kind: str) -> None:
+async def test_a_second_run_sees_that_the_request_of_the_first_was_refused(
+    here: World, kind: str
+) -> None:
     team, ended = Team(here), list[str]()
     stored = here.emulator.add_snapshot(DATABASE)
     here.fault(kind=kind, delay=20.0, status=403, code="RESOURCE_NOT_ALLOWED")

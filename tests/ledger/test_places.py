@@ -40,7 +40,9 @@ def in_a_file(folder: Path, *, is_shared: bool = False) -> Two:
 
     def put(data: bytes) -> None:
         with closing(sqlite3.connect(path)) as file, file:
-            file.execute("CREATE TABLE IF NOT EXISTS ledger (id INTEGER PRIMARY KEY, document BLOB)")
+            file.execute(
+                "CREATE TABLE IF NOT EXISTS ledger (id INTEGER PRIMARY KEY, document BLOB)"
+            )
             file.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?)", (data,))
 
     def get() -> bytes | None:
@@ -125,13 +127,17 @@ async def test_an_edit_without_a_change_writes_nothing(two: Two) -> None:
 
 @pytest.mark.parametrize("seen_by", ["an edit", "a read"])
 @virtual
-async def test_a_ledger_that_is_emptied_while_a_run_is_under_way_is_no_empty_one(two: Two, seen_by: str) -> None:
+async def test_a_ledger_that_is_emptied_while_a_run_is_under_way_is_no_empty_one(
+    two: Two, seen_by: str
+) -> None:
     await two.one.edit(count)
     process = two.one if seen_by == "an edit" else two.other
     await process.read()
     two.drop()
     for work in (process.edit(count), process.read()):
-        with pytest.raises(LedgerUnavailable, match="was moved or emptied while this run was under way") as gone:
+        with pytest.raises(
+            LedgerUnavailable, match="was moved or emptied while this run was under way"
+        ) as gone:
             await work
         assert gone.value.then[0].step is Step.PUT_LEDGER_BACK
     assert two.get() is None
@@ -153,7 +159,11 @@ async def test_what_a_later_version_may_add_is_kept(two: Two) -> None:
         (b"[1]", "damaged", [Step.MOVE_LEDGER_ASIDE]),
         (b"\xff\x00", "damaged", [Step.MOVE_LEDGER_ASIDE]),
         (b"[" * 100_000, "damaged", [Step.MOVE_LEDGER_ASIDE]),
-        (b'{"format": 2, "attempts": {}}', "a later version", [Step.UPGRADE, Step.MOVE_LEDGER_ASIDE]),
+        (
+            b'{"format": 2, "attempts": {}}',
+            "a later version",
+            [Step.UPGRADE, Step.MOVE_LEDGER_ASIDE],
+        ),
         (b'{"format": "x"}', "a later version", [Step.UPGRADE, Step.MOVE_LEDGER_ASIDE]),
     ],
     ids=["empty", "cut", "a list", "bytes", "deep", "format 2", "format x"],

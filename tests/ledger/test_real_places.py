@@ -58,9 +58,19 @@ def in_turn(target: str) -> AbstractContextManager[str]:
 
 
 @pytest.fixture(
-    scope="module", params=["machine", "folder", "s3", "gs", "az", pytest.param("versity", marks=pytest.mark.nightly)]
+    scope="module",
+    params=[
+        "machine",
+        "folder",
+        "s3",
+        "gs",
+        "az",
+        pytest.param("versity", marks=pytest.mark.nightly),
+    ],
 )
-def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stores: Stores) -> Iterator[Real]:
+def real(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stores: Stores
+) -> Iterator[Real]:
     if request.param == "machine":
         yield Real("", "")
         return
@@ -73,11 +83,22 @@ def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         url = stack.enter_context(in_turn(store.url)) if store.scheme == "s3" else store.url
         stack.enter_context(patch.dict(os.environ, store.reached_at(url)))
         store.make_bucket(f"shared-{request.param}")
-        yield Real(f"{store.scheme}://shared-{request.param}/of/team", f"{store.scheme}://missing/of/team")
+        yield Real(
+            f"{store.scheme}://shared-{request.param}/of/team", f"{store.scheme}://missing/of/team"
+        )
 
 
-def test_two_processes_that_race_lose_no_change(real: Real, tmp_path: Path, forks: dict[str, str]) -> None:
-    command = [python_of(forks), "-m", "tests.ledger.racing", real.setting, str(tmp_path), str(TIMES)]
+def test_two_processes_that_race_lose_no_change(
+    real: Real, tmp_path: Path, forks: dict[str, str]
+) -> None:
+    command = [
+        python_of(forks),
+        "-m",
+        "tests.ledger.racing",
+        real.setting,
+        str(tmp_path),
+        str(TIMES),
+    ]
     racing = [subprocess.Popen(command, env={**os.environ, **forks}) for _ in range(2)]  # noqa: S603  this very interpreter
     assert [process.wait(60) for process in racing] == [0, 0]
     place = place_of(real.setting or None, tmp_path, "service", Clock())
@@ -130,7 +151,9 @@ def proxy(store: ObjectStore) -> Iterator[Unreliable]:
 
 def at(folder: Path, name: str, *, endpoint: str = "") -> Place:
     """The place as a new process reaches it, through this endpoint."""
-    return place_of(f"s3://shared/{name}" + f"?endpoint={endpoint}" * bool(endpoint), folder, "service", Clock())
+    return place_of(
+        f"s3://shared/{name}" + f"?endpoint={endpoint}" * bool(endpoint), folder, "service", Clock()
+    )
 
 
 def unlisted(proxy: Unreliable) -> Callable[[Request], Failure]:
@@ -184,11 +207,17 @@ def test_a_store_that_refuses_one_thing_is_named_with_the_way_out(  # noqa: PLR0
 
 def test_no_right_to_delete_is_needed(proxy: Unreliable, tmp_path: Path) -> None:
     proxy.fails = without("DELETE")(proxy)
-    assert [anyio.run(at(tmp_path, "kept", endpoint=proxy.url).edit, count) for _ in range(3)] == [1, 2, 3]
+    assert [anyio.run(at(tmp_path, "kept", endpoint=proxy.url).edit, count) for _ in range(3)] == [
+        1,
+        2,
+        3,
+    ]
     assert "DELETE" not in {each.method for each in proxy.requests}
 
 
-def test_odd_characters_of_a_prefix_name_one_place_for_all(store: ObjectStore, tmp_path: Path) -> None:
+def test_odd_characters_of_a_prefix_name_one_place_for_all(
+    store: ObjectStore, tmp_path: Path
+) -> None:
     assert [anyio.run(at(tmp_path, PREFIX).edit, count) for _ in range(2)] == [1, 2]
     keys = [each["Key"] for each in store.s3().list_objects_v2(Bucket="shared")["Contents"]]
     assert f"{PREFIX}/service.ledger.json" in keys
@@ -216,5 +245,8 @@ def test_versioned_and_locked_buckets_take_a_ledger(store: ObjectStore, tmp_path
     with served(AsAmazon, host=urlsplit(store.url).netloc) as url:
         for bucket in ("versions", "locked"):
             place = f"s3://{bucket}/a?endpoint={url}"
-            made = [anyio.run(place_of(place, tmp_path, "service", Clock()).edit, count) for _ in range(3)]
+            made = [
+                anyio.run(place_of(place, tmp_path, "service", Clock()).edit, count)
+                for _ in range(3)
+            ]
             assert made == [1, 2, 3]

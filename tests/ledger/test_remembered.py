@@ -89,7 +89,14 @@ STORIES = {
             wait {later}; S up v1: {UNSAVED}; S has 1; sent 1
         """
         for cache in ("invalidated", "kept")
-        for kills, later in (((10,), 1), ((95,), 1), ((150,), 1), ((20,), 3 * 3600), ((20,), 86400), ((100,) * 3, 1))
+        for kills, later in (
+            ((10,), 1),
+            ((95,), 1),
+            ((150,), 1),
+            ((20,), 3 * 3600),
+            ((20,), 86400),
+            ((100,) * 3, 1),
+        )
     },
     "a killed run that took one in place of one that never came is not paid for twice": f"""
         service snapshot_seconds=100; wait 400; fault create drop=True times=1; S up v1 pending timeout=3m;
@@ -119,7 +126,10 @@ STORIES = {
         f"--replace directly after a run says what it takes for unsaved, and what to do: {repeated}": f"""
             {repeated[0]} up; wait 300; {repeated[0]} up replace: {UNSAVED}; sent 1; {repeated}; sent {number}
         """
-        for number, repeated in ((2, "S up replace"), (1, "R up replace refused: replaced without a refresh"))
+        for number, repeated in (
+            (2, "S up replace"),
+            (1, "R up replace refused: replaced without a refresh"),
+        )
     },
     "--replace gives up a pending snapshot that the state has": """
         service snapshot_seconds=400; S up v1 pending timeout=3m; S up v1 replace; S has 2
@@ -346,7 +356,9 @@ async def made_again(stack: Stack, values: dict[str, Any]) -> dict[str, Any]:
 
 
 @staged(scene, snapshot_seconds=10, cache_world="invalidated")
-async def test_a_replacement_upstream_that_is_killed_halfway_takes_and_restores_nothing(at: Scene) -> None:
+async def test_a_replacement_upstream_that_is_killed_halfway_takes_and_restores_nothing(
+    at: Scene,
+) -> None:
     restore, snapshot = back(at), of(at.here)
     restores = given(at, triggers=["v1"])
     takes: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
@@ -360,7 +372,9 @@ async def test_a_replacement_upstream_that_is_killed_halfway_takes_and_restores_
         for _ in range(2):  # the state of the first is not saved
             again = await made_again(stack, values)
             same = stack.outputs.keys() - {"download_url", "download_url_expires_at"}
-            assert {name: again[name] for name in same} == {name: stack.outputs[name] for name in same}
+            assert {name: again[name] for name in same} == {
+                name: stack.outputs[name] for name in same
+            }
     assert (len(at.posts), len(at.here.posts)) == (1, 1)
 
 
@@ -385,7 +399,9 @@ async def test_what_is_deleted_first_but_wanted_again_is_taken_again(here: World
 
 
 @staged(world, snapshot_seconds=300, cache_world="invalidated")
-async def test_a_create_enters_its_request_before_it_leaves_and_changes_its_entry_three_times(here: World) -> None:
+async def test_a_create_enters_its_request_before_it_leaves_and_changes_its_entry_three_times(
+    here: World,
+) -> None:
     stack = of(here)
     entered: list[tuple[str, int]] = []
 
@@ -441,7 +457,10 @@ async def test_a_drill_is_not_passed_by_what_a_restore_has_put_there_since(at: D
     [
         ("urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Snapshot::a", "shop::dev::a"),
         ("urn:pulumi:dev::shop::squarecloud:index:Snapshot::a", "shop::dev::a"),
-        ("urn:pulumi:dev::shop::my:c:App$squarecloud:index:Snapshot::a::b", "shop::dev::my:c:App::a::b"),
+        (
+            "urn:pulumi:dev::shop::my:c:App$squarecloud:index:Snapshot::a::b",
+            "shop::dev::my:c:App::a::b",
+        ),
         ("squarecloud-snapshots create", "squarecloud-snapshots create"),
         (None, None),
     ],

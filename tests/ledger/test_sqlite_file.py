@@ -86,14 +86,19 @@ STRANGE: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "zeros": ("damaged", lambda path: path.write_bytes(b"\x00" * 8192)),
     "JSON": ("damaged", lambda path: path.write_bytes(b"{}")),
     "garbage": ("damaged", lambda path: path.write_bytes(b"garbage" * 1000)),
-    "another program's": ("another program's", sqlite("DROP TABLE ledger; CREATE TABLE notes (text)")),
+    "another program's": (
+        "another program's",
+        sqlite("DROP TABLE ledger; CREATE TABLE notes (text)"),
+    ),
     "no row": ("damaged", sqlite("DELETE FROM ledger")),
     "a number": ("damaged", sqlite("UPDATE ledger SET document = 1")),
 }
 
 
 @pytest.mark.parametrize(("trouble", "spoil"), STRANGE.values(), ids=STRANGE)
-def test_a_file_with_something_else_stays_as_it_is(path: Path, trouble: str, spoil: Callable[[Path], Any]) -> None:
+def test_a_file_with_something_else_stays_as_it_is(
+    path: Path, trouble: str, spoil: Callable[[Path], Any]
+) -> None:
     run_virtual(at(path).edit, count)
     spoil(path)
     content = path.read_bytes()
@@ -149,7 +154,9 @@ def test_an_edit_that_is_cancelled_while_it_runs_is_known_to_be_in(path: Path) -
     anyio.run(run)
 
 
-def test_a_lock_that_is_held_does_not_stop_the_event_loop(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_held_does_not_stop_the_event_loop(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.undo()
 
     async def run() -> None:
@@ -179,7 +186,9 @@ async def test_a_shared_folder_that_is_not_mounted_is_not_made(path: Path) -> No
     assert not path.parent.exists()
 
 
-def test_without_a_home_directory_nothing_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_directory_nothing_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     place = place_of(None, Path("~/.local/state"), "service", Clock(START))
     assert isinstance(place, SqliteFile)
@@ -204,7 +213,9 @@ anyio.run(SqliteFile(Path(sys.argv[1])).edit, change)
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["the first edit", "a later edit"])
-def test_a_process_that_is_killed_in_an_edit_leaves_no_lock_and_no_half(path: Path, *, is_first: bool) -> None:
+def test_a_process_that_is_killed_in_an_edit_leaves_no_lock_and_no_half(
+    path: Path, *, is_first: bool
+) -> None:
     place = SqliteFile(path)
     if not is_first:
         anyio.run(place.edit, count)
@@ -243,7 +254,10 @@ def folder() -> Iterator[Path]:
 
 def run_as(user: int, folder: Path) -> str:
     done = subprocess.run(  # noqa: S603  this very interpreter
-        [sys.executable, "-c", RUN, str(user), str(folder)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", RUN, str(user), str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode in {0, 1}
     return done.stderr
@@ -267,7 +281,9 @@ def test_the_folder_in_a_backend_is_made_so_that_both_may_write_it(folder: Path)
     made(folder, FIRST, TEAM, 0o2775)
     own = folder / ".pulumi-snapshots"
     assert [run_as(user, own) for user in (SECOND, FIRST)] == ["", ""]
-    assert run_as(FIRST, folder / "other" / ".pulumi-snapshots").count("there is no such folder") == 1
+    assert (
+        run_as(FIRST, folder / "other" / ".pulumi-snapshots").count("there is no such folder") == 1
+    )
 
 
 @two_users

@@ -39,11 +39,15 @@ def wanted(here: World, kind: str) -> dict[str, Any]:
 
 
 @staged(world, snapshot_seconds=10)
-async def test_a_refused_request_is_sent_again_although_the_ledger_could_not_be_written_then(here: World) -> None:
+async def test_a_refused_request_is_sent_again_although_the_ledger_could_not_be_written_then(
+    here: World,
+) -> None:
     place = Memory(here.clock)
     here.fault(kind="create", status=429, code="KEEP_CALM", delay=5.0)
     async with anyio.create_task_group() as group:
-        group.start_soon(partial(create, here.another_run(place), here.inputs(), row := Row(), OWNER))
+        group.start_soon(
+            partial(create, here.another_run(place), here.inputs(), row := Row(), OWNER)
+        )
         await anyio.sleep(2)
         place.refuses_writes = "SlowDown"
         await anyio.sleep(5)
@@ -73,7 +77,9 @@ async def test_two_snapshots_of_one_database_in_one_program_are_both_taken(
             program.start_soon(take, OWNER.replace("before-release", name))
     assert sorted(map(str, found.values())) == sorted(str(post.version_id) for post in here.posts)
     assert len(set(found.values())) == 2
-    assert here.clock.monotonic() < 10 * 60, "the second waits for the first, and for the limit of the database"
+    assert here.clock.monotonic() < 10 * 60, (
+        "the second waits for the first, and for the limit of the database"
+    )
 
 
 # The state directory
@@ -104,12 +110,21 @@ def is_a_file(path: Path) -> Iterator[None]:
     path.parent.unlink()
 
 
-@pytest.mark.parametrize("trouble", [is_full, is_read_only, is_a_file], ids=lambda trouble: trouble.__name__)
-@pytest.mark.parametrize("saves", [True, False], ids=["the state is saved", "the state is not saved"])
+@pytest.mark.parametrize(
+    "trouble", [is_full, is_read_only, is_a_file], ids=lambda trouble: trouble.__name__
+)
+@pytest.mark.parametrize(
+    "saves", [True, False], ids=["the state is saved", "the state is not saved"]
+)
 @pytest.mark.parametrize("kind", RULES)
 @staged(world, snapshot_seconds=10, restore_seconds=10.0)
 async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
-    here: World, tmp_path: Path, kind: str, trouble: Callable[[Path], Iterator[None]], *, saves: bool
+    here: World,
+    tmp_path: Path,
+    kind: str,
+    trouble: Callable[[Path], Iterator[None]],
+    *,
+    saves: bool,
 ) -> None:
     path = tmp_path / "state" / "service.ledger"
     here.emulator.add_snapshot(DATABASE)
@@ -140,7 +155,9 @@ async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
 @pytest.mark.parametrize("status", [400, 409, 429, 500, 503])
 @pytest.mark.parametrize("kind", RULES)
 @staged(world, snapshot_seconds=10, restore_seconds=10.0)
-async def test_a_refusal_without_a_code_is_named_by_its_status(here: World, kind: str, status: int) -> None:
+async def test_a_refusal_without_a_code_is_named_by_its_status(
+    here: World, kind: str, status: int
+) -> None:
     here.emulator.add_snapshot(DATABASE)
     await anyio.sleep(300)
     here.fault(kind="create" if kind == "snapshot" else "restore", status=status, times=1)

@@ -33,7 +33,9 @@ async def versions(w: World) -> set[str | None]:
     ids=str,
 )
 @staged(world, snapshot_seconds=700, cache_world="invalidated")
-async def test_a_refused_account_listing_is_requested_once_and_no_error(w: World, refusal: dict[str, Any]) -> None:
+async def test_a_refused_account_listing_is_requested_once_and_no_error(
+    w: World, refusal: dict[str, Any]
+) -> None:
     w.fault(kind="list account", times=None, **refusal)
     assert (await w.create()).complete.version_id == w.started()
     assert len(w.requests("list account")) == 1
@@ -74,20 +76,28 @@ async def test_a_wait_that_is_resumed_late_has_its_second_chance_at_once(w: Worl
     assert w.clock.monotonic() - begun <= MINUTE
 
 
-@pytest.mark.parametrize(("known", "cache_world"), [("ended-by-snapshot", "invalidated"), ("kept", "kept")])
+@pytest.mark.parametrize(
+    ("known", "cache_world"), [("ended-by-snapshot", "invalidated"), ("kept", "kept")]
+)
 @virtual
 async def test_a_known_cache_is_used_from_the_first_poll_on(known: str, cache_world: str) -> None:
-    async with world(cache_world=cache_world, snapshot_seconds=300, settings={"listing_cache": known}) as w:
+    async with world(
+        cache_world=cache_world, snapshot_seconds=300, settings={"listing_cache": known}
+    ) as w:
         polls = await polled(w)
         if known == "kept":
             assert [at for kind, at in polls if kind == "list account"] == [360]
-            assert [at for kind, at in polls if kind == "list"] == [120], "a page that was polled is kept"
+            assert [at for kind, at in polls if kind == "list"] == [120], (
+                "a page that was polled is kept"
+            )
         else:
             assert polls == [("list", 30 * number) for number in range(1, 8)]
 
 
 @staged(world, cache_world="kept", snapshot_seconds=300, settings={"listing_cache": "kept"})
-async def test_polls_that_fail_keep_their_distance_though_pages_are_known_to_be_kept(w: World) -> None:
+async def test_polls_that_fail_keep_their_distance_though_pages_are_known_to_be_kept(
+    w: World,
+) -> None:
     w.fault(kind="list", times=None, status=500, code="INTERNAL")
     polls = await polled(w)
     assert polls[-1] == ("list account", 360)
@@ -101,7 +111,12 @@ FLEET = tuple(f"{number:032x}" for number in range(20))
 
 def fleet(**service: Any) -> AbstractAsyncContextManager[World]:
     """A fleet whose snapshots take 200 s, of an account that may take as many as it wants, and whose pages are kept."""
-    kept = {"databases": FLEET, "snapshot_seconds": 200, "plan_memory_mb": 2_560_000, "cache_world": "kept"}
+    kept = {
+        "databases": FLEET,
+        "snapshot_seconds": 200,
+        "plan_memory_mb": 2_560_000,
+        "cache_world": "kept",
+    }
     return world(**{**kept, **service})
 
 
@@ -131,16 +146,47 @@ async def lateness(
     assert len(w.posts) == len(databases)
     assert all(entry.code != "RATE_LIMITED" for entry in w.emulator.journal)
     seconds = w.emulator.settings.snapshot_seconds
-    return {post.database_id: ended[post.database_id or ""] - post.monotonic - seconds for post in w.posts}
+    return {
+        post.database_id: ended[post.database_id or ""] - post.monotonic - seconds
+        for post in w.posts
+    }
 
 
 FLEETS: dict[str, tuple[dict[str, Any], int, int, float, int, int]] = {
     "new snapshots end the cache": ({"cache_world": "invalidated"}, 20, 64, 61, 30, 9),
     "pages are kept": ({"cache_world": "kept"}, 20, 64, 120, 45, 9),
-    "one late account listing shows all that were missed": ({"snapshot_seconds": 215}, 20, 64, 5 * MINUTE, 99, 1),
-    "what was missed does not wait for the last POST": ({"snapshot_seconds": 215}, 20, 4, 6 * MINUTE, 99, 99),
-    "no account listing, pages are kept": ({"snapshot_seconds": 150, "plan": "free"}, 20, 64, 31 * MINUTE, 99, 1),
-    "no account listing": ({"plan": "free", "cache_world": "invalidated"}, 20, 64, 31 * MINUTE, 99, 1),
+    "one late account listing shows all that were missed": (
+        {"snapshot_seconds": 215},
+        20,
+        64,
+        5 * MINUTE,
+        99,
+        1,
+    ),
+    "what was missed does not wait for the last POST": (
+        {"snapshot_seconds": 215},
+        20,
+        4,
+        6 * MINUTE,
+        99,
+        99,
+    ),
+    "no account listing, pages are kept": (
+        {"snapshot_seconds": 150, "plan": "free"},
+        20,
+        64,
+        31 * MINUTE,
+        99,
+        1,
+    ),
+    "no account listing": (
+        {"plan": "free", "cache_world": "invalidated"},
+        20,
+        64,
+        31 * MINUTE,
+        99,
+        1,
+    ),
     **{
         f"{known} is wrong, {count} databases": (
             {"cache_world": world, "settings": {"listing_cache": known}},
@@ -162,7 +208,9 @@ FLEETS: dict[str, tuple[dict[str, Any], int, int, float, int, int]] = {
 """By what it shows: the service, the databases, how many at a time, and the most seconds, polls and polls of the account."""
 
 
-@pytest.mark.parametrize(("service", "count", "parallel", "late", "polls", "of_account"), FLEETS.values(), ids=FLEETS)
+@pytest.mark.parametrize(
+    ("service", "count", "parallel", "late", "polls", "of_account"), FLEETS.values(), ids=FLEETS
+)
 @virtual
 async def test_many_databases_find_their_snapshots_soon_and_with_few_polls(  # noqa: PLR0913, PLR0917  a row
     service: dict[str, Any], count: int, parallel: int, late: float, polls: int, of_account: int
@@ -174,10 +222,13 @@ async def test_many_databases_find_their_snapshots_soon_and_with_few_polls(  # n
 
 
 @pytest.mark.parametrize(
-    ("known", "cache_world"), [("unknown", "kept"), ("ended-by-snapshot", "invalidated"), ("kept", "kept")]
+    ("known", "cache_world"),
+    [("unknown", "kept"), ("ended-by-snapshot", "invalidated"), ("kept", "kept")],
 )
 @virtual
-async def test_no_page_of_a_fleet_is_frozen_before_its_snapshot_can_be_listed(known: str, cache_world: str) -> None:
+async def test_no_page_of_a_fleet_is_frozen_before_its_snapshot_can_be_listed(
+    known: str, cache_world: str
+) -> None:
     async with fleet(cache_world=cache_world, settings={"listing_cache": known}) as w:
         await lateness(w)
         posted = {post.database_id: post.monotonic for post in w.posts}
@@ -232,7 +283,9 @@ async def test_a_page_fetched_for_another_caller_is_searched_at_once(w: World) -
     async with anyio.create_task_group() as group:
         group.start_soon(refresh)
         (await w.create()).complete  # noqa: B018  asserts
-    assert [(one.kind, one.monotonic - w.posts[0].monotonic) for one in w.listings] == [("list account", 130.0)]
+    assert [(one.kind, one.monotonic - w.posts[0].monotonic) for one in w.listings] == [
+        ("list account", 130.0)
+    ]
 
 
 async def use_up_the_account_listing(w: World) -> None:
@@ -263,7 +316,10 @@ async def test_a_fleet_continues_while_the_account_listing_is_blocked(w: World) 
     gaps = [later.monotonic - others[0].monotonic for later in others[1:]]
     assert [one.code for one in others][:1] == ["RATE_LIMITED"]
     assert all(gap > 5 * MINUTE for gap in gaps)
-    assert {one.code for one in w.emulator.journal if one.kind != "list account"} <= {None, "SNAPSHOT_PROCESSING"}
+    assert {one.code for one in w.emulator.journal if one.kind != "list account"} <= {
+        None,
+        "SNAPSHOT_PROCESSING",
+    }
     assert all(post.accepted for post in w.posts)
 
 
@@ -273,7 +329,10 @@ async def test_a_lookup_asks_each_database_while_the_account_listing_is_blocked(
     listings = w.session.listings
     w.emulator.add_snapshot(OTHER_DATABASE)
     found = await listings.of_account(w.clock.monotonic())
-    assert {name: len(entries) for name, entries in found.items()} == {DATABASE: 0, OTHER_DATABASE: 1}
+    assert {name: len(entries) for name, entries in found.items()} == {
+        DATABASE: 0,
+        OTHER_DATABASE: 1,
+    }
     assert isinstance(listings.account_refusal, ListingBlocked)
     await w.clock.sleep(299)
     assert await listings.account_listing(w.clock.monotonic()) is None

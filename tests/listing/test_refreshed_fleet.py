@@ -29,12 +29,18 @@ def records_of(here: World) -> list[SnapshotRecord]:
             modified = here.emulator.now() - timedelta(days=days + 1)
             stored = here.emulator.add_snapshot(database_id, modified=modified)
             created = rfc3339(stored.modified)
-            records.append(SnapshotRecord(database_id, stored.version_id, created_at=created, available=True))
+            records.append(
+                SnapshotRecord(database_id, stored.version_id, created_at=created, available=True)
+            )
     return records
 
 
 async def refreshed(
-    here: World, records: list[SnapshotRecord], parallel: int, row: Row | None = None, place: Place | None = None
+    here: World,
+    records: list[SnapshotRecord],
+    parallel: int,
+    row: Row | None = None,
+    place: Place | None = None,
 ) -> list[SnapshotRecord]:
     session, slots, rows = here.another_run(place), anyio.CapacityLimiter(parallel), row or Row()
     results: list[SnapshotRecord] = []
@@ -51,7 +57,11 @@ async def refreshed(
 
 @pytest.mark.parametrize(
     ("snapshots", "missing", "parallel", "own", "account"),
-    [*((500, (), parallel, 0, 1) for parallel in (4, 8, 64, 500)), (500, (0, 1, -1), 64, 2, 1), (3, (), 64, 1, 0)],
+    [
+        *((500, (), parallel, 0, 1) for parallel in (4, 8, 64, 500)),
+        (500, (0, 1, -1), 64, 2, 1),
+        (3, (), 64, 1, 0),
+    ],
 )
 @staged(world, databases=FLEET)
 async def test_a_refresh_sends_one_request_and_one_for_each_database_that_lacks_a_snapshot(  # noqa: PLR0913, PLR0917  a row
@@ -61,15 +71,21 @@ async def test_a_refresh_sends_one_request_and_one_for_each_database_that_lacks_
     for number in missing:
         here.emulator.remove_snapshot(records[number].version_id or "")
     results = await refreshed(here, records, parallel)
-    assert sum(bool(record.available and record.download_url) for record in results) == snapshots - len(missing)
+    assert sum(
+        bool(record.available and record.download_url) for record in results
+    ) == snapshots - len(missing)
     assert len(here.requests("list account")) == account
     assert len(here.emulator.journal) == own + account
 
 
 @staged(world, databases=FLEET)
-async def test_reuse_in_a_fleet_asks_once_for_each_database_whether_it_was_restored(here: World) -> None:
+async def test_reuse_in_a_fleet_asks_once_for_each_database_whether_it_was_restored(
+    here: World,
+) -> None:
     for database_id in FLEET:
-        here.emulator.add_snapshot(database_id, modified=here.emulator.now() - timedelta(minutes=10))
+        here.emulator.add_snapshot(
+            database_id, modified=here.emulator.now() - timedelta(minutes=10)
+        )
     session, slots = here.another_run(), anyio.CapacityLimiter(8)
 
     async def one(database_id: str) -> None:
@@ -86,9 +102,13 @@ async def test_reuse_in_a_fleet_asks_once_for_each_database_whether_it_was_resto
     assert len(kinds) <= len(FLEET) + 7
 
 
-@pytest.mark.parametrize("fault", [{"html": 503}, {"no_connect": True}, {"drop": True, "delay": 1000.0}], ids=str)
+@pytest.mark.parametrize(
+    "fault", [{"html": 503}, {"no_connect": True}, {"drop": True, "delay": 1000.0}], ids=str
+)
 @staged(world, databases=FLEET)
-async def test_a_service_that_is_down_does_not_delay_each_snapshot(here: World, fault: dict[str, Any]) -> None:
+async def test_a_service_that_is_down_does_not_delay_each_snapshot(
+    here: World, fault: dict[str, Any]
+) -> None:
     records, row = records_of(here), Row()
     here.fault(times=None, **fault)
     start = here.clock.monotonic()
@@ -133,7 +153,9 @@ async def test_a_failed_read_of_pending_snapshots_fails_no_reuse_of_another(here
     endings: list[Ending] = []
 
     async def reuse(database_id: str) -> None:
-        endings.append(await here.create(session=session, database_id=database_id, reuse_within=DAY))
+        endings.append(
+            await here.create(session=session, database_id=database_id, reuse_within=DAY)
+        )
 
     async with anyio.create_task_group() as group:
         for database_id in FLEET[4:6]:
@@ -166,11 +188,16 @@ async def test_200_pending_snapshots_cost_one_request_and_delay_a_run_by_10_seco
     results = await refreshed(here, records, parallel)
     assert sum(record.pending for record in results) == missing
     assert here.clock.monotonic() - start <= (1 if missing < 200 else 10)
-    assert missing == 200 or [entry.kind for entry in here.emulator.journal] == ["status", "list account"]
+    assert missing == 200 or [entry.kind for entry in here.emulator.journal] == [
+        "status",
+        "list account",
+    ]
 
 
 @staged(world, databases=FLEET)
-async def test_pending_snapshots_do_not_each_wait_for_a_ledger_that_cannot_be_used(here: World) -> None:
+async def test_pending_snapshots_do_not_each_wait_for_a_ledger_that_cannot_be_used(
+    here: World,
+) -> None:
     records, start = pending_fleet(here, 1, listed=True), here.clock.monotonic()
     place = Memory(here.clock, delay=(4.0, 4.0))
     place.refuses_reads = "SlowDown"

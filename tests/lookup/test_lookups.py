@@ -14,7 +14,13 @@ from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
 from pulumi_snapshots.lookup.results import LatestQuery, SnapshotInfo, SnapshotQuery
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.errors import Blocked, DatabaseMissing, KeyRefused, NotAllowed, SquareCloudError
+from pulumi_snapshots.service.errors import (
+    Blocked,
+    DatabaseMissing,
+    KeyRefused,
+    NotAllowed,
+    SquareCloudError,
+)
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.read import get
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
@@ -35,7 +41,9 @@ async def snapshots(w: World, session: Session | None = None, **query: Any) -> l
 
 async def latest(w: World, session: Session | None = None, **query: Any) -> SnapshotInfo | None:
     query = {"database_id": DATABASE, **query}
-    return await find_latest(session or w.session, LatestQuery.of(query).candidates, w.clock.monotonic())
+    return await find_latest(
+        session or w.session, LatestQuery.of(query).candidates, w.clock.monotonic()
+    )
 
 
 def versions(found: list[SnapshotInfo]) -> list[str]:
@@ -67,7 +75,9 @@ async def test_a_found_snapshot_has_all_outputs_and_hides_its_url(w: World) -> N
         repr([found]),
         json.dumps(dataclasses.asdict(found)),
         str(dataclasses.astuple(found)),
-        json.dumps(found, default=lambda one: vars(one) if dataclasses.is_dataclass(one) else repr(one)),
+        json.dumps(
+            found, default=lambda one: vars(one) if dataclasses.is_dataclass(one) else repr(one)
+        ),
         repr(dataclasses.replace(found, size=1)),
     ):
         assert found.version_id in shown
@@ -78,7 +88,11 @@ async def test_a_found_snapshot_has_all_outputs_and_hides_its_url(w: World) -> N
 @staged(world, databases=BOTH)
 async def test_a_url_that_is_not_asked_for_is_in_no_result(w: World) -> None:
     w.emulator.add_snapshot(DATABASE)
-    found = [await latest(w), *await snapshots(w), *await snapshots(w, database_id=DATABASE, newer_than="1h")]
+    found = [
+        await latest(w),
+        *await snapshots(w),
+        *await snapshots(w, database_id=DATABASE, newer_than="1h"),
+    ]
     assert [one and (one.download_url, one.available) for one in found] == [(None, True)] * 3
     assert [one.download_url is None for one in await snapshots(w, with_url=True)] == [False]
 
@@ -86,10 +100,19 @@ async def test_a_url_that_is_not_asked_for_is_in_no_result(w: World) -> None:
 @staged(world, databases=BOTH)
 async def test_snapshots_come_newest_first_from_whichever_listing(w: World) -> None:
     ages = [(DATABASE, 3), (OTHER_DATABASE, 1), (DATABASE, 2), (OTHER_DATABASE, 4)]
-    stored = {age: w.emulator.add_snapshot(of, modified=START - timedelta(hours=age)) for of, age in ages}
+    stored = {
+        age: w.emulator.add_snapshot(of, modified=START - timedelta(hours=age)) for of, age in ages
+    }
     assert versions(await snapshots(w)) == [stored[age].version_id for age in (1, 2, 3, 4)]
-    assert [one.database_id for one in await snapshots(w)] == [OTHER_DATABASE, DATABASE, DATABASE, OTHER_DATABASE]
-    assert versions(await snapshots(w, database_id=DATABASE)) == [stored[age].version_id for age in (2, 3)]
+    assert [one.database_id for one in await snapshots(w)] == [
+        OTHER_DATABASE,
+        DATABASE,
+        DATABASE,
+        OTHER_DATABASE,
+    ]
+    assert versions(await snapshots(w, database_id=DATABASE)) == [
+        stored[age].version_id for age in (2, 3)
+    ]
 
 
 @pytest.mark.parametrize("style", ["id", "id_type", "id_type_origin"])
@@ -118,7 +141,9 @@ async def test_origin_and_ages_choose_by_the_services_clock(w: World) -> None:
     now = START - timedelta(hours=5)
     ages = {1: "manual", 2: "automatic", 26: "manual", 50: "automatic", 60: None}
     stored = {
-        age: w.emulator.add_snapshot(DATABASE, modified=now - timedelta(hours=age), origin=origin).version_id  # type: ignore[arg-type]  # one of its literals
+        age: w.emulator.add_snapshot(
+            DATABASE, modified=now - timedelta(hours=age), origin=origin
+        ).version_id  # type: ignore[arg-type]  # one of its literals
         for age, origin in ages.items()
     }
     of_age = {version: age for age, version in stored.items()}
@@ -132,7 +157,11 @@ async def test_origin_and_ages_choose_by_the_services_clock(w: World) -> None:
     assert await ages_of(newer_than="1d") == [1, 2]
     assert await ages_of(older_than="1d") == [26, 50, 60]
     assert await ages_of(newer_than="2d", older_than="90m") == [2, 26]
-    for query, age in ({"max_age": "30d"}, 1), ({"origin": "automatic"}, 2), ({"max_age": "90m"}, 1):
+    for query, age in (
+        ({"max_age": "30d"}, 1),
+        ({"origin": "automatic"}, 2),
+        ({"max_age": "90m"}, 1),
+    ):
         found = await latest(w, None, **query)
         assert found is not None
         assert of_age[found.version_id] == age
@@ -198,26 +227,44 @@ async def test_without_the_accounts_listing_each_database_is_listed(w: World) ->
 
 
 def listing_of(*entries: Any) -> Fault:
-    return Fault(kind=None, method="GET", times=None, body=json.dumps({"status": "success", "response": entries}))
+    return Fault(
+        kind=None,
+        method="GET",
+        times=None,
+        body=json.dumps({"status": "success", "response": entries}),
+    )
 
 
 def entry(**changes: Any) -> dict[str, Any]:
     version = changes.get("version_id", "v" * 24)
     url = f"https://snapshots.test/databases/account/{DATABASE}.zip?Expires=1788000000&versionId={version}"
-    known = {"name": DATABASE, "size": 1, "modified": rfc3339(START), "key": "", "version_id": version, "url": url}
+    known = {
+        "name": DATABASE,
+        "size": 1,
+        "modified": rfc3339(START),
+        "key": "",
+        "version_id": version,
+        "url": url,
+    }
     return {**known, "runtime": "postgres", "origin": "manual", **changes}
 
 
-@pytest.mark.parametrize("strange", [{"name": "", "version_id": "w" * 24}, {"version_id": None, "url": None}, None])
+@pytest.mark.parametrize(
+    "strange", [{"name": "", "version_id": "w" * 24}, {"version_id": None, "url": None}, None]
+)
 @staged(world)
-async def test_a_listing_that_cannot_be_read_whole_answers_nothing(w: World, strange: dict[str, Any] | None) -> None:
+async def test_a_listing_that_cannot_be_read_whole_answers_nothing(
+    w: World, strange: dict[str, Any] | None
+) -> None:
     unreadable = strange if strange is None else entry(**strange)
     for entries in ([entry(), unreadable], [unreadable]):
         await w.clock.sleep(1)
         w.emulator.clear_faults()
         w.emulator.add_fault(listing_of(*entries))
         for question in (latest(w), snapshots(w), snapshots(w, database_id=DATABASE)):
-            with fails_with(CannotTell, f"1 of {len(entries)} entries of the service's list.* are unreadable"):
+            with fails_with(
+                CannotTell, f"1 of {len(entries)} entries of the service's list.* are unreadable"
+            ):
                 await question
 
 
@@ -225,7 +272,11 @@ async def test_a_listing_that_cannot_be_read_whole_answers_nothing(w: World, str
 async def test_a_snapshot_without_a_time_comes_last_and_fits_no_age(w: World) -> None:
     w.emulator.add_fault(listing_of(entry(version_id="w" * 24, modified="yesterday"), entry()))
     assert versions(await snapshots(w, database_id=DATABASE)) == ["v" * 24, "w" * 24]
-    for question in (latest(w), snapshots(w, database_id=DATABASE, newer_than="1d"), snapshots(w, older_than="1d")):
+    for question in (
+        latest(w),
+        snapshots(w, database_id=DATABASE, newer_than="1d"),
+        snapshots(w, older_than="1d"),
+    ):
         with pytest.raises(CannotTell, match=r"w{24} without a time"):
             await question
     assert await latest(w, origin="automatic") is None
@@ -257,11 +308,17 @@ QUESTIONS: list[Callable[[World], Awaitable[Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("question", QUESTIONS, ids=["latest", "snapshots", "database", "databases"])
+@pytest.mark.parametrize(
+    "question", QUESTIONS, ids=["latest", "snapshots", "database", "databases"]
+)
 @pytest.mark.parametrize(("fault", "reaction", "words"), FAILURES)
 @staged(world)
 async def test_failures_say_what_happened_and_end_soon(
-    w: World, question: Callable[[World], Awaitable[Any]], fault: dict[str, Any], reaction: type[Exception], words: str
+    w: World,
+    question: Callable[[World], Awaitable[Any]],
+    fault: dict[str, Any],
+    reaction: type[Exception],
+    words: str,
 ) -> None:
     w.fault(method="GET", times=None, **fault)
     with pytest.raises(reaction, match=words):
@@ -298,15 +355,21 @@ STRANGE: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("databases", "words"), STRANGE)
 @staged(world)
-async def test_databases_that_cannot_be_read_are_never_left_out(w: World, databases: Any, words: str) -> None:
-    body = json.dumps({"status": "success", "response": {"user": {"id": "u"}, "databases": databases}})
+async def test_databases_that_cannot_be_read_are_never_left_out(
+    w: World, databases: Any, words: str
+) -> None:
+    body = json.dumps(
+        {"status": "success", "response": {"user": {"id": "u"}, "databases": databases}}
+    )
     w.fault(kind="me", times=None, body=body)
     with fails_with(CannotTell, words):
         await find_databases(w.session, 0.0, str)
 
 
 @staged(world, databases=MANY, settings={"requests_per_minute": 4})
-async def test_a_list_that_takes_minutes_is_announced_and_fails_at_once_with_one_status(w: World) -> None:
+async def test_a_list_that_takes_minutes_is_announced_and_fails_at_once_with_one_status(
+    w: World,
+) -> None:
     w.fault(kind="status", status=404, code="DATABASE_NOT_FOUND")
     told = list[str]()
     with pytest.raises(DatabaseMissing):
@@ -358,7 +421,9 @@ async def test_a_lookup_after_a_create_sees_its_snapshot(
         # The program's own pages are from before; it learns of the snapshot from what runs of a machine share.
         before = len(w.listings)
         for query in queries * 3:
-            assert versions(await find_snapshots(program, SnapshotQuery.of(query), begun)) == [record.version_id]
+            assert versions(await find_snapshots(program, SnapshotQuery.of(query), begun)) == [
+                record.version_id
+            ]
         found = await find_latest(program, SnapshotQuery(DATABASE), begun)
         assert found is not None
         assert found.version_id == record.version_id
@@ -366,7 +431,9 @@ async def test_a_lookup_after_a_create_sees_its_snapshot(
 
 
 @staged(world, snapshot_seconds=1)
-async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error_that_says_until_when(w: World) -> None:
+async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error_that_says_until_when(
+    w: World,
+) -> None:
     program, provider = w.next_run(), w.next_run()
     record = await created(provider)
     w.emulator.remove_snapshot(record.version_id or "")

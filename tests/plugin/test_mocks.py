@@ -55,10 +55,27 @@ def test_a_drill_of_a_database_in_use_is_not_registered():
 
 def pytest_on(file: Path, *options: str, **environment: str) -> None:
     """Run a user's tests as a user does, without our own settings."""
-    usual = {name: value for name, value in os.environ.items() if not name.startswith(("SQUARECLOUD_", "PYTEST_"))}
-    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider", *options, str(file)]
+    usual = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SQUARECLOUD_", "PYTEST_"))
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-c",
+        os.devnull,
+        "-p",
+        "no:cacheprovider",
+        *options,
+        str(file),
+    ]
     own = {**usual, **environment, "PYTHONPATH": str(PROJECT)}
-    done = subprocess.run(command, env=own, cwd=file.parent, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603  this very interpreter
+    done = subprocess.run(  # noqa: S603  this very interpreter
+        command, env=own, cwd=file.parent, capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -68,7 +85,12 @@ def test_a_program_is_tested_with_pulumis_mocks_alone(package: str, tmp_path: Pa
     text = MOCKED.read_text() + DRILLED
     file.write_text(re.sub(r"from pulumi_snapshots import", f"from {package} import", text))
     # A request would end at this address, and a wait for it with the test's time.
-    pytest_on(file, SQUARECLOUD_API_KEY="k", SQUARECLOUD_API_URL="http://127.0.0.1:9", XDG_STATE_HOME=str(tmp_path))
+    pytest_on(
+        file,
+        SQUARECLOUD_API_KEY="k",
+        SQUARECLOUD_API_URL="http://127.0.0.1:9",
+        XDG_STATE_HOME=str(tmp_path),
+    )
     assert list(tmp_path.glob("pulumi-snapshots*")) == []
 
 
@@ -82,6 +104,10 @@ def test_pytest_finds_the_fixture_and_loads_nothing_for_it() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     (module,) = project["entry-points"]["pytest11"].values()
     told = subprocess.run(  # noqa: S603  this very interpreter
-        [sys.executable, "-c", LOADED.format(module)], capture_output=True, text=True, check=True, cwd=PROJECT
+        [sys.executable, "-c", LOADED.format(module)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PROJECT,
     )
     assert told.stdout.strip() == "[]"

@@ -15,8 +15,15 @@ from pulumi_snapshots.properties.catalogue import Duration, in_camel
 from pulumi_snapshots.run.settings import FORMER_NAMES
 from tests.support.earlier import VERSIONS, read
 
-INPUTS = [kind.schema.inputs for kind in KINDS.values()] + [each.query for each in FUNCTIONS.values()]
-NUMBERS_TOO = {each.camel for record in INPUTS for each in record.properties().values() if each.type == Duration}
+INPUTS = [kind.schema.inputs for kind in KINDS.values()] + [
+    each.query for each in FUNCTIONS.values()
+]
+NUMBERS_TOO = {
+    each.camel
+    for record in INPUTS
+    for each in record.properties().values()
+    if each.type == Duration
+}
 """Inputs that are texts in the schema, and of which the plugin takes a number of seconds too."""
 RENAMED = {in_camel(former) for names in FORMER_NAMES.values() for former in names}
 """Settings that the plugin takes by their former names too."""
@@ -66,7 +73,13 @@ def objects(schema: dict[str, Any]) -> dict[str, tuple[dict[str, Any], set[str]]
         for part in ("inputs", "outputs"):
             of = each.get(part, {"properties": {}})
             found[f"{token}.{part}"] = of["properties"], set(of.get("required", []))
-    sent = json.dumps([properties for path, (properties, _) in found.items() if path.endswith(("inputs", "provider"))])
+    sent = json.dumps(
+        [
+            properties
+            for path, (properties, _) in found.items()
+            if path.endswith(("inputs", "provider"))
+        ]
+    )
     for token, each in schema["types"].items():
         if each["type"] == "object":
             found[token] = each["properties"], set(each.get("required", []))
@@ -84,7 +97,11 @@ def forms(node: dict[str, Any], whole: dict[str, Any]) -> set[str]:
     reference = node.get("$ref", "")
     if reference.endswith("#/Any"):
         return {"string", "number", "boolean", "object", "any"}
-    known = whole["types"][reference.removeprefix("#/types/")] if reference.startswith("#/types/") else node
+    known = (
+        whole["types"][reference.removeprefix("#/types/")]
+        if reference.startswith("#/types/")
+        else node
+    )
     kind = known.get("type", reference)
     return {"number" if kind == "integer" else kind}
 
@@ -100,6 +117,10 @@ def unrecorded(changelog: str, version: str, recorded: Mapping[str, set[str]]) -
 
 
 def test_each_released_version_has_left_its_states() -> None:
-    recorded = {each: {one["urn"].split("::")[2] for one in read(each, "plugin.json")} for each in VERSIONS}
+    recorded = {
+        each: {one["urn"].split("::")[2] for one in read(each, "plugin.json")} for each in VERSIONS
+    }
     assert "0.1.0" in recorded
-    assert unrecorded(CHANGELOG.read_text(), VERSION, recorded) == [], "run `make states` before a release"
+    assert unrecorded(CHANGELOG.read_text(), VERSION, recorded) == [], (
+        "run `make states` before a release"
+    )

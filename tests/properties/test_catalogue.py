@@ -44,7 +44,9 @@ def test_outputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
     outputs = kind.schema.outputs
     for package in (pulumi_snapshots, plugin):
         declared = declaration_of(getattr(package, name)).__annotations__
-        assert declared.keys() >= {each for each, one in kind.schema.record.properties().items() if not one.internal}
+        assert declared.keys() >= {
+            each for each, one in kind.schema.record.properties().items() if not one.internal
+        }
         assert declared == {
             each: f"pulumi.Output[{python_type(outputs[each], seen=kind.schema.seen(outputs[each]))}]"
             for each in declared
@@ -67,9 +69,15 @@ def test_a_program_reads_whole_numbers(package: Any, name: str, kind: Kind) -> N
 
 @each_kind
 @pytest.mark.parametrize("package", [pulumi_snapshots, plugin], ids=["dynamic", "plugin"])
-def test_a_wrong_argument_names_the_class_that_the_user_wrote(package: Any, name: str, kind: Kind) -> None:
+def test_a_wrong_argument_names_the_class_that_the_user_wrote(
+    package: Any, name: str, kind: Kind
+) -> None:
     written = getattr(package, name)
-    right = min(each for each in parameters(written.__init__) & set(kind.schema.inputs.properties()) if "_" in each)
+    right = min(
+        each
+        for each in parameters(written.__init__) & set(kind.schema.inputs.properties())
+        if "_" in each
+    )
     for wrong in (in_camel(right), right.replace("_", "")):
         with pytest.raises(TypeError) as raised:
             written("x", **{wrong: 1})
@@ -77,10 +85,12 @@ def test_a_wrong_argument_names_the_class_that_the_user_wrote(package: Any, name
         assert isinstance(raised.value, pulumi.RunError)
         line = r"\(test_catalogue\.py, line \d+\)"
         assert re.fullmatch(
-            rf"{name}: there is no argument '{wrong}'; did you mean '{right}'\? {line}", str(raised.value)
+            rf"{name}: there is no argument '{wrong}'; did you mean '{right}'\? {line}",
+            str(raised.value),
         )
     with pytest.raises(
-        TypeError, match=f"^{name}: there is no argument 'zzz'; its arguments are resource_name, .*timeout, opts \\("
+        TypeError,
+        match=f"^{name}: there is no argument 'zzz'; its arguments are resource_name, .*timeout, opts \\(",
     ):
         written("x", zzz=1)
     with pytest.raises(TypeError, match=f"^{name}: missing a required argument"):
@@ -91,7 +101,9 @@ def test_a_wrong_argument_names_the_class_that_the_user_wrote(package: Any, name
     ("package", "wrong", "meant"),
     [("pulumi_snapshots", "atleast", "at_least"), ("pulumi_snapshots.plugin", "match", "matches")],
 )
-def test_a_wrong_argument_of_a_check_names_the_right_one(package: str, wrong: str, meant: str) -> None:
+def test_a_wrong_argument_of_a_check_names_the_right_one(
+    package: str, wrong: str, meant: str
+) -> None:
     """In a program of its own, which has loaded nothing but the check yet."""
     program = f"from {package} import Check\nCheck('select 1', {wrong}=3)"
     ended = subprocess.run(  # noqa: S603  this very interpreter
@@ -117,7 +129,9 @@ def test_a_programs_own_subclass_keeps_what_it_says_for_itself(package: Any) -> 
     assert Nightly.kept == ["before-release"]
     assert Nightly.__doc__ == "Ours."
     assert Renamed.__doc__ == package.Snapshot.__doc__
-    with pytest.raises(TypeError, match=r"^Renamed: there is no argument 'trigger'; did you mean 'triggers'\?"):
+    with pytest.raises(
+        TypeError, match=r"^Renamed: there is no argument 'trigger'; did you mean 'triggers'\?"
+    ):
         Renamed("x", trigger=1)
 
 
@@ -138,7 +152,11 @@ def declaration_of(class_: type) -> type:
 
 def python_type(each: Property, *, seen: bool) -> str:
     kinds = {Bytes: "int", Moment: "str", datetime: "str"}
-    kind = "dict[str, Any]" if record_in(each.type) else kinds.get(each.type, getattr(each.type, "__name__", ""))
+    kind = (
+        "dict[str, Any]"
+        if record_in(each.type)
+        else kinds.get(each.type, getattr(each.type, "__name__", ""))
+    )
     if get_origin(each.type) is list:
         kind = f"list[{kind}]" if record_in(each.type) else "list[Any]"
     return kind if seen else f"{kind} | None"
@@ -148,7 +166,9 @@ def arguments_in(doc: str) -> dict[str, str]:
     """What a docstring says of each argument, but for those that are no properties."""
     section = re.split(r"\n\n", doc.partition("Args:\n")[2])[0]
     found = dict(re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE))
-    texts = {name: " ".join(text.split()) for name, text in found.items() if name not in OF_PROGRAMS}
+    texts = {
+        name: " ".join(text.split()) for name, text in found.items() if name not in OF_PROGRAMS
+    }
     return {name: text[0].upper() + text[1:] for name, text in texts.items()}
 
 
@@ -156,7 +176,11 @@ def arguments_in(doc: str) -> dict[str, str]:
 def test_each_input_is_checked_as_what_it_is_described_as(name: str, kind: Kind) -> None:
     """A value that no input may have is told on its property, whichever it is."""
     inputs = kind.schema.inputs
-    checked = {problem.property for input_ in inputs.properties() for problem in inputs.problems({input_: object()})}
+    checked = {
+        problem.property
+        for input_ in inputs.properties()
+        for problem in inputs.problems({input_: object()})
+    }
     assert checked >= set(inputs.properties()), name
 
 

@@ -34,15 +34,26 @@ async def test_a_restore_ends_when_the_database_runs_with_its_old_rows(at: Scene
     assert at.holds() == "then"
     assert at.holds(OTHER_DATABASE) == "now"
     assert at.accepted == [at.stored.version_id]
-    assert (record.snapshot, record.target_database_id) == (f"{DATABASE}/{at.stored.version_id}", DATABASE)
+    assert (record.snapshot, record.target_database_id) == (
+        f"{DATABASE}/{at.stored.version_id}",
+        DATABASE,
+    )
     assert record.requested_at == "2026-03-01T12:00:00Z"
     assert record.restored_at is not None
     assert parse_rfc3339(record.restored_at) - START <= timedelta(seconds=95)
     assert record.id == f"{DATABASE}/restore:20260301T120000Z"
-    assert at.row.notes == [f"restored {record.snapshot}, taken 12:00:00 UTC, onto database {DATABASE}"]
+    assert at.row.notes == [
+        f"restored {record.snapshot}, taken 12:00:00 UTC, onto database {DATABASE}"
+    ]
     # One poll before the POST, then one every 30 s, and the database's own status before and at the end; the snapshot is known.
     polls = ["restore status"] * 3
-    assert [one.kind for one in at.here.emulator.journal] == ["restore status", "status", "restore", *polls, "status"]
+    assert [one.kind for one in at.here.emulator.journal] == [
+        "restore status",
+        "status",
+        "restore",
+        *polls,
+        "status",
+    ]
 
 
 @staged(scene)
@@ -60,7 +71,12 @@ async def test_a_snapshot_that_a_run_has_found_is_restored_at_once_though_the_pa
     await at.process().listings.own_page(DATABASE, 0.0)
     taker = at.process()
     taken = await create(taker, SnapshotInputs(DATABASE), at.row, needs_url=False)
-    known: dict[str, Any] = {"version_id": taken.version_id, "name": None, "runtime": None, "created_at": None}
+    known: dict[str, Any] = {
+        "version_id": taken.version_id,
+        "name": None,
+        "runtime": None,
+        "created_at": None,
+    }
     began = at.elapsed
     assert (await at.restore(at.process(), **known)).how == "complete"
     assert at.accepted == [taken.version_id]
@@ -117,7 +133,8 @@ def test_if_the_state_keeps_nothing_the_error_says_what_up_does_next(resource: s
 
 @staged(scene, cache_world="kept")
 async def test_a_restore_waits_for_a_listing_that_is_old(at: Scene) -> None:
-    at.here.emulator.remove_snapshot(at.stored.version_id)  # else the page had another one, which would have its name
+    # else the page had another one, which would have its name
+    at.here.emulator.remove_snapshot(at.stored.version_id)
     await at.here.freeze_listings()
     await at.here.clock.sleep(3 * 60)
     taken = await create(at.process(), SnapshotInputs(DATABASE), at.row)

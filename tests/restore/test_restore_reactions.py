@@ -43,7 +43,11 @@ async def next_up(at: Scene, record: RestoreRecord) -> RestoreEnding:
 @event("`running` until `timeout`", restore_seconds=1500.0)
 @event("no status: 200, and the database goes down", **NO_STATUS)
 @event("no status: 200, and the database is never seen down", restore_seconds=0.0, **NO_STATUS)
-@event("no status: 200, and the database is not back until `timeout`", restore_seconds=HOUR, **NO_STATUS)
+@event(
+    "no status: 200, and the database is not back until `timeout`",
+    restore_seconds=HOUR,
+    **NO_STATUS,
+)
 async def plain(at: Scene, _: Any) -> RestoreEnding:
     return await at.restore()
 
@@ -77,7 +81,11 @@ def lost_and_failed(at: Scene) -> None:
 @event("`error` with `SNAPSHOT_DATABASE_MISMATCH`", errs("SNAPSHOT_DATABASE_MISMATCH"))
 @event("`error` with `UPGRADE_REQUIRED`", errs("UPGRADE_REQUIRED"))
 @event("`error` with `SNAPSHOT_NOT_FOUND`", errs("SNAPSHOT_NOT_FOUND"))
-@event("`error` with a code that is not known, or without one", says_error(code="SOMETHING_NEW"), says_error())
+@event(
+    "`error` with a code that is not known, or without one",
+    says_error(code="SOMETHING_NEW"),
+    says_error(),
+)
 @event("the answer is lost, and the restore failed", lost_and_failed)
 @event("`SNAPSHOT_NOT_FOUND`", lambda at: at.here.emulator.remove_snapshot(at.stored.version_id))
 @event("`SNAPSHOT_RESTORE_FAILED`", lambda at: at.here.emulator.fail_next_restore(DATABASE))
@@ -87,8 +95,14 @@ async def afterwards(at: Scene, happens: Happens) -> RestoreEnding:
     return await at.restore()
 
 
-@event("a version named by its ids alone", lambda _: {"name": None, "runtime": None, "created_at": None})
-@event("a version that is not listed, named by its ids", lambda _: {"name": None, "version_id": "v" * 32})
+@event(
+    "a version named by its ids alone",
+    lambda _: {"name": None, "runtime": None, "created_at": None},
+)
+@event(
+    "a version that is not listed, named by its ids",
+    lambda _: {"name": None, "version_id": "v" * 32},
+)
 @event("the engines differ", lambda at: {"target": at.here.emulator.add_database(type="mysql").id})
 @event(
     "`SNAPSHOT_DATABASE_MISMATCH`",
@@ -172,7 +186,11 @@ UNREADABLE: tuple[Any, ...] = (
     {"state": "x" * 100},
     {"state": "<b>"},
 )
-STOPPED = {"kind": "status", "skip": 1, "body": '{"status": "success", "response": {"running": false}}'}
+STOPPED = {
+    "kind": "status",
+    "skip": 1,
+    "body": '{"status": "success", "response": {"running": false}}',
+}
 
 
 @event("the answer is lost, and it was carried out", *done(*LOST))
@@ -181,10 +199,15 @@ STOPPED = {"kind": "status", "skip": 1, "body": '{"status": "success", "response
 @event("an answer with a code that is new, and it was carried out", *done(*NEW_CODES))
 @event("an answer with a code that is new, and nothing was started", *NEW_CODES)
 @event("no status: an answer with a code that is new", *NEW_CODES, restore_seconds=0.0, **NO_STATUS)
-@event("polls of the status fail for a while", {**STATUS, "status": 500, "code": "BROKEN", "times": 12})
+@event(
+    "polls of the status fail for a while", {**STATUS, "status": 500, "code": "BROKEN", "times": 12}
+)
 @event(
     "a status that cannot be read",
-    *({**STATUS, "times": None, "body": json.dumps({"status": "success", "response": each})} for each in UNREADABLE),
+    *(
+        {**STATUS, "times": None, "body": json.dumps({"status": "success", "response": each})}
+        for each in UNREADABLE
+    ),
 )
 @event(
     "`DATABASE_NOT_FOUND` for the status",
@@ -193,7 +216,10 @@ STOPPED = {"kind": "status", "skip": 1, "body": '{"status": "success", "response
 @event("`success`, and the database does not run yet", {**STOPPED, "times": 3})
 @event("`success`, and the database does not run until `timeout`", {**STOPPED, "times": None})
 @event("`KEEP_CALM`", {"status": 429, "code": "KEEP_CALM"})
-@event("`RESTORE_IN_PROGRESS` until `timeout`", {"status": 409, "code": "RESTORE_IN_PROGRESS", "times": None})
+@event(
+    "`RESTORE_IN_PROGRESS` until `timeout`",
+    {"status": 409, "code": "RESTORE_IN_PROGRESS", "times": None},
+)
 @event("`RATE_LIMITED`", {"status": 429, "code": "RATE_LIMITED"})
 @event("401", {"status": 401, "code": "ACCESS_DENIED"})
 @event("no connection", {"no_connect": True, "times": 3})
@@ -202,7 +228,9 @@ STOPPED = {"kind": "status", "skip": 1, "body": '{"status": "success", "response
     {**STATUS, "status": 429, "code": "RATE_LIMITED", "skip": 2},
     settings={"block_wait": 300.0},
 )
-@event("the key is refused while it is restored", {**STATUS, "status": 401, "code": "ACCESS_DENIED"})
+@event(
+    "the key is refused while it is restored", {**STATUS, "status": 401, "code": "ACCESS_DENIED"}
+)
 @event(
     "the key may not see the restore's status",
     *unseen("restore status", "MISSING_SCOPE", "PERMISSION_DENIED", "SOMETHING_NEW", times=None),
@@ -233,7 +261,9 @@ async def running(at: Scene, _: Any) -> RestoreEnding:
         says(at, times=3, state="running", step="unzip")
         return await at.restore()
     at.here.emulator.stop_database(DATABASE)
-    return await at.here.meanwhile(90, lambda: at.here.emulator.start_database(DATABASE), at.restore())
+    return await at.here.meanwhile(
+        90, lambda: at.here.emulator.start_database(DATABASE), at.restore()
+    )
 
 
 @event("another restore of the database runs before the POST", 300.0)

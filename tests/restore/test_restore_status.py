@@ -67,7 +67,10 @@ STORIES = {
             R up; rows then; sent 2
         """
         for kill in ("", "R up killed=20; wait 100; ")
-        for code, again in (("SNAPSHOT_CORRUPT", ""), ("SOMETHING_NEW", " & The next `pulumi up` restores again"))
+        for code, again in (
+            ("SNAPSHOT_CORRUPT", ""),
+            ("SOMETHING_NEW", " & The next `pulumi up` restores again"),
+        )
     },
     **{
         f"a new code stays pending while it may hide a restore: {service}": f"""
@@ -129,7 +132,8 @@ async def test_a_failed_restore_that_the_state_keeps_is_not_under_way_again_once
     await stack.up(**given(at))
     assert "SNAPSHOT_CORRUPT" in str(stack.error)
     await anyio.sleep(3 * HOUR)
-    await Stack(SnapshotRules(), stack.machine, OWNER).up(database_id=DATABASE)  # whose request lets it be forgotten
+    # whose request lets it be forgotten
+    await Stack(SnapshotRules(), stack.machine, OWNER).up(database_id=DATABASE)
     await stack.destroy()
     assert all(each.is_over for each in await stack.session.ledger.attempts())
 
@@ -148,7 +152,9 @@ NO_TIMES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("times", NO_TIMES.values(), ids=NO_TIMES)
 @virtual
-async def test_without_usable_times_only_an_accepted_restore_that_was_followed_is_done(times: dict[str, Any]) -> None:
+async def test_without_usable_times_only_an_accepted_restore_that_was_followed_is_done(
+    times: dict[str, Any],
+) -> None:
     async with scene() as at:
         says(at, state="running", **times)
         says(at, times=None, state="success", **times)

@@ -12,7 +12,9 @@ from tests.support.virtual import staged, virtual
 from tests.support.world import Row
 
 HOUR, DAY = 3600, 86400
-AGAIN = f"may not have saved its state & `pulumi up --refresh --replace '{RESTORER}'` restores again"
+AGAIN = (
+    f"may not have saved its state & `pulumi up --refresh --replace '{RESTORER}'` restores again"
+)
 FORGOTTEN = "the service no longer shows how the restore of the database ended"
 UNKNOWN = "The service does not say how a restore stands, so what it holds now is not known"
 NOT_RUNNING = """skip=1 times=None body='{"status":"success","response":{"running":false}}'"""
@@ -45,7 +47,11 @@ STORIES = {
             service {service}; {"R up killed=70; " * kills if kills > 1 else "R up killed=30; "}R up: by an earlier run; sent 1; rows then
         """
         for kills, service in (
-            *((3, "restore_seconds=400.0"), (1, "restore_queue_seconds=100.0"), (1, "restore_queue_seconds=400.0")),
+            *(
+                (3, "restore_seconds=400.0"),
+                (1, "restore_queue_seconds=100.0"),
+                (1, "restore_queue_seconds=400.0"),
+            ),
         )
     },
     "one killed before its request left is sent": """
@@ -103,5 +109,9 @@ async def test_two_runs_of_one_machine_restore_one_database_after_the_other(at: 
             operation = partial(restore, at.process(), at.inputs(), row, f"urn:{number}")
             group.start_soon(operation)
     assert len(at.accepted) == 2
-    assert any("waiting for an earlier restore of this database" in text for row in rows for text in row.shown)
+    assert any(
+        "waiting for an earlier restore of this database" in text
+        for row in rows
+        for text in row.shown
+    )
     assert all(post.code != "RESTORE_IN_PROGRESS" for post in at.posts)

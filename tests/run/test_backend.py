@@ -31,14 +31,18 @@ def place_in(home: Path, url: str = "") -> str | None:
 
 
 def log_in(home: Path, url: str) -> None:
-    (home / ".pulumi" / "credentials.json").write_text(json.dumps({"current": url, "accounts": {url: {}}}))
+    (home / ".pulumi" / "credentials.json").write_text(
+        json.dumps({"current": url, "accounts": {url: {}}})
+    )
 
 
 def test_the_backend_is_the_one_that_the_engine_takes(home: Path) -> None:
     log_in(home, "s3://of-login")
     assert place_in(home) == "s3://of-login/.pulumi-snapshots"
     log_in(home, "s3://another-login")
-    assert place_in(home) == "s3://of-login/.pulumi-snapshots", "a login elsewhere moves no run that is under way"
+    assert place_in(home) == "s3://of-login/.pulumi-snapshots", (
+        "a login elsewhere moves no run that is under way"
+    )
     settings._logged_in.cache_clear()
     project = home / "app" / "Pulumi.yaml"
     project.write_text("name: app\nruntime: python\nbackend: {url: 'gs://of-project/states'}\n")
@@ -81,7 +85,9 @@ def test_what_a_backends_url_says_is_carried_over(
 
 def test_a_profile_that_a_backend_names_wins_over_keys_in_the_environment(home: Path) -> None:
     (home / ".aws").mkdir()
-    (home / ".aws" / "credentials").write_text("[team]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    (home / ".aws" / "credentials").write_text(
+        "[team]\naws_access_key_id = a\naws_secret_access_key = b\n"
+    )
     given = environment_of(place_in(home, "s3://team?profile=team") or "")
     keys = {"HOME": str(home), "AWS_ACCESS_KEY_ID": "other", "AWS_SECRET_ACCESS_KEY": "other"}
     assert access("s3", keys)[0] == "what is in AWS_ACCESS_KEY_ID"
@@ -96,18 +102,26 @@ def test_a_profile_that_a_backend_names_wins_over_keys_in_the_environment(home: 
             "https://api.pulumi.com",
             "is https:// here, which like Pulumi Cloud keeps nothing but states: name a bucket or a folder",
         ),
-        ("postgres://u:word@host/db", "is postgres:// here, which like Pulumi Cloud keeps nothing but states"),
+        (
+            "postgres://u:word@host/db",
+            "is postgres:// here, which like Pulumi Cloud keeps nothing but states",
+        ),
         ("mem://", "is mem:// here"),
         ("file://.", "is a relative path here"),
         (
             "s3://team?kmskeyid=word",
             "has options that cannot be carried over: kmskeyid (known: region, endpoint, profile)",
         ),
-        ("gs://team?access_id=word", "has options that cannot be carried over: access_id (known: none)"),
+        (
+            "gs://team?access_id=word",
+            "has options that cannot be carried over: access_id (known: none)",
+        ),
         ("s3://team/a/../b", "must hold no ?, #"),
     ],
 )
-def test_a_backend_that_cannot_be_shared_is_refused_with_the_reason(home: Path, url: str, why: str) -> None:
+def test_a_backend_that_cannot_be_shared_is_refused_with_the_reason(
+    home: Path, url: str, why: str
+) -> None:
     with pytest.raises(SettingsError) as caught:
         place_in(home, url)
     assert str(caught.value).startswith(f"squarecloud:sharedState is `backend`, which {why}")
@@ -117,12 +131,17 @@ def test_a_backend_that_cannot_be_shared_is_refused_with_the_reason(home: Path, 
 @pytest.mark.parametrize("content", ["{", "[1]", '{"current": '])
 def test_a_login_that_cannot_be_read_is_not_taken_for_none(home: Path, content: str) -> None:
     (home / ".pulumi" / "credentials.json").write_text(content)
-    with pytest.raises(SettingsError, match=r"cannot be looked up: .*credentials.json cannot be read"):
+    with pytest.raises(
+        SettingsError, match=r"cannot be looked up: .*credentials.json cannot be read"
+    ):
         place_in(home)
 
 
 def test_only_a_ci_job_with_a_bucket_hears_that_it_could_share(home: Path) -> None:
-    bucket, cloud = {"PULUMI_BACKEND_URL": "s3://team?region=x"}, {"PULUMI_BACKEND_URL": "https://api.pulumi.com"}
+    bucket, cloud = (
+        {"PULUMI_BACKEND_URL": "s3://team?region=x"},
+        {"PULUMI_BACKEND_URL": "https://api.pulumi.com"},
+    )
     assert could_share({"CI": "true", **bucket})
     assert not could_share(bucket)
     assert not could_share({"CI": "true", **cloud})

@@ -19,7 +19,9 @@ BLOCK = 1800.0
 
 
 def fleet(size: int = 50, cache_world: str = "invalidated") -> AbstractAsyncContextManager[World]:
-    return world(databases=FLEET[:size], snapshot_seconds=150, plan_memory_mb=64_000, cache_world=cache_world)
+    return world(
+        databases=FLEET[:size], snapshot_seconds=150, plan_memory_mb=64_000, cache_world=cache_world
+    )
 
 
 async def rows_of_all(here: World) -> list[Row]:
@@ -51,7 +53,9 @@ async def test_a_fleets_log_shows_every_change_without_a_flood(here: World) -> N
         assert len(row.shown) <= 5, "queued, sent, accepted, found: changes only"
         for step in ("sent; answer by 12:", "| accepted |", "found snapshot"):
             assert step in " | ".join(row.shown)
-    assert sum("queued" in row.shown[0] for row in rows) == len(rows) - 1, "only the first is sent at once"
+    assert sum("queued" in row.shown[0] for row in rows) == len(rows) - 1, (
+        "only the first is sent at once"
+    )
 
 
 @staged(fleet)
@@ -88,8 +92,14 @@ async def test_a_block_loses_no_snapshot_and_says_when_to_run_again() -> None:
     async with fleet(40) as here:
         began, blocked = here.clock.monotonic(), 62.0
         endings = await here.meanwhile(blocked, here.emulator.block, endings_of_all(here))
-        known_at = next(entry.monotonic for entry in here.emulator.journal if entry.code == "RATE_LIMITED")
-        assert [one for one in here.emulator.journal if known_at < one.monotonic < began + blocked + BLOCK] == []
+        known_at = next(
+            entry.monotonic for entry in here.emulator.journal if entry.code == "RATE_LIMITED"
+        )
+        assert [
+            one
+            for one in here.emulator.journal
+            if known_at < one.monotonic < began + blocked + BLOCK
+        ] == []
         started = {post.database_id: post.version_id for post in here.posts if post.accepted}
         assert 10 <= len(started) <= 14
         for database_id, (ending, at) in endings.items():
@@ -123,11 +133,19 @@ async def test_an_outage_leaves_two_pending_snapshots_and_none_before_the_first_
         endings = await endings_of_all(here, seconds=300.0)
         sent = 2 if has_answered else 0
         assert len(here.posts) == sent
-        assert sum(ending.record is not None and ending.record.pending for ending, _ in endings.values()) == sent
+        assert (
+            sum(
+                ending.record is not None and ending.record.pending
+                for ending, _ in endings.values()
+            )
+            == sent
+        )
         unsent = [(ending, at) for ending, at in endings.values() if ending.record is None]
         assert len(unsent) == 40 - sent
         says = r"No snapshot of database \w+ was taken\. \[.*\]\nhint: Run it again later\."
         for ending, at in unsent:
             assert isinstance(ending.nothing, Outage) is has_answered
-            assert re.search(says if has_answered else "since the service's time is not known", ending.text)
+            assert re.search(
+                says if has_answered else "since the service's time is not known", ending.text
+            )
             assert at - began <= 130

@@ -17,20 +17,40 @@ from tests.support.world import ledger_of
 KEY = "sq-" + "k3y" * 30
 NAMES = {
     "api_key": ("squarecloud:apiKey", "SQUARECLOUD_API_KEY", KEY, ApiKey(KEY)),
-    "api_url": ("squarecloud:apiUrl", "SQUARECLOUD_API_URL", "https://a.example/v2/", "https://a.example/v2"),
+    "api_url": (
+        "squarecloud:apiUrl",
+        "SQUARECLOUD_API_URL",
+        "https://a.example/v2/",
+        "https://a.example/v2",
+    ),
     "snapshots_url": (
         "squarecloud:snapshotsUrl",
         "SQUARECLOUD_SNAPSHOTS_URL",
         "http://[::1]:8080",
         "http://[::1]:8080",
     ),
-    "requests_per_minute": ("squarecloud:requestsPerMinute", "SQUARECLOUD_REQUESTS_PER_MINUTE", "60", 60),
-    "requests_for_others": ("squarecloud:requestsForOthers", "SQUARECLOUD_REQUESTS_FOR_OTHERS", "0", 0),
+    "requests_per_minute": (
+        "squarecloud:requestsPerMinute",
+        "SQUARECLOUD_REQUESTS_PER_MINUTE",
+        "60",
+        60,
+    ),
+    "requests_for_others": (
+        "squarecloud:requestsForOthers",
+        "SQUARECLOUD_REQUESTS_FOR_OTHERS",
+        "0",
+        0,
+    ),
     "first_poll_after": ("squarecloud:firstLookAfter", "SQUARECLOUD_FIRST_LOOK_AFTER", "0s", 0.0),
     "poll_every": ("squarecloud:lookEvery", "SQUARECLOUD_LOOK_EVERY", "10s", 10.0),
     "guard": ("squarecloud:guard", "SQUARECLOUD_GUARD", "off", "off"),
     "listing_cache": ("squarecloud:listingCache", "SQUARECLOUD_LISTING_CACHE", "kept", "kept"),
-    "shared_state": ("squarecloud:sharedState", "SQUARECLOUD_SHARED_STATE", " s3://b-1/a/b/ ", "s3://b-1/a/b"),
+    "shared_state": (
+        "squarecloud:sharedState",
+        "SQUARECLOUD_SHARED_STATE",
+        " s3://b-1/a/b/ ",
+        "s3://b-1/a/b",
+    ),
     "block_wait": ("squarecloud:blockWait", "SQUARECLOUD_BLOCK_WAIT", "1h", 3600.0),
 }
 
@@ -54,29 +74,46 @@ def test_config_wins_over_the_environment(name: str) -> None:
     assert getattr(Settings.read({config_key: text}, {}), name) == value
     assert getattr(Settings.read({}, {variable: text}), name) == value
     assert getattr(Settings.read({config_key: text}, {variable: "\n bad \n"}), name) == value
-    assert getattr(Settings.read({config_key: ""}, {variable: text}), name) == value, "an empty one is none"
+    assert getattr(Settings.read({config_key: ""}, {variable: text}), name) == value, (
+        "an empty one is none"
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_bad_setting_is_named_with_its_source(name: str) -> None:
     config_key, variable, text, _ = NAMES[name]
-    assert error_of({config_key: "a bad one"}, {variable: text}).startswith(f"{config_key} must be ")
+    assert error_of({config_key: "a bad one"}, {variable: text}).startswith(
+        f"{config_key} must be "
+    )
     assert error_of({}, {variable: "a bad one"}).startswith(f"{variable} must be ")
 
 
 def test_a_misspelt_setting_is_not_ignored() -> None:
     key, variable = "squarecloud:sharedState", "SQUARECLOUD_SHARED_STATE"
     for wrong in ("squarecloud:sharedstate", "squarecloud:shared_state"):
-        assert error_of({wrong: "s3://bucket/x"}, {}) == f"{wrong} is not a setting: it is called {key}."
+        assert (
+            error_of({wrong: "s3://bucket/x"}, {})
+            == f"{wrong} is not a setting: it is called {key}."
+        )
         assert Settings.read({wrong: "s3://bucket/x", key: "/srv"}, {}).shared_state == "/srv"
-    for wrong in ("SQUARECLOUD_SHAREDSTATE", "squarecloud_shared_state", "SQUARE_CLOUD_SHARED_STATE"):
-        assert error_of({}, {wrong: "s3://bucket/x"}) == f"{wrong} is not a setting: it is called {variable}."
+    for wrong in (
+        "SQUARECLOUD_SHAREDSTATE",
+        "squarecloud_shared_state",
+        "SQUARE_CLOUD_SHARED_STATE",
+    ):
+        assert (
+            error_of({}, {wrong: "s3://bucket/x"})
+            == f"{wrong} is not a setting: it is called {variable}."
+        )
         assert Settings.read({}, {wrong: "s3://bucket/x", variable: "/srv"}).shared_state == "/srv"
     assert Settings.read({}, {"SQUARECLOUD_OF_ANOTHER_TOOL": "x"}) == Settings()
 
 
 def test_a_shared_folder_that_cannot_be_looked_at_is_named_at_its_first_use() -> None:
-    assert Settings.read({"squarecloud:sharedState": "/" + "x" * 300}, {}).shared_state == "/" + "x" * 300
+    assert (
+        Settings.read({"squarecloud:sharedState": "/" + "x" * 300}, {}).shared_state
+        == "/" + "x" * 300
+    )
 
 
 def test_white_space_around_a_key_is_ignored() -> None:
@@ -91,9 +128,26 @@ def test_the_longest_key_works_and_a_missing_one_says_so() -> None:
 
 
 BAD_URLS = [
-    *("api.squarecloud.app/v2", "ftp://host", "https://", "https:///v2", "//host", "x", "https:host"),
-    *("http://api.squarecloud.app/v2", "http://localhost.evil.example", "http://127.0.0.1.evil.example"),
-    *("http://localhost@evil.example", "http://evil.example#localhost", "http://0.0.0.0", "http://127.0.0.2"),
+    *(
+        "api.squarecloud.app/v2",
+        "ftp://host",
+        "https://",
+        "https:///v2",
+        "//host",
+        "x",
+        "https:host",
+    ),
+    *(
+        "http://api.squarecloud.app/v2",
+        "http://localhost.evil.example",
+        "http://127.0.0.1.evil.example",
+    ),
+    *(
+        "http://localhost@evil.example",
+        "http://evil.example#localhost",
+        "http://0.0.0.0",
+        "http://127.0.0.2",
+    ),
     *(
         "https://user:word@host/v2",
         "https://user@host",
@@ -101,9 +155,28 @@ BAD_URLS = [
         "https://@host",
         "https://host\\@evil.example",
     ),
-    *("https://host?x=1", "https://host/v2?", "https://host/v2#", "https://host#x", "https://host/%2e%2e"),
-    *("https://host:70000", "https://host:port", "https://host:-1", "https://[::1", "https://::1", "http://[::1]x"),
-    *("https://ho st", "https://host/a b", "https://ho\nst", "https://ho\tst/v2", "https://host\x00"),
+    *(
+        "https://host?x=1",
+        "https://host/v2?",
+        "https://host/v2#",
+        "https://host#x",
+        "https://host/%2e%2e",
+    ),
+    *(
+        "https://host:70000",
+        "https://host:port",
+        "https://host:-1",
+        "https://[::1",
+        "https://::1",
+        "http://[::1]x",
+    ),
+    *(
+        "https://ho st",
+        "https://host/a b",
+        "https://ho\nst",
+        "https://ho\tst/v2",
+        "https://host\x00",
+    ),
     *(
         "https://h\u00f6st",
         "https://api.squarecloud.app\uff0fv2",
@@ -115,11 +188,29 @@ BAD_URLS = [
 
 
 BAD_KEYS = [
-    *(f"Bearer {KEY}", f"{KEY}\n{KEY}", f"{KEY}\x00", f"{KEY}é", f"\u200b{KEY}", f"\ufeff{KEY}", "k" * 1025, " ", "\n"),
+    *(
+        f"Bearer {KEY}",
+        f"{KEY}\n{KEY}",
+        f"{KEY}\x00",
+        f"{KEY}é",
+        f"\u200b{KEY}",
+        f"\ufeff{KEY}",
+        "k" * 1025,
+        " ",
+        "\n",
+    ),
 ]
 NUMBERS = ["0", "-1", "1.5", "nan", "inf", "many", " ", "100001", True, [], "9" * 400]
 DURATIONS = ["-1", "soon", "25h", "nan", True, float("inf"), "1e9"]
-PLACES = ["b/prefix", "s3:/b/prefix", "s3://", "s3://b/p", "s3://b-1/../a", "https://b-1/a", "file://host/a"]
+PLACES = [
+    "b/prefix",
+    "s3:/b/prefix",
+    "s3://",
+    "s3://b/p",
+    "s3://b-1/../a",
+    "https://b-1/a",
+    "file://host/a",
+]
 WRONG: list[tuple[str, list[Any], str]] = [
     ("apiKey", BAD_KEYS, "must be the bare API key"),
     ("apiUrl", BAD_URLS, "https"),
@@ -133,9 +224,13 @@ WRONG: list[tuple[str, list[Any], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "why"), [(name, value, why) for name, values, why in WRONG for value in values], ids=ascii
+    ("name", "value", "why"),
+    [(name, value, why) for name, values, why in WRONG for value in values],
+    ids=ascii,
 )
-def test_a_wrong_value_is_refused_and_no_secret_of_it_shown(name: str, value: Any, why: str) -> None:
+def test_a_wrong_value_is_refused_and_no_secret_of_it_shown(
+    name: str, value: Any, why: str
+) -> None:
     """An address could leak the key."""
     text = error_of({f"squarecloud:{name}": value}, {})
     assert text.startswith(f"squarecloud:{name} must ")
@@ -145,7 +240,13 @@ def test_a_wrong_value_is_refused_and_no_secret_of_it_shown(name: str, value: An
 
 
 GOOD_URLS = [
-    *("https://api.squarecloud.app/v2", "https://host", "https://host.", "https://HOST:8443/a/b", "https://10.0.0.1"),
+    *(
+        "https://api.squarecloud.app/v2",
+        "https://host",
+        "https://host.",
+        "https://HOST:8443/a/b",
+        "https://10.0.0.1",
+    ),
     *(
         "https://[2001:db8::1]:443/v2",
         "http://[::1]:8080/v2",
@@ -169,7 +270,9 @@ def test_a_good_address_works(url: str) -> None:
     run()
 
 
-def test_a_bucket_without_its_library_names_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_without_its_library_names_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(place, "find_spec", lambda _: None)
     error = error_of({}, {"SQUARECLOUD_SHARED_STATE": "gs://b-1/a"})
     assert "SQUARECLOUD_SHARED_STATE needs obstore" in error

@@ -31,12 +31,17 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Memory:
 async def test_two_sessions_with_one_key_keep_its_limits_together(place: Memory) -> None:
     assert place.data is None
     shared, settings = Shared(), Settings(api_key=ApiKey("k" * 64), requests_per_minute=30)
-    sessions = [shared.session(settings), shared.session(replace(settings, requests_per_minute=60, poll_every=5.0))]
+    sessions = [
+        shared.session(settings),
+        shared.session(replace(settings, requests_per_minute=60, poll_every=5.0)),
+    ]
     now, times = sessions[0].clock.utc(), list[float]()
     sessions[0].service_clock.observe(now.replace(microsecond=0), now, now)
 
     async def post(session: Session, database_id: str) -> None:
-        _, slot = await session.rate_limiter.claim("POST /x", CREATE, database_id, lambda _: SENT, None)
+        _, slot = await session.rate_limiter.claim(
+            "POST /x", CREATE, database_id, lambda _: SENT, None
+        )
         async with slot:
             times.append(anyio.current_time())
 
@@ -53,8 +58,12 @@ async def test_two_sessions_with_one_key_keep_its_limits_together(place: Memory)
 
 
 @virtual
-async def test_sessions_with_two_ledgers_claim_each_in_its_own(place: Memory, tmp_path: Path) -> None:
+async def test_sessions_with_two_ledgers_claim_each_in_its_own(
+    place: Memory, tmp_path: Path
+) -> None:
     assert place.writes == 0
     shared, settings = Shared(), Settings(api_key=ApiKey("k" * 64))
-    sessions = [shared.session(each) for each in (settings, replace(settings, state_dir=str(tmp_path)))]
+    sessions = [
+        shared.session(each) for each in (settings, replace(settings, state_dir=str(tmp_path)))
+    ]
     assert sessions[0].ledger is not sessions[1].ledger

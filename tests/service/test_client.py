@@ -10,7 +10,13 @@ import httpx
 import pytest
 
 from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, Client, Patience
-from pulumi_snapshots.service.errors import Blocked, RequestRefused, RestoreFailed, SquareCloudError, UnreadableAnswer
+from pulumi_snapshots.service.errors import (
+    Blocked,
+    RequestRefused,
+    RestoreFailed,
+    SquareCloudError,
+    UnreadableAnswer,
+)
 from pulumi_snapshots.service.limits import CREATE, RESTORE, Lane
 from pulumi_snapshots.service.models import Finished, Listing
 from tests.support.failing import fails_with
@@ -55,7 +61,10 @@ POSTS: list[tuple[httpx.Response, Finished | type[SquareCloudError] | None]] = [
     (httpx.Response(202, json={"status": "success", "response": {}}), None),
     (refused(200, "SNAPSHOT_PROCESSING"), None),
     (ok(None, code="SNAPSHOT_PROCESSING"), None),
-    (ok({"url": "https://h/x", "key": "versionId=v"}), Finished(url="https://h/x", key="versionId=v")),
+    (
+        ok({"url": "https://h/x", "key": "versionId=v"}),
+        Finished(url="https://h/x", key="versionId=v"),
+    ),
     (ok(None), Finished()),
     (ok("done"), Finished()),
     (ok([{"url": "x"}]), Finished()),
@@ -68,7 +77,9 @@ POSTS: list[tuple[httpx.Response, Finished | type[SquareCloudError] | None]] = [
 
 @pytest.mark.parametrize(("answer", "result"), POSTS)
 @virtual
-async def test_an_accepted_create_never_counts_as_refused(answer: httpx.Response, result: object) -> None:
+async def test_an_accepted_create_never_counts_as_refused(
+    answer: httpx.Response, result: object
+) -> None:
     found = await post(Service(answer))
     assert type(found) is result if isinstance(result, type) else found == result
 
@@ -81,12 +92,21 @@ async def test_an_id_stays_one_segment_of_the_path() -> None:
 
 
 HELPS = [
-    *(httpx.Response(502, text="<html>"), httpx.Response(503), httpx.Response(524), httpx.Response(500, text="x")),
+    *(
+        httpx.Response(502, text="<html>"),
+        httpx.Response(503),
+        httpx.Response(524),
+        httpx.Response(500, text="x"),
+    ),
     *(refused(500, "OOPS"), refused(503, "DATABASE_UNAVAILABLE"), refused(429, "KEEP_CALM")),
     *(httpx.ConnectError("x"), httpx.ReadTimeout("x"), httpx.Response(200, text="<html>")),
 ]
 HARMS = [
-    *(refused(401, "ACCESS_DENIED"), refused(403, "MISSING_SCOPE"), refused(404, "DATABASE_NOT_FOUND")),
+    *(
+        refused(401, "ACCESS_DENIED"),
+        refused(403, "MISSING_SCOPE"),
+        refused(404, "DATABASE_NOT_FOUND"),
+    ),
     *(refused(400, "OOPS"), refused(402, "UPGRADE_REQUIRED"), refused(429, "RATE_LIMITED")),
     refused(429, "RATE_LIMITED", headers={"Retry-After": "1"}),
     httpx.Response(302, headers={"Location": "https://evil.example"}),
@@ -95,7 +115,9 @@ HARMS = [
 
 @pytest.mark.parametrize("failure", [*HELPS, *HARMS], ids=repr)
 @virtual
-async def test_a_read_is_sent_three_times_if_that_may_help(failure: httpx.Response | Exception) -> None:
+async def test_a_read_is_sent_three_times_if_that_may_help(
+    failure: httpx.Response | Exception,
+) -> None:
     for patience, gaps in ((PATIENT, [2, 6]), (BRIEF, [2, 6]), (ONCE, [])):
         service = Service(failure)
         assert isinstance(await read(service, patience), SquareCloudError)
@@ -135,9 +157,13 @@ UNREADABLE: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize(("method", "response"), [(name, each) for name in UNREADABLE for each in UNREADABLE[name]])
+@pytest.mark.parametrize(
+    ("method", "response"), [(name, each) for name in UNREADABLE for each in UNREADABLE[name]]
+)
 @virtual
-async def test_an_answer_that_says_nothing_does_not_count_as_empty(method: str, response: object) -> None:
+async def test_an_answer_that_says_nothing_does_not_count_as_empty(
+    method: str, response: object
+) -> None:
     ask = getattr(Service(ok(response)).client, method)
     with pytest.raises(UnreadableAnswer):
         await (ask() if "account" in method else ask(DATABASE))
@@ -150,7 +176,12 @@ async def _restore(service: Service) -> None:
 
 @pytest.mark.parametrize(
     "failure",
-    [httpx.Response(502), refused(503, "DATABASE_UNAVAILABLE"), httpx.ReadError("x"), httpx.ConnectError("x")],
+    [
+        httpx.Response(502),
+        refused(503, "DATABASE_UNAVAILABLE"),
+        httpx.ReadError("x"),
+        httpx.ConnectError("x"),
+    ],
 )
 @virtual
 async def test_a_post_is_sent_once_whatever_the_answer(failure: httpx.Response | Exception) -> None:
@@ -160,7 +191,10 @@ async def test_a_post_is_sent_once_whatever_the_answer(failure: httpx.Response |
         await _restore(restoring)
     assert len(creating.requests) == 1
     (request,) = restoring.requests
-    assert (request.method, request.url.path) == ("POST", f"/v2/databases/{DATABASE}/snapshots/restore")
+    assert (request.method, request.url.path) == (
+        "POST",
+        f"/v2/databases/{DATABASE}/snapshots/restore",
+    )
     assert json.loads(request.content) == {"snapshotId": "n", "versionId": "v" * 36}
 
 

@@ -47,13 +47,26 @@ def doubtful(status: int, code: str | bytes | None, name: str, says: str) -> Cas
 
 
 UNREADABLE = [
-    *((200, body) for body in (b"", b'{"status": "success", "resp', b'["success"]', b'{"status": ["success"]}')),
-    *((200, body) for body in (b'{"status": {}}', b'{"status": "ok"}', b"\xff\xfe\x00", b"[" * 100_000)),
+    *(
+        (200, body)
+        for body in (
+            b"",
+            b'{"status": "success", "resp',
+            b'["success"]',
+            b'{"status": ["success"]}',
+        )
+    ),
+    *(
+        (200, body)
+        for body in (b'{"status": {}}', b'{"status": "ok"}', b"\xff\xfe\x00", b"[" * 100_000)
+    ),
     *((202, b"<html>"), (204, b""), (500, b"<html>"), (501, b"")),
 ]
 CASES = [
     Case(401, "ACCESS_DENIED", "KeyRefused", "SQUARECLOUD_API_KEY"),
-    Case(401, "INVALID_ACCESS_TOKEN", "KeyRefused", "pulumi config set --secret squarecloud:apiKey"),
+    Case(
+        401, "INVALID_ACCESS_TOKEN", "KeyRefused", "pulumi config set --secret squarecloud:apiKey"
+    ),
     Case(401, "SOMETHING_NEW", "KeyRefused", "unknown, revoked or expired"),
     Case(401, None, "KeyRefused", "nothing more is sent"),
     Case(401, b"<html>", "KeyRefused", "Set a valid key"),
@@ -67,7 +80,10 @@ CASES = [
     Case(409, "RESTORE_IN_PROGRESS", "RestoreRunning", "less than about 2 minutes ago."),
     Case(409, "SNAPSHOT_IN_PROGRESS", "SnapshotRunning", "is being taken."),
     Case(
-        404, "SNAPSHOT_CORRUPT", "RestoreFailed", "The snapshot is damaged. What the database holds now is not known."
+        404,
+        "SNAPSHOT_CORRUPT",
+        "RestoreFailed",
+        "The snapshot is damaged. What the database holds now is not known.",
     ),
     Case(500, "RESTORE_INTERRUPTED", "RestoreFailed", "node restarted before it was over"),
     Case(404, "CONTAINER_NOT_FOUND", "RequestRefused", "database's container was not found"),
@@ -102,19 +118,33 @@ CASES = [
         for body in (HTML.encode(), "SOMETHING_NEW", None)
     ),
     doubtful(
-        503, "DATABASE_UNAVAILABLE", "Unavailable", "The service's own database is unavailable at the moment, not yours"
+        503,
+        "DATABASE_UNAVAILABLE",
+        "Unavailable",
+        "The service's own database is unavailable at the moment, not yours",
     ),
     doubtful(500, "DATABASE_UNAVAILABLE", "Unavailable", "The service's own database"),
     *(
         doubtful(status, code, "Unavailable", "Run it again later")
         for status in (200, 400, 403, 404, 409, 429, 500, 503)
         for code in (
-            *("CLUSTER_TIMEOUT", "CLUSTER_UNAVAILABLE", "REQUEST_ABORTED", "EMPTY_RESPONSE", "VALIDATION_TIMEOUT"),
+            *(
+                "CLUSTER_TIMEOUT",
+                "CLUSTER_UNAVAILABLE",
+                "REQUEST_ABORTED",
+                "EMPTY_RESPONSE",
+                "VALIDATION_TIMEOUT",
+            ),
         )
     ),
-    doubtful(404, "CLUSTER_TIMEOUT", "Unavailable", "The database's cluster did not answer in time"),
+    doubtful(
+        404, "CLUSTER_TIMEOUT", "Unavailable", "The database's cluster did not answer in time"
+    ),
     doubtful(200, b"<html>", "UnreadableAnswer", "squarecloud:apiUrl"),
-    *(doubtful(status, body, "UnreadableAnswer", "could not be read") for status, body in UNREADABLE),
+    *(
+        doubtful(status, body, "UnreadableAnswer", "could not be read")
+        for status, body in UNREADABLE
+    ),
     Case(301, b"", "Redirected", "never followed"),
     Case(302, HTML.encode(), "Redirected", "squarecloud:apiUrl"),
     Case(307, "SOMETHING_NEW", "Redirected", "never followed"),
@@ -126,7 +156,11 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.status}-{case.body!r:.30}")
 def test_each_answer_has_its_reaction_and_says_what_to_do(case: Case) -> None:
     body = case.body
-    answer = httpx.Response(case.status, content=body) if isinstance(body, bytes) else refusal(case.status, body)
+    answer = (
+        httpx.Response(case.status, content=body)
+        if isinstance(body, bytes)
+        else refusal(case.status, body)
+    )
     error = error_of(answer)
     assert type(error).__name__ == case.name
     assert (error.ambiguous, error.passing) == (case.ambiguous, case.passing)
@@ -144,7 +178,11 @@ def test_each_answer_has_its_reaction_and_says_what_to_do(case: Case) -> None:
 
 
 def every_error() -> list[type[SquareCloudError]]:
-    return [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, SquareCloudError)]
+    return [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, SquareCloudError)
+    ]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in every_error() if kind is not SquareCloudError])
@@ -182,16 +220,22 @@ def test_a_code_that_is_no_text_is_left_out(code: object) -> None:
     assert error_of(httpx.Response(400, json={"status": "error", "code": code})).code is None
 
 
-@pytest.mark.parametrize(("retry_after", "until"), [(None, "12:30:00"), (0.0, "12:00:00"), (61.0, "12:01:01")])
+@pytest.mark.parametrize(
+    ("retry_after", "until"), [(None, "12:30:00"), (0.0, "12:00:00"), (61.0, "12:01:01")]
+)
 def test_a_block_says_how_long_it_lasts(retry_after: float | None, until: str) -> None:
-    error = error_for("GET /users/me", 429, code="RATE_LIMITED", readable=True, retry_after=retry_after, now=NOON)
+    error = error_for(
+        "GET /users/me", 429, code="RATE_LIMITED", readable=True, retry_after=retry_after, now=NOON
+    )
     assert f"Run it again after {until} UTC." in PYTHON.told(error)
 
 
 def test_a_request_that_is_kept_back_says_that_it_was_not_sent() -> None:
     blocked = error_for("GET /a", 429, code="RATE_LIMITED", message="stop", readable=True)
     text = PYTHON.told(blocked.kept_back("POST /b"))
-    assert "\n[POST /b: not sent, since another request was answered with 429 RATE_LIMITED]\n" in text
+    assert (
+        "\n[POST /b: not sent, since another request was answered with 429 RATE_LIMITED]\n" in text
+    )
 
 
 def test_a_request_that_is_kept_back_explains_the_quota() -> None:
@@ -199,7 +243,10 @@ def test_a_request_that_is_kept_back_explains_the_quota() -> None:
     assert "A slot frees 24 hours after the oldest of them" in PYTHON.told(error)
     error.happened, error.then = "the plan has 2048 MB", (Next(Step.USE_LARGER_PLAN),)
     told = PYTHON.told(error.kept_back("POST /b"))
-    assert re.fullmatch(r"The plan has 2048 MB\.\n\[POST /b: not sent, .*\]\nhint: A larger plan allows more\.", told)
+    assert re.fullmatch(
+        r"The plan has 2048 MB\.\n\[POST /b: not sent, .*\]\nhint: A larger plan allows more\.",
+        told,
+    )
 
 
 def test_an_error_has_a_text_without_docstrings_too() -> None:

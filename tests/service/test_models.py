@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.service.models import Account, Finished, ListedSnapshot, read_entries, version_of_url_or_key
+from pulumi_snapshots.service.models import (
+    Account,
+    Finished,
+    ListedSnapshot,
+    read_entries,
+    version_of_url_or_key,
+)
 
 VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
 KEY = f"AWSAccessKeyId=accesskey&Expires=1757683751&Signature=VZ03%3D&versionId={VERSION}"
@@ -42,9 +48,17 @@ def test_documented_entries_are_read_whole_however_many() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *((name, bad) for name in ENTRY if name not in {"name", "version_id"} for bad in (None, {}, ["x"], object())),
+        *(
+            (name, bad)
+            for name in ENTRY
+            if name not in {"name", "version_id"}
+            for bad in (None, {}, ["x"], object())
+        ),
         *(("size", bad) for bad in (-1, 2**53, 10**4000, "9" * 5000, math.inf, math.nan)),
-        *(("url", bad) for bad in ("https://[broken", "javascript:alert(1)", "snapshots/x.zip", "https://", 7)),
+        *(
+            ("url", bad)
+            for bad in ("https://[broken", "javascript:alert(1)", "snapshots/x.zip", "https://", 7)
+        ),
     ],
     ids=lambda it: str(it)[:12],
 )
@@ -98,7 +112,10 @@ def test_dates_are_read_in_every_usual_form(modified: object, moment: datetime |
         ("?versionId=a", "a"),
         ("versionId=a%2Bb%2Fc%3D", "a+b/c="),
         ("versionId=a+b", "a+b"),
-        ("https://host/x?a=b&versionId=3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY", "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"),
+        (
+            "https://host/x?a=b&versionId=3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY",
+            "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY",
+        ),
         ("https://host/versionId=a", None),
         ("https://[broken?versionId=a", None),
     ],
@@ -110,7 +127,9 @@ def test_a_version_is_found_in_a_signed_address(address: str | None, version: st
 PLAN = {"name": "pro", "memory": {"limit": 2048, "used": 1}, "duration": 1}
 BAD_PLANS: tuple[Any, ...] = (None, "pro", {}, {"memory": None}, {"memory": {"limit": "much"}})
 BAD_DATABASES: tuple[Any, ...] = (None, {}, "x", {"id": 7}, {"id": None}, {"id": ""})
-DATABASES = [{"id": "d1", "name": "one", "ram": 512, "type": "postgres", "cluster": "c", "created_at": "x"}]
+DATABASES = [
+    {"id": "d1", "name": "one", "ram": 512, "type": "postgres", "cluster": "c", "created_at": "x"}
+]
 
 
 @pytest.mark.parametrize(
@@ -121,8 +140,14 @@ DATABASES = [{"id": "d1", "name": "one", "ram": 512, "type": "postgres", "cluste
         *((PLAN, [bad, *DATABASES], 2048, 1) for bad in BAD_DATABASES),
     ],
 )
-def test_an_account_is_read_as_far_as_it_can_be(plan: Any, databases: Any, memory: int | None, unreadable: int) -> None:
-    content = {"user": {"id": "acc", "name": "x", "plan": plan}, "databases": databases, "applications": [{"odd": 1}]}
+def test_an_account_is_read_as_far_as_it_can_be(
+    plan: Any, databases: Any, memory: int | None, unreadable: int
+) -> None:
+    content = {
+        "user": {"id": "acc", "name": "x", "plan": plan},
+        "databases": databases,
+        "applications": [{"odd": 1}],
+    }
     account = Account.model_validate(content)
     assert (account.id, account.plan_memory, account.unreadable) == ("acc", memory, unreadable)
     read = [(one.id, one.ram, one.type) for one in account.databases]

@@ -41,7 +41,8 @@ class Course:
 
     requests: list[Request]
     sent: list[tuple[float, str]]  # seconds and name of each that is sent, in their order
-    failed: dict[str, type[SquareCloudError]] = field(default_factory=dict)  # those that are not sent
+    # those that are not sent
+    failed: dict[str, type[SquareCloudError]] = field(default_factory=dict)
     says: str = ""  # what a request that waits says
     budget: int = 30  # requests per minute
 
@@ -57,7 +58,11 @@ def block(retry_after: float | None, lasts: float) -> Course:
         Request(CREATE, C, lasts + 1, name="afterwards"),
     ]
     sent = [(0.0, "first"), (lasts, "patient"), (lasts + 1, "afterwards")]
-    return Course([first, *others], sent, dict.fromkeys(("first", "waiting", "impatient", "restore", "late"), Blocked))
+    return Course(
+        [first, *others],
+        sent,
+        dict.fromkeys(("first", "waiting", "impatient", "restore", "late"), Blocked),
+    )
 
 
 def listing_block(retry_after: float | None, lasts: float) -> Course:
@@ -77,7 +82,9 @@ def listing_block(retry_after: float | None, lasts: float) -> Course:
 
 def not_in_a_row(between: SquareCloudError | None) -> Course:
     results = (BAD_GATEWAY, between, BAD_GATEWAY, None)
-    requests = [Request(CREATE, f"{n}", 10 * n, result, name=f"{n}") for n, result in enumerate(results)]
+    requests = [
+        Request(CREATE, f"{n}", 10 * n, result, name=f"{n}") for n, result in enumerate(results)
+    ]
     failed = {f"{n}": type(result) for n, result in enumerate(results) if result}
     return Course(requests, [(10.0 * n, f"{n}") for n in range(4)], failed)
 
@@ -86,7 +93,8 @@ TWO_BAD = [Request(CREATE, one, n / 1000, BAD_GATEWAY, name=f"{n}") for n, one i
 BAD = {"0": type(BAD_GATEWAY), "1": type(BAD_GATEWAY)}
 COURSES = {
     "creates of an account are 5 s apart": Course(
-        [Request(CREATE, f"{n}", n / 1000) for n in range(4)], [(5.15 * n, "create") for n in range(4)]
+        [Request(CREATE, f"{n}", n / 1000) for n in range(4)],
+        [(5.15 * n, "create") for n in range(4)],
     ),
     "creates of a database are 180 s apart, and say so": Course(
         [Request(CREATE), Request(CREATE, at=1)],
@@ -94,7 +102,12 @@ COURSES = {
         says="queued until then: one create per database every 181 s",
     ),
     "restores have cooldowns of their own": Course(
-        [Request(RESTORE), Request(CREATE, at=0.1), Request(RESTORE, B, 0.2), Request(RESTORE, at=0.3)],
+        [
+            Request(RESTORE),
+            Request(CREATE, at=0.1),
+            Request(RESTORE, B, 0.2),
+            Request(RESTORE, at=0.3),
+        ],
         [(0, "restore"), (0.1, "create"), (60.5, "restore"), (121, "restore")],
         says="queued until then: one restore per database every 120 s",
     ),
@@ -106,7 +119,9 @@ COURSES = {
         [(0, "account listing"), (1, "read"), (20.2, "account listing")],
     ),
     "the read that has waited longest is next": Course(
-        [Request(READ, at=n / 10, name=f"{n}") for n in (3, 0, 2, 1)], [(60.5 * n, f"{n}") for n in range(4)], budget=1
+        [Request(READ, at=n / 10, name=f"{n}") for n in (3, 0, 2, 1)],
+        [(60.5 * n, f"{n}") for n in range(4)],
+        budget=1,
     ),
     "a refused create starts no cooldown of its database": Course(
         [Request(CREATE, result=KEEP_CALM, name="refused"), Request(CREATE, at=1)],
@@ -153,11 +168,23 @@ COURSES = {
             Request(CREATE, C, 1, name="held"),
             *(
                 Request(READ, at=at, result=bad, name=f"bad {at}")
-                for at, bad in ((20, BAD_GATEWAY), (30, answer(500, "OOPS")), (40, NotSent("GET /x")))
+                for at, bad in (
+                    (20, BAD_GATEWAY),
+                    (30, answer(500, "OOPS")),
+                    (40, NotSent("GET /x")),
+                )
             ),
             Request(READ, at=60),
         ],
-        [(0, "0"), (5.15, "1"), (20, "bad 20"), (30, "bad 30"), (40, "bad 40"), (60, "read"), (60, "held")],
+        [
+            (0, "0"),
+            (5.15, "1"),
+            (20, "bad 20"),
+            (30, "bad 30"),
+            (40, "bad 40"),
+            (60, "read"),
+            (60, "held"),
+        ],
         BAD | {"bad 20": type(BAD_GATEWAY), "bad 30": type(answer(500, "OOPS")), "bad 40": NotSent},
         says="service is returning errors",
     ),
@@ -168,7 +195,13 @@ COURSES = {
     ),
     **{
         f"a {between} between two failures ends no outage, as there is none": not_in_a_row(between)
-        for between in (None, KEEP_CALM, answer(404, "SNAPSHOT_FAILED"), NotSent("POST /x"), answer(408))
+        for between in (
+            None,
+            KEEP_CALM,
+            answer(404, "SNAPSHOT_FAILED"),
+            NotSent("POST /x"),
+            answer(408),
+        )
     },
 }
 
@@ -182,7 +215,9 @@ async def test_each_request_is_sent_as_soon_as_the_limits_allow_it(course: Cours
     assert runs.order == [name for _, name in course.sent]
     assert runs.times == pytest.approx([at for at, _ in course.sent], abs=0.02)
     assert {name: type(error) for name, error in run.failed.items()} == course.failed
-    unsent = {name for name, error in run.failed.items() if error.unsent or isinstance(error, Outage)}
+    unsent = {
+        name for name, error in run.failed.items() if error.unsent or isinstance(error, Outage)
+    }
     assert unsent == course.failed.keys() - set(runs.order)
     assert any(course.says in text for text in run.reasons) or not course.says
 
@@ -199,11 +234,16 @@ def a_request(chance: random.Random) -> Request:
 @virtual
 async def test_no_limit_of_the_service_is_exceeded_under_any_load(seed: int) -> None:
     chance = random.Random(seed)
-    load, budget = [a_request(chance) for _ in range(chance.randint(5, 60))], chance.choice([1, 2, 5, 30])
+    load, budget = (
+        [a_request(chance) for _ in range(chance.randint(5, 60))],
+        chance.choice([1, 2, 5, 30]),
+    )
     run = Runs().run(budget=budget)
     await run.send_all(*load)
     times = run.runs.times
-    assert len(times) == len(load) or any("service is returning errors" in each for each in run.reasons)
+    assert len(times) == len(load) or any(
+        "service is returning errors" in each for each in run.reasons
+    )
     for first, later in zip(times, times[budget:], strict=False):
         assert later - first > 60, f"{budget + 1} requests within a minute"
     for lane, gap in ((CREATE, 5.0), (ACCOUNT_LISTING, 20.0)):

@@ -21,7 +21,14 @@ from pulumi_snapshots.service.errors import (
     SquareCloudError,
     Unavailable,
 )
-from pulumi_snapshots.service.limits import ACCOUNT_LISTING, ACCOUNT_LISTING_BLOCK, CREATE, READ, RESTORE, Lane
+from pulumi_snapshots.service.limits import (
+    ACCOUNT_LISTING,
+    ACCOUNT_LISTING_BLOCK,
+    CREATE,
+    READ,
+    RESTORE,
+    Lane,
+)
 from pulumi_snapshots.service.rate_limiter import ACCOUNTS, AGAIN_AFTER
 from tests.support.limiter import Runs
 from tests.support.memory import SENT
@@ -29,7 +36,9 @@ from tests.support.virtual import virtual
 from tests.support.world import START
 
 BLOCK = Blocked("GET /x", status=429, code="RATE_LIMITED")
-LISTING_BLOCK = ListingBlocked("GET /users/snapshots", status=429, code="RATE_LIMITED", retry_after=300.0)
+LISTING_BLOCK = ListingBlocked(
+    "GET /users/snapshots", status=429, code="RATE_LIMITED", retry_after=300.0
+)
 UNSURE = 1.0
 """Seconds by which two runs may take the service's time for another, since it shows whole seconds."""
 
@@ -44,7 +53,9 @@ async def test_runs_keep_the_accounts_cooldown_together(delay: tuple[float, floa
             run = runs.run()
             for one in range(4):
                 group.start_soon(run.send, CREATE, f"{number}-{one}")
-    assert min(later - earlier for earlier, later in pairwise(runs.times)) >= 5  # the service's limit
+    assert (
+        min(later - earlier for earlier, later in pairwise(runs.times)) >= 5
+    )  # the service's limit
     assert any(delay) or runs.times[-1] - runs.times[0] < 12 * (CREATE.per_account + UNSURE)
 
 
@@ -67,13 +78,20 @@ OFF = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.parametrize(("lane", "limit"), [(CREATE, 180), (RESTORE, 120)], ids=["create", "restore"])
+@pytest.mark.parametrize(
+    ("lane", "limit"), [(CREATE, 180), (RESTORE, 120)], ids=["create", "restore"]
+)
 @OFF
 @virtual
-async def test_runs_keep_a_databases_cooldown_together(lane: Lane, limit: float, off: timedelta) -> None:
+async def test_runs_keep_a_databases_cooldown_together(
+    lane: Lane, limit: float, off: timedelta
+) -> None:
     runs = Runs()
     times = [await runs.run(each).send(lane) for each in (off, timedelta(), off)]
-    assert all(limit <= later - earlier <= lane.per_database + 2 * UNSURE for earlier, later in pairwise(times))
+    assert all(
+        limit <= later - earlier <= lane.per_database + 2 * UNSURE
+        for earlier, later in pairwise(times)
+    )
 
 
 @virtual
@@ -84,7 +102,9 @@ async def test_runs_share_one_request_budget() -> None:
             run = runs.run(off, budget=10)
             for _ in range(30):
                 group.start_soon(run.send, READ)
-    assert all(later - earlier >= 60 for earlier, later in zip(runs.times, runs.times[10:], strict=False))
+    assert all(
+        later - earlier >= 60 for earlier, later in zip(runs.times, runs.times[10:], strict=False)
+    )
 
 
 @virtual
@@ -100,7 +120,9 @@ async def test_other_accounts_have_their_own_limits() -> None:
     ids=["refused", "failed"],
 )
 @virtual
-async def test_only_a_create_that_the_service_accepted_starts_a_cooldown(refusal: Exception, *, waits: bool) -> None:
+async def test_only_a_create_that_the_service_accepted_starts_a_cooldown(
+    refusal: Exception, *, waits: bool
+) -> None:
     runs, start = Runs(), anyio.current_time()
     await runs.run().meets(refusal, CREATE)
     assert (await runs.run().send() - start >= CREATE.per_database) is waits
@@ -194,7 +216,9 @@ async def test_what_a_run_knew_before_the_time_is_shared_after_the_first_answer(
 
 @pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(hours=-1), timedelta(seconds=-15)])
 @virtual
-async def test_a_machine_that_does_not_know_the_time_yet_forgets_nothing_of_the_others(off: timedelta) -> None:
+async def test_a_machine_that_does_not_know_the_time_yet_forgets_nothing_of_the_others(
+    off: timedelta,
+) -> None:
     runs = Runs()
     first = await runs.run().send(CREATE, "1")
     await runs.run(off, asked=False).send(READ)
@@ -224,14 +248,20 @@ FUTURE = (START + timedelta(days=12)).timestamp()
 async def test_times_in_the_future_delay_no_run_for_long() -> None:
     runs = Runs()
     sent, blocks = [[FUTURE, "a", ["create"], True]] * 40, {"": FUTURE, "read": FUTURE}
-    await runs.place.edit(lambda document: document.update({ACCOUNTS: {"account": {"sent": sent, "blocks": blocks}}}))
+    await runs.place.edit(
+        lambda document: document.update({ACCOUNTS: {"account": {"sent": sent, "blocks": blocks}}})
+    )
     first = await runs.run().send(CREATE, "1")
     assert 5 <= await runs.run().send(CREATE, "2") - first < 100
 
 
-@pytest.mark.parametrize("strange", [3, {"account": 3}, {"account": {"sent": [["x", "a", ["create"], True]]}}], ids=str)
+@pytest.mark.parametrize(
+    "strange", [3, {"account": 3}, {"account": {"sent": [["x", "a", ["create"], True]]}}], ids=str
+)
 @virtual
-async def test_with_what_no_run_has_written_nothing_is_started_but_reads_are_sent(strange: Any) -> None:
+async def test_with_what_no_run_has_written_nothing_is_started_but_reads_are_sent(
+    strange: Any,
+) -> None:
     runs = Runs()
     await runs.place.edit(lambda document: document.update({ACCOUNTS: strange}))
     with pytest.raises(LedgerUnavailable, match="cannot be read"):
@@ -241,7 +271,9 @@ async def test_with_what_no_run_has_written_nothing_is_started_but_reads_are_sen
 
 
 @virtual
-async def test_what_a_later_version_wrote_of_another_account_stops_nothing_and_is_named_by_runs() -> None:
+async def test_what_a_later_version_wrote_of_another_account_stops_nothing_and_is_named_by_runs() -> (
+    None
+):
     runs, another = Runs(), {"another": {"sent": "of a later version"}}
     await runs.place.edit(lambda document: document.update({ACCOUNTS: another}))
     await runs.run().send(CREATE)
@@ -357,12 +389,16 @@ async def test_each_answer_shows_the_time_more_exactly() -> None:
     for number in range(40):
         await anyio.sleep(7.31)
         true = clock.utc() + timedelta(hours=1, milliseconds=250)
-        service.observe(true.replace(microsecond=0), clock.utc(), clock.utc() + timedelta(milliseconds=40))
+        service.observe(
+            true.replace(microsecond=0), clock.utc(), clock.utc() + timedelta(milliseconds=40)
+        )
         assert abs((service.now() - true).total_seconds()) <= service.unsure + 0.04
         assert service.unsure <= 0.55 if number < 20 else service.unsure < 0.1
 
 
-@pytest.mark.parametrize("by", [timedelta(days=1), timedelta(days=-1), timedelta(seconds=2)], ids=str)
+@pytest.mark.parametrize(
+    "by", [timedelta(days=1), timedelta(days=-1), timedelta(seconds=2)], ids=str
+)
 @virtual
 async def test_a_machine_whose_clock_was_set_believes_the_next_answer(by: timedelta) -> None:
     clock = Moved(START)

@@ -24,7 +24,14 @@ from pulumi_snapshots.hosts.download import DownloadBroken, open_download
 from pulumi_snapshots.hosts.monitor import Monitor
 from pulumi_snapshots.service import client
 from pulumi_snapshots.service.client import Answer
-from pulumi_snapshots.service.errors import AnswerLost, Blocked, Cooldown, NotSent, Redirected, SquareCloudError
+from pulumi_snapshots.service.errors import (
+    AnswerLost,
+    Blocked,
+    Cooldown,
+    NotSent,
+    Redirected,
+    SquareCloudError,
+)
 from tests.support.scripted import API, KEY, Service
 from tests.support.tls_front import Certificates, tls_front
 from tests.support.virtual import virtual
@@ -41,7 +48,9 @@ async def result_of(answer: httpx.Response | Exception) -> Answer | SquareCloudE
 
 
 @virtual
-async def test_the_key_is_sent_in_its_header_and_nowhere_else_and_each_request_names_the_program() -> None:
+async def test_the_key_is_sent_in_its_header_and_nowhere_else_and_each_request_names_the_program() -> (
+    None
+):
     service = Service(httpx.Response(200, json=SUCCESS), httpx.Response(200))
     await service.send("users/snapshots?scope=databases", method="GET")
     async with open_download("https://snapshots.example/x.zip", http=service.http):
@@ -52,12 +61,17 @@ async def test_the_key_is_sent_in_its_header_and_nowhere_else_and_each_request_n
     assert "Authorization" not in download.headers
     assert KEY not in f"{request.url}{service.client!r}{download.url}"
     agents = {each.headers["User-Agent"] for each in service.requests}
-    assert agents == {f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"}
+    assert agents == {
+        f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"
+    }
 
 
 @pytest.mark.parametrize(
     ("status", "location"),
-    [*((status, "https://evil.example/") for status in (301, 302, 303, 307, 308)), (302, "ftp://x")],
+    [
+        *((status, "https://evil.example/") for status in (301, 302, 303, 307, 308)),
+        (302, "ftp://x"),
+    ],
 )
 @virtual
 async def test_a_redirect_never_gets_the_key_and_is_a_refusal(status: int, location: str) -> None:
@@ -74,11 +88,16 @@ async def test_a_redirect_to_what_is_no_address_is_a_lost_answer(location: str) 
     with pytest.raises(DownloadBroken):
         async with open_download("https://snapshots.example/x.zip", http=service.http):
             pass
-    assert await Monitor(service.http).tell(Clock(START), "https://hc.example/5ec2e7", "done", "") != ""
+    assert (
+        await Monitor(service.http).tell(Clock(START), "https://hc.example/5ec2e7", "done", "")
+        != ""
+    )
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
-def test_no_proxy_sees_requests_to_a_loopback_address(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_sees_requests_to_a_loopback_address(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serving(page(SUCCESS)) as proxy, serving(page(SUCCESS)) as service:
         monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
         assert isinstance(really(service.port), Answer)
@@ -118,7 +137,9 @@ def test_an_endless_body_is_not_read_forever() -> None:
 @virtual
 async def test_a_listing_of_ten_thousand_snapshots_is_read() -> None:
     entry = {"name": "d" * 32, "key": "k" * 250, "url": "u" * 350, "version_id": "v" * 36}
-    answer = await result_of(httpx.Response(200, json={"status": "success", "response": [entry] * 10_000}))
+    answer = await result_of(
+        httpx.Response(200, json={"status": "success", "response": [entry] * 10_000})
+    )
     assert isinstance(answer, Answer)
     assert len(answer.response) == 10_000
 
@@ -144,11 +165,18 @@ async def test_a_body_that_is_too_slow_is_given_up() -> None:
 GZIPPED = gzip.compress(json.dumps(SUCCESS).encode(), mtime=0)
 
 
-@pytest.mark.parametrize(("content", "is_whole"), [(GZIPPED, True), (b"no gzip at all", False), (GZIPPED[:-20], False)])
+@pytest.mark.parametrize(
+    ("content", "is_whole"), [(GZIPPED, True), (b"no gzip at all", False), (GZIPPED[:-20], False)]
+)
 def test_a_compressed_answer_is_understood_or_ambiguous(content: bytes, *, is_whole: bool) -> None:
     headers = {"Content-Encoding": "gzip"}
-    result = anyio.run(result_of, httpx.Response(200, headers=headers, stream=Body(content)))  # asyncio as above
-    assert isinstance(result, Answer) if is_whole else isinstance(result, SquareCloudError) and result.ambiguous
+    # asyncio as above
+    result = anyio.run(result_of, httpx.Response(200, headers=headers, stream=Body(content)))
+    assert (
+        isinstance(result, Answer)
+        if is_whole
+        else isinstance(result, SquareCloudError) and result.ambiguous
+    )
 
 
 # Whether the request was sent
@@ -171,7 +199,9 @@ SENT_OR_NOT: list[tuple[Exception, type[SquareCloudError]]] = [
 ]
 
 
-@pytest.mark.parametrize(("failure", "kind"), SENT_OR_NOT, ids=lambda value: getattr(value, "__name__", repr(value)))
+@pytest.mark.parametrize(
+    ("failure", "kind"), SENT_OR_NOT, ids=lambda value: getattr(value, "__name__", repr(value))
+)
 @virtual
 async def test_only_a_request_that_was_never_sent_may_be_sent_again(
     failure: Exception, kind: type[SquareCloudError]
@@ -214,7 +244,10 @@ def ahead(hours: float, status: int = 200, **more: Any) -> httpx.Response:
             (httpx.Response(200, headers={"Date": date}, json=SUCCESS), None)
             for date in (
                 *("", "yesterday", "1772366400", "Tue, 10 Mar 99999999999 00:00:00 GMT"),
-                *("Tue, 10 Mar 2026 00:00:00 +99999999999999999999", "Tue, 10 Mar 2026 99:00:00 GMT"),
+                *(
+                    "Tue, 10 Mar 2026 00:00:00 +99999999999999999999",
+                    "Tue, 10 Mar 2026 99:00:00 GMT",
+                ),
                 "Fri, 31 Dec 9999 23:59:59 GMT",
                 "Thu, 10 Mar 2044 12:00:00 GMT",
                 "Thu, 01 Jan 1970 00:00:00 GMT",
@@ -223,11 +256,15 @@ def ahead(hours: float, status: int = 200, **more: Any) -> httpx.Response:
     ],
 )
 @virtual
-async def test_the_services_clock_is_that_of_its_own_answers(answer: httpx.Response, hours: float | None) -> None:
+async def test_the_services_clock_is_that_of_its_own_answers(
+    answer: httpx.Response, hours: float | None
+) -> None:
     """Not that of a proxy, of a cached page or of nonsense; a body that takes long does not distort it."""
     service = Service(answer)
     await service.send(method="GET")
-    assert service.client.service_clock.offset == (None if hours is None else pytest.approx(hours * 3600, abs=1))
+    assert service.client.service_clock.offset == (
+        None if hours is None else pytest.approx(hours * 3600, abs=1)
+    )
 
 
 # Retry-After
@@ -237,13 +274,29 @@ async def test_the_services_clock_is_that_of_its_own_answers(answer: httpx.Respo
     ("text", "seconds"),
     [
         *(("120", 120.0), (" 7 ", 7.0), ("1.5", 1.5), ("999999999", 3600.0)),
-        *((bad, None) for bad in (None, "0", "-5", "1e400", "nan", "soon", "", "Sun, 01 Mar 2026 12:00:00 GMT")),
+        *(
+            (bad, None)
+            for bad in (
+                None,
+                "0",
+                "-5",
+                "1e400",
+                "nan",
+                "soon",
+                "",
+                "Sun, 01 Mar 2026 12:00:00 GMT",
+            )
+        ),
     ],
 )
 @virtual
-async def test_retry_after_is_honoured_up_to_a_bound(text: str | None, seconds: float | None) -> None:
+async def test_retry_after_is_honoured_up_to_a_bound(
+    text: str | None, seconds: float | None
+) -> None:
     headers = {} if text is None else {"Retry-After": text}
-    error = await result_of(httpx.Response(429, headers=headers, json={"status": "error", "code": "RATE_LIMITED"}))
+    error = await result_of(
+        httpx.Response(429, headers=headers, json={"status": "error", "code": "RATE_LIMITED"})
+    )
     assert isinstance(error, Blocked)
     assert error.retry_after == seconds
 
@@ -297,7 +350,9 @@ def serving(answer: bytes | None, *, keeps: bool = False) -> Iterator[Server]:
         thread.join(5)
 
 
-def really(port: int, scheme: str = "http", count: int = 1, host: str = "127.0.0.1") -> Answer | SquareCloudError:
+def really(
+    port: int, scheme: str = "http", count: int = 1, host: str = "127.0.0.1"
+) -> Answer | SquareCloudError:
     """Send requests over real sockets."""
 
     async def send() -> Answer | SquareCloudError:
@@ -328,8 +383,12 @@ def test_a_server_whose_certificate_is_not_trusted_gets_no_request(
     tls: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(page(SUCCESS)) as server, tls_front(tls, server.port) as port:
-        assert isinstance(really(port, "https", host="localhost"), NotSent), "its authority is not known"
-        monkeypatch.setattr(client, "tls", lambda *_, **_more: ssl.create_default_context(cafile=tls.authority))
+        assert isinstance(really(port, "https", host="localhost"), NotSent), (
+            "its authority is not known"
+        )
+        monkeypatch.setattr(
+            client, "tls", lambda *_, **_more: ssl.create_default_context(cafile=tls.authority)
+        )
         assert isinstance(really(port, "https"), NotSent), "it is for another host"
         assert server.requests == []
         assert isinstance(really(port, "https", host="localhost"), Answer)
@@ -337,7 +396,9 @@ def test_a_server_whose_certificate_is_not_trusted_gets_no_request(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("scheme", "left"), [("https", False), ("http", True)])
-def test_a_request_that_is_cancelled_while_it_connects_has_not_left(scheme: str, *, left: bool) -> None:
+def test_a_request_that_is_cancelled_while_it_connects_has_not_left(
+    scheme: str, *, left: bool
+) -> None:
     silent = socket.create_server(("127.0.0.1", 0))
     causes: list[BaseException | None] = []
 
@@ -363,7 +424,9 @@ def test_a_request_that_is_cancelled_while_it_connects_has_not_left(scheme: str,
     assert isinstance(cause, NotSent) is not left
 
 
-@pytest.mark.parametrize("allowed", [0, 1, 2], ids=["before it connects", "right before it is written", "never"])
+@pytest.mark.parametrize(
+    "allowed", [0, 1, 2], ids=["before it connects", "right before it is written", "never"]
+)
 def test_a_request_that_is_kept_back_at_the_last_moment_has_not_left(allowed: int) -> None:
     class Sleeping(Clock):
         looks = 0

@@ -21,7 +21,12 @@ DOUBTS: list[dict[str, Any]] = [
     {"malformed": True},
     {"empty": True},
 ]
-BROKEN: list[dict[str, Any]] = [{"truncated": True}, {"cut_after": 9}, {"delay": 110.0}, {"delay": 300.0}]
+BROKEN: list[dict[str, Any]] = [
+    {"truncated": True},
+    {"cut_after": 9},
+    {"delay": 110.0},
+    {"delay": 300.0},
+]
 """The service's own answer is broken, or comes after the client has given up."""
 NEW_CODES: list[dict[str, Any]] = [
     {"status": status, "code": "SOMETHING_NEW", "when": when, "times": 1}

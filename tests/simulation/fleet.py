@@ -100,7 +100,9 @@ class Fleet:
         for running in self.emulator.account.running(database_id):
             self._given.add(database_id)
             trio.lowlevel.spawn_system_task(
-                self._later, (running.ready_at - self.emulator.now()).total_seconds() / 2, database_id
+                self._later,
+                (running.ready_at - self.emulator.now()).total_seconds() / 2,
+                database_id,
             )
 
     async def _later(self, seconds: float, database_id: str) -> None:
@@ -111,7 +113,9 @@ class Fleet:
 class Machine:
     """A machine with one process, which shares nothing with others but a place, if one is given."""
 
-    def __init__(self, fleet: Fleet, place: Memory | None = None, off: timedelta = timedelta()) -> None:
+    def __init__(
+        self, fleet: Fleet, place: Memory | None = None, off: timedelta = timedelta()
+    ) -> None:
         self.fleet = fleet
         self._clock = VirtualClock(fleet.clock.utc() + off)
         self._clock.utc()  # it runs from now on
@@ -120,7 +124,9 @@ class Machine:
     def session(self, **settings: Any) -> Session:
         emulator = self.fleet.emulator
         chosen = Settings(
-            api_key=ApiKey(emulator.settings.api_key), api_url=emulator.api_url, snapshots_url=emulator.snapshots_url
+            api_key=ApiKey(emulator.settings.api_key),
+            api_url=emulator.api_url,
+            snapshots_url=emulator.snapshots_url,
         )
         return Session(
             replace(chosen, **settings),
@@ -144,7 +150,9 @@ def play(body: Callable[..., Awaitable[Any]], *args: Any, seed: int = 0) -> Any:
         return run_virtual(body, *args)
 
 
-async def each_of(work: Callable[[str], Awaitable[None]], databases: Sequence[str], parallel: int) -> None:
+async def each_of(
+    work: Callable[[str], Awaitable[None]], databases: Sequence[str], parallel: int
+) -> None:
     """Work on resources as the engine does if they do not depend on each other: in order, `parallel` at a time."""
     waiting = iter(databases)
     registering = anyio.Lock()
@@ -213,7 +221,10 @@ class Measure:
 
     def _right(self) -> list[bool]:
         pairs = zip(self.done, self.accepted, strict=True)
-        return [done is not None and bool(posts) and done[1] == posts[-1].version_id for done, posts in pairs]
+        return [
+            done is not None and bool(posts) and done[1] == posts[-1].version_id
+            for done, posts in pairs
+        ]
 
     @property
     def wrong(self) -> int:
@@ -221,7 +232,10 @@ class Measure:
 
     @property
     def lost(self) -> int:
-        return sum(max(0, len(posts) - right) for posts, right in zip(self.accepted, self._right(), strict=True))
+        return sum(
+            max(0, len(posts) - right)
+            for posts, right in zip(self.accepted, self._right(), strict=True)
+        )
 
     @property
     def closest(self) -> float:
@@ -240,10 +254,12 @@ def measure(  # noqa: PLR0913  what differs between measurements
     *,
     seed: int = 1,  # of all chance
     machines: Sequence[timedelta] = (timedelta(),),  # how far the clock of each is off
-    delay: float | None = None,  # seconds that each edit of the ledger takes that they share; None if nothing is shared
+    delay: float
+    | None = None,  # seconds that each edit of the ledger takes that they share; None if nothing is shared
     dies_after: float | None = None,
     automatic: bool = False,  # see `Fleet`
-    durations: Sequence[float] | None = None,  # seconds of each snapshot; the standard scenario's unless given
+    durations: Sequence[float]
+    | None = None,  # seconds of each snapshot; the standard scenario's unless given
     **service: Any,
 ) -> Measure:
     seconds = standard_durations(databases, seed) if durations is None else durations
@@ -268,7 +284,10 @@ def measure(  # noqa: PLR0913  what differs between measurements
             await each_of(work, mine, client.parallel)
 
         async def live(number: int) -> None:
-            mine, machine = here.databases[number :: len(machines)], Machine(here, place, machines[number])
+            mine, machine = (
+                here.databases[number :: len(machines)],
+                Machine(here, place, machines[number]),
+            )
             async with anyio.create_task_group() as life:
                 if number == 0 and dies_after is not None:
                     life.start_soon(machine.dies, dies_after, life.cancel_scope)
@@ -284,7 +303,9 @@ def measure(  # noqa: PLR0913  what differs between measurements
         journal = here.emulator.journal
         for entry in journal:
             entry.monotonic -= begin
-        sent = [[entry for entry in journal if entry.database_id == each] for each in here.databases]
+        sent = [
+            [entry for entry in journal if entry.database_id == each] for each in here.databases
+        ]
         return Measure(
             client.name,
             len(seconds),

@@ -27,7 +27,10 @@ from tests.support.plugin_servicer import Raw
 from tests.support.servicer import CallFailedError
 
 SCHEMAS = {"Snapshot": SNAPSHOT, "Restore": RESTORE, "Drill": DRILL}
-TOKENS = {"dynamic": "pulumi-python:dynamic/squarecloud:{kind}", "plugin": "squarecloud:index:{kind}"}
+TOKENS = {
+    "dynamic": "pulumi-python:dynamic/squarecloud:{kind}",
+    "plugin": "squarecloud:index:{kind}",
+}
 
 
 class RunEndedError(Exception):
@@ -68,7 +71,8 @@ class Held:
     needs: set[str]
     unfinished: bool = False  # whether it is to be read before the next update, and updated
     tainted: bool = False  # by `pulumi state taint`
-    gone: bool = False  # whether it was deleted, to be made again in the same run ("pending replacement")
+    # whether it was deleted, to be made again in the same run ("pending replacement")
+    gone: bool = False
     replaced: bool = False  # whether it waits for its deletion, and another one has taken its place
     release: int = 0  # see `Declared`
 
@@ -203,7 +207,9 @@ class Engine:
                 self._live[declared.name] = {"same": "a" if old else rpc.UNKNOWN}
             return
         recreating = declared.name in self.deleted
-        inputs = await self._checked(declared, inputs, None if recreating or targeted or old is None else old)
+        inputs = await self._checked(
+            declared, inputs, None if recreating or targeted or old is None else old
+        )
         if old is None or recreating or targeted or old.release != declared.release:
             changes: Any = True
         else:
@@ -241,7 +247,9 @@ class Engine:
         await asyncio.gather(*map(register, self.stack.program))
         if failed or self.errors:
             return
-        names = {name for declared in self.stack.program for name in (declared.name, *declared.aliases)}
+        names = {
+            name for declared in self.stack.program for name in (declared.name, *declared.aliases)
+        }
         for held in reversed(list(self.working)):
             if held.replaced or held.gone or held.name not in names:
                 await self._guarded(self._deleted, held)
@@ -276,19 +284,37 @@ class Engine:
     def _old(self, declared: Declared) -> tuple[Held | None, bool, dict[str, Any]]:
         """What the state has of it, whether it is to be replaced whatever it holds, and its inputs."""
         names = (declared.name, *declared.aliases)
-        old = next((held for name in names for held in self.working if held.name == name and not held.replaced), None)
+        old = next(
+            (
+                held
+                for name in names
+                for held in self.working
+                if held.name == name and not held.replaced
+            ),
+            None,
+        )
         forced = self.stack.urn(declared.kind, declared.name) in self.replace
-        return old, forced or (old is not None and old.tainted), _resolved(declared.inputs, self._live)
+        return (
+            old,
+            forced or (old is not None and old.tainted),
+            _resolved(declared.inputs, self._live),
+        )
 
-    async def _checked(self, declared: Declared, inputs: dict[str, Any], old: Held | None) -> dict[str, Any]:
+    async def _checked(
+        self, declared: Declared, inputs: dict[str, Any], old: Held | None
+    ) -> dict[str, Any]:
         olds = None if old is None else old.inputs
-        answer = await self.call(self.stack.way, declared.kind, declared.name, "check", inputs, olds)
+        answer = await self.call(
+            self.stack.way, declared.kind, declared.name, "check", inputs, olds
+        )
         assert not answer.failures, answer.failures
         # The engine keeps the names in which the provider has answered; here they are Python's.
         return inputs
 
     async def _compared(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> Any:
-        return await self.call(self.stack.way, declared.kind, declared.name, "diff", old.id, old.outputs, inputs)
+        return await self.call(
+            self.stack.way, declared.kind, declared.name, "diff", old.id, old.outputs, inputs
+        )
 
     async def _registered(self, declared: Declared) -> None:
         old, targeted, inputs = self._old(declared)
@@ -296,7 +322,9 @@ class Engine:
             await self._upstream(declared, old, inputs)
             return
         recreating = declared.name in self.deleted
-        inputs = await self._checked(declared, inputs, None if recreating or targeted or old is None else old)
+        inputs = await self._checked(
+            declared, inputs, None if recreating or targeted or old is None else old
+        )
         if old is None or recreating:
             await self._create(declared, old, inputs, again=recreating)
             return
@@ -308,7 +336,9 @@ class Engine:
             if declared.first and not old.gone:
                 await self._delete_first(old)
             reasons = ("forced",) if diff is None else tuple(diff.replaces)
-            await self._create(declared, old, inputs, again=bool(diff and not diff.replaces), reasons=reasons)
+            await self._create(
+                declared, old, inputs, again=bool(diff and not diff.replaces), reasons=reasons
+            )
         elif diff.changes or old.unfinished:
             await self._update(declared, old, inputs)
         else:
@@ -328,21 +358,40 @@ class Engine:
 
     async def _delete_first(self, old: Held, *, preview: bool = False) -> None:
         """Delete a resource that is to be made again, and first what depends on it and would be replaced with it."""
-        dependants = [held for held in self.working if old.name in held.needs and not held.replaced and not held.gone]
+        dependants = [
+            held
+            for held in self.working
+            if old.name in held.needs and not held.replaced and not held.gone
+        ]
         for held in reversed(dependants):
-            declared = next((one for one in self.stack.program if held.name in (one.name, *one.aliases)), None)
+            declared = next(
+                (one for one in self.stack.program if held.name in (one.name, *one.aliases)), None
+            )
             # Only a plugin's provider can depend on something. That its resources go on by the other way in that very run is not
             # played: two processes would have to know of each other that it is one run.
-            if declared is not None and declared.cascades and held.way == self.stack.way == "plugin":
+            if (
+                declared is not None
+                and declared.cascades
+                and held.way == self.stack.way == "plugin"
+            ):
                 await self._delete_first(held, preview=preview)
                 continue
             unknown = {
-                name: (rpc.UNKNOWN if old.name in set(_references({name: value})) else held.inputs.get(name))
+                name: (
+                    rpc.UNKNOWN
+                    if old.name in set(_references({name: value}))
+                    else held.inputs.get(name)
+                )
                 for name, value in (declared.inputs if declared else {}).items()
             }
             # The engine compares the inputs of the state, and what depends on the deleted one as unknown.
-            inputs = {**held.inputs, **{name: value for name, value in unknown.items() if value is not None}}
-            answer = await self.call(held.way, held.kind, held.name, "diff", held.id, held.outputs, inputs)
+            inputs = {
+                **held.inputs,
+                **{name: value for name, value in unknown.items() if value is not None},
+            }
+            answer = await self.call(
+                held.way, held.kind, held.name, "diff", held.id, held.outputs, inputs
+            )
             if answer.replaces:
                 await self._delete_first(held, preview=preview)
         if not preview:
@@ -353,7 +402,13 @@ class Engine:
         self.deleted.add(old.name)
 
     async def _create(
-        self, declared: Declared, old: Held | None, inputs: Any, *, again: bool, reasons: tuple[str, ...] = ()
+        self,
+        declared: Declared,
+        old: Held | None,
+        inputs: Any,
+        *,
+        again: bool,
+        reasons: tuple[str, ...] = (),
     ) -> None:
         told = self.books.creates(self, declared, old, again=again, reasons=reasons)
         await self._act(told, declared, old, "create", inputs)
@@ -362,7 +417,9 @@ class Engine:
         told = self.books.updates(self, declared, old)
         await self._act(told, declared, old, "update", old.id, old.outputs, inputs)
 
-    async def _act(self, told: Any, declared: Declared, old: Held | None, method: str, *args: Any) -> None:
+    async def _act(
+        self, told: Any, declared: Declared, old: Held | None, method: str, *args: Any
+    ) -> None:
         """Have the provider make or change something, and save that; what depends on it has its outputs, unfinished it has none."""
         with told:
             unfinished, inputs = False, args[-1]
@@ -394,7 +451,12 @@ class Engine:
     def _settle(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> None:
         """It stays; the engine stores its new inputs, name and way."""
         self.books.stays(self, declared, old)
-        old.name, old.way, old.inputs, old.needs = declared.name, self.stack.way, inputs, declared.needs
+        old.name, old.way, old.inputs, old.needs = (
+            declared.name,
+            self.stack.way,
+            inputs,
+            declared.needs,
+        )
         self._live[declared.name] = {"id": old.id, **old.plain}
         self.save()
 
@@ -408,8 +470,13 @@ class Engine:
             except CallFailedError as error:
                 if error.kept is None:
                     raise
-                held.id, held.outputs, held.unfinished = error.kept.id, Raw(error.kept.outputs), True
-        await self.call(held.way, held.kind, held.name, "diff", held.id, held.outputs, held.inputs)  # to show it
+                held.id, held.outputs, held.unfinished = (
+                    error.kept.id,
+                    Raw(error.kept.outputs),
+                    True,
+                )
+        # to show it
+        await self.call(held.way, held.kind, held.name, "diff", held.id, held.outputs, held.inputs)
         self.save()
 
     async def _deleted(self, held: Held) -> None:

@@ -77,7 +77,8 @@ class Want:
     database_id: str
     posts: list[JournalEntry] = field(default_factory=list)  # what was sent for it
     machines: set[str] = field(default_factory=set)
-    shown_on: set[str] = field(default_factory=set)  # where a run has shown that the state has the last of those
+    # where a run has shown that the state has the last of those
+    shown_on: set[str] = field(default_factory=set)
     late: str = ""  # the version that was matched with a warning
     more: int = 0  # how many more may be sent for it, as documented
     by_old_name: bool = False  # whether a state had it by another name, as another resource's may
@@ -92,8 +93,10 @@ class Want:
 @dataclass
 class Page:
     saved: Want | None = None  # what the state has
-    made: tuple[Engine, Want] | None = None  # what a run has made, which its own state may have only at its end
-    unsaved: list[Want] = field(default_factory=list)  # what was asked for since then, and no state has
+    # what a run has made, which its own state may have only at its end
+    made: tuple[Engine, Want] | None = None
+    # what was asked for since then, and no state has
+    unsaved: list[Want] = field(default_factory=list)
     # what the state had before the user dropped it, and some machine was never shown that
     lingering: list[Want] = field(default_factory=list)
 
@@ -130,24 +133,50 @@ class Books:
     # What the engine calls ------------------------------------------------------------------------------------------------
 
     def creates(
-        self, engine: Engine, declared: Declared, old: Held | None, *, again: bool, reasons: tuple[str, ...]
+        self,
+        engine: Engine,
+        declared: Declared,
+        old: Held | None,
+        *,
+        again: bool,
+        reasons: tuple[str, ...],
     ) -> Told:
         page, purpose = self.page(engine.stack, declared.role), self.purpose(engine, declared)
         targeted = engine.stack.urn(declared.kind, declared.name) in engine.replace
         forced = "forced" in reasons or (again and targeted)
         saved = page.saved
-        same = saved if saved is not None and saved.purpose == purpose and not self._has_failed(saved) else None
-        if old is not None and not forced and not again and same and any(post.accepted for post in same.posts):
-            raise AssertionError(f"replaced because of {reasons}, though nothing has changed and nothing has failed")
+        same = (
+            saved
+            if saved is not None and saved.purpose == purpose and not self._has_failed(saved)
+            else None
+        )
+        if (
+            old is not None
+            and not forced
+            and not again
+            and same
+            and any(post.accepted for post in same.posts)
+        ):
+            raise AssertionError(
+                f"replaced because of {reasons}, though nothing has changed and nothing has failed"
+            )
         # Deleted in this run, for what is upstream: the engine's calls do not say whether `--replace` names it too.
         may_be_same = same if again else None
         is_same = None if forced else may_be_same
         if is_same is not None and declared.name in engine.deleted:
-            return Told(self, engine, declared, is_same)  # another replacement_trigger is not told by the engine
+            # another replacement_trigger is not told by the engine
+            return Told(self, engine, declared, is_same)
         # What an interrupted run has deleted to make another one is still to be made.
         # A forced one that no state has may be made once more, or the one that was forced before be handed out.
         changes = saved is None or saved.purpose != purpose
-        want = next((one for one in page.unsaved if one.purpose == purpose and (changes or one.forced >= forced)), None)
+        want = next(
+            (
+                one
+                for one in page.unsaved
+                if one.purpose == purpose and (changes or one.forced >= forced)
+            ),
+            None,
+        )
         if want is not None and (forced or targeted):
             want.more, want.forced = want.more + 1, True
         if forced and saved is not None and engine.computer.memory not in saved.shown_on:
@@ -158,7 +187,11 @@ class Books:
         told = Told(self, engine, declared, want, or_else=may_be_same)
         if not (want.posts or forced or targeted):
             # It was forced in vain: what was to be replaced was still pending, and serves the wish as well.
-            before = [one for one in self.wants if (one.kind, one.purpose) == (want.kind, purpose) and one.posts]
+            before = [
+                one
+                for one in self.wants
+                if (one.kind, one.purpose) == (want.kind, purpose) and one.posts
+            ]
             told.resumed = before[-1] if before else None
         return told
 
@@ -173,7 +206,14 @@ class Books:
         unsaved = next((one for one in page.unsaved if one.purpose == purpose), None)
         if declared.kind != "Drill" or page.saved.purpose == purpose:
             # If its request never came, a run whose end no state has may have sent another one.
-            return Told(self, engine, declared, page.saved, or_else=unsaved, resumes=declared.kind == "Restore")
+            return Told(
+                self,
+                engine,
+                declared,
+                page.saved,
+                or_else=unsaved,
+                resumes=declared.kind == "Restore",
+            )
         # A drill is never replaced: an update drills again.
         want = unsaved or self._new(page, "Drill", purpose)
         want.machines.add(engine.computer.memory)
@@ -190,7 +230,9 @@ class Books:
         page = self.page(engine.stack, declared.role)
         assert page.saved is not None
         purpose = self.purpose(engine, declared)
-        assert page.saved.purpose == purpose, f"nothing happens, though {page.saved.purpose} is {purpose} now"
+        assert page.saved.purpose == purpose, (
+            f"nothing happens, though {page.saved.purpose} is {purpose} now"
+        )
 
     @contextmanager
     def reads(self, engine: Engine, held: Held) -> Iterator[None]:
@@ -212,8 +254,12 @@ class Books:
         version = before.get("version_id")
         if version is None:
             return
-        assert after.get("version_id") == version, f"a refresh has made {after.get('version_id')} of {version}"
-        if is_pinned(before.get("download_url"), version) and not is_pinned(after.get("download_url"), version):
+        assert after.get("version_id") == version, (
+            f"a refresh has made {after.get('version_id')} of {version}"
+        )
+        if is_pinned(before.get("download_url"), version) and not is_pinned(
+            after.get("download_url"), version
+        ):
             raise AssertionError("a refresh has lost the pinned URL")
         stored = [one.version_id for one in self.story.emulator.snapshots(before["database_id"])]
         if version in stored and before["available"] and not after["available"]:
@@ -221,7 +267,9 @@ class Books:
 
     def _shown(self, engine: Engine, held: Held) -> None:
         want = self.page(engine.stack, held.role).saved
-        if want is None or held.replaced or held.gone or engine.computer.is_broken:  # no call is made for what is gone
+        if (
+            want is None or held.replaced or held.gone or engine.computer.is_broken
+        ):  # no call is made for what is gone
             return
         if self.may_be_of(held, [post for post in want.posts if post.accepted][-1:]):
             want.shown_on.add(engine.computer.memory)
@@ -229,7 +277,9 @@ class Books:
     def deleted(self, engine: Engine, held: Held) -> None:
         if held.kind == "Upstream" or held.replaced:
             return
-        others = (each for each in engine.stack.state if each is not held and each.role == held.role)
+        others = (
+            each for each in engine.stack.state if each is not held and each.role == held.role
+        )
         # Otherwise the resource has another name now, and an older checkpoint had this one.
         if all(each.replaced for each in others):
             self._shown(engine, held)
@@ -262,7 +312,9 @@ class Books:
 
     def kept(self, _engine: Engine, declared: Declared, error: CallFailedError) -> None:
         self._plain(error)
-        assert error.kept is None or "__provider" not in error.kept.outputs, f"{declared.name} cannot be read again"
+        assert error.kept is None or "__provider" not in error.kept.outputs, (
+            f"{declared.name} cannot be read again"
+        )
 
     def failed(self, post: Any, *more: Any) -> bool:
         if more:
@@ -278,7 +330,10 @@ class Books:
         return restore is not None and restore.error is not None
 
     def _plain(self, error: CallFailedError) -> None:
-        if "another restore of the database" in error.message and not self.story.common | self.story.somebody_restored:
+        if (
+            "another restore of the database" in error.message
+            and not self.story.common | self.story.somebody_restored
+        ):
             raise AssertionError(f"nobody else restores: {error.message}")
         assert error.code != "INTERNAL", f"a traceback: {error.message}"
         assert "Traceback" not in error.message, f"a traceback: {error.message}"
@@ -302,8 +357,13 @@ class Books:
         if held.unfinished:
             return
         sent = [post for post in want.posts if post.accepted]
-        if held.kind == "Snapshot" and sent and self.failed(sent[-1]):  # as documented: it says that it is late
-            taken, said = parse_rfc3339(held.plain["created_at"]), engine.provider(held.way).warnings
+        if (
+            held.kind == "Snapshot" and sent and self.failed(sent[-1])
+        ):  # as documented: it says that it is late
+            taken, said = (
+                parse_rfc3339(held.plain["created_at"]),
+                engine.provider(held.way).warnings,
+            )
             if taken > sent[-1].at + LATE and any("although its time is" in each for each in said):
                 want.late = held.plain["version_id"]
                 return
@@ -318,7 +378,9 @@ class Books:
         if held.unfinished:
             requested_at = parse_rfc3339(held.plain["requested_at"])
             return any(abs((post.at - requested_at).total_seconds()) <= SLACK for post in sent)
-        return held.kind != "Snapshot" or held.plain.get("version_id") in {post.version_id for post in sent}
+        return held.kind != "Snapshot" or held.plain.get("version_id") in {
+            post.version_id for post in sent
+        }
 
     def is_of(self, held: Held, want: Want) -> bool:
         sent = [post for post in want.posts if post.accepted and not self.failed(post)]
@@ -334,7 +396,9 @@ class Books:
             accepted = [post for post in want.posts if post.accepted and not self.failed(post)]
             if len(accepted) > len(want.machines) + want.more:
                 at = ", ".join(f"{post.at:%d %H:%M:%S}" for post in accepted)
-                raise AssertionError(f"{want.kind} for {want.purpose} was sent {len(accepted)} times: {at}")
+                raise AssertionError(
+                    f"{want.kind} for {want.purpose} was sent {len(accepted)} times: {at}"
+                )
 
 
 @dataclass
@@ -363,7 +427,9 @@ class Told:
             return
         timeout = self.declared.inputs["timeout"]
         took = self.books.story.now - self._began
-        assert took <= timeout + SLACK, f"{self.declared.name} ended {took - timeout:.0f} s after its time-out"
+        assert took <= timeout + SLACK, (
+            f"{self.declared.name} ended {took - timeout:.0f} s after its time-out"
+        )
         assert not (self.resumes and sent), "a resume has restored again"
         lost = [post for post in sent if post.accepted and not self.books.failed(post)]
         assert self.is_made or not lost, "an accepted POST is forgotten"
@@ -390,7 +456,11 @@ class Told:
         assert self.proof is None or held.plain.get("last_good"), "the last good drill is forgotten"
         if self.or_else is not None and self.books.is_of(held, self.or_else):
             self.want = self.or_else
-        elif self.resumed is not None and held.unfinished and self.books.may_be_of(held, self.resumed.posts):
+        elif (
+            self.resumed is not None
+            and held.unfinished
+            and self.books.may_be_of(held, self.resumed.posts)
+        ):
             self.want = self.resumed
         self.page.made = self.engine, self.want
         self.want.version = held.plain.get("version_id") if held.kind == "Snapshot" else None
@@ -426,11 +496,16 @@ class Up:
     trouble: tuple[str, float, float] | None = None
     post_fault: dict[str, Any] | None = None  # the fault of the POSTs
     read_fault: dict[str, Any] | None = None  # the fault of everything else
-    automatic: float | None = None  # after how many seconds the service takes snapshots of all databases by itself
+    # after how many seconds the service takes snapshots of all databases by itself
+    automatic: float | None = None
 
 
 def target_of(inputs: dict[str, Any]) -> str:
-    found: str = inputs.get("target_database_id") or inputs.get("scratch_database_id") or inputs["database_id"]
+    found: str = (
+        inputs.get("target_database_id")
+        or inputs.get("scratch_database_id")
+        or inputs["database_id"]
+    )
     return found
 
 
@@ -476,7 +551,9 @@ class Story:
             "restore_holds": chance.random() < 0.3,
             "restore_stops_database": chance.random() < 0.7,
             "restore_tail_seconds": chance.choice([0.0, 120.0, 200.0]),
-            "restore_status_route": chance.choice(["there", "there", "there", "there", "404", "405"]),
+            "restore_status_route": chance.choice(
+                ["there", "there", "there", "there", "404", "405"]
+            ),
             "refusals_start_cooldown": chance.random() < 0.3,
             "clock_offset_seconds": chance.choice([0.0, 0.0, 0.7, -20.0, HOUR]),
             "plan_memory_mb": 256_000,
@@ -508,10 +585,19 @@ class Story:
         if chance.random() < 0.4:
             for computer in self.computers:
                 computer.place.delay = CALL
-        kinds = [("before",), ("back",), ("before", "back"), ("before", "second"), ("before", "second", "back")]
+        kinds = [
+            ("before",),
+            ("back",),
+            ("before", "back"),
+            ("before", "second"),
+            ("before", "second", "back"),
+        ]
         self.roles = chance.choice(kinds)
         # Where nothing shows that a restore has acted, a drill fails.
-        shows = self.service["restore_status_route"] == "there" or not self.service["restore_queue_seconds"]
+        shows = (
+            self.service["restore_status_route"] == "there"
+            or not self.service["restore_queue_seconds"]
+        )
         shows = shows and self.service["restore_stops_database"]
         if shows and random.Random(f"drill {self.seed}").random() < 0.4:
             self.roles += ("proof",)
@@ -521,7 +607,9 @@ class Story:
         self.checkpoints: list[tuple[Stack, list[Held], dict[str, Want | None]]] = []
         names = ["dev", "prod"] if chance.random() < 0.35 else ["dev"]
         self.stacks = [Stack(name, way=chance.choice(["dynamic", "plugin"])) for name in names]
-        self.common = len(names) > 1 and chance.random() < 0.5  # whether both are about the same databases
+        self.common = (
+            len(names) > 1 and chance.random() < 0.5
+        )  # whether both are about the same databases
         self.somebody_restored = False
         for stack in self.stacks:
             self._write_program(stack, self.stacks[0].program if self.common else [])
@@ -540,30 +628,53 @@ class Story:
         stack.program += [Declared("Upstream", "upstream", {"size": 1})] if self.upstream else []
         database = self.emulator.add_database().id
         for role in self.roles:
-            kind, target, inputs = "Snapshot", "", dict[str, Any](database_id=database, timeout=45 * MINUTE)
+            kind, target, inputs = (
+                "Snapshot",
+                "",
+                dict[str, Any](database_id=database, timeout=45 * MINUTE),
+            )
             if role in {"back", "proof"}:
                 kind, target = "Restore", self.emulator.add_database().id
-                inputs = {"database_id": source, "version_id": stored.version_id, "timeout": 15 * MINUTE}
+                inputs = {
+                    "database_id": source,
+                    "version_id": stored.version_id,
+                    "timeout": 15 * MINUTE,
+                }
                 inputs |= {"target_database_id": target, "overwrite": True}
             if role == "proof":
                 kind = "Drill"
                 del inputs["target_database_id"], inputs["overwrite"]
                 inputs |= {"scratch_database_id": target, "overwrite_scratch": True}
-                inputs["connection"] = f"postgresql://driller:never-shown@tunnel.example:6000/{target}"
+                inputs["connection"] = (
+                    f"postgresql://driller:never-shown@tunnel.example:6000/{target}"
+                )
                 inputs["checks"] = [{"query": "the version", "equals": stored.version_id}]
             stack.program.append(Declared(kind, role, inputs, role=role))
         self._set_triggers(stack)
 
     def _set_triggers(self, stack: Stack) -> None:
         usual = [f"v{stack.release}", *([Ref("upstream", "same")] if self.upstream else [])]
-        snapshots = [Ref(one.name, "id") for one in stack.program if self.follows and one.role == "before"]
+        snapshots = [
+            Ref(one.name, "id") for one in stack.program if self.follows and one.role == "before"
+        ]
         for one in list(stack.program):
             triggers = {"triggers": [*usual, *(snapshots if one.kind == "Restore" else [])]}
-            stack.declare(one, inputs={"size": stack.size} if one.kind == "Upstream" else {**one.inputs, **triggers})
+            stack.declare(
+                one,
+                inputs={"size": stack.size}
+                if one.kind == "Upstream"
+                else {**one.inputs, **triggers},
+            )
 
     def restore_of(self, post: JournalEntry) -> Restore | None:
-        accepted = [one for one in self._sent("restore") if one.accepted and one.database_id == post.database_id]
-        started = [restore for database_id, restore in self.restores if database_id == post.database_id]
+        accepted = [
+            one
+            for one in self._sent("restore")
+            if one.accepted and one.database_id == post.database_id
+        ]
+        started = [
+            restore for database_id, restore in self.restores if database_id == post.database_id
+        ]
         place = accepted.index(post) if post in accepted else -1
         return started[place] if 0 <= place < len(started) else None
 
@@ -607,7 +718,9 @@ class Story:
             self.say(f"the program of {stack.name} has release v{stack.release} in its triggers")
         if self.upstream and chance.random() < 0.35:
             stack.size += 1
-            self.say("something upstream has another size, and is to be deleted before it is made again")
+            self.say(
+                "something upstream has another size, and is to be deleted before it is made again"
+            )
         self._set_triggers(stack)
         mine = stack.declared()
         if chance.random() < 0.1:
@@ -617,7 +730,9 @@ class Story:
         if self.upstream and chance.random() < 0.2:
             one = chance.choice(stack.declared())
             stack.declare(one, cascades=not one.cascades)
-            self.say(f"{one.name} {'is' if not one.cascades else 'is not'} replaced with what is upstream")
+            self.say(
+                f"{one.name} {'is' if not one.cascades else 'is not'} replaced with what is upstream"
+            )
         if chance.random() < 0.07:
             one = chance.choice(stack.declared())
             stack.declare(one, release=one.release + 1)
@@ -628,12 +743,19 @@ class Story:
                 self.say(f"the next {one.kind} at the service will fail")
                 if one.kind == "Snapshot":
                     self.emulator.fail_next_snapshot(one.inputs["database_id"])
-                elif self.service["restore_status_route"] == "there":  # nothing else tells it from a success
-                    self.emulator.databases[target_of(one.inputs)].next_restore_error = "SNAPSHOT_CORRUPT"
+                elif (
+                    self.service["restore_status_route"] == "there"
+                ):  # nothing else tells it from a success
+                    self.emulator.databases[
+                        target_of(one.inputs)
+                    ].next_restore_error = "SNAPSHOT_CORRUPT"
         await self.up(
             stack,
             Up(
-                cut=(chance.choice(["^C", "kill -9"]), chance.choice([0.0, 0.5, 40.0, 95.0, 130.0, 300.0]))
+                cut=(
+                    chance.choice(["^C", "kill -9"]),
+                    chance.choice([0.0, 0.5, 40.0, 95.0, 130.0, 300.0]),
+                )
                 if chance.random() < 0.25 * often
                 else None,
                 saves=chance.choice([0, 0, 1, 2, 3]) if chance.random() < 0.25 * often else None,
@@ -642,9 +764,13 @@ class Story:
                 at_end=chance.random() < 0.1,
                 nap=chance.choice([5.0, 20.0, 100.0, HOUR]) if chance.random() < 0.1 else 0.0,
                 trouble=self._draw_trouble(),
-                post_fault=chance.choice(POST_FAULTS + NEW_CODES) if chance.random() < 0.25 else None,
+                post_fault=chance.choice(POST_FAULTS + NEW_CODES)
+                if chance.random() < 0.25
+                else None,
                 read_fault=chance.choice(READ_FAULTS) if chance.random() < 0.15 else None,
-                automatic=chance.choice([1.0, 30.0, 100.0, 170.0]) if chance.random() < 0.3 else None,
+                automatic=chance.choice([1.0, 30.0, 100.0, 170.0])
+                if chance.random() < 0.3
+                else None,
             ),
         )
 
@@ -652,12 +778,19 @@ class Story:
         chance = self.chance
         if chance.random() >= 0.12:
             return None
-        begins, lasts = chance.choice([0.0, 0.0, 1.0, 40.0, 95.0]), chance.choice([0.3, 10.0, 100.0, 2000.0])
+        begins, lasts = (
+            chance.choice([0.0, 0.0, 1.0, 40.0, 95.0]),
+            chance.choice([0.3, 10.0, 100.0, 2000.0]),
+        )
         return chance.choice(["writes", "writes", "reads"]), begins, lasts
 
     async def up(self, stack: Stack, up: Up) -> list[str]:
         """One `pulumi up`; returns its errors."""
-        replace = [stack.urn(one.kind, one.name) for one in stack.program if up.replace and one.role == up.replace]
+        replace = [
+            stack.urn(one.kind, one.name)
+            for one in stack.program
+            if up.replace and one.role == up.replace
+        ]
         special = [
             f"{up.cut[0]} after {up.cut[1]:.0f} s" if up.cut else "",
             f"the backend stores {up.saves} steps and is gone" if up.saves is not None else "",
@@ -668,7 +801,9 @@ class Story:
             f"the machine sleeps for {up.nap:.0f} s before a POST leaves" if up.nap else "",
             f"the POST: {up.post_fault}" if up.post_fault else "",
             f"the polls: {up.read_fault}" if up.read_fault else "",
-            "the ledger refuses {} from {:.0f} s on for {:.0f} s".format(*up.trouble) if up.trouble else "",
+            "the ledger refuses {} from {:.0f} s on for {:.0f} s".format(*up.trouble)
+            if up.trouble
+            else "",
         ]
         self.say(
             f"`up` of {stack.name} on the {self.computer.name}, {stack.way}"
@@ -689,7 +824,8 @@ class Story:
         if up.automatic is not None and not self.emulator.settings.old_style_entries:
             for database_id in self._databases(stack):
                 self._loop.call_later(
-                    up.automatic, partial(self.emulator.add_snapshot, database_id, origin="automatic")
+                    up.automatic,
+                    partial(self.emulator.add_snapshot, database_id, origin="automatic"),
                 )
         with self._in_trouble(up.trouble):
             await self._run(engine, run(), up.cut)
@@ -707,7 +843,10 @@ class Story:
             return
         what, begins, lasts = trouble
         refuse, full = partial(setattr, self.computer.place, f"refuses_{what}"), "the disk is full"
-        timers = [self._loop.call_later(begins, refuse, full), self._loop.call_later(begins + lasts, refuse, "")]
+        timers = [
+            self._loop.call_later(begins, refuse, full),
+            self._loop.call_later(begins + lasts, refuse, ""),
+        ]
         if not begins:
             refuse(full)
         try:
@@ -718,7 +857,10 @@ class Story:
             refuse("")
 
     def _config(self, *, key: bool = True) -> dict[str, str]:
-        config = {"squarecloud:apiUrl": self.emulator.api_url, "squarecloud:snapshotsUrl": self.emulator.snapshots_url}
+        config = {
+            "squarecloud:apiUrl": self.emulator.api_url,
+            "squarecloud:snapshotsUrl": self.emulator.snapshots_url,
+        }
         return config | ({"squarecloud:apiKey": self.emulator.settings.api_key} if key else {})
 
     def _add_faults(self, up: Up) -> None:
@@ -751,7 +893,11 @@ class Story:
             self.say(f"   warning: {' / '.join(warning.splitlines())}")
         for held in engine.stack.state:
             if held.kind != "Upstream":
-                marks = [name for name in ("unfinished", "gone", "replaced", "tainted") if getattr(held, name)]
+                marks = [
+                    name
+                    for name in ("unfinished", "gone", "replaced", "tainted")
+                    if getattr(held, name)
+                ]
                 self.say(f"   in the state: {held.name} {held.id} {' '.join(marks)}".rstrip())
         self._check()
 
@@ -759,13 +905,23 @@ class Story:
         self.books.check_posts()
         unwritten = [each for computer in self.computers for each in computer.unwritten]
         assert not unwritten, f"sent before it was written down: {unwritten}"
-        limited = [entry for entry in self.emulator.journal if entry.code == "RATE_LIMITED" and not entry.fault]
+        limited = [
+            entry
+            for entry in self.emulator.journal
+            if entry.code == "RATE_LIMITED" and not entry.fault
+        ]
         assert not limited, f"more requests than the account may send: {limited[0].at:%d %H:%M:%S}"
         # The time is asked for without one.
-        assert {entry.key for entry in self.emulator.journal} <= {"right", "none"}, "a request had another key"
+        assert {entry.key for entry in self.emulator.journal} <= {"right", "none"}, (
+            "a request had another key"
+        )
         states = [held.outputs for stack in self.stacks for held in stack.state]
-        shown = repr([*self.told[-20:], states, [computer.place.data for computer in self.computers]])
-        assert not any(key in shown for key in self.keys), "the key is in a state, a ledger or a message"
+        shown = repr(
+            [*self.told[-20:], states, [computer.place.data for computer in self.computers]]
+        )
+        assert not any(key in shown for key in self.keys), (
+            "the key is in a state, a ledger or a message"
+        )
 
     async def _preview(self, stack: Stack) -> None:
         self.say(f"`preview` of {stack.name} on the {self.computer.name}")
@@ -795,13 +951,19 @@ class Story:
 
     async def _forget(self, stack: Stack) -> None:
         held = self._one_in(stack)
-        if held and not any(held.name in other.needs for other in stack.state):  # the command refuses
+        if held and not any(
+            held.name in other.needs for other in stack.state
+        ):  # the command refuses
             stack.state.remove(held)
             self.books.dropped(stack, held.role)
             self.say(f"`state delete` of {held.name}")
 
     def _one_in(self, stack: Stack) -> Held | None:
-        found = [held for held in stack.state if held.kind != "Upstream" and not held.replaced and not held.gone]
+        found = [
+            held
+            for held in stack.state
+            if held.kind != "Upstream" and not held.replaced and not held.gone
+        ]
         return self.chance.choice(found) if found else None
 
     async def _rename(self, stack: Stack) -> None:
@@ -819,7 +981,10 @@ class Story:
         aliases = () if by_command else (one.name, *one.aliases)
         stack.declare(one, name=name, aliases=aliases)
         self._set_triggers(stack)
-        self.say(f"{one.name} is called {name}" + (" by `state rename`" if by_command else ", with an alias"))
+        self.say(
+            f"{one.name} is called {name}"
+            + (" by `state rename`" if by_command else ", with an alias")
+        )
 
     async def _move(self, _stack: Stack) -> None:
         self.computer = self.computers[1 - self.computers.index(self.computer)]
@@ -858,7 +1023,9 @@ class Story:
         stack.state = copied(state)
         for role, want in saved.items():
             self.books.imported(stack, role, want)
-        self.say(f"an older checkpoint of {stack.name} is imported: {[f'{held.name} {held.id}' for held in state]}")
+        self.say(
+            f"an older checkpoint of {stack.name} is imported: {[f'{held.name} {held.id}' for held in state]}"
+        )
 
     async def _both(self, _stack: Stack) -> None:
         self.say("at once:")
@@ -872,12 +1039,15 @@ class Story:
         """Somebody else takes a snapshot by hand, which no request of ours can be confused with: all are long over."""
         self.emulator.settle()
         times = [post.at for post in self.emulator.journal if post.accepted]
-        for computer in self.computers:  # a run that was killed may have entered one that never left
+        for (
+            computer
+        ) in self.computers:  # a run that was killed may have entered one that never left
             times += [parse_rfc3339(each["request"]["posted_at"]) for each in computer.attempts()]
         if all((self.emulator.now() - at).total_seconds() > 3 * HOUR for at in times):
             self.emulator.add_snapshot(self.chance.choice(self._databases(stack)))
             self.say("somebody else takes a snapshot")
-            await asyncio.sleep(MINUTE + 1)  # before the service's clock is known, an older one may match a POST
+            # before the service's clock is known, an older one may match a POST
+            await asyncio.sleep(MINUTE + 1)
 
     async def _foreign_restore(self, stack: Stack) -> None:
         """Somebody else restores a database, clearly later than what we may have sent: the service does not say whose it shows.
@@ -886,11 +1056,19 @@ class Story:
         """
         back = next((one.inputs for one in stack.program if one.kind == "Restore"), None)
         now = self.emulator.now()
-        if back is None or any((now - post.at).total_seconds() < APART for post in self._sent("restore")):
+        if back is None or any(
+            (now - post.at).total_seconds() < APART for post in self._sent("restore")
+        ):
             return
-        target, right_before = self.emulator.databases[back["target_database_id"]], self.chance.random() < 0.5
+        target, right_before = (
+            self.emulator.databases[back["target_database_id"]],
+            self.chance.random() < 0.5,
+        )
         stored = self.emulator.account.version(back["version_id"])
-        error, target.next_restore_error = target.next_restore_error, "RESTORE_INTERRUPTED" if right_before else None
+        error, target.next_restore_error = (
+            target.next_restore_error,
+            "RESTORE_INTERRUPTED" if right_before else None,
+        )
         with suppress(RefusedError):
             self.start_restore(target, stored.name if stored else "", back["version_id"], now)
             self.somebody_restored = True
@@ -960,7 +1138,11 @@ class Story:
         if self.common and any("under another name" in error for error in errors):
             return  # another stack's, which no call has shown yet
         assert not errors, f"it fails without a reason: {errors}"
-        posts = [entry for entry in self.emulator.journal[sent:] if entry.kind in KINDS.values() and entry.accepted]
+        posts = [
+            entry
+            for entry in self.emulator.journal[sent:]
+            if entry.kind in KINDS.values() and entry.accepted
+        ]
         assert len(posts) >= len(roles), f"of {roles} only {[post.kind for post in posts]} act"
 
     async def _gives_up(self, stack: Stack, errors: list[str]) -> list[str]:

@@ -33,14 +33,20 @@ ANSWERED = {
     "200, no version": PostCase(service={"key_of_200_has_version": False}),
     "202": PostCase(service={"snapshot_seconds": 200.0}),
     "202, slow": PostCase(service={"snapshot_seconds": 800.0}),
-    "KEEP_CALM, then 200": PostCase(({"status": 429, "code": "KEEP_CALM"},) * 3, posts=4, names_it=True),
+    "KEEP_CALM, then 200": PostCase(
+        ({"status": 429, "code": "KEEP_CALM"},) * 3, posts=4, names_it=True
+    ),
     "RESTORE_IN_PROGRESS, then 200": PostCase(
         ({"status": 403, "code": "RESTORE_IN_PROGRESS"},) * 2, posts=3, names_it=True
     ),
     "SNAPSHOT_IN_PROGRESS, then 202": PostCase(
-        ({"status": 409, "code": "SNAPSHOT_IN_PROGRESS"},) * 2, posts=3, service={"snapshot_seconds": 200.0}
+        ({"status": 409, "code": "SNAPSHOT_IN_PROGRESS"},) * 2,
+        posts=3,
+        service={"snapshot_seconds": 200.0},
     ),
-    "no connection, then 202": PostCase(({"no_connect": True},) * 2, service={"snapshot_seconds": 200.0}),
+    "no connection, then 202": PostCase(
+        ({"no_connect": True},) * 2, service={"snapshot_seconds": 200.0}
+    ),
     # The service starts the snapshot and answers after the client has given up.
     "applied late": PostCase(({"delay": 400.0},)),
 }
@@ -99,17 +105,27 @@ LISTINGS = {
     "KEEP_CALM": ListingCase(({"status": 429, "code": "KEEP_CALM", "times": 5},)),
     "JSON stops": ListingCase(({"truncated": True, "times": 5},)),
     "no list": ListingCase(({"body": '{"status": "success", "response": {}}', "times": 5},)),
-    "blocked for half an hour": ListingCase(({"kind": "list", "status": 429, "code": "RATE_LIMITED"},), slow=True),
+    "blocked for half an hour": ListingCase(
+        ({"kind": "list", "status": 429, "code": "RATE_LIMITED"},), slow=True
+    ),
     "account listing not in the plan": ListingCase(
         ({"kind": "list account", "status": 402, "code": "UPGRADE_REQUIRED"},)
     ),
-    "account listing refused": ListingCase(({"kind": "list account", "status": 403, "code": "RESOURCE_NOT_ALLOWED"},)),
-    "account listing gone": ListingCase(({"kind": "list account", "status": 404, "code": "NOT_FOUND"},)),
+    "account listing refused": ListingCase(
+        ({"kind": "list account", "status": 403, "code": "RESOURCE_NOT_ALLOWED"},)
+    ),
+    "account listing gone": ListingCase(
+        ({"kind": "list account", "status": 404, "code": "NOT_FOUND"},)
+    ),
     "always 502": ListingCase(({"html": 502, "times": None},), slow=True, lasts=True),
     "refused key": ListingCase(({"status": 401, "code": "ACCESS_DENIED"},), slow=True, lasts=True),
-    "missing scope": ListingCase(({"status": 403, "code": "MISSING_SCOPE", "times": None},), slow=True, lasts=True),
+    "missing scope": ListingCase(
+        ({"status": 403, "code": "MISSING_SCOPE", "times": None},), slow=True, lasts=True
+    ),
     "database gone": ListingCase(
-        ({"kind": "list", "status": 404, "code": "DATABASE_NOT_FOUND", "times": None},), slow=True, lasts=True
+        ({"kind": "list", "status": 404, "code": "DATABASE_NOT_FOUND", "times": None},),
+        slow=True,
+        lasts=True,
     ),
 }
 
@@ -118,7 +134,9 @@ def add_faults(w: World, post: PostCase, listings: ListingCase) -> None:
     for fault in post.faults:
         # If a POST is sent again, only the last try may have started a snapshot.
         last = fault is post.faults[-1]
-        w.emulator.add_fault(Fault(kind="create", **{"when": post.when if last else BEFORE, **fault}))
+        w.emulator.add_fault(
+            Fault(kind="create", **{"when": post.when if last else BEFORE, **fault})
+        )
     for fault in listings.faults:
         for kind in ("list", "list account"):
             if fault.get("kind", kind) == kind:
@@ -128,18 +146,24 @@ def add_faults(w: World, post: PostCase, listings: ListingCase) -> None:
 async def check_ending(w: World, post: PostCase, listings: ListingCase) -> None:
     """Take a snapshot while others take theirs, check the result, and continue as a user would."""
     w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(minutes=10))
-    w.emulator.add_snapshot(DATABASE, origin="automatic", modified=w.emulator.now() - timedelta(seconds=1))
+    w.emulator.add_snapshot(
+        DATABASE, origin="automatic", modified=w.emulator.now() - timedelta(seconds=1)
+    )
     if listings.frozen:
         other = w.another_run()
         await other.client.list_snapshots(DATABASE)
         await other.client.list_account()
     add_faults(w, post, listings)
     automatic = lambda: w.emulator.add_snapshot(DATABASE, origin="automatic")  # noqa: E731
-    ending = await w.meanwhile(20, automatic, w.create(timeout=45 * MINUTE if post.started else 16 * MINUTE))
+    ending = await w.meanwhile(
+        20, automatic, w.create(timeout=45 * MINUTE if post.started else 16 * MINUTE)
+    )
 
     assert len(w.posts) == post.posts
     if not post.started:
-        await check_is_requested_again(w, ending.pending, w.next_run if listings.faults else w.another_run)
+        await check_is_requested_again(
+            w, ending.pending, w.next_run if listings.faults else w.another_run
+        )
         return
     if post.names_it:
         check_own(w, ending)
@@ -165,7 +189,9 @@ def check_own(w: World, ending: Ending) -> None:
     assert w.emulator.settings.api_key not in ending.text
 
 
-async def check_is_requested_again(w: World, pending: SnapshotRecord, run: Callable[[], Session]) -> None:
+async def check_is_requested_again(
+    w: World, pending: SnapshotRecord, run: Callable[[], Session]
+) -> None:
     """Check a POST that started nothing: no resume or read drops it or matches it wrongly, until its time is over."""
     w.emulator.clear_faults()
     sent = len(w.posts)
@@ -184,11 +210,21 @@ async def check_is_requested_again(w: World, pending: SnapshotRecord, run: Calla
 
 
 WORLDS = ("invalidated", "kept")
-TIMES = [("start", 0.0), ("end", 0.0), ("start", HOUR), ("end", HOUR), ("start", -HOUR), ("end", -HOUR)]
+TIMES = [
+    ("start", 0.0),
+    ("end", 0.0),
+    ("start", HOUR),
+    ("end", HOUR),
+    ("start", -HOUR),
+    ("end", -HOUR),
+]
 """The meaning of `modified`, and the seconds that the service's clock is ahead."""
 SOME = [
     *ANSWERED,
-    *(f"{name}, {when} applying" for name, when in product(("dropped", "502 page", "503"), (BEFORE, AFTER))),
+    *(
+        f"{name}, {when} applying"
+        for name, when in product(("dropped", "502 page", "503"), (BEFORE, AFTER))
+    ),
 ]
 
 
@@ -196,14 +232,19 @@ def one_of(number: int, *columns: Iterable[Any]) -> list[Any]:
     """All combinations of the columns, one of so many by day, in which each value meets the others, and the rest at night."""
     rows = product(*map(enumerate, columns))
     return [
-        pytest.param(*(value for _, value in row), marks=[pytest.mark.nightly] * bool(sum(i for i, _ in row) % number))
+        pytest.param(
+            *(value for _, value in row),
+            marks=[pytest.mark.nightly] * bool(sum(i for i, _ in row) % number),
+        )
         for row in rows
     ]
 
 
 @pytest.mark.parametrize(("post", "cache_world"), one_of(1, POSTS, WORLDS))
 @virtual
-async def test_each_answer_to_the_post_gives_the_right_version_or_error(post: str, cache_world: Any) -> None:
+async def test_each_answer_to_the_post_gives_the_right_version_or_error(
+    post: str, cache_world: Any
+) -> None:
     async with world(cache_world=cache_world, **POSTS[post].service) as w:
         await check_ending(w, POSTS[post], LISTINGS["fine"])
 
@@ -213,13 +254,19 @@ async def test_each_answer_to_the_post_gives_the_right_version_or_error(post: st
 async def test_the_version_is_right_with_all_meanings_of_the_times(
     post: str, times: tuple[Any, float], cache_world: Any
 ) -> None:
-    service = {"cache_world": cache_world, "modified_is": times[0], "clock_offset_seconds": times[1]}
+    service = {
+        "cache_world": cache_world,
+        "modified_is": times[0],
+        "clock_offset_seconds": times[1],
+    }
     async with world(**service, **POSTS[post].service) as w:
         await check_ending(w, POSTS[post], LISTINGS["fine"])
 
 
 @pytest.mark.parametrize(("post", "listings", "cache_world"), one_of(6, SOME, LISTINGS, WORLDS))
 @virtual
-async def test_a_snapshot_is_found_or_kept_however_the_polls_fail(post: str, listings: str, cache_world: Any) -> None:
+async def test_a_snapshot_is_found_or_kept_however_the_polls_fail(
+    post: str, listings: str, cache_world: Any
+) -> None:
     async with world(cache_world=cache_world, **POSTS[post].service) as w:
         await check_ending(w, POSTS[post], LISTINGS[listings])

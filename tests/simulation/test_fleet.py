@@ -11,14 +11,17 @@ HOUR = timedelta(hours=1)
 
 @pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
 @pytest.mark.parametrize("databases", [1, 10, pytest.param(50, marks=pytest.mark.nightly)])
-def test_a_fleet_gets_the_right_versions_without_a_refusal(databases: int, cache_world: str) -> None:
+def test_a_fleet_gets_the_right_versions_without_a_refusal(
+    databases: int, cache_world: str
+) -> None:
     one = measure(ours(), databases, cache_world=cache_world, automatic=True)
     assert (one.refused, one.wrong, one.lost, one.unfinished) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
 @pytest.mark.parametrize(
-    ("databases", "over_the_limit"), [(50, 1.10), pytest.param(200, 1.05, marks=pytest.mark.nightly)]
+    ("databases", "over_the_limit"),
+    [(50, 1.10), pytest.param(200, 1.05, marks=pytest.mark.nightly)],
 )
 def test_a_fleet_is_almost_as_fast_and_frugal_as_possible(
     databases: int, over_the_limit: float, cache_world: str
@@ -38,7 +41,8 @@ def test_the_last_few_of_a_fleet_are_found_soon() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cache_world", "over_that_of_its_slots", "requests"), [("invalidated", 1.16, 2), ("kept", 1.4, 2.6)]
+    ("cache_world", "over_that_of_its_slots", "requests"),
+    [("invalidated", 1.16, 2), ("kept", 1.4, 2.6)],
 )
 def test_a_fleet_that_waits_for_slots_of_the_engine_loses_little(
     cache_world: str, over_that_of_its_slots: float, requests: float

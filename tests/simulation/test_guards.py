@@ -52,7 +52,9 @@ class Story:
                 await self.restore(self.last)
 
     def now(self) -> datetime:
-        return self.here.clock.utc() + timedelta(seconds=self.here.emulator.settings.clock_offset_seconds)
+        return self.here.clock.utc() + timedelta(
+            seconds=self.here.emulator.settings.clock_offset_seconds
+        )
 
     async def restore(self, version_id: str) -> None:
         """Go back, by this machine or by a client of which it knows nothing."""
@@ -66,7 +68,9 @@ class Story:
         await self.here.clock.sleep(self.chance.choice([1.0, 200.0]))
 
     def break_something(self) -> None:
-        kinds = self.chance.choices(["create", "list", "list account", "me"], k=self.chance.randint(0, 2))
+        kinds = self.chance.choices(
+            ["create", "list", "list account", "me"], k=self.chance.randint(0, 2)
+        )
         for kind in kinds:
             fault = self.chance.choice([*REFUSALS, *DOUBTS, *BROKEN, QUOTA])
             when = {"when": self.chance.choice(["before", "after"])} if fault in DOUBTS else {}
@@ -81,7 +85,11 @@ class Story:
         """One run, which may be interrupted or killed."""
         timeout = self.chance.choice([4 * MINUTE, 45 * MINUTE])
         fails = self.chance.random() < 0.3
-        inputs = {"timeout": timeout, "reuse_within": self.chance.choice([0.0, 600.0, 600.0]), "fails": fails}
+        inputs = {
+            "timeout": timeout,
+            "reuse_within": self.chance.choice([0.0, 600.0, 600.0]),
+            "fails": fails,
+        }
         before = len(self.here.posts)
         program = self.machine.program()
         began = self.here.clock.monotonic()
@@ -96,7 +104,11 @@ class Story:
                 async with anyio.create_task_group() as changes:
                     for number in range(self.chance.randint(1, 6)):
                         changes.start_soon(
-                            self._change, program, number, inputs, at if ends == "one call ends" else None
+                            self._change,
+                            program,
+                            number,
+                            inputs,
+                            at if ends == "one call ends" else None,
                         )
                 group.cancel_scope.cancel()
         self.check(program, before, self.here.clock.monotonic() - began, timeout)
@@ -109,7 +121,9 @@ class Story:
         kill(program.session)
         process.cancel()
 
-    async def _change(self, program: Program, number: int, inputs: dict[str, Any], cut: float | None) -> None:
+    async def _change(
+        self, program: Program, number: int, inputs: dict[str, Any], cut: float | None
+    ) -> None:
         await self.here.clock.sleep(number * 20.0 * self.chance.random())
         what = f"update of Server {number}"
         if cut is not None and number == 0:
@@ -125,26 +139,38 @@ class Story:
     def _has_snapshot(self, version_id: str) -> None:
         """Check that the snapshot is whole at this moment, and a manual one."""
         self.here.emulator.settle()
-        there = [one for one in self.here.emulator.snapshots(DATABASE) if one.version_id == version_id]
+        there = [
+            one for one in self.here.emulator.snapshots(DATABASE) if one.version_id == version_id
+        ]
         assert there, "a change happened without its snapshot"
         assert there[0].origin == "manual", "an automatic snapshot guards nothing"
 
     async def check_way_back(self, program: Program) -> None:
         for version_id in set(program.done.values()):
             (post,) = (each for each in self.here.posts if each.version_id == version_id)
-            assert self.written is None or post.at >= self.written, "it is from before an earlier change, or a restore"
+            assert self.written is None or post.at >= self.written, (
+                "it is from before an earlier change, or a restore"
+            )
             self.last = version_id
-        last = await consult(self.machine.session().ledger, lambda book: book.last("shop", DATABASE))
-        assert self.last in {None, last.version_id if last else None}, "the way back leads elsewhere"
+        last = await consult(
+            self.machine.session().ledger, lambda book: book.last("shop", DATABASE)
+        )
+        assert self.last in {None, last.version_id if last else None}, (
+            "the way back leads elsewhere"
+        )
 
     def check(self, program: Program, before: int, took: float, timeout: float) -> None:
         accepted = [post for post in self.here.posts[before:] if post.accepted]
         assert len(accepted) <= 1, "two requests of one run started a snapshot"
         assert len(set(program.done.values())) <= 1, "two snapshots guard one run"
-        assert not (program.done and program.held), "some changes happened, and others were held back"
+        assert not (program.done and program.held), (
+            "some changes happened, and others were held back"
+        )
         assert took <= timeout + 10 * MINUTE, "a change waits longer than it may"
         assert self.here.emulator.settings.api_key not in "".join(map(program.told, program.held))
-        self.counted += Counter(done=len(program.done), held=len(program.held), posts=len(accepted), runs=1)
+        self.counted += Counter(
+            done=len(program.done), held=len(program.held), posts=len(accepted), runs=1
+        )
 
 
 async def played(seed: int) -> Counter[str]:

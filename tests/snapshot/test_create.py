@@ -25,17 +25,27 @@ FLEET = tuple(f"{number:032x}" for number in range(8))
 # When to look ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("takes", "polls"), [(290, [210.0, 240.0, 270.0, 300.0]), (20, [20.0])], ids=["202", "200"])
+@pytest.mark.parametrize(
+    ("takes", "polls"), [(290, [210.0, 240.0, 270.0, 300.0]), (20, [20.0])], ids=["202", "200"]
+)
 @virtual
-async def test_polls_begin_2_minutes_after_a_202_or_at_once_after_a_200(takes: float, polls: list[float]) -> None:
+async def test_polls_begin_2_minutes_after_a_202_or_at_once_after_a_200(
+    takes: float, polls: list[float]
+) -> None:
     async with world(snapshot_seconds=takes, cache_world="invalidated") as w:
         (await w.create()).complete  # noqa: B018  asserts
-        assert [one.kind for one in w.emulator.journal] == ["status", "create", *["list"] * len(polls)]
+        assert [one.kind for one in w.emulator.journal] == [
+            "status",
+            "create",
+            *["list"] * len(polls),
+        ]
         assert [round(one.monotonic - w.posts[0].monotonic, 1) for one in w.listings] == polls
 
 
 @staged(world, snapshot_seconds=300)
-async def test_an_old_snapshot_of_another_run_is_searched_for_in_a_page_that_is_known_already(w: World) -> None:
+async def test_an_old_snapshot_of_another_run_is_searched_for_in_a_page_that_is_known_already(
+    w: World,
+) -> None:
     (await w.interrupted(130, w.create())).pending  # noqa: B018  asserts
     await w.clock.sleep(3 * HOUR)
     later = w.next_run()
@@ -59,7 +69,9 @@ async def test_outputs_are_those_of_the_listing(w: World) -> None:
     assert created == stored.modified
     assert parse_rfc3339(record.expires_at or "") == created + timedelta(days=30)
     requested = parse_rfc3339(record.requested_at or "")
-    assert abs(requested - (START + timedelta(hours=1))) <= timedelta(seconds=1), "by the service's clock"
+    assert abs(requested - (START + timedelta(hours=1))) <= timedelta(seconds=1), (
+        "by the service's clock"
+    )
 
 
 # 200, and the URL is not pinned yet --------------------------------------------------------------------------------
@@ -67,7 +79,9 @@ async def test_outputs_are_those_of_the_listing(w: World) -> None:
 
 @pytest.mark.parametrize("end", ["interrupted", "timeout", "not listed"])
 @staged(world)
-async def test_a_known_version_succeeds_though_its_url_is_pinned_only_by_a_refresh(w: World, end: str) -> None:
+async def test_a_known_version_succeeds_though_its_url_is_pinned_only_by_a_refresh(
+    w: World, end: str
+) -> None:
     await w.freeze_listings()
     create = w.create(timeout=60.0 if end == "timeout" else HOUR)
     ending = await (w.interrupted(60, create) if end == "interrupted" else create)
@@ -93,7 +107,9 @@ async def test_pauses_after_keep_calm_grow_to_3_minutes_with_jitter(w: World) ->
     for pause, least in zip(pauses, [5, 10, 20, 40, 80, 180, 180, 180, 180], strict=False):
         assert least <= pause <= least * 1.1 + 0.2
     assert len(pauses) >= 8
-    assert len(set(pauses[5:])) == len(pauses[5:]), "clients that were refused together must not come back together"
+    assert len(set(pauses[5:])) == len(pauses[5:]), (
+        "clients that were refused together must not come back together"
+    )
 
 
 @staged(world, plan="free", plan_memory_mb=256)
@@ -145,8 +161,12 @@ async def test_used_up_quota_costs_a_fleet_one_request(w: World) -> None:
     async with anyio.create_task_group() as group:
         for database_id in FLEET:
             group.start_soon(take, database_id)
-    taken, refused = (list(filter(kind, endings)) for kind in (lambda one: one.record, lambda one: not one.record))
-    assert {one.complete.id for one in taken} == {f"{post.database_id}/{post.version_id}" for post in w.posts[:2]}
+    taken, refused = (
+        list(filter(kind, endings)) for kind in (lambda one: one.record, lambda one: not one.record)
+    )
+    assert {one.complete.id for one in taken} == {
+        f"{post.database_id}/{post.version_id}" for post in w.posts[:2]
+    }
     assert (len(taken), len(refused)) == (2, 6)
     for one in refused:
         assert isinstance(one.nothing, QuotaUsedUp)
@@ -159,7 +179,9 @@ async def test_used_up_quota_costs_a_fleet_one_request(w: World) -> None:
 async def test_after_a_smaller_plan_a_slot_frees_only_once_enough_expire(w: World) -> None:
     taken = w.use_quota(20, 15, 10)
     ending = await w.create()
-    assert rfc3339(taken[1] + timedelta(hours=24)) in PYTHON.told(ending.nothing), "then one is left, of two"
+    assert rfc3339(taken[1] + timedelta(hours=24)) in PYTHON.told(ending.nothing), (
+        "then one is left, of two"
+    )
 
 
 # reuse_within ------------------------------------------------------------------------------------------------------
@@ -177,9 +199,13 @@ async def test_reuse_takes_the_newest_manual_one_and_never_an_automatic_one(w: W
     assert not w.posts
 
 
-@pytest.mark.parametrize(("offset", "age", "posts"), [(HOUR, 50, 0), (HOUR, 70, 1), (-HOUR, 50, 0), (-HOUR, 70, 1)])
+@pytest.mark.parametrize(
+    ("offset", "age", "posts"), [(HOUR, 50, 0), (HOUR, 70, 1), (-HOUR, 50, 0), (-HOUR, 70, 1)]
+)
 @virtual
-async def test_reuse_counts_the_age_by_the_clock_of_the_service(offset: float, age: int, posts: int) -> None:
+async def test_reuse_counts_the_age_by_the_clock_of_the_service(
+    offset: float, age: int, posts: int
+) -> None:
     async with world(clock_offset_seconds=offset) as w:
         w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(minutes=age))
         (await w.create(reuse_within=HOUR)).complete  # noqa: B018  asserts
@@ -232,7 +258,9 @@ async def test_a_story_of_several_runs(story: str) -> None:
 
 
 @staged(world, snapshot_seconds=200, cache_world="invalidated")
-async def test_a_run_that_waited_for_a_request_that_was_refused_waits_for_the_next_one(w: World) -> None:
+async def test_a_run_that_waited_for_a_request_that_was_refused_waits_for_the_next_one(
+    w: World,
+) -> None:
     w.fault(kind="create", status=429, code="KEEP_CALM", delay=10.0)
     first, other = w.next_run(), partial(w.create, session=w.next_run(), owner=ANOTHER)
     async with anyio.create_task_group() as group:

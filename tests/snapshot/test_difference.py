@@ -14,7 +14,9 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BASE = {"database_id": "a", "triggers": ["1"]}
 difference = SnapshotRules().changes
-COMPLETE = SnapshotRecord("a", version_id="v", created_at=rfc3339(NOW - timedelta(days=2)), available=True)
+COMPLETE = SnapshotRecord(
+    "a", version_id="v", created_at=rfc3339(NOW - timedelta(days=2)), available=True
+)
 PENDING = SnapshotRecord("a", attempt=Request(NOW - timedelta(days=2), "202", 2700.0))
 
 
@@ -22,30 +24,58 @@ PENDING = SnapshotRecord("a", attempt=Request(NOW - timedelta(days=2), "202", 27
     ("record", "new", "replaces", "resumes"),
     [
         pytest.param(COMPLETE, {}, (), False, id="nothing changed"),
-        pytest.param(COMPLETE, {"database_id": "b"}, ("database_id",), False, id="another database"),
+        pytest.param(
+            COMPLETE, {"database_id": "b"}, ("database_id",), False, id="another database"
+        ),
         pytest.param(COMPLETE, {"database_id": UNKNOWN}, (), False, id="a database not known yet"),
         pytest.param(COMPLETE, {"triggers": ["2"]}, ("triggers",), False, id="another trigger"),
-        pytest.param(COMPLETE, {"triggers": ["1", "2"]}, ("triggers",), False, id="one trigger more"),
+        pytest.param(
+            COMPLETE, {"triggers": ["1", "2"]}, ("triggers",), False, id="one trigger more"
+        ),
         pytest.param(COMPLETE, {"triggers": []}, ("triggers",), False, id="no trigger any more"),
         pytest.param(COMPLETE, {"triggers": [UNKNOWN]}, (), False, id="a trigger not known yet"),
         pytest.param(COMPLETE, {"triggers": UNKNOWN}, (), False, id="triggers not known yet"),
-        pytest.param(COMPLETE, {"triggers": [UNKNOWN, "2"]}, ("triggers",), False, id="one more, and one not known"),
-        pytest.param(COMPLETE, {"timeout": "9h", "reuse_within": "1h"}, (), False, id="only how to wait changed"),
+        pytest.param(
+            COMPLETE,
+            {"triggers": [UNKNOWN, "2"]},
+            ("triggers",),
+            False,
+            id="one more, and one not known",
+        ),
+        pytest.param(
+            COMPLETE,
+            {"timeout": "9h", "reuse_within": "1h"},
+            (),
+            False,
+            id="only how to wait changed",
+        ),
         pytest.param(COMPLETE, {"rotate_after": "3d"}, (), False, id="not old enough"),
         pytest.param(COMPLETE, {"rotate_after": "2d"}, (), False, id="exactly as old as allowed"),
         pytest.param(COMPLETE, {"rotate_after": "47h59m"}, ("created_at",), False, id="too old"),
         pytest.param(COMPLETE, {"rotate_after": UNKNOWN}, (), False, id="an age not known yet"),
         pytest.param(PENDING, {}, (), True, id="pending: go on"),
         pytest.param(PENDING, {"rotate_after": "1h"}, (), True, id="pending: has no age"),
-        pytest.param(PENDING, {"triggers": ["2"]}, ("triggers",), False, id="pending, and another trigger"),
-        pytest.param(PENDING, {"database_id": "b"}, ("database_id",), False, id="pending, and another database"),
+        pytest.param(
+            PENDING, {"triggers": ["2"]}, ("triggers",), False, id="pending, and another trigger"
+        ),
+        pytest.param(
+            PENDING,
+            {"database_id": "b"},
+            ("database_id",),
+            False,
+            id="pending, and another database",
+        ),
     ],
 )
 def test_only_what_should_takes_a_new_snapshot(
     record: SnapshotRecord, new: dict[str, Any], replaces: tuple[str, ...], *, resumes: bool
 ) -> None:
     found = difference(record, BASE, BASE | new, NOW)
-    assert (found.replaces, found.updates, found.warning) == (replaces, ("attempt",) if resumes else (), "")
+    assert (found.replaces, found.updates, found.warning) == (
+        replaces,
+        ("attempt",) if resumes else (),
+        "",
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,7 +89,9 @@ def test_only_what_should_takes_a_new_snapshot(
         (["1"], [[UNKNOWN]], True),
     ],
 )
-def test_what_is_known_of_triggers_decides(old: list[Any], new: list[Any], *, replaces: bool) -> None:
+def test_what_is_known_of_triggers_decides(
+    old: list[Any], new: list[Any], *, replaces: bool
+) -> None:
     found = difference(COMPLETE, BASE | {"triggers": old}, BASE | {"triggers": new}, NOW)
     assert bool(found.replaces) is replaces
     decided_later = "decided in the update, since a preview does not know {triggers}"
@@ -67,11 +99,20 @@ def test_what_is_known_of_triggers_decides(old: list[Any], new: list[Any], *, re
 
 
 def test_no_triggers_and_an_empty_list_are_the_same() -> None:
-    assert difference(COMPLETE, {"database_id": "a"}, {"database_id": "a", "triggers": []}, NOW).replaces == ()
+    assert (
+        difference(
+            COMPLETE, {"database_id": "a"}, {"database_id": "a", "triggers": []}, NOW
+        ).replaces
+        == ()
+    )
 
 
-@pytest.mark.parametrize(("created", "words"), [(None, "not known"), (NOW + timedelta(hours=1), "in the future")])
-def test_a_snapshot_of_unknown_age_warns_and_is_not_rotated(created: datetime | None, words: str) -> None:
+@pytest.mark.parametrize(
+    ("created", "words"), [(None, "not known"), (NOW + timedelta(hours=1), "in the future")]
+)
+def test_a_snapshot_of_unknown_age_warns_and_is_not_rotated(
+    created: datetime | None, words: str
+) -> None:
     record = SnapshotRecord("a", version_id="v", created_at=rfc3339(created) if created else None)
     found = difference(record, BASE, BASE | {"rotate_after": "1h"}, NOW)
     assert found.replaces == ()

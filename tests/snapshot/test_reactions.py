@@ -18,7 +18,10 @@ from tests.support.reactions import Reaction, Scenario, Table
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Ending, World, world
 
-TABLE = Table(Path(__file__).parents[2] / "docs" / "answers.md", Path(__file__).with_name("rarer_reactions.md"))
+TABLE = Table(
+    Path(__file__).parents[2] / "docs" / "answers.md",
+    Path(__file__).with_name("rarer_reactions.md"),
+)
 event = TABLE.event
 THIRD_DATABASE = "c36d0f7a3ed9627ca73fd6e297348343"
 FIVE_MINUTES = 300.0
@@ -41,7 +44,10 @@ def on_post(**fault: Any) -> Fault:
 
 @event("200 with the version in `key`")
 @event("200 without a version", key_of_200_has_version=False)
-@event("200 with the version, and the key may not list snapshots", scopes=frozenset({"snapshots:write"}))
+@event(
+    "200 with the version, and the key may not list snapshots",
+    scopes=frozenset({"snapshots:write"}),
+)
 @event("202", snapshot_seconds=200)
 @event("202, listed more than 15 minutes later", snapshot_seconds=1000, cache_world="invalidated")
 @event("202, not listed until `timeout`", snapshot_seconds=3600)
@@ -99,23 +105,47 @@ def after(*faults: dict[str, Any]) -> list[dict[str, Any]]:
     "502, 504 or 52x, also from a proxy",
     *after(*({"html": status} for status in (502, 504, 520, 524, 530)), {"status": 502}),
 )
-@event("503, whatever its code", *after({"status": 503, "code": "DATABASE_UNAVAILABLE"}, {"html": 503}))
-@event("408 or 499", *after({"html": 408}, {"html": 499}, {"status": 408, "code": "REQUEST_TIMEOUT"}))
+@event(
+    "503, whatever its code", *after({"status": 503, "code": "DATABASE_UNAVAILABLE"}, {"html": 503})
+)
+@event(
+    "408 or 499", *after({"html": 408}, {"html": 499}, {"status": 408, "code": "REQUEST_TIMEOUT"})
+)
 @event("500 without a code", *after({"html": 500}))
-@event("2xx that cannot be read", *after({"malformed": True}, {"empty": True}, {"body": "[]"}, {"html": 200}))
+@event(
+    "2xx that cannot be read",
+    *after({"malformed": True}, {"empty": True}, {"body": "[]"}, {"html": 200}),
+)
 @event("2xx whose JSON stops in the middle", {"truncated": True}, {"cut_after": 10})
-@event("any of these, and nothing was started", {"drop": True}, {"html": 502}, {"status": 503}, {"empty": True})
+@event(
+    "any of these, and nothing was started",
+    {"drop": True},
+    {"html": 502},
+    {"status": 503},
+    {"empty": True},
+)
 @event("a redirect", {"redirect": "https://elsewhere.test/v2"})
 @event("500 with a code", {"status": 500, "code": "INTERNAL_SERVER_ERROR"})
-@event("a code that is not known", {"status": 409, "code": "SOMETHING_NEW"}, {"status": 400, "code": "SOMETHING_NEW"})
-@event("`RATE_LIMITED`", {"status": 429, "code": "RATE_LIMITED"}, {"status": 429, "code": "RATE_LIMIT"})
-@event("`KEEP_CALM` until a `timeout` of 5 minutes", {"status": 429, "code": "KEEP_CALM", "times": None})
+@event(
+    "a code that is not known",
+    {"status": 409, "code": "SOMETHING_NEW"},
+    {"status": 400, "code": "SOMETHING_NEW"},
+)
+@event(
+    "`RATE_LIMITED`", {"status": 429, "code": "RATE_LIMITED"}, {"status": 429, "code": "RATE_LIMIT"}
+)
+@event(
+    "`KEEP_CALM` until a `timeout` of 5 minutes",
+    {"status": 429, "code": "KEEP_CALM", "times": None},
+)
 @event("403 with a proxy's page", {"html": 403})
 @event("no connection", {"no_connect": True, "times": None})
 @event("no connection at first", {"no_connect": True, "times": 2})
 async def answered(w: World, fault: dict[str, Any]) -> Ending:
     w.emulator.add_fault(on_post(**fault))
-    ending = await (w.create(timeout=FIVE_MINUTES) if fault.get("code") == "KEEP_CALM" else w.create())
+    ending = await (
+        w.create(timeout=FIVE_MINUTES) if fault.get("code") == "KEEP_CALM" else w.create()
+    )
     assert not w.transport.strayed, "the key must not follow a redirect"
     return ending
 
@@ -126,7 +156,9 @@ async def answered(w: World, fault: dict[str, Any]) -> Ending:
 async def somebody_restores(w: World) -> None:
     """Another client restores the database, a moment ago."""
     stored = w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(hours=1))
-    await w.another_run().client.restore_snapshot(DATABASE, name=stored.name, version_id=stored.version_id)
+    await w.another_run().client.restore_snapshot(
+        DATABASE, name=stored.name, version_id=stored.version_id
+    )
 
 
 def polls_fail(**fault: Any) -> Callable[[World], None]:
@@ -144,7 +176,9 @@ def no_listing(w: World, **fault: Any) -> None:
 
 @event(
     "`KEEP_CALM`",
-    lambda w: w.emulator.account.cooldowns.start("snapshot", DATABASE, w.emulator.now() - timedelta(seconds=177)),
+    lambda w: w.emulator.account.cooldowns.start(
+        "snapshot", DATABASE, w.emulator.now() - timedelta(seconds=177)
+    ),
 )
 @event("`DAILY_SNAPSHOTS_LIMIT_REACHED`", lambda w: w.use_quota(20, 3), plan_memory_mb=256)
 @event("`DATABASE_NOT_FOUND`", lambda w: w.emulator.remove_database(DATABASE))
@@ -166,7 +200,10 @@ def no_listing(w: World, **fault: Any) -> None:
 )
 @event(
     "polls fail for a while, while pending",
-    *(polls_fail(**fault) for fault in ({"html": 502}, {"drop": True}, {"status": 500, "code": "INTERNAL"})),
+    *(
+        polls_fail(**fault)
+        for fault in ({"html": 502}, {"drop": True}, {"status": 500, "code": "INTERNAL"})
+    ),
 )
 @event(
     "`RESTORE_IN_PROGRESS` until a `timeout` of 5 minutes",
@@ -180,7 +217,10 @@ def no_listing(w: World, **fault: Any) -> None:
 )
 @event(
     "`reuse_within`, and there is one recent enough",
-    (lambda w: w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=10)), {"reuse_within": 3600.0}),
+    (
+        lambda w: w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=10)),
+        {"reuse_within": 3600.0},
+    ),
 )
 @event("`reuse_within`, and the listing request fails", (no_listing, {"reuse_within": 3600.0}))
 async def afterwards(w: World, variant: Any) -> Ending:
@@ -191,7 +231,9 @@ async def afterwards(w: World, variant: Any) -> Ending:
 
 
 @event(
-    "two new snapshots within 180 s in the listing", lambda w: w.emulator.add_snapshot(DATABASE), snapshot_seconds=200
+    "two new snapshots within 180 s in the listing",
+    lambda w: w.emulator.add_snapshot(DATABASE),
+    snapshot_seconds=200,
 )
 @event("the key is refused while pending", lambda w: w.emulator.revoke_key(), snapshot_seconds=200)
 @event("`RATE_LIMITED` while pending", lambda w: w.emulator.block(), snapshot_seconds=200)
@@ -209,7 +251,9 @@ async def snapshot_running(w: World, seconds: float) -> Ending:
     await w.clock.sleep(150)
     w.emulator.journal.clear()
     reuse = 600.0 if w.emulator.settings.cache_world == "invalidated" else 0.0
-    return await w.create(timeout=FIVE_MINUTES if seconds > FIVE_MINUTES else 1800.0, reuse_within=reuse)
+    return await w.create(
+        timeout=FIVE_MINUTES if seconds > FIVE_MINUTES else 1800.0, reuse_within=reuse
+    )
 
 
 @event("401 for another resource of the same run", lambda w: w.emulator.revoke_key())
@@ -261,7 +305,9 @@ async def refreshed(w: World, happens: Callable[[World], object], *, fails: bool
     assert w.clock.monotonic() - began <= 120, "whatever the service does"
     assert seen.record is not None
     assert replace(seen.record, available=True) == replace(kept, available=True)
-    assert (seen.error is not None) is fails, "a fleet's refresh must not fail because of one database"
+    assert (seen.error is not None) is fails, (
+        "a fleet's refresh must not fail because of one database"
+    )
     return Seen(seen, len(w.posts) - before)
 
 
@@ -306,13 +352,17 @@ def holds(state: str, w: World, ending: Ending) -> None:
         assert record.version_id == w.started(), ending.text
     assert record.attempt is None
     assert record.available is (state != "the snapshot, `available` false")
-    assert is_pinned(record.download_url, record.version_id or "") is (state != "the snapshot, its URL not pinned")
+    assert is_pinned(record.download_url, record.version_id or "") is (
+        state != "the snapshot, its URL not pinned"
+    )
 
 
 @pytest.mark.parametrize(("reaction", "scenario"), TABLE.played())
 def test_reaction_is_what_the_page_promises(reaction: Reaction, scenario: Scenario) -> None:
     async def body() -> None:
-        async with world(databases=(DATABASE, OTHER_DATABASE, THIRD_DATABASE), **scenario.service) as w:
+        async with world(
+            databases=(DATABASE, OTHER_DATABASE, THIRD_DATABASE), **scenario.service
+        ) as w:
             result = await scenario.play(w, scenario.variant)
             seen = result if isinstance(result, Seen) else Seen(result, len(w.posts))
             assert seen.posts == reaction.posts

@@ -37,7 +37,9 @@ async def refreshed(w: World, record: SnapshotRecord) -> Ending:
 
 @pytest.mark.parametrize(("days", "kept"), [(1, True), (22.9, True), (23.1, False), (29, False)])
 @staged(world)
-async def test_a_refresh_keeps_the_url_until_its_last_7_days(w: World, days: float, *, kept: bool) -> None:
+async def test_a_refresh_keeps_the_url_until_its_last_7_days(
+    w: World, days: float, *, kept: bool
+) -> None:
     record = await taken(w)
     await w.clock.sleep(days * DAY)
     renewed = (await refreshed(w, record)).complete
@@ -61,11 +63,16 @@ async def test_a_refresh_keeps_the_last_pinned_url_of_a_snapshot(w: World, liste
         "ending earlier": re.sub(r"Expires=\d+", f"Expires={sooner}", url),
     }
     known = {"name": DATABASE, "version_id": record.version_id, "modified": record.created_at}
-    body = json.dumps({"status": "success", "response": [{**known, "url": urls[listed], "size": 7}]})
+    body = json.dumps(
+        {"status": "success", "response": [{**known, "url": urls[listed], "size": 7}]}
+    )
     w.fault(kind="list", body=body, times=None)
     renewed = (await refreshed(w, record)).complete
     assert renewed.size == 7
-    assert (renewed.download_url, renewed.download_url_expires_at) == (url, record.download_url_expires_at)
+    assert (renewed.download_url, renewed.download_url_expires_at) == (
+        url,
+        record.download_url_expires_at,
+    )
 
 
 # Missing -----------------------------------------------------------------------------------------------------------
@@ -115,7 +122,9 @@ async def test_refresh_does_not_wait_for_the_end_of_a_block(w: World) -> None:
         assert (await w.read(record, session=session)).complete == record
     assert w.clock.monotonic() - began < 2
     assert len(w.row.warnings) == 2
-    assert [look.code for look in w.listings][-2:] == [None, "RATE_LIMITED"], "the second was not even sent"
+    assert [look.code for look in w.listings][-2:] == [None, "RATE_LIMITED"], (
+        "the second was not even sent"
+    )
 
 
 @staged(world)
@@ -191,7 +200,9 @@ async def test_a_read_polls_at_once_if_new_snapshots_are_known_to_end_the_cache(
     ids=str,
 )
 @staged(world, snapshot_seconds=200)
-async def test_a_read_of_a_pending_snapshot_never_fails_or_delays_others(w: World, fault: dict[str, Any]) -> None:
+async def test_a_read_of_a_pending_snapshot_never_fails_or_delays_others(
+    w: World, fault: dict[str, Any]
+) -> None:
     record = await pending_of(w)
     await w.clock.sleep(200)
     w.fault(times=None, **fault)
@@ -204,7 +215,8 @@ async def test_a_read_of_a_pending_snapshot_never_fails_or_delays_others(w: Worl
 
 
 @pytest.mark.parametrize(
-    ("waits", "hours", "failed"), [(45 * MINUTE, 1.9, False), (45 * MINUTE, 2.2, True), (4 * HOUR, 3.9, False)]
+    ("waits", "hours", "failed"),
+    [(45 * MINUTE, 1.9, False), (45 * MINUTE, 2.2, True), (4 * HOUR, 3.9, False)],
 )
 @staged(world, snapshot_seconds=200)
 async def test_pending_snapshot_is_not_given_up_before_its_time(
@@ -227,7 +239,9 @@ async def test_pending_snapshot_is_not_given_up_before_its_time(
 @pytest.mark.parametrize("style", ["id", "id_type"])
 @pytest.mark.parametrize("seconds", [20, 200])
 @virtual
-async def test_old_entries_without_a_url_give_a_pinned_one_that_works(seconds: float, style: Any) -> None:
+async def test_old_entries_without_a_url_give_a_pinned_one_that_works(
+    seconds: float, style: Any
+) -> None:
     async with world(old_style_entries=True, snapshot_seconds=seconds, name_style=style) as w:
         record = (await w.create()).complete
         assert record.version_id == w.started()
@@ -244,7 +258,9 @@ async def test_old_entries_without_a_url_give_a_pinned_one_that_works(seconds: f
 
 @staged(world)
 async def test_get_finds_what_others_took_and_an_automatic_one(w: World) -> None:
-    stored = w.emulator.add_snapshot(DATABASE, origin="automatic", modified=START - timedelta(days=3))
+    stored = w.emulator.add_snapshot(
+        DATABASE, origin="automatic", modified=START - timedelta(days=3)
+    )
     record = await get(w.session, f"{DATABASE}/{stored.version_id}")
     assert record.version_id == stored.version_id
     assert record.origin == "automatic"
@@ -260,7 +276,9 @@ async def test_get_of_the_latest_finds_automatic_ones_too(w: World) -> None:
     assert none.value.then
     await w.clock.sleep(SERVICE_CACHE + 1)
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=3))
-    newest = w.emulator.add_snapshot(DATABASE, origin="automatic", modified=START - timedelta(days=1))
+    newest = w.emulator.add_snapshot(
+        DATABASE, origin="automatic", modified=START - timedelta(days=1)
+    )
     assert (await get(w.session, f"{DATABASE}/latest")).id == f"{DATABASE}/{newest.version_id}"
 
 

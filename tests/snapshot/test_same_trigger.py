@@ -31,7 +31,9 @@ PROVISIONAL = "db/pending:20260301T120000Z"
         (PROVISIONAL, 7, {}, False),
     ],
 )
-def test_which_ids_are_of_one_snapshot(old: object, new: object, known: dict[str, str], *, same: bool) -> None:
+def test_which_ids_are_of_one_snapshot(
+    old: object, new: object, known: dict[str, str], *, same: bool
+) -> None:
     memory = RunMemory()
     for id_, requested_at in known.items():
         memory.remember_request(id_, requested_at)
@@ -48,7 +50,9 @@ async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id(at: Scene
     snapshot.begin()
     await snapshot.diff(dict(values))
     await enter(snapshot._call(), snapshot.rules.in_state(snapshot.outputs))
-    made = await snapshot.rules.calls.update(snapshot._call(), snapshot.id, snapshot.outputs, values)
+    made = await snapshot.rules.calls.update(
+        snapshot._call(), snapshot.id, snapshot.outputs, values
+    )
     snapshot.outputs = {name: value for name, value in made.outputs.items() if value is not None}
     await restore.up(**given(at, triggers=[provisional]))
     at.writes("later")
@@ -89,7 +93,9 @@ async def test_a_restore_acts_once_though_an_older_checkpoint_knows_its_trigger_
 
 
 @staged(world, snapshot_seconds=30, cache_world="invalidated", clock_offset_seconds=-20)
-async def test_an_id_stays_that_of_one_snapshot_once_the_services_clock_is_known(here: World) -> None:
+async def test_an_id_stays_that_of_one_snapshot_once_the_services_clock_is_known(
+    here: World,
+) -> None:
     """The machine's clock is ahead, and a run was cut off before any answer had shown the service's."""
     snapshot = of(here)
     here.fault(kind="create", when="after", delay=7200.0, times=1)

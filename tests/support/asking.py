@@ -39,7 +39,9 @@ def ask(dsn: str, command: str) -> Scalar | Why:
     return asked(dsn, [command])[command]
 
 
-def unreachable(places: Mapping[str, str], secrets: Iterable[str], seconds: float = SECONDS) -> None:
+def unreachable(
+    places: Mapping[str, str], secrets: Iterable[str], seconds: float = SECONDS
+) -> None:
     """Check that no connection string connects, that each error has its reason, and that none shows a secret."""
 
     async def body() -> None:

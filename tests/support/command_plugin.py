@@ -47,7 +47,11 @@ class Command(provider_pb2_grpc.ResourceProviderServicer):
     def Diff(self, request: Any, _context: Any) -> Any:
         same = request.old_inputs.fields["triggers"] == request.news.fields["triggers"]
         kinds = provider_pb2.DiffResponse
-        return kinds(changes=kinds.DIFF_NONE) if same else kinds(changes=kinds.DIFF_SOME, replaces=["triggers"])
+        return (
+            kinds(changes=kinds.DIFF_NONE)
+            if same
+            else kinds(changes=kinds.DIFF_SOME, replaces=["triggers"])
+        )
 
     def Create(self, request: Any, _context: Any) -> Any:
         _note("create", request)

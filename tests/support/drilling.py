@@ -47,7 +47,8 @@ class FakeDatabases:
     # seconds for which the server that is asked has run; as long as the scratch database unless given
     age_is: float | None = None
     says_age: bool = True  # whether it says that
-    meanwhile: Callable[[], object] | None = None  # happens once, when the first connection is there
+    # happens once, when the first connection is there
+    meanwhile: Callable[[], object] | None = None
     asked: list[str] = field(default_factory=list)  # the commands, in order
     # connections of a password: the connection string, and its certificate's content and mode
     opened: list[tuple[str, bytes, int]] = field(default_factory=list)
@@ -66,7 +67,9 @@ class FakeDatabases:
         await anyio.lowlevel.checkpoint()
         if self.refuses:
             self.refuses -= 1
-            raise DatabaseUnreachable("PostgreSQL", "the connection was refused", lasting=self.lasting)
+            raise DatabaseUnreachable(
+                "PostgreSQL", "the connection was refused", lasting=self.lasting
+            )
         happens, self.meanwhile = self.meanwhile, None
         if happens is not None:
             happens()
@@ -116,10 +119,16 @@ class DrillScene:
     def other_data(self) -> tuple[Any, list[dict[str, Any]]]:
         """Take a snapshot of other rows; return it, and the checks that only such rows pass."""
         self.at.writes("other")
-        return self.at.here.emulator.add_snapshot(DATABASE), [{"query": "select state from rows", "equals": "other"}]
+        return self.at.here.emulator.add_snapshot(DATABASE), [
+            {"query": "select state from rows", "equals": "other"}
+        ]
 
     async def up(self, **changes: Any) -> None:
-        own = {name: changes.pop(name) for name in ("saves", "replace", "cascade", "first") if name in changes}
+        own = {
+            name: changes.pop(name)
+            for name in ("saves", "replace", "cascade", "first")
+            if name in changes
+        }
         await self.stack.up(**own, **self.values(**changes))
 
     async def passes(self, *, restores: int | None = None, **changes: Any) -> dict[str, Any]:
@@ -129,7 +138,9 @@ class DrillScene:
         assert restores is None or self.accepted == restores
         return dict(self.stack.outputs)
 
-    async def fails(self, *words: str, restores: int | None = None, **changes: Any) -> dict[str, Any]:
+    async def fails(
+        self, *words: str, restores: int | None = None, **changes: Any
+    ) -> dict[str, Any]:
         """One `pulumi up` whose error has these words; the outputs."""
         await self.up(**changes)
         assert self.error, "it has passed"
@@ -175,5 +186,8 @@ async def drill_scene(**service: Any) -> AsyncIterator[DrillScene]:
     """Make a scene; the arguments are the service's behaviour, `settings` the client's."""
     async with scene(**service) as at:
         databases = FakeDatabases(at.here.emulator)
-        with databases.instead(), mock.patch("pulumi_snapshots.run.calls.system_utc", at.here.clock.utc):
+        with (
+            databases.instead(),
+            mock.patch("pulumi_snapshots.run.calls.system_utc", at.here.clock.utc),
+        ):
             yield DrillScene(at, databases, Stack(DrillRules(), Machine(at.here), DRILLER))

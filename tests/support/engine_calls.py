@@ -120,7 +120,13 @@ class Stack:
                 made = await self.rules.update(self._call(), self.id, self.outputs, values)
             if made is not None and saves:
                 self._keep(made, values)
-            if old and made is not None and (changes is None or changes.replaces) and (saves or late) and not first:
+            if (
+                old
+                and made is not None
+                and (changes is None or changes.replaces)
+                and (saves or late)
+                and not first
+            ):
                 await self.delete(old, outputs)
 
     @contextmanager

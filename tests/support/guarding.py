@@ -26,13 +26,19 @@ class Machine(engine_calls.Machine):
 
     async def snapshot(self, row: Row | None = None, **inputs: Any) -> SnapshotRecord:
         """A Snapshot of the same database, which another process of the same run takes."""
-        return await create(self.session(), self.here.inputs(**inputs), row or Row(), "urn:a-snapshot")
+        return await create(
+            self.session(), self.here.inputs(**inputs), row or Row(), "urn:a-snapshot"
+        )
 
     async def restores(self, version_id: str, *, as_a_stranger: bool = False) -> None:
         """A Restore of this machine; or one by a client of the account of which this machine knows nothing."""
         session = self.here.another_run() if as_a_stranger else self.session()
-        (stored,) = [each for each in self.here.emulator.snapshots(DATABASE) if each.version_id == version_id]
-        inputs = RestoreInputs(DATABASE, version_id, DATABASE, overwrite=True, name=stored.name, runtime=stored.runtime)
+        (stored,) = [
+            each for each in self.here.emulator.snapshots(DATABASE) if each.version_id == version_id
+        ]
+        inputs = RestoreInputs(
+            DATABASE, version_id, DATABASE, overwrite=True, name=stored.name, runtime=stored.runtime
+        )
         await restore(session, inputs, Row(), "urn:a-restore", fresh=True)
 
 
@@ -42,11 +48,18 @@ class Program:
     session: Session
     guards: OncePerRun = field(default_factory=OncePerRun)
     done: dict[str, str] = field(default_factory=dict)
-    held: dict[str, Explained] = field(default_factory=dict)  # the errors of changes that have not, or were not noted
+    # the errors of changes that have not, or were not noted
+    held: dict[str, Explained] = field(default_factory=dict)
     row: Row = field(default_factory=Row)  # what the user sees of all of them
 
     async def change(
-        self, what: str, *, database_id: str = DATABASE, guard: str = "shop", fails: bool = False, **inputs: Any
+        self,
+        what: str,
+        *,
+        database_id: str = DATABASE,
+        guard: str = "shop",
+        fails: bool = False,
+        **inputs: Any,
     ) -> None:
         """Change something, if the guard allows it; it happens unless it fails."""
         asked = GuardInputs(database_id, **{"reuse_within": 600.0, **inputs})

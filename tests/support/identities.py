@@ -14,7 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 from tests.support.unreliable import Forwarder, served
 
 LATER = "2036-01-01T00:00:00Z"
-TEMPORARY = {"AccessKeyId": "TEMPORARY", "SecretAccessKey": "neverShown", "Token": "SESSION", "Expiration": LATER}
+TEMPORARY = {
+    "AccessKeyId": "TEMPORARY",
+    "SecretAccessKey": "neverShown",
+    "Token": "SESSION",
+    "Expiration": LATER,
+}
 STS = """<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result>
 <Credentials><AccessKeyId>TEMPORARY</AccessKeyId><SecretAccessKey>neverShown</SecretAccessKey>
 <SessionToken>SESSION</SessionToken><Expiration>{later}</Expiration></Credentials>
@@ -49,9 +54,14 @@ class _Handler(Forwarder):
     known: Identities
 
     def handle_any(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode(errors="replace")
+        body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode(
+            errors="replace"
+        )
         parts = urlsplit(self.path)
-        fields = {name: values[0] for name, values in parse_qs(f"{parts.query}&{body}", keep_blank_values=True).items()}
+        fields = {
+            name: values[0]
+            for name, values in parse_qs(f"{parts.query}&{body}", keep_blank_values=True).items()
+        }
         headers = {name.lower(): value for name, value in self.headers.items()}
         asked = Asked(self.command, parts.path, fields, headers)
         answer = self._identity(asked)
@@ -85,7 +95,13 @@ class _Handler(Forwarder):
             "/computeMetadata/v1/": "instance/\n",
             "/computeMetadata/v1/instance/service-accounts/default/token": TOKEN,
             "/computeMetadata/v1/instance/service-accounts/default/email": "me@example",
-            "/msi": {**TOKEN, "expires_on": "2082758400", "expires_in": "3600", "resource": "x", "not_before": "0"},
+            "/msi": {
+                **TOKEN,
+                "expires_on": "2082758400",
+                "expires_in": "3600",
+                "resource": "x",
+                "not_before": "0",
+            },
         }
         return answers.get(asked.path)
 

@@ -101,7 +101,9 @@ class MachineClock(Clock):
         self.ahead = ahead
         self._loop = asyncio.get_running_loop()
 
-    def monotonic(self) -> float:  # anyio looks first which loop runs, which takes ten times as long
+    def monotonic(
+        self,
+    ) -> float:  # anyio looks first which loop runs, which takes ten times as long
         return self._loop.time()
 
     def utc(self) -> datetime:
@@ -223,14 +225,19 @@ class Computer:
     emulator: Emulator  # the service
     ahead: float = 0.0  # seconds by which its clock is ahead of the true time
     place: Memory = field(default_factory=lambda: Memory(Clock(START), is_shared=False))
-    places: dict[str, Memory] = field(default_factory=dict)  # of all services, by the services' names
+    # of all services, by the services' names
+    places: dict[str, Memory] = field(default_factory=dict)
     # seconds for which it sleeps after the claim of one of the next requests, before that leaves
     naps: list[float] = field(default_factory=list)
     # the POSTs that were not in the ledger when they left, or since too long
     unwritten: list[str] = field(default_factory=list)
 
     def place_of(self, service: str) -> Memory:
-        other = Memory(Clock(START), where=f"{self.place.where} of {service}") if self.places else self.place
+        other = (
+            Memory(Clock(START), where=f"{self.place.where} of {service}")
+            if self.places
+            else self.place
+        )
         return self.places.setdefault(service, other)
 
     def note_post(self, kind: str, database_id: str | None) -> None:
@@ -238,7 +245,11 @@ class Computer:
         now, wanted = self.emulator.now(), (kind, database_id, "sent")
         for each in self.attempts():
             age = now - parse_rfc3339(each["request"]["posted_at"])
-            if (each["kind"], each["database_id"], each["status"]) == wanted and age < LONGEST_CLAIM:
+            if (
+                each["kind"],
+                each["database_id"],
+                each["status"],
+            ) == wanted and age < LONGEST_CLAIM:
                 return
         self.unwritten.append(f"{kind} of {database_id} at {now}")
 
@@ -276,7 +287,8 @@ class _Shared(Shared):
 
     def session(self, settings: Settings) -> Session:
         return self._one(
-            settings, lambda: Session(settings, self.ledger(settings), self.memory, self._clock, self.wire)
+            settings,
+            lambda: Session(settings, self.ledger(settings), self.memory, self._clock, self.wire),
         )
 
 
@@ -309,7 +321,14 @@ class Provider:
         """What serves the resources of a kind."""
         raise NotImplementedError
 
-    def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:  # noqa: ARG002
+    def say(
+        self,
+        text: str,
+        urn: str = "",  # noqa: ARG002
+        *,
+        warning: bool = False,
+        ephemeral: bool = False,  # noqa: ARG002
+    ) -> None:
         (self.warnings if warning else self.progress).append(text)
 
     def cancel(self) -> None:
@@ -359,7 +378,11 @@ class _FailedError(grpc.RpcError):  # type: ignore[misc]
 
     def __init__(self, code: grpc.StatusCode, details: str, trailing: Any = ()) -> None:
         super().__init__(details)
-        self.code, self.details, self.trailing_metadata = (lambda: code), (lambda: details), (lambda: trailing)
+        self.code, self.details, self.trailing_metadata = (
+            (lambda: code),
+            (lambda: details),
+            (lambda: trailing),
+        )
 
 
 class _Context(grpc.ServicerContext):  # type: ignore[misc]
@@ -407,7 +430,9 @@ class _InsideEngine(Engine):
 
 
 class _AsyncContext:
-    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> Any:
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()
+    ) -> Any:
         raise _FailedError(code, details, trailing_metadata)
 
 
@@ -422,7 +447,11 @@ class Native(Provider):
         if kind:
             return self._servicer("")  # one serves all
         plugin = Plugin(_InsideEngine(self), self.shared, Callbacks(""))
-        stub = _Stub(lambda name, request: self.carry_out(lambda: getattr(plugin, name)(request, _AsyncContext())))
+        stub = _Stub(
+            lambda name, request: self.carry_out(
+                lambda: getattr(plugin, name)(request, _AsyncContext())
+            )
+        )
         return _InsidePlugin(SnapshotProvider()).at(stub, self._config)
 
 
@@ -436,8 +465,12 @@ WAYS: dict[str, type[Provider]] = {"dynamic": Dynamic, "plugin": Native}
 def inside() -> Iterator[None]:
     """Let the providers find the processes of this file where they look for their own."""
     access = "pulumi_snapshots.dynamic.engine_access"
-    messages = SimpleNamespace(say=lambda *said, **how: _process.get().say(*said, **how), wait=lambda: None)
-    others = {name: value for name, value in os.environ.items() if not name.startswith("SQUARECLOUD_")}
+    messages = SimpleNamespace(
+        say=lambda *said, **how: _process.get().say(*said, **how), wait=lambda: None
+    )
+    others = {
+        name: value for name, value in os.environ.items() if not name.startswith("SQUARECLOUD_")
+    }
     with ExitStack() as patches:
         patches.enter_context(mock.patch.dict(os.environ, others, clear=True))
         for name, value in {

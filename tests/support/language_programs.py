@@ -13,7 +13,12 @@ from tools import engine, sdks
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PROGRAMS = Path(__file__).resolve().parents[1] / "engine" / "programs"
-TYPESCRIPT = (EXAMPLES / "typescript", EXAMPLES / "guard-typescript", PROGRAMS / "types", PROGRAMS / "mocked")
+TYPESCRIPT = (
+    EXAMPLES / "typescript",
+    EXAMPLES / "guard-typescript",
+    PROGRAMS / "types",
+    PROGRAMS / "mocked",
+)
 
 
 def generated() -> Path:
@@ -34,8 +39,14 @@ def all_typescript() -> Path:
 def typescript(*projects: Path) -> Path:
     """A folder with `node_modules`, in which the SDK is as npm would install it, and the compiled files of each project."""
     packages, sdk = sdks.node_modules(os.environ), generated() / "nodejs"
-    sources = sorted(file for project in projects for file in project.glob("*.*s*") if file.is_file())
-    texts = [sdks.SOURCE.read_bytes(), str(packages).encode(), *(file.read_bytes() for file in sources)]
+    sources = sorted(
+        file for project in projects for file in project.glob("*.*s*") if file.is_file()
+    )
+    texts = [
+        sdks.SOURCE.read_bytes(),
+        str(packages).encode(),
+        *(file.read_bytes() for file in sources),
+    ]
 
     def make(into: Path, environment: engine.Environment) -> None:
         modules = into / "node_modules"
@@ -44,10 +55,15 @@ def typescript(*projects: Path) -> Path:
             (modules / each.name).symlink_to(each)
         ours = modules / sdks.OURS
         shutil.copytree(sdk, ours)
-        found = {**environment, "PATH": os.pathsep.join([str(modules / ".bin"), environment.get("PATH", os.defpath)])}
+        found = {
+            **environment,
+            "PATH": os.pathsep.join([str(modules / ".bin"), environment.get("PATH", os.defpath)]),
+        }
         engine.run(["node", "scripts/postinstall.js"], ours, found)
         for project in projects:
-            shutil.copytree(project, into / project.name, ignore=shutil.ignore_patterns("node_modules", "bin"))
+            shutil.copytree(
+                project, into / project.name, ignore=shutil.ignore_patterns("node_modules", "bin")
+            )
         engine.run(["tsc", "--build", *(each.name for each in projects)], into, found)
 
     return engine.kept(os.environ, f"typescript-{_digest(*texts)}", make)
@@ -73,7 +89,14 @@ def python_sdk() -> Path:
     def install(into: Path, environment: engine.Environment) -> None:
         work = into / "work"  # the build leaves files in it
         shutil.copytree(sdk, work)
-        options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--target", str(into))
+        options = (
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--no-build-isolation",
+            "--target",
+            str(into),
+        )
         engine.run([sys.executable, "-m", "pip", "install", *options, str(work)], into, environment)
         engine.remove(work)
 
@@ -90,7 +113,9 @@ def python_program(text: str) -> None:
         options = ("--strict", "--follow-imports=silent", f"--cache-dir={kept}")
         command = [sys.executable, "-m", "mypy", *options, str(into / "program.py")]
         with engine.locked(kept):  # mypy's cache is for one at a time
-            engine.run(command, EXAMPLES.parent, {**environment, "MYPYPATH": str(generated() / "python")})
+            engine.run(
+                command, EXAMPLES.parent, {**environment, "MYPYPATH": str(generated() / "python")}
+            )
 
     engine.kept(os.environ, f"python-{_digest(sdks.SOURCE.read_bytes(), text.encode())}", check)
 

@@ -22,7 +22,8 @@ class Store:
     fails: str = ""  # why each call fails; empty if none does
     refuses: str = ""  # why each write fails; empty if none does
     loses: int = 0  # how many of the next writes are done, though their answers are lost
-    after_lost: Callable[[], None] = field(default=lambda: None)  # is called once after such a write
+    # is called once after such a write
+    after_lost: Callable[[], None] = field(default=lambda: None)
     repeats: int = 0  # how many of the next writes arrive twice, so that the second is refused
     ignores_marks: bool = False  # whether it writes an object whatever its mark is
     hangs: bool = False  # whether calls never end
@@ -37,11 +38,21 @@ class Store:
     def bucket(self, in_thread: Callable[..., Any] | None = None) -> Bucket:
         self._machines += 1
         chance = random.Random(self._machines)
-        return Bucket(self.where, self.at, "service", self.clock, in_thread=in_thread or self._call, chance=chance)
+        return Bucket(
+            self.where,
+            self.at,
+            "service",
+            self.clock,
+            in_thread=in_thread or self._call,
+            chance=chance,
+        )
 
     def at(self, name: str) -> Any:
         return SimpleNamespace(
-            **{each: partial(getattr(self, each), name) for each in ("load", "replace", "overwrite")}
+            **{
+                each: partial(getattr(self, each), name)
+                for each in ("load", "replace", "overwrite")
+            }
         )
 
     async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:

@@ -42,7 +42,9 @@ class Runs:
         self.service.utc()
         self.place = Memory(self.service, **memory)
         self.began = anyio.current_time()
-        self.sent: list[tuple[float, str]] = []  # seconds from the beginning, and the name of each that has left
+        self.sent: list[
+            tuple[float, str]
+        ] = []  # seconds from the beginning, and the name of each that has left
 
     @property
     def times(self) -> list[float]:
@@ -53,7 +55,12 @@ class Runs:
         return [name for _, name in self.sent]
 
     def run(
-        self, off: timedelta = timedelta(), *, budget: int = 30, account: str = "account", asked: bool = True
+        self,
+        off: timedelta = timedelta(),
+        *,
+        budget: int = 30,
+        account: str = "account",
+        asked: bool = True,
     ) -> Run:
         """A run of a machine whose clock is off, and that has asked for the service's time, unless told otherwise."""
         clock = Clock(self.service.utc() + off)
@@ -78,13 +85,16 @@ class Run:
     ledger: Ledger
     clock: Clock
     reasons: list[str] = field(default_factory=list)  # what requests that wait have said
-    failed: dict[str, SquareCloudError] = field(default_factory=dict)  # by name, of those that were sent together
+    # by name, of those that were sent together
+    failed: dict[str, SquareCloudError] = field(default_factory=dict)
 
     def asks(self) -> None:
         now = self.clock.utc()
         self.ledger.clock.observe(self.runs.service.utc().replace(microsecond=0), now, now)
 
-    def on_wait(self, text: str, detail: str = "", *, until: datetime | None = None, why: str = "") -> None:
+    def on_wait(
+        self, text: str, detail: str = "", *, until: datetime | None = None, why: str = ""
+    ) -> None:
         self.reasons.append(f"{text}{' until then' if until else ''}{detail}{why and ': '}{why}")
 
     async def send(self, lane: Lane = CREATE, database_id: str = "d", **more: Any) -> float:
@@ -94,7 +104,9 @@ class Run:
     async def _sent(self, request: Request) -> float:
         lane = request.lane
         if lane.starts:
-            _, context = await self.limiter.claim("POST /x", lane, request.database, lambda _: SENT, self.on_wait)
+            _, context = await self.limiter.claim(
+                "POST /x", lane, request.database, lambda _: SENT, self.on_wait
+            )
         else:
             context = self.limiter.slot("GET /x", lane, waits_out_block=request.patient)
         async with context:

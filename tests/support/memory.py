@@ -14,7 +14,15 @@ from pulumi_snapshots.ledger.place import Document, Place, packed
 
 T = TypeVar("T")
 SENT = Claim(
-    Attempt("snapshot", None, "d", "", Request(datetime(2026, 1, 1, tzinfo=UTC), NOT_AWAITED, 0.0), Status.SENT), "new"
+    Attempt(
+        "snapshot",
+        None,
+        "d",
+        "",
+        Request(datetime(2026, 1, 1, tzinfo=UTC), NOT_AWAITED, 0.0),
+        Status.SENT,
+    ),
+    "new",
 )
 """The decision to send a request, for tests of what surrounds it."""
 
@@ -36,7 +44,8 @@ class Memory(Place):
         self.data: bytes | None = None
         self.delay = delay  # the least and the most seconds that a call takes
         self.refuses_reads = self.refuses_writes = ""  # why it cannot be read; empty if it can
-        self.contended = 0.0  # the probability that another writer is faster, so that a change is made again
+        # the probability that another writer is faster, so that a change is made again
+        self.contended = 0.0
         # called with the document after each write; what it returns is why the answer is lost, if not empty
         self.accident: Callable[[Document], str] | None = None
         self.writes = 0  # how often it was written
@@ -62,7 +71,9 @@ class Memory(Place):
             self.data = data
             self.writes += 1
             lost = self.accident(self._document()) if self.accident else ""
-        with anyio.CancelScope(shield=True):  # as everywhere: a caller must know what it has written
+        with anyio.CancelScope(
+            shield=True
+        ):  # as everywhere: a caller must know what it has written
             await self._wait()
         self._check(lost)
         return result
@@ -95,4 +106,6 @@ class Mortal(Place):
 
     async def edit(self, change: Callable[[Document], T]) -> T:
         # An edit that was under way at the kill is not made either; it ends, since no cancellation reaches a shielded one.
-        return await self._place.edit(lambda document: change(copy.deepcopy(document) if self.killed else document))
+        return await self._place.edit(
+            lambda document: change(copy.deepcopy(document) if self.killed else document)
+        )

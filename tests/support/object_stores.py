@@ -66,7 +66,11 @@ class ObjectStore:
             return {"GOOGLE_BASE_URL": url, "GOOGLE_BEARER_TOKEN": "none"}
         if self.scheme == "az":
             parts = {"AccountName": ACCOUNT, "AccountKey": KEY, "BlobEndpoint": f"{url}/{ACCOUNT}"}
-            return {"AZURE_STORAGE_CONNECTION_STRING": ";".join(f"{name}={value}" for name, value in parts.items())}
+            return {
+                "AZURE_STORAGE_CONNECTION_STRING": ";".join(
+                    f"{name}={value}" for name, value in parts.items()
+                )
+            }
         return {
             "AWS_ENDPOINT_URL": url,
             "AWS_ACCESS_KEY_ID": "tests",
@@ -78,13 +82,19 @@ class ObjectStore:
     def make_bucket(self, name: str) -> None:
         if self.scheme == "az":
             path = f"/{ACCOUNT}/{name}"
-            headers = {"x-ms-date": f"{datetime.now(UTC):%a, %d %b %Y %H:%M:%S GMT}", "x-ms-version": "2023-11-03"}
+            headers = {
+                "x-ms-date": f"{datetime.now(UTC):%a, %d %b %Y %H:%M:%S GMT}",
+                "x-ms-version": "2023-11-03",
+            }
             lines = [f"{each}:{value}" for each, value in headers.items()]
             text = "\n".join(["PUT", *[""] * 11, *lines, f"/{ACCOUNT}{path}", "restype:container"])
-            signature = base64.b64encode(hmac.digest(base64.b64decode(KEY), text.encode(), "sha256")).decode()
+            signature = base64.b64encode(
+                hmac.digest(base64.b64decode(KEY), text.encode(), "sha256")
+            ).decode()
             headers["Authorization"] = f"SharedKey {ACCOUNT}:{signature}"
             url = f"{self.url}{path}?restype=container"
-            urllib.request.urlopen(urllib.request.Request(url, headers=headers, method="PUT"), timeout=30).close()  # noqa: S310
+            request = urllib.request.Request(url, headers=headers, method="PUT")  # noqa: S310
+            urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
         else:
             self.s3().create_bucket(Bucket=name)
 
@@ -98,7 +108,11 @@ def _s3_client(url: str) -> Any:
     import boto3  # noqa: PLC0415  takes a second, and few tests need it
 
     return boto3.client(
-        "s3", endpoint_url=url, aws_access_key_id="tests", aws_secret_access_key="tests-tests", region_name="us-east-1"
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id="tests",
+        aws_secret_access_key="tests-tests",
+        region_name="us-east-1",
     )
 
 
@@ -110,8 +124,13 @@ def _versity(port: int, folder: Path) -> list[str | Path]:
     module = "github.com/versity/versitygw"
 
     def make(into: Path, environment: engine.Environment) -> None:
-        requires, package = f"require {module} v{VERSITY}\n{engine.MODULES}", f"{module}/cmd/versitygw"
-        engine.compiled(into / "versitygw", requires, engine.needing(package), VERSITY, environment, package)
+        requires, package = (
+            f"require {module} v{VERSITY}\n{engine.MODULES}",
+            f"{module}/cmd/versitygw",
+        )
+        engine.compiled(
+            into / "versitygw", requires, engine.needing(package), VERSITY, environment, package
+        )
 
     (folder / "data").mkdir(exist_ok=True)
     program = engine.kept(os.environ, f"versitygw-{VERSITY}", make) / "versitygw"
@@ -165,13 +184,17 @@ class _Generations(Forwarder):
         key = unquote(path)
         part = "partNumber=" in query
         ends = self.command == "DELETE" and "uploadId=" in query
-        writes = not part and not ends and (self.command in {"PUT", "DELETE"} or "uploadId=" in query)
+        writes = (
+            not part and not ends and (self.command in {"PUT", "DELETE"} or "uploadId=" in query)
+        )
         with nullcontext() if part else self.turn:  # a read has the generation of what it reads
             wanted = self.headers.get("x-goog-if-generation-match")
             if writes and wanted is not None and int(wanted) != self.generations.get(key, 0):
                 self.answer(412, {}, b"<Error><Code>PreconditionFailed</Code></Error>")
                 return
-            status, headers, content = self.forwarded(self.command, f"{quote(key)}{mark}{query}", body)
+            status, headers, content = self.forwarded(
+                self.command, f"{quote(key)}{mark}{query}", body
+            )
             if writes and status < 300:
                 self.generations[key] = 0 if self.command == "DELETE" else next(self.numbers)
             headers["x-goog-generation"] = str(self.generations.get(key, 0))
@@ -192,8 +215,14 @@ def running() -> Iterator[Stores]:
         def store(name: str) -> ObjectStore:
             if name != "gs":
                 return stack.enter_context(serving(name))
-            front = {"host": urlsplit(store("s3").url).netloc, "numbers": itertools.count(1), "generations": {}}
-            return ObjectStore(name, stack.enter_context(served(_Generations, turn=threading.Lock(), **front)))
+            front = {
+                "host": urlsplit(store("s3").url).netloc,
+                "numbers": itertools.count(1),
+                "generations": {},
+            }
+            return ObjectStore(
+                name, stack.enter_context(served(_Generations, turn=threading.Lock(), **front))
+            )
 
         yield store
 
@@ -208,7 +237,9 @@ def serving(name: str) -> Iterator[ObjectStore]:
         def command(port: int) -> list[str]:
             return [*ends_with_us, *map(str, COMMANDS[name](port, place))]
 
-        with started(command, place, {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}) as port:
+        with started(
+            command, place, {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}
+        ) as port:
             yield ObjectStore(name, f"http://127.0.0.1:{port}")
 
 

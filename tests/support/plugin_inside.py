@@ -17,7 +17,15 @@ from pulumi_snapshots.engine.messages import Callbacks
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from squarecloud_emulator import Emulator, EmulatorSettings
 from tests.support import servicer as wire
-from tests.support.inside import Computer, MachineClock, Native, _AsyncContext, _InsideEngine, _process, run_inside
+from tests.support.inside import (
+    Computer,
+    MachineClock,
+    Native,
+    _AsyncContext,
+    _InsideEngine,
+    _process,
+    run_inside,
+)
 
 OF_DO = "urn:pulumi:dev::default::pulumi:providers:squarecloud::"
 """The provider of `pulumi do --stateless`, which has no name."""
@@ -33,7 +41,9 @@ def values(struct: Any) -> dict[str, Any]:
 
 def request_of(method: str, **fields: Any) -> Any:
     """What is sent for a call; a `dict` among the fields is an object on the wire."""
-    given = {name: bag(value) if isinstance(value, dict) else value for name, value in fields.items()}
+    given = {
+        name: bag(value) if isinstance(value, dict) else value for name, value in fields.items()
+    }
     return getattr(provider_pb2, f"{method.removesuffix('Config')}Request")(**given)
 
 
@@ -67,12 +77,21 @@ class Plugged:
         assert caught.value.kept is None
         return caught.value.message
 
-    async def ready(self, config: Mapping[str, Any] | None = None, provider: str = OF_STACK) -> None:
+    async def ready(
+        self, config: Mapping[str, Any] | None = None, provider: str = OF_STACK
+    ) -> None:
         """What an engine says first."""
-        await self.call("Handshake", provider_pb2.ProviderHandshakeRequest(supports_refresh_before_update=True))
-        service = {"apiKey": wire.secret(self.emulator.settings.api_key), "apiUrl": self.emulator.api_url}
+        await self.call(
+            "Handshake", provider_pb2.ProviderHandshakeRequest(supports_refresh_before_update=True)
+        )
+        service = {
+            "apiKey": wire.secret(self.emulator.settings.api_key),
+            "apiUrl": self.emulator.api_url,
+        }
         args = bag(service | dict(config or {}))
-        await self.call("Configure", provider_pb2.ConfigureRequest(urn=provider, args=args, acceptSecrets=True))
+        await self.call(
+            "Configure", provider_pb2.ConfigureRequest(urn=provider, args=args, acceptSecrets=True)
+        )
 
     @property
     def kinds(self) -> list[str]:
@@ -94,7 +113,9 @@ async def plugged(
     config: Mapping[str, Any] | None = None, *, provider: str = OF_STACK, **service: Any
 ) -> AsyncIterator[Plugged]:
     """A plugin that has a key of the emulated service."""
-    emulator = Emulator(EmulatorSettings(**service), clock=MachineClock(0.0), base_url="http://127.0.0.1:1")
+    emulator = Emulator(
+        EmulatorSettings(**service), clock=MachineClock(0.0), base_url="http://127.0.0.1:1"
+    )
     here = _started(emulator, Computer("laptop", emulator))
     await here.ready(config, provider)
     yield here

@@ -21,7 +21,9 @@ PROPERTIES = [
     for each in properties.values()
 ]
 RECORDS = {each.name: record for each in PROPERTIES if (record := record_in(each.type))}
-NAMES = {each.camel: each.name for record in RECORDS.values() for each in record.properties().values()}
+NAMES = {
+    each.camel: each.name for record in RECORDS.values() for each in record.properties().values()
+}
 NAMES |= {each.camel: each.name for each in PROPERTIES}
 CAMEL = {python: camel for camel, python in NAMES.items()}
 
@@ -29,7 +31,9 @@ CAMEL = {python: camel for camel, python in NAMES.items()}
 def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """The properties under their other names; what is inside `triggers` is the user's."""
     return {
-        names.get(key, key): _inside(value, names) if {key, names.get(key)} & RECORDS.keys() else value
+        names.get(key, key): _inside(value, names)
+        if {key, names.get(key)} & RECORDS.keys()
+        else value
         for key, value in values.items()
     }
 
@@ -59,10 +63,15 @@ class PluginServicer(Servicer):
         self.serialized_provider = ""  # nothing of it stands in the state
         self._call(
             "Handshake",
-            provider_pb2.ProviderHandshakeRequest(engine_address=self.address, supports_refresh_before_update=True),
+            provider_pb2.ProviderHandshakeRequest(
+                engine_address=self.address, supports_refresh_before_update=True
+            ),
         )
         settings = {name.partition(":")[2]: value for name, value in config.items()}
-        self._call("Configure", provider_pb2.ConfigureRequest(args=wire._struct(settings), acceptSecrets=True))
+        self._call(
+            "Configure",
+            provider_pb2.ConfigureRequest(args=wire._struct(settings), acceptSecrets=True),
+        )
 
     def _bag(self, values: Mapping[str, Any]) -> struct_pb2.Struct:
         return wire._struct(values if isinstance(values, Raw) else renamed(values, CAMEL))

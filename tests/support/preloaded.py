@@ -37,12 +37,41 @@ from typing import Any
 import pulumi_snapshots
 
 LIBRARIES = (
-    *("pulumi", "pulumi.dynamic", "grpc", "grpc.aio", "dill", "pydantic", "httpx", "anyio", "zipfile"),
+    *(
+        "pulumi",
+        "pulumi.dynamic",
+        "grpc",
+        "grpc.aio",
+        "dill",
+        "pydantic",
+        "httpx",
+        "anyio",
+        "zipfile",
+    ),
     # What these load themselves at the first use.
-    *("pydantic.main", "pydantic.types", "pydantic.type_adapter", "pydantic.json_schema", "pydantic.plugin._loader"),
-    *("httpcore", "anyio.from_thread", "anyio._backends._asyncio", "importlib.metadata", "zoneinfo"),
+    *(
+        "pydantic.main",
+        "pydantic.types",
+        "pydantic.type_adapter",
+        "pydantic.json_schema",
+        "pydantic.plugin._loader",
+    ),
+    *(
+        "httpcore",
+        "anyio.from_thread",
+        "anyio._backends._asyncio",
+        "importlib.metadata",
+        "zoneinfo",
+    ),
     # The command line's and the emulator's.
-    *("click.shell_completion", "rich.live", "rich.progress", "rich.table", "sqlite3", "starlette.applications"),
+    *(
+        "click.shell_completion",
+        "rich.live",
+        "rich.progress",
+        "rich.table",
+        "sqlite3",
+        "starlette.applications",
+    ),
     *("uvicorn", "uvicorn.protocols.http.h11_impl", "pydantic.dataclasses", "psycopg"),
 )
 ABSENT = ("httpx._main", "trio")
@@ -98,15 +127,32 @@ os._exit(ended)
 @contextmanager
 def preloaded(folder: Path) -> Iterator[dict[str, str]]:
     """Serve until the end; what engines whose Python processes are to be forked have in their environment."""
-    listed, address, version = folder / "listed.json", str(folder / "socket"), sys.version.split()[0]
+    listed, address, version = (
+        folder / "listed.json",
+        str(folder / "socket"),
+        sys.version.split()[0],
+    )
     there = [
-        {"name": one.name, "version": one.version, "location": str(one.locate_file(""))} for one in distributions()
+        {"name": one.name, "version": one.version, "location": str(one.locate_file(""))}
+        for one in distributions()
     ]
     listed.write_text(json.dumps(there))
-    wanted = {name: text for name, text in os.environ.items() if name.startswith("PYTHON") and name != UNBUFFERED}
-    told = {"python": sys.executable, "address": ADDRESS, "unbuffered": UNBUFFERED, "wanted": wanted}
+    wanted = {
+        name: text
+        for name, text in os.environ.items()
+        if name.startswith("PYTHON") and name != UNBUFFERED
+    }
+    told = {
+        "python": sys.executable,
+        "address": ADDRESS,
+        "unbuffered": UNBUFFERED,
+        "wanted": wanted,
+    }
     scripts = {name: [str(Path(sys.executable).with_name(name))] for name in SCRIPTS}
-    commands = {name: COMMAND.format(first=first, **told) for name, first in {STARTED: [], **scripts}.items()}
+    commands = {
+        name: COMMAND.format(first=first, **told)
+        for name, first in {STARTED: [], **scripts}.items()
+    }
     asked = {"listing": " ".join(LISTING), "listed": listed, "started": folder / STARTED}
     commands[PYTHON] = QUESTIONS.format(version=version, **asked)
     for name, text in commands.items():
@@ -118,7 +164,9 @@ def preloaded(folder: Path) -> Iterator[dict[str, str]]:
         command = [sys.executable, __file__, str(listening.fileno())]
         server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listening.fileno()])  # noqa: S603  this file
     with server:  # whose end closes its stdin
-        forked = {ADDRESS: address} if hasattr(fcntl, "F_SETSIG") and hasattr(os, "pidfd_open") else {}
+        forked = (
+            {ADDRESS: address} if hasattr(fcntl, "F_SETSIG") and hasattr(os, "pidfd_open") else {}
+        )
         yield {**forked, "PULUMI_PYTHON_CMD": str(folder / PYTHON)}
 
 
@@ -139,7 +187,9 @@ def unforked(environment: Mapping[str, str]) -> dict[str, str]:
 
 def real(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for an engine that is to find Python and the plugin by itself."""
-    folders = [each for each in environment["PATH"].split(os.pathsep) if each != commands_of(environment)]
+    folders = [
+        each for each in environment["PATH"].split(os.pathsep) if each != commands_of(environment)
+    ]
     found = {**unforked(environment), "PATH": os.pathsep.join(folders)}
     del found["PULUMI_PYTHON_CMD"]
     return found
@@ -153,7 +203,8 @@ def load() -> None:
     sys.modules.update(dict.fromkeys(ABSENT))  # type: ignore[arg-type]
     for name in (*LIBRARIES, *_own()):
         importlib.import_module(name)
-    importlib.import_module("pulumi_snapshots.service.client").tls(trust_env=False)  # or each fork reads them
+    # or each fork reads them
+    importlib.import_module("pulumi_snapshots.service.client").tls(trust_env=False)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*usual)
@@ -291,7 +342,9 @@ def _open_streams(*, unbuffered: bool) -> None:
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         before = getattr(sys, name)
         stream = io.TextIOWrapper(
-            open(number, f"{mode}b", buffering=0 if unbuffered and mode == "w" else -1, closefd=False),  # noqa: SIM115
+            open(  # noqa: SIM115
+                number, f"{mode}b", buffering=0 if unbuffered and mode == "w" else -1, closefd=False
+            ),
             before.encoding,
             before.errors,
             "\n",

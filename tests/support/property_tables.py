@@ -15,9 +15,24 @@ import pulumi_snapshots
 from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.guard.book import GUARD
 from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.lookup.results import DATABASE, DATABASES, DOWNLOAD_URL, LATEST, SNAPSHOTS, DatabaseInfo
+from pulumi_snapshots.lookup.results import (
+    DATABASE,
+    DATABASES,
+    DOWNLOAD_URL,
+    LATEST,
+    SNAPSHOTS,
+    DatabaseInfo,
+)
 from pulumi_snapshots.plugin.description import package as plugin
-from pulumi_snapshots.properties.catalogue import Bytes, Duration, Moment, Property, Record, in_camel, record_in
+from pulumi_snapshots.properties.catalogue import (
+    Bytes,
+    Duration,
+    Moment,
+    Property,
+    Record,
+    in_camel,
+    record_in,
+)
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 
 SCHEMAS = [kind.schema for kind in plugin.KINDS.values()]
@@ -65,7 +80,10 @@ def kind_of(each: Property) -> str:
 
 def inputs(record: type[Record]) -> list[str]:
     """What may be given, with defaults."""
-    rows = [(f"`{name}`", f"{kind_of(each)}{_given(each)}", each.doc) for name, each in record.properties().items()]
+    rows = [
+        (f"`{name}`", f"{kind_of(each)}{_given(each)}", each.doc)
+        for name, each in record.properties().items()
+    ]
     return table(("input", "type, default", "meaning"), rows)
 
 
@@ -85,9 +103,13 @@ def lookups() -> list[str]:
     rows = []
     for lookup in LOOKUPS:
         given = inspect.signature(getattr(pulumi_snapshots, lookup.function)).parameters.values()
-        arguments = [one.name if one.default is one.empty else f"{one.name}={one.default}" for one in given]
+        arguments = [
+            one.name if one.default is one.empty else f"{one.name}={one.default}" for one in given
+        ]
         doc = (inspect.getdoc(lookup.query) or "").partition("\n")[0]
-        rows.append((f"`{lookup.function}({', '.join(arguments)})`", doc, f"`{lookup.function}_output`"))
+        rows.append(
+            (f"`{lookup.function}({', '.join(arguments)})`", doc, f"`{lookup.function}_output`")
+        )
     return table(("function", "brings", "for arguments that are outputs"), rows)
 
 
@@ -112,7 +134,11 @@ def plugin_resources() -> list[str]:
         (
             f"`{schema.name}`",
             code(given),
-            code(each.camel for name, each in schema.outputs.items() if name not in schema.inputs.properties()),
+            code(
+                each.camel
+                for name, each in schema.outputs.items()
+                if name not in schema.inputs.properties()
+            ),
         )
         for schema, given in accepted
     ]
@@ -134,7 +160,10 @@ def plugin_functions() -> list[str]:
 
 TABLES: dict[str, Callable[[], list[str]]] = {
     **{f"{schema.name} inputs": partial(inputs, schema.inputs) for schema in SCHEMAS},
-    **{f"{schema.name} outputs": partial(outputs, schema.record.properties().values()) for schema in SCHEMAS},
+    **{
+        f"{schema.name} outputs": partial(outputs, schema.record.properties().values())
+        for schema in SCHEMAS
+    },
     **{f"{lookup.function} arguments": partial(inputs, lookup.query) for lookup in LOOKUPS},
     **{
         record.__name__: partial(outputs, record.properties().values())

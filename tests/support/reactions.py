@@ -59,4 +59,7 @@ class Table:
         assert len(rows) == len(self._rows)
         assert rows.keys() == {one.event for one in self._scenarios}
         numbered = enumerate(self._scenarios)
-        return [pytest.param(rows[one.event], one, id=f"{one.event}-{number}") for number, one in numbered]
+        return [
+            pytest.param(rows[one.event], one, id=f"{one.event}-{number}")
+            for number, one in numbered
+        ]

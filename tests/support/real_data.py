@@ -82,7 +82,9 @@ def databases_of(server: Server) -> set[str]:
 def content_of(url: str) -> dict[str, Any]:
     """Read everything that a restore must bring back: rows, types, sequences, constraints and other objects."""
     seen: dict[str, Any] = {}
-    with psycopg.connect(url, autocommit=True, options="-c search_path=public -c timezone=UTC") as connection:
+    with psycopg.connect(
+        url, autocommit=True, options="-c search_path=public -c timezone=UTC"
+    ) as connection:
         for what, query in QUERIES.items():
             # Rows as PostgreSQL writes them: Python has no infinite date, and NaN differs from itself.
             rows = connection.execute(f"SELECT q::text FROM ({query}) AS q".encode()).fetchall()  # noqa: S608  our own
@@ -100,5 +102,7 @@ def fresh(server: Server, name: str) -> str:
     """Make an empty database beside the emulator's; returns its URL."""
     with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+        )
     return server.url(name)

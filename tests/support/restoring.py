@@ -35,7 +35,11 @@ class Scene:
         stored = self.stored
         if "target" in changes:
             changes["target_database_id"] = changes.pop("target")
-        known: dict[str, Any] = {"name": stored.name, "runtime": stored.runtime, "created_at": rfc3339(stored.modified)}
+        known: dict[str, Any] = {
+            "name": stored.name,
+            "runtime": stored.runtime,
+            "created_at": rfc3339(stored.modified),
+        }
         usual = RestoreInputs(DATABASE, stored.version_id, DATABASE, overwrite=True, **known)
         return replace(usual, **changes)
 
@@ -43,14 +47,25 @@ class Scene:
         return self.here.another_run(Mortal(self.place), **settings)
 
     async def restore(
-        self, session: Session | None = None, owner: str | None = RESTORER, *, fresh: bool = False, **inputs: Any
+        self,
+        session: Session | None = None,
+        owner: str | None = RESTORER,
+        *,
+        fresh: bool = False,
+        **inputs: Any,
     ) -> RestoreEnding:
         session = session or self.here.session
-        return await self.ending(restore(session, self.inputs(**inputs), self.row, owner, fresh=fresh))
+        return await self.ending(
+            restore(session, self.inputs(**inputs), self.row, owner, fresh=fresh)
+        )
 
-    async def resume(self, record: RestoreRecord, session: Session | None = None, **inputs: Any) -> RestoreEnding:
+    async def resume(
+        self, record: RestoreRecord, session: Session | None = None, **inputs: Any
+    ) -> RestoreEnding:
         session = session or self.process()
-        return await self.ending(restore(session, self.inputs(**inputs), self.row, RESTORER, earlier=record))
+        return await self.ending(
+            restore(session, self.inputs(**inputs), self.row, RESTORER, earlier=record)
+        )
 
     async def ending(self, operation: Awaitable[RestoreRecord]) -> RestoreEnding:
         ending = await ended(operation, self.row)
@@ -117,7 +132,9 @@ def milliseconds(at: Scene) -> int:
 def knows_time(here: World, session: Session | None = None) -> None:
     """Let an earlier answer have shown the service's time, so that the next request is about something else."""
     now = here.clock.utc()
-    (session or here.session).service_clock.observe(here.emulator.now().replace(microsecond=0), now, now)
+    (session or here.session).service_clock.observe(
+        here.emulator.now().replace(microsecond=0), now, now
+    )
 
 
 @asynccontextmanager
@@ -125,7 +142,9 @@ async def scene(place: Memory | None = None, **service: Any) -> AsyncIterator[Sc
     """Make a scene; keyword arguments set the service's behaviour, and `settings` the client's."""
     async with world(databases=(DATABASE, OTHER_DATABASE), **service) as here:
         for database_id in (DATABASE, OTHER_DATABASE):
-            here.emulator.execute(database_id, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
+            here.emulator.execute(
+                database_id, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')"
+            )
         stored = here.emulator.add_snapshot(DATABASE)
         staged = Scene(here, stored, place or Memory(here.clock, is_shared=False))
         knows_time(here)

@@ -44,7 +44,9 @@ class Service:
     def gaps(self) -> list[float]:
         return [round(later - self.times[0], 3) for later in self.times[1:]]
 
-    async def send(self, path: str = "x", *, method: str = "POST", **more: Any) -> Answer | SquareCloudError:
+    async def send(
+        self, path: str = "x", *, method: str = "POST", **more: Any
+    ) -> Answer | SquareCloudError:
         """Send one request at once; the answer, or the error that it is."""
         try:
             return await self.client.send(method, path, **{"read_timeout": 30.0, **more})

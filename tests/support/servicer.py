@@ -18,7 +18,13 @@ import pytest
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.dynamic.dynamic import serialize_provider
 from pulumi.runtime import rpc
-from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, provider_pb2_grpc, status_pb2
+from pulumi.runtime.proto import (
+    engine_pb2,
+    engine_pb2_grpc,
+    provider_pb2,
+    provider_pb2_grpc,
+    status_pb2,
+)
 
 from tests.support.preloaded import python_of
 
@@ -120,7 +126,9 @@ class Kept(Answer):
 
 class CallFailedError(Exception):
     def __init__(self, code: str, message: str, kept: Kept | None) -> None:
-        super().__init__(f"{code}: {message}" + (f" (kept {kept.id}: {kept.reasons})" if kept else ""))
+        super().__init__(
+            f"{code}: {message}" + (f" (kept {kept.id}: {kept.reasons})" if kept else "")
+        )
         self.code = code  # gRPC's code, by name
         self.message = message  # What the engine takes for the error's text, the details' own where there are details
         self.kept = kept  # The partial state, if one came with it
@@ -159,7 +167,10 @@ def _values(struct: struct_pb2.Struct) -> tuple[dict[str, Any], frozenset[str]]:
     def plain(value: Any, path: str) -> Any:
         kind = value.WhichOneof("kind")
         if kind == "list_value":
-            return [plain(item, f"{path}[{index}]") for index, item in enumerate(value.list_value.values)]
+            return [
+                plain(item, f"{path}[{index}]")
+                for index, item in enumerate(value.list_value.values)
+            ]
         if kind != "struct_value":
             return None if kind == "null_value" else getattr(value, kind)
         fields = value.struct_value.fields
@@ -168,7 +179,9 @@ def _values(struct: struct_pb2.Struct) -> tuple[dict[str, Any], frozenset[str]]:
             return plain(fields["value"], path)
         return {key: plain(item, f"{path}.{key}") for key, item in fields.items()}
 
-    values = {key: plain(value, key) for key, value in struct.fields.items() if key != _PROVIDER_KEY}
+    values = {
+        key: plain(value, key) for key, value in struct.fields.items() if key != _PROVIDER_KEY
+    }
     return values, frozenset(secrets)
 
 
@@ -182,15 +195,22 @@ def failure_of(
         return CallFailedError(code.name, text(error.details() or ""), None)
     status = status_pb2.Status.FromString(headers[0])
     if status.code != code.value[0]:
-        return CallFailedError("INTERNAL", f"details carry code {status.code}, the call {code.value[0]}", None)
+        return CallFailedError(
+            "INTERNAL", f"details carry code {status.code}, the call {code.value[0]}", None
+        )
     kept = None
     for detail in status.details:
-        if detail.type_url.rpartition("/")[2] == provider_pb2.ErrorResourceInitFailed.DESCRIPTOR.full_name:
+        if (
+            detail.type_url.rpartition("/")[2]
+            == provider_pb2.ErrorResourceInitFailed.DESCRIPTOR.full_name
+        ):
             failed = provider_pb2.ErrorResourceInitFailed.FromString(detail.value)
             (outputs, secrets), (inputs, _) = values(failed.properties), values(failed.inputs)
             reasons = [text(reason) for reason in failed.reasons]
             provider = failed.properties.fields[_PROVIDER_KEY].string_value
-            kept = Kept(failed.id, outputs, secrets, inputs, reasons, failed.refresh_before_update, provider)
+            kept = Kept(
+                failed.id, outputs, secrets, inputs, reasons, failed.refresh_before_update, provider
+            )
     return CallFailedError(code.name, text(status.message), kept)
 
 
@@ -222,7 +242,9 @@ class Servicer:
     Every call raises `CallFailedError` where the provider answers with an error, and may be made from any thread.
     """
 
-    provider: ResourceProvider  # What is pickled into the state; its class must be importable by name
+    provider: (
+        ResourceProvider  # What is pickled into the state; its class must be importable by name
+    )
     config: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str | None] = field(default_factory=dict)
     forks: Mapping[str, str] = field(default_factory=dict)
@@ -314,11 +336,15 @@ class Servicer:
     @property
     def messages(self) -> list[Message]:
         """Everything sent to the engine so far, in the order of arrival."""
-        return [replace(message, text=self._text(message.text)) for message in self._engine.messages]
+        return [
+            replace(message, text=self._text(message.text)) for message in self._engine.messages
+        ]
 
     def progress(self, urn: str = "") -> list[str]:
         """What the resource's row has shown so far, one text after the other (no URN: the stack's row)."""
-        return [message.text for message in self.messages if message.ephemeral and message.urn == urn]
+        return [
+            message.text for message in self.messages if message.ephemeral and message.urn == urn
+        ]
 
     def diagnostics(self, urn: str = "", severity: str | None = None) -> list[str]:
         """What stands under Diagnostics at the resource so far (no URN: at the stack)."""
@@ -330,7 +356,9 @@ class Servicer:
         """Lines that the process has written to stdout or stderr; the engine shows them on the stack's row."""
         return list(self._printed)
 
-    def wait_for(self, condition: Callable[[], Any], what: str = "condition", seconds: float = 90.0) -> None:
+    def wait_for(
+        self, condition: Callable[[], Any], what: str = "condition", seconds: float = 90.0
+    ) -> None:
         """Wait until something that happens in the other process has happened."""
         end = time.monotonic() + seconds
         while not condition():
@@ -346,51 +374,80 @@ class Servicer:
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """Give the process its configuration; a provider that is loaded keeps the one from before."""
-        self._call("Configure", provider_pb2.ConfigureRequest(args=_struct(config), acceptSecrets=True))
+        self._call(
+            "Configure", provider_pb2.ConfigureRequest(args=_struct(config), acceptSecrets=True)
+        )
 
-    def check(self, urn: str, news: Mapping[str, Any], olds: Mapping[str, Any] | None = None) -> CheckAnswer:
+    def check(
+        self, urn: str, news: Mapping[str, Any], olds: Mapping[str, Any] | None = None
+    ) -> CheckAnswer:
         """Check the inputs; `olds` are the inputs of the state, None for a new resource."""
         known = None if olds is None else self._bag(olds)
         request = provider_pb2.CheckRequest(urn=urn, news=self._bag(news), olds=known)
         answer = self._call("Check", request)
         inputs, secrets = self._values(answer.inputs)
         # One that names no property (the engine would print its value) begins with the name.
-        named = [tuple(f"{each.property} {each.reason}".lstrip().split(" ", 1)) for each in answer.failures]
-        return CheckAnswer(inputs, secrets, [(self._text(name), self._text(reason)) for name, reason in named])
+        named = [
+            tuple(f"{each.property} {each.reason}".lstrip().split(" ", 1))
+            for each in answer.failures
+        ]
+        return CheckAnswer(
+            inputs, secrets, [(self._text(name), self._text(reason)) for name, reason in named]
+        )
 
     def diff(
-        self, urn: str, id_: str, olds: Mapping[str, Any], news: Mapping[str, Any], ignore_changes: Sequence[str] = ()
+        self,
+        urn: str,
+        id_: str,
+        olds: Mapping[str, Any],
+        news: Mapping[str, Any],
+        ignore_changes: Sequence[str] = (),
     ) -> DiffAnswer:
         """Compare the outputs `olds` of the state with the new inputs."""
         known = {"olds": self._bag(olds), "news": self._bag(news), "old_inputs": self._bag(olds)}
         request = provider_pb2.DiffRequest(urn=urn, id=id_, **known, ignoreChanges=ignore_changes)
         answer = self._call("Diff", request)
-        changes = {provider_pb2.DiffResponse.DIFF_SOME: True, provider_pb2.DiffResponse.DIFF_NONE: False}
+        changes = {
+            provider_pb2.DiffResponse.DIFF_SOME: True,
+            provider_pb2.DiffResponse.DIFF_NONE: False,
+        }
         replaces = [self._text(name) for name in answer.replaces]
         return DiffAnswer(changes.get(answer.changes), replaces, answer.deleteBeforeReplace)
 
     def create(self, urn: str, inputs: Mapping[str, Any]) -> Answer:
-        answer = self._call("Create", provider_pb2.CreateRequest(urn=urn, properties=self._bag(inputs)))
+        answer = self._call(
+            "Create", provider_pb2.CreateRequest(urn=urn, properties=self._bag(inputs))
+        )
         return Answer(answer.id, *self._values(answer.properties))
 
-    def update(self, urn: str, id_: str, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Answer:
+    def update(
+        self, urn: str, id_: str, olds: Mapping[str, Any], news: Mapping[str, Any]
+    ) -> Answer:
         """Update the resource whose outputs are `olds` to the inputs `news`; its id cannot change."""
         known = {"olds": self._bag(olds), "news": self._bag(news), "old_inputs": self._bag(olds)}
         request = provider_pb2.UpdateRequest(urn=urn, id=id_, **known)
         return Answer(id_, *self._values(self._call("Update", request).properties))
 
     def read(
-        self, urn: str, id_: str, outputs: Mapping[str, Any] | None = None, inputs: Mapping[str, Any] | None = None
+        self,
+        urn: str,
+        id_: str,
+        outputs: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> Answer:
         """Read the resource: a refresh with the state's `outputs` and `inputs`, a get with `inputs` alone."""
         properties = None if outputs is None else self._bag(outputs)
-        request = provider_pb2.ReadRequest(urn=urn, id=id_, properties=properties, inputs=self._bag(inputs or {}))
+        request = provider_pb2.ReadRequest(
+            urn=urn, id=id_, properties=properties, inputs=self._bag(inputs or {})
+        )
         answer = self._call("Read", request)
         given = self._values(answer.inputs)[0] if answer.HasField("inputs") else None
         return Answer(answer.id, *self._values(answer.properties), given)
 
     def delete(self, urn: str, id_: str, outputs: Mapping[str, Any]) -> None:
-        self._call("Delete", provider_pb2.DeleteRequest(urn=urn, id=id_, properties=self._bag(outputs)))
+        self._call(
+            "Delete", provider_pb2.DeleteRequest(urn=urn, id=id_, properties=self._bag(outputs))
+        )
 
     def cancel(self) -> None:
         """What the engine sends at ^C, and twice at a normal end."""

@@ -27,13 +27,24 @@ def zipped(**members: bytes) -> bytes:
     return target.getvalue()
 
 
-def shelve(folder: Path, content: bytes, *, sealed: bool = False, database_id: str | None = None) -> Path:
+def shelve(
+    folder: Path, content: bytes, *, sealed: bool = False, database_id: str | None = None
+) -> Path:
     file = folder / ("a.zip.age" if sealed else "a.zip")
     stored = pyrage.encrypt(content, [IDENTITY.to_public()]) if sealed else content
     file.write_bytes(stored)
-    plain: dict[str, Any] = {"plain_size": len(content), "plain_sha256": sha256(content).hexdigest()} if sealed else {}
+    plain: dict[str, Any] = (
+        {"plain_size": len(content), "plain_sha256": sha256(content).hexdigest()} if sealed else {}
+    )
     record = ArchiveRecord(
-        file.as_uri(), len(stored), sha256(stored).hexdigest(), "2026-11-01T00:00:00Z", database_id, "v1", "m", **plain
+        file.as_uri(),
+        len(stored),
+        sha256(stored).hexdigest(),
+        "2026-11-01T00:00:00Z",
+        database_id,
+        "v1",
+        "m",
+        **plain,
     )
     keys = [str(IDENTITY.to_public())] if sealed else None
     file.with_name(f"{file.name}.json").write_bytes(Manifest.of(record, keys).text)
@@ -48,7 +59,9 @@ def manifest_of(archive: Path) -> Manifest:
 
 def program(*command: str | Path, **environment: str) -> bytes:
     """What a program of an engine prints."""
-    run = subprocess.run(command, check=True, capture_output=True, env={**os.environ, **environment})  # noqa: S603
+    run = subprocess.run(  # noqa: S603
+        command, check=True, capture_output=True, env={**os.environ, **environment}
+    )
     return run.stdout
 
 

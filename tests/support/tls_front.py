@@ -26,7 +26,10 @@ class Certificates:
 
 def certificates(folder: Path) -> Certificates:
     """Make them; each file but the authorities' holds its key too."""
-    authority, other = trustme.CA(organization_name="the tests' own"), trustme.CA(organization_name="another one")
+    authority, other = (
+        trustme.CA(organization_name="the tests' own"),
+        trustme.CA(organization_name="another one"),
+    )
     made = {
         "authority": authority.cert_pem,
         "other_authority": other.cert_pem,
@@ -58,7 +61,9 @@ def tls_front(made: Certificates, port: int, *, client: bool = False) -> Iterato
 def _accept(listening: socket.socket, context: ssl.SSLContext, port: int) -> None:
     with contextlib.suppress(OSError):
         while True:
-            threading.Thread(target=_serve, args=(listening.accept()[0], context, port), daemon=True).start()
+            threading.Thread(
+                target=_serve, args=(listening.accept()[0], context, port), daemon=True
+            ).start()
 
 
 def _serve(plain: socket.socket, context: ssl.SSLContext, port: int) -> None:

@@ -9,7 +9,14 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
+from pulumi.dynamic import (
+    ConfigureRequest,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    ResourceProvider,
+    UpdateResult,
+)
 
 from pulumi_snapshots.dynamic import engine_access
 from pulumi_snapshots.engine import SECRET, SIGNATURE
@@ -63,7 +70,9 @@ BREAKS: dict[str, Callable[[], object]] = {
     "engine": lambda: sys.argv.__setitem__(slice(1, None), ["127.0.0.1:9"]),  # nobody listens there
     "pool": lambda: setattr(engine_access, "_find_thread_pool", lambda: None),
     "server": lambda: delattr(sys, "_current_frames"),
-    "frames": lambda: setattr(engine_access, "_frames", lambda _: iter(())),  # nothing is found up the stack
+    "frames": lambda: setattr(
+        engine_access, "_frames", lambda _: iter(())
+    ),  # nothing is found up the stack
     "threads": _six_threads,
 }
 
@@ -103,8 +112,13 @@ def _do(inputs: dict[str, Any]) -> dict[str, Any]:
     return outputs
 
 
-def _end(call: engine_access.EngineCall, row: Row, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
-    outputs |= {name: {SIGNATURE: SECRET, "value": value} for name, value in inputs.get("secrets", {}).items()}
+def _end(
+    call: engine_access.EngineCall, row: Row, inputs: dict[str, Any], outputs: dict[str, Any]
+) -> None:
+    outputs |= {
+        name: {SIGNATURE: SECRET, "value": value}
+        for name, value in inputs.get("secrets", {}).items()
+    }
     outputs |= {"unserialisable": object()} if inputs.get("unserialisable") else {}
     try:
         if "fail" in inputs or "keep" in inputs:
@@ -149,7 +163,9 @@ class ToyProvider(ResourceProvider):
         return UpdateResult(_do(news))
 
     def diff(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        if news.get("diff"):  # the engine asks for a diff in a refresh as well, of a resource that was kept too
+        if news.get(
+            "diff"
+        ):  # the engine asks for a diff in a refresh as well, of a resource that was kept too
             _do(news)
         return DiffResult(changes=False)
 

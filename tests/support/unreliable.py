@@ -36,20 +36,25 @@ class Forwarder(BaseHTTPRequestHandler):
     """Takes requests for a server at `host`, and can forward them."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # an answer's head and body are sent apart, and the body would wait 40 ms
+    # an answer's head and body are sent apart, and the body would wait 40 ms
+    disable_nagle_algorithm = True
     host: str
 
     def handle_any(self) -> None:
         raise NotImplementedError
 
-    def forwarded(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
+    def forwarded(
+        self, method: str, path: str, body: bytes | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
         """The server's answer: status, headers, body."""
         behind = http.client.HTTPConnection(self.host, timeout=60)
         try:
             behind.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
                 # S3's signatures are of the host's name too; others go by it.
-                ours = name.lower() == "host" and not self.headers.get("authorization", "").startswith("AWS4")
+                ours = name.lower() == "host" and not self.headers.get(
+                    "authorization", ""
+                ).startswith("AWS4")
                 if name.lower() != "content-length":
                     behind.putheader(name, self.host if ours else value)
             if body is not None:
@@ -64,7 +69,9 @@ class Forwarder(BaseHTTPRequestHandler):
             headers["Content-Length"] = answer.getheader("content-length") or "0"
         return answer.status, headers, content
 
-    def answer(self, status: int, headers: dict[str, str], content: bytes, cut: int | None = None) -> None:
+    def answer(
+        self, status: int, headers: dict[str, str], content: bytes, cut: int | None = None
+    ) -> None:
         self.send_response_only(status)
         for name, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(name, value)
@@ -115,7 +122,9 @@ def served(handler: type[Forwarder], **facts: Any) -> Iterator[str]:
     server.daemon_threads = True
     server.block_on_close = False
     # A shutdown waits for the end of a poll; with the usual half a second, tests would mostly wait for that.
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+    ).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:

@@ -38,7 +38,9 @@ def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     return run
 
 
-def staged(make: Callable[..., AbstractAsyncContextManager[S]], **service: Any) -> Callable[[Any], Callable[..., None]]:
+def staged(
+    make: Callable[..., AbstractAsyncContextManager[S]], **service: Any
+) -> Callable[[Any], Callable[..., None]]:
     """Decorate an async test so that it runs under the virtual clock, and first gets what `make` has made of these settings.
 
     A `make` with a parameter `tmp_path` gets the test's.
@@ -55,7 +57,9 @@ def staged(make: Callable[..., AbstractAsyncContextManager[S]], **service: Any) 
             async def body() -> None:
                 own = {"tmp_path": given["tmp_path"]} if in_folder else {}
                 async with make(**own, **service) as stage:
-                    await test(stage, **{name: value for name, value in given.items() if name in names})
+                    await test(
+                        stage, **{name: value for name, value in given.items() if name in names}
+                    )
 
             run_virtual(body)
 

@@ -31,13 +31,21 @@ class EmulatorTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         home = _parsed(self._emulator.base_url)
-        if (request.url.scheme, request.url.host, request.url.port) != (home.scheme, home.host, home.port):
+        if (request.url.scheme, request.url.host, request.url.port) != (
+            home.scheme,
+            home.host,
+            home.port,
+        ):
             self.strayed.append(request)
-            raise httpx.ConnectError(f"no such host in this test: {request.url.host}", request=request)
+            raise httpx.ConnectError(
+                f"no such host in this test: {request.url.host}", request=request
+            )
         kind, resource_id = kind_of(request.method, request.url.path)
         tell = request.extensions.get("trace", _tells_nobody)
         await tell("connection.connect_tcp.started", {})
-        if (fault := self._emulator.faults.take(kind, request.method, resource_id, at="connect")) is not None:
+        if (
+            fault := self._emulator.faults.take(kind, request.method, resource_id, at="connect")
+        ) is not None:
             await anyio.sleep(fault.delay)
             raise httpx.ConnectError("All connection attempts failed", request=request)
         await tell("http11.send_request_headers.started", {})
@@ -69,7 +77,9 @@ async def _tells_nobody(_event: str, _info: object) -> None:
 
 
 class _Exchange:
-    def __init__(self, request: httpx.Request, body: bytes, answer: MemoryObjectSendStream[_Message]) -> None:
+    def __init__(
+        self, request: httpx.Request, body: bytes, answer: MemoryObjectSendStream[_Message]
+    ) -> None:
         self._request = request
         self._body: bytes | None = body
         self._answer = answer
@@ -121,7 +131,10 @@ class _Body(httpx.AsyncByteStream):
     """The client's side of one request: the answer in pieces, each within the read time-out."""
 
     def __init__(
-        self, request: httpx.Request, wire: MemoryObjectReceiveStream[_Message], timeout: float | None
+        self,
+        request: httpx.Request,
+        wire: MemoryObjectReceiveStream[_Message],
+        timeout: float | None,
     ) -> None:
         self._request = request
         self._wire = wire
@@ -146,8 +159,12 @@ class _Body(httpx.AsyncByteStream):
         if message["type"] == "dropped":
             self._wire.close()
             if self._started:
-                raise httpx.ReadError("the connection broke in the middle of the body", request=self._request)
-            raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=self._request)
+                raise httpx.ReadError(
+                    "the connection broke in the middle of the body", request=self._request
+                )
+            raise httpx.RemoteProtocolError(
+                "Server disconnected without sending a response.", request=self._request
+            )
         if message["type"] == "broken":
             self._wire.close()
             raise message["error"]
@@ -155,7 +172,8 @@ class _Body(httpx.AsyncByteStream):
         return message
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self  # not a generator: trio warns about unfinished ones, and a reader may stop early
+        # not a generator: trio warns about unfinished ones, and a reader may stop early
+        return self
 
     async def __anext__(self) -> bytes:
         while not self._ended:

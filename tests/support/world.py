@@ -43,7 +43,8 @@ class Row:
     shown: list[str] = field(default_factory=list)  # the progress
     notes: list[str] = field(default_factory=list)  # the good news that stay
     warnings: list[str] = field(default_factory=list)  # the warnings
-    wording: Wording = field(default_factory=lambda: PYTHON.about(resource=OWNER))  # the words of the texts
+    # the words of the texts
+    wording: Wording = field(default_factory=lambda: PYTHON.about(resource=OWNER))
 
     def progress(self, text: Words) -> None:
         said = self.wording.text(text)
@@ -78,7 +79,13 @@ class EndingOf(Generic[R]):
         """What the state holds afterwards."""
         if self.record is None:
             return "nothing"
-        return "failed" if getattr(self.record, "failure", None) else "pending" if self.record.pending else "complete"
+        return (
+            "failed"
+            if getattr(self.record, "failure", None)
+            else "pending"
+            if self.record.pending
+            else "complete"
+        )
 
     @property
     def complete(self) -> R:
@@ -154,11 +161,15 @@ class World:
         ending = await self.ending(read(session or self.session, record, self.row))
         return ending if ending.record else replace(ending, record=record)
 
-    async def interrupted(self, after: float, operation: Awaitable[Ending], session: Session | None = None) -> Ending:
+    async def interrupted(
+        self, after: float, operation: Awaitable[Ending], session: Session | None = None
+    ) -> Ending:
         """Await an operation, with ^C after some seconds."""
         return await self.meanwhile(after, (session or self.session).stop, operation)
 
-    async def meanwhile(self, after: float, happen: Callable[[], object], operation: Awaitable[T]) -> T:
+    async def meanwhile(
+        self, after: float, happen: Callable[[], object], operation: Awaitable[T]
+    ) -> T:
         """Await an operation, and call `happen` after some seconds, unless the operation has ended by then."""
         results: list[T] = []
         async with anyio.create_task_group() as group:
@@ -175,19 +186,29 @@ class World:
         await self.clock.sleep(after)
         happen()
 
-    def another_run(self, place: Place | None = None, *, clock: Clock | None = None, **settings: Any) -> Session:
+    def another_run(
+        self, place: Place | None = None, *, clock: Clock | None = None, **settings: Any
+    ) -> Session:
         """The session of another process, which shares nothing with this one but a place, if one is given."""
         clock = clock or self.clock
         return Session(
             replace(self.session.settings, **settings),
-            ledger_of(clock, place if isinstance(place, Mortal) else Mortal(place or Memory(clock, is_shared=False))),
+            ledger_of(
+                clock,
+                place
+                if isinstance(place, Mortal)
+                else Mortal(place or Memory(clock, is_shared=False)),
+            ),
             RunMemory(),
             clock=clock,
             http=self.transport,
         )
 
     async def killed(
-        self, after: float, work: Callable[[Session], Awaitable[object]], session: Session | None = None
+        self,
+        after: float,
+        work: Callable[[Session], Awaitable[object]],
+        session: Session | None = None,
     ) -> bool:
         """Let a process work, and kill it after some seconds, so that it leaves only what it has written."""
         process = session or self.next_run()
@@ -238,7 +259,9 @@ def kill(session: Session) -> None:
     place.killed = True
 
 
-async def killed(after: float, work: Callable[[], Awaitable[object]], session: Callable[[], Session]) -> bool:
+async def killed(
+    after: float, work: Callable[[], Awaitable[object]], session: Callable[[], Session]
+) -> bool:
     """Let a process work, and kill it after some seconds; returns whether its work had not ended by then."""
     over = anyio.Event()
 

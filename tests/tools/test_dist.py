@@ -25,7 +25,12 @@ def copy(into: Path, *, others_may_read: bool) -> Path:
         source = dist.PROJECT / name
         (into / name).parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, into / name, copy_function=shutil.copyfile, ignore=lambda *_: ["__pycache__"])
+            shutil.copytree(
+                source,
+                into / name,
+                copy_function=shutil.copyfile,
+                ignore=lambda *_: ["__pycache__"],
+            )
         else:
             shutil.copyfile(source, into / name)
     for path in into.rglob("*"):
@@ -39,7 +44,12 @@ def test_packages_are_the_same_wherever_and_whenever_they_are_built(tmp_path: Pa
     made: list[dict[str, str]] = []
     for number, (place, zone) in enumerate((("here", "UTC"), ("another place", "Asia/Tokyo"))):
         sources = copy(tmp_path / place, others_may_read=not number)
-        environment = {**os.environ, "SOURCE_DATE_EPOCH": WHEN, "TZ": zone, "PYTHONHASHSEED": str(number)}
+        environment = {
+            **os.environ,
+            "SOURCE_DATE_EPOCH": WHEN,
+            "TZ": zone,
+            "PYTHONHASHSEED": str(number),
+        }
         files = dist.packages(environment, tmp_path / f"out-{number}", sources)
         made.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
     assert len(made[0]) == 2
@@ -68,7 +78,10 @@ def test_the_archive_is_the_same_by_whatever_its_libraries_were_installed(tmp_pa
             for name in ("a.pyc", "b.pyc")[:: 1 - 2 * number]:
                 base.writestr(zipfile.ZipInfo(name), name)
         folder = tmp_path / installer
-        files = {path.relative_to(folder): frozen_plugin._same(path) for path in frozen_plugin._files(folder)}
+        files = {
+            path.relative_to(folder): frozen_plugin._same(path)
+            for path in frozen_plugin._files(folder)
+        }
         made.append(frozen_plugin._packed(files.items(), 0, ends=True))
         assert {path.name for path in files} == {"METADATA", "base_library.zip"}
     assert made[0] == made[1]
@@ -80,7 +93,17 @@ def test_the_list_of_what_is_in_the_plugin_is_complete() -> None:
     assert listed["bomFormat"] == "CycloneDX"
     assert listed["metadata"]["component"]["name"] == "pulumi-snapshots"
     named = {frozen_plugin.plain(each["name"]) for each in listed["components"]}
-    packages = {"pulumi", "grpcio", "protobuf", "httpx", "pydantic-core", "obstore", "pyrage", "cpython", "openssl"}
+    packages = {
+        "pulumi",
+        "grpcio",
+        "protobuf",
+        "httpx",
+        "pydantic-core",
+        "obstore",
+        "pyrage",
+        "cpython",
+        "openssl",
+    }
     assert named >= packages
     assert not named & {"pytest", "moto", "pyinstaller", "click", "debugpy", "pulumi-snapshots"}
     references = {each["bom-ref"] for each in listed["components"]}
@@ -91,7 +114,10 @@ def test_the_list_of_what_is_in_the_plugin_is_complete() -> None:
     while waiting:
         reached.add(one := waiting.pop())
         waiting += [each for each in uses[one] if each not in reached]
-    assert {frozen_plugin.plain(each.partition("@")[0]) for each in references - reached} == {"cpython", "openssl"}
+    assert {frozen_plugin.plain(each.partition("@")[0]) for each in references - reached} == {
+        "cpython",
+        "openssl",
+    }
     assert dist.bill_of_materials(int(WHEN)) == made
 
 
@@ -109,14 +135,21 @@ def test_the_sums_are_those_of_the_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("system", "machine", "name"),
-    [("Linux", "x86_64", "linux-amd64"), ("Linux", "aarch64", "linux-arm64"), ("Darwin", "arm64", "darwin-arm64")],
+    [
+        ("Linux", "x86_64", "linux-amd64"),
+        ("Linux", "aarch64", "linux-arm64"),
+        ("Darwin", "arm64", "darwin-arm64"),
+    ],
 )
 def test_the_archive_has_the_name_that_pulumi_asks_for(
     monkeypatch: pytest.MonkeyPatch, system: str, machine: str, name: str
 ) -> None:
     monkeypatch.setattr("platform.system", lambda: system)
     monkeypatch.setattr("platform.machine", lambda: machine)
-    assert frozen_plugin.archive_name() == f"pulumi-resource-squarecloud-v{frozen_plugin.version()}-{name}.tar.gz"
+    assert (
+        frozen_plugin.archive_name()
+        == f"pulumi-resource-squarecloud-v{frozen_plugin.version()}-{name}.tar.gz"
+    )
     monkeypatch.setattr("platform.machine", lambda: "s390x")
     with pytest.raises(Closed, match="no name for a machine of the kind s390x"):
         frozen_plugin.archive_name()

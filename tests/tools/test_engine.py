@@ -40,7 +40,10 @@ def maker(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
 
 @pytest.mark.parametrize("version", ["3.139.0", "3.275.0-alpha.x1b2c3"])
 def test_installed_engine_is_used_and_alone_on_stdout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], version: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    version: str,
 ) -> None:
     fill(tmp_path / "real", version)
     # A link to the command alone, as package managers make it.
@@ -60,7 +63,10 @@ def test_unfit_installation_is_passed_over_and_told_why(
         (dict.fromkeys(engine.FILES, "exit 1"), "does not run"),
         (dict.fromkeys(engine.FILES, "echo what?"), "does not run"),
         ({"pulumi": "echo v3.200.0"}, "no pulumi-language-python"),
-        ({"pulumi": "echo v3.200.0", "pulumi-language-python": ""}, "no pulumi-resource-pulumi-python"),
+        (
+            {"pulumi": "echo v3.200.0", "pulumi-language-python": ""},
+            "no pulumi-resource-pulumi-python",
+        ),
     ]
     for number, (installation, reason) in enumerate(unfit):
         folder = tmp_path / str(number)
@@ -75,7 +81,9 @@ def test_unfit_installation_is_passed_over_and_told_why(
 # The kept one
 
 
-def test_kept_engine_is_made_once_and_again_when_it_broke(environment: dict[str, str], maker: mock.Mock) -> None:
+def test_kept_engine_is_made_once_and_again_when_it_broke(
+    environment: dict[str, str], maker: mock.Mock
+) -> None:
     home = engine.ensure(environment)
     assert engine.ensure(environment) == home
     assert maker.call_count == 1
@@ -118,7 +126,9 @@ def test_builds_at_the_same_time_make_one_engine(
 
     monkeypatch.setattr(engine, "build_engine", slow)
     homes: list[Path] = []
-    threads = [threading.Thread(target=lambda: homes.append(engine.ensure(environment))) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: homes.append(engine.ensure(environment))) for _ in range(2)
+    ]
     threads[0].start()
     assert building.wait(60)
     threads[1].start()
@@ -129,9 +139,17 @@ def test_builds_at_the_same_time_make_one_engine(
     assert maker.call_count == len(set(homes)) == 1
 
 
-def test_what_was_not_used_for_days_makes_room_for_another_of_its_kind(environment: dict[str, str]) -> None:
+def test_what_was_not_used_for_days_makes_room_for_another_of_its_kind(
+    environment: dict[str, str],
+) -> None:
     homes = []
-    for name, days in (("frozen-a", 9), ("frozen-b", 2), ("frozen-more-a", 9), ("sdks-a", 9), ("frozen-c", 0)):
+    for name, days in (
+        ("frozen-a", 9),
+        ("frozen-b", 2),
+        ("frozen-more-a", 9),
+        ("sdks-a", 9),
+        ("frozen-c", 0),
+    ):
         homes.append(engine.kept(environment, name, lambda *_: None))
         os.utime(engine.lock_of(homes[-1]), (time.time() - days * 86_400,) * 2)
     engine.kept(environment, "frozen-d", lambda *_: None)

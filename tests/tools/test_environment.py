@@ -15,14 +15,25 @@ def interrupted(_: object = None) -> bool:
 
 HAPPENS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "nothing": (lambda _: None, []),
-    "other requirements": (lambda project: (project / "pyproject.toml").write_text("[project]\nx = 1"), ["install"]),
-    "an interrupted installation": (lambda project: (project / ".venv" / "made-for").unlink(), ["install"]),
-    "a broken Python": (lambda project: (project / ".venv" / "runs").unlink(), ["create", "install"]),
+    "other requirements": (
+        lambda project: (project / "pyproject.toml").write_text("[project]\nx = 1"),
+        ["install"],
+    ),
+    "an interrupted installation": (
+        lambda project: (project / ".venv" / "made-for").unlink(),
+        ["install"],
+    ),
+    "a broken Python": (
+        lambda project: (project / ".venv" / "runs").unlink(),
+        ["create", "install"],
+    ),
 }
 
 
 @pytest.mark.parametrize("what", HAPPENS)
-def test_the_next_run_does_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+def test_the_next_run_does_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
     done: list[str] = []
     venv = tmp_path / ".venv"
     (tmp_path / "pyproject.toml").write_text("[project]")

@@ -12,9 +12,15 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make on
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    inherited = {key: text for key, text in os.environ.items() if key not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+    inherited = {
+        key: text
+        for key, text in os.environ.items()
+        if key not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+    }
     command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(command, cwd=PROJECT, env=inherited, capture_output=True, text=True, check=False)  # noqa: S603
+    return subprocess.run(  # noqa: S603
+        command, cwd=PROJECT, env=inherited, capture_output=True, text=True, check=False
+    )
 
 
 def test_help_is_the_default_and_lists_every_target() -> None:

@@ -25,9 +25,18 @@ def forking(forks: dict[str, str]) -> dict[str, str]:
     return {**os.environ, **forks}
 
 
-def run(environment: dict[str, str], *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    options: dict[str, Any] = {"input": "told", "capture_output": True, "text": True, "check": False}
-    return subprocess.run([python_of(environment), *arguments], cwd=folder, env=environment, **options)  # noqa: PLW1510, S603
+def run(
+    environment: dict[str, str], *arguments: str, folder: Path
+) -> subprocess.CompletedProcess[str]:
+    options: dict[str, Any] = {
+        "input": "told",
+        "capture_output": True,
+        "text": True,
+        "check": False,
+    }
+    return subprocess.run(  # noqa: PLW1510, S603
+        [python_of(environment), *arguments], cwd=folder, env=environment, **options
+    )
 
 
 def test_a_fork_is_what_was_started(tmp_path: Path, forking: dict[str, str]) -> None:
@@ -39,7 +48,9 @@ def test_a_fork_is_what_was_started(tmp_path: Path, forking: dict[str, str]) -> 
     ):
         forked = run(environment, *arguments, folder=tmp_path)
         started = run(unforked(environment), *arguments, folder=tmp_path)
-        assert started.stdout.startswith(f"{[str(name), 'one']} {tmp_path} seen __main__ {tmp_path} False\n")
+        assert started.stdout.startswith(
+            f"{[str(name), 'one']} {tmp_path} seen __main__ {tmp_path} False\n"
+        )
         assert forked.stdout == started.stdout.replace("False", "True")
         assert forked.stderr == started.stderr == f"True {os.getpgrp()}\n"
         assert forked.returncode == started.returncode == 7
@@ -66,7 +77,11 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize(
     ("kind", "whole_group"),
-    [({"process_group": 0}, True), ({"process_group": 0}, False), ({"start_new_session": True}, False)],
+    [
+        ({"process_group": 0}, True),
+        ({"process_group": 0}, False),
+        ({"start_new_session": True}, False),
+    ],
     ids=str,
 )
 def test_a_fork_ends_with_its_command(
@@ -75,7 +90,9 @@ def test_a_fork_ends_with_its_command(
     """The engine interrupts a provider's group, and kills a program alone; other tests give a provider a session of its own."""
     (tmp_path / "waiting.py").write_text(WAITING)
     command = [python_of(forking), "waiting.py"]
-    with subprocess.Popen(command, cwd=tmp_path, env=forking, stdout=subprocess.PIPE, **kind) as process:  # noqa: S603
+    with subprocess.Popen(  # noqa: S603
+        command, cwd=tmp_path, env=forking, stdout=subprocess.PIPE, **kind
+    ) as process:
         assert process.stdout is not None
         assert (int(process.stdout.readline()) == os.getsid(0)) == ("process_group" in kind)
         if whole_group:

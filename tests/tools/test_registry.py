@@ -57,7 +57,9 @@ def test_a_reader_sees_what_there_is_in_every_language_and_can_install_and_confi
 
 
 def test_links_lead_to_the_documentation_once_it_has_an_address(tmp_path: Path) -> None:
-    page = registry.pages(identity(Documentation="https://shop.invalid/docs"))["installation-configuration.md"]
+    page = registry.pages(identity(Documentation="https://shop.invalid/docs"))[
+        "installation-configuration.md"
+    ]
     assert "(https://shop.invalid/docs/waiting.html)" in page
     assert ".md" not in " ".join(LINK.findall(page))
     names = [path.name for path in registry.make(tmp_path)]

@@ -41,13 +41,23 @@ def test_a_release_that_is_ready_has_its_notes(project: Path) -> None:
     ("old", "new", "problem"),
     [
         ('"1.2.0"', '"1.3.0"', "the tag is v1.2.0, and the version in pyproject.toml is 1.3.0"),
-        ("[]", f'["{release.NO_UPLOAD}"]', "has the classifier 'Private :: Do Not Upload': remove it"),
+        (
+            "[]",
+            f'["{release.NO_UPLOAD}"]',
+            "has the classifier 'Private :: Do Not Upload': remove it",
+        ),
         ("authors", "others", "has no authors: name the publisher"),
         ("Repository", "Homepage", "has no urls.Repository"),
-        ("/Shop/", "/Fork/", "is https://github.com/Fork/snapshots, and this is https://github.com/shop/snapshots"),
+        (
+            "/Shop/",
+            "/Fork/",
+            "is https://github.com/Fork/snapshots, and this is https://github.com/shop/snapshots",
+        ),
     ],
 )
-def test_a_tag_too_early_says_what_is_missing(project: Path, old: str, new: str, problem: str) -> None:
+def test_a_tag_too_early_says_what_is_missing(
+    project: Path, old: str, new: str, problem: str
+) -> None:
     (project / "pyproject.toml").write_text(READY.replace(old, new))
     (found,) = release.problems("v1.2.0", AT_GITHUB, project)
     assert found.endswith(problem)
@@ -73,13 +83,18 @@ def test_a_version_without_changes_is_not_released(
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_a_workflow_runs_what_is_in_the_project_and_actions_that_cannot_change(file: Path) -> None:
     text = file.read_text()
-    used, targets = re.findall(r"uses: (\S+)(.*)", text), set(re.findall(r"(?:run: |&& )make ([a-z-]+)", text))
+    used, targets = (
+        re.findall(r"uses: (\S+)(.*)", text),
+        set(re.findall(r"(?:run: |&& )make ([a-z-]+)", text)),
+    )
     assert used
     for action, comment in used:
         pinned = re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", action + comment)
         assert action.startswith("./") or pinned, action
     assert targets
-    assert targets <= set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    assert targets <= set(
+        re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    )
     for name in re.findall(r"-m (tools|bench)\.(\w+)|python (tools)/(\w+)\.py", text):
         assert (PROJECT / f"{'/'.join(filter(None, name))}.py").is_file()
 
@@ -96,5 +111,7 @@ def test_only_the_steps_that_need_it_may_write_or_prove_who_they_are() -> None:
         "pypi": {"id-token": "write"},
     }
     assert jobs["pypi"]["environment"] == "pypi"
-    assert set(jobs["release"]["needs"]) == {"test", "packages", "plugin"}, "nothing is released that the tests refuse"
+    assert set(jobs["release"]["needs"]) == {"test", "packages", "plugin"}, (
+        "nothing is released that the tests refuse"
+    )
     assert "secrets." not in "".join(file.read_text() for file in FILES), "no stored password"

@@ -35,7 +35,11 @@ def test_server_leaves_nothing_however_its_user_ends() -> None:
         port, password = user.stdout.readline().split()
         url = servers.Server("postgresql", int(port), "postgres", password).url()
         folder = Path(sql_at(url, "SHOW data_directory")[0][0])
-        leader = int(sql_at(url, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")[0][0])
+        leader = int(
+            sql_at(url, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")[0][
+                0
+            ]
+        )
         user.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (folder.parent.exists() or alive(leader)):
@@ -48,13 +52,17 @@ def test_server_is_its_users_alone(server: servers.Server) -> None:
     """Reached over loopback with a password only, and not run by root."""
     assert sql_at(server.url(), "SHOW listen_addresses") == [("127.0.0.1",)]
     assert sql_at(server.url(), "SHOW unix_socket_directories") == [("",)]
-    assert sql_at(server.url(), "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'") == [(0,)]
+    assert sql_at(
+        server.url(), "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'"
+    ) == [(0,)]
     folder = Path(sql_at(server.url(), "SHOW data_directory")[0][0])
     assert folder.stat().st_uid != 0
     assert folder.stat().st_mode & 0o077 == 0
 
 
-def test_a_client_that_is_connected_to_itself_has_found_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_is_connected_to_itself_has_found_no_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     client = socket.socket()
     client.bind(("127.0.0.1", 0))
     client.connect(client.getsockname())

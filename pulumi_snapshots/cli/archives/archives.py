@@ -16,10 +16,19 @@ HEADS = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "DRILL PASSED", "")
 
 @command(
     destination_argument,
-    click.option("--deep", is_flag=True, help="Read every byte and compare its SHA-256, not only the size."),
-    click.option("--expect", type=DATABASE, multiple=True, help="Fail unless DATABASE has a good archive; repeatable."),
+    click.option(
+        "--deep", is_flag=True, help="Read every byte and compare its SHA-256, not only the size."
+    ),
+    click.option(
+        "--expect",
+        type=DATABASE,
+        multiple=True,
+        help="Fail unless DATABASE has a good archive; repeatable.",
+    ),
 )
-async def archives(invocation: Invocation, /, *, destination: Destination, deep: bool, expect: Sequence[str]) -> None:
+async def archives(
+    invocation: Invocation, /, *, destination: Destination, deep: bool, expect: Sequence[str]
+) -> None:
     """List and verify the archives at DESTINATION.
 
     Reads their manifests, so it needs no private key, and an API key only for names. The exit code is 1 if anything is wrong.
@@ -36,18 +45,22 @@ async def archives(invocation: Invocation, /, *, destination: Destination, deep:
             known = invocation.moment(about.created_at), size_text(about.size), sealed, drilled
         return GOOD[not each.problem], place_text(each.uri), *known, each.problem
 
-    fields = [{"uri": each.uri, "manifest": each.manifest, "problem": each.problem} for each in found]
+    fields = [
+        {"uri": each.uri, "manifest": each.manifest, "problem": each.problem} for each in found
+    ]
     invocation.listed(HEADS, [row(each) for each in found], fields, "no archives")
     good = {each.manifest.database_id for each in found if each.manifest and not each.problem}
     missing = [one for one in expect if one not in good]
     if not all(map(is_usual_database_id, missing)):  # a name, or a part of an id
         async with invocation.session() as session:
-            missing = [each for one in missing if (each := await invocation.database(session, one)) not in good]
+            missing = [
+                each
+                for one in missing
+                if (each := await invocation.database(session, one)) not in good
+            ]
     for database_id in missing:
         hint = f"hint: `{NAME} archive {database_id}/latest {at}{'/' * destination.folder}` writes one."
         invocation.fail(f"{at} has no good archive of database {database_id}.\n{hint}")
     if any(each.problem for each in found):
-        hint = (
-            f"hint: `{NAME} archive DATABASE/VERSION DESTINATION` writes one again, while the service has its snapshot."
-        )
+        hint = f"hint: `{NAME} archive DATABASE/VERSION DESTINATION` writes one again, while the service has its snapshot."
         invocation.fail(f"not every archive is as its manifest says.\n{hint}")

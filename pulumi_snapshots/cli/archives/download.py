@@ -6,14 +6,24 @@ import click
 
 from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.cli.archives.archive import copied
-from pulumi_snapshots.cli.terminal.arguments import checked, command, snapshot_argument, timeout_option
+from pulumi_snapshots.cli.terminal.arguments import (
+    checked,
+    command,
+    snapshot_argument,
+    timeout_option,
+)
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 
 
 @command(
     snapshot_argument,
     click.option(
-        "-o", "--output", "destination", required=True, metavar="FILE", help="A file, or a folder that ends in /."
+        "-o",
+        "--output",
+        "destination",
+        required=True,
+        metavar="FILE",
+        help="A file, or a folder that ends in /.",
     ),
     timeout_option(ArchiveInputs),
 )

@@ -36,13 +36,29 @@ from pulumi_snapshots.storage.encryption import identities
         required=True,
         help="The variable that holds the connection, such as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
     ),
-    click.option("--identity", metavar="FILE", help="For an encrypted archive: the private key's file, of age-keygen."),
+    click.option(
+        "--identity",
+        metavar="FILE",
+        help="For an encrypted archive: the private key's file, of age-keygen.",
+    ),
     checks_option("What it is asked afterwards, as for `drill`."),
-    click.option("--overwrite", is_flag=True, help="Replace what the database has; otherwise it must be empty."),
-    click.option("--dry-run", is_flag=True, help="Only say what the command needs, and what is missing."),
+    click.option(
+        "--overwrite",
+        is_flag=True,
+        help="Replace what the database has; otherwise it must be empty.",
+    ),
+    click.option(
+        "--dry-run", is_flag=True, help="Only say what the command needs, and what is missing."
+    ),
 )
 async def restore_archive(
-    invocation: Invocation, /, *, archive: Destination, identity: str | None, dry_run: bool, **typed: Any
+    invocation: Invocation,
+    /,
+    *,
+    archive: Destination,
+    identity: str | None,
+    dry_run: bool,
+    **typed: Any,
 ) -> bool:
     """Load an archive into a database of any host.
 
@@ -76,9 +92,13 @@ async def restore_archive(
             invocation.wrong(f"{at} is encrypted: give its private key with --identity.")
         invocation.progress(f"connecting to {about.title}")
         if (holds := await database.holds()) and not overwrite:
-            invocation.wrong(f"the database has {holds} {about.things}: give an empty one, or --overwrite.")
+            invocation.wrong(
+                f"the database has {holds} {about.things}: give an empty one, or --overwrite."
+            )
         load = partial(loaded, environment=invocation.environment, overwrite=overwrite)
-        took, holds, results = await load(transfers, found, identity, dsn, wanted, invocation.progress)
+        took, holds, results = await load(
+            transfers, found, identity, dsn, wanted, invocation.progress
+        )
         passed = all(each.passed for each in results)
         if results and passed and found.manifest is not None:
             proof = Drilled(rfc3339(invocation.clock.utc()), took)
@@ -86,11 +106,15 @@ async def restore_archive(
     fields = {"archive": archive.uri, "engine": kind, "restore_seconds": took, "checks": results}
     created = invocation.moment(found.manifest.created_at if found.manifest else None)
     said = {"restored": at, "of": created, "took": spoken(took), about.things: str(holds)}
-    invocation.result(fields | {about.things: holds}, facts(said) + results_table(results, invocation.out), at)
+    invocation.result(
+        fields | {about.things: holds}, facts(said) + results_table(results, invocation.out), at
+    )
     return not passed
 
 
-async def _usable(database: Database, about: Kind, missing: str, *, overwrite: bool) -> tuple[str, str, str]:
+async def _usable(
+    database: Database, about: Kind, missing: str, *, overwrite: bool
+) -> tuple[str, str, str]:
     """Whether the database can be restored into, and what it holds or what is `missing`."""
     holds = 0
     try:
@@ -98,12 +122,22 @@ async def _usable(database: Database, about: Kind, missing: str, *, overwrite: b
     except DatabaseUnreachable as error:
         missing = f"cannot be reached: {error.why}"
     said = f"has {holds} {about.things}, which --overwrite replaces" if holds else "empty"
-    return "ok" if not missing and (overwrite or not holds) else "problem", f"{about.title} database", missing or said
+    return (
+        "ok" if not missing and (overwrite or not holds) else "problem",
+        f"{about.title} database",
+        missing or said,
+    )
 
 
-def _needs(invocation: Invocation, found: Shelved, kind: str, identity: str | None) -> Iterator[tuple[str, str, str]]:
+def _needs(
+    invocation: Invocation, found: Shelved, kind: str, identity: str | None
+) -> Iterator[tuple[str, str, str]]:
     """What a restore needs beside the database: whether it is there, its name, and what was found."""
-    yield "ok", "archive", f"{bytes_text(found.size or 0)}, {'with' if found.manifest else 'without'} a manifest"
+    yield (
+        "ok",
+        "archive",
+        f"{bytes_text(found.size or 0)}, {'with' if found.manifest else 'without'} a manifest",
+    )
     if found.sealed:
         state, key = "problem", "missing: give it with --identity"
         if identity:

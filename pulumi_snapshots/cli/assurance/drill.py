@@ -31,21 +31,44 @@ CHECK = re.compile(r"(?P<query>.*\S)\s+(?P<operator>==|>=|<=|=~)\s+(?P<value>\S.
 
 def checks_option(doc: str, *, required: bool = False) -> arguments.Decorator:
     """`--check`."""
-    return click.option("--check", "checks", metavar="'QUERY OP VALUE'", multiple=True, required=required, help=doc)
+    return click.option(
+        "--check", "checks", metavar="'QUERY OP VALUE'", multiple=True, required=required, help=doc
+    )
 
 
 @arguments.command(
     click.argument("snapshot", metavar="DATABASE[/VERSION]", shell_complete=arguments.database_ids),
     click.option(
-        "--scratch", "scratch_database_id", type=arguments.DATABASE, required=True, help="The scratch database."
+        "--scratch",
+        "scratch_database_id",
+        type=arguments.DATABASE,
+        required=True,
+        help="The scratch database.",
     ),
-    click.option("--password-env", "password", metavar="NAME", help="The variable that holds its password."),
-    click.option("--connection-env", "connection", metavar="NAME", help="The variable that holds its connection."),
+    click.option(
+        "--password-env", "password", metavar="NAME", help="The variable that holds its password."
+    ),
+    click.option(
+        "--connection-env",
+        "connection",
+        metavar="NAME",
+        help="The variable that holds its connection.",
+    ),
     checks_option(
-        "What it is asked, and what it must answer; OP is ==, >=, <= or =~ (matches). Repeatable.", required=True
+        "What it is asked, and what it must answer; OP is ==, >=, <= or =~ (matches). Repeatable.",
+        required=True,
     ),
-    click.option("--overwrite-scratch", is_flag=True, help="Required: the scratch database loses all that it holds."),
-    click.option("--archives", type=arguments.PLACE, multiple=True, help="Note a passed drill in the manifests there."),
+    click.option(
+        "--overwrite-scratch",
+        is_flag=True,
+        help="Required: the scratch database loses all that it holds.",
+    ),
+    click.option(
+        "--archives",
+        type=arguments.PLACE,
+        multiple=True,
+        help="Note a passed drill in the manifests there.",
+    ),
     arguments.timeout_option(DrillInputs),
     arguments.again_option,
     arguments.notify_option,
@@ -71,11 +94,17 @@ async def drill(invocation: Invocation, /, *, snapshot: str, new: bool, **typed:
         scratch = await invocation.database(session, typed["scratch_database_id"])
         found = await invocation.snapshot(session, database_id, given["version_id"])
         if scratch == found.database_id:
-            invocation.wrong(f"--scratch must be another database than the snapshot's own: {DRILLS_OVERWRITE}.")
-        known = {name: getattr(found, name) for name in ("database_id", "version_id", "name", "runtime")}
+            invocation.wrong(
+                f"--scratch must be another database than the snapshot's own: {DRILLS_OVERWRITE}."
+            )
+        known = {
+            name: getattr(found, name) for name in ("database_id", "version_id", "name", "runtime")
+        }
         return replace(inputs, scratch_database_id=scratch, **known)
 
-    async def drilled(session: Session, ready: DrillInputs, *whose: Any, fresh: bool) -> DrillRecord:
+    async def drilled(
+        session: Session, ready: DrillInputs, *whose: Any, fresh: bool
+    ) -> DrillRecord:
         record = await Drilling(session, ready, *whose).carry_out(fresh=fresh)
         for at in typed["archives"]:
             await _note(invocation, at, record)
@@ -83,11 +112,17 @@ async def drill(invocation: Invocation, /, *, snapshot: str, new: bool, **typed:
 
     record, _ = await invocation.recorded(snapshot, prepared, drilled, new=new)
     about = {
-        "drilled" if record.passed else "failed" if record.passed is False else "pending": record.snapshot,
+        "drilled"
+        if record.passed
+        else "failed"
+        if record.passed is False
+        else "pending": record.snapshot,
         "onto": record.scratch_database_id,
         "restored": invocation.moment(record.restored_at),
         "took": None if record.restore_seconds is None else spoken(record.restore_seconds),
-        "proof": None if record.proved_by is None else ", ".join(record.proved_by) or "nothing but the checks",
+        "proof": None
+        if record.proved_by is None
+        else ", ".join(record.proved_by) or "nothing but the checks",
     }
     text = facts(about) + results_table(record.results or (), invocation.out)
     invocation.result(fields_of(record.snapshot, record, DrillRecord), text, record.snapshot)
@@ -99,9 +134,16 @@ def typed_checks(invocation: Invocation, checks: Iterable[str]) -> list[dict[str
     for typed in checks:
         found = CHECK.fullmatch(typed.strip())
         if found is None:
-            invocation.wrong(f"--check {typed!r} must be a query, one of {', '.join(OPERATORS)}, and a value.")
+            invocation.wrong(
+                f"--check {typed!r} must be a query, one of {', '.join(OPERATORS)}, and a value."
+            )
         operator, value = found["operator"], found["value"]
-        read.append({"query": found["query"], OPERATORS[operator]: value if operator == "=~" else _value(value)})
+        read.append(
+            {
+                "query": found["query"],
+                OPERATORS[operator]: value if operator == "=~" else _value(value),
+            }
+        )
     return read
 
 
@@ -118,16 +160,25 @@ async def _note(invocation: Invocation, at: Destination, record: DrillRecord) ->
     """Note a drill that has passed in the manifests of the snapshot's archives in a place."""
     if record.drilled is None:
         return
-    wanted, transfers, place = (record.database_id, record.version_id), invocation.transfers, place_text(at.uri)
+    wanted, transfers, place = (
+        (record.database_id, record.version_id),
+        invocation.transfers,
+        place_text(at.uri),
+    )
     invocation.progress(f"listing {place}")
     good = [each for each in await shelved(transfers, at) if each.manifest and not each.problem]
     uris = [each.uri for each in good if each.manifest and each.manifest.snapshot == wanted]
     await note_drill(transfers, uris, wanted, record.drilled, invocation)
     if not uris:
-        invocation.warn(f"{place} has no archive of snapshot {record.snapshot}, so no manifest notes the drill.")
+        invocation.warn(
+            f"{place} has no archive of snapshot {record.snapshot}, so no manifest notes the drill."
+        )
 
 
 def results_table(results: Sequence[CheckResult], out: IO[str]) -> str:
     """What each check has found, for people; empty without one."""
-    rows = [(GOOD[each.passed], each.check, each.expected, each.found or each.reason or "nothing") for each in results]
+    rows = [
+        (GOOD[each.passed], each.check, each.expected, each.found or each.reason or "nothing")
+        for each in results
+    ]
     return table(("", "CHECK", "EXPECTED", "FOUND"), rows, out) if rows else ""

@@ -22,12 +22,21 @@ async def guards(invocation: Invocation, /, *, guard: str | None) -> None:
     found = [each for each in noted if guard is None or f"/{each.guard}".endswith(f"/{guard}")]
     if noted and not found:
         known = ", ".join(sorted({each.guard for each in noted}))
-        invocation.fail(f"no guard {guard!r} has guarded a change in the last 30 days. Those that have: {known}.")
+        invocation.fail(
+            f"no guard {guard!r} has guarded a change in the last 30 days. Those that have: {known}."
+        )
         return
     names = Guarded.properties()
-    fields = [{name: getattr(each, name) for name in names} | {"snapshot": each.id} for each in found]
+    fields = [
+        {name: getattr(each, name) for name in names} | {"snapshot": each.id} for each in found
+    ]
     rows = [
-        (each.id or f"{each.database_id}: none", each.guard, invocation.moment(each.noted_at), changed(each))
+        (
+            each.id or f"{each.database_id}: none",
+            each.guard,
+            invocation.moment(each.noted_at),
+            changed(each),
+        )
         for each in found
     ]
     heads = ("SNAPSHOT", "GUARD", "GUARDING SINCE", "CHANGED")

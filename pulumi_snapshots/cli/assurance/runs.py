@@ -21,18 +21,33 @@ FORGET = f"if the service's support has lifted it: `{NAME} doctor --forget-block
 async def under_way(session: Session) -> list[Attempt]:
     """What the ledger has of requests without a known end, or which keep others away; oldest first."""
     # A snapshot that was found is held for seconds, and nothing of it is under way.
-    there = [one for one in await session.ledger.attempts() if not (one.is_over and one.kind == "snapshot")]
+    there = [
+        one
+        for one in await session.ledger.attempts()
+        if not (one.is_over and one.kind == "snapshot")
+    ]
     if there:
-        with suppress(Explained):  # all times are the service's; by this machine's clock they may seem to be over
+        with suppress(
+            Explained
+        ):  # all times are the service's; by this machine's clock they may seem to be over
             await session.know_time(there[0].database_id, briefly=True)
-    return [one for one in there if not one.is_over or session.service_clock.now() < one.in_the_way_until]
+    return [
+        one
+        for one in there
+        if not one.is_over or session.service_clock.now() < one.in_the_way_until
+    ]
 
 
 async def blocks_in(ledger: Ledger) -> list[tuple[str, datetime]]:
     """Every block in a ledger that lasts: the account's name and its end."""
     now, document = ledger.clock.now().timestamp(), await ledger.read()
-    lasting = {name: pacing_of(name, document, ledger).current(now).blocks for name in document.get(ACCOUNTS, {})}
-    return [(name, datetime.fromtimestamp(at, UTC)) for name in lasting for at in lasting[name].values()]
+    lasting = {
+        name: pacing_of(name, document, ledger).current(now).blocks
+        for name in document.get(ACCOUNTS, {})
+    }
+    return [
+        (name, datetime.fromtimestamp(at, UTC)) for name in lasting for at in lasting[name].values()
+    ]
 
 
 @command(stack_option)
@@ -49,7 +64,9 @@ async def runs(invocation: Invocation, /, *, stack: str | None) -> None:
         blocks = await blocks_in(session.ledger)
     for account, until in blocks:
         block = {"what": "block", "until": rfc3339(until), "account": account, "then": FORGET}
-        found.append(dict.fromkeys(FIELDS) | block | {"state": "the service has blocked the account"})
+        found.append(
+            dict.fromkeys(FIELDS) | block | {"state": "the service has blocked the account"}
+        )
     if found or invocation.as_json:
         text = "\n".join(_block(each, invocation) for each in found)
         invocation.result(found, text, *(each["database_id"] or "" for each in found))

@@ -45,12 +45,18 @@ _long = duration(most=10 * 365 * 86400.0)
 class Limits(Inputs):
     """How old things may be, in seconds."""
 
-    max_age: Duration = declare("How old the newest snapshot may be; 26h by default.", default=USUAL, read=_of_month)
+    max_age: Duration = declare(
+        "How old the newest snapshot may be; 26h by default.", default=USUAL, read=_of_month
+    )
     max_archive_age: Duration | None = declare(
         "How old the newest archive's snapshot may be.", default=None, read=_long
     )
-    origin: str | None = declare("Only snapshots of this origin count.", default=None, read=ORIGIN.read, choices=ORIGIN)
-    max_drill_age: Duration | None = declare("How long ago the last drill may be.", default=None, read=_long)
+    origin: str | None = declare(
+        "Only snapshots of this origin count.", default=None, read=ORIGIN.read, choices=ORIGIN
+    )
+    max_drill_age: Duration | None = declare(
+        "How long ago the last drill may be.", default=None, read=_long
+    )
 
 
 class MetricsUnwritable(Explained):
@@ -75,10 +81,17 @@ METRICS = {
 @arguments.command(
     click.argument("databases", metavar="[DATABASE]...", nargs=-1, type=arguments.DATABASE),
     *arguments.options_of(Limits, "max_age", "origin"),
-    click.option("--archives", type=arguments.PLACE, multiple=True, help="Look for archives and drills there."),
+    click.option(
+        "--archives",
+        type=arguments.PLACE,
+        multiple=True,
+        help="Look for archives and drills there.",
+    ),
     *arguments.options_of(Limits, "max_archive_age", "max_drill_age"),
     click.option(
-        "--metrics", type=arguments.FILE, help="Also write OpenMetrics, for node_exporter's textfile collector."
+        "--metrics",
+        type=arguments.FILE,
+        help="Also write OpenMetrics, for node_exporter's textfile collector.",
     ),
     arguments.notify_option,
 )
@@ -96,27 +109,46 @@ async def status(invocation: Invocation, /, *, metrics: Path | None, **typed: An
     values = {"status_success": 0.0, "status_timestamp_seconds": began.timestamp()}
     try:
         async with invocation.asking() as session:
-            with suppress(NotAllowed):  # whether the service answers, with its own word on an outage, within 15 s
-                await session.listings.account(session.clock.monotonic(), patience=Patience((1.0,), within=5.0))
+            with suppress(
+                NotAllowed
+            ):  # whether the service answers, with its own word on an outage, within 15 s
+                await session.listings.account(
+                    session.clock.monotonic(), patience=Patience((1.0,), within=5.0)
+                )
             page, found, ways = await _examined(invocation, session, databases, archives, limits)
     except Explained:
         if metrics:
             _write(metrics, values)
         raise
     bad = [health for health in found if health["problems"]]
-    drills = archives or limits.max_drill_age is not None or any(health["drilled_at"] for health in found)
+    drills = (
+        archives
+        or limits.max_drill_age is not None
+        or any(health["drilled_at"] for health in found)
+    )
     kinds = ["snapshot", *(["archive"] if archives else []), *(["drill"] if drills else [])]
     rows = []
     for health in found:
         ages = [health[f"{kind}_age"] for kind in kinds]
         said = ["none" if age is None else spoken(age) for age in ages]
         rows.append((GOOD[health["ok"]], health["id"], health["name"], *said))
-    shown = table(("", "DATABASE", "NAME", *map(str.upper, kinds)), rows, invocation.out) if rows else ""
+    shown = (
+        table(("", "DATABASE", "NAME", *map(str.upper, kinds)), rows, invocation.out)
+        if rows
+        else ""
+    )
     asked = f"{spoken(page.age)} ago" if page.age >= 1 else "just now"
     old = f"The listing was requested {asked}; the service can serve a page that is {spoken(SERVICE_CACHE)} old.\n"
-    about = {"checked_at": rfc3339(began), "listing_age": page.age, "listing_kept": page.kept, **vars(limits)}
+    about = {
+        "checked_at": rfc3339(began),
+        "listing_age": page.age,
+        "listing_kept": page.kept,
+        **vars(limits),
+    }
     fields = {"ok": bool(found) and not bad, **about, "databases": found}
-    invocation.result(fields, shown + "\n".join(["", *ways, old]), *(health["id"] for health in bad))
+    invocation.result(
+        fields, shown + "\n".join(["", *ways, old]), *(health["id"] for health in bad)
+    )
     for health in bad:
         name = f" ({health['name']})" if health["name"] else ""
         invocation.fail(f"database {health['id']}{name}: {', '.join(health['problems'])}.")
@@ -128,10 +160,16 @@ async def status(invocation: Invocation, /, *, metrics: Path | None, **typed: An
 
 
 async def _examined(
-    invocation: Invocation, session: Session, typed: Sequence[str], archives: Sequence[Destination], limits: Limits
+    invocation: Invocation,
+    session: Session,
+    typed: Sequence[str],
+    archives: Sequence[Destination],
+    limits: Limits,
 ) -> tuple[Page, list[Health], list[str]]:
     """The account's snapshots; what is known of each database that is typed, or of all; and to what a person can go back."""
-    wanted = [await whole_database(session, each) for each in typed]  # without a word: cron would mail it
+    wanted = [
+        await whole_database(session, each) for each in typed
+    ]  # without a word: cron would mail it
     names: dict[str, str | None] | None = None
     try:
         names = {each.id: each.name for each in await databases_of_account(session)}
@@ -147,7 +185,9 @@ async def _examined(
         whole += [(each.manifest, each.uri) for each in there if each.manifest and not each.problem]
     noted, attempts, ways = list[Guarded](), list[Attempt](), list[str]()
     with suppress(LedgerUnavailable):
-        noted, attempts = await consult(session.ledger, lambda book: (book.history(), book.attempts))
+        noted, attempts = await consult(
+            session.ledger, lambda book: (book.history(), book.attempts)
+        )
     remembered = await last_drills(session.ledger)
     # By the earlier clock, what is old could seem young.
     now, found = max(session.service_clock.now(), session.clock.utc()), []
@@ -161,8 +201,15 @@ async def _examined(
         proofs = filter(None, (*(about.drill for about, _ in ours), remembered.get(database_id)))
         drill = max(proofs, key=lambda each: parse_rfc3339(each.drilled_at), default=None)
         taken = newest.created_at if newest else None
-        times = {"snapshot": taken, "archive": archived, "drill": drill.drilled_at if drill else None}
-        age = {kind: (now - parse_rfc3339(at)).total_seconds() if at else None for kind, at in times.items()}
+        times = {
+            "snapshot": taken,
+            "archive": archived,
+            "drill": drill.drilled_at if drill else None,
+        }
+        age = {
+            kind: (now - parse_rfc3339(at)).total_seconds() if at else None
+            for kind, at in times.items()
+        }
         snapshot = f"{limits.origin} snapshot" if limits.origin else "snapshot"
         archive = "archive of a known age" if ours and not dated else "archive"
         problems = [
@@ -179,7 +226,11 @@ async def _examined(
             if now < each.waited_for_until
             if not taken or parse_rfc3339(taken) < each.request.requested
         ]
-        ours_noted = (each for each in noted if each.database_id == database_id and each.id and each.changed_at)
+        ours_noted = (
+            each
+            for each in noted
+            if each.database_id == database_id and each.id and each.changed_at
+        )
         guarded = next(ours_noted, None)
         health = {
             "id": database_id,
@@ -207,12 +258,22 @@ def _problem(age: float | None, most: float | None, which: str, what: str) -> st
     exact = spoken(round(abs(age)), exact=True)
     if age < -CLOCK_ROOM:
         return f"the {which} {what} is {exact} in the future: a clock is wrong"
-    return f"the {which} {what} is {exact} old, more than {spoken(round(most), exact=True)}" if age > most else ""
+    return (
+        f"the {which} {what} is {exact} old, more than {spoken(round(most), exact=True)}"
+        if age > most
+        else ""
+    )
 
 
-def _way_back(invocation: Invocation, health: Health, guarded: Guarded | None, drill: Drilled | None) -> Iterator[str]:
+def _way_back(
+    invocation: Invocation, health: Health, guarded: Guarded | None, drill: Drilled | None
+) -> Iterator[str]:
     """To what a person can go back, that from before the last change first, and what has proved it."""
-    name, newest, pending = health["name"] or health["id"], health["snapshot_created_at"], health["pending_since"]
+    name, newest, pending = (
+        health["name"] or health["id"],
+        health["snapshot_created_at"],
+        health["pending_since"],
+    )
     if guarded:
         taken = invocation.moment(guarded.snapshot.get("created_at") or guarded.noted_at)
         yield f"{name}: from before {changed(guarded)}: {taken}"
@@ -235,7 +296,9 @@ def _way_back(invocation: Invocation, health: Health, guarded: Guarded | None, d
     yield ""
 
 
-def _write(file: Path, values: Mapping[str, float], found: Sequence[Health] = (), kinds: Sequence[str] = ()) -> None:
+def _write(
+    file: Path, values: Mapping[str, float], found: Sequence[Health] = (), kinds: Sequence[str] = ()
+) -> None:
     """Write the metrics as a whole file, so that its reader finds the earlier content or this; raises `MetricsUnwritable`."""
     samples = {name: [("", value)] for name, value in values.items()}
     for health in found:
@@ -248,12 +311,15 @@ def _write(file: Path, values: Mapping[str, float], found: Sequence[Health] = ()
             samples.setdefault(f"{kind}_timestamp_seconds", []).append((labels, value))
     lines = []
     for name, each in samples.items():
-        lines.append(f"# HELP squarecloud_{name} {METRICS[name]}\n# TYPE squarecloud_{name} gauge\n")
+        lines.append(
+            f"# HELP squarecloud_{name} {METRICS[name]}\n# TYPE squarecloud_{name} gauge\n"
+        )
         lines += [f"squarecloud_{name}{labels} {value:.15g}\n" for labels, value in each]
     try:
         with written_whole(file) as draft:
             draft.write(("".join(lines) + "# EOF\n").encode())
-            os.fchmod(draft.fileno(), 0o644)  # the collector runs as another user, and there is no secret in the file
+            # the collector runs as another user, and there is no secret in the file
+            os.fchmod(draft.fileno(), 0o644)
     except OSError as error:
         why = f"the metrics were not written to {file}: {error.strerror or error}"
         raise MetricsUnwritable(why, "The file is as it was before.") from error

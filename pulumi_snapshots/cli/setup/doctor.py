@@ -34,7 +34,14 @@ from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.quota import allowance_of, counted, slot_frees
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.run.settings import PACKAGE, MissingKey, SettingsError, bucket_url, config_key, variable
+from pulumi_snapshots.run.settings import (
+    PACKAGE,
+    MissingKey,
+    SettingsError,
+    bucket_url,
+    config_key,
+    variable,
+)
 from pulumi_snapshots.service import errors as refusals
 from pulumi_snapshots.service.client import DEGRADED, ONCE, ONLINE
 from pulumi_snapshots.service.models import Account, Listing
@@ -56,17 +63,28 @@ class Finding(NamedTuple):
 
 
 OLDEST_ENGINE = (3, 139, 0)  # the first engine that hands a dynamic provider its configuration
-CLOCK_NOTE = 60.0  # seconds between the clocks that are worth a word: `rotate_after` goes by this machine's
-UNSHARED = "Runs without shared state, on this machine too, do not see it: they keep limits of their own."
+# seconds between the clocks that are worth a word: `rotate_after` goes by this machine's
+CLOCK_NOTE = 60.0
+UNSHARED = (
+    "Runs without shared state, on this machine too, do not see it: they keep limits of their own."
+)
 REHEARSAL = "rehearsal"  # the document, beside the ledger, in which two machines play
 
 
 @command(
-    click.option("--forget-block", is_flag=True, help="First forget that the service has blocked the account."),
+    click.option(
+        "--forget-block",
+        is_flag=True,
+        help="First forget that the service has blocked the account.",
+    ),
     stack_option,
-    click.option("--two-machines", is_flag=True, help="Play a second machine that takes over a killed run."),
+    click.option(
+        "--two-machines", is_flag=True, help="Play a second machine that takes over a killed run."
+    ),
 )
-async def doctor(invocation: Invocation, /, *, stack: str | None, forget_block: bool, two_machines: bool) -> bool:
+async def doctor(
+    invocation: Invocation, /, *, stack: str | None, forget_block: bool, two_machines: bool
+) -> bool:
     """Find what would stop the next snapshot.
 
     Checks key, scopes, plan, quota, clock, listing, ledger, what is under way and what is installed, by five requests at most, none
@@ -132,25 +150,47 @@ class Examination:
             first = [accepted, Finding(account, "note", f"{error}", advice)]
         except refusals.SquareCloudError as error:
             lifted = isinstance(error, refusals.Blocked) and error.unsent
-            advice = f"If the service's support has lifted the block early: `{NAME} doctor --forget-block`." * lifted
+            advice = (
+                f"If the service's support has lifted the block early: `{NAME} doctor --forget-block`."
+                * lifted
+            )
             check = "key" if isinstance(error, refusals.KeyRefused) else "service"
             first, scopes = [Finding(check, "problem", self.words.report(error), advice)], {}
         for finding in first:
             yield finding
-        checks = {"outage": self._outage, **scopes, "plan": self._plan, "quota": self._quota, "clock": self._clock}
-        for check, look in {**checks, "listing": self._page, "ledger": self._ledger, "runs": self._runs}.items():
+        checks = {
+            "outage": self._outage,
+            **scopes,
+            "plan": self._plan,
+            "quota": self._quota,
+            "clock": self._clock,
+        }
+        for check, look in {
+            **checks,
+            "listing": self._page,
+            "ledger": self._ledger,
+            "runs": self._runs,
+        }.items():
             yield await self.checked(check, look)
 
     async def forget_block(self) -> Told:
         """Let runs forget a block that they remember."""
         until = await self.session.rate_limiter.forget_blocks()
-        found = f"forgotten: runs took it to last until {to_the_second(until)}" if until else "no run remembers one"
+        found = (
+            f"forgotten: runs took it to last until {to_the_second(until)}"
+            if until
+            else "no run remembers one"
+        )
         return "ok", found
 
     async def _outage(self) -> Told:
         word, words = await self.session.client.health()
         if word == DEGRADED:
-            return "note", f"the service itself reports one ({words})", "Requests may fail until it is over."
+            return (
+                "note",
+                f"the service itself reports one ({words})",
+                "Requests may fail until it is over.",
+            )
         if word == ONLINE:
             return "ok", "the service reports none"
         return "unknown", words or "the service does not say"
@@ -183,14 +223,19 @@ class Examination:
             await self.session.client.database(known[0], patience=ONCE)
         except refusals.NotAllowed as error:
             return "note", f"{error}", "Only a Restore and lookups of databases need it."
-        except refusals.SquareCloudError as error:  # such as of one that was deleted, which says nothing of the scope
+        except (
+            refusals.SquareCloudError
+        ) as error:  # such as of one that was deleted, which says nothing of the scope
             return "unknown", f"{error}"
         return "ok", "databases can be read"
 
     async def _plan(self) -> Told:
         if self.account is None or self.account.plan_memory is None:
             return "unknown", "the service did not say"
-        name, memory = f"{self.account.plan}, " if self.account.plan else "", self.account.plan_memory
+        name, memory = (
+            f"{self.account.plan}, " if self.account.plan else "",
+            self.account.plan_memory,
+        )
         return "ok", f"{name}{memory} MB: {allowance_of(memory)} snapshots in any 24 hours"
 
     async def _quota(self) -> Told:
@@ -199,7 +244,9 @@ class Examination:
             return "unknown", "the plan and the account's listing are needed"
         allowance = allowance_of(self.account.plan_memory)
         listed = {entry.version for entry in self.listing.entries}
-        lacking = sum(each.result not in listed for each in await self.session.listings.found_lately())
+        lacking = sum(
+            each.result not in listed for each in await self.session.listings.found_lately()
+        )
         taken = counted(self.listing, self.session.service_clock.now())
         left = max(0, allowance - len(taken) - lacking)
         text = f"{left} of {allowance} left, as far as the listing shows"
@@ -222,23 +269,36 @@ class Examination:
     async def _page(self) -> Told:
         if self.listing is None:
             return "unknown", "it could not be read"
-        return "ok", f"at most {spoken(SERVICE_CACHE)} old: the service may serve the same page for that long"
+        return (
+            "ok",
+            f"at most {spoken(SERVICE_CACHE)} old: the service may serve the same page for that long",
+        )
 
     async def _ledger(self) -> Told:
         """Whether the place of the ledger allows all that a create does there, since nothing is sent otherwise."""
         ledger, place = self.session.ledger, self.session.ledger.place
         await ledger.read()
-        await ledger.edit(lambda document: document.update(checked=rfc3339(self.session.clock.utc())))
+        await ledger.edit(
+            lambda document: document.update(checked=rfc3339(self.session.clock.utc()))
+        )
         found = f"{'shared' if place.is_shared else 'this machine only'}: {place.where} can be read and written"
         if not place.is_shared:
             setting = f"{variable('shared_state')}=backend"
-            return "ok", found, f"With {setting} it is kept in {self.backend}." if self.backend else ""
+            return (
+                "ok",
+                found,
+                f"With {setting} it is kept in {self.backend}." if self.backend else "",
+            )
         if isinstance(place, Bucket):
             found += ", and a stale write is refused"
             try:
                 await place.beside("missing").read()
             except LedgerUnavailable:
-                return "note", f"{found}; the bucket cannot be listed", self.words.text(Next(Step.ALLOW_LISTING))
+                return (
+                    "note",
+                    f"{found}; the bucket cannot be listed",
+                    self.words.text(Next(Step.ALLOW_LISTING)),
+                )
         return "ok", found, UNSHARED
 
     async def _runs(self) -> Told:
@@ -293,7 +353,11 @@ def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Fi
 
 def _engine(environment: Mapping[str, str]) -> Told:
     if shutil.which("pulumi", path=environment.get("PATH", "")) is None:
-        return "note", "no pulumi on PATH", "Install the Pulumi CLI to run programs; these commands need none."
+        return (
+            "note",
+            "no pulumi on PATH",
+            "Install the Pulumi CLI to run programs; these commands need none.",
+        )
     try:
         answer = pulumi(environment, "version").strip()
     except PulumiTrouble as error:
@@ -302,7 +366,11 @@ def _engine(environment: Mapping[str, str]) -> Told:
     if found is None:
         return "unknown", f"`pulumi version` says {answer!r}", f"It must be {oldest} or newer."
     if tuple(map(int, found.groups())) < OLDEST_ENGINE:
-        return "problem", f"pulumi {answer}", f"Update it: {oldest} is the first that configures a dynamic provider."
+        return (
+            "problem",
+            f"pulumi {answer}",
+            f"Update it: {oldest} is the first that configures a dynamic provider.",
+        )
     return "ok", f"pulumi {answer}"
 
 
@@ -318,7 +386,11 @@ def _plugin(environment: Mapping[str, str]) -> Told:
         return "note", found, f"Install this version: {how}"
     if on_path := shutil.which(PROGRAM, path=environment.get("PATH", "")):
         return "ok", f"{on_path} is on PATH"
-    return "note", "none is installed", f"Only programs in other languages than Python need it: {how}"
+    return (
+        "note",
+        "none is installed",
+        f"Only programs in other languages than Python need it: {how}",
+    )
 
 
 def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -330,7 +402,9 @@ def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
         try:
             found, _ = access(scheme, environment)
             at, said = f"{scheme}://", f"credentials of {NAMES[scheme]}: {found}"
-            yield Finding(at, "note", said) if found.startswith(MACHINE) else Finding(at, "ok", said)
+            yield (
+                Finding(at, "note", said) if found.startswith(MACHINE) else Finding(at, "ok", said)
+            )
         except NoCredentials as error:
             told = COMMANDS.text((error.happened, *error.then))
             yield Finding(f"{scheme}://", "note", told, "Only archives to such a bucket need them.")

@@ -16,7 +16,9 @@ from pulumi_snapshots.errors.pages import EXPLAIN
         "name",
         metavar="[ERROR]",
         required=False,
-        shell_complete=lambda _context, _parameter, begin: [each for each in page_names() if each.startswith(begin)],
+        shell_complete=lambda _context, _parameter, begin: [
+            each for each in page_names() if each.startswith(begin)
+        ],
     ),
     click.option("--last", is_flag=True, help="Show and explain the last error of this machine."),
     has_result=False,

@@ -18,7 +18,14 @@ from pulumi_snapshots.plugin.description.identity import Identity
 from pulumi_snapshots.run.settings import PACKAGE
 
 PROGRAM = f"pulumi-resource-{PACKAGE}"  # Pulumi finds a package's plugin by this name
-RUNTIMES = {"typescript": "nodejs", "python": "python", "go": "go", "csharp": "dotnet", "java": "java", "yaml": "yaml"}
+RUNTIMES = {
+    "typescript": "nodejs",
+    "python": "python",
+    "go": "go",
+    "csharp": "dotnet",
+    "java": "java",
+    "yaml": "yaml",
+}
 """Languages, and what Pulumi calls them. YAML needs no SDK."""
 RUNTIME = re.compile(r"^runtime:[ \t]*(?:\n\s+name:[ \t]*|\{\s*name:\s*)?['\"]?(\w+)", re.MULTILINE)
 """The language in a project's file."""
@@ -52,7 +59,9 @@ async def sdk(invocation: Invocation, /, language: str) -> None:
     runtime, package = RUNTIMES[language], f"{PACKAGE}@{version('pulumi-snapshots')}"
     if language != "yaml":
         written = ("gen-sdk", package, "--language", runtime, "--out", "sdks")
-        await _pulumi(invocation, "package", *(("add", package) if runtime == _runtime_here() else written))
+        await _pulumi(
+            invocation, "package", *(("add", package) if runtime == _runtime_here() else written)
+        )
     invocation.show(f"{Identity().imports()[language]}\n")
 
 
@@ -61,7 +70,11 @@ async def uninstall(invocation: Invocation, /) -> None:
     """Uninstall every version of the plugin."""
     if versions := await _versions(invocation):
         await _pulumi(invocation, "plugin", "rm", "resource", PACKAGE, "--yes")
-    done = f"uninstalled {PROGRAM} {', '.join(sorted(versions))}" if versions else f"no {PROGRAM} is installed"
+    done = (
+        f"uninstalled {PROGRAM} {', '.join(sorted(versions))}"
+        if versions
+        else f"no {PROGRAM} is installed"
+    )
     invocation.show(f"{done}\n")
 
 
@@ -78,7 +91,17 @@ async def _install(invocation: Invocation) -> None:
         program = Path(folder) / PROGRAM
         program.write_text(launcher())
         program.chmod(0o700)
-        await _pulumi(invocation, "plugin", "install", "resource", PACKAGE, ours, "--file", str(program), "--reinstall")
+        await _pulumi(
+            invocation,
+            "plugin",
+            "install",
+            "resource",
+            PACKAGE,
+            ours,
+            "--file",
+            str(program),
+            "--reinstall",
+        )
     invocation.show(f"installed {PROGRAM} {ours}, which runs in {sys.prefix}\n")
     for other in sorted(await _versions(invocation) - {ours}):
         removes = f"`pulumi plugin rm resource {PACKAGE} {other}` removes it"
@@ -90,7 +113,9 @@ async def _install(invocation: Invocation) -> None:
 def _runtime_here() -> str | None:
     """The language of the project in this folder, as Pulumi calls it; None without a project."""
     with suppress(OSError):
-        if found := RUNTIME.search(Path("Pulumi.yaml").read_text(encoding="utf-8", errors="replace")):
+        if found := RUNTIME.search(
+            Path("Pulumi.yaml").read_text(encoding="utf-8", errors="replace")
+        ):
             return found[1]
     return None
 
@@ -103,7 +128,9 @@ def launcher() -> str:
 async def _versions(invocation: Invocation) -> set[str]:
     """The versions that Pulumi has installed."""
     listed = json.loads(await _pulumi(invocation, "plugin", "ls", "--json"))
-    return {each["version"] for each in listed if (each["kind"], each["name"]) == ("resource", PACKAGE)}
+    return {
+        each["version"] for each in listed if (each["kind"], each["name"]) == ("resource", PACKAGE)
+    }
 
 
 async def _pulumi(invocation: Invocation, *arguments: str) -> str:

@@ -20,9 +20,23 @@ MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
 
 @command(
     database_argument,
-    click.option("--large", type=DATABASE, help="Also take a snapshot of this one, which takes over 90 s."),
-    click.option("--restore-onto", "scratch", type=DATABASE, help="Also restore onto this one; overwrites it."),
-    click.option("-y", "--yes", "confirmed", type=DATABASE, multiple=True, help="Confirm this database; repeatable."),
+    click.option(
+        "--large", type=DATABASE, help="Also take a snapshot of this one, which takes over 90 s."
+    ),
+    click.option(
+        "--restore-onto",
+        "scratch",
+        type=DATABASE,
+        help="Also restore onto this one; overwrites it.",
+    ),
+    click.option(
+        "-y",
+        "--yes",
+        "confirmed",
+        type=DATABASE,
+        multiple=True,
+        help="Confirm this database; repeatable.",
+    ),
     click.option("--report", "file", type=FILE, help="Where the report goes."),
 )
 async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -> None:
@@ -50,7 +64,10 @@ async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -
         with invocation.working(session):
             ended = await take_steps(Run(session, targets, report, invocation, f"{NAME} probe"))
     content = report.content()
-    rows = [(MARKS[verdict], name, f"{text}\n{seen}".strip()) for verdict, name, text, seen in report.rows()]
+    rows = [
+        (MARKS[verdict], name, f"{text}\n{seen}".strip())
+        for verdict, name, text, seen in report.rows()
+    ]
     verdicts = [one["verdict"] for one in content["facts"].values()]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in MARKS)
     learned, setting = content["listing_cache"], "listing_cache"
@@ -62,12 +79,20 @@ async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -
         invocation.fail(invocation.wording.report(ended))
 
 
-async def _confirm(invocation: Invocation, targets: Targets, confirmed: Collection[str | None]) -> None:
+async def _confirm(
+    invocation: Invocation, targets: Targets, confirmed: Collection[str | None]
+) -> None:
     """Say what the run costs, and let each database's id be typed."""
     requests = 30 + 10 * (targets.large is not None) + 20 * (targets.scratch is not None)
     takes = f"This takes {targets.snapshots} snapshots of the day's allowance, sends about {requests} requests"
-    invocation.say(f"{takes}, and takes about 6 minutes, or 36 if the service keeps serving old listings.")
-    purposes = ("take two snapshots of it", "take a snapshot of it", "OVERWRITE everything that it holds")
+    invocation.say(
+        f"{takes}, and takes about 6 minutes, or 36 if the service keeps serving old listings."
+    )
+    purposes = (
+        "take two snapshots of it",
+        "take a snapshot of it",
+        "OVERWRITE everything that it holds",
+    )
     for database_id, purpose in zip(targets, purposes, strict=True):
         if database_id is None:
             continue
@@ -75,5 +100,8 @@ async def _confirm(invocation: Invocation, targets: Targets, confirmed: Collecti
             invocation.say(f"{database_id}: confirmed by --yes, to {purpose}.")
         elif not invocation.stdin.isatty():
             invocation.wrong(f"confirm with --yes {database_id} to {purpose}.")
-        elif await invocation.ask(f"Type the id of database {database_id} to {purpose}:") != database_id:
+        elif (
+            await invocation.ask(f"Type the id of database {database_id} to {purpose}:")
+            != database_id
+        ):
             invocation.wrong("that is not its id. Nothing was sent.", helps=False)

@@ -18,7 +18,11 @@ from pulumi_snapshots.snapshot.record import SnapshotInputs
     arguments.database_argument,
     *arguments.options_of(SnapshotInputs, "reuse_within"),
     arguments.timeout_option(SnapshotInputs),
-    click.option("--new", is_flag=True, help="Take another snapshot once an earlier run's is listed or never came."),
+    click.option(
+        "--new",
+        is_flag=True,
+        help="Take another snapshot once an earlier run's is listed or never came.",
+    ),
     arguments.notify_option,
     arguments.urls_option,
 )
@@ -37,4 +41,6 @@ async def create(invocation: Invocation, /, *, new: bool, urls: bool, **typed: A
     if invocation.as_json or not invocation.failures:
         show_record(invocation, record, urls=urls)
     if not (invocation.as_json or invocation.failures):
-        invocation.note(f"hint: `{NAME} download {record.id} --output {record.database_id}.zip` downloads it.")
+        invocation.note(
+            f"hint: `{NAME} download {record.id} --output {record.database_id}.zip` downloads it."
+        )

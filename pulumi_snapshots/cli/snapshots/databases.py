@@ -45,11 +45,21 @@ async def databases(invocation: Invocation, /) -> None:
     rows, fields = [], []
     for about in every:
         runs, best = running.get(about.id), newest.get(about.id)
-        age = (now - parse_rfc3339(best.created_at)).total_seconds() if best and best.created_at else None
+        age = (
+            (now - parse_rfc3339(best.created_at)).total_seconds()
+            if best and best.created_at
+            else None
+        )
         version = "?" if page is None else best.version_id if best else "none"
         old = None if age is None else spoken(age)
         rows.append((about.id, about.name, about.type, RUNNING[runs], version, old))
         described = {name: getattr(about, name, runs) for name in DatabaseInfo.properties()}
         ages = {"newest_age": age, "listing_age": page and page.age}
-        fields.append({**described, "newest_snapshot": best and fields_of(best.id, best, SnapshotRecord), **ages})
+        fields.append(
+            {
+                **described,
+                "newest_snapshot": best and fields_of(best.id, best, SnapshotRecord),
+                **ages,
+            }
+        )
     invocation.listed(HEADS, rows, fields, "no databases")

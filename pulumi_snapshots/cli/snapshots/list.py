@@ -7,7 +7,13 @@ from typing import Any
 import click
 
 from pulumi_snapshots.cli.terminal.account import FRESH, Page, snapshots_of_account
-from pulumi_snapshots.cli.terminal.arguments import DATABASE, checked, command, options_of, urls_option
+from pulumi_snapshots.cli.terminal.arguments import (
+    DATABASE,
+    checked,
+    command,
+    options_of,
+    urls_option,
+)
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of, size_text
 from pulumi_snapshots.lookup.find import OfEach, find_snapshots
@@ -38,7 +44,9 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
             query, listings = replace(query, database_id=one), session.listings
             of_each = {one: await listings.of_database(one, since, origin=origin, unlisted=True)}
         else:  # a program gets no earlier page, since a list has no room for its age
-            page = await snapshots_of_account(session, origin=origin, may_be_kept=not invocation.as_json)
+            page = await snapshots_of_account(
+                session, origin=origin, may_be_kept=not invocation.as_json
+            )
             of_each = page.of_each
         found = await find_snapshots(session, query, since, of_each)
     note_age(invocation, page)
@@ -63,4 +71,6 @@ def note_unlisted(invocation: Invocation, shown: Sequence[SnapshotInfo | Snapsho
     """Say which snapshots are shown as runs have noted them, since the service's page is too old to list them."""
     if unlisted := [each.id for each in shown if each.name is None and each.size is None]:
         more = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
-        invocation.warn(f"the service's page is old and lacks {unlisted[0]}{more}: shown as runs have noted it.")
+        invocation.warn(
+            f"the service's page is old and lacks {unlisted[0]}{more}: shown as runs have noted it."
+        )

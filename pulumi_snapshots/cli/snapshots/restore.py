@@ -19,8 +19,19 @@ from pulumi_snapshots.snapshot.read import get
 
 @arguments.command(
     arguments.snapshot_argument,
-    click.option("-y", "--yes", "overwrite", is_flag=True, help="Do not ask for confirmation, as in a script."),
-    click.option("--onto", "target_database_id", type=arguments.DATABASE, help="Overwrite another database instead."),
+    click.option(
+        "-y",
+        "--yes",
+        "overwrite",
+        is_flag=True,
+        help="Do not ask for confirmation, as in a script.",
+    ),
+    click.option(
+        "--onto",
+        "target_database_id",
+        type=arguments.DATABASE,
+        help="Overwrite another database instead.",
+    ),
     arguments.timeout_option(RestoreInputs),
     arguments.again_option,
 )
@@ -43,7 +54,11 @@ async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> None
     async def prepared(session: Session) -> RestoreInputs:
         target = None if onto is None else await invocation.database(session, onto)
         found = await invocation.snapshot(session, typed["database_id"], typed["version_id"])
-        whole: Any = {"database_id": found.database_id, "version_id": found.version_id, "target_database_id": target}
+        whole: Any = {
+            "database_id": found.database_id,
+            "version_id": found.version_id,
+            "target_database_id": target,
+        }
         # The snapshot is the trigger, so a later run recognises an earlier run's restore of the same one.
         ready = replace(inputs, **whole, triggers=[found.id])
         if not confirmed:
@@ -68,7 +83,9 @@ async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> None
 async def _confirm(invocation: Invocation, session: Session, inputs: RestoreInputs) -> None:
     """Say what is overwritten with what, and let the database's name or id be typed."""
     with invocation.working(doing=ASKING, logged=False):
-        database = await session.listings.database(inputs.target, session.clock.monotonic(), patience=BRIEF)
+        database = await session.listings.database(
+            inputs.target, session.clock.monotonic(), patience=BRIEF
+        )
         snapshot = await get(session, inputs.snapshot, unlisted=True)
     taken = f" of {invocation.moment(snapshot.created_at)}" if snapshot.created_at else ""
     target = f"{database.name} ({inputs.target})" if database.name else inputs.target
@@ -77,4 +94,7 @@ async def _confirm(invocation: Invocation, session: Session, inputs: RestoreInpu
     )
     typed = await invocation.ask("Type the name or the id of the database to do it:")
     if not typed or typed not in {database.name, inputs.target}:
-        invocation.wrong("that is neither the name nor the id of the database. Nothing was restored.", helps=False)
+        invocation.wrong(
+            "that is neither the name nor the id of the database. Nothing was restored.",
+            helps=False,
+        )

@@ -25,7 +25,10 @@ async def looked_up(invocation: Invocation, typed: dict[str, Any]) -> SnapshotRe
 
 def show_record(invocation: Invocation, one: SnapshotRecord, *, urls: bool) -> None:
     """Write what there is to know of a snapshot."""
-    times = {"created": invocation.moment(one.created_at), "expires": invocation.moment(one.expires_at)}
+    times = {
+        "created": invocation.moment(one.created_at),
+        "expires": invocation.moment(one.expires_at),
+    }
     kind = {"size": size_text(one.size), "engine": one.runtime, "origin": one.origin}
     fields = fields_of(one.id, one, SnapshotRecord, urls=urls)
     invocation.result(fields, {"snapshot": one.id, **times, **kind}, one.id)

@@ -27,8 +27,10 @@ FRESH = ACCOUNT_LISTING.per_account
 class Kept(BaseModel):
     """What is kept; times are by this machine's clock."""
 
-    snapshots: dict[str, dict[str, ListedSnapshot]] = Field(default={}, repr=False)  # by database and version
-    offset: float | None = None  # seconds that the service's clock was ahead of this machine's, if that was known
+    # by database and version
+    snapshots: dict[str, dict[str, ListedSnapshot]] = Field(default={}, repr=False)
+    # seconds that the service's clock was ahead of this machine's, if that was known
+    offset: float | None = None
     databases: list[AccountDatabase] = []
     at: dict[str, Utc] = {}  # when each of the two was requested
     asked: dict[str, Utc] = {}  # when each was requested in passing, whatever the result
@@ -46,7 +48,9 @@ class KeptPages:
     """
 
     def __init__(self, session: Session) -> None:
-        self._path = session.settings.state_directory() / f"{session.settings.fingerprint()}.pages.json"
+        self._path = (
+            session.settings.state_directory() / f"{session.settings.fingerprint()}.pages.json"
+        )
 
     def read(self) -> Kept:
         """What is kept."""
@@ -87,7 +91,9 @@ class Page:
     kept: bool
 
 
-async def snapshots_of_account(session: Session, *, origin: str | None = None, may_be_kept: bool = True) -> Page:
+async def snapshots_of_account(
+    session: Session, *, origin: str | None = None, may_be_kept: bool = True
+) -> Page:
     """Get the snapshots of each database; those of a moment ago if an earlier command of this machine has requested them.
 
     What runs have found is among them also if the service's page is too old to list it, as far as they know it. If only one
@@ -118,7 +124,10 @@ async def keep_listing(session: Session) -> None:
 
 def _keep(session: Session, of_each: OfEach, age: float = 0.0) -> None:
     """Keep the account's snapshots; those without a name no page has shown yet."""
-    named = {one: {id_: each for id_, each in entries.items() if each.name} for one, entries in of_each.items()}
+    named = {
+        one: {id_: each for id_, each in entries.items() if each.name}
+        for one, entries in of_each.items()
+    }
     at = session.clock.utc() - timedelta(seconds=age)
     KeptPages(session).keep(at, snapshots=named, offset=session.service_clock.offset)
 

@@ -13,7 +13,12 @@ import anyio
 import click
 from click.shell_completion import CompletionItem
 
-from pulumi_snapshots.cli.terminal.account import Kept, KeptPages, databases_of_account, keep_listing
+from pulumi_snapshots.cli.terminal.account import (
+    Kept,
+    KeptPages,
+    databases_of_account,
+    keep_listing,
+)
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, size_text, zoned
 from pulumi_snapshots.hosts.monitor import problem_of_monitor
@@ -32,7 +37,8 @@ NO_ID = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]*[^\w/\\\x00-\x1f\x7f-][^/\\\x00-\
 
 PATIENCE = 1.5  # seconds that a press of the tab key waits for the service at most
 YOUNG = 300.0  # seconds for which a kept page is offered without a request for a newer one
-SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")  # ids that a shell takes as they are; the service has no others
+# ids that a shell takes as they are; the service has no others
+SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")
 
 
 def command(
@@ -66,20 +72,30 @@ def command(
 # wrong it offers what it has and prints nothing: an error would stand in the middle of the command that is being typed.
 
 
-def database_ids(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+def database_ids(
+    context: click.Context, _parameter: click.Parameter, typed: str
+) -> list[CompletionItem]:
     """Databases whose id begins with what is typed, and names that do."""
     kept = _pages(context, "databases", databases_of_account)
     known = dict.fromkeys(kept.snapshots, "")
     known |= {each.id: ", ".join(filter(None, (each.name, each.type))) for each in kept.databases}
     # All names beside all ids would show everything twice.
-    return _fitting(typed, [*known.items(), *((each.name or "", each.id) for each in kept.databases if typed)])
+    return _fitting(
+        typed, [*known.items(), *((each.name or "", each.id) for each in kept.databases if typed)]
+    )
 
 
-def snapshot_ids(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+def snapshot_ids(
+    context: click.Context, _parameter: click.Parameter, typed: str
+) -> list[CompletionItem]:
     """Snapshots whose id, with that of the database, begins with what is typed; newest first."""
     of_each = _pages(context, "snapshots", keep_listing).snapshots
     has_latest, found = context.command.name != "restore", []  # which needs a version id
-    fitting = {each: entries for each, entries in of_each.items() if f"{each}/".startswith(typed[: len(each) + 1])}
+    fitting = {
+        each: entries
+        for each, entries in of_each.items()
+        if f"{each}/".startswith(typed[: len(each) + 1])
+    }
     for database_id, entries in fitting.items():
         newest = sorted(entries.items(), key=lambda one: str(one[1].modified or ""), reverse=True)
         if has_latest:
@@ -127,7 +143,9 @@ def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[o
 class _Checked(click.ParamType[Any]):
     """What a function reads that raises `Unfit`; with a form of completion if there is one."""
 
-    def __init__(self, name: str, read: Callable[[str], Any], complete: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self, name: str, read: Callable[[str], Any], complete: Callable[..., Any] | None = None
+    ) -> None:
         self.name, self.read, self.complete = name, read, complete
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -137,7 +155,9 @@ class _Checked(click.ParamType[Any]):
         except checks.Unfit as unfit:
             self.fail(f"it {unfit}.", param, ctx)
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
         """Offer what there is."""
         return self.complete(ctx, param, incomplete) if self.complete else []
 
@@ -173,9 +193,17 @@ def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) ->
     try:
         split_id(f"{_as_id(database)}{slash}{version}")
     except ValueError:
-        newest = "" if context.command.name == "restore" else f"`{database}/{checks.LATEST}` is the newest, "
-        shows = f"{newest}`status DATABASE` names the one to go back to, and `list DATABASE` shows all"
-        raise click.BadParameter(f"a snapshot is DATABASE/VERSION, not {typed!r}: {shows}.") from None
+        newest = (
+            ""
+            if context.command.name == "restore"
+            else f"`{database}/{checks.LATEST}` is the newest, "
+        )
+        shows = (
+            f"{newest}`status DATABASE` names the one to go back to, and `list DATABASE` shows all"
+        )
+        raise click.BadParameter(
+            f"a snapshot is DATABASE/VERSION, not {typed!r}: {shows}."
+        ) from None
     if is_provisional(typed):
         raise click.BadParameter("it is pending: `create DATABASE` keeps waiting for it.")
     context.params |= {"database_id": database, "version_id": version}
@@ -193,18 +221,30 @@ def options_of(inputs: type[Inputs], *names: str) -> Iterator[Decorator]:
     """Options for inputs, with the help that their declarations give."""
     for name in names:
         each = inputs.properties()[name]
-        kind = DURATION if each.type == Duration else click.Choice([*each.choices.meanings]) if each.choices else None
-        yield click.option(f"--{name.replace('_', '-')}", name, type=kind, help=each.doc.replace("`", ""))
+        kind = (
+            DURATION
+            if each.type == Duration
+            else click.Choice([*each.choices.meanings])
+            if each.choices
+            else None
+        )
+        yield click.option(
+            f"--{name.replace('_', '-')}", name, type=kind, help=each.doc.replace("`", "")
+        )
 
 
 def timeout_option(inputs: type[Inputs]) -> Decorator:
     """`--timeout`."""
     usual = inputs.properties()["timeout"].default_text
-    return click.option("--timeout", type=DURATION, help=f"How long the command can take; {usual} by default.")
+    return click.option(
+        "--timeout", type=DURATION, help=f"How long the command can take; {usual} by default."
+    )
 
 
 json_option = click.option("--json", is_flag=True, help="Print JSON, for programs.")
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print ids or paths alone, and no progress.")
+quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, help="Print ids or paths alone, and no progress."
+)
 notify_option = click.option(
     "--notify",
     metavar="URL",
@@ -212,10 +252,18 @@ notify_option = click.option(
     expose_value=False,
     help=f"Report start and end to this URL, as healthchecks and ntfy expect. It is a secret: better in {NOTIFY}.",
 )
-again_option = click.option("--new", is_flag=True, help="Restore again, even if an earlier restore is unfinished.")
-urls_option = click.option("--urls", is_flag=True, help="With --json: also URLs, which open the data to anyone.")
+again_option = click.option(
+    "--new", is_flag=True, help="Restore again, even if an earlier restore is unfinished."
+)
+urls_option = click.option(
+    "--urls", is_flag=True, help="With --json: also URLs, which open the data to anyone."
+)
 snapshot_argument = click.argument(
-    "snapshot", metavar="DATABASE/VERSION", callback=_snapshot, expose_value=False, shell_complete=snapshot_ids
+    "snapshot",
+    metavar="DATABASE/VERSION",
+    callback=_snapshot,
+    expose_value=False,
+    shell_complete=snapshot_ids,
 )
 database_argument = click.argument("database_id", metavar="DATABASE", type=DATABASE)
 destination_argument = click.argument("destination", type=PLACE)
@@ -226,7 +274,10 @@ destination_argument = click.argument("destination", type=PLACE)
 
 def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any]) -> T:
     """The inputs that are typed, without a problem; a database by its name, and the newest snapshot, are still to be looked up."""
-    known = {name: _as_id(given) if given and name.endswith("database_id") else given for name, given in typed.items()}
+    known = {
+        name: _as_id(given) if given and name.endswith("database_id") else given
+        for name, given in typed.items()
+    }
     known |= {"version_id": "newest"} if typed.get("version_id") == checks.LATEST else {}
     for problem in inputs.problems(known):
         name = invocation.wording.spell(problem.property) if problem.property else ""

@@ -78,7 +78,9 @@ class Invocation:
 
     def __post_init__(self) -> None:
         # By itself, rich would take a variable's word for what is a terminal.
-        self._console = _Console(file=self.err, force_terminal=self.err.isatty(), _environ=self.environment)
+        self._console = _Console(
+            file=self.err, force_terminal=self.err.isatty(), _environ=self.environment
+        )
         self.wording = replace(COMMANDS, time=lambda moment: zoned(moment, self.zone, "%H:%M:%S"))
 
     @property
@@ -99,12 +101,16 @@ class Invocation:
             self.out.flush()
         except OSError as error:
             why = error.strerror or str(error)
-            raise OutputClosed(f"not all of the result was written to standard output: {why}") from error
+            raise OutputClosed(
+                f"not all of the result was written to standard output: {why}"
+            ) from error
 
     def result(self, fields: Any, form: Form, *brief: str) -> None:
         """Write the result: JSON of the fields for programs, the brief lines with --quiet, or else what people read."""
         if self.as_json:  # in ASCII, which every locale can print
-            self.show(json.dumps(fields, indent=2, default=lambda record: record.to_outputs()) + "\n")
+            self.show(
+                json.dumps(fields, indent=2, default=lambda record: record.to_outputs()) + "\n"
+            )
         elif self.quiet:
             self.show("".join(f"{each}\n" for each in brief))
         elif isinstance(form, str):
@@ -112,13 +118,19 @@ class Invocation:
         else:
             self.show(facts(form) if isinstance(form, Mapping) else grid(form, self.out))
 
-    def listed(self, heads: Sequence[str], rows: Sequence[Sequence[str | None]], fields: Any, none: str) -> None:
+    def listed(
+        self, heads: Sequence[str], rows: Sequence[Sequence[str | None]], fields: Any, none: str
+    ) -> None:
         """Write a list as `result` does, or say that there is none; the first column with a heading is the brief one."""
         if not rows and not self.as_json:
             self.note(none)
             return
         first = next(number for number, head in enumerate(heads) if head)
-        self.result(fields, table(heads, rows, self.out) if rows else "", *(row[first] or "" for row in rows))
+        self.result(
+            fields,
+            table(heads, rows, self.out) if rows else "",
+            *(row[first] or "" for row in rows),
+        )
 
     # Standard error ------------------------------------------------------------------------------------------------------
 
@@ -148,14 +160,18 @@ class Invocation:
     async def ask(self, question: str) -> str:
         """Ask the user to type a line; empty if none can be read. A signal ends the command meanwhile."""
         self.say(question)
-        with suppress(OSError, ValueError):  # a stream without a descriptor, as in a test, is read at once
+        with suppress(
+            OSError, ValueError
+        ):  # a stream without a descriptor, as in a test, is read at once
             await anyio.wait_readable(self.stdin.fileno())
         return self.stdin.readline(LONGEST_ANSWER).strip()
 
     # Progress ------------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def working(self, *stoppable: Stoppable, doing: str = "", logged: bool = True) -> Iterator[None]:
+    def working(
+        self, *stoppable: Stoppable, doing: str = "", logged: bool = True
+    ) -> Iterator[None]:
         """Show the progress while the body runs: one live line on a terminal, lines of a log elsewhere.
 
         The first signal stops what is `stoppable`, and the body comes to its own end. A short question is not `logged`.
@@ -163,7 +179,8 @@ class Invocation:
         self.stoppable, self._logged = stoppable, logged and not self.quiet
         try:
             if self._console.is_interactive and not self.quiet:
-                self._live = Status("", console=self._console, spinner="line")  # others need more than ASCII
+                # others need more than ASCII
+                self._live = Status("", console=self._console, spinner="line")
                 self._live.start()
             if doing:
                 self.progress(doing)
@@ -178,7 +195,9 @@ class Invocation:
         """Show what happens now."""
         shown = self.wording.text(text)
         if self._live:
-            self._live.update(Text(printable(shown).replace("\n", " "), no_wrap=True, overflow="crop"))
+            self._live.update(
+                Text(printable(shown).replace("\n", " "), no_wrap=True, overflow="crop")
+            )
         elif self._logged and text != self._last:
             self._last = text
             self.say(f"{zoned(self.clock.utc(), self.zone, '%H:%M:%S')}  {shown}")
@@ -190,7 +209,9 @@ class Invocation:
         """The service, with the settings of a stack, or else of the environment; warns if the ledger cannot be used."""
         config = await self.in_thread(configuration_of, stack, self.environment) if stack else {}
         settings = Settings.read(config, self.environment)
-        session = self.make_session(settings, self.make_ledger(settings, self.clock), clock=self.clock)
+        session = self.make_session(
+            settings, self.make_ledger(settings, self.clock), clock=self.clock
+        )
         try:
             yield session
             if note := session.take_note():
@@ -223,7 +244,9 @@ class Invocation:
             return SnapshotRecord(whole, version_id=version)
         found = await get(session, f"{whole}/{version}", unlisted=True)
         if version == LATEST:
-            self.progress(f"the newest snapshot is {found.id}, taken on {self.moment(found.created_at)}")
+            self.progress(
+                f"the newest snapshot is {found.id}, taken on {self.moment(found.created_at)}"
+            )
         return found
 
     async def recorded(
@@ -243,12 +266,21 @@ class Invocation:
             async with self.session() as session:
                 begun = session.clock.monotonic()
                 inputs = await prepared(session)
-                machines = "any machine with this shared state" if session.ledger.place.is_shared else "this machine"
+                machines = (
+                    "any machine with this shared state"
+                    if session.ledger.place.is_shared
+                    else "this machine"
+                )
                 # A run of the same command resumes this one's request, and `--new` would send another.
                 machines += ", without `--new`," if new else ""
                 whole = {typed: getattr(inputs, "snapshot", inputs.database_id)}
                 hidden = ("--new", "--notify", self.notifies, f"--notify={self.notifies}")
-                again = shlex.join([NAME, *(whole.get(each, each) for each in self.arguments if each not in hidden)])
+                again = shlex.join(
+                    [
+                        NAME,
+                        *(whole.get(each, each) for each in self.arguments if each not in hidden),
+                    ]
+                )
                 self.wording = self.wording.about(command=again, machines=machines)
                 with self.working(session):
                     record = await operation(session, inputs, self, self.name, fresh=new)

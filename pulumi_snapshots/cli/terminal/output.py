@@ -27,7 +27,9 @@ def printable(text: str) -> str:
     """The text with control characters escaped, since they would steer the terminal."""
     # Category C: control and format characters, halves of a surrogate pair, unassigned ones.
     return "".join(
-        each.encode("unicode_escape").decode() if unicodedata.category(each)[0] == "C" and each != "\n" else each
+        each.encode("unicode_escape").decode()
+        if unicodedata.category(each)[0] == "C" and each != "\n"
+        else each
         for each in text
     )
 
@@ -42,16 +44,24 @@ def size_text(count: int | None) -> str | None:
     return None if count is None else bytes_text(count)
 
 
-def fields_of(snapshot: str | None, thing: object, record: type[Record], *, urls: bool = False) -> dict[str, Any]:
+def fields_of(
+    snapshot: str | None, thing: object, record: type[Record], *, urls: bool = False
+) -> dict[str, Any]:
     """The fields of a resource for programs: its snapshot's id, and the outputs that its record declares; secrets only with `urls`."""
-    shown = (each for each in record.properties().values() if not each.internal and (urls or not each.secret))
+    shown = (
+        each
+        for each in record.properties().values()
+        if not each.internal and (urls or not each.secret)
+    )
     return {"id": snapshot, **{each.name: getattr(thing, each.name) for each in shown}}
 
 
 def width_of(stream: IO[str]) -> int:
     """The columns of the stream's terminal."""
     try:
-        return max(1, os.get_terminal_size(stream.fileno()).columns) if stream.isatty() else UNLIMITED
+        return (
+            max(1, os.get_terminal_size(stream.fileno()).columns) if stream.isatty() else UNLIMITED
+        )
     except (OSError, ValueError):
         return UNLIMITED
 
@@ -82,8 +92,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | None]], stream: 
     wide = grid([columns, *shown])
     if max(map(cell_len, wide.splitlines())) <= width_of(stream):
         return wide
-    first = next(number for number, head in enumerate(columns) if head) + 1  # a mark, and what it is about
-    return "".join(f"{'  '.join(row[:first])}\n  {'  '.join(filter(None, row[first:]))}\n" for row in shown)
+    first = (
+        next(number for number, head in enumerate(columns) if head) + 1
+    )  # a mark, and what it is about
+    return "".join(
+        f"{'  '.join(row[:first])}\n  {'  '.join(filter(None, row[first:]))}\n" for row in shown
+    )
 
 
 def markdown(text: str, stream: IO[str]) -> str:

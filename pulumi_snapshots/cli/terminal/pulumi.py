@@ -16,7 +16,9 @@ from pulumi_snapshots.run.settings import PACKAGE, backend_url, config_key, vari
 PATIENCE = 600.0
 """Seconds that a command of the CLI may take: adding an SDK to a project also installs what that needs."""
 
-stack_option = click.option("--stack", metavar="NAME", help="Use this stack's configuration, found from this folder.")
+stack_option = click.option(
+    "--stack", metavar="NAME", help="Use this stack's configuration, found from this folder."
+)
 
 
 class PulumiTrouble(Explained):
@@ -41,7 +43,9 @@ def pulumi(environment: Mapping[str, str], *arguments: str, then: Step = Step.RU
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         said = str(getattr(error, "stderr", None) or error).strip().removeprefix("error: ")
-        raise PulumiTrouble(f"`pulumi {' '.join(arguments)}` failed: {said}", then=[then]) from error
+        raise PulumiTrouble(
+            f"`pulumi {' '.join(arguments)}` failed: {said}", then=[then]
+        ) from error
 
 
 def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -52,11 +56,15 @@ def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, st
 
     every = json.loads(asked("config", "--json", "--stack", stack))
     found = {
-        key: asked("config", "get", key, "--stack", stack).rstrip("\n") if each.get("secret") else each["value"]
+        key: asked("config", "get", key, "--stack", stack).rstrip("\n")
+        if each.get("secret")
+        else each["value"]
         for key, each in every.items()
         if key.startswith(f"{PACKAGE}:")
     }
-    if (found.get(config_key("shared_state")) or environment.get(variable("shared_state"))) == BACKEND:
+    if (
+        found.get(config_key("shared_state")) or environment.get(variable("shared_state"))
+    ) == BACKEND:
         with suppress(Unfit):  # the settings say why it cannot be looked up
             # Runs know no more of the backend than files and the environment; the CLI does.
             urls = json.loads(asked("whoami", "--json")).get("url", ""), backend_url(environment)

@@ -51,7 +51,8 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
     if typed == LATEST or (len(typed) >= SHORTEST_VERSION and not PART_OF_UUID.fullmatch(typed)):
         return typed
     page = await session.listings.own_page(database_id, session.listings.recent, patience=BRIEF)
-    found = await session.listings.found_lately(database_id)  # which an old page lacks, and which may be meant too
+    # which an old page lacks, and which may be meant too
+    found = await session.listings.found_lately(database_id)
     known = {}
     for each in (*map(entry_of, found), *page.entries):
         taken = to_the_second(each.modified) if each.modified else None
@@ -60,10 +61,17 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
 
 
 def _only(
-    what: str, typed: str, candidates: Mapping[str, str], named: Sequence[str] = (), *, by_beginning: bool = True
+    what: str,
+    typed: str,
+    candidates: Mapping[str, str],
+    named: Sequence[str] = (),
+    *,
+    by_beginning: bool = True,
 ) -> str:
     """The candidate that is meant: the id itself, or else the only one that begins like this or has this name."""
-    begin = [each for each in candidates if each in named or (by_beginning and each.startswith(typed))]
+    begin = [
+        each for each in candidates if each in named or (by_beginning and each.startswith(typed))
+    ]
     if typed in candidates:
         return typed
     if len(begin) == 1 and (what == "database" or len(typed) >= SHORTEST_PART):
@@ -75,7 +83,11 @@ def _only(
     elif begin:
         happened = f"the ids of {len(begin)} {what}s begin with {typed}"
     else:
-        no_such = f"no {what}'s id begins with {typed}" if by_beginning else f"no {what} has the name or id {typed}"
+        no_such = (
+            f"no {what}'s id begins with {typed}"
+            if by_beginning
+            else f"no {what} has the name or id {typed}"
+        )
         happened = f"{no_such}{f'. Known {what}s' if candidates else ''}"
     listed = begin or list(candidates)
     lines = [f"\n  {each}  {candidates[each]}".rstrip() for each in listed[:SHOWN]]

@@ -52,7 +52,11 @@ STEPS = {
 
 
 def _typed(name: str) -> str:
-    return variable(name) if name in Settings.properties() else TYPED.get(name, f"--{name.replace('_', '-')}")
+    return (
+        variable(name)
+        if name in Settings.properties()
+        else TYPED.get(name, f"--{name.replace('_', '-')}")
+    )
 
 
 COMMANDS = Wording(_typed, STEPS)
@@ -62,4 +66,7 @@ def in_stack(stack: str) -> Wording:
     """The words about what a stack's configuration sets, and not the environment."""
     key = f"Set a valid key with `pulumi config set --secret {{api_key}} --stack {stack}`."
     settings = Settings.properties()
-    return Wording(lambda name: config_key(name) if name in settings else _typed(name), {**STEPS, Step.SET_KEY: key})
+    return Wording(
+        lambda name: config_key(name) if name in settings else _typed(name),
+        {**STEPS, Step.SET_KEY: key},
+    )

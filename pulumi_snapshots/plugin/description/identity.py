@@ -56,7 +56,10 @@ class Identity:
     def languages(self) -> dict[str, dict[str, Any]]:
         """What each language's SDK is called."""
         # Generators make a Go module's path of the repository by themselves; some of them heed nothing else.
-        go = {"modulePath": GO_WITHOUT_REPOSITORY, "importBasePath": f"{GO_WITHOUT_REPOSITORY}/{PACKAGE}"}
+        go = {
+            "modulePath": GO_WITHOUT_REPOSITORY,
+            "importBasePath": f"{GO_WITHOUT_REPOSITORY}/{PACKAGE}",
+        }
         return {
             "nodejs": {"packageName": NPM_NAME},
             "go": {} if self._host else go,
@@ -70,7 +73,10 @@ class Identity:
 
     def imports(self) -> dict[str, str]:
         """The line by which a program in each language imports the SDK; in YAML there is none, and a type names the package."""
-        module = self.languages()["go"].get("importBasePath") or f"{self._host}{self._path}/sdk/go/{PACKAGE}"
+        module = (
+            self.languages()["go"].get("importBasePath")
+            or f"{self._host}{self._path}/sdk/go/{PACKAGE}"
+        )
         return {
             "typescript": f'import * as {PACKAGE} from "{NPM_NAME}";',
             "python": f"import pulumi_{PACKAGE} as {PACKAGE}",

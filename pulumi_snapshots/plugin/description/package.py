@@ -29,7 +29,9 @@ from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT, split_id
 REFERENCE = "snapshot"
 """The input that is a Snapshot of the program; the engine hands on its id. The state has the inputs that it stands for."""
 PROVISIONAL = "has the provisional id {id}, which names no version. Give {database_id} and {version_id} instead"
-IGNORED = "{reason}. If ignoreChanges names {snapshot}, name {database_id} and {version_id} there instead"
+IGNORED = (
+    "{reason}. If ignoreChanges names {snapshot}, name {database_id} and {version_id} there instead"
+)
 
 
 def token(name: str) -> str:
@@ -40,15 +42,20 @@ def token(name: str) -> str:
 class SureLatestQuery(LatestQuery):
     """The newest available snapshot of a database, no matter who took it; an error if there is none."""
 
-    optional: bool = declare("Whether there may be none: the result lacks it then, instead of an error.", default=False)
+    optional: bool = declare(
+        "Whether there may be none: the result lacks it then, instead of an error.", default=False
+    )
 
 
 SURE_LATEST: Lookup[SnapshotInfo | None] = replace(LATEST, query=SureLatestQuery)
 """The same in languages whose types would make a program ask before each use whether there is one."""
 FUNCTIONS = {
-    token(in_camel(each.function)): each for each in (SNAPSHOTS, SURE_LATEST, DOWNLOAD_URL, DATABASE, DATABASES)
+    token(in_camel(each.function)): each
+    for each in (SNAPSHOTS, SURE_LATEST, DOWNLOAD_URL, DATABASE, DATABASES)
 }
-LISTED: dict[str, Property] = {name: each for name, each in SNAPSHOTS.query.properties().items() if name != "with_url"}
+LISTED: dict[str, Property] = {
+    name: each for name, each in SNAPSHOTS.query.properties().items() if name != "with_url"
+}
 """What a list of Snapshots can be asked for; it has ids, so no URLs. The service has no list of another kind."""
 
 
@@ -75,7 +82,9 @@ class Kind:
 KINDS = {token(name): Kind(name) for name in RULES}
 
 
-def expanded(inputs: Struct, olds: Struct, versions: Mapping[str, Any]) -> tuple[Struct, list[Problem]]:
+def expanded(
+    inputs: Struct, olds: Struct, versions: Mapping[str, Any]
+) -> tuple[Struct, list[Problem]]:
     """The inputs with what a Snapshot among them stands for, and what is wrong with it; `versions` are those of provisional ids."""
     made, problems, given = Struct(), list[Problem](), field(inputs, REFERENCE)
     made.CopyFrom(inputs)
@@ -86,7 +95,10 @@ def expanded(inputs: Struct, olds: Struct, versions: Mapping[str, Any]) -> tuple
     if given is not UNKNOWN:
         try:
             database_id, version_id = split_id(given if isinstance(given, str) else "")
-            named = database_id, versions.get(given, UNKNOWN) if is_provisional(given) else version_id
+            named = (
+                database_id,
+                versions.get(given, UNKNOWN) if is_provisional(given) else version_id,
+            )
             if is_provisional(given) and given not in versions:
                 problems.append(Problem(REFERENCE, Text(PROVISIONAL, id=shown(given))))
         except ValueError:
@@ -98,7 +110,9 @@ def expanded(inputs: Struct, olds: Struct, versions: Mapping[str, Any]) -> tuple
         if stated is None:
             made.fields[wire].CopyFrom(value_of(value))
         elif UNKNOWN not in [stated, value] and stated not in [value, field(olds, wire)]:
-            problems.append(Problem(name, Text("differs from that of {snapshot}: give only one of them")))
+            problems.append(
+                Problem(name, Text("differs from that of {snapshot}: give only one of them"))
+            )
     return made, problems
 
 
@@ -107,6 +121,8 @@ def explained(problems: list[Problem], olds: Struct) -> list[Problem]:
     if not set(map(in_camel, NAMED_BY)) <= olds.fields.keys():
         return problems
     return [
-        replace(each, reason=Text(IGNORED, reason=each.reason)) if each.property == REFERENCE else each
+        replace(each, reason=Text(IGNORED, reason=each.reason))
+        if each.property == REFERENCE
+        else each
         for each in problems
     ]

@@ -11,7 +11,14 @@ from pulumi_snapshots.guard.book import GUARD
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
 from pulumi_snapshots.plugin.description.identity import VERSION, Identity
-from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, LISTED, REFERENCE, Kind, token
+from pulumi_snapshots.plugin.description.package import (
+    FUNCTIONS,
+    KINDS,
+    LISTED,
+    REFERENCE,
+    Kind,
+    token,
+)
 from pulumi_snapshots.properties.catalogue import (
     AS_WRITTEN,
     Bytes,
@@ -25,9 +32,18 @@ from pulumi_snapshots.properties.catalogue import (
 from pulumi_snapshots.run.settings import PACKAGE, Settings, variable
 from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT
 
-NAMES: dict[type[Record], str] = {SnapshotInfo: "FoundSnapshot", DatabaseInfo: "Database", Request: "Attempt"}
+NAMES: dict[type[Record], str] = {
+    SnapshotInfo: "FoundSnapshot",
+    DatabaseInfo: "Database",
+    Request: "Attempt",
+}
 """Types whose name is not that of their class."""
-TYPES = {int: "integer", Bytes: "number", float: "number", bool: "boolean"}  # all others are strings
+TYPES = {
+    int: "integer",
+    Bytes: "number",
+    float: "number",
+    bool: "boolean",
+}  # all others are strings
 DURATION = "Written as `90s`, `45m`, `1h30m` or `7d`; `600` is seconds."
 """How a duration is written: a text, since most languages have no good type for one of two. The plugin takes a number too."""
 
@@ -44,7 +60,9 @@ $ pulumi import {token(SNAPSHOT.name)} newest DATABASE_ID/latest
 ```
 """
 """The section that the registry's pages of what can be imported end with."""
-DEPRECATED = {"withUrl": "As an output, the whole result is then a secret. `getDownloadUrl` brings the URL alone."}
+DEPRECATED = {
+    "withUrl": "As an output, the whole result is then a secret. `getDownloadUrl` brings the URL alone."
+}
 """What still works, and what to use in its place. An SDK marks a lookup's result as a whole if anything in it is a secret."""
 
 
@@ -58,7 +76,14 @@ def schema() -> dict[str, Any]:
         "displayName": "Square Cloud snapshots",
         "version": VERSION,
         **identity.in_schema(),
-        "keywords": ["pulumi", "squarecloud", "snapshot", "backup", "category/database", "kind/native"],
+        "keywords": [
+            "pulumi",
+            "squarecloud",
+            "snapshot",
+            "backup",
+            "category/database",
+            "kind/native",
+        ],
         "config": {"variables": settings},
         "provider": {"description": inspect.getdoc(Settings), "inputProperties": settings},
         "resources": {
@@ -71,7 +96,11 @@ def schema() -> dict[str, Any]:
         "language": {
             "nodejs": {"respectSchemaVersion": True, **names["nodejs"]},
             "python": {"respectSchemaVersion": True, "pyproject": {"enabled": True}},
-            "go": {"respectSchemaVersion": True, "generateResourceContainerTypes": True, **names["go"]},
+            "go": {
+                "respectSchemaVersion": True,
+                "generateResourceContainerTypes": True,
+                **names["go"],
+            },
             "csharp": {"respectSchemaVersion": True, **names["csharp"]},
             "java": names["java"],
         },
@@ -87,7 +116,10 @@ def _setting(each: Property) -> dict[str, Any]:
 def _resource(made: ResourceSchema, kind: Kind | None = None) -> dict[str, Any]:
     """A resource; a component unless a kind is given."""
     inputs = made.inputs.properties()
-    taken = {each.camel: _property(each) | (REPLACING if each.replaces else {}) for each in inputs.values()}
+    taken = {
+        each.camel: _property(each) | (REPLACING if each.replaces else {})
+        for each in inputs.values()
+    }
     needed = [each.camel for each in inputs.values() if each.required]
     description, more = with_examples(_in_all_languages(made.doc), made.name), dict[str, Any]()
     if kind is None:
@@ -124,22 +156,35 @@ def _in_all_languages(described: str | None) -> str:
 def _function(lookup: Lookup[Any]) -> dict[str, Any]:
     asked = lookup.query.properties()
     return {
-        "description": with_examples(_in_all_languages(inspect.getdoc(lookup.query)), in_camel(lookup.function)),
-        **({"inputs": _object(asked, [each for each in asked.values() if each.required])} if asked else {}),
+        "description": with_examples(
+            _in_all_languages(inspect.getdoc(lookup.query)), in_camel(lookup.function)
+        ),
+        **(
+            {"inputs": _object(asked, [each for each in asked.values() if each.required])}
+            if asked
+            else {}
+        ),
         "outputs": _of_record(lookup.result),
     }
 
 
 def _types() -> dict[str, Any]:
     """The records inside properties of resources and functions, and the texts of which the values are known."""
-    every = [each for kind in KINDS.values() for each in kind.schema.outputs.values()] + [*GUARD.outputs.values()]
+    every = [each for kind in KINDS.values() for each in kind.schema.outputs.values()] + [
+        *GUARD.outputs.values()
+    ]
     every += [each for lookup in FUNCTIONS.values() for each in lookup.result.properties().values()]
     records = {record for each in every if (record := record_in(each.type))}
     every += [each for lookup in FUNCTIONS.values() for each in lookup.query.properties().values()]
     every += [each for record in records for each in record.properties().values()]
-    found = {_name(one): _of_record(one) | {"description": _in_all_languages(inspect.getdoc(one))} for one in records}
+    found = {
+        _name(one): _of_record(one) | {"description": _in_all_languages(inspect.getdoc(one))}
+        for one in records
+    }
     for choices in (each.choices for each in every if each.choices):
-        values = [{"value": value, "description": meaning} for value, meaning in choices.meanings.items()]
+        values = [
+            {"value": value, "description": meaning} for value, meaning in choices.meanings.items()
+        ]
         found[choices.name] = {"type": "string", "enum": values}
     return {token(name): found[name] for name in sorted(found)}
 
@@ -151,7 +196,11 @@ def _of_record(record: type[Record]) -> dict[str, Any]:
 
 def _object(every: Mapping[str, Property], required: Iterable[Property] = ()) -> dict[str, Any]:
     properties = {each.camel: _property(each) for each in every.values()}
-    return {"type": "object", "properties": properties, "required": [each.camel for each in required]}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [each.camel for each in required],
+    }
 
 
 def _property(each: Property) -> dict[str, Any]:
@@ -159,10 +208,16 @@ def _property(each: Property) -> dict[str, Any]:
     if each.choices:
         # One of the known values if the property is checked for them; else any text, since the service may have more of them.
         kind = {"$ref": f"#/types/{token(each.choices.name)}"}
-        kind = kind if each.reader == each.choices.read else {"type": "string", "oneOf": [{"type": "string"}, kind]}
+        kind = (
+            kind
+            if each.reader == each.choices.read
+            else {"type": "string", "oneOf": [{"type": "string"}, kind]}
+        )
     described = _in_all_languages(each.description.replace(AS_WRITTEN[Duration], DURATION))
     deprecated = {"deprecationMessage": DEPRECATED[each.camel]} if each.camel in DEPRECATED else {}
-    return kind | {"description": described} | ({"secret": True} if each.secret else {}) | deprecated
+    return (
+        kind | {"description": described} | ({"secret": True} if each.secret else {}) | deprecated
+    )
 
 
 def _type(kind: Any) -> dict[str, Any]:
@@ -194,7 +249,14 @@ def with_examples(description: str, name: str) -> str:
     """The description of a resource or function, with an example in each language that can use it."""
     blocks = [f"```{language}\n{example(language, name)}\n```" for language in LANGUAGES]
     # Each generator keeps what is in its own language of this.
-    around = "{{% examples %}}", "## Example Usage", "{{% example %}}", *blocks, "{{% /example %}}", "{{% /examples %}}"
+    around = (
+        "{{% examples %}}",
+        "## Example Usage",
+        "{{% example %}}",
+        *blocks,
+        "{{% /example %}}",
+        "{{% /examples %}}",
+    )
     return "\n\n".join([description, *around])
 
 
@@ -213,5 +275,7 @@ def example(language: str, name: str | None = None) -> str:
 @cache
 def _programs() -> dict[str, str]:
     folder = PACKED if PACKED.is_dir() else IN_REPOSITORY
-    yaml, others = ((folder / name).read_text(encoding="utf-8") for name in ("Pulumi.yaml", "languages.md"))
+    yaml, others = (
+        (folder / name).read_text(encoding="utf-8") for name in ("Pulumi.yaml", "languages.md")
+    )
     return {**dict(FENCE.findall(others)), "yaml": yaml}

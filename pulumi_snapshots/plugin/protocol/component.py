@@ -57,9 +57,15 @@ class Guard:
         if self._database and (reason := uses.remember_use(self._database, me)):
             raise Explained(Text("{guard}: {database_id} {reason}", guard=me, reason=reason))
         outputs = await self._outputs()
-        async with grpc.aio.insecure_channel(asked.monitorEndpoint, options=CHANNEL_OPTIONS) as channel:
+        async with grpc.aio.insecure_channel(
+            asked.monitorEndpoint, options=CHANNEL_OPTIONS
+        ) as channel:
             monitor = resource_pb2_grpc.ResourceMonitorStub(channel)
-            if not (await monitor.SupportsFeature(resource_pb2.SupportsFeatureRequest(id="resourceHooks"))).hasSupport:
+            if not (
+                await monitor.SupportsFeature(
+                    resource_pb2.SupportsFeatureRequest(id="resourceHooks")
+                )
+            ).hasSupport:
                 raise Explained(TOO_OLD)
             wanted = resource_pb2.RegisterResourceRequest(
                 object=asked.inputs,
@@ -67,12 +73,17 @@ class Guard:
                 acceptSecrets=True,
                 acceptResources=True,
                 aliasSpecs=True,
-                **{name: getattr(asked, name) for name in ("type", "name", "parent", "dependencies", "aliases")},
+                **{
+                    name: getattr(asked, name)
+                    for name in ("type", "name", "parent", "dependencies", "aliases")
+                },
             )
             made = await monitor.RegisterResource(wanted)
             for (when, change), name in self._hooks.items():
                 to = callbacks.to(partial(self._hook, when, change))
-                hook = resource_pb2.RegisterResourceHookRequest(name=name, callback=to, on_dry_run=when == "before")
+                hook = resource_pb2.RegisterResourceHookRequest(
+                    name=name, callback=to, on_dry_run=when == "before"
+                )
                 await monitor.RegisterResourceHook(hook)
             await monitor.RegisterStackTransform(callbacks.to(self._transform))
             done = resource_pb2.RegisterResourceOutputsRequest(urn=made.urn, outputs=outputs)
@@ -99,9 +110,19 @@ class Guard:
 
             book, known = await consult(ledger, look, writes=bool(pin and not self._asked.dryRun))
             if pin and known.last:
-                newest, session, asked = None, self._call.session(), {"database_id": self._database, "origin": "manual"}
+                newest, session, asked = (
+                    None,
+                    self._call.session(),
+                    {"database_id": self._database, "origin": "manual"},
+                )
                 with suppress(SquareCloudError):
-                    newest = await find(LATEST, session, asked, session.listings.recent, self._call.listener.progress)
+                    newest = await find(
+                        LATEST,
+                        session,
+                        asked,
+                        session.listings.recent,
+                        self._call.listener.progress,
+                    )
                 if warning := book.warning(known.last, newest):
                     self._call.listener.warn(warning)
             outputs.MergeFrom(OUTPUTS.write(known.to_outputs()))
@@ -110,7 +131,9 @@ class Guard:
     async def _transform(self, request: bytes) -> Any:
         """Give a resource the hooks."""
         asked = resource_pb2.TransformRequest.FromString(request)
-        if may_be_guarded(asked.type, custom=asked.custom) and (met := self._inputs.fitting(asked.type, asked.name)):
+        if may_be_guarded(asked.type, custom=asked.custom) and (
+            met := self._inputs.fitting(asked.type, asked.name)
+        ):
             self._unmet -= met
             for (when, change), name in self._hooks.items():
                 getattr(asked.options.hooks, f"{when}_{change}").append(name)

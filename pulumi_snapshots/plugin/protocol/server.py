@@ -34,7 +34,10 @@ def main() -> None:
 
 
 async def _serve(address: str | None) -> None:
-    options = [("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.max_send_message_length", MESSAGE_LIMIT)]
+    options = [
+        ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+        ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    ]
     server = grpc.aio.server(options=options)
     port = server.add_insecure_port("127.0.0.1:0")
     callbacks = Callbacks(f"127.0.0.1:{port}")

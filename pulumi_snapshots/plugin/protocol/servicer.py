@@ -15,19 +15,48 @@ from google.protobuf.struct_pb2 import Struct, Value
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.engine.messages import DETAILS_HEADER, Callbacks, Engine, Row, status, unfinished
+from pulumi_snapshots.engine.messages import (
+    DETAILS_HEADER,
+    Callbacks,
+    Engine,
+    Row,
+    status,
+    unfinished,
+)
 from pulumi_snapshots.engine.wording import DO, PLAIN_KEY, PLUGIN, final, nothing_sent
 from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import SNAPSHOTS, Lookup
 from pulumi_snapshots.plugin.description.identity import VERSION
-from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, LISTED, Kind, expanded, explained, token
-from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, field, holds_secret, is_secret, plain
+from pulumi_snapshots.plugin.description.package import (
+    FUNCTIONS,
+    KINDS,
+    LISTED,
+    Kind,
+    expanded,
+    explained,
+    token,
+)
+from pulumi_snapshots.plugin.wire import (
+    UNKNOWN_VALUE,
+    Names,
+    as_secret,
+    field,
+    holds_secret,
+    is_secret,
+    plain,
+)
 from pulumi_snapshots.properties.catalogue import Inputs, Property
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, duration_text
 from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared, Unfinished, enter
 from pulumi_snapshots.run.memory import is_provisional
-from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, config_key, project_files
+from pulumi_snapshots.run.settings import (
+    PACKAGE,
+    Settings,
+    SettingsError,
+    config_key,
+    project_files,
+)
 
 TOO_OLD = (
     # The first version whose partial state can ask for a read before the next update, which gives a pending snapshot its id.
@@ -54,7 +83,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         self._config: dict[str, Any] = {}
         self._engine_can = False
         self._is_alone = False  # as `pulumi do --stateless` is: its answer is all that there will be of a resource
-        self._is_configured = True  # in a preview a setting may come from a resource that does not exist yet
+        # in a preview a setting may come from a resource that does not exist yet
+        self._is_configured = True
 
     # The package -------------------------------------------------------------------------------------------------------
 
@@ -75,7 +105,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     async def GetSchema(self, _request: Any, _context: Any) -> Any:
         """Hand out the package's schema."""
-        return provider_pb2.GetSchemaResponse(schema=json.dumps(late("plugin.description.schema:schema")()))
+        return provider_pb2.GetSchemaResponse(
+            schema=json.dumps(late("plugin.description.schema:schema")())
+        )
 
     async def Cancel(self, _request: Any, _context: Any) -> Any:
         """End all waiting; called at ^C, and at normal ends too."""
@@ -111,7 +143,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         self._config = _config(request.args)
         self._is_configured = UNKNOWN not in self._config.values()
         # A stack's providers have names.
-        self._is_alone = self._engine.is_quiet = bool(request.urn) and not request.urn.rpartition("::")[2]
+        self._is_alone = self._engine.is_quiet = (
+            bool(request.urn) and not request.urn.rpartition("::")[2]
+        )
         return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
 
     def _settings(self) -> Settings:
@@ -124,7 +158,11 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     def _call(self, urn: str, row: Row) -> EngineCall:
         # The same command resumes what it has sent, as those of the command line do.
-        alone = f"pulumi do {_type_of(urn).replace(':index:', ':')} create" if self._is_alone and urn else None
+        alone = (
+            f"pulumi do {_type_of(urn).replace(':index:', ':')} create"
+            if self._is_alone and urn
+            else None
+        )
         return EngineCall(alone or urn or None, self._settings, self._shared, row)
 
     # Resources ---------------------------------------------------------------------------------------------------------
@@ -165,7 +203,11 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             return provider_pb2.CreateResponse(properties=_foreseen(kind, request.properties))
         values = kind.input_names.read(request.properties) | _timeout(request)
         id_, properties = await self._resource(
-            kind, request, context, request.properties, lambda call: kind.rules.calls.create(call, values)
+            kind,
+            request,
+            context,
+            request.properties,
+            lambda call: kind.rules.calls.create(call, values),
         )
         return provider_pb2.CreateResponse(id=id_, properties=properties)
 
@@ -174,9 +216,15 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         kind = await self._kind(request, context)
         state = kind.names.read(request.properties)
         id_, properties = await self._resource(
-            kind, request, context, request.properties, lambda call: kind.rules.read(call, request.id, state)
+            kind,
+            request,
+            context,
+            request.properties,
+            lambda call: kind.rules.read(call, request.id, state),
         )
-        looked_up = {name: value for name, value in properties.fields.items() if name in kind.input_names.all}
+        looked_up = {
+            name: value for name, value in properties.fields.items() if name in kind.input_names.all
+        }
         inputs = request.inputs if request.inputs.fields else Struct(fields=looked_up)
         return provider_pb2.ReadResponse(id=id_, properties=properties, inputs=inputs)
 
@@ -200,9 +248,13 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         page = left[: request.page_size] if request.page_size > 0 else left
         for each in page:
             at = each.created_at and f"-{parse_rfc3339(each.created_at):%Y%m%dT%H%M%SZ}"
-            yield answer(result=answer.Result(id=each.id, name=f"{each.database_id}{at}" if at else ""))
+            yield answer(
+                result=answer.Result(id=each.id, name=f"{each.database_id}{at}" if at else "")
+            )
         if len(page) < len(left):
-            yield answer(continuation=answer.Continuation(continuation_token=str(int(start) + len(page))))
+            yield answer(
+                continuation=answer.Continuation(continuation_token=str(int(start) + len(page)))
+            )
 
     async def Update(self, request: Any, context: Any) -> Any:
         """Resume an unfinished resource, or keep its new inputs."""
@@ -214,27 +266,44 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
         if request.preview:
             record = kind.schema.record.from_outputs(state)
-            found = kind.rules.compare(self._call(request.urn, self._row("")), record, state, values)
+            found = kind.rules.compare(
+                self._call(request.urn, self._row("")), record, state, values
+            )
             known = set(found.updates) <= set(kind.schema.inputs.properties())
             stays = kind.names.write(state) if known else None
-            return provider_pb2.UpdateResponse(properties=_foreseen(kind, request.news, state=stays))
+            return provider_pb2.UpdateResponse(
+                properties=_foreseen(kind, request.news, state=stays)
+            )
         kept = state.get("timeout")
         if kept is not None and kept != kind.input_names.read(request.old_inputs).get("timeout"):
             values["timeout"] = kept  # the create's custom timeout, which no update gets
         values |= _timeout(request)
         id_, properties = await self._resource(
-            kind, request, context, request.news, lambda call: kind.rules.update(call, request.id, state, values)
+            kind,
+            request,
+            context,
+            request.news,
+            lambda call: kind.rules.update(call, request.id, state, values),
         )
         self._note(request.id, kind.names.read(properties))
         # Only a read can give the resource another id.
-        return provider_pb2.UpdateResponse(properties=properties, refresh_before_update=id_ != request.id)
+        return provider_pb2.UpdateResponse(
+            properties=properties, refresh_before_update=id_ != request.id
+        )
 
     async def Delete(self, request: Any, context: Any) -> Any:
         """Let a resource go."""
         kind = await self._kind(request, context)
         if self._is_alone:
-            why = ": the service deletes no snapshot, and keeps each for 30 days" if kind.is_listed else ""
-            await _fail(context, f"This {kind.name} cannot be deleted without a stack{why}. Nothing was deleted.")
+            why = (
+                ": the service deletes no snapshot, and keeps each for 30 days"
+                if kind.is_listed
+                else ""
+            )
+            await _fail(
+                context,
+                f"This {kind.name} cannot be deleted without a stack{why}. Nothing was deleted.",
+            )
         state = kind.names.read(request.properties)
         async with self._shown(context, request.urn) as call:
             await kind.rules.delete(call, request.id, state)
@@ -245,9 +314,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if request.type != token("Guard"):
             await _has_no(context, f"component {request.type}")
         component: Any = late("plugin.protocol.component:Guard")
-        values = await _asked(context, request.inputs, late("guard.book:GUARD").inputs, request.type)
+        values = await _asked(
+            context, request.inputs, late("guard.book:GUARD").inputs, request.type
+        )
         if not self._is_configured:
-            values["database_id"] = UNKNOWN  # a preview knows as little of the account as of the database
+            # a preview knows as little of the account as of the database
+            values["database_id"] = UNKNOWN
         async with self._shown(context, "") as call:
             guard = component(request, values, call, self._hooked)
             self._guards.append(guard)
@@ -311,8 +383,15 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             wording = self._row(request.urn).wording
             if self._is_alone:
                 await _fail(context, wording.report(end.error, end.steps_if_not_saved), cause=end)
-            kept = partial(unfinished, request, end.resource.id, kind.names.write(end.resource.outputs, echo=echo))
-            await _fail(context, wording.report(end.error), grpc.StatusCode.UNKNOWN, cause=end, kept=kept)
+            kept = partial(
+                unfinished,
+                request,
+                end.resource.id,
+                kind.names.write(end.resource.outputs, echo=echo),
+            )
+            await _fail(
+                context, wording.report(end.error), grpc.StatusCode.UNKNOWN, cause=end, kept=kept
+            )
         return made.id, kind.names.write(made.outputs, echo=echo)
 
     @asynccontextmanager
@@ -345,7 +424,9 @@ async def _fail(
 async def _found(lookup: Lookup[Any], values: Mapping[str, Any], call: EngineCall) -> Any:
     """What a lookup finds; `Explained` if there is no latest snapshot, unless the caller says that there may be none."""
     session = call.session()
-    found = await late("lookup.find:find")(lookup, session, values, session.listings.recent, call.listener.progress)
+    found = await late("lookup.find:find")(
+        lookup, session, values, session.listings.recent, call.listener.progress
+    )
     if note := session.take_note():
         call.listener.warn(note)
     if found is None and not values.get("optional"):
@@ -381,7 +462,9 @@ def _config(properties: Struct) -> dict[str, Any]:
     return {f"{PACKAGE}:{name}": plain(value) for name, value in properties.fields.items()}
 
 
-def _checked(inputs: Struct, problems: Iterable[Problem], names: Names, secrets: Iterable[str], unknown: str) -> Any:
+def _checked(
+    inputs: Struct, problems: Iterable[Problem], names: Names, secrets: Iterable[str], unknown: str
+) -> Any:
     """The answer to a check: the inputs with their secrets marked, and what is wrong with them."""
     checked = Struct()
     checked.CopyFrom(inputs)
@@ -399,14 +482,22 @@ def _checked(inputs: Struct, problems: Iterable[Problem], names: Names, secrets:
             checked.fields[wire].CopyFrom(as_secret(given))
     failure = provider_pb2.CheckFailure
     failures = [
-        failure(property=wire, reason=reason) if wire in shown else failure(reason=f"{wire} {reason}".lstrip())
-        for wire, reason in _reasons(inputs, problems, names, unknown, {*shown, *map(names.wire, secrets)})
+        failure(property=wire, reason=reason)
+        if wire in shown
+        else failure(reason=f"{wire} {reason}".lstrip())
+        for wire, reason in _reasons(
+            inputs, problems, names, unknown, {*shown, *map(names.wire, secrets)}
+        )
     ]
     return provider_pb2.CheckResponse(inputs=checked, failures=failures)
 
 
 async def _asked(
-    context: Any, given: Struct, inputs: type[Inputs], of: str, known: Mapping[str, Property] | None = None
+    context: Any,
+    given: Struct,
+    inputs: type[Inputs],
+    of: str,
+    known: Mapping[str, Property] | None = None,
 ) -> dict[str, Any]:
     """The values that a program asks with; the end of the call if one is wrong, or not of the properties that are known."""
     names = Names(known or inputs.properties())
@@ -419,14 +510,20 @@ async def _asked(
 
 
 def _reasons(
-    given: Struct, problems: Iterable[Problem], names: Names, unknown: str, printed: Collection[str] = ()
+    given: Struct,
+    problems: Iterable[Problem],
+    names: Names,
+    unknown: str,
+    printed: Collection[str] = (),
 ) -> list[tuple[str, str]]:
     """What is wrong, by the names of properties: `problems`, and `unknown` of each that is none.
 
     The reasons repeat values that are no secrets, but those `printed`: the engine prints them, or hides them.
     """
     known = {*names.all, *OF_THE_ENGINE}
-    told = [(name, unknown) for name in given.fields if name not in known and not name.startswith("__")]
+    told = [
+        (name, unknown) for name in given.fields if name not in known and not name.startswith("__")
+    ]
     for each in problems:
         wire = names.wire(each.property)
         is_repeated = wire not in printed and not holds_secret(given.fields.get(wire, Value()))

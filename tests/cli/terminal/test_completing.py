@@ -32,10 +32,16 @@ def desk(tmp_path: Path) -> Desk:
             emulator = Emulator(Service(), clock=(clock := Clock()))
             emulator.add_database(DATABASE, name="shop")
             emulator.add_database(OTHER_DATABASE, name="wiki\x1b[2J", type="mysql")
-            for version, database_id, hours in ((OLD, DATABASE, 3), (NEW, DATABASE, 2), (OTHERS, OTHER_DATABASE, 1)):
+            for version, database_id, hours in (
+                (OLD, DATABASE, 3),
+                (NEW, DATABASE, 2),
+                (OTHERS, OTHER_DATABASE, 1),
+            ):
                 at = clock.utc() - timedelta(hours=hours)
                 emulator.add_snapshot(database_id, modified=at, version_id=version, size=1000)
-            return Desk(World(emulator, EmulatorTransport(emulator), clock, virtual.session), tmp_path)
+            return Desk(
+                World(emulator, EmulatorTransport(emulator), clock, virtual.session), tmp_path
+            )
 
     return anyio.run(make)
 
@@ -43,7 +49,9 @@ def desk(tmp_path: Path) -> Desk:
 def offered(desk: Desk, *words: str, err: StringIO | None = None) -> dict[str, str | None]:
     """What the shell offers for the last word, each with its help."""
     invocation = desk.invocation(StringIO(), err or StringIO())
-    items = ShellComplete(commands, {"obj": invocation}, NAME, COMPLETE).get_completions(list(words[:-1]), words[-1])
+    items = ShellComplete(commands, {"obj": invocation}, NAME, COMPLETE).get_completions(
+        list(words[:-1]), words[-1]
+    )
     return {item.value: item.help for item in items}
 
 
@@ -51,13 +59,23 @@ def sent(desk: Desk) -> list[str]:
     return [entry.kind for entry in desk.w.emulator.journal]
 
 
-PLACES = ("list", "create", f"status {DATABASE}", "probe", "probe --large", f"restore {DATABASE}/{OLD} --onto")
+PLACES = (
+    "list",
+    "create",
+    f"status {DATABASE}",
+    "probe",
+    "probe --large",
+    f"restore {DATABASE}/{OLD} --onto",
+)
 
 
 @pytest.mark.parametrize("typed", PLACES)
 def test_databases_are_offered_with_their_names_for_one_request(desk: Desk, typed: str) -> None:
     words = typed.split()
-    assert offered(desk, *words, "") == {DATABASE: "shop, postgres", OTHER_DATABASE: "wiki\\x1b[2J, mysql"}
+    assert offered(desk, *words, "") == {
+        DATABASE: "shop, postgres",
+        OTHER_DATABASE: "wiki\\x1b[2J, mysql",
+    }
     assert offered(desk, *words, "b2") == {OTHER_DATABASE: "wiki\\x1b[2J, mysql"}
     assert offered(desk, *words, "sh") == {"shop": DATABASE}
     assert offered(desk, *words, "c") == {}
@@ -67,10 +85,17 @@ def test_databases_are_offered_with_their_names_for_one_request(desk: Desk, type
 @pytest.mark.parametrize("command", ["download", "archive", "restore"])
 def test_snapshots_are_offered_newest_first_for_one_request(desk: Desk, command: str) -> None:
     latest, ours, others = command != "restore", f"{DATABASE}/", f"{OTHER_DATABASE}/"
-    assert list(offered(desk, command, "a14")) == [f"{ours}latest"] * latest + [f"{ours}{NEW}", f"{ours}{OLD}"]
+    assert list(offered(desk, command, "a14")) == [f"{ours}latest"] * latest + [
+        f"{ours}{NEW}",
+        f"{ours}{OLD}",
+    ]
     assert list(offered(desk, command, f"{ours}45ec")) == [f"{ours}{OLD}"]
     # Those of all databases would be hundreds.
-    newest = [f"{each}latest" for each in (others, ours)] if latest else [f"{others}{OTHERS}", f"{ours}{NEW}"]
+    newest = (
+        [f"{each}latest" for each in (others, ours)]
+        if latest
+        else [f"{others}{OTHERS}", f"{ours}{NEW}"]
+    )
     assert sorted(offered(desk, command, "")) == sorted(newest)
     (about,) = offered(desk, command, f"{others}45").values()
     assert str(about).endswith(" UTC, manual, 1.0 kB")
@@ -106,9 +131,12 @@ class Broken(EmulatorTransport):
 
 
 @pytest.mark.parametrize(
-    "trouble", ["no key", "wrong key", "bad setting", "broken files", "no directory", "broken service"]
+    "trouble",
+    ["no key", "wrong key", "bad setting", "broken files", "no directory", "broken service"],
 )
-def test_no_trouble_is_printed_into_the_shell(desk: Desk, trouble: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_trouble_is_printed_into_the_shell(
+    desk: Desk, trouble: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     match trouble:
         case "no key":
             del desk.environment["SQUARECLOUD_API_KEY"]
@@ -126,11 +154,18 @@ def test_no_trouble_is_printed_into_the_shell(desk: Desk, trouble: str, capfd: p
         case _:
             desk.w.transport = Broken(desk.w.emulator)
     err = StringIO()
-    for words in (("download", "x"), ("create", "x"), ("download", "x"), ("status", "--archives", "")):
+    for words in (
+        ("download", "x"),
+        ("create", "x"),
+        ("download", "x"),
+        ("status", "--archives", ""),
+    ):
         assert offered(desk, *words, err=err) == {}
     assert (err.getvalue(), capfd.readouterr()) == ("", ("", ""))
     assert trouble != "no directory" or sent(desk) == [], "no request is sent if it cannot be noted"
-    assert trouble != "wrong key" or sent(desk) == ["list account", "me"], "a refused key is not sent at every press"
+    assert trouble != "wrong key" or sent(desk) == ["list account", "me"], (
+        "a refused key is not sent at every press"
+    )
 
 
 def test_ids_that_a_shell_would_take_for_something_else_are_not_offered(desk: Desk) -> None:
@@ -140,6 +175,12 @@ def test_ids_that_a_shell_would_take_for_something_else_are_not_offered(desk: De
 
 
 def test_every_argument_that_is_an_id_is_completed() -> None:
-    parameters = [(command, each) for command in commands.commands.values() for each in command.params]
+    parameters = [
+        (command, each) for command in commands.commands.values() for each in command.params
+    ]
     taken = [each for _, each in parameters if "DATABASE" in str(each.metavar)]
-    assert [each for each in taken if each.type is not arguments.DATABASE and each._custom_shell_complete is None] == []
+    assert [
+        each
+        for each in taken
+        if each.type is not arguments.DATABASE and each._custom_shell_complete is None
+    ] == []

@@ -19,7 +19,9 @@ FIRST, SECOND = "45ec0b49-9af6-445e-a55c-abd7ec5278b2", "45ed0b49-9af6-445e-a55c
 def two_versions(w: World) -> None:
     """Two snapshots of the first database, the second of which is newer."""
     for hours, version in ((2, FIRST), (1, SECOND)):
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=hours), size=1000, version_id=version)
+        w.emulator.add_snapshot(
+            DATABASE, modified=START - timedelta(hours=hours), size=1000, version_id=version
+        )
 
 
 COMMANDS = {
@@ -54,7 +56,9 @@ async def test_the_beginning_of_an_id_or_a_name_is_enough(
     assert DATABASE in ended.out
     assert FIRST in ended.out or "45ec" not in "".join(COMMANDS[command])
     shown = f"my shop is database {DATABASE}\n" in ended.err
-    assert shown is (spelled == "my shop" and command != "status"), "status shows it, and cron would mail the line"
+    assert shown is (spelled == "my shop" and command != "status"), (
+        "status shows it, and cron would mail the line"
+    )
     assert len(w.requests("me")) == 1
     assert {each.database_id for each in w.requests("restore")} <= {DATABASE}
 
@@ -78,7 +82,9 @@ async def test_what_is_no_single_id_is_refused_with_the_candidates(
 BOTH_NAMED = f"  {OTHER_DATABASE}  shop, postgres\n  {SIBLING}  shop, postgres.\nNothing was done."
 UNCLEAR = {
     # What is typed, and what is said.
-    "create shop": [f"Error: 2 databases have the name shop, or ids that begin like it:\n{BOTH_NAMED}"],
+    "create shop": [
+        f"Error: 2 databases have the name shop, or ids that begin like it:\n{BOTH_NAMED}"
+    ],
     # A name that another id begins with is not guessed either.
     "create a14b": ["2 databases have the name a14b, or ids"],
     "create Shop": ["No database has the name or id Shop. Known databases:"],
@@ -91,14 +97,19 @@ UNCLEAR = {
         "A snapshot of the last 30 minutes may not be listed yet.",
         f"\n  {SECOND}  2026-03-01T11:00:00Z, manual\n  {FIRST}  2026-03-01T10:00:00Z, manual",
     ],
-    f"restore {DATABASE}/45ec0b4 --yes": ["45ec0b4 is shorter than the 8 characters that are needed", f"\n  {FIRST}  "],
+    f"restore {DATABASE}/45ec0b4 --yes": [
+        "45ec0b4 is shorter than the 8 characters that are needed",
+        f"\n  {FIRST}  ",
+    ],
     f"restore {DATABASE}/45e --yes": ["The ids of 2 snapshots begin with 45e:"],
 }
 
 
 @pytest.mark.parametrize("line", UNCLEAR)
 @at_desk(databases=(), cache_world="kept")
-async def test_what_could_mean_several_or_none_is_refused_with_what_there_is(desk: Desk, w: World, line: str) -> None:
+async def test_what_could_mean_several_or_none_is_refused_with_what_there_is(
+    desk: Desk, w: World, line: str
+) -> None:
     named = {DATABASE: "a1", OTHER_DATABASE: "shop", SIBLING: "shop", "c" * 32: "a14b"}
     for database_id, name in {**named, **{f"{number:032x}": "" for number in range(18)}}.items():
         w.emulator.add_database(database_id, name=name)
@@ -115,7 +126,9 @@ async def test_whole_ids_cost_no_request_even_if_another_id_begins_with_one(
 ) -> None:
     two_versions(w)
     for version in (FIRST, "45ec0b49"):
-        ended = await desk.types("download", f"{DATABASE}/{version}", "--output", f"{tmp_path}/{version}.zip")
+        ended = await desk.types(
+            "download", f"{DATABASE}/{version}", "--output", f"{tmp_path}/{version}.zip"
+        )
         assert ended.code == 0
     assert [one.kind for one in w.emulator.journal] == ["list", "download", "list", "download"]
     w.emulator.add_snapshot("a14", size=1000)
@@ -124,7 +137,9 @@ async def test_whole_ids_cost_no_request_even_if_another_id_begins_with_one(
 
 @at_desk(databases=BOTH)
 async def test_a_key_that_may_not_list_databases_guesses_none(desk: Desk, w: World) -> None:
-    w.emulator.settings = replace(w.emulator.settings, scopes=frozenset({SNAPSHOTS_READ, SNAPSHOTS_WRITE}))
+    w.emulator.settings = replace(
+        w.emulator.settings, scopes=frozenset({SNAPSHOTS_READ, SNAPSHOTS_WRITE})
+    )
     (await desk.types("create", "a14")).failed(
         "a14 is only the beginning of a database's id, and the API key may not list the databases",
         f"Give the whole id, or use a key with the scope {ACCOUNT_READ}",
@@ -133,9 +148,13 @@ async def test_a_key_that_may_not_list_databases_guesses_none(desk: Desk, w: Wor
 
 
 @at_desk()
-async def test_a_restore_by_the_beginning_of_ids_is_the_restore_of_the_whole_ids(desk: Desk, w: World) -> None:
+async def test_a_restore_by_the_beginning_of_ids_is_the_restore_of_the_whole_ids(
+    desk: Desk, w: World
+) -> None:
     two_versions(w)
-    begun = w.meanwhile(20, lambda: None, desk.types("restore", "a14/45ec0b49", "--yes", "--timeout", "15s"))
+    begun = w.meanwhile(
+        20, lambda: None, desk.types("restore", "a14/45ec0b49", "--yes", "--timeout", "15s")
+    )
     assert (await begun).code == 1
     again = (await desk.types("restore", f"{DATABASE}/{FIRST}", "--yes")).done
     assert "no new request was sent" in again.err

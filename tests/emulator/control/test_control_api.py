@@ -18,7 +18,9 @@ MARKUP = (STATIC / "index.html").read_text()
 
 async def control(at: Visit, request: str, body: Any = None, **options: Any) -> httpx.Response:
     method, path = request.split(" ")
-    return await at.files.request(method, f"{at.emulator.base_url}/_emulator/{path}", json=body, **options)
+    return await at.files.request(
+        method, f"{at.emulator.base_url}/_emulator/{path}", json=body, **options
+    )
 
 
 async def got(at: Visit, request: str, body: Any = None, **options: Any) -> Any:
@@ -41,7 +43,10 @@ async def test_state_shows_everything_but_a_key_of_the_users_own() -> None:
         state = answer.json()
         (database,) = state["databases"]
         assert (database["id"], len(database["running_snapshots"])) == (DATABASE, 1)
-        assert (database["restoring"], database["restore"]["ends_at"]) == (True, "2026-03-01T12:02:30Z")
+        assert (database["restoring"], database["restore"]["ends_at"]) == (
+            True,
+            "2026-03-01T12:02:30Z",
+        )
         assert (state["public_key"], state["blocked_until"]) == (None, "2026-03-01T12:02:30Z")
         assert state["quota"] == {"used": 1, "of": 16}
         assert at.emulator.settings.api_key not in answer.text
@@ -55,7 +60,12 @@ async def test_state_shows_everything_but_a_key_of_the_users_own() -> None:
 async def test_journal_can_be_read_from_a_number_on_and_emptied(at: Visit) -> None:
     await at.create()
     (entry,) = await got(at, "GET journal")
-    assert (entry["kind"], entry["status"], entry["accepted"], entry["key"]) == ("create", 200, True, "right")
+    assert (entry["kind"], entry["status"], entry["accepted"], entry["key"]) == (
+        "create",
+        200,
+        True,
+        "right",
+    )
     await at.listing()
     assert [one["number"] for one in await got(at, "GET journal", params={"after": 1})] == [2]
     assert (await control(at, "GET journal", params={"after": "x"})).status_code == 400
@@ -67,7 +77,9 @@ async def test_journal_can_be_read_from_a_number_on_and_emptied(at: Visit) -> No
 async def test_databases_and_their_data_can_be_changed(at: Visit) -> None:
     new = "databases/new"
     assert (await control(at, "POST databases", {"id": "new", "type": "redis"})).status_code == 201
-    assert await rows(at, "CREATE TABLE t (n)", "INSERT INTO t VALUES (1)", of=new) == {"rows": [[], []]}
+    assert await rows(at, "CREATE TABLE t (n)", "INSERT INTO t VALUES (1)", of=new) == {
+        "rows": [[], []]
+    }
     assert await rows(at, "SELECT n FROM t", of=new) == {"rows": [[[1]]]}
     await control(at, f"PATCH {new}", {"snapshot_seconds": 300, "next_snapshot_fails": True})
     changed = at.emulator.databases["new"]
@@ -85,7 +97,11 @@ async def test_foreign_snapshots_can_be_added_and_removed(at: Visit, modified: s
     body = {"database_id": DATABASE, "origin": "automatic", "modified": modified, "size": 1000}
     version_id = (await got(at, "POST snapshots", body))["version_id"]
     (entry,) = await at.entries()
-    assert (entry["origin"], entry["size"], entry["modified"]) == ("automatic", 1000, "2026-02-28T03:00:00.000Z")
+    assert (entry["origin"], entry["size"], entry["modified"]) == (
+        "automatic",
+        1000,
+        "2026-02-28T03:00:00.000Z",
+    )
     await control(at, f"DELETE snapshots/{version_id}")
     assert await at.versions() == [version_id]
     await control(at, "POST cache/drop", {"database_id": DATABASE})
@@ -96,7 +112,9 @@ async def test_foreign_snapshots_can_be_added_and_removed(at: Visit, modified: s
 async def test_a_bad_snapshot_and_a_restore_that_does_nothing_can_be_planted(at: Visit) -> None:
     at.sql("CREATE TABLE t (n)", "INSERT INTO t VALUES (1), (2)")
     damage = {"statements": ["DELETE FROM t WHERE n = 2"]}
-    changed = await got(at, f"PATCH {HERE}", {"next_snapshot_damage": damage, "next_restore_does_nothing": True})
+    changed = await got(
+        at, f"PATCH {HERE}", {"next_snapshot_damage": damage, "next_restore_does_nothing": True}
+    )
     assert changed["next_snapshot_damage"] == {"kind": None, "of_version": None, **damage}
     await at.create()
     (bad,) = await at.versions()
@@ -108,12 +126,16 @@ async def test_a_bad_snapshot_and_a_restore_that_does_nothing_can_be_planted(at:
         assert await rows(at, "SELECT count(*) FROM sqlite_schema") == {"rows": [[[tables]]]}
         assert left is None or at.sql("SELECT count(*) FROM t") == [[left]]
     for wrong in ({}, {"kind": "empty", "of_version": bad}, {"kind": "lost"}):
-        assert (await control(at, f"PATCH {HERE}", {"next_snapshot_damage": wrong})).status_code == 400
+        assert (
+            await control(at, f"PATCH {HERE}", {"next_snapshot_damage": wrong})
+        ).status_code == 400
 
 
 @visited()
 async def test_settings_key_and_block_can_be_changed(at: Visit) -> None:
-    changed = await got(at, "PATCH settings", {"soft_deadline_seconds": 5, "scopes": ["snapshots:write"]})
+    changed = await got(
+        at, "PATCH settings", {"soft_deadline_seconds": 5, "scopes": ["snapshots:write"]}
+    )
     assert changed["soft_deadline_seconds"] == 5
     assert (await at.create()).status_code == 202
     assert told(await at.listing()) == "403 MISSING_SCOPE"
@@ -168,9 +190,16 @@ async def test_dashboard_loads_and_leaves_no_trace_in_the_journal(at: Visit, pat
 @pytest.mark.parametrize(
     ("origin", "host", "status"),
     [
-        *((f"http://{here}", here, 200) for here in ("127.0.0.1:8900", "localhost:8900", "[::1]:8900")),
+        *(
+            (f"http://{here}", here, 200)
+            for here in ("127.0.0.1:8900", "localhost:8900", "[::1]:8900")
+        ),
         ("http://evil.example", "127.0.0.1:8900", 403),  # another site's page that sends here
-        ("http://evil.example:8900", "evil.example:8900", 403),  # another site whose name resolves to this machine
+        (
+            "http://evil.example:8900",
+            "evil.example:8900",
+            403,
+        ),  # another site whose name resolves to this machine
         ("http://127.0.0.1:9000", "127.0.0.1:8900", 403),  # another program's page
         ("http://localhost:8900", "127.0.0.1:8900", 403),
         ("https://127.0.0.1:8900", "127.0.0.1:8900", 403),
@@ -180,16 +209,27 @@ async def test_dashboard_loads_and_leaves_no_trace_in_the_journal(at: Visit, pat
     ],
 )
 @visited()
-async def test_other_pages_cannot_press_the_dashboards_buttons(at: Visit, origin: str, host: str, status: int) -> None:
+async def test_other_pages_cannot_press_the_dashboards_buttons(
+    at: Visit, origin: str, host: str, status: int
+) -> None:
     headers = {"Origin": origin, "Host": host}
     assert (await control(at, "POST clock", {"advance": 1}, headers=headers)).status_code == status
 
 
 def test_script_never_makes_markup_of_text() -> None:
     """The content security policy stops scripts in markup; this test stops the markup itself."""
-    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "eval(", "Function("):
+    for way in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "DOMParser",
+        "eval(",
+        "Function(",
+    ):
         assert way not in SCRIPT
-    assert not re.search(r"\son\w+=|<script>|<style|https?://", MARKUP)  # it loads nothing from elsewhere
+    # it loads nothing from elsewhere
+    assert not re.search(r"\son\w+=|<script>|<style|https?://", MARKUP)
 
 
 def test_every_element_that_the_script_fills_exists() -> None:

@@ -37,7 +37,9 @@ def test_a_snapshot_can_hold_other_data_than_its_database(store: Store) -> None:
 
 
 @pytest.mark.parametrize("kind", ["truncated", "other engine"])
-def test_a_dump_that_cannot_be_read_changes_nothing_or_restores_nothing(store: Store, kind: str) -> None:
+def test_a_dump_that_cannot_be_read_changes_nothing_or_restores_nothing(
+    store: Store, kind: str
+) -> None:
     store.capture(SHOP, "bad", None, Damage(kind=kind)).result()  # type: ignore[arg-type]  # each is one of them
     with pytest.raises(StoreError, match="no whole SQLite database"):
         store.restore(SHOP, "bad").result()

@@ -52,7 +52,9 @@ def test_restart_on_the_same_folder_shows_the_same_snapshots(tmp_path: Path) -> 
         new, old = await at.versions()
         assert new != old
         assert f"versionId={old}" in url
-        assert all(seen[2].encode() not in one.read_bytes() for one in files_in(tmp_path)), "the key is not on the disk"
+        assert all(seen[2].encode() not in one.read_bytes() for one in files_in(tmp_path)), (
+            "the key is not on the disk"
+        )
         at.emulator.remove_database(DATABASE)
         assert (await at.listing()).status_code == 404
 

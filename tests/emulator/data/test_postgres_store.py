@@ -19,7 +19,11 @@ from tests.support.real_data import SPOIL, content_of, databases_of, filled, fre
 from tests.support.world import DATABASE, World, world
 from tools.servers import Server
 
-QUICK: dict[str, Any] = {"snapshot_seconds": 0.0, "restore_seconds": 0.0, "cache_world": "invalidated"}
+QUICK: dict[str, Any] = {
+    "snapshot_seconds": 0.0,
+    "restore_seconds": 0.0,
+    "cache_world": "invalidated",
+}
 BUSY_SECONDS = 10.0
 
 
@@ -29,7 +33,9 @@ def at_server(server: Server, body: Callable[[World], Awaitable[None]], **option
 
     async def run() -> None:
         try:
-            async with world(store=store, settings={"poll_every": 0.05}, **QUICK, **options) as here:
+            async with world(
+                store=store, settings={"poll_every": 0.05}, **QUICK, **options
+            ) as here:
                 await body(here)
         finally:
             store.close()
@@ -43,8 +49,12 @@ async def restored(here: World, version_id: str) -> None:
     name = here.newest().name
     await client.restore_snapshot(DATABASE, name=name, version_id=version_id)
     with anyio.fail_after(BUSY_SECONDS):
-        while here.emulator.account.restoring(DATABASE):  # polling over HTTP would exceed the rate limit
-            await anyio.to_thread.run_sync(wait, [here.emulator.account.restore_work[DATABASE]], BUSY_SECONDS)
+        while here.emulator.account.restoring(
+            DATABASE
+        ):  # polling over HTTP would exceed the rate limit
+            await anyio.to_thread.run_sync(
+                wait, [here.emulator.account.restore_work[DATABASE]], BUSY_SECONDS
+            )
             here.emulator.settle()
     assert (await client.database_status(DATABASE)).running
 
@@ -79,7 +89,10 @@ def test_restore_brings_back_everything_in_the_snapshot(server: Server) -> None:
 
 
 def test_failed_dump_or_restore_leaves_the_data_and_is_logged(
-    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     url = server.url(DATABASE)
 
@@ -132,7 +145,9 @@ def test_only_a_killed_emulators_database_is_replaced(server: Server) -> None:
         sql_at(server.url(), f"COMMENT ON DATABASE \"{DATABASE}\" IS '{dead}'")
         sql_at(server.url(DATABASE), "CREATE TABLE old (n integer)")
         PostgresServer(server.dsn(), kept=False).create(DATABASE)
-        assert sql_at(server.url(DATABASE), "SELECT count(*) FROM pg_tables WHERE tablename = 'old'") == [(0,)]
+        assert sql_at(
+            server.url(DATABASE), "SELECT count(*) FROM pg_tables WHERE tablename = 'old'"
+        ) == [(0,)]
     finally:
         first.drop(DATABASE)
 

@@ -40,7 +40,9 @@ async def test_a_request_is_refused_with_the_services_code(
 ) -> None:
     known = set(at.emulator.databases)
     assert await sent(at, request_, body) == answer
-    assert len(at.emulator.databases) - len(known) == (request_ == "POST " and answer == "200 success")
+    assert len(at.emulator.databases) - len(known) == (
+        request_ == "POST " and answer == "200 success"
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,8 @@ async def test_a_request_is_refused_with_the_services_code(
 @visited()
 async def test_a_route_has_its_own_limit(at: Visit, request_: str, most: int, seconds: int) -> None:
     for _ in range(2):
-        answers = [await sent(at, request_, {"reset": "password", "name": "x"}) for _ in range(most + 1)]
+        answers = [
+            await sent(at, request_, {"reset": "password", "name": "x"}) for _ in range(most + 1)
+        ]
         assert [answer == "429 KEEP_CALM" for answer in answers] == [False] * most + [True]
         await at.clock.sleep(seconds)

@@ -24,7 +24,13 @@ async def test_status_shows_each_state_and_step_and_is_forgotten_after_an_hour(a
     version = at.added()
     assert await status(at) == {"state": "none"}
     await at.restore(version)
-    queued = {"state": "queued", "step": None, "code": None, "started_at": None, "finished_at": None}
+    queued = {
+        "state": "queued",
+        "step": None,
+        "code": None,
+        "started_at": None,
+        "finished_at": None,
+    }
     running = {**queued, "state": "running", "started_at": after(10)}
     done = {**running, "state": "success", "finished_at": after(70)}
     for seconds, expected, up in (
@@ -72,10 +78,14 @@ async def test_a_restore_lasts_as_long_as_its_work(works: float, least: float, m
         assert after(least) <= (await status(at))["finished_at"] <= after(most)
 
 
-@pytest.mark.parametrize(("code", "step"), [("SNAPSHOT_CORRUPT", "unzip"), ("RESTORE_INTERRUPTED", "interrupted")])
+@pytest.mark.parametrize(
+    ("code", "step"), [("SNAPSHOT_CORRUPT", "unzip"), ("RESTORE_INTERRUPTED", "interrupted")]
+)
 @pytest.mark.parametrize("holds", [False, True], ids=["dispatched", "with the outcome"])
 @virtual
-async def test_restore_that_fails_leaves_the_data_and_tells_its_code(code: str, step: str, *, holds: bool) -> None:
+async def test_restore_that_fails_leaves_the_data_and_tells_its_code(
+    code: str, step: str, *, holds: bool
+) -> None:
     async with visit(restore_holds=holds) as at:
         at.sql("CREATE TABLE t (n)")
         version = at.added()

@@ -17,7 +17,9 @@ UUID = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
 async def test_quick_snapshot_is_answered_with_an_unpinned_url(at: Visit) -> None:
     created = (await at.create()).json()["response"]
     assert at.clock.utc() == START + timedelta(seconds=30)
-    assert httpx.URL(created["url"]).path.endswith(f"/databases/{at.emulator.settings.account_id}/{DATABASE}.zip")
+    assert httpx.URL(created["url"]).path.endswith(
+        f"/databases/{at.emulator.settings.account_id}/{DATABASE}.zip"
+    )
     assert "versionId" not in created["url"]
     (entry,) = await at.entries()
     assert f"versionId={entry['version_id']}" in created["key"]
@@ -34,7 +36,8 @@ async def test_quick_snapshot_is_answered_with_an_unpinned_url(at: Visit) -> Non
 
 
 @pytest.mark.parametrize(
-    ("means", "modified"), [("start", "2026-03-01T12:00:00.000Z"), ("end", "2026-03-01T12:03:20.000Z")]
+    ("means", "modified"),
+    [("start", "2026-03-01T12:00:00.000Z"), ("end", "2026-03-01T12:03:20.000Z")],
 )
 @virtual
 async def test_slow_snapshot_is_answered_202_and_listed_later(means: str, modified: str) -> None:
@@ -45,7 +48,10 @@ async def test_slow_snapshot_is_answered_202_and_listed_later(means: str, modifi
         assert at.emulator.snapshots(DATABASE) == []
         await at.clock.sleep(110)
         (entry,) = await at.entries()
-        assert (entry["version_id"], entry["modified"]) == (at.emulator.journal[0].version_id, modified)
+        assert (entry["version_id"], entry["modified"]) == (
+            at.emulator.journal[0].version_id,
+            modified,
+        )
 
 
 @visited(old_style_entries=True, key_of_200_has_version=False)
@@ -76,7 +82,12 @@ async def test_account_listing_has_its_own_cache_and_rate_limit(at: Visit) -> No
     assert (await at.everything("?scope=applications")).json()["response"] == []
     assert (await at.everything()).status_code == 200  # from the cache: no miss
     for seconds, answer in (
-        *((10, "200 success"), (10, "429 RATE_LIMITED"), (299, "429 RATE_LIMITED"), (1, "200 success")),
+        *(
+            (10, "200 success"),
+            (10, "429 RATE_LIMITED"),
+            (299, "429 RATE_LIMITED"),
+            (1, "200 success"),
+        ),
     ):
         await at.clock.sleep(seconds)
         assert told(await at.everything()) == answer
@@ -88,8 +99,14 @@ async def test_account_listing_has_its_own_cache_and_rate_limit(at: Visit) -> No
 @visited()
 async def test_an_account_listing_without_a_scope_is_the_applications(at: Visit) -> None:
     of_database = at.added()
-    for query, expected in (("", []), ("?scope=applications", []), ("?scope=databases", [of_database])):
-        assert [one["version_id"] for one in (await at.everything(query)).json()["response"]] == expected
+    for query, expected in (
+        ("", []),
+        ("?scope=applications", []),
+        ("?scope=databases", [of_database]),
+    ):
+        assert [
+            one["version_id"] for one in (await at.everything(query)).json()["response"]
+        ] == expected
 
 
 @visited(automatic_snapshots=True, automatic_hour=3)
@@ -106,7 +123,9 @@ async def test_automatic_snapshots_are_daily_and_expire_after_30_days(at: Visit)
 
 
 @visited()
-async def test_restore_stops_the_database_and_brings_the_data_of_the_snapshots_start_back(at: Visit) -> None:
+async def test_restore_stops_the_database_and_brings_the_data_of_the_snapshots_start_back(
+    at: Visit,
+) -> None:
     at.sql("CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
     at.emulator.next_snapshot_takes(DATABASE, 200)
     await at.create()
@@ -141,8 +160,14 @@ async def test_restore_stops_the_database_and_brings_the_data_of_the_snapshots_s
 async def test_restore_of_a_wrong_snapshot_is_refused(at: Visit, body: Any, answer: str) -> None:
     at.emulator.add_database("redis", type="redis")
     known = {one: at.added(one) for one in (DATABASE, "redis")}
-    sent = {name: known.get(str(value), value) if name == "versionId" else value for name, value in dict(body).items()}
-    assert told(await at.api.post(f"databases/{DATABASE}/snapshots/restore", json=sent or body)) == answer
+    sent = {
+        name: known.get(str(value), value) if name == "versionId" else value
+        for name, value in dict(body).items()
+    }
+    assert (
+        told(await at.api.post(f"databases/{DATABASE}/snapshots/restore", json=sent or body))
+        == answer
+    )
     assert not at.last.accepted
 
 
@@ -175,7 +200,9 @@ async def test_account_and_database_can_be_read(at: Visit) -> None:
     at.emulator.stop_database(DATABASE)
     stopped = (await at.api.get(f"databases/{DATABASE}/status")).json()["response"]
     assert (stopped["running"], stopped["status"], stopped["uptime"]) == (False, "exited", None)
-    assert (await at.api.get("databases/status")).json()["response"] == [{"id": DATABASE, "running": False}]
+    assert (await at.api.get("databases/status")).json()["response"] == [
+        {"id": DATABASE, "running": False}
+    ]
     at.emulator.start_database(DATABASE)
     (status,) = (await at.api.get("databases/status")).json()["response"]
     assert status == {"id": DATABASE, "running": True, "cpu": "0.00%", "ram": "0.00MB"}

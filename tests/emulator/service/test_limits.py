@@ -76,9 +76,18 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"restore_stops_database": False},
         f'again: 200; {STATUS}: "running"; GET /status: "running":true',
     ),
-    "a service without the route of restores": ({"restore_status_route": "404"}, f"{STATUS}: 404 ROUTE_NOT_FOUND"),
-    "a service that refuses that route": ({"restore_status_route": "405"}, f"{STATUS}: 405 METHOD_NOT_ALLOWED"),
-    "a key that may not read snapshots": ({"scopes": frozenset({"snapshots:write"})}, f"{STATUS}: 403 MISSING_SCOPE"),
+    "a service without the route of restores": (
+        {"restore_status_route": "404"},
+        f"{STATUS}: 404 ROUTE_NOT_FOUND",
+    ),
+    "a service that refuses that route": (
+        {"restore_status_route": "405"},
+        f"{STATUS}: 405 METHOD_NOT_ALLOWED",
+    ),
+    "a key that may not read snapshots": (
+        {"scopes": frozenset({"snapshots:write"})},
+        f"{STATUS}: 403 MISSING_SCOPE",
+    ),
     "a listing that is kept, which lacks a new snapshot for half an hour": (
         {"cache_world": "kept"},
         (
@@ -108,7 +117,9 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("service", "story"), RULES.values(), ids=RULES)
 @virtual
-async def test_the_service_counts_and_refuses_by_its_rules(service: dict[str, Any], story: str) -> None:
+async def test_the_service_counts_and_refuses_by_its_rules(
+    service: dict[str, Any], story: str
+) -> None:
     async with visit(**service) as at:
         at.emulator.add_database("other")
         at.emulator.add_database("slow", snapshot_seconds=200)
@@ -121,10 +132,15 @@ async def test_delayed_request_counts_from_its_arrival(at: Visit) -> None:
     await at.plays("me: 200; +11; me: 200; me: 200; me: 429 RATE_LIMITED")  # the first one at 50 s
 
 
-@pytest.mark.parametrize("headers", [{}, {"Authorization": "x" * 64}, {"Authorization": f"Bearer {TEST_API_KEY}"}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": "x" * 64}, {"Authorization": f"Bearer {TEST_API_KEY}"}]
+)
 @visited()
 async def test_wrong_key_is_refused_and_never_journaled(at: Visit, headers: dict[str, str]) -> None:
-    assert told(await at.files.get(f"{at.emulator.api_url}/users/me", headers=headers)) == "401 ACCESS_DENIED"
+    assert (
+        told(await at.files.get(f"{at.emulator.api_url}/users/me", headers=headers))
+        == "401 ACCESS_DENIED"
+    )
     assert at.last.key == ("wrong" if headers else "none")
     assert len(TEST_API_KEY) == 64, "as long as a real one"
     assert TEST_API_KEY not in f"{at.emulator.journal!r} {at.emulator.settings!r}"
@@ -145,13 +161,17 @@ SCOPE_OF = {
 }
 
 
-@pytest.mark.parametrize("scopes", [None, *(frozenset({one}) for one in sorted(set(SCOPE_OF.values()))), frozenset()])
+@pytest.mark.parametrize(
+    "scopes", [None, *(frozenset({one}) for one in sorted(set(SCOPE_OF.values()))), frozenset()]
+)
 @virtual
 async def test_key_does_only_what_its_scopes_allow(scopes: frozenset[str] | None) -> None:
     async with visit(scopes=scopes) as at:
         for (method, path), scope in SCOPE_OF.items():
             answer = await at.api.request(method, path, json={})
-            assert (told(answer) == "403 MISSING_SCOPE") is (scopes is not None and scope not in scopes)
+            assert (told(answer) == "403 MISSING_SCOPE") is (
+                scopes is not None and scope not in scopes
+            )
 
 
 @visited(resources=frozenset({DATABASE}))
@@ -161,7 +181,9 @@ async def test_key_sees_only_its_own_resources(at: Visit) -> None:
     assert told(await at.listing("other")) == "403 RESOURCE_NOT_ALLOWED"
     assert told(await at.listing()) == "200 success"
     assert (await at.everything()).json()["response"] == []
-    assert [one["id"] for one in (await at.api.get("users/me")).json()["response"]["databases"]] == [DATABASE]
+    assert [
+        one["id"] for one in (await at.api.get("users/me")).json()["response"]["databases"]
+    ] == [DATABASE]
 
 
 @pytest.mark.parametrize(
@@ -177,5 +199,7 @@ async def test_key_sees_only_its_own_resources(at: Visit) -> None:
     ],
 )
 @visited()
-async def test_wrong_path_is_refused_with_the_services_code(at: Visit, request_: str, answer: str) -> None:
+async def test_wrong_path_is_refused_with_the_services_code(
+    at: Visit, request_: str, answer: str
+) -> None:
     assert told(await at.api.request(*request_.split())) == answer

@@ -16,8 +16,16 @@ from tests.support.virtual import run_virtual
 @pytest.mark.parametrize(
     ("effect", "status", "content"),
     [
-        ({"status": 503, "code": "DATABASE_UNAVAILABLE"}, 503, b'{"status":"error","code":"DATABASE_UNAVAILABLE"}'),
-        ({"status": 500, "code": "X", "message": "why"}, 500, b'{"status":"error","code":"X","message":"why"}'),
+        (
+            {"status": 503, "code": "DATABASE_UNAVAILABLE"},
+            503,
+            b'{"status":"error","code":"DATABASE_UNAVAILABLE"}',
+        ),
+        (
+            {"status": 500, "code": "X", "message": "why"},
+            500,
+            b'{"status":"error","code":"X","message":"why"}',
+        ),
         ({"html": 504}, 504, b"504 Proxy Error"),
         ({"html": 522}, 522, b"<html>"),
         ({"malformed": True}, 200, b"{"),
@@ -32,14 +40,18 @@ from tests.support.virtual import run_virtual
 async def test_fault_replaces_the_answer_before_or_after_the_start(  # noqa: PLR0913, PLR0917  a row
     at: Visit, when: Any, snapshots: int, effect: dict[str, Any], status: int, content: bytes
 ) -> None:
-    fault = at.emulator.add_fault(Fault(kind="create", when=when, headers={"x-from": "proxy"}, **effect))
+    fault = at.emulator.add_fault(
+        Fault(kind="create", when=when, headers={"x-from": "proxy"}, **effect)
+    )
     answer = await at.create()
     assert answer.status_code == status
     assert content in answer.content
     assert answer.headers["x-from"] == "proxy"
     assert at.last.fault == fault.name
     assert at.last.accepted is bool(snapshots)
-    assert at.clock.utc() == START  # the request is not held open for a snapshot whose answer is lost
+    assert (
+        at.clock.utc() == START
+    )  # the request is not held open for a snapshot whose answer is lost
     await at.clock.sleep(200)
     assert len(at.emulator.snapshots(DATABASE)) == snapshots
     assert (await at.create()).status_code == 200  # once
@@ -90,7 +102,9 @@ async def test_broken_download_can_be_resumed(at: Visit) -> None:
     ids=str,
 )
 @visited()
-async def test_fault_strikes_only_the_requests_that_match(at: Visit, rule: dict[str, Any], struck: list[bool]) -> None:
+async def test_fault_strikes_only_the_requests_that_match(
+    at: Visit, rule: dict[str, Any], struck: list[bool]
+) -> None:
     at.emulator.add_database("other")
     at.emulator.add_fault(Fault(status=500, code="X", **rule))
     answers = [await at.listing(), await at.create(), await at.listing(), await at.listing("other")]
@@ -108,7 +122,9 @@ def test_random_faults_repeat_with_the_same_seed() -> None:
     assert run_virtual(body, 1) == run_virtual(body, 1) != run_virtual(body, 2)
 
 
-@pytest.mark.parametrize("wrong", [{}, {"drop": True, "html": 502}, {"status": 500, "empty": True}], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [{}, {"drop": True, "html": 502}, {"status": 500, "empty": True}], ids=str
+)
 def test_fault_without_exactly_one_effect_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="effect"):
         Fault(**wrong)

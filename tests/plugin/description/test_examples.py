@@ -15,7 +15,11 @@ from tests.support.machine import had
 from tools import sdks
 
 SCHEMA = schema()
-EACH = {token.rpartition(":")[2]: made for part in ("resources", "functions") for token, made in SCHEMA[part].items()}
+EACH = {
+    token.rpartition(":")[2]: made
+    for part in ("resources", "functions")
+    for token, made in SCHEMA[part].items()
+}
 
 
 def said(part: Any) -> Iterator[str]:
@@ -42,7 +46,12 @@ def test_each_resource_and_function_has_an_example_in_each_language(name: str) -
     values = [each["properties"] for each in program.get("resources", {}).values()]
     values += [each["fn::invoke"]["arguments"] for each in program.get("variables", {}).values()]
     comments = re.findall("# (.*)", blocks["yaml"])
-    told = [name, *needed, *comments, *said([*values, program["outputs"], *program.get("config", [])])]
+    told = [
+        name,
+        *needed,
+        *comments,
+        *said([*values, program["outputs"], *program.get("config", [])]),
+    ]
     for language, text in blocks.items():
         squeezed = text.replace("_", "").lower()
         assert not [each for each in told if each.lower() not in squeezed], (language, text)

@@ -6,7 +6,13 @@ from importlib.metadata import PackageMetadata, metadata
 from pathlib import Path
 from typing import cast
 
-from pulumi_snapshots.plugin.description.identity import CONFIGURATION, DISTRIBUTION, LOGO, NO_UPLOAD, Identity
+from pulumi_snapshots.plugin.description.identity import (
+    CONFIGURATION,
+    DISTRIBUTION,
+    LOGO,
+    NO_UPLOAD,
+    Identity,
+)
 from pulumi_snapshots.plugin.description.schema import schema
 
 PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
@@ -77,7 +83,9 @@ def test_pyproject_is_the_one_place() -> None:
     about = metadata(DISTRIBUTION)
     urls = [f"{label}, {url}" for label, url in PROJECT["urls"].items()]
     assert (about.get_all("Project-URL") or []) == urls
-    assert (NO_UPLOAD in (about.get_all("Classifier") or [])) is (NO_UPLOAD in PROJECT["classifiers"])
+    assert (NO_UPLOAD in (about.get_all("Classifier") or [])) is (
+        NO_UPLOAD in PROJECT["classifiers"]
+    )
     made = schema()
     assert (made["description"], made["version"]) == (PROJECT["description"], PROJECT["version"])
     assert made["license"] == PROJECT["license"]
@@ -87,5 +95,7 @@ def test_pyproject_is_the_one_place() -> None:
 def test_the_site_has_the_logo_and_the_page_that_the_schema_names() -> None:
     docs = Path(__file__).parents[3] / "docs"
     assert "<svg" in (docs / LOGO).read_text()
-    assert (docs / LOGO).with_suffix(".png").read_bytes().startswith(b"\x89PNG"), "for C#, which takes no SVG"
+    assert (docs / LOGO).with_suffix(".png").read_bytes().startswith(b"\x89PNG"), (
+        "for C#, which takes no SVG"
+    )
     assert (docs / CONFIGURATION).with_suffix(".md").is_file()

@@ -40,7 +40,10 @@ def test_what_a_snapshot_gives_fits_where_it_is_taken() -> None:
     assert "restoredAt" in resources["Restore"]["required"]
     assert "size" not in resources["Snapshot"]["required"], "the service may not say it"
     for name in ("Archive", "Restore"):
-        assert resources[name]["inputProperties"]["snapshot"]["$ref"] == "#/resources/squarecloud:index:Snapshot"
+        assert (
+            resources[name]["inputProperties"]["snapshot"]["$ref"]
+            == "#/resources/squarecloud:index:Snapshot"
+        )
         assert not {"snapshot", "databaseId", "versionId"} & set(resources[name]["requiredInputs"])
     assert "snapshot" not in resources["Snapshot"]["inputProperties"]
 
@@ -62,7 +65,10 @@ def test_the_key_has_no_default_that_a_state_would_store() -> None:
 def test_an_editor_offers_the_known_origins_and_engines() -> None:
     """Where the provider refuses others they are a type of their own; else any text fits, since the service may have more."""
     made = schema()
-    assert [one["value"] for one in made["types"]["squarecloud:index:Origin"]["enum"]] == ["manual", "automatic"]
+    assert [one["value"] for one in made["types"]["squarecloud:index:Origin"]["enum"]] == [
+        "manual",
+        "automatic",
+    ]
     engines = made["types"]["squarecloud:index:DatabaseEngine"]["enum"]
     assert [one["value"] for one in engines] == ["postgres", "mongo", "mysql", "redis"]
     origin = {"$ref": "#/types/squarecloud:index:Origin"}
@@ -72,7 +78,9 @@ def test_an_editor_offers_the_known_origins_and_engines() -> None:
         assert "oneOf" not in asked
     either = {"type": "string", "oneOf": [{"type": "string"}, origin]}
     found = made["types"]["squarecloud:index:FoundSnapshot"]["properties"]
-    of_snapshot, of_restore = (made["resources"][f"squarecloud:index:{name}"] for name in ("Snapshot", "Restore"))
+    of_snapshot, of_restore = (
+        made["resources"][f"squarecloud:index:{name}"] for name in ("Snapshot", "Restore")
+    )
     for properties in (found, of_snapshot["properties"]):
         assert properties["origin"].items() >= either.items()
         assert properties["runtime"] == found["runtime"]
@@ -86,7 +94,9 @@ def test_no_description_has_a_name_that_only_python_has() -> None:
 
 
 def _descriptions(node: Any) -> Iterator[str]:
-    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+    for child in (
+        node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    ):
         yield from _descriptions(child)
     if isinstance(node, dict) and isinstance(node.get("description"), str):
         yield node["description"]
@@ -95,7 +105,9 @@ def _descriptions(node: Any) -> Iterator[str]:
 def test_a_duration_is_a_text_in_every_language() -> None:
     """Of two types, Go makes `pulumi.Any`, and C# a union that nobody can write down."""
     made = schema()
-    assert [node for _, node in _properties(made) if {"type": "number"} in node.get("oneOf", [])] == []
+    assert [
+        node for _, node in _properties(made) if {"type": "number"} in node.get("oneOf", [])
+    ] == []
     timeout = made["resources"]["squarecloud:index:Snapshot"]["inputProperties"]["timeout"]
     assert timeout["type"] == "string"
     assert timeout["description"].endswith(
@@ -105,11 +117,18 @@ def test_a_duration_is_a_text_in_every_language() -> None:
 
 
 def test_what_can_be_imported_says_how() -> None:
-    told = {token: each["description"].partition("## Import")[2] for token, each in schema()["resources"].items()}
+    told = {
+        token: each["description"].partition("## Import")[2]
+        for token, each in schema()["resources"].items()
+    }
     command = "$ pulumi import squarecloud:index:Snapshot before-release DATABASE_ID/VERSION_ID\n"
     assert command in told.pop("squarecloud:index:Snapshot")
     assert set(told.values()) == {""}
-    gets = {name: each["stateInputs"] for name, each in schema()["resources"].items() if "stateInputs" in each}
+    gets = {
+        name: each["stateInputs"]
+        for name, each in schema()["resources"].items()
+        if "stateInputs" in each
+    }
     assert set(gets) == {"squarecloud:index:Snapshot"}
     assert {"databaseId", "triggers"} <= set(gets["squarecloud:index:Snapshot"]["properties"])
 

@@ -5,11 +5,22 @@ from typing import Any
 import pulumi
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
-FOUND = {"databaseId": DATABASE, "versionId": "v1", "name": "n", "available": True, "downloadUrl": "https://x.invalid/"}
+FOUND = {
+    "databaseId": DATABASE,
+    "versionId": "v1",
+    "name": "n",
+    "available": True,
+    "downloadUrl": "https://x.invalid/",
+}
 ANSWERS: dict[str, dict[str, Any]] = {
     "squarecloud:index:getSnapshots": {"snapshots": [FOUND]},
     "squarecloud:index:getLatestSnapshot": {"snapshot": FOUND},
-    "squarecloud:index:getDatabase": {"id": DATABASE, "name": "shop", "type": "postgres", "running": True},
+    "squarecloud:index:getDatabase": {
+        "id": DATABASE,
+        "name": "shop",
+        "type": "postgres",
+        "running": True,
+    },
     "squarecloud:index:getDatabases": {"databases": []},
 }
 CALLED: list[str] = []
@@ -65,7 +76,9 @@ def test_resources_have_the_outputs_of_the_mocks() -> pulumi.Output[None]:
         assert known == ["before-id", "v9", "v9", "v1"]
         assert set(MADE) - {"guard"} == {"before", "back"}
 
-    return pulumi.Output.all(snapshot.id, snapshot.version_id, restore.version_id, latest.version_id).apply(check)
+    return pulumi.Output.all(
+        snapshot.id, snapshot.version_id, restore.version_id, latest.version_id
+    ).apply(check)
 
 
 @pulumi.runtime.test  # type: ignore[untyped-decorator]  # the SDK has no type for it

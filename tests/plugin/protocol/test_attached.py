@@ -31,7 +31,9 @@ async def test_the_end_of_one_command_ends_no_wait_of_another() -> None:
         await waiting.ready()
         await other.ready()
         creating = asyncio.ensure_future(
-            waiting.ask("Create", urn=urn("x"), properties={"databaseId": DATABASE, "timeout": "1h"})
+            waiting.ask(
+                "Create", urn=urn("x"), properties={"databaseId": DATABASE, "timeout": "1h"}
+            )
         )
         await asyncio.sleep(100)
         assert waiting.kinds.count("create") == 1

@@ -93,7 +93,12 @@ KEY = "k3y" * 22
 )  # fmt: skip
 @inside
 async def test_a_key_in_plain_text_is_warned_of(  # noqa: PLR0913, PLR0917  the columns of the table, and where it is
-    file: str, content: str, provider: str, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: str,
+    content: str,
+    provider: str,
+    times: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: app\n")
     (tmp_path / file).write_text(content)
@@ -112,7 +117,9 @@ async def test_a_key_in_plain_text_is_warned_of(  # noqa: PLR0913, PLR0917  the 
 
 @pytest.mark.parametrize("debug", ["", "1"])
 @inside
-async def test_tracebacks_are_for_those_who_ask_for_them(debug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tracebacks_are_for_those_who_ask_for_them(
+    debug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SQUARECLOUD_DEBUG", debug)
     async with plugged(snapshot_seconds=600) as here:
         here.emulator.add_database(DATABASE)
@@ -166,7 +173,9 @@ async def test_a_lookup_is_asked_again_after_a_minute() -> None:
 
 async def latest(here: Plugged, **args: Any) -> dict[str, Any]:
     """What `getLatestSnapshot` finds."""
-    answer = await here.ask("Invoke", tok="squarecloud:index:getLatestSnapshot", args={"databaseId": DATABASE, **args})
+    answer = await here.ask(
+        "Invoke", tok="squarecloud:index:getLatestSnapshot", args={"databaseId": DATABASE, **args}
+    )
     return values(getattr(answer, "return"))
 
 
@@ -177,7 +186,9 @@ async def test_only_a_url_that_is_asked_for_is_a_secret_of_a_lookup() -> None:
         here.emulator.add_snapshot(DATABASE)
         for with_url in (False, True):
             found = (await latest(here, withUrl=with_url))["snapshot"]
-            assert [name for name, value in found.items() if isinstance(value, dict)] == ["downloadUrl"] * with_url
+            assert [name for name, value in found.items() if isinstance(value, dict)] == [
+                "downloadUrl"
+            ] * with_url
             assert ("Signature=" in str(found)) is with_url
 
 
@@ -222,7 +233,10 @@ async def test_the_same_command_resumes_what_was_not_waited_for() -> None:
         here.emulator.add_database(DATABASE)
         told = await here.refused("Create", **creating(timeout="2m"))
         assert "The wait ended after 2 min." in told
-        assert "hint: The same command on this machine keeps waiting and sends no second request." in told
+        assert (
+            "hint: The same command on this machine keeps waiting and sends no second request."
+            in told
+        )
         assert "pulumi up" not in told
         (entry,) = here.process.computer.attempts()
         assert entry["owner"] == "pulumi do squarecloud:Snapshot create"
@@ -230,21 +244,28 @@ async def test_the_same_command_resumes_what_was_not_waited_for() -> None:
         assert not entry.get("proved")
         resumed = await (await next_one(here, OF_DO)).ask("Create", **creating())
         assert here.kinds.count("create") == 1
-        assert [f"{DATABASE}/{each.version_id}" for each in here.emulator.snapshots(DATABASE)] == [resumed.id]
+        assert [f"{DATABASE}/{each.version_id}" for each in here.emulator.snapshots(DATABASE)] == [
+            resumed.id
+        ]
 
 
 @inside
 async def test_without_a_state_nothing_is_changed_or_deleted() -> None:
     async with plugged(provider=OF_DO) as here:
         here.emulator.add_database(DATABASE)
-        found = {"urn": OF_COMMAND, "id": f"{DATABASE}/{here.emulator.add_snapshot(DATABASE).version_id}"}
+        found = {
+            "urn": OF_COMMAND,
+            "id": f"{DATABASE}/{here.emulator.add_snapshot(DATABASE).version_id}",
+        }
         read = await here.ask("Read", **found)
         assert read.id == found["id"]
         # A program may give some properties of what it gets by its id.
         again = await here.ask("Read", **found, properties={"triggers": ["v1"]})
         assert values(again.properties) == {**values(read.properties), "triggers": ["v1"]}
         assert values(again.inputs) == {"databaseId": DATABASE, "triggers": ["v1"]}
-        told = await here.refused("Update", **found, olds=read.properties, news={"databaseId": "b" * 32})
+        told = await here.refused(
+            "Update", **found, olds=read.properties, news={"databaseId": "b" * 32}
+        )
         assert "Nothing was changed." in told
         told = await here.refused("Delete", **found, properties=read.properties)
         assert "and keeps each for 30 days. Nothing was deleted." in told
@@ -256,12 +277,17 @@ async def test_without_a_state_nothing_is_changed_or_deleted() -> None:
 # Reads and resumes
 
 
-@pytest.mark.parametrize("id_", ["", DATABASE, f"{DATABASE}/", f" {DATABASE}/v1", f"{DATABASE}/v 1", f"{DATABASE}/v1 "])
+@pytest.mark.parametrize(
+    "id_", ["", DATABASE, f"{DATABASE}/", f" {DATABASE}/v1", f"{DATABASE}/v 1", f"{DATABASE}/v1 "]
+)
 @inside
 async def test_an_id_that_no_snapshot_has_is_not_asked_for(id_: str) -> None:
     async with plugged() as here:
         told = await here.refused("Read", urn=NAME, id=id_)
-        assert f" is DATABASE_ID/VERSION_ID, or DATABASE_ID/latest for the newest, not {id_!r}.\n" in told
+        assert (
+            f" is DATABASE_ID/VERSION_ID, or DATABASE_ID/latest for the newest, not {id_!r}.\n"
+            in told
+        )
         assert here.kinds == []
 
 
@@ -272,7 +298,9 @@ async def test_the_creates_own_timeout_is_kept_for_a_resume() -> None:
         inputs = {"databaseId": DATABASE, "timeout": "1h"}
 
         async def waits(method: str, minutes: int, **asked: Any) -> dict[str, Any]:
-            with pytest.raises(CallFailedError, match=rf"The wait ended after {minutes} min\.") as caught:
+            with pytest.raises(
+                CallFailedError, match=rf"The wait ended after {minutes} min\."
+            ) as caught:
                 await here.ask(method, urn=NAME, **asked)
             assert caught.value.kept is not None
             return caught.value.kept.outputs

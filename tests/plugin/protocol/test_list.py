@@ -15,7 +15,9 @@ TOKEN = "squarecloud:index:Snapshot"
 DATABASES = [f"{number:032x}" for number in range(10)]
 
 
-async def listed(here: Plugged, query: dict[str, Any] | None = None, **page: Any) -> tuple[list[str], str]:
+async def listed(
+    here: Plugged, query: dict[str, Any] | None = None, **page: Any
+) -> tuple[list[str], str]:
     """The ids of a page, and the token of the next one."""
     answers = await here.ask("List", token=TOKEN, query=query or {}, **page)
     kinds = [each.WhichOneof("response") for each in answers]
@@ -29,7 +31,9 @@ def fill(here: Plugged, count: int) -> list[str]:
     for each in DATABASES:
         here.emulator.add_database(each)
     stored = [
-        here.emulator.add_snapshot(DATABASES[number % 10], modified=START - timedelta(hours=number + 1))
+        here.emulator.add_snapshot(
+            DATABASES[number % 10], modified=START - timedelta(hours=number + 1)
+        )
         for number in range(count)
     ]
     return [f"{DATABASES[number % 10]}/{each.version_id}" for number, each in enumerate(stored)]
@@ -49,7 +53,9 @@ async def test_500_snapshots_take_one_request_of_account_or_database() -> None:
 async def test_a_list_by_origin_and_age_shows_what_a_name_could_be() -> None:
     async with plugged() as here:
         fill(here, 30)
-        automatic = here.emulator.add_snapshot(DATABASES[0], modified=START - timedelta(hours=2), origin="automatic")
+        automatic = here.emulator.add_snapshot(
+            DATABASES[0], modified=START - timedelta(hours=2), origin="automatic"
+        )
         (only,) = await here.ask("List", token=TOKEN, query={"origin": "automatic"})
         assert only.result.id == f"{DATABASES[0]}/{automatic.version_id}"
         assert only.result.name == f"{DATABASES[0]}-20260301T100000Z"
@@ -68,7 +74,10 @@ async def test_pages_and_a_limit_bring_each_snapshot_once() -> None:
         assert (found + more + rest, token) == (ids, "")
         # `pulumi do` asks each page for what is left of its limit.
         first, token = await listed(here, limit=15, page_size=10)
-        assert first + (await listed(here, limit=5, page_size=10, continuation_token=token))[0] == ids[:15]
+        assert (
+            first + (await listed(here, limit=5, page_size=10, continuation_token=token))[0]
+            == ids[:15]
+        )
 
 
 @inside
@@ -91,7 +100,9 @@ async def test_an_unknown_query_of_a_preview_lists_nothing() -> None:
     ],
 )  # fmt: skip
 @inside
-async def test_what_cannot_be_listed_is_an_error_and_no_request(asked: dict[str, Any], code: str, words: str) -> None:
+async def test_what_cannot_be_listed_is_an_error_and_no_request(
+    asked: dict[str, Any], code: str, words: str
+) -> None:
     async with plugged() as here:
         with pytest.raises(CallFailedError) as caught:
             await here.ask("List", **{"token": TOKEN, **asked})
@@ -104,11 +115,18 @@ async def test_what_cannot_be_listed_is_an_error_and_no_request(asked: dict[str,
 async def test_a_list_that_fails_says_so_as_lookups_do() -> None:
     async with plugged() as here:
         here.emulator.add_fault(Fault(kind="list account", status=401, code="ACCESS_DENIED"))
-        with pytest.raises(CallFailedError, match=r"401 ACCESS_DENIED(.|\n)*more: squarecloud-snapshots explain"):
+        with pytest.raises(
+            CallFailedError, match=r"401 ACCESS_DENIED(.|\n)*more: squarecloud-snapshots explain"
+        ):
             await listed(here)
 
 
 def test_the_schema_offers_a_list_of_what_can_be_listed() -> None:
     resources = schema()["resources"]
     assert [token for token, each in resources.items() if "listInputs" in each] == [TOKEN]
-    assert list(resources[TOKEN]["listInputs"]["properties"]) == ["databaseId", "origin", "newerThan", "olderThan"]
+    assert list(resources[TOKEN]["listInputs"]["properties"]) == [
+        "databaseId",
+        "origin",
+        "newerThan",
+        "olderThan",
+    ]

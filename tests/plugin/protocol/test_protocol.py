@@ -61,11 +61,15 @@ def ask(servicer: PluginServicer, method: str, **fields: Any) -> Any:
     return servicer._call(method, request_of(method, **fields))
 
 
-def check(servicer: PluginServicer, name: str, inputs: dict[str, Any], olds: dict[str, Any] | None = None) -> Any:
+def check(
+    servicer: PluginServicer, name: str, inputs: dict[str, Any], olds: dict[str, Any] | None = None
+) -> Any:
     return ask(servicer, "Check", urn=name, news=inputs, olds=olds or {})
 
 
-def wrong(servicer: PluginServicer, name: str, inputs: dict[str, Any], olds: dict[str, Any] | None = None) -> Any:
+def wrong(
+    servicer: PluginServicer, name: str, inputs: dict[str, Any], olds: dict[str, Any] | None = None
+) -> Any:
     """The one failure of a check."""
     (failure,) = check(servicer, name, inputs, olds).failures
     return failure
@@ -106,7 +110,9 @@ def test_a_huge_value_is_refused_and_not_printed(idle: PluginServicer) -> None:
     assert len(wrong(idle, NAME, {"databaseId": "x/" * 2**22}).reason) < 1000
 
 
-@pytest.mark.parametrize("hide", [secret, lambda value: [secret(value)]], ids=["secret", "secret inside"])
+@pytest.mark.parametrize(
+    "hide", [secret, lambda value: [secret(value)]], ids=["secret", "secret inside"]
+)
 def test_a_reason_that_repeats_a_value_repeats_no_secret(idle: PluginServicer, hide: Any) -> None:
     failure = wrong(idle, NAME, {"databaseId": DATABASE, "timeout": hide("pw")})
     assert "timeout" in failure.property + failure.reason
@@ -114,7 +120,12 @@ def test_a_reason_that_repeats_a_value_repeats_no_secret(idle: PluginServicer, h
     (failure,) = ask(idle, "CheckConfig", news={"requestsPerMinute": hide("pw")}).failures
     assert failure.reason.endswith("from 1 to 100000")
     with pytest.raises(CallFailedError) as caught:
-        ask(idle, "Invoke", tok="squarecloud:index:getSnapshots", args={"origin": hide("pw"), "trigger": "x"})
+        ask(
+            idle,
+            "Invoke",
+            tok="squarecloud:index:getSnapshots",
+            args={"origin": hide("pw"), "trigger": "x"},
+        )
     assert caught.value.message == (
         "trigger is not an argument of squarecloud:index:getSnapshots; its arguments are database_id, origin, newerThan, "
         f"olderThan, withUrl. This plugin is version {VERSION}; origin must be 'manual' or 'automatic'."
@@ -134,7 +145,13 @@ def test_a_check_keeps_the_marks_of_unknowns_and_secrets(idle: PluginServicer) -
 
 def test_a_preview_knows_what_is_given_and_nothing_else(idle: PluginServicer) -> None:
     triggers = [UNKNOWN, secret("a"), {"b": [secret(UNKNOWN)]}]
-    answer = ask(idle, "Create", urn=NAME, properties={"databaseId": DATABASE, "triggers": triggers}, preview=True)
+    answer = ask(
+        idle,
+        "Create",
+        urn=NAME,
+        properties={"databaseId": DATABASE, "triggers": triggers},
+        preview=True,
+    )
     outputs = values(answer.properties)
     assert answer.id == ""
     assert outputs["databaseId"] == DATABASE
@@ -147,10 +164,15 @@ def test_a_preview_knows_what_is_given_and_nothing_else(idle: PluginServicer) ->
     assert archive["versionId"] == archive["uri"] == UNKNOWN
     assert "downloadUrl" not in archive
     resumed = {"id": f"{DATABASE}/pending:x", "olds": PENDING, "news": {"databaseId": DATABASE}}
-    assert values(ask(idle, "Update", urn=NAME, **resumed, preview=True).properties)["versionId"] == UNKNOWN
+    assert (
+        values(ask(idle, "Update", urn=NAME, **resumed, preview=True).properties)["versionId"]
+        == UNKNOWN
+    )
 
 
-def diff(servicer: PluginServicer, olds: dict[str, Any], was: dict[str, Any], now: dict[str, Any]) -> Any:
+def diff(
+    servicer: PluginServicer, olds: dict[str, Any], was: dict[str, Any], now: dict[str, Any]
+) -> Any:
     return ask(servicer, "Diff", urn=NAME, id="x", olds=olds, old_inputs=was, news=now)
 
 
@@ -165,9 +187,15 @@ def diff(servicer: PluginServicer, olds: dict[str, Any], was: dict[str, Any], no
     ],
 )
 def test_a_diff_says_which_property_replaces(
-    idle: PluginServicer, was: dict[str, Any], now: dict[str, Any], property_: str, detail: tuple[str, bool]
+    idle: PluginServicer,
+    was: dict[str, Any],
+    now: dict[str, Any],
+    property_: str,
+    detail: tuple[str, bool],
 ) -> None:
-    answer = diff(idle, {**STATE, **was}, {"databaseId": DATABASE, **was}, {"databaseId": DATABASE, **now})
+    answer = diff(
+        idle, {**STATE, **was}, {"databaseId": DATABASE, **was}, {"databaseId": DATABASE, **now}
+    )
     assert list(answer.replaces) == [property_]
     told = answer.detailedDiff[property_]
     assert (provider_pb2.PropertyDiff.Kind.Name(told.kind), told.inputDiff) == detail
@@ -178,7 +206,12 @@ def test_a_secret_or_unchanged_value_replaces_nothing(idle: PluginServicer) -> N
         idle,
         {**STATE, "triggers": [secret("a"), 1.0]},
         {"databaseId": DATABASE, "triggers": [secret("a"), 1.0]},
-        {"databaseId": secret(DATABASE), "triggers": ["a", 1.0], "timeout": "1h", "reuseWithin": UNKNOWN},
+        {
+            "databaseId": secret(DATABASE),
+            "triggers": ["a", 1.0],
+            "timeout": "1h",
+            "reuseWithin": UNKNOWN,
+        },
     )
     assert answer.changes == provider_pb2.DiffResponse.DIFF_NONE
     assert not answer.replaces
@@ -199,15 +232,25 @@ TAKERS = [(OFFSITE, {"destination": "/x/"}), (BACK, {"overwrite": True})]
     [
         ({"snapshot": SNAPSHOT_ID}, (DATABASE, VERSION_ID)),
         ({"snapshot": {**REFERENCE, "id": SNAPSHOT_ID}}, (DATABASE, VERSION_ID)),
-        ({"snapshot": SNAPSHOT_ID, "databaseId": DATABASE, "versionId": VERSION_ID}, (DATABASE, VERSION_ID)),
+        (
+            {"snapshot": SNAPSHOT_ID, "databaseId": DATABASE, "versionId": VERSION_ID},
+            (DATABASE, VERSION_ID),
+        ),
         ({"snapshot": UNKNOWN}, (UNKNOWN, UNKNOWN)),
         ({"snapshot": UNKNOWN, "databaseId": DATABASE}, (DATABASE, UNKNOWN)),
         ({"snapshot": {**REFERENCE, "id": UNKNOWN}}, (UNKNOWN, UNKNOWN)),
-        ({"snapshot": None, "databaseId": DATABASE, "versionId": VERSION_ID}, (DATABASE, VERSION_ID)),
+        (
+            {"snapshot": None, "databaseId": DATABASE, "versionId": VERSION_ID},
+            (DATABASE, VERSION_ID),
+        ),
     ],
 )
 def test_a_snapshot_can_be_passed_for_its_database_and_version(
-    idle: PluginServicer, name: str, others: dict[str, Any], given: dict[str, Any], named: tuple[str, str]
+    idle: PluginServicer,
+    name: str,
+    others: dict[str, Any],
+    given: dict[str, Any],
+    named: tuple[str, str],
 ) -> None:
     answer = check(idle, name, {**others, **given})
     assert not answer.failures
@@ -220,9 +263,21 @@ def test_a_snapshot_can_be_passed_for_its_database_and_version(
     [
         ({"snapshot": 7}, "", "snapshot must be a Snapshot"),
         ({"snapshot": "before-release"}, "", "snapshot must be a Snapshot"),
-        ({"snapshot": f"{'c' * 32}/pending:x"}, "", "which names no version. Give databaseId and versionId instead"),
-        ({"snapshot": SNAPSHOT_ID, "versionId": "another"}, "versionId", "differs from that of snapshot"),
-        ({"snapshot": SNAPSHOT_ID, "databaseId": "c" * 32}, "databaseId", "differs from that of snapshot"),
+        (
+            {"snapshot": f"{'c' * 32}/pending:x"},
+            "",
+            "which names no version. Give databaseId and versionId instead",
+        ),
+        (
+            {"snapshot": SNAPSHOT_ID, "versionId": "another"},
+            "versionId",
+            "differs from that of snapshot",
+        ),
+        (
+            {"snapshot": SNAPSHOT_ID, "databaseId": "c" * 32},
+            "databaseId",
+            "differs from that of snapshot",
+        ),
     ],
 )
 def test_a_wrong_snapshot_is_one_error_that_says_what_to_give(
@@ -232,12 +287,20 @@ def test_a_wrong_snapshot_is_one_error_that_says_what_to_give(
     assert failure.property == property_
     assert reason in failure.reason
     unknown = "is not an input of squarecloud:index:Snapshot; its inputs are databaseId, triggers"
-    assert wrong(idle, NAME, {"databaseId": DATABASE, "snapshot": SNAPSHOT_ID}).reason.startswith(unknown)
-    assert check(idle, OFFSITE, {"destination": "/x/", "snapshot": SNAPSHOT_ID, "databaseId": ["a"]}).failures
+    assert wrong(idle, NAME, {"databaseId": DATABASE, "snapshot": SNAPSHOT_ID}).reason.startswith(
+        unknown
+    )
+    assert check(
+        idle, OFFSITE, {"destination": "/x/", "snapshot": SNAPSHOT_ID, "databaseId": ["a"]}
+    ).failures
 
 
 def test_an_ignored_change_of_a_version_stays_ignored(idle: PluginServicer) -> None:
-    kept = {"databaseId": DATABASE, "versionId": "the-old-one", "destination": "/x/"}  # the engine puts the old ones in
+    kept = {
+        "databaseId": DATABASE,
+        "versionId": "the-old-one",
+        "destination": "/x/",
+    }  # the engine puts the old ones in
     answer = check(idle, OFFSITE, {**kept, "snapshot": SNAPSHOT_ID}, kept)
     assert not answer.failures
     assert values(answer.inputs) == kept
@@ -249,13 +312,17 @@ def test_ignoring_changes_of_a_snapshot_says_what_to_ignore(
 ) -> None:
     """The state has what the Snapshot stands for, so the engine finds no old one, and takes the new one away."""
     hint = "If ignoreChanges names snapshot, name databaseId and versionId there instead"
-    told = wrong(idle, name, others, {**others, "databaseId": DATABASE, "versionId": VERSION_ID}).reason
+    told = wrong(
+        idle, name, others, {**others, "databaseId": DATABASE, "versionId": VERSION_ID}
+    ).reason
     assert told.startswith("snapshot is required: a Snapshot, or databaseId and versionId")
     assert told.endswith(f"{hint}. Nothing was sent.")
     assert hint not in wrong(idle, name, others).reason, "nothing of it is in the state"
 
 
-def test_a_resumed_snapshot_can_be_passed_though_its_id_names_no_version(idle: PluginServicer) -> None:
+def test_a_resumed_snapshot_can_be_passed_though_its_id_names_no_version(
+    idle: PluginServicer,
+) -> None:
     inputs = {"destination": "/x/", "snapshot": PROVISIONAL_ID}
     asked: dict[str, Any] = {"urn": NAME, "id": PROVISIONAL_ID, "news": {"databaseId": DATABASE}}
     ask(idle, "Diff", olds=PENDING, **asked)
@@ -282,7 +349,10 @@ def check_config(servicer: PluginServicer, settings: dict[str, Any]) -> list[tup
 
 
 def test_settings_are_checked_before_anything_else(idle: PluginServicer) -> None:
-    assert check_config(idle, {"apiKey": secret("k" * 64), "apiUrl": UNKNOWN, "version": "0.1.0"}) == []
+    assert (
+        check_config(idle, {"apiKey": secret("k" * 64), "apiUrl": UNKNOWN, "version": "0.1.0"})
+        == []
+    )
     ((name, reason),) = check_config(idle, {"apiKey": secret("a key")})
     assert name == "apiKey"
     assert "must be the bare API key" in reason
@@ -295,7 +365,13 @@ def test_settings_are_checked_before_anything_else(idle: PluginServicer) -> None
     # Encrypted in the state, however it came.
     checked = ask(idle, "CheckConfig", news={"apiKey": "k" * 64})
     assert values(checked.inputs) == {"apiKey": secret("k" * 64)}
-    bad = {"apiURL": "x", "apiUrl": "ftp://x", "requestsPerMinute": "many", "lookEvery": "0s", "sharedState": "s3:/x"}
+    bad = {
+        "apiURL": "x",
+        "apiUrl": "ftp://x",
+        "requestsPerMinute": "many",
+        "lookEvery": "0s",
+        "sharedState": "s3:/x",
+    }
     assert {name for name, _ in check_config(idle, bad)} == set(bad)
     ((name, reason),) = check_config(idle, {"requestsPerMinute": "3", "requestsForOthers": "3"})
     assert "leave nothing to send" in reason
@@ -303,7 +379,9 @@ def test_settings_are_checked_before_anything_else(idle: PluginServicer) -> None
 
 def test_an_old_engine_gets_the_version_that_is_needed(forks: dict[str, str]) -> None:
     with PluginServicer(SnapshotProvider(), forks=forks) as servicer:
-        servicer._call("Handshake", provider_pb2.ProviderHandshakeRequest(engine_address=servicer.address))
+        servicer._call(
+            "Handshake", provider_pb2.ProviderHandshakeRequest(engine_address=servicer.address)
+        )
         with pytest.raises(CallFailedError, match=r"needs Pulumi 3\.178 or later"):
             ask(servicer, "Configure")
 
@@ -329,7 +407,9 @@ def test_started_by_hand_it_explains_itself_serves_who_attaches_and_ends_when_as
     ) as process:
         assert process.stdout is not None
         port = process.stdout.readline().strip()
-        with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+        with grpc.insecure_channel(
+            f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]
+        ) as channel:
             stub = provider_pb2_grpc.ResourceProviderStub(channel)
             with pytest.raises(grpc.RpcError, match="Run the command again"):
                 stub.GetPluginInfo(empty_pb2.Empty(), timeout=30)
@@ -385,12 +465,15 @@ def test_sigterm_ends_waits_with_their_state(alone: PluginServicer) -> None:
     assert alone.process.returncode == 0
 
 
-def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(alone: PluginServicer, tmp_path: Path) -> None:
+def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(
+    alone: PluginServicer, tmp_path: Path
+) -> None:
     request = request_of("Create", urn=NAME, properties={"databaseId": DATABASE})
     creating = alone._stub.Create.future(request)
     alone.wait_for(lambda: looks(alone), "an accepted create")
     creating.cancel()
-    alone._call("GetPluginInfo", empty_pb2.Empty())  # on the same connection: it has heard of the end before
+    # on the same connection: it has heard of the end before
+    alone._call("GetPluginInfo", empty_pb2.Empty())
     alone.process.terminate()
     alone.wait_for(lambda: alone.process.poll() is not None, "the plugin's end")
     (file,) = tmp_path.rglob("*.ledger")
@@ -416,9 +499,15 @@ def test_a_guard_needs_hooks_and_a_database_that_no_drill_overwrites_whichever_c
     monitor.start()
 
     def refused(database_id: str = DATABASE, type_: str = "Guard") -> str:
-        asked = {"type": f"squarecloud:index:{type_}", "name": "guard", "inputs": {"databaseId": database_id}}
+        asked = {
+            "type": f"squarecloud:index:{type_}",
+            "name": "guard",
+            "inputs": {"databaseId": database_id},
+        }
         with pytest.raises(grpc.RpcError) as caught:
-            idle._stub.Construct(request_of("Construct", monitorEndpoint=address, **asked), timeout=60)
+            idle._stub.Construct(
+                request_of("Construct", monitorEndpoint=address, **asked), timeout=60
+            )
         return str(caught.value.details())
 
     drilled, guarded = "1" * 32, "2" * 32
@@ -432,7 +521,9 @@ def test_a_guard_needs_hooks_and_a_database_that_no_drill_overwrites_whichever_c
     assert not check(idle, PROOF, {**inputs, "scratchDatabaseId": drilled}).failures
     told = "Guard 'guard': databaseId must not be the scratch database of Drill 'x'"
     assert refused(drilled).startswith(told)
-    assert refused(guarded).startswith("A Guard needs Pulumi 3.182 or later, whose components may have hooks")
+    assert refused(guarded).startswith(
+        "A Guard needs Pulumi 3.182 or later, whose components may have hooks"
+    )
     told = wrong(idle, PROOF, {**inputs, "scratchDatabaseId": guarded}).reason
     assert "must be used for drills only, but Guard 'guard' uses it too" in told
     assert "This package has no component squarecloud:index:Gard" in refused(type_="Gard")
