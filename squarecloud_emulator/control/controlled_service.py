@@ -167,6 +167,10 @@ class ControlledService(EmulatedService):
         """Let the next restore of a database report success and leave its data as it is."""
         self.change_database(database_id, next_restore_does_nothing=True)
 
+    def next_restore_leaves_down(self, database_id: str) -> None:
+        """Let the next restore of a database report success and leave the database stopped."""
+        self.change_database(database_id, next_restore_leaves_down=True)
+
     def fail_next_restore(self, database_id: str) -> None:
         """Let the next restore of a database be refused: SNAPSHOT_RESTORE_FAILED."""
         self.change_database(database_id, next_restore_fails=True)

@@ -274,9 +274,11 @@ class Account:
             ends_at=started_at + timedelta(seconds=self.settings.restore_seconds),
             error=resource.next_restore_error,
             does_nothing=resource.next_restore_does_nothing,
+            leaves_down=resource.next_restore_leaves_down,
         )
         resource.next_restore_error = None
         resource.next_restore_does_nothing = False
+        resource.next_restore_leaves_down = False
         self._restores[resource.id] = restore
         if restore.error is None and self.store.takes_time(resource.id):
             # It starts now, so that it is done when its time has passed.
@@ -424,8 +426,8 @@ class Account:
                 )
                 restore.error = "SNAPSHOT_RESTORE_FAILED"
             owner = self._owner(restore.database_id)
-            owner.running = True
-            if self.settings.restore_stops_database:
+            owner.running = not restore.leaves_down
+            if owner.running and self.settings.restore_stops_database:
                 owner.started_at = finished_at
         restore.finished_at = finished_at
         self.changed = True

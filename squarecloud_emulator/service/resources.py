@@ -39,6 +39,7 @@ class Database:
     next_restore_fails: bool = False  # the POST is refused
     next_restore_error: str | None = None  # the code with which it fails after it was accepted
     next_restore_does_nothing: bool = False  # it succeeds, and the data stays as it is
+    next_restore_leaves_down: bool = False  # it succeeds, and the database does not come up
     version: str = ""
     port: int = 7058
     # how often "password" and "certificate" were made again
@@ -104,6 +105,7 @@ class Restore:
     ends_at: datetime  # when its time has passed; the store may still be working on the data then
     error: str | None = None  # the code with which it fails; the data stays as it is
     does_nothing: bool = False  # it succeeds all the same
+    leaves_down: bool = False  # it succeeds, and its database stays down
     worked_until: datetime | None = None  # when the store was done, if that takes time
     finished_at: datetime | None = None  # None while it is queued or running
 

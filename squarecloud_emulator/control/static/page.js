@@ -155,6 +155,7 @@ function database(one) {
     one.next_snapshot_fails && "the next snapshot fails",
     one.next_snapshot_damage && "the next snapshot is damaged",
     one.next_restore_error && `the next restore fails with ${one.next_restore_error}`,
+    one.next_restore_leaves_down && "the next restore leaves the database down",
   ].filter(Boolean);
   const lines = [
     made("h3", {}, made("span", { text: `${called} ` }), made("small", { text: one.name === called ? "" : `${one.name} ` }), made("span", { text: state, kind: one.up ? "good" : "bad" })),

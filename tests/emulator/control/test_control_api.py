@@ -131,6 +131,19 @@ async def test_a_bad_snapshot_and_a_restore_that_does_nothing_can_be_planted(at:
         ).status_code == 400
 
 
+@visited(restore_seconds=10, restore_tail_seconds=0)
+async def test_a_database_can_stay_down_after_a_restore_that_succeeded(at: Visit) -> None:
+    await at.create()
+    (version,) = await at.versions()
+    await control(at, f"PATCH {HERE}", {"next_restore_leaves_down": True})
+    for up in (False, True):  # the next restore brings it up again
+        await at.restore(version)
+        await at.clock.sleep(300)
+        (database,) = (await got(at, "GET state"))["databases"]
+        assert database["restore"]["error"] is None
+        assert (database["up"], database["running"]) == (up, up)
+
+
 @visited()
 async def test_settings_key_and_block_can_be_changed(at: Visit) -> None:
     changed = await got(
