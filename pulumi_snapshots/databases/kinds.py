@@ -15,6 +15,7 @@ from uuid import UUID
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import not_installed
+from pulumi_snapshots.errors.secrets import hide_word
 from pulumi_snapshots.properties.checks import DATABASE_TYPES as TITLES
 from pulumi_snapshots.properties.checks import Unfit
 
@@ -166,7 +167,7 @@ def without(dsn: str, message: object) -> str:
             (secret if name.endswith("password") else place).add(value)
     said = str(message)
     for each in sorted(filter(None, secret), key=len, reverse=True):
-        said = said.replace(each, HIDDEN)
+        said = hide_word(said, each)
     for each in sorted(filter(None, place), key=len, reverse=True):
         said = re.sub(rf"(?<![\w.-]){re.escape(each)}(?![\w-]|\.\w)", HIDDEN, said)
     line = " ".join((said.strip().splitlines() or [""])[0].split()).rstrip(".")

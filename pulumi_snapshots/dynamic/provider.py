@@ -27,6 +27,7 @@ from pulumi_snapshots.engine import RULES, SECRET, SIGNATURE
 from pulumi_snapshots.engine.messages import Row
 from pulumi_snapshots.engine.wording import PYTHON, nothing_sent
 from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors.secrets import looks_secret
 from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
 from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Unfinished, enter
@@ -52,8 +53,13 @@ class Provider(ResourceProvider):
         """Validate inputs and configuration, without a request."""
         with self._call() as call:
             problems = self.rules.check(call, _with_unknowns(news), in_state=bool(_olds))
-        # The engine prints a property's value too, and all but texts as Go writes them, so not those.
-        shown = {name for name, value in news.items() if isinstance(value, str)}
+        # The engine prints the value of a property that a failure names: a secret must not be
+        # printed, and Go's form of anything but a text would puzzle.
+        shown = {
+            name
+            for name, value in news.items()
+            if isinstance(value, str) and not looks_secret(value)
+        }
         told = [
             (one.property, PYTHON.text(one.reason if one.property in shown else one.told()))
             for one in problems

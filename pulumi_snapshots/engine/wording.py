@@ -8,6 +8,7 @@ from functools import partial
 
 from pulumi_snapshots.errors import Step, Wording
 from pulumi_snapshots.errors.pages import keep_last
+from pulumi_snapshots.errors.secrets import hide_secrets
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 
@@ -115,7 +116,7 @@ def readable(text: str) -> str:
 
 def final(text: str, cause: BaseException | None = None) -> str:
     """The text of an error that ends a call, as it can be sent; `explain --last` shows it again."""
-    text = debugged(text, cause)
+    text = hide_secrets(debugged(text, cause))
     keep_last(text)
     return readable(text)
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from pulumi_snapshots.errors.secrets import hide_secrets
 from pulumi_snapshots.state_directory import state_directory, written_whole
 
 EXPLAIN = "squarecloud-snapshots explain"  # the command that shows a section, without a network
@@ -39,7 +40,7 @@ def keep_last(text: str, environment: Mapping[str, str] = os.environ) -> None:
         if folder.is_absolute():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with written_whole(folder / LAST_ERROR) as file:
-                file.write(text.encode("utf-8", "replace"))
+                file.write(hide_secrets(text).encode("utf-8", "replace"))
 
 
 @cache

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors import Text, Words
+from pulumi_snapshots.errors.secrets import hide_secrets, looks_secret, shortened
 
 RETENTION = 30 * 86400.0
 """Seconds that the service keeps a snapshot."""
@@ -89,9 +90,18 @@ class Problem:
 
 
 def shown(value: object) -> str:
-    """A bad value as an error repeats it: what a user typed, up to 100 characters."""
+    """Return a bad value as an error repeats it.
+
+    Args:
+        value: What a user typed or wrote into a program.
+
+    Returns:
+        Up to 100 characters of it; of a value that looks like a secret, the first three.
+    """
+    if isinstance(value, str) and looks_secret(value):
+        return repr(shortened(value))
     try:
-        text = repr(value)
+        text = hide_secrets(repr(value))
     except ValueError:  # a whole number of thousands of digits
         return "that number"
     return text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}…"

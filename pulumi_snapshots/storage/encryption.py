@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pulumi_snapshots.errors import Explained, not_installed
+from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.properties.checks import Unfit
 from pulumi_snapshots.storage.flow import Flow, file_of
 from pulumi_snapshots.storage.store import READ_SIZE, Buffer
@@ -102,7 +103,7 @@ def identities(file: Path) -> list[Any]:
             getattr(error, "strerror", None)
             or "it is no text; if it is itself encrypted, decrypt it with age first"
         )
-        raise NotDecrypted(f"the identity file {file} cannot be read: {why}") from None
+        raise NotDecrypted(f"the identity file {shown_file(file)} cannot be read: {why}") from None
     try:
         keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         found = [import_module(LIBRARY).x25519.Identity.from_str(key) for key in keys]
@@ -112,7 +113,8 @@ def identities(file: Path) -> list[Any]:
         found = []
     if not found:
         raise NotDecrypted(
-            f"the file {file} is no identity file of age: its lines must begin with {PRIVATE}"
+            f"the file {shown_file(file)} is no identity file of age: its lines must begin with "
+            f"{PRIVATE}"
         )
     return found
 

