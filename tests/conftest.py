@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.engine import wording
-from tests.support.object_stores import Stores, running
-from tests.support.preloaded import preloaded
-from tests.support.tls_front import Certificates, certificates
-from tools import engine, servers
+# Assertions of helpers print their values too. Before they are imported, here or elsewhere.
+pytest.register_assert_rewrite("tests.support", "tests.ledger.play", "tests.simulation")
+
+from pulumi_snapshots.engine import wording  # noqa: E402
+from tests.support.object_stores import Stores, running  # noqa: E402
+from tests.support.preloaded import preloaded  # noqa: E402
+from tests.support.tls_front import Certificates, certificates  # noqa: E402
+from tools import engine, servers  # noqa: E402
 
 TESTS = Path(__file__).resolve().parent
 SERVERS = {

@@ -2,25 +2,34 @@
 
 import ast
 import math
-from dataclasses import replace
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
 import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup
 
+from pulumi_snapshots.ledger.ledger import ATTEMPTS
+from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import EngineCall, Unfinished
 from pulumi_snapshots.run.memory import PENDING, id_at
 from pulumi_snapshots.snapshot.difference import SnapshotRules
+from tests.cli.typed import Desk, Ended
 from tests.support.clocks import Shifted
 from tests.support.engine_calls import Machine, Stack
 from tests.support.failing import flat
-from tests.support.memory import Memory
+from tests.support.memory import Memory, Mortal
 from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.world import DATABASE, OWNER, World
 
-TIMES = ("killed", "lost", "within")
+T = TypeVar("T")
 UNSAVED = "by an earlier run that may not have saved its state"
 
 
@@ -47,198 +56,7 @@ def accepted(here: World) -> list[str | None]:
     return [post.version_id for post in here.posts if post.accepted]
 
 
-class Play:
-    """A story's stacks and machines.
-
-    `S` is a Snapshot and `R` a Restore; `S.name` another one of its stack, `S@stack` the same one of another stack. Each `up`
-    is a new process on one machine, with its triggers first, and ends well and without a warning unless `pending`, `refused` or
-    `killed` follows, or after a colon what it says, in parts between `&`; `theirs` are the snapshots that somebody has taken.
-    `within` is the most seconds that it may take, `lost` when the machine's ledger vanishes. A `late` one is killed before an engine saves that saves at the end only, as
-    with `PULUMI_SKIP_CHECKPOINTS`.
-    """
-
-    def __init__(self, at: Scene) -> None:
-        self.at = at
-        self.machine = self.new_machine()
-        self.stacks: dict[str, Stack] = {}
-        self.kept: dict[str, tuple[str, dict[str, Any]]] = {}
-        self.theirs: list[str] = []
-
-    def stack(self, who: str) -> Stack:
-        if who not in self.stacks:
-            resource, _, stack = who.partition("@")
-            kind, _, name = resource.partition(".")
-            urn = (OWNER if kind == "S" else RESTORER).replace(":dev:", f":{stack or 'dev'}:")
-            urn = f"{urn.rpartition('::')[0]}::{name}" if name else urn
-            rules = SnapshotRules() if kind == "S" else RestoreRules()
-            self.stacks[who] = Stack(rules, self.machine, urn)
-        return self.stacks[who]
-
-    def new_machine(self, *, place: Memory | None = None, api_key: str | None = None) -> Machine:
-        return Machine(self.at.here, place, Shifted(self.at.here.clock), api_key)
-
-    async def move(self, line: str) -> None:  # noqa: C901, PLR0912, PLR0915  a case for each move
-        line, _, text = line.partition(": ")
-        match line.split():
-            case ["wait", seconds]:
-                await anyio.sleep(float(seconds))
-            case ["rows", "change"]:
-                self.at.writes("later")
-            case ["rows", state]:
-                assert self.at.holds() == state
-            case ["somebody", "takes", *minutes]:
-                here, since = self.at.here, timedelta(minutes=sum(map(float, minutes)))
-                at = (here.posts[0].at if minutes and here.posts else here.emulator.now()) + since
-                self.theirs.append(here.emulator.add_snapshot(DATABASE, modified=at).version_id)
-            case ["somebody", "restores"]:
-                await self.at.somebody_restores(self.at.stored)
-            case ["the", "next", "restore", "fails", code]:
-                self.at.here.emulator.databases[DATABASE].next_restore_error = code
-            case ["the", "next", "fails"]:
-                self.at.here.emulator.fail_next_snapshot(DATABASE)
-            case ["accepted", number]:
-                assert len(accepted(self.at.here)) + len(self.at.accepted) == int(number)
-            case ["sent", number]:
-                assert len(self.at.here.posts) + len(self.at.posts) == int(number)
-            case [who, "up", *how]:
-                await self.up(self.stack(who), how, text)
-            case [who, "preview", *triggers]:
-                await self.stack(who).preview(**self.values(self.stack(who), triggers))
-            case [who, "refresh"]:
-                self.stack(who).begin()
-                await self.stack(who).read()
-            case [who, "destroy", *how]:
-                before = self.machine.memory.writes
-                await self.stack(who).destroy()
-                assert how != ["unwritten"] or self.machine.memory.writes == before
-            # Calls of one process
-            case [who, "begins", *of]:
-                self.stack(who).begin()
-                self.stack(who).shared = self.stack(of[-1] if of else who).shared
-            case [who, "reads"]:
-                await self.stack(who).read()
-            case [who, "compares"]:
-                await self.stack(who).check(self.values(self.stack(who), []), in_state=True)
-                await self.stack(who).diff(self.values(self.stack(who), []))
-            case [who, "deletes", *how]:
-                stack = self.stack(who)
-                call = stack._call()
-                if how:
-                    call = EngineCall(
-                        stack.urn,
-                        lambda: replace(self.at.here.session.settings, api_key=None),
-                        call.shared,
-                        stack.row,
-                    )
-                await stack.rules.delete(call, stack.id, stack.outputs)
-                stack.id, stack.outputs = "", {}
-            case ["the", "ledger", *how]:
-                self.machine.memory.refuses_reads = "SlowDown" if how == ["fails"] else ""
-            case [who, "keeps", "its", "checkpoint"]:
-                self.kept[who] = self.stack(who).id, dict(self.stack(who).outputs)
-            case [who, "imports", what]:
-                self.stack(who).id, self.stack(who).outputs = (
-                    self.kept[who] if what == "it" else ("", {})
-                )
-            case [who, "moves", *shares]:
-                stack = self.stack(who)
-                stack.machine = self.new_machine(place=stack.machine.place if shares else None)
-            case [who, "joins", other]:
-                self.stack(who).machine = self.stack(other).machine
-            case [who, "clock", seconds]:
-                vars(self.stack(who).machine.clock).update(ahead=float(seconds))
-            case ["fault", kind, *effects]:
-                self.at.here.fault(kind=kind.replace("_", " "), **facts_in(effects))
-            case ["mend"]:
-                self.at.here.emulator.clear_faults()
-            case ["it", "is", "over", seconds]:
-                assert self.at.elapsed > float(seconds)
-            case ["the", "key", "rotates"]:
-                key = "rotated" * 9
-                self.at.here.emulator.settings = replace(
-                    self.at.here.emulator.settings, api_key=key
-                )
-                for stack in self.stacks.values():
-                    stack.machine = self.new_machine(place=self.machine.place, api_key=key)
-            case [who, "comes", "back"]:
-                self.stack(who).machine = self.machine
-            case [who, "becomes", urn]:
-                self.stack(who).urn = urn
-            case [who, "has", "theirs"]:
-                assert self.stack(who).outputs["version_id"] == self.theirs[-1]
-            case [who, "has", number]:
-                assert (
-                    self.stack(who).outputs["version_id"] == accepted(self.at.here)[int(number) - 1]
-                )
-            case [who, "has", "the", "first"]:
-                assert self.stack(who).outputs["requested_at"] == "2026-03-01T12:00:00Z"
-            case [who, "is", "undecided"]:
-                assert getattr(getattr(self.stack(who).error, "error", None), "undecided", False)
-            case [who, "is", "proved"]:
-                assert all(each.proved for each in await self.stack(who).session.ledger.attempts())
-            case _:
-                raise AssertionError(line)
-
-    def values(self, stack: Stack, how: list[str]) -> dict[str, Any]:
-        options: dict[str, Any] = dict(each.split("=") for each in how if "=" in each)
-        options = {name: value for name, value in options.items() if name not in TIMES}
-        triggers = [each for each in how if each.startswith("v")]
-        options |= {"triggers": triggers} if triggers else {}
-        return (
-            given(self.at, **options)
-            if stack.rules.kind == "restore"
-            else {"database_id": DATABASE, **options}
-        )
-
-    async def up(self, stack: Stack, how: list[str], text: str) -> None:
-        engine: dict[str, Any] = {
-            each: True for each in ("replace", "trigger", "cascade", "first", "late") if each in how
-        }
-        engine |= {"cascade": "apart"} if "apart" in how else {}
-        up = partial(
-            stack.up, saves=not {"unsaved", "late"} & set(how), **engine, **self.values(stack, how)
-        )
-        seconds = {
-            each[0]: float(each[1])
-            for each in (word.split("=") for word in how)
-            if each[0] in TIMES
-        }
-        if "killed" in seconds:
-            async with anyio.create_task_group() as process:
-                process.start_soon(up)
-                await anyio.sleep(seconds["killed"])
-                stack.session.ledger.place.killed = True  # type: ignore[attr-defined]
-                process.cancel_scope.cancel()
-            return
-        began = self.at.elapsed
-        work = up()
-        if "lost" in seconds:
-            work = self.at.here.meanwhile(
-                seconds["lost"], lambda: vars(self.machine.memory).update(data=None), work
-            )
-        await work
-        assert self.at.elapsed - began <= seconds.get("within", math.inf)
-        told = "".join(stack.row.warnings)
-        if "refused" in how:
-            assert stack.error is not None
-            told = flat(stack.row.wording.told(stack.error))
-        elif "pending" in how:
-            assert isinstance(stack.error, Unfinished)
-            told += flat(stack.row.wording.told(stack.error.error))
-            moment = stack.outputs.get("requested_at")
-            assert (
-                stack.rules.kind == "restore"
-                or moment is None
-                or stack.id == id_at(DATABASE, PENDING, moment)
-            )
-        else:
-            assert stack.error is None
-        says = {each: each in told for each in text.split(" & ")} | {
-            "theirs": all(each in told for each in self.theirs)
-        }
-        assert all(says[each] for each in text.split(" & ")) if text else not stack.row.warnings, (
-            told
-        )
+# The words of a move ---------------------------------------------------------------------------------------------------
 
 
 def facts_in(words: list[str]) -> dict[str, Any]:
@@ -253,13 +71,579 @@ def facts_in(words: list[str]) -> dict[str, Any]:
     return {name: read(value) for name, _, value in (each.partition("=") for each in words)}
 
 
+@dataclass(frozen=True)
+class How:
+    """What a story says of one run: its triggers and inputs, what happens meanwhile, and how it ends."""
+
+    words: list[str]
+    text: str  # what the run says, in parts between `&`; empty for a run without a warning
+
+    TIMES = ("killed", "lost", "down", "unwritable", "within")
+    """The words that name seconds since the beginning of the run."""
+
+    @property
+    def _pairs(self) -> dict[str, str]:
+        return dict(each.split("=") for each in self.words if "=" in each)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """When something happens to the run, by the words in `TIMES`."""
+        return {name: float(value) for name, value in self._pairs.items() if name in self.TIMES}
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The inputs that the words give."""
+        inputs: dict[str, Any] = {
+            name: value for name, value in self._pairs.items() if name not in self.TIMES
+        }
+        triggers = [each for each in self.words if each.startswith("v") and "=" not in each]
+        return inputs | ({"triggers": triggers} if triggers else {})
+
+    @property
+    def engine(self) -> dict[str, Any]:
+        """What the engine does otherwise than usual, as `Stack.up` takes it."""
+        flags = ("replace", "trigger", "cascade", "first", "late")
+        chosen: dict[str, Any] = {each: True for each in flags if each in self.words}
+        if "apart" in self.words:
+            chosen["cascade"] = "apart"
+        return chosen | {"saves": not {"unsaved", "late"} & set(self.words)}
+
+    def with_text(self, text: str) -> Self:
+        """The same run, which says this."""
+        return replace(self, text=text)
+
+
+class Freezing(Mortal):
+    """The ledger as a process has it whose machine stands still once the process has claimed a request."""
+
+    def __init__(self, place: Memory) -> None:
+        super().__init__(place)
+        self.frozen_at: float | None = None  # None before and after that
+        self.frozen = anyio.Event()
+        self.woken = anyio.Event()
+
+    async def edit(self, change: Callable[[Document], T]) -> T:
+        known = (await self.read()).get(ATTEMPTS, {}).keys()
+        result = await super().edit(change)
+        claimed = (await self.read()).get(ATTEMPTS, {}).keys() - known
+        if claimed and not self.frozen.is_set():
+            self.frozen_at = anyio.current_time()
+            self.frozen.set()
+            # No deadline passes on a machine that stands still.
+            with anyio.CancelScope(shield=True):
+                await self.woken.wait()
+        return result
+
+
+Act = Callable[..., Awaitable[None]]
+MOVES: list[tuple[list[str], Act]] = []
+"""The moves that stories know, each with what plays it; the first that fits counts."""
+
+
+def plays(pattern: str) -> Callable[[Act], Act]:
+    """Let a method play the moves of a pattern.
+
+    A word in capitals of the pattern is any word, and `...` are all that follow. The method gets those, and as `text` what
+    follows a colon.
+    """
+
+    def register(act: Act) -> Act:
+        MOVES.append((pattern.split(), act))
+        return act
+
+    return register
+
+
+def fitting(pattern: list[str], words: list[str]) -> list[Any] | None:
+    """The words for which a pattern leaves room; None if the words do not fit."""
+    has_rest = pattern[-1] == "..."
+    fixed = pattern[:-1] if has_rest else pattern
+    if len(words) < len(fixed) or (len(words) > len(fixed) and not has_rest):
+        return None
+    pairs = list(zip(fixed, words, strict=False))
+    if any(expected != word and not expected.isupper() for expected, word in pairs):
+        return None
+    taken: list[Any] = [word for expected, word in pairs if expected.isupper()]
+    return [*taken, words[len(fixed) :]] if has_rest else taken
+
+
+# The stage -------------------------------------------------------------------------------------------------------------
+
+
+class Play:
+    """A story's stacks and machines.
+
+    `S` is a Snapshot and `R` a Restore; `S.name` another one of its stack, `S@stack` the same one of another stack. Each `up`
+    is a new process on one machine, with its triggers first, and ends well and without a warning unless `pending`, `refused` or
+    `killed` follows, or after a colon what it says, in parts between `&`; `theirs` are the snapshots that somebody has taken.
+    One that is `continued` ends well, and says in one line that an earlier run has requested what it has, and what that is.
+    A `late` one is killed before an engine saves that saves at the end only, as with `PULUMI_SKIP_CHECKPOINTS`.
+    `within` is the most seconds that it may take. After the seconds of `lost` the machine's ledger vanishes, of `unwritable` the
+    ledger refuses writes, and of `down` the database ends, until it `comes up`.
+    `types` is a command line on that machine, with DATABASE and SNAPSHOT for their ids; `fails types` is one that fails.
+    """
+
+    def __init__(self, at: Scene, background: TaskGroup, folder: Path) -> None:
+        self.at = at
+        self.machine = self.new_machine()
+        self.stacks: dict[str, Stack] = {}
+        self.kept: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.theirs: list[str] = []
+        self.desk = self._new_desk(folder)
+        self.typed: Ended | None = None  # how the last command ended
+        self._background = background
+        # Runs that go on while the story does: how each is to end, and whether it has.
+        self._started: dict[str, tuple[How, anyio.Event]] = {}
+
+    def _new_desk(self, folder: Path) -> Desk:
+        """Where commands are typed on the first machine, at the address of the service that its stacks use."""
+        emulator = self.at.here.emulator
+        before = emulator.base_url
+        urls = {
+            "SQUARECLOUD_API_URL": emulator.api_url,
+            "SQUARECLOUD_SNAPSHOTS_URL": emulator.snapshots_url,
+        }
+        desk = Desk(self.at.here, folder, urls, place=lambda: Mortal(self.machine.memory))
+        emulator.base_url = before
+        return desk
+
+    def stack(self, who: str) -> Stack:
+        if who not in self.stacks:
+            resource, _, stack = who.partition("@")
+            kind, _, name = resource.partition(".")
+            urn = (OWNER if kind == "S" else RESTORER).replace(":dev:", f":{stack or 'dev'}:")
+            urn = f"{urn.rpartition('::')[0]}::{name}" if name else urn
+            rules = SnapshotRules() if kind == "S" else RestoreRules()
+            self.stacks[who] = Stack(rules, self.machine, urn)
+        return self.stacks[who]
+
+    def new_machine(self, *, place: Memory | None = None, api_key: str | None = None) -> Machine:
+        return Machine(self.at.here, place, Shifted(self.at.here.clock), api_key)
+
+    async def move(self, line: str) -> None:
+        """Play one move; what fails says which move that was, and what was sent by then."""
+        with self.noted(line):
+            words, _, text = line.partition(": ")
+            for pattern, act in MOVES:
+                taken = fitting(pattern, words.split())
+                if taken is not None:
+                    await act(self, *taken, **({"text": text} if text else {}))
+                    return
+            raise AssertionError(f"no story knows the move {line!r}")
+
+    @contextmanager
+    def noted(self, line: str) -> Iterator[None]:
+        """Add to an error of the body in which move it came."""
+        try:
+            yield
+        except Exception as error:
+            kinds = {"snapshots": self.at.here.posts, "restores": self.at.posts}
+            sent = ", ".join(f"{len(posts)} {kind}" for kind, posts in kinds.items())
+            error.add_note(f"in the move {line!r}, after {self.at.elapsed:.0f} s; sent: {sent}")
+            raise
+
+    # Time, rows, and what others do ------------------------------------------------------------------------------------
+
+    @plays("wait SECONDS")
+    async def wait(self, seconds: str) -> None:
+        await anyio.sleep(float(seconds))
+
+    @plays("it is over SECONDS")
+    async def is_over(self, seconds: str) -> None:
+        assert self.at.elapsed > float(seconds)
+
+    @plays("rows change")
+    async def rows_change(self) -> None:
+        self.at.writes("later")
+
+    @plays("rows STATE")
+    async def rows_are(self, state: str) -> None:
+        assert self.at.holds() == state
+
+    @plays("somebody takes ...")
+    async def somebody_takes(self, minutes: list[str]) -> None:
+        here = self.at.here
+        began = here.posts[0].at if minutes and here.posts else here.emulator.now()
+        at = began + timedelta(minutes=sum(map(float, minutes)))
+        self.theirs.append(here.emulator.add_snapshot(DATABASE, modified=at).version_id)
+
+    @plays("somebody restores")
+    async def somebody_restores(self) -> None:
+        await self.at.somebody_restores(self.at.stored)
+
+    @plays("somebody restores STATE")
+    async def somebody_restores_rows(self, state: str) -> None:
+        """Somebody restores a snapshot whose rows say this."""
+        before = self.at.holds()
+        self.at.writes(state)
+        stored = self.at.here.emulator.add_snapshot(DATABASE)
+        self.at.writes(before)
+        await self.at.somebody_restores(stored)
+
+    # The service -------------------------------------------------------------------------------------------------------
+
+    @plays("the next restore fails CODE")
+    async def next_restore_fails(self, code: str) -> None:
+        self.at.here.emulator.databases[DATABASE].next_restore_error = code
+
+    @plays("the next fails")
+    async def next_snapshot_fails(self) -> None:
+        self.at.here.emulator.fail_next_snapshot(DATABASE)
+
+    @plays("the database comes up")
+    async def database_comes_up(self) -> None:
+        self.at.here.emulator.start_database(DATABASE)
+
+    @plays("fault KIND ...")
+    async def fault(self, kind: str, effects: list[str]) -> None:
+        self.at.here.fault(kind=kind.replace("_", " "), **facts_in(effects))
+
+    @plays("mend")
+    async def mend(self) -> None:
+        self.at.here.emulator.clear_faults()
+
+    @plays("accepted NUMBER")
+    async def accepted(self, number: str) -> None:
+        assert len(accepted(self.at.here)) + len(self.at.accepted) == int(number)
+
+    @plays("sent NUMBER")
+    async def sent(self, number: str) -> None:
+        assert len(self.at.here.posts) + len(self.at.posts) == int(number)
+
+    # The ledger, the key, and machines ---------------------------------------------------------------------------------
+
+    @plays("the ledger fails")
+    async def ledger_fails(self) -> None:
+        self.machine.memory.refuses_reads = "SlowDown"
+
+    @plays("the ledger refuses writes")
+    async def ledger_refuses_writes(self) -> None:
+        self.machine.memory.refuses_writes = "No space left on device"
+
+    @plays("the ledger works")
+    async def ledger_works(self) -> None:
+        self.machine.memory.refuses_reads = ""
+        self.machine.memory.refuses_writes = ""
+
+    @plays("the key rotates")
+    async def key_rotates(self) -> None:
+        key = "rotated" * 9
+        self.at.here.emulator.settings = replace(self.at.here.emulator.settings, api_key=key)
+        for stack in self.stacks.values():
+            stack.machine = self.new_machine(place=self.machine.place, api_key=key)
+
+    @plays("WHO moves ...")
+    async def moves(self, who: str, beside: list[str]) -> None:
+        """Run on another machine from now on, which shares the ledger if it is `beside` the first."""
+        stack = self.stack(who)
+        stack.machine = self.new_machine(place=stack.machine.place if beside else None)
+
+    @plays("WHO comes back")
+    async def comes_back(self, who: str) -> None:
+        self.stack(who).machine = self.machine
+
+    @plays("WHO joins OTHER")
+    async def joins(self, who: str, other: str) -> None:
+        self.stack(who).machine = self.stack(other).machine
+
+    @plays("WHO clock SECONDS")
+    async def clock_is_ahead(self, who: str, seconds: str) -> None:
+        clock = self.clock_of(who)
+        clock.ahead = float(seconds)
+        clock.wall_ahead = float(seconds)
+
+    def clock_of(self, who: str) -> Shifted:
+        """The clock of the machine on which a resource's runs are."""
+        clock = self.stack(who).machine.clock
+        assert isinstance(clock, Shifted)
+        return clock
+
+    @plays("WHO freezes at its claim")
+    async def freezes(self, who: str) -> None:
+        """Let a machine of its own, beside the first, stand still once it has claimed a request."""
+        stack = self.stack(who)
+        stack.machine = self.new_machine(place=self.machine.place)
+        vars(stack.machine).update(memory=Freezing(self.machine.memory))
+
+    @plays("WHO is frozen")
+    async def is_frozen(self, who: str) -> None:
+        await self._freezing(who).frozen.wait()
+
+    @plays("WHO wakes CLOCKS")
+    async def wakes(self, who: str, clocks: str) -> None:
+        """Go on: `suspended` all clocks have counted, `paused` only the wall clock was set, `unset` none knows of the time."""
+        place, clock = self._freezing(who), self.clock_of(who)
+        assert place.frozen_at is not None
+        missed = anyio.current_time() - place.frozen_at
+        if clocks in {"paused", "unset"}:
+            clock.ahead -= missed
+        if clocks == "unset":
+            clock.wall_ahead -= missed
+        place.woken.set()
+
+    def _freezing(self, who: str) -> Freezing:
+        place: object = self.stack(who).machine.memory
+        assert isinstance(place, Freezing)
+        return place
+
+    # The state ---------------------------------------------------------------------------------------------------------
+
+    @plays("WHO keeps its checkpoint")
+    async def keeps_checkpoint(self, who: str) -> None:
+        self.kept[who] = self.stack(who).id, dict(self.stack(who).outputs)
+
+    @plays("WHO imports it")
+    async def imports_checkpoint(self, who: str) -> None:
+        self.stack(who).id, self.stack(who).outputs = self.kept[who]
+
+    @plays("WHO imports nothing")
+    async def imports_nothing(self, who: str) -> None:
+        """The state is one from before the resource; or the resource is removed from it, as with `pulumi state delete`."""
+        self.stack(who).id, self.stack(who).outputs = "", {}
+
+    @plays("WHO becomes URN")
+    async def becomes(self, who: str, urn: str) -> None:
+        self.stack(who).urn = urn
+
+    @plays("WHO is renamed NAME")
+    async def is_renamed(self, who: str, name: str) -> None:
+        """The program names it so, without an alias: the engine makes it anew, and deletes the old one at the end."""
+        stack = self.stack(who)
+        stack.id, stack.outputs = "", {}
+        stack.urn = f"{stack.urn.rpartition('::')[0]}::{name}"
+
+    @plays("WHO has theirs")
+    async def has_theirs(self, who: str) -> None:
+        assert self.stack(who).outputs["version_id"] == self.theirs[-1]
+
+    @plays("WHO has the first")
+    async def has_the_first(self, who: str) -> None:
+        assert self.stack(who).outputs["requested_at"] == "2026-03-01T12:00:00Z"
+
+    @plays("WHO has NUMBER")
+    async def has(self, who: str, number: str) -> None:
+        assert self.stack(who).outputs["version_id"] == accepted(self.at.here)[int(number) - 1]
+
+    @plays("WHO is undecided")
+    async def is_undecided(self, who: str) -> None:
+        assert getattr(getattr(self.stack(who).error, "error", None), "undecided", False)
+
+    @plays("WHO is proved")
+    async def is_proved(self, who: str) -> None:
+        assert all(each.proved for each in await self.stack(who).session.ledger.attempts())
+
+    # Runs --------------------------------------------------------------------------------------------------------------
+
+    @plays("WHO preview ...")
+    async def preview(self, who: str, triggers: list[str]) -> None:
+        stack = self.stack(who)
+        await stack.preview(**self.values(stack, How(triggers, "")))
+
+    @plays("WHO refresh")
+    async def refresh(self, who: str) -> None:
+        self.stack(who).begin()
+        await self.stack(who).read()
+
+    @plays("WHO destroy")
+    async def destroy(self, who: str) -> None:
+        await self.stack(who).destroy()
+
+    @plays("WHO destroy unwritten")
+    async def destroy_unwritten(self, who: str) -> None:
+        """A destroy that writes nothing into the ledger."""
+        before = self.machine.memory.writes
+        await self.stack(who).destroy()
+        assert self.machine.memory.writes == before
+
+    @plays("WHO up ...")
+    async def up(self, who: str, words: list[str], text: str = "") -> None:
+        stack, how = self.stack(who), How(words, text)
+        seconds = how.seconds
+        if "killed" in seconds:
+            await self._killed(stack, how, seconds["killed"])
+            return
+        began = self.at.elapsed
+        await self._run(stack, how)
+        assert self.at.elapsed - began <= seconds.get("within", math.inf)
+        self._check_end(stack, how)
+
+    @plays("WHO starts up ...")
+    async def starts(self, who: str, words: list[str]) -> None:
+        """A run that goes on while the story does."""
+        how, over = How(words, ""), anyio.Event()
+
+        async def run() -> None:
+            with self.noted(f"{who} starts up"):
+                await self._run(self.stack(who), how)
+            over.set()
+
+        self._started[who] = how, over
+        self._background.start_soon(run)
+        await anyio.lowlevel.checkpoint()
+
+    @plays("WHO ends")
+    async def ends(self, who: str, text: str = "") -> None:
+        """The end of a run that was started."""
+        how, over = self._started.pop(who)
+        await over.wait()
+        self._check_end(self.stack(who), how.with_text(text))
+
+    def values(self, stack: Stack, how: How) -> dict[str, Any]:
+        """The inputs of a resource in one run."""
+        if stack.rules.kind == "restore":
+            return given(self.at, **how.inputs)
+        return {"database_id": DATABASE, **how.inputs}
+
+    async def _run(self, stack: Stack, how: How) -> None:
+        """Let a run come to its end, and what happens meanwhile happen."""
+        happen = {
+            "lost": lambda: vars(self.machine.memory).update(data=None),
+            "unwritable": lambda: vars(self.machine.memory).update(refuses_writes="disk full"),
+            "down": lambda: self.at.here.emulator.stop_database(DATABASE),
+        }
+        work = stack.up(**how.engine, **self.values(stack, how))
+        for name, after in how.seconds.items():
+            if name in happen:
+                work = self.at.here.meanwhile(after, happen[name], work)
+        await work
+
+    async def _killed(self, stack: Stack, how: How, after: float) -> None:
+        async with anyio.create_task_group() as process:
+            process.start_soon(partial(stack.up, **how.engine, **self.values(stack, how)))
+            await anyio.sleep(after)
+            vars(stack.session.ledger.place).update(killed=True)
+            process.cancel_scope.cancel()
+
+    def _check_end(self, stack: Stack, how: How) -> None:
+        """Hold the end of a run against what the story says of it."""
+        if "continued" in how.words:
+            self._check_continued(stack)
+            return
+        told = "".join(stack.row.warnings)
+        if "refused" in how.words:
+            assert stack.error is not None, "it was not refused"
+            told = flat(stack.row.wording.told(stack.error))
+        elif "pending" in how.words:
+            assert isinstance(stack.error, Unfinished)
+            told += flat(stack.row.wording.told(stack.error.error))
+            self._check_provisional(stack)
+        else:
+            assert stack.error is None, stack.row.wording.told(stack.error)
+        if not how.text:
+            assert not stack.row.warnings, told
+            return
+        for part in how.text.split(" & "):
+            wanted = self.theirs if part == "theirs" else [part]
+            assert [each for each in wanted if each not in told] == [], told
+
+    @staticmethod
+    def _check_provisional(stack: Stack) -> None:
+        """The id of a pending snapshot names the time of its request."""
+        moment = stack.outputs.get("requested_at")
+        if stack.rules.kind == "snapshot" and moment is not None:
+            assert stack.id == id_at(DATABASE, PENDING, moment)
+
+    @staticmethod
+    def _check_continued(stack: Stack) -> None:
+        """A run has what an earlier one has requested, and one line that stays says so."""
+        assert stack.error is None, stack.row.wording.told(stack.error)
+        lines = [*stack.row.notes, *stack.row.warnings]
+        version = stack.outputs["version_id"]
+        assert sum("earlier run" in line and version in line for line in lines) == 1, lines
+
+    # Calls of one process ----------------------------------------------------------------------------------------------
+
+    @plays("WHO begins")
+    async def begins(self, who: str) -> None:
+        self.stack(who).begin()
+
+    @plays("WHO begins with OTHER")
+    async def begins_with(self, who: str, other: str) -> None:
+        """In the process of another resource's run."""
+        self.stack(who).begin()
+        self.stack(who).shared = self.stack(other).shared
+
+    @plays("WHO reads")
+    async def reads(self, who: str) -> None:
+        await self.stack(who).read()
+
+    @plays("WHO compares")
+    async def compares(self, who: str) -> None:
+        stack = self.stack(who)
+        await stack.check(self.values(stack, How([], "")), in_state=True)
+        await stack.diff(self.values(stack, How([], "")))
+
+    @plays("WHO deletes")
+    async def deletes(self, who: str) -> None:
+        await self._delete(self.stack(who), self.stack(who)._call())
+
+    @plays("WHO deletes keyless")
+    async def deletes_keyless(self, who: str) -> None:
+        stack = self.stack(who)
+        call = stack._call()
+        settings = replace(self.at.here.session.settings, api_key=None)
+        await self._delete(stack, EngineCall(stack.urn, lambda: settings, call.shared, stack.row))
+
+    @staticmethod
+    async def _delete(stack: Stack, call: EngineCall) -> None:
+        await stack.rules.delete(call, stack.id, stack.outputs)
+        stack.id, stack.outputs = "", {}
+
+    # Commands ----------------------------------------------------------------------------------------------------------
+
+    @plays("types ...")
+    async def types(self, words: list[str], text: str = "") -> None:
+        self.typed = await self._type(words)
+        assert self.typed.code == 0, self.typed.err
+        self._check_printed(text)
+
+    @plays("fails types ...")
+    async def fails_types(self, words: list[str], text: str = "") -> None:
+        self.typed = await self._type(words)
+        assert self.typed.code != 0, self.typed.out
+        self._check_printed(text)
+
+    @plays("it prints NUMBER")
+    async def prints(self, number: str) -> None:
+        """The last command has printed the snapshot of this accepted request."""
+        assert self.typed is not None
+        assert str(accepted(self.at.here)[int(number) - 1]) in self.typed.out
+
+    async def _type(self, words: list[str]) -> Ended:
+        stored = self.at.stored
+        ids = {"DATABASE": DATABASE, "SNAPSHOT": f"{DATABASE}/{stored.version_id}"}
+        began, seconds = self.at.elapsed, How(words, "").seconds
+        typed = [ids.get(each, each) for each in words if each.partition("=")[0] not in seconds]
+        ended = await self.desk.types(*typed)
+        assert self.at.elapsed - began <= seconds.get("within", math.inf), ended.err
+        return ended
+
+    def _check_printed(self, text: str) -> None:
+        assert self.typed is not None
+        told = flat(self.typed.err)
+        assert [each for each in text.split(" & ") if each not in told] == [], told
+
+
 async def play(story: str) -> None:
     """Play the moves of a story; the first may be settings of the service."""
     moves = " ".join(story.split()).split("; ")
     options: dict[str, Any] = {"snapshot_seconds": 10, "cache_world": "invalidated"}
     if moves[0].startswith("service "):
         options |= facts_in(moves.pop(0).split()[1:])
-    async with scene(**options) as at:
-        stage = Play(at)
-        for move in filter(None, moves):
-            await stage.move(move)
+    with tempfile.TemporaryDirectory() as folder:
+        async with scene(**options) as at:
+            await _play_moves(at, Path(folder), moves)
+
+
+async def _play_moves(at: Scene, folder: Path, moves: list[str]) -> None:
+    failure: Exception | None = None
+    async with anyio.create_task_group() as background:
+        stage = Play(at, background, folder)
+        try:
+            for each in filter(None, moves):
+                await stage.move(each)
+        except Exception as error:  # noqa: BLE001  raised below, without the group around it
+            failure = error
+        background.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

@@ -153,7 +153,7 @@ STORIES = {
         service snapshot_seconds=600; wait 400; S up pending timeout=3m; S up cascade; S has 1
     """,
     "one that is deleted first by its own option takes a new one": """
-        S up v1; S up v1 first rotate_after=7d; S has 2; S up v2 first; S has 3; S up v2 first replace; S has 4
+        S up v1; wait 691200; S up v1 first rotate_after=7d; S has 2; S up v2 first; S has 3; S up v2 first replace; S has 4
     """,
     **{
         f"what changes with its upstream is done again: {changed}": f"{changed[0]} up; wait 600; {changed}; sent 2"

@@ -15,9 +15,15 @@ class Shifted(Clock):
         super().__init__(START)
         self._clock = clock
         self.ahead = ahead
+        # How far its wall clock, as the system shows it at each moment, is ahead of the right time.
+        self.wall_ahead = ahead
 
     def utc(self) -> datetime:
         return self._clock.utc() + timedelta(seconds=self.ahead)
+
+    def wall(self) -> datetime:
+        """Read the wall clock, which counts while the machine stands still only if something sets it afterwards."""
+        return self._clock.utc() + timedelta(seconds=self.wall_ahead)
 
 
 def set_clock(clock: Clock, ahead: timedelta) -> AbstractContextManager[object]:
