@@ -43,6 +43,7 @@ TESTS = {
     "run": ("ledger", "run", "snapshot", "restore", "drill"),
     "snapshot": ("snapshot", "ledger", "listing"),
     "restore": ("restore", "ledger"),
+    "listing": ("listing", "snapshot"),
     "guard": ("guard",),
     "service": ("service", "ledger"),
     "archive": ("archive",),

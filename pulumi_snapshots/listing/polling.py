@@ -13,22 +13,33 @@ from datetime import datetime, timedelta
 
 import anyio
 
-from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import Explained, Next, Step
-from pulumi_snapshots.ledger.attempt import LATEST_OF_LOST, SECOND, SKEW, Request
+from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.listing.listings import READS_SHARE, SERVICE_CACHE, Listings, Page
+from pulumi_snapshots.listing.matching import (
+    LATE,
+    NOT_WHOLE,
+    AmbiguousMatch,
+    AmbiguousSnapshot,
+    Matched,
+    NotListedYet,
+    ProvenAbsent,
+    Undecidable,
+    explain_unclaimed,
+    find_match,
+    match_request,
+)
 from pulumi_snapshots.service.errors import SquareCloudError
-from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE, SNAPSHOT_PER_DATABASE
+from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
 from pulumi_snapshots.service.rate_limiter import BLOCKED
+
+__all__ = ["LATE", "AmbiguousSnapshot"]
 
 NEVER = -math.inf
 PINNING = 5 * 60.0
 """Seconds in which a listing should show a complete snapshot with its pinned URL."""
 EXPIRED = SERVICE_CACHE + 5.0
 """Seconds after which a page is certainly new, with 5 s for its transfer."""
-LATE = LATEST_OF_LOST
-"""A later entry does not match a POST whose answer was lost; for an accepted POST it matches with a warning."""
 
 
 @dataclass(eq=False)
@@ -246,36 +257,7 @@ def failed_poll(error: SquareCloudError) -> str:
     return f"last check failed ({error.code or error.status or 'no answer'})"
 
 
-# Which snapshot a POST started, as far as the listings show it; times are the service's ---------------------------------
-
-
-class AmbiguousSnapshot(Explained):
-    """Two entries could be the snapshot of the POST."""
-
-
-def described(entry: ListedSnapshot) -> str:
-    """An entry as an error shows it: its version, and what tells it from others."""
-    return f"{entry.version} ({to_the_second(entry.modified) if entry.modified else 'no time'}, {entry.size} bytes)"
-
-
-def may_be_ours(
-    entries: Iterable[ListedSnapshot],
-    request: Request,
-    excluded: Collection[str] = (),
-    *,
-    behind: bool = False,
-) -> list[ListedSnapshot]:
-    """Find the manual entries that are not `excluded`, as those of other requests, nor too early or too late, if they have a time."""
-    # A request that is behind was refused while another snapshot was running, which ended in the seconds before it.
-    posted, skew = request.posted_at, SECOND if behind else SKEW
-    latest = posted + (request.longest if request.accepted else LATE)
-    return [
-        entry
-        for entry in entries
-        if entry.origin != "automatic"
-        and entry.version not in excluded
-        and (entry.modified is None or posted - skew <= entry.modified <= latest)
-    ]
+# What callers still use in place of `match_request` --------------------------------------------------
 
 
 def earliest(
@@ -285,36 +267,32 @@ def earliest(
     *,
     behind: bool = False,
 ) -> ListedSnapshot | None:
-    """Find ours, the earliest of those that may be it and have a time; AmbiguousSnapshot if another one is as likely by its time."""
-    candidates = may_be_ours(entries, request, excluded, behind=behind)
-    dated = sorted(
-        ((each.modified, each) for each in candidates if each.modified), key=lambda each: each[0]
-    )
-    # The service refuses a second manual snapshot of a database that soon; assumed for those from the dashboard.
-    if len(dated) > 1 and dated[1][0] - dated[0][0] < timedelta(seconds=SNAPSHOT_PER_DATABASE):
-        both = " and ".join(described(entry) for _, entry in dated[:2])
-        happened = (
-            f"two snapshots of this database could be the one that was started: {both}. Somebody else took one at the same time, and "
-            "the service does not say whose is whose"
-        )
-        raise AmbiguousSnapshot(happened, then=[Next(Step.OPEN_VERSION)])
-    return dated[0][1] if dated else None
+    """Find the snapshot of a request, see `find_match`."""
+    return find_match(entries, request, excluded, is_behind=behind)
 
 
 def doubt(
     page: Page, request: Request, excluded: Collection[str], due: Mapping[str, datetime]
 ) -> str:
-    """Why a request may have a snapshot that this page does not show for certain, or empty; `due` is when those in states reach 30 days."""
-    if listed := ", ".join(map(described, may_be_ours(page.entries, request, excluded))):
-        return f"The service lists what may be it, or somebody else's: {listed}."
-    asked_at = page.listing.service_time
-    # On its last day a version may be missing from a listing that shows everything.
-    lacks = any(
-        page.version(version) is None and asked_at + timedelta(days=1) < end
-        for version, end in due.items()
-    )
-    if lacks or not page.complete or asked_at < request.posted_at + request.longest:
-        return (
-            "The service's listing is not whole, so it does not prove that the snapshot never came."
-        )
-    return ""
+    """Say why a page does not prove that a request whose time is over has no snapshot.
+
+    Args:
+        page: The own page of the database.
+        request: The request.
+        excluded: Versions of other requests.
+        due: Versions that the page must list, each with the end of its 30 days.
+
+    Returns:
+        A sentence for an error message; empty if it is proven.
+    """
+    match match_request(page, request, excluded, kept_until=due):
+        case ProvenAbsent():
+            return ""
+        case Undecidable(why):
+            return why
+        case NotListedYet():
+            return NOT_WHOLE
+        case Matched(entry):
+            return explain_unclaimed([entry])
+        case AmbiguousMatch(candidates):
+            return explain_unclaimed(candidates)

@@ -1,5 +1,6 @@
-"""Which entry matches a POST: a table of listings, each with the matching entry or the error."""
+"""What a page says of the snapshot of a request: a table of pages, each with its outcome."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,11 +8,23 @@ import pytest
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.listing.polling import AmbiguousSnapshot, earliest, may_be_ours
-from pulumi_snapshots.service.models import ListedSnapshot
+from pulumi_snapshots.listing.listings import Page
+from pulumi_snapshots.listing.matching import (
+    NOT_WHOLE,
+    AmbiguousMatch,
+    AmbiguousSnapshot,
+    Match,
+    Matched,
+    NotListedYet,
+    ProvenAbsent,
+    Undecidable,
+    find_match,
+    match_request,
+)
+from pulumi_snapshots.service.models import ListedSnapshot, Listing
 
 POSTED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-MINUTE, HOUR = 60, 3600
+MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def entry(version: str, after: float | None, origin: str | None = "manual") -> ListedSnapshot:
@@ -28,6 +41,14 @@ def post(answered: str = "202", offset: float = 0.0, timeout: float = 2700) -> R
         "timeout": timeout,
     }
     return Request.from_outputs(kept)
+
+
+def page_of(
+    entries: Sequence[ListedSnapshot], after: float, *, own: bool = True, unreadable: int = 0
+) -> Page:
+    """A page that the service answered with so many seconds after the request."""
+    answered = POSTED + timedelta(seconds=after)
+    return Page(tuple(entries), Listing(tuple(entries), unreadable, 0.0, answered, is_own=own))
 
 
 @pytest.mark.parametrize(
@@ -98,10 +119,8 @@ def post(answered: str = "202", offset: float = 0.0, timeout: float = 2700) -> R
             id="accepted: a longer time-out allows more",
         ),
         pytest.param([("b", 200), ("a", 20)], {}, "a", id="180 s apart: no ambiguity"),
-        pytest.param([("b", 199), ("a", 20)], {}, AmbiguousSnapshot, id="closer: ambiguous"),
-        pytest.param(
-            [("b", 20), ("a", 20)], {}, AmbiguousSnapshot, id="at the same time: ambiguous"
-        ),
+        pytest.param([("b", 199), ("a", 20)], {}, AmbiguousMatch, id="closer: ambiguous"),
+        pytest.param([("b", 20), ("a", 20)], {}, AmbiguousMatch, id="at the same time: ambiguous"),
         pytest.param(
             [("b", 15 * MINUTE + 9), ("a", 15 * MINUTE - 9)],
             {"answered": "502"},
@@ -113,20 +132,119 @@ def post(answered: str = "202", offset: float = 0.0, timeout: float = 2700) -> R
 def test_the_matched_entry_is_the_one_that_the_post_started(
     listed: list[Any], search: dict[str, Any], ours: Any
 ) -> None:
-    excluded = search.pop("excluded", ())
+    claimed = search.pop("excluded", ())
     entries, request = [entry(*one) for one in listed], post(**search)
-    if ours is AmbiguousSnapshot:
+    match = match_request(page_of(entries, MINUTE), request, claimed)
+    if ours is AmbiguousMatch:
+        assert isinstance(match, AmbiguousMatch)
+        assert {each.version for each in match.candidates} == {one.version for one in entries}
         with pytest.raises(AmbiguousSnapshot) as error:
-            earliest(entries, request)
+            find_match(entries, request)
         assert all(str(one.version) in str(error.value) for one in entries)
-        return
-    found = earliest(entries, request, excluded)
-    assert (found and found.version) == ours
+    elif ours is None:
+        assert match == NotListedYet()
+        assert find_match(entries, request, claimed) is None
+    else:
+        assert isinstance(match, Matched)
+        assert match.entry.version == ours
+        assert find_match(entries, request, claimed) == match.entry
 
 
-@pytest.mark.parametrize(("answered", "latest"), [("202", 2 * HOUR), ("502", 15 * MINUTE)])
-def test_a_snapshot_from_after_the_time_of_a_request_lets_no_run_wait_for_it(
-    answered: str, latest: int
+OLD = entry("old", -2 * DAY)
+LATER = entry("later", 15 * MINUTE + 1)
+AFTER_ALL = entry("after all", 2 * HOUR + 1)
+UNDATED = entry("undated", None)
+OUTCOMES: dict[str, tuple[Request, Page, type[Match], list[ListedSnapshot]]] = {
+    "lost, not listed: it still can be": (
+        *(post("502"), page_of([OLD], 50 * MINUTE - 1)),
+        *(NotListedYet, []),
+    ),
+    "lost, not listed 50 minutes later: there is none": (
+        *(post("502"), page_of([OLD], 50 * MINUTE)),
+        *(ProvenAbsent, []),
+    ),
+    "lost, one 15 minutes later: it may be that one": (
+        *(post("502"), page_of([LATER, OLD], 50 * MINUTE)),
+        *(Undecidable, [LATER]),
+    ),
+    "lost, one days later: it may be that one": (
+        *(post("502"), page_of([entry("b", 3 * DAY), OLD], 4 * DAY)),
+        *(Undecidable, [entry("b", 3 * DAY)]),
+    ),
+    "lost, an automatic one later: there is none": (
+        *(post("502"), page_of([entry("b", 16 * MINUTE, "automatic"), OLD], HOUR)),
+        *(ProvenAbsent, []),
+    ),
+    "lost, another request's later: there is none": (
+        *(post("502"), page_of([entry("claimed", 16 * MINUTE), OLD], HOUR)),
+        *(ProvenAbsent, []),
+    ),
+    "accepted, not listed: it still can be": (
+        *(post(), page_of([OLD], 2 * HOUR - 1)),
+        *(NotListedYet, []),
+    ),
+    "accepted, not listed 2 hours later: there is none": (
+        *(post(), page_of([OLD], 2 * HOUR)),
+        *(ProvenAbsent, []),
+    ),
+    "accepted, one after that: it may be that one": (
+        *(post(), page_of([AFTER_ALL, OLD], 3 * HOUR)),
+        *(Undecidable, [AFTER_ALL]),
+    ),
+    "one without a time may be it": (
+        *(post(), page_of([UNDATED, OLD], 3 * HOUR)),
+        *(Undecidable, [UNDATED]),
+    ),
+    "one in time is it, whatever comes later": (
+        *(post(), page_of([AFTER_ALL, UNDATED, entry("a", 90), OLD], 3 * HOUR)),
+        *(Matched, [entry("a", 90)]),
+    ),
+    "two in time are ambiguous for ever": (
+        *(post(), page_of([entry("b", 100), entry("a", 90)], 3 * HOUR)),
+        *(AmbiguousMatch, [entry("a", 90), entry("b", 100)]),
+    ),
+    "a page of the account proves nothing": (
+        *(post(), page_of([OLD], 3 * HOUR, own=False)),
+        *(Undecidable, []),
+    ),
+    "an unreadable entry may be it": (
+        *(post(), page_of([OLD], 3 * HOUR, unreadable=1)),
+        *(Undecidable, []),
+    ),
+    "a page that lacks what it must list proves nothing": (
+        *(post(), page_of([], 3 * HOUR)),
+        *(Undecidable, []),
+    ),
+}
+
+
+@pytest.mark.parametrize(("request_", "page", "outcome", "named"), OUTCOMES.values(), ids=OUTCOMES)
+def test_a_request_is_taken_for_failed_only_if_no_snapshot_can_be_its_own(
+    request_: Request, page: Page, outcome: type[Match], named: list[ListedSnapshot]
 ) -> None:
-    assert may_be_ours([entry("b", latest)], post(answered))
-    assert not may_be_ours([entry("b", latest + 1)], post(answered))
+    kept_until = {"old": POSTED + timedelta(days=28)}
+    match = match_request(page, request_, {"claimed"}, kept_until=kept_until)
+    assert type(match) is outcome
+    match match:
+        case Matched(found):
+            assert [found] == named
+        case AmbiguousMatch(candidates):
+            assert list(candidates) == named
+        case Undecidable(why, candidates):
+            assert list(candidates) == named
+            assert all(str(each.version) in why for each in named)
+            assert named or why == NOT_WHOLE
+
+
+def test_a_version_on_its_last_day_may_be_missing_from_a_whole_page() -> None:
+    page = page_of([], 3 * HOUR)
+    ends = POSTED + timedelta(seconds=27 * HOUR)
+    assert match_request(page, post(), kept_until={"old": ends}) == ProvenAbsent()
+    later = ends + timedelta(seconds=1)
+    assert match_request(page, post(), kept_until={"old": later}) == Undecidable(NOT_WHOLE)
+
+
+def test_a_snapshot_that_ended_just_before_a_refused_request_is_not_taken_for_its_own() -> None:
+    before = [entry("a", -3)]
+    assert find_match(before, post()) == before[0]
+    assert find_match(before, post(), is_behind=True) is None

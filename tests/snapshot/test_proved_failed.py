@@ -26,7 +26,15 @@ UNREAD = " ".join(
     for kind in ("list", "list_account")
 )
 STORIES = {
-    "one from after its time keeps no other from being requested": f"{FAILED}; somebody takes; wait 300; S up v1; S has 2",
+    "one from after its time is named instead of a second request, and leaves a way out": f"""
+        {FAILED}; somebody takes; wait 300; S up v1 pending: theirs & `pulumi up --refresh --replace; sent 1;
+        S up v1 replace; S has 2
+    """,
+    "one whose answer was lost, and which took longer than usual, is named instead of paid twice": """
+        service snapshot_seconds=1200 modified_is=end; wait 400; fault create drop=True when=after;
+        S up v1 pending timeout=1m; wait 7200; S up v1 pending: The service lists what may be it; sent 1;
+        S up v1 replace: although its time is; S has 2
+    """,
     "two that could be it are named instead of a second request, and leave a way out": f"""
         {FAILED}; somebody takes 5; somebody takes 6; S up v1 pending: theirs & `pulumi up --refresh --replace; sent 1;
         S up v1 replace; S has 2
@@ -108,7 +116,7 @@ PAGES: dict[str, tuple[list[ListedSnapshot], bool]] = {
     "undated": ([OLD, entry(modified=None)], False),
     "undated, but automatic": ([OLD, entry(modified=None, origin="automatic")], True),
     "late": ([OLD, entry(modified=START + timedelta(hours=1, minutes=50))], False),
-    "from after its time": ([OLD, entry(modified=START + timedelta(hours=2, minutes=10))], True),
+    "from after its time": ([OLD, entry(modified=START + timedelta(hours=2, minutes=10))], False),
     "automatic": ([OLD, entry(modified=START + timedelta(hours=1), origin="automatic")], True),
     "another's": ([OLD, entry(modified=START + timedelta(hours=1), version_id="claimed")], True),
     "empty": ([], False),
