@@ -25,6 +25,7 @@ from pulumi.output import Unknown
 from pulumi_snapshots.dynamic import engine_access, this_run
 from pulumi_snapshots.engine import RULES, SECRET, SIGNATURE
 from pulumi_snapshots.engine.messages import Row
+from pulumi_snapshots.engine.state import read, refuse_unusable
 from pulumi_snapshots.engine.wording import PYTHON, nothing_sent
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.errors.secrets import looks_secret
@@ -75,6 +76,7 @@ class Provider(ResourceProvider):
         """Find what new inputs change."""
         olds = self._own(_olds)
         with self._call() as call:
+            refuse_unusable(self.rules.schema, olds)
             found = self.rules.diff(call, olds, _with_unknowns(_news))
             this_run().carry_out(lambda: enter(call, self.rules.in_state(olds)))
         # A resource of the plugin is updated once, to Python's names.
@@ -90,20 +92,26 @@ class Provider(ResourceProvider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Refresh a resource in the state, or get an existing one by its id."""
-        seen = self._resource(lambda call: self.rules.read(call, id_, props))
+        state = self._own(props)
+        seen = self._resource(lambda call: read(self.rules, call, id_, state))
         return ReadResult(seen.id, seen.outputs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Resume an unfinished resource, or keep its new inputs."""
         olds = self._own(_olds)
-        return UpdateResult(
-            self._resource(lambda call: self.rules.update(call, _id, olds, _news)).outputs
-        )
+
+        async def update(call: EngineCall) -> Resource:
+            refuse_unusable(self.rules.schema, olds)
+            return await self.rules.update(call, _id, olds, _news)
+
+        return UpdateResult(self._resource(update).outputs)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Let the resource go."""
+        state = self._own(_props)
         with self._call() as call:
-            _carry_out(lambda: self.rules.delete(call, _id, _props))
+            refuse_unusable(self.rules.schema, state)
+            _carry_out(lambda: self.rules.delete(call, _id, state))
 
     def _own(self, state: dict[str, Any]) -> dict[str, Any]:
         """The state with Python's names, also if the plugin has left it."""

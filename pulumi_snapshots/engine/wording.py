@@ -45,6 +45,15 @@ STEPS = {
         "`pulumi up --refresh --replace '{resource}'` restores again, over whatever the database holds by then."
     ),
     Step.DRILL_AGAIN: "`pulumi up --refresh --replace '{resource}'` drills again, from the restore on.",
+    Step.REFRESH_STATE: "`pulumi refresh` looks up by its id what the state lacks.",
+    Step.CORRECT_STATE: (
+        "Correct the field: `pulumi stack export --file state.json`, edit it there, "
+        "`pulumi stack import --file state.json`."
+    ),
+    Step.DELETE_STATE: (
+        "Or forget the resource, and import it again if you can: "
+        "`pulumi state delete '{resource}'`. That deletes nothing of the service."
+    ),
     Step.RENEW_URL: "Run `pulumi refresh` on the stack of the Snapshot, which pins and renews its URL.",
 }
 """For programs in Python, with the names of every program left open."""

@@ -140,6 +140,13 @@ class Step(Enum):
     REFRESH = "A refresh pins it once the service lists it."
     REFRESH_WITH_PROGRAM = "A refresh uses the configuration of the last run, not the present one."
 
+    # A state that was edited
+    REFRESH_STATE = "A refresh looks up by its id what the state lacks."
+    CORRECT_STATE = "Correct the field in the state, or put an earlier state back."
+    DELETE_STATE = (
+        "Or remove the resource from the state; nothing of the service is deleted by that."
+    )
+
     # A restore whose end was not seen
     CHECK_RESTORED = "Check the database: no run can find out whether the restore was carried out."
     RESTORE_AGAIN = "It can be restored again, over whatever the database holds by then."

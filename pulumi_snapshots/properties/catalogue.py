@@ -249,6 +249,8 @@ class ResourceSchema:
     inputs: type[Inputs]
     record: type[Record]
     """What the state keeps of it besides the inputs; its docstring says what the resource is."""
+    is_found_by_id: bool = False
+    """Whether the service can be asked for all that the state keeps, by the resource's id alone."""
 
     @property
     def doc(self) -> str:

@@ -221,7 +221,7 @@ class SnapshotRecord(ListedProperties):
         return self.version_id is None
 
 
-SNAPSHOT = ResourceSchema("Snapshot", SnapshotInputs, SnapshotRecord)
+SNAPSHOT = ResourceSchema("Snapshot", SnapshotInputs, SnapshotRecord, is_found_by_id=True)
 
 
 def is_pinned(url: str | None, version_id: str) -> bool:

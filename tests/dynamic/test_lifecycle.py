@@ -67,6 +67,18 @@ def test_create_gives_every_output_and_only_the_url_is_secret(started_place: Pla
     assert not [text for text in shown if place.emulator.key in text or "Signature" in text]
 
 
+def test_a_refresh_looks_up_what_an_edited_state_lacks(place: Place) -> None:
+    made = create(place, triggers=["1", 2], timeout="10m")
+    lacking = {name: made.outputs[name] for name in made.outputs if name != "created_at"}
+    given = {"database_id": place.database, "triggers": ["1", 2], "timeout": "10m"}
+    refreshed = place.servicer.read(NAME, made.id, {**lacking, "size": "large"}, given)
+    kept_outputs = {
+        name: made.outputs[name] for name in (*given, "version_id", "created_at", "size")
+    }
+    assert refreshed.outputs.items() >= kept_outputs.items()
+    assert refreshed.id == made.id
+
+
 def test_refresh_and_get_return_the_same_snapshot(place: Place) -> None:
     created = create(place)
     refreshed = place.servicer.read(

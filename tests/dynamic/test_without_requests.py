@@ -237,7 +237,7 @@ def test_a_wrong_input_fails_on_its_property_in_the_preview(
         ("Snapshot", "database_id", "AGE-SECRET-" + "KEY-1QQPZRY9X8GF2TVDW0S3JN54 E6MUA7L"),
         ("Snapshot", "timeout", "9xQ2mLk8" + "VtR4bZs7NcYw3HfJ"),
     ],
-    ids=str,
+    ids=["recipients", "destination", "database_id", "timeout"],
 )
 def test_a_secret_in_the_wrong_place_is_not_printed(
     idle: Servicer, kind: str, name: str, secret: Any

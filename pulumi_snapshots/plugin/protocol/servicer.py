@@ -23,6 +23,7 @@ from pulumi_snapshots.engine.messages import (
     status,
     unfinished,
 )
+from pulumi_snapshots.engine.state import read, refuse_unusable
 from pulumi_snapshots.engine.wording import DO, PLAIN_KEY, PLUGIN, final, nothing_sent
 from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.errors.secrets import looks_secret
@@ -193,6 +194,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
         self._note(request.id, state)
         async with self._shown(context, request.urn) as call:
+            refuse_unusable(kind.schema, state)
             await enter(call, kind.rules.in_state(state))
             found = kind.rules.diff(call, state, values)
         return _difference(kind, found, request)
@@ -221,7 +223,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             request,
             context,
             request.properties,
-            lambda call: kind.rules.read(call, request.id, state),
+            lambda call: read(kind.rules, call, request.id, state),
         )
         looked_up = {
             name: value for name, value in properties.fields.items() if name in kind.input_names.all
@@ -265,6 +267,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             told = f"This {kind.name} cannot be changed without a stack. {another}. Nothing was changed."
             await _fail(context, told)
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
+        async with self._shown(context, request.urn):
+            refuse_unusable(kind.schema, state)
         if request.preview:
             record = kind.schema.record.from_outputs(state)
             found = kind.rules.compare(
@@ -307,6 +311,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             )
         state = kind.names.read(request.properties)
         async with self._shown(context, request.urn) as call:
+            refuse_unusable(kind.schema, state)
             await kind.rules.delete(call, request.id, state)
         return empty_pb2.Empty()
 

@@ -1,0 +1,140 @@
+"""Whether a resource's state, which people edit and import, still has what a run wrote into it."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Any, get_args, get_origin
+
+from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.errors import Text, Words
+from pulumi_snapshots.properties.catalogue import (
+    Bytes,
+    Duration,
+    Moment,
+    Property,
+    Record,
+    ResourceSchema,
+    record_in,
+)
+from pulumi_snapshots.properties.checks import Problem
+
+
+def problem_of_state(schema: ResourceSchema, state: Mapping[str, Any]) -> Problem | None:
+    """Find the first property of a state that no run can have written like this.
+
+    Args:
+        schema: The resource's kind.
+        state: Its outputs, inputs among them, as plain values by their names in Python.
+
+    Returns:
+        The property and what is wrong with it, as "is missing" or "must be …"; None if all is well.
+    """
+    record = schema.record.properties()
+    for name, each in schema.properties.items():
+        reason = _reason(each, state.get(name), is_input=name not in record)
+        if reason is not None:
+            return Problem(name, reason)
+    return None
+
+
+def is_written(schema: ResourceSchema, state: Mapping[str, Any]) -> bool:
+    """Tell whether a run has written any of a state: at an import it holds inputs alone, or nothing."""
+    own = schema.record.properties().keys() - schema.inputs.properties().keys()
+    return not own.isdisjoint(state)
+
+
+def inputs_in(schema: ResourceSchema, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs in a state that can be used.
+
+    Args:
+        schema: The resource's kind.
+        state: Its outputs, inputs among them, as plain values by their names in Python.
+    """
+    properties = schema.inputs.properties()
+    return {
+        name: value
+        for name, value in state.items()
+        if name in properties and _reason(properties[name], value, is_input=True) is None
+    }
+
+
+def _reason(each: Property, value: Any, *, is_input: bool) -> Words | None:
+    """What is wrong with one property; an input may also be as a program writes it."""
+    if value is None:
+        is_always_there = each.required and each.kept and not each.optional
+        return "is missing" if is_always_there else None
+    if is_input and each.type == Duration and isinstance(value, str):
+        return None  # `90s`
+    return _misfit(each.type, value)
+
+
+def _misfit(kind: Any, value: Any) -> Words | None:
+    """Why a value of the state is none of this type, as "must be …"; None if it is."""
+    record = record_in(kind)
+    if record is kind:
+        return _misfit_of_record(record, value)
+    if get_origin(kind) in {list, tuple}:
+        return _misfit_of_list(get_args(kind)[0], value)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        known = [each.value for each in kind]
+        return None if value in known else f"must be one of {', '.join(map(str, known))}"
+    # A program writes a value of a class of this package, such as a destination, as a string.
+    fits, right = _PLAIN.get(kind, (_is_text, "a string"))
+    return None if fits(value) else f"must be {right}"
+
+
+def _misfit_of_record(record: type[Record], value: Any) -> Words | None:
+    if not isinstance(value, Mapping):
+        return "must be an object"
+    for name, each in record.properties().items():
+        reason = _reason(each, value.get(name), is_input=False)
+        if reason is not None:
+            return Text("has {it}, which {reason}", it=Text("{" + name + "}"), reason=reason)
+    return None
+
+
+def _misfit_of_list(kind: Any, value: Any) -> Words | None:
+    if not isinstance(value, list | tuple):
+        return "must be a list"
+    for number, each in enumerate(value, start=1):
+        reason = _misfit(kind, each)
+        if reason is not None:
+            return Text("has entry {number}, which {reason}", number=number, reason=reason)
+    return None
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        parse_rfc3339(value)
+    except (TypeError, ValueError, AttributeError):
+        return False
+    return True
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_anything(_value: Any) -> bool:
+    return True
+
+
+_PLAIN: Mapping[Any, tuple[Callable[[Any], bool], str]] = {
+    datetime: (_is_time, "a time such as 2026-11-24T23:00:00Z"),
+    Moment: (_is_time, "a time such as 2026-11-24T23:00:00Z"),
+    float: (_is_number, "a number"),
+    int: (_is_number, "a number"),
+    Bytes: (_is_number, "a number"),
+    Duration: (_is_number, "a number"),
+    bool: (_is_flag, "true or false"),
+    Any: (_is_anything, ""),
+}
+"""By the type of a property: a check of a value of the state, and what it must be."""

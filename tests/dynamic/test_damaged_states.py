@@ -1,0 +1,97 @@
+"""A state that was edited or half imported: each call explains which field is wrong, by each way to the engine."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pulumi_snapshots.engine import RULES
+from pulumi_snapshots.properties.catalogue import in_camel
+from tests.dynamic.conftest import NAMES, PROVIDERS
+from tests.dynamic.test_without_requests import GOOD, ID, PENDING, PROVISIONAL, STATE
+from tests.support.servicer import CallFailedError, Servicer
+
+KIND = "Snapshot"
+"""For the fixture; a process serves each kind."""
+WRONG: tuple[Any, ...] = ("x", 7.5, [{"x": "y"}])
+"""Values of which at least two are wrong for each field."""
+MISSING = object()
+
+Call = Callable[[Servicer, str, str, dict[str, Any]], object]
+CALLS: dict[str, Call] = {
+    "check": lambda one, kind, _id, state: one.check(NAMES[kind], GOOD[kind], olds=state),
+    "diff": lambda one, kind, id_, state: one.diff(NAMES[kind], id_, state, GOOD[kind]),
+    "read": lambda one, kind, id_, state: one.read(NAMES[kind], id_, state),
+    "update": lambda one, kind, id_, state: one.update(NAMES[kind], id_, state, GOOD[kind]),
+    "delete": lambda one, kind, id_, state: one.delete(NAMES[kind], id_, state),
+}
+STATES = {
+    **{(kind, "finished"): (ID[kind], state) for kind, state in STATE.items()},
+    **{
+        (kind, "pending"): (PROVISIONAL if kind == "Snapshot" else ID[kind], state)
+        for kind, state in PENDING.items()
+    },
+}
+
+
+def ending(call: Call, servicer: Servicer, kind: str, id_: str, state: dict[str, Any]) -> str:
+    """The text of the error with which a call ends; empty if there is none."""
+    servicer.forget()
+    try:
+        call(servicer.of(PROVIDERS[kind]), kind, id_, state)
+    except CallFailedError as error:
+        return error.message
+    return ""
+
+
+def damaged(kind: str, state: dict[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """The states that lack a field, or have one of another type: the field, its value and the state."""
+    for name in RULES[kind]()().schema.properties:
+        if name in state:
+            yield name, MISSING, {key: value for key, value in state.items() if key != name}
+        for value in WRONG:
+            yield name, value, {**state, name: value}
+
+
+def is_of_other_type(good: Any, value: Any) -> bool:
+    numbers = (int, float)
+    if isinstance(good, bool) or isinstance(value, bool):
+        return type(good) is not type(value)
+    if isinstance(good, numbers) and isinstance(value, numbers):
+        return False
+    return type(good) is not type(value)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("kind", "how"), STATES, ids=str)
+def test_a_damaged_state_is_explained(idle: Servicer, kind: str, how: str, call: str) -> None:
+    id_, good = STATES[kind, how]
+    properties = RULES[kind]()().schema.properties
+    wrong: list[str] = []
+    for name, value, state in damaged(kind, good):
+        said = ending(CALLS[call], idle, kind, id_, state)
+        is_explained = (
+            said.startswith(f"The state of this {kind} cannot be used: ")
+            and (name in said or in_camel(name) in said)
+            and "Nothing was sent." in said
+            and f"pulumi state delete '{NAMES[kind]}'" in said
+        )
+        if value is MISSING:
+            is_known_wrong = properties[name].required and not properties[name].optional
+        else:
+            is_known_wrong = name in good and is_of_other_type(good[name], value)
+        # `check` uses nothing of the state, and a refresh looks up by its id what a Snapshot lacks.
+        is_looked_up = call == "read" and kind == "Snapshot" and how == "finished"
+        must = is_known_wrong and call != "check" and not is_looked_up
+        has_crashed = any(word in said for word in ("Traceback", "Unexpected", "Exception "))
+        if has_crashed or (must and not is_explained):
+            wrong.append(f"{name}={'missing' if value is MISSING else value!r}: {said[:300]}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("kind", ["Restore", "Drill", "Archive"])
+def test_a_half_imported_state_is_explained(idle: Servicer, kind: str) -> None:
+    for call in ("diff", "update", "delete"):
+        said = ending(CALLS[call], idle, kind, ID[kind], dict(GOOD[kind]))
+        assert said.startswith(f"The state of this {kind} cannot be used: "), (call, said)
+        assert "is missing" in said
