@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.lowlevel
+import pytest
 from anyio.abc import TaskGroup
 
 from pulumi_snapshots.ledger.ledger import ATTEMPTS
@@ -78,7 +79,8 @@ class How:
     words: list[str]
     text: str  # what the run says, in parts between `&`; empty for a run without a warning
 
-    TIMES = ("killed", "lost", "down", "unwritable", "within")
+    TIMES = ("killed", "lost", "unwritable", "within")
+    FLAGS = ("replace", "trigger", "cascade", "first", "late", "refresh")
     """The words that name seconds since the beginning of the run."""
 
     @property
@@ -102,8 +104,7 @@ class How:
     @property
     def engine(self) -> dict[str, Any]:
         """What the engine does otherwise than usual, as `Stack.up` takes it."""
-        flags = ("replace", "trigger", "cascade", "first", "late")
-        chosen: dict[str, Any] = {each: True for each in flags if each in self.words}
+        chosen: dict[str, Any] = {each: True for each in self.FLAGS if each in self.words}
         if "apart" in self.words:
             chosen["cascade"] = "apart"
         return chosen | {"saves": not {"unsaved", "late"} & set(self.words)}
@@ -176,11 +177,12 @@ class Play:
     `S` is a Snapshot and `R` a Restore; `S.name` another one of its stack, `S@stack` the same one of another stack. Each `up`
     is a new process on one machine, with its triggers first, and ends well and without a warning unless `pending`, `refused` or
     `killed` follows, or after a colon what it says, in parts between `&`; `theirs` are the snapshots that somebody has taken.
+    One that ends `anyhow` may end well or not, and what it says may be a warning or an error.
     One that is `continued` ends well, and says in one line that an earlier run has requested what it has, and what that is.
     A `late` one is killed before an engine saves that saves at the end only, as with `PULUMI_SKIP_CHECKPOINTS`.
-    `within` is the most seconds that it may take. After the seconds of `lost` the machine's ledger vanishes, of `unwritable` the
-    ledger refuses writes, and of `down` the database ends, until it `comes up`.
-    `types` is a command line on that machine, with DATABASE and SNAPSHOT for their ids; `fails types` is one that fails.
+    `within` is the most seconds that it may take. After the seconds of `lost` the machine's ledger vanishes, after those of
+    `unwritable` it refuses writes.
+    `types` is a command line on that machine, with DATABASE, SNAPSHOT and THEIRS for ids; `fails types` is one that fails.
     """
 
     def __init__(self, at: Scene, background: TaskGroup, folder: Path) -> None:
@@ -193,18 +195,17 @@ class Play:
         self.typed: Ended | None = None  # how the last command ended
         self._background = background
         # Runs that go on while the story does: how each is to end, and whether it has.
-        self._started: dict[str, tuple[How, anyio.Event]] = {}
+        self._started: dict[str, tuple[How, anyio.Event, anyio.CancelScope]] = {}
 
     def _new_desk(self, folder: Path) -> Desk:
-        """Where commands are typed on the first machine, at the address of the service that its stacks use."""
-        emulator = self.at.here.emulator
-        before = emulator.base_url
+        """Where commands are typed on the first machine; stacks use the service at the same address."""
+        here = self.at.here
+        desk = Desk(here, folder, place=lambda: Mortal(self.machine.memory))
         urls = {
-            "SQUARECLOUD_API_URL": emulator.api_url,
-            "SQUARECLOUD_SNAPSHOTS_URL": emulator.snapshots_url,
+            "api_url": here.emulator.api_url,
+            "snapshots_url": here.emulator.snapshots_url,
         }
-        desk = Desk(self.at.here, folder, urls, place=lambda: Mortal(self.machine.memory))
-        emulator.base_url = before
+        here.session.settings = replace(here.session.settings, **urls)
         return desk
 
     def stack(self, who: str) -> Stack:
@@ -290,9 +291,18 @@ class Play:
     async def next_snapshot_fails(self) -> None:
         self.at.here.emulator.fail_next_snapshot(DATABASE)
 
+    @plays("the next restore leaves the database down")
+    async def next_restore_leaves_down(self) -> None:
+        self.at.here.emulator.databases[DATABASE].next_restore_leaves_down = True
+
     @plays("the database comes up")
     async def database_comes_up(self) -> None:
         self.at.here.emulator.start_database(DATABASE)
+
+    @plays("the listings freeze")
+    async def listings_freeze(self) -> None:
+        """Another client lists now, so that a service that keeps its pages shows them for 30 minutes."""
+        await self.at.here.freeze_listings()
 
     @plays("fault KIND ...")
     async def fault(self, kind: str, effects: list[str]) -> None:
@@ -304,11 +314,13 @@ class Play:
 
     @plays("accepted NUMBER")
     async def accepted(self, number: str) -> None:
-        assert len(accepted(self.at.here)) + len(self.at.accepted) == int(number)
+        count = len(accepted(self.at.here)) + len(self.at.accepted)
+        assert count == int(number)
 
     @plays("sent NUMBER")
     async def sent(self, number: str) -> None:
-        assert len(self.at.here.posts) + len(self.at.posts) == int(number)
+        count = len(self.at.here.posts) + len(self.at.posts)
+        assert count == int(number)
 
     # The ledger, the key, and machines ---------------------------------------------------------------------------------
 
@@ -401,6 +413,11 @@ class Play:
         """The state is one from before the resource; or the resource is removed from it, as with `pulumi state delete`."""
         self.stack(who).id, self.stack(who).outputs = "", {}
 
+    @plays("WHO is renamed NAME with an alias")
+    async def is_renamed_with_alias(self, who: str, name: str) -> None:
+        stack = self.stack(who)
+        stack.urn = f"{stack.urn.rpartition('::')[0]}::{name}"
+
     @plays("WHO becomes URN")
     async def becomes(self, who: str, urn: str) -> None:
         self.stack(who).urn = urn
@@ -464,29 +481,43 @@ class Play:
             return
         began = self.at.elapsed
         await self._run(stack, how)
-        assert self.at.elapsed - began <= seconds.get("within", math.inf)
+        took = self.at.elapsed - began
+        within = seconds.get("within", math.inf)
+        assert took <= within
         self._check_end(stack, how)
 
     @plays("WHO starts up ...")
     async def starts(self, who: str, words: list[str]) -> None:
         """A run that goes on while the story does."""
-        how, over = How(words, ""), anyio.Event()
+        how, over, process = How(words, ""), anyio.Event(), anyio.CancelScope()
 
         async def run() -> None:
-            with self.noted(f"{who} starts up"):
+            with self.noted(f"{who} starts up"), process:
                 await self._run(self.stack(who), how)
             over.set()
 
-        self._started[who] = how, over
+        self._started[who] = how, over, process
         self._background.start_soon(run)
         await anyio.lowlevel.checkpoint()
 
     @plays("WHO ends")
     async def ends(self, who: str, text: str = "") -> None:
         """The end of a run that was started."""
-        how, over = self._started.pop(who)
+        how, over, _ = self._started.pop(who)
         await over.wait()
         self._check_end(self.stack(who), how.with_text(text))
+
+    @plays("WHO is killed")
+    async def is_killed(self, who: str) -> None:
+        """Kill a run that was started, also one that is frozen, on a machine to which nobody comes back."""
+        _, over, process = self._started.pop(who)
+        place = self.stack(who).session.ledger.place
+        vars(place).update(killed=True)
+        process.cancel()
+        if isinstance(place, Freezing):
+            place.woken.set()
+        await over.wait()
+        self.stack(who).machine = self.machine
 
     def values(self, stack: Stack, how: How) -> dict[str, Any]:
         """The inputs of a resource in one run."""
@@ -495,17 +526,18 @@ class Play:
         return {"database_id": DATABASE, **how.inputs}
 
     async def _run(self, stack: Stack, how: How) -> None:
-        """Let a run come to its end, and what happens meanwhile happen."""
+        await self._meanwhile(how, stack.up(**how.engine, **self.values(stack, how)))
+
+    async def _meanwhile(self, how: How, work: Awaitable[T]) -> T:
+        """Let a run come to its end, and what the story says happen meanwhile."""
         happen = {
             "lost": lambda: vars(self.machine.memory).update(data=None),
             "unwritable": lambda: vars(self.machine.memory).update(refuses_writes="disk full"),
-            "down": lambda: self.at.here.emulator.stop_database(DATABASE),
         }
-        work = stack.up(**how.engine, **self.values(stack, how))
         for name, after in how.seconds.items():
             if name in happen:
                 work = self.at.here.meanwhile(after, happen[name], work)
-        await work
+        return await work
 
     async def _killed(self, stack: Stack, how: How, after: float) -> None:
         async with anyio.create_task_group() as process:
@@ -516,6 +548,9 @@ class Play:
 
     def _check_end(self, stack: Stack, how: How) -> None:
         """Hold the end of a run against what the story says of it."""
+        if "anyhow" in how.words:
+            self._check_error(stack, how.text)
+            return
         if "continued" in how.words:
             self._check_continued(stack)
             return
@@ -524,7 +559,7 @@ class Play:
             assert stack.error is not None, "it was not refused"
             told = flat(stack.row.wording.told(stack.error))
         elif "pending" in how.words:
-            assert isinstance(stack.error, Unfinished)
+            assert isinstance(stack.error, Unfinished), stack.row.shown
             told += flat(stack.row.wording.told(stack.error.error))
             self._check_provisional(stack)
         else:
@@ -535,6 +570,15 @@ class Play:
         for part in how.text.split(" & "):
             wanted = self.theirs if part == "theirs" else [part]
             assert [each for each in wanted if each not in told] == [], told
+
+    def _check_error(self, stack: Stack, text: str) -> None:
+        """A run that may end well or not says this."""
+        end = stack.error.error if isinstance(stack.error, Unfinished) else stack.error
+        told = [*stack.row.notes, *stack.row.warnings]
+        told += [flat(stack.row.wording.told(end))] if end else []
+        for part in filter(None, text.split(" & ")):
+            wanted = self.theirs if part == "theirs" else [part]
+            assert [each for each in wanted if each not in "\n".join(told)] == [], told
 
     @staticmethod
     def _check_provisional(stack: Stack) -> None:
@@ -603,6 +647,16 @@ class Play:
         assert self.typed.code != 0, self.typed.out
         self._check_printed(text)
 
+    @plays("anyhow types ...")
+    async def types_anyhow(self, words: list[str]) -> None:
+        """A command that may fail or not."""
+        self.typed = await self._type(words)
+
+    @plays("it does not print ...")
+    async def does_not_print(self, words: list[str]) -> None:
+        assert self.typed is not None
+        assert " ".join(words) not in self.typed.out
+
     @plays("it prints NUMBER")
     async def prints(self, number: str) -> None:
         """The last command has printed the snapshot of this accepted request."""
@@ -610,12 +664,15 @@ class Play:
         assert str(accepted(self.at.here)[int(number) - 1]) in self.typed.out
 
     async def _type(self, words: list[str]) -> Ended:
-        stored = self.at.stored
-        ids = {"DATABASE": DATABASE, "SNAPSHOT": f"{DATABASE}/{stored.version_id}"}
-        began, seconds = self.at.elapsed, How(words, "").seconds
-        typed = [ids.get(each, each) for each in words if each.partition("=")[0] not in seconds]
-        ended = await self.desk.types(*typed)
-        assert self.at.elapsed - began <= seconds.get("within", math.inf), ended.err
+        ids = {"DATABASE": DATABASE, "SNAPSHOT": f"{DATABASE}/{self.at.stored.version_id}"}
+        if self.theirs:
+            ids["THEIRS"] = f"{DATABASE}/{self.theirs[-1]}"
+        how, began = How(words, ""), self.at.elapsed
+        typed = [ids.get(each, each) for each in words if each.partition("=")[0] not in how.seconds]
+        ended = await self._meanwhile(how, self.desk.types(*typed))
+        took = self.at.elapsed - began
+        within = how.seconds.get("within", math.inf)
+        assert took <= within, ended.err
         return ended
 
     def _check_printed(self, text: str) -> None:
@@ -647,3 +704,17 @@ async def _play_moves(at: Scene, folder: Path, moves: list[str]) -> None:
         background.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+# Tables of stories -----------------------------------------------------------------------------------------------------
+
+
+def params(told: dict[str, str], lost: dict[str, dict[str, str]] | None = None) -> list[Any]:
+    """The parameters of a test that plays stories by their names: those that pass, and by what a user loses those that fail."""
+    kept = [pytest.param(story, id=name) for name, story in told.items()]
+    failing = [
+        pytest.param(story, id=name, marks=pytest.mark.xfail(strict=True, reason=reason))
+        for reason, stories in (lost or {}).items()
+        for name, story in stories.items()
+    ]
+    return kept + failing

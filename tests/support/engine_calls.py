@@ -92,12 +92,13 @@ class Stack:
         cascade: bool | Literal["apart"] = False,
         first: bool = False,  # whether it is itself deleted before it is made again
         late: bool = False,  # whether the engine deletes what was replaced although it has not saved
+        refresh: bool = False,  # whether the user gives `--refresh`
         **values: Any,
     ) -> None:
         """One `pulumi up`; with `apart`, another process makes it again than the one that deletes it, as of another provider."""
         self.begin()
         with self._failing(values if saves else None):
-            if self.pending:
+            if self.pending or (refresh and self.id):
                 await self.read()
             if self.id and cascade:
                 # As the engine does it with what has a provider that is replaced; other dependants are compared first.
