@@ -44,6 +44,18 @@ class Text:
         return NEUTRAL.text(self)
 
 
+class Answered(Text):
+    """A text about an answer of the service, which ends with the answer's status and code in brackets.
+
+    Args:
+        meaning: What the answer means, without a full stop.
+        answer: Its status and code, such as `404 DATABASE_NOT_FOUND`: people search for codes.
+    """
+
+    def __init__(self, meaning: Words, answer: str) -> None:
+        super().__init__("{meaning} [{answer}]", meaning=meaning, answer=answer)
+
+
 Words = str | Text  # for users; a `str` names no property and no setting
 
 
@@ -215,7 +227,9 @@ class Explained(Exception):
         return f"[{self.exchange}]" if self.exchange else cause
 
     def __str__(self) -> str:
-        return f"{NEUTRAL.text(self)} {self.evidence}".rstrip()
+        evidence = self.evidence
+        wording = replace(NEUTRAL, shows_answers=not evidence)
+        return f"{wording.text(self)} {evidence}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -225,6 +239,7 @@ class Wording:
     spell: Callable[[str], str]  # spells the name of a property or a setting as its users write it
     steps: Mapping[Step, str]  # templates of the next steps that have other words than in `Step`
     time: Callable[[datetime], str] = time_text  # words a time of day
+    shows_answers: bool = True  # not if the whole exchange with the service follows
 
     def about(self, **facts: str | None) -> Wording:
         """The same words, with facts that next steps name as if they were properties; None adds none."""
@@ -236,6 +251,8 @@ class Wording:
             template, values = words.template, words.values
             if isinstance(words, Next):
                 template = self.steps.get(words.step, template)
+            if isinstance(words, Answered) and not self.shows_answers:
+                template = "{meaning}"
             said, *rest = _NAME.split(template)
             for name, text in zip(rest[::2], rest[1::2], strict=True):
                 said += (self.text(values[name]) if name in values else self.spell(name)) + text
@@ -253,8 +270,10 @@ class Wording:
         if not isinstance(error, Explained):
             return sentence(str(error))
         steps = [f"hint: {self.text(step)}" for step in (error.then if then is None else then)]
-        done = f"{self.text(error.done)} {error.evidence}".strip()
-        return "\n".join(filter(None, [sentence(self.text(error.happened)), done, *steps]))
+        evidence = error.evidence
+        wording = replace(self, shows_answers=not evidence)
+        done = f"{wording.text(error.done)} {evidence}".strip()
+        return "\n".join(filter(None, [sentence(wording.text(error.happened)), done, *steps]))
 
     def report(self, error: Exception, then: Iterable[Next] | None = None) -> str:
         """All that a user reads of an error: see `told`, then the command that explains it."""

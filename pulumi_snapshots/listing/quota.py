@@ -27,7 +27,10 @@ async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings
     with anyio.move_on_after(15.0, shield=True), suppress(SquareCloudError):
         memory = (await listings.account(since, patience=ONCE)).plan_memory or 0
         if memory:
-            error.happened = f"{error.meaning}. The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours"
+            allowed = (
+                f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours"
+            )
+            error.describe(f"{error.meaning}. {allowed}")
         listing = await listings.account_listing(since, patience=ONCE)
         if listing is None:
             listing = (await listings.own_page(database_id, since, patience=ONCE)).listing

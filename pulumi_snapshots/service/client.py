@@ -19,6 +19,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter
 
 from pulumi_snapshots.clock import in_utc
+from pulumi_snapshots.errors import Text
 from pulumi_snapshots.properties.checks import LOOPBACK
 from pulumi_snapshots.service.errors import (
     AnswerLost,
@@ -319,7 +320,13 @@ class Client:
         """Add the outage that the service itself reports to an error, if it does."""
         word, outage = await self.health()
         if word == DEGRADED:
-            error.happened = f"{error.happened}; the service itself reports an outage ({outage})"
+            error.describe(
+                Text(
+                    "{it}; the service itself reports an outage ({outage})",
+                    it=error.explanation,
+                    outage=outage,
+                )
+            )
 
     async def _get(
         self, path: str, read: Callable[[Answer], T], patience: Patience, lane: Lane = READ

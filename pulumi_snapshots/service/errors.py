@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, Self
 
 from pulumi_snapshots.clock import system_utc
-from pulumi_snapshots.errors import Explained, Next, Step
+from pulumi_snapshots.errors import Answered, Explained, Next, Step, Text, Words
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW
 
 QUOTE_LIMIT = 200  # characters of the service's own message that an error repeats
@@ -40,6 +40,7 @@ class SquareCloudError(Explained):
     unanswered: ClassVar[str] = "no answer"  # what the exchange shows in place of an answer
     # seconds after which it may succeed, if the service does not say; 0 if no time helps
     wait: ClassVar[float] = 0.0
+    is_block: ClassVar[bool] = False  # whether that holds up requests of all kinds
     steps: ClassVar[tuple[Step | Next, ...]] = ()
     # whether a request that changes something may still have been carried out
     ambiguous: ClassVar[bool] = False
@@ -76,21 +77,35 @@ class SquareCloudError(Explained):
         self.retry_after, self.unsent = retry_after, unsent
         known = _KNOWN.get(code or "", _Known(type(self)))
         then = then or known.steps or self.steps
-        if self.wait:
-            until = (now or system_utc()) + timedelta(
-                seconds=self.wait if retry_after is None else retry_after
-            )
-            then = Next(Step.RUN_AGAIN_AFTER, time=until), *then
         scope = next(each for begins, each in _SCOPES.items() if re.match(begins, request))
-        super().__init__(
-            meaning or known.meaning.format(scope=scope) or self.meaning, self.effect, then
-        )
-        answer = (
-            " ".join(str(part) for part in (status, code) if part is not None) or self.unanswered
-        )
+        explanation: Words = meaning or known.meaning.format(scope=scope) or self.meaning
+        if self.wait:
+            seconds = self.wait if retry_after is None else retry_after
+            until = (now or system_utc()) + timedelta(seconds=seconds)
+            then = Next(Step.RUN_AGAIN_AFTER, time=until), *then
+            if self.is_block:
+                explanation = Text("{it} until {until}", it=explanation, until=until)
+        super().__init__(explanation, self.effect, then)
+        self.args = (request,)  # `copy` makes an error of these, and then gives it the attributes
+        self.describe(explanation)
+        answer = self.answer or self.unanswered
         quoted = f' ("{self.message}")' if self.message else ""
         because = "not sent, since another request was answered with " if unsent else ""
         self.exchange = f"{request}: {because}{answer}{quoted}"
+
+    @property
+    def answer(self) -> str:
+        """The answer's status and code, such as `404 DATABASE_NOT_FOUND`; empty if there was no answer."""
+        return " ".join(str(part) for part in (self.status, self.code) if part is not None)
+
+    def describe(self, explanation: Words) -> None:
+        """Say what the answer means in other words.
+
+        Args:
+            explanation: A clause without the answer's status and code, which follow it in every text.
+        """
+        self.explanation = explanation
+        self.happened = Answered(explanation, self.answer) if self.answer else explanation
 
     def kept_back(self, request: str) -> Self:
         """The error of `request`, which is not sent because an earlier one was answered with this one."""
@@ -108,6 +123,8 @@ class _Known(NamedTuple):
 
 
 _KNOWN = dict[str, _Known]()
+BLOCK_CODE = "RATE_LIMITED"
+"""What the service calls a block; runs tell each other that there is one, and not with which code."""
 
 
 # The first line of each docstring is what the error says; those with `codes` are what these codes of the service mean.
@@ -190,9 +207,10 @@ class QuotaUsedUp(
 class Blocked(
     SquareCloudError,
     wait=1800.0,
+    is_block=True,
     steps=(Step.LEAVE_MORE_TO_OTHERS,),
     passing=True,
-    codes=("RATE_LIMITED", "RATE_LIMIT", "RATE_LIMIT_EXCEEDED"),
+    codes=(BLOCK_CODE, "RATE_LIMIT", "RATE_LIMIT_EXCEEDED"),
 ):
     """The account sent too many requests and is blocked."""
 
@@ -200,7 +218,7 @@ class Blocked(
 class ListingBlocked(
     Blocked, wait=ACCOUNT_LISTING_BLOCK, steps=(Step.GIVE_DATABASE,), passing=False
 ):
-    """The account's listing was requested too often and is blocked, while other requests continue."""
+    """Other requests continue, but the account's listing was requested too often and is blocked."""
 
 
 class RestoreRunning(SquareCloudError, wait=180.0, codes=("RESTORE_IN_PROGRESS",)):

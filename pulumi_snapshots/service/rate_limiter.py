@@ -22,6 +22,7 @@ from pulumi_snapshots.ledger.attempt import Claim
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import AHEAD_HERE, UNREADABLE, Document
 from pulumi_snapshots.service.errors import (
+    BLOCK_CODE,
     Blocked,
     Cooldown,
     KeyRefused,
@@ -333,7 +334,12 @@ class RateLimiter:
             ):  # no caller depends on a kind of request that has a block of its own
                 kind = ListingBlocked if name else Blocked
                 raise kind(
-                    request.text, status=429, retry_after=left, unsent=True, now=self.clock.utc()
+                    request.text,
+                    status=429,
+                    code=BLOCK_CODE,
+                    retry_after=left,
+                    unsent=True,
+                    now=self.clock.utc(),
                 )
 
     @asynccontextmanager

@@ -1,0 +1,94 @@
+"""People search for codes: each text about an answer of the service ends with its status and code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pulumi_snapshots.engine.wording import PLUGIN, PYTHON
+from pulumi_snapshots.errors import Explained, Text
+from pulumi_snapshots.service.errors import error_for
+from tests.cli.test_trouble import ASKING, typed
+from tests.cli.typed import Desk, at_desk
+from tests.service.test_errors import NOON
+from tests.support.virtual import staged
+from tests.support.world import World, world
+
+ANSWERS = {
+    "404 DATABASE_NOT_FOUND": {"status": 404, "code": "DATABASE_NOT_FOUND"},
+    "403 RESOURCE_NOT_ALLOWED": {"status": 403, "code": "RESOURCE_NOT_ALLOWED"},
+    "429 RATE_LIMITED": {"status": 429, "code": "RATE_LIMITED"},
+    "500 NEVER_SEEN": {"status": 500, "code": "NEVER_SEEN"},
+}
+each_answer = pytest.mark.parametrize("answer", ANSWERS)
+
+
+def codes_missing(text: str, answer: str) -> list[str]:
+    """The lines about an answer that do not end with it in brackets."""
+    told = {
+        "404 DATABASE_NOT_FOUND": "has no such database",
+        "403 RESOURCE_NOT_ALLOWED": "limited to other resources",
+        "429 RATE_LIMITED": "is blocked",
+        "500 NEVER_SEEN": "failed to carry it out",
+    }[answer]
+    paragraph = re.sub(r"\n(?!hint|more|Error|warning)", " ", text)
+    about = [line for line in paragraph.splitlines() if told in line]
+    return [line for line in about if not re.search(rf"\[[^\[\]]*{answer}[^\[\]]*\]", line)]
+
+
+@each_answer
+@pytest.mark.parametrize("command", ASKING)
+@staged(world)
+async def test_a_command_says_the_code(w: World, tmp_path: Path, command: str, answer: str) -> None:
+    w.fault(times=None, **ANSWERS[answer])
+    ended = await typed(w, tmp_path, command, SQUARECLOUD_FIRST_POLL_AFTER="1s")
+    assert answer in ended.err, ended.err
+    assert codes_missing(ended.err, answer) == []
+    if answer == "429 RATE_LIMITED" and "is blocked" in ended.err:
+        assert re.search(r"is blocked until \d\d:\d\d:\d\d UTC", ended.err)
+
+
+@each_answer
+@at_desk()
+async def test_doctor_says_the_code(desk: Desk, w: World, answer: str) -> None:
+    w.fault(times=None, **ANSWERS[answer])
+    ended = await desk.types("doctor")
+    assert answer in ended.out + ended.err
+    assert codes_missing(ended.out + ended.err, answer) == []
+
+
+@each_answer
+@staged(world)
+async def test_a_refresh_says_the_code(w: World, answer: str) -> None:
+    record = (await w.create()).complete
+    w.fault(times=None, **ANSWERS[answer])
+    said = (await w.read(record, session=w.another_run())).text
+    assert answer in said, said
+    assert codes_missing(said, answer) == []
+
+
+def test_an_error_in_another_text_ends_with_its_code() -> None:
+    error = error_for("GET /x", 404, code="DATABASE_NOT_FOUND", readable=True)
+    told = PYTHON.text(Text("it stays as it was: {why}", why=error))
+    assert told == "it stays as it was: This account has no such database [404 DATABASE_NOT_FOUND]."
+    told = PLUGIN.text(Text("{why}, so it waits", why=error.happened))
+    assert told == "this account has no such database [404 DATABASE_NOT_FOUND], so it waits"
+    assert f"({error.happened})" == "(this account has no such database [404 DATABASE_NOT_FOUND])"
+
+
+def test_an_error_says_its_code_once() -> None:
+    error = error_for("GET /x", 404, code="DATABASE_NOT_FOUND", readable=True)
+    assert PYTHON.told(error).startswith(
+        "This account has no such database.\n[GET /x: 404 DATABASE_NOT_FOUND]\n"
+    )
+    outer = Explained(Text("it was not archived: {why}", why=error))
+    outer.__cause__ = error
+    assert PYTHON.told(outer).count("DATABASE_NOT_FOUND") == 1
+    alone = Explained(f"it was not archived: {error.happened}")
+    assert PYTHON.told(alone).endswith("[404 DATABASE_NOT_FOUND].")
+
+
+@pytest.mark.parametrize(("wait", "until"), [(None, "12:30:00"), (60.0, "12:01:00")])
+def test_a_block_says_until_when(wait: float | None, until: str) -> None:
+    error = error_for("GET /x", 429, code="RATE_LIMITED", readable=True, retry_after=wait, now=NOON)
+    assert f"is blocked until {until} UTC" in PYTHON.text(error)
