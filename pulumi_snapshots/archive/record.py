@@ -98,14 +98,6 @@ def _destination(given: object) -> Destination:
     return found
 
 
-def archive_uri(given: object) -> str:
-    """The URI of one object that a program gave; raises Unfit."""
-    found = _destination(given)
-    if found.folder:
-        raise Unfit("must be one archive, not a folder")
-    return found.uri
-
-
 def _url(given: object) -> str:
     if reason := problem_of_url(url := checks.text(given)):
         raise Unfit(reason)
@@ -201,9 +193,7 @@ class ArchiveInputs(Inputs):
 def hidden_problem(problem: Problem, given: Any) -> Problem:
     """The problem without its property if an engine would print a secret with it."""
     unsafe = encryption.PRIVATE in str(given).upper()
-    if unsafe or (
-        problem.property in {"destination", "archive"} and _HAS_SECRET.search(str(given))
-    ):
+    if unsafe or (problem.property == "destination" and _HAS_SECRET.search(str(given))):
         return Problem("", Text(f"{{{problem.property}}} {{why}}", why=problem.reason))
     return problem
 

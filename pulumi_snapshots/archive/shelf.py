@@ -1,13 +1,9 @@
-"""Archives after their transfer: listed and verified by their manifests, refreshed, removed, opened. Without the account."""
+"""Archives after their transfer: listed and verified by their manifests, refreshed, removed. Without the account."""
 
-import tempfile
-import zlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import IO, Any
-from zipfile import BadZipFile, ZipFile
 
 from pulumi_snapshots.archive.manifest import (
     LARGEST,
@@ -28,14 +24,12 @@ from pulumi_snapshots.archive.record import (
     newest_first,
 )
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.archive.zip_check import BrokenZip
 from pulumi_snapshots.clock import REFRESH_PATIENCE
-from pulumi_snapshots.errors import NOTHING_LOADED, Explained, Next, Step, Text, Words
+from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.storage.destination import Destination, name_of, place_text
 from pulumi_snapshots.storage.encryption import SUFFIX as SEALED
-from pulumi_snapshots.storage.encryption import opened as open_object
-from pulumi_snapshots.storage.store import Buffer, StoreTrouble, trouble
+from pulumi_snapshots.storage.store import StoreTrouble
 
 NO_MANIFEST = "has no manifest, so nothing says what it must be"
 PRUNING = 120.0  # seconds for removing older objects; the next archive removes those that are left
@@ -411,40 +405,3 @@ async def find(transfers: Transfers, place: Destination) -> Shelved:
         raise StoreTrouble(f"{place_text(place.uri)} does not exist")
     about = await transfers.reading(manifest_at, transfers, place.uri)
     return Shelved(place.uri, about, size=seen.size, mark=seen.mark)
-
-
-@asynccontextmanager
-async def opened(transfers: Transfers, found: Shelved, keys: list[Any]) -> AsyncIterator[ZipFile]:
-    """The zip of an archive, opened by private keys if encrypted; raises `BrokenZip`, `NotDecrypted` or `StoreTrouble`."""
-    name, place, about = place_text(found.uri), Destination.parse(found.uri), found.manifest
-    # A file without a name, which is gone with this process, or the archive's own.
-    own = place.file if place.scheme == "file" and not found.sealed else None
-    with trouble(own or tempfile.gettempdir()):
-        file: IO[bytes] = own.open("rb") if own else tempfile.TemporaryFile()  # noqa: SIM115  closed below
-
-    def copied(blocks: Iterator[Buffer]) -> None:
-        with trouble(tempfile.gettempdir()):
-            for block in blocks:
-                if own is None:
-                    file.write(block)
-
-    def read() -> str:
-        return open_object(
-            transfers.at(found.uri).read(), copied, keys if found.sealed else None, name=name
-        )[1]
-
-    with file:
-        digest = await transfers.reading(read)
-        if about is not None and digest != (about.plain_sha256 if found.sealed else about.sha256):
-            raise BrokenZip(
-                f"{name} was changed: its SHA-256 is not that of its manifest", NOTHING_LOADED
-            )
-        try:
-            zipped = ZipFile(file)
-            damaged = await transfers.reading(zipped.testzip)
-        except (BadZipFile, zlib.error, EOFError) as error:
-            raise BrokenZip(f"{name} is no readable zip: {error}", NOTHING_LOADED) from None
-        if damaged is not None:
-            raise BrokenZip(f"{name} is damaged in its member {damaged}", NOTHING_LOADED)
-        with zipped:
-            yield zipped

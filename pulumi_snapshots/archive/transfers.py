@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -44,9 +43,6 @@ class Transfers(Stoppable):
         readers = anyio.CapacityLimiter(READS_AT_ONCE)
         self._reads = in_thread or partial(run, limiter=readers, abandon_on_cancel=True)
         self._buckets = Buckets()
-        self.targets = defaultdict[Any, anyio.Lock](
-            anyio.Lock
-        )  # two loads of one database would mix
 
     def store(self, place: Destination) -> Store:
         """The store of a place."""

@@ -1,11 +1,8 @@
 """The list of the commands, as the help groups them."""
 
-from copy import copy
-
 import click
 
 from pulumi_snapshots.cli.archives import archive, archives, decrypt, download, forget
-from pulumi_snapshots.cli.archives.restore_archive import restore_archive
 from pulumi_snapshots.cli.assurance import drill, guards, runs, status
 from pulumi_snapshots.cli.setup import completion, doctor, explain, plugin, probe
 from pulumi_snapshots.cli.snapshots import create, databases, restore, show, url
@@ -19,7 +16,6 @@ GROUPS = {
         archives.archives,
         decrypt.decrypt,
         forget.forget,
-        restore_archive,
     ),
     "Assurance": (status.status, drill.drill, guards.guards, runs.runs),
     "This tool and the service": (
@@ -66,6 +62,3 @@ def commands() -> None:
 
 for command in [each for group in GROUPS.values() for each in group]:
     commands.add_command(command)
-verify = copy(probe.probe)
-verify.hidden = True
-commands.add_command(verify, "verify")  # the earlier name of `probe`

@@ -1,16 +1,15 @@
-"""Ask a database for one value, empty it, and load a dump into it; no error has the connection string."""
+"""Ask a database for one value; no error has the connection string."""
 
 import asyncio
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 import anyio
 
-from pulumi_snapshots.databases.dumps import Dump, Loading, NotLoaded
 from pulumi_snapshots.databases.kinds import KINDS, Scalar, Session, kind_of, without
 from pulumi_snapshots.errors import Explained, Next, Step, pip_install
 from pulumi_snapshots.late import late
@@ -21,7 +20,6 @@ LASTING = re.compile(
     r"password|authenticat|access denied|not authorized|pg_hba|certificate|unknown database|no such file|not readable|does not (exist|know)",
     re.IGNORECASE,
 )
-PARTLY = "The database may hold a part of it: empty it before you try again, or overwrite it."
 ENGINES: dict[str, Callable[[], Any]] = {
     "postgres": lambda: late("databases.postgresql:Postgres"),
     "mysql": lambda: late("databases.mysql:MySQL"),
@@ -82,25 +80,12 @@ class Database:
         """The one value of SQL, a command of MongoDB in JSON or a command line of Redis; raises `CheckNotRun` if there is none."""
         return await self._answered(lambda session: session.ask(command))
 
-    async def holds(self) -> int:
-        """How many tables, collections or keys there are. Raises as `ask` does."""
-        return await self._answered(lambda session: session.holds())
-
     async def age(self) -> float | None:
         """Seconds for which the server has run, None if it does not say."""
         with suppress(CheckNotRun, TypeError, ValueError):
             seconds: Any = await self._answered(lambda session: session.age())
             return float(seconds)
         return None
-
-    async def empty(self) -> None:
-        """Remove everything that it holds; raises `NotLoaded` if that fails."""
-        try:
-            await self._answered(lambda session: session.empty())
-        except CheckNotRun as error:
-            raise NotLoaded(
-                f"the {KINDS[self._kind].title} database could not be emptied: {error.why}"
-            ) from None
 
     async def _answered(self, question: Callable[[Session], T]) -> T:
         is_there = False
@@ -143,25 +128,6 @@ def _is_late(error: BaseException | None) -> bool:
         return error is not None
     cause = getattr(error, "original_exception", None) or error.__cause__ or error.__context__
     return getattr(error, "sqlstate", None) == "57014" or _is_late(cause)
-
-
-async def load(dump: Dump, dsn: str, environment: Mapping[str, str], *, overwrite: bool) -> None:
-    """Load a dump; with `overwrite` it replaces what the database has of it. Raises `NotLoaded` if that fails."""
-    kind = kind_of(dsn)
-    try:
-        return await ENGINES[kind]().load(Loading(dump, dsn, environment, overwrite))  # type: ignore[no-any-return]
-    except Exception as error:  # noqa: BLE001  a library's, of any kind
-        why = (
-            without(dsn, error.happened if isinstance(error, NotLoaded) else said(error))
-            or type(error).__name__
-        )
-        whole = (
-            "The database is as it was: PostgreSQL loads everything or nothing."
-            if kind == "postgres"
-            else PARTLY
-        )
-        failed = NotLoaded(f"{KINDS[kind].title} did not take the dump: {why}", whole)
-    raise failed  # outside of the handler: a library's error may hold the connection string
 
 
 async def _in_thread(call: Callable[[], T]) -> T:

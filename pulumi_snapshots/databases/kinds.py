@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from importlib.util import find_spec
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 from uuid import UUID
 
@@ -34,7 +34,6 @@ class Kind:
     schemes: tuple[str, ...]  # the usual one first
     library: str
     port: int
-    things: str = "tables"
     last: str = "DATABASE"  # what the path of a connection string names
     needs_database: bool = False
     # after a `?`, with `-` for `_`; None if the library checks them itself
@@ -70,7 +69,6 @@ KINDS = {
         ("mongodb", "mongodb+srv"),
         "pymongo",
         27017,
-        "collections",
         needs_database=True,
     ),
     "redis": Kind(
@@ -78,7 +76,6 @@ KINDS = {
         ("redis", "rediss"),
         "redis",
         6379,
-        "keys",
         last="NUMBER",
         parameters=_REDIS,
     ),
@@ -141,10 +138,12 @@ def login(dsn: str) -> dict[str, Any]:
     return place | {name: unquote(text or "") for name, text in texts.items()}
 
 
-def lacking(kind: str) -> str:
-    """That the library of a kind of database is not installed; empty if it is."""
+def lacking(kind: str) -> str | None:
+    """Say that the library of a kind of database is not installed; None if it is."""
     about = KINDS[kind]
-    return "" if find_spec(about.library) else not_installed(about.library, about.extra)
+    if find_spec(about.library):
+        return None
+    return not_installed(about.library, about.extra)
 
 
 def without(dsn: str, message: object) -> str:
@@ -181,7 +180,6 @@ class Refused(Exception):
 class Session(ABC):
     """A connection that blocks; it is made of its string, and the seconds that connecting, and then each command, may take."""
 
-    counts: ClassVar[str]  # the command by which `holds` counts
     end: Callable[[], object]  # ends the connection
     is_lost: Callable[
         [Exception], bool
@@ -191,27 +189,14 @@ class Session(ABC):
     def ask(self, command: str) -> Scalar:
         """The one value that a command results in."""
 
-    def holds(self) -> int:
-        """How many tables, collections or keys the database has."""
-        return int(self.ask(self.counts) or 0)
-
     @abstractmethod
     def age(self) -> Scalar:
         """Seconds for which the server has run; no number, or an error, if it does not say."""
-
-    @abstractmethod
-    def empty(self) -> None:
-        """Remove everything that the database holds."""
 
     def close(self) -> None:
         """End the connection, whatever became of it."""
         with suppress(Exception):
             self.end()
-
-    @staticmethod
-    @abstractmethod
-    async def load(loading: Any) -> None:
-        """Load a dump; see `database.load`."""
 
 
 def scalar(value: object) -> Scalar:  # noqa: PLR0911  one for each kind of value

@@ -1,29 +1,21 @@
 """MongoDB, by PyMongo."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from itertools import islice
-from typing import IO, Any
-from urllib.parse import unquote_plus
+from typing import Any
 
-import anyio.to_thread
 import bson
 import pymongo
 from bson import json_util
-from bson.raw_bson import RawBSONDocument
 from pymongo.errors import ConnectionFailure
 
 from pulumi_snapshots.clock import in_utc
-from pulumi_snapshots.databases.dumps import Dump, Loading, NotLoaded
 from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, only, scalar
 
 COMMANDS = ("aggregate", "count", "distinct", "find")  # those that are sent; each only reads
 WRITING = frozenset({"$out", "$merge"})  # stages of `aggregate` that write
 # Milliseconds in which the library tries to connect again and again, also with a certificate that no server will take.
 SELECTING = 20_000
-# databases of the server, which a dump of all of them has too
-SERVERS_OWN = frozenset({"admin", "config", "local"})
-BATCH = 500  # documents that are inserted at once
 FORM = '{"count": "orders", "query": {"state": "paid"}}'
 
 
@@ -52,10 +44,6 @@ class MongoDB(Session):
             self._database.command(_command(command), codec_options=self._database.codec_options)
         )
 
-    def holds(self) -> int:
-        """How many collections there are."""
-        return len(self._database.list_collection_names())
-
     def age(self) -> Scalar:
         """By the time in the id of the server's process, which it says to everybody, or else by its status."""
         admin = self._database.client.admin
@@ -64,19 +52,6 @@ class MongoDB(Session):
         if isinstance(process, bson.ObjectId) and isinstance(now, datetime):
             return (in_utc(now) - process.generation_time).total_seconds()
         return _scalar(admin.command("serverStatus").get("uptime"))
-
-    def empty(self) -> None:
-        """Drop all collections but the server's own."""
-        for name in self._database.list_collection_names():
-            if not name.startswith("system."):
-                self._database.drop_collection(name)
-
-    @staticmethod
-    async def load(loading: Loading) -> None:
-        """Load it by the library: mongorestore need not be there."""
-        await anyio.to_thread.run_sync(
-            _load, loading.dsn, loading.dump, loading.overwrite, abandon_on_cancel=True
-        )
 
 
 def _client(dsn: str, **options: Any) -> pymongo.MongoClient[Any]:
@@ -123,91 +98,3 @@ def _scalar(value: object) -> Scalar:
     if isinstance(value, bson.ObjectId):
         return str(value)
     return scalar(value.to_decimal() if isinstance(value, bson.Decimal128) else value)
-
-
-def _load(dsn: str, dump: Dump, overwrite: bool) -> None:  # noqa: FBT001  threads have no keywords
-    """Make the collections, fill them, and index them, in the connection's database, whose name the dump need not have."""
-    described = _described(dump)
-    with _client(dsn, connect=False) as client:
-        target = client.get_default_database()
-        for name, about in described.items():
-            if overwrite:
-                target.drop_collection(name)
-            target.create_collection(name, **about.get("options", {}))
-        for _, name, content in _pieces(dump):
-            if isinstance(content, dict):
-                continue
-            if (described and name not in described) or name.startswith("system."):
-                raise NotLoaded(
-                    f"collection {name} is not described in the dump, or is one of the server's own"
-                )
-            while batch := list(islice(content, BATCH)):
-                target[name].insert_many(batch)
-        for name, about in described.items():
-            given = [each for each in about.get("indexes", ()) if each["name"] != "_id_"]
-            if indexes := [
-                {of: each[of] for of in each if of not in {"v", "ns"}} for each in given
-            ]:
-                target.command("createIndexes", name, indexes=indexes)
-
-
-def _described(dump: Dump) -> dict[str, dict[str, Any]]:
-    """Options and indexes of each collection."""
-    owners, described = set[str](), dict[str, dict[str, Any]]()
-    for database, name, content in _pieces(dump):
-        if isinstance(content, dict):
-            owners.add(database)
-            described[content.get("collectionName", name)] = content
-        elif dump.form == "archive":  # which describes all before the first documents
-            break
-    if len(owners) > 1:
-        raise NotLoaded(f"the dump holds several databases: {', '.join(sorted(owners))}")
-    return described
-
-
-def _pieces(dump: Dump) -> Iterator[tuple[str, str, dict[str, Any] | Iterator[Any]]]:
-    """Database, collection, and its options and indexes or some of its documents; without the server's own databases."""
-    if dump.form != "archive":
-        for path, file in dump.files():
-            folder, _, base = path.rpartition("/")
-            database, name = (
-                folder.rpartition("/")[2],
-                base.removesuffix(".metadata.json").removesuffix(".bson"),
-            )
-            if name != base and database not in SERVERS_OWN:
-                described = base.endswith(".json")
-                yield (
-                    database,
-                    unquote_plus(name),
-                    json_util.loads(file.read()) if described else _each(file),
-                )
-        return
-    with dump.file() as file:
-        file.read(4)  # what shows that it is one
-        _next(file)
-        for each in _each(file):
-            about = bson.decode(each.raw)
-            if about["db"] not in SERVERS_OWN:
-                yield about["db"], about["collection"], json_util.loads(about["metadata"])
-        while (head := _next(file)) is not None:
-            part, documents = bson.decode(head.raw), _each(file)
-            if part["db"] not in SERVERS_OWN and not part.get("EOF"):
-                yield part["db"], part["collection"], documents
-            for _ in documents:
-                pass
-
-
-def _each(file: IO[bytes]) -> Iterator[RawBSONDocument]:
-    """The documents up to the next mark of an end."""
-    return iter(lambda: _next(file), None)
-
-
-def _next(file: IO[bytes]) -> RawBSONDocument | None:
-    """The next document; None at the end of them."""
-    length = file.read(4)
-    if length in {b"", b"\xff\xff\xff\xff"}:
-        return None
-    content = length + file.read(max(0, int.from_bytes(length, "little") - 4))
-    if len(content) != int.from_bytes(length, "little"):
-        raise NotLoaded("the dump ends within a document")
-    return RawBSONDocument(content)

@@ -4,10 +4,8 @@ import re
 import ssl
 from typing import Any
 
-import anyio.to_thread
 import pymysql
 
-from pulumi_snapshots.databases.dumps import BLOCK, Loading, NotLoaded
 from pulumi_snapshots.databases.kinds import (
     Refused,
     Scalar,
@@ -29,16 +27,11 @@ READING = ("SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "TABLE", "VA
 # Times in UTC, and no more rows than it takes to see that there are too many.
 PREPARE = "SET SESSION time_zone = '+00:00', sql_select_limit = 2"
 LIMITS = ("connect_timeout", "read_timeout", "write_timeout")
-TABLES = "SELECT {} FROM information_schema.tables WHERE table_schema = database()"
-# A line at the beginning of a dump that leads to another database than that of the connection.
-ELSEWHERE = re.compile(rb"^(?:USE|CREATE DATABASE)\b", re.MULTILINE | re.IGNORECASE)
 INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
 
 
 class MySQL(Session):
     """A connection on which every command is a single statement in a read-only transaction of its own."""
-
-    counts = TABLES.format("count(*)")
 
     def __init__(self, dsn: str, seconds: float) -> None:
         given = login(dsn) | tls(parameters(dsn)) | dict.fromkeys(LIMITS, seconds)
@@ -63,39 +56,6 @@ class MySQL(Session):
         with self._connection.cursor() as cursor:
             cursor.execute("SHOW GLOBAL STATUS LIKE 'Uptime'")
             return str(cursor.fetchone()[1])
-
-    def empty(self) -> None:
-        """Drop all tables and views."""
-        with self._connection.cursor() as cursor:
-            cursor.execute("SET foreign_key_checks = 0, sql_select_limit = DEFAULT")
-            cursor.execute(TABLES.format("table_name, table_type"))
-            for name, kind in cursor.fetchall():
-                cursor.execute(
-                    f"DROP {'VIEW' if 'VIEW' in kind else 'TABLE'} `{name.replace('`', '``')}`"
-                )
-
-    @staticmethod
-    async def load(loading: Loading) -> None:
-        """Load it by the client's program."""
-        to, given = login(loading.dsn), parameters(loading.dsn)
-        mode = mode_of(given)
-        # MySQL's programs know `ssl-mode`, MariaDB's know the others; each passes over what only the other one knows.
-        # The files come first, since in MariaDB's each of them asks for TLS.
-        options = [
-            f"--{name}={given[name]}" for name in ("ssl-ca", "ssl-cert", "ssl-key") if name in given
-        ]
-        options += [
-            f"--loose-ssl-mode={mode}",
-            f"--loose-ssl-verify-server-cert={int(mode.startswith('VERIFY'))}",
-        ]
-        options += [f"--loose-ssl={int(mode != 'DISABLED')}"] if mode != "PREFERRED" else []
-        options += [f"--{name}={to[name]}" for name in ("host", "port", "user")]
-        # Without `binary-mode` a dump may hold commands for this machine.
-        options += ["--default-character-set=utf8mb4", "--binary-mode", to["database"]]
-        with loading.dump.file() as file:
-            if ELSEWHERE.search(await anyio.to_thread.run_sync(file.read, BLOCK)):
-                raise NotLoaded("the dump names a database of its own, and would change that one")
-        await loading.fed("--no-defaults", *options, MYSQL_PWD=to["password"])
 
 
 def mode_of(given: dict[str, str]) -> str:

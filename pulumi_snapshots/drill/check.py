@@ -1,4 +1,7 @@
-"""One question to a restored database and what its answer must be. Programs load it, so it loads no HTTP stack."""
+"""One question to a restored database and what its answer must be.
+
+Programs load this module, so it loads no HTTP stack.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ EXPECTATIONS = ("equals", "at_least", "at_most", "matches")
 
 
 def filled(given: object) -> str:
-    """A text that is not empty."""
+    """Read a text; raises `Unfit` if it is empty."""
     if not checks.text(given).strip():
         raise Unfit("must not be empty")
     return str(given)
@@ -85,27 +88,32 @@ class Check(Record, sparse=True):
     def expected(self) -> str:
         """What the answer must be, in words."""
         exactly = repr(self.equals) if isinstance(self.equals, str) else as_text(self.equals)
-        said = {
+        expectations = {
             exactly: self.equals,
             f"at least {as_text(self.at_least)}": self.at_least,
             f"at most {as_text(self.at_most)}": self.at_most,
             f"a match of {self.matches!r}": self.matches,
         }
-        return " and ".join(words for words, given in said.items() if given is not None)
+        return " and ".join(words for words, given in expectations.items() if given is not None)
 
     def judge(self, found: Scalar) -> CheckResult:
-        """The result of an answer."""
-        text, number = None if found is None else as_text(found), _number(found)
-        passed = (
-            text is not None
-            and (self.equals is None or _same(self.equals, found))
-            and (self.at_least is None or (number is not None and number >= self.at_least))
-            and (self.at_most is None or (number is not None and number <= self.at_most))
-            and (self.matches is None or re.search(self.matches, text) is not None)
-        )
-        if text is not None and len(text) > SHOWN_LIMIT:
-            text = f"{text[:SHOWN_LIMIT]}…"
-        return CheckResult(self.title, passed, self.expected, text)
+        """Compare an answer with what it must be."""
+        if found is None:
+            return CheckResult(self.title, passed=False, expected=self.expected)
+        text = as_text(found)
+        shown = text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}…"
+        return CheckResult(self.title, self._is_met(found, text), self.expected, shown)
+
+    def _is_met(self, found: Any, text: str) -> bool:
+        """Whether an answer, and its text, are all that is expected."""
+        number = _number(found)
+        if self.equals is not None and not _same(self.equals, found):
+            return False
+        if self.at_least is not None and (number is None or number < self.at_least):
+            return False
+        if self.at_most is not None and (number is None or number > self.at_most):
+            return False
+        return self.matches is None or re.search(self.matches, text) is not None
 
 
 class CheckResult(Record, sparse=True):
@@ -120,77 +128,69 @@ class CheckResult(Record, sparse=True):
     reason: str | None = declare("Why there was no answer, in the database's words.", default=None)
 
     @property
-    def told(self) -> str:
-        """As an error says it."""
-        ended = (
-            f"could not be run: {self.reason}"
-            if self.reason is not None
-            else f"found {self.found or 'nothing'}"
-        )
+    def summary(self) -> str:
+        """What it expected and found, for an error."""
+        ended = f"found {self.found or 'nothing'}"
+        if self.reason is not None:
+            ended = f"could not be run: {self.reason}"
         return f"{self.check!r} expected {self.expected} and {ended}"
 
 
 def read_checks(given: object) -> list[Check]:
-    """What a program gave; raises Unfit."""
+    """Read the checks that a program gave, without those that a preview does not know yet.
+
+    Raises:
+        Unfit: It is no list of checks, or one of them asks or expects nothing.
+    """
     if not isinstance(given, list | tuple) or not given:
         raise Unfit(
-            "must list at least one check; without one, a drill only proves that the service reported success"
+            "must list at least one check; without one, a drill only proves that the service "
+            "reported success"
         )
     if len(given) > MOST:
         raise Unfit(f"must be {MOST} checks at most, not {len(given)}")
-    return [
-        _read_check(one, f"check {number}")
-        for number, one in enumerate(given, 1)
-        if one is not UNKNOWN
-    ]
+    known = ((number, one) for number, one in enumerate(given, 1) if one is not UNKNOWN)
+    return [_read_check(one, f"check {number}") for number, one in known]
 
 
 def _read_check(given: object, which: str) -> Check:
-    """One check that a program gave; `which` names it in an Unfit."""
+    """Read one check that a program gave; `which` names it in an `Unfit`."""
+
+    def unfit(reason: str, **values: object) -> Unfit:
+        return Unfit(Text(f"has {{which}}{reason}", which=which, **values))
+
     known = Check.properties()
     if isinstance(given, Check):
         given = given.to_outputs()
     if not isinstance(given, Mapping):
-        kind = "has {which}, which must be a Check, or an object with {query} and "
-        raise Unfit(Text(f"{kind}{_listed(EXPECTATIONS)}", which=which))
-    if strange := [name for name in given if name not in known]:
-        raise Unfit(
-            Text(
-                f"has {{which}} with {{it}}, which is none of {_listed(known)}",
-                which=which,
-                it=strange[0],
-            )
-        )
+        form = f"an object with {{query}} and {_listed(EXPECTATIONS)}"
+        raise unfit(f", which must be a Check, or {form}")
+    for name in given:
+        if name not in known:
+            raise unfit(f" with {{it}}, which is none of {_listed(known)}", it=name)
     for name, each in known.items():
         if (problem := each.problem(given.get(name))) is not None:
-            raise Unfit(
-                Text(f"has {{which}}, whose {{{name}}} {{why}}", which=which, why=problem.reason)
-            )
+            raise unfit(f", whose {{{name}}} {{why}}", why=problem.reason)
     if all(given.get(name) is None for name in EXPECTATIONS):
-        raise Unfit(
-            Text(
-                f"has {{which}}, which expects nothing: give one of {_listed(EXPECTATIONS)}",
-                which=which,
-            )
-        )
+        raise unfit(f", which expects nothing: give one of {_listed(EXPECTATIONS)}")
     values = {name: value for name, value in given.items() if value not in (None, UNKNOWN)}
     return Check(**{"query": "?", **values})
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Names of properties, which each edge spells in its own way."""
+    """List names of properties, which each edge spells in its own way."""
     return ", ".join(f"{{{name}}}" for name in names)
 
 
 def as_text(value: Any) -> str:
-    """An answer, or what it must be, as people read it; whole numbers without a point, as every engine has them."""
+    """Write an answer, or what it must be, as people read it; whole numbers without a point, as every engine has them."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _number(value: Any) -> Decimal | int | float | None:
-    """A value as a number; None if it is none. Some engines have only texts."""
+    """Read a value as a number; None if it is none. Some engines have only texts."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
@@ -203,13 +203,13 @@ def _number(value: Any) -> Decimal | int | float | None:
 
 
 def _same(expected: Any, found: Any) -> bool:
+    """Whether an answer is what was expected, as numbers if both are, else as texts."""
     if isinstance(expected, str) and isinstance(found, str):
         return expected == found
-    if isinstance(expected, bool) and isinstance(found, int):  # MySQL's truth is 1
-        return expected == found
-    one, other = _number(expected), _number(found)
-    return (
-        one == other
-        if one is not None and other is not None
-        else as_text(expected) == as_text(found)
-    )
+    if isinstance(expected, bool) and isinstance(found, int):
+        return expected == found  # MySQL's truth is 1.
+    one = _number(expected)
+    other = _number(found)
+    if one is None or other is None:
+        return as_text(expected) == as_text(found)
+    return one == other

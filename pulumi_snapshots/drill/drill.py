@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import anyio
 
@@ -14,6 +14,7 @@ from pulumi_snapshots.databases.database import CheckNotRun, Database, DatabaseU
 from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.drill.reach import APART, ProvesNothing, Reach
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord, GoodDrill
+from pulumi_snapshots.drill.scratch import refusal
 from pulumi_snapshots.errors import (
     Explained,
     LedgerUnavailable,
@@ -23,29 +24,35 @@ from pulumi_snapshots.errors import (
     Unresolved,
     Words,
 )
-from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord
 from pulumi_snapshots.restore.restore import NOT_RESTORED, RestorePending, RestoreRefused, Restoring
-from pulumi_snapshots.run.memory import Listener, Member, Uses, in_use
+from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
-from pulumi_snapshots.storage.destination import place_text
 
-# how long the scratch database is held for the checks; renewed three times as often
 HOLDS = timedelta(seconds=90)
-PATIENCE = 120.0  # seconds for which a restored database may refuse connections: it starts again after its restore
-SURE = 10.0  # seconds after which a refused login or a wrong certificate is believed: a server that starts may show it
-EVERY = 5.0  # seconds between two tries to connect
-LONGEST = 300.0  # seconds that connecting, or one check, may take
-# between the service's time of a restore and ours of its end, which is in whole seconds
+"""How long the scratch database is held for the checks; renewed three times as often."""
+PATIENCE = 120.0
+"""Seconds for which a restored database may refuse connections: it starts again after its restore."""
+SURE = 10.0
+"""Seconds after which a refused login or a wrong certificate is believed: a server that starts may show it."""
+EVERY = 5.0
+"""Seconds between two tries to connect."""
+LONGEST = 300.0
+"""Seconds that connecting, or one check, may take."""
 SAME = timedelta(seconds=2)
-LAST = "drills"  # the ledger's key for the last drills that have passed, by database
-UNKNOWN_HOST = "{connection} is to another host than the service's own, so nothing shows that it leads to the scratch database."
+"""How far the service's time of a restore, in whole seconds, and ours of its end may differ."""
+LAST = "drills"
+"""The ledger's key for the last drills that have passed, by database."""
+UNKNOWN_HOST = (
+    "{connection} is to another host than the service's own, so nothing shows that it leads to "
+    "the scratch database."
+)
 
 
 class DrillPending(Unresolved[DrillRecord]):
@@ -63,26 +70,61 @@ class DrillUnchecked(DrillPending):
 
 
 def unfinished(record: DrillRecord, happened: Words = "", **more: Any) -> DrillPending:
-    """The error of a drill that has not come to its end, by how far it is."""
-    return (DrillPending if record.pending else DrillUnchecked)(record, happened, **more)
+    """Make the error of a drill that has not come to its end.
+
+    Args:
+        record: The drill as far as it is known.
+        happened: What happened, in sentences.
+        more: See `Unresolved`.
+    """
+    kind = DrillPending if record.pending else DrillUnchecked
+    return kind(record, happened, **more)
 
 
 class DrillFailed(Explained):
-    """The drill came to its end, and has not proved that the snapshot restores, as its record says. It must be kept."""
+    """The drill came to its end, and has not proved that the snapshot restores.
 
-    def __init__(
-        self, record: DrillRecord, happened: Words, done: Words, then: tuple[Next, ...]
-    ) -> None:
-        super().__init__(happened, done, then)
+    Attributes:
+        record: The drill, which must be kept.
+    """
+
+    def __init__(self, record: DrillRecord, cause: Explained | None = None) -> None:
+        """Explain a failed drill; `cause` is why no check was run, if one was met in this run."""
+        done = []
+        first: tuple[Next, ...] = ()
+        if record.failed_to_restore:
+            then = [Step.DRILLS_NEXT]
+        else:
+            then = [Step.CHECK_AGAIN, Step.DRILL_AGAIN]
+            done.append(f"{_restored(record)}.")
+            first = cause.then if cause else ()
+        if (good := record.last_good) is not None:
+            last = f"snapshot {good.database_id}/{good.version_id} at {good.drilled_at}"
+            done.append(f"The last good drill was of {last}.")
+        happened = f"The drill of snapshot {record.snapshot} failed: {record.reason}"
+        super().__init__(happened, " ".join(done), (*first, *map(Next, then)))
         self.record = record
+        self.__cause__ = cause
 
 
-Found = tuple[DrillRecord, Explained | None]  # a drill, passed or failed, and why no check was run
+class Judgement(NamedTuple):
+    """A drill that has passed or failed, and why no check was run, if an error says it."""
+
+    record: DrillRecord
+    cause: Explained | None = None
 
 
 @dataclass(eq=False)
 class Drilling:
-    """One drill, from a restore or from what an earlier run has left; `owner` is the resource's URN, or the command."""
+    """One drill, from a restore or from what an earlier run has left.
+
+    Attributes:
+        session: What the run shares.
+        inputs: The inputs.
+        listener: Shows the progress.
+        owner: The resource's URN, or the command.
+        last_good: The last drill of the resource that has passed.
+    """
 
     session: Session
     inputs: DrillInputs
@@ -91,63 +133,90 @@ class Drilling:
     last_good: GoodDrill | None = None
 
     def __post_init__(self) -> None:
-        self.member, self.reach = (
-            Member(self.session.fleet, self.listener),
-            Reach(self.session, self.inputs),
-        )
+        self.member = Member(self.session.fleet, self.listener)
+        self.reach = Reach(self.session, self.inputs)
         self.lock = self.session.locks[self.inputs.scratch_database_id]
         self.restored: DrillRecord | None = None
 
     async def carry_out(
         self, earlier: DrillRecord | None = None, *, fresh: bool = False
     ) -> DrillRecord:
-        """Restore, or watch an earlier run's restore, and check it; `DrillPending` and `DrillFailed` have a record to be kept."""
-        not_done = f"Snapshot {self.inputs.snapshot} was not drilled."
-        of: Any = self.session, self.inputs.restore, self.member, self.owner
+        """Restore, and check what came back.
+
+        Args:
+            earlier: A drill whose restore is only watched.
+            fresh: Whether another restore is wanted, whatever earlier runs have left.
+
+        Returns:
+            The drill, which has passed.
+
+        Raises:
+            DrillPending: The restore was started, or may have been, and its end was not seen.
+            DrillUnchecked: The checks were not run to their end.
+            DrillFailed: The snapshot could not be restored, or a check failed.
+        """
         restoring = Restoring(
-            *of, fresh=fresh, not_done=not_done, before=self._refuse_misuse, holds=HOLDS
+            self.session,
+            self.inputs.restore,
+            self.member,
+            self.owner,
+            fresh=fresh,
+            not_done=f"Snapshot {self.inputs.snapshot} was not drilled.",
+            before=self._refuse_misuse,
+            holds=HOLDS,
         )
         if earlier is not None and earlier.attempt is not None:
             restoring.operation.resume(earlier.attempt)
         try:
-            found = await restoring.in_time(self._restored_and_checked(restoring))
+            judgement = await restoring.in_time(self._restore_and_check(restoring))
         except RestorePending as end:
-            if self.restored is not None:  # only checks were left
+            if self.restored is not None:  # Only checks were left.
                 raise self._unchecked(self.restored) from None
-            record = self._drilled(restoring, end.record)
+            record = self._record_of(restoring, end.record)
             raise DrillPending(
                 record, end.told, undecided=end.undecided, cause=end.cause
             ) from end.__cause__
-        return await concluded(self.session.ledger, self.member, *found)
+        return await conclude(self.session.ledger, self.member, judgement)
 
     async def _refuse_misuse(self, runtime: str | None) -> None:
-        """Raise `RestoreRefused` if the scratch database is in use, or cannot be what the connection leads to."""
-        session, scratch = self.session, self.inputs.scratch_database_id
-        used = await misuse(session.memory.uses, session.ledger, scratch)
-        named = Text("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=used)
-        if why := named if used else await self.reach.misfit(runtime):
+        """Check before the request that the scratch database may be overwritten, and can be asked.
+
+        Args:
+            runtime: The snapshot's engine, if that is known.
+
+        Raises:
+            RestoreRefused: Something uses the scratch database, or the connection cannot lead to it.
+            LedgerUnavailable: Nothing shows that no guard uses it.
+        """
+        session = self.session
+        scratch = self.inputs.scratch_database_id
+        in_use = await refusal(session.memory.uses, session.ledger, scratch)
+        if in_use is not None:
+            why = Text("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=in_use)
             raise RestoreRefused(why, NOT_RESTORED)
+        if (misfit := await self.reach.misfit(runtime)) is not None:
+            raise RestoreRefused(misfit, NOT_RESTORED)
         if not self.reach.is_own:
             self.member.warn(Text(UNKNOWN_HOST))
 
-    async def _restored_and_checked(self, restoring: Restoring) -> Found:
+    async def _restore_and_check(self, restoring: Restoring) -> Judgement:
         if self.lock.locked():
             restoring.operation.show("waiting for another drill of this database")
         async with self.lock:
             await restoring.sent()
             ended = await restoring.ended()
-            record = self._drilled(restoring, ended)
+            record = self._record_of(restoring, ended)
             if ended.failure is not None:
-                return record.judged(failure=ended.failure), restoring.failure(ended)
+                return Judgement(record.with_failure(ended.failure), restoring.failure(ended))
             self.restored = record
             async with self._held(restoring.operation.sent):
-                found = await self._checked(record)
+                judgement = await self._check(record)
             if await self._is_overtaken(record):
                 happened = (
                     f"{_restored(record)}, and another restore of that database began meanwhile."
                 )
                 raise DrillUnchecked(record, happened, undecided=True)
-            return found
+            return judgement
 
     @asynccontextmanager
     async def _held(self, attempt: Attempt) -> AsyncIterator[None]:
@@ -172,136 +241,169 @@ class Drilling:
                 with anyio.CancelScope(shield=True):
                     await hold(None)
 
-    def _drilled(self, restoring: Restoring, restored: RestoreRecord) -> DrillRecord:
-        names = ("database_id", "version_id", "requested_at", "restored_at", "attempt")
-        same: Any = {each: getattr(restored, each) for each in names}
+    def _record_of(self, restoring: Restoring, restored: RestoreRecord) -> DrillRecord:
+        """Make the record of a drill from that of its restore."""
         record = DrillRecord(
-            **same, scratch_database_id=restored.target_database_id, last_good=self.last_good
+            restored.database_id,
+            restored.version_id,
+            restored.target_database_id,
+            restored.requested_at or "",
+            restored.restored_at,
+            attempt=restored.attempt,
+            last_good=self.last_good,
         )
         if restored.restored_at is None:
             return record
+        ended = parse_rfc3339(restored.restored_at)
         shown = restoring.watch.shown if restoring.watch else None
-        ended = shown.finished_at if shown is not None and shown.state == SUCCESS else None
-        took = (ended or parse_rfc3339(restored.restored_at)) - parse_rfc3339(restored.requested_at)
-        seconds = took.total_seconds()
+        if shown is not None and shown.state == SUCCESS and shown.finished_at is not None:
+            ended = shown.finished_at
+        seconds = (ended - parse_rfc3339(record.requested_at)).total_seconds()
         # An earlier run's restore may have been seen running only long after its end.
-        return replace(
-            record,
-            restore_seconds=max(0.0, round(seconds, 1)) if seconds <= self.inputs.timeout else None,
-        )
+        if seconds > self.inputs.timeout:
+            return record
+        return replace(record, restore_seconds=max(0.0, round(seconds, 1)))
 
-    async def check_again(self, record: DrillRecord, then: Words | None = None) -> DrillRecord:
-        """Run the checks again, and restore again only if another restore came since; never with `then`, which says when they run."""
-        found, why, doubts = None, "", then is not None
+    async def check_again(
+        self, record: DrillRecord, next_drill: Words | None = None
+    ) -> DrillRecord:
+        """Run the checks again, and restore again only if another restore came since.
+
+        Args:
+            record: The drill, whose snapshot was restored.
+            next_drill: With which drill the checks of one that has passed run if they cannot run now; it is not restored
+                again. None for a drill that has not passed.
+
+        Returns:
+            The drill, which has passed; as it was if its checks cannot run now.
+
+        Raises:
+            Explained: The wait ended before the checks did; `DrillUnchecked` if the drill has not passed.
+            DrillFailed: A check failed. Also raises as `carry_out`.
+        """
+        has_passed = next_drill is not None
+        obstacle: str | None = None
+        judgement: Judgement | None = None
         with self.session.until(self.inputs.timeout):
             async with self.lock:
-                if not (why := await self._lost(record, doubts=doubts)):
-                    checked = await self._checked(record)
-                    why = (checked[0].failure if doubts else None) or await self._lost(
-                        record, doubts=doubts
-                    )
-                    found = checked
-        if why and then is not None:
-            self.member.warn(
-                Text("the changed checks were not run: {why}. They run {then}.", why=why, then=then)
-            )
+                obstacle = await self._obstacle(record, must_be_sure=has_passed)
+                if obstacle is None:
+                    checked = await self._check(record)
+                    if has_passed:
+                        obstacle = checked.record.failure
+                    obstacle = obstacle or await self._obstacle(record, must_be_sure=has_passed)
+                    judgement = checked
+        if obstacle is not None and next_drill is not None:
+            not_run = "the changed checks were not run: {why}. They run {then}."
+            self.member.warn(Text(not_run, why=obstacle, then=next_drill))
             return record
-        if why:
-            self.member.progress(f"{why}: restoring the snapshot again")
+        if obstacle is not None:
+            self.member.progress(f"{obstacle}: restoring the snapshot again")
             return await self.carry_out()
-        if found is None:
+        if judgement is None:
             raise self._unchecked(record)
-        return await concluded(self.session.ledger, self.member, *found)
+        return await conclude(self.session.ledger, self.member, judgement)
 
-    async def _checked(self, record: DrillRecord) -> Found:
+    async def _check(self, record: DrillRecord) -> Judgement:
         """Run the checks of a restored snapshot."""
         try:
-            return record.judged(*await self._asked(record)), None
-        except (ProvesNothing, DatabaseUnreachable) as error:
-            unreachable = "the scratch database cannot be reached: " * isinstance(
-                error, DatabaseUnreachable
-            )
-            return record.judged(failure=f"{unreachable}{error.why}"), error
+            results, proofs = await self._ask(record)
+        except DatabaseUnreachable as error:
+            why = f"the scratch database cannot be reached: {error.why}"
+            return Judgement(record.with_failure(why), error)
+        except ProvesNothing as error:
+            return Judgement(record.with_failure(error.why), error)
+        return Judgement(record.with_results(results, proofs))
 
-    async def _asked(self, record: DrillRecord) -> tuple[list[CheckResult], list[str]]:
+    async def _ask(self, record: DrillRecord) -> tuple[list[CheckResult], list[str]]:
         """Ask the restored database the checks; returns what shows that the right one was asked, too."""
-        reach, inputs, member, clock = self.reach, self.inputs, self.member, self.session.clock
+        clock = self.session.clock
         began = clock.monotonic()
         while True:
-            member.progress("restored; connecting to the scratch database")
+            self.member.progress("restored; connecting to the scratch database")
             try:
-                async with reach.connection() as dsn:
-                    database = Database(dsn, timeout=min(LONGEST, inputs.timeout))
-                    proofs = await reach.proofs(record, await database.age())
-                    return await results_of(database, inputs.checks, member.progress), proofs
+                return await self._ask_once(record)
             except DatabaseUnreachable as error:
-                if clock.monotonic() - began >= (SURE if error.lasting else PATIENCE):
+                patience = SURE if error.lasting else PATIENCE
+                if clock.monotonic() - began >= patience:
                     raise
                 again = clock.utc() + timedelta(seconds=EVERY)
-                member.waits("not reachable yet", next_check=again, why=error.why)
+                self.member.waits("not reachable yet", next_check=again, why=error.why)
             await clock.sleep(EVERY)
 
-    def _unchecked(self, record: DrillRecord) -> Explained:
-        """The error of checks that were not run to their end; of a drill that has passed before, none that changes its state."""
-        ended = f"The wait ended after {spoken(self.inputs.timeout)}"
-        why = "The wait was interrupted" if self.session.stopping else ended
-        happened = f"{_restored(record)}, and its checks were not run to their end. {why}."
-        return (
-            Explained(happened, then=[Next(Step.CHECK_AGAIN)])
-            if record.passed
-            else DrillUnchecked(record, happened)
-        )
+    async def _ask_once(self, record: DrillRecord) -> tuple[list[CheckResult], list[str]]:
+        """Ask over a new connection; raises `DatabaseUnreachable` or `ProvesNothing` before the first check."""
+        async with self.reach.connection() as dsn:
+            database = Database(dsn, timeout=min(LONGEST, self.inputs.timeout))
+            proofs = await self.reach.proofs(record, await database.age())
+            results = await results_of(database, self.inputs.checks, self.member.progress)
+            return results, proofs
 
-    async def _lost(self, record: DrillRecord, *, doubts: bool) -> str:
-        """Why the scratch database may hold what another restore has brought, or with `doubts`, why nothing shows that it does not."""
+    def _unchecked(self, record: DrillRecord) -> Explained:
+        """Make the error of checks that were not run to their end; that of a drill which has passed before keeps its state."""
+        why = f"The wait ended after {spoken(self.inputs.timeout)}"
+        if self.session.stopping:
+            why = "The wait was interrupted"
+        happened = f"{_restored(record)}, and its checks were not run to their end. {why}."
+        if record.passed:
+            return Explained(happened, then=[Next(Step.CHECK_AGAIN)])
+        return DrillUnchecked(record, happened)
+
+    async def _obstacle(self, record: DrillRecord, *, must_be_sure: bool) -> str | None:
+        """Say why the scratch database may hold something else than the drill has restored.
+
+        Args:
+            record: The drill.
+            must_be_sure: Whether it is an obstacle, too, that nothing shows that the database still holds the restore.
+
+        Returns:
+            The reason; None without an obstacle.
+        """
         if await self._is_overtaken(record):
             return "the scratch database was restored again since"
+        scratch = record.scratch_database_id
         try:
-            status = await self.session.client.database_status(
-                record.scratch_database_id, patience=BRIEF
-            )
+            status = await self.session.client.database_status(scratch, patience=BRIEF)
         except SquareCloudError as error:
-            return (
-                f"the service does not say how the scratch database is ({error.happened})"
-                if doubts
-                else ""
-            )
+            unknown = f"the service does not say how the scratch database is ({error.happened})"
+            return unknown if must_be_sure else None
+        restored = parse_rfc3339(record.restored_at or record.requested_at)
         # A restore of another ledger's run starts it again; an emulator that cannot start a server of yours leaves it empty.
-        if (
-            status.uptime
-            and status.uptime > parse_rfc3339(record.restored_at or record.requested_at) + APART
-        ):
+        if status.uptime and status.uptime > restored + APART:
             return "the scratch database was started again since, so it may have been restored"
-        if not doubts or (status.running and "uptime" in status.model_fields_set):
-            return ""
+        if must_be_sure and not status.running:
+            return "the scratch database does not run"
+        is_silent = "uptime" not in status.model_fields_set
         silent = "the service does not say since when the scratch database has run"
-        return silent if status.running else "the scratch database does not run"
+        return silent if must_be_sure and is_silent else None
 
     async def _is_overtaken(self, record: DrillRecord) -> bool:
-        """Whether another restore has begun since; the service shows one for an hour, later only the ledger shows those of runs."""
-        scratch, requested = record.scratch_database_id, parse_rfc3339(record.requested_at)
-        if any(
-            each.request.requested > requested
-            for each in await restores(self.session.ledger, {scratch})
-        ):
+        """Whether another restore of the scratch database has begun since the drill's.
+
+        The service shows a restore for an hour. Later only the ledger shows it, if a run has requested it.
+        """
+        scratch = record.scratch_database_id
+        requested = parse_rfc3339(record.requested_at)
+        later = await _restored_after(self.session.ledger, scratch, requested)
+        if later:
             return True
         try:
             status = await self.session.client.restore_status(scratch, patience=BRIEF)
         except SquareCloudError as error:
-            # If it does not say, the checks are as good as without it.
+            # If the service does not say it, the checks are as good as without it.
             return isinstance(error, RestoreRunning)
         if status is None or record.restored_at is None:
             return False
-        began = status.started_at
-        return status.in_progress or (
-            began is not None and began > parse_rfc3339(record.restored_at) + SAME
-        )
+        if status.in_progress:
+            return True
+        ended = parse_rfc3339(record.restored_at)
+        return status.started_at is not None and status.started_at > ended + SAME
 
 
 async def results_of(
     database: Any, checks: Sequence[Check], progress: Callable[[str], None]
 ) -> list[CheckResult]:
-    """The result of each check of an open database; raises `DatabaseUnreachable`."""
+    """Ask an open database each check; raises `DatabaseUnreachable`."""
     results: list[CheckResult] = []
     for number, check in enumerate(checks, 1):
         progress(f"check {number} of {len(checks)}: {check.title}")
@@ -314,43 +416,35 @@ async def results_of(
     return results
 
 
-async def restores(ledger: Ledger, databases: set[str]) -> list[Attempt]:
-    """The restores of these databases that runs have requested, as far as the ledger says."""
+async def _restored_after(ledger: Ledger, database_id: str, time: datetime) -> bool:
+    """Whether a run has requested a restore of a database after a time, as far as the ledger says."""
     with suppress(LedgerUnavailable):
-        return [
-            each
+        return any(
+            each.kind == "restore"
+            and each.database_id == database_id
+            and each.request.requested > time
             for each in await ledger.attempts()
-            if each.kind == "restore" and each.database_id in databases
-        ]
-    return []
+        )
+    return False
 
 
-async def misuse(uses: Uses, ledger: Ledger, database_id: str) -> str:
-    """Why drills must not overwrite a database: a resource or a guard uses it, as far as run and ledger know; empty if they may."""
-    user = uses.used.get(database_id)
-    with suppress(LedgerUnavailable):  # then the request does not leave either
-        guards = [
-            each.guard
-            for each in await consult(ledger, GuardBook.history)
-            if each.database_id == database_id
-        ]
-        user = user or (f"Guard {guards[0]!r}" if guards else None)
-    return "" if user is None else in_use(user)
-
-
-async def concluded(
-    ledger: Ledger, listener: Member | Listener, record: DrillRecord, cause: Explained | None = None
+async def conclude(
+    ledger: Ledger, listener: Member | Listener, judgement: Judgement
 ) -> DrillRecord:
-    """Say and remember a drill that has passed, and return it; raises `DrillFailed` of one that has not."""
+    """Show and remember a drill that has passed, and return it.
+
+    Raises:
+        DrillFailed: The drill has not passed.
+    """
+    record = judgement.record
     if not record.passed:
-        raise failed(record, cause)
-    count, archived = len(record.results or ()), "archived " * bool(record.archive)
+        raise DrillFailed(record, judgement.cause)
+    count = len(record.results or ())
     checks = "its check passed" if count == 1 else f"all {count} checks passed"
-    listener.note(
-        f"drill passed: {archived}snapshot {record.snapshot} restores{_took(record)}, and {checks}"
-    )
-    if (drilled := record.drilled) is not None and record.database_id:
-        await note_last_drill(ledger, record.database_id, drilled)
+    restores = f"snapshot {record.snapshot} restores{_took(record)}"
+    listener.note(f"drill passed: {restores}, and {checks}")
+    if record.proof is not None:
+        await note_last_drill(ledger, record.database_id, record.proof)
     return record
 
 
@@ -367,35 +461,16 @@ async def note_last_drill(ledger: Ledger, database_id: str, drilled: Drilled) ->
 
 
 async def last_drills(ledger: Ledger) -> dict[str, Drilled]:
-    """The last drill of each database by its id; none if the ledger cannot be read."""
+    """Return the last drill of each database by its id; none if the ledger cannot be read."""
     with suppress(LedgerUnavailable):
         stored = (await ledger.read()).get(LAST, {})
         return {database_id: Drilled.from_outputs(each) for database_id, each in stored.items()}
     return {}
 
 
-def failed(record: DrillRecord, cause: Explained | None = None) -> DrillFailed:
-    """The error of a drill that has failed; `cause` is why no check was run, if one was met in this run."""
-    drills_next = record.archive is not None or record.failed_to_restore
-    then = [Step.DRILLS_NEXT] if drills_next else [Step.CHECK_AGAIN, Step.DRILL_AGAIN]
-    first = cause.then if cause and (record.archive or not record.failed_to_restore) else ()
-    done = [] if record.failed_to_restore else [f"{_restored(record)}."]
-    if (good := record.last_good) is not None:
-        last = f"snapshot {good.database_id}/{good.version_id} at {good.drilled_at}"
-        done.append(f"The last good drill was of {last}.")
-    happened = f"The drill of snapshot {record.snapshot} failed: {record.told}"
-    error = DrillFailed(record, happened, " ".join(done), (*first, *map(Next, then)))
-    error.__cause__ = cause
-    return error
-
-
 def _restored(record: DrillRecord) -> str:
-    way = (
-        f"from {place_text(record.archive)}"
-        if record.archive
-        else f"onto database {record.scratch_database_id}"
-    )
-    return f"Snapshot {record.snapshot} was restored {way}{_took(record)}"
+    onto = f"onto database {record.scratch_database_id}"
+    return f"Snapshot {record.snapshot} was restored {onto}{_took(record)}"
 
 
 def _took(record: DrillRecord) -> str:

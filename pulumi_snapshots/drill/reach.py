@@ -1,4 +1,4 @@
-"""How the checks of a drill reach the scratch database, and what shows that they have, and that its restore has acted."""
+"""How the checks of a drill reach the scratch database, and what shows that they have and that the restore has acted."""
 
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -7,21 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.databases.database import DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import lacking
-from pulumi_snapshots.drill.record import (
-    ADDRESS,
-    RESTART,
-    Address,
-    DrillInputs,
-    DrillRecord,
-    misfit,
-    own_host,
-)
+from pulumi_snapshots.drill.address import Address, engine_misfit, own_host
+from pulumi_snapshots.drill.record import ADDRESS, RESTART, DrillInputs, DrillRecord
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
@@ -43,16 +36,30 @@ FORMS = {
     "&ssl_certfile={file}&ssl_keyfile={file}",
 }
 """The service's own users and names, and a client certificate, as each kind's connection string has them."""
-# how far two times may be wrong: servers say whole seconds, and an answer takes time
 SLACK = timedelta(seconds=5)
-# between the start of a database, as the service has it, and that of its server's process
+"""How far two times may be wrong: servers say whole seconds, and an answer takes time."""
 APART = timedelta(minutes=5)
-STAYS = 60.0  # seconds for which the service must say that a database has not started again, to be believed
+"""How far the start of a database, as the service has it, and that of its server's process may be apart."""
+STAYS = 60.0
+"""Seconds for which the service must say that a database has not started again, to be believed."""
 DESCRIPTORS = Path("/proc/self/fd")
+ANOTHER_DATABASE = "the connection leads to another database"
+NOT_RUNNING = "the scratch database does not run, and another one has accepted the connection"
+NOT_ENOUGH = (
+    "{password} is not enough, since the service does not say the scratch database's engine and "
+    "port: give {connection}"
+)
 
 
 def own_connection(kind: str, place: str, password: str, file: str) -> str:
-    """The connection string of a database of the service at HOST:PORT; `file` has the private key and the certificate."""
+    """Make the connection string of a database of the service.
+
+    Args:
+        kind: The engine, as the service names it.
+        place: HOST:PORT.
+        password: The password, as it is.
+        file: The path of a file with the private key and the certificate.
+    """
     return FORMS[kind].format(
         place=place, password=quote(password, safe=""), file=quote(file, safe="/")
     )
@@ -60,13 +67,17 @@ def own_connection(kind: str, place: str, password: str, file: str) -> str:
 
 @contextmanager
 def held(content: bytes) -> Iterator[str]:
-    """The path of a file with this content, for as long as the block runs: in memory only, if this machine can do that."""
+    """Keep this content in a private file while the block runs: in memory only, if this machine can do that.
+
+    Yields:
+        The file's path.
+    """
     in_memory = hasattr(os, "memfd_create") and DESCRIPTORS.exists()
-    made: Any = (
-        os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb")
-        if in_memory
-        else NamedTemporaryFile()  # noqa: SIM115
-    )
+    made: Any
+    if in_memory:
+        made = os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb")
+    else:
+        made = NamedTemporaryFile()  # noqa: SIM115  the next line closes it
     with made as file:
         os.fchmod(file.fileno(), 0o600)
         file.write(content)
@@ -82,9 +93,24 @@ class ProvesNothing(Explained):
         self.why = why
 
 
+class Started(NamedTuple):
+    """When the service has last started a database; None if it does not say; and whether its server starts with it."""
+
+    at: datetime | None
+    with_server: bool
+
+
 @dataclass
 class Reach:
-    """The way to the scratch database of one drill; its kind, port and client certificate, once they are known."""
+    """The way to the scratch database of one drill.
+
+    Attributes:
+        session: What the run shares.
+        inputs: The drill's inputs.
+        kind: The database's engine, once it is known.
+        port: The database's port, once it is known.
+        certificate: The database's client certificate with its private key, once it is known.
+    """
 
     session: Session
     inputs: DrillInputs
@@ -96,123 +122,175 @@ class Reach:
     def is_own(self) -> bool:
         """Whether its address can only lead to the scratch database."""
         connection = self.inputs.connection
-        return connection is None or Address.of(connection).is_own(self.inputs.scratch_database_id)
+        if connection is None:
+            return True
+        return Address.of(connection).is_own(self.inputs.scratch_database_id)
 
-    async def misfit(self, runtime: str | None) -> Words:
-        """Why the checks cannot ask the scratch database, found out before anything is overwritten; empty if they can."""
-        connection, scratch, port = self.inputs.connection, self.inputs.scratch_database_id, None
+    async def misfit(self, runtime: str | None) -> Words | None:
+        """Find out, before anything is overwritten, why the checks cannot ask the scratch database.
+
+        Args:
+            runtime: The snapshot's engine, if that is known.
+
+        Returns:
+            The reason; None if the checks can ask it.
+
+        Raises:
+            SquareCloudError: The service does not say what is needed, and will not say it a little later.
+        """
+        connection = self.inputs.connection
         if connection is None:
             try:
-                return await self._lacking(runtime)
+                return await self._missing(runtime)
             except SquareCloudError as error:
                 if _passes(error):
-                    return ""
+                    return None  # The checks ask again after the restore.
                 raise
-        if self.is_own:
-            try:
-                port = (await self.session.client.database(scratch, patience=BRIEF)).port
-            except SquareCloudError as error:  # most often it does not say
-                if isinstance(error, KeyRefused | DatabaseMissing):
-                    raise
-        reason = misfit(connection, runtime) or Address.of(connection).misfit(scratch, port)
-        return Text("{connection} {reason}", reason=reason) if reason else ""
+        port = await self._port() if self.is_own else None
+        address = Address.of(connection)
+        scratch = self.inputs.scratch_database_id
+        reason = engine_misfit(connection, runtime) or address.misfit(scratch, port)
+        return None if reason is None else Text("{connection} {reason}", reason=reason)
+
+    async def _port(self) -> int | None:
+        """Ask the service for the scratch database's port; None if it does not say, as most often."""
+        scratch = self.inputs.scratch_database_id
+        try:
+            return (await self.session.client.database(scratch, patience=BRIEF)).port
+        except SquareCloudError as error:
+            if isinstance(error, KeyRefused | DatabaseMissing):
+                raise
+            return None
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[str]:
-        """The connection string while the block runs; raises `DatabaseUnreachable` or `ProvesNothing` if the service does not say it."""
+        """Keep what connecting needs while the block runs.
+
+        Yields:
+            The connection string.
+
+        Raises:
+            DatabaseUnreachable: The service does not say what is needed, and may say it a little later.
+            ProvesNothing: The service will not say it.
+        """
         if self.inputs.connection is not None:
             yield self.inputs.connection
             return
         try:
-            lacking = await self._lacking(self.inputs.runtime)
+            missing = await self._missing(self.inputs.runtime)
         except SquareCloudError as error:
             why = f"the service did not give its address and certificate ({error.happened})"
             if _passes(error):
                 raise DatabaseUnreachable("scratch", why, error.then) from error
             raise ProvesNothing(why, error.then) from error
-        if lacking:
-            raise ProvesNothing(str(lacking))
+        if missing is not None:
+            raise ProvesNothing(str(missing))
         with held(self.certificate or b"") as file:
             place = f"{own_host(self.inputs.scratch_database_id)}:{self.port}"
             try:
                 yield own_connection(self.kind or "", place, self.inputs.password or "", file)
             except DatabaseUnreachable:
-                self.port = None  # the restore may have moved it: the next try asks again
+                self.port = None  # The restore may have moved it: the next try asks again.
                 raise
 
-    async def _lacking(self, runtime: str | None) -> Words:
-        """Ask the service for what is not known yet; returns what is lacking to connect, empty if nothing is."""
-        scratch, client = self.inputs.scratch_database_id, self.session.client
+    async def _missing(self, runtime: str | None) -> Words | None:
+        """Ask the service for what is not known yet; returns what is missing to connect by the password, None if nothing is."""
+        scratch = self.inputs.scratch_database_id
+        client = self.session.client
         if self.kind is None or self.port is None:
             database = await client.database(scratch, patience=BRIEF)
-            self.port, self.kind = database.port, database.type or runtime
+            self.port = database.port
+            self.kind = database.type or runtime
         if self.kind not in FORMS or self.port is None:
-            not_said = "since the service does not say the scratch database's engine and port: give {connection}"
-            return Text(f"{{password}} is not enough, {not_said}")
-        if missing := lacking(self.kind):
-            return Text("{password} {why}", why=missing)
+            return Text(NOT_ENOUGH)
+        if (library := lacking(self.kind)) is not None:
+            return Text("{password} {why}", why=library)
         if self.certificate is None:
             self.certificate = await client.database_certificate(scratch, patience=BRIEF)
-        return ""
+        return None
 
     async def proofs(self, record: DrillRecord, age: float | None) -> list[str]:
-        """Find what shows that the scratch database is asked, and was restored, as the server's `age` tells; raises `ProvesNothing`."""
+        """Find what shows that the scratch database is asked, and was restored.
+
+        Args:
+            record: The drill, whose restore has ended.
+            age: The seconds for which the server that is asked has run; None if it does not say.
+
+        Returns:
+            `ADDRESS`, `RESTART`, both or neither.
+
+        Raises:
+            ProvesNothing: Another database is asked, or the restore has done nothing.
+        """
         requested = parse_rfc3339(record.requested_at) - SLACK
-        theirs = None if age is None else self.session.service_clock.now() - timedelta(seconds=age)
-        started, restarts = await self._started(requested)
-        if started is not None and started < requested:
+        started = await self._started(requested)
+        if started.at is not None and started.at < requested:
             raise ProvesNothing(
-                f"the restore has done nothing: the service says that the scratch database has run since {to_the_second(started)}, "
-                "which is before the request"
+                "the restore has done nothing: the service says that the scratch database has run "
+                f"since {to_the_second(started.at)}, which is before the request"
             )
         shown = [ADDRESS] if self.is_own else []
-        if theirs is None:
+        if age is None:
             return shown
-        another = "the connection leads to another database"
-        asked = f"the server that was asked has run since {to_the_second(theirs)}"
-        if started is not None and (
-            theirs < started - APART or (theirs > started + APART and not self.is_own)
-        ):
-            since = f"the service has started the scratch database at {to_the_second(started)}"
-            raise ProvesNothing(f"{another}: {since}, and {asked}")
-        if theirs < requested and restarts:
+        server_started = self.session.service_clock.now() - timedelta(seconds=age)
+        self._refuse_another(started.at, server_started)
+        if server_started >= requested:
+            return [*shown, RESTART]
+        if started.with_server:
             raise ProvesNothing(
-                f"{another}, or the restore has done nothing: {asked}, which is before the request"
+                f"{ANOTHER_DATABASE}, or the restore has done nothing: the server that was asked "
+                f"has run since {to_the_second(server_started)}, which is before the request"
             )
-        return [*shown, RESTART] if theirs >= requested else shown
+        return shown
 
-    async def _started(self, since: datetime) -> tuple[datetime | None, bool]:
-        """When the database was last started, if the service says it; and whether a restore, which starts it, starts its server."""
+    def _refuse_another(self, started: datetime | None, server_started: datetime) -> None:
+        """Raise `ProvesNothing` if the server that is asked has not started when the service has started the scratch database."""
+        if started is None:
+            return
+        is_older = server_started < started - APART
+        # The server of the right address may have been started again since.
+        is_newer = server_started > started + APART and not self.is_own
+        if is_older or is_newer:
+            raise ProvesNothing(
+                f"{ANOTHER_DATABASE}: the service has started the scratch database at "
+                f"{to_the_second(started)}, and the server that was asked has run since "
+                f"{to_the_second(server_started)}"
+            )
+
+    async def _started(self, since: datetime) -> Started:
+        """Ask the service when the scratch database was last started.
+
+        The status may be an old one. So a time before `since`, the restore, and that the database does not run, must stay for
+        a while to be believed.
+        """
+        client = self.session.client
         until = self.session.clock.monotonic() + STAYS
-        while True:  # a time from before the restore, and that it does not run, must stay: the status may be old
+        while True:
             over = self.session.clock.monotonic() >= until
             try:
-                # Not one that another caller has asked for in the same moment, before the restore was over.
-                status = await self.session.client.database_status(
+                # Not the answer to another caller's request, which may have left before the restore was over.
+                status = await client.database_status(
                     self.inputs.scratch_database_id, patience=BRIEF
                 )
             except NotAllowed:
-                return None, True
+                return Started(None, with_server=True)
             except SquareCloudError as error:
                 if over or not error.passing:
                     why = f"the service does not say how the scratch database is ({error.happened})"
                     raise ProvesNothing(why, error.then) from error
             else:
-                if status.running and (over or status.uptime is None or status.uptime >= since):
-                    # Only an emulator, which does not start a server of yours again, has it and leaves it empty.
-                    return (
-                        status.uptime,
-                        status.uptime is not None or "uptime" not in status.model_fields_set,
-                    )
+                is_new = status.uptime is None or status.uptime >= since
+                if status.running and (over or is_new):
+                    # Only an emulator that does not start a server of yours again has the field, and leaves it empty.
+                    is_silent = "uptime" in status.model_fields_set and status.uptime is None
+                    return Started(status.uptime, with_server=not is_silent)
                 if over:
-                    raise ProvesNothing(
-                        "the scratch database does not run, and another one has accepted the connection"
-                    )
+                    raise ProvesNothing(NOT_RUNNING)
             await self.session.clock.sleep(self.session.settings.poll_every)
 
 
 def _passes(error: SquareCloudError) -> bool:
     """Whether the service may say it a little later, as when the database runs again."""
-    return (
-        error.passing or isinstance(error, RestoreRunning) or error.code == "DATABASE_NOT_RUNNING"
-    )
+    if error.passing or isinstance(error, RestoreRunning):
+        return True
+    return error.code == "DATABASE_NOT_RUNNING"

@@ -1,18 +1,19 @@
-"""A drill: its inputs, where its connection leads, and what the state keeps of it. Programs load it, so it loads no HTTP stack."""
+"""A drill: its inputs, and what the state keeps of it.
+
+Programs load this module, so it loads no HTTP stack.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pulumi_snapshots.archive.record import Drilled, archive_uri, hidden_problem
+from pulumi_snapshots.archive.record import Drilled, hidden_problem
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
-from pulumi_snapshots.databases.kinds import KINDS, keywords, kind_of, lacking
+from pulumi_snapshots.databases.kinds import KINDS, kind_of, lacking
+from pulumi_snapshots.drill.address import Address, engine_misfit
 from pulumi_snapshots.drill.check import Check, CheckResult, filled, read_checks
 from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.ledger.attempt import Request
@@ -28,24 +29,18 @@ from pulumi_snapshots.properties.catalogue import (
 )
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, Unfit, parse_duration
 from pulumi_snapshots.restore.record import RestoreInputs, said, with_snapshot_missing
-from pulumi_snapshots.run.memory import DRILLS_OVERWRITE, id_at
+from pulumi_snapshots.run.memory import DRILLS_OVERWRITE, id_at, is_same_database
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE
-from pulumi_snapshots.storage import encryption
 
-# What can show that the scratch database was asked: its own host and port, that its server has started since the request, and
-# that this run has itself emptied and loaded it over the same connection.
-ADDRESS, RESTART, LOAD = "address", "restart", "load"
-# The output whose change says what an update has to do: drill again, watch a restore, run the checks.
-DRILLS, RESUMES, ASKS = "drilled_at", "attempt", "results"
-OWN_HOST = re.compile(r"square-cloud-db-([a-z0-9_-]+)\.squareweb\.app\.?", re.IGNORECASE)
-ANOTHER = "must be to the scratch database, and its host is that of another database"
+# What can show that the scratch database was asked: its own host and port, and a server that has started since the request.
+ADDRESS = "address"
+RESTART = "restart"
+# The output whose change says what an update has to do.
+DRILLS = "drilled_at"  # drill again
+RESUMES = "attempt"  # watch a restore
+ASKS = "results"  # run the checks
 DEFAULT_TIMEOUT = 30 * 60.0  # seconds: those of a restore, and as many for the checks
 PURPOSE = "drill a snapshot of"
-NEEDED = {
-    "database_id": f"the id of the database to {PURPOSE}",
-    "version_id": "which snapshot (a Snapshot that is pending has none yet)",
-    "scratch_database_id": "the id of the database to restore onto, which only drills use",
-}
 YEAR = 365 * 86400.0
 ON_FAILURE = Choices(
     "OnFailure",
@@ -57,18 +52,11 @@ ON_FAILURE = Choices(
 
 
 def _connection(given: object) -> str:
+    """Read a connection string; raises `Unfit` also if its library is not installed."""
     dsn = fit.text(given)
     if missing := lacking(kind_of(dsn)):
         raise Unfit(missing)
     return dsn
-
-
-def _identity_file(given: object) -> str:
-    if encryption.PRIVATE in fit.text(given).upper():
-        raise Unfit(
-            "must be the path of the private key's file, not the key: change this one, it was seen"
-        )
-    return str(Path(str(given)).expanduser())
 
 
 class DrillInputs(Inputs):
@@ -76,35 +64,21 @@ class DrillInputs(Inputs):
 
     database_id: str = declare(
         "The database whose snapshot is drilled.",
-        default="",
         read=fit.database_id(PURPOSE),
+        needed=f"the id of the database to {PURPOSE}",
         repeats=True,
     )
     version_id: str = declare(
         "The snapshot's version id. Another one is drilled.",
-        default="",
         read=fit.version_id,
+        needed="which snapshot (a Snapshot that is pending has none yet)",
         repeats=True,
     )
     _: KW_ONLY
-    archive: str | None = declare(
-        "In place of a snapshot, the path or URI of an archive of one: it is loaded into the database of `connection`, at any "
-        "host, by its engine's own programs. Another one is drilled.",
-        default=None,
-        read=archive_uri,
-        repeats=True,
-    )
-    identity_file: str | None = declare(
-        "The file of the private key that opens an encrypted archive, as `age-keygen` writes it, on the machine that runs "
-        "`pulumi`.",
-        default=None,
-        read=_identity_file,
-    )
     scratch_database_id: str = declare(
-        "The database that is overwritten: yours, of the same engine, and for drills only. Required, unless an archive is "
-        "drilled.",
-        default="",
+        "The database that is overwritten: yours, of the same engine, and for drills only.",
         read=fit.database_id("restore onto"),
+        needed="the id of the database to restore onto, which only drills use",
         repeats=True,
     )
     checks: list[Check] = declare(
@@ -167,47 +141,12 @@ class DrillInputs(Inputs):
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """All problems of these values, also of those that must fit each other."""
+        """Find all problems of these values, also of those that must fit each other."""
         alone = super().problems(values)
         found = [hidden_problem(each, values.get(each.property)) for each in alone]
-        connection, password, scratch = map(
-            values.get, ("connection", "password", "scratch_database_id")
-        )
-        if values.get("archive") is not None:
-            beside = Text("cannot be given beside {archive}, which is loaded over {connection}")
-            found += [Problem("scratch_database_id", beside)] if scratch is not None else []
-            found += [Problem("password", beside)] if password is not None else []
-            required = "is required: how to connect to the database that the archive is loaded into"
-            another = f"must be to another database than the archive's own: {DRILLS_OVERWRITE}"
-            is_own = values.get("database_id") in list(Address.of(connection).databases)
-            reason = required if connection is None else another if is_own else ""
-            return [*found, Problem("connection", reason)] if reason else found
-        missing = {name: why for name, why in NEEDED.items() if values.get(name) is None}
-        found += [Problem(name, f"is required: {why}") for name, why in missing.items()]
-        found = with_snapshot_missing(found, values)
-        wrong, kind = missing.keys() | {each.property for each in alone}, str(values.get("runtime"))
-        if (
-            "scratch_database_id" not in wrong
-            and scratch is not UNKNOWN
-            and scratch == values.get("database_id")
-        ):
-            another = f"must be another database than the snapshot's own: {DRILLS_OVERWRITE}"
-            found.append(Problem("scratch_database_id", another))
-        if connection is None and password is None:
-            way = Text("is required, or {connection}: how to connect to the scratch database")
-            found.append(Problem("password", way))
-        elif connection is not None and password is not None:
-            found.append(
-                Problem("password", Text("must not be given beside {connection}, which holds one"))
-            )
-        if password is not None and kind in KINDS and (no_library := lacking(kind)):
-            found.append(Problem("password", no_library))
-        if "connection" not in wrong and isinstance(connection, str):
-            reason = misfit(connection, kind) or Address.of(connection).misfit(
-                scratch if isinstance(scratch, str) else ""
-            )
-            found += [Problem("connection", reason)] if reason else []
-        return found
+        wrong = {each.property for each in alone}
+        readable = {**values, **dict.fromkeys(wrong, UNKNOWN)}
+        return [*with_snapshot_missing(found, values), *_conflicts(readable)]
 
     @property
     def snapshot(self) -> str:
@@ -221,78 +160,52 @@ class DrillInputs(Inputs):
             each: getattr(self, each)
             for each in ("database_id", "version_id", "timeout", "name", "runtime")
         }
-        target, triggers = self.scratch_database_id, marks(self.snapshot, self.triggers)
-        return RestoreInputs(**same, target_database_id=target, overwrite=True, triggers=triggers)
+        return RestoreInputs(
+            **same,
+            target_database_id=self.scratch_database_id,
+            overwrite=True,
+            triggers=marks(self.snapshot, self.triggers),
+        )
 
 
 def marks(snapshot: str, triggers: list[Any] | None) -> list[Any]:
-    """What a drill's restore is for; another snapshot or other triggers are another drill. No Restore's triggers equal it."""
+    """Return what a drill's restore is for: another snapshot or other triggers are another drill.
+
+    No triggers of a Restore equal it.
+    """
     return ["drill", snapshot, triggers or []]
 
 
-def misfit(connection: str, runtime: str | None) -> str:
-    """Why a connection cannot be to the engine of a snapshot; empty if it can, or if that is not known."""
-    if runtime not in KINDS or (given := kind_of(connection)) == runtime:
-        return ""
-    return (
-        f"must be to {KINDS[runtime].title}, as the snapshot is of it, not to {KINDS[given].title}"
-    )
+def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what is wrong with inputs beside each other; those that are wrong alone are `UNKNOWN`."""
+    database_id = values.get("database_id")
+    scratch = values.get("scratch_database_id")
+    if isinstance(scratch, str) and is_same_database(scratch, database_id):
+        reason = f"must be another database than the snapshot's own: {DRILLS_OVERWRITE}"
+        yield Problem("scratch_database_id", reason)
+    yield from _password_problems(values)
+    connection = values.get("connection")
+    if isinstance(connection, str):
+        known = scratch if isinstance(scratch, str) else ""
+        wrong_engine = engine_misfit(connection, values.get("runtime"))
+        if misfit := wrong_engine or Address.of(connection).misfit(known):
+            yield Problem("connection", misfit)
 
 
-def own_host(database_id: str) -> str:
-    """The service's host of a database."""
-    return f"square-cloud-db-{database_id}.squareweb.app"
-
-
-@dataclass(frozen=True)
-class Address:
-    """The hosts and ports of a connection, and ids in the service's own; `is_direct` if nothing else finds the server."""
-
-    places: tuple[tuple[str, int, str], ...]
-    is_direct: bool
-
-    @classmethod
-    def of(cls, dsn: object) -> Address:
-        """Read a connection string; what `kind_of` does not take leads nowhere."""
-        try:
-            dsn = fit.text(dsn)
-            usual, more, names, numbers = KINDS[kind_of(dsn)].port, dict(keywords(dsn)), [""], [""]
-        except Unfit:
-            return cls((), is_direct=False)
-        if "://" in dsn:
-            parts = urlsplit(dsn)
-            more, places = dict(parse_qsl(parts.query)), parts.netloc.rpartition("@")[2].split(",")
-            names = [re.sub(r":\d+$", "", place) for place in places]
-            numbers = [place[len(name) + 1 :] for place, name in zip(places, names, strict=True)]
-        # PostgreSQL takes both from the parameters too.
-        hosts = [unquote(host).strip() for host in (more.get("host") or ",".join(names)).split(",")]
-        ports = [port.strip() for port in (more.get("port") or ",".join(numbers)).split(",")]
-        ports *= len(hosts) if len(ports) == 1 else 1  # one for all
-        own = [(OWN_HOST.fullmatch(host) or [""] * 2)[1].lower() for host in hosts]
-        found = [int(port) if port.isdecimal() else usual for port in ports]
-        is_direct = not dsn.startswith("mongodb+srv:") and not {"hostaddr", "service"} & more.keys()
-        return cls((*zip(hosts, found, own, strict=False),), is_direct)
-
-    @property
-    def databases(self) -> set[str]:
-        """The ids of the service's databases to whose own hosts it leads."""
-        return {own for _, _, own in self.places if own}
-
-    def misfit(self, database_id: str, port: int | None = None) -> str:
-        """Why it cannot lead to a database, or one whose id begins so, at its port, if that is known; empty if it may."""
-        if any(not own.startswith(database_id.lower()) for own in self.databases):
-            return ANOTHER
-        if (
-            self.is_direct
-            and port is not None
-            and any(own and at != port for _, at, own in self.places)
-        ):
-            return f"must be to port {port} of the scratch database, as the service says"
-        return ""
-
-    def is_own(self, database_id: str) -> bool:
-        """Whether it can only lead to this database, if its port is right too."""
-        return self.is_direct and all(own == database_id.lower() for _, _, own in self.places)
+def _password_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what is wrong with the password: exactly one of it and a connection must be given."""
+    password = values.get("password")
+    connection = values.get("connection")
+    if password is None:
+        if connection is None:
+            way = "is required, or {connection}: how to connect to the scratch database"
+            yield Problem("password", Text(way))
+        return
+    if connection is not None:
+        yield Problem("password", Text("must not be given beside {connection}, which holds one"))
+    kind = values.get("runtime")
+    if kind in KINDS and (missing := lacking(kind)):
+        yield Problem("password", missing)
 
 
 class GoodDrill(Record, sparse=True):
@@ -310,22 +223,17 @@ class GoodDrill(Record, sparse=True):
 
 
 class DrillRecord(Record):
-    """Proof that a snapshot or an archive restores: it is put into a scratch database, and checks ask what came back.
+    """Proof that a snapshot restores: it is restored onto a scratch database, and checks ask what came back.
 
     `pulumi up` sends one restore, waits until the service says that it succeeded, connects to the scratch database, and
     runs the checks. One that fails fails the update. Afterwards only another snapshot, other triggers, another scratch
-    database or `every` drill again. Nothing that the program uses is written to but the scratch database. An archive is
-    loaded without the service.
+    database or `every` drill again. Nothing that the program uses is written to but the scratch database.
     """
 
     database_id: str = declare("The database whose snapshot was drilled.")
     version_id: str = declare("The snapshot's version id.")
-    scratch_database_id: str = declare(
-        "The database that was overwritten; empty if an archive was drilled."
-    )
-    requested_at: Moment = declare(
-        "When the restore was requested, by the service's clock; of an archive, when its load began, by this machine's."
-    )
+    scratch_database_id: str = declare("The database that was overwritten.")
+    requested_at: Moment = declare("When the restore was requested, by the service's clock.")
     restored_at: Moment | None = declare(
         "When the scratch database was seen running again, by the service's clock; absent until then.",
         default=None,
@@ -353,12 +261,8 @@ class DrillRecord(Record):
     )
     proved_by: list[str] | None = declare(
         "What shows that the scratch database was asked. `address` is the service's own host and port of it, and `restart` a "
-        "server that has started since the restore was requested, `load` that an archive was loaded over the same connection. "
-        "Absent until then, and empty if nothing does.",
+        "server that has started since the restore was requested. Absent until then, and empty if nothing does.",
         default=None,
-    )
-    archive: str | None = declare(
-        "The URI of the archive that was drilled; absent for a snapshot.", default=None
     )
     last_good: GoodDrill | None = declare(
         "The last drill that has passed, this one or an earlier one; absent if none has.",
@@ -368,13 +272,13 @@ class DrillRecord(Record):
 
     @property
     def id(self) -> str:
-        """`SCRATCH_ID/drill:TIME`, of the first drill; it stays. The snapshot's id stands there for an archive's."""
-        return id_at(self.scratch_database_id or self.snapshot, "drill:", self.requested_at)
+        """`SCRATCH_ID/drill:TIME`, of the first drill; later ones do not change it."""
+        return id_at(self.scratch_database_id, "drill:", self.requested_at)
 
     @property
     def snapshot(self) -> str:
-        """The snapshot's id."""
-        return "/".join(filter(None, (self.database_id, self.version_id)))
+        """The snapshot's id, as DATABASE_ID/VERSION_ID."""
+        return f"{self.database_id}/{self.version_id}"
 
     @property
     def pending(self) -> bool:
@@ -387,62 +291,61 @@ class DrillRecord(Record):
         return self.restored_at is None and self.failure is not None
 
     @property
-    def told(self) -> str:
+    def reason(self) -> str:
         """Why it has failed: each check that did not pass, or why none was run."""
         if self.failed_to_restore:
             return f"it could not be restored ({self.failure})"
-        failed = [each.told for each in self.results or () if not each.passed]
+        failed = [each.summary for each in self.results or () if not each.passed]
         return "; ".join(failed) or self.failure or "its checks were not run"
 
     @property
-    def still_failed(self) -> str:
+    def warning(self) -> str:
         """The warning of each run after a drill that failed and only warned."""
         when = to_the_second(self.drilled_at or self.requested_at)
-        return f"the last drill, of snapshot {self.snapshot} at {when}, failed: {self.told}."
+        return f"the last drill, of snapshot {self.snapshot} at {when}, failed: {self.reason}."
 
     def next_drill(self, every: Any) -> Words:
-        """With which drill checks run that cannot run now."""
+        """Say with which drill checks run that cannot run now.
+
+        Args:
+            every: The input, a duration; None or `UNKNOWN` if no drill is due by age.
+        """
         if every is None or every is UNKNOWN:
             return Text(
                 "with the next drill, which another snapshot, other {triggers} or {every} begin"
             )
-        due = parse_rfc3339(self.restored_at or self.requested_at) + timedelta(
-            seconds=parse_duration(every)
-        )
+        last = parse_rfc3339(self.restored_at or self.requested_at)
+        due = last + timedelta(seconds=parse_duration(every))
         return f"with the next drill, which is due at {to_the_second(due)}"
 
     @property
-    def drilled(self) -> Drilled | None:
-        """What it proves; None if it has not passed."""
-        return (
-            Drilled(self.drilled_at, self.restore_seconds)
-            if self.passed and self.drilled_at
-            else None
-        )
+    def proof(self) -> Drilled | None:
+        """What manifests and the ledger keep of it; None if it has not passed."""
+        if not self.passed or self.drilled_at is None:
+            return None
+        return Drilled(self.drilled_at, self.restore_seconds)
 
-    def judged(
-        self,
-        results: Iterable[CheckResult] = (),
-        proofs: list[str] | None = None,
-        failure: str | None = None,
-    ) -> Self:
-        """With what its checks have found, and what shows that the right database was asked; or why none could be run."""
-        found, at = [*results], self.restored_at
-        passed = failure is None and all(each.passed for each in found)
+    def with_results(self, results: Sequence[CheckResult], proofs: list[str]) -> Self:
+        """Return the drill once its checks were run.
+
+        Args:
+            results: What each check has found. Without any, the drill has not passed.
+            proofs: What shows that the right database was asked, as `proved_by` has it.
+        """
+        passed = bool(results) and all(each.passed for each in results)
         ended = replace(
-            self,
-            drilled_at=at,
-            passed=passed,
-            results=found,
-            failure=failure,
-            proved_by=proofs,
-            attempt=None,
+            self._ended(passed=passed), results=list(results), failure=None, proved_by=proofs
         )
-        return (
-            replace(ended, last_good=GoodDrill.from_outputs(ended.to_outputs()))
-            if passed
-            else ended
-        )
+        if not passed:
+            return ended
+        return replace(ended, last_good=GoodDrill.from_outputs(ended.to_outputs()))
+
+    def with_failure(self, failure: str) -> Self:
+        """Return the drill once it is known why no check can be run."""
+        return replace(self._ended(passed=False), results=[], failure=failure, proved_by=None)
+
+    def _ended(self, *, passed: bool) -> Self:
+        return replace(self, drilled_at=self.restored_at, passed=passed, attempt=None)
 
 
 DRILL = ResourceSchema("Drill", DrillInputs, DrillRecord)

@@ -18,7 +18,6 @@ from pulumi_snapshots.errors.pages import with_pointer
 
 _NAME = re.compile(r"\{([a-z_]+)\}")
 PACKAGE = "pulumi-snapshots"
-NOTHING_LOADED = "Nothing was loaded."  # what was done with an archive that is not what it must be
 PUBLISHED = False  # whether an index may have the package, as the classifiers in pyproject.toml say
 
 

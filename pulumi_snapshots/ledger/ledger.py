@@ -276,7 +276,7 @@ def _then(attempt: Attempt, now: datetime, where: str) -> str:
         return "nothing to do"
     if attempt.kind == "snapshot" and now >= attempt.waited_for_until:
         return "the next snapshot of that database forgets it"
-    if owner.rpartition(" ")[2] in {"", "probe", "verify"}:
+    if owner.rpartition(" ")[2] in {"", "probe"}:
         waits = "the next snapshot of that database waits for it"
         return f"no run claims it: {waits if attempt.kind == 'snapshot' else 'check the database'}"
     if attempt.proved:

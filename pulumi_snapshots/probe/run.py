@@ -56,7 +56,7 @@ DOUBTFUL = (
 """Facts about which a snapshot of another client, taken meanwhile, can deceive."""
 
 
-class VerifyStopped(Explained):
+class ProbeStopped(Explained):
     """The run has ended early; what it settled until then is in its report."""
 
 
@@ -223,7 +223,7 @@ class Run:
     async def ask(
         self, request: Callable[..., Awaitable[T]], *about: object
     ) -> T | SquareCloudError:
-        """Send a read once; its answer, or how it was refused. Raises `VerifyStopped` if the key is, or something is blocked."""
+        """Send a read once; its answer, or how it was refused. Raises `ProbeStopped` if the key is, or something is blocked."""
         await self._pace()
         try:
             return await request(*about, patience=ONCE)
@@ -247,7 +247,7 @@ class Run:
     def stop_at(self, error: SquareCloudError) -> None:
         """Stop the run at a refused key, a block or a used-up allowance."""
         if isinstance(error, KeyRefused | Blocked | ProxyRefused | QuotaUsedUp):
-            raise VerifyStopped(
+            raise ProbeStopped(
                 error.happened, "The run has stopped, and sends nothing more.", error.then
             ) from error
 
@@ -282,7 +282,7 @@ class Run:
         return self.shots[-1]
 
     async def fire(self, shot: Shot, lane: Lane) -> Shot:
-        """Send a POST once, which is in the ledger and in the report before it leaves; raises `VerifyStopped`, as `ask`."""
+        """Send a POST once, which is in the ledger and in the report before it leaves; raises `ProbeStopped`, as `ask`."""
         operation, database_id, entry = shot.operation, shot.database_id, shot.entry
 
         async def settle(other: Attempt) -> None:
@@ -372,8 +372,8 @@ class Run:
         return None
 
 
-def _in_the_way(other: Attempt) -> VerifyStopped:
+def _in_the_way(other: Attempt) -> ProbeStopped:
     at, until = to_the_second(other.request.posted_at), f"{other.waited_for_until:%H:%M:%S} UTC"
     happened = f"a {other.kind} of database {other.database_id} was requested at {at}, and its end is not known"
     done = "The run has stopped, and sent no further request."
-    return VerifyStopped(happened, done, [Next(Step.RUN_AGAIN_AFTER, time=until)])
+    return ProbeStopped(happened, done, [Next(Step.RUN_AGAIN_AFTER, time=until)])

@@ -18,9 +18,9 @@ from pulumi_snapshots.probe.run import (
     OK,
     PROCESSING_TIME,
     ListingName,
+    ProbeStopped,
     Run,
     Shot,
-    VerifyStopped,
 )
 from pulumi_snapshots.properties.checks import (
     database_of,
@@ -57,7 +57,7 @@ async def probe(run: Run) -> Explained | None:
             await _take(run)
         if limit.cancelled_caught:
             step = f" in the step `{run.report.step}`"
-            ended = VerifyStopped(f"the run was interrupted{step}", "It sends nothing more.")
+            ended = ProbeStopped(f"the run was interrupted{step}", "It sends nothing more.")
     except Explained as error:
         ended = error
     run.report.end(str(ended or ""))
@@ -72,7 +72,7 @@ async def _take(run: Run) -> None:
     first = await run.send(run.targets.database_id)
     if first.refused:
         done = "The report says what it may have started." if first.left else "Nothing was started."
-        raise VerifyStopped(f"the first create was refused with {first.refused}", done)
+        raise ProbeStopped(f"the first create was refused with {first.refused}", done)
     _judge_answer(run, first)
     entry, is_done = None, first.accepted == "200"
     if is_done:
@@ -150,14 +150,14 @@ async def _reads(run: Run) -> None:
             allows = (
                 f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}"
             )
-            raise VerifyStopped(
+            raise ProbeStopped(
                 f"{allows}: none would be left", "Nothing was started.", [Step.USE_LARGER_PLAN]
             )
         judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")
         odd = sum(not is_usual_database_id(one.id) for one in account.databases)
         judge("database-id", not odd, f"{odd} of {len(account.databases)} have another form")
     elif account.passing:  # a service that does not answer a read is not sent a create
-        raise VerifyStopped(account.happened, "Nothing was started.", account.then) from account
+        raise ProbeStopped(account.happened, "Nothing was started.", account.then) from account
     if not isinstance(await run.ask(client.database, database_id), SquareCloudError):
         _shape(run, "database", _DATABASE, run.response)
     await run.ask(client.database_status, database_id)

@@ -219,7 +219,7 @@ class Program:
             return dict(inputs)
 
         async def once_all_is_declared() -> str:  # else the drill is not registered
-            if (other := self._uses.used.get(scratch)) is not None:
+            if (other := self._uses.user_of(scratch)) is not None:
                 raise pulumi.RunError(f"{resource}: scratch_database_id {in_use(other)}.")
             return scratch
 

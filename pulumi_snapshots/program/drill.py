@@ -9,7 +9,6 @@ import pulumi
 from pulumi_snapshots.drill.check import Check
 from pulumi_snapshots.drill.record import DRILL
 from pulumi_snapshots.program import Declared, naming_class
-from pulumi_snapshots.program.archive import Archive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ Check.__init__ = naming_class("Check", Check.__init__)  # type: ignore[method-as
 
 
 class Drill(Declared):
-    """Proof that a snapshot or an archive restores: it is put into a scratch database, and checks ask what came back."""
+    """Proof that a snapshot restores: it is restored onto a scratch database, and checks ask what came back."""
 
     schema = DRILL
 
@@ -31,7 +30,6 @@ class Drill(Declared):
     version_id: pulumi.Output[str]
     scratch_database_id: pulumi.Output[str]
     triggers: pulumi.Output[list[Any] | None]
-    archive: pulumi.Output[str | None]
     requested_at: pulumi.Output[str]
     restored_at: pulumi.Output[str | None]
     drilled_at: pulumi.Output[str | None]
@@ -49,9 +47,7 @@ class Drill(Declared):
         snapshot: Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
         *,
         checks: pulumi.Input[Sequence[pulumi.Input[Check | Mapping[str, Any]]]],
-        archive: Archive | pulumi.Input[str] | None = None,
-        identity_file: pulumi.Input[str] | None = None,
-        scratch_database_id: pulumi.Input[str] | None = None,
+        scratch_database_id: pulumi.Input[str],
         overwrite_scratch: pulumi.Input[bool] | None = None,
         password: pulumi.Input[str] | None = None,
         connection: pulumi.Input[str] | None = None,
@@ -63,17 +59,4 @@ class Drill(Declared):
         timeout: pulumi.Input[str | float] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        source: dict[str, Any] | None = None
-        if archive is not None:
-            if snapshot is not None:
-                raise pulumi.RunError(
-                    f"Drill {resource_name!r}: snapshot and archive are given. Give one of them."
-                )
-            source = {"archive": archive}
-            if isinstance(archive, Archive):
-                source = {
-                    "archive": archive.uri,
-                    "database_id": archive.database_id,
-                    "version_id": archive.version_id,
-                }
-        self._declare(locals(), source)
+        self._declare(locals())

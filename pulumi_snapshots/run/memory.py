@@ -28,26 +28,51 @@ class Uses:
     """The databases that resources are about, and those that drills overwrite, as far as the program or a provider knows."""
 
     def __init__(self) -> None:
-        self.used: dict[str, str] = {}  # by database, a resource that is about its data
-        self._overwritten: dict[str, tuple[str, bool]] = {}
+        self._users: dict[str, str] = {}
+        self._drills: dict[str, str] = {}
 
-    def remember_use(self, database_id: str, resource: str) -> str:
-        """Remember that a resource is about the data of a database; returns why it must not be, empty if it may."""
-        self.used.setdefault(database_id, resource)
-        drill, _ = self._overwritten.get(database_id, ("", False))
-        return f"must not be the scratch database of {drill}, which overwrites it" if drill else ""
+    def user_of(self, database_id: str) -> str | None:
+        """Return the first resource that is about the data of a database; None if none is known."""
+        return self._users.get(database_id.lower())
 
-    def remember_overwriting(self, database_id: str, drill: str, *, loads: bool = False) -> str:
-        """Remember that a drill overwrites a database; returns why it must not, empty if it may."""
-        # Nothing but the drill itself knows that it loads an archive, so one that restores could check what that has left.
-        other, also_loads = self._overwritten.setdefault(database_id, (drill, loads))
-        if loads is not also_loads and drill != other:
-            return f"must not be the scratch database of {other} too: one loads an archive, the other restores"
-        return in_use(self.used[database_id]) if database_id in self.used else ""
+    def remember_use(self, database_id: str, resource: str) -> str | None:
+        """Remember that a resource is about the data of a database.
+
+        Args:
+            database_id: The database.
+            resource: The resource, as a problem of another one names it.
+
+        Returns:
+            Why the resource must not be about it; None if it may.
+        """
+        self._users.setdefault(database_id.lower(), resource)
+        drill = self._drills.get(database_id.lower())
+        if drill is None:
+            return None
+        return f"must not be the scratch database of {drill}, which overwrites it"
+
+    def remember_overwriting(self, database_id: str, drill: str) -> str | None:
+        """Remember that a drill overwrites a database.
+
+        Args:
+            database_id: The scratch database.
+            drill: The drill, as a problem of another resource names it.
+
+        Returns:
+            Why the drill must not overwrite it; None if it may.
+        """
+        self._drills.setdefault(database_id.lower(), drill)
+        resource = self.user_of(database_id)
+        return None if resource is None else in_use(resource)
+
+
+def is_same_database(one: object, other: object) -> bool:
+    """Whether two ids are of one database, in whatever case, as in the names of the databases' hosts."""
+    return isinstance(one, str) and isinstance(other, str) and one.lower() == other.lower()
 
 
 def in_use(resource: str) -> str:
-    """Why a database must not be overwritten by drills."""
+    """Say why drills must not overwrite a database that a resource uses."""
     return f"must be used for drills only, but {resource} uses it too: {DRILLS_OVERWRITE}"
 
 

@@ -25,7 +25,7 @@ import pyrage
 import pytest
 
 from pulumi_snapshots.archive import archive as archives
-from pulumi_snapshots.archive import shelf, source
+from pulumi_snapshots.archive import source
 from pulumi_snapshots.archive.archive import NotArchived, archive
 from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
 from pulumi_snapshots.archive.shelf import NotRemoved, Shelved, check_archived, remove, shelved
@@ -414,13 +414,6 @@ def test_archives_in_a_bucket_are_verified_refreshed_and_decrypted(
     assert [(each.uri, each.problem) for each in bucket.shelved("shop/")] == [(record.uri, "")]
     _, digest = opened(store.read(), FileStore(tmp_path / "x.zip").write, [identity], name="x")
     assert digest == record.plain_sha256 == small.sha256
-
-    async def members() -> list[str]:
-        found = await shelf.find(bucket.transfers, Destination.parse(record.uri))
-        async with shelf.opened(bucket.transfers, found, [identity]) as zipped:
-            return zipped.namelist()
-
-    assert anyio.run(members), "as `restore-archive` reads it"
     assert bucket.refresh(record) == record
     bucket.put(key, bucket.content(key))
     renewed = bucket.refresh(record)

@@ -12,7 +12,7 @@ import pytest
 from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.cli.commands import GROUPS, commands
 from pulumi_snapshots.drill.drill import note_last_drill
-from tests.cli.typed import Desk, Terminal, at_desk
+from tests.cli.typed import Desk, at_desk
 from tests.support.drilling import CONNECTION, FakeDatabases
 from tests.support.virtual import staged
 from tests.support.world import World, world
@@ -40,16 +40,6 @@ def test_a_reader_finds_every_command_with_its_arguments() -> None:
                 else one.opts[0]
             )
             assert word.strip("[]{}").upper() in row.upper() or "|" in word, (command.name, word)
-
-
-@at_desk()
-async def test_the_earlier_name_of_probe_still_works(desk: Desk) -> None:
-    under_both = [
-        await desk.types(name, DATABASE, typed=Terminal("no\n")) for name in ("probe", "verify")
-    ]
-    assert [each.code for each in under_both] == [2, 2]
-    assert under_both[0].err.replace("snapshots probe", "snapshots verify") == under_both[1].err
-    assert commands.commands["verify"].hidden
 
 
 @pytest.mark.parametrize("code", ["0", "1", "2", "130", "143", "129"])

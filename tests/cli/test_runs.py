@@ -75,8 +75,8 @@ OWNERS = {
         f"guard:{DATABASE}",
         "the next guarded change on any machine that shares the ledger",
     ),
-    "squarecloud-snapshots verify": (
-        "squarecloud-snapshots verify",
+    "squarecloud-snapshots probe": (
+        "squarecloud-snapshots probe",
         "no run claims it: the next snapshot of",
     ),
     None: (

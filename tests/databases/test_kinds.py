@@ -78,7 +78,7 @@ def test_a_library_that_does_not_load_is_named_with_its_install_command(
     with pytest.raises(
         DatabaseUnreachable, match=r"psycopg is missing or does not load \(no pq wrapper"
     ) as failed:
-        anyio.run(Database("postgresql://x:secret-word@127.0.0.1/x", timeout=1).holds)
+        anyio.run(Database("postgresql://x:secret-word@127.0.0.1/x", timeout=1).age)
     (step,) = failed.value.then
     assert str(step) == f"Run {pip_install('drill-postgresql')} to install what it needs."
 
@@ -91,7 +91,7 @@ async def body():
     with anyio.move_on_after(1) as time:
         async with anyio.create_task_group() as group:
             for dsn in sys.argv[1:]:
-                group.start_soon(Database(dsn, timeout=600).holds)
+                group.start_soon(Database(dsn, timeout=600).age)
     assert time.cancelled_caught
 
 anyio.run(body)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from pulumi_snapshots.drill.address import ANOTHER, Address, own_host
 from pulumi_snapshots.drill.check import Check, CheckResult, read_checks
-from pulumi_snapshots.drill.record import ANOTHER, Address, DrillInputs, own_host
+from pulumi_snapshots.drill.record import DrillInputs
 from pulumi_snapshots.properties.checks import UNKNOWN
 from tests.support.drilling import CONNECTION, SCRATCH
 from tests.support.world import DATABASE
@@ -61,8 +62,8 @@ def test_a_check_passes_only_for_what_it_asks_for(
     result = check.judge(found)
     assert result == CheckResult("select it from there", passed, expected, shown)
     if not passed:
-        assert result.told.startswith("'select it from there' ")
-        assert result.told.endswith(f" expected {expected} and found {shown or 'nothing'}")
+        assert result.summary.startswith("'select it from there' ")
+        assert result.summary.endswith(f" expected {expected} and found {shown or 'nothing'}")
 
 
 @pytest.mark.parametrize(
@@ -209,24 +210,26 @@ def test_no_text_of_the_inputs_shows_the_connection() -> None:
 @pytest.mark.parametrize(
     ("dsn", "reason", "own"),
     [
-        (CONNECTION, "", True),
-        (f"redis://:x@{MINE.upper()}.:7058/0", "", True),
-        (f"host={MINE} port=7058 dbname=shop", "", True),
+        (CONNECTION, None, True),
+        (f"redis://:x@{MINE.upper()}.:7058/0", None, True),
+        (f"host={MINE} port=7058 dbname=shop", None, True),
         (f"mongodb://a:b@{MINE}:7058,{PRODUCTION}:7058/shop", ANOTHER, False),
         (f"postgresql://a:b@{MINE}:7058/shop?host={PRODUCTION}", ANOTHER, False),
         (f"dbname=shop host = '{PRODUCTION}' port=7058", ANOTHER, False),
         (f"mongodb+srv://a:b@{PRODUCTION}/shop", ANOTHER, False),
         (f"postgresql://a:b@{MINE}/shop", OTHER_PORT, True),
         (f"postgresql://a:b@{MINE}:7058/shop?port=7059", OTHER_PORT, True),
-        (f"host={MINE} hostaddr=10.0.0.1 port=7058", "", False),
-        (f"service=shop host={MINE}", "", False),
-        (f"mongodb+srv://a:b@{MINE}/shop", "", False),
-        ("postgresql://a:b@127.0.0.1:7059/shop", "", False),
-        (f"mysql://a:b@{MINE}.example.com:7059/shop", "", False),
-        ("dbname=shop", "", False),
+        (f"host={MINE} hostaddr=10.0.0.1 port=7058", None, False),
+        (f"service=shop host={MINE}", None, False),
+        (f"mongodb+srv://a:b@{MINE}/shop", None, False),
+        ("postgresql://a:b@127.0.0.1:7059/shop", None, False),
+        (f"mysql://a:b@{MINE}.example.com:7059/shop", None, False),
+        ("dbname=shop", None, False),
     ],
 )
-def test_an_address_says_which_database_it_leads_to(dsn: str, reason: str, *, own: bool) -> None:
+def test_an_address_says_which_database_it_leads_to(
+    dsn: str, reason: str | None, *, own: bool
+) -> None:
     address = Address.of(dsn)
     assert address.misfit(SCRATCH, 7058) == reason
     assert address.is_own(SCRATCH) is own

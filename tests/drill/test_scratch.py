@@ -1,5 +1,6 @@
-"""What a scratch database is for: never one that the stack is about, and shared by drills that do not mix."""
+"""What a scratch database is for: never one that a stack is about."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,31 +9,32 @@ import anyio
 import pytest
 
 from pulumi_snapshots.archive.difference import ArchiveRules
-from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.drill import calls as acts
-from pulumi_snapshots.drill.calls import ArchiveNotDrilled
 from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.drill.record import DrillInputs
 from pulumi_snapshots.guard.book import GuardBook, consult
+from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.restore import RestoreRefused
 from pulumi_snapshots.run.calls import EngineCall, Rules
+from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.difference import SnapshotRules
-from pulumi_snapshots.snapshot.record import SnapshotRecord
-from tests.archive.scene import at_once
-from tests.support.drilling import CONNECTION, DRILLER, SCRATCH, DrillScene, drill_scene
+from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
+from tests.cli.test_drill import desk
+from tests.support.drilling import DRILLER, SCRATCH, DrillScene, drill_scene
+from tests.support.engine_calls import Stack
 from tests.support.failing import fails_with
-from tests.support.shelved import shelve, zipped
-from tests.support.virtual import staged
-from tests.support.world import DATABASE, OWNER
+from tests.support.guarding import Machine
+from tests.support.memory import Memory
+from tests.support.virtual import staged, virtual
+from tests.support.world import DATABASE, OWNER, Row
 
 HOUR = 3600.0
 URL = f"https://snapshots.squarecloud.app/databases/account/{SCRATCH}.zip?versionId=v1"
 VERSION, ZIP = {"version_id": "v1"}, {"destination": "/tmp/x.zip"}  # noqa: S108  nothing is written
 ASKED = {"checks": [{"query": "select 1", "equals": 1}], "overwrite_scratch": True}
-ARCHIVED = {"archive": "/tmp/x.zip", "connection": CONNECTION, **ASKED}  # noqa: S108  nothing is read
-ONTO_IT = {"target_database_id": SCRATCH, "overwrite": True}
-ELSEWHERE = {"connection": "postgresql://x@y/z", **ASKED}
+ONTO_IT: dict[str, Any] = {"target_database_id": SCRATCH, "overwrite": True}
+ELSEWHERE_URL = "postgresql://x@y/z"
+ELSEWHERE = {"connection": ELSEWHERE_URL, **ASKED}
 USES: dict[str, tuple[Rules, dict[str, Any]]] = {
     "Snapshot": (SnapshotRules(), {"database_id": SCRATCH}),
     "Archive": (ArchiveRules(), {"database_id": SCRATCH, **VERSION, **ZIP}),
@@ -97,12 +99,7 @@ async def test_what_becomes_known_only_in_the_update_is_refused_before_the_reque
         await DrillRules().calls.create(drill, at.values())
     await at.stack.preview(**at.values())
     for guarded in (DATABASE, SCRATCH):
-        note = partial(
-            GuardBook.note,
-            guard=f"shop::dev::guard::{guarded}",
-            record=SnapshotRecord(guarded, "v1"),
-        )
-        await consult(at.session.ledger, note, writes=True)
+        await _guarded(at, guarded)
         if guarded == DATABASE:
             await at.passes(restores=1)
     await at.fails(
@@ -110,54 +107,159 @@ async def test_what_becomes_known_only_in_the_update_is_refused_before_the_reque
     )
 
 
-@pytest.mark.parametrize("first", ["the archive's", "the other"])
+async def _guarded(at: DrillScene, database_id: str) -> None:
+    """Note in the ledger that a guard of another program has a snapshot of a database."""
+    note = partial(
+        GuardBook.note,
+        guard=f"shop::dev::guard::{database_id}",
+        record=SnapshotRecord(database_id, "v1"),
+    )
+    await consult(at.session.ledger, note, writes=True)
+
+
+class Forgetful(Memory):
+    """A ledger of which one read fails."""
+
+    fails_at = 0  # which read, counted from 1
+    count = 0  # reads so far
+
+    async def read(self) -> Document:
+        self.count += 1
+        if self.count == self.fails_at:
+            raise self.unavailable("the disk did not answer")
+        return await super().read()
+
+
+@pytest.mark.parametrize("fails_at", range(1, 9))
 @staged(drill_scene)
-async def test_drills_share_a_scratch_database_but_one_of_an_archive_with_none_that_restores(
-    at: DrillScene, first: str
+async def test_a_ledger_that_cannot_be_read_lets_no_drill_erase_a_guarded_database(
+    at: DrillScene, fails_at: int
 ) -> None:
-    """The other one could ask its changed checks of what the archive has left."""
-    drill, other = calls(at)
-    both = [(drill, at.values(), "scratch_database_id"), (other, ARCHIVED, "connection")]
-    (one, values, _), (another, its, property_) = both if first == "the other" else reversed(both)
-    assert DrillRules().check(one, values) == []
-    (problem,) = DrillRules().check(another, its)
-    assert problem.property == property_
-    assert "too: one loads an archive, the other restores" in str(problem.reason)
-    assert DrillRules().check(another, values) == DrillRules().check(one, values) == []
+    """Whichever read fails: the request itself may find the ledger well again."""
+    place = Forgetful(at.at.here.clock)
+    at.stack.machine.place = at.stack.machine.memory = place
+    at.stack.begin()
+    await _guarded(at, SCRATCH)
+    place.count = 0
+    place.fails_at = fails_at
+    await at.up()
+    assert at.error
+    assert not at.at.posts
+    assert at.at.holds(SCRATCH) == "now"
 
 
-@pytest.mark.parametrize("when", ["before", "checking", "meanwhile"])
-@staged(drill_scene, restore_seconds=60.0)
-async def test_an_archive_is_not_drilled_where_another_run_restores(
-    at: DrillScene, when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def _other(at: DrillScene, rules: Rules, name: str = "other") -> Stack:
+    """A stack of another program on the same machine, with one resource."""
+    kind = rules.schema.name
+    urn = f"urn:pulumi:prod::crm::pulumi-python:dynamic/squarecloud:{kind}::{name}"
+    return Stack(rules, at.stack.machine, urn)
+
+
+async def _snapshots(at: DrillScene) -> None:
+    await _other(at, SnapshotRules()).up(database_id=SCRATCH)
+
+
+async def _restores_onto_it(at: DrillScene) -> None:
+    stored = at.at.stored
+    await _other(at, RestoreRules()).up(
+        database_id=DATABASE,
+        version_id=stored.version_id,
+        name=stored.name,
+        runtime=stored.runtime,
+        **ONTO_IT,
+    )
+
+
+async def _restores_its_snapshot(at: DrillScene) -> None:
+    stored = at.at.here.emulator.add_snapshot(SCRATCH)
+    await _other(at, RestoreRules()).up(
+        database_id=SCRATCH,
+        version_id=stored.version_id,
+        name=stored.name,
+        runtime=stored.runtime,
+        target_database_id=DATABASE,
+        overwrite=True,
+    )
+    at.at.writes("now")
+    at.takes()
+
+
+async def _drills_onto_it(at: DrillScene) -> None:
+    await _other(at, DrillRules(), "Drill").up(**at.values())
+
+
+async def _command(at: DrillScene) -> None:
+    at.stack.begin()
+    inputs = SnapshotInputs(SCRATCH)
+    await create(at.session, inputs, at.stack.row, "squarecloud-snapshots create")
+
+
+OTHERS: dict[Callable[[DrillScene], Awaitable[None]], str | None] = {
+    _snapshots: "but 'other' of crm/prod has requested a snapshot of it at 2026-03-01T12:00:0",
+    _restores_onto_it: f"but 'other' of crm/prod has requested the restore of {DATABASE}/",
+    _restores_its_snapshot: f"but 'other' of crm/prod has requested the restore of {SCRATCH}/",
+    _drills_onto_it: None,
+    _command: None,
+}
+"""What another run of this machine does, and what that says against a drill."""
+
+
+@pytest.mark.parametrize("acts", OTHERS)
+@staged(drill_scene)
+async def test_what_another_stack_uses_is_not_erased(
+    at: DrillScene, acts: Callable[[DrillScene], Awaitable[None]]
 ) -> None:
+    await acts(at)
+    posts = len(at.at.posts)
+    why = OTHERS[acts]
+    if why is None:
+        await at.passes()
+        return
+    await at.fails("must be used for drills only", why, "which keeps drills away until 2026-03-02")
+    assert len(at.at.posts) == posts
+    await anyio.sleep(25 * HOUR)  # A resource that has left its program is not in the way for ever.
+    await at.passes()
+
+
+@staged(drill_scene)
+async def test_what_a_guard_is_about_to_guard_is_not_erased(at: DrillScene) -> None:
+    machine = Machine(at.at.here, at.stack.machine.memory)
     async with anyio.create_task_group() as group:
-        call, loads = calls(at)[1], list[int]()
-        monkeypatch.setattr(call.shared.of(Transfers), "reading", at_once)
+        group.start_soon(partial(machine.program().change, "update", database_id=SCRATCH))
+        await anyio.sleep(5.0)
+        await at.fails("but a Guard has requested a snapshot of it")
+        assert not at.at.posts
+        group.cancel_scope.cancel()
 
-        async def loaded(*_: object, **_of: object) -> tuple[float, int, list[Any]]:
-            loads.append(1)
-            if when == "meanwhile":
-                await at.up()
-            return 1.0, 1, []
 
-        monkeypatch.setattr(acts, "loaded", loaded)
-        monkeypatch.setattr(acts, "Database", at.databases.opens)
-        archive = str(shelve(tmp_path, zipped(x=b"-"), database_id=DATABASE))
-        work = partial(acts.drill_archive, call, DrillInputs.of({**ARCHIVED, "archive": archive}))
-        if when != "meanwhile":
-            at.databases.seconds = HOUR
-            group.start_soon(at.up)
-            await anyio.sleep(30.0 if when == "before" else 600.0)
-        with fails_with(
-            ArchiveNotDrilled,
-            "was restored meanwhile" if when == "meanwhile" else "is being restored",
-        ):
-            await work()
-        assert len(loads) == (when == "meanwhile")
-        await anyio.sleep(2 * HOUR)
-        when = "later"
-        assert (await work()).passed is True
+@pytest.mark.parametrize("user", ["a stack", "a guard"])
+@virtual
+async def test_the_command_does_not_erase_what_a_program_uses(user: str, tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        place = Memory(at.w.clock)
+        at.place = lambda: place
+        session = at.w.another_run(place, api_url=at.w.emulator.api_url)
+        if user == "a guard":
+            record = SnapshotRecord(SCRATCH, "v1")
+            note = partial(GuardBook.note, guard="acme/shop/prod/before", record=record)
+            await consult(session.ledger, note, writes=True)
+        else:
+            await create(session, SnapshotInputs(SCRATCH), Row(), OWNER)
+        for more in ((), ("--new",)):
+            (await at.drills(DATABASE, *more)).failed("must be used for drills only, but")
+        assert not at.w.requests("restore")
+
+
+@staged(drill_scene)
+async def test_an_id_in_capitals_is_the_same_database(at: DrillScene) -> None:
+    drill, other = calls(at)
+    assert SnapshotRules().check(other, {"database_id": SCRATCH}) == []
+    loud = {**at.values(), "scratch_database_id": SCRATCH.upper()}
+    (problem,) = DrillRules().check(drill, loud)
+    assert problem.property == "scratch_database_id"
+    own = {**at.values(), "scratch_database_id": DATABASE.upper(), "connection": ELSEWHERE_URL}
+    (problem,) = DrillInputs.problems(own)
+    assert "must be another database than the snapshot's own" in str(problem.reason)
 
 
 @staged(drill_scene)

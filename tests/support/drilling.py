@@ -18,8 +18,8 @@ import anyio.lowlevel
 
 from pulumi_snapshots.databases.database import CheckNotRun, DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import Scalar
+from pulumi_snapshots.drill.address import own_host
 from pulumi_snapshots.drill.difference import DrillRules
-from pulumi_snapshots.drill.record import own_host
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.run.calls import Unfinished
 from squarecloud_emulator import Emulator

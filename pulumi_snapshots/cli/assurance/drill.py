@@ -2,9 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 from typing import IO, Any
 
 import click
@@ -15,7 +14,6 @@ from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD, facts, fields_of, table
 from pulumi_snapshots.cli.terminal.wording import TYPED
-from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.drill import Drilling
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord
 from pulumi_snapshots.properties.checks import LATEST, spoken
@@ -27,13 +25,6 @@ OPERATORS = {TYPED[name]: name for name in ("equals", "at_least", "at_most", "ma
 """The expectations of a check, as they are typed."""
 CHECK = re.compile(r"(?P<query>.*\S)\s+(?P<operator>==|>=|<=|=~)\s+(?P<value>\S.*)", re.DOTALL)
 """Greedy, so that the last operator counts: the query may have others."""
-
-
-def checks_option(doc: str, *, required: bool = False) -> arguments.Decorator:
-    """`--check`."""
-    return click.option(
-        "--check", "checks", metavar="'QUERY OP VALUE'", multiple=True, required=required, help=doc
-    )
 
 
 @arguments.command(
@@ -54,9 +45,13 @@ def checks_option(doc: str, *, required: bool = False) -> arguments.Decorator:
         metavar="NAME",
         help="The variable that holds its connection.",
     ),
-    checks_option(
-        "What it is asked, and what it must answer; OP is ==, >=, <= or =~ (matches). Repeatable.",
+    click.option(
+        "--check",
+        "checks",
+        metavar="'QUERY OP VALUE'",
+        multiple=True,
         required=True,
+        help="What it is asked, and what it must answer; OP is ==, >=, <= or =~ (matches). Repeatable.",
     ),
     click.option(
         "--overwrite-scratch",
@@ -87,20 +82,22 @@ async def drill(invocation: Invocation, /, *, snapshot: str, new: bool, **typed:
     given = {**typed, "database_id": database_id, "version_id": version_id or LATEST}
     for name in ("password", "connection"):
         given[name] = typed[name] and arguments.secret_of(invocation, TYPED[name], typed[name])
-    given["checks"] = typed_checks(invocation, typed["checks"])
-    inputs = arguments.checked(invocation, DrillInputs, given)
+    given["checks"] = _typed_checks(invocation, typed["checks"])
+    arguments.checked(invocation, DrillInputs, given)
 
     async def prepared(session: Session) -> DrillInputs:
         scratch = await invocation.database(session, typed["scratch_database_id"])
         found = await invocation.snapshot(session, database_id, given["version_id"])
-        if scratch == found.database_id:
-            invocation.wrong(
-                f"--scratch must be another database than the snapshot's own: {DRILLS_OVERWRITE}."
-            )
+        # Whole ids and the engine can be wrong beside each other where what was typed was not.
         known = {
-            name: getattr(found, name) for name in ("database_id", "version_id", "name", "runtime")
+            **given,
+            "scratch_database_id": scratch,
+            "database_id": found.database_id,
+            "version_id": found.version_id,
+            "name": found.name,
+            "runtime": found.runtime,
         }
-        return replace(inputs, scratch_database_id=scratch, **known)
+        return arguments.checked(invocation, DrillInputs, known)
 
     async def drilled(
         session: Session, ready: DrillInputs, *whose: Any, fresh: bool
@@ -111,25 +108,30 @@ async def drill(invocation: Invocation, /, *, snapshot: str, new: bool, **typed:
         return record
 
     record, _ = await invocation.recorded(snapshot, prepared, drilled, new=new)
-    about = {
-        "drilled"
-        if record.passed
-        else "failed"
-        if record.passed is False
-        else "pending": record.snapshot,
-        "onto": record.scratch_database_id,
-        "restored": invocation.moment(record.restored_at),
-        "took": None if record.restore_seconds is None else spoken(record.restore_seconds),
-        "proof": None
-        if record.proved_by is None
-        else ", ".join(record.proved_by) or "nothing but the checks",
-    }
-    text = facts(about) + results_table(record.results or (), invocation.out)
+    text = facts(_facts_of(record, invocation)) + _results_table(record, invocation.out)
     invocation.result(fields_of(record.snapshot, record, DrillRecord), text, record.snapshot)
 
 
-def typed_checks(invocation: Invocation, checks: Iterable[str]) -> list[dict[str, Any]]:
-    """The checks that are typed, each as a query, an operator and a value."""
+def _facts_of(record: DrillRecord, invocation: Invocation) -> dict[str, str | None]:
+    """Say what a drill has done, by the names of the facts; None for what is not known."""
+    ended = {None: "pending", False: "failed", True: "drilled"}[record.passed]
+    took = None
+    if record.restore_seconds is not None:
+        took = spoken(record.restore_seconds)
+    proof = None
+    if record.proved_by is not None:
+        proof = ", ".join(record.proved_by) or "nothing but the checks"
+    return {
+        ended: record.snapshot,
+        "onto": record.scratch_database_id,
+        "restored": invocation.moment(record.restored_at),
+        "took": took,
+        "proof": proof,
+    }
+
+
+def _typed_checks(invocation: Invocation, checks: Iterable[str]) -> list[dict[str, Any]]:
+    """Read the checks that are typed, each as a query, an operator and a value."""
     read = []
     for typed in checks:
         found = CHECK.fullmatch(typed.strip())
@@ -137,18 +139,14 @@ def typed_checks(invocation: Invocation, checks: Iterable[str]) -> list[dict[str
             invocation.wrong(
                 f"--check {typed!r} must be a query, one of {', '.join(OPERATORS)}, and a value."
             )
-        operator, value = found["operator"], found["value"]
-        read.append(
-            {
-                "query": found["query"],
-                OPERATORS[operator]: value if operator == "=~" else _value(value),
-            }
-        )
+        operator = found["operator"]
+        value = found["value"] if operator == "=~" else _value(found["value"])
+        read.append({"query": found["query"], OPERATORS[operator]: value})
     return read
 
 
 def _value(typed: str) -> str | float | bool:
-    """A number, true or false as JSON spells it; else a text, such as the number of a customer, 01234."""
+    """Read a number, true or false as JSON spells it; else a text, such as the number of a customer, 01234."""
     with suppress(ValueError):
         value = json.loads(typed, parse_constant=str)
         if isinstance(value, int | float):
@@ -158,27 +156,30 @@ def _value(typed: str) -> str | float | bool:
 
 async def _note(invocation: Invocation, at: Destination, record: DrillRecord) -> None:
     """Note a drill that has passed in the manifests of the snapshot's archives in a place."""
-    if record.drilled is None:
+    if record.proof is None:
         return
-    wanted, transfers, place = (
-        (record.database_id, record.version_id),
-        invocation.transfers,
-        place_text(at.uri),
-    )
+    place = place_text(at.uri)
+    wanted = (record.database_id, record.version_id)
+    transfers = invocation.transfers
     invocation.progress(f"listing {place}")
-    good = [each for each in await shelved(transfers, at) if each.manifest and not each.problem]
-    uris = [each.uri for each in good if each.manifest and each.manifest.snapshot == wanted]
-    await note_drill(transfers, uris, wanted, record.drilled, invocation)
+    uris = [
+        each.uri
+        for each in await shelved(transfers, at)
+        if each.manifest and not each.problem and each.manifest.snapshot == wanted
+    ]
+    await note_drill(transfers, uris, wanted, record.proof, invocation)
     if not uris:
         invocation.warn(
             f"{place} has no archive of snapshot {record.snapshot}, so no manifest notes the drill."
         )
 
 
-def results_table(results: Sequence[CheckResult], out: IO[str]) -> str:
-    """What each check has found, for people; empty without one."""
+def _results_table(record: DrillRecord, out: IO[str]) -> str:
+    """Show what each check has found, for people; empty without one."""
+    if not record.results:
+        return ""
     rows = [
         (GOOD[each.passed], each.check, each.expected, each.found or each.reason or "nothing")
-        for each in results
+        for each in record.results
     ]
-    return table(("", "CHECK", "EXPECTED", "FOUND"), rows, out) if rows else ""
+    return table(("", "CHECK", "EXPECTED", "FOUND"), rows, out)

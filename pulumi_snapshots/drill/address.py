@@ -1,0 +1,143 @@
+"""Hosts and ports of a drill's connection, and which databases of the service those are.
+
+Programs load this module, so it loads no HTTP stack.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pulumi_snapshots.databases.kinds import KINDS, keywords, kind_of
+from pulumi_snapshots.properties.checks import Unfit, text
+
+OWN_HOST = re.compile(r"square-cloud-db-([a-z0-9_-]+)\.squareweb\.app\.?", re.IGNORECASE)
+ANOTHER = "must be to the scratch database, and its host is that of another database"
+PORT = re.compile(r":(\d+)$")
+# Parameters of PostgreSQL by which something else than the host name finds the server.
+REDIRECTING = frozenset({"hostaddr", "service"})
+
+
+def own_host(database_id: str) -> str:
+    """Return the service's host of a database."""
+    return f"square-cloud-db-{database_id}.squareweb.app"
+
+
+def engine_misfit(connection: str, runtime: object) -> str | None:
+    """Say why a connection cannot be to the engine of a snapshot.
+
+    Args:
+        connection: A connection string that `kind_of` takes.
+        runtime: The snapshot's engine as the service names it; anything else is not known.
+
+    Returns:
+        The reason, to follow the word "connection"; None if the engines are the same or one is not known.
+    """
+    if runtime not in KINDS:
+        return None
+    kind = kind_of(connection)
+    if kind == runtime:
+        return None
+    wanted = KINDS[str(runtime)].title
+    return f"must be to {wanted}, as the snapshot is of it, not to {KINDS[kind].title}"
+
+
+class Server(NamedTuple):
+    """One of the servers that a connection string names."""
+
+    host: str
+    port: int
+
+    @property
+    def database_id(self) -> str:
+        """The database of the service whose own host it is, in lower case; empty for another host."""
+        own = OWN_HOST.fullmatch(self.host)
+        return own[1].lower() if own else ""
+
+
+@dataclass(frozen=True)
+class Address:
+    """The servers of a connection.
+
+    Attributes:
+        servers: All that it names; none if the connection cannot be read.
+        is_direct: Whether nothing but the names and ports of the servers finds them.
+    """
+
+    servers: tuple[Server, ...]
+    is_direct: bool
+
+    @classmethod
+    def of(cls, connection: object) -> Self:
+        """Read a connection string; what `kind_of` does not take leads nowhere."""
+        try:
+            dsn = text(connection)
+            usual_port = KINDS[kind_of(dsn)].port
+        except Unfit:
+            return cls((), is_direct=False)
+        more = dict(keywords(dsn))
+        netloc = ""
+        if "://" in dsn:
+            parts = urlsplit(dsn)
+            more = dict(parse_qsl(parts.query))
+            netloc = parts.netloc.rpartition("@")[2]
+        servers = _servers(netloc, more.get("host"), more.get("port"), usual_port)
+        looked_up = dsn.startswith("mongodb+srv:")
+        return cls(servers, is_direct=not looked_up and not REDIRECTING & more.keys())
+
+    @property
+    def databases(self) -> set[str]:
+        """The ids of the service's databases to whose own hosts it leads."""
+        return {server.database_id for server in self.servers if server.database_id}
+
+    def misfit(self, database_id: str, port: int | None = None) -> str | None:
+        """Say why the connection cannot lead to a database.
+
+        Args:
+            database_id: The database's id, or the beginning of it.
+            port: The database's port, as the service says; None if it does not.
+
+        Returns:
+            The reason, to follow the word "connection"; None if it may lead there.
+        """
+        wanted = database_id.lower()
+        if any(not own.startswith(wanted) for own in self.databases):
+            return ANOTHER
+        if not self.is_direct or port is None:
+            return None
+        if any(server.database_id and server.port != port for server in self.servers):
+            return f"must be to port {port} of the scratch database, as the service says"
+        return None
+
+    def is_own(self, database_id: str) -> bool:
+        """Whether the connection can only lead to this database, if its port is right too."""
+        own = database_id.lower()
+        return self.is_direct and all(server.database_id == own for server in self.servers)
+
+
+def _servers(
+    netloc: str, host: str | None, port: str | None, usual_port: int
+) -> tuple[Server, ...]:
+    """Return the servers of a connection string.
+
+    Args:
+        netloc: `HOST:PORT`, or several with commas between them.
+        host: The parameter `host`, which wins over those in `netloc`.
+        port: The parameter `port`, likewise: one for each host, or one for all.
+        usual_port: The port of a host without one.
+    """
+    places = netloc.split(",")
+    hosts = host.split(",") if host else [PORT.sub("", place) for place in places]
+    if port:
+        ports = port.split(",")
+    else:
+        found = [PORT.search(place) for place in places]
+        ports = [match[1] if match else "" for match in found]
+    if len(ports) == 1:
+        ports *= len(hosts)
+    return tuple(
+        Server(unquote(name).strip(), int(number) if number.strip().isdecimal() else usual_port)
+        for name, number in zip(hosts, ports, strict=False)
+    )
