@@ -218,6 +218,15 @@ class Play:
             self.stacks[who] = Stack(rules, self.machine, urn)
         return self.stacks[who]
 
+    def end(self) -> None:
+        """End the runs that go on still, also those that are frozen."""
+        self._background.cancel_scope.cancel()
+        for stack in self.stacks.values():
+            place: object = stack.machine.memory
+            if isinstance(place, Freezing):
+                place.killed = True
+                place.woken.set()
+
     def new_machine(self, *, place: Memory | None = None, api_key: str | None = None) -> Machine:
         return Machine(self.at.here, place, Shifted(self.at.here.clock), api_key)
 
@@ -701,7 +710,7 @@ async def _play_moves(at: Scene, folder: Path, moves: list[str]) -> None:
                 await stage.move(each)
         except Exception as error:  # noqa: BLE001  raised below, without the group around it
             failure = error
-        background.cancel_scope.cancel()
+        stage.end()
     if failure is not None:
         raise failure
 
