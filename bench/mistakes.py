@@ -47,7 +47,7 @@ TESTS = {
     "guard": ("guard",),
     "service": ("service", "ledger"),
     "archive": ("archive",),
-    ".": ("ledger", "run"),
+    ".": ("service", "ledger", "run"),
 }
 """The folders of tests for each room, the likeliest first."""
 MISTAKES = (
@@ -115,7 +115,21 @@ MISTAKES = (
     ("service", "now - KEPT < each.at < now + AHEAD]", "now - KEPT < each.at]"),
     ("service", "for lane, at in self.blocks.items() if now < at < now + LONGEST_BLOCK", "for lane, at in self.blocks.items() if False"),
     ("service", "sorted([*self._others.sent, *(", "sorted([*("),
-    (".", "if max(map(abs, seen)) > PLAUSIBLE:\n            return", "pass"),
+    (".", "if max(abs(least), abs(most)) > PLAUSIBLE:", "if False:"),
+    # The service's clock, and this machine's.
+    (".", "elif shown.agrees_with(believed):", "elif True:"),
+    (".", "            self._believed = believed.narrowed_by(shown)\n            self._doubting = None", "            self._believed = believed.narrowed_by(shown)"),
+    (".", "if self._doubting is not None and self._is_seconded(self._doubting, shown):", "if True:"),
+    (".", "return shown.date != doubting.date and shown.agrees_with(doubting)", "return shown.agrees_with(doubting)"),
+    (".", "return shown.date != doubting.date and shown.agrees_with(doubting)", "return shown.date != doubting.date"),
+    (".", "self.is_confirmed |= shown.date != believed.date", "self.is_confirmed = True"),
+    (".", "if span is None or span.earliest - skew <= claimed <= span.latest + skew:", "if span is None or claimed <= span.latest + skew:"),
+    (".", "if span is None or span.earliest - skew <= claimed <= span.latest + skew:", "if span is None or span.earliest - skew <= claimed:"),
+    (".", "return max(abs((now.wall - stamp.wall).total_seconds()), now.boot - stamp.boot)", "return now.boot - stamp.boot"),
+    (".", "return abs((now.wall - stamp.wall).total_seconds() - (now.boot - stamp.boot))", "return 0.0"),
+    ("service", "if is_late or (decided and self._clock.moved_since(decided) > PAUSED_AFTER):", "if is_late:"),
+    ("service", 'date = None if "age" in answer.headers else http_date', "date = http_date"),
+    ("service", "        error.sent_within = answer.sent_within\n", ""),
     # Around a request.
     ("run", "leave_by = session.clock.utc() + CLAIM_LASTS - since", "leave_by = session.clock.utc() + timedelta(days=1)"),
     ("run", "self._unsent = self._unsent + 1 if isinstance(refusal, NotSent) else 0", "self._unsent += 1"),

@@ -1,12 +1,17 @@
-"""The only source of time, and waits that end with the run. A test's virtual clock moves monotonic seconds, sleeping and UTC together."""
+"""The only source of time, and waits that end with the run.
 
-import math
+A test's virtual clock moves monotonic seconds, sleeping and UTC together.
+"""
+
+from __future__ import annotations
+
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import NamedTuple
 
 import anyio
 
@@ -16,11 +21,16 @@ YEARS = range(2000, 9000)
 """No snapshot is of another one, to which no duration can be added without an overflow."""
 DATE_RESOLUTION = 1.0
 """Seconds. `Date` is cut to whole seconds, so the service's time is at most this much later."""
+DRIFT = 0.5
+"""Seconds by which two clocks may drift apart between two answers without one of them being set."""
 PLAUSIBLE = 10 * 365 * 86400.0
-"""The largest difference in seconds between two clocks that is believed. A larger one comes from a nonsensical date."""
+"""The largest difference in seconds between two clocks that is believed; beyond it one is wrong."""
+NOT_ANSWERED = "the service has not answered yet"
+NO_DATE = "the service's answers have no date"
+WRONG_MACHINE = "this machine's clock is wrong: it says {here}, and the service says {there}"
 COUNTING = getattr(time, "CLOCK_MONOTONIC" if sys.platform == "darwin" else "CLOCK_BOOTTIME", None)
-"""The system's monotonic clock that counts while the machine is suspended; None if there is no other one than Python's. There a
-POST that was under way meanwhile may not be matched to its snapshot."""
+"""The system's monotonic clock that counts while the machine is suspended; None if it has none but
+Python's. There a POST that was under way meanwhile may not be matched to its snapshot."""
 
 
 def system_utc() -> datetime:
@@ -29,24 +39,38 @@ def system_utc() -> datetime:
 
 
 def system_monotonic() -> float:
-    """This machine's monotonic seconds, for a thread without an event loop; only differences are meaningful."""
+    """This machine's monotonic seconds, for a thread without an event loop.
+
+    Only differences are meaningful.
+    """
     return time.monotonic()
 
 
 def rfc3339(moment: datetime) -> str:
-    """Format a time as in the outputs: UTC, with milliseconds if there are any (`2025-08-13T13:29:11.263Z`)."""
+    """Format a time as in the outputs: UTC, with milliseconds if there are any.
+
+    For example `2025-08-13T13:29:11.263Z`.
+    """
     moment = moment.astimezone(UTC)
     spec = "milliseconds" if moment.microsecond >= 1000 else "seconds"  # noqa: PLR2004  a millisecond
     return moment.isoformat(timespec=spec).replace("+00:00", "Z")
 
 
 def parse_rfc3339(text: str) -> datetime:
-    """Parse a time; a text without a zone is UTC. Raises `ValueError` for one that is no date, or not of this age."""
+    """Parse a time; a text without a zone is UTC.
+
+    Raises:
+        ValueError: The text is no date, or one of another age.
+    """
     return in_utc(datetime.fromisoformat(text))
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Convert a time to UTC; one without a zone is UTC already, like all times of the service. `ValueError` for nonsense."""
+    """Convert a time to UTC; one without a zone is UTC already, like all times of the service.
+
+    Raises:
+        ValueError: The year is nonsense.
+    """
     if moment.year not in YEARS:
         raise ValueError("no snapshot is of that year")
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -69,19 +93,39 @@ def time_text(moment: datetime, now: datetime | None = None) -> str:
     return moment.strftime(spec)
 
 
+class Stamp(NamedTuple):
+    """One moment by both clocks of a machine, either of which can stand still or jump."""
+
+    wall: datetime
+    """The time of day, which a user or the network can set."""
+    boot: float
+    """Seconds since the machine started, also while it sleeps; but not while all of it is paused."""
+
+
 class Clock:
     """The time of one run.
 
-    Monotonic time and sleeping come from the event loop. UTC is a `start`, or else this machine's time at the first use, plus the
-    seconds of a clock that counts while the machine is suspended, so that a change of the machine's clock during a wait moves
-    neither. With a `start` those are the event loop's unless `ticks` are given, so that a virtual clock moves UTC too.
+    Monotonic time and sleeping come from the event loop. UTC is a `start`, or else this machine's
+    time at the first use, plus the seconds of a clock that counts while the machine is suspended.
+    So a change of the machine's clock during a wait moves neither.
+
+    Args:
+        start: The UTC time at the first use; None for this machine's.
+        ticks: Returns the seconds that UTC counts; None for the system's boot clock, or with a
+            `start` for the event loop's, so that a virtual clock moves UTC too.
+        wall: Returns this machine's time of day, for `stamp`; None for the system's, or with a
+            `start` for `utc`.
     """
 
     def __init__(
-        self, start: datetime | None = None, ticks: Callable[[], float] | None = None
+        self,
+        start: datetime | None = None,
+        ticks: Callable[[], float] | None = None,
+        wall: Callable[[], datetime] | None = None,
     ) -> None:
         counting = time.monotonic if COUNTING is None else partial(time.clock_gettime, COUNTING)
         self._ticks = ticks or (anyio.current_time if start else counting)
+        self._wall = wall
         self._start = start
         self._began: tuple[datetime, float] | None = None
 
@@ -89,53 +133,175 @@ class Clock:
     """Seconds on the event loop's clock; only differences are meaningful."""
 
     def utc(self) -> datetime:
-        """The date and time in UTC."""
+        """Return the date and time in UTC."""
         now = self._ticks()
         if self._began is None:
             self._began = self._start or system_utc(), now
         start, began = self._began
         return start + timedelta(seconds=now - began)
 
+    def stamp(self) -> Stamp:
+        """Note this moment by both clocks of the machine, for `age_of` and `moved_since`."""
+        if self._wall is not None:
+            wall = self._wall()
+        elif self._start is not None:
+            wall = self.utc()
+        else:
+            wall = system_utc()
+        return Stamp(wall, self._ticks())
+
+    def age_of(self, stamp: Stamp) -> float:
+        """Return the seconds since a stamp, by whichever clock has moved most."""
+        now = self.stamp()
+        return max(abs((now.wall - stamp.wall).total_seconds()), now.boot - stamp.boot)
+
+    def moved_since(self, stamp: Stamp) -> float:
+        """Return the seconds by which one clock has moved beyond the other since a stamp.
+
+        More than a few mean that the machine was paused or asleep, or that its clock was set.
+        """
+        now = self.stamp()
+        return abs((now.wall - stamp.wall).total_seconds() - (now.boot - stamp.boot))
+
     async def sleep(self, seconds: float) -> None:
         """Sleep on the event loop's clock. Nothing else in this project sleeps."""
         await anyio.sleep(max(0.0, seconds))
 
 
-class ServiceClock:
-    """The service's clock, whose difference from this machine's, which may be hours, the `Date` headers of its answers show.
+class TimeSpan(NamedTuple):
+    """Two times of the service between which something happened."""
 
-    Each answer shows it to a second, and each further one narrows that: the difference of two clocks stays the same. `clock` is
-    this machine's time.
+    earliest: datetime
+    latest: datetime
+
+
+def corrected_time(claimed: datetime, span: TimeSpan | None, skew: timedelta) -> datetime:
+    """Correct the time at which a request was sent by what its answer shows.
+
+    Args:
+        claimed: When it was sent, as the ledger has it, by the service's clock.
+        span: Within which times the answer shows that it was sent; None if it shows nothing.
+        skew: How far the claimed time may be outside.
+
+    Returns:
+        The claimed time if it fits, else the earliest that does.
+    """
+    if span is None or span.earliest - skew <= claimed <= span.latest + skew:
+        return claimed
+    return span.earliest
+
+
+class _Offset(NamedTuple):
+    """The seconds by which the service's clock can be ahead of this machine's."""
+
+    least: float
+    most: float
+    date: datetime
+    """The `Date` of the last answer that shows it."""
+
+    def agrees_with(self, other: _Offset) -> bool:
+        """Tell whether both can be right, or differ by no more than clocks drift."""
+        return max(self.least, other.least) <= min(self.most, other.most) + DRIFT
+
+    def narrowed_by(self, other: _Offset) -> _Offset:
+        """Return what both allow, or the other one if the clocks have drifted apart."""
+        least = max(self.least, other.least)
+        most = min(self.most, other.most)
+        return other if least > most else _Offset(least, most, other.date)
+
+
+class ServiceClock:
+    """The service's clock, which the `Date` headers of its answers show.
+
+    It may be hours ahead of this machine's `clock`. Each answer shows the difference to a second,
+    and each further one narrows it, since it stays the same. The first answer is believed, as there
+    is nothing else. From then on one answer alone moves nothing, since a proxy may have stored its
+    page: it takes two with different dates that agree with each other.
     """
 
     def __init__(self, clock: Clock) -> None:
-        # Seconds that the service's clock is ahead; None until the service has answered.
-        self.offset: float | None = None
-        self.unsure = 0.0  # seconds by which `now` may be wrong, in either direction
+        self.is_confirmed = False
+        """Whether two answers have agreed on the time; until then it rests on one, or on none."""
         self._clock = clock
-        self._range = -math.inf, math.inf
+        self._believed: _Offset | None = None
+        self._doubting: _Offset | None = None  # the last answer that disagrees
         self._assumed = 0.0
+        self._trouble = NOT_ANSWERED
 
-    def observe(self, date: datetime, sent: datetime, received: datetime) -> None:
-        """Learn from the `Date` header of an answer; when its request was sent and it came is by this machine's clock."""
-        seen = (date - received).total_seconds(), (date - sent).total_seconds() + DATE_RESOLUTION
-        if max(map(abs, seen)) > PLAUSIBLE:
-            return
-        both = max(seen[0], self._range[0]), min(seen[1], self._range[1])
-        # If nothing is left, one of the clocks was set.
-        least, most = self._range = both if both[0] <= both[1] else seen
-        self.offset, self.unsure = (least + most) / 2, (most - least) / 2
+    @property
+    def offset(self) -> float | None:
+        """The seconds that the service's clock is ahead; None while no answer has shown it."""
+        believed = self._believed
+        return None if believed is None else (believed.least + believed.most) / 2
+
+    @property
+    def unsure(self) -> float:
+        """The seconds by which `now` may be wrong, in either direction; 0 while it is unknown."""
+        believed = self._believed
+        return 0.0 if believed is None else (believed.most - believed.least) / 2
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the service's time is not known, as a clause; None if it is."""
+        return self._trouble if self._believed is None else None
+
+    def observe(self, date: datetime | None, sent: datetime, received: datetime) -> TimeSpan | None:
+        """Learn from an answer of the service.
+
+        Args:
+            date: Its `Date` header; None if it has none of the service's own.
+            sent: When its request was sent, by this machine's clock.
+            received: When it came, by this machine's clock.
+
+        Returns:
+            Within which times of the service the request was sent; None if the answer shows none.
+        """
+        if date is None:
+            self._trouble = NO_DATE
+            return None
+        least = (date - received).total_seconds()
+        most = (date - sent).total_seconds() + DATE_RESOLUTION
+        if max(abs(least), abs(most)) > PLAUSIBLE:
+            self._trouble = WRONG_MACHINE.format(here=_to_say(received), there=_to_say(date))
+            return None
+        self._weigh(_Offset(least, most, date))
+        latest = date + timedelta(seconds=DATE_RESOLUTION)
+        return TimeSpan(date - (received - sent), latest)
+
+    def _weigh(self, shown: _Offset) -> None:
+        """Decide whether an answer narrows what is believed, takes its place, or must wait."""
+        believed = self._believed
+        if believed is None:
+            self._believed = shown
+        elif shown.agrees_with(believed):
+            self.is_confirmed |= shown.date != believed.date
+            self._believed = believed.narrowed_by(shown)
+            self._doubting = None
+        elif self._doubting is not None and self._is_seconded(self._doubting, shown):
+            self.is_confirmed = True
+            self._believed = self._doubting.narrowed_by(shown)
+            self._doubting = None
+        else:
+            self._doubting = shown
+
+    @staticmethod
+    def _is_seconded(doubting: _Offset, shown: _Offset) -> bool:
+        """Tell whether a second answer confirms a doubt; the same date is that of the same page."""
+        return shown.date != doubting.date and shown.agrees_with(doubting)
 
     def assume(self, offset: object) -> None:
-        """Let `now` use the offset that an earlier command has seen, until the service answers; `offset` stays unknown."""
+        """Let `now` use an offset that an earlier command has seen, until the service answers."""
         if isinstance(offset, int | float) and abs(offset) <= PLAUSIBLE:
             self._assumed = offset
 
     def now(self) -> datetime:
-        """The service's time; this machine's time until the offset is known or assumed."""
-        return self._clock.utc() + timedelta(
-            seconds=self._assumed if self.offset is None else self.offset
-        )
+        """Return the service's time; this machine's until the offset is known or assumed."""
+        offset = self._assumed if self.offset is None else self.offset
+        return self._clock.utc() + timedelta(seconds=offset)
+
+
+def _to_say(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 class Stoppable:
@@ -154,7 +320,11 @@ class Stoppable:
 
     @contextmanager
     def until(self, seconds: float) -> Iterator[anyio.CancelScope]:
-        """Run the body until it ends, `seconds` have passed or `stop` is called; the yielded scope shows whether it was cut."""
+        """Run the body until it ends, `seconds` have passed or `stop` is called.
+
+        Yields:
+            The scope, which shows whether the body was cut.
+        """
         with anyio.CancelScope(deadline=self.clock.monotonic() + seconds) as scope:
             self._scopes.add(scope)
             if self.stopping:

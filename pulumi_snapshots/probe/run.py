@@ -321,11 +321,12 @@ class Run:
         shot.sent, shot.request = self.clock.monotonic(), shot.operation.sent.request
         self.write()
         if shot.entry is None:
-            shot.finished = await self.client.start_snapshot(shot.database_id, leave_by=leave_by)
-            return "200" if shot.finished else "202"
+            taken = await self.client.start_snapshot(shot.database_id, leave_by=leave_by)
+            shot.finished = taken.finished
+            return "202" if taken.continues else "200"
         what: Any = {"name": shot.entry.name, "version_id": shot.entry.version}
-        continues = await self.client.restore_snapshot(shot.database_id, **what, leave_by=leave_by)
-        return "202" if continues else "200"
+        restored = await self.client.restore_snapshot(shot.database_id, **what, leave_by=leave_by)
+        return "202" if restored.continues else "200"
 
     async def _found(self, shot: Shot, version_id: str | None) -> None:
         """Note which snapshot a POST has started, for other runs too."""

@@ -148,11 +148,8 @@ class Restoring:
 
     async def _post(self, name: str, leave_by: datetime) -> str:
         asked: Any = {"name": name, "version_id": self.inputs.version_id, "leave_by": leave_by}
-        return (
-            "202"
-            if await self.session.client.restore_snapshot(self.inputs.target, **asked)
-            else "200"
-        )
+        answer = await self.session.client.restore_snapshot(self.inputs.target, **asked)
+        return "202" if answer.continues else "200"
 
     async def _settle(self, other: Attempt) -> None:
         """Wait until another restore of this database is over, and enter its end for its owner."""

@@ -1,4 +1,7 @@
-"""The typed async client: one method per operation of the service. Reads are retried when that is safe; POSTs never are."""
+"""The typed async client: one method per operation of the service.
+
+Reads are retried when that is safe; POSTs never are.
+"""
 
 import json
 import math
@@ -18,7 +21,7 @@ import anyio
 import httpx
 from pydantic import BaseModel, TypeAdapter
 
-from pulumi_snapshots.clock import in_utc
+from pulumi_snapshots.clock import Stamp, TimeSpan, in_utc
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.properties.checks import LOOPBACK
 from pulumi_snapshots.service.errors import (
@@ -50,23 +53,37 @@ from pulumi_snapshots.service.models import (
 from pulumi_snapshots.service.rate_limiter import RateLimiter
 
 T = TypeVar("T")
-CONNECT_TIMEOUT = 15.0
-POST_READ_TIMEOUT, GET_READ_TIMEOUT, WHOLE_ANSWER_EXTRA = 120.0, 30.0, 60.0
-"""Seconds. The service takes up to about 90 s to answer a create, and the vendor's own SDK waits 120 s; how long a restore takes to
-answer is not public. The last are those beyond in which the whole answer must arrive, so that a slow body ends too."""
-RETRY_AFTER_LIMIT = 3600.0  # seconds of `Retry-After` that are believed: the vendor documents blocks of about 30 min
-# the most bytes read of an answer; a listing of 10,000 entries has about 6 MB
+CONNECT_TIMEOUT = 15.0  # seconds
+POST_READ_TIMEOUT = 120.0
+"""Seconds until the first byte of an answer to a POST, and between any two. The service takes up to
+about 90 s to answer a create, and the vendor's own SDK waits 120 s; how long a restore takes to
+answer is not public."""
+GET_READ_TIMEOUT = 30.0  # the same of a read
+WHOLE_ANSWER_EXTRA = 60.0
+"""Seconds beyond the read time-out in which the whole answer must arrive, so that a slow body ends
+too."""
+RETRY_AFTER_LIMIT = 3600.0
+"""Seconds of `Retry-After` that are believed: the vendor documents blocks of about 30 minutes."""
 BODY_LIMIT = 32 * 2**20
+"""The most bytes read of an answer; a listing of 10,000 entries has about 6 MB."""
 NO_ANSWER = httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError
-"""Raised if no answer can be read; the last by the address of a redirect, which httpx parses although it does not follow it."""
+"""Raised if no answer can be read; the last by the address of a redirect, which httpx parses
+although it does not follow it."""
 _CERTAINLY_NOT_SENT = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
-# seconds of a `Retry-After` that a read honours: a refresh must end within 2 minutes
 GET_PAUSE_LIMIT = 30.0
+"""Seconds of a `Retry-After` that a read honours: a refresh must end within 2 minutes."""
 SHOWN = 100
-"""The most characters shown of a code, of which the longest known has 29, and of what the service says of itself."""
-ONLINE, DEGRADED = "online", "degraded"
-HEALTH_RENEWED, HEALTH_WITHIN = 300.0, 3.0
-"""Seconds after which the service renews what it says of itself; and that an error waits for it."""
+"""The most characters shown of a code, of which the longest known has 29, and of what the service
+says of itself."""
+ONLINE = "online"
+DEGRADED = "degraded"
+HEALTH_RENEWED = 300.0  # seconds after which the service renews what it says of itself
+HEALTH_WITHIN = 3.0  # seconds that an error waits for that
+LONGEST_POST = CONNECT_TIMEOUT + POST_READ_TIMEOUT + WHOLE_ANSWER_EXTRA + HEALTH_WITHIN
+"""Seconds after which a POST of a living process has its answer, or has lost it for good."""
+PAUSED_AFTER = 10.0
+"""Seconds by which one clock of a machine may move beyond the other between a decision and its
+POST; more mean that the machine was paused, and that another run may have decided meanwhile."""
 CERTIFICATES = "SSL_CERT_FILE", "SSL_CERT_DIR"
 """What names other certificates than httpx's own."""
 
@@ -87,15 +104,22 @@ ONCE = Patience(())  # for a read that must not delay a run
 
 @cache
 def _user_agent() -> str:
-    """This package and its version, read once; a proxy in front of the service may refuse that of a bare HTTP library."""
+    """Return this package and its version, read once.
+
+    A proxy in front of the service may refuse the name of a bare HTTP library.
+    """
     return f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"
 
 
 @cache
 def tls(*_named: str | None, trust_env: bool) -> ssl.SSLContext:
-    """The certificates that are trusted, read once: reading them takes longer than all else a client does, and blocks all else.
+    """Return the certificates that are trusted, read once.
 
-    `_named` is what the environment names, so that others are read if it changes.
+    To read them takes longer than all else that a client does, and blocks all else.
+
+    Args:
+        _named: What the environment names, so that other certificates are read if it changes.
+        trust_env: Whether the environment may name some at all.
     """
     return httpx.create_ssl_context(trust_env=trust_env)
 
@@ -106,7 +130,10 @@ def open_client(
     headers: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> httpx.AsyncClient:
-    """Make a client for an address, which follows no redirect and shares nothing with other clients but the certificates it trusts."""
+    """Make a client for an address.
+
+    It follows no redirect, and shares nothing with other clients but the certificates it trusts.
+    """
     # A proxy from the environment would see all in plain text on the way to a loopback address.
     trust_env = urlsplit(url).hostname not in LOOPBACK
     named = map(os.environ.get, CERTIFICATES) if trust_env else ()
@@ -120,7 +147,11 @@ def open_client(
 
 
 async def read_whole(response: httpx.Response) -> bytes:
-    """Read the body of an answer; one that is larger than any of the service counts as lost."""
+    """Read the body of an answer.
+
+    Raises:
+        httpx.ReadError: It is larger than any of the service, so it counts as lost.
+    """
     content = bytearray()
     async for piece in response.aiter_bytes():
         content += piece
@@ -130,15 +161,16 @@ async def read_whole(response: httpx.Response) -> bytes:
 
 
 def one_line(text: object) -> str:
-    """A text on one printable line; of an error without a text its name."""
-    line = " ".join(
-        (str(text) or (type(text).__name__ if isinstance(text, Exception) else "")).split()
-    )
+    """Return a text on one printable line; of an error without a text its name."""
+    words = str(text)
+    if not words and isinstance(text, Exception):
+        words = type(text).__name__
+    line = " ".join(words.split())
     return "".join(character for character in line if character.isprintable())
 
 
 def http_date(text: str | None) -> datetime | None:
-    """The time of an HTTP date; None if it is not one."""
+    """Return the time of an HTTP date; None if the text is none."""
     try:
         return in_utc(parsedate_to_datetime(text or ""))
     except (ValueError, OverflowError):
@@ -158,6 +190,31 @@ class Answer:
     content: bytes = b""  # may hold secrets
     response: Any = None  # that of the envelope, if the answer is a success
     continues: bool = False  # whether what was asked for is still running
+    sent_within: TimeSpan | None = None  # see `PostAnswer`
+
+
+@dataclass(frozen=True)
+class PostAnswer:
+    """The answer to a POST that the service accepted.
+
+    Attributes:
+        continues: Whether the service says that what was started is still running, as a 202 does.
+        finished: What a 200 says of a snapshot; None for a 202, which carries no id, and for a
+            restore.
+        sent_within: Within which times of the service the POST was sent, as the `Date` of this very
+            answer shows; None if it has none. See `clock.corrected_time`. Every `SquareCloudError`
+            has the same attribute.
+    """
+
+    continues: bool
+    finished: Finished | None
+    sent_within: TimeSpan | None
+
+
+PROCESSING = frozenset({"SNAPSHOT_PROCESSING", "SNAPSHOT_RESTORE_PROCESSING"})
+"""The codes of a 202 that is sent as an error."""
+OUT_OF_ORDER = ServiceFailed, Unavailable, UnreadableAnswer, AnswerLost
+"""The errors that an outage of the service explains."""
 
 
 class _Envelope(BaseModel):
@@ -168,10 +225,19 @@ class _Envelope(BaseModel):
 
 
 class Client:
-    """Typed access to the service with one API key; the `limiter` spaces the requests, over the network unless `http` is given.
+    """Typed access to the service with one API key.
 
-    Every method raises a `SquareCloudError` if there is no answer, or if it is a refusal or unreadable. A database's id must
-    be checked already, since it becomes a part of the path. `on_answer` is called with each answer as it came.
+    Every method raises a `SquareCloudError` if there is no answer, or if it is a refusal or
+    unreadable. A database's id must be checked already, since it becomes a part of the path.
+
+    Args:
+        limiter: Spaces the requests.
+        api_url: The service's address.
+        api_key: The key, which only this address gets.
+        http: Carries the requests; None for the network.
+
+    Attributes:
+        on_answer: Called with each answer as it came; None for nothing.
     """
 
     def __init__(
@@ -182,85 +248,127 @@ class Client:
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.on_answer: Callable[[Answer], None] | None = None
-        self.limiter, self.api_url, self._api_key, self.http = limiter, api_url, api_key, http
-        self.service_clock, self._clock = limiter.ledger.clock, limiter.clock
-        # If the server closed a kept connection just as a POST is sent, the client could not know whether the POST arrived.
-        # At 30 requests a minute a new connection for each costs nothing. The number of connections has no limit,
-        # because a POST stays open for up to 90 s.
+        self.limiter = limiter
+        self.api_url = api_url
+        self.http = http
+        self._api_key = api_key
+        self.service_clock = limiter.ledger.clock
+        self._clock = limiter.clock
+        # If the server closed a kept connection just as a POST is sent, the client could not know
+        # whether the POST arrived. At 30 requests a minute a new connection for each costs nothing.
+        # The number of connections has no limit, because a POST stays open for up to 90 s.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         headers = {"Authorization": api_key, "Accept": "application/json"}
         self._client = open_client(api_url, http, headers, limits=limits)
         self._asking_health = anyio.Lock()
-        self._asked_health_at, self._health = -math.inf, ("", "")
+        self._asked_health_at = -math.inf
+        self._health = "", ""
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
     async def health(self) -> tuple[str, str]:
-        """What the service says of itself: `online`, `degraded` or `unknown`, and that with its message; empty if it does not say."""
-        # The route needs no key and has no envelope.
+        """Return what the service says of itself, asked at most every 5 minutes.
+
+        Returns:
+            `online`, `degraded` or `unknown`, and that with its message; empty if it does not say.
+        """
         async with self._asking_health:
             if self._clock.monotonic() - self._asked_health_at >= HEALTH_RENEWED:
-                health = "", ""
-                with suppress(*NO_ANSWER), anyio.fail_after(HEALTH_WITHIN):
-                    http = open_client(self.api_url, self.http, {"Accept": "application/json"})
-                    async with http, http.stream("GET", f"{self.api_url}/service/status") as answer:
-                        content = await read_whole(answer)
-                    if answer.status_code == httpx.codes.OK:
-                        said = TypeAdapter(dict[str, Any]).validate_json(content)
-                        word, message = (
-                            one_line(said.get(name) or "")[:SHOWN] for name in ("status", "message")
-                        )
-                        health = word, f"{word}: {message}".removesuffix(": ")
-                self._asked_health_at, self._health = self._clock.monotonic(), health
+                self._health = await self._asked_health()
+                self._asked_health_at = self._clock.monotonic()
             return self._health
 
-    async def start_snapshot(
-        self, database_id: str, *, leave_by: datetime | None = None
-    ) -> Finished | None:
-        """Send the POST that takes a snapshot, once, in a slot that the caller has, until `leave_by` (this machine's clock).
+    async def _asked_health(self) -> tuple[str, str]:
+        """Ask the service for its health, by a route that needs no key and has no envelope."""
+        with suppress(*NO_ANSWER), anyio.fail_after(HEALTH_WITHIN):
+            http = open_client(self.api_url, self.http, {"Accept": "application/json"})
+            async with http, http.stream("GET", f"{self.api_url}/service/status") as answer:
+                content = await read_whole(answer)
+            if answer.status_code == httpx.codes.OK:
+                health = TypeAdapter(dict[str, Any]).validate_json(content)
+                word = one_line(health.get("status") or "")[:SHOWN]
+                message = one_line(health.get("message") or "")[:SHOWN]
+                return word, f"{word}: {message}".removesuffix(": ")
+        return "", ""
 
-        Returns the content of a 200; None for a 202, which carries no id.
+    async def start_snapshot(
+        self,
+        database_id: str,
+        *,
+        leave_by: datetime | None = None,
+        decided: Stamp | None = None,
+    ) -> PostAnswer:
+        """Send the POST that takes a snapshot, once, in a slot that the caller has.
+
+        Args:
+            database_id: The database.
+            leave_by: Until when it may leave, by this machine's clock; None for any time.
+            decided: When it was decided, by both clocks of this machine; None if nobody else could
+                have decided since.
+
+        Raises:
+            ClaimTooOld: It is too late, or the machine was paused since the decision; not sent.
+            SquareCloudError: See the class; `sent_within` is that of the answer, if there was one.
         """
-        answer = await self._post(database_id, "snapshots", None, leave_by)
+        answer = await self._post(database_id, "snapshots", None, leave_by, decided)
+        if answer.continues:
+            return PostAnswer(continues=True, finished=None, sent_within=answer.sent_within)
         content = answer.response if isinstance(answer.response, dict) else {}
-        return None if answer.continues else Finished.model_validate(content)
+        finished = Finished.model_validate(content)
+        return PostAnswer(continues=False, finished=finished, sent_within=answer.sent_within)
 
     async def restore_snapshot(
-        self, database_id: str, *, name: str, version_id: str, leave_by: datetime | None = None
-    ) -> bool:
-        """Send the POST that restores a listed snapshot, once, as `start_snapshot` does. It overwrites everything in the database.
+        self,
+        database_id: str,
+        *,
+        name: str,
+        version_id: str,
+        leave_by: datetime | None = None,
+        decided: Stamp | None = None,
+    ) -> PostAnswer:
+        """Send the POST that restores a listed snapshot, once, as `start_snapshot` does.
 
-        Returns whether the service says that it is still running. If not, it may all the same: see `restore_status`.
+        It overwrites everything in the database. An answer that does not say that the restore is
+        still running proves nothing: see `restore_status`.
+
+        Args:
+            database_id: The database that is overwritten.
+            name: The name of the snapshot's storage object.
+            version_id: The snapshot's version.
+            leave_by: See `start_snapshot`.
+            decided: See `start_snapshot`.
         """
         body = {"snapshotId": name, "versionId": version_id}
-        return (await self._post(database_id, "snapshots/restore", body, leave_by)).continues
+        answer = await self._post(database_id, "snapshots/restore", body, leave_by, decided)
+        return PostAnswer(answer.continues, finished=None, sent_within=answer.sent_within)
 
     async def restore_status(
         self, database_id: str, *, patience: Patience = PATIENT
     ) -> RestoreStatus | None:
-        """Get how the last restore of a database stands; None if the service has no such route, or not for this key.
+        """Get how the last restore of a database stands.
 
-        The scope that it needs is not public, and what needs none can be asked with a key for everything only.
+        Returns:
+            None if the service has no such route, or not for this key. The scope that the route
+            needs is not public, and what needs none can be asked with a key for everything only.
         """
+        path = _path(database_id, "snapshots/restore")
         try:
-            return await self._get(
-                _path(database_id, "snapshots/restore"), _of(RestoreStatus.model_validate), patience
-            )
+            return await self._get(path, _of(RestoreStatus.model_validate), patience)
         except SquareCloudError as error:
             if isinstance(error, NotAllowed) or (error.status in {404, 405} and is_new(error)):
                 return None
             raise
 
     async def list_snapshots(self, database_id: str, *, patience: Patience = PATIENT) -> Listing:
-        """List the snapshots of one database, newest first. The service may answer with a page that is 30 minutes old."""
+        """List the snapshots of one database, newest first; the page may be 30 minutes old."""
         return await self._get(
             _path(database_id, "snapshots"), partial(self._listing, is_own=True), patience
         )
 
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
-        """List the snapshots of the whole account. The service caches this listing apart from those of the databases."""
+        """List the snapshots of the whole account, whose pages are cached apart from the others."""
         path = "users/snapshots?scope=databases"
         return await self._get(
             path, partial(self._listing, is_own=False), patience, ACCOUNT_LISTING
@@ -290,12 +398,16 @@ class Client:
     async def database_certificate(
         self, database_id: str, *, patience: Patience = PATIENT
     ) -> bytes:
-        """Get the private key and the certificate, as PEM, with which a client may connect to a database that runs."""
+        """Get the private key and the certificate, as PEM, for connections to a database."""
         path = _path(database_id, "credentials/certificate")
         return await self._get(path, _of(read_certificate), patience, CREDENTIALS)
 
     async def database_statuses(self, *, patience: Patience = PATIENT) -> dict[str, bool] | None:
-        """Get whether each database of the account is running, by id; None if the service has no such route."""
+        """Get whether each database of the account is running, by its id.
+
+        Returns:
+            None if the service has no such route.
+        """
         try:
             statuses = await self._get("databases/status", _of(STATUSES.validate_python), patience)
         except SquareCloudError as error:
@@ -306,11 +418,17 @@ class Client:
         return {each.id: each.running for each in statuses}
 
     async def _post(
-        self, database_id: str, what: str, body: object, leave_by: datetime | None
+        self,
+        database_id: str,
+        what: str,
+        body: object,
+        leave_by: datetime | None,
+        decided: Stamp | None,
     ) -> Answer:
+        path = _path(database_id, what)
         try:
             return await self.send(
-                "POST", _path(database_id, what), POST_READ_TIMEOUT, body=body, leave_by=leave_by
+                "POST", path, POST_READ_TIMEOUT, body=body, leave_by=leave_by, decided=decided
             )
         except ServiceFailed as error:
             await self._note_outage(error)
@@ -332,29 +450,37 @@ class Client:
         self, path: str, read: Callable[[Answer], T], patience: Patience, lane: Lane = READ
     ) -> T:
         """Send a read, again if that may help, and `read` its answer."""
-        request, pauses = f"GET /{path.partition('?')[0]}", iter(patience.back_off)
-        while True:
+        request = f"GET /{path.partition('?')[0]}"
+        for back_off in (*patience.back_off, None):
             try:
-                async with self.limiter.slot(
-                    request, lane, waits_out_block=patience.waits_out_block
-                ):
-                    answer = await self.send("GET", path, patience.within)
-                try:
-                    return read(answer)
-                except ValueError:
-                    raise UnreadableAnswer(request, status=answer.status) from None
+                return await self._got(request, path, read, patience, lane)
             except SquareCloudError as error:
-                pause = next(pauses, None)
-                if pause is None or not error.passing or isinstance(error, Blocked):
-                    if isinstance(
-                        error, ServiceFailed | Unavailable | UnreadableAnswer | AnswerLost
-                    ):
+                if back_off is None or not error.passing or isinstance(error, Blocked):
+                    if isinstance(error, OUT_OF_ORDER):
                         await self._note_outage(error)
                     raise
-                pause = max(pause, min(error.retry_after or 0.0, GET_PAUSE_LIMIT))
-            await self._clock.sleep(pause)
+                asked = min(error.retry_after or 0.0, GET_PAUSE_LIMIT)
+            await self._clock.sleep(max(back_off, asked))
+        raise AssertionError  # the last try returns or raises
 
-    async def send(
+    async def _got(
+        self,
+        request: str,
+        path: str,
+        read: Callable[[Answer], T],
+        patience: Patience,
+        lane: Lane,
+    ) -> T:
+        """Send a read once, and `read` its answer."""
+        waits = patience.waits_out_block
+        async with self.limiter.slot(request, lane, waits_out_block=waits):
+            answer = await self.send("GET", path, patience.within)
+        try:
+            return read(answer)
+        except ValueError:
+            raise UnreadableAnswer(request, status=answer.status) from None
+
+    async def send(  # noqa: PLR0913  what, and until when
         self,
         method: str,
         path: str,
@@ -362,21 +488,34 @@ class Client:
         *,
         body: Any = None,
         leave_by: datetime | None = None,
+        decided: Stamp | None = None,
     ) -> Answer:
-        """Send one request, with a percent-encoded path and a body as JSON; anything but a success is raised as a `SquareCloudError`.
+        """Send one request.
 
-        A cancellation has a `NotSent` as its cause if the request certainly never left. `read_timeout` counts seconds until the
-        first byte, and between any two bytes. After `leave_by`, by this machine's clock, a `ClaimTooOld` is raised, before the
-        connection is made, or right before the request is written to it.
+        Args:
+            method: `GET` or `POST`.
+            path: Percent-encoded, below the API's address, with its query.
+            read_timeout: Seconds until the first byte, and between any two bytes.
+            body: Sent as JSON.
+            leave_by: Until when it may leave, by this machine's clock; None for any time.
+            decided: When it was decided, by both clocks of this machine; None for whenever.
+
+        Raises:
+            ClaimTooOld: It must not leave any more. That is decided before the connection is made,
+                and again right before the request is written to it.
+            SquareCloudError: Any answer but a success, or none. A cancellation has a `NotSent` as
+                its cause if the request certainly never left.
         """
-        bare, sent_at = f"/{path.partition('?')[0]}", self._clock.monotonic()
+        bare = f"/{path.partition('?')[0]}"
         request = f"{method} {bare}"
-        # Whether each event of httpx was about the connection: if all were, the request certainly has not left. Other
-        # transports than httpx's own tell nothing, which proves nothing.
+        sent_at = self._clock.monotonic()
+        # Whether each event of httpx was about the connection: if all were, the request certainly
+        # has not left. Other transports than httpx's own tell nothing, which proves nothing.
         events: set[bool] = set()
 
         def check() -> None:
-            if leave_by is not None and self._clock.utc() > leave_by:
+            is_late = leave_by is not None and self._clock.utc() > leave_by
+            if is_late or (decided and self._clock.moved_since(decided) > PAUSED_AFTER):
                 raise ClaimTooOld(request)
 
         async def note(event: str, _info: object) -> None:
@@ -394,60 +533,60 @@ class Client:
                     timeout=httpx.Timeout(read_timeout, connect=min(CONNECT_TIMEOUT, read_timeout)),
                     extensions={"trace": note} if method == "POST" else None,
                 ) as response:
-                    received, first_byte = self._clock.utc(), self._clock.monotonic() - sent_at
+                    received = self._clock.utc()
+                    first_byte = self._clock.monotonic() - sent_at
                     content = await read_whole(response)
         except anyio.get_cancelled_exc_class() as cancelled:
             if events == {True}:
                 raise cancelled from NotSent(request)
             raise
         except NO_ANSWER as error:
-            # Beside the errors that certainly come before it leaves, the request may have arrived: they happen while it is
-            # written, or while its answer is awaited or read. OSError includes the TimeoutError of the whole answer, also
-            # after this process was stopped while it connected, and TLS records that break after the handshake.
-            left = events != {True} and not isinstance(error, _CERTAINLY_NOT_SENT)
-            raise (AnswerLost if left else NotSent)(request, message=self._safe(error)) from None
-        answer = Answer(
-            method, bare, sent_at, first_byte, response.status_code, dict(response.headers), content
-        )
+            # Beside the errors that certainly come before it leaves, the request may have arrived:
+            # they happen while it is written, or while its answer is awaited or read. OSError
+            # includes the TimeoutError of the whole answer, also after this process was stopped
+            # while it connected, and TLS records that break after the handshake.
+            never_left = events == {True} or isinstance(error, _CERTAINLY_NOT_SENT)
+            kind = NotSent if never_left else AnswerLost
+            raise kind(request, message=self._safe(error)) from None
+        headers = dict(response.headers)
+        answer = Answer(method, bare, sent_at, first_byte, response.status_code, headers, content)
         if self.on_answer is not None:
             self.on_answer(answer)
         return self._understood(answer, received)
 
     def _understood(self, answer: Answer, received: datetime) -> Answer:
-        """The answer, which came at `received`, or its error."""
-        headers, date, envelope = answer.headers, http_date(answer.headers.get("date")), None
-        with suppress(
-            ValueError, RecursionError
-        ):  # pydantic's own parser takes no text that was cut amid a character
+        """Return the answer, which came at `received`, or raise the error that it is."""
+        envelope: _Envelope | None = None
+        # pydantic's own parser takes no text that was cut amid a character
+        with suppress(ValueError, RecursionError):
             envelope = _Envelope.model_validate(json.loads(answer.content))
         code = envelope.code if envelope else None
-        if envelope and date is not None and "age" not in headers:
-            # Without an envelope the answer may come from a proxy, with the proxy's clock. A page with an age is from a cache,
-            # with the time when that got it.
-            self.service_clock.observe(
-                date, received - timedelta(seconds=answer.first_byte), received
-            )
-        processing = {
-            "SNAPSHOT_PROCESSING",
-            "SNAPSHOT_RESTORE_PROCESSING",
-        }  # sent as an error with status 202
-        answer.continues = answer.status == httpx.codes.ACCEPTED or code in processing
-        if (
-            envelope
-            and httpx.codes.is_success(answer.status)
-            and (envelope.status == "success" or answer.continues)
-        ):
+        if envelope:
+            # Without an envelope the answer may come from a proxy, with the proxy's clock.
+            answer.sent_within = self._observed(answer, received)
+        answer.continues = answer.status == httpx.codes.ACCEPTED or code in PROCESSING
+        is_content = answer.continues or (envelope is not None and envelope.status == "success")
+        if envelope and httpx.codes.is_success(answer.status) and is_content:
             answer.response = envelope.response
             return answer
-        raise error_for(
+        error = error_for(
             f"{answer.method} {answer.path}",
             answer.status,
             code=self._safe(code)[:SHOWN] if code else None,
             message=self._safe(envelope.message) if envelope and envelope.message else "",
             readable=envelope is not None,
-            retry_after=_retry_after(headers.get("retry-after", "")),
+            retry_after=_retry_after(answer.headers.get("retry-after", "")),
             now=received,
         )
+        error.sent_within = answer.sent_within
+        raise error
+
+    def _observed(self, answer: Answer, received: datetime) -> TimeSpan | None:
+        """Learn the service's time from an answer; return within which times it was sent."""
+        # A page with an age is from a cache, with the time when the cache got it.
+        date = None if "age" in answer.headers else http_date(answer.headers.get("date"))
+        sent = received - timedelta(seconds=answer.first_byte)
+        return self.service_clock.observe(date, sent, received)
 
     def _safe(self, text: object) -> str:
         """`text` on one line and without the API key."""
@@ -455,11 +594,16 @@ class Client:
 
 
 def _retry_after(text: str) -> float | None:
-    """The seconds in `Retry-After`; None if there are none, or zero: to try again at once is never the answer to a refusal."""
-    with suppress(ValueError):
-        if 0 < (seconds := float(text)) < math.inf:
-            return min(seconds, RETRY_AFTER_LIMIT)
-    return None
+    """Return the seconds in `Retry-After`.
+
+    Returns:
+        None if there are none, or zero: to try again at once is never the answer to a refusal.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return min(seconds, RETRY_AFTER_LIMIT) if 0 < seconds < math.inf else None
 
 
 def _of(read: Callable[[Any], T]) -> Callable[[Answer], T]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, Self
 
-from pulumi_snapshots.clock import system_utc
+from pulumi_snapshots.clock import TimeSpan, system_utc
 from pulumi_snapshots.errors import Answered, Explained, Next, Step, Text, Words
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW
 
@@ -45,6 +45,8 @@ class SquareCloudError(Explained):
     # whether a request that changes something may still have been carried out
     ambiguous: ClassVar[bool] = False
     passing: ClassVar[bool] = False  # whether the same request may succeed a little later
+    # Within which times of the service the request was sent, as the `Date` of the answer shows.
+    sent_within: TimeSpan | None = None
 
     def __init_subclass__(cls, codes: tuple[str, ...] = (), **attributes: Any) -> None:
         named = re.sub(

@@ -191,9 +191,9 @@ class Taking:
         return None
 
     async def _post(self, leave_by: datetime) -> str:
-        finished = await self.session.client.start_snapshot(self.database_id, leave_by=leave_by)
-        self.finished = finished or NOT_FINISHED
-        return "200" if finished else "202"
+        answer = await self.session.client.start_snapshot(self.database_id, leave_by=leave_by)
+        self.finished = answer.finished or NOT_FINISHED
+        return "202" if answer.continues else "200"
 
     async def _settle(self, other: Attempt) -> None:
         """Wait until another request of this database cannot be mistaken for ours, and enter its end for its owner."""

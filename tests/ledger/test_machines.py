@@ -193,16 +193,20 @@ async def test_a_place_that_is_too_slow_to_claim_says_so_and_sends_nothing(here:
 async def test_a_clock_that_is_set_or_a_sleep_in_the_middle_of_a_run_changes_nothing(
     here: World, jump: timedelta | None, after: float
 ) -> None:
-    clock, asleep = Shifted(here.clock), [0.0]
-    slept = Clock(START, lambda: anyio.current_time() + asleep[0])
+    moved = {"wall": 0.0, "asleep": 0.0}
+    clock = Clock(
+        START,
+        ticks=lambda: anyio.current_time() + moved["asleep"],
+        wall=lambda: here.clock.utc() + timedelta(seconds=moved["wall"]),
+    )
 
     def happens() -> None:
-        clock.ahead = (jump or HOUR).total_seconds()
+        moved["wall"] = (jump or HOUR).total_seconds()
         if jump is None:
-            asleep[0] = clock.ahead
-            here.emulator.advance(clock.ahead)
+            moved["asleep"] = moved["wall"]
+            here.emulator.advance(moved["asleep"])
 
-    session = here.another_run(clock=slept if jump is None else clock)
+    session = here.another_run(clock=clock)
     ending = await here.meanwhile(after, happens, here.create(session=session))
     assert ending.complete.version_id == here.started()
     assert ending.complete.requested_at == "2026-03-01T12:00:00Z"

@@ -43,7 +43,7 @@ async def slot(service: Service, lane: Lane) -> AbstractAsyncContextManager[None
 async def post(service: Service) -> Finished | SquareCloudError | None:
     try:
         async with await slot(service, CREATE):
-            return await service.client.start_snapshot(DATABASE)
+            return (await service.client.start_snapshot(DATABASE)).finished
     except SquareCloudError as error:
         return error
 

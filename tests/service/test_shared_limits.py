@@ -1,6 +1,6 @@
 """Runs with one account keep the service's limits together, whatever their clocks say and whatever the ledger holds."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -367,46 +367,3 @@ async def test_old_requests_do_not_fill_the_ledger() -> None:
         await runs.run(budget=1000).send(READ)
         await anyio.sleep(100)
     assert len((await runs.pacing())["sent"]) <= 3
-
-
-# The service's clock alone
-
-
-class Moved(Clock):
-    """A machine's clock that somebody sets."""
-
-    ahead = timedelta()
-
-    def utc(self) -> datetime:
-        return super().utc() + self.ahead
-
-
-@virtual
-async def test_each_answer_shows_the_time_more_exactly() -> None:
-    clock = Clock(START)
-    service = ServiceClock(clock)
-    assert (service.offset, service.unsure, service.now()) == (None, 0.0, START)
-    for number in range(40):
-        await anyio.sleep(7.31)
-        true = clock.utc() + timedelta(hours=1, milliseconds=250)
-        service.observe(
-            true.replace(microsecond=0), clock.utc(), clock.utc() + timedelta(milliseconds=40)
-        )
-        assert abs((service.now() - true).total_seconds()) <= service.unsure + 0.04
-        assert service.unsure <= 0.55 if number < 20 else service.unsure < 0.1
-
-
-@pytest.mark.parametrize(
-    "by", [timedelta(days=1), timedelta(days=-1), timedelta(seconds=2)], ids=str
-)
-@virtual
-async def test_a_machine_whose_clock_was_set_believes_the_next_answer(by: timedelta) -> None:
-    clock = Moved(START)
-    service = ServiceClock(clock)
-    for _ in range(20):
-        service.observe(START.replace(microsecond=0) + timedelta(0), START, START)
-    clock.ahead = by
-    true = START
-    service.observe(true, clock.utc(), clock.utc())
-    assert abs((service.now() - true).total_seconds()) <= 1
-    assert service.unsure <= 1
