@@ -3,8 +3,9 @@
 import asyncio
 import secrets
 import sys
+import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +20,7 @@ from pulumi.runtime.proto import (
     provider_pb2,
 )
 
-from pulumi_snapshots.engine.process import ANSWER_DEADLINE, CHANNEL_OPTIONS
+from pulumi_snapshots.engine.process import ANSWER_DEADLINE, CHANNEL_OPTIONS, listens
 from pulumi_snapshots.engine.wording import readable
 from pulumi_snapshots.errors import Wording, Words
 
@@ -28,8 +29,11 @@ DETAILS_HEADER = "grpc-status-details-bin"
 
 
 def engine_at(address: str) -> Any:
-    """The engine's gRPC stub."""
-    return engine_pb2_grpc.EngineStub(grpc.insecure_channel(address, options=CHANNEL_OPTIONS))
+    """The engine's gRPC stub, whose `close` ends the connection."""
+    channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+    stub: Any = engine_pb2_grpc.EngineStub(channel)
+    stub.close = channel.close
+    return stub
 
 
 class Messages:
@@ -37,12 +41,35 @@ class Messages:
 
     def __init__(self, connect: Callable[[], Any]) -> None:
         self._connect = connect
-        self._thread = ThreadPoolExecutor(1, "engine-messages")
+        self._lock = threading.Lock()
+        self._thread: ThreadPoolExecutor | None = None
         self._engine: Any = None
+
+    def _queue(self, call: Callable[..., Any], *arguments: Any, **how: bool) -> Future[Any]:
+        """Let the thread, which starts with the first call, make a call after those before it."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, "engine-messages")
+            return self._thread.submit(call, *arguments, **how)
+
+    def close(self) -> None:
+        """End the thread once it has sent all messages, and the connection; the next message begins both again."""
+        with self._lock:
+            thread = self._thread
+            self._thread = None
+            if thread is not None:
+                thread.submit(self._disconnect)
+                thread.shutdown(wait=False)
+
+    def _disconnect(self) -> None:
+        engine = self._engine
+        self._engine = None
+        if engine is not None:
+            engine.close()
 
     def say(self, text: str, urn: str = "", **how: bool) -> None:
         """Queue one message, from any thread; see `send`."""
-        self._thread.submit(self.send, text, urn, **how)
+        self._queue(self.send, text, urn, **how)
 
     def send(
         self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False
@@ -69,11 +96,11 @@ class Messages:
 
     def wait(self) -> None:
         """Wait until the engine has all messages, 5 s at most, so that none arrives after the end of its call."""
-        wait({self._thread.submit(int)}, ANSWER_DEADLINE)
+        wait({self._queue(int)}, ANSWER_DEADLINE)
 
     async def flush(self) -> None:
         """As `wait`, in an event loop."""
-        await asyncio.wait({asyncio.wrap_future(self._thread.submit(int))}, timeout=ANSWER_DEADLINE)
+        await asyncio.wait({asyncio.wrap_future(self._queue(int))}, timeout=ANSWER_DEADLINE)
 
 
 class Engine(Messages):
@@ -83,6 +110,12 @@ class Engine(Messages):
         super().__init__(lambda: engine_at(str(self._address)))
         self.is_quiet = False
         self._address = address
+
+    async def is_gone(self) -> bool:
+        """Tell whether the engine's process has ended; that takes 5 s at most, and mostly a millisecond."""
+        if not self._address:
+            return False
+        return not await asyncio.to_thread(listens, self._address)
 
     def is_at(self, address: str) -> None:
         """Take the address from a handshake, unless one is known."""

@@ -40,7 +40,7 @@ def end_with(address: str) -> None:
     """End this process as soon as the engine at this address was killed."""
 
     def watch() -> None:
-        while _listens(address) or _listens(address):
+        while listens(address) or listens(address):
             time.sleep(WATCH_EVERY)
         # not as at ^C: an answer that the engine never gets must not be recorded as delivered
         os._exit(1)
@@ -48,7 +48,7 @@ def end_with(address: str) -> None:
     threading.Thread(target=watch, name="engine-watch", daemon=True).start()
 
 
-def _listens(address: str) -> bool:
+def listens(address: str) -> bool:
     """Whether the engine's address is in use; only a refused connection says that it is not."""
     host, _, port = address.rpartition(":")
     if port.isdecimal():  # else a socket of another kind

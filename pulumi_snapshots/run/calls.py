@@ -77,6 +77,14 @@ class Shared:
             if isinstance(each, Stoppable):
                 each.stop()
 
+    async def close(self) -> None:
+        """Close all connections; what is asked for later opens new ones."""
+        made = list(self._made.values())
+        self._made.clear()
+        for each in made:
+            if hasattr(each, "close"):
+                await each.close()
+
 
 def ledger_of(settings: Settings, clock: Clock) -> Ledger:
     """The ledger of the service that settings name; nothing is read or written yet."""

@@ -4,10 +4,13 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
 import grpc
+from google.protobuf import empty_pb2
 from pulumi.runtime.proto import callback_pb2_grpc, provider_pb2_grpc
 
 from pulumi_snapshots.engine.messages import Callbacks, Engine
@@ -62,34 +65,83 @@ async def _serve(address: str | None) -> None:
     await server.stop(GRACE)
 
 
+@dataclass
+class _Connection:
+    """What one connection to an attached plugin uses: one provider of a command, with a key of its own."""
+
+    plugin: Plugin
+    calls: int = 0
+    """Those under way."""
+    is_over: bool = False
+    """Whether its engine has said that the command ends."""
+
+
 class Attached:
-    """A plugin that users started themselves, to debug it: one for each connection, that is, provider of a command, and its key."""
+    """A plugin that users started themselves, to debug it, with one `Plugin` for each connection.
+
+    A connection is free once its engine has cancelled it, which each command does at its end, and no
+    call is under way any more. What a killed engine leaves is freed by the next handshake.
+    """
 
     def __init__(self, start: Callable[[], Plugin]) -> None:
-        self._start, self._plugins = start, dict[str, Plugin]()
+        self._start = start
+        self._connections = dict[str, _Connection]()
 
     def stop(self) -> None:
         """End all waits."""
-        for each in self._plugins.values():
-            each.stop()
+        for each in self._connections.values():
+            each.plugin.stop()
 
     def __getattr__(self, method: str) -> Any:
         """A method of the protocol, of the connection's plugin."""
 
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
-            async for each in getattr(await self._of(method, context), method)(request, context):
-                yield each
+            async with self._call(method, context) as plugin:
+                async for each in getattr(plugin, method)(request, context):
+                    yield each
 
         async def answer(request: Any, context: Any) -> Any:
-            return await getattr(await self._of(method, context), method)(request, context)
+            if method == "Cancel" and context.peer() not in self._connections:
+                return empty_pb2.Empty()  # an engine cancels twice
+            async with self._call(method, context) as plugin:
+                return await getattr(plugin, method)(request, context)
 
         return stream if method == "List" else answer
 
-    async def _of(self, method: str, context: Any) -> Plugin:
-        """The plugin of a connection, which a handshake starts; older engines only attach."""
-        connection = context.peer()
-        if method == "Handshake" or (method == "Attach" and connection not in self._plugins):
-            self._plugins[connection] = self._start()
-        if connection not in self._plugins:
+    @asynccontextmanager
+    async def _call(self, method: str, context: Any) -> AsyncIterator[Plugin]:
+        """Get the plugin of a connection for one call."""
+        peer = context.peer()
+        connection = await self._connection(method, context)
+        connection.is_over = connection.is_over or method == "Cancel"
+        connection.calls += 1
+        try:
+            yield connection.plugin
+        finally:
+            connection.calls -= 1
+            if connection.is_over and not connection.calls:
+                await self._free(peer, connection)
+
+    async def _connection(self, method: str, context: Any) -> _Connection:
+        """Find a connection, which a handshake starts; older engines only attach."""
+        peer = context.peer()
+        if method == "Handshake" or (method == "Attach" and peer not in self._connections):
+            await self._free_lost()
+            self._connections[peer] = _Connection(self._start())
+        if peer not in self._connections:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, NO_HANDSHAKE)
-        return self._plugins[connection]
+        return self._connections[peer]
+
+    async def _free_lost(self) -> None:
+        """Free what killed engines have left."""
+        for peer, connection in list(self._connections.items()):
+            if await connection.plugin.has_lost_engine():
+                connection.plugin.stop()
+                connection.is_over = True
+                if not connection.calls:
+                    await self._free(peer, connection)
+
+    async def _free(self, peer: str, connection: _Connection) -> None:
+        if self._connections.get(peer) is connection:
+            del self._connections[peer]
+        await connection.plugin.close()

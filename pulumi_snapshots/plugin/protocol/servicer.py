@@ -88,6 +88,16 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         # in a preview a setting may come from a resource that does not exist yet
         self._is_configured = True
 
+    async def close(self) -> None:
+        """Free the threads and connections, once no call is under way; a later call begins them again."""
+        self._guards.clear()
+        await self._shared.close()
+        self._engine.close()
+
+    async def has_lost_engine(self) -> bool:
+        """Tell whether its engine has ended, as if it was killed."""
+        return await self._engine.is_gone()
+
     # The package -------------------------------------------------------------------------------------------------------
 
     async def Handshake(self, request: Any, _context: Any) -> Any:

@@ -1,15 +1,20 @@
 """A plugin that was started by hand, to debug it: engines attach to it, one command after the other or several at a time."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 from google.protobuf import empty_pb2
+from pulumi.runtime.proto import provider_pb2
 
+from pulumi_snapshots.engine.messages import Callbacks, Engine
 from pulumi_snapshots.plugin.protocol.server import Attached
-from tests.support.plugin_inside import Plugged, inside, plugged, values
+from pulumi_snapshots.plugin.protocol.servicer import Plugin
+from pulumi_snapshots.run.calls import Shared
+from tests.support.plugin_inside import Plugged, _Context, inside, plugged, values
 from tests.support.servicer import CallFailedError, secret, urn
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
@@ -60,3 +65,54 @@ async def test_a_connection_without_a_handshake_gets_no_account() -> None:
         for method in ("GetPluginInfo", "List"):
             with pytest.raises(CallFailedError, match="Run the command again"):
                 await connection("again").call(method, empty_pb2.Empty())
+
+
+def attached_for_real() -> Attached:
+    """As `serve` makes it, with threads and channels of its own for each connection."""
+    return Attached(lambda: Plugin(Engine(), Shared(), Callbacks("")))
+
+
+async def command_at(served: Attached, peer: str, *, is_killed: bool = False) -> None:
+    """What an engine calls in a command; a killed one sends no Cancel."""
+    engine = f"127.0.0.1:{1 if is_killed else 2}"
+    calls = [
+        ("Handshake", provider_pb2.ProviderHandshakeRequest(engine_address=engine)),
+        ("Check", provider_pb2.CheckRequest(urn=urn("x"))),
+    ]
+    if not is_killed:
+        calls += [("Cancel", empty_pb2.Empty()), ("Cancel", empty_pb2.Empty())]
+    for method, request in calls:
+        await getattr(served, method)(request, _Context(peer))
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["ended", "killed"])
+def test_the_end_of_a_command_frees_its_threads(*, is_killed: bool) -> None:
+    async def commands() -> list[int]:
+        served = attached_for_real()
+        counts = []
+        for number in range(8):
+            await command_at(served, f"127.0.0.1:{1000 + number}", is_killed=is_killed)
+            counts.append(threading.active_count())
+        served.stop()
+        return counts
+
+    counts = asyncio.run(commands())
+    assert counts[-1] <= counts[1] + 1, counts
+
+
+@inside
+async def test_a_command_that_was_interrupted_still_ends_its_calls() -> None:
+    async with attached() as connection:
+        waiting = connection("one")
+        await waiting.ready()
+        creating = asyncio.ensure_future(
+            waiting.ask(
+                "Create", urn=urn("x"), properties={"databaseId": DATABASE, "timeout": "1h"}
+            )
+        )
+        await asyncio.sleep(100)
+        await waiting.call("Cancel", empty_pb2.Empty())
+        with pytest.raises(CallFailedError) as caught:
+            await creating
+        assert caught.value.kept is not None
+        await waiting.call("Cancel", empty_pb2.Empty())
