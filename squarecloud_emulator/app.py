@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def emulator_app(service: ControlledService) -> ASGIApp:
     """The app, which raises DroppedConnectionError to the server: close the connection without the rest of an answer."""
-    dashboard, control_api, gateway = dashboard_app(), control_app(service), Gateway(service)
+    dashboard = dashboard_app(service)
+    control_api = control_app(service)
+    gateway = Gateway(service)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError, validate_call
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
@@ -21,13 +22,13 @@ from squarecloud_emulator.control.local_only import is_local
 from squarecloud_emulator.data.damage import Damage
 from squarecloud_emulator.data.store import StoreError, outcome
 from squarecloud_emulator.service.faults import Fault
+from squarecloud_emulator.service.ranges import COUNT, refuse_outside
 from squarecloud_emulator.service.request_journal import KINDS
 from squarecloud_emulator.service.resources import Database, Origin
 from squarecloud_emulator.service.settings import TEST_API_KEY, EmulatorSettings
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from squarecloud_emulator.control.controlled_service import ControlledService
 
@@ -83,6 +84,7 @@ class _Control:
         }
 
     def journal(self, after: int = 0) -> Any:
+        refuse_outside("after", after, COUNT)
         return [entry for entry in self._service.journal if entry.number > after]
 
     def clear_journal(self) -> None:
@@ -184,7 +186,7 @@ class _Control:
         self._service.revoke_key(revoked=revoked)
 
 
-_ANSWERS: dict[str, dict[str, Callable[..., Any]]] = {
+ANSWERS: dict[str, dict[str, Callable[..., Any]]] = {
     "state": {"GET": _Control.state},
     "journal": {"GET": _Control.journal, "DELETE": _Control.clear_journal},
     "clock": {"GET": _Control.clock, "POST": _Control.change_clock},
@@ -205,7 +207,7 @@ _ANSWERS: dict[str, dict[str, Callable[..., Any]]] = {
 }
 _CHECKED = {
     path: {method: validate_call(one) for method, one in answers.items()}
-    for path, answers in _ANSWERS.items()
+    for path, answers in ANSWERS.items()
 }
 """Once for all emulators: preparing the checks takes longer than most tests."""
 
@@ -217,19 +219,24 @@ def control_app(service: ControlledService) -> ASGIApp:
         Route(f"{PREFIX}/{path}", endpoint=_answering(control, answers), methods=list(answers))
         for path, answers in _CHECKED.items()
     ]
-    return Router(routes=routes, redirect_slashes=False)
+    router = Router(routes=routes, redirect_slashes=False)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if is_local(Request(scope), service.base_url):
+            await router(scope, receive, send)
+        else:  # before any route is looked for, so that none can be forgotten
+            text = "the control API is for programs on this machine"
+            await _error(HTTPStatus.FORBIDDEN, text)(scope, receive, send)
+
+    return app
 
 
 def _answering(
     control: _Control, answers: dict[str, Callable[..., Any]]
 ) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(request: Request) -> Response:  # noqa: PLR0911 - one return for each error
-        if not is_local(request):
-            return _error(HTTPStatus.FORBIDDEN, "the control API is for programs on this machine")
+    async def answer(request: Request) -> Response:
         try:
-            body = json.loads(await request.body() or b"{}")
-            if not isinstance(body, dict):
-                return _error(HTTPStatus.BAD_REQUEST, "a JSON object is needed")
+            body = await _body_of(request)
             answer_it = answers.get(request.method) or answers["GET"]  # for a HEAD
             answered = answer_it(control, **body, **request.query_params, **request.path_params)
             answered = await answered if isawaitable(answered) else answered
@@ -242,7 +249,7 @@ def _answering(
             return _error(HTTPStatus.NOT_FOUND, "no such database")
         except HTTPException as error:
             return _error(error.status_code, error.detail)
-        except (TypeError, ValueError, StoreError, sqlite3.Error) as error:
+        except (TypeError, ValueError, OverflowError, StoreError, sqlite3.Error) as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
         if answered is None:
             return Response(status_code=HTTPStatus.NO_CONTENT)
@@ -250,6 +257,17 @@ def _answering(
         return Response(_JSON_VALUE.dump_json(answered), status, media_type="application/json")
 
     return answer
+
+
+async def _body_of(request: Request) -> dict[str, Any]:
+    """The JSON object in a request's body, empty without one; ValueError if it is something else."""
+    try:
+        body = json.loads(await request.body() or b"{}")
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
+    if not isinstance(body, dict):
+        raise ValueError("a JSON object is needed")  # noqa: TRY004  one error for each wrong body
+    return body
 
 
 def _changed(one: T, changes: dict[str, Any]) -> T:

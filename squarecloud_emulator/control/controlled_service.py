@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from squarecloud_emulator.service.ranges import SECONDS, SIZE, refuse_outside
 from squarecloud_emulator.service.resources import ADDRESSES, ID, Database
 from squarecloud_emulator.service.service import EmulatedService
 
@@ -108,7 +109,11 @@ class ControlledService(EmulatedService):
             version_id: A version id of another form.
             listed: Whether listings show it.
             damage: What is wrong with its data.
+
+        Raises:
+            ValueError: The size is negative, smaller than the data, or larger than 1 GiB.
         """
+        refuse_outside("size", size, SIZE)
         self.settle()
         resource = self.existing(database_id)
         capture = self.account.capture(resource, size, version_id, damage)
@@ -186,9 +191,9 @@ class ControlledService(EmulatedService):
 
     def block(self, seconds: float | None = None) -> None:
         """Block the account as if it had exceeded its rate limit, for as long as the settings say unless given."""
-        self.rate_limit.block(
-            self.now(), self._settings.block_seconds if seconds is None else seconds
-        )
+        refuse_outside("seconds", seconds, SECONDS)
+        lasts = self._settings.block_seconds if seconds is None else seconds
+        self.rate_limit.block(self.now(), lasts)
 
     def drop_cache(self, database_id: str | None = None) -> None:
         """Drop the cached page of one database, or every cached page."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
+    from squarecloud_emulator.control.controlled_service import ControlledService
+
 STATIC = Path(__file__).parent / "static"
 FILES = {
     "/": ("index.html", "text/html"),
@@ -33,13 +35,14 @@ _HEADERS = {
 }
 
 
-def dashboard_app() -> ASGIApp:
+def dashboard_app(service: ControlledService) -> ASGIApp:
     """The dashboard as an ASGI app, for this machine only."""
-    return Router(routes=[Route(path, endpoint=_file) for path in FILES], redirect_slashes=False)
 
+    async def file(request: Request) -> Response:
+        if not is_local(request, service.base_url):
+            text = "the emulator's page is for this machine"
+            return PlainTextResponse(text, HTTPStatus.FORBIDDEN)
+        name, kind = FILES[request.url.path]
+        return Response((STATIC / name).read_bytes(), media_type=kind, headers=_HEADERS)
 
-async def _file(request: Request) -> Response:
-    if not is_local(request):
-        return PlainTextResponse("the emulator's page is for this machine", HTTPStatus.FORBIDDEN)
-    name, kind = FILES[request.url.path]
-    return Response((STATIC / name).read_bytes(), media_type=kind, headers=_HEADERS)
+    return Router(routes=[Route(path, endpoint=file) for path in FILES], redirect_slashes=False)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator, Sequence
 
     from squarecloud_emulator.data.damage import Damage
 
 CHUNK = 64 * 1024  # bytes read at a time
 Rows = list[list[Any]]
+NO_OTHER_FILE = "ATTACH is refused: a database holds its own data only, no other file"
 T = TypeVar("T")
 
 
@@ -102,9 +103,27 @@ async def outcome(work: Future[T]) -> T:
 
 
 def run_statements(connection: sqlite3.Connection, statements: Sequence[str]) -> list[Rows]:
-    """Run SQL statements in one transaction; return the rows of each."""
-    with connection:
-        return [[list(row) for row in connection.execute(statement)] for statement in statements]
+    """Run SQL statements in one transaction.
+
+    Args:
+        connection: One that is closed afterwards: it can attach no other file any more.
+        statements: The statements.
+
+    Returns:
+        The rows of each.
+
+    Raises:
+        StoreError: A statement reaches for another file, by ATTACH or VACUUM INTO.
+        sqlite3.Error: A statement is wrong.
+    """
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    try:
+        with connection:
+            return [[list(row) for row in connection.execute(each)] for each in statements]
+    except sqlite3.OperationalError as error:
+        if "attached databases" in str(error):
+            raise StoreError(NO_OTHER_FILE) from None
+        raise
 
 
 def nothing() -> None:

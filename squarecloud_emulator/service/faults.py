@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from squarecloud_emulator.service.ranges import COUNT, SECONDS, SIZE, refuse_any_outside
 from squarecloud_emulator.service.request_journal import KINDS
 
 _EFFECTS = (
@@ -21,6 +22,21 @@ _EFFECTS = (
 )
 
 
+_STATUS = (100, 599)
+_RANGES: dict[str, tuple[float, float]] = {
+    "skip": COUNT,
+    "times": COUNT,
+    "probability": (0, 1),
+    "delay": SECONDS,
+    "status": _STATUS,
+    "html": _STATUS,
+    "huge": SIZE,
+    "body_status": _STATUS,
+    "cut_after": COUNT,
+}
+"""The least and the largest right number of each field."""
+
+
 @dataclass(kw_only=True)
 class Fault:
     """A rule: which requests it strikes, how often, and its one effect, with or without a `delay`; or a `delay` alone.
@@ -30,7 +46,8 @@ class Fault:
     Effects on the service's own answer (`truncated`, `cut_after`, `delay` alone) always let the request through.
 
     Raises:
-        ValueError: There is no such kind of request; or there is no effect, or more than one.
+        ValueError: There is no such kind of request; there is no effect, or more than one; or a
+            number is out of its range.
     """
 
     # A misspelt field in a control request is an error.
@@ -67,6 +84,7 @@ class Fault:
     name: str = ""
 
     def __post_init__(self) -> None:
+        refuse_any_outside(self, _RANGES)
         if self.kind is not None and self.kind not in KINDS:
             raise ValueError(f"a fault strikes {', '.join(KINDS)}, not {self.kind}")
         effects = [name for name in _EFFECTS if getattr(self, name) not in (None, False)]

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from squarecloud_emulator.data.damage import Damage
+from squarecloud_emulator.service.ranges import COUNT, SECONDS, refuse_any_outside
 
 Origin = Literal["manual", "automatic"]
 # Ids in the OpenAPI document are 32 hex digits, except in one of its examples.
@@ -18,6 +19,10 @@ ADDRESSES = {
     "postgres": ("postgresql", "squarecloud"),
 }
 """The engines that the service has, with the scheme and the user of their addresses."""
+
+
+_RANGES = {"ram": COUNT, "snapshot_seconds": SECONDS, "next_snapshot_seconds": SECONDS}
+"""The least and the largest right number of each attribute of a database."""
 
 
 @dataclass(kw_only=True)
@@ -44,6 +49,14 @@ class Database:
     port: int = 7058
     # how often "password" and "certificate" were made again
     resets: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no service has.
+
+        Raises:
+            ValueError: A number is out of its range.
+        """
+        refuse_any_outside(self, _RANGES)
 
     def credential(self, kind: str) -> str:
         """Its password, or what its certificate is made of; another one after each reset."""

@@ -11,6 +11,7 @@ from squarecloud_emulator.service.account import Account
 from squarecloud_emulator.service.emulated_clock import Clock, EmulatedClock, MachineClock
 from squarecloud_emulator.service.faults import Faults
 from squarecloud_emulator.service.limits import RateLimit, RouteLimits
+from squarecloud_emulator.service.ranges import SECONDS, refuse_outside
 from squarecloud_emulator.service.saved_state import SavedState, StateFile
 from squarecloud_emulator.service.settings import EmulatorSettings
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator.data.store import Store
     from squarecloud_emulator.service.request_journal import JournalEntry
+
+
+A_YEAR = 365 * 86400
+"""Seconds."""
+LAST_YEAR = 2200
+"""No test needs a later time, and some systems count no further."""
 
 
 class EmulatedService:
@@ -94,10 +101,13 @@ class EmulatedService:
         """Jump the service's clock forward, which wakes every request held until a moment that has now passed.
 
         Raises:
-            ValueError: The jump is negative.
+            ValueError: The jump is negative, longer than ten years, or beyond the last year.
         """
         if seconds < 0:
             raise ValueError(f"the service's time cannot go back by {-seconds} seconds")
+        refuse_outside("advance", seconds, SECONDS)
+        if self.now().year + seconds / A_YEAR > LAST_YEAR:
+            raise ValueError(f"the service's time ends in the year {LAST_YEAR}")
         self.clock.advance(seconds)
         self.save()
 

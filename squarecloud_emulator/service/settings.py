@@ -3,6 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from squarecloud_emulator.service.ranges import (
+    COUNT,
+    LONGEST,
+    SECONDS,
+    refuse_any_outside,
+)
+
 # 64 characters, the service's shortest key
 TEST_API_KEY = "emulator-" + "0123456789abcde" * 3 + "0123456789"
 CacheWorld = Literal["invalidated", "kept"]
@@ -11,6 +18,31 @@ NameStyle = Literal["id", "id_type", "id_type_origin"]
 Plan = Literal["paid", "free"]
 RestoreStatusRoute = Literal["there", "404", "405"]
 VersionStyle = Literal["uuid", "opaque"]
+
+
+FASTEST = 10**6
+"""Seconds of the service's time in a real one; 12 days."""
+_DAYS = (0, LONGEST // 86400)
+_RANGES: dict[str, tuple[float, float]] = {
+    "plan_memory_mb": COUNT,
+    "requests_per_minute": COUNT,
+    "block_seconds": SECONDS,
+    "account_listing_misses_per_minute": COUNT,
+    "account_listing_block_seconds": SECONDS,
+    "wrong_keys_before_block": COUNT,
+    "soft_deadline_seconds": SECONDS,
+    "snapshot_seconds": SECONDS,
+    "automatic_hour": (0, 23),
+    "retention_days": _DAYS,
+    "cache_seconds": SECONDS,
+    "url_valid_days": _DAYS,
+    "restore_queue_seconds": SECONDS,
+    "restore_seconds": SECONDS,
+    "restore_tail_seconds": SECONDS,
+    "restore_outcome_seconds": SECONDS,
+    "clock_offset_seconds": (-LONGEST, LONGEST),
+}
+"""The least and the largest right number of each setting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,18 +125,9 @@ class EmulatorSettings:
         Raises:
             ValueError: A number is out of its range.
         """
-        if self.speed <= 0:
-            raise ValueError(f"speed must be above 0, not {self.speed}")
-        if not 0 <= self.automatic_hour < 24:  # noqa: PLR2004 - hours of a day
-            raise ValueError(f"automatic_hour must be 0 to 23, not {self.automatic_hour}")
-        for name in (
-            "plan_memory_mb", "requests_per_minute", "block_seconds", "account_listing_misses_per_minute",
-            "account_listing_block_seconds", "soft_deadline_seconds", "snapshot_seconds", "retention_days",
-            "cache_seconds", "url_valid_days", "restore_queue_seconds", "restore_seconds", "restore_tail_seconds",
-            "restore_outcome_seconds",
-        ):  # fmt: skip
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        if not 0 < self.speed <= FASTEST:
+            raise ValueError(f"speed must be above 0, and at most {FASTEST}, not {self.speed}")
+        refuse_any_outside(self, _RANGES)
 
     @property
     def plan_name(self) -> str:

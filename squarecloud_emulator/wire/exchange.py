@@ -61,7 +61,7 @@ class Exchange:
         """
         try:
             body = json.loads(await self.request.body())
-        except ValueError:
+        except (ValueError, RecursionError):
             raise refusal("INVALID_JSON_BODY") from None
         return body if isinstance(body, dict) else {}
 

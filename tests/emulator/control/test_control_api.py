@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from squarecloud_emulator.control.control_api import ANSWERS
 from squarecloud_emulator.control.dashboard import FILES, STATIC
 from squarecloud_emulator.service.settings import TEST_API_KEY
 from tests.emulator.visit import DATABASE, Visit, told, visit, visited
@@ -177,6 +178,40 @@ async def test_settings_key_and_block_can_be_changed(at: Visit) -> None:
         ("POST snapshots", {"database_id": "none"}, 404, "no such database"),
         ("POST snapshots", {"database_id": DATABASE, "size": 1}, 400, "bytes"),
         ("POST snapshots", {"database_id": DATABASE, "modified": "yesterday"}, 400, "yesterday"),
+        ("PATCH settings", {"snapshot_seconds": 1e300}, 400, "snapshot_seconds must be 0 to "),
+        ("PATCH settings", {"speed": 1e300}, 400, "speed must be above 0, and at most "),
+        ("PATCH settings", {"clock_offset_seconds": -1e300}, 400, "clock_offset_seconds must be "),
+        ("PATCH settings", {"requests_per_minute": 10**300}, 400, "requests_per_minute must be"),
+        ("PATCH settings", {"wrong_keys_before_block": -1}, 400, "wrong_keys_before_block must"),
+        ("POST faults", {"drop": True, "times": -1}, 400, "times must be 0 to "),
+        ("POST faults", {"drop": True, "skip": -2}, 400, "skip must be 0 to "),
+        ("POST faults", {"delay": 1e300}, 400, "delay must be 0 to "),
+        ("POST faults", {"drop": True, "probability": 2}, 400, "probability must be 0 to 1"),
+        ("POST faults", {"status": 99}, 400, "status must be 100 to 599"),
+        ("POST faults", {"huge": 10**15}, 400, "huge must be 0 to "),
+        ("POST faults", {"cut_after": -1}, 400, "cut_after must be 0 to "),
+        ("POST databases", {"ram": -5}, 400, "ram must be 0 to "),
+        ("POST databases", {"snapshot_seconds": -5}, 400, "snapshot_seconds must be 0 to "),
+        (f"PATCH {HERE}", {"next_snapshot_seconds": 1e300}, 400, "next_snapshot_seconds must be"),
+        ("POST clock", {"advance": 1e300}, 400, "advance must be 0 to "),
+        ("POST clock", {"offset": 1e300}, 400, "clock_offset_seconds must be "),
+        ("POST block", {"seconds": -1}, 400, "seconds must be 0 to "),
+        ("POST block", {"seconds": 1e300}, 400, "seconds must be 0 to "),
+        ("POST snapshots", {"database_id": DATABASE, "size": 10**15}, 400, "size must be 0 to "),
+        ("POST snapshots", {"database_id": DATABASE, "size": -1}, 400, "size must be 0 to "),
+        ("GET journal?after=-1", None, 400, "after must be 0 to "),
+        (
+            f"POST {HERE}/sql",
+            {"statements": ["ATTACH '/tmp/elsewhere.db' AS other"]},
+            400,
+            "ATTACH is refused: a database holds its own data only",
+        ),
+        (
+            f"POST {HERE}/sql",
+            {"statements": ["VACUUM INTO '/tmp/elsewhere.db'"]},
+            400,
+            "ATTACH is refused",
+        ),
     ],
 )
 @visited()
@@ -203,6 +238,10 @@ async def test_dashboard_loads_and_leaves_no_trace_in_the_journal(at: Visit, pat
 @pytest.mark.parametrize(
     ("origin", "host", "status"),
     [
+        (None, "127.0.0.1:8900", 200),
+        (None, "evil.example:8900", 403),  # a page whose name resolves to this machine
+        (None, "127.0.0.1.evil.example", 403),
+        (None, "", 403),
         *(
             (f"http://{here}", here, 200)
             for here in ("127.0.0.1:8900", "localhost:8900", "[::1]:8900")
@@ -223,10 +262,54 @@ async def test_dashboard_loads_and_leaves_no_trace_in_the_journal(at: Visit, pat
 )
 @visited()
 async def test_other_pages_cannot_press_the_dashboards_buttons(
-    at: Visit, origin: str, host: str, status: int
+    at: Visit, origin: str | None, host: str, status: int
 ) -> None:
-    headers = {"Origin": origin, "Host": host}
+    headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
     assert (await control(at, "POST clock", {"advance": 1}, headers=headers)).status_code == status
+
+
+@visited()
+async def test_the_clock_stops_in_its_last_year_with_a_sentence(at: Visit) -> None:
+    said = ""
+    for _ in range(30):
+        said = (await control(at, "POST clock", {"advance": 10 * 365 * 86400})).text
+    assert "the service's time ends in the year 2200" in said
+    assert (await control(at, "GET state")).status_code == 200
+    assert (await at.create()).status_code in {200, 202}
+
+
+ROUTES = [
+    f"{method} {re.sub('{.*}', DATABASE, path)}"
+    for path, answers in ANSWERS.items()
+    for method in answers
+]
+
+
+@pytest.mark.parametrize("route", [*ROUTES, "GET nothing", "PUT state"])
+@visited()
+async def test_no_route_of_the_control_api_answers_a_foreign_host(at: Visit, route: str) -> None:
+    answer = await control(at, route, {}, headers={"Host": "evil.example:8900"})
+    assert answer.status_code == 403
+    assert "programs on this machine" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("path", FILES)
+@visited()
+async def test_the_dashboard_answers_no_foreign_host(at: Visit, path: str) -> None:
+    headers = {"Host": "evil.example:8900"}
+    answer = await at.files.get(f"{at.emulator.base_url}{path}", headers=headers)
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"a":' * 100_000, "1" * 5000])
+@visited()
+async def test_json_that_is_too_deep_or_long_is_refused(at: Visit, body: str) -> None:
+    url = f"{at.emulator.base_url}/_emulator/faults"
+    answer = await at.files.post(url, content=body)
+    assert answer.status_code == 400
+    assert answer.json()["message"]
+    restore = f"databases/{DATABASE}/snapshots/restore"
+    assert (await at.api.post(restore, content=body)).status_code == 400
 
 
 def test_script_never_makes_markup_of_text() -> None:
