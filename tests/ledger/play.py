@@ -369,9 +369,7 @@ class Play:
 
     @plays("WHO clock SECONDS")
     async def clock_is_ahead(self, who: str, seconds: str) -> None:
-        clock = self.clock_of(who)
-        clock.ahead = float(seconds)
-        clock.wall_ahead = float(seconds)
+        self.clock_of(who).ahead = float(seconds)
 
     def clock_of(self, who: str) -> Shifted:
         """The clock of the machine on which a resource's runs are."""
@@ -397,9 +395,9 @@ class Play:
         assert place.frozen_at is not None
         missed = anyio.current_time() - place.frozen_at
         if clocks in {"paused", "unset"}:
-            clock.ahead -= missed
+            clock.paused += missed
         if clocks == "unset":
-            clock.wall_ahead -= missed
+            clock.wall_lost += missed
         place.woken.set()
 
     def _freezing(self, who: str) -> Freezing:

@@ -97,13 +97,6 @@ LOST = {
             {NO_RESTORE}; types restore SNAPSHOT --yes within=300; rows then; sent 1
         """,
     },
-    "L1: a snapshot that is listed late after a lost answer is neither taken nor named, and another one is paid for": {
-        "a late entry after a lost answer is named, and nothing is requested": f"""
-            {DEAF}; S up v1 pending timeout=3m; wait 1200; somebody takes; wait 3600;
-            S up v1 pending timeout=10m: theirs; S is undecided; sent 1;
-            S up v1 refresh replace within={BOUND}; S has 1; sent 2
-        """,
-    },
     "A8: with a ledger that refuses writes an answer of the service counts as lost": {
         f"an answer {code} counts although the ledger refuses writes from the request on": f"""
             service cache_world=kept key_of_200_has_version=False snapshot_seconds={seconds}; wait 400;
@@ -129,6 +122,11 @@ LOST = {
     },
 }
 KEPT = {
+    "a late entry after a lost answer is named, and nothing is requested": f"""
+        {DEAF}; S up v1 pending timeout=3m; wait 1200; somebody takes; wait 3600;
+        S up v1 pending timeout=10m: theirs; S is undecided; sent 1;
+        S up v1 refresh replace within={BOUND}; S has 1; sent 2
+    """,
     "a Restore whose database stays down does not hold up a snapshot once it is up": f"""
         {DOWN}; the database comes up; S up v1 within={BOUND}; S has 1
     """,

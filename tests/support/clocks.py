@@ -9,21 +9,25 @@ from tests.support.world import START
 
 
 class Shifted(Clock):
-    """The clock of a machine that is ahead, and that may be suspended."""
+    """The clock of a machine that is ahead, and that may be suspended or paused."""
 
     def __init__(self, clock: Clock, ahead: float = 0.0) -> None:
-        super().__init__(START)
+        super().__init__(START, self._boot, self.wall)
         self._clock = clock
         self.ahead = ahead
-        # How far its wall clock, as the system shows it at each moment, is ahead of the right time.
-        self.wall_ahead = ahead
+        # Seconds that its boot clock, and its wall clock, have not counted while it was paused.
+        self.paused = 0.0
+        self.wall_lost = 0.0
 
     def utc(self) -> datetime:
-        return self._clock.utc() + timedelta(seconds=self.ahead)
+        return self._clock.utc() + timedelta(seconds=self.ahead - self.paused)
 
     def wall(self) -> datetime:
-        """Read the wall clock, which counts while the machine stands still only if something sets it afterwards."""
-        return self._clock.utc() + timedelta(seconds=self.wall_ahead)
+        """Read the time of day, which lacks a pause unless something has set it afterwards."""
+        return self._clock.utc() + timedelta(seconds=self.ahead - self.wall_lost)
+
+    def _boot(self) -> float:
+        return self._clock.monotonic() - self.paused
 
 
 def set_clock(clock: Clock, ahead: timedelta) -> AbstractContextManager[object]:
