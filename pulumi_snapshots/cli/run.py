@@ -17,8 +17,8 @@ from anyio.abc import TaskStatus
 
 from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
-from pulumi_snapshots.engine.wording import debugging
 from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors.debug import shows_traceback
 from pulumi_snapshots.errors.pages import keep_last
 
 DONE, FAILED, WRONG = 0, 1, 2  # exit codes; the last one is click's, for wrong arguments
@@ -101,7 +101,7 @@ async def _told(invocation: Invocation, command: Awaitable[bool | None]) -> int:
         return _refuse(invocation, error)
     except Explained as error:
         invocation.fail(invocation.wording.report(error))
-        if debugging():
+        if shows_traceback():
             invocation.say(traceback.format_exc())
         return FAILED
 

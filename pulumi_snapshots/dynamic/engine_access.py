@@ -21,7 +21,8 @@ from pulumi.runtime import rpc
 
 from pulumi_snapshots.engine.messages import DETAILS_HEADER, Messages, engine_at, status, unfinished
 from pulumi_snapshots.engine.process import address_in, end_with
-from pulumi_snapshots.engine.wording import debugging, final
+from pulumi_snapshots.engine.wording import final
+from pulumi_snapshots.errors.debug import shows_traceback
 
 _PROVIDER_KEY, _CANCEL_METHOD = "__provider", "/pulumirpc.ResourceProvider/Cancel"
 
@@ -105,10 +106,10 @@ class EngineCall:
             raise ProviderError(text) from None
 
     def fail(self, text: str) -> NoReturn:
-        """End the call with exactly this text as the error; with `SQUARECLOUD_DEBUG=1`, with the traceback too."""
+        """End the call with exactly this text as the error; with `SQUARECLOUD_TRACEBACK=1`, with the traceback too."""
         text = _ending(text)
         # The SDK formats the error together with its traceback, and nothing else silences it without a context.
-        if not self._send_details(text, lambda: None) and not debugging():
+        if not self._send_details(text, lambda: None) and not shows_traceback():
             sys.tracebacklimit = 0
         raise ProviderError(text) from None
 

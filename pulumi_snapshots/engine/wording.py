@@ -1,12 +1,12 @@
 """What a Pulumi engine's users read: names as their programs spell them, next steps as commands of Pulumi."""
 
-import os
 import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
 
 from pulumi_snapshots.errors import Step, Wording
+from pulumi_snapshots.errors.debug import shows_traceback
 from pulumi_snapshots.errors.pages import keep_last
 from pulumi_snapshots.errors.secrets import hide_secrets
 from pulumi_snapshots.properties.catalogue import in_camel
@@ -106,14 +106,9 @@ DO = Wording(
 # The text of an error, as it can be sent to an engine
 
 
-def debugging() -> bool:
-    """Whether the user asked for tracebacks."""
-    return os.environ.get("SQUARECLOUD_DEBUG", "").lower() in {"1", "true", "yes", "on"}
-
-
 def debugged(text: str, cause: BaseException | None) -> str:
-    """The text; with `SQUARECLOUD_DEBUG=1` followed by the traceback of its cause."""
-    if cause is None or not debugging():
+    """The text; with `SQUARECLOUD_TRACEBACK=1` followed by the traceback of its cause."""
+    if cause is None or not shows_traceback():
         return text
     return text + "\n" + "".join(traceback.format_exception(cause))
 

@@ -93,6 +93,9 @@ class Step(Enum):
     USE_SCOPES = "Use a key with the scopes snapshots:read and snapshots:write; a restore also needs databases:read, and a list of databases account:read."
     USE_KEY_OF_DATABASE = "Use a key that may use this database."
     USE_LARGER_PLAN = "A larger plan allows more."
+    CHECK_PLAN = (
+        "Check in the service's dashboard that the plan is paid and that the database is well."
+    )
     LEAVE_MORE_TO_OTHERS = "Raise {requests_for_others} if others use the account too."
     CHECK_ADDRESS = "Check the network and {api_url}."
     CHECK_SHARED_STATE = "Check {shared_state}, and the rights that it needs."

@@ -51,6 +51,7 @@ from pulumi_snapshots.service.models import (
     read_entries,
 )
 from pulumi_snapshots.service.rate_limiter import RateLimiter
+from pulumi_snapshots.service.trace import trace_request
 
 T = TypeVar("T")
 CONNECT_TIMEOUT = 15.0  # seconds
@@ -547,9 +548,11 @@ class Client:
             # while it connected, and TLS records that break after the handshake.
             never_left = events == {True} or isinstance(error, _CERTAINLY_NOT_SENT)
             kind = NotSent if never_left else AnswerLost
+            trace_request(request, kind.unanswered, self._clock.monotonic() - sent_at)
             raise kind(request, message=self._safe(error)) from None
         headers = dict(response.headers)
         answer = Answer(method, bare, sent_at, first_byte, response.status_code, headers, content)
+        trace_request(request, answer.status, self._clock.monotonic() - sent_at)
         if self.on_answer is not None:
             self.on_answer(answer)
         return self._understood(answer, received)

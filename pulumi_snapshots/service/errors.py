@@ -49,11 +49,17 @@ class SquareCloudError(Explained):
     sent_within: TimeSpan | None = None
 
     def __init_subclass__(cls, codes: tuple[str, ...] = (), **attributes: Any) -> None:
-        named = re.sub(
-            "(?<=[a-z])(?=[A-Z])", " ", cls.__name__
-        ).lower()  # `python -OO` drops docstrings
+        """Declare a kind of refusal.
+
+        Args:
+            codes: The service's codes that mean it.
+            attributes: Those of the class. Its `meaning` is the docstring's first line unless given.
+        """
+        # `python -OO` drops docstrings.
+        named = re.sub("(?<=[a-z])(?=[A-Z])", " ", cls.__name__).lower()
         first = (cls.__doc__ or named).partition("\n")[0].rstrip(".")
-        for name, value in {"meaning": first[:1].lower() + first[1:], **attributes}.items():
+        cls.meaning = first[:1].lower() + first[1:]
+        for name, value in attributes.items():
             setattr(cls, name, value)
         _KNOWN.update(dict.fromkeys(codes, _Known(cls)))
 
@@ -70,30 +76,50 @@ class SquareCloudError(Explained):
         now: datetime | None = None,
         then: Sequence[Step | Next] = (),
     ) -> None:
-        self.request, self.status, self.code, self.message = (
-            request,
-            status,
-            code,
-            message[:QUOTE_LIMIT],
-        )
-        self.retry_after, self.unsent = retry_after, unsent
+        """Explain a refusal.
+
+        Args:
+            request: Method and path, without host or query.
+            status: The answer's status; None without an answer.
+            code: The service's code in the answer.
+            message: The service's own words, of which 200 characters are repeated.
+            retry_after: Seconds that the service asked to wait.
+            meaning: What it means, a clause; that of the code or the class unless given.
+            unsent: Whether the request was kept back because of the answer to another one.
+            now: The time from which seconds are counted, UTC; this machine's unless given.
+            then: The next steps; those of the code or the class unless given.
+        """
+        self.request = request
+        self.status = status
+        self.code = code
+        self.message = message[:QUOTE_LIMIT]
+        self.retry_after = retry_after
+        self.unsent = unsent
         known = _KNOWN.get(code or "", _Known(type(self)))
-        then = then or known.steps or self.steps
         scope = next(each for begins, each in _SCOPES.items() if re.match(begins, request))
         explanation: Words = meaning or known.meaning.format(scope=scope) or self.meaning
-        if self.wait:
-            seconds = self.wait if retry_after is None else retry_after
-            until = (now or system_utc()) + timedelta(seconds=seconds)
-            then = Next(Step.RUN_AGAIN_AFTER, time=until), *then
-            if self.is_block:
-                explanation = Text("{it} until {until}", it=explanation, until=until)
-        super().__init__(explanation, self.effect, then)
+        steps = tuple(then) or known.steps or self.steps
+        until = self._over_at(now or system_utc())
+        if until is not None:
+            steps = (Next(Step.RUN_AGAIN_AFTER, time=until), *steps)
+        if until is not None and self.is_block:
+            explanation = Text("{it} until {until}", it=explanation, until=until)
+        super().__init__(explanation, self.effect, steps)
         self.args = (request,)  # `copy` makes an error of these, and then gives it the attributes
         self.describe(explanation)
-        answer = self.answer or self.unanswered
+        self.exchange = self._exchange()
+
+    def _over_at(self, now: datetime) -> datetime | None:
+        """When the request may succeed, if time helps."""
+        if not self.wait:
+            return None
+        return now + timedelta(seconds=self.wait if self.retry_after is None else self.retry_after)
+
+    def _exchange(self) -> str:
+        """The request and its answer on one line."""
+        because = "not sent, since another request was answered with " if self.unsent else ""
         quoted = f' ("{self.message}")' if self.message else ""
-        because = "not sent, since another request was answered with " if unsent else ""
-        self.exchange = f"{request}: {because}{answer}{quoted}"
+        return f"{self.request}: {because}{self.answer or self.unanswered}{quoted}"
 
     @property
     def answer(self) -> str:
@@ -144,8 +170,16 @@ class NotAllowed(
     """The API key is not allowed to do this."""
 
 
-class ProxyRefused(SquareCloudError, steps=(Step.CHANGE_NETWORK, Step.ASK_SUPPORT)):
-    """A proxy in front of the service refused the request: it wants a captcha solved, blocks this country or network, or takes this client for a robot. The API key and its scopes are not the reason."""
+class ProxyRefused(
+    SquareCloudError,
+    meaning=(
+        "a proxy in front of the service refused the request: some countries are blocked, and "
+        "others, or networks, get a captcha; or it takes this client for a robot. The API key and "
+        "its scopes are not the reason"
+    ),
+    steps=(Step.CHANGE_NETWORK, Step.ASK_SUPPORT),
+):
+    """The answer is a web page with the status 403, which the service itself never sends."""
 
 
 class DatabaseMissing(
@@ -172,7 +206,14 @@ class RestoreFailed(
 
     @classmethod
     def reported(cls, restore: str, database_id: str, code: str, step: str | None = None) -> Self:
-        """The error of a `restore`, a clause without its verb, of a database's snapshot: it was accepted and then failed."""
+        """Make the error of a restore that was accepted and then failed.
+
+        Args:
+            restore: The restore, a clause without its verb.
+            database_id: The database whose snapshot it is.
+            code: Why it failed, in the service's words.
+            step: What the service was doing then; None if it does not say.
+        """
         known = _KNOWN.get(code, _Known(cls, steps=(Step.ASK_SUPPORT,)))
         steps: list[Step | Next] = [
             Step.RESTORES_NEXT,
@@ -181,16 +222,28 @@ class RestoreFailed(
         ]
         if code == "SNAPSHOT_CORRUPT":  # to restore it again would be no advice
             steps = [Next(Step.RESTORE_ANOTHER, database=database_id), Step.CHECK_DATA]
-        meaning = f"{restore} failed: {known.meaning or known.kind.meaning}"
         error = cls(
-            "status of the restore", code=code, meaning=meaning, then=[*dict.fromkeys(steps)]
+            "status of the restore",
+            code=code,
+            meaning=f"{restore} failed: {known.meaning or known.kind.meaning}",
+            then=[*dict.fromkeys(steps)],
         )
-        error.exchange += f" in step {step}" if step and step != "interrupted" else ""
+        if step and step != "interrupted":
+            error.exchange += f" in step {step}"
         return error
 
 
-class Cooldown(SquareCloudError, wait=180.0, passing=True, codes=("KEEP_CALM",)):
-    """A short cooldown is running (1 snapshot per 5 s per account and per 180 s per database, 1 restore per 60 s per account and per 120 s per database)."""
+class Cooldown(
+    SquareCloudError,
+    meaning=(
+        "a short cooldown is running (1 snapshot per 5 s per account and per 180 s per database, "
+        "1 restore per 60 s per account and per 120 s per database)"
+    ),
+    wait=180.0,
+    passing=True,
+    codes=("KEEP_CALM",),
+):
+    """The service had a request of this account or database a moment ago."""
 
 
 class QuotaUsedUp(
@@ -199,9 +252,13 @@ class QuotaUsedUp(
         Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"),
         Step.USE_LARGER_PLAN,
     ),
+    meaning=(
+        "the plan's daily allowance of snapshots is used up: 2 for each 256 MB of its RAM in any "
+        "24 hours, for the whole account"
+    ),
     codes=("DAILY_SNAPSHOTS_LIMIT_REACHED",),
 ):
-    """The plan's daily allowance of snapshots is used up: 2 for each 256 MB of its RAM in any 24 hours, for the whole account."""
+    """The account has used its quota."""
 
     frees: datetime | None = None  # when a slot frees, as far as that is known
 
@@ -235,6 +292,38 @@ class UpgradeRequired(SquareCloudError, steps=(Step.USE_LARGER_PLAN,), codes=("U
     """The account's plan does not include this."""
 
 
+class NoDiskSpace(
+    SquareCloudError,
+    steps=(Step.RUN_AGAIN_LATER, Step.ASK_SUPPORT),
+    codes=("CONTAINER_INSUFFICIENT_DISK_SPACE",),
+):
+    """The database's cluster has no disk space left."""
+
+
+class DatabaseSuspended(
+    SquareCloudError,
+    steps=(Step.CHECK_PLAN, Step.RUN_AGAIN_LATER, Step.ASK_SUPPORT),
+    codes=("CONTAINER_TEMPORARILY_SUSPENDED",),
+):
+    """The database is suspended for a time."""
+
+
+class NetworkConflict(
+    SquareCloudError,
+    steps=(Step.RUN_AGAIN_LATER, Step.ASK_SUPPORT),
+    codes=("CONTAINER_NETWORK_CONFLICT",),
+):
+    """The database's network conflicts with another network of its cluster."""
+
+
+class ActionFailed(
+    SquareCloudError,
+    steps=(Step.CHECK_HEALTH, Step.RUN_AGAIN_LATER, Step.ASK_SUPPORT),
+    codes=("ACTION_FAILED",),
+):
+    """The service could not carry out the action."""
+
+
 class RequestRefused(SquareCloudError, steps=(Step.ASK_SUPPORT,), codes=("INVALID_SNAPSHOT_ID",)):
     """The service refused the request."""
 
@@ -266,86 +355,91 @@ class NotSent(
     """The service could not be reached, so nothing was sent."""
 
 
-class ClaimTooOld(NotSent, steps=(Step.RUN_AGAIN,)):
-    """The request was not sent: this machine slept, or the ledger was slow, between writing it down and sending it."""
+class ClaimTooOld(
+    NotSent,
+    meaning=(
+        "the request was not sent: this machine slept, or the ledger was slow, between writing it "
+        "down and sending it"
+    ),
+    steps=(Step.RUN_AGAIN,),
+):
+    """The request must not leave any more."""
 
 
-class Outage(SquareCloudError, unanswered="not sent", steps=(Step.RUN_AGAIN_LATER,)):
-    """The service is returning errors: requests for other snapshots failed, and no listing request has succeeded for 2 minutes."""
+class Outage(
+    SquareCloudError,
+    meaning=(
+        "the service is returning errors: requests for other snapshots failed, and no listing "
+        "request has succeeded for 2 minutes"
+    ),
+    unanswered="not sent",
+    steps=(Step.RUN_AGAIN_LATER,),
+):
+    """The request is kept back while the service is returning errors."""
 
 
 class Redirected(SquareCloudError, steps=(Step.CHECK_ADDRESS,)):
     """The request was redirected, which is never followed with the API key."""
 
 
-_MEANINGS: dict[str, tuple[Any, ...]] = {
-    "MISSING_SCOPE": (NotAllowed, "the API key lacks the scope {scope}", Step.USE_SCOPES),
-    "RESOURCE_NOT_ALLOWED": (
-        NotAllowed,
-        "the API key is limited to other resources",
-        Step.USE_KEY_OF_DATABASE,
+_KNOWN |= {
+    "MISSING_SCOPE": _Known(NotAllowed, "the API key lacks the scope {scope}", (Step.USE_SCOPES,)),
+    "RESOURCE_NOT_ALLOWED": _Known(
+        NotAllowed, "the API key is limited to other resources", (Step.USE_KEY_OF_DATABASE,)
     ),
     # None of these says what was carried out until then, whatever its status.
-    "DATABASE_UNAVAILABLE": (
-        Unavailable,
-        "the service's own database is unavailable at the moment, not yours",
+    "DATABASE_UNAVAILABLE": _Known(
+        Unavailable, "the service's own database is unavailable at the moment, not yours"
     ),
-    "CLUSTER_TIMEOUT": (Unavailable, "the database's cluster did not answer in time"),
-    "CLUSTER_UNAVAILABLE": (Unavailable, "the database's cluster is not available"),
-    "REQUEST_ABORTED": (Unavailable, "the service gave up on the request"),
-    "EMPTY_RESPONSE": (Unavailable, "the database's cluster answered with nothing"),
-    "VALIDATION_TIMEOUT": (Unavailable, "the service's check of the request took too long"),
-    "SNAPSHOT_CORRUPT": (
+    "CLUSTER_TIMEOUT": _Known(Unavailable, "the database's cluster did not answer in time"),
+    "CLUSTER_UNAVAILABLE": _Known(Unavailable, "the database's cluster is not available"),
+    "REQUEST_ABORTED": _Known(Unavailable, "the service gave up on the request"),
+    "EMPTY_RESPONSE": _Known(Unavailable, "the database's cluster answered with nothing"),
+    "VALIDATION_TIMEOUT": _Known(Unavailable, "the service's check of the request took too long"),
+    "SNAPSHOT_CORRUPT": _Known(
         RestoreFailed,
         "the snapshot is damaged",
-        Next(Step.RESTORE_ANOTHER, database="DATABASE"),
+        (Next(Step.RESTORE_ANOTHER, database="DATABASE"),),
     ),
-    "RESTORE_INTERRUPTED": (RestoreFailed, "the service's node restarted before it was over"),
-    "DATABASE_NOT_RUNNING": (
-        RequestRefused,
-        "the database is not running",
-        Step.CHECK_HEALTH,
-        Step.RUN_AGAIN,
+    "RESTORE_INTERRUPTED": _Known(RestoreFailed, "the service's node restarted before it was over"),
+    "DATABASE_NOT_RUNNING": _Known(
+        RequestRefused, "the database is not running", (Step.CHECK_HEALTH, Step.RUN_AGAIN)
     ),
-    "SNAPSHOT_NOT_FOUND": (
-        RequestRefused,
-        "the service has no such snapshot",
-        Step.CHECK_VERSION_ID,
+    "SNAPSHOT_NOT_FOUND": _Known(
+        RequestRefused, "the service has no such snapshot", (Step.CHECK_VERSION_ID,)
     ),
-    "CONTAINER_NOT_FOUND": (
-        RequestRefused,
-        "the database's container was not found",
-        Step.CHECK_HEALTH,
+    "CONTAINER_NOT_FOUND": _Known(
+        RequestRefused, "the database's container was not found", (Step.CHECK_HEALTH,)
     ),
-    "CLUSTER_MAINTENANCE_TRY_LATER": (
-        RequestRefused,
-        "the cluster is under maintenance",
-        Step.RUN_AGAIN_LATER,
+    "CLUSTER_MAINTENANCE_TRY_LATER": _Known(
+        RequestRefused, "the cluster is under maintenance", (Step.RUN_AGAIN_LATER,)
     ),
-    "SNAPSHOT_DATABASE_MISMATCH": (
-        RequestRefused,
-        "the snapshot is of another database engine",
-        Step.USE_SAME_ENGINE,
+    "SNAPSHOT_DATABASE_MISMATCH": _Known(
+        RequestRefused, "the snapshot is of another database engine", (Step.USE_SAME_ENGINE,)
     ),
-    "INVALID_VERSION_ID": (
-        RequestRefused,
-        "the service does not accept this version id",
-        Step.CHECK_VERSION_ID,
+    "INVALID_VERSION_ID": _Known(
+        RequestRefused, "the service does not accept this version id", (Step.CHECK_VERSION_ID,)
     ),
-}
-_KNOWN |= {
-    code: _Known(kind, meaning, tuple(steps)) for code, (kind, meaning, *steps) in _MEANINGS.items()
 }
 
 
 def is_new(error: SquareCloudError) -> bool:
-    """Whether an answer fails a request without saying by a known code what was carried out until then."""
+    """Tell whether an answer fails a request and leaves open what was carried out until then.
+
+    Args:
+        error: The answer, of which no known code says so.
+    """
+    if isinstance(error, ActionFailed):
+        return True
     return isinstance(error, RequestRefused | ServiceFailed) and error.code not in _KNOWN
 
 
 _SURELY_UNAVAILABLE = frozenset({408, 499, 502, 503, 504, *range(520, 531)})
-"""408 and 499 are sent by proxies that gave up on a request that may well have got through; of 520 to 530 a proxy could not reach
-or understand the service."""
+"""Statuses that can be sent after a request was carried out.
+
+408 and 499 are sent by proxies that gave up on a request that may well have got through; of 520 to 530
+a proxy could not reach or understand the service.
+"""
 _BY_STATUS: dict[int, type[SquareCloudError]] = {
     401: KeyRefused,
     402: UpgradeRequired,
@@ -353,31 +447,44 @@ _BY_STATUS: dict[int, type[SquareCloudError]] = {
     429: Blocked,
 }
 """An unknown 429 may come from a proxy's own limit: the careful reaction is to send nothing for a while."""
+_REDIRECT = 3
+_REFUSAL = 4
+_FAILURE = 5
+"""The hundreds of a status."""
+_FORBIDDEN = 403
 
 
 def error_for(
     request: str, status: int, *, code: str | None, readable: bool, **answer: Any
 ) -> SquareCloudError:
-    """The error that an answer of the service is, see `SquareCloudError`; `readable` if its body was the service's envelope."""
-    family, known = status // 100, _KNOWN.get(code or "")
-    kind = _BY_STATUS.get(status, ServiceFailed if family == 5 else RequestRefused)  # noqa: PLR2004  a server's failure
-    if (
-        status in _SURELY_UNAVAILABLE
-    ):  # whatever the body says: these can be sent after a request was carried out
-        kind = Unavailable
-    elif family == 3:  # noqa: PLR2004  the redirects
-        kind = Redirected
-    elif not readable and family != 4:  # noqa: PLR2004  the refusals, even from a proxy
-        kind = UnreadableAnswer
-    elif known is not None:
-        kind = known.kind
-    elif status == 403 and not readable:  # noqa: PLR2004  the service's own refusals have its envelope
-        kind = ProxyRefused
-    if (
-        kind is Blocked and request == "GET /users/snapshots"
-    ):  # a 429 blocks this kind of request alone
-        kind = ListingBlocked
-        answer["retry_after"] = max(
-            answer.get("retry_after") or ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW
-        )
+    """Make the error that an answer of the service is.
+
+    Args:
+        request: Method and path, without host or query.
+        status: The answer's status.
+        code: Its code; None if it has none.
+        readable: Whether its body was the service's envelope.
+        answer: What else `SquareCloudError` takes.
+    """
+    kind = _kind_of(status, code, readable=readable)
+    if kind is Blocked and request == "GET /users/snapshots":
+        kind = ListingBlocked  # this 429 blocks this kind of request alone
+        asked = answer.get("retry_after") or ACCOUNT_LISTING_BLOCK
+        answer["retry_after"] = max(asked, BUDGET_WINDOW)
     return kind(request, status=status, code=code, **answer)
+
+
+def _kind_of(status: int, code: str | None, *, readable: bool) -> type[SquareCloudError]:
+    hundreds = status // 100
+    known = _KNOWN.get(code or "")
+    if status in _SURELY_UNAVAILABLE:  # whatever the body says
+        return Unavailable
+    if hundreds == _REDIRECT:
+        return Redirected
+    if not readable and hundreds != _REFUSAL:  # a refusal can come from a proxy
+        return UnreadableAnswer
+    if known is not None:
+        return known.kind
+    if status == _FORBIDDEN and not readable:  # the service's own refusals have its envelope
+        return ProxyRefused
+    return _BY_STATUS.get(status, ServiceFailed if hundreds == _FAILURE else RequestRefused)

@@ -10,7 +10,7 @@ import pytest
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Next, Step
 from pulumi_snapshots.service import errors
-from pulumi_snapshots.service.errors import SquareCloudError, error_for
+from pulumi_snapshots.service.errors import SquareCloudError, error_for, is_new
 from tests.support.scripted import KEY, Service
 from tests.support.virtual import run_virtual
 
@@ -76,6 +76,7 @@ CASES = [
     Case(403, "SOMETHING_NEW", "NotAllowed", "not allowed"),
     Case(403, b"<!DOCTYPE html><title>Just a moment...</title>", "ProxyRefused", "not the reason"),
     Case(403, b"error code: 1020", "ProxyRefused", "Run it from another network"),
+    Case(403, b"<html>", "ProxyRefused", "some countries are blocked"),
     Case(403, "RESTORE_IN_PROGRESS", "RestoreRunning", "hint: Run it again after"),
     Case(409, "RESTORE_IN_PROGRESS", "RestoreRunning", "less than about 2 minutes ago."),
     Case(409, "SNAPSHOT_IN_PROGRESS", "SnapshotRunning", "is being taken."),
@@ -88,6 +89,10 @@ CASES = [
     Case(500, "RESTORE_INTERRUPTED", "RestoreFailed", "node restarted before it was over"),
     Case(404, "CONTAINER_NOT_FOUND", "RequestRefused", "database's container was not found"),
     Case(409, "CLUSTER_MAINTENANCE_TRY_LATER", "RequestRefused", "hint: Run it again later"),
+    Case(409, "CONTAINER_INSUFFICIENT_DISK_SPACE", "NoDiskSpace", "has no disk space left"),
+    Case(409, "CONTAINER_TEMPORARILY_SUSPENDED", "DatabaseSuspended", "is suspended for a time"),
+    Case(409, "CONTAINER_NETWORK_CONFLICT", "NetworkConflict", "conflicts with another network"),
+    Case(409, "ACTION_FAILED", "ActionFailed", "could not carry out the action"),
     Case(404, "DATABASE_NOT_FOUND", "DatabaseMissing", "Check database_id"),
     Case(404, "SNAPSHOT_FAILED", "SnapshotFailed", "running and healthy"),
     Case(500, "SNAPSHOT_FAILED", "SnapshotFailed", "could not capture"),
@@ -254,3 +259,9 @@ def test_an_error_has_a_text_without_docstrings_too() -> None:
         __doc__ = None
 
     assert str(DiskFull("GET /x", status=500)) == "Disk full. [GET /x: 500]"
+
+
+def test_a_failed_action_says_nothing_of_what_was_carried_out() -> None:
+    """So a restore stays pending, as after a code that this package does not know."""
+    assert is_new(error_for("POST /x", 409, code="ACTION_FAILED", readable=True))
+    assert not is_new(error_for("POST /x", 409, code="CONTAINER_NETWORK_CONFLICT", readable=True))

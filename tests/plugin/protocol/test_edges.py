@@ -120,7 +120,7 @@ async def test_a_key_in_plain_text_is_warned_of(  # noqa: PLR0913, PLR0917  the 
 async def test_tracebacks_are_for_those_who_ask_for_them(
     debug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SQUARECLOUD_DEBUG", debug)
+    monkeypatch.setenv("SQUARECLOUD_TRACEBACK", debug)
     async with plugged(snapshot_seconds=600) as here:
         here.emulator.add_database(DATABASE)
         here.emulator.add_database(OTHER)
