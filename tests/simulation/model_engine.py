@@ -91,6 +91,7 @@ class Stack:
     program: list[Declared] = field(default_factory=list)  # what the user has written
     way: str = "dynamic"  # the package that it imports
     release: int = 1  # a value in the triggers
+    highest: int = 1  # the highest release that its program ever had
     size: int = 1  # an input of what is upstream; another one replaces that
 
     def urn(self, kind: str, name: str, way: str | None = None) -> str:
@@ -273,7 +274,7 @@ class Engine:
             await work(what)
         except CallFailedError as error:
             self.errors.append(error.message)
-            self.books.failed(self, what, error)
+            self.books.check_error(error)
             return False
         except RunEndedError:
             return False
@@ -430,7 +431,7 @@ class Engine:
                     raise
                 made, unfinished = error.kept, True
                 self.errors.append(error.message)
-                self.books.kept(self, declared, error)
+                self.books.kept(declared, error)
             kept = made.id, inputs, Raw(made.outputs), declared.needs
             held = Held(declared.kind, declared.name, declared.role, self.stack.way, *kept)
             held.unfinished, held.release = unfinished, declared.release

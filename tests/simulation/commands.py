@@ -1,0 +1,91 @@
+"""Commands of the command line on a computer of a story, with its ledger, in virtual time and without a process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC
+from io import StringIO
+from typing import Any
+
+import click
+
+from pulumi_snapshots.cli.run import finish, parse
+from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
+from squarecloud_emulator import JournalEntry
+from tests.support.inside import Computer, Provider
+
+
+@dataclass(eq=False)
+class Command:
+    """One command that a user types on a computer, as its own process."""
+
+    computer: Computer
+    settings: dict[str, str]  # of the environment
+    arguments: Sequence[str]  # without the program's name
+    code: int | None = None  # its exit code; None if it was killed
+    out: StringIO = field(default_factory=StringIO)
+    err: StringIO = field(default_factory=StringIO)
+
+    def __post_init__(self) -> None:
+        self._process = Provider(self.computer, {})
+        shared = self._process.shared
+        self._invocation = Invocation(
+            # no folder of this machine is used
+            {"HOME": "nowhere", **self.settings},
+            self.out,
+            self.err,
+            stdin=StringIO(),
+            clock=self._process.clock,
+            make_session=lambda settings, *_, **__: shared.session(settings),
+            make_ledger=lambda settings, _: shared.ledger(settings),
+            zone=UTC,
+        )
+
+    @property
+    def typed(self) -> str:
+        """The command as it is typed."""
+        return " ".join((NAME, *self.arguments))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What it has printed, with `--json`."""
+        printed: dict[str, Any] = json.loads(self.out.getvalue() or "{}")
+        return printed
+
+    @property
+    def posts(self) -> list[JournalEntry]:
+        """What it has sent and the service has accepted."""
+        sent = self._process.shared.wire.requests("")
+        return [entry for entry in sent if entry.accepted]
+
+    async def run(self) -> None:
+        """Run it to its end."""
+        try:
+            command = parse([*self.arguments], self._invocation)
+        except click.ClickException as error:
+            raise AssertionError(f"{self.typed}: {error.format_message()}") from error
+        assert command is not None
+        self.code = await finish(self._invocation, command)
+
+    def interrupt(self) -> None:
+        """Press ^C."""
+        for each in self._invocation.stoppable:
+            each.stop()
+
+    async def run_until(self, how: str, seconds: float) -> None:
+        """Run it until it is interrupted (`^C`) or killed after so many seconds."""
+        task = asyncio.ensure_future(self.run())
+        await asyncio.wait([task], timeout=seconds)
+        if not task.done() and how != "^C":
+            self._process.kill()
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            return
+        if not task.done():
+            self.interrupt()
+        await task

@@ -1,0 +1,50 @@
+"""What is special about one `pulumi up` of a story."""
+
+from dataclasses import dataclass
+from typing import Any
+
+AT_THE_CLAIM = "kill -9 once it is claimed"
+"""How a run ends right before its POST leaves."""
+
+
+@dataclass(frozen=True)
+class Up:
+    """What is special about one `up`."""
+
+    cut: tuple[str, float] | None = None  # how it ends early, and after how many seconds
+    saves: int | None = None  # how many steps the backend stores
+    replace: str = ""  # the role of what `--replace` names
+    preview: bool = True  # whether it has one
+    refresh: bool = False  # whether it has `--refresh`
+    at_end: bool = False  # whether its state is stored at the end only
+    nap: float = 0.0  # seconds for which the machine sleeps right before a POST leaves
+    # what the ledger's place refuses, from when on, and for how many seconds
+    trouble: tuple[str, float, float] | None = None
+    fills_up: bool = False  # whether the ledger refuses writes from the first POST on
+    post_fault: dict[str, Any] | None = None  # the fault of the POSTs
+    read_fault: dict[str, Any] | None = None  # the fault of everything else
+    # after how many seconds the service takes snapshots of all databases by itself
+    automatic: float | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing can keep it from coming to a good end, or its state from having that."""
+        trouble = (self.cut, self.trouble, self.post_fault, self.read_fault, self.saves)
+        return trouble == (None,) * len(trouble) and not (self.fills_up or self.at_end or self.nap)
+
+    def __str__(self) -> str:
+        refuses = "the ledger refuses {} from {:.0f} s on for {:.0f} s"
+        special = [
+            self.cut and "{} after {:.0f} s".format(*self.cut),
+            self.saves is not None and f"the backend stores {self.saves} steps and is gone",
+            self.replace and f"--replace of the {self.replace}",
+            not self.preview and "--skip-preview",
+            self.refresh and "--refresh",
+            self.at_end and "PULUMI_SKIP_CHECKPOINTS",
+            self.nap and f"the machine sleeps for {self.nap:.0f} s before a POST leaves",
+            self.fills_up and "the ledger refuses writes from the first POST on",
+            self.post_fault and f"the POST: {self.post_fault}",
+            self.read_fault and f"the polls: {self.read_fault}",
+            self.trouble and refuses.format(*self.trouble),
+        ]
+        return "".join(f"; {each}" for each in special if each)

@@ -1,0 +1,146 @@
+"""A user takes the way out that a message names, and gets what it promises in time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from squarecloud_emulator import JournalEntry
+from tests.simulation.books import KINDS, target_of
+from tests.simulation.commands import Command
+from tests.simulation.hints import Hint
+from tests.simulation.model_engine import Declared, Stack
+from tests.simulation.up import Up
+
+if TYPE_CHECKING:
+    from tests.simulation.stories import Story
+
+MINUTE = 60.0
+WAY_OUT = 45 * MINUTE
+"""Within which a way out keeps its promise."""
+OTHER_TRIGGERS = 90 * MINUTE
+"""Within which a plain `up` with other triggers ends well, whatever went wrong before."""
+OLD_PAGE = 30 * MINUTE
+"""How much longer a snapshot may stay unlisted, at a service that serves a page for so long."""
+PAUSE = MINUTE
+"""Between two tries of the user."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A way out, and where it was named: by a run of a stack, or by a command."""
+
+    hint: Hint
+    stack: Stack | None
+    command: Command | None
+
+
+async def take(story: Story, taken: Taken) -> None:
+    """Type what a message names, and check that it does what it says."""
+    hint = taken.hint
+    named = _resource_of(taken)
+    if hint.kind == "replace" and named is None:
+        return  # the program calls it otherwise by now
+    await story.calm(taken.stack)
+    story.say(f"the user takes a way out: {hint.text}")
+    if hint.kind == "triggers" and taken.stack is not None:
+        await use_other_triggers(story, taken.stack, "way out", WAY_OUT)
+    elif named is not None and taken.stack is not None:
+        await _replace(story, taken.stack, named)
+    elif hint.kind == "command":
+        await _type(story, hint.arguments, must_act=False)
+    elif taken.command is not None:
+        options = ("--json", "--quiet", "--new")
+        typed = [each for each in taken.command.arguments if each not in options]
+        await _type(story, [*typed, "--new"], must_act=True)
+
+
+def _resource_of(taken: Taken) -> Declared | None:
+    """The resource that a hint names, if it can act: what it depends on is there."""
+    if taken.stack is None:
+        return None
+    name = taken.hint.subject.rpartition("::")[2]
+    for declared in taken.stack.declared():
+        upstream = [taken.stack.find(each) for each in declared.needs]
+        if declared.name == name and all(held and not held.unfinished for held in upstream):
+            return declared
+    return None
+
+
+class Patience:
+    """Counts how long a way out takes, from its beginning on."""
+
+    def __init__(self, story: Story, invariant: str, within: float = WAY_OUT) -> None:
+        keeps_pages = story.service["cache_world"] == "kept"
+        self._story = story
+        self._invariant = invariant
+        self._within = within + (OLD_PAGE if keeps_pages else 0.0)
+        self._began = story.now
+        self._sent = len(story.emulator.journal)
+
+    @property
+    def posts(self) -> list[JournalEntry]:
+        """What the service has accepted since."""
+        return [entry for entry in self._story.emulator.journal[self._sent :] if entry.accepted]
+
+    async def is_over(self, what: str, errors: object) -> bool:
+        """Whether the user has waited for long enough, which breaks the invariant; else pause before the next try."""
+        took = self._story.now - self._began
+        if took <= self._within:
+            await asyncio.sleep(PAUSE)
+            return False
+        self._story.fail(self._invariant, f"{what} in {took / MINUTE:.0f} min: {errors}")
+        return True
+
+
+async def use_other_triggers(story: Story, stack: Stack, invariant: str, within: float) -> None:
+    """Change the triggers and run plain `up`s until all has acted; it must have within so many seconds."""
+    await story.calm(stack)
+    story.change_triggers(stack)
+    patience = Patience(story, invariant, within)
+    errors = await story.up(stack, Up(preview=False))
+    while errors:
+        if await patience.is_over("other triggers do not help", errors):
+            return
+        errors = await story.up(stack, Up(preview=False))
+    acted = [post.kind for post in patience.posts]
+    if len(acted) < len(story.roles):
+        story.fail("as new", f"of {story.roles} only {acted} act for other triggers")
+
+
+async def _replace(story: Story, stack: Stack, declared: Declared) -> None:
+    """Type `pulumi up --refresh --replace` until the resource is another one that is complete."""
+    patience = Patience(story, "way out")
+    what = f"--refresh --replace of {declared.name}"
+    up = Up(replace=declared.role, refresh=True, preview=False)
+    about = KINDS[declared.kind], target_of(declared.inputs)
+    while True:
+        errors = await story.up(stack, up)
+        posts = [post for post in patience.posts if (post.kind, post.database_id) == about]
+        held = stack.find(declared.name)
+        if posts and held is not None and not held.unfinished:
+            return
+        if posts:
+            up = Up(preview=False)  # it is pending, and is waited for
+        elif not errors:
+            story.fail("as new", f"{what} sends nothing")
+            return
+        if await patience.is_over(f"{what} does not help", errors):
+            return
+
+
+async def _type(story: Story, arguments: list[str], *, must_act: bool) -> None:
+    """Type a command until it succeeds; `must_act` if it promises another snapshot or restore."""
+    patience = Patience(story, "way out")
+    while True:
+        command = await story.command(*arguments)
+        if command.code == 0:
+            break
+        if await patience.is_over(f"{command.typed} does not help", command.err.getvalue()):
+            return
+        if command.posts:
+            # it is pending, and is waited for
+            arguments = [each for each in arguments if each != "--new"]
+    if must_act and not patience.posts:
+        story.fail("as new", f"{command.typed} sends nothing")
