@@ -315,7 +315,7 @@ class Story:
             "SQUARECLOUD_API_URL": self.emulator.api_url,
             "SQUARECLOUD_SNAPSHOTS_URL": self.emulator.snapshots_url,
         }
-        command = Command(computer, settings, [*arguments, "--json", "--quiet"])
+        command = Command(computer, settings, [*dict.fromkeys((*arguments, "--json", "--quiet"))])
         ends = "; {} after {:.0f} s".format(*cut) if cut else ""
         self.say(f"`{command.typed}` on the {computer.name}{ends}")
         if arguments[0] == "restore":

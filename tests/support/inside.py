@@ -61,6 +61,11 @@ PROVIDERS = {
 }
 
 
+MOST_IDLE = 10_000
+"""How often in a row the loop may run while no time passes, before a moment does."""
+MOMENT = 1e-6
+
+
 # --- Time ------------------------------------------------------------------------------------------------------------
 
 
@@ -70,11 +75,15 @@ class _Jumps(selectors.SelectSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self._idle = 0  # how often in a row no time has passed
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
             raise RuntimeError("all tasks wait for something that never comes")
-        self.now += max(0.0, timeout)
+        self._idle = 0 if timeout > 0 else self._idle + 1
+        # A wait for less than a float can count would never end; a real clock does not stand still.
+        is_stuck = self._idle > MOST_IDLE
+        self.now += MOMENT if is_stuck else max(0.0, timeout)
         return []
 
 
