@@ -33,10 +33,11 @@ def test_every_code_of_the_service_and_every_error_is_explained() -> None:
             "blocked ",
             "\nlisting-blocked  the account's listing has a limit of its own",
         ),
+        ("CONTAINER_TEMPORARILY_SUSPENDED", "# DatabaseSuspended", "409 CONTAINER_TEMPORARILY"),
         ("429", "blocked ", "\nquota-used-up "),
         (
             "",
-            "ambiguous-snapshot ",
+            "action-failed ",
             "\nkey-refused           the service does not accept the API key\n",
         ),
     ],

@@ -28,7 +28,11 @@ async def test_each_request_is_traced_for_those_who_ask(
 ) -> None:
     monkeypatch.setenv("SQUARECLOUD_DEBUG", debug)
     entry = {**ENTRY, "url": "https://h/x?Signature=never-shown&versionId=v"}
-    answers = [ok([entry]), refused(404, "DATABASE_NOT_FOUND"), httpx.ConnectError(f"no {KEY}")]
+    answers: list[httpx.Response | Exception] = [
+        ok([entry]),
+        refused(404, "DATABASE_NOT_FOUND"),
+        httpx.ConnectError(f"no {KEY}"),
+    ]
     await _asked(*answers, ok([]))
     shown = capsys.readouterr()
     assert shown.out == ""
