@@ -3,6 +3,7 @@
 import re
 import signal
 from dataclasses import replace
+from typing import Any
 
 import anyio
 import pytest
@@ -206,7 +207,10 @@ async def taken(stack: Stack, process: anyio.CancelScope) -> None:
 
 def use_secure_urls(w: World) -> None:
     """Let stacks use the service at the address at which commands do."""
-    urls = {"api_url": w.emulator.api_url, "snapshots_url": w.emulator.snapshots_url}
+    urls: dict[str, Any] = {
+        "api_url": w.emulator.api_url,
+        "snapshots_url": w.emulator.snapshots_url,
+    }
     w.session.settings = replace(w.session.settings, **urls)
 
 

@@ -3,8 +3,8 @@
 import ast
 import math
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -201,7 +201,7 @@ class Play:
         """Where commands are typed on the first machine; stacks use the service at the same address."""
         here = self.at.here
         desk = Desk(here, folder, place=lambda: Mortal(self.machine.memory))
-        urls = {
+        urls: dict[str, Any] = {
             "api_url": here.emulator.api_url,
             "snapshots_url": here.emulator.snapshots_url,
         }
@@ -690,25 +690,28 @@ class Play:
 
 async def play(story: str) -> None:
     """Play the moves of a story; the first may be settings of the service."""
+    async with on_stage(story):
+        pass
+
+
+@asynccontextmanager
+async def on_stage(story: str) -> AsyncIterator[Play]:
+    """Play the moves of a story, and let the body play more on the same stage."""
     moves = " ".join(story.split()).split("; ")
     options: dict[str, Any] = {"snapshot_seconds": 10, "cache_world": "invalidated"}
     if moves[0].startswith("service "):
         options |= facts_in(moves.pop(0).split()[1:])
-    with tempfile.TemporaryDirectory() as folder:
-        async with scene(**options) as at:
-            await _play_moves(at, Path(folder), moves)
-
-
-async def _play_moves(at: Scene, folder: Path, moves: list[str]) -> None:
     failure: Exception | None = None
-    async with anyio.create_task_group() as background:
-        stage = Play(at, background, folder)
-        try:
-            for each in filter(None, moves):
-                await stage.move(each)
-        except Exception as error:  # noqa: BLE001  raised below, without the group around it
-            failure = error
-        stage.end()
+    with tempfile.TemporaryDirectory() as folder:
+        async with scene(**options) as at, anyio.create_task_group() as background:
+            stage = Play(at, background, Path(folder))
+            try:
+                for each in filter(None, moves):
+                    await stage.move(each)
+                yield stage
+            except Exception as error:  # noqa: BLE001  raised below, without the group around it
+                failure = error
+            stage.end()
     if failure is not None:
         raise failure
 

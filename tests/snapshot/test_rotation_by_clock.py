@@ -1,0 +1,66 @@
+"""A snapshot is replaced by age at the service's time, whatever the clock of the machine that asks says."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from pulumi_snapshots.snapshot.difference import SnapshotRules
+from tests.support.clocks import Shifted
+from tests.support.engine_calls import Machine, Stack
+from tests.support.virtual import staged
+from tests.support.world import DATABASE, OWNER, World, world
+
+HOUR = 3600.0
+VALUES: dict[str, Any] = {"database_id": DATABASE, "rotate_after": "12h"}
+
+
+@contextmanager
+def ahead(w: World, hours: float) -> Iterator[Stack]:
+    """A stack on a machine whose clock is wrong by so many hours, while the body runs."""
+    clock = Shifted(w.clock, hours * HOUR)
+    with mock.patch("pulumi_snapshots.run.calls.system_utc", clock.wall):
+        yield Stack(SnapshotRules(), Machine(w, clock=clock), OWNER)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="R14: a machine whose clock is 13 h ahead takes a snapshot at every `up`, without a warning",
+)
+@pytest.mark.parametrize("hours", [13, 40 * 24])
+@staged(world, snapshot_seconds=10, cache_world="invalidated")
+async def test_a_machine_with_a_fast_clock_rotates_nothing_that_is_young(
+    w: World, hours: int
+) -> None:
+    with ahead(w, hours) as stack:
+        for _ in range(3):
+            await stack.up(**VALUES)
+            assert stack.error is None
+            await w.clock.sleep(60)
+    assert len(w.posts) == 1
+
+
+@pytest.mark.xfail(
+    strict=True, reason="R14: a machine whose clock is 13 h behind does not rotate for 13 h"
+)
+@staged(world, snapshot_seconds=10, cache_world="invalidated")
+async def test_a_machine_with_a_slow_clock_rotates_in_time(w: World) -> None:
+    with ahead(w, -13) as stack:
+        await stack.up(**VALUES)
+        await w.clock.sleep(12.5 * HOUR)
+        await stack.up(**VALUES)
+    assert len(w.posts) == 2
+
+
+@staged(world, snapshot_seconds=10, cache_world="invalidated")
+async def test_a_machine_with_a_right_clock_rotates_in_time(w: World) -> None:
+    with ahead(w, 0) as stack:
+        await stack.up(**VALUES)
+        await w.clock.sleep(11.5 * HOUR)
+        await stack.up(**VALUES)
+        assert len(w.posts) == 1
+        await w.clock.sleep(HOUR)
+        await stack.up(**VALUES)
+    assert len(w.posts) == 2
