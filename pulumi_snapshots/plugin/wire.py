@@ -28,21 +28,38 @@ UNKNOWN_VALUE = Value(string_value=UNKNOWN_STRING)
 
 
 def plain(value: Value) -> Any:
-    """The value without its marks; `UNKNOWN` if a preview does not know it."""
+    """Return a value without the engine's marks.
+
+    Args:
+        value: As it came from the engine.
+
+    Returns:
+        The plain value; `UNKNOWN` if a preview does not know it.
+    """
     kind = value.WhichOneof("kind")
-    if kind == "struct_value":
-        fields, mark = value.struct_value.fields, _mark(value)
-        if mark in {SECRET, OUTPUT}:
-            return plain(fields["value"]) if "value" in fields else UNKNOWN
-        if mark == RESOURCE:  # its id, which a preview may not know; a component has none
-            return (plain(fields["id"]) or UNKNOWN) if "id" in fields else plain(fields["urn"])
-        return FILE if mark in FILES else {name: plain(item) for name, item in fields.items()}
-    if kind == "list_value":
-        return [plain(item) for item in value.list_value.values]
     if kind is None or kind == "null_value":
         return None
+    if kind == "struct_value":
+        return _plain_object(value)
+    if kind == "list_value":
+        return [plain(item) for item in value.list_value.values]
     found = getattr(value, kind)
     return UNKNOWN if found in UNKNOWNS else found
+
+
+def _plain_object(value: Value) -> Any:
+    """What an object is, which can be a marked value of any kind."""
+    fields = value.struct_value.fields
+    mark = _mark(value)
+    if mark in {SECRET, OUTPUT}:
+        return plain(fields["value"]) if "value" in fields else UNKNOWN
+    if mark == RESOURCE and "id" in fields:  # a preview may not know it
+        return plain(fields["id"]) or UNKNOWN
+    if mark == RESOURCE:  # a component, which has none
+        return plain(fields["urn"])
+    if mark in FILES:
+        return FILE
+    return {name: plain(item) for name, item in fields.items()}
 
 
 def field(properties: Struct, name: str) -> Any:

@@ -129,20 +129,38 @@ _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
 def parse_duration(value: object) -> float:
-    """The seconds of `90s`, `45m`, `1h30m`, `7d`, `1.5h`, or of a number of seconds; Unfit if it is no duration."""
+    """Read a duration.
+
+    Args:
+        value: `90s`, `45m`, `1h30m`, `7d`, `1.5h`, or a number of seconds.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        Unfit: It is no duration.
+    """
     seconds = math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):
         # Some whole numbers are too large for a float.
         seconds = float(value) if value <= sys.float_info.max else math.inf
-    elif isinstance(value, str) and len(value) <= _LONGEST:
-        text = value.strip()
-        if _NUMBER.fullmatch(text):
-            seconds = float(text)
-        elif text and _PART.sub("", text) == "":
-            seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    elif isinstance(value, str):
+        seconds = _seconds_in(value)
     if not (seconds >= 0 and math.isfinite(seconds)):
         raise Unfit("must be a duration such as 90s, 45m, 1h30m or 7d", value)
     return seconds
+
+
+def _seconds_in(written: str) -> float:
+    """The seconds of a duration as it is written; not a number if it is none."""
+    text = written.strip()
+    if len(written) > _LONGEST or not text:
+        return math.nan
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if _PART.sub("", text):
+        return math.nan
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
 def spoken(seconds: float, *, exact: bool = False) -> str:

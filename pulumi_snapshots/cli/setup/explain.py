@@ -1,6 +1,7 @@
 """The command `explain`."""
 
 import re
+from collections.abc import Sequence
 
 import click
 
@@ -30,20 +31,36 @@ async def explain(invocation: Invocation, /, name: str | None, *, last: bool) ->
     service such as KEEP_CALM or 429.
     """
     if last:
-        if (found := last_error(invocation.environment)) is None:
-            invocation.say("this machine remembers no error")
-            return True
-        text, at = found
-        named = re.search(rf"{EXPLAIN} ([\w-]+)", text)
-        more = f"\n{markdown(page_text(named[1]) or '', invocation.out)}" if named else ""
-        invocation.show(f"{zoned(at, invocation.zone)}\n{text}\n{more}")
+        return _explain_last(invocation)
+    if name is None:
+        _list(invocation, page_names())
         return False
-    page, about = name and page_text(name), pages_about(name) if name else page_names()
-    if page or len(about) == 1:
-        invocation.show(markdown(page or page_text(about[0]) or "", invocation.out))
+    about = pages_about(name)
+    page = page_text(name) or (page_text(about[0]) if len(about) == 1 else None)
+    if page is not None:
+        invocation.show(markdown(page, invocation.out))
     elif about:
-        invocation.show(grid([(each, summary(each)) for each in about], invocation.out))
-        invocation.say(f"hint: `{EXPLAIN} {about[0]}` shows the first of them.")
+        _list(invocation, about)
     else:
         invocation.wrong(f"no error has the name {name}. `{EXPLAIN}` lists them.")
+    return False
+
+
+def _list(invocation: Invocation, names: Sequence[str]) -> None:
+    """List errors with their causes."""
+    invocation.show(grid([(each, summary(each)) for each in names], invocation.out))
+    invocation.say(f"hint: `{EXPLAIN} {names[0]}` shows the first of them.")
+
+
+def _explain_last(invocation: Invocation) -> bool:
+    """Show and explain this machine's last error; returns whether there is none."""
+    found = last_error(invocation.environment)
+    if found is None:
+        invocation.say("this machine remembers no error")
+        return True
+    text, at = found
+    named = re.search(rf"{EXPLAIN} ([\w-]+)", text)
+    page = page_text(named[1]) if named else None
+    more = f"\n{markdown(page or '', invocation.out)}" if named else ""
+    invocation.show(f"{zoned(at, invocation.zone)}\n{text}\n{more}")
     return False

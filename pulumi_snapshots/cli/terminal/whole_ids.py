@@ -1,11 +1,15 @@
-"""Whole ids for what was typed: the beginning of an id, or a database's name, is enough if it can mean no other one that exists now."""
+"""Whole ids for what was typed.
+
+The beginning of an id, or a database's name, is enough if no other id that exists now fits it.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from pulumi_snapshots.cli.terminal.account import databases_of_account
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import Explained, Next, Step
+from pulumi_snapshots.errors import Explained, Step
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, entry_of
 from pulumi_snapshots.properties.checks import LATEST, is_usual_database_id
 from pulumi_snapshots.run.session import Session
@@ -30,7 +34,15 @@ class UnclearId(Explained):
 
 
 async def whole_database(session: Session, typed: str) -> str:
-    """The id of the database of which an id, its beginning or its name was typed; UnclearId if that means several, or none."""
+    """Find the database of which an id, its beginning or its name was typed.
+
+    Args:
+        session: The service, which is asked unless an id of the usual form was typed.
+        typed: What was typed.
+
+    Raises:
+        UnclearId: Several databases fit, or none.
+    """
     if is_usual_database_id(typed):  # another one, as in the service's examples, costs a request
         return typed
     is_part = PART_OF_DATABASE.fullmatch(typed) is not None
@@ -39,15 +51,27 @@ async def whole_database(session: Session, typed: str) -> str:
     except NotAllowed as refused:
         if not is_part:
             return typed  # the service knows whether it is an id
-        happened = f"{typed} is only the beginning of a database's id, and the API key may not list the databases"
-        raise UnclearId(happened, NOTHING_DONE, [Next(Step.GIVE_WHOLE_ID)]) from refused
+        happened = (
+            f"{typed} is only the beginning of a database's id, and the API key may not list the "
+            "databases"
+        )
+        raise UnclearId(happened, NOTHING_DONE, [Step.GIVE_WHOLE_ID]) from refused
     known = {each.id: ", ".join(filter(None, (each.name, each.type))) for each in databases}
     named = [each.id for each in databases if each.name == typed]
-    return _only("database", typed, known, named, by_beginning=is_part)
+    return _only(_Choice("database", typed, known, named, by_beginning=is_part))
 
 
 async def whole_version(session: Session, database_id: str, typed: str) -> str:
-    """The version id that was typed, of a database whose id is whole; UnclearId if it begins several, or none."""
+    """Find the snapshot of which a version id or its beginning was typed.
+
+    Args:
+        session: The service, which is asked if only a beginning was typed.
+        database_id: The database, whole.
+        typed: What was typed, or `latest`, which is returned as it is.
+
+    Raises:
+        UnclearId: Several snapshots fit, or none.
+    """
     if typed == LATEST or (len(typed) >= SHORTEST_VERSION and not PART_OF_UUID.fullmatch(typed)):
         return typed
     page = await session.listings.own_page(database_id, session.listings.recent, patience=BRIEF)
@@ -57,42 +81,70 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
     for each in (*map(entry_of, found), *page.entries):
         taken = to_the_second(each.modified) if each.modified else None
         known[each.version or ""] = ", ".join(filter(None, (taken, each.origin)))
-    return _only("snapshot", typed, known)
+    return _only(_Choice("snapshot", typed, known))
 
 
-def _only(
-    what: str,
-    typed: str,
-    candidates: Mapping[str, str],
-    named: Sequence[str] = (),
-    *,
-    by_beginning: bool = True,
-) -> str:
-    """The candidate that is meant: the id itself, or else the only one that begins like this or has this name."""
-    begin = [
-        each for each in candidates if each in named or (by_beginning and each.startswith(typed))
-    ]
-    if typed in candidates:
-        return typed
-    if len(begin) == 1 and (what == "database" or len(typed) >= SHORTEST_PART):
-        return begin[0]
-    if len(begin) == 1:
-        happened = f"the beginning {typed} is shorter than the {SHORTEST_PART} characters that are needed: a snapshot that is not listed yet may begin like that"
-    elif named and begin:
-        happened = f"{len(begin)} {what}s have the name {typed}, or ids that begin like it"
-    elif begin:
-        happened = f"the ids of {len(begin)} {what}s begin with {typed}"
-    else:
-        no_such = (
-            f"no {what}'s id begins with {typed}"
-            if by_beginning
-            else f"no {what} has the name or id {typed}"
-        )
-        happened = f"{no_such}{f'. Known {what}s' if candidates else ''}"
-    listed = begin or list(candidates)
-    lines = [f"\n  {each}  {candidates[each]}".rstrip() for each in listed[:SHOWN]]
-    if len(listed) > SHOWN:
-        lines.append(f"\n  and {len(listed) - SHOWN} more")
-    done = NOTHING_DONE if begin or what == "database" else f"{NOTHING_DONE} {UNLISTED}"
-    then = Next(Step.GIVE_MORE_OF_ID if begin else Step.CHECK_ID)
-    raise UnclearId(f"{happened}{':' if lines else ''}{''.join(lines)}", done, [then])
+@dataclass(frozen=True)
+class _Choice:
+    """What was typed of an id, and the ids among which it chooses."""
+
+    what: str
+    """`database` or `snapshot`."""
+    typed: str
+    candidates: Mapping[str, str]
+    """The ids, each with what a person recognises it by."""
+    named: Sequence[str] = ()
+    """The ids of databases that have this name."""
+    by_beginning: bool = True
+    """Whether what was typed can be the beginning of an id."""
+
+    def fitting(self) -> list[str]:
+        """The ids that are meant, perhaps."""
+        return [
+            each
+            for each in self.candidates
+            if each in self.named or (self.by_beginning and each.startswith(self.typed))
+        ]
+
+    def happened(self, fitting: Sequence[str]) -> str:
+        """Say why no single id is meant."""
+        if len(fitting) == 1:
+            return (
+                f"the beginning {self.typed} is shorter than the {SHORTEST_PART} characters that "
+                "are needed: a snapshot that is not listed yet may begin like that"
+            )
+        if self.named and fitting:
+            return (
+                f"{len(fitting)} {self.what}s have the name {self.typed}, or ids that begin like it"
+            )
+        if fitting:
+            return f"the ids of {len(fitting)} {self.what}s begin with {self.typed}"
+        known = f". Known {self.what}s" if self.candidates else ""
+        if self.by_beginning:
+            return f"no {self.what}'s id begins with {self.typed}{known}"
+        return f"no {self.what} has the name or id {self.typed}{known}"
+
+    def shown(self, ids: Sequence[str]) -> str:
+        """List ids with what they are recognised by, a line for each."""
+        lines = [f"\n  {each}  {self.candidates[each]}".rstrip() for each in ids[:SHOWN]]
+        if len(ids) > SHOWN:
+            lines.append(f"\n  and {len(ids) - SHOWN} more")
+        return f":{''.join(lines)}" if lines else ""
+
+
+def _only(choice: _Choice) -> str:
+    """Return the id that is meant: the id itself, or the only one that fits.
+
+    Raises:
+        UnclearId: Several ids fit, or none, or too little was typed.
+    """
+    if choice.typed in choice.candidates:
+        return choice.typed
+    fitting = choice.fitting()
+    is_enough = choice.what == "database" or len(choice.typed) >= SHORTEST_PART
+    if len(fitting) == 1 and is_enough:
+        return fitting[0]
+    happened = f"{choice.happened(fitting)}{choice.shown(fitting or list(choice.candidates))}"
+    may_be_unlisted = not fitting and choice.what == "snapshot"
+    done = f"{NOTHING_DONE} {UNLISTED}" if may_be_unlisted else NOTHING_DONE
+    raise UnclearId(happened, done, [Step.GIVE_MORE_OF_ID if fitting else Step.CHECK_ID])

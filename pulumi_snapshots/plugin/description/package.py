@@ -85,35 +85,51 @@ KINDS = {token(name): Kind(name) for name in RULES}
 def expanded(
     inputs: Struct, olds: Struct, versions: Mapping[str, Any]
 ) -> tuple[Struct, list[Problem]]:
-    """The inputs with what a Snapshot among them stands for, and what is wrong with it; `versions` are those of provisional ids."""
-    made, problems, given = Struct(), list[Problem](), field(inputs, REFERENCE)
+    """Put a Snapshot's database and version in its place.
+
+    Args:
+        inputs: Those of a resource, as a program gives them.
+        olds: Those in the state.
+        versions: By provisional id, the version of each Snapshot that the run knows.
+
+    Returns:
+        The inputs without the Snapshot, and what is wrong with it.
+    """
+    made = Struct()
     made.CopyFrom(inputs)
     made.fields.pop(REFERENCE, None)
+    given = field(inputs, REFERENCE)
     if given is None:
-        return made, problems
-    named: tuple[Any, Any] = (UNKNOWN, UNKNOWN)
-    if given is not UNKNOWN:
-        try:
-            database_id, version_id = split_id(given if isinstance(given, str) else "")
-            named = (
-                database_id,
-                versions.get(given, UNKNOWN) if is_provisional(given) else version_id,
-            )
-            if is_provisional(given) and given not in versions:
-                problems.append(Problem(REFERENCE, Text(PROVISIONAL, id=shown(given))))
-        except ValueError:
-            problems.append(Problem(REFERENCE, "must be a Snapshot"))
-    # What equals the inputs in the state may differ from the Snapshot: `ignoreChanges` asks for that.
+        return made, []
+    named, problems = _named_by(given, versions)
     for name, value in zip(NAMED_BY, named, strict=True):
         wire = in_camel(name)
         stated = field(made, wire)
+        # What equals the inputs in the state may differ from the Snapshot: `ignoreChanges` asks for that.
+        is_as_before = stated in [value, field(olds, wire)]
         if stated is None:
             made.fields[wire].CopyFrom(value_of(value))
-        elif UNKNOWN not in [stated, value] and stated not in [value, field(olds, wire)]:
-            problems.append(
-                Problem(name, Text("differs from that of {snapshot}: give only one of them"))
-            )
+        elif UNKNOWN not in [stated, value] and not is_as_before:
+            differs = Text("differs from that of {snapshot}: give only one of them")
+            problems.append(Problem(name, differs))
     return made, problems
+
+
+def _named_by(given: Any, versions: Mapping[str, Any]) -> tuple[tuple[Any, Any], list[Problem]]:
+    """The database and the version that a Snapshot's id names, and what is wrong with the id."""
+    nothing = (UNKNOWN, UNKNOWN)
+    if given is UNKNOWN:
+        return nothing, []
+    try:
+        database_id, version_id = split_id(given if isinstance(given, str) else "")
+    except ValueError:
+        return nothing, [Problem(REFERENCE, "must be a Snapshot")]
+    if not is_provisional(given):
+        return (database_id, version_id), []
+    if given in versions:
+        return (database_id, versions[given]), []
+    unnamed = Problem(REFERENCE, Text(PROVISIONAL, id=shown(given)))
+    return (database_id, UNKNOWN), [unnamed]
 
 
 def explained(problems: list[Problem], olds: Struct) -> list[Problem]:

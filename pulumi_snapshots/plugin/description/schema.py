@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -22,6 +22,7 @@ from pulumi_snapshots.plugin.description.package import (
 from pulumi_snapshots.properties.catalogue import (
     AS_WRITTEN,
     Bytes,
+    Choices,
     Duration,
     Property,
     Record,
@@ -116,23 +117,16 @@ def _setting(each: Property) -> dict[str, Any]:
 def _resource(made: ResourceSchema, kind: Kind | None = None) -> dict[str, Any]:
     """A resource; a component unless a kind is given."""
     inputs = made.inputs.properties()
-    taken = {
-        each.camel: _property(each) | (REPLACING if each.replaces else {})
-        for each in inputs.values()
-    }
+    taken = {each.camel: _input(each) for each in inputs.values()}
     needed = [each.camel for each in inputs.values() if each.required]
-    description, more = with_examples(_in_all_languages(made.doc), made.name), dict[str, Any]()
+    description = with_examples(_in_all_languages(made.doc), made.name)
+    more: dict[str, Any] = {}
     if kind is None:
         more["isComponent"] = True
     elif kind.refers:
         named = [in_camel(name) for name in NAMED_BY]
         needed = [name for name in needed if name not in named]
-        instead = {
-            "$ref": f"#/resources/{token(SNAPSHOT.name)}",
-            "description": f"A Snapshot of this program; or give {' and '.join(f'`{name}`' for name in named)} instead.",
-            **(REPLACING if all(inputs[name].replaces for name in NAMED_BY) else {}),
-        }
-        taken = {REFERENCE: instead, **taken}
+        taken = {REFERENCE: _reference(inputs, named), **taken}
     else:
         description += HOW_TO_IMPORT
         # A program that gets one by its id may say what the service does not know.
@@ -145,6 +139,21 @@ def _resource(made: ResourceSchema, kind: Kind | None = None) -> dict[str, Any]:
         "inputProperties": taken,
         "requiredInputs": needed,
         **more,
+    }
+
+
+def _input(each: Property) -> dict[str, Any]:
+    return _property(each) | (REPLACING if each.replaces else {})
+
+
+def _reference(inputs: Mapping[str, Property], named: Iterable[str]) -> dict[str, Any]:
+    """The input that takes a Snapshot in place of the inputs that it names."""
+    instead = " and ".join(f"`{name}`" for name in named)
+    replaces = all(inputs[name].replaces for name in NAMED_BY)
+    return {
+        "$ref": f"#/resources/{token(SNAPSHOT.name)}",
+        "description": f"A Snapshot of this program; or give {instead} instead.",
+        **(REPLACING if replaces else {}),
     }
 
 
@@ -170,23 +179,36 @@ def _function(lookup: Lookup[Any]) -> dict[str, Any]:
 
 def _types() -> dict[str, Any]:
     """The records inside properties of resources and functions, and the texts of which the values are known."""
-    every = [each for kind in KINDS.values() for each in kind.schema.outputs.values()] + [
-        *GUARD.outputs.values()
-    ]
-    every += [each for lookup in FUNCTIONS.values() for each in lookup.result.properties().values()]
-    records = {record for each in every if (record := record_in(each.type))}
-    every += [each for lookup in FUNCTIONS.values() for each in lookup.query.properties().values()]
-    every += [each for record in records for each in record.properties().values()]
-    found = {
-        _name(one): _of_record(one) | {"description": _in_all_languages(inspect.getdoc(one))}
-        for one in records
-    }
-    for choices in (each.choices for each in every if each.choices):
-        values = [
-            {"value": value, "description": meaning} for value, meaning in choices.meanings.items()
-        ]
-        found[choices.name] = {"type": "string", "enum": values}
+    outputs = [*_every_output()]
+    records = {record for each in outputs if (record := record_in(each.type))}
+    found = {_name(one): _described(one) for one in records}
+    queries = _each_of(lookup.query for lookup in FUNCTIONS.values())
+    for each in (*outputs, *queries, *_each_of(records)):
+        if each.choices:
+            found[each.choices.name] = _of_choices(each.choices)
     return {token(name): found[name] for name in sorted(found)}
+
+
+def _every_output() -> Iterator[Property]:
+    for made in (*(kind.schema for kind in KINDS.values()), GUARD):
+        yield from made.outputs.values()
+    yield from _each_of(lookup.result for lookup in FUNCTIONS.values())
+
+
+def _each_of(records: Iterable[type[Record]]) -> Iterator[Property]:
+    for record in records:
+        yield from record.properties().values()
+
+
+def _described(record: type[Record]) -> dict[str, Any]:
+    return _of_record(record) | {"description": _in_all_languages(inspect.getdoc(record))}
+
+
+def _of_choices(choices: Choices) -> dict[str, Any]:
+    values = [
+        {"value": value, "description": meaning} for value, meaning in choices.meanings.items()
+    ]
+    return {"type": "string", "enum": values}
 
 
 def _of_record(record: type[Record]) -> dict[str, Any]:

@@ -3,11 +3,19 @@
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf import empty_pb2
@@ -28,7 +36,7 @@ from pulumi_snapshots.engine.wording import DO, PLAIN_KEY, PLUGIN, final, nothin
 from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.errors.secrets import looks_secret
 from pulumi_snapshots.late import late
-from pulumi_snapshots.lookup.results import SNAPSHOTS, Lookup
+from pulumi_snapshots.lookup.results import SNAPSHOTS, Lookup, SnapshotInfo
 from pulumi_snapshots.plugin.description.identity import VERSION
 from pulumi_snapshots.plugin.description.package import (
     FUNCTIONS,
@@ -65,6 +73,7 @@ TOO_OLD = (
     f"This plugin ({PACKAGE} {VERSION}) needs Pulumi 3.178 or later, and this one is older (`pulumi version` shows it). Install "
     "a newer one, or use the classes of the `pulumi_snapshots` package without a plugin."
 )
+T = TypeVar("T")
 SETTINGS = Names(Settings.properties())
 SHOWN_LIMIT = 10_000  # bytes of a wrong value that the engine may print
 OF_VERSION = f". This plugin is version {VERSION}"
@@ -243,12 +252,14 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     async def List(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """List what the service has of a kind, newest first: ids for a read or an import."""
-        kind, answer = KINDS.get(request.token), provider_pb2.ListResponse
+        kind = KINDS.get(request.token)
+        answer = provider_pb2.ListResponse
         if kind is None or not kind.is_listed:
             text = f"This package cannot list {request.token}: the service keeps no list of it."
             await _fail(context, text, grpc.StatusCode.UNIMPLEMENTED)
         # How many came before; the limit is what is left of it, as `pulumi do` says.
-        if not (start := request.continuation_token or "0").isdecimal():
+        start = request.continuation_token or "0"
+        if not start.isdecimal():
             text = f"The list has no page {start!r}: ask for the first one again."
             await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
         values = await _asked(context, request.query, SNAPSHOTS.query, "a list", LISTED)
@@ -256,18 +267,14 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             yield answer(computed=answer.Computed())
             return
         async with self._shown(context, "") as call:
-            left = (await _found(SNAPSHOTS, values, call))[int(start) :]
-        left = left[: request.limit] if request.limit > 0 else left
-        page = left[: request.page_size] if request.page_size > 0 else left
+            found = await _found(SNAPSHOTS, values, call)
+        left = _first(found[int(start) :], request.limit)
+        page = _first(left, request.page_size)
         for each in page:
-            at = each.created_at and f"-{parse_rfc3339(each.created_at):%Y%m%dT%H%M%SZ}"
-            yield answer(
-                result=answer.Result(id=each.id, name=f"{each.database_id}{at}" if at else "")
-            )
+            yield answer(result=answer.Result(id=each.id, name=_name_of(each)))
         if len(page) < len(left):
-            yield answer(
-                continuation=answer.Continuation(continuation_token=str(int(start) + len(page)))
-            )
+            after = str(int(start) + len(page))
+            yield answer(continuation=answer.Continuation(continuation_token=after))
 
     async def Update(self, request: Any, context: Any) -> Any:
         """Resume an unfinished resource, or keep its new inputs."""
@@ -452,6 +459,18 @@ async def _found(lookup: Lookup[Any], values: Mapping[str, Any], call: EngineCal
     return found
 
 
+def _first(several: Sequence[T], most: int) -> Sequence[T]:
+    """The first of several; all if `most` is 0."""
+    return several[:most] if most > 0 else several
+
+
+def _name_of(snapshot: SnapshotInfo) -> str:
+    """What a list calls a snapshot: its database and its time; empty if the time is not known."""
+    if snapshot.created_at is None:
+        return ""
+    return f"{snapshot.database_id}-{parse_rfc3339(snapshot.created_at):%Y%m%dT%H%M%SZ}"
+
+
 async def _has_no(context: Any, what: str) -> NoReturn:
     """End a call that is about something which only another version can have."""
     await _fail(context, f"This package has no {what}{OF_VERSION}.", grpc.StatusCode.NOT_FOUND)
@@ -562,13 +581,22 @@ def _difference(kind: Kind, found: Changes, request: Any) -> Any:
     )
     for names, suffix in ((found.replaces, "_REPLACE"), (found.updates, "")):
         for name in names:
-            wire, is_input = kind.names.wire(name), name in kind.schema.inputs.properties()
-            was, now = wire in request.old_inputs.fields, wire in request.news.fields
-            change = "UPDATE" if not is_input or was is now else "ADD" if now else "DELETE"
+            wire = kind.names.wire(name)
+            is_input = name in kind.schema.inputs.properties()
+            change = _change(request, wire) if is_input else "UPDATE"
             response.diffs.append(wire)
             response.detailedDiff[wire].kind = provider_pb2.PropertyDiff.Kind.Value(change + suffix)
             response.detailedDiff[wire].inputDiff = is_input
     return response
+
+
+def _change(request: Any, wire: str) -> str:
+    """How an input changes, in the protocol's words."""
+    was = wire in request.old_inputs.fields
+    now = wire in request.news.fields
+    if was is now:
+        return "UPDATE"
+    return "ADD" if now else "DELETE"
 
 
 def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Struct:
