@@ -373,18 +373,22 @@ class Account:
         while self._running and self._running[0].ready_at <= now:
             self._finish(heapq.heappop(self._running))
         for restore in list(self._restores.values()):
-            if restore.finished_at is None and restore.ends_at <= now:
-                self._end_restore(restore, now)
-            kept = timedelta(seconds=self.settings.restore_outcome_seconds)
-            if restore.finished_at is not None and now - restore.finished_at >= kept:
-                del self._restores[restore.database_id]
-                self.changed = True
+            self._settle_restore(restore, now)
         if self.settings.automatic_snapshots:
             self._take_automatic(now)
         else:
             self._next_automatic = None
         if self._next_expiry is not None and now - self._next_expiry >= self._retention():
             self._drop_expired(now)
+
+    def _settle_restore(self, restore: Restore, now: datetime) -> None:
+        """End a restore whose time is over, and forget one whose outcome is no longer shown."""
+        if restore.finished_at is None and restore.ends_at <= now:
+            self._end_restore(restore, now)
+        kept = timedelta(seconds=self.settings.restore_outcome_seconds)
+        if restore.finished_at is not None and now - restore.finished_at >= kept:
+            del self._restores[restore.database_id]
+            self.changed = True
 
     def _collect_work(self, now: datetime) -> None:
         """Note which snapshots' zips are written; the others are not ready yet, even if their time has passed."""

@@ -87,14 +87,36 @@ class Fault:
         refuse_any_outside(self, _RANGES)
         if self.kind is not None and self.kind not in KINDS:
             raise ValueError(f"a fault strikes {', '.join(KINDS)}, not {self.kind}")
+        self.effect = self._only_effect()
+        if not self.name:
+            beside = "delay" if self.delay else "headers"
+            self.name = f"{self.effect or beside} {self.when}"
+
+    def _only_effect(self) -> str | None:
+        """The effect; None for a delay or headers alone."""
         effects = [name for name in _EFFECTS if getattr(self, name) not in (None, False)]
         if len(effects) > 1:
             raise ValueError(f"one effect to a fault, not {', '.join(effects)}")
         if not effects and not self.delay and not self.headers:
             raise ValueError("a fault needs an effect")
-        self.effect: str | None = effects[0] if effects else None
-        if not self.name:
-            self.name = f"{self.effect or ('delay' if self.delay else 'headers')} {self.when}"
+        return effects[0] if effects else None
+
+    def matches(
+        self,
+        kind: str,
+        method: str,
+        database_id: str | None,
+        at: Literal["connect", "answer", "either"],
+    ) -> bool:
+        """Tell whether the rule is about a request; see `Faults.take`."""
+        is_refusal = at == "connect"
+        return (
+            (at == "either" or self.no_connect == is_refusal)
+            and self.kind in (None, kind)
+            and self.method in (None, method)
+            and self.database_id in (None, database_id)
+            and self.times != 0
+        )
 
     @property
     def needs_the_answer(self) -> bool:
@@ -123,11 +145,7 @@ class Faults:
         then calls it with "answer", for the others. So no rule counts a request twice.
         """
         for rule in self.rules:
-            if at != "either" and rule.no_connect != (at == "connect"):
-                continue
-            if rule.kind not in (None, kind) or rule.method not in (None, method):
-                continue
-            if rule.database_id not in (None, database_id) or rule.times == 0:
+            if not rule.matches(kind, method, database_id, at):
                 continue
             if rule.probability < 1 and self._chance.random() >= rule.probability:
                 continue

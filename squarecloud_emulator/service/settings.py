@@ -134,6 +134,10 @@ class EmulatorSettings:
         """The plan's name, of the service's form: `free`, or `standard-4` for one of 4 GB."""
         return "free" if self.plan == "free" else f"standard-{max(1, self.plan_memory_mb // 1024)}"
 
+    def key_has(self, scope: str | None) -> bool:
+        """Whether the key has a scope; None stands for a route that needs none."""
+        return scope is None or self.scopes is None or scope in self.scopes
+
     def key_may_use(self, resource_id: str) -> bool:
         """Whether the key is allowed to use this database."""
         return self.resources is None or resource_id in self.resources

@@ -8,7 +8,7 @@ from squarecloud_emulator.service.refusals import DroppedConnectionError
 from squarecloud_emulator.wire.answers import Answer, StreamedAnswer, envelope_of_error, success
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from starlette.types import Message, Send
 
@@ -17,36 +17,70 @@ if TYPE_CHECKING:
 _PIECE = 64 * 1024  # bytes of a huge body made at a time
 
 
-def faulty_answer(fault: Fault, real: Answer | None) -> Answer:  # noqa: PLR0911 - one return for each effect
-    """The answer to send; `real` is the service's own, which some effects need.
+def faulty_answer(fault: Fault, real: Answer | None) -> Answer:
+    """Make the answer to send.
+
+    Args:
+        fault: The fault that strikes the request.
+        real: The service's own answer, which some effects need.
 
     Raises:
         DroppedConnectionError: Send nothing.
     """
-    if fault.drop or fault.no_connect:
+    if fault.effect in {"drop", "no_connect"}:
         raise DroppedConnectionError
-    if fault.status is not None:
-        return envelope_of_error(fault.status, fault.code, fault.message)
-    if fault.html is not None:
-        title = f"{fault.html} Proxy Error"
-        text = f"<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center></body></html>"
-        return Answer(fault.html, text.encode(), media_type="text/html")
-    if fault.redirect is not None:
-        return Answer(302, headers={"location": fault.redirect})
-    if fault.empty:
-        return Answer(200)
-    if fault.malformed:
-        return Answer(200, b'{"status": success, response: [}')
-    if fault.huge is not None:
-        return StreamedAnswer(200, _spaces(fault.huge), fault.huge, media_type="application/json")
-    if fault.body is not None:
-        return Answer(fault.body_status, fault.body.encode())
+    make = _ANSWERS.get(fault.effect or "")
+    if make is not None:
+        return make(fault)
     answer = success({}) if real is None else real
     if fault.truncated:
-        return Answer(
-            answer.status_code, bytes(answer.body)[: len(answer.body) // 2], code=answer.code
-        )
+        half = bytes(answer.body)[: len(answer.body) // 2]
+        return Answer(answer.status_code, half, code=answer.code)
     return answer
+
+
+def _envelope(fault: Fault) -> Answer:
+    return envelope_of_error(fault.status or 0, fault.code, fault.message)
+
+
+def _web_page(fault: Fault) -> Answer:
+    title = f"{fault.html} Proxy Error"
+    head = f"<head><title>{title}</title></head>"
+    text = f"<html>{head}<body><center><h1>{title}</h1></center></body></html>"
+    return Answer(fault.html or 0, text.encode(), media_type="text/html")
+
+
+def _redirect(fault: Fault) -> Answer:
+    return Answer(302, headers={"location": fault.redirect or ""})
+
+
+def _empty(_fault: Fault) -> Answer:
+    return Answer(200)
+
+
+def _malformed(_fault: Fault) -> Answer:
+    return Answer(200, b'{"status": success, response: [}')
+
+
+def _huge(fault: Fault) -> Answer:
+    length = fault.huge or 0
+    return StreamedAnswer(200, _spaces(length), length, media_type="application/json")
+
+
+def _body(fault: Fault) -> Answer:
+    return Answer(fault.body_status, (fault.body or "").encode())
+
+
+_ANSWERS: dict[str, Callable[[Fault], Answer]] = {
+    "status": _envelope,
+    "html": _web_page,
+    "redirect": _redirect,
+    "empty": _empty,
+    "malformed": _malformed,
+    "huge": _huge,
+    "body": _body,
+}
+"""By effect, what makes an answer without the service's own."""
 
 
 def sending_only(length: int, send: Send) -> Send:

@@ -137,33 +137,42 @@ class Gateway:
         Raises:
             RefusedError: It does not pass.
         """
-        service, settings, now = self._service, self._service.settings, exchange.now
-        address = exchange.request.client.host if exchange.request.client is not None else ""
-        wrong_keys = service.wrong_key_limits.get(address)
-        if wrong_keys is not None:
-            wrong_keys.check(now)
-        if exchange.entry.key != "right":
-            if settings.wrong_keys_before_block is not None:
-                wrong_keys = service.wrong_key_limits.setdefault(address, RateLimit())
-                wrong_keys.count(now, settings.wrong_keys_before_block, settings.block_seconds)
-            raise refusal("ACCESS_DENIED")
-        service.rate_limit.check(now)
+        self._admit_key(exchange)
+        service = self._service
+        settings = service.settings
+        service.rate_limit.check(exchange.now)
         # A request counts from its arrival, even if a fault delays it.
         service.rate_limit.count(
             exchange.entry.at, settings.requests_per_minute, settings.block_seconds
         )
-        if (
-            route.scope is not None
-            and settings.scopes is not None
-            and route.scope not in settings.scopes
-        ):
+        if not settings.key_has(route.scope):
             raise refusal("MISSING_SCOPE")
         if route.limit is not None:
-            service.route_limits.count(route.kind, *route.limit, now)
+            service.route_limits.count(route.kind, *route.limit, exchange.now)
+        self._admit_resource(exchange)
+
+    def _admit_key(self, exchange: Exchange) -> None:
+        """Check the key; a wrong one counts against its sender's address."""
+        settings = self._service.settings
+        limits = self._service.wrong_key_limits
+        client = exchange.request.client
+        address = "" if client is None else client.host
+        if address in limits:
+            limits[address].check(exchange.now)
+        if exchange.entry.key == "right":
+            return
+        if settings.wrong_keys_before_block is not None:
+            wrong_keys = limits.setdefault(address, RateLimit())
+            wrong_keys.count(exchange.now, settings.wrong_keys_before_block, settings.block_seconds)
+        raise refusal("ACCESS_DENIED")
+
+    def _admit_resource(self, exchange: Exchange) -> None:
+        """Check that the key may use the database in the path, if there is one."""
+        service = self._service
         resource_id = exchange.entry.database_id
         if resource_id is None:
             return
         if not ID.fullmatch(resource_id) and resource_id not in service.account.databases:
             raise refusal("INVALID_ID")
-        if not settings.key_may_use(resource_id):
+        if not service.settings.key_may_use(resource_id):
             raise refusal("RESOURCE_NOT_ALLOWED")
