@@ -17,7 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pulumi_snapshots.archive.record import Keep, kept_by
+from pulumi_snapshots.archive.record import Keep
+from pulumi_snapshots.archive.retention import kept_by
 from tools import engine
 
 RESTIC = "0.18.1"

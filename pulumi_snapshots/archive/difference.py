@@ -1,24 +1,29 @@
-"""What inputs may be, and what a change of them, or a refresh, means for an archive that exists. Sends no request."""
+"""What inputs may be, and what a change of them, or a refresh, means for an archive that exists.
 
-from collections.abc import Mapping
-from dataclasses import replace
+Sends no request.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from pulumi_snapshots.archive.record import (
     ARCHIVE,
     OURS,
+    TIER_LIMIT,
     ArchiveInputs,
     ArchiveMemory,
     ArchiveRecord,
     Keep,
     StoredObject,
+    Successor,
     history,
-    kept_of,
     which_snapshot,
 )
+from pulumi_snapshots.archive.retention import kept_of
 from pulumi_snapshots.clock import rfc3339, system_utc
-from pulumi_snapshots.errors import Text
+from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem
 from pulumi_snapshots.run.calls import (
@@ -32,7 +37,8 @@ from pulumi_snapshots.run.calls import (
 )
 from pulumi_snapshots.storage.destination import Destination, name_of, place_text
 
-WISHES = ("keep_last", "keep", "pin", "delete_object")  # inputs that are kept for the next object
+WISHES = ("keep_last", "keep", "pin", "delete_object")
+"""Inputs that are kept for the next object."""
 
 
 class ArchiveRules(Rules):
@@ -41,24 +47,28 @@ class ArchiveRules(Rules):
     schema = ARCHIVE
 
     def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The snapshot's database, which a URL may name."""
+        """Name the snapshot's database, which a URL may show."""
         return {"database_id": which_snapshot(values)[0]}
 
     @cached_property
     def calls(self) -> Any:
         """Create, read, update and delete."""
-        return late("archive.archive:ArchiveCalls")()
+        return late("archive.calls:ArchiveCalls")()
 
     def check(
         self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False
     ) -> list[Problem]:
-        """What is wrong with the inputs, or with two resources that would archive to one place."""
+        """Find what is wrong with the inputs, or with two resources that archive to one place."""
         problems = super().check(call, values, in_state=in_state)
-        place, which = _place(values.get("destination")), which_snapshot(values)
-        if problems or not isinstance(place, Destination) or (place.folder and UNKNOWN in which):
+        place = _place(values.get("destination"))
+        if problems or not isinstance(place, Destination):
             return problems
-        name = (*which, bool(values.get("recipients"))) if place.folder else ()
-        first = call.shared.of(ArchiveMemory).declared.setdefault((place.uri, name), call.owner)
+        snapshot = which_snapshot(values)
+        if place.folder and UNKNOWN in snapshot:
+            return problems
+        name = (*snapshot, bool(values.get("recipients"))) if place.folder else ()
+        declared = call.shared.of(ArchiveMemory).declared
+        first = declared.setdefault((place.uri, name), call.owner)
         if first != call.owner:
             other = (first or "").rpartition("::")[2]
             problems.append(Problem("destination", Text("is also that of {other}", other=other)))
@@ -71,101 +81,187 @@ class ArchiveRules(Rules):
         state: Mapping[str, Any],
         values: Mapping[str, Any],
     ) -> Changes:
-        """Compare, and remember what the state holds."""
+        """Compare, and remember what the state holds.
+
+        A preview says that the archive of a snapshot is replaced if the snapshot is about to be.
+        """
         counts = bool(state.get("keep") or state.get("keep_last"))
-        call.shared.of(ArchiveMemory).current[call.owner] = record, counts
+        call.shared.of(ArchiveMemory).current[call.owner] = Successor(record, counts)
         found = archive_difference(record, state, values)
-        another = found.replaces or which_snapshot(values)[1] is UNKNOWN
-        if another and (named := _would_go(record, values)):
-            text = "{why}; a new archive, once it is whole, removes {named}"
-            return replace(
-                found,
-                reason=Text(text if found.reason else text[7:], why=found.reason, named=named),
-            )
-        return found
+        is_unknown = which_snapshot(values)[1] is UNKNOWN
+        if is_unknown and not found.replaces and _is_being_replaced(call, record):
+            name = _version_input(values)
+            found = Changes((name,), reason="its snapshot is replaced")
+        is_new = is_unknown or bool(found.replaces) or record.lost is not None
+        removal = _removal(record, values) if is_new else None
+        if removal is None:
+            return found
+        reason = Text("{why}; {removal}", why=found.reason, removal=removal)
+        return replace(found, reason=reason if found.reason else removal)
+
+
+def _is_being_replaced(call: EngineCall, record: ArchiveRecord) -> bool:
+    """Tell whether this run is about to replace the snapshot that was archived."""
+    if record.database_id is None:
+        return False
+    return record.version_id in call.shared.memory.of(record.database_id).replaced
 
 
 def archive_difference(
     record: ArchiveRecord, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> Changes:
-    """Compare by value: another version or place replaces, unless it is `UNKNOWN`: an update decides that."""
-    database_id, version_id = which_snapshot(new)
-    # The URL of an unusual host does not show its database; the version alone decides then.
-    other_database = None not in {record.database_id, database_id} and differs(
-        record.database_id, database_id
-    )
-    others = {"database_id": other_database, "version_id": differs(record.version_id, version_id)}
-    # A change that only the URL shows is shown as the URL's.
-    names = (
-        name if new.get(name) is not None else "download_url"
-        for name, other in others.items()
-        if other
-    )
-    replaces = list(dict.fromkeys(names))
-    place = _place(new.get("destination"))
-    if differs(_place(old.get("destination")), place) and not _is_in(record, place):
-        replaces.append("destination")
-    if differs(_keys(old.get("recipients")), _keys(new.get("recipients"))):
-        replaces.append("recipients")
+    """Compare by value.
+
+    Another version or place replaces the archive, unless it is `UNKNOWN`: an update decides that.
+
+    Args:
+        record: what the state holds.
+        old: the inputs in the state.
+        new: the inputs now.
+    """
+    replaces = _replacing(record, old, new)
     if replaces:
         return Changes(tuple(replaces))
     if record.lost is not None:
-        return Changes(
-            updates=("lost",),
-            reason=f"{place_text(record.uri)} is {record.lost}: to be archived again",
-        )
-    which = (
-        ("download_url" if new.get("version_id") is None else "version_id")
-        if version_id is UNKNOWN
-        else ""
-    )
-    later = undecided(new, *filter(None, (which, "destination", "recipients")))
-    return Changes(updates=tuple(name for name in WISHES if changed(name, old, new)), reason=later)
+        again = f"{place_text(record.uri)} is {record.lost}: to be archived again"
+        return Changes(updates=("lost",), reason=again)
+    deciding = ["destination", "recipients"]
+    if which_snapshot(new)[1] is UNKNOWN:
+        deciding.insert(0, _version_input(new))
+    updates = [name for name in WISHES if changed(name, old, new)]
+    unknown = undecided(new, *deciding)
+    if record.owner is None:
+        updates.append("owner")
+        unknown = unknown or Text("to be entered in the manifest as an owner, after an import")
+    return Changes(updates=tuple(updates), reason=unknown)
 
 
-def _would_go(record: ArchiveRecord, values: Mapping[str, Any]) -> str:
-    """The names of the objects that the next one's retention would remove, as far as a preview knows."""
-    known = ArchiveInputs.known(values, "keep", "keep_last", "created_at")
-    # A snapshot that is not taken yet is of today, and newer than all that there is.
-    latest = max([system_utc(), *(each.taken for each in history(record))])
-    new = StoredObject(_next_uri(record, values), "", known.get("created_at") or rfc3339(latest))
-    objects = [new, *(each for each in history(record) if each.uri != new.uri)]
+def _version_input(values: Mapping[str, Any]) -> str:
+    """Name the input that shows the version."""
+    return "download_url" if values.get("version_id") is None else "version_id"
+
+
+def _replacing(record: ArchiveRecord, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Name the inputs because of which another archive is made."""
+    names = _other_snapshot(record, new)
+    place = _place(new.get("destination"))
+    is_moved = differs(_place(old.get("destination")), place)
+    if is_moved and not _is_in(record, place):
+        names.append("destination")
+    if differs(_recipients(old.get("recipients")), _recipients(new.get("recipients"))):
+        names.append("recipients")
+    return names
+
+
+def _other_snapshot(record: ArchiveRecord, new: Mapping[str, Any]) -> list[str]:
+    """Name the inputs that show another snapshot; one that only the URL shows is the URL's."""
+    database_id, version_id = which_snapshot(new)
+    # The URL of an unusual host does not show its database; the version alone decides then.
+    is_known = None not in {record.database_id, database_id}
+    names = []
+    if is_known and differs(record.database_id, database_id):
+        names.append("database_id")
+    if differs(record.version_id, version_id):
+        names.append("version_id")
+    shown = (name if new.get(name) is not None else "download_url" for name in names)
+    return list(dict.fromkeys(shown))
+
+
+# What a preview says of removals ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NextObject:
+    """The object that the next archive will write, as far as a preview knows.
+
+    Attributes:
+        uri: where; None if the name is not known, which is another one than all that are there.
+        created_at: when its snapshot was taken; for a snapshot that is not taken yet, now.
+        is_to_be_taken: whether its snapshot is not taken yet.
+    """
+
+    uri: str | None
+    created_at: str
+    is_to_be_taken: bool
+
+
+def _removal(record: ArchiveRecord, values: Mapping[str, Any]) -> Words | None:
+    """Name the objects that the next archive's rule would remove; None if that is not known."""
+    rule = _rule(values)
+    coming = _next_object(record, values)
+    is_full = len(record.earlier) >= TIER_LIMIT  # manifests may show more then
+    if rule is None or coming is None or is_full:
+        return None
+    before = [each for each in history(record) if each.uri != coming.uri]
+    objects = [StoredObject(coming.uri or "", "", coming.created_at), *before]
+    kept = kept_of(objects, rule)
+    named = _names([each for each in objects if each not in kept])
+    if not named:
+        return None
+    what = "of a snapshot that is taken now, " if coming.is_to_be_taken else ""
+    return f"a new archive, {what}once it is whole and proved, removes {named}"
+
+
+def _names(objects: Sequence[StoredObject]) -> str:
+    return ", ".join(each.uri.rpartition("/")[2] for each in objects)
+
+
+def _rule(values: Mapping[str, Any]) -> Keep | None:
+    """Get the rule; None if there is none, or a part of it is not known."""
+    if holds_unknown(values.get("keep")) or holds_unknown(values.get("keep_last")):
+        return None
+    known = ArchiveInputs.known(values, "keep", "keep_last")
     last = known.get("keep_last")
-    kept = kept_of(objects, known.get("keep") or (Keep(last=last) if last else None))
-    return ", ".join(each.uri.rpartition("/")[2] for each in objects if each not in kept)
+    keep: Keep | None = known.get("keep")
+    return Keep(last=last) if keep is None and last else keep
 
 
-def _next_uri(record: ArchiveRecord, values: Mapping[str, Any]) -> str:
-    """The URI of the next object, which is written over what has it; empty if a preview does not know it."""
+def _next_object(record: ArchiveRecord, values: Mapping[str, Any]) -> NextObject | None:
+    """Say which object the next archive will write; None if its place or time is not known.
+
+    Ids alone do not show when a snapshot was taken, nor does the id of one that is not known yet.
+    """
     place = _place(values.get("destination"))
-    if isinstance(place, Destination) and not place.folder:
-        return place.uri
-    return (
-        record.uri
-        if which_snapshot(values)[1] == record.version_id and _is_in(record, place)
-        else ""
-    )
+    if not isinstance(place, Destination):
+        return None
+    version_id = which_snapshot(values)[1]
+    is_same = version_id == record.version_id
+    uri = None
+    if not place.folder:
+        uri = place.uri
+    elif is_same and _is_in(record, place):
+        uri = record.uri
+    if version_id is UNKNOWN and values.get("created_at") is UNKNOWN:
+        # A snapshot that is not taken yet is newer than all that are there.
+        latest = max([system_utc(), *(each.taken for each in history(record))])
+        return NextObject(uri, rfc3339(latest), is_to_be_taken=True)
+    created_at = ArchiveInputs.known(values, "created_at").get("created_at")
+    if created_at is None and is_same:
+        created_at = record.created_at
+    return NextObject(uri, created_at, is_to_be_taken=False) if created_at else None
 
 
-def _keys(recipients: Any) -> Any:
-    """The order of recipients means nothing."""
-    return UNKNOWN if holds_unknown(recipients) else recipients and sorted(set(recipients))
+def _recipients(given: Any) -> Any:
+    """Sort recipients, whose order means nothing."""
+    if holds_unknown(given):
+        return UNKNOWN
+    return given and sorted(set(given))
 
 
 def _is_in(record: ArchiveRecord, place: Any) -> bool:
-    """Whether this folder gives the object the very name that it has, as after an import."""
+    """Tell whether this folder gives the object the very name that it has, as after an import."""
+    if not isinstance(place, Destination) or not place.folder:
+        return False
     folder = record.uri.rpartition("/")[0]
-    is_beside = (
-        isinstance(place, Destination)
-        and place.folder
-        and folder == f"{place.uri}/{record.database_id}"
-    )
+    is_beside = folder == f"{place.uri}/{record.database_id}"
     return is_beside and OURS.fullmatch(name_of(record.uri)) is not None
 
 
 def _place(destination: Any) -> Any:
-    """Two spellings of one place are equal."""
+    """Parse a destination, so that two spellings of one place are equal."""
+    if not isinstance(destination, str):
+        return destination
     try:
-        return Destination.parse(destination) if isinstance(destination, str) else destination
+        return Destination.parse(destination)
     except ValueError:
         return destination

@@ -1,15 +1,18 @@
-"""The manifest beside an archived object: what it is and whose, for runs that ask, and for people who have nothing else left."""
+"""The manifest beside an archived object: what the object is and whose.
+
+Runs ask it, and people do who have nothing else left.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
-from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord, Drilled
+from pulumi_snapshots.archive.record import ArchiveRecord, Drilled
 from pulumi_snapshots.archive.transfers import Store, Transfers
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.properties.catalogue import Moment, Record, declare
@@ -17,18 +20,21 @@ from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.storage.destination import name_of, place_text
 from pulumi_snapshots.storage.store import Held, Overtaken, StoreTrouble
 
-SUFFIX = ".json"
+MANIFEST_SUFFIX = ".json"
 FORMAT = "pulumi-snapshots archive"
 """The format by which a manifest names its kind: another `.json` is somebody else's."""
-LARGEST = 100_000  # bytes of a manifest; what is larger is none
-TRIES = 20  # writes of a manifest that others write at the same time
+LARGEST_MANIFEST = 100_000
+"""Bytes; a larger file is no manifest."""
+MANIFEST_TRIES = 20
+"""Writes of a manifest that others write at the same time."""
 
 
 class Owner(Record):
-    """One whose archive an object is."""
+    """A resource, or a command, whose archive an object is."""
 
-    name: str = declare("The URN of its resource, or the name of its command.")
-    pin: bool = declare("Whether it is kept for good.", default=False)
+    id: str = declare("The resource's random id, as its state has it; the name of the command.")
+    name: str = declare("For people: the URN of the resource, or the name of the command.")
+    pin: bool = declare("Whether the owner keeps the object for good.", default=False)
 
 
 class Manifest(Record):
@@ -43,60 +49,80 @@ class Manifest(Record):
     sha256: str = declare("The object's SHA-256.", kw_only=True)
     plain_size: int | None = declare("Bytes before encryption.", default=None, kw_only=True)
     plain_sha256: str | None = declare("The SHA-256 before encryption.", default=None, kw_only=True)
+    unproved: str | None = declare(
+        "Why the zip's content is not proved.", default=None, kw_only=True
+    )
     recipients: list[str] | None = declare(
-        "Public keys that it is encrypted for.", default=None, kw_only=True
+        "Public keys that the object is encrypted for.", default=None, kw_only=True
     )
     owners: tuple[Owner, ...] = declare(
-        "All whose archive it is: it is removed with the last one.", default=()
+        "All whose archive the object is: it is removed with the last one.", default=()
     )
     tool: str = declare("The tool that wrote it.", kw_only=True)
     drill: Drilled | None = declare(
-        "The last drill that it has passed.", default=None, kw_only=True
+        "The last drill that the object has passed.", default=None, kw_only=True
     )
     claim: str | None = declare(
-        "The writer that is just about to let the object appear.", default=None, kw_only=True
+        "The run that is just about to let the object appear, or to remove it.",
+        default=None,
+        kw_only=True,
     )
 
     @classmethod
     def of(cls, record: ArchiveRecord, recipients: Sequence[str] | None) -> Manifest:
-        """The manifest of an object."""
-        said = {
+        """Make the manifest of an object, without owners.
+
+        Args:
+            record: what was written.
+            recipients: public keys of age; None or empty if the object is not encrypted.
+        """
+        facts = {
             name: getattr(record, name) for name in cls.properties() if name in record.properties()
         }
-        tool = f"pulumi-snapshots {version('pulumi-snapshots')}"
         return cls(
-            **said,
+            **facts,
             object=name_of(record.uri),
             recipients=list(recipients) if recipients else None,
-            tool=tool,
+            tool=f"pulumi-snapshots {version('pulumi-snapshots')}",
         )
 
     @classmethod
     def parse(cls, content: bytes, uri: str) -> Manifest | None:
-        """The manifest of an object; None if this is somebody else's file. Raises `StoreTrouble` for a damaged one."""
+        """Read the content of a file beside an object.
+
+        Args:
+            content: the file's bytes.
+            uri: the object's.
+
+        Returns:
+            The manifest; None if this is somebody else's file.
+
+        Raises:
+            StoreTrouble: it is a manifest, and damaged.
+        """
         try:
-            said: Any = json.loads(content)
-            if said["format"] != FORMAT or said["object"] != name_of(uri):
+            facts: Any = json.loads(content)
+            if facts["format"] != FORMAT or facts["object"] != name_of(uri):
                 return None
         except (ValueError, LookupError, TypeError):
             return None
         try:
-            found = cls.from_outputs(said)
-            for moment in (
-                found.created_at,
-                found.archived_at,
-                found.drill and found.drill.drilled_at,
-            ):
-                parse_rfc3339(moment or "2026-01-01")
+            found = cls.from_outputs(facts)
+            for moment in found.moments():
+                parse_rfc3339(moment)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise StoreTrouble(
-                f"{place_text(uri + SUFFIX)} is a damaged manifest ({error})"
-            ) from error
+            name = place_text(uri + MANIFEST_SUFFIX)
+            raise StoreTrouble(f"{name} is a damaged manifest ({error})") from error
         return found
+
+    def moments(self) -> list[str]:
+        """List all times, as they are written."""
+        drilled = self.drill.drilled_at if self.drill else None
+        return [each for each in (self.created_at, self.archived_at, drilled) if each is not None]
 
     @property
     def snapshot(self) -> tuple[str | None, str]:
-        """Its database and version."""
+        """The database, None if it is not known, and the version."""
         return self.database_id, self.version_id
 
     @property
@@ -104,64 +130,125 @@ class Manifest(Record):
         """The manifest as it is written."""
         return (json.dumps({"format": FORMAT, **self.to_outputs()}, indent=2) + "\n").encode()
 
-    def without(self, owner: str | None) -> tuple[Owner, ...]:
-        """The other owners."""
-        return tuple(each for each in self.owners if each.name != owner)
+    def without(self, owner_id: str | None) -> tuple[Owner, ...]:
+        """List the owners but for one."""
+        return tuple(each for each in self.owners if each.id != owner_id)
 
-    def others_text(self, owner: str | None) -> str:
-        """The other owners, for a message."""
-        return ", ".join(each.name.replace("urn:pulumi:", "") for each in self.without(owner))
+    def others_text(self, owner_id: str | None) -> str:
+        """Name the other owners, for a message.
 
-    def record(self, uri: str, mark: str, owner: str | None) -> ArchiveRecord:
-        """What the state of this owner's resource has of the object."""
-        pinned = (owner and self.pinned_by(owner)) or None
-        facts = {**self.to_outputs(), "uri": uri, "mark": mark, "owner": owner, "pinned": pinned}
+        Equal names are explained: the owner may be a stack of the same names on another backend,
+        or this resource before its state was lost.
+        """
+        own_names = {each.name for each in self.owners if each.id == owner_id}
+        texts = []
+        for each in self.without(owner_id):
+            text = each.name.replace("urn:pulumi:", "")
+            if each.name in own_names:
+                text = f"{text} (of another backend, or before its state was lost)"
+            texts.append(text)
+        return ", ".join(texts)
+
+    def record(self, uri: str, mark: str, owner_id: str | None) -> ArchiveRecord:
+        """Make what a state holds of the object.
+
+        Args:
+            uri: the object's.
+            mark: the object's, as the store has it now.
+            owner_id: the resource's; None if it is no owner yet.
+        """
+        is_pinned = owner_id is not None and self.pinned_by(owner_id)
+        facts = {
+            **self.to_outputs(),
+            "uri": uri,
+            "mark": mark,
+            "owner": owner_id,
+            "pinned": is_pinned or None,
+        }
         return ArchiveRecord.from_outputs(facts)
 
-    def pinned_by(self, owner: str | None = None) -> bool:
-        """Whether this owner, or any if none is named, keeps it for good."""
-        return any(each.pin for each in self.owners if owner in {None, each.name})
+    def pinned_by(self, owner_id: str | None = None) -> bool:
+        """Tell whether this owner, or any if the id is None, keeps the object for good."""
+        return any(each.pin for each in self.owners if owner_id in {None, each.id})
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is stored in the place of an object's manifest.
+
+    Attributes:
+        held: the file that is there; None if there is none, or it cannot be read.
+        manifest: what the file says; None if it is no manifest.
+        is_readable: whether the key may read there.
+    """
+
+    held: Held | None
+    manifest: Manifest | None
+    is_readable: bool = True
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether somebody else's file is in the manifest's place."""
+        return self.held is not None and self.manifest is None
 
 
 Edit = Callable[[Manifest | None], Manifest | None]
 """Changes the manifest that is there, if there is one; None leaves it."""
 
 
-def manifest_of(transfers: Transfers, uri: str) -> Store:
-    """The place of an object's manifest."""
-    return transfers.at(uri + SUFFIX)
+def manifest_store(transfers: Transfers, uri: str) -> Store:
+    """Get the store of an object's manifest."""
+    return transfers.at(uri + MANIFEST_SUFFIX)
 
 
-def look_at(transfers: Transfers, uri: str) -> tuple[Held | None, Manifest | None, bool]:
-    """What is in the place of an object's manifest, the manifest if it is one, and whether the key may read there."""
+def read_beside(transfers: Transfers, uri: str) -> Beside:
+    """Read what is in the place of an object's manifest; blocks.
+
+    Raises:
+        StoreTrouble: the store failed, but for a key that may not read.
+    """
     try:
-        held = manifest_of(transfers, uri).load(LARGEST)
+        held = manifest_store(transfers, uri).load(LARGEST_MANIFEST)
     except StoreTrouble as trouble:
         if not trouble.forbidden:
             raise
-        return None, None, False
-    return held, Manifest.parse(held.content, uri) if held else None, True
+        return Beside(None, None, is_readable=False)
+    return Beside(held, Manifest.parse(held.content, uri) if held else None)
 
 
 def manifest_at(transfers: Transfers, uri: str) -> Manifest | None:
-    """The manifest of an object; None if there is none. Raises `StoreTrouble`."""
-    held = manifest_of(transfers, uri).load(LARGEST)
+    """Read the manifest of an object; blocks.
+
+    Returns:
+        The manifest; None if there is none.
+
+    Raises:
+        StoreTrouble: the store failed, refused to read, or the manifest is damaged.
+    """
+    held = manifest_store(transfers, uri).load(LARGEST_MANIFEST)
     return Manifest.parse(held.content, uri) if held else None
 
 
 def edit_manifest(transfers: Transfers, uri: str, edit: Edit) -> Manifest | None:
-    """Change the manifest of an object, again if another writer was faster. Raises `StoreTrouble`."""
-    store = manifest_of(transfers, uri)
-    for _ in range(TRIES):
-        held, found, may_read = look_at(transfers, uri)
-        if held is not None and found is None:
+    """Change the manifest of an object, again if another writer was faster; blocks.
+
+    Returns:
+        The manifest that is there then; None if there is none.
+
+    Raises:
+        StoreTrouble: the manifest was not changed.
+    """
+    store = manifest_store(transfers, uri)
+    for _ in range(MANIFEST_TRIES):
+        beside = read_beside(transfers, uri)
+        if beside.is_foreign:
             raise StoreTrouble(f"{store.where} is another file, and stays as it is")
-        wanted = edit(found)
-        if wanted is None or wanted == found:
-            return found
+        wanted = edit(beside.manifest)
+        if wanted is None or wanted == beside.manifest:
+            return beside.manifest
         with suppress(Overtaken):
-            if may_read:
-                store.replace(wanted.text, held.mark if held else None)
+            if beside.is_readable:
+                store.replace(wanted.text, beside.held.mark if beside.held else None)
             else:
                 store.write(iter([wanted.text]))
             return wanted
@@ -169,42 +256,71 @@ def edit_manifest(transfers: Transfers, uri: str, edit: Edit) -> Manifest | None
 
 
 def merged(
-    found: Manifest | None, record: ArchiveRecord, inputs: ArchiveInputs, claim: str | None
+    found: Manifest | None,
+    record: ArchiveRecord,
+    recipients: Sequence[str] | None,
+    owner: Owner | None,
+    claim: str | None,
 ) -> Manifest:
-    """The manifest of an archive, with the other owners and the drill that the one found has for the same snapshot."""
-    about = Manifest.of(record, inputs.recipients)
+    """Make the manifest of an archive in place of the manifest that was found.
+
+    Args:
+        found: what was there; its other owners and its drill stay if it is of the same snapshot.
+        record: what was written.
+        recipients: public keys of age; None or empty if the object is not encrypted.
+        owner: whose archive it is too; None adds no owner.
+        claim: the run that is about to let the object appear; None once it is there.
+    """
+    made = replace(Manifest.of(record, recipients), claim=claim)
     if found is not None and found.version_id == record.version_id:
-        about = replace(about, owners=found.without(record.owner), drill=found.drill)
-    return replace(about, owners=(*about.owners, *_mine(record, pin=inputs.pin)), claim=claim)
+        made = replace(made, owners=found.without(record.owner), drill=found.drill)
+    return replace(made, owners=(*made.owners, owner)) if owner else made
 
 
-def _mine(record: ArchiveRecord, *, pin: bool) -> tuple[Owner, ...]:
-    return (Owner(record.owner, pin),) if record.owner else ()
-
-
-async def note(
-    transfers: Transfers, uri: str, edit: Edit, listener: Listener, lost: str
+async def note_in_manifest(
+    transfers: Transfers, uri: str, edit: Edit, listener: Listener, warning: str
 ) -> Manifest | None:
-    """Change the manifest of an object; a failure only warns, beginning with `lost`, as the archive is as good without."""
+    """Change the manifest of an object; a failure only warns, as the archive is as good without.
+
+    Args:
+        transfers: the process's.
+        uri: the object's.
+        edit: the change.
+        listener: hears the warning.
+        warning: what is missing then, as the beginning of a sentence.
+
+    Returns:
+        The manifest that is there then; None if there is none, or it was not changed.
+    """
     try:
         return await transfers.blocking(edit_manifest, transfers, uri, edit)
     except StoreTrouble as trouble:
-        listener.warn(f"{lost}: {trouble.happened}.")
+        listener.warn(f"{warning}: {trouble.happened}.")
         return None
 
 
-async def note_pin(
-    transfers: Transfers, record: ArchiveRecord, listener: Listener, *, pin: bool
-) -> None:
-    """Note in an object's manifest whether its owner keeps it for good."""
+async def enter_owner(
+    transfers: Transfers, record: ArchiveRecord, owner: Owner, listener: Listener
+) -> Manifest | None:
+    """Enter an owner into an object's manifest, or change whether that owner keeps it for good.
 
-    def edit(found: Manifest | None) -> Manifest | None:
-        return found and replace(
-            found, owners=(*found.without(record.owner), *_mine(record, pin=pin))
-        )
+    Args:
+        transfers: the process's.
+        record: the object as the owner's state has it; another object of its name is left.
+        owner: the owner.
+        listener: hears a failure.
 
-    lost = f"the pin was not noted in the manifest of {place_text(record.uri)}"
-    await note(transfers, record.uri, edit, listener, lost)
+    Returns:
+        The manifest that is there then; None if there is none, or it was not changed.
+    """
+
+    def enter(found: Manifest | None) -> Manifest | None:
+        if found is None or found.version_id != record.version_id:
+            return None
+        return replace(found, owners=(*found.without(owner.id), owner))
+
+    warning = f"the manifest of {place_text(record.uri)} does not say so yet"
+    return await note_in_manifest(transfers, record.uri, enter, listener, warning)
 
 
 async def note_drill(
@@ -214,15 +330,27 @@ async def note_drill(
     drilled: Drilled,
     listener: Listener,
 ) -> int:
-    """Note in the manifests of objects that a drill has proved this database and version; returns how many say so now."""
+    """Note in the manifests of objects that a drill has proved their snapshot.
 
-    def edit(
-        found: Manifest | None,
-    ) -> Manifest | None:  # another archive may have taken the object's name meanwhile
-        return found and (replace(found, drill=drilled) if found.snapshot == snapshot else None)
+    Args:
+        transfers: the process's.
+        uris: the objects.
+        snapshot: database and version; an object that another archive has replaced is left.
+        drilled: the drill's result.
+        listener: hears of each failure.
 
-    lost = "the drill was not noted in the manifest of"
-    noted = [
-        await note(transfers, uri, edit, listener, f"{lost} {place_text(uri)}") for uri in uris
-    ]
-    return sum(each is not None and each.drill == drilled for each in noted)
+    Returns:
+        How many manifests say so now.
+    """
+
+    def edit(found: Manifest | None) -> Manifest | None:
+        if found is None or found.snapshot != snapshot:
+            return None
+        return replace(found, drill=drilled)
+
+    count = 0
+    for uri in uris:
+        warning = f"the drill was not noted in the manifest of {place_text(uri)}"
+        found = await note_in_manifest(transfers, uri, edit, listener, warning)
+        count += found is not None and found.drill == drilled
+    return count

@@ -1,4 +1,4 @@
-"""What the archives of a process share: time, worker threads, a few slots, stores, and the way to stop."""
+"""What the archives of a process share: time, worker threads, slots, stores, and the way to stop."""
 
 from __future__ import annotations
 
@@ -21,12 +21,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Store = FileStore | BucketStore
-AT_A_TIME = 4  # transfers at once: each takes memory and bandwidth, and one alone fills most lines
-READS_AT_ONCE = 32  # short reads at once, such as those of manifests
+AT_A_TIME = 4
+"""Transfers at once: each takes memory and bandwidth, and one alone fills most lines."""
+READS_AT_ONCE = 32
+"""Short reads at once, such as those of manifests."""
 
 
 class Transfers(Stoppable):
-    """One per process; `slots` holds one for each transfer. Tests give another clock, transport and way to run a thread."""
+    """The means by which a process archives; there is one in a process.
+
+    Attributes:
+        http: the transport of downloads; None for the network.
+        slots: one for each transfer that may run at the same time.
+    """
 
     def __init__(
         self,
@@ -39,38 +46,43 @@ class Transfers(Stoppable):
         self.http = http
         self.slots = anyio.Semaphore(AT_A_TIME)
         run = anyio.to_thread.run_sync
-        self._in_thread = in_thread or partial(run, limiter=anyio.CapacityLimiter(2 * AT_A_TIME))
+        writers = anyio.CapacityLimiter(2 * AT_A_TIME)
+        self._in_thread = in_thread or partial(run, limiter=writers)
         readers = anyio.CapacityLimiter(READS_AT_ONCE)
         self._reads = in_thread or partial(run, limiter=readers, abandon_on_cancel=True)
         self._buckets = Buckets()
 
     def store(self, place: Destination) -> Store:
-        """The store of a place."""
-        return (
-            FileStore(place.file) if place.scheme == "file" else BucketStore(self._buckets, place)
-        )
+        """Get the store of a place."""
+        if place.scheme == "file":
+            return FileStore(place.file)
+        return BucketStore(self._buckets, place)
 
     def at(self, uri: str) -> Store:
-        """The store of an object's URI."""
+        """Get the store of an object's URI."""
         return self.store(Destination.parse(uri))
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Run the body; raises `StoreTrouble` if it is cut off, by `stop` or after so many seconds."""
+        """Run the body for so many seconds at most.
+
+        Raises:
+            StoreTrouble: the body was cut off, by `stop` or by the time.
+        """
         with self.until(seconds) as scope:
             yield
         if scope.cancelled_caught:
-            raise StoreTrouble(
-                "it was interrupted" if self.stopping else "the store did not answer in time"
-            )
+            why = "it was interrupted" if self.stopping else "the store did not answer in time"
+            raise StoreTrouble(why)
 
     async def blocking(self, call: Callable[..., T], *args: Any) -> T:
         """Run a blocking call in a worker thread. A cancellation waits for its end."""
         return await self._in_thread(call, *args)  # type: ignore[no-any-return]
 
     async def digest(self, store: Store) -> str:
-        """The SHA-256 of an object. It can be cancelled between two pieces."""
-        hasher, pieces = sha256(), store.read()
+        """Compute the SHA-256 of an object, hexadecimal. It can be cancelled between two pieces."""
+        hasher = sha256()
+        pieces = store.read()
         while piece := await self.reading(next, pieces, b""):
             hasher.update(piece)
         return hasher.hexdigest()
@@ -80,7 +92,7 @@ class Transfers(Stoppable):
         return await self._reads(call, *args)  # type: ignore[no-any-return]
 
     async def reading_each(self, call: Callable[[Any], object], every: Iterable[Any]) -> None:
-        """Run such calls at once, one for each."""
+        """Run a blocking call that changes nothing for each of these, at the same time."""
         async with anyio.create_task_group() as group:
             for each in every:
                 group.start_soon(self.reading, call, each)

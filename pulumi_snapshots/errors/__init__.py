@@ -184,6 +184,7 @@ class Step(Enum):
     CHECK_PLACE = "Check the path or URI: a folder exists once an archive is written to it."
     NAME_OBJECT = "Give {destination} a file name, or a final slash for a folder."
     KEEP_OBJECT = "Set {delete_object} to false to keep it."
+    KEEP_FILE = "Move that file away, or give {destination} another name."
     SET_REGION = "Set AWS_REGION to the bucket's region."
     SET_CLOCK = "Set this machine's clock right: stores refuse a request that is more than some minutes off."
 

@@ -29,6 +29,7 @@ class Archive(Declared):
     sha256: pulumi.Output[str]
     plain_size: pulumi.Output[int | None]
     plain_sha256: pulumi.Output[str | None]
+    unproved: pulumi.Output[str | None]
     created_at: pulumi.Output[str | None]
     archived_at: pulumi.Output[str]
 

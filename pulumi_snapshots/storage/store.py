@@ -1,28 +1,44 @@
-"""Stores of one object, which appears whole or not at all; and files of this machine. They block: call them in a worker thread."""
+"""Stores of one object, which appears whole or not at all; and files of this machine.
+
+They block: call them in a worker thread.
+"""
 
 import contextlib
 import fcntl
 import os
 import stat
 import tempfile
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pulumi_snapshots.clock import system_monotonic
 from pulumi_snapshots.errors import Explained, Step
+from pulumi_snapshots.properties.checks import spoken
 
 READ_SIZE = 1024 * 1024
+"""Bytes of one piece of a file."""
 PART = ".squarecloud-archive-"
 """The beginning of a part's name; a file with another name is not ours to remove."""
+LOCK_SECONDS = 60.0
+"""How long a writer waits for a lock. Its holder writes one small file, on a slow mount at worst."""
+LOCK_PAUSE = 0.05
+"""Seconds between two tries to lock."""
+_NEVER = threading.Event()
 Buffer = Any
 """Bytes, or what libraries have in their place; `collections.abc.Buffer` is newer than the oldest Python here."""
 Mark = Any  # what a conditional write compares: it differs whenever the content does
 
 
 class StoreTrouble(Explained):
-    """A store failed. That proves nothing about the object, but for a `status` from 400 to 499, which is a refusal."""
+    """A store failed. That proves nothing about the object, but for a refusal.
+
+    Attributes:
+        status: the HTTP status of a refusal, from 400 to 499; 0 for any other trouble.
+    """
 
     status = 0
 
@@ -38,7 +54,12 @@ class Overtaken(Exception):
 
 @dataclass(frozen=True)
 class Held:
-    """An object and its content, whole."""
+    """An object and its content, whole.
+
+    Attributes:
+        content: the bytes; empty if there are more than were asked for.
+        mark: what a conditional write compares.
+    """
 
     content: bytes
     mark: Mark
@@ -46,21 +67,30 @@ class Held:
 
 @dataclass(frozen=True)
 class Seen:
-    """An object that exists: its bytes, and what changes whenever it is written, as states keep it."""
+    """An object that exists.
+
+    Attributes:
+        size: its bytes.
+        mark: a text that differs whenever the object was written, as states keep it.
+    """
 
     size: int
     mark: str
 
 
 class Store(ABC):
-    """The place of one object; `where` is for errors. Every method raises `StoreTrouble` if the store fails."""
+    """The place of one object. Every method raises `StoreTrouble` if the store fails.
+
+    Attributes:
+        where: the place, for errors.
+    """
 
     def __init__(self, where: object) -> None:
         self.where = where
 
     @abstractmethod
     def stat(self) -> Seen | None:
-        """The object; None only if it certainly does not exist."""
+        """Describe the object; None only if it certainly does not exist."""
 
     @abstractmethod
     def _pieces(self, size: int) -> Iterator[Buffer]: ...
@@ -69,8 +99,13 @@ class Store(ABC):
     def _remove(self) -> None: ...
 
     def read(self) -> Iterator[Buffer]:
-        """The bytes of one object, in pieces: an object that is replaced meanwhile is an error, not a mixture."""
-        before, pieces = self.stat(), 0
+        """Read the object in pieces.
+
+        Raises:
+            StoreTrouble: there is none, or it was replaced meanwhile: the pieces are a mixture.
+        """
+        before = self.stat()
+        pieces = 0
         if before is None:
             raise StoreTrouble(f"{self.where} does not exist")
         with trouble(self.where):
@@ -81,12 +116,12 @@ class Store(ABC):
             raise StoreTrouble(f"{self.where} was replaced while it was read")
 
     def holds(self, mark: str) -> bool:
-        """Whether the object still has this mark."""
+        """Tell whether the object still has this mark."""
         seen = self.stat()
         return seen is not None and seen.mark == mark
 
     def remove(self, mark: str) -> bool:
-        """Remove the object if it still has this mark; returns whether it had."""
+        """Remove the object if it still has this mark; returns whether it had it."""
         if not self.holds(mark):
             return False
         with trouble(self.where):
@@ -102,11 +137,8 @@ def trouble(where: object) -> Iterator[None]:
     except (StoreTrouble, Overtaken):
         raise
     except Exception as error:  # each library has errors of its own
-        reason = (
-            getattr(error, "strerror", None)
-            or " ".join(str(error).split())[:300]
-            or type(error).__name__
-        )
+        text = " ".join(str(error).split())[:300]
+        reason = getattr(error, "strerror", None) or text or type(error).__name__
         raise StoreTrouble(f"{where}: {reason}") from error
 
 
@@ -114,85 +146,140 @@ def trouble(where: object) -> Iterator[None]:
 
 
 class FileStore(Store):
-    """A file of this machine, by its absolute path."""
+    """A file of this machine.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: absolute.
+        lock_seconds: how long a write waits for the lock of another process.
+        pause: sleeps for so many seconds.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        lock_seconds: float = LOCK_SECONDS,
+        pause: Callable[[float], object] = _NEVER.wait,
+        now: Callable[[], float] = system_monotonic,
+    ) -> None:
         super().__init__(path)
         self._path = path
+        self._lock_seconds = lock_seconds
+        self._pause = pause
+        self._now = now
 
     def write(self, blocks: Iterator[Buffer]) -> Seen:
-        """Let it appear once the blocks end, in place of what was there, or leave nothing; missing folders are made."""
+        """Let the file appear once the blocks end, in place of what was there, or leave nothing.
+
+        Missing folders are made.
+
+        Returns:
+            The file.
+        """
         folder = self._path.parent
         with trouble(self._path):
             if self._path.exists() and not self._path.is_file():
                 raise StoreTrouble(f"{self._path} is not a file", then=[Step.NAME_OBJECT])
-            made = [each for each in (folder, *folder.parents) if not each.exists()]
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
+            with _made(folder):
                 _remove_stale_parts(folder)
-                with _part_in(folder) as file:
-                    for block in blocks:
-                        file.write(block)
-                    file.flush()
-                    os.fsync(file.fileno())
-                    seen = _seen(os.fstat(file.fileno()))
-                    Path(file.name).replace(self._path)
-            except BaseException:
-                with contextlib.suppress(OSError):  # another process uses it
-                    for each in made:
-                        each.rmdir()
-                raise
-        # It exists now; if a file system cannot flush a folder, nothing more can be done.
+                seen = self._write_part(folder, blocks)
+        # The file exists now; if a file system cannot flush a folder, nothing more can be done.
         with contextlib.suppress(OSError), _opened(folder) as file:
             os.fsync(file)
         return seen
 
+    def _write_part(self, folder: Path, blocks: Iterator[Buffer]) -> Seen:
+        """Write a part, and give it the file's name once the blocks end."""
+        with _part_in(folder) as file:
+            for block in blocks:
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+            seen = _seen(os.fstat(file.fileno()))
+            Path(file.name).replace(self._path)
+        return seen
+
     def stat(self) -> Seen | None:
-        """The file."""
+        """Describe the file; None only if it certainly does not exist."""
         with trouble(self._path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return _seen(self._path.stat())
         return None
 
     def load(self, most: int | None = None) -> Held | None:
-        """The file with its content, which is empty if it has more than `most` bytes; None if there is none."""
+        """Read the file whole.
+
+        Args:
+            most: the most bytes that are read; None for no limit.
+
+        Returns:
+            The file, without content if it has more bytes or is no regular file; None if there is
+            none.
+        """
         with trouble(self._path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             found = self._path.stat()
-            wanted = stat.S_ISREG(found.st_mode) and (most is None or found.st_size <= most)
-            return Held(self._path.read_bytes() if wanted else b"", _seen(found).mark)
+            is_wanted = stat.S_ISREG(found.st_mode) and (most is None or found.st_size <= most)
+            return Held(self._path.read_bytes() if is_wanted else b"", _seen(found).mark)
         return None
 
     def replace(self, content: bytes, mark: Mark | None) -> Mark:
-        """Write the file if it still has this mark, or does not exist without one, else raise `Overtaken`; locks keep others out."""
+        """Write the file if it is unchanged. A lock on its folder keeps others out.
+
+        Args:
+            content: the bytes.
+            mark: that of the file as it was seen; None if there was none.
+
+        Returns:
+            The mark of the file.
+
+        Raises:
+            Overtaken: the file has another mark.
+            StoreTrouble: the file was not written, or the folder stayed locked.
+        """
         with trouble(self._path), _opened(self._path.parent) as folder:
-            _locks(folder, waits=True)
+            self._lock(folder)
             seen = self.stat()
             if (seen.mark if seen else None) != mark:
                 raise Overtaken(self.where)
             return self.write(iter([content])).mark
 
+    def _lock(self, folder: int) -> None:
+        """Lock the open folder until it is closed; raises `StoreTrouble` if others keep it locked.
+
+        A file system without locks does not delay a write.
+        """
+        until = self._now() + self._lock_seconds
+        while _is_locked_by_others(folder):
+            if self._now() >= until:
+                raise StoreTrouble(
+                    f"{self._path.parent} is locked, for more than {spoken(self._lock_seconds)}. "
+                    "What holds the lock is probably another `pulumi` or `squarecloud-snapshots` "
+                    "that archives there, on this machine or on one that mounts the folder too: "
+                    f"`lsof '{self._path.parent}'` names those of this machine"
+                )
+            self._pause(LOCK_PAUSE)
+
     def listing(self) -> dict[str, int]:
-        """The files below this folder, or this file."""
+        """List the files below this folder, also in linked folders, or this file.
 
-        def fail(
-            error: OSError,
-        ) -> None:  # else a folder that cannot be read would count as an empty one
-            if not isinstance(error, FileNotFoundError | NotADirectoryError):
-                raise StoreTrouble(f"{error.filename}: {error.strerror}")
+        A folder that several links lead to is listed once.
 
+        Returns:
+            The bytes of each file by its URI.
+
+        Raises:
+            StoreTrouble: there is no such place, or a folder cannot be read.
+        """
         with trouble(self._path):
             if not self._path.exists():
                 raise StoreTrouble(f"{self._path} does not exist", then=[Step.CHECK_PLACE])
-            every = [self._path] if self._path.is_file() else []
-            for folder, _, names in os.walk(self._path, onerror=fail):
-                every += [Path(folder) / name for name in names]
+            files = [self._path] if self._path.is_file() else _files_below(self._path)
             found = {}
-            for path in every:
-                with contextlib.suppress(
-                    FileNotFoundError
-                ):  # it has vanished, or is a link to nothing
-                    about = path.stat()
-                    if stat.S_ISREG(about.st_mode):
-                        found[path.as_uri()] = about.st_size
+            for path in files:
+                with contextlib.suppress(FileNotFoundError):  # it has vanished
+                    seen = path.stat()
+                    if stat.S_ISREG(seen.st_mode):
+                        found[path.as_uri()] = seen.st_size
             return found
 
     def _pieces(self, size: int) -> Iterator[bytes]:  # noqa: ARG002  a file is read to its end
@@ -216,25 +303,72 @@ def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
         os.close(file)
 
 
-def _locks(file: int, *, waits: bool = False) -> bool:
-    """Lock an open file or folder until its process ends: False if another one has, or the file system has no locks."""
+def _is_locked_by_others(file: int) -> bool:
+    """Lock an open file or folder until it is closed; returns whether another process has it.
+
+    A file of a file system without locks is not locked.
+    """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
     except OSError:
         return False
-    return True
+    return False
+
+
+def _files_below(top: Path) -> list[Path]:
+    """List the files below a folder, each by its real folder's own name if that is below it."""
+    files: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    folders = [top]
+    links: list[Path] = []
+    while folders or links:
+        folder = folders.pop() if folders else links.pop()
+        try:
+            about = folder.stat()
+            if (about.st_dev, about.st_ino) in seen:
+                continue
+            seen.add((about.st_dev, about.st_ino))
+            entries = list(os.scandir(folder))
+        except (FileNotFoundError, NotADirectoryError):  # it has vanished
+            continue
+        except OSError as error:  # else the folder would count as an empty one
+            raise StoreTrouble(f"{folder}: {error.strerror}") from error
+        for entry in entries:
+            if not entry.is_dir():
+                files.append(Path(entry.path))
+            elif entry.is_symlink():
+                links.append(Path(entry.path))
+            else:
+                folders.append(Path(entry.path))
+    return files
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder for the body, and remove what was made if the body fails."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # another process uses it
+            for each in made:
+                each.rmdir()
+        raise
 
 
 @contextlib.contextmanager
 def _part_in(folder: Path) -> Iterator[Any]:
-    """A new file, which is as private as the database, and locked so that no other writer removes it as a stale one."""
+    """Make a new file, as private as the database, and locked against removal as a stale part."""
     while True:
         with tempfile.NamedTemporaryFile(
             prefix=PART, suffix=".part", dir=folder, delete=False
         ) as file:
             part = Path(file.name)
-            _locks(file.fileno(), waits=True)
-            if part.exists():  # else one did, before it was locked
+            is_stale = _is_locked_by_others(file.fileno())  # while it is removed
+            if part.exists() and not is_stale:
                 try:
                     yield file
                 finally:
@@ -243,11 +377,21 @@ def _part_in(folder: Path) -> Iterator[Any]:
 
 
 def _remove_stale_parts(folder: Path) -> None:
-    """Remove the parts of runs that were killed; those of living ones are locked."""
+    """Remove the parts of runs that were killed; those of living runs are locked."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
     for part in folder.glob(f"{PART}*.part"):
-        with (
-            contextlib.suppress(OSError),
-            _opened(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK) as file,
-        ):
-            if stat.S_ISREG(os.fstat(file).st_mode) and _locks(file):
-                part.unlink()
+        with contextlib.suppress(OSError), _opened(part, flags) as file:
+            if not _may_remove(file):
+                continue
+            part.unlink()
+
+
+def _may_remove(part: int) -> bool:
+    """Tell whether an open part is a file that no living run has locked."""
+    if not stat.S_ISREG(os.fstat(part).st_mode):
+        return False
+    try:
+        fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # without locks, nothing shows that its run is dead
+        return False
+    return True

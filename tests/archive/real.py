@@ -25,7 +25,7 @@ from typing import Any
 
 import anyio
 
-from pulumi_snapshots.archive.archive import NotArchived, archive
+from pulumi_snapshots.archive.archive import ArchiveRequest, NotArchived, archive
 from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 
@@ -136,7 +136,8 @@ async def run(*arguments: str) -> dict[str, object]:
     row: Any = SimpleNamespace(progress=told, note=told, warn=told)
     idle, began = memory("VmRSS"), time.perf_counter()
     try:
-        record = await archive(None, Transfers(), ArchiveInputs.of(values), row, manifest=False)
+        request = ArchiveRequest(None, Transfers(), ArchiveInputs.of(values), row, manifest=False)
+        record = await archive(request)
     except NotArchived as error:
         return {"error": str(error)}
     seconds = time.perf_counter() - began

@@ -12,14 +12,16 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from pulumi_snapshots.archive.archive import archive
-from pulumi_snapshots.archive.manifest import FORMAT
+from pulumi_snapshots.archive.archive import ArchiveRequest, archive
+from pulumi_snapshots.archive.difference import ArchiveRules
+from pulumi_snapshots.archive.manifest import FORMAT, Owner
 from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveMemory, ArchiveRecord
-from pulumi_snapshots.archive.shelf import check_archived, remove
+from pulumi_snapshots.archive.removal import end_archive
+from pulumi_snapshots.archive.shelf import check_archived
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.cli.archives.archive import OWNER
+from pulumi_snapshots.cli.archives.archive import COMMAND_OWNER
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.run.calls import EngineCall, Shared
+from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.snapshot.read import get
@@ -28,7 +30,18 @@ from squarecloud_emulator import JournalEntry
 from squarecloud_emulator.service.resources import StoredSnapshot
 from tests.support.world import DATABASE, Row, World, world
 
-__all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "manifest_of", "put", "scene"]
+__all__ = [
+    "SIZE",
+    "Declared",
+    "Scene",
+    "at_once",
+    "file_of",
+    "holds",
+    "manifest_of",
+    "owners",
+    "put",
+    "scene",
+]
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SIZE = 5_000_000
@@ -73,6 +86,7 @@ class Scene:
         session: Session | None = None,
         owner: str | None = None,
         previous: ArchiveRecord | None = None,
+        force: bool = False,
         **values: Any,
     ) -> ArchiveRecord:
         given = {"destination": f"{self.folder}/", **values}
@@ -83,9 +97,17 @@ class Scene:
         inputs = ArchiveInputs.of(given)
         if previous:  # as the state has it
             previous = ArchiveRecord.from_outputs(previous.to_outputs())
-        return await archive(
-            session, self.transfers, inputs, self.row, owner=owner, previous=previous
+        name = (previous.owner if previous else None) or owner
+        request = ArchiveRequest(
+            session,
+            self.transfers,
+            inputs,
+            self.row,
+            owner=Owner(name, name, inputs.pin) if name else None,
+            previous=previous,
+            force=force,
         )
+        return await archive(request)
 
     def call(self, owner: str, memory: ArchiveMemory | None = None) -> EngineCall:
         """A call of the engine about a resource."""
@@ -97,7 +119,7 @@ class Scene:
         return await check_archived(self.transfers, record, self.row)
 
     async def remove(self, record: ArchiveRecord, **how: Any) -> None:
-        await remove(self.transfers, record, self.row, **how)
+        await end_archive(self.transfers, record, self.row, **how)
 
     def files(self) -> set[str]:
         """The names of everything in the folder, hidden files and empty folders included, but for manifests."""
@@ -152,8 +174,73 @@ class Scene:
         return self.here.requests("download")
 
 
+@dataclass
+class Declared:
+    """An Archive that a program declares, called as an engine calls it; each method is a run of its own.
+
+    Two of them with one URN are the same program on two backends, or in two organizations.
+    """
+
+    at: Scene
+    urn: str
+    id: str = ""
+    state: dict[str, Any] | None = None
+
+    async def given(self, **values: Any) -> dict[str, Any]:
+        return {"destination": f"{self.at.folder}/", **await self.at.outputs(), **values}
+
+    async def up(self, *, replace: bool = False, **values: Any) -> ArchiveRecord:
+        """Create, replace or update it, by `--replace` without a comparison."""
+        given = await self.given(**values)
+        call = self.at.call(self.urn)
+        rules = ArchiveRules()
+        assert not rules.check(call, given, in_state=self.state is not None)
+        before = self.state
+        if before is None:
+            return self._saved(await rules.calls.create(call, given))
+        found = Changes(("--replace",)) if replace else rules.diff(call, before, given)
+        if found.replaces:
+            record = self._saved(await rules.calls.create(call, given))
+            await rules.delete(call, self.id, before)
+            return record
+        if found.updates:
+            return self._saved(await rules.update(call, self.id, before, given))
+        return self._saved(Resource(self.id, {**before, **given}))
+
+    async def preview(self, **values: Any) -> str:
+        """What a preview says of it, and which properties replace it."""
+        assert self.state is not None
+        found = ArchiveRules().diff(self.at.call(self.urn), self.state, await self.given(**values))
+        return " ".join(filter(None, [*found.replaces, str(found.reason)]))
+
+    async def refresh(self) -> ArchiveRecord:
+        assert self.state is not None
+        return self._saved(await ArchiveRules().read(self.at.call(self.urn), self.id, self.state))
+
+    async def imports(self, uri: str) -> ArchiveRecord:
+        return self._saved(await ArchiveRules().read(self.at.call(self.urn), uri, {}))
+
+    async def destroy(self) -> None:
+        assert self.state is not None
+        await ArchiveRules().delete(self.at.call(self.urn), self.id, self.state)
+        self.state = None
+
+    def _saved(self, resource: Resource) -> ArchiveRecord:
+        """Keep it as a state does, which drops what is None."""
+        kept = {name: each for name, each in resource.outputs.items() if each is not None}
+        self.id = resource.id
+        self.state = json.loads(json.dumps(kept))
+        return ArchiveRecord.from_outputs(kept)
+
+
 def file_of(record: ArchiveRecord) -> Path:
     return Path(unquote(urlsplit(record.uri).path))
+
+
+def owners(record: ArchiveRecord) -> list[tuple[str, bool]]:
+    """The names of an object's owners, as its manifest has them, and whether each keeps it for good."""
+    said = json.loads(manifest_of(record).read_text())
+    return sorted((each["name"], each["pin"]) for each in said["owners"])
 
 
 def manifest_of(record: ArchiveRecord) -> Path:
@@ -184,7 +271,7 @@ def put(folder: Path, day: int, database: str = DATABASE, **said: Any) -> Path:
         "archived_at": rfc3339(taken),
         "size": 7,
         "sha256": sha256(b"content").hexdigest(),
-        "owners": [{"name": OWNER, "pin": False}],
+        "owners": [COMMAND_OWNER.to_outputs()],
         "tool": "x",
         **said,
     }

@@ -24,11 +24,12 @@ import obstore
 import pyrage
 import pytest
 
-from pulumi_snapshots.archive import archive as archives
-from pulumi_snapshots.archive import source
-from pulumi_snapshots.archive.archive import NotArchived, archive
+from pulumi_snapshots.archive import source, upload
+from pulumi_snapshots.archive.archive import ArchiveRequest, NotArchived, archive
+from pulumi_snapshots.archive.manifest import Owner
 from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
-from pulumi_snapshots.archive.shelf import NotRemoved, Shelved, check_archived, remove, shelved
+from pulumi_snapshots.archive.removal import NotRemoved, end_archive
+from pulumi_snapshots.archive.shelf import Shelved, check_archived, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.storage import buckets, flow
@@ -137,10 +138,15 @@ class Bucket:
         return anyio.run(partial(self.archiving, url, key, previous=previous, **values))
 
     async def archiving(self, url: str, key: str, **values: Any) -> ArchiveRecord:
-        resource = {name: values.pop(name, None) for name in ("owner", "previous")}
+        resource: dict[str, Any] = {name: values.pop(name, None) for name in ("owner", "previous")}
+        # What a test has put there is no reason to refuse.
+        resource["force"] = True
         given = {"download_url": url, "destination": self.uri(key), **values}
         assert not ArchiveInputs.problems(given)
-        return await archive(None, self.transfers, ArchiveInputs.of(given), self.row, **resource)
+        if resource["owner"]:
+            resource["owner"] = Owner(resource["owner"], resource["owner"])
+        inputs = ArchiveInputs.of(given)
+        return await archive(ArchiveRequest(None, self.transfers, inputs, self.row, **resource))
 
     def shelved(self, key: str) -> list[Shelved]:
         return anyio.run(
@@ -151,7 +157,7 @@ class Bucket:
         return anyio.run(check_archived, self.transfers, record, self.row)
 
     def delete(self, record: ArchiveRecord) -> None:
-        anyio.run(partial(remove, self.transfers, record, self.row, delete_object=True))
+        anyio.run(partial(end_archive, self.transfers, record, self.row, delete_object=True))
 
     def holds(self, key: str, record: ArchiveRecord) -> bool:
         return hashlib.sha256(self.content(key)).hexdigest() == record.sha256
@@ -298,7 +304,7 @@ def test_what_passes_fails_no_upload(bucket: Bucket, large: Host, how: str) -> N
         "a slow line": lambda request: time.sleep(0.8) if writes_a_part(request) else None,
         "a silent part": lambda request: "silent" if is_first(request) and len(seen) == 1 else None,
     }[how]
-    with patch.multiple(buckets, **PASSING[how]), patch.object(archives, "SILENCE", 0.3):
+    with patch.multiple(buckets, **PASSING[how]), patch.object(upload, "SILENCE", 0.3):
         record = bucket.archive(large.url, "x.zip")
     assert bucket.holds("x.zip", record)
     if how == "a slow line":
@@ -342,7 +348,7 @@ def test_a_store_that_falls_silent_fails_it_in_time(
     told = r"not whole after 3 s \(timeout\).*an unfinished" if values else "an unfinished"
     with (
         patch.object(buckets, "CLIENT", BRIEF),
-        patch.object(archives, "SILENCE", 120.0 if values else 0.3),
+        patch.object(upload, "SILENCE", 120.0 if values else 0.3),
         patch.multiple(flow, TIDYING=0.5, GRACE=0.3),
         pytest.raises(NotArchived, match=f"{told} part may be left"),
     ):
@@ -411,15 +417,16 @@ def test_archives_in_a_bucket_are_verified_refreshed_and_decrypted(
     bucket.put("shop/theirs.json", b"{}")
 
     key, store = record.uri.removeprefix(bucket.uri("")), bucket.transfers.at(record.uri)
-    assert [(each.uri, each.problem) for each in bucket.shelved("shop/")] == [(record.uri, "")]
+    assert [(each.uri, each.problem) for each in bucket.shelved("shop/")] == [(record.uri, None)]
     _, digest = opened(store.read(), FileStore(tmp_path / "x.zip").write, [identity], name="x")
     assert digest == record.plain_sha256 == small.sha256
+
     assert bucket.refresh(record) == record
     bucket.put(key, bucket.content(key))
     renewed = bucket.refresh(record)
     assert (renewed.lost, renewed.mark == record.mark) == (None, False)
     bucket.put(key, bucket.content(key)[::-1])
-    assert bucket.shelved("shop/")[0].problem.startswith("was changed: its SHA-256 is ")
+    assert (bucket.shelved("shop/")[0].problem or "").startswith("was changed: its SHA-256 is ")
     assert bucket.refresh(record).lost == "altered"
     obstore.delete(bucket.behind, key)
     assert bucket.shelved("shop/")[0].problem == "is missing"
@@ -534,4 +541,4 @@ def test_a_missing_library_is_named_with_its_extra(bucket: Bucket, small: Host) 
         patch.dict(sys.modules, missing),
         fails_with(NotArchived, re.escape(pip_install("archive"))),
     ):
-        anyio.run(archive, None, bucket.transfers, inputs, bucket.row)
+        anyio.run(archive, ArchiveRequest(None, bucket.transfers, inputs, bucket.row))

@@ -232,6 +232,7 @@ RECORD = ArchiveRecord(
     database_id=DATABASE,
     version_id=VERSION,
     mark="1",
+    owner="0123456789abcdef",
     earlier=(StoredObject("file:///backups/w.zip", "0"),),
 )
 INPUTS = {

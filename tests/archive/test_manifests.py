@@ -20,8 +20,9 @@ import pytest
 
 from pulumi_snapshots.archive import manifest
 from pulumi_snapshots.archive.manifest import note_drill
-from pulumi_snapshots.archive.record import ArchiveMemory, Drilled
-from pulumi_snapshots.archive.shelf import NotRemoved, shelved
+from pulumi_snapshots.archive.record import ArchiveMemory, Drilled, Successor
+from pulumi_snapshots.archive.removal import NotRemoved
+from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.drill.calls import note_in_archives
 from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.storage.destination import Destination
@@ -57,6 +58,7 @@ async def test_a_manifest_explains_an_archive_without_its_stack(at: Scene) -> No
         "owners": [],
         "drill": None,
         "claim": None,
+        "unproved": None,
     }
     assert said["tool"].startswith("pulumi-snapshots ")
     assert manifest_of(record).stat().st_mode & 0o077 == 0
@@ -66,7 +68,7 @@ async def test_a_manifest_explains_an_archive_without_its_stack(at: Scene) -> No
 async def test_a_drill_that_passes_is_noted_in_the_archives_of_its_snapshot(at: Scene) -> None:
     noted: dict[str, Any] = {"drilled_at": "2026-03-01T12:01:30Z", "restore_seconds": 62.5}
     first, memory = await at.archive(), ArchiveMemory()
-    memory.current["urn:first"] = first, False
+    memory.current["urn:first"] = Successor(first, counts=False)
     drill = DrillRecord(DATABASE, first.version_id, OTHER_DATABASE, "2026-03-01T12:00:00Z", **noted)
     call = at.call("urn:drill", memory)
 
@@ -107,7 +109,7 @@ async def test_every_kind_of_damage_is_found(at: Scene) -> None:
     async def problems(place: str, *, deep: bool) -> list[str]:
         found = await shelved(at.transfers, Destination.parse(place), deep=deep)
         by_uri = {each.uri: each.problem for each in found}
-        return [by_uri.pop(each.uri, "") for each in records] + [*by_uri]
+        return [by_uri.pop(each.uri, "") or "" for each in records] + [*by_uri]
 
     size, nothing = (
         file_of(short).stat().st_size,
@@ -131,19 +133,23 @@ async def test_a_copy_of_an_archive_elsewhere_is_one_too(at: Scene) -> None:
         said = json.loads(manifest_of(record).read_text())
         assert said["object"] == file_of(record).name
     found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
-    assert [each.problem for each in found] == ["", ""]
+    assert [each.problem for each in found] == [None, None]
 
 
 @staged(scene)
 async def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(at: Scene) -> None:
     await at.archive()
 
-    def refused(_top: object, onerror: Any) -> Iterator[Any]:
-        yield from ()
-        onerror(PermissionError(13, "Permission denied", str(at.folder / "sub")))
+    (at.folder / "sub").mkdir()
+    real = os.scandir
+
+    def refused(folder: Path) -> Iterator[os.DirEntry[str]]:
+        if folder.name == "sub":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return real(folder)
 
     with (
-        patch.object(os, "walk", refused),
+        patch.object(os, "scandir", refused),
         pytest.raises(StoreTrouble, match=r"sub: Permission denied"),
     ):
         await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
@@ -293,13 +299,13 @@ async def test_a_file_of_somebody_else_beside_an_archive_is_no_manifest_and_stay
     for text in ("", "[]", "{}", "null", json.dumps({**said, "format": "x"}), " " * 200_000):
         manifest_of(record).write_text(text)
         assert manifest.manifest_at(at.transfers, record.uri) is None
-        await at.archive()
+        record = await at.archive(previous=record)
         assert manifest_of(record).read_text() == text
         assert re.search(
             "is archived, but its manifest was not written: .*another file, and stays",
             at.row.warnings[-1],
         )
-    await at.remove(await at.archive(), delete_object=True)
+    await at.remove(await at.archive(previous=record), delete_object=True)
     assert [manifest_of(record).exists(), file_of(record).exists()] == [True, False]
 
 
@@ -316,7 +322,7 @@ async def test_a_damaged_manifest_is_no_traceback_and_hides_no_other(
     said = json.loads(manifest_of(record).read_text())
     manifest_of(record).write_text(json.dumps({**said, **changes}))
     found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
-    assert [(each.uri, each.problem[:28]) for each in found] == [
+    assert [(each.uri, (each.problem or "")[:28]) for each in found] == [
         (record.uri, "its manifest cannot be read:"),
         (other.uri, ""),
     ]

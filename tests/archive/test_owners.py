@@ -11,16 +11,19 @@ from unittest.mock import patch
 import pyrage
 import pytest
 
-from pulumi_snapshots.archive.archive import CLAIM_LIVES, ArchiveCalls, NotArchived, Upload
+from pulumi_snapshots.archive.archive import CLAIM_LIVES, NotArchived
+from pulumi_snapshots.archive.calls import ArchiveCalls
 from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.archive.manifest import Owner, edit_manifest
-from pulumi_snapshots.archive.record import ArchiveMemory, ArchiveRecord
-from pulumi_snapshots.archive.shelf import NotRemoved, release, shelved
+from pulumi_snapshots.archive.record import ArchiveMemory, Successor
+from pulumi_snapshots.archive.removal import NotRemoved, Release, release
+from pulumi_snapshots.archive.shelf import shelved
+from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.run.calls import EngineCall, Shared
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
-from tests.archive.scene import Scene, file_of, holds, manifest_of, scene
+from tests.archive.scene import Scene, file_of, holds, manifest_of, owners, scene
 from tests.support.failing import fails_with
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, Row
@@ -28,11 +31,6 @@ from tests.support.world import DATABASE, OTHER_DATABASE, Row
 A = "urn:pulumi:prod::shop::squarecloud:index:Archive::a"
 B = "urn:pulumi:prod::shop::squarecloud:index:Archive::b"
 KEY, OTHER_KEY = (str(pyrage.x25519.Identity.generate().to_public()) for _ in range(2))
-
-
-def owners(record: ArchiveRecord) -> list[tuple[str, bool]]:
-    said = json.loads(manifest_of(record).read_text())
-    return sorted((each["name"], each["pin"]) for each in said["owners"])
 
 
 @pytest.mark.parametrize("recipients", [None, [KEY]])
@@ -128,17 +126,24 @@ async def test_a_pinned_archive_outlives_its_resource(at: Scene) -> None:
 
 
 @staged(scene)
-async def test_a_manifest_that_may_not_be_removed_keeps_its_object_and_a_kill_after_it_is_made_good(
-    at: Scene,
-) -> None:
+async def test_a_manifest_that_could_not_be_removed_goes_with_the_next_try(at: Scene) -> None:
     record = await at.archive(owner=A)
     at.refuses("_remove", manifest_of(record), why="AccessDenied")
-    with pytest.raises(NotRemoved, match="AccessDenied"):
+    with pytest.raises(NotRemoved, match="was deleted, but its manifest is left: AccessDenied"):
         await at.remove(record, delete_object=True)
-    assert file_of(record).exists()
-    at.stores(FileStore)
-    manifest_of(record).unlink()  # as if a run had been killed after it
     (one,) = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+    assert one.problem == "is missing"
+    at.stores(FileStore)
+    await at.remove(record, delete_object=True)
+    assert not list(file_of(record).parent.iterdir())
+
+
+@staged(scene)
+async def test_an_object_that_lost_its_manifest_is_removed_with_its_resource(at: Scene) -> None:
+    record = await at.archive(owner=A)
+    manifest_of(record).unlink()
+    (one,) = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+    assert one.problem is not None
     assert one.problem.startswith("has no manifest")
     await at.remove(record, delete_object=True)
     assert not list(file_of(record).parent.iterdir())
@@ -207,13 +212,13 @@ async def test_a_job_that_is_overtaken_records_an_object_that_is_there(
 @staged(scene)
 async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(at: Scene) -> None:
     record = await at.archive(owner=B)
-    entering = [(Owner(A),)]
+    entering = [(Owner(A, A),)]
 
     class Store(FileStore):
         def load(self, most: int | None = None) -> Held | None:
             held = super().load(most)
             if entering:
-                both = (*entering.pop(), Owner(B))
+                both = (*entering.pop(), Owner(B, B))
                 edit_manifest(
                     at.transfers, record.uri, lambda now: now and replace(now, owners=both)
                 )
@@ -245,7 +250,7 @@ async def test_an_archive_that_goes_while_it_is_read_is_not_shared(
             yield from super().read()
             for path, new in newer_files.items() if replaced else ():
                 path.write_bytes(new)
-            assert replaced or release(at.transfers, first.uri, mark, B) == (True, "")
+            assert replaced or release(at.transfers, first.uri, mark, B) == Release(removed=True)
 
     at.stores(Store)
     if replaced:
@@ -317,11 +322,11 @@ async def test_a_folder_inside_anothers_loses_nothing_by_its_rule(at: Scene) -> 
     inner = await at.archive(owner=B, destination=f"{at.folder}/{DATABASE}/ü 50% #1/")
     outer = await at.archive(owner=A, keep_last=1)
     at.newer(size=1000)
-    newer = await at.archive(owner=A, keep_last=1)  # after a lost state
+    newer = await at.archive(owner=A, keep_last=1, previous=outer)
     assert [file_of(each).exists() for each in (inner, outer, newer)] == [True, False, True]
     found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"), deep=True)
     assert [(each.uri, each.problem) for each in found] == sorted(
-        [(newer.uri, ""), (inner.uri, "")]
+        [(newer.uri, None), (inner.uri, None)]
     )
     await at.remove(inner, delete_object=True)
     assert not file_of(inner).exists()
@@ -359,7 +364,7 @@ async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(at: Scene)
     second = await at.archive(owner=B, keep_last=3, previous=first)
     assert second.owner == A, "manifests know it by its first name"
     memory = ArchiveMemory()
-    memory.current[B] = second, True
+    memory.current[B] = Successor(second, counts=True)
     state = {**first.to_outputs(), "destination": f"{at.folder}/", "delete_object": True}
     await ArchiveCalls().delete(at.call(A, memory), first.id, state)
     assert file_of(first).exists()

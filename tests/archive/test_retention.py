@@ -13,25 +13,26 @@ import anyio
 import pyrage
 import pytest
 
-from pulumi_snapshots.archive import shelf
-from pulumi_snapshots.archive.archive import ArchiveCalls
+from pulumi_snapshots.archive import removal
 from pulumi_snapshots.archive.difference import ArchiveRules, archive_difference
 from pulumi_snapshots.archive.record import (
     ArchiveInputs,
     ArchiveRecord,
     Keep,
     StoredObject,
-    kept_by,
+    Successor,
 )
-from pulumi_snapshots.archive.shelf import Shelved, forget, imported, shelved
+from pulumi_snapshots.archive.removal import forget
+from pulumi_snapshots.archive.retention import kept_by
+from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.cli.archives.archive import OWNER
+from pulumi_snapshots.cli.archives.archive import COMMAND_OWNER
 from pulumi_snapshots.clock import rfc3339, system_utc
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
-from tests.archive.scene import Scene, file_of, manifest_of, put, scene
+from tests.archive.scene import Declared, Scene, file_of, manifest_of, put, scene
 from tests.cli.typed import Desk, at_desk
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, World
@@ -147,7 +148,7 @@ async def test_the_last_archive_that_a_drill_has_proved_is_kept(
     drill(records[0])
     drill(records[1])
     assert await another() == [1, 2]  # the second is newer than the first, and proved too
-    await at.remove(records[1], delete_object=True, counted=True, successor=records[2])
+    await at.remove(records[1], delete_object=True, successor=Successor(records[2], counts=True))
     assert there(records) == [1, 2], "the rule counts what was replaced"
     assert await another() == [1, 2, 3]
     assert await another() == [1, 3, 4]
@@ -218,16 +219,18 @@ def test_a_preview_names_no_object_that_is_only_written_over() -> None:
     )
     assert (found.replaces, str(found.reason)) == (
         ("recipients",),
-        "a new archive, once it is whole, removes old.zip",
+        "a new archive, once it is whole and proved, removes old.zip",
     )
 
 
 def removed_by(record: ArchiveRecord, **values: Any) -> str:
+    record = replace(record, owner="0123456789abcdef")
     state = {"destination": values.get("destination", "/backups/"), **record.to_outputs()}
     inputs = {
         "destination": "/backups/",
         "database_id": record.database_id,
         "version_id": UNKNOWN,
+        "created_at": UNKNOWN,
         **values,
     }
     found = ArchiveRules().compare(MagicMock(), record, state, inputs)
@@ -236,7 +239,9 @@ def removed_by(record: ArchiveRecord, **values: Any) -> str:
     return (
         str(found.reason)
         .removeprefix(decided)
-        .removeprefix("; a new archive, once it is whole, removes ")
+        .removeprefix(
+            "; a new archive, of a snapshot that is taken now, once it is whole and proved, removes "
+        )
     )
 
 
@@ -273,7 +278,8 @@ async def test_cron_keeps_what_its_tiers_keep_of_each_database(desk: Desk, tmp_p
 @at_desk()
 async def test_what_is_not_the_commands_own_is_not_forgotten(desk: Desk, tmp_path: Path) -> None:
     kept, proof = tmp_path / "kept", {"drilled_at": "2026-11-26T12:00:00Z"}
-    mine, theirs = {"name": OWNER, "pin": False}, {"name": "urn:pulumi:a::b::c::d", "pin": False}
+    mine = COMMAND_OWNER.to_outputs()
+    theirs = {"id": "0123456789abcdef", "name": "urn:pulumi:a::b::c::d", "pin": False}
     said: list[dict[str, Any]] = [{}, {}, {"owners": [theirs]}, {"owners": [mine, theirs]}]
     said += [
         {"owners": [{**mine, "pin": True}]},
@@ -289,7 +295,7 @@ async def test_what_is_not_the_commands_own_is_not_forgotten(desk: Desk, tmp_pat
     assert (await desk.types(*typed, "--dry-run")).done.out.count("would be removed") == 2
     ended = await desk.types(*typed)
     assert left(kept) == [-1, 0, 2, 3, 4, 5, 6, 8]
-    assert "its owner is urn:pulumi:a::b::c::d" in ended.done.out
+    assert "its owner is a::b::c::d" in ended.done.out
     assert "its owner is unknown" in ended.out
 
 
@@ -299,16 +305,19 @@ async def test_an_archive_that_took_the_name_of_one_that_was_to_go_stays(
 ) -> None:
     put(tmp_path, 0)
     old = put(tmp_path, 1)
-    listed = shelf.shelved
+    listed = shelved
 
     async def listed_before(*given: Any) -> list[Shelved]:
         found = await listed(*given)
         put(tmp_path, 1, version_id="newer")
         return found
 
-    with patch.object(shelf, "shelved", listed_before):
+    with patch.object(removal, "shelved", listed_before):
         ended, _ = await forget(
-            at.transfers, Destination.parse(f"{tmp_path}/{DATABASE}/"), Keep(last=1), OWNER
+            at.transfers,
+            Destination.parse(f"{tmp_path}/{DATABASE}/"),
+            Keep(last=1),
+            COMMAND_OWNER.id,
         )
     assert (ended.goes, ended.why) == (False, "it was changed since it was listed")
     assert old.exists()
@@ -339,49 +348,22 @@ async def test_a_database_without_a_good_archive_is_missed(
 
 
 @staged(scene)
-async def test_a_lost_state_is_found_again_by_the_manifests(at: Scene) -> None:
-    mine, theirs = (
-        "urn:pulumi:dev::shop::squarecloud:index:Archive::nightly",
-        "urn:pulumi:dev::else::x::y",
-    )
-    other = await at.archive(owner=theirs)
-    at.newer(size=1000)
-    records = await archived(at, 3, owner=mine, keep_last=5)
-    # Imported, it is what the state had, and counts what it counted.
-    back, _ = await imported(at.transfers, records[-1].uri, mine, at.row)
-    assert back == replace(
-        records[-1], earlier=tuple(replace(each, drilled=False) for each in back.earlier)
-    )
-    assert [each.uri for each in back.earlier] == [records[1].uri, records[0].uri]
+async def test_an_import_brings_recipients_back_and_takes_no_damaged_archive(at: Scene) -> None:
+    key = str(pyrage.x25519.Identity.generate().to_public())
+    record = await at.archive(owner="0123456789abcdef", recipients=[key])
+    importer = Declared(at, "urn:pulumi:dev::shop::squarecloud:index:Archive::a")
+    back = await importer.imports(record.uri)
+    assert back == replace(record, owner=None)
+    assert (importer.state or {})["recipients"] == [key]
+    assert "replaces" not in await importer.preview(recipients=[key])
     here = {"database_id": DATABASE, "version_id": back.version_id, "destination": f"{at.folder}/"}
-    assert archive_difference(back, {"destination": back.uri}, here).replaces == ()
-    with pytest.raises(Explained, match="does not exist"):
-        await imported(at.transfers, f"{at.folder}/none.zip", mine, at.row)
-    # Without an import the next archive finds them too.
-    at.newer(size=1000)
-    last = await at.archive(owner=mine, keep_last=2)
-    assert [each.uri for each in last.earlier] == [records[-1].uri]
-    assert {file_of(each).exists() for each in (other, records[-1], last)} == {True}
-    assert not any(file_of(each).exists() for each in records[:-1])
-
-
-@staged(scene)
-async def test_an_import_brings_pin_and_recipients_back_and_takes_no_damaged_archive(
-    at: Scene,
-) -> None:
-    mine, key = (
-        "urn:pulumi:dev::shop::squarecloud:index:Archive::a",
-        str(pyrage.x25519.Identity.generate().to_public()),
-    )
-    record = await at.archive(owner=mine, pin=True, recipients=[key])
-    put(at.folder, 3, database_id=OTHER_DATABASE, owners=[{"name": mine, "pin": False}])
-    call = at.call(mine)
-    back = (await ArchiveCalls().read(call, record.uri, {})).outputs
-    assert [back[name] for name in ("pin", "pinned", "recipients")] == [True, True, [key]]
-    assert back["earlier"] == [], "one of another database is not counted"
+    before = {"destination": back.uri, "recipients": [key]}
+    assert archive_difference(back, before, {**here, "recipients": [key]}).replaces == ()
     file_of(record).write_bytes(b"x")
     with pytest.raises(Explained, match="has 1 bytes, not"):
-        await ArchiveCalls().read(call, record.uri, {})
+        await importer.imports(record.uri)
+    with pytest.raises(Explained, match="does not exist"):
+        await importer.imports(f"{at.folder}/none.zip")
 
 
 def test_many_archives_are_listed_in_parallel(tmp_path: Path) -> None:

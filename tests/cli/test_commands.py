@@ -233,7 +233,9 @@ async def test_download_and_archive_write_the_whole_file_and_show_its_digest(
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=2), size=SIZE)
     stored = w.emulator.add_snapshot(DATABASE, origin="automatic", size=SIZE)
     file.write_text("what was there before")
-    ended = (await desk.types("download", f"{DATABASE}/latest", "-o", str(file), "--json")).done
+    ended = (
+        await desk.types("download", f"{DATABASE}/latest", "-o", str(file), "--json", "--force")
+    ).done
     assert file.read_bytes() == w.emulator.archive_of(stored.version_id)
     assert not file.with_name("one.zip.json").exists(), "a download has no manifest"
     one = f"{DATABASE}/{stored.version_id}"
@@ -244,7 +246,7 @@ async def test_download_and_archive_write_the_whole_file_and_show_its_digest(
     )
     assert f"the newest snapshot is {one}, taken on 2026-03-01 12:00:00 UTC" in ended.err
     assert [entry.kind for entry in w.emulator.journal] == ["list", "download"]
-    people = (await desk.types("download", one, "-o", str(file), err=Terminal())).done
+    people = (await desk.types("download", one, "-o", str(file), "--force", err=Terminal())).done
     digest = f"sha256      {ended.json['sha256']}"
     assert people.out.splitlines() == [f"downloaded  {file}", "size        5.0 MB", digest]
     (await desk.types("download", "unknown/latest", "--output", str(file))).failed()
@@ -296,7 +298,7 @@ async def test_an_interrupted_download_leaves_no_partial_file(
     file.write_text("what was there before")
     one = f"{DATABASE}/{w.emulator.add_snapshot(DATABASE, size=SIZE).version_id}"
     w.fault(kind="download", cut_after=600_000, times=None)
-    ended = await desk.interrupted(5, "download", one, "--output", str(file))
+    ended = await desk.interrupted(5, "download", one, "--output", str(file), "--force")
     ended.failed(
         f"Error: Snapshot {one} was not downloaded to {file}: ", "it was interrupted at", code=130
     )

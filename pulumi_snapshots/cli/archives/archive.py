@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
+from pulumi_snapshots.archive.archive import ArchiveRequest
 from pulumi_snapshots.archive.archive import archive as archive_snapshot
+from pulumi_snapshots.archive.manifest import Owner
 from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
 from pulumi_snapshots.cli.terminal.arguments import (
     checked,
@@ -19,7 +21,11 @@ from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of, size_text
 from pulumi_snapshots.storage.destination import place_text
 
-OWNER = f"{NAME} archive"  # the owner, in manifests, of what this command line archives
+COMMAND_OWNER = Owner(f"{NAME} archive", f"{NAME} archive")
+"""The owner, in manifests, of what this command line archives."""
+force_option = click.option(
+    "--force", is_flag=True, help="Overwrite a file of this name, whatever it is."
+)
 
 
 @command(
@@ -32,37 +38,59 @@ OWNER = f"{NAME} archive"  # the owner, in manifests, of what this command line 
         multiple=True,
         help="Encrypt for this age1… key; repeatable.",
     ),
+    force_option,
     timeout_option(ArchiveInputs),
     notify_option,
 )
-async def archive(invocation: Invocation, /, *, recipients: Sequence[str], **typed: Any) -> None:
+async def archive(
+    invocation: Invocation, /, *, recipients: Sequence[str], force: bool, **typed: Any
+) -> None:
     """Copy a snapshot to a path or a bucket, verified.
 
-    The copy appears whole or not at all. DESTINATION is a path or a URI of file://, s3://, gs:// or az://. With a final / it
-    is a folder, which gets DATABASE/CREATED-VERSION.zip, or .zip.age if it is encrypted.
+    The copy appears whole or not at all. DESTINATION is a path or a URI of file://, s3://, gs://
+    or az://. With a final / it is a folder, which gets DATABASE/CREATED-VERSION.zip, or .zip.age if
+    it is encrypted. A file that no manifest explains is not overwritten without --force.
     """
     inputs = checked(invocation, ArchiveInputs, {**typed, "recipients": recipients or None})
-    await copied(invocation, inputs, typed, "archived", manifest=True)
+    await copy_snapshot(invocation, inputs, typed, "archived", manifest=True, force=force)
 
 
-async def copied(
+async def copy_snapshot(  # noqa: PLR0913  what two commands differ in
     invocation: Invocation,
     inputs: ArchiveInputs,
     typed: dict[str, Any],
     done: str,
     *,
-    manifest: bool = False,
+    manifest: bool,
+    force: bool,
 ) -> None:
-    """Copy the snapshot that is typed to its destination, and show the result."""
-    transfers, invocation.wording = invocation.transfers, invocation.wording.about(archived=done)
+    """Copy the snapshot that is typed to its destination, and show the result.
+
+    Args:
+        invocation: the command's.
+        inputs: where to, and how.
+        typed: with the snapshot's `database_id` and `version_id`.
+        done: what the command does, as in "was archived".
+        manifest: whether a manifest is written beside the copy.
+        force: whether a file is overwritten that no manifest explains.
+    """
+    transfers = invocation.transfers
+    invocation.wording = invocation.wording.about(archived=done)
     async with invocation.session() as session:
         with invocation.working(session, transfers):
             found = await invocation.snapshot(session, typed["database_id"], typed["version_id"])
             names = ("database_id", "version_id", "download_url")
             inputs = replace(inputs, **{name: getattr(found, name) for name in names})
-            record = await archive_snapshot(
-                session, transfers, inputs, invocation, owner=OWNER, manifest=manifest
+            request = ArchiveRequest(
+                session,
+                transfers,
+                inputs,
+                invocation,
+                owner=COMMAND_OWNER,
+                manifest=manifest,
+                force=force,
             )
+            record = await archive_snapshot(request)
     at = place_text(record.uri)
     facts = {done: at, "size": size_text(record.size), "sha256": record.sha256}
     invocation.result(fields_of(found.id, record, ArchiveRecord), facts, at)

@@ -11,7 +11,7 @@ from pulumi_snapshots.cli.terminal.output import GOOD, size_text
 from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.storage.destination import Destination, place_text
 
-HEADS = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "DRILL PASSED", "")
+ARCHIVES_HEADS = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "DRILL PASSED", "")
 
 
 @command(
@@ -31,36 +31,62 @@ async def archives(
 ) -> None:
     """List and verify the archives at DESTINATION.
 
-    Reads their manifests, so it needs no private key, and an API key only for names. The exit code is 1 if anything is wrong.
+    Reads their manifests, so it needs no private key, and an API key only for names. The exit code
+    is 1 if anything is wrong, or the content of an archive is not proved.
     """
     at = place_text(destination.uri)
     with invocation.working(doing=f"{'reading' if deep else 'listing'} {at}", logged=deep):
         found = await shelved(invocation.transfers, destination, deep=deep)
-
-    def row(each: Shelved) -> tuple[str | None, ...]:
-        known: tuple[str | None, ...] = (None,) * 4
-        if about := each.manifest:
-            drilled = invocation.moment(about.drill.drilled_at if about.drill else None)
-            sealed = f"for {len(about.recipients)}" if about.recipients else None
-            known = invocation.moment(about.created_at), size_text(about.size), sealed, drilled
-        return GOOD[not each.problem], place_text(each.uri), *known, each.problem
-
-    fields = [
-        {"uri": each.uri, "manifest": each.manifest, "problem": each.problem} for each in found
-    ]
-    invocation.listed(HEADS, [row(each) for each in found], fields, "no archives")
-    good = {each.manifest.database_id for each in found if each.manifest and not each.problem}
-    missing = [one for one in expect if one not in good]
-    if not all(map(is_usual_database_id, missing)):  # a name, or a part of an id
-        async with invocation.session() as session:
-            missing = [
-                each
-                for one in missing
-                if (each := await invocation.database(session, one)) not in good
-            ]
-    for database_id in missing:
-        hint = f"hint: `{NAME} archive {database_id}/latest {at}{'/' * destination.folder}` writes one."
+    fields = [{"uri": each.uri, "manifest": each.manifest, "problem": each.doubt} for each in found]
+    rows = [_row(invocation, each) for each in found]
+    invocation.listed(ARCHIVES_HEADS, rows, fields, "no archives")
+    for database_id in await _missing(invocation, found, expect):
+        folder = f"{at}/" if destination.folder else at
+        hint = f"hint: `{NAME} archive {database_id}/latest {folder}` writes one."
         invocation.fail(f"{at} has no good archive of database {database_id}.\n{hint}")
+    again = (
+        f"hint: `{NAME} archive DATABASE/VERSION DESTINATION` writes one again, while the service "
+        "has its snapshot."
+    )
     if any(each.problem for each in found):
-        hint = f"hint: `{NAME} archive DATABASE/VERSION DESTINATION` writes one again, while the service has its snapshot."
-        invocation.fail(f"not every archive is as its manifest says.\n{hint}")
+        invocation.fail(f"not every archive is as its manifest says.\n{again}")
+    elif not all(each.is_good for each in found):
+        invocation.fail(
+            "not every archive is proved: nothing here can check what is in them.\n"
+            "hint: look into each by hand, as long as the service has its snapshot."
+        )
+
+
+def _row(invocation: Invocation, one: Shelved) -> tuple[str | None, ...]:
+    """Show one archive."""
+    mark = GOOD[one.is_good]
+    name = place_text(one.uri)
+    manifest = one.manifest
+    if manifest is None:
+        return mark, name, None, None, None, None, one.doubt
+    recipients = manifest.recipients
+    return (
+        mark,
+        name,
+        invocation.moment(manifest.created_at),
+        size_text(manifest.size),
+        f"for {len(recipients)}" if recipients else None,
+        invocation.moment(manifest.drill.drilled_at if manifest.drill else None),
+        one.doubt,
+    )
+
+
+async def _missing(
+    invocation: Invocation, found: Sequence[Shelved], expected: Sequence[str]
+) -> list[str]:
+    """List the expected databases that have no good archive, by their ids.
+
+    The service is asked only for what may be a name, or a part of an id.
+    """
+    good = {each.manifest.database_id for each in found if each.manifest and each.is_good}
+    missing = [each for each in expected if each not in good]
+    if all(map(is_usual_database_id, missing)):
+        return missing
+    async with invocation.session() as session:
+        ids = [await invocation.database(session, each) for each in missing]
+    return [each for each in ids if each not in good]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from pulumi_snapshots.cli.archives.archive import force_option
 from pulumi_snapshots.cli.terminal.arguments import PLACE, command
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import size_text
@@ -27,25 +28,54 @@ from pulumi_snapshots.storage.encryption import NotDecrypted, identities, opened
         type=PLACE,
         help="Where the zip is written.",
     ),
+    force_option,
 )
 async def decrypt(
-    invocation: Invocation, /, *, archive: Destination, identity: str, output: Destination
+    invocation: Invocation,
+    /,
+    *,
+    archive: Destination,
+    identity: str,
+    output: Destination,
+    force: bool,
 ) -> None:
     """Decrypt ARCHIVE to a zip, whole or not at all. ARCHIVE is a path or a URI."""
     if archive.folder or output.folder or output.scheme != "file":
         invocation.wrong("ARCHIVE must be one object, and --output a file of this machine.")
-    name, at, transfers = place_text(archive.uri), place_text(output.uri), invocation.transfers
-    files = [archive.file, output.file] if archive.scheme == "file" else []
-    if files and all(each.exists() for each in files) and files[0].samefile(files[1]):
-        raise NotDecrypted(
-            f"{name} is itself the file to write, and the only encrypted one: choose another file"
-        )
-    keys, (here, there) = identities(Path(identity)), map(transfers.store, (archive, output))
+    name = place_text(archive.uri)
+    at = place_text(output.uri)
+    transfers = invocation.transfers
+    _refuse_to_overwrite(archive, output, force=force)
+    keys = identities(Path(identity))
     with invocation.working(transfers, doing=f"decrypting {name}"):
         size, digest = await transfers.blocking(
             lambda: opened(
-                here.read(), there.write, keys, name=name, stopping=lambda: transfers.stopping
+                transfers.store(archive).read(),
+                transfers.store(output).write,
+                keys,
+                name=name,
+                stopping=lambda: transfers.stopping,
             )
         )
     facts = {"decrypted": at, "size": size_text(size), "sha256": digest}
     invocation.result({"uri": output.uri, "size": size, "sha256": digest}, facts, at)
+
+
+def _refuse_to_overwrite(archive: Destination, output: Destination, *, force: bool) -> None:
+    """Refuse to write over the archive itself, or without `force` over any other file.
+
+    Raises:
+        NotDecrypted: the file must not be written.
+    """
+    file = output.file
+    if not file.exists():
+        return
+    if archive.scheme == "file" and archive.file.exists() and archive.file.samefile(file):
+        raise NotDecrypted(
+            f"{archive.file} is itself the file to write, and the only encrypted one: "
+            "choose another file"
+        )
+    if not force:
+        raise NotDecrypted(
+            f"{file} is there already: choose another file, or add --force to overwrite it"
+        )

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from pulumi_snapshots.archive.record import ArchiveInputs
-from pulumi_snapshots.cli.archives.archive import copied
+from pulumi_snapshots.cli.archives.archive import copy_snapshot, force_option
 from pulumi_snapshots.cli.terminal.arguments import (
     checked,
     command,
@@ -25,10 +25,14 @@ from pulumi_snapshots.cli.terminal.invocation import Invocation
         metavar="FILE",
         help="A file, or a folder that ends in /.",
     ),
+    force_option,
     timeout_option(ArchiveInputs),
 )
-async def download(invocation: Invocation, /, **typed: Any) -> None:
-    """Download a snapshot to a file, verified. The file appears whole or not at all. DATABASE/latest is the newest."""
+async def download(invocation: Invocation, /, *, force: bool, **typed: Any) -> None:
+    """Download a snapshot to a file, verified.
+
+    The file appears whole or not at all. DATABASE/latest is the newest snapshot.
+    """
     if typed["destination"] == "-":
         invocation.wrong("--output must be a file, since a download appears only when it is whole.")
     invocation.wording = invocation.wording.about(destination="--output")
@@ -36,6 +40,7 @@ async def download(invocation: Invocation, /, **typed: Any) -> None:
     if inputs.destination.scheme != "file":
         invocation.wrong("--output must be a file of this machine: `archive` streams to a bucket.")
     file = inputs.destination.file
-    if not (folder := file if inputs.destination.folder else file.parent).is_dir():
+    folder = file if inputs.destination.folder else file.parent
+    if not folder.is_dir():
         invocation.wrong(f"--output must be in a folder that exists: there is no {folder}.")
-    await copied(invocation, inputs, typed, "downloaded")
+    await copy_snapshot(invocation, inputs, typed, "downloaded", manifest=False, force=force)

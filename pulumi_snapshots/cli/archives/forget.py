@@ -3,12 +3,15 @@
 import click
 
 from pulumi_snapshots.archive.record import TIER_LIMIT, Keep
-from pulumi_snapshots.archive.shelf import forget as forget_archives
-from pulumi_snapshots.cli.archives.archive import OWNER
+from pulumi_snapshots.archive.removal import Verdict
+from pulumi_snapshots.archive.removal import forget as forget_archives
+from pulumi_snapshots.cli.archives.archive import COMMAND_OWNER
 from pulumi_snapshots.cli.terminal.arguments import command, destination_argument
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD
 from pulumi_snapshots.storage.destination import Destination, place_text
+
+FORGET_HEADS = ("", "ARCHIVE", "CREATED", "ACTION", "REASON")
 
 
 @command(
@@ -26,32 +29,34 @@ async def forget(
 ) -> bool:
     """Remove the archives at DESTINATION that no tier keeps.
 
-    The tiers are those of restic's `forget`, and count for each database. It removes only what `squarecloud-snapshots archive` has
-    written, never the newest one of a database, a pinned one, or the last one that a drill has restored.
+    The tiers are those of restic's `forget`, and count for each database. It removes only what
+    `squarecloud-snapshots archive` has written, never the newest one of a database, a pinned one,
+    or the last one that a drill has restored.
     """
     if not any(tiers.values()):
-        invocation.wrong(
-            "Give at least one of " + ", ".join(f"--keep-{name}" for name in tiers) + "."
-        )
+        options = ", ".join(f"--keep-{name}" for name in tiers)
+        invocation.wrong(f"Give at least one of {options}.")
     with invocation.working(doing=f"listing {place_text(destination.uri)}"):
         found = await forget_archives(
-            invocation.transfers, destination, Keep(**tiers), OWNER, dry_run=dry_run
+            invocation.transfers, destination, Keep(**tiers), COMMAND_OWNER.id, dry_run=dry_run
         )
     gone = "would be removed" if dry_run else "removed"
-    rows, fields = [], []
-    for each in found:
-        about, why = each.archive.manifest, invocation.wording.text(each.why)
-        created = invocation.moment(about.created_at if about else None)
-        rows.append(
-            (
-                GOOD[not each.failed],
-                place_text(each.archive.uri),
-                created,
-                gone if each.goes else "kept",
-                why,
-            )
-        )
-        fields.append({"uri": each.archive.uri, "removed": each.goes, "why": why})
-    heads = ("", "ARCHIVE", "CREATED", "ACTION", "REASON")
-    invocation.listed(heads, rows, {"dry_run": dry_run, "archives": fields}, "no archives")
+    rows = [_row(invocation, each, gone) for each in found]
+    fields = [
+        {"uri": each.archive.uri, "removed": each.goes, "why": row[-1]}
+        for each, row in zip(found, rows, strict=True)
+    ]
+    invocation.listed(FORGET_HEADS, rows, {"dry_run": dry_run, "archives": fields}, "no archives")
     return any(each.failed for each in found)
+
+
+def _row(invocation: Invocation, verdict: Verdict, gone: str) -> tuple[str | None, ...]:
+    """Show one verdict; `gone` is what happens to an archive that goes."""
+    manifest = verdict.archive.manifest
+    return (
+        GOOD[not verdict.failed],
+        place_text(verdict.archive.uri),
+        invocation.moment(manifest.created_at if manifest else None),
+        gone if verdict.goes else "kept",
+        invocation.wording.text(verdict.why or ""),
+    )

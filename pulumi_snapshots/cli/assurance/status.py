@@ -182,7 +182,7 @@ async def _examined(
     for place in archives:
         invocation.progress(f"listing {place_text(place.uri)}")
         there = await shelved(invocation.transfers, place)
-        whole += [(each.manifest, each.uri) for each in there if each.manifest and not each.problem]
+        whole += [(each.manifest, each.uri) for each in there if each.manifest and each.is_good]
     noted, attempts, ways = list[Guarded](), list[Attempt](), list[str]()
     with suppress(LedgerUnavailable):
         noted, attempts = await consult(

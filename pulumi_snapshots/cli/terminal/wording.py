@@ -47,6 +47,7 @@ STEPS = {
     Step.CHECK_ID: "Check the id: `squarecloud-snapshots databases` and `squarecloud-snapshots list` show whole ids.",
     Step.GIVE_WHOLE_ID: "Give the whole id, or use a key with the scope account:read.",
     Step.GIVE_URL: "Download it again with a key.",
+    Step.KEEP_FILE: "Move that file away, name another one, or add --force to overwrite it.",
 }
 """`{command}` is the command that is run, with its arguments; `{machines}` are those whose runs read the same ledger."""
 

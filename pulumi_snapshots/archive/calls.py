@@ -1,0 +1,128 @@
+"""What an engine calls of an archive: create, read, update and delete."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pulumi_snapshots.archive.archive import ArchiveRequest, archive
+from pulumi_snapshots.archive.manifest import Owner, enter_owner
+from pulumi_snapshots.archive.record import (
+    ARCHIVE,
+    ArchiveInputs,
+    ArchiveMemory,
+    ArchiveRecord,
+    Successor,
+)
+from pulumi_snapshots.archive.removal import end_archive
+from pulumi_snapshots.archive.shelf import check_archived, imported
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.run.calls import EngineCall, Resource
+from pulumi_snapshots.storage.destination import place_text
+
+
+class ArchiveCalls:
+    """The calls of one kind of resource."""
+
+    async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
+        """Archive a snapshot.
+
+        Raises:
+            NotArchived: nothing was archived.
+        """
+        previous = call.shared.of(ArchiveMemory).previous(call.owner)
+        record = await _archived(call, values, previous)
+        return Resource(record.id, ARCHIVE.state(record, values))
+
+    async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
+        """Check whether the object is as it was written, or import an object by its URI.
+
+        An import does not enter the resource into the manifest: a lookup by id calls the same, in
+        each preview too. The next update does.
+
+        Raises:
+            Explained: no such archive can be imported.
+        """
+        transfers = call.shared.of(Transfers)
+        if "mark" not in state:
+            record, recipients = await imported(transfers, id_)
+            values: dict[str, Any] = {"destination": record.uri}
+            if recipients:
+                values["recipients"] = recipients
+            return Resource(record.id, ARCHIVE.state(record, values))
+        record = ArchiveRecord.from_outputs(state)
+        record = await check_archived(transfers, record, call.listener)
+        return Resource(id_, ARCHIVE.state(record, state))
+
+    async def update(
+        self, call: EngineCall, _id: str, state: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Resource:
+        """Archive again what a refresh found lost, enter an importer, or keep the new inputs.
+
+        Raises:
+            NotArchived: the lost object was not archived again.
+        """
+        record = ArchiveRecord.from_outputs(state)
+        pin = bool(values.get("pin"))
+        if record.lost is not None:
+            record = await _archived(call, values, record)
+        elif record.owner is None:
+            record = await _entered(call, record, pin=pin)
+        elif bool(record.pinned) != pin:
+            owner = _owner(call, record.owner, pin=pin)
+            await enter_owner(call.shared.of(Transfers), record, owner, call.listener)
+        record = replace(record, pinned=pin or None)
+        return Resource(record.id, ARCHIVE.state(record, values))
+
+    async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
+        """Keep the object or remove it, as `delete_object` says.
+
+        Raises:
+            NotRemoved: the object may still be there.
+        """
+        record = ArchiveRecord.from_outputs(state)
+        successor = call.shared.of(ArchiveMemory).successor(call.owner, record)
+        transfers = call.shared.of(Transfers)
+        delete_object = bool(state.get("delete_object"))
+        await end_archive(transfers, record, call.listener, successor, delete_object=delete_object)
+
+
+def _owner(call: EngineCall, owner_id: str | None, *, pin: bool) -> Owner:
+    """Make the owner that manifests name; None makes a new random id."""
+    return Owner(owner_id or secrets.token_hex(8), call.owner or "a resource", pin)
+
+
+async def _entered(call: EngineCall, record: ArchiveRecord, *, pin: bool) -> ArchiveRecord:
+    """Enter an importer into the manifest; the record stays without an owner if that failed."""
+    owner = _owner(call, None, pin=pin)
+    transfers = call.shared.of(Transfers)
+    found = await enter_owner(transfers, record, owner, call.listener)
+    if found is None or owner not in found.owners:
+        name = place_text(record.uri)
+        call.listener.warn(f"this resource is not entered yet as an owner of {name}.")
+        return record
+    call.listener.progress("entered in the manifest as an owner")
+    return replace(record, owner=owner.id)
+
+
+async def _archived(
+    call: EngineCall, values: Mapping[str, Any], previous: ArchiveRecord | None
+) -> ArchiveRecord:
+    """Archive a snapshot for a resource that has archived `previous` before, if anything."""
+    inputs = ArchiveInputs.of(values)
+    settings = call.settings()
+    request = ArchiveRequest(
+        # Without a key, a URL is enough.
+        session=None if settings.api_key is None else call.shared.session(settings),
+        transfers=call.shared.of(Transfers),
+        inputs=inputs,
+        listener=call.listener,
+        owner=_owner(call, previous.owner if previous else None, pin=inputs.pin),
+        previous=previous,
+    )
+    record = await archive(request)
+    memory = call.shared.of(ArchiveMemory)
+    memory.current[call.owner] = Successor(record, inputs.keep is not None)
+    return record

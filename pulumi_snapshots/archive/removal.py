@@ -1,0 +1,423 @@
+"""Removes archived objects, by rules and with their resources: never what another owner has."""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from pulumi_snapshots.archive.manifest import (
+    Manifest,
+    edit_manifest,
+    manifest_at,
+    manifest_store,
+    note_in_manifest,
+)
+from pulumi_snapshots.archive.record import (
+    TIER_LIMIT,
+    ArchiveInputs,
+    ArchiveRecord,
+    Keep,
+    StoredObject,
+    Successor,
+    history,
+)
+from pulumi_snapshots.archive.retention import kept_of, newest_first
+from pulumi_snapshots.archive.shelf import Shelved, owned_objects, shelved
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.clock import REFRESH_PATIENCE
+from pulumi_snapshots.errors import Explained, Step, Text, Words
+from pulumi_snapshots.run.memory import Listener
+from pulumi_snapshots.storage.destination import Destination, place_text
+from pulumi_snapshots.storage.store import StoreTrouble
+
+PRUNING = 120.0
+"""Seconds for removing older objects; the next archive removes those that are left."""
+PINNED = Text("{pin} keeps it for good")
+REPLACED = "the archive that replaced this one holds or counts it"
+
+
+# One object -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Release:
+    """What became of an object that its owner has let go.
+
+    Attributes:
+        removed: whether the object was removed.
+        kept_for: why it was kept for others or by a pin; None if neither was the reason.
+    """
+
+    removed: bool
+    kept_for: Words | None = None
+
+
+class ManifestLeft(StoreTrouble):
+    """An object was removed, and its manifest may still be there."""
+
+
+def release(transfers: Transfers, uri: str, mark: str, owner_id: str | None) -> Release:
+    """Remove an object and its manifest, unless others have it or a pin keeps it; blocks.
+
+    The manifest is claimed before the object goes, so that no other owner enters meanwhile, and is removed
+    after it: whatever fails in between, the next removal finds both and makes that good.
+
+    Args:
+        transfers: the process's.
+        uri: the object's.
+        mark: the object's, when its owner wrote it; an object that was changed since stays.
+        owner_id: who lets it go; None for a resource that was no owner yet.
+
+    Raises:
+        StoreTrouble: the object or its manifest may still be there.
+    """
+    found = manifest_at(transfers, uri)
+    if found is not None and found.without(owner_id):
+        edit_manifest(transfers, uri, lambda now: _left_by(now, owner_id))
+        others = found.others_text(owner_id)
+        return Release(removed=False, kept_for=Text("it is an archive of {others}", others=others))
+    if found is not None and owner_id is not None and found.pinned_by(owner_id):
+        return Release(removed=False, kept_for=PINNED)
+    store = transfers.at(uri)
+    seen = store.stat()
+    if seen is not None and seen.mark != mark:
+        return Release(removed=False)
+    if found is None:
+        return Release(store.remove(mark))
+    claim = secrets.token_hex(8)
+    claimed = edit_manifest(transfers, uri, lambda now: _claimed_by(now, owner_id, claim))
+    if claimed is None or claimed.claim != claim:  # another owner has entered meanwhile
+        return release(transfers, uri, mark, owner_id)
+    removed = store.remove(mark)
+    _remove_claimed(transfers, uri, claim)
+    return Release(removed)
+
+
+def _left_by(manifest: Manifest | None, owner_id: str | None) -> Manifest | None:
+    if manifest is None:
+        return None
+    return replace(manifest, owners=manifest.without(owner_id))
+
+
+def _claimed_by(manifest: Manifest | None, owner_id: str | None, claim: str) -> Manifest | None:
+    """Claim a manifest for a removal, unless another owner has it."""
+    if manifest is None or manifest.without(owner_id):
+        return None
+    return replace(manifest, claim=claim)
+
+
+def _remove_claimed(transfers: Transfers, uri: str, claim: str) -> None:
+    """Remove a manifest if it still has this claim."""
+    store = manifest_store(transfers, uri)
+    seen = store.stat()  # before it is read: a later write changes the mark
+    found = manifest_at(transfers, uri)
+    if seen is None or found is None or found.claim != claim:
+        return
+    try:
+        store.remove(seen.mark)
+    except StoreTrouble as trouble:
+        raise ManifestLeft(f"its manifest is left: {trouble.happened}") from trouble
+
+
+# The rule of a resource -------------------------------------------------------------------------
+
+
+async def objects_before(
+    transfers: Transfers,
+    previous: ArchiveRecord | None,
+    inputs: ArchiveInputs,
+    listener: Listener,
+) -> list[StoredObject]:
+    """List the objects of a resource from before a new one, newest first.
+
+    Args:
+        transfers: the process's.
+        previous: what the state holds; None for the first archive.
+        inputs: with the rule, if there is one.
+        listener: hears it if manifests cannot be read.
+
+    Returns:
+        The objects in the state. If that is full and there is a rule, also those that manifests
+        beside the last object show to be the resource's.
+    """
+    if previous is None:
+        return []
+    known = history(previous)
+    if inputs.keep is None or len(previous.earlier) < TIER_LIMIT:
+        return known
+    uris = {each.uri for each in known}
+    found = await owned_objects(transfers, previous, listener)
+    return [*known, *(each for each in found if each.uri not in uris)]
+
+
+async def prune(
+    transfers: Transfers,
+    record: ArchiveRecord,
+    before: Sequence[StoredObject],
+    inputs: ArchiveInputs,
+    listener: Listener,
+) -> ArchiveRecord:
+    """Remove the objects of a resource that its rule does not keep, if they are unchanged.
+
+    Args:
+        transfers: the process's.
+        record: the archive that was just written.
+        before: the resource's objects from before, newest first.
+        inputs: with the rule; without one nothing is removed.
+        listener: hears of each object that is removed, or kept against the rule.
+
+    Returns:
+        The record, with the objects that are left as its earlier ones.
+    """
+    left = [each for each in before if each.uri != record.uri]
+    rule = f"the last {inputs.keep_last}" if inputs.keep_last else "keep"
+    with transfers.until(PRUNING):
+        for each in await _surplus(transfers, record.object, left, inputs.keep, listener):
+            name = place_text(each.uri)
+            try:
+                ended = await transfers.blocking(
+                    release, transfers, each.uri, each.mark, record.owner
+                )
+            except StoreTrouble as trouble:
+                listener.warn(f"{name} is beyond {rule} but was not removed: {trouble.happened}.")
+                continue
+            left.remove(each)
+            # Both lines stay under Diagnostics: nothing else deletes data.
+            if ended.kept_for:
+                text = "kept {uri}, which is beyond {rule}: {why}"
+                listener.note(Text(text, uri=name, rule=rule, why=ended.kept_for))
+            if ended.removed:
+                listener.note(f"removed {name}: beyond {rule}")
+    return replace(record, earlier=tuple(left)[:TIER_LIMIT])
+
+
+async def _surplus(
+    transfers: Transfers,
+    new: StoredObject,
+    left: list[StoredObject],
+    rule: Keep | None,
+    listener: Listener,
+) -> list[StoredObject]:
+    """List the objects that a rule does not keep; those that passed a drill are marked in `left`."""
+    if len(kept_of([new, *left], rule)) > len(left):
+        return []
+    good = [new]
+    doubts: list[StoreTrouble] = []
+
+    def examine(number: int) -> None:
+        one = left[number]
+        try:
+            manifest = manifest_at(transfers, one.uri)
+            is_drilled = manifest is not None and manifest.drill is not None
+            left[number] = replace(one, drilled=is_drilled)
+            # An object that is gone or was changed takes no place.
+            if transfers.at(one.uri).holds(one.mark):
+                good.append(left[number])
+        except StoreTrouble as trouble:
+            doubts.append(trouble)
+
+    await transfers.reading_each(examine, range(len(left)))
+    if doubts:
+        listener.warn(f"no earlier archive was removed: {doubts[0].happened}.")
+        return []
+    kept = kept_of(good, rule)
+    return [each for each in left if each not in kept]
+
+
+# The end of a resource --------------------------------------------------------------------------
+
+
+class NotRemoved(Explained):
+    """The object that was to be deleted may still exist."""
+
+
+async def end_archive(
+    transfers: Transfers,
+    record: ArchiveRecord,
+    listener: Listener,
+    successor: Successor | None = None,
+    *,
+    delete_object: bool,
+) -> None:
+    """Keep or remove the object of a resource that is deleted or replaced.
+
+    Args:
+        transfers: the process's.
+        record: what its state holds.
+        listener: hears whether the object stays.
+        successor: what has replaced the resource; None if it is deleted.
+        delete_object: whether the object is to be removed.
+
+    Raises:
+        NotRemoved: the object may still be there.
+    """
+    if successor is not None and successor.record.uri == record.uri:
+        await _hand_over(transfers, record, successor.record, listener)
+    _say_uncounted(record, listener, successor)
+    if not delete_object:
+        _say_kept(record, listener, successor)
+        return
+    name = place_text(record.uri)
+    why = _why_kept(record, successor)
+    try:
+        with transfers.within(REFRESH_PATIENCE):
+            removed = False
+            if why is None:
+                ended = await transfers.blocking(
+                    release, transfers, record.uri, record.mark, record.owner
+                )
+                removed = ended.removed
+                why = ended.kept_for
+            if why is not None:
+                listener.note(Text("kept: {uri}: {why}", uri=name, why=why))
+            elif removed:
+                listener.note(f"deleted {name}")
+            elif await transfers.blocking(transfers.at(record.uri).stat) is not None:
+                changed = "this resource did not write it, or it was changed since"
+                listener.warn(f"{name} was kept: {changed}.")
+    except StoreTrouble as trouble:
+        done = "was deleted, but" if isinstance(trouble, ManifestLeft) else "was not deleted:"
+        happened = f"The archive {name} {done} {trouble.happened}"
+        raise NotRemoved(happened, then=(*trouble.then, Step.KEEP_OBJECT)) from trouble
+
+
+def _why_kept(record: ArchiveRecord, successor: Successor | None) -> Words | None:
+    """Say why an object stays although it is to be removed; None if nothing keeps it."""
+    if successor is not None:
+        is_same_object = successor.record.uri == record.uri
+        is_counted = successor.counts and successor.record.has_had(record)
+        if is_same_object or is_counted:
+            return REPLACED
+    return PINNED if record.pinned else None
+
+
+def _say_kept(record: ArchiveRecord, listener: Listener, successor: Successor | None) -> None:
+    """Say that an object stays, unless it may have been removed or overwritten since."""
+    is_known = successor is None or successor.record.has_had(record)
+    if record.lost is None and is_known:
+        listener.note(f"kept: {place_text(record.uri)}")
+
+
+def _say_uncounted(record: ArchiveRecord, listener: Listener, successor: Successor | None) -> None:
+    """Say that earlier objects stay which no state holds any more."""
+    is_held = successor is not None and successor.record.owner == record.owner
+    count = len(record.earlier)
+    if count and not is_held:
+        what = "1 earlier archive" if count == 1 else f"{count} earlier archives"
+        listener.note(f"kept: {what} of this resource, which no rule counts any more")
+
+
+async def _hand_over(
+    transfers: Transfers, record: ArchiveRecord, successor: ArchiveRecord, listener: Listener
+) -> None:
+    """Leave an object to what has replaced the resource, if that is another owner.
+
+    After a forced replacement it is: a create is not told what it replaces.
+    """
+    if successor.owner == record.owner or record.owner is None:
+        return
+    warning = f"the manifest of {place_text(record.uri)} still names the former owner"
+    await note_in_manifest(
+        transfers, record.uri, lambda now: _left_by(now, record.owner), listener, warning
+    )
+
+
+# What the command line has archived -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `forget` has decided about one archive.
+
+    Attributes:
+        archive: the archive.
+        goes: whether it was removed, or would be.
+        why: why it stays although no tier keeps it; None if there is no such reason.
+        failed: whether it was to be removed, and may still be there.
+    """
+
+    archive: Shelved
+    goes: bool
+    why: Words | None = None
+    failed: bool = False
+
+
+async def forget(
+    transfers: Transfers, place: Destination, keep: Keep, owner_id: str, *, dry_run: bool = False
+) -> list[Verdict]:
+    """Remove the archives of an owner that a rule does not keep, counted for each database.
+
+    An archive that is not as its manifest says takes no place, and stays. So does an archive
+    whose database is not known: nothing shows which others it would be counted with.
+
+    Args:
+        transfers: the process's.
+        place: a folder, or one archive.
+        keep: the tiers.
+        owner_id: whose archives may be removed.
+        dry_run: whether to decide only.
+
+    Returns:
+        A verdict on each archive at the place, by name.
+
+    Raises:
+        StoreTrouble: the archives could not be listed.
+    """
+    found = await shelved(transfers, place)
+    kept = _kept_of_databases(found, keep)
+    return [await _forgotten(transfers, each, kept, owner_id, dry_run=dry_run) for each in found]
+
+
+def _kept_of_databases(found: Iterable[Shelved], keep: Keep) -> set[str]:
+    """Apply a rule to the archives of each database; returns the URIs of those that it keeps."""
+    stored = defaultdict[str, list[StoredObject]](list)
+    for each in found:
+        manifest = each.manifest
+        if manifest is None or manifest.database_id is None or each.problem:
+            continue
+        one = StoredObject(
+            each.uri,
+            "",
+            manifest.created_at,
+            pinned=manifest.pinned_by(),
+            drilled=manifest.drill is not None,
+            unproved=manifest.unproved is not None,
+        )
+        stored[manifest.database_id].append(one)
+    return {
+        each.uri for objects in stored.values() for each in kept_of(newest_first(objects), keep)
+    }
+
+
+async def _forgotten(
+    transfers: Transfers, one: Shelved, kept: set[str], owner_id: str, *, dry_run: bool
+) -> Verdict:
+    """Remove an archive that no tier keeps, if it is this owner's and still as it was found."""
+    manifest = one.manifest
+    is_remnant = one.is_missing and manifest is not None
+    if manifest is None or (one.problem and not is_remnant):
+        return Verdict(one, goes=False, why=one.problem)
+    if one.uri in kept:
+        return Verdict(one, goes=False)
+    if manifest.database_id is None and not is_remnant:
+        return Verdict(one, goes=False, why="its database is not known")
+    others = manifest.others_text(owner_id) if manifest.owners else "unknown"
+    if others:
+        return Verdict(one, goes=False, why=one.problem or f"its owner is {others}")
+    if dry_run:
+        return Verdict(one, goes=True)
+    return await _released(transfers, one, owner_id)
+
+
+async def _released(transfers: Transfers, one: Shelved, owner_id: str) -> Verdict:
+    """Remove an archive that was listed, unless it was changed since."""
+    try:
+        seen = await transfers.reading(transfers.at(one.uri).stat)
+        if await transfers.reading(manifest_at, transfers, one.uri) != one.manifest:
+            return Verdict(one, goes=False, why="it was changed since it was listed")
+        mark = seen.mark if seen else ""
+        ended = await transfers.blocking(release, transfers, one.uri, mark, owner_id)
+    except StoreTrouble as trouble:
+        why = Text("was not removed: {why}", why=trouble.happened)
+        return Verdict(one, goes=False, why=why, failed=True)
+    return Verdict(one, goes=ended.removed or one.is_missing, why=ended.kept_for)

@@ -1,0 +1,79 @@
+"""Which archives a rule keeps. Asks no store and no service."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+from pulumi_snapshots.archive.record import Keep, StoredObject
+
+_PERIODS: dict[str, Callable[[datetime], object]] = {
+    "daily": lambda time: time.date(),
+    "weekly": lambda time: time.isocalendar()[:2],
+    "monthly": lambda time: (time.year, time.month),
+    "yearly": lambda time: time.year,
+}
+"""The period of a time, for each tier that counts periods."""
+
+
+def newest_first(objects: Iterable[StoredObject]) -> list[StoredObject]:
+    """Sort objects by the times of their snapshots, the newest first."""
+    return sorted(objects, key=lambda each: each.taken, reverse=True)
+
+
+def kept_by(keep: Keep, times: Sequence[datetime]) -> set[int]:
+    """Apply tiers to times, by the rules of restic's `forget`.
+
+    From the newest time on, a tier keeps the first of each period until it has kept its number,
+    or else the oldest time too.
+
+    Args:
+        keep: the tiers.
+        times: when the objects were taken, in any order.
+
+    Returns:
+        The positions in `times` of those that at least one tier keeps.
+
+    Example:
+        >>> days = [datetime(2026, 3, day, tzinfo=UTC) for day in (3, 2, 1)]
+        >>> sorted(kept_by(Keep(daily=2), days))
+        [0, 1]
+    """
+    newest = sorted(range(len(times)), key=lambda number: times[number], reverse=True)
+    kept: set[int] = set()
+    for name, most in keep.to_outputs().items():
+        left = most
+        before: object = None
+        for number in newest:
+            period = _PERIODS[name](times[number].astimezone(UTC)) if name in _PERIODS else number
+            is_next = period != before or number == newest[-1]
+            if left and is_next:
+                kept.add(number)
+                before = period
+                left -= 1
+    return kept
+
+
+def kept_of(objects: Sequence[StoredObject], rule: Keep | None) -> list[StoredObject]:
+    """Choose the objects that a rule keeps.
+
+    An object that could not be proved takes no good object's place in a tier. The first object
+    always stays, and so does one that is pinned, whose time is not known, or that is the newest
+    to have passed a drill.
+
+    Args:
+        objects: of one database or resource, the object that was just written first.
+        rule: the tiers; None keeps everything.
+    """
+    if rule is None:
+        return list(objects)
+    good = _in_tiers([each for each in objects if not each.unproved], rule)
+    unproved = [each for each in _in_tiers(objects, rule) if each.unproved]
+    drilled = newest_first(each for each in objects if each.drilled)
+    kept = [*good, *unproved, *objects[:1], *drilled[:1]]
+    return [each for each in objects if each in kept or each.pinned or not each.created_at]
+
+
+def _in_tiers(objects: Sequence[StoredObject], rule: Keep) -> list[StoredObject]:
+    """Choose the objects with a known time that at least one tier keeps."""
+    timed = [each for each in objects if each.created_at]
+    numbers = kept_by(rule, [each.taken for each in timed])
+    return [timed[number] for number in numbers]

@@ -1,0 +1,131 @@
+"""A file that no manifest explains is not overwritten unless somebody says so, and no wait for a lock has no end."""
+
+import fcntl
+import os
+from pathlib import Path
+
+import pyrage
+import pytest
+
+from pulumi_snapshots.storage.destination import Destination
+from pulumi_snapshots.storage.store import FileStore
+from tests.archive.scene import Declared, Scene, file_of, holds, manifest_of, scene
+from tests.cli.typed import Desk, at_desk
+from tests.support.virtual import staged
+from tests.support.world import DATABASE, World
+
+URN = "urn:pulumi:prod::shop::squarecloud:index:Archive::nightly"
+THEIRS = b"rows that nobody has anywhere else"
+KEY = pyrage.x25519.Identity.generate()
+
+
+@pytest.mark.parametrize("beside", [None, b"{}"], ids=["alone", "with a file of their own"])
+@staged(scene)
+async def test_an_archive_overwrites_no_file_that_it_does_not_know(
+    at: Scene, beside: bytes | None
+) -> None:
+    place = at.folder / "x.zip"
+    place.write_bytes(THEIRS)
+    if beside is not None:
+        at.folder.joinpath("x.zip.json").write_bytes(beside)
+    with pytest.raises(Exception, match=r"x\.zip is there already, and no manifest says"):
+        await Declared(at, URN).up(destination=str(place))
+    assert place.read_bytes() == THEIRS
+    assert at.downloads == [], "it is refused before anything is downloaded"
+
+
+@staged(scene)
+async def test_a_file_that_appears_during_the_transfer_is_not_overwritten(at: Scene) -> None:
+    place = at.folder / "x.zip"
+    at.fault(cut_after=1_000_000)
+    at.sees(lambda request: place.write_bytes(THEIRS) if "range" in request.headers else None)
+    with pytest.raises(Exception, match=r"x\.zip is there already, and no manifest says"):
+        await Declared(at, URN).up(destination=str(place))
+    assert place.read_bytes() == THEIRS
+    assert at.files() == {"x.zip"}
+
+
+@staged(scene)
+async def test_an_archive_writes_over_its_own_object_that_lost_its_manifest(at: Scene) -> None:
+    one = Declared(at, URN)
+    place = f"{at.folder}/x.zip"
+    first = await one.up(destination=place)
+    manifest_of(first).unlink()
+    at.newer(size=1000)
+    assert holds(await one.up(destination=place), at.zip)
+
+
+def typed_for(command: str, folder: Path, version: str) -> tuple[list[str], Path]:
+    """A command that writes a file, and the file."""
+    snapshot = f"{DATABASE}/{version}"
+    target = folder / "out.zip"
+    if command == "decrypt":
+        (folder / "x.age").write_bytes(pyrage.encrypt(b"content", [KEY.to_public()]))
+        (folder / "key.txt").write_text(str(KEY))
+        identity = ["--identity", str(folder / "key.txt")]
+        return ["decrypt", str(folder / "x.age"), *identity, "--output", str(target)], target
+    if command == "download":
+        return ["download", snapshot, "--output", str(target)], target
+    return ["archive", snapshot, str(target)], target
+
+
+@pytest.mark.parametrize("command", ["archive", "download", "decrypt"])
+@at_desk()
+async def test_a_command_overwrites_a_file_only_if_it_is_forced(
+    w: World, desk: Desk, tmp_path: Path, command: str
+) -> None:
+    stored = w.emulator.add_snapshot(DATABASE, size=1000)
+    typed, target = typed_for(command, tmp_path, stored.version_id)
+    target.write_bytes(THEIRS)
+    (await desk.types(*typed)).failed("out.zip is there already", "--force")
+    assert target.read_bytes() == THEIRS
+    assert (await desk.types(*typed, "--force")).code == 0
+    assert target.read_bytes() != THEIRS
+    if command != "decrypt":
+        assert target.read_bytes() == w.emulator.archive_of(stored.version_id)
+
+
+@pytest.mark.parametrize("folder", ["a/", "a/x.zip"])
+@at_desk()
+async def test_a_download_into_a_folder_overwrites_nothing_either(
+    w: World, desk: Desk, tmp_path: Path, folder: str
+) -> None:
+    stored = w.emulator.add_snapshot(DATABASE, size=1000)
+    (tmp_path / "a").mkdir()
+    typed = ("download", f"{DATABASE}/{stored.version_id}", "--output", f"{tmp_path}/{folder}")
+    assert (await desk.types(*typed)).code == 0
+    (file,) = (tmp_path / "a").rglob("*.zip")
+    file.write_bytes(THEIRS)
+    (await desk.types(*typed)).failed("is there already")
+    assert file.read_bytes() == THEIRS
+
+
+@staged(scene)
+async def test_a_lock_of_another_process_ends_the_wait_and_says_who_holds_it(at: Scene) -> None:
+    waited = list[float]()
+
+    def store(place: Destination) -> FileStore:
+        return FileStore(place.file, lock_seconds=1.0, pause=waited.append, now=lambda: sum(waited))
+
+    at.transfers.store = store  # type: ignore[method-assign]
+    lock = os.open(at.folder, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        record = await Declared(at, URN).up(destination=f"{at.folder}/x.zip")
+    finally:
+        os.close(lock)
+    assert file_of(record).exists()
+    told = " ".join(map(str, at.row.warnings))
+    assert f"{at.folder} is locked, for more than 1 s" in told
+    assert "another `pulumi` or `squarecloud-snapshots`" in told
+    assert 1.0 <= sum(waited) < 10.0
+    assert _unlocked(at.folder)
+
+
+def _unlocked(folder: Path) -> bool:
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(file)
+    return True
