@@ -1,0 +1,68 @@
+"""A preview says what happens to archives, or nothing where it cannot know."""
+
+import pytest
+
+from pulumi_snapshots.archive.difference import ArchiveRules
+from pulumi_snapshots.properties.checks import UNKNOWN
+from tests.archive.scene import Declared, Scene, file_of, scene
+from tests.support.virtual import staged
+from tests.support.world import DATABASE
+
+URN = "urn:pulumi:prod::shop::squarecloud:index:Archive::nightly"
+NOT_TAKEN = {"version_id": UNKNOWN, "created_at": UNKNOWN, "download_url": None}
+
+
+@staged(scene)
+async def test_ids_alone_name_no_object_for_removal(at: Scene) -> None:
+    """A snapshot of before is archived: its time is not known until then, and it is not the newest."""
+    one = Declared(at, URN)
+    older = at.snapshot
+    at.newer(size=1000)
+    await one.up(keep_last=1)
+    ids = {"version_id": older.version_id, "created_at": None, "download_url": None}
+    said = await one.preview(keep_last=1, **ids)
+    assert said == "version_id"
+    dated = {**ids, "created_at": "2026-03-01T12:00:00Z"}
+    assert await one.preview(keep_last=1, **dated) == "version_id", "the older one is not kept for"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [{"keep": UNKNOWN}, {"keep_last": UNKNOWN}, {"keep": {"last": 1, "daily": UNKNOWN}}],
+    ids=str,
+)
+@staged(scene)
+async def test_a_rule_that_is_not_known_names_no_object(at: Scene, rule: dict[str, object]) -> None:
+    one = Declared(at, URN)
+    await one.up()
+    assert "removes" not in await one.preview(**NOT_TAKEN, **rule)
+
+
+@staged(scene)
+async def test_a_destination_that_is_not_known_names_no_object(at: Scene) -> None:
+    one = Declared(at, URN)
+    await one.up()
+    assert "removes" not in await one.preview(**NOT_TAKEN, keep_last=1, destination=UNKNOWN)
+
+
+@staged(scene)
+async def test_a_snapshot_that_is_taken_now_shows_what_goes(at: Scene) -> None:
+    one = Declared(at, URN)
+    record = await one.up()
+    said = await one.preview(**NOT_TAKEN, keep_last=1)
+    assert "of a snapshot that is taken now" in said
+    assert said.endswith(f"removes {file_of(record).name}")
+
+
+@staged(scene)
+async def test_an_archive_of_a_snapshot_that_is_replaced_is_replaced(at: Scene) -> None:
+    one = Declared(at, URN)
+    record = await one.up()
+    given = await one.given(**NOT_TAKEN)
+    for replaced in (False, True):
+        call = at.call(URN)
+        if replaced:
+            call.shared.memory.of(DATABASE).replaced.add(record.version_id)
+        found = ArchiveRules().diff(call, one.state or {}, given)
+        assert found.replaces == (("version_id",) if replaced else ())
+    assert "its snapshot is replaced" in str(found.reason)
