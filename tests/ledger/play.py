@@ -159,12 +159,15 @@ def fitting(pattern: list[str], words: list[str]) -> list[Any] | None:
     """The words for which a pattern leaves room; None if the words do not fit."""
     has_rest = pattern[-1] == "..."
     fixed = pattern[:-1] if has_rest else pattern
-    if len(words) < len(fixed) or (len(words) > len(fixed) and not has_rest):
+    is_long_enough = len(words) >= len(fixed) if has_rest else len(words) == len(fixed)
+    if not is_long_enough:
         return None
-    pairs = list(zip(fixed, words, strict=False))
-    if any(expected != word and not expected.isupper() for expected, word in pairs):
-        return None
-    taken: list[Any] = [word for expected, word in pairs if expected.isupper()]
+    taken: list[Any] = []
+    for expected, word in zip(fixed, words, strict=False):
+        if expected.isupper():
+            taken.append(word)
+        elif expected != word:
+            return None
     return [*taken, words[len(fixed) :]] if has_rest else taken
 
 
@@ -448,6 +451,13 @@ class Play:
     async def has(self, who: str, number: str) -> None:
         assert self.stack(who).outputs["version_id"] == accepted(self.at.here)[int(number) - 1]
 
+    @plays("WHO shows ...")
+    async def shows(self, who: str, words: list[str]) -> None:
+        """One text of the row's progress has each of these, with `_` for a space."""
+        parts = [each.replace("_", " ") for each in words]
+        shown = self.stack(who).row.shown
+        assert any(all(part in text for part in parts) for text in shown), shown
+
     @plays("WHO is undecided")
     async def is_undecided(self, who: str) -> None:
         assert getattr(getattr(self.stack(who).error, "error", None), "undecided", False)
@@ -557,24 +567,29 @@ class Play:
         """Hold the end of a run against what the story says of it."""
         if "anyhow" in how.words:
             self._check_error(stack, how.text)
-            return
-        if "continued" in how.words:
+        elif "continued" in how.words:
             self._check_continued(stack)
-            return
-        told = "".join(stack.row.warnings)
+        else:
+            told = self._told_by(stack, how)
+            assert how.text or not stack.row.warnings, told
+            self._check_words(how.text, told)
+
+    def _told_by(self, stack: Stack, how: How) -> str:
+        """What a run says that has ended as the story has it."""
         if "refused" in how.words:
             assert stack.error is not None, "it was not refused"
-            told = flat(stack.row.wording.told(stack.error))
-        elif "pending" in how.words:
+            return flat(stack.row.wording.told(stack.error))
+        told = "".join(stack.row.warnings)
+        if "pending" in how.words:
             assert isinstance(stack.error, Unfinished), stack.row.shown
-            told += flat(stack.row.wording.told(stack.error.error))
             self._check_provisional(stack)
-        else:
-            assert stack.error is None, stack.row.wording.told(stack.error)
-        if not how.text:
-            assert not stack.row.warnings, told
-            return
-        for part in how.text.split(" & "):
+            return told + flat(stack.row.wording.told(stack.error.error))
+        assert stack.error is None, stack.row.wording.told(stack.error)
+        return told
+
+    def _check_words(self, text: str, told: str) -> None:
+        """Each part of a text is told."""
+        for part in filter(None, text.split(" & ")):
             wanted = self.theirs if part == "theirs" else [part]
             assert [each for each in wanted if each not in told] == [], told
 
@@ -583,9 +598,7 @@ class Play:
         end = stack.error.error if isinstance(stack.error, Unfinished) else stack.error
         told = [*stack.row.notes, *stack.row.warnings]
         told += [flat(stack.row.wording.told(end))] if end else []
-        for part in filter(None, text.split(" & ")):
-            wanted = self.theirs if part == "theirs" else [part]
-            assert [each for each in wanted if each not in "\n".join(told)] == [], told
+        self._check_words(text, "\n".join(told))
 
     @staticmethod
     def _check_provisional(stack: Stack) -> None:

@@ -77,6 +77,24 @@ LOST = {
             {SLOW}; the next fails; S up v1 pending timeout=10m; S up v2 timeout=2h within={2 * BOUND}; S has 2; sent 2
         """,
     },
+    "a row does not say since when somebody else holds it up, and names a time hours ahead": {
+        f"a row that waits says who holds it up, since when and until when: {kind}": f"""
+            service snapshot_seconds=600; wait 400; {other}; S.b up v2 timeout=2h; S.b shows {by} 12:06:40 12:51:40
+        """
+        for kind, other, by in (
+            ("a resource", "S up v1 killed=100", "before-release shop/dev"),
+            (
+                "a command",
+                "fails types create DATABASE --timeout 100s",
+                "squarecloud-snapshots_create",
+            ),
+        )
+    },
+    "somebody's restore that never ends holds up a Restore for as long as its time-out": {
+        "a restore that the service reports as running is waited for 45 minutes at most": f"""
+            service restore_seconds=20000; somebody restores; R up v1 timeout=3h refused within={BOUND + 60}; sent 1
+        """,
+    },
     "R15: a kill between claim and request locks the database for 55 minutes, and nothing was sent": {
         "a run that is killed before its request left delays its next run for seconds": f"""
             {NO_START}; S up v1 within=120; S has 1; sent 1
@@ -122,6 +140,10 @@ LOST = {
     },
 }
 KEPT = {
+    "a restore acts once although the ledger refuses writes from the request on": """
+        service restore_holds=True; wait 10; R up v1 unwritable=5 anyhow; rows then; rows change; the ledger works;
+        R up v1 anyhow; rows later; sent 1
+    """,
     "a late entry after a lost answer is named, and nothing is requested": f"""
         {DEAF}; S up v1 pending timeout=3m; wait 1200; somebody takes; wait 3600;
         S up v1 pending timeout=10m: theirs; S is undecided; sent 1;
