@@ -2,7 +2,7 @@
 
 Each mistake is made in a fork of one process that has loaded the package and its tests, and in a copy of the package on disk
 for the processes that tests start. The tests of its room run there until one fails. A row whose text is not found exactly once
-in its room, in a function, is reported: the code was rewritten, so write the row for what it says now.
+in its room, in a function, fails the run: the code was rewritten, so write the row for what it says now.
 """
 
 from __future__ import annotations
@@ -47,9 +47,14 @@ TESTS = {
     "guard": ("guard",),
     "service": ("service", "ledger"),
     "archive": ("archive",),
+    "drill": ("drill", "cli/test_drill.py"),
+    "databases": ("databases", "drill"),
+    "cli/assurance": ("cli/test_drill.py",),
+    "program": ("plugin/test_mocks.py",),
+    "plugin": ("plugin/protocol/test_protocol.py",),
     ".": ("service", "ledger", "run"),
 }
-"""The folders of tests for each room, the likeliest first."""
+"""The folders or files of tests for each room, the likeliest first."""
 MISTAKES = (
     # Who may send a request.
     ("ledger", "return max(mine, key=", "return min(mine, key="),
@@ -228,6 +233,134 @@ MISTAKES = (
     ("archive", "store.replace(self.found.text, mark)", "pass"),
     ("archive", "if found is not None and not (seen and manifest.remove(seen.mark)):", "if found is not None and not manifest.overwrite(b''):"),
     ("archive", "if others or dry_run:", "if dry_run:"),
+    # Whether a drill may overwrite its scratch database.
+    ("drill", "if (resource := uses.user_of(database_id)) is not None:", "if (resource := None) is not None:"),
+    ("drill", "return await consult(ledger, lambda book: _refusal_in(book, database_id))", "return None"),
+    ("drill", "return await consult(ledger, lambda book: _refusal_in(book, database_id))", "try:\n        return await consult(ledger, lambda book: _refusal_in(book, database_id))\n    except Exception:\n        return None"),
+    ("drill", "if is_same_database(entry.database_id, database_id):", "if False:"),
+    ("drill", "if until > book.now and _uses(attempt, database_id):", "if False:"),
+    ("drill", "if until > book.now and _uses(attempt, database_id):", "if _uses(attempt, database_id):"),
+    ("drill", "if not is_resource(owner) and not is_guard:", "if not is_resource(owner):"),
+    ("drill", "if not is_resource(owner) and not is_guard:", "if not is_guard:"),
+    ("drill", "if not is_resource(owner) and not is_guard:", "if False:"),
+    ("drill", "if attempt.source and is_same_database(", "if False and is_same_database("),
+    ("drill", "return is_same_database(attempt.database_id, database_id) and not is_drill", "return is_same_database(attempt.database_id, database_id)"),
+    ("drill", "return is_same_database(attempt.database_id, database_id) and not is_drill", "return not is_drill"),
+    ("drill", "if in_use is not None:", "if False:"),
+    ("drill", "if (misfit := await self.reach.misfit(runtime)) is not None:", "if False:"),
+    ("drill", "before=self._refuse_misuse,", ""),
+    ("drill", "if isinstance(scratch, str) and is_same_database(scratch, database_id):", "if False:"),
+    ("drill", 'if isinstance(scratch, str) and not is_same_database(scratch, values.get("database_id")):', "if False:"),
+    ("run", "drill = self._drills.get(database_id.lower())", "drill = None"),
+    ("run", "return None if resource is None else in_use(resource)", "return None"),
+    ("run", "self._users.setdefault(database_id.lower(), resource)", "pass"),
+    ("run", "self._drills.setdefault(database_id.lower(), drill)", "pass"),
+    ("run", "one.lower() == other.lower()", "one == other"),
+    ("program", "if (other := self._uses.user_of(scratch)) is not None:", "if False:"),
+    ("program", "self._uses.remember_use(database_id, resource)", "pass"),
+    ("plugin", "if self._database and (reason := uses.remember_use(self._database, me)):", "if False:"),
+    ("cli/assurance", 'if not typed["overwrite_scratch"]:', "if False:"),
+    ("cli/assurance", "return arguments.checked(invocation, DrillInputs, known)", "return DrillInputs.of(known)"),
+    ("cli/assurance", "and each.manifest.snapshot == wanted", ""),
+    # Whether its connection leads there.
+    ("drill", 'wrong_engine = engine_misfit(connection, values.get("runtime"))', "wrong_engine = None"),
+    ("drill", "if misfit := wrong_engine or Address.of(connection).misfit(known):", "if misfit := wrong_engine:"),
+    ("drill", "if any(not own.startswith(wanted) for own in self.databases):", "if False:"),
+    ("drill", "if any(server.database_id and server.port != port for server in self.servers):", "if False:"),
+    ("drill", "return self.is_direct and all(server.database_id == own for server in self.servers)", "return all(server.database_id == own for server in self.servers)"),
+    ("drill", "return self.is_direct and all(server.database_id == own for server in self.servers)", "return self.is_direct and any(server.database_id == own for server in self.servers)"),
+    ("drill", 'hosts = host.split(",") if host else [PORT.sub("", place) for place in places]', 'hosts = [PORT.sub("", place) for place in places]'),
+    ("drill", "is_direct=not looked_up and not REDIRECTING & more.keys())", "is_direct=not looked_up)"),
+    ("drill", "is_direct=not looked_up and not REDIRECTING & more.keys())", "is_direct=not REDIRECTING & more.keys())"),
+    ("drill", "own = OWN_HOST.fullmatch(self.host)", "own = OWN_HOST.match(self.host)"),
+    ("drill", "reason = engine_misfit(connection, runtime) or address.misfit(scratch, port)", "reason = address.misfit(scratch, port)"),
+    ("drill", "reason = engine_misfit(connection, runtime) or address.misfit(scratch, port)", "reason = engine_misfit(connection, runtime)"),
+    ("drill", "port = await self._port() if self.is_own else None", "port = None"),
+    ("drill", "if isinstance(error, KeyRefused | DatabaseMissing):\n                raise", "pass"),
+    ("drill", "if _passes(error):\n                    return None", "if True:\n                    return None"),
+    ("drill", "if self.kind not in FORMS or self.port is None:", "if False:"),
+    ("drill", "if missing is not None:\n            raise ProvesNothing(str(missing))", "pass"),
+    ("drill", "os.fchmod(file.fileno(), 0o600)", "os.fchmod(file.fileno(), 0o644)"),
+    ("drill", "self.port = None  # The restore may have moved it: the next try asks again.", "pass"),
+    ("drill", "if not self.reach.is_own:", "if False:"),
+    # Whether it proves anything.
+    ("drill", "if started.at is not None and started.at < requested:", "if False:"),
+    ("drill", "self._refuse_another(started.at, server_started)", "pass"),
+    ("drill", "is_older = server_started < started - APART", "is_older = False"),
+    ("drill", "is_newer = server_started > started + APART and not self.is_own", "is_newer = False"),
+    ("drill", "is_newer = server_started > started + APART and not self.is_own", "is_newer = server_started > started + APART"),
+    ("drill", "if started.with_server:", "if False:"),
+    ("drill", "if server_started >= requested:", "if True:"),
+    ("drill", "shown = [ADDRESS] if self.is_own else []", "shown = [ADDRESS]"),
+    ("drill", "if is_new or is_last:", "if True:"),
+    ("drill", "if error.passing and not is_last:", "if not is_last:"),
+    ("drill", "if error.passing and not is_last:", "if False:"),
+    ("drill", "raise ProvesNothing(NOT_RUNNING)", "return Started(None, with_server=False)"),
+    ("drill", "passed = bool(results) and all(each.passed for each in results)", "passed = all(each.passed for each in results)"),
+    ("drill", "passed = bool(results) and all(each.passed for each in results)", "passed = bool(results)"),
+    ("drill", "if not record.passed:\n        raise DrillFailed", "if False:\n        raise DrillFailed"),
+    ("drill", "if not _is_settled(record, values):\n                raise Unfinished", "if False:\n                raise Unfinished"),
+    ("drill", "return same_scratch and not record.failed_to_restore", "return same_scratch"),
+    ("drill", "return same_scratch and not record.failed_to_restore", "return not record.failed_to_restore"),
+    ("drill", "version_id=record.version_id,\n        scratch_database_id", "scratch_database_id"),
+    ("drill", "was_judged = record.passed is False and record.failure is None", "was_judged = record.passed is False"),
+    ("drill", "patience = MAY_RUN if record.pending else timedelta()", "patience = timedelta()"),
+    ("drill", "return self.restored_at is None and self.failure is not None", "return self.failure is not None"),
+    ("drill", 'return ["drill", snapshot, triggers or []]', 'return ["drill", triggers or []]'),
+    ("drill", "if seconds > self.inputs.timeout:\n            return record", "pass"),
+    ("drill", 'if known.get(database_id, {}).get("drilled_at", "") <= drilled.drilled_at:', "if True:"),
+    ("drill", "patience = SURE if error.lasting else PATIENCE", "patience = PATIENCE"),
+    # Whether another restore came between.
+    ("drill", "holds=HOLDS,", ""),
+    ("drill", "async with self._held(restoring.operation.sent):", "if True:"),
+    ("drill", "async with self.lock:\n            await restoring.sent()", "if True:\n            await restoring.sent()"),
+    ("drill", "if await self._is_overtaken(record):\n                happened", "if False:\n                happened"),
+    ("drill", 'if await self._is_overtaken(record):\n            return "the', 'if False:\n            return "the'),
+    ("drill", "if status.uptime and status.uptime > restored + APART:", "if False:"),
+    ("drill", "return _silence(status) if must_be_sure else None", "return None"),
+    ("drill", "return unknown if must_be_sure else None", "return None"),
+    ("drill", "if has_passed:\n                        obstacle", "if False:\n                        obstacle"),
+    ("drill", "obstacle = obstacle or await self._obstacle(record, must_be_sure=has_passed)", "pass"),
+    ("drill", "if later:\n            return True", "pass"),
+    ("drill", "return isinstance(error, RestoreRunning)", "return False"),
+    ("drill", "if status.in_progress:\n            return True", "pass"),
+    ("drill", "return status.started_at is not None and status.started_at > ended + SAME", "return False"),
+    # What a check may do, and what of a connection may be shown.
+    ("databases", "self._connection.read_only = True", "self._connection.read_only = False"),
+    ("databases", "rows = cursor.stream(command.encode())", "rows = cursor.execute(command.encode())"),
+    ("databases", "cursor.execute(PREPARE, (self._milliseconds,))", "pass"),
+    ("databases", "if word is None or word[1].upper() not in READING:", "if False:"),
+    ("databases", "if INTO_FILE.search(command):", "if False:"),
+    ("databases", 'cursor.execute("START TRANSACTION READ ONLY")', "pass"),
+    ("databases", 'if mode in {"PREFERRED", "REQUIRED"}:', "if True:"),
+    ("databases", 'context.check_hostname = mode == "VERIFY_IDENTITY"', "context.check_hostname = False"),
+    ("databases", "if mode not in MODES:", "if False:"),
+    ("databases", "if name not in COMMANDS:", "if False:"),
+    ("databases", "if any(f'\"{stage}\": ' in written for stage in WRITING):", "if False:"),
+    ("databases", "if not isinstance(pipeline, list):", "if False:"),
+    ("databases", 'if b"readonly" not in self._flags(words):', "if False:"),
+    ("databases", "if isinstance(each, list) and each[0] == subcommand:", "if False:"),
+    ("databases", "if about is None:", "if False:"),
+    ("databases", 'if kind.needs_database and not parts.path.strip("/"):', "if False:"),
+    ("databases", 'if "@" in f"{parts.path}{parts.query}{parts.fragment}":', "if False:"),
+    ("databases", "if strange:", "if False:"),
+    ("databases", "raise unescaped from None", "raise"),
+    ("databases", "why = without(self._dsn, library_message(error))", "why = library_message(error)"),
+    ("databases", "failed = self._explained(error, is_there=is_there)", "raise self._explained(error, is_there=is_there) from error"),
+    ("databases", "text = hide_word(text, secret)", "pass"),
+    ("databases", "for place in sorted(filter(None, places), key=len, reverse=True):", "for place in ():"),
+    ("databases", "secrets |= {login_part, password, unquote(password)}", "secrets |= {login_part, password}"),
+    ("databases", "secrets |= {login_part, password, unquote(password)}", "pass"),
+    ("databases", "secrets |= {value, *value.splitlines()}", "secrets |= {value}"),
+    ("databases", 'if name.endswith("password"):', 'if name == "password":'),
+    ("databases", 'for at in re.finditer("@", rest):', 'for at in [*re.finditer("@", rest)][:1]:'),
+    ("databases", "return line if len(line) <= LONGEST else", "return line if True else"),
+    ("databases", "if not math.isfinite(value):", "if False:"),
+    ("databases", "if len(elements) == 1:", "if elements:"),
+    ("databases", "if len(row) != 1:", "if False:"),
+    ("databases", "is_there = _is_late(error) or not session.is_lost(error)", "is_there = True"),
+    ("databases", "lasting=bool(LASTING.search(why))", "lasting=False"),
+    ("databases", "daemon=True", "daemon=False"),
 )  # fmt: skip
 """Of each the room (`.` is the whole package), a text of it that is there once, and what a tired colleague might have written."""
 
@@ -271,7 +404,12 @@ def main(rooms: list[str]) -> int:
                 NOTICED.write_text(json.dumps({**noticed(), about: by}))
         os.chdir(PROJECT)
     print(", ".join(f"{count} {end}" for end, count in sorted(ends.items())))
-    return 0
+    return exit_code(ends)
+
+
+def exit_code(ends: Counter[str]) -> int:
+    """Return 1 if a mistake could not be made, so that nothing shows whether tests would notice it."""
+    return 1 if ends["not found"] else 0
 
 
 def noticed() -> dict[str, str]:
@@ -297,18 +435,37 @@ def pattern_of(text: str) -> re.Pattern[str]:
     return re.compile(r"\s*".join(parts))
 
 
+def place_of(room: str, text: str, root: Path = Path()) -> tuple[Path, re.Match[str]] | None:
+    """Find the only place in a room where a mistake can be made.
+
+    Args:
+        room: The folder of the package.
+        text: What a row of `MISTAKES` replaces.
+        root: The project's folder.
+
+    Returns:
+        The file and the match; None if the text is not there, or several times.
+    """
+    pattern = pattern_of(text)
+    files = (root / "pulumi_snapshots" / room).rglob("*.py")
+    places = [(file, found) for file in files for found in pattern.finditer(file.read_text())]
+    return places[0] if len(places) == 1 else None
+
+
+def with_mistake(found: re.Match[str], instead: str) -> str:
+    """Return a file's text with a mistake in it."""
+    right = found.string
+    return right[: found.start()] + instead + right[found.end() :]
+
+
 def tried(room: str, text: str, instead: str, last: str | None) -> tuple[str, str]:
     """`caught`, `missed` or `not found`; and the test that has caught it."""
-    pattern = pattern_of(text)
-    sources = {file: file.read_text() for file in Path("pulumi_snapshots", room).rglob("*.py")}
-    places = [
-        (file, found) for file, source in sources.items() for found in pattern.finditer(source)
-    ]
-    if len(places) != 1:
+    place = place_of(room, text)
+    if place is None:
         return "not found", ""
-    file, found = places[0]
-    right = sources[file]
-    wrong = right[: found.start()] + instead + right[found.end() :]
+    file, found = place
+    right = found.string
+    wrong = with_mistake(found, instead)
     names = changed(right, wrong)
     if not names:
         return "not found", ""

@@ -1,1 +1,1 @@
-"""Connections to four kinds of databases, which answer one question at a time and are kept from writing."""
+"""Connections to four kinds of databases, which answer one question and are kept from writing."""

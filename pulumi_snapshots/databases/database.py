@@ -14,12 +14,14 @@ from pulumi_snapshots.databases.kinds import KINDS, Scalar, Session, kind_of, wi
 from pulumi_snapshots.errors import Explained, Next, Step, pip_install
 from pulumi_snapshots.late import late
 
-GRACE = 5.0  # seconds past the time-out in which a library may find out by itself that it is over
-# What servers and libraries say in English of a connection that will not work later either.
+GRACE = 5.0
+"""Seconds past the time-out in which a library may find out by itself that it is over."""
 LASTING = re.compile(
-    r"password|authenticat|access denied|not authorized|pg_hba|certificate|unknown database|no such file|not readable|does not (exist|know)",
+    r"password|authenticat|access denied|not authorized|pg_hba|certificate|unknown database"
+    r"|no such file|not readable|does not (exist|know)",
     re.IGNORECASE,
 )
+"""What servers and libraries say in English of a connection that will not work later either."""
 ENGINES: dict[str, Callable[[], Any]] = {
     "postgres": lambda: late("databases.postgresql:Postgres"),
     "mysql": lambda: late("databases.mysql:MySQL"),
@@ -28,15 +30,20 @@ ENGINES: dict[str, Callable[[], Any]] = {
 }
 """How to speak to each kind of database; its library is loaded late, since few programs need it."""
 T = TypeVar("T")
-# What PostgreSQL's library says before the useful part, and MongoDB's after it.
 NOISE = re.compile(
     r"\A(?:connection failed: )?connection to server at .* failed: (?:FATAL: +)?"
     r"| \(configured timeouts[\s\S]*|, Timeout: [\s\S]*|, full error: [\s\S]*"
 )
+"""What PostgreSQL's library says before the useful part, and MongoDB's after it."""
 
 
 class DatabaseUnreachable(Explained):
-    """No connection, and `why`, which is `lasting` as with a wrong password. That proves nothing about the data."""
+    """There is no connection. That proves nothing about the data.
+
+    Attributes:
+        why: The reason.
+        lasting: Whether the reason will not go away by itself, as with a wrong password.
+    """
 
     def __init__(
         self,
@@ -48,11 +55,16 @@ class DatabaseUnreachable(Explained):
     ) -> None:
         happened = f"The {title} database of the connection cannot be reached: {why}"
         super().__init__(happened, "No check has asked it anything.", then)
-        self.why, self.lasting = why, lasting
+        self.why = why
+        self.lasting = lasting
 
 
 class CheckNotRun(Explained):
-    """A check's command gave no value to compare, and `why`, such as `relation "orders" does not exist`."""
+    """A check's command gave no value to compare.
+
+    Attributes:
+        why: The reason, such as `relation "orders" does not exist`.
+    """
 
     def __init__(self, why: str) -> None:
         happened = f"The check's command gave no value: {why}"
@@ -60,28 +72,50 @@ class CheckNotRun(Explained):
         self.why = why
 
 
-def said(error: BaseException) -> str:
-    """What a library's error says, without codes and what its other arguments are."""
+def library_message(error: BaseException) -> str:
+    """Return what a library's error says, without codes and other arguments."""
     if isinstance(error, UnicodeDecodeError):
         return "its result is not text in UTF-8"
-    return NOISE.sub("", str(error.args[-1])) if error.args else type(error).__name__
+    if not error.args:
+        return type(error).__name__
+    return NOISE.sub("", str(error.args[-1]))
 
 
 class Database:
-    """A database that is asked over a new connection each time, so that no command changes what the next one finds.
+    """A database that is asked over a new connection each time.
 
-    `timeout` is the seconds that connecting may take, and then each command. Each method may raise `DatabaseUnreachable`.
+    So no command changes what the next one finds.
     """
 
     def __init__(self, dsn: str, *, timeout: float) -> None:
-        self._kind, self._dsn, self._timeout = kind_of(dsn), dsn, timeout
+        """Prepare to ask.
+
+        `timeout` is the seconds that connecting may take, and then each command.
+        """
+        self._kind = kind_of(dsn)
+        self._dsn = dsn
+        self._timeout = timeout
 
     async def ask(self, command: str) -> Scalar:
-        """The one value of SQL, a command of MongoDB in JSON or a command line of Redis; raises `CheckNotRun` if there is none."""
+        """Ask for one value.
+
+        Args:
+            command: SQL, a command of MongoDB in JSON, or a command line of Redis.
+
+        Returns:
+            The value.
+
+        Raises:
+            CheckNotRun: There is none.
+            DatabaseUnreachable: There is no connection.
+        """
         return await self._answered(lambda session: session.ask(command))
 
     async def age(self) -> float | None:
-        """Seconds for which the server has run, None if it does not say."""
+        """Return the seconds for which the server has run, None if it does not say.
+
+        Raises `DatabaseUnreachable`.
+        """
         with suppress(CheckNotRun, TypeError, ValueError):
             seconds: Any = await self._answered(lambda session: session.age())
             return float(seconds)
@@ -105,33 +139,43 @@ class Database:
                 return await _in_thread(answer)
         except Exception as error:  # noqa: BLE001  a library's, of any kind
             failed = self._explained(error, is_there=is_there)
-        raise failed  # outside of the handler: a library's error, which may hold the connection string, is not its context
+        # Outside of the handler, so that the library's error, which may hold the connection string,
+        # is not its context.
+        raise failed
 
     def _explained(self, error: Exception, *, is_there: bool) -> Explained:
-        kind, why, is_late = KINDS[self._kind], without(self._dsn, said(error)), _is_late(error)
+        """Make the error for users of a library's error; `is_there` if there was a connection."""
+        kind = KINDS[self._kind]
+        why = without(self._dsn, library_message(error))
         if isinstance(error, ImportError):
             extra = [Next(Step.INSTALL_EXTRA, pip=pip_install(kind.extra))]
             why = f"{kind.library} is missing or does not load ({why})"
             return DatabaseUnreachable(kind.title, why, extra, lasting=True)
-        if is_late:
-            why = f"no {'result' if is_there else 'answer'} within {self._timeout:g} s"
-        return (
-            CheckNotRun(why)
-            if is_there
-            else DatabaseUnreachable(kind.title, why, lasting=bool(LASTING.search(why)))
-        )
+        if _is_late(error):
+            what = "result" if is_there else "answer"
+            why = f"no {what} within {self._timeout:g} s"
+        if is_there:
+            return CheckNotRun(why)
+        return DatabaseUnreachable(kind.title, why, lasting=bool(LASTING.search(why)))
 
 
 def _is_late(error: BaseException | None) -> bool:
-    """Whether a time-out is among the causes; PyMySQL keeps the first error in an attribute only, and PostgreSQL has a code."""
-    if error is None or isinstance(error, TimeoutError):
-        return error is not None
+    """Whether a time-out is among the causes of an error."""
+    if error is None:
+        return False
+    # PostgreSQL has a code for it.
+    if isinstance(error, TimeoutError) or getattr(error, "sqlstate", None) == "57014":
+        return True
+    # PyMySQL keeps the first error in an attribute only.
     cause = getattr(error, "original_exception", None) or error.__cause__ or error.__context__
-    return getattr(error, "sqlstate", None) == "57014" or _is_late(cause)
+    return _is_late(cause)
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
-    """Call a function that blocks, in a daemon thread: a library that waits for a server does not keep a process alive."""
+    """Call a function that blocks, in a daemon thread.
+
+    So a library that waits for a server does not keep the process alive.
+    """
     work = Future[T]()
     work.set_running_or_notify_cancel()
 

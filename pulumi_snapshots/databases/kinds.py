@@ -1,4 +1,7 @@
-"""The kinds of databases, their connection strings, what no error may show of one, and what asking gives. It loads no HTTP stack."""
+"""The kinds of databases, their connection strings, and what asking gives.
+
+Programs load this module, so it loads no HTTP stack.
+"""
 
 import math
 import re
@@ -20,23 +23,34 @@ from pulumi_snapshots.properties.checks import DATABASE_TYPES as TITLES
 from pulumi_snapshots.properties.checks import Unfit
 
 T = TypeVar("T")
-Scalar = str | int | float | bool | None  # what a check compares
+Scalar = str | int | float | bool | None
+"""What a check compares."""
 HIDDEN = "…"
-LONGEST = 300  # characters of a library's message that an error repeats
+LONGEST = 300
+"""Characters of a library's message that an error repeats."""
 _KEYWORD = re.compile(r"\b(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How to speak to a kind of database."""
+    """How to speak to a kind of database.
+
+    Attributes:
+        title: Its name for people.
+        schemes: Those of its connection strings, the usual one first.
+        library: The Python package that speaks to it.
+        port: Its usual port.
+        last: What the path of a connection string names.
+        needs_database: Whether a connection string must name a database.
+        parameters: What may stand after a `?`, with `-` for `_`; None if the library checks it.
+    """
 
     title: str
-    schemes: tuple[str, ...]  # the usual one first
+    schemes: tuple[str, ...]
     library: str
     port: int
-    last: str = "DATABASE"  # what the path of a connection string names
+    last: str = "DATABASE"
     needs_database: bool = False
-    # after a `?`, with `-` for `_`; None if the library checks them itself
     parameters: frozenset[str] | None = None
 
     @property
@@ -84,46 +98,65 @@ KINDS = {
 
 
 def kind_of(dsn: str) -> str:
-    """The kind of database that a connection string is for; raises `Unfit`, whose text never holds any of it."""
+    """Find the kind of database that a connection string is for.
+
+    Args:
+        dsn: A URL, or keywords of PostgreSQL.
+
+    Returns:
+        A key of `KINDS`.
+
+    Raises:
+        Unfit: It is no connection string. The text holds no part of it.
+    """
     if re.match(r"\s*[a-z_]+\s*=", dsn):
         return "postgres"
     scheme, url, _ = dsn.partition("://")
-    name, kind = next((each for each in KINDS.items() if scheme in each[1].schemes), ("", None))
-    if kind is None or not url:
-        raise Unfit(
-            f"must be a connection string such as {' or '.join(each.form for each in KINDS.values())}"
-        )
+    for name, kind in KINDS.items():
+        if scheme in kind.schemes and url:
+            _refuse_unreadable(dsn, kind)
+            return name
+    forms = " or ".join(each.form for each in KINDS.values())
+    raise Unfit(f"must be a connection string such as {forms}")
+
+
+def _refuse_unreadable(dsn: str, kind: Kind) -> None:
+    """Raise `Unfit` if a connection string is not whole, or has a strange parameter."""
     unescaped = Unfit(
         f"must be {kind.form}, with %-escapes for what is special in a URL, such as %2F for a slash"
     )
     try:
         parts = urlsplit(dsn)
-        if "," not in parts.netloc:  # several hosts are the library's to read
-            parts.port  # noqa: B018 - it is read only when it is asked for
+        if "," not in parts.netloc:  # Several hosts are the library's to read.
+            parts.port  # noqa: B018  it is read only when it is asked for
     except ValueError:
-        # The error of `urlsplit` quotes what it cannot read. A slash in a password looks like a port.
+        # The error of `urlsplit` quotes what it cannot read. A slash in a password looks like a
+        # port.
         raise unescaped from None
     if kind.needs_database and not parts.path.strip("/"):
         raise Unfit(f"must name the database: {kind.form}")
     if kind.parameters is None:
-        return name
+        return
     if "@" in f"{parts.path}{parts.query}{parts.fragment}":
-        raise unescaped  # a part of the password may stand there
-    if strange := [*parameters(dsn).keys() - kind.parameters]:
-        raise Unfit(
-            f"has a parameter {strange[0]}; {kind.title} has {', '.join(sorted(kind.parameters))}"
-        )
-    return name
+        raise unescaped  # A part of the password may stand there.
+    strange = sorted(parameters(dsn).keys() - kind.parameters)
+    if strange:
+        known = ", ".join(sorted(kind.parameters))
+        raise Unfit(f"has a parameter {strange[0]}; {kind.title} has {known}")
 
 
 def keywords(dsn: str) -> list[tuple[str, str]]:
-    """What PostgreSQL's other form of a connection string holds: `host=db.example dbname=shop`."""
+    """Read PostgreSQL's other form of a connection string: `host=db.example dbname=shop`.
+
+    Returns:
+        Each name, in lower case, with its value; nothing for a URL.
+    """
     found = () if "://" in dsn else _KEYWORD.findall(dsn)
     return [(name.lower(), quoted or plain) for name, quoted, plain in found]
 
 
 def parameters(dsn: str) -> dict[str, str]:
-    """What follows the `?` of a connection string, with `-` for `_` in each name."""
+    """Read what follows the `?` of a connection string, with `-` for `_` in each name."""
     return {
         name.replace("_", "-"): value
         for name, value in parse_qsl(urlsplit(dsn).query, keep_blank_values=True)
@@ -131,11 +164,19 @@ def parameters(dsn: str) -> dict[str, str]:
 
 
 def login(dsn: str) -> dict[str, Any]:
-    """Host, port, user, password and database of a connection string of MySQL or Redis, without their escapes."""
+    """Read a connection string of MySQL.
+
+    Returns:
+        Its host, port, user, password and database, without their escapes.
+    """
     parts = urlsplit(dsn)
-    texts = {"user": parts.username, "password": parts.password, "database": parts.path.strip("/")}
-    place = {"host": parts.hostname or "localhost", "port": parts.port or KINDS[kind_of(dsn)].port}
-    return place | {name: unquote(text or "") for name, text in texts.items()}
+    return {
+        "host": parts.hostname or "localhost",
+        "port": parts.port or KINDS[kind_of(dsn)].port,
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "database": unquote(parts.path.strip("/")),
+    }
 
 
 def lacking(kind: str) -> str | None:
@@ -147,30 +188,60 @@ def lacking(kind: str) -> str | None:
 
 
 def without(dsn: str, message: object) -> str:
-    """The first line of a message, without a part of a connection string, and not too long."""
-    secret, place = {dsn}, set[str]()
-    if "://" in dsn:
-        rest = dsn.partition("://")[2]
-        # Not `urlsplit`: what cannot be read as a URL, such as a password with an @ or a slash, is hidden too.
-        for at in (found.start() for found in re.finditer("@", rest)):
-            user, _, password = rest[:at].partition(":")
-            secret |= {rest[:at], password, unquote(password)} if password else set()
-            place |= {user, unquote(user)}
-        hosts = re.split("[/#]", rest.partition("?")[0].rpartition("@")[2])[0]
-        place |= {re.sub(r":\d*$", "", host).strip("[]") for host in hosts.split(",")}
-        for name, value in parse_qsl(rest.partition("?")[2]):
-            if re.search("pass|secret", name.lower()) or "\n" in value or "-----BEGIN" in value:
-                secret |= {value, *value.splitlines()}
-    for name, value in keywords(dsn):
-        if name.endswith("password") or name in {"host", "hostaddr", "user"}:
-            (secret if name.endswith("password") else place).add(value)
-    said = str(message)
-    for each in sorted(filter(None, secret), key=len, reverse=True):
-        said = hide_word(said, each)
-    for each in sorted(filter(None, place), key=len, reverse=True):
-        said = re.sub(rf"(?<![\w.-]){re.escape(each)}(?![\w-]|\.\w)", HIDDEN, said)
-    line = " ".join((said.strip().splitlines() or [""])[0].split()).rstrip(".")
+    """Return a library's message as an error may repeat it.
+
+    Args:
+        dsn: The connection string; no part of it stays in the message.
+        message: What the library says.
+
+    Returns:
+        The message's first line, at most `LONGEST` characters and a mark that more followed.
+    """
+    secrets, places = _sensitive_parts(dsn)
+    text = str(message)
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = hide_word(text, secret)
+    for place in sorted(filter(None, places), key=len, reverse=True):
+        text = re.sub(rf"(?<![\w.-]){re.escape(place)}(?![\w-]|\.\w)", HIDDEN, text)
+    lines = text.strip().splitlines() or [""]
+    line = " ".join(lines[0].split()).rstrip(".")
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}{HIDDEN}"
+
+
+def _sensitive_parts(dsn: str) -> tuple[set[str], set[str]]:
+    """Take a connection string apart; returns its secrets, and its users and hosts."""
+    secrets = {dsn}
+    places: set[str] = set()
+    for name, value in keywords(dsn):
+        if name.endswith("password"):
+            secrets.add(value)
+        elif name in {"host", "hostaddr", "user"}:
+            places.add(value)
+    _, is_url, rest = dsn.partition("://")
+    if not is_url:
+        return secrets, places
+    address, _, query = rest.partition("?")
+    # Not `urlsplit`: what cannot be read as a URL, such as a password with an @ or a slash, is
+    # hidden too.
+    for at in re.finditer("@", rest):
+        login_part = rest[: at.start()]
+        user, _, password = login_part.partition(":")
+        places |= {user, unquote(user)}
+        if password:
+            secrets |= {login_part, password, unquote(password)}
+    hosts = re.split("[/#]", address.rpartition("@")[2])[0]
+    places |= {re.sub(r":\d*$", "", host).strip("[]") for host in hosts.split(",")}
+    for name, value in parse_qsl(query):
+        if _is_secret_parameter(name, value):
+            secrets |= {value, *value.splitlines()}
+    return secrets, places
+
+
+def _is_secret_parameter(name: str, value: str) -> bool:
+    """Whether a parameter of a connection string holds a password or a key."""
+    if re.search("pass|secret", name.lower()):
+        return True
+    return "\n" in value or "-----BEGIN" in value
 
 
 class Refused(Exception):
@@ -178,20 +249,28 @@ class Refused(Exception):
 
 
 class Session(ABC):
-    """A connection that blocks; it is made of its string, and the seconds that connecting, and then each command, may take."""
+    """A connection that blocks.
 
-    end: Callable[[], object]  # ends the connection
-    is_lost: Callable[
-        [Exception], bool
-    ]  # whether a command's error is that there is no connection any more
+    It is made of its string, and of the seconds that connecting, and then each command, may take.
+
+    Attributes:
+        end: Ends the connection.
+        is_lost: Whether a command's error is that there is no connection any more.
+    """
+
+    end: Callable[[], object]
+    is_lost: Callable[[Exception], bool]
 
     @abstractmethod
     def ask(self, command: str) -> Scalar:
-        """The one value that a command results in."""
+        """Return the one value that a command results in."""
 
     @abstractmethod
     def age(self) -> Scalar:
-        """Seconds for which the server has run; no number, or an error, if it does not say."""
+        """Return the seconds for which the server has run.
+
+        No number, or an error, if it does not say.
+        """
 
     def close(self) -> None:
         """End the connection, whatever became of it."""
@@ -199,44 +278,68 @@ class Session(ABC):
             self.end()
 
 
-def scalar(value: object) -> Scalar:  # noqa: PLR0911  one for each kind of value
-    """A database's value as text, number, truth value or None; raises `Refused` if it is none of these.
+def scalar(value: object) -> Scalar:
+    """Convert a database's value to a text, number, truth value or None.
 
-    A time is text: in UTC as the outputs write it if it has a zone, else as it is. A length of time is in seconds.
+    A time is a text: in UTC as the outputs write it if it has a zone, else as it is. A length of
+    time is in seconds.
+
+    Raises:
+        Refused: It is none of these.
     """
-    match value:
-        case str() | bool() | None:
-            return value
-        case int():
-            return int(value)  # a library's own kind of whole number too
-        case float() | Decimal():
-            if not math.isfinite(value):
-                raise Refused("its result is not a finite number")
-            is_whole = isinstance(value, Decimal) and value == value.to_integral_value()
-            return int(value) if is_whole else float(value)
-        case timedelta():
-            return value.total_seconds()
-        case datetime() if value.tzinfo:
-            return rfc3339(value)
-        case date() | time():
-            return value.isoformat()
-        case UUID():
-            return str(value)
-        case bytes() | bytearray() | memoryview():
-            return bytes(value).decode()
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int | float | Decimal):
+        return _number(value)
+    if isinstance(value, date | time | timedelta):
+        return _time(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode()
+    if isinstance(value, UUID):
+        return str(value)
     count = f" with {len(value)} elements" if isinstance(value, Sized) else ""
     raise Refused(f"its result is a {type(value).__name__}{count}, not one value")
 
 
+def _number(value: float | Decimal) -> int | float:
+    """Convert a number, which may be of a library's own kind, to one of Python's.
+
+    A whole decimal is an int.
+    """
+    if isinstance(value, int):
+        return int(value)
+    if not math.isfinite(value):
+        raise Refused("its result is not a finite number")
+    is_whole = isinstance(value, Decimal) and value == value.to_integral_value()
+    return int(value) if is_whole else float(value)
+
+
+def _time(value: date | time | timedelta) -> str | float:
+    """Convert a time to a text, and a length of time to seconds."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, datetime) and value.tzinfo:
+        return rfc3339(value)
+    return value.isoformat()
+
+
 def only(elements: Sequence[T], what: str) -> T:
-    """The only element of a result, of which the first ones are given; raises `Refused` if there is none, or more than one."""
-    if len(elements) != 1:
-        raise Refused(f"its result has {'more than one' if elements else 'no'} {what}")
-    return elements[0]
+    """Return the only element of a result, of which the first ones are given; `what` is its noun.
+
+    Raises:
+        Refused: There is none, or more than one.
+    """
+    if len(elements) == 1:
+        return elements[0]
+    count = "more than one" if elements else "no"
+    raise Refused(f"its result has {count} {what}")
 
 
 def only_column(rows: Sequence[Sequence[object]]) -> Scalar:
-    """The only column of the only row; see `only`."""
+    """Return the only column of the only row.
+
+    Raises `Refused` if there is none, or more than one.
+    """
     row = only(rows, "row")
     if len(row) != 1:
         raise Refused(f"its result has {len(row)} columns, not one")

@@ -11,11 +11,14 @@ from pymongo.errors import ConnectionFailure
 
 from pulumi_snapshots.clock import in_utc
 from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, only, scalar
+from pulumi_snapshots.errors import PACKAGE
 
-COMMANDS = ("aggregate", "count", "distinct", "find")  # those that are sent; each only reads
-WRITING = frozenset({"$out", "$merge"})  # stages of `aggregate` that write
-# Milliseconds in which the library tries to connect again and again, also with a certificate that no server will take.
+COMMANDS = ("aggregate", "count", "distinct", "find")
+"""The commands that are sent; each only reads."""
+WRITING = frozenset({"$out", "$merge"})
+"""Stages of `aggregate` that write."""
 SELECTING = 20_000
+"""Milliseconds in which the library tries to connect, also if no server takes the certificate."""
 FORM = '{"count": "orders", "query": {"state": "paid"}}'
 
 
@@ -29,8 +32,11 @@ class MongoDB(Session):
             "connectTimeoutMS": most,
             "socketTimeoutMS": most,
         }
-        client = _client(dsn, tz_aware=True, **limits)
-        self.end, self._database = client.close, client.get_default_database()
+        client: pymongo.MongoClient[Any] = pymongo.MongoClient(
+            dsn, appname=PACKAGE, tz_aware=True, **limits
+        )
+        self.end = client.close
+        self._database = client.get_default_database()
         self.is_lost = lambda error: isinstance(error, ConnectionFailure)
         try:
             self._database.command("ping")
@@ -39,52 +45,63 @@ class MongoDB(Session):
             raise
 
     def ask(self, command: str) -> Scalar:
-        """The only value of a command's answer."""
-        return _value(
-            self._database.command(_command(command), codec_options=self._database.codec_options)
-        )
+        """Return the only value of a command's answer."""
+        codecs = self._database.codec_options
+        return _value(self._database.command(_read_command(command), codec_options=codecs))
 
     def age(self) -> Scalar:
-        """By the time in the id of the server's process, which it says to everybody, or else by its status."""
+        """Tell it by the id of the server's process, which holds a time, or else by its status.
+
+        Everybody may read the id; the status takes a right.
+        """
         admin = self._database.client.admin
         hello = admin.command("hello")
-        process, now = (hello.get("topologyVersion") or {}).get("processId"), hello.get("localTime")
+        process = (hello.get("topologyVersion") or {}).get("processId")
+        now = hello.get("localTime")
         if isinstance(process, bson.ObjectId) and isinstance(now, datetime):
             return (in_utc(now) - process.generation_time).total_seconds()
         return _scalar(admin.command("serverStatus").get("uptime"))
 
 
-def _client(dsn: str, **options: Any) -> pymongo.MongoClient[Any]:
-    return pymongo.MongoClient(dsn, appname="pulumi-snapshots", **options)
+def _read_command(text: str) -> dict[str, Any]:
+    """Read a command, and let it bring no more than it takes to see that there is too much.
+
+    Raises:
+        Refused: It is no command in JSON, or not one that only reads.
+    """
+    document = _document(text)
+    name = next(iter(document))
+    if name not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        raise Refused(f"a check of MongoDB is one of the commands {known}, not {name}")
+    written = json_util.dumps(document)
+    if any(f'"{stage}": ' in written for stage in WRITING):
+        stages = " and ".join(sorted(WRITING))
+        raise Refused(f"a check does not write: {stages} are not allowed")
+    if name == "find":
+        most = 1 if document.get("limit") == 1 else 2
+        return {**document, "limit": most, "singleBatch": True}
+    if name == "aggregate":
+        pipeline = document.get("pipeline")
+        if not isinstance(pipeline, list):
+            raise Refused("the pipeline of aggregate is a list")
+        return {**document, "pipeline": [*pipeline, {"$limit": 2}], "cursor": {}}
+    return document
 
 
-def _command(text: str) -> dict[str, Any]:
-    """A command that only reads, and no more than it takes to see that there is too much; raises `Refused` otherwise."""
+def _document(text: str) -> dict[str, Any]:
+    """Read an object in MongoDB's JSON that is not empty; raises `Refused` otherwise."""
     try:
         document = json_util.loads(text)
     except (ValueError, TypeError, bson.errors.BSONError):
         document = None
     if not isinstance(document, dict) or not document:
         raise Refused(f"a check of MongoDB is a command in JSON, such as {FORM}")
-    name = next(iter(document))
-    if name not in COMMANDS:
-        raise Refused(
-            f"a check of MongoDB is one of the commands {', '.join(COMMANDS)}, not {name}"
-        )
-    written = json_util.dumps(document)
-    if any(f'"{stage}": ' in written for stage in WRITING):
-        raise Refused(f"a check does not write: {' and '.join(sorted(WRITING))} are not allowed")
-    if name == "find":
-        return {**document, "limit": 1 if document.get("limit") == 1 else 2, "singleBatch": True}
-    if name == "aggregate":
-        pipeline = document.get("pipeline")
-        if not isinstance(pipeline, list):
-            raise Refused("the pipeline of aggregate is a list")
-        return {**document, "pipeline": [*pipeline, {"$limit": 2}], "cursor": {}}
     return dict(document)
 
 
 def _value(answer: Mapping[str, Any]) -> Scalar:
+    """Return the only value of an answer: of the only document, of `distinct`, or a count."""
     if "cursor" in answer:
         document = only(answer["cursor"]["firstBatch"], "document")
         fields = [name for name in document if name != "_id"] or list(document)
@@ -95,6 +112,9 @@ def _value(answer: Mapping[str, Any]) -> Scalar:
 
 
 def _scalar(value: object) -> Scalar:
+    """Convert a value of MongoDB; see `scalar`."""
     if isinstance(value, bson.ObjectId):
         return str(value)
-    return scalar(value.to_decimal() if isinstance(value, bson.Decimal128) else value)
+    if isinstance(value, bson.Decimal128):
+        return scalar(value.to_decimal())
+    return scalar(value)

@@ -10,14 +10,14 @@ from psycopg.conninfo import conninfo_to_dict
 from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, only_column
 from pulumi_snapshots.errors import PACKAGE
 
-# A server that vanishes is noticed within half a minute.
 ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+"""By these, in seconds, a server that vanishes is noticed within half a minute."""
 AGE = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())"
 PREPARE = "SELECT set_config('statement_timeout', %s, true), set_config('TimeZone', 'UTC', true)"
 
 
 class Postgres(Session):
-    """A connection on which every command is a single statement in a read-only transaction of its own."""
+    """A connection on which each command is one statement in a read-only transaction of its own."""
 
     def __init__(self, dsn: str, seconds: float) -> None:
         self._milliseconds = str(math.ceil(seconds * 1000))
@@ -37,17 +37,19 @@ class Postgres(Session):
         self._connection: psycopg.Connection[Any] = psycopg.connect(
             **parameters, prepare_threshold=None
         )
-        self._connection.read_only, self.end = True, self._connection.close
+        self._connection.read_only = True
+        self.end = self._connection.close
         self.is_lost = lambda _: self._connection.broken
 
     def ask(self, command: str) -> Scalar:
-        """The only column of the only row of one statement."""
+        """Return the only column of the only row of one statement."""
         with self._connection.cursor() as cursor:
             cursor.execute(PREPARE, (self._milliseconds,))
-            # Streamed statements use the protocol that allows a single one, and rows are not all in memory. That also fixes
-            # the transaction: no statement after it can make it write.
-            return only_column(list(islice(cursor.stream(command.encode()), 2)))
+            # Only a single statement can be streamed. So none can follow that makes the transaction
+            # write.
+            rows = cursor.stream(command.encode())
+            return only_column(list(islice(rows, 2)))
 
     def age(self) -> Scalar:
-        """By when its first process started."""
+        """Tell it by when the server's first process started."""
         return self.ask(AGE)

@@ -7,7 +7,8 @@ import redis
 
 from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, scalar
 
-FLAGS = 2  # where what COMMAND INFO says of a command has its flags
+FLAGS = 2
+"""The place of a command's flags in what COMMAND INFO says of it."""
 
 
 class Redis(Session):
@@ -19,36 +20,42 @@ class Redis(Session):
             "socket_timeout": seconds,
             "health_check_interval": 0,
         }
-        self._connection = redis.ConnectionPool.from_url(
-            dsn, **limits, decode_responses=False
-        ).make_connection()
+        pool = redis.ConnectionPool.from_url(dsn, **limits, decode_responses=False)
+        self._connection = pool.make_connection()
         self._connection.connect()
         self.end = self._connection.disconnect
         self.is_lost = lambda error: isinstance(error, redis.ConnectionError | OSError)
         self._send("PING")
 
     def ask(self, command: str) -> Scalar:
-        """The reply to a command line."""
-        if not (words := shlex.split(command)):
+        """Return the reply to a command line."""
+        words = shlex.split(command)
+        if not words:
             raise Refused("a check of Redis is a command line, such as `HGET customer:1 name`")
-        (about,) = self._send("COMMAND", "INFO", words[0])
-        if about is None:
-            raise Refused(f"unknown command {words[0]}")
-        if len(words) > 1 and isinstance(
-            about[-1], list
-        ):  # of a command with subcommands each is marked by itself
-            whole = f"{words[0]}|{words[1]}".lower().encode()
-            about = next(
-                (each for each in about[-1] if isinstance(each, list) and each[0] == whole), about
-            )
-        if b"readonly" not in about[FLAGS]:
+        if b"readonly" not in self._flags(words):
+            name = words[0].upper()
             raise Refused(
-                f"a check does not write, and {words[0].upper()} is not marked as a command that only reads"
+                f"a check does not write, and {name} is not marked as a command that only reads"
             )
         return scalar(self._send(*words))
 
+    def _flags(self, words: list[str]) -> Any:
+        """Ask the server how it marks a command, or its subcommand.
+
+        Raises `Refused` if it does not know it.
+        """
+        (about,) = self._send("COMMAND", "INFO", words[0])
+        if about is None:
+            raise Refused(f"unknown command {words[0]}")
+        if len(words) > 1 and isinstance(about[-1], list):
+            subcommand = f"{words[0]}|{words[1]}".lower().encode()
+            for each in about[-1]:
+                if isinstance(each, list) and each[0] == subcommand:
+                    return each[FLAGS]
+        return about[FLAGS]
+
     def age(self) -> Scalar:
-        """As `INFO` says."""
+        """Tell it by what `INFO` says."""
         lines = self._send("INFO", "server").decode().splitlines()
         return dict(line.partition(":")[::2] for line in lines).get("uptime_in_seconds")
 

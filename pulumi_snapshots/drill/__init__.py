@@ -1,1 +1,1 @@
-"""Proof that a snapshot restores: it is restored onto a scratch database, and checks ask what came back."""
+"""Proof that a snapshot restores: it is restored onto a scratch database, and checks ask it."""

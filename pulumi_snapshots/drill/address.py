@@ -33,7 +33,8 @@ def engine_misfit(connection: str, runtime: object) -> str | None:
         runtime: The snapshot's engine as the service names it; anything else is not known.
 
     Returns:
-        The reason, to follow the word "connection"; None if the engines are the same or one is not known.
+        The reason, to follow the word "connection"; None if the engines are the same, or the
+        snapshot's is not known.
     """
     if runtime not in KINDS:
         return None
@@ -52,7 +53,10 @@ class Server(NamedTuple):
 
     @property
     def database_id(self) -> str:
-        """The database of the service whose own host it is, in lower case; empty for another host."""
+        """The database of the service whose own host it is, in lower case.
+
+        Empty for another host.
+        """
         own = OWN_HOST.fullmatch(self.host)
         return own[1].lower() if own else ""
 

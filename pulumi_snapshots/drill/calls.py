@@ -36,7 +36,8 @@ class DrillCalls:
         if carried is None or not _is_result_of(inputs, kept):
             drilling = Drilling(call.session(), inputs, call.listener, call.owner)
             return await _finish(call, values, drilling.carry_out(fresh=course.is_forced))
-        # The engine deletes and creates again what is to stay. The delete has let it go in the ledger.
+        # The engine deletes and creates again what is to stay. The delete has let it go in the
+        # ledger.
         await enter(call, carried)
         if _is_settled(kept, values):
             return _resource(kept, values, None)
@@ -63,7 +64,10 @@ class DrillCalls:
     async def update(
         self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Resource:
-        """Drill again, watch a restore whose end was not seen, or run the checks; or only keep the new inputs."""
+        """Drill again, watch a restore whose end was not seen, or run the checks.
+
+        Or only keep the new inputs.
+        """
         record = DrillRecord.from_outputs(state)
         inputs = DrillInputs.of(values)
         todo = self.compare(call, record, state, values).updates
@@ -88,7 +92,10 @@ class DrillCalls:
 
 
 def _is_result_of(inputs: DrillInputs, record: DrillRecord) -> bool:
-    """Whether an earlier drill is the one that these inputs ask for; a snapshot that was not restored is drilled again."""
+    """Whether an earlier drill is the one that these inputs ask for.
+
+    A snapshot that was not restored is drilled again.
+    """
     same_scratch = record.scratch_database_id == inputs.scratch_database_id
     return same_scratch and not record.failed_to_restore
 
@@ -108,7 +115,8 @@ async def _continue(
     Args:
         call: The engine's call.
         record: The drill in the state.
-        inputs: The inputs now; what the record has restored is checked, although they may name another snapshot by now.
+        inputs: The inputs now; what the record has restored is checked, although they may name
+        another snapshot by now.
         next_drill: See `Drilling.check_again`.
     """
     restored = replace(

@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pulumi_snapshots.databases.kinds import Scalar
-from pulumi_snapshots.errors import Text
+from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Record, declare
 from pulumi_snapshots.properties.checks import SHOWN_LIMIT, UNKNOWN, Unfit
@@ -56,7 +56,8 @@ class Check(Record, sparse=True):
     """
 
     query: str = declare(
-        "What is asked: SQL whose result is one value; for MongoDB a command as JSON; for Redis a command line.",
+        "What is asked: SQL whose result is one value; for MongoDB a command as JSON; for Redis a "
+        "command line.",
         read=filled,
         needed="what the database is asked",
     )
@@ -74,7 +75,8 @@ class Check(Record, sparse=True):
         "The most that the answer may be, a number.", default=None, read=_limit
     )
     matches: str | None = declare(
-        "A regular expression that the answer, as text, must contain; `^` and `$` stand for its beginning and its end.",
+        "A regular expression that the answer, as text, must contain; `^` and `$` stand for its "
+        "beginning and its end.",
         default=None,
         read=_pattern,
     )
@@ -103,6 +105,10 @@ class Check(Record, sparse=True):
         text = as_text(found)
         shown = text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}…"
         return CheckResult(self.title, self._is_met(found, text), self.expected, shown)
+
+    def not_run(self, reason: str) -> CheckResult:
+        """Return the result of a check without an answer, for this reason."""
+        return CheckResult(self.title, passed=False, expected=self.expected, reason=reason)
 
     def _is_met(self, found: Any, text: str) -> bool:
         """Whether an answer, and its text, are all that is expected."""
@@ -155,26 +161,29 @@ def read_checks(given: object) -> list[Check]:
 
 def _read_check(given: object, which: str) -> Check:
     """Read one check that a program gave; `which` names it in an `Unfit`."""
-
-    def unfit(reason: str, **values: object) -> Unfit:
-        return Unfit(Text(f"has {{which}}{reason}", which=which, **values))
-
-    known = Check.properties()
     if isinstance(given, Check):
         given = given.to_outputs()
     if not isinstance(given, Mapping):
         form = f"an object with {{query}} and {_listed(EXPECTATIONS)}"
-        raise unfit(f", which must be a Check, or {form}")
-    for name in given:
-        if name not in known:
-            raise unfit(f" with {{it}}, which is none of {_listed(known)}", it=name)
-    for name, each in known.items():
-        if (problem := each.problem(given.get(name))) is not None:
-            raise unfit(f", whose {{{name}}} {{why}}", why=problem.reason)
-    if all(given.get(name) is None for name in EXPECTATIONS):
-        raise unfit(f", which expects nothing: give one of {_listed(EXPECTATIONS)}")
+        raise Unfit(Text(f"has {{which}}, which must be a Check, or {form}", which=which))
+    if (misfit := _misfit(given)) is not None:
+        raise Unfit(Text("has {which}{misfit}", which=which, misfit=misfit))
     values = {name: value for name, value in given.items() if value not in (None, UNKNOWN)}
     return Check(**{"query": "?", **values})
+
+
+def _misfit(given: Mapping[str, object]) -> Words | None:
+    """Say what is wrong with the properties of a check, to follow its name; None if nothing is."""
+    known = Check.properties()
+    for name in given:
+        if name not in known:
+            return Text(f" with {{it}}, which is none of {_listed(known)}", it=name)
+    for name, each in known.items():
+        if (problem := each.problem(given.get(name))) is not None:
+            return Text(f", whose {{{name}}} {{why}}", why=problem.reason)
+    if all(given.get(name) is None for name in EXPECTATIONS):
+        return Text(f", which expects nothing: give one of {_listed(EXPECTATIONS)}")
+    return None
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -183,7 +192,10 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def as_text(value: Any) -> str:
-    """Write an answer, or what it must be, as people read it; whole numbers without a point, as every engine has them."""
+    """Write an answer, or what it must be, as people read it.
+
+    Whole numbers without a point, as every engine has them.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.15g}" if isinstance(value, float) else str(value)

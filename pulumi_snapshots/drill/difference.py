@@ -1,4 +1,7 @@
-"""What inputs may be, and what a change of them, or time, means for a drill, which is never replaced. Sends no request."""
+"""What inputs may be, and what a change of them, or time, means for a drill. Sends no request.
+
+A drill is never replaced.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -22,11 +25,11 @@ from pulumi_snapshots.run.calls import Changes, EngineCall, Rules, Same, changed
 from pulumi_snapshots.run.memory import is_same_database
 
 MAY_RUN = timedelta(days=1)
-"""How long a restore whose end was not seen is watched, whatever `every` is: nothing shows it later."""
+"""How long a restore whose end was not seen is watched, whatever `every` is."""
 
 
 class DrillRules(Rules):
-    """Another snapshot, other triggers, another scratch database, `every`, and a failure have work to do."""
+    """The rules of a drill: another snapshot, other triggers, `every` and others drill again."""
 
     schema = DRILL
     kind = "restore"
@@ -36,7 +39,10 @@ class DrillRules(Rules):
     def check(
         self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False
     ) -> list[Problem]:
-        """Find what is wrong with the inputs, and with overwriting the scratch database as far as this run knows the stack."""
+        """Find what is wrong with the inputs, and with overwriting the scratch database.
+
+        What uses that database is known as far as the engine has told this process.
+        """
         problems = super().check(call, values, in_state=in_state)
         scratch = values.get("scratch_database_id")
         # That it is the snapshot's own database is a problem of the inputs already.
@@ -47,7 +53,10 @@ class DrillRules(Rules):
         return problems
 
     def in_state(self, state: Mapping[str, Any]) -> Proof | None:
-        """Return the drill, or the wait for its restore's end; None for one that is looked up by its id."""
+        """Return the drill, or the wait for its restore's end.
+
+        None for one that is looked up by its id.
+        """
         if "requested_at" not in state:
             return None
         record = DrillRecord.from_outputs(state)
@@ -85,7 +94,8 @@ class DrillRules(Rules):
         others = not holds_unknown(new.get("checks")) and changed("checks", old, new)
         if record.passed:
             return _other_checks(record, every) if others else Changes()
-        # Nobody has judged a database that could not be reached, and the connection may be another one now.
+        # Nobody has judged a database that could not be reached, and the connection may be another
+        # one now.
         was_judged = record.passed is False and record.failure is None
         if was_judged and not others and new.get("on_failure") == "warn":
             return Changes(warning=record.warning)

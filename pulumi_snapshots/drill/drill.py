@@ -1,6 +1,6 @@
-"""Drill: restore a snapshot onto a scratch database with one POST at most, and check what came back."""
+"""Restore a snapshot onto a scratch database with one POST at most, and check what came back."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ import anyio
 from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.databases.database import CheckNotRun, Database, DatabaseUnreachable
-from pulumi_snapshots.drill.check import Check, CheckResult
+from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.reach import APART, ProvesNothing, Reach
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord, GoodDrill
 from pulumi_snapshots.drill.scratch import refusal
@@ -34,13 +34,17 @@ from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
+from pulumi_snapshots.service.models import DatabaseStatus
 
 HOLDS = timedelta(seconds=90)
-"""How long the scratch database is held for the checks; renewed three times as often."""
+"""How long the scratch database is held for the checks. This is renewed three times as often."""
 PATIENCE = 120.0
-"""Seconds for which a restored database may refuse connections: it starts again after its restore."""
+"""Seconds for which a restored database may refuse connections, since it starts again."""
 SURE = 10.0
-"""Seconds after which a refused login or a wrong certificate is believed: a server that starts may show it."""
+"""Seconds after which a refused login or a wrong certificate is believed.
+
+A server that starts may show it for a moment.
+"""
 EVERY = 5.0
 """Seconds between two tries to connect."""
 LONGEST = 300.0
@@ -56,14 +60,20 @@ UNKNOWN_HOST = (
 
 
 class DrillPending(Unresolved[DrillRecord]):
-    """The drill's restore was started, or may have been, and its end was not seen. It must be kept."""
+    """The drill's restore was started, or may have been, and its end was not seen.
+
+    The record must be kept.
+    """
 
     steps_if_pending: ClassVar[tuple[Next, ...]] = (Next(Step.KEEP_WAITING), Next(Step.DRILL_AGAIN))
     steps_if_undecided: ClassVar[tuple[Next, ...]] = (Next(Step.DRILL_AGAIN),)
 
 
 class DrillUnchecked(DrillPending):
-    """The snapshot was restored, and then the run ended before all checks were run. It must be kept."""
+    """The snapshot was restored, and then the run ended before all checks were run.
+
+    The record must be kept.
+    """
 
     steps_if_pending = (Next(Step.CHECK_AGAIN),)
     steps_if_undecided = (Next(Step.DRILLS_NEXT),)
@@ -185,7 +195,8 @@ class Drilling:
             runtime: The snapshot's engine, if that is known.
 
         Raises:
-            RestoreRefused: Something uses the scratch database, or the connection cannot lead to it.
+            RestoreRefused: Something uses the scratch database, or the connection cannot lead to
+            it.
             LedgerUnavailable: Nothing shows that no guard uses it.
         """
         session = self.session
@@ -220,7 +231,10 @@ class Drilling:
 
     @asynccontextmanager
     async def _held(self, attempt: Attempt) -> AsyncIterator[None]:
-        """Let no other restore of the database begin while the body runs, on any machine that uses the same ledger."""
+        """Let no other restore of the database begin while the body runs.
+
+        This keeps away all machines that use the same ledger.
+        """
         session = self.session
 
         async def hold(until: datetime | None) -> None:
@@ -271,14 +285,16 @@ class Drilling:
 
         Args:
             record: The drill, whose snapshot was restored.
-            next_drill: With which drill the checks of one that has passed run if they cannot run now; it is not restored
+            next_drill: With which drill the checks of one that has passed run if they cannot run
+            now; it is not restored
                 again. None for a drill that has not passed.
 
         Returns:
             The drill, which has passed; as it was if its checks cannot run now.
 
         Raises:
-            Explained: The wait ended before the checks did; `DrillUnchecked` if the drill has not passed.
+            Explained: The wait ended before the checks did; `DrillUnchecked` if the drill has not
+            passed.
             DrillFailed: A check failed. Also raises as `carry_out`.
         """
         has_passed = next_drill is not None
@@ -316,7 +332,10 @@ class Drilling:
         return Judgement(record.with_results(results, proofs))
 
     async def _ask(self, record: DrillRecord) -> tuple[list[CheckResult], list[str]]:
-        """Ask the restored database the checks; returns what shows that the right one was asked, too."""
+        """Ask the restored database the checks.
+
+        Returns what shows that the right one was asked, too.
+        """
         clock = self.session.clock
         began = clock.monotonic()
         while True:
@@ -332,15 +351,33 @@ class Drilling:
             await clock.sleep(EVERY)
 
     async def _ask_once(self, record: DrillRecord) -> tuple[list[CheckResult], list[str]]:
-        """Ask over a new connection; raises `DatabaseUnreachable` or `ProvesNothing` before the first check."""
+        """Ask over a new connection.
+
+        Raises `DatabaseUnreachable` or `ProvesNothing` before the first check.
+        """
         async with self.reach.connection() as dsn:
             database = Database(dsn, timeout=min(LONGEST, self.inputs.timeout))
             proofs = await self.reach.proofs(record, await database.age())
-            results = await results_of(database, self.inputs.checks, self.member.progress)
-            return results, proofs
+            return await self._results(database), proofs
+
+    async def _results(self, database: Database) -> list[CheckResult]:
+        """Ask an open database each check; raises `DatabaseUnreachable`."""
+        checks = self.inputs.checks
+        results: list[CheckResult] = []
+        for number, check in enumerate(checks, 1):
+            self.member.progress(f"check {number} of {len(checks)}: {check.title}")
+            try:
+                result = check.judge(await database.ask(check.query))
+            except CheckNotRun as error:
+                result = check.not_run(error.why)
+            results.append(result)
+        return results
 
     def _unchecked(self, record: DrillRecord) -> Explained:
-        """Make the error of checks that were not run to their end; that of a drill which has passed before keeps its state."""
+        """Make the error of checks that were not run to their end.
+
+        That of a drill which has passed before keeps its state.
+        """
         why = f"The wait ended after {spoken(self.inputs.timeout)}"
         if self.session.stopping:
             why = "The wait was interrupted"
@@ -354,7 +391,8 @@ class Drilling:
 
         Args:
             record: The drill.
-            must_be_sure: Whether it is an obstacle, too, that nothing shows that the database still holds the restore.
+            must_be_sure: Whether it is an obstacle, too, that nothing shows that the database still
+                holds the restore.
 
         Returns:
             The reason; None without an obstacle.
@@ -368,19 +406,16 @@ class Drilling:
             unknown = f"the service does not say how the scratch database is ({error.happened})"
             return unknown if must_be_sure else None
         restored = parse_rfc3339(record.restored_at or record.requested_at)
-        # A restore of another ledger's run starts it again; an emulator that cannot start a server of yours leaves it empty.
+        # A restore of another ledger's run starts it again. Only an emulator leaves the time empty.
         if status.uptime and status.uptime > restored + APART:
             return "the scratch database was started again since, so it may have been restored"
-        if must_be_sure and not status.running:
-            return "the scratch database does not run"
-        is_silent = "uptime" not in status.model_fields_set
-        silent = "the service does not say since when the scratch database has run"
-        return silent if must_be_sure and is_silent else None
+        return _silence(status) if must_be_sure else None
 
     async def _is_overtaken(self, record: DrillRecord) -> bool:
         """Whether another restore of the scratch database has begun since the drill's.
 
-        The service shows a restore for an hour. Later only the ledger shows it, if a run has requested it.
+        The service shows a restore for an hour. Later only the ledger shows it, if a run has
+        requested it.
         """
         scratch = record.scratch_database_id
         requested = parse_rfc3339(record.requested_at)
@@ -400,24 +435,17 @@ class Drilling:
         return status.started_at is not None and status.started_at > ended + SAME
 
 
-async def results_of(
-    database: Any, checks: Sequence[Check], progress: Callable[[str], None]
-) -> list[CheckResult]:
-    """Ask an open database each check; raises `DatabaseUnreachable`."""
-    results: list[CheckResult] = []
-    for number, check in enumerate(checks, 1):
-        progress(f"check {number} of {len(checks)}: {check.title}")
-        try:
-            results.append(check.judge(await database.ask(check.query)))
-        except CheckNotRun as error:
-            results.append(
-                CheckResult(check.title, passed=False, expected=check.expected, reason=error.why)
-            )
-    return results
+def _silence(status: DatabaseStatus) -> str | None:
+    """Say why a status does not show since when its database has run; None if it does."""
+    if not status.running:
+        return "the scratch database does not run"
+    if "uptime" not in status.model_fields_set:
+        return "the service does not say since when the scratch database has run"
+    return None
 
 
 async def _restored_after(ledger: Ledger, database_id: str, time: datetime) -> bool:
-    """Whether a run has requested a restore of a database after a time, as far as the ledger says."""
+    """Whether the ledger has a restore of a database that was requested after a time."""
     with suppress(LedgerUnavailable):
         return any(
             each.kind == "restore"
@@ -449,7 +477,10 @@ async def conclude(
 
 
 async def note_last_drill(ledger: Ledger, database_id: str, drilled: Drilled) -> None:
-    """Remember a drill that has passed, unless a later one is known. It may be lost: it is no proof."""
+    """Remember a drill that has passed, unless a later one is known.
+
+    It may be lost: it is no proof.
+    """
 
     def change(document: Document) -> None:
         known = document.setdefault(LAST, {})

@@ -1,4 +1,7 @@
-"""How the checks of a drill reach the scratch database, and what shows that they have and that the restore has acted."""
+"""The connection of a drill's checks to the scratch database, and what that proves.
+
+It proves whether the checks ask the scratch database, and whether the restore has acted.
+"""
 
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -25,21 +28,24 @@ from pulumi_snapshots.service.errors import (
     RestoreRunning,
     SquareCloudError,
 )
+from pulumi_snapshots.service.models import DatabaseStatus
 
 # The server's certificate is not checked: who signs it is not published.
 FORMS = {
-    "postgres": "postgresql://squarecloud:{password}@{place}/squarecloud?sslmode=require&sslcert={file}&sslkey={file}",
+    "postgres": "postgresql://squarecloud:{password}@{place}/squarecloud"
+    "?sslmode=require&sslcert={file}&sslkey={file}",
     "mysql": "mysql://squarecloud:{password}@{place}/squarecloud?ssl-mode=REQUIRED&ssl-cert={file}",
-    "mongo": "mongodb://default:{password}@{place}/squarecloud?authSource=admin&directConnection=true&tls=true"
-    "&tlsAllowInvalidCertificates=true&tlsCertificateKeyFile={file}",
+    "mongo": "mongodb://default:{password}@{place}/squarecloud"
+    "?authSource=admin&directConnection=true&tls=true&tlsAllowInvalidCertificates=true"
+    "&tlsCertificateKeyFile={file}",
     "redis": "rediss://default:{password}@{place}/0?ssl_cert_reqs=none&ssl_check_hostname=False"
     "&ssl_certfile={file}&ssl_keyfile={file}",
 }
-"""The service's own users and names, and a client certificate, as each kind's connection string has them."""
+"""Connection strings with the service's own user and database names, and a client certificate."""
 SLACK = timedelta(seconds=5)
 """How far two times may be wrong: servers say whole seconds, and an answer takes time."""
 APART = timedelta(minutes=5)
-"""How far the start of a database, as the service has it, and that of its server's process may be apart."""
+"""How far the start of a database, by the service, and that of its server may be apart."""
 STAYS = 60.0
 """Seconds for which the service must say that a database has not started again, to be believed."""
 DESCRIPTORS = Path("/proc/self/fd")
@@ -67,7 +73,7 @@ def own_connection(kind: str, place: str, password: str, file: str) -> str:
 
 @contextmanager
 def held(content: bytes) -> Iterator[str]:
-    """Keep this content in a private file while the block runs: in memory only, if this machine can do that.
+    """Keep this content in a private file while the block runs, in memory only where possible.
 
     Yields:
         The file's path.
@@ -94,7 +100,10 @@ class ProvesNothing(Explained):
 
 
 class Started(NamedTuple):
-    """When the service has last started a database; None if it does not say; and whether its server starts with it."""
+    """When the service has last started a database.
+
+    None if it does not say; and whether its server starts with it.
+    """
 
     at: datetime | None
     with_server: bool
@@ -136,7 +145,8 @@ class Reach:
             The reason; None if the checks can ask it.
 
         Raises:
-            SquareCloudError: The service does not say what is needed, and will not say it a little later.
+            SquareCloudError: The service does not say what is needed, and will not say it a little
+            later.
         """
         connection = self.inputs.connection
         if connection is None:
@@ -153,7 +163,10 @@ class Reach:
         return None if reason is None else Text("{connection} {reason}", reason=reason)
 
     async def _port(self) -> int | None:
-        """Ask the service for the scratch database's port; None if it does not say, as most often."""
+        """Ask the service for the scratch database's port.
+
+        None if it does not say, as most often.
+        """
         scratch = self.inputs.scratch_database_id
         try:
             return (await self.session.client.database(scratch, patience=BRIEF)).port
@@ -170,7 +183,8 @@ class Reach:
             The connection string.
 
         Raises:
-            DatabaseUnreachable: The service does not say what is needed, and may say it a little later.
+            DatabaseUnreachable: The service does not say what is needed, and may say it a little
+            later.
             ProvesNothing: The service will not say it.
         """
         if self.inputs.connection is not None:
@@ -194,7 +208,10 @@ class Reach:
                 raise
 
     async def _missing(self, runtime: str | None) -> Words | None:
-        """Ask the service for what is not known yet; returns what is missing to connect by the password, None if nothing is."""
+        """Ask the service for what is not known yet.
+
+        Returns what is missing to connect by the password, None if nothing is.
+        """
         scratch = self.inputs.scratch_database_id
         client = self.session.client
         if self.kind is None or self.port is None:
@@ -244,7 +261,12 @@ class Reach:
         return shown
 
     def _refuse_another(self, started: datetime | None, server_started: datetime) -> None:
-        """Raise `ProvesNothing` if the server that is asked has not started when the service has started the scratch database."""
+        """Raise `ProvesNothing` if the server that is asked has not started with the database.
+
+        Args:
+            started: When the service has started the scratch database; None if it does not say.
+            server_started: When the server that is asked has started, by its own word.
+        """
         if started is None:
             return
         is_older = server_started < started - APART
@@ -260,33 +282,45 @@ class Reach:
     async def _started(self, since: datetime) -> Started:
         """Ask the service when the scratch database was last started.
 
-        The status may be an old one. So a time before `since`, the restore, and that the database does not run, must stay for
-        a while to be believed.
+        The status may be an old one. So a time before `since`, the restore, and that the database
+        does not run, must stay for a while to be believed.
         """
-        client = self.session.client
         until = self.session.clock.monotonic() + STAYS
         while True:
-            over = self.session.clock.monotonic() >= until
+            is_last = self.session.clock.monotonic() >= until
             try:
-                # Not the answer to another caller's request, which may have left before the restore was over.
-                status = await client.database_status(
-                    self.inputs.scratch_database_id, patience=BRIEF
-                )
+                status = await self._status(is_last=is_last)
             except NotAllowed:
                 return Started(None, with_server=True)
-            except SquareCloudError as error:
-                if over or not error.passing:
-                    why = f"the service does not say how the scratch database is ({error.happened})"
-                    raise ProvesNothing(why, error.then) from error
-            else:
+            if status is not None and status.running:
                 is_new = status.uptime is None or status.uptime >= since
-                if status.running and (over or is_new):
-                    # Only an emulator that does not start a server of yours again has the field, and leaves it empty.
+                if is_new or is_last:
+                    # Only an emulator that does not start a server of yours leaves the field empty.
                     is_silent = "uptime" in status.model_fields_set and status.uptime is None
                     return Started(status.uptime, with_server=not is_silent)
-                if over:
-                    raise ProvesNothing(NOT_RUNNING)
+            elif is_last:
+                raise ProvesNothing(NOT_RUNNING)
             await self.session.clock.sleep(self.session.settings.poll_every)
+
+    async def _status(self, *, is_last: bool) -> DatabaseStatus | None:
+        """Ask the service how the scratch database is; None if it may say that a little later.
+
+        Raises:
+            NotAllowed: The key may not ask it.
+            ProvesNothing: The service does not say it, also if asked later.
+        """
+        try:
+            # Not the answer to another request, which may have left before the restore was over.
+            return await self.session.client.database_status(
+                self.inputs.scratch_database_id, patience=BRIEF
+            )
+        except NotAllowed:
+            raise
+        except SquareCloudError as error:
+            if error.passing and not is_last:
+                return None
+            why = f"the service does not say how the scratch database is ({error.happened})"
+            raise ProvesNothing(why, error.then) from error
 
 
 def _passes(error: SquareCloudError) -> bool:

@@ -32,7 +32,8 @@ from pulumi_snapshots.restore.record import RestoreInputs, said, with_snapshot_m
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE, id_at, is_same_database
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE
 
-# What can show that the scratch database was asked: its own host and port, and a server that has started since the request.
+# What can show that the scratch database was asked: its own host and port, and a server that has
+# started since the request.
 ADDRESS = "address"
 RESTART = "restart"
 # The output whose change says what an update has to do.
@@ -82,17 +83,20 @@ class DrillInputs(Inputs):
         repeats=True,
     )
     checks: list[Check] = declare(
-        "What the restored database is asked, and what it must answer. Changed ones are run at once if the scratch database "
+        "What the restored database is asked, and what it must answer. Changed ones are run at "
+        "once if the scratch database "
         "still holds the restore, otherwise with the next drill.",
         read=read_checks,
         needed="what the restored database is asked",
     )
     overwrite_scratch: bool = declare(
-        "Must be true, else the preview fails: everything that the scratch database holds is overwritten.",
+        "Must be true, else the preview fails: everything that the scratch database holds is "
+        "overwritten.",
         read=said(DRILLS_OVERWRITE),
     )
     password: str | None = declare(
-        "The password of the scratch database, as the service shows it: host, port, user and client certificate follow from "
+        "The password of the scratch database, as the service shows it: host, port, user and "
+        "client certificate follow from "
         "its id. To connect otherwise, or as another user, give `connection`.",
         default=None,
         secret=True,
@@ -122,13 +126,15 @@ class DrillInputs(Inputs):
         choices=ON_FAILURE,
     )
     timeout: Duration = declare(
-        "How long the restore and the checks may take, and each resume again. The resource's custom timeout for creates "
+        "How long the restore and the checks may take, and each resume again. The resource's "
+        "custom timeout for creates "
         "wins.",
         default=DEFAULT_TIMEOUT,
         read=fit.timeout,
     )
     name: str | None = declare(
-        "The snapshot's storage object, as a Snapshot or a lookup gives it; looked up unless given.",
+        "The snapshot's storage object, as a Snapshot or a lookup gives it; looked up unless "
+        "given.",
         default=None,
         kept=False,
     )
@@ -177,7 +183,10 @@ def marks(snapshot: str, triggers: list[Any] | None) -> list[Any]:
 
 
 def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Find what is wrong with inputs beside each other; those that are wrong alone are `UNKNOWN`."""
+    """Find what is wrong with inputs beside each other.
+
+    Those that are wrong alone are `UNKNOWN`.
+    """
     database_id = values.get("database_id")
     scratch = values.get("scratch_database_id")
     if isinstance(scratch, str) and is_same_database(scratch, database_id):
@@ -223,11 +232,14 @@ class GoodDrill(Record, sparse=True):
 
 
 class DrillRecord(Record):
-    """Proof that a snapshot restores: it is restored onto a scratch database, and checks ask what came back.
+    """Proof that a snapshot restores: it is restored onto a scratch database, and checks ask it.
 
-    `pulumi up` sends one restore, waits until the service says that it succeeded, connects to the scratch database, and
-    runs the checks. One that fails fails the update. Afterwards only another snapshot, other triggers, another scratch
-    database or `every` drill again. Nothing that the program uses is written to but the scratch database.
+    `pulumi up` sends one restore, waits until the service says that it succeeded, connects to the
+    scratch database, and
+    runs the checks. One that fails fails the update. Afterwards only another snapshot, other
+    triggers, another scratch
+    database or `every` drill again. Nothing that the program uses is written to but the scratch
+    database.
     """
 
     database_id: str = declare("The database whose snapshot was drilled.")
@@ -235,7 +247,8 @@ class DrillRecord(Record):
     scratch_database_id: str = declare("The database that was overwritten.")
     requested_at: Moment = declare("When the restore was requested, by the service's clock.")
     restored_at: Moment | None = declare(
-        "When the scratch database was seen running again, by the service's clock; absent until then.",
+        "When the scratch database was seen running again, by the service's clock; absent until "
+        "then.",
         default=None,
     )
     _: KW_ONLY
@@ -243,7 +256,8 @@ class DrillRecord(Record):
         "The time of the restore that was checked; absent until the checks were run.", default=None
     )
     restore_seconds: float | None = declare(
-        "How long the restore took, as a real recovery would. Absent until then, and if an interrupted run does not "
+        "How long the restore took, as a real recovery would. Absent until then, and if an "
+        "interrupted run does not "
         "know.",
         default=None,
     )
@@ -256,12 +270,15 @@ class DrillRecord(Record):
         settled=True,
     )
     failure: str | None = declare(
-        "The code with which the restore failed, or why the scratch database could not be reached; absent otherwise.",
+        "The code with which the restore failed, or why the scratch database could not be "
+        "reached; absent otherwise.",
         default=None,
     )
     proved_by: list[str] | None = declare(
-        "What shows that the scratch database was asked. `address` is the service's own host and port of it, and `restart` a "
-        "server that has started since the restore was requested. Absent until then, and empty if nothing does.",
+        "What shows that the scratch database was asked. `address` is the service's own host and "
+        "port of it, and `restart` a "
+        "server that has started since the restore was requested. Absent until then, and empty if "
+        "nothing does.",
         default=None,
     )
     last_good: GoodDrill | None = declare(

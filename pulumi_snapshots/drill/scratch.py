@@ -1,4 +1,7 @@
-"""Which databases no drill may overwrite: those that a resource or a guard uses, as far as this run and the ledger know."""
+"""Databases that no drill may overwrite, since a resource or a guard uses them.
+
+This run knows some of them, and the ledger others.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ from pulumi_snapshots.run.memory import DRILLS_OVERWRITE, Uses, in_use, is_same_
 REMEMBERED_FOR = timedelta(days=1)
 """How long a request of a resource keeps drills away from its database.
 
-The provider sees every resource of a program, unless `--target` leaves some out, and none of other stacks and machines. A daily
-snapshot is seen within this time, and a resource that has left its program does not keep drills away for longer.
+The provider sees every resource of a program, unless `--target` leaves some out, and none of other
+stacks and machines. A daily
+snapshot is seen within this time, and a resource that has left its program does not keep drills
+away for longer.
 """
 
 
@@ -27,10 +32,12 @@ async def refusal(uses: Uses, ledger: Ledger, database_id: str) -> str | None:
         database_id: The scratch database.
 
     Returns:
-        The reason, to follow the name of the property; None if nothing is known that uses the database.
+        The reason, to follow the name of the property; None if nothing is known that uses the
+        database.
 
     Raises:
-        LedgerUnavailable: The ledger cannot be read, so nothing shows that no guard uses the database.
+        LedgerUnavailable: The ledger cannot be read, so nothing shows that no guard uses the
+        database.
     """
     if (resource := uses.user_of(database_id)) is not None:
         return in_use(resource)
@@ -38,7 +45,10 @@ async def refusal(uses: Uses, ledger: Ledger, database_id: str) -> str | None:
 
 
 def _refusal_in(book: GuardBook, database_id: str) -> str | None:
-    """Say why the ledger's guards and requests keep drills away from a database; None if they do not."""
+    """Say why the ledger's guards and requests keep drills away from a database.
+
+    None if they do not.
+    """
     for entry in book.history():
         if is_same_database(entry.database_id, database_id):
             return in_use(f"Guard {entry.guard!r}")
@@ -66,7 +76,7 @@ def _uses(attempt: Attempt, database_id: str) -> bool:
 
 
 def _requested(attempt: Attempt) -> str:
-    """Say who has requested what, such as `'nightly' of shop/dev has requested a snapshot of it`."""
+    """Say who has requested what: `'nightly' of shop/dev has requested a snapshot of it`."""
     owner = "a Guard"
     if is_resource(attempt.owner):
         project, stack, *_, name = str(attempt.owner).split("::")

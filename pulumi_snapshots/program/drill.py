@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 OnFailure = Literal["error", "warn"]
 
-Check.__init__ = naming_class("Check", Check.__init__)  # type: ignore[method-assign]  # as for a resource
+# As for a resource, an error about its arguments names the class.
+Check.__init__ = naming_class("Check", Check.__init__)  # type: ignore[method-assign]
 
 
 class Drill(Declared):
-    """Proof that a snapshot restores: it is restored onto a scratch database, and checks ask what came back."""
+    """Proof that a snapshot restores: it is restored onto a scratch database, and checks ask it."""
 
     schema = DRILL
 

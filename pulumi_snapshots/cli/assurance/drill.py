@@ -51,7 +51,8 @@ CHECK = re.compile(r"(?P<query>.*\S)\s+(?P<operator>==|>=|<=|=~)\s+(?P<value>\S.
         metavar="'QUERY OP VALUE'",
         multiple=True,
         required=True,
-        help="What it is asked, and what it must answer; OP is ==, >=, <= or =~ (matches). Repeatable.",
+        help="What it is asked, and what it must answer; OP is ==, >=, <= or =~ (matches). "
+        "Repeatable.",
     ),
     click.option(
         "--overwrite-scratch",
@@ -71,8 +72,10 @@ CHECK = re.compile(r"(?P<query>.*\S)\s+(?P<operator>==|>=|<=|=~)\s+(?P<value>\S.
 async def drill(invocation: Invocation, /, *, snapshot: str, new: bool, **typed: Any) -> None:
     """Prove that a snapshot restores; without VERSION, the newest one.
 
-    Restores it onto a scratch database of the same engine, whose content is overwritten, and checks what came back. The exit code
-    is 0 only if all checks passed. Sends one restore at most: the next run resumes an interrupted one.
+    Restores it onto a scratch database of the same engine, whose content is overwritten, and checks
+    what came back. The exit code
+    is 0 only if all checks passed. Sends one restore at most: the next run resumes an interrupted
+    one.
 
     For example: --check 'select count(*) from orders >= 1000'
     """
@@ -146,7 +149,10 @@ def _typed_checks(invocation: Invocation, checks: Iterable[str]) -> list[dict[st
 
 
 def _value(typed: str) -> str | float | bool:
-    """Read a number, true or false as JSON spells it; else a text, such as the number of a customer, 01234."""
+    """Read a number, true or false as JSON spells it.
+
+    Else a text, such as the number of a customer, 01234.
+    """
     with suppress(ValueError):
         value = json.loads(typed, parse_constant=str)
         if isinstance(value, int | float):
