@@ -264,6 +264,8 @@ MISTAKES = (
     ("run", "one.lower() == other.lower()", "one == other"),
     ("program", "if (other := self._uses.user_of(scratch)) is not None:", "if False:"),
     ("program", "self._uses.remember_use(database_id, resource)", "pass"),
+    ("program", "await self._learn_guarded(resource)", "pass"),
+    ("program", "self._uses.remember_use(database_id, guard)\n        else", "pass\n        else"),
     ("plugin", "if self._database and (reason := uses.remember_use(self._database, me)):", "if False:"),
     ("cli/assurance", 'if not typed["overwrite_scratch"]:', "if False:"),
     ("cli/assurance", "return arguments.checked(invocation, DrillInputs, known)", "return DrillInputs.of(known)"),

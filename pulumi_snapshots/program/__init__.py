@@ -1,5 +1,6 @@
 """What the declarations of resources and lookups share: arguments, the source snapshot, the create's time-out, warnings."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import wraps
@@ -42,6 +43,8 @@ OTHER_ARGUMENTS = {
 }
 """The arguments of resources and functions that are none of their inputs."""
 
+GUARD_KNOWN_WITHIN = 60.0
+"""Seconds for which a drill waits for the database of a guard, which another resource may give."""
 _said: set[str] = set()  # warnings that this program has shown
 
 
@@ -208,22 +211,54 @@ class Program:
         self.guards: set[str] = set()
         self.once: Any = None  # what the guards share
         self._uses = Uses()
+        self._guarded: list[tuple[str, pulumi.Output[str]]] = []
 
     def noted(self, resource: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Note the databases of a resource; returns its inputs. A provider's check sees only what is targeted, and ids that are outputs."""
+        """Note the databases of a resource, and check that no drill overwrites one that another resource uses.
+
+        A provider's check sees only what is targeted, and no guard of another process.
+
+        Args:
+            resource: The resource, as an error names it.
+            inputs: Its inputs.
+
+        Returns:
+            The inputs. That of a drill's scratch database fails the drill if something uses that database.
+        """
         for name in ("database_id", "target_database_id"):
             if isinstance(database_id := inputs.get(name), str):
                 self._uses.remember_use(database_id, resource)
-        scratch = inputs.get("scratch_database_id")
-        if not isinstance(scratch, str):
+        if (scratch := inputs.get("scratch_database_id")) is None:
             return dict(inputs)
 
-        async def once_all_is_declared() -> str:  # else the drill is not registered
-            if (other := self._uses.user_of(scratch)) is not None:
+        async def checked(database_id: str) -> str:
+            await self._learn_guarded(resource)
+            if (other := self._uses.user_of(database_id)) is not None:
                 raise pulumi.RunError(f"{resource}: scratch_database_id {in_use(other)}.")
-            return scratch
+            return database_id
 
-        return {**inputs, "scratch_database_id": once_all_is_declared()}
+        # The engine gets the drill once all is declared.
+        return {**inputs, "scratch_database_id": pulumi.Output.from_input(scratch).apply(checked)}
+
+    def note_guard(self, guard: str, database_id: pulumi.Input[str]) -> None:
+        """Note the database of a guard, which may become known only later."""
+        if isinstance(database_id, str):
+            self._uses.remember_use(database_id, guard)
+        else:
+            self._guarded.append((guard, pulumi.Output.from_input(database_id)))
+
+    async def _learn_guarded(self, drill: str) -> None:
+        """Wait for the databases of all guards; raises `RunError` if one does not become known."""
+        for guard, output in self._guarded:
+            try:
+                database_id = await asyncio.wait_for(output.future(), GUARD_KNOWN_WITHIN)
+            except TimeoutError:
+                raise pulumi.RunError(
+                    f"{drill}: the database of {guard} is not known within "
+                    f"{GUARD_KNOWN_WITHIN:.0f} s, so nothing shows that it is not the scratch database."
+                ) from None
+            if database_id is not None:  # A preview does not know all.
+                self._uses.remember_use(database_id, guard)
 
 
 _programs: WeakKeyDictionary[pulumi.Resource, Program] = (

@@ -71,7 +71,7 @@ class GuardDeclaration:
         if name in self._program.guards:
             raise pulumi.RunError(f"{self}: the program has another guard of this name.")
         self._program.guards.add(name)
-        self._program.noted(str(self), {"database_id": database_id})
+        self._program.note_guard(str(self), database_id)
         try:
             self._settings = Settings.read(PROGRAM_CONFIG, os.environ)
         except Explained as error:

@@ -34,22 +34,58 @@ def test_a_test_without_it_has_no_key():
 """
 
 DRILLED = """
+import asyncio
+from itertools import count
 from pulumi_snapshots import Drill
 
-
-@pulumi.runtime.test
-def program():
-    Drill("weekly", database_id="b" * 32, version_id="v", scratch_database_id="c" * 32, overwrite_scratch=True,
-          connection="postgresql://x.invalid/x", checks=[{"query": "select 1", "equals": 1}])
-    Guard("shop", "c" * 32, timeout="600")
+NUMBERS = count(100)
 
 
-def test_a_drill_of_a_database_in_use_is_not_registered():
+async def later(value, turns):
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return value
+
+
+def written(id_):
+    return id_
+
+
+def found(id_, turns=0):
+    return pulumi.Output.from_input(later(id_, turns))
+
+
+def late(id_):
+    return found(id_, 200)
+
+
+def is_registered(scratch, guarded, other=""):
+    number = next(NUMBERS)
+    name, id_ = f"weekly{number}", f"{number:x}a" + "b" * 28
+
+    @pulumi.runtime.test
+    def program():
+        Drill(name, database_id="c" * 32, version_id="v", scratch_database_id=scratch(id_), overwrite_scratch=True,
+              connection="postgresql://x.invalid/x", checks=[{"query": "select 1", "equals": 1}])
+        Guard(f"shop{number}", guarded((other + id_).upper()), timeout="600")
+
     try:
         program()
     except pulumi.RunError as refused:
-        assert "must be used for drills only, but Guard 'shop' uses it too" in str(refused)
-    assert "weekly" not in MADE
+        assert f"must be used for drills only, but Guard 'shop{number}' uses it too" in str(refused)
+    return name in MADE
+
+
+def test_a_drill_of_a_database_in_use_is_not_registered():
+    for scratch in (written, found, late):
+        for guarded in (written, found, late):
+            assert not is_registered(scratch, guarded), (scratch, guarded)
+
+
+def test_a_drill_of_another_database_is_registered():
+    for scratch in (written, found):
+        for guarded in (written, late):
+            assert is_registered(scratch, guarded, "d"), (scratch, guarded)
 """
 
 
