@@ -5,7 +5,7 @@ It proves whether the checks ask the scratch database, and whether the restore h
 
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,8 +22,6 @@ from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import (
-    DatabaseMissing,
-    KeyRefused,
     NotAllowed,
     RestoreRunning,
     SquareCloudError,
@@ -163,17 +161,11 @@ class Reach:
         return None if reason is None else Text("{connection} {reason}", reason=reason)
 
     async def _port(self) -> int | None:
-        """Ask the service for the scratch database's port.
-
-        None if it does not say, as most often.
-        """
+        """Ask the service for the scratch database's port; None if it does not say."""
         scratch = self.inputs.scratch_database_id
-        try:
+        with suppress(SquareCloudError):  # The request of the restore fails likewise, if it must.
             return (await self.session.client.database(scratch, patience=BRIEF)).port
-        except SquareCloudError as error:
-            if isinstance(error, KeyRefused | DatabaseMissing):
-                raise
-            return None
+        return None
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[str]:

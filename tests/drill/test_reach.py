@@ -46,6 +46,9 @@ PEM = b"-----BEGIN PRIVATE KEY-----\naa\n-----END PRIVATE KEY-----\n-----BEGIN C
         (ELSEWHERE, {"age_is": DAY}, {}, ANOTHER, None),
         (ELSEWHERE, {"age_is": 90.0}, {}, ANOTHER, None),
         (CONNECTION, {"age_is": DAY}, {}, ANOTHER, None),
+        # One that was started during a long restore, and not at its end.
+        (ELSEWHERE, {"age_is": 480.0}, {"restore_seconds": 900.0}, ANOTHER, None),
+        (CONNECTION, {"age_is": 480.0}, {"restore_seconds": 900.0}, ANOTHER, None),
         # A restore that the service calls a success, and that has not started the database again.
         (CONNECTION, {}, {"restore_stops_database": False}, NOTHING, None),
         (ELSEWHERE, {"age_is": 1.0}, {"restore_stops_database": False}, NOTHING, None),
@@ -261,6 +264,16 @@ async def test_a_scratch_database_that_the_restore_has_moved_is_found_at_its_new
     await at.passes(checks=TRUE, **GIVEN)
     assert ":7058/" in at.databases.opened[0][0]
     assert ":7999/" in at.databases.opened[-1][0]
+
+
+@staged(drill_scene)
+async def test_an_address_that_the_service_no_longer_says_is_no_address(at: DrillScene) -> None:
+    at.databases.refuses = 1
+    at.at.here.fault(
+        kind="database", skip=1, times=None, body='{"status": "success", "response": {"id": "x"}}'
+    )
+    await at.fails("password is not enough", restores=1, checks=TRUE, runtime=None, **GIVEN)
+    assert at.databases.asked == []
 
 
 @staged(drill_scene)

@@ -159,6 +159,10 @@ async def _snapshots(at: DrillScene) -> None:
     await _other(at, SnapshotRules()).up(database_id=SCRATCH)
 
 
+async def _snapshots_another(at: DrillScene) -> None:
+    await _other(at, SnapshotRules()).up(database_id=DATABASE)
+
+
 async def _restores_onto_it(at: DrillScene) -> None:
     stored = at.at.stored
     await _other(at, RestoreRules()).up(
@@ -199,6 +203,7 @@ OTHERS: dict[Callable[[DrillScene], Awaitable[None]], str | None] = {
     _restores_onto_it: f"but 'other' of crm/prod has requested the restore of {DATABASE}/",
     _restores_its_snapshot: f"but 'other' of crm/prod has requested the restore of {SCRATCH}/",
     _drills_onto_it: None,
+    _snapshots_another: None,
     _command: None,
 }
 """What another run of this machine does, and what that says against a drill."""
