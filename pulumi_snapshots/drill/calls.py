@@ -1,7 +1,6 @@
 """What the engine's calls do with a drill."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from pulumi_snapshots.archive.manifest import note_drill
@@ -114,18 +113,11 @@ async def _continue(
 
     Args:
         call: The engine's call.
-        record: The drill in the state.
-        inputs: The inputs now; what the record has restored is checked, although they may name
-        another snapshot by now.
+        record: The drill in the state; the inputs name the same snapshot and scratch database.
+        inputs: The inputs now.
         next_drill: See `Drilling.check_again`.
     """
-    restored = replace(
-        inputs,
-        database_id=record.database_id,
-        version_id=record.version_id,
-        scratch_database_id=record.scratch_database_id,
-    )
-    drilling = Drilling(call.session(), restored, call.listener, call.owner, record.last_good)
+    drilling = Drilling(call.session(), inputs, call.listener, call.owner, record.last_good)
     if record.pending:
         return await drilling.carry_out(record)
     return await drilling.check_again(record, next_drill)

@@ -295,11 +295,11 @@ class Reach:
             await self.session.clock.sleep(self.session.settings.poll_every)
 
     async def _status(self, *, is_last: bool) -> DatabaseStatus | None:
-        """Ask the service how the scratch database is; None if it may say that a little later.
+        """Ask the service how the scratch database is; None if it does not say it this time.
 
         Raises:
             NotAllowed: The key may not ask it.
-            ProvesNothing: The service does not say it, also if asked later.
+            ProvesNothing: The service does not say it, although this is the last time to ask.
         """
         try:
             # Not the answer to another request, which may have left before the restore was over.
@@ -309,7 +309,7 @@ class Reach:
         except NotAllowed:
             raise
         except SquareCloudError as error:
-            if error.passing and not is_last:
+            if not is_last:
                 return None
             why = f"the service does not say how the scratch database is ({error.happened})"
             raise ProvesNothing(why, error.then) from error

@@ -6,6 +6,8 @@ from typing import Any
 import anyio
 import pytest
 
+from pulumi_snapshots.archive.record import Drilled
+from pulumi_snapshots.drill.drill import last_drills, note_last_drill
 from tests.support.drilling import CONNECTION, ROWS, SCRATCH, DrillScene, drill_scene
 from tests.support.virtual import staged
 from tests.support.world import DATABASE
@@ -154,6 +156,7 @@ GONE = {
     "restored": "the scratch database was started again since, so it may have been restored",
     "down": "the scratch database does not run",
     "unreachable": "the scratch database cannot be reached: the connection was refused",
+    "unknown": "the service does not say how the scratch database is (the service is not available [502])",
 }
 
 
@@ -166,6 +169,8 @@ async def test_changed_checks_that_cannot_run_now_say_when_they_will(
     await anyio.sleep(DAY)
     at.at.here.emulator.databases[SCRATCH].running = what != "down"
     at.databases.refuses = 1000 * (what == "unreachable")
+    if what == "unknown":
+        at.at.here.fault(kind="status", status=502, times=None)
     if what == "restored":
         await at.at.somebody_restores(at.at.stored, SCRATCH)
         await anyio.sleep(DAY)
@@ -197,6 +202,14 @@ async def test_a_restore_that_says_success_and_did_nothing_is_caught(at: DrillSc
     at.at.here.emulator.next_restore_does_nothing(SCRATCH)
     await at.fails(FOUND_0)
     assert at.at.holds(SCRATCH) == "now"
+
+
+@staged(drill_scene)
+async def test_an_older_drill_does_not_replace_the_last_one_that_passed(at: DrillScene) -> None:
+    ledger = at.at.here.session.ledger
+    for time in ("2026-03-02T12:00:00Z", "2026-03-01T12:00:00Z"):
+        await note_last_drill(ledger, DATABASE, Drilled(time))
+    assert (await last_drills(ledger))[DATABASE].drilled_at == "2026-03-02T12:00:00Z"
 
 
 @staged(drill_scene)

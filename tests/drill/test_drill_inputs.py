@@ -7,7 +7,7 @@ import pytest
 
 from pulumi_snapshots.drill.address import ANOTHER, Address, own_host
 from pulumi_snapshots.drill.check import Check, CheckResult, read_checks
-from pulumi_snapshots.drill.record import DrillInputs
+from pulumi_snapshots.drill.record import DrillInputs, DrillRecord
 from pulumi_snapshots.properties.checks import UNKNOWN
 from tests.support.drilling import CONNECTION, SCRATCH
 from tests.support.world import DATABASE
@@ -64,6 +64,11 @@ def test_a_check_passes_only_for_what_it_asks_for(
     if not passed:
         assert result.summary.startswith("'select it from there' ")
         assert result.summary.endswith(f" expected {expected} and found {shown or 'nothing'}")
+
+
+def test_a_drill_without_a_result_has_not_passed() -> None:
+    record = DrillRecord(DATABASE, "v1", SCRATCH, "2026-03-01T12:00:00Z", "2026-03-01T12:01:00Z")
+    assert record.with_results([], ["address"]).passed is False
 
 
 @pytest.mark.parametrize(

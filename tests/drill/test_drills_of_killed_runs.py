@@ -9,8 +9,10 @@ from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.drill.drill import last_drills
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
-from tests.support.drilling import DRILLER, ROWS, SCRATCH, DrillScene, drill_scene
+from pulumi_snapshots.run.calls import EngineCall
+from tests.support.drilling import DRILLER, ELSEWHERE, ROWS, SCRATCH, DrillScene, drill_scene
 from tests.support.engine_calls import Machine, Stack
+from tests.support.restoring import says
 from tests.support.virtual import staged
 from tests.support.world import DATABASE
 
@@ -191,13 +193,92 @@ async def test_two_drills_that_share_a_scratch_database_do_not_mix(at: DrillScen
     """Each holds it until its checks were run, also if they run in different processes, and longer than a restore holds it."""
     other, checks = at.other_data()
     second = Stack(DrillRules(), at.stack.machine, f"{DRILLER}-2")
-    at.databases.seconds = 100.0
+    at.databases.seconds = 400.0
     values = at.values(version_id=other.version_id, checks=checks)
     async with anyio.create_task_group() as group:
         group.start_soon(at.up)
         group.start_soon(lambda: second.up(**values))
     assert (at.error, second.error, at.accepted) == ("", None, 2)
     assert at.stack.outputs["passed"] is second.outputs["passed"] is True
+
+
+@staged(drill_scene)
+async def test_checks_that_run_again_are_not_overtaken_by_another_drill_of_the_run(
+    at: DrillScene,
+) -> None:
+    await at.up(checks=[{"query": ROWS, "at_least": 5}])
+    at.databases.seconds = 200.0
+    shared = at.stack.machine.process()
+    settings = at.at.here.session.settings
+    again = EngineCall(DRILLER, lambda: settings, shared, at.stack.row)
+    second = EngineCall(f"{DRILLER}-2", lambda: settings, shared, at.stack.row)
+    rules = DrillRules()
+    async with anyio.create_task_group() as group:
+        group.start_soon(rules.update, again, at.stack.id, at.stack.outputs, at.values())
+        await anyio.sleep(10.0)
+        group.start_soon(rules.calls.create, second, at.values())
+    assert at.accepted == 2
+
+
+@staged(drill_scene)
+async def test_what_another_client_restores_during_repeated_checks_passes_no_drill(
+    at: DrillScene,
+) -> None:
+    other, checks = at.other_data()
+    await at.fails(checks=checks)
+    await anyio.sleep(HOUR)
+    at.databases.seconds = 300.0
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: at.up(checks=checks))
+        await anyio.sleep(60.0)
+        await at.at.somebody_restores(other, SCRATCH)
+    assert (at.accepted, at.stack.outputs["passed"]) == (3, False)
+    assert "the scratch database was restored again since: restoring the snapshot again" in at.told
+
+
+@pytest.mark.parametrize("answer", ["queued", "refused"])
+@staged(drill_scene)
+async def test_a_restore_that_is_under_way_lets_no_earlier_one_be_checked(
+    at: DrillScene, answer: str
+) -> None:
+    await at.up(checks=[{"query": ROWS, "at_least": 5}])
+    await anyio.sleep(HOUR)
+    if answer == "queued":
+        says(at.at, skip=0, state="queued")
+    else:
+        at.at.here.fault(kind="restore status", status=403, code="RESTORE_IN_PROGRESS")
+    await at.passes(restores=2)
+
+
+@staged(drill_scene)
+async def test_a_later_restore_of_another_run_is_known_long_after_the_service_shows_it(
+    at: DrillScene,
+) -> None:
+    other, checks = at.other_data()
+    await at.fails(checks=checks)
+    second = Stack(DrillRules(), at.stack.machine, f"{DRILLER}-2")
+    await second.up(**at.values(version_id=other.version_id, checks=checks))
+    assert (second.outputs["passed"], at.accepted) == (True, 2)
+    await anyio.sleep(3 * HOUR)
+    at.at.here.fault(kind="status", status=403, code="MISSING_SCOPE", times=None)
+    await at.fails(checks=checks, restores=3)
+
+
+@staged(drill_scene)
+async def test_a_snapshot_that_did_not_restore_is_tried_again_after_a_delete_upstream(
+    at: DrillScene,
+) -> None:
+    at.at.here.emulator.next_restore_fails_with(SCRATCH, "SNAPSHOT_CORRUPT")
+    await at.fails("could not be restored")
+    await at.passes(cascade=True, restores=2)
+
+
+@staged(drill_scene)
+async def test_another_scratch_database_is_restored_after_a_delete_upstream(at: DrillScene) -> None:
+    await at.passes()
+    at.at.here.emulator.add_database("c" * 32)
+    await at.up(cascade=True, scratch_database_id="c" * 32, connection=ELSEWHERE)
+    assert at.accepted == 2
 
 
 @staged(drill_scene)

@@ -99,7 +99,12 @@ async def test_a_server_that_started_long_after_the_restore_is_another_one_unles
 
 
 @pytest.mark.parametrize(
-    "fault", ["a status that is a moment old", "a port that the service does not say"]
+    "fault",
+    [
+        "a status that is a moment old",
+        "a port that the service does not say",
+        "a service that does not answer for a moment",
+    ],
 )
 @staged(drill_scene)
 async def test_what_the_service_cannot_say_for_a_moment_condemns_no_drill(
@@ -110,7 +115,10 @@ async def test_what_the_service_cannot_say_for_a_moment_condemns_no_drill(
     body = f'{{"status": "success", "response": {{"running": true, "uptime": {before}}}}}'
     old = Fault(kind="status", skip=2, times=2, body=body)
     no_port = Fault(kind="database", status=500, code="NEW_ONE", times=None)
-    at.at.here.emulator.add_fault(no_port if "port" in fault else old)
+    silent = Fault(kind="status", skip=2, times=4, status=502)
+    at.at.here.emulator.add_fault(
+        no_port if "port" in fault else silent if "answer" in fault else old
+    )
     assert (await at.passes(checks=TRUE))["proved_by"] == ["address", "restart"]
 
 
