@@ -27,7 +27,7 @@ class MongoDB(Session):
 
     def __init__(self, dsn: str, seconds: float) -> None:
         most = int(seconds * 1000)
-        limits = {
+        limits: dict[str, Any] = {
             "serverSelectionTimeoutMS": min(most, SELECTING),
             "connectTimeoutMS": most,
             "socketTimeoutMS": most,
