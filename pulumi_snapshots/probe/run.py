@@ -42,8 +42,10 @@ COOLDOWN = 186.0
 """Seconds after which a create of the same database should be accepted: 180 s and some for the way."""
 KEPT = timedelta(days=30)
 TIMEOUT = 45 * 60.0  # seconds that a run waits for one snapshot at most, and for one restore
-PROCESSING_TIME, LISTS_EVERY = 120.0, 60.0
-"""Seconds after a 202 until the snapshot is typically there, and between two listings while a run waits for it."""
+PROCESSING_TIME = 120.0
+"""Seconds after a 202 until the snapshot is typically there."""
+LISTS_EVERY = 60.0
+"""Seconds between two listings while a run waits for a snapshot."""
 OK = 200
 DOUBTFUL = (
     "cooldown-lasts",
@@ -93,15 +95,13 @@ class Shot:
             kept = (
                 f"the service keeps it until about {to_the_second(self.request.posted_at + KEPT)}"
             )
-            return {
-                name: f"snapshot {self.database_id}/{self.version}: {kept}, and has no route that deletes it"
-            }
-        what, rest = (
-            "snapshot of",
-            "it appears in the listing if it was taken, and counts in today's allowance",
-        )
+            snapshot = f"snapshot {self.database_id}/{self.version}"
+            return {name: f"{snapshot}: {kept}, and has no route that deletes it"}
+        what = "snapshot of"
+        rest = "it appears in the listing if it was taken, and counts in today's allowance"
         if self.entry is not None:
-            what, rest = "restore onto", "check what the database holds, and whether it runs"
+            what = "restore onto"
+            rest = "check what the database holds, and whether it runs"
         how = self.how or (
             "accepted, but its end was not seen"
             if self.request.accepted
@@ -131,14 +131,14 @@ class Run:
     def __init__(
         self, session: Session, targets: Targets, report: Report, listener: Listener, owner: str
     ) -> None:
-        self.session, self.targets, self.report, self.listener, self.owner = (
-            session,
-            targets,
-            report,
-            listener,
-            owner,
-        )
-        self.client, self.clock, self.judge = session.client, session.clock, report.judge
+        self.session = session
+        self.targets = targets
+        self.report = report
+        self.listener = listener
+        self.owner = owner
+        self.client = session.client
+        self.clock = session.clock
+        self.judge = report.judge
         # The last answers of a read and of a POST, and what the read says; that is None unless it is a success.
         self.last: Answer | None = None
         self.posted: Answer | None = None
@@ -153,33 +153,47 @@ class Run:
         self.client.on_answer = self.heard
 
     def write(self) -> None:
-        """Write the report as it stands, without what another client may have caused; raises `ReportUnwritable`."""
+        """Write the report as it stands, without what another client may have caused.
+
+        Raises:
+            ReportUnwritable: The file cannot be written.
+        """
         report = self.report
         report.left = {of: told for shot in self.shots for of, told in shot.left.items()}
-        ours = [
-            shot
-            for shot in self.shots
-            if shot.accepted and shot.database_id == self.targets.database_id
-        ]
-        if ours:  # a snapshot from so shortly before the first matters too
-            since, known = (
-                self.service_time(ours[0].sent - COOLDOWN),
-                {shot.version for shot in ours},
-            )
-            strangers = [
-                one
-                for one, at in self.seen.items()
-                if one not in known and (at is None or at >= since)
-            ]
-            if (count := len(strangers) - sum(shot.version is None for shot in ours)) > 0:
-                why = f"{count} of the listed snapshots are of another client, and were taken meanwhile"
-                for fact in DOUBTFUL:
-                    if report.facts[fact]["verdict"] != VERDICTS[None]:
-                        report.facts[fact] |= {"verdict": VERDICTS[None], "seen": why}
-        verdicts = {report.facts[f"{listing}-cache-ends"]["verdict"] for listing in self.base}
-        learned = {VERDICTS[True]: "ended-by-snapshot", VERDICTS[False]: "kept"}
-        report.listing_cache = learned.get(verdicts.pop(), "") if len(verdicts) == 1 else ""
+        strangers = self._count_strangers()
+        if strangers > 0:
+            self._doubt(strangers)
+        report.listing_cache = self._listing_cache()
         report.write()
+
+    def _count_strangers(self) -> int:
+        """How many snapshots another client has taken meanwhile, or shortly before the first one."""
+        ours = [shot for shot in self.shots if self._counts(shot)]
+        if not ours:
+            return 0
+        since = self.service_time(ours[0].sent - COOLDOWN)
+        known = [shot.version for shot in ours]
+        others = [at for version, at in self.seen.items() if version not in known]
+        recent = sum(at is None or at >= since for at in others)
+        return recent - known.count(None)
+
+    def _counts(self, shot: Shot) -> bool:
+        """Whether a POST has taken a snapshot of the database that all facts are about."""
+        return bool(shot.accepted) and shot.database_id == self.targets.database_id
+
+    def _doubt(self, strangers: int) -> None:
+        """Take back what another client's snapshots may have caused."""
+        why = f"{strangers} of the listed snapshots are of another client, and were taken meanwhile"
+        for fact in DOUBTFUL:
+            if self.report.facts[fact]["verdict"] != VERDICTS[None]:
+                self.report.facts[fact] |= {"verdict": VERDICTS[None], "seen": why}
+
+    def _listing_cache(self) -> str:
+        """The value of the setting that the facts show; empty if they differ."""
+        facts = self.report.facts
+        verdicts = {facts[f"{listing}-cache-ends"]["verdict"] for listing in self.base}
+        learned = {VERDICTS[True]: "ended-by-snapshot", VERDICTS[False]: "kept"}
+        return learned.get(verdicts.pop(), "") if len(verdicts) == 1 else ""
 
     def begin(self, step: str) -> None:
         """Note the step that begins."""
@@ -198,23 +212,29 @@ class Run:
         body: Any = None
         with suppress(ValueError, RecursionError):
             body = json.loads(answer.content or b"", object_hook=self.report.hide_urls)
-        what, known = f"{answer.status} for {answer.method} {answer.path}", isinstance(body, dict)
-        code = body.get("code") if known else None
+        known = body if isinstance(body, dict) else None
+        code = known.get("code") if known is not None else None
         self.report.heard(answer, code if isinstance(code, str) else None)
-        self.judge("json", known, "" if known else f"{what} was no JSON")
-        if known and answer.status == OK:
-            self.judge("envelope", body.get("status") == "success" and "response" in body, what)
-        elif known:
-            self.judge("refusal", body.get("status") == "error" and isinstance(code, str), what)
-        has = "retry-after" in answer.headers
-        self.judge("no-retry-after", not has, f"{what} had one" if has else "")
+        self._judge_form(answer, known)
         if answer.method == "POST":
             self.posted = answer
-        else:
-            self.last, self.response = (
-                answer,
-                body.get("response") if known and answer.status == OK else None,
-            )
+            return
+        self.last = answer
+        is_success = known is not None and answer.status == OK
+        self.response = known.get("response") if known is not None and is_success else None
+
+    def _judge_form(self, answer: Answer, body: dict[str, Any] | None) -> None:
+        """Judge what is true of every answer; `body` is its JSON object."""
+        what = f"{answer.status} for {answer.method} {answer.path}"
+        self.judge("json", body is not None, f"{what} was no JSON" if body is None else "")
+        if body is not None and answer.status == OK:
+            has_form = body.get("status") == "success" and "response" in body
+            self.judge("envelope", has_form, what)
+        elif body is not None:
+            has_form = body.get("status") == "error" and isinstance(body.get("code"), str)
+            self.judge("refusal", has_form, what)
+        has_header = "retry-after" in answer.headers
+        self.judge("no-retry-after", not has_header, f"{what} had one" if has_header else "")
 
     async def _pace(self) -> None:
         at = self._asked = max(self.clock.monotonic(), self._asked + PACE)
@@ -283,23 +303,10 @@ class Run:
 
     async def fire(self, shot: Shot, lane: Lane) -> Shot:
         """Send a POST once, which is in the ledger and in the report before it leaves; raises `ProbeStopped`, as `ask`."""
-        operation, database_id, entry = shot.operation, shot.database_id, shot.entry
-
-        async def settle(other: Attempt) -> None:
-            if self.session.service_clock.now() < other.waited_for_until:
-                raise _in_the_way(other)
-            operation.ignore(other)
-
+        operation = shot.operation
         await self._pace()
         try:
-            while (claim := await operation.next_claim()) is not None:
-                if claim.role == "in the way":
-                    await operation.wait_out(claim.attempt, settle)
-                    continue
-                path = f"POST /databases/{database_id}/snapshots{'/restore' if entry else ''}"
-                await operation.send(lane, path, partial(self._post, shot))
-            if operation.refusal is not None and is_new(operation.refusal):
-                raise operation.refusal  # a refusal is what the run is about
+            await self._claim_and_send(shot, lane)
         except ClaimRefused as error:
             raise _in_the_way(error.attempt) from None
         except SquareCloudError as error:
@@ -311,14 +318,34 @@ class Run:
                 shot.request = None
             self.stop_at(error)
             return shot
-        shot.request, shot.answered = operation.sent.request, self.clock.monotonic()
+        shot.request = operation.sent.request
+        shot.answered = self.clock.monotonic()
         shot.first_byte = self.posted.first_byte if self.posted else 0.0
         shot.accepted = shot.request.answered
         await self._found(shot, shot.finished.version if shot.finished else None)
         return shot
 
+    async def _claim_and_send(self, shot: Shot, lane: Lane) -> None:
+        operation = shot.operation
+
+        async def settle(other: Attempt) -> None:
+            if self.session.service_clock.now() < other.waited_for_until:
+                raise _in_the_way(other)
+            operation.ignore(other)
+
+        route = "snapshots" if shot.entry is None else "snapshots/restore"
+        while (claim := await operation.next_claim()) is not None:
+            if claim.role == "in the way":
+                await operation.wait_out(claim.attempt, settle)
+                continue
+            path = f"POST /databases/{shot.database_id}/{route}"
+            await operation.send(lane, path, partial(self._post, shot))
+        if operation.refusal is not None and is_new(operation.refusal):
+            raise operation.refusal  # a refusal is what the run is about
+
     async def _post(self, shot: Shot, leave_by: datetime) -> str:
-        shot.sent, shot.request = self.clock.monotonic(), shot.operation.sent.request
+        shot.sent = self.clock.monotonic()
+        shot.request = shot.operation.sent.request
         self.write()
         if shot.entry is None:
             taken = await self.client.start_snapshot(shot.database_id, leave_by=leave_by)
@@ -339,8 +366,21 @@ class Run:
     async def find(
         self, listing: ListingName, shot: Shot
     ) -> tuple[Page | None, ListedSnapshot | None]:
-        """Request a listing; the part of it of a POST's database, and the entry of the snapshot that the POST has started."""
-        listings, database_id = self.session.listings, shot.database_id
+        """Request a listing.
+
+        Args:
+            listing: Which of the two.
+            shot: The POST whose snapshot is looked for.
+
+        Returns:
+            The part of the listing that is of the POST's database, and the entry of the snapshot
+            that the POST has started; None for what there is not.
+
+        Raises:
+            ProbeStopped: The key is refused, or something is blocked.
+        """
+        listings = self.session.listings
+        database_id = shot.database_id
         request: Any = listings.own_page if listing == "own" else listings.account_page
         page = await self.ask(request, database_id, self.clock.monotonic())
         if page is None and listings.account_refusal is not None:
@@ -349,32 +389,40 @@ class Run:
             return None, None
         if database_id == self.targets.database_id:
             self.seen |= {one.version or "": one.modified for one in page.entries}
-        entry = None
-        if shot.version is not None:
-            entry = page.version(shot.version)
-        elif shot.request is not None:
-            others = {one.version for one in self.shots if one is not shot and one.version}
-            with suppress(AmbiguousSnapshot):
-                entry = earliest(page.entries, shot.request, others)
+        entry = self._entry_in(page, shot)
         await self._found(shot, entry.version if entry else None)
         return page, entry
+
+    def _entry_in(self, page: Page, shot: Shot) -> ListedSnapshot | None:
+        """The entry of the snapshot that a POST has started."""
+        if shot.version is not None:
+            return page.version(shot.version)
+        if shot.request is not None:
+            others = {one.version for one in self.shots if one is not shot and one.version}
+            with suppress(AmbiguousSnapshot):
+                return earliest(page.entries, shot.request, others)
+        return None
 
     async def until_listed(self, shot: Shot) -> ListedSnapshot | None:
         """Wait until a listing shows the snapshot of a POST; None if it does not within the time.
 
         The service's 2 minutes count from its answer. The listings are requested in turn: a kept page of one holds up no other.
         """
-        names, at = cycle(LISTINGS), shot.answered + PROCESSING_TIME
+        names = cycle(LISTINGS)
+        at = shot.answered + PROCESSING_TIME
         while at <= shot.answered + TIMEOUT:
             await self.sleep_until(at, "waiting for the snapshot")
-            if (entry := (await self.find(next(names), shot))[1]) is not None:
+            _, entry = await self.find(next(names), shot)
+            if entry is not None:
                 return entry
             at = self.clock.monotonic() + LISTS_EVERY
         return None
 
 
 def _in_the_way(other: Attempt) -> ProbeStopped:
-    at, until = to_the_second(other.request.posted_at), f"{other.waited_for_until:%H:%M:%S} UTC"
-    happened = f"a {other.kind} of database {other.database_id} was requested at {at}, and its end is not known"
+    at = to_the_second(other.request.posted_at)
+    until = f"{other.waited_for_until:%H:%M:%S} UTC"
+    what = f"a {other.kind} of database {other.database_id}"
+    happened = f"{what} was requested at {at}, and its end is not known"
     done = "The run has stopped, and sent no further request."
     return ProbeStopped(happened, done, [Next(Step.RUN_AGAIN_AFTER, time=until)])

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -32,13 +33,20 @@ from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.limits import RESTORE
 from pulumi_snapshots.service.models import Account, ListedSnapshot
 
-PARTIAL, REFUSED = 206, 403
+PARTIAL = 206
+REFUSED = 403
+"""Statuses."""
 HOUR = 3600.0
 DAY = 24 * HOUR
 TELLING = 6.0  # seconds between a snapshot's start and end from which on its time is clearly one of the two
 EARLY_AFTER = 170.0  # seconds after the first create at which one must be refused
-RESTORE_POLL, RESTORE_LIMIT = 10.0, 15 * 60.0
+RESTORE_POLL = 10.0
+"""Seconds between two polls of a restore."""
+RESTORE_LIMIT = 15 * 60.0
+"""Seconds for which a restore is polled at most."""
 SOFT_DEADLINE = 95.0  # seconds after which a 202 should come, documented as about 90
+LATEST_OF_202 = 180.0
+"""Seconds after a 202 in which the snapshot should be done, documented as about 2 minutes."""
 VERSION_HEADER = "x-amz-version-id"
 
 _PLAN = re.compile(r"free|(hobby|standard|pro|enterprise)-\d+")
@@ -68,13 +76,9 @@ async def probe(run: Run) -> Explained | None:
 async def _take(run: Run) -> None:
     run.begin("reads")
     await _reads(run)
-    run.begin("the first create")
-    first = await run.send(run.targets.database_id)
-    if first.refused:
-        done = "The report says what it may have started." if first.left else "Nothing was started."
-        raise ProbeStopped(f"the first create was refused with {first.refused}", done)
-    _judge_answer(run, first)
-    entry, is_done = None, first.accepted == "200"
+    first = await _first(run)
+    entry: ListedSnapshot | None = None
+    is_done = first.accepted == "200"
     if is_done:
         run.begin("the listings and the download URLs")
         entry = await _listings(run, first)
@@ -85,26 +89,56 @@ async def _take(run: Run) -> None:
     if second is None:
         run.begin("the second create")
         second = await _second(run, first)
-    kept: list[ListingName] = []
-    if second is not None:
-        run.begin("the listings after the second")
-        kept = await _cache(run, first, second)
-        run.begin("the first download URL again")
-        await _unpinned(run, first, second)
+    kept = [] if second is None else await _after_second(run, first, second)
+    await _options(run, entry)
+    if second is not None and kept:
+        await _after_31_minutes(run, second, kept)
+    run.report.step = ""
+
+
+async def _first(run: Run) -> Shot:
+    """Take the first snapshot.
+
+    Raises:
+        ProbeStopped: The service refused it, so there is nothing to learn from.
+    """
+    run.begin("the first create")
+    first = await run.send(run.targets.database_id)
+    if first.refused:
+        done = "The report says what it may have started." if first.left else "Nothing was started."
+        raise ProbeStopped(f"the first create was refused with {first.refused}", done)
+    _judge_answer(run, first)
+    return first
+
+
+async def _after_second(run: Run, first: Shot, second: Shot) -> list[ListingName]:
+    """Look at the listings and the first URL again; returns the listings that serve an old page."""
+    run.begin("the listings after the second")
+    kept = await _cache(run, first, second)
+    run.begin("the first download URL again")
+    await _unpinned(run, first, second)
+    return kept
+
+
+async def _options(run: Run, entry: ListedSnapshot | None) -> None:
+    """Take the steps that a user may leave out."""
     if run.targets.large is not None:
         run.begin("a large database")
         await _large(run, run.targets.large)
     if run.targets.scratch is not None and entry is not None:
         run.begin("a restore")
         await _restore(run, run.targets.scratch, entry)
-    if second is not None and kept:
-        run.begin("the listings after 31 minutes")
-        at = max(run.base[each][0] for each in kept) + SERVICE_CACHE + 60.0
-        await run.sleep_until(at, "waiting to request the kept pages again")
-        for listing in kept:
-            shown = (await run.find(listing, second))[1] is not None
-            run.judge("cache-30-min", shown, f"by the {listing} page, after 31 minutes")
-    run.report.step = ""
+
+
+async def _after_31_minutes(run: Run, second: Shot, kept: Sequence[ListingName]) -> None:
+    """Request the kept pages once they must be over."""
+    run.begin("the listings after 31 minutes")
+    at = max(run.base[each][0] for each in kept) + SERVICE_CACHE + 60.0
+    await run.sleep_until(at, "waiting to request the kept pages again")
+    for listing in kept:
+        _, entry = await run.find(listing, second)
+        is_shown = entry is not None
+        run.judge("cache-30-min", is_shown, f"by the {listing} page, after 31 minutes")
 
 
 # Reads ---------------------------------------------------------------------------------------------------------------
@@ -113,10 +147,10 @@ async def _take(run: Run) -> None:
 def _shape(run: Run, fact: str, fields: set[str], *objects: Any) -> None:
     """Judge whether objects have these fields."""
     lacks = {
-        field
+        name
         for each in objects
-        for field in fields
-        if not isinstance(each, dict) or field not in each
+        for name in fields
+        if not isinstance(each, dict) or name not in each
     }
     run.judge(fact, not lacks, f"lacks {', '.join(sorted(lacks))}" if lacks else "")
 
@@ -133,29 +167,11 @@ def _object(run: Run) -> dict[str, Any]:
 
 async def _reads(run: Run) -> None:
     """Read what a run can read without a snapshot."""
-    client, judge, database_id, wanted = (
-        run.client,
-        run.judge,
-        run.targets.database_id,
-        run.targets.snapshots,
-    )
+    client = run.client
+    database_id = run.targets.database_id
     account = await run.ask(client.account)
     if isinstance(account, Account):
-        _shape(run, "account", {"user", "databases"}, run.response)
-        _shape(run, "account", _LISTED_DATABASE, *(run.response.get("databases") or ()))
-        if (
-            account.plan_memory is not None
-            and (allowance := allowance_of(account.plan_memory)) <= wanted
-        ):
-            allows = (
-                f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}"
-            )
-            raise ProbeStopped(
-                f"{allows}: none would be left", "Nothing was started.", [Step.USE_LARGER_PLAN]
-            )
-        judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")
-        odd = sum(not is_usual_database_id(one.id) for one in account.databases)
-        judge("database-id", not odd, f"{odd} of {len(account.databases)} have another form")
+        _judge_account(run, account)
     elif account.passing:  # a service that does not answer a read is not sent a create
         raise ProbeStopped(account.happened, "Nothing was started.", account.then) from account
     if not isinstance(await run.ask(client.database, database_id), SquareCloudError):
@@ -163,30 +179,46 @@ async def _reads(run: Run) -> None:
     await run.ask(client.database_status, database_id)
     if run.last is not None and run.last.status == OK:
         running = _object(run).get("running")
-        judge("status", isinstance(running, bool))
+        run.judge("status", isinstance(running, bool))
         if running is True:
-            judge("uptime", _is_time(_object(run).get("uptime")))
+            run.judge("uptime", _is_time(_object(run).get("uptime")))
     await _restore_status(run, database_id)
+
+
+def _judge_account(run: Run, account: Account) -> None:
+    """Judge what the account shows.
+
+    Raises:
+        ProbeStopped: The run would take all snapshots of the day.
+    """
+    _shape(run, "account", {"user", "databases"}, run.response)
+    _shape(run, "account", _LISTED_DATABASE, *(run.response.get("databases") or ()))
+    wanted = run.targets.snapshots
+    allowance = None if account.plan_memory is None else allowance_of(account.plan_memory)
+    if allowance is not None and allowance <= wanted:
+        allows = f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}"
+        happened = f"{allows}: none would be left"
+        raise ProbeStopped(happened, "Nothing was started.", [Step.USE_LARGER_PLAN])
+    run.judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")
+    odd = sum(not is_usual_database_id(one.id) for one in account.databases)
+    run.judge("database-id", not odd, f"{odd} of {len(account.databases)} have another form")
 
 
 async def _restore_status(run: Run, database_id: str) -> dict[str, Any]:
     """Read how the last restore stands; empty if that is not known."""
-    answer, judge = await run.ask(run.client.restore_status, database_id), run.judge
+    answer = await run.ask(run.client.restore_status, database_id)
     status = run.last.status if run.last else None
     if status != OK:
         # The client takes a missing route, and a key that may not use it, for no answer.
-        judge(
-            "restore-status", False if answer is None and status != REFUSED else None, f"{status}"
-        )
+        is_missing = answer is None and status != REFUSED
+        run.judge("restore-status", False if is_missing else None, f"{status}")
         return {}
     known = _object(run)
-    state, given = (
-        known.get("state"),
-        [known[name] for name in ("started_at", "finished_at") if known.get(name)],
-    )
-    judge("restore-status", isinstance(state, str))
-    judge("restore-states", state in _STATES if isinstance(state, str) else None)
-    judge("restore-times", all(map(_is_time, given)) if given else None)
+    state = known.get("state")
+    times = [known[name] for name in ("started_at", "finished_at") if known.get(name)]
+    run.judge("restore-status", isinstance(state, str))
+    run.judge("restore-states", state in _STATES if isinstance(state, str) else None)
+    run.judge("restore-times", all(map(_is_time, times)) if times else None)
     return known
 
 
@@ -207,18 +239,20 @@ async def _early(run: Run, first: Shot) -> Shot | None:
 
 
 def _judge_answer(run: Run, shot: Shot) -> None:
-    judge, took = run.judge, f"{shot.accepted} after {shot.first_byte:.1f} s"
+    judge = run.judge
+    took = f"{shot.accepted} after {shot.first_byte:.1f} s"
     if shot.accepted == "202":
         judge("create-202", abs(shot.first_byte - SOFT_DEADLINE) <= 15, took)  # noqa: PLR2004  "about"
     if shot.finished is None:
         judge("create-answer", None, took)
         return
-    url, version = shot.finished.url, shot.finished.version
+    url = shot.finished.url
     judge("create-answer", bool(url and shot.finished.key), took)
-    judge("key-version", version is not None)
+    judge("key-version", shot.finished.version is not None)
     if url:
         judge("unpinned", version_of(url) is None)
-        expires, now = expiry_of(url), run.session.service_clock.now()
+        expires = expiry_of(url)
+        now = run.session.service_clock.now()
         away = (expires - now).total_seconds() if expires else 0.0
         judge("url-days", abs(away - 30 * DAY) < HOUR, f"{away / DAY:.1f} days")
 
@@ -228,33 +262,45 @@ def _judge_answer(run: Run, shot: Shot) -> None:
 
 async def _listings(run: Run, first: Shot) -> ListedSnapshot | None:
     """Request both listings once the first snapshot is done, and its URLs; returns its entry."""
-    judge, found = run.judge, None
     if first.accepted != "200":
         entry = await run.until_listed(first)
         if entry is None:
             return None
         _judge_late(run, first, entry)
+    found: ListedSnapshot | None = None
     for listing in LISTINGS:
-        at = run.clock.monotonic()
-        page, entry = await run.find(listing, first)
-        if page is None:
-            continue
-        run.base[listing] = at, entry is not None
-        if listing == "own" and first.accepted == "200":
-            # A page without it may be one that another client has requested before.
-            judge("listed", bool(entry) or None)
-        if entry is not None:
-            _judge_entry(run, first, entry, page.listing.entries, listing)
-            found = found or entry
-    url = found.url if found else None
-    if (part := await run.look("GET", url)) is not None:
-        judge("range", part.status == PARTIAL, f"{part.status}")
-        if part.status in {OK, PARTIAL}:
-            judge("version-header", VERSION_HEADER in part.headers)
-            judge("entity-tag", part.headers.get("etag", "").startswith('"'))
-    if (head := await run.look("HEAD", url)) is not None:
-        judge("head", head.status == REFUSED, f"{head.status}")
+        entry = await _first_page(run, first, listing)
+        found = found or entry
+    await _urls(run, found.url if found else None)
     return found
+
+
+async def _first_page(run: Run, first: Shot, listing: ListingName) -> ListedSnapshot | None:
+    """Request a listing once the first snapshot is done; returns the snapshot's entry."""
+    at = run.clock.monotonic()
+    page, entry = await run.find(listing, first)
+    if page is None:
+        return None
+    run.base[listing] = at, entry is not None
+    if listing == "own" and first.accepted == "200":
+        # A page without it may be one that another client has requested before.
+        run.judge("listed", bool(entry) or None)
+    if entry is not None:
+        _judge_entry(run, first, entry, page.listing.entries, listing)
+    return entry
+
+
+async def _urls(run: Run, url: str | None) -> None:
+    """Request the first bytes, and the head, of a pinned URL."""
+    part = await run.look("GET", url)
+    if part is not None:
+        run.judge("range", part.status == PARTIAL, f"{part.status}")
+        if part.status in {OK, PARTIAL}:
+            run.judge("version-header", VERSION_HEADER in part.headers)
+            run.judge("entity-tag", part.headers.get("etag", "").startswith('"'))
+    head = await run.look("HEAD", url)
+    if head is not None:
+        run.judge("head", head.status == REFUSED, f"{head.status}")
 
 
 def _judge_entry(
@@ -264,13 +310,9 @@ def _judge_entry(
     entries: Sequence[ListedSnapshot],
     listing: ListingName,
 ) -> None:
-    judge, database_id = run.judge, run.targets.database_id
-    _shape(
-        run,
-        "entry",
-        _ENTRY,
-        next((it for it in run.response or () if it.get("version_id") == entry.version), None),
-    )
+    judge = run.judge
+    database_id = run.targets.database_id
+    _shape(run, "entry", _ENTRY, _raw_entry(run, entry))
     if listing == "account":
         judge("account-entry", database_of(entry.url or "") == database_id)
     typed = f"{database_id}_{entry.runtime}"
@@ -278,35 +320,52 @@ def _judge_entry(
     judge("name", entry.name in forms, forms.get(entry.name, "another form"))
     judge("origin", entry.origin == "manual")
     judge("version-id", bool(_VERSION.fullmatch(entry.version or "")))
-    judge(
-        "pinned",
-        {version_of(entry.url or ""), version_of(f"?{entry.key or ''}")} == {entry.version},
-    )
+    judge("pinned", _pinned_versions(entry) == {entry.version})
     times = [one.modified for one in entries if one.modified]
     judge("newest-first", times == sorted(times, reverse=True), f"{len(times)} entries")
     _judge_modified(run, shot, entry)
 
 
+def _raw_entry(run: Run, entry: ListedSnapshot) -> Any:
+    """The entry as it came in the last answer; None if that has it no more."""
+    for each in run.response or ():
+        if each.get("version_id") == entry.version:
+            return each
+    return None
+
+
+def _pinned_versions(entry: ListedSnapshot) -> set[str | None]:
+    """The versions to which an entry's URL and its key are pinned."""
+    return {version_of(entry.url or ""), version_of(f"?{entry.key or ''}")}
+
+
 def _judge_modified(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
-    if entry.modified is not None:
-        began, ended = (
-            (entry.modified - run.service_time(at)).total_seconds()
-            for at in (shot.sent, shot.answered)
-        )
-        is_end = began > TELLING / 2 if shot.accepted == "202" else abs(ended) < abs(began)
-        clear = shot.accepted == "202" or began - ended >= TELLING
-        seen = f"{began:.0f} s after the request, {ended:.0f} s after the answer"
-        run.judge("modified-end", is_end if clear else None, seen)
+    if entry.modified is None:
+        return
+    since_request = (entry.modified - run.service_time(shot.sent)).total_seconds()
+    since_answer = (entry.modified - run.service_time(shot.answered)).total_seconds()
+    seen = f"{since_request:.0f} s after the request, {since_answer:.0f} s after the answer"
+    if shot.accepted == "202":
+        is_end: bool | None = since_request > TELLING / 2
+    elif since_request - since_answer >= TELLING:
+        is_end = abs(since_answer) < abs(since_request)
+    else:
+        is_end = None
+    run.judge("modified-end", is_end, seen)
 
 
 def _judge_late(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
-    done = found = run.clock.monotonic() - shot.answered
+    found = run.clock.monotonic() - shot.answered
+    done = found
     if entry.modified is not None:
-        # If `modified` is the end, it tells more than the poll that has found it.
+        # If `modified` is the end, it says more than the poll that has found the snapshot.
         ended = (entry.modified - run.service_time(shot.answered)).total_seconds()
         done = ended if ended > 0 else found
-    fits = True if done <= 180 else None if done == found else False  # noqa: PLR2004  "about 2 minutes"
-    run.judge("listed-late", fits, f"done {done:.0f} s after the 202, found after {found:.0f} s")
+    is_punctual: bool | None = done <= LATEST_OF_202
+    if not is_punctual and done == found:
+        is_punctual = None  # it may have been done long before the poll
+    seen = f"done {done:.0f} s after the 202, found after {found:.0f} s"
+    run.judge("listed-late", is_punctual, seen)
     _judge_modified(run, shot, entry)
 
 
@@ -315,65 +374,80 @@ def _judge_late(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
 
 async def _second(run: Run, first: Shot) -> Shot | None:
     """Create once the cooldown has ended; None if that is refused."""
-    judge, at = run.judge, first.sent + COOLDOWN
+    at = first.sent + COOLDOWN
     await run.sleep_until(at, "waiting for the end of the cooldown")
     refused_at = max(shot.answered if shot.refused else 0.0 for shot in run.shots)
-    punctual = run.clock.monotonic() < at + TELLING and refused_at > first.sent + 160.0
+    is_punctual = run.clock.monotonic() < at + TELLING and refused_at > first.sent + 160.0
     shot = await run.send(run.targets.database_id)
     if shot.refused == "KEEP_CALM":
-        if punctual:
-            judge(
-                "refusal-restarts",
-                true=True,
-                seen="refused 186 s after the first, with a refusal in between",
-            )
-        await run.sleep_until(shot.answered + COOLDOWN, "waiting 186 s from the last refusal")
-        shot = await run.send(run.targets.database_id)
-        judge(
-            "cooldown-ends", None, f"{shot.refused or shot.accepted} 186 s after the last refusal"
-        )
+        if is_punctual:
+            seen = "refused 186 s after the first, with a refusal in between"
+            run.judge("refusal-restarts", true=True, seen=seen)
+        shot = await _second_again(run, shot)
     elif shot.accepted:
         seen = f"accepted {shot.sent - first.sent:.0f} s after the first"
-        judge("cooldown-ends", true=True, seen=seen)
-        if punctual:
-            judge("refusal-restarts", true=False, seen=f"{seen}, with a refusal in between")
+        run.judge("cooldown-ends", true=True, seen=seen)
+        if is_punctual:
+            seen = f"{seen}, with a refusal in between"
+            run.judge("refusal-restarts", true=False, seen=seen)
     if shot.refused:
-        judge("cooldown-ends", None, f"refused with {shot.refused}")
+        run.judge("cooldown-ends", None, f"refused with {shot.refused}")
         return None
     _judge_answer(run, shot)
     return shot
 
 
+async def _second_again(run: Run, refused: Shot) -> Shot:
+    """Create once the cooldown has ended that the refusal may have started."""
+    await run.sleep_until(refused.answered + COOLDOWN, "waiting 186 s from the last refusal")
+    shot = await run.send(run.targets.database_id)
+    seen = f"{shot.refused or shot.accepted} 186 s after the last refusal"
+    run.judge("cooldown-ends", None, seen)
+    return shot
+
+
 async def _cache(run: Run, first: Shot, second: Shot) -> list[ListingName]:
     """Find out whether the second snapshot ends the caching of the pages that showed the first; returns those kept."""
+    ended = await _ended_pages(run, second)
+    for listing in run.base:
+        _judge_cache(run, first, second, listing, is_ended=listing in ended)
+    run.write()  # what another client may have caused is open again
+    facts = run.report.facts
+    return [
+        listing
+        for listing in run.base
+        if facts[f"{listing}-cache-ends"]["verdict"] == VERDICTS[False]
+    ]
+
+
+async def _ended_pages(run: Run, second: Shot) -> set[ListingName]:
+    """Request the listings within a minute of the second snapshot's end; returns those that show it."""
     begin = run.clock.monotonic() if second.accepted == "200" else second.answered + PROCESSING_TIME
     ended: set[ListingName] = set()
     for offset in (0, 25, 60) if run.base else ():
         await run.sleep_until(begin + offset, "waiting to request the listings again")
         for listing in set(run.base) - ended:
-            if (await run.find(listing, second))[1] is not None:
+            _, entry = await run.find(listing, second)
+            if entry is not None:
                 ended.add(listing)
-    for listing, (at, fresh) in run.base.items():
-        fact = f"{listing}-cache-ends"
-        if at >= second.sent:
-            run.judge(fact, None, "no page was requested between the two snapshots")
-        elif listing in ended:
-            # A page that shows the first snapshot is not older than its end.
-            young = fresh and run.clock.monotonic() - first.sent < SERVICE_CACHE
-            run.judge(
-                fact,
-                young or None,
-                "shown within a minute" if young else "the page before was an old one",
-            )
-        elif second.accepted == "200" or second.version is not None:
-            # A 200 says that it was done by then; otherwise the other listing has said so.
-            run.judge(fact, true=False, seen="not shown a minute after it was done")
-    run.write()  # what another client may have caused is open again
-    return [
-        listing
-        for listing in run.base
-        if run.report.facts[f"{listing}-cache-ends"]["verdict"] == VERDICTS[False]
-    ]
+    return ended
+
+
+def _judge_cache(
+    run: Run, first: Shot, second: Shot, listing: ListingName, *, is_ended: bool
+) -> None:
+    fact = f"{listing}-cache-ends"
+    at, is_fresh = run.base[listing]
+    if at >= second.sent:
+        run.judge(fact, None, "no page was requested between the two snapshots")
+    elif is_ended:
+        # A page that shows the first snapshot is not older than its end.
+        is_young = is_fresh and run.clock.monotonic() - first.sent < SERVICE_CACHE
+        seen = "shown within a minute" if is_young else "the page before was an old one"
+        run.judge(fact, is_young or None, seen)
+    elif second.accepted == "200" or second.version is not None:
+        # A 200 says that it was done by then; otherwise the other listing has said so.
+        run.judge(fact, true=False, seen="not shown a minute after it was done")
 
 
 async def _unpinned(run: Run, first: Shot, second: Shot) -> None:
@@ -401,60 +475,79 @@ async def _large(run: Run, database_id: str) -> None:
             _judge_late(run, shot, entry)
 
 
+@dataclass
+class _Watched:
+    """What polls have shown of a restore."""
+
+    shot: Shot
+    down: list[bool] = field(default_factory=list)
+    """By poll, whether the database was down."""
+    starts: list[float] = field(default_factory=list)
+    """When the database was started, Unix seconds."""
+    known: dict[str, Any] = field(default_factory=dict)
+    """The last status of the restore; empty if it is not known."""
+
+
 async def _restore(run: Run, scratch: str, entry: ListedSnapshot) -> None:
     """Restore the first snapshot onto another database, and poll until that is over."""
-    judge, client = run.judge, run.client
-    shot, ends = run.shot(scratch, entry), run.clock.monotonic() + RESTORE_LIMIT
-    down, starts, known = list[bool](), list[float](), dict[str, Any]()
+    shot = run.shot(scratch, entry)
+    watched = _Watched(shot)
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(run.fire, shot, RESTORE)
-            while not _is_restored(run, shot, known, down) and run.clock.monotonic() < ends:
-                await run.clock.sleep(RESTORE_POLL)
-                status = await run.ask(client.database_status, scratch)
-                if not isinstance(status, SquareCloudError):
-                    down.append(not status.running)
-                    starts += [status.uptime.timestamp()] if status.uptime else []
-                known = await _restore_status(run, scratch)
+            await _watch(run, scratch, watched)
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     if shot.refused:
-        judge("restore-answer", None, f"refused with {shot.refused}")
+        run.judge("restore-answer", None, f"refused with {shot.refused}")
         return
-    judge(
-        "restore-answer",
-        shot.accepted in {"200", "202"} or None,
-        f"{shot.accepted} after {shot.first_byte:.1f} s",
-    )
-    posted, finished, state = (
-        run.service_time(shot.sent).timestamp(),
-        known.get("finished_at"),
-        known.get("state"),
-    )
-    # It may have been down between two polls only.
-    again = starts[-1] > posted if starts else None
-    judge("restore-restarts", again, "by its `uptime`" if starts else "it has no `uptime`")
-    judge("restore-down", any(down) or again, f"down in {sum(down)} of {len(down)} polls")
-    if isinstance(finished, int | float):
-        took = finished / 1000 - posted
-        judge(
-            "restore-waits",
-            shot.first_byte >= took - 2,
-            f"the end came {took:.0f} s after the request",
-        )
+    _judge_restore(run, watched)
+    state = watched.known.get("state")
     if state in {"success", "error"}:
         at = rfc3339(run.session.service_clock.now().replace(microsecond=0))
-        await shot.operation.enter_result(
-            at if state == "success" else state, failed=state == "error"
-        )
+        result = at if state == "success" else state
+        await shot.operation.enter_result(result, failed=state == "error")
         shot.how = f"has ended with {state}"
 
 
-def _is_restored(run: Run, shot: Shot, known: dict[str, Any], down: list[bool]) -> bool:
+async def _watch(run: Run, scratch: str, watched: _Watched) -> None:
+    """Poll a restore and its database until it is over, for 15 minutes at most."""
+    ends = run.clock.monotonic() + RESTORE_LIMIT
+    while not _is_restored(run, watched) and run.clock.monotonic() < ends:
+        await run.clock.sleep(RESTORE_POLL)
+        status = await run.ask(run.client.database_status, scratch)
+        if not isinstance(status, SquareCloudError):
+            watched.down.append(not status.running)
+            watched.starts += [status.uptime.timestamp()] if status.uptime else []
+        watched.known = await _restore_status(run, scratch)
+
+
+def _judge_restore(run: Run, watched: _Watched) -> None:
+    shot = watched.shot
+    took = f"{shot.accepted} after {shot.first_byte:.1f} s"
+    run.judge("restore-answer", shot.accepted in {"200", "202"} or None, took)
+    posted = run.service_time(shot.sent).timestamp()
+    # It may have been down between two polls only.
+    again = watched.starts[-1] > posted if watched.starts else None
+    how = "by its `uptime`" if watched.starts else "it has no `uptime`"
+    run.judge("restore-restarts", again, how)
+    polls = f"down in {sum(watched.down)} of {len(watched.down)} polls"
+    run.judge("restore-down", any(watched.down) or again, polls)
+    finished = watched.known.get("finished_at")
+    if isinstance(finished, int | float):
+        seconds = finished / 1000 - posted
+        ended = f"the end came {seconds:.0f} s after the request"
+        run.judge("restore-waits", shot.first_byte >= seconds - 2, ended)
+
+
+def _is_restored(run: Run, watched: _Watched) -> bool:
     """Whether a restore has ended, by its status, or by that of its database."""
-    if not shot.accepted or not known:
-        return bool(shot.refused or (shot.accepted and True in down and not down[-1]))
+    shot = watched.shot
+    if not shot.accepted or not watched.known:
+        is_up_again = True in watched.down and not watched.down[-1]
+        return bool(shot.refused or (shot.accepted and is_up_again))
     # The end of an earlier restore is shown for an hour.
-    finished, since = known.get("finished_at"), run.service_time(shot.sent).timestamp() - TELLING
-    earlier = isinstance(finished, int | float) and finished / 1000 < since
-    return known.get("state") in {"success", "error"} and not earlier
+    finished = watched.known.get("finished_at")
+    since = run.service_time(shot.sent).timestamp() - TELLING
+    is_earlier = isinstance(finished, int | float) and finished / 1000 < since
+    return watched.known.get("state") in {"success", "error"} and not is_earlier

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -93,7 +93,8 @@ async def doctor(
 
     If your data is damaged: `status DATABASE` names the snapshot to go back to, and `restore` puts it back.
     """
-    words, found = in_stack(stack) if stack else invocation.wording, []
+    words = in_stack(stack) if stack else invocation.wording
+    found: list[Finding] = []
     with invocation.working(doing="checking the installation", logged=False):
         installed = await invocation.in_thread(look_at_installation, invocation.environment)
         invocation.progress(ASKING)
@@ -110,7 +111,11 @@ async def doctor(
         except (PulumiTrouble, SettingsError) as error:
             kinds = {PulumiTrouble: "stack", MissingKey: "key"}
             found = [Finding(kinds.get(type(error), "settings"), "problem", words.report(error))]
-    found += installed
+    return _show(invocation, [*found, *installed])
+
+
+def _show(invocation: Invocation, found: Sequence[Finding]) -> bool:
+    """Show what was found; returns whether anything is a problem."""
     problems = [one.check for one in found if one.state == "problem"]
     rows = [(MARKS[one.state], one.check, f"{one.found}\n{one.advice}".strip()) for one in found]
     invocation.result([one._asdict() for one in found], rows, *problems)

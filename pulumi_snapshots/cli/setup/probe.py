@@ -1,6 +1,6 @@
 """The command `probe`: what it costs, the typed confirmation, and the report for people and programs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.probe.report import Report
 from pulumi_snapshots.probe.run import Run, Targets
 from pulumi_snapshots.probe.steps import probe as take_steps
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import config_key, variable
 
 MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
@@ -46,16 +47,8 @@ async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -
     for the database's id first. The report holds no key and no download URL.
     """
     async with invocation.session() as session:
-
-        async def whole(one: str | None) -> str | None:
-            return await invocation.database(session, one) if one else None
-
-        whole_ids = {each: await whole(typed[each]) for each in ("large", "scratch")}
-        targets = Targets(await invocation.database(session, typed["database_id"]), **whole_ids)
-        ids = [each for each in targets if each]
-        if len(set(ids)) < len(ids):
-            invocation.wrong("each of the databases must be another one.")
-        await _confirm(invocation, targets, [await whole(each) for each in typed["confirmed"]])
+        targets, confirmed = await _targets(invocation, session, typed)
+        await _confirm(invocation, targets, confirmed)
         began = invocation.clock.utc().replace(microsecond=0)
         file = file or Path(f"squarecloud-probe-{began:%Y%m%dT%H%M%SZ}.json")
         report = Report(file, rfc3339(began))
@@ -64,19 +57,42 @@ async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -
         with invocation.working(session):
             ended = await take_steps(Run(session, targets, report, invocation, f"{NAME} probe"))
     content = report.content()
+    invocation.result(content, _summary(invocation, report, content), str(file))
+    left = "\n".join(f"left at the service: {one}." for one in content["left"].values())
+    invocation.say(left or "nothing is left at the service.")
+    if ended is not None:
+        invocation.fail(invocation.wording.report(ended))
+
+
+async def _targets(
+    invocation: Invocation, session: Session, typed: Mapping[str, Any]
+) -> tuple[Targets, list[str | None]]:
+    """The databases that are typed, each another one, and those that are confirmed, with whole ids."""
+
+    async def whole(one: str | None) -> str | None:
+        return await invocation.database(session, one) if one else None
+
+    large = await whole(typed["large"])
+    scratch = await whole(typed["scratch"])
+    targets = Targets(await invocation.database(session, typed["database_id"]), large, scratch)
+    ids = [each for each in targets if each]
+    if len(set(ids)) < len(ids):
+        invocation.wrong("each of the databases must be another one.")
+    return targets, [await whole(each) for each in typed["confirmed"]]
+
+
+def _summary(invocation: Invocation, report: Report, content: Mapping[str, Any]) -> str:
+    """What a report says, for people."""
     rows = [
         (MARKS[verdict], name, f"{text}\n{seen}".strip())
         for verdict, name, text, seen in report.rows()
     ]
     verdicts = [one["verdict"] for one in content["facts"].values()]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in MARKS)
-    learned, setting = content["listing_cache"], "listing_cache"
+    learned = content["listing_cache"]
+    setting = "listing_cache"
     how = f"Set {config_key(setting)} (or {variable(setting)}) to `{learned}`.\n" if learned else ""
-    invocation.result(content, f"{grid(rows, invocation.out)}\n{counts}.\n{how}", str(file))
-    left = "\n".join(f"left at the service: {one}." for one in content["left"].values())
-    invocation.say(left or "nothing is left at the service.")
-    if ended is not None:
-        invocation.fail(invocation.wording.report(ended))
+    return f"{grid(rows, invocation.out)}\n{counts}.\n{how}"
 
 
 async def _confirm(
@@ -84,10 +100,10 @@ async def _confirm(
 ) -> None:
     """Say what the run costs, and let each database's id be typed."""
     requests = 30 + 10 * (targets.large is not None) + 20 * (targets.scratch is not None)
-    takes = f"This takes {targets.snapshots} snapshots of the day's allowance, sends about {requests} requests"
-    invocation.say(
-        f"{takes}, and takes about 6 minutes, or 36 if the service keeps serving old listings."
-    )
+    takes = f"This takes {targets.snapshots} snapshots of the day's allowance"
+    sends = f"sends about {requests} requests"
+    lasts = "takes about 6 minutes, or 36 if the service keeps serving old listings"
+    invocation.say(f"{takes}, {sends}, and {lasts}.")
     purposes = (
         "take two snapshots of it",
         "take a snapshot of it",
