@@ -22,7 +22,7 @@ from pulumi_snapshots.archive.manifest import (
 from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord, history, object_in
 from pulumi_snapshots.archive.removal import objects_before, prune
 from pulumi_snapshots.archive.source import NoUrl, Source, bytes_text
-from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.archive.transfers import Store, Transfers
 from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained, Next, Step, Text
@@ -31,7 +31,7 @@ from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.record import SnapshotInputs
 from pulumi_snapshots.storage.destination import Destination, place_text
-from pulumi_snapshots.storage.store import Overtaken, Seen, StoreTrouble
+from pulumi_snapshots.storage.store import Mark, Overtaken, Seen, StoreTrouble
 
 CLAIM_LIVES = 120.0
 """Seconds after which the writer of a claim is taken to be dead.
@@ -472,12 +472,22 @@ class _Transfer:
         mark = None
         with suppress(StoreTrouble):
             mark = store.replace(text, beside.held.mark if beside.held else None)
+        if mark is None:
+            yield None
+            return
         try:
-            yield claim if mark is not None else None
+            yield claim
         except BaseException:
             with suppress(StoreTrouble, Overtaken):
-                if mark is not None and beside.manifest is not None:
-                    store.replace(beside.manifest.text, mark)
-                elif mark is not None and (seen := store.stat()) is not None:
-                    store.remove(seen.mark)
+                _unclaim(store, mark, beside.manifest)
             raise
+
+
+def _unclaim(store: Store, mark: Mark, before: Manifest | None) -> None:
+    """Put back the manifest from before a claim, or remove the claim if there was none."""
+    if before is not None:
+        store.replace(before.text, mark)
+        return
+    seen = store.stat()
+    if seen is not None:
+        store.remove(seen.mark)

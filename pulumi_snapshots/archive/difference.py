@@ -192,14 +192,19 @@ def _removal(record: ArchiveRecord, values: Mapping[str, Any]) -> Words | None:
     is_full = len(record.earlier) >= TIER_LIMIT  # manifests may show more then
     if rule is None or coming is None or is_full:
         return None
-    before = [each for each in history(record) if each.uri != coming.uri]
-    objects = [StoredObject(coming.uri or "", "", coming.created_at), *before]
-    kept = kept_of(objects, rule)
-    named = _names([each for each in objects if each not in kept])
+    named = _names(_beyond(rule, coming, history(record)))
     if not named:
         return None
     what = "of a snapshot that is taken now, " if coming.is_to_be_taken else ""
     return f"a new archive, {what}once it is whole and proved, removes {named}"
+
+
+def _beyond(rule: Keep, coming: NextObject, before: Sequence[StoredObject]) -> list[StoredObject]:
+    """List the objects that a rule does not keep any more after the next object."""
+    left = [each for each in before if each.uri != coming.uri]
+    objects = [StoredObject(coming.uri or "", "", coming.created_at), *left]
+    kept = kept_of(objects, rule)
+    return [each for each in objects if each not in kept]
 
 
 def _names(objects: Sequence[StoredObject]) -> str:
@@ -226,18 +231,15 @@ def _next_object(record: ArchiveRecord, values: Mapping[str, Any]) -> NextObject
         return None
     version_id = which_snapshot(values)[1]
     is_same = version_id == record.version_id
-    uri = None
-    if not place.folder:
-        uri = place.uri
-    elif is_same and _is_in(record, place):
+    uri = None if place.folder else place.uri
+    if is_same and _is_in(record, place):
         uri = record.uri
     if version_id is UNKNOWN and values.get("created_at") is UNKNOWN:
         # A snapshot that is not taken yet is newer than all that are there.
         latest = max([system_utc(), *(each.taken for each in history(record))])
         return NextObject(uri, rfc3339(latest), is_to_be_taken=True)
-    created_at = ArchiveInputs.known(values, "created_at").get("created_at")
-    if created_at is None and is_same:
-        created_at = record.created_at
+    known = ArchiveInputs.known(values, "created_at")
+    created_at = known.get("created_at", record.created_at if is_same else None)
     return NextObject(uri, created_at, is_to_be_taken=False) if created_at else None
 
 

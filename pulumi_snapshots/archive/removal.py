@@ -52,10 +52,6 @@ class Release:
     kept_for: Words | None = None
 
 
-class ManifestLeft(StoreTrouble):
-    """An object was removed, and its manifest may still be there."""
-
-
 def release(transfers: Transfers, uri: str, mark: str, owner_id: str | None) -> Release:
     """Remove an object and its manifest, unless others have it or a pin keeps it; blocks.
 
@@ -72,12 +68,10 @@ def release(transfers: Transfers, uri: str, mark: str, owner_id: str | None) -> 
         StoreTrouble: the object or its manifest may still be there.
     """
     found = manifest_at(transfers, uri)
-    if found is not None and found.without(owner_id):
+    kept_for = _kept_for(found, owner_id)
+    if kept_for is not None:
         edit_manifest(transfers, uri, lambda now: _left_by(now, owner_id))
-        others = found.others_text(owner_id)
-        return Release(removed=False, kept_for=Text("it is an archive of {others}", others=others))
-    if found is not None and owner_id is not None and found.pinned_by(owner_id):
-        return Release(removed=False, kept_for=PINNED)
+        return Release(removed=False, kept_for=kept_for)
     store = transfers.at(uri)
     seen = store.stat()
     if seen is not None and seen.mark != mark:
@@ -93,8 +87,20 @@ def release(transfers: Transfers, uri: str, mark: str, owner_id: str | None) -> 
     return Release(removed)
 
 
-def _left_by(manifest: Manifest | None, owner_id: str | None) -> Manifest | None:
+def _kept_for(manifest: Manifest | None, owner_id: str | None) -> Words | None:
+    """Say for whom an object stays: other owners, or this one's pin; None if it may go."""
     if manifest is None:
+        return None
+    others = manifest.others_text(owner_id)
+    if others:
+        return Text("it is an archive of {others}", others=others)
+    is_pinned = owner_id is not None and manifest.pinned_by(owner_id)
+    return PINNED if is_pinned else None
+
+
+def _left_by(manifest: Manifest | None, owner_id: str | None) -> Manifest | None:
+    """Take an owner out of a manifest, if there are others."""
+    if manifest is None or not manifest.without(owner_id):
         return None
     return replace(manifest, owners=manifest.without(owner_id))
 
@@ -116,7 +122,7 @@ def _remove_claimed(transfers: Transfers, uri: str, claim: str) -> None:
     try:
         store.remove(seen.mark)
     except StoreTrouble as trouble:
-        raise ManifestLeft(f"its manifest is left: {trouble.happened}") from trouble
+        raise StoreTrouble(f"only its manifest is left: {trouble.happened}") from trouble
 
 
 # The rule of a resource -------------------------------------------------------------------------
@@ -276,8 +282,7 @@ async def end_archive(
                 changed = "this resource did not write it, or it was changed since"
                 listener.warn(f"{name} was kept: {changed}.")
     except StoreTrouble as trouble:
-        done = "was deleted, but" if isinstance(trouble, ManifestLeft) else "was not deleted:"
-        happened = f"The archive {name} {done} {trouble.happened}"
+        happened = f"The archive {name} was not deleted: {trouble.happened}"
         raise NotRemoved(happened, then=(*trouble.then, Step.KEEP_OBJECT)) from trouble
 
 
@@ -394,19 +399,24 @@ async def _forgotten(
 ) -> Verdict:
     """Remove an archive that no tier keeps, if it is this owner's and still as it was found."""
     manifest = one.manifest
-    is_remnant = one.is_missing and manifest is not None
-    if manifest is None or (one.problem and not is_remnant):
+    if manifest is None or one.uri in kept:
         return Verdict(one, goes=False, why=one.problem)
-    if one.uri in kept:
-        return Verdict(one, goes=False)
-    if manifest.database_id is None and not is_remnant:
-        return Verdict(one, goes=False, why="its database is not known")
+    why = _why_not_forgotten(one, manifest, owner_id)
+    if why is not None or dry_run:
+        return Verdict(one, goes=why is None, why=why)
+    return await _released(transfers, one, owner_id)
+
+
+def _why_not_forgotten(one: Shelved, manifest: Manifest, owner_id: str) -> str | None:
+    """Say why an archive stays that no tier keeps; None if it may go."""
+    if one.problem and not one.is_missing:
+        return one.problem
+    if manifest.database_id is None and not one.is_missing:
+        return "its database is not known"
     others = manifest.others_text(owner_id) if manifest.owners else "unknown"
     if others:
-        return Verdict(one, goes=False, why=one.problem or f"its owner is {others}")
-    if dry_run:
-        return Verdict(one, goes=True)
-    return await _released(transfers, one, owner_id)
+        return one.problem or f"its owner is {others}"
+    return None
 
 
 async def _released(transfers: Transfers, one: Shelved, owner_id: str) -> Verdict:

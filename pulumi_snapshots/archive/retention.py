@@ -65,11 +65,17 @@ def kept_of(objects: Sequence[StoredObject], rule: Keep | None) -> list[StoredOb
     """
     if rule is None:
         return list(objects)
-    good = _in_tiers([each for each in objects if not each.unproved], rule)
+    good = [each for each in objects if not each.unproved]
     unproved = [each for each in _in_tiers(objects, rule) if each.unproved]
+    kept = [*_in_tiers(good, rule), *unproved, *_always_kept(objects)]
+    return [each for each in objects if each in kept]
+
+
+def _always_kept(objects: Sequence[StoredObject]) -> list[StoredObject]:
+    """List the objects that stay whatever the rule is."""
     drilled = newest_first(each for each in objects if each.drilled)
-    kept = [*good, *unproved, *objects[:1], *drilled[:1]]
-    return [each for each in objects if each in kept or each.pinned or not each.created_at]
+    held = [each for each in objects if each.pinned or not each.created_at]
+    return [*objects[:1], *drilled[:1], *held]
 
 
 def _in_tiers(objects: Sequence[StoredObject], rule: Keep) -> list[StoredObject]:

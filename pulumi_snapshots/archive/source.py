@@ -234,18 +234,24 @@ class Source:
         try:
             page = await page_of(self._database_id, session.clock.monotonic())
             entry = page.version(self._version_id) if page else None
-            if entry is not None and await self._use(session, entry):
-                return True
+            if entry is not None:
+                return await self._use_if_fresh(session, entry)
         except SquareCloudError as error:
             if error.passing:
                 return None
             text = "{refusal} There is no fresh one: {why}"
             why = Text(text, refusal=refusal, why=error.happened)
             raise NoUrl(why, then=error.then) from error
-        if page is not None and page.complete and entry is None:
+        if page is not None and page.complete:
             gone = "The service does not list this snapshot any more, so there is no fresh one"
             raise NoUrl(f"{refusal} {gone}")
-        return False if entry is not None and self._is_unexpired(session) else None
+        return None
+
+    async def _use_if_fresh(self, session: Session, entry: ListedSnapshot) -> bool | None:
+        """Use the URL of a listing; returns the same as `_use_listed`."""
+        if await self._use(session, entry):
+            return True
+        return False if self._is_unexpired(session) else None
 
     def _is_unexpired(self, session: Session) -> bool:
         """Tell whether the present URL should still be served."""

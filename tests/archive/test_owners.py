@@ -129,7 +129,9 @@ async def test_a_pinned_archive_outlives_its_resource(at: Scene) -> None:
 async def test_a_manifest_that_could_not_be_removed_goes_with_the_next_try(at: Scene) -> None:
     record = await at.archive(owner=A)
     at.refuses("_remove", manifest_of(record), why="AccessDenied")
-    with pytest.raises(NotRemoved, match="was deleted, but its manifest is left: AccessDenied"):
+    with pytest.raises(
+        NotRemoved, match="was not deleted: only its manifest is left: AccessDenied"
+    ):
         await at.remove(record, delete_object=True)
     (one,) = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
     assert one.problem == "is missing"
