@@ -462,8 +462,12 @@ class Told:
 
     def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
         sent = self._note_posts()
-        if kind is not None and issubclass(kind, asyncio.CancelledError):
-            return
+        was_killed = kind is not None and issubclass(kind, asyncio.CancelledError)
+        if not was_killed:
+            self._check_call(sent)
+
+    def _check_call(self, sent: list[JournalEntry]) -> None:
+        """Check that the call has ended in time, and has sent nothing that is forgotten."""
         timeout = self.declared.inputs["timeout"]
         took = self.books.story.now - self._began
         assert took <= timeout + SLACK, (

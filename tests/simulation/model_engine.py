@@ -109,15 +109,45 @@ class Stack:
         for one in self.declared():
             self.declare(one, inputs={**one.inputs, "timeout": seconds})
 
+    def declaring(self, name: str) -> Declared | None:
+        """What the program declares by this name, or by an earlier one."""
+        return next((one for one in self.program if name in (one.name, *one.aliases)), None)
+
     def find(self, name: str) -> Held | None:
+        """What the state has by this name."""
         return next((held for held in self.state if held.name == name and not held.replaced), None)
 
     def old_of(self, declared: Declared) -> Held | None:
         return next(filter(None, map(self.find, (declared.name, *declared.aliases))), None)
 
 
+@dataclass
+class Plan:
+    """What an engine knows of a resource of the program before it asks the provider."""
+
+    declared: Declared
+    old: Held | None  # what the state has of it
+    inputs: dict[str, Any]  # as far as they are known
+    targeted: (
+        bool  # whether it is replaced whatever it holds: by `--replace`, or since it is tainted
+    )
+    recreating: bool  # whether it was deleted in this run, to be made again
+
+    @property
+    def triggered(self) -> bool:
+        """Whether its option `replacement_trigger` has another value."""
+        return self.old is not None and self.old.release != self.declared.release
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the state has none that could stay."""
+        return self.old is None or self.recreating
+
+
 @dataclass(eq=False)
 class Engine:
+    """A run of the engine on a stack."""
+
     stack: Stack  # the stack; its state is changed when the engine saves
     computer: Computer  # where it runs
     config: dict[str, str]
@@ -199,25 +229,29 @@ class Engine:
         self.end()
 
     async def _previewed(self, declared: Declared) -> None:
-        old, targeted, inputs = self._old(declared)
+        plan = self._plan(declared)
         if declared.kind == "Upstream":
-            if old is not None and old.inputs != inputs:
-                await self._delete_first(old, preview=True)
-                self._live[declared.name] = {"same": rpc.UNKNOWN}
-            else:
-                self._live[declared.name] = {"same": "a" if old else rpc.UNKNOWN}
+            await self._preview_upstream(plan)
             return
-        recreating = declared.name in self.deleted
-        inputs = await self._checked(
-            declared, inputs, None if recreating or targeted or old is None else old
-        )
-        if old is None or recreating or targeted or old.release != declared.release:
-            changes: Any = True
-        else:
-            diff = await self._compared(declared, old, inputs)
-            changes = diff.replaces or diff.changes or old.gone
+        await self._check_first(plan)
+        old = plan.old
+        stays = old is not None and not plan.is_new and not await self._would_change(plan, old)
         unknown = dict.fromkeys(SCHEMAS[declared.kind].outputs, rpc.UNKNOWN)
-        self._live[declared.name] = {"id": old.id, **old.plain} if old and not changes else unknown
+        self._live[declared.name] = {"id": old.id, **old.plain} if old and stays else unknown
+
+    async def _preview_upstream(self, plan: Plan) -> None:
+        name = plan.declared.name
+        changes = plan.old is not None and plan.old.inputs != plan.inputs
+        if plan.old is not None and changes:
+            await self._delete_first(plan.old, preview=True)
+        is_known = plan.old is not None and not changes
+        self._live[name] = {"same": "a" if is_known else rpc.UNKNOWN}
+
+    async def _would_change(self, plan: Plan, old: Held) -> bool:
+        if plan.targeted or plan.triggered:
+            return True
+        diff = await self._compared(plan.declared, old, plan.inputs)
+        return bool(diff.replaces or diff.changes or old.gone)
 
     async def update(self, *, refresh: bool = False) -> None:
         """What follows the preview of an `up`, with `--refresh` or without."""
@@ -282,35 +316,32 @@ class Engine:
 
     # One resource --------------------------------------------------------------------------------------------------------
 
-    def _old(self, declared: Declared) -> tuple[Held | None, bool, dict[str, Any]]:
-        """What the state has of it, whether it is to be replaced whatever it holds, and its inputs."""
+    def _plan(self, declared: Declared) -> Plan:
+        """What is known of a resource before the provider is asked."""
         names = (declared.name, *declared.aliases)
-        old = next(
-            (
-                held
-                for name in names
-                for held in self.working
-                if held.name == name and not held.replaced
-            ),
-            None,
-        )
+        there = [each for each in self.working if not each.replaced]
+        old = next((held for name in names for held in there if held.name == name), None)
         forced = self.stack.urn(declared.kind, declared.name) in self.replace
-        return (
+        return Plan(
+            declared,
             old,
-            forced or (old is not None and old.tainted),
             _resolved(declared.inputs, self._live),
+            targeted=forced or (old is not None and old.tainted),
+            recreating=declared.name in self.deleted,
         )
 
-    async def _checked(
-        self, declared: Declared, inputs: dict[str, Any], old: Held | None
-    ) -> dict[str, Any]:
+    async def _check_first(self, plan: Plan) -> None:
+        """Check the inputs, with those of the state unless it is to be another resource whatever they are."""
+        is_another = plan.is_new or plan.targeted
+        await self._check(plan, None if is_another else plan.old)
+
+    async def _check(self, plan: Plan, old: Held | None = None) -> None:
         olds = None if old is None else old.inputs
-        answer = await self.call(
-            self.stack.way, declared.kind, declared.name, "check", inputs, olds
-        )
-        assert not answer.failures, answer.failures
+        declared = plan.declared
+        way = self.stack.way
+        answer = await self.call(way, declared.kind, declared.name, "check", plan.inputs, olds)
         # The engine keeps the names in which the provider has answered; here they are Python's.
-        return inputs
+        assert not answer.failures, answer.failures
 
     async def _compared(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> Any:
         return await self.call(
@@ -318,82 +349,50 @@ class Engine:
         )
 
     async def _registered(self, declared: Declared) -> None:
-        old, targeted, inputs = self._old(declared)
+        plan = self._plan(declared)
         if declared.kind == "Upstream":
-            await self._upstream(declared, old, inputs)
+            await self._upstream(plan)
             return
-        recreating = declared.name in self.deleted
-        inputs = await self._checked(
-            declared, inputs, None if recreating or targeted or old is None else old
-        )
-        if old is None or recreating:
-            await self._create(declared, old, inputs, again=recreating)
+        await self._check_first(plan)
+        if plan.old is None or plan.recreating:
+            await self._create(plan, again=plan.recreating)
             return
-        triggered = old.release != declared.release
-        diff = None if targeted or triggered else await self._compared(declared, old, inputs)
-        if diff is None or diff.replaces or old.gone:
-            if not targeted:
-                await self._checked(declared, inputs, None)
-            if declared.first and not old.gone:
-                await self._delete_first(old)
-            reasons = ("forced",) if diff is None else tuple(diff.replaces)
-            await self._create(
-                declared, old, inputs, again=bool(diff and not diff.replaces), reasons=reasons
-            )
-        elif diff.changes or old.unfinished:
-            await self._update(declared, old, inputs)
+        diff = None
+        if not (plan.targeted or plan.triggered):
+            diff = await self._compared(declared, plan.old, plan.inputs)
+        if diff is None or diff.replaces or plan.old.gone:
+            await self._replace(plan, plan.old, diff)
+        elif diff.changes or plan.old.unfinished:
+            await self._update(declared, plan.old, plan.inputs)
         else:
-            self._settle(declared, old, inputs)
+            self._settle(declared, plan.old, plan.inputs)
 
-    async def _upstream(self, declared: Declared, old: Held | None, inputs: dict[str, Any]) -> None:
-        new = Held("Upstream", declared.name, "", "", "upstream", inputs, Raw(same="a"), set())
-        if old is not None and (old.inputs != inputs or old.gone):
-            if not old.gone:
+    async def _replace(self, plan: Plan, old: Held, diff: Any) -> None:
+        """Create another one in the place of the old one; `diff` is None if that was not compared."""
+        if not plan.targeted:
+            await self._check(plan)
+        if plan.declared.first and not old.gone:
+            await self._delete_first(old)
+        reasons = ("forced",) if diff is None else tuple(diff.replaces)
+        is_same = diff is not None and not diff.replaces
+        await self._create(plan, again=is_same, reasons=reasons)
+
+    async def _upstream(self, plan: Plan) -> None:
+        name = plan.declared.name
+        old = plan.old
+        new = Held("Upstream", name, "", "", "upstream", plan.inputs, Raw(same="a"), set())
+        if old is None or old.inputs != plan.inputs or old.gone:
+            if old is not None and not old.gone:
                 await self._delete_first(old)
             self._put(new, old)
             self.save()
-        elif old is None:
-            self._put(new)
-            self.save()
-        self._live[declared.name] = {"same": "a"}
+        self._live[name] = {"same": "a"}
 
     async def _delete_first(self, old: Held, *, preview: bool = False) -> None:
         """Delete a resource that is to be made again, and first what depends on it and would be replaced with it."""
-        dependants = [
-            held
-            for held in self.working
-            if old.name in held.needs and not held.replaced and not held.gone
-        ]
-        for held in reversed(dependants):
-            declared = next(
-                (one for one in self.stack.program if held.name in (one.name, *one.aliases)), None
-            )
-            # Only a plugin's provider can depend on something. That its resources go on by the other way in that very run is not
-            # played: two processes would have to know of each other that it is one run.
-            if (
-                declared is not None
-                and declared.cascades
-                and held.way == self.stack.way == "plugin"
-            ):
-                await self._delete_first(held, preview=preview)
-                continue
-            unknown = {
-                name: (
-                    rpc.UNKNOWN
-                    if old.name in set(_references({name: value}))
-                    else held.inputs.get(name)
-                )
-                for name, value in (declared.inputs if declared else {}).items()
-            }
-            # The engine compares the inputs of the state, and what depends on the deleted one as unknown.
-            inputs = {
-                **held.inputs,
-                **{name: value for name, value in unknown.items() if value is not None},
-            }
-            answer = await self.call(
-                held.way, held.kind, held.name, "diff", held.id, held.outputs, inputs
-            )
-            if answer.replaces:
+        there = [held for held in self.working if not held.replaced and not held.gone]
+        for held in reversed([held for held in there if old.name in held.needs]):
+            if await self._follows(held, old):
                 await self._delete_first(held, preview=preview)
         if not preview:
             if old.kind != "Upstream":
@@ -402,17 +401,27 @@ class Engine:
             self.save()
         self.deleted.add(old.name)
 
-    async def _create(
-        self,
-        declared: Declared,
-        old: Held | None,
-        inputs: Any,
-        *,
-        again: bool,
-        reasons: tuple[str, ...] = (),
-    ) -> None:
-        told = self.books.creates(self, declared, old, again=again, reasons=reasons)
-        await self._act(told, declared, old, "create", inputs)
+    async def _follows(self, held: Held, upstream: Held) -> bool:
+        """Whether a resource is replaced if what it depends on is deleted first."""
+        declared = self.stack.declaring(held.name)
+        # Only a plugin's provider can depend on something. That its resources go on by the other way in that very run is not
+        # played: two processes would have to know of each other that it is one run.
+        is_by_plugin = held.way == self.stack.way == "plugin"
+        if declared is not None and declared.cascades and is_by_plugin:
+            return True
+        # The engine compares the inputs of the state, and what depends on the deleted one as unknown.
+        inputs = dict(held.inputs)
+        for name, value in (declared.inputs if declared else {}).items():
+            if upstream.name in _references(value):
+                inputs[name] = rpc.UNKNOWN
+        about = held.way, held.kind, held.name
+        answer = await self.call(*about, "diff", held.id, held.outputs, inputs)
+        return bool(answer.replaces)
+
+    async def _create(self, plan: Plan, *, again: bool, reasons: tuple[str, ...] = ()) -> None:
+        declared = plan.declared
+        told = self.books.creates(self, declared, plan.old, again=again, reasons=reasons)
+        await self._act(told, declared, plan.old, "create", plan.inputs)
 
     async def _update(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> None:
         told = self.books.updates(self, declared, old)
@@ -452,12 +461,10 @@ class Engine:
     def _settle(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> None:
         """It stays; the engine stores its new inputs, name and way."""
         self.books.stays(self, declared, old)
-        old.name, old.way, old.inputs, old.needs = (
-            declared.name,
-            self.stack.way,
-            inputs,
-            declared.needs,
-        )
+        old.name = declared.name
+        old.way = self.stack.way
+        old.inputs = inputs
+        old.needs = declared.needs
         self._live[declared.name] = {"id": old.id, **old.plain}
         self.save()
 

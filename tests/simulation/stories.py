@@ -485,17 +485,19 @@ class Story:
     async def _give_up(self, stack: Stack, errors: list[str]) -> list[str]:
         """Do what the errors offer: another one, by `--replace` or by other triggers; returns what fails still."""
         for role in self.roles:
-            held = next((one for one in stack.state if one.role == role and not one.replaced), None)
-            is_unfinished = held is not None and held.unfinished
-            if is_unfinished and not is_refused(errors):
+            if self._is_unfinished(stack, role) and not is_refused(errors):
                 errors = await self.up(stack, Up(replace=role))
-            if not is_unfinished or is_refused(errors):
+            if not self._is_unfinished(stack, role) or is_refused(errors):
                 self.change_triggers(stack)
                 errors = await self.up(stack, Up())
         if errors:
             await asyncio.sleep(3 * HOUR)
             errors = await self.up(stack, Up())
         return errors
+
+    @staticmethod
+    def _is_unfinished(stack: Stack, role: str) -> bool:
+        return any(one.unfinished for one in stack.state if one.role == role and not one.replaced)
 
 
 def played(seed: int, invariants: Collection[str] = ()) -> Story:

@@ -33,18 +33,17 @@ class Up:
         return trouble == (None,) * len(trouble) and not (self.fills_up or self.at_end or self.nap)
 
     def __str__(self) -> str:
-        refuses = "the ledger refuses {} from {:.0f} s on for {:.0f} s"
-        special = [
-            self.cut and "{} after {:.0f} s".format(*self.cut),
-            self.saves is not None and f"the backend stores {self.saves} steps and is gone",
-            self.replace and f"--replace of the {self.replace}",
-            not self.preview and "--skip-preview",
-            self.refresh and "--refresh",
-            self.at_end and "PULUMI_SKIP_CHECKPOINTS",
-            self.nap and f"the machine sleeps for {self.nap:.0f} s before a POST leaves",
-            self.fills_up and "the ledger refuses writes from the first POST on",
-            self.post_fault and f"the POST: {self.post_fault}",
-            self.read_fault and f"the polls: {self.read_fault}",
-            self.trouble and refuses.format(*self.trouble),
-        ]
-        return "".join(f"; {each}" for each in special if each)
+        special = {
+            "{0.cut[0]} after {0.cut[1]:.0f} s": self.cut,
+            "the backend stores {0.saves} steps and is gone": self.saves is not None,
+            "--replace of the {0.replace}": self.replace,
+            "--skip-preview": not self.preview,
+            "--refresh": self.refresh,
+            "PULUMI_SKIP_CHECKPOINTS": self.at_end,
+            "the machine sleeps for {0.nap:.0f} s before a POST leaves": self.nap,
+            "the ledger refuses writes from the first POST on": self.fills_up,
+            "the POST: {0.post_fault}": self.post_fault,
+            "the polls: {0.read_fault}": self.read_fault,
+            "the ledger refuses {0.trouble[0]} from {0.trouble[1]:.0f} s on for {0.trouble[2]:.0f} s": self.trouble,
+        }
+        return "".join(f"; {form.format(self)}" for form, is_so in special.items() if is_so)

@@ -35,6 +35,12 @@ class Taken:
     stack: Stack | None
     command: Command | None
 
+    @property
+    def of_stack(self) -> Stack:
+        """The stack, for those who know that there is one."""
+        assert self.stack is not None
+        return self.stack
+
 
 async def take(story: Story, taken: Taken) -> None:
     """Type what a message names, and check that it does what it says."""
@@ -44,16 +50,16 @@ async def take(story: Story, taken: Taken) -> None:
         return  # the program calls it otherwise by now
     await story.calm(taken.stack)
     story.say(f"the user takes a way out: {hint.text}")
-    if hint.kind == "triggers" and taken.stack is not None:
-        await use_other_triggers(story, taken.stack, "way out", WAY_OUT)
-    elif named is not None and taken.stack is not None:
-        await _replace(story, taken.stack, named)
-    elif hint.kind == "command":
+    if hint.kind == "command":
         await _type(story, hint.arguments, must_act=False)
     elif taken.command is not None:
         options = ("--json", "--quiet", "--new")
         typed = [each for each in taken.command.arguments if each not in options]
         await _type(story, [*typed, "--new"], must_act=True)
+    elif named is not None:
+        await _replace(story, taken.of_stack, named)
+    else:
+        await use_other_triggers(story, taken.of_stack, "way out", WAY_OUT)
 
 
 def _resource_of(taken: Taken) -> Declared | None:
