@@ -51,6 +51,8 @@ class Want:
     shown_on: set[str] = field(default_factory=set)
     late: str = ""  # the version that was matched with a warning
     more: int = 0  # how many more may be sent for it, as documented
+    # whether a state had it, and was set back to one of before that
+    is_rolled_back: bool = False
     by_old_name: bool = False  # whether a state had it by another name, as another resource's may
     version: str | None = None  # of a snapshot, as the state has it
 
@@ -73,6 +75,8 @@ class Page:
     saved: Want | None = None  # what the state has
     # what a run has made, which its own state may have only at its end
     made: tuple[Engine, Want] | None = None
+    # all that the state ever had, oldest first
+    history: list[Want] = field(default_factory=list)
     # what was asked for since then, and no state has
     unsaved: list[Want] = field(default_factory=list)
     # what the state had before the user dropped it, and some machine was never shown that
@@ -176,6 +180,7 @@ class Books:
         # What a forced replacement has left behind that was interrupted after its delete looks like any other.
         told = Told(self, engine, declared, want, or_else=may_be_same)
         told.resumed = self._resumed(creation, want)
+        told.is_forced = creation.forced or creation.targeted
         return told
 
     def _same(self, creation: Creation) -> Want | None:
@@ -330,9 +335,22 @@ class Books:
             page.unsaved.append(page.saved)
             # A state had it, so it is taken or drilled again; what was shown by another name may be another's.
             page.saved.more += page.saved.kind != "Restore" or page.saved.by_old_name
+        self._roll_back(page, want)
         if want is not None and page.saved is not want:
             page.unsaved[:] = [each for each in page.unsaved if each is not want]
         page.saved = want
+
+    @staticmethod
+    def _roll_back(page: Page, want: Want | None) -> None:
+        """Note what the state had between this want and the present one: a restore of those must not act again."""
+        number = 0 if want is None else want.number
+        for later in page.history:
+            if later.number <= number or later.kind != "Restore" or later.by_old_name:
+                continue
+            later.is_rolled_back = True
+            if later not in page.unsaved:
+                page.unsaved.append(later)
+                later.more += 1
 
     def note_rename(self, stack: Stack, role: str) -> None:
         """Note that whatever call has shown a resource until now, also a preview's, had another name."""
@@ -450,6 +468,7 @@ class Told:
     resumes: bool = False
     proof: dict[str, Any] | None = None
     resumed: Want | None = None  # what it may resume instead
+    is_forced: bool = False  # whether another one is wanted whatever there was before
     is_made: bool = False
 
     def __post_init__(self) -> None:
@@ -490,7 +509,16 @@ class Told:
         self.want.posts += new
         if any(post.accepted for post in new):
             self.want.shown_on.clear()
+            self._check_again(new)
         return sent
+
+    def _check_again(self, new: list[JournalEntry]) -> None:
+        """Check that a restore does not act again because an older state was imported; other triggers and `--replace` do it."""
+        before = [post for post in self.want.accepted if post not in new]
+        is_known = self.engine.computer.memory in self.want.machines
+        if self.want.is_rolled_back and not self.is_forced and is_known and before:
+            times = [f"{post.at:%d %H:%M:%S}" for post in self.want.accepted]
+            self.books.story.fail("acts once", f"{self.declared.name} is restored again: {times}")
 
     def made(self, held: Held) -> None:
         """Check what the provider has answered with."""
@@ -513,6 +541,7 @@ class Told:
         if self.page.saved is not self.want:
             self.page.linger()
         self.page.saved = self.want
+        self.page.history.append(self.want)
         # What is newer than what was handed out, and what no state ever had, may be handed out by a later run.
         newer = [one for one in self.page.unsaved if one.number > self.want.number]
         self.page.lingering += newer

@@ -342,7 +342,6 @@ def _other_computer(story: Story) -> Computer:
 async def step_clock(story: Story, _stack: Stack) -> None:
     """Set the machine's clock."""
     story.computer.ahead = story.chance.choice([0.0, 20 * MINUTE, -10 * MINUTE, 3.0, DAY])
-    story.computer.paused_for = 0.0
     story.say(f"the clock of the {story.computer.name} is {story.computer.ahead:.0f} s ahead")
 
 
@@ -355,25 +354,27 @@ async def rotate(story: Story, _stack: Stack) -> None:
 
 
 async def pause(story: Story, stack: Stack) -> None:
-    """Pause a machine between a restore's claim and its POST, while somebody restores on the other one."""
+    """Pause a machine with all its clocks between a restore's claim and its next request, while somebody else restores."""
     back = _declared(stack, "Restore")
     if back is None or _was_restored_lately(story):
         return
     sleeper = story.computer
-    other = _other_computer(story)
-    story.emulator.clear_faults()
     story.change_triggers(stack)
     stack.set_timeout(45 * MINUTE)
-    sleeper.pauses = story.chance.choice([15 * MINUTE, 30 * MINUTE])
-    story.say(f"the {sleeper.name} is to be paused for {sleeper.pauses / MINUTE:.0f} min")
+    story.say(f"the {sleeper.name} is to be paused for 30 min")
 
-    async def restored_meanwhile() -> None:
-        await asyncio.sleep(4 * MINUTE)
-        if sleeper.paused_at is not None:
-            await story.command(*restore_command(back), "--new", "--timeout", "8m", computer=other)
+    def sleep() -> None:
+        # The others' time goes on.
+        sleeper.was_paused = True
+        _other_computer(story).ahead += 30 * MINUTE
+        story.emulator.advance(10 * MINUTE)
+        _restore_by_somebody(story, back)
+        story.emulator.advance(20 * MINUTE)
 
-    await asyncio.gather(story.up(stack, Up(preview=False)), restored_meanwhile())
-    sleeper.pauses = 0.0
+    sleeper.after_claim = [sleep]
+    await story.up(stack, Up(preview=False))
+    sleeper.after_claim.clear()
+    sleeper.was_paused = False
 
 
 async def foreign(story: Story, stack: Stack) -> None:
@@ -400,20 +401,25 @@ async def foreign_restore(story: Story, stack: Stack) -> None:
     if back is None or _was_restored_lately(story):
         return
     is_right_before = story.chance.random() < 0.5
+    _restore_by_somebody(story, back, "RESTORE_INTERRUPTED" if is_right_before else None)
+    await asyncio.sleep(1.0 if is_right_before else APART)
+
+
+def _restore_by_somebody(story: Story, back: Declared, error: str | None = None) -> None:
+    """Let somebody else restore now what a Restore does, unless the service refuses that; with an error it fails."""
+    story.emulator.settle()
     target = story.emulator.databases[target_of(back.inputs)]
     planned = target.next_restore_error, target.next_restore_leaves_down
-    target.next_restore_error = "RESTORE_INTERRUPTED" if is_right_before else None
+    target.next_restore_error = error
     target.next_restore_leaves_down = False
-    version = back.inputs["version_id"]
-    stored = story.emulator.account.version(version)
-    name = stored.name if stored else ""
-    with suppress(RefusedError):
-        story.emulator.start_unobserved(target, name, version, story.emulator.now())
-        story.somebody_restored = True
-        how = "which fails" if is_right_before else "and succeeds"
-        story.say(f"somebody else restores, {how}")
+    stored = story.emulator.account.version(back.inputs["version_id"])
+    now = story.emulator.now()
+    if stored is not None:
+        with suppress(RefusedError):
+            story.emulator.start_unobserved(target, stored.name, stored.version_id, now)
+            story.foreign_restores.append((target.id, now))
+            story.say(f"somebody else restores, {'which fails' if error else 'and succeeds'}")
     target.next_restore_error, target.next_restore_leaves_down = planned
-    await asyncio.sleep(1.0 if is_right_before else APART)
 
 
 def _was_restored_lately(story: Story) -> bool:

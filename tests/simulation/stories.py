@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -57,7 +57,9 @@ class Story:
         self.told: list[str] = []
         self.books = Books(self)
         self.taken: list[Taken] = []  # the ways out that the last runs have named
-        self.somebody_restored = False
+        # of somebody else: the database, and when by the service's clock
+        self.foreign_restores: list[tuple[str, datetime]] = []
+        self.types_restores = False
         # of the backend's history: the stack, its state and release, and what the books had of it
         self.checkpoints: list[tuple[Stack, list[Held], int, dict[str, Want | None]]] = []
 
@@ -98,6 +100,11 @@ class Story:
     def has_drill(self) -> bool:
         """Whether the programs have a Drill, which only other triggers drill again."""
         return PROOF in self.roles
+
+    @property
+    def somebody_restored(self) -> bool:
+        """Whether a database was restored by others than a stack's own runs."""
+        return self.types_restores or bool(self.foreign_restores)
 
     @property
     def now(self) -> float:
@@ -306,10 +313,9 @@ class Story:
         self,
         *arguments: str,
         cut: tuple[str, float] | None = None,
-        computer: Any = None,
     ) -> Command:
         """Type a command, and check what it prints."""
-        computer = computer or self.computer
+        computer = self.computer
         settings = {
             "SQUARECLOUD_API_KEY": self.emulator.settings.api_key,
             "SQUARECLOUD_API_URL": self.emulator.api_url,
@@ -319,7 +325,7 @@ class Story:
         ends = "; {} after {:.0f} s".format(*cut) if cut else ""
         self.say(f"`{command.typed}` on the {computer.name}{ends}")
         if arguments[0] == "restore":
-            self.somebody_restored = True
+            self.types_restores = True
         typed = self.emulator.now()
         await (command.run_until(*cut) if cut else command.run())
         for line in command.err.getvalue().splitlines():
@@ -333,7 +339,7 @@ class Story:
         self.check()
         return command
 
-    def _check_command(self, command: Command, typed: Any) -> None:
+    def _check_command(self, command: Command, typed: datetime) -> None:
         """Check that what a command has printed is new, or as old as it may be."""
         reuse = "--reuse-within" in command.arguments
         allowed = timedelta(seconds=(HOUR if reuse else 0) + SLACK)
@@ -350,7 +356,9 @@ class Story:
 
     # What must be true ----------------------------------------------------------------------------
 
-    def _check_replaced(self, engine: Engine, named: list[Declared], began: Any, up: Up) -> None:
+    def _check_replaced(
+        self, engine: Engine, named: list[Declared], began: datetime, up: Up
+    ) -> None:
         """Check that what `--replace` names is new, or that a warning says what does it if it was given without `--refresh`."""
         if not up.refresh and hints_in(engine.warnings):
             return
@@ -382,11 +390,9 @@ class Story:
         for computer in self.computers:
             for database_id, claimed, left in computer.sent_after_pause:
                 others = [
-                    post.version_id
-                    for post in self.sent("restore")
-                    if post.accepted
-                    and post.database_id == database_id
-                    and claimed < post.at < left
+                    f"{at:%d %H:%M:%S}"
+                    for restored, at in self.foreign_restores
+                    if restored == database_id and claimed < at < left
                 ]
                 if others:
                     paused = f"the {computer.name} was paused from {claimed:%d %H:%M:%S} on"

@@ -103,25 +103,20 @@ def in_virtual_time(body: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> 
 
 
 class MachineClock(Clock):
-    """The clock of a process: what its machine's showed when it began, and since then as fast as the true time.
+    """The clock of a process: what its machine's showed when it began, and since then as fast as the true time."""
 
-    It stands still while its computer is paused, if it has one.
-    """
-
-    def __init__(self, ahead: float, computer: Computer | None = None) -> None:
+    def __init__(self, ahead: float) -> None:
         super().__init__(START)
         self.ahead = ahead
-        self._computer = computer
         self._loop = asyncio.get_running_loop()
 
     def monotonic(self) -> float:
         """Seconds of the loop; anyio looks first which loop runs, which takes ten times as long."""
-        now = self._loop.time()
-        return now if self._computer is None else now - self._computer.behind(now)
+        return self._loop.time()
 
     def utc(self) -> datetime:
         """What the machine shows."""
-        return START + timedelta(seconds=self.monotonic() + self.ahead)
+        return START + timedelta(seconds=self._loop.time() + self.ahead)
 
 
 # --- Threads that take turns with the loop ------------------------------------------------------------------------------
@@ -207,7 +202,7 @@ class _Wire(EmulatorTransport):
         return [self._emulator.journal[number] for number, of in self._sent.items() if of == urn]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await self._computer.pause_after_claim()
+        self._computer.note_request()
         kind, database_id = kind_of(request.method, request.url.path)
         if kind not in POSTS:
             return await super().handle_async_request(request)
@@ -248,10 +243,10 @@ class Computer:
     naps: list[float] = field(default_factory=list)
     # called right before the next POST leaves, after its claim
     before_post: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    # seconds for which it is paused, with its clocks, once a restore is claimed; 0 for not at all
-    pauses: float = 0.0
-    paused_at: float | None = None  # since when it is paused, by the loop; None if it is not
-    paused_for: float = 0.0  # seconds for which it was paused
+    # called before the next request after a restore is claimed
+    after_claim: list[Callable[[], None]] = field(default_factory=list)
+    # whether it was paused with its clocks, so that a claim may be older than it seems
+    was_paused: bool = False
     # of restores that left long after their claim because of that: the database, and both times by the service's clock
     sent_after_pause: list[tuple[str | None, datetime, datetime]] = field(default_factory=list)
     # the POSTs that were not in the ledger when they left, or since too long
@@ -273,32 +268,18 @@ class Computer:
             for each in self.attempts()
             if (each["kind"], each["database_id"], each["status"]) == wanted
         ]
-        if not claimed or (not self.paused_for and now - max(claimed) >= LONGEST_CLAIM):
+        if not claimed or (not self.was_paused and now - max(claimed) >= LONGEST_CLAIM):
             self.unwritten.append(f"{kind} of {database_id} at {now}")
         elif now - max(claimed) >= LONGEST_CLAIM:
             self.sent_after_pause.append((database_id, max(claimed), now))
 
-    async def pause_after_claim(self) -> None:
-        """Pause, if that is due and a restore is claimed: nothing runs meanwhile, and no clock."""
-        if not self.pauses:
-            return
-        if not any(
-            (each["kind"], each["status"]) == ("restore", "sent") for each in self.attempts()
-        ):
-            return
-        seconds = self.pauses
-        self.pauses = 0.0
-        loop = asyncio.get_running_loop()
-        self.paused_at = began = loop.time()
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            self.paused_at = None
-            self.paused_for += loop.time() - began
-
-    def behind(self, now: float) -> float:
-        """Seconds by which its clocks are behind at this time of the loop, since they stood still."""
-        return self.paused_for + (0.0 if self.paused_at is None else now - self.paused_at)
+    def note_request(self) -> None:
+        """Let happen what is to happen after a restore's claim, before the next request leaves."""
+        claims = ("restore", "sent")
+        if self.after_claim and claims in {
+            (each["kind"], each["status"]) for each in self.attempts()
+        }:
+            self.after_claim.pop()()
 
     @property
     def memory(self) -> str:
@@ -320,7 +301,7 @@ class _Shared(Shared):
 
     def __init__(self, computer: Computer) -> None:
         super().__init__()
-        self._clock = MachineClock(computer.ahead, computer)
+        self._clock = MachineClock(computer.ahead)
         self._computer = computer
         self.places: list[Mortal] = []
         self.wire = _Wire(computer)
