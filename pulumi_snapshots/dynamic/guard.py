@@ -15,46 +15,71 @@ from pulumi_snapshots.dynamic import this_run
 from pulumi_snapshots.engine.messages import Messages, Row
 from pulumi_snapshots.engine.process import Interrupts
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import Explained, Text
+from pulumi_snapshots.guard.coverage import FIRST_UP, GUARD_TYPE, STATE_UNKNOWN
 from pulumi_snapshots.late import late
-from pulumi_snapshots.program.guard import GuardDeclaration
+from pulumi_snapshots.program.guard import GuardDeclaration, run_of_program
 from pulumi_snapshots.properties.checks import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from pulumi_snapshots.guard.book import Foresight
+    from pulumi_snapshots.guard.once import OncePerRun
+    from pulumi_snapshots.guard.preview import PreviewedChanges
     from pulumi_snapshots.run.session import Session
 
 _interrupts = Interrupts(lambda: this_run().stop())
 KNOWN_WITHIN = 60.0
 """Seconds within which a change learns its database. It was known when the resource was registered, unless the engine deletes
 one before that."""
+NOT_KNOWN = "its database is not known, since what that comes from has failed, or is not there yet"
+OFF_WITHOUT_DATABASE = Text(
+    "the {change} has no snapshot, since {guard} is off; it is not in the history, since the "
+    "guard's database is not known yet"
+)
+
+
+class _InState(pulumi.ComponentResource):
+    """The guard in the state, which shows the next run what it guards already."""
+
+    def __init__(self, name: str, covered: pulumi.Output[Mapping[str, Any]]) -> None:
+        outputs = {each: covered[each] for each in ("databaseId", "before", "only")}
+        super().__init__(GUARD_TYPE, name, outputs)
+        self.register_outputs(outputs)
 
 
 class Guard(GuardDeclaration):  # noqa: D101  the declaration's
     __doc__ = GuardDeclaration.__doc__
 
-    def _made(
-        self, names: Mapping[tuple[str, str], str]
-    ) -> dict[tuple[str, str], pulumi.ResourceHook]:
-        self._foresight: Foresight | None = None
+    def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], Any]:
+        self._preview: PreviewedChanges | None = None
+        self._has_learned = False
         if pulumi.runtime.is_dry_run():
-            known = self._database_id if isinstance(self._database_id, str) else ""
-            self._foresight = late("guard.book:Foresight")(
-                known, self._inputs(known or UNKNOWN).before
+            known = self._database_id if isinstance(self._database_id, str) else None
+            self._preview = late("guard.preview:PreviewedChanges")(
+                known, self._inputs(known or UNKNOWN)
             )
             atexit.register(self._sum_up)  # the last changes of a preview come after the program
         engine = get_engine()
         self._messages = Messages(lambda: engine)
-        self._ready = asyncio.ensure_future(self._database())
-        return {
-            (when, change): self._hook(name, when, change) for (when, change), name in names.items()
+        self._known = asyncio.ensure_future(self._database())
+        self._ready = asyncio.ensure_future(self._prepare())
+        _InState(self._name, pulumi.Output.from_input(self._outputs()))
+        hooks: dict[tuple[str, str], Any] = {
+            (when, change): self._hook(name, when, change)
+            for (when, change), name in names.items()
+            if when != "on"
         }
+        hooks["on", "error"] = pulumi.ErrorHook(names["on", "error"], self._at_failure)
+        return hooks
 
     def _sum_up(self) -> None:
-        if self._foresight is not None and (told := self._foresight.summary()):
-            self._messages.send(f"{self}: {told}")
+        if self._preview is None:
+            return
+        if summary := self._preview.summary():
+            self._messages.send(f"{self}: {summary}")
+        if unguarded := self._preview.unguarded():
+            self._messages.send(f"{self}: {PYTHON.text(unguarded)}", warning=True)
 
     def _newest(self, database_id: str) -> Any:
         return late("dynamic.lookups:get_latest_snapshot")(database_id, "manual")
@@ -65,11 +90,44 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             return await pulumi.Output.from_input(self._database_id).future()
         return None
 
+    async def _outputs(self) -> dict[str, Any]:
+        """What the state keeps of the guard, once it guards all that the program has."""
+        database_id = await self._ready
+        changes = self._inputs(database_id or UNKNOWN).changes
+        return {
+            "databaseId": database_id,
+            "before": [*changes],
+            "only": sorted(self._chosen),
+        }
+
+    async def _prepare(self) -> str | None:
+        """Take the snapshot before all that is registered after the guard, if it does not hear of some changes.
+
+        Returns:
+            The database; None if it is not known.
+
+        Raises:
+            pulumi.RunError: There is no snapshot.
+        """
+        database_id = await self._known
+        inputs = self._inputs(database_id or UNKNOWN)
+        if self._state is None:
+            self._messages.say(f"{self}: {PYTHON.text(STATE_UNKNOWN)}", warning=True)
+            return database_id
+        reason = self._state.unhooked(inputs.changes, self._chosen)
+        if self._preview is not None:
+            self._preview.first_up = reason
+            self._preview.in_state = self._state.guardable
+        elif reason is not None and database_id is not None:
+            what = f"{FIRST_UP} ({reason})"
+            await self._carried_out("before_all", inputs, what, Row(self._messages, "", PYTHON))
+        return database_id
+
     def _hook(self, name: str, when: str, change: str) -> pulumi.ResourceHook:
         async def run(
             args: pulumi.ResourceHookArgs,
         ) -> None:  # the SDK reads what only a function has
-            await self._at_change(when, change, args)
+            await self._at_change(when, change, args.urn)
 
         hook = pulumi.ResourceHook(
             name, run, pulumi.ResourceHookOptions(on_dry_run=when == "before")
@@ -85,36 +143,75 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         hook._registered = asyncio.ensure_future(both())  # noqa: SLF001
         return hook
 
-    async def _at_change(self, when: str, change: str, args: pulumi.ResourceHookArgs) -> None:
+    async def _at_change(self, when: str, change: str, urn: str) -> None:
         """Hold a change until the snapshot is there, or note it after it has happened; an error fails it."""
         # Nothing here may need a thread of the program's executor: each resource whose change waits holds one.
+        row = Row(self._messages, urn, PYTHON)
+        if self._preview is not None:
+            self._foresee(self._preview, change, urn, row)
+            await self._messages.flush()
+            return
+        what: str = late("guard.once:change_of")(urn, change)
+        database_id = await self._database_for(change)
+        if database_id is None and self._settings.guard == "off":
+            row.warn(Text(OFF_WITHOUT_DATABASE.template, change=what))
+            await self._messages.flush()
+            return
+        if database_id is None:
+            error = late("guard.once:ChangeHeldBack")(what, NOT_KNOWN)
+            raise pulumi.RunError(row.wording.report(error))
+        inputs = self._inputs(database_id)
+        is_new_stack = self._state is not None and not self._state.guardable
+        if change == "create" and inputs.passes_first_creates and is_new_stack:
+            return
+        await self._carried_out(when, inputs, what, row)
+
+    async def _database_for(self, change: str) -> str | None:
+        """The database of a change.
+
+        What the engine deletes before the guard's database is known, as if that is being replaced, is guarded by the database
+        that the guard had.
+        """
+        had = self._state.database_id if self._state is not None else None
+        patience = 0.0 if change == "delete" and had is not None else KNOWN_WITHIN
+        if self._settings.guard == "off":
+            patience = 0.0
+        await asyncio.wait({self._known}, timeout=patience)
+        if self._known.done():
+            return self._known.result()
+        return had if change == "delete" else None
+
+    async def _at_failure(self, args: pulumi.ErrorHookArgs) -> bool:
+        """Leave the way back at a guarded change that has failed."""
         row = Row(self._messages, args.urn, PYTHON)
+        if self._known.done() and (database_id := self._known.result()) is not None:
+            what: str = late("guard.once:change_of")(args.urn, args.failed_operation)
+            self._once().show_failure(self._inputs(database_id), what, row)
+        await self._messages.flush()
+        return False  # do not try again
+
+    def _once(self) -> OncePerRun:
+        if self._program.once is None:
+            self._program.once = late("guard.once:OncePerRun")(run_of_program())
+        once: OncePerRun = self._program.once
+        return once
+
+    async def _carried_out(self, act: str, inputs: Any, what: str, row: Row) -> None:
+        """Do what `OncePerRun` does, on the loop of all requests; raises `pulumi.RunError`."""
+        work = getattr(self._once(), act)
         try:
-            if self._foresight is not None:
-                self._foresee(self._foresight, change, args.urn, row)
-                return
-            what: str = late("guard.once:change_of")(args.urn, change)
-            await asyncio.wait({self._ready}, timeout=KNOWN_WITHIN)
-            if (database_id := self._ready.result() if self._ready.done() else None) is None:
-                why = "its database is not known, since what that comes from has failed, or is not there yet"
-                raise late("guard.once:ChangeHeldBack")(what, why)
-            once = self._program.once = self._program.once or late("guard.once:OncePerRun")()
-            act = once.before if when == "before" else once.after
-            await _carried_out(
-                partial(act, self._owner, self._inputs(database_id), what, self._session, row)
-            )
+            await _carried_out(partial(work, self._owner, inputs, what, self._session, row))
         except Explained as error:
             raise pulumi.RunError(row.wording.report(error)) from error
         finally:
             await self._messages.flush()
 
-    def _foresee(self, foresight: Foresight, change: str, urn: str, row: Row) -> None:
-        if isinstance(self._database_id, str) and not foresight.summary():
+    def _foresee(self, preview: PreviewedChanges, change: str, urn: str, row: Row) -> None:
+        if isinstance(self._database_id, str) and not self._has_learned:
+            self._has_learned = True
             inputs = self._inputs(self._database_id)
-            self._of_book(
-                lambda book: foresight.learn(book, inputs.database_id, inputs.reuse_within)
-            )
-        foresight.show(change, urn, row)
+            self._of_book(lambda book: preview.learn(book, inputs.database_id, inputs.reuse_within))
+        preview.show(change, urn, row)
 
     def _session(self) -> Session:
         self._settings.required_key()

@@ -121,6 +121,10 @@ class Engine(Messages):
         """Take the address from a handshake, unless one is known."""
         self._address = self._address or address
 
+    def stub(self) -> Any:
+        """The engine's gRPC stub; None if its address is not known."""
+        return None if self._address is None else engine_at(self._address)
+
     def say(self, text: str, urn: str = "", **how: bool) -> None:
         """Queue one message."""
         if self._address is not None and (how.get("warning") or not self.is_quiet):

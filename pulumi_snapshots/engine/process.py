@@ -32,7 +32,11 @@ def address_in(command: Sequence[str]) -> str | None:
 
 def run_in(command: Sequence[str]) -> str:
     """Name the engine's run, alike in all processes that it has started; empty without an engine."""
-    address = address_in(command)
+    return run_at(address_in(command))
+
+
+def run_at(address: str | None) -> str:
+    """Name the run of the engine at this address; empty without one."""
     return f"{socket.gethostname()} {address}" if address else ""
 
 

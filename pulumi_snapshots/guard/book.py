@@ -1,4 +1,4 @@
-"""The book of guards: which snapshots have guarded what, for going back to one, and for a preview. No state has it."""
+"""The book of guards: which snapshot has guarded which changes. It lies in the ledger, no state has it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar
 
-from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
-from pulumi_snapshots.errors import Explained, Text, Words
+from pulumi_snapshots.clock import parse_rfc3339, rfc3339
+from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.guard.inputs import ComponentInputs
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -17,30 +17,30 @@ from pulumi_snapshots.ledger.place import AHEAD_HERE, Document
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Moment, Record, ResourceSchema, declare
-from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 T = TypeVar("T")
-# The parts of the document: entries, oldest first; what each value of a roll-back was answered with; until when it is used up.
-GUARDS, PINS, USED_UP = "guards", "roll-backs", "quota_used_up"
-MOST = 200  # entries, see `_kept`; and answers, of which the oldest are forgotten
+GUARDS = "guards"  # the document's key for the entries, oldest first
+PINS = "roll-backs"  # the document's key for what each value of a roll-back was answered with
+USED_UP = "quota_used_up"  # the document's key for when the daily quota is free again
+MOST = 200  # entries, see `_kept`; and pins, of which the oldest are forgotten
 MOST_CHANGES = 20  # that an entry names
+KEPT_FOR = timedelta(seconds=checks.RETENTION)
+LONGEST_RUN = timedelta(days=1)
+"""A pin that was asked for longer ago was asked for by an earlier run: addresses of engines repeat."""
 UNKNOWN_HERE = (
-    "this guard has noted no snapshot of database {database}. What guards take is noted for 30 days in {where}: if another machine "
-    "made the release, go back on that one, or have both use {shared_state}. A Restore takes any listed snapshot by its {version_id}. "
+    "this guard has noted no snapshot of database {database}. What guards take is noted for 30 "
+    "days in {where}: if another machine made the release, go back on that one, or have both use "
+    "{shared_state}. A Restore takes any listed snapshot by its {version_id}. "
     "If you have gone back already, remove the Restore."
 )
-NEW_ONE_FIRST = Text(
-    "the new one is created before the snapshot, since only the delete of the old one waits for it. If creating it changes data, "
-    'as a migration does, give the guard {before}=["create", "update", "delete"]'
-)
-NEW_ONE = ", which would be a new one"
 BEGAN = "When it began to guard, by the service's clock."
 CHANGES = "The first changes that have happened, such as `update of Server shop`."
 CHANGED = "When something guarded has last happened; absent if nothing has."
 NEWER = (
-    "{newest} of {at} is newer than {last}, to which this goes back, and no run that is known here has taken it. If another "
-    "machine took it before a release, restore that one by its {version_id}."
+    "{newest} of {at} is newer than {last}, to which this goes back, and no run that is known here "
+    "has taken it. If another machine took it before a release, restore that one by its "
+    "{version_id}."
 )
 
 
@@ -74,11 +74,39 @@ class Guarded(Record, sparse=True):
         return parse_rfc3339(self.changed_at or self.noted_at)
 
     def info(self, now: datetime) -> SnapshotInfo:
-        """The snapshot as a lookup would return it."""
-        ends = self.snapshot.get("expires_at")
-        return SnapshotInfo.from_outputs(
-            {**self.snapshot, "available": ends is None or parse_rfc3339(ends) > now}
-        )
+        """Describe the snapshot as a lookup would."""
+        return _described(self.snapshot, now)
+
+
+class Pin(Record, sparse=True):
+    """The snapshot to which one value of a roll-back leads, until the next incident."""
+
+    guard: str = declare("The guard, its name with organization, project and stack.")
+    value: str = declare("The value of the roll-back.")
+    snapshot: dict[str, Any] = declare("The snapshot, as the service described it.")
+    asked_by: str = declare("The run that has asked for it last; empty without an engine.")
+    asked_at: str = declare("When that run asked.")
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """The guard, the database and the value."""
+        return self.guard, str(self.snapshot["database_id"]), self.value
+
+    @property
+    def touched_at(self) -> datetime:
+        """When it was asked for last."""
+        return parse_rfc3339(self.asked_at)
+
+    def is_asked_by(self, run: str, now: datetime) -> bool:
+        """Whether a run has asked for it, and not an earlier one with the same address."""
+        return self.asked_by == run and abs(now - self.touched_at) < LONGEST_RUN
+
+    def info(self, now: datetime) -> SnapshotInfo:
+        """Describe the snapshot as a lookup would."""
+        return _described(self.snapshot, now)
+
+
+Noted = TypeVar("Noted", Guarded, Pin)
 
 
 class GuardedChanges(Record):
@@ -111,48 +139,99 @@ GUARD = ResourceSchema("Guard", ComponentInputs, GuardOutputs)
 
 
 async def consult(ledger: Ledger, use: Callable[[GuardBook], T], *, writes: bool = False) -> T:
-    """Use the book in a ledger, which is read once; with `writes`, keep what `use` changes, which may be made again."""
+    """Use the book in a ledger, which is read once.
+
+    Args:
+        ledger: The ledger that has it.
+        use: Gets the book; called again if another run has written meanwhile.
+        writes: Whether what `use` changes is kept.
+
+    Returns:
+        What `use` returns.
+
+    Raises:
+        LedgerUnavailable: The ledger cannot be read, or written.
+    """
     if writes:
         return await ledger.edit(lambda document: use(GuardBook(ledger, document)))
     return use(GuardBook(ledger, await ledger.read()))
 
 
 class GuardBook:
-    """What the guards of a service have taken, as a ledger's document has it. Their names have organization, project and stack."""
+    """What the guards of a service have taken, as a ledger's document has it.
+
+    Guards are named with organization, project and stack. What is older than 30 days, as the service keeps snapshots, is not
+    shown; it is removed only by a run that knows the service's time, since a machine's own clock may be wrong by weeks.
+    """
 
     def __init__(self, ledger: Ledger, document: Document) -> None:
         ledger.clock.assume(document.get(AHEAD_HERE))  # until the service has answered
         self.now = ledger.clock.now()
-        self._ledger, self._document = ledger, document
-        self._entries = _read(document.get(GUARDS), self.now)
+        self._ledger = ledger
+        self._document = document
+        self._stored = _readable(document.get(GUARDS), Guarded)
 
     @cached_property
     def attempts(self) -> list[Attempt]:
         """All requests in the ledger; few questions need them."""
         return [*self._ledger.attempts_in(self._document).values()]
 
-    def note(self, guard: str, record: SnapshotRecord, happened: Sequence[str] = ()) -> None:
-        """Note the snapshot that a guard has taken or adopted, and guarded changes that have happened, after which it guards no later run."""
-        wanted, entries = (guard, record.database_id, record.version_id), self._entries
+    @property
+    def _entries(self) -> list[Guarded]:
+        return self._young(self._stored)
+
+    def _young(self, noted: Sequence[Noted]) -> list[Noted]:
+        return [each for each in noted if each.touched_at > self.now - KEPT_FOR]
+
+    def _lasting(self, noted: list[Noted]) -> list[Noted]:
+        """Leave out what is over, if the service has told the time."""
+        return noted if self._ledger.clock.offset is None else self._young(noted)
+
+    def note(
+        self, guard: str, record: SnapshotRecord, happened: Sequence[str] = (), *, run: str = ""
+    ) -> None:
+        """Note a guard's snapshot, or guarded changes that have happened, after which it guards no later run.
+
+        Args:
+            guard: The guard.
+            record: The snapshot that it has taken or adopted, or the database alone if guards are off.
+            happened: The changes, such as `update of Server shop`.
+            run: The run in which they happened. A value of a roll-back that it has not asked for leads to a newer snapshot
+                from then on.
+        """
+        wanted = guard, record.database_id, record.version_id
         known = [
-            n
-            for n, each in enumerate(entries)
+            each
+            for each in self._stored
             if (each.guard, each.database_id, each.version_id) == wanted
         ]
         if known and record.version_id is not None and not happened:
             return
         now = self._moment()
-        if not known or not happened:
-            known = [len(entries)]
-            entries.append(Guarded(guard, record.described, now, []))
+        if known and happened:
+            entry = known[-1]
+        else:
+            entry = Guarded(guard, record.described, now, [])
+            self._stored.append(entry)
         if happened:
-            last = entries[known[-1]]
-            changes = [
-                *dict.fromkeys((*last.changes, *happened))
-            ]  # each once, also if it is noted again
-            entries[known[-1]] = replace(last, changed_at=now, changes=changes[:MOST_CHANGES])
-        self._entries = _kept(entries)
-        self._document[GUARDS] = [each.to_outputs() for each in self._entries]
+            # Each once, also if it is noted again.
+            changes = [*dict.fromkeys((*entry.changes, *happened))]
+            changed = replace(entry, changed_at=now, changes=changes[:MOST_CHANGES])
+            self._stored = [changed if each is entry else each for each in self._stored]
+            self._drop_pins(guard, record.database_id, run)
+        self._stored = _kept(self._lasting(self._stored))
+        self._document[GUARDS] = [each.to_outputs() for each in self._stored]
+
+    def _drop_pins(self, guard: str, database_id: str, run: str) -> None:
+        """Drop what values of a roll-back lead to but for those that this run has asked for: they were of an earlier incident."""
+        pins = _readable(self._document.get(PINS), Pin)
+        stay = [
+            each
+            for each in pins
+            if each.key[:2] != (guard, database_id) or each.is_asked_by(run, self.now)
+        ]
+        if len(stay) < len(pins):
+            self._document[PINS] = [each.to_outputs() for each in stay]
 
     def note_used_up(self, until: datetime) -> None:
         """Note when the account's daily quota has a free slot again."""
@@ -162,7 +241,7 @@ class GuardBook:
         """The service's time; until it has answered, as with guards off, not before anything that the ledger has."""
         times = [self.now]
         if self._ledger.clock.offset is None:
-            times += [each.touched_at for each in self._entries]
+            times += [each.touched_at for each in self._stored]
             times += [each.ended_at or each.request.posted_at for each in self.attempts]
         return rfc3339(max(times))
 
@@ -174,7 +253,7 @@ class GuardBook:
         return until if until > self.now else None
 
     def spent(self, database_id: str) -> datetime | None:
-        """When something has happened that was guarded by a snapshot of this database; None if nothing has."""
+        """When something has last happened that a snapshot of this database guarded; None if nothing has."""
         times = [
             each.touched_at
             for each in self._entries
@@ -186,47 +265,67 @@ class GuardBook:
         """The entries of a guard, or of all, newest first."""
         return [each for each in reversed(self._entries) if guard in {None, each.guard}]
 
-    def last(self, guard: str, database_id: str, pin: str | None = None) -> SnapshotInfo | None:
-        """The snapshot of this database that guarded last; a `pin` gets one answer once the book is written, or `Explained`."""
-        mine = (
-            each
-            for each in self.history(guard)
-            if each.database_id == database_id and each.version_id
-        )
-        found = next(mine, None)
-        if pin:
-            asked, pins = f"{guard} {database_id} {pin}", _read(self._document.get(PINS), self.now)
-            if known := next((each for each in pins if each.guard == asked), None):
-                return known.info(self.now)
-            if found is None:
-                raise Explained(
-                    Text(UNKNOWN_HERE, database=database_id, where=self._ledger.place.where)
-                )
-            pins.append(Guarded(asked, found.snapshot, rfc3339(self.now), []))
-            self._document[PINS] = [each.to_outputs() for each in pins[-MOST:]]
-        return found.info(self.now) if found else None
+    def last(
+        self, guard: str, database_id: str, pin: str | None = None, *, run: str = ""
+    ) -> SnapshotInfo | None:
+        """The snapshot of a database that guarded last.
 
-    def warning(self, last: SnapshotInfo, newest: SnapshotInfo | None) -> Words:
-        """A warning of a way back to `last`, if the newest manual snapshot is one that no run knows; empty if all is well."""
+        Args:
+            guard: The guard.
+            database_id: Its database.
+            pin: A value of a roll-back, which gets one answer once the book is written, until a run that has not asked for
+                it makes guarded changes.
+            run: The run that asks.
+
+        Returns:
+            None if there is none, and never with a pin.
+
+        Raises:
+            Explained: There is none, and a pin is given.
+        """
+        for each in self.history(guard):
+            if each.database_id == database_id and each.version_id:
+                newest = each
+                break
+        else:
+            newest = None
+        if not pin:
+            return newest.info(self.now) if newest else None
+        pins = self._lasting(_readable(self._document.get(PINS), Pin))
+        known = [each for each in pins if each.key == (guard, database_id, pin)]
+        if known:
+            snapshot = known[0].snapshot
+        elif newest is not None:
+            snapshot = newest.snapshot
+        else:
+            where = self._ledger.place.where
+            raise Explained(Text(UNKNOWN_HERE, database=database_id, where=where))
+        if not known or not known[0].is_asked_by(run, self.now):
+            asked = Pin(guard, pin, snapshot, run, rfc3339(self.now))
+            others = [each for each in pins if each not in known]
+            self._document[PINS] = [each.to_outputs() for each in [*others, asked][-MOST:]]
+        return _described(snapshot, self.now)
+
+    def warning(self, last: SnapshotInfo, newest: SnapshotInfo | None) -> Text | None:
+        """A warning of a way back to `last` if the newest manual snapshot is one that no run knows; None if all is well."""
         if newest is None or (newest.created_at or "") <= (last.created_at or ""):
-            return ""
-        known = {each.version_id for each in self._entries} | {
-            each.result for each in self.attempts
-        }
-        return (
-            ""
-            if newest.version_id in known
-            else Text(NEWER, newest=newest.id, at=newest.created_at, last=last.id)
-        )
+            return None
+        known = {each.version_id for each in self._entries}
+        known |= {each.result for each in self.attempts}
+        if newest.version_id in known:
+            return None
+        return Text(NEWER, newest=newest.id, at=newest.created_at, last=last.id)
 
-    def outputs(self, guard: str, database_id: str, pin: str | None) -> GuardOutputs:
+    def outputs(
+        self, guard: str, database_id: str, pin: str | None, *, run: str = ""
+    ) -> GuardOutputs:
         """The outputs of a guard that is a component; see `last`."""
         noted = self.history(guard)[:MOST_CHANGES]
         history = [
             GuardedChanges(each.noted_at, each.changes, each.version_id, each.changed_at)
             for each in noted
         ]
-        return GuardOutputs(history, self.last(guard, database_id, pin))
+        return GuardOutputs(history, self.last(guard, database_id, pin, run=run))
 
 
 def _kept(entries: list[Guarded]) -> list[Guarded]:
@@ -235,73 +334,28 @@ def _kept(entries: list[Guarded]) -> list[Guarded]:
     changed = sorted(
         (each for each in entries if each.changed_at), key=lambda each: each.touched_at
     )
-    stay = [
-        *entries[-MOST:],
-        *ways.values(),
-        *{each.database_id: each for each in changed}.values(),
-    ]
+    last_changes = {each.database_id: each for each in changed}
+    stay = [*entries[-MOST:], *ways.values(), *last_changes.values()]
     return [each for each in entries if any(each is one for one in stay)]
 
 
-def _read(entries: object, now: datetime) -> list[Guarded]:
-    """The entries that can be read, whose snapshots the service may still have. One that no run has written counts as none."""
+def _readable(stored: object, kind: type[Noted]) -> list[Noted]:
+    """What can be read of the parts of a document. One that no run has written counts as none."""
     read = []
-    for each in entries if isinstance(entries, list) else ():
+    for each in stored if isinstance(stored, list) else ():
         try:
-            entry = Guarded.from_outputs(each)
-            checks.database_id()(entry.database_id)
-            if entry.version_id is not None:
-                entry.info(now)
-            if entry.touched_at > now - timedelta(seconds=checks.RETENTION):
+            entry = kind.from_outputs(each)
+            checks.database_id()(entry.snapshot["database_id"])
+            if entry.snapshot.get("version_id") is not None:
+                entry.info(entry.touched_at)
+            if entry.touched_at:
                 read.append(entry)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             continue
     return read
 
 
-class Foresight:
-    """The guarded changes of one preview, by the database, empty if it is not known yet, and by which changes wait."""
-
-    def __init__(self, database: str, before: tuple[str, ...]) -> None:
-        self._of, self._which = (
-            f"a snapshot of database {database or 'that is not known yet'}",
-            NEW_ONE,
-        )
-        self._before, self._waiting, self._created = before, set[str](), set[str]()
-
-    def learn(self, book: GuardBook, database_id: str, reuse_within: float) -> None:
-        """Learn what the ledger knows, without a request, of the snapshot that the changes would wait for."""
-        young = book.now - timedelta(seconds=reuse_within)
-        here = [each for each in book.attempts if each.database_id == database_id]
-        restored = [
-            each.ended_at or each.request.posted_at for each in here if each.kind == "restore"
-        ]
-        oldest = max([young, book.spent(database_id) or young, *restored])
-        if fitting := [
-            each for each in here if each.has_snapshot and each.request.posted_at >= oldest
-        ]:
-            which = f"{database_id}/{fitting[-1].result}, requested at {to_the_second(fitting[-1].request.posted_at)}"
-            self._which = f": {which}, would be used again"
-        elif book.used_up:
-            self._which = (
-                f"{NEW_ONE}; the daily quota is used up until about {to_the_second(book.used_up)}"
-            )
-
-    def show(self, change: str, urn: str, row: Listener) -> None:
-        """Show at a resource what its change waits for."""
-        if change == "create":
-            self._created.add(urn)
-        if change in self._before:
-            self._waiting.add(urn)
-            row.progress(f"waits for {self._of}")
-            if change == "delete" and urn in self._created and "create" not in self._before:
-                row.warn(NEW_ONE_FIRST)
-
-    def summary(self) -> Words:
-        """All of it in one line; empty if nothing waits."""
-        count = len(self._waiting)
-        return (
-            f"{count} change{'s' * (count > 1)} will wait for {self._of}{self._which}"
-            if count
-            else ""
-        )
+def _described(snapshot: dict[str, Any], now: datetime) -> SnapshotInfo:
+    ends = snapshot.get("expires_at")
+    available = ends is None or parse_rfc3339(ends) > now
+    return SnapshotInfo.from_outputs({**snapshot, "available": available})

@@ -1,6 +1,6 @@
 """The inputs of a guard, and the names by which the engine knows it. It loads no HTTP stack."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 
 from pulumi_snapshots.properties import checks
@@ -9,8 +9,6 @@ from pulumi_snapshots.run.settings import PACKAGE
 from pulumi_snapshots.snapshot.record import DEFAULT_TIMEOUT, PURPOSE, SnapshotInputs
 
 CHANGES = ("create", "update", "delete")
-# Nothing that exists can be lost by a first creation, and a first `up` would need a snapshot of a new database.
-DEFAULT_BEFORE = ("update", "delete")
 # seconds; a failed run and its repetition cost one of the day's snapshots
 DEFAULT_REUSE = 10 * 60.0
 NEVER_GUARDED = (
@@ -21,8 +19,15 @@ NEVER_GUARDED = (
 )
 """The types, by their beginnings, of what a guard of a whole stack leaves out: this package's resources, the stack itself and
 its references, and providers."""
-# Part of a hook's name, since the engine says no more of one that no program registers than that it `was not registered`.
-PUT_BACK = " (if you removed this guard, put it back for one more run)"
+# Part of a hook's name, since the engine says no more of a hook that it does not know than that it `was not registered`.
+PUT_BACK = (
+    " (if you removed this guard, put it back for one more run; if not, let what is replaced "
+    "before it depend on the guard)"
+)
+CHOSEN = "chosen by the program: "
+"""How a pattern begins that stands for the choice of a Python program, which gives resources their hooks itself."""
+CHOSEN_ALL = f"{CHOSEN}all"
+CHOSEN_HOOKS = f"{CHOSEN}hooks in options"
 
 
 def _changes(given: object) -> tuple[str, ...]:
@@ -44,9 +49,10 @@ class GuardInputs(Inputs):
         default=DEFAULT_REUSE,
         read=checks.duration(most=checks.RETENTION, may_be_zero=True),
     )
-    before: tuple[str, ...] = declare(
-        "Which changes of a guarded resource wait for the snapshot: `create`, `update`, `delete`.",
-        default=DEFAULT_BEFORE,
+    before: tuple[str, ...] | None = declare(
+        "Which changes of a guarded resource wait for the snapshot: `create`, `update`, `delete`. "
+        "Unless given all of them, but for creates in a stack that has no resources yet.",
+        default=None,
         read=_changes,
     )
     timeout: Duration = declare(
@@ -60,6 +66,19 @@ class GuardInputs(Inputs):
         default=None,
         read=checks.duration(most=checks.RETENTION),
     )
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The changes that wait for the snapshot.
+
+        By default creates too: a resource that is created can change data, as a migration does, and nothing says which does.
+        """
+        return CHANGES if self.before is None else self.before
+
+    @property
+    def passes_first_creates(self) -> bool:
+        """Whether creates need no snapshot in a stack that has no resources yet, where nothing can be lost."""
+        return self.before is None
 
     @property
     def snapshot(self) -> SnapshotInputs:
@@ -104,9 +123,15 @@ class ComponentInputs(GuardInputs):
         """Those of `only`."""
         return {"*"} if self.only is None else {*self.only}
 
-    def fitting(self, type_: str, name: str) -> set[str]:
-        """The patterns that a resource fits, which is guarded if it fits one."""
-        return {one for one in self.patterns if fnmatchcase(type_, one) or fnmatchcase(name, one)}
+
+def is_chosen_by_program(pattern: str) -> bool:
+    """Whether a pattern stands for the choice of a Python program."""
+    return pattern.startswith(CHOSEN)
+
+
+def fits(type_: str, name: str, patterns: Collection[str]) -> set[str]:
+    """The patterns that a resource fits by its type or its name; it is guarded if it fits one."""
+    return {each for each in patterns if fnmatchcase(type_, each) or fnmatchcase(name, each)}
 
 
 def may_be_guarded(type_: str, *, custom: bool) -> bool:
@@ -117,7 +142,16 @@ def may_be_guarded(type_: str, *, custom: bool) -> bool:
 def hook_names(
     guard: str, before: Iterable[str], *, in_preview: bool
 ) -> dict[tuple[str, str], str]:
-    """The names of a guard's hooks, by when they run and by the change; the state keeps them for deletes, so all ways use these."""
+    """The names of a guard's hooks; the state keeps them for deletes, so all ways to the engine use these.
+
+    Args:
+        guard: The guard's name.
+        before: The changes that it guards.
+        in_preview: Whether they are for a preview, which hears of all creates.
+
+    Returns:
+        The names by when the hooks run, `before` or `after`, and by the change; and that of `on` `error`.
+    """
     names = {
         (when, change): f"Guard {guard}: {when} {change}"
         for change in before
@@ -125,5 +159,7 @@ def hook_names(
     }
     if "delete" in before:
         names["before", "delete"] += PUT_BACK
-    # A preview hears of creates, too.
-    return {("before", "create"): f"Guard {guard}: preview", **names} if in_preview else names
+    if in_preview:
+        names.setdefault(("before", "create"), f"Guard {guard}: preview")
+    names["on", "error"] = f"Guard {guard}: failed change"
+    return names

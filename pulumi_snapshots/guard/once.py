@@ -64,33 +64,29 @@ class ChangeNotNoted(Explained):
 
 
 @dataclass(eq=False)
-class _Guarded:
-    """The snapshot of one database in one run."""
+class _SnapshotOfRun:
+    """The snapshot of one database in one run, and the guarded changes that have happened after it."""
 
     # Held while it is taken; the next change completes a cancelled one.
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     noting: anyio.Lock = field(default_factory=anyio.Lock)
     record: SnapshotRecord | None = None
-    failed: str = ""  # the change for which it could not be had
+    failed: str | None = None  # the change for which it could not be had
     # by guard, what has happened and is not noted yet
     changes: dict[str, list[str]] = field(default_factory=dict)
     # changes need no snapshot; each has a warning, so the ledger may be out of reach
     is_off: bool = False
 
-    async def note(
-        self, session: Session, guard: str, record: SnapshotRecord, happened: Iterable[str] = ()
-    ) -> None:
-        with suppress(LedgerUnavailable) if self.is_off else nullcontext():
-            await consult(
-                session.ledger, lambda book: book.note(guard, record, [*happened]), writes=True
-            )
-
 
 class OncePerRun:
-    """The snapshots of one run of a program, by database: all its guards share them."""
+    """The snapshots of one run of a program, by database: all its guards share them.
 
-    def __init__(self) -> None:
-        self._databases = defaultdict[str, _Guarded](_Guarded)
+    `run` names the run as the programs and plugins of the same engine do; without it, the session's name of it is used.
+    """
+
+    def __init__(self, run: str = "") -> None:
+        self._run = run
+        self._databases = defaultdict[str, _SnapshotOfRun](_SnapshotOfRun)
 
     async def before(
         self,
@@ -100,22 +96,30 @@ class OncePerRun:
         session: Callable[[], Session],
         listener: Listener,
     ) -> SnapshotRecord:
-        """The snapshot that guards a change, once it is there and noted; the first change takes it. Raises `ChangeHeldBack`."""
+        """Have the snapshot that guards a change, and note it; the first change takes it.
+
+        Args:
+            guard: The guard, with organization, project and stack.
+            inputs: Its inputs.
+            change: The change, such as `update of Server shop`.
+            session: Gets the session.
+            listener: The row of what is about to change.
+
+        Returns:
+            The snapshot; without a version if guards are off.
+
+        Raises:
+            ChangeHeldBack: There is no snapshot, so the change must not happen.
+        """
         of = self._databases[inputs.database_id]
         if of.lock.locked():
             listener.progress(f"waiting for the snapshot that guards the {change}")
         async with of.lock:
-            if of.failed:
+            if of.failed is not None:
                 raise ChangeHeldBack(change, f"it failed for the {of.failed}, see there")
+            is_first = of.record is None
             try:
-                first, of.is_off = of.record is None, session().settings.guard == "off"
-                none = SnapshotRecord(inputs.database_id)
-                record = of.record = of.record or (
-                    none if of.is_off else await take(session(), inputs, listener)
-                )
-                if guard not in of.changes:
-                    await of.note(session(), guard, record)
-                    of.changes[guard] = []
+                record = await self._guarding(of, guard, inputs, session, listener)
             except Exception as error:
                 # Also for what is no known failure: a change that does not know its snapshot must not happen.
                 of.failed = change
@@ -126,14 +130,29 @@ class OncePerRun:
                     Text("the {change} has no snapshot, since {guard} is off", change=change)
                 )
                 return record
-            if first:
-                told, way_back = (
-                    "guarded by {id}: {change}\n{way_back}",
-                    Next(Step.GO_BACK, id=record.id),
-                )
-                listener.note(Text(told, id=record.id, change=change, way_back=way_back))
+            if is_first:
+                listener.note(_with_way_back("guarded by {id}: {change}", record, change))
             listener.progress(f"guarded: {change}, by {short_id(record.id)}")
             return record
+
+    async def _guarding(
+        self,
+        of: _SnapshotOfRun,
+        guard: str,
+        inputs: GuardInputs,
+        session: Callable[[], Session],
+        listener: Listener,
+    ) -> SnapshotRecord:
+        """The run's snapshot of the database, taken if there is none yet, and noted for this guard."""
+        of.is_off = session().settings.guard == "off"
+        if of.record is None and of.is_off:
+            of.record = SnapshotRecord(inputs.database_id)
+        elif of.record is None:
+            of.record = await take(session(), inputs, listener)
+        if guard not in of.changes:
+            await self._note(of, session(), guard, of.record)
+            of.changes[guard] = []
+        return of.record
 
     async def after(
         self,
@@ -143,19 +162,76 @@ class OncePerRun:
         session: Callable[[], Session],
         _listener: object = None,
     ) -> SnapshotRecord:
-        """Note that a guarded change has happened, so that its snapshot guards no later run; raises `ChangeNotNoted`."""
+        """Note that a guarded change has happened, so that its snapshot guards no later run.
+
+        Args:
+            guard: As for `before`.
+            inputs: As for `before`.
+            change: As for `before`.
+            session: As for `before`.
+
+        Returns:
+            The snapshot that has guarded it.
+
+        Raises:
+            ChangeNotNoted: The ledger cannot be written, or this run knows no snapshot.
+        """
         of = self._databases[inputs.database_id]
-        if (record := of.record) is None or guard not in of.changes:
+        record = of.record
+        if record is None or guard not in of.changes:
             raise ChangeNotNoted(change, Explained("no snapshot of this run guards it"))
         of.changes[guard].append(change)
         async with of.noting:  # one entry for all that happen meanwhile
             if happened := [*of.changes[guard]]:
                 try:
-                    await of.note(session(), guard, record, happened)
+                    await self._note(of, session(), guard, record, happened)
                 except Explained as error:
                     raise ChangeNotNoted(change, error) from error
                 del of.changes[guard][: len(happened)]
         return record
+
+    async def before_all(
+        self,
+        guard: str,
+        inputs: GuardInputs,
+        change: str,
+        session: Callable[[], Session],
+        listener: Listener,
+    ) -> SnapshotRecord:
+        """Have the snapshot before changes of which no hook tells; as `before`, and noted as if they had happened."""
+        record = await self.before(guard, inputs, change, session, listener)
+        try:
+            await self.after(guard, inputs, change, session)
+        except ChangeNotNoted as error:
+            raise ChangeHeldBack(change, error) from error
+        return record
+
+    def show_failure(self, inputs: GuardInputs, change: str, listener: Listener) -> None:
+        """Leave the way back at a guarded change that has failed half-way; nothing if no snapshot guards it."""
+        record = self._databases[inputs.database_id].record
+        if record is not None and record.version_id is not None:
+            listener.note(_with_way_back("{change} has failed, guarded by {id}", record, change))
+
+    async def _note(
+        self,
+        of: _SnapshotOfRun,
+        session: Session,
+        guard: str,
+        record: SnapshotRecord,
+        happened: Iterable[str] = (),
+    ) -> None:
+        run = self._run or session.memory.run
+        with suppress(LedgerUnavailable) if of.is_off else nullcontext():
+            await consult(
+                session.ledger,
+                lambda book: book.note(guard, record, [*happened], run=run),
+                writes=True,
+            )
+
+
+def _with_way_back(template: str, record: SnapshotRecord, change: str) -> Text:
+    way_back = Next(Step.GO_BACK, id=record.id)
+    return Text(f"{template}\n{{way_back}}", id=record.id, change=change, way_back=way_back)
 
 
 async def take(session: Session, inputs: GuardInputs, listener: Listener) -> SnapshotRecord:
@@ -205,6 +281,8 @@ async def take(session: Session, inputs: GuardInputs, listener: Listener) -> Sna
 
 def change_of(urn: str, change: str) -> str:
     """A change in words: `update of Server shop`."""
-    _, _, types, name = (urn.split("::", 3) + [""] * 4)[:4]
-    kind = types.rpartition("$")[2].rpartition(":")[2]
-    return f"{change} of {kind} {name}" if name else f"{change} of {urn}"
+    parts = urn.split("::", 3)
+    if len(parts) < 4:  # noqa: PLR2004  stack, project, types, name
+        return f"{change} of {urn}"
+    kind = parts[2].rpartition("$")[2].rpartition(":")[2]
+    return f"{change} of {kind} {parts[3]}"

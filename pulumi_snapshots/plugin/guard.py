@@ -6,33 +6,37 @@ from typing import Any
 
 import pulumi
 
+from pulumi_snapshots.guard.coverage import GUARD_TYPE
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration
 from pulumi_snapshots.properties.catalogue import in_camel
-from pulumi_snapshots.run.settings import PACKAGE
 
 
 class Guard(GuardDeclaration):
     """Like `pulumi_snapshots.Guard`, with the same arguments and errors."""
 
-    def _made(
-        self, names: Mapping[tuple[str, str], str]
-    ) -> dict[tuple[str, str], pulumi.ResourceHook]:
+    def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], Any]:
         given = {
             "database_id": self._database_id,
             **self._given,
-            "only": [],
-        }  # what is guarded is picked here
+            "only": asyncio.ensure_future(self._chosen_patterns()),
+        }
         inputs = {in_camel(name): value for name, value in given.items() if value is not None}
-        component = pulumi.ComponentResource(
-            f"{PACKAGE}:index:Guard", self._name, inputs, remote=True
-        )
+        component = pulumi.ComponentResource(GUARD_TYPE, self._name, inputs, remote=True)
         registered: Any = asyncio.ensure_future(component.urn.future())
         # The plugin has registered the hooks once its guard is there; resources wait for that.
-        hooks = {each: object.__new__(pulumi.ResourceHook) for each in names}
-        for each, hook in hooks.items():
-            hook.name, hook._registered = names[each], registered  # noqa: SLF001
+        hooks: dict[tuple[str, str], Any] = {}
+        for (when, change), name in names.items():
+            kind = pulumi.ErrorHook if when == "on" else pulumi.ResourceHook
+            hook = object.__new__(kind)
+            hook.name = name
+            hook._registered = registered
+            hooks[when, change] = hook
         return hooks
+
+    async def _chosen_patterns(self) -> list[str]:
+        """What the program guards, for the state: its transformations give the hooks, so the plugin gives none."""
+        return sorted(self._chosen)
 
     def _newest(self, database_id: str) -> Any:
         return late("program.lookups:get_latest_snapshot")(database_id, "manual")

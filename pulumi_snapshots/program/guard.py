@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import os
 from contextlib import suppress
-from inspect import getdoc
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import grpc
 import pulumi
 from anyio.from_thread import start_blocking_portal
+from pulumi.runtime.settings import get_engine, get_monitor
 
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.engine.process import run_at
+from pulumi_snapshots.engine.queries import (
+    TOO_OLD_FOR_GUARDS,
+    ask,
+    is_too_old,
+    questions_about_state,
+    version_request,
+)
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained
-from pulumi_snapshots.guard.inputs import DEFAULT_BEFORE, GuardInputs, hook_names, may_be_guarded
+from pulumi_snapshots.guard.inputs import (
+    CHOSEN,
+    CHOSEN_ALL,
+    CHOSEN_HOOKS,
+    GuardInputs,
+    hook_names,
+    may_be_guarded,
+)
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program import (
     PROGRAM_CONFIG,
@@ -25,7 +43,7 @@ from pulumi_snapshots.program import (
     with_arguments,
 )
 from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.run.settings import Settings
+from pulumi_snapshots.run.settings import PACKAGE, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +52,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.lookup.results import SnapshotInfo
 
 T = TypeVar("T")
+RESTORES = f"pulumi-python:dynamic/{PACKAGE}:Restore", f"{PACKAGE}:index:Restore"
 
 
 class GuardDeclaration:
@@ -41,10 +60,12 @@ class GuardDeclaration:
 
     `guard.hooks` makes the changes of one resource wait for it, `guard.stack()` those of every resource of the program. However
     many changes one `pulumi up` makes, it takes one snapshot, before the first of them. A preview, a refresh and an `up` without
-    a change take none. If the snapshot cannot be had, the change does not happen.
+    a change take none, but for the first `up` with a new guard: see `docs/guard.md`. If the snapshot cannot be had, the change
+    does not happen.
 
     Raises:
-        pulumi.RunError: an argument or a setting cannot be used, or the program has another guard of this name.
+        pulumi.RunError: an argument or a setting cannot be used, the program has another guard of this name, or the engine is
+            too old.
     """
 
     def __init__(  # noqa: PLR0913  each is an input of the guard
@@ -52,7 +73,7 @@ class GuardDeclaration:
         name: str,
         database_id: pulumi.Input[str],
         reuse_within: str | float = "10m",
-        before: Sequence[str] = DEFAULT_BEFORE,
+        before: Sequence[str] | None = None,
         timeout: str | float = "45m",
         *,
         fallback: str | float | None = None,
@@ -60,13 +81,13 @@ class GuardDeclaration:
         given = locals()
         if not isinstance(name, str) or not name.strip():  # type: ignore[redundant-expr]  # programs give anything
             raise pulumi.RunError("Guard: name must be a text that is not empty.")
-        self._name, self._database_id = name, database_id
+        self._name = name
+        self._database_id = database_id
         self._given = {
             each: given[each] for each in GuardInputs.properties() if each != "database_id"
         }
-        guarded = self._inputs(
-            UNKNOWN if isinstance(database_id, pulumi.Output) else database_id
-        ).before
+        known = UNKNOWN if isinstance(database_id, pulumi.Output) else database_id
+        changes = self._inputs(known).changes
         self._program = this_program()
         if name in self._program.guards:
             raise pulumi.RunError(f"{self}: the program has another guard of this name.")
@@ -76,13 +97,22 @@ class GuardDeclaration:
             self._settings = Settings.read(PROGRAM_CONFIG, os.environ)
         except Explained as error:
             raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
-        self._owner = (
-            f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}/{name}"
-        )
+        self._refuse_old_engine()
         warn_of_plain_key()
         warn_of_unusual_id(database_id)
+        stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+        self._owner = f"{stack}/{name}"
+        # What the program chooses itself, as the state keeps it to see when it chooses more.
+        self._chosen = {CHOSEN_HOOKS}
+        # Asked for before the program goes on: nothing of it is registered yet.
+        self._state = ask(questions_about_state(stack, name), get_monitor())
+        self._pickers = list["Callable[[str, str], bool] | None"]()
+        self._restores = list[pulumi.Resource]()
+        self._guarded = list[pulumi.Resource]()
         # All of them now: what was deleted from the program is guarded too, by the names that the state has.
-        self._hooks = self._made(hook_names(name, guarded, in_preview=pulumi.runtime.is_dry_run()))
+        names = hook_names(name, changes, in_preview=pulumi.runtime.is_dry_run())
+        self._hooks = self._made(names)
+        pulumi.runtime.register_stack_transformation(self._at_resource)
 
     @property
     def hooks(self) -> pulumi.ResourceHookBinding:
@@ -102,22 +132,10 @@ class GuardDeclaration:
             only: gets the type and the name of a resource, such as `aws:ec2/instance:Instance` and `shop`, and returns whether
                 it is guarded.
         """
-
-        def hooked(args: Any, result: Callable[..., T], *, custom: bool) -> T | None:
-            is_mine = may_be_guarded(args.type_, custom=custom) and not self._is_on(args.opts)
-            if not is_mine or (only is not None and not only(args.type_, args.name)):
-                return None
-            hooks = pulumi.ResourceOptions(hooks=self.hooks)
-            return result(args.props, pulumi.ResourceOptions.merge(args.opts, hooks))
-
-        # In this process options keep all that they hold. Only the engine reaches the parts of components of other processes.
-        here, everywhere = pulumi.ResourceTransformationResult, pulumi.ResourceTransformResult
-        pulumi.runtime.register_stack_transformation(
-            lambda args: hooked(args, here, custom=isinstance(args.resource, pulumi.CustomResource))
-        )
-        pulumi.runtime.register_resource_transform(
-            lambda args: hooked(args, everywhere, custom=args.custom)
-        )
+        self._chosen.add(CHOSEN_ALL if only is None else _name_of(only))
+        if not self._pickers:
+            pulumi.runtime.register_resource_transform(self._at_foreign_resource)
+        self._pickers.append(only)
 
     def last(self, pin: str | None = None) -> SnapshotInfo | None:
         """The snapshot of the guard's database that guarded a change last, for a `Restore`.
@@ -127,8 +145,9 @@ class GuardDeclaration:
 
         Args:
             pin: a value of a roll-back, such as `pulumi.Config().get("rollback")`. From its first `pulumi up` on it gets the same
-                snapshot every time, whatever is guarded meanwhile. A newer manual snapshot of which no run knows is named in a
-                warning, since another machine may have taken it before a release of its own.
+                snapshot every time, whatever is guarded meanwhile, until a `pulumi up` without it makes a guarded change. A newer
+                manual snapshot of which no run knows is named in a warning, since another machine may have taken it before a
+                release of its own.
 
         Returns:
             None if there is none, and never with a pin.
@@ -139,7 +158,8 @@ class GuardDeclaration:
         """
         if isinstance(self._database_id, pulumi.Output):
             raise pulumi.RunError(
-                f"{self}: database_id is an output, whose value is not known yet. Call last_output instead."
+                f"{self}: database_id is an output, whose value is not known yet. "
+                "Call last_output instead."
             )
         return self._last(str(self._database_id), pin)
 
@@ -158,27 +178,26 @@ class GuardDeclaration:
         return self._of_book(lambda book: book.history(self._owner))
 
     def _last(self, database_id: str, pin: str | None) -> SnapshotInfo | None:
-        kept = (
-            pin and not pulumi.runtime.is_dry_run()
-        )  # what a preview has shown may be thought over
+        # What a preview has shown may be thought over.
+        keeps = bool(pin) and not pulumi.runtime.is_dry_run()
+        run = run_of_program()
         last = self._of_book(
-            lambda book: book.last(self._owner, database_id, pin), writes=bool(kept)
+            lambda book: book.last(self._owner, database_id, pin, run=run), writes=keeps
         )
         if not pin or last is None:
             return last
         with suppress(LookupFailed):
             newest = self._newest(database_id)
-            if warning := self._of_book(lambda book: book.warning(last, newest)):
+            warning = self._of_book(lambda book: book.warning(last, newest))
+            if warning is not None:
                 warn_once(f"{self}: {PYTHON.text(warning)}")
         return last
 
     def __str__(self) -> str:
         return f"Guard {self._name!r}"
 
-    def _made(
-        self, names: Mapping[tuple[str, str], str]
-    ) -> dict[tuple[str, str], pulumi.ResourceHook]:
-        """Make the hooks of these names, by when they run and by the change."""
+    def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], Any]:
+        """Make the hooks of these names, by when they run and by the change; and the guard in the state."""
         raise NotImplementedError
 
     def _newest(self, database_id: str) -> SnapshotInfo | None:
@@ -197,29 +216,98 @@ class GuardDeclaration:
             {**values, "database_id": self._name if database_id is UNKNOWN else database_id}
         )
 
+    def _refuse_old_engine(self) -> None:
+        require: Any = getattr(get_engine(), "RequirePulumiVersion", None)  # mocks have none
+        if require is None:
+            return
+        try:
+            require(version_request())
+        except grpc.RpcError as error:
+            if is_too_old(error):
+                raise pulumi.RunError(f"{self}: {TOO_OLD_FOR_GUARDS}.") from None
+
     def _is_on(self, opts: pulumi.ResourceOptions) -> bool:
         """Whether options have these hooks already."""
         mine = {hook.name for hook in self._hooks.values()}
         bound = vars(opts.hooks or pulumi.ResourceHookBinding()).values()
         return any(getattr(hook, "name", None) in mine for hooks in bound for hook in hooks or ())
 
+    def _at_resource(self, args: Any) -> Any:
+        """Give a resource of this process the hooks, and its place before or after a Restore."""
+        is_custom = isinstance(args.resource, pulumi.CustomResource)
+        if args.type_ in RESTORES and self._is_of_my_database(args.props):
+            after = pulumi.ResourceOptions(depends_on=[*self._guarded])
+            self._restores.append(args.resource)
+            return pulumi.ResourceTransformationResult(
+                args.props, pulumi.ResourceOptions.merge(args.opts, after)
+            )
+        has_hooks = self._is_on(args.opts)
+        if not has_hooks and not self._picks(args.type_, args.name, custom=is_custom):
+            return None
+        options = pulumi.ResourceOptions(depends_on=[*self._restores])
+        if not has_hooks:
+            options.hooks = self.hooks
+        if is_custom:
+            self._guarded.append(args.resource)
+        return pulumi.ResourceTransformationResult(
+            args.props, pulumi.ResourceOptions.merge(args.opts, options)
+        )
+
+    def _at_foreign_resource(self, args: Any) -> Any:
+        """Give the hooks to a part of a component of another process, which only the engine reaches."""
+        if self._is_on(args.opts) or not self._picks(args.type_, args.name, custom=args.custom):
+            return None
+        hooks = pulumi.ResourceOptions(hooks=self.hooks)
+        return pulumi.ResourceTransformResult(
+            args.props, pulumi.ResourceOptions.merge(args.opts, hooks)
+        )
+
+    def _picks(self, type_: str, name: str, *, custom: bool) -> bool:
+        """Whether a call of `stack` before has picked a resource."""
+        return may_be_guarded(type_, custom=custom) and any(
+            only is None or only(type_, name) for only in self._pickers
+        )
+
+    def _is_of_my_database(self, props: Mapping[str, Any]) -> bool:
+        """Whether a Restore overwrites the guard's database, as far as the program knows."""
+        names = ("target_database_id", "targetDatabaseId", "database_id", "databaseId")
+        given = [props[name] for name in names if props.get(name) is not None]
+        onto = given[0] if given else None
+        both_known = isinstance(onto, str) and isinstance(self._database_id, str)
+        return not both_known or onto == self._database_id
+
     def _of_book(self, use: Callable[[GuardBook], T], *, writes: bool = False) -> T:
         """What the book says, without a request."""
 
         async def consult() -> T:
             ledger = late("run.calls:ledger_of")(self._settings, Clock())
-            said: T = await late("guard.book:consult")(ledger, use, writes=writes)
-            return said
+            found: T = await late("guard.book:consult")(ledger, use, writes=writes)
+            return found
 
         try:
-            with (
-                start_blocking_portal() as portal
-            ):  # a loop of its own, whichever the program runs in
+            # A loop of its own, whichever the program runs in.
+            with start_blocking_portal() as portal:
                 return portal.call(consult)
         except Explained as error:
             raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
 
 
+def run_of_program() -> str:
+    """Name the engine's run as its other processes do; empty without an engine."""
+    target = getattr(getattr(get_engine(), "Log", None), "_target", b"")
+    return run_at(target.decode() if isinstance(target, bytes) else None)
+
+
+def _name_of(only: Callable[[str, str], bool]) -> str:
+    """A name for a choice of the program, another one if its source is another."""
+    try:
+        source = inspect.getsource(only)
+    except (OSError, TypeError):  # not of a file, such as an object with `__call__`
+        source = getattr(only, "__qualname__", type(only).__qualname__)
+    text = " ".join(source.split())
+    return CHOSEN + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 GuardDeclaration.__doc__ = with_arguments(
-    getdoc(GuardDeclaration) or "", GuardDeclaration.__init__, GuardInputs
+    inspect.getdoc(GuardDeclaration) or "", GuardDeclaration.__init__, GuardInputs
 )

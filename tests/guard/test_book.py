@@ -36,11 +36,23 @@ class Book:
     async def asked(self, use: Any, *, writes: bool = False) -> Any:
         return await consult(self.ledger, use, writes=writes)
 
+    def answers(self) -> None:
+        """The service answers: from now on its time is known."""
+        now = self.clock.utc()
+        for _ in range(2):
+            self.ledger.clock.observe(now, now, now)
+
     async def takes(
-        self, version: str, *changes: str, guard: str = SHOP, database_id: str = DATABASE
+        self,
+        version: str,
+        *changes: str,
+        guard: str = SHOP,
+        database_id: str = DATABASE,
+        run: str = "",
     ) -> None:
         await self.asked(
-            lambda book: book.note(guard, record(version, database_id), changes), writes=True
+            lambda book: book.note(guard, record(version, database_id), changes, run=run),
+            writes=True,
         )
 
     async def says(
@@ -50,9 +62,10 @@ class Book:
         pin: str | None = None,
         *,
         keeps: bool = True,
+        run: str = "",
     ) -> str | None:
         last = await self.asked(
-            lambda book: book.last(guard, database_id, pin), writes=bool(pin and keeps)
+            lambda book: book.last(guard, database_id, pin, run=run), writes=bool(pin and keeps)
         )
         return str(last.version_id) if last else None
 
@@ -77,6 +90,7 @@ async def test_the_last_snapshot_of_a_guard_is_known_for_its_30_days() -> None:
     assert b"s3cret" not in (book.place.data or b"")
     await book.clock.sleep(31 * DAY)
     assert await book.says() is None
+    book.answers()
     await book.takes("v3", guard=OTHER)
     assert [each["snapshot"]["version_id"] for each in (await book.place.read())["guards"]] == [
         "v3"
@@ -110,6 +124,39 @@ async def test_one_value_of_a_roll_back_leads_to_the_same_snapshot_whatever_it_g
     await book.clock.sleep(20 * DAY)
     assert await book.says() is None
     assert await book.says(pin="3") == "v3", "a program that still names it must not fail"
+
+
+@virtual
+async def test_a_second_incident_goes_back_to_its_own_snapshot_with_the_same_value() -> None:
+    book = Book()
+    await book.takes("v1", "update of Server shop", run="release 1")
+    assert await book.says(pin="1", run="back") == "v1"
+    await book.takes("v2", "update of Server shop", run="back")
+    assert await book.says(pin="1", run="back, again") == "v1", "that run has asked for it"
+    await book.takes("v3", "update of Server other", guard=OTHER, run="of another guard")
+    await book.takes("v4", run="its changes have failed")
+    assert await book.says(pin="1", keeps=False) == "v1"
+    await book.takes("v5", "update of Server shop", run="release 2")
+    assert await book.says(pin="1", run="second incident") == "v5"
+
+
+@virtual
+async def test_a_clock_that_no_answer_has_confirmed_loses_no_way_back() -> None:
+    book, fast = Book(), Book()
+    fast.place = book.place
+    fast.ledger = Ledger(fast.place, ServiceClock(Clock(START + timedelta(days=40))))
+    await book.takes("v1", "update of Server shop")
+    assert await book.says(pin="1") == "v1"
+    nothing = SnapshotRecord(OTHER_DATABASE)
+    await fast.asked(lambda it: it.note(OTHER, nothing, ["delete of Server x"]), writes=True)
+    await fast.takes("w1", guard=OTHER)
+    assert await fast.says(guard=OTHER, pin="2") == "w1"
+    assert await book.says() == "v1"
+    assert await book.says(pin="1") == "v1"
+    # What that machine has noted lies in the future, and keeps nothing else from being known.
+    await book.takes("v2", "update of Server shop")
+    assert [await book.says(), await book.says(pin="3")] == ["v2", "v2"]
+    assert len(await book.asked(lambda it: it.history(SHOP))) == 2
 
 
 @virtual

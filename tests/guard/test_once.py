@@ -7,7 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.guard.book import Foresight, consult
+from pulumi_snapshots.guard.book import consult
+from pulumi_snapshots.guard.inputs import GuardInputs
+from pulumi_snapshots.guard.preview import PreviewedChanges
 from pulumi_snapshots.ledger.attempt import Proof, Request
 from pulumi_snapshots.snapshot.create import create
 from tests.support.clocks import Shifted, set_clock
@@ -244,7 +246,7 @@ async def test_a_preview_names_the_snapshot_that_would_be_used_again_until_the_d
     machine = Machine(w)
 
     async def foreseen() -> str:
-        foresight = Foresight(DATABASE, ("update",))
+        foresight = PreviewedChanges(DATABASE, GuardInputs(DATABASE))
         foresight.show("update", "urn", Row())
         await consult(
             machine.session().ledger, lambda book: foresight.learn(book, DATABASE, 3600.0)

@@ -5,33 +5,59 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import anyio
 import grpc
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import provider_pb2, resource_pb2, resource_pb2_grpc
 
 from pulumi_snapshots.engine.messages import Callbacks
 from pulumi_snapshots.engine.process import CHANNEL_OPTIONS
+from pulumi_snapshots.engine.queries import (
+    TOO_OLD_FOR_GUARDS,
+    ask_in_loop,
+    is_too_old,
+    questions_about_state,
+    version_request,
+)
 from pulumi_snapshots.errors import Explained, Text
-from pulumi_snapshots.guard.book import GUARD, Foresight, GuardBook, GuardOutputs, consult
-from pulumi_snapshots.guard.inputs import ComponentInputs, hook_names, may_be_guarded
+from pulumi_snapshots.guard.book import GUARD, GuardBook, GuardOutputs, consult
+from pulumi_snapshots.guard.coverage import FIRST_UP, STATE_UNKNOWN, StateBefore
+from pulumi_snapshots.guard.inputs import (
+    ComponentInputs,
+    fits,
+    hook_names,
+    is_chosen_by_program,
+    may_be_guarded,
+)
 from pulumi_snapshots.guard.once import OncePerRun, change_of
+from pulumi_snapshots.guard.preview import PreviewedChanges
 from pulumi_snapshots.lookup.find import find
-from pulumi_snapshots.lookup.results import LATEST
+from pulumi_snapshots.lookup.results import LATEST, SnapshotInfo
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.calls import EngineCall
 from pulumi_snapshots.service.errors import SquareCloudError
 
 OUTPUTS = Names(GUARD.record.properties())
-UNMET = "Guard {guard} guards no resource{named}: Pulumi has registered none after it. Let what it guards depend on it ({depends_on})"
+INPUTS = Names(ComponentInputs.properties())
+UNMET = (
+    "Guard {guard} guards no resource{named}: Pulumi has registered none after it. "
+    "Let what it guards depend on it ({depends_on})"
+)
 """It hears of no resource that is registered before it."""
-TOO_OLD = "a Guard needs Pulumi 3.182 or later, whose components may have hooks (`pulumi version` shows yours)"
+SAME_NAME = "Guard {guard!r}: the program has another guard of this name"
+ALREADY = "already registered"
+"""What the engine says of a second hook of one name."""
 
 
-class Guard:
-    """One guard of a program, as the engine asks for it, with inputs that have no problem; a preview may not know the database.
+class GuardComponent:
+    """One guard of a program, as the engine asks for it.
 
-    `hooked` runs what a hook does, shown at the resource with this URN, and returns why its change must not happen.
+    Args:
+        asked: The engine's request.
+        values: Its inputs, which have no problem; a preview may not know the database.
+        call: What the call has from its caller.
+        hooked: Runs what a hook does, shown at the resource with this URN; returns why its change must not happen, or "".
     """
 
     def __init__(
@@ -41,113 +67,207 @@ class Guard:
         call: EngineCall,
         hooked: Callable[[str, Callable[[EngineCall], Awaitable[object]]], Awaitable[str]],
     ) -> None:
-        self._asked, self._call, self._hooked = asked, call, hooked
-        self._database = "" if values["database_id"] is UNKNOWN else values["database_id"]
+        self._asked = asked
+        self._call = call
+        self._hooked = hooked
         known = {name: value for name, value in values.items() if value is not UNKNOWN}
-        self._inputs = ComponentInputs.of({**known, "database_id": self._database or "unknown"})
-        self._owner = f"{asked.organization}/{asked.project}/{asked.stack}/{asked.name}"
-        self._hooks = hook_names(asked.name, self._inputs.before, in_preview=asked.dryRun)
-        self._foresight = Foresight(self._database, self._inputs.before)
-        self._unmet = self._inputs.patterns
+        self._database_id: str | None = known.get("database_id")
+        self._inputs = ComponentInputs.of({"database_id": "unknown", **known})
+        self._stack = f"{asked.organization}/{asked.project}/{asked.stack}"
+        self._owner = f"{self._stack}/{asked.name}"
+        self._hooks = hook_names(asked.name, self._inputs.changes, in_preview=asked.dryRun)
+        self._preview = PreviewedChanges(self._database_id, self._inputs)
+        self._state: StateBefore | None = None
+        self._unmet = {each for each in self._inputs.patterns if not is_chosen_by_program(each)}
 
-    async def register(self, callbacks: Callbacks) -> Any:
-        """Register the guard, its hooks, and what gives them to the resources that follow; returns the engine's answer."""
-        asked = self._asked
-        uses, me = self._call.shared.memory.uses, f"Guard {asked.name!r}"
-        if self._database and (reason := uses.remember_use(self._database, me)):
+    async def register(self, callbacks: Callbacks, engine: Any) -> Any:
+        """Register the guard, its hooks, and what gives them to the resources that follow.
+
+        Args:
+            callbacks: What the engine calls back.
+            engine: The engine's stub; None if its address is not known.
+
+        Returns:
+            The answer for the engine.
+
+        Raises:
+            Explained: The guard cannot guard.
+        """
+        uses = self._call.shared.memory.uses
+        me = f"Guard {self._asked.name!r}"
+        if self._database_id and (reason := uses.remember_use(self._database_id, me)):
             raise Explained(Text("{guard}: {database_id} {reason}", guard=me, reason=reason))
+        await _refuse_old_engine(engine)
         outputs = await self._outputs()
         async with grpc.aio.insecure_channel(
-            asked.monitorEndpoint, options=CHANNEL_OPTIONS
+            self._asked.monitorEndpoint, options=CHANNEL_OPTIONS
         ) as channel:
             monitor = resource_pb2_grpc.ResourceMonitorStub(channel)
-            if not (
-                await monitor.SupportsFeature(
-                    resource_pb2.SupportsFeatureRequest(id="resourceHooks")
-                )
-            ).hasSupport:
-                raise Explained(TOO_OLD)
-            wanted = resource_pb2.RegisterResourceRequest(
-                object=asked.inputs,
-                protect=asked.protect if asked.HasField("protect") else None,
-                acceptSecrets=True,
-                acceptResources=True,
-                aliasSpecs=True,
-                **{
-                    name: getattr(asked, name)
-                    for name in ("type", "name", "parent", "dependencies", "aliases")
-                },
-            )
-            made = await monitor.RegisterResource(wanted)
-            for (when, change), name in self._hooks.items():
-                to = callbacks.to(partial(self._hook, when, change))
-                hook = resource_pb2.RegisterResourceHookRequest(
-                    name=name, callback=to, on_dry_run=when == "before"
-                )
-                await monitor.RegisterResourceHook(hook)
+            await self._register_hooks(monitor, callbacks)
+            await self._take_if_unhooked(monitor)
+            made = await monitor.RegisterResource(self._request())
             await monitor.RegisterStackTransform(callbacks.to(self._transform))
             done = resource_pb2.RegisterResourceOutputsRequest(urn=made.urn, outputs=outputs)
             await monitor.RegisterResourceOutputs(done)
         return provider_pb2.ConstructResponse(urn=made.urn, state=outputs)
 
+    async def _register_hooks(self, monitor: Any, callbacks: Callbacks) -> None:
+        try:
+            for (when, change), name in self._hooks.items():
+                if when == "on":
+                    to = callbacks.to(self._at_failure)
+                    error_hook = resource_pb2.RegisterErrorHookRequest(name=name, callback=to)
+                    await monitor.RegisterErrorHook(error_hook)
+                    continue
+                to = callbacks.to(partial(self._at_change, when, change))
+                hook = resource_pb2.RegisterResourceHookRequest(
+                    name=name, callback=to, on_dry_run=when == "before"
+                )
+                await monitor.RegisterResourceHook(hook)
+        except grpc.aio.AioRpcError as error:
+            if ALREADY in str(error.details()):
+                raise Explained(SAME_NAME.format(guard=self._asked.name)) from None
+            raise
+
+    async def _take_if_unhooked(self, monitor: Any) -> None:
+        """Take the snapshot before all that is registered after the guard, if it does not hear of some changes."""
+        questions = questions_about_state(self._stack, self._asked.name)
+        self._state = await ask_in_loop(questions, monitor.Invoke)
+        if self._state is None:
+            self._call.listener.warn(STATE_UNKNOWN)
+            return
+        self._preview.in_state = self._state.guardable
+        reason = self._state.unhooked(self._inputs.changes, self._inputs.patterns)
+        if self._asked.dryRun:
+            self._preview.first_up = reason
+        elif reason is not None:
+            once = self._call.shared.of(OncePerRun)
+            what = f"{FIRST_UP} ({reason})"
+            call = self._call
+            await once.before_all(self._owner, self._inputs, what, call.session, call.listener)
+
+    def _request(self) -> Any:
+        asked = self._asked
+        return resource_pb2.RegisterResourceRequest(
+            type=asked.type,
+            name=asked.name,
+            parent=asked.parent,
+            dependencies=asked.dependencies,
+            aliases=asked.aliases,
+            object=asked.inputs,
+            protect=asked.protect if asked.HasField("protect") else None,
+            acceptSecrets=True,
+            acceptResources=True,
+            aliasSpecs=True,
+        )
+
     def sum_up(self) -> None:
         """Show at the end of a preview how much would wait, and what may not."""
-        if told := self._foresight.summary():
-            self._call.listener.note(told)
-        if self._asked.dryRun and self._unmet:
+        if not self._asked.dryRun:
+            return
+        if summary := self._preview.summary():
+            self._call.listener.note(summary)
+        if unguarded := self._preview.unguarded():
+            self._call.listener.warn(unguarded)
+        if self._unmet:
             named = "" if "*" in self._unmet else f" named {', '.join(sorted(self._unmet))}"
             self._call.listener.warn(Text(UNMET, guard=self._asked.name, named=named))
 
     async def _outputs(self) -> Struct:
+        """The outputs of the guard, and what the next run compares with what it guards then."""
         outputs = Struct()
         outputs.CopyFrom(self._asked.inputs)
-        if self._database:
-            pin, ledger = self._inputs.rollback, self._call.shared.ledger(self._call.settings())
-
-            def look(book: GuardBook) -> tuple[GuardBook, GuardOutputs]:
-                self._foresight.learn(book, self._database, self._inputs.reuse_within)
-                return book, book.outputs(self._owner, self._database, pin)
-
-            book, known = await consult(ledger, look, writes=bool(pin and not self._asked.dryRun))
-            if pin and known.last:
-                newest, session, asked = (
-                    None,
-                    self._call.session(),
-                    {"database_id": self._database, "origin": "manual"},
-                )
-                with suppress(SquareCloudError):
-                    newest = await find(
-                        LATEST,
-                        session,
-                        asked,
-                        session.listings.recent,
-                        self._call.listener.progress,
-                    )
-                if warning := book.warning(known.last, newest):
-                    self._call.listener.warn(warning)
+        covers = {"before": [*self._inputs.changes], "only": sorted(self._inputs.patterns)}
+        outputs.MergeFrom(INPUTS.write(covers))
+        if self._database_id is not None:
+            known = await self._known_snapshots(self._database_id)
             outputs.MergeFrom(OUTPUTS.write(known.to_outputs()))
         return outputs
+
+    async def _known_snapshots(self, database_id: str) -> GuardOutputs:
+        pin = self._inputs.rollback
+        shared = self._call.shared
+        run = shared.memory.run
+
+        def look(book: GuardBook) -> tuple[GuardBook, GuardOutputs]:
+            self._preview.learn(book, database_id, self._inputs.reuse_within)
+            return book, book.outputs(self._owner, database_id, pin, run=run)
+
+        # What a preview has shown may be thought over.
+        keeps = bool(pin) and not self._asked.dryRun
+        ledger = shared.ledger(self._call.settings())
+        book, known = await consult(ledger, look, writes=keeps)
+        if pin and known.last is not None:
+            newest = await self._newest(database_id)
+            warning = book.warning(known.last, newest)
+            if warning is not None:
+                self._call.listener.warn(warning)
+        return known
+
+    async def _newest(self, database_id: str) -> SnapshotInfo | None:
+        """The newest manual snapshot that the service lists, if it can be asked."""
+        session = self._call.session()
+        asked = {"database_id": database_id, "origin": "manual"}
+        with suppress(SquareCloudError):
+            recent = session.listings.recent
+            found: SnapshotInfo | None = await find(
+                LATEST, session, asked, recent, self._call.listener.progress
+            )
+            return found
+        return None
 
     async def _transform(self, request: bytes) -> Any:
         """Give a resource the hooks."""
         asked = resource_pb2.TransformRequest.FromString(request)
-        if may_be_guarded(asked.type, custom=asked.custom) and (
-            met := self._inputs.fitting(asked.type, asked.name)
-        ):
+        met = fits(asked.type, asked.name, self._inputs.patterns)
+        if may_be_guarded(asked.type, custom=asked.custom) and met:
             self._unmet -= met
             for (when, change), name in self._hooks.items():
                 getattr(asked.options.hooks, f"{when}_{change}").append(name)
         return resource_pb2.TransformResponse(properties=asked.properties, options=asked.options)
 
-    async def _hook(self, when: str, change: str, request: bytes) -> Any:
-        urn = resource_pb2.ResourceHookRequest.FromString(request).urn
+    async def _at_change(self, when: str, change: str, request: bytes) -> Any:
+        """Hold a change until the snapshot is there, or note it after it has happened."""
+        asked = resource_pb2.ResourceHookRequest.FromString(request)
+        if self._needs_none(change, asked):
+            return resource_pb2.ResourceHookResponse()
 
         async def act(call: EngineCall) -> None:
             if self._asked.dryRun:
-                self._foresight.show(change, urn, call.listener)
-            else:
-                once, what = call.shared.of(OncePerRun), change_of(urn, change)
-                act = once.before if when == "before" else once.after
-                await act(self._owner, self._inputs, what, call.session, call.listener)
+                self._preview.show(change, asked.urn, call.listener)
+                return
+            once = call.shared.of(OncePerRun)
+            act = once.before if when == "before" else once.after
+            what = change_of(asked.urn, change)
+            await act(self._owner, self._inputs, what, call.session, call.listener)
 
-        return resource_pb2.ResourceHookResponse(error=await self._hooked(urn, act))
+        return resource_pb2.ResourceHookResponse(error=await self._hooked(asked.urn, act))
+
+    def _needs_none(self, change: str, asked: Any) -> bool:
+        """Whether a change can lose nothing: a first create of a stack, or a delete that keeps what it is about."""
+        if change == "delete":
+            return bool(asked.old_options.retain_on_delete)
+        is_new_stack = self._state is not None and not self._state.guardable
+        passes = self._inputs.passes_first_creates and is_new_stack and not self._asked.dryRun
+        return change == "create" and passes
+
+    async def _at_failure(self, request: bytes) -> Any:
+        """Leave the way back at a guarded change that has failed."""
+        asked = resource_pb2.ErrorHookRequest.FromString(request)
+
+        async def act(call: EngineCall) -> None:
+            what = change_of(asked.urn, asked.failed_operation)
+            call.shared.of(OncePerRun).show_failure(self._inputs, what, call.listener)
+
+        await self._hooked(asked.urn, act)
+        return resource_pb2.ErrorHookResponse(retry=False)
+
+
+async def _refuse_old_engine(engine: Any) -> None:
+    if engine is None:
+        return
+    try:
+        await anyio.to_thread.run_sync(engine.RequirePulumiVersion, version_request())
+    except grpc.RpcError as error:
+        if is_too_old(error):
+            raise Explained(TOO_OLD_FOR_GUARDS) from None

@@ -336,7 +336,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Register a guard, the one component of the package."""
         if request.type != token("Guard"):
             await _has_no(context, f"component {request.type}")
-        component: Any = late("plugin.protocol.component:Guard")
+        component: Any = late("plugin.protocol.component:GuardComponent")
         values = await _asked(
             context, request.inputs, late("guard.book:GUARD").inputs, request.type
         )
@@ -347,7 +347,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             guard = component(request, values, call, self._hooked)
             self._guards.append(guard)
             try:
-                return await guard.register(self._callbacks)
+                return await guard.register(self._callbacks, self._engine.stub())
             except grpc.aio.AioRpcError as error:
                 await _fail(context, error.details() or str(error.code()))
 

@@ -1,0 +1,115 @@
+"""What a guard asks the engine: whether it is new enough, and what the state of the stack has.
+
+The questions are the same for programs, which wait for an answer in their own thread, and for the plugin, which has an event
+loop: a generator yields each request, and gets its answer, or None if the engine has none.
+"""
+
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
+from typing import Any
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
+from pulumi.runtime.proto import engine_pb2, resource_pb2
+
+from pulumi_snapshots.guard.coverage import GUARD_TYPE, StateBefore, state_before
+from pulumi_snapshots.guard.inputs import may_be_guarded
+
+OLDEST_FOR_GUARDS = "3.238.0"
+"""Before it, an `up` succeeds although a hook after a change has failed: a change that could not be noted would be silent."""
+TOO_OLD_FOR_GUARDS = (
+    f"a Guard needs Pulumi {OLDEST_FOR_GUARDS} or later (`pulumi version` shows yours)"
+)
+LIST_STATE = "pulumi:pulumi:readStackResourceOutputs"
+GET_REGISTERED = "pulumi:pulumi:getResource"
+Questions = Generator[Any, Any, StateBefore | None]
+
+
+def version_request() -> Any:
+    """The request that fails at an engine which is too old for guards."""
+    return engine_pb2.RequirePulumiVersionRequest(pulumi_version_range=f">={OLDEST_FOR_GUARDS}")
+
+
+def is_too_old(error: grpc.RpcError) -> bool:
+    """Whether the answer to `version_request` says so: older engines do not know the question."""
+    details = str(error.details() or "")  # type: ignore[attr-defined]  # all errors of calls have both
+    return bool(
+        error.code() is grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
+        or "does not satisfy" in details
+    )
+
+
+def questions_about_state(stack: str, guard: str) -> Questions:
+    """Ask what the state of a stack had before this run.
+
+    Args:
+        stack: The stack, as ORGANIZATION/PROJECT/STACK.
+        guard: The name of the guard that asks.
+
+    Returns:
+        None if the engine does not tell.
+    """
+    answer = yield _invoke(LIST_STATE, {"stackName": stack})
+    if answer is None:
+        return None
+    listed = {
+        urn: (_field(each, "type").string_value, _outputs(each))
+        for urn, each in getattr(answer, "return").fields["outputs"].struct_value.fields.items()
+    }
+    registered = []
+    for urn, (type_, _) in listed.items():
+        if not may_be_guarded(type_, custom=True):
+            continue
+        # The state has also what this run has made before the guard.
+        if (yield _invoke(GET_REGISTERED, {"urn": urn})) is None:
+            break
+        registered.append(urn)
+    return state_before(listed, registered, guard)
+
+
+def ask(questions: Questions, monitor: Any) -> StateBefore | None:
+    """Put the questions to the engine by a program's stub, which waits for the answer; None if there is none."""
+    answer = None
+    while True:
+        try:
+            request = questions.send(answer)
+        except StopIteration as end:
+            state: StateBefore | None = end.value
+            return state
+        answer = None
+        with suppress(Exception):  # also what a program's mocks raise
+            answer = monitor.Invoke(request)
+
+
+async def ask_in_loop(
+    questions: Questions, invoke: Callable[[Any], Awaitable[Any]]
+) -> StateBefore | None:
+    """As `ask`, in an event loop."""
+    answer = None
+    while True:
+        try:
+            request = questions.send(answer)
+        except StopIteration as end:
+            state: StateBefore | None = end.value
+            return state
+        answer = None
+        with suppress(grpc.RpcError):
+            answer = await invoke(request)
+
+
+def _invoke(function: str, arguments: dict[str, Any]) -> Any:
+    given = Struct()
+    given.update(arguments)
+    return resource_pb2.ResourceInvokeRequest(tok=function, args=given)
+
+
+def _field(value: Any, name: str) -> Any:
+    return value.struct_value.fields[name]
+
+
+def _outputs(listed: Any) -> dict[str, Any]:
+    """The outputs of a guard; of no other resource, since they can hold secrets and be large."""
+    if _field(listed, "type").string_value != GUARD_TYPE:
+        return {}
+    return MessageToDict(_field(listed, "outputs").struct_value)

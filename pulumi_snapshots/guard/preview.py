@@ -1,0 +1,111 @@
+"""The guarded changes of a preview: which resources would wait for a snapshot, for which one, and which would not."""
+
+from collections.abc import Collection
+
+from pulumi_snapshots.clock import to_the_second
+from pulumi_snapshots.errors import Text
+from pulumi_snapshots.guard.book import GuardBook
+from pulumi_snapshots.guard.coverage import FIRST_UP
+from pulumi_snapshots.guard.inputs import GuardInputs
+from pulumi_snapshots.run.memory import Listener
+
+NEW_SNAPSHOT = ", which would be a new one"
+NEW_ONE_FIRST = Text(
+    "the new one is created before the snapshot, since only the delete of the old one waits for "
+    "it. If creating it changes data, as a migration does, give the guard "
+    '{before}=["create", "update", "delete"]'
+)
+UNGUARDED = (
+    "{count} would be deleted without a snapshot, since the state does not have this guard for it "
+    "yet: {names}. Add the guard in a `pulumi up` of its own first"
+)
+NAMED = 5  # resources that a warning names
+
+
+class PreviewedChanges:
+    """The guarded changes of one preview, and what their snapshot would be."""
+
+    def __init__(self, database_id: str | None, inputs: GuardInputs) -> None:
+        self._database = database_id or "that is not known yet"
+        self._inputs = inputs
+        self._before = inputs.changes
+        self._snapshot = NEW_SNAPSHOT
+        self._waiting = set[str]()
+        self._created = set[str]()
+        self._deleted = set[str]()
+        self.first_up: str | None = None  # why a snapshot is taken before all changes
+        # URNs that the state had before; None if it is not known
+        self.in_state: Collection[str] | None = None
+
+    def learn(self, book: GuardBook, database_id: str, reuse_within: float) -> None:
+        """Learn what the ledger knows, without a request, of the snapshot that the changes would wait for.
+
+        Args:
+            book: The ledger's book.
+            database_id: The guard's database.
+            reuse_within: For how many seconds a snapshot can be used again.
+        """
+        here = [each for each in book.attempts if each.database_id == database_id]
+        oldest = [book.now.timestamp() - reuse_within]
+        oldest += [
+            (each.ended_at or each.request.posted_at).timestamp()
+            for each in here
+            if each.kind == "restore"
+        ]
+        if spent := book.spent(database_id):
+            oldest.append(spent.timestamp())
+        fitting = [
+            each
+            for each in here
+            if each.has_snapshot and each.request.posted_at.timestamp() >= max(oldest)
+        ]
+        if fitting:
+            at = to_the_second(fitting[-1].request.posted_at)
+            version = f"{database_id}/{fitting[-1].result}"
+            self._snapshot = f": {version}, requested at {at}, would be used again"
+        elif book.used_up:
+            until = to_the_second(book.used_up)
+            self._snapshot = f"{NEW_SNAPSHOT}; the daily quota is used up until about {until}"
+
+    def show(self, change: str, urn: str, row: Listener) -> None:
+        """Show at a resource what its change would wait for.
+
+        Args:
+            change: `create`, `update` or `delete`.
+            urn: The resource.
+            row: Its row.
+        """
+        if change == "create":
+            self._created.add(urn)
+        if change == "delete":
+            self._deleted.add(urn)
+        if change in self._before and not self._passes(change):
+            self._waiting.add(urn)
+            row.progress(f"waits for a snapshot of database {self._database}")
+            if change == "delete" and urn in self._created and "create" not in self._before:
+                row.warn(NEW_ONE_FIRST)
+
+    def _passes(self, change: str) -> bool:
+        """Whether a change needs no snapshot: nothing can be lost by creating the first resources of a stack."""
+        is_new_stack = self.in_state is not None and not self.in_state
+        return change == "create" and self._inputs.passes_first_creates and is_new_stack
+
+    def summary(self) -> str | None:
+        """All that would wait, in one line; None if nothing would."""
+        snapshot = f"a snapshot of database {self._database}{self._snapshot}"
+        if self.first_up:
+            return f"the {FIRST_UP} takes {snapshot} before anything changes, as {self.first_up}"
+        count = len(self._waiting)
+        changes = "1 change" if count == 1 else f"{count} changes"
+        return f"{changes} will wait for {snapshot}" if count else None
+
+    def unguarded(self) -> Text | None:
+        """A warning of replaced resources whose delete the guard has not heard of; None if there are none."""
+        if self.first_up or "delete" not in self._before:
+            return None
+        silent = sorted(self._created & {*(self.in_state or ())} - self._deleted)
+        if not silent:
+            return None
+        names = [urn.rpartition("::")[2] for urn in silent[:NAMED]]
+        more = [f"{len(silent) - NAMED} more"] if len(silent) > NAMED else []
+        return Text(UNGUARDED, count=len(silent), names=", ".join([*names, *more]))
