@@ -17,7 +17,7 @@ NEW_ONE_FIRST = Text(
 )
 UNGUARDED = (
     "{count} would be deleted without a snapshot, since the state does not have this guard for it "
-    "yet: {names}. Add the guard in a `pulumi up` of its own first"
+    "yet: {names}. Add the guard in a {run} of its own first"
 )
 NAMED = 5  # resources that a warning names
 

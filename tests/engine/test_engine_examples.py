@@ -200,6 +200,7 @@ MIGRATIONS = {
     ],
     "v2": ["ALTER TABLE orders DROP COLUMN total", "DELETE FROM orders WHERE id = 2"],
     "v3": ["ALTER TABLE orders ADD COLUMN paid INTEGER DEFAULT 0"],
+    "v4": ["ALTER TABLE orders DROP COLUMN total"],
 }
 
 
@@ -246,7 +247,7 @@ def test_a_broken_release_is_undone_once(app: App) -> None:
 
     app.emulator.sql(DATABASE, "INSERT INTO orders VALUES (4, 40)")
     app.forget_requests()
-    assert "4 unchanged" in app.up()
+    assert "5 unchanged" in app.up()
     assert [entry["kind"] for entry in app.requests()] == ["list"], (
         "is a newer snapshot there that no run knows?"
     )
@@ -258,5 +259,16 @@ def test_a_broken_release_is_undone_once(app: App) -> None:
     assert app.restores() == []
     assert rows() == [[1, 100, 0], [2, 250, 0], [3, 30, 0], [4, 40, 0]]
     (third,) = app.started()
-    assert "3 unchanged" in app.up()
+    assert "4 unchanged" in app.up()
     assert app.stack.outputs()["guarded_by"] == f"{DATABASE}/{third}"
+
+    # The second incident, by the same words of the README: it goes back to its own snapshot.
+    healthy = rows()
+    app.pass_time(600)
+    release("v4")
+    app.up(fails=True)
+    _, fourth = app.started()
+    app.pass_time(600)
+    app.up("-c", "rollback=1")
+    assert app.restores() == [fourth]
+    assert rows() == healthy

@@ -522,7 +522,7 @@ def test_a_guard_needs_hooks_and_a_database_that_no_drill_overwrites_whichever_c
     told = "Guard 'guard': databaseId must not be the scratch database of Drill 'x'"
     assert refused(drilled).startswith(told)
     assert refused(guarded).startswith(
-        "A Guard needs Pulumi 3.182 or later, whose components may have hooks"
+        "A Guard needs Pulumi 3.238.0 or later"
     )
     told = wrong(idle, PROOF, {**inputs, "scratchDatabaseId": guarded}).reason
     assert "must be used for drills only, but Guard 'guard' uses it too" in told
