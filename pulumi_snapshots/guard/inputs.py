@@ -163,3 +163,12 @@ def hook_names(
         names.setdefault(("before", "create"), f"Guard {guard}: preview")
     names["on", "error"] = f"Guard {guard}: failed change"
     return names
+
+
+def leaves_hook(change: str, *, is_off: bool) -> bool:
+    """Whether a component's guard leaves its hooks of a change in the state.
+
+    The engine cannot run those of a delete that comes before the component. With guards off none are left, so that such a
+    delete happens in the next run.
+    """
+    return change != "delete" or not is_off

@@ -7,6 +7,7 @@ from typing import Any
 import pulumi
 
 from pulumi_snapshots.guard.coverage import GUARD_TYPE
+from pulumi_snapshots.guard.inputs import leaves_hook
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration
 from pulumi_snapshots.properties.catalogue import in_camel
@@ -27,6 +28,8 @@ class Guard(GuardDeclaration):
         # The plugin has registered the hooks once its guard is there; resources wait for that.
         hooks: dict[tuple[str, str], Any] = {}
         for (when, change), name in names.items():
+            if not leaves_hook(change, is_off=self._settings.guard == "off"):
+                continue
             kind = pulumi.ErrorHook if when == "on" else pulumi.ResourceHook
             hook = object.__new__(kind)
             hook.name = name

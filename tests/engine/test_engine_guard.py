@@ -342,6 +342,52 @@ def test_a_guard_whose_database_comes_from_a_resource_that_fails_holds_back_and_
     assert len(app.started()) == 1
 
 
+LATE = f"""
+from pulumi_snapshotsWAY import Guard
+from servers import Server
+
+database = Server("{DATABASE}", size=pulumi.Config().get_int("size") or 1, delete_before_replace=True)
+guard = Guard("guard", database.id)
+Server("app", size=database.value.apply(len), hooks=guard.hooks)
+"""
+"""Replacing the database deletes `app` first, before the guard's database is known."""
+
+
+def test_what_is_deleted_before_the_guard_s_database_is_known_is_guarded_by_the_one_it_had(
+    app: App,
+) -> None:
+    app.program(LATE.replace("WAY", ""))
+    app.up()
+    app.done()
+    printed = app.up("-c", "size=2")
+    (version,) = app.started()
+    assert f"guarded by {DATABASE}/{version}: delete of Server app" in diagnostics(printed)
+    assert app.done()[0] == "delete app"
+    app.environment["SQUARECLOUD_GUARD"] = "off"
+    printed = app.up("-c", "size=3")
+    assert "the delete of Server app has no snapshot, since" in joined(diagnostics(printed))
+    assert app.started() == [version]
+
+
+def test_what_is_deleted_before_the_plugin_s_guard_is_registered_has_a_way_out(app: App) -> None:
+    app.plug()
+    app.program(LATE.replace("WAY", ".plugin"))
+    app.up()
+    app.done()
+    told = app.up("-c", "size=2", fails=True)
+    assert "let what is replaced before it depend on the guard)" in told
+    assert app.done() == []
+    app.environment["SQUARECLOUD_GUARD"] = "off"
+    urn = next(one["urn"] for one in app.resources() if one["urn"].endswith("::app"))
+    app.up("--target", urn)
+    assert app.done() == []
+    app.up()
+    assert "delete app" in app.done()
+    del app.environment["SQUARECLOUD_GUARD"]
+    app.up()
+    assert len(app.started()) == 1, "it hears of deletes again, as a new one"
+
+
 BACK = """
 from pulumi_snapshotsWAY import Guard, Restore
 from servers import Server

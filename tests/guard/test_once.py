@@ -320,6 +320,24 @@ async def test_guards_that_are_off_hold_nothing_back_and_leave_a_warning_and_an_
         assert set(again.done.values()).isdisjoint(failed.done.values())
 
 
+@pytest.mark.parametrize("ahead", [2 * 3600.0, 40 * DAY])
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
+async def test_a_change_that_a_wrong_clock_has_noted_holds_up_no_later_guard(
+    w: World, ahead: float
+) -> None:
+    memory = Memory(w.clock)
+    at_night = Machine(w, memory, Shifted(w.clock, ahead))
+    await at_night.program(at_night.session(guard="off")).changes(1)
+    for machine in (Machine(w, memory), at_night):
+        began, before = w.clock.monotonic(), len(w.posts)
+        program = machine.program()
+        await program.changes(1)
+        assert list(program.done) == [FIRST]
+        assert len(w.posts) == before + 1, "it was not reused, and not taken twice"
+        assert w.clock.monotonic() - began < MINUTE
+        await w.clock.sleep(10 * MINUTE)
+
+
 @pytest.mark.parametrize(
     ("fault", "guards"),
     [

@@ -27,6 +27,7 @@ from pulumi_snapshots.guard.inputs import (
     fits,
     hook_names,
     is_chosen_by_program,
+    leaves_hook,
     may_be_guarded,
 )
 from pulumi_snapshots.guard.once import OncePerRun, change_of
@@ -177,7 +178,10 @@ class GuardComponent:
         """The outputs of the guard, and what the next run compares with what it guards then."""
         outputs = Struct()
         outputs.CopyFrom(self._asked.inputs)
-        covers = {"before": [*self._inputs.changes], "only": sorted(self._inputs.patterns)}
+        covers = {
+            "before": [each for each in self._inputs.changes if self._leaves_hook(each)],
+            "only": sorted(self._inputs.patterns),
+        }
         outputs.MergeFrom(INPUTS.write(covers))
         if self._database_id is not None:
             known = await self._known_snapshots(self._database_id)
@@ -223,7 +227,8 @@ class GuardComponent:
         if may_be_guarded(asked.type, custom=asked.custom) and met:
             self._unmet -= met
             for (when, change), name in self._hooks.items():
-                getattr(asked.options.hooks, f"{when}_{change}").append(name)
+                if self._leaves_hook(change):
+                    getattr(asked.options.hooks, f"{when}_{change}").append(name)
         return resource_pb2.TransformResponse(properties=asked.properties, options=asked.options)
 
     async def _at_change(self, when: str, change: str, request: bytes) -> Any:
@@ -242,6 +247,9 @@ class GuardComponent:
             await act(self._owner, self._inputs, what, call.session, call.listener)
 
         return resource_pb2.ResourceHookResponse(error=await self._hooked(asked.urn, act))
+
+    def _leaves_hook(self, change: str) -> bool:
+        return leaves_hook(change, is_off=self._call.settings().guard == "off")
 
     def _needs_none(self, change: str, asked: Any) -> bool:
         """Whether a change can lose nothing: a first create of a stack, or a delete that keeps what it is about."""

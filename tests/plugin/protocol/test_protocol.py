@@ -521,9 +521,7 @@ def test_a_guard_needs_hooks_and_a_database_that_no_drill_overwrites_whichever_c
     assert not check(idle, PROOF, {**inputs, "scratchDatabaseId": drilled}).failures
     told = "Guard 'guard': databaseId must not be the scratch database of Drill 'x'"
     assert refused(drilled).startswith(told)
-    assert refused(guarded).startswith(
-        "A Guard needs Pulumi 3.238.0 or later"
-    )
+    assert refused(guarded).startswith("A Guard needs Pulumi 3.238.0 or later")
     told = wrong(idle, PROOF, {**inputs, "scratchDatabaseId": guarded}).reason
     assert "must be used for drills only, but Guard 'guard' uses it too" in told
     assert "This package has no component squarecloud:index:Gard" in refused(type_="Gard")
