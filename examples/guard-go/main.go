@@ -21,7 +21,22 @@ func main() {
 		if err != nil {
 			return err
 		}
-		guarded := pulumi.DependsOn([]pulumi.Resource{guard}) // or it may change before the guard is there
+		// What depends on these waits for them, or it may change before the guard is there, or while the database is being restored.
+		first := []pulumi.Resource{guard}
+		if rollback != "" {
+			// pulumi up -c rollback=1; another value restores again
+			back, err := squarecloud.NewRestore(ctx, "back", &squarecloud.RestoreArgs{
+				DatabaseId: databaseID,
+				VersionId:  guard.Last.VersionId().Elem(),
+				Overwrite:  pulumi.Bool(true),
+				Triggers:   pulumi.Array{pulumi.String(rollback)},
+			})
+			if err != nil {
+				return err
+			}
+			first = append(first, back)
+		}
+		guarded := pulumi.DependsOn(first)
 
 		// Put your own resources here; these only keep a value in the state.
 		shop, err := pulumi.NewStash(ctx, "shop", &pulumi.StashArgs{Input: pulumi.Any("shop " + release)}, guarded)
@@ -31,18 +46,6 @@ func main() {
 		_, err = pulumi.NewStash(ctx, "worker", &pulumi.StashArgs{Input: pulumi.Any("worker " + release)}, guarded)
 		if err != nil {
 			return err
-		}
-		if rollback != "" {
-			// pulumi up -c rollback=1; another value restores again
-			_, err = squarecloud.NewRestore(ctx, "back", &squarecloud.RestoreArgs{
-				DatabaseId: databaseID,
-				VersionId:  guard.Last.VersionId().Elem(),
-				Overwrite:  pulumi.Bool(true),
-				Triggers:   pulumi.Array{pulumi.String(rollback)},
-			})
-			if err != nil {
-				return err
-			}
 		}
 		ctx.Export("running", shop.Input)
 		return nil

@@ -31,13 +31,10 @@ def version_request() -> Any:
     return engine_pb2.RequirePulumiVersionRequest(pulumi_version_range=f">={OLDEST_FOR_GUARDS}")
 
 
-def is_too_old(error: grpc.RpcError) -> bool:
-    """Whether the answer to `version_request` says so: older engines do not know the question."""
-    details = str(error.details() or "")  # type: ignore[attr-defined]  # all errors of calls have both
-    return bool(
-        error.code() is grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
-        or "does not satisfy" in details
-    )
+def is_too_old(error: Any) -> bool:
+    """Whether the failure of a `version_request` says so: older engines do not know the question."""
+    is_unknown = error.code() is grpc.StatusCode.UNIMPLEMENTED
+    return is_unknown or "does not satisfy" in str(error.details())
 
 
 def questions_about_state(stack: str, guard: str) -> Questions:
@@ -112,4 +109,5 @@ def _outputs(listed: Any) -> dict[str, Any]:
     """The outputs of a guard; of no other resource, since they can hold secrets and be large."""
     if _field(listed, "type").string_value != GUARD_TYPE:
         return {}
-    return MessageToDict(_field(listed, "outputs").struct_value)
+    outputs: dict[str, Any] = MessageToDict(_field(listed, "outputs").struct_value)
+    return outputs

@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from pulumi_snapshots.clock import parse_rfc3339, rfc3339
+from pulumi_snapshots.clock import DATE_RESOLUTION, Clock, parse_rfc3339, rfc3339
 from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.guard.inputs import ComponentInputs
 from pulumi_snapshots.ledger.attempt import Attempt
@@ -106,6 +107,10 @@ class Pin(Record, sparse=True):
         return _described(self.snapshot, now)
 
 
+_FIRST_SEEN: WeakKeyDictionary[Ledger, dict[tuple[str, str | None, str | None], float]] = (
+    WeakKeyDictionary()
+)
+"""By ledger, when this process first saw which changes, in monotonic seconds."""
 Noted = TypeVar("Noted", Guarded, Pin)
 
 
@@ -122,8 +127,9 @@ class GuardOutputs(Record):
     """A snapshot of a database before anything else changes, also before deletes.
 
     However many changes one `pulumi up` makes, it takes one snapshot, before the first of them. A preview, a refresh and an `up`
-    without a change take none. If the snapshot cannot be had, the change does not happen. Resources are guarded that the engine
-    gets to know after the guard: let them depend on it (`dependsOn`). It needs Pulumi 3.182 or later.
+    without a change take none, but for the first `up` with a new guard, whose state does not show yet what it guards. If the
+    snapshot cannot be had, the change does not happen. Resources are guarded that the engine gets to know after the guard: let
+    them depend on it (`dependsOn`). It needs Pulumi 3.238 or later.
     """
 
     history: list[GuardedChanges] = declare(
@@ -255,11 +261,26 @@ class GuardBook:
     def spent(self, database_id: str) -> datetime | None:
         """When something has last happened that a snapshot of this database guarded; None if nothing has."""
         times = [
-            each.touched_at
+            self._latest_time(each)
             for each in self._entries
             if each.changed_at and each.database_id == database_id
         ]
         return max(times, default=None)
+
+    def _latest_time(self, entry: Guarded) -> datetime:
+        """When the changes of an entry have happened at the latest.
+
+        A machine whose clock is wrong may have noted a time that is still to come: its changes had happened when this process
+        first saw them. A guard would wait for a snapshot from after that time otherwise.
+        """
+        monotonic = Clock.monotonic()
+        key = entry.guard, entry.version_id, entry.changed_at
+        first_seen = _FIRST_SEEN.setdefault(self._ledger, {}).setdefault(key, monotonic)
+        if entry.touched_at <= self.now:
+            return entry.touched_at
+        # A request that was sent right after it must count as later, whatever the service's clock shows of it.
+        unsure = 2 * self._ledger.clock.unsure + DATE_RESOLUTION
+        return self.now - timedelta(seconds=monotonic - first_seen + unsure)
 
     def history(self, guard: str | None = None) -> list[Guarded]:
         """The entries of a guard, or of all, newest first."""
@@ -346,10 +367,10 @@ def _readable(stored: object, kind: type[Noted]) -> list[Noted]:
         try:
             entry = kind.from_outputs(each)
             checks.database_id()(entry.snapshot["database_id"])
+            at = entry.touched_at
             if entry.snapshot.get("version_id") is not None:
-                entry.info(entry.touched_at)
-            if entry.touched_at:
-                read.append(entry)
+                entry.info(at)
+            read.append(entry)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             continue
     return read

@@ -113,7 +113,7 @@ class ComponentInputs(GuardInputs):
     )
     rollback: str | None = declare(
         "A value of a roll-back, with which `last` stays the same from its first run on, whatever is guarded "
-        "meanwhile. It is an error if there is no snapshot then.",
+        "meanwhile, until a run without it makes a guarded change. It is an error if there is no snapshot then.",
         default=None,
         read=_pin,
     )

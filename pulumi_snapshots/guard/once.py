@@ -148,6 +148,8 @@ class OncePerRun:
         if of.record is None and of.is_off:
             of.record = SnapshotRecord(inputs.database_id)
         elif of.record is None:
+            # What has happened by now, whatever times were noted for it, has happened before the snapshot.
+            await consult(session().ledger, lambda book: book.spent(inputs.database_id))
             of.record = await take(session(), inputs, listener)
         if guard not in of.changes:
             await self._note(of, session(), guard, of.record)

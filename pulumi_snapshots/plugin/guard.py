@@ -31,9 +31,9 @@ class Guard(GuardDeclaration):
             if not leaves_hook(change, is_off=self._settings.guard == "off"):
                 continue
             kind = pulumi.ErrorHook if when == "on" else pulumi.ResourceHook
-            hook = object.__new__(kind)
+            hook: Any = object.__new__(kind)
             hook.name = name
-            hook._registered = registered
+            hook._registered = registered  # noqa: SLF001
             hooks[when, change] = hook
         return hooks
 

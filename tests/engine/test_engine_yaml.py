@@ -132,6 +132,13 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     app.run("config", "set", "databaseId", DATABASE)
     app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
     done = app.stack.project / "done"
+    program = app.stack.project / "Pulumi.yaml"
+    whole = program.read_text()
+    program.write_text(whole.replace("\noutputs:", RESTORE))
+    told = app.up("--target", "**back", "--target", "**guard", fails=True)
+    assert "versionId" in diagnostics(told), "there is no snapshot to restore"
+    assert not done.exists()
+    program.write_text(whole)
     app.up()
     app.pass_time(600)
     app.run("config", "set", "release", "v2")
@@ -164,8 +171,10 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     ]
 
     # What the README says for the way back.
-    program = app.stack.project / "Pulumi.yaml"
-    program.write_text(program.read_text().replace("\noutputs:", RESTORE))
+    with_restore = program.read_text().replace("\noutputs:", RESTORE)
+    program.write_text(
+        with_restore.replace("        - ${guard}\n", "        - ${guard}\n        - ${back}\n")
+    )
     app.run("config", "set", "rollback", "1")
     app.up()
     assert app.restores() == [version]
@@ -175,7 +184,7 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
         program.read_text(),
         "Guard guard guards no resource{}: Pulumi has registered none after it.",
     )
-    program.write_text(re.sub(r"    options:\n      dependsOn:.*?\n.*?\n", "", whole))
+    program.write_text(re.sub(r"    options:\n      dependsOn:.*\n(?:        - .*\n)+", "", whole))
     assert none.format("") in joined(app.preview())
     program.write_text(
         whole.replace("      before: [c", "      only: [migration, shop]\n      before: [c")
