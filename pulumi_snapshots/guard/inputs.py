@@ -77,7 +77,7 @@ class GuardInputs(Inputs):
 
     @property
     def passes_first_creates(self) -> bool:
-        """Whether creates need no snapshot in a stack that has no resources yet, where nothing can be lost."""
+        """Whether creates need no snapshot in a stack that has no resources yet: it has nothing to lose."""
         return self.before is None
 
     @property

@@ -104,7 +104,7 @@ class GuardDeclaration:
         self._owner = f"{stack}/{name}"
         # What the program chooses itself, as the state keeps it to see when it chooses more.
         self._chosen = {CHOSEN_HOOKS}
-        # Asked for before the program goes on: nothing of it is registered yet.
+        # Asked for before the program continues: nothing of it is registered yet.
         self._state = ask(questions_about_state(stack, name), get_monitor())
         self._pickers = list["Callable[[str, str], bool] | None"]()
         self._restores = list[pulumi.Resource]()
