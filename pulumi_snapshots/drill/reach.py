@@ -71,7 +71,7 @@ def own_connection(kind: str, place: str, password: str, file: str) -> str:
 
 @contextmanager
 def held(content: bytes) -> Iterator[str]:
-    """Keep this content in a private file while the block runs, in memory only where possible.
+    """Keep this content in a private file while the block runs, in memory only if that can be had.
 
     Yields:
         The file's path.

@@ -306,7 +306,7 @@ class Client:
         Args:
             database_id: The database.
             leave_by: Until when it may leave, by this machine's clock; None for any time.
-            decided: When it was decided, by both clocks of this machine; None if nobody else could
+            decided: When it was decided, by both clocks of this machine; None if no other client could
                 have decided since.
 
         Raises:
@@ -369,7 +369,7 @@ class Client:
         )
 
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
-        """List the snapshots of the whole account, whose pages are cached apart from the others."""
+        """List the snapshots of the whole account, whose pages are cached separately."""
         path = "users/snapshots?scope=databases"
         return await self._get(
             path, partial(self._listing, is_own=False), patience, ACCOUNT_LISTING

@@ -139,7 +139,7 @@ async def test_a_clock_that_drifts_stays_right_to_a_second() -> None:
     "machine", [datetime(1971, 3, 1, tzinfo=UTC), datetime(2040, 3, 1, tzinfo=UTC)], ids=str
 )
 @virtual
-async def test_a_machine_whose_clock_is_years_off_is_told_so(machine: datetime) -> None:
+async def test_a_machine_whose_clock_is_years_off_gets_a_warning(machine: datetime) -> None:
     service = ServiceClock(Clock(machine))
     service.observe(START, machine, machine)
     assert service.offset is None
