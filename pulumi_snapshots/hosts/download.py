@@ -31,11 +31,16 @@ READ_TIMEOUT = 30.0
 FIRST_BYTES = 1024
 """Bytes that `look_at` asks for: a proof of what is served, and nothing of the data is kept."""
 READ_SIZE = 1024 * 1024
-"""Bytes per read. httpcore asks for 64 KiB, and for the event loop each read costs about as much as copying its bytes."""
+"""Bytes per read. httpcore asks for 64 KiB.
+
+For the event loop each read costs about as much as copying its bytes.
+"""
 REDIRECTS = 3
 """The most redirects followed; an S3-compatible host sends one to the bucket's region."""
 REFUSAL_LIMIT = 64 * 1024
 """The most bytes read of a refusal's body."""
+PASSING = {httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS}
+"""Refusals that pass, beside all errors of the host itself."""
 _SIZE = re.compile("[0-9]{1,18}")  # Python refuses to read numbers of thousands of digits
 _RANGE = re.compile(f"bytes ({_SIZE.pattern})-({_SIZE.pattern})/({_SIZE.pattern}|\\*)")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,100})</Code>")
@@ -60,38 +65,64 @@ class WrongContent(SquareCloudError):
 
 @dataclass(frozen=True)
 class Served:
-    """The headers that describe the served object; None for each that the host does not send."""
+    """The headers that describe a served object; None for each that the host does not send.
 
-    total: int | None  # bytes of the whole object
-    version: str | None  # `x-amz-version-id`; whether the real host sends it is not public
-    etag: str | None  # if it is a strong one
-    modified: datetime | None  # in whole seconds
+    Attributes:
+        total: bytes of the whole object.
+        version: of `x-amz-version-id`; whether the real host sends it is not public.
+        etag: a strong entity tag.
+        modified: in whole seconds.
+    """
+
+    total: int | None
+    version: str | None
+    etag: str | None
+    modified: datetime | None
 
     def differs_from(self, other: Served) -> str | None:
-        """The proof that both are not the same bytes, as text; None if there is no proof."""
-        for what, name in (("version", "version"), ("size", "total"), ("entity tag", "etag")):
-            one, two = getattr(self, name), getattr(other, name)
-            if None not in {one, two} and one != two:
-                return f"another {what} ({one} instead of {two})"
+        """Say what proves that both are not the same bytes; None if there is no proof."""
+        facts = (
+            ("version", self.version, other.version),
+            ("size", self.total, other.total),
+            ("entity tag", self.etag, other.etag),
+        )
+        for name, mine, theirs in facts:
+            if None not in {mine, theirs} and mine != theirs:
+                return f"another {name} ({mine} instead of {theirs})"
         return None
 
 
 async def look_at(
     method: str, url: str, clock: Clock, http: httpx.AsyncBaseTransport | None
 ) -> Answer | None:
-    """Request the first bytes of a download URL by GET, or send a HEAD, to study its host; None without an answer."""
-    headers = {"Accept-Encoding": "identity"} | (
-        {"Range": f"bytes=0-{FIRST_BYTES - 1}"} if method == "GET" else {}
-    )
-    timeout, sent_at = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT), clock.monotonic()
+    """Study the host of a download URL by one request.
+
+    Args:
+        method: GET, which asks for the first bytes, or HEAD.
+        url: the signed URL, which is never shown.
+        clock: measures how long the answer takes.
+        http: the transport; None for the network.
+
+    Returns:
+        The answer; None without any.
+    """
+    headers = {"Accept-Encoding": "identity"}
+    if method == "GET":
+        headers["Range"] = f"bytes=0-{FIRST_BYTES - 1}"
+    timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
+    sent_at = clock.monotonic()
     with suppress(*NO_ANSWER):
         async with (
             open_client(url, http, headers, timeout=timeout) as client,
             client.stream(method, url) as response,
         ):
-            status, got = response.status_code, dict(response.headers)
             return Answer(
-                method, "snapshot host", sent_at, clock.monotonic() - sent_at, status, got
+                method,
+                "snapshot host",
+                sent_at,
+                clock.monotonic() - sent_at,
+                response.status_code,
+                dict(response.headers),
             )
     return None
 
@@ -104,14 +135,26 @@ async def open_download(
     offset: int = 0,
     known: Served | None = None,
 ) -> AsyncIterator[tuple[Served, AsyncGenerator[bytes, None]]]:
-    """Send the GET for an object, from byte `offset` on, and yield how it is described and its pieces as they arrive.
+    """Send the GET for an object. HEAD is never sent: the signature of the URL covers the method.
 
-    HEAD is never sent: a signature of this kind covers the method. `url` is signed, and never shown. `known` is what it must not
-    differ from; with an `offset`, as the bytes before it were served. Reading the pieces raises `DownloadBroken` too.
+    Args:
+        url: signed, and never shown.
+        http: the transport; None for the network.
+        offset: the first byte that is wanted.
+        known: what the object must not differ from, as the bytes before `offset` were served; None
+            if nothing is known.
+
+    Yields:
+        The description of the object, and its pieces as they arrive. Reading them raises
+        `DownloadBroken` too.
+
+    Raises:
+        UrlRefused: the host refuses the URL.
+        DownloadBroken: the network or the host failed.
+        WrongContent: the host serves another object.
     """
-    headers = {
-        "Accept-Encoding": "identity"
-    }  # with compression, sizes and ranges would count compressed bytes
+    # With compression, sizes and ranges would count compressed bytes.
+    headers = {"Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
         if known is not None and known.etag is not None:
@@ -123,9 +166,8 @@ async def open_download(
         aclosing(await _follow(client, url)) as response,
     ):
         served, skip = await _checked(response, url, offset, known)
-        async with aclosing(
-            _pieces(response, _request_text(url), skip)
-        ) as pieces:  # a reader may stop early
+        # A reader may stop early.
+        async with aclosing(_pieces(response, _request_text(url), skip)) as pieces:
             yield served, pieces
 
 
@@ -165,7 +207,10 @@ def _breaking(request: str) -> Iterator[None]:
 
 
 async def _read_wide(_event: str, info: Mapping[str, Any]) -> None:
-    """Let a connection read `READ_SIZE` at once. httpx's `trace` extension passes each new one; there is no setting for it."""
+    """Let a connection read `READ_SIZE` at once, for which httpx has no setting.
+
+    Its `trace` extension passes each new connection.
+    """
     stream = info.get("return_value")
     if isinstance(stream, AsyncNetworkStream):
         read = stream.read
@@ -175,40 +220,83 @@ async def _read_wide(_event: str, info: Mapping[str, Any]) -> None:
 async def _checked(
     response: httpx.Response, url: str, offset: int, known: Served | None
 ) -> tuple[Served, int]:
-    """How the object is described, if it is what was asked for, and how many of its bytes are to be skipped."""
-    request, status, headers = _request_text(url), response.status_code, response.headers
-    found = None
-    if status == httpx.codes.PARTIAL_CONTENT:
-        found = _RANGE.fullmatch(headers.get("content-range", ""))
-        total = found[3] if found else ""
-    elif status == httpx.codes.OK:
+    """Check that an answer is what was asked for.
+
+    Args:
+        response: the answer, whose body is not read yet.
+        url: the URL that was asked for.
+        offset: the first byte that was asked for.
+        known: what is known of the object; None for the first request.
+
+    Returns:
+        The description of the object, and how many bytes of the body are to be skipped.
+
+    Raises:
+        UrlRefused: the host refuses the URL.
+        DownloadBroken: the host is not able to answer.
+        WrongContent: the answer is another object, or another part of it.
+    """
+    request = _request_text(url)
+    status = response.status_code
+    if status not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
+        raise await _refusal(response, request)
+    part = _RANGE.fullmatch(response.headers.get("content-range", ""))
+    is_part = status == httpx.codes.PARTIAL_CONTENT
+    served = _served(response, part if is_part else None)
+    problem = _wrong_encoding(response)
+    if problem is None and is_part:
+        problem = _wrong_range(part, offset)
+    if problem is None and known is not None:
+        problem = _wrong_object(served, known, url, is_rest=offset > 0)
+    if problem is not None:
+        raise WrongContent(request, meaning=problem, status=status)
+    # A host that ignores ranges sends the whole object; the bytes received already are skipped.
+    return served, 0 if is_part else offset
+
+
+def _served(response: httpx.Response, part: re.Match[str] | None) -> Served:
+    """Describe the object that an answer serves, or of which it serves a part."""
+    headers = response.headers
+    if response.status_code == httpx.codes.OK:
         total = headers.get("content-length", "")
     else:
-        raise await _refusal(response, request)
+        total = part[3] if part else ""
     etag = headers.get("etag", "")
-    served = Served(
+    return Served(
         total=int(total) if _SIZE.fullmatch(total) else None,
         version=headers.get("x-amz-version-id") or None,
         etag=etag if etag.startswith('"') else None,  # a weak one (`W/`) does not prove equal bytes
         modified=http_date(headers.get("last-modified")),
     )
-    wrong = ""
-    if headers.get("content-encoding", "identity") != "identity":
-        wrong = "the answer is compressed although no compression was requested"
-    elif status == httpx.codes.PARTIAL_CONTENT and (
-        found is None or not offset or int(found[1]) != offset
-    ):
-        wrong = "the host sent another range than requested"
-    elif known is not None and (difference := served.differs_from(known)) is not None:
-        wrong = f"the host now serves a different object: {difference}"
-    elif offset and known is not None and version_of(url) is None:
-        pairs = ((served.version, known.version), (served.etag, known.etag))
-        if not any(one is not None and one == two for one, two in pairs):
-            wrong = "nothing proves that the rest is the same version"
-    if wrong:
-        raise WrongContent(request, meaning=wrong, status=status)
-    # A host that ignores ranges sends the whole object; the bytes received already are skipped.
-    return served, 0 if found else offset
+
+
+def _wrong_encoding(response: httpx.Response) -> str | None:
+    """Say that an answer is compressed; None if it is not."""
+    if response.headers.get("content-encoding", "identity") == "identity":
+        return None
+    return "the answer is compressed although no compression was requested"
+
+
+def _wrong_range(part: re.Match[str] | None, offset: int) -> str | None:
+    """Say that a part does not begin at the byte that was asked for; None if it does."""
+    if offset and part is not None and int(part[1]) == offset:
+        return None
+    return "the host sent another range than requested"
+
+
+def _wrong_object(served: Served, known: Served, url: str, *, is_rest: bool) -> str | None:
+    """Say that an object differs from what is known, or may be another one; None if it is the same.
+
+    The rest of an object needs a proof: a URL that names its version, or an equal version or tag.
+    """
+    difference = served.differs_from(known)
+    if difference is not None:
+        return f"the host now serves a different object: {difference}"
+    if not is_rest or version_of(url) is not None:
+        return None
+    pairs = ((served.version, known.version), (served.etag, known.etag))
+    is_proved = any(new is not None and new == old for new, old in pairs)
+    return None if is_proved else "nothing proves that the rest is the same version"
 
 
 async def _pieces(response: httpx.Response, request: str, skip: int) -> AsyncGenerator[bytes, None]:
@@ -220,31 +308,35 @@ async def _pieces(response: httpx.Response, request: str, skip: int) -> AsyncGen
 
 
 async def _refusal(response: httpx.Response, request: str) -> SquareCloudError:
-    """The error of an answer that is no part of an object."""
-    content, status, codes = bytearray(), response.status_code, httpx.codes
-    with _breaking(request):
-        async for piece in response.aiter_raw():
-            content += piece
-            if len(content) > REFUSAL_LIMIT:
-                break
-    text = content.decode(errors="replace")
-    code, message = _CODE.search(text), _MESSAGE.search(text)
-    if status == codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return WrongContent(
-            request, meaning="the object is shorter than the part that was received", status=status
-        )
-    if status == codes.FORBIDDEN and code is None and _HTML.search(text):
+    """Make the error of an answer that is no part of an object."""
+    status = response.status_code
+    if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+        meaning = "the object is shorter than the part that was received"
+        return WrongContent(request, meaning=meaning, status=status)
+    text = await _refusal_text(response, request)
+    code = _CODE.search(text)
+    message = _MESSAGE.search(text)
+    if status == httpx.codes.FORBIDDEN and code is None and _HTML.search(text):
         return ProxyRefused(request, status=status)
-    passing = status >= codes.INTERNAL_SERVER_ERROR or status in {
-        codes.REQUEST_TIMEOUT,
-        codes.TOO_MANY_REQUESTS,
-    }
-    return (DownloadBroken if passing else UrlRefused)(
+    is_passing = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in PASSING
+    kind = DownloadBroken if is_passing else UrlRefused
+    return kind(
         request,
         status=status,
         code=code[1] if code else None,
         message=one_line(html.unescape(message[1])) if message else "",
     )
+
+
+async def _refusal_text(response: httpx.Response, request: str) -> str:
+    """Read the body of a refusal, as far as it may be read."""
+    content = bytearray()
+    with _breaking(request):
+        async for piece in response.aiter_raw():
+            content += piece
+            if len(content) > REFUSAL_LIMIT:
+                break
+    return content.decode(errors="replace")
 
 
 def _request_text(url: str) -> str:
