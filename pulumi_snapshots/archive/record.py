@@ -256,9 +256,7 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
     if values.get("keep") is not None and values.get("keep_last") is not None:
         yield Problem("keep", Text("cannot be given beside {keep_last}, which is its tier `last`"))
     if values.get("recipients") and _names_a_plain_zip(values.get("destination")):
-        reason = (
-            f"must end in {encryption.SUFFIX}, or in / for a folder: what is encrypted is no zip"
-        )
+        reason = f"must end in {encryption.AGE_SUFFIX}, or in / for a folder: what is encrypted is no zip"
         yield Problem("destination", reason)
     if values.get("download_url") is None:
         yield from _missing_ids(values.get("database_id"), values.get("version_id"))
@@ -269,7 +267,7 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
 def _names_a_plain_zip(destination: object) -> bool:
     """Tell whether a destination is known, is no folder, and lacks the suffix of age."""
     name = destination.rpartition("/")[2] if isinstance(destination, str) else ""
-    return bool(name) and not name.endswith(encryption.SUFFIX)
+    return bool(name) and not name.endswith(encryption.AGE_SUFFIX)
 
 
 def _missing_ids(database_id: object, version_id: object) -> Iterator[Problem]:
@@ -317,7 +315,7 @@ def object_in(
         created: when the snapshot was taken.
         sealed: whether the object is encrypted, and its name ends in `.zip.age`.
     """
-    suffix = encryption.SUFFIX if sealed else ""
+    suffix = encryption.AGE_SUFFIX if sealed else ""
     name = f"{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{quote(version_id, safe='')}.zip{suffix}"
     return folder.holding(f"{database_id}/{name}")
 

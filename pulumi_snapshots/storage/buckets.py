@@ -1,4 +1,7 @@
-"""Archives in buckets, through obstore, and the credentials that reach them: the stores' own tools find what obstore does not."""
+"""Archives in buckets, through obstore, and the credentials that reach them.
+
+The stores' own tools find the credentials that obstore does not find.
+"""
 
 import configparser
 import contextlib
@@ -37,7 +40,10 @@ CLIENT: dict[str, Any] = {
     "timeout": timedelta(hours=1),
 }
 LONGEST_PART = timedelta(minutes=15)
-"""The most time of a part of an upload, after which it is sent again: all parts of all transfers get through at 115 kB/s."""
+"""The most time of a part of an upload, after which it is sent again.
+
+All parts of all transfers get through at 115 kB/s.
+"""
 RETRIES: dict[str, Any] = {
     "max_retries": 6,
     "retry_timeout": timedelta(seconds=60),
@@ -50,7 +56,10 @@ RETRIES: dict[str, Any] = {
 """About 15 s, and less than the patience of a refresh."""
 REFUSED = re.compile(r"status code: (4\d\d)")  # the status in the library's errors
 SET_RIGHT = {
-    Step.SET_REGION: r"^s3:.*(AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocationConstraint|configured region)",
+    Step.SET_REGION: (
+        r"^s3:.*(AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocationConstraint"
+        r"|configured region)"
+    ),
     Step.SET_CLOCK: "RequestTimeTooSkewed|RequestExpired|Request date header",
 }
 """What a store says about something that is to be set right, after the address."""
@@ -58,7 +67,13 @@ CLASSES = {"s3": "S3Store", "gs": "GCSStore", "az": "AzureStore"}
 
 
 class Buckets:
-    """The buckets of a process, each opened once, with the credentials of the environment and of further variables."""
+    """The buckets of a process, each opened once, with the credentials of the environment.
+
+    Args:
+        client: the library's options of requests; None for `CLIENT`.
+        retries: the library's options of retries; None for `RETRIES`.
+        environment: variables in addition to those of the process.
+    """
 
     def __init__(
         self,
@@ -66,11 +81,16 @@ class Buckets:
         retries: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._client, self._retries, self._environment = client, retries, environment or {}
+        self._client = client
+        self._retries = retries
+        self._environment = environment or {}
         self.bucket: Callable[..., tuple[Any, str]] = cache(self._open)
 
     def _open(self, scheme: str, name: str, *, uploads: bool = False) -> tuple[Any, str]:
-        """The library's store, for parts of uploads or for everything else, and its credentials in words; raises `StoreTrouble`."""
+        """Open a bucket, for parts of uploads or for everything else; raises `StoreTrouble`.
+
+        Returns the library's store, and its credentials in words.
+        """
         with trouble(f"{scheme}://{name}"):
             try:
                 store = getattr(import_module(f"{LIBRARY}.store"), CLASSES[scheme])
@@ -78,9 +98,11 @@ class Buckets:
             except ImportError as error:
                 then = [Next(Step.INSTALL_EXTRA, pip=pip_install(EXTRA))]
                 raise StoreTrouble(f"{scheme}:// needs {LIBRARY} ({error})", then=then) from error
-            client, retries = dict(self._client or CLIENT), dict(self._retries or RETRIES)
+            client = dict(self._client or CLIENT)
+            retries = dict(self._retries or RETRIES)
             if uploads:
-                client["read_timeout"], retries["retry_timeout"] = LONGEST_PART, 8 * LONGEST_PART
+                client["read_timeout"] = LONGEST_PART
+                retries["retry_timeout"] = 8 * LONGEST_PART
             return store(name, client_options=client, retry_config=retries, **options), found
 
 
@@ -94,7 +116,11 @@ class BucketStore(Store):
         self._name, _, self._key = place.path.partition("/")
 
     def write(self, blocks: Iterator[Buffer]) -> Seen | None:
-        """Let it appear once the blocks end, or end the unfinished upload; None if the key may not read it."""
+        """Let the object appear once the blocks end, or end the unfinished upload.
+
+        Returns:
+            The object; None if the key may not read it.
+        """
         if self._is_folder():
             raise StoreTrouble(f"{self.where} is a folder", then=[Step.NAME_OBJECT])
         with self._reached(uploads=True) as (library, bucket):
@@ -106,7 +132,7 @@ class BucketStore(Store):
         return None
 
     def stat(self) -> Seen | None:
-        """The object."""
+        """Describe the object; None only if it certainly does not exist."""
         with self._reached() as (library, bucket), contextlib.suppress(FileNotFoundError):
             found = library.head(bucket, self._key)
             version = found["version"] if self._scheme == "gs" else None
@@ -115,21 +141,39 @@ class BucketStore(Store):
         return None
 
     def load(self, most: int | None = None) -> Held | None:
-        """The object with its content, which is empty if it has more than `most` bytes; None without one, or a bucket."""
+        """Read the object whole.
+
+        Args:
+            most: the most bytes that are read; None for no limit.
+
+        Returns:
+            The object, without content if it has more bytes; None if there is none, or no bucket.
+        """
         with self._reached() as (library, bucket), contextlib.suppress(FileNotFoundError):
             found = library.get(bucket, self._key)
-            content = (
-                b"" if most is not None and found.meta["size"] > most else bytes(found.bytes())
-            )
+            is_larger = most is not None and found.meta["size"] > most
+            content = b"" if is_larger else bytes(found.bytes())
             return Held(content, _mark(found.meta))
         return None
 
     def replace(self, content: bytes, mark: Mark | None) -> Mark:
-        """Write the object if it still has this mark, or does not exist without one, else raise `Overtaken`; trouble proves nothing."""
+        """Write the object if it is unchanged.
+
+        Args:
+            content: the bytes.
+            mark: that of the object as it was seen; None if there was none.
+
+        Returns:
+            The mark of the object.
+
+        Raises:
+            Overtaken: the object has another mark.
+            StoreTrouble: nothing shows whether the object was written.
+        """
         return self._put(content, "create" if mark is None else mark)
 
     def overwrite(self, content: bytes) -> Mark:
-        """Write the object, whatever is there."""
+        """Write the object, whatever is there, and return its mark."""
         try:
             return self._put(content, "overwrite")
         except Overtaken as kept:  # it must stay as it is, by a rule of the bucket
@@ -138,11 +182,16 @@ class BucketStore(Store):
             ) from kept.__cause__
 
     def listing(self) -> dict[str, int]:
-        """The objects below this place, or this one."""
+        """List the objects below this place, or this object.
+
+        Returns:
+            The bytes of each object by its URI.
+        """
         with self._reached() as (library, bucket):
             every = [each for page in library.list(bucket, self._key or None) for each in page]
         if self._key and not every:
-            if (one := self.stat()) is None:
+            one = self.stat()
+            if one is None:
                 raise StoreTrouble(
                     f"{self.where} does not exist: nothing is stored there", then=[Step.CHECK_PLACE]
                 )
@@ -150,7 +199,10 @@ class BucketStore(Store):
         return {f"{self._scheme}://{self._name}/{each['path']}": each["size"] for each in every}
 
     def _is_folder(self) -> bool:
-        """Whether only names that begin with this one and a slash exist; a key that may only write proves nothing."""
+        """Tell whether only names exist that begin with this one and a slash.
+
+        A key that may only write proves nothing.
+        """
         try:
             with self._reached() as (library, bucket):
                 return self.stat() is None and any(
@@ -175,12 +227,10 @@ class BucketStore(Store):
 
     def _pieces(self, size: int) -> Iterator[Buffer]:
         with self._reached() as (library, bucket):
-            for start in range(
-                0, size, PART_SIZE
-            ):  # a request for each, since the time-out is of a request
-                yield library.get_range(
-                    bucket, self._key, start=start, end=min(start + PART_SIZE, size)
-                )
+            # A request for each part, since the time-out is of a request.
+            for start in range(0, size, PART_SIZE):
+                end = min(start + PART_SIZE, size)
+                yield library.get_range(bucket, self._key, start=start, end=end)
 
     def _remove(self) -> None:
         with self._reached() as (library, bucket):
@@ -188,46 +238,51 @@ class BucketStore(Store):
 
     @contextlib.contextmanager
     def _reached(self, *, uploads: bool = False) -> Iterator[tuple[Any, Any]]:
-        """The library, and its store; raises `StoreTrouble` for every error of the body, in few words."""
+        """Give the body the library and its store.
+
+        Raises `StoreTrouble` for every error of the body, in few words.
+        """
         with trouble(self.where):
             bucket, credentials = self._buckets.bucket(self._scheme, self._name, uploads=uploads)
             library = import_module(LIBRARY)
             try:
                 yield library, bucket
             except (FileNotFoundError, library.exceptions.BaseError) as error:
-                words, said = _words(error), str(error)
-                what = f"the bucket or the object does not exist ({words})" * isinstance(
-                    error, FileNotFoundError
-                )
-                # Whatever it is: most often these are not the credentials, the region or the endpoint that were meant.
-                then = [
-                    step
-                    for step, sign in SET_RIGHT.items()
-                    if re.search(sign, f"{self.where} {said}", re.DOTALL)
-                ]
-                failed = StoreTrouble(
-                    f"{self.where}: {what or words} (credentials: {credentials})", then=then
-                )
-                # After a lost answer the library asks again, and the upload is over then.
-                if (status := REFUSED.search(said)) and "NoSuchUpload" not in said:
-                    failed.status = int(status[1])
-                raise failed from error
+                raise self._trouble(error, credentials) from error
+
+    def _trouble(self, error: Exception, credentials: str) -> StoreTrouble:
+        """Make the error that a user reads of one of the library's.
+
+        It names the credentials: they, the region or the endpoint often are not those that were
+        meant.
+        """
+        text = str(error)
+        what = _words(error)
+        if isinstance(error, FileNotFoundError):
+            what = f"the bucket or the object does not exist ({what})"
+        shown = f"{self.where} {text}"
+        then = [step for step, sign in SET_RIGHT.items() if re.search(sign, shown, re.DOTALL)]
+        failed = StoreTrouble(f"{self.where}: {what} (credentials: {credentials})", then=then)
+        status = REFUSED.search(text)
+        # After a lost answer the library asks again, and the upload is over then.
+        if status and "NoSuchUpload" not in text:
+            failed.status = int(status[1])
+        return failed
 
 
 def _mark(facts: Mapping[str, Any]) -> Mark:
-    """The mark in what the library says of an object, or of a write."""
+    """Take the mark out of what the library says of an object, or of a write."""
     return {name: facts[name] for name in ("e_tag", "version") if facts.get(name) is not None}
 
 
 def _words(error: Exception) -> str:
-    """The library's error without addresses, whose queries may open the data, and without its inner structure."""
+    """Shorten the library's error, without addresses, whose queries may open the data."""
     text, _, inner = str(error).partition("\n\nDebug source")
-    code, said = (
-        re.search(r"<Code>(.*?)</Code>", text),
-        re.search(r"<Message>(.*?)</Message>", text, re.DOTALL),
-    )
+    code = re.search(r"<Code>(.*?)</Code>", text)
+    message = re.search(r"<Message>(.*?)</Message>", text, re.DOTALL)
     if code:
-        lines = said[1].strip().splitlines() if said else []  # Azure's others are for its support
+        # Azure's further lines are for its support.
+        lines = message[1].strip().splitlines() if message else []
         return f"{code[1]}: {lines[0]}" if lines else code[1]
     if " credential provider: " in text:  # what boto3 or google-auth says
         text = text.rpartition(" credential provider: ")[2]
@@ -244,7 +299,10 @@ def _words(error: Exception) -> str:
 MACHINE = "none is configured, so the identity of this machine"
 """What obstore tries in the end, for about 15 s if the machine has none."""
 KEYS_LIVE = timedelta(minutes=5)
-"""How long obstore uses keys before it asks boto3 again, which renews those that end within 10 minutes."""
+"""How long obstore uses keys before it asks boto3 again.
+
+boto3 renews those that end within 10 minutes.
+"""
 GOOGLE_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 NAMES = {"s3": "S3", "gs": "Google Cloud Storage", "az": "Azure"}
 BOTO3_FINDS = ("role_arn", "sso_session", "sso_start_url", "credential_process", "login_session")
@@ -256,16 +314,30 @@ class NoCredentials(StoreTrouble):
 
 
 Access = tuple[str, dict[str, Any]]
-"""How a bucket is reached: the credentials in a few words, never a secret, and options for the library, some secret."""
+"""How a bucket is reached: its credentials in a few words, never a secret, and the library's options.
+
+Some of the options are secret.
+"""
 
 
 def access(scheme: str, environment: Mapping[str, str]) -> Access:
-    """Find the credentials of `s3`, `gs` or `az`; raises `NoCredentials` if what is configured cannot be used."""
+    """Find the credentials of a kind of store.
+
+    Args:
+        scheme: `s3`, `gs` or `az`.
+        environment: the variables that name them.
+
+    Raises:
+        NoCredentials: what is configured cannot be used.
+    """
     return {"s3": _s3, "gs": _google, "az": _azure}[scheme](environment)
 
 
 def _own(environment: Mapping[str, str], names: str) -> str:
-    """The first variable of these from which obstore takes credentials by itself, in words; empty for none."""
+    """Name the first of these variables from which obstore itself takes credentials.
+
+    Empty if none of them is set.
+    """
     found = (
         name for name in sorted(environment) if environment[name] and re.fullmatch(names, name)
     )
@@ -278,29 +350,42 @@ def _first(environment: Mapping[str, str], *names: str) -> str:
 
 def _s3(environment: Mapping[str, str]) -> Access:
     profile, settings = _profile(environment)
-    named, provider = _first(environment, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"), None
-    found = _own(environment, "AWS_(SKIP_SIGNATURE|ACCESS_KEY_ID)")
-    if not found and not named:
-        found = _own(environment, "AWS_WEB_IDENTITY_TOKEN_FILE")
-    if not found:
-        found, provider = _keys_of(profile, settings)
-    if not found and named:
-        lacks = "has no credentials" if settings else "does not exist"
-        raise NoCredentials(f"profile {profile!r} of the AWS configuration files {lacks}")
-    found = found or _own(environment, "AWS_CONTAINER_CREDENTIALS_(RELATIVE|FULL)_URI") or MACHINE
+    found, provider = _s3_keys(environment, profile, settings)
     endpoint = _first(environment, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-    given = {
-        "region": _first(environment, "AWS_REGION", "AWS_DEFAULT_REGION") or settings.get("region"),
+    region = _first(environment, "AWS_REGION", "AWS_DEFAULT_REGION")
+    options = {
+        "region": region or settings.get("region"),
         "endpoint": endpoint or settings.get("endpoint_url"),
         "credential_provider": provider,
         "checksum_algorithm": environment.get("AWS_CHECKSUM_ALGORITHM"),
     }
-    at = "".join(f", {name} {given[name]}" for name in ("region", "endpoint") if given[name])
-    return found + at, {name: value for name, value in given.items() if value}
+    given = {name: value for name, value in options.items() if value}
+    shown = [f", {name} {given[name]}" for name in ("region", "endpoint") if name in given]
+    return "".join([found, *shown]), given
+
+
+def _s3_keys(
+    environment: Mapping[str, str], profile: str, settings: Mapping[str, str]
+) -> tuple[str, Callable[[], Any] | None]:
+    """Find the keys for S3: in words, and what gives them, None if obstore finds them itself."""
+    is_named = bool(_first(environment, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"))
+    found = _own(environment, "AWS_(SKIP_SIGNATURE|ACCESS_KEY_ID)")
+    if not found and not is_named:
+        found = _own(environment, "AWS_WEB_IDENTITY_TOKEN_FILE")
+    if found:
+        return found, None
+    found, provider = _keys_of(profile, settings)
+    if found:
+        return found, provider
+    if is_named:
+        lacks = "has no credentials" if settings else "does not exist"
+        raise NoCredentials(f"profile {profile!r} of the AWS configuration files {lacks}")
+    container = _own(environment, "AWS_CONTAINER_CREDENTIALS_(RELATIVE|FULL)_URI")
+    return container or MACHINE, None
 
 
 def _profile(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The profile's name, and what the files say of it."""
+    """Find the name of the profile, and its settings in the configuration files."""
     name = _first(environment, "AWS_PROFILE", "AWS_DEFAULT_PROFILE") or "default"
     config = _first(environment, "AWS_CONFIG_FILE") or (home_directory(environment) / ".aws/config")
     secrets = _first(environment, "AWS_SHARED_CREDENTIALS_FILE") or (
@@ -319,8 +404,12 @@ def _profile(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
 
 
 def _keys_of(profile: str, settings: Mapping[str, str]) -> tuple[str, Callable[[], Any] | None]:
-    """The keys of a profile, which obstore does not read: in words, and what gives them; nothing if it has none."""
-    if kind := next((name for name in BOTO3_FINDS if name in settings), ""):
+    """Find the keys of a profile, which obstore does not read.
+
+    Returns them in words, empty if there are none, and what gives them.
+    """
+    kind = next((name for name in BOTO3_FINDS if name in settings), None)
+    if kind:
         with _package("boto3", f"profile {profile!r}, by {kind},"):
             session = import_module("boto3").Session(profile_name=profile)
             provider = import_module("obstore.auth.boto3").Boto3CredentialProvider(
@@ -337,7 +426,10 @@ def _keys_of(profile: str, settings: Mapping[str, str]) -> tuple[str, Callable[[
 
 @contextlib.contextmanager
 def _package(packages: str, what: str) -> Iterator[None]:
-    """Raise `NoCredentials` if a package that finds credentials is missing, or its own error, such as an expired login."""
+    """Raise `NoCredentials` if a package that finds credentials is missing, or fails.
+
+    It fails if a login has expired, for example.
+    """
     try:
         yield
     except ImportError as error:
@@ -348,7 +440,8 @@ def _package(packages: str, what: str) -> Iterator[None]:
 
 
 def _google(environment: Mapping[str, str]) -> Access:
-    if own := _own(environment, "GOOGLE_(SKIP_SIGNATURE|BEARER_TOKEN|SERVICE_ACCOUNT(_KEY)?)"):
+    own = _own(environment, "GOOGLE_(SKIP_SIGNATURE|BEARER_TOKEN|SERVICE_ACCOUNT(_KEY)?)")
+    if own:
         return own, {}
     named = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
     file = Path(
@@ -382,16 +475,17 @@ def _azure(environment: Mapping[str, str]) -> Access:
     )
     if not account:
         raise NoCredentials(
-            "no account is named: set AZURE_STORAGE_ACCOUNT_NAME, or AZURE_STORAGE_CONNECTION_STRING"
+            "no account is named: set AZURE_STORAGE_ACCOUNT_NAME, or "
+            "AZURE_STORAGE_CONNECTION_STRING"
         )
-    found, more = (
-        ("AZURE_STORAGE_CONNECTION_STRING", options) if options else _azure_identity(environment)
-    )
+    if options:
+        return f"AZURE_STORAGE_CONNECTION_STRING, account {account}", options
+    found, more = _azure_identity(environment)
     return f"{found}, account {account}", {"account_name": account, **more}
 
 
 def _azure_identity(environment: Mapping[str, str]) -> Access:
-    """What was found, and what the library does not find by itself."""
+    """Find the credentials for Azure, and the options that the library does not find itself."""
     secrets = r"FEDERATED_TOKEN_FILE|(STORAGE_)?CLIENT_SECRET|STORAGE_(\w+_KEY|TOKEN|SAS_\w+)"
     if own := _own(environment, rf"AZURE_(SKIP_SIGNATURE|{secrets})"):
         return own, {}
@@ -408,15 +502,20 @@ def _azure_identity(environment: Mapping[str, str]) -> Access:
 
 
 def _connection_string(text: str) -> dict[str, Any]:
+    """Read the options in a connection string; none if it names no account."""
     parts = dict(part.partition("=")[::2] for part in text.split(";") if "=" in part)
     endpoint = parts.get("BlobEndpoint", "").rstrip("/")
     account = parts.get("AccountName") or (urlsplit(endpoint).hostname or "").partition(".")[0]
-    if not endpoint and account and (suffix := parts.get("EndpointSuffix")):
-        endpoint = f"{parts.get('DefaultEndpointsProtocol', 'https')}://{account}.blob.{suffix}"
-    given = {
+    if not account:
+        return {}
+    suffix = parts.get("EndpointSuffix")
+    if suffix and not endpoint:
+        protocol = parts.get("DefaultEndpointsProtocol", "https")
+        endpoint = f"{protocol}://{account}.blob.{suffix}"
+    options = {
         "account_name": account,
         "account_key": parts.get("AccountKey"),
         "sas_key": parts.get("SharedAccessSignature", "").removeprefix("?"),
         "endpoint": endpoint,
     }
-    return {name: value for name, value in given.items() if value} if account else {}
+    return {name: value for name, value in options.items() if value}

@@ -12,28 +12,34 @@ from urllib.parse import unquote, urlsplit
 from pulumi_snapshots.properties.checks import Unfit
 
 BUCKETS = ("s3", "gs", "az")  # schemes of stores with buckets
-LIBRARY, EXTRA = (
-    "obstore",
-    "archive",
-)  # the library for buckets, and the extra of this package that brings it
+LIBRARY = "obstore"
+"""The library for buckets."""
+EXTRA = "archive"
+"""The extra of this package that brings the library."""
 MUST_BE = "must be a path, or a URI of file://, s3://, gs:// or az://"
 _SLIP = re.compile(r"(file|s3|gs|az|arn|https?):", re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
 
 
 def name_of(uri: str) -> str:
-    """The name of an object in its folder, as the store has it."""
+    """Get the name of an object in its folder, as the store has it."""
     return place_text(uri).rpartition("/")[2]
 
 
 def place_text(uri: str) -> str:
-    """A place as messages have it: the path of a file of this machine, the URI of anything else."""
+    """Write a place for messages: the path of a file of this machine, the URI of anything else."""
     return unquote(urlsplit(uri).path) if uri.startswith("file://") else uri
 
 
 @dataclass(frozen=True)
 class Destination:
-    """A checked place: `file`, or a scheme with bucket and key in its path; a `folder` gets a name."""
+    """A checked place of an object, or a folder, in which an object gets a name.
+
+    Attributes:
+        scheme: `file`, or that of a bucket.
+        path: the file's, or bucket and key.
+        folder: whether it is a folder.
+    """
 
     scheme: str
     path: str
@@ -41,26 +47,33 @@ class Destination:
 
     @classmethod
     def parse(cls, text: str) -> Destination:
-        """Take a destination apart; raises `Unfit`."""
-        if not text.strip() or any(
-            unicodedata.category(character).startswith("C") for character in text
-        ):
+        """Take a destination apart.
+
+        Raises:
+            Unfit: it is no place of an archive.
+        """
+        categories = {unicodedata.category(character)[0] for character in text}
+        if not text.strip() or "C" in categories:  # control characters
             raise Unfit(MUST_BE)
         scheme, is_uri, rest = text.partition("://")
         if scheme == "file" or not is_uri:
             return cls._file(text, is_uri=bool(is_uri))
         if scheme not in BUCKETS:
             raise Unfit(MUST_BE, text)
+        return cls._in_bucket(scheme, rest)
+
+    @classmethod
+    def _in_bucket(cls, scheme: str, rest: str) -> Destination:
         bucket, slash, key = rest.partition("/")
-        if not slash or not _BUCKET.fullmatch(
-            bucket
-        ):  # without the value: some write a key and its secret there
+        if not slash or not _BUCKET.fullmatch(bucket):
+            # Without the value: some write a key and its secret there.
             raise Unfit(
                 f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash"
             )
         # Each of these is read in different ways by the stores' libraries.
         read = f"{key.removesuffix('/')}/{unquote(key).removesuffix('/')}"
-        if "?" in key or "#" in key or (key and {"", ".", ".."} & {*re.split(r"[/\\]", read)}):
+        odd_segments = {"", ".", ".."} & {*re.split(r"[/\\]", read)}
+        if "?" in key or "#" in key or (key and odd_segments):
             raise Unfit("must hold no ?, #, empty segment, `.` or `..` as a segment")
         return cls(scheme, f"{bucket}/{key}".removesuffix("/"), folder=not key or key.endswith("/"))
 
@@ -87,7 +100,7 @@ class Destination:
         return cls("file", os.path.normpath(home), folder=path.endswith("/"))
 
     def holding(self, name: str) -> Destination:
-        """An object of this name in this folder."""
+        """Get the place of an object of this name in this folder."""
         return Destination(self.scheme, f"{self.path.removesuffix('/')}/{name}")
 
     @property

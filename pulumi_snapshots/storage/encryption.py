@@ -1,4 +1,7 @@
-"""Encryption with age: on the way into a store, and back with the private key, which nothing else here ever sees."""
+"""Encryption with age: on the way into a store, and back with the private key.
+
+Nothing else here ever sees a private key.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
@@ -14,28 +17,42 @@ from pulumi_snapshots.properties.checks import Unfit
 from pulumi_snapshots.storage.flow import Flow, file_of
 from pulumi_snapshots.storage.store import READ_SIZE, Buffer
 
-LIBRARY, EXTRA = "pyrage", "encrypt"
-SUFFIX = ".age"
+AGE_LIBRARY = "pyrage"
+AGE_EXTRA = "encrypt"
+"""The extra of this package that brings the library."""
+AGE_SUFFIX = ".age"
 PRIVATE = "AGE-SECRET-KEY-"
+"""The beginning of a private key."""
 
 
 class NotDecrypted(Explained):
-    """It was not decrypted; nothing was written."""
+    """An object was not decrypted; nothing was written."""
 
     def __init__(self, happened: str) -> None:
         super().__init__(happened, "Nothing was written.")
 
 
 def recipients(given: object) -> list[str]:
-    """Public keys of age; raises Unfit."""
+    """Read public keys of age.
+
+    Args:
+        given: what a program gave.
+
+    Returns:
+        The keys, each once, sorted.
+
+    Raises:
+        Unfit: they are no public keys, or the library is missing.
+    """
     if not isinstance(given, list | tuple) or not given:
         raise Unfit("must be a list of public keys of age, which begin with age1")
     if any(PRIVATE in str(one).upper() for one in given):
         raise Unfit(
-            "holds a private key: give the public one, which begins with age1, and change this one: it was seen"
+            "holds a private key: give the public one, which begins with age1, and change this "
+            "one: it was seen"
         )
-    if find_spec(LIBRARY) is None:
-        raise Unfit(not_installed(LIBRARY, EXTRA))
+    if find_spec(AGE_LIBRARY) is None:
+        raise Unfit(not_installed(AGE_LIBRARY, AGE_EXTRA))
     for one in given:
         try:
             _recipient(one)
@@ -47,21 +64,31 @@ def recipients(given: object) -> list[str]:
 
 
 def _recipient(one: str) -> Any:
-    return import_module(LIBRARY).x25519.Recipient.from_str(one)
+    return import_module(AGE_LIBRARY).x25519.Recipient.from_str(one)
 
 
 def encrypt(blocks: Iterator[Buffer], keys: Iterable[str], take: Callable[[bytes], None]) -> None:
-    """Encrypt blocks for these public keys; `take` gets what is to be written. Plain bytes are in memory only."""
+    """Encrypt blocks. Plain bytes are in memory only.
+
+    Args:
+        blocks: the plain bytes.
+        keys: public keys, each of which can decrypt.
+        take: gets the encrypted bytes.
+    """
     to = [_recipient(one) for one in keys]
-    _through(import_module(LIBRARY).encrypt_io, to, blocks, take)
+    _through(import_module(AGE_LIBRARY).encrypt_io, to, blocks, take)
 
 
 def _through(
     work: Callable[..., None], keys: Any, blocks: Iterator[Buffer], take: Callable[[bytes], None]
 ) -> None:
-    """Let the library read the blocks and write to `take`; it hides their errors and may try again, so the first one is kept."""
+    """Let the library read the blocks and write to `take`.
+
+    The library hides their errors and may try again, so the first error is kept.
+    """
     errors: list[BaseException] = []
-    file, waiting = file_of(blocks), bytearray()
+    file = file_of(blocks)
+    waiting = bytearray()
 
     def noted(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def called(argument: Any) -> Any:
@@ -95,7 +122,11 @@ def _through(
 
 
 def identities(file: Path) -> list[Any]:
-    """The private keys of a file, as `age-keygen` writes it; raises `NotDecrypted`."""
+    """Read the private keys of a file, as `age-keygen` writes it.
+
+    Raises:
+        NotDecrypted: the file holds none.
+    """
     try:
         lines = file.read_text().split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -106,9 +137,11 @@ def identities(file: Path) -> list[Any]:
         raise NotDecrypted(f"the identity file {shown_file(file)} cannot be read: {why}") from None
     try:
         keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-        found = [import_module(LIBRARY).x25519.Identity.from_str(key) for key in keys]
+        found = [import_module(AGE_LIBRARY).x25519.Identity.from_str(key) for key in keys]
     except ImportError as error:
-        raise NotDecrypted(f"decrypting {not_installed(LIBRARY, EXTRA)} ({error})") from error
+        raise NotDecrypted(
+            f"decrypting {not_installed(AGE_LIBRARY, AGE_EXTRA)} ({error})"
+        ) from error
     except Exception:  # noqa: BLE001  the library's own, whose text may show the key
         found = []
     if not found:
@@ -122,16 +155,30 @@ def identities(file: Path) -> list[Any]:
 def opened(
     blocks: Iterator[Buffer],
     write: Callable[[Iterator[Buffer]], object],
-    keys: list[Any] | None,
+    keys: list[Any],
     *,
     name: str,
     stopping: Callable[[], bool] = lambda: False,
 ) -> tuple[int, str]:
-    """Let `write` take the blocks of an object, decrypted unless `keys` is None, and fail if it is not whole or is `stopping`.
+    """Decrypt an object, whole or not at all.
 
-    Returns the bytes and their SHA-256; raises `NotDecrypted`, which calls the object by `name`, or `StoreTrouble`.
+    Args:
+        blocks: the encrypted bytes.
+        write: takes the plain bytes, and lets them appear once they end.
+        keys: private keys, one of which opens the object.
+        name: the object's, for errors.
+        stopping: whether to break off.
+
+    Returns:
+        How many plain bytes there are, and their SHA-256, hexadecimal.
+
+    Raises:
+        NotDecrypted: the object is no such one, is not whole, or it was broken off.
+        StoreTrouble: it could not be read or written.
     """
-    hasher, size, writing = sha256(), 0, Flow(write)
+    hasher = sha256()
+    size = 0
+    writing = Flow(write)
 
     def take(data: Buffer) -> None:
         nonlocal size
@@ -142,23 +189,23 @@ def opened(
         writing.push(data)
 
     try:
-        if keys is None:
-            for block in blocks:
-                take(block)
-        else:
-            try:
-                _through(import_module(LIBRARY).decrypt_io, keys, blocks, take)
-            except (
-                import_module(LIBRARY).DecryptError,
-                OSError,
-            ) as error:  # errors of the stores are StoreTrouble
-                if str(error).startswith("No matching keys"):
-                    why = "is encrypted for other recipients than the identity file's keys"
-                else:
-                    why = f"is not encrypted with age, or was altered or cut short: {error}"
-                raise NotDecrypted(f"{name} {why}") from None
+        _decrypt(blocks, take, keys, name)
         writing.finish()
     except BaseException:
         writing.stop()
         raise
     return size, hasher.hexdigest()
+
+
+def _decrypt(
+    blocks: Iterator[Buffer], take: Callable[[Buffer], None], keys: list[Any], name: str
+) -> None:
+    """Let `take` get the plain bytes; raises `NotDecrypted` for the library's errors."""
+    library = import_module(AGE_LIBRARY)
+    try:
+        _through(library.decrypt_io, keys, blocks, take)
+    except (library.DecryptError, OSError) as error:  # errors of the stores are StoreTrouble
+        why = f"is not encrypted with age, or was altered or cut short: {error}"
+        if str(error).startswith("No matching keys"):
+            why = "is encrypted for other recipients than the identity file's keys"
+        raise NotDecrypted(f"{name} {why}") from None

@@ -1,4 +1,7 @@
-"""Blocks that one thread pushes and another one pulls: what turns a library that reads by itself into one that is written to."""
+"""Blocks that one thread pushes and another one pulls.
+
+A library that reads by itself becomes one that is written to.
+"""
 
 import io
 import math
@@ -16,8 +19,10 @@ from pulumi_snapshots.storage.store import READ_SIZE, Buffer, StoreTrouble
 
 T = TypeVar("T")
 BLOCKS = 2  # blocks that wait to be pulled
-GRACE, TIDYING = 20.0, 30.0
-"""Seconds that a puller gets to end once the caller is cancelled, and to tidy up once it is stopped."""
+GRACE = 20.0
+"""Seconds that a puller gets to end once the caller is cancelled."""
+TIDYING = 30.0
+"""Seconds that a puller gets to tidy up once it is stopped."""
 STEP = 1.0  # seconds after which a wait asks whether it makes sense to wait longer
 
 
@@ -26,9 +31,14 @@ class Stopped(BaseException):
 
 
 class Flow(Generic[T]):
-    """One flow of blocks, and the thread that pulls them; an error of the puller reaches the caller of `push`.
+    """One flow of blocks, and the thread that pulls them.
 
-    After so many seconds of `silence` without a pulled block, `check` raises an error if it makes no sense to wait longer.
+    An error of the puller reaches the caller of `push`.
+
+    Args:
+        pull: takes the blocks, in a thread of its own.
+        silence: seconds without a pulled block after which `check` is called.
+        check: raises an error if it makes no sense to wait longer.
     """
 
     def __init__(
@@ -37,14 +47,20 @@ class Flow(Generic[T]):
         silence: float = math.inf,
         check: Callable[[], object] = lambda: None,
     ) -> None:
-        self._silence, self._check, self._tidying = silence, check, TIDYING
+        self._silence = silence
+        self._check = check
+        self._tidying = TIDYING
         self._blocks: Queue[Buffer | None] = Queue(BLOCKS)
         self._stopped = False
         self._result: Future[T] = Future()
         threading.Thread(target=self._run, args=(pull,), daemon=True).start()
 
     def push(self, block: Buffer | None) -> None:
-        """Hand over a block, or None as the end; waits while enough of them wait."""
+        """Hand over a block, or None as the end; wait while enough blocks wait.
+
+        Raises:
+            Exception: the puller's own.
+        """
 
         def handed() -> bool:
             with suppress(Full):
@@ -57,14 +73,23 @@ class Flow(Generic[T]):
             self._result.result()
 
     def finish(self) -> T:
-        """Say that there are no more blocks, and wait for the result."""
+        """Say that there are no more blocks, and wait for the result of `pull`.
+
+        Raises:
+            Exception: the puller's own.
+        """
         self.push(None)
         self._wait(self._ended)
         return self._result.result()
 
     def stop(self) -> None:
-        """Make the puller fail at its next block, and wait until it has tidied up; an error of before was raised already."""
-        failed_before, self._stopped = self._result.done(), True
+        """Make the puller fail at its next block, and wait until it has tidied up.
+
+        Raises:
+            Exception: the puller's own, if it has not been raised before.
+        """
+        failed_before = self._result.done()
+        self._stopped = True
         with suppress(Full):
             self._blocks.put_nowait(None)
         self._wait(self._ended, self._tidying)
@@ -76,7 +101,10 @@ class Flow(Generic[T]):
         return bool(wait([self._result], STEP).done)
 
     def _wait(self, ready: Callable[[], bool], patience: float = math.inf) -> None:
-        """Wait for the puller, not much longer if the caller is cancelled; raises an error if the puller takes too long."""
+        """Wait for the puller, not much longer if the caller is cancelled.
+
+        Raises an error if the puller takes too long.
+        """
         began = checked = system_monotonic()
         while not ready():
             now = system_monotonic()
@@ -105,7 +133,7 @@ class Flow(Generic[T]):
 
 
 def _is_cancelled() -> bool:
-    """Whether the task that runs this worker thread is cancelled."""
+    """Tell whether the task that runs this worker thread is cancelled."""
     try:
         anyio.from_thread.check_cancelled()
     except RuntimeError:  # it is no worker thread
@@ -119,18 +147,22 @@ class _Blocks(io.RawIOBase):
     """A file that reads blocks."""
 
     def __init__(self, blocks: Iterator[Buffer]) -> None:
-        self._blocks, self._left, self._taken = blocks, memoryview(b""), 0
+        self._blocks = blocks
+        self._left = memoryview(b"")
+        self._taken = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         while not self._left:
-            if (block := next(self._blocks, None)) is None:
+            block = next(self._blocks, None)
+            if block is None:
                 return 0
             self._left = memoryview(block)
         count = min(len(buffer), len(self._left))
-        buffer[:count], self._left = self._left[:count], self._left[count:]
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
         self._taken += count
         return count
 
@@ -139,5 +171,5 @@ class _Blocks(io.RawIOBase):
 
 
 def file_of(blocks: Iterator[Buffer]) -> io.BufferedReader:
-    """A file that reads these blocks."""
+    """Make a file that reads these blocks."""
     return io.BufferedReader(_Blocks(blocks), READ_SIZE)

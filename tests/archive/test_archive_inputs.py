@@ -190,7 +190,7 @@ def test_a_preview_fails_without_a_library_that_is_needed(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "obstore", None)
     for scheme in ("s3", "gs", "az"):
         assert pip_install("archive") in problems(destination=f"{scheme}://bucket/x")["destination"]
-    monkeypatch.setattr(encryption, "LIBRARY", "no_such_library")
+    monkeypatch.setattr(encryption, "AGE_LIBRARY", "no_such_library")
     assert pip_install("encrypt") in problems(recipients=[KEY])["recipients"]
 
 
