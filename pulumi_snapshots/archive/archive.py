@@ -19,7 +19,12 @@ from pulumi_snapshots.archive.manifest import (
     note_in_manifest,
     read_beside,
 )
-from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord, history, object_in
+from pulumi_snapshots.archive.record import (
+    ArchiveInputs,
+    ArchiveRecord,
+    history,
+    object_in,
+)
 from pulumi_snapshots.archive.removal import objects_before, prune
 from pulumi_snapshots.archive.source import NoUrl, Source, bytes_text
 from pulumi_snapshots.archive.transfers import Store, Transfers
@@ -308,14 +313,24 @@ class _Transfer:
         database_id = self._inputs.database_id
         created = self._source.known.modified
         if created is None:
-            raise Explained("its time is not known, so it cannot be named", "", [Step.NAME_OBJECT])
+            raise Explained(
+                "its time is not known, so it cannot be named",
+                "",
+                [Step.NAME_OBJECT],
+            )
         if database_id is None or SnapshotInputs.problems({"database_id": database_id}):
             raise Explained(
-                "its database is not known, so it cannot be named", "", [Step.NAME_OBJECT]
+                "its database is not known, so it cannot be named",
+                "",
+                [Step.NAME_OBJECT],
             )
         is_sealed = bool(self._inputs.recipients)
         self.place = object_in(
-            self.place, database_id, self._inputs.version_id, created, sealed=is_sealed
+            self.place,
+            database_id,
+            self._inputs.version_id,
+            created,
+            sealed=is_sealed,
         )
 
     def _read_occupant(self) -> Occupant:

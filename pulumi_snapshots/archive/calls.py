@@ -57,7 +57,11 @@ class ArchiveCalls:
         return Resource(id_, ARCHIVE.state(record, state))
 
     async def update(
-        self, call: EngineCall, _id: str, state: Mapping[str, Any], values: Mapping[str, Any]
+        self,
+        call: EngineCall,
+        _id: str,
+        state: Mapping[str, Any],
+        values: Mapping[str, Any],
     ) -> Resource:
         """Archive again what a refresh found lost, enter an importer, or keep the new inputs.
 
@@ -86,7 +90,13 @@ class ArchiveCalls:
         successor = call.shared.of(ArchiveMemory).successor(call.owner, record)
         transfers = call.shared.of(Transfers)
         delete_object = bool(state.get("delete_object"))
-        await end_archive(transfers, record, call.listener, successor, delete_object=delete_object)
+        await end_archive(
+            transfers,
+            record,
+            call.listener,
+            successor,
+            delete_object=delete_object,
+        )
 
 
 def _owner(call: EngineCall, owner_id: str | None, *, pin: bool) -> Owner:

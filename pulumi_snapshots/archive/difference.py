@@ -35,7 +35,11 @@ from pulumi_snapshots.run.calls import (
     holds_unknown,
     undecided,
 )
-from pulumi_snapshots.storage.destination import Destination, name_of, place_text
+from pulumi_snapshots.storage.destination import (
+    Destination,
+    name_of,
+    place_text,
+)
 
 WISHES = ("keep_last", "keep", "pin", "delete_object")
 """Inputs that are kept for the next object."""
@@ -56,7 +60,11 @@ class ArchiveRules(Rules):
         return late("archive.calls:ArchiveCalls")()
 
     def check(
-        self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False
+        self,
+        call: EngineCall,
+        values: Mapping[str, Any],
+        *,
+        in_state: bool = False,
     ) -> list[Problem]:
         """Find what is wrong with the inputs, or with two resources that archive to one place."""
         problems = super().check(call, values, in_state=in_state)

@@ -53,10 +53,13 @@ class Manifest(Record):
         "Why the zip's content is not proved.", default=None, kw_only=True
     )
     recipients: list[str] | None = declare(
-        "Public keys that the object is encrypted for.", default=None, kw_only=True
+        "Public keys that the object is encrypted for.",
+        default=None,
+        kw_only=True,
     )
     owners: tuple[Owner, ...] = declare(
-        "All whose archive the object is: it is removed with the last one.", default=()
+        "All whose archive the object is: it is removed with the last one.",
+        default=(),
     )
     tool: str = declare("The tool that wrote it.", kw_only=True)
     drill: Drilled | None = declare(
@@ -300,7 +303,10 @@ async def note_in_manifest(
 
 
 async def enter_owner(
-    transfers: Transfers, record: ArchiveRecord, owner: Owner, listener: Listener
+    transfers: Transfers,
+    record: ArchiveRecord,
+    owner: Owner,
+    listener: Listener,
 ) -> Manifest | None:
     """Enter an owner into an object's manifest, or change whether that owner keeps it for good.
 

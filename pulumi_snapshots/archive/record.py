@@ -129,7 +129,10 @@ class ArchiveInputs(Inputs):
         replaces=True,
     )
     version_id: str = declare(
-        "The snapshot's version id.", default="", read=checks.version_id, replaces=True
+        "The snapshot's version id.",
+        default="",
+        read=checks.version_id,
+        replaces=True,
     )
     download_url: str | None = declare(
         "Signed and pinned to a version, such as another stack's output; alone it needs no API "
@@ -163,7 +166,8 @@ class ArchiveInputs(Inputs):
         read=_keep,
     )
     pin: bool = declare(
-        "Whether the object is kept for good, whatever `keep` and `keep_last` say.", default=False
+        "Whether the object is kept for good, whatever `keep` and `keep_last` say.",
+        default=False,
     )
     recipients: list[str] | None = declare(
         "Public keys of age (`age1…`): the object is encrypted for them, and only their private "
@@ -197,7 +201,12 @@ class ArchiveInputs(Inputs):
         rule = found.keep
         if rule is None and found.keep_last:
             rule = Keep(last=found.keep_last)
-        return replace(found, database_id=database_id, version_id=version_id or "", keep=rule)
+        return replace(
+            found,
+            database_id=database_id,
+            version_id=version_id or "",
+            keep=rule,
+        )
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
@@ -211,7 +220,10 @@ class ArchiveInputs(Inputs):
         ]
         wrong = {each.property for each in found}
         fit = {**values, "download_url": UNKNOWN} if "download_url" in wrong else values
-        return [*found, *(each for each in _conflicts(fit) if each.property not in wrong)]
+        return [
+            *found,
+            *(each for each in _conflicts(fit) if each.property not in wrong),
+        ]
 
 
 def hidden_problem(problem: Problem, given: Any) -> Problem:
@@ -254,7 +266,10 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
         One problem for each rule that the inputs break together.
     """
     if values.get("keep") is not None and values.get("keep_last") is not None:
-        yield Problem("keep", Text("cannot be given beside {keep_last}, which is its tier `last`"))
+        yield Problem(
+            "keep",
+            Text("cannot be given beside {keep_last}, which is its tier `last`"),
+        )
     if values.get("recipients") and _names_a_plain_zip(values.get("destination")):
         reason = f"must end in {encryption.AGE_SUFFIX}, or in / for a folder: what is encrypted is no zip"
         yield Problem("destination", reason)
@@ -278,7 +293,10 @@ def _missing_ids(database_id: object, version_id: object) -> Iterator[Problem]:
         )
         yield Problem("snapshot", Text(required))
     elif database_id is None:
-        yield Problem("database_id", "is required: the id of the database whose snapshot it is")
+        yield Problem(
+            "database_id",
+            "is required: the id of the database whose snapshot it is",
+        )
     elif version_id is None:
         reason = "is required: which snapshot (a Snapshot that is pending has none yet)"
         yield Problem("version_id", reason)
@@ -304,7 +322,12 @@ def _unfit_url(url: object, version_id: object) -> Iterator[Problem]:
 
 
 def object_in(
-    folder: Destination, database_id: str, version_id: str, created: datetime, *, sealed: bool
+    folder: Destination,
+    database_id: str,
+    version_id: str,
+    created: datetime,
+    *,
+    sealed: bool,
 ) -> Destination:
     """Name the object of a snapshot in a folder: `DATABASE_ID/CREATED_AT-VERSION_ID.zip`.
 
@@ -328,7 +351,8 @@ class StoredObject(Record, sparse=True):
     created_at: Moment | None = declare("When its snapshot was taken, if known.", default=None)
     pinned: bool = declare("Whether it is kept for good.", default=False)
     drilled: bool = declare(
-        "Whether it was kept because a drill has proved it, and nothing newer.", default=False
+        "Whether it was kept because a drill has proved it, and nothing newer.",
+        default=False,
     )
     unproved: bool = declare("Whether its zip could not be checked.", default=False)
 
@@ -350,7 +374,9 @@ class ArchiveRecord(Record):
     size: Bytes = declare("Bytes.")
     sha256: str = declare("The object's SHA-256, hexadecimal.")
     plain_size: Bytes | None = declare(
-        "Bytes before encryption; absent if it is not encrypted.", default=None, kw_only=True
+        "Bytes before encryption; absent if it is not encrypted.",
+        default=None,
+        kw_only=True,
     )
     plain_sha256: str | None = declare(
         "The SHA-256 before encryption, hexadecimal; absent if it is not encrypted.",
@@ -382,7 +408,9 @@ class ArchiveRecord(Record):
         kw_only=True,
     )
     lost: str | None = declare(
-        "`missing` or `altered`, if a refresh found that.", default=None, internal=True
+        "`missing` or `altered`, if a refresh found that.",
+        default=None,
+        internal=True,
     )
     earlier: tuple[StoredObject, ...] = declare(
         "Its objects before, newest first.", default=(), internal=True

@@ -313,7 +313,10 @@ def _say_uncounted(record: ArchiveRecord, listener: Listener, successor: Success
 
 
 async def _hand_over(
-    transfers: Transfers, record: ArchiveRecord, successor: ArchiveRecord, listener: Listener
+    transfers: Transfers,
+    record: ArchiveRecord,
+    successor: ArchiveRecord,
+    listener: Listener,
 ) -> None:
     """Leave an object to what has replaced the resource, if that is another owner.
 
@@ -323,7 +326,11 @@ async def _hand_over(
         return
     warning = f"the manifest of {place_text(record.uri)} still names the former owner"
     await note_in_manifest(
-        transfers, record.uri, lambda now: _left_by(now, record.owner), listener, warning
+        transfers,
+        record.uri,
+        lambda now: _left_by(now, record.owner),
+        listener,
+        warning,
     )
 
 
@@ -348,7 +355,12 @@ class Verdict:
 
 
 async def forget(
-    transfers: Transfers, place: Destination, keep: Keep, owner_id: str, *, dry_run: bool = False
+    transfers: Transfers,
+    place: Destination,
+    keep: Keep,
+    owner_id: str,
+    *,
+    dry_run: bool = False,
 ) -> list[Verdict]:
     """Remove the archives of an owner that a rule does not keep, counted for each database.
 
@@ -395,7 +407,12 @@ def _kept_of_databases(found: Iterable[Shelved], keep: Keep) -> set[str]:
 
 
 async def _forgotten(
-    transfers: Transfers, one: Shelved, kept: set[str], owner_id: str, *, dry_run: bool
+    transfers: Transfers,
+    one: Shelved,
+    kept: set[str],
+    owner_id: str,
+    *,
+    dry_run: bool,
 ) -> Verdict:
     """Remove an archive that no tier keeps, if it is this owner's and still as it was found."""
     manifest = one.manifest

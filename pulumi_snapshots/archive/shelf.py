@@ -19,7 +19,11 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import REFRESH_PATIENCE
 from pulumi_snapshots.errors import Explained, Next, Step, Text
 from pulumi_snapshots.run.memory import Listener
-from pulumi_snapshots.storage.destination import Destination, name_of, place_text
+from pulumi_snapshots.storage.destination import (
+    Destination,
+    name_of,
+    place_text,
+)
 from pulumi_snapshots.storage.store import StoreTrouble
 
 NO_MANIFEST = "has no manifest, so nothing says what it must be"
@@ -278,4 +282,7 @@ async def _without_gone(
         names = ", ".join(sorted(place_text(each.uri) for each in gone))
         what = "1 earlier archive is" if len(gone) == 1 else f"{len(gone)} earlier archives are"
         listener.warn(f"{what} gone: {names}.")
-    return replace(record, earlier=tuple(each for each in record.earlier if each not in gone))
+    return replace(
+        record,
+        earlier=tuple(each for each in record.earlier if each not in gone),
+    )

@@ -13,7 +13,12 @@ from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors import Explained, Step, Text, Words, not_listed
-from pulumi_snapshots.hosts.download import DownloadBroken, Served, UrlRefused, open_download
+from pulumi_snapshots.hosts.download import (
+    DownloadBroken,
+    Served,
+    UrlRefused,
+    open_download,
+)
 from pulumi_snapshots.listing.polling import wait_for_version
 from pulumi_snapshots.properties.checks import expiry_of, version_of
 from pulumi_snapshots.run.memory import Listener, Member
@@ -56,7 +61,12 @@ class Source:
         self.received = 0
         self.broke_off: Words = ""
         taken = parse_rfc3339(inputs.created_at) if inputs.created_at else None
-        self.known = Served(total=inputs.size, version=inputs.version_id, etag=None, modified=taken)
+        self.known = Served(
+            total=inputs.size,
+            version=inputs.version_id,
+            etag=None,
+            modified=taken,
+        )
         self._session = session if inputs.database_id else None
         self._database_id = inputs.database_id or ""
         self._version_id = inputs.version_id
@@ -261,7 +271,10 @@ class Source:
     async def _use(self, session: Session, entry: ListedSnapshot) -> bool:
         """Use the URL of a listing; returns whether it is another one, and of the snapshot."""
         record = await describe(
-            session, self._database_id, entry, base_url=self._inputs.download_url
+            session,
+            self._database_id,
+            entry,
+            base_url=self._inputs.download_url,
         )
         url = record.download_url
         if url is None or not self._is_pinned(url) or url in self._refused:

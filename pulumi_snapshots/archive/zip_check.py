@@ -74,7 +74,10 @@ def check_zip(blocks: Iterator[Buffer]) -> str | None:
             "the download is not a readable zip: its directory is not where its end record says"
         )
     for each in members:
-        if found.get(each.header_offset) not in {None, (each.CRC, each.file_size)}:
+        if found.get(each.header_offset) not in {
+            None,
+            (each.CRC, each.file_size),
+        }:
             raise BrokenZip(f"the zip's member {each.filename} is damaged: it has another checksum")
     return _unproved(members, found)
 
@@ -165,7 +168,9 @@ class _LocalHeader:
         return None if self.sizes_follow and not self.packed else self.packed
 
 
-def _read_members(file: io.BufferedReader) -> tuple[dict[int, Content | None], bytes]:
+def _read_members(
+    file: io.BufferedReader,
+) -> tuple[dict[int, Content | None], bytes]:
     """Read all members, up to one that does not show where it ends.
 
     Returns the content of each member by its place, None for one that is passed over, and the

@@ -178,7 +178,10 @@ async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
         request = _request_text(target)
         try:
             sent = client.build_request("GET", target, extensions={"trace": _read_wide})
-        except (httpx.InvalidURL, ValueError):  # the latter from a host that is no domain name
+        except (
+            httpx.InvalidURL,
+            ValueError,
+        ):  # the latter from a host that is no domain name
             raise UrlRefused(request) from None
         with _breaking(request):
             response = await client.send(sent, stream=True)
@@ -193,7 +196,8 @@ async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
             what = "the host redirects to an address that is not allowed"
             raise WrongContent(request, meaning=what, status=response.status_code)
     raise WrongContent(
-        _request_text(url), meaning=f"the host redirects more than {REDIRECTS} times"
+        _request_text(url),
+        meaning=f"the host redirects more than {REDIRECTS} times",
     )
 
 

@@ -125,7 +125,11 @@ class BucketStore(Store):
             raise StoreTrouble(f"{self.where} is a folder", then=[Step.NAME_OBJECT])
         with self._reached(uploads=True) as (library, bucket):
             library.put(
-                bucket, self._key, blocks, chunk_size=PART_SIZE, max_concurrency=PARTS_AT_ONCE
+                bucket,
+                self._key,
+                blocks,
+                chunk_size=PART_SIZE,
+                max_concurrency=PARTS_AT_ONCE,
             )
         with contextlib.suppress(StoreTrouble):
             return self.stat()
@@ -133,11 +137,17 @@ class BucketStore(Store):
 
     def stat(self) -> Seen | None:
         """Describe the object; None only if it certainly does not exist."""
-        with self._reached() as (library, bucket), contextlib.suppress(FileNotFoundError):
+        with (
+            self._reached() as (library, bucket),
+            contextlib.suppress(FileNotFoundError),
+        ):
             found = library.head(bucket, self._key)
             version = found["version"] if self._scheme == "gs" else None
             words = (version, found["e_tag"], found["last_modified"])
-            return Seen(found["size"], " ".join(str(word) for word in words if word is not None))
+            return Seen(
+                found["size"],
+                " ".join(str(word) for word in words if word is not None),
+            )
         return None
 
     def load(self, most: int | None = None) -> Held | None:
@@ -149,7 +159,10 @@ class BucketStore(Store):
         Returns:
             The object, without content if it has more bytes; None if there is none, or no bucket.
         """
-        with self._reached() as (library, bucket), contextlib.suppress(FileNotFoundError):
+        with (
+            self._reached() as (library, bucket),
+            contextlib.suppress(FileNotFoundError),
+        ):
             found = library.get(bucket, self._key)
             is_larger = most is not None and found.meta["size"] > most
             content = b"" if is_larger else bytes(found.bytes())
@@ -178,7 +191,8 @@ class BucketStore(Store):
             return self._put(content, "overwrite")
         except Overtaken as kept:  # it must stay as it is, by a rule of the bucket
             raise StoreTrouble(
-                f"{self.where} cannot be overwritten", then=[Step.ALLOW_OVERWRITING]
+                f"{self.where} cannot be overwritten",
+                then=[Step.ALLOW_OVERWRITING],
             ) from kept.__cause__
 
     def listing(self) -> dict[str, int]:
@@ -193,7 +207,8 @@ class BucketStore(Store):
             one = self.stat()
             if one is None:
                 raise StoreTrouble(
-                    f"{self.where} does not exist: nothing is stored there", then=[Step.CHECK_PLACE]
+                    f"{self.where} does not exist: nothing is stored there",
+                    then=[Step.CHECK_PLACE],
                 )
             return {str(self.where): one.size}
         return {f"{self._scheme}://{self._name}/{each['path']}": each["size"] for each in every}
@@ -217,7 +232,13 @@ class BucketStore(Store):
         with self._reached() as (library, bucket):
             try:
                 return _mark(
-                    library.put(bucket, self._key, content, mode=mode, use_multipart=False)
+                    library.put(
+                        bucket,
+                        self._key,
+                        content,
+                        mode=mode,
+                        use_multipart=False,
+                    )
                 )
             except (
                 library.exceptions.AlreadyExistsError,
@@ -305,7 +326,13 @@ boto3 renews those that end within 10 minutes.
 """
 GOOGLE_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 NAMES = {"s3": "S3", "gs": "Google Cloud Storage", "az": "Azure"}
-BOTO3_FINDS = ("role_arn", "sso_session", "sso_start_url", "credential_process", "login_session")
+BOTO3_FINDS = (
+    "role_arn",
+    "sso_session",
+    "sso_start_url",
+    "credential_process",
+    "login_session",
+)
 """Settings of a profile of which only boto3 makes keys."""
 
 
@@ -391,7 +418,10 @@ def _profile(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     secrets = _first(environment, "AWS_SHARED_CREDENTIALS_FILE") or (
         home_directory(environment) / ".aws/credentials"
     )
-    files = {config: name if name == "default" else f"profile {name}", secrets: name}
+    files = {
+        config: name if name == "default" else f"profile {name}",
+        secrets: name,
+    }
     settings: dict[str, str] = {}
     for file, section in files.items():
         parser = configparser.RawConfigParser(default_section="")
@@ -416,7 +446,10 @@ def _keys_of(profile: str, settings: Mapping[str, str]) -> tuple[str, Callable[[
                 session, ttl=KEYS_LIVE
             )
         return f"profile {profile} ({kind}), through boto3", provider
-    names = {"access_key_id": "aws_access_key_id", "secret_access_key": "aws_secret_access_key"}
+    names = {
+        "access_key_id": "aws_access_key_id",
+        "secret_access_key": "aws_secret_access_key",
+    }
     keys: dict[str, Any] = {name: settings.get(setting) for name, setting in names.items()}
     if not all(keys.values()):
         return "", None
@@ -440,7 +473,10 @@ def _package(packages: str, what: str) -> Iterator[None]:
 
 
 def _google(environment: Mapping[str, str]) -> Access:
-    own = _own(environment, "GOOGLE_(SKIP_SIGNATURE|BEARER_TOKEN|SERVICE_ACCOUNT(_KEY)?)")
+    own = _own(
+        environment,
+        "GOOGLE_(SKIP_SIGNATURE|BEARER_TOKEN|SERVICE_ACCOUNT(_KEY)?)",
+    )
     if own:
         return own, {}
     named = environment.get("GOOGLE_APPLICATION_CREDENTIALS")

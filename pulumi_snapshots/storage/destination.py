@@ -75,7 +75,11 @@ class Destination:
         odd_segments = {"", ".", ".."} & {*re.split(r"[/\\]", read)}
         if "?" in key or "#" in key or (key and odd_segments):
             raise Unfit("must hold no ?, #, empty segment, `.` or `..` as a segment")
-        return cls(scheme, f"{bucket}/{key}".removesuffix("/"), folder=not key or key.endswith("/"))
+        return cls(
+            scheme,
+            f"{bucket}/{key}".removesuffix("/"),
+            folder=not key or key.endswith("/"),
+        )
 
     @classmethod
     def _file(cls, text: str, *, is_uri: bool) -> Destination:

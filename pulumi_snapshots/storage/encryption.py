@@ -58,7 +58,8 @@ def recipients(given: object) -> list[str]:
             _recipient(one)
         except Exception as error:  # noqa: BLE001  the library's own
             raise Unfit(
-                f"must be public keys of age, which begin with age1 ({error})", one
+                f"must be public keys of age, which begin with age1 ({error})",
+                one,
             ) from None
     return sorted(set(given))
 
@@ -80,7 +81,10 @@ def encrypt(blocks: Iterator[Buffer], keys: Iterable[str], take: Callable[[bytes
 
 
 def _through(
-    work: Callable[..., None], keys: Any, blocks: Iterator[Buffer], take: Callable[[bytes], None]
+    work: Callable[..., None],
+    keys: Any,
+    blocks: Iterator[Buffer],
+    take: Callable[[bytes], None],
 ) -> None:
     """Let the library read the blocks and write to `take`.
 
@@ -198,13 +202,19 @@ def opened(
 
 
 def _decrypt(
-    blocks: Iterator[Buffer], take: Callable[[Buffer], None], keys: list[Any], name: str
+    blocks: Iterator[Buffer],
+    take: Callable[[Buffer], None],
+    keys: list[Any],
+    name: str,
 ) -> None:
     """Let `take` get the plain bytes; raises `NotDecrypted` for the library's errors."""
     library = import_module(AGE_LIBRARY)
     try:
         _through(library.decrypt_io, keys, blocks, take)
-    except (library.DecryptError, OSError) as error:  # errors of the stores are StoreTrouble
+    except (
+        library.DecryptError,
+        OSError,
+    ) as error:  # errors of the stores are StoreTrouble
         why = f"is not encrypted with age, or was altered or cut short: {error}"
         if str(error).startswith("No matching keys"):
             why = "is encrypted for other recipients than the identity file's keys"

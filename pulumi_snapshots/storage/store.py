@@ -202,7 +202,10 @@ class FileStore(Store):
 
     def stat(self) -> Seen | None:
         """Describe the file; None only if it certainly does not exist."""
-        with trouble(self._path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with (
+            trouble(self._path),
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+        ):
             return _seen(self._path.stat())
         return None
 
@@ -216,7 +219,10 @@ class FileStore(Store):
             The file, without content if it has more bytes or is no regular file; None if there is
             none.
         """
-        with trouble(self._path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with (
+            trouble(self._path),
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+        ):
             found = self._path.stat()
             is_wanted = stat.S_ISREG(found.st_mode) and (most is None or found.st_size <= most)
             return Held(self._path.read_bytes() if is_wanted else b"", _seen(found).mark)

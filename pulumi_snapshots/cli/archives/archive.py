@@ -24,7 +24,9 @@ from pulumi_snapshots.storage.destination import place_text
 COMMAND_OWNER = Owner(f"{NAME} archive", f"{NAME} archive")
 """The owner, in manifests, of what this command line archives."""
 force_option = click.option(
-    "--force", is_flag=True, help="Overwrite a file of this name, whatever it is."
+    "--force",
+    is_flag=True,
+    help="Overwrite a file of this name, whatever it is.",
 )
 
 
@@ -43,7 +45,12 @@ force_option = click.option(
     notify_option,
 )
 async def archive(
-    invocation: Invocation, /, *, recipients: Sequence[str], force: bool, **typed: Any
+    invocation: Invocation,
+    /,
+    *,
+    recipients: Sequence[str],
+    force: bool,
+    **typed: Any,
 ) -> None:
     """Copy a snapshot to a path or a bucket, verified.
 

@@ -5,19 +5,33 @@ from collections.abc import Sequence
 import click
 
 from pulumi_snapshots.archive.shelf import Shelved, shelved
-from pulumi_snapshots.cli.terminal.arguments import DATABASE, command, destination_argument
+from pulumi_snapshots.cli.terminal.arguments import (
+    DATABASE,
+    command,
+    destination_argument,
+)
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD, size_text
 from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.storage.destination import Destination, place_text
 
-ARCHIVES_HEADS = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "DRILL PASSED", "")
+ARCHIVES_HEADS = (
+    "",
+    "ARCHIVE",
+    "CREATED",
+    "SIZE",
+    "ENCRYPTED",
+    "DRILL PASSED",
+    "",
+)
 
 
 @command(
     destination_argument,
     click.option(
-        "--deep", is_flag=True, help="Read every byte and compare its SHA-256, not only the size."
+        "--deep",
+        is_flag=True,
+        help="Read every byte and compare its SHA-256, not only the size.",
     ),
     click.option(
         "--expect",
@@ -27,7 +41,12 @@ ARCHIVES_HEADS = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "DRILL PASSED",
     ),
 )
 async def archives(
-    invocation: Invocation, /, *, destination: Destination, deep: bool, expect: Sequence[str]
+    invocation: Invocation,
+    /,
+    *,
+    destination: Destination,
+    deep: bool,
+    expect: Sequence[str],
 ) -> None:
     """List and verify the archives at DESTINATION.
 

@@ -6,7 +6,10 @@ from pulumi_snapshots.archive.record import TIER_LIMIT, Keep
 from pulumi_snapshots.archive.removal import Verdict
 from pulumi_snapshots.archive.removal import forget as forget_archives
 from pulumi_snapshots.cli.archives.archive import COMMAND_OWNER
-from pulumi_snapshots.cli.terminal.arguments import command, destination_argument
+from pulumi_snapshots.cli.terminal.arguments import (
+    command,
+    destination_argument,
+)
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD
 from pulumi_snapshots.storage.destination import Destination, place_text
@@ -18,14 +21,23 @@ FORGET_HEADS = ("", "ARCHIVE", "CREATED", "ACTION", "REASON")
     destination_argument,
     *(
         click.option(
-            f"--keep-{name}", name, metavar="N", type=click.IntRange(1, TIER_LIMIT), help=each.doc
+            f"--keep-{name}",
+            name,
+            metavar="N",
+            type=click.IntRange(1, TIER_LIMIT),
+            help=each.doc,
         )
         for name, each in Keep.properties().items()
     ),
     click.option("--dry-run", is_flag=True, help="Only show what would be removed."),
 )
 async def forget(
-    invocation: Invocation, /, *, destination: Destination, dry_run: bool, **tiers: int | None
+    invocation: Invocation,
+    /,
+    *,
+    destination: Destination,
+    dry_run: bool,
+    **tiers: int | None,
 ) -> bool:
     """Remove the archives at DESTINATION that no tier keeps.
 
@@ -38,7 +50,11 @@ async def forget(
         invocation.wrong(f"Give at least one of {options}.")
     with invocation.working(doing=f"listing {place_text(destination.uri)}"):
         found = await forget_archives(
-            invocation.transfers, destination, Keep(**tiers), COMMAND_OWNER.id, dry_run=dry_run
+            invocation.transfers,
+            destination,
+            Keep(**tiers),
+            COMMAND_OWNER.id,
+            dry_run=dry_run,
         )
     gone = "would be removed" if dry_run else "removed"
     rows = [_row(invocation, each, gone) for each in found]
@@ -46,7 +62,12 @@ async def forget(
         {"uri": each.archive.uri, "removed": each.goes, "why": row[-1]}
         for each, row in zip(found, rows, strict=True)
     ]
-    invocation.listed(FORGET_HEADS, rows, {"dry_run": dry_run, "archives": fields}, "no archives")
+    invocation.listed(
+        FORGET_HEADS,
+        rows,
+        {"dry_run": dry_run, "archives": fields},
+        "no archives",
+    )
     return any(each.failed for each in found)
 
 
