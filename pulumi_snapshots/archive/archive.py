@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, replace
 
 import anyio
@@ -35,8 +40,16 @@ from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.record import SnapshotInputs
-from pulumi_snapshots.storage.destination import Destination, place_text
-from pulumi_snapshots.storage.store import Mark, Overtaken, Seen, StoreTrouble
+from pulumi_snapshots.storage.destination import (
+    Destination,
+    place_text,
+)
+from pulumi_snapshots.storage.store import (
+    Mark,
+    Overtaken,
+    Seen,
+    StoreTrouble,
+)
 
 CLAIM_LIVES = 120.0
 """Seconds after which the writer of a claim is taken to be dead.
@@ -102,7 +115,11 @@ async def archive(request: ArchiveRequest) -> ArchiveRecord:
     with _saying_new_folder(request.inputs.destination, request.listener):
         record = await _transferred(request)
     name = place_text(record.uri)
-    archived = Text("{archived} {size} to {uri}", size=bytes_text(record.size), uri=name)
+    archived = Text(
+        "{archived} {size} to {uri}",
+        size=bytes_text(record.size),
+        uri=name,
+    )
     request.listener.progress(archived)
     if record.unproved:
         request.listener.warn(f"{name} is not proved: {record.unproved}.")
@@ -142,13 +159,21 @@ async def _transferred(request: ArchiveRequest) -> ArchiveRecord:
 
 
 def _not_archived(
-    request: ArchiveRequest, place: Destination, trouble: Explained, left: str
+    request: ArchiveRequest,
+    place: Destination,
+    trouble: Explained,
+    left: str,
 ) -> NotArchived:
     """Make the error that a user reads; `left` says what is left at the destination."""
     inputs = request.inputs
     which = "/".join(filter(None, (inputs.database_id, inputs.version_id)))
     template = "Snapshot {which} was not {archived} to {uri}: {why}"
-    text = Text(template, which=which, uri=place_text(place.uri), why=trouble.happened)
+    text = Text(
+        template,
+        which=which,
+        uri=place_text(place.uri),
+        why=trouble.happened,
+    )
     previous = request.previous
     is_lost = previous and previous.lost and previous.version_id == inputs.version_id
     steps: list[Step | Next] = [*trouble.then]
@@ -204,7 +229,12 @@ class _Transfer:
         self._request = request
         self._transfers = request.transfers
         self._inputs = request.inputs
-        self._source = Source(request.session, request.inputs, request.transfers, request.listener)
+        self._source = Source(
+            request.session,
+            request.inputs,
+            request.transfers,
+            request.listener,
+        )
 
     async def run(self) -> ArchiveRecord:
         """Archive the snapshot in time, and write its manifest.
@@ -236,8 +266,19 @@ class _Transfer:
             raise Overtaken(written.record.uri)
         return self._merged(found, written.record, claim=None)
 
-    def _merged(self, found: Manifest | None, record: ArchiveRecord, claim: str | None) -> Manifest:
-        return merged(found, record, self._inputs.recipients, self._request.owner, claim)
+    def _merged(
+        self,
+        found: Manifest | None,
+        record: ArchiveRecord,
+        claim: str | None,
+    ) -> Manifest:
+        return merged(
+            found,
+            record,
+            self._inputs.recipients,
+            self._request.owner,
+            claim,
+        )
 
     # Time -------------------------------------------------------------------------------------
 
@@ -385,7 +426,12 @@ class _Transfer:
             text += "; {pin} keeps it for good"
         elif others:
             text += "; it is that of {others}"
-        raise Explained(Text(f"{text}. Give {{destination}} another name", others=others))
+        raise Explained(
+            Text(
+                f"{text}. Give {{destination}} another name",
+                others=others,
+            )
+        )
 
     async def _verified(self, occupant: Occupant) -> Written | None:
         """Verify the same archive that is there; None if there is none, or it is not whole."""

@@ -76,7 +76,12 @@ class ArchiveCalls:
             record = await _entered(call, record, pin=pin)
         elif bool(record.pinned) != pin:
             owner = _owner(call, record.owner, pin=pin)
-            await enter_owner(call.shared.of(Transfers), record, owner, call.listener)
+            await enter_owner(
+                call.shared.of(Transfers),
+                record,
+                owner,
+                call.listener,
+            )
         record = replace(record, pinned=pin or None)
         return Resource(record.id, ARCHIVE.state(record, values))
 
@@ -101,7 +106,11 @@ class ArchiveCalls:
 
 def _owner(call: EngineCall, owner_id: str | None, *, pin: bool) -> Owner:
     """Make the owner that manifests name; None makes a new random id."""
-    return Owner(owner_id or secrets.token_hex(8), call.owner or "a resource", pin)
+    return Owner(
+        owner_id or secrets.token_hex(8),
+        call.owner or "a resource",
+        pin,
+    )
 
 
 async def _entered(call: EngineCall, record: ArchiveRecord, *, pin: bool) -> ArchiveRecord:
@@ -118,7 +127,9 @@ async def _entered(call: EngineCall, record: ArchiveRecord, *, pin: bool) -> Arc
 
 
 async def _archived(
-    call: EngineCall, values: Mapping[str, Any], previous: ArchiveRecord | None
+    call: EngineCall,
+    values: Mapping[str, Any],
+    previous: ArchiveRecord | None,
 ) -> ArchiveRecord:
     """Archive a snapshot for a resource that has archived `previous` before, if anything."""
     inputs = ArchiveInputs.of(values)
@@ -129,7 +140,11 @@ async def _archived(
         transfers=call.shared.of(Transfers),
         inputs=inputs,
         listener=call.listener,
-        owner=_owner(call, previous.owner if previous else None, pin=inputs.pin),
+        owner=_owner(
+            call,
+            previous.owner if previous else None,
+            pin=inputs.pin,
+        ),
         previous=previous,
     )
     record = await archive(request)

@@ -79,7 +79,12 @@ class ArchiveRules(Rules):
         first = declared.setdefault((place.uri, name), call.owner)
         if first != call.owner:
             other = (first or "").rpartition("::")[2]
-            problems.append(Problem("destination", Text("is also that of {other}", other=other)))
+            problems.append(
+                Problem(
+                    "destination",
+                    Text("is also that of {other}", other=other),
+                )
+            )
         return problems
 
     def compare(
@@ -116,7 +121,9 @@ def _is_being_replaced(call: EngineCall, record: ArchiveRecord) -> bool:
 
 
 def archive_difference(
-    record: ArchiveRecord, old: Mapping[str, Any], new: Mapping[str, Any]
+    record: ArchiveRecord,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
 ) -> Changes:
     """Compare by value.
 
@@ -149,14 +156,21 @@ def _version_input(values: Mapping[str, Any]) -> str:
     return "download_url" if values.get("version_id") is None else "version_id"
 
 
-def _replacing(record: ArchiveRecord, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def _replacing(
+    record: ArchiveRecord,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+) -> list[str]:
     """Name the inputs because of which another archive is made."""
     names = _other_snapshot(record, new)
     place = _place(new.get("destination"))
     is_moved = differs(_place(old.get("destination")), place)
     if is_moved and not _is_in(record, place):
         names.append("destination")
-    if differs(_recipients(old.get("recipients")), _recipients(new.get("recipients"))):
+    if differs(
+        _recipients(old.get("recipients")),
+        _recipients(new.get("recipients")),
+    ):
         names.append("recipients")
     return names
 
@@ -210,7 +224,10 @@ def _removal(record: ArchiveRecord, values: Mapping[str, Any]) -> Words | None:
 def _beyond(rule: Keep, coming: NextObject, before: Sequence[StoredObject]) -> list[StoredObject]:
     """List the objects that a rule does not keep any more after the next object."""
     left = [each for each in before if each.uri != coming.uri]
-    objects = [StoredObject(coming.uri or "", "", coming.created_at), *left]
+    objects = [
+        StoredObject(coming.uri or "", "", coming.created_at),
+        *left,
+    ]
     kept = kept_of(objects, rule)
     return [each for each in objects if each not in kept]
 

@@ -15,10 +15,18 @@ from typing import Any
 from pulumi_snapshots.archive.record import ArchiveRecord, Drilled
 from pulumi_snapshots.archive.transfers import Store, Transfers
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.properties.catalogue import Moment, Record, declare
+from pulumi_snapshots.properties.catalogue import (
+    Moment,
+    Record,
+    declare,
+)
 from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.storage.destination import name_of, place_text
-from pulumi_snapshots.storage.store import Held, Overtaken, StoreTrouble
+from pulumi_snapshots.storage.store import (
+    Held,
+    Overtaken,
+    StoreTrouble,
+)
 
 MANIFEST_SUFFIX = ".json"
 FORMAT = "pulumi-snapshots archive"
@@ -50,7 +58,9 @@ class Manifest(Record):
     plain_size: int | None = declare("Bytes before encryption.", default=None, kw_only=True)
     plain_sha256: str | None = declare("The SHA-256 before encryption.", default=None, kw_only=True)
     unproved: str | None = declare(
-        "Why the zip's content is not proved.", default=None, kw_only=True
+        "Why the zip's content is not proved.",
+        default=None,
+        kw_only=True,
     )
     recipients: list[str] | None = declare(
         "Public keys that the object is encrypted for.",
@@ -63,7 +73,9 @@ class Manifest(Record):
     )
     tool: str = declare("The tool that wrote it.", kw_only=True)
     drill: Drilled | None = declare(
-        "The last drill that the object has passed.", default=None, kw_only=True
+        "The last drill that the object has passed.",
+        default=None,
+        kw_only=True,
     )
     claim: str | None = declare(
         "The run that is just about to let the object appear, or to remove it.",
@@ -113,7 +125,12 @@ class Manifest(Record):
             found = cls.from_outputs(facts)
             for moment in found.moments():
                 parse_rfc3339(moment)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ) as error:
             name = place_text(uri + MANIFEST_SUFFIX)
             raise StoreTrouble(f"{name} is a damaged manifest ({error})") from error
         return found
@@ -251,7 +268,10 @@ def edit_manifest(transfers: Transfers, uri: str, edit: Edit) -> Manifest | None
             return beside.manifest
         with suppress(Overtaken):
             if beside.is_readable:
-                store.replace(wanted.text, beside.held.mark if beside.held else None)
+                store.replace(
+                    wanted.text,
+                    beside.held.mark if beside.held else None,
+                )
             else:
                 store.write(iter([wanted.text]))
             return wanted
@@ -276,12 +296,20 @@ def merged(
     """
     made = replace(Manifest.of(record, recipients), claim=claim)
     if found is not None and found.version_id == record.version_id:
-        made = replace(made, owners=found.without(record.owner), drill=found.drill)
+        made = replace(
+            made,
+            owners=found.without(record.owner),
+            drill=found.drill,
+        )
     return replace(made, owners=(*made.owners, owner)) if owner else made
 
 
 async def note_in_manifest(
-    transfers: Transfers, uri: str, edit: Edit, listener: Listener, warning: str
+    transfers: Transfers,
+    uri: str,
+    edit: Edit,
+    listener: Listener,
+    warning: str,
 ) -> Manifest | None:
     """Change the manifest of an object; a failure only warns, as the archive is as good without.
 

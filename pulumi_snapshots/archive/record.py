@@ -35,7 +35,11 @@ from pulumi_snapshots.properties.checks import (
     version_of,
 )
 from pulumi_snapshots.storage import encryption
-from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
+from pulumi_snapshots.storage.destination import (
+    EXTRA,
+    LIBRARY,
+    Destination,
+)
 
 DEFAULT_TIMEOUT = 3600.0  # seconds
 _HAS_SECRET = re.compile(r"@|[?&]|key|token|secret|password|sig=", re.IGNORECASE)
@@ -55,19 +59,29 @@ class Keep(Record, sparse=True):
     """
 
     last: int | None = declare(
-        "The newest ones, whenever they were taken.", default=None, read=_count
+        "The newest ones, whenever they were taken.",
+        default=None,
+        read=_count,
     )
     daily: int | None = declare(
-        "The number of days to keep one for each.", default=None, read=_count
+        "The number of days to keep one for each.",
+        default=None,
+        read=_count,
     )
     weekly: int | None = declare(
-        "The number of weeks to keep one for each.", default=None, read=_count
+        "The number of weeks to keep one for each.",
+        default=None,
+        read=_count,
     )
     monthly: int | None = declare(
-        "The number of months to keep one for each.", default=None, read=_count
+        "The number of months to keep one for each.",
+        default=None,
+        read=_count,
     )
     yearly: int | None = declare(
-        "The number of years to keep one for each.", default=None, read=_count
+        "The number of years to keep one for each.",
+        default=None,
+        read=_count,
     )
 
 
@@ -76,7 +90,8 @@ class Drilled(Record):
 
     drilled_at: Moment = declare("When.")
     restore_seconds: float | None = declare(
-        "How long the restore took; absent if that is not known.", default=None
+        "How long the restore took; absent if that is not known.",
+        default=None,
     )
 
 
@@ -235,7 +250,10 @@ def hidden_problem(problem: Problem, given: Any) -> Problem:
     """
     has_private_key = encryption.PRIVATE in str(given).upper()
     if has_private_key or (problem.property == "destination" and _HAS_SECRET.search(str(given))):
-        return Problem("", Text(f"{{{problem.property}}} {{why}}", why=problem.reason))
+        return Problem(
+            "",
+            Text(f"{{{problem.property}}} {{why}}", why=problem.reason),
+        )
     return problem
 
 
@@ -313,7 +331,10 @@ def _unfit_url(url: object, version_id: object) -> Iterator[Problem]:
             "{then} Or give {version_id} too"
         )
         yield Problem("download_url", Text(reason, then=Next(Step.RENEW_URL)))
-    elif isinstance(version_id, str) and pinned not in {None, version_id}:
+    elif isinstance(version_id, str) and pinned not in {
+        None,
+        version_id,
+    }:
         reason = "is pinned to version {pinned}, but {version_id} is another one"
         yield Problem("download_url", Text(reason, pinned=shown(pinned)))
 
@@ -384,7 +405,9 @@ class ArchiveRecord(Record):
         kw_only=True,
     )
     created_at: Moment | None = declare(
-        "When the snapshot was taken, if known.", default=None, kw_only=True
+        "When the snapshot was taken, if known.",
+        default=None,
+        kw_only=True,
     )
     archived_at: Moment = declare("When it was complete, by the machine's clock.")
     database_id: str | None = declare(
@@ -399,7 +422,10 @@ class ArchiveRecord(Record):
     )
     mark: str = declare("As in `StoredObject`.", internal=True)
     pinned: bool | None = declare(
-        "As in `StoredObject`.", default=None, internal=True, kw_only=True
+        "As in `StoredObject`.",
+        default=None,
+        internal=True,
+        kw_only=True,
     )
     owner: str | None = declare(
         "The random id of this resource in manifests; absent from an import to the next update.",
@@ -413,7 +439,9 @@ class ArchiveRecord(Record):
         internal=True,
     )
     earlier: tuple[StoredObject, ...] = declare(
-        "Its objects before, newest first.", default=(), internal=True
+        "Its objects before, newest first.",
+        default=(),
+        internal=True,
     )
 
     @property

@@ -22,12 +22,19 @@ from pulumi_snapshots.archive.record import (
     history,
 )
 from pulumi_snapshots.archive.retention import kept_of, newest_first
-from pulumi_snapshots.archive.shelf import Shelved, owned_objects, shelved
+from pulumi_snapshots.archive.shelf import (
+    Shelved,
+    owned_objects,
+    shelved,
+)
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import REFRESH_PATIENCE
 from pulumi_snapshots.errors import Explained, Step, Text, Words
 from pulumi_snapshots.run.memory import Listener
-from pulumi_snapshots.storage.destination import Destination, place_text
+from pulumi_snapshots.storage.destination import (
+    Destination,
+    place_text,
+)
 from pulumi_snapshots.storage.store import StoreTrouble
 
 PRUNING = 120.0
@@ -153,7 +160,10 @@ async def objects_before(
         return known
     uris = {each.uri for each in known}
     found = await owned_objects(transfers, previous, listener)
-    return [*known, *(each for each in found if each.uri not in uris)]
+    return [
+        *known,
+        *(each for each in found if each.uri not in uris),
+    ]
 
 
 async def prune(
@@ -182,7 +192,11 @@ async def prune(
             name = place_text(each.uri)
             try:
                 ended = await transfers.blocking(
-                    release, transfers, each.uri, each.mark, record.owner
+                    release,
+                    transfers,
+                    each.uri,
+                    each.mark,
+                    record.owner,
                 )
             except StoreTrouble as trouble:
                 listener.warn(f"{name} is beyond {rule} but was not removed: {trouble.happened}.")
@@ -270,7 +284,11 @@ async def end_archive(
             removed = False
             if why is None:
                 ended = await transfers.blocking(
-                    release, transfers, record.uri, record.mark, record.owner
+                    release,
+                    transfers,
+                    record.uri,
+                    record.mark,
+                    record.owner,
                 )
                 removed = ended.removed
                 why = ended.kept_for
@@ -296,14 +314,22 @@ def _why_kept(record: ArchiveRecord, successor: Successor | None) -> Words | Non
     return PINNED if record.pinned else None
 
 
-def _say_kept(record: ArchiveRecord, listener: Listener, successor: Successor | None) -> None:
+def _say_kept(
+    record: ArchiveRecord,
+    listener: Listener,
+    successor: Successor | None,
+) -> None:
     """Say that an object stays, unless it may have been removed or overwritten since."""
     is_known = successor is None or successor.record.has_had(record)
     if record.lost is None and is_known:
         listener.note(f"kept: {place_text(record.uri)}")
 
 
-def _say_uncounted(record: ArchiveRecord, listener: Listener, successor: Successor | None) -> None:
+def _say_uncounted(
+    record: ArchiveRecord,
+    listener: Listener,
+    successor: Successor | None,
+) -> None:
     """Say that earlier objects stay which no state holds any more."""
     is_held = successor is not None and successor.record.owner == record.owner
     count = len(record.earlier)
@@ -441,7 +467,11 @@ async def _released(transfers: Transfers, one: Shelved, owner_id: str) -> Verdic
     try:
         seen = await transfers.reading(transfers.at(one.uri).stat)
         if await transfers.reading(manifest_at, transfers, one.uri) != one.manifest:
-            return Verdict(one, goes=False, why="it was changed since it was listed")
+            return Verdict(
+                one,
+                goes=False,
+                why="it was changed since it was listed",
+            )
         mark = seen.mark if seen else ""
         ended = await transfers.blocking(release, transfers, one.uri, mark, owner_id)
     except StoreTrouble as trouble:

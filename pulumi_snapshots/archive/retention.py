@@ -14,7 +14,9 @@ _PERIODS: dict[str, Callable[[datetime], object]] = {
 """The period of a time, for each tier that counts periods."""
 
 
-def newest_first(objects: Iterable[StoredObject]) -> list[StoredObject]:
+def newest_first(
+    objects: Iterable[StoredObject],
+) -> list[StoredObject]:
     """Sort objects by the times of their snapshots, the newest first."""
     return sorted(objects, key=lambda each: each.taken, reverse=True)
 
@@ -37,7 +39,11 @@ def kept_by(keep: Keep, times: Sequence[datetime]) -> set[int]:
         >>> sorted(kept_by(Keep(daily=2), days))
         [0, 1]
     """
-    newest = sorted(range(len(times)), key=lambda number: times[number], reverse=True)
+    newest = sorted(
+        range(len(times)),
+        key=lambda number: times[number],
+        reverse=True,
+    )
     kept: set[int] = set()
     for name, most in keep.to_outputs().items():
         left = most
@@ -67,11 +73,17 @@ def kept_of(objects: Sequence[StoredObject], rule: Keep | None) -> list[StoredOb
         return list(objects)
     good = [each for each in objects if not each.unproved]
     unproved = [each for each in _in_tiers(objects, rule) if each.unproved]
-    kept = [*_in_tiers(good, rule), *unproved, *_always_kept(objects)]
+    kept = [
+        *_in_tiers(good, rule),
+        *unproved,
+        *_always_kept(objects),
+    ]
     return [each for each in objects if each in kept]
 
 
-def _always_kept(objects: Sequence[StoredObject]) -> list[StoredObject]:
+def _always_kept(
+    objects: Sequence[StoredObject],
+) -> list[StoredObject]:
     """List the objects that stay whatever the rule is."""
     drilled = newest_first(each for each in objects if each.drilled)
     held = [each for each in objects if each.pinned or not each.created_at]

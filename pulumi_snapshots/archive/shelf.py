@@ -13,7 +13,11 @@ from pulumi_snapshots.archive.manifest import (
     Manifest,
     manifest_at,
 )
-from pulumi_snapshots.archive.record import OURS, ArchiveRecord, StoredObject
+from pulumi_snapshots.archive.record import (
+    OURS,
+    ArchiveRecord,
+    StoredObject,
+)
 from pulumi_snapshots.archive.retention import newest_first
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import REFRESH_PATIENCE
@@ -184,7 +188,13 @@ async def owned_objects(
                     found += await _stored(transfers, each, record)
     except StoreTrouble as trouble:
         text = "earlier archives in {folder} are not counted: {why}."
-        listener.warn(Text(text, folder=place_text(folder.uri), why=trouble.happened))
+        listener.warn(
+            Text(
+                text,
+                folder=place_text(folder.uri),
+                why=trouble.happened,
+            )
+        )
         return []
     return newest_first(found)
 
@@ -262,7 +272,14 @@ async def check_archived(
         return replace(record, mark=seen.mark, lost=None)
     lost = "altered" if seen else "missing"
     warning = "the archive {uri} is {lost}. {then}"
-    listener.warn(Text(warning, uri=name, lost=lost, then=Next(Step.ARCHIVE_AGAIN)))
+    listener.warn(
+        Text(
+            warning,
+            uri=name,
+            lost=lost,
+            then=Next(Step.ARCHIVE_AGAIN),
+        )
+    )
     return replace(record, lost=lost)
 
 

@@ -12,7 +12,13 @@ from itertools import cycle
 from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.errors import Explained, Step, Text, Words, not_listed
+from pulumi_snapshots.errors import (
+    Explained,
+    Step,
+    Text,
+    Words,
+    not_listed,
+)
 from pulumi_snapshots.hosts.download import (
     DownloadBroken,
     Served,
@@ -113,7 +119,9 @@ class Source:
             happened, then = not_listed(self._database_id, self._version_id, listed_by)
             raise NoUrl(happened, then=then)
 
-    async def blocks(self) -> AsyncGenerator[bytes | bytearray, None]:
+    async def blocks(
+        self,
+    ) -> AsyncGenerator[bytes | bytearray, None]:
         """Receive all bytes, however often the connection breaks or the URL expires.
 
         Yields:
@@ -150,7 +158,12 @@ class Source:
     async def _pieces(self) -> AsyncGenerator[bytes, None]:
         """Receive the rest of the snapshot by one request; an empty piece says it is described."""
         http = self._transfers.http
-        asked = open_download(self._url, http=http, offset=self.received, known=self.known)
+        asked = open_download(
+            self._url,
+            http=http,
+            offset=self.received,
+            known=self.known,
+        )
         async with asked as (served, arriving):
             if not self._is_described:
                 self._describe(served)
@@ -172,7 +185,14 @@ class Source:
             raise error
         again = self._transfers.clock.utc() + timedelta(seconds=seconds)
         template = "{so_far}; the transfer broke off, next try {again} ({why})"
-        self._listener.progress(Text(template, so_far=self.so_far, again=again, why=error.happened))
+        self._listener.progress(
+            Text(
+                template,
+                so_far=self.so_far,
+                again=again,
+                why=error.happened,
+            )
+        )
         await self._transfers.clock.sleep(seconds)
 
     def _show_progress(self) -> None:
@@ -212,7 +232,8 @@ class Source:
         if session is None:
             text = "{refusal} Without an API key there is no way to get a fresh one"
             raise NoUrl(
-                Text(text, refusal=refusal), then=[Step.SET_KEY, Step.RENEW_URL]
+                Text(text, refusal=refusal),
+                then=[Step.SET_KEY, Step.RENEW_URL],
             ) from refusal
         self._refused.add(self._url)
         if len(self._refused) < REFUSALS:

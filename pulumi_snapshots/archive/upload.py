@@ -8,7 +8,12 @@ from pulumi_snapshots.archive.transfers import Store
 from pulumi_snapshots.archive.zip_check import check_zip
 from pulumi_snapshots.storage.encryption import encrypt
 from pulumi_snapshots.storage.flow import Flow
-from pulumi_snapshots.storage.store import Buffer, Overtaken, Seen, StoreTrouble
+from pulumi_snapshots.storage.store import (
+    Buffer,
+    Overtaken,
+    Seen,
+    StoreTrouble,
+)
 
 SILENCE = 120.0
 """Seconds without progress of an upload after which the store is asked whether it still answers.

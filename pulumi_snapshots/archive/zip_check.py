@@ -83,7 +83,8 @@ def check_zip(blocks: Iterator[Buffer]) -> str | None:
 
 
 def _unproved(
-    members: Sequence[zipfile.ZipInfo], found: Mapping[int, Content | None]
+    members: Sequence[zipfile.ZipInfo],
+    found: Mapping[int, Content | None],
 ) -> str | None:
     """Say why the content of a zip is not proved; None if it is."""
     if sum(each.file_size for each in members) == 0:
@@ -148,7 +149,12 @@ class _LocalHeader:
         _exactly(file, name_length)
         packed = _large_size(size, packed, _exactly(file, extra_length))
         is_encrypted = bool(flags & ENCRYPTED_FLAG)
-        return cls(method, packed, is_encrypted, bool(flags & SIZES_FOLLOW_FLAG))
+        return cls(
+            method,
+            packed,
+            is_encrypted,
+            bool(flags & SIZES_FOLLOW_FLAG),
+        )
 
     @property
     def is_read(self) -> bool:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Iterator,
+    Mapping,
+)
+from contextlib import (
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +25,10 @@ import httpx
 from httpcore import AsyncNetworkStream
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.properties.checks import problem_of_url, version_of
+from pulumi_snapshots.properties.checks import (
+    problem_of_url,
+    version_of,
+)
 from pulumi_snapshots.service.client import (
     CONNECT_TIMEOUT,
     NO_ANSWER,
@@ -24,7 +37,10 @@ from pulumi_snapshots.service.client import (
     one_line,
     open_client,
 )
-from pulumi_snapshots.service.errors import ProxyRefused, SquareCloudError
+from pulumi_snapshots.service.errors import (
+    ProxyRefused,
+    SquareCloudError,
+)
 
 READ_TIMEOUT = 30.0
 """Seconds between two pieces of a body."""
@@ -39,7 +55,10 @@ REDIRECTS = 3
 """The most redirects followed; an S3-compatible host sends one to the bucket's region."""
 REFUSAL_LIMIT = 64 * 1024
 """The most bytes read of a refusal's body."""
-PASSING = {httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS}
+PASSING = {
+    httpx.codes.REQUEST_TIMEOUT,
+    httpx.codes.TOO_MANY_REQUESTS,
+}
 """Refusals that pass, beside all errors of the host itself."""
 _SIZE = re.compile("[0-9]{1,18}")  # Python refuses to read numbers of thousands of digits
 _RANGE = re.compile(f"bytes ({_SIZE.pattern})-({_SIZE.pattern})/({_SIZE.pattern}|\\*)")
@@ -93,7 +112,10 @@ class Served:
 
 
 async def look_at(
-    method: str, url: str, clock: Clock, http: httpx.AsyncBaseTransport | None
+    method: str,
+    url: str,
+    clock: Clock,
+    http: httpx.AsyncBaseTransport | None,
 ) -> Answer | None:
     """Study the host of a download URL by one request.
 
@@ -222,7 +244,10 @@ async def _read_wide(_event: str, info: Mapping[str, Any]) -> None:
 
 
 async def _checked(
-    response: httpx.Response, url: str, offset: int, known: Served | None
+    response: httpx.Response,
+    url: str,
+    offset: int,
+    known: Served | None,
 ) -> tuple[Served, int]:
     """Check that an answer is what was asked for.
 
@@ -298,7 +323,10 @@ def _wrong_object(served: Served, known: Served, url: str, *, is_rest: bool) -> 
         return f"the host now serves a different object: {difference}"
     if not is_rest or version_of(url) is not None:
         return None
-    pairs = ((served.version, known.version), (served.etag, known.etag))
+    pairs = (
+        (served.version, known.version),
+        (served.etag, known.etag),
+    )
     is_proved = any(new is not None and new == old for new, old in pairs)
     return None if is_proved else "nothing proves that the rest is the same version"
 

@@ -45,7 +45,14 @@ class Monitor:
 
     http: httpx.AsyncBaseTransport | None = None
 
-    async def tell(self, clock: Clock, url: str, event: str, title: str, text: str = "") -> str:
+    async def tell(
+        self,
+        clock: Clock,
+        url: str,
+        event: str,
+        title: str,
+        text: str = "",
+    ) -> str:
         """Tell a monitor how a job goes.
 
         Args:

@@ -18,7 +18,11 @@ from urllib.parse import urlsplit
 
 from pulumi_snapshots.errors import Next, Step, pip_install
 from pulumi_snapshots.state_directory import home_directory
-from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
+from pulumi_snapshots.storage.destination import (
+    EXTRA,
+    LIBRARY,
+    Destination,
+)
 from pulumi_snapshots.storage.store import (
     Buffer,
     Held,
@@ -93,17 +97,28 @@ class Buckets:
         """
         with trouble(f"{scheme}://{name}"):
             try:
-                store = getattr(import_module(f"{LIBRARY}.store"), CLASSES[scheme])
+                store = getattr(
+                    import_module(f"{LIBRARY}.store"),
+                    CLASSES[scheme],
+                )
                 found, options = access(scheme, {**os.environ, **self._environment})
             except ImportError as error:
                 then = [Next(Step.INSTALL_EXTRA, pip=pip_install(EXTRA))]
-                raise StoreTrouble(f"{scheme}:// needs {LIBRARY} ({error})", then=then) from error
+                raise StoreTrouble(
+                    f"{scheme}:// needs {LIBRARY} ({error})",
+                    then=then,
+                ) from error
             client = dict(self._client or CLIENT)
             retries = dict(self._retries or RETRIES)
             if uploads:
                 client["read_timeout"] = LONGEST_PART
                 retries["retry_timeout"] = 8 * LONGEST_PART
-            return store(name, client_options=client, retry_config=retries, **options), found
+            return store(
+                name,
+                client_options=client,
+                retry_config=retries,
+                **options,
+            ), found
 
 
 class BucketStore(Store):
@@ -268,7 +283,10 @@ class BucketStore(Store):
             library = import_module(LIBRARY)
             try:
                 yield library, bucket
-            except (FileNotFoundError, library.exceptions.BaseError) as error:
+            except (
+                FileNotFoundError,
+                library.exceptions.BaseError,
+            ) as error:
                 raise self._trouble(error, credentials) from error
 
     def _trouble(self, error: Exception, credentials: str) -> StoreTrouble:
@@ -283,7 +301,10 @@ class BucketStore(Store):
             what = f"the bucket or the object does not exist ({what})"
         shown = f"{self.where} {text}"
         then = [step for step, sign in SET_RIGHT.items() if re.search(sign, shown, re.DOTALL)]
-        failed = StoreTrouble(f"{self.where}: {what} (credentials: {credentials})", then=then)
+        failed = StoreTrouble(
+            f"{self.where}: {what} (credentials: {credentials})",
+            then=then,
+        )
         status = REFUSED.search(text)
         # After a lost answer the library asks again, and the upload is over then.
         if status and "NoSuchUpload" not in text:
@@ -378,7 +399,12 @@ def _first(environment: Mapping[str, str], *names: str) -> str:
 def _s3(environment: Mapping[str, str]) -> Access:
     profile, settings = _profile(environment)
     found, provider = _s3_keys(environment, profile, settings)
-    endpoint = _first(environment, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    endpoint = _first(
+        environment,
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT",
+    )
     region = _first(environment, "AWS_REGION", "AWS_DEFAULT_REGION")
     options = {
         "region": region or settings.get("region"),
@@ -392,7 +418,9 @@ def _s3(environment: Mapping[str, str]) -> Access:
 
 
 def _s3_keys(
-    environment: Mapping[str, str], profile: str, settings: Mapping[str, str]
+    environment: Mapping[str, str],
+    profile: str,
+    settings: Mapping[str, str],
 ) -> tuple[str, Callable[[], Any] | None]:
     """Find the keys for S3: in words, and what gives them, None if obstore finds them itself."""
     is_named = bool(_first(environment, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"))
@@ -411,7 +439,9 @@ def _s3_keys(
     return container or MACHINE, None
 
 
-def _profile(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def _profile(
+    environment: Mapping[str, str],
+) -> tuple[str, dict[str, str]]:
     """Find the name of the profile, and its settings in the configuration files."""
     name = _first(environment, "AWS_PROFILE", "AWS_DEFAULT_PROFILE") or "default"
     config = _first(environment, "AWS_CONFIG_FILE") or (home_directory(environment) / ".aws/config")
@@ -453,7 +483,10 @@ def _keys_of(profile: str, settings: Mapping[str, str]) -> tuple[str, Callable[[
     keys: dict[str, Any] = {name: settings.get(setting) for name, setting in names.items()}
     if not all(keys.values()):
         return "", None
-    keys |= {"token": settings.get("aws_session_token"), "expires_at": None}
+    keys |= {
+        "token": settings.get("aws_session_token"),
+        "expires_at": None,
+    }
     return f"keys of profile {profile}", lambda: keys
 
 
@@ -467,7 +500,10 @@ def _package(packages: str, what: str) -> Iterator[None]:
         yield
     except ImportError as error:
         needs = f"{what} needs {packages.partition(' ')[0]} for its keys ({error})"
-        raise NoCredentials(needs, then=[Next(Step.INSTALL_PACKAGE, package=packages)]) from error
+        raise NoCredentials(
+            needs,
+            then=[Next(Step.INSTALL_PACKAGE, package=packages)],
+        ) from error
     except Exception as error:
         raise NoCredentials(f"{what} gave no keys: {error}") from error
 
@@ -507,7 +543,9 @@ def _azure(environment: Mapping[str, str]) -> Access:
     options = _connection_string(environment.get("AZURE_STORAGE_CONNECTION_STRING", ""))
     # The second is the Azure CLI's own.
     account = options.get("account_name") or _first(
-        environment, "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT"
+        environment,
+        "AZURE_STORAGE_ACCOUNT_NAME",
+        "AZURE_STORAGE_ACCOUNT",
     )
     if not account:
         raise NoCredentials(
@@ -515,9 +553,15 @@ def _azure(environment: Mapping[str, str]) -> Access:
             "AZURE_STORAGE_CONNECTION_STRING"
         )
     if options:
-        return f"AZURE_STORAGE_CONNECTION_STRING, account {account}", options
+        return (
+            f"AZURE_STORAGE_CONNECTION_STRING, account {account}",
+            options,
+        )
     found, more = _azure_identity(environment)
-    return f"{found}, account {account}", {"account_name": account, **more}
+    return f"{found}, account {account}", {
+        "account_name": account,
+        **more,
+    }
 
 
 def _azure_identity(environment: Mapping[str, str]) -> Access:

@@ -99,7 +99,10 @@ class Destination:
         try:
             home = str(Path(path).expanduser())
         except RuntimeError:
-            raise Unfit("must begin with a home folder that this machine knows", path) from None
+            raise Unfit(
+                "must begin with a home folder that this machine knows",
+                path,
+            ) from None
         # By the text alone, so that two spellings of one place are equal.
         return cls("file", os.path.normpath(home), folder=path.endswith("/"))
 

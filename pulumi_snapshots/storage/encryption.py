@@ -68,7 +68,11 @@ def _recipient(one: str) -> Any:
     return import_module(AGE_LIBRARY).x25519.Recipient.from_str(one)
 
 
-def encrypt(blocks: Iterator[Buffer], keys: Iterable[str], take: Callable[[bytes], None]) -> None:
+def encrypt(
+    blocks: Iterator[Buffer],
+    keys: Iterable[str],
+    take: Callable[[bytes], None],
+) -> None:
     """Encrypt blocks. Plain bytes are in memory only.
 
     Args:

@@ -15,7 +15,11 @@ from typing import Any, Generic, TypeVar
 import anyio.from_thread
 
 from pulumi_snapshots.clock import system_monotonic
-from pulumi_snapshots.storage.store import READ_SIZE, Buffer, StoreTrouble
+from pulumi_snapshots.storage.store import (
+    READ_SIZE,
+    Buffer,
+    StoreTrouble,
+)
 
 T = TypeVar("T")
 BLOCKS = 2  # blocks that wait to be pulled

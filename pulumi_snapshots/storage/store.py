@@ -180,7 +180,10 @@ class FileStore(Store):
         folder = self._path.parent
         with trouble(self._path):
             if self._path.exists() and not self._path.is_file():
-                raise StoreTrouble(f"{self._path} is not a file", then=[Step.NAME_OBJECT])
+                raise StoreTrouble(
+                    f"{self._path} is not a file",
+                    then=[Step.NAME_OBJECT],
+                )
             with _made(folder):
                 _remove_stale_parts(folder)
                 seen = self._write_part(folder, blocks)
@@ -225,7 +228,10 @@ class FileStore(Store):
         ):
             found = self._path.stat()
             is_wanted = stat.S_ISREG(found.st_mode) and (most is None or found.st_size <= most)
-            return Held(self._path.read_bytes() if is_wanted else b"", _seen(found).mark)
+            return Held(
+                self._path.read_bytes() if is_wanted else b"",
+                _seen(found).mark,
+            )
         return None
 
     def replace(self, content: bytes, mark: Mark | None) -> Mark:
@@ -242,7 +248,10 @@ class FileStore(Store):
             Overtaken: the file has another mark.
             StoreTrouble: the file was not written, or the folder stayed locked.
         """
-        with trouble(self._path), _opened(self._path.parent) as folder:
+        with (
+            trouble(self._path),
+            _opened(self._path.parent) as folder,
+        ):
             self._lock(folder)
             seen = self.stat()
             if (seen.mark if seen else None) != mark:
@@ -278,7 +287,10 @@ class FileStore(Store):
         """
         with trouble(self._path):
             if not self._path.exists():
-                raise StoreTrouble(f"{self._path} does not exist", then=[Step.CHECK_PLACE])
+                raise StoreTrouble(
+                    f"{self._path} does not exist",
+                    then=[Step.CHECK_PLACE],
+                )
             files = [self._path] if self._path.is_file() else _files_below(self._path)
             found = {}
             for path in files:
@@ -337,7 +349,10 @@ def _files_below(top: Path) -> list[Path]:
                 continue
             seen.add((about.st_dev, about.st_ino))
             entries = list(os.scandir(folder))
-        except (FileNotFoundError, NotADirectoryError):  # it has vanished
+        except (
+            FileNotFoundError,
+            NotADirectoryError,
+        ):  # it has vanished
             continue
         except OSError as error:  # else the folder would count as an empty one
             raise StoreTrouble(f"{folder}: {error.strerror}") from error
@@ -386,7 +401,10 @@ def _remove_stale_parts(folder: Path) -> None:
     """Remove the parts of runs that were killed; those of living runs are locked."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
     for part in folder.glob(f"{PART}*.part"):
-        with contextlib.suppress(OSError), _opened(part, flags) as file:
+        with (
+            contextlib.suppress(OSError),
+            _opened(part, flags) as file,
+        ):
             if not _may_remove(file):
                 continue
             part.unlink()
