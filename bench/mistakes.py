@@ -277,7 +277,7 @@ MISTAKES = (
     ("drill", "if any(server.database_id and server.port != port for server in self.servers):", "if False:"),
     ("drill", "return self.is_direct and all(server.database_id == own for server in self.servers)", "return all(server.database_id == own for server in self.servers)"),
     ("drill", "return self.is_direct and all(server.database_id == own for server in self.servers)", "return self.is_direct and any(server.database_id == own for server in self.servers)"),
-    ("drill", 'hosts = host.split(",") if host else [PORT.sub("", place) for place in places]', 'hosts = [PORT.sub("", place) for place in places]'),
+    ("drill", 'if host:\n        hosts = host.split(",")', "pass"),
     ("drill", "is_direct=not looked_up and not REDIRECTING & more.keys())", "is_direct=not looked_up)"),
     ("drill", "is_direct=not looked_up and not REDIRECTING & more.keys())", "is_direct=not REDIRECTING & more.keys())"),
     ("drill", "own = OWN_HOST.fullmatch(self.host)", "own = OWN_HOST.match(self.host)"),

@@ -54,7 +54,11 @@ class DatabaseUnreachable(Explained):
         lasting: bool = False,
     ) -> None:
         happened = f"The {title} database of the connection cannot be reached: {why}"
-        super().__init__(happened, "No check has asked it anything.", then)
+        super().__init__(
+            happened,
+            "No check has asked it anything.",
+            then,
+        )
         self.why = why
         self.lasting = lasting
 
@@ -68,7 +72,11 @@ class CheckNotRun(Explained):
 
     def __init__(self, why: str) -> None:
         happened = f"The check's command gave no value: {why}"
-        super().__init__(happened, "Nothing was compared.", [Step.CORRECT_CHECK])
+        super().__init__(
+            happened,
+            "Nothing was compared.",
+            [Step.CORRECT_CHECK],
+        )
         self.why = why
 
 
@@ -87,7 +95,12 @@ class Database:
     So no command changes what the next one finds.
     """
 
-    def __init__(self, dsn: str, *, timeout: float) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        timeout: float,
+    ) -> None:
         """Prepare to ask.
 
         `timeout` is the seconds that connecting may take, and then each command.
@@ -116,7 +129,11 @@ class Database:
 
         Raises `DatabaseUnreachable`.
         """
-        with suppress(CheckNotRun, TypeError, ValueError):
+        with suppress(
+            CheckNotRun,
+            TypeError,
+            ValueError,
+        ):
             seconds: Any = await self._answered(lambda session: session.age())
             return float(seconds)
         return None
@@ -143,20 +160,34 @@ class Database:
         # is not its context.
         raise failed
 
-    def _explained(self, error: Exception, *, is_there: bool) -> Explained:
+    def _explained(
+        self,
+        error: Exception,
+        *,
+        is_there: bool,
+    ) -> Explained:
         """Make the error for users of a library's error; `is_there` if there was a connection."""
         kind = KINDS[self._kind]
         why = without(self._dsn, library_message(error))
         if isinstance(error, ImportError):
             extra = [Next(Step.INSTALL_EXTRA, pip=pip_install(kind.extra))]
             why = f"{kind.library} is missing or does not load ({why})"
-            return DatabaseUnreachable(kind.title, why, extra, lasting=True)
+            return DatabaseUnreachable(
+                kind.title,
+                why,
+                extra,
+                lasting=True,
+            )
         if _is_late(error):
             what = "result" if is_there else "answer"
             why = f"no {what} within {self._timeout:g} s"
         if is_there:
             return CheckNotRun(why)
-        return DatabaseUnreachable(kind.title, why, lasting=bool(LASTING.search(why)))
+        return DatabaseUnreachable(
+            kind.title,
+            why,
+            lasting=bool(LASTING.search(why)),
+        )
 
 
 def _is_late(error: BaseException | None) -> bool:
@@ -164,10 +195,26 @@ def _is_late(error: BaseException | None) -> bool:
     if error is None:
         return False
     # PostgreSQL has a code for it.
-    if isinstance(error, TimeoutError) or getattr(error, "sqlstate", None) == "57014":
+    if (
+        isinstance(error, TimeoutError)
+        or getattr(
+            error,
+            "sqlstate",
+            None,
+        )
+        == "57014"
+    ):
         return True
     # PyMySQL keeps the first error in an attribute only.
-    cause = getattr(error, "original_exception", None) or error.__cause__ or error.__context__
+    cause = (
+        getattr(
+            error,
+            "original_exception",
+            None,
+        )
+        or error.__cause__
+        or error.__context__
+    )
     return _is_late(cause)
 
 
@@ -185,5 +232,9 @@ async def _in_thread(call: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001 - the caller gets it
             work.set_exception(error)
 
-    threading.Thread(target=run, name="drill", daemon=True).start()
+    threading.Thread(
+        target=run,
+        name="drill",
+        daemon=True,
+    ).start()
     return await asyncio.wrap_future(work)

@@ -69,7 +69,12 @@ _REDIS = frozenset(
     {"ssl-cert-reqs", "ssl-ca-certs", "ssl-certfile", "ssl-keyfile", "ssl-check-hostname"}
 )
 KINDS = {
-    "postgres": Kind(TITLES["postgres"], ("postgresql", "postgres"), "psycopg", 5432),
+    "postgres": Kind(
+        TITLES["postgres"],
+        ("postgresql", "postgres"),
+        "psycopg",
+        5432,
+    ),
     "mysql": Kind(
         TITLES["mysql"],
         ("mysql", "mariadb"),
@@ -199,10 +204,22 @@ def without(dsn: str, message: object) -> str:
     """
     secrets, places = _sensitive_parts(dsn)
     text = str(message)
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+    for secret in sorted(
+        filter(None, secrets),
+        key=len,
+        reverse=True,
+    ):
         text = hide_word(text, secret)
-    for place in sorted(filter(None, places), key=len, reverse=True):
-        text = re.sub(rf"(?<![\w.-]){re.escape(place)}(?![\w-]|\.\w)", HIDDEN, text)
+    for place in sorted(
+        filter(None, places),
+        key=len,
+        reverse=True,
+    ):
+        text = re.sub(
+            rf"(?<![\w.-]){re.escape(place)}(?![\w-]|\.\w)",
+            HIDDEN,
+            text,
+        )
     lines = text.strip().splitlines() or [""]
     line = " ".join(lines[0].split()).rstrip(".")
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}{HIDDEN}"
@@ -230,7 +247,14 @@ def _sensitive_parts(dsn: str) -> tuple[set[str], set[str]]:
         if password:
             secrets |= {login_part, password, unquote(password)}
     hosts = re.split("[/#]", address.rpartition("@")[2])[0]
-    places |= {re.sub(r":\d*$", "", host).strip("[]") for host in hosts.split(",")}
+    places |= {
+        re.sub(
+            r":\d*$",
+            "",
+            host,
+        ).strip("[]")
+        for host in hosts.split(",")
+    }
     for name, value in parse_qsl(query):
         if _is_secret_parameter(name, value):
             secrets |= {value, *value.splitlines()}

@@ -25,7 +25,11 @@ FORM = '{"count": "orders", "query": {"state": "paid"}}'
 class MongoDB(Session):
     """A connection that sends only commands of a closed set."""
 
-    def __init__(self, dsn: str, seconds: float) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        seconds: float,
+    ) -> None:
         most = int(seconds * 1000)
         limits: dict[str, Any] = {
             "serverSelectionTimeoutMS": min(most, SELECTING),
@@ -33,7 +37,10 @@ class MongoDB(Session):
             "socketTimeoutMS": most,
         }
         client: pymongo.MongoClient[Any] = pymongo.MongoClient(
-            dsn, appname=PACKAGE, tz_aware=True, **limits
+            dsn,
+            appname=PACKAGE,
+            tz_aware=True,
+            **limits,
         )
         self.end = client.close
         self._database = client.get_default_database()

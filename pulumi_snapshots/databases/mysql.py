@@ -31,9 +31,17 @@ INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
 class MySQL(Session):
     """A connection on which each command is one statement in a read-only transaction of its own."""
 
-    def __init__(self, dsn: str, seconds: float) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        seconds: float,
+    ) -> None:
         given = login(dsn) | tls(parameters(dsn)) | dict.fromkeys(LIMITS, seconds)
-        self._connection: Any = pymysql.connect(**given, charset="utf8mb4", init_command=PREPARE)
+        self._connection: Any = pymysql.connect(
+            **given,
+            charset="utf8mb4",
+            init_command=PREPARE,
+        )
         self.end = self._connection.close
         self.is_lost = lambda _: not self._connection.open
 

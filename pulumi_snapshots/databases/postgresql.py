@@ -19,7 +19,11 @@ PREPARE = "SELECT set_config('statement_timeout', %s, true), set_config('TimeZon
 class Postgres(Session):
     """A connection on which each command is one statement in a read-only transaction of its own."""
 
-    def __init__(self, dsn: str, seconds: float) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        seconds: float,
+    ) -> None:
         self._milliseconds = str(math.ceil(seconds * 1000))
         usual = {
             "connect_timeout": math.ceil(seconds),

@@ -14,13 +14,21 @@ FLAGS = 2
 class Redis(Session):
     """A connection that sends only commands that the server itself marks as reading."""
 
-    def __init__(self, dsn: str, seconds: float) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        seconds: float,
+    ) -> None:
         limits = {
             "socket_connect_timeout": seconds,
             "socket_timeout": seconds,
             "health_check_interval": 0,
         }
-        pool = redis.ConnectionPool.from_url(dsn, **limits, decode_responses=False)
+        pool = redis.ConnectionPool.from_url(
+            dsn,
+            **limits,
+            decode_responses=False,
+        )
         self._connection = pool.make_connection()
         self._connection.connect()
         self.end = self._connection.disconnect
@@ -44,7 +52,11 @@ class Redis(Session):
 
         Raises `Refused` if it does not know it.
         """
-        (about,) = self._send("COMMAND", "INFO", words[0])
+        (about,) = self._send(
+            "COMMAND",
+            "INFO",
+            words[0],
+        )
         if about is None:
             raise Refused(f"unknown command {words[0]}")
         if len(words) > 1 and isinstance(about[-1], list):

@@ -87,7 +87,12 @@ class Address:
             parts = urlsplit(dsn)
             more = dict(parse_qsl(parts.query))
             netloc = parts.netloc.rpartition("@")[2]
-        servers = _servers(netloc, more.get("host"), more.get("port"), usual_port)
+        servers = _servers(
+            netloc,
+            more.get("host"),
+            more.get("port"),
+            usual_port,
+        )
         looked_up = dsn.startswith("mongodb+srv:")
         return cls(servers, is_direct=not looked_up and not REDIRECTING & more.keys())
 
@@ -122,7 +127,10 @@ class Address:
 
 
 def _servers(
-    netloc: str, host: str | None, port: str | None, usual_port: int
+    netloc: str,
+    host: str | None,
+    port: str | None,
+    usual_port: int,
 ) -> tuple[Server, ...]:
     """Return the servers of a connection string.
 
@@ -133,7 +141,9 @@ def _servers(
         usual_port: The port of a host without one.
     """
     places = netloc.split(",")
-    hosts = host.split(",") if host else [PORT.sub("", place) for place in places]
+    hosts = [PORT.sub("", place) for place in places]
+    if host:
+        hosts = host.split(",")
     if port:
         ports = port.split(",")
     else:

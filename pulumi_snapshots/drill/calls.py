@@ -33,16 +33,32 @@ class DrillCalls:
         carried = course.carried_over(memory.purposes(inputs.restore.triggers))
         kept: Any = carried.record if carried else None
         if carried is None or not _is_result_of(inputs, kept):
-            drilling = Drilling(call.session(), inputs, call.listener, call.owner)
+            drilling = Drilling(
+                call.session(),
+                inputs,
+                call.listener,
+                call.owner,
+            )
             return await _finish(call, values, drilling.carry_out(fresh=course.is_forced))
         # The engine deletes and creates again what is to stay. The delete has let it go in the
         # ledger.
         await enter(call, carried)
         if _is_settled(kept, values):
             return _resource(kept, values, None)
-        return await _finish(call, values, _continue(call, kept, inputs), kept.id, kept)
+        return await _finish(
+            call,
+            values,
+            _continue(call, kept, inputs),
+            kept.id,
+            kept,
+        )
 
-    async def read(self, _call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
+    async def read(
+        self,
+        _call: EngineCall,
+        id_: str,
+        state: Mapping[str, Any],
+    ) -> Resource:
         """Return what the state holds; no request is sent, since a drill is an act."""
         record = DrillRecord.from_outputs(state)
         resource = _resource(record, state, id_)
@@ -61,7 +77,11 @@ class DrillCalls:
         raise Unfinished(resource, unfinished(record, happened))
 
     async def update(
-        self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]
+        self,
+        call: EngineCall,
+        id_: str,
+        state: Mapping[str, Any],
+        values: Mapping[str, Any],
     ) -> Resource:
         """Drill again, watch a restore whose end was not seen, or run the checks.
 
@@ -69,19 +89,56 @@ class DrillCalls:
         """
         record = DrillRecord.from_outputs(state)
         inputs = DrillInputs.of(values)
-        todo = self.compare(call, record, state, values).updates
+        todo = self.compare(
+            call,
+            record,
+            state,
+            values,
+        ).updates
         if DRILLS in todo:
-            drilling = Drilling(call.session(), inputs, call.listener, call.owner, record.last_good)
-            return await _finish(call, values, drilling.carry_out(), id_)
+            drilling = Drilling(
+                call.session(),
+                inputs,
+                call.listener,
+                call.owner,
+                record.last_good,
+            )
+            return await _finish(
+                call,
+                values,
+                drilling.carry_out(),
+                id_,
+            )
         if RESUMES not in todo and ASKS not in todo:
             return _resource(record, values, id_)
         if record.passed:
             next_drill = record.next_drill(values.get("every"))
-            checked = _continue(call, record, inputs, next_drill)
-            return await _finish(call, values, checked, id_)
-        return await _finish(call, values, _continue(call, record, inputs), id_, record)
+            checked = _continue(
+                call,
+                record,
+                inputs,
+                next_drill,
+            )
+            return await _finish(
+                call,
+                values,
+                checked,
+                id_,
+            )
+        return await _finish(
+            call,
+            values,
+            _continue(call, record, inputs),
+            id_,
+            record,
+        )
 
-    async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
+    async def delete(
+        self,
+        call: EngineCall,
+        _id: str,
+        state: Mapping[str, Any],
+    ) -> None:
         """Forget the drill: nothing is sent, and the scratch database keeps what it holds."""
         record = DrillRecord.from_outputs(state)
         scratch = f"database {record.scratch_database_id}"
@@ -107,7 +164,10 @@ def _is_settled(record: DrillRecord, values: Mapping[str, Any]) -> bool:
 
 
 async def _continue(
-    call: EngineCall, record: DrillRecord, inputs: DrillInputs, next_drill: Words | None = None
+    call: EngineCall,
+    record: DrillRecord,
+    inputs: DrillInputs,
+    next_drill: Words | None = None,
 ) -> DrillRecord:
     """Watch a restore whose end was not seen, or run the checks again.
 
@@ -117,7 +177,13 @@ async def _continue(
         inputs: The inputs now.
         next_drill: See `Drilling.check_again`.
     """
-    drilling = Drilling(call.session(), inputs, call.listener, call.owner, record.last_good)
+    drilling = Drilling(
+        call.session(),
+        inputs,
+        call.listener,
+        call.owner,
+        record.last_good,
+    )
     if record.pending:
         return await drilling.carry_out(record)
     return await drilling.check_again(record, next_drill)
@@ -142,7 +208,15 @@ async def _finish(
     Raises:
         Unfinished: The drill has failed, or its end was not seen.
     """
-    with ending_unfinished(call, DRILL, values, DrillPending, id_, kept, unfinished):
+    with ending_unfinished(
+        call,
+        DRILL,
+        values,
+        DrillPending,
+        id_,
+        kept,
+        unfinished,
+    ):
         try:
             record = await operation
         except DrillFailed as error:
@@ -165,7 +239,13 @@ async def note_in_archives(call: EngineCall, record: DrillRecord) -> None:
         for archived, _ in call.shared.of(ArchiveMemory).current.values()
         if (archived.database_id, archived.version_id) == snapshot and not archived.lost
     ]
-    await note_drill(call.shared.of(Transfers), uris, snapshot, record.proof, call.listener)
+    await note_drill(
+        call.shared.of(Transfers),
+        uris,
+        snapshot,
+        record.proof,
+        call.listener,
+    )
 
 
 def _resource(record: DrillRecord, values: Mapping[str, Any], id_: str | None) -> Resource:

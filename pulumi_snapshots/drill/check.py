@@ -29,16 +29,22 @@ def filled(given: object) -> str:
     return str(given)
 
 
+def _is_finite(given: object) -> bool:
+    """Whether a value is a number, or true or false, but neither infinite nor none."""
+    return isinstance(given, int | float) and math.isfinite(given)
+
+
 def _value(given: object) -> Any:
-    if isinstance(given, str | int) or (isinstance(given, float) and math.isfinite(given)):
+    is_text = isinstance(given, str)
+    if is_text or _is_finite(given):
         return given
     raise Unfit("must be a text, a number, or true or false")
 
 
 def _limit(given: object) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
-        raise Unfit("must be a number")
-    return given
+    if isinstance(given, int | float) and not isinstance(given, bool) and _is_finite(given):
+        return given
+    raise Unfit("must be a number")
 
 
 def _pattern(given: object) -> str:
@@ -89,7 +95,8 @@ class Check(Record, sparse=True):
     @property
     def expected(self) -> str:
         """What the answer must be, in words."""
-        exactly = repr(self.equals) if isinstance(self.equals, str) else as_text(self.equals)
+        is_text = isinstance(self.equals, str)
+        exactly = repr(self.equals) if is_text else as_text(self.equals)
         expectations = {
             exactly: self.equals,
             f"at least {as_text(self.at_least)}": self.at_least,
@@ -104,11 +111,21 @@ class Check(Record, sparse=True):
             return CheckResult(self.title, passed=False, expected=self.expected)
         text = as_text(found)
         shown = text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}…"
-        return CheckResult(self.title, self._is_met(found, text), self.expected, shown)
+        return CheckResult(
+            self.title,
+            self._is_met(found, text),
+            self.expected,
+            shown,
+        )
 
     def not_run(self, reason: str) -> CheckResult:
         """Return the result of a check without an answer, for this reason."""
-        return CheckResult(self.title, passed=False, expected=self.expected, reason=reason)
+        return CheckResult(
+            self.title,
+            passed=False,
+            expected=self.expected,
+            reason=reason,
+        )
 
     def _is_met(self, found: Any, text: str) -> bool:
         """Whether an answer, and its text, are all that is expected."""

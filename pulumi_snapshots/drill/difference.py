@@ -37,7 +37,11 @@ class DrillRules(Rules):
     acts_again = DRILLS
 
     def check(
-        self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False
+        self,
+        call: EngineCall,
+        values: Mapping[str, Any],
+        *,
+        in_state: bool = False,
     ) -> list[Problem]:
         """Find what is wrong with the inputs, and with overwriting the scratch database.
 
@@ -77,13 +81,26 @@ class DrillRules(Rules):
         return late("drill.calls:DrillCalls")(self.compare)
 
     def others(
-        self, record: DrillRecord, old: Mapping[str, Any], new: Mapping[str, Any], same: Same
+        self,
+        record: DrillRecord,
+        old: Mapping[str, Any],
+        new: Mapping[str, Any],
+        same: Same,
     ) -> list[str]:
         """Find those of these inputs that differ from what was drilled."""
-        return super().others(record, {**old, **record.to_outputs()}, new, same)
+        return super().others(
+            record,
+            {**old, **record.to_outputs()},
+            new,
+            same,
+        )
 
     def otherwise(
-        self, record: DrillRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime
+        self,
+        record: DrillRecord,
+        old: Mapping[str, Any],
+        new: Mapping[str, Any],
+        now: datetime,
     ) -> Changes:
         """Decide on `every`, a failure, and other checks."""
         every = new.get("every")

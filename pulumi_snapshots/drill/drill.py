@@ -149,7 +149,10 @@ class Drilling:
         self.restored: DrillRecord | None = None
 
     async def carry_out(
-        self, earlier: DrillRecord | None = None, *, fresh: bool = False
+        self,
+        earlier: DrillRecord | None = None,
+        *,
+        fresh: bool = False,
     ) -> DrillRecord:
         """Restore, and check what came back.
 
@@ -184,7 +187,10 @@ class Drilling:
                 raise self._unchecked(self.restored) from None
             record = self._record_of(restoring, end.record)
             raise DrillPending(
-                record, end.told, undecided=end.undecided, cause=end.cause
+                record,
+                end.told,
+                undecided=end.undecided,
+                cause=end.cause,
             ) from end.__cause__
         return await conclude(self.session.ledger, self.member, judgement)
 
@@ -386,7 +392,12 @@ class Drilling:
             return Explained(happened, then=[Next(Step.CHECK_AGAIN)])
         return DrillUnchecked(record, happened)
 
-    async def _obstacle(self, record: DrillRecord, *, must_be_sure: bool) -> str | None:
+    async def _obstacle(
+        self,
+        record: DrillRecord,
+        *,
+        must_be_sure: bool,
+    ) -> str | None:
         """Say why the scratch database may hold something else than the drill has restored.
 
         Args:

@@ -55,7 +55,12 @@ NOT_ENOUGH = (
 )
 
 
-def own_connection(kind: str, place: str, password: str, file: str) -> str:
+def own_connection(
+    kind: str,
+    place: str,
+    password: str,
+    file: str,
+) -> str:
     """Make the connection string of a database of the service.
 
     Args:
@@ -194,7 +199,12 @@ class Reach:
         with held(self.certificate or b"") as file:
             place = f"{own_host(self.inputs.scratch_database_id)}:{self.port}"
             try:
-                yield own_connection(self.kind or "", place, self.inputs.password or "", file)
+                yield own_connection(
+                    self.kind or "",
+                    place,
+                    self.inputs.password or "",
+                    file,
+                )
             except DatabaseUnreachable:
                 self.port = None  # The restore may have moved it: the next try asks again.
                 raise

@@ -117,7 +117,10 @@ class DrillInputs(Inputs):
         read=fit.duration(most=YEAR),
     )
     triggers: list[Any] | None = declare(
-        "Any values. A change of any drills again.", default=None, read=fit.triggers, repeats=True
+        "Any values. A change of any drills again.",
+        default=None,
+        read=fit.triggers,
+        repeats=True,
     )
     on_failure: str = declare(
         "What a drill that fails does: `error` fails the update, `warn` only warns.",
@@ -351,7 +354,10 @@ class DrillRecord(Record):
         """
         passed = bool(results) and all(each.passed for each in results)
         ended = replace(
-            self._ended(passed=passed), results=list(results), failure=None, proved_by=proofs
+            self._ended(passed=passed),
+            results=list(results),
+            failure=None,
+            proved_by=proofs,
         )
         if not passed:
             return ended
@@ -359,10 +365,20 @@ class DrillRecord(Record):
 
     def with_failure(self, failure: str) -> Self:
         """Return the drill once it is known why no check can be run."""
-        return replace(self._ended(passed=False), results=[], failure=failure, proved_by=None)
+        return replace(
+            self._ended(passed=False),
+            results=[],
+            failure=failure,
+            proved_by=None,
+        )
 
     def _ended(self, *, passed: bool) -> Self:
-        return replace(self, drilled_at=self.restored_at, passed=passed, attempt=None)
+        return replace(
+            self,
+            drilled_at=self.restored_at,
+            passed=passed,
+            attempt=None,
+        )
 
 
 DRILL = ResourceSchema("Drill", DrillInputs, DrillRecord)

@@ -156,6 +156,8 @@ GONE = {
     "restored": "the scratch database was started again since, so it may have been restored",
     "down": "the scratch database does not run",
     "unreachable": "the scratch database cannot be reached: the connection was refused",
+    "forbidden": "the service does not say how the scratch database is "
+    "(the API key lacks the scope databases:read [403 MISSING_SCOPE])",
     "unknown": "the service does not say how the scratch database is (the service is not available [502])",
 }
 
@@ -169,6 +171,8 @@ async def test_changed_checks_that_cannot_run_now_say_when_they_will(
     await anyio.sleep(DAY)
     at.at.here.emulator.databases[SCRATCH].running = what != "down"
     at.databases.refuses = 1000 * (what == "unreachable")
+    if what == "forbidden":
+        at.at.here.fault(kind="status", status=403, code="MISSING_SCOPE", times=None)
     if what == "unknown":
         at.at.here.fault(kind="status", status=502, times=None)
     if what == "restored":

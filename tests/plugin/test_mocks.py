@@ -59,7 +59,11 @@ def late(id_):
     return found(id_, 200)
 
 
-def is_registered(scratch, guarded, other=""):
+def guard(name, id_):
+    Guard(name, id_, timeout="600")
+
+
+def is_registered(scratch, guarded, other="", uses=guard):
     number = next(NUMBERS)
     name, id_ = f"weekly{number}", f"{number:x}a" + "b" * 28
 
@@ -67,12 +71,13 @@ def is_registered(scratch, guarded, other=""):
     def program():
         Drill(name, database_id="c" * 32, version_id="v", scratch_database_id=scratch(id_), overwrite_scratch=True,
               connection="postgresql://x.invalid/x", checks=[{"query": "select 1", "equals": 1}])
-        Guard(f"shop{number}", guarded((other + id_).upper()), timeout="600")
+        uses(f"shop{number}", guarded((other + id_).upper()))
 
     try:
         program()
     except pulumi.RunError as refused:
-        assert f"must be used for drills only, but Guard 'shop{number}' uses it too" in str(refused)
+        assert f" 'shop{number}' uses it too" in str(refused)
+        assert "must be used for drills only, but " in str(refused)
     return name in MADE
 
 
@@ -80,6 +85,14 @@ def test_a_drill_of_a_database_in_use_is_not_registered():
     for scratch in (written, found, late):
         for guarded in (written, found, late):
             assert not is_registered(scratch, guarded), (scratch, guarded)
+
+
+def test_what_another_resource_is_about_is_not_drilled_onto():
+    def restores(name, id_):
+        Restore(name, database_id="c" * 32, version_id="v", target_database_id=id_, overwrite=True)
+
+    for uses in (Snapshot, restores):
+        assert not is_registered(written, written, uses=uses)
 
 
 def test_a_drill_of_another_database_is_registered():
