@@ -473,7 +473,8 @@ def tried(room: str, text: str, instead: str, last: str | None) -> tuple[str, st
     names = changed(right, wrong)
     if not names:
         return "not found", ""
-    is_within = any("<locals>" in name for name in names)
+    # A command's function is kept in an object of click, where a fork of this process cannot change it.
+    is_within = "cli" in file.parts or any("<locals>" in name for name in names)
     first = [last] if last and Path(last.partition("::")[0]).exists() else []
     try:
         write(file, wrong)

@@ -83,6 +83,18 @@ async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(
 
 
 @staged(desk)
+async def test_a_drill_says_that_no_archive_is_of_its_snapshot(
+    at: DrillDesk, tmp_path: Path
+) -> None:
+    archived = f"{DATABASE}/{at.w.newest().version_id}"
+    await at.types("archive", archived, f"{tmp_path}/archives/")
+    at.w.emulator.add_snapshot(DATABASE)
+    drilled = f"{DATABASE}/{at.w.newest().version_id}"
+    ended = (await at.drills(drilled, "--archives", f"{tmp_path}/archives/")).done
+    assert f"has no archive of snapshot {drilled}, so no manifest notes the drill" in ended.err
+
+
+@staged(desk)
 async def test_a_check_that_fails_ends_with_1_and_json_has_expected_and_found(
     at: DrillDesk, tmp_path: Path
 ) -> None:

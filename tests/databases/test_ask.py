@@ -234,6 +234,7 @@ REDIS = Engine(
         "get nothing": None,
         "hget order:1 total": "12.5",
         "exists name list nothing": 2,
+        "object encoding name": "embstr",
         "hget order:1 'the name'": "Zoë",
         """eval_ro 'return redis.call("dbsize")' 0""": 4,
     },
