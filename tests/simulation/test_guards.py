@@ -6,17 +6,20 @@
 import os
 import random
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import anyio
 import pytest
 
-from pulumi_snapshots.errors import NothingSent
+from pulumi_snapshots.errors import Explained, NothingSent
 from pulumi_snapshots.guard.book import consult
 from squarecloud_emulator import Fault
 from tests.simulation.faults import BROKEN, DOUBTS, REFUSALS
+from tests.simulation.invariants import switched_on
+from tests.support.clocks import Shifted
 from tests.support.guarding import Machine, Program
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, World, kill, world
@@ -43,18 +46,41 @@ class Story:
     counted: Counter[str] = field(default_factory=Counter)  # what happened, for the summary
 
     async def play(self) -> None:
-        for _ in range(self.chance.randint(1, 3)):
+        for _ in range(self.chance.choice([1, 2, 3, 6])):
             self.break_something()
             await self.up()
             self.here.emulator.clear_faults()
             await self.here.clock.sleep(self.chance.choice([1.0, 200.0, 15 * MINUTE, 60 * MINUTE]))
             if self.last is not None and self.chance.random() < 0.3:
                 await self.restore(self.last)
+            if self.last is not None and self.chance.random() < 0.3:
+                await self.roll_back()
 
     def now(self) -> datetime:
-        return self.here.clock.utc() + timedelta(
-            seconds=self.here.emulator.settings.clock_offset_seconds
-        )
+        return self.here.emulator.now()
+
+    async def roll_back(self) -> None:
+        """Go back as the example of a release does: its user gives the same value at each incident, or another one."""
+        value = self.chance.choice(["1", "1", "2"])
+        ledger = self.machine.session().ledger
+        with suppress(Explained):  # a value of an earlier incident may be refused
+            found = await consult(
+                ledger, lambda book: book.last("shop", DATABASE, value), writes=True
+            )
+            version_id = found.version_id if found else None
+            self.counted["roll-backs"] += 1
+            if version_id != self.last:
+                self.fail(
+                    "roll-back",
+                    f"{value!r} leads to {version_id}, which guarded before {self.last}",
+                )
+            if version_id is not None:
+                await self.restore(version_id)
+
+    def fail(self, invariant: str, broken: str) -> None:
+        """Fail by an invariant, if it is on."""
+        self.counted[f"broken: {invariant}"] += 1
+        assert invariant not in switched_on(), f"{invariant}: {broken}"
 
     async def restore(self, version_id: str) -> None:
         """Go back, by this machine or by a client of which it knows nothing."""
@@ -94,9 +120,12 @@ class Story:
         program = self.machine.program()
         began = self.here.clock.monotonic()
         ends = self.chance.choice([None, None, "^C", "killed", "one call ends"])
+        night = self.chance.choice([None] * 7 + [100.0])
         at = self.chance.choice([0.0, 3.0, 40.0, 130.0, 400.0])
         with anyio.CancelScope() as process:
             async with anyio.create_task_group() as group:
+                if night is not None:
+                    group.start_soon(self.here.later, night, self.sleep_for_a_night)
                 if ends == "^C":
                     group.start_soon(self.here.later, at, program.session.stop)
                 if ends == "killed":
@@ -111,10 +140,19 @@ class Story:
                             at if ends == "one call ends" else None,
                         )
                 group.cancel_scope.cancel()
-        self.check(program, before, self.here.clock.monotonic() - began, timeout)
+        self.check(
+            program, before, self.here.clock.monotonic() - began, timeout, most=2 if night else 1
+        )
         await self.check_way_back(program)
         if program.done and not fails and ends in {None, "^C"}:
             self.written = self.now()
+
+    def sleep_for_a_night(self) -> None:
+        """Let the machine be suspended: the service's time goes on, and so does the machine's boot clock."""
+        assert isinstance(self.machine.clock, Shifted)
+        self.here.emulator.advance(8 * 60 * MINUTE)
+        self.machine.clock.ahead += 8 * 60 * MINUTE
+        self.counted["nights"] += 1
 
     async def _kill(self, after: float, program: Program, process: anyio.CancelScope) -> None:
         await self.here.clock.sleep(after)
@@ -135,6 +173,7 @@ class Story:
         if what in program.done:
             assert not held_before, "a change went past a failed guard"
             self._has_snapshot(program.done[what])
+            self._is_young(program.done[what], max(inputs["timeout"], inputs["reuse_within"]))
 
     def _has_snapshot(self, version_id: str) -> None:
         """Check that the snapshot is whole at this moment, and a manual one."""
@@ -144,6 +183,13 @@ class Story:
         ]
         assert there, "a change happened without its snapshot"
         assert there[0].origin == "manual", "an automatic snapshot guards nothing"
+
+    def _is_young(self, version_id: str, oldest: float) -> None:
+        """Check that the snapshot was requested as late as the guard demands."""
+        (post,) = (each for each in self.here.posts if each.version_id == version_id)
+        age = (self.here.emulator.now() - post.at).total_seconds()
+        if age > oldest + 10 * MINUTE:
+            self.fail("old guard", f"a change behind a snapshot of {age / MINUTE:.0f} min ago")
 
     async def check_way_back(self, program: Program) -> None:
         for version_id in set(program.done.values()):
@@ -159,10 +205,13 @@ class Story:
             "the way back leads elsewhere"
         )
 
-    def check(self, program: Program, before: int, took: float, timeout: float) -> None:
+    def check(
+        self, program: Program, before: int, took: float, timeout: float, *, most: int
+    ) -> None:
+        """Check a run that may have taken so many snapshots: after a night, one of the evening guards no more."""
         accepted = [post for post in self.here.posts[before:] if post.accepted]
-        assert len(accepted) <= 1, "two requests of one run started a snapshot"
-        assert len(set(program.done.values())) <= 1, "two snapshots guard one run"
+        assert len(accepted) <= most, "too many requests of one run started a snapshot"
+        assert len(set(program.done.values())) <= most, "too many snapshots guard one run"
         assert not (program.done and program.held), (
             "some changes happened, and others were held back"
         )
@@ -185,7 +234,7 @@ async def played(seed: int) -> Counter[str]:
         "plan_memory_mb": 256_000,
     }
     async with world(**service) as here:
-        story = Story(here, Machine(here), chance)
+        story = Story(here, Machine(here, clock=Shifted(here.clock)), chance)
         await story.play()
         return story.counted
 

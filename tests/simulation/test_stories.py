@@ -8,20 +8,17 @@ import os
 
 import pytest
 
+from tests.simulation.invariants import switched_on
 from tests.simulation.stories import played
 
-INVARIANTS: tuple[str, ...] = ()
-"""Which of `ALL` are checked: those that the providers keep by now. `INVARIANTS=all` checks all."""
-ALL = ("way out", "other triggers", "as new", "acts once", "paused")
 STORIES = int(os.environ.get("STORIES", "16"))
 ONLY = os.environ.get("STORY")
 SEEDS = range(STORIES) if ONLY is None else [int(ONLY)]
-CHECKED = ALL if os.environ.get("INVARIANTS") == "all" else INVARIANTS
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_story_of_several_runs_breaks_a_promise(seed: int) -> None:
-    story = played(seed, CHECKED)
+    story = played(seed, switched_on())
     if ONLY is not None:
         print("\n".join(story.told))  # noqa: T201
 

@@ -1,0 +1,23 @@
+"""What random stories check beside what always holds: switched on once the providers keep it."""
+
+import os
+
+ALL = (
+    "way out",  # the way out that a message names does what it says within 45 minutes
+    "other triggers",  # a plain `up` with other triggers acts within 90, whatever went wrong before
+    "as new",  # nothing is handed out as new that was requested before it was typed
+    "acts once",  # a restore does not act again because an older state was imported
+    "paused",  # a machine that wakes does not restore over what was restored meanwhile
+    "roll-back",  # the same roll-back value at another incident leads to that one's snapshot
+    "old guard",  # no change happens behind a snapshot that is older than its guard allows
+)
+HELD: tuple[str, ...] = ()
+"""Which of them are on. `INVARIANTS=all` in the environment turns all on, and `INVARIANTS="way out,as new"` these."""
+
+
+def switched_on() -> tuple[str, ...]:
+    """The invariants that are checked."""
+    asked = os.environ.get("INVARIANTS", "")
+    if asked == "all":
+        return ALL
+    return tuple(asked.split(",")) if asked else HELD
