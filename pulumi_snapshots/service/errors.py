@@ -246,6 +246,16 @@ class Cooldown(
     """The service had a request of this account or database a moment ago."""
 
 
+class Throttled(
+    Cooldown,
+    meaning=(
+        "too many requests were sent in a moment, to the service or to a proxy; no code says why"
+    ),
+    wait=60.0,
+):
+    """A 429 without a known code, which may be of a proxy's own limit."""
+
+
 class QuotaUsedUp(
     SquareCloudError,
     steps=(
@@ -444,9 +454,10 @@ _BY_STATUS: dict[int, type[SquareCloudError]] = {
     401: KeyRefused,
     402: UpgradeRequired,
     403: NotAllowed,
-    429: Blocked,
+    429: Throttled,
 }
-"""An unknown 429 may come from a proxy's own limit: the careful reaction is to send nothing for a while."""
+"""What a status means without a known code. A 429 may come from a proxy's own limit, so only the
+codes of a block stop other requests."""
 _REDIRECT = 3
 _REFUSAL = 4
 _FAILURE = 5

@@ -99,6 +99,7 @@ HELPS = [
         httpx.Response(500, text="x"),
     ),
     *(refused(500, "OOPS"), refused(503, "DATABASE_UNAVAILABLE"), refused(429, "KEEP_CALM")),
+    httpx.Response(429, text="slow down"),
     *(httpx.ConnectError("x"), httpx.ReadTimeout("x"), httpx.Response(200, text="<html>")),
 ]
 HARMS = [

@@ -15,6 +15,7 @@ from pulumi_snapshots.service.errors import (
     Outage,
     QuotaUsedUp,
     SquareCloudError,
+    Throttled,
     error_for,
 )
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE, READ, RESTORE
@@ -110,6 +111,17 @@ COURSES = {
         ],
         [(0, "restore"), (0.1, "create"), (60.5, "restore"), (121, "restore")],
         says="queued until then: one restore per database every 120 s",
+    ),
+    "a 429 without a code holds up nothing but its own request": Course(
+        [
+            Request(READ, result=answer(429), name="throttled"),
+            Request(READ, at=1, patient=False),
+            Request(CREATE, A, at=2, result=answer(429, "SOMETHING_NEW"), name="refused"),
+            Request(CREATE, B, at=2),
+            Request(RESTORE, C, at=3),
+        ],
+        [(0, "throttled"), (1, "read"), (2, "refused"), (3, "restore"), (7.15, "create")],
+        {"throttled": Throttled, "refused": Throttled},
     ),
     "the account's listing is requested three times a minute": Course(
         [Request(ACCOUNT_LISTING)] * 4, [(20.2 * n, "account listing") for n in range(4)]
