@@ -6,14 +6,15 @@ import os
 import random
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from pulumi_snapshots.clock import Clock
@@ -34,8 +35,9 @@ T = TypeVar("T")
 
 CHECK = "check"  # the object that shows whether the store refuses a stale write
 PATIENCE = 120.0  # seconds within which a read or an edit ends, whatever happens
-TRIES, PAUSE = 3, 1.0
-"""Tries of an edit whose write failed, and the seconds between two. A read that failed proves that nothing was written."""
+TRIES = 3
+"""Tries of an edit whose write failed. A read that failed proves that nothing was written."""
+PAUSE = 1.0  # seconds between two such tries
 LONGEST_PAUSE = 10.0  # seconds between two tries while other machines are faster, at most
 CLIENT: dict[str, Any] = {  # the document is some kB, and requests wait for it
     "allow_http": True,  # for an endpoint that says so; the stores' own addresses have https
@@ -51,32 +53,43 @@ RETRIES: dict[str, Any] = {
         "base": 2,
     },
 }
-CHECKSUM = {
-    "AWS_CHECKSUM_ALGORITHM": "SHA256"
-}  # without a checksum S3 takes nothing into a bucket with object lock
+CHECKSUM = {"AWS_CHECKSUM_ALGORITHM": "SHA256"}
+"""Without a checksum S3 takes nothing into a bucket with object lock."""
 
 
 class Bucket(Place):
-    """A `Place` in a bucket."""
+    """A `Place` in a bucket.
+
+    Args:
+        where: The URI of bucket and prefix.
+        at: Gets the object of a name below it.
+        name: The document's name.
+        clock: Times the pauses.
+        in_thread: Runs a blocking call, and leaves it alone if it is cancelled.
+        chance: Decides the pauses while other machines are faster.
+    """
 
     is_shared = True
 
     def __init__(  # noqa: PLR0913  tests replace two of them
         self,
-        where: str,  # the URI of bucket and prefix
-        at: Callable[[str], BucketStore],  # gets the object of a name below it
-        name: str,  # the document's
+        where: str,
+        at: Callable[[str], BucketStore],
+        name: str,
         clock: Clock,
         *,
-        # Runs a blocking call, and leaves it alone if it is cancelled.
         in_thread: Callable[..., Awaitable[Any]] | None = None,
-        chance: random.Random | None = None,  # decides the pauses while others are faster
+        chance: random.Random | None = None,
     ) -> None:
-        self.where, self._object = f"{where}/{name}.ledger.json", at(f"{name}.ledger.json")
-        self._below, self._at, self._clock = where, at, clock
+        self.where = f"{where}/{name}.ledger.json"
+        self._object = at(f"{name}.ledger.json")
+        self._below = where
+        self._at = at
+        self._clock = clock
         self._in_thread = in_thread or partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
         self._chance = chance or random.Random()  # noqa: S311  jitter, no secret
-        self._is_checked = self._was_there = self._may_be_written = False
+        self._is_checked = False
+        self._was_there = False
 
     def beside(self, name: str) -> Bucket:
         """Another document in the same bucket, as a new process reaches it."""
@@ -86,45 +99,62 @@ class Bucket(Place):
 
     async def read(self) -> Document:
         """Read the document."""
-        async with self._in_time():
+        with self._in_time():
             return (await self._loaded())[1]
 
     async def edit(self, change: Callable[[Document], T]) -> T:
-        """Change the document, again if another machine was faster; what is begun ends, also if the caller is cancelled."""
-        failures = faster = 0
-        self._may_be_written = False
-        async with self._in_time(shield=True):
+        """Change the document, again if another machine was faster.
+
+        An interrupt ends it at once while nothing can have been written. From its write on it
+        continues until it is known whether the document was written.
+        """
+        failures = 0
+        faster = 0
+        is_lost = False  # whether a write may arrive whose answer was lost
+        with self._in_time() as scope:
             while True:
-                began, pause = self._clock.monotonic(), PAUSE
+                began = self._clock.monotonic()
                 try:
-                    return await self._edit(change)
+                    return await self._edit(change, scope, is_lost=is_lost)
                 except Overtaken:  # perhaps by its own write, whose answer was lost
                     longest = (self._clock.monotonic() - began) * 2.0 ** min(faster, 10)
                     pause = self._chance.uniform(0.0, min(longest, LONGEST_PAUSE))
                     faster += 1
                 except LedgerUnavailable:
                     failures += 1
-                    if failures == TRIES or not self._may_be_written:
+                    if failures == TRIES or not scope.shield:
                         raise
+                    pause = PAUSE
+                    is_lost = True
                 await self._clock.sleep(pause)
 
-    @asynccontextmanager
-    async def _in_time(self, *, shield: bool = False) -> AsyncIterator[None]:
+    @contextmanager
+    def _in_time(self) -> Iterator[anyio.CancelScope]:
         try:
-            with anyio.fail_after(PATIENCE, shield=shield):
-                yield
+            with anyio.fail_after(PATIENCE) as scope:
+                yield scope
         except TimeoutError:
-            why = f"it has not answered within {PATIENCE:.0f} s, or other machines write it all the time"
+            why = (
+                f"it has not answered within {PATIENCE:.0f} s, "
+                "or other machines write it all the time"
+            )
             raise self.unavailable(why) from None
 
-    async def _edit(self, change: Callable[[Document], T]) -> T:
+    async def _edit(
+        self, change: Callable[[Document], T], scope: anyio.CancelScope, *, is_lost: bool
+    ) -> T:
         if not self._is_checked:
             await self._check()
         held, document = await self._loaded()
         before = packed(document)
         result = change(document)
-        if (content := packed(document)) != before:
-            self._may_be_written = True
+        content = packed(document)
+        if content != before:
+            if not is_lost:
+                # Nothing of it is written, so an interrupt ends it here.
+                scope.shield = False
+                await anyio.lowlevel.checkpoint()
+            scope.shield = True
             await self._call(self._object.replace, content, held.mark if held else None)
             self._was_there = True
         return result
@@ -142,11 +172,14 @@ class Bucket(Place):
         self._is_checked = True
 
     async def _loaded(self) -> tuple[Held | None, Document]:
+        """Load the object, None if there is none, and its document; an empty object holds none."""
         held: Held | None = await self._call(self._object.load)
-        if held is None and self._was_there:
-            raise self.unavailable(*GONE)
-        self._was_there |= held is not None
-        return held, self.parsed(held.content) if held else {}
+        if held is None or not held.content:
+            if self._was_there:
+                raise self.unavailable(*GONE)
+            return held, {}
+        self._was_there = True
+        return held, self.parsed(held.content)
 
     async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
         """Call the store."""
@@ -161,13 +194,22 @@ class Bucket(Place):
 
 
 def place_of(setting: str | None, state_directory: Path, service: str, clock: Clock) -> Place:
-    """Choose the place of a service's ledger: a checked URI or path, or else this machine's own. Nothing is read or written yet."""
+    """Choose the place of a service's ledger. Nothing is read or written yet.
+
+    Args:
+        setting: A URI or path that `read_place` has checked; None for this machine's own place.
+        state_directory: The folder of this machine's own ledgers.
+        service: Names the service, and so the document.
+        clock: Times the pauses.
+    """
     if setting is None:
         return SqliteFile(state_directory / f"{service}.ledger")
     shared = destination_of(setting)
-    if shared.scheme != "file":
-        buckets = Buckets(CLIENT, RETRIES, {**CHECKSUM, **os.environ, **environment_of(setting)})
-        return Bucket(
-            shared.uri, lambda name: BucketStore(buckets, shared.holding(name)), service, clock
-        )
-    return SqliteFile(shared.file / f"{service}.ledger", is_shared=True)
+    if shared.scheme == "file":
+        return SqliteFile(shared.file / f"{service}.ledger", is_shared=True)
+    buckets = Buckets(CLIENT, RETRIES, {**CHECKSUM, **os.environ, **environment_of(setting)})
+
+    def object_of(name: str) -> BucketStore:
+        return BucketStore(buckets, shared.holding(name))
+
+    return Bucket(shared.uri, object_of, service, clock)

@@ -16,14 +16,16 @@ T = TypeVar("T")
 Document = dict[str, Any]
 
 FORMAT = "format"  # the document's own key for the format in which it is written
-NEWEST = 1  # the format that this version writes, and the newest that it can read
+NEWEST = 2  # the format that this version writes, and the only one that it can read
 DAMAGED = "it is damaged, or another program's", Step.MOVE_LEDGER_ASIDE
 GONE = "it was moved or emptied while this run was under way", Step.PUT_LEDGER_BACK
-UNREADABLE = (
-    Step.UPGRADE,
-    Step.MOVE_LEDGER_ASIDE,
-)  # the next steps with what another version may have written
-AHEAD_HERE = "service_ahead"  # its key for the seconds that the service's clock was ahead, if only this machine uses it
+OLDER = "an older version of this package has written it", Step.MOVE_LEDGER_ASIDE
+LATER = "a later version of this package has written it", Step.UPGRADE, Step.MOVE_LEDGER_ASIDE
+UNREADABLE = Step.UPGRADE, Step.MOVE_LEDGER_ASIDE
+"""The next steps with what another version may have written."""
+AHEAD_HERE = "service_ahead"
+"""The document's key for the seconds that the service's clock was ahead of this machine's, if no
+other machine uses the document."""
 BACKEND = "backend"  # the setting that stands for the backend in which Pulumi keeps the states
 OWN = ".pulumi-snapshots"  # the folder of the ledger in such a backend
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -65,28 +67,46 @@ class Place(ABC):
 
     @abstractmethod
     async def read(self) -> Document:
-        """Read the document, an empty one if there is none yet; raises `LedgerUnavailable` if it cannot be read."""
+        """Read the document, an empty one if there is none yet.
+
+        Raises:
+            LedgerUnavailable: It cannot be read.
+        """
 
     @abstractmethod
     async def edit(self, change: Callable[[Document], T]) -> T:
-        """Read the document, let `change` modify it in place, and write it durably if it differs; returns the result of `change`.
+        """Read the document, let `change` modify it, and write it durably if it differs.
 
-        That is called in the event loop, and again if another writer was faster, or if it is not known whether the document was
-        written, so that one made twice has to end as one made once: it must not wait, and has no effect but its result, of the
-        last call. If it raises, nothing is written. `LedgerUnavailable` if the document cannot be read or written.
+        Args:
+            change: Modifies the document in place. It is called in the event loop, and again if
+                another writer was faster, or if it is not known whether the document was written,
+                so that a change made twice has to end as one made once: it must not wait, and has
+                no effect but its result. If it raises, nothing is written.
+
+        Returns:
+            The result of the last call of `change`.
+
+        Raises:
+            LedgerUnavailable: The document cannot be read or written.
         """
 
     def parsed(self, data: bytes | str) -> Document:
-        """Parse a serialised document; raises `LedgerUnavailable` for one that must stay as it is: damaged, or of a later version."""
+        """Parse a serialised document.
+
+        Raises:
+            LedgerUnavailable: It must stay as it is: damaged, or of another version.
+        """
         try:
             document = json.loads(data)
         except (ValueError, RecursionError):  # the latter from deeply nested brackets
             document = None
         if not isinstance(document, dict):
             raise self.unavailable(*DAMAGED)
-        written = document.pop(FORMAT, NEWEST)
+        written = document.pop(FORMAT, 0)
         if not isinstance(written, int) or written > NEWEST:
-            raise self.unavailable("a later version of this package has written it", *UNREADABLE)
+            raise self.unavailable(*LATER)
+        if written < NEWEST:
+            raise self.unavailable(*OLDER)
         return document
 
     def unavailable(self, why: str, *then: Next | Step) -> LedgerUnavailable:

@@ -11,7 +11,7 @@ import pytest
 from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.errors import LedgerUnavailable, Step
 from pulumi_snapshots.ledger.attempt import Intent
-from pulumi_snapshots.ledger.bucket import PATIENCE
+from pulumi_snapshots.ledger.bucket import LONGEST_PAUSE, PATIENCE
 from pulumi_snapshots.ledger.ledger import Ledger
 from tests.ledger.racing import count
 from tests.support.ledger_places import NAME, Store
@@ -135,12 +135,85 @@ async def test_a_store_that_never_answers_ends_reads_and_edits(store: Store) -> 
 
 
 @virtual
-async def test_an_edit_that_is_cancelled_ends_and_is_known_to_be_in(store: Store) -> None:
-    bucket, ends = store.bucket(), list[int]()
-    with anyio.move_on_after(0.01):
+async def test_an_edit_that_is_cancelled_while_it_writes_is_known_to_be_in(store: Store) -> None:
+    bucket = store.bucket()
+    ends = list[int]()
+    await bucket.edit(count)
+    with anyio.move_on_after(0.06):  # after the read of 0.05 s
         ends.append(await bucket.edit(count))
-    assert ends == [1]
-    assert await bucket.read() == {"number": 1}
+    assert ends == [2]
+    assert await bucket.read() == {"number": 2}
+
+
+@pytest.mark.parametrize("hangs", ["from the beginning", "after the check"])
+@virtual
+async def test_an_interrupt_ends_an_edit_at_once_that_has_written_nothing(
+    store: Store, hangs: str
+) -> None:
+    bucket = store.bucket()
+    if hangs == "after the check":
+        await bucket.edit(count)
+    writes = store.writes
+    store.hangs = True
+    began = store.clock.monotonic()
+    with anyio.move_on_after(1) as interrupted:
+        await bucket.edit(count)
+    assert interrupted.cancelled_caught
+    assert store.clock.monotonic() - began == 1
+    assert store.writes == writes
+
+
+@virtual
+async def test_an_interrupt_ends_an_edit_soon_that_others_overtake_all_the_time(
+    store: Store,
+) -> None:
+    bucket = store.bucket()
+    await bucket.edit(count)
+
+    def change(document: dict[str, Any]) -> None:  # while it is made, somebody else writes
+        store.overwrite(NAME, store.held[NAME].content)
+        count(document)
+
+    began = store.clock.monotonic()
+    with anyio.move_on_after(30) as interrupted:
+        await bucket.edit(change)
+    assert interrupted.cancelled_caught
+    assert store.clock.monotonic() - began < 30 + LONGEST_PAUSE + 1
+    assert await bucket.edit(count) == 2
+
+
+@virtual
+async def test_an_interrupt_waits_for_a_write_whose_answer_was_lost(store: Store) -> None:
+    bucket = store.bucket()
+    ends = list[int]()
+    await bucket.edit(count)
+    store.loses = 1
+
+    def change(document: dict[str, Any]) -> int:
+        return document.setdefault("mine", len(document))  # type: ignore[no-any-return]
+
+    with anyio.move_on_after(0.5):  # between the write and the next try
+        ends.append(await bucket.edit(change))
+    assert ends == [1], "the caller would not know that it is in"
+    assert (await bucket.read())["mine"] == 1
+
+
+@virtual
+async def test_an_interrupt_waits_for_a_write_that_may_still_arrive(store: Store) -> None:
+    bucket = store.bucket()
+    ends = list[int]()
+    await bucket.edit(count)
+    store.refuses = "no answer"
+
+    async def recover() -> None:
+        await anyio.sleep(0.6)
+        store.refuses = ""
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(recover)
+        with anyio.move_on_after(0.5):
+            ends.append(await bucket.edit(count))
+    assert ends == [2], "it may be in, and no run would know"
 
 
 def test_a_thread_that_hangs_in_the_library_does_not_keep_a_read() -> None:

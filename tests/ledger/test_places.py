@@ -32,6 +32,7 @@ class Two:
     put: Callable[[bytes], None]
     get: Callable[[], bytes | None]
     drop: Callable[[], object]
+    empty: Callable[[], object]
 
 
 def in_a_file(folder: Path, *, is_shared: bool = False) -> Two:
@@ -52,7 +53,7 @@ def in_a_file(folder: Path, *, is_shared: bool = False) -> Two:
             data: bytes = file.execute("SELECT document FROM ledger").fetchone()[0]
             return data
 
-    return Two(one, other, put, get, path.unlink)
+    return Two(one, other, put, get, path.unlink, lambda: path.write_bytes(b""))
 
 
 def in_a_folder(folder: Path) -> Two:
@@ -68,7 +69,9 @@ def in_a_bucket(_: Path) -> Two:
     def get() -> bytes | None:
         return store.held[NAME].content if NAME in store.held else None
 
-    return Two(store.bucket(), store.bucket(), put, get, lambda: store.held.pop(NAME))
+    one = store.bucket()
+    other = store.bucket()
+    return Two(one, other, put, get, lambda: store.held.pop(NAME), lambda: put(b""))
 
 
 @pytest.fixture(params=[in_a_file, in_a_folder, in_a_bucket], ids=lambda make: make.__name__)
@@ -125,48 +128,58 @@ async def test_an_edit_without_a_change_writes_nothing(two: Two) -> None:
     assert two.get() == before
 
 
+@virtual
+async def test_an_empty_ledger_counts_as_new(two: Two) -> None:
+    two.empty()
+    assert await two.one.read() == {}
+    assert await two.one.edit(count) == 1
+    assert await two.other.edit(count) == 2
+
+
 @pytest.mark.parametrize("seen_by", ["an edit", "a read"])
+@pytest.mark.parametrize("how", ["moved", "emptied"])
 @virtual
 async def test_a_ledger_that_is_emptied_while_a_run_is_under_way_is_no_empty_one(
-    two: Two, seen_by: str
+    two: Two, seen_by: str, how: str
 ) -> None:
     await two.one.edit(count)
     process = two.one if seen_by == "an edit" else two.other
     await process.read()
-    two.drop()
+    (two.drop if how == "moved" else two.empty)()
     for work in (process.edit(count), process.read()):
         with pytest.raises(
             LedgerUnavailable, match="was moved or emptied while this run was under way"
         ) as gone:
             await work
         assert gone.value.then[0].step is Step.PUT_LEDGER_BACK
-    assert two.get() is None
+    assert how == "emptied" or two.get() is None
 
 
 @virtual
 async def test_what_a_later_version_may_add_is_kept(two: Two) -> None:
-    two.put(b'{"format": 1, "number": 1, "more": [1]}')
+    two.put(b'{"format": 2, "number": 1, "more": [1]}')
     await two.one.edit(count)
     written = json.loads(two.get() or b"")
-    assert (written["format"], written["number"], written["more"]) == (1, 2, [1])
+    assert (written["format"], written["number"], written["more"]) == (2, 2, [1])
 
 
 @pytest.mark.parametrize(
     ("data", "why", "steps"),
     [
-        (b"", "damaged", [Step.MOVE_LEDGER_ASIDE]),
         (b'{"attempts": {"a"', "damaged", [Step.MOVE_LEDGER_ASIDE]),
         (b"[1]", "damaged", [Step.MOVE_LEDGER_ASIDE]),
         (b"\xff\x00", "damaged", [Step.MOVE_LEDGER_ASIDE]),
         (b"[" * 100_000, "damaged", [Step.MOVE_LEDGER_ASIDE]),
         (
-            b'{"format": 2, "attempts": {}}',
+            b'{"format": 3, "attempts": {}}',
             "a later version",
             [Step.UPGRADE, Step.MOVE_LEDGER_ASIDE],
         ),
+        (b'{"format": 1, "attempts": {}}', "an older version", [Step.MOVE_LEDGER_ASIDE]),
+        (b'{"attempts": {}}', "an older version", [Step.MOVE_LEDGER_ASIDE]),
         (b'{"format": "x"}', "a later version", [Step.UPGRADE, Step.MOVE_LEDGER_ASIDE]),
     ],
-    ids=["empty", "cut", "a list", "bytes", "deep", "format 2", "format x"],
+    ids=["cut", "a list", "bytes", "deep", "format 3", "format 1", "no format", "format x"],
 )
 @virtual
 async def test_what_cannot_be_read_stays_as_it_is_and_sends_nothing(

@@ -64,7 +64,7 @@ def test_a_file_that_is_cut_is_an_error_at_any_length(path: Path) -> None:
     place = at(path)
     run_virtual(place.edit, lambda document: document.update(attempts="x" * 10_000))
     whole = path.read_bytes()
-    for length in (0, 1, 99, 100, 512, 4095, 4096, 8192, len(whole) - 4096, len(whole) - 1):
+    for length in (1, 99, 100, 512, 4095, 4096, 8192, len(whole) - 4096, len(whole) - 1):
         path.write_bytes(whole[:length])
         assert "damaged" in run_virtual(refused, place).trouble, length
         assert path.read_bytes() == whole[:length]
@@ -106,24 +106,97 @@ def test_a_file_with_something_else_stays_as_it_is(
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("is_faster", [False, True])
 def test_a_file_system_without_links_has_a_ledger_too(
-    path: Path, monkeypatch: pytest.MonkeyPatch, *, is_faster: bool
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_virtual(at(path).edit, count)
-    theirs = path.read_bytes()
-    path.unlink()
-
-    def link(_: Path, __: Path) -> None:
-        if is_faster:
-            path.write_bytes(theirs)
-            path.chmod(0o600)
+    def link(*_: object, **__: object) -> None:
         raise PermissionError
 
+    monkeypatch.setattr(os, "link", link)
     monkeypatch.setattr(Path, "hardlink_to", link)
-    assert run_virtual(at(path).edit, count) == 1 + is_faster
+    assert run_virtual(at(path).edit, count) == 1
     assert [each.name for each in path.parent.iterdir()] == [path.name]
     assert mode(path) == 0o600
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_first_edit_that_fails_leaves_nothing_that_is_called_damaged(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, is_shared: bool
+) -> None:
+    def is_full(*arguments: Any, **more: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **more)
+        connection.execute("PRAGMA max_page_count = 1")
+        return connection
+
+    path.parent.mkdir(parents=True)
+    connect = sqlite3.connect
+    with monkeypatch.context() as full:
+        full.setattr(sqlite3, "connect", is_full)
+        with pytest.raises(LedgerUnavailable, match="full"):
+            run_virtual(at(path, is_shared=is_shared).edit, count)
+    assert run_virtual(at(path, is_shared=is_shared).read) == {}
+    assert run_virtual(at(path, is_shared=is_shared).edit, count) == 1
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("content", [b"", None], ids=["empty", "not there"])
+def test_a_change_of_nothing_makes_no_ledger_and_the_next_one_does(
+    path: Path, content: bytes | None
+) -> None:
+    path.parent.mkdir(parents=True)
+    if content is not None:
+        path.write_bytes(content)
+    assert run_virtual(at(path).edit, len) == 0
+    assert run_virtual(at(path).edit, count) == 1
+    assert mode(path) == 0o600
+
+
+# Another journal, as a tool may leave it
+
+
+def write_ahead(path: Path) -> sqlite3.Connection:
+    """Switch the journal as a tool does, and write with it."""
+    tool = sqlite3.connect(path)
+    tool.execute("PRAGMA journal_mode = WAL")
+    tool.execute("PRAGMA wal_autocheckpoint = 0")
+    number = b'{"format":2,"number":5}'
+    tool.execute("UPDATE ledger SET document = ?", (number,))
+    tool.commit()
+    return tool
+
+
+def test_a_write_ahead_log_is_switched_off_and_its_data_are_kept(path: Path) -> None:
+    run_virtual(at(path).edit, count)
+    write_ahead(path).close()
+    assert run_virtual(at(path).read) == {"number": 5}
+    assert run_virtual(at(path).edit, count) == 6
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_a_write_ahead_log_of_a_killed_tool_loses_nothing(path: Path) -> None:
+    run_virtual(at(path).edit, count)
+    kill = (
+        "import os, sys; from pathlib import Path\n"
+        "from tests.ledger.test_sqlite_file import write_ahead\n"
+        "tool = write_ahead(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", kill, str(path)], check=False)  # noqa: S603  this very interpreter
+    assert path.with_name(f"{path.name}-wal").stat().st_size > 0
+    assert run_virtual(at(path).edit, count) == 6
+
+
+def test_a_tool_that_keeps_its_write_ahead_log_open_is_named(path: Path) -> None:
+    run_virtual(at(path).edit, count)
+    with closing(write_ahead(path)) as tool:
+        tool.execute("BEGIN")
+        tool.execute("SELECT * FROM ledger").fetchone()
+        with pytest.raises(LedgerUnavailable, match="write-ahead log") as refusal:
+            run_virtual(at(path).edit, count)
+        assert refusal.value.then[0].step == Step.CLOSE_PROGRAM
+        assert str(path) in str(refusal.value.then[0])
+    assert run_virtual(at(path).edit, count) == 6
 
 
 @virtual

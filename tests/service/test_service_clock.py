@@ -76,6 +76,15 @@ async def test_one_stored_page_that_is_read_twice_at_once_moves_no_clock() -> No
 
 
 @virtual
+async def test_one_page_that_is_read_twice_confirms_no_time() -> None:
+    answers = Answers()
+    now = answers.clock.utc()
+    for _ in range(2):
+        answers.service.observe(now, now, now)
+    assert not answers.service.is_confirmed
+
+
+@virtual
 async def test_the_first_answer_is_believed_until_two_others_agree() -> None:
     answers = Answers()
     await answers.come(STORED)
