@@ -113,7 +113,7 @@ class Step(Enum):
     )
     PUT_LEDGER_BACK = "Put {file} back: without it, the next run forgets what is under way, and what no state has yet."
     MAKE_FOLDER = "Mount it on this machine, or make it once, by mkdir -p {file}."
-    CLOSE_PROGRAM = "Close the program that has {file} open, such as a browser of databases."
+    CLOSE_PROGRAM = "Close the tool that has {file} open, such as a database browser."
     OPEN_FOLDER = "Let each user of this machine write it, by a group that all are in: chgrp -R GROUP {file} && chmod -R g+rwXs {file}."
     CHANGE_NETWORK = "Run it from another network."
     ASK_SUPPORT = "The service's support can say more."

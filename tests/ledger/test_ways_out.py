@@ -132,14 +132,14 @@ LOST = {
             {DOWN}; types runs --json; it does not print not finished
         """,
     },
-    "a 429 without a code blocks the machine for 30 minutes": {
+}
+KEPT = {
+    **{
         f"a 429 of a proxy without a code costs minutes: {kind}": f"""
             fault {kind} status=429 times=1; S up v1 timeout=40m within=600; S has 1
         """
         for kind in ("create", "status")
     },
-}
-KEPT = {
     "a restore acts once although the ledger refuses writes from the request on": """
         service restore_holds=True; wait 10; R up v1 unwritable=5 anyhow; rows then; rows change; the ledger works;
         R up v1 anyhow; rows later; sent 1
