@@ -91,7 +91,6 @@ TESTS = {
         "hosts",
     ),
     "errors": ("errors", "cli/test_typed_secrets.py", "cli/test_answer_codes.py"),
-    "plugin": ("plugin/protocol/test_protocol.py",),
     ".": ("service", "ledger", "run"),
 }
 """The folders or files of tests for each room, the likeliest first."""
@@ -437,7 +436,7 @@ MISTAKES = (
     ("cli/terminal", 'is_enough = choice.what == "database" or len(choice.typed) >= SHORTEST_PART', "is_enough = True"),
     ("cli/terminal", "if len(fitting) == 1 and is_enough:", "if fitting and is_enough:"),
     ("cli/terminal", 'if typed.get("urls") and not json:', "if False:"),
-    ("cli/terminal", "if re.fullmatch(r\"[\\d.]*[1-9][\\d.]*\", typed):", "if False:"),
+    ("cli/terminal", 'if re.fullmatch(r"[\\d.]*[1-9][\\d.]*", typed):', "if False:"),
     ("cli/snapshots", "if not (confirmed or (invocation.stdin.isatty() and invocation.err.isatty())):", "if False:"),
     ("cli/snapshots", "if not confirmed:\n            await _confirm(", "if False:\n            await _confirm("),
     ("cli/setup", "if len(set(ids)) < len(ids):", "if False:"),
@@ -453,7 +452,7 @@ MISTAKES = (
     ("properties", "elif value is FILE:\n        raise", "elif False:\n        raise"),
     ("properties", 'if each.name in inspect.get_annotations(cls) and each.metadata.get("secret"):', "if False:"),
     ("properties", "is_always_there = each.required and each.kept and not each.optional", "is_always_there = False"),
-    ("properties", "if not isinstance(value, Mapping):\n        return \"must be an object\"", "if False:\n        return \"must be an object\""),
+    ("properties", 'if not isinstance(value, Mapping):\n        return "must be an object"', 'if False:\n        return "must be an object"'),
     ("errors", "return text.replace(secret, HIDDEN)", "return text"),
     ("errors", "return name if _VARIABLE.fullmatch(name) and not looks_secret(name) else", "return name if not looks_secret(name) else"),
     ("errors", "file.write(hide_secrets(text).encode(", "file.write(text.encode("),
