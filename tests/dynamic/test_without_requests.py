@@ -62,6 +62,7 @@ STATE: dict[str, dict[str, Any]] = {
         "sha256": "00",
         "archived_at": "2026-01-01T00:00:10Z",
         "mark": "1:2",
+        "owner": "5d0c",
     },
     "Restore": {
         **GOOD["Restore"],
