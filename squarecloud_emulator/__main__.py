@@ -33,15 +33,24 @@ _SETTINGS = {
     "--restore-seconds": ("restore_seconds", "how long a restore takes"),
     "--restore-holds": (
         "restore_holds",
-        "answer the POST of a restore with its outcome, or 202 at the soft deadline; otherwise at once",
+        (
+            "answer the POST of a restore with its outcome, or 202 at the soft deadline; otherwise at "
+            "once"
+        ),
     ),
     "--restore-tail": (
         "restore_tail_seconds",
-        "after a restore that succeeded, how long other POSTs are still answered with RESTORE_IN_PROGRESS, in seconds",
+        (
+            "after a restore that succeeded, how long other POSTs are still answered with "
+            "RESTORE_IN_PROGRESS, in seconds"
+        ),
     ),
     "--restore-status": (
         "restore_status_route",
-        "whether the service has the route that shows how a restore stands, or how it answers without it",
+        (
+            "whether the service has the route that shows how a restore stands, or how it answers "
+            "without it"
+        ),
     ),
     "--memory": ("plan_memory_mb", "the plan's MB; it allows (MB / 256) * 2 snapshots a day"),
     "--plan": ("plan", "a free plan has no account listing"),
@@ -50,7 +59,10 @@ _SETTINGS = {
     "--cache-seconds": ("cache_seconds", "how long listings are cached"),
     "--cache-world": (
         "cache_world",
-        "whether a finished snapshot invalidates cached listings, or they are kept until they expire",
+        (
+            "whether a finished snapshot invalidates cached listings, or they are kept until they "
+            "expire"
+        ),
     ),
     "--modified-is": ("modified_is", "which moment a snapshot's time is"),
     "--name-style": ("name_style", "how snapshots are named"),
@@ -82,7 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{missing} is missing; {_install('emulator')}")
     if not (is_loopback(options.host) or options.allow_remote):
         return _fail(
-            f"{options.host} can be reached from other machines; add --allow-remote if you want that",
+            (
+                f"{options.host} can be reached from other machines; add --allow-remote if you want "
+                "that"
+            ),
             _WRONG_USE,
         )
     try:
@@ -138,7 +153,8 @@ def parser() -> argparse.ArgumentParser:
         prog="squarecloud-emulator",
         description=(
             "Square Cloud's database snapshots on this machine. "
-            f"The API key that it accepts comes from {_KEY_VARIABLE}; unless set it is {TEST_API_KEY}"
+            f"The API key that it accepts comes from {_KEY_VARIABLE}; unless set it is "
+            f"{TEST_API_KEY}"
         ),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
@@ -168,7 +184,8 @@ def parser() -> argparse.ArgumentParser:
 
     types = get_type_hints(EmulatorSettings)
     for option, (name, help_) in _SETTINGS.items():
-        value, kind = getattr(usual, name), types[name]
+        value = getattr(usual, name)
+        kind = types[name]
         how: dict[str, Any] = {"type": type(value)}
         if isinstance(value, bool):
             how = {
@@ -213,7 +230,8 @@ def _store(options: argparse.Namespace) -> Store | None:
         raise ValueError(f"{missing}; {_install('emulator-postgres')}") from None
     if given and holds_password(given):
         raise ValueError(
-            f"--postgres-dsn holds a password, which every user of this machine can read: give it in {_PASSWORD}"
+            "--postgres-dsn holds a password, which every user of this machine can read: give it "
+            f"in {_PASSWORD}"
         )
     return PostgresStore(dsn, options.data_folder)
 
@@ -223,7 +241,10 @@ def _install(extra: str) -> str:
 
 
 def _claim(folder: Path) -> None:
-    """Lock this folder against other emulators until the process ends; ValueError if another emulator uses it."""
+    """Lock this folder against other emulators until the process ends.
+
+    ValueError if another emulator uses it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     # never closed: the end of the process unlocks it
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Emulator(ControlledService):
-    """Square Cloud's snapshots on this machine. Serve `app` with any ASGI server, or call it inside a test."""
+    """Square Cloud's snapshots on this machine.
+
+    Serve `app` with any ASGI server, or call it inside a test.
+    """
 
     @cached_property
     def app(self) -> ASGIApp:

@@ -44,7 +44,10 @@ class Server(uvicorn.Server):
         self._ready = ready
 
     def serve_at(self, listening: socket.socket) -> None:
-        """Serve at a bound socket until SIGINT, SIGTERM or `end`, then save the state; signals reach the main thread only."""
+        """Serve at a bound socket until SIGINT, SIGTERM or `end`, then save the state.
+
+        Signals reach the main thread only.
+        """
         self.run(sockets=[listening])
 
     def end(self) -> None:
@@ -64,7 +67,8 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Stop at a signal."""
-        # After its shutdown uvicorn raises the signal again, so the process would end by the signal instead of with 0.
+        # After its shutdown uvicorn raises the signal again, so the process would end by the signal
+        # instead of with 0.
         self.end()
 
 

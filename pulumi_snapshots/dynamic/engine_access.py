@@ -24,7 +24,8 @@ from pulumi_snapshots.engine.process import address_in, end_with
 from pulumi_snapshots.engine.wording import final
 from pulumi_snapshots.errors.debug import shows_traceback
 
-_PROVIDER_KEY, _CANCEL_METHOD = "__provider", "/pulumirpc.ResourceProvider/Cancel"
+_PROVIDER_KEY = "__provider"
+_CANCEL_METHOD = "/pulumirpc.ResourceProvider/Cancel"
 
 
 class ProviderError(Exception):
@@ -35,7 +36,8 @@ class ProviderError(Exception):
 ProviderError.__module__ = "builtins"
 
 
-# --- What surrounds a call ---------------------------------------------------------------------------------------
+# --- What surrounds a call
+# ---------------------------------------------------------------------------------------
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:
@@ -47,7 +49,8 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 def _find_server_state() -> Any:
     """The state of the gRPC server, from the main thread, which waits in the function that started it; or None."""
-    # gRPC's serving thread has it too, but looking at that frame's variables would keep alive an event that gRPC must drop.
+    # gRPC's serving thread has it too, but looking at that frame's variables would keep alive an
+    # event that gRPC must drop.
     for frame in _frames(sys._current_frames().get(threading.main_thread().ident or 0)):  # noqa: SLF001
         for value in tuple(frame.f_locals.values()):
             state = (
@@ -76,18 +79,26 @@ def _connect() -> Any:
 messages = Messages(_connect)  # those of this provider's process
 
 
-# --- The call under way ------------------------------------------------------------------------------------------
+# --- The call under way
+# ------------------------------------------------------------------------------------------
 
 
 class EngineCall:
-    """The engine's call (create, read, update …) that this thread serves; `urn` is of its resource, None if it cannot be known."""
+    """The engine's call (create, read, update …) that this thread serves.
+
+    `urn` is of its resource, None if it cannot be known.
+    """
 
     def __init__(self, request: Any = None, context: Any = None) -> None:
-        self._request, self._context = request, context
+        self._request = request
+        self._context = context
         self.urn: str | None = getattr(request, "urn", None) or None
 
     def keep(self, id_: str, outputs: dict[str, Any], reason: str) -> None:
-        """End the call unfinished: the engine saves the resource as far as it got. Returns if the SDK has no known way for that."""
+        """End the call unfinished: the engine saves the resource as far as it got.
+
+        Returns if the SDK has no known way for that.
+        """
         text = _ending(reason)
 
         def detail() -> Any:
@@ -106,9 +117,13 @@ class EngineCall:
             raise ProviderError(text) from None
 
     def fail(self, text: str) -> NoReturn:
-        """End the call with exactly this text as the error; with `SQUARECLOUD_TRACEBACK=1`, with the traceback too."""
+        """End the call with exactly this text as the error.
+
+        With `SQUARECLOUD_TRACEBACK=1`, with the traceback too.
+        """
         text = _ending(text)
-        # The SDK formats the error together with its traceback, and nothing else silences it without a context.
+        # The SDK formats the error together with its traceback, and nothing else silences it
+        # without a context.
         if not self._send_details(text, lambda: None) and not shows_traceback():
             sys.tracebacklimit = 0
         raise ProviderError(text) from None
@@ -136,12 +151,16 @@ def current_call() -> EngineCall:
     return EngineCall()
 
 
-# --- The engine's end, and its width -----------------------------------------------------------------------------------
+# --- The engine's end, and its width
+# -----------------------------------------------------------------------------------
 
 
 @cache
 def on_cancel(callback: Callable[[], None]) -> None:
-    """Call `callback` whenever the engine asks its providers to stop (^C); it asks twice, and at a normal end too."""
+    """Call `callback` whenever the engine asks its providers to stop (^C).
+
+    It asks twice, and at a normal end too.
+    """
     tables = []
     with suppress(Exception):
         state = _find_server_state()
@@ -181,8 +200,10 @@ def widen(threads: int) -> None:
     """Let the provider serve this many calls at a time instead of the SDK's four, or as many as the system allows."""
     with suppress(Exception):  # an unknown pool keeps its four
         pool = _find_thread_pool()
-        # Under the lock of `submit`, which the thread that takes the engine's calls needs for the next one: it never
-        # meets a pool that wants a thread that the system refuses, which would end that thread, and no call after it.
+        # Under the lock of `submit`, which the thread that takes the engine's calls needs for the
+        # next one: it never
+        # meets a pool that wants a thread that the system refuses, which would end that thread, and
+        # no call after it.
         with pool._shutdown_lock:  # noqa: SLF001
             if pool._max_workers < threads:  # noqa: SLF001
                 pool._max_workers = threads  # noqa: SLF001

@@ -46,7 +46,10 @@ class Provider(ResourceProvider):
     rules: ClassVar[Rules]
 
     def configure(self, req: ConfigureRequest) -> None:
-        """Keep the stack's config; it is read when it is needed, so that a destroy works with a bad one."""
+        """Keep the stack's config.
+
+        It is read when it is needed, so that a destroy works with a bad one.
+        """
         self._config = req.config
         engine_access.end_with_engine()
 
@@ -119,13 +122,17 @@ class Provider(ResourceProvider):
         return in_python(schema.properties, state) if schema.foreign & state.keys() else state
 
     def _resource(self, operation: Callable[[EngineCall], Awaitable[Resource]]) -> Resource:
-        """The operation's result; an unfinished resource is kept in the state, if the SDK has a way."""
+        """The operation's result.
+
+        An unfinished resource is kept in the state, if the SDK has a way.
+        """
         try:
             with self._call() as call:
                 made = _carry_out(lambda: operation(call))
         except Unfinished as end:
             engine = engine_access.current_call()
-            made, wording = self._hidden(end.resource), PYTHON.about(resource=engine.urn)
+            made = self._hidden(end.resource)
+            wording = PYTHON.about(resource=engine.urn)
             engine.keep(made.id, made.outputs, wording.report(end.error))
             if end.steps_if_not_saved is not None:
                 engine.fail(wording.report(end.error, end.steps_if_not_saved))

@@ -1,4 +1,7 @@
-"""What both ways to the Pulumi engine share; here the resources by their names, and the engine's marks of values."""
+"""What both ways to the Pulumi engine share.
+
+Here the resources by their names, and the engine's marks of values.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,7 +17,9 @@ RULES: dict[str, Callable[[], "type[Rules]"]] = {
     "Archive": lambda: late("archive.difference:ArchiveRules"),
     "Drill": lambda: late("drill.difference:DrillRules"),
 }
-"""What loads each resource's rules. Its class for programs has the same name, in the file of `program` that is called like it."""
+"""What loads each resource's rules. Its class for programs has the same name, in the file of
+`program` that is called like it.
+"""
 
 # The marks are the same in every SDK and in every state; published with the engine's protocol.
 SIGNATURE = "4dabf18193072939515e22adb298388d"  # the property that makes an object a marked value

@@ -37,7 +37,10 @@ def engine_at(address: str) -> Any:
 
 
 class Messages:
-    """Sends messages in order from a thread of its own, so that nothing waits for the engine; `connect` returns its stub, or None."""
+    """Sends messages in order from a thread of its own, so that nothing waits for the engine.
+
+    `connect` returns its stub, or None.
+    """
 
     def __init__(self, connect: Callable[[], Any]) -> None:
         self._connect = connect
@@ -53,7 +56,10 @@ class Messages:
             return self._thread.submit(call, *arguments, **how)
 
     def close(self) -> None:
-        """End the thread once it has sent all messages, and the connection; the next message begins both again."""
+        """End the thread once it has sent all messages, and the connection.
+
+        The next message begins both again.
+        """
         with self._lock:
             thread = self._thread
             self._thread = None
@@ -104,7 +110,10 @@ class Messages:
 
 
 class Engine(Messages):
-    """Gets the messages of one plugin; if it `is_quiet`, warnings only: `pulumi do` prints the rest into its answer."""
+    """Gets the messages of one plugin.
+
+    If it `is_quiet`, warnings only: `pulumi do` prints the rest into its answer.
+    """
 
     def __init__(self, address: str | None = None) -> None:
         super().__init__(lambda: engine_at(str(self._address)))
@@ -112,7 +121,10 @@ class Engine(Messages):
         self._address = address
 
     async def is_gone(self) -> bool:
-        """Tell whether the engine's process has ended; that takes 5 s at most, and mostly a millisecond."""
+        """Tell whether the engine's process has ended.
+
+        That takes 5 s at most, and mostly a millisecond.
+        """
         if not self._address:
             return False
         return not await asyncio.to_thread(listens, self._address)
@@ -132,7 +144,10 @@ class Engine(Messages):
 
 
 class Callbacks(callback_pb2_grpc.CallbacksServicer):
-    """The hooks and the transforms of components; `target` is the address at which the engine reaches this process."""
+    """The hooks and the transforms of components.
+
+    `target` is the address at which the engine reaches this process.
+    """
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -155,7 +170,9 @@ class Row:
 
     def __init__(self, messages: Messages, urn: str, wording: Wording) -> None:
         self.wording = wording.about(resource=urn)
-        self._messages, self._urn, self._last = messages, urn, ""
+        self._messages = messages
+        self._urn = urn
+        self._last = ""
 
     def progress(self, text: Words) -> None:
         """Show the text on the row until the next one; the same text again sends nothing."""
@@ -174,7 +191,10 @@ class Row:
 
 
 def unfinished(request: Any, id_: str, properties: Struct, reason: str) -> Any:
-    """The detail of a status that lets the engine keep a resource as far as it got; the next run reads it first."""
+    """The detail of a status that lets the engine keep a resource as far as it got.
+
+    The next run reads it first.
+    """
     # The engine lists reasons: their further lines are indented below the star of the first.
     detail = provider_pb2.ErrorResourceInitFailed(
         id=id_, properties=properties, refresh_before_update=True
@@ -187,7 +207,8 @@ def unfinished(request: Any, id_: str, properties: Struct, reason: str) -> Any:
 
 def status(text: str, detail: Any = None) -> bytes:
     """A google.rpc.Status of the code UNKNOWN, as the call must have, with at most one detail, a protobuf message."""
-    # By hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which Google's own clients
+    # By hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which
+    # Google's own clients
     # use), and a process that loads one of them can never load the other.
     message = b"\x08\x02" + _field(2, text.encode())
     if detail is None:
@@ -199,7 +220,8 @@ def status(text: str, detail: Any = None) -> bytes:
 
 def _field(number: int, content: bytes) -> bytes:
     """A length-delimited field of a protobuf message: its length has seven bits a byte."""
-    length, head = len(content), [number << 3 | 2]
+    length = len(content)
+    head = [number << 3 | 2]
     while length > 0x7F:  # noqa: PLR2004
         head.append(length & 0x7F | 0x80)
         length >>= 7

@@ -14,24 +14,38 @@ from pathlib import Path
 from typing import Any
 
 CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
-"""Without it, gRPC sends even this machine's own address through the HTTP proxy of the environment."""
+"""Without it, gRPC sends even this machine's own address through the HTTP proxy of the
+environment.
+"""
 WATCH_EVERY = 1.0
-"""Seconds between checks whether the engine still runs; short, since no run hears what ends in between."""
+"""Seconds between checks whether the engine still runs; short, since no run hears what ends in
+between.
+"""
 ANSWER_DEADLINE = 5.0
-"""Seconds. The engine answers within a millisecond; a busy or missing one must not hold up the work."""
+"""Seconds. The engine answers within a millisecond; a busy or missing one must not hold up the
+work.
+"""
 
 NOTHING = ["sleep", str(8 * 86400)]
-"""What the child does, longer than any time-out if nothing ends it, as after a kill of this process."""
+"""What the child does, longer than any time-out if nothing ends it, as after a kill of this
+process.
+"""
 
 
 def address_in(command: Sequence[str]) -> str | None:
-    """The engine's address: the last argument of a provider's command line; None if there is none."""
+    """The engine's address: the last argument of a provider's command line.
+
+    None if there is none.
+    """
     last = command[-1] if len(command) > 1 else ""
     return last if re.fullmatch(r"[\w.\-\[\]:]*:\d+|unix:\S+", last) else None
 
 
 def run_in(command: Sequence[str]) -> str:
-    """Name the engine's run, alike in all processes that it has started; empty without an engine."""
+    """Name the engine's run, alike in all processes that it has started.
+
+    Empty without an engine.
+    """
     return run_at(address_in(command))
 
 
@@ -66,7 +80,10 @@ def listens(address: str) -> bool:
 
 
 def engine_process() -> int | None:
-    """The number of the engine's process, the nearest ancestor that is called `pulumi`; None if none is found."""
+    """The number of the engine's process, the nearest ancestor that is called `pulumi`.
+
+    None if none is found.
+    """
     process = _parent_of(os.getpid())
     while (
         process
@@ -97,7 +114,8 @@ class Interrupts:
 
     def __init__(self, callback: Callable[[], None]) -> None:
         self._callback = callback
-        self._begun, self._waiting = False, 0
+        self._begun = False
+        self._waiting = 0
 
     @contextmanager
     def heard(self) -> Iterator[None]:
@@ -130,7 +148,8 @@ class Interrupts:
             child = subprocess.Popen(  # noqa: S603  a fixed command
                 NOTHING, stdin=no, stdout=no, stderr=no, process_group=os.getpgid(engine)
             )
-            # Not before: if the child's end leaves a stopped engine alone in its group, the system sends that SIGHUP.
+            # Not before: if the child's end leaves a stopped engine alone in its group, the system
+            # sends that SIGHUP.
             atexit.register(child.kill)
 
             def wait() -> None:

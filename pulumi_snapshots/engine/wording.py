@@ -19,30 +19,38 @@ STEPS = {
     Step.SET_KEY: "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY.",
     Step.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the id of each.",
     Step.RESTORE_ANOTHER: (
-        "Restore another snapshot, which `squarecloud-snapshots list {database}` shows, or remove the Restore: otherwise "
+        "Restore another snapshot, which `squarecloud-snapshots list {database}` shows, or remove "
+        "the Restore: otherwise "
         "the next {run} restores this one again."
     ),
     Step.BRING_BACK: "`Snapshot.get` brings it back.",
     Step.OPEN_VERSION: "`Snapshot.get` opens one that is listed, by its id.",
     Step.LOOK_UP_DATABASE: "`{get_database}` looks up one whose id is known.",
     Step.GIVE_UP: (
-        "`pulumi up --refresh --replace '{resource}'` gives up on it instead: that can wait for its end first, "
+        "`pulumi up --refresh --replace '{resource}'` gives up on it instead: that can wait for "
+        "its end first, "
         "and may use another of today's snapshots."
     ),
-    Step.TAKE_NEW: "`pulumi up --refresh --replace '{resource}'` takes a new one; `{rotate_after}` does that by age.",
+    Step.TAKE_NEW: (
+        "`pulumi up --refresh --replace '{resource}'` takes a new one; `{rotate_after}` does that "
+        "by age."
+    ),
     Step.GO_BACK: "To go back: squarecloud-snapshots restore {id}",
     Step.RESUME_OTHER: "`{other}` resumes it.",
     Step.REFRESH: "`pulumi refresh` pins it once the service lists it.",
     Step.REFRESH_WITH_PROGRAM: (
-        "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run `pulumi refresh "
+        "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run "
+        "`pulumi refresh "
         "--run-program`."
     ),
     Step.CHECK_RESTORED: (
-        "It stays in the state as unknown: check the database, then take the Restore out of the program if it was carried "
+        "It stays in the state as unknown: check the database, then take the Restore out of the "
+        "program if it was carried "
         "out."
     ),
     Step.RESTORE_AGAIN: (
-        "`pulumi up --refresh --replace '{resource}'` restores again, over whatever the database holds by then."
+        "`pulumi up --refresh --replace '{resource}'` restores again, over whatever the database "
+        "holds by then."
     ),
     Step.DRILL_AGAIN: "`pulumi up --refresh --replace '{resource}'` drills again, from the restore on.",
     Step.REFRESH_STATE: "`pulumi refresh` looks up by its id what the state lacks.",
@@ -59,11 +67,14 @@ STEPS = {
 """For programs in Python, with the names of every program left open."""
 IN_ARCHIVE = {
     Step.INSTALL_PACKAGE: (
-        "The plugin's archive cannot use {package}: install the plugin from a Python environment that has it, with "
+        "The plugin's archive cannot use {package}: install the plugin from a Python environment "
+        "that has it, with "
         "`squarecloud-snapshots plugin install`."
     )
 }
-"""In a plugin that comes as an archive with a Python of its own, into which nothing can be installed."""
+"""In a plugin that comes as an archive with a Python of its own, into which nothing can be
+installed.
+"""
 
 
 def _spelled(setting: Callable[[str], str], other: Callable[[str], str], name: str) -> str:
@@ -90,7 +101,10 @@ DO = Wording(
         Step.OPEN_VERSION: "`pulumi do squarecloud:Snapshot read` opens one that is listed, by its id.",
         Step.KEEP_WAITING: "The same command keeps waiting and sends no second request.",
         Step.KEPT_HERE: "The same command on this machine keeps waiting and sends no second request.",
-        Step.GIVE_UP: "Other {triggers} give up on it instead: that can wait for its end first, and may use another of today's snapshots.",
+        Step.GIVE_UP: (
+            "Other {triggers} give up on it instead: that can wait for its end first, and may use "
+            "another of today's snapshots."
+        ),
         Step.TAKE_NEW: "`pulumi do squarecloud:Snapshot create` takes a new one.",
         Step.REFRESH: "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it.",
         Step.RESTORE_AGAIN: "Other {triggers} restore it again, over whatever the database holds by then.",
@@ -100,7 +114,9 @@ DO = Wording(
         Step.DECLARE_ARCHIVE: "`pulumi do squarecloud:Archive create` archives a snapshot.",
     },
 )
-"""For users of `pulumi do --stateless`, whose commands have no state; without one nothing else can resume."""
+"""For users of `pulumi do --stateless`, whose commands have no state; without one nothing else can
+resume.
+"""
 
 
 # The text of an error, as it can be sent to an engine

@@ -23,18 +23,22 @@ PUBLISHED = False  # whether an index may have the package, as the classifiers i
 
 @dataclass(init=False)
 class Text:
-    """A template and its values. `str()` spells every name as Python does, and times of day in UTC.
+    """A template and its values.
 
-    A `{name}` stands for the value of that name, or else for a property or a setting, which each edge spells in its own way:
-    `rotate_after`, `rotateAfter`, `--rotate-after`. Values are texts, next steps, errors, tuples of these, times of day, which
-    each edge shows in its own zone, or anything with a `str()`.
+    `str()` spells every name as Python does, and times of day in UTC.
+
+    A `{name}` stands for the value of that name, or else for a property or a setting, which each
+    edge spells in its own way: `rotate_after`, `rotateAfter`, `--rotate-after`. Values are texts,
+    next steps, errors, tuples of these, times of day, which each edge shows in its own zone, or
+    anything with a `str()`.
     """
 
     template: str
     values: dict[str, object]
 
     def __init__(self, template: str, **values: object) -> None:
-        self.template, self.values = template, values
+        self.template = template
+        self.values = values
 
     def __hash__(self) -> int:
         return hash(self.template)
@@ -83,14 +87,20 @@ def not_installed(library: str, extra: str) -> str:
 
 
 class Step(Enum):
-    """One step, in words that fit everywhere; an edge that has a command for it shows that instead.
+    """One step, in words that fit everywhere.
 
-    In braces are the facts of a `Next` with this step, names of properties and settings, and `run`, the command that runs again.
+    An edge that has a command for it shows that instead.
+
+    In braces are the facts of a `Next` with this step, names of properties and settings, and
+    `run`, the command that runs again.
     """
 
     # The key and the account
     SET_KEY = "Set a valid key in {api_key}."
-    USE_SCOPES = "Use a key with the scopes snapshots:read and snapshots:write; a restore also needs databases:read, and a list of databases account:read."
+    USE_SCOPES = (
+        "Use a key with the scopes snapshots:read and snapshots:write; a restore also needs "
+        "databases:read, and a list of databases account:read."
+    )
     USE_KEY_OF_DATABASE = "Use a key that may use this database."
     USE_LARGER_PLAN = "A larger plan allows more."
     CHECK_PLAN = (
@@ -99,7 +109,10 @@ class Step(Enum):
     LEAVE_MORE_TO_OTHERS = "Raise {requests_for_others} if others use the account too."
     CHECK_ADDRESS = "Check the network and {api_url}."
     CHECK_SHARED_STATE = "Check {shared_state}, and the rights that it needs."
-    ALLOW_LISTING = "Allow reading below the prefix, and listing the bucket (s3:ListBucket, storage.objects.list): otherwise an object that does not exist looks like a refusal."
+    ALLOW_LISTING = (
+        "Allow reading below the prefix, and listing the bucket (s3:ListBucket, "
+        "storage.objects.list): otherwise an object that does not exist looks like a refusal."
+    )
     ALLOW_OVERWRITING = (
         "Use a prefix without retention, legal hold or immutability: its objects are overwritten."
     )
@@ -111,10 +124,16 @@ class Step(Enum):
     MOVE_LEDGER_ASIDE = (
         "Move {file} aside. That forgets runs that are under way, and what no state has yet."
     )
-    PUT_LEDGER_BACK = "Put {file} back: without it, the next run forgets what is under way, and what no state has yet."
+    PUT_LEDGER_BACK = (
+        "Put {file} back: without it, the next run forgets what is under way, and what no state "
+        "has yet."
+    )
     MAKE_FOLDER = "Mount it on this machine, or make it once, by mkdir -p {file}."
     CLOSE_PROGRAM = "Close the tool that has {file} open, such as a database browser."
-    OPEN_FOLDER = "Let each user of this machine write it, by a group that all are in: chgrp -R GROUP {file} && chmod -R g+rwXs {file}."
+    OPEN_FOLDER = (
+        "Let each user of this machine write it, by a group that all are in: chgrp -R GROUP "
+        "{file} && chmod -R g+rwXs {file}."
+    )
     CHANGE_NETWORK = "Run it from another network."
     ASK_SUPPORT = "The service's support can say more."
     GO_BACK = "To go back: restore {id}"
@@ -143,15 +162,34 @@ class Step(Enum):
     TAKE_FIRST = "Take a snapshot of {database} first."
 
     # A snapshot that is pending or gone
-    KEEP_WAITING = "The request is kept in the state: the next {run} keeps waiting and sends no second request."
+    KEEP_WAITING = (
+        "The request is kept in the state: the next {run} keeps waiting and sends no second "
+        "request."
+    )
     ASK_AGAIN = "It stays in the state as pending, and every {run} polls again."
-    GIVE_UP = "Another one can be taken instead: that can wait for the end of this one first, and may use another of today's snapshots."
-    SHOW_OTHER = "If that is another resource, run a preview of its stack: that shows that its state was saved."
+    GIVE_UP = (
+        "Another one can be taken instead: that can wait for the end of this one first, and may "
+        "use another of today's snapshots."
+    )
+    SHOW_OTHER = (
+        "If that is another resource, run a preview of its stack: that shows that its state was "
+        "saved."
+    )
     BY_TRIGGERS = "Other {triggers} do it all the same."
     TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
-    KEPT_HERE = "The installed Pulumi SDK has no known way to keep this in the stack's state. The next {run} on this machine keeps waiting; a run on another machine starts over. To prevent that, remove the resource first."
-    NOT_KEPT = "The installed Pulumi SDK has no known way to keep this in the stack's state. The next {run} starts over. To prevent that, remove the resource first."
-    GUARD_RESUMES = "The next {run} waits for this snapshot until {timeout} after the request, or {reuse_within} if that is longer; after that it takes another one."
+    KEPT_HERE = (
+        "The installed Pulumi SDK has no known way to keep this in the stack's state. The next "
+        "{run} on this machine keeps waiting; a run on another machine starts over. To prevent "
+        "that, remove the resource first."
+    )
+    NOT_KEPT = (
+        "The installed Pulumi SDK has no known way to keep this in the stack's state. The next "
+        "{run} starts over. To prevent that, remove the resource first."
+    )
+    GUARD_RESUMES = (
+        "The next {run} waits for this snapshot until {timeout} after the request, or "
+        "{reuse_within} if that is longer; after that it takes another one."
+    )
     REFRESH = "A refresh pins it once the service lists it."
     REFRESH_WITH_PROGRAM = "A refresh uses the configuration of the last run, not the present one."
 
@@ -166,8 +204,14 @@ class Step(Enum):
     CHECK_RESTORED = "Check the database: no run can find out whether the restore was carried out."
     RESTORE_AGAIN = "It can be restored again, over whatever the database holds by then."
     TAKE_RESTORE_OUT = "Remove the Restore, unless the next {run} is to restore this snapshot."
-    RESTORES_NEXT = "The next {run} restores again, over what the database holds by then: remove the Restore if it must not."
-    RESTORE_ANOTHER = "Restore another snapshot of {database}, or remove the Restore: otherwise the next {run} restores this one again."
+    RESTORES_NEXT = (
+        "The next {run} restores again, over what the database holds by then: remove the Restore "
+        "if it must not."
+    )
+    RESTORE_ANOTHER = (
+        "Restore another snapshot of {database}, or remove the Restore: otherwise the next {run} "
+        "restores this one again."
+    )
 
     # A drill
     CHECK_AGAIN = "The next {run} runs the checks again, without another restore."
@@ -187,7 +231,10 @@ class Step(Enum):
     KEEP_OBJECT = "Set {delete_object} to false to keep it."
     KEEP_FILE = "Move that file away, or give {destination} another name."
     SET_REGION = "Set AWS_REGION to the bucket's region."
-    SET_CLOCK = "Set this machine's clock right: stores refuse a request that is more than some minutes off."
+    SET_CLOCK = (
+        "Set this machine's clock right: stores refuse a request that is more than some minutes "
+        "off."
+    )
 
     # The command line
     GIVE_MORE_OF_ID = "Give more of the id."
@@ -211,22 +258,28 @@ class Next(Text):
 
 
 class Explained(Exception):
-    """An error that a user reads. `str()` is what happened and what was done, in Python's names and without next steps.
+    """An error that a user reads.
 
-    `happened` are sentences, the last one without its full stop; `done` says what was done and what was not, in sentences, or is
-    empty; `then` are the next steps, the best one first.
+    `str()` is what happened and what was done, in Python's names and without next steps.
+
+    `happened` are sentences, the last one without its full stop; `done` says what was done and
+    what was not, in sentences, or is empty; `then` are the next steps, the best one first.
     """
 
     exchange = ""  # the request that shows what happened, and its answer
 
     def __init__(self, happened: Words, done: Words = "", then: Iterable[Step | Next] = ()) -> None:
         super().__init__(happened)
-        self.happened, self.done = happened, done
+        self.happened = happened
+        self.done = done
         self.then = tuple(each if isinstance(each, Next) else Next(each) for each in then)
 
     @property
     def evidence(self) -> str:
-        """The exchange in brackets, of this error or of its first cause that has one; it stands last, whatever wraps it."""
+        """The exchange in brackets, of this error or of its first cause that has one.
+
+        It stands last, whatever wraps it.
+        """
         cause = self.__cause__.evidence if isinstance(self.__cause__, Explained) else ""
         return f"[{self.exchange}]" if self.exchange else cause
 
@@ -246,13 +299,17 @@ class Wording:
     shows_answers: bool = True  # not if the whole exchange with the service follows
 
     def about(self, **facts: str | None) -> Wording:
-        """The same words, with facts that next steps name as if they were properties; None adds none."""
+        """The same words, with facts that next steps name as if they were properties.
+
+        None adds none.
+        """
         return replace(self, spell=lambda name: facts.get(name) or self.spell(name))
 
     def text(self, words: object) -> str:
         """A text, a next step, an error, or a tuple of these, as it is shown."""
         if isinstance(words, Text):
-            template, values = words.template, words.values
+            template = words.template
+            values = words.values
             if isinstance(words, Next):
                 template = self.steps.get(words.step, template)
             if isinstance(words, Answered) and not self.shows_answers:
@@ -270,7 +327,10 @@ class Wording:
         return str(words)
 
     def told(self, error: Exception, then: Iterable[Next] | None = None) -> str:
-        """What happened, what was done, and the next steps: `then`, or else the error's own; a line for each."""
+        """What happened, what was done, and the next steps: `then`, or else the error's own.
+
+        A line for each.
+        """
         if not isinstance(error, Explained):
             return sentence(str(error))
         steps = [f"hint: {self.text(step)}" for step in (error.then if then is None else then)]
@@ -289,10 +349,12 @@ R = TypeVar("R")
 
 
 class Unresolved(Explained, Generic[R]):
-    """Something was started, or may have been, and its end is not known. It must be kept: the `record`, under its provisional id.
+    """Something was started, or may have been, and its end is not known.
 
-    The `cause`, if an error ended the wait, follows what `happened`, and its next steps come first. It is `undecided` if waiting
-    longer would end the same way.
+    It must be kept: the `record`, under its provisional id.
+
+    The `cause`, if an error ended the wait, follows what `happened`, and its next steps come
+    first. It is `undecided` if waiting longer would end the same way.
     """
 
     steps_if_pending: ClassVar[tuple[Next, ...]]  # if the next run may see its end
@@ -306,7 +368,9 @@ class Unresolved(Explained, Generic[R]):
         undecided: bool = False,
         cause: Explained | None = None,
     ) -> None:
-        self.record, self.told, self.undecided = record, happened, undecided
+        self.record = record
+        self.told = happened
+        self.undecided = undecided
         self.cause = self.__cause__ = cause
         self._before = cause.then if cause else ()
         if cause:
@@ -328,7 +392,10 @@ class NothingSent(Explained):
 
 
 class LedgerUnavailable(Explained):
-    """The ledger cannot be read or written; `then` are the next steps if they are other ones than for every such place."""
+    """The ledger cannot be read or written.
+
+    `then` are the next steps if they are other ones than for every such place.
+    """
 
     def __init__(
         self, where: str, why: str, then: Iterable[Step | Next] = (), *, is_shared: bool = False

@@ -11,10 +11,8 @@ from pulumi_snapshots.errors.secrets import hide_secrets
 from pulumi_snapshots.state_directory import state_directory, written_whole
 
 EXPLAIN = "squarecloud-snapshots explain"  # the command that shows a section, without a network
-PACKED, IN_REPOSITORY = (
-    Path(__file__).parent / "page_texts",
-    Path(__file__).parents[2] / "docs" / "errors",
-)
+PACKED = Path(__file__).parent / "page_texts"
+IN_REPOSITORY = Path(__file__).parents[2] / "docs" / "errors"
 """The folders of the pages: in a wheel, and in the repository."""
 LAST_ERROR = "last-error.txt"
 

@@ -1,4 +1,7 @@
-"""What texts show of a value that may be a secret, typed where a name belongs. It keeps no value."""
+"""What texts show of a value that may be a secret, typed where a name belongs.
+
+It keeps no value.
+"""
 
 import re
 from itertools import pairwise
@@ -18,7 +21,9 @@ _PASSWORD_IN_KEYWORDS = re.compile(
     r"\b((?:password|accountkey|sig)\s*=\s*)('[^']*'|[^\s;&]+)", re.IGNORECASE
 )
 _WORD = re.compile(r"[A-Za-z0-9+=]{16,}")
-"""Where randomness is looked for. Neither dates and UUIDs nor paths of usual words have such parts."""
+"""Where randomness is looked for. Neither dates and UUIDs nor paths of usual words have such
+parts.
+"""
 _DIGEST = re.compile(r"[a-f0-9]+")
 """An id of a database, or a digest: random, and no secret."""
 _KIND_OF_CHARACTER = str.maketrans(
@@ -26,12 +31,16 @@ _KIND_OF_CHARACTER = str.maketrans(
     "l" * 26 + "U" * 26 + "9" * 10,
 )
 RANDOM_CHANGES = 0.3
-"""The share of neighbours of two kinds (a letter, a capital, a digit) from which on a word is random.
+"""The share of neighbours of two kinds (a letter, a capital, a digit) from which on a word is
+random.
 
-A random word has 0.4 (letters and digits) to 0.65 (with capitals), a name such as `ShopBackups2026` less than 0.25.
+A random word has 0.4 (letters and digits) to 0.65 (with capitals), a name such as
+`ShopBackups2026` less than 0.25.
 """
 _VARIABLE = re.compile(r"[A-Z]+[0-9]{0,2}(_([A-Z]+[0-9]{0,2}|[0-9]{1,4}))*")
-"""A variable as people name it, in capitals; no password is spelled like that but by one who knows."""
+"""A variable as people name it, in capitals; no password is spelled like that but by one who
+knows.
+"""
 _FILE = re.compile(r"[\w./\\:~ +,=@()-]{1,255}")
 
 
@@ -67,7 +76,9 @@ def hide_word(text: str, secret: str) -> str:
 
     Args:
         text: A library's message, which may quote the secret.
-        secret: The secret. A short one is hidden only if it stands alone, so that hiding it garbles no other words.
+        secret: The secret. A short one is hidden only if it stands alone, so that hiding it
+            garbles no other words.
+
     """
     if not secret:
         return text
@@ -83,7 +94,9 @@ def shown_variable(name: str) -> str:
         name: What was typed for the name, which may be the secret itself.
 
     Returns:
-        The name if it has the usual form (`PGPASSWORD`, `SHOP_DB_URL`), or else its first characters.
+        The name if it has the usual form (`PGPASSWORD`, `SHOP_DB_URL`), or else its first
+            characters.
+
     """
     return name if _VARIABLE.fullmatch(name) and not looks_secret(name) else shortened(name)
 

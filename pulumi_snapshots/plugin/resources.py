@@ -27,8 +27,10 @@ class Native(Declared):
     def _register(
         self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None
     ) -> None:
-        name, outputs = self.schema.name, self.schema.outputs
-        # A resource of the dynamic provider is the same one: a changed import line replaces nothing.
+        name = self.schema.name
+        outputs = self.schema.outputs
+        # A resource of the dynamic provider is the same one: a changed import line replaces
+        # nothing.
         alias = alias_of(f"pulumi-python:dynamic/{PACKAGE}:{name}", resource_name, opts)
         opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=[alias]))
         given = {

@@ -6,8 +6,9 @@ from importlib.util import find_spec, module_from_spec
 from pulumi_snapshots.late import late
 
 AROUND_THE_MESSAGES = ("pulumi", "pulumi.runtime", "pulumi.runtime.proto")
-"""The SDK's packages in which the messages of the protocol are. The plugin needs these and nothing else of the SDK, which takes
-almost half of its start and a fifth of its memory."""
+"""The SDK's packages in which the messages of the protocol are. The plugin needs these and nothing
+else of the SDK, which takes almost half of its start and a fifth of its memory.
+"""
 
 
 def main() -> None:

@@ -126,13 +126,18 @@ class Names:
         )
 
     def write(self, values: Mapping[str, Any], *, echo: Struct | None = None) -> Struct:
-        """Plain values by their Python names as the engine takes them, with secrets marked; None is left out.
+        """Plain values by their Python names as the engine takes them, with secrets marked.
 
-        A value that equals the one in `echo`, which the engine has sent, goes back with the marks that it came with.
+        None is left out.
+
+        A value that equals the one in `echo`, which the engine has sent, goes back with the marks
+        that it came with.
         """
-        came, made = (echo or Struct()).fields, Struct()
+        came = (echo or Struct()).fields
+        made = Struct()
         for name, value in values.items():
-            wire, each = self.wire(name), self._properties.get(name)
+            wire = self.wire(name)
+            each = self._properties.get(name)
             if wire in came and plain(came[wire]) == value:
                 put = came[wire]
             elif value is None:

@@ -1,1 +1,4 @@
-"""A run against the real service that settles what its documents leave open; the command `probe` starts it."""
+"""A run against the real service that settles what its documents leave open.
+
+The command `probe` starts it.
+"""

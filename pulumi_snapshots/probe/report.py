@@ -72,7 +72,9 @@ NEVER = {
 Truth = bool | None  # of a fact; None for open
 VERDICTS: dict[Truth, str] = {True: "confirmed", False: "contradicted", None: "open"}
 SHORTEST_SECRET = 12
-"""Characters; what is shorter is no key, no signature and no query, and its removal would make the report unreadable."""
+"""Characters; what is shorter is no key, no signature and no query, and its removal would make the
+report unreadable.
+"""
 VERSION = 1  # of the form of the JSON
 
 
@@ -87,7 +89,8 @@ OF_EACH = {"verdict": VERDICTS[None], "seen": ""}
 class Report:
     """The report, in the order of its JSON; times are the service's, in UTC."""
 
-    file: Path  # written after each change, so that the file of a killed run says as much as was known
+    # written after each change, so that the file of a killed run says as much as was known
+    file: Path
     began: str
     state: str = "running"
     step: str = ""
@@ -104,7 +107,10 @@ class Report:
     _secrets: set[str] = field(default_factory=set)
 
     def judge(self, fact: str, true: Truth, seen: str = "") -> None:
-        """Settle a fact, or keep it open. What contradicts it once is not outweighed by what confirms it."""
+        """Settle a fact, or keep it open.
+
+        What contradicts it once is not outweighed by what confirms it.
+        """
         known = self.facts[fact]["verdict"]
         if known != VERDICTS[False] and (true is not None or known == VERDICTS[None]):
             self.facts[fact] |= {"verdict": VERDICTS[true], "seen": seen}
@@ -116,7 +122,10 @@ class Report:
         )
 
     def hide_urls(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Never show the queries of an object's URL and key, whole and in parts; returns the object."""
+        """Never show the queries of an object's URL and key, whole and in parts.
+
+        Returns the object.
+        """
         for value in (content.get("url"), content.get("key")):
             if isinstance(value, str):
                 query = urlsplit(value).query if "://" in value else value
@@ -165,7 +174,8 @@ class Report:
 
     def end(self, why: str) -> None:
         """Write the end of the run, early if there is a reason, and why facts are open."""
-        self.state, self.why = "stopped" if why else "done", why
+        self.state = "stopped" if why else "done"
+        self.why = why
         for name, fact in self.facts.items():
             if fact["verdict"] == VERDICTS[None] and not fact["seen"]:
                 fact["seen"] = NEVER.get(
@@ -173,8 +183,12 @@ class Report:
                 )
 
     def rows(self) -> Iterable[tuple[str, str, str, str]]:
-        """Verdict, name, sentence and what was seen of each fact; the published ones first, the contradicted before others."""
-        order, facts = ("contradicted", "confirmed", "open"), self.content()["facts"].items()
+        """Verdict, name, sentence and what was seen of each fact.
+
+        The published ones first, the contradicted before others.
+        """
+        order = ("contradicted", "confirmed", "open")
+        facts = self.content()["facts"].items()
         for name, one in sorted(
             facts, key=lambda it: (not it[1]["published"], order.index(it[1]["verdict"]))
         ):

@@ -37,9 +37,13 @@ ListingName = Literal["own", "account"]
 LISTINGS: tuple[ListingName, ...] = ("own", "account")
 PACE = 2.2  # seconds between two requests, as in the vendor's own suite: 27 a minute
 EARLY = Lane("early create", starts=True)
-"""A create that is sent although its cooldown has not ended, to see it refused; all other limits apply."""
+"""A create that is sent although its cooldown has not ended, to see it refused; all other limits
+apply.
+"""
 COOLDOWN = 186.0
-"""Seconds after which a create of the same database should be accepted: 180 s and some for the way."""
+"""Seconds after which a create of the same database should be accepted: 180 s and some for the
+way.
+"""
 KEPT = timedelta(days=30)
 TIMEOUT = 45 * 60.0  # seconds that a run waits for one snapshot at most, and for one restore
 PROCESSING_TIME = 120.0
@@ -64,7 +68,10 @@ class ProbeStopped(Explained):
 
 @dataclass(eq=False)
 class Shot:
-    """One POST of the run, a create unless it restores an `entry`; its moments are monotonic seconds."""
+    """One POST of the run, a create unless it restores an `entry`.
+
+    Its moments are monotonic seconds.
+    """
 
     operation: Operation
     entry: ListedSnapshot | None = None
@@ -139,12 +146,14 @@ class Run:
         self.client = session.client
         self.clock = session.clock
         self.judge = report.judge
-        # The last answers of a read and of a POST, and what the read says; that is None unless it is a success.
+        # The last answers of a read and of a POST, and what the read says; that is None unless it
+        # is a success.
         self.last: Answer | None = None
         self.posted: Answer | None = None
         self.response: Any = None
         self.shots: list[Shot] = []
-        # By listing: when the first page after the first snapshot was requested, and whether it showed that one.
+        # By listing: when the first page after the first snapshot was requested, and whether it
+        # showed that one.
         self.base: dict[ListingName, tuple[float, bool]] = {}
         # By version: when each snapshot of the database was taken that a listing has shown.
         self.seen: dict[str, datetime | None] = {}
@@ -205,7 +214,8 @@ class Run:
         """The service's time at a moment (monotonic seconds)."""
         return self.session.service_clock.now() - timedelta(seconds=self.clock.monotonic() - at)
 
-    # Requests --------------------------------------------------------------------------------------------------------
+    # Requests
+    # --------------------------------------------------------------------------------------------------------
 
     def heard(self, answer: Answer) -> None:
         """Record an answer, and judge what is true of every answer."""
@@ -243,7 +253,10 @@ class Run:
     async def ask(
         self, request: Callable[..., Awaitable[T]], *about: object
     ) -> T | SquareCloudError:
-        """Send a read once; its answer, or how it was refused. Raises `ProbeStopped` if the key is, or something is blocked."""
+        """Send a read once; its answer, or how it was refused.
+
+        Raises `ProbeStopped` if the key is, or something is blocked.
+        """
         await self._pace()
         try:
             return await request(*about, patience=ONCE)
@@ -302,7 +315,10 @@ class Run:
         return self.shots[-1]
 
     async def fire(self, shot: Shot, lane: Lane) -> Shot:
-        """Send a POST once, which is in the ledger and in the report before it leaves; raises `ProbeStopped`, as `ask`."""
+        """Send a POST once, which is in the ledger and in the report before it leaves.
+
+        Raises `ProbeStopped`, as `ask`.
+        """
         operation = shot.operation
         await self._pace()
         try:
@@ -361,7 +377,8 @@ class Run:
             shot.version = version_id
             await shot.operation.enter_result(version_id)
 
-    # Listings --------------------------------------------------------------------------------------------------------
+    # Listings
+    # --------------------------------------------------------------------------------------------------------
 
     async def find(
         self, listing: ListingName, shot: Shot
@@ -404,9 +421,12 @@ class Run:
         return None
 
     async def until_listed(self, shot: Shot) -> ListedSnapshot | None:
-        """Wait until a listing shows the snapshot of a POST; None if it does not within the time.
+        """Wait until a listing shows the snapshot of a POST.
 
-        The service's 2 minutes count from its answer. The listings are requested in turn: a kept page of one holds up no other.
+        None if it does not within the time.
+
+        The service's 2 minutes count from its answer. The listings are requested in turn: a kept
+        page of one holds up no other.
         """
         names = cycle(LISTINGS)
         at = shot.answered + PROCESSING_TIME

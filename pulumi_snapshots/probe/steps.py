@@ -38,7 +38,8 @@ REFUSED = 403
 """Statuses."""
 HOUR = 3600.0
 DAY = 24 * HOUR
-TELLING = 6.0  # seconds between a snapshot's start and end from which on its time is clearly one of the two
+# seconds between a snapshot's start and end from which on its time is clearly one of the two
+TELLING = 6.0
 EARLY_AFTER = 170.0  # seconds after the first create at which one must be refused
 RESTORE_POLL = 10.0
 """Seconds between two polls of a restore."""
@@ -58,7 +59,10 @@ _DATABASE = {*_LISTED_DATABASE, "owner", "port"}
 
 
 async def probe(run: Run) -> Explained | None:
-    """Take the steps, and write the report as they proceed; returns why the run ended early, or None."""
+    """Take the steps, and write the report as they proceed.
+
+    Returns why the run ended early, or None.
+    """
     ended: Explained | None = None
     try:
         with run.session.until(6 * HOUR) as limit:
@@ -141,7 +145,8 @@ async def _after_31_minutes(run: Run, second: Shot, kept: Sequence[ListingName])
         run.judge("cache-30-min", is_shown, f"by the {listing} page, after 31 minutes")
 
 
-# Reads ---------------------------------------------------------------------------------------------------------------
+# Reads
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def _shape(run: Run, fact: str, fields: set[str], *objects: Any) -> None:
@@ -156,7 +161,10 @@ def _shape(run: Run, fact: str, fields: set[str], *objects: Any) -> None:
 
 
 def _is_time(value: object) -> bool:
-    """Whether it is in Unix milliseconds of this century; the same times in seconds are far below."""
+    """Whether it is in Unix milliseconds of this century.
+
+    The same times in seconds are far below.
+    """
     return isinstance(value, int | float) and 1.5e12 < value < 4e12  # noqa: PLR2004
 
 
@@ -222,11 +230,15 @@ async def _restore_status(run: Run, database_id: str) -> dict[str, Any]:
     return known
 
 
-# The first snapshot --------------------------------------------------------------------------------------------------
+# The first snapshot
+# --------------------------------------------------------------------------------------------------
 
 
 async def _early(run: Run, first: Shot) -> Shot | None:
-    """Create before the cooldown has ended, which must be refused; if it was accepted, it is the second one."""
+    """Create before the cooldown has ended, which must be refused.
+
+    If it was accepted, it is the second one.
+    """
     if run.clock.monotonic() > first.sent + EARLY_AFTER + TELLING:
         return None
     run.begin("a create 170 s after the first")
@@ -257,7 +269,8 @@ def _judge_answer(run: Run, shot: Shot) -> None:
         judge("url-days", abs(away - 30 * DAY) < HOUR, f"{away / DAY:.1f} days")
 
 
-# The listings and the download URLs ----------------------------------------------------------------------------------
+# The listings and the download URLs
+# ----------------------------------------------------------------------------------
 
 
 async def _listings(run: Run, first: Shot) -> ListedSnapshot | None:
@@ -369,7 +382,8 @@ def _judge_late(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
     _judge_modified(run, shot, entry)
 
 
-# The second snapshot -------------------------------------------------------------------------------------------------
+# The second snapshot
+# -------------------------------------------------------------------------------------------------
 
 
 async def _second(run: Run, first: Shot) -> Shot | None:
@@ -407,7 +421,10 @@ async def _second_again(run: Run, refused: Shot) -> Shot:
 
 
 async def _cache(run: Run, first: Shot, second: Shot) -> list[ListingName]:
-    """Find out whether the second snapshot ends the caching of the pages that showed the first; returns those kept."""
+    """Find out whether the second snapshot ends the caching of the pages that showed the first.
+
+    Returns those kept.
+    """
     ended = await _ended_pages(run, second)
     for listing in run.base:
         _judge_cache(run, first, second, listing, is_ended=listing in ended)
@@ -421,7 +438,10 @@ async def _cache(run: Run, first: Shot, second: Shot) -> list[ListingName]:
 
 
 async def _ended_pages(run: Run, second: Shot) -> set[ListingName]:
-    """Request the listings within a minute of the second snapshot's end; returns those that show it."""
+    """Request the listings within a minute of the second snapshot's end.
+
+    Returns those that show it.
+    """
     begin = run.clock.monotonic() if second.accepted == "200" else second.answered + PROCESSING_TIME
     ended: set[ListingName] = set()
     for offset in (0, 25, 60) if run.base else ():
@@ -451,14 +471,18 @@ def _judge_cache(
 
 
 async def _unpinned(run: Run, first: Shot, second: Shot) -> None:
-    """Request the first URL without a version, now that there is a newer snapshot; only a header names the version."""
+    """Request the first URL without a version, now that there is a newer snapshot.
+
+    Only a header names the version.
+    """
     now = await run.look("GET", first.finished.url if first.finished else None)
     version = now.headers.get(VERSION_HEADER) if now and now.status in {OK, PARTIAL} else None
     if version and version in {first.version, second.version}:
         run.judge("newest", version == second.version, "by its version")
 
 
-# Options -------------------------------------------------------------------------------------------------------------
+# Options
+# -------------------------------------------------------------------------------------------------------------
 
 
 async def _large(run: Run, database_id: str) -> None:

@@ -69,7 +69,8 @@ class Property:
     kept: bool = True  # the outputs repeat this input
     settled: bool = False  # only an unfinished resource lacks it, which programs do not see
     needed: str = ""  # what it is, for the error if it is missing
-    # Makes the value from what a program gave; raises ValueError, whose text says what would be right.
+    # Makes the value from what a program gave; raises ValueError, whose text says what would be
+    # right.
     reader: Callable[[Any], Any] | None = None
     choices: Choices | None = None  # the known values of a text; the service may have more
     replaces: bool = False  # another value makes another resource in place of this one
@@ -158,12 +159,15 @@ class Record:
     def __init_subclass__(
         cls, *, sparse: bool = False, computed: tuple[str, ...] = (), result: bool = False
     ) -> None:
-        """Make the class a dataclass; if it is `sparse`, the state leaves out properties that have their defaults.
+        """Make the class a dataclass.
 
-        `computed` are Python properties that are declared by their docstrings. A `result` is what programs get, whose `asdict` must
-        not show a secret: then a secret is no field.
+        If it is `sparse`, the state leaves out properties that have their defaults.
+
+        `computed` are Python properties that are declared by their docstrings. A `result` is what
+        programs get, whose `asdict` must not show a secret: then a secret is no field.
         """
-        cls._sparse, cls._computed = sparse, computed
+        cls._sparse = sparse
+        cls._computed = computed
         dataclass(frozen=True)(cls)
         cls._declared = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]  # it is one now
         for each in cls._declared.values():
@@ -194,7 +198,10 @@ class Record:
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
-        """From the state, which returns whole numbers as floats and drops None; TypeError if it lacks a property."""
+        """From the state, which returns whole numbers as floats and drops None.
+
+        TypeError if it lacks a property.
+        """
         nothing, restoring = _restoring(cls)  # type: ignore[arg-type]  # a class has a hash
         given = {
             name: value
@@ -304,7 +311,10 @@ def in_camel(name: str) -> str:
 def in_python(
     properties: Mapping[str, Property], values: Mapping[str, Any], *, to_camel: bool = False
 ) -> dict[str, Any]:
-    """Values by their Python names, or by those in all other languages, also inside objects; without those that are None."""
+    """Values by their Python names, or by those in all other languages, also inside objects.
+
+    Without those that are None.
+    """
     known = {each.name if to_camel else each.camel: each for each in properties.values()}
     found = {}
     for name, value in values.items():
@@ -346,10 +356,8 @@ def _properties(cls: Any) -> dict[str, Property]:
             )
             found[each.name] = Property(each.name, kind, optional, each.default, **each.metadata)
     for name in cls._computed:
-        kind, doc = (
-            get_type_hints(getattr(cls, name).fget)["return"],
-            inspect.getdoc(getattr(cls, name)),
-        )
+        kind = get_type_hints(getattr(cls, name).fget)["return"]
+        doc = inspect.getdoc(getattr(cls, name))
         found[name] = Property(name, kind, optional=False, default=MISSING, doc=doc or "")
     return found
 
@@ -364,7 +372,10 @@ def _plain(value: Any) -> Any:
 
 @cache
 def _restoring(cls: Any) -> tuple[dict[str, None], dict[str, Callable[[Any], Any] | None]]:
-    """What a record has of properties that must be given and may be None; and what makes each value of what the state returns."""
+    """What a record has of properties that must be given and may be None.
+
+    And what makes each value of what the state returns.
+    """
     stored = {name: each for name, each in cls.properties().items() if name not in cls._computed}
     nothing = {name: None for name, each in stored.items() if each.required and each.optional}
     return nothing, {name: _from_state(each.type) for name, each in stored.items()}

@@ -20,9 +20,13 @@ from pulumi_snapshots.errors.secrets import hide_secrets, looks_secret, shortene
 RETENTION = 30 * 86400.0
 """Seconds that the service keeps a snapshot."""
 TRIGGERS_LIMIT = 2**20
-"""Characters of JSON. The engine takes a pending resource in a message's trailer, of 16 MiB at most."""
+"""Characters of JSON. The engine takes a pending resource in a message's trailer, of 16 MiB at
+most.
+"""
 TIMEOUT_LIMIT = 7 * 86400.0
-"""Seconds; far beyond any snapshot, restore or transfer, so a larger time-out is a mistake in the unit."""
+"""Seconds; far beyond any snapshot, restore or transfer, so a larger time-out is a mistake in the
+unit.
+"""
 DATABASE_TYPES = {"postgres": "PostgreSQL", "mongo": "MongoDB", "mysql": "MySQL", "redis": "Redis"}
 """The service's database engines, as it and as people write them."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -31,7 +35,9 @@ _KIND = re.compile(rf"_({'|'.join(DATABASE_TYPES)})(_(automatic|manual))?$")
 """The suffix after the database's id in newer names of storage objects."""
 _USUAL_ID = re.compile(r"[a-f0-9]{32}")
 _ID = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,100}")
-"""What can be an id: one segment of a path, and no name with spaces, nothing that was to be filled in, as `${id}` or `<id>`."""
+"""What can be an id: one segment of a path, and no name with spaces, nothing that was to be filled
+in, as `${id}` or `<id>`.
+"""
 
 
 class _Marker:
@@ -47,7 +53,9 @@ UNKNOWN: Final = _Marker("UNKNOWN")
 FILE: Final = _Marker("FILE")
 """The value of an input that is a file or an archive, which no SDK reads back from a state."""
 LATEST = "latest"
-"""In place of a version id, which is never shorter than 24 characters, where the newest snapshot is looked up at once."""
+"""In place of a version id, which is never shorter than 24 characters, where the newest snapshot
+is looked up at once.
+"""
 SHOWN_LIMIT = 100
 """Characters of a bad value that an error repeats."""
 
@@ -67,7 +75,9 @@ class Problem:
 
     property: str
     reason: Words
-    """What would be right, as "must be …", without the value: an engine prints that itself, or hides it."""
+    """What would be right, as "must be …", without the value: an engine prints that itself, or
+    hides it.
+    """
     given: object = None
     """The value, for edges that repeat it; None if no edge may."""
 
@@ -111,7 +121,9 @@ def shown(value: object) -> str:
 
 _LONGEST = 100
 """Characters of a duration; the expressions below take hours for thousands of digits."""
-MINUTE, HOUR, DAY = 60, 3600, 86400
+MINUTE = 60
+HOUR = 3600
+DAY = 86400
 """Seconds."""
 _UNITS = {
     "ns": 1e-9,
@@ -164,7 +176,10 @@ def _seconds_in(written: str) -> float:
 
 
 def spoken(seconds: float, *, exact: bool = False) -> str:
-    """`seconds` as a person says it: `40 s`, `12 min`, `1 h 55 min`, `3 days`; in two units at most, unless it is `exact`."""
+    """`seconds` as a person says it: `40 s`, `12 min`, `1 h 55 min`, `3 days`.
+
+    In two units at most, unless it is `exact`.
+    """
     seconds = max(0.0, seconds)
     if seconds < 1:
         return f"{round(seconds, 1):g} s"
@@ -203,7 +218,10 @@ def digest_of(triggers: object) -> str:
 
 
 def is_usual_database_id(database_id: str) -> bool:
-    """Whether it has the documented shape of 32 hex digits; the service's examples have others too."""
+    """Whether it has the documented shape of 32 hex digits.
+
+    The service's examples have others too.
+    """
     return _USUAL_ID.fullmatch(database_id) is not None
 
 
@@ -292,7 +310,10 @@ def moment(given: object) -> str:
 
 
 def whole_number(what: str, *, least: int, most: float = math.inf) -> Callable[[object], int]:
-    """A whole number, which the engine gives as a float; `what` as in "must be a whole number …"."""
+    """A whole number, which the engine gives as a float.
+
+    `what` as in "must be a whole number …".
+    """
 
     def read(given: object) -> int:
         if (
@@ -347,7 +368,10 @@ def expiry_of(url: str) -> datetime | None:
 
 
 def database_of(url: str) -> str | None:
-    """The database in the path `/databases/ACCOUNT/DATABASE.zip`; None if the path has another form."""
+    """The database in the path `/databases/ACCOUNT/DATABASE.zip`.
+
+    None if the path has another form.
+    """
     try:
         *_, family, _account, name = unquote(urlsplit(url).path).split("/")
     except ValueError:
@@ -361,19 +385,27 @@ def database_of_name(name: str) -> str | None:
 
 
 def problem_of_url(url: str) -> str | None:
-    """Why a URL must not be downloaded; None if it may be. The text never repeats the URL, which gives access to the data."""
+    """Why a URL must not be downloaded; None if it may be.
+
+    The text never repeats the URL, which gives access to the data.
+    """
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host = parts.hostname
+        _ = parts.port
         (host or "").encode("idna")
     except ValueError:
-        host, parts = None, urlsplit("")
+        host = None
+        parts = urlsplit("")
     if not host or parts.scheme not in {"https", "http"} or not url.isprintable() or " " in url:
         return "must be a URL such as https://host/path"
     if "@" in parts.netloc:
         return "must not hold a user or a password"
     if parts.scheme == "http" and host not in LOOPBACK:
-        return "must use https: over http the data could be read on the way (http is for loopback only)"
+        return (
+            "must use https: over http the data could be read on the way (http is for loopback "
+            "only)"
+        )
     return None
 
 

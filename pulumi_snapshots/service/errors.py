@@ -30,9 +30,9 @@ _SCOPES = {
 class SquareCloudError(Explained):
     """The service refused `request`, which is method and path, without host or query.
 
-    `status` and `code` are those of the answer, if there was one and it held them; `message` are the service's own words,
-    shortened; `retry_after` the seconds that it asked to wait; `unsent` says that this request was kept back because of the
-    answer to another.
+    `status` and `code` are those of the answer, if there was one and it held them; `message` are
+    the service's own words, shortened; `retry_after` the seconds that it asked to wait; `unsent`
+    says that this request was kept back because of the answer to another.
     """
 
     meaning: ClassVar[str]
@@ -53,7 +53,9 @@ class SquareCloudError(Explained):
 
         Args:
             codes: The service's codes that mean it.
-            attributes: Those of the class. Its `meaning` is the docstring's first line unless given.
+            attributes: Those of the class. Its `meaning` is the docstring's first line unless
+                given.
+
         """
         # `python -OO` drops docstrings.
         named = re.sub("(?<=[a-z])(?=[A-Z])", " ", cls.__name__).lower()
@@ -123,14 +125,19 @@ class SquareCloudError(Explained):
 
     @property
     def answer(self) -> str:
-        """The answer's status and code, such as `404 DATABASE_NOT_FOUND`; empty if there was no answer."""
+        """The answer's status and code, such as `404 DATABASE_NOT_FOUND`.
+
+        Empty if there was no answer.
+        """
         return " ".join(str(part) for part in (self.status, self.code) if part is not None)
 
     def describe(self, explanation: Words) -> None:
         """Say what the answer means in other words.
 
         Args:
-            explanation: A clause without the answer's status and code, which follow it in every text.
+            explanation: A clause without the answer's status and code, which follow it in every
+                text.
+
         """
         self.explanation = explanation
         self.happened = Answered(explanation, self.answer) if self.answer else explanation
@@ -138,12 +145,16 @@ class SquareCloudError(Explained):
     def kept_back(self, request: str) -> Self:
         """The error of `request`, which is not sent because an earlier one was answered with this one."""
         error = type(self)(request, status=self.status, code=self.code, unsent=True)
-        error.happened, error.then = self.happened, self.then
+        error.happened = self.happened
+        error.then = self.then
         return error
 
 
 class _Known(NamedTuple):
-    """What a code of the service means; the meaning may hold `{scope}`, the scope that the request needs."""
+    """What a code of the service means.
+
+    The meaning may hold `{scope}`, the scope that the request needs.
+    """
 
     kind: type[SquareCloudError]
     meaning: str = ""
@@ -155,7 +166,8 @@ BLOCK_CODE = "RATE_LIMITED"
 """What the service calls a block; runs tell each other that there is one, and not with which code."""
 
 
-# The first line of each docstring is what the error says; those with `codes` are what these codes of the service mean.
+# The first line of each docstring is what the error says; those with `codes` are what these codes
+# of the service mean.
 class KeyRefused(
     SquareCloudError, steps=(Step.SET_KEY,), codes=("ACCESS_DENIED", "INVALID_ACCESS_TOKEN")
 ):
@@ -447,8 +459,8 @@ def is_new(error: SquareCloudError) -> bool:
 _SURELY_UNAVAILABLE = frozenset({408, 499, 502, 503, 504, *range(520, 531)})
 """Statuses that can be sent after a request was carried out.
 
-408 and 499 are sent by proxies that gave up on a request that may well have got through; of 520 to 530
-a proxy could not reach or understand the service.
+408 and 499 are sent by proxies that gave up on a request that may well have got through; of 520 to
+530 a proxy could not reach or understand the service.
 """
 _BY_STATUS: dict[int, type[SquareCloudError]] = {
     401: KeyRefused,
@@ -456,8 +468,10 @@ _BY_STATUS: dict[int, type[SquareCloudError]] = {
     403: NotAllowed,
     429: Throttled,
 }
-"""What a status means without a known code. A 429 may come from a proxy's own limit, so only the
-codes of a block stop other requests."""
+"""What a status means without a known code.
+
+A 429 may come from a proxy's own limit, so only the codes of a block stop other requests.
+"""
 _REDIRECT = 3
 _REFUSAL = 4
 _FAILURE = 5

@@ -1,4 +1,7 @@
-"""The service's answers as typed data. Unknown fields are ignored; optional fields of a wrong type become None."""
+"""The service's answers as typed data.
+
+Unknown fields are ignored; optional fields of a wrong type become None.
+"""
 
 import re
 from base64 import b64decode
@@ -50,12 +53,17 @@ Word = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")
 ]  # users read it; no API key is as short
 Count = Annotated[int, Field(ge=0, lt=2**53)]
-"""A number of bytes or of MB. A state keeps no larger number exactly, and one of thousands of digits cannot be shown."""
+"""A number of bytes or of MB. A state keeps no larger number exactly, and one of thousands of
+digits cannot be shown.
+"""
 Address = Annotated[str, AfterValidator(_address)]
 
 
 def version_of_url_or_key(address: str | None) -> str | None:
-    """The `versionId` in a signed URL or in an entry's `key`, which is a bare query string; None if there is none."""
+    """The `versionId` in a signed URL or in an entry's `key`, which is a bare query string.
+
+    None if there is none.
+    """
     return (
         version_of(address if "://" in address else f"?{address.removeprefix('?')}")
         if address
@@ -68,7 +76,10 @@ class _Wire(BaseModel):
 
 
 class Finished(_Wire):
-    """The 200 of a create. Its `url` serves the latest snapshot of the database, which may be another one by then."""
+    """The 200 of a create.
+
+    Its `url` serves the latest snapshot of the database, which may be another one by then.
+    """
 
     version_id: Lenient[str] = None
     # the query string of the signed URL
@@ -78,7 +89,10 @@ class Finished(_Wire):
 
     @cached_property
     def version(self) -> str | None:
-        """The version, which alone identifies a snapshot; old answers have it only in `key` or `url`, or not at all."""
+        """The version, which alone identifies a snapshot.
+
+        Old answers have it only in `key` or `url`, or not at all.
+        """
         return self.version_id or version_of_url_or_key(self.key) or version_of_url_or_key(self.url)
 
 
@@ -95,7 +109,10 @@ class ListedSnapshot(Finished):
 
     @property
     def database(self) -> str | None:
-        """The database, in the path of the URL; without a URL, as in old entries, it is the name. None if it is unknown."""
+        """The database, in the path of the URL.
+
+        Without a URL, as in old entries, it is the name. None if it is unknown.
+        """
         return database_of_name(self.name) if self.url is None else database_of(self.url)
 
 
@@ -104,7 +121,8 @@ class Listing:
     """A fetched listing, newest snapshot first."""
 
     entries: tuple[ListedSnapshot, ...]  # those that can be read and have a version
-    unreadable: int  # the number of others; if there are any, the listing does not prove that a snapshot is missing
+    # the number of others; if there are any, the listing does not prove that a snapshot is missing
+    unreadable: int
     sent_at: float  # when it was requested, monotonic seconds
     service_time: datetime  # that of the answer; this machine's if the service never sent one
     is_own: bool  # whether it is of one database, not of the account
@@ -130,7 +148,10 @@ class AccountDatabase(_Wire):
 
 
 class DatabaseStatus(_Wire):
-    """The current status of a database; `uptime` is when it was started, None while it does not run."""
+    """The current status of a database.
+
+    `uptime` is when it was started, None while it does not run.
+    """
 
     running: StrictBool
     uptime: Lenient[Utc] = None
@@ -143,9 +164,13 @@ class _Running(DatabaseStatus):
 
 
 class RestoreStatus(_Wire):
-    """How the last restore of a database stands; times are by the service's clock, on the wire in Unix milliseconds."""
+    """How the last restore of a database stands.
 
-    # `none` if there was none in the last hour, `queued`, `running`, `success`, `error`, or one that is new.
+    Times are by the service's clock, on the wire in Unix milliseconds.
+    """
+
+    # `none` if there was none in the last hour, `queued`, `running`, `success`, `error`, or one
+    # that is new.
     state: Word
     step: Lenient[Word] = None  # what it is doing, or was doing when it failed
     code: Lenient[Word] = None  # why it failed
@@ -162,7 +187,10 @@ class RestoreStatus(_Wire):
 
 
 class Account(_Wire):
-    """The account, by `/users/me`. The plan's memory, in MB, determines the daily allowance of snapshots."""
+    """The account, by `/users/me`.
+
+    The plan's memory, in MB, determines the daily allowance of snapshots.
+    """
 
     id: str = Field(min_length=1, validation_alias=AliasPath("user", "id"))
     plan: Lenient[str] = Field(None, validation_alias=AliasPath("user", "plan", "name"))
@@ -179,7 +207,10 @@ class Account(_Wire):
 
 
 def read_certificate(given: Any) -> bytes:
-    """The PEM with a private key and a certificate, in base64 or as it is; ValueError if it is not whole."""
+    """The PEM with a private key and a certificate, in base64 or as it is.
+
+    ValueError if it is not whole.
+    """
     text = given.get("certificate") if isinstance(given, dict) else given
     if not isinstance(text, str):
         raise ValueError("no text")  # noqa: TRY004  as for any other content
@@ -194,7 +225,10 @@ def read_certificate(given: Any) -> bytes:
 
 
 def read_entries(items: Any) -> tuple[tuple[ListedSnapshot, ...], int]:
-    """The entries of a listing that can be read and have a version, and the number of others; ValueError if it is none."""
+    """The entries of a listing that can be read and have a version, and the number of others.
+
+    ValueError if it is none.
+    """
     entries = tuple(each for each in _ENTRIES.validate_python(items) if each.version is not None)
     return entries, len(items) - len(entries)
 

@@ -48,7 +48,10 @@ _CHANGEABLE = {
 
 
 class _Control:
-    """The answers of the control API. Each method is one route: its arguments are the path's, the query's and the body's."""
+    """The answers of the control API.
+
+    Each method is one route: its arguments are the path's, the query's and the body's.
+    """
 
     def __init__(self, service: ControlledService) -> None:
         self._service = service
@@ -260,7 +263,10 @@ def _answering(
 
 
 async def _body_of(request: Request) -> dict[str, Any]:
-    """The JSON object in a request's body, empty without one; ValueError if it is something else."""
+    """The JSON object in a request's body, empty without one.
+
+    ValueError if it is something else.
+    """
     try:
         body = json.loads(await request.body() or b"{}")
     except RecursionError:
@@ -274,7 +280,8 @@ def _changed(one: T, changes: dict[str, Any]) -> T:
     known = _CHANGEABLE[type(one)]
     if unknown := changes.keys() - set(known):
         raise ValueError(
-            f"no such field: {', '.join(sorted(unknown))}; the fields are {', '.join(sorted(known))}"
+            f"no such field: {', '.join(sorted(unknown))}; the fields are "
+            f"{', '.join(sorted(known))}"
         )
     return TypeAdapter(type(one)).validate_python({**asdict(one), **changes})
 

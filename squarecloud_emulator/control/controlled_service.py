@@ -1,4 +1,7 @@
-"""What a test or a demo may do to the emulated service, in Python. The control API offers the same over HTTP."""
+"""What a test or a demo may do to the emulated service, in Python.
+
+The control API offers the same over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -105,13 +108,15 @@ class ControlledService(EmulatedService):
             origin: "automatic", "manual", or None as on older snapshots.
             modified: Its time; now unless given.
             size: Bytes to which its zip is padded.
-            runtime: The engine that listings show; the database's unless given, None as on older snapshots.
+            runtime: The engine that listings show; the database's unless given, None as on older
+                snapshots.
             version_id: A version id of another form.
             listed: Whether listings show it.
             damage: What is wrong with its data.
 
         Raises:
             ValueError: The size is negative, smaller than the data, or larger than 1 GiB.
+
         """
         refuse_outside("size", size, SIZE)
         self.settle()
@@ -181,7 +186,10 @@ class ControlledService(EmulatedService):
         self.change_database(database_id, next_restore_fails=True)
 
     def next_restore_fails_with(self, database_id: str, code: str) -> None:
-        """Let the next restore of a database be accepted and then fail with this code; its data stays as it is."""
+        """Let the next restore of a database be accepted and then fail with this code.
+
+        Its data stays as it is.
+        """
         self.change_database(database_id, next_restore_error=code)
 
     def revoke_key(self, *, revoked: bool = True) -> None:

@@ -1,4 +1,7 @@
-"""The dashboard at `/`: three static files. They show and change the emulator through the control API."""
+"""The dashboard at `/`: three static files.
+
+They show and change the emulator through the control API.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,11 @@ FILES = {
 }
 """By path: the file and its media type."""
 _HEADERS = {
-    # It loads and requests nothing from elsewhere, and no other page may frame it, to trick a user into clicking.
+    # It loads and requests nothing from elsewhere, and no other page may frame it, to trick a user
+    # into clicking.
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src "
+        "data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's loopback. The rest of 127.0.0.0/8 is routed elsewhere by some systems."""
+    """Whether a host name or address is this machine's loopback.
+
+    The rest of 127.0.0.0/8 is routed elsewhere by some systems.
+    """
     return host in {"localhost", "127.0.0.1", "::1"}
 
 

@@ -14,14 +14,19 @@ OTHER_ENGINE = b"DUMP-OF-ANOTHER-ENGINE 11\n\x00\xfa\x09another-ver\x057.0.0;\xf
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """How a snapshot's data differs from the database's. Exactly one of these.
+    """How a snapshot's data differs from the database's.
+
+    Exactly one of these.
 
     Attributes:
-        kind: "truncated": the second half is missing; "empty": of a database without anything; "other engine": a dump that
+        kind: "truncated": the second half is missing; "empty": of a database without anything;
+            "other engine": a dump that
             the database's engine cannot read.
-        statements: commands that are run on the copy in the snapshot, not on the database: they drop tables, delete rows,
+        statements: commands that are run on the copy in the snapshot, not on the database: they
+            drop tables, delete rows,
             or garble text.
         of_version: the data is that of this earlier snapshot.
+
     """
 
     kind: Literal["truncated", "empty", "other engine"] | None = None

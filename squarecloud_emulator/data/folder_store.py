@@ -32,7 +32,9 @@ class FolderStore(MemoryStore):
         """Use a folder, which is made if it does not exist.
 
         Raises:
-            ValueError: A PostgreSQL server keeps some of the databases, and `has_server` says that there is none.
+            ValueError: A PostgreSQL server keeps some of the databases, and `has_server` says that
+                there is none.
+
         """
         super().__init__()
         self._databases = folder / "databases"
@@ -59,7 +61,10 @@ class FolderStore(MemoryStore):
     def write_zip(
         self, version_id: str, data: bytes | tuple[str, Path], database_id: str, size: int | None
     ) -> int:
-        """Write the zip of a snapshot, whole or not at all; return its size. ValueError if it is larger than `size`."""
+        """Write the zip of a snapshot, whole or not at all; return its size.
+
+        ValueError if it is larger than `size`.
+        """
         path = self._zip(version_id)
         with written_whole(path) as target:
             write_zip(target, data, database_id, version_id, size, compress=True)

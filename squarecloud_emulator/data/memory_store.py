@@ -1,4 +1,7 @@
-"""The store in memory, for tests: everything is gone when the process ends. Each database is one of SQLite, as bytes."""
+"""The store in memory, for tests: everything is gone when the process ends.
+
+Each database is one of SQLite, as bytes.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +97,10 @@ class MemoryStore:
         return io.BytesIO(self._zips[version_id])
 
     def write_zip(self, version_id: str, data: bytes, database_id: str, size: int | None) -> int:
-        """Write the zip of a snapshot, whole or not at all; return its size. ValueError if it is larger than `size`."""
+        """Write the zip of a snapshot, whole or not at all; return its size.
+
+        ValueError if it is larger than `size`.
+        """
         target = io.BytesIO()
         write_zip(target, data, database_id, version_id, size)
         self._zips[version_id] = target.getvalue()
@@ -119,7 +125,10 @@ class MemoryStore:
 
 
 def _image_of(connection: sqlite3.Connection) -> bytes:
-    """The image of a database in memory; no bytes if it holds nothing, which SQLite itself refuses to write."""
+    """The image of a database in memory.
+
+    No bytes if it holds nothing, which SQLite itself refuses to write.
+    """
     return (
         connection.serialize()
         if connection.execute("PRAGMA page_count").fetchone() != (0,)
@@ -145,7 +154,10 @@ def _damaged(image: bytes, damage: Damage | None, earlier: Callable[[str], bytes
 
 
 def _readable(image: bytes, *, careless: bool) -> bytes:
-    """An SQLite image that SQLite can read, else StoreError; or if careless an empty one in its place."""
+    """An SQLite image that SQLite can read, else StoreError.
+
+    Or if careless an empty one in its place.
+    """
     if not image:
         return image
     with closing(sqlite3.connect(":memory:")) as connection:

@@ -31,10 +31,13 @@ MEMBER = "database.dump"
 _LAST_LINES = 5  # of a failed program, to show
 _CONNECT_SECONDS = 10  # how long a connection may take
 _VERSION_SECONDS = 30  # how long a program may take to print its version
-_NEW, _OLD = ".new", ".old"  # no id has a dot
+# no id has a dot
+_NEW = ".new"
+_OLD = ".old"
 _LONGEST_ID = 63 - len(_NEW)  # PostgreSQL truncates longer names
 _OLDEST = 14  # every later version offers all that the emulator uses
-# From this major version on, pg_restore sets a parameter that earlier servers do not know, and fails.
+# From this major version on, pg_restore sets a parameter that earlier servers do not know, and
+# fails.
 _NEW_PARAMETER = 17
 _TERMINATE_MILLISECONDS = 5000
 _OPEN: LiteralString = "ALTER DATABASE {} ALLOW_CONNECTIONS true"
@@ -44,12 +47,15 @@ class PostgresServer:
     """A server that was checked and can be used.
 
     Args:
-        dsn: A URL or a list of keywords, as libpq takes it. It may hold the password; so may PGPASSWORD or a password
+        dsn: A URL or a list of keywords, as libpq takes it. It may hold the password; so may
+            PGPASSWORD or a password
             file. The database in it must exist.
         kept: Whether the databases outlive the emulator.
 
     Raises:
-        ValueError: It is no DSN, the server does not answer, or pg_dump and pg_restore do not fit the server.
+        ValueError: It is no DSN, the server does not answer, or pg_dump and pg_restore do not fit
+            the server.
+
     """
 
     def __init__(self, dsn: str, *, kept: bool) -> None:
@@ -65,11 +71,13 @@ class PostgresServer:
         except psycopg.ProgrammingError:
             # The library's message may quote the part with the password.
             raise ValueError(
-                "not a PostgreSQL DSN: it is postgresql://USER@HOST:PORT/DATABASE, or host=… port=… user=… dbname=…"
+                "not a PostgreSQL DSN: it is postgresql://USER@HOST:PORT/DATABASE, or host=… "
+                "port=… user=… dbname=…"
             ) from None
         if self._parameters.get("sslpassword"):
             raise ValueError(
-                "a DSN with sslpassword would show it to other programs; use a key without a password"
+                "a DSN with sslpassword would show it to other programs; use a key without a "
+                "password"
             )
         self._password = self._parameters.pop("password", None)
         try:
@@ -84,21 +92,27 @@ class PostgresServer:
             ) from None
         if self._version < _OLDEST:
             raise ValueError(
-                f"PostgreSQL {self._version} at {self._place()} is too old: {_OLDEST} or later is needed"
+                f"PostgreSQL {self._version} at {self._place()} is too old: {_OLDEST} or later is "
+                "needed"
             )
         if allowed is None or not allowed[0]:
             raise ValueError(
-                f"the user of the DSN may not create databases at {self._place()}: ALTER ROLE … CREATEDB"
+                f"the user of the DSN may not create databases at {self._place()}: ALTER ROLE … "
+                "CREATEDB"
             )
         self._check_programs()
 
     # Databases.
 
     def create(self, database_id: str) -> None:
-        """Create an empty database; ValueError if the id is too long or taken, StoreError if the server refuses."""
+        """Create an empty database.
+
+        ValueError if the id is too long or taken, StoreError if the server refuses.
+        """
         if len(database_id) > _LONGEST_ID:
             raise ValueError(
-                f"the id of a database at PostgreSQL has at most {_LONGEST_ID} characters: {database_id}"
+                f"the id of a database at PostgreSQL has at most {_LONGEST_ID} characters: "
+                f"{database_id}"
             )
         with (
             self._explained(f"cannot create database {database_id}"),
@@ -175,7 +189,8 @@ class PostgresServer:
     @contextlib.contextmanager
     def _beside(self, database_id: str) -> Iterator[tuple[psycopg.Connection[Any], str, str]]:
         """A connection, the name of a new database beside another one, and that for its old data; gone at the end."""
-        new, old = f"{database_id}{_NEW}", f"{database_id}{_OLD}"
+        new = f"{database_id}{_NEW}"
+        old = f"{database_id}{_OLD}"
         with self._explained(f"cannot restore {database_id}"), self.connected() as connection:
             for left_over in (new, old):
                 self._drop(connection, left_over)
@@ -233,7 +248,8 @@ class PostgresServer:
         return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
     def _make(self, connection: psycopg.Connection[Any], name: str) -> None:
-        # template0, since objects that someone has added to template1 would clash with the same ones in a dump.
+        # template0, since objects that someone has added to template1 would clash with the same
+        # ones in a dump.
         _run_at(connection, "CREATE DATABASE {} TEMPLATE template0", name)
         mark = sql.SQL("COMMENT ON DATABASE {} IS {}").format(
             sql.Identifier(name), sql.Literal(self._mark)
@@ -246,7 +262,10 @@ class PostgresServer:
 
     def _mark_of(self, connection: psycopg.Connection[Any], name: str) -> str | None:
         """The comment on a database; None if the database does not exist."""
-        query = "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
+        query = (
+            "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE "
+            "datname = %s"
+        )
         row = connection.execute(query, (name,)).fetchone()
         return None if row is None else str(row[0])
 
@@ -272,7 +291,8 @@ class PostgresServer:
             path = shutil.which(name)
             if path is None:
                 raise ValueError(
-                    f"{name} is not on PATH: install PostgreSQL's client programs, version {self._version} or later"
+                    f"{name} is not on PATH: install PostgreSQL's client programs, version "
+                    f"{self._version} or later"
                 )
             answer = subprocess.run(  # noqa: S603 - a program of PATH, no shell
                 [path, "--version"],
@@ -286,18 +306,22 @@ class PostgresServer:
                 raise ValueError(
                     f"{path} does not run: {(answer.stderr or answer.stdout).strip()[-200:]}"
                 )
-            have, what = int(found[1]), ""
+            have = int(found[1])
+            what = ""
             if have < self._version:
                 what = f"older than the server's {self._version}, which it cannot read"
             elif name == "pg_restore" and have >= _NEW_PARAMETER > self._version:
                 what = f"which cannot restore into a server of version {self._version}"
             if what:
                 raise ValueError(
-                    f"{path} is version {have}, {what}: put the client programs of PostgreSQL {self._version} first on PATH"
+                    f"{path} is version {have}, {what}: put the client programs of PostgreSQL "
+                    f"{self._version} first on PATH"
                 )
 
     def _run(self, program: str, *arguments: str, careless: bool = False) -> None:
-        """Run a program to its end; StoreError if it failed, unless careless, or if the emulator stops.
+        """Run a program to its end.
+
+        StoreError if it failed, unless careless, or if the emulator stops.
 
         Any user of the machine can read its arguments.
         """
@@ -336,7 +360,8 @@ def _refuse_all_but_left_over(name: str, mark: str) -> None:
     if left is None or left[1] != socket.gethostname() or _is_running(int(left[2])):
         whose = "another emulator's" if mark.startswith(MARK) else "not the emulator's"
         raise ValueError(
-            f"the PostgreSQL server has a database {name} already, and it is {whose}; take another id, or drop it"
+            f"the PostgreSQL server has a database {name} already, and it is {whose}; take "
+            "another id, or drop it"
         )
 
 

@@ -33,15 +33,18 @@ T = TypeVar("T")
 class PostgresStore:
     """Real databases at a server; the zip of a snapshot holds pg_dump's custom format.
 
-    The work at the server runs in threads, one for each database, so that each database's work keeps its order.
+    The work at the server runs in threads, one for each database, so that each database's work
+    keeps its order.
 
     Args:
         dsn: The server's address, as libpq takes it.
-        folder: Keeps the zips, the SQLite files of other engines, and a note of each database at the server. None: a
+        folder: Keeps the zips, the SQLite files of other engines, and a note of each database at
+            the server. None: a
             temporary folder, which is removed at the end together with the databases.
 
     Raises:
         ValueError: The server cannot be used, or lacks a database that the folder notes.
+
     """
 
     def __init__(self, dsn: str, folder: Path | None = None) -> None:

@@ -6,10 +6,12 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
-DATA = "database.sqlite"  # the member that holds the data: an SQLite database, or no bytes for an empty one
+# the member that holds the data: an SQLite database, or no bytes for an empty one
+DATA = "database.sqlite"
 _ABOUT = "snapshot.json"
 _PADDING = "padding"
-# What a stored member adds to a zip beside its data: a local header of 30 bytes, a central one of 46, its name twice.
+# What a stored member adds to a zip beside its data: a local header of 30 bytes, a central one of
+# 46, its name twice.
 _MEMBER_OVERHEAD = 30 + 46 + 2 * len(_PADDING)
 
 
@@ -22,10 +24,13 @@ def write_zip(  # noqa: PLR0913 - what a snapshot's zip consists of
     *,
     compress: bool = False,
 ) -> None:
-    """Write a snapshot's zip to an empty file; the same data of the same version gives the same bytes.
+    """Write a snapshot's zip to an empty file.
 
-    The data is an SQLite image, which may be compressed, or the name and the path of a dump, which is never whole in memory.
-    With a `size` the zip gets exactly as many bytes; ValueError if it does not fit.
+    The same data of the same version gives the same bytes.
+
+    The data is an SQLite image, which may be compressed, or the name and the path of a dump, which
+    is never whole in memory. With a `size` the zip gets exactly as many bytes; ValueError if it
+    does not fit.
     """
     about = json.dumps({"database_id": database_id, "version_id": version_id}).encode()
     how = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
@@ -59,7 +64,10 @@ def data_of(source: IO[bytes]) -> bytes:
 
 
 def unpack(source: IO[bytes], name: str, into: Path) -> None:
-    """Write the dump in a snapshot's zip to a file; KeyError if it holds none of this name, as that of another engine."""
+    """Write the dump in a snapshot's zip to a file.
+
+    KeyError if it holds none of this name, as that of another engine.
+    """
     with (
         zipfile.ZipFile(source) as archive,
         archive.open(name) as member,

@@ -26,7 +26,8 @@ class StoreError(Exception):
 class Store(Protocol):
     """Databases' data, by database id, and snapshots' zips, by version id.
 
-    Methods that may take long return a future. Work on one database is done in the order of the calls.
+    Methods that may take long return a future. Work on one database is done in the order of the
+    calls.
     """
 
     def takes_time(self, database_id: str) -> bool:
@@ -46,13 +47,14 @@ class Store(Protocol):
     def capture(
         self, database_id: str, version_id: str, size: int | None, damage: Damage | None = None
     ) -> Future[int]:
-        """Write the data as it is now into a zip, padded to `size` bytes if given; the future is the zip's size.
+        """Write the data as it is now into a zip, padded to `size` bytes if given.
+
+        The future is the zip's size.
 
         With a damage, the zip holds something else than the database.
 
-        The future raises:
-            ValueError: The zip is larger than `size`.
-            StoreError: The data cannot be read.
+        The future raises: ValueError: The zip is larger than `size`. StoreError: The data cannot
+        be read.
         """
 
     def discard(self, version_id: str) -> None:
@@ -91,7 +93,10 @@ def at_once(call: Callable[..., T], *arguments: Any) -> Future[T]:
 
 
 async def finished(work: Future[Any]) -> None:
-    """Wait until a store's work is done or has failed. If it is done already, return before any other task runs."""
+    """Wait until a store's work is done or has failed.
+
+    If it is done already, return before any other task runs.
+    """
     if not work.done():
         await anyio.to_thread.run_sync(wait, [work], abandon_on_cancel=True)
 

@@ -1,1 +1,4 @@
-"""The state of the emulated service and the rules by which it changes. No HTTP, and no data of databases."""
+"""The state of the emulated service and the rules by which it changes.
+
+No HTTP, and no data of databases.
+"""

@@ -65,7 +65,8 @@ class Capture:
 class Account:
     """One account and its resources.
 
-    Nothing runs in the background. `settle(now)` catches up with the time; call it before any other method.
+    Nothing runs in the background. `settle(now)` catches up with the time; call it before any
+    other method.
     """
 
     def __init__(self, store: Store, settings: EmulatorSettings, state: AccountState) -> None:
@@ -137,7 +138,10 @@ class Account:
         return restore is not None and restore.in_progress
 
     def last_restore(self, resource_id: str) -> Restore | None:
-        """The last restore of a resource; None if there was none, or its outcome is not kept any more."""
+        """The last restore of a resource.
+
+        None if there was none, or its outcome is not kept any more.
+        """
         return self._restores.get(resource_id)
 
     def is_up(self, resource: Database, now: datetime) -> bool:
@@ -229,7 +233,8 @@ class Account:
             else resource.snapshot_seconds
         )
         if resource.next_snapshot_seconds is not None:
-            seconds, resource.next_snapshot_seconds = resource.next_snapshot_seconds, None
+            seconds = resource.next_snapshot_seconds
+            resource.next_snapshot_seconds = None
         running = RunningSnapshot(
             ready_at=now + timedelta(seconds=seconds),
             version_id=version_id,
@@ -391,7 +396,10 @@ class Account:
             self.changed = True
 
     def _collect_work(self, now: datetime) -> None:
-        """Note which snapshots' zips are written; the others are not ready yet, even if their time has passed."""
+        """Note which snapshots' zips are written.
+
+        The others are not ready yet, even if their time has passed.
+        """
         for running in self._running:
             work = self.snapshot_work.get(running.version_id)
             if work is None:
@@ -419,7 +427,8 @@ class Account:
                 restore.ends_at = now  # it is still running
                 return
             if self.store.takes_time(restore.database_id):
-                # The work's own end, not the moment at which somebody asks; `now` if it has only just ended.
+                # The work's own end, not the moment at which somebody asks; `now` if it has only
+                # just ended.
                 finished_at = min(now, max(finished_at, restore.worked_until or now))
             del self.restore_work[restore.database_id]
             try:
@@ -538,7 +547,8 @@ class Account:
         return f"{resource.id}_{resource.type}_{origin}"
 
     def _issue_version(self) -> str:
-        # Counted, not random: a restart on the same folder continues, and runs with the same seed get the same ids.
+        # Counted, not random: a restart on the same folder continues, and runs with the same seed
+        # get the same ids.
         while True:
             self._versions_issued += 1
             digest = hashlib.sha256(

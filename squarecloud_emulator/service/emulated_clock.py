@@ -24,7 +24,10 @@ class Clock(Protocol):
 
 
 class MachineClock:
-    """The time of this machine. UTC moves with the event loop, so a change of the machine's clock does not move it."""
+    """The time of this machine.
+
+    UTC moves with the event loop, so a change of the machine's clock does not move it.
+    """
 
     def __init__(self) -> None:
         self._ahead: timedelta | None = None

@@ -1,4 +1,7 @@
-"""Faults: rules by which the emulator misbehaves on chosen requests. The gateway carries them out."""
+"""Faults: rules by which the emulator misbehaves on chosen requests.
+
+The gateway carries them out.
+"""
 
 import random
 from dataclasses import dataclass, field
@@ -141,8 +144,9 @@ class Faults:
     ) -> Fault | None:
         """The first rule that strikes this request; its counters change.
 
-        A transport that can refuse connections calls this first with "connect", for the rules that refuse one. The app
-        then calls it with "answer", for the others. So no rule counts a request twice.
+        A transport that can refuse connections calls this first with "connect", for the rules that
+        refuse one. The app then calls it with "answer", for the others. So no rule counts a
+        request twice.
         """
         for rule in self.rules:
             if not rule.matches(kind, method, database_id, at):

@@ -8,7 +8,8 @@ from squarecloud_emulator.service.refusals import RefusedError, refusal
 
 # The documented cooldowns, in seconds.
 _SNAPSHOT_PER_USER = 5  # "1 request / 5s" per user
-_SNAPSHOT_PER_RESOURCE = 180  # "1 request / 180s" per database; a page says 60 for an application, the OpenAPI document 180
+# "1 request / 180s" per database; a page says 60 for an application, the OpenAPI document 180
+_SNAPSHOT_PER_RESOURCE = 180
 _RESTORE_PER_USER = 60
 _RESTORE_PER_RESOURCE = 120
 
@@ -104,9 +105,11 @@ class RateLimit:
         """Count one request; the first that exceeds the limit starts the block and is refused.
 
         Args:
-            now: When it arrived. A delayed request may be counted after later ones; it counts for its own time.
+            now: When it arrived. A delayed request may be counted after later ones; it counts for
+                its own time.
             per_minute: The limit.
             block_seconds: How long the block lasts.
+
         """
         insort(self._requests, now)
         while self._requests[-1] - self._requests[0] >= _RATE_WINDOW:

@@ -1,6 +1,7 @@
 """How the service refuses a request: the exception, and its codes with their statuses and messages."""
 
-# Statuses and messages as documented. If only the code is public, the status of the most similar documented code. Of the
+# Statuses and messages as documented. If only the code is public, the status of the most similar
+# documented code. Of the
 # messages only the end is public, from "Please wait" and from the number on.
 _CODES: dict[str, tuple[int, str | None]] = {
     "ACCESS_DENIED": (401, None),
@@ -26,7 +27,10 @@ _CODES: dict[str, tuple[int, str | None]] = {
     "INVALID_VERSION_ID": (400, None),
     "KEEP_CALM": (
         429,
-        "You already requested a snapshot recently. Please wait a minute before trying again. 1r/{seconds}s",
+        (
+            "You already requested a snapshot recently. Please wait a minute before trying again. "
+            "1r/{seconds}s"
+        ),
     ),
     "METHOD_NOT_ALLOWED": (405, None),
     "MISSING_PARAMETERS": (400, None),

@@ -95,7 +95,10 @@ class StoredSnapshot:
 
 @dataclass(kw_only=True, order=True)
 class RunningSnapshot:
-    """A snapshot in progress: its time must pass, and the store must write its zip. Ordered by `ready_at`."""
+    """A snapshot in progress: its time must pass, and the store must write its zip.
+
+    Ordered by `ready_at`.
+    """
 
     ready_at: datetime
     version_id: str

@@ -32,18 +32,21 @@ LAST_YEAR = 2200
 class EmulatedService:
     """The service's state, which changes only as its clock advances and as requests come.
 
-    Nothing runs in the background: `settle` does what has become due. Exchange methods from the event loop's own thread.
-    You may also call them before the loop runs; time stands still until it does.
+    Nothing runs in the background: `settle` does what has become due. Exchange methods from the
+    event loop's own thread. You may also call them before the loop runs; time stands still until
+    it does.
 
     Args:
         settings: How the service and its account behave; as documented unless given.
         clock: The machine's time; a virtual clock in tests.
-        data_folder: Keeps everything across restarts and gives each database an SQLite file; None: all in memory.
+        data_folder: Keeps everything across restarts and gives each database an SQLite file; None:
+            all in memory.
         base_url: The address in the service's answers; set it again once you know the port.
         store: Keeps the databases' data somewhere other than in the folder or in memory.
 
     Raises:
         ValueError: The data folder holds something else.
+
     """
 
     def __init__(

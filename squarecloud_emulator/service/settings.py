@@ -47,9 +47,12 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatorSettings:
-    """The service as documented, unless you choose otherwise. If the documentation is silent, you can choose both ways.
+    """The service as documented, unless you choose otherwise.
 
-    Every duration is in seconds of the service's time; `speed` is how many of them pass in a real second.
+    If the documentation is silent, you can choose both ways.
+
+    Every duration is in seconds of the service's time; `speed` is how many of them pass in a real
+    second.
     """
 
     # The account and its key.
@@ -100,18 +103,21 @@ class EmulatorSettings:
     # Restores.
     restore_queue_seconds: float = 0.0  # in which its status is "queued", before it starts
     restore_seconds: float = 60.0
-    # When the POST is answered. False: at once, as the OpenAPI document says ("dispatched"). True: with the outcome, as the
+    # When the POST is answered. False: at once, as the OpenAPI document says ("dispatched"). True:
+    # with the outcome, as the
     # Rust SDK says, or with 202 SNAPSHOT_RESTORE_PROCESSING at the soft deadline.
     restore_holds: bool = False
     # whether the database is down while it is restored; not public
     restore_stops_database: bool = True
-    # Whether a restore of a broken dump reports success all the same, with as much of it as could be read.
+    # Whether a restore of a broken dump reports success all the same, with as much of it as could
+    # be read.
     restore_ignores_errors: bool = False
     # after a success, in which other POSTs are answered with RESTORE_IN_PROGRESS
     restore_tail_seconds: float = 120.0
     # for which the status shows an outcome; then it is "none"
     restore_outcome_seconds: float = 3600.0
-    # "404" or "405": a service without the route of the status. The vendor's stored OpenAPI document does not have it.
+    # "404" or "405": a service without the route of the status. The vendor's stored OpenAPI
+    # document does not have it.
     restore_status_route: RestoreStatusRoute = "there"
 
     # Time and chance.

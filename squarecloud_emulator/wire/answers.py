@@ -111,7 +111,10 @@ def xml_refusal(
     status: int, code: str, message: str, headers: Mapping[str, str] | None = None
 ) -> Answer:
     """A refusal by the snapshot host, in the form of S3-compatible stores."""
-    body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
+    body = (
+        '<?xml version="1.0" '
+        f'encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
+    )
     return Answer(status, body.encode(), media_type="application/xml", code=code, headers=headers)
 
 

@@ -40,7 +40,8 @@ async def database(exchange: Exchange) -> Answer:
 
 async def status(exchange: Exchange) -> Answer:
     """Whether a database is running; `rawData=true` gives numbers for cpu and ram."""
-    one, account = exchange.resource(), exchange.service.account
+    one = exchange.resource()
+    account = exchange.service.account
     up = account.is_up(one, exchange.now)
     # A restore does not start a server of the emulator's again, so it says nothing of that.
     started = None if account.store.takes_time(one.id) else one.started_at or one.created_at
@@ -81,16 +82,19 @@ async def metrics(exchange: Exchange) -> Answer:
 
 async def create(exchange: Exchange) -> Answer:
     """Provision a database; its password and its certificate are shown in this answer only."""
-    account, settings = exchange.service.account, exchange.service.settings
+    account = exchange.service.account
+    settings = exchange.service.settings
     body = await exchange.body()
     if settings.plan == "free":
         raise refusal("UPGRADE_REQUIRED", status=403)
-    kind, version = body.get("type"), body.get("version")
+    kind = body.get("type")
+    version = body.get("version")
     if kind not in ADDRESSES:
         raise refusal("INVALID_DATABASE_TYPE")
     if not isinstance(version, str) or not version:
         raise refusal("INVALID_DATABASE_VERSION")
-    name, memory = _name(body.get("name")), _memory(body.get("memory"), kind)
+    name = _name(body.get("name"))
+    memory = _memory(body.get("memory"), kind)
     if account.memory_used + memory > settings.plan_memory_mb:
         raise refusal("INSUFFICIENT_MEMORY")
     one = Database(
@@ -124,11 +128,13 @@ async def create(exchange: Exchange) -> Answer:
 
 async def update(exchange: Exchange) -> Answer:
     """Rename a database, or give it another memory."""
-    one, body = exchange.resource(), await exchange.body()
+    one = exchange.resource()
+    body = await exchange.body()
     if not {"name", "ram"} & body.keys():
         raise refusal("NO_UPDATE_DATA")
     name = _name(body["name"]) if "name" in body else one.name
-    one.name, one.ram = name, _memory(body["ram"], one.type) if "ram" in body else one.ram
+    one.name = name
+    one.ram = _memory(body["ram"], one.type) if "ram" in body else one.ram
     exchange.service.account.changed = True
     return success()
 
@@ -144,7 +150,8 @@ async def start(exchange: Exchange) -> Answer:
     one = _not_restored(exchange)
     if one.running:
         raise refusal("CONTAINER_ALREADY_STARTED")
-    one.running, one.started_at = True, exchange.now
+    one.running = True
+    one.started_at = exchange.now
     exchange.service.account.changed = True
     return success()
 
@@ -166,7 +173,8 @@ async def certificate(exchange: Exchange) -> Answer:
 
 async def reset(exchange: Exchange) -> Answer:
     """Make a new password, which only this answer shows, or a new certificate."""
-    one, what = _running(exchange), (await exchange.body()).get("reset")
+    one = _running(exchange)
+    what = (await exchange.body()).get("reset")
     if what not in RESETS:
         raise refusal("INVALID_RESET_TYPE")
     one.resets[what] = one.resets.get(what, 0) + 1

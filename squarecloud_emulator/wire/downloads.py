@@ -73,7 +73,9 @@ def _content(exchange: Exchange, stored: StoredSnapshot) -> Answer:
         headers["x-amz-version-id"] = stored.version_id
     if sent.get("if-match", tag) != tag:
         return xml_refusal(412, "PreconditionFailed", "It is another version.")
-    start, stop, status = 0, stored.size, 200
+    start = 0
+    stop = stored.size
+    status = 200
     # If the client has begun with another version, the answer is the whole file.
     asked = _RANGE.fullmatch(sent.get("range", "")) if sent.get("if-range", tag) == tag else None
     if asked is not None:

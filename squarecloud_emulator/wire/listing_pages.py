@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from squarecloud_emulator.service.settings import EmulatorSettings
 
 ACCESS_KEY_ID = "accesskey"
-_SECRET = b"it signs the URLs of an emulator and opens nothing else"  # fixed, so that URLs outlive a restart
+# fixed, so that URLs outlive a restart
+_SECRET = b"it signs the URLs of an emulator and opens nothing else"
 
 
 def sign(resource: str, expires: int, version_id: str | None) -> str:
-    """The signature of a GET of `resource`. It covers the version, so a client cannot add one to a URL."""
+    """The signature of a GET of `resource`.
+
+    It covers the version, so a client cannot add one to a URL.
+    """
     canonical = resource if version_id is None else f"{resource}?versionId={version_id}"
     text = f"GET\n\n\n{expires}\n{canonical}"
     return base64.b64encode(hmac.new(_SECRET, text.encode(), hashlib.sha1).digest()).decode()

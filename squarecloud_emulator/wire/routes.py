@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from squarecloud_emulator.wire.exchange import Exchange
 
 _SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
-# "24-96 base64url-like characters or a UUID"; dots are allowed too, since a public example of a version id has one.
+# "24-96 base64url-like characters or a UUID"; dots are allowed too, since a public example of a
+# version id has one.
 _VERSION_ID = re.compile(r"[A-Za-z0-9+/=._-]{24,96}")
 _SCOPES = {
     None,
@@ -63,7 +64,8 @@ async def _unreached(
 
 async def create(exchange: Exchange) -> Answer:
     """Start a snapshot, and hold the request open until it is stored or the soft deadline has passed."""
-    account, settings = exchange.service.account, exchange.service.settings
+    account = exchange.service.account
+    settings = exchange.service.settings
     resource = exchange.resource()
     running = account.start_snapshot(resource, exchange.now)
     exchange.started(running.version_id, joined=running.started_at != exchange.now)
@@ -102,16 +104,15 @@ async def listing(exchange: Exchange) -> Answer:
 
 async def account_listing(exchange: Exchange) -> Answer:
     """The whole account's snapshots, cached separately from each database's own listing."""
-    service, settings = exchange.service, exchange.service.settings
+    service = exchange.service
+    settings = exchange.service.settings
     if settings.plan == "free":
         raise refusal("UPGRADE_REQUIRED")
     wanted = exchange.request.query_params.get("scope")
     if wanted not in _SCOPES:
         raise refusal("INVALID_SCOPE")
-    limit, block = (
-        settings.account_listing_misses_per_minute,
-        settings.account_listing_block_seconds,
-    )
+    limit = settings.account_listing_misses_per_minute
+    block = settings.account_listing_block_seconds
 
     def everything() -> list[StoredSnapshot]:
         service.account_listing_limit.count(exchange.now, limit, block)
@@ -127,7 +128,8 @@ async def account_listing(exchange: Exchange) -> Answer:
 def _cached_page(
     exchange: Exchange, owner: str, variant: str, snapshots: Callable[[], Iterable[StoredSnapshot]]
 ) -> Answer:
-    service, now = exchange.service, exchange.now
+    service = exchange.service
+    now = exchange.now
     kept = service.account.pages.get((owner, variant))
     if kept is None or now - kept[1] >= timedelta(seconds=service.settings.cache_seconds):
         kept = page_of(snapshots(), service.settings, service.snapshots_url, now), now
@@ -137,7 +139,8 @@ def _cached_page(
 
 async def restore(exchange: Exchange) -> Answer:
     """Start a restore, which takes the database down for a while."""
-    account, settings = exchange.service.account, exchange.service.settings
+    account = exchange.service.account
+    settings = exchange.service.settings
     resource = exchange.resource()
     name, version_id = await _restore_parameters(exchange)
     started = account.start_restore(resource, name, version_id, exchange.now)
@@ -176,7 +179,8 @@ async def restore_status(exchange: Exchange) -> Answer:
 
 async def _restore_parameters(exchange: Exchange) -> tuple[str, str]:
     body = await exchange.body()
-    name, version_id = body.get("snapshotId"), body.get("versionId")
+    name = body.get("snapshotId")
+    version_id = body.get("versionId")
     if not name or not version_id:
         raise refusal("MISSING_PARAMETERS")
     if not isinstance(name, str) or not _SNAPSHOT_NAME.fullmatch(name):
@@ -188,7 +192,8 @@ async def _restore_parameters(exchange: Exchange) -> tuple[str, str]:
 
 async def me(exchange: Exchange) -> Answer:
     """The user, the plan, and what the account owns."""
-    account, settings = exchange.service.account, exchange.service.settings
+    account = exchange.service.account
+    settings = exchange.service.settings
     used = account.memory_used
     return success(
         {

@@ -54,7 +54,10 @@ Told = tuple[State, str] | tuple[State, str, str]  # of a finding, all but its c
 
 
 class Finding(NamedTuple):
-    """The result of one check; a `note` is worth knowing, and there is no advice if there is nothing to do."""
+    """The result of one check.
+
+    A `note` is worth knowing, and there is no advice if there is nothing to do.
+    """
 
     check: str
     state: State
@@ -87,11 +90,13 @@ async def doctor(
 ) -> bool:
     """Find what would stop the next snapshot.
 
-    Checks key, scopes, plan, quota, clock, listing, ledger, what is under way and what is installed, by five requests at most, none
-    of which starts something. The exit code is 1 if anything is a PROBLEM, which would stop a create or a restore. Without --stack
-    it reads the environment, not a stack's configuration.
+    Checks key, scopes, plan, quota, clock, listing, ledger, what is under way and what is
+    installed, by five requests at most, none of which starts something. The exit code is 1 if
+    anything is a PROBLEM, which would stop a create or a restore. Without --stack it reads the
+    environment, not a stack's configuration.
 
-    If your data is damaged: `status DATABASE` names the snapshot to go back to, and `restore` puts it back.
+    If your data is damaged: `status DATABASE` names the snapshot to go back to, and `restore` puts
+    it back.
     """
     words = in_stack(stack) if stack else invocation.wording
     found: list[Finding] = []
@@ -126,7 +131,9 @@ class Examination:
     """The checks that need the service or the ledger, and the facts that they share."""
 
     def __init__(self, session: Session, words: Wording, backend: str) -> None:
-        self.session, self.words, self.backend = session, words, backend
+        self.session = session
+        self.words = words
+        self.backend = backend
         self.account: Account | None = None
         self.listing: Listing | None = None
 
@@ -140,8 +147,12 @@ class Examination:
             return Finding(check, "problem", self.words.report(error))
 
     async def findings(self) -> AsyncIterator[Finding]:
-        """Check one thing after the other; the scopes only of a key that the service has accepted."""
-        account, accepted = f"scope {refusals.ACCOUNT_READ}", Finding("key", "ok", "accepted")
+        """Check one thing after the other.
+
+        The scopes only of a key that the service has accepted.
+        """
+        account = f"scope {refusals.ACCOUNT_READ}"
+        accepted = Finding("key", "ok", "accepted")
         scopes: dict[str, Callable[[], Awaitable[Told]]] = {
             f"scope {refusals.SNAPSHOTS_READ}": self._snapshots,
             f"scope {refusals.SNAPSHOTS_WRITE}": self._writing,
@@ -156,11 +167,12 @@ class Examination:
         except refusals.SquareCloudError as error:
             lifted = isinstance(error, refusals.Blocked) and error.unsent
             advice = (
-                f"If the service's support has lifted the block early: `{NAME} doctor --forget-block`."
-                * lifted
-            )
+                f"If the service's support has lifted the block early: `{NAME} doctor "
+                "--forget-block`."
+            ) * lifted
             check = "key" if isinstance(error, refusals.KeyRefused) else "service"
-            first, scopes = [Finding(check, "problem", self.words.report(error), advice)], {}
+            first = [Finding(check, "problem", self.words.report(error), advice)]
+            scopes = {}
         for finding in first:
             yield finding
         checks = {
@@ -201,7 +213,8 @@ class Examination:
         return "unknown", words or "the service does not say"
 
     async def _snapshots(self) -> Told:
-        listings, now = self.session.listings, self.session.clock.monotonic()
+        listings = self.session.listings
+        now = self.session.clock.monotonic()
         self.listing = await listings.account_listing(now, patience=ONCE)
         if self.listing is not None:
             return "ok", "the account's snapshots can be listed"
@@ -237,14 +250,15 @@ class Examination:
     async def _plan(self) -> Told:
         if self.account is None or self.account.plan_memory is None:
             return "unknown", "the service did not say"
-        name, memory = (
-            f"{self.account.plan}, " if self.account.plan else "",
-            self.account.plan_memory,
-        )
+        name = f"{self.account.plan}, " if self.account.plan else ""
+        memory = self.account.plan_memory
         return "ok", f"{name}{memory} MB: {allowance_of(memory)} snapshots in any 24 hours"
 
     async def _quota(self) -> Told:
-        """What is left of the plan's snapshots; those that runs have found count even if an older page lacks them."""
+        """What is left of the plan's snapshots.
+
+        Those that runs have found count even if an older page lacks them.
+        """
         if self.account is None or self.account.plan_memory is None or self.listing is None:
             return "unknown", "the plan and the account's listing are needed"
         allowance = allowance_of(self.account.plan_memory)
@@ -268,7 +282,10 @@ class Examination:
         if abs(offset) <= CLOCK_NOTE:
             return "ok", f"within {spoken(CLOCK_NOTE)} of the service's"
         away = f"{spoken(abs(offset))} {'behind' if offset > 0 else 'ahead of'}"
-        advice = "Set it: rotate_after uses it, and buckets refuse requests with a wrong time. Waiting for a snapshot still works."
+        advice = (
+            "Set it: rotate_after uses it, and buckets refuse requests with a wrong time. Waiting "
+            "for a snapshot still works."
+        )
         return "note", f"this machine's is {away} the service's", advice
 
     async def _page(self) -> Told:
@@ -276,17 +293,24 @@ class Examination:
             return "unknown", "it could not be read"
         return (
             "ok",
-            f"at most {spoken(SERVICE_CACHE)} old: the service may serve the same page for that long",
+            (
+                f"at most {spoken(SERVICE_CACHE)} old: the service may serve the same page for that "
+                "long"
+            ),
         )
 
     async def _ledger(self) -> Told:
         """Whether the place of the ledger allows all that a create does there, since nothing is sent otherwise."""
-        ledger, place = self.session.ledger, self.session.ledger.place
+        ledger = self.session.ledger
+        place = self.session.ledger.place
         await ledger.read()
         await ledger.edit(
             lambda document: document.update(checked=rfc3339(self.session.clock.utc()))
         )
-        found = f"{'shared' if place.is_shared else 'this machine only'}: {place.where} can be read and written"
+        found = (
+            f"{'shared' if place.is_shared else 'this machine only'}: {place.where} can be read "
+            "and written"
+        )
         if not place.is_shared:
             setting = f"{variable('shared_state')}=backend"
             return (
@@ -320,19 +344,24 @@ class Examination:
 
     async def rehearse(self) -> Told:
         """Let a run be killed after its request, a second machine take it over, and a third one, of another resource, wait."""
-        clock, place = self.session.service_clock, self.session.ledger.place
+        clock = self.session.service_clock
+        place = self.session.ledger.place
         if not (place.is_shared and isinstance(place, Bucket | SqliteFile)):
             advice = f"Set {config_key('shared_state')} or {variable('shared_state')}."
             return "problem", "no second machine sees what this one has requested", advice
-        database_id, longest = secrets.token_hex(16), timedelta(minutes=10)
+        database_id = secrets.token_hex(16)
+        longest = timedelta(minutes=10)
 
         async def claims(resource: str) -> Claim:
-            ledger, owner = Ledger(place.beside(REHEARSAL), clock), f"{REHEARSAL}::dev::{resource}"
+            ledger = Ledger(place.beside(REHEARSAL), clock)
+            owner = f"{REHEARSAL}::dev::{resource}"
             id_ = secrets.token_hex(8)
             intent = Intent("snapshot", owner, database_id, "v1", longest.total_seconds(), id=id_)
             return await ledger.edit(lambda document: ledger.decided(document, intent))
 
-        first, taken_over, waits = await claims("one"), await claims("one"), await claims("two")
+        first = await claims("one")
+        taken_over = await claims("one")
+        waits = await claims("two")
         await Ledger(place.beside(REHEARSAL), clock).withdraw(first.attempt)
         roles = [first.role, taken_over.role, waits.role]
         if roles != ["new", "resumed", "in the way"] or taken_over.attempt.id != first.attempt.id:
@@ -342,7 +371,8 @@ class Examination:
         return "ok", f"{resumed}; a third one, of another resource, waited"
 
 
-# What is installed on this machine: engine, SDK and plugin. Sends no request --------------------------------------------
+# What is installed on this machine: engine, SDK and plugin. Sends no request
+# --------------------------------------------
 
 
 def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Finding]:
@@ -367,7 +397,8 @@ def _engine(environment: Mapping[str, str]) -> Told:
         answer = pulumi(environment, "version").strip()
     except PulumiTrouble as error:
         return "problem", str(error), "Reinstall the Pulumi CLI."
-    found, oldest = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer), ".".join(map(str, OLDEST_ENGINE))
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer)
+    oldest = ".".join(map(str, OLDEST_ENGINE))
     if found is None:
         return "unknown", f"`pulumi version` says {answer!r}", f"It must be {oldest} or newer."
     if tuple(map(int, found.groups())) < OLDEST_ENGINE:
@@ -383,7 +414,8 @@ def _plugin(environment: Mapping[str, str]) -> Told:
     home = Path(environment.get("PULUMI_HOME") or home_directory(environment) / ".pulumi")
     folders = home.glob(f"plugins/resource-{PACKAGE}-v*")
     installed = sorted(path.name.rpartition("-v")[2] for path in folders if path.is_dir())
-    ours, how = version("pulumi-snapshots"), "squarecloud-snapshots plugin install"
+    ours = version("pulumi-snapshots")
+    how = "squarecloud-snapshots plugin install"
     if ours in installed:
         return "ok", f"{PACKAGE} {ours} is installed"
     if installed:
@@ -399,14 +431,18 @@ def _plugin(environment: Mapping[str, str]) -> Told:
 
 
 def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Which credentials an archive to each store would use; those of a store that is not used are no problem."""
+    """Which credentials an archive to each store would use.
+
+    Those of a store that is not used are no problem.
+    """
     if find_spec(LIBRARY) is None:
         yield Finding("buckets", "note", f"{LIBRARY} is not installed", pip_install(EXTRA))
         return
     for scheme in BUCKETS:
         try:
             found, _ = access(scheme, environment)
-            at, said = f"{scheme}://", f"credentials of {NAMES[scheme]}: {found}"
+            at = f"{scheme}://"
+            said = f"credentials of {NAMES[scheme]}: {found}"
             yield (
                 Finding(at, "note", said) if found.startswith(MACHINE) else Finding(at, "ok", said)
             )

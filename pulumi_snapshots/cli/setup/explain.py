@@ -27,8 +27,8 @@ from pulumi_snapshots.errors.pages import EXPLAIN
 async def explain(invocation: Invocation, /, name: str | None, *, last: bool) -> bool:
     """Explain an error, or list all errors.
 
-    Says what happened, what was done, and what to do. ERROR is a name such as `key-refused`, or a code or status of the
-    service such as KEEP_CALM or 429.
+    Says what happened, what was done, and what to do. ERROR is a name such as `key-refused`, or a
+    code or status of the service such as KEEP_CALM or 429.
     """
     if last:
         return _explain_last(invocation)

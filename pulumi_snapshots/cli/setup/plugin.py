@@ -44,7 +44,10 @@ exec "$python" -P -c 'from pulumi_snapshots.plugin.serve import main; main()' "$
 
 @command(has_result=False)
 async def install(invocation: Invocation, /) -> None:
-    """Install the plugin for every Pulumi project of this user. It runs in the Python environment of this command."""
+    """Install the plugin for every Pulumi project of this user.
+
+    It runs in the Python environment of this command.
+    """
     await _install(invocation)
 
 
@@ -52,11 +55,12 @@ async def install(invocation: Invocation, /) -> None:
 async def sdk(invocation: Invocation, /, language: str) -> None:
     """Install the plugin, and generate its SDK for a language.
 
-    Prints the line that imports it. If this folder has a project in that language, adds the SDK to it; otherwise only writes it to
-    `sdks`.
+    Prints the line that imports it. If this folder has a project in that language, adds the SDK to
+    it; otherwise only writes it to `sdks`.
     """
     await _install(invocation)
-    runtime, package = RUNTIMES[language], f"{PACKAGE}@{version('pulumi-snapshots')}"
+    runtime = RUNTIMES[language]
+    package = f"{PACKAGE}@{version('pulumi-snapshots')}"
     if language != "yaml":
         written = ("gen-sdk", package, "--language", runtime, "--out", "sdks")
         await _pulumi(
@@ -106,7 +110,8 @@ async def _install(invocation: Invocation) -> None:
     for other in sorted(await _versions(invocation) - {ours}):
         removes = f"`pulumi plugin rm resource {PACKAGE} {other}` removes it"
         invocation.warn(
-            f"version {other} is installed too, and Pulumi takes the newest unless a program names one: {removes}."
+            f"version {other} is installed too, and Pulumi takes the newest unless a program "
+            f"names one: {removes}."
         )
 
 

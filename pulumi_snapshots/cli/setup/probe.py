@@ -43,8 +43,9 @@ MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
 async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -> None:
     """Find out how the real service behaves.
 
-    Takes 2 snapshots of DATABASE from the day's allowance, and 6 minutes; 36 if the service keeps serving old listings. It asks
-    for the database's id first. The report holds no key and no download URL.
+    Takes 2 snapshots of DATABASE from the day's allowance, and 6 minutes; 36 if the service keeps
+    serving old listings. It asks for the database's id first. The report holds no key and no
+    download URL.
     """
     async with invocation.session() as session:
         targets, confirmed = await _targets(invocation, session, typed)

@@ -21,7 +21,9 @@ from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot, Utc
 from pulumi_snapshots.state_directory import written_whole
 
 FRESH = ACCOUNT_LISTING.per_account
-"""Seconds for which a kept page is shown: so long the account's listing must not be requested again."""
+"""Seconds for which a kept page is shown: so long the account's listing must not be requested
+again.
+"""
 
 
 class Kept(BaseModel):
@@ -36,15 +38,18 @@ class Kept(BaseModel):
     asked: dict[str, Utc] = {}  # when each was requested in passing, whatever the result
 
     def age(self, what: str, now: datetime) -> float:
-        """Seconds since `snapshots` or `databases` were requested; negative if the clock was set back."""
+        """Seconds since `snapshots` or `databases` were requested.
+
+        Negative if the clock was set back.
+        """
         return (now - self.at[what]).total_seconds() if what in self.at else math.inf
 
 
 class KeptPages:
     """The newest pages of the account, shared by the commands of one machine and key, in a file.
 
-    One that cannot be read counts as empty, and what cannot be written, or has a relative path, is not kept. If two commands
-    end at the same moment, the pages of one may be lost.
+    One that cannot be read counts as empty, and what cannot be written, or has a relative path, is
+    not kept. If two commands end at the same moment, the pages of one may be lost.
     """
 
     def __init__(self, session: Session) -> None:
@@ -59,7 +64,10 @@ class KeptPages:
         return Kept()
 
     def may_request(self, what: str, now: datetime, pause: float) -> bool:
-        """Whether `snapshots` or `databases` may be requested in passing; if so, not again for `pause` seconds, whatever the result."""
+        """Whether `snapshots` or `databases` may be requested in passing.
+
+        If so, not again for `pause` seconds, whatever the result.
+        """
         asked = self.read().asked
         if what in asked and 0 <= (now - asked[what]).total_seconds() < pause:
             return False
@@ -94,10 +102,12 @@ class Page:
 async def snapshots_of_account(
     session: Session, *, origin: str | None = None, may_be_kept: bool = True
 ) -> Page:
-    """Get the snapshots of each database; those of a moment ago if an earlier command of this machine has requested them.
+    """Get the snapshots of each database.
 
-    What runs have found is among them also if the service's page is too old to list it, as far as they know it. If only one
-    origin matters, the others may be incomplete.
+    Those of a moment ago if an earlier command of this machine has requested them.
+
+    What runs have found is among them also if the service's page is too old to list it, as far as
+    they know it. If only one origin matters, the others may be incomplete.
     """
     if may_be_kept and (page := await _kept_lately(session)) is not None:
         return page

@@ -34,7 +34,9 @@ Decorator = Callable[[Any], Any]
 NOTIFY = "SQUARECLOUD_NOTIFY"
 """The variable with the URL of a monitor: what is typed is seen by every user of the machine."""
 NO_ID = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]*[^\w/\\\x00-\x1f\x7f-][^/\\\x00-\x1f\x7f]*")
-"""The name of a database that cannot be an id. With a slash, or a dot at its beginning, it is more likely a path."""
+"""The name of a database that cannot be an id. With a slash, or a dot at its beginning, it is more
+likely a path.
+"""
 
 PATIENCE = 1.5  # seconds that a press of the tab key waits for the service at most
 YOUNG = 300.0  # seconds for which a kept page is offered without a request for a newer one
@@ -55,7 +57,9 @@ def command(
         def run(*, json: bool = False, quiet: bool = False, **typed: Any) -> Any:
             context = click.get_current_context()
             invocation: Invocation = context.obj
-            invocation.context, invocation.as_json, invocation.quiet = context, json, quiet
+            invocation.context = context
+            invocation.as_json = json
+            invocation.quiet = quiet
             if typed.get("urls") and not json:
                 context.fail("--urls needs --json.")
             return function(invocation, **typed)
@@ -68,9 +72,12 @@ def command(
     return of
 
 
-# Completion -------------------------------------------------------------------------------------------------------------
-# From the pages that earlier commands kept, and at most one request for a newer one. It never waits long, and whatever goes
-# wrong it offers what it has and prints nothing: an error would stand in the middle of the command that is being typed.
+# Completion
+# -------------------------------------------------------------------------------------------------------------
+# From the pages that earlier commands kept, and at most one request for a newer one. It never waits
+# long, and whatever goes
+# wrong it offers what it has and prints nothing: an error would stand in the middle of the command
+# that is being typed.
 
 
 def database_ids(
@@ -91,7 +98,9 @@ def snapshot_ids(
 ) -> list[CompletionItem]:
     """Snapshots whose id, with that of the database, begins with what is typed; newest first."""
     of_each = _pages(context, "snapshots", keep_listing).snapshots
-    has_latest, found = context.command.name != "restore", []  # which needs a version id
+    # which needs a version id
+    has_latest = context.command.name != "restore"
+    found = []
     fitting = {
         each: entries
         for each, entries in of_each.items()
@@ -121,7 +130,8 @@ def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[o
     async def find() -> None:
         context.obj.err = StringIO()  # its warnings are for people who read them
         async with context.obj.session() as session:
-            pages, now = KeptPages(session), session.clock.utc()
+            pages = KeptPages(session)
+            now = session.clock.utc()
             seen.append(pages.read())
             if not 0 <= seen[-1].age(what, now) < YOUNG and pages.may_request(what, now, YOUNG):
                 await request(session)
@@ -138,7 +148,8 @@ def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[o
     return seen[-1]
 
 
-# Types -------------------------------------------------------------------------------------------------------------------
+# Types
+# -------------------------------------------------------------------------------------------------------------------
 
 
 class _Checked(click.ParamType[Any]):
@@ -147,7 +158,9 @@ class _Checked(click.ParamType[Any]):
     def __init__(
         self, name: str, read: Callable[[str], Any], complete: Callable[..., Any] | None = None
     ) -> None:
-        self.name, self.read, self.complete = name, read, complete
+        self.name = name
+        self.read = read
+        self.complete = complete
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read it, or say what would be right."""
@@ -164,7 +177,10 @@ class _Checked(click.ParamType[Any]):
 
 
 def _duration(typed: str) -> str:
-    """A duration that has a unit, since 10 may be meant in minutes; the rules of each input check the rest."""
+    """A duration that has a unit, since 10 may be meant in minutes.
+
+    The rules of each input check the rest.
+    """
     if re.fullmatch(r"[\d.]*[1-9][\d.]*", typed):
         raise checks.Unfit(f"needs a unit, such as {typed}s, {typed}m or {typed}h")
     return typed
@@ -177,15 +193,21 @@ def _database(typed: str) -> str:
 
 
 def _as_id(typed: str) -> str:
-    """What is typed; a name that cannot be an id is spelled like one, since it is looked up only once all else is right."""
+    """What is typed.
+
+    A name that cannot be an id is spelled like one, since it is looked up only once all else is
+    right.
+    """
     return typed.encode().hex() if NO_ID.fullmatch(typed) else typed
 
 
-DURATION, PLACE = _Checked("duration", _duration), _Checked("destination", Destination.parse)
+DURATION = _Checked("duration", _duration)
+PLACE = _Checked("destination", Destination.parse)
 FILE = click.Path(dir_okay=False, path_type=Path)
 DATABASE = _Checked("database", _database, database_ids)
 
-# Arguments and options ---------------------------------------------------------------------------------------------------
+# Arguments and options
+# ---------------------------------------------------------------------------------------------------
 
 
 def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) -> None:
@@ -251,7 +273,10 @@ notify_option = click.option(
     metavar="URL",
     callback=_monitor,
     expose_value=False,
-    help=f"Report start and end to this URL, as healthchecks and ntfy expect. It is a secret: better in {NOTIFY}.",
+    help=(
+        "Report start and end to this URL, as healthchecks and ntfy expect. It is a secret: "
+        f"better in {NOTIFY}."
+    ),
 )
 again_option = click.option(
     "--new", is_flag=True, help="Restore again, even if an earlier restore is unfinished."
@@ -270,11 +295,15 @@ database_argument = click.argument("database_id", metavar="DATABASE", type=DATAB
 destination_argument = click.argument("destination", type=PLACE)
 
 
-# Checks ------------------------------------------------------------------------------------------------------------------
+# Checks
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any]) -> T:
-    """The inputs that are typed, without a problem; a database by its name, and the newest snapshot, are still to be looked up."""
+    """The inputs that are typed, without a problem.
+
+    A database by its name, and the newest snapshot, are still to be looked up.
+    """
     known = {
         name: _as_id(given) if given and name.endswith("database_id") else given
         for name, given in typed.items()
@@ -293,10 +322,12 @@ def secret_of(invocation: Invocation, option: str, name: str) -> str:
     Args:
         invocation: The command, whose environment holds the variable.
         option: The option as it is typed, for the error.
-        name: What was typed for the variable's name. It can be the secret itself, so no text shows an unusual one.
+        name: What was typed for the variable's name. It can be the secret itself, so no text shows
+            an unusual one.
 
     Raises:
         click.UsageError: The variable is not set.
+
     """
     secret = invocation.environment.get(name, "")
     if not secret:

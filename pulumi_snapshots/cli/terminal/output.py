@@ -87,7 +87,10 @@ def facts(values: Mapping[str, str | None]) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | None]], stream: IO[str]) -> str:
-    """A table; if the stream is too narrow for it, two lines for each row, since an id must not be cut."""
+    """A table.
+
+    If the stream is too narrow for it, two lines for each row, since an id must not be cut.
+    """
     shown = [[printable(cell or "") for cell in row] for row in rows]
     wide = grid([columns, *shown])
     if max(map(cell_len, wide.splitlines())) <= width_of(stream):

@@ -14,7 +14,9 @@ from pulumi_snapshots.properties.checks import Unfit
 from pulumi_snapshots.run.settings import PACKAGE, backend_url, config_key, variable, without_key
 
 PATIENCE = 600.0
-"""Seconds that a command of the CLI may take: adding an SDK to a project also installs what that needs."""
+"""Seconds that a command of the CLI may take: adding an SDK to a project also installs what that
+needs.
+"""
 
 stack_option = click.option(
     "--stack", metavar="NAME", help="Use this stack's configuration, found from this folder."
@@ -26,7 +28,10 @@ class PulumiTrouble(Explained):
 
 
 def pulumi(environment: Mapping[str, str], *arguments: str, then: Step = Step.RUN_AGAIN) -> str:
-    """What the Pulumi CLI prints; takes seconds. Raises `PulumiTrouble`, with `then` as what to do."""
+    """What the Pulumi CLI prints; takes seconds.
+
+    Raises `PulumiTrouble`, with `then` as what to do.
+    """
     program = shutil.which("pulumi", path=environment.get("PATH", ""))
     if program is None:
         raise PulumiTrouble("pulumi is not on PATH", then=[Step.INSTALL_PULUMI, then])
@@ -49,7 +54,10 @@ def pulumi(environment: Mapping[str, str], *arguments: str, then: Step = Step.RU
 
 
 def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The settings of this package in a stack's configuration, secret ones too; takes seconds. Raises `PulumiTrouble`."""
+    """The settings of this package in a stack's configuration, secret ones too; takes seconds.
+
+    Raises `PulumiTrouble`.
+    """
 
     def asked(*arguments: str) -> str:
         return pulumi(environment, *arguments, then=Step.RUN_IN_PROJECT)
@@ -70,6 +78,9 @@ def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, st
             urls = json.loads(asked("whoami", "--json")).get("url", ""), backend_url(environment)
             actual, seen = (url.partition("?")[0].rstrip("/") for url in urls)
             if actual != seen:
-                told = f"stack {stack} is in the backend {actual}, and its runs would take {seen or 'none'} for that"
+                told = (
+                    f"stack {stack} is in the backend {actual}, and its runs would take "
+                    f"{seen or 'none'} for that"
+                )
                 raise PulumiTrouble(told, "No request was sent.", [Step.NAME_BACKEND])
     return found

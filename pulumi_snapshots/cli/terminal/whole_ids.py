@@ -22,7 +22,9 @@ SHORTEST_VERSION = 24
 PART_OF_UUID = re.compile(r"[a-f0-9]{8}-[a-f0-9-]{15,26}")
 """The beginning of a UUID that is no shorter than the shortest version id."""
 SHORTEST_PART = 8
-"""Characters of a version id that are enough at least: what is not listed yet hardly begins like that too."""
+"""Characters of a version id that are enough at least: what is not listed yet hardly begins like
+that too.
+"""
 SHOWN = 10
 """Candidates that an error lists at most."""
 NOTHING_DONE = "Nothing was done."

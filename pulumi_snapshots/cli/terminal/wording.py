@@ -28,7 +28,10 @@ STEPS = {
     Step.KEEP_WAITING: "`{command}` on {machines} keeps waiting for it and sends no second request.",
     Step.ASK_AGAIN: "`{command}` polls again.",
     Step.RESUME_OTHER: "`{other}` resumes it.",
-    Step.GIVE_UP: "`--new` gives up on it instead: that can wait for its end first, and may use another of today's snapshots.",
+    Step.GIVE_UP: (
+        "`--new` gives up on it instead: that can wait for its end first, and may use another of "
+        "today's snapshots."
+    ),
     Step.TAKE_NEW: "`{command}` takes a new one.",
     Step.CHECK_RESTORED: "Check the database; `{command}` checks again.",
     Step.RESTORE_AGAIN: "`--new` restores again, over whatever the database holds by then.",
@@ -42,14 +45,20 @@ STEPS = {
     Step.REFRESH: "`squarecloud-snapshots list --json --urls` has its own URL once the service lists it.",
     Step.RENEW_URL: "Download it again: its URL is looked up then.",
     Step.GIVE_MORE_OF_ID: (
-        "Give more of the id: `squarecloud-snapshots databases` and `squarecloud-snapshots list` show whole ids."
+        "Give more of the id: `squarecloud-snapshots databases` and `squarecloud-snapshots list` "
+        "show whole ids."
     ),
-    Step.CHECK_ID: "Check the id: `squarecloud-snapshots databases` and `squarecloud-snapshots list` show whole ids.",
+    Step.CHECK_ID: (
+        "Check the id: `squarecloud-snapshots databases` and `squarecloud-snapshots list` show "
+        "whole ids."
+    ),
     Step.GIVE_WHOLE_ID: "Give the whole id, or use a key with the scope account:read.",
     Step.GIVE_URL: "Download it again with a key.",
     Step.KEEP_FILE: "Move that file away, name another one, or add --force to overwrite it.",
 }
-"""`{command}` is the command that is run, with its arguments; `{machines}` are those whose runs read the same ledger."""
+"""`{command}` is the command that is run, with its arguments; `{machines}` are those whose runs
+read the same ledger.
+"""
 
 
 def _typed(name: str) -> str:

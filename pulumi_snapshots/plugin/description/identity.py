@@ -11,13 +11,20 @@ VERSION = version(DISTRIBUTION)
 NPM_NAME = "pulumi-squarecloud"
 """In no scope: `@pulumi` is Pulumi's, and another scope must be registered first."""
 GO_WITHOUT_REPOSITORY = "pulumi-squarecloud.invalid/sdk/go"
-"""A module of this machine: no domain can end like this. Without a dot, `pulumi package add` prints an import of another path."""
-DOTNET_NAMESPACE, DOTNET_NAME = "PulumiSnapshots", "SquareCloud"
+"""A module of this machine: no domain can end like this. Without a dot, `pulumi package add`
+prints an import of another path.
+"""
+DOTNET_NAMESPACE = "PulumiSnapshots"
+DOTNET_NAME = "SquareCloud"
 """Packages that begin with `Pulumi.` are Pulumi's."""
 NO_UPLOAD = "Private :: Do Not Upload"
-"""The classifier by which an index refuses a package; it stands in pyproject.toml until the package may be published."""
+"""The classifier by which an index refuses a package; it stands in pyproject.toml until the
+package may be published.
+"""
 GITHUB = "github.com"
-LOGO, CONFIGURATION = "_static/logo.svg", "settings.html"  # in the site of the documentation
+# in the site of the documentation
+LOGO = "_static/logo.svg"
+CONFIGURATION = "settings.html"
 
 
 class Identity:
@@ -29,15 +36,20 @@ class Identity:
         self.urls = {label.lower(): url.rstrip("/") for label, url in pairs}
         self.documentation = self.urls.get("documentation")
         parts = urlsplit(self.urls.get("repository", ""))
-        self._host, self._path = parts.netloc, parts.path.removesuffix(".git")
+        self._host = parts.netloc
+        self._path = parts.path.removesuffix(".git")
         # Maven Central grants `io.github.NAME` to the owner of that name.
         owner = self._path.strip("/").partition("/")[0].lower()
         is_name = self._host == GITHUB and owner.isidentifier()
         self._java = f"io.github.{owner}" if is_name else DOTNET_NAMESPACE.lower()
 
     def in_schema(self) -> dict[str, Any]:
-        """The schema's fields about the package as a whole; those that are not known are left out."""
-        site, repository = self.documentation, self.urls.get("repository")
+        """The schema's fields about the package as a whole.
+
+        Those that are not known are left out.
+        """
+        site = self.documentation
+        repository = self.urls.get("repository")
         # Pulumi downloads the plugin from a repository's releases on GitHub.
         is_there = self._host == GITHUB and NO_UPLOAD not in self._all("Classifier")
         known = {
@@ -55,7 +67,8 @@ class Identity:
 
     def languages(self) -> dict[str, dict[str, Any]]:
         """What each language's SDK is called."""
-        # Generators make a Go module's path of the repository by themselves; some of them heed nothing else.
+        # Generators make a Go module's path of the repository by themselves; some of them heed
+        # nothing else.
         go = {
             "modulePath": GO_WITHOUT_REPOSITORY,
             "importBasePath": f"{GO_WITHOUT_REPOSITORY}/{PACKAGE}",
@@ -72,7 +85,10 @@ class Identity:
         }
 
     def imports(self) -> dict[str, str]:
-        """The line by which a program in each language imports the SDK; in YAML there is none, and a type names the package."""
+        """The line by which a program in each language imports the SDK.
+
+        In YAML there is none, and a type names the package.
+        """
         module = (
             self.languages()["go"].get("importBasePath")
             or f"{self._host}{self._path}/sdk/go/{PACKAGE}"

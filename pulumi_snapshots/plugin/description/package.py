@@ -27,8 +27,13 @@ from pulumi_snapshots.run.settings import PACKAGE
 from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT, split_id
 
 REFERENCE = "snapshot"
-"""The input that is a Snapshot of the program; the engine hands on its id. The state has the inputs that it stands for."""
-PROVISIONAL = "has the provisional id {id}, which names no version. Give {database_id} and {version_id} instead"
+"""The input that is a Snapshot of the program; the engine hands on its id. The state has the
+inputs that it stands for.
+"""
+PROVISIONAL = (
+    "has the provisional id {id}, which names no version. Give {database_id} and {version_id} "
+    "instead"
+)
 IGNORED = (
     "{reason}. If ignoreChanges names {snapshot}, name {database_id} and {version_id} there instead"
 )
@@ -40,7 +45,7 @@ def token(name: str) -> str:
 
 
 class SureLatestQuery(LatestQuery):
-    """The newest available snapshot of a database, no matter who took it; an error if there is none."""
+    """The newest available snapshot of a database, of any origin; an error if there is none."""
 
     optional: bool = declare(
         "Whether there may be none: the result lacks it then, instead of an error.", default=False
@@ -56,14 +61,18 @@ FUNCTIONS = {
 LISTED: dict[str, Property] = {
     name: each for name, each in SNAPSHOTS.query.properties().items() if name != "with_url"
 }
-"""What a list of Snapshots can be asked for; it has ids, so no URLs. The service has no list of another kind."""
+"""What a list of Snapshots can be asked for; it has ids, so no URLs. The service has no list of
+another kind.
+"""
 
 
 class Kind:
     """One kind of resource: its token is its type in the state, its names are those of its outputs."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.token, self.is_listed = name, token(name), name == SNAPSHOT.name
+        self.name = name
+        self.token = token(name)
+        self.is_listed = name == SNAPSHOT.name
 
     # Loaded at their first use: most runs have few kinds.
     rules = cached_property(lambda self: RULES[self.name]()())
@@ -105,7 +114,8 @@ def expanded(
     for name, value in zip(NAMED_BY, named, strict=True):
         wire = in_camel(name)
         stated = field(made, wire)
-        # What equals the inputs in the state may differ from the Snapshot: `ignoreChanges` asks for that.
+        # What equals the inputs in the state may differ from the Snapshot: `ignoreChanges` asks for
+        # that.
         is_as_before = stated in [value, field(olds, wire)]
         if stated is None:
             made.fields[wire].CopyFrom(value_of(value))
@@ -133,7 +143,10 @@ def _named_by(given: Any, versions: Mapping[str, Any]) -> tuple[tuple[Any, Any],
 
 
 def explained(problems: list[Problem], olds: Struct) -> list[Problem]:
-    """What is wrong; if the state has a snapshot and the inputs have none, with what `ignoreChanges` must name."""
+    """What is wrong.
+
+    If the state has a snapshot and the inputs have none, with what `ignoreChanges` must name.
+    """
     if not set(map(in_camel, NAMED_BY)) <= olds.fields.keys():
         return problems
     return [

@@ -46,7 +46,9 @@ TYPES = {
     bool: "boolean",
 }  # all others are strings
 DURATION = "Written as `90s`, `45m`, `1h30m` or `7d`; `600` is seconds."
-"""How a duration is written: a text, since most languages have no good type for one of two. The plugin takes a number too."""
+"""How a duration is written: a text, since most languages have no good type for one of two. The
+plugin takes a number too.
+"""
 
 REPLACING = {"willReplaceOnChanges": True}
 HOW_TO_IMPORT = f"""
@@ -64,7 +66,9 @@ $ pulumi import {token(SNAPSHOT.name)} newest DATABASE_ID/latest
 DEPRECATED = {
     "withUrl": "As an output, the whole result is then a secret. `getDownloadUrl` brings the URL alone."
 }
-"""What still works, and what to use in its place. An SDK marks a lookup's result as a whole if anything in it is a secret."""
+"""What still works, and what to use in its place. An SDK marks a lookup's result as a whole if
+anything in it is a secret.
+"""
 
 
 def schema() -> dict[str, Any]:
@@ -228,7 +232,8 @@ def _object(every: Mapping[str, Property], required: Iterable[Property] = ()) ->
 def _property(each: Property) -> dict[str, Any]:
     kind = _type(each.type)
     if each.choices:
-        # One of the known values if the property is checked for them; else any text, since the service may have more of them.
+        # One of the known values if the property is checked for them; else any text, since the
+        # service may have more of them.
         kind = {"$ref": f"#/types/{token(each.choices.name)}"}
         kind = (
             kind
@@ -284,7 +289,8 @@ def with_examples(description: str, name: str) -> str:
 
 def example(language: str, name: str | None = None) -> str:
     """The program that is about one resource or function; about all of them without a name."""
-    kept, is_shown = [], True
+    kept = []
+    is_shown = True
     for line in _programs()[language].splitlines():
         if found := MARK.fullmatch(line):
             about = set(found[1].split())

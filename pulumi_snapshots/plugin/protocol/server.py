@@ -20,13 +20,17 @@ from pulumi_snapshots.run.calls import Shared
 
 MESSAGE_LIMIT = 400 * 1024 * 1024  # bytes of one message: the engine's own limit
 GRACE = 30.0
-"""Seconds that calls under way have to answer once this process was asked to end; their waits end at once."""
+"""Seconds that calls under way have to answer once this process was asked to end; their waits end
+at once.
+"""
 BY_HAND = (
-    "This is Pulumi's plugin for Square Cloud; `pulumi` starts it by itself. To debug it, run the program with "
+    "This is Pulumi's plugin for Square Cloud; `pulumi` starts it by itself. To debug it, run the "
+    "program with "
     "PULUMI_DEBUG_PROVIDERS=squarecloud:{}"
 )
 NO_HANDSHAKE = (
-    "This connection to the attached plugin did not begin with a handshake: the plugin was started again, or the connection "
+    "This connection to the attached plugin did not begin with a handshake: the plugin was "
+    "started again, or the connection "
     "was lost. Nothing was sent. Run the command again."
 )
 

@@ -69,8 +69,10 @@ from pulumi_snapshots.run.settings import (
 )
 
 TOO_OLD = (
-    # The first version whose partial state can ask for a read before the next update, which gives a pending snapshot its id.
-    f"This plugin ({PACKAGE} {VERSION}) needs Pulumi 3.178 or later, and this one is older (`pulumi version` shows it). Install "
+    # The first version whose partial state can ask for a read before the next update, which gives a
+    # pending snapshot its id.
+    f"This plugin ({PACKAGE} {VERSION}) needs Pulumi 3.178 or later, and this one is older "
+    "(`pulumi version` shows it). Install "
     "a newer one, or use the classes of the `pulumi_snapshots` package without a plugin."
 )
 T = TypeVar("T")
@@ -86,19 +88,26 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     """Serves one engine with one provider's settings: each explicit provider has a process of its own."""
 
     def __init__(self, engine: Engine, shared: Shared, callbacks: Callbacks) -> None:
-        self._engine, self._shared, self._callbacks = engine, shared, callbacks
+        self._engine = engine
+        self._shared = shared
+        self._callbacks = callbacks
         self.stop = shared.stop
         self._guards: list[Any] = []
-        # Those of snapshots whose ids do not name them: one that was resumed keeps its id until a refresh.
+        # Those of snapshots whose ids do not name them: one that was resumed keeps its id until a
+        # refresh.
         self._versions: dict[str, Any] = {}
         self._config: dict[str, Any] = {}
         self._engine_can = False
-        self._is_alone = False  # as `pulumi do --stateless` is: its answer is all that there will be of a resource
+        # as `pulumi do --stateless` is: its answer is all that there will be of a resource
+        self._is_alone = False
         # in a preview a setting may come from a resource that does not exist yet
         self._is_configured = True
 
     async def close(self) -> None:
-        """Free the threads and connections, once no call is under way; a later call begins them again."""
+        """Free the threads and connections, once no call is under way.
+
+        A later call begins them again.
+        """
         self._guards.clear()
         await self._shared.close()
         self._engine.close()
@@ -107,7 +116,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Tell whether its engine has ended, as if it was killed."""
         return await self._engine.is_gone()
 
-    # The package -------------------------------------------------------------------------------------------------------
+    # The package
+    # -------------------------------------------------------------------------------------------------------
 
     async def Handshake(self, request: Any, _context: Any) -> Any:
         """Learn the engine's address, and what it can do."""
@@ -138,11 +148,13 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         await self._engine.flush()
         return empty_pb2.Empty()
 
-    # The settings ------------------------------------------------------------------------------------------------------
+    # The settings
+    # ------------------------------------------------------------------------------------------------------
 
     async def CheckConfig(self, request: Any, _context: Any) -> Any:
         """Validate the settings, without a request."""
-        config, key = _config(request.news), field(request.news, "apiKey")
+        config = _config(request.news)
+        key = field(request.news, "apiKey")
         stack = request.urn.removeprefix("urn:pulumi:").partition("::")[0]
         if key and isinstance(key, str) and _is_in_files(key, stack, Path.cwd()):
             self._row(request.urn).warn(PLAIN_KEY)
@@ -158,7 +170,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return _checked(request.news, problems, SETTINGS, ["api_key"], unknown)
 
     async def Configure(self, request: Any, context: Any) -> Any:
-        """Keep the settings; they are read when they are needed, so that a destroy works with bad ones."""
+        """Keep the settings.
+
+        They are read when they are needed, so that a destroy works with bad ones.
+        """
         if not self._engine_can:
             await _fail(context, TOO_OLD)
         self._config = _config(request.args)
@@ -186,12 +201,14 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         )
         return EngineCall(alone or urn or None, self._settings, self._shared, row)
 
-    # Resources ---------------------------------------------------------------------------------------------------------
+    # Resources
+    # ---------------------------------------------------------------------------------------------------------
 
     async def Check(self, request: Any, context: Any) -> Any:
         """Validate inputs, without a request."""
         kind = await self._kind(request, context)
-        inputs, problems = request.news, list[Problem]()
+        inputs = request.news
+        problems = list[Problem]()
         if kind.refers:
             inputs, problems = expanded(inputs, request.olds, self._versions)
         values = kind.input_names.read(inputs)
@@ -210,7 +227,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def Diff(self, request: Any, context: Any) -> Any:
         """Find what new inputs change."""
         kind = await self._kind(request, context)
-        state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
+        state = kind.names.read(request.olds)
+        values = kind.input_names.read(request.news)
         self._note(request.id, state)
         async with self._shown(context, request.urn) as call:
             refuse_unusable(kind.schema, state)
@@ -281,9 +299,13 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         kind = await self._kind(request, context)
         if self._is_alone:
             another = f"`pulumi do {kind.token.replace(':index:', ':')} create` makes another one"
-            told = f"This {kind.name} cannot be changed without a stack. {another}. Nothing was changed."
+            told = (
+                f"This {kind.name} cannot be changed without a stack. {another}. Nothing was "
+                "changed."
+            )
             await _fail(context, told)
-        state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
+        state = kind.names.read(request.olds)
+        values = kind.input_names.read(request.news)
         async with self._shown(context, request.urn):
             refuse_unusable(kind.schema, state)
         if request.preview:
@@ -357,7 +379,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             self._versions[id_] = outputs.get("version_id") or UNKNOWN
 
     async def _hooked(self, urn: str, operation: Callable[[EngineCall], Awaitable[object]]) -> str:
-        """Run what a hook does, shown at its resource; returns why the change must not happen, empty if it may."""
+        """Run what a hook does, shown at its resource.
+
+        Returns why the change must not happen, empty if it may.
+        """
         row = self._row(urn)
         try:
             await operation(self._call("", row))
@@ -367,7 +392,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             await self._engine.flush()
         return ""
 
-    # Functions -----------------------------------------------------------------------------------------------------------
+    # Functions
+    # -----------------------------------------------------------------------------------------------------------
 
     async def Invoke(self, request: Any, context: Any) -> Any:
         """Look something up, in previews, too."""
@@ -382,7 +408,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 found = results.write(lookup.values(await _found(lookup, values, call)))
         return provider_pb2.InvokeResponse(**{"return": found})
 
-    # How a call is answered ------------------------------------------------------------------------------------------------
+    # How a call is answered
+    # ------------------------------------------------------------------------------------------------
 
     async def _kind(self, request: Any, context: Any) -> Kind:
         type_ = _type_of(request.urn) or request.type
@@ -398,7 +425,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         echo: Struct,
         operation: Callable[[EngineCall], Awaitable[Resource]],
     ) -> tuple[str, Struct]:
-        """The id and outputs that an operation results in; an unfinished resource is kept in the state."""
+        """The id and outputs that an operation results in.
+
+        An unfinished resource is kept in the state.
+        """
         try:
             async with self._shown(context, request.urn) as call:
                 made = await operation(call)
@@ -419,7 +449,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     @asynccontextmanager
     async def _shown(self, context: Any, urn: str) -> AsyncIterator[EngineCall]:
-        """A call whose progress is shown at a resource, or the stack; its failure reaches the engine as one text."""
+        """A call whose progress is shown at a resource, or the stack.
+
+        Its failure reaches the engine as one text.
+        """
         row = self._row(urn)
         try:
             try:
@@ -438,14 +471,20 @@ async def _fail(
     cause: BaseException | None = None,
     kept: Callable[[str], Any] | None = None,
 ) -> NoReturn:
-    """End a call with exactly this text as the error; `kept` makes the detail of an unfinished resource."""
+    """End a call with exactly this text as the error.
+
+    `kept` makes the detail of an unfinished resource.
+    """
     told = final(text, cause)
     await context.abort(code, told, ((DETAILS_HEADER, status(told, kept(told))),) if kept else ())
     raise AssertionError  # `abort` has ended the call
 
 
 async def _found(lookup: Lookup[Any], values: Mapping[str, Any], call: EngineCall) -> Any:
-    """What a lookup finds; `Explained` if there is no latest snapshot, unless the caller says that there may be none."""
+    """What a lookup finds.
+
+    `Explained` if there is no latest snapshot, unless the caller says that there may be none.
+    """
     session = call.session()
     found = await late("lookup.find:find")(
         lookup, session, values, session.listings.recent, call.listener.progress
@@ -538,7 +577,10 @@ async def _asked(
     of: str,
     known: Mapping[str, Property] | None = None,
 ) -> dict[str, Any]:
-    """The values that a program asks with; the end of the call if one is wrong, or not of the properties that are known."""
+    """The values that a program asks with.
+
+    The end of the call if one is wrong, or not of the properties that are known.
+    """
     names = Names(known or inputs.properties())
     values = names.read(given)
     unknown = f"is not an argument of {of}; its arguments are {_listed(names.all)}"
@@ -557,7 +599,8 @@ def _reasons(
 ) -> list[tuple[str, str]]:
     """What is wrong, by the names of properties: `problems`, and `unknown` of each that is none.
 
-    The reasons repeat values that are no secrets, but those `printed`: the engine prints them, or hides them.
+    The reasons repeat values that are no secrets, but those `printed`: the engine prints them, or
+    hides them.
     """
     known = {*names.all, *OF_THE_ENGINE}
     told = [
@@ -601,7 +644,8 @@ def _change(request: Any, wire: str) -> str:
 
 def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Struct:
     """The outputs as a preview knows them: given ones, those that stay in the state, and the rest as unknown."""
-    foreseen, given = Struct(), kind.schema.inputs.properties()
+    foreseen = Struct()
+    given = kind.schema.inputs.properties()
     for name, each in kind.schema.outputs.items():
         if each.camel in inputs.fields:
             value = inputs.fields[each.camel]
@@ -616,8 +660,14 @@ def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Str
 
 
 async def _refuse(_self: Any, _request: Any, context: Any) -> Any:
-    """End a call that the plugin does not have. The SDK's own answer blocks the event loop, and prints a traceback."""
-    text = "This package takes no parameters, its resources have no methods, and it maps the names of no other tool."
+    """End a call that the plugin does not have.
+
+    The SDK's own answer blocks the event loop, and prints a traceback.
+    """
+    text = (
+        "This package takes no parameters, its resources have no methods, and it maps the names "
+        "of no other tool."
+    )
     await context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
 
 
@@ -627,7 +677,10 @@ for _name in ("Parameterize", "Call", "GetMapping", "GetMappings", "DiffConfig")
 
 
 def _is_in_files(secret: str, stack: str, folder: Path) -> bool:
-    """Whether a file of the project of this folder, or of one above it, shows a secret; an encrypted one is in none."""
+    """Whether a file of the project of this folder, or of one above it, shows a secret.
+
+    An encrypted one is in none.
+    """
     whole = re.compile(rf"(?<![\w+/=-]){re.escape(secret)}(?![\w+/=-])")
     for project in project_files(folder):  # it may hold config of all its stacks
         for file in (project, project.with_name(f"Pulumi.{stack}{project.suffix}")):
