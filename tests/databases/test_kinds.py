@@ -137,6 +137,22 @@ def test_what_a_library_says_is_shown_without_the_connection(dsn: str) -> None:
     assert f"at {HIDDEN} (" in shown
 
 
+PEM = "-----BEGIN%20KEY-----%0Asecretsecret%0A-----END%20KEY-----"
+
+
+@pytest.mark.parametrize(
+    ("dsn", "part"),
+    [
+        ("postgresql://someone:half@other/half@db.example:5432/shop", "half@other/half"),
+        (f"postgresql://db.example/shop?sslkey={PEM}", "secretsecret"),
+    ],
+    ids=["a password with an @", "a line of a key"],
+)
+def test_a_part_of_a_connection_is_hidden_by_itself(dsn: str, part: str) -> None:
+    shown = without(dsn, f"cannot read '{part}' of it")
+    assert shown == f"cannot read '{HIDDEN}' of it"
+
+
 def test_what_a_library_says_is_one_line_of_some_length() -> None:
     dsn = "redis://:hush@db.example/0"
     shown = [without(dsn, each) for each in ("  it failed.\nhush\n", "", "x" * 5000)]
