@@ -52,6 +52,8 @@ FLEET_FROM = 4
 The few before cost no wait for the account's listing, which has a limit of its own."""
 SERVICE_CACHE = 30 * 60.0
 """Seconds for which the service may serve the same page."""
+EXPIRED = SERVICE_CACHE + 5.0
+"""Seconds after which a page is certainly new, with 5 s for its transfer."""
 CLOCK_ROOM = 60.0
 """Seconds by which the clocks of the service's parts may differ."""
 FAILURE_LASTS, TOO_LONG = 60.0, 5.0
@@ -90,6 +92,7 @@ class _Asked:
 
     answer: Any = None
     at: float = -math.inf
+    new_at: float = -math.inf  # when it was last certainly a new one
     failure: SquareCloudError | None = None
     failed_at: float = -math.inf
     patience: Patience = ONCE
@@ -155,6 +158,8 @@ class Listings:
             asked.at = (
                 answer.sent_at if isinstance(answer, Listing) else began
             )  # it may have waited for its slot
+            if asked.at >= asked.new_at + EXPIRED:
+                asked.new_at = asked.at
         if isinstance(answer, Listing):
             self.announce_change()
         return answer
@@ -236,6 +241,12 @@ class Listings:
     def account_requested_at(self) -> float:
         """When the account's page was last requested (monotonic seconds)."""
         return self._asked[ACCOUNT_LISTING].at
+
+    @property
+    def account_new_at(self) -> float | None:
+        """When the account's page was requested that the service may still serve; None if there is none."""
+        new_at = self._asked[ACCOUNT_LISTING].new_at
+        return new_at if self.clock.monotonic() < new_at + EXPIRED else None
 
     def known_pages(self, database_id: str, since: float) -> list[Page]:
         """The newest pages, the database's own first, that were requested at `since` or later. Sends no request."""

@@ -1,12 +1,7 @@
-"""Polling until a listing shows the snapshot of a POST: when, at which listing, and which it is. Numbers are monotonic seconds.
-
-The service may serve a page for 30 minutes. So a first poll of a page costs half an hour if it comes too early, and only its
-delay if it comes late; polling a page again costs only the request. Each database has a page, and the account has one, which
-shows what the others missed; the service caches each of them apart.
-"""
+"""Polling the listings until one shows the snapshot of a request. Numbers are monotonic seconds."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +9,7 @@ from datetime import datetime, timedelta
 import anyio
 
 from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.listing.listings import READS_SHARE, SERVICE_CACHE, Listings, Page
+from pulumi_snapshots.listing.listings import EXPIRED, READS_SHARE, Listings, Page
 from pulumi_snapshots.listing.matching import (
     LATE,
     NOT_WHOLE,
@@ -28,192 +23,307 @@ from pulumi_snapshots.listing.matching import (
     find_match,
     match_request,
 )
+from pulumi_snapshots.listing.poll_table import (
+    Moment,
+    PendingGroup,
+    Poll,
+    PolledPage,
+    PolledSnapshot,
+    PollSettings,
+    next_poll,
+)
 from pulumi_snapshots.service.errors import SquareCloudError
-from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE
-from pulumi_snapshots.service.models import ListedSnapshot, Listing
+from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.service.rate_limiter import BLOCKED
 
 __all__ = ["LATE", "AmbiguousSnapshot"]
 
-NEVER = -math.inf
 PINNING = 5 * 60.0
 """Seconds in which a listing should show a complete snapshot with its pinned URL."""
-EXPIRED = SERVICE_CACHE + 5.0
-"""Seconds after which a page is certainly new, with 5 s for its transfer."""
-
-
-@dataclass(eq=False)
-class Pending:
-    """A pending snapshot and the polls of its database's own page."""
-
-    began: float  # when this run began to poll
-    answered: float  # when the wait for it began, in this run or an earlier one
-    is_finished: bool  # whether it should be listed; then it is polled by itself, whatever is known of others
-    in_turn: bool  # whether both pages are polled in turn, since the own one is likely old, or the snapshot a quick one
-    own_tried: float = NEVER  # when the last poll ended
-    own_since: float = NEVER  # when the page was last certainly a new one
 
 
 class PollPlan:
-    """Plans the polls of a process: the first one `first_after` seconds from an answer, and then one `every` so many.
-
-    `ends` says whether a new snapshot ends the caching of a page; None if that is not known.
-    """
+    """Plans the polls of a process, which share what they fetch; see `poll_table`."""
 
     def __init__(
         self, listings: Listings, *, first_after: float, every: float, ends: bool | None = None
     ) -> None:
-        self.listings, self.clock = listings, listings.clock
-        self.first_after, self.every = first_after, every
-        self.first_alone = min(first_after, every) if ends else first_after
-        # when the last poll of the account's page ended, or the current one began
-        self.account_tried = NEVER
-        self._ends = ends
-        self._most = 0
-        self._all: list[Pending | None] = []  # None for a POST that is to come
+        """Begin without a pending snapshot.
+
+        Args:
+            listings: Fetches the pages.
+            first_after: Seconds from an answer to the first poll.
+            every: Seconds between two polls.
+            ends: Whether a new snapshot ends the caching of a page; None if that is not known.
+        """
+        self.listings = listings
+        self.clock = listings.clock
+        self.settings = PollSettings(first_after, every, ends)
+        self._account_polled_at: float | None = None
+        self._account_asked_at: float | None = None
+        self._most_at_once = 0
+        self._has_found = False
+        self._is_refilled = False
+        self._snapshots: list[PolledSnapshot] = []
+        self._posts_to_come = 0
+
+    @property
+    def first_alone(self) -> float:
+        """Seconds from the answer to the first poll for a snapshot that is alone."""
+        return self.settings.first_alone
 
     @contextmanager
-    def expecting(self, pending: Pending | None = None) -> Iterator[None]:
-        """Count a pending snapshot while the body waits for it; without one, a POST while the body queues and sends it."""
-        self._all.append(pending)
+    def expecting(self) -> Iterator[None]:
+        """Count a request while the body queues and sends it."""
+        self._posts_to_come += 1
+        self._is_refilled |= self._has_found
         try:
-            self._changed()
+            self._count()
             yield
         finally:
-            self._all.remove(pending)
-            self._changed()
+            self._posts_to_come -= 1
+            self._count()
 
-    def _changed(self) -> None:
-        """Count how many snapshots there were at once, since there was none."""
-        together = sum(each is None or not each.is_finished for each in self._all)
-        self._most = max(self._most, together) if together else 0
+    @contextmanager
+    def polling(self, snapshot: PolledSnapshot) -> Iterator[None]:
+        """Count a pending snapshot while the body polls for it."""
+        self._snapshots.append(snapshot)
+        try:
+            self._count()
+            yield
+        finally:
+            self._snapshots.remove(snapshot)
+            self._has_found = True
+            self._count()
+
+    def _count(self) -> None:
+        """Count how many snapshots there are at once; the group ends with its last one."""
+        together = self._posts_to_come + len(self._unfinished)
+        self._most_at_once = max(self._most_at_once, together)
+        if not together:
+            self._most_at_once = 0
+            self._has_found = False
+            self._is_refilled = False
         self.listings.announce_change()
 
-    def next_poll(self, mine: Pending) -> tuple[float, bool]:
-        """When the next poll for a snapshot that no page shows yet is due, and whether it is one of the account's page."""
-        group = [each for each in self._all if each is not None and not each.is_finished]
-        is_alone = mine.is_finished or self._most == 1
-        posts, enough = self._all.count(None), self.first_after + self.every
-        # Resources wait for slots of the engine if the limit between two POSTs does not explain why some are to come. Each
-        # snapshot that is found lets one begin.
-        is_short = posts > 0 and self._most * CREATE.per_account < enough
-        is_helped = self.listings.account_refusal is None
-        may_be_old = self.clock.monotonic() < self.listings.account_requested_at + EXPIRED
+    @property
+    def _unfinished(self) -> tuple[PolledSnapshot, ...]:
+        return tuple(each for each in self._snapshots if not each.is_finished)
 
-        if mine.own_tried > NEVER:
-            own = self._own_again(mine, 1 if is_alone else len(group) * (4 if is_helped else 1))
-        elif is_alone:
-            own = mine.answered + self.first_alone * (not mine.is_finished)
-        else:  # late while that delays nothing, or while there is no second chance
-            is_late = not self._ends and (may_be_old or (posts and not is_short))
-            own = mine.answered + self.first_after + self.every * is_late
-
-        missed = [each.answered for each in group if each.own_tried > NEVER]
-        if may_be_old and self._ends is False:
-            account = self.listings.account_requested_at + EXPIRED
-        elif is_alone and (may_be_old or mine.in_turn):
-            account = mine.own_tried + self.every if mine.own_tried > NEVER else math.inf
-        elif may_be_old or (self._ends and not is_alone):  # nothing is lost by a poll
-            account = min(each.began for each in group) + self.every
-        elif posts or is_alone:  # it must show the first one ...
-            account = min(missed, default=math.inf) + (enough if is_short else 3 * self.first_after)
-        else:  # ... or all that are left
-            account = max(missed) + enough if len(missed) == len(group) else math.inf
-        # The service answers 3 such polls a minute, to all machines of the account together.
-        account = max(
-            account, self.account_tried + ACCOUNT_LISTING.per_account * (2 if is_short else 3)
+    def next_poll(self, snapshot: PolledSnapshot) -> Poll:
+        """Say which page is polled next for a snapshot that no page shows yet, and when."""
+        group = PendingGroup(
+            self._unfinished,
+            self._posts_to_come,
+            self._most_at_once,
+            self._is_refilled,
+            account_is_usable=self.listings.account_refusal is None,
+            account_new_at=self.listings.account_new_at or self._account_asked_at,
+            account_polled_at=self._account_polled_at,
         )
-        # One request for all is better than one for this snapshot a little sooner.
-        is_better = is_helped and account <= own + self.every / 4
-        return (account, True) if is_better else (own, False)
+        return next_poll(Moment(snapshot, group, self.settings))
 
     async def poll(
-        self, database_id: str, mine: Pending, *, account: bool
+        self, database_id: str, snapshot: PolledSnapshot, page: PolledPage
     ) -> SquareCloudError | None:
-        """Poll for a snapshot; returns a failure that may pass. A page that was fetched for another one a moment ago is good enough."""
-        now, failure = self.clock.monotonic(), None
-        since = max(mine.began, now - self.every / 4)
-        if account:
-            self.account_tried = now  # at once, so that only one of all snapshots sends the request
-        try:
-            await (
-                self.listings.account_listing(since)
-                if account
-                else self.listings.own_page(database_id, since)
-            )
-        except SquareCloudError as error:
-            if not error.passing:
-                raise
-            failure = error
-        if account:
-            self.account_tried = self.clock.monotonic()
-        else:
-            mine.own_tried = self.clock.monotonic()
-            if failure is None and now >= mine.own_since + EXPIRED:
-                mine.own_since = now
+        """Poll for a snapshot; a page that was fetched for another one a moment ago will do.
+
+        Args:
+            database_id: The database of the snapshot.
+            snapshot: The snapshot, whose polls are noted.
+            page: The page.
+
+        Returns:
+            A failure that may pass; None if the page was fetched.
+
+        Raises:
+            SquareCloudError: The service refuses the request for good.
+        """
+        now = self.clock.monotonic()
+        since = max(snapshot.began, now - self.settings.every / 4)
+        if page is PolledPage.ACCOUNT:
+            # Noted at once, so that only one of all snapshots sends the request.
+            self._account_polled_at = now
+            self._account_asked_at = now
+            try:
+                return await _passing_failure(self.listings.account_listing(since))
+            finally:
+                self._account_polled_at = self.clock.monotonic()
+                self._account_asked_at = None
+                self.listings.announce_change()
+        failure = await _passing_failure(self.listings.own_page(database_id, since))
+        snapshot.own_polled_at = self.clock.monotonic()
+        is_new = snapshot.own_new_at is None or now >= snapshot.own_new_at + EXPIRED
+        if failure is None and is_new:
+            snapshot.own_new_at = now
         return failure
 
-    def _own_again(self, mine: Pending, pages: int) -> float:
-        """When a page is polled again: at growing intervals if there are several, since the account's page serves all."""
-        again = mine.own_since + EXPIRED
-        if self._ends is not False or mine.is_finished:
-            growing = max(self.every, mine.own_tried - mine.own_since)
-            again = min(again, mine.own_tried + min(growing, self.every * pages))
-        return max(again, mine.own_tried + self.every, self.account_tried + self.every)
 
-
-async def until_listed(  # noqa: PLR0913  what is known of it
-    plan: PollPlan,
-    request: Request,
-    database_id: str,
-    find: Callable[[Page], ListedSnapshot | None],
-    waits: Callable[..., None],
-    *,
-    age: float,
-    is_finished: bool,
-    patience: float,
-) -> ListedSnapshot | None:
-    """Poll until a listing shows the entry that `find` finds; None if none does in time. Raises the refusal of a poll, also of the last.
-
-    Earlier runs have waited `age` seconds. It should be listed at once if it `is_finished`. The wait ends if the own page lacks it
-    minutes after every page must show it.
-    """
-    listings, clock, began = plan.listings, plan.clock, plan.clock.monotonic()
-    lost = "" if request.accepted else request.answered
-    # A snapshot whose answer was lost is most likely a quick one; the service answers a slow one after 90 s.
-    in_turn = is_finished or bool(lost) or listings.may_be_old(database_id, began - age)
-    last = (
-        request.posted_at + request.longest - listings.client.service_clock.now()
-    ).total_seconds() + PINNING
-    pending = Pending(began, began - age, is_finished, in_turn)
-    state = {"200": "answered", "202": "accepted"}.get(request.answered, "answer lost")
-    searched: list[Listing] = []
-    shown, failure = None, None
-    with plan.expecting(pending), anyio.move_on_after(patience):
-        while True:
-            pages = listings.known_pages(database_id, began)
-            for page in pages:
-                if page.listing not in searched and (entry := find(page)) is not None:
-                    return entry
-                if page.listing.is_own and page.listing.sent_at >= began + last:
-                    return None
-            searched = [page.listing for page in pages]
-            at, of_account = poll = plan.next_poll(pending)
-            left = at - clock.monotonic()
-            if left > 0:
-                if poll != shown:
-                    why = ", ".join(filter(None, (lost, failed_poll(failure) if failure else "")))
-                    next_check, shown = clock.utc() + timedelta(seconds=left), poll
-                    waits(state, next_check=next_check, why=why)
-                with anyio.move_on_after(left):
-                    await listings.changed.wait()
-                continue
-            if (block := listings.client.limiter.blocked_until) is not None:
-                waits(BLOCKED, until=block, why=state)
-            failure = await plan.poll(database_id, pending, account=of_account)
-    if failure is not None:
-        raise failure
+async def _passing_failure(request: Awaitable[object]) -> SquareCloudError | None:
+    """Await a request; returns how it failed, if that may pass."""
+    try:
+        await request
+    except SquareCloudError as error:
+        if not error.passing:
+            raise
+        return error
     return None
+
+
+@dataclass(frozen=True)
+class AwaitedSnapshot:
+    """What is known of a snapshot before a listing shows it.
+
+    Attributes:
+        request: The request that started it.
+        database_id: Its database.
+        version: Its version, if an answer or another run has named it.
+        claimed: Versions of other requests, and versions that existed before this request.
+        is_behind: See `match_request`.
+        is_finished: Whether the answer was a 200, so that it should be listed at once.
+        age: Seconds that earlier runs have waited for it.
+    """
+
+    request: Request
+    database_id: str
+    version: str | None = None
+    claimed: Collection[str] = ()
+    is_behind: bool = False
+    is_finished: bool = False
+    age: float = 0.0
+
+    def find_on(self, page: Page) -> ListedSnapshot | None:
+        """Find its entry on a page; None if there is none yet.
+
+        Raises:
+            AmbiguousSnapshot: Two entries could be it.
+        """
+        if self.version is not None:
+            return page.version(self.version)
+        return find_match(page.entries, self.request, self.claimed, is_behind=self.is_behind)
+
+    @property
+    def state_text(self) -> str:
+        """How its request was answered, in the two words that begin a progress line."""
+        return {"200": "answered", "202": "accepted"}.get(self.request.answered, "answer lost")
+
+    @property
+    def lost_text(self) -> str:
+        """How the answer was lost, for a progress line; empty if it was not."""
+        return "" if self.request.accepted else self.request.answered
+
+
+class ListingWait:
+    """The wait for one snapshot, page by page.
+
+    Args:
+        plan: Plans the polls of the process.
+        awaited: The snapshot.
+        report_wait: Shows on the row what is waited for, as `Member.waits`.
+    """
+
+    def __init__(
+        self, plan: PollPlan, awaited: AwaitedSnapshot, report_wait: Callable[..., None]
+    ) -> None:
+        self._plan = plan
+        self._listings = plan.listings
+        self._clock = plan.clock
+        self._awaited = awaited
+        self._report_wait = report_wait
+        self._began = plan.clock.monotonic()
+        answered = self._began - awaited.age
+        # A snapshot whose answer was lost is most likely a quick one: the service answers a slow
+        # one after 90 s.
+        is_in_turn = (
+            awaited.is_finished
+            or not awaited.request.accepted
+            or self._listings.may_be_old(awaited.database_id, answered)
+        )
+        self._polled = PolledSnapshot(self._began, answered, awaited.is_finished, is_in_turn)
+        self._searched: list[Page] = []
+        self._shown: Poll | None = None
+        self._failure: SquareCloudError | None = None
+
+    async def until_listed(self, patience: float) -> ListedSnapshot | None:
+        """Poll until a page shows the snapshot.
+
+        Args:
+            patience: The most seconds that the wait may take.
+
+        Returns:
+            Its entry; None if none shows it in time, or if the own page lacks it minutes after
+            every page must show it.
+
+        Raises:
+            SquareCloudError: A poll was refused for good, or the last one failed.
+            AmbiguousSnapshot: Two entries could be it.
+        """
+        with self._plan.polling(self._polled), anyio.move_on_after(patience):
+            while True:
+                entry = self._find()
+                if entry is not None or self._is_overdue():
+                    return entry
+                await self._poll_or_wait()
+        if self._failure is not None:
+            raise self._failure
+        return None
+
+    def _find(self) -> ListedSnapshot | None:
+        """Search the pages that were fetched since the wait began, each once."""
+        known = self._listings.known_pages(self._awaited.database_id, self._began)
+        searched = [page.listing for page in self._searched]
+        self._searched = known
+        for page in known:
+            if page.listing not in searched:
+                entry = self._awaited.find_on(page)
+                if entry is not None:
+                    return entry
+        return None
+
+    def _is_overdue(self) -> bool:
+        """Whether an own page lacks it that was requested when each page must show it."""
+        request = self._awaited.request
+        left = request.posted_at + request.longest - self._listings.client.service_clock.now()
+        last = self._clock.monotonic() + left.total_seconds() + PINNING
+        return any(page.listing.is_own and page.listing.sent_at >= last for page in self._searched)
+
+    async def _poll_or_wait(self) -> None:
+        """Poll if a poll is due; otherwise wait until it is, or until its time may have changed."""
+        poll = self._plan.next_poll(self._polled)
+        left = poll.at - self._clock.monotonic()
+        if left > 0:
+            self._report_next(poll, left)
+            with anyio.move_on_after(left):
+                await self._listings.changed.wait()
+            return
+        blocked_until = self._listings.client.limiter.blocked_until
+        if blocked_until is not None:
+            self._report_wait(BLOCKED, until=blocked_until, why=self._awaited.state_text)
+        database_id = self._awaited.database_id
+        self._failure = await self._plan.poll(database_id, self._polled, poll.page)
+
+    def _report_next(self, poll: Poll, left: float) -> None:
+        """Show when the next poll is due, unless that is shown already."""
+        if poll == self._shown:
+            return
+        self._shown = poll
+        reasons = [self._awaited.lost_text]
+        if self._failure is not None:
+            reasons.append(failed_poll(self._failure))
+        next_check = self._clock.utc() + timedelta(seconds=left)
+        why = ", ".join(filter(None, reasons))
+        self._report_wait(self._awaited.state_text, next_check=next_check, why=why)
+
+
+async def wait_until_listed(
+    plan: PollPlan,
+    awaited: AwaitedSnapshot,
+    report_wait: Callable[..., None],
+    *,
+    patience: float = math.inf,
+) -> ListedSnapshot | None:
+    """Poll until a page shows a snapshot; see `ListingWait.until_listed`."""
+    return await ListingWait(plan, awaited, report_wait).until_listed(patience)
 
 
 async def wait_for_version(  # noqa: PLR0913  what is known of it

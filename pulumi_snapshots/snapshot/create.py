@@ -19,14 +19,14 @@ from pulumi_snapshots.ledger.attempt import (
     Status,
     is_resource,
 )
-from pulumi_snapshots.listing.listings import Page, entry_of
+from pulumi_snapshots.listing.listings import entry_of
 from pulumi_snapshots.listing.polling import (
     LATE,
     PINNING,
     AmbiguousSnapshot,
+    AwaitedSnapshot,
     doubt,
-    earliest,
-    until_listed,
+    wait_until_listed,
 )
 from pulumi_snapshots.listing.quota import explain_quota
 from pulumi_snapshots.properties.checks import spoken
@@ -320,7 +320,7 @@ class Taking:
         page = await session.listings.page(
             self.database_id, session.listings.recent, patience=ONCE, together=True
         )
-        entry = self._shown(page, attempt, self._excluded(others))
+        entry = self._awaited(attempt, self._excluded(others)).find_on(page)
         return await self._ended(entry.version or "", entry) if entry else None
 
     async def _found(self) -> SnapshotRecord | None:
@@ -373,27 +373,26 @@ class Taking:
             *(each.result or "" for each in others if each.has_snapshot),
         }
 
-    def _shown(
-        self, page: Page, attempt: Attempt, excluded: Collection[str]
-    ) -> ListedSnapshot | None:
-        """The entry of the snapshot of a request on a page."""
-        behind = self.behind and attempt is self.operation.attempt
-        if version := attempt.result or self.finished.version:
-            return page.version(version)
-        return earliest(page.entries, attempt.request, excluded, behind=behind)
+    def _awaited(self, attempt: Attempt, claimed: Collection[str]) -> AwaitedSnapshot:
+        """What is known of the snapshot of a request."""
+        return AwaitedSnapshot(
+            attempt.request,
+            attempt.database_id,
+            attempt.result or self.finished.version,
+            claimed,
+            is_behind=self.behind and attempt is self.operation.attempt,
+            is_finished=self.finished is not NOT_FINISHED,
+            age=self.operation.age,
+        )
 
     async def _listed(
         self, attempt: Attempt, waits: Callable[..., None], excluded: Collection[str] = ()
     ) -> ListedSnapshot | None:
         """Poll until the snapshot of a request is listed; None if it is not some minutes after it must be."""
-        return await until_listed(
+        return await wait_until_listed(
             self.session.poll_plan,
-            attempt.request,
-            attempt.database_id,
-            lambda page: self._shown(page, attempt, excluded),
+            self._awaited(attempt, excluded),
             waits,
-            age=self.operation.age,
-            is_finished=self.finished is not NOT_FINISHED,
             patience=PINNING if self.finished.version else math.inf,
         )
 

@@ -153,8 +153,8 @@ async def lateness(
 
 
 FLEETS: dict[str, tuple[dict[str, Any], int, int, float, int, int]] = {
-    "new snapshots end the cache": ({"cache_world": "invalidated"}, 20, 64, 61, 30, 9),
-    "pages are kept": ({"cache_world": "kept"}, 20, 64, 120, 45, 9),
+    "new snapshots end the cache": ({"cache_world": "invalidated"}, 20, 64, 85, 15, 1),
+    "pages are kept": ({"cache_world": "kept"}, 20, 64, 85, 15, 1),
     "one late account listing shows all that were missed": (
         {"snapshot_seconds": 215},
         20,
