@@ -1,10 +1,12 @@
 """A plugin that was started by hand, to debug it: engines attach to it, one command after the other or several at a time."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from google.protobuf import empty_pb2
@@ -72,9 +74,8 @@ def attached_for_real() -> Attached:
     return Attached(lambda: Plugin(Engine(), Shared(), Callbacks("")))
 
 
-async def command_at(served: Attached, peer: str, *, is_killed: bool = False) -> None:
+async def command_at(served: Attached, peer: str, engine: str, *, is_killed: bool = False) -> None:
     """What an engine calls in a command; a killed one sends no Cancel."""
-    engine = f"127.0.0.1:{1 if is_killed else 2}"
     calls = [
         ("Handshake", provider_pb2.ProviderHandshakeRequest(engine_address=engine)),
         ("Check", provider_pb2.CheckRequest(urn=urn("x"))),
@@ -87,17 +88,56 @@ async def command_at(served: Attached, peer: str, *, is_killed: bool = False) ->
 
 @pytest.mark.parametrize("is_killed", [False, True], ids=["ended", "killed"])
 def test_the_end_of_a_command_frees_its_threads(*, is_killed: bool) -> None:
-    async def commands() -> list[int]:
+    async def commands(engine: str) -> list[int]:
         served = attached_for_real()
         counts = []
         for number in range(8):
-            await command_at(served, f"127.0.0.1:{1000 + number}", is_killed=is_killed)
+            peer = f"127.0.0.1:{1000 + number}"
+            await command_at(served, peer, engine, is_killed=is_killed)
             counts.append(threading.active_count())
         served.stop()
         return counts
 
-    counts = asyncio.run(commands())
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        lives = f"127.0.0.1:{listening.getsockname()[1]}"
+        counts = asyncio.run(commands("127.0.0.1:1" if is_killed else lives))
     assert counts[-1] <= counts[1] + 1, counts
+
+
+class Slow:
+    """A plugin whose create lasts until it is told to end."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+        self.closed = False
+
+    async def Handshake(self, _request: Any, _context: Any) -> None:  # noqa: N802
+        pass
+
+    async def Cancel(self, _request: Any, _context: Any) -> None:  # noqa: N802
+        pass
+
+    async def Create(self, _request: Any, _context: Any) -> bool:  # noqa: N802
+        await self.may_end.wait()
+        return self.closed
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def test_a_call_under_way_keeps_what_it_uses() -> None:
+    async def calls() -> tuple[bool, bool]:
+        plugin = Slow()
+        served: Any = Attached(lambda: plugin)  # type: ignore[arg-type, return-value]
+        context = _Context("127.0.0.1:1000")
+        await served.Handshake(None, context)
+        creating = asyncio.ensure_future(served.Create(None, context))
+        await asyncio.sleep(0)
+        await served.Cancel(None, context)
+        plugin.may_end.set()
+        return await creating, plugin.closed
+
+    assert asyncio.run(calls()) == (False, True)
 
 
 @inside
