@@ -34,7 +34,8 @@ _SETTINGS = {
     "--restore-holds": (
         "restore_holds",
         (
-            "answer the POST of a restore with its outcome, or 202 at the soft deadline; otherwise at "
+            "answer the POST of a restore with its outcome, or 202 at the soft deadline; "
+            "otherwise at "
             "once"
         ),
     ),
@@ -95,7 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (is_loopback(options.host) or options.allow_remote):
         return _fail(
             (
-                f"{options.host} can be reached from other machines; add --allow-remote if you want "
+                f"{options.host} can be reached from other machines; add --allow-remote if you "
+                "want "
                 "that"
             ),
             _WRONG_USE,

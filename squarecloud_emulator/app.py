@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def emulator_app(service: ControlledService) -> ASGIApp:
-    """The app, which raises DroppedConnectionError to the server: close the connection without the rest of an answer."""
+    """The app, which raises DroppedConnectionError to the server.
+
+    Close the connection without the rest of an answer.
+    """
     dashboard = dashboard_app(service)
     control_api = control_app(service)
     gateway = Gateway(service)

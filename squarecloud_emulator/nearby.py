@@ -1,4 +1,7 @@
-"""The emulator in a thread of the caller's own process: it is there at once, where another process takes half a second."""
+"""The emulator in a thread of the caller's own process.
+
+It is there at once, where another process takes half a second.
+"""
 
 import secrets
 import threading

@@ -1,9 +1,10 @@
-"""For tests of your own programs: pytest finds it by itself, and the emulator is loaded by the first test that asks for it.
+"""For tests of your own programs.
 
-@pytest.mark.squarecloud_emulator("--database", "a14b8d5e1cb7405a851eb4c075506121", "--snapshot-seconds", "5")
-def test_a_release_takes_one_snapshot(squarecloud_emulator):
-...
-assert [entry.kind for entry in squarecloud_emulator.journal].count("create") == 1
+Pytest finds it by itself, and the emulator is loaded by the first test that asks for it.
+
+@pytest.mark.squarecloud_emulator("--database", "a14b8d5e1cb7405a851eb4c075506121",
+"--snapshot-seconds", "5") def test_a_release_takes_one_snapshot(squarecloud_emulator): ... assert
+[entry.kind for entry in squarecloud_emulator.journal].count("create") == 1
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
-"""All contact with what the Pulumi SDK does not publish: URN, live progress, partial state, cancel, width.
+"""All contact with what the Pulumi SDK does not publish.
 
-A dynamic provider's methods get only ids and properties. The process around them has more: the servicer's frames, up the
-stack of each call, hold the engine's request and gRPC's context; the engine's address is on the command line; the
-gRPC server is in the main thread. Each feature is looked for on its own: if one is not found, the plain behaviour of a
-dynamic provider takes its place, so a changed SDK never costs a run. Programs import this file too: that starts nothing.
+URN, live progress, partial state, cancel, width.
+
+A dynamic provider's methods get only ids and properties. The process around them has more: the
+servicer's frames, up the stack of each call, hold the engine's request and gRPC's context; the
+engine's address is on the command line; the gRPC server is in the main thread. Each feature is
+looked for on its own: if one is not found, the plain behaviour of a dynamic provider takes its
+place, so a changed SDK never costs a run. Programs import this file too: that starts nothing.
 """
 
 import asyncio
@@ -186,7 +189,10 @@ def on_cancel(callback: Callable[[], None]) -> None:
 
 @cache
 def end_with_engine() -> None:
-    """End this process as soon as the engine was killed, if there is one: its parent is a shell that lives on."""
+    """End this process as soon as the engine was killed, if there is one.
+
+    Its parent is a shell that lives on.
+    """
     if (address := _find_engine_address()) is not None:
         end_with(address)
 

@@ -140,7 +140,10 @@ class Provider(ResourceProvider):
         return self._hidden(made)
 
     def _hidden(self, resource: Resource) -> Resource:
-        """The resource with its secrets as the wire has them: encrypted in the state, and never shown."""
+        """The resource with its secrets as the wire has them.
+
+        Encrypted in the state, and never shown.
+        """
         hidden = {
             name: {SIGNATURE: SECRET, "value": resource.outputs[name]}
             for name in self.rules.schema.secrets

@@ -1,4 +1,7 @@
-"""The engine's process: whether it is still there, since a killed engine sends no message, and whether it was interrupted."""
+"""The engine's process.
+
+Whether it is still there, since a killed engine sends no message, and whether it was interrupted.
+"""
 
 import atexit
 import os
@@ -105,11 +108,14 @@ def _parent_of(process: int) -> int:
 
 
 class Interrupts:
-    """Those of a program whose hook the engine waits for: `callback` is called, from any thread, if the engine is interrupted.
+    """Those of a program whose hook the engine waits for.
 
-    The language host of Pulumi 3.229 and later interrupts the program if the engine is asked to stop, however that is asked.
-    Before that, the program hears nothing. But a terminal sends ^C to the engine's process group, and each process that the
-    engine starts has a group of its own: so a child process that does nothing joins that group, and ends by what the engine got.
+    `callback` is called, from any thread, if the engine is interrupted.
+
+    The language host of Pulumi 3.229 and later interrupts the program if the engine is asked to
+    stop, however that is asked. Before that, the program hears nothing. But a terminal sends ^C to
+    the engine's process group, and each process that the engine starts has a group of its own: so
+    a child process that does nothing joins that group, and ends by what the engine got.
     """
 
     def __init__(self, callback: Callable[[], None]) -> None:

@@ -1,4 +1,7 @@
-"""States that were edited, or half imported: an error that names the field, before any of it is used."""
+"""States that were edited, or half imported.
+
+An error that names the field, before any of it is used.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,7 @@
-"""What a Pulumi engine's users read: names as their programs spell them, next steps as commands of Pulumi."""
+"""What a Pulumi engine's users read.
+
+Names as their programs spell them, next steps as commands of Pulumi.
+"""
 
 import sys
 import traceback
@@ -16,7 +19,9 @@ PLAIN_KEY = (
     "the API key is configured in plain text; set it again with `pulumi config set --secret`"
 )
 STEPS = {
-    Step.SET_KEY: "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY.",
+    Step.SET_KEY: (
+        "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY."
+    ),
     Step.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the id of each.",
     Step.RESTORE_ANOTHER: (
         "Restore another snapshot, which `squarecloud-snapshots list {database}` shows, or remove "
@@ -52,7 +57,9 @@ STEPS = {
         "`pulumi up --refresh --replace '{resource}'` restores again, over whatever the database "
         "holds by then."
     ),
-    Step.DRILL_AGAIN: "`pulumi up --refresh --replace '{resource}'` drills again, from the restore on.",
+    Step.DRILL_AGAIN: (
+        "`pulumi up --refresh --replace '{resource}'` drills again, from the restore on."
+    ),
     Step.REFRESH_STATE: "`pulumi refresh` looks up by its id what the state lacks.",
     Step.CORRECT_STATE: (
         "Correct the field: `pulumi stack export --file state.json`, edit it there, "
@@ -62,7 +69,9 @@ STEPS = {
         "Or forget the resource, and import it again if you can: "
         "`pulumi state delete '{resource}'`. That deletes nothing of the service."
     ),
-    Step.RENEW_URL: "Run `pulumi refresh` on the stack of the Snapshot, which pins and renews its URL.",
+    Step.RENEW_URL: (
+        "Run `pulumi refresh` on the stack of the Snapshot, which pins and renews its URL."
+    ),
 }
 """For programs in Python, with the names of every program left open."""
 IN_ARCHIVE = {
@@ -98,18 +107,30 @@ DO = Wording(
     OF_PLUGIN
     | {
         Step.SET_KEY: "Set a valid key in {api_key}, never as an argument.",
-        Step.OPEN_VERSION: "`pulumi do squarecloud:Snapshot read` opens one that is listed, by its id.",
+        Step.OPEN_VERSION: (
+            "`pulumi do squarecloud:Snapshot read` opens one that is listed, by its id."
+        ),
         Step.KEEP_WAITING: "The same command keeps waiting and sends no second request.",
-        Step.KEPT_HERE: "The same command on this machine keeps waiting and sends no second request.",
+        Step.KEPT_HERE: (
+            "The same command on this machine keeps waiting and sends no second request."
+        ),
         Step.GIVE_UP: (
             "Other {triggers} give up on it instead: that can wait for its end first, and may use "
             "another of today's snapshots."
         ),
         Step.TAKE_NEW: "`pulumi do squarecloud:Snapshot create` takes a new one.",
-        Step.REFRESH: "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it.",
-        Step.RESTORE_AGAIN: "Other {triggers} restore it again, over whatever the database holds by then.",
-        Step.RESTORES_NEXT: "The same command restores again, over whatever the database holds by then.",
-        Step.RESTORE_ANOTHER: "Restore another snapshot: `squarecloud-snapshots list {database}` shows them.",
+        Step.REFRESH: (
+            "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it."
+        ),
+        Step.RESTORE_AGAIN: (
+            "Other {triggers} restore it again, over whatever the database holds by then."
+        ),
+        Step.RESTORES_NEXT: (
+            "The same command restores again, over whatever the database holds by then."
+        ),
+        Step.RESTORE_ANOTHER: (
+            "Restore another snapshot: `squarecloud-snapshots list {database}` shows them."
+        ),
         Step.TAKE_RESTORE_OUT: "The same command restores this snapshot.",
         Step.DECLARE_ARCHIVE: "`pulumi do squarecloud:Archive create` archives a snapshot.",
     },
@@ -130,7 +151,10 @@ def debugged(text: str, cause: BaseException | None) -> str:
 
 
 def readable(text: str) -> str:
-    """`text` without half surrogate pairs: they cannot be sent, and an error that cannot be sent ends no call."""
+    """`text` without half surrogate pairs.
+
+    They cannot be sent, and an error that cannot be sent ends no call.
+    """
     return text.encode("utf-8", "replace").decode()
 
 

@@ -1,4 +1,7 @@
-"""What users read when something ends otherwise than they wanted, as data: texts, next steps and errors, which each edge words."""
+"""What users read when something ends otherwise than they wanted, as data.
+
+Texts, next steps and errors, which each edge words.
+"""
 
 from __future__ import annotations
 
@@ -63,14 +66,20 @@ Words = str | Text  # for users; a `str` names no property and no setting
 
 
 def sentence(text: str) -> str:
-    """The text as a sentence: with a capital, if its first word has only letters, and a full stop."""
+    """The text as a sentence.
+
+    With a capital, if its first word has only letters, and a full stop.
+    """
     if text.partition(" ")[0].isalpha():  # an id or a setting's name keeps its spelling
         text = text[:1].upper() + text[1:]
     return text if not text or text.endswith(".") else f"{text}."
 
 
 def pip_install(extra: str) -> str:
-    """The command that installs an extra, in words for an error: from the clone of this installation, or from an index."""
+    """The command that installs an extra, in words for an error.
+
+    From the clone of this installation, or from an index.
+    """
     source = PACKAGE if PUBLISHED else "/path/to/clone"
     with suppress(PackageNotFoundError, ValueError):
         url = urlsplit(
@@ -250,7 +259,10 @@ class Step(Enum):
 
 
 class Next(Text):
-    """What a user can do after an error or a warning, or what the next run does: a step, and the facts that it names in braces."""
+    """What a user can do after an error or a warning, or what the next run does.
+
+    A step, and the facts that it names in braces.
+    """
 
     def __init__(self, step: Step, **facts: object) -> None:
         super().__init__(step.value, **facts)
@@ -381,7 +393,10 @@ class Unresolved(Explained, Generic[R]):
         super().__init__(happened, then=(*self._before, *steps))
 
     def steps_if_not_saved(self, *, remembered: bool, everywhere: bool = False) -> tuple[Next, ...]:
-        """The next steps if the state cannot keep it: the next run on this machine may still find it, or on any machine."""
+        """The next steps if the state cannot keep it.
+
+        The next run on this machine may still find it, or on any machine.
+        """
         if remembered and everywhere:
             return (*self._before, *self.steps_if_pending)
         return (*self._before, Next(Step.KEPT_HERE if remembered else Step.NOT_KEPT))

@@ -24,7 +24,10 @@ def with_pointer(text: str, error: BaseException) -> str:
 
 
 def page_of(error: BaseException | None) -> str | None:
-    """The name of the section that helps most: of the error's first cause in this package that has one; None without any."""
+    """The name of the section that helps most.
+
+    Of the error's first cause in this package that has one; None without any.
+    """
     name = type(error).__name__
     if error is None or not type(error).__module__.startswith("pulumi_snapshots."):
         return None

@@ -1,4 +1,7 @@
-"""The native plugin `pulumi-resource-squarecloud`: the classes and functions of the top level, by way of the plugin."""
+"""The native plugin `pulumi-resource-squarecloud`.
+
+The classes and functions of the top level, by way of the plugin.
+"""
 
 from typing import TYPE_CHECKING
 

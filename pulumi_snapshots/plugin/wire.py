@@ -1,4 +1,7 @@
-"""Values as the engine sends them and as operations know them: unknowns, secrets, and each language's names."""
+"""Values as the engine sends them and as operations know them.
+
+Unknowns, secrets, and each language's names.
+"""
 
 from collections.abc import Mapping
 from typing import Any

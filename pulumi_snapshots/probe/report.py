@@ -1,4 +1,7 @@
-"""What a run settles, and its report: the verdict on each fact, each answer without what is secret, and what is left there."""
+"""What a run settles, and its report.
+
+The verdict on each fact, each answer without what is secret, and what is left there.
+"""
 
 import json
 from collections.abc import Iterable
@@ -17,7 +20,9 @@ PUBLISHED = {
     "no-retry-after": "No answer has a `Retry-After` header.",
     "json": "All answers of the API are JSON, none is a proxy's page.",
     "account": "`/users/me` has the user, the plan with its memory, and the databases.",
-    "plan-name": "Plans are called `free`, or `hobby`, `standard`, `pro` or `enterprise` with a number.",
+    "plan-name": (
+        "Plans are called `free`, or `hobby`, `standard`, `pro` or `enterprise` with a number."
+    ),
     "database-id": "Database ids have 32 hex digits.",
     "database": "A database has id, name, owner, cluster, ram, type, port and created_at.",
     "status": "A database's status has `running` as true or false.",
@@ -39,7 +44,9 @@ PUBLISHED = {
     "head": "The snapshot host refuses a HEAD of a URL that was signed for GET.",
     "newest": "A URL without a version serves the newest snapshot.",
     "cache-30-min": "A page that lacks a new snapshot is renewed within 30 minutes.",
-    "create-202": "A create that takes longer than about 90 s is answered with 202 `SNAPSHOT_PROCESSING`.",
+    "create-202": (
+        "A create that takes longer than about 90 s is answered with 202 `SNAPSHOT_PROCESSING`."
+    ),
     "listed-late": "Such a snapshot is done within about 2 minutes after the 202.",
     "restore-answer": "A restore is answered with 200, or with 202 `SNAPSHOT_RESTORE_PROCESSING`.",
     "restore-status": "`GET …/snapshots/restore` shows how the last restore stands.",

@@ -214,8 +214,7 @@ class Run:
         """The service's time at a moment (monotonic seconds)."""
         return self.session.service_clock.now() - timedelta(seconds=self.clock.monotonic() - at)
 
-    # Requests
-    # --------------------------------------------------------------------------------------------------------
+    # Requests -------------------------------------------------------------------------------------
 
     def heard(self, answer: Answer) -> None:
         """Record an answer, and judge what is true of every answer."""
@@ -377,8 +376,7 @@ class Run:
             shot.version = version_id
             await shot.operation.enter_result(version_id)
 
-    # Listings
-    # --------------------------------------------------------------------------------------------------------
+    # Listings -------------------------------------------------------------------------------------
 
     async def find(
         self, listing: ListingName, shot: Shot

@@ -145,8 +145,7 @@ async def _after_31_minutes(run: Run, second: Shot, kept: Sequence[ListingName])
         run.judge("cache-30-min", is_shown, f"by the {listing} page, after 31 minutes")
 
 
-# Reads
-# ---------------------------------------------------------------------------------------------------------------
+# Reads --------------------------------------------------------------------------------------------
 
 
 def _shape(run: Run, fact: str, fields: set[str], *objects: Any) -> None:
@@ -230,8 +229,7 @@ async def _restore_status(run: Run, database_id: str) -> dict[str, Any]:
     return known
 
 
-# The first snapshot
-# --------------------------------------------------------------------------------------------------
+# The first snapshot -------------------------------------------------------------------------------
 
 
 async def _early(run: Run, first: Shot) -> Shot | None:
@@ -269,8 +267,7 @@ def _judge_answer(run: Run, shot: Shot) -> None:
         judge("url-days", abs(away - 30 * DAY) < HOUR, f"{away / DAY:.1f} days")
 
 
-# The listings and the download URLs
-# ----------------------------------------------------------------------------------
+# The listings and the download URLs ---------------------------------------------------------------
 
 
 async def _listings(run: Run, first: Shot) -> ListedSnapshot | None:
@@ -382,8 +379,7 @@ def _judge_late(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
     _judge_modified(run, shot, entry)
 
 
-# The second snapshot
-# -------------------------------------------------------------------------------------------------
+# The second snapshot ------------------------------------------------------------------------------
 
 
 async def _second(run: Run, first: Shot) -> Shot | None:
@@ -481,8 +477,7 @@ async def _unpinned(run: Run, first: Shot, second: Shot) -> None:
         run.judge("newest", version == second.version, "by its version")
 
 
-# Options
-# -------------------------------------------------------------------------------------------------------------
+# Options ------------------------------------------------------------------------------------------
 
 
 async def _large(run: Run, database_id: str) -> None:

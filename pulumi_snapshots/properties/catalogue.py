@@ -1,4 +1,7 @@
-"""Properties of resources, lookups and the settings: each is declared once, as a field of a `Record`. Programs load it, so it loads no HTTP stack."""
+"""Properties of resources, lookups and the settings.
+
+Each is declared once, as a field of a `Record`. Programs load it, so it loads no HTTP stack.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -45,7 +48,10 @@ AS_WRITTEN = {
 
 @dataclass(frozen=True)
 class Choices:
-    """The values that a text may have, as far as they are known, and their meanings: languages that have such types name them."""
+    """The values that a text may have, as far as they are known, and their meanings.
+
+    Languages that have such types name them.
+    """
 
     name: str
     meanings: Mapping[str, str]
@@ -97,7 +103,10 @@ class Property:
 
     @property
     def description(self) -> str:
-        """The documentation: what it means, its default, how it is written, whether it is a secret."""
+        """The documentation.
+
+        What it means, its default, how it is written, whether it is a secret.
+        """
         default = f"{self.default_text} unless given." if self.default_text else ""
         parts = (
             self.doc,
@@ -292,7 +301,10 @@ class ResourceSchema:
         return {each.camel for each in self.properties.values()} - self.properties.keys()
 
     def seen(self, each: Property) -> bool:
-        """Whether a program always sees this output: the outputs have it once the resource is finished."""
+        """Whether a program always sees this output.
+
+        The outputs have it once the resource is finished.
+        """
         kept = self.record.properties()
         return each.settled or (self.record.always(each) if each.name in kept else each.required)
 
@@ -326,7 +338,10 @@ def in_python(
 
 
 def in_camels(kind: Any, value: Any, *, to_camel: bool = True) -> Any:
-    """A value of a property as all languages but Python have it: objects that are records get their names there."""
+    """A value of a property as all languages but Python have it.
+
+    Objects that are records get their names there.
+    """
     inner = record_in(kind)
     if inner is not None and isinstance(value, list):
         return [in_camels(inner, one, to_camel=to_camel) for one in value]

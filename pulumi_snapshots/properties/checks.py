@@ -1,4 +1,8 @@
-"""What a value may be: checks that return it or raise Unfit, durations, and what a signed URL says. It loads no HTTP stack."""
+"""What a value may be.
+
+Checks that return it or raise Unfit, durations, and what a signed URL says. It loads no HTTP
+stack.
+"""
 
 from __future__ import annotations
 

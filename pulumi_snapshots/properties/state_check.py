@@ -38,7 +38,10 @@ def problem_of_state(schema: ResourceSchema, state: Mapping[str, Any]) -> Proble
 
 
 def is_written(schema: ResourceSchema, state: Mapping[str, Any]) -> bool:
-    """Tell whether a run has written any of a state: at an import it holds inputs alone, or nothing."""
+    """Tell whether a run has written any of a state.
+
+    At an import it holds inputs alone, or nothing.
+    """
     own = schema.record.properties().keys() - schema.inputs.properties().keys()
     return not own.isdisjoint(state)
 

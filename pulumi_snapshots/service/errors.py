@@ -1,4 +1,7 @@
-"""What can go wrong between a client and the service: one class per reaction of the caller, and each code's meaning."""
+"""What can go wrong between a client and the service.
+
+One class per reaction of the caller, and each code's meaning.
+"""
 
 import re
 from collections.abc import Sequence

@@ -31,7 +31,10 @@ from pulumi_snapshots.properties.checks import database_of, database_of_name, ve
 
 
 def _none_if_unfit(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    """The value, or None if it has a wrong type: one bad field must not make the whole entry unreadable."""
+    """The value, or None if it has a wrong type.
+
+    One bad field must not make the whole entry unreadable.
+    """
     try:
         return handler(value)
     except ValidationError:
@@ -129,7 +132,10 @@ class Listing:
 
     @cached_property
     def of_each(self) -> dict[str | None, list[ListedSnapshot]]:
-        """The entries by database, sorted once: the account's listing holds a month of each, and every pending snapshot searches it."""
+        """The entries by database, sorted once.
+
+        The account's listing holds a month of each, and every pending snapshot searches it.
+        """
         of_each = defaultdict[str | None, list[ListedSnapshot]](list)
         for entry in self.entries:
             of_each[entry.database].append(entry)

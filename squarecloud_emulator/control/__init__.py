@@ -1,1 +1,4 @@
-"""What a test or a demo may do to the emulated service: in Python, over HTTP, and from a browser."""
+"""What a test or a demo may do to the emulated service.
+
+In Python, over HTTP, and from a browser.
+"""

@@ -1,4 +1,7 @@
-"""The control API under `/_emulator/`: what a test or a demo in another process may see and change."""
+"""The control API under `/_emulator/`.
+
+What a test or a demo in another process may see and change.
+"""
 
 from __future__ import annotations
 

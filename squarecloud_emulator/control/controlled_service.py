@@ -166,7 +166,10 @@ class ControlledService(EmulatedService):
         self.change_database(database_id, next_snapshot_seconds=seconds)
 
     def fail_next_snapshot(self, database_id: str) -> None:
-        """Let the next snapshot of a database be accepted and then fail: SNAPSHOT_FAILED, or no trace after a 202."""
+        """Let the next snapshot of a database be accepted and then fail.
+
+        SNAPSHOT_FAILED, or no trace after a 202.
+        """
         self.change_database(database_id, next_snapshot_fails=True)
 
     def damage_next_snapshot(self, database_id: str, damage: Damage) -> None:

@@ -1,4 +1,7 @@
-"""Which requests may control the emulator: those of programs on this machine, and of its own dashboard."""
+"""Which requests may control the emulator.
+
+Those of programs on this machine, and of its own dashboard.
+"""
 
 from __future__ import annotations
 

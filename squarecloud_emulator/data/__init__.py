@@ -1,1 +1,4 @@
-"""Storage of the emulator's databases and their snapshots: in memory, in a folder, or at PostgreSQL."""
+"""Storage of the emulator's databases and their snapshots.
+
+In memory, in a folder, or at PostgreSQL.
+"""

@@ -1,4 +1,7 @@
-"""What is wrong with a snapshot's data although the service says that all is well: for tests of a drill."""
+"""What is wrong with a snapshot's data although the service says that all is well.
+
+For tests of a drill.
+"""
 
 from __future__ import annotations
 

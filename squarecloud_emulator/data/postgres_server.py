@@ -1,6 +1,9 @@
-"""A PostgreSQL server as the emulator uses it: its databases, and the programs that dump and restore them.
+"""A PostgreSQL server as the emulator uses it.
 
-Each database of the emulator has its id as its name, and a comment that marks it. The emulator touches no other.
+Its databases, and the programs that dump and restore them.
+
+Each database of the emulator has its id as its name, and a comment that marks it. The emulator
+touches no other.
 """
 
 from __future__ import annotations
@@ -155,7 +158,10 @@ class PostgresServer:
     # Dumps.
 
     def dump(self, database_id: str, into: Path) -> None:
-        """Write a database to a file in pg_dump's custom format: compressed, with large objects, for any later pg_restore."""
+        """Write a database to a file in pg_dump's custom format.
+
+        Compressed, with large objects, for any later pg_restore.
+        """
         self._run(
             "pg_dump",
             "--format=custom",
@@ -164,7 +170,10 @@ class PostgresServer:
         )
 
     def restore(self, database_id: str, dump: Path, *, careless: bool = False) -> None:
-        """Replace a database by a dump: restore into a new one, which takes the name once it is complete."""
+        """Replace a database by a dump.
+
+        Restore into a new one, which takes the name once it is complete.
+        """
         with self._beside(database_id) as (connection, new, old):
             self._load(new, dump, careless=careless)
             self._swap(connection, database_id, new, old)
@@ -270,7 +279,10 @@ class PostgresServer:
         return None if row is None else str(row[0])
 
     def _swap(self, connection: psycopg.Connection[Any], name: str, new: str, old: str) -> None:
-        """Swap the names in one transaction: a client finds the old data or the new, never neither."""
+        """Swap the names in one transaction.
+
+        A client finds the old data or the new, never neither.
+        """
         _run_at(connection, "ALTER DATABASE {} ALLOW_CONNECTIONS false", name)
         try:
             connection.execute(

@@ -20,7 +20,10 @@ T = TypeVar("T")
 
 
 class StoreError(Exception):
-    """The store cannot do this now: a file is gone, or another program keeps the database locked."""
+    """The store cannot do this now.
+
+    A file is gone, or another program keeps the database locked.
+    """
 
 
 class Store(Protocol):

@@ -1,4 +1,7 @@
-"""Files that are written whole: a reader, or a run after a crash, finds the old content or the new, never a part."""
+"""Files that are written whole.
+
+A reader, or a run after a crash, finds the old content or the new, never a part.
+"""
 
 from __future__ import annotations
 

@@ -199,7 +199,9 @@ class Account:
         self.changed = True
 
     def start_snapshot(self, resource: Database, now: datetime) -> RunningSnapshot:
-        """Accept a POST, or refuse it: capture the data now, and finish the snapshot once its time has passed.
+        """Accept a POST, or refuse it.
+
+        Capture the data now, and finish the snapshot once its time has passed.
 
         If the settings let POSTs join an earlier one, that is returned.
         """
@@ -252,7 +254,9 @@ class Account:
     def start_restore(
         self, resource: Database, name: str, version_id: str, now: datetime
     ) -> Restore:
-        """Accept a POST, or refuse it: take the database down, and bring it up with the version's data once the time has passed.
+        """Accept a POST, or refuse it.
+
+        Take the database down, and bring it up with the version's data once the time has passed.
 
         A restore that is to fail leaves the data as it is.
         """

@@ -1,4 +1,7 @@
-"""The service's time: UTC at a chosen speed, which can jump forward and wakes the requests that wait for it."""
+"""The service's time.
+
+UTC at a chosen speed, which can jump forward and wakes the requests that wait for it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How the service refuses a request: the exception, and its codes with their statuses and messages."""
+"""How the service refuses a request.
+
+The exception, and its codes with their statuses and messages.
+"""
 
 # Statuses and messages as documented. If only the code is public, the status of the most similar
 # documented code. Of the

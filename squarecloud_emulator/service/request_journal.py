@@ -1,4 +1,7 @@
-"""The request journal: what arrived at the emulator and how it was answered, without keys and signed URLs."""
+"""The request journal.
+
+What arrived at the emulator and how it was answered, without keys and signed URLs.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ KINDS = (
 
 @dataclass
 class JournalEntry:
-    """One request, entered on arrival: `status` is None while it is held open, and if it was dropped."""
+    """One request, entered on arrival.
+
+    `status` is None while it is held open, and if it was dropped.
+    """
 
     number: int
     at: datetime  # the service's time

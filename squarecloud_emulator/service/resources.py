@@ -89,7 +89,10 @@ class StoredSnapshot:
 
     @property
     def names(self) -> set[str]:
-        """The names by which a restore finds it: its own, its resource's id, and that with the engine."""
+        """The names by which a restore finds it.
+
+        Its own, its resource's id, and that with the engine.
+        """
         return {self.name, self.database_id, f"{self.database_id}_{self.runtime}"}
 
 

@@ -1,4 +1,7 @@
-"""The emulated service: one account, its clock, its rate limits, and the requests that it has seen. No HTTP."""
+"""The emulated service.
+
+One account, its clock, its rate limits, and the requests that it has seen. No HTTP.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,10 @@ class EmulatedService:
 
     @property
     def settings(self) -> EmulatorSettings:
-        """Replace them at any time: `emulator.settings = dataclasses.replace(emulator.settings, speed=10)`."""
+        """Replace them at any time.
+
+        `emulator.settings = dataclasses.replace(emulator.settings, speed=10)`.
+        """
         return self._settings
 
     @settings.setter

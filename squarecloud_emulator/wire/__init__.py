@@ -1,1 +1,4 @@
-"""What the emulated service receives and sends over HTTP: routes, answers, downloads, faults on the wire."""
+"""What the emulated service receives and sends over HTTP.
+
+Routes, answers, downloads, faults on the wire.
+"""

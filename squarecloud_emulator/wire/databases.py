@@ -167,7 +167,10 @@ async def stop(exchange: Exchange) -> Answer:
 
 
 async def certificate(exchange: Exchange) -> Answer:
-    """What a client of a database that runs needs to connect: a private key and a certificate, made up here."""
+    """What a client of a database that runs needs to connect.
+
+    A private key and a certificate, made up here.
+    """
     return success({"certificate": _certificate(_running(exchange))})
 
 

@@ -1,4 +1,7 @@
-"""The emulated snapshot host, assumed to be an S3-compatible store: signed downloads, whole or in ranges."""
+"""The emulated snapshot host, assumed to be an S3-compatible store.
+
+Signed downloads, whole or in ranges.
+"""
 
 from __future__ import annotations
 

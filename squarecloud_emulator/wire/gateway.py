@@ -1,4 +1,7 @@
-"""The way of every request: its route, its entry in the journal, its key, its limits, its fault, its answer."""
+"""The way of every request.
+
+Its route, its entry in the journal, its key, its limits, its fault, its answer.
+"""
 
 from __future__ import annotations
 
@@ -132,10 +135,13 @@ class Gateway:
             return refused(error, retry_after=self._service.settings.retry_after_header)
 
     def _admit(self, exchange: Exchange, route: ApiRoute) -> None:
-        """Check what every request to the API must pass, in the service's order: key, rate limit, scope, resource.
+        """Check what every request to the API must pass, in the service's order.
+
+        Key, rate limit, scope, resource.
 
         Raises:
             RefusedError: It does not pass.
+
         """
         self._admit_key(exchange)
         service = self._service

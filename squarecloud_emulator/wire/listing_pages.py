@@ -1,4 +1,7 @@
-"""What the pages of a listing look like, and their signed URLs: AWS signature version 2, as in the service's own."""
+"""What the pages of a listing look like, and their signed URLs.
+
+AWS signature version 2, as in the service's own.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,10 @@
-"""What may stand in the way of the next snapshot: key, scopes, plan, quota, clock, listing, ledger and attempts. Sends no POST.
+"""What may stand in the way of the next snapshot.
 
-Five requests at most, each sent once. They ask for the account's listing, not for a database's: the service caches the two
-apart, and a create right after a poll of its database's own listing would get an old page.
+Key, scopes, plan, quota, clock, listing, ledger and attempts. Sends no POST.
+
+Five requests at most, each sent once. They ask for the account's listing, not for a database's:
+the service caches the two apart, and a create right after a poll of its database's own listing
+would get an old page.
 """
 
 import os
@@ -294,7 +297,8 @@ class Examination:
         return (
             "ok",
             (
-                f"at most {spoken(SERVICE_CACHE)} old: the service may serve the same page for that "
+                f"at most {spoken(SERVICE_CACHE)} old: the service may serve the same page for "
+                "that "
                 "long"
             ),
         )
@@ -371,8 +375,7 @@ class Examination:
         return "ok", f"{resumed}; a third one, of another resource, waited"
 
 
-# What is installed on this machine: engine, SDK and plugin. Sends no request
-# --------------------------------------------
+# What is installed on this machine: engine, SDK and plugin. Sends no request ----------------------
 
 
 def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Finding]:

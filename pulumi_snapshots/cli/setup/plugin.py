@@ -1,4 +1,7 @@
-"""`plugin install`, `plugin sdk` and `plugin uninstall`: let every Pulumi project of this user find this environment's plugin."""
+"""`plugin install`, `plugin sdk` and `plugin uninstall`.
+
+Let every Pulumi project of this user find this environment's plugin.
+"""
 
 import json
 import re

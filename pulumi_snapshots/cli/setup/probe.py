@@ -1,4 +1,7 @@
-"""The command `probe`: what it costs, the typed confirmation, and the report for people and programs."""
+"""The command `probe`.
+
+What it costs, the typed confirmation, and the report for people and programs.
+"""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path

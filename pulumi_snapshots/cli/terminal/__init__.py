@@ -1,1 +1,4 @@
-"""How a command meets its terminal: arguments and their completion, the invocation, what is shown and in which words."""
+"""How a command meets its terminal.
+
+Arguments and their completion, the invocation, what is shown and in which words.
+"""

@@ -1,4 +1,8 @@
-"""What is typed: the arguments and options that several commands have, their checks, and the completion of ids by the shell."""
+"""What is typed.
+
+The arguments and options that several commands have, their checks, and the completion of ids by
+the shell.
+"""
 
 import functools
 import re
@@ -72,8 +76,7 @@ def command(
     return of
 
 
-# Completion
-# -------------------------------------------------------------------------------------------------------------
+# Completion ---------------------------------------------------------------------------------------
 # From the pages that earlier commands kept, and at most one request for a newer one. It never waits
 # long, and whatever goes
 # wrong it offers what it has and prints nothing: an error would stand in the middle of the command
@@ -148,8 +151,7 @@ def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[o
     return seen[-1]
 
 
-# Types
-# -------------------------------------------------------------------------------------------------------------------
+# Types --------------------------------------------------------------------------------------------
 
 
 class _Checked(click.ParamType[Any]):
@@ -206,8 +208,7 @@ PLACE = _Checked("destination", Destination.parse)
 FILE = click.Path(dir_okay=False, path_type=Path)
 DATABASE = _Checked("database", _database, database_ids)
 
-# Arguments and options
-# ---------------------------------------------------------------------------------------------------
+# Arguments and options ----------------------------------------------------------------------------
 
 
 def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) -> None:
@@ -295,8 +296,7 @@ database_argument = click.argument("database_id", metavar="DATABASE", type=DATAB
 destination_argument = click.argument("destination", type=PLACE)
 
 
-# Checks
-# ------------------------------------------------------------------------------------------------------------------
+# Checks -------------------------------------------------------------------------------------------
 
 
 def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any]) -> T:

@@ -1,4 +1,7 @@
-"""One run of a command: its environment, its streams, its session, and what it shows of its progress and result."""
+"""One run of a command.
+
+Its environment, its streams, its session, and what it shows of its progress and result.
+"""
 
 import json
 import shlex
@@ -93,8 +96,7 @@ class Invocation:
         """A time to the second in the user's zone, which it names: `2026-11-24 23:00:00 CET`."""
         return None if rfc3339 is None else zoned(parse_rfc3339(rfc3339), self.zone)
 
-    # Results
-    # -------------------------------------------------------------------------------------------------------------
+    # Results --------------------------------------------------------------------------------------
 
     def show(self, text: str) -> None:
         """Write a result, at once and whole; raises `OutputClosed` if it cannot be written."""
@@ -108,7 +110,10 @@ class Invocation:
             ) from error
 
     def result(self, fields: Any, form: Form, *brief: str) -> None:
-        """Write the result: JSON of the fields for programs, the brief lines with --quiet, or else what people read."""
+        """Write the result.
+
+        JSON of the fields for programs, the brief lines with --quiet, or else what people read.
+        """
         if self.as_json:  # in ASCII, which every locale can print
             self.show(
                 json.dumps(fields, indent=2, default=lambda record: record.to_outputs()) + "\n"
@@ -137,8 +142,7 @@ class Invocation:
             *(row[first] or "" for row in rows),
         )
 
-    # Standard error
-    # ------------------------------------------------------------------------------------------------------
+    # Standard error -------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
         """Write to standard error; if that is closed, the work continues."""
@@ -179,16 +183,18 @@ class Invocation:
             await anyio.wait_readable(self.stdin.fileno())
         return self.stdin.readline(LONGEST_ANSWER).strip()
 
-    # Progress
-    # ------------------------------------------------------------------------------------------------------------
+    # Progress -------------------------------------------------------------------------------------
 
     @contextmanager
     def working(
         self, *stoppable: Stoppable, doing: str = "", logged: bool = True
     ) -> Iterator[None]:
-        """Show the progress while the body runs: one live line on a terminal, lines of a log elsewhere.
+        """Show the progress while the body runs.
 
-        The first signal stops what is `stoppable`, and the body comes to its own end. A short question is not `logged`.
+        One live line on a terminal, lines of a log elsewhere.
+
+        The first signal stops what is `stoppable`, and the body comes to its own end. A short
+        question is not `logged`.
         """
         self.stoppable = stoppable
         self._logged = logged and not self.quiet
@@ -219,8 +225,7 @@ class Invocation:
             self._last = text
             self.say(f"{zoned(self.clock.utc(), self.zone, '%H:%M:%S')}  {shown}")
 
-    # The service
-    # ---------------------------------------------------------------------------------------------------------
+    # The service ----------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def session(self, stack: str | None = None) -> AsyncIterator[Session]:
@@ -284,9 +289,12 @@ class Invocation:
         *,
         new: bool,
     ) -> tuple[Any, float]:
-        """Do what the ledger remembers, so that the same command resumes it: its record, and the age of its request in seconds.
+        """Do what the ledger remembers, so that the same command resumes it.
 
-        `prepared` gives the inputs with whole ids, in place of what was `typed`. The command fails if the end is not known.
+        Its record, and the age of its request in seconds.
+
+        `prepared` gives the inputs with whole ids, in place of what was `typed`. The command fails
+        if the end is not known.
         """
         age = 0.0
         try:

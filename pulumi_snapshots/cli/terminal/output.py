@@ -47,7 +47,10 @@ def size_text(count: int | None) -> str | None:
 def fields_of(
     snapshot: str | None, thing: object, record: type[Record], *, urls: bool = False
 ) -> dict[str, Any]:
-    """The fields of a resource for programs: its snapshot's id, and the outputs that its record declares; secrets only with `urls`."""
+    """The fields of a resource for programs.
+
+    Its snapshot's id, and the outputs that its record declares; secrets only with `urls`.
+    """
     shown = (
         each
         for each in record.properties().values()

@@ -1,4 +1,7 @@
-"""The Pulumi CLI, and what it knows of a stack: what the stack's creates use, and the environment does not show."""
+"""The Pulumi CLI, and what it knows of a stack.
+
+What the stack's creates use, and the environment does not show.
+"""
 
 import json
 import shutil

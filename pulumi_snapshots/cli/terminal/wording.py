@@ -1,4 +1,7 @@
-"""What the command line's users read: names as they are typed or set in the environment, next steps as commands."""
+"""What the command line's users read.
+
+Names as they are typed or set in the environment, next steps as commands.
+"""
 
 from pulumi_snapshots.errors import Step, Wording
 from pulumi_snapshots.run.settings import Settings, config_key, variable
@@ -24,8 +27,12 @@ TYPED = {
 """How an input is called where it is typed without an option, or with one of another name."""
 STEPS = {
     Step.SET_KEY: "Set a valid key in {api_key}, never as an argument.",
-    Step.OPEN_VERSION: "`squarecloud-snapshots download DATABASE/VERSION` takes one that is listed.",
-    Step.KEEP_WAITING: "`{command}` on {machines} keeps waiting for it and sends no second request.",
+    Step.OPEN_VERSION: (
+        "`squarecloud-snapshots download DATABASE/VERSION` takes one that is listed."
+    ),
+    Step.KEEP_WAITING: (
+        "`{command}` on {machines} keeps waiting for it and sends no second request."
+    ),
     Step.ASK_AGAIN: "`{command}` polls again.",
     Step.RESUME_OTHER: "`{other}` resumes it.",
     Step.GIVE_UP: (
@@ -38,11 +45,15 @@ STEPS = {
     Step.RESTORES_NEXT: "`{command}` restores again, over whatever the database holds by then.",
     Step.TAKE_FIRST: "`squarecloud-snapshots create {database}` takes one.",
     Step.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the id of each.",
-    Step.RESTORE_ANOTHER: "Restore another snapshot: `squarecloud-snapshots list {database}` shows them.",
+    Step.RESTORE_ANOTHER: (
+        "Restore another snapshot: `squarecloud-snapshots list {database}` shows them."
+    ),
     Step.CHECK_AGAIN: "`{command}` drills it again, from its restore on.",
     Step.DRILL_AGAIN: "Add `--new` to restore again instead of resuming.",
     Step.DRILLS_NEXT: "`{command}` drills it again.",
-    Step.REFRESH: "`squarecloud-snapshots list --json --urls` has its own URL once the service lists it.",
+    Step.REFRESH: (
+        "`squarecloud-snapshots list --json --urls` has its own URL once the service lists it."
+    ),
     Step.RENEW_URL: "Download it again: its URL is looked up then.",
     Step.GIVE_MORE_OF_ID: (
         "Give more of the id: `squarecloud-snapshots databases` and `squarecloud-snapshots list` "

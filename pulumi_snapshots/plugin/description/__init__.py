@@ -1,1 +1,4 @@
-"""What the package is: its resources and functions, their schema and examples, and who publishes it."""
+"""What the package is.
+
+Its resources and functions, their schema and examples, and who publishes it.
+"""

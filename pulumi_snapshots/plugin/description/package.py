@@ -1,4 +1,8 @@
-"""The plugin's package: its resources and functions by their tokens, their properties, and a Snapshot as an input of another one."""
+"""The plugin's package.
+
+Its resources and functions by their tokens, their properties, and a Snapshot as an input of
+another one.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -67,7 +71,10 @@ another kind.
 
 
 class Kind:
-    """One kind of resource: its token is its type in the state, its names are those of its outputs."""
+    """One kind of resource.
+
+    Its token is its type in the state, its names are those of its outputs.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name

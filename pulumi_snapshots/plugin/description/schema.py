@@ -1,4 +1,7 @@
-"""The package's schema, made from the declared properties: what Pulumi's generators and its YAML language read."""
+"""The package's schema, made from the declared properties.
+
+What Pulumi's generators and its YAML language read.
+"""
 
 import inspect
 import re
@@ -64,7 +67,9 @@ $ pulumi import {token(SNAPSHOT.name)} newest DATABASE_ID/latest
 """
 """The section that the registry's pages of what can be imported end with."""
 DEPRECATED = {
-    "withUrl": "As an output, the whole result is then a secret. `getDownloadUrl` brings the URL alone."
+    "withUrl": (
+        "As an output, the whole result is then a secret. `getDownloadUrl` brings the URL alone."
+    )
 }
 """What still works, and what to use in its place. An SDK marks a lookup's result as a whole if
 anything in it is a secret.

@@ -71,7 +71,10 @@ async def _serve(address: str | None) -> None:
 
 @dataclass
 class _Connection:
-    """What one connection to an attached plugin uses: one provider of a command, with a key of its own."""
+    """What one connection to an attached plugin uses.
+
+    One provider of a command, with a key of its own.
+    """
 
     plugin: Plugin
     calls: int = 0

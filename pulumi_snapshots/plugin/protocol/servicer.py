@@ -1,4 +1,7 @@
-"""The plugin's side of the provider protocol: translates between the engine and the operations, and decides nothing."""
+"""The plugin's side of the provider protocol.
+
+Translates between the engine and the operations, and decides nothing.
+"""
 
 import json
 import os
@@ -85,7 +88,10 @@ OF_THE_ENGINE = ("version", "pluginDownloadURL")
 
 
 class Plugin(provider_pb2_grpc.ResourceProviderServicer):
-    """Serves one engine with one provider's settings: each explicit provider has a process of its own."""
+    """Serves one engine with one provider's settings.
+
+    Each explicit provider has a process of its own.
+    """
 
     def __init__(self, engine: Engine, shared: Shared, callbacks: Callbacks) -> None:
         self._engine = engine
@@ -116,8 +122,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Tell whether its engine has ended, as if it was killed."""
         return await self._engine.is_gone()
 
-    # The package
-    # -------------------------------------------------------------------------------------------------------
+    # The package ----------------------------------------------------------------------------------
 
     async def Handshake(self, request: Any, _context: Any) -> Any:
         """Learn the engine's address, and what it can do."""
@@ -148,8 +153,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         await self._engine.flush()
         return empty_pb2.Empty()
 
-    # The settings
-    # ------------------------------------------------------------------------------------------------------
+    # The settings ---------------------------------------------------------------------------------
 
     async def CheckConfig(self, request: Any, _context: Any) -> Any:
         """Validate the settings, without a request."""
@@ -201,8 +205,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         )
         return EngineCall(alone or urn or None, self._settings, self._shared, row)
 
-    # Resources
-    # ---------------------------------------------------------------------------------------------------------
+    # Resources ------------------------------------------------------------------------------------
 
     async def Check(self, request: Any, context: Any) -> Any:
         """Validate inputs, without a request."""
@@ -392,8 +395,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             await self._engine.flush()
         return ""
 
-    # Functions
-    # -----------------------------------------------------------------------------------------------------------
+    # Functions ------------------------------------------------------------------------------------
 
     async def Invoke(self, request: Any, context: Any) -> Any:
         """Look something up, in previews, too."""
@@ -408,8 +410,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 found = results.write(lookup.values(await _found(lookup, values, call)))
         return provider_pb2.InvokeResponse(**{"return": found})
 
-    # How a call is answered
-    # ------------------------------------------------------------------------------------------------
+    # How a call is answered -----------------------------------------------------------------------
 
     async def _kind(self, request: Any, context: Any) -> Kind:
         type_ = _type_of(request.urn) or request.type
@@ -643,7 +644,10 @@ def _change(request: Any, wire: str) -> str:
 
 
 def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Struct:
-    """The outputs as a preview knows them: given ones, those that stay in the state, and the rest as unknown."""
+    """The outputs as a preview knows them.
+
+    Given ones, those that stay in the state, and the rest as unknown.
+    """
     foreseen = Struct()
     given = kind.schema.inputs.properties()
     for name, each in kind.schema.outputs.items():
