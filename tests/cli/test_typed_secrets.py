@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pulumi_snapshots.errors.pages import LAST_ERROR
+from tests.cli.test_notify import NTFY, Monitors
 from tests.cli.typed import Desk, at_desk
 from tests.support.drilling import SCRATCH
 from tests.support.world import DATABASE
@@ -92,3 +93,13 @@ async def test_a_usual_file_that_is_missing_is_shown(desk: Desk, tmp_path: Path)
     typed = TYPED["decrypt --identity"]
     said = await _says(desk, tmp_path / "folder", *typed, "keys/shop-2026.age-identity.txt")
     assert "keys/shop-2026.age-identity.txt" in said
+
+
+@at_desk()
+async def test_a_monitor_hears_no_secret_that_was_typed(desk: Desk) -> None:
+    desk.monitors = Monitors()
+    typed = (*TYPED["drill --check"], f"select {AGE_KEY}", "--notify", NTFY)
+    (await desk.types(*typed)).failed("--check", code=2)
+    told = [text for _, text, _ in desk.monitors.told]
+    assert any("AGE-SECRET-KEY-…" in text for text in told), told
+    assert AGE_KEY[-20:] not in "".join(told)
