@@ -73,6 +73,8 @@ TESTS = {
         "archive/test_overwriting.py",
         "archive/test_unproved.py",
         "archive/test_manifests.py",
+        "cli/test_commands.py",
+        "cli/test_trouble.py",
     ),
     "drill": (
         "drill/test_drill_inputs.py",
@@ -107,7 +109,6 @@ TESTS = {
         "cli/test_commands.py",
     ),
     "cli/snapshots": ("cli/test_trouble.py", "cli/test_confirmation.py", "cli/test_commands.py"),
-    "cli/archives": ("cli/test_commands.py", "cli/test_trouble.py", "archive"),
     "cli/setup": ("cli/test_probe.py",),
     "properties": (
         "properties",
