@@ -566,7 +566,6 @@ MISTAKES = (
     ("properties", "if seconds > most:", "if False:"),
     ("properties", "if seconds == 0 and not may_be_zero:", "if False:"),
     ("properties", "elif value is FILE:\n        raise", "elif False:\n        raise"),
-    ("properties", 'if each.name in inspect.get_annotations(cls) and each.metadata.get("secret"):', "if False:"),
     ("properties", "is_always_there = each.required and each.kept and not each.optional", "is_always_there = False"),
     ("properties", 'if not isinstance(value, Mapping):\n        return "must be an object"', 'if False:\n        return "must be an object"'),
     ("errors", "return text.replace(secret, HIDDEN)", "return text"),
@@ -807,6 +806,7 @@ def make(file: Path, wrong: str) -> None:
                 getattr(each, "__wrapped__", None)
                 or getattr(each, "__func__", None)
                 or getattr(each, "fget", None)
+                or getattr(each, "callback", None)  # of a command
             )
             for one in (each, inner, getattr(inner, "__wrapped__", None)):
                 if isinstance(one, FunctionType) and one.__module__ == module.__name__:

@@ -266,6 +266,14 @@ async def test_only_the_typed_id_starts_a_run_after_its_costs_were_said(
     assert not file.exists()
 
 
+@pytest.mark.parametrize("option", ["--large", "--restore-onto"])
+@staged(quick, databases=ALL)
+async def test_no_database_is_used_for_two_purposes(w: World, tmp_path: Path, option: str) -> None:
+    typed = ("probe", DATABASE, option, DATABASE, "--yes", DATABASE)
+    (await at(w, tmp_path).types(*typed)).failed("must be another one", code=2)
+    assert not w.emulator.journal
+
+
 # Trouble ---------------------------------------------------------------------------------------------------------------
 
 

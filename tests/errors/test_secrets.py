@@ -1,7 +1,10 @@
 """What texts show of a value that may be a secret, and of one that is none."""
 
+from pathlib import Path
+
 import pytest
 
+from pulumi_snapshots.errors.pages import LAST_ERROR, keep_last
 from pulumi_snapshots.errors.secrets import (
     hide_secrets,
     hide_word,
@@ -76,3 +79,9 @@ def test_a_secret_inside_a_list_is_not_shown() -> None:
 )
 def test_hiding_a_short_password_garbles_no_words(secret: str, message: str, said: str) -> None:
     assert hide_word(message, secret) == said
+
+
+def test_the_last_error_is_kept_without_secrets(tmp_path: Path) -> None:
+    keep_last(f"no file {AGE_KEY}", {"SQUARECLOUD_STATE_DIR": str(tmp_path)})
+    (kept,) = [file.read_text() for file in tmp_path.rglob(LAST_ERROR)]
+    assert kept == "no file AGE-SECRET-KEY-…"

@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.properties.checks import UNKNOWN, duration_text, parse_duration, spoken
+from pulumi_snapshots.properties.checks import (
+    UNKNOWN,
+    duration_text,
+    parse_duration,
+    problem_of_url,
+    spoken,
+)
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord, split_id
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
@@ -224,3 +230,19 @@ def test_a_record_survives_the_state_and_hides_its_url() -> None:
     stored = {name: value for name, value in record.to_outputs().items() if value is not None}
     assert SnapshotRecord.from_outputs({**stored, "size": 7.0, "unknown": 1}) == record
     assert "secret" not in repr(record)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("https://user:" + "pw@h.example/x.zip", "must not hold a user or a password"),
+        ("https://user@h.example/x.zip", "must not hold a user or a password"),
+        ("http://h.example/x.zip", "must use https: over http the data could be read on the way"),
+        ("http://localhost/x.zip", None),
+        ("https://h.example/x.zip?Signature=a@b", None),
+    ],
+)
+def test_a_url_that_must_not_be_downloaded_says_why(url: str, problem: str | None) -> None:
+    found = problem_of_url(url)
+    assert (found is None) is (problem is None)
+    assert problem is None or str(found).startswith(problem)
