@@ -14,7 +14,7 @@ from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.cli.pages import page_text
 from pulumi_snapshots.errors.pages import page_name, page_of, with_pointer
 from pulumi_snapshots.hosts.download import Served, WrongContent
-from pulumi_snapshots.run.session import UNSENT_TRIES
+from pulumi_snapshots.run.operation import UNSENT_TRIES
 from pulumi_snapshots.run.settings import MissingKey
 from pulumi_snapshots.service import errors
 from pulumi_snapshots.service.errors import SquareCloudError, error_for

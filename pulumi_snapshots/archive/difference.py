@@ -117,7 +117,7 @@ def _is_being_replaced(call: EngineCall, record: ArchiveRecord) -> bool:
     """Tell whether this run is about to replace the snapshot that was archived."""
     if record.database_id is None:
         return False
-    return record.version_id in call.shared.memory.of(record.database_id).replaced
+    return call.shared.memory.is_replaced(f"{record.database_id}/{record.version_id}")
 
 
 def archive_difference(

@@ -15,7 +15,7 @@ from pulumi_snapshots.run.calls import (
     Resource,
     Unfinished,
     ending_unfinished,
-    enter,
+    keep_in_ledger,
 )
 
 
@@ -29,20 +29,14 @@ class DrillCalls:
         """Restore onto the scratch database, and check what came back."""
         inputs = DrillInputs.of(values)
         memory = call.shared.memory
-        course = memory.course("restore", call.owner)
-        carried = course.carried_over(memory.purposes(inputs.restore.triggers))
-        kept: Any = carried.record if carried else None
-        if carried is None or not _is_result_of(inputs, kept):
-            drilling = Drilling(
-                call.session(),
-                inputs,
-                call.listener,
-                call.owner,
-            )
-            return await _finish(call, values, drilling.carry_out(fresh=course.is_forced))
-        # The engine deletes and creates again what is to stay. The delete has let it go in the
-        # ledger.
-        await enter(call, carried)
+        calls = memory.calls_of("restore", call.owner)
+        in_state = calls.kept_for(memory.purposes(inputs.restore.triggers))
+        kept: Any = in_state.record if in_state else None
+        if in_state is None or not _is_result_of(inputs, kept):
+            drilling = Drilling(call.session(), inputs, call.listener, call.owner)
+            return await _finish(call, values, drilling.carry_out(forced=calls.is_forced))
+        # The engine deletes and creates again what is to stay. The delete has dropped it.
+        await keep_in_ledger(call, in_state)
         if _is_settled(kept, values):
             return _resource(kept, values, None)
         return await _finish(

@@ -12,7 +12,6 @@ from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, DrillRecord, marks
 from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.late import late
-from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import (
     UNKNOWN,
     Problem,
@@ -22,7 +21,7 @@ from pulumi_snapshots.properties.checks import (
 )
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import Changes, EngineCall, Rules, Same, changed, holds_unknown
-from pulumi_snapshots.run.memory import is_same_database
+from pulumi_snapshots.run.memory import StateRequest, is_same_database
 
 MAY_RUN = timedelta(days=1)
 """How long a restore whose end was not seen is watched, whatever `every` is."""
@@ -56,7 +55,7 @@ class DrillRules(Rules):
                 problems.append(Problem("scratch_database_id", reason))
         return problems
 
-    def in_state(self, state: Mapping[str, Any]) -> Proof | None:
+    def in_state(self, state: Mapping[str, Any]) -> StateRequest | None:
         """Return the drill, or the wait for its restore's end.
 
         None for one that is looked up by its id.
@@ -64,14 +63,12 @@ class DrillRules(Rules):
         if "requested_at" not in state:
             return None
         record = DrillRecord.from_outputs(state)
-        return Proof(
+        return StateRequest(
             "restore",
             record.scratch_database_id,
-            record.restored_at,
-            record.attempt if record.pending else None,
             record.requested_at,
+            record.attempt if record.pending else None,
             digest_of(marks(record.snapshot, state.get("triggers"))),
-            record.snapshot,
             record,
         )
 

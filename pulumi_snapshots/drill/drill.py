@@ -29,7 +29,12 @@ from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord
-from pulumi_snapshots.restore.restore import NOT_RESTORED, RestorePending, RestoreRefused, Restoring
+from pulumi_snapshots.restore.restore import (
+    NOT_RESTORED,
+    RestoreOperation,
+    RestorePending,
+    RestoreRefused,
+)
 from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
@@ -149,16 +154,13 @@ class Drilling:
         self.restored: DrillRecord | None = None
 
     async def carry_out(
-        self,
-        earlier: DrillRecord | None = None,
-        *,
-        fresh: bool = False,
+        self, earlier: DrillRecord | None = None, *, forced: bool = False
     ) -> DrillRecord:
         """Restore, and check what came back.
 
         Args:
             earlier: A drill whose restore is only watched.
-            fresh: Whether another restore is wanted, whatever earlier runs have left.
+            forced: Whether another restore is wanted, whatever earlier runs have left.
 
         Returns:
             The drill, which has passed.
@@ -168,12 +170,12 @@ class Drilling:
             DrillUnchecked: The checks were not run to their end.
             DrillFailed: The snapshot could not be restored, or a check failed.
         """
-        restoring = Restoring(
+        restoring = RestoreOperation(
             self.session,
             self.inputs.restore,
             self.member,
             self.owner,
-            fresh=fresh,
+            forced=forced,
             not_done=f"Snapshot {self.inputs.snapshot} was not drilled.",
             before=self._refuse_misuse,
             holds=HOLDS,
@@ -216,7 +218,7 @@ class Drilling:
         if not self.reach.is_own:
             self.member.warn(Text(UNKNOWN_HOST))
 
-    async def _restore_and_check(self, restoring: Restoring) -> Judgement:
+    async def _restore_and_check(self, restoring: RestoreOperation) -> Judgement:
         if self.lock.locked():
             restoring.operation.show("waiting for another drill of this database")
         async with self.lock:
@@ -245,7 +247,7 @@ class Drilling:
 
         async def hold(until: datetime | None) -> None:
             with suppress(LedgerUnavailable):
-                await session.ledger.update(attempt, held_until=until)
+                await session.ledger.hold(attempt, until)
 
         async def renew() -> None:
             while True:
@@ -261,7 +263,7 @@ class Drilling:
                 with anyio.CancelScope(shield=True):
                     await hold(None)
 
-    def _record_of(self, restoring: Restoring, restored: RestoreRecord) -> DrillRecord:
+    def _record_of(self, restoring: RestoreOperation, restored: RestoreRecord) -> DrillRecord:
         """Make the record of a drill from that of its restore."""
         record = DrillRecord(
             restored.database_id,

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.guard.book import GuardBook, consult
-from pulumi_snapshots.ledger.attempt import GUARDS, SENDS_RESTORES, Attempt, is_resource
+from pulumi_snapshots.ledger.attempt import Attempt, is_resource, owner_kind
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE, Uses, in_use, is_same_database
 
@@ -65,13 +65,11 @@ def _refusal_in(book: GuardBook, database_id: str) -> str | None:
 
 def _uses(attempt: Attempt, database_id: str) -> bool:
     """Whether the request shows that a resource or a guard is about the data of a database."""
-    owner = attempt.owner or ""
-    is_guard = owner.startswith(f"{GUARDS}:")
-    if not is_resource(owner) and not is_guard:
+    if owner_kind(attempt.owner) not in {"resource", "drill", "guard"}:
         return False  # A command asks for one snapshot or restore only.
     if attempt.source and is_same_database(attempt.source.partition("/")[0], database_id):
         return True
-    is_drill = SENDS_RESTORES in owner.split("::")[2:-1]
+    is_drill = owner_kind(attempt.owner) == "drill"
     return is_same_database(attempt.database_id, database_id) and not is_drill
 
 

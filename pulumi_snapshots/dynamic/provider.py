@@ -31,7 +31,7 @@ from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.errors.secrets import looks_secret
 from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
-from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Unfinished, enter
+from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Unfinished
 from pulumi_snapshots.run.settings import Settings
 
 T = TypeVar("T")
@@ -81,7 +81,6 @@ class Provider(ResourceProvider):
         with self._call() as call:
             refuse_unusable(self.rules.schema, olds)
             found = self.rules.diff(call, olds, _with_unknowns(_news))
-            this_run().carry_out(lambda: enter(call, self.rules.in_state(olds)))
         # A resource of the plugin is updated once, to Python's names.
         changes = bool(found.replaces or found.updates) or olds.keys() != _olds.keys()
         return DiffResult(

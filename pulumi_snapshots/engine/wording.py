@@ -24,9 +24,15 @@ STEPS = {
     ),
     Step.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the id of each.",
     Step.RESTORE_ANOTHER: (
-        "Restore another snapshot, which `squarecloud-snapshots list {database}` shows, or remove "
-        "the Restore: otherwise "
-        "the next {run} restores this one again."
+        "Restore another snapshot, which `squarecloud-snapshots list {database}` shows, with other {triggers}, or remove "
+        "the Restore."
+    ),
+    Step.ADD_ALIAS: (
+        "If the resource was renamed, add to its options: `aliases=[pulumi.Alias(name='{name}')]`."
+    ),
+    Step.REPLACE_WITH_REFRESH: (
+        "If its state has it, `pulumi up --refresh --replace '{resource}'` restores again, over whatever the database holds "
+        "by then."
     ),
     Step.BRING_BACK: "`Snapshot.get` brings it back.",
     Step.OPEN_VERSION: "`Snapshot.get` opens one that is listed, by its id.",
@@ -97,6 +103,7 @@ def _spelled(setting: Callable[[str], str], other: Callable[[str], str], name: s
 PYTHON = Wording(partial(_spelled, config_key, str), STEPS)
 OF_PLUGIN = STEPS | {
     Step.BRING_BACK: "`pulumi import` brings it back.",
+    Step.ADD_ALIAS: "If the resource was renamed, give it the alias `{name}` in its options (`aliases`).",
     Step.OPEN_VERSION: "`pulumi import` opens one that is listed, by its id.",
     **(IN_ARCHIVE if getattr(sys, "frozen", False) else {}),
 }
@@ -119,18 +126,11 @@ DO = Wording(
             "another of today's snapshots."
         ),
         Step.TAKE_NEW: "`pulumi do squarecloud:Snapshot create` takes a new one.",
-        Step.REFRESH: (
-            "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it."
-        ),
-        Step.RESTORE_AGAIN: (
-            "Other {triggers} restore it again, over whatever the database holds by then."
-        ),
-        Step.RESTORES_NEXT: (
-            "The same command restores again, over whatever the database holds by then."
-        ),
-        Step.RESTORE_ANOTHER: (
-            "Restore another snapshot: `squarecloud-snapshots list {database}` shows them."
-        ),
+        Step.REFRESH: "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it.",
+        Step.RESTORE_AGAIN: "Other {triggers} restore it again, over whatever the database holds by then.",
+        Step.RESTORE_BY_TRIGGERS: "The same command restores again, over whatever the database holds by then.",
+        Step.RESTORES_NEXT: "The same command restores again, over whatever the database holds by then.",
+        Step.RESTORE_ANOTHER: "Restore another snapshot: `squarecloud-snapshots list {database}` shows them.",
         Step.TAKE_RESTORE_OUT: "The same command restores this snapshot.",
         Step.DECLARE_ARCHIVE: "`pulumi do squarecloud:Archive create` archives a snapshot.",
     },

@@ -180,10 +180,6 @@ class Step(Enum):
         "Another one can be taken instead: that can wait for the end of this one first, and may "
         "use another of today's snapshots."
     )
-    SHOW_OTHER = (
-        "If that is another resource, run a preview of its stack: that shows that its state was "
-        "saved."
-    )
     BY_TRIGGERS = "Other {triggers} do it all the same."
     TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
     KEPT_HERE = (
@@ -213,14 +209,13 @@ class Step(Enum):
     CHECK_RESTORED = "Check the database: no run can find out whether the restore was carried out."
     RESTORE_AGAIN = "It can be restored again, over whatever the database holds by then."
     TAKE_RESTORE_OUT = "Remove the Restore, unless the next {run} is to restore this snapshot."
-    RESTORES_NEXT = (
-        "The next {run} restores again, over what the database holds by then: remove the Restore "
-        "if it must not."
-    )
+    RESTORES_NEXT = "The next {run} restores again, over what the database holds by then: remove the Restore if it must not."
+    RESTORE_BY_TRIGGERS = "Other {triggers} restore again, over what the database holds by then."
     RESTORE_ANOTHER = (
-        "Restore another snapshot of {database}, or remove the Restore: otherwise the next {run} "
-        "restores this one again."
+        "Restore another snapshot of {database}, with other {triggers}, or remove the Restore."
     )
+    ADD_ALIAS = "If the resource was renamed, give it the alias {name}."
+    REPLACE_WITH_REFRESH = "If its state has it and it is to be replaced, refresh in the same run."
 
     # A drill
     CHECK_AGAIN = "The next {run} runs the checks again, without another restore."
@@ -420,8 +415,7 @@ class LedgerUnavailable(Explained):
         self.trouble = f"{where}: {why}"
         super().__init__(
             Text(name + " cannot be used: {trouble}", trouble=self.trouble),
-            "Nothing was started: what is sent must be written down there first.",
-            tuple(then) or (other, Step.RUN_AGAIN),
+            then=tuple(then) or (other, Step.RUN_AGAIN),
         )
 
 

@@ -21,7 +21,7 @@ from pulumi_snapshots.errors import (
 )
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.guard.inputs import GuardInputs
-from pulumi_snapshots.ledger.attempt import GUARDS
+from pulumi_snapshots.ledger.attempt import GUARD_OWNER
 from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
@@ -34,7 +34,7 @@ from pulumi_snapshots.service.errors import (
     SquareCloudError,
     Unavailable,
 )
-from pulumi_snapshots.snapshot.create import Taking
+from pulumi_snapshots.snapshot.create import SnapshotOperation
 from pulumi_snapshots.snapshot.record import SnapshotRecord, short_id
 
 NONE_NOW = (QuotaUsedUp, NotSent, Unavailable, Outage, Blocked, ServiceFailed, NothingSent)
@@ -242,8 +242,8 @@ async def take(session: Session, inputs: GuardInputs, listener: Listener) -> Sna
     spent = partial(consult, session.ledger, lambda book: book.spent(database_id))
     try:
         with session.fleet.joins(listener) as member:
-            of = session, inputs.snapshot, member, f"{GUARDS}:{database_id}"
-            return await Taking(*of, needs_url=False, spent=spent).carry_out()
+            of = session, inputs.snapshot, member, f"{GUARD_OWNER}:{database_id}"
+            return await SnapshotOperation(*of, needs_url=False, last_change=spent).carry_out()
     except NONE_NOW as error:
         if isinstance(error, QuotaUsedUp) and (until := error.frees):
             with suppress(LedgerUnavailable):

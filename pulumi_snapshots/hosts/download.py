@@ -1,7 +1,4 @@
-"""Downloads from the snapshot host, which resume with the same version or not at all.
-
-The API key is never sent.
-"""
+"""Downloads from the snapshot host, which resume with the same version or not at all. Never sends the API key."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from pulumi_snapshots.listing.matching import (
     explain_unclaimed,
     find_match,
     match_request,
+    unclaimed_since,
 )
 from pulumi_snapshots.listing.poll_table import (
     Moment,
@@ -181,6 +182,7 @@ class AwaitedSnapshot:
         claimed: Versions of other requests, and versions that existed before this request.
         is_behind: See `match_request`.
         is_finished: Whether the answer was a 200, so that it should be listed at once.
+        is_any: Whether any manual snapshot since the request will do, as for a guard.
         age: Seconds that earlier runs have waited for it.
     """
 
@@ -190,6 +192,7 @@ class AwaitedSnapshot:
     claimed: Collection[str] = ()
     is_behind: bool = False
     is_finished: bool = False
+    is_any: bool = False
     age: float = 0.0
 
     def find_on(self, page: Page) -> ListedSnapshot | None:
@@ -200,6 +203,11 @@ class AwaitedSnapshot:
         """
         if self.version is not None:
             return page.version(self.version)
+        if self.is_any:
+            since = unclaimed_since(page.entries, self.request, self.claimed)
+            dated = [(each.modified, each) for each in since if each.modified is not None]
+            dated.sort(key=lambda each: each[0])
+            return dated[0][1] if dated else None
         return find_match(page.entries, self.request, self.claimed, is_behind=self.is_behind)
 
     @property

@@ -13,14 +13,16 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step, Text
 from pulumi_snapshots.hosts.download import look_at
-from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Request
+from pulumi_snapshots.ledger.attempt import Attempt, Request
+from pulumi_snapshots.ledger.decision import ClaimRefused
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.polling import AmbiguousSnapshot, earliest
 from pulumi_snapshots.probe.report import VERDICTS, Report
 from pulumi_snapshots.properties.checks import problem_of_url
 from pulumi_snapshots.run.memory import Listener, Member
-from pulumi_snapshots.run.session import Operation, Session
-from pulumi_snapshots.service.client import ONCE, Answer
+from pulumi_snapshots.run.operation import Operation
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import ONCE, Answer, Leaving, PostAnswer
 from pulumi_snapshots.service.errors import (
     Blocked,
     KeyRefused,
@@ -89,7 +91,7 @@ class Shot:
     @property
     def database_id(self) -> str:
         """Its database."""
-        return self.operation.intent.database_id
+        return self.operation.wish.database_id
 
     @property
     def left(self) -> dict[str, str]:
@@ -97,7 +99,7 @@ class Shot:
         if self.request is None:
             return {}
         at = to_the_second(self.request.posted_at)
-        name = f"{self.operation.intent.kind} {at}"
+        name = f"{self.operation.wish.kind} {at}"
         if self.version is not None:
             kept = (
                 f"the service keeps it until about {to_the_second(self.request.posted_at + KEPT)}"
@@ -297,19 +299,19 @@ class Run:
 
     def shot(self, database_id: str, entry: ListedSnapshot | None = None) -> Shot:
         """Prepare a snapshot of a database, or the restore of an entry onto it."""
-        operation = Operation(
-            self.session,
-            Member(self.session.fleet, self.listener),
+        wish = self.session.wish(
             "snapshot" if entry is None else "restore",
             self.owner,
             database_id,
             triggers=[secrets.token_hex(8)],  # no later run is to resume it
             timeout=TIMEOUT,
+            forced=True,
             source=f"{self.targets.database_id}/{entry.version}" if entry else None,
-            ignored=frozenset(
-                shot.operation.attempt.id for shot in self.shots if shot.operation.attempt
-            ),
         )
+        operation = Operation(self.session, Member(self.session.fleet, self.listener), wish)
+        for earlier in self.shots:
+            if earlier.operation.attempt is not None:
+                operation.ignore(earlier.operation.attempt)
         self.shots.append(Shot(operation, entry))
         return self.shots[-1]
 
@@ -358,17 +360,20 @@ class Run:
         if operation.refusal is not None and is_new(operation.refusal):
             raise operation.refusal  # a refusal is what the run is about
 
-    async def _post(self, shot: Shot, leave_by: datetime) -> str:
+    async def _post(self, shot: Shot, leaving: Leaving) -> PostAnswer:
         shot.sent = self.clock.monotonic()
         shot.request = shot.operation.sent.request
         self.write()
         if shot.entry is None:
-            taken = await self.client.start_snapshot(shot.database_id, leave_by=leave_by)
+            taken = await self.client.start_snapshot(shot.database_id, leaving=leaving)
             shot.finished = taken.finished
-            return "202" if taken.continues else "200"
-        what: Any = {"name": shot.entry.name, "version_id": shot.entry.version}
-        restored = await self.client.restore_snapshot(shot.database_id, **what, leave_by=leave_by)
-        return "202" if restored.continues else "200"
+            return taken
+        return await self.client.restore_snapshot(
+            shot.database_id,
+            name=shot.entry.name,
+            version_id=shot.entry.version or "",
+            leaving=leaving,
+        )
 
     async def _found(self, shot: Shot, version_id: str | None) -> None:
         """Note which snapshot a POST has started, for other runs too."""

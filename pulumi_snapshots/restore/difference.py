@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import Any
 
 from pulumi_snapshots.late import late
-from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, digest_of
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
 from pulumi_snapshots.run.calls import Changes, EngineCall, Rules, Same
+from pulumi_snapshots.run.memory import StateRequest
 from pulumi_snapshots.snapshot.record import NAMED_BY, short_id
 
 
@@ -33,15 +33,19 @@ class RestoreRules(Rules):
             call.listener.progress(f"restores {short_id('/'.join(map(str, snapshot)))}")
         return problems
 
-    def in_state(self, state: Mapping[str, Any]) -> Proof | None:
-        """The restore, or the wait for its end."""
-        if "requested_at" not in state:  # one that is looked up by its id
+    def in_state(self, state: Mapping[str, Any]) -> StateRequest | None:
+        """The restore, or the wait for its end; None for one that is looked up by its id."""
+        if "requested_at" not in state:
             return None
         record = RestoreRecord.from_outputs(state)
-        request = record.attempt if record.pending and not record.failure else None
-        known = record.restored_at, request, record.requested_at
-        purpose = digest_of(state.get("triggers"))
-        return Proof("restore", record.target_database_id, *known, purpose, record.snapshot, record)
+        return StateRequest(
+            "restore",
+            record.target_database_id,
+            record.requested_at,
+            record.attempt,
+            digest_of(state.get("triggers")),
+            record,
+        )
 
     def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The snapshot's database, and the one that is restored."""
@@ -64,9 +68,9 @@ class RestoreRules(Rules):
     def otherwise(
         self, record: RestoreRecord, _old: Mapping[str, Any], new: Mapping[str, Any], _now: datetime
     ) -> Changes:
-        """A failure, or another snapshot."""
-        if record.failure:
-            reason = f"the restore requested at {record.requested_at} failed with {record.failure}"
-            return Changes(("attempt",), reason=reason)
+        """Another snapshot alone restores nothing, and neither does a failure."""
         is_another = any(new.get(name) not in {UNKNOWN, getattr(record, name)} for name in NAMED_BY)
+        if record.failure:
+            failed = f"the restore requested at {record.requested_at} failed with {record.failure}"
+            return Changes(updates=("attempt",), reason=failed)
         return Changes(warning=another_snapshot(record) if is_another else "")

@@ -3,13 +3,23 @@
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 from pulumi_snapshots.clock import parse_rfc3339, time_text, to_the_second
-from pulumi_snapshots.errors import Explained, Next, Step, Text, Unresolved, not_listed
-from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Status, is_resource
+from pulumi_snapshots.errors import (
+    Explained,
+    LedgerUnavailable,
+    Next,
+    Step,
+    Text,
+    Unresolved,
+    not_listed,
+)
+from pulumi_snapshots.ledger.attempt import Attempt, Status, is_resource
+from pulumi_snapshots.ledger.decision import ClaimRefused
+from pulumi_snapshots.ledger.wording import requester
 from pulumi_snapshots.listing.polling import wait_for_version
 from pulumi_snapshots.restore.record import (
     RESTORE,
@@ -18,18 +28,23 @@ from pulumi_snapshots.restore.record import (
     RestoreRecord,
     another_snapshot,
 )
-from pulumi_snapshots.restore.status import NeverSeen, StatusWatch, clear_of_others
+from pulumi_snapshots.restore.status import (
+    NeverSeen,
+    StatusWatch,
+    began_since,
+    clear_of_others,
+)
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
 from pulumi_snapshots.run.memory import Listener, Member
-from pulumi_snapshots.run.session import Operation, Session, TimeIsUp
+from pulumi_snapshots.run.operation import Operation, TimeIsUp
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRIEF, Leaving, PostAnswer
 from pulumi_snapshots.service.errors import RestoreFailed, SquareCloudError, is_new
 from pulumi_snapshots.service.limits import RESTORE as LANE
 from pulumi_snapshots.snapshot.record import short_id, split_id
 
 NOT_RESTORED = "Nothing was restored."
 T = TypeVar("T")
-UNPROVED = "no later run has shown that its state was saved: this may be the same restore under another name"
-UNSHOWN = "this run was not shown that the state has it: an older checkpoint was imported, or the restore is replaced without a refresh"
 
 
 class RestorePending(Unresolved[RestoreRecord]):
@@ -49,24 +64,34 @@ async def restore(  # noqa: PLR0913  what is known of it
     listener: Listener,
     owner: str | None = None,
     *,
-    fresh: bool = False,
+    forced: bool = False,
     earlier: RestoreRecord | None = None,
 ) -> RestoreRecord:
-    """Put a snapshot back and wait until that has succeeded and its database runs again; see `Restoring`.
+    """Restore a snapshot and wait until that has succeeded and its database runs again.
 
-    One of an `earlier` run is only watched, with the whole time-out again; it comes back complete or with its failure. Raises
-    `RestorePending` if it was or may have been started, so that the record must be kept, `RestoreFailed` if it was carried out
-    and failed; otherwise nothing was started.
+    Args:
+        session: The session of the process.
+        inputs: What is asked for.
+        listener: Shows the progress.
+        owner: The resource's URN, or the command.
+        forced: See `RestoreOperation`.
+        earlier: One of an earlier run is only watched, with the whole time-out again; None for a
+            new one.
+
+    Returns:
+        The restore, complete; one of an `earlier` run perhaps with its failure.
+
+    Raises:
+        RestorePending: If it was or may have been started, so that the record must be kept.
+        RestoreFailed: If it was carried out and failed. After any other error, nothing was started.
     """
     if earlier is not None and (earlier.failure or earlier.attempt is None):
         return earlier
     if earlier is not None:  # the inputs may name another snapshot by now
-        restored = {
-            name: getattr(earlier, name)
-            for name in ("database_id", "version_id", "target_database_id")
-        }
-        inputs = replace(inputs, **restored)
-    restoring = Restoring(session, inputs, Member(session.fleet, listener), owner, fresh=fresh)
+        names = ("database_id", "version_id", "target_database_id")
+        inputs = replace(inputs, **{name: getattr(earlier, name) for name in names})
+    member = Member(session.fleet, listener)
+    restoring = RestoreOperation(session, inputs, member, owner, forced=forced)
     if earlier is not None and earlier.attempt is not None:
         restoring.operation.resume(earlier.attempt)
     record = await restoring.in_time(restoring.carry_out())
@@ -76,12 +101,21 @@ async def restore(  # noqa: PLR0913  what is known of it
 
 
 @dataclass(eq=False)
-class Restoring:
+class RestoreOperation:
     """One restore or resume, a drill's too.
 
-    With `fresh` another one is wanted, whatever earlier runs have left. `before` finds out, before a request, whether it must
-    not be sent, and gets the snapshot's engine, if that is known. Others must stay away for `holds` after it, as after a
-    drill's, which may share its database with others.
+    Attributes:
+        session: The session of the process.
+        inputs: What is asked for.
+        member: Shows the progress.
+        owner: The resource's URN, or the command.
+        forced: Whether another one is wanted, whatever earlier runs have left.
+        not_done: What was not done if nothing was sent, a sentence; None for the usual one.
+        before: Finds out, before a request, whether it must not be sent, and gets the snapshot's
+            engine, None if that is not known. None for nothing to find out.
+        holds: How long others must stay away after it, as after a drill's, which may share its
+            database with others; None for not at all.
+        watch: What watches it, once a request was sent.
     """
 
     session: Session
@@ -89,30 +123,27 @@ class Restoring:
     member: Member
     owner: str | None
     _: KW_ONLY
-    fresh: bool = False
-    not_done: str = ""
+    forced: bool = False
+    not_done: str | None = None
     before: Callable[[str | None], Awaitable[None]] | None = None
     holds: timedelta | None = None
-    watch: StatusWatch | None = None  # once a request was sent
+    watch: StatusWatch | None = None
 
     def __post_init__(self) -> None:
-        inputs, not_done = (
-            self.inputs,
-            self.not_done or f"Database {self.inputs.target} was not restored.",
-        )
-        self.operation = Operation(
-            self.session,
-            self.member,
+        inputs = self.inputs
+        wish = self.session.wish(
             "restore",
             self.owner,
             inputs.target,
             triggers=inputs.triggers,
-            not_done=not_done,
             timeout=inputs.timeout,
-            fresh=self.fresh,
+            forced=self.forced,
             source=inputs.snapshot,
         )
+        not_done = self.not_done or f"Database {inputs.target} was not restored."
+        self.operation = Operation(self.session, self.member, wish, not_done=not_done)
         self.taken = parse_rfc3339(inputs.created_at) if inputs.created_at else None
+        self._runtime = inputs.runtime  # the snapshot's engine
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Do the work within the time-out; raises as `restore` does."""
@@ -121,35 +152,61 @@ class Restoring:
         except TimeIsUp as why:
             raise self._unresolved(str(why)) from None
         except ClaimRefused as refused:
-            raise _refused(refused) from None
+            raise _refusal(refused) from None
+        except LedgerUnavailable as error:
+            if self.operation.attempt is None:
+                raise
+            raise self._unresolved(cause=error) from error
 
     async def carry_out(self) -> RestoreRecord:
         """Restore, unless an earlier run has, and watch until it is over."""
+        await self.operation.enter_resumed()
         await self.sent()
         return await self.ended()
 
-    # Before the request --------------------------------------------------------------------------------------------------
+    # Before the request ------------------------------------------------------------------------------
 
     async def sent(self) -> None:
         """Make sure that a request was sent; the user reads of an earlier run's."""
-        operation, name = self.operation, None
-        while (claim := await operation.next_claim()) is not None:
+        operation = self.operation
+        name: str | None = None
+        claim = await operation.next_claim()
+        while claim is not None:
             if claim.role == "in the way":
                 await operation.wait_out(claim.attempt, self._settle)
-                continue
-            name = name or await self._prepared()
-            previous = await clear_of_others(self.session, self.inputs.target, operation.show)
-            operation.intent = replace(operation.intent, previous=previous)
-            path = f"POST /databases/{self.inputs.target}/snapshots/restore"
-            try:
-                await operation.send(LANE, path, partial(self._post, name))
-            except SquareCloudError as refusal:
-                await operation.try_again(refusal)
+            else:
+                name = name or await self._prepared()
+                await self._send(name)
+            claim = await operation.next_claim()
 
-    async def _post(self, name: str, leave_by: datetime) -> str:
-        asked: Any = {"name": name, "version_id": self.inputs.version_id, "leave_by": leave_by}
-        answer = await self.session.client.restore_snapshot(self.inputs.target, **asked)
-        return "202" if answer.continues else "200"
+    async def _send(self, name: str) -> None:
+        """Send the request; a refusal that passes is waited out."""
+        operation = self.operation
+        target = self.inputs.target
+        if self.before is not None:  # each time: what it asks may have changed during a wait
+            await self.before(self._runtime)
+        previous = await clear_of_others(self.session, target, operation.show)
+        operation.wish = replace(operation.wish, previous=previous)
+        path = f"POST /databases/{target}/snapshots/restore"
+        try:
+            await operation.send(LANE, path, partial(self._post, name))
+        except SquareCloudError as refusal:
+            await operation.try_again(refusal)
+
+    async def _post(self, name: str, leaving: Leaving) -> PostAnswer:
+        target = self.inputs.target
+        # Right before it leaves: this machine may have been paused since it has decided, in a way
+        # that none of its clocks shows.
+        began = await began_since(self.session, target, self.operation.wish.previous)
+        if began is not None:
+            happened = f"another restore of database {target} began at {to_the_second(began)}"
+            since = (
+                f"{happened}, after this run had decided to restore snapshot {self.inputs.snapshot}"
+            )
+            raise RestoreRefused(since, NOT_RESTORED, [Next(Step.CHECK_DATA), Next(Step.RUN_AGAIN)])
+        return await self.session.client.restore_snapshot(
+            target, name=name, version_id=self.inputs.version_id, leaving=leaving
+        )
 
     async def _settle(self, other: Attempt) -> None:
         """Wait until another restore of this database is over, and enter its end for its owner."""
@@ -159,127 +216,197 @@ class Restoring:
         except NeverSeen:  # no run will ever know, so none has to wait for it
             self.operation.ignore(other)
             return
-        result = (watch.request.outcome or "") if restored is None else to_the_second(restored)
-        await self.session.ledger.ended(other, result, failed=restored is None)
+        ledger = self.session.ledger
+        if restored is None:
+            await ledger.end(watch.attempt, watch.request.outcome or "", failed=True)
+        else:
+            await ledger.end(watch.attempt, to_the_second(restored))
 
     async def _prepared(self) -> str:
-        """Find out whether the request must not be sent; returns the name of the snapshot's storage object."""
-        session, inputs, operation = self.session, self.inputs, self.operation
-        database_id, version_id = which = inputs.database_id, inputs.version_id
-        if database_id == inputs.target and version_id in session.memory.of(database_id).claimed:
-            happened = f"snapshot {inputs.snapshot} is new in this same run, so there is nothing to go back to yet"
-            raise RestoreRefused(happened, NOT_RESTORED, [Next(Step.TAKE_RESTORE_OUT)])
-        name, runtime = inputs.name, inputs.runtime
-        if name is None:
-            operation.show("looking up the snapshot")
-            entry = await session.listings.find_version(*which) or await session.listings.unlisted(
-                *which
+        """Find out whether the request must not be sent.
+
+        Returns:
+            The name of the snapshot's storage object.
+        """
+        inputs = self.inputs
+        memory = self.session.memory
+        if inputs.database_id == inputs.target and inputs.snapshot in memory.taken:
+            happened = (
+                f"snapshot {inputs.snapshot} is new in this same run, so there is nothing to go "
+                "back to yet"
             )
-            if entry is None or not entry.name:
-                entry, by = await wait_for_version(
-                    session.poll_plan, *which, self.member.waits, patience=inputs.timeout
-                )
-                if entry is None:
-                    happened, then = not_listed(*which, by)
-                    raise RestoreRefused(happened, NOT_RESTORED, then)
-            name, runtime, self.taken = entry.name, entry.runtime, entry.modified
-        if runtime is not None and database_id != inputs.target:
-            operation.does("comparing the engines")
-            with suppress(SquareCloudError):  # the service compares them too
-                target = await session.listings.database(inputs.target, session.clock.monotonic())
-                if target.type not in {None, runtime}:
-                    happened = f"snapshot {inputs.snapshot} is of a {runtime} database, and database {inputs.target} is {target.type}"
-                    raise RestoreRefused(happened, NOT_RESTORED, [Next(Step.USE_SAME_ENGINE)])
-        if self.before is not None:
-            await self.before(runtime)
-        operation.does("checking that the database runs")
+            raise RestoreRefused(happened, NOT_RESTORED, [Next(Step.TAKE_RESTORE_OUT)])
+        name = inputs.name
+        runtime = inputs.runtime
+        if name is None:
+            name, runtime = await self._looked_up()
+        if runtime is not None and inputs.database_id != inputs.target:
+            await self._compare_engines(runtime)
+        self._runtime = runtime
         return name
 
-    # After the request ---------------------------------------------------------------------------------------------------
+    async def _looked_up(self) -> tuple[str, str | None]:
+        """Look up the name of the snapshot's storage object, and its engine."""
+        session = self.session
+        listings = session.listings
+        which = (self.inputs.database_id, self.inputs.version_id)
+        self.operation.show("looking up the snapshot")
+        entry = await listings.find_version(*which) or await listings.unlisted(*which)
+        if entry is None or not entry.name:
+            entry, listed_by = await wait_for_version(
+                session.poll_plan, *which, self.member.waits, patience=self.inputs.timeout
+            )
+            if entry is None:
+                happened, then = not_listed(*which, listed_by)
+                raise RestoreRefused(happened, NOT_RESTORED, then)
+        self.taken = entry.modified
+        return entry.name, entry.runtime
+
+    async def _compare_engines(self, runtime: str) -> None:
+        """Raise `RestoreRefused` if the target is of another engine, as far as the service says."""
+        session = self.session
+        inputs = self.inputs
+        self.operation.show_step("comparing the engines")
+        target = None
+        with suppress(SquareCloudError):  # the service compares them too
+            target = await session.listings.database(inputs.target, session.clock.monotonic())
+        if target is None or target.type in {None, runtime}:
+            return
+        snapshot = f"snapshot {inputs.snapshot} is of a {runtime} database"
+        happened = f"{snapshot}, and database {inputs.target} is {target.type}"
+        raise RestoreRefused(happened, NOT_RESTORED, [Next(Step.USE_SAME_ENGINE)])
+
+    # After the request -------------------------------------------------------------------------------
 
     async def ended(self) -> RestoreRecord:
-        """Watch the restore until it is over; raises `RestorePending`, or a refusal with a code that is new, which started nothing."""
+        """Watch the restore until it is over.
+
+        Returns:
+            The record, complete or with its failure.
+
+        Raises:
+            RestorePending: If its end cannot be seen.
+            SquareCloudError: A refusal with a code that is new, which started nothing.
+        """
         operation = self.operation
         async with self.session.locks[operation.sent.id]:
-            await operation.newest()
+            await operation.known_attempts()
             attempt = operation.sent
+            if attempt.status is Status.FAILED:
+                return self._failed(attempt.result)
             if attempt.status is Status.FOUND:
-                return self._told(
-                    replace(self._record(), restored_at=attempt.result, attempt=None), attempt
-                )
-            refusal = operation.refusal if operation.refusal and is_new(operation.refusal) else None
-            watch = self.watch = StatusWatch(self.session, attempt, operation.show, refusal)
-            try:
-                restored = await watch.until_over()
-            except NeverSeen as never:
-                raise self._unresolved(undecided=True) from never
-            except SquareCloudError as error:
-                if error is not watch.refusal:
-                    raise self._unresolved(cause=error) from error
-                await operation.withdraw()
-                error.done = (
-                    "Nothing was restored: by the service's status no restore has begun since."
-                )
-                raise
-            operation.attempt = watch.attempt
-            record = self._record()
-            if restored is None:
-                await operation.enter_result(record.failure or "", failed=True)
-                return record
-            restored_at = to_the_second(restored)
-            await operation.enter_result(restored_at, holds=self.holds)
-            return self._told(replace(record, restored_at=restored_at, attempt=None), attempt)
+                return self._restored(attempt.result or "")
+            if operation.is_resumed and attempt.request.outcome is not None:
+                return await self._end_by_outcome(attempt.request.outcome)
+            return await self._watched()
 
-    def _told(self, record: RestoreRecord, attempt: Attempt) -> RestoreRecord:
-        """Leave a line about the restore, a warning if it is one of an earlier run of which no state may know."""
+    async def _watched(self) -> RestoreRecord:
+        operation = self.operation
+        refusal = operation.refusal if operation.refusal and is_new(operation.refusal) else None
+        watch = StatusWatch(self.session, operation.sent, operation.show, refusal)
+        self.watch = watch
+        try:
+            restored = await watch.until_over()
+        except NeverSeen as never:
+            raise self._unresolved(undecided=True) from never
+        except SquareCloudError as error:
+            if error is not watch.refusal:
+                raise self._unresolved(cause=error) from error
+            await operation.withdraw()
+            error.done = "Nothing was restored: by the service's status no restore has begun since."
+            raise
+        operation.attempt = watch.attempt
+        if restored is None:
+            outcome = watch.request.outcome or ""
+            await operation.enter_result(outcome, failed=True)
+            return self._failed(outcome)
+        return await self._end_now(to_the_second(restored))
+
+    async def _end_by_outcome(self, outcome: str) -> RestoreRecord:
+        """End what the service has said to be over, though the database was not seen running."""
+        if outcome != SUCCESS:
+            await self.operation.enter_result(outcome, failed=True)
+            return self._failed(outcome)
+        session = self.session
+        is_running = False
+        with suppress(SquareCloudError):
+            now = session.clock.monotonic()
+            status = await session.listings.database_status(self.inputs.target, now, patience=BRIEF)
+            is_running = status.running
+        if not is_running:
+            target = self.inputs.target
+            self._warn(
+                f"the restore of database {target} succeeded, and the database was not seen "
+                "running since.",
+                Step.CHECK_HEALTH,
+            )
+        return await self._end_now(to_the_second(session.service_clock.now()))
+
+    async def _end_now(self, restored_at: str) -> RestoreRecord:
+        await self.operation.enter_result(restored_at, holds=self.holds)
+        return self._restored(restored_at)
+
+    def _restored(self, restored_at: str) -> RestoreRecord:
+        """The record of a restore that has succeeded; leaves a line about it."""
+        attempt = self.operation.sent
+        record = replace(self._record(), restored_at=restored_at, attempt=None)
+        self._tell(record, attempt)
+        return record
+
+    def _failed(self, outcome: str | None) -> RestoreRecord:
+        """The record of a restore that has failed with this code."""
+        record = self._record()
+        request = self.operation.sent.request
+        return replace(record, attempt=replace(request, outcome=request.outcome or outcome))
+
+    def _tell(self, record: RestoreRecord, attempt: Attempt) -> None:
+        """Leave a line about the restore, a warning if no state may know of it."""
         is_same = record.snapshot == self.inputs.snapshot
-        when = (
-            f", taken {time_text(self.taken, self.session.service_clock.now())},"
-            if self.taken and is_same
-            else ""
-        )
+        when = ""
+        if self.taken and is_same:
+            when = f", taken {time_text(self.taken, self.session.service_clock.now())},"
         what = f"restored {record.snapshot}{when} onto database {self.inputs.target}"
         earlier = f"{what}, requested at {record.requested_at} by an earlier run"
-        if not self.operation.resumed:
-            if self.holds is None and is_resource(
-                attempt.owner
-            ):  # a drill and a command show more at their ends
-                self.member.note(what)
-        elif attempt.proved:
+        if not self.operation.is_resumed:
+            if self.holds is None and is_resource(attempt.owner):
+                self.member.note(what)  # a drill and a command show more at their ends
+        elif attempt.saved or self.operation.is_command:
             self.member.note(f"{earlier}; no new request was sent")
         else:
             unsaved = f"{earlier} that may not have saved its state; no new request was sent."
-            self.member.warn(
-                Text("{unsaved} {then}", unsaved=unsaved, then=Next(Step.RESTORE_AGAIN))
-            )
+            self._warn(unsaved, Step.RESTORE_AGAIN)
             if not is_same:
                 self.member.warn(another_snapshot(record))
         # Last, since a row shows the last text.
-        self.member.progress(
-            f"restored {short_id(record.snapshot)}{when} onto {short_id(self.inputs.target)}"
-        )
-        return record
+        onto = short_id(self.inputs.target)
+        self.member.progress(f"restored {short_id(record.snapshot)}{when} onto {onto}")
 
-    # The end -------------------------------------------------------------------------------------------------------------
+    def _warn(self, text: str, step: Step) -> None:
+        self.member.warn(Text("{text} {then}", text=text, then=Next(step)))
+
+    # The end -----------------------------------------------------------------------------------------
 
     def _unresolved(
         self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
     ) -> RestorePending:
         """The error of an unknown end, see `Unresolved`; `why` the wait ended is a sentence."""
-        watch = self.watch or StatusWatch(self.session, self.operation.sent, self.operation.show)
-        self.operation.attempt = watch.attempt
-        record, request, seen = self._record(), watch.request, watch.seen()
+        operation = self.operation
+        watch = self.watch or StatusWatch(self.session, operation.sent, operation.show)
+        operation.attempt = watch.attempt
+        record = self._record()
+        request = watch.request
+        seen = watch.seen()
         what = _requested(record)
         if request.outcome == SUCCESS:
             happened = f"{what} and succeeded, but the database was not seen running since."
         elif request.accepted:
             happened = f"{what} and accepted, and {seen}: what it holds now is not known."
         else:
+            may = f"{what} and {request.unanswered}: it may or may not have been carried out."
             seen = seen[:1].upper() + seen[1:]
-            happened = f"{what} and {request.unanswered}: it may or may not have been carried out. {seen}, so what it holds now is not known."
-        return RestorePending(
-            record, f"{happened} {why}".rstrip(), undecided=undecided, cause=cause
-        )
+            happened = f"{may} {seen}, so what it holds now is not known."
+        text = f"{happened} {why}".rstrip()
+        return RestorePending(record, text, undecided=undecided, cause=cause)
 
     def failure(self, record: RestoreRecord) -> RestoreFailed:
         """The error of a restore that failed, with the step in which it did."""
@@ -296,30 +423,45 @@ class Restoring:
         )
 
 
-def _refused(refused: ClaimRefused) -> RestoreRefused:
+def _refusal(refused: ClaimRefused) -> RestoreRefused:
     """The error of a restore that must not be sent, for a user."""
-    other, then = (
-        refused.attempt,
-        [Next(Step.CHECK_DATA), Next(Step.SHOW_OTHER), Next(Step.BY_TRIGGERS)],
-    )
-    what, onto = f"snapshot {other.source}", f"onto database {other.database_id}"
+    other = refused.attempt
+    what = f"snapshot {other.source}"
+    onto = f"onto database {other.database_id}"
+    at = to_the_second(other.request.requested)
     if refused.why == "overtaken":
-        happened = f"another run of the same resource has requested the restore of {what} {onto} before this run's request could be sent"
-        return RestoreRefused(happened, NOT_RESTORED, [Next(Step.RUN_AGAIN)])
-    whom, why = f"{other.owner}", UNPROVED
-    if refused.why == "done":
-        whom, why, then[1] = "this very resource", UNSHOWN, Next(Step.RESTORE_AGAIN)
-    at = other.result if other.is_over else to_the_second(other.request.requested)
-    return RestoreRefused(
-        f"{what} was restored {onto} for {whom} at {at}, and {why}", NOT_RESTORED, then
-    )
+        happened = (
+            f"another run of the same resource has requested the restore of {what} {onto} at {at}, "
+            "before this run's request could be sent"
+        )
+        then = [Next(Step.CHECK_DATA), Next(Step.RUN_AGAIN)]
+    elif refused.why == "unknown":
+        happened = (
+            f"the restore of {what} {onto} was requested at {at} by the same command, and how it "
+            "ended is not known"
+        )
+        then = [Next(Step.CHECK_DATA), Next(Step.RESTORE_AGAIN)]
+    elif refused.why == "renamed":
+        happened = (
+            f"{what} was restored {onto} for {requester(other)} at {at}: this may be the same "
+            "restore under another name"
+        )
+        name = (other.owner or "").rpartition("::")[2]
+        then = [Next(Step.ADD_ALIAS, name=name), Next(Step.BY_TRIGGERS)]
+    else:
+        happened = (
+            f"{what} was restored {onto} for this very resource at {at}, and the state that this "
+            "run has does not show its last restore: an older checkpoint was imported, or the "
+            "resource is replaced without a refresh"
+        )
+        then = [Next(Step.CHECK_DATA), Next(Step.BY_TRIGGERS), Next(Step.REPLACE_WITH_REFRESH)]
+    return RestoreRefused(happened, NOT_RESTORED, then)
 
 
 def failure_of(record: RestoreRecord, step: str | None = None) -> RestoreFailed:
     """The error of a restore that failed; `step` is what the service was doing."""
-    return RestoreFailed.reported(
-        f"{_requested(record)} and", record.database_id, record.failure or "", step
-    )
+    begins = f"{_requested(record)} and"
+    return RestoreFailed.reported(begins, record.database_id, record.failure or "", step)
 
 
 def _requested(record: RestoreRecord) -> str:
@@ -332,7 +474,8 @@ def _requested(record: RestoreRecord) -> str:
 class RestoreCalls(ActCalls):
     """Create, read, update and delete."""
 
-    ends, act = RestorePending, staticmethod(restore)
+    ends = RestorePending
+    act = staticmethod(restore)
 
     def stays(self, carried: RestoreRecord, inputs: RestoreInputs) -> bool:
         """Whether it was onto the same database, and did not fail."""

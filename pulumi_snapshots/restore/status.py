@@ -8,13 +8,13 @@ from typing import TypeVar
 
 import anyio
 
-from pulumi_snapshots.clock import to_the_second
+from pulumi_snapshots.clock import time_text, to_the_second
 from pulumi_snapshots.errors import LedgerUnavailable
-from pulumi_snapshots.ledger.attempt import SKEW, Attempt, Request
+from pulumi_snapshots.ledger.attempt import LONGEST_WAIT, SKEW, Attempt, Request
 from pulumi_snapshots.listing.polling import failed_poll
 from pulumi_snapshots.restore.record import SUCCESS
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.client import BRIEF, PATIENT
+from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
 from pulumi_snapshots.service.limits import RESTORE_PER_DATABASE
 from pulumi_snapshots.service.models import DatabaseStatus, RestoreStatus
@@ -43,28 +43,77 @@ class NeverSeen(Exception):
 async def clear_of_others(
     session: Session, database_id: str, waits: Callable[..., None]
 ) -> datetime | None:
-    """Wait until no other restore of a database runs or holds up the POST; returns when the last one began.
+    """Wait until the service reports no other restore of a database as running.
 
-    Raises `SquareCloudError` if a status is refused, so that the end of a restore could not be seen.
+    Args:
+        session: The session of the process.
+        database_id: The database.
+        waits: Shows what is waited for.
+
+    Returns:
+        When the last restore of the database began; None if none is known.
+
+    Raises:
+        RestoreRunning: If one still runs after `LONGEST_WAIT`.
+        SquareCloudError: If a status is refused, so that the end of a restore could not be seen.
     """
+    clock = session.clock
+    until = clock.utc() + LONGEST_WAIT
     while True:
         status, _ = await _answer(
             session.client.restore_status(database_id, patience=BRIEF), RUNNING
         )
-        now = session.service_clock.now()
-        ended = status.finished_at if status is not None and status.state == SUCCESS else None
-        # The service refuses other POSTs for "about two minutes" after a success.
-        if status is None or not (
-            status.in_progress or (ended and now - timedelta(seconds=125) < ended <= now)
-        ):
+        if status is None or not _holds_up(status, session.service_clock.now()):
             break
-        waits("waiting for the end of another restore of this database")
-        await session.clock.sleep(session.settings.poll_every)
-    await _answer(
-        session.listings.database_status(database_id, session.clock.monotonic(), patience=BRIEF),
-        DOWN,
-    )
+        if clock.utc() >= until:
+            raise RestoreRunning(f"POST /databases/{database_id}/snapshots/restore")
+        began = f", begun at {time_text(status.started_at)}" if status.started_at else ""
+        why = f"the service reports one as {status}{began}"
+        waits("waiting for another restore of this database", until=until, why=why)
+        await clock.sleep(session.settings.poll_every)
+    # A key that must not see the status of the database would not see the end of the restore.
+    now = clock.monotonic()
+    await _answer(session.listings.database_status(database_id, now, patience=BRIEF), DOWN)
     return status.started_at if status else None
+
+
+def _holds_up(status: RestoreStatus, now: datetime) -> bool:
+    """Whether a restore keeps the service from accepting another one.
+
+    It refuses other POSTs for "about two minutes" after a success.
+    """
+    ended = status.finished_at if status.state == SUCCESS else None
+    is_recent = ended is not None and now - timedelta(seconds=125) < ended <= now
+    return status.in_progress or is_recent
+
+
+async def began_since(
+    session: Session, database_id: str, previous: datetime | None
+) -> datetime | None:
+    """Find out whether a restore of a database has begun since another one.
+
+    Args:
+        session: The session of the process.
+        database_id: The database.
+        previous: When the last known restore began; None if none is known.
+
+    Returns:
+        When it began; None if none has, or the service does not say.
+
+    Raises:
+        SquareCloudError: If the status is refused, or a restore runs.
+    """
+    status: RestoreStatus | None = None
+    try:
+        status = await session.client.restore_status(database_id, patience=ONCE)
+    except SquareCloudError as error:
+        if isinstance(error, RestoreRunning) or not error.passing:
+            raise
+    began = status.started_at if status else None
+    if began is None or began > session.service_clock.now() + APART:
+        return None
+    is_known = previous is not None and began <= previous + SAME
+    return None if is_known else began
 
 
 async def _answer(ask: Awaitable[T], while_restored: T) -> tuple[T | None, str]:
@@ -177,7 +226,7 @@ class StatusWatch:
             self.denials += not self.failed
         if self.attempt != before:
             with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):
-                await self.session.ledger.update(self.attempt, request=self.request)
+                self.attempt = await self.session.ledger.enter(self.attempt)
 
     # Whose restore it is ---------------------------------------------------------------------------------------------------
 

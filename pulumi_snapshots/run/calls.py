@@ -20,12 +20,12 @@ from pulumi_snapshots.clock import (
 )
 from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Text, Unresolved, Words
 from pulumi_snapshots.late import late
-from pulumi_snapshots.ledger.attempt import Proof, owner_of
+from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.properties.catalogue import ResourceSchema
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem
-from pulumi_snapshots.run.memory import Listener, RunMemory
+from pulumi_snapshots.run.memory import Listener, RunMemory, StateRequest
 from pulumi_snapshots.run.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -55,8 +55,16 @@ class Shared:
         """Get the ledger for these settings, which need no key; from any thread, all get the same."""
         key = settings.api_url, settings.shared_state, settings.state_dir
         if key not in self._ledgers:
-            self._ledgers.setdefault(key, ledger_of(settings, self._clock))
+            ledger = self._ledgers.setdefault(key, ledger_of(settings, self._clock))
+            ledger.seen = self.memory.seen
         return self._ledgers[key]
+
+    def now(self) -> datetime:
+        """The service's time if an answer has shown it to this process, else this machine's."""
+        for ledger in self._ledgers.values():
+            if ledger.clock.offset is not None:
+                return ledger.clock.now()
+        return system_utc()
 
     def of(self, kind: type[T]) -> T:
         """Get the object of a class, made without arguments at its first use; only in the event loop."""
@@ -167,13 +175,14 @@ class Rules(ABC):
     ) -> list[Problem]:
         """What is wrong with the inputs; `in_state` if the engine shows that its state has the resource."""
         call.settings()  # SettingsError if the configuration cannot be used
-        memory, about = call.shared.memory, self.about(call)
-        memory.course(self.kind, call.owner).checked(in_state=in_state)
+        memory = call.shared.memory
+        memory.calls_of(self.kind, call.owner).note_check(in_state=in_state)
         problems = self.schema.inputs.problems(values)
         for name, database_id in self.uses(values).items():
-            if isinstance(database_id, str) and (
-                reason := memory.uses.remember_use(database_id, about)
-            ):
+            if not isinstance(database_id, str):
+                continue
+            reason = memory.uses.remember_use(database_id, self.about(call))
+            if reason:
                 problems.append(Problem(name, reason))
         return problems
 
@@ -185,13 +194,13 @@ class Rules(ABC):
         """The databases whose data the resource is about, by the inputs that name them: no drill may overwrite those."""
         return {"database_id": values.get("database_id")}
 
-    def in_state(self, state: Mapping[str, Any]) -> Proof | None:  # noqa: ARG002  most send no request
+    def in_state(self, state: Mapping[str, Any]) -> StateRequest | None:  # noqa: ARG002  most send no request
         """What outputs show that a state has; None for a resource that sends no request, or is looked up by its id."""
         return None
 
     async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Refresh what the state holds; if it holds nothing, look up an existing one by its id."""
-        await enter(call, self.in_state(state))
+        self.note_seen(call, state)
         if self.kind == "restore" and "requested_at" not in state:
             act = (
                 f"A {self.schema.name} cannot be looked up or imported: it is an act of this stack"
@@ -204,36 +213,50 @@ class Rules(ABC):
         self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Resource:
         """Resume an unfinished one, or keep inputs that replace nothing."""
-        await enter(call, self.in_state(state))
+        self.note_seen(call, state)
         updated: Resource = await self.calls.update(call, id_, state, values)
         return updated
 
     async def delete(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> None:
         """Forget or delete it, and leave a line that says which."""
-        if (shown := self.in_state(state)) is not None:
-            call.shared.memory.course(self.kind, call.owner).deleted(shown)
-        await enter(call, shown, lets_go=self.kind == "restore")
+        shown = self.note_seen(call, state)
+        if shown is not None:
+            await self._enter_delete(call, shown)
         await self.calls.delete(call, id_, state)
+
+    async def _enter_delete(self, call: EngineCall, shown: StateRequest) -> None:
+        """Enter into the ledger, if it can be used, what a delete shows of the state."""
+        memory = call.shared.memory
+        calls = memory.calls_of(self.kind, call.owner)
+        calls.note_delete(shown)
+        is_made_again = calls.is_kept or bool(shown.names & memory.taken)
+        with suppress(SettingsError, LedgerUnavailable):
+            ledger = call.shared.ledger(call.settings())
+            acts_again = self.kind == "restore" and not is_made_again
+            await ledger.drop(shown.names, memory.run or "unknown" if acts_again else None)
+
+    def note_seen(self, call: EngineCall, state: Mapping[str, Any]) -> StateRequest | None:
+        """Note what a call of the engine shows of the state, for the next edit of the ledger.
+
+        Returns:
+            What it shows; None if the state has no request.
+        """
+        shown = self.in_state(state)
+        if shown is not None:
+            call.shared.memory.seen.update(shown.names)
+        return shown
 
     def diff(
         self, call: EngineCall, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
         """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""
-        found, memory = (
-            self.compare(call, self.schema.record.from_outputs(state), state, values),
-            call.shared.memory,
-        )
+        memory = call.shared.memory
+        shown = self.note_seen(call, state)
+        found = self.compare(call, self.schema.record.from_outputs(state), state, values)
         if self.kind:
             stays = not found.replaces and self.acts_again not in found.updates
-            kept, course = (
-                self.in_state(state) if stays else None,
-                memory.course(self.kind, call.owner),
-            )
-            if (
-                kept is not None and course.is_forced
-            ):  # not for a refresh, after which it may be deleted
-                memory.of(kept.database_id).kept.update(kept.names)
-            course.compared(kept)
+            calls = memory.calls_of(self.kind, call.owner)
+            calls.note_diff(shown if stays else None)
         if found.warning:
             call.listener.warn(found.warning)
         if found.note and memory.is_first((owner_of(call.owner), found.note)):
@@ -246,9 +269,8 @@ class Rules(ABC):
         self, call: EngineCall, record: Any, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
         """Compare; remember what create and delete are not told."""
-        return self.changes(
-            record, state, values, system_utc(), call.shared.memory.is_same_snapshot
-        )
+        same = call.shared.memory.is_same_snapshot
+        return self.changes(record, state, values, call.shared.now(), same)
 
     def changes(
         self,
@@ -258,7 +280,11 @@ class Rules(ABC):
         now: datetime,
         same: Same = operator.eq,
     ) -> Changes:
-        """Compare by value. What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is this machine's time."""
+        """Compare by value.
+
+        What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is the service's time if that is known,
+        else this machine's.
+        """
         inputs = self.schema.inputs.properties()
         if others := self.others(record, old, new, same):
             replaces = tuple(name for name in others if inputs[name].replaces)
@@ -298,20 +324,6 @@ class Rules(ABC):
         return Changes()
 
 
-async def enter(call: EngineCall, shown: Proof | None, *, lets_go: bool = False) -> None:
-    """Enter into the ledger, if it can be used, that the state has what is shown, or lets go of the last that has it."""
-    if shown is None:
-        return
-    memory, database = call.shared.memory, call.shared.memory.of(shown.database_id)
-    database.known.update(shown.names)
-    lets_go = lets_go and not shown.names & database.kept
-    run = memory.run or "unknown"  # of a process without an engine
-    with suppress(SettingsError, LedgerUnavailable):
-        await call.shared.ledger(call.settings()).note(
-            shown, owner_of(call.owner), run if lets_go else None
-        )
-
-
 class ActCalls(ABC):
     """Calls of a resource whose `act` sends one request, or waits for the end of an `earlier` one; `ends` is an end not seen."""
 
@@ -325,18 +337,21 @@ class ActCalls(ABC):
         """Act, and wait for the end."""
         memory = call.shared.memory
         inputs: Any = self.rules.schema.inputs.of(values)
-        course = memory.course(self.rules.kind, call.owner)
-        carried = course.carried_over(memory.purposes(inputs.triggers))
-        if carried is not None and self.stays(
-            carried.record, inputs
-        ):  # the engine makes again what is to stay
-            await enter(call, carried)  # its delete has let it go
-            return await self.continued(call, carried.record.id, carried.record, values)
+        calls = memory.calls_of(self.rules.kind, call.owner)
+        kept = calls.kept_for(memory.purposes(inputs.triggers))
+        if kept is not None and self.stays(kept.record, inputs):
+            # The engine makes again what is to stay; its delete has dropped it.
+            await keep_in_ledger(call, kept)
+            return await self.continued(call, kept.record.id, kept.record, values)
         with ending_unfinished(call, self.rules.schema, values, self.ends):
-            record = await self.act(
-                call.session(), inputs, call.listener, call.owner, fresh=course.is_forced
-            )
+            record = await self.begin(call, inputs)
         return self.resource(record, values)
+
+    async def begin(self, call: EngineCall, inputs: Any) -> Any:
+        """Act for a create, and wait for the end; returns the record."""
+        calls = call.shared.memory.calls_of(self.rules.kind, call.owner)
+        session = call.session()
+        return await self.act(session, inputs, call.listener, call.owner, forced=calls.is_forced)
 
     async def update(
         self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]
@@ -364,6 +379,15 @@ class ActCalls(ABC):
     @abstractmethod
     def stays(self, carried: Any, inputs: Any) -> bool:
         """Whether a record that the engine deletes in this run is what its create asks for."""
+
+
+async def keep_in_ledger(call: EngineCall, kept: StateRequest) -> None:
+    """Enter into the ledger, if it can be used, that a create makes again what a delete has dropped."""
+    memory = call.shared.memory
+    memory.seen.update(kept.names)
+    memory.taken.update(kept.names)
+    with suppress(SettingsError, LedgerUnavailable):
+        await call.shared.ledger(call.settings()).enter_seen()
 
 
 @contextmanager

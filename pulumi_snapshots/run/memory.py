@@ -6,14 +6,14 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice, product
 from typing import Any, Protocol
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import Text, Words
-from pulumi_snapshots.ledger.attempt import Proof, owner_of
+from pulumi_snapshots.ledger.attempt import Kind, Request, owner_of, request_name
 from pulumi_snapshots.properties.checks import digest_of
 
 PENDING = "pending:"  # begins the version part of a provisional id; no version id of the service holds a colon
@@ -86,72 +86,129 @@ def is_provisional(resource_id: str) -> bool:
     return resource_id.partition("/")[2].startswith(PENDING)
 
 
-@dataclass
-class DatabaseMemory:
-    """The versions of one database that the run knows, for which the ledger need not have a request of its runs."""
+class ResourceCalls:
+    """What the engine has asked about one resource in this run: check, diff and delete fill it.
 
-    # Those in the state, and ids of requests, or of another process's resource; no request of this run started them.
-    known: set[str] = field(default_factory=set)
-    # Those that belong to a resource of this process since this run, or to one of another run that will find it.
-    claimed: set[str] = field(default_factory=set)
-    replaced: set[str] = field(default_factory=set)  # those that are about to be
-    # Ids and results of requests of which a resource is to stay, or is made: the state drops none of them with another one.
-    kept: set[str] = field(default_factory=set)
-    # Those in the state, each with the end of its 30 days: a listing without one of them proves nothing.
-    due: dict[str, datetime] = field(default_factory=dict)
-
-
-class Course:
-    """What the engine does with one resource in this run: check, diff and delete fill it, create uses it."""
+    A create uses it, since the engine tells a create neither what it replaces nor why.
+    """
 
     def __init__(self) -> None:
-        # Whether it was checked with its old inputs, and not compared since: `--replace` or a taint replaces it.
         self.is_forced = False
-        self._is_seen = self._is_compared = False
-        # What was compared, if it is to stay; until then what was deleted before the engine had asked anything about it.
-        self._carried: Proof | None = None
+        """Whether it was checked with its old inputs, and not compared since: an option of the
+        resource replaces it. What `--replace` names, or is tainted, is checked without them."""
+        self.version: str | None = None
+        """Of a snapshot, the version that the state has, once it was compared."""
+        self.replaces: str | None = None
+        """Of a snapshot, its id in the state if a diff has said that it is replaced."""
+        self.rotated: Any = None
+        """Of a snapshot, what the state has if its age alone replaces it; None otherwise."""
+        self._was_checked = False
+        self._was_compared = False
+        self._to_keep: StateRequest | None = None
 
-    def checked(self, *, in_state: bool) -> None:
-        """The engine has checked it; `in_state` if with the inputs that its state has."""
-        self._is_seen = True
-        self.is_forced |= in_state
+    def note_check(self, *, in_state: bool) -> None:
+        """Note a check; `in_state` if it had the inputs that the state has."""
+        self._was_checked = True
+        self.is_forced = self.is_forced or in_state
 
-    def compared(self, kept: Proof | None) -> None:
-        """The engine has compared what its state has; `kept` is that if it is to stay.
+    def note_diff(self, kept: StateRequest | None) -> None:
+        """Note that what the state has was compared.
 
-        For a refresh, and before something upstream is deleted first, it compares what it has not checked yet: that does not
-        show what it is going to do with it.
+        For a refresh, and before something upstream is deleted first, the engine compares what it
+        has not checked yet: that does not show what it is going to do with it.
+
+        Args:
+            kept: What the state has, if that is to stay; None if it is to be replaced.
         """
         if self.is_forced:
-            self._is_compared, self._carried = True, kept
-        self._is_seen, self.is_forced = self._is_seen or kept is None, False
+            self._was_compared = True
+            self._to_keep = kept
+        self._was_checked = self._was_checked or kept is None
+        self.is_forced = False
 
-    def deleted(self, kept: Proof | None) -> None:
-        """The engine has deleted it: what depends on something that is deleted first before it has asked about it, to make it again."""
-        if not self._is_compared:
-            self._carried = None if self._is_seen else kept
+    def note_delete(self, dropped: StateRequest) -> None:
+        """Note a delete, which comes first of all if something upstream is deleted first."""
+        if not self._was_compared:
+            self._to_keep = None if self._was_checked else dropped
 
-    def carried_over(self, purposes: frozenset[str]) -> Proof | None:
-        """What a create for one of these purposes has to begin with, since nothing was to change; None without one."""
-        carried = None if self.is_forced else self._carried
-        return carried if carried and (self._is_compared or carried.purpose in purposes) else None
+    @property
+    def is_kept(self) -> bool:
+        """Whether a diff has said that it stays as it is, so that a delete is followed by a create."""
+        return self._was_compared and self._to_keep is not None
+
+    def kept_for(self, purposes: frozenset[str]) -> StateRequest | None:
+        """Find what a create has to begin with, since nothing was to change.
+
+        Args:
+            purposes: The digests that the triggers may have had.
+
+        Returns:
+            What the state had before the engine deleted it; None if another one is wanted.
+        """
+        kept = self._to_keep
+        if self.is_forced or kept is None:
+            return None
+        return kept if self._was_compared or kept.purpose in purposes else None
+
+
+@dataclass(frozen=True)
+class StateRequest:
+    """What a call of the engine shows of a request in the state; see `Attempt` for the rest."""
+
+    kind: Kind
+    database_id: str
+    requested_at: str | None = None  # None if no request of a run has started it
+    request: Request | None = None  # None once it is complete
+    purpose: str = ""
+    record: Any = None  # the resource
+
+    @property
+    def names(self) -> frozenset[str]:
+        """By what the ledger knows it, see `Attempt.names`."""
+        names = set[str]()
+        if self.request is not None:
+            names.add(self.request.id)
+        if self.requested_at is not None:
+            names.add(request_name(self.kind, self.database_id, self.requested_at))
+        return frozenset(names)
 
 
 class RunMemory:
-    """What the resources of a process share: check, diff and read fill it, create uses it."""
+    """What the resources of a process share: check, diff and read fill it, create uses it.
+
+    Attributes:
+        run: Names the run to all its processes, by the engine's address; empty without an engine.
+        uses: The databases that resources are about, and those that drills overwrite.
+        seen: What calls of this process have shown states to have, as `Attempt.names` and as
+            snapshots' ids. No request of this process has started these.
+        taken: The same of what resources of this process have made, resumed or are to keep.
+        kept_until: Snapshots in states as DATABASE_ID/VERSION_ID, each with the end of its 30 days:
+            a listing without one of them proves nothing.
+    """
 
     def __init__(self, run: str = "") -> None:
-        self.run = run  # names the run to all its processes, by the engine's address; empty without an engine
+        self.run = run
         self.uses = Uses()
+        self.seen = set[str]()
+        self.taken = set[str]()
+        self.kept_until: dict[str, datetime] = {}
         self._said: set[Hashable] = set()
-        self._databases: dict[str, DatabaseMemory] = {}
         self._other_ids: dict[str, str] = {}
-        self._courses: dict[tuple[str, str | None], Course] = defaultdict(Course)
+        self._calls: dict[tuple[str, str | None], ResourceCalls] = defaultdict(ResourceCalls)
 
-    def of(self, database_id: str) -> DatabaseMemory:
-        """The memory of a database."""
-        # at once: threads of `diff` ask too
-        return self._databases.setdefault(database_id, DatabaseMemory())
+    def versions(self, database_id: str, names: Iterable[str]) -> set[str]:
+        """The results of a database among such names as `seen` has."""
+        prefix = f"{database_id}/"
+        return {each.removeprefix(prefix) for each in names if each.startswith(prefix)}
+
+    def ends_of(self, database_id: str) -> dict[str, datetime]:
+        """The versions of a database that states have, each with the end of its 30 days."""
+        prefix = f"{database_id}/"
+        return {
+            id_.removeprefix(prefix): ends
+            for id_, ends in self.kept_until.items()
+            if id_.startswith(prefix)
+        }
 
     def remember_request(self, id_: str, requested_at: str | None) -> None:
         """Remember the two ids of a snapshot, by when it was requested."""
@@ -160,17 +217,20 @@ class RunMemory:
             self._other_ids |= {id_: provisional, provisional: id_}
 
     def is_same_snapshot(self, old: object, new: object) -> bool:
-        """Whether two ids are of one snapshot, which got its final id in between, as far as the run knows."""
-        if not (
-            isinstance(old, str) and isinstance(new, str) and is_provisional(old) and "/" in new
-        ):
+        """Tell whether two ids are of one snapshot, which got its final id in between.
+
+        Only as far as the run knows; anything else than two ids is not.
+        """
+        if not (isinstance(old, str) and isinstance(new, str)):
+            return False
+        if not is_provisional(old) or "/" not in new:
             return False
         if new in self._other_ids:
             return old == self._other_ids[new]
         return old.partition("/")[0] == new.partition("/")[0] and not is_provisional(new)
 
     def purposes(self, triggers: object) -> frozenset[str]:
-        """The digests that these triggers have had: a snapshot among them may have had its provisional id."""
+        """The digests that these triggers have had: a snapshot among them may have had another id."""
         return frozenset(map(digest_of, islice(self._forms(triggers), FORMS)))
 
     def _forms(self, value: Any) -> Iterable[Any]:
@@ -178,25 +238,28 @@ class RunMemory:
         if isinstance(value, list):
             return map(list, product(*map(self._forms, value)))
         if isinstance(value, dict):
-            return (
-                dict(zip(value, each, strict=True))
-                for each in product(*map(self._forms, value.values()))
-            )
-        return (
-            (value, self._other_ids[value])
-            if isinstance(value, str) and value in self._other_ids
-            else (value,)
-        )
+            forms = product(*map(self._forms, value.values()))
+            return (dict(zip(value, each, strict=True)) for each in forms)
+        if isinstance(value, str) and value in self._other_ids:
+            return (value, self._other_ids[value])
+        return (value,)
 
     def is_first(self, said: Hashable) -> bool:
-        """Whether this process says something for the first time: an engine may compare a resource twice."""
+        """Tell whether this process says something for the first time.
+
+        An engine may compare a resource twice.
+        """
         first = said not in self._said
         self._said.add(said)
         return first
 
-    def course(self, kind: str, owner: str | None) -> Course:
-        """What the engine does with a resource."""
-        return Course() if owner is None else self._courses[kind, owner_of(owner)]
+    def is_replaced(self, snapshot: str) -> bool:
+        """Tell whether this run is about to replace a snapshot: DATABASE_ID/VERSION_ID."""
+        return any(each.replaces == snapshot for each in [*self._calls.values()])
+
+    def calls_of(self, kind: str, owner: str | None) -> ResourceCalls:
+        """What the engine has asked about a resource; nothing is remembered of an unknown one."""
+        return ResourceCalls() if owner is None else self._calls[kind, owner_of(owner)]
 
 
 # What it shows -------------------------------------------------------------------------------------------------------

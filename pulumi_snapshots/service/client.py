@@ -7,7 +7,7 @@ import json
 import math
 import os
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,13 +21,12 @@ import anyio
 import httpx
 from pydantic import BaseModel, TypeAdapter
 
-from pulumi_snapshots.clock import Stamp, TimeSpan, in_utc
+from pulumi_snapshots.clock import TimeSpan, in_utc
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.properties.checks import LOOPBACK
 from pulumi_snapshots.service.errors import (
     AnswerLost,
     Blocked,
-    ClaimTooOld,
     NotAllowed,
     NotSent,
     ServiceFailed,
@@ -82,9 +81,8 @@ HEALTH_RENEWED = 300.0  # seconds after which the service renews what it says of
 HEALTH_WITHIN = 3.0  # seconds that an error waits for that
 LONGEST_POST = CONNECT_TIMEOUT + POST_READ_TIMEOUT + WHOLE_ANSWER_EXTRA + HEALTH_WITHIN
 """Seconds after which a POST of a living process has its answer, or has lost it for good."""
-PAUSED_AFTER = 10.0
-"""Seconds by which one clock of a machine may move beyond the other between a decision and its
-POST; more mean that the machine was paused, and that another run may have decided meanwhile."""
+Leaving = Callable[[], Awaitable[None]]
+"""Called when everything is ready for a request to leave; what it raises keeps the request back."""
 CERTIFICATES = "SSL_CERT_FILE", "SSL_CERT_DIR"
 """What names other certificates than httpx's own."""
 
@@ -298,22 +296,19 @@ class Client:
         self,
         database_id: str,
         *,
-        leave_by: datetime | None = None,
-        decided: Stamp | None = None,
+        leaving: Leaving | None = None,
     ) -> PostAnswer:
         """Send the POST that takes a snapshot, once, in a slot that the caller has.
 
         Args:
             database_id: The database.
-            leave_by: Until when it may leave, by this machine's clock; None for any time.
-            decided: When it was decided, by both clocks of this machine; None if no other client could
-                have decided since.
+            leaving: Called when the request is about to leave; None for nothing.
 
         Raises:
-            ClaimTooOld: It is too late, or the machine was paused since the decision; not sent.
+            Exception: What `leaving` raises; nothing was sent then.
             SquareCloudError: See the class; `sent_within` is that of the answer, if there was one.
         """
-        answer = await self._post(database_id, "snapshots", None, leave_by, decided)
+        answer = await self._post(database_id, "snapshots", None, leaving)
         if answer.continues:
             return PostAnswer(continues=True, finished=None, sent_within=answer.sent_within)
         content = answer.response if isinstance(answer.response, dict) else {}
@@ -326,8 +321,7 @@ class Client:
         *,
         name: str,
         version_id: str,
-        leave_by: datetime | None = None,
-        decided: Stamp | None = None,
+        leaving: Leaving | None = None,
     ) -> PostAnswer:
         """Send the POST that restores a listed snapshot, once, as `start_snapshot` does.
 
@@ -338,11 +332,10 @@ class Client:
             database_id: The database that is overwritten.
             name: The name of the snapshot's storage object.
             version_id: The snapshot's version.
-            leave_by: See `start_snapshot`.
-            decided: See `start_snapshot`.
+            leaving: See `start_snapshot`.
         """
         body = {"snapshotId": name, "versionId": version_id}
-        answer = await self._post(database_id, "snapshots/restore", body, leave_by, decided)
+        answer = await self._post(database_id, "snapshots/restore", body, leaving)
         return PostAnswer(answer.continues, finished=None, sent_within=answer.sent_within)
 
     async def restore_status(
@@ -369,7 +362,7 @@ class Client:
         )
 
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
-        """List the snapshots of the whole account, whose pages are cached separately."""
+        """List the snapshots of the whole account, whose pages are cached apart from the others."""
         path = "users/snapshots?scope=databases"
         return await self._get(
             path, partial(self._listing, is_own=False), patience, ACCOUNT_LISTING
@@ -419,18 +412,11 @@ class Client:
         return {each.id: each.running for each in statuses}
 
     async def _post(
-        self,
-        database_id: str,
-        what: str,
-        body: object,
-        leave_by: datetime | None,
-        decided: Stamp | None,
+        self, database_id: str, what: str, body: object, leaving: Leaving | None
     ) -> Answer:
         path = _path(database_id, what)
         try:
-            return await self.send(
-                "POST", path, POST_READ_TIMEOUT, body=body, leave_by=leave_by, decided=decided
-            )
+            return await self.send("POST", path, POST_READ_TIMEOUT, body=body, leaving=leaving)
         except ServiceFailed as error:
             await self._note_outage(error)
             raise
@@ -481,15 +467,14 @@ class Client:
         except ValueError:
             raise UnreadableAnswer(request, status=answer.status) from None
 
-    async def send(  # noqa: PLR0913  what, and until when
+    async def send(
         self,
         method: str,
         path: str,
         read_timeout: float,
         *,
         body: Any = None,
-        leave_by: datetime | None = None,
-        decided: Stamp | None = None,
+        leaving: Leaving | None = None,
     ) -> Answer:
         """Send one request.
 
@@ -498,12 +483,10 @@ class Client:
             path: Percent-encoded, below the API's address, with its query.
             read_timeout: Seconds until the first byte, and between any two bytes.
             body: Sent as JSON.
-            leave_by: Until when it may leave, by this machine's clock; None for any time.
-            decided: When it was decided, by both clocks of this machine; None for whenever.
+            leaving: Called once the connection is made, right before the request is written to it;
+                None for nothing. What it raises keeps the request back.
 
         Raises:
-            ClaimTooOld: It must not leave any more. That is decided before the connection is made,
-                and again right before the request is written to it.
             SquareCloudError: Any answer but a success, or none. A cancellation has a `NotSent` as
                 its cause if the request certainly never left.
         """
@@ -511,21 +494,15 @@ class Client:
         request = f"{method} {bare}"
         sent_at = self._clock.monotonic()
         # Whether each event of httpx was about the connection: if all were, the request certainly
-        # has not left. Other transports than httpx's own tell nothing, which proves nothing.
+        # has not left. A transport that tells nothing proves nothing.
         events: set[bool] = set()
 
-        def check() -> None:
-            is_late = leave_by is not None and self._clock.utc() > leave_by
-            if is_late or (decided and self._clock.moved_since(decided) > PAUSED_AFTER):
-                raise ClaimTooOld(request)
-
         async def note(event: str, _info: object) -> None:
-            if event.endswith("send_request_headers.started"):
-                check()
+            if leaving is not None and event.endswith("send_request_headers.started"):
+                await leaving()
             events.add(event.startswith("connection."))
 
         try:
-            check()
             with anyio.fail_after(read_timeout + WHOLE_ANSWER_EXTRA):
                 async with self._client.stream(
                     method,

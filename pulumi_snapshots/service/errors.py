@@ -231,7 +231,7 @@ class RestoreFailed(
         """
         known = _KNOWN.get(code, _Known(cls, steps=(Step.ASK_SUPPORT,)))
         steps: list[Step | Next] = [
-            Step.RESTORES_NEXT,
+            Step.RESTORE_BY_TRIGGERS,
             Step.CHECK_DATA,
             *(known.steps or known.kind.steps),
         ]

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import anyio
@@ -18,7 +19,7 @@ from pydantic import BaseModel
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable
-from pulumi_snapshots.ledger.attempt import Claim
+from pulumi_snapshots.ledger.decision import Claim
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import AHEAD_HERE, UNREADABLE, Document
 from pulumi_snapshots.service.errors import (
@@ -118,6 +119,8 @@ class _Request:
     woken: anyio.Event = field(default_factory=anyio.Event)
 
 
+Departure = Callable[[Callable[[Document], Any]], Awaitable[Any]]
+"""Enters that a request leaves, right before it does, see `RateLimiter._depart`."""
 Decide = Callable[
     [Document], tuple[T, list[Sent]] | None
 ]  # the decision, and what it sends; None if there is none yet
@@ -168,7 +171,7 @@ class RateLimiter:
         database_id: str,
         decide: Callable[[Document], Claim],
         on_wait: OnWait | None,
-    ) -> tuple[Claim, AbstractAsyncContextManager[None]]:
+    ) -> tuple[Claim, AbstractAsyncContextManager[Departure]]:
         """Wait for the slot of a POST, and decide in the same edit of the ledger whether it is sent at all; see also `slot`.
 
         `decide` gets the document once the limits allow the request, and enters it; called again if another run was faster.
@@ -208,13 +211,15 @@ class RateLimiter:
 
     async def _wait(
         self, request: _Request, decide: Callable[[Document], Any] | None = None
-    ) -> tuple[Any, AbstractAsyncContextManager[None]]:
+    ) -> tuple[Any, AbstractAsyncContextManager[Departure]]:
         """Wait until a request is the next and the limits allow it, and until it is decided; returns the decision and its slot.
 
         Only the first request needs a timer, so that one which finds another one first wakes that.
         """
-        lane, limits = request.lane, [request.lane.name] * (request.lane.per_account > 0)
-        limits += [f"{lane.name} {request.database_id}"] * (lane.per_database > 0)
+        lane = request.lane
+        # The cooldown of a database begins once the request leaves, see `_depart`: a claim whose
+        # run is killed before costs nobody else more than the account's spacing.
+        limits = [lane.name] if lane.per_account > 0 else []
 
         def decided(document: Document) -> tuple[Claim | None, list[Sent]] | None:
             # A POST leaves once it is written down.
@@ -343,7 +348,9 @@ class RateLimiter:
                 )
 
     @asynccontextmanager
-    async def _sending(self, request: _Request, sent: Sent | None = None) -> AsyncIterator[None]:
+    async def _sending(
+        self, request: _Request, sent: Sent | None = None
+    ) -> AsyncIterator[Departure]:
         """Wait for the moment that the limits count, a fraction of a second; learn from the request that the body sends."""
         was_known = self.ledger.clock.offset is not None
         try:
@@ -351,7 +358,7 @@ class RateLimiter:
                 await self.clock.sleep(sent.at - self.clock.monotonic() if sent else 0.0)
             except anyio.get_cancelled_exc_class() as cancelled:
                 raise cancelled from NotSent(request.text)
-            yield
+            yield partial(self._depart, request, sent)
         except (SquareCloudError, anyio.get_cancelled_exc_class()) as ended:
             error = ended if isinstance(ended, SquareCloudError) else ended.__cause__
             if isinstance(error, SquareCloudError):
@@ -364,6 +371,33 @@ class RateLimiter:
         self._learn(request.lane, sent, None)
         if sent is not None and not was_known:  # other runs do not know of it yet
             await self.exchange()
+
+    async def _depart(
+        self, request: _Request, sent: Sent | None, change: Callable[[Document], T | None]
+    ) -> T | None:
+        """Enter in one edit of the ledger that a request leaves, which begins its database's cooldown.
+
+        Args:
+            request: The request.
+            sent: Its entry.
+            change: Enters it in the document; None if it must not leave.
+
+        Returns:
+            The result of `change`.
+        """
+        lane = request.lane
+        cooldown = f"{lane.name} {request.database_id}"
+
+        def depart(document: Document) -> tuple[T | None, list[Sent]]:
+            departed = change(document)
+            if departed is not None and sent is not None:
+                self._mine.sent.remove(sent)
+                sent.limits[1:] = [cooldown] if lane.per_database > 0 else []
+                self._mine.sent.append(sent._replace(at=self.clock.monotonic() + self._took))
+            return departed, []
+
+        result = await self._edit(depart)
+        return result[0] if result is not None else None
 
     def _learn(self, lane: Lane, sent: Sent | None, error: SquareCloudError | None) -> None:
         now, was_outage = self.clock.monotonic(), len(self._failed_at) >= OUTAGE_AFTER

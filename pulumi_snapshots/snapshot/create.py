@@ -1,42 +1,49 @@
 """Create and resume: one request at most, then waiting for exactly the snapshot that it started."""
 
 import math
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import ClassVar
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import Explained, Next, NothingSent, Step, Text, Unresolved, Words
-from pulumi_snapshots.ledger.attempt import (
-    CLEAR,
-    NEVER,
-    SECOND,
-    Attempt,
-    ClaimRefused,
-    Status,
-    is_resource,
+from pulumi_snapshots.errors import (
+    Explained,
+    LedgerUnavailable,
+    Next,
+    NothingSent,
+    Step,
+    Text,
+    Unresolved,
+    Words,
 )
-from pulumi_snapshots.listing.listings import entry_of
-from pulumi_snapshots.listing.polling import (
+from pulumi_snapshots.ledger.attempt import CLEAR, SKEW, Attempt, Status
+from pulumi_snapshots.listing.matching import (
     LATE,
-    PINNING,
     AmbiguousSnapshot,
+    ProvenAbsent,
+    Undecidable,
+    match_request,
+)
+from pulumi_snapshots.listing.polling import (
+    PINNING,
     AwaitedSnapshot,
-    doubt,
+    wait_for_version,
     wait_until_listed,
 )
 from pulumi_snapshots.listing.quota import explain_quota
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.memory import Listener, Member
-from pulumi_snapshots.run.session import Operation, Session, TimeIsUp
-from pulumi_snapshots.service.client import BRIEF, ONCE
+from pulumi_snapshots.run.operation import Operation, TimeIsUp
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import ONCE, Leaving, PostAnswer
 from pulumi_snapshots.service.errors import QuotaUsedUp, SnapshotRunning, SquareCloudError
 from pulumi_snapshots.service.limits import CREATE
 from pulumi_snapshots.service.models import Finished, ListedSnapshot
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord, describe, taken_text
+from pulumi_snapshots.snapshot.reuse import Candidate, LastChange, Reuse
 
 NOT_FINISHED = Finished()
 
@@ -51,11 +58,8 @@ class Pending(Unresolved[SnapshotRecord]):
 class _GuardPending(Pending):
     """The same of a guard's, which no state keeps."""
 
-    steps_if_pending = steps_if_undecided = (Next(Step.GUARD_RESUMES),)
-
-
-class SnapshotRefused(Explained):
-    """A snapshot that must not be requested."""
+    steps_if_pending = (Next(Step.GUARD_RESUMES),)
+    steps_if_undecided = (Next(Step.GUARD_RESUMES),)
 
 
 async def create(  # noqa: PLR0913  what is known of it
@@ -64,22 +68,47 @@ async def create(  # noqa: PLR0913  what is known of it
     listener: Listener,
     owner: str | None = None,
     *,
-    fresh: bool = False,
+    forced: bool = False,
     needs_url: bool = True,
+    not_adopted: str | None = None,
     earlier: SnapshotRecord | None = None,
     once: bool = False,
 ) -> SnapshotRecord:
-    """Take a snapshot and wait until the listing shows exactly it; see `Taking`.
+    """Take a snapshot and wait until the listing shows exactly it; see `SnapshotOperation`.
 
-    A pending one of an `earlier` run is waited for, with the whole time-out again; one that never came is requested again. If it
-    is to be polled `once`, it may come back as it was, and nothing is requested.
-    Raises `Pending` if it was or may have been started, so that the record must be kept; otherwise nothing was started.
+    Args:
+        session: The session of the process.
+        inputs: What is asked for.
+        listener: Shows the progress.
+        owner: The resource's URN, or the command.
+        forced: See `SnapshotOperation`.
+        needs_url: See `SnapshotOperation`.
+        not_adopted: See `SnapshotOperation`.
+        earlier: A pending one of an earlier run is waited for, with the whole time-out again; one
+            that never came is requested again. None for a new one.
+        once: Whether `earlier` is to be polled once: then it may come back as it was, and nothing
+            is requested.
+
+    Returns:
+        The snapshot, complete unless it was polled `once`.
+
+    Raises:
+        Pending: If it was or may have been started, so that the record must be kept. After any
+            other error, nothing was started.
     """
     request = earlier.attempt if earlier else None
     if earlier is not None and request is None:
         return earlier
     with session.fleet.joins(listener) as member:
-        taking = Taking(session, inputs, member, owner, fresh=fresh, needs_url=needs_url)
+        taking = SnapshotOperation(
+            session,
+            inputs,
+            member,
+            owner,
+            forced=forced,
+            needs_url=needs_url,
+            not_adopted=not_adopted,
+        )
         if request is not None:
             taking.operation.resume(request)
         if once and earlier is not None:
@@ -88,12 +117,20 @@ async def create(  # noqa: PLR0913  what is known of it
 
 
 @dataclass(eq=False)
-class Taking:
+class SnapshotOperation:
     """One create or resume, a guard's too.
 
-    With `fresh` another one is wanted, whatever earlier runs have left; `needs_url` waits for its pinned URL, which only a
-    listing has, if an answer has named its version; no guard does. `spent` is a guard's: when something guarded has last
-    happened. No resource and no state keeps its snapshot: any will do that is young enough, and was requested after that.
+    Attributes:
+        session: The session of the process.
+        inputs: What is asked for.
+        member: Shows the progress.
+        owner: The resource's URN, the guard, or the command.
+        forced: Whether another one is wanted, whatever earlier runs have left.
+        needs_url: Whether to wait for its pinned URL, which only a listing has, if an answer has
+            named its version.
+        last_change: A guard's, see `Reuse`. No resource and no state keeps its snapshot: any will
+            do that is young enough, and was requested after that.
+        not_adopted: A version that must not be adopted: the one that it replaces.
     """
 
     session: Session
@@ -101,382 +138,456 @@ class Taking:
     member: Member
     owner: str | None
     _: KW_ONLY
-    fresh: bool = False
+    forced: bool = False
     needs_url: bool = True
-    spent: Callable[[], Awaitable[datetime | None]] | None = None
-    finished: Finished = NOT_FINISHED  # what a 200 has told
-    behind: bool = False  # whether another snapshot of the database held it up
+    last_change: LastChange | None = None
+    not_adopted: str | None = None
 
     def __post_init__(self) -> None:
-        inputs, self.database_id = self.inputs, self.inputs.database_id
-        self.memory = self.session.memory.of(self.database_id)
-        self.operation = Operation(
-            self.session,
-            self.member,
+        inputs = self.inputs
+        self.database_id = inputs.database_id
+        wish = self.session.wish(
             "snapshot",
             self.owner,
             self.database_id,
-            not_done=f"No snapshot of database {self.database_id} was taken.",
             triggers=inputs.triggers,
             timeout=inputs.timeout,
-            fresh=self.fresh,
-            # A guard's that is older would lose what was written since.
-            oldest=timedelta(seconds=max(inputs.timeout, inputs.reuse_within))
-            if self.spent
-            else None,
+            forced=self.forced,
+            reuses=timedelta(seconds=inputs.reuse_within) if inputs.reuse_within else None,
         )
+        not_done = f"No snapshot of database {self.database_id} was taken."
+        self.operation = Operation(self.session, self.member, wish, not_done=not_done)
+        self.reuse = Reuse(self.session, inputs, self.operation, self.last_change)
+        self._finished = NOT_FINISHED  # what a 200 has told
+        self._is_behind = False  # whether another snapshot of the database held it up
+        self._claimed = set[str]()  # versions of other requests
+
+    @property
+    def _is_guard(self) -> bool:
+        return self.last_change is not None
 
     async def carry_out(self) -> SnapshotRecord:
         """Complete what an earlier run has started, adopt a snapshot, or take one; see `create`."""
-        why, cause = "", None
+        why = ""
+        cause: Explained | None = None
         try:
             return await self.operation.in_time(self._record())
-        except ClaimRefused as refused:
-            when = to_the_second(refused.attempt.request.requested)
-            happened = (
-                f"a snapshot of database {self.database_id} with the same triggers was requested at {when} for "
-                f"{refused.attempt.owner}, and no later run has shown that its state was saved: this may be the same one under "
-                "another name of the stack"
-            )
-            raise SnapshotRefused(
-                happened, self.operation.not_done, [Step.SHOW_OTHER, Step.BY_TRIGGERS]
-            ) from None
         except TimeIsUp as time_is_up:
             why = str(time_is_up)
-        except (SquareCloudError, AmbiguousSnapshot) as error:
+        except (SquareCloudError, AmbiguousSnapshot, LedgerUnavailable) as error:
             if self.operation.attempt is None:  # nothing was started
                 raise
             cause = error
-        if self.finished.version is not None:
-            return await self._ended(self.finished.version, cause=cause)
-        raise self._unresolved(
-            why, undecided=isinstance(cause, AmbiguousSnapshot), cause=cause
-        ) from cause
+        if self._finished.version is not None and not isinstance(cause, LedgerUnavailable):
+            return await self._complete(self._finished.version, cause=cause)
+        is_undecided = isinstance(cause, AmbiguousSnapshot)
+        raise self._unresolved(why, undecided=is_undecided, cause=cause) from cause
 
     async def _record(self) -> SnapshotRecord:
+        await self.operation.enter_resumed()
         while True:
-            if (adopted := await self._adopted_or_sent()) is not None:
+            adopted = await self._adopt_or_send()
+            if adopted is not None:
                 return adopted
             async with self.session.locks[self.operation.sent.id]:
-                record = await self._found()
-            if record is not None and not await self._was_overtaken():
+                record = await self._find()
+            if record is not None and not await self._has_become_worthless():
                 return record
 
-    # Before the request --------------------------------------------------------------------------------------------------
+    # Before the request ------------------------------------------------------------------------------
 
-    async def _adopted_or_sent(self) -> SnapshotRecord | None:
+    async def _adopt_or_send(self) -> SnapshotRecord | None:
         """Make sure that a request was sent; returns a snapshot that was adopted instead."""
-        session, operation, is_first = self.session, self.operation, True
-        self.finished = NOT_FINISHED
-        with session.poll_plan.expecting():
-            while (claim := await operation.next_claim()) is not None:
+        operation = self.operation
+        is_first = True
+        self._finished = NOT_FINISHED
+        with self.session.poll_plan.expecting():
+            claim = await operation.next_claim()
+            while claim is not None:
                 if claim.role == "in the way":
                     await operation.wait_out(claim.attempt, self._settle)
-                    continue
-                # A listing that is requested too often stays an old one. But what was waited for may do, or what has caused a
-                # refusal: an earlier request of ours, of which this run does not know.
-                again = not is_first or operation.waits_for is not None
-                is_first, operation.waits_for = False, None
-                if adopted := await self._adopted(again=again):
-                    return adopted
-                try:
-                    await operation.send(
-                        CREATE, f"POST /databases/{self.database_id}/snapshots", self._post
-                    )
-                except SquareCloudError as error:
-                    if isinstance(error, QuotaUsedUp):
-                        await explain_quota(error, self.database_id, session.listings)
-                    self.behind |= isinstance(error, SnapshotRunning)
-                    await operation.try_again(error)
+                else:
+                    # A listing that is requested too often stays an old one. But what was waited
+                    # for may do, or what has caused a refusal: an earlier request of ours, of which
+                    # this run does not know.
+                    polls_now = not is_first or operation.waits_for is not None
+                    is_first = False
+                    operation.waits_for = None
+                    adopted = await self._adopt(polls_now=polls_now)
+                    if adopted is not None:
+                        return adopted
+                    await self._send()
+                claim = await operation.next_claim()
         return None
 
-    async def _post(self, leave_by: datetime) -> str:
-        answer = await self.session.client.start_snapshot(self.database_id, leave_by=leave_by)
-        self.finished = answer.finished or NOT_FINISHED
-        return "202" if answer.continues else "200"
+    async def _send(self) -> None:
+        """Send the request; a refusal that passes is waited out."""
+        path = f"POST /databases/{self.database_id}/snapshots"
+        try:
+            await self.operation.send(CREATE, path, self._post)
+        except SquareCloudError as error:
+            if isinstance(error, QuotaUsedUp):
+                await explain_quota(error, self.database_id, self.session.listings)
+            self._is_behind = self._is_behind or isinstance(error, SnapshotRunning)
+            await self.operation.try_again(error)
+
+    async def _post(self, leaving: Leaving) -> PostAnswer:
+        answer = await self.session.client.start_snapshot(self.database_id, leaving=leaving)
+        self._finished = answer.finished or NOT_FINISHED
+        return answer
 
     async def _settle(self, other: Attempt) -> None:
-        """Wait until another request of this database cannot be mistaken for ours, and enter its end for its owner."""
-        operation, ledger = self.operation, self.session.ledger
+        """Wait until another request of this database is over, and enter its end for its owner."""
+        operation = self.operation
+        ledger = self.session.ledger
+        claimed = self._versions_of(await ledger.snapshots(self.database_id))
         try:
-            entry = await self._listed(other, partial(operation.show_other, other))
+            entry = await self._listed(other, partial(operation.show_other, other), claimed)
         except AmbiguousSnapshot:
-            # Only its owner needs to know which one it is; all that are listed must be clearly older than our request.
+            # Only its owner needs to know which one it is; all that are listed must be clearly
+            # older than our request.
             operation.ignore(other)
             await self.session.clock.sleep(CLEAR.total_seconds())
             return
         if entry is not None:
             version = entry.version or ""
-            if is_resource(other.owner) and other.owner != operation.intent.owner:
-                self.memory.claimed.add(version)  # it will find that
-            self.memory.known.add(version)
-            await ledger.ended(other, version, holds=CLEAR)
-        elif await self._doubt(other):
+            self._claimed.add(version)
+            await ledger.end(other, version, holds=CLEAR)
+        elif await self._why_not_absent(other, claimed) is not None:
             operation.ignore(other)
         else:
             await ledger.withdraw(other)
 
-    # In place of a request -----------------------------------------------------------------------------------------------
+    # In place of a request ---------------------------------------------------------------------------
 
-    async def _adopted(self, *, again: bool) -> SnapshotRecord | None:
-        """Adopt the newest manual snapshot younger than `reuse_within`, if any; `again`: only a page that is requested now shows it.
-
-        A guard's must have been young when the change asked for it, which may have waited since, and needs no listing if a run
-        has taken it; a run that is alone does not know what other machines have changed since they took theirs.
-        """
+    async def _adopt(self, *, polls_now: bool) -> SnapshotRecord | None:
+        """Adopt the newest manual snapshot younger than `reuse_within`; None if none will do."""
         if not self.inputs.reuse_within:
             return None
-        self.operation.does("looking for a snapshot to reuse")
-        session, now = self.session, self.session.service_clock.now()
-        young = now - timedelta(seconds=self.inputs.reuse_within)
-        attempts = await session.ledger.attempts()
-        ours = [
-            each for each in attempts if each.has_snapshot and each.database_id == self.database_id
-        ]
-        others = set() if self.spent else self.memory.replaced | self.memory.claimed
-        fitting: list[tuple[datetime, ListedSnapshot]] = []
-        if self.spent:
-            young -= session.clock.utc() - self.operation.began
-            oldest = now - (self.operation.intent.oldest or timedelta(0))
-            # However long it took: the change that it was for began only then, and may be tried again. But the next run may
-            # have found just now what a killed one has requested long ago.
-            fitting = [
-                (each.request.posted_at, entry_of(each))
-                for each in ours
-                if (each.ended_at or each.request.posted_at) >= young
-                and each.request.posted_at >= oldest
-            ]
-        if not fitting and (not self.spent or session.ledger.place.is_shared):
-            since = session.clock.monotonic() if again else session.listings.recent
-            page = await session.listings.page(self.database_id, since, together=True)
-            # The listing may show when it was finished, the ledger when it was requested.
-            posted = {each.result: each.request.posted_at for each in ours}
-            fitting = [
-                (posted.get(each.version, each.modified), each)
-                for each in page.entries
-                if each.origin == "manual"
-                and each.modified
-                and each.modified >= young
-                and each.version not in others
-            ]
-        if not fitting:
+        self.operation.show_step("looking for a snapshot to reuse")
+        found = await self.reuse.newest(self._not_adopted, polls_now=polls_now)
+        if found is None:
             return None
-        taken, entry = max(fitting, key=lambda each: each[0])
-        if await self._is_worthless(attempts, taken - SECOND, unless_known=bool(self.spent)):
-            why = "changed or restored" if self.spent else "restored"
-            line = f"snapshot {self.database_id}/{entry.version} is not used again: the database was {why} since"
-            if session.memory.is_first(line):
-                self.member.note(line)
+        if await self.reuse.is_candidate_worthless(found):
+            self._note_worthless(found)
             return None
-        # What the ledger has may be of another resource, which completes from it.
-        record = await (
-            self._ours(entry) if entry.name else describe(session, self.database_id, entry)
-        )
-        which = taken_text(record, session.service_clock.now())
-        self.member.note(
-            Text("adopted {which}, instead of taking one ({reuse_within})", which=which)
-        )
+        record = await self._adopted(found.entry)
+        which = taken_text(record, self.session.service_clock.now())
+        instead = Text("adopted {which}, instead of taking one ({reuse_within})", which=which)
+        self.member.note(instead)
         return record
 
-    async def _is_worthless(
-        self, attempts: list[Attempt], taken: datetime, *, unless_known: bool = False
-    ) -> bool:
-        """Whether what was taken then would lose data, or bring back what a restore has replaced.
+    @property
+    def _not_adopted(self) -> set[str]:
+        """Versions that must not be adopted: what it replaces, and what this run's resources have.
 
-        The ledger knows the restores of runs, the service the last one for an hour; `unless_known` counts if it does not tell.
+        A guard and a command use any snapshot, whoever has requested it.
         """
-        restores = [
-            each
-            for each in attempts
-            if (each.kind, each.database_id) == ("restore", self.database_id)
-        ]
-        spent = (await self.spent() if self.spent else None) or NEVER
-        if max([spent, *(each.ended_at or each.request.posted_at for each in restores)]) > taken:
-            return True
-        with suppress(SquareCloudError):
-            status = await self.session.client.restore_status(self.database_id, patience=BRIEF)
-            restored = (status.finished_at or status.started_at) if status else None
-            return status is not None and (
-                status.in_progress or (restored is not None and restored > taken)
-            )
-        return unless_known
+        if self._is_guard or self.operation.is_command:
+            return set()
+        memory = self.session.memory
+        own = {self.not_adopted} if self.not_adopted is not None else set[str]()
+        return memory.versions(self.database_id, memory.taken) | own
 
-    # After the request ---------------------------------------------------------------------------------------------------
+    async def _adopted(self, entry: ListedSnapshot) -> SnapshotRecord:
+        """The record of a snapshot that is adopted; the ledger may know it before the listing."""
+        if not entry.name and self.needs_url:
+            listed, _ = await wait_for_version(
+                self.session.poll_plan,
+                self.database_id,
+                entry.version or "",
+                self.member.waits,
+                patience=self.inputs.timeout,
+            )
+            entry = listed or entry
+        if entry.name:
+            return await self._ours(entry)
+        return await describe(self.session, self.database_id, entry)
+
+    def _note_worthless(self, found: Candidate) -> None:
+        why = "changed or restored" if self._is_guard else "restored"
+        which = f"{self.database_id}/{found.entry.version}"
+        line = f"snapshot {which} is not used again: the database was {why} since"
+        if self.session.memory.is_first(line):
+            self.member.note(line)
+
+    # After the request -------------------------------------------------------------------------------
 
     async def polled(self) -> SnapshotRecord | None:
-        """Poll once for what an earlier run has requested, no earlier than a wait would; None if it is not listed."""
-        # Without a ledger, each of hundreds would try to enter its result, and hold up the run.
-        session, others, attempt = (
-            self.session,
-            await self.operation.newest(needed=True),
-            self.operation.sent,
-        )
-        await session.know_time(self.database_id, briefly=True)
-        is_early = (
-            attempt.request.answered != "200" and self.operation.age < session.poll_plan.first_alone
-        )
-        if is_early and attempt.status is not Status.FOUND:
-            return None  # also in a preview: the wait that follows polls at its time
-        page = await session.listings.page(
-            self.database_id, session.listings.recent, patience=ONCE, together=True
-        )
-        entry = self._awaited(attempt, self._excluded(others)).find_on(page)
-        return await self._ended(entry.version or "", entry) if entry else None
+        """Poll once for what an earlier run has requested, no earlier than a wait would.
 
-    async def _found(self) -> SnapshotRecord | None:
-        """Wait until the snapshot of the attempt is listed; None if there is something else to wait for, or to request.
-
-        It is requested again only if it certainly never came.
+        Returns:
+            The snapshot; None if it is not listed.
         """
-        session, operation = self.session, self.operation
-        others, attempt = await operation.newest(), operation.sent
+        # Without a ledger, each of hundreds would try to enter its result, and hold up the run.
+        session = self.session
+        others = await self.operation.known_attempts(needed=True)
+        attempt = self.operation.sent
+        await session.know_time(self.database_id, briefly=True)
+        is_answered = attempt.request.answered == "200" or attempt.status is Status.FOUND
+        if not is_answered and self.operation.age < session.poll_plan.first_alone:
+            return None  # also in a preview: the wait that follows polls at its time
+        recent = session.listings.recent
+        page = await session.listings.page(self.database_id, recent, patience=ONCE, together=True)
+        entry = self._awaited(attempt, self._versions_of(others)).find_on(page)
+        return await self._complete(entry.version or "", entry) if entry else None
+
+    async def _find(self) -> SnapshotRecord | None:
+        """Wait until the snapshot of the attempt is listed.
+
+        Returns:
+            The snapshot; None if there is something else to wait for, or to request. It is requested
+            again only if it certainly never came.
+        """
+        session = self.session
+        others = await self.operation.known_attempts()
+        attempt = self.operation.sent
         if attempt.status is Status.FOUND:
-            found = attempt.result or ""
-            return await self._ended(
-                found, await session.listings.find_version(self.database_id, found)
-            )
-        version, excluded = self.finished.version, self._excluded(others)
-        if version is None or self.needs_url:
+            return await self._complete_found(attempt)
+        claimed = self._versions_of(others)
+        await self._check_named_version(attempt, claimed)
+        if self._finished.version is None or self.needs_url:
             with suppress(NothingSent):
                 await session.know_time(self.database_id)
-            if entry := await self._listed(attempt, self.member.waits, excluded):
-                return await self._ended(entry.version or "", entry)
-        if version is not None:
-            return await self._ended(version)
-        if doubt := await self._doubt(attempt, excluded):
-            raise self._unresolved(doubt, undecided=True)
-        known = (
-            await session.ledger.attempts()
-        )  # or nothing is requested: what runs had taken before would do
-        now = next((each for each in known if each.id == attempt.id), attempt)
-        if now.status is Status.FOUND or now.request.answered != attempt.request.answered:
-            return None  # a run elsewhere knows more of it
-        await operation.withdraw()
-        # What runs had taken before it is what it was to replace.
-        before = (
-            each.names for each in known if each.request.posted_at < attempt.request.posted_at
-        )
-        operation.intent = replace(
-            operation.intent, carried=operation.intent.carried.union(*before)
-        )
-        which = f"the snapshot requested at {to_the_second(attempt.request.requested)}"
-        self.member.note(
-            f"{which} never came: the service's listing lacks it. Another one is requested"
-        )
+            entry = await self._listed(attempt, self.member.waits, claimed)
+            if entry is not None:
+                return await self._complete(entry.version or "", entry)
+        if self._finished.version is not None:
+            return await self._complete(self._finished.version)
+        why = await self._why_not_absent(attempt, claimed)
+        if why is not None:
+            raise self._unresolved(why, undecided=True)
+        await self._request_again(attempt)
         return None
 
-    def _excluded(self, others: list[Attempt]) -> set[str]:
+    async def _check_named_version(self, attempt: Attempt, claimed: Collection[str]) -> None:
+        """Do not believe an answer that names the version of an older snapshot.
+
+        Then the request is as one that was accepted: the listing shows its snapshot. An answer whose
+        version no page lists yet is believed.
+        """
+        version = self._finished.version
+        if version is None:
+            return
+        named: ListedSnapshot | None = None
+        with suppress(SquareCloudError):
+            since = self.session.clock.monotonic()
+            page = await self.session.listings.own_page(self.database_id, since, patience=ONCE)
+            named = page.version(version)
+        oldest = attempt.request.posted_at - SKEW
+        is_older = named is not None and named.modified is not None and named.modified < oldest
+        if is_older or version in claimed:
+            self._finished = NOT_FINISHED
+
+    async def _complete_found(self, attempt: Attempt) -> SnapshotRecord:
+        """Complete from the ledger what an earlier run has found."""
+        version = attempt.result or ""
+        entry = await self.session.listings.find_version(self.database_id, version)
+        return await self._complete(version, entry)
+
+    async def _request_again(self, attempt: Attempt) -> None:
+        """Withdraw a request that certainly never came, unless a run elsewhere knows more of it."""
+        operation = self.operation
+        known = await self.session.ledger.attempts()
+        for each in known:
+            answered = each.joined(attempt).request.answered
+            if each.id == attempt.id and answered != attempt.request.answered:
+                return
+        await operation.withdraw()
+        # What runs had taken before this request is what it was to replace.
+        before = [
+            each.names for each in known if each.request.posted_at < attempt.request.posted_at
+        ]
+        operation.wish = replace(operation.wish, seen=operation.wish.seen.union(*before))
+        which = f"the snapshot requested at {to_the_second(attempt.request.requested)}"
+        never_came = f"{which} never came: the service's listing lacks it"
+        self.member.note(f"{never_came}. Another one is requested")
+
+    def _versions_of(self, others: Collection[Attempt]) -> set[str]:
         """Versions that are of other requests, or of none."""
-        return {
-            *self.memory.known,
-            *self.memory.claimed,
-            *(each.result or "" for each in others if each.has_snapshot),
-        }
+        memory = self.session.memory
+        in_memory = memory.versions(self.database_id, memory.seen | memory.taken)
+        found = {each.result or "" for each in others if each.has_snapshot}
+        return in_memory | found | self._claimed
 
     def _awaited(self, attempt: Attempt, claimed: Collection[str]) -> AwaitedSnapshot:
-        """What is known of the snapshot of a request."""
+        """What is known of the snapshot of a request, which may be another one's."""
+        is_own = attempt is self.operation.attempt
+        named = self._finished.version if is_own else None
         return AwaitedSnapshot(
             attempt.request,
             attempt.database_id,
-            attempt.result or self.finished.version,
+            attempt.result or named,
             claimed,
-            is_behind=self.behind and attempt is self.operation.attempt,
-            is_finished=self.finished is not NOT_FINISHED,
+            is_behind=self._is_behind and is_own,
+            is_finished=self._finished is not NOT_FINISHED and is_own,
+            is_any=self._is_guard and is_own,
             age=self.operation.age,
         )
 
     async def _listed(
-        self, attempt: Attempt, waits: Callable[..., None], excluded: Collection[str] = ()
+        self, attempt: Attempt, waits: Callable[..., None], claimed: Collection[str] = ()
     ) -> ListedSnapshot | None:
-        """Poll until the snapshot of a request is listed; None if it is not some minutes after it must be."""
-        return await wait_until_listed(
-            self.session.poll_plan,
-            self._awaited(attempt, excluded),
-            waits,
-            patience=PINNING if self.finished.version else math.inf,
-        )
+        """Poll until the snapshot of a request is listed.
 
-    async def _doubt(self, attempt: Attempt, excluded: Collection[str] = ()) -> str:
-        """Why it is not certain that the service never made the snapshot of a request, whose time is over; empty if it is."""
-        page = await self.session.listings.own_page(
-            attempt.database_id, self.session.listings.recent
-        )
-        return doubt(page, attempt.request, excluded, self.memory.due)
+        Returns:
+            Its entry; None if it is not listed some minutes after it must be.
+        """
+        awaited = self._awaited(attempt, claimed)
+        is_named = awaited.version is not None and attempt.result is None
+        patience = PINNING if is_named else math.inf
+        return await wait_until_listed(self.session.poll_plan, awaited, waits, patience=patience)
 
-    async def _was_overtaken(self) -> bool:
-        """Whether a guard's snapshot has become worthless while it was waited for, so that another one is needed."""
-        posted = self.operation.sent.request.posted_at
-        if not (
-            self.spent and await self._is_worthless(await self.session.ledger.attempts(), posted)
-        ):
+    async def _why_not_absent(self, attempt: Attempt, claimed: Collection[str] = ()) -> str | None:
+        """Why it is not certain that the service never made the snapshot of a request.
+
+        Returns:
+            A sentence; None if it is certain.
+        """
+        listings = self.session.listings
+        page = await listings.own_page(attempt.database_id, listings.recent)
+        kept_until = self.session.memory.ends_of(attempt.database_id)
+        match = match_request(page, attempt.request, claimed, kept_until=kept_until)
+        if isinstance(match, ProvenAbsent):
+            return None
+        if isinstance(match, Undecidable):
+            return match.why
+        return "The service may list it yet."
+
+    async def _has_become_worthless(self) -> bool:
+        """Whether another snapshot is needed in place of the one that was waited for."""
+        is_reused = self.operation.is_command and self.operation.is_resumed
+        if not self._is_guard and not is_reused:
             return False
-        which = f"the snapshot requested at {to_the_second(posted)} does not guard"
-        self.member.note(
-            f"{which}: the database was changed or restored while it was waited for. Another one is taken"
-        )
-        self.operation.attempt, self.operation.resumed = None, False
+        attempt = self.operation.sent
+        if self._is_guard and self.reuse.is_too_old(attempt.request.posted_at):
+            why = "it was requested too long ago"
+        elif await self.reuse.is_worthless(attempt.request.posted_at):
+            why = "the database was changed or restored while it was waited for"
+        else:
+            return False
+        which = f"the snapshot requested at {to_the_second(attempt.request.posted_at)}"
+        self.member.note(f"{which} is not used: {why}. Another one is taken")
+        self.operation.attempt = None
+        self.operation.is_resumed = False
         return True
 
-    # The end -------------------------------------------------------------------------------------------------------------
+    # The end -----------------------------------------------------------------------------------------
 
-    async def _ended(
-        self, version: str, entry: ListedSnapshot | None = None, cause: Explained | None = None
+    async def _complete(
+        self,
+        version: str,
+        entry: ListedSnapshot | None = None,
+        cause: Explained | None = None,
     ) -> SnapshotRecord:
-        """The snapshot of the attempt, as far as it is known if no listing shows it; `cause` if polls failed."""
-        operation, member, attempt = self.operation, self.member, self.operation.sent
+        """The snapshot of the attempt, as far as it is known.
+
+        Args:
+            version: Its version.
+            entry: What a listing shows of it; None if none does.
+            cause: Why none does, if polls failed.
+        """
+        attempt = self.operation.sent
+        if not self._is_guard:
+            self.session.memory.taken.update(attempt.names)
         unlisted = ListedSnapshot.model_construct(
-            name="", version_id=version, url=self.finished.url
+            name="", version_id=version, url=self._finished.url
         )
-        record = await self._ours(entry or unlisted, attempt.request.requested)
-        if operation.resumed and (attempt.proved or self.spent):
-            member.note(
-                f"found {taken_text(record, self.session.service_clock.now())}; no new request was sent"
-            )
-        elif operation.resumed:
-            age, earlier = (
-                spoken(operation.age),
-                "was taken by an earlier run that may not have saved its state",
-            )
-            taken = f"snapshot {record.id} {earlier}, {age} ago ({record.requested_at}): none is taken now."
-            member.warn(Text("{taken} {then}", taken=taken, then=Next(Step.TAKE_NEW)))
-        elif entry is None and self.needs_url:
-            newest = "the download URL of snapshot {id} serves the newest snapshot of the database, whichever that is: {why}. {then}"
-            why: Words = cause.happened if cause else "the service does not list it yet"
-            member.warn(Text(newest, id=record.id, why=why, then=Next(Step.REFRESH)))
+        record = await self._ours(entry or unlisted, requested=attempt)
+        self._tell(record, attempt, is_listed=entry is not None, cause=cause)
         if attempt.status is not Status.FOUND:
-            posted, at = attempt.request.posted_at, entry.modified if entry else None
-            if at and at > posted + LATE and self.finished is NOT_FINISHED:
-                which = f"snapshot {version} of database {self.database_id} was matched to the request of {to_the_second(posted)}"
-                member.warn(
-                    f"{which}, although its time is {to_the_second(at)}: no earlier one is listed"
-                )
-            await operation.enter_result(version, holds=CLEAR)
+            self._warn_of_late(attempt, version, entry)
+            await self.operation.enter_result(version, holds=CLEAR)
         return record
 
     async def _ours(
-        self, entry: ListedSnapshot, requested: datetime | None = None
+        self, entry: ListedSnapshot, requested: Attempt | None = None
     ) -> SnapshotRecord:
-        """The record of a snapshot, which is ours from now on; a Snapshot may adopt a guard's, since nothing else keeps that."""
+        """The record of a snapshot, which is ours from now on.
+
+        A Snapshot may adopt a guard's, since nothing else keeps that.
+        """
+        memory = self.session.memory
         record = await describe(
-            self.session, self.database_id, entry, base_url=self.finished.url, requested=requested
+            self.session,
+            self.database_id,
+            entry,
+            base_url=self._finished.url,
+            requested=requested.request.requested if requested else None,
         )
-        (self.memory.known if self.spent else self.memory.claimed).add(record.version_id or "")
-        self.session.memory.remember_request(record.id, record.requested_at)
+        if not self._is_guard:
+            memory.taken.add(record.id)
+        memory.remember_request(record.id, record.requested_at)
         self.member.progress(f"found snapshot {record.version_id}")
         return record
+
+    def _tell(
+        self,
+        record: SnapshotRecord,
+        attempt: Attempt,
+        *,
+        is_listed: bool,
+        cause: Explained | None,
+    ) -> None:
+        """Leave a line about a snapshot that is not simply a new one."""
+        now = self.session.service_clock.now()
+        is_of_anybody = self._is_guard or self.operation.is_command
+        if self.operation.is_resumed and (attempt.saved or is_of_anybody):
+            self.member.note(f"found {taken_text(record, now)}; no new request was sent")
+        elif self.operation.is_resumed:
+            age = spoken(self.operation.age)
+            earlier = "was taken by an earlier run that may not have saved its state"
+            when = f"{age} ago ({record.requested_at})"
+            taken = f"snapshot {record.id} {earlier}, {when}: none is taken now."
+            self._warn(taken, Step.TAKE_NEW)
+        elif not is_listed and self.needs_url:
+            serves = "serves the newest snapshot of the database, whichever that is"
+            why: Words = cause.happened if cause else "the service does not list it yet"
+            newest = f"the download URL of snapshot {record.id} {serves}"
+            self._warn(Text("{newest}: {why}.", newest=newest, why=why), Step.REFRESH)
+        elif now - attempt.request.posted_at > timedelta(seconds=self.inputs.timeout):
+            age = spoken(attempt.request.age(now))
+            slept = "this machine was asleep or stopped meanwhile"
+            self._warn(
+                f"snapshot {record.id} was requested {age} ago ({record.requested_at}), longer than "
+                f"the time-out: {slept}. What was written since is not in it.",
+                Step.TAKE_NEW,
+            )
+
+    def _warn(self, text: Words, step: Step) -> None:
+        self.member.warn(Text("{text} {then}", text=text, then=Next(step)))
+
+    def _warn_of_late(self, attempt: Attempt, version: str, entry: ListedSnapshot | None) -> None:
+        """Warn of a match that rests on no other one being listed."""
+        posted_at = attempt.request.posted_at
+        taken_at = entry.modified if entry else None
+        is_named = self._finished is not NOT_FINISHED
+        if taken_at is None or is_named or taken_at <= posted_at + LATE:
+            return
+        which = f"snapshot {version} of database {self.database_id}"
+        matched = f"was matched to the request of {to_the_second(posted_at)}"
+        time = to_the_second(taken_at)
+        self.member.warn(
+            f"{which} {matched}, although its time is {time}: no earlier one is listed"
+        )
 
     def _unresolved(
         self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
     ) -> Pending:
         """The error of an unknown end, see `Unresolved`; `why` the wait ended is a sentence."""
-        request = self.operation.sent.request
+        attempt = self.operation.sent
+        request = attempt.request
         requested = to_the_second(request.requested)
         record = SnapshotRecord(self.database_id, attempt=request, requested_at=requested)
-        how = f"accepted ({request.answered}), but is not listed yet."
-        if not request.accepted:
-            how = (
-                f"{request.unanswered}: it may or may not have been started, and is not listed yet."
-            )
-        happened = f"A snapshot of database {self.database_id} was requested at {requested} and {how} {why}".rstrip()
-        kind = _GuardPending if self.spent else Pending
-        return kind(record, happened, undecided=undecided, cause=cause)
+        if attempt.result is not None:
+            how = f"found as {attempt.result}."
+        elif request.accepted:
+            how = f"accepted ({request.answered}), but is not listed yet."
+        else:
+            unknown = "it may or may not have been started, and is not listed yet"
+            how = f"{request.unanswered}: {unknown}."
+        happened = (
+            f"A snapshot of database {self.database_id} was requested at {requested} and {how}"
+        )
+        kind = _GuardPending if self._is_guard else Pending
+        return kind(record, f"{happened} {why}".rstrip(), undecided=undecided, cause=cause)

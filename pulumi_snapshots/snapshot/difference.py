@@ -8,9 +8,9 @@ from typing import Any
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.late import late
-from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of, duration_text, parse_duration
 from pulumi_snapshots.run.calls import Changes, EngineCall, Rules
+from pulumi_snapshots.run.memory import StateRequest
 from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
 
 
@@ -22,15 +22,15 @@ class SnapshotRules(Rules):
     calls = cached_property(lambda self: late("snapshot.read:SnapshotCalls")(self))  # noqa: PLW0108  loaded late
     waits_on = "pending since {since}; will keep waiting, no new request"
 
-    def in_state(self, state: Mapping[str, Any]) -> Proof | None:
-        """The snapshot, or the wait for it."""
-        if "available" not in state:  # one that is looked up by its id
+    def in_state(self, state: Mapping[str, Any]) -> StateRequest | None:
+        """The snapshot, or the wait for it; None for one that is looked up by its id."""
+        if "available" not in state:
             return None
         record = SnapshotRecord.from_outputs(state)
         request = record.attempt if record.pending else None
-        known = record.version_id, request, record.requested_at
-        return Proof(
-            "snapshot", record.database_id, *known, digest_of(state.get("triggers")), record=record
+        purpose = digest_of(state.get("triggers"))
+        return StateRequest(
+            "snapshot", record.database_id, record.requested_at, request, purpose, record
         )
 
     def compare(
@@ -40,9 +40,14 @@ class SnapshotRules(Rules):
         state: Mapping[str, Any],
         values: Mapping[str, Any],
     ) -> Changes:
-        """Compare; remember what is about to be replaced, since create is not told."""
+        """Compare; remember what the state has, since a create is not told what it replaces."""
+        memory = call.shared.memory
+        record.remember_in(memory)
         found = super().compare(call, record, state, values)
-        record.remember_in(call.shared.memory, replaced=bool(found.replaces))
+        calls = memory.calls_of(self.kind, call.owner)
+        calls.version = record.version_id
+        calls.replaces = record.id if found.replaces else None
+        calls.rotated = record if "created_at" in found.replaces else None
         return found
 
     def otherwise(

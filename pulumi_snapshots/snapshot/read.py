@@ -42,7 +42,49 @@ URL_RENEWAL = timedelta(days=7)
 class SnapshotCalls(ActCalls):
     """Create, read, update and delete."""
 
-    ends, act = Pending, staticmethod(create)
+    ends = Pending
+    act = staticmethod(create)
+
+    async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
+        """Take a snapshot, unless it is too early for a rotation by the service's clock."""
+        calls = call.shared.memory.calls_of(self.rules.kind, call.owner)
+        rotated: SnapshotRecord | None = calls.rotated
+        if rotated is not None and await self._is_too_early(call, rotated, values):
+            call.shared.memory.taken.add(rotated.id)
+            return self.resource(rotated, values)
+        return await super().create(call, values)
+
+    async def _is_too_early(
+        self, call: EngineCall, record: SnapshotRecord, values: Mapping[str, Any]
+    ) -> bool:
+        """Whether only this machine's clock, by which the engine compared, asks for a rotation."""
+        after = SnapshotInputs.of(values).rotate_after
+        if after is None or record.created_at is None:
+            return False
+        session = call.session()
+        await session.know_time(record.database_id)
+        now = session.service_clock.now()
+        if now - parse_rfc3339(record.created_at) > timedelta(seconds=after):
+            return False
+        here = session.clock.utc()
+        call.listener.warn(
+            f"snapshot {record.id} is not rotated: by the service's clock it is not old enough. This "
+            f"machine's clock is wrong: it says {to_the_second(here)}, and the service says "
+            f"{to_the_second(now)}."
+        )
+        return True
+
+    async def begin(self, call: EngineCall, inputs: SnapshotInputs) -> SnapshotRecord:
+        """Take a snapshot; what it replaces must not be adopted."""
+        calls = call.shared.memory.calls_of(self.rules.kind, call.owner)
+        return await create(
+            call.session(),
+            inputs,
+            call.listener,
+            call.owner,
+            forced=calls.is_forced,
+            not_adopted=calls.version,
+        )
 
     def stays(self, carried: SnapshotRecord, inputs: SnapshotInputs) -> bool:
         """Whether it is of the same database."""
@@ -75,19 +117,19 @@ class SnapshotCalls(ActCalls):
     async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: the service has no delete, so nothing is sent."""
         record = SnapshotRecord.from_outputs(state)
-        text, until = (
-            "forgotten: {id}; the service keeps it until {until}. {then}",
-            "its 30 days are over",
-        )
-        if record.expires_at:
-            until = to_the_second(record.expires_at)
-        # With `--replace`, a create does not learn what it replaces, so it may adopt the same snapshot.
-        if record.version_id in call.shared.memory.of(record.database_id).claimed:
-            text = "not forgotten: {id}, which a resource of this run has now: it has adopted it (`{reuse_within}`) or completed it"
+        until = to_the_second(record.expires_at) if record.expires_at else "its 30 days are over"
+        if record.id in call.shared.memory.taken:
+            # With `--replace`, a create does not learn what it replaces.
+            text = (
+                "not forgotten: {id}, which a resource of this run has now: it has adopted it "
+                "(`{reuse_within}`) or completed it"
+            )
         elif record.pending:
             text = "forgotten: {id}; if its snapshot was started, the service keeps it for 30 days"
         elif not record.available:
             text = "forgotten: {id}, which the service no longer listed"
+        else:
+            text = "forgotten: {id}; the service keeps it until {until}. {then}"
         call.listener.note(Text(text, id=record.id, until=until, then=Next(Step.BRING_BACK)))
 
 

@@ -192,16 +192,14 @@ class SnapshotRecord(ListedProperties):
         """Whether its 30 days are over at this time of the service."""
         return self.expires_at is not None and now >= parse_rfc3339(self.expires_at)
 
-    def remember_in(self, memory: RunMemory, *, replaced: bool = False) -> None:
-        """Tell the run's memory that no request of the run started this snapshot, and whether a new one is about to replace it."""
-        database = memory.of(self.database_id)
-        if self.version_id is not None:
-            database.known.add(self.version_id)
-            memory.remember_request(self.id, self.requested_at)
-            if self.available and self.expires_at is not None:
-                database.due[self.version_id] = parse_rfc3339(self.expires_at)
-            if replaced:
-                database.replaced.add(self.version_id)
+    def remember_in(self, memory: RunMemory) -> None:
+        """Tell the run's memory of a snapshot in the state: no request of this run has started it."""
+        if self.version_id is None:
+            return
+        memory.seen.add(self.id)
+        memory.remember_request(self.id, self.requested_at)
+        if self.available and self.expires_at is not None:
+            memory.kept_until[self.id] = parse_rfc3339(self.expires_at)
 
     @property
     def id(self) -> str:

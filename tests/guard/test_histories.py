@@ -54,8 +54,8 @@ HISTORIES: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
             "told to a Snapshot": (QUICK, ["snapshot", 5, who, 5, ("snapshot", {**LONG, "triggers": ["v2"]})], [1, 2]),
         }.items()
     },
-    "what was started after a restore is resumed": (
-        QUICK, ["fails", 4, "stranger", 4, ("takes", 150.0), "kill", ("up", {"reuse_within": 0.0})], [1, 2]
+    "what a killed run requested is not used again if nothing is to be": (
+        QUICK, ["fails", 4, "stranger", 4, ("takes", 150.0), "kill", ("up", {"reuse_within": 0.0})], [1, 3]
     ),
     "a restore is remembered longer than the service does": (QUICK, ["fails", 4, "restore", 180, ("up", LONG)], [1, 2]),
     "the service does not say whether it was restored": (QUICK, ["fails", 5, UNKNOWN[0], "up"], [1, 2]),

@@ -10,7 +10,7 @@ import pytest
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.guard.preview import PreviewedChanges
-from pulumi_snapshots.ledger.attempt import Proof, Request
+from pulumi_snapshots.ledger.attempt import Attempt, Request, Status
 from pulumi_snapshots.snapshot.create import create
 from tests.support.clocks import Shifted, set_clock
 from tests.support.guarding import Machine
@@ -50,7 +50,8 @@ async def test_a_guard_does_not_wait_for_a_url_that_it_does_not_need(w: World) -
     await program.changes(1)
     assert program.done == {FIRST: w.started()}
     assert w.clock.monotonic() - began < MINUTE
-    assert not w.listings, "what other machines do is not known, so there is nothing to reuse"
+    (listing,) = w.listings
+    assert listing.at > w.posts[0].at, "what other machines do is not known: nothing to reuse"
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -262,9 +263,10 @@ async def test_a_preview_names_the_snapshot_that_would_be_used_again_until_the_d
         "of a state that this machine sees only now",
     )
     ledger = machine.session().ledger
-    await ledger.note(Proof("snapshot", DATABASE, request=earlier), "app::dev::earlier")
-    (there,) = (each for each in await ledger.attempts() if each.id == earlier.id)
-    await ledger.ended(there, "earlier")
+    theirs = Attempt(
+        "snapshot", "app::dev::earlier", DATABASE, "v1", earlier, Status.ACCEPTED, saved=True
+    )
+    await ledger.end(await ledger.enter(theirs, is_new=True), "earlier")
     assert f": {DATABASE}/{w.started()}, requested at " in await foreseen(), "the newest one"
     await w.clock.sleep(4 * MINUTE)
     await machine.restores(w.started())

@@ -464,7 +464,10 @@ class Play:
 
     @plays("WHO is proved")
     async def is_proved(self, who: str) -> None:
-        assert all(each.proved for each in await self.stack(who).session.ledger.attempts())
+        stack = self.stack(who)
+        assert stack.shared is not None
+        for each in await stack.session.ledger.attempts():
+            assert each.saved or each.names & stack.shared.memory.seen
 
     # Runs --------------------------------------------------------------------------------------------------------------
 
@@ -732,12 +735,7 @@ async def on_stage(story: str) -> AsyncIterator[Play]:
 # Tables of stories -----------------------------------------------------------------------------------------------------
 
 
-def params(told: dict[str, str], lost: dict[str, dict[str, str]] | None = None) -> list[Any]:
-    """The parameters of a test that plays stories by their names: those that pass, and by what a user loses those that fail."""
-    kept = [pytest.param(story, id=name) for name, story in told.items()]
-    failing = [
-        pytest.param(story, id=name, marks=pytest.mark.xfail(strict=True, reason=reason))
-        for reason, stories in (lost or {}).items()
-        for name, story in stories.items()
-    ]
-    return kept + failing
+def params(stories: dict[str, str], *more: dict[str, dict[str, str]]) -> list[Any]:
+    """The parameters of a test that plays stories by their names; `more` has them by what a user loses."""
+    groups = [stories, *(group for by_loss in more for group in by_loss.values())]
+    return [pytest.param(story, id=name) for group in groups for name, story in group.items()]

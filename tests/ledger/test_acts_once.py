@@ -63,12 +63,6 @@ LOST = {
             ("by another stack", "R@prod up v2"),
             ("by another Restore", "R.b up v2"),
         )
-    }
-    | {
-        "--refresh --replace repeats a failed restore although the database was restored since": f"""
-            {FAILED}; types restore SNAPSHOT --yes; wait {3 * DAY}; rows change; R up v1 refused; rows later;
-            R up v1 refresh replace within={BOUND}; rows then; sent 3
-        """,
     },
     "A failed restore whose state was not saved is sent again": {
         "a failed restore whose state was not saved counts as failed": """
@@ -114,8 +108,8 @@ LOST = {
     },
 }
 KEPT = {
-    "a failed restore is repeated by the next run if nothing else was restored since": f"""
-        {FAILED}; R up v1; rows then; sent 2
+    "a failed restore is repeated for other triggers only": f"""
+        {FAILED}; R up v1 refused: SNAPSHOT_CORRUPT; sent 1; R up v2 within={BOUND}; rows then; sent 2
     """,
     "a restore whose end nobody saw is never sent again": f"""
         fault restore drop=True when=before times=1; R up v1 unsaved pending timeout=3m; wait {2 * DAY}; rows change;
@@ -131,8 +125,8 @@ KEPT = {
         service snapshot_seconds=600; wait 400; S up v1 unsaved pending timeout=3m; wait 7200; S up v1 continued; S has 1;
         sent 1
     """,
-    "a snapshot that a state was seen to have is not handed out after a state delete": """
-        S up v1; S preview v1; S imports nothing; wait 600; S up v1; S has 2; sent 2
+    "a snapshot that a destroy has dropped is not handed out": """
+        S up v1; S destroy; wait 600; S up v1; S has 2; sent 2
     """,
     "a pending snapshot that the state has is watched at any age": f"""
         service snapshot_seconds=600; wait 400; S up v1 pending timeout=3m; wait {3 * DAY}; S up v1; S has 1; sent 1

@@ -10,8 +10,8 @@ import pytest
 
 from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.errors import LedgerUnavailable, Step
-from pulumi_snapshots.ledger.attempt import Intent
 from pulumi_snapshots.ledger.bucket import LONGEST_PAUSE, PATIENCE
+from pulumi_snapshots.ledger.decision import Wish
 from pulumi_snapshots.ledger.ledger import Ledger
 from tests.ledger.racing import count
 from tests.support.ledger_places import NAME, Store
@@ -59,8 +59,8 @@ async def test_others_who_write_all_the_time_end_an_edit_with_a_reason(store: St
 async def claim(store: Store, database_id: str = DATABASE) -> str:
     """The role of a request that a new machine is about to send."""
     run = Ledger(store.bucket(), ServiceClock(store.clock))
-    intent = Intent("snapshot", "shop::dev::ours", database_id, "v1", 600.0, id=f"of {database_id}")
-    return (await run.edit(lambda document: run.decided(document, intent))).role
+    wish = Wish("snapshot", "shop::dev::ours", database_id, "v1", 600.0, id=f"of {database_id}")
+    return (await run.edit(lambda document: run.decided(document, wish))).role
 
 
 @pytest.mark.parametrize(

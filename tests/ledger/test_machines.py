@@ -11,10 +11,11 @@ import pytest
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable
+from pulumi_snapshots.ledger.attempt import LEAVES_WITHIN
 from pulumi_snapshots.ledger.bucket import PATIENCE
 from pulumi_snapshots.restore.record import RestoreInputs
 from pulumi_snapshots.restore.restore import RestoreRefused, restore
-from pulumi_snapshots.run.session import CLAIM_LASTS, Session
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.difference import SnapshotRules
@@ -176,7 +177,7 @@ async def test_a_laptop_that_wakes_up_restores_nothing_over_a_later_restore(here
 
 @staged(world, snapshot_seconds=10)
 async def test_a_place_that_is_too_slow_to_claim_says_so_and_sends_nothing(here: World) -> None:
-    team = Team(here, delay=CLAIM_LASTS.total_seconds() + 3)
+    team = Team(here, delay=LEAVES_WITHIN.total_seconds() + 3)
     with pytest.raises(Exception, match="this machine slept, or the ledger was slow"):
         await team.create(timeout="20m")
     assert not here.posts

@@ -136,7 +136,9 @@ def pending_fleet(here: World, hours: float, *, listed: bool) -> list[SnapshotRe
     records = []
     for database_id in here.emulator.databases:
         posted = here.emulator.now() - timedelta(hours=hours)
-        records.append(SnapshotRecord(database_id, attempt=Request(posted, "202", 2700.0)))
+        records.append(
+            SnapshotRecord(database_id, attempt=Request(posted, "202", 2700.0, database_id))
+        )
         if listed:
             here.emulator.add_snapshot(database_id, modified=posted + timedelta(minutes=3))
     return records

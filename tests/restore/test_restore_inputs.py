@@ -155,7 +155,7 @@ def test_only_triggers_or_another_target_restore_again(
 
 
 def test_a_pending_one_is_resumed_whatever_snapshot_the_program_names() -> None:
-    attempt = Request(START, "200", 900.0)
+    attempt = Request(START, "200", 900.0, "a1")
     pending = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", attempt=attempt)
     assert RestoreRules().changes(pending, GOOD, GOOD, START).updates == ("attempt",)
     found = RestoreRules().changes(pending, GOOD, {**GOOD, "version_id": "v2"}, START)
@@ -164,7 +164,7 @@ def test_a_pending_one_is_resumed_whatever_snapshot_the_program_names() -> None:
     assert RestoreRules().changes(pending, GOOD, {**GOOD, "triggers": [1]}, START).replaces
 
 
-@pytest.mark.parametrize("attempt", [None, Request(START, "200", 900.0, previous=START, id="a1")])
+@pytest.mark.parametrize("attempt", [None, Request(START, "200", 900.0, "a1", previous=START)])
 def test_the_state_gives_a_record_back_as_it_was(attempt: Request | None) -> None:
     record = RestoreRecord(DATABASE, "v1", OTHER_DATABASE, "2026-03-01T12:00:00Z", attempt=attempt)
     kept = {name: value for name, value in record.to_outputs().items() if value is not None}

@@ -21,6 +21,7 @@ def test_an_answer_counts_as_lost_no_sooner_than_its_client_gives_up() -> None:
     assert ANSWER_WITHIN.total_seconds() >= longest
 
 
+@loses("^C before the first request takes two minutes if the ledger's bucket hardly answers")
 @staged(world, snapshot_seconds=30)
 async def test_an_interrupt_ends_a_run_whose_bucket_hardly_answers(w: World) -> None:
     store = Store(w.clock, delay=40.0)

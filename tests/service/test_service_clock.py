@@ -11,7 +11,7 @@ import pytest
 
 from pulumi_snapshots.clock import Clock, ServiceClock, Stamp, TimeSpan, corrected_time
 from pulumi_snapshots.service.client import LONGEST_POST, POST_READ_TIMEOUT
-from pulumi_snapshots.service.errors import AnswerLost, ClaimTooOld, Cooldown
+from pulumi_snapshots.service.errors import AnswerLost, Cooldown
 from tests.support.scripted import Service
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, START
@@ -220,18 +220,6 @@ async def test_a_virtual_clock_stamps_its_own_time() -> None:
     await anyio.sleep(40)
     assert clock.age_of(stamp) == 40
     assert clock.moved_since(stamp) == 0
-
-
-@virtual
-async def test_no_post_leaves_after_a_pause_that_only_one_clock_shows() -> None:
-    service = Service(httpx.Response(200, json=SUCCESS))
-    decided = service.limiter.clock.stamp()
-    earlier = decided._replace(wall=decided.wall - timedelta(seconds=11))
-    with pytest.raises(ClaimTooOld):
-        await service.client.start_snapshot(DATABASE, decided=earlier)
-    assert not service.requests
-    await service.client.start_snapshot(DATABASE, decided=decided)
-    await service.client.close()
 
 
 # What the answer to a POST says of when it was sent

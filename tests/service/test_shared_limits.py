@@ -290,7 +290,7 @@ async def test_a_ledger_that_fails_stops_creates_and_no_read() -> None:
     for _ in range(31):
         await run.send(READ)
     assert runs.times[-1] - runs.times[0] >= 60, "by its own pacing"
-    with pytest.raises(LedgerUnavailable, match="Nothing was started"):
+    with pytest.raises(LedgerUnavailable, match="cannot be used"):
         await run.send(CREATE)
     assert "the disk is full" in run.ledger.trouble
     runs.place.refuses_writes = ""

@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from importlib.metadata import version
 from typing import Any
@@ -27,6 +27,7 @@ from pulumi_snapshots.service.client import Answer
 from pulumi_snapshots.service.errors import (
     AnswerLost,
     Blocked,
+    ClaimTooOld,
     Cooldown,
     NotSent,
     Redirected,
@@ -311,6 +312,7 @@ class Server:
     port: int
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
+    connected: threading.Event = field(default_factory=threading.Event)
 
 
 def page(body: Any) -> bytes:
@@ -332,6 +334,7 @@ def serving(answer: bytes | None, *, keeps: bool = False) -> Iterator[Server]:
                 return
             with connection:
                 server.connections += 1
+                server.connected.set()
                 with suppress(OSError):  # the client may have closed the connection
                     server.requests.append(connection.recv(65536))
                     connection.sendall(answer or b"")
@@ -424,33 +427,31 @@ def test_a_request_that_is_cancelled_while_it_connects_has_not_left(
     assert isinstance(cause, NotSent) is not left
 
 
-@pytest.mark.parametrize(
-    "allowed", [0, 1, 2], ids=["before it connects", "right before it is written", "never"]
-)
-def test_a_request_that_is_kept_back_at_the_last_moment_has_not_left(allowed: int) -> None:
-    class Sleeping(Clock):
-        looks = 0
+@pytest.mark.parametrize("is_late", [False, True], ids=["in time", "too late"])
+def test_a_request_that_is_kept_back_at_the_last_moment_has_not_left(*, is_late: bool) -> None:
+    """What is marked as leaving right before the write has a connection by then."""
+    connections = list[int]()
 
-        def utc(self) -> datetime:
-            self.looks += 1
-            return now + timedelta(seconds=self.looks > allowed)
-
-    now = datetime.now(UTC)
+    async def leave() -> None:
+        await anyio.to_thread.run_sync(server.connected.wait, 5)
+        connections.append(server.connections)
+        assert not any(server.requests), "a byte of it has left"
+        if is_late:
+            raise ClaimTooOld("POST /x")
 
     async def send() -> Answer | SquareCloudError:
         service = Service(api=f"http://127.0.0.1:{server.port}/v2")
-        service.client._clock = Sleeping()
-        return await service.send(read_timeout=5, leave_by=now)
+        return await service.send(read_timeout=5, leaving=leave)
 
     with serving(page(SUCCESS)) as server:
         error = anyio.run(send)
-        if allowed == 2:
+        assert connections == [1]
+        if not is_late:
             assert [request[:4] for request in server.requests] == [b"POST"]
             return
-        assert isinstance(error, NotSent)
+        assert isinstance(error, ClaimTooOld)
         assert "this machine slept" in str(error)
         assert not any(server.requests), "a byte of it has left"
-        assert server.connections <= allowed
 
 
 @pytest.mark.parametrize(

@@ -230,8 +230,8 @@ STORIES = {
         S.b up; S up reuse_within=15m; S has 2
     """,
     "reuse takes none that is to be replaced": "wait 400; S up v1; wait 600; S up v2 reuse_within=15m; S has 2",
-    "reuse takes none that another resource still waits for": """
-        service snapshot_seconds=200; wait 700; S.b up pending timeout=2m; S up reuse_within=10m; S.b up; S.b has 1; S has 2
+    "reuse takes what another resource has requested and still waits for": """
+        service snapshot_seconds=200; wait 700; S.b up pending timeout=2m; S up reuse_within=10m; S.b up; S.b has 1; S has 1
     """,
     "reuse takes what a run that was killed elsewhere has started": """
         service snapshot_seconds=80; wait 400; S up killed=10; S moves; S up reuse_within=4m; S has 1; accepted 1

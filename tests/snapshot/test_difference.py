@@ -17,7 +17,7 @@ difference = SnapshotRules().changes
 COMPLETE = SnapshotRecord(
     "a", version_id="v", created_at=rfc3339(NOW - timedelta(days=2)), available=True
 )
-PENDING = SnapshotRecord("a", attempt=Request(NOW - timedelta(days=2), "202", 2700.0))
+PENDING = SnapshotRecord("a", attempt=Request(NOW - timedelta(days=2), "202", 2700.0, "a1"))
 
 
 @pytest.mark.parametrize(

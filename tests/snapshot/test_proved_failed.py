@@ -101,7 +101,7 @@ async def test_no_read_of_the_ledger_that_fails_lets_what_was_to_be_replaced_do(
 
 
 NOW = START + timedelta(hours=3)
-POST = Request(START, "202", 2700.0)
+POST = Request(START, "202", 2700.0, "the post")
 OLD = ListedSnapshot(
     name="a", version_id="old", modified=START - timedelta(days=2), origin="manual"
 )

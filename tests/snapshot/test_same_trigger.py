@@ -7,7 +7,6 @@ import anyio
 import pytest
 
 from pulumi_snapshots.errors import Explained
-from pulumi_snapshots.run.calls import enter
 from pulumi_snapshots.run.memory import RunMemory, is_provisional
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.ledger.play import back, given, of
@@ -49,7 +48,6 @@ async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id(at: Scene
     await anyio.sleep(600)
     snapshot.begin()
     await snapshot.diff(dict(values))
-    await enter(snapshot._call(), snapshot.rules.in_state(snapshot.outputs))
     made = await snapshot.rules.calls.update(
         snapshot._call(), snapshot.id, snapshot.outputs, values
     )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained
-from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Shared, Unfinished, enter
+from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Shared, Unfinished
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey
 from tests.support.memory import Memory
@@ -157,7 +157,6 @@ class Stack:
         assert not self.rules.check(self._call(), values, in_state=in_state)
 
     async def diff(self, values: dict[str, Any]) -> Any:
-        await enter(self._call(), self.rules.in_state(self.outputs))
         return self.rules.diff(self._call(), self.outputs, values)
 
     async def read(self) -> None:

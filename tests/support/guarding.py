@@ -39,7 +39,7 @@ class Machine(engine_calls.Machine):
         inputs = RestoreInputs(
             DATABASE, version_id, DATABASE, overwrite=True, name=stored.name, runtime=stored.runtime
         )
-        await restore(session, inputs, Row(), "urn:a-restore", fresh=True)
+        await restore(session, inputs, Row(), "urn:a-restore", forced=True)
 
 
 @dataclass
@@ -70,16 +70,6 @@ class Program:
                 await self.guards.after(guard, asked, what, lambda: self.session)
         except (ChangeHeldBack, ChangeNotNoted) as error:
             self.held[what] = error
-
-    async def first(self, why: str, inputs: GuardInputs, *, guard: str = "shop") -> None:
-        """Take the snapshot before all changes, as a guard that does not hear of some."""
-        try:
-            record = await self.guards.before_all(
-                guard, inputs, why, lambda: self.session, self.row
-            )
-            self.done[why] = record.version_id or ""
-        except ChangeHeldBack as error:
-            self.held[why] = error
 
     async def changes(self, count: int, *, apart: float = 0.0, **inputs: Any) -> None:
         """Change many things in parallel, or each some time after the one before it."""

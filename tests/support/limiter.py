@@ -109,7 +109,9 @@ class Run:
             )
         else:
             context = self.limiter.slot("GET /x", lane, waits_out_block=request.patient)
-        async with context:
+        async with context as departure:
+            if lane.starts:
+                await departure(lambda _: SENT)
             at = anyio.current_time()
             self.runs.sent.append((at - self.runs.began, str(request)))
             await self.clock.sleep(request.takes)

@@ -9,7 +9,8 @@ from typing import TypeVar
 import anyio
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.ledger.attempt import NOT_AWAITED, Attempt, Claim, Request, Status
+from pulumi_snapshots.ledger.attempt import NOT_ANSWERED, Attempt, Request, Status
+from pulumi_snapshots.ledger.decision import Claim
 from pulumi_snapshots.ledger.place import Document, Place, packed
 
 T = TypeVar("T")
@@ -19,7 +20,7 @@ SENT = Claim(
         None,
         "d",
         "",
-        Request(datetime(2026, 1, 1, tzinfo=UTC), NOT_AWAITED, 0.0),
+        Request(datetime(2026, 1, 1, tzinfo=UTC), NOT_ANSWERED, 0.0, "request"),
         Status.SENT,
     ),
     "new",

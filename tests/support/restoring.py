@@ -51,12 +51,12 @@ class Scene:
         session: Session | None = None,
         owner: str | None = RESTORER,
         *,
-        fresh: bool = False,
+        forced: bool = False,
         **inputs: Any,
     ) -> RestoreEnding:
         session = session or self.here.session
         return await self.ending(
-            restore(session, self.inputs(**inputs), self.row, owner, fresh=fresh)
+            restore(session, self.inputs(**inputs), self.row, owner, forced=forced)
         )
 
     async def resume(

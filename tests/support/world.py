@@ -149,12 +149,12 @@ class World:
         *,
         session: Session | None = None,
         owner: str = OWNER,
-        fresh: bool = False,
+        forced: bool = False,
         **inputs: Any,
     ) -> Ending:
         """Take a snapshot, or resume an `earlier` one."""
         about = session or self.session, self.inputs(**inputs), self.row, owner
-        return await self.ending(create(*about, fresh=fresh, earlier=earlier))
+        return await self.ending(create(*about, forced=forced, earlier=earlier))
 
     async def read(self, record: SnapshotRecord, *, session: Session | None = None) -> Ending:
         """Refresh a record; if that fails, the record stays as it was."""

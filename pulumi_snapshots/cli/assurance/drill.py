@@ -103,14 +103,14 @@ async def drill(invocation: Invocation, /, *, snapshot: str, new: bool, **typed:
         return arguments.checked(invocation, DrillInputs, known)
 
     async def drilled(
-        session: Session, ready: DrillInputs, *whose: Any, fresh: bool
+        session: Session, ready: DrillInputs, *whose: Any, forced: bool
     ) -> DrillRecord:
-        record = await Drilling(session, ready, *whose).carry_out(fresh=fresh)
+        record = await Drilling(session, ready, *whose).carry_out(forced=forced)
         for at in typed["archives"]:
             await _note(invocation, at, record)
         return record
 
-    record, _ = await invocation.recorded(snapshot, prepared, drilled, new=new)
+    record = await invocation.recorded(snapshot, prepared, drilled, new=new)
     text = facts(_facts_of(record, invocation)) + _results_table(record, invocation.out)
     invocation.result(fields_of(record.snapshot, record, DrillRecord), text, record.snapshot)
 

@@ -11,7 +11,8 @@ from pulumi_snapshots.cli.terminal.pulumi import stack_option
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.attempt import Attempt
-from pulumi_snapshots.ledger.ledger import FIELDS, Ledger, described
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.wording import FIELDS, request_facts
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.rate_limiter import ACCOUNTS, pacing_of
 
@@ -34,7 +35,8 @@ async def under_way(session: Session) -> list[Attempt]:
     return [
         one
         for one in there
-        if not one.is_over or session.service_clock.now() < one.in_the_way_until
+        if not (one.is_over or one.request.outcome)
+        or session.service_clock.now() < one.waited_for_until
     ]
 
 
@@ -60,7 +62,7 @@ async def runs(invocation: Invocation, /, *, stack: str | None) -> None:
     async with invocation.session(stack) as session:
         there, is_shared = await under_way(session), session.ledger.place.is_shared
         now = session.service_clock.now()
-        found = [described(each, now, is_shared=is_shared) for each in there]
+        found = [request_facts(each, now, is_shared=is_shared) for each in there]
         blocks = await blocks_in(session.ledger)
     for account, until in blocks:
         block = {"what": "block", "until": rfc3339(until), "account": account, "then": FORGET}

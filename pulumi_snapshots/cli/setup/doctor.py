@@ -29,10 +29,9 @@ from pulumi_snapshots.cli.terminal.pulumi import PulumiTrouble, pulumi, stack_op
 from pulumi_snapshots.cli.terminal.wording import COMMANDS, in_stack
 from pulumi_snapshots.clock import rfc3339, to_the_second
 from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Wording, pip_install
-from pulumi_snapshots.ledger.attempt import Claim, Intent
 from pulumi_snapshots.ledger.bucket import Bucket
+from pulumi_snapshots.ledger.decision import Claim, Wish
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.moving import bare
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.quota import allowance_of, counted, slot_frees
@@ -307,7 +306,7 @@ class Examination:
     async def _ledger(self) -> Told:
         """Whether the place of the ledger allows all that a create does there, since nothing is sent otherwise."""
         ledger = self.session.ledger
-        place = bare(self.session.ledger.place)
+        place = self.session.ledger.place
         await ledger.read()
         await ledger.edit(
             lambda document: document.update(checked=rfc3339(self.session.clock.utc()))
@@ -350,7 +349,7 @@ class Examination:
     async def rehearse(self) -> Told:
         """Let a run be killed after its request, a second machine take it over, and a third one, of another resource, wait."""
         clock = self.session.service_clock
-        place = bare(self.session.ledger.place)
+        place = self.session.ledger.place
         if not (place.is_shared and isinstance(place, Bucket | SqliteFile)):
             advice = f"Set {config_key('shared_state')} or {variable('shared_state')}."
             return "problem", "no second machine sees what this one has requested", advice
@@ -361,8 +360,8 @@ class Examination:
             ledger = Ledger(place.beside(REHEARSAL), clock)
             owner = f"{REHEARSAL}::dev::{resource}"
             id_ = secrets.token_hex(8)
-            intent = Intent("snapshot", owner, database_id, "v1", longest.total_seconds(), id=id_)
-            return await ledger.edit(lambda document: ledger.decided(document, intent))
+            wish = Wish("snapshot", owner, database_id, "v1", longest.total_seconds(), id=id_)
+            return await ledger.edit(lambda document: ledger.decided(document, wish))
 
         first = await claims("one")
         taken_over = await claims("one")

@@ -8,8 +8,7 @@ import click
 from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import ASKING, Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of
-from pulumi_snapshots.errors import Next, Step
-from pulumi_snapshots.properties.checks import LATEST, spoken
+from pulumi_snapshots.properties.checks import LATEST
 from pulumi_snapshots.restore.record import RestoreInputs, RestoreRecord
 from pulumi_snapshots.restore.restore import restore as restore_snapshot
 from pulumi_snapshots.run.session import Session
@@ -39,7 +38,7 @@ async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> None
     """Put a snapshot back, over everything that its database holds.
 
     DATABASE is an id, its beginning, or a name; of VERSION, 8 characters are enough. `status DATABASE` names the snapshot to go
-    back to. Sends at most one request; the next run resumes an interrupted restore.
+    back to. Sends at most one request; the same command watches a restore that is under way.
     """
     if typed["version_id"] == LATEST:
         invocation.wrong(
@@ -66,14 +65,7 @@ async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> None
         return ready
 
     snapshot = f"{typed['database_id']}/{typed['version_id']}"
-    record, age = await invocation.recorded(snapshot, prepared, restore_snapshot, new=new)
-    if not invocation.failures and age > inputs.timeout:
-        # Whatever was written since is still there: who asks for a restore must not take this for one.
-        invocation.fail(
-            f"nothing was restored now: an earlier run requested the restore of {record.snapshot} onto database "
-            f"{record.target_database_id} at {record.requested_at}, {spoken(age)} ago, and it was carried out then.\n"
-            f"hint: {invocation.wording.text(Next(Step.RESTORE_AGAIN))}"
-        )
+    record = await invocation.recorded(snapshot, prepared, restore_snapshot, new=new)
     if invocation.as_json or not invocation.failures:
         running = invocation.moment(record.restored_at)
         facts = {"restored": record.snapshot, "onto": record.target_database_id, "running": running}

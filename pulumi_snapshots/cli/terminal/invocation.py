@@ -1,7 +1,4 @@
-"""One run of a command.
-
-Its environment, its streams, its session, and what it shows of its progress and result.
-"""
+"""One run of a command: its environment, its streams, its session, and what it shows of its progress and result."""
 
 import json
 import shlex
@@ -96,7 +93,7 @@ class Invocation:
         """A time to the second in the user's zone, which it names: `2026-11-24 23:00:00 CET`."""
         return None if rfc3339 is None else zoned(parse_rfc3339(rfc3339), self.zone)
 
-    # Results --------------------------------------------------------------------------------------
+    # Results -------------------------------------------------------------------------------------------------------------
 
     def show(self, text: str) -> None:
         """Write a result, at once and whole; raises `OutputClosed` if it cannot be written."""
@@ -110,10 +107,7 @@ class Invocation:
             ) from error
 
     def result(self, fields: Any, form: Form, *brief: str) -> None:
-        """Write the result.
-
-        JSON of the fields for programs, the brief lines with --quiet, or else what people read.
-        """
+        """Write the result: JSON of the fields for programs, the brief lines with --quiet, or else what people read."""
         if self.as_json:  # in ASCII, which every locale can print
             self.show(
                 json.dumps(fields, indent=2, default=lambda record: record.to_outputs()) + "\n"
@@ -128,10 +122,7 @@ class Invocation:
     def listed(
         self, heads: Sequence[str], rows: Sequence[Sequence[str | None]], fields: Any, none: str
     ) -> None:
-        """Write a list as `result` does, or say that there is none.
-
-        The first column with a heading is the brief one.
-        """
+        """Write a list as `result` does, or say that there is none; the first column with a heading is the brief one."""
         if not rows and not self.as_json:
             self.note(none)
             return
@@ -142,7 +133,7 @@ class Invocation:
             *(row[first] or "" for row in rows),
         )
 
-    # Standard error -------------------------------------------------------------------------------
+    # Standard error ------------------------------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
         """Write to standard error; if that is closed, the work continues."""
@@ -165,17 +156,11 @@ class Invocation:
         self.say(f"Error: {text}")
 
     def wrong(self, text: str, *, helps: bool = True) -> NoReturn:
-        """Refuse what is typed; raises a `click.UsageError`.
-
-        `helps` if the help of the command says what is right.
-        """
+        """Refuse what is typed; raises a `click.UsageError`. `helps` if the help of the command says what is right."""
         raise click.UsageError(text, self.context if helps else None)
 
     async def ask(self, question: str) -> str:
-        """Ask the user to type a line; empty if none can be read.
-
-        A signal ends the command meanwhile.
-        """
+        """Ask the user to type a line; empty if none can be read. A signal ends the command meanwhile."""
         self.say(question)
         with suppress(
             OSError, ValueError
@@ -183,21 +168,17 @@ class Invocation:
             await anyio.wait_readable(self.stdin.fileno())
         return self.stdin.readline(LONGEST_ANSWER).strip()
 
-    # Progress -------------------------------------------------------------------------------------
+    # Progress ------------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def working(
         self, *stoppable: Stoppable, doing: str = "", logged: bool = True
     ) -> Iterator[None]:
-        """Show the progress while the body runs.
+        """Show the progress while the body runs: one live line on a terminal, lines of a log elsewhere.
 
-        One live line on a terminal, lines of a log elsewhere.
-
-        The first signal stops what is `stoppable`, and the body comes to its own end. A short
-        question is not `logged`.
+        The first signal stops what is `stoppable`, and the body comes to its own end. A short question is not `logged`.
         """
-        self.stoppable = stoppable
-        self._logged = logged and not self.quiet
+        self.stoppable, self._logged = stoppable, logged and not self.quiet
         try:
             if self._console.is_interactive and not self.quiet:
                 # others need more than ASCII
@@ -207,9 +188,7 @@ class Invocation:
                 self.progress(doing)
             yield
         finally:
-            live = self._live
-            self._live = None
-            self.stoppable = ()
+            live, self._live, self.stoppable = self._live, None, ()
             with suppress(OSError, ValueError):  # the terminal may be gone
                 if live:
                     live.stop()
@@ -225,14 +204,11 @@ class Invocation:
             self._last = text
             self.say(f"{zoned(self.clock.utc(), self.zone, '%H:%M:%S')}  {shown}")
 
-    # The service ----------------------------------------------------------------------------------
+    # The service ---------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def session(self, stack: str | None = None) -> AsyncIterator[Session]:
-        """The service, with the settings of a stack, or else of the environment.
-
-        Warns if the ledger cannot be used.
-        """
+        """The service, with the settings of a stack, or else of the environment; warns if the ledger cannot be used."""
         config = await self.in_thread(configuration_of, stack, self.environment) if stack else {}
         settings = Settings.read(config, self.environment)
         session = self.make_session(
@@ -254,10 +230,7 @@ class Invocation:
                 yield session
 
     async def database(self, session: Session, typed: str) -> str:
-        """The id of the database that was typed; see `whole_database`.
-
-        The id of one that was named is shown.
-        """
+        """The id of the database that was typed; see `whole_database`. The id of one that was named is shown."""
         whole = await whole_database(session, typed)
         if not whole.startswith(typed):
             self.note(f"{typed} is database {whole}")
@@ -266,10 +239,7 @@ class Invocation:
     async def snapshot(
         self, session: Session, database_id: str, version_id: str, *, shown: bool = False
     ) -> SnapshotRecord:
-        """The snapshot that was typed; see `whole_version`.
-
-        Only the newest one is looked up, or one that is to be `shown`.
-        """
+        """The snapshot that was typed; see `whole_version`. Only the newest one is looked up, or one that is to be `shown`."""
         whole = await self.database(session, database_id)
         version = await whole_version(session, whole, version_id)
         if version != LATEST and not shown:
@@ -287,43 +257,58 @@ class Invocation:
         prepared: Callable[[Session], Awaitable[Any]],
         operation: Callable[..., Awaitable[Any]],
         *,
-        new: bool,
-    ) -> tuple[Any, float]:
-        """Do what the ledger remembers, so that the same command resumes it.
+        new: bool = False,
+        again: Callable[[Any, float], Sequence[str]] | None = None,
+    ) -> Any:
+        """Do what the ledger remembers, and say by which command a later one waits for it.
 
-        Its record, and the age of its request in seconds.
+        The command fails if the end is not known.
 
-        `prepared` gives the inputs with whole ids, in place of what was `typed`. The command fails
-        if the end is not known.
+        Args:
+            typed: What was typed to name a database or snapshot.
+            prepared: Gives the inputs, with whole ids in place of what was `typed`.
+            operation: Does it.
+            new: Whether another one is wanted, whatever is remembered.
+            again: The arguments of the command that waits for it, by its record and the seconds
+                since its request; None for those that were typed.
+
+        Returns:
+            The record.
         """
-        age = 0.0
         try:
             async with self.session() as session:
-                begun = session.clock.monotonic()
                 inputs = await prepared(session)
-                machines = (
-                    "any machine with this shared state"
-                    if session.ledger.place.is_shared
-                    else "this machine"
-                )
-                # A run of the same command resumes this one's request, and `--new` would send
-                # another.
+                is_shared = session.ledger.place.is_shared
+                machines = "any machine with this shared state" if is_shared else "this machine"
+                # A run of the same command waits for this one's request; `--new` would send another.
                 machines += ", without `--new`," if new else ""
-                whole = {typed: getattr(inputs, "snapshot", inputs.database_id)}
-                hidden = ("--new", "--notify", self.notifies, f"--notify={self.notifies}")
-                again = shlex.join(
-                    [
-                        NAME,
-                        *(whole.get(each, each) for each in self.arguments if each not in hidden),
-                    ]
-                )
-                self.wording = self.wording.about(command=again, machines=machines)
-                with self.working(session):
-                    record = await operation(session, inputs, self, self.name, fresh=new)
-                if record.requested_at is not None:
-                    since = session.service_clock.now() - parse_rfc3339(record.requested_at)
-                    age = since.total_seconds() - (session.clock.monotonic() - begun)
-                return record, age
+                command = shlex.join([NAME, *self._typed_again(typed, inputs)])
+                self.wording = self.wording.about(command=command, machines=machines)
+                try:
+                    with self.working(session):
+                        return await operation(session, inputs, self, self.name, forced=new)
+                except Unresolved as pending:
+                    self._name_command(pending.record, session, again)
+                    raise
         except (Unresolved, DrillFailed) as pending:
             self.fail(self.wording.report(pending))
-            return pending.record, age
+            return pending.record
+
+    def _name_command(
+        self,
+        record: Any,
+        session: Session,
+        again: Callable[[Any, float], Sequence[str]] | None,
+    ) -> None:
+        """Let next steps name the command that waits for what is pending."""
+        if again is None or record.requested_at is None:
+            return
+        age = session.service_clock.now() - parse_rfc3339(record.requested_at)
+        command = shlex.join([NAME, *again(record, age.total_seconds())])
+        self.wording = self.wording.about(command=command)
+
+    def _typed_again(self, typed: str, inputs: Any) -> list[str]:
+        """The arguments that were typed, with whole ids, and without what asks for another one."""
+        whole = {typed: getattr(inputs, "snapshot", inputs.database_id)}
+        hidden = ("--new", "--notify", self.notifies, f"--notify={self.notifies}")
+        return [whole.get(each, each) for each in self.arguments if each not in hidden]

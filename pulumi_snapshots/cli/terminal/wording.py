@@ -35,13 +35,11 @@ STEPS = {
     ),
     Step.ASK_AGAIN: "`{command}` polls again.",
     Step.RESUME_OTHER: "`{other}` resumes it.",
-    Step.GIVE_UP: (
-        "`--new` gives up on it instead: that can wait for its end first, and may use another of "
-        "today's snapshots."
-    ),
+    Step.GIVE_UP: "Without `--reuse-within`, it takes another one instead, which uses quota.",
     Step.TAKE_NEW: "`{command}` takes a new one.",
     Step.CHECK_RESTORED: "Check the database; `{command}` checks again.",
     Step.RESTORE_AGAIN: "`--new` restores again, over whatever the database holds by then.",
+    Step.RESTORE_BY_TRIGGERS: "`{command}` restores again, over whatever the database holds by then.",
     Step.RESTORES_NEXT: "`{command}` restores again, over whatever the database holds by then.",
     Step.TAKE_FIRST: "`squarecloud-snapshots create {database}` takes one.",
     Step.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the id of each.",

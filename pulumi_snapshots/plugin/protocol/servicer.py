@@ -61,7 +61,7 @@ from pulumi_snapshots.plugin.wire import (
 )
 from pulumi_snapshots.properties.catalogue import Inputs, Property
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, duration_text
-from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared, Unfinished, enter
+from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared, Unfinished
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.run.settings import (
     PACKAGE,
@@ -235,7 +235,6 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         self._note(request.id, state)
         async with self._shown(context, request.urn) as call:
             refuse_unusable(kind.schema, state)
-            await enter(call, kind.rules.in_state(state))
             found = kind.rules.diff(call, state, values)
         return _difference(kind, found, request)
 

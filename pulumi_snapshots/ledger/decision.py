@@ -1,0 +1,335 @@
+"""Who may send a request: the table of decisions, one function a row. Times are the service's.
+
+Each row looks at what the ledger knows of the same resource or database and decides, or leaves the
+decision to the next row. If no row decides, a new request may be sent. What a row knows is written
+down; nothing is inferred from what must have happened:
+
+| fact | says | known to |
+| --- | --- | --- |
+| `Wish.forced` | another one is wanted, although one exists with equal triggers | who asks |
+| `Wish.seen` | what calls of this process have shown states to have | the process |
+| `Wish.began_with` | what the ledger had when the operation began | the operation |
+| `Wish.void` | attempts that the operation knows to be over, or in nobody's way | the operation |
+| `Attempt.saved` | a call has shown that a state has it | the ledger |
+| `Attempt.dropped_in` | a state has dropped it, in this run | the ledger |
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+
+from pulumi_snapshots.ledger.attempt import (
+    LEAVES_WITHIN,
+    NOT_ANSWERED,
+    Attempt,
+    Kind,
+    Request,
+    Status,
+    is_resource,
+    owner_kind,
+)
+
+UNSAVED_LASTS = timedelta(days=1)
+"""How long a snapshot is handed out that no state was seen to have. The next run of a stack comes
+within a day, or data have changed so much since that an old snapshot would mislead."""
+RENAMED_WITHIN = timedelta(days=1)
+"""How long a restore under another name of the same stack is taken for this one: a program is renamed
+and run again within a day, and a restore of long ago was another act."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What an operation is about to send a request for; see `Attempt` and `Request` for the rest."""
+
+    kind: Kind
+    owner: str | None
+    database_id: str
+    purpose: str
+    timeout: float  # seconds that the operation may take
+    source: str | None = None
+    account: str | None = None
+    run: str = ""  # of which its process is one; empty if unknown
+    forced: bool = False
+    reuses: timedelta | None = None  # how old a request of anybody may be that will do as well
+    also_purposes: frozenset[str] = frozenset()  # digests that the same triggers may have had
+    seen: frozenset[str] = frozenset()  # as `Attempt.names`
+    began_with: frozenset[str] | None = None  # ids; None until the ledger was read
+    void: frozenset[str] = frozenset()  # ids
+    previous: datetime | None = None  # when the last restore of the database began
+    id: str = ""  # of the request that it is to send
+
+    def is_mine(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt was made by the same resource, in this or an earlier run."""
+        if self.owner is None or (attempt.kind, attempt.owner) != (self.kind, self.owner):
+            return False
+        if attempt.database_id == self.database_id:
+            return True
+        # A resource of another account can have the same name, but no database of this one.
+        same_account = None in {attempt.account, self.account} or attempt.account == self.account
+        return is_resource(self.owner) and same_account
+
+    def is_for_same(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt has the same database and triggers."""
+        same_triggers = attempt.purpose == self.purpose or attempt.purpose in self.also_purposes
+        return attempt.database_id == self.database_id and same_triggers
+
+    def has_seen(self, attempt: Attempt) -> bool:
+        """Tell whether a call of this process has shown that a state has an attempt."""
+        return bool(attempt.names & self.seen)
+
+    def is_new_since(self, attempt: Attempt) -> bool:
+        """Tell whether the ledger got an attempt since the operation began.
+
+        The ledger's order counts: clocks do not show which of two is earlier by a moment.
+        """
+        return self.began_with is not None and attempt.id not in self.began_with
+
+
+class Claim(NamedTuple):
+    """What an operation has to act on."""
+
+    attempt: Attempt
+    role: Literal["new", "resumed", "in the way"]
+
+
+class ClaimRefused(Exception):
+    """A request must not be sent because of an attempt that the ledger has.
+
+    Attributes:
+        why: `overtaken`: another run of the same resource was faster. `rolled back`: the state that
+            this run has is older than the ledger. `renamed`: a resource of another name has done the
+            same. `unknown`: how the same command ended is not known, and will not be.
+        attempt: That attempt.
+    """
+
+    def __init__(
+        self, why: Literal["overtaken", "rolled back", "renamed", "unknown"], attempt: Attempt
+    ) -> None:
+        super().__init__(why)
+        self.why = why
+        self.attempt = attempt
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the ledger knows that still counts, newest request first."""
+
+    wish: Wish
+    attempts: Sequence[Attempt]
+    now: datetime
+    mine: Sequence[Attempt] = field(init=False)
+
+    def __post_init__(self) -> None:
+        mine = [each for each in self.attempts if self.wish.is_mine(each)]
+        object.__setattr__(self, "mine", mine)
+
+    @property
+    def newest(self) -> Attempt | None:
+        """The last attempt of the same resource: its state has been about that since."""
+        return next(iter(self.mine), None)
+
+    def age(self, attempt: Attempt) -> timedelta:
+        """Tell how long ago the request of an attempt was sent."""
+        return self.now - attempt.request.posted_at
+
+
+Row = Callable[[Known], Claim | None]
+"""Decides, or leaves the decision to the next row by None; raises `ClaimRefused`."""
+
+
+# Rows of snapshots ---------------------------------------------------------------------------------
+
+
+def unsaved_snapshot(known: Known) -> Claim | None:
+    """A Snapshot resource uses what the run before requested and could not save, for a day."""
+    wish = known.wish
+    newest = known.newest
+    if newest is None or wish.forced or not is_resource(wish.owner):
+        return None
+    is_unsaved = not newest.saved and not wish.has_seen(newest)
+    if is_unsaved and wish.is_for_same(newest) and known.age(newest) <= UNSAVED_LASTS:
+        return Claim(newest, "resumed")
+    return None
+
+
+def reusable_request(known: Known) -> Claim | None:
+    """A command or guard that asks for any snapshot of a time waits for one that is under way."""
+    wish = known.wish
+    if wish.reuses is None or is_resource(wish.owner):
+        return None
+    for each in known.attempts:
+        is_same = (each.kind, each.database_id) == (wish.kind, wish.database_id)
+        if is_same and not each.is_over and known.age(each) <= wish.reuses:
+            return Claim(each, "resumed")
+    return None
+
+
+def open_request(known: Known) -> Claim | None:
+    """Another request whose end is not known is waited for, so that the two can be told apart."""
+    about = (known.wish.kind, known.wish.database_id)
+    for each in known.attempts:
+        same_database = (each.kind, each.database_id) == about
+        if same_database and known.now < each.waited_for_until:
+            return Claim(each, "in the way")
+    return None
+
+
+# Rows of restores ----------------------------------------------------------------------------------
+
+
+def unsaved_restore(known: Known) -> Claim | None:
+    """A restore whose run could not save its state counts as it ended, and is never sent again."""
+    wish = known.wish
+    newest = known.newest
+    if newest is None or not is_resource(wish.owner) or not wish.is_for_same(newest):
+        return None
+    # With equal triggers, only a forced one can be beside what the state has.
+    if wish.forced and not newest.forced:
+        return None
+    if newest.dropped_in is not None:
+        # What another process of this run has deleted, because of something upstream, is made again.
+        is_of_this_run = newest.dropped_in == wish.run and not wish.forced
+        return Claim(newest, "resumed") if is_of_this_run else None
+    if newest.status is Status.FAILED and owner_kind(wish.owner) == "drill":
+        return None  # A drill overwrites a scratch database: it may be tried again.
+    is_unsaved = not newest.saved or newest.status is Status.FAILED
+    return Claim(newest, "resumed") if is_unsaved and not wish.has_seen(newest) else None
+
+
+def same_command(known: Known) -> Claim | None:
+    """A command that asks for what another one has begun watches that, as long as it may take."""
+    wish = known.wish
+    if wish.forced or owner_kind(wish.owner) != "command":
+        return None
+    same = [each for each in known.mine if each.source == wish.source]
+    newest = next(iter(same), None)
+    if newest is None:
+        return None
+    if newest.is_over or newest.request.outcome is not None:
+        # Of two that were typed at once, one restores.
+        return Claim(newest, "resumed") if wish.is_new_since(newest) else None
+    if known.age(newest) <= timedelta(seconds=newest.request.timeout):
+        return Claim(newest, "resumed")
+    raise ClaimRefused("unknown", newest)
+
+
+def overtaken_restore(known: Known) -> Claim | None:
+    """A run that was held up does not restore over what a later run of the same resource did."""
+    newest = known.newest
+    if newest is not None and is_resource(known.wish.owner) and known.wish.is_new_since(newest):
+        raise ClaimRefused("overtaken", newest)
+    return None
+
+
+def rolled_back_restore(known: Known) -> Claim | None:
+    """A state that lacks the resource's last restore is an old one: no restore of it is repeated."""
+    wish = known.wish
+    newest = known.newest
+    if newest is None or wish.forced or owner_kind(wish.owner) != "resource":
+        return None
+    if newest.dropped_in is not None or wish.has_seen(newest):
+        return None
+    for each in known.mine:
+        if wish.is_for_same(each):
+            raise ClaimRefused("rolled back", each)
+    return None
+
+
+def renamed_restore(known: Known) -> Claim | None:
+    """The same restore under another name of the stack is not repeated: it was renamed, most likely."""
+    wish = known.wish
+    if wish.forced or owner_kind(wish.owner) != "resource":
+        return None
+    for each in known.attempts:
+        is_same = each.kind == wish.kind and each.source == wish.source and wish.is_for_same(each)
+        is_left = each.dropped_in is None and each.status is not Status.FAILED
+        is_young = known.age(each) <= RENAMED_WITHIN
+        if is_same and is_left and is_young and _is_renamed(each, wish.owner):
+            raise ClaimRefused("renamed", each)
+    return None
+
+
+def _is_renamed(attempt: Attempt, owner: str | None) -> bool:
+    """Tell whether an attempt may be of the owner under its earlier name."""
+    if owner_kind(attempt.owner) != "resource" or attempt.owner == owner:
+        return False
+    return (owner or "").split("::")[:2] == (attempt.owner or "").split("::")[:2]
+
+
+TABLE: dict[Kind, tuple[Row, ...]] = {
+    "snapshot": (unsaved_snapshot, reusable_request, open_request),
+    "restore": (
+        unsaved_restore,
+        same_command,
+        overtaken_restore,
+        rolled_back_restore,
+        renamed_restore,
+        open_request,
+    ),
+}
+
+
+def decide(attempts: Collection[Attempt], wish: Wish, now: datetime) -> Claim:
+    """Decide what an operation has to act on, the only place that says whether it may send a request.
+
+    Args:
+        attempts: All that the ledger has.
+        wish: What the operation wants.
+        now: The service's time.
+
+    Returns:
+        A new attempt, which is to be entered and sent; one to resume; or one to wait for first.
+
+    Raises:
+        ClaimRefused: If nothing may be sent.
+    """
+    known = still_counting(attempts, wish, now)
+    for row in TABLE[wish.kind]:
+        claim = row(known)
+        if claim is not None:
+            return claim
+    return Claim(new_attempt(wish, now), "new")
+
+
+def left_by_earlier_run(attempts: Collection[Attempt], wish: Wish, now: datetime) -> Attempt | None:
+    """Find what an earlier run of the same resource has left, which needs no request.
+
+    Args:
+        attempts: All that the ledger has.
+        wish: What the operation wants.
+        now: The service's time, as far as it is known.
+    """
+    row = unsaved_snapshot if wish.kind == "snapshot" else unsaved_restore
+    claim = row(still_counting(attempts, wish, now))
+    return claim.attempt if claim is not None else None
+
+
+def still_counting(attempts: Collection[Attempt], wish: Wish, now: datetime) -> Known:
+    """Leave out what is too old, what was never sent, and what the operation knows to be over."""
+    counting = [
+        each
+        for each in attempts
+        if not each.is_past(now) and not each.is_void(now) and each.id not in wish.void
+    ]
+    counting.sort(key=lambda each: each.request.posted_at, reverse=True)
+    return Known(wish, counting, now)
+
+
+def new_attempt(wish: Wish, now: datetime) -> Attempt:
+    """Make the attempt that a wish enters into the ledger, which may leave within `LEAVES_WITHIN`."""
+    # State and ledger have times in milliseconds.
+    posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    request = Request(posted_at, NOT_ANSWERED, wish.timeout, wish.id, previous=wish.previous)
+    return Attempt(
+        wish.kind,
+        wish.owner,
+        wish.database_id,
+        wish.purpose,
+        request,
+        Status.CLAIMED,
+        wish.source,
+        due=posted_at + LEAVES_WITHIN,
+        forced=wish.forced,
+        account=wish.account,
+    )

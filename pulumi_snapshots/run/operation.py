@@ -1,0 +1,509 @@
+"""One operation: it claims a request in the ledger, sends it once, and enters what it learns of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from copy import copy
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+
+from pulumi_snapshots.clock import Stamp, TimeSpan, corrected_time, time_text
+from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text
+from pulumi_snapshots.ledger.attempt import (
+    LEAVES_WITHIN,
+    SKEW,
+    Attempt,
+    Request,
+    Status,
+    owner_kind,
+)
+from pulumi_snapshots.ledger.decision import Claim, Wish, decide, left_by_earlier_run
+from pulumi_snapshots.ledger.place import Document
+from pulumi_snapshots.ledger.wording import request_state, requester, resuming_command
+from pulumi_snapshots.properties.checks import spoken
+from pulumi_snapshots.run.memory import Member
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.settings import could_share
+from pulumi_snapshots.service.client import (
+    LONGEST_POST,
+    POST_READ_TIMEOUT,
+    Leaving,
+    PostAnswer,
+)
+from pulumi_snapshots.service.errors import (
+    ClaimTooOld,
+    Cooldown,
+    NotSent,
+    RestoreRunning,
+    SnapshotRunning,
+    SquareCloudError,
+    UnreadableAnswer,
+    is_new,
+)
+from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE, Lane
+from pulumi_snapshots.service.rate_limiter import Departure
+
+T = TypeVar("T")
+Post = Callable[[Leaving], Awaitable[PostAnswer]]
+"""Sends a request, once, and returns how it was accepted."""
+BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)
+"""Seconds between refused requests, the last one for all later ones: from the shortest cooldown, the
+account's 5 s, to the longest. The rate limiter keeps the cooldowns of restores."""
+JITTER = 0.1
+"""The largest random addition to a pause, as its share: clients refused together do not return
+together."""
+PASSING = (Cooldown, NotSent, RestoreRunning, SnapshotRunning)
+"""The refusals after which a request is sent again."""
+UNSENT_TRIES = 3
+"""How often in a row a request may fail to leave: the service cannot be reached, or the claim is
+always too old."""
+NOT_WRITTEN = "Nothing was started: what is sent must be written down there first."
+
+
+class TimeIsUp(Exception):
+    """The wait for what was sent has ended; the text says why."""
+
+
+class Operation:
+    """One call that may send a request, from its beginning to its end.
+
+    Args:
+        session: The session of its process.
+        member: Shows its progress.
+        wish: What it wants.
+        not_done: What was not done if no request was sent, a sentence.
+
+    Attributes:
+        attempt: What it acts on, which may have started something; None before.
+        is_resumed: Whether an earlier run has sent that.
+        refusal: How its last request was refused; None if it was not.
+        waits_for: The attempt that it waits for, or has waited for; None if there was none.
+    """
+
+    def __init__(self, session: Session, member: Member, wish: Wish, *, not_done: str = "") -> None:
+        self.session = session
+        self.member = member
+        self.wish = wish
+        self.not_done = not_done
+        self.began = session.clock.utc()
+        self.attempt: Attempt | None = None
+        self.is_resumed = False
+        self.refusal: SquareCloudError | None = None
+        self.waits_for: Attempt | None = None
+        self._step = "starting"  # for the error of an early end
+        self._refusals = 0
+        self._unsent = 0
+
+    @property
+    def sent(self) -> Attempt:
+        """The attempt that it acts on, for callers who know that there is one."""
+        if self.attempt is None:
+            raise AssertionError  # the request was neither sent nor resumed
+        return self.attempt
+
+    @property
+    def age(self) -> float:
+        """Seconds that earlier runs have waited."""
+        if not self.is_resumed:
+            return 0.0
+        return self.sent.request.age(self.session.service_clock.now())
+
+    @property
+    def elapsed(self) -> timedelta:
+        """How long ago it began, in which the machine may have slept."""
+        return self.session.clock.utc() - self.began
+
+    def resume(self, request: Request) -> None:
+        """Act on what the state has as pending."""
+        wish = self.wish
+        self.attempt = Attempt(
+            wish.kind,
+            wish.owner,
+            wish.database_id,
+            wish.purpose,
+            request,
+            request.status,
+            wish.source,
+            saved=True,
+            account=wish.account,
+        )
+        self.is_resumed = True
+
+    # Progress ----------------------------------------------------------------------------------------
+
+    def show(self, text: str, detail: str = "", *, why: str = "", **until: Any) -> None:
+        """Show what it waits for; see `Member.waits`."""
+        self._step = f"{text}, since {why}" if why else text
+        at_most = self.began + timedelta(seconds=self.wish.timeout)
+        self.member.waits(text, detail, at_most=at_most, why=why, **until)
+
+    def show_step(self, text: str) -> None:
+        """Show what it does, which takes no time."""
+        self._step = text
+        self.member.progress(text)
+
+    def show_other(self, other: Attempt, *_text: str, **_until: Any) -> None:
+        """Show that it waits for another attempt, whatever that waits for itself."""
+        session = self.session
+        now = session.service_clock.now()
+        self.waits_for = other
+        is_own = other.owner == self.wish.owner
+        by = "an earlier run" if is_own else requester(other)
+        at = time_text(other.request.posted_at, now)
+        why = f"{by} requested one at {at} ({request_state(other, now)})"
+        until = session.clock.utc() + (other.waited_for_until - now)
+        text = f"waiting for an earlier {other.kind} of this database"
+        self.show(text, until=until, why=why)
+
+    # The whole ---------------------------------------------------------------------------------------
+
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """Do the work within the time-out.
+
+        Args:
+            work: What is to be done.
+
+        Returns:
+            Its result.
+
+        Raises:
+            TimeIsUp: If the time-out or the run ends after a request was sent.
+            NothingSent: If one of them ends before.
+        """
+        try:
+            with self.session.until(self.wish.timeout):
+                return await work
+        except LedgerUnavailable as error:
+            self.session.take_note()  # the error says it
+            if self.attempt is None:
+                error.done = NOT_WRITTEN
+            raise
+        except SquareCloudError as error:
+            if self.attempt is not None or error.done:
+                raise
+            told = copy(error)  # several callers may share an answer
+            told.done = self.not_done
+            raise told from error
+        finally:
+            note = self.session.take_note()
+            if note:
+                self.member.warn(note)
+        raise self._early_end()
+
+    def _early_end(self) -> TimeIsUp | NothingSent:
+        """The error of an end by time-out or interrupt."""
+        if self.session.stopping:
+            why = "The wait was interrupted"
+        else:
+            why = f"The wait ended after {spoken(self.wish.timeout)}"
+        if self.attempt is not None:
+            return TimeIsUp(f"{why}.")
+        happened = f"{self.not_done} {why}, while {self._step}"
+        then: list[Next] = []
+        if self.refusal is not None:
+            happened = f"{happened}. Last refusal: {self.refusal.happened}"
+            then = list(self.refusal.then)
+        elif self.waits_for is not None:
+            command = resuming_command(self.waits_for)
+            if command is not None:
+                then = [Next(Step.RESUME_OTHER, other=command)]
+        error = NothingSent(happened, then=then)
+        error.__cause__ = self.refusal
+        return error
+
+    # Before the request ------------------------------------------------------------------------------
+
+    async def next_claim(self) -> Claim | None:
+        """Decide what is to be sent, or what is to be waited for first, see `wait_out`.
+
+        Returns:
+            The decision; None if the `attempt` is what it has to act on.
+
+        Raises:
+            ClaimRefused: If nothing may be sent.
+            NothingSent: If the service's time cannot be learnt, so that nothing can be decided.
+            LedgerUnavailable: If the ledger cannot be read.
+        """
+        session = self.session
+        while self.attempt is None:
+            self._step = "connecting to the service"
+            attempts = await session.ledger.attempts()
+            if self.wish.began_with is None:
+                began_with = frozenset(each.id for each in attempts)
+                self.wish = replace(self.wish, began_with=began_with)
+            await self._know_time(attempts)
+            claim = decide(attempts, self.wish, session.service_clock.now())
+            if claim.role != "resumed":
+                return claim
+            await self._resume_claimed(claim.attempt)
+        return None
+
+    async def _know_time(self, attempts: list[Attempt]) -> None:
+        """Learn the service's time, unless an earlier run has left what needs no request."""
+        clock = self.session.service_clock
+        if clock.offset is not None:
+            return
+        left = left_by_earlier_run(attempts, self.wish, clock.now())
+        if left is None or left.is_owner_at_work(clock.now()):
+            await self.session.know_time(self.wish.database_id)
+
+    async def _resume_claimed(self, attempt: Attempt) -> None:
+        """Act on what an earlier run has sent, once that run has entered the answer, or cannot."""
+        session = self.session
+        session.memory.taken.update(attempt.names)
+        if attempt.dropped_in is not None:  # by another process of this run
+            session.memory.seen.update(attempt.names)
+            await session.ledger.enter_seen()
+        self.attempt = attempt
+        self.is_resumed = True
+        known: Attempt | None = attempt
+        while known is not None and known.is_owner_at_work(session.service_clock.now()):
+            self.show_other(known)
+            await session.clock.sleep(session.settings.poll_every)
+            known = await session.ledger.get(attempt.id)
+        if known is None or known.is_void(session.service_clock.now()):
+            self.attempt = None  # that run has withdrawn it, or was killed before it was sent
+            self.is_resumed = False
+        else:
+            self.attempt = known
+
+    async def wait_out(self, other: Attempt, settle: Callable[[Attempt], Awaitable[None]]) -> None:
+        """Wait until another attempt is over or in nobody's way, or for a moment.
+
+        Args:
+            other: The attempt.
+            settle: Finds its end, and enters that or ignores the attempt.
+        """
+        session = self.session
+        now = session.service_clock.now()
+        left = (other.waited_for_until - now).total_seconds()
+        self.show_other(other)
+        if other.is_over or other.is_owner_at_work(now):
+            await session.clock.sleep(min(session.settings.poll_every, left))
+            return
+        with anyio.move_on_after(left):
+            async with session.locks[other.id]:
+                known = await session.ledger.get(other.id)
+                if known is not None and not known.is_over:
+                    await settle(known)
+
+    def ignore(self, other: Attempt) -> None:
+        """Wait no longer for an attempt, and use nothing of it."""
+        self.wish = replace(self.wish, void=self.wish.void | {other.id})
+
+    async def send(self, lane: Lane, path: str, post: Post) -> None:
+        """Claim the request in the ledger, and send it once.
+
+        Without an `attempt` afterwards another run was faster, and `next_claim` decides again.
+
+        Args:
+            lane: The limits that the request counts for.
+            path: The request, for messages.
+            post: Sends it.
+
+        Raises:
+            SquareCloudError: If nothing was started. Errors that leave open whether the request was
+                accepted end here, and are in the attempt.
+        """
+        session = self.session
+        wish = replace(self.wish, id=secrets.token_hex(8))
+        decided_at = session.clock.stamp()
+
+        def decided(document: Document) -> Claim:
+            nonlocal decided_at
+            decided_at = session.clock.stamp()
+            return session.ledger.decided(document, wish)
+
+        self._step = "queued"  # the rate limiter shows it, if there is a queue
+        claim, slot = await session.rate_limiter.claim(
+            path, lane, wish.database_id, decided, self.show
+        )
+        if claim.role != "new":
+            return
+        self.attempt = claim.attempt
+        self.is_resumed = False
+        self._hint_at_shared_state()
+        try:
+            async with slot as departure:
+                self._show_sent()
+                answer = await post(partial(self._leave, path, decided_at, departure))
+            answered = "202" if answer.continues else "200"
+            sent_within = answer.sent_within
+        except SquareCloudError as error:
+            self.refusal = error
+            # A code that is new may be of a restore that began and failed.
+            may_have_begun = wish.kind == "restore" and is_new(error)
+            if not error.ambiguous and not may_have_begun:
+                await self.withdraw()
+                raise
+            answered = _lost_answer(error)
+            sent_within = error.sent_within
+        except LedgerUnavailable:
+            await self.withdraw()
+            raise
+        except anyio.get_cancelled_exc_class() as cancelled:
+            if isinstance(cancelled.__cause__, NotSent):
+                self._step = "connecting to the service"
+                await self.withdraw()
+            raise
+        await self._enter_answer(answered, sent_within)
+
+    async def _leave(self, path: str, decided_at: Stamp, departure: Departure) -> None:
+        """Mark in the ledger that the request leaves, or keep it back if it is too late.
+
+        Args:
+            path: The request, for messages.
+            decided_at: When it was decided, by both clocks of this machine.
+            departure: Enters it.
+        """
+        session = self.session
+        if session.clock.age_of(decided_at) > LEAVES_WITHIN.total_seconds():
+            raise ClaimTooOld(path)
+        within = timedelta(seconds=LONGEST_POST)
+        claimed = self.sent
+        left = await departure(lambda document: session.ledger.left(document, claimed, within))
+        if left is None:
+            raise ClaimTooOld(path)
+        self.attempt = left
+
+    def _show_sent(self) -> None:
+        by = self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT)
+        self.member.progress(Text("sent; answer by {by}", by=by))
+
+    def _hint_at_shared_state(self) -> None:
+        hint = "" if self.session.settings.shared_state else could_share(os.environ)
+        if hint and self.session.memory.is_first(hint):
+            self.member.note(hint)
+
+    async def _enter_answer(self, answered: str, sent_within: TimeSpan | None) -> None:
+        """Enter how the request was answered, and when it was sent, as the answer shows it."""
+        sent = self.sent
+        posted_at = corrected_time(sent.request.posted_at, sent_within, SKEW)
+        request = replace(sent.request, answered=answered, posted_at=posted_at)
+        self.attempt = replace(sent, request=request, status=request.status)
+        with self._as_far_as_possible():
+            self.attempt = await self.session.ledger.enter(self.attempt)
+
+    async def try_again(self, refusal: SquareCloudError) -> None:
+        """Wait until the request may be sent again.
+
+        Raises:
+            SquareCloudError: The refusal, if that would not help.
+        """
+        self._refusals += 1
+        self._unsent = self._unsent + 1 if isinstance(refusal, NotSent) else 0
+        if self._unsent == UNSENT_TRIES or not isinstance(refusal, PASSING):
+            raise refusal
+        session = self.session
+        if isinstance(refusal, RestoreRunning | SnapshotRunning):
+            what = "restore" if isinstance(refusal, RestoreRunning) else "snapshot"
+            self.show(f"waiting for the end of another {what} of this database")
+            await session.clock.sleep(session.settings.poll_every)
+        pause = max(self._pause(), refusal.retry_after or 0.0)
+        self._step = "waiting to try again"
+        again = session.clock.utc() + timedelta(seconds=pause)
+        refused = refusal.code or refusal.status or "not sent"
+        text = Text(
+            "{refused}; next try {again}, nothing was started", refused=refused, again=again
+        )
+        self.member.progress(text)
+        await session.clock.sleep(pause)
+
+    def _pause(self) -> float:
+        """Seconds until the next try, the same in each simulation of the same operation."""
+        seed = f"{self.wish.database_id} {self.began} {self._refusals}"
+        chance = random.Random(seed).random()  # noqa: S311  jitter, no secret
+        back_off = BACK_OFF[min(self._refusals, len(BACK_OFF)) - 1]
+        return back_off * (1 + JITTER * chance)
+
+    # After the request -------------------------------------------------------------------------------
+
+    async def known_attempts(self, *, needed: bool = False) -> list[Attempt]:
+        """Read all attempts, and with them what is known of the own one by now.
+
+        Args:
+            needed: Whether nothing can be done without the ledger.
+
+        Returns:
+            All attempts; none if the ledger cannot be read.
+        """
+        attempts: list[Attempt] = []
+        with nullcontext() if needed else suppress(LedgerUnavailable):
+            attempts = await self.session.ledger.attempts()
+            for each in attempts:
+                if each.id == self.sent.id:
+                    self.attempt = each.joined(self.sent)
+        return attempts
+
+    async def enter_resumed(self) -> None:
+        """Enter what only the state has, so that others know of it.
+
+        If a later run has requested another one in its place, and could not save that, this
+        operation acts on that one.
+        """
+        if not self.is_resumed:
+            return
+        ledger = self.session.ledger
+        now = self.session.service_clock.now()
+        with self._as_far_as_possible():
+            left = left_by_earlier_run(await ledger.attempts(), self.wish, now)
+            if left is not None and left.request.posted_at > self.sent.request.posted_at:
+                self.attempt = left
+            else:
+                self.attempt = await ledger.enter(self.sent, is_new=True)
+
+    async def enter_result(
+        self, result: str, *, failed: bool = False, holds: timedelta | None = None
+    ) -> None:
+        """Enter the result of the attempt, see `Ledger.end`."""
+        status = Status.FAILED if failed else Status.FOUND
+        attempt = self.sent
+        self.attempt = replace(attempt, status=status, result=result)
+        with self._as_far_as_possible():
+            self.attempt = await self.session.ledger.end(
+                attempt, result, failed=failed, holds=holds
+            )
+
+    async def withdraw(self) -> None:
+        """Remove the attempt: it has certainly started nothing, or its result will never come.
+
+        If another run has entered its result meanwhile, it stays, and `next_claim` finds it.
+        """
+        attempt = self.sent
+        self.attempt = None
+        self.is_resumed = False
+        is_gone = True
+        with self._as_far_as_possible():  # later runs look for its result until its time is over
+            is_gone = await self.session.ledger.withdraw(attempt)
+        if is_gone:
+            self.ignore(attempt)
+
+    @property
+    def is_command(self) -> bool:
+        """Whether a command has asked for it, of which no state keeps anything."""
+        return owner_kind(self.wish.owner) == "command"
+
+    @contextmanager
+    def _as_far_as_possible(self) -> Iterator[None]:
+        """Let nothing interrupt an entry.
+
+        Without the ledger, the session warns, and the next run that needs the database finds out.
+        """
+        with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):
+            yield
+
+
+def _lost_answer(error: SquareCloudError) -> str:
+    """How an answer was lost, in a few words; never just `200`."""
+    unreadable = "unreadable" if isinstance(error, UnreadableAnswer) else None
+    parts = (unreadable, error.status, error.code)
+    words = " ".join(str(each) for each in parts if each)
+    return words or error.message or "no answer"

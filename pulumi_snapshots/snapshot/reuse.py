@@ -1,0 +1,151 @@
+"""Adoption: which snapshot may be used instead of taking one, and when one is worthless."""
+
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pulumi_snapshots.ledger.attempt import NEVER, SECOND, Attempt
+from pulumi_snapshots.listing.listings import entry_of
+from pulumi_snapshots.run.operation import Operation
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRIEF
+from pulumi_snapshots.service.errors import SquareCloudError
+from pulumi_snapshots.service.models import ListedSnapshot
+from pulumi_snapshots.snapshot.record import SnapshotInputs
+
+LastChange = Callable[[], Awaitable[datetime | None]]
+"""Returns when something that a guard guards has last happened, None if nothing has."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A snapshot that is young enough to be adopted.
+
+    Attributes:
+        taken_at: When it was requested, or else its time in the listing.
+        entry: What is known of it; without a name if only the ledger knows it.
+    """
+
+    taken_at: datetime
+    entry: ListedSnapshot
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """What may be adopted in place of one request.
+
+    Attributes:
+        session: The session of the process.
+        inputs: What is asked for; `reuse_within` counts from when the operation began.
+        operation: The operation.
+        last_change: A guard's: a snapshot from before the last guarded change guards nothing.
+            None for anything else than a guard.
+    """
+
+    session: Session
+    inputs: SnapshotInputs
+    operation: Operation
+    last_change: LastChange | None = None
+
+    async def newest(self, excluded: Collection[str], *, polls_now: bool) -> Candidate | None:
+        """Find the newest manual snapshot that is young enough.
+
+        Args:
+            excluded: Versions that must not be adopted.
+            polls_now: Whether only a page that is requested now can show it.
+
+        Returns:
+            The snapshot; None if there is none.
+        """
+        ledger = self.session.ledger
+        requested = [
+            each
+            for each in await ledger.snapshots(self.inputs.database_id)
+            if each.result not in excluded
+        ]
+        candidates = [
+            Candidate(each.request.posted_at, entry_of(each))
+            for each in requested
+            if self._is_young(each)
+        ]
+        # A guard needs no listing if a run has taken one. A run that is alone does not know what
+        # other machines have changed since they took theirs.
+        is_listing_useless = candidates or not ledger.place.is_shared
+        if self.last_change is None or not is_listing_useless:
+            candidates += await self._listed(requested, excluded, polls_now=polls_now)
+        return max(candidates, key=lambda each: each.taken_at, default=None)
+
+    @property
+    def _oldest(self) -> datetime:
+        """From when on a snapshot is young enough: as asked, which may be a while ago."""
+        now = self.session.service_clock.now()
+        return now - self.operation.elapsed - timedelta(seconds=self.inputs.reuse_within)
+
+    def _is_young(self, attempt: Attempt) -> bool:
+        if self.last_change is None:
+            return attempt.request.posted_at >= self._oldest
+        # However long a guard waited: the change that its snapshot was for began only then, and may
+        # be tried again. But the next run may have found just now what was requested long ago.
+        ended_at = attempt.ended_at or attempt.request.posted_at
+        return ended_at >= self._oldest and not self.is_too_old(attempt.request.posted_at)
+
+    def is_too_old(self, posted_at: datetime) -> bool:
+        """Tell whether a guard must not use what was requested then: the data may have changed."""
+        longest = timedelta(seconds=max(self.inputs.timeout, self.inputs.reuse_within))
+        return posted_at < self.session.service_clock.now() - longest
+
+    async def _listed(
+        self, requested: list[Attempt], excluded: Collection[str], *, polls_now: bool
+    ) -> list[Candidate]:
+        """The manual snapshots of the listing that are young enough.
+
+        The listing shows when a snapshot was finished, the ledger when it was requested.
+        """
+        session = self.session
+        since = session.clock.monotonic() if polls_now else session.listings.recent
+        page = await session.listings.page(self.inputs.database_id, since, together=True)
+        posted = {each.result: each.request.posted_at for each in requested}
+        oldest = self._oldest
+        return [
+            Candidate(posted.get(each.version, each.modified), each)
+            for each in page.entries
+            if each.origin == "manual"
+            and each.modified is not None
+            and posted.get(each.version, each.modified) >= oldest
+            and each.version not in excluded
+        ]
+
+    async def is_worthless(self, taken_at: datetime, *, if_unknown: bool = False) -> bool:
+        """Tell whether a snapshot would lose data, or bring back what a restore has replaced.
+
+        The ledger knows the restores of runs, the service the last one for an hour.
+
+        Args:
+            taken_at: When the snapshot was requested, or its time in the listing.
+            if_unknown: The answer if the service does not say.
+        """
+        last = NEVER
+        if self.last_change is not None:
+            last = await self.last_change() or NEVER
+        database_id = self.inputs.database_id
+        for each in await self.session.ledger.attempts():
+            if (each.kind, each.database_id) == ("restore", database_id):
+                last = max(last, each.ended_at or each.request.posted_at)
+        if last > taken_at:
+            return True
+        with suppress(SquareCloudError):
+            status = await self.session.client.restore_status(database_id, patience=BRIEF)
+            if status is None:
+                return False
+            restored_at = status.finished_at or status.started_at
+            return status.in_progress or (restored_at is not None and restored_at > taken_at)
+        return if_unknown
+
+    async def is_candidate_worthless(self, candidate: Candidate) -> bool:
+        """Tell whether a candidate is worthless, by times that are exact to a second.
+
+        A guard uses none of which the service does not say whether the database was restored since.
+        """
+        is_guard = self.last_change is not None
+        return await self.is_worthless(candidate.taken_at - SECOND, if_unknown=is_guard)
