@@ -96,21 +96,25 @@ class Session(Stoppable):
             NothingSent: If no answer has shown the time.
             KeyRefused: If the service refuses the key.
         """
-        if self.service_clock.offset is not None:
+        if self._knows_time():
             return
         began = self.clock.monotonic()
         async with self._asking_time:
             asked_at, failure = self._no_time
-            if asked_at < began:  # unless another caller asked while this one waited
+            # Another caller may have asked while this one waited.
+            if not self._knows_time() and asked_at < began:
                 failure = await self._ask_time(database_id, briefly=briefly)
                 if not briefly:
                     self._no_time = (self.clock.monotonic(), failure)
-        if self.service_clock.offset is not None:
+        if self._knows_time():
             return
         why = failure.happened if failure else self.service_clock.trouble
         unknown = f"Nothing was requested for database {database_id}, since the service's time is not known"
         then = failure.then if failure else [Next(Step.RUN_AGAIN)]
         raise NothingSent(f"{unknown}: {why}", then=then) from failure
+
+    def _knows_time(self) -> bool:
+        return self.service_clock.offset is not None
 
     async def _ask_time(self, database_id: str, *, briefly: bool) -> SquareCloudError | None:
         """Send requests until an answer shows the time; returns the last failure, if one did not."""

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
 from importlib.metadata import version
@@ -493,6 +493,7 @@ class Client:
         bare = f"/{path.partition('?')[0]}"
         request = f"{method} {bare}"
         sent_at = self._clock.monotonic()
+        sent = self._clock.utc()  # which counts while the machine sleeps
         # Whether each event of httpx was about the connection: if all were, the request certainly
         # has not left. A transport that tells nothing proves nothing.
         events: set[bool] = set()
@@ -532,10 +533,10 @@ class Client:
         trace_request(request, answer.status, self._clock.monotonic() - sent_at)
         if self.on_answer is not None:
             self.on_answer(answer)
-        return self._understood(answer, received)
+        return self._understood(answer, sent, received)
 
-    def _understood(self, answer: Answer, received: datetime) -> Answer:
-        """Return the answer, which came at `received`, or raise the error that it is."""
+    def _understood(self, answer: Answer, sent: datetime, received: datetime) -> Answer:
+        """Return the answer, or raise the error that it is; times are by this machine's clock."""
         envelope: _Envelope | None = None
         # pydantic's own parser takes no text that was cut amid a character
         with suppress(ValueError, RecursionError):
@@ -543,7 +544,7 @@ class Client:
         code = envelope.code if envelope else None
         if envelope:
             # Without an envelope the answer may come from a proxy, with the proxy's clock.
-            answer.sent_within = self._observed(answer, received)
+            answer.sent_within = self._observed(answer, sent, received)
         answer.continues = answer.status == httpx.codes.ACCEPTED or code in PROCESSING
         is_content = answer.continues or (envelope is not None and envelope.status == "success")
         if envelope and httpx.codes.is_success(answer.status) and is_content:
@@ -561,11 +562,10 @@ class Client:
         error.sent_within = answer.sent_within
         raise error
 
-    def _observed(self, answer: Answer, received: datetime) -> TimeSpan | None:
+    def _observed(self, answer: Answer, sent: datetime, received: datetime) -> TimeSpan | None:
         """Learn the service's time from an answer; return within which times it was sent."""
         # A page with an age is from a cache, with the time when the cache got it.
         date = None if "age" in answer.headers else http_date(answer.headers.get("date"))
-        sent = received - timedelta(seconds=answer.first_byte)
         return self.service_clock.observe(date, sent, received)
 
     def _safe(self, text: object) -> str:
