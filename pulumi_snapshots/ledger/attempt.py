@@ -233,7 +233,7 @@ class Attempt(Record, sparse=True):
 
     @property
     def waited_for_until(self) -> datetime:
-        """Until when others wait for its end, at most; it is in nobody's way later."""
+        """Until when others wait for its end, at most; later it holds up no other."""
         if self.is_over or self.request.outcome is not None:
             return self.held_until or NEVER
         if self.status is Status.CLAIMED:

@@ -9,7 +9,7 @@ down; nothing is inferred from what must have happened:
 | `Wish.forced` | another one is wanted, although one exists with equal triggers | who asks |
 | `Wish.seen` | what calls of this process have shown states to have | the process |
 | `Wish.began_with` | what the ledger had when the operation began | the operation |
-| `Wish.void` | attempts that the operation knows to be over, or in nobody's way | the operation |
+| `Wish.void` | attempts that the operation knows to be over, or in no other's way | the operation |
 | `Attempt.saved` | a call has shown that a state has it | the ledger |
 | `Attempt.dropped_in` | a state has dropped it, in this run | the ledger |
 """

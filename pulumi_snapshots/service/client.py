@@ -362,7 +362,7 @@ class Client:
         )
 
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
-        """List the snapshots of the whole account, whose pages are cached apart from the others."""
+        """List the snapshots of the whole account, whose pages are cached separately from the others."""
         path = "users/snapshots?scope=databases"
         return await self._get(
             path, partial(self._listing, is_own=False), patience, ACCOUNT_LISTING

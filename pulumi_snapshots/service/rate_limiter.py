@@ -218,7 +218,7 @@ class RateLimiter:
         """
         lane = request.lane
         # The cooldown of a database begins once the request leaves, see `_depart`: a claim whose
-        # run is killed before costs nobody else more than the account's spacing.
+        # run is killed before costs other clients no more than the account's spacing.
         limits = [lane.name] if lane.per_account > 0 else []
 
         def decided(document: Document) -> tuple[Claim | None, list[Sent]] | None:

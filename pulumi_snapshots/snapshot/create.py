@@ -281,7 +281,7 @@ class SnapshotOperation:
     def _not_adopted(self) -> set[str]:
         """Versions that must not be adopted: what it replaces, and what this run's resources have.
 
-        A guard and a command use any snapshot, whoever has requested it.
+        A guard and a command use any snapshot, no matter who has requested it.
         """
         if self._is_guard or self.operation.is_command:
             return set()
