@@ -276,7 +276,7 @@ class Operation:
             self.attempt = known
 
     async def wait_out(self, other: Attempt, settle: Callable[[Attempt], Awaitable[None]]) -> None:
-        """Wait until another attempt is over or holds up no other, or for a moment.
+        """Wait until another attempt is over or holds up this one no longer, or for a moment.
 
         Args:
             other: The attempt.

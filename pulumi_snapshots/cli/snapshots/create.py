@@ -27,7 +27,7 @@ async def create(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None
 
     DATABASE is an id, its beginning, or a name. Sends at most one request, and prints only what was
     requested after the command was typed, unless you add --reuse-within: then a snapshot of that
-    time will do, and one that is under way is waited for, whoever has requested it.
+    time will do, and one that is under way is waited for, no matter who has requested it.
     """
     inputs = arguments.checked(invocation, SnapshotInputs, typed)
 
