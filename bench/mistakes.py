@@ -349,7 +349,7 @@ MISTAKES = (
     ("drill", "passed = bool(results) and all(each.passed for each in results)", "passed = all(each.passed for each in results)"),
     ("drill", "passed = bool(results) and all(each.passed for each in results)", "passed = bool(results)"),
     ("drill", "if not record.passed:\n        raise DrillFailed", "if False:\n        raise DrillFailed"),
-    ("drill", "if not _is_settled(record, values):\n                raise Unfinished", "if False:\n                raise Unfinished"),
+    ("drill", "if not _is_settled(record, values):\n                raise ResourceNotFinished", "if False:\n                raise ResourceNotFinished"),
     ("drill", "return same_scratch and not record.failed_to_restore", "return same_scratch"),
     ("drill", "return same_scratch and not record.failed_to_restore", "return not record.failed_to_restore"),
     ("drill", "was_judged = record.passed is False and record.failure is None", "was_judged = record.passed is False"),
@@ -455,10 +455,10 @@ MISTAKES = (
     ("errors", "return text.replace(secret, HIDDEN)", "return text"),
     ("errors", "return name if _VARIABLE.fullmatch(name) and not looks_secret(name) else", "return name if not looks_secret(name) else"),
     ("errors", "file.write(hide_secrets(text).encode(", "file.write(text.encode("),
-    ("errors", "if isinstance(words, Answered) and not self.shows_answers:", "if False:"),
-    ("service", "self.happened = Answered(explanation, self.answer) if self.answer else explanation", "self.happened = explanation"),
+    ("errors", "if isinstance(words, AnsweredMessage) and not self.shows_answers:", "if False:"),
+    ("service", "self.happened = AnsweredMessage(explanation, self.answer) if self.answer else explanation", "self.happened = explanation"),
     ("service", "if isinstance(error, ActionFailed):\n        return True", "pass"),
-    ("service", 'explanation = Text("{it} until {until}", it=explanation, until=until)', "pass"),
+    ("service", 'explanation = Message("{it} until {until}", it=explanation, until=until)', "pass"),
 )  # fmt: skip
 """Of each the room (`.` is the whole package), a text of it that is there once, and what a tired colleague might have written."""
 

@@ -32,7 +32,7 @@ SECTIONS = {
 }
 """The page and the text of each section, by its heading."""
 WITHOUT_PAGE = {
-    *("Explained", "SquareCloudError", "Unresolved", "Unfinished", "ClaimRefused"),
+    *("ProviderError", "SquareCloudError", "NotFinished", "ResourceNotFinished", "ClaimRefused"),
     *("Overtaken", "Unfit", "TimeIsUp", "WrongArgument", "Refused"),
 }
 """Errors that users do not meet by these names, or that say all that there is to say."""

@@ -14,7 +14,7 @@ from pulumi_snapshots import Archive, Check, Drill, Restore, Snapshot
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.drill.drill import Drilling
 from pulumi_snapshots.drill.record import DrillInputs
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
 from pulumi_snapshots.lookup.results import SnapshotQuery
 from pulumi_snapshots.run.session import Session
@@ -241,7 +241,7 @@ def test_a_key_of_exactly_these_scopes_is_enough(row: Row, tmp_path: Path) -> No
     ids=lambda one: one.what if isinstance(one, Row) else one,
 )
 def test_without_one_of_them_the_error_names_it(row: Row, missing: str, tmp_path: Path) -> None:
-    with pytest.raises((Explained, CommandFailed)) as failed:
+    with pytest.raises((ProviderError, CommandFailed)) as failed:
         played(row, frozenset(SCOPES) - {missing}, tmp_path)
     assert f"API key lacks the scope {missing}." in str(failed.value)
     cause: BaseException | None = failed.value

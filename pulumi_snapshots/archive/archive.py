@@ -35,7 +35,7 @@ from pulumi_snapshots.archive.source import NoUrl, Source, bytes_text
 from pulumi_snapshots.archive.transfers import Store, Transfers
 from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.errors import Explained, Next, Step, Text
+from pulumi_snapshots.errors import Hint, HintKind, Message, ProviderError
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.run.session import Session
@@ -61,7 +61,7 @@ TRANSFER_TRIES = 3
 UNTOUCHED = "Nothing of it is left there, and what was there is untouched."
 
 
-class NotArchived(Explained):
+class NotArchived(ProviderError):
     """The snapshot was not archived; what was under the object's name is unchanged."""
 
 
@@ -115,7 +115,7 @@ async def archive(request: ArchiveRequest) -> ArchiveRecord:
     with _saying_new_folder(request.inputs.destination, request.listener):
         record = await _transferred(request)
     name = place_text(record.uri)
-    archived = Text(
+    archived = Message(
         "{archived} {size} to {uri}",
         size=bytes_text(record.size),
         uri=name,
@@ -152,23 +152,23 @@ async def _transferred(request: ArchiveRequest) -> ArchiveRecord:
             return await transfer.run()
         except Overtaken:  # the next try looks at what the other writer has put there
             place = transfer.place
-        except Explained as trouble:
+        except ProviderError as trouble:
             raise _not_archived(request, transfer.place, trouble, transfer.left) from trouble
-    crowded = Explained("others write it at the same time")
+    crowded = ProviderError("others write it at the same time")
     raise _not_archived(request, place, crowded, "Another writer's object is there.")
 
 
 def _not_archived(
     request: ArchiveRequest,
     place: Destination,
-    trouble: Explained,
+    trouble: ProviderError,
     left: str,
 ) -> NotArchived:
     """Make the error that a user reads; `left` says what is left at the destination."""
     inputs = request.inputs
     which = "/".join(filter(None, (inputs.database_id, inputs.version_id)))
     template = "Snapshot {which} was not {archived} to {uri}: {why}"
-    text = Text(
+    text = Message(
         template,
         which=which,
         uri=place_text(place.uri),
@@ -176,9 +176,9 @@ def _not_archived(
     )
     previous = request.previous
     is_lost = previous and previous.lost and previous.version_id == inputs.version_id
-    steps: list[Step | Next] = [*trouble.then]
+    steps: list[HintKind | Hint] = [*trouble.then]
     if is_lost and isinstance(trouble, NoUrl):  # every further run would fail
-        steps.append(Step.PUT_ARCHIVE_BACK)
+        steps.append(HintKind.PUT_ARCHIVE_BACK)
     return NotArchived(text, left, steps)
 
 
@@ -240,7 +240,7 @@ class _Transfer:
         """Archive the snapshot in time, and write its manifest.
 
         Raises:
-            Explained: the snapshot was not archived.
+            ProviderError: the snapshot was not archived.
             Overtaken: another writer's object is there.
         """
         written = await self._within_timeout()
@@ -290,7 +290,7 @@ class _Transfer:
                 if not scope.cancel_called:
                     raise
                 self._source.broke_off = trouble.happened
-        raise Explained(self._why_cut_off())
+        raise ProviderError(self._why_cut_off())
 
     def _why_cut_off(self) -> str:
         """Say why the transfer ended before it was whole, and how far it was."""
@@ -330,7 +330,7 @@ class _Transfer:
         """Find what is under the object's name, and wait while another run is writing it.
 
         Raises:
-            Explained: the object has no name, or what is there must not be overwritten.
+            ProviderError: the object has no name, or what is there must not be overwritten.
         """
         self._name_object()
         clock = self._transfers.clock
@@ -354,16 +354,16 @@ class _Transfer:
         database_id = self._inputs.database_id
         created = self._source.known.modified
         if created is None:
-            raise Explained(
+            raise ProviderError(
                 "its time is not known, so it cannot be named",
                 "",
-                [Step.NAME_OBJECT],
+                [HintKind.NAME_OBJECT],
             )
         if database_id is None or SnapshotInputs.problems({"database_id": database_id}):
-            raise Explained(
+            raise ProviderError(
                 "its database is not known, so it cannot be named",
                 "",
-                [Step.NAME_OBJECT],
+                [HintKind.NAME_OBJECT],
             )
         is_sealed = bool(self._inputs.recipients)
         self.place = object_in(
@@ -398,7 +398,7 @@ class _Transfer:
         return is_unknown or manifest.database_id == wanted
 
     def _refuse_unexplained(self, occupant: Occupant) -> None:
-        """Refuse to overwrite a file that no manifest explains; raises `Explained`."""
+        """Refuse to overwrite a file that no manifest explains; raises `ProviderError`."""
         seen = occupant.seen
         is_explained = occupant.manifest is not None and self._request.manifest
         if seen is None or is_explained or self._request.force:
@@ -407,10 +407,10 @@ class _Transfer:
             return
         name = place_text(self.place.uri)
         why = ", and no manifest says what it is" if self._request.manifest else ""
-        raise Explained(f"{name} is there already{why}", then=[Step.KEEP_FILE])
+        raise ProviderError(f"{name} is there already{why}", then=[HintKind.KEEP_FILE])
 
     def _refuse_other_archive(self, manifest: Manifest | None) -> None:
-        """Refuse to overwrite what another owner, or a pin, keeps; raises `Explained`."""
+        """Refuse to overwrite what another owner, or a pin, keeps; raises `ProviderError`."""
         if manifest is None or self._is_same(manifest):
             return
         owner_id = self._request.owner_id
@@ -426,8 +426,8 @@ class _Transfer:
             text += "; {pin} keeps it for good"
         elif others:
             text += "; it is that of {others}"
-        raise Explained(
-            Text(
+        raise ProviderError(
+            Message(
                 f"{text}. Give {{destination}} another name",
                 others=others,
             )

@@ -43,7 +43,7 @@ class ArchiveCalls:
         each preview too. The next update does.
 
         Raises:
-            Explained: no such archive can be imported.
+            ProviderError: no such archive can be imported.
         """
         transfers = call.shared.of(Transfers)
         if "mark" not in state:

@@ -23,7 +23,7 @@ from pulumi_snapshots.archive.record import (
 )
 from pulumi_snapshots.archive.retention import kept_of
 from pulumi_snapshots.clock import rfc3339, system_utc
-from pulumi_snapshots.errors import Text, Words
+from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem
 from pulumi_snapshots.run.calls import (
@@ -82,7 +82,7 @@ class ArchiveRules(Rules):
             problems.append(
                 Problem(
                     "destination",
-                    Text("is also that of {other}", other=other),
+                    Message("is also that of {other}", other=other),
                 )
             )
         return problems
@@ -109,7 +109,7 @@ class ArchiveRules(Rules):
         removal = _removal(record, values) if is_new else None
         if removal is None:
             return found
-        reason = Text("{why}; {removal}", why=found.reason, removal=removal)
+        reason = Message("{why}; {removal}", why=found.reason, removal=removal)
         return replace(found, reason=reason if found.reason else removal)
 
 
@@ -147,7 +147,7 @@ def archive_difference(
     unknown = undecided(new, *deciding)
     if record.owner is None:
         updates.append("owner")
-        unknown = unknown or Text("to be entered in the manifest as an owner, after an import")
+        unknown = unknown or Message("to be entered in the manifest as an owner, after an import")
     return Changes(updates=tuple(updates), reason=unknown)
 
 
@@ -207,7 +207,7 @@ class NextObject:
     is_to_be_taken: bool
 
 
-def _removal(record: ArchiveRecord, values: Mapping[str, Any]) -> Words | None:
+def _removal(record: ArchiveRecord, values: Mapping[str, Any]) -> AnyMessage | None:
     """Name the objects that the next archive's rule would remove; None if that is not known."""
     rule = _rule(values)
     coming = _next_object(record, values)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.errors import Next, Step, Text, not_installed
+from pulumi_snapshots.errors import Hint, HintKind, Message, not_installed
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import (
     Bytes,
@@ -252,7 +252,7 @@ def hidden_problem(problem: Problem, given: Any) -> Problem:
     if has_private_key or (problem.property == "destination" and _HAS_SECRET.search(str(given))):
         return Problem(
             "",
-            Text(f"{{{problem.property}}} {{why}}", why=problem.reason),
+            Message(f"{{{problem.property}}} {{why}}", why=problem.reason),
         )
     return problem
 
@@ -286,7 +286,7 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
     if values.get("keep") is not None and values.get("keep_last") is not None:
         yield Problem(
             "keep",
-            Text("cannot be given beside {keep_last}, which is its tier `last`"),
+            Message("cannot be given beside {keep_last}, which is its tier `last`"),
         )
     if values.get("recipients") and _names_a_plain_zip(values.get("destination")):
         reason = f"must end in {encryption.AGE_SUFFIX}, or in / for a folder: what is encrypted is no zip"
@@ -309,7 +309,7 @@ def _missing_ids(database_id: object, version_id: object) -> Iterator[Problem]:
         required = (
             "is required: a Snapshot, or {database_id} and {version_id}, or {download_url} alone"
         )
-        yield Problem("snapshot", Text(required))
+        yield Problem("snapshot", Message(required))
     elif database_id is None:
         yield Problem(
             "database_id",
@@ -330,13 +330,13 @@ def _unfit_url(url: object, version_id: object) -> Iterator[Problem]:
             "is not pinned: it holds no versionId, so it would archive whatever is newest. "
             "{then} Or give {version_id} too"
         )
-        yield Problem("download_url", Text(reason, then=Next(Step.RENEW_URL)))
+        yield Problem("download_url", Message(reason, then=Hint(HintKind.RENEW_URL)))
     elif isinstance(version_id, str) and pinned not in {
         None,
         version_id,
     }:
         reason = "is pinned to version {pinned}, but {version_id} is another one"
-        yield Problem("download_url", Text(reason, pinned=shown(pinned)))
+        yield Problem("download_url", Message(reason, pinned=shown(pinned)))
 
 
 # What is kept of it ----------------------------------------------------------------------------------------------------

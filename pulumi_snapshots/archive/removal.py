@@ -29,7 +29,7 @@ from pulumi_snapshots.archive.shelf import (
 )
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import REFRESH_PATIENCE
-from pulumi_snapshots.errors import Explained, Step, Text, Words
+from pulumi_snapshots.errors import AnyMessage, HintKind, Message, ProviderError
 from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.storage.destination import (
     Destination,
@@ -39,7 +39,7 @@ from pulumi_snapshots.storage.store import StoreTrouble
 
 PRUNING = 120.0
 """Seconds for removing older objects; the next archive removes those that are left."""
-PINNED = Text("{pin} keeps it for good")
+PINNED = Message("{pin} keeps it for good")
 REPLACED = "the archive that replaced this one holds or counts it"
 
 
@@ -56,7 +56,7 @@ class Release:
     """
 
     removed: bool
-    kept_for: Words | None = None
+    kept_for: AnyMessage | None = None
 
 
 def release(transfers: Transfers, uri: str, mark: str, owner_id: str | None) -> Release:
@@ -94,13 +94,13 @@ def release(transfers: Transfers, uri: str, mark: str, owner_id: str | None) -> 
     return Release(removed)
 
 
-def _kept_for(manifest: Manifest | None, owner_id: str | None) -> Words | None:
+def _kept_for(manifest: Manifest | None, owner_id: str | None) -> AnyMessage | None:
     """Say for whom an object stays: other owners, or this one's pin; None if it may go."""
     if manifest is None:
         return None
     others = manifest.others_text(owner_id)
     if others:
-        return Text("it is an archive of {others}", others=others)
+        return Message("it is an archive of {others}", others=others)
     is_pinned = owner_id is not None and manifest.pinned_by(owner_id)
     return PINNED if is_pinned else None
 
@@ -205,7 +205,7 @@ async def prune(
             # Both lines stay under Diagnostics: nothing else deletes data.
             if ended.kept_for:
                 text = "kept {uri}, which is beyond {rule}: {why}"
-                listener.note(Text(text, uri=name, rule=rule, why=ended.kept_for))
+                listener.note(Message(text, uri=name, rule=rule, why=ended.kept_for))
             if ended.removed:
                 listener.note(f"removed {name}: beyond {rule}")
     return replace(record, earlier=tuple(left)[:TIER_LIMIT])
@@ -247,7 +247,7 @@ async def _surplus(
 # The end of a resource --------------------------------------------------------------------------
 
 
-class NotRemoved(Explained):
+class NotRemoved(ProviderError):
     """The object that was to be deleted may still exist."""
 
 
@@ -293,7 +293,7 @@ async def end_archive(
                 removed = ended.removed
                 why = ended.kept_for
             if why is not None:
-                listener.note(Text("kept: {uri}: {why}", uri=name, why=why))
+                listener.note(Message("kept: {uri}: {why}", uri=name, why=why))
             elif removed:
                 listener.note(f"deleted {name}")
             elif await transfers.blocking(transfers.at(record.uri).stat) is not None:
@@ -301,10 +301,10 @@ async def end_archive(
                 listener.warn(f"{name} was kept: {changed}.")
     except StoreTrouble as trouble:
         happened = f"The archive {name} was not deleted: {trouble.happened}"
-        raise NotRemoved(happened, then=(*trouble.then, Step.KEEP_OBJECT)) from trouble
+        raise NotRemoved(happened, then=(*trouble.then, HintKind.KEEP_OBJECT)) from trouble
 
 
-def _why_kept(record: ArchiveRecord, successor: Successor | None) -> Words | None:
+def _why_kept(record: ArchiveRecord, successor: Successor | None) -> AnyMessage | None:
     """Say why an object stays although it is to be removed; None if nothing keeps it."""
     if successor is not None:
         is_same_object = successor.record.uri == record.uri
@@ -376,7 +376,7 @@ class Verdict:
 
     archive: Shelved
     goes: bool
-    why: Words | None = None
+    why: AnyMessage | None = None
     failed: bool = False
 
 
@@ -475,6 +475,6 @@ async def _released(transfers: Transfers, one: Shelved, owner_id: str) -> Verdic
         mark = seen.mark if seen else ""
         ended = await transfers.blocking(release, transfers, one.uri, mark, owner_id)
     except StoreTrouble as trouble:
-        why = Text("was not removed: {why}", why=trouble.happened)
+        why = Message("was not removed: {why}", why=trouble.happened)
         return Verdict(one, goes=False, why=why, failed=True)
     return Verdict(one, goes=ended.removed or one.is_missing, why=ended.kept_for)

@@ -21,7 +21,7 @@ from pulumi_snapshots.archive.record import (
 from pulumi_snapshots.archive.retention import newest_first
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import REFRESH_PATIENCE
-from pulumi_snapshots.errors import Explained, Next, Step, Text
+from pulumi_snapshots.errors import Hint, HintKind, Message, ProviderError
 from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.storage.destination import (
     Destination,
@@ -189,7 +189,7 @@ async def owned_objects(
     except StoreTrouble as trouble:
         text = "earlier archives in {folder} are not counted: {why}."
         listener.warn(
-            Text(
+            Message(
                 text,
                 folder=place_text(folder.uri),
                 why=trouble.happened,
@@ -224,17 +224,17 @@ async def imported(transfers: Transfers, uri: str) -> tuple[ArchiveRecord, list[
         The record, and the public keys that the object is encrypted for, None without any.
 
     Raises:
-        Explained: there is no such archive, or it is not as its manifest says.
+        ProviderError: there is no such archive, or it is not as its manifest says.
     """
     try:
         place = Destination.parse(uri)
     except ValueError as error:
-        raise Explained(f"The id of an Archive is its URI, and it {error}") from None
+        raise ProviderError(f"The id of an Archive is its URI, and it {error}") from None
     one = await find(transfers, place)
     problem = await _problem(transfers, one, deep=False)
     if one.manifest is None or problem:
         happened = f"{place_text(place.uri)} {problem or NO_MANIFEST}"
-        raise Explained(happened, then=[Step.DECLARE_ARCHIVE])
+        raise ProviderError(happened, then=[HintKind.DECLARE_ARCHIVE])
     return one.manifest.record(place.uri, one.mark, None), one.manifest.recipients
 
 
@@ -273,11 +273,11 @@ async def check_archived(
     lost = "altered" if seen else "missing"
     warning = "the archive {uri} is {lost}. {then}"
     listener.warn(
-        Text(
+        Message(
             warning,
             uri=name,
             lost=lost,
-            then=Next(Step.ARCHIVE_AGAIN),
+            then=Hint(HintKind.ARCHIVE_AGAIN),
         )
     )
     return replace(record, lost=lost)

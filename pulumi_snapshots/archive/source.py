@@ -13,10 +13,10 @@ from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors import (
-    Explained,
-    Step,
-    Text,
-    Words,
+    AnyMessage,
+    HintKind,
+    Message,
+    ProviderError,
     not_listed,
 )
 from pulumi_snapshots.hosts.download import (
@@ -43,7 +43,7 @@ PROGRESS_EVERY = 10.0
 """Seconds between lines of progress: in CI each is a line of the log."""
 
 
-class NoUrl(Explained):
+class NoUrl(ProviderError):
     """No URL serves this snapshot, or no fresh one."""
 
 
@@ -65,7 +65,7 @@ class Source:
         listener: Listener,
     ) -> None:
         self.received = 0
-        self.broke_off: Words = ""
+        self.broke_off: AnyMessage = ""
         taken = parse_rfc3339(inputs.created_at) if inputs.created_at else None
         self.known = Served(
             total=inputs.size,
@@ -105,7 +105,7 @@ class Source:
             return
         if session is None:
             happened = "no API key is set, so its download URL cannot be looked up"
-            raise NoUrl(happened, then=[Step.SET_KEY, Step.GIVE_URL])
+            raise NoUrl(happened, then=[HintKind.SET_KEY, HintKind.GIVE_URL])
         self._listener.progress("looking up its download URL")
         entry, listed_by = await wait_for_version(
             session.poll_plan,
@@ -128,7 +128,7 @@ class Source:
             The bytes in blocks. The first block is empty: the host has described the snapshot.
 
         Raises:
-            Explained: the bytes cannot be had.
+            ProviderError: the bytes cannot be had.
         """
         pauses = iter(PAUSES)
         block = bytearray()
@@ -172,7 +172,7 @@ class Source:
                 self.received += len(piece)
                 total = self.known.total
                 if total is not None and self.received > total:  # it would fill the disk
-                    raise Explained(
+                    raise ProviderError(
                         f"the host sends more than the {total} bytes that were announced"
                     )
                 if piece:
@@ -186,7 +186,7 @@ class Source:
         again = self._transfers.clock.utc() + timedelta(seconds=seconds)
         template = "{so_far}; the transfer broke off, next try {again} ({why})"
         self._listener.progress(
-            Text(
+            Message(
                 template,
                 so_far=self.so_far,
                 again=again,
@@ -207,10 +207,10 @@ class Source:
         Later answers are compared with that.
         """
         if served.version is None and not self._is_pinned(self._url):
-            raise Explained(
+            raise ProviderError(
                 "the URL is not pinned to a version and the host does not say which one it "
                 "serves, so it may be another one",
-                then=[Step.RENEW_URL],
+                then=[HintKind.RENEW_URL],
             )
         self._is_described = True
         known = self.known
@@ -232,8 +232,8 @@ class Source:
         if session is None:
             text = "{refusal} Without an API key there is no way to get a fresh one"
             raise NoUrl(
-                Text(text, refusal=refusal),
-                then=[Step.SET_KEY, Step.RENEW_URL],
+                Message(text, refusal=refusal),
+                then=[HintKind.SET_KEY, HintKind.RENEW_URL],
             ) from refusal
         self._refused.add(self._url)
         if len(self._refused) < REFUSALS:
@@ -271,7 +271,7 @@ class Source:
             if error.passing:
                 return None
             text = "{refusal} There is no fresh one: {why}"
-            why = Text(text, refusal=refusal, why=error.happened)
+            why = Message(text, refusal=refusal, why=error.happened)
             raise NoUrl(why, then=error.then) from error
         if page is not None and page.complete:
             gone = "The service does not list this snapshot any more, so there is no fresh one"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.storage.flow import file_of
 from pulumi_snapshots.storage.store import Buffer
 
@@ -42,7 +42,7 @@ Content = tuple[int, int]
 """The checksum and the size of a member."""
 
 
-class BrokenZip(Explained):
+class BrokenZip(ProviderError):
     """A file is no zip, or not a whole one."""
 
 
@@ -62,7 +62,7 @@ def check_zip(blocks: Iterator[Buffer]) -> str | None:
     try:
         found, tail = _read_members(file)
         members = _read_directory(file, tail)
-    except Explained:
+    except ProviderError:
         raise
     except Exception as error:  # zipfile and the unpackers raise errors of many kinds
         raise BrokenZip(

@@ -17,7 +17,7 @@ from anyio.abc import TaskStatus
 
 from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.errors.debug import shows_traceback
 from pulumi_snapshots.errors.pages import keep_last
 
@@ -99,7 +99,7 @@ async def _told(invocation: Invocation, command: Awaitable[bool | None]) -> int:
         return FAILED if await command or invocation.failures else DONE
     except click.UsageError as error:
         return _refuse(invocation, error)
-    except Explained as error:
+    except ProviderError as error:
         invocation.fail(invocation.wording.report(error))
         if shows_traceback():
             invocation.say(traceback.format_exc())

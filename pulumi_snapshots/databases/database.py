@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import anyio
 
 from pulumi_snapshots.databases.kinds import KINDS, Scalar, Session, kind_of, without
-from pulumi_snapshots.errors import Explained, Next, Step, pip_install
+from pulumi_snapshots.errors import Hint, HintKind, ProviderError, pip_install
 from pulumi_snapshots.late import late
 
 GRACE = 5.0
@@ -37,7 +37,7 @@ NOISE = re.compile(
 """What PostgreSQL's library says before the useful part, and MongoDB's after it."""
 
 
-class DatabaseUnreachable(Explained):
+class DatabaseUnreachable(ProviderError):
     """There is no connection. That proves nothing about the data.
 
     Attributes:
@@ -49,7 +49,7 @@ class DatabaseUnreachable(Explained):
         self,
         title: str,
         why: str,
-        then: Iterable[Step | Next] = (Step.CHECK_CONNECTION,),
+        then: Iterable[HintKind | Hint] = (HintKind.CHECK_CONNECTION,),
         *,
         lasting: bool = False,
     ) -> None:
@@ -63,7 +63,7 @@ class DatabaseUnreachable(Explained):
         self.lasting = lasting
 
 
-class CheckNotRun(Explained):
+class CheckNotRun(ProviderError):
     """A check's command gave no value to compare.
 
     Attributes:
@@ -75,7 +75,7 @@ class CheckNotRun(Explained):
         super().__init__(
             happened,
             "Nothing was compared.",
-            [Step.CORRECT_CHECK],
+            [HintKind.CORRECT_CHECK],
         )
         self.why = why
 
@@ -165,12 +165,12 @@ class Database:
         error: Exception,
         *,
         is_there: bool,
-    ) -> Explained:
+    ) -> ProviderError:
         """Make the error for users of a library's error; `is_there` if there was a connection."""
         kind = KINDS[self._kind]
         why = without(self._dsn, library_message(error))
         if isinstance(error, ImportError):
-            extra = [Next(Step.INSTALL_EXTRA, pip=pip_install(kind.extra))]
+            extra = [Hint(HintKind.INSTALL_EXTRA, pip=pip_install(kind.extra))]
             why = f"{kind.library} is missing or does not load ({why})"
             return DatabaseUnreachable(
                 kind.title,

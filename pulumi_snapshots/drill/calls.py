@@ -8,12 +8,12 @@ from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.drill.drill import DrillFailed, Drilling, DrillPending, unfinished
 from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, RESUMES, DrillInputs, DrillRecord
-from pulumi_snapshots.errors import Words
+from pulumi_snapshots.errors import AnyMessage
 from pulumi_snapshots.run.calls import (
     Changes,
     EngineCall,
     Resource,
-    Unfinished,
+    ResourceNotFinished,
     ending_unfinished,
     keep_in_ledger,
 )
@@ -59,7 +59,7 @@ class DrillCalls:
         if _is_settled(record, state):
             return resource
         if record.passed is False:
-            raise Unfinished(resource, DrillFailed(record))
+            raise ResourceNotFinished(resource, DrillFailed(record))
         if record.pending:
             happened = (
                 f"The end of the restore that was requested at {record.requested_at} was not seen."
@@ -68,7 +68,7 @@ class DrillCalls:
             happened = (
                 f"Snapshot {record.snapshot} was restored at {record.restored_at}, and not checked."
             )
-        raise Unfinished(resource, unfinished(record, happened))
+        raise ResourceNotFinished(resource, unfinished(record, happened))
 
     async def update(
         self,
@@ -161,7 +161,7 @@ async def _continue(
     call: EngineCall,
     record: DrillRecord,
     inputs: DrillInputs,
-    next_drill: Words | None = None,
+    next_drill: AnyMessage | None = None,
 ) -> DrillRecord:
     """Watch a restore whose end was not seen, or run the checks again.
 
@@ -200,7 +200,7 @@ async def _finish(
         kept: What the state must keep, also if the operation could not begin, as without a key.
 
     Raises:
-        Unfinished: The drill has failed, or its end was not seen.
+        ResourceNotFinished: The drill has failed, or its end was not seen.
     """
     with ending_unfinished(
         call,
@@ -216,7 +216,9 @@ async def _finish(
         except DrillFailed as error:
             record = error.record
             if not _is_settled(record, values):
-                raise Unfinished(_resource(record, values, id_), error, error.then) from error
+                raise ResourceNotFinished(
+                    _resource(record, values, id_), error, error.then
+                ) from error
             call.listener.warn(record.warning)
     if record.passed:
         await note_in_archives(call, record)

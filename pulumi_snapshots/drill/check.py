@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pulumi_snapshots.databases.kinds import Scalar
-from pulumi_snapshots.errors import Text, Words
+from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Record, declare
 from pulumi_snapshots.properties.checks import SHOWN_LIMIT, UNKNOWN, Unfit
@@ -182,24 +182,24 @@ def _read_check(given: object, which: str) -> Check:
         given = given.to_outputs()
     if not isinstance(given, Mapping):
         form = f"an object with {{query}} and {_listed(EXPECTATIONS)}"
-        raise Unfit(Text(f"has {{which}}, which must be a Check, or {form}", which=which))
+        raise Unfit(Message(f"has {{which}}, which must be a Check, or {form}", which=which))
     if (misfit := _misfit(given)) is not None:
-        raise Unfit(Text("has {which}{misfit}", which=which, misfit=misfit))
+        raise Unfit(Message("has {which}{misfit}", which=which, misfit=misfit))
     values = {name: value for name, value in given.items() if value not in (None, UNKNOWN)}
     return Check(**{"query": "?", **values})
 
 
-def _misfit(given: Mapping[str, object]) -> Words | None:
+def _misfit(given: Mapping[str, object]) -> AnyMessage | None:
     """Say what is wrong with the properties of a check, to follow its name; None if nothing is."""
     known = Check.properties()
     for name in given:
         if name not in known:
-            return Text(f" with {{it}}, which is none of {_listed(known)}", it=name)
+            return Message(f" with {{it}}, which is none of {_listed(known)}", it=name)
     for name, each in known.items():
         if (problem := each.problem(given.get(name))) is not None:
-            return Text(f", whose {{{name}}} {{why}}", why=problem.reason)
+            return Message(f", whose {{{name}}} {{why}}", why=problem.reason)
     if all(given.get(name) is None for name in EXPECTATIONS):
-        return Text(f", which expects nothing: give one of {_listed(EXPECTATIONS)}")
+        return Message(f", which expects nothing: give one of {_listed(EXPECTATIONS)}")
     return None
 
 

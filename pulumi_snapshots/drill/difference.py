@@ -10,7 +10,7 @@ from typing import Any
 
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, DrillRecord, marks
-from pulumi_snapshots.errors import Text, Words
+from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import (
     UNKNOWN,
@@ -122,11 +122,11 @@ def _other_checks(record: DrillRecord, every: Any) -> Changes:
         "the checks changed: they run now if database {scratch} still holds this drill's restore, "
         "otherwise {then}"
     )
-    note = Text(now_if, scratch=record.scratch_database_id, then=record.next_drill(every))
+    note = Message(now_if, scratch=record.scratch_database_id, then=record.next_drill(every))
     return Changes(updates=(ASKS,), note=note)
 
 
-def _is_due(record: DrillRecord, every: Any, now: datetime) -> Words | None:
+def _is_due(record: DrillRecord, every: Any, now: datetime) -> AnyMessage | None:
     """Say why it is time for another drill.
 
     Args:
@@ -147,4 +147,4 @@ def _is_due(record: DrillRecord, every: Any, now: datetime) -> Words | None:
     if now - last <= max(timedelta(seconds=seconds), patience):
         return None
     age = "last drilled at {at}, longer ago than {every} ({after})"
-    return Text(age, at=to_the_second(last), after=duration_text(seconds))
+    return Message(age, at=to_the_second(last), after=duration_text(seconds))

@@ -16,13 +16,13 @@ from pulumi_snapshots.drill.reach import APART, ProvesNothing, Reach
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord, GoodDrill
 from pulumi_snapshots.drill.scratch import refusal
 from pulumi_snapshots.errors import (
-    Explained,
+    AnyMessage,
+    Hint,
+    HintKind,
     LedgerUnavailable,
-    Next,
-    Step,
-    Text,
-    Unresolved,
-    Words,
+    Message,
+    NotFinished,
+    ProviderError,
 )
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -64,14 +64,17 @@ UNKNOWN_HOST = (
 )
 
 
-class DrillPending(Unresolved[DrillRecord]):
+class DrillPending(NotFinished[DrillRecord]):
     """The drill's restore was started, or may have been, and its end was not seen.
 
     The record must be kept.
     """
 
-    steps_if_pending: ClassVar[tuple[Next, ...]] = (Next(Step.KEEP_WAITING), Next(Step.DRILL_AGAIN))
-    steps_if_undecided: ClassVar[tuple[Next, ...]] = (Next(Step.DRILL_AGAIN),)
+    steps_if_pending: ClassVar[tuple[Hint, ...]] = (
+        Hint(HintKind.KEEP_WAITING),
+        Hint(HintKind.DRILL_AGAIN),
+    )
+    steps_if_undecided: ClassVar[tuple[Hint, ...]] = (Hint(HintKind.DRILL_AGAIN),)
 
 
 class DrillUnchecked(DrillPending):
@@ -80,44 +83,44 @@ class DrillUnchecked(DrillPending):
     The record must be kept.
     """
 
-    steps_if_pending = (Next(Step.CHECK_AGAIN),)
-    steps_if_undecided = (Next(Step.DRILLS_NEXT),)
+    steps_if_pending = (Hint(HintKind.CHECK_AGAIN),)
+    steps_if_undecided = (Hint(HintKind.DRILLS_NEXT),)
 
 
-def unfinished(record: DrillRecord, happened: Words = "", **more: Any) -> DrillPending:
+def unfinished(record: DrillRecord, happened: AnyMessage = "", **more: Any) -> DrillPending:
     """Make the error of a drill that has not come to its end.
 
     Args:
         record: The drill as far as it is known.
         happened: What happened, in sentences.
-        more: See `Unresolved`.
+        more: See `NotFinished`.
     """
     kind = DrillPending if record.pending else DrillUnchecked
     return kind(record, happened, **more)
 
 
-class DrillFailed(Explained):
+class DrillFailed(ProviderError):
     """The drill came to its end, and has not proved that the snapshot restores.
 
     Attributes:
         record: The drill, which must be kept.
     """
 
-    def __init__(self, record: DrillRecord, cause: Explained | None = None) -> None:
+    def __init__(self, record: DrillRecord, cause: ProviderError | None = None) -> None:
         """Explain a failed drill; `cause` is why no check was run, if one was met in this run."""
         done = []
-        first: tuple[Next, ...] = ()
+        first: tuple[Hint, ...] = ()
         if record.failed_to_restore:
-            then = [Step.DRILLS_NEXT]
+            then = [HintKind.DRILLS_NEXT]
         else:
-            then = [Step.CHECK_AGAIN, Step.DRILL_AGAIN]
+            then = [HintKind.CHECK_AGAIN, HintKind.DRILL_AGAIN]
             done.append(f"{_restored(record)}.")
             first = cause.then if cause else ()
         if (good := record.last_good) is not None:
             last = f"snapshot {good.database_id}/{good.version_id} at {good.drilled_at}"
             done.append(f"The last good drill was of {last}.")
         happened = f"The drill of snapshot {record.snapshot} failed: {record.reason}"
-        super().__init__(happened, " ".join(done), (*first, *map(Next, then)))
+        super().__init__(happened, " ".join(done), (*first, *map(Hint, then)))
         self.record = record
         self.__cause__ = cause
 
@@ -126,7 +129,7 @@ class Judgement(NamedTuple):
     """A drill that has passed or failed, and why no check was run, if an error says it."""
 
     record: DrillRecord
-    cause: Explained | None = None
+    cause: ProviderError | None = None
 
 
 @dataclass(eq=False)
@@ -211,12 +214,12 @@ class Drilling:
         scratch = self.inputs.scratch_database_id
         in_use = await refusal(session.memory.uses, session.ledger, scratch)
         if in_use is not None:
-            why = Text("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=in_use)
+            why = Message("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=in_use)
             raise RestoreRefused(why, NOT_RESTORED)
         if (misfit := await self.reach.misfit(runtime)) is not None:
             raise RestoreRefused(misfit, NOT_RESTORED)
         if not self.reach.is_own:
-            self.member.warn(Text(UNKNOWN_HOST))
+            self.member.warn(Message(UNKNOWN_HOST))
 
     async def _restore_and_check(self, restoring: RestoreOperation) -> Judgement:
         if self.lock.locked():
@@ -287,7 +290,7 @@ class Drilling:
         return replace(record, restore_seconds=max(0.0, round(seconds, 1)))
 
     async def check_again(
-        self, record: DrillRecord, next_drill: Words | None = None
+        self, record: DrillRecord, next_drill: AnyMessage | None = None
     ) -> DrillRecord:
         """Run the checks again, and restore again only if another restore came since.
 
@@ -301,7 +304,7 @@ class Drilling:
             The drill, which has passed; as it was if its checks cannot run now.
 
         Raises:
-            Explained: The wait ended before the checks did; `DrillUnchecked` if the drill has not
+            ProviderError: The wait ended before the checks did; `DrillUnchecked` if the drill has not
             passed.
             DrillFailed: A check failed. Also raises as `carry_out`.
         """
@@ -319,7 +322,7 @@ class Drilling:
                     judgement = checked
         if obstacle is not None and next_drill is not None:
             not_run = "the changed checks were not run: {why}. They run {then}."
-            self.member.warn(Text(not_run, why=obstacle, then=next_drill))
+            self.member.warn(Message(not_run, why=obstacle, then=next_drill))
             return record
         if obstacle is not None:
             self.member.progress(f"{obstacle}: restoring the snapshot again")
@@ -381,7 +384,7 @@ class Drilling:
             results.append(result)
         return results
 
-    def _unchecked(self, record: DrillRecord) -> Explained:
+    def _unchecked(self, record: DrillRecord) -> ProviderError:
         """Make the error of checks that were not run to their end.
 
         That of a drill which has passed before keeps its state.
@@ -391,7 +394,7 @@ class Drilling:
             why = "The wait was interrupted"
         happened = f"{_restored(record)}, and its checks were not run to their end. {why}."
         if record.passed:
-            return Explained(happened, then=[Next(Step.CHECK_AGAIN)])
+            return ProviderError(happened, then=[Hint(HintKind.CHECK_AGAIN)])
         return DrillUnchecked(record, happened)
 
     async def _obstacle(

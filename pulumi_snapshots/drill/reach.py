@@ -18,7 +18,7 @@ from pulumi_snapshots.databases.database import DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import lacking
 from pulumi_snapshots.drill.address import Address, engine_misfit, own_host
 from pulumi_snapshots.drill.record import ADDRESS, RESTART, DrillInputs, DrillRecord
-from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
+from pulumi_snapshots.errors import AnyMessage, Hint, HintKind, Message, ProviderError
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import (
@@ -94,10 +94,10 @@ def held(content: bytes) -> Iterator[str]:
         yield str(DESCRIPTORS / str(file.fileno())) if in_memory else file.name
 
 
-class ProvesNothing(Explained):
+class ProvesNothing(ProviderError):
     """A drill's checks would prove nothing: another database was asked, or nothing was restored."""
 
-    def __init__(self, why: str, then: Iterable[Next] = (Next(Step.CHECK_CONNECTION),)) -> None:
+    def __init__(self, why: str, then: Iterable[Hint] = (Hint(HintKind.CHECK_CONNECTION),)) -> None:
         super().__init__(f"The drill would prove nothing: {why}", "No check was run.", then)
         self.why = why
 
@@ -138,7 +138,7 @@ class Reach:
             return True
         return Address.of(connection).is_own(self.inputs.scratch_database_id)
 
-    async def misfit(self, runtime: str | None) -> Words | None:
+    async def misfit(self, runtime: str | None) -> AnyMessage | None:
         """Find out, before anything is overwritten, why the checks cannot ask the scratch database.
 
         Args:
@@ -163,7 +163,7 @@ class Reach:
         address = Address.of(connection)
         scratch = self.inputs.scratch_database_id
         reason = engine_misfit(connection, runtime) or address.misfit(scratch, port)
-        return None if reason is None else Text("{connection} {reason}", reason=reason)
+        return None if reason is None else Message("{connection} {reason}", reason=reason)
 
     async def _port(self) -> int | None:
         """Ask the service for the scratch database's port; None if it does not say."""
@@ -209,7 +209,7 @@ class Reach:
                 self.port = None  # The restore may have moved it: the next try asks again.
                 raise
 
-    async def _missing(self, runtime: str | None) -> Words | None:
+    async def _missing(self, runtime: str | None) -> AnyMessage | None:
         """Ask the service for what is not known yet.
 
         Returns what is missing to connect by the password, None if nothing is.
@@ -221,9 +221,9 @@ class Reach:
             self.port = database.port
             self.kind = database.type or runtime
         if self.kind not in FORMS or self.port is None:
-            return Text(NOT_ENOUGH)
+            return Message(NOT_ENOUGH)
         if (library := lacking(self.kind)) is not None:
-            return Text("{password} {why}", why=library)
+            return Message("{password} {why}", why=library)
         if self.certificate is None:
             self.certificate = await client.database_certificate(scratch, patience=BRIEF)
         return None

@@ -15,7 +15,7 @@ from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.databases.kinds import KINDS, kind_of, lacking
 from pulumi_snapshots.drill.address import Address, engine_misfit
 from pulumi_snapshots.drill.check import Check, CheckResult, filled, read_checks
-from pulumi_snapshots.errors import Text, Words
+from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties import checks as fit
 from pulumi_snapshots.properties.catalogue import (
@@ -211,10 +211,10 @@ def _password_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     if password is None:
         if connection is None:
             way = "is required, or {connection}: how to connect to the scratch database"
-            yield Problem("password", Text(way))
+            yield Problem("password", Message(way))
         return
     if connection is not None:
-        yield Problem("password", Text("must not be given beside {connection}, which holds one"))
+        yield Problem("password", Message("must not be given beside {connection}, which holds one"))
     kind = values.get("runtime")
     if kind in KINDS and (missing := lacking(kind)):
         yield Problem("password", missing)
@@ -324,14 +324,14 @@ class DrillRecord(Record):
         when = to_the_second(self.drilled_at or self.requested_at)
         return f"the last drill, of snapshot {self.snapshot} at {when}, failed: {self.reason}."
 
-    def next_drill(self, every: Any) -> Words:
+    def next_drill(self, every: Any) -> AnyMessage:
         """Say with which drill checks run that cannot run now.
 
         Args:
             every: The input, a duration; None or `UNKNOWN` if no drill is due by age.
         """
         if every is None or every is UNKNOWN:
-            return Text(
+            return Message(
                 "with the next drill, which another snapshot, other {triggers} or {every} begin"
             )
         last = parse_rfc3339(self.restored_at or self.requested_at)

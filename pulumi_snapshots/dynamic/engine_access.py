@@ -31,12 +31,12 @@ _PROVIDER_KEY = "__provider"
 _CANCEL_METHOD = "/pulumirpc.ResourceProvider/Cancel"
 
 
-class ProviderError(Exception):
+class EngineError(Exception):
     """An error whose text is meant for the user as it is."""
 
 
 # The SDK shows `Class: text` for a built-in class, `package.module.Class: text` for any other.
-ProviderError.__module__ = "builtins"
+EngineError.__module__ = "builtins"
 
 
 # --- What surrounds a call
@@ -117,7 +117,7 @@ class EngineCall:
             return unfinished(self._request, id_, properties, text)
 
         if self._send_details(text, detail):
-            raise ProviderError(text) from None
+            raise EngineError(text) from None
 
     def fail(self, text: str) -> NoReturn:
         """End the call with exactly this text as the error.
@@ -129,7 +129,7 @@ class EngineCall:
         # without a context.
         if not self._send_details(text, lambda: None) and not shows_traceback():
             sys.tracebacklimit = 0
-        raise ProviderError(text) from None
+        raise EngineError(text) from None
 
     def _send_details(self, text: str, make_detail: Callable[[], Any]) -> bool:
         """Attach a status to the end of the call that the engine believes more than the SDK's traceback."""

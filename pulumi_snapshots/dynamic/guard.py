@@ -15,7 +15,7 @@ from pulumi_snapshots.dynamic import this_run
 from pulumi_snapshots.engine.messages import Messages, Row
 from pulumi_snapshots.engine.process import Interrupts
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors import Explained, Text
+from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.guard.coverage import FIRST_UP, GUARD_TYPE, STATE_UNKNOWN
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration, run_of_program
@@ -33,7 +33,7 @@ KNOWN_WITHIN = 60.0
 """Seconds within which a change learns its database. It was known when the resource was registered, unless the engine deletes
 one before that."""
 NOT_KNOWN = "its database is not known, since what that comes from has failed, or is not there yet"
-OFF_WITHOUT_DATABASE = Text(
+OFF_WITHOUT_DATABASE = Message(
     "the {change} has no snapshot, since {guard} is off; it is not in the history, since the "
     "guard's database is not known yet"
 )
@@ -154,7 +154,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         what: str = late("guard.once:change_of")(urn, change)
         database_id = await self._database_for(change)
         if database_id is None and self._settings.guard == "off":
-            row.warn(Text(OFF_WITHOUT_DATABASE.template, change=what))
+            row.warn(Message(OFF_WITHOUT_DATABASE.template, change=what))
             await self._messages.flush()
             return
         if database_id is None:
@@ -201,7 +201,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         work = getattr(self._once(), act)
         try:
             await _carried_out(partial(work, self._owner, inputs, what, self._session, row))
-        except Explained as error:
+        except ProviderError as error:
             raise pulumi.RunError(row.wording.report(error)) from error
         finally:
             await self._messages.flush()

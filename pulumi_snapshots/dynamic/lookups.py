@@ -14,7 +14,7 @@ from pulumi.runtime.settings import get_monitor
 
 from pulumi_snapshots.dynamic import this_run
 from pulumi_snapshots.engine.wording import PYTHON, debugged
-from pulumi_snapshots.errors import Explained, Words
+from pulumi_snapshots.errors import AnyMessage, ProviderError
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import Lookup
 from pulumi_snapshots.program import PROGRAM_CONFIG, LookupFailed, warn_of_plain_key, warn_once
@@ -29,7 +29,7 @@ _programs: WeakKeyDictionary[pulumi.Resource, float] = (
 
 def _question(
     lookup: Lookup[T], function: str, arguments: Mapping[str, Any], *, lately: bool
-) -> Callable[[], Awaitable[tuple[T, Words]]]:
+) -> Callable[[], Awaitable[tuple[T, AnyMessage]]]:
     """What the run's event loop is to do: find the answer, and what the user should know besides."""
     if problems := lookup.query.problems(arguments):
         told = "; ".join(
@@ -40,7 +40,7 @@ def _question(
     settings, program = Settings.read(PROGRAM_CONFIG, os.environ), get_root_resource()
     settings.required_key()
 
-    async def ask() -> tuple[T, Words]:
+    async def ask() -> tuple[T, AnyMessage]:
         session = this_run().shared.session(settings)
         since = recent = session.listings.recent
         if program is not None:
@@ -54,7 +54,7 @@ def _question(
     return ask
 
 
-def _noted(answered: tuple[T, Words]) -> T:
+def _noted(answered: tuple[T, AnyMessage]) -> T:
     answer, note = answered
     if note:
         warn_once(PYTHON.text(note))
@@ -70,7 +70,7 @@ def _asking(function: str, opts: Any = None) -> Iterator[None]:
         )
     try:
         yield
-    except Explained as error:
+    except ProviderError as error:
         raise LookupFailed(function, debugged(PYTHON.told(error), error), why=error) from None
 
 

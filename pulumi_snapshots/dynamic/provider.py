@@ -27,11 +27,11 @@ from pulumi_snapshots.engine import RULES, SECRET, SIGNATURE
 from pulumi_snapshots.engine.messages import Row
 from pulumi_snapshots.engine.state import read, refuse_unusable
 from pulumi_snapshots.engine.wording import PYTHON, nothing_sent
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.errors.secrets import looks_secret
 from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
-from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Unfinished
+from pulumi_snapshots.run.calls import EngineCall, Resource, ResourceNotFinished, Rules
 from pulumi_snapshots.run.settings import Settings
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ class Provider(ResourceProvider):
         try:
             with self._call() as call:
                 made = _carry_out(lambda: operation(call))
-        except Unfinished as end:
+        except ResourceNotFinished as end:
             engine = engine_access.current_call()
             made = self._hidden(end.resource)
             wording = PYTHON.about(resource=engine.urn)
@@ -158,7 +158,7 @@ class Provider(ResourceProvider):
         try:
             settings = partial(Settings.read, self._config, os.environ)
             yield EngineCall(engine.urn, settings, this_run().shared, row)
-        except Explained as error:
+        except ProviderError as error:
             engine.fail(row.wording.report(error))
         finally:
             engine_access.messages.wait()

@@ -22,7 +22,7 @@ from pulumi.runtime.proto import (
 
 from pulumi_snapshots.engine.process import ANSWER_DEADLINE, CHANNEL_OPTIONS, listens
 from pulumi_snapshots.engine.wording import readable
-from pulumi_snapshots.errors import Wording, Words
+from pulumi_snapshots.errors import AnyMessage, MessageFormatter
 
 # the trailer in which gRPC carries a status with details
 DETAILS_HEADER = "grpc-status-details-bin"
@@ -168,24 +168,24 @@ class Callbacks(callback_pb2_grpc.CallbacksServicer):
 class Row:
     """The row of a resource, or the stack's if the URN is empty."""
 
-    def __init__(self, messages: Messages, urn: str, wording: Wording) -> None:
+    def __init__(self, messages: Messages, urn: str, wording: MessageFormatter) -> None:
         self.wording = wording.about(resource=urn)
         self._messages = messages
         self._urn = urn
         self._last = ""
 
-    def progress(self, text: Words) -> None:
+    def progress(self, text: AnyMessage) -> None:
         """Show the text on the row until the next one; the same text again sends nothing."""
         said = self.wording.text(text)
         if said != self._last:
             self._last = said
             self._messages.say(said, self._urn, ephemeral=True)
 
-    def note(self, text: Words) -> None:
+    def note(self, text: AnyMessage) -> None:
         """Leave good news under Diagnostics."""
         self._messages.say(self.wording.text(text), self._urn)
 
-    def warn(self, text: Words) -> None:
+    def warn(self, text: AnyMessage) -> None:
         """Leave a warning under Diagnostics."""
         self._messages.say(self.wording.text(text), self._urn, warning=True)
 

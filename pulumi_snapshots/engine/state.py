@@ -6,7 +6,7 @@ An error that names the field, before any of it is used.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.errors import Explained, Step, Text
+from pulumi_snapshots.errors import HintKind, Message, ProviderError
 from pulumi_snapshots.properties.catalogue import ResourceSchema
 from pulumi_snapshots.properties.state_check import inputs_in, is_written, problem_of_state
 from pulumi_snapshots.run.memory import is_provisional
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.calls import EngineCall, Resource, Rules
 
 
-class UnusableState(Explained):
+class UnusableState(ProviderError):
     """The state of a resource lacks a field, or has one that no run can have written."""
 
     def __init__(self, schema: ResourceSchema, field: str, reason: object) -> None:
-        what = Text("{" + field + "} {reason}", reason=reason)
-        happened = Text(
+        what = Message("{" + field + "} {reason}", reason=reason)
+        happened = Message(
             "The state of this {kind} cannot be used: {what}", kind=schema.name, what=what
         )
-        steps = [Step.CORRECT_STATE, Step.DELETE_STATE]
+        steps = [HintKind.CORRECT_STATE, HintKind.DELETE_STATE]
         if schema.is_found_by_id:
-            steps.insert(0, Step.REFRESH_STATE)
+            steps.insert(0, HintKind.REFRESH_STATE)
         super().__init__(happened, "Nothing was sent.", steps)
 
 

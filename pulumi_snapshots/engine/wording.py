@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-from pulumi_snapshots.errors import Step, Wording
+from pulumi_snapshots.errors import HintKind, MessageFormatter
 from pulumi_snapshots.errors.debug import shows_traceback
 from pulumi_snapshots.errors.pages import keep_last
 from pulumi_snapshots.errors.secrets import hide_secrets
@@ -19,69 +19,69 @@ PLAIN_KEY = (
     "the API key is configured in plain text; set it again with `pulumi config set --secret`"
 )
 STEPS = {
-    Step.SET_KEY: (
+    HintKind.SET_KEY: (
         "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY."
     ),
-    Step.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the id of each.",
-    Step.RESTORE_ANOTHER: (
+    HintKind.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the id of each.",
+    HintKind.RESTORE_ANOTHER: (
         "Restore another snapshot, which `squarecloud-snapshots list {database}` shows, with other {triggers}, or remove "
         "the Restore."
     ),
-    Step.ADD_ALIAS: (
+    HintKind.ADD_ALIAS: (
         "If the resource was renamed, add to its options: `aliases=[pulumi.Alias(name='{name}')]`."
     ),
-    Step.REPLACE_WITH_REFRESH: (
+    HintKind.REPLACE_WITH_REFRESH: (
         "If its state has it, `pulumi up --refresh --replace '{resource}'` restores again, over whatever the database holds "
         "by then."
     ),
-    Step.BRING_BACK: "`Snapshot.get` brings it back.",
-    Step.OPEN_VERSION: "`Snapshot.get` opens one that is listed, by its id.",
-    Step.LOOK_UP_DATABASE: "`{get_database}` looks up one whose id is known.",
-    Step.GIVE_UP: (
+    HintKind.BRING_BACK: "`Snapshot.get` brings it back.",
+    HintKind.OPEN_VERSION: "`Snapshot.get` opens one that is listed, by its id.",
+    HintKind.LOOK_UP_DATABASE: "`{get_database}` looks up one whose id is known.",
+    HintKind.GIVE_UP: (
         "`pulumi up --refresh --replace '{resource}'` gives up on it instead: that can wait for "
         "its end first, "
         "and may use another of today's snapshots."
     ),
-    Step.TAKE_NEW: (
+    HintKind.TAKE_NEW: (
         "`pulumi up --refresh --replace '{resource}'` takes a new one; `{rotate_after}` does that "
         "by age."
     ),
-    Step.GO_BACK: "To go back: squarecloud-snapshots restore {id}",
-    Step.RESUME_OTHER: "`{other}` resumes it.",
-    Step.REFRESH: "`pulumi refresh` pins it once the service lists it.",
-    Step.REFRESH_WITH_PROGRAM: (
+    HintKind.GO_BACK: "To go back: squarecloud-snapshots restore {id}",
+    HintKind.RESUME_OTHER: "`{other}` resumes it.",
+    HintKind.REFRESH: "`pulumi refresh` pins it once the service lists it.",
+    HintKind.REFRESH_WITH_PROGRAM: (
         "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run "
         "`pulumi refresh "
         "--run-program`."
     ),
-    Step.CHECK_RESTORED: (
+    HintKind.CHECK_RESTORED: (
         "It stays in the state as unknown: check the database, then take the Restore out of the "
         "program if it was carried "
         "out."
     ),
-    Step.RESTORE_AGAIN: (
+    HintKind.RESTORE_AGAIN: (
         "`pulumi up --refresh --replace '{resource}'` restores again, over whatever the database "
         "holds by then."
     ),
-    Step.DRILL_AGAIN: (
+    HintKind.DRILL_AGAIN: (
         "`pulumi up --refresh --replace '{resource}'` drills again, from the restore on."
     ),
-    Step.REFRESH_STATE: "`pulumi refresh` looks up by its id what the state lacks.",
-    Step.CORRECT_STATE: (
+    HintKind.REFRESH_STATE: "`pulumi refresh` looks up by its id what the state lacks.",
+    HintKind.CORRECT_STATE: (
         "Correct the field: `pulumi stack export --file state.json`, edit it there, "
         "`pulumi stack import --file state.json`."
     ),
-    Step.DELETE_STATE: (
+    HintKind.DELETE_STATE: (
         "Or forget the resource, and import it again if you can: "
         "`pulumi state delete '{resource}'`. That deletes nothing of the service."
     ),
-    Step.RENEW_URL: (
+    HintKind.RENEW_URL: (
         "Run `pulumi refresh` on the stack of the Snapshot, which pins and renews its URL."
     ),
 }
 """For programs in Python, with the names of every program left open."""
 IN_ARCHIVE = {
-    Step.INSTALL_PACKAGE: (
+    HintKind.INSTALL_PACKAGE: (
         "The plugin's archive cannot use {package}: install the plugin from a Python environment "
         "that has it, with "
         "`squarecloud-snapshots plugin install`."
@@ -100,39 +100,39 @@ def _spelled(setting: Callable[[str], str], other: Callable[[str], str], name: s
 
 
 # for programs in Python, without a plugin
-PYTHON = Wording(partial(_spelled, config_key, str), STEPS)
+PYTHON = MessageFormatter(partial(_spelled, config_key, str), STEPS)
 OF_PLUGIN = STEPS | {
-    Step.BRING_BACK: "`pulumi import` brings it back.",
-    Step.ADD_ALIAS: "If the resource was renamed, give it the alias `{name}` in its options (`aliases`).",
-    Step.OPEN_VERSION: "`pulumi import` opens one that is listed, by its id.",
+    HintKind.BRING_BACK: "`pulumi import` brings it back.",
+    HintKind.ADD_ALIAS: "If the resource was renamed, give it the alias `{name}` in its options (`aliases`).",
+    HintKind.OPEN_VERSION: "`pulumi import` opens one that is listed, by its id.",
     **(IN_ARCHIVE if getattr(sys, "frozen", False) else {}),
 }
-PLUGIN = Wording(partial(_spelled, config_key, in_camel), OF_PLUGIN)
+PLUGIN = MessageFormatter(partial(_spelled, config_key, in_camel), OF_PLUGIN)
 """For programs in all languages, by the plugin."""
-DO = Wording(
+DO = MessageFormatter(
     partial(_spelled, variable, in_camel),
     OF_PLUGIN
     | {
-        Step.SET_KEY: "Set a valid key in {api_key}, never as an argument.",
-        Step.OPEN_VERSION: (
+        HintKind.SET_KEY: "Set a valid key in {api_key}, never as an argument.",
+        HintKind.OPEN_VERSION: (
             "`pulumi do squarecloud:Snapshot read` opens one that is listed, by its id."
         ),
-        Step.KEEP_WAITING: "The same command keeps waiting and sends no second request.",
-        Step.KEPT_HERE: (
+        HintKind.KEEP_WAITING: "The same command keeps waiting and sends no second request.",
+        HintKind.KEPT_HERE: (
             "The same command on this machine keeps waiting and sends no second request."
         ),
-        Step.GIVE_UP: (
+        HintKind.GIVE_UP: (
             "Other {triggers} give up on it instead: that can wait for its end first, and may use "
             "another of today's snapshots."
         ),
-        Step.TAKE_NEW: "`pulumi do squarecloud:Snapshot create` takes a new one.",
-        Step.REFRESH: "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it.",
-        Step.RESTORE_AGAIN: "Other {triggers} restore it again, over whatever the database holds by then.",
-        Step.RESTORE_BY_TRIGGERS: "The same command restores again, over whatever the database holds by then.",
-        Step.RESTORES_NEXT: "The same command restores again, over whatever the database holds by then.",
-        Step.RESTORE_ANOTHER: "Restore another snapshot: `squarecloud-snapshots list {database}` shows them.",
-        Step.TAKE_RESTORE_OUT: "The same command restores this snapshot.",
-        Step.DECLARE_ARCHIVE: "`pulumi do squarecloud:Archive create` archives a snapshot.",
+        HintKind.TAKE_NEW: "`pulumi do squarecloud:Snapshot create` takes a new one.",
+        HintKind.REFRESH: "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it.",
+        HintKind.RESTORE_AGAIN: "Other {triggers} restore it again, over whatever the database holds by then.",
+        HintKind.RESTORE_BY_TRIGGERS: "The same command restores again, over whatever the database holds by then.",
+        HintKind.RESTORES_NEXT: "The same command restores again, over whatever the database holds by then.",
+        HintKind.RESTORE_ANOTHER: "Restore another snapshot: `squarecloud-snapshots list {database}` shows them.",
+        HintKind.TAKE_RESTORE_OUT: "The same command restores this snapshot.",
+        HintKind.DECLARE_ARCHIVE: "`pulumi do squarecloud:Archive create` archives a snapshot.",
     },
 )
 """For users of `pulumi do --stateless`, whose commands have no state; without one nothing else can

@@ -25,7 +25,7 @@ PUBLISHED = False  # whether an index may have the package, as the classifiers i
 
 
 @dataclass(init=False)
-class Text:
+class Message:
     """A template and its values.
 
     `str()` spells every name as Python does, and times of day in UTC.
@@ -50,7 +50,7 @@ class Text:
         return NEUTRAL.text(self)
 
 
-class Answered(Text):
+class AnsweredMessage(Message):
     """A text about an answer of the service, which ends with the answer's status and code in brackets.
 
     Args:
@@ -58,11 +58,11 @@ class Answered(Text):
         answer: Its status and code, such as `404 DATABASE_NOT_FOUND`: people search for codes.
     """
 
-    def __init__(self, meaning: Words, answer: str) -> None:
+    def __init__(self, meaning: AnyMessage, answer: str) -> None:
         super().__init__("{meaning} [{answer}]", meaning=meaning, answer=answer)
 
 
-Words = str | Text  # for users; a `str` names no property and no setting
+AnyMessage = str | Message  # for users; a `str` names no property and no setting
 
 
 def sentence(text: str) -> str:
@@ -95,12 +95,12 @@ def not_installed(library: str, extra: str) -> str:
     return f"needs {library}, which is not installed: `{pip_install(extra)}` installs it"
 
 
-class Step(Enum):
+class HintKind(Enum):
     """One step, in words that fit everywhere.
 
     An edge that has a command for it shows that instead.
 
-    In braces are the facts of a `Next` with this step, names of properties and settings, and
+    In braces are the facts of a `Hint` with this step, names of properties and settings, and
     `run`, the command that runs again.
     """
 
@@ -253,18 +253,18 @@ class Step(Enum):
     INSTALL_PACKAGE = "Run pip install {package} to install what it needs."
 
 
-class Next(Text):
+class Hint(Message):
     """What a user can do after an error or a warning, or what the next run does.
 
     A step, and the facts that it names in braces.
     """
 
-    def __init__(self, step: Step, **facts: object) -> None:
+    def __init__(self, step: HintKind, **facts: object) -> None:
         super().__init__(step.value, **facts)
         self.step = step
 
 
-class Explained(Exception):
+class ProviderError(Exception):
     """An error that a user reads.
 
     `str()` is what happened and what was done, in Python's names and without next steps.
@@ -275,11 +275,13 @@ class Explained(Exception):
 
     exchange = ""  # the request that shows what happened, and its answer
 
-    def __init__(self, happened: Words, done: Words = "", then: Iterable[Step | Next] = ()) -> None:
+    def __init__(
+        self, happened: AnyMessage, done: AnyMessage = "", then: Iterable[HintKind | Hint] = ()
+    ) -> None:
         super().__init__(happened)
         self.happened = happened
         self.done = done
-        self.then = tuple(each if isinstance(each, Next) else Next(each) for each in then)
+        self.then = tuple(each if isinstance(each, Hint) else Hint(each) for each in then)
 
     @property
     def evidence(self) -> str:
@@ -287,7 +289,7 @@ class Explained(Exception):
 
         It stands last, whatever wraps it.
         """
-        cause = self.__cause__.evidence if isinstance(self.__cause__, Explained) else ""
+        cause = self.__cause__.evidence if isinstance(self.__cause__, ProviderError) else ""
         return f"[{self.exchange}]" if self.exchange else cause
 
     def __str__(self) -> str:
@@ -297,15 +299,17 @@ class Explained(Exception):
 
 
 @dataclass(frozen=True)
-class Wording:
+class MessageFormatter:
     """The words of one edge."""
 
     spell: Callable[[str], str]  # spells the name of a property or a setting as its users write it
-    steps: Mapping[Step, str]  # templates of the next steps that have other words than in `Step`
+    steps: Mapping[
+        HintKind, str
+    ]  # templates of the next steps that have other words than in `HintKind`
     time: Callable[[datetime], str] = time_text  # words a time of day
     shows_answers: bool = True  # not if the whole exchange with the service follows
 
-    def about(self, **facts: str | None) -> Wording:
+    def about(self, **facts: str | None) -> MessageFormatter:
         """The same words, with facts that next steps name as if they were properties.
 
         None adds none.
@@ -314,12 +318,12 @@ class Wording:
 
     def text(self, words: object) -> str:
         """A text, a next step, an error, or a tuple of these, as it is shown."""
-        if isinstance(words, Text):
+        if isinstance(words, Message):
             template = words.template
             values = words.values
-            if isinstance(words, Next):
+            if isinstance(words, Hint):
                 template = self.steps.get(words.step, template)
-            if isinstance(words, Answered) and not self.shows_answers:
+            if isinstance(words, AnsweredMessage) and not self.shows_answers:
                 template = "{meaning}"
             said, *rest = _NAME.split(template)
             for name, text in zip(rest[::2], rest[1::2], strict=True):
@@ -329,16 +333,16 @@ class Wording:
             return self.time(words)
         if isinstance(words, tuple):
             return " ".join(map(self.text, words))
-        if isinstance(words, Explained):
+        if isinstance(words, ProviderError):
             return f"{sentence(self.text(words.happened))} {self.text(words.done)}".strip()
         return str(words)
 
-    def told(self, error: Exception, then: Iterable[Next] | None = None) -> str:
+    def told(self, error: Exception, then: Iterable[Hint] | None = None) -> str:
         """What happened, what was done, and the next steps: `then`, or else the error's own.
 
         A line for each.
         """
-        if not isinstance(error, Explained):
+        if not isinstance(error, ProviderError):
             return sentence(str(error))
         steps = [f"hint: {self.text(step)}" for step in (error.then if then is None else then)]
         evidence = error.evidence
@@ -346,16 +350,16 @@ class Wording:
         done = f"{wording.text(error.done)} {evidence}".strip()
         return "\n".join(filter(None, [sentence(wording.text(error.happened)), done, *steps]))
 
-    def report(self, error: Exception, then: Iterable[Next] | None = None) -> str:
+    def report(self, error: Exception, then: Iterable[Hint] | None = None) -> str:
         """All that a user reads of an error: see `told`, then the command that explains it."""
         return with_pointer(self.told(error, then), error)
 
 
-NEUTRAL = Wording(str, {})  # for logs and for programs that catch an error
+NEUTRAL = MessageFormatter(str, {})  # for logs and for programs that catch an error
 R = TypeVar("R")
 
 
-class Unresolved(Explained, Generic[R]):
+class NotFinished(ProviderError, Generic[R]):
     """Something was started, or may have been, and its end is not known.
 
     It must be kept: the `record`, under its provisional id.
@@ -364,16 +368,16 @@ class Unresolved(Explained, Generic[R]):
     first. It is `undecided` if waiting longer would end the same way.
     """
 
-    steps_if_pending: ClassVar[tuple[Next, ...]]  # if the next run may see its end
-    steps_if_undecided: ClassVar[tuple[Next, ...]]
+    steps_if_pending: ClassVar[tuple[Hint, ...]]  # if the next run may see its end
+    steps_if_undecided: ClassVar[tuple[Hint, ...]]
 
     def __init__(
         self,
         record: R,
-        happened: Words = "",
+        happened: AnyMessage = "",
         *,
         undecided: bool = False,
-        cause: Explained | None = None,
+        cause: ProviderError | None = None,
     ) -> None:
         self.record = record
         self.told = happened
@@ -381,61 +385,63 @@ class Unresolved(Explained, Generic[R]):
         self.cause = self.__cause__ = cause
         self._before = cause.then if cause else ()
         if cause:
-            happened = Text(
+            happened = Message(
                 "{happened} {cause}" if happened else "{cause}", happened=happened, cause=cause
             )
         steps = self.steps_if_undecided if undecided else self.steps_if_pending
         super().__init__(happened, then=(*self._before, *steps))
 
-    def steps_if_not_saved(self, *, remembered: bool, everywhere: bool = False) -> tuple[Next, ...]:
+    def steps_if_not_saved(self, *, remembered: bool, everywhere: bool = False) -> tuple[Hint, ...]:
         """The next steps if the state cannot keep it.
 
         The next run on this machine may still find it, or on any machine.
         """
         if remembered and everywhere:
             return (*self._before, *self.steps_if_pending)
-        return (*self._before, Next(Step.KEPT_HERE if remembered else Step.NOT_KEPT))
+        return (*self._before, Hint(HintKind.KEPT_HERE if remembered else HintKind.NOT_KEPT))
 
 
-class NothingSent(Explained):
+class NothingSent(ProviderError):
     """It timed out or was interrupted before anything was started; there is nothing to keep."""
 
 
-class LedgerUnavailable(Explained):
+class LedgerUnavailable(ProviderError):
     """The ledger cannot be read or written.
 
     `then` are the next steps if they are other ones than for every such place.
     """
 
     def __init__(
-        self, where: str, why: str, then: Iterable[Step | Next] = (), *, is_shared: bool = False
+        self, where: str, why: str, then: Iterable[HintKind | Hint] = (), *, is_shared: bool = False
     ) -> None:
         name = "{shared_state}" if is_shared else "The ledger of this machine"
-        other = Step.CHECK_SHARED_STATE if is_shared else Step.USE_OTHER_STATE_DIRECTORY
+        other = HintKind.CHECK_SHARED_STATE if is_shared else HintKind.USE_OTHER_STATE_DIRECTORY
         self.trouble = f"{where}: {why}"
         super().__init__(
-            Text(name + " cannot be used: {trouble}", trouble=self.trouble),
-            then=tuple(then) or (other, Step.RUN_AGAIN),
+            Message(name + " cannot be used: {trouble}", trouble=self.trouble),
+            then=tuple(then) or (other, HintKind.RUN_AGAIN),
         )
 
 
-class NoSuchSnapshot(Explained):
+class NoSuchSnapshot(ProviderError):
     """A snapshot that was asked for by its id is not there."""
 
 
-class CannotTell(Explained):
+class CannotTell(ProviderError):
     """The service's answer leaves open what was looked up."""
 
 
 def not_listed(
     database_id: str, version_id: str, listed_by: datetime | None = None
-) -> tuple[str, list[Next]]:
+) -> tuple[str, list[Hint]]:
     """What an error says of a snapshot that no listing shows until `listed_by`, UTC, if that is known; and its next steps."""
     happened = f"The service lists no snapshot {version_id} of database {database_id}"
     if listed_by is None:
         kept = (
             "The service keeps a snapshot for 30 days, and may not list it in the first 30 minutes"
         )
-        return f"{happened}. {kept}", [Next(Step.CHECK_ID)]
+        return f"{happened}. {kept}", [Hint(HintKind.CHECK_ID)]
     old = "it serves a page for up to 30 minutes, and this snapshot is younger"
-    return f"{happened} yet: {old}", [Next(Step.RUN_AGAIN_AFTER, time=f"{listed_by:%H:%M:%S} UTC")]
+    return f"{happened} yet: {old}", [
+        Hint(HintKind.RUN_AGAIN_AFTER, time=f"{listed_by:%H:%M:%S} UTC")
+    ]

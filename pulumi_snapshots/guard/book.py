@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from pulumi_snapshots.clock import DATE_RESOLUTION, Clock, parse_rfc3339, rfc3339
-from pulumi_snapshots.errors import Explained, Text
+from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.guard.inputs import ComponentInputs
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -302,7 +302,7 @@ class GuardBook:
             None if there is none, and never with a pin.
 
         Raises:
-            Explained: There is none, and a pin is given.
+            ProviderError: There is none, and a pin is given.
         """
         for each in self.history(guard):
             if each.database_id == database_id and each.version_id:
@@ -320,14 +320,14 @@ class GuardBook:
             snapshot = newest.snapshot
         else:
             where = self._ledger.place.where
-            raise Explained(Text(UNKNOWN_HERE, database=database_id, where=where))
+            raise ProviderError(Message(UNKNOWN_HERE, database=database_id, where=where))
         if not known or not known[0].is_asked_by(run, self.now):
             asked = Pin(guard, pin, snapshot, run, rfc3339(self.now))
             others = [each for each in pins if each not in known]
             self._document[PINS] = [each.to_outputs() for each in [*others, asked][-MOST:]]
         return _described(snapshot, self.now)
 
-    def warning(self, last: SnapshotInfo, newest: SnapshotInfo | None) -> Text | None:
+    def warning(self, last: SnapshotInfo, newest: SnapshotInfo | None) -> Message | None:
         """A warning of a way back to `last` if the newest manual snapshot is one that no run knows; None if all is well."""
         if newest is None or (newest.created_at or "") <= (last.created_at or ""):
             return None
@@ -335,7 +335,7 @@ class GuardBook:
         known |= {each.result for each in self.attempts}
         if newest.version_id in known:
             return None
-        return Text(NEWER, newest=newest.id, at=newest.created_at, last=last.id)
+        return Message(NEWER, newest=newest.id, at=newest.created_at, last=last.id)
 
     def outputs(
         self, guard: str, database_id: str, pin: str | None, *, run: str = ""

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pulumi_snapshots.errors import Text
+from pulumi_snapshots.errors import Message
 from pulumi_snapshots.guard.inputs import (
     CHANGES,
     CHOSEN_ALL,
@@ -24,7 +24,7 @@ from pulumi_snapshots.run.settings import PACKAGE
 GUARD_TYPE = f"{PACKAGE}:index:Guard"
 FIRST_UP = "first run with this guard"
 """The change that a guard notes for all those that it could not hear of."""
-STATE_UNKNOWN = Text(
+STATE_UNKNOWN = Message(
     "the engine does not show what the state has, so deletes of resources that this guard is new "
     "to have no snapshot in this run"
 )

@@ -11,13 +11,13 @@ import anyio
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import (
-    Explained,
+    AnyMessage,
+    Hint,
+    HintKind,
     LedgerUnavailable,
-    Next,
+    Message,
     NothingSent,
-    Step,
-    Text,
-    Words,
+    ProviderError,
 )
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.guard.inputs import GuardInputs
@@ -41,23 +41,23 @@ NONE_NOW = (QuotaUsedUp, NotSent, Unavailable, Outage, Blocked, ServiceFailed, N
 """The failures after which an earlier snapshot may do: the quota is used up, or the service is down."""
 
 
-class ChangeHeldBack(Explained):
+class ChangeHeldBack(ProviderError):
     """A guarded change, such as `update of Server shop`, did not happen, since its guard has no snapshot, and why."""
 
-    def __init__(self, change: str, why: Words | Explained) -> None:
-        held = Text(
+    def __init__(self, change: str, why: AnyMessage | ProviderError) -> None:
+        held = Message(
             "the {change} was held back, since no snapshot guards it: {why}", change=change, why=why
         )
         super().__init__(
-            held, then=why.then if isinstance(why, Explained) else [Next(Step.RUN_AGAIN)]
+            held, then=why.then if isinstance(why, ProviderError) else [Hint(HintKind.RUN_AGAIN)]
         )
 
 
-class ChangeNotNoted(Explained):
+class ChangeNotNoted(ProviderError):
     """A guarded change has happened, and a later run may take the snapshot from before it for one that guards."""
 
-    def __init__(self, change: str, why: Explained) -> None:
-        happened = Text(
+    def __init__(self, change: str, why: ProviderError) -> None:
+        happened = Message(
             "the {change} has happened, but could not be noted: {why}", change=change, why=why
         )
         super().__init__(happened, then=why.then)
@@ -123,11 +123,15 @@ class OncePerRun:
             except Exception as error:
                 # Also for what is no known failure: a change that does not know its snapshot must not happen.
                 of.failed = change
-                why = error if isinstance(error, Explained) else f"{type(error).__name__}: {error}"
+                why = (
+                    error
+                    if isinstance(error, ProviderError)
+                    else f"{type(error).__name__}: {error}"
+                )
                 raise ChangeHeldBack(change, why) from error
             if of.is_off:
                 listener.warn(
-                    Text("the {change} has no snapshot, since {guard} is off", change=change)
+                    Message("the {change} has no snapshot, since {guard} is off", change=change)
                 )
                 return record
             if is_first:
@@ -181,13 +185,13 @@ class OncePerRun:
         of = self._databases[inputs.database_id]
         record = of.record
         if record is None or guard not in of.changes:
-            raise ChangeNotNoted(change, Explained("no snapshot of this run guards it"))
+            raise ChangeNotNoted(change, ProviderError("no snapshot of this run guards it"))
         of.changes[guard].append(change)
         async with of.noting:  # one entry for all that happen meanwhile
             if happened := [*of.changes[guard]]:
                 try:
                     await self._note(of, session(), guard, record, happened)
-                except Explained as error:
+                except ProviderError as error:
                     raise ChangeNotNoted(change, error) from error
                 del of.changes[guard][: len(happened)]
         return record
@@ -231,9 +235,9 @@ class OncePerRun:
             )
 
 
-def _with_way_back(template: str, record: SnapshotRecord, change: str) -> Text:
-    way_back = Next(Step.GO_BACK, id=record.id)
-    return Text(f"{template}\n{{way_back}}", id=record.id, change=change, way_back=way_back)
+def _with_way_back(template: str, record: SnapshotRecord, change: str) -> Message:
+    way_back = Hint(HintKind.GO_BACK, id=record.id)
+    return Message(f"{template}\n{{way_back}}", id=record.id, change=change, way_back=way_back)
 
 
 async def take(session: Session, inputs: GuardInputs, listener: Listener) -> SnapshotRecord:
@@ -277,7 +281,7 @@ async def take(session: Session, inputs: GuardInputs, listener: Listener) -> Sna
             "error": str(error).rstrip("."),
             "taken": to_the_second(times[newest]),
         }
-        listener.warn(Text(why, id=record.id, **told))
+        listener.warn(Message(why, id=record.id, **told))
         return record
 
 

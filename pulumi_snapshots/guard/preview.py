@@ -3,14 +3,14 @@
 from collections.abc import Collection
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import Text
+from pulumi_snapshots.errors import Message
 from pulumi_snapshots.guard.book import GuardBook
 from pulumi_snapshots.guard.coverage import FIRST_UP
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.run.memory import Listener
 
 NEW_SNAPSHOT = ", which would be a new one"
-NEW_ONE_FIRST = Text(
+NEW_ONE_FIRST = Message(
     "the new one is created before the snapshot, since only the delete of the old one waits for "
     "it. If creating it changes data, as a migration does, give the guard "
     '{before}=["create", "update", "delete"]'
@@ -99,7 +99,7 @@ class PreviewedChanges:
         changes = "1 change" if count == 1 else f"{count} changes"
         return f"{changes} will wait for {snapshot}" if count else None
 
-    def unguarded(self) -> Text | None:
+    def unguarded(self) -> Message | None:
         """A warning of replaced resources whose delete the guard has not heard of; None if there are none."""
         if self.first_up or "delete" not in self._before:
             return None
@@ -108,4 +108,4 @@ class PreviewedChanges:
             return None
         names = [urn.rpartition("::")[2] for urn in silent[:NAMED]]
         more = [f"{len(silent) - NAMED} more"] if len(silent) > NAMED else []
-        return Text(UNGUARDED, count=len(silent), names=", ".join([*names, *more]))
+        return Message(UNGUARDED, count=len(silent), names=", ".join([*names, *more]))

@@ -18,7 +18,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors import LedgerUnavailable, Next, Step
+from pulumi_snapshots.errors import Hint, HintKind, LedgerUnavailable
 from pulumi_snapshots.ledger.place import (
     GONE,
     Document,
@@ -168,7 +168,7 @@ class Bucket(Place):
         with suppress(Overtaken):
             await self._call(check.replace, secrets.token_bytes(), stale)
             why = "the store writes an object although another one has written it meanwhile"
-            raise self.unavailable(why, Next(Step.USE_OTHER_STORE))
+            raise self.unavailable(why, Hint(HintKind.USE_OTHER_STORE))
         self._is_checked = True
 
     async def _loaded(self) -> tuple[Held | None, Document]:
@@ -188,7 +188,7 @@ class Bucket(Place):
         except StoreTrouble as error:
             # the error has the place already
             why = re.sub(r"^(\w+://[^:]*: )+", "", str(error.happened))
-            listing = (Next(Step.ALLOW_LISTING),) * (error.forbidden and not arguments)
+            listing = (Hint(HintKind.ALLOW_LISTING),) * (error.forbidden and not arguments)
             # Its page, and that of its cause, is about archives.
             raise self.unavailable(why, *error.then, *listing) from None
 

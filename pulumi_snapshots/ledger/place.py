@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-from pulumi_snapshots.errors import LedgerUnavailable, Next, Step, not_installed
+from pulumi_snapshots.errors import Hint, HintKind, LedgerUnavailable, not_installed
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 
@@ -17,11 +17,15 @@ Document = dict[str, Any]
 
 FORMAT = "format"  # the document's own key for the format in which it is written
 NEWEST = 2  # the format that this version writes, and the only one that it can read
-DAMAGED = "it is damaged, or another program's", Step.MOVE_LEDGER_ASIDE
-GONE = "it was moved or emptied while this run was under way", Step.PUT_LEDGER_BACK
-OLDER = "an older version of this package has written it", Step.MOVE_LEDGER_ASIDE
-LATER = "a later version of this package has written it", Step.UPGRADE, Step.MOVE_LEDGER_ASIDE
-UNREADABLE = Step.UPGRADE, Step.MOVE_LEDGER_ASIDE
+DAMAGED = "it is damaged, or another program's", HintKind.MOVE_LEDGER_ASIDE
+GONE = "it was moved or emptied while this run was under way", HintKind.PUT_LEDGER_BACK
+OLDER = "an older version of this package has written it", HintKind.MOVE_LEDGER_ASIDE
+LATER = (
+    "a later version of this package has written it",
+    HintKind.UPGRADE,
+    HintKind.MOVE_LEDGER_ASIDE,
+)
+UNREADABLE = HintKind.UPGRADE, HintKind.MOVE_LEDGER_ASIDE
 """The next steps with what another version may have written."""
 AHEAD_HERE = "service_ahead"
 """The document's key for the seconds that the service's clock was ahead of this machine's, if no
@@ -109,9 +113,9 @@ class Place(ABC):
             raise self.unavailable(*OLDER)
         return document
 
-    def unavailable(self, why: str, *then: Next | Step) -> LedgerUnavailable:
-        """Make the error for a place that cannot be used; a `Step` is about its file or object."""
-        steps = [each if isinstance(each, Next) else Next(each, file=self.where) for each in then]
+    def unavailable(self, why: str, *then: Hint | HintKind) -> LedgerUnavailable:
+        """Make the error for a place that cannot be used; a `HintKind` is about its file or object."""
+        steps = [each if isinstance(each, Hint) else Hint(each, file=self.where) for each in then]
         return LedgerUnavailable(self.where, why, steps, is_shared=self.is_shared)
 
 

@@ -13,7 +13,7 @@ import anyio
 import anyio.from_thread
 import anyio.to_thread
 
-from pulumi_snapshots.errors import Next, Step
+from pulumi_snapshots.errors import Hint, HintKind
 from pulumi_snapshots.ledger.place import DAMAGED, GONE, OWN, Document, Place, packed
 
 T = TypeVar("T")
@@ -119,7 +119,7 @@ class SqliteFile(Place):
         # The folder of a backend need not be there, but the backend must.
         is_own = folder.name == OWN and folder.parent.is_dir()
         if self.is_shared and not (folder.is_dir() or is_own):
-            make_it = Next(Step.MAKE_FOLDER, file=str(folder))
+            make_it = Hint(HintKind.MAKE_FOLDER, file=str(folder))
             raise self.unavailable("there is no such folder", make_it)
         # first of all: another thread may be making the file, and see it
         was_there = self._was_there
@@ -150,7 +150,7 @@ class SqliteFile(Place):
         with suppress(sqlite3.OperationalError):  # it is locked
             connection.execute("PRAGMA journal_mode = DELETE")
         if _journal(connection) == "wal":
-            raise self.unavailable(WRITE_AHEAD, Step.CLOSE_PROGRAM)
+            raise self.unavailable(WRITE_AHEAD, HintKind.CLOSE_PROGRAM)
         connection.execute(begin)
 
     def _data(self, connection: sqlite3.Connection) -> bytes | None:
@@ -182,7 +182,7 @@ class SqliteFile(Place):
                 raise self.unavailable(*DAMAGED) from error
             then = []
             if self.is_shared and code in REFUSED:
-                then = [Next(Step.OPEN_FOLDER, file=str(self._path.parent))]
+                then = [Hint(HintKind.OPEN_FOLDER, file=str(self._path.parent))]
             why = str(error)
             if code in LOCKED:
                 why = (

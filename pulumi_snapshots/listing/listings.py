@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import anyio
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors import CannotTell, LedgerUnavailable, Next, Step
+from pulumi_snapshots.errors import CannotTell, Hint, HintKind, LedgerUnavailable
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.service.client import (
@@ -176,7 +176,7 @@ class Listings:
         if account.unreadable:
             raise CannotTell(
                 f"{account.unreadable} of {len(account.every)} entries of the service's list of the account's databases are unreadable",
-                then=[Next(Step.LOOK_UP_DATABASE)],
+                then=[Hint(HintKind.LOOK_UP_DATABASE)],
             )
         return account.databases
 
@@ -361,8 +361,8 @@ class Listings:
                 f"the service serves an old page: it lacks snapshot {old.result} of database {database_id}, which a run found at "
                 f"{ended:%H:%M:%S} UTC",
                 then=[
-                    Next(
-                        Step.RUN_AGAIN_AFTER,
+                    Hint(
+                        HintKind.RUN_AGAIN_AFTER,
                         time=f"{ended + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC",
                     )
                 ],
@@ -423,7 +423,7 @@ def by_database(listing: Listing) -> dict[str, Entries]:
     if unknown := listing.of_each.get(None):
         raise CannotTell(
             f"the service's listing of the account does not say whose snapshot {unknown[0].version} is",
-            then=[Next(Step.GIVE_DATABASE)],
+            then=[Hint(HintKind.GIVE_DATABASE)],
         )
     return {
         database_id or "": _by_version(entries, listing)
@@ -442,7 +442,7 @@ def _check(listing: Listing) -> None:
         raise CannotTell(
             f"{listing.unreadable} of {listing.unreadable + len(listing.entries)} entries of the service's listing are "
             "unreadable, so it may be incomplete",
-            then=[Next(Step.OPEN_VERSION)],
+            then=[Hint(HintKind.OPEN_VERSION)],
         )
 
 
@@ -456,7 +456,7 @@ def time_of(entry: ListedSnapshot) -> datetime:
     if entry.modified is None:
         raise CannotTell(
             f"the service lists snapshot {entry.version} without a time, so its age is not known",
-            then=[Next(Step.OPEN_VERSION)],
+            then=[Hint(HintKind.OPEN_VERSION)],
         )
     return entry.modified
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import Explained, Next, Step
+from pulumi_snapshots.errors import Hint, HintKind, ProviderError
 from pulumi_snapshots.ledger.attempt import LATEST_OF_LOST, SECOND, SKEW, Request
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE
@@ -73,7 +73,7 @@ Match = Matched | NotListedYet | AmbiguousMatch | ProvenAbsent | Undecidable
 """What a page says about the snapshot of a request."""
 
 
-class AmbiguousSnapshot(Explained):
+class AmbiguousSnapshot(ProviderError):
     """Two entries could be the snapshot of the POST."""
 
 
@@ -146,7 +146,7 @@ def ambiguous(match: AmbiguousMatch) -> AmbiguousSnapshot:
         f"two snapshots of this database could be the one that was started: {both}. Somebody else "
         "took one at the same time, and the service does not say whose is whose"
     )
-    return AmbiguousSnapshot(happened, then=[Next(Step.OPEN_VERSION)])
+    return AmbiguousSnapshot(happened, then=[Hint(HintKind.OPEN_VERSION)])
 
 
 def unclaimed_since(

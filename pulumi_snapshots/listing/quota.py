@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import anyio
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import Next, Step
+from pulumi_snapshots.errors import Hint, HintKind
 from pulumi_snapshots.listing.listings import Listings
 from pulumi_snapshots.service.client import ONCE
 from pulumi_snapshots.service.errors import QuotaUsedUp, SquareCloudError
@@ -39,7 +39,7 @@ async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings
         )
         if error.frees:
             when = f"at about {to_the_second(error.frees)}"
-            error.then = (Next(Step.WAIT_FOR_SLOT, when=when), Next(Step.USE_LARGER_PLAN))
+            error.then = (Hint(HintKind.WAIT_FOR_SLOT, when=when), Hint(HintKind.USE_LARGER_PLAN))
 
 
 def counted(listing: Listing, now: datetime) -> list[datetime]:

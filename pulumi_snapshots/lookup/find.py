@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from pulumi_snapshots.errors import CannotTell, Explained
+from pulumi_snapshots.errors import CannotTell, ProviderError
 from pulumi_snapshots.ledger.attempt import NEVER
 from pulumi_snapshots.listing.listings import ask_all, time_of
 from pulumi_snapshots.lookup.results import (
@@ -57,7 +57,7 @@ async def find_url(session: Session, query: UrlQuery, since: float) -> str:
         else None
     )
     if url is None:
-        raise Explained(
+        raise ProviderError(
             f"database {query.database_id} has no snapshot {query.version_id} to download"
         )
     return url

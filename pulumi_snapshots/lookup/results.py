@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
-from pulumi_snapshots.errors import Text
+from pulumi_snapshots.errors import Message
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import (
     Duration,
@@ -64,7 +64,7 @@ class SnapshotQuery(Inputs):
         found, ages = super().problems(values), cls.known(values, "newer_than", "older_than")
         newer, older = ages.get("newer_than"), ages.get("older_than")
         if newer is not None and older is not None and newer <= older:
-            reason = Text("must be longer than {older_than} (else no snapshot is both)")
+            reason = Message("must be longer than {older_than} (else no snapshot is both)")
             found.append(checks.Problem("newer_than", reason, values["newer_than"]))
         return found
 

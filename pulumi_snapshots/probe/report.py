@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.service.client import Answer
 from pulumi_snapshots.state_directory import written_whole
 
@@ -85,7 +85,7 @@ report unreadable.
 VERSION = 1  # of the form of the JSON
 
 
-class ReportUnwritable(Explained):
+class ReportUnwritable(ProviderError):
     """The report cannot be written, so the run sends nothing more."""
 
 

@@ -11,7 +11,7 @@ from itertools import cycle
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import Explained, Next, Step, Text
+from pulumi_snapshots.errors import Hint, HintKind, Message, ProviderError
 from pulumi_snapshots.hosts.download import look_at
 from pulumi_snapshots.ledger.attempt import Attempt, Request
 from pulumi_snapshots.ledger.decision import ClaimRefused
@@ -64,7 +64,7 @@ DOUBTFUL = (
 """Facts about which a snapshot of another client, taken meanwhile, can deceive."""
 
 
-class ProbeStopped(Explained):
+class ProbeStopped(ProviderError):
     """The run has ended early; what it settled until then is in its report."""
 
 
@@ -290,7 +290,7 @@ class Run:
         left = at - self.clock.monotonic()
         if left > 0:
             until = self.clock.utc() + timedelta(seconds=left)
-            self.listener.progress(Text("{why}, until {at}", why=why, at=until))
+            self.listener.progress(Message("{why}, until {at}", why=why, at=until))
             await self.clock.sleep(left)
 
     async def send(self, database_id: str, lane: Lane = CREATE) -> Shot:
@@ -448,4 +448,4 @@ def _in_the_way(other: Attempt) -> ProbeStopped:
     what = f"a {other.kind} of database {other.database_id}"
     happened = f"{what} was requested at {at}, and its end is not known"
     done = "The run has stopped, and sent no further request."
-    return ProbeStopped(happened, done, [Next(Step.RUN_AGAIN_AFTER, time=until)])
+    return ProbeStopped(happened, done, [Hint(HintKind.RUN_AGAIN_AFTER, time=until)])

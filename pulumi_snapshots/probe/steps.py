@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.errors import Explained, Step
+from pulumi_snapshots.errors import HintKind, ProviderError
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.quota import allowance_of
 from pulumi_snapshots.probe.report import VERDICTS
@@ -58,19 +58,19 @@ _LISTED_DATABASE = {"id", "name", "ram", "type", "cluster", "created_at"}
 _DATABASE = {*_LISTED_DATABASE, "owner", "port"}
 
 
-async def probe(run: Run) -> Explained | None:
+async def probe(run: Run) -> ProviderError | None:
     """Take the steps, and write the report as they proceed.
 
     Returns why the run ended early, or None.
     """
-    ended: Explained | None = None
+    ended: ProviderError | None = None
     try:
         with run.session.until(6 * HOUR) as limit:
             await _take(run)
         if limit.cancelled_caught:
             step = f" in the step `{run.report.step}`"
             ended = ProbeStopped(f"the run was interrupted{step}", "It sends nothing more.")
-    except Explained as error:
+    except ProviderError as error:
         ended = error
     run.report.end(str(ended or ""))
     run.write()
@@ -205,7 +205,7 @@ def _judge_account(run: Run, account: Account) -> None:
     if allowance is not None and allowance <= wanted:
         allows = f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}"
         happened = f"{allows}: none would be left"
-        raise ProbeStopped(happened, "Nothing was started.", [Step.USE_LARGER_PLAN])
+        raise ProbeStopped(happened, "Nothing was started.", [HintKind.USE_LARGER_PLAN])
     run.judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")
     odd = sum(not is_usual_database_id(one.id) for one in account.databases)
     run.judge("database-id", not odd, f"{odd} of {len(account.databases)} have another form")

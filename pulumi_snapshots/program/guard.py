@@ -23,7 +23,7 @@ from pulumi_snapshots.engine.queries import (
     version_request,
 )
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.guard.inputs import (
     CHOSEN,
     CHOSEN_ALL,
@@ -95,7 +95,7 @@ class GuardDeclaration:
         self._program.note_guard(str(self), database_id)
         try:
             self._settings = Settings.read(PROGRAM_CONFIG, os.environ)
-        except Explained as error:
+        except ProviderError as error:
             raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
         self._refuse_old_engine()
         warn_of_plain_key()
@@ -288,7 +288,7 @@ class GuardDeclaration:
             # A loop of its own, whichever the program runs in.
             with start_blocking_portal() as portal:
                 return portal.call(consult)
-        except Explained as error:
+        except ProviderError as error:
             raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
 
 

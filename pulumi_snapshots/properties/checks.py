@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.errors import Text, Words
+from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.errors.secrets import hide_secrets, looks_secret, shortened
 
 RETENTION = 30 * 86400.0
@@ -67,7 +67,7 @@ SHOWN_LIMIT = 100
 class Unfit(ValueError):
     """A value that cannot be used; see `Problem`."""
 
-    def __init__(self, reason: Words, given: object = None) -> None:
+    def __init__(self, reason: AnyMessage, given: object = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.given = given
@@ -78,7 +78,7 @@ class Problem:
     """A bad input, by its name in Python."""
 
     property: str
-    reason: Words
+    reason: AnyMessage
     """What would be right, as "must be …", without the value: an engine prints that itself, or
     hides it.
     """
@@ -94,12 +94,12 @@ class Problem:
             else cls(name, str(error))
         )
 
-    def told(self) -> Words:
+    def told(self) -> AnyMessage:
         """The reason and the value."""
         return (
             self.reason
             if self.given is None
-            else Text("{it}, not {given}", it=self.reason, given=shown(self.given))
+            else Message("{it}, not {given}", it=self.reason, given=shown(self.given))
         )
 
 
@@ -290,7 +290,9 @@ def version_id(given: object) -> str:
         and " " not in given
     ):
         return given
-    raise Unfit(Text("must be a snapshot's version id, as {get_latest_snapshot} finds it"), given)
+    raise Unfit(
+        Message("must be a snapshot's version id, as {get_latest_snapshot} finds it"), given
+    )
 
 
 def one_of(*choices: str) -> Callable[[object], str]:

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, get_args, get_origin
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.errors import Text, Words
+from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.properties.catalogue import (
     Bytes,
     Duration,
@@ -61,7 +61,7 @@ def inputs_in(schema: ResourceSchema, state: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _reason(each: Property, value: Any, *, is_input: bool) -> Words | None:
+def _reason(each: Property, value: Any, *, is_input: bool) -> AnyMessage | None:
     """What is wrong with one property; an input may also be as a program writes it."""
     if value is None:
         is_always_there = each.required and each.kept and not each.optional
@@ -71,7 +71,7 @@ def _reason(each: Property, value: Any, *, is_input: bool) -> Words | None:
     return _misfit(each.type, value)
 
 
-def _misfit(kind: Any, value: Any) -> Words | None:
+def _misfit(kind: Any, value: Any) -> AnyMessage | None:
     """Why a value of the state is none of this type, as "must be …"; None if it is."""
     record = record_in(kind)
     if record is kind:
@@ -86,23 +86,23 @@ def _misfit(kind: Any, value: Any) -> Words | None:
     return None if fits(value) else f"must be {right}"
 
 
-def _misfit_of_record(record: type[Record], value: Any) -> Words | None:
+def _misfit_of_record(record: type[Record], value: Any) -> AnyMessage | None:
     if not isinstance(value, Mapping):
         return "must be an object"
     for name, each in record.properties().items():
         reason = _reason(each, value.get(name), is_input=False)
         if reason is not None:
-            return Text("has {it}, which {reason}", it=Text("{" + name + "}"), reason=reason)
+            return Message("has {it}, which {reason}", it=Message("{" + name + "}"), reason=reason)
     return None
 
 
-def _misfit_of_list(kind: Any, value: Any) -> Words | None:
+def _misfit_of_list(kind: Any, value: Any) -> AnyMessage | None:
     if not isinstance(value, list | tuple):
         return "must be a list"
     for number, each in enumerate(value, start=1):
         reason = _misfit(kind, each)
         if reason is not None:
-            return Text("has entry {number}, which {reason}", number=number, reason=reason)
+            return Message("has entry {number}, which {reason}", number=number, reason=reason)
     return None
 
 

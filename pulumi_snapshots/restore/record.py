@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pulumi_snapshots.errors import Text
+from pulumi_snapshots.errors import Message
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import (
@@ -117,7 +117,7 @@ def with_snapshot_missing(
     if any(values.get(name) is not None for name in NAMED_BY):
         return found
     missing = checks.Problem(
-        "snapshot", Text("is required: a Snapshot, or {database_id} and {version_id}")
+        "snapshot", Message("is required: a Snapshot, or {database_id} and {version_id}")
     )
     return [missing, *(one for one in found if one.property not in NAMED_BY)]
 

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 from pulumi_snapshots.clock import parse_rfc3339, time_text, to_the_second
 from pulumi_snapshots.errors import (
-    Explained,
+    Hint,
+    HintKind,
     LedgerUnavailable,
-    Next,
-    Step,
-    Text,
-    Unresolved,
+    Message,
+    NotFinished,
+    ProviderError,
     not_listed,
 )
 from pulumi_snapshots.ledger.attempt import Attempt, Status, is_resource
@@ -34,7 +34,7 @@ from pulumi_snapshots.restore.status import (
     began_since,
     clear_of_others,
 )
-from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
+from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, ResourceNotFinished
 from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.operation import Operation, TimeIsUp
 from pulumi_snapshots.run.session import Session
@@ -47,14 +47,14 @@ NOT_RESTORED = "Nothing was restored."
 T = TypeVar("T")
 
 
-class RestorePending(Unresolved[RestoreRecord]):
+class RestorePending(NotFinished[RestoreRecord]):
     """The restore was started, or may have been, and its end was not seen. It must be kept."""
 
-    steps_if_pending = (Next(Step.KEEP_WAITING), Next(Step.RESTORE_AGAIN))
-    steps_if_undecided = (Next(Step.CHECK_RESTORED), Next(Step.RESTORE_AGAIN))
+    steps_if_pending = (Hint(HintKind.KEEP_WAITING), Hint(HintKind.RESTORE_AGAIN))
+    steps_if_undecided = (Hint(HintKind.CHECK_RESTORED), Hint(HintKind.RESTORE_AGAIN))
 
 
-class RestoreRefused(Explained):
+class RestoreRefused(ProviderError):
     """A restore that must not be sent."""
 
 
@@ -203,7 +203,9 @@ class RestoreOperation:
             since = (
                 f"{happened}, after this run had decided to restore snapshot {self.inputs.snapshot}"
             )
-            raise RestoreRefused(since, NOT_RESTORED, [Next(Step.CHECK_DATA), Next(Step.RUN_AGAIN)])
+            raise RestoreRefused(
+                since, NOT_RESTORED, [Hint(HintKind.CHECK_DATA), Hint(HintKind.RUN_AGAIN)]
+            )
         return await self.session.client.restore_snapshot(
             target, name=name, version_id=self.inputs.version_id, leaving=leaving
         )
@@ -235,7 +237,7 @@ class RestoreOperation:
                 f"snapshot {inputs.snapshot} is new in this same run, so there is nothing to go "
                 "back to yet"
             )
-            raise RestoreRefused(happened, NOT_RESTORED, [Next(Step.TAKE_RESTORE_OUT)])
+            raise RestoreRefused(happened, NOT_RESTORED, [Hint(HintKind.TAKE_RESTORE_OUT)])
         name = inputs.name
         runtime = inputs.runtime
         if name is None:
@@ -274,7 +276,7 @@ class RestoreOperation:
             return
         snapshot = f"snapshot {inputs.snapshot} is of a {runtime} database"
         happened = f"{snapshot}, and database {inputs.target} is {target.type}"
-        raise RestoreRefused(happened, NOT_RESTORED, [Next(Step.USE_SAME_ENGINE)])
+        raise RestoreRefused(happened, NOT_RESTORED, [Hint(HintKind.USE_SAME_ENGINE)])
 
     # After the request -------------------------------------------------------------------------------
 
@@ -338,7 +340,7 @@ class RestoreOperation:
             self._warn(
                 f"the restore of database {target} succeeded, and the database was not seen "
                 "running since.",
-                Step.CHECK_HEALTH,
+                HintKind.CHECK_HEALTH,
             )
         return await self._end_now(to_the_second(session.service_clock.now()))
 
@@ -374,22 +376,22 @@ class RestoreOperation:
             self.member.note(f"{earlier}; no new request was sent")
         else:
             unsaved = f"{earlier} that may not have saved its state; no new request was sent."
-            self._warn(unsaved, Step.RESTORE_AGAIN)
+            self._warn(unsaved, HintKind.RESTORE_AGAIN)
             if not is_same:
                 self.member.warn(another_snapshot(record))
         # Last, since a row shows the last text.
         onto = short_id(self.inputs.target)
         self.member.progress(f"restored {short_id(record.snapshot)}{when} onto {onto}")
 
-    def _warn(self, text: str, step: Step) -> None:
-        self.member.warn(Text("{text} {then}", text=text, then=Next(step)))
+    def _warn(self, text: str, step: HintKind) -> None:
+        self.member.warn(Message("{text} {then}", text=text, then=Hint(step)))
 
     # The end -----------------------------------------------------------------------------------------
 
     def _unresolved(
-        self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
+        self, why: str = "", *, undecided: bool = False, cause: ProviderError | None = None
     ) -> RestorePending:
-        """The error of an unknown end, see `Unresolved`; `why` the wait ended is a sentence."""
+        """The error of an unknown end, see `NotFinished`; `why` the wait ended is a sentence."""
         operation = self.operation
         watch = self.watch or StatusWatch(self.session, operation.sent, operation.show)
         operation.attempt = watch.attempt
@@ -434,27 +436,31 @@ def _refusal(refused: ClaimRefused) -> RestoreRefused:
             f"another run of the same resource has requested the restore of {what} {onto} at {at}, "
             "before this run's request could be sent"
         )
-        then = [Next(Step.CHECK_DATA), Next(Step.RUN_AGAIN)]
+        then = [Hint(HintKind.CHECK_DATA), Hint(HintKind.RUN_AGAIN)]
     elif refused.why == "unknown":
         happened = (
             f"the restore of {what} {onto} was requested at {at} by the same command, and how it "
             "ended is not known"
         )
-        then = [Next(Step.CHECK_DATA), Next(Step.RESTORE_AGAIN)]
+        then = [Hint(HintKind.CHECK_DATA), Hint(HintKind.RESTORE_AGAIN)]
     elif refused.why == "renamed":
         happened = (
             f"{what} was restored {onto} for {requester(other)} at {at}: this may be the same "
             "restore under another name"
         )
         name = (other.owner or "").rpartition("::")[2]
-        then = [Next(Step.ADD_ALIAS, name=name), Next(Step.BY_TRIGGERS)]
+        then = [Hint(HintKind.ADD_ALIAS, name=name), Hint(HintKind.BY_TRIGGERS)]
     else:
         happened = (
             f"{what} was restored {onto} for this very resource at {at}, and the state that this "
             "run has does not show its last restore: an older checkpoint was imported, or the "
             "resource is replaced without a refresh"
         )
-        then = [Next(Step.CHECK_DATA), Next(Step.BY_TRIGGERS), Next(Step.REPLACE_WITH_REFRESH)]
+        then = [
+            Hint(HintKind.CHECK_DATA),
+            Hint(HintKind.BY_TRIGGERS),
+            Hint(HintKind.REPLACE_WITH_REFRESH),
+        ]
     return RestoreRefused(happened, NOT_RESTORED, then)
 
 
@@ -486,13 +492,15 @@ class RestoreCalls(ActCalls):
         record = RestoreRecord.from_outputs(state)
         resource = Resource(id_, RESTORE.state(record, state))
         if record.failure:
-            raise Unfinished(resource, failure_of(record))
+            raise ResourceNotFinished(resource, failure_of(record))
         if record.pending:
             happened = (
                 f"What database {record.target_database_id} holds is not known: the end of the restore that was requested "
                 f"at {record.requested_at} was not seen"
             )
-            raise Unfinished(resource, Explained(happened, then=[Next(Step.KEEP_WAITING)]))
+            raise ResourceNotFinished(
+                resource, ProviderError(happened, then=[Hint(HintKind.KEEP_WAITING)])
+            )
         return resource
 
     async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
@@ -508,5 +516,5 @@ class RestoreCalls(ActCalls):
         resource = Resource(id_ or record.id, RESTORE.state(record, values))
         if record.failure:
             error = failure_of(record)
-            raise Unfinished(resource, error, error.then)
+            raise ResourceNotFinished(resource, error, error.then)
         return resource

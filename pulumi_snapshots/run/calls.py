@@ -18,7 +18,14 @@ from pulumi_snapshots.clock import (
     system_utc,
     time_text,
 )
-from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Text, Unresolved, Words
+from pulumi_snapshots.errors import (
+    AnyMessage,
+    Hint,
+    LedgerUnavailable,
+    Message,
+    NotFinished,
+    ProviderError,
+)
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.ledger.bucket import place_of
@@ -132,20 +139,22 @@ class Changes:
         str, ...
     ] = ()  # the properties because of which another one is made, before the old one is deleted
     updates: tuple[str, ...] = ()  # the properties because of which an update has something to do
-    reason: Words = ""  # why there is something to do, if no input shows it
-    note: Words = ""  # what an earlier run has left and is continued, which the preview shows too
-    warning: Words = ""
+    reason: AnyMessage = ""  # why there is something to do, if no input shows it
+    note: AnyMessage = (
+        ""  # what an earlier run has left and is continued, which the preview shows too
+    )
+    warning: AnyMessage = ""
 
 
-class Unfinished(Exception):
+class ResourceNotFinished(Exception):
     """A call that did not come to its end, and whose resource must be kept as far as it is known; the next run reads it first."""
 
     # `steps_if_not_saved`: if the engine cannot be handed an unfinished resource; None if the state holds it already.
     def __init__(
         self,
         resource: Resource,
-        error: Explained,
-        steps_if_not_saved: tuple[Next, ...] | None = None,
+        error: ProviderError,
+        steps_if_not_saved: tuple[Hint, ...] | None = None,
     ) -> None:
         super().__init__(error)
         self.resource, self.error, self.steps_if_not_saved = resource, error, steps_if_not_saved
@@ -165,7 +174,7 @@ class Rules(ABC):
     def calls(self) -> Any:
         """Its create, read, update and delete, which may send requests; loaded late, since a preview without a change needs none.
 
-        Each raises `Unfinished` if the resource must be kept as it says, and `Explained` if it failed otherwise: a create has
+        Each raises `ResourceNotFinished` if the resource must be kept as it says, and `ProviderError` if it failed otherwise: a create has
         made nothing then, and for the others the state stays as it is. An update may return another id than the state's if that
         is provisional, for a later read to set right.
         """
@@ -205,7 +214,7 @@ class Rules(ABC):
             act = (
                 f"A {self.schema.name} cannot be looked up or imported: it is an act of this stack"
             )
-            raise Explained(f"{act}, and the service keeps no list of them.")
+            raise ProviderError(f"{act}, and the service keeps no list of them.")
         found: Resource = await self.calls.read(call, id_, state)
         return found
 
@@ -301,7 +310,7 @@ class Rules(ABC):
             if record.requested_at
             else "an earlier run"
         )
-        return replace(found, updates=("attempt",), note=Text(self.waits_on, since=since))
+        return replace(found, updates=("attempt",), note=Message(self.waits_on, since=since))
 
     def deciding(self, _new: Mapping[str, Any]) -> list[str]:
         """The inputs of which another value asks for another resource, or for the act again, as they are declared."""
@@ -327,7 +336,7 @@ class Rules(ABC):
 class ActCalls(ABC):
     """Calls of a resource whose `act` sends one request, or waits for the end of an `earlier` one; `ends` is an end not seen."""
 
-    ends: ClassVar[type[Unresolved[Any]]]
+    ends: ClassVar[type[NotFinished[Any]]]
     act: ClassVar[Callable[..., Awaitable[Any]]]
 
     def __init__(self, rules: Rules) -> None:
@@ -395,16 +404,16 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  what is known of the resource
     call: EngineCall,
     schema: ResourceSchema,
     values: Mapping[str, Any],
-    ends: type[Unresolved[Any]],
+    ends: type[NotFinished[Any]],
     id_: str | None = None,  # in the state
     kept: Any = None,  # a record that the state must keep, whatever happens
-    make: Callable[..., Unresolved[Any]]
+    make: Callable[..., NotFinished[Any]]
     | None = None,  # the error of that, if it is not always `ends`
 ) -> Iterator[None]:
     """End the call unfinished if the body leaves something that must be kept, by an error that is one of `ends`."""
     try:
         yield
-    except Explained as error:
+    except ProviderError as error:
         if isinstance(error, ends):
             end = error
         elif kept is not None:
@@ -415,7 +424,7 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  what is known of the resource
         if id_ is None:  # the state may not get it
             everywhere = call.settings().shared_state is not None
             steps = end.steps_if_not_saved(remembered=call.owner is not None, everywhere=everywhere)
-        raise Unfinished(
+        raise ResourceNotFinished(
             Resource(id_ or end.record.id, schema.state(end.record, values)), end, steps
         ) from error
 
@@ -449,9 +458,11 @@ def holds_unknown(value: Any) -> bool:
     return value is UNKNOWN or any(map(holds_unknown, inside))
 
 
-def undecided(new: Mapping[str, Any], *names: str) -> Words:
+def undecided(new: Mapping[str, Any], *names: str) -> AnyMessage:
     """The reason why a preview cannot decide whether to make a new one; empty if it can."""
     unknown = " and ".join("{" + name + "}" for name in names if holds_unknown(new.get(name)))
     return (
-        Text(f"decided in the update, since a preview does not know {unknown}") if unknown else ""
+        Message(f"decided in the update, since a preview does not know {unknown}")
+        if unknown
+        else ""
     )

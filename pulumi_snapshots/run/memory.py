@@ -12,7 +12,7 @@ from itertools import islice, product
 from typing import Any, Protocol
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors import Text, Words
+from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.ledger.attempt import Kind, Request, owner_of, request_name
 from pulumi_snapshots.properties.checks import digest_of
 
@@ -268,13 +268,13 @@ class RunMemory:
 class Listener(Protocol):
     """Shows the progress of an operation, such as a resource's row on the terminal."""
 
-    def progress(self, text: Words) -> None:
+    def progress(self, text: AnyMessage) -> None:
         """Show a text, which replaces the previous one."""
 
-    def note(self, text: Words) -> None:
+    def note(self, text: AnyMessage) -> None:
         """Show good news that stay visible after the run."""
 
-    def warn(self, text: Words) -> None:
+    def warn(self, text: AnyMessage) -> None:
         """Show a warning that stays visible after the run."""
 
 
@@ -333,11 +333,11 @@ class Member:
             (each for each in forms.items() if each[1]), ("{text}{detail}{reason}", None)
         )
         self.progress(
-            Text(form, text=text, time=time, detail=detail, reason=f": {why}" if why else "")
+            Message(form, text=text, time=time, detail=detail, reason=f": {why}" if why else "")
         )
         self._waits_for, self._shown = state, now
 
-    def progress(self, text: Words) -> None:
+    def progress(self, text: AnyMessage) -> None:
         """Show an event."""
         self._waits_for = ""
         self._listener.progress(text)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import anyio
 
 from pulumi_snapshots.clock import Stamp, TimeSpan, corrected_time, time_text
-from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text
+from pulumi_snapshots.errors import Hint, HintKind, LedgerUnavailable, Message, NothingSent
 from pulumi_snapshots.ledger.attempt import (
     LEAVES_WITHIN,
     SKEW,
@@ -207,14 +207,14 @@ class Operation:
         if self.attempt is not None:
             return TimeIsUp(f"{why}.")
         happened = f"{self.not_done} {why}, while {self._step}"
-        then: list[Next] = []
+        then: list[Hint] = []
         if self.refusal is not None:
             happened = f"{happened}. Last refusal: {self.refusal.happened}"
             then = list(self.refusal.then)
         elif self.waits_for is not None:
             command = resuming_command(self.waits_for)
             if command is not None:
-                then = [Next(Step.RESUME_OTHER, other=command)]
+                then = [Hint(HintKind.RESUME_OTHER, other=command)]
         error = NothingSent(happened, then=then)
         error.__cause__ = self.refusal
         return error
@@ -376,7 +376,7 @@ class Operation:
 
     def _show_sent(self) -> None:
         by = self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT)
-        self.member.progress(Text("sent; answer by {by}", by=by))
+        self.member.progress(Message("sent; answer by {by}", by=by))
 
     def _hint_at_shared_state(self) -> None:
         hint = "" if self.session.settings.shared_state else could_share(os.environ)
@@ -411,7 +411,7 @@ class Operation:
         self._step = "waiting to try again"
         again = session.clock.utc() + timedelta(seconds=pause)
         refused = refusal.code or refusal.status or "not sent"
-        text = Text(
+        text = Message(
             "{refused}; next try {again}, nothing was started", refused=refused, again=again
         )
         self.member.progress(text)

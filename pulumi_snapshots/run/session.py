@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from pulumi_snapshots.clock import Clock, Stoppable
-from pulumi_snapshots.errors import Next, NothingSent, Step, Text, Words
+from pulumi_snapshots.errors import AnyMessage, Hint, HintKind, Message, NothingSent
 from pulumi_snapshots.ledger.attempt import Kind, owner_of
 from pulumi_snapshots.ledger.decision import Wish
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -75,12 +75,12 @@ class Session(Stoppable):
         """Close the connections."""
         await self.client.close()
 
-    def take_note(self) -> Words:
+    def take_note(self) -> AnyMessage:
         """The warning that the ledger cannot be used, if it was not taken before; empty otherwise."""
         if not self.ledger.trouble or self._warned:
             return ""
         self._warned = True
-        return Text(UNWRITTEN, trouble=self.ledger.trouble)
+        return Message(UNWRITTEN, trouble=self.ledger.trouble)
 
     async def know_time(self, database_id: str, *, briefly: bool = False) -> None:
         """Learn the service's time, if no answer has shown it yet.
@@ -110,7 +110,7 @@ class Session(Stoppable):
             return
         why = failure.happened if failure else self.service_clock.trouble
         unknown = f"Nothing was requested for database {database_id}, since the service's time is not known"
-        then = failure.then if failure else [Next(Step.RUN_AGAIN)]
+        then = failure.then if failure else [Hint(HintKind.RUN_AGAIN)]
         raise NothingSent(f"{unknown}: {why}", then=then) from failure
 
     def _knows_time(self) -> bool:

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
+from pulumi_snapshots.errors import AnyMessage, Hint, HintKind, Message, ProviderError
 from pulumi_snapshots.ledger.place import BACKEND, OPTIONS, OWN, read_place
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_camel
@@ -41,7 +41,7 @@ IN_CI = (
 )  # of these CI systems set one; the runner is gone after the job
 
 
-class SettingsError(Explained, ValueError):
+class SettingsError(ProviderError, ValueError):
     """A setting that cannot be used; the text names it, and where it came from."""
 
 
@@ -49,7 +49,7 @@ class MissingKey(SettingsError):
     """No API key is set; only those who need to send a request care."""
 
     def __init__(self) -> None:
-        super().__init__("no API key is set", "Nothing was sent.", [Next(Step.SET_KEY)])
+        super().__init__("no API key is set", "Nothing was sent.", [Hint(HintKind.SET_KEY)])
 
 
 @dataclass(frozen=True)
@@ -221,13 +221,13 @@ class Settings(Inputs):
                 except ValueError as error:
                     reason = Problem.of(name, error).told()
                     raise SettingsError(
-                        Text(f"{{it}} {backend}{{reason}}", it=source, reason=reason)
+                        Message(f"{{it}} {backend}{{reason}}", it=source, reason=reason)
                     ) from None
         settings = cls(**values)
         if settings.own_requests < 1:
             too_many = "{requests_for_others} must be less than {requests_per_minute}, which is {all}: {others} leave nothing to send"
             given = {"all": settings.requests_per_minute, "others": settings.requests_for_others}
-            raise SettingsError(Text(too_many, **given))
+            raise SettingsError(Message(too_many, **given))
         return settings
 
     @property
@@ -353,8 +353,8 @@ def bucket_url(environment: Mapping[str, str]) -> str:
     return url if url.partition("://")[0] in {*OPTIONS, "azblob"} else ""
 
 
-def could_share(environment: Mapping[str, str]) -> Words:
+def could_share(environment: Mapping[str, str]) -> AnyMessage:
     """The line for a CI job that forgets what it has sent although its backend could keep it; empty for any other run."""
     url = bucket_url(environment) if any(map(environment.get, IN_CI)) else ""
     text = "this runner forgets what it has requested: with {shared_state} set to `backend`, {where} keeps it for the next job"
-    return Text(text, where=url) if url else ""
+    return Message(text, where=url) if url else ""

@@ -22,7 +22,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter
 
 from pulumi_snapshots.clock import TimeSpan, in_utc
-from pulumi_snapshots.errors import Text
+from pulumi_snapshots.errors import Message
 from pulumi_snapshots.properties.checks import LOOPBACK
 from pulumi_snapshots.service.errors import (
     AnswerLost,
@@ -426,7 +426,7 @@ class Client:
         word, outage = await self.health()
         if word == DEGRADED:
             error.describe(
-                Text(
+                Message(
                     "{it}; the service itself reports an outage ({outage})",
                     it=error.explanation,
                     outage=outage,

@@ -9,7 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, Self
 
 from pulumi_snapshots.clock import TimeSpan, system_utc
-from pulumi_snapshots.errors import Answered, Explained, Next, Step, Text, Words
+from pulumi_snapshots.errors import (
+    AnsweredMessage,
+    AnyMessage,
+    Hint,
+    HintKind,
+    Message,
+    ProviderError,
+)
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW
 
 QUOTE_LIMIT = 200  # characters of the service's own message that an error repeats
@@ -30,7 +37,7 @@ _SCOPES = {
 """The scope that a request needs, by how its method and path begin."""
 
 
-class SquareCloudError(Explained):
+class SquareCloudError(ProviderError):
     """The service refused `request`, which is method and path, without host or query.
 
     `status` and `code` are those of the answer, if there was one and it held them; `message` are
@@ -44,7 +51,7 @@ class SquareCloudError(Explained):
     # seconds after which it may succeed, if the service does not say; 0 if no time helps
     wait: ClassVar[float] = 0.0
     is_block: ClassVar[bool] = False  # whether that holds up requests of all kinds
-    steps: ClassVar[tuple[Step | Next, ...]] = ()
+    steps: ClassVar[tuple[HintKind | Hint, ...]] = ()
     # whether a request that changes something may still have been carried out
     ambiguous: ClassVar[bool] = False
     passing: ClassVar[bool] = False  # whether the same request may succeed a little later
@@ -79,7 +86,7 @@ class SquareCloudError(Explained):
         meaning: str = "",
         unsent: bool = False,
         now: datetime | None = None,
-        then: Sequence[Step | Next] = (),
+        then: Sequence[HintKind | Hint] = (),
     ) -> None:
         """Explain a refusal.
 
@@ -102,13 +109,13 @@ class SquareCloudError(Explained):
         self.unsent = unsent
         known = _KNOWN.get(code or "", _Known(type(self)))
         scope = next(each for begins, each in _SCOPES.items() if re.match(begins, request))
-        explanation: Words = meaning or known.meaning.format(scope=scope) or self.meaning
+        explanation: AnyMessage = meaning or known.meaning.format(scope=scope) or self.meaning
         steps = tuple(then) or known.steps or self.steps
         until = self._over_at(now or system_utc())
         if until is not None:
-            steps = (Next(Step.RUN_AGAIN_AFTER, time=until), *steps)
+            steps = (Hint(HintKind.RUN_AGAIN_AFTER, time=until), *steps)
         if until is not None and self.is_block:
-            explanation = Text("{it} until {until}", it=explanation, until=until)
+            explanation = Message("{it} until {until}", it=explanation, until=until)
         super().__init__(explanation, self.effect, steps)
         self.args = (request,)  # `copy` makes an error of these, and then gives it the attributes
         self.describe(explanation)
@@ -134,7 +141,7 @@ class SquareCloudError(Explained):
         """
         return " ".join(str(part) for part in (self.status, self.code) if part is not None)
 
-    def describe(self, explanation: Words) -> None:
+    def describe(self, explanation: AnyMessage) -> None:
         """Say what the answer means in other words.
 
         Args:
@@ -143,7 +150,7 @@ class SquareCloudError(Explained):
 
         """
         self.explanation = explanation
-        self.happened = Answered(explanation, self.answer) if self.answer else explanation
+        self.happened = AnsweredMessage(explanation, self.answer) if self.answer else explanation
 
     def kept_back(self, request: str) -> Self:
         """The error of `request`, which is not sent because an earlier one was answered with this one."""
@@ -161,7 +168,7 @@ class _Known(NamedTuple):
 
     kind: type[SquareCloudError]
     meaning: str = ""
-    steps: tuple[Step | Next, ...] = ()
+    steps: tuple[HintKind | Hint, ...] = ()
 
 
 _KNOWN = dict[str, _Known]()
@@ -172,14 +179,14 @@ BLOCK_CODE = "RATE_LIMITED"
 # The first line of each docstring is what the error says; those with `codes` are what these codes
 # of the service mean.
 class KeyRefused(
-    SquareCloudError, steps=(Step.SET_KEY,), codes=("ACCESS_DENIED", "INVALID_ACCESS_TOKEN")
+    SquareCloudError, steps=(HintKind.SET_KEY,), codes=("ACCESS_DENIED", "INVALID_ACCESS_TOKEN")
 ):
     """The API key is unknown, revoked or expired, so nothing more is sent with it."""
 
 
 class NotAllowed(
     SquareCloudError,
-    steps=(Step.USE_SCOPES, Step.USE_KEY_OF_DATABASE),
+    steps=(HintKind.USE_SCOPES, HintKind.USE_KEY_OF_DATABASE),
     codes=("PERMISSION_DENIED",),
 ):
     """The API key is not allowed to do this."""
@@ -192,21 +199,21 @@ class ProxyRefused(
         "others, or networks, get a captcha; or it takes this client for a robot. The API key and "
         "its scopes are not the reason"
     ),
-    steps=(Step.CHANGE_NETWORK, Step.ASK_SUPPORT),
+    steps=(HintKind.CHANGE_NETWORK, HintKind.ASK_SUPPORT),
 ):
     """The answer is a web page with the status 403, which the service itself never sends."""
 
 
 class DatabaseMissing(
     SquareCloudError,
-    steps=(Step.CHECK_DATABASE_ID, Step.SHOW_DATABASES),
+    steps=(HintKind.CHECK_DATABASE_ID, HintKind.SHOW_DATABASES),
     codes=("DATABASE_NOT_FOUND",),
 ):
     """This account has no such database."""
 
 
 class SnapshotFailed(
-    SquareCloudError, steps=(Step.CHECK_HEALTH, Step.RUN_AGAIN), codes=("SNAPSHOT_FAILED",)
+    SquareCloudError, steps=(HintKind.CHECK_HEALTH, HintKind.RUN_AGAIN), codes=("SNAPSHOT_FAILED",)
 ):
     """The service could not capture the snapshot."""
 
@@ -214,7 +221,7 @@ class SnapshotFailed(
 class RestoreFailed(
     SquareCloudError,
     effect="What the database holds now is not known.",
-    steps=(Step.RESTORES_NEXT, Step.CHECK_DATA, Step.CHECK_HEALTH),
+    steps=(HintKind.RESTORES_NEXT, HintKind.CHECK_DATA, HintKind.CHECK_HEALTH),
     codes=("SNAPSHOT_RESTORE_FAILED",),
 ):
     """The service could not restore the snapshot."""
@@ -229,14 +236,14 @@ class RestoreFailed(
             code: Why it failed, in the service's words.
             step: What the service was doing then; None if it does not say.
         """
-        known = _KNOWN.get(code, _Known(cls, steps=(Step.ASK_SUPPORT,)))
-        steps: list[Step | Next] = [
-            Step.RESTORE_BY_TRIGGERS,
-            Step.CHECK_DATA,
+        known = _KNOWN.get(code, _Known(cls, steps=(HintKind.ASK_SUPPORT,)))
+        steps: list[HintKind | Hint] = [
+            HintKind.RESTORE_BY_TRIGGERS,
+            HintKind.CHECK_DATA,
             *(known.steps or known.kind.steps),
         ]
         if code == "SNAPSHOT_CORRUPT":  # to restore it again would be no advice
-            steps = [Next(Step.RESTORE_ANOTHER, database=database_id), Step.CHECK_DATA]
+            steps = [Hint(HintKind.RESTORE_ANOTHER, database=database_id), HintKind.CHECK_DATA]
         error = cls(
             "status of the restore",
             code=code,
@@ -274,8 +281,8 @@ class Throttled(
 class QuotaUsedUp(
     SquareCloudError,
     steps=(
-        Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"),
-        Step.USE_LARGER_PLAN,
+        Hint(HintKind.WAIT_FOR_SLOT, when="24 hours after the oldest of them"),
+        HintKind.USE_LARGER_PLAN,
     ),
     meaning=(
         "the plan's daily allowance of snapshots is used up: 2 for each 256 MB of its RAM in any "
@@ -292,7 +299,7 @@ class Blocked(
     SquareCloudError,
     wait=1800.0,
     is_block=True,
-    steps=(Step.LEAVE_MORE_TO_OTHERS,),
+    steps=(HintKind.LEAVE_MORE_TO_OTHERS,),
     passing=True,
     codes=(BLOCK_CODE, "RATE_LIMIT", "RATE_LIMIT_EXCEEDED"),
 ):
@@ -300,7 +307,7 @@ class Blocked(
 
 
 class ListingBlocked(
-    Blocked, wait=ACCOUNT_LISTING_BLOCK, steps=(Step.GIVE_DATABASE,), passing=False
+    Blocked, wait=ACCOUNT_LISTING_BLOCK, steps=(HintKind.GIVE_DATABASE,), passing=False
 ):
     """Other requests continue, but the account's listing was requested too often and is blocked."""
 
@@ -313,13 +320,15 @@ class SnapshotRunning(SquareCloudError, wait=180.0, codes=("SNAPSHOT_IN_PROGRESS
     """Another snapshot of this database is being taken."""
 
 
-class UpgradeRequired(SquareCloudError, steps=(Step.USE_LARGER_PLAN,), codes=("UPGRADE_REQUIRED",)):
+class UpgradeRequired(
+    SquareCloudError, steps=(HintKind.USE_LARGER_PLAN,), codes=("UPGRADE_REQUIRED",)
+):
     """The account's plan does not include this."""
 
 
 class NoDiskSpace(
     SquareCloudError,
-    steps=(Step.RUN_AGAIN_LATER, Step.ASK_SUPPORT),
+    steps=(HintKind.RUN_AGAIN_LATER, HintKind.ASK_SUPPORT),
     codes=("CONTAINER_INSUFFICIENT_DISK_SPACE",),
 ):
     """The database's cluster has no disk space left."""
@@ -327,7 +336,7 @@ class NoDiskSpace(
 
 class DatabaseSuspended(
     SquareCloudError,
-    steps=(Step.CHECK_PLAN, Step.RUN_AGAIN_LATER, Step.ASK_SUPPORT),
+    steps=(HintKind.CHECK_PLAN, HintKind.RUN_AGAIN_LATER, HintKind.ASK_SUPPORT),
     codes=("CONTAINER_TEMPORARILY_SUSPENDED",),
 ):
     """The database is suspended for a time."""
@@ -335,7 +344,7 @@ class DatabaseSuspended(
 
 class NetworkConflict(
     SquareCloudError,
-    steps=(Step.RUN_AGAIN_LATER, Step.ASK_SUPPORT),
+    steps=(HintKind.RUN_AGAIN_LATER, HintKind.ASK_SUPPORT),
     codes=("CONTAINER_NETWORK_CONFLICT",),
 ):
     """The database's network conflicts with another network of its cluster."""
@@ -343,38 +352,47 @@ class NetworkConflict(
 
 class ActionFailed(
     SquareCloudError,
-    steps=(Step.CHECK_HEALTH, Step.RUN_AGAIN_LATER, Step.ASK_SUPPORT),
+    steps=(HintKind.CHECK_HEALTH, HintKind.RUN_AGAIN_LATER, HintKind.ASK_SUPPORT),
     codes=("ACTION_FAILED",),
 ):
     """The service could not carry out the action."""
 
 
-class RequestRefused(SquareCloudError, steps=(Step.ASK_SUPPORT,), codes=("INVALID_SNAPSHOT_ID",)):
+class RequestRefused(
+    SquareCloudError, steps=(HintKind.ASK_SUPPORT,), codes=("INVALID_SNAPSHOT_ID",)
+):
     """The service refused the request."""
 
 
-class ServiceFailed(SquareCloudError, steps=(Step.RUN_AGAIN_LATER, Step.ASK_SUPPORT), passing=True):
+class ServiceFailed(
+    SquareCloudError, steps=(HintKind.RUN_AGAIN_LATER, HintKind.ASK_SUPPORT), passing=True
+):
     """The service failed to carry it out."""
 
 
-class Unavailable(SquareCloudError, steps=(Step.RUN_AGAIN_LATER,), ambiguous=True, passing=True):
+class Unavailable(
+    SquareCloudError, steps=(HintKind.RUN_AGAIN_LATER,), ambiguous=True, passing=True
+):
     """The service is not available."""
 
 
 class UnreadableAnswer(
-    SquareCloudError, steps=(Step.RUN_AGAIN_LATER, Step.CHECK_ADDRESS), ambiguous=True, passing=True
+    SquareCloudError,
+    steps=(HintKind.RUN_AGAIN_LATER, HintKind.CHECK_ADDRESS),
+    ambiguous=True,
+    passing=True,
 ):
     """The answer could not be read."""
 
 
-class AnswerLost(SquareCloudError, steps=(Step.RUN_AGAIN_LATER,), ambiguous=True, passing=True):
+class AnswerLost(SquareCloudError, steps=(HintKind.RUN_AGAIN_LATER,), ambiguous=True, passing=True):
     """The request was sent, but its answer was lost."""
 
 
 class NotSent(
     SquareCloudError,
     unanswered="not sent",
-    steps=(Step.CHECK_ADDRESS, Step.RUN_AGAIN),
+    steps=(HintKind.CHECK_ADDRESS, HintKind.RUN_AGAIN),
     passing=True,
 ):
     """The service could not be reached, so nothing was sent."""
@@ -386,7 +404,7 @@ class ClaimTooOld(
         "the request was not sent: this machine slept, or the ledger was slow, between writing it "
         "down and sending it"
     ),
-    steps=(Step.RUN_AGAIN,),
+    steps=(HintKind.RUN_AGAIN,),
 ):
     """The request must not leave any more."""
 
@@ -398,19 +416,21 @@ class Outage(
         "request has succeeded for 2 minutes"
     ),
     unanswered="not sent",
-    steps=(Step.RUN_AGAIN_LATER,),
+    steps=(HintKind.RUN_AGAIN_LATER,),
 ):
     """The request is kept back while the service is returning errors."""
 
 
-class Redirected(SquareCloudError, steps=(Step.CHECK_ADDRESS,)):
+class Redirected(SquareCloudError, steps=(HintKind.CHECK_ADDRESS,)):
     """The request was redirected, which is never followed with the API key."""
 
 
 _KNOWN |= {
-    "MISSING_SCOPE": _Known(NotAllowed, "the API key lacks the scope {scope}", (Step.USE_SCOPES,)),
+    "MISSING_SCOPE": _Known(
+        NotAllowed, "the API key lacks the scope {scope}", (HintKind.USE_SCOPES,)
+    ),
     "RESOURCE_NOT_ALLOWED": _Known(
-        NotAllowed, "the API key is limited to other resources", (Step.USE_KEY_OF_DATABASE,)
+        NotAllowed, "the API key is limited to other resources", (HintKind.USE_KEY_OF_DATABASE,)
     ),
     # None of these says what was carried out until then, whatever its status.
     "DATABASE_UNAVAILABLE": _Known(
@@ -424,26 +444,26 @@ _KNOWN |= {
     "SNAPSHOT_CORRUPT": _Known(
         RestoreFailed,
         "the snapshot is damaged",
-        (Next(Step.RESTORE_ANOTHER, database="DATABASE"),),
+        (Hint(HintKind.RESTORE_ANOTHER, database="DATABASE"),),
     ),
     "RESTORE_INTERRUPTED": _Known(RestoreFailed, "the service's node restarted before it was over"),
     "DATABASE_NOT_RUNNING": _Known(
-        RequestRefused, "the database is not running", (Step.CHECK_HEALTH, Step.RUN_AGAIN)
+        RequestRefused, "the database is not running", (HintKind.CHECK_HEALTH, HintKind.RUN_AGAIN)
     ),
     "SNAPSHOT_NOT_FOUND": _Known(
-        RequestRefused, "the service has no such snapshot", (Step.CHECK_VERSION_ID,)
+        RequestRefused, "the service has no such snapshot", (HintKind.CHECK_VERSION_ID,)
     ),
     "CONTAINER_NOT_FOUND": _Known(
-        RequestRefused, "the database's container was not found", (Step.CHECK_HEALTH,)
+        RequestRefused, "the database's container was not found", (HintKind.CHECK_HEALTH,)
     ),
     "CLUSTER_MAINTENANCE_TRY_LATER": _Known(
-        RequestRefused, "the cluster is under maintenance", (Step.RUN_AGAIN_LATER,)
+        RequestRefused, "the cluster is under maintenance", (HintKind.RUN_AGAIN_LATER,)
     ),
     "SNAPSHOT_DATABASE_MISMATCH": _Known(
-        RequestRefused, "the snapshot is of another database engine", (Step.USE_SAME_ENGINE,)
+        RequestRefused, "the snapshot is of another database engine", (HintKind.USE_SAME_ENGINE,)
     ),
     "INVALID_VERSION_ID": _Known(
-        RequestRefused, "the service does not accept this version id", (Step.CHECK_VERSION_ID,)
+        RequestRefused, "the service does not accept this version id", (HintKind.CHECK_VERSION_ID,)
     ),
 }
 

@@ -10,14 +10,14 @@ from typing import ClassVar
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import (
-    Explained,
+    AnyMessage,
+    Hint,
+    HintKind,
     LedgerUnavailable,
-    Next,
+    Message,
+    NotFinished,
     NothingSent,
-    Step,
-    Text,
-    Unresolved,
-    Words,
+    ProviderError,
 )
 from pulumi_snapshots.ledger.attempt import CLEAR, SKEW, Attempt, Status
 from pulumi_snapshots.listing.matching import (
@@ -48,18 +48,24 @@ from pulumi_snapshots.snapshot.reuse import Candidate, LastChange, Reuse
 NOT_FINISHED = Finished()
 
 
-class Pending(Unresolved[SnapshotRecord]):
+class Pending(NotFinished[SnapshotRecord]):
     """The snapshot was started, or may have been, and is not known yet. It must be kept."""
 
-    steps_if_pending: ClassVar[tuple[Next, ...]] = (Next(Step.KEEP_WAITING), Next(Step.GIVE_UP))
-    steps_if_undecided: ClassVar[tuple[Next, ...]] = (Next(Step.ASK_AGAIN), Next(Step.GIVE_UP))
+    steps_if_pending: ClassVar[tuple[Hint, ...]] = (
+        Hint(HintKind.KEEP_WAITING),
+        Hint(HintKind.GIVE_UP),
+    )
+    steps_if_undecided: ClassVar[tuple[Hint, ...]] = (
+        Hint(HintKind.ASK_AGAIN),
+        Hint(HintKind.GIVE_UP),
+    )
 
 
 class _GuardPending(Pending):
     """The same of a guard's, which no state keeps."""
 
-    steps_if_pending = (Next(Step.GUARD_RESUMES),)
-    steps_if_undecided = (Next(Step.GUARD_RESUMES),)
+    steps_if_pending = (Hint(HintKind.GUARD_RESUMES),)
+    steps_if_undecided = (Hint(HintKind.GUARD_RESUMES),)
 
 
 async def create(  # noqa: PLR0913  what is known of it
@@ -169,7 +175,7 @@ class SnapshotOperation:
     async def carry_out(self) -> SnapshotRecord:
         """Complete what an earlier run has started, adopt a snapshot, or take one; see `create`."""
         why = ""
-        cause: Explained | None = None
+        cause: ProviderError | None = None
         try:
             return await self.operation.in_time(self._record())
         except TimeIsUp as time_is_up:
@@ -273,7 +279,7 @@ class SnapshotOperation:
             return None
         record = await self._adopted(found.entry)
         which = taken_text(record, self.session.service_clock.now())
-        instead = Text("adopted {which}, instead of taking one ({reuse_within})", which=which)
+        instead = Message("adopted {which}, instead of taking one ({reuse_within})", which=which)
         self.member.note(instead)
         return record
 
@@ -478,7 +484,7 @@ class SnapshotOperation:
         self,
         version: str,
         entry: ListedSnapshot | None = None,
-        cause: Explained | None = None,
+        cause: ProviderError | None = None,
     ) -> SnapshotRecord:
         """The snapshot of the attempt, as far as it is known.
 
@@ -527,7 +533,7 @@ class SnapshotOperation:
         attempt: Attempt,
         *,
         is_listed: bool,
-        cause: Explained | None,
+        cause: ProviderError | None,
     ) -> None:
         """Leave a line about a snapshot that is not simply a new one."""
         now = self.session.service_clock.now()
@@ -539,23 +545,23 @@ class SnapshotOperation:
             earlier = "was taken by an earlier run that may not have saved its state"
             when = f"{age} ago ({record.requested_at})"
             taken = f"snapshot {record.id} {earlier}, {when}: none is taken now."
-            self._warn(taken, Step.TAKE_NEW)
+            self._warn(taken, HintKind.TAKE_NEW)
         elif not is_listed and self.needs_url:
             serves = "serves the newest snapshot of the database, whichever that is"
-            why: Words = cause.happened if cause else "the service does not list it yet"
+            why: AnyMessage = cause.happened if cause else "the service does not list it yet"
             newest = f"the download URL of snapshot {record.id} {serves}"
-            self._warn(Text("{newest}: {why}.", newest=newest, why=why), Step.REFRESH)
+            self._warn(Message("{newest}: {why}.", newest=newest, why=why), HintKind.REFRESH)
         elif now - attempt.request.posted_at > timedelta(seconds=self.inputs.timeout):
             age = spoken(attempt.request.age(now))
             slept = "this machine was asleep or stopped meanwhile"
             self._warn(
                 f"snapshot {record.id} was requested {age} ago ({record.requested_at}), longer than "
                 f"the time-out: {slept}. What was written since is not in it.",
-                Step.TAKE_NEW,
+                HintKind.TAKE_NEW,
             )
 
-    def _warn(self, text: Words, step: Step) -> None:
-        self.member.warn(Text("{text} {then}", text=text, then=Next(step)))
+    def _warn(self, text: AnyMessage, step: HintKind) -> None:
+        self.member.warn(Message("{text} {then}", text=text, then=Hint(step)))
 
     def _warn_of_late(self, attempt: Attempt, version: str, entry: ListedSnapshot | None) -> None:
         """Warn of a match that rests on no other one being listed."""
@@ -572,9 +578,9 @@ class SnapshotOperation:
         )
 
     def _unresolved(
-        self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
+        self, why: str = "", *, undecided: bool = False, cause: ProviderError | None = None
     ) -> Pending:
-        """The error of an unknown end, see `Unresolved`; `why` the wait ended is a sentence."""
+        """The error of an unknown end, see `NotFinished`; `why` the wait ended is a sentence."""
         attempt = self.operation.sent
         request = attempt.request
         requested = to_the_second(request.requested)

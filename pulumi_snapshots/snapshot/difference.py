@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
-from pulumi_snapshots.errors import Text
+from pulumi_snapshots.errors import Message
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of, duration_text, parse_duration
 from pulumi_snapshots.run.calls import Changes, EngineCall, Rules
@@ -68,5 +68,6 @@ class SnapshotRules(Rules):
             return Changes()
         age = "created at {at}, longer ago than {rotate_after} ({after})"
         return Changes(
-            ("created_at",), reason=Text(age, at=to_the_second(created), after=duration_text(after))
+            ("created_at",),
+            reason=Message(age, at=to_the_second(created), after=duration_text(after)),
         )

@@ -8,18 +8,18 @@ from typing import Any
 
 from pulumi_snapshots.clock import REFRESH_PATIENCE, parse_rfc3339, to_the_second
 from pulumi_snapshots.errors import (
-    Explained,
-    Next,
+    Hint,
+    HintKind,
+    Message,
     NoSuchSnapshot,
     NothingSent,
-    Step,
-    Text,
+    ProviderError,
     not_listed,
 )
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, newest_first
 from pulumi_snapshots.listing.polling import LATE
 from pulumi_snapshots.properties.checks import LATEST, expiry_of
-from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
+from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, ResourceNotFinished
 from pulumi_snapshots.run.memory import Listener, is_provisional
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
@@ -97,19 +97,22 @@ class SnapshotCalls(ActCalls):
         record = SnapshotRecord.from_outputs(state)
         try:
             seen = await read(call.session(), record, call.listener)
-        except Explained as error:
+        except ProviderError as error:
             # The engine refreshes with the configuration of the last run, not with the present one.
             if not record.pending:
                 stays = f"Snapshot {record.id} was not refreshed and stays as it was."
-                done = Text("{done} {stays}", done=error.done, stays=stays) if error.done else stays
-                raise Explained(
-                    error.happened, done, (*error.then, Next(Step.REFRESH_WITH_PROGRAM))
+                done = (
+                    Message("{done} {stays}", done=error.done, stays=stays) if error.done else stays
+                )
+                raise ProviderError(
+                    error.happened, done, (*error.then, Hint(HintKind.REFRESH_WITH_PROGRAM))
                 ) from error
             seen = record  # the update that follows has the present one
         if seen.pending:
             which = f"The snapshot of database {seen.database_id} requested at {seen.requested_at}"
-            raise Unfinished(
-                Resource(id_, SNAPSHOT.state(seen, state)), Explained(f"{which} is still pending")
+            raise ResourceNotFinished(
+                Resource(id_, SNAPSHOT.state(seen, state)),
+                ProviderError(f"{which} is still pending"),
             )
         # under its own id: a snapshot that was resumed still has the provisional one
         return self.resource(seen, state)
@@ -130,7 +133,7 @@ class SnapshotCalls(ActCalls):
             text = "forgotten: {id}, which the service no longer listed"
         else:
             text = "forgotten: {id}; the service keeps it until {until}. {then}"
-        call.listener.note(Text(text, id=record.id, until=until, then=Next(Step.BRING_BACK)))
+        call.listener.note(Message(text, id=record.id, until=until, then=Hint(HintKind.BRING_BACK)))
 
 
 async def read(session: Session, record: SnapshotRecord, listener: Listener) -> SnapshotRecord:
@@ -142,7 +145,7 @@ async def read(session: Session, record: SnapshotRecord, listener: Listener) -> 
     record.remember_in(session.memory)
     if record.pending:
         # The reads of pending resources hold up the whole run, so all of them together end within 10 s.
-        with suppress(Explained), session.until(session.left_for_reads(9.0)):
+        with suppress(ProviderError), session.until(session.left_for_reads(9.0)):
             return await create(
                 session, SnapshotInputs(record.database_id), listener, earlier=record, once=True
             )
@@ -165,7 +168,7 @@ async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> 
     """
     if is_provisional(resource_id):
         happened = f"{resource_id} is the provisional id of a pending snapshot"
-        raise NoSuchSnapshot(happened, then=[Next(Step.USE_OUTPUTS)])
+        raise NoSuchSnapshot(happened, then=[Hint(HintKind.USE_OUTPUTS)])
     try:
         database_id, version_id = split_id(resource_id)
     except ValueError as error:
@@ -176,7 +179,7 @@ async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> 
             entries = await session.listings.of_database(database_id, recent, unlisted=unlisted)
             if record := await newest(session, database_id, entries.values()):
                 return record
-            then = [Next(Step.TAKE_FIRST, database=database_id)]
+            then = [Hint(HintKind.TAKE_FIRST, database=database_id)]
             raise NoSuchSnapshot(
                 f"The service lists no snapshot of database {database_id}", then=then
             )
@@ -240,7 +243,7 @@ async def _read_listed(
         if seen.expired(now):
             why = f"is past its 30 days at the service, which ended {to_the_second(seen.expires_at or '')}."
         missing = f"snapshot {record.id} {why} It stays in the state as not available."
-        listener.warn(Text("{missing} {then}", missing=missing, then=Next(Step.TAKE_NEW)))
+        listener.warn(Message("{missing} {then}", missing=missing, then=Hint(HintKind.TAKE_NEW)))
     return seen
 
 
@@ -268,9 +271,11 @@ async def _renewed(
     return renewed
 
 
-def _unread(record: SnapshotRecord, listener: Listener, why: str | Explained) -> SnapshotRecord:
-    told = (why, *why.then) if isinstance(why, Explained) else why
+def _unread(record: SnapshotRecord, listener: Listener, why: str | ProviderError) -> SnapshotRecord:
+    told = (why, *why.then) if isinstance(why, ProviderError) else why
     listener.warn(
-        Text("snapshot {id} was not refreshed and stays as it was: {why}", id=record.id, why=told)
+        Message(
+            "snapshot {id} was not refreshed and stays as it was: {why}", id=record.id, why=told
+        )
     )
     return record

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
-from pulumi_snapshots.errors import Text
+from pulumi_snapshots.errors import Message
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import (
@@ -94,7 +94,7 @@ class SnapshotInputs(Inputs):
         found = super().problems(values)
         known = cls.known(values, "rotate_after", "reuse_within")
         if not found and 0 < known.get("rotate_after", 0.0) <= known.get("reuse_within", 0.0):
-            reason = Text(
+            reason = Message(
                 "must be longer than {reuse_within}, else a rotation would adopt what it should renew"
             )
             found.append(Problem("rotate_after", reason))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pulumi_snapshots.errors import Next, Step, pip_install
+from pulumi_snapshots.errors import Hint, HintKind, pip_install
 from pulumi_snapshots.state_directory import home_directory
 from pulumi_snapshots.storage.destination import (
     EXTRA,
@@ -60,11 +60,11 @@ RETRIES: dict[str, Any] = {
 """About 15 s, and less than the patience of a refresh."""
 REFUSED = re.compile(r"status code: (4\d\d)")  # the status in the library's errors
 SET_RIGHT = {
-    Step.SET_REGION: (
+    HintKind.SET_REGION: (
         r"^s3:.*(AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocationConstraint"
         r"|configured region)"
     ),
-    Step.SET_CLOCK: "RequestTimeTooSkewed|RequestExpired|Request date header",
+    HintKind.SET_CLOCK: "RequestTimeTooSkewed|RequestExpired|Request date header",
 }
 """What a store says about something that is to be set right, after the address."""
 CLASSES = {"s3": "S3Store", "gs": "GCSStore", "az": "AzureStore"}
@@ -103,7 +103,7 @@ class Buckets:
                 )
                 found, options = access(scheme, {**os.environ, **self._environment})
             except ImportError as error:
-                then = [Next(Step.INSTALL_EXTRA, pip=pip_install(EXTRA))]
+                then = [Hint(HintKind.INSTALL_EXTRA, pip=pip_install(EXTRA))]
                 raise StoreTrouble(
                     f"{scheme}:// needs {LIBRARY} ({error})",
                     then=then,
@@ -137,7 +137,7 @@ class BucketStore(Store):
             The object; None if the key may not read it.
         """
         if self._is_folder():
-            raise StoreTrouble(f"{self.where} is a folder", then=[Step.NAME_OBJECT])
+            raise StoreTrouble(f"{self.where} is a folder", then=[HintKind.NAME_OBJECT])
         with self._reached(uploads=True) as (library, bucket):
             library.put(
                 bucket,
@@ -207,7 +207,7 @@ class BucketStore(Store):
         except Overtaken as kept:  # it must stay as it is, by a rule of the bucket
             raise StoreTrouble(
                 f"{self.where} cannot be overwritten",
-                then=[Step.ALLOW_OVERWRITING],
+                then=[HintKind.ALLOW_OVERWRITING],
             ) from kept.__cause__
 
     def listing(self) -> dict[str, int]:
@@ -223,7 +223,7 @@ class BucketStore(Store):
             if one is None:
                 raise StoreTrouble(
                     f"{self.where} does not exist: nothing is stored there",
-                    then=[Step.CHECK_PLACE],
+                    then=[HintKind.CHECK_PLACE],
                 )
             return {str(self.where): one.size}
         return {f"{self._scheme}://{self._name}/{each['path']}": each["size"] for each in every}
@@ -502,7 +502,7 @@ def _package(packages: str, what: str) -> Iterator[None]:
         needs = f"{what} needs {packages.partition(' ')[0]} for its keys ({error})"
         raise NoCredentials(
             needs,
-            then=[Next(Step.INSTALL_PACKAGE, package=packages)],
+            then=[Hint(HintKind.INSTALL_PACKAGE, package=packages)],
         ) from error
     except Exception as error:
         raise NoCredentials(f"{what} gave no keys: {error}") from error

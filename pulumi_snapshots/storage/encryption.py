@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from pulumi_snapshots.errors import Explained, not_installed
+from pulumi_snapshots.errors import ProviderError, not_installed
 from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.properties.checks import Unfit
 from pulumi_snapshots.storage.flow import Flow, file_of
@@ -25,7 +25,7 @@ PRIVATE = "AGE-SECRET-KEY-"
 """The beginning of a private key."""
 
 
-class NotDecrypted(Explained):
+class NotDecrypted(ProviderError):
     """An object was not decrypted; nothing was written."""
 
     def __init__(self, happened: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_snapshots.clock import system_monotonic
-from pulumi_snapshots.errors import Explained, Step
+from pulumi_snapshots.errors import HintKind, ProviderError
 from pulumi_snapshots.properties.checks import spoken
 
 READ_SIZE = 1024 * 1024
@@ -33,7 +33,7 @@ Buffer = Any
 Mark = Any  # what a conditional write compares: it differs whenever the content does
 
 
-class StoreTrouble(Explained):
+class StoreTrouble(ProviderError):
     """A store failed. That proves nothing about the object, but for a refusal.
 
     Attributes:
@@ -182,7 +182,7 @@ class FileStore(Store):
             if self._path.exists() and not self._path.is_file():
                 raise StoreTrouble(
                     f"{self._path} is not a file",
-                    then=[Step.NAME_OBJECT],
+                    then=[HintKind.NAME_OBJECT],
                 )
             with _made(folder):
                 _remove_stale_parts(folder)
@@ -289,7 +289,7 @@ class FileStore(Store):
             if not self._path.exists():
                 raise StoreTrouble(
                     f"{self._path} does not exist",
-                    then=[Step.CHECK_PLACE],
+                    then=[HintKind.CHECK_PLACE],
                 )
             files = [self._path] if self._path.is_file() else _files_below(self._path)
             found = {}

@@ -28,7 +28,7 @@ from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.archive import COMMAND_OWNER
 from pulumi_snapshots.clock import rfc3339, system_utc
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
@@ -360,9 +360,9 @@ async def test_an_import_brings_recipients_back_and_takes_no_damaged_archive(at:
     before = {"destination": back.uri, "recipients": [key]}
     assert archive_difference(back, before, {**here, "recipients": [key]}).replaces == ()
     file_of(record).write_bytes(b"x")
-    with pytest.raises(Explained, match="has 1 bytes, not"):
+    with pytest.raises(ProviderError, match="has 1 bytes, not"):
         await importer.imports(record.uri)
-    with pytest.raises(Explained, match="does not exist"):
+    with pytest.raises(ProviderError, match="does not exist"):
         await importer.imports(f"{at.folder}/none.zip")
 
 

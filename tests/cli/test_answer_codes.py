@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pulumi_snapshots.engine.wording import PLUGIN, PYTHON
-from pulumi_snapshots.errors import Explained, Text
+from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.service.errors import error_for
 from tests.cli.test_trouble import ASKING, typed
 from tests.cli.typed import Desk, at_desk
@@ -69,9 +69,9 @@ async def test_a_refresh_says_the_code(w: World, answer: str) -> None:
 
 def test_an_error_in_another_text_ends_with_its_code() -> None:
     error = error_for("GET /x", 404, code="DATABASE_NOT_FOUND", readable=True)
-    told = PYTHON.text(Text("it stays as it was: {why}", why=error))
+    told = PYTHON.text(Message("it stays as it was: {why}", why=error))
     assert told == "it stays as it was: This account has no such database [404 DATABASE_NOT_FOUND]."
-    told = PLUGIN.text(Text("{why}, so it waits", why=error.happened))
+    told = PLUGIN.text(Message("{why}, so it waits", why=error.happened))
     assert told == "this account has no such database [404 DATABASE_NOT_FOUND], so it waits"
     assert f"({error.happened})" == "(this account has no such database [404 DATABASE_NOT_FOUND])"
 
@@ -81,10 +81,10 @@ def test_an_error_says_its_code_once() -> None:
     assert PYTHON.told(error).startswith(
         "This account has no such database.\n[GET /x: 404 DATABASE_NOT_FOUND]\n"
     )
-    outer = Explained(Text("it was not archived: {why}", why=error))
+    outer = ProviderError(Message("it was not archived: {why}", why=error))
     outer.__cause__ = error
     assert PYTHON.told(outer).count("DATABASE_NOT_FOUND") == 1
-    alone = Explained(f"it was not archived: {error.happened}")
+    alone = ProviderError(f"it was not archived: {error.happened}")
     assert PYTHON.told(alone).endswith("[404 DATABASE_NOT_FOUND].")
 
 

@@ -9,7 +9,7 @@ from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.cli.terminal.wording import STEPS as COMMAND_STEPS
 from pulumi_snapshots.engine.wording import PLUGIN, PYTHON
 from pulumi_snapshots.engine.wording import STEPS as ENGINE_STEPS
-from pulumi_snapshots.errors import _NAME, Explained, Next, Step, Text, sentence
+from pulumi_snapshots.errors import _NAME, Hint, HintKind, Message, ProviderError, sentence
 from pulumi_snapshots.lookup.results import SnapshotQuery
 from pulumi_snapshots.restore.record import RESTORE
 from pulumi_snapshots.run.settings import Settings
@@ -25,27 +25,27 @@ FACTS = {
     "time": "12:00:00 UTC",
     "when": "at 12:00:00 UTC",
 }
-"""What a `Next` may hold."""
+"""What a `Hint` may hold."""
 OF_EDGES = {"resource", "command", "machines", "get_database", "run"}
 """What an edge adds."""
 PROPERTIES = {field.name for field in dataclasses.fields(SnapshotQuery)}.union(
     *(each.properties() for each in (Settings, SNAPSHOT.inputs, RESTORE.inputs, ARCHIVE.inputs))
 )
 
-IN_TERMINALS = {Step.GO_BACK, Step.SHOW_DATABASES, Step.RESTORE_ANOTHER}
+IN_TERMINALS = {HintKind.GO_BACK, HintKind.SHOW_DATABASES, HintKind.RESTORE_ANOTHER}
 each_step = pytest.mark.parametrize(
-    "step", [each for each in Step if each not in IN_TERMINALS], ids=lambda step: step.name
+    "step", [each for each in HintKind if each not in IN_TERMINALS], ids=lambda step: step.name
 )
 """All but those that every edge shows as a command for a terminal."""
 each_edge = pytest.mark.parametrize("edge", EDGES)
 
 
-def of(step: Step) -> Next:
-    return Next(step, **{name: FACTS[name] for name in set(_NAME.findall(step.value)) & set(FACTS)})
+def of(step: HintKind) -> Hint:
+    return Hint(step, **{name: FACTS[name] for name in set(_NAME.findall(step.value)) & set(FACTS)})
 
 
 @each_step
-def test_no_edge_names_a_fact_that_a_step_lacks(step: Step) -> None:
+def test_no_edge_names_a_fact_that_a_step_lacks(step: HintKind) -> None:
     neutral = set(_NAME.findall(step.value))
     assert neutral <= PROPERTIES | set(FACTS) | {"run"}
     for steps in (ENGINE_STEPS, COMMAND_STEPS):
@@ -57,7 +57,7 @@ def test_no_edge_names_a_fact_that_a_step_lacks(step: Step) -> None:
 
 @each_edge
 @each_step
-def test_every_edge_says_every_step_in_its_own_words(step: Step, edge: str) -> None:
+def test_every_edge_says_every_step_in_its_own_words(step: HintKind, edge: str) -> None:
     said = (
         EDGES[edge].about(resource="urn:x", command="squarecloud-snapshots create d").text(of(step))
     )
@@ -79,7 +79,7 @@ def test_every_edge_says_every_step_in_its_own_words(step: Step, edge: str) -> N
 
 
 def test_the_core_names_no_command() -> None:
-    for step in Step:
+    for step in HintKind:
         assert "`" not in step.value, step
         assert "pulumi up" not in str(of(step))
 
@@ -96,7 +96,7 @@ def test_the_core_names_no_command() -> None:
 def test_each_edge_spells_names_as_its_users_write_them(
     name: str, spelled: tuple[str, ...]
 ) -> None:
-    text = Text(f"set {{{name}}} to {{value}}", value="{database_id}")
+    text = Message(f"set {{{name}}} to {{value}}", value="{database_id}")
     assert [edge.text(text) for edge in EDGES.values()] == [
         f"set {each} to {{database_id}}" for each in spelled
     ]
@@ -104,25 +104,32 @@ def test_each_edge_spells_names_as_its_users_write_them(
 
 
 def test_what_an_error_tells_comes_in_one_order() -> None:
-    error = Explained(
-        Text("no room for {size}", size="1 GB"),
+    error = ProviderError(
+        Message("no room for {size}", size="1 GB"),
         "Nothing was written.",
-        [Next(Step.RUN_AGAIN_LATER)],
+        [Hint(HintKind.RUN_AGAIN_LATER)],
     )
     assert str(error) == "No room for 1 GB. Nothing was written."
     assert (
         PYTHON.report(error) == "No room for 1 GB.\nNothing was written.\nhint: Run it again later."
     )
-    assert PYTHON.report(error, [Next(Step.RUN_AGAIN)]).endswith("written.\nhint: Run it again.")
-    outer = Explained(Text("it failed: {why}", why=error))
+    assert PYTHON.report(error, [Hint(HintKind.RUN_AGAIN)]).endswith(
+        "written.\nhint: Run it again."
+    )
+    outer = ProviderError(Message("it failed: {why}", why=error))
     assert PYTHON.report(outer) == "It failed: No room for 1 GB. Nothing was written."
-    assert COMMANDS.report(Explained("a: no room")) == str(Explained("a: no room")) == "a: no room."
+    assert (
+        COMMANDS.report(ProviderError("a: no room"))
+        == str(ProviderError("a: no room"))
+        == "a: no room."
+    )
 
 
 def test_an_edge_adds_what_it_alone_knows() -> None:
-    step = Next(Step.GIVE_UP)
+    step = Hint(HintKind.GIVE_UP)
     assert "--replace 'URN'" in PYTHON.text(step)
     assert "--replace 'urn:x'" in PYTHON.about(resource="urn:x").text(step)
     assert (
-        COMMANDS.about(command="create d").text(Next(Step.ASK_AGAIN)) == "`create d` polls again."
+        COMMANDS.about(command="create d").text(Hint(HintKind.ASK_AGAIN))
+        == "`create d` polls again."
     )

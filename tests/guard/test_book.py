@@ -10,7 +10,7 @@ import pytest
 
 from pulumi_snapshots import Guard
 from pulumi_snapshots.clock import Clock, ServiceClock, parse_rfc3339
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.guard.book import MOST, MOST_CHANGES, consult
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.guard.once import change_of
@@ -117,7 +117,9 @@ async def test_one_value_of_a_roll_back_leads_to_the_same_snapshot_whatever_it_g
     assert await book.says(pin="1") == "v2"
     await book.takes("v3")  # by the roll-back itself, whose Restore fails
     assert [await book.says(pin="1"), await book.says(pin="2")] == ["v2", "v3"]
-    with pytest.raises(Explained, match=f"This guard has noted no snapshot of database {DATABASE}"):
+    with pytest.raises(
+        ProviderError, match=f"This guard has noted no snapshot of database {DATABASE}"
+    ):
         await book.says(guard="organization/app/prod/shop", pin="1")
     await book.clock.sleep(20 * DAY)
     assert await book.says(pin="3") == "v3"

@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup
 from pulumi_snapshots.ledger.ledger import ATTEMPTS
 from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.restore.difference import RestoreRules
-from pulumi_snapshots.run.calls import EngineCall, Unfinished
+from pulumi_snapshots.run.calls import EngineCall, ResourceNotFinished
 from pulumi_snapshots.run.memory import PENDING, id_at
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from tests.cli.typed import Desk, Ended
@@ -584,7 +584,7 @@ class Play:
             return flat(stack.row.wording.told(stack.error))
         told = "".join(stack.row.warnings)
         if "pending" in how.words:
-            assert isinstance(stack.error, Unfinished), stack.row.shown
+            assert isinstance(stack.error, ResourceNotFinished), stack.row.shown
             self._check_provisional(stack)
             return told + flat(stack.row.wording.told(stack.error.error))
         assert stack.error is None, stack.row.wording.told(stack.error)
@@ -598,7 +598,7 @@ class Play:
 
     def _check_error(self, stack: Stack, text: str) -> None:
         """A run that may end well or not says this."""
-        end = stack.error.error if isinstance(stack.error, Unfinished) else stack.error
+        end = stack.error.error if isinstance(stack.error, ResourceNotFinished) else stack.error
         told = [*stack.row.notes, *stack.row.warnings]
         told += [flat(stack.row.wording.told(end))] if end else []
         self._check_words(text, "\n".join(told))

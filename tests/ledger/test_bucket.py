@@ -9,7 +9,7 @@ import anyio.to_thread
 import pytest
 
 from pulumi_snapshots.clock import Clock, ServiceClock
-from pulumi_snapshots.errors import LedgerUnavailable, Step
+from pulumi_snapshots.errors import HintKind, LedgerUnavailable
 from pulumi_snapshots.ledger.bucket import LONGEST_PAUSE, PATIENCE
 from pulumi_snapshots.ledger.decision import Wish
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -244,7 +244,7 @@ async def test_a_store_without_conditional_writes_takes_no_ledger(store: Store) 
         LedgerUnavailable, match="although another one has written it meanwhile"
     ) as unavailable:
         await bucket.edit(count)
-    assert unavailable.value.then[0].step == Step.USE_OTHER_STORE
+    assert unavailable.value.then[0].step == HintKind.USE_OTHER_STORE
     assert NAME not in store.held
     store.ignores_marks = False
     assert await bucket.edit(count) == 1

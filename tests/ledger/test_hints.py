@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from pulumi_snapshots.errors import Next, Step
-from pulumi_snapshots.run.calls import Unfinished
+from pulumi_snapshots.errors import Hint, HintKind
+from pulumi_snapshots.run.calls import ResourceNotFinished
 from tests.ledger.play import Play, on_stage
 from tests.support.engine_calls import Stack
 from tests.support.virtual import virtual
@@ -28,19 +28,19 @@ REPLACE = Walk(f"{{who}} up {{v}} refresh replace {BOUND}", sends=1)
 WAIT = Walk("{who} up {v} anyhow timeout=40m")
 AGAIN = Walk(f"{{who}} up {{v}} {BOUND}", sends=1)
 WALKS = {
-    Step.KEEP_WAITING: WAIT,
-    Step.ASK_AGAIN: WAIT,
-    Step.GIVE_UP: REPLACE,
-    Step.TAKE_NEW: REPLACE,
-    Step.RESTORE_AGAIN: REPLACE,
-    Step.RESTORES_NEXT: AGAIN,
-    Step.RESTORE_ANOTHER: AGAIN,
-    Step.RUN_AGAIN: AGAIN,
-    Step.BY_TRIGGERS: Walk("{who} up v9 timeout=90m within=5400", sends=1),
-    Step.CHECK_RESTORED: Walk("{who} destroy"),
-    Step.OPEN_VERSION: Walk("types show THEIRS"),
-    Step.CHECK_DATA: LOOK,
-    Step.CHECK_HEALTH: LOOK,
+    HintKind.KEEP_WAITING: WAIT,
+    HintKind.ASK_AGAIN: WAIT,
+    HintKind.GIVE_UP: REPLACE,
+    HintKind.TAKE_NEW: REPLACE,
+    HintKind.RESTORE_AGAIN: REPLACE,
+    HintKind.RESTORES_NEXT: AGAIN,
+    HintKind.RESTORE_ANOTHER: AGAIN,
+    HintKind.RUN_AGAIN: AGAIN,
+    HintKind.BY_TRIGGERS: Walk("{who} up v9 timeout=90m within=5400", sends=1),
+    HintKind.CHECK_RESTORED: Walk("{who} destroy"),
+    HintKind.OPEN_VERSION: Walk("types show THEIRS"),
+    HintKind.CHECK_DATA: LOOK,
+    HintKind.CHECK_HEALTH: LOOK,
 }
 """What each next step asks of its reader. A step that is new needs a walk."""
 SLOW = "service snapshot_seconds=300; wait 400"
@@ -119,10 +119,12 @@ async def test_each_next_step_does_what_it_promises(told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("who", "step"), [("S", Step.TAKE_NEW), ("R", Step.RESTORE_AGAIN)], ids=["Snapshot", "Restore"]
+    ("who", "step"),
+    [("S", HintKind.TAKE_NEW), ("R", HintKind.RESTORE_AGAIN)],
+    ids=["Snapshot", "Restore"],
 )
 @virtual
-async def test_replace_right_after_an_up_acts_or_names_what_does(who: str, step: Step) -> None:
+async def test_replace_right_after_an_up_acts_or_names_what_does(who: str, step: HintKind) -> None:
     """The engine shows nothing of the state with `--replace`, so it looks like a create that was not saved."""
     story = f"{who} up v1; wait 300; {who} up v1 replace anyhow"
     async with on_stage(story) as stage:
@@ -138,10 +140,10 @@ def sent(stage: Play) -> int:
     return len(stage.at.here.posts) + len(stage.at.posts)
 
 
-def steps_of(stack: Stack) -> list[Step]:
+def steps_of(stack: Stack) -> list[HintKind]:
     """The next steps that the last run of a stack has named."""
-    end = stack.error.error if isinstance(stack.error, Unfinished) else stack.error
+    end = stack.error.error if isinstance(stack.error, ResourceNotFinished) else stack.error
     named = [each.step for each in getattr(end, "then", ())]
     said = "\n".join(stack.row.warnings)
-    named += [step for step in WALKS if stack.row.wording.text(Next(step)) in said]
+    named += [step for step in WALKS if stack.row.wording.text(Hint(step)) in said]
     return list(dict.fromkeys(named))

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.clock import Clock, ServiceClock, rfc3339
-from pulumi_snapshots.errors import LedgerUnavailable, Step
+from pulumi_snapshots.errors import HintKind, LedgerUnavailable
 from pulumi_snapshots.ledger.attempt import (
     KEPT,
     Attempt,
@@ -303,5 +303,5 @@ async def test_an_entry_that_no_run_writes_stays_as_it_is_and_nothing_is_sent(
             LedgerUnavailable, match="memory: it holds an entry that cannot be read"
         ) as unavailable:
             await use
-        assert Step.MOVE_LEDGER_ASIDE in [each.step for each in unavailable.value.then]
+        assert HintKind.MOVE_LEDGER_ASIDE in [each.step for each in unavailable.value.then]
     assert service.place.data == before

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors import LedgerUnavailable, Step
+from pulumi_snapshots.errors import HintKind, LedgerUnavailable
 from pulumi_snapshots.errors.pages import page_of
 from pulumi_snapshots.ledger.place import Place
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
@@ -151,7 +151,7 @@ async def test_a_ledger_that_is_emptied_while_a_run_is_under_way_is_no_empty_one
             LedgerUnavailable, match="was moved or emptied while this run was under way"
         ) as gone:
             await work
-        assert gone.value.then[0].step is Step.PUT_LEDGER_BACK
+        assert gone.value.then[0].step is HintKind.PUT_LEDGER_BACK
     assert how == "emptied" or two.get() is None
 
 
@@ -166,24 +166,24 @@ async def test_what_a_later_version_may_add_is_kept(two: Two) -> None:
 @pytest.mark.parametrize(
     ("data", "why", "steps"),
     [
-        (b'{"attempts": {"a"', "damaged", [Step.MOVE_LEDGER_ASIDE]),
-        (b"[1]", "damaged", [Step.MOVE_LEDGER_ASIDE]),
-        (b"\xff\x00", "damaged", [Step.MOVE_LEDGER_ASIDE]),
-        (b"[" * 100_000, "damaged", [Step.MOVE_LEDGER_ASIDE]),
+        (b'{"attempts": {"a"', "damaged", [HintKind.MOVE_LEDGER_ASIDE]),
+        (b"[1]", "damaged", [HintKind.MOVE_LEDGER_ASIDE]),
+        (b"\xff\x00", "damaged", [HintKind.MOVE_LEDGER_ASIDE]),
+        (b"[" * 100_000, "damaged", [HintKind.MOVE_LEDGER_ASIDE]),
         (
             b'{"format": 3, "attempts": {}}',
             "a later version",
-            [Step.UPGRADE, Step.MOVE_LEDGER_ASIDE],
+            [HintKind.UPGRADE, HintKind.MOVE_LEDGER_ASIDE],
         ),
-        (b'{"format": 1, "attempts": {}}', "an older version", [Step.MOVE_LEDGER_ASIDE]),
-        (b'{"attempts": {}}', "an older version", [Step.MOVE_LEDGER_ASIDE]),
-        (b'{"format": "x"}', "a later version", [Step.UPGRADE, Step.MOVE_LEDGER_ASIDE]),
+        (b'{"format": 1, "attempts": {}}', "an older version", [HintKind.MOVE_LEDGER_ASIDE]),
+        (b'{"attempts": {}}', "an older version", [HintKind.MOVE_LEDGER_ASIDE]),
+        (b'{"format": "x"}', "a later version", [HintKind.UPGRADE, HintKind.MOVE_LEDGER_ASIDE]),
     ],
     ids=["cut", "a list", "bytes", "deep", "format 3", "format 1", "no format", "format x"],
 )
 @virtual
 async def test_what_cannot_be_read_stays_as_it_is_and_sends_nothing(
-    two: Two, data: bytes, why: str, steps: list[Step]
+    two: Two, data: bytes, why: str, steps: list[HintKind]
 ) -> None:
     two.put(data)
     for work in (two.one.read(), two.one.edit(count)):

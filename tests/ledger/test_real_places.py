@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors import LedgerUnavailable, Step
+from pulumi_snapshots.errors import HintKind, LedgerUnavailable
 from pulumi_snapshots.ledger.bucket import CHECKSUM, place_of
 from pulumi_snapshots.ledger.place import Place, destination_of
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore
@@ -177,11 +177,11 @@ def always(status: int, code: str) -> Callable[[Unreliable], Callable[[Request],
 @pytest.mark.parametrize(
     ("fails", "why", "step"),
     [
-        (without("GET"), "AccessDenied", Step.ALLOW_LISTING),
-        (unlisted, "AccessDenied", Step.ALLOW_LISTING),
-        (without("PUT"), "AccessDenied", Step.CHECK_SHARED_STATE),
-        (always(400, "ExpiredToken"), "ExpiredToken", Step.CHECK_SHARED_STATE),
-        (always(301, "PermanentRedirect"), "region", Step.SET_REGION),
+        (without("GET"), "AccessDenied", HintKind.ALLOW_LISTING),
+        (unlisted, "AccessDenied", HintKind.ALLOW_LISTING),
+        (without("PUT"), "AccessDenied", HintKind.CHECK_SHARED_STATE),
+        (always(400, "ExpiredToken"), "ExpiredToken", HintKind.CHECK_SHARED_STATE),
+        (always(301, "PermanentRedirect"), "region", HintKind.SET_REGION),
     ],
     ids=["get", "list", "put", "credentials that have ended", "another region"],
 )
@@ -191,7 +191,7 @@ def test_a_store_that_refuses_one_thing_is_named_with_the_way_out(  # noqa: PLR0
     *,
     fails: Callable[[Unreliable], Callable[[Request], Failure]],
     why: str,
-    step: Step,
+    step: HintKind,
     request: pytest.FixtureRequest,
 ) -> None:
     name = request.node.callspec.id.replace(" ", "-")

@@ -16,7 +16,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors import LedgerUnavailable, Step
+from pulumi_snapshots.errors import HintKind, LedgerUnavailable
 from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from tests.ledger.racing import count
@@ -194,7 +194,7 @@ def test_a_tool_that_keeps_its_write_ahead_log_open_is_named(path: Path) -> None
         tool.execute("SELECT * FROM ledger").fetchone()
         with pytest.raises(LedgerUnavailable, match="write-ahead log") as refusal:
             run_virtual(at(path).edit, count)
-        assert refusal.value.then[0].step == Step.CLOSE_PROGRAM
+        assert refusal.value.then[0].step == HintKind.CLOSE_PROGRAM
         assert str(path) in str(refusal.value.then[0])
     assert run_virtual(at(path).edit, count) == 6
 
@@ -267,7 +267,7 @@ def test_without_a_home_directory_nothing_is_sent(
     assert isinstance(place, SqliteFile)
     error = anyio.run(refused, place)
     assert "there is no home directory" in error.trouble
-    assert error.then[0].step == Step.USE_OTHER_STATE_DIRECTORY
+    assert error.then[0].step == HintKind.USE_OTHER_STATE_DIRECTORY
     assert not list(tmp_path.iterdir())
 
 

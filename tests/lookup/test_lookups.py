@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.errors import CannotTell, Next, NoSuchSnapshot, Step
+from pulumi_snapshots.errors import CannotTell, Hint, HintKind, NoSuchSnapshot
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
 from pulumi_snapshots.lookup.results import LatestQuery, SnapshotInfo, SnapshotQuery
@@ -445,10 +445,10 @@ async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error_that_says_unt
     with pytest.raises(NoSuchSnapshot, match=f"no snapshot {record.version_id} .* yet") as failed:
         await get(program, record.id)
     until = f"{w.clock.utc() + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC"
-    assert list(failed.value.then) == [Next(Step.RUN_AGAIN_AFTER, time=until)]
+    assert list(failed.value.then) == [Hint(HintKind.RUN_AGAIN_AFTER, time=until)]
     await w.clock.sleep(31 * 60)
     with pytest.raises(NoSuchSnapshot, match="The service keeps a snapshot for 30 days") as gone:
         await get(program, record.id)
-    assert list(gone.value.then) == [Next(Step.CHECK_ID)]
+    assert list(gone.value.then) == [Hint(HintKind.CHECK_ID)]
     assert await latest(w, program) is None
     assert await snapshots(w, program) == []

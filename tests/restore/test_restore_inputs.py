@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors import Text
+from pulumi_snapshots.errors import Message
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.restore.difference import RestoreRules
@@ -149,7 +149,7 @@ def test_only_triggers_or_another_target_restore_again(
     assert warns or not found.warning
     if unknown is not None:
         decided = (
-            f"decided in the update, since a preview does not know {PYTHON.text(Text(unknown))}"
+            f"decided in the update, since a preview does not know {PYTHON.text(Message(unknown))}"
         )
         assert PYTHON.text(found.reason) == (decided if unknown else "")
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors import Next, Step
+from pulumi_snapshots.errors import Hint, HintKind
 from pulumi_snapshots.service import errors
 from pulumi_snapshots.service.errors import SquareCloudError, error_for, is_new
 from tests.support.scripted import KEY, Service
@@ -247,7 +247,7 @@ def test_a_request_that_is_kept_back_says_that_it_was_not_sent() -> None:
 def test_a_request_that_is_kept_back_explains_the_quota() -> None:
     error = error_for("POST /a", 429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", readable=True)
     assert "A slot frees 24 hours after the oldest of them" in PYTHON.told(error)
-    error.happened, error.then = "the plan has 2048 MB", (Next(Step.USE_LARGER_PLAN),)
+    error.happened, error.then = "the plan has 2048 MB", (Hint(HintKind.USE_LARGER_PLAN),)
     told = PYTHON.told(error.kept_back("POST /b"))
     assert re.fullmatch(
         r"The plan has 2048 MB\.\n\[POST /b: not sent, .*\]\nhint: A larger plan allows more\.",

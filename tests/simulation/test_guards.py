@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.errors import Explained, NothingSent
+from pulumi_snapshots.errors import NothingSent, ProviderError
 from pulumi_snapshots.guard.book import consult
 from squarecloud_emulator import Fault
 from tests.simulation.faults import BROKEN, DOUBTS, REFUSALS
@@ -63,7 +63,7 @@ class Story:
         """Go back as the example of a release does: its user gives the same value at each incident, or another one."""
         value = self.chance.choice(["1", "1", "2"])
         ledger = self.machine.session().ledger
-        with suppress(Explained):  # a value of an earlier incident may be refused
+        with suppress(ProviderError):  # a value of an earlier incident may be refused
             found = await consult(
                 ledger, lambda book: book.last("shop", DATABASE, value), writes=True
             )

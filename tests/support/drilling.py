@@ -21,7 +21,7 @@ from pulumi_snapshots.databases.kinds import Scalar
 from pulumi_snapshots.drill.address import own_host
 from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.run.calls import Unfinished
+from pulumi_snapshots.run.calls import ResourceNotFinished
 from squarecloud_emulator import Emulator
 from tests.support.engine_calls import Machine, Stack
 from tests.support.failing import flat
@@ -172,7 +172,7 @@ class DrillScene:
         error = self.stack.error
         if error is None:
             return ""
-        end = error.error if isinstance(error, Unfinished) else error
+        end = error.error if isinstance(error, ResourceNotFinished) else error
         return flat(PYTHON.about(resource=DRILLER).told(end))
 
     @property

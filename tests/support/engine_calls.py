@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors import Explained
-from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Shared, Unfinished
+from pulumi_snapshots.errors import ProviderError
+from pulumi_snapshots.run.calls import EngineCall, Resource, ResourceNotFinished, Rules, Shared
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey
 from tests.support.memory import Memory
@@ -135,9 +135,9 @@ class Stack:
         """Note how the run fails; what is unfinished is kept with these inputs, if any."""
         try:
             yield
-        except Explained as error:
+        except ProviderError as error:
             self.error = error
-        except Unfinished as end:
+        except ResourceNotFinished as end:
             self.error = end
             if kept is not None:
                 self._keep(end.resource, kept)
@@ -163,7 +163,7 @@ class Stack:
         """Read the resource, as a refresh and before an `up` while it is pending."""
         try:
             seen = await self.rules.read(self._call(), self.id, self.outputs)
-        except Unfinished as still:
+        except ResourceNotFinished as still:
             self._keep(still.resource, self.inputs)
         else:
             self._keep(seen, self.inputs)

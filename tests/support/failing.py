@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import ProviderError
 
 
 def flat(text: str) -> str:
@@ -16,7 +16,7 @@ def flat(text: str) -> str:
 
 
 @contextmanager
-def fails_with(kind: type[Explained], words: str) -> Iterator[None]:
+def fails_with(kind: type[ProviderError], words: str) -> Iterator[None]:
     with pytest.raises(kind) as caught:
         yield
     text = flat(PYTHON.told(caught.value))

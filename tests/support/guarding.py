@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.guard.once import ChangeHeldBack, ChangeNotNoted, OncePerRun
 from pulumi_snapshots.restore.record import RestoreInputs
@@ -49,7 +49,7 @@ class Program:
     guards: OncePerRun = field(default_factory=OncePerRun)
     done: dict[str, str] = field(default_factory=dict)
     # the errors of changes that have not, or were not noted
-    held: dict[str, Explained] = field(default_factory=dict)
+    held: dict[str, ProviderError] = field(default_factory=dict)
     row: Row = field(default_factory=Row)  # what the user sees of all of them
 
     async def change(

@@ -13,7 +13,7 @@ import trio
 
 from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors import Explained, Unresolved, Wording, Words
+from pulumi_snapshots.errors import AnyMessage, MessageFormatter, NotFinished, ProviderError
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import Place
 from pulumi_snapshots.run.memory import RunMemory
@@ -44,17 +44,17 @@ class Row:
     notes: list[str] = field(default_factory=list)  # the good news that stay
     warnings: list[str] = field(default_factory=list)  # the warnings
     # the words of the texts
-    wording: Wording = field(default_factory=lambda: PYTHON.about(resource=OWNER))
+    wording: MessageFormatter = field(default_factory=lambda: PYTHON.about(resource=OWNER))
 
-    def progress(self, text: Words) -> None:
+    def progress(self, text: AnyMessage) -> None:
         said = self.wording.text(text)
         if not self.shown or self.shown[-1] != said:
             self.shown.append(said)
 
-    def note(self, text: Words) -> None:
+    def note(self, text: AnyMessage) -> None:
         self.notes.append(self.wording.text(text))
 
-    def warn(self, text: Words) -> None:
+    def warn(self, text: AnyMessage) -> None:
         self.warnings.append(self.wording.text(text))
 
 
@@ -96,7 +96,7 @@ class EndingOf(Generic[R]):
 
     @property
     def pending(self) -> R:
-        assert isinstance(self.error, Unresolved), self.text
+        assert isinstance(self.error, NotFinished), self.text
         assert self.record is not None
         assert self.record.pending
         return self.record
@@ -115,9 +115,9 @@ async def ended(operation: Awaitable[R], row: Row, seen: Row | None = None) -> E
     said = ""
     try:
         record = await operation
-    except Explained as failure:
+    except ProviderError as failure:
         error, said = failure, row.wording.told(failure)
-        record = failure.record if isinstance(failure, Unresolved) else None
+        record = failure.record if isinstance(failure, NotFinished) else None
     seen = seen or row
     return EndingOf(record, error, "\n".join([*seen.shown, *seen.notes, *seen.warnings, said]))
 
@@ -266,7 +266,7 @@ async def killed(
     over = anyio.Event()
 
     async def run() -> None:
-        with suppress(Explained):
+        with suppress(ProviderError):
             await work()
         over.set()
 

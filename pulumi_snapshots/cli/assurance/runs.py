@@ -9,7 +9,7 @@ from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import grid
 from pulumi_snapshots.cli.terminal.pulumi import stack_option
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.wording import FIELDS, request_facts
@@ -29,7 +29,7 @@ async def under_way(session: Session) -> list[Attempt]:
     ]
     if there:
         with suppress(
-            Explained
+            ProviderError
         ):  # all times are the service's; by this machine's clock they may seem to be over
             await session.know_time(there[0].database_id, briefly=True)
     return [

@@ -23,7 +23,7 @@ from pulumi_snapshots.cli.terminal.output import GOOD, table
 from pulumi_snapshots.cli.terminal.whole_ids import whole_database
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
 from pulumi_snapshots.drill.drill import last_drills
-from pulumi_snapshots.errors import Explained, LedgerUnavailable
+from pulumi_snapshots.errors import LedgerUnavailable, ProviderError
 from pulumi_snapshots.guard.book import Guarded, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
@@ -59,7 +59,7 @@ class Limits(Inputs):
     )
 
 
-class MetricsUnwritable(Explained):
+class MetricsUnwritable(ProviderError):
     """The file of the metrics cannot be written. What was found is shown all the same."""
 
 
@@ -116,7 +116,7 @@ async def status(invocation: Invocation, /, *, metrics: Path | None, **typed: An
                     session.clock.monotonic(), patience=Patience((1.0,), within=5.0)
                 )
             page, found, ways = await _examined(invocation, session, databases, archives, limits)
-    except Explained:
+    except ProviderError:
         if metrics:
             _write(metrics, values)
         raise

@@ -28,7 +28,14 @@ from pulumi_snapshots.cli.terminal.output import MARKS
 from pulumi_snapshots.cli.terminal.pulumi import PulumiTrouble, pulumi, stack_option
 from pulumi_snapshots.cli.terminal.wording import COMMANDS, in_stack
 from pulumi_snapshots.clock import rfc3339, to_the_second
-from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Wording, pip_install
+from pulumi_snapshots.errors import (
+    Hint,
+    HintKind,
+    LedgerUnavailable,
+    MessageFormatter,
+    ProviderError,
+    pip_install,
+)
 from pulumi_snapshots.ledger.bucket import Bucket
 from pulumi_snapshots.ledger.decision import Claim, Wish
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -133,7 +140,7 @@ def _show(invocation: Invocation, found: Sequence[Finding]) -> bool:
 class Examination:
     """The checks that need the service or the ledger, and the facts that they share."""
 
-    def __init__(self, session: Session, words: Wording, backend: str) -> None:
+    def __init__(self, session: Session, words: MessageFormatter, backend: str) -> None:
         self.session = session
         self.words = words
         self.backend = backend
@@ -144,7 +151,7 @@ class Examination:
         """Check one thing; an error is a problem."""
         try:
             return Finding(check, *await look())
-        except Explained as error:
+        except ProviderError as error:
             if isinstance(error, LedgerUnavailable):
                 self.session.take_note()  # the finding says it
             return Finding(check, "problem", self.words.report(error))
@@ -330,7 +337,7 @@ class Examination:
                 return (
                     "note",
                     f"{found}; the bucket cannot be listed",
-                    self.words.text(Next(Step.ALLOW_LISTING)),
+                    self.words.text(Hint(HintKind.ALLOW_LISTING)),
                 )
         return "ok", found, UNSHARED
 

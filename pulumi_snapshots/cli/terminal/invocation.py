@@ -23,7 +23,7 @@ from pulumi_snapshots.cli.terminal.whole_ids import whole_database, whole_versio
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import Clock, Stoppable, parse_rfc3339
 from pulumi_snapshots.drill.drill import DrillFailed
-from pulumi_snapshots.errors import Explained, Unresolved, Words
+from pulumi_snapshots.errors import AnyMessage, NotFinished, ProviderError
 from pulumi_snapshots.errors.secrets import hide_secrets
 from pulumi_snapshots.hosts.monitor import Monitor
 from pulumi_snapshots.properties.checks import LATEST
@@ -46,7 +46,7 @@ class _Console(Console):
         """Go on without a reader; by itself, rich would end the process."""
 
 
-class OutputClosed(Explained):
+class OutputClosed(ProviderError):
     """The result could not be written to standard output. What the command was to do is done."""
 
 
@@ -75,7 +75,7 @@ class Invocation:
     ended_by: int | None = None  # the signal that ends the command
     _live: Status | None = None
     _logged: bool = False
-    _last: Words = ""
+    _last: AnyMessage = ""
 
     def __post_init__(self) -> None:
         # By itself, rich would take a variable's word for what is a terminal.
@@ -140,12 +140,12 @@ class Invocation:
         with suppress(OSError, ValueError):
             self._console.print(Text(printable(hide_secrets(text))), soft_wrap=True)
 
-    def note(self, text: Words) -> None:
+    def note(self, text: AnyMessage) -> None:
         """Say what is good to know, unless the command is quiet."""
         if not self.quiet:
             self.say(self.wording.text(text))
 
-    def warn(self, text: Words) -> None:
+    def warn(self, text: AnyMessage) -> None:
         """Say something that the user should know afterwards."""
         self.say(f"warning: {self.wording.text(text)}")
 
@@ -193,7 +193,7 @@ class Invocation:
                 if live:
                     live.stop()
 
-    def progress(self, text: Words) -> None:
+    def progress(self, text: AnyMessage) -> None:
         """Show what happens now."""
         shown = hide_secrets(self.wording.text(text))
         if self._live:
@@ -287,10 +287,10 @@ class Invocation:
                 try:
                     with self.working(session):
                         return await operation(session, inputs, self, self.name, forced=new)
-                except Unresolved as pending:
+                except NotFinished as pending:
                     self._name_command(pending.record, session, again)
                     raise
-        except (Unresolved, DrillFailed) as pending:
+        except (NotFinished, DrillFailed) as pending:
             self.fail(self.wording.report(pending))
             return pending.record
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import click
 
-from pulumi_snapshots.errors import Explained, Step
+from pulumi_snapshots.errors import HintKind, ProviderError
 from pulumi_snapshots.ledger.place import BACKEND
 from pulumi_snapshots.properties.checks import Unfit
 from pulumi_snapshots.run.settings import PACKAGE, backend_url, config_key, variable, without_key
@@ -26,18 +26,20 @@ stack_option = click.option(
 )
 
 
-class PulumiTrouble(Explained):
+class PulumiTrouble(ProviderError):
     """The Pulumi CLI is missing or failed, or is in another backend than runs would see."""
 
 
-def pulumi(environment: Mapping[str, str], *arguments: str, then: Step = Step.RUN_AGAIN) -> str:
+def pulumi(
+    environment: Mapping[str, str], *arguments: str, then: HintKind = HintKind.RUN_AGAIN
+) -> str:
     """What the Pulumi CLI prints; takes seconds.
 
     Raises `PulumiTrouble`, with `then` as what to do.
     """
     program = shutil.which("pulumi", path=environment.get("PATH", ""))
     if program is None:
-        raise PulumiTrouble("pulumi is not on PATH", then=[Step.INSTALL_PULUMI, then])
+        raise PulumiTrouble("pulumi is not on PATH", then=[HintKind.INSTALL_PULUMI, then])
     try:
         return subprocess.run(  # noqa: S603  the program that a user would run
             [program, *arguments, "--non-interactive"],
@@ -63,7 +65,7 @@ def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, st
     """
 
     def asked(*arguments: str) -> str:
-        return pulumi(environment, *arguments, then=Step.RUN_IN_PROJECT)
+        return pulumi(environment, *arguments, then=HintKind.RUN_IN_PROJECT)
 
     every = json.loads(asked("config", "--json", "--stack", stack))
     found = {
@@ -85,5 +87,5 @@ def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, st
                     f"stack {stack} is in the backend {actual}, and its runs would take "
                     f"{seen or 'none'} for that"
                 )
-                raise PulumiTrouble(told, "No request was sent.", [Step.NAME_BACKEND])
+                raise PulumiTrouble(told, "No request was sent.", [HintKind.NAME_BACKEND])
     return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pulumi_snapshots.cli.terminal.account import databases_of_account
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import Explained, Step
+from pulumi_snapshots.errors import HintKind, ProviderError
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, entry_of
 from pulumi_snapshots.properties.checks import LATEST, is_usual_database_id
 from pulumi_snapshots.run.session import Session
@@ -31,7 +31,7 @@ NOTHING_DONE = "Nothing was done."
 UNLISTED = f"A snapshot of the last {SERVICE_CACHE / 60:.0f} minutes may not be listed yet."
 
 
-class UnclearId(Explained):
+class UnclearId(ProviderError):
     """What was typed of an id is the beginning of several ids, or of none."""
 
 
@@ -57,7 +57,7 @@ async def whole_database(session: Session, typed: str) -> str:
             f"{typed} is only the beginning of a database's id, and the API key may not list the "
             "databases"
         )
-        raise UnclearId(happened, NOTHING_DONE, [Step.GIVE_WHOLE_ID]) from refused
+        raise UnclearId(happened, NOTHING_DONE, [HintKind.GIVE_WHOLE_ID]) from refused
     known = {each.id: ", ".join(filter(None, (each.name, each.type))) for each in databases}
     named = [each.id for each in databases if each.name == typed]
     return _only(_Choice("database", typed, known, named, by_beginning=is_part))
@@ -149,4 +149,4 @@ def _only(choice: _Choice) -> str:
     happened = f"{choice.happened(fitting)}{choice.shown(fitting or list(choice.candidates))}"
     may_be_unlisted = not fitting and choice.what == "snapshot"
     done = f"{NOTHING_DONE} {UNLISTED}" if may_be_unlisted else NOTHING_DONE
-    raise UnclearId(happened, done, [Step.GIVE_MORE_OF_ID if fitting else Step.CHECK_ID])
+    raise UnclearId(happened, done, [HintKind.GIVE_MORE_OF_ID if fitting else HintKind.CHECK_ID])

@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.struct_pb2 import Struct
 
 from pulumi_snapshots.engine import RULES
-from pulumi_snapshots.errors import Text
+from pulumi_snapshots.errors import Message
 from pulumi_snapshots.lookup.results import (
     DATABASE,
     DATABASES,
@@ -127,7 +127,7 @@ def expanded(
         if stated is None:
             made.fields[wire].CopyFrom(value_of(value))
         elif UNKNOWN not in [stated, value] and not is_as_before:
-            differs = Text("differs from that of {snapshot}: give only one of them")
+            differs = Message("differs from that of {snapshot}: give only one of them")
             problems.append(Problem(name, differs))
     return made, problems
 
@@ -145,7 +145,7 @@ def _named_by(given: Any, versions: Mapping[str, Any]) -> tuple[tuple[Any, Any],
         return (database_id, version_id), []
     if given in versions:
         return (database_id, versions[given]), []
-    unnamed = Problem(REFERENCE, Text(PROVISIONAL, id=shown(given)))
+    unnamed = Problem(REFERENCE, Message(PROVISIONAL, id=shown(given)))
     return (database_id, UNKNOWN), [unnamed]
 
 
@@ -157,7 +157,7 @@ def explained(problems: list[Problem], olds: Struct) -> list[Problem]:
     if not set(map(in_camel, NAMED_BY)) <= olds.fields.keys():
         return problems
     return [
-        replace(each, reason=Text(IGNORED, reason=each.reason))
+        replace(each, reason=Message(IGNORED, reason=each.reason))
         if each.property == REFERENCE
         else each
         for each in problems

@@ -19,7 +19,7 @@ from pulumi_snapshots.engine.queries import (
     questions_about_state,
     version_request,
 )
-from pulumi_snapshots.errors import Explained, Text
+from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.guard.book import GUARD, GuardBook, GuardOutputs, consult
 from pulumi_snapshots.guard.coverage import FIRST_UP, STATE_UNKNOWN, StateBefore
 from pulumi_snapshots.guard.inputs import (
@@ -92,12 +92,12 @@ class GuardComponent:
             The answer for the engine.
 
         Raises:
-            Explained: The guard cannot guard.
+            ProviderError: The guard cannot guard.
         """
         uses = self._call.shared.memory.uses
         me = f"Guard {self._asked.name!r}"
         if self._database_id and (reason := uses.remember_use(self._database_id, me)):
-            raise Explained(Text("{guard}: {database_id} {reason}", guard=me, reason=reason))
+            raise ProviderError(Message("{guard}: {database_id} {reason}", guard=me, reason=reason))
         await _refuse_old_engine(engine)
         outputs = await self._outputs()
         async with grpc.aio.insecure_channel(
@@ -127,7 +127,7 @@ class GuardComponent:
                 await monitor.RegisterResourceHook(hook)
         except grpc.aio.AioRpcError as error:
             if ALREADY in str(error.details()):
-                raise Explained(SAME_NAME.format(guard=self._asked.name)) from None
+                raise ProviderError(SAME_NAME.format(guard=self._asked.name)) from None
             raise
 
     async def _take_if_unhooked(self, monitor: Any) -> None:
@@ -172,7 +172,7 @@ class GuardComponent:
             self._call.listener.warn(unguarded)
         if self._unmet:
             named = "" if "*" in self._unmet else f" named {', '.join(sorted(self._unmet))}"
-            self._call.listener.warn(Text(UNMET, guard=self._asked.name, named=named))
+            self._call.listener.warn(Message(UNMET, guard=self._asked.name, named=named))
 
     async def _outputs(self) -> Struct:
         """The outputs of the guard, and what the next run compares with what it guards then."""
@@ -278,4 +278,4 @@ async def _refuse_old_engine(engine: Any) -> None:
         await anyio.to_thread.run_sync(engine.RequirePulumiVersion, version_request())
     except grpc.RpcError as error:
         if is_too_old(error):
-            raise Explained(TOO_OLD_FOR_GUARDS) from None
+            raise ProviderError(TOO_OLD_FOR_GUARDS) from None

@@ -36,7 +36,7 @@ from pulumi_snapshots.engine.messages import (
 )
 from pulumi_snapshots.engine.state import read, refuse_unusable
 from pulumi_snapshots.engine.wording import DO, PLAIN_KEY, PLUGIN, final, nothing_sent
-from pulumi_snapshots.errors import Explained, Text
+from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.errors.secrets import looks_secret
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import SNAPSHOTS, Lookup, SnapshotInfo
@@ -61,7 +61,7 @@ from pulumi_snapshots.plugin.wire import (
 )
 from pulumi_snapshots.properties.catalogue import Inputs, Property
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, duration_text
-from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared, Unfinished
+from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, ResourceNotFinished, Shared
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.run.settings import (
     PACKAGE,
@@ -388,7 +388,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         row = self._row(urn)
         try:
             await operation(self._call("", row))
-        except Explained as error:
+        except ProviderError as error:
             return final(row.wording.report(error), error)
         finally:
             await self._engine.flush()
@@ -432,7 +432,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         try:
             async with self._shown(context, request.urn) as call:
                 made = await operation(call)
-        except Unfinished as end:
+        except ResourceNotFinished as end:
             wording = self._row(request.urn).wording
             if self._is_alone:
                 await _fail(context, wording.report(end.error, end.steps_if_not_saved), cause=end)
@@ -459,7 +459,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 yield self._call(urn, row)
             finally:
                 await self._engine.flush()
-        except Explained as error:
+        except ProviderError as error:
             await _fail(context, row.wording.report(error), cause=error)
 
 
@@ -483,7 +483,7 @@ async def _fail(
 async def _found(lookup: Lookup[Any], values: Mapping[str, Any], call: EngineCall) -> Any:
     """What a lookup finds.
 
-    `Explained` if there is no latest snapshot, unless the caller says that there may be none.
+    `ProviderError` if there is no latest snapshot, unless the caller says that there may be none.
     """
     session = call.session()
     found = await late("lookup.find:find")(
@@ -494,7 +494,7 @@ async def _found(lookup: Lookup[Any], values: Mapping[str, Any], call: EngineCal
     if found is None and not values.get("optional"):
         fits = " that fits" if values.keys() & {"origin", "max_age"} else ""
         happened = f"database {values['database_id']} has no available snapshot{fits}"
-        raise Explained(happened, Text("With {optional}, the result lacks it instead."))
+        raise ProviderError(happened, Message("With {optional}, the result lacks it instead."))
     return found
 
 
