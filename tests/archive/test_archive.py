@@ -478,6 +478,7 @@ async def test_a_body_without_an_end_does_not_fill_the_disk(at: Scene) -> None:
 
 UNSAFE = (
     "http://elsewhere.test/x.zip",
+    "https://user:password@elsewhere.test/x.zip",
     "http://127.0.0.1/x.zip",
     "file:///etc/passwd",
     "https://[bad",
@@ -606,3 +607,14 @@ async def test_a_replaced_object_goes_once_a_new_one_is_there(at: Scene) -> None
     await at.remove(fixed, delete_object=True)  # by a later run, which does not know the successor
     await at.remove(fixed, delete_object=True, successor=Successor(again, counts=False))
     assert (holds(again, at.zip), again.earlier) == (True, ())
+
+
+@staged(scene)
+async def test_a_refresh_tells_a_copied_archive_from_an_altered_one(at: Scene) -> None:
+    record = await at.archive()
+    content = file_of(record).read_bytes()
+    file_of(record).write_bytes(content)
+    copied = await at.refresh(record)
+    assert (copied.lost, copied.mark == record.mark) == (None, False)
+    file_of(record).write_bytes(content[:-1] + b"x")
+    assert (await at.refresh(record)).lost == "altered"

@@ -106,3 +106,14 @@ async def test_an_owner_is_a_random_id_in_state_and_manifest(at: Scene) -> None:
     assert sorted(each["id"] for each in said) == sorted(set(ids))
     assert len(set(ids)) == 2
     assert URN not in ids
+
+
+@staged(scene)
+async def test_a_pin_enters_no_owner_into_the_manifest_of_another_archive(at: Scene) -> None:
+    one = Declared(at, URN)
+    record = await one.up()
+    said = json.loads(manifest_of(record).read_text())
+    theirs = json.dumps({**said, "version_id": "another", "owners": []})
+    manifest_of(record).write_text(theirs)
+    await one.up(pin=True)
+    assert manifest_of(record).read_text() == theirs

@@ -2,14 +2,15 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyrage
 import pytest
 
 from pulumi_snapshots.storage.destination import Destination
-from pulumi_snapshots.storage.store import FileStore
-from tests.archive.scene import Declared, Scene, file_of, holds, manifest_of, scene
+from pulumi_snapshots.storage.store import READ_SIZE, FileStore, Held, Overtaken, StoreTrouble
+from tests.archive.scene import Declared, Scene, file_of, holds, manifest_of, put, scene
 from tests.cli.typed import Desk, at_desk
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, World
@@ -129,3 +130,48 @@ def _unlocked(folder: Path) -> bool:
     finally:
         os.close(file)
     return True
+
+
+def test_a_file_that_was_changed_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "x.json")
+    mark = store.replace(b"first", None)
+    for seen in (None, "of another file"):
+        with pytest.raises(Overtaken):
+            store.replace(b"lost", seen)
+    assert store.load() == Held(b"first", mark)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_no_mixture(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "x.zip")
+    store.write(iter([bytes(2 * READ_SIZE)]))
+    pieces = store.read()
+    next(pieces)
+    store.write(iter([b"other" * READ_SIZE]))
+    with pytest.raises(StoreTrouble, match="was replaced while it was read"):
+        list(pieces)
+
+
+@staged(scene)
+async def test_a_name_that_another_archive_takes_during_the_transfer_stays_its(at: Scene) -> None:
+    place = at.folder / "x.zip"
+    theirs = put(at.folder, 0)
+    manifest = theirs.with_name(f"{theirs.name}.json").read_text().replace(theirs.name, place.name)
+
+    def through(blocks: Iterator[bytes]) -> Iterator[bytes]:
+        place.with_name("x.zip.json").write_text(manifest)
+        yield from blocks
+
+    at.passes(through)
+    with pytest.raises(Exception, match="another archive has this name"):
+        await Declared(at, URN).up(destination=str(place))
+    assert place.with_name("x.zip.json").read_text() == manifest
+    assert not place.exists()
+
+
+def test_a_file_that_was_changed_meanwhile_is_not_removed(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "x.zip")
+    mark = store.write(iter([b"first"])).mark
+    newer = store.write(iter([b"newer"])).mark
+    assert not store.remove(mark)
+    assert store.remove(newer)
+    assert not (tmp_path / "x.zip").exists()

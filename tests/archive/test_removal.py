@@ -98,6 +98,7 @@ async def test_a_rule_finds_the_archives_that_a_full_state_does_not_hold(at: Sce
     await one.up(keep_last=1)
     assert not any(each.exists() for each in (file_of(first), *older))
     assert theirs.exists()
+    assert not any("squarecloud-snapshots archive" in text for text in map(str, at.row.notes))
 
 
 @at_desk()
