@@ -61,7 +61,8 @@ async def test_an_archive_of_a_snapshot_that_is_replaced_is_replaced(at: Scene) 
     given = await one.given(**NOT_TAKEN)
     assert ArchiveRules().diff(at.call(URN), one.state or {}, given).replaces == ()
     call = at.call(URN)
-    call.shared.memory.of(DATABASE).replaced.add(record.version_id)
+    snapshot = f"{DATABASE}/{record.version_id}"
+    call.shared.memory.calls_of("snapshot", "urn:of:a::snapshot").replaces = snapshot
     found = ArchiveRules().diff(call, one.state or {}, given)
     assert found.replaces == ("version_id",)
     assert "its snapshot is replaced" in str(found.reason)

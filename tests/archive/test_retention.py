@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock, patch
+from unittest.mock import patch
 
 import anyio
 import pyrage
@@ -30,12 +30,14 @@ from pulumi_snapshots.cli.archives.archive import COMMAND_OWNER
 from pulumi_snapshots.clock import rfc3339, system_utc
 from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.run.calls import EngineCall, Shared
+from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
 from tests.archive.scene import Declared, Scene, file_of, manifest_of, put, scene
 from tests.cli.typed import Desk, at_desk
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, OTHER_DATABASE, World
+from tests.support.world import DATABASE, OTHER_DATABASE, Row, World
 
 STORED = Path(__file__).parent.parent / "fixtures" / "retention.json"
 """Histories, tiers, and what restic kept: `python -m bench.restic_oracle --store` writes such a file."""
@@ -212,7 +214,7 @@ def test_a_preview_names_no_object_that_is_only_written_over() -> None:
     record = replace(record, uri=uri, plain_sha256="00")
     changed = {"version_id": "v1", "recipients": ["new"], "destination": "/backups/"}
     found = ArchiveRules().compare(
-        MagicMock(),
+        EngineCall("urn:a", Settings, Shared(), Row()),
         record,
         {**record.to_outputs(), **changed, "recipients": ["old"]},
         {"database_id": record.database_id, "keep_last": 1, **changed},
@@ -233,7 +235,9 @@ def removed_by(record: ArchiveRecord, **values: Any) -> str:
         "created_at": UNKNOWN,
         **values,
     }
-    found = ArchiveRules().compare(MagicMock(), record, state, inputs)
+    found = ArchiveRules().compare(
+        EngineCall("urn:a", Settings, Shared(), Row()), record, state, inputs
+    )
     decided = "decided in the update, since a preview does not know version_id"
     assert str(found.reason).startswith(decided)
     return (

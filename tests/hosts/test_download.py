@@ -54,7 +54,7 @@ async def test_the_rest_of_an_object_is_not_joined_to_another_without_a_proof() 
     transport = httpx.MockTransport(lambda _: httpx.Response(206, headers=head, content=b"ta"))
     known = Served(total=4, version=None, etag=None, modified=None)
     asked = open_download("http://127.0.0.1/x", http=transport, offset=2, known=known)
-    with pytest.raises(WrongContent, match="nothing proves that the rest is the same version"):
+    with pytest.raises(WrongContent, match="Nothing proves that the rest is the same version"):
         async with asked:
             pass
 
