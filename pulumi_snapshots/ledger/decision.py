@@ -184,17 +184,22 @@ def unsaved_restore(known: Known) -> Claim | None:
     newest = known.newest
     if newest is None or not is_resource(wish.owner) or not wish.is_for_same(newest):
         return None
-    # With equal triggers, only a forced one can be beside what the state has.
-    if wish.forced and not newest.forced:
-        return None
     if newest.dropped_in is not None:
         # What another process of this run has deleted, because of something upstream, is made again.
         is_of_this_run = newest.dropped_in == wish.run and not wish.forced
         return Claim(newest, "resumed") if is_of_this_run else None
-    if newest.status is Status.FAILED and owner_kind(wish.owner) == "drill":
-        return None  # A drill overwrites a scratch database: it may be tried again.
-    is_unsaved = not newest.saved or newest.status is Status.FAILED
-    return Claim(newest, "resumed") if is_unsaved and not wish.has_seen(newest) else None
+    return Claim(newest, "resumed") if _is_left(newest, wish) else None
+
+
+def _is_left(newest: Attempt, wish: Wish) -> bool:
+    """Tell whether no state was seen to have a restore, which has been sent or has failed."""
+    # With equal triggers, only a forced one can be beside what the state has.
+    if wish.has_seen(newest) or (wish.forced and not newest.forced):
+        return False
+    if newest.status is Status.FAILED:
+        # A drill overwrites a scratch database: it may be tried again.
+        return owner_kind(wish.owner) != "drill"
+    return not newest.saved
 
 
 def same_command(known: Known) -> Claim | None:
@@ -243,9 +248,8 @@ def renamed_restore(known: Known) -> Claim | None:
         return None
     for each in known.attempts:
         is_same = each.kind == wish.kind and each.source == wish.source and wish.is_for_same(each)
-        is_left = each.dropped_in is None and each.status is not Status.FAILED
         is_young = known.age(each) <= RENAMED_WITHIN
-        if is_same and is_left and is_young and _is_renamed(each, wish.owner):
+        if is_same and is_young and _is_renamed(each, wish.owner):
             raise ClaimRefused("renamed", each)
     return None
 
@@ -253,6 +257,8 @@ def renamed_restore(known: Known) -> Claim | None:
 def _is_renamed(attempt: Attempt, owner: str | None) -> bool:
     """Tell whether an attempt may be of the owner under its earlier name."""
     if owner_kind(attempt.owner) != "resource" or attempt.owner == owner:
+        return False
+    if attempt.dropped_in is not None or attempt.status is Status.FAILED:
         return False
     return (owner or "").split("::")[:2] == (attempt.owner or "").split("::")[:2]
 

@@ -1,7 +1,6 @@
 """What a program may say of a guard, and what it is told of the snapshots that have guarded it; without an engine."""
 
 import inspect
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ from pulumi_snapshots.guard.book import MOST, MOST_CHANGES, consult
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.guard.once import change_of
 from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.place import packed
 from pulumi_snapshots.properties.checks import parse_duration
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.support.memory import Memory
@@ -219,7 +219,7 @@ async def test_the_book_stays_small_and_keeps_each_way_back_and_when_a_database_
 @virtual
 async def test_an_unreadable_book_counts_as_none(guards: object) -> None:
     book = Book()
-    book.place.data = json.dumps({"guards": guards, "roll-backs": guards}).encode()
+    book.place.data = packed({"guards": guards, "roll-backs": guards})
     assert await book.says() is None
     await book.takes("v1")
     assert await book.says(pin="1") == "v1"

@@ -42,9 +42,6 @@ async def killed(stack: Stack, after: float, **values: Any) -> None:
         process.cancel_scope.cancel()
 
 
-@loses(
-    "A3: the lid is closed while a guard waits, and the change passes behind a snapshot of hours ago"
-)
 @staged(world, snapshot_seconds=300.0, cache_world="invalidated")
 async def test_a_change_after_a_night_is_not_guarded_by_the_snapshot_of_the_evening(
     w: World,
@@ -57,7 +54,6 @@ async def test_a_change_after_a_night_is_not_guarded_by_the_snapshot_of_the_even
     assert program.done == {CHANGE: second}
 
 
-@loses("A3: what depends on a Snapshot happens hours after it, and no line says so")
 @staged(world, snapshot_seconds=300.0, cache_world="invalidated")
 async def test_a_snapshot_that_is_found_after_a_night_says_how_old_it_is(w: World) -> None:
     machine = engine_calls.Machine(w, clock=Shifted(w.clock))
@@ -69,7 +65,6 @@ async def test_a_snapshot_that_is_found_after_a_night_says_how_old_it_is(w: Worl
     assert any("8 h" in line for line in [*stack.row.notes, *stack.row.warnings])
 
 
-@loses("R4: a guard says that nothing was started of a snapshot that it has found")
 @staged(world, snapshot_seconds=60.0, cache_world="invalidated")
 async def test_a_guard_whose_ledger_fails_at_the_end_names_the_snapshot_that_it_has(
     w: World,
@@ -88,7 +83,6 @@ async def test_a_guard_whose_ledger_fails_at_the_end_names_the_snapshot_that_it_
     assert again.done == {CHANGE: w.started()}, "it costs no other snapshot"
 
 
-@loses("R4: a run says that nothing was started of a snapshot that it has requested")
 @staged(world, snapshot_seconds=60.0, cache_world="invalidated")
 async def test_a_snapshot_whose_ledger_fails_at_the_end_is_not_said_to_be_unsent(w: World) -> None:
     machine = engine_calls.Machine(w)
@@ -150,10 +144,6 @@ def names_older(w: World) -> str:
     return older
 
 
-OLDER = "A7: an older version that a 200 names is believed"
-
-
-@loses(OLDER)
 @pytest.mark.parametrize("cache", ["kept", "invalidated"])
 @staged(world, snapshot_seconds=100.0)
 async def test_a_200_that_names_an_older_version_does_not_make_it_the_new_snapshot(
@@ -165,7 +155,6 @@ async def test_a_200_that_names_an_older_version_does_not_make_it_the_new_snapsh
     assert ending.complete.version_id == w.started() != older
 
 
-@loses(OLDER)
 @staged(world, snapshot_seconds=100.0, cache_world="invalidated")
 async def test_a_200_that_names_an_older_version_guards_nothing_with_that(w: World) -> None:
     older = names_older(w)
@@ -175,7 +164,6 @@ async def test_a_200_that_names_an_older_version_guards_nothing_with_that(w: Wor
     assert w.started() != older
 
 
-@loses(OLDER)
 @staged(world, snapshot_seconds=100.0, cache_world="invalidated")
 async def test_a_200_that_names_a_version_of_the_ledger_does_not_make_it_the_new_snapshot(
     w: World,

@@ -27,6 +27,7 @@ LOOK = Walk("")
 REPLACE = Walk(f"{{who}} up {{v}} refresh replace {BOUND}", sends=1)
 WAIT = Walk("{who} up {v} anyhow timeout=40m")
 AGAIN = Walk(f"{{who}} up {{v}} {BOUND}", sends=1)
+OTHERWISE = Walk(f"{{who}} up v8 {BOUND}", sends=1)
 WALKS = {
     HintKind.KEEP_WAITING: WAIT,
     HintKind.ASK_AGAIN: WAIT,
@@ -34,7 +35,12 @@ WALKS = {
     HintKind.TAKE_NEW: REPLACE,
     HintKind.RESTORE_AGAIN: REPLACE,
     HintKind.RESTORES_NEXT: AGAIN,
-    HintKind.RESTORE_ANOTHER: AGAIN,
+    HintKind.RESTORE_ANOTHER: OTHERWISE,
+    HintKind.RESTORE_BY_TRIGGERS: OTHERWISE,
+    HintKind.REPLACE_WITH_REFRESH: LOOK,
+    HintKind.ADD_ALIAS: Walk(
+        "{who} imports it; {who} is renamed forth with an alias; {who} up {v}"
+    ),
     HintKind.RUN_AGAIN: AGAIN,
     HintKind.BY_TRIGGERS: Walk("{who} up v9 timeout=90m within=5400", sends=1),
     HintKind.CHECK_RESTORED: Walk("{who} destroy"),
@@ -62,7 +68,7 @@ PLAIN = {
     "a restore that failed": "R: the next restore fails SNAPSHOT_CORRUPT; R up v1 anyhow; wait 120",
     "a restore of an unsaved run": "R: R up v1 unsaved; wait 300; R up v1 anyhow",
     "a restore of an older checkpoint": """
-        R: R up v1; R preview v1; R imports nothing; wait 86400; R up v1 refused
+        R: R up v1; R up v2; R imports nothing; wait 86400; R up v1 refused
     """,
     "a restore that waits for another one": """
         R.b: service restore_seconds=900; R up v1 killed=30; R.b up v2 timeout=3m anyhow
@@ -70,7 +76,7 @@ PLAIN = {
     "a snapshot that waits for another one": """
         S.b: service snapshot_seconds=600; wait 400; S up v1 killed=100; S.b up v1 timeout=3m refused
     """,
-    "a restore under another name": "R: R up v1; wait 600; R is renamed forth; R up v1 refused",
+    "a restore under another name": "R: R up v1; R keeps its checkpoint; wait 600; R is renamed forth; R up v1 refused",
     "a restore whose database stays down": """
         R: the next restore leaves the database down; R up v1 anyhow timeout=5m; wait 60
     """,
@@ -80,12 +86,9 @@ PLAIN = {
 }
 """What goes wrong, by its name: the resource, and the moves that end with its error or warning."""
 LOST = {
-    "a restore of an older checkpoint": "--refresh --replace is named, of a resource that the state does not have",
     "a restore that waits for another one": NAMELESS,
     "a snapshot that waits for another one": NAMELESS,
     "a snapshot that waits for one that fails": NAMELESS,
-    "a restore under another name": "A12: no alias is named, and a preview of the old name cannot be run",
-    "a restore whose database stays down": "R1: no next step works if the database does not come up",
 }
 """What a user loses today, by the name of what goes wrong."""
 

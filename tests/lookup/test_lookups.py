@@ -142,8 +142,10 @@ async def test_origin_and_ages_choose_by_the_services_clock(w: World) -> None:
     ages = {1: "manual", 2: "automatic", 26: "manual", 50: "automatic", 60: None}
     stored = {
         age: w.emulator.add_snapshot(
-            DATABASE, modified=now - timedelta(hours=age), origin=origin
-        ).version_id  # type: ignore[arg-type]  # one of its literals
+            DATABASE,
+            modified=now - timedelta(hours=age),
+            origin=origin,  # type: ignore[arg-type]  # one of its literals
+        ).version_id
         for age, origin in ages.items()
     }
     of_age = {version: age for age, version in stored.items()}

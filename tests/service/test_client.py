@@ -1,7 +1,8 @@
 """The client: which answers mean that something was started, and which reads are retried."""
 
 import json
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -36,13 +37,18 @@ def refused(status: int, code: str, **more: Any) -> httpx.Response:
     return httpx.Response(status, json={"status": "error", "code": code}, **more)
 
 
-async def slot(service: Service, lane: Lane) -> AbstractAsyncContextManager[None]:
-    return (await service.limiter.claim("POST /x", lane, DATABASE, lambda _: SENT, None))[1]
+@asynccontextmanager
+async def slot(service: Service, lane: Lane) -> AsyncIterator[None]:
+    """The slot of a request that is entered as leaving."""
+    _, context = await service.limiter.claim("POST /x", lane, DATABASE, lambda _: SENT, None)
+    async with context as departure:
+        await departure(lambda _: SENT)
+        yield
 
 
 async def post(service: Service) -> Finished | SquareCloudError | None:
     try:
-        async with await slot(service, CREATE):
+        async with slot(service, CREATE):
             return (await service.client.start_snapshot(DATABASE)).finished
     except SquareCloudError as error:
         return error
@@ -171,7 +177,7 @@ async def test_an_answer_that_says_nothing_does_not_count_as_empty(
 
 
 async def _restore(service: Service) -> None:
-    async with await slot(service, RESTORE):
+    async with slot(service, RESTORE):
         await service.client.restore_snapshot(DATABASE, name="n", version_id="v" * 36)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -104,13 +105,14 @@ class Run:
     async def _sent(self, request: Request) -> float:
         lane = request.lane
         if lane.starts:
+            context: AbstractAsyncContextManager[Any]
             _, context = await self.limiter.claim(
                 "POST /x", lane, request.database, lambda _: SENT, self.on_wait
             )
         else:
             context = self.limiter.slot("GET /x", lane, waits_out_block=request.patient)
         async with context as departure:
-            if lane.starts:
+            if departure is not None:
                 await departure(lambda _: SENT)
             at = anyio.current_time()
             self.runs.sent.append((at - self.runs.began, str(request)))
