@@ -35,8 +35,10 @@ class EngineError(Exception):
     """An error whose text is meant for the user as it is."""
 
 
-# The SDK shows `Class: text` for a built-in class, `package.module.Class: text` for any other.
+# The SDK shows `Class: text` for a built-in class, `package.module.Class: text` for any other: users
+# read `ProviderError`, as the root of all errors of this package is called.
 EngineError.__module__ = "builtins"
+EngineError.__qualname__ = "ProviderError"
 
 
 # --- What surrounds a call

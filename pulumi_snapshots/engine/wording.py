@@ -117,13 +117,10 @@ DO = MessageFormatter(
         HintKind.OPEN_VERSION: (
             "`pulumi do squarecloud:Snapshot read` opens one that is listed, by its id."
         ),
-        HintKind.KEEP_WAITING: "The same command keeps waiting and sends no second request.",
-        HintKind.KEPT_HERE: (
-            "The same command on this machine keeps waiting and sends no second request."
-        ),
+        HintKind.KEEP_WAITING: "{command} keeps waiting and sends no second request.",
+        HintKind.KEPT_HERE: "{command} on this machine keeps waiting and sends no second request.",
         HintKind.GIVE_UP: (
-            "Other {triggers} give up on it instead: that can wait for its end first, and may use "
-            "another of today's snapshots."
+            "Without {reuse_within}, the same command takes another snapshot, which uses quota."
         ),
         HintKind.TAKE_NEW: "`pulumi do squarecloud:Snapshot create` takes a new one.",
         HintKind.REFRESH: "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it.",
@@ -134,10 +131,14 @@ DO = MessageFormatter(
         HintKind.TAKE_RESTORE_OUT: "The same command restores this snapshot.",
         HintKind.DECLARE_ARCHIVE: "`pulumi do squarecloud:Archive create` archives a snapshot.",
     },
-)
+).about(command="The same command")
 """For users of `pulumi do --stateless`, whose commands have no state; without one nothing else can
 resume.
 """
+
+
+DO_SNAPSHOT = DO.about(command="The same command with `reuseWithin` set to `1h`")
+"""The same about a Snapshot: without `reuseWithin`, a command hands out nothing that was requested before."""
 
 
 # The text of an error, as it can be sent to an engine

@@ -35,7 +35,7 @@ from pulumi_snapshots.engine.messages import (
     unfinished,
 )
 from pulumi_snapshots.engine.state import read, refuse_unusable
-from pulumi_snapshots.engine.wording import DO, PLAIN_KEY, PLUGIN, final, nothing_sent
+from pulumi_snapshots.engine.wording import DO, DO_SNAPSHOT, PLAIN_KEY, PLUGIN, final, nothing_sent
 from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.errors.secrets import looks_secret
 from pulumi_snapshots.late import late
@@ -80,6 +80,7 @@ TOO_OLD = (
 )
 T = TypeVar("T")
 SETTINGS = Names(Settings.properties())
+SNAPSHOT_TYPE = token("Snapshot")
 SHOWN_LIMIT = 10_000  # bytes of a wrong value that the engine may print
 OF_VERSION = f". This plugin is version {VERSION}"
 """What an error ends with about something that another version may have."""
@@ -194,10 +195,13 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return Settings.read(self._config, os.environ)
 
     def _row(self, urn: str) -> Row:
-        return Row(self._engine, urn, DO if self._is_alone else PLUGIN)
+        wording = PLUGIN
+        if self._is_alone:
+            wording = DO_SNAPSHOT if _type_of(urn) == SNAPSHOT_TYPE else DO
+        return Row(self._engine, urn, wording)
 
     def _call(self, urn: str, row: Row) -> EngineCall:
-        # The same command resumes what it has sent, as those of the command line do.
+        # A command is the owner of what it has sent, as those of the command line are.
         alone = (
             f"pulumi do {_type_of(urn).replace(':index:', ':')} create"
             if self._is_alone and urn

@@ -228,21 +228,21 @@ async def test_each_command_without_a_state_takes_a_snapshot() -> None:
 
 
 @inside
-async def test_the_same_command_resumes_what_was_not_waited_for() -> None:
+async def test_only_a_command_that_reuses_waits_for_what_an_earlier_one_requested() -> None:
     async with plugged(provider=OF_DO, snapshot_seconds=400) as here:
         here.emulator.add_database(DATABASE)
         told = await here.refused("Create", **creating(timeout="2m"))
         assert "The wait ended after 2 min." in told
         assert (
-            "hint: The same command on this machine keeps waiting and sends no second request."
-            in told
+            "hint: The same command with `reuseWithin` set to `1h` on this machine keeps waiting "
+            "and sends no second request." in told
         )
         assert "pulumi up" not in told
         (entry,) = here.process.computer.attempts()
         assert entry["owner"] == "pulumi do squarecloud:Snapshot create"
         assert not is_resource(entry["owner"])
-        assert not entry.get("proved")
-        resumed = await (await next_one(here, OF_DO)).ask("Create", **creating())
+        again = await next_one(here, OF_DO)
+        resumed = await again.ask("Create", **creating(reuseWithin="1h"))
         assert here.kinds.count("create") == 1
         assert [f"{DATABASE}/{each.version_id}" for each in here.emulator.snapshots(DATABASE)] == [
             resumed.id

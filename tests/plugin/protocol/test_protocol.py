@@ -40,7 +40,12 @@ PENDING = {
     "databaseId": DATABASE,
     "available": False,
     "requestedAt": "2026-01-01T00:00:00Z",
-    "attempt": {"postedAt": "2026-01-01T00:00:00Z", "answered": "202", "timeout": 600.0},
+    "attempt": {
+        "postedAt": "2026-01-01T00:00:00Z",
+        "answered": "202",
+        "timeout": 600.0,
+        "id": "5d0c",
+    },
 }
 
 
