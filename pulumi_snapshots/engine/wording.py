@@ -138,7 +138,7 @@ resume.
 
 
 DO_SNAPSHOT = DO.about(command="The same command with `reuseWithin` set to `1h`")
-"""The same about a Snapshot: without `reuseWithin`, a command hands out nothing that was requested before."""
+"""The same about a Snapshot, of which a command without `reuseWithin` always takes a new one."""
 
 
 # The text of an error, as it can be sent to an engine

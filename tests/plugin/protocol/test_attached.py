@@ -91,7 +91,7 @@ def test_the_end_of_a_command_frees_its_threads(*, is_killed: bool) -> None:
     async def commands(engine: str) -> list[int]:
         served = attached_for_real()
         counts = []
-        for number in range(8):
+        for number in range(20):
             peer = f"127.0.0.1:{1000 + number}"
             await command_at(served, peer, engine, is_killed=is_killed)
             counts.append(threading.active_count())
@@ -101,7 +101,8 @@ def test_the_end_of_a_command_frees_its_threads(*, is_killed: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         lives = f"127.0.0.1:{listening.getsockname()[1]}"
         counts = asyncio.run(commands("127.0.0.1:1" if is_killed else lives))
-    assert counts[-1] <= counts[1] + 1, counts
+    # The event loop's own threads, of which there are few, ask whether an engine still runs.
+    assert counts[-1] <= counts[1] + 8, counts
 
 
 class Slow:
