@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
+from pulumi_snapshots.errors import Words
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.guard.preview import PreviewedChanges
@@ -320,6 +321,24 @@ async def test_guards_that_are_off_hold_nothing_back_and_leave_a_warning_and_an_
         assert (newest.id, len(newest.changes)) == (None, 2)
         await again.changes(1, reuse_within=DAY)
         assert set(again.done.values()).isdisjoint(failed.done.values())
+
+
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
+async def test_a_new_guard_whose_snapshot_cannot_be_noted_as_spent_lets_nothing_change(
+    w: World,
+) -> None:
+    machine = Machine(w)
+    program = machine.program()
+
+    class Full(Row):
+        def note(self, text: Words) -> None:
+            super().note(text)
+            machine.memory.refuses_writes = "the disk is full"
+
+    program.row = Full()
+    await program.first("first run", GuardInputs(DATABASE))
+    assert not program.done
+    assert "could not be noted" in program.told("first run")
 
 
 @pytest.mark.parametrize("ahead", [2 * 3600.0, 40 * DAY])
