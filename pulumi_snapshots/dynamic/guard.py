@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 _interrupts = Interrupts(lambda: this_run().stop())
 KNOWN_WITHIN = 60.0
-"""Seconds within which a change learns its database. It was known when the resource was registered, unless the engine deletes
-one before that."""
+"""Seconds within which a change learns its database. It was known when the resource was registered,
+unless the engine deletes one before that."""
 NOT_KNOWN = "its database is not known, since what that comes from has failed, or is not there yet"
 OFF_WITHOUT_DATABASE = Message(
     "the {change} has no snapshot, since {guard} is off; it is not in the history, since the "
@@ -101,7 +101,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         }
 
     async def _prepare(self) -> str | None:
-        """Take the snapshot before all that is registered after the guard, if it does not hear of some changes.
+        """Take the snapshot at once if the guard does not hear of some changes.
 
         Returns:
             The database; None if it is not known.
@@ -135,8 +135,9 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         registered = hook._registered  # noqa: SLF001  resources wait for it
 
         async def both() -> None:
-            # A change that waited in the engine for something of the program would hold the step that this may need, and the
-            # engine answers what has failed only after all changes that it has begun.
+            # A change that waited in the engine for something of the program would hold the step
+            # that this may need, and the engine answers what has failed only after all changes that
+            # it has begun.
             await registered
             await self._ready
 
@@ -144,12 +145,18 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         return hook
 
     async def _at_change(self, when: str, change: str, urn: str) -> None:
-        """Hold a change until the snapshot is there, or note it after it has happened; an error fails it."""
-        # Nothing here may need a thread of the program's executor: each resource whose change waits holds one.
+        """Hold a change until the snapshot is there, or note it after it has happened.
+
+        An error fails it.
+        """
+        # Nothing here may need a thread of the program's executor: each resource whose change waits
+        # holds one.
         row = Row(self._messages, urn, PYTHON)
         if self._preview is not None:
             self._foresee(self._preview, change, urn, row)
             await self._messages.flush()
+            return
+        if change not in self._changes:  # a delete, by a hook that the state has from before
             return
         what: str = late("guard.once:change_of")(urn, change)
         database_id = await self._database_for(change)
@@ -169,8 +176,8 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
     async def _database_for(self, change: str) -> str | None:
         """The database of a change.
 
-        What the engine deletes before the guard's database is known, as if that is being replaced, is guarded by the database
-        that the guard had.
+        What the engine deletes before the guard's database is known, as if that is being replaced,
+        is guarded by the database that the guard had.
         """
         had = self._state.database_id if self._state is not None else None
         patience = 0.0 if change == "delete" and had is not None else KNOWN_WITHIN
@@ -224,4 +231,5 @@ async def _carried_out(work: Callable[[], Awaitable[object]]) -> None:
         with _interrupts.heard():
             await done
     finally:
-        done.cancel()  # if the engine gives up the call, so does the wait: what was sent stays in the ledger for the next one
+        # If the engine gives up the call, so does the wait: the ledger keeps what was sent.
+        done.cancel()

@@ -1,7 +1,8 @@
 """What a guard asks the engine: whether it is new enough, and what the state of the stack has.
 
-The questions are the same for programs, which wait for an answer in their own thread, and for the plugin, which has an event
-loop: a generator yields each request, and gets its answer, or None if the engine has none.
+The questions are the same for programs, which wait for an answer in their own thread, and for the
+plugin, which has an event loop: a generator yields each request, and gets its answer, or None if
+the engine has none.
 """
 
 from collections.abc import Awaitable, Callable, Generator
@@ -17,7 +18,8 @@ from pulumi_snapshots.guard.coverage import GUARD_TYPE, StateBefore, state_befor
 from pulumi_snapshots.guard.inputs import may_be_guarded
 
 OLDEST_FOR_GUARDS = "3.238.0"
-"""Before it, an `up` succeeds although a hook after a change has failed: a change that could not be noted would be silent."""
+"""Before it, an `up` succeeds although a hook after a change has failed: a change that could not be
+noted would be silent."""
 TOO_OLD_FOR_GUARDS = (
     f"a Guard needs Pulumi {OLDEST_FOR_GUARDS} or later (`pulumi version` shows yours)"
 )
@@ -32,7 +34,7 @@ def version_request() -> Any:
 
 
 def is_too_old(error: Any) -> bool:
-    """Whether the failure of a `version_request` says so: older engines do not know the question."""
+    """Whether the failure of a `version_request` says so; older engines do not know it."""
     is_unknown = error.code() is grpc.StatusCode.UNIMPLEMENTED
     return is_unknown or "does not satisfy" in str(error.details())
 
@@ -66,7 +68,10 @@ def questions_about_state(stack: str, guard: str) -> Questions:
 
 
 def ask(questions: Questions, monitor: Any) -> StateBefore | None:
-    """Put the questions to the engine by a program's stub, which waits for the answer; None if there is none."""
+    """Put the questions to the engine by a program's stub, which waits for the answer.
+
+    None if there is none.
+    """
     answer = None
     while True:
         try:

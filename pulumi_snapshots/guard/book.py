@@ -1,4 +1,7 @@
-"""The book of guards: which snapshot has guarded which changes. It lies in the ledger, no state has it."""
+"""The book of guards: which snapshot has guarded which changes.
+
+It lies in the ledger, no state has it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ MOST = 200  # entries, see `_kept`; and pins, of which the oldest are forgotten
 MOST_CHANGES = 20  # that an entry names
 KEPT_FOR = timedelta(seconds=checks.RETENTION)
 LONGEST_RUN = timedelta(days=1)
-"""A pin that was asked for longer ago was asked for by an earlier run: addresses of engines repeat."""
+"""A pin that was asked for longer ago was asked for by an earlier run: addresses of engines repeat.
+"""
 UNKNOWN_HERE = (
     "this guard has noted no snapshot of database {database}. What guards take is noted for 30 "
     "days in {where}: if another machine made the release, go back on that one, or have both use "
@@ -46,7 +50,10 @@ NEWER = (
 
 
 class Guarded(Record, sparse=True):
-    """One snapshot of one guard, and what has happened after it; times are by the service's clock."""
+    """One snapshot of one guard, and what has happened after it.
+
+    Times are by the service's clock.
+    """
 
     guard: str = declare("The guard, its name with organization, project and stack.")
     snapshot: dict[str, Any] = declare("The snapshot, as the service described it.")
@@ -126,17 +133,19 @@ class GuardedChanges(Record):
 class GuardOutputs(Record):
     """A snapshot of a database before anything else changes, also before deletes.
 
-    However many changes one `pulumi up` makes, it takes one snapshot, before the first of them. A preview, a refresh and an `up`
-    without a change take none, but for the first `up` with a new guard, whose state does not show yet what it guards. If the
-    snapshot cannot be had, the change does not happen. Resources are guarded that the engine gets to know after the guard: let
-    them depend on it (`dependsOn`). It needs Pulumi 3.238 or later.
+    However many changes one `pulumi up` makes, it takes one snapshot, before the first of them. A
+    preview, a refresh and an `up` without a change take none, but for the first `up` with a new
+    guard, whose state does not show yet what it guards. If the snapshot cannot be had, the change
+    does not happen. Resources are guarded that the engine gets to know after the guard: let them
+    depend on it (`dependsOn`). It needs Pulumi 3.238 or later.
     """
 
     history: list[GuardedChanges] = declare(
         "Its snapshots of the last 30 days, newest first; at most 20."
     )
     last: SnapshotInfo | None = declare(
-        "The snapshot of the database that guarded last before this run, for a Restore; absent if none has.",
+        "The snapshot of the database that guarded last before this run, for a Restore; "
+        "absent if none has.",
         default=None,
     )
 
@@ -166,8 +175,9 @@ async def consult(ledger: Ledger, use: Callable[[GuardBook], T], *, writes: bool
 class GuardBook:
     """What the guards of a service have taken, as a ledger's document has it.
 
-    Guards are named with organization, project and stack. What is older than 30 days, as the service keeps snapshots, is not
-    shown; it is removed only by a run that knows the service's time, since a machine's own clock may be wrong by weeks.
+    Guards are named with organization, project and stack. What is older than 30 days, as the
+    service keeps snapshots, is not shown; it is removed only by a run that knows the service's
+    time, since a machine's own clock may be wrong by weeks.
     """
 
     def __init__(self, ledger: Ledger, document: Document) -> None:
@@ -196,26 +206,22 @@ class GuardBook:
     def note(
         self, guard: str, record: SnapshotRecord, happened: Sequence[str] = (), *, run: str = ""
     ) -> None:
-        """Note a guard's snapshot, or guarded changes that have happened, after which it guards no later run.
+        """Note a guard's snapshot, or guarded changes, after which it guards no later run.
 
         Args:
             guard: The guard.
-            record: The snapshot that it has taken or adopted, or the database alone if guards are off.
+            record: The snapshot that it has taken or adopted, or the database alone if guards are
+                off.
             happened: The changes, such as `update of Server shop`.
-            run: The run in which they happened. A value of a roll-back that it has not asked for leads to a newer snapshot
-                from then on.
+            run: The run in which they happened. A value of a roll-back that it has not asked for
+                leads to a newer snapshot from then on.
         """
-        wanted = guard, record.database_id, record.version_id
-        known = [
-            each
-            for each in self._stored
-            if (each.guard, each.database_id, each.version_id) == wanted
-        ]
-        if known and record.version_id is not None and not happened:
+        known = self._known(guard, record)
+        if known is not None and record.version_id is not None and not happened:
             return
         now = self._moment()
-        if known and happened:
-            entry = known[-1]
+        if known is not None and happened:
+            entry = known
         else:
             entry = Guarded(guard, record.described, now, [])
             self._stored.append(entry)
@@ -228,8 +234,16 @@ class GuardBook:
         self._stored = _kept(self._lasting(self._stored))
         self._document[GUARDS] = [each.to_outputs() for each in self._stored]
 
+    def _known(self, guard: str, record: SnapshotRecord) -> Guarded | None:
+        """The newest entry of a guard with this snapshot."""
+        wanted = guard, record.database_id, record.version_id
+        for each in reversed(self._stored):
+            if (each.guard, each.database_id, each.version_id) == wanted:
+                return each
+        return None
+
     def _drop_pins(self, guard: str, database_id: str, run: str) -> None:
-        """Drop what values of a roll-back lead to but for those that this run has asked for: they were of an earlier incident."""
+        """Drop the pins that this run has not asked for: they were of an earlier incident."""
         pins = _readable(self._document.get(PINS), Pin)
         stay = [
             each
@@ -244,7 +258,10 @@ class GuardBook:
         self._document[USED_UP] = rfc3339(until)
 
     def _moment(self) -> str:
-        """The service's time; until it has answered, as with guards off, not before anything that the ledger has."""
+        """The service's time.
+
+        Until it has answered, as with guards off, not before anything that the ledger has.
+        """
         times = [self.now]
         if self._ledger.clock.offset is None:
             times += [each.touched_at for each in self._stored]
@@ -259,7 +276,10 @@ class GuardBook:
         return until if until > self.now else None
 
     def spent(self, database_id: str) -> datetime | None:
-        """When something has last happened that a snapshot of this database guarded; None if nothing has."""
+        """When something has last happened that a snapshot of this database guarded.
+
+        None if nothing has.
+        """
         times = [
             self._latest_time(each)
             for each in self._entries
@@ -270,17 +290,31 @@ class GuardBook:
     def _latest_time(self, entry: Guarded) -> datetime:
         """When the changes of an entry have happened at the latest.
 
-        A machine whose clock is wrong may have noted a time that is still to come: its changes had happened when this process
-        first saw them. A guard would wait for a snapshot from after that time otherwise.
+        A machine whose clock is wrong may have noted a time that is still to come: its changes had
+        happened when this process first saw them. A guard would wait for a snapshot from after that
+        time otherwise.
         """
         monotonic = Clock.monotonic()
         key = entry.guard, entry.version_id, entry.changed_at
         first_seen = _FIRST_SEEN.setdefault(self._ledger, {}).setdefault(key, monotonic)
         if entry.touched_at <= self.now:
             return entry.touched_at
-        # A request that was sent right after it must count as later, whatever the service's clock shows of it.
+        # A request that was sent right after it must count as later, whatever the service's clock
+        # shows of it.
         unsure = 2 * self._ledger.clock.unsure + DATE_RESOLUTION
         return self.now - timedelta(seconds=monotonic - first_seen + unsure)
+
+    def restored(self, database_id: str) -> datetime | None:
+        """When a restore of this database has last ended, or was requested.
+
+        None if the ledger has none.
+        """
+        times = [
+            each.ended_at or each.request.posted_at
+            for each in self.attempts
+            if each.kind == "restore" and each.database_id == database_id
+        ]
+        return max(times, default=None)
 
     def history(self, guard: str | None = None) -> list[Guarded]:
         """The entries of a guard, or of all, newest first."""
@@ -294,8 +328,8 @@ class GuardBook:
         Args:
             guard: The guard.
             database_id: Its database.
-            pin: A value of a roll-back, which gets one answer once the book is written, until a run that has not asked for
-                it makes guarded changes.
+            pin: A value of a roll-back, which gets one answer once the book is written, until a run
+                that has not asked for it makes guarded changes.
             run: The run that asks.
 
         Returns:
@@ -304,16 +338,26 @@ class GuardBook:
         Raises:
             ProviderError: There is none, and a pin is given.
         """
+        newest = self._newest(guard, database_id)
+        if pin:
+            return self._pinned(guard, database_id, pin, newest, run).info(self.now)
+        return newest.info(self.now) if newest is not None else None
+
+    def _newest(self, guard: str, database_id: str) -> Guarded | None:
+        """The newest entry of a guard and a database with a snapshot."""
         for each in self.history(guard):
             if each.database_id == database_id and each.version_id:
-                newest = each
-                break
-        else:
-            newest = None
-        if not pin:
-            return newest.info(self.now) if newest else None
+                return each
+        return None
+
+    def _pinned(
+        self, guard: str, database_id: str, value: str, newest: Guarded | None, run: str
+    ) -> Pin:
+        """The pin of a value, asked for by this run; made of the newest entry if there is none."""
         pins = self._lasting(_readable(self._document.get(PINS), Pin))
-        known = [each for each in pins if each.key == (guard, database_id, pin)]
+        known = [each for each in pins if each.key == (guard, database_id, value)]
+        if known and known[0].is_asked_by(run, self.now):
+            return known[0]
         if known:
             snapshot = known[0].snapshot
         elif newest is not None:
@@ -321,14 +365,16 @@ class GuardBook:
         else:
             where = self._ledger.place.where
             raise ProviderError(Message(UNKNOWN_HERE, database=database_id, where=where))
-        if not known or not known[0].is_asked_by(run, self.now):
-            asked = Pin(guard, pin, snapshot, run, rfc3339(self.now))
-            others = [each for each in pins if each not in known]
-            self._document[PINS] = [each.to_outputs() for each in [*others, asked][-MOST:]]
-        return _described(snapshot, self.now)
+        pin = Pin(guard, value, snapshot, run, rfc3339(self.now))
+        others = [each for each in pins if each not in known]
+        self._document[PINS] = [each.to_outputs() for each in [*others, pin][-MOST:]]
+        return pin
 
     def warning(self, last: SnapshotInfo, newest: SnapshotInfo | None) -> Message | None:
-        """A warning of a way back to `last` if the newest manual snapshot is one that no run knows; None if all is well."""
+        """A warning of a way back to `last` if the newest manual snapshot is one that no run knows.
+
+        None if all is well.
+        """
         if newest is None or (newest.created_at or "") <= (last.created_at or ""):
             return None
         known = {each.version_id for each in self._entries}
@@ -350,7 +396,7 @@ class GuardBook:
 
 
 def _kept(entries: list[Guarded]) -> list[Guarded]:
-    """The newest `MOST` of the entries, the last way back of each guard and database, and the last change of each database."""
+    """The newest `MOST` entries, the last ways back, and the last change of each database."""
     ways = {(each.guard, each.database_id): each for each in entries if each.version_id}
     changed = sorted(
         (each for each in entries if each.changed_at), key=lambda each: each.touched_at

@@ -1,8 +1,9 @@
-"""What a guard guards already, by what the state had before the run: hooks of deletes lie in the state, not in the program.
+"""What a guard guards already, by what the state had before the run.
 
-The engine runs the hooks of a delete that the state has for the resource, and those of a create or an update that the program
-gives it. A guard that is new, or guards more than before, has no hooks at deletes and replacements in that one `pulumi up`. So
-it takes its snapshot before anything changes then.
+The engine runs the hooks of a delete that the state has for the resource, and those of a create or
+an update that the program gives it. A guard that is new, or guards more than before, has no hooks
+at deletes and replacements in that one `pulumi up`. So it takes its snapshot before anything
+changes then.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ GUARDS_MORE_NOW = "it guards more resources than before"
 class StateBefore:
     """The resources that the state had, and that the engine has not got to know in this run.
 
-    `resources` has their types by their URNs. `guard` has the outputs of the guard itself, None if it is new.
+    `resources` has their types by their URNs. `guard` has the outputs of the guard itself, None if
+    it is new.
     """
 
     resources: Mapping[str, str]

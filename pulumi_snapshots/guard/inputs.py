@@ -17,15 +17,17 @@ NEVER_GUARDED = (
     "pulumi:pulumi:",
     "pulumi:providers:",
 )
-"""The types, by their beginnings, of what a guard of a whole stack leaves out: this package's resources, the stack itself and
-its references, and providers."""
-# Part of a hook's name, since the engine says no more of a hook that it does not know than that it `was not registered`.
+"""The types, by their beginnings, of what a guard of a whole stack leaves out: this package's
+resources, the stack itself and its references, and providers."""
+# Part of a hook's name, since the engine says no more of a hook that it does not know than that it
+# `was not registered`.
 PUT_BACK = (
     " (if you removed this guard, put it back for one more run; if not, let what is replaced "
     "before it depend on the guard)"
 )
 CHOSEN = "chosen by the program: "
-"""How a pattern begins that stands for the choice of a Python program, which gives resources their hooks itself."""
+"""How a pattern begins that stands for the choice of a Python program, which gives resources their
+hooks itself."""
 CHOSEN_ALL = f"{CHOSEN}all"
 CHOSEN_HOOKS = f"{CHOSEN}hooks in options"
 
@@ -43,9 +45,10 @@ class GuardInputs(Inputs):
 
     database_id: str = declare_database("The database to take a snapshot of.", PURPOSE)
     reuse_within: Duration = declare(
-        "Use the newest manual snapshot of this database instead of taking one if it was taken at most this long before the "
-        "first change, and since then nothing guarded has happened and the database was not restored, as after a run that "
-        "has failed; 0 takes one in each run. At most 30 days.",
+        "Use the newest manual snapshot of this database instead of taking one if it was taken at "
+        "most this long before the first change, and since then nothing guarded has happened and "
+        "the database was not restored, as after a run that has failed; 0 takes one in each run. "
+        "At most 30 days.",
         default=DEFAULT_REUSE,
         read=checks.duration(most=checks.RETENTION, may_be_zero=True),
     )
@@ -61,8 +64,9 @@ class GuardInputs(Inputs):
         read=checks.timeout,
     )
     fallback: Duration | None = declare(
-        "If no snapshot can be taken now, since the quota is used up or the service is down, the newest one that is at most "
-        "this old will do, also an automatic one, with a warning. At most 30 days.",
+        "If no snapshot can be taken now, since the quota is used up or the service is down, the "
+        "newest one that is at most this old will do, also an automatic one, with a warning. "
+        "At most 30 days.",
         default=None,
         read=checks.duration(most=checks.RETENTION),
     )
@@ -71,13 +75,14 @@ class GuardInputs(Inputs):
     def changes(self) -> tuple[str, ...]:
         """The changes that wait for the snapshot.
 
-        By default creates too: a resource that is created can change data, as a migration does, and nothing says which does.
+        By default creates too: a resource that is created can change data, as a migration does, and
+        nothing says which does.
         """
         return CHANGES if self.before is None else self.before
 
     @property
     def passes_first_creates(self) -> bool:
-        """Whether creates need no snapshot in a stack that has no resources yet: it has nothing to lose."""
+        """Whether creates need no snapshot in a new stack, which has nothing to lose."""
         return self.before is None
 
     @property
@@ -103,17 +108,22 @@ def _pin(given: object) -> str:
 
 
 class ComponentInputs(GuardInputs):
-    """The inputs of a guard that is a component, with those that stand for the methods of Python's; durations in seconds."""
+    """The inputs of a guard that is a component, with those that stand for the methods of Python's.
+
+    Durations in seconds.
+    """
 
     only: tuple[str, ...] | None = declare(
-        "The names or types of the resources that it guards, such as `shop` or `aws:rds/*`; `*` stands for any text. Unless "
-        "given, all that the engine gets to know after the guard: let them depend on it.",
+        "The names or types of the resources that it guards, such as `shop` or `aws:rds/*`; `*` "
+        "stands for any text. Unless given, all that the engine gets to know after the guard: let "
+        "them depend on it.",
         default=None,
         read=_patterns,
     )
     rollback: str | None = declare(
-        "A value of a roll-back, with which `last` stays the same from its first run on, whatever is guarded "
-        "meanwhile, until a run without it makes a guarded change. It is an error if there is no snapshot then.",
+        "A value of a roll-back, with which `last` stays the same from its first run on, whatever "
+        "is guarded meanwhile, until a run without it makes a guarded change. It is an error if "
+        "there is no snapshot then.",
         default=None,
         read=_pin,
     )
@@ -135,14 +145,19 @@ def fits(type_: str, name: str, patterns: Collection[str]) -> set[str]:
 
 
 def may_be_guarded(type_: str, *, custom: bool) -> bool:
-    """Whether a guard of a whole stack guards such a resource; components are guarded by their parts."""
+    """Whether a guard of a whole stack guards such a resource.
+
+    Components are guarded by their parts.
+    """
     return custom and not type_.startswith(NEVER_GUARDED)
 
 
 def hook_names(
     guard: str, before: Iterable[str], *, in_preview: bool
 ) -> dict[tuple[str, str], str]:
-    """The names of a guard's hooks; the state keeps them for deletes, so all ways to the engine use these.
+    """The names of a guard's hooks.
+
+    The state keeps them for deletes, so all ways to the engine use these.
 
     Args:
         guard: The guard's name.
@@ -150,25 +165,26 @@ def hook_names(
         in_preview: Whether they are for a preview, which hears of all creates.
 
     Returns:
-        The names by when the hooks run, `before` or `after`, and by the change; and that of `on` `error`.
+        The names by when the hooks run, `before` or `after`, and by the change; and that of `on`
+        `error`. Those of deletes are always there, since the state may have them from when the
+        guard guarded deletes.
     """
     names = {
         (when, change): f"Guard {guard}: {when} {change}"
-        for change in before
+        for change in dict.fromkeys((*before, "delete"))
         for when in ("before", "after")
     }
-    if "delete" in before:
-        names["before", "delete"] += PUT_BACK
+    names["before", "delete"] += PUT_BACK
     if in_preview:
         names.setdefault(("before", "create"), f"Guard {guard}: preview")
     names["on", "error"] = f"Guard {guard}: failed change"
     return names
 
 
-def leaves_hook(change: str, *, is_off: bool) -> bool:
-    """Whether a component's guard leaves its hooks of a change in the state.
+def leaves_hook(change: str, changes: Collection[str], *, is_off: bool) -> bool:
+    """Whether a guard gives resources its hooks of a change, which stay in the state.
 
-    The engine cannot run those of a delete that comes before the component. With guards off none are left, so that such a
-    delete happens in the next run.
+    The engine cannot run those of a delete that comes before a component. With a component's guards
+    off none are left, so that such a delete happens in the next run.
     """
-    return change != "delete" or not is_off
+    return change != "delete" or ("delete" in changes and not is_off)

@@ -1,4 +1,4 @@
-"""The one snapshot of a run's guard: all guarded changes wait for it, and none goes past its failure."""
+"""The one snapshot of a run's guard, for which all guarded changes wait."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -38,11 +38,12 @@ from pulumi_snapshots.snapshot.create import SnapshotOperation
 from pulumi_snapshots.snapshot.record import SnapshotRecord, short_id
 
 NONE_NOW = (QuotaUsedUp, NotSent, Unavailable, Outage, Blocked, ServiceFailed, NothingSent)
-"""The failures after which an earlier snapshot may do: the quota is used up, or the service is down."""
+"""The failures after which an earlier snapshot may do: the quota is used up, or the service is
+down."""
 
 
 class ChangeHeldBack(ProviderError):
-    """A guarded change, such as `update of Server shop`, did not happen, since its guard has no snapshot, and why."""
+    """A guarded change did not happen, since its guard has no snapshot, and why."""
 
     def __init__(self, change: str, why: AnyMessage | ProviderError) -> None:
         held = Message(
@@ -54,7 +55,7 @@ class ChangeHeldBack(ProviderError):
 
 
 class ChangeNotNoted(ProviderError):
-    """A guarded change has happened, and a later run may take the snapshot from before it for one that guards."""
+    """A guarded change has happened, and a later run may trust the snapshot from before it."""
 
     def __init__(self, change: str, why: ProviderError) -> None:
         happened = Message(
@@ -65,7 +66,7 @@ class ChangeNotNoted(ProviderError):
 
 @dataclass(eq=False)
 class _SnapshotOfRun:
-    """The snapshot of one database in one run, and the guarded changes that have happened after it."""
+    """The snapshot of one database in one run, and the guarded changes after it."""
 
     # Held while it is taken; the next change completes a cancelled one.
     lock: anyio.Lock = field(default_factory=anyio.Lock)
@@ -81,7 +82,8 @@ class _SnapshotOfRun:
 class OncePerRun:
     """The snapshots of one run of a program, by database: all its guards share them.
 
-    `run` names the run as the programs and plugins of the same engine do; without it, the session's name of it is used.
+    `run` names the run as the programs and plugins of the same engine do; without it, the session's
+    name of it is used.
     """
 
     def __init__(self, run: str = "") -> None:
@@ -121,7 +123,8 @@ class OncePerRun:
             try:
                 record = await self._guarding(of, guard, inputs, session, listener)
             except Exception as error:
-                # Also for what is no known failure: a change that does not know its snapshot must not happen.
+                # Also for what is no known failure: a change that does not know its snapshot must
+                # not happen.
                 of.failed = change
                 why = (
                     error
@@ -147,12 +150,13 @@ class OncePerRun:
         session: Callable[[], Session],
         listener: Listener,
     ) -> SnapshotRecord:
-        """The run's snapshot of the database, taken if there is none yet, and noted for this guard."""
+        """The run's snapshot, taken if there is none yet, and noted for this guard."""
         of.is_off = session().settings.guard == "off"
         if of.record is None and of.is_off:
             of.record = SnapshotRecord(inputs.database_id)
         elif of.record is None:
-            # What has happened by now, whatever times were noted for it, has happened before the snapshot.
+            # What has happened by now, whatever times were noted for it, has happened before the
+            # snapshot.
             await consult(session().ledger, lambda book: book.spent(inputs.database_id))
             of.record = await take(session(), inputs, listener)
         if guard not in of.changes:
@@ -204,7 +208,10 @@ class OncePerRun:
         session: Callable[[], Session],
         listener: Listener,
     ) -> SnapshotRecord:
-        """Have the snapshot before changes of which no hook tells; as `before`, and noted as if they had happened."""
+        """Have the snapshot before changes of which no hook tells.
+
+        As `before`, and noted as if they had happened.
+        """
         record = await self.before(guard, inputs, change, session, listener)
         try:
             await self.after(guard, inputs, change, session)
@@ -213,7 +220,10 @@ class OncePerRun:
         return record
 
     def show_failure(self, inputs: GuardInputs, change: str, listener: Listener) -> None:
-        """Leave the way back at a guarded change that has failed half-way; nothing if no snapshot guards it."""
+        """Leave the way back at a guarded change that has failed half-way.
+
+        Nothing if no snapshot guards it.
+        """
         record = self._databases[inputs.database_id].record
         if record is not None and record.version_id is not None:
             listener.note(_with_way_back("{change} has failed, guarded by {id}", record, change))

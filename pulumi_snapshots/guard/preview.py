@@ -1,12 +1,14 @@
-"""The guarded changes of a preview: which resources would wait for a snapshot, for which one, and which would not."""
+"""The guarded changes of a preview: which would wait for a snapshot, and which would not."""
 
 from collections.abc import Collection
+from datetime import timedelta
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Message
 from pulumi_snapshots.guard.book import GuardBook
 from pulumi_snapshots.guard.coverage import FIRST_UP
 from pulumi_snapshots.guard.inputs import GuardInputs
+from pulumi_snapshots.ledger.attempt import NEVER
 from pulumi_snapshots.run.memory import Listener
 
 NEW_SNAPSHOT = ", which would be a new one"
@@ -38,26 +40,24 @@ class PreviewedChanges:
         self.in_state: Collection[str] | None = None
 
     def learn(self, book: GuardBook, database_id: str, reuse_within: float) -> None:
-        """Learn what the ledger knows, without a request, of the snapshot that the changes would wait for.
+        """Learn what the ledger knows of the snapshot that the changes would wait for.
 
         Args:
             book: The ledger's book.
             database_id: The guard's database.
             reuse_within: For how many seconds a snapshot can be used again.
         """
-        here = [each for each in book.attempts if each.database_id == database_id]
-        oldest = [book.now.timestamp() - reuse_within]
-        oldest += [
-            (each.ended_at or each.request.posted_at).timestamp()
-            for each in here
-            if each.kind == "restore"
-        ]
-        if spent := book.spent(database_id):
-            oldest.append(spent.timestamp())
+        oldest = max(
+            book.now - timedelta(seconds=reuse_within),
+            book.spent(database_id) or NEVER,
+            book.restored(database_id) or NEVER,
+        )
         fitting = [
             each
-            for each in here
-            if each.has_snapshot and each.request.posted_at.timestamp() >= max(oldest)
+            for each in book.attempts
+            if each.database_id == database_id
+            and each.has_snapshot
+            and each.request.posted_at >= oldest
         ]
         if fitting:
             at = to_the_second(fitting[-1].request.posted_at)
@@ -86,7 +86,7 @@ class PreviewedChanges:
                 row.warn(NEW_ONE_FIRST)
 
     def _passes(self, change: str) -> bool:
-        """Whether a change needs no snapshot: nothing can be lost by creating the first resources of a stack."""
+        """Whether a change needs no snapshot: the first creates of a stack can lose nothing."""
         is_new_stack = self.in_state is not None and not self.in_state
         return change == "create" and self._inputs.passes_first_creates and is_new_stack
 
@@ -100,7 +100,10 @@ class PreviewedChanges:
         return f"{changes} will wait for {snapshot}" if count else None
 
     def unguarded(self) -> Message | None:
-        """A warning of replaced resources whose delete the guard has not heard of; None if there are none."""
+        """A warning of replaced resources whose delete the guard has not heard of.
+
+        None if there are none.
+        """
         if self.first_up or "delete" not in self._before:
             return None
         silent = sorted(self._created & {*(self.in_state or ())} - self._deleted)

@@ -7,7 +7,6 @@ from typing import Any
 import pulumi
 
 from pulumi_snapshots.guard.coverage import GUARD_TYPE
-from pulumi_snapshots.guard.inputs import leaves_hook
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration
 from pulumi_snapshots.properties.catalogue import in_camel
@@ -28,8 +27,6 @@ class Guard(GuardDeclaration):
         # The plugin has registered the hooks once its guard is there; resources wait for that.
         hooks: dict[tuple[str, str], Any] = {}
         for (when, change), name in names.items():
-            if not leaves_hook(change, is_off=self._settings.guard == "off"):
-                continue
             kind = pulumi.ErrorHook if when == "on" else pulumi.ResourceHook
             hook: Any = object.__new__(kind)
             hook.name = name
@@ -38,8 +35,12 @@ class Guard(GuardDeclaration):
         return hooks
 
     async def _chosen_patterns(self) -> list[str]:
-        """What the program guards, for the state: its transformations give the hooks, so the plugin gives none."""
+        """What the program guards, for the state; the program gives the hooks, not the plugin."""
         return sorted(self._chosen)
+
+    @property
+    def _leaves_none_if_off(self) -> bool:
+        return self._settings.guard == "off"
 
     def _newest(self, database_id: str) -> Any:
         return late("program.lookups:get_latest_snapshot")(database_id, "manual")

@@ -30,6 +30,7 @@ from pulumi_snapshots.guard.inputs import (
     CHOSEN_HOOKS,
     GuardInputs,
     hook_names,
+    leaves_hook,
     may_be_guarded,
 )
 from pulumi_snapshots.late import late
@@ -58,14 +59,15 @@ RESTORES = f"pulumi-python:dynamic/{PACKAGE}:Restore", f"{PACKAGE}:index:Restore
 class GuardDeclaration:
     """A snapshot of a database before anything else changes.
 
-    `guard.hooks` makes the changes of one resource wait for it, `guard.stack()` those of every resource of the program. However
-    many changes one `pulumi up` makes, it takes one snapshot, before the first of them. A preview, a refresh and an `up` without
-    a change take none, but for the first `up` with a new guard: see `docs/guard.md`. If the snapshot cannot be had, the change
+    `guard.hooks` makes the changes of one resource wait for it, `guard.stack()` those of every
+    resource of the program. However many changes one `pulumi up` makes, it takes one snapshot,
+    before the first of them. A preview, a refresh and an `up` without a change take none, but for
+    the first `up` with a new guard: see `docs/guard.md`. If the snapshot cannot be had, the change
     does not happen.
 
     Raises:
-        pulumi.RunError: an argument or a setting cannot be used, the program has another guard of this name, or the engine is
-            too old.
+        pulumi.RunError: an argument or a setting cannot be used, the program has another guard of
+        this name, or the engine is too old.
     """
 
     def __init__(  # noqa: PLR0913  each is an input of the guard
@@ -79,7 +81,8 @@ class GuardDeclaration:
         fallback: str | float | None = None,
     ) -> None:
         given = locals()
-        if not isinstance(name, str) or not name.strip():  # type: ignore[redundant-expr]  # programs give anything
+        # Programs give anything.
+        if not isinstance(name, str) or not name.strip():  # type: ignore[redundant-expr]
             raise pulumi.RunError("Guard: name must be a text that is not empty.")
         self._name = name
         self._database_id = database_id
@@ -87,7 +90,7 @@ class GuardDeclaration:
             each: given[each] for each in GuardInputs.properties() if each != "database_id"
         }
         known = UNKNOWN if isinstance(database_id, pulumi.Output) else database_id
-        changes = self._inputs(known).changes
+        self._changes = self._inputs(known).changes
         self._program = this_program()
         if name in self._program.guards:
             raise pulumi.RunError(f"{self}: the program has another guard of this name.")
@@ -109,8 +112,9 @@ class GuardDeclaration:
         self._pickers = list["Callable[[str, str], bool] | None"]()
         self._restores = list[pulumi.Resource]()
         self._guarded = list[pulumi.Resource]()
-        # All of them now: what was deleted from the program is guarded too, by the names that the state has.
-        names = hook_names(name, changes, in_preview=pulumi.runtime.is_dry_run())
+        # All of them now: what was deleted from the program is guarded too, by the names that the
+        # state has.
+        names = hook_names(name, self._changes, in_preview=pulumi.runtime.is_dry_run())
         self._hooks = self._made(names)
         pulumi.runtime.register_stack_transformation(self._at_resource)
 
@@ -118,19 +122,21 @@ class GuardDeclaration:
     def hooks(self) -> pulumi.ResourceHookBinding:
         """The hooks of a resource's options, as in `pulumi.ResourceOptions(hooks=guard.hooks)`."""
         hooks: dict[str, Any] = {
-            f"{when}_{change}": [hook] for (when, change), hook in self._hooks.items()
+            f"{when}_{change}": [hook]
+            for (when, change), hook in self._hooks.items()
+            if leaves_hook(change, self._changes, is_off=self._leaves_none_if_off)
         }
         return pulumi.ResourceHookBinding(**hooks)
 
     def stack(self, only: Callable[[str, str], bool] | None = None) -> None:
-        """Guard every resource that the program declares after this line, or those that `only` picks.
+        """Guard every resource that the program declares later, or those that `only` picks.
 
-        Components are guarded by their parts. The resources of this package are left out: they change no data by themselves, or
-        say so in their own options.
+        Components are guarded by their parts. The resources of this package are left out: they
+        change no data by themselves, or say so in their own options.
 
         Args:
-            only: gets the type and the name of a resource, such as `aws:ec2/instance:Instance` and `shop`, and returns whether
-                it is guarded.
+            only: gets the type and the name of a resource, such as `aws:ec2/instance:Instance` and
+                `shop`, and returns whether it is guarded.
         """
         self._chosen.add(CHOSEN_ALL if only is None else _name_of(only))
         if not self._pickers:
@@ -140,21 +146,22 @@ class GuardDeclaration:
     def last(self, pin: str | None = None) -> SnapshotInfo | None:
         """The snapshot of the guard's database that guarded a change last, for a `Restore`.
 
-        What a guard has taken is noted on this machine, or in the shared state of all machines (`squarecloud:sharedState`), for
-        30 days. Without a pin no request is sent.
+        What a guard has taken is noted on this machine, or in the shared state of all machines
+        (`squarecloud:sharedState`), for 30 days. Without a pin no request is sent.
 
         Args:
-            pin: a value of a roll-back, such as `pulumi.Config().get("rollback")`. From its first `pulumi up` on it gets the same
-                snapshot every time, whatever is guarded meanwhile, until a `pulumi up` without it makes a guarded change. A newer
-                manual snapshot of which no run knows is named in a warning, since another machine may have taken it before a
-                release of its own.
+            pin: a value of a roll-back, such as `pulumi.Config().get("rollback")`. From its first
+                `pulumi up` on it gets the same snapshot every time, whatever is guarded meanwhile,
+                until a `pulumi up` without it makes a guarded change. A newer manual snapshot of
+                which no run knows is named in a warning, since another machine may have taken it
+                before a release of its own.
 
         Returns:
             None if there is none, and never with a pin.
 
         Raises:
-            pulumi.RunError: the ledger cannot be used; the database's id is an output (use `last_output`); or a pin is given, and
-                there is no snapshot.
+            pulumi.RunError: the ledger cannot be used; the database's id is an output (use
+            `last_output`); or a pin is given, and there is no snapshot.
         """
         if isinstance(self._database_id, pulumi.Output):
             raise pulumi.RunError(
@@ -170,7 +177,7 @@ class GuardDeclaration:
         )
 
     def history(self) -> list[Guarded]:
-        """What the guard has guarded, newest first: its snapshots of the last 30 days, and what has changed after each.
+        """What the guard has guarded in the last 30 days, newest first.
 
         Raises:
             pulumi.RunError: the ledger cannot be read.
@@ -197,15 +204,26 @@ class GuardDeclaration:
         return f"Guard {self._name!r}"
 
     def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], Any]:
-        """Make the hooks of these names, by when they run and by the change; and the guard in the state."""
+        """Make the hooks of these names, by when they run and by the change.
+
+        And the guard in the state.
+        """
         raise NotImplementedError
+
+    @property
+    def _leaves_none_if_off(self) -> bool:
+        """Whether guards are off, and the hooks of deletes are those of a component."""
+        return False
 
     def _newest(self, database_id: str) -> SnapshotInfo | None:
         """The newest manual snapshot that the service lists."""
         raise NotImplementedError
 
     def _inputs(self, database_id: object) -> GuardInputs:
-        """The inputs for a database, which is `UNKNOWN` until it is known; raises `pulumi.RunError` if one is wrong."""
+        """The inputs for a database, which is `UNKNOWN` until it is known.
+
+        Raises `pulumi.RunError` if one is wrong.
+        """
         values = {**self._given, "database_id": database_id}
         if problems := GuardInputs.problems(values):
             told = "; ".join(
@@ -254,7 +272,7 @@ class GuardDeclaration:
         )
 
     def _at_foreign_resource(self, args: Any) -> Any:
-        """Give the hooks to a part of a component of another process, which only the engine reaches."""
+        """Give the hooks to a part of another process's component, which the engine reaches."""
         if self._is_on(args.opts) or not self._picks(args.type_, args.name, custom=args.custom):
             return None
         hooks = pulumi.ResourceOptions(hooks=self.hooks)

@@ -202,15 +202,18 @@ def test_the_first_up_of_a_guard_has_its_snapshot_before_it_deletes_anything(
     assert app.done() == ["delete turned", "create turned", "delete gone-1"]
     app.up()
     assert app.started() == [version], "it is no new one any more"
-    # Guards that heard of no deletes have no hooks in the state either.
+    # A guard that no longer guards deletes lets them pass, and leaves no hooks in the state.
     app.run("config", "set", "before", '["update"]')
-    app.up()
-    app.run("config", "set", "before", '["update", "delete"]')
     app.run("config", "set", "size", "3")
+    app.up()
+    assert app.done() == ["delete turned", "create turned", "delete gone-2"]
+    assert app.started() == [version]
+    app.run("config", "set", "before", '["update", "delete"]')
+    app.run("config", "set", "size", "4")
     app.pass_time(600)
     app.up()
     assert len(app.started()) == 2
-    assert app.done() == ["delete turned", "create turned", "delete gone-2"]
+    assert app.done() == ["delete turned", "create turned", "delete gone-3"]
 
 
 FAILING = f"""

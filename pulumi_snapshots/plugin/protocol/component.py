@@ -1,4 +1,4 @@
-"""The guard as a component, for programs in every language: its hooks run in the plugin's process."""
+"""The guard as a component, for all languages: its hooks run in the plugin's process."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -58,7 +58,8 @@ class GuardComponent:
         asked: The engine's request.
         values: Its inputs, which have no problem; a preview may not know the database.
         call: What the call has from its caller.
-        hooked: Runs what a hook does, shown at the resource with this URN; returns why its change must not happen, or "".
+        hooked: Runs what a hook does, shown at the resource with this URN; returns why its change
+            must not happen, or "".
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class GuardComponent:
             raise
 
     async def _take_if_unhooked(self, monitor: Any) -> None:
-        """Take the snapshot before all that is registered after the guard, if it does not hear of some changes."""
+        """Take the snapshot at once if the guard does not hear of some changes."""
         questions = questions_about_state(self._stack, self._asked.name)
         self._state = await ask_in_loop(questions, monitor.Invoke)
         if self._state is None:
@@ -249,12 +250,14 @@ class GuardComponent:
         return resource_pb2.ResourceHookResponse(error=await self._hooked(asked.urn, act))
 
     def _leaves_hook(self, change: str) -> bool:
-        return leaves_hook(change, is_off=self._call.settings().guard == "off")
+        is_off = self._call.settings().guard == "off"
+        return leaves_hook(change, self._inputs.changes, is_off=is_off)
 
     def _needs_none(self, change: str, asked: Any) -> bool:
-        """Whether a change can lose nothing: a first create of a stack, or a delete that keeps what it is about."""
+        """Whether a change can lose nothing: the first creates of a stack, some deletes."""
         if change == "delete":
-            return bool(asked.old_options.retain_on_delete)
+            is_guarded = "delete" in self._inputs.changes
+            return not is_guarded or bool(asked.old_options.retain_on_delete)
         is_new_stack = self._state is not None and not self._state.guardable
         passes = self._inputs.passes_first_creates and is_new_stack and not self._asked.dryRun
         return change == "create" and passes

@@ -1,0 +1,185 @@
+"""A guard's component at a monitor that stands for the engine: what it registers, and which changes need no snapshot."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import grpc
+import pytest
+from google.protobuf import empty_pb2
+from google.protobuf.struct_pb2 import Struct
+from pulumi.runtime.proto import callback_pb2, provider_pb2, resource_pb2, resource_pb2_grpc
+
+from pulumi_snapshots.engine.messages import Callbacks
+from pulumi_snapshots.engine.queries import GET_REGISTERED
+from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.plugin.protocol.component import GuardComponent
+from pulumi_snapshots.run.calls import Shared
+from pulumi_snapshots.run.settings import Settings
+from tests.support.world import DATABASE, Row
+
+STACK = "urn:pulumi:dev::app::"
+
+
+class Monitor(resource_pb2_grpc.ResourceMonitorServicer):
+    """The engine's side, of a stack of which it does not show the state."""
+
+    def __init__(self) -> None:
+        self.hooks: dict[str, Any] = {}
+        self.listed: dict[str, Any] | None = None
+        self.registered = 0
+
+    def RegisterResourceHook(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if request.name in self.hooks:
+            named = f'resource hook already registered for name "{request.name}"'
+            context.abort(grpc.StatusCode.UNKNOWN, named)
+        self.hooks[request.name] = request.callback
+        return empty_pb2.Empty()
+
+    RegisterErrorHook = RegisterResourceHook
+
+    def Invoke(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if self.listed is None or request.tok == GET_REGISTERED:
+            context.abort(grpc.StatusCode.UNKNOWN, "unknown resource")
+        found = Struct()
+        found.update({"outputs": self.listed})
+        return resource_pb2.ResourceInvokeResponse(**{"return": found})
+
+    def RegisterResource(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        self.registered += 1
+        return resource_pb2.RegisterResourceResponse(urn="urn:guard")
+
+    def RegisterStackTransform(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        return empty_pb2.Empty()
+
+    def RegisterResourceOutputs(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        return empty_pb2.Empty()
+
+
+class OldEngine:
+    """An engine that does not know the question for its version, or answers it as this one would."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        self.error = grpc.RpcError()
+        vars(self.error).update(code=lambda: code, details=lambda: details)
+
+    def RequirePulumiVersion(self, _request: Any) -> None:  # noqa: N802
+        raise self.error
+
+
+class Stage:
+    def __init__(self, address: str, folder: Path) -> None:
+        self.callbacks = Callbacks("127.0.0.1:1")
+        self.held: list[str] = []
+        self.row = Row()
+        settings = Settings.read({}, {"SQUARECLOUD_STATE_DIR": str(folder)})
+        self.call: Any = SimpleNamespace(
+            shared=Shared(), listener=self.row, settings=lambda: settings, session=lambda: None
+        )
+        self.asked = provider_pb2.ConstructRequest(
+            type="squarecloud:index:Guard",
+            name="guard",
+            monitorEndpoint=address,
+            organization="organization",
+            project="app",
+            stack="dev",
+        )
+
+    async def hooked(self, urn: str, _operation: Any) -> str:
+        self.held.append(urn)
+        return ""
+
+    async def register(self, engine: Any = None) -> None:
+        values = {"database_id": DATABASE}
+        await GuardComponent(self.asked, values, self.call, self.hooked).register(
+            self.callbacks, engine
+        )
+
+    async def asks(self, callback: Any, request: Any) -> None:
+        asked = callback_pb2.CallbackInvokeRequest(
+            token=callback.token, request=request.SerializeToString()
+        )
+        await self.callbacks.Invoke(asked, None)
+
+
+@pytest.fixture
+def monitor() -> Iterator[tuple[Monitor, str]]:
+    server, served = grpc.server(ThreadPoolExecutor(2)), Monitor()
+    resource_pb2_grpc.add_ResourceMonitorServicer_to_server(served, server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield served, address
+    server.stop(None)
+
+
+def test_two_guards_of_one_name_get_a_sentence(
+    monitor: tuple[Monitor, str], tmp_path: Path
+) -> None:
+    async def twice() -> None:
+        stage = Stage(monitor[1], tmp_path)
+        await stage.register()
+        with pytest.raises(Explained, match="Guard 'guard': the program has another guard of this"):
+            await stage.register()
+
+    anyio.run(twice)
+
+
+def test_a_new_guard_without_a_snapshot_is_not_registered(
+    monitor: tuple[Monitor, str], tmp_path: Path
+) -> None:
+    monitor[0].listed = {f"{STACK}servers:index:Server::shop": {"type": "servers:index:Server"}}
+
+    async def register() -> None:
+        with pytest.raises(Explained, match="was held back, since no snapshot guards it"):
+            await Stage(monitor[1], tmp_path).register()
+
+    anyio.run(register)
+    assert monitor[0].registered == 0
+
+
+@pytest.mark.parametrize("retained", [False, True])
+def test_a_delete_that_keeps_what_it_is_about_needs_no_snapshot(
+    monitor: tuple[Monitor, str], tmp_path: Path, *, retained: bool
+) -> None:
+    async def deleted() -> list[str]:
+        stage = Stage(monitor[1], tmp_path)
+        await stage.register()
+        (callback,) = [each for name, each in monitor[0].hooks.items() if "before delete" in name]
+        options = resource_pb2.ResourceOptions(retain_on_delete=retained)
+        await stage.asks(
+            callback, resource_pb2.ResourceHookRequest(urn="urn:shop", old_options=options)
+        )
+        assert "does not show what the state has" in str(stage.row.warnings)
+        return stage.held
+
+    assert anyio.run(deleted) == ([] if retained else ["urn:shop"])
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "refused"),
+    [
+        (grpc.StatusCode.UNIMPLEMENTED, "", True),
+        (grpc.StatusCode.UNKNOWN, "version 3.1.2 does not satisfy the version range", True),
+        (grpc.StatusCode.UNAVAILABLE, "", False),
+    ],
+)
+def test_an_engine_that_is_too_old_is_refused(
+    monitor: tuple[Monitor, str],
+    tmp_path: Path,
+    code: grpc.StatusCode,
+    details: str,
+    *,
+    refused: bool,
+) -> None:
+    async def register() -> str:
+        try:
+            await Stage(monitor[1], tmp_path).register(OldEngine(code, details))
+        except Explained as error:
+            return str(error)
+        return ""
+
+    assert ("needs Pulumi 3.238.0 or later" in anyio.run(register)) is refused
+    assert bool(monitor[0].hooks) is not refused
