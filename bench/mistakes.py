@@ -86,8 +86,9 @@ TESTS = {
     ),
     "databases": ("databases/test_kinds.py", "databases/test_ask.py"),
     "cli/assurance": ("cli/test_drill.py",),
-    "program": ("plugin/test_mocks.py",),
+    "program": ("plugin/test_mocks.py", "guard/test_declaration.py"),
     "plugin": (
+        "plugin/protocol/test_component.py",
         "plugin/protocol/test_attached.py",
         "plugin/protocol/test_protocol.py",
         "plugin/protocol/test_edges.py",

@@ -1,6 +1,7 @@
 """A guard at the real engine: what waits for its snapshot, what is left alone, and what happens when it cannot be taken."""
 
 import os
+import re
 import signal
 from typing import Any
 
@@ -252,6 +253,9 @@ def test_an_interrupted_or_killed_up_changes_nothing_and_pays_once(app: App) -> 
     printed = app.up("-c", "value=broken", fails=True)
     assert "no new request was sent" in diagnostics(printed)
     assert "broken half-way" in printed
+    assert re.search(
+        r"update of Server (one|two) has failed, guarded by \S+\n.*To go back: ", printed
+    )
     assert app.done() == []
     printed = app.up("-c", "value=b")
     (version,) = app.started()

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.errors import Words
+from pulumi_snapshots.errors import AnyMessage
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.guard.preview import PreviewedChanges
@@ -331,7 +331,7 @@ async def test_a_new_guard_whose_snapshot_cannot_be_noted_as_spent_lets_nothing_
     program = machine.program()
 
     class Full(Row):
-        def note(self, text: Words) -> None:
+        def note(self, text: AnyMessage) -> None:
             super().note(text)
             machine.memory.refuses_writes = "the disk is full"
 

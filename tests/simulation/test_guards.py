@@ -16,6 +16,14 @@ import pytest
 
 from pulumi_snapshots.errors import NothingSent, ProviderError
 from pulumi_snapshots.guard.book import consult
+from pulumi_snapshots.guard.coverage import GUARD_TYPE, state_before
+from pulumi_snapshots.guard.inputs import (
+    CHOSEN,
+    CHOSEN_ALL,
+    GuardInputs,
+    fits,
+    is_chosen_by_program,
+)
 from squarecloud_emulator import Fault
 from tests.simulation.faults import BROKEN, DOUBTS, REFUSALS
 from tests.simulation.invariants import switched_on
@@ -222,6 +230,147 @@ class Story:
         )
 
 
+NAMES = ("a", "b", "c", "d")
+TYPE = "servers:index:Server"
+STACK = "urn:pulumi:dev::app::"
+
+
+@dataclass
+class Stack:
+    """What the engine's state has of a program whose guard is added, widened, narrowed and removed."""
+
+    story: Story
+    # by the resources: whether the state has the guard's hook of their deletes
+    hooked: dict[str, bool] = field(default_factory=dict)
+    guard: dict[str, Any] | None = None
+    counted: Counter[str] = field(default_factory=Counter)
+
+    async def play(self) -> None:
+        for _ in range(self.story.chance.randint(2, 6)):
+            await self.story.here.clock.sleep(self.story.chance.choice([1.0, 200.0, 3600.0]))
+            if self.story.chance.random() < 0.2:
+                self.story.here.emulator.add_fault(Fault(kind="create", times=999, **QUOTA))
+            await self.up()
+            self.story.here.emulator.clear_faults()
+
+    async def up(self) -> None:
+        """One run, with any guard or none, in which each resource is kept, changed, replaced, added or removed."""
+        chance = self.story.chance
+        patterns = [["*"], ["a"], ["a", "b"], [CHOSEN_ALL], [f"{CHOSEN}1"]]
+        only = chance.choice(patterns)
+        before = chance.choice([None, ["update"], ["create"], ["delete"], ["update", "delete"]])
+        run = StackRun(
+            self,
+            self.story.machine.program(),
+            only if chance.random() < 0.8 else None,
+            GuardInputs.of({"database_id": DATABASE, "before": before}),
+        )
+        posts = len(self.story.here.posts)
+        if await run.register_guard():
+            await run.change_all()
+        accepted = [post for post in self.story.here.posts[posts:] if post.accepted]
+        assert len(accepted) <= 1, "one run has paid twice"
+        if not run.program.done:
+            assert not accepted, "nothing has changed, and the guard is no new one"
+        self.counted += Counter(
+            stacks=1, first=run.has_taken_first, silent=run.silent, heard=len(run.program.done)
+        )
+
+
+@dataclass
+class StackRun:
+    """One run of it; `only` is None without a guard."""
+
+    stack: Stack
+    program: Program
+    only: list[str] | None
+    inputs: GuardInputs
+    is_new_stack: bool = False
+    has_taken_first: bool = False
+    silent: int = 0  # deletes of which the guard has not heard
+
+    async def register_guard(self) -> bool:
+        """Register it as both ways do; returns whether the run continues."""
+        stack = self.stack
+        listed: dict[str, tuple[str, dict[str, Any]]] = {
+            f"{STACK}{TYPE}::{name}": (TYPE, {}) for name in stack.hooked
+        }
+        if stack.guard is not None:
+            listed[f"{STACK}{GUARD_TYPE}::shop"] = (GUARD_TYPE, stack.guard)
+        state = state_before(listed, [], "shop")
+        self.is_new_stack = not state.guardable
+        if self.only is None:
+            stack.guard = None
+            return True
+        reason = state.unhooked(self.inputs.changes, self.only)
+        if reason is not None:
+            await self.program.first(reason, self.inputs)
+            if self.program.held:
+                return False
+            self.has_taken_first = True
+        stack.guard = {"before": [*self.inputs.changes], "only": self.only}
+        return True
+
+    async def change_all(self) -> None:
+        hooked = self.stack.hooked
+        wanted = [name for name in NAMES if self.stack.story.chance.random() < 0.7]
+        for name in wanted:
+            what = self.stack.story.chance.choice(["keep", "update", "replace"])
+            if name not in hooked:
+                what = "create"
+            if not await self.change(name, what):
+                return
+            hooked[name] = self.hears("delete", name)
+        for name in {*hooked} - {*wanted}:
+            if not await self.delete(name):
+                return
+
+    def hears(self, change: str, name: str) -> bool:
+        """Whether the program gives a resource the guard's hook of a change."""
+        if self.only is None or change not in self.inputs.changes:
+            return False
+        return any(map(is_chosen_by_program, self.only)) or bool(fits(TYPE, name, self.only))
+
+    async def change(self, name: str, what: str) -> bool:
+        if what == "replace":
+            return await self.delete(name, replaced=True) and await self.change(name, "create")
+        if what == "keep" or not self.hears(what, name):
+            return True
+        if what == "create" and self.inputs.passes_first_creates and self.is_new_stack:
+            return True
+        return await self.asked(f"{what} of Server {name}")
+
+    async def delete(self, name: str, *, replaced: bool = False) -> bool:
+        """Delete it by the hooks that the state has, first if it is replaced."""
+        if self.stack.hooked[name]:
+            # The engine does not know a hook whose guard was taken out.
+            if self.only is None or "delete" not in self.inputs.changes:
+                return False
+            if not await self.asked(f"delete of Server {name}"):
+                return False
+        else:
+            self.silent += 1
+            is_meant = self.hears("delete", name)
+            assert not is_meant or self.program.done, "what it guards was deleted silently"
+        if not replaced:
+            del self.stack.hooked[name]
+        return True
+
+    async def asked(self, what: str) -> bool:
+        await self.program.change(what)
+        return what in self.program.done
+
+
+async def guarded_stack(seed: int) -> Counter[str]:
+    chance = random.Random(seed)
+    async with world(
+        snapshot_seconds=5.0, cache_world="invalidated", plan_memory_mb=256_000
+    ) as here:
+        stack = Stack(Story(here, Machine(here), chance))
+        await stack.play()
+        return stack.counted
+
+
 async def played(seed: int) -> Counter[str]:
     chance = random.Random(seed)
     service: dict[str, Any] = {
@@ -244,8 +393,9 @@ def test_no_change_goes_past_its_guard_in_random_runs() -> None:
     for seed in seeds():
         try:
             total += run_virtual(played, seed)
+            total += run_virtual(guarded_stack, seed)
         except BaseException as error:
             pytest.fail(f"GUARD={seed}: {error!r}")
             raise
     print(total)  # noqa: T201  with -rP or -s
-    assert {"done", "held", "restores"} <= total.keys()
+    assert {"done", "held", "restores", "first", "silent", "heard"} <= {*+total}

@@ -71,6 +71,16 @@ class Program:
         except (ChangeHeldBack, ChangeNotNoted) as error:
             self.held[what] = error
 
+    async def first(self, why: str, inputs: GuardInputs, *, guard: str = "shop") -> None:
+        """Take the snapshot before all changes, as a guard that does not hear of some."""
+        try:
+            record = await self.guards.before_all(
+                guard, inputs, why, lambda: self.session, self.row
+            )
+            self.done[why] = record.version_id or ""
+        except ChangeHeldBack as error:
+            self.held[why] = error
+
     async def changes(self, count: int, *, apart: float = 0.0, **inputs: Any) -> None:
         """Change many things in parallel, or each some time after the one before it."""
         async with anyio.create_task_group() as group:

@@ -15,7 +15,7 @@ from pulumi.runtime.proto import callback_pb2, provider_pb2, resource_pb2, resou
 
 from pulumi_snapshots.engine.messages import Callbacks
 from pulumi_snapshots.engine.queries import GET_REGISTERED
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.plugin.protocol.component import GuardComponent
 from pulumi_snapshots.run.calls import Shared
 from pulumi_snapshots.run.settings import Settings
@@ -121,7 +121,9 @@ def test_two_guards_of_one_name_get_a_sentence(
     async def twice() -> None:
         stage = Stage(monitor[1], tmp_path)
         await stage.register()
-        with pytest.raises(Explained, match="Guard 'guard': the program has another guard of this"):
+        with pytest.raises(
+            ProviderError, match="Guard 'guard': the program has another guard of this"
+        ):
             await stage.register()
 
     anyio.run(twice)
@@ -133,7 +135,7 @@ def test_a_new_guard_without_a_snapshot_is_not_registered(
     monitor[0].listed = {f"{STACK}servers:index:Server::shop": {"type": "servers:index:Server"}}
 
     async def register() -> None:
-        with pytest.raises(Explained, match="was held back, since no snapshot guards it"):
+        with pytest.raises(ProviderError, match="was held back, since no snapshot guards it"):
             await Stage(monitor[1], tmp_path).register()
 
     anyio.run(register)
@@ -177,7 +179,7 @@ def test_an_engine_that_is_too_old_is_refused(
     async def register() -> str:
         try:
             await Stage(monitor[1], tmp_path).register(OldEngine(code, details))
-        except Explained as error:
+        except ProviderError as error:
             return str(error)
         return ""
 
