@@ -5,12 +5,11 @@ import signal
 from datetime import timedelta, timezone
 from pathlib import Path
 
-import anyio
 import pytest
 
 from pulumi_snapshots.cli.commands import GROUPS
 from pulumi_snapshots.snapshot.record import SnapshotRecord
-from tests.cli.typed import Desk, Ended, Terminal, at_desk
+from tests.cli.typed import Desk, Terminal, at_desk
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, World, world
 
@@ -123,36 +122,30 @@ ENDS = {
 """By their names: how a create can end early. After how many seconds, by which signal, its timeout."""
 
 
-@pytest.mark.parametrize("new", [(), ("--new",)])
 @pytest.mark.parametrize("end", ENDS)
 @at_desk(snapshot_seconds=300)
-async def test_the_next_create_resumes_one_that_ended_early(
-    desk: Desk, w: World, end: str, new: tuple[str, ...]
+async def test_a_create_that_ended_early_says_how_to_get_its_snapshot(
+    desk: Desk, w: World, end: str
 ) -> None:
     after, by, timeout = ENDS[end]
     command = ("create", DATABASE, "--json", "--timeout", timeout)
     if by is signal.SIGKILL:
-        async with desk.killed(*command, *new):
+        async with desk.killed(*command):
             await w.clock.sleep(after)
     else:
-        ended = await (
-            desk.interrupted(after, *command, *new, by=by) if by else desk.types(*command, *new)
-        )
-        sent, said = (
-            ("202", "accepted (202), but is")
-            if after > 90
-            else ("not awaited", "is not answered yet: ")
-        )
-        where = "this machine, without `--new`," if new else "this machine"
+        ended = await (desk.interrupted(after, *command, by=by) if by else desk.types(*command))
+        is_accepted = after > 90
+        sent = "202" if is_accepted else "not answered"
+        said = "accepted (202), but is" if is_accepted else "is not answered yet: "
         ended.failed(
             said,
             f"listed yet. The wait {'was interrupted' if by else 'ended after 2 min 30 s'}.",
-            f"`squarecloud-snapshots {' '.join(command)}` on {where} keeps waiting for it",
+            f"`squarecloud-snapshots create {DATABASE} --reuse-within 1h` on this machine keeps",
             code=128 + by if by else 1,
         )
         assert (ended.json["version_id"], ended.json["attempt"]["answered"]) == (None, sent)
         assert "pulumi" not in ended.err
-    assert w.started() in (await desk.types("create", DATABASE)).done.out
+    assert w.started() in (await desk.types("create", DATABASE, "--reuse-within", "1h")).done.out
     assert len(w.posts) == 1
 
 
@@ -163,63 +156,6 @@ async def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     async with world(snapshot_seconds=300) as w:
         ended = await Desk(w, tmp_path).interrupted(100, "create", DATABASE, by=signal.SIGHUP)
         assert w.started() in ended.done.out
-
-
-@at_desk(snapshot_seconds=300)
-async def test_a_create_hours_later_says_that_its_snapshot_is_the_old_one(
-    desk: Desk, w: World
-) -> None:
-    await desk.interrupted(100, "create", DATABASE)
-    await w.clock.sleep(7200)
-    again = (await desk.types("create", DATABASE)).done
-    (warning,) = [line for line in again.err.splitlines() if line.startswith("warning: ")]
-    assert f"snapshot {DATABASE}/{w.started()} was taken by an earlier run" in warning
-    assert "2 h 2 min ago (2026-03-01T12:00:00Z): none is taken now." in warning
-    assert f"`squarecloud-snapshots create {DATABASE}` takes a new one." in warning
-    assert len(w.posts) == 1
-    await w.clock.sleep(200)
-    new = (await desk.types("create", DATABASE)).done
-    assert (str(w.posts[-1].version_id) in new.out, "earlier run" in new.err) == (True, False)
-
-
-@pytest.mark.parametrize("is_unclear", [False, True])
-@at_desk(snapshot_seconds=200, cache_world="invalidated")
-async def test_new_gives_up_on_the_earlier_snapshot_and_takes_another(
-    desk: Desk, w: World, *, is_unclear: bool
-) -> None:
-    await desk.interrupted(100, "create", DATABASE)
-    if is_unclear:
-        w.emulator.add_snapshot(DATABASE)  # by somebody else
-        await w.clock.sleep(600)
-        assert (
-            "two snapshots of this database could be"
-            in (await desk.types("create", DATABASE)).err.lower()
-        )
-    new = (await desk.types("create", DATABASE, "--new", "--json")).done.json["version_id"]
-    first, second = [entry.version_id for entry in w.posts if entry.accepted]
-    assert new == second != first
-    # Nothing is left of either for a third one to wait for.
-    w.emulator.advance(600)
-    third = (await desk.types("create", DATABASE, "--json")).done.json["version_id"]
-    assert third == w.posts[-1].version_id != second
-
-
-@pytest.mark.parametrize(("options", "requests"), [((), 1), (("--new",), 2)])
-@at_desk(snapshot_seconds=60)
-async def test_a_create_beside_a_running_one_takes_another_only_if_told_so(
-    desk: Desk, w: World, options: tuple[str, ...], requests: int
-) -> None:
-    ends: list[Ended] = []
-
-    async def create(*options: str) -> None:
-        ends.append(await desk.types("create", DATABASE, "--json", *options))
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(create)
-        await w.clock.sleep(30)
-        group.start_soon(create, *options)
-    assert len({ended.done.json["version_id"] for ended in ends}) == requests
-    assert [entry.status for entry in w.posts] == [200] * requests  # no cooldown was hit
 
 
 # download, archive -----------------------------------------------------------------------------------------------------
@@ -325,12 +261,8 @@ async def test_a_restore_days_later_does_not_pass_for_one(
         again = (await desk.types(*command)).failed("\nhint: `--new` restores again")
         assert again.out == ""
         (error,) = [line for line in again.err.splitlines() if line.startswith("Error: ")]
-        if route == "there":  # what the service said of it is forgotten
-            assert "the service no longer shows how the restore of the database ended" in error
-        else:
-            assert (
-                f"at 2026-03-01T12:00:00Z, {days} days ago, and it was carried out then." in error
-            )
+        assert "was requested at 2026-03-01T12:00:00Z by the same command" in error
+        assert "how it ended is not known" in error
         assert len(w.requests("restore")) == 1
 
 
@@ -357,7 +289,7 @@ async def test_an_interrupted_restore_shows_the_command_that_resumes_it_and_new_
         f"restored  {DATABASE}/{one}",
         f"onto      {OTHER_DATABASE}",
     ]
-    assert "no new request was sent. `--new` restores" in again.err
+    assert "by an earlier run; no new request was sent" in again.err
     assert "pulumi up" not in again.err
     ((row,),) = w.emulator.execute(OTHER_DATABASE, "SELECT n FROM orders")
     assert (tuple(row), len(w.requests("restore"))) == ((7,), 1)

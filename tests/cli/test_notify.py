@@ -101,7 +101,10 @@ async def test_every_job_of_a_backup_says_what_stopped_it(
 async def test_a_monitor_hears_of_a_job_that_was_interrupted(w: World, tmp_path: Path) -> None:
     monitors = Monitors()
     ended = await desk_of(w, tmp_path, monitors).interrupted(30.0, *CREATE, "--notify", CHECKS)
-    ended.failed(f"hint: `squarecloud-snapshots create {DATABASE}` on this machine", code=130)
+    ended.failed(
+        f"hint: `squarecloud-snapshots create {DATABASE} --reuse-within 1h` on this machine",
+        code=130,
+    )
     assert monitors.told[-1][0] == f"{CHECKS}/fail"
     assert "interrupted" in monitors.told[-1][1]
 

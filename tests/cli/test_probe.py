@@ -430,7 +430,7 @@ async def test_what_cannot_be_written_down_is_not_sent(
         assert not w.emulator.journal
     else:
         desk.place, store.refuses = store.bucket, "no rights"
-        nothing = "Nothing was started: what is sent must be written down there first."
+        nothing = "nothing is left at the service"
         assert (await fails(w, tmp_path, "no rights", nothing, desk=desk))["left"] == {}
     assert not w.posts
 

@@ -21,6 +21,7 @@ from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Row, Wor
 
 ANOTHER = OWNER.replace("before-release", "another")
 HOUR = timedelta(hours=1)
+HALF_HOUR = timedelta(minutes=30)
 
 
 async def listed(desk: Desk) -> list[Any]:
@@ -43,8 +44,9 @@ async def test_a_killed_run_is_listed_with_what_resumes_it(desk: Desk, w: World)
         await w.clock.sleep(50)
     (one,) = await listed(desk)
     assert one["state"] == "accepted, not listed yet"
-    assert one["until"].startswith("2026-03-01T14:00:0"), "by when every listing shows it"
-    resumes = f"running `squarecloud-snapshots create {DATABASE}` again on this machine resumes it, and sends nothing"
+    assert one["until"].startswith("2026-03-01T12:45:0"), "nobody waits longer than 45 minutes"
+    again = f"squarecloud-snapshots create {DATABASE} --reuse-within 1h"
+    resumes = f"running `{again}` on this machine waits for it, and sends nothing"
     assert one["then"] == f"unless it is still running: {resumes}"
     shown = (await desk.types("runs")).done.out
     assert shown.splitlines()[:6] == [
@@ -52,13 +54,14 @@ async def test_a_killed_run_is_listed_with_what_resumes_it(desk: Desk, w: World)
         "  what   snapshot",
         "  by     squarecloud-snapshots create",
         "  since  2026-03-01 12:00:00 UTC",
-        "  until  2026-03-01 14:00:00 UTC at the latest: others wait for it until then",
+        "  until  2026-03-01 12:45:00 UTC at the latest: others wait for it until then",
         "  state  accepted, not listed yet",
     ]
     assert " ".join(shown.split()).endswith(resumes)
     await w.clock.sleep(3 * 3600)
     (one,) = await listed(desk)
-    assert one["then"] == "the next snapshot of that database forgets it"
+    assert one["state"] == "it was never seen to end"
+    assert one["then"] == "nothing waits for it any longer"
 
 
 OWNERS = {
@@ -77,11 +80,11 @@ OWNERS = {
     ),
     "squarecloud-snapshots probe": (
         "squarecloud-snapshots probe",
-        "no run claims it: the next snapshot of",
+        "the next request of that database waits for it",
     ),
     None: (
         "an unnamed resource",
-        "no run claims it: the next snapshot of that database waits for it",
+        "the next request of that database waits for it",
     ),
 }
 
@@ -92,7 +95,7 @@ async def test_each_owner_of_a_request_reads_what_ends_it(
     w: World, tmp_path: Path, owner: str | None
 ) -> None:
     by, then = OWNERS[owner]
-    store, request = Store(w.clock), Request(START - HOUR, "202", 1800.0, "an id")
+    store, request = Store(w.clock), Request(START - HALF_HOUR, "202", 1800.0, "an id")
     attempt = Attempt(
         "snapshot",
         owner,
@@ -100,10 +103,10 @@ async def test_each_owner_of_a_request_reads_what_ends_it(
         "a purpose",
         request,
         Status.ACCEPTED,
-        proved="pending" in then,
+        saved="pending" in then,
         account="a",
     )
-    await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
+    await Ledger(store.bucket(), ServiceClock(w.clock)).enter(attempt, is_new=True)
     (one,) = await listed(Desk(w, tmp_path, place=store.bucket))
     assert (one["by"], one["owner"], one["account"]) == (by, owner, "a")
     assert then in one["then"]
@@ -117,10 +120,10 @@ async def test_a_drill_and_a_block_are_listed_until_when_others_wait(
     desk = Desk(w, tmp_path, place=store.bucket)
     request = Request(START - timedelta(minutes=5), "202", 1800.0, "an id")
     attempt = Attempt(
-        "restore", "shop::prod::Drill::weekly", DATABASE, "a purpose", request, Status.FOUND, f"{DATABASE}/v", "x",
+        "restore", "shop::prod::Drill::weekly", DATABASE, "a purpose", request, Status.FOUND, f"{DATABASE}/v", result="x",
         held_until=START + timedelta(minutes=1), ended_at=START,
     )  # fmt: skip
-    await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
+    await Ledger(store.bucket(), ServiceClock(w.clock)).enter(attempt, is_new=True)
     await store.bucket().edit(
         lambda document: document.update(
             accounts={"b": {"blocks": {"": (START + HOUR).timestamp(), "read": 5}}}
@@ -164,22 +167,39 @@ async def test_the_row_of_a_run_that_waits_says_what_runs_says(
     shown = [text for text in row.shown if "waiting for an earlier" in text][-1]
     assert shown.startswith(f"waiting for an earlier {kind} of this database until 1")
     (one,) = await listed(Desk(w, tmp_path, place=team.store.bucket))
-    assert f"{one['by']} requested one ({one['state']}); {one['then']}" in shown
+    said = shown.partition(": ")[2]
+    assert said.startswith(f"{one['by']} requested one at ")
+    assert said.endswith(f" ({one['state']})")
 
 
 @staged(world, snapshot_seconds=900)
-async def test_an_up_that_waits_for_an_interrupted_create_names_the_command_that_resumes_it(
+async def test_a_wait_for_a_killed_create_ends_with_the_command_that_waits_for_it(
     w: World, tmp_path: Path
 ) -> None:
-    place, address = Memory(w.clock), w.emulator.base_url
+    place = Memory(w.clock)
+    address = w.emulator.base_url
+    async with Desk(w, tmp_path, place=lambda: place).killed("create", DATABASE):
+        await w.clock.sleep(100)
+    w.emulator.base_url = address
+    ending = await w.create(session=w.another_run(place), timeout=120.0)
+    assert f"`squarecloud-snapshots create {DATABASE} --reuse-within 1h`" in ending.text
+    assert len(w.posts) == 1
+
+
+@staged(world, snapshot_seconds=900)
+async def test_a_guard_that_waits_for_a_killed_create_says_that_it_will_use_it(
+    w: World, tmp_path: Path
+) -> None:
+    place = Memory(w.clock)
+    address = w.emulator.base_url
     async with Desk(w, tmp_path, place=lambda: place).killed("create", DATABASE):
         await w.clock.sleep(100)
     w.emulator.base_url = address
     up = Machine(w, place).program()
     await up.change("update of Server shop", timeout=120.0)
-    assert f"`squarecloud-snapshots create {DATABASE}` resumes it." in up.told(
-        "update of Server shop"
-    )
+    told = up.told("update of Server shop")
+    assert "The next `pulumi up` waits for this snapshot" in told
+    assert len(w.posts) == 1
 
 
 @staged(world, databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=900)

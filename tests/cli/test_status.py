@@ -91,7 +91,7 @@ async def test_status_says_that_a_snapshot_is_on_its_way(desk: Desk, w: World) -
     ended = (await desk.types("status")).failed()
     said = "there is nothing to go back to yet\n  a snapshot was requested at 2026-03-01 12:00:00 UTC and is not listed yet\n"
     assert said in ended.out
-    await desk.types("create", DATABASE)
+    await desk.types("create", DATABASE, "--reuse-within", "1h")
     assert "not listed yet" not in (await desk.types("status")).done.out
 
 

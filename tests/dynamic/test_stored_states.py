@@ -1,7 +1,7 @@
 """States that an earlier version left: the same program previews without a change, and an update keeps every output."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -10,7 +10,6 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import provider_pb2
 
-from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from tests.support.earlier import VERSIONS, read
 from tests.support.plugin_servicer import ADAPTERS
@@ -60,22 +59,6 @@ def young(outputs: dict[str, Any]) -> dict[str, Any]:
     return {name: now if name in aging else value for name, value in outputs.items()}
 
 
-def by_the_service(attempt: dict[str, Any]) -> dict[str, Any]:
-    """A request as this version has it: with an id, its time by the service's clock and not by the machine's, and no `seen_down`."""
-    posted, ahead = (
-        ("postedAt", "serviceClockOffset")
-        if "postedAt" in attempt
-        else ("posted_at", "service_clock_offset")
-    )
-    rest = {
-        name: value
-        for name, value in attempt.items()
-        if name not in {ahead, "seen_down", "seenDown"}
-    }
-    at = rfc3339(parse_rfc3339(attempt[posted]) + timedelta(seconds=attempt.get(ahead, 0.0)))
-    return {"id": at, **rest, posted: at}
-
-
 def update_of(way: str, stored: dict[str, Any]) -> Any:
     inputs, outputs = handed(way, stored["inputs"]), handed(way, stored["outputs"])
     return provider_pb2.UpdateRequest(
@@ -116,7 +99,7 @@ def test_an_update_keeps_every_stored_output(
 def test_a_stored_pending_resource_is_kept_as_it_is(
     idle: dict[str, Servicer], way: str, stored: dict[str, Any]
 ) -> None:
-    """Without a key nothing can be resumed, and the state keeps what it has; of a request, when it was sent by the service."""
+    """Without a key nothing can be resumed, and the state keeps what it has."""
     with pytest.raises(grpc.RpcError) as caught:
         idle[way]._stub.Update(update_of(way, stored))
     failed = failure_of(caught.value)
@@ -124,8 +107,4 @@ def test_a_stored_pending_resource_is_kept_as_it_is(
     assert "o API key is set" in failed.kept.reasons[0]
     assert failed.kept.id == stored["id"]
     kept = {"__provider": failed.kept.provider, **failed.kept.outputs}
-    assert kept == {
-        "__provider": "",
-        **stored["outputs"],
-        "attempt": by_the_service(stored["outputs"]["attempt"]),
-    }
+    assert kept == {"__provider": "", **stored["outputs"]}

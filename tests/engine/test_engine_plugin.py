@@ -121,7 +121,9 @@ def test_it_serves_two_accounts_and_imports_what_is_listed(plugged: App) -> None
     app.import_("nightly", put(app.folder / "kept", 0, DATABASE).as_uri(), kind="Archive")
     program = 'Archive("nightly", database_id="{}", version_id="v0", destination="{}/kept/")'
     app.program(HEAD + program.format(DATABASE, app.folder))
-    assert "Archive nightly" not in app.preview(), "nothing is archived again"
+    previewed = app.preview()
+    assert "1 to update" in previewed, "the importer is entered as an owner"
+    assert "to replace" not in previewed, "nothing is archived again"
 
 
 def test_a_wrong_input_fails_in_the_preview_by_name(plugged: App) -> None:

@@ -108,14 +108,16 @@ def test_rotation_is_due_by_age_alone(app: App) -> None:
     app.program(program.format("3h"))
     app.up()
     assert "2 unchanged" in app.up()
-    # the service's clock is two hours behind, so it is that old at once
-    app.program(program.format("1h"))
+    # The service's clock is two hours behind: by this machine's, it is that old at once.
+    app.program(program.format("40m"))
     app.pass_time(200)
+    assert "by the service's clock it is not old enough" in joined(app.up())
+    app.pass_time(2500)
     assert "forgotten: " in app.up()
-    app.pass_time(200)
+    app.pass_time(2500)
     created_at = to_the_second(app.outputs()["created_at"])
     printed = app.run("up", "--yes")  # no input has changed, so the reason stands on the row
-    reason = f"create replacement created at {created_at}, longer ago than rotate_after (1h)"
+    reason = f"create replacement created at {created_at}, longer ago than rotate_after (40m)"
     assert reason in printed
     assert len(app.started()) == 3
     assert app.outputs()["version_id"] == app.started()[-1]

@@ -241,6 +241,9 @@ RESTORES: dict[str, Row] = {
     "another resource's, entered since": row(WAITS, SINCE, owner=OTHER, purpose="v2"),
     # A drill
     "a drill, unsaved, done": row(RESUMED, {"owner": DRILL}, owner=DRILL, **FOUND),
+    "a drill, failed, dropped in this run": row(
+        NEW, {"owner": DRILL, "run": "engine"}, owner=DRILL, dropped_in="engine", **FAILED
+    ),
     "a drill, failed": row(NEW, {"owner": DRILL}, owner=DRILL, **FAILED),
     "a drill, the state lacks it": row(NEW, {"owner": DRILL}, owner=DRILL, saved=True, **FOUND),
     "a drill under another name": row(

@@ -45,11 +45,12 @@ async def test_a_restore_ends_when_the_database_runs_with_its_old_rows(at: Scene
     assert at.row.notes == [
         f"restored {record.snapshot}, taken 12:00:00 UTC, onto database {DATABASE}"
     ]
-    # One poll before the POST, then one every 30 s, and the database's own status before and at the end; the snapshot is known.
+    # One poll before the claim and one right before the POST, then one every 30 s, and the database's own status before and at the end; the snapshot is known.
     polls = ["restore status"] * 3
     assert [one.kind for one in at.here.emulator.journal] == [
         "restore status",
         "status",
+        "restore status",
         "restore",
         *polls,
         "status",

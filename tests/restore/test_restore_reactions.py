@@ -176,7 +176,7 @@ def unseen(kind: str, *codes: str, **more: Any) -> list[dict[str, Any]]:
     return [{"status": 403, "code": code, "kind": kind, **more} for code in codes]
 
 
-STATUS = {"kind": "restore status", "skip": 1}
+STATUS = {"kind": "restore status", "skip": 2}
 UNREADABLE: tuple[Any, ...] = (
     None,
     [],
@@ -225,7 +225,7 @@ STOPPED = {
 @event("no connection", {"no_connect": True, "times": 3})
 @event(
     "`RATE_LIMITED` while it is restored",
-    {**STATUS, "status": 429, "code": "RATE_LIMITED", "skip": 2},
+    {**STATUS, "status": 429, "code": "RATE_LIMITED", "skip": 3},
     settings={"block_wait": 300.0},
 )
 @event(

@@ -69,13 +69,18 @@ STORIES = {
         R up: by an earlier run; sent 1
     """,
     **{
-        f"a renamed one of a lost state is refused with a way out: {renamed}, {earlier}": f"""
+        f"a renamed one of a lost state is refused with a way out: {earlier}": f"""
             R up {earlier}; rows change;
-            {renamed} up refused: may be the same restore under another name. Nothing was restored. &
+            R.again up refused: may be the same restore under another name. Nothing was restored. &
             Other triggers do it all the same.;
-            rows later; wait 3600; {renamed} up v2; sent 2
+            rows later; wait 3600; R.again up v2; sent 2
         """
-        for renamed in ("R@prod", "R.again")
+        for earlier in ("killed=45", "unsaved")
+    },
+    **{
+        f"another stack has a restore of its own: {earlier}": f"""
+            R up {earlier}; wait 300; rows change; R@prod up; rows then; sent 2
+        """
         for earlier in ("killed=45", "unsaved")
     },
 }

@@ -119,8 +119,8 @@ class Scene:
         return [post.version_id for post in self.posts if post.accepted]
 
 
-def says(at: Scene, skip: int = 1, times: int | None = 1, **response: Any) -> None:
-    """Have the service say this of a restore; it is asked once before the POST."""
+def says(at: Scene, skip: int = 2, times: int | None = 1, **response: Any) -> None:
+    """Have the service say this of a restore; it is asked twice before the POST leaves."""
     body = json.dumps({"status": "success", "response": response})
     at.here.emulator.add_fault(Fault(kind="restore status", skip=skip, times=times, body=body))
 
