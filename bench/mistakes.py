@@ -363,7 +363,6 @@ MISTAKES = (
     ("archive", "if one.problem and not one.is_missing:", "if False:"),
     ("archive", "!= one.manifest:\n            return Verdict", "is None:\n            return Verdict"),
     ("archive", "if why is not None or dry_run:", "if why is not None:"),
-    ("archive", "if created_at else None", "if True else None"),
     ("archive", "if rule is None or coming is None or is_full:", "if rule is None or coming is None:"),
     ("archive", "if first != call.owner:", "if False:"),
     ("archive", 'return call.shared.memory.is_replaced(f"{record.database_id}/{record.version_id}")', "return False"),

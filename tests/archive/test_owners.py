@@ -383,3 +383,11 @@ async def test_a_changed_pin_stands_in_the_manifest(at: Scene) -> None:
         await ArchiveCalls().update(at.call(A), record.id, record.to_outputs(), values)
         record = replace(record, pinned=pin or None)
         assert owners(record) == [(A, pin)]
+
+
+@staged(scene)
+async def test_a_pin_in_the_state_keeps_an_object_that_lost_its_manifest(at: Scene) -> None:
+    record = await at.archive(owner=A, pin=True)
+    manifest_of(record).unlink()
+    await at.remove(record, delete_object=True)
+    assert file_of(record).exists()

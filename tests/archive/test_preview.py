@@ -23,7 +23,9 @@ async def test_ids_alone_name_no_object_for_removal(at: Scene) -> None:
     said = await one.preview(keep_last=1, **ids)
     assert said == "version_id"
     dated = {**ids, "created_at": "2026-03-01T12:00:00Z"}
-    assert await one.preview(keep_last=1, **dated) == "version_id", "the older one is not kept for"
+    assert await one.preview(keep_last=1, **dated) == "version_id", "the newer one stays"
+    elsewhere = await one.preview(keep_last=1, destination=f"{at.folder}/y.zip", **dated)
+    assert "removes" not in elsewhere, "what is just written stays"
 
 
 @pytest.mark.parametrize(
