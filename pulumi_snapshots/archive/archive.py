@@ -32,7 +32,7 @@ from pulumi_snapshots.archive.record import (
 )
 from pulumi_snapshots.archive.removal import objects_before, prune
 from pulumi_snapshots.archive.source import NoUrl, Source, bytes_text
-from pulumi_snapshots.archive.transfers import Store, Transfers
+from pulumi_snapshots.archive.transfers import ObjectStore, Transfers
 from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Hint, HintKind, Message, ProviderError
@@ -100,7 +100,7 @@ class ArchiveRequest:
         return any((each.uri, each.mark) == (uri, seen.mark) for each in objects)
 
 
-async def archive(request: ArchiveRequest) -> ArchiveRecord:
+async def archive_snapshot(request: ArchiveRequest) -> ArchiveRecord:
     """Stream a snapshot to its destination, then apply the rule of its resource.
 
     Args:
@@ -544,7 +544,7 @@ class _Transfer:
             raise
 
 
-def _unclaim(store: Store, mark: Mark, before: Manifest | None) -> None:
+def _unclaim(store: ObjectStore, mark: Mark, before: Manifest | None) -> None:
     """Put back the manifest from before a claim, or remove the claim if there was none."""
     if before is not None:
         store.replace(before.text, mark)

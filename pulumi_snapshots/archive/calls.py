@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pulumi_snapshots.archive.archive import ArchiveRequest, archive
+from pulumi_snapshots.archive.archive import ArchiveRequest, archive_snapshot
 from pulumi_snapshots.archive.manifest import Owner, enter_owner
 from pulumi_snapshots.archive.record import (
     ARCHIVE,
@@ -147,7 +147,7 @@ async def _archived(
         ),
         previous=previous,
     )
-    record = await archive(request)
+    record = await archive_snapshot(request)
     memory = call.shared.of(ArchiveMemory)
     memory.current[call.owner] = Successor(record, inputs.keep is not None)
     return record

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 from pulumi_snapshots.archive.record import ArchiveRecord, Drilled
-from pulumi_snapshots.archive.transfers import Store, Transfers
+from pulumi_snapshots.archive.transfers import ObjectStore, Transfers
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.properties.catalogue import (
     Moment,
@@ -216,7 +216,7 @@ Edit = Callable[[Manifest | None], Manifest | None]
 """Changes the manifest that is there, if there is one; None leaves it."""
 
 
-def manifest_store(transfers: Transfers, uri: str) -> Store:
+def manifest_store(transfers: Transfers, uri: str) -> ObjectStore:
     """Get the store of an object's manifest."""
     return transfers.at(uri + MANIFEST_SUFFIX)
 

@@ -53,9 +53,10 @@ _count = checks.whole_number(f"from 1 to {TIER_LIMIT}", least=1, most=TIER_LIMIT
 
 
 class Keep(Record, sparse=True):
-    """How many objects to keep: the newest of each day, week, month or year, for the last N of these.
+    """How many objects to keep.
 
-    An object is kept if one tier keeps it. Days, ISO weeks, months and years are those of UTC.
+    A tier keeps the newest object of each day, week, month or year, for the last N of these. An
+    object is kept if one tier keeps it. Days, ISO weeks, months and years are those of UTC.
     """
 
     last: int | None = declare(
@@ -289,7 +290,10 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
             Message("cannot be given beside {keep_last}, which is its tier `last`"),
         )
     if values.get("recipients") and _names_a_plain_zip(values.get("destination")):
-        reason = f"must end in {encryption.AGE_SUFFIX}, or in / for a folder: what is encrypted is no zip"
+        reason = (
+            f"must end in {encryption.AGE_SUFFIX}, or in / for a folder: "
+            "what is encrypted is no zip"
+        )
         yield Problem("destination", reason)
     if values.get("download_url") is None:
         yield from _missing_ids(values.get("database_id"), values.get("version_id"))
@@ -339,7 +343,7 @@ def _unfit_url(url: object, version_id: object) -> Iterator[Problem]:
         yield Problem("download_url", Message(reason, pinned=shown(pinned)))
 
 
-# What is kept of it ----------------------------------------------------------------------------------------------------
+# What is kept of an archive ----------------------------------------------------------------------
 
 
 def object_in(

@@ -62,8 +62,8 @@ class Release:
 def release(transfers: Transfers, uri: str, mark: str, owner_id: str | None) -> Release:
     """Remove an object and its manifest, unless others have it or a pin keeps it; blocks.
 
-    The manifest is claimed before the object goes, so that no other owner enters meanwhile, and is removed
-    after it: whatever fails in between, the next removal finds both and makes that good.
+    The manifest is claimed before the object goes, so that no other owner enters meanwhile, and is
+    removed after it: whatever fails in between, the next removal finds both and makes that good.
 
     Args:
         transfers: the process's.
@@ -218,7 +218,10 @@ async def _surplus(
     rule: Keep | None,
     listener: Listener,
 ) -> list[StoredObject]:
-    """List the objects that a rule does not keep; those that passed a drill are marked in `left`."""
+    """List the objects that a rule does not keep.
+
+    Those that passed a drill are marked in `left`.
+    """
     if len(kept_of([new, *left], rule)) > len(left):
         return []
     good = [new]
@@ -365,7 +368,7 @@ async def _hand_over(
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `forget` has decided about one archive.
+    """What `forget_archives` has decided about one archive.
 
     Attributes:
         archive: the archive.
@@ -380,7 +383,7 @@ class Verdict:
     failed: bool = False
 
 
-async def forget(
+async def forget_archives(
     transfers: Transfers,
     place: Destination,
     keep: Keep,

@@ -286,7 +286,7 @@ async def check_archived(
 async def _without_gone(
     transfers: Transfers, record: ArchiveRecord, listener: Listener
 ) -> ArchiveRecord:
-    """Forget earlier objects that are certainly gone, and say so: nothing counts on them any more."""
+    """Forget earlier objects that are certainly gone, and say so."""
     gone: list[StoredObject] = []
 
     def examine(one: StoredObject) -> None:

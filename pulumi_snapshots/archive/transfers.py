@@ -1,4 +1,4 @@
-"""What the archives of a process share: time, worker threads, slots, stores, and the way to stop."""
+"""What the archives of a process share: time, threads, slots, stores, and the way to stop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import httpx  # spoken in `service` and `hosts` only
 
 T = TypeVar("T")
-Store = FileStore | BucketStore
+ObjectStore = FileStore | BucketStore
 AT_A_TIME = 4
 """Transfers at once: each takes memory and bandwidth, and one alone fills most lines."""
 READS_AT_ONCE = 32
@@ -52,13 +52,13 @@ class Transfers(Stoppable):
         self._reads = in_thread or partial(run, limiter=readers, abandon_on_cancel=True)
         self._buckets = Buckets()
 
-    def store(self, place: Destination) -> Store:
+    def store(self, place: Destination) -> ObjectStore:
         """Get the store of a place."""
         if place.scheme == "file":
             return FileStore(place.file)
         return BucketStore(self._buckets, place)
 
-    def at(self, uri: str) -> Store:
+    def at(self, uri: str) -> ObjectStore:
         """Get the store of an object's URI."""
         return self.store(Destination.parse(uri))
 
@@ -79,7 +79,7 @@ class Transfers(Stoppable):
         """Run a blocking call in a worker thread. A cancellation waits for its end."""
         return await self._in_thread(call, *args)  # type: ignore[no-any-return]
 
-    async def digest(self, store: Store) -> str:
+    async def digest(self, store: ObjectStore) -> str:
         """Compute the SHA-256 of an object, hexadecimal. It can be cancelled between two pieces."""
         hasher = sha256()
         pieces = store.read()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 
-from pulumi_snapshots.archive.transfers import Store
+from pulumi_snapshots.archive.transfers import ObjectStore
 from pulumi_snapshots.archive.zip_check import check_zip
 from pulumi_snapshots.storage.encryption import encrypt
 from pulumi_snapshots.storage.flow import Flow
@@ -32,7 +32,7 @@ class Upload:
         unproved: why the content of the zip is not proved; None until the end, or if it is proved.
     """
 
-    def __init__(self, store: Store, recipients: Sequence[str]) -> None:
+    def __init__(self, store: ObjectStore, recipients: Sequence[str]) -> None:
         self.size = 0
         self.sha256 = ""
         self.plain_sha256: str | None = None

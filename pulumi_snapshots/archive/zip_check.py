@@ -238,7 +238,10 @@ def _stored(file: io.BufferedReader, left: int) -> Iterator[bytes]:
 
 
 def _unpacked(file: io.BufferedReader, method: int, packed: int | None) -> Iterator[bytes]:
-    """Unpack a member in bounded parts; `packed` are its bytes, None up to its compression's end."""
+    """Unpack a member in bounded parts.
+
+    `packed` are its bytes; None means up to the end of its compression.
+    """
     is_bzip2 = method == BZIP2
     unpacker: Any = bz2.BZ2Decompressor() if is_bzip2 else zlib.decompressobj(-zlib.MAX_WBITS)
     left = packed

@@ -1,1 +1,1 @@
-"""Other hosts than the API: the one that serves snapshots, and a user's monitor. The API key never goes there."""
+"""Other hosts than the API: the snapshot host, and a user's monitor. They never get the API key."""

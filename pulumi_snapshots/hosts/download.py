@@ -1,4 +1,7 @@
-"""Downloads from the snapshot host, which resume with the same version or not at all. Never sends the API key."""
+"""Downloads from the snapshot host, which resume with the same version or not at all.
+
+The API key is never sent.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One object in a file or a bucket, sealed or not: its place, its store and the credentials that reach it."""
+"""One object in a file or a bucket: its place, its store, its encryption, its credentials."""

@@ -35,7 +35,10 @@ from pulumi_snapshots.storage.store import (
 )
 
 PART_SIZE = 8 * 1024 * 1024
-"""Bytes of one part of an upload: S3 and Google allow 10,000 of them, so an object has 80 GB at most."""
+"""Bytes of one part of an upload.
+
+S3 and Google allow 10,000 parts, so an object has 80 GB at most.
+"""
 PARTS_AT_ONCE = 3  # parts that are under way; each is in memory
 CLIENT: dict[str, Any] = {
     "allow_http": True,  # for an endpoint that says so; the stores' own addresses have https
@@ -362,7 +365,7 @@ class NoCredentials(StoreTrouble):
 
 
 Access = tuple[str, dict[str, Any]]
-"""How a bucket is reached: its credentials in a few words, never a secret, and the library's options.
+"""How a bucket is reached: its credentials in words, never a secret, and the library's options.
 
 Some of the options are secret.
 """

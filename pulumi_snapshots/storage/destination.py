@@ -1,4 +1,7 @@
-"""The place of an object: which store, which name, whether it is a folder. It loads no HTTP stack."""
+"""The place of an object: which store, which name, whether it is a folder.
+
+This module loads no HTTP stack.
+"""
 
 from __future__ import annotations
 

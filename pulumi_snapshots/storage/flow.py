@@ -31,7 +31,10 @@ STEP = 1.0  # seconds after which a wait asks whether it makes sense to wait lon
 
 
 class Stopped(BaseException):
-    """The puller gets this instead of the next block; no handler of a library's errors may take it for one."""
+    """The puller gets this instead of the next block.
+
+    No handler of a library's errors may take it for an error.
+    """
 
 
 class Flow(Generic[T]):

@@ -24,12 +24,15 @@ READ_SIZE = 1024 * 1024
 PART = ".squarecloud-archive-"
 """The beginning of a part's name; a file with another name is not ours to remove."""
 LOCK_SECONDS = 60.0
-"""How long a writer waits for a lock. Its holder writes one small file, on a slow mount at worst."""
+"""How long a writer waits for a lock, whose holder writes one small file."""
 LOCK_PAUSE = 0.05
 """Seconds between two tries to lock."""
 _NEVER = threading.Event()
 Buffer = Any
-"""Bytes, or what libraries have in their place; `collections.abc.Buffer` is newer than the oldest Python here."""
+"""Bytes, or what libraries have in their place.
+
+`collections.abc.Buffer` is newer than the oldest Python here.
+"""
 Mark = Any  # what a conditional write compares: it differs whenever the content does
 
 
@@ -142,7 +145,7 @@ def trouble(where: object) -> Iterator[None]:
         raise StoreTrouble(f"{where}: {reason}") from error
 
 
-# Files ----------------------------------------------------------------------------------------------------------------
+# Files ----------------------------------------------------------------------------------------
 
 
 class FileStore(Store):

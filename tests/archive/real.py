@@ -25,7 +25,7 @@ from typing import Any
 
 import anyio
 
-from pulumi_snapshots.archive.archive import ArchiveRequest, NotArchived, archive
+from pulumi_snapshots.archive.archive import ArchiveRequest, NotArchived, archive_snapshot
 from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 
@@ -137,7 +137,7 @@ async def run(*arguments: str) -> dict[str, object]:
     idle, began = memory("VmRSS"), time.perf_counter()
     try:
         request = ArchiveRequest(None, Transfers(), ArchiveInputs.of(values), row, manifest=False)
-        record = await archive(request)
+        record = await archive_snapshot(request)
     except NotArchived as error:
         return {"error": str(error)}
     seconds = time.perf_counter() - began

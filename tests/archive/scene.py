@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from pulumi_snapshots.archive.archive import ArchiveRequest, archive
+from pulumi_snapshots.archive.archive import ArchiveRequest, archive_snapshot
 from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.archive.manifest import FORMAT, Owner
 from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveMemory, ArchiveRecord
@@ -107,7 +107,7 @@ class Scene:
             previous=previous,
             force=force,
         )
-        return await archive(request)
+        return await archive_snapshot(request)
 
     def call(self, owner: str, memory: ArchiveMemory | None = None) -> EngineCall:
         """A call of the engine about a resource."""

@@ -25,7 +25,7 @@ import pyrage
 import pytest
 
 from pulumi_snapshots.archive import source, upload
-from pulumi_snapshots.archive.archive import ArchiveRequest, NotArchived, archive
+from pulumi_snapshots.archive.archive import ArchiveRequest, NotArchived, archive_snapshot
 from pulumi_snapshots.archive.manifest import Owner
 from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
 from pulumi_snapshots.archive.removal import NotRemoved, end_archive
@@ -146,7 +146,9 @@ class Bucket:
         if resource["owner"]:
             resource["owner"] = Owner(resource["owner"], resource["owner"])
         inputs = ArchiveInputs.of(given)
-        return await archive(ArchiveRequest(None, self.transfers, inputs, self.row, **resource))
+        return await archive_snapshot(
+            ArchiveRequest(None, self.transfers, inputs, self.row, **resource)
+        )
 
     def shelved(self, key: str) -> list[Shelved]:
         return anyio.run(
@@ -541,4 +543,4 @@ def test_a_missing_library_is_named_with_its_extra(bucket: Bucket, small: Host) 
         patch.dict(sys.modules, missing),
         fails_with(NotArchived, re.escape(pip_install("archive"))),
     ):
-        anyio.run(archive, ArchiveRequest(None, bucket.transfers, inputs, bucket.row))
+        anyio.run(archive_snapshot, ArchiveRequest(None, bucket.transfers, inputs, bucket.row))

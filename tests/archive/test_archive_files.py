@@ -10,7 +10,7 @@ import anyio
 import pyrage
 import pytest
 
-from pulumi_snapshots.archive.archive import ArchiveRequest, NotArchived, archive
+from pulumi_snapshots.archive.archive import ArchiveRequest, NotArchived, archive_snapshot
 from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.storage.store import PART, FileStore, StoreTrouble
@@ -51,7 +51,7 @@ def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(
     resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, hard))
     try:
         with pytest.raises(NotArchived, match=r"File too large.*what was there is untouched"):
-            anyio.run(archive, request)
+            anyio.run(archive_snapshot, request)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == [target]

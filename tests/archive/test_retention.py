@@ -22,7 +22,7 @@ from pulumi_snapshots.archive.record import (
     StoredObject,
     Successor,
 )
-from pulumi_snapshots.archive.removal import forget
+from pulumi_snapshots.archive.removal import forget_archives
 from pulumi_snapshots.archive.retention import kept_by
 from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.transfers import Transfers
@@ -317,7 +317,7 @@ async def test_an_archive_that_took_the_name_of_one_that_was_to_go_stays(
         return found
 
     with patch.object(removal, "shelved", listed_before):
-        ended, _ = await forget(
+        ended, _ = await forget_archives(
             at.transfers,
             Destination.parse(f"{tmp_path}/{DATABASE}/"),
             Keep(last=1),

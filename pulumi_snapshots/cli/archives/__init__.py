@@ -1,1 +1,1 @@
-"""Commands that copy snapshots to where they outlive the service, and that list, forget and open the copies."""
+"""Commands that copy snapshots to your own storage, and list, forget and open the copies."""

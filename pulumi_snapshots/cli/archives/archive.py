@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.archive.archive import ArchiveRequest
-from pulumi_snapshots.archive.archive import archive as archive_snapshot
+from pulumi_snapshots.archive.archive import ArchiveRequest, archive_snapshot
 from pulumi_snapshots.archive.manifest import Owner
 from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
 from pulumi_snapshots.cli.terminal.arguments import (

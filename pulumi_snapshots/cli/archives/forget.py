@@ -3,8 +3,7 @@
 import click
 
 from pulumi_snapshots.archive.record import TIER_LIMIT, Keep
-from pulumi_snapshots.archive.removal import Verdict
-from pulumi_snapshots.archive.removal import forget as forget_archives
+from pulumi_snapshots.archive.removal import Verdict, forget_archives
 from pulumi_snapshots.cli.archives.archive import COMMAND_OWNER
 from pulumi_snapshots.cli.terminal.arguments import (
     command,
