@@ -17,7 +17,7 @@ from pulumi_snapshots.errors import (
     ProviderError,
     not_listed,
 )
-from pulumi_snapshots.ledger.attempt import Attempt, Status, is_resource
+from pulumi_snapshots.ledger.attempt import Attempt, Request, Status, is_resource
 from pulumi_snapshots.ledger.decision import ClaimRefused
 from pulumi_snapshots.ledger.wording import requester
 from pulumi_snapshots.listing.polling import wait_for_version
@@ -44,6 +44,8 @@ from pulumi_snapshots.service.limits import RESTORE as LANE
 from pulumi_snapshots.snapshot.record import short_id, split_id
 
 NOT_RESTORED = "Nothing was restored."
+TO_TYPE = 60.0
+"""Seconds that a user has at least to type a command that a message names."""
 T = TypeVar("T")
 
 
@@ -408,7 +410,14 @@ class RestoreOperation:
             seen = seen[:1].upper() + seen[1:]
             happened = f"{may} {seen}, so what it holds now is not known."
         text = f"{happened} {why}".rstrip()
-        return RestorePending(record, text, undecided=undecided, cause=cause)
+        is_undecided = undecided or self._is_watched_no_more(request)
+        return RestorePending(record, text, undecided=is_undecided, cause=cause)
+
+    def _is_watched_no_more(self, request: Request) -> bool:
+        """Tell whether the same command, typed again, would not watch the request any more."""
+        age = request.age(self.session.service_clock.now())
+        is_watched = request.outcome is None and age + TO_TYPE < request.timeout
+        return self.operation.is_command and not is_watched
 
     def failure(self, record: RestoreRecord) -> RestoreFailed:
         """The error of a restore that failed, with the step in which it did."""

@@ -291,6 +291,26 @@ async def test_a_restore_younger_than_its_time_out_is_watched(desk: Desk, w: Wor
     assert len(w.requests("restore")) == 1
 
 
+@at_desk(restore_seconds=3000)
+async def test_no_message_promises_to_watch_a_restore_past_its_time_out(
+    desk: Desk, w: World
+) -> None:
+    snapshot = f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}"
+    ended = (await desk.types("restore", snapshot, "--yes")).failed("hint: `--new` restores again")
+    assert "keeps waiting for it" not in ended.err
+
+
+@at_desk()
+async def test_no_message_promises_to_watch_a_restore_that_is_known_to_be_done(
+    desk: Desk, w: World
+) -> None:
+    snapshot = f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}"
+    w.emulator.databases[DATABASE].next_restore_leaves_down = True
+    ended = await desk.interrupted(300, "restore", snapshot, "--yes")
+    ended.failed("and succeeded, but", "hint: `--new` restores again", code=130)
+    assert "keeps waiting for it" not in ended.err
+
+
 @pytest.mark.parametrize("hours", [0.5, 1.5, 30])
 @at_desk(restore_seconds=300)
 async def test_a_restore_older_than_its_time_out_is_an_error_and_new_restores_again(

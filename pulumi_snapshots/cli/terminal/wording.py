@@ -37,7 +37,7 @@ STEPS = {
     HintKind.RESUME_OTHER: "`{other}` resumes it.",
     HintKind.GIVE_UP: "Without `--reuse-within`, it takes another one instead, which uses quota.",
     HintKind.TAKE_NEW: "`{command}` takes a new one.",
-    HintKind.CHECK_RESTORED: "Check the database; `{command}` checks again.",
+    HintKind.CHECK_RESTORED: "Check what the database holds, and that it runs.",
     HintKind.RESTORE_AGAIN: "`--new` restores again, over whatever the database holds by then.",
     HintKind.RESTORE_BY_TRIGGERS: "`{command}` restores again, over whatever the database holds by then.",
     HintKind.RESTORES_NEXT: "`{command}` restores again, over whatever the database holds by then.",
