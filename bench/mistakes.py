@@ -268,9 +268,9 @@ MISTAKES = (
     ),
     ("restore", "if given is True:", "if given:"),
     # Whether a change is guarded.
-    ("guard", "if of.failed:\n                raise", "if False:\n                raise"),
+    ("guard", "if of.failed is not None:\n                raise", "if False:\n                raise"),
     ("guard", "of.failed = change\n", "pass\n"),
-    ("guard", "suppress(LedgerUnavailable) if self.is_off else nullcontext()", "suppress(LedgerUnavailable)"),
+    ("guard", "suppress(LedgerUnavailable) if of.is_off else nullcontext()", "suppress(LedgerUnavailable)"),
     ("guard", "raise ChangeNotNoted(change, error) from error", "of.changes[guard].clear()\n                    raise ChangeNotNoted(change, error) from error"),
     ("guard", "times[newest] < session.service_clock.now() - oldest", "False"),
     ("guard", "if session.stopping or not newest or", "if not newest or"),
