@@ -19,6 +19,7 @@ import anyio.to_thread
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import Hint, HintKind, LedgerUnavailable
+from pulumi_snapshots.ledger.moving import Successor
 from pulumi_snapshots.ledger.place import (
     GONE,
     Document,
@@ -196,14 +197,23 @@ class Bucket(Place):
 def place_of(setting: str | None, state_directory: Path, service: str, clock: Clock) -> Place:
     """Choose the place of a service's ledger. Nothing is read or written yet.
 
+    A shared place takes along what this machine's own ledger of the service holds.
+
     Args:
         setting: A URI or path that `read_place` has checked; None for this machine's own place.
         state_directory: The folder of this machine's own ledgers.
         service: Names the service, and so the document.
         clock: Times the pauses.
     """
+    own = SqliteFile(state_directory / f"{service}.ledger")
     if setting is None:
-        return SqliteFile(state_directory / f"{service}.ledger")
+        return own
+    shared = _shared_place(setting, service, clock)
+    # Without a home directory there is no ledger of this machine.
+    return Successor(shared, own) if state_directory.is_absolute() else shared
+
+
+def _shared_place(setting: str, service: str, clock: Clock) -> Place:
     shared = destination_of(setting)
     if shared.scheme == "file":
         return SqliteFile(shared.file / f"{service}.ledger", is_shared=True)

@@ -111,8 +111,12 @@ class Desk:
         if self.place is not None:
             return self.place()
         place = place_of(settings.shared_state, self.state, settings.service(), self.w.clock)
-        if isinstance(place, SqliteFile):
-            vars(place)["_in_threads"] = False  # a virtual clock does not wait for threads
+        for each in (
+            place,
+            *vars(place).values(),
+        ):  # a shared place has the machine's own beside it
+            if isinstance(each, SqliteFile):
+                vars(each)["_in_threads"] = False  # a virtual clock does not wait for threads
         return place
 
     async def types(

@@ -196,7 +196,7 @@ def test_a_store_that_refuses_one_thing_is_named_with_the_way_out(  # noqa: PLR0
 ) -> None:
     name = request.node.callspec.id.replace(" ", "-")
     proxy.fails = fails(proxy)
-    with pytest.raises(LedgerUnavailable, match="Nothing was started") as caught:
+    with pytest.raises(LedgerUnavailable, match="cannot be used") as caught:
         anyio.run(at(tmp_path, name, endpoint=proxy.url).edit, count)
     assert why in caught.value.trouble
     assert str(caught.value).count("s3://") == 1

@@ -39,6 +39,7 @@ from pulumi_snapshots.errors import (
 from pulumi_snapshots.ledger.bucket import Bucket
 from pulumi_snapshots.ledger.decision import Claim, Wish
 from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.moving import bare
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.quota import allowance_of, counted, slot_frees
@@ -313,7 +314,7 @@ class Examination:
     async def _ledger(self) -> Told:
         """Whether the place of the ledger allows all that a create does there, since nothing is sent otherwise."""
         ledger = self.session.ledger
-        place = self.session.ledger.place
+        place = bare(self.session.ledger.place)
         await ledger.read()
         await ledger.edit(
             lambda document: document.update(checked=rfc3339(self.session.clock.utc()))
@@ -356,7 +357,7 @@ class Examination:
     async def rehearse(self) -> Told:
         """Let a run be killed after its request, a second machine take it over, and a third one, of another resource, wait."""
         clock = self.session.service_clock
-        place = self.session.ledger.place
+        place = bare(self.session.ledger.place)
         if not (place.is_shared and isinstance(place, Bucket | SqliteFile)):
             advice = f"Set {config_key('shared_state')} or {variable('shared_state')}."
             return "problem", "no second machine sees what this one has requested", advice

@@ -1,0 +1,138 @@
+"""Shared state that was turned on late: it takes along what this machine's own ledger holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from pulumi_snapshots.errors import LedgerUnavailable
+from pulumi_snapshots.ledger.place import Document, Place
+
+T = TypeVar("T")
+
+ATTEMPTS = "attempts"  # the document's key for attempts by their ids
+BOOK = {"guards": "noted_at", "roll-backs": "asked_at"}
+"""The document's keys for what guards have noted, oldest first, and each entry's key for its time."""
+USED_UP = "quota_used_up"  # the document's key for when the daily quota is free again
+MOVED = "moved"
+"""The key of a machine's own document for what a shared one has taken along: its place `to`, the ids
+of the `attempts`, and a digest of the `book`."""
+
+
+def bare(place: Place) -> Place:
+    """Return the shared place itself, without what it takes along; any other place as it is."""
+    return place.shared if isinstance(place, Successor) else place
+
+
+def moved_attempts(document: Document) -> dict[str, str]:
+    """Return by id the shared place that has taken along an attempt of a machine's own document."""
+    moved = document.get(MOVED, {})
+    return dict.fromkeys(moved.get(ATTEMPTS, ()), moved.get("to", ""))
+
+
+class Successor(Place):
+    """A shared place that takes along what this machine's own ledger holds.
+
+    A run that was killed before shared state was turned on has left its requests in the machine's
+    own ledger. That is read once in a process, before the first use of the shared place. Reads show
+    both as one document. The first edit enters what is missing, and notes in the own ledger that it
+    was moved; it stays there too, for stacks that do not share yet.
+
+    Args:
+        shared: The shared place.
+        own: The place of the machine's own ledger of the same service.
+    """
+
+    is_shared = True
+
+    def __init__(self, shared: Place, own: Place) -> None:
+        self.where = shared.where
+        self.shared = shared
+        self._own = own
+        self._left: Document | None = None  # what is still to be taken along; None if not known yet
+
+    async def read(self) -> Document:
+        """Read the shared document, with what the own one holds beside it."""
+        left = await self._look()
+        document = await self.shared.read()
+        enter(document, left)
+        return document
+
+    async def edit(self, change: Callable[[Document], T]) -> T:
+        """Change the shared document; the first edit takes along what the own one holds."""
+        left = await self._look()
+
+        def change_all(document: Document) -> T:
+            enter(document, left)
+            return change(document)
+
+        result = await self.shared.edit(change_all)
+        if left:
+            # Without the note, the next process takes the same along again, which changes nothing.
+            with suppress(LedgerUnavailable):
+                await self._own.edit(lambda document: note_moved(document, left, self.where))
+            self._left = {}
+        return result
+
+    async def _look(self) -> Document:
+        """Read the own ledger once, and return what no shared place has taken along yet."""
+        if self._left is None:
+            self._left = left_in(await self._own.read(), self.where)
+        return self._left
+
+
+def left_in(own: Document, where: str) -> Document:
+    """Return the parts of a machine's own document that a shared place lacks.
+
+    Args:
+        own: The own document.
+        where: The shared place.
+    """
+    moved = own.get(MOVED, {})
+    if moved.get("to") != where:
+        moved = {}
+    known = frozenset(moved.get(ATTEMPTS, ()))
+    left: Document = {}
+    attempts = own.get(ATTEMPTS, {})
+    if fresh := {id_: each for id_, each in attempts.items() if id_ not in known}:
+        left[ATTEMPTS] = fresh
+    book = {key: own[key] for key in (*BOOK, USED_UP) if own.get(key)}
+    if book and moved.get("book") != _digest(book):
+        left |= book
+    return left
+
+
+def enter(document: Document, left: Document) -> None:
+    """Enter into a shared document what it lacks; what it has already stays as it is there."""
+    if attempts := left.get(ATTEMPTS):
+        document[ATTEMPTS] = {**attempts, **document.get(ATTEMPTS, {})}
+    for key, time in BOOK.items():
+        entries = document.get(key, [])
+        known = [_identity(each, time) for each in entries]
+        added = [each for each in left.get(key, ()) if _identity(each, time) not in known]
+        if added:
+            document[key] = sorted([*entries, *added], key=lambda each: str(each[time]))
+    if USED_UP in left:
+        document[USED_UP] = max(left[USED_UP], document.get(USED_UP, ""))
+
+
+def note_moved(own: Document, left: Document, where: str) -> None:
+    """Note in a machine's own document that a shared place has taken along these parts of it."""
+    moved = own.get(MOVED, {})
+    known = moved.get(ATTEMPTS, []) if moved.get("to") == where else []
+    # What the own ledger has forgotten need not be noted any longer.
+    ids = {*known, *left.get(ATTEMPTS, {})} & own.get(ATTEMPTS, {}).keys()
+    book = {key: own[key] for key in (*BOOK, USED_UP) if own.get(key)}
+    own[MOVED] = {"to": where, ATTEMPTS: sorted(ids), "book": _digest(book)}
+
+
+def _identity(entry: dict[str, Any], time: str) -> tuple[Any, ...]:
+    """Return what tells an entry of the guards' book from another one, whatever has changed in it."""
+    return entry.get("guard"), entry.get("value"), entry.get("snapshot"), entry.get(time)
+
+
+def _digest(book: Document) -> str:
+    return sha256(json.dumps(book, sort_keys=True).encode()).hexdigest()[:16]

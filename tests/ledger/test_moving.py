@@ -1,0 +1,171 @@
+"""Shared state that is turned on after a run was killed knows what that run has sent."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.drill.drill import LAST
+from pulumi_snapshots.errors import LedgerUnavailable
+from pulumi_snapshots.guard import book
+from pulumi_snapshots.ledger import ledger, moving
+from pulumi_snapshots.ledger.bucket import place_of
+from pulumi_snapshots.ledger.moving import MOVED, Successor, moved_attempts
+from pulumi_snapshots.ledger.place import packed
+from pulumi_snapshots.ledger.sqlite_file import SqliteFile
+from tests.ledger.racing import count
+from tests.support.memory import Memory
+from tests.support.virtual import run_virtual, virtual
+from tests.support.world import START
+
+OPEN = {"kind": "restore", "status": "sent"}
+DONE = {"kind": "restore", "status": "found"}
+OLD = {"guard": "g", "snapshot": {"version_id": "1"}, "noted_at": "2026-03-01T10:00:00Z"}
+NEW = {"guard": "g", "snapshot": {"version_id": "2"}, "noted_at": "2026-03-01T11:00:00Z"}
+PIN = {"guard": "g", "value": "1", "snapshot": {}, "asked_at": "2026-03-01T10:30:00Z"}
+
+
+class Computer:
+    """A machine with a ledger of its own, and a shared place."""
+
+    def __init__(self, own: dict[str, Any], shared: dict[str, Any] | None = None) -> None:
+        clock = Clock(START)
+        self.own = Memory(clock, where="own", is_shared=False)
+        self.shared = Memory(clock, where="shared")
+        self.own.data = packed(own)
+        self.shared.data = packed(shared or {})
+
+    def process(self) -> Successor:
+        return Successor(self.shared, self.own)
+
+
+def nothing(_: object) -> None:
+    """An edit that changes nothing itself."""
+
+
+@virtual
+async def test_a_killed_runs_request_is_known_once_state_is_shared() -> None:
+    computer = Computer({"attempts": {"a": OPEN}}, {"attempts": {"b": DONE}})
+    process = computer.process()
+    assert (await process.read())["attempts"] == {"a": OPEN, "b": DONE}
+    assert computer.shared.writes == computer.own.writes == 0, "a preview has written something"
+    await process.edit(count)
+    assert (await computer.shared.read())["attempts"] == {"a": OPEN, "b": DONE}
+    assert (await computer.own.read())["attempts"] == {"a": OPEN}, "for stacks that do not share"
+    assert moved_attempts(await computer.own.read()) == {"a": "shared"}
+
+
+@virtual
+async def test_a_request_is_taken_along_once() -> None:
+    computer = Computer({"attempts": {"a": OPEN}})
+    await computer.process().edit(nothing)
+    await computer.shared.edit(lambda document: document["attempts"].pop("a"))
+    writes = computer.own.writes
+    for _ in range(2):
+        process = computer.process()
+        assert "a" not in (await process.read())["attempts"]
+        await process.edit(count)
+        assert "a" not in (await computer.shared.read())["attempts"], "it was withdrawn there"
+    assert computer.own.writes == writes
+
+
+@virtual
+async def test_what_the_shared_place_knows_better_stays() -> None:
+    computer = Computer({"attempts": {"a": OPEN}}, {"attempts": {"a": DONE}})
+    process = computer.process()
+    assert (await process.read())["attempts"] == {"a": DONE}
+    await process.edit(count)
+    assert (await computer.shared.read())["attempts"] == {"a": DONE}
+
+
+@virtual
+async def test_what_is_sent_without_shared_state_later_is_taken_along_too() -> None:
+    computer = Computer({"attempts": {"a": OPEN}})
+    await computer.process().edit(nothing)
+    await computer.own.edit(lambda document: document["attempts"].update(c=OPEN))
+    await computer.process().edit(nothing)
+    assert (await computer.shared.read())["attempts"] == {"a": OPEN, "c": OPEN}
+    assert set(moved_attempts(await computer.own.read())) == {"a", "c"}
+
+
+@virtual
+async def test_another_shared_place_takes_all_of_it_along() -> None:
+    computer = Computer({"attempts": {"a": OPEN}})
+    await computer.process().edit(nothing)
+    elsewhere = Memory(Clock(START), where="elsewhere")
+    await Successor(elsewhere, computer.own).edit(nothing)
+    assert (await elsewhere.read())["attempts"] == {"a": OPEN}
+
+
+@virtual
+async def test_a_guards_way_back_is_known_once_state_is_shared() -> None:
+    own = {"guards": [OLD], "roll-backs": [PIN], "quota_used_up": "2026-03-01T13:00:00Z"}
+    computer = Computer(own, {"guards": [NEW], "quota_used_up": "2026-03-01T12:00:00Z"})
+    for _ in range(2):
+        await computer.process().edit(nothing)
+    shared = await computer.shared.read()
+    assert shared["guards"] == [OLD, NEW], "oldest first, each once"
+    assert shared["roll-backs"] == [PIN]
+    assert shared["quota_used_up"] == "2026-03-01T13:00:00Z"
+    assert computer.shared.writes == 1
+
+
+@virtual
+async def test_an_edit_that_is_made_twice_takes_along_once() -> None:
+    computer = Computer({"attempts": {"a": OPEN}, "guards": [OLD]})
+    computer.shared.contended = 0.7
+    await computer.process().edit(count)
+    shared = await computer.shared.read()
+    assert (shared["attempts"], shared["guards"]) == ({"a": OPEN}, [OLD])
+
+
+@virtual
+async def test_a_machine_without_a_ledger_of_its_own_gets_none(tmp_path: Path) -> None:
+    own = SqliteFile(tmp_path / "state" / "service.ledger", in_threads=False)
+    shared = Memory(Clock(START))
+    process = Successor(shared, own)
+    assert await process.edit(count) == 1
+    assert await process.read() == {"number": 1}
+    assert not (tmp_path / "state").exists()
+
+
+@virtual
+async def test_an_own_ledger_that_cannot_be_read_sends_nothing() -> None:
+    computer = Computer({"attempts": {"a": OPEN}})
+    computer.own.refuses_reads = "it is damaged"
+    for work in (computer.process().read, lambda: computer.process().edit(count)):
+        with pytest.raises(LedgerUnavailable, match="own: it is damaged"):
+            await work()
+    assert computer.shared.writes == 0
+
+
+@virtual
+async def test_an_own_ledger_that_cannot_be_written_is_taken_along_all_the_same() -> None:
+    computer = Computer({"attempts": {"a": OPEN}})
+    computer.own.refuses_writes = "read-only"
+    process = computer.process()
+    assert [await process.edit(count) for _ in range(2)] == [1, 2]
+    assert (await computer.shared.read())["attempts"] == {"a": OPEN}
+
+
+def test_a_shared_place_takes_along_what_the_machine_of_the_run_holds(tmp_path: Path) -> None:
+    own = place_of(None, tmp_path, "service", Clock(START))
+    run_virtual(SqliteFile(Path(own.where), in_threads=False).edit, count)
+    (tmp_path / "team").mkdir()
+    shared = place_of(str(tmp_path / "team"), tmp_path, "service", Clock(START))
+    assert isinstance(shared, Successor)
+    assert shared.where == str(tmp_path / "team" / "service.ledger")
+
+
+def test_a_run_without_a_home_directory_can_share() -> None:
+    shared = place_of("/srv/team", Path("~/.local/state"), "service", Clock(START))
+    assert not isinstance(shared, Successor), "it has no ledger of its own"
+
+
+def test_every_part_of_the_document_is_taken_along_or_need_not_be() -> None:
+    assert set(moving.BOOK) == {book.GUARDS, book.PINS}
+    assert moving.USED_UP == book.USED_UP
+    assert moving.ATTEMPTS == ledger.ATTEMPTS
+    assert LAST not in moving.BOOK, "a drill's note may be lost"
+    assert MOVED not in {*moving.BOOK, moving.ATTEMPTS}
