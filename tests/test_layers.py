@@ -351,10 +351,7 @@ import sys
 print(*sys.modules)
 """
 EVERYTHING = "import pulumi_snapshots; [getattr(pulumi_snapshots, name) for name in pulumi_snapshots.__all__]"
-PROVIDERS = ", ".join(
-    f"pulumi_snapshots.dynamic.{each}"
-    for each in ("provider", "archive_provider", "restore_provider", "run")
-)
+PROVIDERS = ", ".join(f"pulumi_snapshots.dynamic.{each}" for each in ("provider", "run"))
 SERVERS = {"squarecloud_emulator", "starlette", "uvicorn"}
 HTTP = {"httpx", "httpcore", "pydantic", "pydantic_core", "trio", "obstore", *SERVERS}
 ROOMS = {f"pulumi_snapshots.{each}" for each in ("archive", "drill", "guard", "lookup", "restore")}

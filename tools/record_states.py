@@ -33,11 +33,10 @@ SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "0.1", "--soft-deadl
            "--requests-per-minute", "10000", "--restore-seconds", "0.5",
            "--database", f"{DATABASE}:postgres", "--database", f"{SCRATCH}:postgres",
            "--database", f"{PENDING}:redis")  # fmt: skip
-# Names of settings that every version knows.
 PACE = {
     "SQUARECLOUD_REQUESTS_PER_MINUTE": "10000",
-    "SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s",
-    "SQUARECLOUD_LOOK_EVERY": "0.3s",
+    "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s",
+    "SQUARECLOUD_POLL_EVERY": "0.3s",
     "SQUARECLOUD_RESTORE_SETTLE": "1s",
 }
 PROGRAM = """

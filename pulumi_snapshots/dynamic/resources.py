@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.dynamic.provider import Provider
 
-FORMER = {name: f"{name.lower()}_provider" for name in ("Archive", "Drill", "Restore")}
-"""The modules where states have a provider; those of other resources are in one."""
-
 
 class Dynamic(Declared, Resource):
     """A resource of the dynamic provider."""
@@ -46,7 +43,7 @@ def __getattr__(name: str) -> type[Dynamic]:
     """The class of a resource, which is made at its first use: most programs have few of them."""
     if name not in RULES:
         raise AttributeError(name)
-    served_by = late(f"dynamic.{FORMER.get(name, 'provider')}:{name}Provider")
+    served_by = late(f"dynamic.provider:{name}Provider")
     body = {"__module__": __name__, "_served_by": served_by}
     bases = Dynamic, late(f"program.{name.lower()}:{name}")
     made: type[Dynamic] = new_class(

@@ -154,9 +154,9 @@ def unsaved_snapshot(known: Known) -> Claim | None:
 
 
 def reusable_request(known: Known) -> Claim | None:
-    """A command or guard that asks for any snapshot of a time waits for one that is under way."""
+    """A command that asks for any snapshot of a time waits for one that is under way."""
     wish = known.wish
-    if wish.reuses is None or is_resource(wish.owner):
+    if wish.reuses is None or owner_kind(wish.owner) != "command":
         return None
     for each in known.attempts:
         is_same = (each.kind, each.database_id) == (wish.kind, wish.database_id)
@@ -184,6 +184,8 @@ def unsaved_restore(known: Known) -> Claim | None:
     newest = known.newest
     if newest is None or not is_resource(wish.owner) or not wish.is_for_same(newest):
         return None
+    if newest.status is Status.FAILED and owner_kind(wish.owner) == "drill":
+        return None  # A drill overwrites a scratch database: it may be tried again.
     if newest.dropped_in is not None:
         # What another process of this run has deleted, because of something upstream, is made again.
         is_of_this_run = newest.dropped_in == wish.run and not wish.forced
@@ -196,10 +198,7 @@ def _is_left(newest: Attempt, wish: Wish) -> bool:
     # With equal triggers, only a forced one can be beside what the state has.
     if wish.has_seen(newest) or (wish.forced and not newest.forced):
         return False
-    if newest.status is Status.FAILED:
-        # A drill overwrites a scratch database: it may be tried again.
-        return owner_kind(wish.owner) != "drill"
-    return not newest.saved
+    return not newest.saved or newest.status is Status.FAILED
 
 
 def same_command(known: Known) -> Claim | None:

@@ -212,12 +212,19 @@ class Operation:
             happened = f"{happened}. Last refusal: {self.refusal.happened}"
             then = list(self.refusal.then)
         elif self.waits_for is not None:
-            command = resuming_command(self.waits_for)
-            if command is not None:
-                then = [Hint(HintKind.RESUME_OTHER, other=command)]
+            then = [self._after(self.waits_for)]
         error = NothingSent(happened, then=then)
         error.__cause__ = self.refusal
         return error
+
+    def _after(self, other: Attempt) -> Hint:
+        """What to do about an attempt that was waited for in vain."""
+        command = resuming_command(other)
+        if command is not None:
+            return Hint(HintKind.RESUME_OTHER, other=command)
+        session = self.session
+        left = other.waited_for_until - session.service_clock.now()
+        return Hint(HintKind.RUN_AGAIN_AFTER, time=session.clock.utc() + left)
 
     # Before the request ------------------------------------------------------------------------------
 

@@ -28,7 +28,6 @@ FOR_OTHERS = 10
 an hour, and somebody may use the dashboard at any time."""
 LISTING_CACHES = {"unknown": None, "ended-by-snapshot": True, "kept": False}
 """What may be known of the listings' cache, and whether a new snapshot ends the caching of a page then."""
-FORMER_NAMES = {"first_poll_after": ("first_look_after",), "poll_every": ("look_every",)}
 """How settings were called before, which still works."""
 KEY_LIMIT = 1024  # characters of the longest key that the service gives out
 DURATION_LIMIT = 86400.0
@@ -200,12 +199,7 @@ class Settings(Inputs):
         _refuse_misspelt(config, environment)
         values: dict[str, Any] = {}
         for name, declared in cls.properties().items():
-            called = (name, *FORMER_NAMES.get(name, ()))
-            named = [
-                each
-                for one in called
-                for each in ((config_key(one), config), (variable(one), environment))
-            ]
+            named = ((config_key(name), config), (variable(name), environment))
             found = [
                 (source, place.get(source))
                 for source, place in named

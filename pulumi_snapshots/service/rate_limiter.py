@@ -66,7 +66,6 @@ class Sent(NamedTuple):
     at: float  # seconds since 1970 by the service's clock, in the ledger
     run: str
     limits: list[str]
-    unused: bool = True  # older versions read it
 
 
 class Pacing(BaseModel):

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
-from pulumi_snapshots.dynamic.drill_provider import DrillProvider
-from pulumi_snapshots.dynamic.provider import SnapshotProvider
-from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
+from pulumi_snapshots.dynamic.provider import (
+    ArchiveProvider,
+    DrillProvider,
+    RestoreProvider,
+    SnapshotProvider,
+)
 from tests.support.near_emulator import near_emulator
 from tests.support.plugin_servicer import ADAPTERS
 from tests.support.servicer import NO_KEY, Servicer, urn

@@ -117,7 +117,7 @@ def test_a_lost_or_altered_object_is_archived_again_and_kept_unless_told_otherwi
     assert "lost" not in again
     assert (again["uri"], again["sha256"]) == (created.outputs["uri"], created.outputs["sha256"])
     assert path.stat().st_size == SIZE
-    with serve(env=NO_KEY, config={"squarecloud:lookEvery": "never"}) as idle:
+    with serve(env=NO_KEY, config={"squarecloud:pollEvery": "never"}) as idle:
         idle.delete(NAME, created.id, again)
         assert path.exists()
         idle.delete(NAME, created.id, {**again, "delete_object": True})

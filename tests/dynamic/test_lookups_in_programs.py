@@ -166,9 +166,9 @@ def test_the_stacks_config_wins_over_the_environment(
         ["squarecloud:apiKey"],
     )
     assert [one.version_id for one in ours.get_snapshots(DATABASE)] == [VERSION]
-    set_all_config({"squarecloud:apiKey": service.key, "squarecloud:lookEvery": "often"})
+    set_all_config({"squarecloud:apiKey": service.key, "squarecloud:pollEvery": "often"})
     assert outcome_of("get_databases").startswith(
-        "get_databases: squarecloud:lookEvery must be a duration"
+        "get_databases: squarecloud:pollEvery must be a duration"
     )
 
 

@@ -21,11 +21,6 @@ BOUND = 45 * 60.0
 """The most seconds for which something of others holds anybody up."""
 
 
-def loses(reason: str) -> pytest.MarkDecorator:
-    """What a user loses today."""
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 def asleep(w: World, machine: engine_calls.Machine, hours: float) -> None:
     """Let a machine be suspended: the service's time goes on, and so does the machine's boot clock."""
     assert isinstance(machine.clock, Shifted)
@@ -98,7 +93,6 @@ async def test_a_snapshot_whose_ledger_fails_at_the_end_is_not_said_to_be_unsent
     assert stack.pending, "what may have been started is kept"
 
 
-@loses("R13: a guard waits 2 h 8 min for a snapshot that was accepted and silently failed")
 @staged(world, snapshot_seconds=300.0, cache_world="invalidated")
 async def test_a_guard_waits_45_minutes_at_most_for_somebody_s_snapshot_that_fails(
     w: World,

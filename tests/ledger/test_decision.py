@@ -152,8 +152,8 @@ SNAPSHOTS: dict[str, Row] = {
     "a command adopts what is done, elsewhere": row(
         NEW, {"owner": COMMAND, "reuses": HOUR}, owner=OTHER, **FOUND
     ),
-    "a guard uses an open one of anybody": row(RESUMED, {"owner": GUARD, "reuses": HOUR}),
-    "a guard uses another guard's": row(RESUMED, {"owner": GUARD, "reuses": HOUR}, owner=GUARD),
+    "a guard waits for an open one of anybody": row(WAITS, {"owner": GUARD, "reuses": HOUR}),
+    "a guard waits for another guard's": row(WAITS, {"owner": GUARD, "reuses": HOUR}, owner=GUARD),
     "a guard that reuses nothing waits": row(WAITS, {"owner": GUARD}, owner=GUARD),
     "a guard uses none of another database": row(
         NEW, {"owner": GUARD, "reuses": HOUR}, database_id=OTHER_DATABASE

@@ -42,6 +42,7 @@ WALKS = {
         "{who} imports it; {who} is renamed forth with an alias; {who} up {v}"
     ),
     HintKind.RUN_AGAIN: AGAIN,
+    HintKind.RUN_AGAIN_AFTER: Walk("wait 2700; {who} up {v} timeout=45m within=2700", sends=1),
     HintKind.BY_TRIGGERS: Walk("{who} up v9 timeout=90m within=5400", sends=1),
     HintKind.CHECK_RESTORED: Walk("{who} destroy"),
     HintKind.OPEN_VERSION: Walk("types show THEIRS"),
@@ -50,7 +51,6 @@ WALKS = {
 }
 """What each next step asks of its reader. A step that is new needs a walk."""
 SLOW = "service snapshot_seconds=300; wait 400"
-NAMELESS = "a run whose time is up while it waits for another one names no next step"
 PLAIN = {
     "a snapshot that is pending": "S: service snapshot_seconds=600; wait 400; S up v1 pending timeout=3m",
     "a snapshot whose answer was lost": """
@@ -85,24 +85,11 @@ PLAIN = {
     """,
 }
 """What goes wrong, by its name: the resource, and the moves that end with its error or warning."""
-LOST = {
-    "a restore that waits for another one": NAMELESS,
-    "a snapshot that waits for another one": NAMELESS,
-    "a snapshot that waits for one that fails": NAMELESS,
-}
-"""What a user loses today, by the name of what goes wrong."""
 
 
 @pytest.mark.parametrize(
     "told",
-    [
-        pytest.param(
-            " ".join(told.split()),
-            id=name,
-            marks=[pytest.mark.xfail(strict=True, reason=LOST[name])] if name in LOST else [],
-        )
-        for name, told in PLAIN.items()
-    ],
+    [pytest.param(" ".join(told.split()), id=name) for name, told in PLAIN.items()],
 )
 @virtual
 async def test_each_next_step_does_what_it_promises(told: str) -> None:

@@ -27,10 +27,12 @@ import grpc
 
 from pulumi_snapshots.clock import Clock, ServiceClock, parse_rfc3339
 from pulumi_snapshots.dynamic import provider
-from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
-from pulumi_snapshots.dynamic.drill_provider import DrillProvider
-from pulumi_snapshots.dynamic.provider import SnapshotProvider
-from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
+from pulumi_snapshots.dynamic.provider import (
+    ArchiveProvider,
+    DrillProvider,
+    RestoreProvider,
+    SnapshotProvider,
+)
 from pulumi_snapshots.engine.messages import Callbacks, Engine
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.plugin.protocol.servicer import Plugin

@@ -374,7 +374,7 @@ def test_settings_are_checked_before_anything_else(idle: PluginServicer) -> None
         "apiURL": "x",
         "apiUrl": "ftp://x",
         "requestsPerMinute": "many",
-        "lookEvery": "0s",
+        "pollEvery": "0s",
         "sharedState": "s3:/x",
     }
     assert {name for name, _ in check_config(idle, bad)} == set(bad)
