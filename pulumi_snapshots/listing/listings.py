@@ -1,4 +1,4 @@
-"""What the service answers about the account, fetched once for all callers of a process; and complete lists of it, or an error."""
+"""What the service says of the account, fetched once for all callers of a process."""
 
 from __future__ import annotations
 
@@ -45,124 +45,196 @@ Entries = dict[str, ListedSnapshot]
 GATHER = 0.2
 """Seconds that a read waits for the other reads of its run."""
 READS_SHARE = 60.0
-"""Seconds that the reads of one run share a page. The engine sends reads in waves, and the service itself serves pages that
-are up to 30 minutes old."""
+"""Seconds for which the reads of one run share a page. The engine sends reads in waves, and the
+service itself serves pages that are up to 30 minutes old."""
 FLEET_FROM = 4
-"""Reads within `READS_SHARE` from which on more are expected: the engine sends 4 reads for each core.
-The few before cost no wait for the account's listing, which has a limit of its own."""
+"""Reads within `READS_SHARE` from which on more are expected: the engine sends 4 reads for each
+core. The few before cost no wait for the account's listing, which has a limit of its own."""
 SERVICE_CACHE = 30 * 60.0
 """Seconds for which the service may serve the same page."""
 EXPIRED = SERVICE_CACHE + 5.0
 """Seconds after which a page is certainly new, with 5 s for its transfer."""
 CLOCK_ROOM = 60.0
 """Seconds by which the clocks of the service's parts may differ."""
-FAILURE_LASTS, TOO_LONG = 60.0, 5.0
-"""Seconds for which a failure may serve later callers, too; and after which a request that is given up counts as failed."""
-ACCOUNT, ACCOUNT_LISTING = "GET /users/me", "GET /users/snapshots"
+FAILURE_LASTS = 60.0
+"""Seconds for which a failure serves later callers, too."""
+TOO_LONG = 5.0
+"""Seconds after which a request that is given up counts as failed."""
+ACCOUNT = "GET /users/me"
+ACCOUNT_LISTING = "GET /users/snapshots"
 
 
 @dataclass(frozen=True)
 class Page:
-    """The part of a listing about one database."""
+    """The part of a listing about one database.
+
+    Attributes:
+        entries: The entries of the database, newest first.
+        listing: The database's own listing, or the account's.
+    """
 
     entries: tuple[ListedSnapshot, ...]
     listing: Listing
 
     @classmethod
     def of(cls, listing: Listing, database_id: str) -> Page:
-        """The part about a database of its own listing, or of the account's."""
-        return cls(
-            tuple(listing.entries if listing.is_own else listing.of_each.get(database_id, ())),
-            listing,
-        )
+        """Return the part about a database of its own listing, or of the account's."""
+        if listing.is_own:
+            return cls(tuple(listing.entries), listing)
+        return cls(tuple(listing.of_each.get(database_id, ())), listing)
 
     @property
     def complete(self) -> bool:
-        """Whether no other snapshot of the database was listed; the account's page may have one, of an unknown database."""
+        """Whether no other snapshot of the database was listed.
+
+        The account's page can have one more: an entry that does not say its database.
+        """
         return self.listing.is_own and not self.listing.unreadable
 
+    @property
+    def may_lack_entries(self) -> bool:
+        """Whether only the own page shows all entries of the database.
+
+        An entry whose database is unknown can belong to this one. If there is no entry at all, there
+        may be no snapshot, or no such database.
+        """
+        if self.complete:
+            return False
+        return not self.entries or self.listing.unreadable > 0 or None in self.listing.of_each
+
     def version(self, version_id: str) -> ListedSnapshot | None:
-        """The entry of this version."""
+        """Return the entry of a version; None if it is not listed."""
         return next((entry for entry in self.entries if entry.version == version_id), None)
 
 
 @dataclass(eq=False)
-class _Asked:
-    """The newest answer to a request, and a failure since; times in monotonic seconds."""
+class _Answer:
+    """The newest answer to one request, and a failure since; times in monotonic seconds.
 
-    answer: Any = None
+    Attributes:
+        content: The answer; None before the first one.
+        at: When it was requested.
+        new_at: When the request was last sent whose answer was certainly a new page.
+        failure: How a later request failed; None if it did not.
+        failed_at: When that ended.
+        patience: How long the failed request was repeated.
+        asking: Held while a request is under way.
+    """
+
+    content: Any = None
     at: float = -math.inf
-    new_at: float = -math.inf  # when it was last certainly a new one
+    new_at: float = -math.inf
     failure: SquareCloudError | None = None
     failed_at: float = -math.inf
     patience: Patience = ONCE
     asking: anyio.Lock = field(default_factory=anyio.Lock)
 
+    def is_since(self, since: float) -> bool:
+        """Whether it was requested then or later."""
+        return self.content is not None and self.at >= since
+
+    def failure_since(self, since: float, patience: Patience) -> SquareCloudError | None:
+        """Return a failure that also serves a caller with this patience; None if there is none."""
+        serves = self.patience == patience and self.failed_at >= since
+        return self.failure if serves else None
+
+    def take(self, content: Any, at: float) -> None:
+        """Keep an answer that was requested then."""
+        self.content = content
+        self.at = at
+        if at >= self.new_at + EXPIRED:
+            self.new_at = at
+
 
 class Listings:
     """Fetches listings, and what else the service says of the account.
 
-    Each database has its own listing, and the account has one; the service caches each of them apart. In all methods `since`
-    is in monotonic seconds: what was requested then or later is used again, without a request. All that fetch raise a
-    `SquareCloudError` if there is no answer, or if it is unreadable.
+    Each database has its own listing, and the account has one; the service caches each of them
+    apart. In all methods, `since` is in monotonic seconds: an answer to a request of then or later
+    is used again, without a request. All methods that fetch raise a `SquareCloudError` if there is
+    no answer, or if it is unreadable.
+
+    Attributes:
+        changed: Set, and replaced, when something may change the time of the next poll.
     """
 
     def __init__(self, client: Client, clock: Clock, ledger: Ledger) -> None:
-        self.changed = (
-            anyio.Event()
-        )  # set, and replaced, when something may change the time of the next poll
-        self.client, self.clock, self._ledger = client, clock, ledger
-        self._asked = defaultdict[str, _Asked](_Asked)
-        self._reads: list[float] = []  # when reads began that no known page served
-        # Of the account's listing, and until when.
-        self._refusal: tuple[SquareCloudError | None, float] = None, -math.inf
+        self.changed = anyio.Event()
+        self.client = client
+        self.clock = clock
+        self._ledger = ledger
+        self._answers = defaultdict[str, _Answer](_Answer)
+        # When reads began that no known page served.
+        self._reads: list[float] = []
+        # How the service refused the account's listing, and until when that counts.
+        self._refusal: SquareCloudError | None = None
+        self._refused_until = -math.inf
 
     def announce_change(self) -> None:
-        """Wake all who wait for a change: a listing was fetched, or the pending snapshots are others."""
+        """Wake all who wait for a change: a listing was fetched, or other snapshots are pending."""
         self.changed.set()
         self.changed = anyio.Event()
 
     async def _newest(
         self, request: str, since: float, ask: Callable[..., Awaitable[T]], patience: Patience
     ) -> T:
-        """The newest answer to a request; `ask` the client now, with this patience, unless that was done at `since` or later.
+        """Return the newest answer to a request.
 
-        A request that failed, or was given up because the service takes too long, also serves all callers that are as patient.
-        Otherwise each of hundreds of reads would wait for a service that is down.
+        A request that failed, or was given up because the service takes too long, also serves all
+        callers that are as patient. Otherwise each of hundreds of reads would wait for a service
+        that is down.
+
+        Args:
+            request: Names the request.
+            since: See `Listings`.
+            ask: Sends the request.
+            patience: How long it is repeated.
+
+        Returns:
+            The answer of a request that was sent at `since` or later.
+
+        Raises:
+            SquareCloudError: The request failed.
         """
-        asked = self._asked[request]
-        async with asked.asking:
-            if asked.answer is not None and asked.at >= since:
-                known: T = asked.answer
+        answer = self._answers[request]
+        async with answer.asking:
+            if answer.is_since(since):
+                known: T = answer.content
                 return known
-            began, failure = self.clock.monotonic(), asked.failure
-            if (
-                failure
-                and asked.failed_at >= max(since, began - FAILURE_LASTS)
-                and asked.patience == patience
-            ):
+            now = self.clock.monotonic()
+            failure = answer.failure_since(max(since, now - FAILURE_LASTS), patience)
+            if failure is not None:
                 raise failure.with_traceback(None)
-            asked.failure, asked.patience = None, patience
-            try:
-                answer = asked.answer = await ask(patience=patience)
-            except SquareCloudError as error:
-                asked.failure = error
-                raise
-            except anyio.get_cancelled_exc_class():
-                asked.failure = (
-                    Unavailable(request) if self.clock.monotonic() - began >= TOO_LONG else None
-                )
-                raise
-            finally:
-                asked.failed_at = self.clock.monotonic()
-            asked.at = (
-                answer.sent_at if isinstance(answer, Listing) else began
-            )  # it may have waited for its slot
-            if asked.at >= asked.new_at + EXPIRED:
-                asked.new_at = asked.at
-        if isinstance(answer, Listing):
+            content = await self._ask(request, answer, ask, patience)
+        if isinstance(content, Listing):
             self.announce_change()
-        return answer
+        return content
+
+    async def _ask(
+        self,
+        request: str,
+        answer: _Answer,
+        ask: Callable[..., Awaitable[T]],
+        patience: Patience,
+    ) -> T:
+        """Send a request, and keep its answer or its failure; see `_newest`."""
+        began = self.clock.monotonic()
+        answer.failure = None
+        answer.patience = patience
+        try:
+            content = await ask(patience=patience)
+        except SquareCloudError as error:
+            answer.failure = error
+            raise
+        except anyio.get_cancelled_exc_class():
+            if self.clock.monotonic() - began >= TOO_LONG:
+                answer.failure = Unavailable(request)
+            raise
+        finally:
+            answer.failed_at = self.clock.monotonic()
+        # A listing may have waited for its slot.
+        answer.take(content, content.sent_at if isinstance(content, Listing) else began)
+        return content
 
     # Databases ---------------------------------------------------------------------------------------------------------
 
@@ -184,11 +256,13 @@ class Listings:
         self, database_id: str, since: float, *, patience: Patience = PATIENT
     ) -> AccountDatabase:
         """Get one database, from the account if that was requested at `since` or later."""
-        account = self._asked[ACCOUNT]
-        for database in account.answer.databases if account.at >= since else ():
+        account = self._answers[ACCOUNT]
+        databases: list[AccountDatabase] = []
+        if account.is_since(since):
+            databases = account.content.databases
+        for database in databases:
             if database.id == database_id:
-                known: AccountDatabase = database
-                return known
+                return database
         ask = partial(self.client.database, database_id)
         return await self._newest(f"GET /databases/{database_id}", since, ask, patience)
 
@@ -219,9 +293,9 @@ class Listings:
         except SquareCloudError as error:
             if error.passing or isinstance(error, KeyRefused):
                 raise
-            if error is not self._refusal[0]:
-                wait = error.retry_after or 0.0 if isinstance(error, ListingBlocked) else math.inf
-                self._refusal = error, self.clock.monotonic() + wait
+            if error is not self._refusal:
+                self._refusal = error
+                self._refused_until = self.clock.monotonic() + _refused_for(error)
             return None
 
     async def account_page(
@@ -234,28 +308,27 @@ class Listings:
     @property
     def account_refusal(self) -> SquareCloudError | None:
         """How the service refused the account's listing; None while it allows it, as far as is known."""
-        refusal, until = self._refusal
-        return refusal if self.clock.monotonic() < until else None
+        return self._refusal if self.clock.monotonic() < self._refused_until else None
 
     @property
     def account_requested_at(self) -> float:
         """When the account's page was last requested (monotonic seconds)."""
-        return self._asked[ACCOUNT_LISTING].at
+        return self._answers[ACCOUNT_LISTING].at
 
     @property
     def account_new_at(self) -> float | None:
         """When the account's page was requested that the service may still serve; None if there is none."""
-        new_at = self._asked[ACCOUNT_LISTING].new_at
+        new_at = self._answers[ACCOUNT_LISTING].new_at
         return new_at if self.clock.monotonic() < new_at + EXPIRED else None
 
     def known_pages(self, database_id: str, since: float) -> list[Page]:
         """The newest pages, the database's own first, that were requested at `since` or later. Sends no request."""
-        asked = [self._asked[_request(database_id)], self._asked[ACCOUNT_LISTING]]
-        return [Page.of(each.answer, database_id) for each in asked if each.at >= since]
+        answers = [self._answers[_request(database_id)], self._answers[ACCOUNT_LISTING]]
+        return [Page.of(each.content, database_id) for each in answers if each.is_since(since)]
 
     def may_be_old(self, database_id: str, since: float) -> bool:
         """Whether this process has requested a database's own page before `since`, and the service may still serve it."""
-        return since - SERVICE_CACHE < self._asked[_request(database_id)].at < since
+        return since - SERVICE_CACHE < self._answers[_request(database_id)].at < since
 
     @property
     def recent(self) -> float:
@@ -269,18 +342,32 @@ class Listings:
         *,
         patience: Patience = PATIENT,
         together: bool = False,
+        spares_own: bool = False,
     ) -> Page:
-        """Get a page for a read or a lookup, one of many perhaps: from the fourth on, the account's page serves all.
+        """Get a page for a read or a lookup, one of many perhaps.
 
-        `together` waits for others that the engine sends at the same moment. So a fleet leaves its own pages alone, which the
-        service would still serve to creates that follow.
+        From the fourth read on, the account's page serves all. So a fleet leaves its own pages
+        alone, which the service would still serve to creates that follow.
+
+        Args:
+            database_id: The database.
+            since: See `Listings`.
+            patience: How long a request is repeated.
+            together: Whether to wait for other reads that the engine sends at the same moment.
+            spares_own: Whether to use the account's page for a single read, too, if the service
+                allows that: a create that follows needs an own page that nobody has requested
+                lately, also in another process.
+
+        Returns:
+            The database's own page, or the account's.
         """
-        if known := self.known_pages(database_id, since):
+        known = self.known_pages(database_id, since)
+        if known:
             return known[0]
         recent = self.recent
         self._reads = [*(at for at in self._reads if at > recent), self.clock.monotonic()]
         await self.clock.sleep(GATHER if together else 0.0)
-        if len(self._reads) >= FLEET_FROM:
+        if spares_own or len(self._reads) >= FLEET_FROM:
             page = await self.account_page(database_id, since, patience=patience)
             if page is not None:
                 return page
@@ -332,42 +419,58 @@ class Listings:
         return max(0.0, (now - found.ended_at).total_seconds()) if found.ended_at else math.inf
 
     async def of_database(
-        self, database_id: str, since: float, *, origin: str | None = None, unlisted: bool = False
+        self,
+        database_id: str,
+        since: float,
+        *,
+        origin: str | None = None,
+        unlisted: bool = False,
+        spares_own: bool = False,
     ) -> Entries:
-        """Get all snapshots of one database; CannotTell if what the service lists may be incomplete."""
-        page = await self.page(database_id, since, patience=BRIEF)
-        # An entry whose database is unknown may belong to this one; without any there may be no snapshot, or no such database.
-        if not page.complete and (
-            not page.entries or page.listing.unreadable or None in page.listing.of_each
-        ):
+        """Get all snapshots of one database.
+
+        Args:
+            database_id: The database.
+            since: See `Listings`.
+            origin: `manual`, `automatic`, or None for both.
+            unlisted: Whether a snapshot that a run has found may stand for its entry.
+            spares_own: See `page`.
+
+        Returns:
+            The entries, those of both origins.
+
+        Raises:
+            CannotTell: What the service lists may be incomplete.
+        """
+        page = await self.page(database_id, since, patience=BRIEF, spares_own=spares_own)
+        if page.may_lack_entries:
             page = await self.own_page(database_id, since, patience=BRIEF)
         entries = _by_version(page.entries, page.listing)
-        lacking = [
-            each
-            for each in await self.found_lately(database_id, origin)
-            if each.result not in entries
-        ]
-        # The service may still serve an older page, but it caches the two listings apart, and one of them has shown the snapshot.
+        found = await self.found_lately(database_id, origin)
+        lacking = _lacking(found, entries)
         if lacking:
-            since = max(since, self.clock.monotonic() - min(map(self._age, lacking)))
-        for page_of in (self.own_page, self.account_page):
-            if lacking and (renewed := await page_of(database_id, since, patience=BRIEF)):
-                entries = _by_version(renewed.entries, renewed.listing) | entries
-                lacking = [each for each in lacking if each.result not in entries]
+            entries = await self._with_newer_pages(database_id, since, entries, lacking)
+            lacking = _lacking(found, entries)
         if lacking and not unlisted:
-            # Times of the ledger, the same in every call.
-            old, ended = lacking[-1], lacking[-1].ended_at or lacking[-1].request.posted_at
-            raise CannotTell(
-                f"the service serves an old page: it lacks snapshot {old.result} of database {database_id}, which a run found at "
-                f"{ended:%H:%M:%S} UTC",
-                then=[
-                    Hint(
-                        HintKind.RUN_AGAIN_AFTER,
-                        time=f"{ended + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC",
-                    )
-                ],
-            )
+            raise _old_page_error(lacking[-1])
         return entries | {each.result or "": entry_of(each) for each in lacking}
+
+    async def _with_newer_pages(
+        self, database_id: str, since: float, entries: Entries, lacking: list[Attempt]
+    ) -> Entries:
+        """Add the entries of both pages, as far as that is needed to find what is lacking.
+
+        The service may still serve an older page, but it caches the two listings apart, and one of
+        them has shown the snapshot.
+        """
+        found_at = self.clock.monotonic() - min(map(self._age, lacking))
+        for page_of in (self.own_page, self.account_page):
+            if not _lacking(lacking, entries):
+                break
+            page = await page_of(database_id, max(since, found_at), patience=BRIEF)
+            if page is not None:
+                entries = _by_version(page.entries, page.listing) | entries
+        return entries
 
     async def of_account(
         self, since: float, *, origin: str | None = None, unlisted: bool = False
@@ -407,6 +510,32 @@ class Listings:
 
 def _request(database_id: str) -> str:
     return f"GET /databases/{database_id}/snapshots"
+
+
+def _refused_for(error: SquareCloudError) -> float:
+    """Seconds for which a refusal of the account's listing counts."""
+    if isinstance(error, ListingBlocked):
+        return error.retry_after or 0.0
+    return math.inf
+
+
+def _lacking(found: Iterable[Attempt], entries: Entries) -> list[Attempt]:
+    """Return the requests whose snapshots are not among entries."""
+    return [each for each in found if each.result not in entries]
+
+
+def _old_page_error(found: Attempt) -> CannotTell:
+    """Return the error that the service serves a page that lacks a snapshot which a run has found.
+
+    Its times are those of the ledger, the same in every call.
+    """
+    found_at = found.ended_at or found.request.posted_at
+    listed_by = found_at + timedelta(seconds=SERVICE_CACHE)
+    return CannotTell(
+        f"the service serves an old page: it lacks snapshot {found.result} of database "
+        f"{found.database_id}, which a run found at {found_at:%H:%M:%S} UTC",
+        then=[Hint(HintKind.RUN_AGAIN_AFTER, time=f"{listed_by:%H:%M:%S} UTC")],
+    )
 
 
 def entry_of(found: Attempt) -> ListedSnapshot:
