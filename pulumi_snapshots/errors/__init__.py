@@ -437,11 +437,9 @@ def not_listed(
     """What an error says of a snapshot that no listing shows until `listed_by`, UTC, if that is known; and its next steps."""
     happened = f"The service lists no snapshot {version_id} of database {database_id}"
     if listed_by is None:
-        kept = (
-            "The service keeps a snapshot for 30 days, and may not list it in the first 30 minutes"
-        )
+        kept = "The service keeps a snapshot for 30 days, and lists it within 30 minutes"
         return f"{happened}. {kept}", [Hint(HintKind.CHECK_ID)]
-    old = "it serves a page for up to 30 minutes, and this snapshot is younger"
+    old = "its page can be 30 minutes old, and this snapshot may be younger"
     return f"{happened} yet: {old}", [
         Hint(HintKind.RUN_AGAIN_AFTER, time=f"{listed_by:%H:%M:%S} UTC")
     ]

@@ -166,6 +166,8 @@ class Listings:
         self._answers = defaultdict[str, _Answer](_Answer)
         # When reads began that no known page served.
         self._reads: list[float] = []
+        # When each version was looked up for the first time.
+        self._sought: dict[str, float] = {}
         # How the service refused the account's listing, and until when that counts.
         self._refusal: SquareCloudError | None = None
         self._refused_until = -math.inf
@@ -236,18 +238,23 @@ class Listings:
         answer.take(content, content.sent_at if isinstance(content, Listing) else began)
         return content
 
-    # Databases ---------------------------------------------------------------------------------------------------------
+    # Databases -----------------------------------------------------------------------------------
 
     async def account(self, since: float, *, patience: Patience = PATIENT) -> Account:
         """Get the account, with all its databases."""
         return await self._newest(ACCOUNT, since, self.client.account, patience)
 
     async def databases(self, since: float) -> list[AccountDatabase]:
-        """Get the databases of the account, in the service's order; CannotTell if one is unreadable."""
+        """Get the databases of the account, in the service's order.
+
+        Raises:
+            CannotTell: One of them is unreadable.
+        """
         account = await self.account(since, patience=BRIEF)
         if account.unreadable:
             raise CannotTell(
-                f"{account.unreadable} of {len(account.every)} entries of the service's list of the account's databases are unreadable",
+                f"{account.unreadable} of {len(account.every)} entries of the service's list of the "
+                "account's databases are unreadable",
                 then=[Hint(HintKind.LOOK_UP_DATABASE)],
             )
         return account.databases
@@ -273,7 +280,7 @@ class Listings:
         ask = partial(self.client.database_status, database_id)
         return await self._newest(f"GET /databases/{database_id}/status", since, ask, patience)
 
-    # Pages -------------------------------------------------------------------------------------------------------------
+    # Pages ---------------------------------------------------------------------------------------
 
     async def own_page(
         self, database_id: str, since: float, *, patience: Patience = PATIENT
@@ -285,7 +292,11 @@ class Listings:
     async def account_listing(
         self, since: float, *, patience: Patience = PATIENT
     ) -> Listing | None:
-        """Get the account's listing; None if plan or key do not allow it, or while the service blocks it: no caller needs it alone."""
+        """Get the account's listing, which no caller needs alone.
+
+        Returns:
+            The listing; None if plan or key do not allow it, or while the service blocks it.
+        """
         if self.account_refusal is not None:
             return None
         try:
@@ -301,13 +312,13 @@ class Listings:
     async def account_page(
         self, database_id: str, since: float, *, patience: Patience = PATIENT
     ) -> Page | None:
-        """Get the part of the account's listing about a database; None if `account_listing` is None."""
+        """Get the part of the account's listing about a database; see `account_listing`."""
         listing = await self.account_listing(since, patience=patience)
         return None if listing is None else Page.of(listing, database_id)
 
     @property
     def account_refusal(self) -> SquareCloudError | None:
-        """How the service refused the account's listing; None while it allows it, as far as is known."""
+        """How the service refused the account's listing; None while it is known to allow it."""
         return self._refusal if self.clock.monotonic() < self._refused_until else None
 
     @property
@@ -317,17 +328,20 @@ class Listings:
 
     @property
     def account_new_at(self) -> float | None:
-        """When the account's page was requested that the service may still serve; None if there is none."""
+        """When the account's page was requested that the service may still serve.
+
+        None if the next request gets a new page.
+        """
         new_at = self._answers[ACCOUNT_LISTING].new_at
         return new_at if self.clock.monotonic() < new_at + EXPIRED else None
 
     def known_pages(self, database_id: str, since: float) -> list[Page]:
-        """The newest pages, the database's own first, that were requested at `since` or later. Sends no request."""
+        """Return the pages that were requested at `since` or later, the database's own first."""
         answers = [self._answers[_request(database_id)], self._answers[ACCOUNT_LISTING]]
         return [Page.of(each.content, database_id) for each in answers if each.is_since(since)]
 
     def may_be_old(self, database_id: str, since: float) -> bool:
-        """Whether this process has requested a database's own page before `since`, and the service may still serve it."""
+        """Whether the service may still serve an own page of before `since` to this process."""
         return since - SERVICE_CACHE < self._answers[_request(database_id)].at < since
 
     @property
@@ -355,8 +369,8 @@ class Listings:
             patience: How long a request is repeated.
             together: Whether to wait for other reads that the engine sends at the same moment.
             spares_own: Whether to use the account's page for a single read, too, if the service
-                allows that: a create that follows needs an own page that nobody has requested
-                lately, also in another process.
+                allows that: a create that follows needs an own page that was not requested
+                lately, in any process.
 
         Returns:
             The database's own page, or the account's.
@@ -373,50 +387,83 @@ class Listings:
                 return page
         return await self.own_page(database_id, since, patience=patience)
 
+    async def complete_page(
+        self, database_id: str, since: float, *, spares_own: bool = False
+    ) -> Page:
+        """Get a page that shows all entries of a database which the service lists; see `page`."""
+        page = await self.page(database_id, since, patience=BRIEF, spares_own=spares_own)
+        if page.may_lack_entries:
+            return await self.own_page(database_id, since, patience=BRIEF)
+        return page
+
     async def find_version(self, database_id: str, version_id: str) -> ListedSnapshot | None:
-        """Find the entry of a snapshot that should be listed; None if neither listing shows it."""
+        """Find the entry of a snapshot that should be listed.
+
+        Returns:
+            The entry; None if neither the own page nor the account's shows it.
+        """
+        self._sought.setdefault(version_id, self.clock.monotonic())
         for page_of in (self.page, self.own_page, self.account_page):
             page = await page_of(database_id, self.recent, patience=BRIEF)
-            if page is not None and (entry := page.version(version_id)) is not None:
+            entry = page.version(version_id) if page is not None else None
+            if entry is not None:
                 return entry
         return None
 
-    # Complete lists ----------------------------------------------------------------------------------------------------
-    # The service may serve a page that is 30 minutes old. It must show the snapshots that runs have found since. Times of those are
-    # the service's. `origin` is `manual`, `automatic`, or None for both; `unlisted` is whether a snapshot that a run has found may
-    # stand for its entry.
+    # Complete lists ------------------------------------------------------------------------------
+    # The service may serve a page that is 30 minutes old, and a complete list must show what runs
+    # have found since. All times in this part are the service's.
 
     async def found_lately(
         self, database_id: str | None = None, origin: str | None = None
     ) -> list[Attempt]:
-        """Which requests have found a version so lately that an old page may lack it, all manual; empty without the ledger."""
+        """Return the requests whose snapshots were found so lately that an old page can lack them.
+
+        Args:
+            database_id: The database; None for all.
+            origin: The origin that is wanted. Runs request manual snapshots only.
+
+        Returns:
+            The requests; none without a ledger that can be read.
+        """
+        if origin == "automatic":
+            return []
         with suppress(LedgerUnavailable):
-            found = [] if origin == "automatic" else await self._ledger.snapshots(database_id)
+            found = await self._ledger.snapshots(database_id)
             return [each for each in found if self._age(each) < SERVICE_CACHE]
         return []
 
     async def unlisted(self, database_id: str, version_id: str) -> ListedSnapshot | None:
-        """What is known of a version that no page shows yet, see `entry_of`; None unless a run has found it lately.
+        """Return what is known of a version that no page shows yet.
 
-        All manual snapshots of a database share one name, so another one has it, unless the page has no other.
+        All manual snapshots of a database share one name, so the name is that of another one on a
+        page; empty if there is no other one.
+
+        Returns:
+            An entry as `entry_of` makes it; None unless a run has found the version lately.
         """
         for each in await self.found_lately(database_id):
-            if each.result == version_id:
-                pages = self.known_pages(database_id, self.recent)
-                names = {
-                    one.name: one.runtime
-                    for page in pages
-                    for one in page.entries
-                    if one.origin == "manual"
-                }
-                ((name, runtime),) = names.items() if len(names) == 1 else [("", None)]
-                return entry_of(each).model_copy(update={"name": name, "runtime": runtime})
+            if each.result != version_id:
+                continue
+            name, runtime = self._name_of_manual(database_id)
+            return entry_of(each).model_copy(update={"name": name, "runtime": runtime})
         return None
 
+    def _name_of_manual(self, database_id: str) -> tuple[str, str | None]:
+        """Return the name and engine that all manual snapshots share; empty if they differ."""
+        names = {
+            entry.name: entry.runtime
+            for page in self.known_pages(database_id, self.recent)
+            for entry in page.entries
+            if entry.origin == "manual"
+        }
+        return names.popitem() if len(names) == 1 else ("", None)
+
     def _age(self, found: Attempt) -> float:
-        """Seconds since a version was found; another machine's clock may be ahead."""
-        now = self._ledger.clock.now()
-        return max(0.0, (now - found.ended_at).total_seconds()) if found.ended_at else math.inf
+        """Return the seconds since a version was found; another machine's clock may be ahead."""
+        if found.ended_at is None:
+            return math.inf
+        return max(0.0, (self._ledger.clock.now() - found.ended_at).total_seconds())
 
     async def of_database(
         self,
@@ -442,9 +489,7 @@ class Listings:
         Raises:
             CannotTell: What the service lists may be incomplete.
         """
-        page = await self.page(database_id, since, patience=BRIEF, spares_own=spares_own)
-        if page.may_lack_entries:
-            page = await self.own_page(database_id, since, patience=BRIEF)
+        page = await self.complete_page(database_id, since, spares_own=spares_own)
         entries = _by_version(page.entries, page.listing)
         found = await self.found_lately(database_id, origin)
         lacking = _lacking(found, entries)
@@ -475,37 +520,73 @@ class Listings:
     async def of_account(
         self, since: float, *, origin: str | None = None, unlisted: bool = False
     ) -> dict[str, Entries]:
-        """Get all snapshots of each database of the account, by a listing of each if plan or key do not allow the account's."""
+        """Get all snapshots of each database of the account.
+
+        If plan or key do not allow the account's listing, that takes a listing of each database.
+
+        Args:
+            since: See `Listings`.
+            origin: See `of_database`.
+            unlisted: See `of_database`.
+
+        Returns:
+            The entries of each database, without those of another origin if that costs a request.
+
+        Raises:
+            CannotTell: What the service lists may be incomplete.
+        """
         ask = partial(self.of_database, since=since, origin=origin, unlisted=unlisted)
         listing = await self.account_listing(since, patience=BRIEF)
         if listing is None:
             ids = [each.id for each in await self.databases(since)]
-            return dict(zip(ids, await ask_all([partial(ask, each) for each in ids]), strict=True))
+            answers = await ask_all([partial(ask, each) for each in ids])
+            return dict(zip(ids, answers, strict=True))
         of_each = by_database(listing)
         found = await self.found_lately(origin=origin)
-        for one in {
+        lacking = {
             each.database_id
             for each in found
             if each.result not in of_each.get(each.database_id, {})
-        }:
-            of_each[one] = await ask(one) | of_each.get(one, {})
+        }
+        for database_id in lacking:
+            of_each[database_id] = await ask(database_id) | of_each.get(database_id, {})
         return of_each
+
+    async def is_known(self, database_id: str, version_id: str) -> bool:
+        """Whether a run of this ledger has found a version so lately that a page can lack it."""
+        found = await self.found_lately(database_id)
+        return any(each.result == version_id for each in found)
 
     async def listed_by(
         self, database_id: str, version_id: str, created: datetime | None = None
     ) -> datetime | None:
-        """When every page must show a snapshot that was found, or `created` by the service's clock; UTC, None if past or not known."""
-        ages = [
-            self._age(each)
-            for each in await self.found_lately(database_id)
-            if each.result == version_id
-        ]
+        """Say when every page must show a snapshot that `find_version` has not found.
+
+        Args:
+            database_id: The database.
+            version_id: The version. If no run of this ledger has found it, another machine may have
+                taken it just before it was looked up here for the first time.
+            created: When it was made, by the service's clock, if that is known.
+
+        Returns:
+            The time, UTC; None if that is past: then it is no snapshot of this database.
+        """
+        found = await self.found_lately(database_id)
+        ages = [self._age(each) for each in found if each.result == version_id]
         if created is not None:
-            # That of one which no listing has shown yet is the time of its request: it is complete when the answer comes.
-            ages.append((self._ledger.clock.now() - created).total_seconds() - POST_READ_TIMEOUT)
-        # It exists by now: a time in the future is that of a clock that was set back.
-        left = [end for age in ages if (end := SERVICE_CACHE - max(0.0, age)) > 0]
-        return self.clock.utc() + timedelta(seconds=min(left)) if left else None
+            # An entry that no listing has shown yet has the time of its request: the snapshot is
+            # complete when the answer comes.
+            age = (self._ledger.clock.now() - created).total_seconds()
+            ages.append(age - POST_READ_TIMEOUT)
+        if not ages:
+            now = self.clock.monotonic()
+            ages.append(now - self._sought.get(version_id, now))
+        # A snapshot exists by now, so a time in the future is that of a clock that was set back.
+        left = [SERVICE_CACHE - max(0.0, age) for age in ages]
+        soonest = min((seconds for seconds in left if seconds > 0), default=None)
+        if soonest is None:
+            return None
+        return self.clock.utc() + timedelta(seconds=soonest)
 
 
 def _request(database_id: str) -> str:
@@ -547,11 +628,17 @@ def entry_of(found: Attempt) -> ListedSnapshot:
 
 
 def by_database(listing: Listing) -> dict[str, Entries]:
-    """The entries of each database in the account's listing; CannotTell if one may be missing, or may belong to any database."""
+    """Sort the account's listing by database.
+
+    Raises:
+        CannotTell: An entry may be missing, or may belong to any database.
+    """
     _check(listing)
-    if unknown := listing.of_each.get(None):
+    unknown = listing.of_each.get(None)
+    if unknown:
         raise CannotTell(
-            f"the service's listing of the account does not say whose snapshot {unknown[0].version} is",
+            "the service's listing of the account does not say whose snapshot "
+            f"{unknown[0].version} is",
             then=[Hint(HintKind.GIVE_DATABASE)],
         )
     return {
@@ -569,8 +656,8 @@ def _check(listing: Listing) -> None:
     """Raise CannotTell if a listing may have more entries."""
     if listing.unreadable:
         raise CannotTell(
-            f"{listing.unreadable} of {listing.unreadable + len(listing.entries)} entries of the service's listing are "
-            "unreadable, so it may be incomplete",
+            f"{listing.unreadable} of {listing.unreadable + len(listing.entries)} entries of the "
+            "service's listing are unreadable, so it may be incomplete",
             then=[Hint(HintKind.OPEN_VERSION)],
         )
 

@@ -11,9 +11,6 @@ from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.service.models import ListedSnapshot
 
-LATE = LATEST_OF_LOST
-"""An entry whose time is later than this after a request is not the snapshot of the request if the
-answer was lost. It is matched to an accepted request, with a warning."""
 MANUAL_SPACING = timedelta(seconds=SNAPSHOT_PER_DATABASE)
 """The service refuses a second snapshot of a database that soon after the first one. The same is
 assumed for snapshots from the dashboard."""
@@ -195,7 +192,7 @@ def _in_time(
 ) -> list[tuple[datetime, ListedSnapshot]]:
     """Return the candidates whose time fits the request, each with its time, earliest first."""
     first = request.posted_at - (SECOND if is_behind else SKEW)
-    last = request.posted_at + (request.longest if request.accepted else LATE)
+    last = request.posted_at + (request.longest if request.accepted else LATEST_OF_LOST)
     dated = [
         (entry.modified, entry)
         for entry in _manual(entries, claimed)

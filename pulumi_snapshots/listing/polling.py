@@ -1,7 +1,7 @@
 """Polling the listings until one shows the snapshot of a request. Numbers are monotonic seconds."""
 
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,20 +10,7 @@ import anyio
 
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.listing.listings import EXPIRED, READS_SHARE, Listings, Page
-from pulumi_snapshots.listing.matching import (
-    LATE,
-    NOT_WHOLE,
-    AmbiguousMatch,
-    AmbiguousSnapshot,
-    Matched,
-    NotListedYet,
-    ProvenAbsent,
-    Undecidable,
-    explain_unclaimed,
-    find_match,
-    match_request,
-    unclaimed_since,
-)
+from pulumi_snapshots.listing.matching import find_match, unclaimed_since
 from pulumi_snapshots.listing.poll_table import (
     Moment,
     PendingGroup,
@@ -36,8 +23,6 @@ from pulumi_snapshots.listing.poll_table import (
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.service.rate_limiter import BLOCKED
-
-__all__ = ["LATE", "AmbiguousSnapshot"]
 
 PINNING = 5 * 60.0
 """Seconds in which a listing should show a complete snapshot with its pinned URL."""
@@ -343,74 +328,58 @@ async def wait_for_version(  # noqa: PLR0913  what is known of it
     patience: float,
     created: datetime | None = None,
 ) -> tuple[ListedSnapshot | None, datetime | None]:
-    """Find the entry of a snapshot, once the listings are new enough; or None and its `Listings.listed_by`, if that takes more than `patience`."""
-    listings, clock = plan.listings, plan.clock
-    last = clock.monotonic() + patience - READS_SHARE
+    """Find the entry of a snapshot, and wait for it while the listings can be too old to show it.
+
+    A snapshot that this ledger does not know, and of which no time is known, is not waited for: it
+    may be another machine's, or an id that was mistyped.
+
+    Args:
+        plan: The poll plan.
+        database_id: The database of the snapshot.
+        version_id: Its version.
+        waits: Shows on the row what is waited for, as `Member.waits`.
+        patience: The most seconds that the wait may take.
+        created: When the snapshot was made, by the service's clock, if that is known.
+
+    Returns:
+        The entry and None; or None and when each page must show it, see `Listings.listed_by`.
+
+    Raises:
+        SquareCloudError: The listings cannot be requested.
+    """
+    listings = plan.listings
+    last = plan.clock.monotonic() + patience - READS_SHARE
     listed_by: datetime | None = None
     while True:
         failed = ""
         try:
-            if (entry := await listings.find_version(database_id, version_id)) is not None:
+            entry = await listings.find_version(database_id, version_id)
+            if entry is not None:
                 return entry, None
             listed_by = await listings.listed_by(database_id, version_id, created)
-            if listed_by is None or (listed_by - clock.utc()).total_seconds() >= patience:
+            is_known = created is not None or await listings.is_known(database_id, version_id)
+            if not is_known or _is_out_of_reach(listed_by, plan.clock.utc(), patience):
                 return None, listed_by
         except SquareCloudError as error:
-            if listed_by is None or clock.monotonic() > last:
+            if listed_by is None or plan.clock.monotonic() > last:
                 raise
             failed = failed_poll(error)
-        waits(
-            "listing is old",
-            until=listed_by,
-            next_check=clock.utc() + timedelta(seconds=READS_SHARE),
-            why=failed,
-        )
-        await clock.sleep(READS_SHARE)
+        next_check = plan.clock.utc() + timedelta(seconds=READS_SHARE)
+        waits("listing is old", until=listed_by, next_check=next_check, why=failed)
+        await plan.clock.sleep(READS_SHARE)
+
+
+def _is_out_of_reach(listed_by: datetime | None, now: datetime, patience: float) -> bool:
+    """Whether each page shows a snapshot already, or not within the time."""
+    return listed_by is None or (listed_by - now).total_seconds() >= patience
 
 
 def failed_poll(error: SquareCloudError) -> str:
-    """The addition to the progress after a poll that failed in a way that may pass; otherwise raises `error` itself."""
+    """Return the addition to the progress after a poll that failed in a way that may pass.
+
+    Raises:
+        SquareCloudError: The error, if it does not pass.
+    """
     if not error.passing:
         raise error
     return f"last check failed ({error.code or error.status or 'no answer'})"
-
-
-# What callers still use in place of `match_request` --------------------------------------------------
-
-
-def earliest(
-    entries: Iterable[ListedSnapshot],
-    request: Request,
-    excluded: Collection[str] = (),
-    *,
-    behind: bool = False,
-) -> ListedSnapshot | None:
-    """Find the snapshot of a request, see `find_match`."""
-    return find_match(entries, request, excluded, is_behind=behind)
-
-
-def doubt(
-    page: Page, request: Request, excluded: Collection[str], due: Mapping[str, datetime]
-) -> str:
-    """Say why a page does not prove that a request whose time is over has no snapshot.
-
-    Args:
-        page: The own page of the database.
-        request: The request.
-        excluded: Versions of other requests.
-        due: Versions that the page must list, each with the end of its 30 days.
-
-    Returns:
-        A sentence for an error message; empty if it is proven.
-    """
-    match match_request(page, request, excluded, kept_until=due):
-        case ProvenAbsent():
-            return ""
-        case Undecidable(why):
-            return why
-        case NotListedYet():
-            return NOT_WHOLE
-        case Matched(entry):
-            return explain_unclaimed([entry])
-        case AmbiguousMatch(candidates):
-            return explain_unclaimed(candidates)

@@ -1,4 +1,4 @@
-"""What to tell a user whose daily allowance is used up: how much it is, and when a slot frees."""
+"""The daily quota of the account: how much it is, and when a slot frees."""
 
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -16,14 +16,27 @@ QUOTA_WINDOW = timedelta(hours=24)
 
 
 def allowance_of(plan_memory: int) -> int:
-    """Snapshots that the service allows in any 24 hours, for the whole account, of a plan with that much memory (MB)."""
+    """Return how many snapshots the service allows a whole account in any 24 hours.
+
+    Args:
+        plan_memory: The memory of the account's plan in MB.
+    """
     return plan_memory // 256 * 2
 
 
 async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings) -> None:
-    """Tell the allowance, the next steps, and when a slot frees, as far as the service says: asked once for all that are refused."""
+    """Add to an error how large the quota is, when a slot frees, and what a user can do.
+
+    The service is asked once for all that are refused.
+
+    Args:
+        error: The refusal, which is changed as far as the service answers.
+        database_id: The database of the request.
+        listings: Fetches account and listings.
+    """
     since = listings.recent
-    # An interrupt comes just when a user reads of the quota. The error must come through whatever else fails, after 15 s at most.
+    # An interrupt comes just when a user reads of the quota. The error must come through whatever
+    # else fails, after 15 s at most.
     with anyio.move_on_after(15.0, shield=True), suppress(SquareCloudError):
         memory = (await listings.account(since, patience=ONCE)).plan_memory or 0
         if memory:
@@ -43,7 +56,15 @@ async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings
 
 
 def counted(listing: Listing, now: datetime) -> list[datetime]:
-    """When the snapshots of a listing that count against the allowance were taken, oldest first; `now` is the service's time."""
+    """Return when the snapshots of a listing were taken that count against the quota.
+
+    Args:
+        listing: The listing.
+        now: The service's time.
+
+    Returns:
+        Their times, oldest first.
+    """
     return sorted(
         entry.modified
         for entry in listing.entries
@@ -54,7 +75,17 @@ def counted(listing: Listing, now: datetime) -> list[datetime]:
 
 
 def slot_frees(times: list[datetime], allowance: int) -> datetime | None:
-    """When the next slot frees: 24 hours after the oldest of the sorted `times`, or after a later one if the plan was larger then."""
-    return (
-        times[max(0, len(times) - allowance) if allowance else 0] + QUOTA_WINDOW if times else None
-    )
+    """Return when the next slot frees.
+
+    Args:
+        times: When the snapshots were taken that count, oldest first.
+        allowance: How many the plan allows; 0 if that is not known.
+
+    Returns:
+        24 hours after the oldest one, or after a later one if the plan was larger then; None if no
+        snapshot counts.
+    """
+    if not times:
+        return None
+    oldest_that_counts = max(0, len(times) - allowance) if allowance else 0
+    return times[oldest_that_counts] + QUOTA_WINDOW

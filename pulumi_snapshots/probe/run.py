@@ -16,7 +16,7 @@ from pulumi_snapshots.hosts.download import look_at
 from pulumi_snapshots.ledger.attempt import Attempt, Request
 from pulumi_snapshots.ledger.decision import ClaimRefused
 from pulumi_snapshots.listing.listings import Page
-from pulumi_snapshots.listing.polling import AmbiguousSnapshot, earliest
+from pulumi_snapshots.listing.matching import AmbiguousSnapshot, find_match
 from pulumi_snapshots.probe.report import VERDICTS, Report
 from pulumi_snapshots.properties.checks import problem_of_url
 from pulumi_snapshots.run.memory import Listener, Member
@@ -420,7 +420,7 @@ class Run:
         if shot.request is not None:
             others = {one.version for one in self.shots if one is not shot and one.version}
             with suppress(AmbiguousSnapshot):
-                return earliest(page.entries, shot.request, others)
+                return find_match(page.entries, shot.request, others)
         return None
 
     async def until_listed(self, shot: Shot) -> ListedSnapshot | None:

@@ -19,9 +19,8 @@ from pulumi_snapshots.errors import (
     NothingSent,
     ProviderError,
 )
-from pulumi_snapshots.ledger.attempt import CLEAR, SKEW, Attempt, Status
+from pulumi_snapshots.ledger.attempt import CLEAR, LATEST_OF_LOST, SKEW, Attempt, Status
 from pulumi_snapshots.listing.matching import (
-    LATE,
     AmbiguousSnapshot,
     ProvenAbsent,
     Undecidable,
@@ -568,7 +567,7 @@ class SnapshotOperation:
         posted_at = attempt.request.posted_at
         taken_at = entry.modified if entry else None
         is_named = self._finished is not NOT_FINISHED
-        if taken_at is None or is_named or taken_at <= posted_at + LATE:
+        if taken_at is None or is_named or taken_at <= posted_at + LATEST_OF_LOST:
             return
         which = f"snapshot {version} of database {self.database_id}"
         matched = f"was matched to the request of {to_the_second(posted_at)}"

@@ -16,8 +16,8 @@ from pulumi_snapshots.errors import (
     ProviderError,
     not_listed,
 )
+from pulumi_snapshots.ledger.attempt import LATEST_OF_LOST
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, newest_first
-from pulumi_snapshots.listing.polling import LATE
 from pulumi_snapshots.properties.checks import LATEST, expiry_of
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, ResourceNotFinished
 from pulumi_snapshots.run.memory import Listener, is_provisional
@@ -176,7 +176,9 @@ async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> 
     with session.until(REFRESH_PATIENCE):
         if version_id == LATEST:
             recent = session.listings.recent
-            entries = await session.listings.of_database(database_id, recent, unlisted=unlisted)
+            entries = await session.listings.of_database(
+                database_id, recent, unlisted=unlisted, spares_own=unlisted
+            )
             if record := await newest(session, database_id, entries.values()):
                 return record
             then = [Hint(HintKind.TAKE_FIRST, database=database_id)]
@@ -233,7 +235,7 @@ async def _read_listed(
             record, listener, "the listing holds entries that cannot be read, so it proves nothing."
         )
     # `modified` may be a snapshot's start, and the page may be from just before its end.
-    elif created is not None and now - created < timedelta(seconds=SERVICE_CACHE) + LATE:
+    elif created is not None and now - created < timedelta(seconds=SERVICE_CACHE) + LATEST_OF_LOST:
         listener.progress("not listed yet: the service may serve a listing that is 30 minutes old")
         return record
     else:

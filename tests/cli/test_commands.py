@@ -70,7 +70,7 @@ async def test_people_read_their_own_time_and_programs_utc(w: World, tmp_path: P
     (one,) = (await desk.types("list", DATABASE, "--json")).done.json
     assert one["created_at"] == "2026-03-01T01:00:00Z"
     taken = (await desk.types("create", DATABASE)).done
-    assert taken.err.startswith("09:00:00 -03  sent; answer by 09:02:00 -03\n")
+    assert re.match(r"09:00:\d\d -03  sent; answer by 09:02:\d\d -03\n", taken.err)
     assert "UTC" not in taken.err
     assert re.search(r"^created +2026-03-01 09:00:\d\d -03$", taken.out, re.MULTILINE)
 
@@ -181,7 +181,7 @@ async def test_download_and_archive_write_the_whole_file_and_show_its_digest(
         one,
     )
     assert f"the newest snapshot is {one}, taken on 2026-03-01 12:00:00 UTC" in ended.err
-    assert [entry.kind for entry in w.emulator.journal] == ["list", "download"]
+    assert [entry.kind for entry in w.emulator.journal] == ["list account", "download"]
     people = (await desk.types("download", one, "-o", str(file), "--force", err=Terminal())).done
     digest = f"sha256      {ended.json['sha256']}"
     assert people.out.splitlines() == [f"downloaded  {file}", "size        5.0 MB", digest]
@@ -216,7 +216,7 @@ async def test_an_old_page_hides_no_snapshot_that_a_run_has_taken(
         warned = f"warning: the service's page is old and lacks {one}: shown as runs have noted it."
         assert [line for line in ended.err.splitlines() if line.startswith("warning")] == [warned]
     wrong = await desk.types("restore", f"{DATABASE}/zzzz", "--yes")
-    assert f"{w.started()}  2026-03-01T12:03:00Z, manual" in wrong.err
+    assert re.search(rf"{w.started()}  2026-03-01T12:03:\d\dZ, manual", wrong.err)
     assert (
         "listing is old until 12:"
         in (await desk.types("download", one, "--output", str(file))).done.err

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.listing.polling import LATE
+from pulumi_snapshots.ledger.attempt import LATEST_OF_LOST
 from pulumi_snapshots.snapshot.record import is_pinned
 from squarecloud_emulator import JournalEntry
 from tests.simulation.model_engine import Declared, Engine, Held, Ref, Stack
@@ -422,7 +422,7 @@ class Books:
         taken = parse_rfc3339(held.plain["created_at"])
         warnings = engine.provider(held.way).warnings
         is_warned = any("although its time is" in each for each in warnings)
-        if taken <= want.accepted[-1].at + LATE or not is_warned:
+        if taken <= want.accepted[-1].at + LATEST_OF_LOST or not is_warned:
             return False
         want.late = held.plain["version_id"]
         return True

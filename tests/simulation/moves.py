@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.listing.polling import LATE
+from pulumi_snapshots.ledger.attempt import LATEST_OF_LOST
 from squarecloud_emulator.service.refusals import RefusedError
 from tests.simulation.books import target_of
 from tests.simulation.faults import BROKEN, DOUBTS, NEW_CODES, REFUSALS
@@ -331,7 +331,7 @@ async def move(story: Story, _stack: Stack) -> None:
     story.computer = _other_computer(story)
     if not story.computer.place.is_shared:
         # As documented, what another machine has started just before cannot be told from a POST of this one.
-        await asyncio.sleep(LATE.total_seconds())
+        await asyncio.sleep(LATEST_OF_LOST.total_seconds())
     story.say(f"from now on on the {story.computer.name}")
 
 

@@ -1,21 +1,13 @@
 """A pending snapshot counts as failed only by proof; whatever leaves a doubt sends no second request."""
 
-from dataclasses import replace
-from datetime import timedelta
-from typing import Any
-
 import anyio
 import pytest
 
-from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.ledger.place import Document
-from pulumi_snapshots.listing.listings import Page
-from pulumi_snapshots.listing.polling import doubt
-from pulumi_snapshots.service.models import ListedSnapshot, Listing
 from tests.ledger.play import of, play
 from tests.support.restoring import Scene, scene
 from tests.support.virtual import staged, virtual
-from tests.support.world import DATABASE, START
+from tests.support.world import DATABASE
 
 FAILED = (
     "service snapshot_seconds=300; wait 400; the next fails; S up v1 pending timeout=3m; wait 10800"
@@ -98,38 +90,3 @@ async def test_no_read_of_the_ledger_that_fails_lets_what_was_to_be_replaced_do(
         assert stack.outputs.get("version_id") != first
     assert stack.outputs["version_id"]
     assert len(at.here.posts) == 3
-
-
-NOW = START + timedelta(hours=3)
-POST = Request(START, "202", 2700.0, "the post")
-OLD = ListedSnapshot(
-    name="a", version_id="old", modified=START - timedelta(days=2), origin="manual"
-)
-
-
-def entry(**changes: Any) -> ListedSnapshot:
-    return OLD.model_copy(update={"version_id": "other", **changes})
-
-
-PAGES: dict[str, tuple[list[ListedSnapshot], bool]] = {
-    "proof": ([OLD], True),
-    "undated": ([OLD, entry(modified=None)], False),
-    "undated, but automatic": ([OLD, entry(modified=None, origin="automatic")], True),
-    "late": ([OLD, entry(modified=START + timedelta(hours=1, minutes=50))], False),
-    "from after its time": ([OLD, entry(modified=START + timedelta(hours=2, minutes=10))], False),
-    "automatic": ([OLD, entry(modified=START + timedelta(hours=1), origin="automatic")], True),
-    "another's": ([OLD, entry(modified=START + timedelta(hours=1), version_id="claimed")], True),
-    "empty": ([], False),
-    "lacks the state's": ([entry()], False),
-}
-
-
-@pytest.mark.parametrize(("entries", "proves"), PAGES.values(), ids=PAGES)
-def test_what_a_page_proves(entries: list[ListedSnapshot], *, proves: bool) -> None:
-    due = {"old": START + timedelta(days=28)}
-    about = POST, {"claimed", "old"}, due
-    page = Page(tuple(entries), Listing(tuple(entries), 0, 0.0, NOW, is_own=True))
-    assert (not doubt(page, *about)) is proves
-    assert doubt(replace(page, listing=replace(page.listing, is_own=False)), *about)
-    early = replace(page, listing=replace(page.listing, service_time=START + timedelta(hours=1)))
-    assert doubt(early, *about)

@@ -42,7 +42,9 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
         if typed["database_id"] is not None:
             one = await invocation.database(session, typed["database_id"])
             query, listings = replace(query, database_id=one), session.listings
-            of_each = {one: await listings.of_database(one, since, origin=origin, unlisted=True)}
+            # A `create` that follows polls the database's own page.
+            how: Any = {"origin": origin, "unlisted": True, "spares_own": True}
+            of_each = {one: await listings.of_database(one, since, **how)}
         else:  # a program gets no earlier page, since a list has no room for its age
             page = await snapshots_of_account(
                 session, origin=origin, may_be_kept=not invocation.as_json

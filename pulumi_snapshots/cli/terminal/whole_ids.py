@@ -13,7 +13,6 @@ from pulumi_snapshots.errors import HintKind, ProviderError
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, entry_of
 from pulumi_snapshots.properties.checks import LATEST, is_usual_database_id
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import NotAllowed
 
 PART_OF_DATABASE = re.compile(r"[a-f0-9]{1,31}")
@@ -76,7 +75,9 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
     """
     if typed == LATEST or (len(typed) >= SHORTEST_VERSION and not PART_OF_UUID.fullmatch(typed)):
         return typed
-    page = await session.listings.own_page(database_id, session.listings.recent, patience=BRIEF)
+    page = await session.listings.complete_page(
+        database_id, session.listings.recent, spares_own=True
+    )
     # which an old page lacks, and which may be meant too
     found = await session.listings.found_lately(database_id)
     known = {}
