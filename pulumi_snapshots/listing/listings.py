@@ -95,8 +95,8 @@ class Page:
     def may_lack_entries(self) -> bool:
         """Whether only the own page shows all entries of the database.
 
-        An entry whose database is unknown can belong to this one. If there is no entry at all, there
-        may be no snapshot, or no such database.
+        An entry whose database is unknown can belong to this one. If there is no entry at all,
+        there may be no snapshot, or no such database.
         """
         if self.complete:
             return False
@@ -253,8 +253,8 @@ class Listings:
         account = await self.account(since, patience=BRIEF)
         if account.unreadable:
             raise CannotTell(
-                f"{account.unreadable} of {len(account.every)} entries of the service's list of the "
-                "account's databases are unreadable",
+                f"{account.unreadable} of {len(account.every)} entries of the service's list of "
+                "the account's databases are unreadable",
                 then=[Hint(HintKind.LOOK_UP_DATABASE)],
             )
         return account.databases

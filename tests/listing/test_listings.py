@@ -1,6 +1,6 @@
 """Listings are shared, and are polled late and rarely for many databases."""
 
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -9,8 +9,11 @@ import anyio
 import httpx
 import pytest
 
+from pulumi_snapshots.ledger.attempt import Request
+from pulumi_snapshots.listing.polling import AwaitedSnapshot, wait_until_listed
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.errors import ListingBlocked
+from pulumi_snapshots.service.client import POST_READ_TIMEOUT
+from pulumi_snapshots.service.errors import KeyRefused, ListingBlocked, SquareCloudError
 from squarecloud_emulator import Fault
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Ending, World, world
@@ -102,6 +105,68 @@ async def test_polls_that_fail_keep_their_distance_though_pages_are_known_to_be_
     polls = await polled(w)
     assert polls[-1] == ("list account", 360)
     assert len(polls) <= 1 + 3 * (360 - 120) / 30, "a poll that fails is tried three times"
+
+
+@staged(world, cache_world="kept", snapshot_seconds=200, settings={"listing_cache": "kept"})
+async def test_a_poll_that_fails_once_costs_no_half_hour(w: World) -> None:
+    w.fault(kind="list", times=3, status=500, code="INTERNAL")
+    polls = await polled(w)
+    assert polls[-1][0] == "list"
+    assert polls[-1][1] <= 200
+
+
+def lost_hours_ago(w: World, **known: Any) -> AwaitedSnapshot:
+    """The snapshot of a request of three hours ago whose answer was lost."""
+    posted_at = w.emulator.now() - timedelta(hours=3)
+    return AwaitedSnapshot(Request(posted_at, "502", 2700.0, "lost"), DATABASE, **known)
+
+
+def shows(*_: object, **__: object) -> None:
+    """Take what a row would show."""
+
+
+@staged(world)
+async def test_an_own_page_that_lacks_a_lost_snapshot_for_good_ends_the_wait(w: World) -> None:
+    awaited = lost_hours_ago(w)
+    assert await wait_until_listed(w.session.poll_plan, awaited, shows) is None
+    assert [one.kind for one in w.listings] == ["list"]
+
+
+@staged(world)
+async def test_the_accounts_page_proves_nothing_and_ends_no_wait(w: World) -> None:
+    w.fault(kind="list", times=None, status=500, code="INTERNAL")
+    began = w.clock.monotonic()
+    plan, awaited = w.session.poll_plan, lost_hours_ago(w, version="v", age=10_000.0)
+    with suppress(SquareCloudError):
+        await wait_until_listed(plan, awaited, shows, patience=600.0)
+    assert w.clock.monotonic() - began == 600
+    assert w.requests("list account")
+
+
+@staged(world)
+async def test_a_wait_whose_last_poll_failed_says_why(w: World) -> None:
+    for kind in ("list", "list account"):
+        w.fault(kind=kind, times=None, status=500, code="INTERNAL")
+    plan, awaited = w.session.poll_plan, lost_hours_ago(w, version="v")
+    with pytest.raises(SquareCloudError, match="500"):
+        await wait_until_listed(plan, awaited, shows, patience=600.0)
+
+
+@staged(world)
+async def test_a_refused_key_is_no_refusal_of_the_accounts_listing(w: World) -> None:
+    w.fault(kind="list account", times=None, status=401, code="ACCESS_DENIED")
+    with pytest.raises(KeyRefused):
+        await w.session.listings.account_listing(w.clock.monotonic())
+
+
+@staged(world)
+async def test_a_page_must_show_a_snapshot_half_an_hour_after_the_answer_at_the_latest(
+    w: World,
+) -> None:
+    listings, now = w.session.listings, w.session.service_clock.now()
+    created = now - timedelta(minutes=10)
+    by = await listings.listed_by(DATABASE, "v", created)
+    assert by == w.clock.utc() + timedelta(minutes=20, seconds=POST_READ_TIMEOUT)
 
 
 # Many at once ------------------------------------------------------------------------------------------------------

@@ -98,6 +98,7 @@ def group_of(*snapshots: PolledSnapshot, at_once: int = 4, **facts: float | bool
 FIRST = PolledSnapshot(began=90.0, answered=90.0)
 LAST = PolledSnapshot(began=105.0, answered=105.0)
 MISSED = PolledSnapshot(began=90.0, answered=90.0, own_polled_at=240.0, own_new_at=240.0)
+MISSED_TWICE = replace(MISSED, own_polled_at=300.0)
 QUICK = PolledSnapshot(began=3.0, answered=3.0, is_finished=True)
 LOST = PolledSnapshot(
     began=9.0, answered=9.0, is_in_turn=True, own_polled_at=130.0, own_new_at=130.0
@@ -108,9 +109,20 @@ ROWS = {
     "alone, known to end the cache": (FIRST, group_of(FIRST, at_once=1), ENDS, 120.0, OWN),
     "alone, known to be kept": (MISSED, group_of(MISSED, at_once=1), KEPT, 450.0, ACCOUNT),
     "alone, a 200": (QUICK, group_of(at_once=1), UNKNOWN, 3.0, OWN),
+    "alone, both pages are polled": (
+        *(MISSED, group_of(MISSED, at_once=1, account_new_at=100.0, account_polled_at=100.0)),
+        *(UNKNOWN, 270.0, ACCOUNT),
+    ),
+    "alone, without the account's page": (
+        *(MISSED, group_of(MISSED, at_once=1, account_is_usable=False)),
+        *(KEPT, 240.0 + EXPIRED, OWN),
+    ),
     "alone, an answer that was lost": (LOST, group_of(LOST, at_once=1), UNKNOWN, 160.0, ACCOUNT),
     "all sent": (FIRST, group_of(FIRST, LAST), UNKNOWN, 225.0, ACCOUNT),
     "all sent, the last one missed": (MISSED, group_of(MISSED), UNKNOWN, 270.0, OWN),
+    "all sent, the last one missed twice": (
+        *(MISSED_TWICE, group_of(MISSED_TWICE), UNKNOWN, 360.0, OWN),
+    ),
     "posts to come": (FIRST, group_of(FIRST, LAST, posts_to_come=1), UNKNOWN, 240.0, OWN),
     "no account page": (FIRST, group_of(FIRST, LAST, account_is_usable=False), UNKNOWN, 210.0, OWN),
     "no account page, posts to come": (
@@ -128,6 +140,10 @@ ROWS = {
     "the account's page lacked a young one": (
         *(LAST, group_of(FIRST, LAST, account_new_at=225.0, account_polled_at=225.0)),
         *(UNKNOWN, 255.0, OWN),
+    ),
+    "the account's page has just lacked it": (
+        *(LAST, group_of(FIRST, LAST, account_new_at=250.0, account_polled_at=250.0)),
+        *(UNKNOWN, 265.0, OWN),
     ),
     "the account's page lacked an old one": (
         *(FIRST, group_of(FIRST, LAST, account_new_at=300.0, account_polled_at=300.0)),
