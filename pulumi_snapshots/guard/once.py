@@ -68,7 +68,7 @@ class ChangeNotNoted(ProviderError):
 class _SnapshotOfRun:
     """The snapshot of one database in one run, and the guarded changes after it."""
 
-    # Held while it is taken; the next change completes a cancelled one.
+    # Held while it is taken; after a cancelled one the next change reuses it, within `reuse_within`.
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     noting: anyio.Lock = field(default_factory=anyio.Lock)
     record: SnapshotRecord | None = None

@@ -210,11 +210,11 @@ def same_command(known: Known) -> Claim | None:
     newest = next(iter(same), None)
     if newest is None:
         return None
+    if not newest.is_over and known.age(newest) <= timedelta(seconds=newest.request.timeout):
+        return Claim(newest, "resumed")
     if newest.is_over or newest.request.outcome is not None:
         # Of two that were typed at once, one restores.
         return Claim(newest, "resumed") if wish.is_new_since(newest) else None
-    if known.age(newest) <= timedelta(seconds=newest.request.timeout):
-        return Claim(newest, "resumed")
     raise ClaimRefused("unknown", newest)
 
 

@@ -9,16 +9,24 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 import anyio
 
 from pulumi_snapshots.clock import Stamp, TimeSpan, corrected_time, time_text
-from pulumi_snapshots.errors import Hint, HintKind, LedgerUnavailable, Message, NothingSent
+from pulumi_snapshots.errors import (
+    Hint,
+    HintKind,
+    LedgerUnavailable,
+    Message,
+    NothingSent,
+    ProviderError,
+)
 from pulumi_snapshots.ledger.attempt import (
     LEAVES_WITHIN,
+    LONGEST_WAIT,
     SKEW,
     Attempt,
     Request,
@@ -101,6 +109,7 @@ class Operation:
         self._step = "starting"  # for the error of an early end
         self._refusals = 0
         self._unsent = 0
+        self._held_up_since: datetime | None = None  # by what another client has started
 
     @property
     def sent(self) -> Attempt:
@@ -353,7 +362,7 @@ class Operation:
                 raise
             answered = _lost_answer(error)
             sent_within = error.sent_within
-        except LedgerUnavailable:
+        except ProviderError:  # kept back right before it would have left
             await self.withdraw()
             raise
         except anyio.get_cancelled_exc_class() as cancelled:
@@ -411,6 +420,10 @@ class Operation:
             raise refusal
         session = self.session
         if isinstance(refusal, RestoreRunning | SnapshotRunning):
+            now = session.clock.utc()
+            self._held_up_since = self._held_up_since or now
+            if now - self._held_up_since > LONGEST_WAIT:
+                raise refusal
             what = "restore" if isinstance(refusal, RestoreRunning) else "snapshot"
             self.show(f"waiting for the end of another {what} of this database")
             await session.clock.sleep(session.settings.poll_every)

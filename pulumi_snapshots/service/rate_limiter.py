@@ -390,9 +390,11 @@ class RateLimiter:
         def depart(document: Document) -> tuple[T | None, list[Sent]]:
             departed = change(document)
             if departed is not None and sent is not None:
-                self._mine.sent.remove(sent)
                 sent.limits[1:] = [cooldown] if lane.per_database > 0 else []
-                self._mine.sent.append(sent._replace(at=self.clock.monotonic() + self._took))
+                # By its limits, which are the same list: an edit that others delay comes here again.
+                others = [each for each in self._mine.sent if each.limits is not sent.limits]
+                left = sent._replace(at=self.clock.monotonic() + self._took)
+                self._mine.sent = [*others, left]
             return departed, []
 
         result = await self._edit(depart)

@@ -187,7 +187,7 @@ async def test_a_wait_for_a_killed_create_ends_with_the_command_that_waits_for_i
 
 
 @staged(world, snapshot_seconds=900)
-async def test_a_guard_that_waits_for_a_killed_create_says_that_it_will_use_it(
+async def test_a_guard_that_waits_for_a_killed_create_says_how_to_resume_it(
     w: World, tmp_path: Path
 ) -> None:
     place = Memory(w.clock)
@@ -198,7 +198,7 @@ async def test_a_guard_that_waits_for_a_killed_create_says_that_it_will_use_it(
     up = Machine(w, place).program()
     await up.change("update of Server shop", timeout=120.0)
     told = up.told("update of Server shop")
-    assert "The next `pulumi up` waits for this snapshot" in told
+    assert f"`squarecloud-snapshots create {DATABASE} --reuse-within 1h` resumes it." in told
     assert len(w.posts) == 1
 
 

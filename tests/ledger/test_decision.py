@@ -272,7 +272,14 @@ RESTORES: dict[str, Row] = {
         RESUMED, {"owner": RESTORING, **SINCE}, owner=RESTORING, **FOUND
     ),
     "the same command, its outcome known": row(
-        NEW, {"owner": RESTORING, **BEFORE}, owner=RESTORING, outcome="success"
+        RESUMED, {"owner": RESTORING, **BEFORE}, owner=RESTORING, outcome="success"
+    ),
+    "the same command, its outcome known, older": row(
+        NEW,
+        {"owner": RESTORING, **BEFORE},
+        owner=RESTORING,
+        outcome="success",
+        ago=TIMEOUT + SECOND,
     ),
     "a command, another snapshot, open": row(
         WAITS, {"owner": RESTORING, "source": f"{DATABASE}/x"}, owner=RESTORING

@@ -187,7 +187,7 @@ async def test_what_cannot_be_read_stays_as_it_is_and_sends_nothing(
 ) -> None:
     two.put(data)
     for work in (two.one.read(), two.one.edit(count)):
-        with pytest.raises(LedgerUnavailable, match="Nothing was started") as unavailable:
+        with pytest.raises(LedgerUnavailable, match="cannot be used") as unavailable:
             await work
         assert why in unavailable.value.trouble
         assert two.one.where in str(unavailable.value)

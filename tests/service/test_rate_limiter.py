@@ -117,7 +117,7 @@ COURSES = {
             Request(READ, result=answer(429), name="throttled"),
             Request(READ, at=1, patient=False),
             Request(CREATE, A, at=2, result=answer(429, "SOMETHING_NEW"), name="refused"),
-            Request(CREATE, B, at=2),
+            Request(CREATE, B, at=2.1),
             Request(RESTORE, C, at=3),
         ],
         [(0, "throttled"), (1, "read"), (2, "refused"), (3, "restore"), (7.15, "create")],

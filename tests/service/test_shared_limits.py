@@ -247,7 +247,7 @@ FUTURE = (START + timedelta(days=12)).timestamp()
 @virtual
 async def test_times_in_the_future_delay_no_run_for_long() -> None:
     runs = Runs()
-    sent, blocks = [[FUTURE, "a", ["create"], True]] * 40, {"": FUTURE, "read": FUTURE}
+    sent, blocks = [[FUTURE, "a", ["create"]]] * 40, {"": FUTURE, "read": FUTURE}
     await runs.place.edit(
         lambda document: document.update({ACCOUNTS: {"account": {"sent": sent, "blocks": blocks}}})
     )
@@ -256,7 +256,7 @@ async def test_times_in_the_future_delay_no_run_for_long() -> None:
 
 
 @pytest.mark.parametrize(
-    "strange", [3, {"account": 3}, {"account": {"sent": [["x", "a", ["create"], True]]}}], ids=str
+    "strange", [3, {"account": 3}, {"account": {"sent": [["x", "a", ["create"]]]}}], ids=str
 )
 @virtual
 async def test_with_what_no_run_has_written_nothing_is_started_but_reads_are_sent(
