@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.clock import parse_rfc3339
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tests.simulation.stories import Story
 
 MINUTE = 60.0
+Unsaved = tuple[str, datetime]
+"""A request that the ledger has and no state was seen to have: its database, and when it was sent."""
 SLACK = 2.0
 """Seconds by which a call may exceed its time-out, for the last calls to a slow place."""
 LONGEST_READ = {True: 10.0, False: 2 * MINUTE}
@@ -47,8 +50,6 @@ class Want:
     database_id: str
     posts: list[JournalEntry] = field(default_factory=list)  # what was sent for it
     machines: set[str] = field(default_factory=set)
-    # where a run has shown that the state has the last of those
-    shown_on: set[str] = field(default_factory=set)
     late: str = ""  # the version that was matched with a warning
     more: int = 0  # how many more may be sent for it, as documented
     # whether a state had it, and was set back to one of before that
@@ -79,12 +80,12 @@ class Page:
     history: list[Want] = field(default_factory=list)
     # what was asked for since then, and no state has
     unsaved: list[Want] = field(default_factory=list)
-    # what the state had before the user dropped it, and some machine was never shown that
+    # what the state had, or never had, before the user dropped it or wanted another one
     lingering: list[Want] = field(default_factory=list)
 
     def linger(self) -> None:
-        """Note that the state is to have another one, if some machine was never shown the present one."""
-        if self.saved is not None and self.saved.machines - self.saved.shown_on:
+        """Note that the state is to have another one."""
+        if self.saved is not None:
             self.lingering.append(self.saved)
 
     def unsaved_for(self, purpose: Any, *, forced: bool) -> Want | None:
@@ -210,9 +211,8 @@ class Books:
         if want is not None and is_demanded:
             want.more += 1
             want.forced = True
-        saved = page.saved
-        if creation.forced and saved and creation.engine.computer.memory not in saved.shown_on:
-            page.lingering.append(saved)  # it cannot be told from one that was not saved
+        if creation.forced:
+            page.linger()  # it cannot be told from one that was not saved
         if want is not None:
             return want
         if is_same is not None:
@@ -242,7 +242,6 @@ class Books:
         """Open the wish that an update is for."""
         page = self.page(engine.stack, declared.role)
         purpose = self.purpose(engine, declared)
-        self._shown(engine, old)
         assert page.saved is not None
         unsaved = next((one for one in page.unsaved if one.purpose == purpose), None)
         if declared.kind != "Drill" or page.saved.purpose == purpose:
@@ -254,9 +253,8 @@ class Books:
         want.machines.add(engine.computer.memory)
         return Told(self, engine, declared, want, proof=old.plain.get("last_good"))
 
-    def stays(self, engine: Engine, declared: Declared, old: Held) -> None:
+    def stays(self, engine: Engine, declared: Declared) -> None:
         """Check that nothing happens for a resource because nothing is to."""
-        self._shown(engine, old)
         page = self.page(engine.stack, declared.role)
         assert page.saved is not None
         purpose = self.purpose(engine, declared)
@@ -273,7 +271,6 @@ class Books:
         try:
             yield
         finally:
-            self._shown(engine, held)
             took = self.story.now - began
         assert took <= LONGEST_READ[was_unfinished] + SLACK, f"a read took {took:.0f} s"
         self.check_result(engine, held)
@@ -299,14 +296,6 @@ class Books:
         if version in stored and before["available"]:
             assert after["available"], "the snapshot is stored, but not available in the state"
 
-    def _shown(self, engine: Engine, held: Held) -> None:
-        """Note that a call has shown a machine what the state has; no call is made for what is gone."""
-        want = self.page(engine.stack, held.role).saved
-        if want is None or held.replaced or held.gone or engine.computer.is_broken:
-            return
-        if self.may_be_of(held, want.accepted[-1:]):
-            want.shown_on.add(engine.computer.memory)
-
     def deleted(self, engine: Engine, held: Held) -> None:
         """Note that the engine has deleted a resource."""
         if held.kind == "Upstream" or held.replaced:
@@ -314,7 +303,6 @@ class Books:
         same_role = [each for each in engine.stack.state if each.role == held.role]
         # Otherwise the resource has another name now, and an older checkpoint had this one.
         if all(each.replaced for each in same_role if each is not held):
-            self._shown(engine, held)
             self.drop(engine.stack, held.role)
 
     # What the user does to a state ----------------------------------------------------------------
@@ -388,26 +376,38 @@ class Books:
         running = [one.version_id for one in emulator.account.running(post.database_id)]
         return post.version_id not in [*stored, *running]
 
-    def check_result(self, engine: Engine, held: Held, want: Want | None = None) -> None:
-        """Check that a resource is of the right version or restore, or unfinished."""
+    def check_result(
+        self,
+        engine: Engine,
+        held: Held,
+        want: Want | None = None,
+        unsaved: list[Unsaved] | None = None,
+    ) -> None:
+        """Check that a resource is of the right version or restore, or unfinished.
+
+        What the ledger has as `unsaved` may be handed out again: no call has written down that a state had it.
+        """
         page = self.page(engine.stack, held.role)
         want = want or page.saved
         if want is None or held.replaced:
             return
         if not held.unfinished and self.is_of(held, want):
             return
-        if self._is_lingering(engine, held, want, page.lingering) or held.unfinished:
+        unsaved = engine.computer.unsaved() if unsaved is None else unsaved
+        if self._is_lingering(held, want, page.lingering, unsaved) or held.unfinished:
             return
         if held.kind == "Snapshot" and self._is_late(engine, held, want):
             return
         started = [(post.at, post.version_id) for post in want.accepted]
         raise AssertionError(f"{held.id} is none of what was started for this wish: {started}")
 
-    def _is_lingering(self, engine: Engine, held: Held, want: Want, lingering: list[Want]) -> bool:
-        """Whether it is what the state had before, which no call has shown this machine, as documented."""
+    def _is_lingering(
+        self, held: Held, want: Want, lingering: list[Want], unsaved: list[Unsaved]
+    ) -> bool:
+        """Whether it is what the state had before, which no call has written down, as documented."""
         for old in lingering:
-            is_known = engine.computer.memory in old.machines - old.shown_on
-            if old.purpose == want.purpose and is_known and self.may_be_of(held, old.posts):
+            posts = [post for post in old.posts if _is_among(post, unsaved)]
+            if old.purpose == want.purpose and posts and self.may_be_of(held, posts):
                 want.posts += [post for post in old.posts if post not in want.posts]
                 want.number = old.number
                 want.more = max(want.more, old.more)
@@ -456,6 +456,14 @@ class Books:
                 raise AssertionError(f"{about} was sent {len(accepted)} times: {at}")
 
 
+def _is_among(post: JournalEntry, unsaved: list[Unsaved]) -> bool:
+    """Whether the ledger has this POST among what no state was seen to have."""
+    return any(
+        database_id == post.database_id and abs((post.at - posted_at).total_seconds()) <= SLACK
+        for database_id, posted_at in unsaved
+    )
+
+
 @dataclass
 class Told:
     """One call that makes or changes a resource, and the wish that it is for."""
@@ -477,6 +485,7 @@ class Told:
     def __enter__(self) -> Self:
         self._before = len(self._sent())
         self._began = self.books.story.now
+        self._unsaved = self.engine.computer.unsaved()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
@@ -508,7 +517,6 @@ class Told:
         new = [post for post in sent if post not in self.want.posts]
         self.want.posts += new
         if any(post.accepted for post in new):
-            self.want.shown_on.clear()
             self._check_again(new)
         return sent
 
@@ -523,7 +531,7 @@ class Told:
     def made(self, held: Held) -> None:
         """Check what the provider has answered with."""
         self.is_made = True
-        self._note_posts()
+        self._check_answer(held, self._note_posts())
         assert self.proof is None or held.plain.get("last_good"), "the last good drill is forgotten"
         if self.or_else is not None and self.books.is_of(held, self.or_else):
             self.want = self.or_else
@@ -531,7 +539,19 @@ class Told:
             self.want = self.resumed
         self.page.made = self.engine, self.want
         self.want.version = held.plain.get("version_id") if held.kind == "Snapshot" else None
-        self.books.check_result(self.engine, held, self.want)
+        self.books.check_result(self.engine, held, self.want, self._unsaved)
+
+    def _check_answer(self, held: Held, sent: list[JournalEntry]) -> None:
+        """Check that an answer which the process got is not forgotten, whatever the ledger can be written."""
+        attempt = held.plain.get("attempt") or {}
+        for post in sent:
+            is_answered = post.accepted and post.fault is None and post.answered_at is not None
+            if not (held.unfinished and is_answered and self.books.may_be_of(held, [post])):
+                continue
+            if attempt and attempt.get("answered") not in {"200", "202"}:
+                answer = f"{post.status} at {post.answered_at:%d %H:%M:%S}"
+                broken = f"{self.declared.name} was answered {answer}, and is kept as {attempt}"
+                self.books.story.fail("answer kept", broken)
 
     def _is_resumed(self, held: Held, earlier: Want) -> bool:
         return held.unfinished and self.books.may_be_of(held, earlier.posts)
@@ -546,5 +566,4 @@ class Told:
         newer = [one for one in self.page.unsaved if one.number > self.want.number]
         self.page.lingering += newer
         self.page.unsaved.clear()
-        self.want.shown_on.clear()
         self.want.machines.add(self.engine.computer.memory)

@@ -8,6 +8,7 @@ ALL = (
     "as new",  # nothing is handed out as new that was requested before it was typed
     "acts once",  # a restore does not act again because an older state was imported
     "paused",  # a machine that wakes does not restore over what was restored meanwhile
+    "answer kept",  # an answer that a process got is not forgotten because the ledger refuses writes
     "roll-back",  # the same roll-back value at another incident leads to that one's snapshot
     "old guard",  # no change happens behind a snapshot that is older than its guard allows
 )

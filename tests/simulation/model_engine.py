@@ -460,7 +460,7 @@ class Engine:
 
     def _settle(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> None:
         """It stays; the engine stores its new inputs, name and way."""
-        self.books.stays(self, declared, old)
+        self.books.stays(self, declared)
         old.name = declared.name
         old.way = self.stack.way
         old.inputs = inputs

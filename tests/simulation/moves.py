@@ -19,7 +19,7 @@ from tests.simulation.ways_out import OTHER_TRIGGERS, use_other_triggers
 from tests.support.inside import Computer
 
 if TYPE_CHECKING:
-    from tests.simulation.stories import Story
+    from tests.simulation.stories import Checkpoint, Story
 
 MINUTE = 60.0
 HOUR = 3600.0
@@ -150,6 +150,19 @@ def _draw_trouble(story: Story) -> tuple[str, float, float] | None:
     return what, begins, chance.choice([0.3, 10.0, 100.0, 2000.0])
 
 
+async def fill_disk(story: Story, stack: Stack) -> None:
+    """Let the ledger refuse writes from a POST on, of an `up` that has not the time to see its end."""
+    story.change_triggers(stack)
+    stack.set_timeout(3 * MINUTE)
+    await story.up(stack, Up(preview=False, fills_up=True))
+
+
+async def kill_at_claim(story: Story, stack: Stack) -> None:
+    """Kill an `up` between a claim and its POST."""
+    story.change_triggers(stack)
+    await story.up(stack, Up(preview=False, cut=(AT_THE_CLAIM, 0.0)))
+
+
 async def other_triggers(story: Story, stack: Stack) -> None:
     """Change the triggers: nothing that happened before may hold that up for long."""
     await use_other_triggers(story, stack, "other triggers", OTHER_TRIGGERS)
@@ -197,7 +210,7 @@ async def create(story: Story, stack: Stack) -> None:
     """Type `create` of a database of the program."""
     chance = story.chance
     database = chance.choice(story.databases(stack))
-    options = chance.choice([[], [], [], ["--reuse-within", "1h"], ["--new"]])
+    options = chance.choice([[], [], ["--reuse-within", "1h"]])
     if chance.random() < 0.1:
         story.emulator.fail_next_snapshot(database)
         story.say("the next Snapshot at the service will fail")
@@ -301,20 +314,45 @@ async def rename_stack(story: Story, stack: Stack) -> None:
 
 
 async def import_checkpoint(story: Story, stack: Stack) -> None:
-    """Import an older checkpoint, perhaps with the program that it was of."""
+    """Import an older checkpoint, perhaps with the program that it was of, or with one between that and the present one."""
     older = [each for each in story.checkpoints if each[0] is stack]
     if not older:
         return
-    _, state, release, saved = story.chance.choice(older)
+    checkpoint = story.chance.choice(older)
+    _import(story, stack, checkpoint)
+    release = checkpoint[2]
+    if story.chance.random() < 0.6 and release < stack.release:
+        _set_back_program(story, stack, story.chance.randint(release, stack.release - 1))
+
+
+async def set_back(story: Story, stack: Stack) -> None:
+    """Make two releases, and set the state back to the one before both, and the program to the first of them."""
+    if not story.checkpoints or story.checkpoints[-1][0] is not stack:
+        return
+    before = story.checkpoints[-1]
+    await story.calm(stack)
+    for _ in range(2):
+        story.change_triggers(stack)
+        await story.up(stack, Up(preview=False))
+        await asyncio.sleep(20 * MINUTE)
+    _import(story, stack, before)
+    _set_back_program(story, stack, stack.release - 1)
+    await story.up(stack, Up(preview=False))
+
+
+def _import(story: Story, stack: Stack, checkpoint: Checkpoint) -> None:
+    _, state, _, saved = checkpoint
     stack.state = copied(state)
     for role, want in saved.items():
         story.books.note_import(stack, role, want)
     held = [f"{each.name} {each.id}" for each in state]
     story.say(f"an older checkpoint of {stack.name} is imported: {held}")
-    if story.chance.random() < 0.5 and release != stack.release:
-        stack.release = release
-        story.programs.set_triggers(stack)
-        story.say(f"the program of {stack.name} is the one of then, with release v{release}")
+
+
+def _set_back_program(story: Story, stack: Stack, release: int) -> None:
+    stack.release = release
+    story.programs.set_triggers(stack)
+    story.say(f"the program of {stack.name} has the earlier release v{release}")
 
 
 async def switch_way(story: Story, stack: Stack) -> None:
@@ -437,6 +475,8 @@ async def wait(story: Story, _stack: Stack) -> None:
 MOVES = {
     draw_up: 45,
     other_triggers: 4,
+    fill_disk: 3,
+    kill_at_claim: 3,
     both: 8,
     preview: 6,
     refresh: 8,
@@ -448,6 +488,7 @@ MOVES = {
     rename: 5,
     rename_stack: 4,
     import_checkpoint: 6,
+    set_back: 3,
     switch_way: 5,
     move: 6,
     step_clock: 5,

@@ -42,6 +42,10 @@ HOUR = 3600.0
 DISK_FULL = "the disk is full"
 
 
+Checkpoint = tuple[Stack, list[Held], int, dict[str, Want | None]]
+"""Of the backend's history: a stack, its state and its program's release then, and what the books had of it."""
+
+
 def is_refused(errors: list[str]) -> bool:
     """Whether other triggers help, and not `--replace`: of another name, or the plugin does not see what the other way's read shows."""
     return any("under another name" in each or "for this very resource" in each for each in errors)
@@ -60,8 +64,7 @@ class Story:
         # of somebody else: the database, and when by the service's clock
         self.foreign_restores: list[tuple[str, datetime]] = []
         self.types_restores = False
-        # of the backend's history: the stack, its state and release, and what the books had of it
-        self.checkpoints: list[tuple[Stack, list[Held], int, dict[str, Want | None]]] = []
+        self.checkpoints: list[Checkpoint] = []
 
     # Scenery --------------------------------------------------------------------------------------
 
@@ -468,10 +471,8 @@ class Story:
         self.change_triggers(stack)
         await self._acts(stack, Up(), self.roles)
         for role in self.roles:
-            # A plain `--replace` cannot be told from a create that follows an older checkpoint.
-            kind = next(one.kind for one in stack.program if one.role == role)
-            await moves.preview(self, stack)
-            await self._acts(stack, Up(replace=role, refresh=kind != "Snapshot"), (role,))
+            # Without `--refresh`, what a run has just made looks as if no state had it.
+            await self._acts(stack, Up(replace=role, refresh=True), (role,))
 
     def change_triggers(self, stack: Stack) -> None:
         """Let a program have triggers that it never had."""

@@ -293,6 +293,14 @@ class Computer:
         """Whether its place refuses anything now."""
         return bool(self.place.refuses_reads or self.place.refuses_writes)
 
+    def unsaved(self) -> list[tuple[str, datetime]]:
+        """Of each request that its ledger has and no state was seen to have: the database, and when it was sent."""
+        return [
+            (each["database_id"], parse_rfc3339(each["request"]["posted_at"]))
+            for each in self.attempts()
+            if not each.get("saved")
+        ]
+
     def attempts(self) -> list[dict[str, Any]]:
         contents = [json.loads(place.data or "{}") for place in self.places.values()]
         return [each for content in contents for each in content.get("attempts", {}).values()]
