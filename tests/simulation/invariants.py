@@ -1,4 +1,4 @@
-"""What random stories check beside what always holds: switched on once the providers keep it."""
+"""What random stories check beside what always holds."""
 
 import os
 
@@ -12,13 +12,11 @@ ALL = (
     "roll-back",  # the same roll-back value at another incident leads to that one's snapshot
     "old guard",  # no change happens behind a snapshot that is older than its guard allows
 )
-HELD: tuple[str, ...] = ()
-"""Which of them are on. `INVARIANTS=all` in the environment turns all on, and `INVARIANTS="way out,as new"` these."""
+HELD = tuple(each for each in ALL if each != "roll-back")
+"""Which of them are on: the roll-back is not kept by all random programs yet, see `GUARD=23`. `INVARIANTS="way out,as new"` in the environment checks only these."""
 
 
 def switched_on() -> tuple[str, ...]:
     """The invariants that are checked."""
     asked = os.environ.get("INVARIANTS", "")
-    if asked == "all":
-        return ALL
     return tuple(asked.split(",")) if asked else HELD
