@@ -126,7 +126,7 @@ def commands(*lines: str) -> Callable[[At], Awaitable[Any]]:
 
 
 async def _snapshot(at: At) -> None:
-    _raise(await at.w.create(fresh=True))
+    _raise(await at.w.create(forced=True))
 
 
 async def _refresh(at: At, scopes: frozenset[str]) -> None:

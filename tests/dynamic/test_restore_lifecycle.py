@@ -104,7 +104,7 @@ def test_a_cancelled_restore_is_watched_and_not_sent_again(
     place.servicer.cancel()
     held = kept(creating.result, 30)
     assert (held.refresh_before_update, held.provider) == (True, place.servicer.serialized_provider)
-    assert held.outputs["attempt"]["answered"] == "not awaited"
+    assert held.outputs["attempt"]["answered"] == "not answered"
     (reason,) = held.reasons
     assert "The wait was interrupted.\n\t  hint: The request is kept in the state" in reason
     assert f"`pulumi up --refresh --replace '{NAME}'` restores again" in reason

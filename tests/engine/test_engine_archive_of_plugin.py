@@ -27,14 +27,14 @@ from importlib import import_module
 
 import httpx
 from pulumi_snapshots.engine.wording import PLUGIN
-from pulumi_snapshots.errors import Next, Step
+from pulumi_snapshots.errors import Hint, HintKind
 
 
 def main():
     for name in sys.argv[1:]:
         import_module(name)
     assert httpx.create_ssl_context().cert_store_stats()["x509_ca"], "no authority is trusted"
-    print(PLUGIN.text(Next(Step.INSTALL_PACKAGE, package="boto3")))
+    print(PLUGIN.text(Hint(HintKind.INSTALL_PACKAGE, package="boto3")))
 """
 """In place of the module that serves."""
 

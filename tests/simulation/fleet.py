@@ -183,7 +183,8 @@ def ours(name: str = "this provider", parallel: int = PARALLEL, **settings: Any)
         session = machine.session(requests_per_minute=REQUESTS_PER_MINUTE, **settings)
 
         async def take(database_id: str) -> str:
-            record = await create(session, SnapshotInputs(database_id), Row(), database_id)
+            owner = f"urn:pulumi:dev::app::squarecloud:index:Snapshot::{database_id}"
+            record = await create(session, SnapshotInputs(database_id), Row(), owner)
             return record.version_id or ""
 
         return take

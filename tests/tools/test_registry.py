@@ -48,7 +48,7 @@ def test_a_reader_sees_what_there_is_in_every_language_and_can_install_and_confi
         assert f"| `{token.rpartition(':')[2]}` | " in first
     for language in LANGUAGES:
         assert f"{{{{% choosable language {language} %}}}}\n\n```{language}\n" in first
-    assert "never takes a second snapshot" in first, "the README's own words"
+    assert "One request, one snapshot" in first, "the README's own words"
     for name in Settings.properties():
         assert f"`{config_key(name)}`" in second
         assert f"`{variable(name)}`" in second
