@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 pytest.register_assert_rewrite("tests.support", "tests.ledger.play", "tests.simulation")
 
 from pulumi_snapshots.engine import wording  # noqa: E402
+from tests.support.machine import lacks, refusal  # noqa: E402
 from tests.support.object_stores import Stores, running  # noqa: E402
 from tests.support.preloaded import preloaded  # noqa: E402
 from tests.support.tls_front import Certificates, certificates  # noqa: E402
@@ -101,6 +102,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = ordered
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a skipped test fail where the machine has to have all but what is named."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        problem = refusal(reason, os.environ)
+        if problem is not None:
+            report.outcome = "failed"
+            report.longrepr = problem
+    return report
+
+
 def forks_for(config: pytest.Config) -> dict[str, str]:
     """Started once, and until the end, which may be that of all workers."""
     if FORKS not in config.stash:
@@ -154,7 +168,7 @@ def _served(name: str, *arguments: str) -> Iterator[servers.Server]:
         try:
             server = stack.enter_context(servers.served(name, *arguments))
         except engine.Missing as reason:
-            pytest.skip(str(reason))
+            lacks(name, str(reason))
         yield server
 
 

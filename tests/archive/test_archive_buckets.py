@@ -54,7 +54,7 @@ AT_NIGHT = [pytest.param(each, marks=pytest.mark.nightly) for each in ("gs", "ve
 
 @pytest.fixture(scope="module", params=["s3", "az", *AT_NIGHT])
 def server(request: pytest.FixtureRequest, stores: Stores) -> ObjectStore:
-    return had(lambda: stores(request.param))
+    return had(request.param, lambda: stores(request.param))
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 from pulumi_snapshots.dynamic import engine_access
 from pulumi_snapshots.engine.messages import Messages, Row
 from pulumi_snapshots.engine.wording import PYTHON
+from tests.support.machine import lacks
 from tests.support.servicer import CallFailedError, Servicer, failure, kept, urn
 from tests.support.toy_provider import ToyProvider
 
@@ -265,5 +266,5 @@ def test_an_engine_is_found_that_is_the_first_process_of_its_container() -> None
     named = [*alone, "bash", "-c", f'exec -a pulumi bash -c "{find}"']
     done = subprocess.run(named, capture_output=True, text=True, check=False)  # noqa: S603  a fixed command
     if done.stderr.startswith("unshare:"):
-        pytest.skip("this machine lets nobody make a container")
+        lacks("containers", "this machine lets nobody make one")
     assert done.stdout == "1\n"

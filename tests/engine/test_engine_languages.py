@@ -61,23 +61,23 @@ pulumi.export("ours", ours.type)
 
 @pytest.fixture(scope="module")
 def generated() -> Path:
-    return had(language_programs.generated)
+    return had("go", language_programs.generated)
 
 
 @pytest.fixture
 def packages() -> Path:
-    had(lambda: sdks.node_modules(os.environ))
+    had("npm", lambda: sdks.node_modules(os.environ))
     return language_programs.all_typescript()  # one that does not compile is no missing tool
 
 
 @pytest.fixture
 def go() -> str:
-    return had(lambda: engines.new_enough(MOCKED, os.environ))
+    return had("go", lambda: engines.new_enough(MOCKED, os.environ))
 
 
 @pytest.mark.parametrize("service", [("--cache-world", "kept")])
 def test_the_typescript_example_runs_with_the_installed_plugin(app: App, packages: Path) -> None:
-    host = had(lambda: language_hosts.NODEJS.ensure(os.environ))
+    host = had("go", lambda: language_hosts.NODEJS.ensure(os.environ))
     app.example("typescript", "dev")
     (app.stack.project / "node_modules").symlink_to(packages / "node_modules")
     (app.stack.project / "bin").symlink_to(packages / "typescript" / "bin")
@@ -131,7 +131,8 @@ GUARDING = r"^    guarded by (\S+): {} of Stash (?:shop|worker)$"
 @pytest.mark.nightly
 def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path, go: str) -> None:
     app.example("guard-go", "dev")
-    module, host = app.stack.project / "go.mod", had(lambda: language_hosts.GO.ensure(os.environ))
+    module = app.stack.project / "go.mod"
+    host = had("go", lambda: language_hosts.GO.ensure(os.environ))
     module.write_text(module.read_text().replace("../../sdks/go", str(generated / "go")))
     engines.raise_to_engine(go, app.stack.project, os.environ, named=True)
     app.environment["PATH"] = os.pathsep.join(

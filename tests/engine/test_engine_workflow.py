@@ -146,7 +146,7 @@ def test_a_lost_runner_costs_no_second_snapshot(
     app: App, store: ObjectStore, *, as_printed: bool
 ) -> None:
     if as_printed:
-        had(lambda: installed(os.environ))
+        had("pulumi", lambda: installed(os.environ))
     _, gitlab = jobs()
     lines = steps(gitlab)
     doctor, up, unlock = (

@@ -57,17 +57,12 @@ def in_turn(target: str) -> AbstractContextManager[str]:
     return served(InTurn, host=urlsplit(target).netloc, turn=threading.Lock())
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "machine",
-        "folder",
-        "s3",
-        "gs",
-        "az",
-        pytest.param("versity", marks=pytest.mark.nightly),
-    ],
-)
+BUCKETS = ["s3", "gs", "az", pytest.param("versity", marks=pytest.mark.nightly)]
+in_buckets = pytest.mark.parametrize("real", BUCKETS, indirect=True)
+in_shared_places = pytest.mark.parametrize("real", ["folder", *BUCKETS], indirect=True)
+
+
+@pytest.fixture(scope="module", params=["machine", "folder", *BUCKETS])
 def real(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stores: Stores
 ) -> Iterator[Real]:
@@ -79,7 +74,7 @@ def real(
         yield Real(str(folder), str(folder / "missing"))
         return
     with ExitStack() as stack:
-        store = had(lambda: stores(request.param))
+        store = had(request.param, lambda: stores(request.param))
         url = stack.enter_context(in_turn(store.url)) if store.scheme == "s3" else store.url
         stack.enter_context(patch.dict(os.environ, store.reached_at(url)))
         store.make_bucket(f"shared-{request.param}")
@@ -105,9 +100,8 @@ def test_two_processes_that_race_lose_no_change(
     assert anyio.run(place.read) == {"number": 2 * TIMES}
 
 
+@in_buckets
 def test_a_stale_write_is_refused_and_a_first_one_made_once(real: Real) -> None:
-    if "://" not in real.setting:
-        pytest.skip("a file has locks")
     x = BucketStore(Buckets(environment=CHECKSUM), destination_of(real.setting).holding("x"))
     assert x.load() is None
     first = x.replace(b"1", None)
@@ -121,9 +115,8 @@ def test_a_stale_write_is_refused_and_a_first_one_made_once(real: Real) -> None:
     assert (held.content, held.mark) == (b"3", second)
 
 
+@in_shared_places
 def test_a_place_that_does_not_exist_takes_no_ledger(real: Real, tmp_path: Path) -> None:
-    if not real.missing:
-        pytest.skip("this machine's own is made")
     place = place_of(real.missing, tmp_path, "service", Clock())
     with pytest.raises(LedgerUnavailable, match=r"exist|no such folder"):
         anyio.run(place.edit, count)

@@ -20,6 +20,7 @@ from pulumi_snapshots.errors import HintKind, LedgerUnavailable
 from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from tests.ledger.racing import count
+from tests.support.machine import without
 from tests.support.virtual import run_virtual, virtual
 from tests.support.world import START
 
@@ -298,7 +299,9 @@ def test_a_process_that_is_killed_in_an_edit_leaves_no_lock_and_no_half(
     assert anyio.run(partial(SqliteFile(path).edit, count)) == (1 if is_first else 2)
 
 
-two_users = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+two_users = pytest.mark.skipif(
+    os.geteuid() != 0, reason=without("root", "only root can be two users")
+)
 
 FIRST, SECOND, TEAM = 60_001, 60_002, 60_100
 RUN = """

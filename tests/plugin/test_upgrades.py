@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pulumi_snapshots.plugin.description.identity import VERSION
 from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS
 from pulumi_snapshots.plugin.description.schema import schema
@@ -30,9 +28,11 @@ CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
 # The SDK
 
 
-@pytest.mark.parametrize("version", [each for each in VERSIONS if each != "unreleased"])
-def test_an_sdk_of_an_earlier_version_works_with_this_plugin(version: str) -> None:
-    assert list(broken(read(version, "schema.json"), schema())) == []
+def test_an_sdk_of_an_earlier_version_works_with_this_plugin() -> None:
+    """Of each that was released; until the first is, there is none."""
+    released = [each for each in VERSIONS if each != "unreleased"]
+    problems = {each: list(broken(read(each, "schema.json"), schema())) for each in released}
+    assert not any(problems.values()), problems
 
 
 def broken(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:

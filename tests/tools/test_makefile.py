@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.machine import without
+
 PROJECT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
+pytestmark = pytest.mark.skipif(
+    shutil.which("make") is None, reason=without("make", "it is not on PATH")
+)
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -61,6 +61,6 @@ def test_each_resource_and_function_has_an_example_in_each_language(name: str) -
 
 def test_the_programs_of_all_examples_are_compiled() -> None:
     """Those in Go at night: `engine/test_engine_languages.py`."""
-    had(lambda: sdks.node_modules(os.environ))
+    had("npm", lambda: sdks.node_modules(os.environ))
     language_programs.all_typescript()
     language_programs.python_program(example("python"))
