@@ -1,5 +1,6 @@
-"""Watching the restore of one POST until it is over: what the service and its database's status say, and the progress."""
+"""Watching the restore of one POST until it is over: what the service and the database say."""
 
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -22,17 +23,22 @@ from pulumi_snapshots.service.rate_limiter import BLOCKED
 
 T = TypeVar("T")
 APART = timedelta(seconds=RESTORE_PER_DATABASE)
-"""Two restores of one database are never accepted closer together. A request may also take this long to arrive."""
+"""Two restores of one database are never accepted closer together. A request may also take this long
+to arrive."""
 SAME = timedelta(seconds=1)
 """How far apart two times of one restore may be."""
 UNSTARTED = 300.0
-"""Seconds after which an accepted restore is over, though the database has not started since its request by what it says."""
+"""Seconds after which an accepted restore is over, though by what the database says it has not started
+since the request."""
 OUTCOME_KEPT = 3600.0
 """Seconds for which the service shows how a restore ended."""
 DENIALS = 2
-"""How many answers that there is no route for the status of a restore are believed: a proxy may have sent one of them."""
-RUNNING, DOWN = RestoreStatus(state="running"), DatabaseStatus(running=False)
-"""What `RESTORE_IN_PROGRESS` says in place of a status."""
+"""How many answers it takes to believe that there is no route for the status of a restore: a proxy may
+have sent one of them."""
+RUNNING = RestoreStatus(state="running")
+"""What `RESTORE_IN_PROGRESS` says in place of the status of a restore."""
+DOWN = DatabaseStatus(running=False)
+"""What it says in place of the status of a database."""
 ENDED = {"none", SUCCESS, "error"}
 
 
@@ -127,7 +133,20 @@ async def _answer(ask: Awaitable[T], while_restored: T) -> tuple[T | None, str]:
 
 
 class StatusWatch:
-    """The watch over one attempt, which learns from what is seen; `waits` shows what it waits for."""
+    """The watch over one attempt, which learns from what is seen.
+
+    Args:
+        session: The session of the process.
+        attempt: The attempt.
+        waits: Shows what it waits for, as `Member.waits`.
+        refusal: How its POST was refused, if with a code that is new: a restore of ours would begin
+            at once or never.
+
+    Attributes:
+        attempt: The attempt, with what is known of it by now.
+        shown: The last restore of the database, as the last poll saw it.
+        is_ours: Whether that is the attempt's; False if it is a later one, None if that is not known.
+    """
 
     def __init__(
         self,
@@ -136,18 +155,17 @@ class StatusWatch:
         waits: Callable[..., None],
         refusal: SquareCloudError | None = None,
     ) -> None:
-        self.session, self.attempt, self.waits = session, attempt, waits
-        # How our POST was refused, if with a code that is new: a restore of ours would begin at once or never.
+        self.session = session
+        self.attempt = attempt
         self.refusal = refusal
-        # how often the service has answered that it has no route for the status of a restore
-        self.denials = 0
-        # the last restore of the database, as the last poll saw it
         self.shown: RestoreStatus | None = None
-        # Whether that is ours; False if it is a later one, None if that is not known (yet).
         self.is_ours: bool | None = None
+        self._waits = waits
+        # How often the service has answered that it has no route for the status of a restore.
+        self._denials = 0
         # Until when no other restore can have been accepted since our POST, by the service's clock.
-        self.followed = attempt.request.posted_at
-        self.failed = ""  # what the progress says of the last poll, if it failed
+        self._followed_until = attempt.request.posted_at
+        self._failed_poll = ""  # what the progress says of the last poll, if it failed
 
     @property
     def request(self) -> Request:
@@ -155,39 +173,39 @@ class StatusWatch:
         return self.attempt.request
 
     async def until_over(self) -> datetime | None:
-        """Poll until the restore is over; returns when the database was seen running again, None if the restore failed.
+        """Poll until the restore is over.
 
-        Raises `NeverSeen`, a `SquareCloudError` that will be raised again, or the `refusal` if nothing has begun since.
+        Returns:
+            When the database was seen running again; None if the restore failed.
+
+        Raises:
+            NeverSeen: No poll will show how it ended.
+            SquareCloudError: A poll was refused for good; or the `refusal`, if nothing has begun.
         """
         session = self.session
         while True:
-            if (until := session.rate_limiter.blocked_until) is not None:
-                self.waits(BLOCKED, until=until, why=", ".join(self._told()))
+            blocked_until = session.rate_limiter.blocked_until
+            if blocked_until is not None:
+                self._waits(BLOCKED, until=blocked_until, why=f"{self._state}, {self._seen_now}")
             await self._poll_restore()
-            pause, outcome = session.settings.poll_every, self.request.outcome
+            outcome = self.request.outcome
             if outcome not in {None, SUCCESS}:
                 return None
-            if outcome is None and not self._needs_database:
-                self._raise_if_hopeless()
-            elif outcome is None and not self.request.accepted:
-                raise NeverSeen  # anybody may have stopped or started the database
+            left: float | None = None
+            if outcome == SUCCESS or self._needs_database:
+                left = await self._database_settles_in()
             else:
-                ask = session.listings.database_status(
-                    self.attempt.database_id, session.clock.monotonic()
-                )
-                database, self.failed = await _answer(ask, DOWN)
-                if database is not None and database.running:
-                    left = 0.0 if outcome else self._settles_in(database.uptime)
-                    if left <= 0:
-                        return session.service_clock.now()
-                    pause = min(pause, left)
-            state, about = self._told()
-            self.waits(state, next_check=session.clock.utc() + timedelta(seconds=pause), why=about)
+                self._raise_if_hopeless()
+            if left is not None and left <= 0:
+                return session.service_clock.now()
+            pause = min(session.settings.poll_every, left or math.inf)
+            next_check = session.clock.utc() + timedelta(seconds=pause)
+            self._waits(self._state, next_check=next_check, why=self._seen_now)
             await session.clock.sleep(pause)
 
     def _raise_if_hopeless(self) -> None:
         """Raise if the service shows no restore of ours, and never will."""
-        if self.failed or self.shown is None:
+        if self._failed_poll or self.shown is None:
             return
         longest = OUTCOME_KEPT if self.request.accepted else self.request.timeout
         if self.is_ours is False or (not self.shown.in_progress and self._age >= longest):
@@ -199,6 +217,31 @@ class StatusWatch:
     def _age(self) -> float:
         return self.request.age(self.session.service_clock.now())
 
+    @property
+    def _needs_database(self) -> bool:
+        """Whether only the database's own status can show the end.
+
+        Then there is no other route, or not for this key.
+        """
+        return self._denials >= DENIALS
+
+    async def _database_settles_in(self) -> float | None:
+        """Seconds until the restore is over by the database's own status; None if it is down.
+
+        Raises:
+            NeverSeen: Anybody may have stopped or started the database.
+        """
+        outcome = self.request.outcome
+        if outcome is None and not self.request.accepted:
+            raise NeverSeen
+        session = self.session
+        now = session.clock.monotonic()
+        ask = session.listings.database_status(self.attempt.database_id, now)
+        database, self._failed_poll = await _answer(ask, DOWN)
+        if database is None or not database.running:
+            return None
+        return 0.0 if outcome == SUCCESS else self._settles_in(database.uptime)
+
     def _settles_in(self, started: datetime | None) -> float:
         """Seconds until the restore is over, by when the database was `started` as it says."""
         longest = self.session.settings.restore_settle
@@ -206,89 +249,113 @@ class StatusWatch:
             longest = 0.0 if started > self.request.posted_at + SAME else max(longest, UNSTARTED)
         return longest - self._age
 
-    @property
-    def _needs_database(self) -> bool:
-        """Whether only the database's own status can show the end: there is no other route, or not for this key."""
-        return self.denials >= DENIALS
-
-    # Polls -----------------------------------------------------------------------------------------------------------------
+    # Polls -------------------------------------------------------------------------------------------
 
     async def _poll_restore(self) -> None:
-        """Ask how the restore stands, unless that is known, and note that in the attempt and the ledger."""
-        self.failed, before = "", self.attempt
-        while self.request.outcome is None and not self._needs_database and not self.failed:
+        """Ask how the restore stands, unless that is known; enter what is learnt into the ledger."""
+        before = self.attempt
+        self._failed_poll = ""
+        while self.request.outcome is None and not self._needs_database and not self._failed_poll:
             ask = self.session.client.restore_status(self.attempt.database_id, patience=PATIENT)
-            status, self.failed = await _answer(ask, RUNNING)
+            status, self._failed_poll = await _answer(ask, RUNNING)
             if status is not None:
-                self.denials = 0
+                self._denials = 0
                 self._learn(status)
                 break
-            self.denials += not self.failed
+            self._denials += not self._failed_poll
         if self.attempt != before:
             with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):
                 self.attempt = await self.session.ledger.enter(self.attempt)
 
-    # Whose restore it is ---------------------------------------------------------------------------------------------------
+    # Whose restore it is -----------------------------------------------------------------------------
 
     def _learn(self, status: RestoreStatus) -> None:
         """Note what a poll says, and in the attempt what it says of ours."""
-        now, post = self.session.service_clock.now(), self.request
-        is_followed = now - self.followed <= APART
-        self.shown, self.is_ours = (
-            status,
-            self._whose(status, is_followed=is_followed and post.accepted),
-        )
+        now = self.session.service_clock.now()
+        post = self.request
+        is_followed = now - self._followed_until <= APART
+        self.shown = status
+        self.is_ours = self._whose(status, is_followed=is_followed and post.accepted)
         if is_followed or (self.is_ours and status.in_progress):
-            self.followed = now
+            self._followed_until = now
         if not self.is_ours:
             return
         began = None if status.state == "queued" else self._known(status.started_at)
         outcome = {SUCCESS: SUCCESS, "error": status.code or "error"}.get(status.state)
-        self.attempt = replace(
-            self.attempt, request=replace(post, began=began or post.began, outcome=outcome)
-        )
+        request = replace(post, began=began or post.began, outcome=outcome)
+        self.attempt = replace(self.attempt, request=request)
 
     def _whose(self, status: RestoreStatus, *, is_followed: bool) -> bool | None:
-        """Whether the last restore is that of our POST, see `is_ours`; `is_followed`: it can be no later one."""
-        post, began = self.request, self._known(status.started_at)
+        """Whether the last restore is that of our POST, see `is_ours`.
+
+        Args:
+            status: The last restore.
+            is_followed: Whether it can be no later one.
+        """
+        post = self.request
+        began = self._known(status.started_at)
         if began is None:
-            return (
-                True
-                if is_followed and (self.is_ours or status.in_progress) and status.state != "none"
-                else None
-            )
+            return True if is_followed and self._may_be_ours(status) else None
         if post.began is not None and abs(began - post.began) < SAME:
             return True
-        # Accepted shortly after another one, ours would have been refused, however far apart the clocks are.
-        first = post.began or post.posted_at - (APART if post.accepted else SKEW)
-        if began < first or began == post.previous:
+        if self._is_earlier(began):
             return None
         return is_followed or (post.began is None and began <= post.posted_at + APART)
 
+    def _may_be_ours(self, status: RestoreStatus) -> bool:
+        """Whether a restore without a time runs, or has ended since the poll that saw ours."""
+        return status.in_progress or (self.is_ours is True and status.state != "none")
+
+    def _is_earlier(self, began: datetime) -> bool:
+        """Whether a restore that began then is an earlier one than ours.
+
+        Accepted shortly after another one, ours would have been refused, however far apart the
+        clocks are.
+        """
+        post = self.request
+        room = APART if post.accepted else SKEW
+        return began < (post.began or post.posted_at - room) or began == post.previous
+
     def _known(self, time: datetime | None) -> datetime | None:
         """A time of the status; None for one in the future, which says nothing."""
-        return (
-            time if time is not None and time <= self.session.service_clock.now() + APART else None
-        )
+        if time is None or time > self.session.service_clock.now() + APART:
+            return None
+        return time
 
-    # Words -----------------------------------------------------------------------------------------------------------------
+    # Words -------------------------------------------------------------------------------------------
 
-    def _told(self) -> tuple[str, str]:
-        """The state, in a word or two, and what is known beside it."""
-        shown, post = self.shown, self.request
-        lost = "" if post.accepted else post.answered
-        state = "answer lost" if lost else "accepted"
-        if post.outcome == SUCCESS:
-            state, seen = "restored", "waiting for the database to run"
-        elif self._needs_database:
-            seen = "watching the database"
-        elif shown is None or self.is_ours is False or shown.state in ENDED:
-            seen = "looking for the restore" if lost else "not started yet"
-        elif shown.state == "running" and self.is_ours and post.accepted:
-            state, seen = "restoring", f"step {shown.step}" if shown.step else "running"
-        else:
-            seen = f"restore {shown}"
-        return state, ", ".join(filter(None, (lost, seen, self.failed)))
+    @property
+    def _state(self) -> str:
+        """How far it is, in a word or two."""
+        if self.request.outcome == SUCCESS:
+            return "restored"
+        if not self.request.accepted:
+            return "answer lost"
+        return "restoring" if self._is_seen_running else "accepted"
+
+    @property
+    def _seen_now(self) -> str:
+        """What is known beside the state: a lost answer, what was seen, and a poll that failed."""
+        lost = "" if self.request.accepted else self.request.answered
+        return ", ".join(filter(None, (lost, self._seen_restore, self._failed_poll)))
+
+    @property
+    def _seen_restore(self) -> str:
+        shown = self.shown
+        if self.request.outcome == SUCCESS:
+            return "waiting for the database to run"
+        if self._needs_database:
+            return "watching the database"
+        if shown is None or self.is_ours is False or shown.state in ENDED:
+            return "not started yet" if self.request.accepted else "looking for the restore"
+        if self._is_seen_running and self.request.accepted:
+            return f"step {shown.step}" if shown.step else "running"
+        return f"restore {shown}"
+
+    @property
+    def _is_seen_running(self) -> bool:
+        is_running = self.shown is not None and self.shown.state == "running"
+        return is_running and self.is_ours is True and not self._needs_database
 
     def seen(self) -> str:
         """What was seen of it last, for the error of an end that is not known."""
