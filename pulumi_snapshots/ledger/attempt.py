@@ -232,9 +232,14 @@ class Attempt(Record, sparse=True):
         return self.status in ENDS
 
     @property
+    def has_known_end(self) -> bool:
+        """Whether it is over, or the service has said how it ended."""
+        return self.is_over or self.request.outcome is not None
+
+    @property
     def waited_for_until(self) -> datetime:
         """Until when others wait for its end, at most; later it holds up no other."""
-        if self.is_over or self.request.outcome is not None:
+        if self.has_known_end:
             return self.held_until or NEVER
         if self.status is Status.CLAIMED:
             return self.due or NEVER

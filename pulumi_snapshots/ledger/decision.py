@@ -129,6 +129,11 @@ class Known:
         """The last attempt of the same resource: its state has been about that since."""
         return next(iter(self.mine), None)
 
+    @property
+    def mine_of_source(self) -> Sequence[Attempt]:
+        """The attempts of the same resource or command to restore the same snapshot."""
+        return [each for each in self.mine if each.source == self.wish.source]
+
     def age(self, attempt: Attempt) -> timedelta:
         """Tell how long ago the request of an attempt was sent."""
         return self.now - attempt.request.posted_at
@@ -206,16 +211,17 @@ def same_command(known: Known) -> Claim | None:
     wish = known.wish
     if wish.forced or owner_kind(wish.owner) != "command":
         return None
-    same = [each for each in known.mine if each.source == wish.source]
-    newest = next(iter(same), None)
-    if newest is None:
+    if not known.mine_of_source:
         return None
+    newest = known.mine_of_source[0]
     if not newest.is_over and known.age(newest) <= timedelta(seconds=newest.request.timeout):
-        return Claim(newest, "resumed")
-    if newest.is_over or newest.request.outcome is not None:
+        is_resumed = True
+    elif newest.has_known_end:
         # Of two that were typed at once, one restores.
-        return Claim(newest, "resumed") if wish.is_new_since(newest) else None
-    raise ClaimRefused("unknown", newest)
+        is_resumed = wish.is_new_since(newest)
+    else:
+        raise ClaimRefused("unknown", newest)
+    return Claim(newest, "resumed") if is_resumed else None
 
 
 def overtaken_restore(known: Known) -> Claim | None:

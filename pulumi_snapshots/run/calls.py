@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pulumi_snapshots.clock import (
@@ -294,23 +295,26 @@ class Rules(ABC):
         What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is the service's time if that is known,
         else this machine's.
         """
-        inputs = self.schema.inputs.properties()
-        if others := self.others(record, old, new, same):
-            replaces = tuple(name for name in others if inputs[name].replaces)
-            updates = tuple(name for name in others if name not in replaces)
-            return Changes(replaces, (*updates, self.acts_again) if updates else ())
+        others = self.others(record, old, new, same)
+        if others:
+            return self._act_again(others)
         found = self.otherwise(record, old, new, now)
         if found.replaces or found.updates:
             return found
         found = replace(found, reason=undecided(new, *self.deciding(new)))
         if not record.pending:
             return found
-        since = (
-            time_text(parse_rfc3339(record.requested_at), now)
-            if record.requested_at
-            else "an earlier run"
-        )
+        since = "an earlier run"
+        if record.requested_at:
+            since = time_text(parse_rfc3339(record.requested_at), now)
         return replace(found, updates=("attempt",), note=Message(self.waits_on, since=since))
+
+    def _act_again(self, others: list[str]) -> Changes:
+        """What inputs mean that ask for another resource, or for the act again."""
+        inputs = self.schema.inputs.properties()
+        replaces = tuple(name for name in others if inputs[name].replaces)
+        updates = tuple(name for name in others if name not in replaces)
+        return Changes(replaces, (*updates, self.acts_again) if updates else ())
 
     def deciding(self, _new: Mapping[str, Any]) -> list[str]:
         """The inputs of which another value asks for another resource, or for the act again, as they are declared."""
@@ -444,9 +448,7 @@ def differs(old: Any, new: Any, same: Same = operator.eq) -> bool:
     if new is UNKNOWN:  # as of what the engine deletes first, also if it stays the same
         return False
     if isinstance(old, list) and isinstance(new, list):
-        return len(old) != len(new) or any(
-            differs(one, other, same) for one, other in zip(old, new, strict=True)
-        )
+        return len(old) != len(new) or any(map(partial(differs, same=same), old, new))
     if isinstance(old, dict) and isinstance(new, dict):
         return old.keys() != new.keys() or any(differs(old[name], new[name], same) for name in new)
     return bool(old != new) and not same(old, new)

@@ -420,13 +420,7 @@ class Operation:
             raise refusal
         session = self.session
         if isinstance(refusal, RestoreRunning | SnapshotRunning):
-            now = session.clock.utc()
-            self._held_up_since = self._held_up_since or now
-            if now - self._held_up_since > LONGEST_WAIT:
-                raise refusal
-            what = "restore" if isinstance(refusal, RestoreRunning) else "snapshot"
-            self.show(f"waiting for the end of another {what} of this database")
-            await session.clock.sleep(session.settings.poll_every)
+            await self._wait_for_running(refusal)
         pause = max(self._pause(), refusal.retry_after or 0.0)
         self._step = "waiting to try again"
         again = session.clock.utc() + timedelta(seconds=pause)
@@ -436,6 +430,17 @@ class Operation:
         )
         self.member.progress(text)
         await session.clock.sleep(pause)
+
+    async def _wait_for_running(self, refusal: RestoreRunning | SnapshotRunning) -> None:
+        """Wait for what another client has started, in all no longer than others are waited for."""
+        session = self.session
+        now = session.clock.utc()
+        self._held_up_since = self._held_up_since or now
+        if now - self._held_up_since > LONGEST_WAIT:
+            raise refusal
+        what = "restore" if isinstance(refusal, RestoreRunning) else "snapshot"
+        self.show(f"waiting for the end of another {what} of this database")
+        await session.clock.sleep(session.settings.poll_every)
 
     def _pause(self) -> float:
         """Seconds until the next try, the same in each simulation of the same operation."""

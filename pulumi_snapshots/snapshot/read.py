@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pulumi_snapshots.clock import REFRESH_PATIENCE, parse_rfc3339, to_the_second
@@ -219,65 +219,90 @@ def _cut(session: Session) -> str:
 async def _read_listed(
     session: Session, record: SnapshotRecord, listener: Listener
 ) -> SnapshotRecord:
-    """The record by the listing. The service has no delete, so one that is missing stays in the state."""
-    version_id, recent = record.version_id or "", session.listings.recent
-    page = await session.listings.page(record.database_id, recent, patience=BRIEF, together=True)
-    entry = page.version(version_id)
-    if entry is None and not page.complete:
-        page = await session.listings.own_page(record.database_id, recent, patience=BRIEF)
-        entry = page.version(version_id)
+    """The record by the listing; one that is missing stays in the state.
+
+    The service has no delete.
+    """
+    listings = session.listings
+    version = record.version_id or ""
+    page = await listings.page(record.database_id, listings.recent, patience=BRIEF, together=True)
+    if page.version(version) is None and not page.complete:
+        page = await listings.own_page(record.database_id, listings.recent, patience=BRIEF)
     now = session.service_clock.now()
-    created = parse_rfc3339(record.created_at) if record.created_at else None
+    entry = page.version(version)
     if entry is not None:
         seen = await _renewed(session, record, entry)
     elif not page.complete:
-        return _unread(
-            record, listener, "the listing holds entries that cannot be read, so it proves nothing."
-        )
-    # `modified` may be a snapshot's start, and the page may be from just before its end.
-    elif created is not None and now - created < timedelta(seconds=SERVICE_CACHE) + LATEST_OF_LOST:
+        unreadable = "the listing holds entries that cannot be read, so it proves nothing."
+        return _unread(record, listener, unreadable)
+    elif _may_be_unlisted(record, now):
         listener.progress("not listed yet: the service may serve a listing that is 30 minutes old")
         return record
     else:
         seen = replace(record, available=False)
     if not seen.available:
-        why = "is not in the service's listing (another account's key? a database that was deleted and made again?)."
-        if seen.expired(now):
-            why = f"is past its 30 days at the service, which ended {to_the_second(seen.expires_at or '')}."
-        missing = f"snapshot {record.id} {why} It stays in the state as not available."
-        listener.warn(Message("{missing} {then}", missing=missing, then=Hint(HintKind.TAKE_NEW)))
+        _warn_of_missing(seen, listener, now)
     return seen
+
+
+def _may_be_unlisted(record: SnapshotRecord, now: datetime) -> bool:
+    """Whether a snapshot is so new that an old page can lack it.
+
+    Its time of creation may be that of its start, and the page may be from just before its end.
+    """
+    if record.created_at is None:
+        return False
+    room = timedelta(seconds=SERVICE_CACHE) + LATEST_OF_LOST
+    return now - parse_rfc3339(record.created_at) < room
+
+
+def _warn_of_missing(record: SnapshotRecord, listener: Listener, now: datetime) -> None:
+    why = (
+        "is not in the service's listing (another account's key? a database that was deleted and "
+        "made again?)."
+    )
+    if record.expired(now):
+        ended = to_the_second(record.expires_at or "")
+        why = f"is past its 30 days at the service, which ended {ended}."
+    missing = f"snapshot {record.id} {why} It stays in the state as not available."
+    listener.warn(Message("{missing} {then}", missing=missing, then=Hint(HintKind.TAKE_NEW)))
 
 
 async def _renewed(
     session: Session, record: SnapshotRecord, entry: ListedSnapshot
 ) -> SnapshotRecord:
-    """The record with what its entry says now; it keeps a stored URL that is pinned, unless the new one is too, and is better."""
+    """The record with what its entry says now; its URL stays if that is no worse."""
     fresh = await describe(session, record.database_id, entry, base_url=record.download_url)
     renewed = replace(fresh, requested_at=record.requested_at)
     if renewed.created_at is None and record.created_at is not None:
         renewed = renewed.created(parse_rfc3339(record.created_at))
-    url, ends, fresh_ends = (
-        record.download_url,
-        *(expiry_of(each.download_url or "") for each in (record, fresh)),
+    if not _keeps_url(record, fresh, session.service_clock.now()):
+        return renewed
+    return replace(
+        renewed,
+        download_url=record.download_url,
+        download_url_expires_at=record.download_url_expires_at,
     )
-    lasts = session.service_clock.now() + URL_RENEWAL
-    keeps = ends is not None and (ends > lasts or (fresh_ends is not None and fresh_ends <= ends))
-    if not is_pinned(fresh.download_url, entry.version or ""):
-        # even one that has expired: an unpinned URL would serve other data without a word
-        keeps = True
-    if keeps and is_pinned(url, entry.version or ""):
-        renewed = replace(
-            renewed, download_url=url, download_url_expires_at=record.download_url_expires_at
-        )
-    return renewed
+
+
+def _keeps_url(record: SnapshotRecord, fresh: SnapshotRecord, now: datetime) -> bool:
+    """Whether the URL in the state serves the version, and the one in the listing is no better."""
+    version = fresh.version_id or ""
+    if not is_pinned(record.download_url, version):
+        return False
+    if not is_pinned(fresh.download_url, version):
+        # Even if the stored one has expired: this one would serve other data without a word.
+        return True
+    ends = expiry_of(record.download_url or "")
+    fresh_ends = expiry_of(fresh.download_url or "")
+    if ends is None:
+        return False
+    is_later = fresh_ends is None or fresh_ends > ends
+    return ends > now + URL_RENEWAL or not is_later
 
 
 def _unread(record: SnapshotRecord, listener: Listener, why: str | ProviderError) -> SnapshotRecord:
     told = (why, *why.then) if isinstance(why, ProviderError) else why
-    listener.warn(
-        Message(
-            "snapshot {id} was not refreshed and stays as it was: {why}", id=record.id, why=told
-        )
-    )
+    stays = "snapshot {id} was not refreshed and stays as it was: {why}"
+    listener.warn(Message(stays, id=record.id, why=told))
     return record

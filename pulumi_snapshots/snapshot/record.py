@@ -244,25 +244,26 @@ async def describe(
     base_url: str | None = None,
     requested: datetime | None = None,
 ) -> SnapshotRecord:
-    """The record of a listed snapshot; `base_url` is of another one of that database, `requested` by the service's clock.
+    """Make the record of a listed snapshot.
 
-    Raises `SquareCloudError` if an old entry without any URL needs the account's id, and the service does not give it.
+    Args:
+        session: The session of the process.
+        database_id: Its database.
+        entry: Its entry.
+        base_url: The URL of another one of that database, or of itself.
+        requested: When it was requested, by the service's clock; None if no run has.
+
+    Raises:
+        SquareCloudError: An old entry without any URL needs the account's id, and the service does
+            not give it.
     """
-    if entry.version is not None and not is_pinned(entry.url, entry.version) and entry.key:
-        # An old entry: the signature is in `key`, only the address before it is missing.
-        address = (entry.url or base_url or "").partition("?")[0]
-        if not address:
-            account_id = (
-                await session.listings.account(since=-math.inf)
-            ).id  # one request for all callers
-            address = f"{session.settings.snapshots_url}/databases/{quote(account_id, safe='')}/{quote(entry.name, safe='')}.zip"
-        entry = entry.model_copy(update={"url": f"{address}?{entry.key.removeprefix('?')}"})
-    expiry = expiry_of(entry.url or "")
+    url = await _url_of(session, entry, base_url)
+    expiry = expiry_of(url or "")
     record = SnapshotRecord(
         database_id,
         entry.version,
         entry.name or None,
-        entry.url,
+        url,
         rfc3339(expiry) if expiry else None,
         entry.size,
         origin=entry.origin,
@@ -270,3 +271,22 @@ async def describe(
         requested_at=to_the_second(requested) if requested else None,
     ).created(entry.modified or requested)
     return replace(record, available=not record.expired(session.service_clock.now()))
+
+
+async def _url_of(session: Session, entry: ListedSnapshot, base_url: str | None) -> str | None:
+    """The URL of an entry, as pinned as it can be.
+
+    An old entry has the signature in `key`, so that only the address before it is missing.
+    """
+    if not entry.key or entry.version is None or is_pinned(entry.url, entry.version):
+        return entry.url
+    address = (entry.url or base_url or "").partition("?")[0]
+    address = address or await _address_of(session, entry.name)
+    return f"{address}?{entry.key.removeprefix('?')}"
+
+
+async def _address_of(session: Session, name: str) -> str:
+    """The address of a storage object, which has the account's id in it."""
+    account = await session.listings.account(since=-math.inf)
+    folder = f"{session.settings.snapshots_url}/databases/{quote(account.id, safe='')}"
+    return f"{folder}/{quote(name, safe='')}.zip"

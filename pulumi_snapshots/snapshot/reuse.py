@@ -119,28 +119,31 @@ class Reuse:
     async def is_worthless(self, taken_at: datetime, *, if_unknown: bool = False) -> bool:
         """Tell whether a snapshot would lose data, or bring back what a restore has replaced.
 
-        The ledger knows the restores of runs, the service the last one for an hour.
-
         Args:
             taken_at: When the snapshot was requested, or its time in the listing.
             if_unknown: The answer if the service does not say.
         """
-        last = NEVER
-        if self.last_change is not None:
-            last = await self.last_change() or NEVER
-        database_id = self.inputs.database_id
-        for each in await self.session.ledger.attempts():
-            if (each.kind, each.database_id) == ("restore", database_id):
-                last = max(last, each.ended_at or each.request.posted_at)
-        if last > taken_at:
+        if await self._last_known_change() > taken_at:
             return True
+        database_id = self.inputs.database_id
         with suppress(SquareCloudError):
             status = await self.session.client.restore_status(database_id, patience=BRIEF)
             if status is None:
                 return False
-            restored_at = status.finished_at or status.started_at
-            return status.in_progress or (restored_at is not None and restored_at > taken_at)
+            # Of restores that no run has requested, the service shows the last one for an hour.
+            restored_at = status.finished_at or status.started_at or NEVER
+            return status.in_progress or restored_at > taken_at
         return if_unknown
+
+    async def _last_known_change(self) -> datetime:
+        """When runs have last changed or restored the database; long ago if they have not."""
+        last = NEVER
+        if self.last_change is not None:
+            last = await self.last_change() or NEVER
+        for each in await self.session.ledger.attempts():
+            if (each.kind, each.database_id) == ("restore", self.inputs.database_id):
+                last = max(last, each.ended_at or each.request.posted_at)
+        return last
 
     async def is_candidate_worthless(self, candidate: Candidate) -> bool:
         """Tell whether a candidate is worthless, by times that are exact to a second.

@@ -35,8 +35,7 @@ async def under_way(session: Session) -> list[Attempt]:
     return [
         one
         for one in there
-        if not (one.is_over or one.request.outcome)
-        or session.service_clock.now() < one.waited_for_until
+        if not one.has_known_end or session.service_clock.now() < one.waited_for_until
     ]
 
 
