@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 PROJECT = Path(__file__).resolve().parent.parent
 PAGES = [
-    PROJECT / "README.md",
+    *(PROJECT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")),
     PROJECT / "tests" / "README.md",
     *sorted((PROJECT / "docs").rglob("*.md")),
     *sorted((PROJECT / "bench").glob("*.md")),
