@@ -107,7 +107,7 @@ class Pin(Record, sparse=True):
 
     def is_asked_by(self, run: str, now: datetime) -> bool:
         """Whether a run has asked for it, and not an earlier one with the same address."""
-        return self.asked_by == run and abs(now - self.touched_at) < LONGEST_RUN
+        return self.asked_by == run != "" and abs(now - self.touched_at) < LONGEST_RUN
 
     def info(self, now: datetime) -> SnapshotInfo:
         """Describe the snapshot as a lookup would."""
@@ -216,6 +216,8 @@ class GuardBook:
             run: The run in which they happened. A value of a roll-back that it has not asked for
                 leads to a newer snapshot from then on.
         """
+        # Also before a change has happened: it may fail half-way, and then nobody notes it.
+        self._drop_pins(guard, record.database_id, run)
         known = self._known(guard, record)
         if known is not None and record.version_id is not None and not happened:
             return
@@ -230,7 +232,6 @@ class GuardBook:
             changes = [*dict.fromkeys((*entry.changes, *happened))]
             changed = replace(entry, changed_at=now, changes=changes[:MOST_CHANGES])
             self._stored = [changed if each is entry else each for each in self._stored]
-            self._drop_pins(guard, record.database_id, run)
         self._stored = _kept(self._lasting(self._stored))
         self._document[GUARDS] = [each.to_outputs() for each in self._stored]
 

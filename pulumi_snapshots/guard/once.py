@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import NamedTuple
 
 import anyio
 
@@ -68,9 +69,10 @@ class ChangeNotNoted(ProviderError):
 class _SnapshotOfRun:
     """The snapshot of one database in one run, and the guarded changes after it."""
 
-    # Held while it is taken; after a cancelled one the next change reuses it, within `reuse_within`.
+    # Held while it is taken; after a cancelled one the next change of the run reuses it.
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     noting: anyio.Lock = field(default_factory=anyio.Lock)
+    asked_at: datetime | None = None  # when the first change asked, by a clock that counts sleep
     record: SnapshotRecord | None = None
     failed: str | None = None  # the change for which it could not be had
     # by guard, what has happened and is not noted yet
@@ -158,7 +160,9 @@ class OncePerRun:
             # What has happened by now, whatever times were noted for it, has happened before the
             # snapshot.
             await consult(session().ledger, lambda book: book.spent(inputs.database_id))
-            of.record = await take(session(), inputs, listener)
+            now = session().clock.utc()
+            of.asked_at = of.asked_at or now
+            of.record = await take(session(), inputs, listener, asked_for=now - of.asked_at)
         if guard not in of.changes:
             await self._note(of, session(), guard, of.record)
             of.changes[guard] = []
@@ -250,49 +254,98 @@ def _with_way_back(template: str, record: SnapshotRecord, change: str) -> Messag
     return Message(f"{template}\n{{way_back}}", id=record.id, change=change, way_back=way_back)
 
 
-async def take(session: Session, inputs: GuardInputs, listener: Listener) -> SnapshotRecord:
-    """Take a guard's snapshot, complete what a killed run has started, or use one that is young enough, or else `fallback` allows."""
-    database_id, times = inputs.database_id, dict[str, datetime]()
-    spent = partial(consult, session.ledger, lambda book: book.spent(database_id))
+async def take(
+    session: Session,
+    inputs: GuardInputs,
+    listener: Listener,
+    *,
+    asked_for: timedelta = timedelta(0),
+) -> SnapshotRecord:
+    """Take a guard's snapshot, or use one that is young enough, or that `fallback` allows.
+
+    Args:
+        session: The session of the process.
+        inputs: The guard's inputs.
+        listener: The row of what is about to change.
+        asked_for: For how long the run has asked for a snapshot: what it has requested since will
+            do, also if the call that did was cut off.
+
+    Returns:
+        The snapshot.
+
+    Raises:
+        ProviderError: There is none.
+    """
+    database_id = inputs.database_id
+    of_this_run = min(asked_for.total_seconds(), inputs.timeout)
+    wanted = replace(inputs.snapshot, reuse_within=max(inputs.reuse_within, of_this_run))
+    last_change = partial(consult, session.ledger, lambda book: book.spent(database_id))
     try:
         with session.fleet.joins(listener) as member:
-            of = session, inputs.snapshot, member, f"{GUARD_OWNER}:{database_id}"
-            return await SnapshotOperation(*of, needs_url=False, last_change=spent).carry_out()
+            taking = SnapshotOperation(
+                session,
+                wanted,
+                member,
+                f"{GUARD_OWNER}:{database_id}",
+                needs_url=False,
+                last_change=last_change,
+            )
+            return await taking.carry_out()
     except NONE_NOW as error:
-        if isinstance(error, QuotaUsedUp) and (until := error.frees):
+        until = error.frees if isinstance(error, QuotaUsedUp) else None
+        if until is not None:
             with suppress(LedgerUnavailable):
                 await consult(session.ledger, lambda book: book.note_used_up(until), writes=True)
         if inputs.fallback is None:
             raise
-        # Automatic ones too, as far as the listing or the ledger shows them now.
-        with suppress(LedgerUnavailable):
-            found = await session.ledger.snapshots(database_id)
-            times = {each.result: each.request.posted_at for each in found if each.result}
-        with suppress(SquareCloudError):
-            page = await session.listings.page(database_id, session.listings.recent, patience=BRIEF)
-            times |= {
-                each.version: each.modified
-                for each in page.entries
-                if each.version and each.modified
-            }
-        newest, oldest = (
-            max(times, key=times.__getitem__, default=""),
-            timedelta(seconds=inputs.fallback),
-        )
+        newest = await _newest_known(session, database_id)
+        oldest = session.service_clock.now() - timedelta(seconds=inputs.fallback)
         # An interrupt while it was looked for, or before, is no reason to use it.
-        if session.stopping or not newest or times[newest] < session.service_clock.now() - oldest:
+        if session.stopping or newest is None or newest.taken_at < oldest:
             raise
-        record = SnapshotRecord(database_id, newest, available=True).created(
-            times[newest].replace(microsecond=0)
-        )
-        why = "no new snapshot of database {of} can be had ({error}), so the newest one guards, {id} of {taken}"
-        told = {
-            "of": database_id,
-            "error": str(error).rstrip("."),
-            "taken": to_the_second(times[newest]),
-        }
-        listener.warn(Message(why, id=record.id, **told))
-        return record
+        return _fallen_back(newest, database_id, error, listener)
+
+
+class _Taken(NamedTuple):
+    taken_at: datetime
+    version: str
+
+
+async def _newest_known(session: Session, database_id: str) -> _Taken | None:
+    """The newest snapshot that the listing or the ledger shows now, also an automatic one."""
+    known: list[_Taken] = []
+    with suppress(LedgerUnavailable):
+        found = await session.ledger.snapshots(database_id)
+        known += [_Taken(each.request.posted_at, each.result) for each in found if each.result]
+    with suppress(SquareCloudError):
+        page = await session.listings.page(database_id, session.listings.recent, patience=BRIEF)
+        known += [
+            _Taken(each.modified, each.version)
+            for each in page.entries
+            if each.version and each.modified
+        ]
+    return max(known, default=None)
+
+
+def _fallen_back(
+    newest: _Taken, database_id: str, error: ProviderError, listener: Listener
+) -> SnapshotRecord:
+    """The record of the snapshot that guards in place of a new one, with a warning."""
+    record = SnapshotRecord(database_id, newest.version, available=True)
+    record = record.created(newest.taken_at.replace(microsecond=0))
+    why = (
+        "no new snapshot of database {of} can be had ({error}), so the newest one guards, "
+        "{id} of {taken}"
+    )
+    warning = Message(
+        why,
+        id=record.id,
+        of=database_id,
+        error=str(error).rstrip("."),
+        taken=to_the_second(newest.taken_at),
+    )
+    listener.warn(warning)
+    return record
 
 
 def change_of(urn: str, change: str) -> str:

@@ -114,9 +114,9 @@ async def test_one_value_of_a_roll_back_leads_to_the_same_snapshot_whatever_it_g
     assert await book.says(pin="1", keeps=False) == "v1"
     await book.takes("v2")
     assert await book.says(pin="1", keeps=False) == "v2", "only a preview has asked before"
-    assert await book.says(pin="1") == "v2"
-    await book.takes("v3")  # by the roll-back itself, whose Restore fails
-    assert [await book.says(pin="1"), await book.says(pin="2")] == ["v2", "v3"]
+    assert await book.says(pin="1", run="back") == "v2"
+    await book.takes("v3", run="back")  # by the roll-back itself, whose Restore fails
+    assert [await book.says(pin="1", run="again"), await book.says(pin="2")] == ["v2", "v3"]
     with pytest.raises(
         ProviderError, match=f"This guard has noted no snapshot of database {DATABASE}"
     ):
@@ -136,10 +136,20 @@ async def test_a_second_incident_goes_back_to_its_own_snapshot_with_the_same_val
     await book.takes("v2", "update of Server shop", run="back")
     assert await book.says(pin="1", run="back, again") == "v1", "that run has asked for it"
     await book.takes("v3", "update of Server other", guard=OTHER, run="of another guard")
-    await book.takes("v4", run="its changes have failed")
     assert await book.says(pin="1", keeps=False) == "v1"
-    await book.takes("v5", "update of Server shop", run="release 2")
-    assert await book.says(pin="1", run="second incident") == "v5"
+    await book.takes("v4", "update of Server shop", run="release 2")
+    assert await book.says(pin="1", run="second incident") == "v4"
+    await book.takes("v5", run="release 3, whose first change fails half-way")
+    assert await book.says(pin="1", run="third incident") == "v5"
+
+
+@virtual
+async def test_runs_without_a_name_are_not_taken_for_one_run() -> None:
+    book = Book()
+    await book.takes("v1", "update of Server shop")
+    assert await book.says(pin="1") == "v1"
+    await book.takes("v2", "update of Server shop")
+    assert await book.says(pin="1") == "v2"
 
 
 @virtual

@@ -120,6 +120,29 @@ async def test_a_guard_whose_call_was_cancelled_is_resumed_without_a_second_post
     assert set(program.done.values()) == {w.started()}
 
 
+@pytest.mark.parametrize("reuse_within", [0.0, 600.0])
+@staged(world, snapshot_seconds=300.0)
+async def test_a_change_after_a_cancelled_one_uses_what_its_run_has_requested(
+    w: World, *, reuse_within: float
+) -> None:
+    program = Machine(w).program()
+    with anyio.move_on_after(200.0):
+        await program.change(FIRST, reuse_within=reuse_within)
+    await w.clock.sleep(15 * MINUTE)
+    await program.change(LAST, reuse_within=reuse_within)
+    assert program.done == {LAST: w.started()}
+
+
+@staged(world, snapshot_seconds=300.0)
+async def test_a_change_long_after_a_cancelled_one_has_a_snapshot_of_its_own(w: World) -> None:
+    program = Machine(w).program()
+    with anyio.move_on_after(200.0):
+        await program.change(FIRST, reuse_within=0.0, timeout=30 * MINUTE)
+    await w.clock.sleep(60 * MINUTE)
+    await program.change(LAST, reuse_within=0.0, timeout=30 * MINUTE)
+    assert program.done == {LAST: w.posts[1].version_id}
+
+
 @staged(world, snapshot_seconds=30.0)
 async def test_an_old_snapshot_guards_nothing_while_the_service_cannot_say_how_old_it_is(
     w: World,

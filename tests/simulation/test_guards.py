@@ -8,7 +8,7 @@ import random
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import anyio
@@ -73,7 +73,9 @@ class Story:
         ledger = self.machine.session().ledger
         with suppress(ProviderError):  # a value of an earlier incident may be refused
             found = await consult(
-                ledger, lambda book: book.last("shop", DATABASE, value), writes=True
+                ledger,
+                lambda book: book.last("shop", DATABASE, value, run="a roll-back"),
+                writes=True,
             )
             version_id = found.version_id if found else None
             self.counted["roll-backs"] += 1
@@ -148,13 +150,26 @@ class Story:
                             at if ends == "one call ends" else None,
                         )
                 group.cancel_scope.cancel()
-        # After a call that the engine has cut, a guard that reuses nothing takes another one.
-        takes_another = night or (ends == "one call ends" and not inputs["reuse_within"])
         took = self.here.clock.monotonic() - began
+        # A call that the engine has cut leaves its request to the next one. That waits in vain if
+        # the answer was lost, if the snapshot was never made, or if it is too old once it is found.
+        is_kept = took <= timeout and self.is_kept(before, began + at)
+        takes_another = night or (ends == "one call ends" and not is_kept)
         self.check(program, before, took, timeout, most=2 if takes_another else 1)
         await self.check_way_back(program)
         if program.done and not fails and ends in {None, "^C"}:
             self.written = self.now()
+
+    def is_kept(self, before: int, at: float) -> bool:
+        """Whether what a run had requested by a time was answered by then, and made."""
+        moment = self.now() - timedelta(seconds=self.here.clock.monotonic() - at)
+        self.here.emulator.settle()
+        made = {each.version_id for each in self.here.emulator.snapshots(DATABASE)}
+        return all(
+            post.answered_at is not None and post.answered_at <= moment and post.version_id in made
+            for post in self.here.posts[before:]
+            if post.accepted and post.at <= moment
+        )
 
     def sleep_for_a_night(self) -> None:
         """Let the machine be suspended: the service's time goes on, and so does the machine's boot clock."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import anyio
@@ -17,6 +18,8 @@ from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.support import engine_calls
 from tests.support.world import DATABASE, Row, World
+
+RUNS = count(1)
 
 
 class Machine(engine_calls.Machine):
@@ -46,7 +49,7 @@ class Machine(engine_calls.Machine):
 class Program:
     here: World
     session: Session
-    guards: OncePerRun = field(default_factory=OncePerRun)
+    guards: OncePerRun = field(default_factory=lambda: OncePerRun(f"run {next(RUNS)}"))
     done: dict[str, str] = field(default_factory=dict)
     # the errors of changes that have not, or were not noted
     held: dict[str, ProviderError] = field(default_factory=dict)
