@@ -154,8 +154,8 @@ class Story:
         # A call that the engine has cut leaves its request to the next one. That waits in vain if
         # the answer was lost, if the snapshot was never made, or if it is too old once it is found.
         is_kept = took <= timeout and self.is_kept(before, began + at)
-        takes_another = night or (ends == "one call ends" and not is_kept)
-        self.check(program, before, took, timeout, most=2 if takes_another else 1)
+        may_take = 1 + (night is not None) + (ends == "one call ends" and not is_kept)
+        self.check(program, before, took, timeout, most=may_take)
         await self.check_way_back(program)
         if program.done and not fails and ends in {None, "^C"}:
             self.written = self.now()
@@ -166,7 +166,10 @@ class Story:
         self.here.emulator.settle()
         made = {each.version_id for each in self.here.emulator.snapshots(DATABASE)}
         return all(
-            post.answered_at is not None and post.answered_at <= moment and post.version_id in made
+            post.answered_at is not None
+            and post.answered_at <= moment
+            and post.fault is None  # which may have lost the answer
+            and post.version_id in made
             for post in self.here.posts[before:]
             if post.accepted and post.at <= moment
         )
@@ -209,9 +212,10 @@ class Story:
         assert there[0].origin == "manual", "an automatic snapshot guards nothing"
 
     def _is_young(self, version_id: str, oldest: float) -> None:
-        """Check that the snapshot was requested as late as the guard demands."""
-        (post,) = (each for each in self.here.posts if each.version_id == version_id)
-        age = (self.here.emulator.now() - post.at).total_seconds()
+        """Check that the snapshot was taken as late as the guard demands, as the listing shows it."""
+        stored = self.here.emulator.snapshots(DATABASE)
+        (found,) = (each for each in stored if each.version_id == version_id)
+        age = (self.here.emulator.now() - found.modified).total_seconds()
         if age > oldest + 10 * MINUTE:
             self.fail("old guard", f"a change behind a snapshot of {age / MINUTE:.0f} min ago")
 
@@ -232,7 +236,7 @@ class Story:
     def check(
         self, program: Program, before: int, took: float, timeout: float, *, most: int
     ) -> None:
-        """Check a run that may have taken so many snapshots: after a night, one of the evening guards no more."""
+        """Check a run that may take `most` snapshots: after a night, the evening's guards no more."""
         accepted = [post for post in self.here.posts[before:] if post.accepted]
         assert len(accepted) <= most, "too many requests of one run started a snapshot"
         assert len(set(program.done.values())) <= most, "too many snapshots guard one run"
