@@ -216,7 +216,7 @@ class GuardBook:
             run: The run in which they happened. A value of a roll-back that it has not asked for
                 leads to a newer snapshot from then on.
         """
-        # Also before a change has happened: it may fail half-way, and then nobody notes it.
+        # Also before a change has happened: one that fails half-way is never noted.
         self._drop_pins(guard, record.database_id, run)
         known = self._known(guard, record)
         if known is not None and record.version_id is not None and not happened:
