@@ -118,6 +118,14 @@ STORIES = {
     "--replace with --refresh takes a new snapshot": """
         S up v1; S up v1 refresh replace; S has 2; S up v1 refresh replace; S has 3
     """,
+    # No create is told what it replaces, but the refresh before it has shown what the state has.
+    "--replace with --refresh takes a new snapshot, though the one that it replaces could be used again": """
+        wait 8000; S up v1 reuse_within=2h; wait 600; S up v1 refresh replace reuse_within=2h; S has 2; sent 2
+    """,
+    "--replace with --refresh uses somebody's snapshot again, but never the one that it replaces": """
+        wait 8000; S up v1 reuse_within=2h; wait 3600; somebody takes; wait 600; S up v1 refresh replace reuse_within=2h;
+        S has theirs; sent 1; wait 3000; S up v1 refresh replace reuse_within=2h; S has 2; sent 2
+    """,
     "--replace takes a new snapshot a day later, whatever no run has seen": """
         S up v1; wait 90000; S up v1 replace; S has 2
     """,
