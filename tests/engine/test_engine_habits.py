@@ -113,3 +113,8 @@ def test_a_failure_stops_only_what_depends_on_it(app: App) -> None:
     app.up(*reuse)
     assert versions(app) == {"shop": taken}
     assert app.posts() == []
+    # But never in its own place.
+    app.pass_time(LATER)
+    app.up(*reuse, "--refresh", "--replace", urn("shop"))
+    assert len(app.posts()) == 1
+    assert versions(app)["shop"] != taken
