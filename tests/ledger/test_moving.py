@@ -14,11 +14,16 @@ from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.moving import MOVED, Successor, moved_attempts
 from pulumi_snapshots.ledger.place import packed
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
+from pulumi_snapshots.restore.difference import RestoreRules
+from pulumi_snapshots.run.calls import Rules
+from pulumi_snapshots.snapshot.difference import SnapshotRules
 from tests.ledger.racing import count
+from tests.support.engine_calls import Machine, Stack
 from tests.support.memory import Memory
-from tests.support.virtual import run_virtual, virtual
-from tests.support.world import START
+from tests.support.virtual import run_virtual, staged, virtual
+from tests.support.world import DATABASE, OWNER, START, World, killed, world
 
+RULES: dict[str, Rules] = {"snapshot": SnapshotRules(), "restore": RestoreRules()}
 OPEN = {"kind": "restore", "status": "sent"}
 DONE = {"kind": "restore", "status": "found"}
 OLD = {"guard": "g", "snapshot": {"version_id": "1"}, "noted_at": "2026-03-01T10:00:00Z"}
@@ -147,6 +152,28 @@ async def test_an_own_ledger_that_cannot_be_written_is_taken_along_all_the_same(
     process = computer.process()
     assert [await process.edit(count) for _ in range(2)] == [1, 2]
     assert (await computer.shared.read())["attempts"] == {"a": OPEN}
+
+
+@pytest.mark.parametrize("after", [5.0, 60.0], ids=["before its answer", "while it waits"])
+@pytest.mark.parametrize("kind", RULES)
+@staged(world, snapshot_seconds=300, restore_seconds=100.0, cache_world="invalidated")
+async def test_what_a_killed_run_has_sent_is_not_sent_again_once_state_is_shared(
+    here: World, kind: str, after: float
+) -> None:
+    values: dict[str, Any] = {"database_id": DATABASE}
+    if kind == "restore":
+        values |= {"version_id": here.emulator.add_snapshot(DATABASE).version_id, "overwrite": True}
+        await here.clock.sleep(600)
+    own = Memory(here.clock, where="own", is_shared=False)
+    stack = Stack(RULES[kind], Machine(here, own), OWNER)
+    assert await killed(after, lambda: stack.up(**values), lambda: stack.session)
+    await here.clock.sleep(600)
+    shared = Successor(Memory(here.clock, where="shared"), own)
+    stack.machine = Machine(here, shared)  # type: ignore[arg-type]
+    await stack.up(**values)
+    assert stack.error is None
+    assert len(here.posts) + len(here.requests("restore")) == 1
+    assert any("may not have saved its state" in line for line in stack.row.warnings)
 
 
 def test_a_shared_place_takes_along_what_the_machine_of_the_run_holds(tmp_path: Path) -> None:
