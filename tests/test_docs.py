@@ -18,7 +18,7 @@ import pulumi_snapshots
 from pulumi_snapshots import errors
 from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.cli.setup.doctor import OLDEST_ENGINE
-from pulumi_snapshots.listing.quota import allowance_of
+from pulumi_snapshots.listing.quota import daily_quota
 from pulumi_snapshots.plugin.description.identity import NO_UPLOAD
 from tools.engine import ENGINE, LANGUAGE_HOST
 
@@ -250,10 +250,10 @@ def test_a_program_passes_arguments_that_exist() -> None:
                 inspect.signature(getattr(pulumi_snapshots, name)).bind_partial(*call.args, **named)
 
 
-def test_the_table_of_the_daily_allowance_says_what_the_code_counts() -> None:
+def test_the_table_of_the_daily_quota_says_what_the_code_counts() -> None:
     rows = re.findall(r"^\| (\d+) MB \| (\d+) \|$", (DOCS / "faq.md").read_text(), re.MULTILINE)
     assert len(rows) > 4
-    assert [int(count) for _, count in rows] == [allowance_of(int(ram)) for ram, _ in rows]
+    assert [int(count) for _, count in rows] == [daily_quota(int(ram)) for ram, _ in rows]
 
 
 def test_the_page_of_versions_names_those_that_are_needed_and_tested() -> None:

@@ -65,7 +65,8 @@ WORDS = [
         "also applies, is true",
     ),
     Word(r"\bwhat (?:came|comes|became|becomes) of\b", "the result"),
-    Word(r"\bpays? for (?:one more|another|a second)\b", "may use another of today's snapshots"),
+    Word(r"\bpays? for (?:one more|another|a second)\b", "uses quota"),
+    Word(r"\ballowances?\b|\btoday's snapshots\b", "quota"),
     Word(
         r"\b(?:its|their|whose|the) turn\b|\bengine's places?\b|\b\d+ before it\b",
         "slot, queued, ahead in the queue",

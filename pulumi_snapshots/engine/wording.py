@@ -38,9 +38,8 @@ STEPS = {
     HintKind.OPEN_VERSION: "`Snapshot.get` opens one that is listed, by its id.",
     HintKind.LOOK_UP_DATABASE: "`{get_database}` looks up one whose id is known.",
     HintKind.GIVE_UP: (
-        "`pulumi up --refresh --replace '{resource}'` gives up on it instead: that can wait for "
-        "its end first, "
-        "and may use another of today's snapshots."
+        "`pulumi up --refresh --replace '{resource}'` abandons the pending snapshot and takes a "
+        "new one, which uses quota."
     ),
     HintKind.TAKE_NEW: (
         "`pulumi up --refresh --replace '{resource}'` takes a new one; `{rotate_after}` does that "

@@ -176,10 +176,7 @@ class HintKind(Enum):
         "request."
     )
     ASK_AGAIN = "It stays in the state as pending, and every {run} polls again."
-    GIVE_UP = (
-        "Another one can be taken instead: that can wait for the end of this one first, and may "
-        "use another of today's snapshots."
-    )
+    GIVE_UP = "A new one can be taken instead, which uses quota."
     BY_TRIGGERS = "Other {triggers} do it all the same."
     TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
     KEPT_HERE = (
@@ -208,6 +205,9 @@ class HintKind(Enum):
     # A restore whose end was not seen
     CHECK_RESTORED = "Check the database: no run can find out whether the restore was carried out."
     RESTORE_AGAIN = "It can be restored again, over whatever the database holds by then."
+    WATCH_LONGER = (
+        "With a {timeout} of {longer}, the same command watches it and sends no second request."
+    )
     TAKE_RESTORE_OUT = "Remove the Restore, unless the next {run} is to restore this snapshot."
     RESTORES_NEXT = "The next {run} restores again, over what the database holds by then: remove the Restore if it must not."
     RESTORE_BY_TRIGGERS = "Other {triggers} restore again, over what the database holds by then."

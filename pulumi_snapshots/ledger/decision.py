@@ -207,14 +207,15 @@ def _is_left(newest: Attempt, wish: Wish) -> bool:
 
 
 def same_command(known: Known) -> Claim | None:
-    """A command that asks for what another one has begun watches that, as long as it may take."""
+    """A command that asks for what another one has begun watches that, as long as either may take."""
     wish = known.wish
     if wish.forced or owner_kind(wish.owner) != "command":
         return None
     if not known.mine_of_source:
         return None
     newest = known.mine_of_source[0]
-    if not newest.is_over and known.age(newest) <= timedelta(seconds=newest.request.timeout):
+    longest = timedelta(seconds=max(newest.request.timeout, wish.timeout))
+    if not newest.is_over and known.age(newest) <= longest:
         is_resumed = True
     elif newest.has_known_end:
         # Of two that were typed at once, one restores.

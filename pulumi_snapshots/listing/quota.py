@@ -15,7 +15,7 @@ from pulumi_snapshots.service.models import Listing
 QUOTA_WINDOW = timedelta(hours=24)
 
 
-def allowance_of(plan_memory: int) -> int:
+def daily_quota(plan_memory: int) -> int:
     """Return how many snapshots the service allows a whole account in any 24 hours.
 
     Args:
@@ -41,14 +41,14 @@ async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings
         memory = (await listings.account(since, patience=ONCE)).plan_memory or 0
         if memory:
             allowed = (
-                f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours"
+                f"The plan has {memory} MB, so {daily_quota(memory)} snapshots in any 24 hours"
             )
             error.describe(f"{error.meaning}. {allowed}")
         listing = await listings.account_listing(since, patience=ONCE)
         if listing is None:
             listing = (await listings.own_page(database_id, since, patience=ONCE)).listing
         error.frees = slot_frees(
-            counted(listing, listings.client.service_clock.now()), allowance_of(memory)
+            counted(listing, listings.client.service_clock.now()), daily_quota(memory)
         )
         if error.frees:
             when = f"at about {to_the_second(error.frees)}"
@@ -74,12 +74,12 @@ def counted(listing: Listing, now: datetime) -> list[datetime]:
     )
 
 
-def slot_frees(times: list[datetime], allowance: int) -> datetime | None:
+def slot_frees(times: list[datetime], quota: int) -> datetime | None:
     """Return when the next slot frees.
 
     Args:
         times: When the snapshots were taken that count, oldest first.
-        allowance: How many the plan allows; 0 if that is not known.
+        quota: How many the plan allows; 0 if that is not known.
 
     Returns:
         24 hours after the oldest one, or after a later one if the plan was larger then; None if no
@@ -87,5 +87,5 @@ def slot_frees(times: list[datetime], allowance: int) -> datetime | None:
     """
     if not times:
         return None
-    oldest_that_counts = max(0, len(times) - allowance) if allowance else 0
+    oldest_that_counts = max(0, len(times) - quota) if quota else 0
     return times[oldest_that_counts] + QUOTA_WINDOW

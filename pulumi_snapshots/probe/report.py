@@ -54,7 +54,7 @@ PUBLISHED = {
     "restore-times": "Its `started_at` and `finished_at` are Unix milliseconds.",
     "budget": "Too many requests in a minute block the account.",
     "wrong-key": "A wrong key is refused with 401 `ACCESS_DENIED`.",
-    "quota": "The plan's allowance of snapshots is (memory / 256 MB) x 2 in 24 hours.",
+    "quota": "The plan's quota of snapshots is (memory / 256 MB) x 2 in 24 hours.",
 }
 UNKNOWN = {
     "key-version": "The `key` of a create's answer names the version.",
@@ -73,7 +73,7 @@ FACTS = PUBLISHED | UNKNOWN
 NEVER = {
     "budget": "no run sends too many requests on purpose",
     "wrong-key": "no run sends a wrong key, since that may block the address",
-    "quota": "no run uses up an allowance on purpose",
+    "quota": "no run uses up a quota on purpose",
 }
 """Facts that stay open in every run, and why."""
 Truth = bool | None  # of a fact; None for open

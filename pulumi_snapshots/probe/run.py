@@ -107,7 +107,7 @@ class Shot:
             snapshot = f"snapshot {self.database_id}/{self.version}"
             return {name: f"{snapshot}: {kept}, and has no route that deletes it"}
         what = "snapshot of"
-        rest = "it appears in the listing if it was taken, and counts in today's allowance"
+        rest = "it appears in the listing if it was taken, and counts in the daily quota"
         if self.entry is not None:
             what = "restore onto"
             rest = "check what the database holds, and whether it runs"
@@ -279,7 +279,7 @@ class Run:
         return answer
 
     def stop_at(self, error: SquareCloudError) -> None:
-        """Stop the run at a refused key, a block or a used-up allowance."""
+        """Stop the run at a refused key, a block or a used-up quota."""
         if isinstance(error, KeyRefused | Blocked | ProxyRefused | QuotaUsedUp):
             raise ProbeStopped(
                 error.happened, "The run has stopped, and sends nothing more.", error.then

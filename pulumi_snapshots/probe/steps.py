@@ -10,7 +10,7 @@ import anyio
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import HintKind, ProviderError
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
-from pulumi_snapshots.listing.quota import allowance_of
+from pulumi_snapshots.listing.quota import daily_quota
 from pulumi_snapshots.probe.report import VERDICTS
 from pulumi_snapshots.probe.run import (
     COOLDOWN,
@@ -201,9 +201,9 @@ def _judge_account(run: Run, account: Account) -> None:
     _shape(run, "account", {"user", "databases"}, run.response)
     _shape(run, "account", _LISTED_DATABASE, *(run.response.get("databases") or ()))
     wanted = run.targets.snapshots
-    allowance = None if account.plan_memory is None else allowance_of(account.plan_memory)
-    if allowance is not None and allowance <= wanted:
-        allows = f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}"
+    quota = None if account.plan_memory is None else daily_quota(account.plan_memory)
+    if quota is not None and quota <= wanted:
+        allows = f"the plan allows {quota} snapshots in 24 hours, and this run takes {wanted}"
         happened = f"{allows}: none would be left"
         raise ProbeStopped(happened, "Nothing was started.", [HintKind.USE_LARGER_PLAN])
     run.judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")

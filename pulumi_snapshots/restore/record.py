@@ -163,6 +163,11 @@ class RestoreRecord(Record):
         return None if outcome == SUCCESS else outcome
 
 
+def time_out_beyond(age: float) -> str:
+    """Return a time-out, as a user types it, with which a command watches a restore of so many seconds ago."""
+    return f"{int(age // 3600) + 2}h"
+
+
 def another_snapshot(record: RestoreRecord) -> str:
     """The warning if the program names another snapshot than the one that was restored."""
     return (

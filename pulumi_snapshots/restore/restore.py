@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from pulumi_snapshots.errors import (
     ProviderError,
     not_listed,
 )
-from pulumi_snapshots.ledger.attempt import Attempt, Request, Status, is_resource
+from pulumi_snapshots.ledger.attempt import Attempt, Status, is_resource
 from pulumi_snapshots.ledger.decision import ClaimRefused
 from pulumi_snapshots.ledger.wording import requester
 from pulumi_snapshots.listing.polling import wait_for_version
@@ -27,8 +27,10 @@ from pulumi_snapshots.restore.record import (
     RestoreInputs,
     RestoreRecord,
     another_snapshot,
+    time_out_beyond,
 )
 from pulumi_snapshots.restore.status import (
+    OUTCOME_KEPT,
     NeverSeen,
     StatusWatch,
     began_since,
@@ -44,8 +46,6 @@ from pulumi_snapshots.service.limits import RESTORE as LANE
 from pulumi_snapshots.snapshot.record import short_id, split_id
 
 NOT_RESTORED = "Nothing was restored."
-TO_TYPE = 60.0
-"""Seconds that a user has at least to type a command that a message names."""
 T = TypeVar("T")
 
 
@@ -154,7 +154,7 @@ class RestoreOperation:
         except TimeIsUp as why:
             raise self._unresolved(str(why)) from None
         except ClaimRefused as refused:
-            raise _refusal(refused) from None
+            raise _refusal(refused, self.session.service_clock.now()) from None
         except LedgerUnavailable as error:
             if self.operation.attempt is None:
                 raise
@@ -410,14 +410,9 @@ class RestoreOperation:
             seen = seen[:1].upper() + seen[1:]
             happened = f"{may} {seen}, so what it holds now is not known."
         text = f"{happened} {why}".rstrip()
-        is_undecided = undecided or self._is_watched_no_more(request)
-        return RestorePending(record, text, undecided=is_undecided, cause=cause)
-
-    def _is_watched_no_more(self, request: Request) -> bool:
-        """Tell whether the same command, typed again, would not watch the request any more."""
-        age = request.age(self.session.service_clock.now())
-        is_watched = request.outcome is None and age + TO_TYPE < request.timeout
-        return self.operation.is_command and not is_watched
+        # The same command, typed again, would restore again.
+        is_done = operation.is_command and request.outcome is not None
+        return RestorePending(record, text, undecided=undecided or is_done, cause=cause)
 
     def failure(self, record: RestoreRecord) -> RestoreFailed:
         """The error of a restore that failed, with the step in which it did."""
@@ -434,8 +429,13 @@ class RestoreOperation:
         )
 
 
-def _refusal(refused: ClaimRefused) -> RestoreRefused:
-    """The error of a restore that must not be sent, for a user."""
+def _refusal(refused: ClaimRefused, now: datetime) -> RestoreRefused:
+    """The error of a restore that must not be sent, for a user.
+
+    Args:
+        refused: Why not.
+        now: The service's time.
+    """
     other = refused.attempt
     what = f"snapshot {other.source}"
     onto = f"onto database {other.database_id}"
@@ -448,10 +448,13 @@ def _refusal(refused: ClaimRefused) -> RestoreRefused:
         then = [Hint(HintKind.CHECK_DATA), Hint(HintKind.RUN_AGAIN)]
     elif refused.why == "unknown":
         happened = (
-            f"the restore of {what} {onto} was requested at {at} by the same command, and how it "
-            "ended is not known"
+            f"the restore of {what} {onto} was requested at {at} by the same command, and its end "
+            "was not seen"
         )
         then = [Hint(HintKind.CHECK_DATA), Hint(HintKind.RESTORE_AGAIN)]
+        age = other.request.age(now)
+        if age < OUTCOME_KEPT:
+            then.insert(0, Hint(HintKind.WATCH_LONGER, longer=time_out_beyond(age)))
     elif refused.why == "renamed":
         happened = (
             f"{what} was restored {onto} for {requester(other)} at {at}: this may be the same "

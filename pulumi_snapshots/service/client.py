@@ -95,7 +95,7 @@ class Patience(NamedTuple):
     within: float = GET_READ_TIMEOUT  # seconds until the first byte of each answer
 
 
-# for a snapshot that has used up one of the day's allowance
+# for a snapshot that counts against the daily quota
 PATIENT = Patience((2.0, 4.0), waits_out_block=True)
 BRIEF = Patience((2.0, 4.0))  # for a refresh, which the user can run again
 ONCE = Patience(())  # for a read that must not delay a run

@@ -285,7 +285,7 @@ class QuotaUsedUp(
         HintKind.USE_LARGER_PLAN,
     ),
     meaning=(
-        "the plan's daily allowance of snapshots is used up: 2 for each 256 MB of its RAM in any "
+        "the plan's daily quota of snapshots is used up: 2 for each 256 MB of its RAM in any "
         "24 hours, for the whole account"
     ),
     codes=("DAILY_SNAPSHOTS_LIMIT_REACHED",),

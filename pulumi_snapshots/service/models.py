@@ -195,7 +195,7 @@ class RestoreStatus(_Wire):
 class Account(_Wire):
     """The account, by `/users/me`.
 
-    The plan's memory, in MB, determines the daily allowance of snapshots.
+    The plan's memory, in MB, determines the daily quota of snapshots.
     """
 
     id: str = Field(min_length=1, validation_alias=AliasPath("user", "id"))

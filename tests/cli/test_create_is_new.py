@@ -292,12 +292,39 @@ async def test_a_restore_younger_than_its_time_out_is_watched(desk: Desk, w: Wor
 
 
 @at_desk(restore_seconds=3000)
-async def test_no_message_promises_to_watch_a_restore_past_its_time_out(
+async def test_a_slow_restore_is_watched_to_its_end_by_the_command_that_each_message_names(
     desk: Desk, w: World
 ) -> None:
     snapshot = f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}"
+    command = ("restore", snapshot, "--timeout", "10m", "--yes")
+    ended = (await desk.types(*command)).failed("hint: `--new` restores again")
+    named = f"squarecloud-snapshots restore {snapshot} --yes --timeout 2h"
+    assert f"`{named}` on this machine keeps waiting for it" in ended.err
+    await w.clock.sleep(600)
+    again = (await desk.types(*command)).failed(
+        "its end was not seen",
+        "With a --timeout of 2h, the same command watches it",
+        "hint: `--new` restores again",
+    )
+    assert "keeps waiting for it" not in again.err
+    watched = (await desk.types(*named.split()[1:])).done
+    assert "no new request was sent" in watched.err
+    assert len(w.requests("restore")) == 1
+
+
+@at_desk(restore_seconds=300)
+async def test_no_message_promises_to_watch_a_restore_of_which_the_service_shows_nothing(
+    desk: Desk, w: World
+) -> None:
+    """It shows how a restore ended for an hour."""
+    snapshot = f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}"
+    async with desk.killed("restore", snapshot, "--yes"):
+        await w.clock.sleep(30)
+    await w.clock.sleep(2 * HOUR)
     ended = (await desk.types("restore", snapshot, "--yes")).failed("hint: `--new` restores again")
-    assert "keeps waiting for it" not in ended.err
+    assert "watches it" not in ended.err
+    await desk.types("restore", snapshot, "--yes", "--timeout", "5h")
+    assert len(w.requests("restore")) == 1
 
 
 @at_desk()

@@ -254,7 +254,7 @@ async def test_only_the_typed_id_starts_a_run_after_its_costs_were_said(
         ended = await at(w, tmp_path).types(
             "probe", DATABASE, "--report", str(file), typed=Terminal(typed)
         )
-        costs = "takes 2 snapshots of the day's allowance, sends about 30 requests, and takes about 6 minutes, or 36"
+        costs = "takes 2 snapshots of the daily quota, sends about 30 requests, and takes about 6 minutes, or 36"
         assert costs in ended.done.err.partition("Type the id")[0]
         return
     for stdin in (Terminal(typed), None):

@@ -118,7 +118,7 @@ def test_every_kind_of_change_waits_for_one_snapshot(app: App) -> None:
     assert not post["accepted"]
     assert not set(app.done()) & set(HELD)
     assert (
-        "was held back, since no snapshot guards it: The plan's daily allowance of snapshots is used up"
+        "was held back, since no snapshot guards it: The plan's daily quota of snapshots is used up"
         in printed
     )
     assert "squarecloud-snapshots explain quota-used-up" in printed

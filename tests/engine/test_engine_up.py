@@ -164,8 +164,8 @@ def test_the_next_up_resumes_an_interrupted_wait_for_free(app: App) -> None:
     assert kept_because(app, kept, printed) == (
         f"A snapshot of database {DATABASE} was requested at {kept['outputs']['requested_at']} and accepted (202), but is "
         "not listed yet. The wait was interrupted. The request is kept in the state: the next `pulumi up` keeps waiting and sends no "
-        f"second request. `pulumi up --refresh --replace '{URN}'` gives up on it instead: that can wait for its end first, "
-        "and may use another of today's snapshots. more: squarecloud-snapshots explain pending"
+        f"second request. `pulumi up --refresh --replace '{URN}'` abandons the pending snapshot and takes a new one, "
+        "which uses quota. more: squarecloud-snapshots explain pending"
     )
 
     again = app.start_up()

@@ -19,6 +19,7 @@ EDGES = {"Python": PYTHON, "plugin": PLUGIN, "command line": COMMANDS}
 FACTS = {
     "database": "a14b8d5e1cb7405a851eb4c075506121",
     "file": "s3://bucket/state.json",
+    "longer": "2h",
     "other": "a-command create d",
     "package": "boto3",
     "pip": "pip install 'pulumi-snapshots[archive]'",

@@ -56,7 +56,7 @@ async def test_a_guard_does_not_wait_for_a_url_that_it_does_not_need(w: World) -
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "quota used up": ({"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}, "daily allowance"),
+    "quota used up": ({"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}, "daily quota"),
     "blocked": ({"status": 429, "code": "RATE_LIMITED"}, "RATE_LIMITED"),
     "not found": ({"status": 404, "code": "DATABASE_NOT_FOUND"}, "DATABASE_NOT_FOUND"),
     "key refused": ({"status": 401, "code": "ACCESS_DENIED"}, "ACCESS_DENIED"),

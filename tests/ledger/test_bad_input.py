@@ -217,7 +217,7 @@ async def test_a_ledger_that_is_rolled_back_in_the_middle_of_a_run_costs_nothing
 @pytest.mark.parametrize("year", [1971, 2040])
 @pytest.mark.parametrize("kind", RULES)
 @staged(world, **SERVICE)
-async def test_a_machine_in_another_decade_is_told_that_its_clock_is_wrong(
+async def test_a_machine_in_another_decade_reads_that_its_clock_is_wrong(
     here: World, kind: str, year: int
 ) -> None:
     ahead = datetime(year, 3, 1, tzinfo=UTC) - START

@@ -46,7 +46,7 @@ MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
 async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -> None:
     """Find out how the real service behaves.
 
-    Takes 2 snapshots of DATABASE from the day's allowance, and 6 minutes; 36 if the service keeps
+    Takes 2 snapshots of DATABASE from the daily quota, and 6 minutes; 36 if the service keeps
     serving old listings. It asks for the database's id first. The report holds no key and no
     download URL.
     """
@@ -104,7 +104,7 @@ async def _confirm(
 ) -> None:
     """Say what the run costs, and let each database's id be typed."""
     requests = 30 + 10 * (targets.large is not None) + 20 * (targets.scratch is not None)
-    takes = f"This takes {targets.snapshots} snapshots of the day's allowance"
+    takes = f"This takes {targets.snapshots} snapshots of the daily quota"
     sends = f"sends about {requests} requests"
     lasts = "takes about 6 minutes, or 36 if the service keeps serving old listings"
     invocation.say(f"{takes}, {sends}, and {lasts}.")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
+from functools import partial
 from typing import IO, Any, NoReturn
 
 import anyio
@@ -27,6 +28,7 @@ from pulumi_snapshots.errors import AnyMessage, NotFinished, ProviderError
 from pulumi_snapshots.errors.secrets import hide_secrets
 from pulumi_snapshots.hosts.monitor import Monitor
 from pulumi_snapshots.properties.checks import LATEST
+from pulumi_snapshots.restore.record import time_out_beyond
 from pulumi_snapshots.run.calls import ledger_of
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
@@ -36,6 +38,7 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord
 NAME = "squarecloud-snapshots"
 COMPLETE = "_SQUARECLOUD_SNAPSHOTS_COMPLETE"  # the variable by which a shell asks for completions
 ASKING = "asking the service, in turn with other runs"
+TO_TYPE = 60.0  # seconds that a user has at least to type a command that a message names
 LONGEST_ANSWER = 4096  # characters of a line that a user types; as many as a terminal takes
 Form = str | Mapping[str, str | None] | Sequence[Sequence[str]]
 """What people read of a result: a text, facts by their names, or rows."""
@@ -282,13 +285,14 @@ class Invocation:
                 machines = "any machine with this shared state" if is_shared else "this machine"
                 # A run of the same command waits for this one's request; `--new` would send another.
                 machines += ", without `--new`," if new else ""
-                command = shlex.join([NAME, *self._typed_again(typed, inputs)])
+                same = self._typed_again(typed, inputs)
+                command = shlex.join([NAME, *same])
                 self.wording = self.wording.about(command=command, machines=machines)
                 try:
                     with self.working(session):
                         return await operation(session, inputs, self, self.name, forced=new)
                 except NotFinished as pending:
-                    self._name_command(pending.record, session, again)
+                    self._name_command(pending.record, session, again or partial(_watching, same))
                     raise
         except (NotFinished, DrillFailed) as pending:
             self.fail(self.wording.report(pending))
@@ -298,10 +302,10 @@ class Invocation:
         self,
         record: Any,
         session: Session,
-        again: Callable[[Any, float], Sequence[str]] | None,
+        again: Callable[[Any, float], Sequence[str]],
     ) -> None:
         """Let next steps name the command that waits for what is pending."""
-        if again is None or record.requested_at is None:
+        if record.attempt is None or record.requested_at is None:
             return
         age = session.service_clock.now() - parse_rfc3339(record.requested_at)
         command = shlex.join([NAME, *again(record, age.total_seconds())])
@@ -312,3 +316,17 @@ class Invocation:
         whole = {typed: getattr(inputs, "snapshot", inputs.database_id)}
         hidden = ("--new", "--notify", self.notifies, f"--notify={self.notifies}")
         return [whole.get(each, each) for each in self.arguments if each not in hidden]
+
+
+def _watching(same: Sequence[str], record: Any, age: float) -> list[str]:
+    """The arguments of the command that watches a restore which was requested so many seconds ago.
+
+    They are the same, but past the time-out with a longer one.
+    """
+    if age + TO_TYPE < record.attempt.timeout:
+        return [*same]
+    kept = [each for each in same if not each.startswith("--timeout=")]
+    if "--timeout" in kept:
+        at = kept.index("--timeout")
+        del kept[at : at + 2]
+    return [*kept, "--timeout", time_out_beyond(age)]
