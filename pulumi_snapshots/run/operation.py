@@ -164,8 +164,11 @@ class Operation:
         session = self.session
         now = session.service_clock.now()
         self.waits_for = other
-        is_own = other.owner == self.wish.owner
-        by = "an earlier run" if is_own else requester(other)
+        by = requester(other)
+        if other.id in session.sent:
+            by = "this run"
+        elif other.owner == self.wish.owner:
+            by = "another run" if self.wish.is_new_since(other) else "an earlier run"
         at = time_text(other.request.posted_at, now)
         why = f"{by} requested one at {at} ({request_state(other, now)})"
         until = session.clock.utc() + (other.waited_for_until - now)
@@ -389,6 +392,7 @@ class Operation:
         if left is None:
             raise ClaimTooOld(path)
         self.attempt = left
+        session.sent.add(left.id)
 
     def _show_sent(self) -> None:
         by = self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT)

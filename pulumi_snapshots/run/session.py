@@ -68,6 +68,8 @@ class Session(Stoppable):
         # When it was asked for in vain last, and why.
         self._no_time: tuple[float, SquareCloudError | None] = (-math.inf, None)
         # On an attempt, or on a database of drills: of several who would do the same, one does it.
+        # The ids of what this process has sent.
+        self.sent = set[str]()
         self.locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._reads_start, self._warned = -math.inf, False
 
