@@ -262,7 +262,7 @@ async def test_a_restore_days_later_does_not_pass_for_one(
         assert again.out == ""
         (error,) = [line for line in again.err.splitlines() if line.startswith("Error: ")]
         assert "was requested at 2026-03-01T12:00:00Z by the same command" in error
-        assert "how it ended is not known" in error
+        assert "its end was not seen" in error
         assert len(w.requests("restore")) == 1
 
 
