@@ -17,6 +17,7 @@ from typing import Any
 
 from pulumi_snapshots.plugin.description.identity import VERSION
 from tests.engine.stage import DATABASE, App
+from tests.support.contract import observed
 from tools import servers
 from tools.engine import ensure
 from tools.sandbox import Emulator, Stack
@@ -87,10 +88,20 @@ def main() -> int:
             for way in PACKAGES:
                 record(way, Path(name) / way, made, chosen.code, server)
             (made / "schema.json").write_text(json.dumps(_schema(chosen.code), indent=1) + "\n")
+            if chosen.code is None:
+                record_formats(Path(name), made)
             shutil.rmtree(folder, ignore_errors=True)
             shutil.move(made, folder)
     print(folder)
     return 0
+
+
+def record_formats(folder: Path, into: Path) -> None:
+    """Keep what this checkout's commands, ledger and manifests look like."""
+    played = folder / "formats"
+    played.mkdir()
+    found = json.dumps(observed(played), indent=1)
+    (into / "formats.json").write_text(found.replace(str(played), HOME) + "\n")
 
 
 def record(way: str, folder: Path, made: Path, code: Path | None, server: servers.Server) -> None:

@@ -7,6 +7,7 @@ from pulumi_snapshots.cli.assurance import drill, guards, runs, status
 from pulumi_snapshots.cli.setup import completion, doctor, explain, plugin, probe
 from pulumi_snapshots.cli.snapshots import create, databases, restore, show, url
 from pulumi_snapshots.cli.snapshots.list import list_
+from pulumi_snapshots.cli.terminal.output import OUTPUT_FORMAT
 
 GROUPS = {
     "Snapshots": (databases.databases, list_, show.show, url.url, create.create, restore.restore),
@@ -46,7 +47,11 @@ class Grouped(click.Group):
 
 @click.group(cls=Grouped, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(
-    None, "-v", "--version", package_name="pulumi-snapshots", message="%(prog)s %(version)s"
+    None,
+    "-v",
+    "--version",
+    package_name="pulumi-snapshots",
+    message=f"%(prog)s %(version)s, output format {OUTPUT_FORMAT}",
 )
 def commands() -> None:
     """Snapshots of Square Cloud databases, for people and cron.

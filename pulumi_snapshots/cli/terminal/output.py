@@ -17,6 +17,11 @@ from rich.text import Text
 from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.properties.catalogue import Record
 
+OUTPUT_FORMAT = 1
+"""The version of what scripts rely on: the documents of `--json`, exit codes, names of metrics.
+
+`docs/contracts.md` says what it promises, and when it rises.
+"""
 UNLIMITED = 10_000  # columns of a stream that is no terminal: lines of a pipe are never folded
 READABLE = 100  # columns of prose at most
 MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM", "unknown": "?"}
