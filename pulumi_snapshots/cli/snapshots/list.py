@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.terminal.account import FRESH, Page, snapshots_of_account
+from pulumi_snapshots.cli.terminal.account import FRESH, AccountPage, snapshots_of_account
 from pulumi_snapshots.cli.terminal.arguments import (
     DATABASE,
     checked,
@@ -61,7 +61,7 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
     invocation.listed(HEADS, rows, fields, "no snapshots")
 
 
-def note_age(invocation: Invocation, page: Page | None) -> None:
+def note_age(invocation: Invocation, page: AccountPage | None) -> None:
     """Say if a page is an earlier command's."""
     if page is not None and page.kept:
         invocation.note(

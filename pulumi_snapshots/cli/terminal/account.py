@@ -91,7 +91,7 @@ class KeptPages:
 
 
 @dataclass(frozen=True)
-class Page:
+class AccountPage:
     """The account's snapshots, the seconds since they were requested, and whether an earlier command has requested them."""
 
     of_each: OfEach
@@ -101,7 +101,7 @@ class Page:
 
 async def snapshots_of_account(
     session: Session, *, origin: str | None = None, may_be_kept: bool = True
-) -> Page:
+) -> AccountPage:
     """Get the snapshots of each database.
 
     Those of a moment ago if an earlier command of this machine has requested them.
@@ -115,7 +115,7 @@ async def snapshots_of_account(
     of_each = await session.listings.of_account(since, origin=origin, unlisted=True)
     age = session.clock.monotonic() - max(since, session.listings.account_requested_at)
     _keep(session, of_each, age)
-    return Page(of_each, age, kept=False)
+    return AccountPage(of_each, age, kept=False)
 
 
 async def databases_of_account(session: Session) -> list[AccountDatabase]:
@@ -142,7 +142,7 @@ def _keep(session: Session, of_each: OfEach, age: float = 0.0) -> None:
     KeptPages(session).keep(at, snapshots=named, offset=session.service_clock.offset)
 
 
-async def _kept_lately(session: Session) -> Page | None:
+async def _kept_lately(session: Session) -> AccountPage | None:
     """The kept page, if asking for another one would mean waiting, and if it has all that this machine has found since."""
     kept = KeptPages(session).read()
     age = kept.age("snapshots", session.clock.utc())
@@ -152,4 +152,4 @@ async def _kept_lately(session: Session) -> Page | None:
     if any(each.result not in kept.snapshots.get(each.database_id, {}) for each in found):
         return None
     session.service_clock.assume(kept.offset)
-    return Page(kept.snapshots, age, kept=True)
+    return AccountPage(kept.snapshots, age, kept=True)

@@ -1,0 +1,300 @@
+"""What is known of each database's snapshots, archives and drills, and whether that is enough.
+
+Ages are counted from the time of each snapshot, never from that of the page that shows it, and by
+whichever clock is later, the service's or this machine's.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pulumi_snapshots.archive.manifest import Manifest
+from pulumi_snapshots.archive.record import Drilled
+from pulumi_snapshots.archive.shelf import shelved
+from pulumi_snapshots.cli.terminal.account import (
+    AccountPage,
+    databases_of_account,
+    snapshots_of_account,
+)
+from pulumi_snapshots.cli.terminal.invocation import Invocation
+from pulumi_snapshots.cli.terminal.whole_ids import whole_database
+from pulumi_snapshots.clock import parse_rfc3339, to_the_second
+from pulumi_snapshots.drill.drill import last_drills
+from pulumi_snapshots.errors import LedgerUnavailable
+from pulumi_snapshots.guard.book import Guarded, consult
+from pulumi_snapshots.ledger.attempt import Attempt
+from pulumi_snapshots.listing.listings import CLOCK_ROOM
+from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
+from pulumi_snapshots.properties.checks import RETENTION, duration, spoken
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.errors import NotAllowed
+from pulumi_snapshots.snapshot.read import newest as newest_of
+from pulumi_snapshots.snapshot.record import ORIGIN, SnapshotRecord
+from pulumi_snapshots.storage.destination import Destination, place_text
+
+USUAL = 26 * 3600.0
+"""Seconds: a day, and two hours in which the next snapshot is taken and listed."""
+_up_to_retention = duration(most=RETENTION, because="the service keeps no snapshot longer")
+_up_to_ten_years = duration(most=10 * 365 * 86400.0)
+
+
+class AgeLimits(Inputs):
+    """How old things may be, in seconds."""
+
+    max_age: Duration = declare(
+        "How old the newest snapshot may be; 26h by default.",
+        default=USUAL,
+        read=_up_to_retention,
+    )
+    max_archive_age: Duration | None = declare(
+        "How old the newest archive's snapshot may be.", default=None, read=_up_to_ten_years
+    )
+    origin: str | None = declare(
+        "Only snapshots of this origin count.", default=None, read=ORIGIN.read, choices=ORIGIN
+    )
+    max_drill_age: Duration | None = declare(
+        "How long ago the last drill may be.", default=None, read=_up_to_ten_years
+    )
+
+
+@dataclass(frozen=True)
+class DatabaseHealth:
+    """What is known of one database; times are RFC 3339, None for what there is not."""
+
+    id: str
+    name: str | None
+    problems: Sequence[str]
+    """What is not certainly recent enough."""
+    snapshot: SnapshotRecord | None
+    """The newest good snapshot."""
+    archive: str | None
+    """The URI of the archive with the newest snapshot."""
+    drill: Drilled | None
+    """The last drill that passed."""
+    guarded: Guarded | None
+    """The snapshot from before the last guarded change."""
+    pending_since: str | None
+    """When the snapshot was requested that is not listed yet."""
+    times: Mapping[str, str | None]
+    """When the `snapshot`, the `archive`'s snapshot and the `drill` were made."""
+    ages: Mapping[str, float | None]
+    """The seconds since then."""
+
+    def fields(self) -> dict[str, Any]:
+        """Return what programs read of the database."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "ok": not self.problems,
+            "problems": self.problems,
+            "before_last_change": self.guarded and self.guarded.id,
+            "snapshot": self.snapshot and self.snapshot.id,
+            "archive": self.archive,
+            "pending_since": self.pending_since,
+            "snapshot_created_at": self.times["snapshot"],
+            "archive_created_at": self.times["archive"],
+            "drilled_at": self.times["drill"],
+            **{f"{kind}_age": seconds for kind, seconds in self.ages.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What `status` has found."""
+
+    page: AccountPage
+    """The account's snapshots as they were listed."""
+    databases: Sequence[DatabaseHealth]
+
+    @property
+    def bad(self) -> list[DatabaseHealth]:
+        """The databases with a problem."""
+        return [each for each in self.databases if each.problems]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the account, the archives and the ledger say of all databases."""
+
+    limits: AgeLimits
+    page: AccountPage
+    names: Mapping[str, str | None] | None
+    """The account's databases with their names; None if the key may not list them."""
+    now: datetime
+    """The later one of the service's and this machine's time."""
+    archives: Sequence[tuple[Manifest, str]]
+    """The good archives, each with its URI."""
+    guarded: Sequence[Guarded]
+    """The snapshots of guards, newest first."""
+    attempts: Sequence[Attempt]
+    last_drills: Mapping[str, Drilled]
+
+    async def of_database(self, session: Session, database_id: str) -> DatabaseHealth:
+        """Judge one database.
+
+        Args:
+            session: The service, which describes the newest snapshot.
+            database_id: The database, whole.
+
+        Raises:
+            CannotTell: The listing does not show when the newest snapshot was taken.
+        """
+        snapshot = await self._newest_snapshot(session, database_id)
+        archives = [(each, uri) for each, uri in self.archives if each.database_id == database_id]
+        drill = self._last_drill(database_id, archives)
+        archived_at = {each.created_at: uri for each, uri in archives if each.created_at}
+        newest = max(archived_at, key=parse_rfc3339, default="")
+        times = {
+            "snapshot": snapshot.created_at if snapshot else None,
+            "archive": newest or None,
+            "drill": drill.drilled_at if drill else None,
+        }
+        ages = {kind: self._age(at) for kind, at in times.items()}
+        is_undated = bool(archives) and not newest
+        return DatabaseHealth(
+            id=database_id,
+            name=self._name(database_id),
+            problems=list(self._problems(database_id, ages, is_undated=is_undated)),
+            snapshot=snapshot,
+            archive=archived_at.get(newest),
+            drill=drill,
+            guarded=self._last_guarded(database_id),
+            pending_since=self._pending_since(database_id, times["snapshot"]),
+            times=times,
+            ages=ages,
+        )
+
+    async def _newest_snapshot(self, session: Session, database_id: str) -> SnapshotRecord | None:
+        """Describe the newest good snapshot that counts."""
+        entries = self.page.of_each.get(database_id, {}).values()
+        origin = self.limits.origin
+        of_origin = [each for each in entries if origin in {None, each.origin}]
+        return await newest_of(session, database_id, of_origin, may_be_empty=False)
+
+    def _last_drill(
+        self, database_id: str, archives: Iterable[tuple[Manifest, str]]
+    ) -> Drilled | None:
+        """Find the last drill that archives or this machine's runs have noted."""
+        proofs = [manifest.drill for manifest, _ in archives]
+        proofs.append(self.last_drills.get(database_id))
+        known = [each for each in proofs if each]
+        return max(known, key=lambda proof: parse_rfc3339(proof.drilled_at), default=None)
+
+    def _name(self, database_id: str) -> str | None:
+        return self.names.get(database_id) if self.names else None
+
+    def _age(self, at: str | None) -> float | None:
+        return (self.now - parse_rfc3339(at)).total_seconds() if at else None
+
+    def _problems(
+        self, database_id: str, ages: Mapping[str, float | None], *, is_undated: bool
+    ) -> Iterator[str]:
+        """Say what is not certainly recent enough."""
+        limits = self.limits
+        if self.names is not None and database_id not in self.names:
+            yield "the account has no such database"
+        else:
+            snapshot = f"{limits.origin} snapshot" if limits.origin else "snapshot"
+            yield from _too_old(ages["snapshot"], limits.max_age, "newest", snapshot)
+        archive = "archive of a known age" if is_undated else "archive"
+        yield from _too_old(ages["archive"], limits.max_archive_age, "newest", archive)
+        yield from _too_old(ages["drill"], limits.max_drill_age, "last", "drill that passed")
+
+    def _last_guarded(self, database_id: str) -> Guarded | None:
+        """Find the snapshot from before the last change that has happened."""
+        for each in self.guarded:
+            if each.database_id == database_id and each.id and each.changed_at:
+                return each
+        return None
+
+    def _pending_since(self, database_id: str, taken_at: str | None) -> str | None:
+        """When the last snapshot was requested that is waited for, and newer than the listed one."""
+        requested = []
+        for each in self.attempts:
+            is_waited_for = not each.is_over and self.now < each.waited_for_until
+            if each.kind != "snapshot" or each.database_id != database_id or not is_waited_for:
+                continue
+            if not taken_at or parse_rfc3339(taken_at) < each.request.requested:
+                requested.append(to_the_second(each.request.posted_at))
+        return max(requested, default=None)
+
+
+async def examine_databases(
+    invocation: Invocation,
+    session: Session,
+    typed: Sequence[str],
+    places: Iterable[Destination],
+    limits: AgeLimits,
+) -> Findings:
+    """Judge each database that is typed, or all of the account.
+
+    Args:
+        invocation: The command, which shows its progress.
+        session: The service.
+        typed: The databases as they are typed; none for all.
+        places: Where archives are looked for.
+        limits: How old things may be.
+
+    Raises:
+        UnclearId: What was typed names no single database.
+        NotAllowed: The key may not list what must be listed.
+    """
+    wanted = [await whole_database(session, each) for each in typed]  # silently: cron would mail it
+    names = None
+    try:
+        names = {each.id: each.name for each in await databases_of_account(session)}
+    except NotAllowed:
+        # The listing still shows whether the databases that were typed have a snapshot.
+        if not wanted:
+            raise
+    page = await snapshots_of_account(session, origin=limits.origin)
+    archives = await _good_archives(invocation, places)
+    guarded = list[Guarded]()
+    attempts = list[Attempt]()
+    with suppress(LedgerUnavailable):
+        guarded, attempts = await consult(
+            session.ledger, lambda book: (book.history(), book.attempts)
+        )
+    drills = await last_drills(session.ledger)
+    # By the earlier clock, what is old could seem young.
+    now = max(session.service_clock.now(), session.clock.utc())
+    evidence = Evidence(limits, page, names, now, archives, guarded, attempts, drills)
+    chosen = dict.fromkeys(wanted or names or ())
+    return Findings(page, [await evidence.of_database(session, each) for each in chosen])
+
+
+async def _good_archives(
+    invocation: Invocation, places: Iterable[Destination]
+) -> list[tuple[Manifest, str]]:
+    """List the whole archives in some places, each with its URI."""
+    found = list[tuple[Manifest, str]]()
+    for place in places:
+        invocation.progress(f"listing {place_text(place.uri)}")
+        archives = await shelved(invocation.transfers, place)
+        found += [(each.manifest, each.uri) for each in archives if each.manifest and each.is_good]
+    return found
+
+
+def _too_old(age: float | None, most: float | None, which: str, what: str) -> Iterator[str]:
+    """Say why something is not certainly as young as it must be.
+
+    Args:
+        age: Its age in seconds; None if there is none.
+        most: The seconds that it may be old; None if that is not asked.
+        which: `newest` or `last`.
+        what: Its name.
+    """
+    if most is None:
+        return
+    if age is None:
+        yield f"no {what}"
+        return
+    # To the second: rounded, an age could read as if it were young enough.
+    exact = spoken(round(abs(age)), exact=True)
+    if age < -CLOCK_ROOM:
+        yield f"the {which} {what} is {exact} in the future: a clock is wrong"
+    elif age > most:
+        limit = spoken(round(most), exact=True)
+        yield f"the {which} {what} is {exact} old, more than {limit}"

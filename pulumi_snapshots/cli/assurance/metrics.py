@@ -1,0 +1,72 @@
+"""The file of metrics that `status` writes for node_exporter's textfile collector."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pulumi_snapshots.cli.assurance.health import DatabaseHealth
+from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.errors import ProviderError
+from pulumi_snapshots.state_directory import written_whole
+
+METRICS = {
+    "status_success": "Whether everything could be checked; without it the file has no databases.",
+    "status_timestamp_seconds": "When it was checked.",
+    "status_listing_age_seconds": "How long ago the listing was requested.",
+    "status_max_age_seconds": "How old a snapshot may be.",
+    "database_ok": "Whether everything is recent enough.",
+    "snapshot_timestamp_seconds": "When the newest good snapshot was taken; 0 if there is none.",
+    "archive_timestamp_seconds": (
+        "When the snapshot in the newest archive was taken; 0 if there is none."
+    ),
+    "drill_timestamp_seconds": "When the last drill was passed; 0 if there was none.",
+}
+ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+"""What cannot stand in a label as it is."""
+
+
+class MetricsUnwritable(ProviderError):
+    """The file of the metrics cannot be written. What was found is shown all the same."""
+
+
+def write_metrics(
+    file: Path,
+    values: Mapping[str, float],
+    found: Sequence[DatabaseHealth] = (),
+    kinds: Sequence[str] = (),
+) -> None:
+    """Write the metrics as a whole file, so that its reader finds the earlier content or this.
+
+    Args:
+        file: Where.
+        values: The metrics of the whole check, by their names in `METRICS`.
+        found: The databases.
+        kinds: What has a time for each database: `snapshot`, `archive`, `drill`.
+
+    Raises:
+        MetricsUnwritable: The file cannot be written.
+    """
+    samples = {name: [("", value)] for name, value in values.items()}
+    for health in found:
+        name = (health.name or "").translate(ESCAPED)
+        labels = f'{{database_id="{health.id}",name="{name}"}}'
+        samples.setdefault("database_ok", []).append((labels, not health.problems))
+        for kind in kinds:
+            at = health.times[kind]
+            value = (
+                parse_rfc3339(at).timestamp() if at else 0.0
+            )  # so that an alert on its age fires
+            samples.setdefault(f"{kind}_timestamp_seconds", []).append((labels, value))
+    lines = []
+    for name, of_name in samples.items():
+        lines.append(f"# HELP squarecloud_{name} {METRICS[name]}\n")
+        lines.append(f"# TYPE squarecloud_{name} gauge\n")
+        lines += [f"squarecloud_{name}{labels} {value:.15g}\n" for labels, value in of_name]
+    try:
+        with written_whole(file) as draft:
+            draft.write(("".join(lines) + "# EOF\n").encode())
+            # The collector runs as another user, and there is no secret in the file.
+            os.fchmod(draft.fileno(), 0o644)
+    except OSError as error:
+        why = f"the metrics were not written to {file}: {error.strerror or error}"
+        raise MetricsUnwritable(why, "The file is as it was before.") from error
