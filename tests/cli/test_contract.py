@@ -10,7 +10,7 @@ import click
 import pytest
 
 from pulumi_snapshots.archive.manifest import FORMAT, Manifest
-from pulumi_snapshots.cli.assurance.status import METRICS
+from pulumi_snapshots.cli.assurance.metrics import METRICS
 from pulumi_snapshots.cli.commands import GROUPS
 from pulumi_snapshots.cli.terminal.output import OUTPUT_FORMAT
 from pulumi_snapshots.clock import ServiceClock
