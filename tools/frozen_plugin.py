@@ -34,8 +34,8 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
-from pulumi_snapshots.plugin.description.schema import IN_REPOSITORY
-from pulumi_snapshots.plugin.description.schema import PACKED as PACKED_EXAMPLES
+from pulumi_snapshots.plugin.description.schema import PACKED_TOUR as PACKED_EXAMPLES
+from pulumi_snapshots.plugin.description.schema import TOUR_IN_REPOSITORY
 from tools import engine
 from tools.engine import Closed, kept
 
@@ -320,7 +320,7 @@ def _own_files() -> Iterator[tuple[Path, bytes]]:
     for example in ("Pulumi.yaml", "languages.md"):  # in the schema
         yield (
             Path(LIBRARIES) / (PACKED_EXAMPLES / example).relative_to(PROJECT),
-            (IN_REPOSITORY / example).read_bytes(),
+            (TOUR_IN_REPOSITORY / example).read_bytes(),
         )
     about = distribution(DISTRIBUTION).read_text("METADATA") or ""
     yield Path(LIBRARIES) / f"pulumi_snapshots-{version()}.dist-info" / "METADATA", about.encode()

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from pulumi_snapshots.plugin.description.identity import VERSION
+from pulumi_snapshots.plugin.description.identity import PLUGIN_VERSION
 from tests.engine.stage import DATABASE, App
 from tests.support.contract import observed
 from tools import servers
@@ -65,7 +65,10 @@ def main() -> int:
     """Record a version."""
     parser = ArgumentParser(prog="make states", description=__doc__)
     parser.add_argument(
-        "name", nargs="?", default=VERSION, help="the version; that of this checkout unless given"
+        "name",
+        nargs="?",
+        default=PLUGIN_VERSION,
+        help="the version; that of this checkout unless given",
     )
     parser.add_argument(
         "--code", type=Path, help="a checkout of that version; this one unless given"

@@ -14,7 +14,7 @@ from pulumi_snapshots.archive.record import (
     ArchiveInputs,
     ArchiveMemory,
     ArchiveRecord,
-    Successor,
+    ArchiveSuccessor,
 )
 from pulumi_snapshots.archive.removal import end_archive
 from pulumi_snapshots.archive.shelf import check_archived, imported
@@ -149,5 +149,5 @@ async def _archived(
     )
     record = await archive_snapshot(request)
     memory = call.shared.of(ArchiveMemory)
-    memory.current[call.owner] = Successor(record, inputs.keep is not None)
+    memory.current[call.owner] = ArchiveSuccessor(record, inputs.keep is not None)
     return record

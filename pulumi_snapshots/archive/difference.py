@@ -15,9 +15,9 @@ from pulumi_snapshots.archive.record import (
     ArchiveInputs,
     ArchiveMemory,
     ArchiveRecord,
+    ArchiveSuccessor,
     Keep,
     StoredObject,
-    Successor,
     history,
     which_snapshot,
 )
@@ -99,7 +99,7 @@ class ArchiveRules(Rules):
         A preview says that the archive of a snapshot is replaced if the snapshot is about to be.
         """
         counts = bool(state.get("keep") or state.get("keep_last"))
-        call.shared.of(ArchiveMemory).current[call.owner] = Successor(record, counts)
+        call.shared.of(ArchiveMemory).current[call.owner] = ArchiveSuccessor(record, counts)
         found = archive_difference(record, state, values)
         is_unknown = which_snapshot(values)[1] is UNKNOWN
         if is_unknown and not found.replaces and _is_being_replaced(call, record):

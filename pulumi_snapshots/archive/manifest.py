@@ -29,7 +29,7 @@ from pulumi_snapshots.storage.store import (
 )
 
 MANIFEST_SUFFIX = ".json"
-FORMAT = "pulumi-snapshots archive"
+MANIFEST_FORMAT = "pulumi-snapshots archive"
 """The format by which a manifest names its kind: another `.json` is somebody else's."""
 LARGEST_MANIFEST = 100_000
 """Bytes; a larger file is no manifest."""
@@ -117,7 +117,7 @@ class Manifest(Record):
         """
         try:
             facts: Any = json.loads(content)
-            if facts["format"] != FORMAT or facts["object"] != name_of(uri):
+            if facts["format"] != MANIFEST_FORMAT or facts["object"] != name_of(uri):
                 return None
         except (ValueError, LookupError, TypeError):
             return None
@@ -148,7 +148,9 @@ class Manifest(Record):
     @property
     def text(self) -> bytes:
         """The manifest as it is written."""
-        return (json.dumps({"format": FORMAT, **self.to_outputs()}, indent=2) + "\n").encode()
+        return (
+            json.dumps({"format": MANIFEST_FORMAT, **self.to_outputs()}, indent=2) + "\n"
+        ).encode()
 
     def without(self, owner_id: str | None) -> tuple[Owner, ...]:
         """List the owners but for one."""

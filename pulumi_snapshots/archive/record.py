@@ -41,7 +41,7 @@ from pulumi_snapshots.storage.destination import (
     Destination,
 )
 
-DEFAULT_TIMEOUT = 3600.0  # seconds
+ARCHIVE_TIMEOUT = 3600.0  # seconds
 _HAS_SECRET = re.compile(r"@|[?&]|key|token|secret|password|sig=", re.IGNORECASE)
 """A destination that may hold a secret: no place of an archive needs one."""
 TIER_LIMIT = 500
@@ -198,7 +198,7 @@ class ArchiveInputs(Inputs):
     )
     timeout: Duration = declare(
         "How long the transfer may take. The resource's custom timeout for creates wins.",
-        default=DEFAULT_TIMEOUT,
+        default=ARCHIVE_TIMEOUT,
         read=checks.timeout,
     )
 
@@ -482,7 +482,7 @@ def history(record: ArchiveRecord) -> list[StoredObject]:
     return [*present, *record.earlier]
 
 
-class Successor(NamedTuple):
+class ArchiveSuccessor(NamedTuple):
     """An archive that this run has made or compared for a resource.
 
     Attributes:
@@ -506,7 +506,7 @@ class ArchiveMemory:
     """
 
     def __init__(self) -> None:
-        self.current: dict[str | None, Successor] = {}
+        self.current: dict[str | None, ArchiveSuccessor] = {}
         self.declared: dict[Hashable, str | None] = {}
 
     def previous(self, urn: str | None) -> ArchiveRecord | None:
@@ -514,7 +514,7 @@ class ArchiveMemory:
         known = self.current.get(urn) if urn else None
         return known.record if known else None
 
-    def successor(self, urn: str | None, record: ArchiveRecord) -> Successor | None:
+    def successor(self, urn: str | None, record: ArchiveRecord) -> ArchiveSuccessor | None:
         """Find what has replaced an archive.
 
         Args:

@@ -16,12 +16,12 @@ from pulumi_snapshots.archive.record import (
     TIER_LIMIT,
     ArchiveInputs,
     ArchiveRecord,
+    ArchiveSuccessor,
     Keep,
     StoredObject,
-    Successor,
     history,
 )
-from pulumi_snapshots.archive.retention import kept_of, newest_first
+from pulumi_snapshots.archive.retention import archives_newest_first, kept_of
 from pulumi_snapshots.archive.shelf import (
     Shelved,
     owned_objects,
@@ -258,7 +258,7 @@ async def end_archive(
     transfers: Transfers,
     record: ArchiveRecord,
     listener: Listener,
-    successor: Successor | None = None,
+    successor: ArchiveSuccessor | None = None,
     *,
     delete_object: bool,
 ) -> None:
@@ -307,7 +307,7 @@ async def end_archive(
         raise NotRemoved(happened, then=(*trouble.then, HintKind.KEEP_OBJECT)) from trouble
 
 
-def _why_kept(record: ArchiveRecord, successor: Successor | None) -> AnyMessage | None:
+def _why_kept(record: ArchiveRecord, successor: ArchiveSuccessor | None) -> AnyMessage | None:
     """Say why an object stays although it is to be removed; None if nothing keeps it."""
     if successor is not None:
         is_same_object = successor.record.uri == record.uri
@@ -320,7 +320,7 @@ def _why_kept(record: ArchiveRecord, successor: Successor | None) -> AnyMessage 
 def _say_kept(
     record: ArchiveRecord,
     listener: Listener,
-    successor: Successor | None,
+    successor: ArchiveSuccessor | None,
 ) -> None:
     """Say that an object stays, unless it may have been removed or overwritten since."""
     is_known = successor is None or successor.record.has_had(record)
@@ -331,7 +331,7 @@ def _say_kept(
 def _say_uncounted(
     record: ArchiveRecord,
     listener: Listener,
-    successor: Successor | None,
+    successor: ArchiveSuccessor | None,
 ) -> None:
     """Say that earlier objects stay which no state holds any more."""
     is_held = successor is not None and successor.record.owner == record.owner
@@ -431,7 +431,9 @@ def _kept_of_databases(found: Iterable[Shelved], keep: Keep) -> set[str]:
         )
         stored[manifest.database_id].append(one)
     return {
-        each.uri for objects in stored.values() for each in kept_of(newest_first(objects), keep)
+        each.uri
+        for objects in stored.values()
+        for each in kept_of(archives_newest_first(objects), keep)
     }
 
 

@@ -14,7 +14,7 @@ _PERIODS: dict[str, Callable[[datetime], object]] = {
 """The period of a time, for each tier that counts periods."""
 
 
-def newest_first(
+def archives_newest_first(
     objects: Iterable[StoredObject],
 ) -> list[StoredObject]:
     """Sort objects by the times of their snapshots, the newest first."""
@@ -85,7 +85,7 @@ def _always_kept(
     objects: Sequence[StoredObject],
 ) -> list[StoredObject]:
     """List the objects that stay whatever the rule is."""
-    drilled = newest_first(each for each in objects if each.drilled)
+    drilled = archives_newest_first(each for each in objects if each.drilled)
     held = [each for each in objects if each.pinned or not each.created_at]
     return [*objects[:1], *drilled[:1], *held]
 

@@ -18,7 +18,7 @@ from pulumi_snapshots.archive.record import (
     ArchiveRecord,
     StoredObject,
 )
-from pulumi_snapshots.archive.retention import newest_first
+from pulumi_snapshots.archive.retention import archives_newest_first
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import REFRESH_PATIENCE
 from pulumi_snapshots.errors import Hint, HintKind, Message, ProviderError
@@ -150,7 +150,7 @@ async def _change(transfers: Transfers, uri: str, manifest: Manifest) -> str | N
     return None
 
 
-async def find(transfers: Transfers, place: Destination) -> Shelved:
+async def find_archive(transfers: Transfers, place: Destination) -> Shelved:
     """Find one archive and its manifest, without verifying it.
 
     Raises:
@@ -196,7 +196,7 @@ async def owned_objects(
             )
         )
         return []
-    return newest_first(found)
+    return archives_newest_first(found)
 
 
 def _owns(record: ArchiveRecord, manifest: Manifest | None) -> bool:
@@ -230,7 +230,7 @@ async def imported(transfers: Transfers, uri: str) -> tuple[ArchiveRecord, list[
         place = Destination.parse(uri)
     except ValueError as error:
         raise ProviderError(f"The id of an Archive is its URI, and it {error}") from None
-    one = await find(transfers, place)
+    one = await find_archive(transfers, place)
     problem = await _problem(transfers, one, deep=False)
     if one.manifest is None or problem:
         happened = f"{place_text(place.uri)} {problem or NO_MANIFEST}"

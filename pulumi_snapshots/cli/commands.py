@@ -10,7 +10,14 @@ from pulumi_snapshots.cli.snapshots.list import list_
 from pulumi_snapshots.cli.terminal.output import OUTPUT_FORMAT
 
 GROUPS = {
-    "Snapshots": (databases.databases, list_, show.show, url.url, create.create, restore.restore),
+    "Snapshots": (
+        databases.databases,
+        list_,
+        show.show,
+        url.url,
+        create.create_command,
+        restore.restore_command,
+    ),
     "Archives": (
         download.download,
         archive.archive,
@@ -18,13 +25,13 @@ GROUPS = {
         decrypt.decrypt,
         forget.forget,
     ),
-    "Assurance": (status.status, drill.drill, guards.guards, runs.runs),
+    "Assurance": (status.status_command, drill.drill, guards.guards, runs.runs),
     "This tool and the service": (
         doctor.doctor,
         explain.explain,
         plugin.plugin,
         completion.completion,
-        probe.probe,
+        probe.probe_command,
     ),
 }
 

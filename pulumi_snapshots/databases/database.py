@@ -10,11 +10,17 @@ from typing import Any, TypeVar
 
 import anyio
 
-from pulumi_snapshots.databases.kinds import KINDS, Scalar, Session, kind_of, without
+from pulumi_snapshots.databases.kinds import (
+    ENGINE_KINDS,
+    BlockingConnection,
+    Scalar,
+    kind_of,
+    without,
+)
 from pulumi_snapshots.errors import Hint, HintKind, ProviderError, pip_install
 from pulumi_snapshots.late import late
 
-GRACE = 5.0
+LIBRARY_GRACE = 5.0
 """Seconds past the time-out in which a library may find out by itself that it is over."""
 LASTING = re.compile(
     r"password|authenticat|access denied|not authorized|pg_hba|certificate|unknown database"
@@ -138,7 +144,7 @@ class Database:
             return float(seconds)
         return None
 
-    async def _answered(self, question: Callable[[Session], T]) -> T:
+    async def _answered(self, question: Callable[[BlockingConnection], T]) -> T:
         is_there = False
 
         def answer() -> T:
@@ -152,7 +158,7 @@ class Database:
                     raise
 
         try:
-            with anyio.fail_after(self._timeout + GRACE):
+            with anyio.fail_after(self._timeout + LIBRARY_GRACE):
                 return await _in_thread(answer)
         except Exception as error:  # noqa: BLE001  a library's, of any kind
             failed = self._explained(error, is_there=is_there)
@@ -167,7 +173,7 @@ class Database:
         is_there: bool,
     ) -> ProviderError:
         """Make the error for users of a library's error; `is_there` if there was a connection."""
-        kind = KINDS[self._kind]
+        kind = ENGINE_KINDS[self._kind]
         why = without(self._dsn, library_message(error))
         if isinstance(error, ImportError):
             extra = [Hint(HintKind.INSTALL_EXTRA, pip=pip_install(kind.extra))]

@@ -25,14 +25,14 @@ from pulumi_snapshots.properties.checks import Unfit
 T = TypeVar("T")
 Scalar = str | int | float | bool | None
 """What a check compares."""
-HIDDEN = "…"
-LONGEST = 300
+HIDDEN_PART = "…"
+LONGEST_SHOWN = 300
 """Characters of a library's message that an error repeats."""
 _KEYWORD = re.compile(r"\b(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
 
 
 @dataclass(frozen=True)
-class Kind:
+class DatabaseEngine:
     """How to speak to a kind of database.
 
     Attributes:
@@ -68,14 +68,14 @@ _MYSQL = frozenset({"ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"})
 _REDIS = frozenset(
     {"ssl-cert-reqs", "ssl-ca-certs", "ssl-certfile", "ssl-keyfile", "ssl-check-hostname"}
 )
-KINDS = {
-    "postgres": Kind(
+ENGINE_KINDS = {
+    "postgres": DatabaseEngine(
         TITLES["postgres"],
         ("postgresql", "postgres"),
         "psycopg",
         5432,
     ),
-    "mysql": Kind(
+    "mysql": DatabaseEngine(
         TITLES["mysql"],
         ("mysql", "mariadb"),
         "pymysql",
@@ -83,14 +83,14 @@ KINDS = {
         needs_database=True,
         parameters=_MYSQL,
     ),
-    "mongo": Kind(
+    "mongo": DatabaseEngine(
         TITLES["mongo"],
         ("mongodb", "mongodb+srv"),
         "pymongo",
         27017,
         needs_database=True,
     ),
-    "redis": Kind(
+    "redis": DatabaseEngine(
         TITLES["redis"],
         ("redis", "rediss"),
         "redis",
@@ -117,15 +117,15 @@ def kind_of(dsn: str) -> str:
     if re.match(r"\s*[a-z_]+\s*=", dsn):
         return "postgres"
     scheme, url, _ = dsn.partition("://")
-    for name, kind in KINDS.items():
+    for name, kind in ENGINE_KINDS.items():
         if scheme in kind.schemes and url:
             _refuse_unreadable(dsn, kind)
             return name
-    forms = " or ".join(each.form for each in KINDS.values())
+    forms = " or ".join(each.form for each in ENGINE_KINDS.values())
     raise Unfit(f"must be a connection string such as {forms}")
 
 
-def _refuse_unreadable(dsn: str, kind: Kind) -> None:
+def _refuse_unreadable(dsn: str, kind: DatabaseEngine) -> None:
     """Raise `Unfit` if a connection string is not whole, or has a strange parameter."""
     unescaped = Unfit(
         f"must be {kind.form}, with %-escapes for what is special in a URL, such as %2F for a slash"
@@ -177,7 +177,7 @@ def login(dsn: str) -> dict[str, Any]:
     parts = urlsplit(dsn)
     return {
         "host": parts.hostname or "localhost",
-        "port": parts.port or KINDS[kind_of(dsn)].port,
+        "port": parts.port or ENGINE_KINDS[kind_of(dsn)].port,
         "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),
         "database": unquote(parts.path.strip("/")),
@@ -186,7 +186,7 @@ def login(dsn: str) -> dict[str, Any]:
 
 def lacking(kind: str) -> str | None:
     """Say that the library of a kind of database is not installed; None if it is."""
-    about = KINDS[kind]
+    about = ENGINE_KINDS[kind]
     if find_spec(about.library):
         return None
     return not_installed(about.library, about.extra)
@@ -217,12 +217,12 @@ def without(dsn: str, message: object) -> str:
     ):
         text = re.sub(
             rf"(?<![\w.-]){re.escape(place)}(?![\w-]|\.\w)",
-            HIDDEN,
+            HIDDEN_PART,
             text,
         )
     lines = text.strip().splitlines() or [""]
     line = " ".join(lines[0].split()).rstrip(".")
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]}{HIDDEN}"
+    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}{HIDDEN_PART}"
 
 
 def _sensitive_parts(dsn: str) -> tuple[set[str], set[str]]:
@@ -272,7 +272,7 @@ class Refused(Exception):
     """A command gave no value; the text is the reason, which may hold secrets."""
 
 
-class Session(ABC):
+class BlockingConnection(ABC):
     """A connection that blocks.
 
     It is made of its string, and of the seconds that connecting, and then each command, may take.

@@ -10,8 +10,8 @@ from bson import json_util
 from pymongo.errors import ConnectionFailure
 
 from pulumi_snapshots.clock import in_utc
-from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, only, scalar
-from pulumi_snapshots.errors import PACKAGE
+from pulumi_snapshots.databases.kinds import BlockingConnection, Refused, Scalar, only, scalar
+from pulumi_snapshots.errors import DISTRIBUTION_NAME
 
 COMMANDS = ("aggregate", "count", "distinct", "find")
 """The commands that are sent; each only reads."""
@@ -22,7 +22,7 @@ SELECTING = 20_000
 FORM = '{"count": "orders", "query": {"state": "paid"}}'
 
 
-class MongoDB(Session):
+class MongoDB(BlockingConnection):
     """A connection that sends only commands of a closed set."""
 
     def __init__(
@@ -38,7 +38,7 @@ class MongoDB(Session):
         }
         client: pymongo.MongoClient[Any] = pymongo.MongoClient(
             dsn,
-            appname=PACKAGE,
+            appname=DISTRIBUTION_NAME,
             tz_aware=True,
             **limits,
         )

@@ -7,9 +7,9 @@ from typing import Any
 import pymysql
 
 from pulumi_snapshots.databases.kinds import (
+    BlockingConnection,
     Refused,
     Scalar,
-    Session,
     login,
     only_column,
     parameters,
@@ -22,13 +22,13 @@ READING = ("SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "TABLE", "VA
 
 Others, such as CALL, may begin a transaction that writes.
 """
-PREPARE = "SET SESSION time_zone = '+00:00', sql_select_limit = 2"
+PREPARE_MYSQL = "SET SESSION time_zone = '+00:00', sql_select_limit = 2"
 """Times are in UTC, and no more rows come than it takes to see that there are too many."""
 LIMITS = ("connect_timeout", "read_timeout", "write_timeout")
 INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
 
 
-class MySQL(Session):
+class MySQL(BlockingConnection):
     """A connection on which each command is one statement in a read-only transaction of its own."""
 
     def __init__(
@@ -36,11 +36,11 @@ class MySQL(Session):
         dsn: str,
         seconds: float,
     ) -> None:
-        given = login(dsn) | tls(parameters(dsn)) | dict.fromkeys(LIMITS, seconds)
+        given = login(dsn) | tls_arguments(parameters(dsn)) | dict.fromkeys(LIMITS, seconds)
         self._connection: Any = pymysql.connect(
             **given,
             charset="utf8mb4",
-            init_command=PREPARE,
+            init_command=PREPARE_MYSQL,
         )
         self.end = self._connection.close
         self.is_lost = lambda _: not self._connection.open
@@ -70,7 +70,7 @@ def mode_of(given: dict[str, str]) -> str:
     return given.get("ssl-mode", usual).upper()
 
 
-def tls(given: dict[str, str]) -> dict[str, Any]:
+def tls_arguments(given: dict[str, str]) -> dict[str, Any]:
     """Return the library's arguments for the parameters of a connection string.
 
     Raises:

@@ -7,16 +7,18 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, only_column
-from pulumi_snapshots.errors import PACKAGE
+from pulumi_snapshots.databases.kinds import BlockingConnection, Refused, Scalar, only_column
+from pulumi_snapshots.errors import DISTRIBUTION_NAME
 
 ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
 """By these, in seconds, a server that vanishes is noticed within half a minute."""
 AGE = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())"
-PREPARE = "SELECT set_config('statement_timeout', %s, true), set_config('TimeZone', 'UTC', true)"
+PREPARE_POSTGRES = (
+    "SELECT set_config('statement_timeout', %s, true), set_config('TimeZone', 'UTC', true)"
+)
 
 
-class Postgres(Session):
+class Postgres(BlockingConnection):
     """A connection on which each command is one statement in a read-only transaction of its own."""
 
     def __init__(
@@ -28,7 +30,7 @@ class Postgres(Session):
         usual = {
             "connect_timeout": math.ceil(seconds),
             "client_encoding": "UTF8",
-            "application_name": PACKAGE,
+            "application_name": DISTRIBUTION_NAME,
             **ALIVE,
         }
         try:
@@ -48,7 +50,7 @@ class Postgres(Session):
     def ask(self, command: str) -> Scalar:
         """Return the only column of the only row of one statement."""
         with self._connection.cursor() as cursor:
-            cursor.execute(PREPARE, (self._milliseconds,))
+            cursor.execute(PREPARE_POSTGRES, (self._milliseconds,))
             # Only a single statement can be streamed. So none can follow that makes the transaction
             # write.
             rows = cursor.stream(command.encode())

@@ -5,13 +5,13 @@ from typing import Any
 
 import redis
 
-from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, scalar
+from pulumi_snapshots.databases.kinds import BlockingConnection, Refused, Scalar, scalar
 
 FLAGS = 2
 """The place of a command's flags in what COMMAND INFO says of it."""
 
 
-class Redis(Session):
+class Redis(BlockingConnection):
     """A connection that sends only commands that the server itself marks as reading."""
 
     def __init__(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pulumi_snapshots.databases.kinds import KINDS, keywords, kind_of
+from pulumi_snapshots.databases.kinds import ENGINE_KINDS, keywords, kind_of
 from pulumi_snapshots.properties.checks import Unfit, text
 
 OWN_HOST = re.compile(r"square-cloud-db-([a-z0-9_-]+)\.squareweb\.app\.?", re.IGNORECASE)
@@ -36,13 +36,13 @@ def engine_misfit(connection: str, runtime: object) -> str | None:
         The reason, to follow the word "connection"; None if the engines are the same, or the
         snapshot's is not known.
     """
-    if runtime not in KINDS:
+    if runtime not in ENGINE_KINDS:
         return None
     kind = kind_of(connection)
     if kind == runtime:
         return None
-    wanted = KINDS[str(runtime)].title
-    return f"must be to {wanted}, as the snapshot is of it, not to {KINDS[kind].title}"
+    wanted = ENGINE_KINDS[str(runtime)].title
+    return f"must be to {wanted}, as the snapshot is of it, not to {ENGINE_KINDS[kind].title}"
 
 
 class Server(NamedTuple):
@@ -62,7 +62,7 @@ class Server(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Address:
+class ServerAddress:
     """The servers of a connection.
 
     Attributes:
@@ -78,7 +78,7 @@ class Address:
         """Read a connection string; what `kind_of` does not take leads nowhere."""
         try:
             dsn = text(connection)
-            usual_port = KINDS[kind_of(dsn)].port
+            usual_port = ENGINE_KINDS[kind_of(dsn)].port
         except Unfit:
             return cls((), is_direct=False)
         more = dict(keywords(dsn))

@@ -6,7 +6,7 @@ from typing import Any
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.drill.drill import DrillFailed, Drilling, DrillPending, unfinished
+from pulumi_snapshots.drill.drill import DrillFailed, Drilling, DrillPending, unfinished_drill
 from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, RESUMES, DrillInputs, DrillRecord
 from pulumi_snapshots.errors import AnyMessage
 from pulumi_snapshots.run.calls import (
@@ -68,7 +68,7 @@ class DrillCalls:
             happened = (
                 f"Snapshot {record.snapshot} was restored at {record.restored_at}, and not checked."
             )
-        raise ResourceNotFinished(resource, unfinished(record, happened))
+        raise ResourceNotFinished(resource, unfinished_drill(record, happened))
 
     async def update(
         self,
@@ -209,7 +209,7 @@ async def _finish(
         DrillPending,
         id_,
         kept,
-        unfinished,
+        unfinished_drill,
     ):
         try:
             record = await operation

@@ -18,7 +18,7 @@ from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Record, declare
 from pulumi_snapshots.properties.checks import SHOWN_LIMIT, UNKNOWN, Unfit
 
-MOST = 100  # checks of one drill: each result stands in the state
+MOST_CHECKS = 100  # checks of one drill: each result stands in the state
 EXPECTATIONS = ("equals", "at_least", "at_most", "matches")
 
 
@@ -170,8 +170,8 @@ def read_checks(given: object) -> list[Check]:
             "must list at least one check; without one, a drill only proves that the service "
             "reported success"
         )
-    if len(given) > MOST:
-        raise Unfit(f"must be {MOST} checks at most, not {len(given)}")
+    if len(given) > MOST_CHECKS:
+        raise Unfit(f"must be {MOST_CHECKS} checks at most, not {len(given)}")
     known = ((number, one) for number, one in enumerate(given, 1) if one is not UNKNOWN)
     return [_read_check(one, f"check {number}") for number, one in known]
 

@@ -12,7 +12,7 @@ from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.databases.database import CheckNotRun, Database, DatabaseUnreachable
 from pulumi_snapshots.drill.check import CheckResult
-from pulumi_snapshots.drill.reach import APART, ProvesNothing, Reach
+from pulumi_snapshots.drill.reach import STARTS_APART, ProvesNothing, Reach
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord, GoodDrill
 from pulumi_snapshots.drill.scratch import refusal
 from pulumi_snapshots.errors import (
@@ -43,7 +43,7 @@ from pulumi_snapshots.service.models import DatabaseStatus
 
 HOLDS = timedelta(seconds=90)
 """How long the scratch database is held for the checks. This is renewed three times as often."""
-PATIENCE = 120.0
+START_PATIENCE = 120.0
 """Seconds for which a restored database may refuse connections, since it starts again."""
 SURE = 10.0
 """Seconds after which a refused login or a wrong certificate is believed.
@@ -52,9 +52,9 @@ A server that starts may show it for a moment.
 """
 EVERY = 5.0
 """Seconds between two tries to connect."""
-LONGEST = 300.0
+LONGEST_OF_DRILL = 300.0
 """Seconds that connecting, or one check, may take."""
-SAME = timedelta(seconds=2)
+SAME_RESTORE = timedelta(seconds=2)
 """How far the service's time of a restore, in whole seconds, and ours of its end may differ."""
 LAST = "drills"
 """The ledger's key for the last drills that have passed, by database."""
@@ -87,7 +87,7 @@ class DrillUnchecked(DrillPending):
     steps_if_undecided = (Hint(HintKind.DRILLS_NEXT),)
 
 
-def unfinished(record: DrillRecord, happened: AnyMessage = "", **more: Any) -> DrillPending:
+def unfinished_drill(record: DrillRecord, happened: AnyMessage = "", **more: Any) -> DrillPending:
     """Make the error of a drill that has not come to its end.
 
     Args:
@@ -354,7 +354,7 @@ class Drilling:
             try:
                 return await self._ask_once(record)
             except DatabaseUnreachable as error:
-                patience = SURE if error.lasting else PATIENCE
+                patience = SURE if error.lasting else START_PATIENCE
                 if clock.monotonic() - began >= patience:
                     raise
                 again = clock.utc() + timedelta(seconds=EVERY)
@@ -367,7 +367,7 @@ class Drilling:
         Raises `DatabaseUnreachable` or `ProvesNothing` before the first check.
         """
         async with self.reach.connection() as dsn:
-            database = Database(dsn, timeout=min(LONGEST, self.inputs.timeout))
+            database = Database(dsn, timeout=min(LONGEST_OF_DRILL, self.inputs.timeout))
             proofs = await self.reach.proofs(record, await database.age())
             return await self._results(database), proofs
 
@@ -423,7 +423,7 @@ class Drilling:
             return unknown if must_be_sure else None
         restored = parse_rfc3339(record.restored_at or record.requested_at)
         # A restore of another ledger's run starts it again. Only an emulator leaves the time empty.
-        if status.uptime and status.uptime > restored + APART:
+        if status.uptime and status.uptime > restored + STARTS_APART:
             return "the scratch database was started again since, so it may have been restored"
         return _silence(status) if must_be_sure else None
 
@@ -448,7 +448,7 @@ class Drilling:
         if status.in_progress:
             return True
         ended = parse_rfc3339(record.restored_at)
-        return status.started_at is not None and status.started_at > ended + SAME
+        return status.started_at is not None and status.started_at > ended + SAME_RESTORE
 
 
 def _silence(status: DatabaseStatus) -> str | None:

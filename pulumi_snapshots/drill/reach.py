@@ -16,7 +16,7 @@ from urllib.parse import quote
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.databases.database import DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import lacking
-from pulumi_snapshots.drill.address import Address, engine_misfit, own_host
+from pulumi_snapshots.drill.address import ServerAddress, engine_misfit, own_host
 from pulumi_snapshots.drill.record import ADDRESS, RESTART, DrillInputs, DrillRecord
 from pulumi_snapshots.errors import AnyMessage, Hint, HintKind, Message, ProviderError
 from pulumi_snapshots.run.session import Session
@@ -29,7 +29,7 @@ from pulumi_snapshots.service.errors import (
 from pulumi_snapshots.service.models import DatabaseStatus
 
 # The server's certificate is not checked: who signs it is not published.
-FORMS = {
+CONNECTION_FORMS = {
     "postgres": "postgresql://squarecloud:{password}@{place}/squarecloud"
     "?sslmode=require&sslcert={file}&sslkey={file}",
     "mysql": "mysql://squarecloud:{password}@{place}/squarecloud?ssl-mode=REQUIRED&ssl-cert={file}",
@@ -42,7 +42,7 @@ FORMS = {
 """Connection strings with the service's own user and database names, and a client certificate."""
 SLACK = timedelta(seconds=5)
 """How far two times may be wrong: servers say whole seconds, and an answer takes time."""
-APART = timedelta(minutes=5)
+STARTS_APART = timedelta(minutes=5)
 """How far the start of a database, by the service, and that of its server may be apart."""
 STAYS = 60.0
 """Seconds for which the service must say that a database has not started again, to be believed."""
@@ -69,7 +69,7 @@ def own_connection(
         password: The password, as it is.
         file: The path of a file with the private key and the certificate.
     """
-    return FORMS[kind].format(
+    return CONNECTION_FORMS[kind].format(
         place=place, password=quote(password, safe=""), file=quote(file, safe="/")
     )
 
@@ -136,7 +136,7 @@ class Reach:
         connection = self.inputs.connection
         if connection is None:
             return True
-        return Address.of(connection).is_own(self.inputs.scratch_database_id)
+        return ServerAddress.of(connection).is_own(self.inputs.scratch_database_id)
 
     async def misfit(self, runtime: str | None) -> AnyMessage | None:
         """Find out, before anything is overwritten, why the checks cannot ask the scratch database.
@@ -160,7 +160,7 @@ class Reach:
                     return None  # The checks ask again after the restore.
                 raise
         port = await self._port() if self.is_own else None
-        address = Address.of(connection)
+        address = ServerAddress.of(connection)
         scratch = self.inputs.scratch_database_id
         reason = engine_misfit(connection, runtime) or address.misfit(scratch, port)
         return None if reason is None else Message("{connection} {reason}", reason=reason)
@@ -220,7 +220,7 @@ class Reach:
             database = await client.database(scratch, patience=BRIEF)
             self.port = database.port
             self.kind = database.type or runtime
-        if self.kind not in FORMS or self.port is None:
+        if self.kind not in CONNECTION_FORMS or self.port is None:
             return Message(NOT_ENOUGH)
         if (library := lacking(self.kind)) is not None:
             return Message("{password} {why}", why=library)
@@ -271,9 +271,9 @@ class Reach:
         """
         if started is None:
             return
-        is_older = server_started < started - APART
+        is_older = server_started < started - STARTS_APART
         # The server of the right address may have been started again since.
-        is_newer = server_started > started + APART and not self.is_own
+        is_newer = server_started > started + STARTS_APART and not self.is_own
         if is_older or is_newer:
             raise ProvesNothing(
                 f"{ANOTHER_DATABASE}: the service has started the scratch database at "

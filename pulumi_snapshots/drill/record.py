@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from pulumi_snapshots.archive.record import Drilled, hidden_problem
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
-from pulumi_snapshots.databases.kinds import KINDS, kind_of, lacking
-from pulumi_snapshots.drill.address import Address, engine_misfit
+from pulumi_snapshots.databases.kinds import ENGINE_KINDS, kind_of, lacking
+from pulumi_snapshots.drill.address import ServerAddress, engine_misfit
 from pulumi_snapshots.drill.check import Check, CheckResult, filled, read_checks
 from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.ledger.attempt import Request
@@ -40,8 +40,8 @@ RESTART = "restart"
 DRILLS = "drilled_at"  # drill again
 RESUMES = "attempt"  # watch a restore
 ASKS = "results"  # run the checks
-DEFAULT_TIMEOUT = 30 * 60.0  # seconds: those of a restore, and as many for the checks
-PURPOSE = "drill a snapshot of"
+DRILL_TIMEOUT = 30 * 60.0  # seconds: those of a restore, and as many for the checks
+DRILL_PURPOSE = "drill a snapshot of"
 YEAR = 365 * 86400.0
 ON_FAILURE = Choices(
     "OnFailure",
@@ -65,8 +65,8 @@ class DrillInputs(Inputs):
 
     database_id: str = declare(
         "The database whose snapshot is drilled.",
-        read=fit.database_id(PURPOSE),
-        needed=f"the id of the database to {PURPOSE}",
+        read=fit.database_id(DRILL_PURPOSE),
+        needed=f"the id of the database to {DRILL_PURPOSE}",
         repeats=True,
     )
     version_id: str = declare(
@@ -132,7 +132,7 @@ class DrillInputs(Inputs):
         "How long the restore and the checks may take, and each resume again. The resource's "
         "custom timeout for creates "
         "wins.",
-        default=DEFAULT_TIMEOUT,
+        default=DRILL_TIMEOUT,
         read=fit.timeout,
     )
     name: str | None = declare(
@@ -200,7 +200,7 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
     if isinstance(connection, str):
         known = scratch if isinstance(scratch, str) else ""
         wrong_engine = engine_misfit(connection, values.get("runtime"))
-        if misfit := wrong_engine or Address.of(connection).misfit(known):
+        if misfit := wrong_engine or ServerAddress.of(connection).misfit(known):
             yield Problem("connection", misfit)
 
 
@@ -216,7 +216,7 @@ def _password_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     if connection is not None:
         yield Problem("password", Message("must not be given beside {connection}, which holds one"))
     kind = values.get("runtime")
-    if kind in KINDS and (missing := lacking(kind)):
+    if kind in ENGINE_KINDS and (missing := lacking(kind)):
         yield Problem("password", missing)
 
 

@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 def this_run() -> Run:
     """The process's event loop and what is shared on it; loaded late, since a program that looks up nothing needs neither."""
-    run: Run = late("dynamic.run:this_run")()
+    run: Run = late("dynamic.run:shared_run")()
     return run

@@ -88,7 +88,7 @@ messages = Messages(_connect)  # those of this provider's process
 # ------------------------------------------------------------------------------------------
 
 
-class EngineCall:
+class ServedCall:
     """The engine's call (create, read, update …) that this thread serves.
 
     `urn` is of its resource, None if it cannot be known.
@@ -148,12 +148,12 @@ def _ending(text: str) -> str:
     return final(text, sys.exc_info()[1])
 
 
-def current_call() -> EngineCall:
+def current_call() -> ServedCall:
     """The call that this thread serves; outside of a servicer, one without any feature."""
     for frame in _frames(sys._getframe()):  # noqa: SLF001
         if isinstance(context := frame.f_locals.get("context"), grpc.ServicerContext):
-            return EngineCall(frame.f_locals.get("request"), context)
-    return EngineCall()
+            return ServedCall(frame.f_locals.get("request"), context)
+    return ServedCall()
 
 
 # --- The engine's end, and its width

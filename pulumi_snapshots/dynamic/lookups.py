@@ -48,7 +48,7 @@ def _question(
             # An older listing does not show what the resources have done that the arguments come from.
             since = max(begun, recent) if lately else begun
         tell = lambda text: pulumi.log.info(f"{function}: {text}")  # noqa: E731
-        answer: T = await late("lookup.find:find")(lookup, session, arguments, since, tell)
+        answer: T = await late("lookup.find:answer_lookup")(lookup, session, arguments, since, tell)
         return answer, session.take_note()
 
     return ask

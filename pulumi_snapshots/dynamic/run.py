@@ -48,7 +48,7 @@ _made: list[Run] = []
 _making = threading.Lock()
 
 
-def this_run() -> Run:
+def shared_run() -> Run:
     """The run of this process, made at its first use; a signal's handler must need no lock after that."""
     if not _made:
         with _making:

@@ -20,7 +20,7 @@ from pulumi_snapshots.clock import time_text
 from pulumi_snapshots.errors.pages import with_pointer
 
 _NAME = re.compile(r"\{([a-z_]+)\}")
-PACKAGE = "pulumi-snapshots"
+DISTRIBUTION_NAME = "pulumi-snapshots"
 PUBLISHED = False  # whether an index may have the package, as the classifiers in pyproject.toml say
 
 
@@ -80,10 +80,12 @@ def pip_install(extra: str) -> str:
 
     From the clone of this installation, or from an index.
     """
-    source = PACKAGE if PUBLISHED else "/path/to/clone"
+    source = DISTRIBUTION_NAME if PUBLISHED else "/path/to/clone"
     with suppress(PackageNotFoundError, ValueError):
         url = urlsplit(
-            json.loads(distribution(PACKAGE).read_text("direct_url.json") or "{}").get("url", "")
+            json.loads(distribution(DISTRIBUTION_NAME).read_text("direct_url.json") or "{}").get(
+                "url", ""
+            )
         )
         if url.scheme == "file":
             source = unquote(url.path)

@@ -11,8 +11,8 @@ from pulumi_snapshots.errors.secrets import hide_secrets
 from pulumi_snapshots.state_directory import state_directory, written_whole
 
 EXPLAIN = "squarecloud-snapshots explain"  # the command that shows a section, without a network
-PACKED = Path(__file__).parent / "page_texts"
-IN_REPOSITORY = Path(__file__).parents[2] / "docs" / "errors"
+PACKED_PAGES = Path(__file__).parent / "page_texts"
+PAGES_IN_REPOSITORY = Path(__file__).parents[2] / "docs" / "errors"
 """The folders of the pages: in a wheel, and in the repository."""
 LAST_ERROR = "last-error.txt"
 
@@ -47,7 +47,7 @@ def keep_last(text: str, environment: Mapping[str, str] = os.environ) -> None:
 @cache
 def sections() -> dict[str, str]:
     """The text of each section by the error's name, which is its heading."""
-    folder = PACKED if PACKED.is_dir() else IN_REPOSITORY
+    folder = PACKED_PAGES if PACKED_PAGES.is_dir() else PAGES_IN_REPOSITORY
     pages = (
         path.read_text(encoding="utf-8") for path in folder.glob("*.md") if path.stem != "index"
     )

@@ -49,7 +49,7 @@ READ_TIMEOUT = 30.0
 """Seconds between two pieces of a body."""
 FIRST_BYTES = 1024
 """Bytes that `look_at` asks for: a proof of what is served, and nothing of the data is kept."""
-READ_SIZE = 1024 * 1024
+DOWNLOAD_READ_SIZE = 1024 * 1024
 """Bytes per read. httpcore asks for 64 KiB.
 
 For the event loop each read costs about as much as copying its bytes.
@@ -58,7 +58,7 @@ REDIRECTS = 3
 """The most redirects followed; an S3-compatible host sends one to the bucket's region."""
 REFUSAL_LIMIT = 64 * 1024
 """The most bytes read of a refusal's body."""
-PASSING = {
+PASSING_STATUSES = {
     httpx.codes.REQUEST_TIMEOUT,
     httpx.codes.TOO_MANY_REQUESTS,
 }
@@ -242,8 +242,12 @@ async def _read_wide(_event: str, info: Mapping[str, Any]) -> None:
     """
     stream = info.get("return_value")
     if isinstance(stream, AsyncNetworkStream):
-        read = stream.read
-        stream.read = lambda max_bytes, timeout=None: read(max(max_bytes, READ_SIZE), timeout)  # type: ignore[method-assign]
+        read_some = stream.read
+
+        async def read_more(max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  the name that httpcore passes
+            return await read_some(max(max_bytes, DOWNLOAD_READ_SIZE), timeout)
+
+        stream.read = read_more  # type: ignore[method-assign]
 
 
 async def _checked(
@@ -353,7 +357,7 @@ async def _refusal(response: httpx.Response, request: str) -> SquareCloudError:
     message = _MESSAGE.search(text)
     if status == httpx.codes.FORBIDDEN and code is None and _HTML.search(text):
         return ProxyRefused(request, status=status)
-    is_passing = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in PASSING
+    is_passing = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in PASSING_STATUSES
     kind = DownloadBroken if is_passing else UrlRefused
     return kind(
         request,

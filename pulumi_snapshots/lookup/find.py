@@ -87,7 +87,7 @@ async def find_databases(
     )
 
 
-async def find(
+async def answer_lookup(
     lookup: Lookup[T],
     session: Session,
     values: Mapping[str, Any],

@@ -14,7 +14,7 @@ else of the SDK, which takes almost half of its start and a fifth of its memory.
 def main() -> None:
     """The console script `pulumi-resource-squarecloud`."""
     leave_out_the_sdk()
-    late("plugin.protocol.server:main")()
+    late("plugin.protocol.server:serve_engine")()
 
 
 def leave_out_the_sdk() -> None:

@@ -14,7 +14,7 @@ from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.service.client import Answer
 from pulumi_snapshots.state_directory import written_whole
 
-PUBLISHED = {
+PUBLISHED_FACTS = {
     "envelope": 'A success is `{"status": "success", "response": …}`.',
     "refusal": 'A refusal is `{"status": "error", "code": …}`, also if it comes with a 202.',
     "no-retry-after": "No answer has a `Retry-After` header.",
@@ -69,8 +69,8 @@ UNKNOWN = {
     "restore-waits": "A restore is answered only when the data is there.",
 }
 """Facts that no document states: either result is news."""
-FACTS = PUBLISHED | UNKNOWN
-NEVER = {
+FACTS = PUBLISHED_FACTS | UNKNOWN
+NEVER_TRIED = {
     "budget": "no run sends too many requests on purpose",
     "wrong-key": "no run sends a wrong key, since that may block the address",
     "quota": "no run uses up a quota on purpose",
@@ -82,7 +82,7 @@ SHORTEST_SECRET = 12
 """Characters; what is shorter is no key, no signature and no query, and its removal would make the
 report unreadable.
 """
-VERSION = 1  # of the form of the JSON
+REPORT_VERSION = 1  # of the form of the JSON
 
 
 class ReportUnwritable(ProviderError):
@@ -107,7 +107,8 @@ class Report:
     """What is left at the service: sentences, by what they are of."""
     facts: dict[str, dict[str, Any]] = field(
         default_factory=lambda: {
-            n: {"fact": told, "published": n in PUBLISHED, **OF_EACH} for n, told in FACTS.items()
+            n: {"fact": told, "published": n in PUBLISHED_FACTS, **OF_EACH}
+            for n, told in FACTS.items()
         }
     )
     answers: list[dict[str, Any]] = field(default_factory=list)
@@ -164,7 +165,7 @@ class Report:
         shown = {
             name: value for name, value in vars(self).items() if name not in {"file", "_secrets"}
         }
-        text = json.dumps({"version": VERSION, **shown})
+        text = json.dumps({"version": REPORT_VERSION, **shown})
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(json.dumps(secret)[1:-1], "[removed]")
         content: dict[str, Any] = json.loads(text)
@@ -185,7 +186,7 @@ class Report:
         self.why = why
         for name, fact in self.facts.items():
             if fact["verdict"] == VERDICTS[None] and not fact["seen"]:
-                fact["seen"] = NEVER.get(
+                fact["seen"] = NEVER_TRIED.get(
                     name, "not reached" if why else "this run did not settle it"
                 )
 

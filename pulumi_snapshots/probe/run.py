@@ -46,7 +46,7 @@ COOLDOWN = 186.0
 """Seconds after which a create of the same database should be accepted: 180 s and some for the
 way.
 """
-KEPT = timedelta(days=30)
+PROBES_KEPT_FOR = timedelta(days=30)
 TIMEOUT = 45 * 60.0  # seconds that a run waits for one snapshot at most, and for one restore
 PROCESSING_TIME = 120.0
 """Seconds after a 202 until the snapshot is typically there."""
@@ -101,9 +101,7 @@ class Shot:
         at = to_the_second(self.request.posted_at)
         name = f"{self.operation.wish.kind} {at}"
         if self.version is not None:
-            kept = (
-                f"the service keeps it until about {to_the_second(self.request.posted_at + KEPT)}"
-            )
+            kept = f"the service keeps it until about {to_the_second(self.request.posted_at + PROBES_KEPT_FOR)}"
             snapshot = f"snapshot {self.database_id}/{self.version}"
             return {name: f"{snapshot}: {kept}, and has no route that deletes it"}
         what = "snapshot of"
@@ -134,7 +132,7 @@ class Targets(NamedTuple):
         return 2 + (self.large is not None)
 
 
-class Run:
+class ProbeRun:
     """The run, as its steps see it."""
 
     def __init__(

@@ -19,11 +19,13 @@ from pulumi_snapshots.probe.run import (
     OK,
     PROCESSING_TIME,
     ListingName,
+    ProbeRun,
     ProbeStopped,
-    Run,
     Shot,
 )
 from pulumi_snapshots.properties.checks import (
+    DAY,
+    HOUR,
     database_of,
     expiry_of,
     is_usual_database_id,
@@ -34,10 +36,8 @@ from pulumi_snapshots.service.limits import RESTORE
 from pulumi_snapshots.service.models import Account, ListedSnapshot
 
 PARTIAL = 206
-REFUSED = 403
+FORBIDDEN = 403
 """Statuses."""
-HOUR = 3600.0
-DAY = 24 * HOUR
 # seconds between a snapshot's start and end from which on its time is clearly one of the two
 TELLING = 6.0
 EARLY_AFTER = 170.0  # seconds after the first create at which one must be refused
@@ -58,7 +58,7 @@ _LISTED_DATABASE = {"id", "name", "ram", "type", "cluster", "created_at"}
 _DATABASE = {*_LISTED_DATABASE, "owner", "port"}
 
 
-async def probe(run: Run) -> ProviderError | None:
+async def probe(run: ProbeRun) -> ProviderError | None:
     """Take the steps, and write the report as they proceed.
 
     Returns why the run ended early, or None.
@@ -77,7 +77,7 @@ async def probe(run: Run) -> ProviderError | None:
     return ended
 
 
-async def _take(run: Run) -> None:
+async def _take(run: ProbeRun) -> None:
     run.begin("reads")
     await _reads(run)
     first = await _first(run)
@@ -100,7 +100,7 @@ async def _take(run: Run) -> None:
     run.report.step = ""
 
 
-async def _first(run: Run) -> Shot:
+async def _first(run: ProbeRun) -> Shot:
     """Take the first snapshot.
 
     Raises:
@@ -115,7 +115,7 @@ async def _first(run: Run) -> Shot:
     return first
 
 
-async def _after_second(run: Run, first: Shot, second: Shot) -> list[ListingName]:
+async def _after_second(run: ProbeRun, first: Shot, second: Shot) -> list[ListingName]:
     """Look at the listings and the first URL again; returns the listings that serve an old page."""
     run.begin("the listings after the second")
     kept = await _cache(run, first, second)
@@ -124,7 +124,7 @@ async def _after_second(run: Run, first: Shot, second: Shot) -> list[ListingName
     return kept
 
 
-async def _options(run: Run, entry: ListedSnapshot | None) -> None:
+async def _options(run: ProbeRun, entry: ListedSnapshot | None) -> None:
     """Take the steps that a user may leave out."""
     if run.targets.large is not None:
         run.begin("a large database")
@@ -134,7 +134,7 @@ async def _options(run: Run, entry: ListedSnapshot | None) -> None:
         await _restore(run, run.targets.scratch, entry)
 
 
-async def _after_31_minutes(run: Run, second: Shot, kept: Sequence[ListingName]) -> None:
+async def _after_31_minutes(run: ProbeRun, second: Shot, kept: Sequence[ListingName]) -> None:
     """Request the kept pages once they must be over."""
     run.begin("the listings after 31 minutes")
     at = max(run.base[each][0] for each in kept) + SERVICE_CACHE + 60.0
@@ -148,7 +148,7 @@ async def _after_31_minutes(run: Run, second: Shot, kept: Sequence[ListingName])
 # Reads --------------------------------------------------------------------------------------------
 
 
-def _shape(run: Run, fact: str, fields: set[str], *objects: Any) -> None:
+def _shape(run: ProbeRun, fact: str, fields: set[str], *objects: Any) -> None:
     """Judge whether objects have these fields."""
     lacks = {
         name
@@ -167,12 +167,12 @@ def _is_time(value: object) -> bool:
     return isinstance(value, int | float) and 1.5e12 < value < 4e12  # noqa: PLR2004
 
 
-def _object(run: Run) -> dict[str, Any]:
+def _object(run: ProbeRun) -> dict[str, Any]:
     """The last answer's object; empty if it is none."""
     return run.response if isinstance(run.response, dict) else {}
 
 
-async def _reads(run: Run) -> None:
+async def _reads(run: ProbeRun) -> None:
     """Read what a run can read without a snapshot."""
     client = run.client
     database_id = run.targets.database_id
@@ -192,7 +192,7 @@ async def _reads(run: Run) -> None:
     await _restore_status(run, database_id)
 
 
-def _judge_account(run: Run, account: Account) -> None:
+def _judge_account(run: ProbeRun, account: Account) -> None:
     """Judge what the account shows.
 
     Raises:
@@ -211,13 +211,13 @@ def _judge_account(run: Run, account: Account) -> None:
     run.judge("database-id", not odd, f"{odd} of {len(account.databases)} have another form")
 
 
-async def _restore_status(run: Run, database_id: str) -> dict[str, Any]:
+async def _restore_status(run: ProbeRun, database_id: str) -> dict[str, Any]:
     """Read how the last restore stands; empty if that is not known."""
     answer = await run.ask(run.client.restore_status, database_id)
     status = run.last.status if run.last else None
     if status != OK:
         # The client takes a missing route, and a key that may not use it, for no answer.
-        is_missing = answer is None and status != REFUSED
+        is_missing = answer is None and status != FORBIDDEN
         run.judge("restore-status", False if is_missing else None, f"{status}")
         return {}
     known = _object(run)
@@ -232,7 +232,7 @@ async def _restore_status(run: Run, database_id: str) -> dict[str, Any]:
 # The first snapshot -------------------------------------------------------------------------------
 
 
-async def _early(run: Run, first: Shot) -> Shot | None:
+async def _early(run: ProbeRun, first: Shot) -> Shot | None:
     """Create before the cooldown has ended, which must be refused.
 
     If it was accepted, it is the second one.
@@ -248,7 +248,7 @@ async def _early(run: Run, first: Shot) -> Shot | None:
     return shot if shot.accepted else None
 
 
-def _judge_answer(run: Run, shot: Shot) -> None:
+def _judge_answer(run: ProbeRun, shot: Shot) -> None:
     judge = run.judge
     took = f"{shot.accepted} after {shot.first_byte:.1f} s"
     if shot.accepted == "202":
@@ -270,7 +270,7 @@ def _judge_answer(run: Run, shot: Shot) -> None:
 # The listings and the download URLs ---------------------------------------------------------------
 
 
-async def _listings(run: Run, first: Shot) -> ListedSnapshot | None:
+async def _listings(run: ProbeRun, first: Shot) -> ListedSnapshot | None:
     """Request both listings once the first snapshot is done, and its URLs; returns its entry."""
     if first.accepted != "200":
         entry = await run.until_listed(first)
@@ -285,7 +285,7 @@ async def _listings(run: Run, first: Shot) -> ListedSnapshot | None:
     return found
 
 
-async def _first_page(run: Run, first: Shot, listing: ListingName) -> ListedSnapshot | None:
+async def _first_page(run: ProbeRun, first: Shot, listing: ListingName) -> ListedSnapshot | None:
     """Request a listing once the first snapshot is done; returns the snapshot's entry."""
     at = run.clock.monotonic()
     page, entry = await run.find(listing, first)
@@ -300,7 +300,7 @@ async def _first_page(run: Run, first: Shot, listing: ListingName) -> ListedSnap
     return entry
 
 
-async def _urls(run: Run, url: str | None) -> None:
+async def _urls(run: ProbeRun, url: str | None) -> None:
     """Request the first bytes, and the head, of a pinned URL."""
     part = await run.look("GET", url)
     if part is not None:
@@ -310,11 +310,11 @@ async def _urls(run: Run, url: str | None) -> None:
             run.judge("entity-tag", part.headers.get("etag", "").startswith('"'))
     head = await run.look("HEAD", url)
     if head is not None:
-        run.judge("head", head.status == REFUSED, f"{head.status}")
+        run.judge("head", head.status == FORBIDDEN, f"{head.status}")
 
 
 def _judge_entry(
-    run: Run,
+    run: ProbeRun,
     shot: Shot,
     entry: ListedSnapshot,
     entries: Sequence[ListedSnapshot],
@@ -336,7 +336,7 @@ def _judge_entry(
     _judge_modified(run, shot, entry)
 
 
-def _raw_entry(run: Run, entry: ListedSnapshot) -> Any:
+def _raw_entry(run: ProbeRun, entry: ListedSnapshot) -> Any:
     """The entry as it came in the last answer; None if that has it no more."""
     for each in run.response or ():
         if each.get("version_id") == entry.version:
@@ -349,7 +349,7 @@ def _pinned_versions(entry: ListedSnapshot) -> set[str | None]:
     return {version_of(entry.url or ""), version_of(f"?{entry.key or ''}")}
 
 
-def _judge_modified(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
+def _judge_modified(run: ProbeRun, shot: Shot, entry: ListedSnapshot) -> None:
     if entry.modified is None:
         return
     since_request = (entry.modified - run.service_time(shot.sent)).total_seconds()
@@ -364,7 +364,7 @@ def _judge_modified(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
     run.judge("modified-end", is_end, seen)
 
 
-def _judge_late(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
+def _judge_late(run: ProbeRun, shot: Shot, entry: ListedSnapshot) -> None:
     found = run.clock.monotonic() - shot.answered
     done = found
     if entry.modified is not None:
@@ -382,7 +382,7 @@ def _judge_late(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
 # The second snapshot ------------------------------------------------------------------------------
 
 
-async def _second(run: Run, first: Shot) -> Shot | None:
+async def _second(run: ProbeRun, first: Shot) -> Shot | None:
     """Create once the cooldown has ended; None if that is refused."""
     at = first.sent + COOLDOWN
     await run.sleep_until(at, "waiting for the end of the cooldown")
@@ -407,7 +407,7 @@ async def _second(run: Run, first: Shot) -> Shot | None:
     return shot
 
 
-async def _second_again(run: Run, refused: Shot) -> Shot:
+async def _second_again(run: ProbeRun, refused: Shot) -> Shot:
     """Create once the cooldown has ended that the refusal may have started."""
     await run.sleep_until(refused.answered + COOLDOWN, "waiting 186 s from the last refusal")
     shot = await run.send(run.targets.database_id)
@@ -416,7 +416,7 @@ async def _second_again(run: Run, refused: Shot) -> Shot:
     return shot
 
 
-async def _cache(run: Run, first: Shot, second: Shot) -> list[ListingName]:
+async def _cache(run: ProbeRun, first: Shot, second: Shot) -> list[ListingName]:
     """Find out whether the second snapshot ends the caching of the pages that showed the first.
 
     Returns those kept.
@@ -433,7 +433,7 @@ async def _cache(run: Run, first: Shot, second: Shot) -> list[ListingName]:
     ]
 
 
-async def _ended_pages(run: Run, second: Shot) -> set[ListingName]:
+async def _ended_pages(run: ProbeRun, second: Shot) -> set[ListingName]:
     """Request the listings within a minute of the second snapshot's end.
 
     Returns those that show it.
@@ -450,7 +450,7 @@ async def _ended_pages(run: Run, second: Shot) -> set[ListingName]:
 
 
 def _judge_cache(
-    run: Run, first: Shot, second: Shot, listing: ListingName, *, is_ended: bool
+    run: ProbeRun, first: Shot, second: Shot, listing: ListingName, *, is_ended: bool
 ) -> None:
     fact = f"{listing}-cache-ends"
     at, is_fresh = run.base[listing]
@@ -466,7 +466,7 @@ def _judge_cache(
         run.judge(fact, true=False, seen="not shown a minute after it was done")
 
 
-async def _unpinned(run: Run, first: Shot, second: Shot) -> None:
+async def _unpinned(run: ProbeRun, first: Shot, second: Shot) -> None:
     """Request the first URL without a version, now that there is a newer snapshot.
 
     Only a header names the version.
@@ -480,7 +480,7 @@ async def _unpinned(run: Run, first: Shot, second: Shot) -> None:
 # Options ------------------------------------------------------------------------------------------
 
 
-async def _large(run: Run, database_id: str) -> None:
+async def _large(run: ProbeRun, database_id: str) -> None:
     """Take a snapshot that should be answered with 202."""
     shot = await run.send(database_id)
     if shot.accepted == "202":
@@ -507,7 +507,7 @@ class _Watched:
     """The last status of the restore; empty if it is not known."""
 
 
-async def _restore(run: Run, scratch: str, entry: ListedSnapshot) -> None:
+async def _restore(run: ProbeRun, scratch: str, entry: ListedSnapshot) -> None:
     """Restore the first snapshot onto another database, and poll until that is over."""
     shot = run.shot(scratch, entry)
     watched = _Watched(shot)
@@ -529,7 +529,7 @@ async def _restore(run: Run, scratch: str, entry: ListedSnapshot) -> None:
         shot.how = f"has ended with {state}"
 
 
-async def _watch(run: Run, scratch: str, watched: _Watched) -> None:
+async def _watch(run: ProbeRun, scratch: str, watched: _Watched) -> None:
     """Poll a restore and its database until it is over, for 15 minutes at most."""
     ends = run.clock.monotonic() + RESTORE_LIMIT
     while not _is_restored(run, watched) and run.clock.monotonic() < ends:
@@ -541,7 +541,7 @@ async def _watch(run: Run, scratch: str, watched: _Watched) -> None:
         watched.known = await _restore_status(run, scratch)
 
 
-def _judge_restore(run: Run, watched: _Watched) -> None:
+def _judge_restore(run: ProbeRun, watched: _Watched) -> None:
     shot = watched.shot
     took = f"{shot.accepted} after {shot.first_byte:.1f} s"
     run.judge("restore-answer", shot.accepted in {"200", "202"} or None, took)
@@ -559,7 +559,7 @@ def _judge_restore(run: Run, watched: _Watched) -> None:
         run.judge("restore-waits", shot.first_byte >= seconds - 2, ended)
 
 
-def _is_restored(run: Run, watched: _Watched) -> bool:
+def _is_restored(run: ProbeRun, watched: _Watched) -> bool:
     """Whether a restore has ended, by its status, or by that of its database."""
     shot = watched.shot
     if not shot.accepted or not watched.known:

@@ -29,7 +29,7 @@ from pulumi_snapshots.run.memory import Uses, in_use
 from pulumi_snapshots.snapshot.record import ListedProperties
 
 Origin = Literal["manual", "automatic"]
-Duration = str | float  # `90s`, `45m`, `1h30m`, `7d`, or a number of seconds
+TypedDuration = str | float  # `90s`, `45m`, `1h30m`, `7d`, or a number of seconds
 
 LAST_OF_GUARD = (
     ", or a guard knows none of the last 30 days, on this machine or in squarecloud:sharedState"

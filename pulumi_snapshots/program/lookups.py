@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
-    from pulumi_snapshots.program import Duration, Origin
+    from pulumi_snapshots.program import Origin, TypedDuration
 
 
 T = TypeVar("T")
@@ -71,8 +71,8 @@ class Lookups:
         self,
         database_id: str | None = None,
         origin: Origin | None = None,
-        newer_than: Duration | None = None,
-        older_than: Duration | None = None,
+        newer_than: TypedDuration | None = None,
+        older_than: TypedDuration | None = None,
         *,
         with_url: bool | None = None,
         opts: pulumi.InvokeOptions | None = None,
@@ -84,8 +84,8 @@ class Lookups:
         self,
         database_id: pulumi.Input[str] | None = None,
         origin: pulumi.Input[Origin] | None = None,
-        newer_than: pulumi.Input[Duration] | None = None,
-        older_than: pulumi.Input[Duration] | None = None,
+        newer_than: pulumi.Input[TypedDuration] | None = None,
+        older_than: pulumi.Input[TypedDuration] | None = None,
         *,
         with_url: pulumi.Input[bool] | None = None,
         opts: pulumi.InvokeOutputOptions | None = None,
@@ -97,7 +97,7 @@ class Lookups:
         self,
         database_id: str,
         origin: Origin | None = None,
-        max_age: Duration | None = None,
+        max_age: TypedDuration | None = None,
         *,
         with_url: bool | None = None,
         opts: pulumi.InvokeOptions | None = None,
@@ -109,7 +109,7 @@ class Lookups:
         self,
         database_id: pulumi.Input[str],
         origin: pulumi.Input[Origin] | None = None,
-        max_age: pulumi.Input[Duration] | None = None,
+        max_age: pulumi.Input[TypedDuration] | None = None,
         *,
         with_url: pulumi.Input[bool] | None = None,
         opts: pulumi.InvokeOutputOptions | None = None,

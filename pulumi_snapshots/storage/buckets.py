@@ -61,7 +61,7 @@ RETRIES: dict[str, Any] = {
     },
 }
 """About 15 s, and less than the patience of a refresh."""
-REFUSED = re.compile(r"status code: (4\d\d)")  # the status in the library's errors
+REFUSED_STATUS = re.compile(r"status code: (4\d\d)")  # the status in the library's errors
 SET_RIGHT = {
     HintKind.SET_REGION: (
         r"^s3:.*(AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocationConstraint"
@@ -308,7 +308,7 @@ class BucketStore(Store):
             f"{self.where}: {what} (credentials: {credentials})",
             then=then,
         )
-        status = REFUSED.search(text)
+        status = REFUSED_STATUS.search(text)
         # After a lost answer the library asks again, and the upload is over then.
         if status and "NoSuchUpload" not in text:
             failed.status = int(status[1])

@@ -23,7 +23,7 @@ from pulumi_snapshots.storage.store import (
 
 T = TypeVar("T")
 BLOCKS = 2  # blocks that wait to be pulled
-GRACE = 20.0
+PULLER_GRACE = 20.0
 """Seconds that a puller gets to end once the caller is cancelled."""
 TIDYING = 30.0
 """Seconds that a puller gets to tidy up once it is stopped."""
@@ -116,7 +116,7 @@ class Flow(Generic[T]):
         while not ready():
             now = system_monotonic()
             if _is_cancelled():
-                patience = min(patience, now - began + GRACE)
+                patience = min(patience, now - began + PULLER_GRACE)
             if now - began >= patience:
                 self._tidying = 0.0  # it was waited for
                 raise StoreTrouble("the store does not answer")

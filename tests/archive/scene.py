@@ -14,7 +14,7 @@ import httpx
 
 from pulumi_snapshots.archive.archive import ArchiveRequest, archive_snapshot
 from pulumi_snapshots.archive.difference import ArchiveRules
-from pulumi_snapshots.archive.manifest import FORMAT, Owner
+from pulumi_snapshots.archive.manifest import MANIFEST_FORMAT, Owner
 from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveMemory, ArchiveRecord
 from pulumi_snapshots.archive.removal import end_archive
 from pulumi_snapshots.archive.shelf import check_archived
@@ -263,7 +263,7 @@ def put(folder: Path, day: int, database: str = DATABASE, **said: Any) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(b"content")
     about = {
-        "format": FORMAT,
+        "format": MANIFEST_FORMAT,
         "object": file.name,
         "version_id": f"v{day}",
         "database_id": database,

@@ -17,7 +17,7 @@ import pyrage
 import pytest
 
 from pulumi_snapshots.archive.archive import NotArchived
-from pulumi_snapshots.archive.record import Successor
+from pulumi_snapshots.archive.record import ArchiveSuccessor
 from pulumi_snapshots.archive.transfers import AT_A_TIME
 from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.engine.wording import PYTHON
@@ -599,13 +599,13 @@ async def test_a_replaced_object_goes_once_a_new_one_is_there(at: Scene) -> None
         await at.archive(keep_last=1, previous=first, **{**await at.outputs(), "size": 1})
     assert file_of(first).exists(), "a failed archive removes no older one"
     second = await at.archive(keep_last=2, previous=first)
-    await at.remove(first, delete_object=True, successor=Successor(second, counts=True))
+    await at.remove(first, delete_object=True, successor=ArchiveSuccessor(second, counts=True))
     assert file_of(first).exists(), "the rule counts it"
-    await at.remove(first, delete_object=True, successor=Successor(second, counts=False))
+    await at.remove(first, delete_object=True, successor=ArchiveSuccessor(second, counts=False))
     assert not file_of(first).exists()
     again = await at.archive(destination=f"{at.folder}/x.zip", previous=fixed)
     await at.remove(fixed, delete_object=True)  # by a later run, which does not know the successor
-    await at.remove(fixed, delete_object=True, successor=Successor(again, counts=False))
+    await at.remove(fixed, delete_object=True, successor=ArchiveSuccessor(again, counts=False))
     assert (holds(again, at.zip), again.earlier) == (True, ())
 
 

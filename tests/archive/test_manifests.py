@@ -20,7 +20,7 @@ import pytest
 
 from pulumi_snapshots.archive import manifest
 from pulumi_snapshots.archive.manifest import note_drill
-from pulumi_snapshots.archive.record import ArchiveMemory, Drilled, Successor
+from pulumi_snapshots.archive.record import ArchiveMemory, ArchiveSuccessor, Drilled
 from pulumi_snapshots.archive.removal import NotRemoved
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.drill.calls import note_in_archives
@@ -68,7 +68,7 @@ async def test_a_manifest_explains_an_archive_without_its_stack(at: Scene) -> No
 async def test_a_drill_that_passes_is_noted_in_the_archives_of_its_snapshot(at: Scene) -> None:
     noted: dict[str, Any] = {"drilled_at": "2026-03-01T12:01:30Z", "restore_seconds": 62.5}
     first, memory = await at.archive(), ArchiveMemory()
-    memory.current["urn:first"] = Successor(first, counts=False)
+    memory.current["urn:first"] = ArchiveSuccessor(first, counts=False)
     drill = DrillRecord(DATABASE, first.version_id, OTHER_DATABASE, "2026-03-01T12:00:00Z", **noted)
     call = at.call("urn:drill", memory)
 

@@ -15,7 +15,7 @@ from pulumi_snapshots.archive.archive import CLAIM_LIVES, NotArchived
 from pulumi_snapshots.archive.calls import ArchiveCalls
 from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.archive.manifest import Owner, edit_manifest
-from pulumi_snapshots.archive.record import ArchiveMemory, Successor
+from pulumi_snapshots.archive.record import ArchiveMemory, ArchiveSuccessor
 from pulumi_snapshots.archive.removal import NotRemoved, Release, release
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.upload import Upload
@@ -366,7 +366,7 @@ async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(at: Scene)
     second = await at.archive(owner=B, keep_last=3, previous=first)
     assert second.owner == A, "manifests know it by its first name"
     memory = ArchiveMemory()
-    memory.current[B] = Successor(second, counts=True)
+    memory.current[B] = ArchiveSuccessor(second, counts=True)
     state = {**first.to_outputs(), "destination": f"{at.folder}/", "delete_object": True}
     await ArchiveCalls().delete(at.call(A, memory), first.id, state)
     assert file_of(first).exists()

@@ -18,9 +18,9 @@ from pulumi_snapshots.archive.difference import ArchiveRules, archive_difference
 from pulumi_snapshots.archive.record import (
     ArchiveInputs,
     ArchiveRecord,
+    ArchiveSuccessor,
     Keep,
     StoredObject,
-    Successor,
 )
 from pulumi_snapshots.archive.removal import forget_archives
 from pulumi_snapshots.archive.retention import kept_by
@@ -150,7 +150,9 @@ async def test_the_last_archive_that_a_drill_has_proved_is_kept(
     drill(records[0])
     drill(records[1])
     assert await another() == [1, 2]  # the second is newer than the first, and proved too
-    await at.remove(records[1], delete_object=True, successor=Successor(records[2], counts=True))
+    await at.remove(
+        records[1], delete_object=True, successor=ArchiveSuccessor(records[2], counts=True)
+    )
     assert there(records) == [1, 2], "the rule counts what was replaced"
     assert await another() == [1, 2, 3]
     assert await another() == [1, 3, 4]

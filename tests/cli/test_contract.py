@@ -9,7 +9,7 @@ from typing import Any
 import click
 import pytest
 
-from pulumi_snapshots.archive.manifest import FORMAT, Manifest
+from pulumi_snapshots.archive.manifest import MANIFEST_FORMAT, Manifest
 from pulumi_snapshots.cli.assurance.metrics import METRICS
 from pulumi_snapshots.cli.commands import GROUPS
 from pulumi_snapshots.cli.terminal.output import OUTPUT_FORMAT
@@ -114,8 +114,8 @@ def test_a_dashboard_finds_the_metrics_that_the_page_promises(now: dict[str, Any
 def test_the_manifest_has_the_fields_that_the_page_promises(now: dict[str, Any]) -> None:
     written = json.loads(now["manifest"])
     assert set(fields_in("The manifest")) == set(written)
-    assert written["format"] == FORMAT
-    assert f"`{FORMAT}`" in PAGE
+    assert written["format"] == MANIFEST_FORMAT
+    assert f"`{MANIFEST_FORMAT}`" in PAGE
 
 
 @at_desk()

@@ -9,7 +9,13 @@ import anyio
 import pytest
 
 from pulumi_snapshots.databases.database import ENGINES, Database, DatabaseUnreachable
-from pulumi_snapshots.databases.kinds import HIDDEN, KINDS, LONGEST, kind_of, without
+from pulumi_snapshots.databases.kinds import (
+    ENGINE_KINDS,
+    HIDDEN_PART,
+    LONGEST_SHOWN,
+    kind_of,
+    without,
+)
 from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.properties.checks import Unfit
 
@@ -104,7 +110,7 @@ def test_a_stopped_run_ends_though_no_server_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         places = [
             f"{kind.schemes[0]}://x:y@127.0.0.1:{mute.getsockname()[1]}/0"
-            for kind in KINDS.values()
+            for kind in ENGINE_KINDS.values()
         ]
         command = [sys.executable, "-c", STOPPED, *places]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
@@ -134,7 +140,7 @@ def test_what_a_library_says_is_shown_without_the_connection(dsn: str) -> None:
     ):
         assert part not in shown
     assert shown.endswith("and at db.example.org")
-    assert f"at {HIDDEN} (" in shown
+    assert f"at {HIDDEN_PART} (" in shown
 
 
 PEM = "-----BEGIN%20KEY-----%0Asecretsecret%0A-----END%20KEY-----"
@@ -150,10 +156,10 @@ PEM = "-----BEGIN%20KEY-----%0Asecretsecret%0A-----END%20KEY-----"
 )
 def test_a_part_of_a_connection_is_hidden_by_itself(dsn: str, part: str) -> None:
     shown = without(dsn, f"cannot read '{part}' of it")
-    assert shown == f"cannot read '{HIDDEN}' of it"
+    assert shown == f"cannot read '{HIDDEN_PART}' of it"
 
 
 def test_what_a_library_says_is_one_line_of_some_length() -> None:
     dsn = "redis://:hush@db.example/0"
     shown = [without(dsn, each) for each in ("  it failed.\nhush\n", "", "x" * 5000)]
-    assert shown == ["it failed", "", "x" * LONGEST + HIDDEN]
+    assert shown == ["it failed", "", "x" * LONGEST_SHOWN + HIDDEN_PART]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.drill.address import ANOTHER, Address, own_host
+from pulumi_snapshots.drill.address import ANOTHER, ServerAddress, own_host
 from pulumi_snapshots.drill.check import Check, CheckResult, read_checks
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -235,6 +235,6 @@ def test_no_text_of_the_inputs_shows_the_connection() -> None:
 def test_an_address_says_which_database_it_leads_to(
     dsn: str, reason: str | None, *, own: bool
 ) -> None:
-    address = Address.of(dsn)
+    address = ServerAddress.of(dsn)
     assert address.misfit(SCRATCH, 7058) == reason
     assert address.is_own(SCRATCH) is own

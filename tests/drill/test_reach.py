@@ -13,7 +13,7 @@ import redis
 from pulumi_snapshots.databases.kinds import kind_of
 from pulumi_snapshots.drill.address import own_host
 from pulumi_snapshots.drill.drill import last_drills
-from pulumi_snapshots.drill.reach import FORMS, held, own_connection
+from pulumi_snapshots.drill.reach import CONNECTION_FORMS, held, own_connection
 from pulumi_snapshots.service.models import read_certificate
 from squarecloud_emulator.service.faults import Fault
 from tests.cli.test_drill import desk
@@ -357,7 +357,7 @@ SERVERS = {
 }
 
 
-@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("kind", CONNECTION_FORMS)
 def test_every_engine_takes_it(
     kind: str, request: pytest.FixtureRequest, tls: Certificates
 ) -> None:

@@ -5,8 +5,7 @@ import dataclasses
 import pytest
 
 from pulumi_snapshots.archive.record import ARCHIVE
-from pulumi_snapshots.cli.terminal.wording import COMMANDS
-from pulumi_snapshots.cli.terminal.wording import STEPS as COMMAND_STEPS
+from pulumi_snapshots.cli.terminal.wording import COMMAND_MESSAGES, COMMAND_STEPS
 from pulumi_snapshots.engine.wording import PLUGIN, PYTHON
 from pulumi_snapshots.engine.wording import STEPS as ENGINE_STEPS
 from pulumi_snapshots.errors import _NAME, Hint, HintKind, Message, ProviderError, sentence
@@ -15,7 +14,7 @@ from pulumi_snapshots.restore.record import RESTORE
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.snapshot.record import SNAPSHOT
 
-EDGES = {"Python": PYTHON, "plugin": PLUGIN, "command line": COMMANDS}
+EDGES = {"Python": PYTHON, "plugin": PLUGIN, "command line": COMMAND_MESSAGES}
 FACTS = {
     "database": "a14b8d5e1cb7405a851eb4c075506121",
     "file": "s3://bucket/state.json",
@@ -120,7 +119,7 @@ def test_what_an_error_tells_comes_in_one_order() -> None:
     outer = ProviderError(Message("it failed: {why}", why=error))
     assert PYTHON.report(outer) == "It failed: No room for 1 GB. Nothing was written."
     assert (
-        COMMANDS.report(ProviderError("a: no room"))
+        COMMAND_MESSAGES.report(ProviderError("a: no room"))
         == str(ProviderError("a: no room"))
         == "a: no room."
     )
@@ -131,6 +130,6 @@ def test_an_edge_adds_what_it_alone_knows() -> None:
     assert "--replace 'URN'" in PYTHON.text(step)
     assert "--replace 'urn:x'" in PYTHON.about(resource="urn:x").text(step)
     assert (
-        COMMANDS.about(command="create d").text(Hint(HintKind.ASK_AGAIN))
+        COMMAND_MESSAGES.about(command="create d").text(Hint(HintKind.ASK_AGAIN))
         == "`create d` polls again."
     )

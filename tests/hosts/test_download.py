@@ -9,7 +9,7 @@ import httpcore
 import httpx
 import pytest
 
-from pulumi_snapshots.hosts.download import READ_SIZE, Served, WrongContent, open_download
+from pulumi_snapshots.hosts.download import DOWNLOAD_READ_SIZE, Served, WrongContent, open_download
 from tests.support.virtual import virtual
 
 BODY = b"data"
@@ -96,7 +96,7 @@ def test_downloads_alone_read_a_megabyte_at_once(
             return (await client.get("http://127.0.0.1/x")).content
 
     assert anyio.run(whole, f"{scheme}://127.0.0.1/x") == BODY
-    assert set(network.asked_for) == {READ_SIZE}
+    assert set(network.asked_for) == {DOWNLOAD_READ_SIZE}
     network.asked_for.clear()
     assert anyio.run(get) == BODY
-    assert max(network.asked_for) < READ_SIZE
+    assert max(network.asked_for) < DOWNLOAD_READ_SIZE

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pulumi_snapshots.plugin.description.identity import VERSION
-from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS
+from pulumi_snapshots.plugin.description.identity import PLUGIN_VERSION
+from pulumi_snapshots.plugin.description.package import FUNCTIONS, RESOURCE_KINDS
 from pulumi_snapshots.plugin.description.schema import schema
 from pulumi_snapshots.properties.catalogue import Duration
 from tests.support.earlier import VERSIONS, read
 
-INPUTS = [kind.schema.inputs for kind in KINDS.values()] + [
+INPUTS = [kind.schema.inputs for kind in RESOURCE_KINDS.values()] + [
     each.query for each in FUNCTIONS.values()
 ]
 NUMBERS_TOO = {
@@ -109,7 +109,7 @@ def forms(node: dict[str, Any], whole: dict[str, Any]) -> set[str]:
 def unrecorded(changelog: str, version: str, recorded: Mapping[str, set[str]]) -> list[str]:
     """What `make states` has not recorded of the versions that the changelog calls released."""
     released = re.findall(r"^## \[(\d[^\]]*)\]", changelog, re.MULTILINE)
-    lacking = set(KINDS) - recorded.get(version, set()) if version in released else set()
+    lacking = set(RESOURCE_KINDS) - recorded.get(version, set()) if version in released else set()
     return [*(each for each in released if each not in recorded), *sorted(lacking)]
 
 
@@ -117,6 +117,6 @@ def test_each_released_version_has_left_its_states() -> None:
     recorded = {
         each: {one["urn"].split("::")[2] for one in read(each, "plugin.json")} for each in VERSIONS
     }
-    assert unrecorded(CHANGELOG.read_text(), VERSION, recorded) == [], (
+    assert unrecorded(CHANGELOG.read_text(), PLUGIN_VERSION, recorded) == [], (
         "run `make states` before a release"
     )

@@ -13,14 +13,14 @@ from pulumi._types import resource_types
 
 import pulumi_snapshots
 from pulumi_snapshots import plugin
-from pulumi_snapshots.plugin.description.package import KINDS, Kind
+from pulumi_snapshots.plugin.description.package import RESOURCE_KINDS, ResourceKind
 from pulumi_snapshots.properties.catalogue import Bytes, Moment, Property, in_camel, record_in
 from pulumi_snapshots.run.calls import Rules
 from pulumi_snapshots.run.settings import Settings
 
 OF_PROGRAMS = {"self", "resource_name", "opts", "snapshot"}
 """Parameters of the classes that are no inputs: a `snapshot` becomes some."""
-KINDS_BY_NAME = {kind.schema.name: kind for kind in KINDS.values()}
+KINDS_BY_NAME = {kind.schema.name: kind for kind in RESOURCE_KINDS.values()}
 each_kind = pytest.mark.parametrize(("name", "kind"), KINDS_BY_NAME.items(), ids=KINDS_BY_NAME)
 
 
@@ -29,7 +29,7 @@ def parameters(function: Any) -> set[str]:
 
 
 @each_kind
-def test_inputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
+def test_inputs_are_those_of_both_classes(name: str, kind: ResourceKind) -> None:
     declared = set(kind.schema.inputs.properties())
     for package in (pulumi_snapshots, plugin):
         given = parameters(getattr(package, name).__init__)
@@ -39,7 +39,7 @@ def test_inputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
 
 
 @each_kind
-def test_outputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
+def test_outputs_are_those_of_both_classes(name: str, kind: ResourceKind) -> None:
     """Their types stand in the class again for type checkers and editors."""
     outputs = kind.schema.outputs
     for package in (pulumi_snapshots, plugin):
@@ -55,7 +55,7 @@ def test_outputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
 
 @each_kind
 @pytest.mark.parametrize("package", [pulumi_snapshots, plugin], ids=["dynamic", "plugin"])
-def test_a_program_reads_whole_numbers(package: Any, name: str, kind: Kind) -> None:
+def test_a_program_reads_whole_numbers(package: Any, name: str, kind: ResourceKind) -> None:
     """The engine returns floats, and the SDK converts those that the class itself says so of, by the engine's names."""
     class_ = getattr(package, name)
     numbers = {
@@ -70,7 +70,7 @@ def test_a_program_reads_whole_numbers(package: Any, name: str, kind: Kind) -> N
 @each_kind
 @pytest.mark.parametrize("package", [pulumi_snapshots, plugin], ids=["dynamic", "plugin"])
 def test_a_wrong_argument_names_the_class_that_the_user_wrote(
-    package: Any, name: str, kind: Kind
+    package: Any, name: str, kind: ResourceKind
 ) -> None:
     written = getattr(package, name)
     right = min(
@@ -136,7 +136,9 @@ def test_a_programs_own_subclass_keeps_what_it_says_for_itself(package: Any) -> 
 
 
 @each_kind
-def test_the_class_says_of_each_input_what_the_catalogue_says(name: str, kind: Kind) -> None:
+def test_the_class_says_of_each_input_what_the_catalogue_says(
+    name: str, kind: ResourceKind
+) -> None:
     doc = inspect.getdoc(getattr(pulumi_snapshots, name)) or ""
     assert doc.startswith(kind.schema.doc)
     assert arguments_in(doc) == {
@@ -173,7 +175,7 @@ def arguments_in(doc: str) -> dict[str, str]:
 
 
 @each_kind
-def test_each_input_is_checked_as_what_it_is_described_as(name: str, kind: Kind) -> None:
+def test_each_input_is_checked_as_what_it_is_described_as(name: str, kind: ResourceKind) -> None:
     """A value that no input may have is told on its property, whichever it is."""
     inputs = kind.schema.inputs
     checked = {
@@ -194,4 +196,4 @@ def test_settings_are_those_of_the_provider_class() -> None:
 
 
 def test_every_rule_has_a_resource() -> None:
-    assert {type(kind.rules) for kind in KINDS.values()} == set(Rules.__subclasses__())
+    assert {type(kind.rules) for kind in RESOURCE_KINDS.values()} == set(Rules.__subclasses__())

@@ -9,14 +9,14 @@ from typing import Any
 from google.protobuf import struct_pb2
 from pulumi.runtime.proto import provider_pb2
 
-from pulumi_snapshots.plugin.description.package import KINDS
+from pulumi_snapshots.plugin.description.package import RESOURCE_KINDS
 from pulumi_snapshots.properties.catalogue import record_in
 from tests.support import servicer as wire
 from tests.support.servicer import Servicer
 
 PROPERTIES = [
     each
-    for kind in KINDS.values()
+    for kind in RESOURCE_KINDS.values()
     for properties in (kind.schema.inputs.properties(), kind.schema.outputs)
     for each in properties.values()
 ]

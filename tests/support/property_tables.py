@@ -35,7 +35,7 @@ from pulumi_snapshots.properties.catalogue import (
 )
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 
-SCHEMAS = [kind.schema for kind in plugin.KINDS.values()]
+SCHEMAS = [kind.schema for kind in plugin.RESOURCE_KINDS.values()]
 LOOKUPS = (SNAPSHOTS, LATEST, DOWNLOAD_URL, DATABASE, DATABASES)
 TYPES = {
     int: "int",
@@ -128,7 +128,7 @@ def settings() -> list[str]:
 
 def plugin_resources() -> list[str]:
     """The resources by their names in every language."""
-    accepted = [(kind.schema, kind.accepted) for kind in plugin.KINDS.values()]
+    accepted = [(kind.schema, kind.accepted) for kind in plugin.RESOURCE_KINDS.values()]
     accepted.append((GUARD, [each.camel for each in GUARD.inputs.properties().values()]))
     rows = [
         (

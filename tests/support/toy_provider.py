@@ -113,7 +113,7 @@ def _do(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _end(
-    call: engine_access.EngineCall, row: Row, inputs: dict[str, Any], outputs: dict[str, Any]
+    call: engine_access.ServedCall, row: Row, inputs: dict[str, Any], outputs: dict[str, Any]
 ) -> None:
     outputs |= {
         name: {SIGNATURE: SECRET, "value": value}

@@ -11,7 +11,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from pulumi_snapshots.plugin.description.identity import Identity
-from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS
+from pulumi_snapshots.plugin.description.package import FUNCTIONS, RESOURCE_KINDS
 from pulumi_snapshots.plugin.description.schema import LANGUAGES
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 from tools import registry
@@ -44,7 +44,7 @@ def test_a_page_has_the_registrys_frame_and_no_dead_link(name: str) -> None:
 
 def test_a_reader_sees_what_there_is_in_every_language_and_can_install_and_configure_it() -> None:
     first, second = NOWHERE["_index.md"], NOWHERE["installation-configuration.md"]
-    for token in (*KINDS, *FUNCTIONS):
+    for token in (*RESOURCE_KINDS, *FUNCTIONS):
         assert f"| `{token.rpartition(':')[2]}` | " in first
     for language in LANGUAGES:
         assert f"{{{{% choosable language {language} %}}}}\n\n```{language}\n" in first

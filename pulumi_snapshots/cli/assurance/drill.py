@@ -23,7 +23,9 @@ from pulumi_snapshots.storage.destination import Destination, place_text
 
 OPERATORS = {TYPED[name]: name for name in ("equals", "at_least", "at_most", "matches")}
 """The expectations of a check, as they are typed."""
-CHECK = re.compile(r"(?P<query>.*\S)\s+(?P<operator>==|>=|<=|=~)\s+(?P<value>\S.*)", re.DOTALL)
+TYPED_CHECK = re.compile(
+    r"(?P<query>.*\S)\s+(?P<operator>==|>=|<=|=~)\s+(?P<value>\S.*)", re.DOTALL
+)
 """Greedy, so that the last operator counts: the query may have others."""
 
 
@@ -137,7 +139,7 @@ def _typed_checks(invocation: Invocation, checks: Iterable[str]) -> list[dict[st
     """Read the checks that are typed, each as a query, an operator and a value."""
     read = []
     for typed in checks:
-        found = CHECK.fullmatch(typed.strip())
+        found = TYPED_CHECK.fullmatch(typed.strip())
         if found is None:
             invocation.wrong(
                 f"--check {typed!r} must be a query, one of {', '.join(OPERATORS)}, and a value."

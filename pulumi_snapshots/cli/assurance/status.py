@@ -53,7 +53,7 @@ OUTAGE_PATIENCE = Patience((1.0,), within=5.0)
     ),
     arguments.notify_option,
 )
-async def status(invocation: Invocation, /, *, metrics: Path | None, **typed: Any) -> None:
+async def status_command(invocation: Invocation, /, *, metrics: Path | None, **typed: Any) -> None:
     """Check that every database has a recent snapshot.
 
     Checks each DATABASE, or all of the account. For cron and monitoring: the exit code is 0 only if

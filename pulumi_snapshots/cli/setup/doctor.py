@@ -26,7 +26,7 @@ from pulumi_snapshots.cli.terminal.arguments import command
 from pulumi_snapshots.cli.terminal.invocation import ASKING, NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS
 from pulumi_snapshots.cli.terminal.pulumi import PulumiTrouble, pulumi, stack_option
-from pulumi_snapshots.cli.terminal.wording import COMMANDS, in_stack
+from pulumi_snapshots.cli.terminal.wording import COMMAND_MESSAGES, in_stack
 from pulumi_snapshots.clock import rfc3339, to_the_second
 from pulumi_snapshots.errors import (
     Hint,
@@ -458,5 +458,5 @@ def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
                 Finding(at, "note", said) if found.startswith(MACHINE) else Finding(at, "ok", said)
             )
         except NoCredentials as error:
-            told = COMMANDS.text((error.happened, *error.then))
+            told = COMMAND_MESSAGES.text((error.happened, *error.then))
             yield Finding(f"{scheme}://", "note", told, "Only archives to such a bucket need them.")

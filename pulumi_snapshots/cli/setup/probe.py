@@ -14,12 +14,12 @@ from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import grid
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.probe.report import Report
-from pulumi_snapshots.probe.run import Run, Targets
+from pulumi_snapshots.probe.run import ProbeRun, Targets
 from pulumi_snapshots.probe.steps import probe as take_steps
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import config_key, variable
 
-MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
+RESULT_MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
 
 
 @command(
@@ -43,7 +43,7 @@ MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
     ),
     click.option("--report", "file", type=FILE, help="Where the report goes."),
 )
-async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -> None:
+async def probe_command(invocation: Invocation, /, *, file: Path | None, **typed: Any) -> None:
     """Find out how the real service behaves.
 
     Takes 2 snapshots of DATABASE from the daily quota, and 6 minutes; 36 if the service keeps
@@ -59,7 +59,9 @@ async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -
         report.write()
         invocation.say(f"The report is written as the run goes: {file}")
         with invocation.working(session):
-            ended = await take_steps(Run(session, targets, report, invocation, f"{NAME} probe"))
+            ended = await take_steps(
+                ProbeRun(session, targets, report, invocation, f"{NAME} probe")
+            )
     content = report.content()
     invocation.result(content, _summary(invocation, report, content), str(file))
     left = "\n".join(f"left at the service: {one}." for one in content["left"].values())
@@ -88,11 +90,11 @@ async def _targets(
 def _summary(invocation: Invocation, report: Report, content: Mapping[str, Any]) -> str:
     """What a report says, for people."""
     rows = [
-        (MARKS[verdict], name, f"{text}\n{seen}".strip())
+        (RESULT_MARKS[verdict], name, f"{text}\n{seen}".strip())
         for verdict, name, text, seen in report.rows()
     ]
     verdicts = [one["verdict"] for one in content["facts"].values()]
-    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in MARKS)
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in RESULT_MARKS)
     learned = content["listing_cache"]
     setting = "listing_cache"
     how = f"Set {config_key(setting)} (or {variable(setting)}) to `{learned}`.\n" if learned else ""

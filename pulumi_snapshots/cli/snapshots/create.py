@@ -8,11 +8,10 @@ from typing import Any
 from pulumi_snapshots.cli.snapshots.show import show_record
 from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
+from pulumi_snapshots.properties.checks import HOUR
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import create as create_snapshot
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
-
-HOUR = 3600.0
 
 
 @arguments.command(
@@ -22,7 +21,7 @@ HOUR = 3600.0
     arguments.notify_option,
     arguments.urls_option,
 )
-async def create(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
+async def create_command(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
     """Take a snapshot and wait for it.
 
     DATABASE is an id, its beginning, or a name. Sends at most one request, and prints only what was

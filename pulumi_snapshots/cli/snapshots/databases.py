@@ -15,8 +15,8 @@ from pulumi_snapshots.service.errors import NotAllowed
 from pulumi_snapshots.snapshot.read import newest as newest_of
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
-HEADS = ("DATABASE", "NAME", "ENGINE", "RUNNING", "NEWEST SNAPSHOT", "AGE")
-RUNNING = {True: "yes", False: "no", None: "?"}
+DATABASE_HEADS = ("DATABASE", "NAME", "ENGINE", "RUNNING", "NEWEST SNAPSHOT", "AGE")
+RUNNING_TEXTS = {True: "yes", False: "no", None: "?"}
 
 
 @command()
@@ -52,7 +52,7 @@ async def databases(invocation: Invocation, /) -> None:
         )
         version = "?" if page is None else best.version_id if best else "none"
         old = None if age is None else spoken(age)
-        rows.append((about.id, about.name, about.type, RUNNING[runs], version, old))
+        rows.append((about.id, about.name, about.type, RUNNING_TEXTS[runs], version, old))
         described = {name: getattr(about, name, runs) for name in DatabaseInfo.properties()}
         ages = {"newest_age": age, "listing_age": page and page.age}
         fields.append(
@@ -62,4 +62,4 @@ async def databases(invocation: Invocation, /) -> None:
                 **ages,
             }
         )
-    invocation.listed(HEADS, rows, fields, "no databases")
+    invocation.listed(DATABASE_HEADS, rows, fields, "no databases")

@@ -21,7 +21,7 @@ from pulumi_snapshots.lookup.results import SnapshotInfo, SnapshotQuery
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
-HEADS = ("SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE")
+SNAPSHOT_HEADS = ("SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE")
 
 
 @command(
@@ -58,7 +58,7 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
         size = size_text(each.size) if each.available else "expired"
         rows.append((each.id, invocation.moment(each.created_at), size, each.origin, each.runtime))
     fields = [fields_of(each.id, each, SnapshotRecord, urls=urls) for each in found]
-    invocation.listed(HEADS, rows, fields, "no snapshots")
+    invocation.listed(SNAPSHOT_HEADS, rows, fields, "no snapshots")
 
 
 def note_age(invocation: Invocation, page: AccountPage | None) -> None:

@@ -34,7 +34,7 @@ from pulumi_snapshots.snapshot.read import get
     arguments.timeout_option(RestoreInputs),
     arguments.again_option,
 )
-async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> None:
+async def restore_command(invocation: Invocation, /, *, new: bool, **typed: Any) -> None:
     """Put a snapshot back, over everything that its database holds.
 
     DATABASE is an id, its beginning, or a name; of VERSION, 8 characters are enough. `status DATABASE` names the snapshot to go

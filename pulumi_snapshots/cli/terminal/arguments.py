@@ -42,7 +42,7 @@ NO_ID = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]*[^\w/\\\x00-\x1f\x7f-][^/\\\x00-\
 likely a path.
 """
 
-PATIENCE = 1.5  # seconds that a press of the tab key waits for the service at most
+COMPLETION_PATIENCE = 1.5  # seconds that a press of the tab key waits for the service at most
 YOUNG = 300.0  # seconds for which a kept page is offered without a request for a newer one
 # ids that a shell takes as they are; the service has no others
 SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")
@@ -147,7 +147,7 @@ def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[o
     # The system's search for an address can hang, and cannot be cancelled.
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(PATIENCE)
+    thread.join(COMPLETION_PATIENCE)
     return seen[-1]
 
 
@@ -203,7 +203,7 @@ def _as_id(typed: str) -> str:
     return typed.encode().hex() if NO_ID.fullmatch(typed) else typed
 
 
-DURATION = _Checked("duration", _duration)
+DURATION_TYPE = _Checked("duration", _duration)
 PLACE = _Checked("destination", Destination.parse)
 FILE = click.Path(dir_okay=False, path_type=Path)
 DATABASE = _Checked("database", _database, database_ids)
@@ -246,7 +246,7 @@ def options_of(inputs: type[Inputs], *names: str) -> Iterator[Decorator]:
     for name in names:
         each = inputs.properties()[name]
         kind = (
-            DURATION
+            DURATION_TYPE
             if each.type == Duration
             else click.Choice([*each.choices.meanings])
             if each.choices
@@ -261,7 +261,7 @@ def timeout_option(inputs: type[Inputs]) -> Decorator:
     """`--timeout`."""
     usual = inputs.properties()["timeout"].default_text
     return click.option(
-        "--timeout", type=DURATION, help=f"How long the command can take; {usual} by default."
+        "--timeout", type=DURATION_TYPE, help=f"How long the command can take; {usual} by default."
     )
 
 

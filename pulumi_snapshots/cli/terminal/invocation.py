@@ -21,7 +21,7 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.terminal.output import facts, grid, printable, table, zoned
 from pulumi_snapshots.cli.terminal.pulumi import configuration_of
 from pulumi_snapshots.cli.terminal.whole_ids import whole_database, whole_version
-from pulumi_snapshots.cli.terminal.wording import COMMANDS
+from pulumi_snapshots.cli.terminal.wording import COMMAND_MESSAGES
 from pulumi_snapshots.clock import Clock, Stoppable, parse_rfc3339
 from pulumi_snapshots.drill.drill import DrillFailed
 from pulumi_snapshots.errors import AnyMessage, NotFinished, ProviderError
@@ -85,7 +85,9 @@ class Invocation:
         self._console = _Console(
             file=self.err, force_terminal=self.err.isatty(), _environ=self.environment
         )
-        self.wording = replace(COMMANDS, time=lambda moment: zoned(moment, self.zone, "%H:%M:%S"))
+        self.wording = replace(
+            COMMAND_MESSAGES, time=lambda moment: zoned(moment, self.zone, "%H:%M:%S")
+        )
 
     @property
     def name(self) -> str:

@@ -16,7 +16,7 @@ from pulumi_snapshots.ledger.place import BACKEND
 from pulumi_snapshots.properties.checks import Unfit
 from pulumi_snapshots.run.settings import PACKAGE, backend_url, config_key, variable, without_key
 
-PATIENCE = 600.0
+PULUMI_PATIENCE = 600.0
 """Seconds that a command of the CLI may take: adding an SDK to a project also installs what that
 needs.
 """
@@ -47,7 +47,7 @@ def pulumi(
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=PATIENCE,
+            timeout=PULUMI_PATIENCE,
             check=True,
             env={**without_key(environment), "PULUMI_SKIP_UPDATE_CHECK": "true"},
         ).stdout

@@ -24,7 +24,7 @@ SHORTEST_PART = 8
 """Characters of a version id that are enough at least: what is not listed yet hardly begins like
 that too.
 """
-SHOWN = 10
+SHOWN_CANDIDATES = 10
 """Candidates that an error lists at most."""
 NOTHING_DONE = "Nothing was done."
 UNLISTED = f"A snapshot of the last {SERVICE_CACHE / 60:.0f} minutes may not be listed yet."
@@ -129,9 +129,9 @@ class _Choice:
 
     def shown(self, ids: Sequence[str]) -> str:
         """List ids with what they are recognised by, a line for each."""
-        lines = [f"\n  {each}  {self.candidates[each]}".rstrip() for each in ids[:SHOWN]]
-        if len(ids) > SHOWN:
-            lines.append(f"\n  and {len(ids) - SHOWN} more")
+        lines = [f"\n  {each}  {self.candidates[each]}".rstrip() for each in ids[:SHOWN_CANDIDATES]]
+        if len(ids) > SHOWN_CANDIDATES:
+            lines.append(f"\n  and {len(ids) - SHOWN_CANDIDATES} more")
         return f":{''.join(lines)}" if lines else ""
 
 

@@ -25,7 +25,7 @@ TYPED = {
     "run": "run",
 }
 """How an input is called where it is typed without an option, or with one of another name."""
-STEPS = {
+COMMAND_STEPS = {
     HintKind.SET_KEY: "Set a valid key in {api_key}, never as an argument.",
     HintKind.OPEN_VERSION: (
         "`squarecloud-snapshots download DATABASE/VERSION` takes one that is listed."
@@ -78,7 +78,7 @@ def _typed(name: str) -> str:
     )
 
 
-COMMANDS = MessageFormatter(_typed, STEPS)
+COMMAND_MESSAGES = MessageFormatter(_typed, COMMAND_STEPS)
 
 
 def in_stack(stack: str) -> MessageFormatter:
@@ -87,5 +87,5 @@ def in_stack(stack: str) -> MessageFormatter:
     settings = Settings.properties()
     return MessageFormatter(
         lambda name: config_key(name) if name in settings else _typed(name),
-        {**STEPS, HintKind.SET_KEY: key},
+        {**COMMAND_STEPS, HintKind.SET_KEY: key},
     )

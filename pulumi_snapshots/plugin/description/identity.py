@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pulumi_snapshots.run.settings import PACKAGE
 
 DISTRIBUTION = "pulumi-snapshots"
-VERSION = version(DISTRIBUTION)
+PLUGIN_VERSION = version(DISTRIBUTION)
 NPM_NAME = "pulumi-squarecloud"
 """In no scope: `@pulumi` is Pulumi's, and another scope must be registered first."""
 GO_WITHOUT_REPOSITORY = "pulumi-squarecloud.invalid/sdk/go"

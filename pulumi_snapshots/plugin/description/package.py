@@ -70,7 +70,7 @@ another kind.
 """
 
 
-class Kind:
+class ResourceKind:
     """One kind of resource.
 
     Its token is its type in the state, its names are those of its outputs.
@@ -95,7 +95,7 @@ class Kind:
         return [*([REFERENCE] if self.refers else []), *self.input_names.all]
 
 
-KINDS = {token(name): Kind(name) for name in RULES}
+RESOURCE_KINDS = {token(name): ResourceKind(name) for name in RULES}
 
 
 def expanded(

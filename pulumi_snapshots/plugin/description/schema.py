@@ -13,13 +13,13 @@ from typing import Any, get_args, get_origin
 from pulumi_snapshots.guard.book import GUARD
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
-from pulumi_snapshots.plugin.description.identity import VERSION, Identity
+from pulumi_snapshots.plugin.description.identity import PLUGIN_VERSION, Identity
 from pulumi_snapshots.plugin.description.package import (
     FUNCTIONS,
-    KINDS,
     LISTED,
     REFERENCE,
-    Kind,
+    RESOURCE_KINDS,
+    ResourceKind,
     token,
 )
 from pulumi_snapshots.properties.catalogue import (
@@ -48,7 +48,7 @@ TYPES = {
     float: "number",
     bool: "boolean",
 }  # all others are strings
-DURATION = "Written as `90s`, `45m`, `1h30m` or `7d`; `600` is seconds."
+DURATION_DOC = "Written as `90s`, `45m`, `1h30m` or `7d`; `600` is seconds."
 """How a duration is written: a text, since most languages have no good type for one of two. The
 plugin takes a number too.
 """
@@ -84,7 +84,7 @@ def schema() -> dict[str, Any]:
     return {
         "name": PACKAGE,
         "displayName": "Square Cloud snapshots",
-        "version": VERSION,
+        "version": PLUGIN_VERSION,
         **identity.in_schema(),
         "keywords": [
             "pulumi",
@@ -97,7 +97,7 @@ def schema() -> dict[str, Any]:
         "config": {"variables": settings},
         "provider": {"description": inspect.getdoc(Settings), "inputProperties": settings},
         "resources": {
-            **{token: _resource(kind.schema, kind) for token, kind in KINDS.items()},
+            **{token: _resource(kind.schema, kind) for token, kind in RESOURCE_KINDS.items()},
             token(GUARD.name): _resource(GUARD),
         },
         "functions": {token: _function(lookup) for token, lookup in FUNCTIONS.items()},
@@ -123,7 +123,7 @@ def _setting(each: Property) -> dict[str, Any]:
     return _property(each) | default
 
 
-def _resource(made: ResourceSchema, kind: Kind | None = None) -> dict[str, Any]:
+def _resource(made: ResourceSchema, kind: ResourceKind | None = None) -> dict[str, Any]:
     """A resource; a component unless a kind is given."""
     inputs = made.inputs.properties()
     taken = {each.camel: _input(each) for each in inputs.values()}
@@ -199,7 +199,7 @@ def _types() -> dict[str, Any]:
 
 
 def _every_output() -> Iterator[Property]:
-    for made in (*(kind.schema for kind in KINDS.values()), GUARD):
+    for made in (*(kind.schema for kind in RESOURCE_KINDS.values()), GUARD):
         yield from made.outputs.values()
     yield from _each_of(lookup.result for lookup in FUNCTIONS.values())
 
@@ -245,7 +245,7 @@ def _property(each: Property) -> dict[str, Any]:
             if each.reader == each.choices.read
             else {"type": "string", "oneOf": [{"type": "string"}, kind]}
         )
-    described = _in_all_languages(each.description.replace(AS_WRITTEN[Duration], DURATION))
+    described = _in_all_languages(each.description.replace(AS_WRITTEN[Duration], DURATION_DOC))
     deprecated = {"deprecationMessage": DEPRECATED[each.camel]} if each.camel in DEPRECATED else {}
     return (
         kind | {"description": described} | ({"secret": True} if each.secret else {}) | deprecated
@@ -268,8 +268,8 @@ def _name(record: type[Record]) -> str:
 # Examples: parts of one program, which comes with the package in each language
 
 HERE = Path(__file__).parent
-PACKED = HERE / "tour"  # where a wheel and the plugin's archive have the programs
-IN_REPOSITORY = HERE.parents[2] / "examples" / "tour"
+PACKED_TOUR = HERE / "tour"  # where a wheel and the plugin's archive have the programs
+TOUR_IN_REPOSITORY = HERE.parents[2] / "examples" / "tour"
 LANGUAGES = ("typescript", "python", "go", "csharp", "java", "yaml")
 """The names that Pulumi's generators give the languages."""
 MARK = re.compile(r"\s*(?:#|//) in: (.+)")
@@ -307,7 +307,7 @@ def example(language: str, name: str | None = None) -> str:
 
 @cache
 def _programs() -> dict[str, str]:
-    folder = PACKED if PACKED.is_dir() else IN_REPOSITORY
+    folder = PACKED_TOUR if PACKED_TOUR.is_dir() else TOUR_IN_REPOSITORY
     yaml, others = (
         (folder / name).read_text(encoding="utf-8") for name in ("Pulumi.yaml", "languages.md")
     )

@@ -32,7 +32,7 @@ from pulumi_snapshots.guard.inputs import (
 )
 from pulumi_snapshots.guard.once import OncePerRun, change_of
 from pulumi_snapshots.guard.preview import PreviewedChanges
-from pulumi_snapshots.lookup.find import find
+from pulumi_snapshots.lookup.find import answer_lookup
 from pulumi_snapshots.lookup.results import LATEST, SnapshotInfo
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -215,7 +215,7 @@ class GuardComponent:
         asked = {"database_id": database_id, "origin": "manual"}
         with suppress(SquareCloudError):
             recent = session.listings.recent
-            found: SnapshotInfo | None = await find(
+            found: SnapshotInfo | None = await answer_lookup(
                 LATEST, session, asked, recent, self._call.listener.progress
             )
             return found

@@ -19,7 +19,7 @@ from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.calls import Shared
 
 MESSAGE_LIMIT = 400 * 1024 * 1024  # bytes of one message: the engine's own limit
-GRACE = 30.0
+CALLS_GRACE = 30.0
 """Seconds that calls under way have to answer once this process was asked to end; their waits end
 at once.
 """
@@ -35,7 +35,7 @@ NO_HANDSHAKE = (
 )
 
 
-def main() -> None:
+def serve_engine() -> None:
     """Serve until the engine ends this process: its address is the last argument."""
     anyio.run(_serve, address_in(sys.argv))
 
@@ -66,7 +66,7 @@ async def _serve(address: str | None) -> None:
     print(port, flush=True)  # noqa: T201  what the engine waits for
     await asked_to_end.wait()
     served.stop()
-    await server.stop(GRACE)
+    await server.stop(CALLS_GRACE)
 
 
 @dataclass

@@ -40,12 +40,12 @@ from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.errors.secrets import looks_secret
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import SNAPSHOTS, Lookup, SnapshotInfo
-from pulumi_snapshots.plugin.description.identity import VERSION
+from pulumi_snapshots.plugin.description.identity import PLUGIN_VERSION
 from pulumi_snapshots.plugin.description.package import (
     FUNCTIONS,
-    KINDS,
     LISTED,
-    Kind,
+    RESOURCE_KINDS,
+    ResourceKind,
     expanded,
     explained,
     token,
@@ -74,15 +74,15 @@ from pulumi_snapshots.run.settings import (
 TOO_OLD = (
     # The first version whose partial state can ask for a read before the next update, which gives a
     # pending snapshot its id.
-    f"This plugin ({PACKAGE} {VERSION}) needs Pulumi 3.178 or later, and this one is older "
+    f"This plugin ({PACKAGE} {PLUGIN_VERSION}) needs Pulumi 3.178 or later, and this one is older "
     "(`pulumi version` shows it). Install "
     "a newer one, or use the classes of the `pulumi_snapshots` package without a plugin."
 )
 T = TypeVar("T")
 SETTINGS = Names(Settings.properties())
 SNAPSHOT_TYPE = token("Snapshot")
-SHOWN_LIMIT = 10_000  # bytes of a wrong value that the engine may print
-OF_VERSION = f". This plugin is version {VERSION}"
+PRINTED_BYTES = 10_000  # bytes of a wrong value that the engine may print
+OF_VERSION = f". This plugin is version {PLUGIN_VERSION}"
 """What an error ends with about something that another version may have."""
 OF_THE_ENGINE = ("version", "pluginDownloadURL")
 """Properties of every provider, for the engine only, as are those that begin with two underscores."""
@@ -138,7 +138,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     async def GetPluginInfo(self, _request: Any, _context: Any) -> Any:
         """Tell the version."""
-        return plugin_pb2.PluginInfo(version=VERSION)
+        return plugin_pb2.PluginInfo(version=PLUGIN_VERSION)
 
     async def GetSchema(self, _request: Any, _context: Any) -> Any:
         """Hand out the package's schema."""
@@ -276,7 +276,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     async def List(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """List what the service has of a kind, newest first: ids for a read or an import."""
-        kind = KINDS.get(request.token)
+        kind = RESOURCE_KINDS.get(request.token)
         answer = provider_pb2.ListResponse
         if kind is None or not kind.is_listed:
             text = f"This package cannot list {request.token}: the service keeps no list of it."
@@ -415,15 +415,15 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     # How a call is answered -----------------------------------------------------------------------
 
-    async def _kind(self, request: Any, context: Any) -> Kind:
+    async def _kind(self, request: Any, context: Any) -> ResourceKind:
         type_ = _type_of(request.urn) or request.type
-        if (kind := KINDS.get(type_)) is None:
+        if (kind := RESOURCE_KINDS.get(type_)) is None:
             await _has_no(context, f"resource {type_ or repr(request.urn)}")
         return kind
 
     async def _resource(
         self,
-        kind: Kind,
+        kind: ResourceKind,
         request: Any,
         context: Any,
         echo: Struct,
@@ -490,7 +490,7 @@ async def _found(lookup: Lookup[Any], values: Mapping[str, Any], call: EngineCal
     `ProviderError` if there is no latest snapshot, unless the caller says that there may be none.
     """
     session = call.session()
-    found = await late("lookup.find:find")(
+    found = await late("lookup.find:answer_lookup")(
         lookup, session, values, session.listings.recent, call.listener.progress
     )
     if note := session.take_note():
@@ -570,7 +570,7 @@ def _may_be_printed(value: Value) -> bool:
     if is_secret(value):  # the engine hides it
         return True
     # As a user would write it only if it is a short text.
-    is_short_text = value.HasField("string_value") and value.ByteSize() <= SHOWN_LIMIT
+    is_short_text = value.HasField("string_value") and value.ByteSize() <= PRINTED_BYTES
     return is_short_text and not looks_secret(value.string_value)
 
 
@@ -617,7 +617,7 @@ def _reasons(
     return told
 
 
-def _difference(kind: Kind, found: Changes, request: Any) -> Any:
+def _difference(kind: ResourceKind, found: Changes, request: Any) -> Any:
     answer = provider_pb2.DiffResponse
     # A resource of the dynamic provider is updated once, to the plugin's names.
     moves = any(kind.names.wire(name) != name for name in request.olds.fields)
@@ -646,7 +646,7 @@ def _change(request: Any, wire: str) -> str:
     return "ADD" if now else "DELETE"
 
 
-def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Struct:
+def _foreseen(kind: ResourceKind, inputs: Struct, *, state: Struct | None = None) -> Struct:
     """The outputs as a preview knows them.
 
     Given ones, those that stay in the state, and the rest as unknown.

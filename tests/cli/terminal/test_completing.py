@@ -119,7 +119,7 @@ def test_a_system_that_hangs_holds_up_no_shell(desk: Desk, monkeypatch: pytest.M
             waited.append(released.wait(10))
             return await super().handle_async_request(request)
 
-    monkeypatch.setattr(arguments, "PATIENCE", 0.3)
+    monkeypatch.setattr(arguments, "COMPLETION_PATIENCE", 0.3)
     desk.w.transport = Hanging(desk.w.emulator)
     assert (offered(desk, "download", "a14"), waited) == ({}, [])
     released.set()

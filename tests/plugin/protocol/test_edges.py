@@ -8,7 +8,7 @@ import pytest
 from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.ledger.attempt import is_resource
-from pulumi_snapshots.plugin.description.identity import VERSION
+from pulumi_snapshots.plugin.description.identity import PLUGIN_VERSION
 from squarecloud_emulator import Fault
 from tests.support.plugin_inside import OF_DO, Plugged, inside, plugged, values
 from tests.support.servicer import UNKNOWN, CallFailedError, secret, urn
@@ -154,7 +154,9 @@ async def test_what_only_another_version_has_names_the_version_of_this_one() -> 
             await here.refused("Invoke", tok="squarecloud:index:later"),
             await here.refused("Invoke", tok="squarecloud:index:getDatabases", args={"later": 1}),
         ]
-        assert [f". This plugin is version {VERSION}" in each for each in texts] == [True] * 5
+        assert [f". This plugin is version {PLUGIN_VERSION}" in each for each in texts] == [
+            True
+        ] * 5
 
 
 # Lookups

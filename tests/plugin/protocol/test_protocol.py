@@ -17,7 +17,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, resource_pb2, resource_pb2_grpc
 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
-from pulumi_snapshots.plugin.description.identity import VERSION
+from pulumi_snapshots.plugin.description.identity import PLUGIN_VERSION
 from tests.support.near_emulator import near_emulator
 from tests.support.plugin_inside import request_of, values
 from tests.support.plugin_servicer import PluginServicer
@@ -133,7 +133,7 @@ def test_a_reason_that_repeats_a_value_repeats_no_secret(idle: PluginServicer, h
         )
     assert caught.value.message == (
         "trigger is not an argument of squarecloud:index:getSnapshots; its arguments are database_id, origin, newerThan, "
-        f"olderThan, withUrl. This plugin is version {VERSION}; origin must be 'manual' or 'automatic'."
+        f"olderThan, withUrl. This plugin is version {PLUGIN_VERSION}; origin must be 'manual' or 'automatic'."
     )
 
 
@@ -340,7 +340,7 @@ def test_a_resumed_snapshot_can_be_passed_though_its_id_names_no_version(
 
 
 def test_who_asks_gets_version_and_schema(idle: PluginServicer) -> None:
-    assert idle._call("GetPluginInfo", empty_pb2.Empty()).version == VERSION
+    assert idle._call("GetPluginInfo", empty_pb2.Empty()).version == PLUGIN_VERSION
     assert json.loads(ask(idle, "GetSchema").schema)["name"] == "squarecloud"
 
 
@@ -419,7 +419,7 @@ def test_started_by_hand_it_explains_itself_serves_who_attaches_and_ends_when_as
             with pytest.raises(grpc.RpcError, match="Run the command again"):
                 stub.GetPluginInfo(empty_pb2.Empty(), timeout=30)
             stub.Handshake(provider_pb2.ProviderHandshakeRequest(), timeout=30)
-            assert stub.GetPluginInfo(empty_pb2.Empty(), timeout=30).version == VERSION
+            assert stub.GetPluginInfo(empty_pb2.Empty(), timeout=30).version == PLUGIN_VERSION
             with pytest.raises(grpc.RpcError, match="This package cannot list"):
                 list(stub.List(provider_pb2.ListRequest(), timeout=30))
         process.terminate()
