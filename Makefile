@@ -100,6 +100,18 @@ docs: environment ## Make the site of docs/ in build/site; a warning is an error
 	@$(IN_VENV) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --write-all docs build/site
 	@echo build/site/index.html
 
+checks: environment ## Read the workflows and the Dockerfile with zizmor, actionlint and hadolint
+	@$(IN_VENV) -m tools.checks
+
+flaws: environment ## Ask which locked libraries have known flaws
+	@$(IN_VENV) -m tools.checks --flaws
+
+lock: ## Renew the lock files in locks/ to the newest versions that are allowed
+	@$(call run,-m tools.lock)
+
+lock-check: environment ## Check that the lock files fit pyproject.toml and the examples
+	@$(IN_VENV) -m tools.lock --check
+
 environment: ## Make .venv, or bring it up to date
 	@$(call run,-m tools.environment)
 
@@ -107,4 +119,4 @@ clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine sdks dist registry bench bench-fleet structure mistakes simulate nightly states docs environment clean
+.PHONY: help demo test lint unit test-engine engine sdks dist registry bench bench-fleet structure mistakes simulate nightly states docs checks flaws lock lock-check environment clean

@@ -66,6 +66,10 @@ GO_ENVIRONMENT = {
 Without what only a debugger reads, without inlining outside of the standard library, and with one thread for each package, Go
 needs less time to compile, and an engine as much to run. FerretDB does without SQLite, the largest package of all.
 """
+GO_SUMS = Path(__file__).resolve().parent.parent / "locks" / "go.sum"
+"""The hashes of all modules that are compiled here: Go takes no other content under the same version."""
+COLLECT_SUMS = "PULUMI_SNAPSHOTS_COLLECT_SUMS"
+"""A variable with the file that `make lock` collects these hashes in; none that are locked are used then."""
 LITTLE_COLLECTION = {"GOGC": "off", "GOMEMLIMIT": "1500MiB"}
 """For every Go command, unless the user has set them: a compiler that collects garbage only if it needs much memory takes a
 fifth less time."""
@@ -288,7 +292,21 @@ def module(folder: Path, requires: str, source: str) -> Path:
     folder.mkdir(parents=True)
     (folder / "go.mod").write_text(f"module {folder.name}\n\ngo {GO_DIRECTIVE}\n\n{requires}")
     (folder / "main.go").write_text(source)
+    lock_sums(folder)
     return folder
+
+
+def lock_sums(folder: Path) -> None:
+    """Let Go take for the modules of a folder only what has the locked hashes."""
+    if GO_SUMS.exists() and COLLECT_SUMS not in os.environ:
+        shutil.copyfile(GO_SUMS, folder / "go.sum")
+
+
+def _collect_sums(folder: Path) -> None:
+    """Add what Go has found of the modules of a folder to what `make lock` collects."""
+    if COLLECT_SUMS in os.environ:
+        with Path(os.environ[COLLECT_SUMS]).open("a") as collected:
+            collected.write((folder / "go.sum").read_text())
 
 
 def needing(package: str) -> str:
@@ -385,6 +403,7 @@ def build(  # noqa: PLR0913, PLR0917
     say(f"compiling {program.name} {version}")
     stamp = f"-s -w -X {SDK}/go/common/version.Version=v{version}"
     how([go, "build", "-o", str(program), "-ldflags", stamp, package], folder, environment)
+    _collect_sums(folder)
 
 
 def run(command: list[str], folder: Path, environment: Environment, **user: Any) -> str:

@@ -1,13 +1,14 @@
 """The project's virtual environment: made, brought up to date, or repaired, whichever it needs.
 
 `python -m tools.environment` makes `.venv` of the Python that runs it, with the package in editable mode, the emulator,
-what makes the documentation, and the development tools. A stamp, written last, says for what it was made; without it the
+what makes the documentation, and the development tools, each of the version and with the hash in `locks/requirements.txt`. A stamp, written last, says for what it was made; without it the
 environment is unfinished.
 """
 
 import fcntl
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -23,16 +24,17 @@ ENVIRONMENT = PROJECT / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
 STAMP = ENVIRONMENT / "made-for"
 
-OLDEST_PIP = "pip>=25.1"
-"""The first pip that installs a dependency group."""
-UV = "uv>=0.8"
-NEEDED = ("--group", "dev", "--editable", ".[archive,cli,docs,drill,emulator-postgres,encrypt]")
+LOCK = PROJECT / "locks" / "requirements.txt"
+"""Names, versions and hashes of all that is installed; `make lock` renews it."""
+LOCKED = ("--require-hashes", "--no-deps", "--requirement", str(LOCK))
+OWN = ("--no-deps", "--no-build-isolation", "--editable", ".")
+"""The package itself, by the build backend that is installed before it."""
 say = partial(engine.say, who="environment")
 
 
 def wanted() -> str:
     """What the environment is made for: these requirements, this Python, this place (its scripts hold the path)."""
-    parts = (REQUIREMENTS.read_text(), sys.version, str(ENVIRONMENT), UV, *NEEDED)
+    parts = (REQUIREMENTS.read_text(), LOCK.read_text(), sys.version, str(ENVIRONMENT), *OWN)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -53,48 +55,42 @@ def runs() -> bool:
 
 def install() -> bool:
     """Install what is needed into the environment as it is: by uv, which takes a quarter of pip's time, else by pip."""
-    made_from = hashlib.sha256(f"{UV}{sys.version}".encode()).hexdigest()[:12]
     try:
-        uv = kept(os.environ, f"uv-{made_from}", fetch_uv, has_uv) / "bin"
+        program = uv()
     except Closed as reason:
         say(str(reason))
     else:
-        if not mirrored(uv / "python"):
-            if done(
-                str(uv / "uv"),
-                "--quiet",
-                "pip",
-                "install",
-                "--python",
-                str(PYTHON),
-                "pip",
-                UV,
-                *NEEDED,
-            ):
+        if not mirrored(program.parent / "python"):
+            into = (str(program), "--quiet", "pip", "install", "--python", str(PYTHON))
+            if all(done(*into, *what) for what in (LOCKED, OWN)):
                 return True
             say("uv does not do it here: pip does, in a minute")
     # Python compiles what is imported; all that is installed would take half a minute.
-    pip = [
-        str(PYTHON),
-        "-m",
-        "pip",
-        "--quiet",
-        "--disable-pip-version-check",
-        "install",
-        "--no-compile",
-    ]
+    options = ("--quiet", "--disable-pip-version-check", "install", "--no-compile")
+    pip = (str(PYTHON), "-m", "pip", *options)
     own = done(str(PYTHON), "-m", "ensurepip")
-    return own and all(
-        done(*pip, *what, shown=True) for what in (("--upgrade", OLDEST_PIP), NEEDED)
-    )
+    return own and all(done(*pip, *what, shown=True) for what in (LOCKED, OWN))
+
+
+def uv() -> Path:
+    """The uv that is locked, installed if need be and kept in the user's cache; Closed if it cannot be had."""
+    made_from = hashlib.sha256(f"{locked('uv')}{sys.version}".encode()).hexdigest()[:12]
+    return kept(os.environ, f"uv-{made_from}", fetch_uv, has_uv) / "bin" / "uv"
+
+
+def locked(name: str) -> str:
+    """The lines of the lock file about one distribution; empty if it has none."""
+    lines = re.search(rf"^{name}==.*?(?=^\S|\Z)", LOCK.read_text(), re.MULTILINE | re.DOTALL)
+    return lines[0] if lines else ""
 
 
 def fetch_uv(into: Path, _: Environment) -> None:
     """Make an environment with pip and uv alone. Kept, it makes others in a third of the time that their own pip takes."""
     venv.create(into, with_pip=True)
-    if not done(
-        str(into / "bin" / "python"), "-m", "pip", "--quiet", "install", "--no-compile", UV
-    ):
+    wanted = into / "uv.txt"
+    wanted.write_text(locked("uv"))
+    pip = (str(into / "bin" / "python"), "-m", "pip", "--quiet", "install", "--no-compile")
+    if not done(*pip, "--require-hashes", "--requirement", str(wanted)):
         raise Closed("uv cannot be had here: pip installs everything, in a minute")
 
 

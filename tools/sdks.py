@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pulumi_snapshots.plugin.description.identity import NPM_NAME
 from pulumi_snapshots.plugin.description.schema import schema
-from tools import engine, language_hosts
+from tools import engine, language_hosts, lock
 from tools.engine import Closed, Environment
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -26,8 +26,8 @@ SOURCE = PROJECT / "tools" / "sdkgen" / "main.go"
 SDKS = PROJECT / "sdks"
 LANGUAGES = ("nodejs", "go", "python")
 HOSTS = tuple(f"pulumi-language-{language}" for language in LANGUAGES)
-EXAMPLE = PROJECT / "examples" / "typescript" / "package.json"
-"""Names the npm packages; its own dependency on the generated SDK is left out."""
+LOCK = "typescript.json"
+"""The lock file of the npm packages."""
 OURS = NPM_NAME
 say = partial(engine.say, who="sdks")
 
@@ -100,18 +100,13 @@ def node_modules(environment: Environment) -> Path:
     for name in ("node", "npm"):
         if shutil.which(name, path=environment.get("PATH", os.defpath)) is None:
             raise Closed(f"no {name} on PATH")
-    wanted = json.loads(EXAMPLE.read_text())
-    packages = {**wanted["dependencies"], **wanted["devDependencies"]}
-    del packages[OURS]
 
-    def fetch(into: Path, environment: Environment) -> None:
-        (into / "package.json").write_text(json.dumps({"private": True, "dependencies": packages}))
+    def fetch(into: Path, _: Environment) -> None:
         say("fetching npm packages: less than a minute, once")
-        options = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
-        engine.run(["npm", "install", *options], into, environment)
+        lock.install_npm(LOCK, into)
 
-    name = f"npm-{hashlib.sha256(json.dumps(packages).encode()).hexdigest()[:12]}"
-    return engine.kept(environment, name, fetch) / "node_modules"
+    locked = hashlib.sha256((lock.LOCKS / LOCK).read_bytes()).hexdigest()[:12]
+    return engine.kept(environment, f"npm-{locked}", fetch) / "node_modules"
 
 
 def main() -> int:

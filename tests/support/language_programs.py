@@ -77,6 +77,7 @@ def go_package(folder: Path, example: Path, what: str = "build") -> None:
             shutil.copy(each, work)
         module = work / "go.mod"
         module.write_text(module.read_text().replace("../../sdks/go", str(generated() / "go")))
+        engine.lock_sums(work)
         go = engine.new_enough(work, os.environ)
         engine.raise_to_engine(go, work, os.environ, named=True)
         engine.run([go, *what.split(), "./..."], work, os.environ)

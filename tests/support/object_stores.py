@@ -10,7 +10,6 @@ import base64
 import hashlib
 import hmac
 import itertools
-import json
 import os
 import shutil
 import sys
@@ -29,14 +28,11 @@ from urllib.parse import quote, unquote, urlsplit
 from tests.support.unreliable import Forwarder, served
 from tools import engine
 from tools.engine import Closed
+from tools.lock import AZURITE, LOCKS, install_npm
 from tools.servers import started
 
 VERSITY = "1.7.0"
-AZURITE = "3.37.0"
 ACCOUNT, KEY = "tests", base64.b64encode(b"it opens nothing").decode()
-NEVER_LOADED = ("applicationinsights", "mysql2", "tedious")
-"""What Azurite asks for and does without: telemetry, which is off, and two databases. With what they ask for in turn they make up
-seven of every eight files, and loading the first would take longer than the rest of a start."""
 MOTO = """
 import signal
 import sys
@@ -120,7 +116,8 @@ say = partial(engine.say, who="programs for tests")
 Stores = Callable[[str], ObjectStore]  # by name
 
 
-def _versity(port: int, folder: Path) -> list[str | Path]:
+def versity_program(environment: engine.Environment) -> Path:
+    """The S3 gateway of Versity, built from its Go module; Closed if it cannot be built."""
     module = "github.com/versity/versitygw"
 
     def make(into: Path, environment: engine.Environment) -> None:
@@ -132,9 +129,13 @@ def _versity(port: int, folder: Path) -> list[str | Path]:
             into / "versitygw", requires, engine.needing(package), VERSITY, environment, package
         )
 
+    return engine.kept(environment, f"versitygw-{VERSITY}", make) / "versitygw"
+
+
+def _versity(port: int, folder: Path) -> list[str | Path]:
     (folder / "data").mkdir(exist_ok=True)
-    program = engine.kept(os.environ, f"versitygw-{VERSITY}", make) / "versitygw"
     keys = ("--access", "tests", "--secret", "tests-tests", "--region", "us-east-1")
+    program = versity_program(os.environ)
     return [program, *keys, "--port", f"127.0.0.1:{port}", "--quiet", "posix", folder / "data"]
 
 
@@ -147,24 +148,12 @@ def _azurite(port: int, room: Path) -> list[str | Path]:
     if node is None or shutil.which("npm") is None:
         raise Closed("no node and npm on PATH, which Azurite needs")
 
-    def fetch(into: Path, environment: engine.Environment) -> None:
-        nothing = into.resolve() / "nothing"
-        nothing.mkdir()
-        (nothing / "package.json").write_text(json.dumps({"name": "nothing", "version": "1.0.0"}))
-        (nothing / "index.js").touch()
-        wanted = {
-            "private": True,
-            "dependencies": {"azurite": AZURITE},
-            # npm makes a relative link of it. A relative path would not do: npm before 11 resolves it from Azurite's folder.
-            "overrides": dict.fromkeys(NEVER_LOADED, f"file:{nothing}"),
-        }
-        (into / "package.json").write_text(json.dumps(wanted))
+    def fetch(into: Path, _: engine.Environment) -> None:
         say(f"fetching Azurite {AZURITE}: less than a minute, once")
-        options = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
-        engine.run(["npm", "install", *options], into, environment)
+        install_npm("azurite.json", into)
 
     script = "node_modules/azurite/dist/src/blob/main.js"
-    made_from = hashlib.sha256("\0".join((AZURITE, *NEVER_LOADED)).encode()).hexdigest()[:12]
+    made_from = hashlib.sha256((LOCKS / "azurite.json").read_bytes()).hexdigest()[:12]
     home = engine.kept(os.environ, f"azurite-{made_from}", fetch)
     quiet = ("--silent", "--disableTelemetry", "--skipApiVersionCheck")
     return [node, home / script, "--blobPort", str(port), *quiet, "--location", room]

@@ -5,13 +5,14 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from tools import dist, frozen_plugin
+from tools import dist, engine, frozen_plugin, rebuild
 from tools.engine import Closed
 
 WHEN = "1700000000"
@@ -153,3 +154,51 @@ def test_the_archive_has_the_name_that_pulumi_asks_for(
     monkeypatch.setattr("platform.machine", lambda: "s390x")
     with pytest.raises(Closed, match="no name for a machine of the kind s390x"):
         frozen_plugin.archive_name()
+
+
+ANOTHER_DATE = """
+import time
+
+real, local, universal = time.time, time.localtime, time.gmtime
+time.time = lambda: real() + {seconds}
+time.time_ns = lambda: int(time.time() * 1e9)
+time.localtime = lambda at=None: local(time.time() if at is None else at)
+time.gmtime = lambda at=None: universal(time.time() if at is None else at)
+"""
+"""What Python runs before all else, to live in another year."""
+
+
+@pytest.mark.nightly
+@pytest.mark.engine
+def test_a_whole_release_is_the_same_from_two_folders_and_at_two_dates(tmp_path: Path) -> None:
+    """Everything is made again for the second one, but the engine and the generator, which come in no release."""
+    made = []
+    for number, (place, zone) in enumerate((("here", "UTC"), ("another place", "Asia/Tokyo"))):
+        sources, date = tmp_path / place, tmp_path / f"date-{number}"
+        clone = ["git", "clone", "--quiet", str(dist.PROJECT), str(sources)]
+        subprocess.run(clone, check=True)  # noqa: S603
+        for path in sources.rglob("*"):
+            os.utime(path, (1e9 * (number + 1),) * 2)
+        date.mkdir()
+        years = number * 3 * 365 * 86_400
+        (date / "sitecustomize.py").write_text(ANOTHER_DATE.format(seconds=years))
+        cache = tmp_path / f"cache-{number}" / "pulumi-snapshots"
+        cache.mkdir(parents=True)
+        for kept in engine.cache(os.environ).glob("*"):
+            if kept.name.startswith(("engine-", "sdkgen-")) and kept.is_dir():
+                (cache / kept.name).symlink_to(kept)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(date),
+            "PYTHONHASHSEED": str(number),
+            "XDG_CACHE_HOME": str(cache.parent),
+            "TZ": zone,
+        }
+        command = [sys.executable, "-m", "tools.dist"]
+        done = subprocess.run(  # noqa: S603
+            command, cwd=sources, env=environment, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        made.append(rebuild.read_sums((sources / "dist" / dist.SUMS).read_text()))
+    assert len(made[0]) >= 5
+    assert set(rebuild.compare(*made).values()) == {rebuild.SAME}
