@@ -35,7 +35,7 @@ ready-stores: ready-environment
 	@$(IN_VENV) -m tests.support.object_stores
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf '  make %-16s %s\n' "$$target" "$$text"; done
 
 demo: environment ## Take a snapshot with a real engine against a local emulator, and look into it
 	@$(IN_VENV) -m tools.demo
@@ -70,8 +70,17 @@ sdks: environment ## Generate the SDKs for TypeScript, Go and Python, in sdks/
 dist: environment ## Make the files of a release in dist/: packages, the plugin's archive for this machine, SDKs, sums
 	@$(IN_VENV) -m tools.dist
 
-registry: environment ## Make the pages and the schema that Pulumi's registry asks for, in build/registry
+registry: environment ## Make the pages and the schema that Pulumi's registry reads: schema.json, docs/_index.md, docs/installation-configuration.md
 	@$(IN_VENV) -m tools.registry
+
+release-check: environment lock-check checks ## Check that the version can be released; says what is missing
+	@$(IN_VENV) -m tools.registry --check
+	@$(IN_VENV) tools/release.py
+
+release-prepare: environment ## Give the changelog's newest part its number and date, and record what the version leaves
+	@$(IN_VENV) tools/release.py --changelog
+	@$(IN_VENV) -m tools.registry
+	@$(IN_VENV) -m tools.record_states
 
 bench: engine ## Measure
 	@$(IN_VENV) -m bench.measures
@@ -119,4 +128,4 @@ clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine sdks dist registry bench bench-fleet structure mistakes simulate nightly states docs checks flaws lock lock-check environment clean
+.PHONY: help demo test lint unit test-engine engine sdks dist registry release-check release-prepare bench bench-fleet structure mistakes simulate nightly states docs checks flaws lock lock-check environment clean

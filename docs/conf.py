@@ -31,6 +31,8 @@ copyright = "the authors of pulumi-snapshots, Apache-2.0"  # noqa: A001  Sphinx'
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "index"
 language = "en"
+# What Pulumi's registry reads, made of other pages by `make registry`.
+exclude_patterns = ["_index.md", "installation-configuration.md"]
 smartquotes = False  # they make one dash of the two of an option
 
 # The headings' anchors are those that a repository's own view of the Markdown gives them, so that links hold in both.

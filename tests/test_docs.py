@@ -20,11 +20,12 @@ from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.cli.setup.doctor import OLDEST_ENGINE
 from pulumi_snapshots.listing.quota import daily_quota
 from pulumi_snapshots.plugin.description.identity import NO_UPLOAD
+from tools import registry
 from tools.engine import ENGINE, LANGUAGE_HOST
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
+PAGES = sorted({*DOCS.rglob("*.md")} - {*registry.files()})
 CONTRIBUTING = DOCS / "dev" / "index.md"
 EXAMPLES = sorted((PROJECT / "examples").glob("*/README.md"))
 AT_THE_ROOT = [PROJECT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")]

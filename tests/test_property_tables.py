@@ -9,9 +9,10 @@ import pulumi_snapshots
 from pulumi_snapshots import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.snapshot.record import SNAPSHOT
 from tests.support.property_tables import TABLES, made, tables_in
+from tools import registry
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
+PAGES = sorted({*DOCS.rglob("*.md")} - {*registry.files()})
 TABLES_OF_PAGES = [(page, name) for page in PAGES for name in tables_in(page)]
 LOOKUPS = [
     name

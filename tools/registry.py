@@ -1,4 +1,6 @@
-"""The two pages and the schema that Pulumi's registry asks for: `python -m tools.registry` makes them in build/registry.
+"""The two pages and the schema that Pulumi's registry asks for: `python -m tools.registry` writes them where the registry reads them.
+
+`--check` only names those that are not up to date.
 
 What the pages say stands in the README, in docs/ and in the schema's examples; only the frame around it is written here.
 """
@@ -13,7 +15,21 @@ from pulumi_snapshots.plugin.description.identity import Identity
 from pulumi_snapshots.plugin.description.schema import LANGUAGES, example, schema
 
 PROJECT = Path(__file__).resolve().parent.parent
-INTO = PROJECT / "build" / "registry"
+SCHEMA = PROJECT / "schema.json"
+PAGES = PROJECT / "docs"
+"""The folder of the pages, by the registry's rule."""
+CONFIGURE = """\
+With Pulumi config, encrypted in the stack's file and its state:
+
+```sh
+pulumi config set --secret squarecloud:apiKey
+```
+
+Or by the environment, which no state stores:
+
+```sh
+export SQUARECLOUD_API_KEY=YOUR_API_KEY
+```"""
 SDKS = "SDKs for other languages"
 """The section of docs/plugin.md that says how to get an SDK."""
 
@@ -54,6 +70,7 @@ def _installation(identity: Identity) -> str:
         "## SDKs",
         _linked(_section(plugin, SDKS), identity),
         "## Configuration",
+        CONFIGURE,
         _linked(settings.partition("\n")[2], identity),
     )
 
@@ -103,13 +120,15 @@ def _linked(text: str, identity: Identity) -> str:
     return re.sub(r"\[([^\]]+)\]\(([^)]+)\)", link, text)
 
 
-def make(into: Path) -> list[Path]:
-    """Write the pages and the schema."""
-    texts: dict[str, str] = pages(Identity()) | {"schema.json": _json(schema())}
-    into.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (into / name).write_text(text)
-    return [into / name for name in texts]
+def files() -> dict[Path, str]:
+    """What each file has to hold."""
+    made = {PAGES / name: text for name, text in pages(Identity()).items()}
+    return {**made, SCHEMA: _json(schema())}
+
+
+def stale() -> list[Path]:
+    """The files that hold something else, or are missing."""
+    return [path for path, text in files().items() if not path.exists() or path.read_text() != text]
 
 
 def _json(value: Any) -> str:
@@ -117,8 +136,14 @@ def _json(value: Any) -> str:
 
 
 def main() -> int:
-    """Make them, and print where they are."""
-    print(*(path.relative_to(PROJECT) for path in make(INTO)), sep="\n")
+    """Write those that are not up to date, or only name them."""
+    found = stale()
+    for path in found:
+        print(path.relative_to(PROJECT))
+    if "--check" in sys.argv[1:]:
+        return int(bool(found))
+    for path in found:
+        path.write_text(files()[path])
     return 0
 
 

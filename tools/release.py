@@ -1,4 +1,4 @@
-"""What a tag releases: `python tools/release.py v0.1.0` prints the release's notes, or what stands in its way.
+"""What a tag releases: `python tools/release.py` prints the release's notes, or what stands in its way.
 
 The release's workflow asks this first. It needs nothing but Python.
 """
@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import tomllib
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))  # for the workflow, which runs this file alone
+
+from tools import version  # noqa: E402
+
 NO_UPLOAD = "Private :: Do Not Upload"
+STATES = Path("tests") / "fixtures" / "states"
 
 
 def problems(tag: str, environment: Mapping[str, str], project: Path = PROJECT) -> list[str]:
@@ -35,6 +41,10 @@ def problems(tag: str, environment: Mapping[str, str], project: Path = PROJECT) 
     here = f"{environment.get('GITHUB_SERVER_URL', '')}/{environment.get('GITHUB_REPOSITORY', '')}"
     if repository and here != "/" and repository.rstrip("/").lower() != here.lower():
         found.append(f"urls.Repository in pyproject.toml is {repository}, and this is {here}")
+    found += [f"{each}: run `python tools/version.py`" for each in version.differing(project)]
+    number = tag.removeprefix("v")
+    if not (project / STATES / number / "formats.json").is_file():
+        found.append(f"{STATES / number} is missing: `make states` records it, last of all")
     if not notes(tag, project):
         found.append(
             f"CHANGELOG.md has no section for {tag.removeprefix('v')}: give [Unreleased] its number and date"
@@ -49,15 +59,29 @@ def notes(tag: str, project: Path = PROJECT) -> str:
     return parts[1].partition("\n## ")[0].strip() if len(parts) > 1 else ""
 
 
+def enter_in_changelog(project: Path, today: date) -> None:
+    """Give what is unreleased the number of the version and a date, below a new empty section."""
+    file = project / "CHANGELOG.md"
+    text = file.read_text()
+    title = f"## [{version.current(project)}] - {today}"
+    if title.partition(" - ")[0] not in text:
+        unreleased = "## [Unreleased]\n"
+        file.write_text(text.replace(unreleased, f"{unreleased}\n{title}\n", 1))
+
+
 def main(arguments: list[str]) -> int:
-    """Print the notes; with problems print those instead, and fail."""
-    if len(arguments) != 1:
-        print("usage: python tools/release.py TAG", file=sys.stderr)
+    """Print the notes; with problems print those instead, and fail. Without a tag, that of the version."""
+    if arguments == ["--changelog"]:
+        enter_in_changelog(PROJECT, datetime.now(UTC).date())
+        return 0
+    if len(arguments) > 1 or any(each.startswith("-") for each in arguments):
+        print("usage: python tools/release.py [TAG] | --changelog", file=sys.stderr)
         return 2
-    for problem in (found := problems(arguments[0], os.environ)):
+    tag = arguments[0] if arguments else f"v{version.current()}"
+    for problem in (found := problems(tag, os.environ)):
         print(f"release: {problem}", file=sys.stderr)
     if not found:
-        print(notes(arguments[0]))
+        print(notes(tag))
     return int(bool(found))
 
 

@@ -3,7 +3,7 @@ module guard-example
 go 1.26.6
 
 require (
-	pulumi-squarecloud.invalid/sdk/go v0.1.0
+	pulumi-squarecloud.invalid/sdk/go v0.2.0
 	github.com/pulumi/pulumi/sdk/v3 v3.274.1
 )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_snapshots.plugin.description.identity import Identity
+from pulumi_snapshots.plugin.description.identity import PLUGIN_VERSION, Identity
 from pulumi_snapshots.plugin.description.schema import example
 from tests.engine.stage import DATABASE, EXAMPLES, App
 from tests.support import language_programs
@@ -89,7 +89,7 @@ def test_the_typescript_example_runs_with_the_installed_plugin(app: App, package
     app.environment["PATH"] = os.pathsep.join(
         each for each in folders if not Path(each, plugin).exists()
     )
-    missing = f"no resource plugin '{plugin}' found in the workspace at version v0.1.0"
+    missing = f"no resource plugin '{plugin}' found in the workspace at version v{PLUGIN_VERSION}"
     assert missing in app.preview(fails=True)
     app.install_plugin()
     assert "squarecloud:index:Archive offsite create" in app.preview()

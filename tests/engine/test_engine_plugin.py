@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pulumi_snapshots.plugin.description.identity import PLUGIN_VERSION
 from tests.archive.scene import put
 from tests.engine.conftest import SERVICE
 from tests.engine.stage import DATABASE, OTHER_DATABASE, App, wait_for
@@ -232,7 +233,8 @@ def test_a_project_finds_the_plugin_where_the_page_says(
     install = [str(SCRIPTS / "squarecloud-snapshots"), "plugin", "install"]
     done = subprocess.run(install, env=app.environment, capture_output=True, text=True, check=True)  # noqa: S603  ours
     assert (
-        done.stdout == f"installed pulumi-resource-squarecloud 0.1.0, which runs in {sys.prefix}\n"
+        done.stdout
+        == f"installed pulumi-resource-squarecloud {PLUGIN_VERSION}, which runs in {sys.prefix}\n"
     )
     assert done.stderr == ""
     printed = app.up()

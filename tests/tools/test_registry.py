@@ -52,19 +52,50 @@ def test_a_reader_sees_what_there_is_in_every_language_and_can_install_and_confi
     for name in Settings.properties():
         assert f"`{config_key(name)}`" in second
         assert f"`{variable(name)}`" in second
-    for command in ("pulumi plugin install resource squarecloud", "pulumi package add squarecloud"):
+    for command in (
+        "pulumi plugin install resource squarecloud",
+        "pulumi package add squarecloud",
+        "pulumi config set --secret squarecloud:apiKey",
+        "export SQUARECLOUD_API_KEY=",
+    ):
         assert command in second
 
 
-def test_links_lead_to_the_documentation_once_it_has_an_address(tmp_path: Path) -> None:
+def test_links_lead_to_the_documentation_once_it_has_an_address() -> None:
     page = registry.pages(identity(Documentation="https://shop.invalid/docs"))[
         "installation-configuration.md"
     ]
     assert "(https://shop.invalid/docs/waiting.html)" in page
     assert ".md" not in " ".join(LINK.findall(page))
-    names = [path.name for path in registry.make(tmp_path)]
-    assert names == ["_index.md", "installation-configuration.md", "schema.json"]
-    assert json.loads((tmp_path / "schema.json").read_text())["name"] == "squarecloud"
+
+
+def test_a_review_shows_each_change_of_the_interface() -> None:
+    assert registry.stale() == [], "run `make registry`, and commit what it writes"
+    names = [str(path.relative_to(registry.PROJECT)) for path in registry.files()]
+    assert names == ["docs/_index.md", "docs/installation-configuration.md", "schema.json"]
+    assert json.loads(registry.SCHEMA.read_text())["name"] == "squarecloud"
+
+
+def test_a_file_that_is_out_of_date_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, place in (("PROJECT", "."), ("PAGES", "docs"), ("SCHEMA", "schema.json")):
+        monkeypatch.setattr(registry, name, tmp_path / place)
+    sources = Path(__file__).resolve().parents[2]
+    for name in ("README.md", "docs/plugin.md", "docs/settings.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((sources / name).read_text())
+    monkeypatch.setattr("sys.argv", ["registry", "--check"])
+    assert registry.main() == 1
+    monkeypatch.setattr("sys.argv", ["registry"])
+    assert registry.main() == 0
+    assert registry.stale() == []
+    registry.SCHEMA.write_text("{}")
+    capsys.readouterr()
+    assert [path.name for path in registry.stale()] == ["schema.json"]
+    assert registry.main() == 0
+    assert capsys.readouterr().out == "schema.json\n"
+    assert registry.stale() == []
 
 
 def test_a_section_that_was_renamed_is_reported() -> None:

@@ -1,6 +1,7 @@
 """What a tag releases, and the workflows that do it; no workflow runs here."""
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from pulumi_snapshots.plugin.description.identity import NO_UPLOAD
-from tools import release
+from tools import release, version
 
 PROJECT = Path(__file__).resolve().parents[2]
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
@@ -27,6 +28,18 @@ AT_GITHUB = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "sh
 def project(tmp_path: Path) -> Path:
     (tmp_path / "pyproject.toml").write_text(READY)
     (tmp_path / "CHANGELOG.md").write_text(CHANGES)
+    texts = {
+        "README.md": "# Us\n\nVersion 1.2.0, published.\n",
+        "docs/plugin.md": "pulumi plugin install resource squarecloud 1.2.0\n",
+        "docs/dev/publishing.md": "the tag v1.2.0\n",
+        "examples/go/go.mod": "shop/sdk/go v1.2.0\n",
+        "examples/guard-go/go.mod": "shop/sdk/go v1.2.0\n",
+        str(release.STATES / "1.2.0" / "formats.json"): "{}",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert texts.keys() >= version.PLACES.keys()
     return tmp_path
 
 
@@ -59,8 +72,9 @@ def test_a_tag_too_early_says_what_is_missing(
     project: Path, old: str, new: str, problem: str
 ) -> None:
     (project / "pyproject.toml").write_text(READY.replace(old, new))
-    (found,) = release.problems("v1.2.0", AT_GITHUB, project)
-    assert found.endswith(problem)
+    found = release.problems("v1.2.0", AT_GITHUB, project)
+    assert next(each for each in found if "tools/version.py" not in each).endswith(problem)
+    assert (len(found) > 1) is ("1.3.0" in new), "the other places have another version then"
 
 
 def test_a_version_without_changes_is_not_released(
@@ -75,6 +89,34 @@ def test_a_version_without_changes_is_not_released(
     told = capsys.readouterr()
     assert "release: the tag is v0.0.0" in told.err
     assert told.out == "", "problems are no notes"
+
+
+def test_a_version_that_has_left_no_states_or_is_not_said_everywhere_is_not_released(
+    project: Path,
+) -> None:
+    (project / release.STATES / "1.2.0" / "formats.json").unlink()
+    (project / "README.md").write_text("\nVersion 1.1.0, published.\n")
+    places, states = release.problems("v1.2.0", {}, project)
+    assert places == "README.md says 1.1.0: run `python tools/version.py`"
+    assert states.endswith("1.2.0 is missing: `make states` records it, last of all")
+
+
+def test_the_changelogs_newest_part_gets_its_number_and_date_once(project: Path) -> None:
+    file = project / "CHANGELOG.md"
+    file.write_text("# Changelog\n\n## [Unreleased]\n\n- Much.\n\n## [1.1.0] - 2026-11-01\n")
+    for day in (1, 2):
+        release.enter_in_changelog(project, date(2026, 12, day))
+    wanted = "## [Unreleased]\n\n## [1.2.0] - 2026-12-01\n\n- Much.\n\n## [1.1.0]"
+    assert wanted in file.read_text()
+    assert release.notes("v1.2.0", project) == "- Much."
+
+
+def test_today_only_what_needs_a_publisher_is_missing() -> None:
+    """Whoever publishes changes this test with the classifier, see docs/dev/publishing.md."""
+    found = release.problems(f"v{version.current()}", {})
+    missing = ("classifier", "authors", "urls.Repository", "make states", "CHANGELOG.md")
+    assert [each for each in found if not any(word in each for word in missing)] == []
+    assert len(found) == len(missing)
 
 
 # The workflows

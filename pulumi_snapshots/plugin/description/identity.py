@@ -24,6 +24,7 @@ package may be published.
 GITHUB = "github.com"
 # in the site of the documentation
 LOGO = "_static/logo.svg"
+LOGO_IN_REGISTRY = "_static/logo.png"  # a PNG, by the rules of Pulumi's registry
 CONFIGURATION = "settings.html"
 
 
@@ -59,7 +60,7 @@ class Identity:
             "publisher": "".join(self._all("Author")) or f"the authors of {DISTRIBUTION}",
             "homepage": self.urls.get("homepage") or site or repository,
             "repository": repository,
-            "logoUrl": site and f"{site}/{LOGO}",
+            "logoUrl": site and f"{site}/{LOGO_IN_REGISTRY}",
             "configurationDocsUrl": site and f"{site}/{CONFIGURATION}",
             "pluginDownloadURL": is_there and f"github://api.{GITHUB}{self._path}",
         }

@@ -64,7 +64,7 @@ def test_a_publisher_is_named_by_repository_and_documentation() -> None:
         "publisher": "The Shop",
         "homepage": "https://shop.invalid/docs",
         "repository": "https://github.com/Shop/pulumi-squarecloud",
-        "logoUrl": "https://shop.invalid/docs/_static/logo.svg",
+        "logoUrl": "https://shop.invalid/docs/_static/logo.png",
         "configurationDocsUrl": "https://shop.invalid/docs/settings.html",
         "pluginDownloadURL": "github://api.github.com/Shop/pulumi-squarecloud",
     }
