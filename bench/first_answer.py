@@ -1,4 +1,7 @@
-"""How large the plugin's archive is, and how soon it answers: `python -m bench.first_answer ARCHIVE` fails if it is too much.
+"""How large the plugin's archive is, and how soon it answers.
+
+`python -m bench.first_answer ARCHIVE` fails if it is too much.
+
 
 The program starts with an empty environment, as on a machine without Python.
 """

@@ -1,4 +1,4 @@
-"""Other clients that take snapshots of many databases, rebuilt with the same requests in the same order.
+"""Other clients that take snapshots of many databases, with the same requests in order.
 
 Their own code cannot run under the virtual clock, since it blocks a thread while it waits.
 """
@@ -20,7 +20,9 @@ READ_TIMEOUT = 120.0
 NAIVE_POLL = 10.0
 EXAMPLE_POLL = 30.0
 AGAIN_AFTER = {"KEEP_CALM": 60.0, "RATE_LIMITED": 1800.0}
-"""Seconds until the user runs it again: a minute by the message of KEEP_CALM, half an hour by the vendor."""
+"""Seconds until the user runs it again: a minute by the message of KEEP_CALM, half an hour by the
+vendor.
+"""
 
 
 class Refused(Exception):
@@ -54,7 +56,10 @@ class Peer:
                 return str(entries[0]["version_id"])
 
     async def example(self, database_id: str) -> str:
-        """`examples/snapshots.py` of the vendor's Python SDK 5.0.0: list, create, then list every 30 s until one is new."""
+        """List, create, then list every 30 s until one is new.
+
+        As `examples/snapshots.py` of the vendor's Python SDK 5.0.0.
+        """
         known = {entry["version_id"] for entry in await self._ask("GET", database_id)}
         await self._ask("POST", database_id)
         while True:

@@ -1,6 +1,9 @@
-"""`make bench-fleet`: how fast a fleet's snapshots are taken, and by whom. Writes bench/fleets.md and docs/fleet.svg.
+"""`make bench-fleet`: how fast a fleet's snapshots are taken, and by whom.
 
-Virtual time, except for one run of a real engine, which shows that the simulation and the real thing agree.
+Writes bench/fleets.md and docs/fleet.svg.
+
+Virtual time, except for one run of a real engine, which shows that the simulation and the real
+thing agree.
 """
 
 import json
@@ -40,7 +43,8 @@ AIMS = {24: (1.08, 1.8), 50: (1.10, 2.0), 200: (1.05, 2.1)}
 KEPT_AIMS = {24: 1.08}
 """By databases, if pages are kept: over the limit."""
 WHY_NO_REQUESTS = """
-If pages are kept there is no aim for the requests: a page shows a snapshot only if its first poll comes after the snapshot is ready.
+If pages are kept there is no aim for the requests: a page shows a snapshot only if its first poll
+comes after the snapshot is ready.
 """
 PICTURED = 50
 
@@ -74,24 +78,29 @@ plugins: {{providers: [{{name: squarecloud, path: {json.dumps(str(Path(sys.execu
 
 INTRODUCTION = f"""# Fleet benchmark
 
-How fast snapshots of many databases are taken, by this provider and by others. Written by `make bench-fleet`. For how to take
-them see [Fleets](../docs/fleets.md).
+How fast snapshots of many databases are taken, by this provider and by others. Written by `make
+bench-fleet`. For how to take them see [Fleets](../docs/fleets.md).
 
-**The standard scenario.** Every POST ends in a 202 after 90 s, and its snapshot is ready 20 to 150 s later, drawn from a
-seed. The account may send 30 requests a minute; this provider leaves three of them to others. The *limit* is the theoretical minimum:
-the service takes a POST every 5 s, and the last snapshot must become ready. All times are virtual.
+**The standard scenario.** Every POST ends in a 202 after 90 s, and its snapshot is ready 20 to 150
+s later, drawn from a seed. The account may send 30 requests a minute; this provider leaves three of
+them to others. The *limit* is the theoretical minimum: the service takes a POST every 5 s, and the
+last snapshot must become ready. All times are virtual.
 
-**The clients.** This provider at `--parallel {PARALLEL}`. A naive dynamic provider: POST, then poll every 10 s until any entry
-is newer than the POST, four at a time. The vendor's Python SDK 5.0.0 as its `examples/snapshots.py` uses it, one database after the
-other, or in 16 threads. After a 429 both run again for that database after a minute (`KEEP_CALM`) or half an hour (`RATE_LIMITED`).
+**The clients.** This provider at `--parallel {PARALLEL}`. A naive dynamic provider: POST, then poll
+every 10 s until any entry is newer than the POST, four at a time. The vendor's Python SDK 5.0.0 as
+its `examples/snapshots.py` uses it, one database after the other, or in 16 threads. After a 429
+both run again for that database after a minute (`KEEP_CALM`) or half an hour (`RATE_LIMITED`).
 
-*Blocked* is how many seconds the account was blocked; *wrong* counts databases that got a version which their POST did not start;
-*lost* counts snapshots that used quota and that no client received.
+*Blocked* is how many seconds the account was blocked; *wrong* counts databases that got a version
+which their POST did not start; *lost* counts snapshots that used quota and that no client received.
 """
 
 
 def main() -> int:
-    """Measure everything and write the page; `real` as argument: only the last section, `simulated`: all others."""
+    """Measure everything and write the page.
+
+    `real` as argument: only the last section, `simulated`: all others.
+    """
     before, _, after = PAGE.read_text().partition(f"\n{REALITY}")
     if sys.argv[1:] == ["real"]:
         PAGE.write_text("\n".join([before, *reality()]))
@@ -119,7 +128,8 @@ def comparison() -> Iterator[str]:
             for size in SIZES:
                 for client in CLIENTS:
                     say(
-                        f"{size} databases, cache {cache_world}, automatic {automatic}: {client.name}"
+                        f"{size} databases, cache {cache_world}, automatic {automatic}: "
+                        f"{client.name}"
                     )
                     rows.append(
                         compared(
@@ -145,7 +155,10 @@ def blocked_seconds(one: Measure) -> float:
 
 
 def tracks(one: Measure) -> list[tuple[float, float, float, float]]:
-    """When the last POST of each database was sent and answered, and its snapshot was ready and with the client, in order."""
+    """Return the times of each database's last POST, in order.
+
+    Sent, answered, snapshot ready, and with the client.
+    """
     found = []
     for posts, seconds, done in zip(one.accepted, one.durations, one.done, strict=True):
         for last in posts[-1:]:
@@ -219,10 +232,14 @@ def reality() -> Iterator[str]:
     """One fleet at a real engine, and the same one simulated."""
     yield f"{REALITY}\n"
     yield (
-        f"As many snapshots with `pulumi up --parallel {PARALLEL}` against the emulator on a real socket, and the same in virtual time, with "
-        f"short snapshots: a 202 after {REAL_DEADLINE:.0f} s, ready 2 to 10 s later, the first poll after "
-        f"{REAL_SETTINGS['first_poll_after']:.0f} s, polls every {REAL_SETTINGS['poll_every']:.0f} s. The makespan counts from the first POST. "
-        f"Aim for the plugin at {REAL_PLUGIN} if new snapshots end the cache: at most {REAL_AIM:.2f} x the limit.\n"
+        f"As many snapshots with `pulumi up --parallel {PARALLEL}` against the emulator on "
+        f"a real socket, and the same in virtual time, with "
+        f"short snapshots: a 202 after {REAL_DEADLINE:.0f} s, ready 2 to 10 s later, the "
+        f"first poll after "
+        f"{REAL_SETTINGS['first_poll_after']:.0f} s, polls every "
+        f"{REAL_SETTINGS['poll_every']:.0f} s. The makespan counts from the first POST. "
+        f"Aim for the plugin at {REAL_PLUGIN} if new snapshots end the cache: at most "
+        f"{REAL_AIM:.2f} x the limit.\n"
     )
     chance = random.Random("the real fleet")  # noqa: S311  repeatable, no secret
     durations = [
@@ -349,9 +366,12 @@ COLOURS = {
 PAPER = "#ffffff"
 DARK = (
     "<style>@media (prefers-color-scheme: dark) { text { fill: #e0e0e0 } line { stroke: #e0e0e0 } "
-    f'rect[fill="{PAPER}"] {{ fill: #1a1c1e }} rect[fill="{COLOURS["queued"]}"] {{ fill: #3d434b }} }}</style>'
+    f'rect[fill="{PAPER}"] {{ fill: #1a1c1e }} rect[fill="{COLOURS["queued"]}"] {{ fill: '
+    f"#3d434b }} }}</style>"
 )
-"""A picture is drawn apart from its page, so it follows the reader's system and not the page's own switch."""
+"""A picture is drawn apart from its page, so it follows the reader's system and not the page's own
+switch.
+"""
 
 
 def picture() -> str:
@@ -363,7 +383,10 @@ def picture() -> str:
     end = max(one.makespan for _, one in panels)
     height = GAP * (len(panels) + 1) + ROW * PICTURED * len(panels)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:.0f} {height:.0f}" font-family="sans-serif" font-size="13">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:.0f} {height:.0f}" '
+            f'font-family="sans-serif" font-size="13">'
+        ),
         DARK,
         f'<rect width="{WIDTH:.0f}" height="{height:.0f}" fill="{PAPER}"/>',
     ]
@@ -381,7 +404,10 @@ def picture() -> str:
 
 def panel(name: str, one: Measure, top: float, scale: float) -> Iterable[str]:
     """The rows of one client, in the order of their POSTs."""
-    text = f"{name}: {one.databases} snapshots in {one.makespan:.0f} s, {one.requests_per_snapshot:.1f} requests each"
+    text = (
+        f"{name}: {one.databases} snapshots in {one.makespan:.0f} s, "
+        f"{one.requests_per_snapshot:.1f} requests each"
+    )
     yield f'<text x="{LEFT:.0f}" y="{top + 14:.0f}">{text}</text>'
     first = top + 22
     for number, (posted, answered, ready, done) in enumerate(tracks(one)):
@@ -390,10 +416,14 @@ def panel(name: str, one: Measure, top: float, scale: float) -> Iterable[str]:
             if end > begin:
                 yield (
                     f'<rect x="{LEFT + begin * scale:.1f}" y="{first + number * ROW:.1f}" '
-                    f'width="{(end - begin) * scale:.1f}" height="{ROW - 0.5:.1f}" fill="{colour}"/>'
+                    f'width="{(end - begin) * scale:.1f}" height="{ROW - 0.5:.1f}" '
+                    f'fill="{colour}"/>'
                 )
     x, bottom = LEFT + one.limit * scale, first + one.databases * ROW
-    yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{first:.0f}" y2="{bottom:.0f}" stroke="#000000" stroke-dasharray="3 2"/>'
+    yield (
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{first:.0f}" y2="{bottom:.0f}" stroke="#000000" '
+        f'stroke-dasharray="3 2"/>'
+    )
     yield f'<text x="{x + 4:.1f}" y="{bottom - 4:.0f}">limit {one.limit:.0f} s</text>'
 
 

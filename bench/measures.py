@@ -1,7 +1,9 @@
-"""`make bench`: what the project promises about speed, measured; ratios come from one run. Writes bench/measures.md.
+"""`make bench`: what the project promises about speed, measured; ratios come from one run.
 
-Nothing here is a test: the machine decides about seconds, so read medians and ratios. `python -m bench.measures archives`
-measures one part, and leaves the rest of the page as it is.
+Writes bench/measures.md.
+
+Nothing here is a test: the machine decides about seconds, so read medians and ratios. `python -m
+bench.measures archives` measures one part, and leaves the rest of the page as it is.
 """
 
 import asyncio
@@ -118,7 +120,10 @@ def main() -> int:
                 "\n\n".join(before[at : at + (2 if part.note else 1)]).rstrip() + "\n"
                 for at in kept
             ]
-    head = "# Measures\n\nWritten by `make bench`. Seconds depend on the machine; requests, virtual seconds and ratios do not.\n"
+    head = (
+        "# Measures\n\nWritten by `make bench`. Seconds depend on the machine; requests, "
+        "virtual seconds and ratios do not.\n"
+    )
     page = "\n".join([head, *tables])
     PAGE.write_text(page)
     print(page)
@@ -189,7 +194,10 @@ def imports() -> Iterable[list[object]]:
     runs: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(IMPORT_RUNS):
         for name, program in programs.items():
-            timed = f"import time; begin = time.perf_counter(); {program}; print(time.perf_counter() - begin)"
+            timed = (
+                f"import time; begin = time.perf_counter(); {program}; "
+                f"print(time.perf_counter() - begin)"
+            )
             runs[name].append(
                 float(subprocess.check_output([sys.executable, "-c", timed], text=True)) * 1000  # noqa: S603
             )
@@ -246,7 +254,10 @@ def unchanged(
 
 
 def installed_plugin() -> Iterable[list[object]]:
-    """How soon the plugin of a Python environment answers, and what it takes while it waits; beside a minimal provider."""
+    """How soon the plugin of a Python environment answers, and what it takes while it waits.
+
+    Beside a minimal provider.
+    """
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
         programs = {
             "the plugin": INSTALLED,
@@ -385,7 +396,10 @@ def simulation() -> Iterable[list[object]]:
 
 
 def archives() -> Iterable[list[object]]:
-    """One pass of an Archive against what does the same by hand in two; in turns, from one host on this machine."""
+    """One pass of an Archive against what does the same by hand in two.
+
+    In turns, from one host on this machine.
+    """
     by_hand: dict[tuple[str, ...], list[float]] = {
         ("openssl", "dgst", "-sha256", "-r"): [],
         ("sha256sum",): [],
@@ -421,7 +435,7 @@ def archives() -> Iterable[list[object]]:
 
 
 def buckets() -> Iterable[list[object]]:
-    """An Archive to S3 against the programs that people use for it: `curl`, `openssl`, and then an upload."""
+    """An Archive to S3 against `curl`, `openssl` and an upload, as people do it by hand."""
     memory: list[float] = []
     by_hand: dict[str, list[float]] = {"s3cmd": [], "aws": []}
     with (
@@ -475,7 +489,7 @@ def buckets() -> Iterable[list[object]]:
 
 
 def listing() -> Iterable[list[object]]:
-    """All archives of a bucket, listed and compared with their manifests, by a store that takes its time."""
+    """All archives of a slow bucket, listed and compared with their manifests."""
     content = b"an archive"
     about = Manifest.of(
         ArchiveRecord(
@@ -621,7 +635,10 @@ PARTS = {
             "max",
         ),
         plugin_up,
-        "Both providers are Python processes with the same SDK. The minimal one answers each call at once with what it was given.\n",
+        (
+            "Both providers are Python processes with the same SDK. The minimal one answers "
+            "each call at once with what it was given.\n"
+        ),
     ),
     "plugin-process": Part(
         "the plugin's process",
@@ -647,8 +664,10 @@ PARTS = {
         f"archives of {ARCHIVE_SIZE >> 20} MiB",
         (f"archive of {ARCHIVE_SIZE >> 20} MiB", "seconds", "min", "max", "MiB above idle at most"),
         archives,
-        'Both download from one host on this machine. "By hand" means two processes one after the other. An Archive\'s time starts\n'
-        "with its first request and ends when the file is on the disk under its name, which `curl` does not wait for. Memory is the\n"
+        'Both download from one host on this machine. "By hand" means two processes one '
+        "after the other. An Archive's time starts\n"
+        "with its first request and ends when the file is on the disk under its name, "
+        "which `curl` does not wait for. Memory is the\n"
         "process's peak, less what it had before.\n",
     ),
     "buckets": Part(

@@ -1,4 +1,6 @@
-"""A native provider with the least that the engine needs, written with the same SDK as the plugin: what `make bench` compares it to.
+"""A native provider with the least that the engine needs, with which `make bench` compares.
+
+Written with the same SDK as the plugin.
 
 `python -m bench.minimal_provider ADDRESS` serves the engine at that address.
 """

@@ -1,8 +1,11 @@
-"""`python -m bench.restic_oracle`: tiers of archives against restic's own `forget` over 10,000 random histories.
+"""Tiers of archives against restic's own `forget` over 10,000 random histories.
 
-It asks restic's policy, and `restic forget --dry-run` itself over one repository of real snapshots. Both are compiled from
-restic's Go module, which takes minutes, and kept in the user's cache; a `restic` on PATH is asked too. `--store` writes some histories with restic's answers
-to tests/fixtures/retention.json, which the tests read.
+Run it with `python -m bench.restic_oracle`.
+
+It asks restic's policy, and `restic forget --dry-run` itself over one repository of real snapshots.
+Both are compiled from restic's Go module, which takes minutes, and kept in the user's cache; a
+`restic` on PATH is asked too. `--store` writes some histories with restic's answers to
+tests/fixtures/retention.json, which the tests read.
 """
 
 import json
@@ -32,10 +35,14 @@ END = int(datetime(2026, 11, 26, 12, tzinfo=UTC).timestamp())
 
 
 def programs() -> Path:
-    """The folder of restic, and of the program that asks its policy, made if need be; Closed if it cannot be built."""
+    """The folder of restic, and of the program that asks its policy, made if need be.
+
+    Closed if it cannot be built.
+    """
 
     def make(into: Path, environment: engine.Environment) -> None:
-        # restic's packages are internal to its module, so the program is compiled inside a copy of that.
+        # restic's packages are internal to its module, so the program is compiled inside a copy of
+        # that.
         asking = engine.module(into / "work" / "asking", "", "package main\n")
         told = engine.run(
             ["go", "mod", "download", "-json", f"github.com/restic/restic@v{RESTIC}"],
@@ -90,7 +97,7 @@ def answered(cases: list[dict[str, Any]]) -> list[list[int]]:
 
 
 def by_program(restic: Path, told: str) -> int:
-    """How many policies `restic forget --dry-run` answers otherwise, over a repository of real snapshots."""
+    """Count the policies that `restic forget --dry-run` answers otherwise."""
     # Earlier ones do not keep the oldest of all: so it is made another one, which no tier reaches.
     older = [0] if tuple(map(int, told.split(".")[:2])) < KEEPS_OLDEST else []
     chance, wrong = random.Random(17), 0  # noqa: S311  to be repeated

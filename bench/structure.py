@@ -1,4 +1,6 @@
-"""Measure how the package is built: its rooms, and what a create and a restore's resume pass. Prints Markdown.
+"""Measure how the package is built: its rooms, and what a create and a restore's resume pass.
+
+Prints Markdown.
 
 Nothing is asked of a network: the plugin talks to the emulator.
 """
@@ -34,7 +36,9 @@ PLUGIN = "pulumi-resource-squarecloud"
 NOT_COUNTED = ("plugin", "engine")
 """Folders, the way that the engine's calls take."""
 DATABASES = ("a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232")
-"""One is snapshotted first, so that the measured create of the other finds connections and settings as most do."""
+"""One is snapshotted first, so that the measured create of the other finds connections and settings
+as most do.
+"""
 URN = "urn:pulumi:dev::shop::squarecloud:index:Snapshot::before-release"
 RESULT = "result"
 """The file with what the newest call has passed."""
@@ -94,7 +98,10 @@ def walk(node: ast.AST, *, in_function: bool = False) -> Iterator[tuple[ast.AST,
 
 
 def imported(node: ast.Import | ast.ImportFrom, modules: dict[str, Path]) -> Iterator[str]:
-    """The modules of the package that a statement names; a name of a module counts as that module."""
+    """The modules of the package that a statement names.
+
+    A name of a module counts as that module.
+    """
     if isinstance(node, ast.Import):
         names = [(alias.name, "") for alias in node.names]
     else:
@@ -125,7 +132,7 @@ class Trace:
         self.under_way, self.depth = True, 0
 
     def is_counted(self, frame: FrameType) -> bool:
-        """Whether a frame is of a function of the package, and not of the way that the engine's calls take."""
+        """Whether a frame is of the package, and not of the way that the engine's calls take."""
         name = frame.f_code.co_filename
         return name.startswith(str(self.package)) and not name.removeprefix(
             f"{self.package}/"
@@ -168,7 +175,7 @@ class Trace:
 
 
 def starts(frame: FrameType) -> bool:
-    """Whether a frame runs for the first time: the profiler counts a resumed coroutine as a call too."""
+    """Whether a frame runs for the first time, and is no coroutine that is resumed."""
     if not frame.f_code.co_flags & (
         inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
     ):
@@ -178,7 +185,10 @@ def starts(frame: FrameType) -> bool:
 
 
 def serve_traced(package: Path, result: Path) -> None:
-    """Serve as the plugin does, and write down what its newest create or update passes. For a process of its own."""
+    """Serve as the plugin does, and write down what its newest create or update passes.
+
+    For a process of its own.
+    """
     import httpx  # noqa: PLC0415 - what measures files alone does without it
 
     project = tomllib.loads((package.parent / "pyproject.toml").read_text())["project"]
@@ -248,7 +258,10 @@ def plugin(package: Path, folder: Path, environment: Mapping[str, str]) -> Itera
 
 
 def measured(package: Path) -> dict[str, dict[str, Any]]:
-    """What a create passes that is answered with 200 at once, and a restore's resume; plugin and emulator are real."""
+    """What a create passes that is answered with 200 at once, and a restore's resume.
+
+    Plugin and emulator are real.
+    """
     import grpc  # noqa: PLC0415 - as above
     from google.protobuf import json_format, struct_pb2  # noqa: PLC0415
     from pulumi.runtime.proto import provider_pb2  # noqa: PLC0415

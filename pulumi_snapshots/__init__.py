@@ -1,8 +1,12 @@
-"""Database snapshots of Square Cloud as Pulumi resources: take one, wait for exactly it, use its pinned download URL."""
+"""Database snapshots of Square Cloud as Pulumi resources.
+
+Take a snapshot, wait for exactly this one, and use its pinned download URL.
+"""
 
 from pulumi_snapshots.late import at_first_use
 
-TYPE_CHECKING = False  # type checkers take it for true; `typing` itself takes 50 ms, in which ^C would be a traceback
+# type checkers take it for true; `typing` itself takes 50 ms, in which ^C would be a traceback
+TYPE_CHECKING = False
 # isort: off
 if TYPE_CHECKING:  # `import X as X` exports a name
     from pulumi_snapshots.archive.record import Keep as Keep
@@ -30,7 +34,8 @@ if TYPE_CHECKING:  # `import X as X` exports a name
     )
     from pulumi_snapshots.program import LookupFailed as LookupFailed
 
-# The command line, the emulator and the plugin are in this package, too, and need none of what a program declares with.
+# The command line, the emulator and the plugin are in this package, too, and need none of what a
+# program declares with.
 HOMES = {
     "archive.record": ("Keep",),
     "dynamic.guard": ("Guard",),

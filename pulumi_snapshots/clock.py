@@ -99,7 +99,8 @@ class Stamp(NamedTuple):
     wall: datetime
     """The time of day, which a user or the network can set."""
     boot: float
-    """Seconds since the machine started, also while it sleeps; but not while all of it is paused."""
+    """Seconds since the machine started, also while it sleeps; but not while all of it is paused.
+    """
 
 
 class Clock:
@@ -313,7 +314,10 @@ class Stoppable:
         self._scopes: set[anyio.CancelScope] = set()
 
     def stop(self) -> None:
-        """End all waits, as after ^C. Operations keep what they must, and send no further request."""
+        """End all waits, as after ^C.
+
+        Operations keep what they must, and send no further request.
+        """
         self.stopping = True
         for scope in tuple(self._scopes):
             scope.cancel()

@@ -1,4 +1,7 @@
-"""The one door to modules that are loaded late: what speaks HTTP costs a program half a second, and few need it."""
+"""The one door to modules that are loaded late.
+
+What speaks HTTP costs a program half a second, and few programs need it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def late(name: str) -> Any:
-    """What a module of this package has, by a name such as `run.session:Session`; it is loaded at the first use."""
+    """What a module of this package has, by a name such as `run.session:Session`.
+
+    It is loaded at the first use.
+    """
     module, _, attribute = name.partition(":")
     return getattr(import_module(f"pulumi_snapshots.{module}"), attribute)
 
@@ -19,9 +25,10 @@ def late(name: str) -> Any:
 def at_first_use(
     homes: Mapping[str, Iterable[str]], package: str = "pulumi_snapshots"
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Make a package's `__getattr__`, which loads a public name at its first use, its `__dir__` and its `__all__`.
+    """Make a package's `__getattr__`, `__dir__` and `__all__`, which load names late.
 
-    `homes` are the names that each module of this package has, and `package` is whose names these are.
+    `homes` are the names that each module of this package has, and `package` is whose names these
+    are.
     """
     home = {name: module for module, names in homes.items() for name in names}
 

@@ -10,7 +10,9 @@ VARIABLE = "SQUARECLOUD_STATE_DIR"
 
 
 def state_directory(environment: Mapping[str, str]) -> Path:
-    """Choose the directory: `SQUARECLOUD_STATE_DIR`, or `pulumi-snapshots` in `XDG_STATE_HOME`, or in `~/.local/state`.
+    """Choose the directory for files that outlive a run.
+
+    `SQUARECLOUD_STATE_DIR`, or `pulumi-snapshots` in `XDG_STATE_HOME` or in `~/.local/state`.
 
     A relative path, which no file can be in, says that there is no home directory.
     """
@@ -34,7 +36,10 @@ def home_directory(environment: Mapping[str, str]) -> Path:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which replaces `path` when the block ends, and never does if the block fails or the machine dies."""
+    """Open a file that replaces `path` when the block ends.
+
+    The earlier file stays if the block fails or the machine dies.
+    """
     unfinished = path.with_suffix(".part")
     with unfinished.open("w+b") as target:
         yield target

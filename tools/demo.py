@@ -1,6 +1,7 @@
-"""`make demo`: the quickstart program, run by a real engine against the service's emulator, start to end.
+"""`make demo`: the quickstart program, run by a real engine against the emulator.
 
-Everything it writes lies in one temporary folder, which is gone afterwards. It fails when anything is not as it says.
+Everything it writes lies in one temporary folder, which is gone afterwards. It fails when anything
+is not as it says.
 """
 
 import io
@@ -76,7 +77,8 @@ def play(folder: Path, engine: Path) -> None:
         heading("A database with three orders, at an emulator of the service")
         emulator.sql(DATABASE, *FILL)
         print(
-            f"It listens on {emulator.url}. Its clock is {SPEED} times faster: outputs show its time, progress ours."
+            f"It listens on {emulator.url}. Its clock is {SPEED} times faster: outputs "
+            f"show its time, progress ours."
         )
 
         heading("One snapshot of it, declared in examples/quickstart/__main__.py")
@@ -87,7 +89,8 @@ def play(folder: Path, engine: Path) -> None:
         command(stack, "stack", "init", stack.name)
         command(stack, "config", "set", "databaseId", DATABASE)
         print(
-            f"(After 90 s of its clock, {90 / SPEED:.0f} s of ours, the service answers 202: accepted, but not ready yet.)"
+            f"(After 90 s of its clock, {90 / SPEED:.0f} s of ours, the service answers "
+            f"202: accepted, but not ready yet.)"
         )
         with Meanwhile(emulator):
             command(stack, "up", "--yes")
@@ -130,7 +133,7 @@ def play(folder: Path, engine: Path) -> None:
 
 
 def linked_project(folder: Path) -> Path:
-    """This project's own program in a folder where Pulumi may write the stack's configuration beside it."""
+    """Copy this project's program to a folder where Pulumi may write configuration."""
     project = folder / "project"
     project.mkdir()
     for name in ("Pulumi.yaml", "examples"):
@@ -139,7 +142,7 @@ def linked_project(folder: Path) -> Path:
 
 
 class Meanwhile:
-    """Changes the orders as soon as the service has begun the snapshot, while pulumi has the terminal."""
+    """Change the orders once the service has begun the snapshot, while pulumi runs."""
 
     def __init__(self, emulator: Emulator) -> None:
         """Ready to watch."""
@@ -170,7 +173,10 @@ class Meanwhile:
 
 
 def check_waiting(emulator: Emulator) -> str:
-    """One request was sent, which the service answered before it was done; the version that this request started."""
+    """One request was sent, which the service answered before it was done.
+
+    The version that this request started.
+    """
     posts = [entry for entry in emulator.journal() if entry["method"] == "POST"]
     polls = [entry for entry in emulator.journal() if entry["kind"].startswith("list")]
     expect(

@@ -1,8 +1,12 @@
-"""What a release consists of: `python -m tools.dist` makes it in dist/; with `plugin` only the plugin's archive for this machine.
+"""What a release consists of: `python -m tools.dist` makes it in dist/.
 
-- the wheel and the source distribution, bit for bit the same wherever and whenever they are made of the same sources;
-- the plugin's archive for this machine, which needs no Python, and a list of what is in it (CycloneDX); the same bytes from the
-  same sources, Python and libraries, in whatever folder, and whether pip or uv has installed them;
+With `plugin` only the plugin's archive for this machine.
+
+- the wheel and the source distribution, bit for bit the same wherever and whenever they are made of
+  the same sources;
+- the plugin's archive for this machine, which needs no Python, and a list of what is in it
+  (CycloneDX); the same bytes from the same sources, Python and libraries, in whatever folder, and
+  whether pip or uv has installed them;
 - the generated SDKs, in one zip;
 - the SHA-256 of each file.
 
@@ -47,8 +51,13 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 DIST = PROJECT / "dist"
 SUMS = "SHA256SUMS"
-COMPARE = f"Compare with another build of the same commit: cd {DIST.name} && sha256sum --check OTHER/{SUMS}"
-"""The last line: the files of another machine, another folder or another installer have the same bytes."""
+COMPARE = (
+    f"Compare with another build of the same commit: cd {DIST.name} && sha256sum --check "
+    f"OTHER/{SUMS}"
+)
+"""The last line: the files of another machine, another folder or another installer have the same
+bytes.
+"""
 FIRST_MOMENT = 1580601600
 """2020-02-02, which the build backend takes too: a zip has no times before 1980."""
 BUILD_SECONDS = 120.0
@@ -102,7 +111,10 @@ def packages(environment: Environment, into: Path, sources: Path = PROJECT) -> l
 
 
 def plugin(environment: Environment, into: Path) -> list[Path]:
-    """Make the plugin's archive for this machine, and the list of what is in it; Closed if it cannot be made here."""
+    """Make the plugin's archive for this machine, and the list of what is in it.
+
+    Closed if it cannot be made here.
+    """
     archive = frozen_plugin.make(environment, into, moment=moment(environment))
     listed = into / f"{archive.name.removesuffix('.tar.gz')}.cdx.json"
     listed.write_text(bill_of_materials(moment(environment)))
@@ -115,7 +127,8 @@ def bill_of_materials(at: int) -> str:
     Raises:
         Closed: The list is not what the format asks for.
     """
-    # It loads for a second, since it compiles a grammar of addresses, and those who make something else need not wait for that.
+    # It loads for a second, since it compiles a grammar of addresses, and those who make something
+    # else need not wait for that.
     from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
 
     bom = Bom()
@@ -201,7 +214,10 @@ PARTS: dict[str, Callable[[Environment, Path], list[Path]]] = {
 
 
 def main(wanted: Iterable[str]) -> int:
-    """Make these parts, or all of them, and the sums; with `--prepare` only have at hand what takes long."""
+    """Make these parts, or all of them, and the sums.
+
+    With `--prepare` only have at hand what takes long.
+    """
     names = list(wanted)
     if names == ["--prepare"]:
         try:
@@ -211,7 +227,8 @@ def main(wanted: Iterable[str]) -> int:
         return 0
     if unknown := [name for name in names if name not in PARTS]:
         say(
-            f"there is no {unknown[0]}; there are {', '.join(PARTS)}, and all of them without a name"
+            f"there is no {unknown[0]}; there are {', '.join(PARTS)}, and all of them "
+            f"without a name"
         )
         return 2
     DIST.mkdir(exist_ok=True)

@@ -310,7 +310,10 @@ def _collect_sums(folder: Path) -> None:
 
 
 def needing(package: str) -> str:
-    """A Go file whose only content is that it needs a package: builds honour its module's versions and replacements."""
+    """Return a Go file that only needs a package.
+
+    Builds honour its module's versions and replacements.
+    """
     return f'//go:build tools\n\npackage tools\n\nimport _ "{package}"\n'
 
 
@@ -326,7 +329,7 @@ def source(go: str, module: str, folder: Path, environment: Environment) -> Path
 def raise_to_engine(
     go: str, folder: Path, environment: Environment, *, named: bool = False
 ) -> None:
-    """Raise what a module needs to the versions that the engine needs, so that Go compiles each only once.
+    """Raise a module's needs to the engine's versions, so that Go compiles each only once.
 
     What Pulumi itself wrote stays as the module asks for it. If the module has `named` all that it needs, as `go mod tidy`
     leaves it, others are not added.
@@ -366,7 +369,10 @@ def new_enough(folder: Path, environment: Environment, otherwise: str = "") -> s
 
 
 def alone(command: list[str], folder: Path, environment: Environment) -> str:
-    """Run one such command at a time: Go compiles a package again if another process is just compiling it."""
+    """Run one such command at a time.
+
+    Go compiles a package again if another process is just compiling it.
+    """
     with locked(cache(environment) / "go-build"):
         return run(command, folder, environment)
 

@@ -1,8 +1,11 @@
-"""The plugin as an archive that `pulumi plugin install` takes, and that needs no Python on the machine where it runs.
+"""The plugin as an archive that `pulumi plugin install` takes.
 
-PyInstaller freezes Python and the libraries once, since that takes a quarter of a minute: the result is kept in the user's cache
-until a library, or what this package imports, changes. The package itself lies beside them as compiled files, so that an archive
-of today's code is made in a second.
+The archive needs no Python on the machine where it runs.
+
+PyInstaller freezes Python and the libraries once, since that takes a quarter of a minute: the
+result is kept in the user's cache until a library, or what this package imports, changes. The
+package itself lies beside them as compiled files, so that an archive of today's code is made in a
+second.
 """
 
 from __future__ import annotations
@@ -67,14 +70,16 @@ LEFT_OUT = (
 UNUSED = frozenset({"debugpy"})
 """What libraries ask for and the plugin does not use."""
 OF_INSTALLER = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json"})
-"""Files of a distribution's metadata that say how it was installed here, by pip or uv, and where."""
+"""Files of a distribution's metadata that say how it was installed here, by pip or uv, and where.
+"""
 ENTRY = """\
 from pulumi_snapshots.plugin.serve import main
 main()
 def everything():
     {imports}
 """
-"""What PyInstaller reads: the program, and what it may import, in a function that is never called."""
+"""What PyInstaller reads: the program, and what it may import, in a function that is never called.
+"""
 LIBRARIES = "_internal"
 """PyInstaller's folder beside the program."""
 PACKED = "packed.tar.gz"
@@ -129,7 +134,10 @@ def make(environment: Environment, into: Path, *, moment: int) -> Path:
 
 
 def libraries(environment: Environment) -> Path:
-    """The folder with Python and the libraries, frozen if need be; Closed if they cannot be frozen here."""
+    """The folder with Python and the libraries, frozen if need be.
+
+    Closed if they cannot be frozen here.
+    """
     parts = (
         Path(__file__).read_text(),
         sys.version,
@@ -162,7 +170,10 @@ def imported() -> list[str]:
 
 
 def _is_module(package: str, name: str) -> bool:
-    """Whether this is a module of a package outside of this one, and no class or function. Nothing is loaded to find out."""
+    """Whether this is a module of a package outside of this one, and no class or function.
+
+    Nothing is loaded to find out.
+    """
     top, *below = package.split(".")
     found = importlib.util.find_spec(top)
     folders = (found.submodule_search_locations if found else None) or []
@@ -215,7 +226,10 @@ def _requirements(one: Distribution, extras: Iterable[str]) -> list[Requirement]
 
 
 def _not_needed() -> list[str]:
-    """The modules of everything else that is installed here: a library may use what the plugin does not need."""
+    """Return the modules of everything else that is installed here.
+
+    A library may use what the plugin does not need.
+    """
     kept = set(needs())
     return sorted(
         name
@@ -242,7 +256,8 @@ def _freeze(into: Path, environment: Environment) -> None:
     folders = [f"--distpath={work / 'made'}", f"--workpath={work / 'build'}", f"--specpath={work}"]
     options = [f"--exclude-module={name}" for name in (*LEFT_OUT, *_not_needed())]
     fixed = ("--noconfirm", "--log-level=ERROR", "--console", "--strip")
-    # Almost all that it makes stays until its end: looking for garbage would take a seventh of its time.
+    # Almost all that it makes stays until its end: looking for garbage would take a seventh of its
+    # time.
     quickly = "import gc; gc.disable(); from PyInstaller.__main__ import run; run()"
     command = [sys.executable, "-c", quickly, *fixed, *folders, *options]
     own = {

@@ -1,4 +1,7 @@
-"""Pulumi's language hosts for YAML, Go and TypeScript programs: the installed ones, or ones that are built from their Go modules."""
+"""Pulumi's language hosts for YAML, Go and TypeScript programs.
+
+The installed ones, or ones that are built from their Go modules.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tools import engine
 
 @dataclass(frozen=True)
 class LanguageHost:
-    """A language host: the program that the engine finds, and the module and the folder in it that hold its source."""
+    """A language host: the program that the engine finds, and where its source is."""
 
     program: str
     module: str
@@ -20,7 +23,10 @@ class LanguageHost:
     folder: str
 
     def ensure(self, environment: engine.Environment) -> Path:
-        """The directory of the language host, made if need be and kept in the user's cache; Closed if it cannot be built."""
+        """The directory of the language host, made if need be and kept in the user's cache.
+
+        Closed if it cannot be built.
+        """
         found = shutil.which(self.program, path=environment.get("PATH", os.defpath))
         if found is not None:
             return Path(found).parent
@@ -33,7 +39,8 @@ class LanguageHost:
         package = f"{self.module}/{self.folder}/{self.program}"
         needs, how = f"require {self.module} v{self.version}\n", engine.alone
         if self.module != engine.SDK:
-            # The generator of SDKs, which is made first, has compiled what they share; the rest may be compiled beside others.
+            # The generator of SDKs, which is made first, has compiled what they share; the rest may
+            # be compiled beside others.
             needs, how = needs + engine.MODULES, engine.run
         engine.compiled(
             into / self.program,
@@ -52,4 +59,6 @@ YAML_CONVERTER = LanguageHost("pulumi-converter-yaml", YAML.module, YAML.version
 GO = LanguageHost("pulumi-language-go", engine.SDK, "3.60.0", "go")
 """The last one that is part of a Go module; it works with later engines."""
 NODEJS = LanguageHost("pulumi-language-nodejs", engine.SDK, "3.68.0", "nodejs/cmd")
-"""The last one that is part of a Go module; it works with later engines, and with later packages of npm."""
+"""The last one that is part of a Go module; it works with later engines, and with later packages of
+npm.
+"""

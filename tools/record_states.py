@@ -1,7 +1,7 @@
-"""`make states`: what a version leaves in a stack's state, recorded at its release for later versions' tests.
+"""`make states`: what a version leaves in a stack's state, for later versions' tests.
 
-A program with each kind of resource runs with the real engine and the emulator, by each way to the engine: complete and
-pending. `tests/fixtures/states/README.md` says what is kept.
+A program with each kind of resource runs with the real engine and the emulator, by each way to the
+engine: complete and pending. `tests/fixtures/states/README.md` says what is kept.
 """
 
 import json
@@ -80,7 +80,8 @@ def main() -> int:
     folder = STATES / chosen.name
     if folder.exists() and not chosen.again:
         print(
-            f"{folder} is there: what a released version has left does not change (--again replaces it)"
+            f"{folder} is there: what a released version has left does not change (--again "
+            f"replaces it)"
         )
         return 1
     with ExitStack() as held:
@@ -122,7 +123,10 @@ def record(way: str, folder: Path, made: Path, code: Path | None, server: server
         stack = Stack(folder, project, ensure(os.environ), environment)
         app = App(folder, stack, emulator)
         app.change_key(KEY)
-        plugins = f"plugins:\n  providers:\n    - name: squarecloud\n      path: {Path(sys.executable).parent}\n"
+        plugins = (
+            f"plugins:\n  providers:\n    - name: squarecloud\n      path: "
+            f"{Path(sys.executable).parent}\n"
+        )
         (project / "Pulumi.yaml").write_text(f"name: app\nruntime: python\n{plugins}")
         names = {"scratch": SCRATCH, "pending": PENDING}
         (project / "__main__.py").write_text(
@@ -171,7 +175,10 @@ def _plain(value: Any) -> Any:
 def _schema(code: Path | None) -> Any:
     """The schema from which the version's SDKs are generated."""
     environment = {**os.environ, **({"PYTHONPATH": str(code)} if code else {})}
-    asked = "import json; from pulumi_snapshots.plugin.description.schema import schema; print(json.dumps(schema()))"
+    asked = (
+        "import json; from pulumi_snapshots.plugin.description.schema import schema; "
+        "print(json.dumps(schema()))"
+    )
     return json.loads(
         subprocess.check_output([sys.executable, "-P", "-c", asked], env=environment, text=True)  # noqa: S603
     )

@@ -1,4 +1,4 @@
-"""Real processes around a program: the emulator, and a Pulumi project with everything it writes in one folder.
+"""Real processes around a program: the emulator, and a Pulumi project in one folder.
 
 The demo and the tests with the real engine are made of these.
 """
@@ -61,7 +61,7 @@ class Service:
         }
 
     def control(self, path: str, body: object = None, method: str | None = None) -> Any:
-        """What `/_emulator/PATH` answers: to a GET, or with a body to a POST, unless a method is given."""
+        """Return what `/_emulator/PATH` answers: to a GET, or to a POST if there is a body."""
         request = urllib.request.Request(  # noqa: S310 - http to this machine
             f"{self.url}/_emulator/{path}",
             data=None if body is None else json.dumps(body).encode(),
@@ -139,7 +139,7 @@ class Emulator(Service):
 
 
 class Stack:
-    """One stack of a Pulumi project, with the engine's home, its backend and the user's state folder in `folder`.
+    """One stack of a Pulumi project, with all that the engine and the user write in `folder`.
 
     Attributes:
         project: The folder of the project's `Pulumi.yaml`.
@@ -213,7 +213,10 @@ class Stack:
     def run(
         self, *arguments: str, check: bool = True, timeout: float | None = 300
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, stdout and stderr captured; Failed if it failed, and `check` is true."""
+        """Run a command to its end, stdout and stderr captured.
+
+        Failed if it failed, and `check` is true.
+        """
         result = subprocess.run(  # noqa: S603 - a fixed command, no shell
             [self.pulumi, *arguments, "--non-interactive"],
             cwd=self.project,
@@ -242,7 +245,8 @@ class Stack:
         try:
             status = process.wait()
         except BaseException as error:
-            # The terminal has sent ^C to pulumi too; a second one would make it drop what is under way.
+            # The terminal has sent ^C to pulumi too; a second one would make it drop what is under
+            # way.
             end(process, ask=not isinstance(error, KeyboardInterrupt))
             raise
         if status:

@@ -1,8 +1,11 @@
-"""SDKs of the plugin for TypeScript, Go and Python: `python -m tools.sdks` generates them from the schema into sdks/.
+"""SDKs of the plugin for TypeScript, Go and Python.
 
-The engine asks a small Go program on Pulumi's own packages, in tools/sdkgen, in the place of language hosts. It is compiled once
-per version and kept in the user's cache, as the engine is; so are the npm packages that the tests compile and run TypeScript with, and the
-language hosts for TypeScript and YAML.
+`python -m tools.sdks` generates them from the schema into sdks/.
+
+The engine asks a small Go program on Pulumi's own packages, in tools/sdkgen, in the place of
+language hosts. It is compiled once per version and kept in the user's cache, as the engine is; so
+are the npm packages that the tests compile and run TypeScript with, and the language hosts for
+TypeScript and YAML.
 """
 
 import hashlib
@@ -74,7 +77,11 @@ def generate(environment: Environment, into: Path, languages: Iterable[str] = LA
 
 
 def generator(environment: Environment) -> Path:
-    """The folder of the compiled generator, under the name of each language's host: made if need be; Closed if it cannot be."""
+    """Return the folder of the compiled generator, under the name of each language's host.
+
+    Raises:
+        Closed: The generator cannot be built.
+    """
     made_from = hashlib.sha256(SOURCE.read_bytes() + engine.MODULES.encode()).hexdigest()[:12]
     return engine.kept(environment, f"sdkgen-{made_from}", _compile)
 
@@ -86,13 +93,16 @@ def _compile(into: Path, environment: Environment) -> None:
 
 
 def generator_and_yaml(environment: Environment) -> None:
-    """Have at hand the generator, then the host of YAML, which is made of the same and more; Closed as for each of them."""
+    """Have at hand the generator, then the host of YAML, which is made of the same and more.
+
+    Closed as for each of them.
+    """
     generator(environment)
     language_hosts.YAML.ensure(environment)
 
 
 def node_modules(environment: Environment) -> Path:
-    """The folder of the npm packages that the TypeScript example asks for, but for the generated SDK.
+    """Return the folder of the TypeScript example's npm packages, without the generated SDK.
 
     Raises:
         Closed: There is no Node.js or npm, or the packages cannot be had.
@@ -110,7 +120,11 @@ def node_modules(environment: Environment) -> Path:
 
 
 def main() -> int:
-    """Generate the SDKs; with `--prepare` only have at hand what the tests of other languages need, or say what they lack."""
+    """Generate the SDKs.
+
+    With `--prepare` only have at hand what the tests of other languages need, or say what they
+    lack.
+    """
     if "--prepare" in sys.argv[1:]:
         needed = (node_modules, generator_and_yaml, language_hosts.NODEJS.ensure)
         with ThreadPoolExecutor() as pool:  # while one is compiled, another one is downloaded

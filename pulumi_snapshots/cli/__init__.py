@@ -1,1 +1,4 @@
-"""The command line, `squarecloud-snapshots`. It translates only; the rules are in the rooms below."""
+"""The command line, `squarecloud-snapshots`.
+
+It translates only; the rules are in the rooms below.
+"""

@@ -1,4 +1,7 @@
-"""Starts the command line if its extra is installed. It loads nothing before `main`, so that ^C ends any second of it in one line."""
+"""Starts the command line if its extra is installed.
+
+It loads nothing before `main`, so that ^C ends any second of it in one line.
+"""
 
 import sys
 

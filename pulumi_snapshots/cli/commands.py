@@ -63,12 +63,14 @@ class Grouped(click.Group):
 def commands() -> None:
     """Snapshots of Square Cloud databases, for people and cron.
 
-    To get data back: `status DATABASE` names the snapshot to go back to, and `restore` puts it back.
+    To get data back: `status DATABASE` names the snapshot to go back to, and `restore` puts it
+    back.
 
-    The API key comes from SQUARECLOUD_API_KEY. Results go to standard output; progress, warnings and errors to
-    standard error.
+    The API key comes from SQUARECLOUD_API_KEY. Results go to standard output; progress, warnings
+    and errors to standard error.
 
-    Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 after ^C, 143 after SIGTERM, 129 after SIGHUP.
+    Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 after ^C, 143 after SIGTERM, 129 after
+    SIGHUP.
     """
 
 

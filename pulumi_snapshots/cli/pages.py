@@ -1,4 +1,7 @@
-"""What `explain` shows: the section about an error, and the last error of this machine. It needs no extra."""
+"""What `explain` shows: the section about an error, and the last error of this machine.
+
+It needs no extra.
+"""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +13,10 @@ from pulumi_snapshots.state_directory import state_directory
 
 
 def page_text(name: str) -> str | None:
-    """The section about an error, such as `key-refused` or `KeyRefused`, in Markdown without links; None if there is none."""
+    """The section about an error, such as `key-refused` or `KeyRefused`, in Markdown without links.
+
+    None if there is none.
+    """
     plain = re.sub("[-_ ]", "", name).lower()
     section = next(
         (f"# {each}\n{text}" for each, text in sections().items() if each.lower() == plain), None
@@ -24,7 +30,11 @@ def page_names() -> list[str]:
 
 
 def pages_about(code: str) -> list[str]:
-    """The names of the sections about a code of the service, such as `KEEP_CALM`, or about a status, such as `429`."""
+    """Return the names of the sections about a code of the service, or about a status.
+
+    Args:
+        code: Such as `KEEP_CALM` or `429`.
+    """
     word = re.compile(rf"(?<!\w){re.escape(code.upper().replace('-', '_'))}(?!\w)")
     return sorted(page_name(name) for name, text in sections().items() if word.search(text))
 

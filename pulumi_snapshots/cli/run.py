@@ -23,7 +23,9 @@ from pulumi_snapshots.errors.pages import keep_last
 
 DONE, FAILED, WRONG = 0, 1, 2  # exit codes; the last one is click's, for wrong arguments
 BY_SIGNAL = 128
-"""Shells add this to the number of the signal that ended a command: 130, 143 and 129 after those below."""
+"""Shells add this to the number of the signal that ended a command: 130, 143 and 129 after those
+below.
+"""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals after which a command ends in order: ^C, a request to end, a closed terminal."""
 
@@ -66,7 +68,10 @@ def _run(arguments: Sequence[str]) -> int:
 def parse(
     arguments: Sequence[str], invocation: Invocation
 ) -> Coroutine[Any, Any, bool | None] | None:
-    """The command that is typed; None if nothing is left to do, as after `--help`. Raises click's errors."""
+    """The command that is typed; None if nothing is left to do, as after `--help`.
+
+    Raises click's errors.
+    """
     invocation.arguments = arguments
     command = commands.main(list(arguments), NAME, standalone_mode=False, obj=invocation)
     return command if inspect.iscoroutine(command) else None
@@ -116,7 +121,10 @@ def _refuse(invocation: Invocation, error: click.ClickException) -> int:
 
 
 async def _notify(invocation: Invocation, event: str) -> None:
-    """Tell the monitor, if there is one; a monitor that does not hear it only causes a warning, without its URL."""
+    """Tell the monitor, if there is one.
+
+    A monitor that does not hear it only causes a warning, without its URL.
+    """
     if (url := invocation.notifies) is None:
         return
     text = "\n".join(invocation.failures) if event == "failed" else ""

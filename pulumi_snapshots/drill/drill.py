@@ -304,7 +304,8 @@ class Drilling:
             The drill, which has passed; as it was if its checks cannot run now.
 
         Raises:
-            ProviderError: The wait ended before the checks did; `DrillUnchecked` if the drill has not
+            ProviderError: The wait ended before the checks did; `DrillUnchecked` if the drill has
+                not
             passed.
             DrillFailed: A check failed. Also raises as `carry_out`.
         """

@@ -1,4 +1,4 @@
-"""Pulumi dynamic provider and its resources: translation between Pulumi and what each resource can do."""
+"""Pulumi dynamic provider, which translates between Pulumi and what each resource can do."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 
 def this_run() -> Run:
-    """The process's event loop and what is shared on it; loaded late, since a program that looks up nothing needs neither."""
+    """The process's event loop and what is shared on it.
+
+    Loaded late, since a program that looks up nothing needs neither.
+    """
     run: Run = late("dynamic.run:shared_run")()
     return run

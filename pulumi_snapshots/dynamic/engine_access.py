@@ -35,7 +35,8 @@ class EngineError(Exception):
     """An error whose text is meant for the user as it is."""
 
 
-# The SDK shows `Class: text` for a built-in class, `package.module.Class: text` for any other: users
+# The SDK shows `Class: text` for a built-in class, `package.module.Class: text` for any other:
+# users
 # read `ProviderError`, as the root of all errors of this package is called.
 EngineError.__module__ = "builtins"
 EngineError.__qualname__ = "ProviderError"
@@ -53,7 +54,10 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _find_server_state() -> Any:
-    """The state of the gRPC server, from the main thread, which waits in the function that started it; or None."""
+    """Find the state of the gRPC server; None if there is none.
+
+    The main thread waits in the function that started the server.
+    """
     # gRPC's serving thread has it too, but looking at that frame's variables would keep alive an
     # event that gRPC must drop.
     for frame in _frames(sys._current_frames().get(threading.main_thread().ident or 0)):  # noqa: SLF001
@@ -134,7 +138,7 @@ class ServedCall:
         raise EngineError(text) from None
 
     def _send_details(self, text: str, make_detail: Callable[[], Any]) -> bool:
-        """Attach a status to the end of the call that the engine believes more than the SDK's traceback."""
+        """Attach a status to the call's end, which the engine shows instead of a traceback."""
         try:
             self._context.set_trailing_metadata(((DETAILS_HEADER, status(text, make_detail())),))
         except Exception:  # noqa: BLE001  # no context, or an unknown one
@@ -205,7 +209,11 @@ def _find_thread_pool() -> Any:
 
 
 def widen(threads: int) -> None:
-    """Let the provider serve this many calls at a time instead of the SDK's four, or as many as the system allows."""
+    """Let the provider serve more calls at a time than the SDK's four.
+
+    Args:
+        threads: How many; the system may allow fewer.
+    """
     with suppress(Exception):  # an unknown pool keeps its four
         pool = _find_thread_pool()
         # Under the lock of `submit`, which the thread that takes the engine's calls needs for the

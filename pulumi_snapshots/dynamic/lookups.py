@@ -30,7 +30,7 @@ _programs: WeakKeyDictionary[pulumi.Resource, float] = (
 def _question(
     lookup: Lookup[T], function: str, arguments: Mapping[str, Any], *, lately: bool
 ) -> Callable[[], Awaitable[tuple[T, AnyMessage]]]:
-    """What the run's event loop is to do: find the answer, and what the user should know besides."""
+    """Find the answer, and what the user should know besides, on the run's event loop."""
     if problems := lookup.query.problems(arguments):
         told = "; ".join(
             f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems
@@ -45,7 +45,8 @@ def _question(
         since = recent = session.listings.recent
         if program is not None:
             begun = _programs.setdefault(program, session.clock.monotonic())
-            # An older listing does not show what the resources have done that the arguments come from.
+            # An older listing does not show what the resources have done that the arguments come
+            # from.
             since = max(begun, recent) if lately else begun
         tell = lambda text: pulumi.log.info(f"{function}: {text}")  # noqa: E731
         answer: T = await late("lookup.find:answer_lookup")(lookup, session, arguments, since, tell)
@@ -75,7 +76,10 @@ def _asking(function: str, opts: Any = None) -> Iterator[None]:
 
 
 def _are_mocked() -> bool:
-    """Whether a test runs the program with mocks instead of an engine; they must answer all that leaves it."""
+    """Whether a test runs the program with mocks instead of an engine.
+
+    They must answer all that leaves it.
+    """
     return isinstance(get_monitor(), MockMonitor)
 
 

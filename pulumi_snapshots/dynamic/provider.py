@@ -1,4 +1,4 @@
-"""The provider of each resource, which translates between the engine's calls and those of the resources.
+"""The provider of each resource, which translates between the engine and the resources.
 
 A class's path stands in every state that it made, so it never moves.
 """

@@ -49,7 +49,10 @@ _making = threading.Lock()
 
 
 def shared_run() -> Run:
-    """The run of this process, made at its first use; a signal's handler must need no lock after that."""
+    """The run of this process, made at its first use.
+
+    A signal's handler must need no lock after that.
+    """
     if not _made:
         with _making:
             if not _made:

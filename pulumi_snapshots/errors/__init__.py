@@ -51,7 +51,7 @@ class Message:
 
 
 class AnsweredMessage(Message):
-    """A text about an answer of the service, which ends with the answer's status and code in brackets.
+    """A text about an answer of the service, with the answer's status and code in brackets.
 
     Args:
         meaning: What the answer means, without a full stop.
@@ -211,7 +211,10 @@ class HintKind(Enum):
         "With a {timeout} of {longer}, the same command watches it and sends no second request."
     )
     TAKE_RESTORE_OUT = "Remove the Restore, unless the next {run} is to restore this snapshot."
-    RESTORES_NEXT = "The next {run} restores again, over what the database holds by then: remove the Restore if it must not."
+    RESTORES_NEXT = (
+        "The next {run} restores again, over what the database holds by then: remove the "
+        "Restore if it must not."
+    )
     RESTORE_BY_TRIGGERS = "Other {triggers} restore again, over what the database holds by then."
     RESTORE_ANOTHER = (
         "Restore another snapshot of {database}, with other {triggers}, or remove the Restore."
@@ -436,7 +439,13 @@ class CannotTell(ProviderError):
 def not_listed(
     database_id: str, version_id: str, listed_by: datetime | None = None
 ) -> tuple[str, list[Hint]]:
-    """What an error says of a snapshot that no listing shows until `listed_by`, UTC, if that is known; and its next steps."""
+    """Return what an error says of a snapshot that is not listed yet, and its next steps.
+
+    Args:
+        database_id: The snapshot's database.
+        version_id: The snapshot's version.
+        listed_by: Until when a listing can lack the snapshot, UTC; None if that is not known.
+    """
     happened = f"The service lists no snapshot {version_id} of database {database_id}"
     if listed_by is None:
         kept = "The service keeps a snapshot for 30 days, and lists it within 30 minutes"

@@ -1,4 +1,7 @@
-"""The sections about errors, whose texts come with the package, and the last error of this machine, which `explain` shows."""
+"""The sections about errors, which come with the package, and this machine's last error.
+
+The command `explain` shows both.
+"""
 
 import os
 import re
@@ -18,7 +21,7 @@ LAST_ERROR = "last-error.txt"
 
 
 def with_pointer(text: str, error: BaseException) -> str:
-    """An error's text, and on a line of its own the command that explains it, if it has a section."""
+    """Return an error's text, and on a line of its own the command that explains the error."""
     name = page_of(error)
     return text if name is None else f"{text}\nmore: {EXPLAIN} {name}"
 

@@ -1,4 +1,8 @@
-"""Lookups: which snapshots and databases exist. The answer is complete, or an error; an earlier one will do if it is from `since` (monotonic seconds) or later."""
+"""Lookups: which snapshots and databases exist.
+
+The answer is complete, or an error; an earlier one will do if it is from `since` (monotonic
+seconds) or later.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -32,7 +36,10 @@ OfEach = Mapping[str, Mapping[str, ListedSnapshot]]  # the entries of each datab
 async def find_snapshots(
     session: Session, query: SnapshotQuery, since: float, of_each: OfEach | None = None
 ) -> list[SnapshotInfo]:
-    """The snapshots that fit, newest first, of one database or the account; in `of_each` if they were requested already."""
+    """The snapshots that fit, newest first, of one database or the account.
+
+    In `of_each` if they were requested already.
+    """
     found = await _fitting(session, query, since, of_each)
     # Snapshots without a time come last; they are no error if the query names no age.
     found.sort(key=lambda one: one[1].modified or NEVER, reverse=True)
@@ -76,11 +83,15 @@ async def find_database(session: Session, database_id: str, since: float) -> Dat
 async def find_databases(
     session: Session, since: float, tell: Callable[[str], object]
 ) -> list[DatabaseInfo]:
-    """All databases of the account, in the service's order, and whether each runs; `tell` says so if it takes minutes."""
+    """All databases of the account, in the service's order, and whether each runs.
+
+    `tell` says so if it takes minutes.
+    """
     databases, budget = await session.listings.databases(since), session.settings.own_requests
     if minutes := len(databases) // budget:
         tell(
-            f"asking for the status of {len(databases)} databases, {budget} a minute: about {minutes + 1} minutes"
+            f"asking for the status of {len(databases)} databases, {budget} a minute: "
+            f"about {minutes + 1} minutes"
         )
     return await ask_all(
         [partial(_with_status, session, database, since) for database in databases]
@@ -94,7 +105,18 @@ async def answer_lookup(
     since: float,
     tell: Callable[[str], object],
 ) -> T:
-    """The answer to a lookup whose arguments have no problem, or CannotTell: half an answer would make a program drop resources."""
+    """Answer a lookup, whole: half an answer would make a program drop resources.
+
+    Args:
+        lookup: Which one.
+        session: The service.
+        values: The arguments, which have no problem.
+        since: How old the answer may be, in monotonic seconds.
+        tell: Says what takes long.
+
+    Raises:
+        CannotTell: The service does not say all of the answer.
+    """
     query: Any = lookup.query.of(values)
     ways: dict[str, Callable[[], Awaitable[Any]]] = {
         SNAPSHOTS.function: lambda: find_snapshots(session, query, since),

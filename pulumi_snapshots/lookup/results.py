@@ -1,4 +1,7 @@
-"""The lookups by name, with their arguments and results. Programs load it, so it loads no HTTP stack."""
+"""The lookups by name, with their arguments and results.
+
+Programs load it, so it loads no HTTP stack.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +26,8 @@ from pulumi_snapshots.snapshot.record import (
 T = TypeVar("T")
 LIST_PURPOSE = "list snapshots of"
 WITH_URL = (
-    "Whether the result has the download URL too. As an output, the whole result is then a secret: `get_download_url` brings the "
+    "Whether the result has the download URL too. As an output, the whole result is then a "
+    "secret: `get_download_url` brings the "
     "URL alone."
 )
 
@@ -45,7 +49,8 @@ def _origin() -> Any:
 class SnapshotQuery(Inputs):
     """The snapshots that the service lists, newest first.
 
-    Ages are by the service's clock. Without `origin`, snapshots whose origin the service does not say are found too.
+    Ages are by the service's clock. Without `origin`, snapshots whose origin the service does not
+    say are found too.
     """
 
     database_id: str | None = declare(
@@ -70,7 +75,10 @@ class SnapshotQuery(Inputs):
 
 
 class LatestQuery(Inputs):
-    """The newest available snapshot of a database, no matter who took it; absent if there is none."""
+    """The newest available snapshot of a database, no matter who took it.
+
+    Absent if there is none.
+    """
 
     database_id: str = declare_database("The database whose snapshot.", LIST_PURPOSE)
     origin: str | None = _origin()
@@ -84,9 +92,12 @@ class LatestQuery(Inputs):
 
 
 class UrlQuery(Inputs):
-    """The download URL of a snapshot, with which anyone can read the data; it is all of the result, and a secret.
+    """The download URL of a snapshot, with which anyone can read the data.
 
-    A plain call can lose the secret's mark: use the form for outputs if the URL goes into a resource or an output.
+    It is all of the result, and a secret.
+
+    A plain call can lose the secret's mark: use the form for outputs if the URL goes into a
+    resource or an output.
     """
 
     database_id: str = declare(
@@ -115,7 +126,8 @@ class SnapshotInfo(ListedProperties, computed=("id",), result=True):
     Anyone with `download_url` can read the data, so it is absent unless the lookup asks for it.
     """
 
-    # In Python, a result that is printed, converted or exported as a whole does not show it either: a secret is no field.
+    # In Python, a result that is printed, converted or exported as a whole does not show it either:
+    # a secret is no field.
 
     version_id: str = declare(
         "The service's version id, which with the database's id is all that identifies a snapshot."

@@ -67,7 +67,10 @@ def __getattr__(name: str) -> type[Native]:
 
 
 class Provider(pulumi.ProviderResource):
-    """An account: its own key, requests and address, which win over the stack's config and the environment."""
+    """An account: its own key, requests and address.
+
+    They win over the stack's config and the environment.
+    """
 
     def __init__(  # noqa: PLR0913  each is a setting
         self,
@@ -107,7 +110,7 @@ Provider.__doc__ = with_arguments(str(Provider.__doc__), Provider.__init__, Sett
 
 
 def _in_camels(kind: Any, value: Any) -> Any:
-    """A value that a program gives, by the names of the plugin, also if it is an output or holds some."""
+    """Rename what a program gives to the plugin's names, also inside outputs."""
     if record_in(kind) is None:
         return value
     if isinstance(value, pulumi.Output):

@@ -152,7 +152,10 @@ class Names:
 
 
 def _written(value: Any, record: Any) -> Value:
-    """A value that may be such a record, or a list of them, whose properties have names and secrets of their own."""
+    """Convert a value that may be a record, or a list of records.
+
+    Their properties have names and secrets of their own.
+    """
     if record is not None and isinstance(value, list):
         return Value(list_value=ListValue(values=[_written(each, record) for each in value]))
     if record is not None and isinstance(value, dict):

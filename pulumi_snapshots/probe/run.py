@@ -101,7 +101,10 @@ class Shot:
         at = to_the_second(self.request.posted_at)
         name = f"{self.operation.wish.kind} {at}"
         if self.version is not None:
-            kept = f"the service keeps it until about {to_the_second(self.request.posted_at + PROBES_KEPT_FOR)}"
+            kept = (
+                f"the service keeps it until about "
+                f"{to_the_second(self.request.posted_at + PROBES_KEPT_FOR)}"
+            )
             snapshot = f"snapshot {self.database_id}/{self.version}"
             return {name: f"{snapshot}: {kept}, and has no route that deletes it"}
         what = "snapshot of"
@@ -176,7 +179,7 @@ class ProbeRun:
         report.write()
 
     def _count_strangers(self) -> int:
-        """How many snapshots another client has taken meanwhile, or shortly before the first one."""
+        """Count the snapshots that another client took meanwhile, or shortly before the first."""
         ours = [shot for shot in self.shots if self._counts(shot)]
         if not ours:
             return 0

@@ -1,4 +1,7 @@
-"""What the declarations of resources and lookups share: arguments, the source snapshot, the create's time-out, warnings."""
+"""What the declarations of resources and lookups share.
+
+Arguments, the source snapshot, the create's time-out, and warnings.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -36,8 +39,12 @@ LAST_OF_GUARD = (
 )
 OTHER_ARGUMENTS = {
     "resource_name": "the resource's name in the program.",
-    "name": "the guard's name, unique in the program. Keep it: a resource that is deleted is guarded by name.",
-    "snapshot": "a Snapshot, or what a lookup has found; instead of it the inputs that say which one. "
+    "name": (
+        "the guard's name, unique in the program. Keep it: a resource that is deleted is "
+        "guarded by name."
+    ),
+    "snapshot": "a Snapshot, or what a lookup has found; instead of it the inputs that say which "
+    "one. "
     "`pulumi.RunError` if neither is given, or both.",
     "opts": "as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.",
 }
@@ -53,10 +60,15 @@ class Declared(pulumi.CustomResource):
 
     schema: ClassVar[ResourceSchema]  # its properties, which the class that declares it has
     _outputs: ClassVar[tuple[str, ...]]
-    """Those that programs read. The SDK makes an output of each that a resource names, which costs a program with hundreds."""
+    """Those that programs read. The SDK makes an output of each that a resource names, which costs
+    a program with hundreds.
+    """
 
     def __init_subclass__(cls, **more: Any) -> None:
-        """Copy the declaration to each provider's class: the SDK looks for types there, and a wrong argument's error names it."""
+        """Copy the declaration to each provider's class.
+
+        The SDK looks for types there, and a wrong argument's error names it.
+        """
         super().__init_subclass__(**more)
         declaration = next((base for base in cls.__mro__ if "schema" in base.__dict__), None)
         if declaration is cls:
@@ -67,8 +79,10 @@ class Declared(pulumi.CustomResource):
             )
         elif declaration is not None:
             cls.__doc__ = cls.__dict__.get("__doc__") or declaration.__doc__
-            # By these types, and by the engine's names too, the SDK converts what the engine returns: whole numbers are floats
-            # there. No others: it evaluates all types again for each resource, which took a sixth of a program with hundreds.
+            # By these types, and by the engine's names too, the SDK converts what the engine
+            # returns: whole numbers are floats
+            # there. No others: it evaluates all types again for each resource, which took a sixth
+            # of a program with hundreds.
             numbers = [
                 name for name, type_ in declaration.__annotations__.items() if "Output[int" in type_
             ]
@@ -81,7 +95,10 @@ class Declared(pulumi.CustomResource):
                 cls.__init__ = init  # type: ignore[method-assign]
 
     def _declare(self, given: Mapping[str, Any], source: Mapping[str, Any] | None = None) -> None:
-        """Register the resource with the arguments of its constructor; `source` is what they say of the snapshot, if they do it otherwise."""
+        """Register the resource with the arguments of its constructor.
+
+        `source` is what they say of the snapshot, if they do it otherwise.
+        """
         if source is None:
             source = self._source(given) if "snapshot" in given else {}
         every, opts = dict(given), given["opts"]
@@ -90,7 +107,8 @@ class Declared(pulumi.CustomResource):
             and (custom := opts.custom_timeouts) is not None
             and custom.create is not None
         ):
-            # The engine applies none to dynamic resources, and cannot read `7d`. The program may use its options elsewhere, too.
+            # The engine applies none to dynamic resources, and cannot read `7d`. The program may
+            # use its options elsewhere, too.
             every["timeout"], opts = custom.create, pulumi.ResourceOptions.merge(opts, None)
             opts.custom_timeouts = pulumi.CustomTimeouts(update=custom.update, delete=custom.delete)
         inputs = {name: value for name, value in source.items() if value is not None}
@@ -102,7 +120,10 @@ class Declared(pulumi.CustomResource):
         self._register(given["resource_name"], inputs, opts)
 
     def _source(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The inputs that the argument `snapshot`, or an output of it, stands for, or those that are given instead: not both."""
+        """Return the inputs for which the argument `snapshot`, or an output of it, stands.
+
+        They may be given instead, but not both.
+        """
         instead = {
             name: given[name]
             for name in ("database_id", "version_id", "download_url")
@@ -117,13 +138,17 @@ class Declared(pulumi.CustomResource):
 
         def refuse(what: str) -> NoReturn:
             raise pulumi.RunError(
-                f"{self.schema.name} {given['resource_name']!r}: {what}. Give snapshot=SNAPSHOT, a Snapshot of this program or one "
+                f"{self.schema.name} {given['resource_name']!r}: {what}. Give "
+                f"snapshot=SNAPSHOT, a Snapshot of this program or one "
                 f"that a lookup has found, or instead of it {'=, '.join(instead)}=."
             )
 
         def read(value: Any) -> Any:
             if value is None:
-                nothing = f"nothing to {self.schema.name.lower()} is given, or a lookup has found no snapshot"
+                nothing = (
+                    f"nothing to {self.schema.name.lower()} is given, or a lookup has found no "
+                    f"snapshot"
+                )
                 refuse(nothing + LAST_OF_GUARD * bool(this_program().guards))
             if not all(hasattr(value, name) for name in names):
                 refuse(f"snapshot is a {type(value).__name__}")
@@ -173,7 +198,7 @@ def _plain(value: Any) -> Any:
 
 
 def naming_class(name: str, init: Callable[..., None]) -> Callable[..., None]:
-    """A constructor whose errors about its arguments name the class, and the argument that was probably meant."""
+    """Let a constructor's errors name the class, and the argument that was probably meant."""
     wanted = signature(init)
     names = list(wanted.parameters)[1:]
 
@@ -201,11 +226,14 @@ def naming_class(name: str, init: Callable[..., None]) -> Callable[..., None]:
 
 
 class WrongArgument(pulumi.RunError, TypeError):
-    """A resource is declared with an argument that it does not have; ends a program without a traceback."""
+    """A resource is declared with an argument that it does not have.
+
+    Ends a program without a traceback.
+    """
 
 
 class Program:
-    """What a program has declared, such as the names of its guards, for rules that no single resource can check."""
+    """What a program has declared, for rules that no single resource can check."""
 
     def __init__(self) -> None:
         self.guards: set[str] = set()
@@ -214,7 +242,7 @@ class Program:
         self._guarded: list[tuple[str, pulumi.Output[str]]] = []
 
     def noted(self, resource: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Note the databases of a resource, and check that no drill overwrites one that another resource uses.
+        """Note a resource's databases, and check that no drill overwrites another resource's.
 
         A provider's check sees only what is targeted, and no guard of another process.
 
@@ -223,7 +251,8 @@ class Program:
             inputs: Its inputs.
 
         Returns:
-            The inputs. That of a drill's scratch database fails the drill if something uses that database.
+            The inputs. That of a drill's scratch database fails the drill if something uses that
+            database.
         """
         for name in ("database_id", "target_database_id"):
             if isinstance(database_id := inputs.get(name), str):
@@ -255,7 +284,8 @@ class Program:
             except TimeoutError:
                 raise pulumi.RunError(
                     f"{drill}: the database of {guard} is not known within "
-                    f"{GUARD_KNOWN_WITHIN:.0f} s, so nothing shows that it is not the scratch database."
+                    f"{GUARD_KNOWN_WITHIN:.0f} s, so nothing shows that it is not the "
+                    f"scratch database."
                 ) from None
             if database_id is not None:  # A preview does not know all.
                 self._uses.remember_use(database_id, guard)
@@ -281,8 +311,10 @@ class LookupFailed(pulumi.RunError):
 
     Attributes:
         function: the lookup.
-        code: the service's code, such as `DATABASE_NOT_FOUND`; None if there is none, and always from the plugin.
-        status: HTTP status of the service's answer; None if there is none, and always from the plugin.
+        code: the service's code, such as `DATABASE_NOT_FOUND`; None if there is none, and always
+            from the plugin.
+        status: HTTP status of the service's answer; None if there is none, and always from the
+            plugin.
     """
 
     def __init__(self, function: str, text: str, *, why: Exception | None = None) -> None:

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-FAILS = "`LookupFailed` is raised if an argument cannot be used, there is no such database, or the service gives no certain answer."
+FAILS = (
+    "`LookupFailed` is raised if an argument cannot be used, there is no such database, or the "
+    "service gives no certain answer."
+)
 
 
 class Lookups:
-    """The functions that a package gives to programs: each is a method of its one object. The engine asks the plugin.
+    """The functions that a package gives to programs: each is a method of its one object.
+
+    The engine asks the plugin.
 
     All take `opts`, such as an explicit provider, which is for the plugin only.
     """
@@ -34,12 +39,18 @@ class Lookups:
         arguments, opts = _of(given)
         for name, value in arguments.items():
             if isinstance(value, pulumi.Output):
-                text = f"{name} is an output, whose value is not known yet. Call {lookup.function}_output instead."
+                text = (
+                    f"{name} is an output, whose value is not known yet. Call "
+                    f"{lookup.function}_output instead."
+                )
                 raise LookupFailed(lookup.function, text)
         return self._answer(lookup, arguments, opts)
 
     def _later(self, lookup: Lookup[T], given: dict[str, Any]) -> pulumi.Output[T]:
-        """Ask once the arguments of a method's call are known; what holds a download URL is a secret."""
+        """Ask once the arguments of a method's call are known.
+
+        What holds a download URL is a secret.
+        """
         arguments, opts = _of(given)
         found = self._answer_later(lookup, arguments, opts)
         if arguments.get("with_url") is True:
@@ -55,7 +66,8 @@ class Lookups:
         try:
             found = invoke(token, asked, opts).value
         except Exception as error:  # noqa: BLE001  the SDK raises nothing else
-            # Without what the engine and the SDK put before what the plugin says, which has its page's address already.
+            # Without what the engine and the SDK put before what the plugin says, which has its
+            # page's address already.
             text = str(error).removeprefix(f"invoke of {token} failed: ")
             text = text.removeprefix(f"invocation of {token} returned an error: ")
             raise LookupFailed(lookup.function, text, why=error) from None
@@ -102,7 +114,10 @@ class Lookups:
         with_url: bool | None = None,
         opts: pulumi.InvokeOptions | None = None,
     ) -> SnapshotInfo | None:
-        """Find the newest available snapshot of a database, no matter who took it, or None; in previews, too."""
+        """Find the newest available snapshot of a database, no matter who took it, or None.
+
+        In previews, too.
+        """
         return self._now(LATEST, locals())
 
     def get_latest_snapshot_output(
@@ -114,13 +129,19 @@ class Lookups:
         with_url: pulumi.Input[bool] | None = None,
         opts: pulumi.InvokeOutputOptions | None = None,
     ) -> pulumi.Output[SnapshotInfo | None]:
-        """`get_latest_snapshot` for arguments that are outputs; a secret if it holds a download URL."""
+        """`get_latest_snapshot` for arguments that are outputs.
+
+        A secret if it holds a download URL.
+        """
         return self._later(LATEST, locals())
 
     def get_download_url(
         self, database_id: str, version_id: str, *, opts: pulumi.InvokeOptions | None = None
     ) -> str:
-        """Look up the download URL of a snapshot, in plain text; anyone with it can read the data."""
+        """Look up the download URL of a snapshot, in plain text.
+
+        Anyone with it can read the data.
+        """
         return self._now(DOWNLOAD_URL, locals())
 
     def get_download_url_output(
@@ -146,7 +167,10 @@ class Lookups:
         return self._later(DATABASE, locals())
 
     def get_databases(self, *, opts: pulumi.InvokeOptions | None = None) -> list[DatabaseInfo]:
-        """List the databases of the account, and whether each runs (one request for each); in previews, too."""
+        """List the databases of the account, and whether each runs (one request for each).
+
+        In previews, too.
+        """
         return self._now(DATABASES, locals())
 
     def get_databases_output(
@@ -169,7 +193,10 @@ def _of(given: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
 
 
 def _asked(lookup: Lookup[Any], arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """What the plugin is asked: in Python a latest snapshot may be None, in other languages a program must say so."""
+    """Return what the plugin is asked.
+
+    In Python a latest snapshot may be None; in other languages a program must say so.
+    """
     may_be_none = {"optional": True} if lookup is LATEST else {}
     asked = {in_camel(name): value for name, value in arguments.items()}
     return f"{PACKAGE}:index:{in_camel(lookup.function)}", asked | may_be_none

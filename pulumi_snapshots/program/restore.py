@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Restore(Declared):
-    """A snapshot put back into a database, over everything that the database holds; once, when it is created."""
+    """A snapshot put back into a database, over everything that the database holds.
+
+    Once, when it is created.
+    """
 
     schema = RESTORE
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Snapshot(Declared):
-    """A snapshot of one Square Cloud database: the record of an event, never taken again behind your back."""
+    """A snapshot of one Square Cloud database, never taken again unless you ask."""
 
     schema = SNAPSHOT
 
@@ -53,7 +53,7 @@ class Snapshot(Declared):
         id: pulumi.Input[str],  # noqa: A002  as in every Pulumi resource
         opts: pulumi.ResourceOptions | None = None,
     ) -> Self:
-        """Look up an existing snapshot by its id, `DATABASE_ID/VERSION_ID`, without managing it in this stack.
+        """Look up an existing snapshot by `DATABASE_ID/VERSION_ID`, without managing it.
 
         The run fails if the snapshot does not exist.
         """

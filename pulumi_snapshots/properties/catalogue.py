@@ -149,7 +149,10 @@ def declare_database(doc: str, purpose: str, *, replaces: bool = False) -> Any:
 
 
 def _hidden(name: str) -> property:
-    """A secret field, kept in a function, which nothing shows or takes apart that goes through all attributes."""
+    """A secret field, kept in a function.
+
+    Nothing that goes through all attributes shows the secret.
+    """
     kept = f"_{name}"
     return property(
         lambda record: record.__dict__[kept](),
@@ -297,7 +300,7 @@ class ResourceSchema:
 
     @cached_property
     def foreign(self) -> set[str]:
-        """The names that properties have in all languages but Python, as far as they differ there."""
+        """Return the names that properties have in other languages, if they differ there."""
         return {each.camel for each in self.properties.values()} - self.properties.keys()
 
     def seen(self, each: Property) -> bool:

@@ -386,7 +386,10 @@ def database_of(url: str) -> str | None:
 
 
 def database_of_name(name: str) -> str | None:
-    """The database in a storage object's name, which is its id, in newer names followed by engine and origin."""
+    """Return the database in a storage object's name.
+
+    The name is the database's id, in newer names followed by engine and origin.
+    """
     return _KIND.sub("", name) or None
 
 

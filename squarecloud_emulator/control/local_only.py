@@ -23,10 +23,11 @@ def is_loopback(host: str) -> bool:
 def is_local(request: Request, own_url: str) -> bool:
     """Tell whether a request comes from a program on this machine, or from the emulator's own dashboard.
 
-    The control API runs SQL and revokes keys. So no other machine may use it, whatever address the API
-    listens on, and neither may any other page in a browser on this machine. A foreign page can have its
-    own name resolve to this machine: so the host that is asked for must be a loopback name, or the
-    emulator's own. A browser sends an Origin with every POST, and the dashboard's equals that host.
+    The control API runs SQL and revokes keys. So no other machine may use it, whatever address the
+    API listens on, and neither may any other page in a browser on this machine. A foreign page can
+    have its own name resolve to this machine: so the host that is asked for must be a loopback
+    name, or the emulator's own. A browser sends an Origin with every POST, and the dashboard's
+    equals that host.
 
     Args:
         request: The request.

@@ -197,7 +197,10 @@ class PostgresServer:
 
     @contextlib.contextmanager
     def _beside(self, database_id: str) -> Iterator[tuple[psycopg.Connection[Any], str, str]]:
-        """A connection, the name of a new database beside another one, and that for its old data; gone at the end."""
+        """A connection, the name of a new database beside another one, and that for its old data.
+
+        Gone at the end.
+        """
         new = f"{database_id}{_NEW}"
         old = f"{database_id}{_OLD}"
         with self._explained(f"cannot restore {database_id}"), self.connected() as connection:

@@ -42,11 +42,14 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(kw_only=True)
 class Fault:
-    """A rule: which requests it strikes, how often, and its one effect, with or without a `delay`; or a `delay` alone.
+    """A rule: which requests it strikes, how often, and its one effect, with or without a `delay`.
 
-    `when="before"`: the request is never applied. `when="after"`: it is applied first; if it is a POST that starts
-    something, the effect comes as soon as that has started (plus `delay`), while the service continues the work.
-    Effects on the service's own answer (`truncated`, `cut_after`, `delay` alone) always let the request through.
+    Or a `delay` alone.
+
+    `when="before"`: the request is never applied. `when="after"`: it is applied first; if it is a
+    POST that starts something, the effect comes as soon as that has started (plus `delay`), while
+    the service continues the work. Effects on the service's own answer (`truncated`, `cut_after`,
+    `delay` alone) always let the request through.
 
     Raises:
         ValueError: There is no such kind of request; there is no effect, or more than one; or a

@@ -210,7 +210,7 @@ class Evidence:
         return None
 
     def _pending_since(self, database_id: str, taken_at: str | None) -> str | None:
-        """When the last snapshot was requested that is waited for, and newer than the listed one."""
+        """Say when the last pending snapshot was requested that is newer than `taken_at`."""
         requested = []
         for each in self.attempts:
             is_waited_for = not each.is_over and self.now < each.waited_for_until

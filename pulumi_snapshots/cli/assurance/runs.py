@@ -20,7 +20,10 @@ FORGET = f"if the service's support has lifted it: `{NAME} doctor --forget-block
 
 
 async def under_way(session: Session) -> list[Attempt]:
-    """What the ledger has of requests without a known end, or which keep others away; oldest first."""
+    """What the ledger has of requests without a known end, or which keep others away.
+
+    Oldest first.
+    """
     # A snapshot that was found is held for seconds, and nothing of it is under way.
     there = [
         one
@@ -55,8 +58,8 @@ async def blocks_in(ledger: Ledger) -> list[tuple[str, datetime]]:
 async def runs(invocation: Invocation, /, *, stack: str | None) -> None:
     """List what is under way or waited for.
 
-    Says by whom, until when, and what you can do. Shows what runs on this machine, or in the shared state of all machines, have
-    written down. Sends one request at most.
+    Says by whom, until when, and what you can do. Shows what runs on this machine, or in the shared
+    state of all machines, have written down. Sends one request at most.
     """
     async with invocation.session(stack) as session:
         there, is_shared = await under_way(session), session.ledger.place.is_shared

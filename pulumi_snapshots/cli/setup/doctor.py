@@ -312,7 +312,10 @@ class Examination:
         )
 
     async def _ledger(self) -> Told:
-        """Whether the place of the ledger allows all that a create does there, since nothing is sent otherwise."""
+        """Check that the place of the ledger allows all that a create does there.
+
+        Nothing is sent otherwise.
+        """
         ledger = self.session.ledger
         place = bare(self.session.ledger.place)
         await ledger.read()
@@ -355,7 +358,10 @@ class Examination:
         return "note" if late else "ok", f"{len(found)} under way or without a known end", shows
 
     async def rehearse(self) -> Told:
-        """Let a run be killed after its request, a second machine take it over, and a third one, of another resource, wait."""
+        """Rehearse a run that is killed after its request.
+
+        A second machine takes it over, and a third one, of another resource, waits.
+        """
         clock = self.session.service_clock
         place = bare(self.session.ledger.place)
         if not (place.is_shared and isinstance(place, Bucket | SqliteFile)):

@@ -73,7 +73,7 @@ async def probe_command(invocation: Invocation, /, *, file: Path | None, **typed
 async def _targets(
     invocation: Invocation, session: Session, typed: Mapping[str, Any]
 ) -> tuple[Targets, list[str | None]]:
-    """The databases that are typed, each another one, and those that are confirmed, with whole ids."""
+    """Return the typed databases, each another one, and the confirmed ones, with whole ids."""
 
     async def whole(one: str | None) -> str | None:
         return await invocation.database(session, one) if one else None

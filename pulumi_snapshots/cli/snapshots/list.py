@@ -65,12 +65,13 @@ def note_age(invocation: Invocation, page: AccountPage | None) -> None:
     """Say if a page is an earlier command's."""
     if page is not None and page.kept:
         invocation.note(
-            f"as listed {spoken(page.age)} ago: the account's listing is requested at most once in {FRESH:.0f} s"
+            f"as listed {spoken(page.age)} ago: the account's listing is requested at most "
+            f"once in {FRESH:.0f} s"
         )
 
 
 def note_unlisted(invocation: Invocation, shown: Sequence[SnapshotInfo | SnapshotRecord]) -> None:
-    """Say which snapshots are shown as runs have noted them, since the service's page is too old to list them."""
+    """Say which snapshots the service's page is too old to list, so that runs' notes are shown."""
     if unlisted := [each.id for each in shown if each.name is None and each.size is None]:
         more = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
         invocation.warn(

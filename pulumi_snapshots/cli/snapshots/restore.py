@@ -37,12 +37,14 @@ from pulumi_snapshots.snapshot.read import get
 async def restore_command(invocation: Invocation, /, *, new: bool, **typed: Any) -> None:
     """Put a snapshot back, over everything that its database holds.
 
-    DATABASE is an id, its beginning, or a name; of VERSION, 8 characters are enough. `status DATABASE` names the snapshot to go
-    back to. Sends at most one request; the same command watches a restore that is under way.
+    DATABASE is an id, its beginning, or a name; of VERSION, 8 characters are enough. `status
+    DATABASE` names the snapshot to go back to. Sends at most one request; the same command watches
+    a restore that is under way.
     """
     if typed["version_id"] == LATEST:
         invocation.wrong(
-            "restore needs a version id, since `latest` can be another snapshot by then: `list` shows them."
+            "restore needs a version id, since `latest` can be another snapshot by then: "
+            "`list` shows them."
         )
     confirmed, onto = typed["overwrite"], typed["target_database_id"]
     inputs = arguments.checked(invocation, RestoreInputs, {**typed, "overwrite": True})
@@ -58,7 +60,8 @@ async def restore_command(invocation: Invocation, /, *, new: bool, **typed: Any)
             "version_id": found.version_id,
             "target_database_id": target,
         }
-        # The snapshot is the trigger, so a later run recognises an earlier run's restore of the same one.
+        # The snapshot is the trigger, so a later run recognises an earlier run's restore of the
+        # same one.
         ready = replace(inputs, **whole, triggers=[found.id])
         if not confirmed:
             await _confirm(invocation, session, ready)
@@ -82,7 +85,8 @@ async def _confirm(invocation: Invocation, session: Session, inputs: RestoreInpu
     taken = f" of {invocation.moment(snapshot.created_at)}" if snapshot.created_at else ""
     target = f"{database.name} ({inputs.target})" if database.name else inputs.target
     invocation.say(
-        f"This overwrites everything that database {target} holds with the snapshot{taken}:\n{inputs.snapshot}"
+        f"This overwrites everything that database {target} holds with the "
+        f"snapshot{taken}:\n{inputs.snapshot}"
     )
     typed = await invocation.ask("Type the name or the id of the database to do it:")
     if not typed or typed not in {database.name, inputs.target}:

@@ -10,7 +10,10 @@ from pulumi_snapshots.snapshot.record import is_pinned
 
 @command(snapshot_argument)
 async def url(invocation: Invocation, /, **typed: Any) -> None:
-    """Print the URL that downloads this snapshot and no other. Anyone with the URL can read the data until it expires."""
+    """Print the URL that downloads this snapshot and no other.
+
+    Anyone with the URL can read the data until it expires.
+    """
     record = await looked_up(invocation, typed)
     if record.download_url is None or not is_pinned(record.download_url, record.version_id or ""):
         hint = f"hint: `{NAME} download {record.id} --output FILE` gets it."

@@ -1,7 +1,9 @@
-"""What a command shows of the whole account, and keeps for the next one in a file of this machine, without download URLs.
+"""Pages of the whole account, kept for later commands in a file of this machine.
 
-The service answers few requests for the account's listing, so a command that comes right after another shows the page that the
-other got, and says how old it is.
+The file has no download URLs.
+
+The service answers few requests for the account's listing, so a command that comes right after
+another shows the page that the other got, and says how old it is.
 """
 
 import math
@@ -92,7 +94,7 @@ class KeptPages:
 
 @dataclass(frozen=True)
 class AccountPage:
-    """The account's snapshots, the seconds since they were requested, and whether an earlier command has requested them."""
+    """The account's snapshots as they were listed."""
 
     of_each: OfEach
     age: float
@@ -119,7 +121,7 @@ async def snapshots_of_account(
 
 
 async def databases_of_account(session: Session) -> list[AccountDatabase]:
-    """Get the databases of the account, in the service's order, and keep them for later commands."""
+    """Get the account's databases in the service's order, and keep them for later commands."""
     databases = await session.listings.databases(session.listings.recent)
     KeptPages(session).keep(session.clock.utc(), databases=databases)
     return databases
@@ -143,7 +145,10 @@ def _keep(session: Session, of_each: OfEach, age: float = 0.0) -> None:
 
 
 async def _kept_lately(session: Session) -> AccountPage | None:
-    """The kept page, if asking for another one would mean waiting, and if it has all that this machine has found since."""
+    """Read the kept page, if asking for another one would mean waiting.
+
+    None if this machine has found snapshots since that the page lacks.
+    """
     kept = KeptPages(session).read()
     age = kept.age("snapshots", session.clock.utc())
     if not 0 <= age < FRESH:

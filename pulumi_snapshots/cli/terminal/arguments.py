@@ -51,9 +51,10 @@ SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")
 def command(
     *parameters: Decorator, name: str | None = None, has_result: bool = True
 ) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a command of a function that gets the `Invocation` and what is typed, and returns whether it has failed.
+    """Make a command of a function that gets the `Invocation` and what is typed.
 
-    `parameters` are in the order of its help; if it `has_result`, it has the options for the form of one, too.
+    `parameters` are in the order of its help; if it `has_result`, it has the options for the form
+    of one, too.
     """
 
     def of(function: Callable[..., Any]) -> click.Command:

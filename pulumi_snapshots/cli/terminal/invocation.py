@@ -1,4 +1,4 @@
-"""One run of a command: its environment, its streams, its session, and what it shows of its progress and result."""
+"""One run of a command: its environment and streams, and what it shows."""
 
 import json
 import shlex
@@ -98,7 +98,7 @@ class Invocation:
         """A time to the second in the user's zone, which it names: `2026-11-24 23:00:00 CET`."""
         return None if rfc3339 is None else zoned(parse_rfc3339(rfc3339), self.zone)
 
-    # Results -------------------------------------------------------------------------------------------------------------
+    # Results --------------------------------------------------------------------------------------
 
     def show(self, text: str) -> None:
         """Write a result, at once and whole; raises `OutputClosed` if it cannot be written."""
@@ -112,7 +112,16 @@ class Invocation:
             ) from error
 
     def result(self, fields: Any, form: Form, *brief: str) -> None:
-        """Write the result: JSON of the fields for programs, the brief lines with --quiet, or else what people read."""
+        """Write the result, at once and whole.
+
+        Args:
+            fields: What programs read, as JSON.
+            form: What people read.
+            brief: The lines that --quiet leaves.
+
+        Raises:
+            OutputClosed: Standard output cannot be written.
+        """
         if self.as_json:  # in ASCII, which every locale can print
             self.show(
                 json.dumps(fields, indent=2, default=lambda record: record.to_outputs()) + "\n"
@@ -127,7 +136,10 @@ class Invocation:
     def listed(
         self, heads: Sequence[str], rows: Sequence[Sequence[str | None]], fields: Any, none: str
     ) -> None:
-        """Write a list as `result` does, or say that there is none; the first column with a heading is the brief one."""
+        """Write a list as `result` does, or say that there is none.
+
+        The first column with a heading is the brief one.
+        """
         if not rows and not self.as_json:
             self.note(none)
             return
@@ -138,7 +150,7 @@ class Invocation:
             *(row[first] or "" for row in rows),
         )
 
-    # Standard error ------------------------------------------------------------------------------------------------------
+    # Standard error -------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
         """Write to standard error; if that is closed, the work continues."""
@@ -161,11 +173,17 @@ class Invocation:
         self.say(f"Error: {text}")
 
     def wrong(self, text: str, *, helps: bool = True) -> NoReturn:
-        """Refuse what is typed; raises a `click.UsageError`. `helps` if the help of the command says what is right."""
+        """Refuse what is typed; raises a `click.UsageError`.
+
+        `helps` if the help of the command says what is right.
+        """
         raise click.UsageError(text, self.context if helps else None)
 
     async def ask(self, question: str) -> str:
-        """Ask the user to type a line; empty if none can be read. A signal ends the command meanwhile."""
+        """Ask the user to type a line; empty if none can be read.
+
+        A signal ends the command meanwhile.
+        """
         self.say(question)
         with suppress(
             OSError, ValueError
@@ -173,15 +191,16 @@ class Invocation:
             await anyio.wait_readable(self.stdin.fileno())
         return self.stdin.readline(LONGEST_ANSWER).strip()
 
-    # Progress ------------------------------------------------------------------------------------------------------------
+    # Progress -------------------------------------------------------------------------------------
 
     @contextmanager
     def working(
         self, *stoppable: Stoppable, doing: str = "", logged: bool = True
     ) -> Iterator[None]:
-        """Show the progress while the body runs: one live line on a terminal, lines of a log elsewhere.
+        """Show the progress while the body runs: a live line on a terminal, log lines elsewhere.
 
-        The first signal stops what is `stoppable`, and the body comes to its own end. A short question is not `logged`.
+        The first signal stops what is `stoppable`, and the body comes to its own end. A short
+        question is not `logged`.
         """
         self.stoppable, self._logged = stoppable, logged and not self.quiet
         try:
@@ -209,11 +228,14 @@ class Invocation:
             self._last = text
             self.say(f"{zoned(self.clock.utc(), self.zone, '%H:%M:%S')}  {shown}")
 
-    # The service ---------------------------------------------------------------------------------------------------------
+    # The service ----------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def session(self, stack: str | None = None) -> AsyncIterator[Session]:
-        """The service, with the settings of a stack, or else of the environment; warns if the ledger cannot be used."""
+        """The service, with the settings of a stack, or else of the environment.
+
+        Warns if the ledger cannot be used.
+        """
         config = await self.in_thread(configuration_of, stack, self.environment) if stack else {}
         settings = Settings.read(config, self.environment)
         session = self.make_session(
@@ -235,7 +257,10 @@ class Invocation:
                 yield session
 
     async def database(self, session: Session, typed: str) -> str:
-        """The id of the database that was typed; see `whole_database`. The id of one that was named is shown."""
+        """The id of the database that was typed; see `whole_database`.
+
+        The id of one that was named is shown.
+        """
         whole = await whole_database(session, typed)
         if not whole.startswith(typed):
             self.note(f"{typed} is database {whole}")
@@ -244,7 +269,10 @@ class Invocation:
     async def snapshot(
         self, session: Session, database_id: str, version_id: str, *, shown: bool = False
     ) -> SnapshotRecord:
-        """The snapshot that was typed; see `whole_version`. Only the newest one is looked up, or one that is to be `shown`."""
+        """The snapshot that was typed; see `whole_version`.
+
+        Only the newest one is looked up, or one that is to be `shown`.
+        """
         whole = await self.database(session, database_id)
         version = await whole_version(session, whole, version_id)
         if version != LATEST and not shown:
@@ -285,7 +313,8 @@ class Invocation:
                 inputs = await prepared(session)
                 is_shared = session.ledger.place.is_shared
                 machines = "any machine with this shared state" if is_shared else "this machine"
-                # A run of the same command waits for this one's request; `--new` would send another.
+                # A run of the same command waits for this one's request; `--new` would send
+                # another.
                 machines += ", without `--new`," if new else ""
                 same = self._typed_again(typed, inputs)
                 command = shlex.join([NAME, *same])

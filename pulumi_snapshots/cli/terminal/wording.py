@@ -39,7 +39,9 @@ COMMAND_STEPS = {
     HintKind.TAKE_NEW: "`{command}` takes a new one.",
     HintKind.CHECK_RESTORED: "Check what the database holds, and that it runs.",
     HintKind.RESTORE_AGAIN: "`--new` restores again, over whatever the database holds by then.",
-    HintKind.RESTORE_BY_TRIGGERS: "`{command}` restores again, over whatever the database holds by then.",
+    HintKind.RESTORE_BY_TRIGGERS: (
+        "`{command}` restores again, over whatever the database holds by then."
+    ),
     HintKind.RESTORES_NEXT: "`{command}` restores again, over whatever the database holds by then.",
     HintKind.TAKE_FIRST: "`squarecloud-snapshots create {database}` takes one.",
     HintKind.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the id of each.",

@@ -1,4 +1,7 @@
-"""Who publishes this package, where it is, and what its SDKs are called, as far as pyproject.toml says it."""
+"""Who publishes this package, where it is, and what its SDKs are called.
+
+All of it comes from pyproject.toml.
+"""
 
 from importlib.metadata import PackageMetadata, metadata, version
 from typing import Any
@@ -29,7 +32,7 @@ CONFIGURATION = "settings.html"
 
 
 class Identity:
-    """What the installed package says of itself, or other metadata that is made from pyproject.toml."""
+    """Who publishes a package, by the installed metadata or another's of the same form."""
 
     def __init__(self, about: PackageMetadata | None = None) -> None:
         self._about = about or metadata(DISTRIBUTION)

@@ -44,7 +44,7 @@ IGNORED = (
 
 
 def token(name: str) -> str:
-    """The name of a resource, a function or a type of this package in every language and in the state."""
+    """Return the name of a resource, function or type, in every language and in the state."""
     return f"{PACKAGE}:index:{name}"
 
 
@@ -57,7 +57,8 @@ class SureLatestQuery(LatestQuery):
 
 
 SURE_LATEST: Lookup[SnapshotInfo | None] = replace(LATEST, query=SureLatestQuery)
-"""The same in languages whose types would make a program ask before each use whether there is one."""
+"""The same in languages whose types would make a program ask before each use whether there is one.
+"""
 FUNCTIONS = {
     token(in_camel(each.function)): each
     for each in (SNAPSHOTS, SURE_LATEST, DOWNLOAD_URL, DATABASE, DATABASES)

@@ -187,7 +187,7 @@ def _function(lookup: Lookup[Any]) -> dict[str, Any]:
 
 
 def _types() -> dict[str, Any]:
-    """The records inside properties of resources and functions, and the texts of which the values are known."""
+    """Describe the records inside properties, and the texts whose values are known."""
     outputs = [*_every_output()]
     records = {record for each in outputs if (record := record_in(each.type))}
     found = {_name(one): _described(one) for one in records}
@@ -278,7 +278,7 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 
 
 def with_examples(description: str, name: str) -> str:
-    """The description of a resource or function, with an example in each language that can use it."""
+    """Describe a resource or function, with an example in each language that can use it."""
     blocks = [f"```{language}\n{example(language, name)}\n```" for language in LANGUAGES]
     # Each generator keeps what is in its own language of this.
     around = (

@@ -86,8 +86,8 @@ class _Connection:
 class Attached:
     """A plugin that users started themselves, to debug it, with one `Plugin` for each connection.
 
-    A connection is free once its engine has cancelled it, which each command does at its end, and no
-    call is under way any more. What a killed engine leaves is freed by the next handshake.
+    A connection is free once its engine has cancelled it, which each command does at its end, and
+    no call is under way any more. What a killed engine leaves is freed by the next handshake.
     """
 
     def __init__(self, start: Callable[[], Plugin]) -> None:

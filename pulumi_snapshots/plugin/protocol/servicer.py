@@ -85,7 +85,8 @@ PRINTED_BYTES = 10_000  # bytes of a wrong value that the engine may print
 OF_VERSION = f". This plugin is version {PLUGIN_VERSION}"
 """What an error ends with about something that another version may have."""
 OF_THE_ENGINE = ("version", "pluginDownloadURL")
-"""Properties of every provider, for the engine only, as are those that begin with two underscores."""
+"""Properties of every provider, for the engine only, as are those that begin with two underscores.
+"""
 
 
 class Plugin(provider_pb2_grpc.ResourceProviderServicer):
