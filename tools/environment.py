@@ -1,8 +1,9 @@
 """The project's virtual environment: made, brought up to date, or repaired, whichever it needs.
 
-`python -m tools.environment` makes `.venv` of the Python that runs it, with the package in editable mode, the emulator,
-what makes the documentation, and the development tools, each of the version and with the hash in `locks/requirements.txt`. A stamp, written last, says for what it was made; without it the
-environment is unfinished.
+`python -m tools.environment` makes `.venv` of the Python that runs it, with the package in editable
+mode, the emulator, what makes the documentation, and the development tools, each of the version and
+with the hash in `locks/requirements.txt`. A stamp, written last, says for what it was made; without
+it the environment is unfinished.
 """
 
 import fcntl
@@ -33,7 +34,7 @@ say = partial(engine.say, who="environment")
 
 
 def wanted() -> str:
-    """What the environment is made for: these requirements, this Python, this place (its scripts hold the path)."""
+    """What the environment is made for: requirements, Python, and the path in its scripts."""
     parts = (REQUIREMENTS.read_text(), LOCK.read_text(), sys.version, str(ENVIRONMENT), *OWN)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -54,7 +55,7 @@ def runs() -> bool:
 
 
 def install() -> bool:
-    """Install what is needed into the environment as it is: by uv, which takes a quarter of pip's time, else by pip."""
+    """Install what is needed: by uv, which takes a quarter of pip's time, else by pip."""
     try:
         program = uv()
     except Closed as reason:
@@ -73,7 +74,10 @@ def install() -> bool:
 
 
 def uv() -> Path:
-    """The uv that is locked, installed if need be and kept in the user's cache; Closed if it cannot be had."""
+    """The uv that is locked, installed if need be and kept in the user's cache.
+
+    Closed if it cannot be had.
+    """
     made_from = hashlib.sha256(f"{locked('uv')}{sys.version}".encode()).hexdigest()[:12]
     return kept(os.environ, f"uv-{made_from}", fetch_uv, has_uv) / "bin" / "uv"
 
@@ -85,7 +89,10 @@ def locked(name: str) -> str:
 
 
 def fetch_uv(into: Path, _: Environment) -> None:
-    """Make an environment with pip and uv alone. Kept, it makes others in a third of the time that their own pip takes."""
+    """Make an environment with pip and uv alone.
+
+    Kept, it makes others in a third of the time that their own pip takes.
+    """
     venv.create(into, with_pip=True)
     wanted = into / "uv.txt"
     wanted.write_text(locked("uv"))
@@ -106,7 +113,10 @@ def mirrored(python: Path = PYTHON) -> bool:
 
 
 def done(*command: str, shown: bool = False) -> bool:
-    """Whether the command succeeds; what it prints is for the user only if nothing else is tried."""
+    """Whether the command succeeds.
+
+    What it prints is for the user only if nothing else is tried.
+    """
     output = None if shown else subprocess.DEVNULL
     return (
         subprocess.run(command, cwd=PROJECT, check=False, stdout=output, stderr=output).returncode  # noqa: S603

@@ -2,7 +2,8 @@
 
 `--check` only names those that are not up to date.
 
-What the pages say stands in the README, in docs/ and in the schema's examples; only the frame around it is written here.
+What the pages say stands in the README, in docs/ and in the schema's examples; only the frame
+around it is written here.
 """
 
 import json
@@ -96,7 +97,10 @@ def _page(title: str, about: str, *parts: str) -> str:
 def _chooser(name: str) -> str:
     """An example with a tab for each language, as the registry's site shows it."""
     tabs = [
-        f"{{{{% choosable language {language} %}}}}\n\n```{language}\n{example(language, name)}\n```\n\n{{{{% /choosable %}}}}"
+        (
+            f"{{{{% choosable language {language} %}}}}\n\n```{language}\n"
+            f"{example(language, name)}\n```\n\n{{{{% /choosable %}}}}"
+        )
         for language in LANGUAGES
     ]
     return "\n\n".join(
@@ -105,7 +109,10 @@ def _chooser(name: str) -> str:
 
 
 def _linked(text: str, identity: Identity) -> str:
-    """The text with links into the site of the documentation; without links to its pages if it has no address."""
+    """The text with links into the site of the documentation.
+
+    Without links to its pages if it has no address.
+    """
 
     def link(found: re.Match[str]) -> str:
         words, target = found[1], found[2]

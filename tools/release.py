@@ -47,7 +47,8 @@ def problems(tag: str, environment: Mapping[str, str], project: Path = PROJECT) 
         found.append(f"{STATES / number} is missing: `make states` records it, last of all")
     if not notes(tag, project):
         found.append(
-            f"CHANGELOG.md has no section for {tag.removeprefix('v')}: give [Unreleased] its number and date"
+            f"CHANGELOG.md has no section for {tag.removeprefix('v')}: give [Unreleased] "
+            f"its number and date"
         )
     return found
 
@@ -70,7 +71,10 @@ def enter_in_changelog(project: Path, today: date) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the notes; with problems print those instead, and fail. Without a tag, that of the version."""
+    """Print the notes; with problems print those instead, and fail.
+
+    Without a tag, that of the version.
+    """
     if arguments == ["--changelog"]:
         enter_in_changelog(PROJECT, datetime.now(UTC).date())
         return 0
