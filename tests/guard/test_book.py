@@ -144,6 +144,16 @@ async def test_a_second_incident_goes_back_to_its_own_snapshot_with_the_same_val
 
 
 @virtual
+async def test_a_later_run_with_the_address_of_an_earlier_one_has_not_asked_for_its_pin() -> None:
+    book = Book()
+    await book.takes("v1", "update of Server shop")
+    assert await book.says(pin="1", run="127.0.0.1:40001") == "v1"
+    await book.clock.sleep(2 * DAY)
+    await book.takes("v2", "update of Server shop", run="127.0.0.1:40001")
+    assert await book.says(pin="1", run="127.0.0.1:40002") == "v2"
+
+
+@virtual
 async def test_runs_without_a_name_are_not_taken_for_one_run() -> None:
     book = Book()
     await book.takes("v1", "update of Server shop")

@@ -133,14 +133,20 @@ async def test_a_change_after_a_cancelled_one_uses_what_its_run_has_requested(
     assert program.done == {LAST: w.started()}
 
 
-@staged(world, snapshot_seconds=300.0)
+@staged(world, snapshot_seconds=300.0, cache_world="invalidated")
 async def test_a_change_long_after_a_cancelled_one_has_a_snapshot_of_its_own(w: World) -> None:
-    program = Machine(w).program()
-    with anyio.move_on_after(200.0):
-        await program.change(FIRST, reuse_within=0.0, timeout=30 * MINUTE)
-    await w.clock.sleep(60 * MINUTE)
-    await program.change(LAST, reuse_within=0.0, timeout=30 * MINUTE)
-    assert program.done == {LAST: w.posts[1].version_id}
+    machine = Machine(w)
+    program = machine.program()
+    async with anyio.create_task_group() as group:
+        group.start_soon(machine.snapshot)  # for which the guard waits before it requests its own
+        await w.clock.sleep(5.0)
+        with anyio.move_on_after(9 * MINUTE):
+            await program.change(FIRST, reuse_within=0.0, timeout=10 * MINUTE)
+    assert len(w.posts) == 2
+    assert not program.done
+    await w.clock.sleep(12 * MINUTE)
+    await program.change(LAST, reuse_within=0.0, timeout=10 * MINUTE)
+    assert program.done == {LAST: w.posts[2].version_id}
 
 
 @staged(world, snapshot_seconds=30.0)
@@ -331,6 +337,7 @@ async def test_guards_that_are_off_hold_nothing_back_and_leave_a_warning_and_an_
     machine.memory.refuses_writes = "the disk is full" if ledger == "full" else ""
     at_night = machine.program(machine.session(guard="off"))
     await at_night.changes(2)
+    assert (len(at_night.done), len(at_night.held)) == (2, 0)
     assert at_night.row.warnings == [
         f"the {change} has no snapshot, since squarecloud:guard is off" for change in at_night.done
     ]

@@ -69,7 +69,10 @@ class Command:
         except click.ClickException as error:
             raise AssertionError(f"{self.typed}: {error.format_message()}") from error
         assert command is not None
-        self.code = await finish(self._invocation, command)
+        try:
+            self.code = await finish(self._invocation, command)
+        finally:
+            command.close()  # if it was killed before its first step
 
     def interrupt(self) -> None:
         """Press ^C."""
