@@ -356,7 +356,10 @@ def real_run(durations: list[float], cache_world: str, package: str) -> RealRun:
 
 # The picture
 
-WIDTH, LEFT, ROW, GAP = 960.0, 10.0, 4.0, 44.0
+WIDTH = 960.0
+LEFT = 10.0
+ROW = 4.0
+GAP = 44.0
 COLOURS = {
     "queued": "#d5d9df",
     "POST open": "#e0a030",
@@ -419,7 +422,8 @@ def panel(name: str, one: Measure, top: float, scale: float) -> Iterable[str]:
                     f'width="{(end - begin) * scale:.1f}" height="{ROW - 0.5:.1f}" '
                     f'fill="{colour}"/>'
                 )
-    x, bottom = LEFT + one.limit * scale, first + one.databases * ROW
+    x = LEFT + one.limit * scale
+    bottom = first + one.databases * ROW
     yield (
         f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{first:.0f}" y2="{bottom:.0f}" stroke="#000000" '
         f'stroke-dasharray="3 2"/>'

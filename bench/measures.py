@@ -220,10 +220,8 @@ def plugin_up() -> Iterable[list[object]]:
     """An `up` without changes of the plugin's snapshots against a minimal provider's resources."""
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
         minimal = minimal_provider(Path(name) / "minimal").parent
-        plain, ours = (
-            (MINIMAL, ("minimal", minimal)),
-            (BY_PLUGIN, ("squarecloud", INSTALLED.parent)),
-        )
+        plain = (MINIMAL, ("minimal", minimal))
+        ours = (BY_PLUGIN, ("squarecloud", INSTALLED.parent))
         definitions = {"plain": plain, "snapshots": ours}
         yield from unchanged(
             Path(name), definitions, PLUGIN_RESOURCES, ("a minimal provider's resources", "1.2")
@@ -445,7 +443,8 @@ def buckets() -> Iterable[list[object]]:
     ):
         server.make_bucket("bench")
         programs = installed(Path(name) / "programs", ("s3cmd", "awscli")).parent
-        file, address = Path(name) / "x.zip", server.url.removeprefix("http://")
+        file = Path(name) / "x.zip"
+        address = server.url.removeprefix("http://")
         keys = (
             "--access_key",
             "tests",

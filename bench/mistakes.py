@@ -797,7 +797,7 @@ MISTAKES = (
     ("run", "self._users.setdefault(database_id.lower(), resource)", "pass"),
     ("run", "self._drills.setdefault(database_id.lower(), drill)", "pass"),
     ("run", "one.lower() == other.lower()", "one == other"),
-    ("program", "if (other := self._uses.user_of(database_id)) is not None:", "if False:"),
+    ("program", "if other is not None:", "if False:"),
     ("program", "await self._learn_guarded(resource)", "pass"),
     ("program", "self._uses.remember_use(database_id, resource)", "pass"),
     ("program", "if isinstance(database_id, str):\n            self._uses.remember_use(database_id, guard)", "if isinstance(database_id, str):\n            pass"),

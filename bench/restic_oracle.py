@@ -27,7 +27,10 @@ from tools import engine
 RESTIC = "0.18.1"
 SOURCE = Path(__file__).resolve().parent / "restic" / "main.go"
 STORED = Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "retention.json"
-HISTORIES, STORED_HISTORIES, REPOSITORY, POLICIES = 10_000, 200, 40, 40
+HISTORIES = 10_000
+STORED_HISTORIES = 200
+REPOSITORY = 40
+POLICIES = 40
 KEEPS_OLDEST = (0, 16)
 """The first release in which a tier that is not used up keeps the oldest snapshot too."""
 TIERS = ("last", "daily", "weekly", "monthly", "yearly")
@@ -68,7 +71,8 @@ def histories(count: int) -> Iterator[dict[str, Any]]:
     chance = random.Random(16)  # noqa: S311  to be repeated
     for _ in range(count):
         pace = chance.choice((3600, 6 * 3600, 86400, 3 * 86400, 20 * 86400))
-        times, at = [], END - chance.randrange(400 * 86400)
+        times = []
+        at = END - chance.randrange(400 * 86400)
         for _ in range(chance.randrange(1, 40)):
             times.append(at)
             at -= max(1, int(chance.expovariate(1 / pace)))
@@ -100,7 +104,9 @@ def by_program(restic: Path, told: str) -> int:
     """Count the policies that `restic forget --dry-run` answers otherwise."""
     # Earlier ones do not keep the oldest of all: so it is made another one, which no tier reaches.
     older = [0] if tuple(map(int, told.split(".")[:2])) < KEEPS_OLDEST else []
-    chance, wrong = random.Random(17), 0  # noqa: S311  to be repeated
+
+    chance = random.Random(17)  # noqa: S311  to be repeated
+    wrong = 0
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         (home / "data").write_text("x")
@@ -119,7 +125,8 @@ def by_program(restic: Path, told: str) -> int:
             ).stdout
 
         run("init")
-        times, at = [], datetime.fromtimestamp(END, UTC)
+        times = []
+        at = datetime.fromtimestamp(END, UTC)
         for _ in range(REPOSITORY):
             at -= timedelta(seconds=int(chance.expovariate(1 / (5 * 86400))) + 1)
             times.append(int(at.timestamp()))

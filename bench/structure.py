@@ -129,7 +129,8 @@ class Trace:
         """Forget an earlier call, and count from now on."""
         for counted in (self.calls, self.to_post, self.requests):
             counted.clear()
-        self.under_way, self.depth = True, 0
+        self.under_way = True
+        self.depth = 0
 
     def is_counted(self, frame: FrameType) -> bool:
         """Whether a frame is of the package, and not of the way that the engine's calls take."""
@@ -271,7 +272,8 @@ def measured(package: Path) -> dict[str, dict[str, Any]]:
     def inputs(database: str, **more: Any) -> struct_pb2.Struct:
         return json_format.ParseDict({"databaseId": database, **more}, struct_pb2.Struct())
 
-    found, version = {}, ""
+    found = {}
+    version = ""
     service = ["--snapshot-seconds", "0", "--cache-world", "invalidated", "--restore-seconds", "4"]
     for database in DATABASES:
         service += ["--database", database]

@@ -40,7 +40,8 @@ def actionlint() -> Path:
     module = "github.com/rhysd/actionlint"
 
     def make(into: Path, variables: engine.Environment) -> None:
-        needs, package = f"require {module} v{ACTIONLINT}\n", f"{module}/cmd/actionlint"
+        needs = f"require {module} v{ACTIONLINT}\n"
+        package = f"{module}/cmd/actionlint"
         work = engine.module(into / "work", needs, engine.needing(package))
         go = engine.new_enough(work, variables)
         engine.build(go, work, package, into / "actionlint", ACTIONLINT, variables)

@@ -257,7 +257,8 @@ def remove(directory: Path) -> None:
 def build_engine(into: Path, environment: Environment) -> None:
     """Build the engine and its language host, and copy the two scripts that go with them."""
     work = into / "work"
-    package, host = f"{PKG}/cmd/pulumi", f"{SDK}/python/cmd/{FILES[1]}"
+    package = f"{PKG}/cmd/pulumi"
+    host = f"{SDK}/python/cmd/{FILES[1]}"
     engine = module(work / "engine", f"{MODULES}replace {PKG} => ../pkg\n", needing(package))
     go = new_enough(engine, environment, ", or Pulumi (https://www.pulumi.com/docs/install/)")
     say("building one: two to three minutes on two cores, once")

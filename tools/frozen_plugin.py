@@ -201,7 +201,8 @@ def needs() -> dict[str, set[str]]:
     waiting = [Requirement(f"{DISTRIBUTION}[{','.join(EXTRAS)}]")]
     while waiting:
         wanted = waiting.pop()
-        name, extras = plain(wanted.name), frozenset({"", *wanted.extras})
+        name = plain(wanted.name)
+        extras = frozenset({"", *wanted.extras})
         if (name, extras) not in asked:
             asked.add((name, extras))
             more = _requirements(distribution(name), extras)
@@ -348,9 +349,11 @@ def _packed(files: Iterable[tuple[Path, Path | bytes]], moment: int, *, ends: bo
     tar = tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115  closing it writes its end
     for name, source in files:
         entry = tarfile.TarInfo(name.as_posix())
-        entry.mtime, entry.mode = moment, 0o644
+        entry.mtime = moment
+        entry.mode = 0o644
         if isinstance(source, Path) and source.is_symlink():
-            entry.type, entry.linkname = tarfile.SYMTYPE, str(source.readlink())
+            entry.type = tarfile.SYMTYPE
+            entry.linkname = str(source.readlink())
             tar.addfile(entry)
             continue
         content = source.read_bytes() if isinstance(source, Path) else source

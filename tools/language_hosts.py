@@ -37,11 +37,13 @@ class LanguageHost:
 
     def _build(self, into: Path, environment: engine.Environment) -> None:
         package = f"{self.module}/{self.folder}/{self.program}"
-        needs, how = f"require {self.module} v{self.version}\n", engine.alone
+        needs = f"require {self.module} v{self.version}\n"
+        how = engine.alone
         if self.module != engine.SDK:
             # The generator of SDKs, which is made first, has compiled what they share; the rest may
             # be compiled beside others.
-            needs, how = needs + engine.MODULES, engine.run
+            needs = needs + engine.MODULES
+            how = engine.run
         engine.compiled(
             into / self.program,
             needs,

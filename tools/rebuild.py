@@ -16,7 +16,9 @@ from tools import engine
 from tools.engine import Closed
 
 PROJECT = Path(__file__).resolve().parent.parent
-SAME, OTHER, MISSING = "the same", "DIFFERS", "not made here"
+SAME = "the same"
+OTHER = "DIFFERS"
+MISSING = "not made here"
 say = partial(engine.say, who="rebuild")
 
 

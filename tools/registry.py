@@ -115,7 +115,8 @@ def _linked(text: str, identity: Identity) -> str:
     """
 
     def link(found: re.Match[str]) -> str:
-        words, target = found[1], found[2]
+        words = found[1]
+        target = found[2]
         if "://" in target or target.startswith("#"):
             return found[0]
         page, _, anchor = target.removeprefix("docs/").partition("#")

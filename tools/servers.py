@@ -190,7 +190,9 @@ def postgres() -> Iterator[Server]:
     folders, programs = installation()
     # The server's user must be able to enter the folder, which a TMPDIR of root's may not let it.
     with folder("/tmp" if user else None) as place:  # noqa: S108
-        data, secret, password = place / "data", place / "password", secrets.token_urlsafe(24)
+        data = place / "data"
+        secret = place / "password"
+        password = secrets.token_urlsafe(24)
         secret.touch(mode=0o600)
         secret.write_text(password)
         for each in (place, secret) if user else ():
@@ -378,7 +380,8 @@ def mariadb(*certificates: str) -> Iterator[Server]:
     root = debian(os.environ)
     with folder() as place:
         shutil.copytree(root / EMPTY, place / "data")
-        start, password = place / "start.sql", secrets.token_urlsafe(24)
+        start = place / "start.sql"
+        password = secrets.token_urlsafe(24)
         start.touch(mode=0o600)
         start.write_text(
             "DELETE FROM mysql.global_priv WHERE User <> 'mariadb.sys';\nFLUSH PRIVILEGES;\n"  # noqa: S608 - our own
@@ -415,7 +418,8 @@ def redis() -> Iterator[Server]:
     """A new Redis."""
     root = debian(os.environ)
     with folder() as place:
-        configuration, password = place / "redis.conf", secrets.token_urlsafe(24)
+        configuration = place / "redis.conf"
+        password = secrets.token_urlsafe(24)
         configuration.touch(mode=0o600)
 
         def command(port: int) -> list[str]:

@@ -32,7 +32,8 @@ def current(project: Path = PROJECT) -> str:
 
 def differing(project: Path = PROJECT) -> list[str]:
     """What says another version, or none: `FILE says X`."""
-    right, found = current(project), []
+    right = current(project)
+    found = []
     for name, pattern in PLACES.items():
         there = set(re.findall(pattern, (project / name).read_text()))
         if there != {right}:

@@ -21,7 +21,10 @@ from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.errors.debug import shows_traceback
 from pulumi_snapshots.errors.pages import keep_last
 
-DONE, FAILED, WRONG = 0, 1, 2  # exit codes; the last one is click's, for wrong arguments
+# exit codes; the last one is click's, for wrong arguments
+DONE = 0
+FAILED = 1
+WRONG = 2
 BY_SIGNAL = 128
 """Shells add this to the number of the signal that ended a command: 130, 143 and 129 after those
 below.

@@ -37,7 +37,8 @@ def _question(
         )
         raise LookupFailed(function, f"{told}.")
     warn_of_plain_key()
-    settings, program = Settings.read(PROGRAM_CONFIG, os.environ), get_root_resource()
+    settings = Settings.read(PROGRAM_CONFIG, os.environ)
+    program = get_root_resource()
     settings.required_key()
 
     async def ask() -> tuple[T, AnyMessage]:
@@ -114,14 +115,13 @@ class _Direct(Lookups):
 
 
 _lookups = _Direct()
-get_snapshots, get_snapshots_output = _lookups.get_snapshots, _lookups.get_snapshots_output
-get_latest_snapshot, get_latest_snapshot_output = (
-    _lookups.get_latest_snapshot,
-    _lookups.get_latest_snapshot_output,
-)
-get_download_url, get_download_url_output = (
-    _lookups.get_download_url,
-    _lookups.get_download_url_output,
-)
-get_database, get_database_output = _lookups.get_database, _lookups.get_database_output
-get_databases, get_databases_output = _lookups.get_databases, _lookups.get_databases_output
+get_snapshots = _lookups.get_snapshots
+get_snapshots_output = _lookups.get_snapshots_output
+get_latest_snapshot = _lookups.get_latest_snapshot
+get_latest_snapshot_output = _lookups.get_latest_snapshot_output
+get_download_url = _lookups.get_download_url
+get_download_url_output = _lookups.get_download_url_output
+get_database = _lookups.get_database
+get_database_output = _lookups.get_database_output
+get_databases = _lookups.get_databases
+get_databases_output = _lookups.get_databases_output

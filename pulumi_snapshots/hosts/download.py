@@ -341,7 +341,8 @@ def _wrong_object(served: Served, known: Served, url: str, *, is_rest: bool) -> 
 async def _pieces(response: httpx.Response, request: str, skip: int) -> AsyncGenerator[bytes, None]:
     with _breaking(request):
         async for piece in response.aiter_raw():
-            rest, skip = piece[skip:], max(0, skip - len(piece))
+            rest = piece[skip:]
+            skip = max(0, skip - len(piece))
             if rest:
                 yield rest
 

@@ -87,7 +87,8 @@ async def find_databases(
 
     `tell` says so if it takes minutes.
     """
-    databases, budget = await session.listings.databases(since), session.settings.own_requests
+    databases = await session.listings.databases(since)
+    budget = session.settings.own_requests
     if minutes := len(databases) // budget:
         tell(
             f"asking for the status of {len(databases)} databases, {budget} a minute: "
@@ -133,12 +134,15 @@ async def _fitting(
     session: Session, query: SnapshotQuery, since: float, of_each: OfEach | None = None
 ) -> list[tuple[str, ListedSnapshot]]:
     """Each entry that fits, with the id of its database."""
-    listings, wanted = session.listings, query.database_id
+    listings = session.listings
+    wanted = query.database_id
     if of_each is None and wanted is not None:
         of_each = {wanted: await listings.of_database(wanted, since, origin=query.origin)}
     elif of_each is None:
         of_each = await listings.of_account(since, origin=query.origin)
-    now, newest, oldest = session.service_clock.now(), query.older_than, query.newer_than
+    now = session.service_clock.now()
+    newest = query.older_than
+    oldest = query.newer_than
 
     def fits(entry: ListedSnapshot) -> bool:
         if query.origin is not None and entry.origin != query.origin:

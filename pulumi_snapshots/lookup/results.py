@@ -66,8 +66,10 @@ class SnapshotQuery(Inputs):
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[checks.Problem]:
         """All problems of these values, also of the two ages together."""
-        found, ages = super().problems(values), cls.known(values, "newer_than", "older_than")
-        newer, older = ages.get("newer_than"), ages.get("older_than")
+        found = super().problems(values)
+        ages = cls.known(values, "newer_than", "older_than")
+        newer = ages.get("newer_than")
+        older = ages.get("older_than")
         if newer is not None and older is not None and newer <= older:
             reason = Message("must be longer than {older_than} (else no snapshot is both)")
             found.append(checks.Problem("newer_than", reason, values["newer_than"]))

@@ -50,6 +50,8 @@ OTHER_ARGUMENTS = {
 }
 """The arguments of resources and functions that are none of their inputs."""
 
+INSTEAD_OF_SNAPSHOT = ("database_id", "version_id", "download_url")
+"""The inputs that may be given instead of the argument `snapshot`."""
 GUARD_KNOWN_WITHIN = 60.0
 """Seconds for which a drill waits for the database of a guard, which another resource may give."""
 _said: set[str] = set()  # warnings that this program has shown
@@ -70,29 +72,36 @@ class Declared(pulumi.CustomResource):
         The SDK looks for types there, and a wrong argument's error names it.
         """
         super().__init_subclass__(**more)
-        declaration = next((base for base in cls.__mro__ if "schema" in base.__dict__), None)
-        if declaration is cls:
-            cls._outputs = tuple(name for name in cls.schema.outputs if name in cls.__annotations__)
-            cls.__doc__ = with_arguments(cls.schema.doc, cls.__init__, cls.schema.inputs)
-            cls.__doc__ += section(
-                "Attributes", {name: cls.schema.outputs[name].description for name in cls._outputs}
-            )
-        elif declaration is not None:
-            cls.__doc__ = cls.__dict__.get("__doc__") or declaration.__doc__
-            # By these types, and by the engine's names too, the SDK converts what the engine
-            # returns: whole numbers are floats
-            # there. No others: it evaluates all types again for each resource, which took a sixth
-            # of a program with hundreds.
-            numbers = [
-                name for name, type_ in declaration.__annotations__.items() if "Output[int" in type_
-            ]
-            converted = dict.fromkeys(
-                (*numbers, *map(in_camel, numbers)), pulumi.Output[int | None]
-            )
-            cls.__annotations__ = {**converted, **get_annotations(cls)}
-            if "__init__" not in cls.__dict__:
-                init = naming_class(cls.__name__, declaration.__dict__["__init__"])
-                cls.__init__ = init  # type: ignore[method-assign]
+        declarations = [base for base in cls.__mro__ if "schema" in base.__dict__]
+        if declarations and declarations[0] is cls:
+            cls._describe()
+        elif declarations:
+            cls._take_over(declarations[0])
+
+    @classmethod
+    def _describe(cls) -> None:
+        """Document a declaration by its catalogue."""
+        outputs = cls.schema.outputs
+        cls._outputs = tuple(name for name in outputs if name in cls.__annotations__)
+        attributes = {name: outputs[name].description for name in cls._outputs}
+        arguments = with_arguments(cls.schema.doc, cls.__init__, cls.schema.inputs)
+        cls.__doc__ = arguments + section("Attributes", attributes)
+
+    @classmethod
+    def _take_over(cls, declaration: type) -> None:
+        """Give a provider's class what the SDK looks for only in the class itself."""
+        cls.__doc__ = cls.__dict__.get("__doc__") or declaration.__doc__
+        # By these types, and by the engine's names too, the SDK converts what the engine returns:
+        # whole numbers are floats there. No others: the SDK evaluates all types again for each
+        # resource, which took a sixth of a program with hundreds.
+        types = declaration.__annotations__.items()
+        numbers = [name for name, type_ in types if "Output[int" in type_]
+        names = (*numbers, *map(in_camel, numbers))
+        converted = dict.fromkeys(names, pulumi.Output[int | None])
+        cls.__annotations__ = {**converted, **get_annotations(cls)}
+        if "__init__" not in cls.__dict__:
+            init = naming_class(cls.__name__, declaration.__dict__["__init__"])
+            cls.__init__ = init  # type: ignore[method-assign]
 
     def _declare(self, given: Mapping[str, Any], source: Mapping[str, Any] | None = None) -> None:
         """Register the resource with the arguments of its constructor.
@@ -101,67 +110,58 @@ class Declared(pulumi.CustomResource):
         """
         if source is None:
             source = self._source(given) if "snapshot" in given else {}
-        every, opts = dict(given), given["opts"]
-        if (
-            opts is not None
-            and (custom := opts.custom_timeouts) is not None
-            and custom.create is not None
-        ):
-            # The engine applies none to dynamic resources, and cannot read `7d`. The program may
-            # use its options elsewhere, too.
-            every["timeout"], opts = custom.create, pulumi.ResourceOptions.merge(opts, None)
-            opts.custom_timeouts = pulumi.CustomTimeouts(update=custom.update, delete=custom.delete)
+        opts, timeout = _without_create_timeout(given["opts"])
+        every = dict(given)
+        if timeout is not None:
+            every["timeout"] = timeout
         inputs = {name: value for name, value in source.items() if value is not None}
         for name, each in self.schema.inputs.properties().items():
-            if name not in source and (value := every.get(name)) is not None:
-                value = _plain(value) if record_in(each.type) else value
-                inputs[name] = pulumi.Output.secret(value) if each.secret else value
-        inputs = this_program().noted(f"{self.schema.name} {given['resource_name']!r}", inputs)
-        self._register(given["resource_name"], inputs, opts)
+            value = every.get(name)
+            if name in source or value is None:
+                continue
+            if record_in(each.type):
+                value = _plain(value)
+            inputs[name] = pulumi.Output.secret(value) if each.secret else value
+        resource = f"{self.schema.name} {given['resource_name']!r}"
+        self._register(given["resource_name"], this_program().noted(resource, inputs), opts)
 
     def _source(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the inputs for which the argument `snapshot`, or an output of it, stands.
 
         They may be given instead, but not both.
         """
-        instead = {
-            name: given[name]
-            for name in ("database_id", "version_id", "download_url")
-            if name in given
-        }
-        known = {name: value for name, value in instead.items() if value is not None}
-        names = [
-            name
-            for name in self.schema.inputs.properties()
-            if name in ListedProperties.properties()
-        ]
+        instead = [name for name in INSTEAD_OF_SNAPSHOT if name in given]
+        known = {name: given[name] for name in instead if given[name] is not None}
+        listed = ListedProperties.properties()
+        names = [name for name in self.schema.inputs.properties() if name in listed]
 
         def refuse(what: str) -> NoReturn:
             raise pulumi.RunError(
                 f"{self.schema.name} {given['resource_name']!r}: {what}. Give "
-                f"snapshot=SNAPSHOT, a Snapshot of this program or one "
+                "snapshot=SNAPSHOT, a Snapshot of this program or one "
                 f"that a lookup has found, or instead of it {'=, '.join(instead)}=."
             )
 
-        def read(value: Any) -> Any:
+        def read_inputs(value: Any) -> Any:
             if value is None:
-                nothing = (
-                    f"nothing to {self.schema.name.lower()} is given, or a lookup has found no "
-                    f"snapshot"
-                )
-                refuse(nothing + LAST_OF_GUARD * bool(this_program().guards))
+                action = self.schema.name.lower()
+                why = f"nothing to {action} is given, or a lookup has found no snapshot"
+                if this_program().guards:
+                    why += LAST_OF_GUARD
+                refuse(why)
             if not all(hasattr(value, name) for name in names):
                 refuse(f"snapshot is a {type(value).__name__}")
             return {name: getattr(value, name) for name in names}
 
         snapshot = given["snapshot"]
+        if known and snapshot is not None:
+            refuse(f"snapshot and {' and '.join(known)} are given")
         if known:
-            return (
-                known
-                if snapshot is None
-                else refuse(f"snapshot and {' and '.join(known)} are given")
-            )
-        found = snapshot.apply(read) if isinstance(snapshot, pulumi.Output) else read(snapshot)
+            return known
+        if isinstance(snapshot, pulumi.Output):
+            found = snapshot.apply(read_inputs)
+        else:
+            found = read_inputs(snapshot)
         return {name: found[name] for name in names}
 
     def _register(
@@ -170,22 +170,39 @@ class Declared(pulumi.CustomResource):
         """Register the resource with the engine, as its constructor: each provider's class does."""
 
 
+def _without_create_timeout(
+    opts: pulumi.ResourceOptions | None,
+) -> tuple[pulumi.ResourceOptions | None, str | None]:
+    """Split the time-out of a create from the options of a resource.
+
+    The engine applies none to dynamic resources, and cannot read `7d`.
+
+    Returns:
+        The other options, a copy since the program may use its options elsewhere too, and the
+        time-out; None if there is none.
+    """
+    custom = opts.custom_timeouts if opts is not None else None
+    if custom is None or custom.create is None:
+        return opts, None
+    others = pulumi.ResourceOptions.merge(opts, None)
+    others.custom_timeouts = pulumi.CustomTimeouts(update=custom.update, delete=custom.delete)
+    return others, custom.create
+
+
 def with_arguments(doc: str, function: Callable[..., Any], inputs: type[Inputs]) -> str:
     """A documentation, and each argument of a function, as the catalogue describes it."""
-    known = OTHER_ARGUMENTS | {name: each.description for name, each in inputs.properties().items()}
-    return doc + section(
-        "Args", {name: known[name] for name in list(signature(function).parameters)[1:]}
-    )
+    known = dict(OTHER_ARGUMENTS)
+    for name, each in inputs.properties().items():
+        known[name] = each.description
+    names = list(signature(function).parameters)[1:]
+    return doc + section("Args", {name: known[name] for name in names})
 
 
 def section(title: str, described: Mapping[str, str]) -> str:
     """A section of a docstring, which describes names."""
-    return "\n".join(
-        [
-            f"\n\n{title}:",
-            *(f"    {name}: {it[0].lower()}{it[1:]}" for name, it in described.items()),
-        ]
-    )
+    lines = [f"\n\n{title}:"]
+    lines += [f"    {name}: {text[0].lower()}{text[1:]}" for name, text in described.items()]
+    return "\n".join(lines)
 
 
 def _plain(value: Any) -> Any:
@@ -208,14 +225,12 @@ def naming_class(name: str, init: Callable[..., None]) -> Callable[..., None]:
             wanted.bind(self, *arguments, **named)
         except TypeError as error:
             unfit = str(error)
-            if wrong := next((each for each in named if each not in names), None):
-                close = get_close_matches(wrong.lower(), names, 1)
-                rest = (
-                    f"did you mean {close[0]!r}?"
-                    if close
-                    else f"its arguments are {', '.join(names)}"
-                )
-                unfit = f"there is no argument {wrong!r}; {rest}"
+            wrong = [each for each in named if each not in names]
+            if wrong:
+                rest = f"its arguments are {', '.join(names)}"
+                for close in get_close_matches(wrong[0].lower(), names, 1):
+                    rest = f"did you mean {close!r}?"
+                unfit = f"there is no argument {wrong[0]!r}; {rest}"
             caller = extract_stack(limit=2)[0]
             raise WrongArgument(
                 f"{name}: {unfit} ({Path(caller.filename).name}, line {caller.lineno})"
@@ -255,14 +270,17 @@ class Program:
             database.
         """
         for name in ("database_id", "target_database_id"):
-            if isinstance(database_id := inputs.get(name), str):
+            database_id = inputs.get(name)
+            if isinstance(database_id, str):
                 self._uses.remember_use(database_id, resource)
-        if (scratch := inputs.get("scratch_database_id")) is None:
+        scratch = inputs.get("scratch_database_id")
+        if scratch is None:
             return dict(inputs)
 
         async def checked(database_id: str) -> str:
             await self._learn_guarded(resource)
-            if (other := self._uses.user_of(database_id)) is not None:
+            other = self._uses.user_of(database_id)
+            if other is not None:
                 raise pulumi.RunError(f"{resource}: scratch_database_id {in_use(other)}.")
             return database_id
 
@@ -291,9 +309,8 @@ class Program:
                 self._uses.remember_use(database_id, guard)
 
 
-_programs: WeakKeyDictionary[pulumi.Resource, Program] = (
-    WeakKeyDictionary()
-)  # by stack: the Automation API runs many
+_programs: WeakKeyDictionary[pulumi.Resource, Program] = WeakKeyDictionary()
+"""By stack: the Automation API runs many."""
 
 
 def this_program() -> Program:

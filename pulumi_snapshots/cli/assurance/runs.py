@@ -24,34 +24,27 @@ async def under_way(session: Session) -> list[Attempt]:
 
     Oldest first.
     """
+    attempts = await session.ledger.attempts()
     # A snapshot that was found is held for seconds, and nothing of it is under way.
-    there = [
-        one
-        for one in await session.ledger.attempts()
-        if not (one.is_over and one.kind == "snapshot")
-    ]
-    if there:
+    held = [each for each in attempts if not (each.is_over and each.kind == "snapshot")]
+    if held:
         with suppress(
             ProviderError
         ):  # all times are the service's; by this machine's clock they may seem to be over
-            await session.know_time(there[0].database_id, briefly=True)
-    return [
-        one
-        for one in there
-        if not one.has_known_end or session.service_clock.now() < one.waited_for_until
-    ]
+            await session.know_time(held[0].database_id, briefly=True)
+    now = session.service_clock.now()
+    return [each for each in held if not each.has_known_end or now < each.waited_for_until]
 
 
 async def blocks_in(ledger: Ledger) -> list[tuple[str, datetime]]:
     """Every block in a ledger that lasts: the account's name and its end."""
-    now, document = ledger.clock.now().timestamp(), await ledger.read()
-    lasting = {
-        name: pacing_of(name, document, ledger).current(now).blocks
-        for name in document.get(ACCOUNTS, {})
-    }
-    return [
-        (name, datetime.fromtimestamp(at, UTC)) for name in lasting for at in lasting[name].values()
-    ]
+    now = ledger.clock.now().timestamp()
+    document = await ledger.read()
+    found = []
+    for account in document.get(ACCOUNTS, {}):
+        blocks = pacing_of(account, document, ledger).current(now).blocks
+        found += [(account, datetime.fromtimestamp(until, UTC)) for until in blocks.values()]
+    return found
 
 
 @command(stack_option)
@@ -62,15 +55,20 @@ async def runs(invocation: Invocation, /, *, stack: str | None) -> None:
     state of all machines, have written down. Sends one request at most.
     """
     async with invocation.session(stack) as session:
-        there, is_shared = await under_way(session), session.ledger.place.is_shared
+        attempts = await under_way(session)
         now = session.service_clock.now()
-        found = [request_facts(each, now, is_shared=is_shared) for each in there]
+        is_shared = session.ledger.place.is_shared
+        found = [request_facts(each, now, is_shared=is_shared) for each in attempts]
         blocks = await blocks_in(session.ledger)
     for account, until in blocks:
-        block = {"what": "block", "until": rfc3339(until), "account": account, "then": FORGET}
-        found.append(
-            dict.fromkeys(FIELDS) | block | {"state": "the service has blocked the account"}
-        )
+        block = {
+            "what": "block",
+            "until": rfc3339(until),
+            "account": account,
+            "state": "the service has blocked the account",
+            "then": FORGET,
+        }
+        found.append(dict.fromkeys(FIELDS) | block)
     if found or invocation.as_json:
         text = "\n".join(_block(each, invocation) for each in found)
         invocation.result(found, text, *(each["database_id"] or "" for each in found))
@@ -78,11 +76,20 @@ async def runs(invocation: Invocation, /, *, stack: str | None) -> None:
         invocation.note(f"nothing is under way, as far as {session.ledger.place.where} shows")
 
 
-def _block(each: dict[str, Any], invocation: Invocation) -> str:
-    """What people read of one run."""
-    database, until = each["database_id"], invocation.moment(each["until"])
-    limit = f"{until} at the latest: others wait for it until then" if database else until
-    shown = each | {"since": invocation.moment(each["since"]), "until": limit, "next": each["then"]}
-    names = ("what", "by", "since", "until", "state", "next")
-    rows = [(f"  {name}", shown[name]) for name in names if shown[name]]
-    return f"{database or 'account ' + each['account']}\n{grid(rows, invocation.out)}"
+def _block(facts: dict[str, Any], invocation: Invocation) -> str:
+    """Return what people read of one run."""
+    database_id = facts["database_id"]
+    until = invocation.moment(facts["until"])
+    if database_id:
+        until = f"{until} at the latest: others wait for it until then"
+    shown = {
+        "what": facts["what"],
+        "by": facts["by"],
+        "since": invocation.moment(facts["since"]),
+        "until": until,
+        "state": facts["state"],
+        "next": facts["then"],
+    }
+    rows = [(f"  {name}", text) for name, text in shown.items() if text]
+    heading = database_id or f"account {facts['account']}"
+    return f"{heading}\n{grid(rows, invocation.out)}"

@@ -1,6 +1,7 @@
 """The command `databases`."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from pulumi_snapshots.cli.snapshots.list import note_age
 from pulumi_snapshots.cli.terminal.account import databases_of_account, snapshots_of_account
@@ -25,8 +26,9 @@ async def databases(invocation: Invocation, /) -> None:
 
     Sends three requests, however many databases there are.
     """
+    page = None
     running: Mapping[str, bool] = {}
-    page, newest = None, dict[str, SnapshotRecord | None]()
+    newest = dict[str, SnapshotRecord | None]()
     async with invocation.asking() as session:
         every = await databases_of_account(session)  # a key that may not list them is an error
         try:
@@ -42,24 +44,33 @@ async def databases(invocation: Invocation, /) -> None:
             invocation.warn(invocation.wording.told(refused))
         now = session.service_clock.now()
     note_age(invocation, page)
-    rows, fields = [], []
-    for about in every:
-        runs, best = running.get(about.id), newest.get(about.id)
-        age = (
-            (now - parse_rfc3339(best.created_at)).total_seconds()
-            if best and best.created_at
-            else None
-        )
-        version = "?" if page is None else best.version_id if best else "none"
-        old = None if age is None else spoken(age)
-        rows.append((about.id, about.name, about.type, RUNNING_TEXTS[runs], version, old))
-        described = {name: getattr(about, name, runs) for name in DatabaseInfo.properties()}
-        ages = {"newest_age": age, "listing_age": page and page.age}
+    rows = []
+    fields = []
+    for each in every:
+        is_running = running.get(each.id)
+        snapshot = newest.get(each.id)
+        age = _age(snapshot, now)
+        version = "?" if page is None else _version(snapshot)
+        age_text = None if age is None else spoken(age)
+        rows.append((each.id, each.name, each.type, RUNNING_TEXTS[is_running], version, age_text))
+        described = {name: getattr(each, name, is_running) for name in DatabaseInfo.properties()}
         fields.append(
             {
                 **described,
-                "newest_snapshot": best and fields_of(best.id, best, SnapshotRecord),
-                **ages,
+                "newest_snapshot": snapshot and fields_of(snapshot.id, snapshot, SnapshotRecord),
+                "newest_age": age,
+                "listing_age": page and page.age,
             }
         )
     invocation.listed(DATABASE_HEADS, rows, fields, "no databases")
+
+
+def _age(snapshot: SnapshotRecord | None, now: datetime) -> float | None:
+    """Count the seconds since a snapshot was taken; None if that is not known."""
+    if snapshot is None or not snapshot.created_at:
+        return None
+    return (now - parse_rfc3339(snapshot.created_at)).total_seconds()
+
+
+def _version(snapshot: SnapshotRecord | None) -> str | None:
+    return snapshot.version_id if snapshot else "none"

@@ -35,19 +35,28 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
 
     DATABASE is an id, its beginning, or a name.
     """
-    query, page = replace(checked(invocation, SnapshotQuery, typed), with_url=urls), None
+    query = replace(checked(invocation, SnapshotQuery, typed), with_url=urls)
+    page = None
     async with invocation.asking() as session:
+        since = session.clock.monotonic()
         of_each: OfEach
-        since, origin = session.clock.monotonic(), query.origin
         if typed["database_id"] is not None:
-            one = await invocation.database(session, typed["database_id"])
-            query, listings = replace(query, database_id=one), session.listings
-            # A `create` that follows polls the database's own page.
-            how: Any = {"origin": origin, "unlisted": True, "spares_own": True}
-            of_each = {one: await listings.of_database(one, since, **how)}
-        else:  # a program gets no earlier page, since a list has no room for its age
+            database_id = await invocation.database(session, typed["database_id"])
+            query = replace(query, database_id=database_id)
+            entries = await session.listings.of_database(
+                database_id,
+                since,
+                origin=query.origin,
+                unlisted=True,
+                spares_own=True,  # since a `create` that follows polls the database's own page
+            )
+            of_each = {database_id: entries}
+        else:
             page = await snapshots_of_account(
-                session, origin=origin, may_be_kept=not invocation.as_json
+                session,
+                origin=query.origin,
+                # A program's list has no room for the age of a page.
+                may_be_kept=not invocation.as_json,
             )
             of_each = page.of_each
         found = await find_snapshots(session, query, since, of_each)

@@ -46,7 +46,8 @@ async def restore_command(invocation: Invocation, /, *, new: bool, **typed: Any)
             "restore needs a version id, since `latest` can be another snapshot by then: "
             "`list` shows them."
         )
-    confirmed, onto = typed["overwrite"], typed["target_database_id"]
+    confirmed = typed["overwrite"]
+    onto = typed["target_database_id"]
     inputs = arguments.checked(invocation, RestoreInputs, {**typed, "overwrite": True})
     if not (confirmed or (invocation.stdin.isatty() and invocation.err.isatty())):
         loses = f"restore overwrites everything that database {onto or typed['database_id']} holds"

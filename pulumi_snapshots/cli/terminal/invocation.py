@@ -212,7 +212,9 @@ class Invocation:
                 self.progress(doing)
             yield
         finally:
-            live, self._live, self.stoppable = self._live, None, ()
+            live = self._live
+            self._live = None
+            self.stoppable = ()
             with suppress(OSError, ValueError):  # the terminal may be gone
                 if live:
                     live.stop()
