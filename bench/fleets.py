@@ -314,21 +314,33 @@ def simulated_run(durations: list[float], cache_world: str) -> RealRun:
     )
 
 
+def real_project(folder: Path, databases: list[str], package: str) -> Path:
+    """Write the program that takes a snapshot of each database."""
+    project = folder / "project"
+    project.mkdir()
+    (project / "Pulumi.yaml").write_text(REAL_PROJECT)
+    (project / "__main__.py").write_text(REAL_PROGRAM.format(package=package))
+    (project / "databases.json").write_text(json.dumps(databases))
+    return project
+
+
 def real_run(durations: list[float], cache_world: str, package: str) -> RealRun:
     """With the engine, on sockets."""
     engine = ensure(os.environ)
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-fleet-") as name:
         folder = Path(name)
-        options = ("--soft-deadline", str(REAL_DEADLINE), "--cache-world", cache_world, "--memory", "25600", "--no-automatic", "--requests-per-minute", "30")  # fmt: skip
+        options = (
+            f"--soft-deadline={REAL_DEADLINE}",
+            f"--cache-world={cache_world}",
+            "--memory=25600",
+            "--no-automatic",
+            "--requests-per-minute=30",
+        )
         with Emulator(*options, log=folder / "emulator.log") as emulator:
             databases = [f"{number + 1:032x}" for number in range(len(durations))]
             for database, seconds in zip(databases, durations, strict=True):
                 emulator.control("databases", {"id": database, "snapshot_seconds": seconds})
-            project = folder / "project"
-            project.mkdir()
-            (project / "Pulumi.yaml").write_text(REAL_PROJECT)
-            (project / "__main__.py").write_text(REAL_PROGRAM.format(package=package))
-            (project / "databases.json").write_text(json.dumps(databases))
+            project = real_project(folder, databases, package)
             environment = {
                 **emulator.environment,
                 "SQUARECLOUD_FIRST_POLL_AFTER": str(REAL_SETTINGS["first_poll_after"]),
@@ -342,14 +354,27 @@ def real_run(durations: list[float], cache_world: str, package: str) -> RealRun:
             journal = emulator.journal()
             states = (renamed(one.get("outputs", {}), NAMES) for one in stack.resources())
             found = {one["database_id"]: one["version_id"] for one in states if "version_id" in one}
+    took = dict(zip(databases, durations, strict=True))
+    return summed(journal, took, found, ended)
+
+
+def summed(
+    journal: list[dict[str, Any]], took: dict[str, float], found: dict[str, str], ended: float
+) -> RealRun:
+    """Sum up a real run.
+
+    Args:
+        journal: What the emulator was asked.
+        took: The seconds of a snapshot of each database.
+        found: The version in the state of each database.
+        ended: When the run ended, in monotonic seconds.
+    """
     posts = [one for one in journal if one["accepted"]]
-    wrong = sum(found.get(one["database_id"]) != one["version_id"] for one in posts) + abs(
-        len(durations) - len(posts)
-    )
+    wrong = abs(len(took) - len(posts))
+    wrong += sum(found.get(one["database_id"]) != one["version_id"] for one in posts)
     begin = min(one["monotonic"] for one in posts)
     requests = Counter(str(one["kind"]) for one in journal)
     requests["429"] = sum(one["status"] == TOO_MANY for one in journal)
-    took = dict(zip(databases, durations, strict=True))
     limit = limit_of([took[one["database_id"]] for one in posts])
     return RealRun(requests, ended - begin, limit, wrong)
 

@@ -1,8 +1,9 @@
 """`python -m bench.mistakes [ROOM …]`: how many of a hundred hand-made mistakes the unit tests notice, and which none does.
 
-Each mistake is made in a fork of one process that has loaded the package and its tests, and in a copy of the package on disk
-for the processes that tests start. The tests of its room run there until one fails. A row whose text is not found exactly once
-in its room, in a function, fails the run: the code was rewritten, so write the row for what it says now.
+Each mistake is made in a fork of one process that has loaded the package and its tests, and in a
+copy of the package on disk for the processes that tests start. The tests of its room run there
+until one fails. A row whose text is not found exactly once in its room, in a function, fails the
+run: the code was rewritten, so write the row for what it says now.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROJECT = Path(__file__).resolve().parent.parent
-LONGEST, PROCESSOR = 600.0, 90
-"""Seconds that the tests of a folder may take on a busy machine, and of its processor. More is a loop without an end."""
+LONGEST = 600.0
+"""Seconds that the tests of a folder may take on a busy machine."""
+PROCESSOR = 90
+"""Seconds of the processor that they may take: more is a loop without an end."""
 MEMORY = 4 << 30
 """Bytes that they may take: such a loop may fill the memory."""
 NO_SUCH_TEST = 4
@@ -951,7 +954,9 @@ MISTAKES = (
     ("service", "if isinstance(error, ActionFailed):\n        return True", "pass"),
     ("service", 'explanation = Message("{it} until {until}", it=explanation, until=until)', "pass"),
 )  # fmt: skip
-"""Of each the room (`.` is the whole package), a text of it that is there once, and what a tired colleague might have written."""
+"""Of each the room (`.` is the whole package), a text of it that is there once, and what a tired
+colleague might have written.
+"""
 
 
 def main(rooms: list[str]) -> int:
@@ -975,30 +980,47 @@ def main(rooms: list[str]) -> int:
         os.environ["PYTHONPATH"] = str(copy)
         with silent():
             pytest.main([*QUIET, "--collect-only", *folders])
-        for tests in folders:
-            while by := failure(tests, None, ""):
-                print(f"left out, since it fails without any mistake: {by}", file=sys.stderr)
-                if by == tests:
-                    return 2
-                LEFT_OUT.append(f"--deselect={by}")
-        for room, text, instead in MISTAKES:
-            if room not in wanted:
-                continue
+        if not all(leave_out_failing(tests) for tests in folders):
+            return 2
+        for room, text, instead in rows_of(wanted):
             about = f"{room}: {text!r} -> {instead!r}"
             end, by = tried(room, text, instead, noticed().get(about))
             ends[end] += 1
             print(f"{end:9} {about} {by}", flush=True)
             if by:
-                NOTICED.parent.mkdir(parents=True, exist_ok=True)
-                NOTICED.write_text(json.dumps({**noticed(), about: by}))
+                note(about, by)
         os.chdir(PROJECT)
     print(", ".join(f"{count} {end}" for end, count in sorted(ends.items())))
     return exit_code(ends)
 
 
+def leave_out_failing(tests: str) -> bool:
+    """Leave out the tests of a file or folder that fail without any mistake.
+
+    False if none works.
+    """
+    while by := failure(tests, None, ""):
+        print(f"left out, since it fails without any mistake: {by}", file=sys.stderr)
+        if by == tests:
+            return False
+        LEFT_OUT.append(f"--deselect={by}")
+    return True
+
+
 def exit_code(ends: Counter[str]) -> int:
     """Return 1 if a mistake could not be made, so that nothing shows whether tests would notice it."""
     return 1 if ends["not found"] else 0
+
+
+def rows_of(rooms: list[str]) -> list[tuple[str, str, str]]:
+    """Return the rows of some rooms."""
+    return [row for row in MISTAKES if row[0] in rooms]
+
+
+def note(mistake: str, test: str) -> None:
+    """Keep which test has noticed a mistake."""
+    NOTICED.parent.mkdir(parents=True, exist_ok=True)
+    NOTICED.write_text(json.dumps({**noticed(), mistake: test}))
 
 
 def noticed() -> dict[str, str]:
@@ -1058,7 +1080,8 @@ def tried(room: str, text: str, instead: str, last: str | None) -> tuple[str, st
     names = changed(right, wrong)
     if not names:
         return "not found", ""
-    # A command's function is kept in an object of click, where a fork of this process cannot change it.
+    # A command's function is kept in an object of click, where a fork of this process cannot change
+    # it.
     is_within = "cli" in file.parts or any("<locals>" in name for name in names)
     first = [last] if last and Path(last.partition("::")[0]).exists() else []
     try:
@@ -1079,9 +1102,12 @@ def write(file: Path, text: str) -> None:
 
 
 def failure(tests: str, file: Path | None, wrong: str, *, is_within: bool = False) -> str:
-    """The first of these tests that fails with this text in a file, or does not end in time; empty if all pass.
+    """The first of these tests that fails with this text in a file, or does not end in time.
 
-    A function within another one may have been made when its module was loaded, so such a mistake takes a new process.
+    Empty if all pass.
+
+    A function within another one may have been made when its module was loaded, so such a mistake
+    takes a new process.
     """
     with tempfile.TemporaryFile("w+") as said:
         child = os.fork()
@@ -1109,7 +1135,10 @@ def failure(tests: str, file: Path | None, wrong: str, *, is_within: bool = Fals
 
 
 def ended(child: int) -> int:
-    """How a fork ends; it is killed with all that it has started, once it is over or takes too long."""
+    """How a fork ends.
+
+    It is killed with all that it has started, once it is over or takes too long.
+    """
     until = time.monotonic() + LONGEST
     while (seen := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:
         time.sleep(0.02)
@@ -1136,7 +1165,10 @@ def silent(into: int | None = None) -> Iterator[None]:
 
 
 def functions_of(text: str) -> dict[str, CodeType]:
-    """What is compiled of each function, by its qualified name; those inside of functions are part of these."""
+    """What is compiled of each function, by its qualified name.
+
+    Those inside of functions are part of these.
+    """
     found: dict[str, CodeType] = {}
     within = [compile(text, "mistake", "exec")]
     while within:
@@ -1150,7 +1182,10 @@ def functions_of(text: str) -> dict[str, CodeType]:
 
 
 def changed(right: str, wrong: str) -> dict[str, CodeType]:
-    """The functions that differ; none if the mistake is none of Python's, which no test has to notice."""
+    """The functions that differ.
+
+    None if the mistake is none of Python's, which no test has to notice.
+    """
     before = functions_of(right)
     try:
         after = functions_of(wrong)
@@ -1169,25 +1204,31 @@ def _says(code: CodeType | None) -> Any:
     return code.co_code, code.co_names, code.co_varnames, inside
 
 
+def functions_in(value: object) -> list[FunctionType]:
+    """Return a function, and those that it or another value wraps, such as a property's."""
+    inner: object = None
+    for name in ("__wrapped__", "__func__", "fget", "callback"):  # the last one is a command's
+        inner = inner or getattr(value, name, None)
+    within = (value, inner, getattr(inner, "__wrapped__", None))
+    return [each for each in within if isinstance(each, FunctionType)]
+
+
 def make(file: Path, wrong: str) -> None:
-    """Make a mistake in the functions that are loaded; whoever has imported one has the same object."""
+    """Make a mistake in the functions that are loaded.
+
+    Whoever has imported one has the same object.
+    """
     module = import_module(".".join(file.with_suffix("").parts).removesuffix(".__init__"))
     codes = functions_of(wrong)
     within: list[Any] = [module]
     seen = set()
     while within:
         for each in list(vars(within.pop()).values()):
-            inner = (
-                getattr(each, "__wrapped__", None)
-                or getattr(each, "__func__", None)
-                or getattr(each, "fget", None)
-                or getattr(each, "callback", None)  # of a command
-            )
-            for one in (each, inner, getattr(inner, "__wrapped__", None)):
-                if isinstance(one, FunctionType) and one.__module__ == module.__name__:
-                    code = codes.get(one.__code__.co_qualname)
-                    if code is not None and code.co_freevars == one.__code__.co_freevars:
-                        one.__code__ = code
+            for function in functions_in(each):
+                if function.__module__ == module.__name__:
+                    code = codes.get(function.__code__.co_qualname)
+                    if code is not None and code.co_freevars == function.__code__.co_freevars:
+                        function.__code__ = code
             if isinstance(each, type) and each.__module__ == module.__name__ and each not in seen:
                 seen.add(each)
                 within.append(each)

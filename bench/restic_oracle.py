@@ -132,13 +132,9 @@ def by_program(restic: Path, told: str) -> int:
             times.append(int(at.timestamp()))
             run("backup", "--quiet", "--time", f"{at:%Y-%m-%d %H:%M:%S}", "data")
         for number in range(POLICIES):
-            keep = {
-                tier: chance.randrange(1, 9)
-                for tier in chance.sample(TIERS, 1 + number % len(TIERS))
-            }
-            options = [
-                text for tier, count in keep.items() for text in (f"--keep-{tier}", str(count))
-            ]
+            tiers = chance.sample(TIERS, 1 + number % len(TIERS))
+            keep = {tier: chance.randrange(1, 9) for tier in tiers}
+            options = [f"--keep-{tier}={count}" for tier, count in keep.items()]
             (group,) = json.loads(run("forget", "--dry-run", "--json", *options))
             kept = {int(datetime.fromisoformat(each["time"]).timestamp()) for each in group["keep"]}
             every = times + older

@@ -341,20 +341,21 @@ def rows(package: Path) -> Iterator[tuple[str, str]]:
     yield "imports inside functions", str(sum(file.lazy for file in provider.values()))
     yield "`raise AssertionError`", str(sum(file.assertions for file in provider.values()))
     for what, walk_of in measured(package).items():
-        for name, sums in (
-            ("to the POST", walk_of["to_post"]),
-            ("there and back", walk_of["whole"]),
-        ):
-            if sums:
-                yield (
-                    f"{what}, {name}",
-                    ", ".join(f"{number} {each}" for each, number in sums.items()),
-                )
-        yield f"requests in {what}", ", ".join(walk_of["requests"])
-    yield from (
-        (f"folder `{room}`", f"{len(rooms[room])} files, {inside[room]} imports of each other")
-        for room in sorted(rooms)
-    )
+        yield from rows_of_walk(what, walk_of)
+    for room in sorted(rooms):
+        yield (
+            f"folder `{room}`",
+            f"{len(rooms[room])} files, {inside[room]} imports of each other",
+        )
+
+
+def rows_of_walk(what: str, walk_of: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What one create or resume passes."""
+    for name, sums in (("to the POST", walk_of["to_post"]), ("there and back", walk_of["whole"])):
+        if sums:
+            counts = (f"{number} {each}" for each, number in sums.items())
+            yield f"{what}, {name}", ", ".join(counts)
+    yield f"requests in {what}", ", ".join(walk_of["requests"])
 
 
 def main() -> None:

@@ -213,6 +213,14 @@ PARTS: dict[str, Callable[[Environment, Path], list[Path]]] = {
 }
 
 
+def prepare() -> None:
+    """Have at hand what takes long."""
+    try:
+        frozen_plugin.libraries(os.environ)
+    except Closed as reason:
+        say(f"tests of the plugin's archive will fail: {reason}")
+
+
 def main(wanted: Iterable[str]) -> int:
     """Make these parts, or all of them, and the sums.
 
@@ -220,10 +228,7 @@ def main(wanted: Iterable[str]) -> int:
     """
     names = list(wanted)
     if names == ["--prepare"]:
-        try:
-            frozen_plugin.libraries(os.environ)
-        except Closed as reason:
-            say(f"tests of the plugin's archive will fail: {reason}")
+        prepare()
         return 0
     if unknown := [name for name in names if name not in PARTS]:
         say(

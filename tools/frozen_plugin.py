@@ -150,23 +150,23 @@ def libraries(environment: Environment) -> Path:
 
 def imported() -> list[str]:
     """The statements that import what the plugin may need from outside of the package."""
-    found = {f"import {name}" for name in BY_NAME}
+    found = set(BY_NAME)
     for file in sources():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                found |= {f"import {each.name}" for each in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                found.add(f"import {node.module}")
-                found |= {
-                    f"import {node.module}.{each.name}"
-                    for each in node.names
-                    if _is_module(node.module, each.name)
-                }
-    return sorted(
-        each
-        for each in found
-        if each.split()[1].partition(".")[0] not in {PACKAGE.name, "__future__"}
-    )
+            found |= _modules_of(node)
+    own = {PACKAGE.name, "__future__"}
+    return sorted(f"import {each}" for each in found if each.partition(".")[0] not in own)
+
+
+def _modules_of(node: ast.AST) -> set[str]:
+    """Return the modules that a statement imports."""
+    if isinstance(node, ast.Import):
+        return {each.name for each in node.names}
+    if not isinstance(node, ast.ImportFrom) or not node.module:
+        return set()
+    module = node.module
+    below = {f"{module}.{each.name}" for each in node.names if _is_module(module, each.name)}
+    return {module} | below
 
 
 def _is_module(package: str, name: str) -> bool:

@@ -114,14 +114,12 @@ class Declared(pulumi.CustomResource):
         every = dict(given)
         if timeout is not None:
             every["timeout"] = timeout
-        inputs = {name: value for name, value in source.items() if value is not None}
-        for name, each in self.schema.inputs.properties().items():
-            value = every.get(name)
-            if name in source or value is None:
-                continue
-            if record_in(each.type):
-                value = _plain(value)
-            inputs[name] = pulumi.Output.secret(value) if each.secret else value
+        inputs = _given(source)
+        for name, value in _given(every).items():
+            each = self.schema.inputs.properties().get(name)
+            if each is not None and name not in source:
+                plain = _plain(value) if record_in(each.type) else value
+                inputs[name] = pulumi.Output.secret(plain) if each.secret else plain
         resource = f"{self.schema.name} {given['resource_name']!r}"
         self._register(given["resource_name"], this_program().noted(resource, inputs), opts)
 
@@ -131,9 +129,9 @@ class Declared(pulumi.CustomResource):
         They may be given instead, but not both.
         """
         instead = [name for name in INSTEAD_OF_SNAPSHOT if name in given]
-        known = {name: given[name] for name in instead if given[name] is not None}
-        listed = ListedProperties.properties()
-        names = [name for name in self.schema.inputs.properties() if name in listed]
+        known = _given({name: given[name] for name in instead})
+        # In the order of the declaration.
+        names = [*filter(ListedProperties.properties().get, self.schema.inputs.properties())]
 
         def refuse(what: str) -> NoReturn:
             raise pulumi.RunError(
@@ -168,6 +166,11 @@ class Declared(pulumi.CustomResource):
         self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None
     ) -> None:
         """Register the resource with the engine, as its constructor: each provider's class does."""
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that are given."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _without_create_timeout(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from pulumi_snapshots.cli.snapshots.list import note_age
 from pulumi_snapshots.cli.terminal.account import databases_of_account, snapshots_of_account
@@ -13,6 +14,7 @@ from pulumi_snapshots.lookup.results import DatabaseInfo
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import NotAllowed
+from pulumi_snapshots.service.models import AccountDatabase
 from pulumi_snapshots.snapshot.read import newest as newest_of
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
@@ -53,16 +55,21 @@ async def databases(invocation: Invocation, /) -> None:
         version = "?" if page is None else _version(snapshot)
         age_text = None if age is None else spoken(age)
         rows.append((each.id, each.name, each.type, RUNNING_TEXTS[is_running], version, age_text))
-        described = {name: getattr(each, name, is_running) for name in DatabaseInfo.properties()}
         fields.append(
             {
-                **described,
+                **_described(each, is_running=is_running),
                 "newest_snapshot": snapshot and fields_of(snapshot.id, snapshot, SnapshotRecord),
                 "newest_age": age,
                 "listing_age": page and page.age,
             }
         )
     invocation.listed(DATABASE_HEADS, rows, fields, "no databases")
+
+
+def _described(database: AccountDatabase, *, is_running: bool | None) -> dict[str, Any]:
+    """Return a database by the names of what a lookup finds."""
+    # Only `running` is no attribute of a listed database.
+    return {name: getattr(database, name, is_running) for name in DatabaseInfo.properties()}
 
 
 def _age(snapshot: SnapshotRecord | None, now: datetime) -> float | None:
