@@ -70,6 +70,8 @@ GO_SUMS = Path(__file__).resolve().parent.parent / "locks" / "go.sum"
 """The hashes of all modules that are compiled here: Go takes no other content under the same version."""
 COLLECT_SUMS = "PULUMI_SNAPSHOTS_COLLECT_SUMS"
 """A variable with the file that `make lock` collects these hashes in; none that are locked are used then."""
+WHOLE_ENGINE = "PULUMI_SNAPSHOTS_WHOLE_ENGINE"
+"""A variable that, if set, has all of the engine built, without what `LEFT_OUT` cuts."""
 LITTLE_COLLECTION = {"GOGC": "off", "GOMEMLIMIT": "1500MiB"}
 """For every Go command, unless the user has set them: a compiler that collects garbage only if it needs much memory takes a
 fifth less time."""
@@ -121,7 +123,7 @@ def ensure(environment: Environment) -> Path:
     else:
         say(f"Pulumi {version}, installed in {directory}")
         return directory
-    made_from = hashlib.sha256(repr((MODULES, LEFT_OUT)).encode()).hexdigest()[:12]
+    made_from = hashlib.sha256(repr((MODULES, left_out(environment))).encode()).hexdigest()[:12]
     home = kept(
         environment,
         f"engine-{made_from}",
@@ -276,9 +278,8 @@ def build_engine(into: Path, environment: Environment) -> None:
         ignore=ignore,
         copy_function=shutil.copyfile,
     )
-    for files, pattern in LEFT_OUT.items():
-        for file in (work / "pkg").glob(files):
-            file.write_text(re.sub(pattern, "", file.read_text(), flags=re.MULTILINE))
+    for files, pattern in left_out(environment).items():
+        cut(work / "pkg", files, pattern)
     build(go, engine, package, into / FILES[0], ENGINE, environment)
     scripts = source(go, SDK, engine, environment) / "python"
     for script in (scripts / "cmd" / FILES[2], scripts / "dist" / FILES[3]):
@@ -286,6 +287,47 @@ def build_engine(into: Path, environment: Environment) -> None:
         (into / script.name).chmod(0o755)
     requires = f"require {SDK} v{LANGUAGE_HOST}\n"
     compiled(into / FILES[1], requires, needing(host), LANGUAGE_HOST, environment, host)
+
+
+def left_out(environment: Environment) -> dict[str, str]:
+    """Return what is cut of the engine's source: nothing if `WHOLE_ENGINE` is set."""
+    return {} if environment.get(WHOLE_ENGINE) else LEFT_OUT
+
+
+def cut(source: Path, files: str, pattern: str) -> None:
+    """Cut the lines that a pattern matches out of some files.
+
+    Args:
+        source: The folder of the module.
+        files: Which of its files, as a glob.
+        pattern: What is cut, in each line of a text. Alternatives have a `|` between them.
+
+    Raises:
+        Closed: An alternative matches nothing, so the source is another one than the pattern was
+            written for.
+    """
+    texts = {file: file.read_text() for file in source.glob(files)}
+    for each in alternatives(pattern):
+        if not any(re.search(each, text, re.MULTILINE) for text in texts.values()):
+            raise Closed(
+                f"nothing in {files} matches {each!r} of LEFT_OUT in tools/engine.py: write the "
+                f"pattern for the source of {ENGINE}, or set {WHOLE_ENGINE}=1 to build all of it"
+            )
+    for file, text in texts.items():
+        file.write_text(re.sub(pattern, "", text, flags=re.MULTILINE))
+
+
+def alternatives(pattern: str) -> list[str]:
+    """Split a pattern at each `|` that is in no group, class or escape."""
+    found = [""]
+    depth = 0
+    for part in re.findall(r"\\.|\[[^\]]*\]|.", pattern, re.DOTALL):
+        depth += {"(": 1, ")": -1}.get(part, 0)
+        if part == "|" and depth == 0:
+            found.append("")
+        else:
+            found[-1] += part
+    return found
 
 
 def module(folder: Path, requires: str, source: str) -> Path:

@@ -1,6 +1,7 @@
 """The engine of a contributor's machine: the installed one where it fits, else one that is made once and repairs itself."""
 
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -154,3 +155,39 @@ def test_what_was_not_used_for_days_makes_room_for_another_of_its_kind(
         os.utime(engine.lock_of(homes[-1]), (time.time() - days * 86_400,) * 2)
     engine.kept(environment, "frozen-d", lambda *_: None)
     assert [home.exists() for home in homes] == [False, True, True, True, True]
+
+
+# What is cut out of its source
+
+
+def test_a_pattern_that_cuts_nothing_fails_and_names_itself(tmp_path: Path) -> None:
+    source = tmp_path / "main.go"
+    text = 'import (\n\t"net/url"\n\t"esc/cli"\n)\n'
+    source.write_text(text)
+    with pytest.raises(engine.Closed, match=r"\*\.go matches '\^gone'"):
+        engine.cut(tmp_path, "*.go", r'^\t"(net|esc)/.*\n|^gone')
+    assert source.read_text() == text
+    engine.cut(tmp_path, "*.go", r'^\t"(net|esc)/.*\n')
+    assert source.read_text() == "import (\n)\n"
+
+
+def test_a_file_that_is_gone_fails_like_a_pattern(tmp_path: Path) -> None:
+    with pytest.raises(engine.Closed, match=r"nothing in gone\.go matches"):
+        engine.cut(tmp_path, "gone.go", "x")
+
+
+@pytest.mark.parametrize("pattern", engine.LEFT_OUT.values())
+def test_each_alternative_of_a_pattern_is_tried(pattern: str) -> None:
+    assert "|".join(engine.alternatives(pattern)) == pattern
+    assert all(re.compile(each) for each in engine.alternatives(pattern))
+
+
+def test_the_whole_engine_is_one_variable_away(
+    environment: dict[str, str], maker: mock.Mock
+) -> None:
+    cut = engine.ensure(environment)
+    whole = engine.ensure({**environment, engine.WHOLE_ENGINE: "1"})
+    assert whole != cut
+    assert engine.left_out({engine.WHOLE_ENGINE: "1"}) == {}
+    assert engine.left_out({}) == engine.LEFT_OUT
+    assert maker.call_count == 2
