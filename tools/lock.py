@@ -117,8 +117,9 @@ def lock_npm(name: str, folder: Path) -> None:
         engine.run(["npm", "install", *NPM, *options], place, os.environ)
         content = json.loads(made.read_text())
     for package in content["packages"].values():
-        for name_of_address in ("funding", "license"):  # some are addresses
-            package.pop(name_of_address, None)
+        # The first two can be addresses; npm drops the third one when it reads the file again.
+        for needless in ("funding", "license", "name"):
+            package.pop(needless, None)
     (folder / name).write_text(json.dumps(content, indent=1) + "\n")
 
 
