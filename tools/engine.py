@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-ENGINE = "3.274.1"
-"""The release that is built."""
+ENGINE = os.environ.get("BUILD_PULUMI") or "3.274.1"
+"""The release that is built; `BUILD_PULUMI=3.276.0 python tools/engine.py` builds another one, for `PATH`."""
 LANGUAGE_HOST = "3.68.0"
 """The last Python language host that is part of a Go module; it works with later engines. Only built engines use it."""
 OLDEST_INSTALLED = (3, 139, 0)
