@@ -70,6 +70,10 @@ sdks: environment ## Generate the SDKs for TypeScript, Go and Python, in sdks/
 dist: environment ## Make the files of a release in dist/: packages, the plugin's archive for this machine, SDKs, sums
 	@$(IN_VENV) -m tools.dist
 
+image: environment ## Build the container image of the command line, with Docker
+	@$(IN_VENV) -m tools.dist packages image
+	docker build --tag squarecloud-snapshots .
+
 registry: environment ## Make the pages and the schema that Pulumi's registry reads: schema.json, docs/_index.md, docs/installation-configuration.md
 	@$(IN_VENV) -m tools.registry
 
@@ -128,4 +132,4 @@ clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine sdks dist registry release-check release-prepare bench bench-fleet structure mistakes simulate nightly states docs checks flaws lock lock-check environment clean
+.PHONY: help demo test lint unit test-engine engine sdks dist image registry release-check release-prepare bench bench-fleet structure mistakes simulate nightly states docs checks flaws lock lock-check environment clean

@@ -8,6 +8,7 @@ With `plugin` only the plugin's archive for this machine.
   (CycloneDX); the same bytes from the same sources, Python and libraries, in whatever folder, and
   whether pip or uv has installed them;
 - the generated SDKs, in one zip;
+- a list of what is in the container image (CycloneDX), which the Dockerfile copies;
 - the SHA-256 of each file.
 
 All times in these files are that of the last commit, or SOURCE_DATE_EPOCH.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -51,6 +53,9 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 DIST = PROJECT / "dist"
 SUMS = "SHA256SUMS"
+IMAGE_LOCK = PROJECT / "locks" / "requirements-image.txt"
+LOCKED = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
+"""A name and a version in a lock file."""
 COMPARE = (
     f"Compare with another build of the same commit: cd {DIST.name} && sha256sum --check "
     f"OTHER/{SUMS}"
@@ -178,6 +183,42 @@ def _component(of: Distribution, kind: ComponentType = ComponentType.LIBRARY) ->
     )
 
 
+def image(environment: Environment, into: Path) -> list[Path]:
+    """Write the list of the libraries in the container image: the versions and hashes that are locked.
+
+    Raises:
+        Closed: The list is not what the format asks for.
+    """
+    listed = into / f"squarecloud-snapshots-image-{version()}.cdx.json"
+    into.mkdir(parents=True, exist_ok=True)
+    listed.write_text(image_materials(IMAGE_LOCK.read_text(), moment(environment)))
+    return [listed]
+
+
+def image_materials(locked: str, at: int) -> str:
+    """What is in the image, as CycloneDX, by the text of its lock file."""
+    bom = Bom()
+    bom.metadata.component = own = _component(distribution(DISTRIBUTION), ComponentType.CONTAINER)
+    bom.metadata.timestamp = datetime.fromtimestamp(at, UTC)
+    bom.serial_number = uuid5(NAMESPACE_URL, f"image {version()} {at}")
+    parts = [_locked_component(*each) for each in LOCKED.findall(locked)]
+    for part in parts:
+        bom.components.add(part)
+    bom.register_dependency(own, parts)
+    text: str = JsonV1Dot6(bom).output_as_string(indent=2)
+    return text
+
+
+def _locked_component(name: str, number: str) -> Component:
+    return Component(
+        name=name,
+        version=number,
+        type=ComponentType.LIBRARY,
+        bom_ref=f"{name}@{number}",
+        purl=PackageURL("pypi", None, name, number),
+    )
+
+
 def generated_sdks(environment: Environment, into: Path) -> list[Path]:
     """Generate the SDKs, and put them into a zip; Closed if they cannot be generated."""
     made = into / f"{NPM_NAME}-sdks-{version()}.zip"
@@ -207,6 +248,7 @@ def sums(folder: Path) -> Path:
 
 
 PARTS: dict[str, Callable[[Environment, Path], list[Path]]] = {
+    "image": image,
     "packages": packages,
     "plugin": plugin,
     "sdks": generated_sdks,

@@ -23,6 +23,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 LOCKS = PROJECT / "locks"
 REQUIREMENTS = {
     "requirements.txt": ("pyproject.toml", "--group", "dev", "--all-extras"),
+    "requirements-image.txt": (
+        "pyproject.toml",
+        *(f"--extra={name}" for name in ("archive", "cli", "drill", "encrypt")),
+    ),
     "requirements-checks.txt": ("--group", "pyproject.toml:checks"),
 }
 """The files for Python, and what of `pyproject.toml` each of them locks."""
