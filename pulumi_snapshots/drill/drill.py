@@ -184,7 +184,7 @@ class Drilling:
             holds=HOLDS,
         )
         if earlier is not None and earlier.attempt is not None:
-            restoring.operation.resume(earlier.attempt)
+            restoring.resume(earlier.attempt)
         try:
             judgement = await restoring.in_time(self._restore_and_check(restoring))
         except RestorePending as end:
@@ -223,15 +223,15 @@ class Drilling:
 
     async def _restore_and_check(self, restoring: RestoreOperation) -> Judgement:
         if self.lock.locked():
-            restoring.operation.show("waiting for another drill of this database")
+            restoring.show("waiting for another drill of this database")
         async with self.lock:
-            await restoring.sent()
+            await restoring.ensure_sent()
             ended = await restoring.ended()
             record = self._record_of(restoring, ended)
             if ended.failure is not None:
                 return Judgement(record.with_failure(ended.failure), restoring.failure(ended))
             self.restored = record
-            async with self._held(restoring.operation.sent):
+            async with self._held(restoring.sent):
                 judgement = await self._check(record)
             if await self._is_overtaken(record):
                 happened = (

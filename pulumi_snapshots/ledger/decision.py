@@ -15,8 +15,9 @@ down; nothing is inferred from what must have happened:
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from pulumi_snapshots.ledger.attempt import (
@@ -58,6 +59,19 @@ class Wish:
     void: frozenset[str] = frozenset()  # ids
     previous: datetime | None = None  # when the last restore of the database began
     id: str = ""  # of the request that it is to send
+
+    def attempt_of(self, request: Request, status: Status) -> Attempt:
+        """Make the attempt of a request for what is wanted."""
+        return Attempt(
+            self.kind,
+            self.owner,
+            self.database_id,
+            self.purpose,
+            request,
+            status,
+            self.source,
+            account=self.account,
+        )
 
     def is_mine(self, attempt: Attempt) -> bool:
         """Tell whether an attempt was made by the same resource, in this or an earlier run."""
@@ -118,21 +132,27 @@ class Known:
     wish: Wish
     attempts: Sequence[Attempt]
     now: datetime
-    mine: Sequence[Attempt] = field(init=False)
 
-    def __post_init__(self) -> None:
-        mine = [each for each in self.attempts if self.wish.is_mine(each)]
-        object.__setattr__(self, "mine", mine)
+    @cached_property
+    def mine(self) -> Sequence[Attempt]:
+        """The attempts of the same resource or command."""
+        return [each for each in self.attempts if self.wish.is_mine(each)]
+
+    @property
+    def mine_of_source(self) -> Sequence[Attempt]:
+        """Those of `mine` that restore the same snapshot."""
+        return [each for each in self.mine if each.source == self.wish.source]
+
+    @property
+    def same_database(self) -> Sequence[Attempt]:
+        """The attempts of anybody to start the same for the same database."""
+        about = (self.wish.kind, self.wish.database_id)
+        return [each for each in self.attempts if (each.kind, each.database_id) == about]
 
     @property
     def newest(self) -> Attempt | None:
         """The last attempt of the same resource: its state has been about that since."""
         return next(iter(self.mine), None)
-
-    @property
-    def mine_of_source(self) -> Sequence[Attempt]:
-        """The attempts of the same resource or command to restore the same snapshot."""
-        return [each for each in self.mine if each.source == self.wish.source]
 
     def age(self, attempt: Attempt) -> timedelta:
         """Tell how long ago the request of an attempt was sent."""
@@ -163,19 +183,16 @@ def reusable_request(known: Known) -> Claim | None:
     wish = known.wish
     if wish.reuses is None or owner_kind(wish.owner) != "command":
         return None
-    for each in known.attempts:
-        is_same = (each.kind, each.database_id) == (wish.kind, wish.database_id)
-        if is_same and not each.is_over and known.age(each) <= wish.reuses:
+    for each in known.same_database:
+        if not each.is_over and known.age(each) <= wish.reuses:
             return Claim(each, "resumed")
     return None
 
 
 def open_request(known: Known) -> Claim | None:
     """Another request whose end is not known is waited for, so that the two can be told apart."""
-    about = (known.wish.kind, known.wish.database_id)
-    for each in known.attempts:
-        same_database = (each.kind, each.database_id) == about
-        if same_database and known.now < each.waited_for_until:
+    for each in known.same_database:
+        if known.now < each.waited_for_until:
             return Claim(each, "in the way")
     return None
 
@@ -252,8 +269,8 @@ def renamed_restore(known: Known) -> Claim | None:
     wish = known.wish
     if wish.forced or owner_kind(wish.owner) != "resource":
         return None
-    for each in known.attempts:
-        is_same = each.kind == wish.kind and each.source == wish.source and wish.is_for_same(each)
+    for each in known.same_database:
+        is_same = each.source == wish.source and wish.is_for_same(each)
         is_young = known.age(each) <= RENAMED_WITHIN
         if is_same and is_young and _is_renamed(each, wish.owner):
             raise ClaimRefused("renamed", each)
@@ -333,15 +350,5 @@ def new_attempt(wish: Wish, now: datetime) -> Attempt:
     # State and ledger have times in milliseconds.
     posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)
     request = Request(posted_at, NOT_ANSWERED, wish.timeout, wish.id, previous=wish.previous)
-    return Attempt(
-        wish.kind,
-        wish.owner,
-        wish.database_id,
-        wish.purpose,
-        request,
-        Status.CLAIMED,
-        wish.source,
-        due=posted_at + LEAVES_WITHIN,
-        forced=wish.forced,
-        account=wish.account,
-    )
+    claim = wish.attempt_of(request, Status.CLAIMED)
+    return replace(claim, due=posted_at + LEAVES_WITHIN, forced=wish.forced)

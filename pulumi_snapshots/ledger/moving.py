@@ -27,12 +27,6 @@ def bare(place: Place) -> Place:
     return place.shared if isinstance(place, Successor) else place
 
 
-def moved_attempts(document: Document) -> dict[str, str]:
-    """Return by id the shared place that has taken along an attempt of a machine's own document."""
-    moved = document.get(MOVED, {})
-    return dict.fromkeys(moved.get(ATTEMPTS, ()), moved.get("to", ""))
-
-
 class Successor(Place):
     """A shared place that takes along what this machine's own ledger holds.
 
@@ -91,18 +85,15 @@ def left_in(own: Document, where: str) -> Document:
         own: The own document.
         where: The shared place.
     """
-    moved = own.get(MOVED, {})
-    if moved.get("to") != where:
-        moved = {}
-    known = frozenset(moved.get(ATTEMPTS, ()))
-    left: Document = {}
+    moved = _moved_to(where, own)
+    book = _book_of(own)
     attempts = own.get(ATTEMPTS, {})
-    if fresh := {id_: each for id_, each in attempts.items() if id_ not in known}:
-        left[ATTEMPTS] = fresh
-    book = {key: own[key] for key in (*BOOK, USED_UP) if own.get(key)}
-    if book and moved.get("book") != _digest(book):
+    left: Document = {
+        ATTEMPTS: {id_: each for id_, each in attempts.items() if id_ not in moved[ATTEMPTS]}
+    }
+    if moved["book"] != _digest(book):
         left |= book
-    return left
+    return {key: value for key, value in left.items() if value}
 
 
 def enter(document: Document, left: Document) -> None:
@@ -121,12 +112,20 @@ def enter(document: Document, left: Document) -> None:
 
 def note_moved(own: Document, left: Document, where: str) -> None:
     """Note in a machine's own document that a shared place has taken along these parts of it."""
-    moved = own.get(MOVED, {})
-    known = moved.get(ATTEMPTS, []) if moved.get("to") == where else []
+    known = _moved_to(where, own)[ATTEMPTS]
     # What the own ledger has forgotten need not be noted any longer.
     ids = {*known, *left.get(ATTEMPTS, {})} & own.get(ATTEMPTS, {}).keys()
-    book = {key: own[key] for key in (*BOOK, USED_UP) if own.get(key)}
-    own[MOVED] = {"to": where, ATTEMPTS: sorted(ids), "book": _digest(book)}
+    own[MOVED] = {"to": where, ATTEMPTS: sorted(ids), "book": _digest(_book_of(own))}
+
+
+def _moved_to(where: str, own: Document) -> dict[str, Any]:
+    """Return what an own document notes as moved to a place."""
+    moved: dict[str, Any] = own.get(MOVED, {})
+    return moved if moved.get("to") == where else {ATTEMPTS: [], "book": ""}
+
+
+def _book_of(own: Document) -> Document:
+    return {key: own[key] for key in (*BOOK, USED_UP) if own.get(key)}
 
 
 def _identity(entry: dict[str, Any], time: str) -> tuple[Any, ...]:

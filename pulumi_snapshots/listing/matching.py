@@ -79,7 +79,6 @@ def match_request(
     request: Request,
     claimed: Collection[str] = (),
     *,
-    is_behind: bool = False,
     kept_until: Mapping[str, datetime] | None = None,
 ) -> Match:
     """Say what a page shows of the snapshot that a request started.
@@ -88,15 +87,13 @@ def match_request(
         page: The part of a listing about the database of the request.
         request: The request, with its answer.
         claimed: Versions of other requests, and versions that existed before this request.
-        is_behind: Whether the service refused an earlier try of the request because another
-            snapshot was running. That one ended in the seconds before the request.
         kept_until: Versions that the page must list, each with the end of its 30 days.
 
     Returns:
         One of the outcomes in `Match`. A candidate decides before anything else; the proof that
         there is no snapshot comes last.
     """
-    matched = _match_candidates(_in_time(page.entries, request, claimed, is_behind=is_behind))
+    matched = _match_candidates(_in_time(page.entries, request, claimed))
     if matched is not None:
         return matched
     if page.listing.service_time < request.posted_at + request.longest:
@@ -122,7 +119,8 @@ def find_match(
         entries: Entries of one database.
         request: The request.
         claimed: See `match_request`.
-        is_behind: See `match_request`.
+        is_behind: Whether the service refused an earlier try of the request because another
+            snapshot was running. That one ended in the seconds before the request.
 
     Returns:
         The entry; None if none matches.
@@ -188,7 +186,7 @@ def _in_time(
     request: Request,
     claimed: Collection[str],
     *,
-    is_behind: bool,
+    is_behind: bool = False,
 ) -> list[tuple[datetime, ListedSnapshot]]:
     """Return the candidates whose time fits the request, each with its time, earliest first."""
     first = request.posted_at - (SECOND if is_behind else SKEW)

@@ -165,7 +165,7 @@ class AwaitedSnapshot:
         database_id: Its database.
         version: Its version, if an answer or another run has named it.
         claimed: Versions of other requests, and versions that existed before this request.
-        is_behind: See `match_request`.
+        is_behind: See `find_match`.
         is_finished: Whether the answer was a 200, so that it should be listed at once.
         is_any: Whether any manual snapshot since the request will do, as for a guard.
         age: Seconds that earlier runs have waited for it.
@@ -237,7 +237,7 @@ class ListingWait:
         self._shown: Poll | None = None
         self._failure: SquareCloudError | None = None
 
-    async def until_listed(self, patience: float) -> ListedSnapshot | None:
+    async def until_listed(self, patience: float = math.inf) -> ListedSnapshot | None:
         """Poll until a page shows the snapshot.
 
         Args:
@@ -306,17 +306,6 @@ class ListingWait:
         next_check = self._clock.utc() + timedelta(seconds=left)
         why = ", ".join(filter(None, reasons))
         self._report_wait(self._awaited.state_text, next_check=next_check, why=why)
-
-
-async def wait_until_listed(
-    plan: PollPlan,
-    awaited: AwaitedSnapshot,
-    report_wait: Callable[..., None],
-    *,
-    patience: float = math.inf,
-) -> ListedSnapshot | None:
-    """Poll until a page shows a snapshot; see `ListingWait.until_listed`."""
-    return await ListingWait(plan, awaited, report_wait).until_listed(patience)
 
 
 async def wait_for_version(  # noqa: PLR0913  what is known of it

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -95,18 +95,17 @@ async def restore(  # noqa: PLR0913  what is known of it
     member = Member(session.fleet, listener)
     restoring = RestoreOperation(session, inputs, member, owner, forced=forced)
     if earlier is not None and earlier.attempt is not None:
-        restoring.operation.resume(earlier.attempt)
+        restoring.resume(earlier.attempt)
     record = await restoring.in_time(restoring.carry_out())
     if record.failure and earlier is None:
         raise restoring.failure(record)
     return record
 
 
-@dataclass(eq=False)
-class RestoreOperation:
+class RestoreOperation(Operation):
     """One restore or resume, a drill's too.
 
-    Attributes:
+    Args:
         session: The session of the process.
         inputs: What is asked for.
         member: Shows the progress.
@@ -117,89 +116,92 @@ class RestoreOperation:
             engine, None if that is not known. None for nothing to find out.
         holds: How long others must stay away after it, as after a drill's, which may share its
             database with others; None for not at all.
-        watch: What watches it, once a request was sent.
+
+    Attributes:
+        watch: What watches it; None until a request was sent.
     """
 
-    session: Session
-    inputs: RestoreInputs
-    member: Member
-    owner: str | None
-    _: KW_ONLY
-    forced: bool = False
-    not_done: str | None = None
-    before: Callable[[str | None], Awaitable[None]] | None = None
-    holds: timedelta | None = None
-    watch: StatusWatch | None = None
-
-    def __post_init__(self) -> None:
-        inputs = self.inputs
-        wish = self.session.wish(
+    def __init__(  # noqa: PLR0913  each is a fact of its own
+        self,
+        session: Session,
+        inputs: RestoreInputs,
+        member: Member,
+        owner: str | None,
+        *,
+        forced: bool = False,
+        not_done: str | None = None,
+        before: Callable[[str | None], Awaitable[None]] | None = None,
+        holds: timedelta | None = None,
+    ) -> None:
+        wish = session.wish(
             "restore",
-            self.owner,
+            owner,
             inputs.target,
             triggers=inputs.triggers,
             timeout=inputs.timeout,
-            forced=self.forced,
+            forced=forced,
             source=inputs.snapshot,
         )
-        not_done = self.not_done or f"Database {inputs.target} was not restored."
-        self.operation = Operation(self.session, self.member, wish, not_done=not_done)
+        not_done = not_done or f"Database {inputs.target} was not restored."
+        super().__init__(session, member, wish, not_done=not_done)
+        self.inputs = inputs
+        self.before = before
+        self.holds = holds
+        self.watch: StatusWatch | None = None
         self.taken = parse_rfc3339(inputs.created_at) if inputs.created_at else None
         self._runtime = inputs.runtime  # the snapshot's engine
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Do the work within the time-out; raises as `restore` does."""
         try:
-            return await self.operation.in_time(work)
+            return await super().in_time(work)
         except TimeIsUp as why:
             raise self._unresolved(str(why)) from None
         except ClaimRefused as refused:
             raise _refusal(refused, self.session.service_clock.now()) from None
         except LedgerUnavailable as error:
-            if self.operation.attempt is None:
+            if self.attempt is None:
                 raise
             raise self._unresolved(cause=error) from error
 
     async def carry_out(self) -> RestoreRecord:
         """Restore, unless an earlier run has, and watch until it is over."""
-        await self.operation.enter_resumed()
-        await self.sent()
+        await self.enter_resumed()
+        await self.ensure_sent()
         return await self.ended()
 
     # Before the request ------------------------------------------------------------------------------
 
-    async def sent(self) -> None:
+    async def ensure_sent(self) -> None:
         """Make sure that a request was sent; the user reads of an earlier run's."""
-        operation = self.operation
         name: str | None = None
-        claim = await operation.next_claim()
+        claim = await self.next_claim()
         while claim is not None:
             if claim.role == "in the way":
-                await operation.wait_out(claim.attempt, self._settle)
+                await self.wait_out(claim.attempt, self._settle)
             else:
                 name = name or await self._prepared()
                 await self._send(name)
-            claim = await operation.next_claim()
+            claim = await self.next_claim()
 
     async def _send(self, name: str) -> None:
         """Send the request; a refusal that passes is waited out."""
-        operation = self.operation
         target = self.inputs.target
         if self.before is not None:  # each time: what it asks may have changed during a wait
             await self.before(self._runtime)
-        previous = await clear_of_others(self.session, target, operation.show)
-        operation.wish = replace(operation.wish, previous=previous)
+        previous = await clear_of_others(self.session, target, self.show)
+        self.wish = replace(self.wish, previous=previous)
         path = f"POST /databases/{target}/snapshots/restore"
         try:
-            await operation.send(LANE, path, partial(self._post, name))
+            await self.send(LANE, path, partial(self._post, name))
         except SquareCloudError as refusal:
-            await operation.try_again(refusal)
+            await self.try_again(refusal)
 
     async def _post(self, name: str, leaving: Leaving) -> PostAnswer:
         target = self.inputs.target
         # Right before it leaves: this machine may have been paused since it has decided, in a way
         # that none of its clocks shows.
-        began = await began_since(self.session, target, self.operation.wish.previous)
+        began = await began_since(self.session, target, self.wish.previous)
         if began is not None:
             happened = f"another restore of database {target} began at {to_the_second(began)}"
             since = (
@@ -214,11 +216,11 @@ class RestoreOperation:
 
     async def _settle(self, other: Attempt) -> None:
         """Wait until another restore of this database is over, and enter its end for its owner."""
-        watch = StatusWatch(self.session, other, partial(self.operation.show_other, other))
+        watch = StatusWatch(self.session, other, partial(self.show_other, other))
         try:
             restored = await watch.until_over()
         except NeverSeen:  # no run will ever know, so none has to wait for it
-            self.operation.ignore(other)
+            self.ignore(other)
             return
         ledger = self.session.ledger
         if restored is None:
@@ -254,7 +256,7 @@ class RestoreOperation:
         session = self.session
         listings = session.listings
         which = (self.inputs.database_id, self.inputs.version_id)
-        self.operation.show("looking up the snapshot")
+        self.show("looking up the snapshot")
         entry = await listings.find_version(*which) or await listings.unlisted(*which)
         if entry is None or not entry.name:
             entry, listed_by = await wait_for_version(
@@ -270,7 +272,7 @@ class RestoreOperation:
         """Raise `RestoreRefused` if the target is of another engine, as far as the service says."""
         session = self.session
         inputs = self.inputs
-        self.operation.show_step("comparing the engines")
+        self.show_step("comparing the engines")
         target = None
         with suppress(SquareCloudError):  # the service compares them too
             target = await session.listings.database(inputs.target, session.clock.monotonic())
@@ -292,22 +294,20 @@ class RestoreOperation:
             RestorePending: If its end cannot be seen.
             SquareCloudError: A refusal with a code that is new, which started nothing.
         """
-        operation = self.operation
-        async with self.session.locks[operation.sent.id]:
-            await operation.known_attempts()
-            attempt = operation.sent
+        async with self.session.locks[self.sent.id]:
+            await self.known_attempts()
+            attempt = self.sent
             if attempt.status is Status.FAILED:
                 return self._failed(attempt.result)
             if attempt.status is Status.FOUND:
                 return self._restored(attempt.result or "")
-            if operation.is_resumed and attempt.request.outcome is not None:
+            if self.is_resumed and attempt.request.outcome is not None:
                 return await self._end_by_outcome(attempt.request.outcome)
             return await self._watched()
 
     async def _watched(self) -> RestoreRecord:
-        operation = self.operation
-        refusal = operation.refusal if operation.refusal and is_new(operation.refusal) else None
-        watch = StatusWatch(self.session, operation.sent, operation.show, refusal)
+        refusal = self.refusal if self.refusal and is_new(self.refusal) else None
+        watch = StatusWatch(self.session, self.sent, self.show, refusal)
         self.watch = watch
         try:
             restored = await watch.until_over()
@@ -316,21 +316,18 @@ class RestoreOperation:
         except SquareCloudError as error:
             if error is not watch.refusal:
                 raise self._unresolved(cause=error) from error
-            await operation.withdraw()
+            await self.withdraw()
             error.done = "Nothing was restored: by the service's status no restore has begun since."
             raise
-        operation.attempt = watch.attempt
+        self.attempt = watch.attempt
         if restored is None:
-            outcome = watch.request.outcome or ""
-            await operation.enter_result(outcome, failed=True)
-            return self._failed(outcome)
-        return await self._end_now(to_the_second(restored))
+            return await self._end_failed(watch.request.outcome or "")
+        return await self._end_restored(to_the_second(restored))
 
     async def _end_by_outcome(self, outcome: str) -> RestoreRecord:
         """End what the service has said to be over, though the database was not seen running."""
         if outcome != SUCCESS:
-            await self.operation.enter_result(outcome, failed=True)
-            return self._failed(outcome)
+            return await self._end_failed(outcome)
         session = self.session
         is_running = False
         with suppress(SquareCloudError):
@@ -344,15 +341,19 @@ class RestoreOperation:
                 "running since.",
                 HintKind.CHECK_HEALTH,
             )
-        return await self._end_now(to_the_second(session.service_clock.now()))
+        return await self._end_restored(to_the_second(session.service_clock.now()))
 
-    async def _end_now(self, restored_at: str) -> RestoreRecord:
-        await self.operation.enter_result(restored_at, holds=self.holds)
+    async def _end_failed(self, outcome: str) -> RestoreRecord:
+        await self.enter_result(outcome, failed=True)
+        return self._failed(outcome)
+
+    async def _end_restored(self, restored_at: str) -> RestoreRecord:
+        await self.enter_result(restored_at, holds=self.holds)
         return self._restored(restored_at)
 
     def _restored(self, restored_at: str) -> RestoreRecord:
         """The record of a restore that has succeeded; leaves a line about it."""
-        attempt = self.operation.sent
+        attempt = self.sent
         record = replace(self._record(), restored_at=restored_at, attempt=None)
         self._tell(record, attempt)
         return record
@@ -360,7 +361,7 @@ class RestoreOperation:
     def _failed(self, outcome: str | None) -> RestoreRecord:
         """The record of a restore that has failed with this code."""
         record = self._record()
-        request = self.operation.sent.request
+        request = self.sent.request
         return replace(record, attempt=replace(request, outcome=request.outcome or outcome))
 
     def _tell(self, record: RestoreRecord, attempt: Attempt) -> None:
@@ -371,10 +372,10 @@ class RestoreOperation:
             when = f", taken {time_text(self.taken, self.session.service_clock.now())},"
         what = f"restored {record.snapshot}{when} onto database {self.inputs.target}"
         earlier = f"{what}, requested at {record.requested_at} by an earlier run"
-        if not self.operation.is_resumed:
+        if not self.is_resumed:
             if self.holds is None and is_resource(attempt.owner):
                 self.member.note(what)  # a drill and a command show more at their ends
-        elif attempt.saved or self.operation.is_command:
+        elif attempt.saved or self.is_command:
             self.member.note(f"{earlier}; no new request was sent")
         else:
             unsaved = f"{earlier} that may not have saved its state; no new request was sent."
@@ -394,9 +395,8 @@ class RestoreOperation:
         self, why: str = "", *, undecided: bool = False, cause: ProviderError | None = None
     ) -> RestorePending:
         """The error of an unknown end, see `NotFinished`; `why` the wait ended is a sentence."""
-        operation = self.operation
-        watch = self.watch or StatusWatch(self.session, operation.sent, operation.show)
-        operation.attempt = watch.attempt
+        watch = self.watch or StatusWatch(self.session, self.sent, self.show)
+        self.attempt = watch.attempt
         record = self._record()
         request = watch.request
         seen = watch.seen()
@@ -411,7 +411,7 @@ class RestoreOperation:
             happened = f"{may} {seen}, so what it holds now is not known."
         text = f"{happened} {why}".rstrip()
         # The same command, typed again, would restore again.
-        is_done = operation.is_command and request.outcome is not None
+        is_done = self.is_command and request.outcome is not None
         return RestorePending(record, text, undecided=undecided or is_done, cause=cause)
 
     def failure(self, record: RestoreRecord) -> RestoreFailed:
@@ -420,7 +420,7 @@ class RestoreOperation:
         return failure_of(record, shown.step if shown else None)
 
     def _record(self) -> RestoreRecord:
-        attempt = self.operation.sent
+        attempt = self.sent
         # An earlier run may have restored another snapshot than the inputs name now.
         database_id, version_id = split_id(attempt.source or self.inputs.snapshot)
         requested = to_the_second(attempt.request.requested)

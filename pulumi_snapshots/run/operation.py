@@ -132,18 +132,7 @@ class Operation:
 
     def resume(self, request: Request) -> None:
         """Act on what the state has as pending."""
-        wish = self.wish
-        self.attempt = Attempt(
-            wish.kind,
-            wish.owner,
-            wish.database_id,
-            wish.purpose,
-            request,
-            request.status,
-            wish.source,
-            saved=True,
-            account=wish.account,
-        )
+        self.attempt = replace(self.wish.attempt_of(request, request.status), saved=True)
         self.is_resumed = True
 
     # Progress ----------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ class Session(Stoppable):
             raise
         except SquareCloudError as error:  # a refusal has a time too
             failure = error
-        if self.service_clock.offset is not None or briefly:
+        if self._knows_time() or briefly:
             return failure
         try:
             await self.client.account(patience=ONCE)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import ClassVar
@@ -29,8 +29,8 @@ from pulumi_snapshots.listing.matching import (
 from pulumi_snapshots.listing.polling import (
     PINNING,
     AwaitedSnapshot,
+    ListingWait,
     wait_for_version,
-    wait_until_listed,
 )
 from pulumi_snapshots.listing.quota import explain_quota
 from pulumi_snapshots.properties.checks import spoken
@@ -115,17 +115,16 @@ async def create(  # noqa: PLR0913  what is known of it
             not_adopted=not_adopted,
         )
         if request is not None:
-            taking.operation.resume(request)
+            taking.resume(request)
         if once and earlier is not None:
             return await taking.polled() or earlier
         return await taking.carry_out()
 
 
-@dataclass(eq=False)
-class SnapshotOperation:
+class SnapshotOperation(Operation):
     """One create or resume, a guard's too.
 
-    Attributes:
+    Args:
         session: The session of the process.
         inputs: What is asked for.
         member: Shows the progress.
@@ -138,49 +137,49 @@ class SnapshotOperation:
         not_adopted: A version that must not be adopted: the one that it replaces.
     """
 
-    session: Session
-    inputs: SnapshotInputs
-    member: Member
-    owner: str | None
-    _: KW_ONLY
-    forced: bool = False
-    needs_url: bool = True
-    last_change: LastChange | None = None
-    not_adopted: str | None = None
-
-    def __post_init__(self) -> None:
-        inputs = self.inputs
-        self.database_id = inputs.database_id
-        wish = self.session.wish(
+    def __init__(  # noqa: PLR0913  each is a fact of its own
+        self,
+        session: Session,
+        inputs: SnapshotInputs,
+        member: Member,
+        owner: str | None,
+        *,
+        forced: bool = False,
+        needs_url: bool = True,
+        last_change: LastChange | None = None,
+        not_adopted: str | None = None,
+    ) -> None:
+        wish = session.wish(
             "snapshot",
-            self.owner,
-            self.database_id,
+            owner,
+            inputs.database_id,
             triggers=inputs.triggers,
             timeout=inputs.timeout,
-            forced=self.forced,
+            forced=forced,
             reuses=timedelta(seconds=inputs.reuse_within) if inputs.reuse_within else None,
         )
-        not_done = f"No snapshot of database {self.database_id} was taken."
-        self.operation = Operation(self.session, self.member, wish, not_done=not_done)
-        self.reuse = Reuse(self.session, inputs, self.operation, self.last_change)
+        not_done = f"No snapshot of database {inputs.database_id} was taken."
+        super().__init__(session, member, wish, not_done=not_done)
+        self.inputs = inputs
+        self.needs_url = needs_url
+        self.database_id = inputs.database_id
+        self.reuse = Reuse(session, inputs, self, last_change)
+        self._is_guard = last_change is not None
+        self._replaced = not_adopted
         self._finished = NOT_FINISHED  # what a 200 has told
         self._is_behind = False  # whether another snapshot of the database held it up
         self._claimed = set[str]()  # versions of other requests
-
-    @property
-    def _is_guard(self) -> bool:
-        return self.last_change is not None
 
     async def carry_out(self) -> SnapshotRecord:
         """Complete what an earlier run has started, adopt a snapshot, or take one; see `create`."""
         why = ""
         cause: ProviderError | None = None
         try:
-            return await self.operation.in_time(self._record())
+            return await self.in_time(self._record())
         except TimeIsUp as time_is_up:
             why = str(time_is_up)
         except (SquareCloudError, AmbiguousSnapshot, LedgerUnavailable) as error:
-            if self.operation.attempt is None:  # nothing was started
+            if self.attempt is None:  # nothing was started
                 raise
             cause = error
         if self._finished.version is not None and not isinstance(cause, LedgerUnavailable):
@@ -189,12 +188,12 @@ class SnapshotOperation:
         raise self._unresolved(why, undecided=is_undecided, cause=cause) from cause
 
     async def _record(self) -> SnapshotRecord:
-        await self.operation.enter_resumed()
+        await self.enter_resumed()
         while True:
             adopted = await self._adopt_or_send()
             if adopted is not None:
                 return adopted
-            async with self.session.locks[self.operation.sent.id]:
+            async with self.session.locks[self.sent.id]:
                 record = await self._find()
             if record is not None and not await self._has_become_worthless():
                 return record
@@ -203,38 +202,37 @@ class SnapshotOperation:
 
     async def _adopt_or_send(self) -> SnapshotRecord | None:
         """Make sure that a request was sent; returns a snapshot that was adopted instead."""
-        operation = self.operation
         is_first = True
         self._finished = NOT_FINISHED
         with self.session.poll_plan.expecting():
-            claim = await operation.next_claim()
+            claim = await self.next_claim()
             while claim is not None:
                 if claim.role == "in the way":
-                    await operation.wait_out(claim.attempt, self._settle)
+                    await self.wait_out(claim.attempt, self._settle)
                 else:
                     # A listing that is requested too often stays an old one. But what was waited
                     # for may do, or what has caused a refusal: an earlier request of ours, of which
                     # this run does not know.
-                    polls_now = not is_first or operation.waits_for is not None
+                    polls_now = not is_first or self.waits_for is not None
                     is_first = False
-                    operation.waits_for = None
+                    self.waits_for = None
                     adopted = await self._adopt(polls_now=polls_now)
                     if adopted is not None:
                         return adopted
                     await self._send()
-                claim = await operation.next_claim()
+                claim = await self.next_claim()
         return None
 
     async def _send(self) -> None:
         """Send the request; a refusal that passes is waited out."""
         path = f"POST /databases/{self.database_id}/snapshots"
         try:
-            await self.operation.send(CREATE, path, self._post)
+            await self.send(CREATE, path, self._post)
         except SquareCloudError as error:
             if isinstance(error, QuotaUsedUp):
                 await explain_quota(error, self.database_id, self.session.listings)
             self._is_behind = self._is_behind or isinstance(error, SnapshotRunning)
-            await self.operation.try_again(error)
+            await self.try_again(error)
 
     async def _post(self, leaving: Leaving) -> PostAnswer:
         answer = await self.session.client.start_snapshot(self.database_id, leaving=leaving)
@@ -243,15 +241,14 @@ class SnapshotOperation:
 
     async def _settle(self, other: Attempt) -> None:
         """Wait until another request of this database is over, and enter its end for its owner."""
-        operation = self.operation
         ledger = self.session.ledger
         claimed = self._versions_of(await ledger.snapshots(self.database_id))
         try:
-            entry = await self._listed(other, partial(operation.show_other, other), claimed)
+            entry = await self._listed(other, partial(self.show_other, other), claimed)
         except AmbiguousSnapshot:
             # Only its owner needs to know which one it is; all that are listed must be clearly
             # older than our request.
-            operation.ignore(other)
+            self.ignore(other)
             await self.session.clock.sleep(CLEAR.total_seconds())
             return
         if entry is not None:
@@ -259,7 +256,7 @@ class SnapshotOperation:
             self._claimed.add(version)
             await ledger.end(other, version, holds=CLEAR)
         elif await self._why_not_absent(other, claimed) is not None:
-            operation.ignore(other)
+            self.ignore(other)
         else:
             await ledger.withdraw(other)
 
@@ -269,7 +266,7 @@ class SnapshotOperation:
         """Adopt the newest manual snapshot younger than `reuse_within`; None if none will do."""
         if not self.inputs.reuse_within:
             return None
-        self.operation.show_step("looking for a snapshot to reuse")
+        self.show_step("looking for a snapshot to reuse")
         found = await self.reuse.newest(self._not_adopted, polls_now=polls_now)
         if found is None:
             return None
@@ -288,10 +285,10 @@ class SnapshotOperation:
 
         A guard and a command use any snapshot, no matter who has requested it.
         """
-        if self._is_guard or self.operation.is_command:
+        if self._is_guard or self.is_command:
             return set()
         memory = self.session.memory
-        own = {self.not_adopted} if self.not_adopted is not None else set[str]()
+        own = set[str]() if self._replaced is None else {self._replaced}
         return memory.versions(self.database_id, memory.taken) | own
 
     async def _adopted(self, entry: ListedSnapshot) -> SnapshotRecord:
@@ -326,11 +323,11 @@ class SnapshotOperation:
         """
         # Without a ledger, each of hundreds would try to enter its result, and hold up the run.
         session = self.session
-        others = await self.operation.known_attempts(needed=True)
-        attempt = self.operation.sent
+        others = await self.known_attempts(needed=True)
+        attempt = self.sent
         await session.know_time(self.database_id, briefly=True)
         is_answered = attempt.request.answered == "200" or attempt.status is Status.FOUND
-        if not is_answered and self.operation.age < session.poll_plan.first_alone:
+        if not is_answered and self.age < session.poll_plan.first_alone:
             return None  # also in a preview: the wait that follows polls at its time
         recent = session.listings.recent
         page = await session.listings.page(self.database_id, recent, patience=ONCE, together=True)
@@ -345,8 +342,8 @@ class SnapshotOperation:
             again only if it certainly never came.
         """
         session = self.session
-        others = await self.operation.known_attempts()
-        attempt = self.operation.sent
+        others = await self.known_attempts()
+        attempt = self.sent
         if attempt.status is Status.FOUND:
             return await self._complete_found(attempt)
         claimed = self._versions_of(others)
@@ -392,18 +389,17 @@ class SnapshotOperation:
 
     async def _request_again(self, attempt: Attempt) -> None:
         """Withdraw a request that certainly never came, unless a run elsewhere knows more of it."""
-        operation = self.operation
         known = await self.session.ledger.attempts()
         for each in known:
             answered = each.joined(attempt).request.answered
             if each.id == attempt.id and answered != attempt.request.answered:
                 return
-        await operation.withdraw()
+        await self.withdraw()
         # What runs had taken before this request is what it was to replace.
         before = [
             each.names for each in known if each.request.posted_at < attempt.request.posted_at
         ]
-        operation.wish = replace(operation.wish, seen=operation.wish.seen.union(*before))
+        self.wish = replace(self.wish, seen=self.wish.seen.union(*before))
         which = f"the snapshot requested at {to_the_second(attempt.request.requested)}"
         never_came = f"{which} never came: the service's listing lacks it"
         self.member.note(f"{never_came}. Another one is requested")
@@ -417,7 +413,7 @@ class SnapshotOperation:
 
     def _awaited(self, attempt: Attempt, claimed: Collection[str]) -> AwaitedSnapshot:
         """What is known of the snapshot of a request, which may be another one's."""
-        is_own = attempt is self.operation.attempt
+        is_own = attempt is self.attempt
         named = self._finished.version if is_own else None
         return AwaitedSnapshot(
             attempt.request,
@@ -427,7 +423,7 @@ class SnapshotOperation:
             is_behind=self._is_behind and is_own,
             is_finished=self._finished is not NOT_FINISHED and is_own,
             is_any=self._is_guard and is_own,
-            age=self.operation.age,
+            age=self.age,
         )
 
     async def _listed(
@@ -441,7 +437,7 @@ class SnapshotOperation:
         awaited = self._awaited(attempt, claimed)
         is_named = awaited.version is not None and attempt.result is None
         patience = PINNING if is_named else math.inf
-        return await wait_until_listed(self.session.poll_plan, awaited, waits, patience=patience)
+        return await ListingWait(self.session.poll_plan, awaited, waits).until_listed(patience)
 
     async def _why_not_absent(self, attempt: Attempt, claimed: Collection[str] = ()) -> str | None:
         """Why it is not certain that the service never made the snapshot of a request.
@@ -461,10 +457,10 @@ class SnapshotOperation:
 
     async def _has_become_worthless(self) -> bool:
         """Whether another snapshot is needed in place of the one that was waited for."""
-        is_reused = self.operation.is_command and self.operation.is_resumed
+        is_reused = self.is_command and self.is_resumed
         if not self._is_guard and not is_reused:
             return False
-        attempt = self.operation.sent
+        attempt = self.sent
         if self._is_guard and self.reuse.is_too_old(attempt.request.posted_at):
             why = "it was requested too long ago"
         elif await self.reuse.is_worthless(attempt.request.posted_at):
@@ -473,8 +469,8 @@ class SnapshotOperation:
             return False
         which = f"the snapshot requested at {to_the_second(attempt.request.posted_at)}"
         self.member.note(f"{which} is not used: {why}. Another one is taken")
-        self.operation.attempt = None
-        self.operation.is_resumed = False
+        self.attempt = None
+        self.is_resumed = False
         return True
 
     # The end -----------------------------------------------------------------------------------------
@@ -492,7 +488,7 @@ class SnapshotOperation:
             entry: What a listing shows of it; None if none does.
             cause: Why none does, if polls failed.
         """
-        attempt = self.operation.sent
+        attempt = self.sent
         if not self._is_guard:
             self.session.memory.taken.update(attempt.names)
         unlisted = ListedSnapshot.model_construct(
@@ -502,7 +498,7 @@ class SnapshotOperation:
         self._tell(record, attempt, is_listed=entry is not None, cause=cause)
         if attempt.status is not Status.FOUND:
             self._warn_of_late(attempt, version, entry)
-            await self.operation.enter_result(version, holds=CLEAR)
+            await self.enter_result(version, holds=CLEAR)
         return record
 
     async def _ours(
@@ -536,11 +532,11 @@ class SnapshotOperation:
     ) -> None:
         """Leave a line about a snapshot that is not simply a new one."""
         now = self.session.service_clock.now()
-        is_of_anybody = self._is_guard or self.operation.is_command
-        if self.operation.is_resumed and (attempt.saved or is_of_anybody):
+        is_of_anybody = self._is_guard or self.is_command
+        if self.is_resumed and (attempt.saved or is_of_anybody):
             self.member.note(f"found {taken_text(record, now)}; no new request was sent")
-        elif self.operation.is_resumed:
-            age = spoken(self.operation.age)
+        elif self.is_resumed:
+            age = spoken(self.age)
             earlier = "was taken by an earlier run that may not have saved its state"
             when = f"{age} ago ({record.requested_at})"
             taken = f"snapshot {record.id} {earlier}, {when}: none is taken now."
@@ -580,7 +576,7 @@ class SnapshotOperation:
         self, why: str = "", *, undecided: bool = False, cause: ProviderError | None = None
     ) -> Pending:
         """The error of an unknown end, see `NotFinished`; `why` the wait ended is a sentence."""
-        attempt = self.operation.sent
+        attempt = self.sent
         request = attempt.request
         requested = to_the_second(request.requested)
         record = SnapshotRecord(self.database_id, attempt=request, requested_at=requested)

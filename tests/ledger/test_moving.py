@@ -11,7 +11,7 @@ from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.guard import book
 from pulumi_snapshots.ledger import ledger, moving
 from pulumi_snapshots.ledger.bucket import place_of
-from pulumi_snapshots.ledger.moving import MOVED, Successor, moved_attempts
+from pulumi_snapshots.ledger.moving import ATTEMPTS, MOVED, Successor
 from pulumi_snapshots.ledger.place import packed
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.restore.difference import RestoreRules
@@ -58,7 +58,8 @@ async def test_a_killed_runs_request_is_known_once_state_is_shared() -> None:
     await process.edit(count)
     assert (await computer.shared.read())["attempts"] == {"a": OPEN, "b": DONE}
     assert (await computer.own.read())["attempts"] == {"a": OPEN}, "for stacks that do not share"
-    assert moved_attempts(await computer.own.read()) == {"a": "shared"}
+    moved = (await computer.own.read())[MOVED]
+    assert (moved["to"], moved[ATTEMPTS]) == ("shared", ["a"])
 
 
 @virtual
@@ -91,7 +92,7 @@ async def test_what_is_sent_without_shared_state_later_is_taken_along_too() -> N
     await computer.own.edit(lambda document: document["attempts"].update(c=OPEN))
     await computer.process().edit(nothing)
     assert (await computer.shared.read())["attempts"] == {"a": OPEN, "c": OPEN}
-    assert set(moved_attempts(await computer.own.read())) == {"a", "c"}
+    assert set((await computer.own.read())[MOVED][ATTEMPTS]) == {"a", "c"}
 
 
 @virtual

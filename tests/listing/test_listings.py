@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.listing.polling import AwaitedSnapshot, wait_until_listed
+from pulumi_snapshots.listing.polling import AwaitedSnapshot, ListingWait
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import POST_READ_TIMEOUT
 from pulumi_snapshots.service.errors import KeyRefused, ListingBlocked, SquareCloudError
@@ -128,7 +128,7 @@ def shows(*_: object, **__: object) -> None:
 @staged(world)
 async def test_an_own_page_that_lacks_a_lost_snapshot_for_good_ends_the_wait(w: World) -> None:
     awaited = lost_hours_ago(w)
-    assert await wait_until_listed(w.session.poll_plan, awaited, shows) is None
+    assert await ListingWait(w.session.poll_plan, awaited, shows).until_listed() is None
     assert [one.kind for one in w.listings] == ["list"]
 
 
@@ -138,7 +138,7 @@ async def test_the_accounts_page_proves_nothing_and_ends_no_wait(w: World) -> No
     began = w.clock.monotonic()
     plan, awaited = w.session.poll_plan, lost_hours_ago(w, version="v", age=10_000.0)
     with suppress(SquareCloudError):
-        await wait_until_listed(plan, awaited, shows, patience=600.0)
+        await ListingWait(plan, awaited, shows).until_listed(600.0)
     assert w.clock.monotonic() - began == 600
     assert w.requests("list account")
 
@@ -149,7 +149,7 @@ async def test_a_wait_whose_last_poll_failed_says_why(w: World) -> None:
         w.fault(kind=kind, times=None, status=500, code="INTERNAL")
     plan, awaited = w.session.poll_plan, lost_hours_ago(w, version="v")
     with pytest.raises(SquareCloudError, match="500"):
-        await wait_until_listed(plan, awaited, shows, patience=600.0)
+        await ListingWait(plan, awaited, shows).until_listed(600.0)
 
 
 @staged(world)
