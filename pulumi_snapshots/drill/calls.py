@@ -6,7 +6,7 @@ from typing import Any
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.drill.drill import DrillFailed, Drilling, DrillPending, unfinished_drill
+from pulumi_snapshots.drill.drill import DrillFailed, Drilling, unfinished_drill
 from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, RESUMES, DrillInputs, DrillRecord
 from pulumi_snapshots.errors import AnyMessage
 from pulumi_snapshots.run.calls import (
@@ -206,10 +206,9 @@ async def _finish(
         call,
         DRILL,
         values,
-        DrillPending,
+        unfinished_drill,
         id_,
         kept,
-        unfinished_drill,
     ):
         try:
             record = await operation

@@ -33,7 +33,7 @@ from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.properties.catalogue import ResourceSchema
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem
-from pulumi_snapshots.run.memory import Listener, RunMemory, StateRequest
+from pulumi_snapshots.run.memory import Listener, ResourceCalls, RunMemory, StateRequest
 from pulumi_snapshots.run.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Rules(ABC):
         """What is wrong with the inputs; `in_state` if the engine shows that its state has the resource."""
         call.settings()  # SettingsError if the configuration cannot be used
         memory = call.shared.memory
-        memory.calls_of(self.kind, call.owner).note_check(in_state=in_state)
+        self.calls_of(call).note_check(in_state=in_state)
         problems = self.schema.inputs.problems(values)
         for name, database_id in self.uses(values).items():
             if not isinstance(database_id, str):
@@ -195,6 +195,10 @@ class Rules(ABC):
             if reason:
                 problems.append(Problem(name, reason))
         return problems
+
+    def calls_of(self, call: EngineCall) -> ResourceCalls:
+        """What the engine has asked about the resource of a call in this run."""
+        return call.shared.memory.calls_of(self.kind, call.owner)
 
     def about(self, call: EngineCall) -> str:
         """The resource, as another one's problem names it."""
@@ -237,7 +241,7 @@ class Rules(ABC):
     async def _enter_delete(self, call: EngineCall, shown: StateRequest) -> None:
         """Enter into the ledger, if it can be used, what a delete shows of the state."""
         memory = call.shared.memory
-        calls = memory.calls_of(self.kind, call.owner)
+        calls = self.calls_of(call)
         calls.note_delete(shown)
         is_made_again = calls.is_kept or bool(shown.names & memory.taken)
         with suppress(SettingsError, LedgerUnavailable):
@@ -265,8 +269,7 @@ class Rules(ABC):
         found = self.compare(call, self.schema.record.from_outputs(state), state, values)
         if self.kind:
             stays = not found.replaces and self.acts_again not in found.updates
-            calls = memory.calls_of(self.kind, call.owner)
-            calls.note_diff(shown if stays else None)
+            self.calls_of(call).note_diff(shown if stays else None)
         if found.warning:
             call.listener.warn(found.warning)
         if found.note and memory.is_first((owner_of(call.owner), found.note)):
@@ -348,10 +351,9 @@ class ActCalls(ABC):
 
     async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
         """Act, and wait for the end."""
-        memory = call.shared.memory
         inputs: Any = self.rules.schema.inputs.of(values)
-        calls = memory.calls_of(self.rules.kind, call.owner)
-        kept = calls.kept_for(memory.purposes(inputs.triggers))
+        purposes = call.shared.memory.purposes(inputs.triggers)
+        kept = self.rules.calls_of(call).kept_for(purposes)
         if kept is not None and self.stays(kept.record, inputs):
             # The engine makes again what is to stay; its delete has dropped it.
             await keep_in_ledger(call, kept)
@@ -360,11 +362,20 @@ class ActCalls(ABC):
             record = await self.begin(call, inputs)
         return self.resource(record, values)
 
-    async def begin(self, call: EngineCall, inputs: Any) -> Any:
-        """Act for a create, and wait for the end; returns the record."""
-        calls = call.shared.memory.calls_of(self.rules.kind, call.owner)
-        session = call.session()
-        return await self.act(session, inputs, call.listener, call.owner, forced=calls.is_forced)
+    async def begin(self, call: EngineCall, inputs: Any, **more: Any) -> Any:
+        """Act for a create, and wait for the end.
+
+        Args:
+            call: The call.
+            inputs: The inputs.
+            more: What else `act` takes.
+
+        Returns:
+            The record.
+        """
+        forced = self.rules.calls_of(call).is_forced
+        about = (call.session(), inputs, call.listener, call.owner)
+        return await self.act(*about, forced=forced, **more)
 
     async def update(
         self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]
@@ -404,28 +415,34 @@ async def keep_in_ledger(call: EngineCall, kept: StateRequest) -> None:
 
 
 @contextmanager
-def ending_unfinished(  # noqa: PLR0913, PLR0917  what is known of the resource
+def ending_unfinished(  # noqa: PLR0913, PLR0917  each is a fact of its own
     call: EngineCall,
     schema: ResourceSchema,
     values: Mapping[str, Any],
-    ends: type[NotFinished[Any]],
-    id_: str | None = None,  # in the state
-    kept: Any = None,  # a record that the state must keep, whatever happens
-    make: Callable[..., NotFinished[Any]]
-    | None = None,  # the error of that, if it is not always `ends`
+    make: Callable[..., NotFinished[Any]],
+    id_: str | None = None,
+    kept: Any = None,
 ) -> Iterator[None]:
-    """End the call unfinished if the body leaves something that must be kept, by an error that is one of `ends`."""
+    """End the call unfinished if the body leaves something that must be kept.
+
+    Args:
+        call: The call.
+        schema: The resource's.
+        values: Its inputs.
+        make: Makes the error of a resume that could not even begin, as without a key.
+        id_: The id in the state; None if the state may not get the resource.
+        kept: A record that the state must keep, whatever happens; None for a create.
+    """
     try:
         yield
     except ProviderError as error:
-        if isinstance(error, ends):
-            end = error
-        elif kept is not None:
-            end = (make or ends)(kept, cause=error)  # a resume that could not even begin (no key)
-        else:
-            raise
+        end = error
+        if not isinstance(end, NotFinished):
+            if kept is None:
+                raise
+            end = make(kept, cause=error)
         steps = end.then
-        if id_ is None:  # the state may not get it
+        if id_ is None:
             everywhere = call.settings().shared_state is not None
             steps = end.steps_if_not_saved(remembered=call.owner is not None, everywhere=everywhere)
         raise ResourceNotFinished(

@@ -282,12 +282,14 @@ class Fleet:
     """All snapshots that a session creates or resumes at the same time."""
 
     def __init__(self, clock: Clock) -> None:
-        self.clock, self.members = clock, list[Member]()
+        self.clock = clock
+        self.members = list[Member]()
 
     @contextmanager
     def joins(self, listener: Listener) -> Iterator[Member]:
         """Count a snapshot while the body creates or resumes it."""
-        self.members.append(member := Member(self, listener))
+        member = Member(self, listener)
+        self.members.append(member)
         try:
             yield member
         finally:
@@ -298,9 +300,12 @@ class Member:
     """One snapshot of a fleet; limits how much its listener gets. `note` and `warn` are the listener's."""
 
     def __init__(self, fleet: Fleet, listener: Listener) -> None:
-        self._fleet, self._listener = fleet, listener
-        self.note, self.warn = listener.note, listener.warn
-        self._shown, self._waits_for = -math.inf, ""
+        self.note = listener.note
+        self.warn = listener.warn
+        self._fleet = fleet
+        self._listener = listener
+        self._shown = -math.inf
+        self._waits_for = ""
 
     def waits(  # noqa: PLR0913  each is a fact of its own
         self,
@@ -312,30 +317,40 @@ class Member:
         at_most: datetime | None = None,
         why: str = "",
     ) -> None:
-        """Show what the snapshot waits for: at once if that has changed, otherwise every `ROUTINE_EVERY` seconds.
+        """Show what the snapshot waits for.
 
-        A terminal of 120 columns leaves 34 for it, so the state comes first, in two words, and one time, the first that is
-        given. It is absolute, since a row is not redrawn. `detail` and `next_check` change while it waits; a fleet shows neither.
+        It is shown at once if that has changed, otherwise every `ROUTINE_EVERY` seconds. A terminal
+        of 120 columns leaves 34 for it, so the state comes first, in two words, and one time, the
+        first that is given. It is absolute, since a row is not redrawn.
+
+        Args:
+            text: The state.
+            detail: What changes while it waits; many snapshots together do not show it.
+            until: When that wait ends.
+            next_check: When the next poll is due; many together do not show it.
+            at_most: When the wait ends at the latest.
+            why: Why it waits.
         """
-        now, state = self._fleet.clock.monotonic(), text + why
+        now = self._fleet.clock.monotonic()
+        state = text + why
         if state == self._waits_for and now - self._shown < ROUTINE_EVERY:
             return
-        if (
-            len(self._fleet.members) >= MANY
-        ):  # the text is shown once, without what would soon be out of date
-            detail, next_check = "", None
-        forms = {
-            "{text} until {time}{detail}{reason}": until,
-            "{text}; next check {time}{detail}{reason}": next_check,
-            "{text}{detail}, until {time} at most{reason}": at_most,
-        }
-        form, time = next(
-            (each for each in forms.items() if each[1]), ("{text}{detail}{reason}", None)
-        )
-        self.progress(
-            Message(form, text=text, time=time, detail=detail, reason=f": {why}" if why else "")
-        )
-        self._waits_for, self._shown = state, now
+        if len(self._fleet.members) >= MANY:
+            # The text is shown once, without what would soon be out of date.
+            detail = ""
+            next_check = None
+        form = "{text}{detail}{reason}"
+        if until is not None:
+            form = "{text} until {time}{detail}{reason}"
+        elif next_check is not None:
+            form = "{text}; next check {time}{detail}{reason}"
+        elif at_most is not None:
+            form = "{text}{detail}, until {time} at most{reason}"
+        time = until or next_check or at_most
+        reason = f": {why}" if why else ""
+        self.progress(Message(form, text=text, time=time, detail=detail, reason=reason))
+        self._waits_for = state
+        self._shown = now
 
     def progress(self, text: AnyMessage) -> None:
         """Show an event."""

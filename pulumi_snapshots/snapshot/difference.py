@@ -41,10 +41,9 @@ class SnapshotRules(Rules):
         values: Mapping[str, Any],
     ) -> Changes:
         """Compare; remember what the state has, since a create is not told what it replaces."""
-        memory = call.shared.memory
-        record.remember_in(memory)
+        record.remember_in(call.shared.memory)
         found = super().compare(call, record, state, values)
-        calls = memory.calls_of(self.kind, call.owner)
+        calls = self.calls_of(call)
         calls.version = record.version_id
         calls.replaces = record.id if found.replaces else None
         calls.rotated = record if "created_at" in found.replaces else None

@@ -47,8 +47,7 @@ class SnapshotCalls(ActCalls):
 
     async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
         """Take a snapshot, unless it is too early for a rotation by the service's clock."""
-        calls = call.shared.memory.calls_of(self.rules.kind, call.owner)
-        rotated: SnapshotRecord | None = calls.rotated
+        rotated: SnapshotRecord | None = self.rules.calls_of(call).rotated
         if rotated is not None and await self._is_too_early(call, rotated, values):
             call.shared.memory.taken.add(rotated.id)
             return self.resource(rotated, values)
@@ -74,17 +73,10 @@ class SnapshotCalls(ActCalls):
         )
         return True
 
-    async def begin(self, call: EngineCall, inputs: SnapshotInputs) -> SnapshotRecord:
+    async def begin(self, call: EngineCall, inputs: SnapshotInputs, **more: Any) -> Any:
         """Take a snapshot; what it replaces must not be adopted."""
-        calls = call.shared.memory.calls_of(self.rules.kind, call.owner)
-        return await create(
-            call.session(),
-            inputs,
-            call.listener,
-            call.owner,
-            forced=calls.is_forced,
-            not_adopted=calls.version,
-        )
+        replaced = self.rules.calls_of(call).version
+        return await super().begin(call, inputs, not_adopted=replaced, **more)
 
     def stays(self, carried: SnapshotRecord, inputs: SnapshotInputs) -> bool:
         """Whether it is of the same database."""
