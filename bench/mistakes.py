@@ -554,7 +554,7 @@ MISTAKES = (
     ("restore", "elif attempt.saved or self.is_command:", "elif True:"),
     ("restore", "elif attempt.saved or self.is_command:", "elif attempt.saved:"),
     ("restore", "is_done = self.is_command and request.outcome is not None", "is_done = False"),
-    ("restore", "if age < OUTCOME_KEPT:\n            then.insert", "if True:\n            then.insert"),
+    ("restore", 'refused.why == "unknown" and age < OUTCOME_KEPT', 'refused.why == "unknown"'),
     ("cli/terminal", "if age + TO_TYPE < record.attempt.timeout:", "if age < record.attempt.timeout:"),
     ("restore", "split_id(attempt.source or self.inputs.snapshot)", "split_id(self.inputs.snapshot)"),
     ("restore", "if post.began is not None and abs(began - post.began) < SAME:\n            return True", "pass"),

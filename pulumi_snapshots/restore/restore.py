@@ -429,6 +429,37 @@ class RestoreOperation(Operation):
         )
 
 
+REFUSED = {
+    "overtaken": (
+        (
+            "another run of the same resource has requested the restore of {what} at {at}, before this "
+            "run's request could be sent"
+        ),
+        (HintKind.CHECK_DATA, HintKind.RUN_AGAIN),
+    ),
+    "unknown": (
+        "the restore of {what} was requested at {at} by the same command, and its end was not seen",
+        (HintKind.CHECK_DATA, HintKind.RESTORE_AGAIN),
+    ),
+    "renamed": (
+        (
+            "the restore of {what} was requested for {who} at {at}: this may be the same restore under "
+            "another name"
+        ),
+        (HintKind.ADD_ALIAS, HintKind.BY_TRIGGERS),
+    ),
+    "rolled back": (
+        (
+            "the restore of {what} was requested for this very resource at {at}, and the state that "
+            "this run has does not show its last restore: an older checkpoint was imported, or the "
+            "resource is replaced without a refresh"
+        ),
+        (HintKind.CHECK_DATA, HintKind.BY_TRIGGERS, HintKind.REPLACE_WITH_REFRESH),
+    ),
+}
+"""What happened and the next steps, by why the ledger refuses a restore; see `ClaimRefused`."""
+
+
 def _refusal(refused: ClaimRefused, now: datetime) -> RestoreRefused:
     """The error of a restore that must not be sent, for a user.
 
@@ -437,43 +468,18 @@ def _refusal(refused: ClaimRefused, now: datetime) -> RestoreRefused:
         now: The service's time.
     """
     other = refused.attempt
-    what = f"snapshot {other.source}"
-    onto = f"onto database {other.database_id}"
-    at = to_the_second(other.request.requested)
-    if refused.why == "overtaken":
-        happened = (
-            f"another run of the same resource has requested the restore of {what} {onto} at {at}, "
-            "before this run's request could be sent"
-        )
-        then = [Hint(HintKind.CHECK_DATA), Hint(HintKind.RUN_AGAIN)]
-    elif refused.why == "unknown":
-        happened = (
-            f"the restore of {what} {onto} was requested at {at} by the same command, and its end "
-            "was not seen"
-        )
-        then = [Hint(HintKind.CHECK_DATA), Hint(HintKind.RESTORE_AGAIN)]
-        age = other.request.age(now)
-        if age < OUTCOME_KEPT:
-            then.insert(0, Hint(HintKind.WATCH_LONGER, longer=time_out_beyond(age)))
-    elif refused.why == "renamed":
-        happened = (
-            f"{what} was restored {onto} for {requester(other)} at {at}: this may be the same "
-            "restore under another name"
-        )
-        name = (other.owner or "").rpartition("::")[2]
-        then = [Hint(HintKind.ADD_ALIAS, name=name), Hint(HintKind.BY_TRIGGERS)]
-    else:
-        happened = (
-            f"{what} was restored {onto} for this very resource at {at}, and the state that this "
-            "run has does not show its last restore: an older checkpoint was imported, or the "
-            "resource is replaced without a refresh"
-        )
-        then = [
-            Hint(HintKind.CHECK_DATA),
-            Hint(HintKind.BY_TRIGGERS),
-            Hint(HintKind.REPLACE_WITH_REFRESH),
-        ]
-    return RestoreRefused(happened, NOT_RESTORED, then)
+    happened, steps = REFUSED[refused.why]
+    told = happened.format(
+        what=f"snapshot {other.source} onto database {other.database_id}",
+        at=to_the_second(other.request.requested),
+        who=requester(other),
+    )
+    name = (other.owner or "").rpartition("::")[2]
+    then = [Hint(each, name=name) for each in steps]
+    age = other.request.age(now)
+    if refused.why == "unknown" and age < OUTCOME_KEPT:
+        then.insert(0, Hint(HintKind.WATCH_LONGER, longer=time_out_beyond(age)))
+    return RestoreRefused(told, NOT_RESTORED, then)
 
 
 def failure_of(record: RestoreRecord, step: str | None = None) -> RestoreFailed:
