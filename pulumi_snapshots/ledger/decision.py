@@ -163,7 +163,7 @@ Row = Callable[[Known], Claim | None]
 """Decides, or leaves the decision to the next row by None; raises `ClaimRefused`."""
 
 
-# Rows of snapshots ---------------------------------------------------------------------------------
+# Rows of snapshots --------------------------------------------------------------------------------
 
 
 def unsaved_snapshot(known: Known) -> Claim | None:
@@ -197,7 +197,7 @@ def open_request(known: Known) -> Claim | None:
     return None
 
 
-# Rows of restores ----------------------------------------------------------------------------------
+# Rows of restores ---------------------------------------------------------------------------------
 
 
 def unsaved_restore(known: Known) -> Claim | None:

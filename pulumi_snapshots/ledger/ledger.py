@@ -100,7 +100,7 @@ class Ledger:
                 return dict(sorted(found, key=lambda each: each[1].request.posted_at))
         raise self.place.unavailable("it holds an entry that cannot be read", *UNREADABLE)
 
-    # A request ---------------------------------------------------------------------------------------
+    # A request ------------------------------------------------------------------------------------
 
     def decided(self, document: Document, wish: Wish) -> Claim:
         """Decide on a document what an operation has to act on, and enter a new attempt.
@@ -221,7 +221,7 @@ class Ledger:
 
         return await self.edit(change)
 
-    # What states have --------------------------------------------------------------------------------
+    # What states have -----------------------------------------------------------------------------
 
     async def drop(self, names: Iterable[str], run: str | None) -> None:
         """Enter that states drop attempts; what many calls drop at once is entered in one edit.

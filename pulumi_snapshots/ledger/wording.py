@@ -59,8 +59,6 @@ def request_state(attempt: Attempt, now: datetime) -> str:
     """Tell how far a request is, in words."""
     if attempt.is_over:
         return "its checks are under way" if attempt.kind == "restore" else "found a moment ago"
-    if attempt.request.outcome is not None:
-        return f"the service reports {attempt.request.outcome}"
     if now >= attempt.waited_for_until:
         return "it was never seen to end"
     if attempt.request.accepted:

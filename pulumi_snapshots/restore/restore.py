@@ -12,7 +12,6 @@ from pulumi_snapshots.errors import (
     Hint,
     HintKind,
     LedgerUnavailable,
-    Message,
     NotFinished,
     ProviderError,
     not_listed,
@@ -170,7 +169,7 @@ class RestoreOperation(Operation):
         await self.ensure_sent()
         return await self.ended()
 
-    # Before the request ------------------------------------------------------------------------------
+    # Before the request ---------------------------------------------------------------------------
 
     async def ensure_sent(self) -> None:
         """Make sure that a request was sent; the user reads of an earlier run's."""
@@ -282,7 +281,7 @@ class RestoreOperation(Operation):
         happened = f"{snapshot}, and database {inputs.target} is {target.type}"
         raise RestoreRefused(happened, NOT_RESTORED, [Hint(HintKind.USE_SAME_ENGINE)])
 
-    # After the request -------------------------------------------------------------------------------
+    # After the request ----------------------------------------------------------------------------
 
     async def ended(self) -> RestoreRecord:
         """Watch the restore until it is over.
@@ -336,7 +335,7 @@ class RestoreOperation(Operation):
             is_running = status.running
         if not is_running:
             target = self.inputs.target
-            self._warn(
+            self.warn(
                 f"the restore of database {target} succeeded, and the database was not seen "
                 "running since.",
                 HintKind.CHECK_HEALTH,
@@ -379,17 +378,14 @@ class RestoreOperation(Operation):
             self.member.note(f"{earlier}; no new request was sent")
         else:
             unsaved = f"{earlier} that may not have saved its state; no new request was sent."
-            self._warn(unsaved, HintKind.RESTORE_AGAIN)
+            self.warn(unsaved, HintKind.RESTORE_AGAIN)
             if not is_same:
                 self.member.warn(another_snapshot(record))
         # Last, since a row shows the last text.
         onto = short_id(self.inputs.target)
         self.member.progress(f"restored {short_id(record.snapshot)}{when} onto {onto}")
 
-    def _warn(self, text: str, step: HintKind) -> None:
-        self.member.warn(Message("{text} {then}", text=text, then=Hint(step)))
-
-    # The end -----------------------------------------------------------------------------------------
+    # The end --------------------------------------------------------------------------------------
 
     def _unresolved(
         self, why: str = "", *, undecided: bool = False, cause: ProviderError | None = None

@@ -249,7 +249,7 @@ class StatusWatch:
             longest = 0.0 if started > self.request.posted_at + SAME else max(longest, UNSTARTED)
         return longest - self._age
 
-    # Polls -------------------------------------------------------------------------------------------
+    # Polls ----------------------------------------------------------------------------------------
 
     async def _poll_restore(self) -> None:
         """Ask how the restore stands, unless that is known; enter what is learnt into the ledger."""
@@ -267,7 +267,7 @@ class StatusWatch:
             with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):
                 self.attempt = await self.session.ledger.enter(self.attempt)
 
-    # Whose restore it is -----------------------------------------------------------------------------
+    # Whose restore it is --------------------------------------------------------------------------
 
     def _learn(self, status: RestoreStatus) -> None:
         """Note what a poll says, and in the attempt what it says of ours."""
@@ -322,7 +322,7 @@ class StatusWatch:
             return None
         return time
 
-    # Words -------------------------------------------------------------------------------------------
+    # Words ----------------------------------------------------------------------------------------
 
     @property
     def _state(self) -> str:

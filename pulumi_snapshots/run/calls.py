@@ -450,7 +450,7 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  each is a fact of its own
         ) from error
 
 
-# Whether inputs differ in what is known of them ------------------------------------------------------------------------
+# Whether inputs differ in what is known of them ---------------------------------------------------
 
 
 def changed(

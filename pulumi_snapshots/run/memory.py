@@ -262,7 +262,7 @@ class RunMemory:
         return ResourceCalls() if owner is None else self._calls[kind, owner_of(owner)]
 
 
-# What it shows -------------------------------------------------------------------------------------------------------
+# What it shows ------------------------------------------------------------------------------------
 
 
 class Listener(Protocol):

@@ -17,6 +17,7 @@ import anyio
 
 from pulumi_snapshots.clock import Stamp, TimeSpan, corrected_time, time_text
 from pulumi_snapshots.errors import (
+    AnyMessage,
     Hint,
     HintKind,
     LedgerUnavailable,
@@ -135,7 +136,7 @@ class Operation:
         self.attempt = replace(self.wish.attempt_of(request, request.status), saved=True)
         self.is_resumed = True
 
-    # Progress ----------------------------------------------------------------------------------------
+    # Progress -------------------------------------------------------------------------------------
 
     def show(self, text: str, detail: str = "", *, why: str = "", **until: Any) -> None:
         """Show what it waits for; see `Member.waits`."""
@@ -147,6 +148,10 @@ class Operation:
         """Show what it does, which takes no time."""
         self._step = text
         self.member.progress(text)
+
+    def warn(self, text: AnyMessage, step: HintKind) -> None:
+        """Leave a warning, which names the next step."""
+        self.member.warn(Message("{text} {then}", text=text, then=Hint(step)))
 
     def show_other(self, other: Attempt, *_text: str, **_until: Any) -> None:
         """Show that it waits for another attempt, whatever that waits for itself."""
@@ -164,7 +169,7 @@ class Operation:
         text = f"waiting for an earlier {other.kind} of this database"
         self.show(text, until=until, why=why)
 
-    # The whole ---------------------------------------------------------------------------------------
+    # The whole ------------------------------------------------------------------------------------
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Do the work within the time-out.
@@ -227,7 +232,7 @@ class Operation:
         left = other.waited_for_until - session.service_clock.now()
         return Hint(HintKind.RUN_AGAIN_AFTER, time=session.clock.utc() + left)
 
-    # Before the request ------------------------------------------------------------------------------
+    # Before the request ---------------------------------------------------------------------------
 
     async def next_claim(self) -> Claim | None:
         """Decide what is to be sent, or what is to be waited for first, see `wait_out`.
@@ -442,7 +447,7 @@ class Operation:
         back_off = BACK_OFF[min(self._refusals, len(BACK_OFF)) - 1]
         return back_off * (1 + JITTER * chance)
 
-    # After the request -------------------------------------------------------------------------------
+    # After the request ----------------------------------------------------------------------------
 
     async def known_attempts(self, *, needed: bool = False) -> list[Attempt]:
         """Read all attempts, and with them what is known of the own one by now.

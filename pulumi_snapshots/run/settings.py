@@ -276,7 +276,7 @@ def without_key(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name != variable("api_key")}
 
 
-# The project, and the backend -----------------------------------------------------------------------------------------
+# The project, and the backend ---------------------------------------------------------------------
 
 
 def project_files(folder: Path) -> Iterator[Path]:

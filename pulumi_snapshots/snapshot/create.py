@@ -198,7 +198,7 @@ class SnapshotOperation(Operation):
             if record is not None and not await self._has_become_worthless():
                 return record
 
-    # Before the request ------------------------------------------------------------------------------
+    # Before the request ---------------------------------------------------------------------------
 
     async def _adopt_or_send(self) -> SnapshotRecord | None:
         """Make sure that a request was sent; returns a snapshot that was adopted instead."""
@@ -260,7 +260,7 @@ class SnapshotOperation(Operation):
         else:
             await ledger.withdraw(other)
 
-    # In place of a request ---------------------------------------------------------------------------
+    # In place of a request ------------------------------------------------------------------------
 
     async def _adopt(self, *, polls_now: bool) -> SnapshotRecord | None:
         """Adopt the newest manual snapshot younger than `reuse_within`; None if none will do."""
@@ -313,7 +313,7 @@ class SnapshotOperation(Operation):
         if self.session.memory.is_first(line):
             self.member.note(line)
 
-    # After the request -------------------------------------------------------------------------------
+    # After the request ----------------------------------------------------------------------------
 
     async def polled(self) -> SnapshotRecord | None:
         """Poll once for what an earlier run has requested, no earlier than a wait would.
@@ -473,7 +473,7 @@ class SnapshotOperation(Operation):
         self.is_resumed = False
         return True
 
-    # The end -----------------------------------------------------------------------------------------
+    # The end --------------------------------------------------------------------------------------
 
     async def _complete(
         self,
@@ -540,23 +540,20 @@ class SnapshotOperation(Operation):
             earlier = "was taken by an earlier run that may not have saved its state"
             when = f"{age} ago ({record.requested_at})"
             taken = f"snapshot {record.id} {earlier}, {when}: none is taken now."
-            self._warn(taken, HintKind.TAKE_NEW)
+            self.warn(taken, HintKind.TAKE_NEW)
         elif not is_listed and self.needs_url:
             serves = "serves the newest snapshot of the database, whichever that is"
             why: AnyMessage = cause.happened if cause else "the service does not list it yet"
             newest = f"the download URL of snapshot {record.id} {serves}"
-            self._warn(Message("{newest}: {why}.", newest=newest, why=why), HintKind.REFRESH)
+            self.warn(Message("{newest}: {why}.", newest=newest, why=why), HintKind.REFRESH)
         elif now - attempt.request.posted_at > timedelta(seconds=self.inputs.timeout):
             age = spoken(attempt.request.age(now))
             slept = "this machine was asleep or stopped meanwhile"
-            self._warn(
+            self.warn(
                 f"snapshot {record.id} was requested {age} ago ({record.requested_at}), longer than "
                 f"the time-out: {slept}. What was written since is not in it.",
                 HintKind.TAKE_NEW,
             )
-
-    def _warn(self, text: AnyMessage, step: HintKind) -> None:
-        self.member.warn(Message("{text} {then}", text=text, then=Hint(step)))
 
     def _warn_of_late(self, attempt: Attempt, version: str, entry: ListedSnapshot | None) -> None:
         """Warn of a match that rests on no other one being listed."""
