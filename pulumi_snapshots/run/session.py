@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import httpx  # spoken in `service` and `hosts` only
 
 UNWRITTEN = (
-    "the ledger of what is sent cannot be used ({trouble}): nothing new is sent, this process keeps the service's limits alone, "
-    "and other runs do not see the result of what it has sent"
+    "the ledger of what is sent cannot be used ({trouble}): nothing new is sent, this process keeps "
+    "the service's limits alone, and other runs do not see the result of what it has sent"
 )
 
 
@@ -44,7 +44,9 @@ class Session(Stoppable):
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         super().__init__(clock or Clock())
-        self.settings, self.ledger, self.service_clock = settings, ledger, ledger.clock
+        self.settings = settings
+        self.ledger = ledger
+        self.service_clock = ledger.clock
         self.memory = memory or RunMemory()
         ledger.seen = self.memory.seen
         self.rate_limiter = RateLimiter(
@@ -54,8 +56,8 @@ class Session(Stoppable):
             budget=settings.own_requests,
             block_wait=settings.block_wait,
         )
-        address = settings.api_url, settings.required_key().value
-        self.client = Client(self.rate_limiter, *address, http)
+        key = settings.required_key().value
+        self.client = Client(self.rate_limiter, settings.api_url, key, http)
         self.fleet = Fleet(self.clock)
         self.listings = Listings(self.client, self.clock, ledger)
         self.poll_plan = PollPlan(
@@ -71,7 +73,8 @@ class Session(Stoppable):
         # The ids of what this process has sent.
         self.sent = set[str]()
         self.locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
-        self._reads_start, self._warned = -math.inf, False
+        self._reads_start = -math.inf
+        self._warned = False
 
     async def close(self) -> None:
         """Close the connections."""
@@ -111,9 +114,12 @@ class Session(Stoppable):
         if self._knows_time():
             return
         why = failure.happened if failure else self.service_clock.trouble
-        unknown = f"Nothing was requested for database {database_id}, since the service's time is not known"
+        happened = (
+            f"Nothing was requested for database {database_id}, since the service's time is not "
+            f"known: {why}"
+        )
         then = failure.then if failure else [Hint(HintKind.RUN_AGAIN)]
-        raise NothingSent(f"{unknown}: {why}", then=then) from failure
+        raise NothingSent(happened, then=then) from failure
 
     def _knows_time(self) -> bool:
         return self.service_clock.offset is not None

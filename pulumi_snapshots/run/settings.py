@@ -1,4 +1,4 @@
-"""The provider's settings, from Pulumi config or the environment, and the backend in which Pulumi keeps the states of this run."""
+"""The provider's settings, from Pulumi config or the environment, and Pulumi's backend."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ Config = Any  # Pulumi config, or a dict with its keys: what has `get`
 PACKAGE = "squarecloud"  # the namespace in Pulumi config, and the name of the plugin's package
 REQUESTS_PER_MINUTE = 30  # the smallest paid plan's budget by the vendor's own test suite
 FOR_OTHERS = 10
-"""One in so many requests of the budget is left to others unless configured: past it the whole account is blocked for half
-an hour, and somebody may use the dashboard at any time."""
+"""One in so many requests of the budget is left to others unless configured: past it the whole account
+is blocked for half an hour, and somebody may use the dashboard at any time."""
 LISTING_CACHES = {"unknown": None, "ended-by-snapshot": True, "kept": False}
-"""What may be known of the listings' cache, and whether a new snapshot ends the caching of a page then."""
-"""How settings were called before, which still works."""
+"""What may be known of the listings' cache, and whether a new snapshot ends it then."""
 KEY_LIMIT = 1024  # characters of the longest key that the service gives out
 DURATION_LIMIT = 86400.0
 REQUESTS_LIMIT = 100_000  # a minute; beyond any plan, so more is a mistake
@@ -80,14 +79,16 @@ def _key(value: object) -> ApiKey:
         or not 0 < len(text) <= KEY_LIMIT
     ):
         raise Unfit(
-            "must be the bare API key: it holds white space or characters that no key has, or too many of them"
+            "must be the bare API key: it holds white space or characters that no key has, or too "
+            "many of them"
         )
     return ApiKey(text)
 
 
 def _url(value: object) -> str:
     text = str(value).strip().rstrip("/")
-    # Others begin a user, a query or a fragment, or are read in different ways by different readers.
+    # Others begin a user, a query or a fragment, or are read in different ways by different
+    # readers.
     if not re.fullmatch(r"\w+://(\[[\w:.]+\]|[\w.-]+)(:\d+)?(/[\w.:/[\]~-]*)?", text, re.ASCII):
         raise Unfit("must be an address such as https://host/path, without user, query or fragment")
     if problem := checks.problem_of_url(text):
@@ -116,7 +117,7 @@ def _requests(*, least: int) -> Callable[[object], int]:
 
 
 class Settings(Inputs):
-    """The provider's settings. Each can come from Pulumi config, which wins, or from the environment."""
+    """The provider's settings, each from Pulumi config, which wins, or from the environment."""
 
     api_key: ApiKey | None = declare(
         "The bare API key. Better in the environment, which no state stores.",
@@ -140,25 +141,30 @@ class Settings(Inputs):
         read=_requests(least=1),
     )
     requests_for_others: int | None = declare(
-        "How many of these are left to others: the dashboard's API, scripts, other machines with the same key. A tenth "
+        "How many of these are left to others: the dashboard's API, scripts, other machines with "
+        "the same key. A tenth "
         "unless given.",
         default=None,
         read=_requests(least=0),
     )
     state_dir: str | None = declare(
-        "The folder of this machine in which the provider writes down what it sends, an absolute path; the user's state "
+        "The folder of this machine in which the provider writes down what it sends, an absolute "
+        "path; the user's state "
         "directory unless given.",
         default=None,
         read=_folder,
     )
     shared_state: str | None = declare(
-        "The place in which all machines of the account write down what they send: `s3://BUCKET/PREFIX`, `gs://`, `az://`, or "
-        "a folder that they share; `backend` is the bucket or folder in which Pulumi keeps the states. Without it each machine "
+        "The place in which all machines of the account write down what they send: "
+        "`s3://BUCKET/PREFIX`, `gs://`, `az://`, or "
+        "a folder that they share; `backend` is the bucket or folder in which Pulumi keeps the "
+        "states. Without it each machine "
         "knows only its own runs.",
         default=None,
         read=read_place,
     )
-    # The service: a snapshot that took longer than the soft deadline is listed "typically within ~2 minutes".
+    # The service: a snapshot that took longer than the soft deadline is listed "typically within ~2
+    # minutes".
     first_poll_after: Duration = declare(
         "How long after a 202 the listing is polled for the first time; may be 0.",
         default=120.0,
@@ -170,13 +176,15 @@ class Settings(Inputs):
         read=checks.duration(most=DURATION_LIMIT),
     )
     listing_cache: str = declare(
-        "Whether a new snapshot ends the 30 minutes for which the service may serve the same page of a listing: "
+        "Whether a new snapshot ends the 30 minutes for which the service may serve the same page "
+        "of a listing: "
         "`ended-by-snapshot`, `kept` or `unknown`. The command `probe` finds out.",
         default="unknown",
         read=checks.one_of(*LISTING_CACHES),
     )
     guard: str = declare(
-        "`off` lets guarded changes happen without a snapshot, each with a warning and an entry in the guard's history.",
+        "`off` lets guarded changes happen without a snapshot, each with a warning and an entry "
+        "in the guard's history.",
         default="on",
         read=checks.one_of("on", "off"),
     )
@@ -188,56 +196,74 @@ class Settings(Inputs):
     )
     # The service: a restore takes "about 60 s until the data is stable".
     restore_settle: Duration = declare(
-        "How long an accepted restore is watched if neither the service nor the database says when it is over; may be 0.",
+        "How long an accepted restore is watched if neither the service nor the database says "
+        "when it is over; may be 0.",
         default=60.0,
         read=checks.duration(most=DURATION_LIMIT, may_be_zero=True),
     )
 
     @classmethod
     def read(cls, config: Config, environment: Mapping[str, str]) -> Settings:
-        """The settings of a run, from Pulumi config, or else from the environment; `SettingsError` if one cannot be used."""
+        """Read the settings of a run.
+
+        Args:
+            config: Pulumi's.
+            environment: The environment of the process.
+
+        Raises:
+            SettingsError: One of them cannot be used.
+        """
         _refuse_misspelt(config, environment)
         values: dict[str, Any] = {}
-        for name, declared in cls.properties().items():
-            named = ((config_key(name), config), (variable(name), environment))
-            found = [
-                (source, place.get(source))
-                for source, place in named
-                if place.get(source) not in (None, "")
-            ]
-            for source, value in found[:1]:
-                backend = ""
-                try:
-                    values[name] = declared.read(value)
-                    if values[name] == BACKEND:
-                        backend = "is `backend`, which "
-                        values[name] = backend_place(environment)
-                except ValueError as error:
-                    reason = Problem.of(name, error).told()
-                    raise SettingsError(
-                        Message(f"{{it}} {backend}{{reason}}", it=source, reason=reason)
-                    ) from None
+        for name in cls.properties():
+            for source, place in ((config_key(name), config), (variable(name), environment)):
+                given = place.get(source)
+                if given not in (None, ""):
+                    values[name] = cls._read_one(name, given, source, environment)
+                    break
         settings = cls(**values)
         if settings.own_requests < 1:
-            too_many = "{requests_for_others} must be less than {requests_per_minute}, which is {all}: {others} leave nothing to send"
-            given = {"all": settings.requests_per_minute, "others": settings.requests_for_others}
-            raise SettingsError(Message(too_many, **given))
+            too_many = (
+                "{requests_for_others} must be less than {requests_per_minute}, which is {all}: "
+                "{others} leave nothing to send"
+            )
+            counts = {"all": settings.requests_per_minute, "others": settings.requests_for_others}
+            raise SettingsError(Message(too_many, **counts))
         return settings
+
+    @classmethod
+    def _read_one(
+        cls, name: str, given: object, source: str, environment: Mapping[str, str]
+    ) -> object:
+        """Read one setting, which comes from a `source` with this name."""
+        wrong = "{it} {reason}"
+        try:
+            value: object = cls.properties()[name].read(given)
+            if value != BACKEND:
+                return value
+            wrong = "{it} is `backend`, which {reason}"
+            return backend_place(environment)
+        except ValueError as error:
+            reason = Problem.of(name, error).told()
+            raise SettingsError(Message(wrong, it=source, reason=reason)) from None
 
     @property
     def own_requests(self) -> int:
         """Requests in any minute that all runs with one ledger send together at most."""
         others = self.requests_for_others
-        return self.requests_per_minute - (
-            self.requests_per_minute // FOR_OTHERS if others is None else others
-        )
+        if others is None:
+            others = self.requests_per_minute // FOR_OTHERS
+        return self.requests_per_minute - others
 
     def fingerprint(self) -> str:
         """Names files that belong to this key at this service; the key cannot be had from it."""
         return _digest(f"{self.api_url} {self.required_key().value}")
 
     def account(self) -> str:
-        """Names the account; neither it nor the key can be had from that. A key begins with the account's id, before a `-`."""
+        """Names the account; neither it nor the key can be had from that.
+
+        A key begins with the account's id, before a `-`.
+        """
         return _digest(self.required_key().value.partition("-")[0])
 
     def service(self) -> str:
@@ -250,20 +276,24 @@ class Settings(Inputs):
 
     def required_key(self) -> ApiKey:
         """The API key; raises `MissingKey` if there is none."""
-        if (key := self.api_key) is None:
+        if self.api_key is None:
             raise MissingKey
-        return key
+        return self.api_key
 
 
 def _refuse_misspelt(config: Config, environment: Mapping[str, str]) -> None:
-    """Raise for a name that differs from a setting's in capitals and underscores only: that it is ignored would go unnoticed."""
+    """Raise for a name that differs from a setting's in capitals and underscores only.
+
+    That it is ignored would go unnoticed.
+    """
     for name in Settings.properties():
         for wrong in (f"{PACKAGE}:{name}", f"{PACKAGE}:{name.replace('_', '')}"):
             if config.get(wrong) is not None and config.get(config_key(name)) is None:
                 raise SettingsError(f"{wrong} is not a setting: it is called {config_key(name)}")
     variables = {variable(name).replace("_", ""): variable(name) for name in Settings.properties()}
     for wrong in environment:
-        if (right := variables.get(wrong.replace("_", "").upper(), wrong)) not in environment:
+        right = variables.get(wrong.replace("_", "").upper(), wrong)
+        if right not in environment:
             raise SettingsError(f"{wrong} is not a setting: it is called {right}")
 
 
@@ -282,36 +312,38 @@ def without_key(environment: Mapping[str, str]) -> dict[str, str]:
 def project_files(folder: Path) -> Iterator[Path]:
     """The files of the project in a folder, or in the next one above it."""
     for parent in (folder, *folder.parents):
-        if found := [file for name in PROJECT if (file := parent / name).is_file()]:
+        found = [parent / name for name in PROJECT if (parent / name).is_file()]
+        if found:
             yield from found
             return
 
 
 def backend_url(environment: Mapping[str, str]) -> str:
-    """The backend's URL, looked for as the engine does; empty if there is none; `Unfit` if a file that may name it cannot be read."""
-    if given := environment.get("PULUMI_BACKEND_URL"):
+    """Look for the backend's URL as the engine does.
+
+    Returns:
+        The URL; empty if there is none.
+
+    Raises:
+        Unfit: A file that may name it cannot be read.
+    """
+    given = environment.get("PULUMI_BACKEND_URL")
+    if given:
         return given
     home = environment.get("PULUMI_CREDENTIALS_PATH") or environment.get("PULUMI_HOME")
-    return _logged_in(
-        Path.cwd(), Path(home or home_directory(environment) / ".pulumi") / "credentials.json"
-    )
+    folder = Path(home or home_directory(environment) / ".pulumi")
+    return _logged_in(Path.cwd(), folder / "credentials.json")
 
 
 @cache
 def _logged_in(folder: Path, login: Path) -> str:
-    """See `backend_url`; kept, since a login in another terminal must not move the ledger of a run that is under way."""
+    """See `backend_url`.
+
+    It is kept: a login in another terminal must not move the ledger of a run that is under way.
+    """
     for file in (*project_files(folder), login):
         try:
-            content = (
-                import_module("yaml").safe_load(file.read_text(encoding="utf-8"))
-                if file.exists()
-                else None
-            )
-            url = content and (
-                content.get("current")
-                if file == login
-                else (content.get("backend") or {}).get("url")
-            )
+            url = _url_in(file, is_login=file == login)
         except Exception as error:  # of the file system, or of its parser
             raise Unfit(f"cannot be looked up: {file} cannot be read") from error
         if url:
@@ -319,8 +351,20 @@ def _logged_in(folder: Path, login: Path) -> str:
     return ""
 
 
+def _url_in(file: Path, *, is_login: bool) -> object:
+    """The backend's URL in a project's file, or in that of the login."""
+    if not file.exists():
+        return None
+    content = import_module("yaml").safe_load(file.read_text(encoding="utf-8")) or {}
+    return content.get("current") if is_login else (content.get("backend") or {}).get("url")
+
+
 def backend_place(environment: Mapping[str, str]) -> str:
-    """The shared place in the backend, see `read_place`; `Unfit` if none is known, or it takes no files of others."""
+    """Name the shared place in the backend, see `read_place`.
+
+    Raises:
+        Unfit: No backend is known, or it takes no files of others.
+    """
     url = backend_url(environment)
     bare, _, query = url.partition("?")
     scheme, _, path = bare.partition("://")
@@ -332,7 +376,8 @@ def backend_place(environment: Mapping[str, str]) -> str:
         )
     if scheme not in {*OPTIONS, "azblob", "file"}:  # the URL may hold a password
         raise Unfit(
-            f"is {scheme}:// here, which like Pulumi Cloud keeps nothing but states: name a bucket or a folder"
+            f"is {scheme}:// here, which like Pulumi Cloud keeps nothing but states: name a bucket "
+            "or a folder"
         )
     place = f"{path.rstrip('/')}/{OWN}" if scheme == "file" else f"{bare.rstrip('/')}/{OWN}?{query}"
     return read_place(place)
@@ -348,7 +393,13 @@ def bucket_url(environment: Mapping[str, str]) -> str:
 
 
 def could_share(environment: Mapping[str, str]) -> AnyMessage:
-    """The line for a CI job that forgets what it has sent although its backend could keep it; empty for any other run."""
+    """The line for a CI job that forgets what it has sent although its backend could keep it.
+
+    It is empty for any other run.
+    """
     url = bucket_url(environment) if any(map(environment.get, IN_CI)) else ""
-    text = "this runner forgets what it has requested: with {shared_state} set to `backend`, {where} keeps it for the next job"
+    text = (
+        "this runner forgets what it has requested: with {shared_state} set to `backend`, {where} "
+        "keeps it for the next job"
+    )
     return Message(text, where=url) if url else ""
