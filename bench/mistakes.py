@@ -387,7 +387,7 @@ MISTAKES = (
     ("run", "with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):\n            yield", "with suppress(LedgerUnavailable):\n            yield"),
     ("run", "if self.attempt is None:\n                error.done = NOT_WRITTEN", "error.done = NOT_WRITTEN"),
     ("run", "if not self._knows_time() and asked_at < began:", "if not self._knows_time():"),
-    ("run", 'raise NothingSent(happened, then=then) from failure', "pass"),
+    ("run", "raise NothingSent(happened, then=then) from failure", "pass"),
     ("run", "forced=forced,\n            reuses=reuses,\n            also", "reuses=reuses,\n            also"),
     ("run", "reuses=reuses,\n            also_purposes=self.memory.purposes(triggers)", "reuses=reuses"),
     ("run", "also_purposes=self.memory.purposes(triggers),\n            seen=frozenset(self.memory.seen)", "also_purposes=self.memory.purposes(triggers)"),

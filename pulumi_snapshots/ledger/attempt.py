@@ -33,17 +33,17 @@ LEAVES_WITHIN = timedelta(seconds=10)
 """How old a claim may be when its request leaves. If another run's request comes in between, the
 service's own cooldowns, 120 s and more, refuse one of the two."""
 FAILED_AFTER = timedelta(hours=2)
-"""A listing fetched this long after an accepted request, and without its snapshot, proves that there
-will be none: no snapshot and no cached page takes as long."""
+"""A listing fetched this long after an accepted request, and without its snapshot, proves that
+there will be none: no snapshot and no cached page takes as long."""
 LOST_AFTER = timedelta(minutes=50)
 """The same for a request whose answer was lost: its snapshot is whole after 20 minutes, and the
 service may serve an older page for 30 more."""
 LATEST_OF_LOST = timedelta(minutes=15)
-"""How much later than a request whose answer was lost its snapshot may have been taken: the service's
-soft deadline of 90 s and the "~2 minutes" after that, with room. Others wait as long."""
+"""How much later than a request whose answer was lost its snapshot may have been taken: the
+service's soft deadline of 90 s and the "~2 minutes" after that, with room. Others wait as long."""
 LONGEST_WAIT = timedelta(minutes=45)
-"""How long others wait for a request that was accepted: 15 minutes for its snapshot, and 30 in which
-the service may serve an older page."""
+"""How long others wait for a request that was accepted: 15 minutes for its snapshot, and 30 in
+which the service may serve an older page."""
 SECOND = timedelta(seconds=1)
 """How exactly two processes know the service's time."""
 SKEW = timedelta(seconds=5)
@@ -52,8 +52,8 @@ CLEAR = SKEW + SECOND
 """How long a request waits after another snapshot of its database was found: longer than the skew
 that finding its own allows. Another machine may have to tell the two apart by their times alone."""
 FOUND_KEPT = timedelta(hours=2)
-"""How long a snapshot's attempt is kept once no run comes back for it: its version must not be taken
-for the snapshot of another request."""
+"""How long a snapshot's attempt is kept once no run comes back for it: its version must not be
+taken for the snapshot of another request."""
 KEPT = timedelta(seconds=RETENTION)
 """How long anything else is kept: as long as the service keeps a snapshot."""
 FIRST_TIME = datetime(YEARS.start, 1, 1, tzinfo=UTC)
@@ -96,7 +96,8 @@ def owner_of(urn: str | None) -> str | None:
         owner. Any other text is its own owner.
     """
     parts = (urn or "").split("::", 3)
-    if len(parts) != 4 or not parts[0].startswith("urn:pulumi:"):  # noqa: PLR2004  stack, project, types, name
+    # stack, project, types, name
+    if len(parts) != 4 or not parts[0].startswith("urn:pulumi:"):  # noqa: PLR2004
         return urn
     stack, project, types, name = parts
     parents, _, own_type = types.rpartition("$")
@@ -115,7 +116,7 @@ def owner_kind(owner: str | None) -> OwnerKind:
 
 
 def is_resource(owner: str | None) -> bool:
-    """Tell whether an owner is a resource, so that a later call can show that a state has its result."""
+    """Tell whether an owner is a resource: a later call can show that a state has its result."""
     return owner_kind(owner) in {"resource", "drill"}
 
 
@@ -265,7 +266,9 @@ class Attempt(Record, sparse=True):
         return now > last + (FOUND_KEPT if self.has_snapshot and nobody_returns else KEPT)
 
     def joined(self, ours: Self) -> Self:
-        """Join what two views of this attempt know: it only moves forward, and a first result stays.
+        """Join what two views of this attempt know: it only moves forward.
+
+        A first result stays.
 
         Args:
             ours: What the caller knows of the same attempt.

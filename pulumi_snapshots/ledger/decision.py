@@ -35,13 +35,13 @@ UNSAVED_LASTS = timedelta(days=1)
 """How long a snapshot is handed out that no state was seen to have. The next run of a stack comes
 within a day, or data have changed so much since that an old snapshot would mislead."""
 RENAMED_WITHIN = timedelta(days=1)
-"""How long a restore under another name of the same stack is taken for this one: a program is renamed
-and run again within a day, and a restore of long ago was another act."""
+"""How long a restore under another name of the same stack is taken for this one: a program is
+renamed and run again within a day, and a restore of long ago was another act."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What an operation is about to send a request for; see `Attempt` and `Request` for the rest."""
+    """What an operation wants to request; see `Attempt` and `Request` for the rest."""
 
     kind: Kind
     owner: str | None
@@ -112,8 +112,8 @@ class ClaimRefused(Exception):
 
     Attributes:
         why: `overtaken`: another run of the same resource was faster. `rolled back`: the state that
-            this run has is older than the ledger. `renamed`: a resource of another name has done the
-            same. `unknown`: how the same command ended is not known, and will not be.
+            this run has is older than the ledger. `renamed`: a resource of another name has done
+            the same. `unknown`: how the same command ended is not known, and will not be.
         attempt: That attempt.
     """
 
@@ -209,7 +209,7 @@ def unsaved_restore(known: Known) -> Claim | None:
     if newest.status is Status.FAILED and owner_kind(wish.owner) == "drill":
         return None  # A drill overwrites a scratch database: it may be tried again.
     if newest.dropped_in is not None:
-        # What another process of this run has deleted, because of something upstream, is made again.
+        # Another process of this run has deleted it because of something upstream: it stays.
         is_of_this_run = newest.dropped_in == wish.run and not wish.forced
         return Claim(newest, "resumed") if is_of_this_run else None
     return Claim(newest, "resumed") if _is_left(newest, wish) else None
@@ -224,7 +224,7 @@ def _is_left(newest: Attempt, wish: Wish) -> bool:
 
 
 def same_command(known: Known) -> Claim | None:
-    """A command that asks for what another one has begun watches that, as long as either may take."""
+    """A command that wants what another one has begun watches that, as long as either may take."""
     wish = known.wish
     if wish.forced or owner_kind(wish.owner) != "command":
         return None
@@ -251,7 +251,7 @@ def overtaken_restore(known: Known) -> Claim | None:
 
 
 def rolled_back_restore(known: Known) -> Claim | None:
-    """A state that lacks the resource's last restore is an old one: no restore of it is repeated."""
+    """A state that lacks the resource's last restore is an old one: nothing is restored by it."""
     wish = known.wish
     newest = known.newest
     if newest is None or wish.forced or owner_kind(wish.owner) != "resource":
@@ -265,7 +265,10 @@ def rolled_back_restore(known: Known) -> Claim | None:
 
 
 def renamed_restore(known: Known) -> Claim | None:
-    """The same restore under another name of the stack is not repeated: it was renamed, most likely."""
+    """The same restore under another name of the stack is not repeated.
+
+    Most likely, the resource was renamed.
+    """
     wish = known.wish
     if wish.forced or owner_kind(wish.owner) != "resource":
         return None
@@ -300,7 +303,7 @@ TABLE: dict[Kind, tuple[Row, ...]] = {
 
 
 def decide(attempts: Collection[Attempt], wish: Wish, now: datetime) -> Claim:
-    """Decide what an operation has to act on, the only place that says whether it may send a request.
+    """Decide what an operation has to act on: only this says whether it may send a request.
 
     Args:
         attempts: All that the ledger has.
@@ -346,7 +349,7 @@ def still_counting(attempts: Collection[Attempt], wish: Wish, now: datetime) -> 
 
 
 def new_attempt(wish: Wish, now: datetime) -> Attempt:
-    """Make the attempt that a wish enters into the ledger, which may leave within `LEAVES_WITHIN`."""
+    """Make the attempt that a wish enters into the ledger; it may leave within `LEAVES_WITHIN`."""
     # State and ledger have times in milliseconds.
     posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)
     request = Request(posted_at, NOT_ANSWERED, wish.timeout, wish.id, previous=wish.previous)

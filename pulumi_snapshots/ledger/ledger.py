@@ -1,4 +1,4 @@
-"""The ledger: everything that runs must know of each other, in one document that one edit changes."""
+"""The ledger: what runs must know of each other, in one document that one edit changes."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -22,9 +22,9 @@ FIELDS_OF_ATTEMPT = Attempt.properties().keys()
 class Ledger:
     """The ledger of one service, shared by all runs that use the same place.
 
-    Every method raises `LedgerUnavailable` if the `place` of its document cannot be used; what it was
-    to change is as before then, and `trouble` says why, for a warning, until an edit succeeds. All
-    times are by the `clock`, the service's.
+    Every method raises `LedgerUnavailable` if the `place` of its document cannot be used; what it
+    was to change is as before then, and `trouble` says why, for a warning, until an edit succeeds.
+    All times are by the `clock`, the service's.
 
     Attributes:
         seen: By what calls of this process have shown that states have attempts, see

@@ -15,11 +15,12 @@ T = TypeVar("T")
 
 ATTEMPTS = "attempts"  # the document's key for attempts by their ids
 BOOK = {"guards": "noted_at", "roll-backs": "asked_at"}
-"""The document's keys for what guards have noted, oldest first, and each entry's key for its time."""
+"""The document's keys for what guards have noted, oldest first, and each entry's key for its
+time."""
 USED_UP = "quota_used_up"  # the document's key for when the daily quota is free again
 MOVED = "moved"
-"""The key of a machine's own document for what a shared one has taken along: its place `to`, the ids
-of the `attempts`, and a digest of the `book`."""
+"""The key of a machine's own document for what a shared one has taken along: its place `to`, the
+ids of the `attempts`, and a digest of the `book`."""
 
 
 def bare(place: Place) -> Place:
@@ -129,7 +130,7 @@ def _book_of(own: Document) -> Document:
 
 
 def _identity(entry: dict[str, Any], time: str) -> tuple[Any, ...]:
-    """Return what tells an entry of the guards' book from another one, whatever has changed in it."""
+    """Return what tells an entry of the guards' book from others, whatever has changed in it."""
     return entry.get("guard"), entry.get("value"), entry.get("snapshot"), entry.get(time)
 
 

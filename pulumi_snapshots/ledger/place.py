@@ -1,4 +1,4 @@
-"""A place in which the ledger's one document lies: what it can do, and the setting that names it. It loads no HTTP stack."""
+"""A place for the ledger's one document, and the setting that names it. Loads no HTTP stack."""
 
 import json
 from abc import ABC, abstractmethod
@@ -42,8 +42,8 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "gs": {},
     "az": {"storage_account": ("AZURE_STORAGE_ACCOUNT_NAME", "-AZURE_STORAGE_CONNECTION_STRING")},
 }
-"""What may follow a bucket after a `?`, as in Pulumi's URLs, and the variables that say the same; `-` before those that it
-takes the place of."""
+"""What may follow a bucket after a `?`, as in Pulumi's URLs, and the variables that say the same;
+`-` before those that it takes the place of."""
 SAY_NOTHING = {
     *(
         "awssdk",
@@ -114,18 +114,24 @@ class Place(ABC):
         return document
 
     def unavailable(self, why: str, *then: Hint | HintKind) -> LedgerUnavailable:
-        """Make the error for a place that cannot be used; a `HintKind` is about its file or object."""
+        """Make the error for a place that cannot be used; a `HintKind` is about its file."""
         steps = [each if isinstance(each, Hint) else Hint(each, file=self.where) for each in then]
         return LedgerUnavailable(self.where, why, steps, is_shared=self.is_shared)
 
 
 def read_place(given: object) -> str:
-    """Check the setting that names a shared place: `backend`, a bucket's URI with its options, or a folder without a final slash."""
+    """Check the setting that names a shared place.
+
+    It is `backend`, a bucket's URI with its options, or a folder without a final slash.
+    """
     text = checks.text(given).strip()
     if text == BACKEND:
         return text
     if "://" not in text and not text.startswith(("/", "~")):
-        must_be = "must be s3://BUCKET/PREFIX (or gs://, az://), the absolute path of a folder, or `backend`"
+        must_be = (
+            "must be s3://BUCKET/PREFIX (or gs://, az://), the absolute path of a folder, or "
+            "`backend`"
+        )
         raise checks.Unfit(must_be, given)
     bare, options = _apart(text)
     place = destination_of(bare)
@@ -158,12 +164,12 @@ def _apart(text: str) -> tuple[str, dict[str, str]]:
 
 
 def destination_of(text: str) -> Destination:
-    """Take a shared place apart: a folder, or a bucket and its prefix; raises `Unfit` if it is neither."""
+    """Take a shared place apart: a folder, or a bucket and its prefix; `Unfit` if it is neither."""
     return Destination.parse(f"{_apart(text)[0].rstrip('/')}/")
 
 
 def environment_of(text: str) -> dict[str, str]:
-    """The variables that say what the options of a shared place say; an empty one is to be ignored."""
+    """The variables that say what a shared place's options say; an empty one is to be ignored."""
     bare, options = _apart(text)
     variables = [
         (name, options[each])

@@ -14,7 +14,7 @@ from pulumi_snapshots.snapshot.record import NAMED_BY, short_id
 
 
 class RestoreRules(Rules):
-    """Only other triggers, another target or a failure restore again, a changed snapshot alone never does."""
+    """Only other triggers, another target or a failure restore again; another snapshot does not."""
 
     schema = RESTORE
     kind = "restore"
@@ -24,7 +24,7 @@ class RestoreRules(Rules):
     def check(
         self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False
     ) -> list[Problem]:
-        """What is wrong with the inputs; the row of a new restore names its snapshot, also in a preview."""
+        """Check the inputs; the row of a new restore names its snapshot, also in a preview."""
         snapshot, problems = (
             [values.get(name) for name in NAMED_BY],
             super().check(call, values, in_state=in_state),

@@ -1,4 +1,4 @@
-"""A restore: its inputs, what the state keeps of it, and what a change of inputs means. Programs load it, so it loads no HTTP stack."""
+"""A restore: its inputs, and what the state keeps of it. Loads no HTTP stack."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ from pulumi_snapshots.run.memory import id_at
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
 
 DEFAULT_TIMEOUT = 15 * 60.0
-"""Seconds. A restore takes about 60 s, and may wait 120 s for another on its database, 60 s for each one of the account."""
+"""Seconds. A restore takes about 60 s, and can wait minutes for others of its account."""
 PURPOSE = "restore a snapshot of"
 SUCCESS = "success"  # the outcome of a restore that did not fail; also the service's word
 
@@ -51,7 +51,8 @@ class RestoreInputs(Inputs):
         needed="which snapshot (a Snapshot that is pending has none yet)",
     )
     target_database_id: str | None = declare(
-        "The database to overwrite, of the same engine; the snapshot's own unless given. Another one restores again.",
+        "The database to overwrite, of the same engine; the snapshot's own unless given. Another "
+        "one restores again.",
         default=None,
         read=checks.database_id("restore onto"),
         replaces=True,
@@ -59,7 +60,8 @@ class RestoreInputs(Inputs):
     overwrite: bool = declare(
         "Must be true, else the preview fails: everything that the database holds is overwritten.",
         read=said(
-            "a restore overwrites everything that the database holds, with nothing to undo it but another snapshot"
+            "a restore overwrites everything that the database holds, with nothing to undo it but "
+            "another snapshot"
         ),
         kw_only=True,
     )
@@ -71,13 +73,15 @@ class RestoreInputs(Inputs):
         kw_only=True,
     )
     timeout: Duration = declare(
-        "How long the restore may take, and each resume again. The resource's custom timeout for creates wins.",
+        "How long the restore may take, and each resume again. The resource's custom timeout for "
+        "creates wins.",
         default=DEFAULT_TIMEOUT,
         read=checks.timeout,
         kw_only=True,
     )
     name: str | None = declare(
-        "The snapshot's storage object, as a Snapshot or a lookup gives it; looked up unless given.",
+        "The snapshot's storage object, as a Snapshot or a lookup gives it; looked up unless "
+        "given.",
         default=None,
         kept=False,
     )
@@ -88,7 +92,8 @@ class RestoreInputs(Inputs):
         choices=DATABASE_ENGINE,
     )
     created_at: Moment | None = declare(
-        "When the snapshot was taken, as a Snapshot or a lookup gives it: the line about the restore says it.",
+        "When the snapshot was taken, as a Snapshot or a lookup gives it: the line about the "
+        "restore says it.",
         default=None,
         kept=False,
         read=checks.moment,
@@ -113,7 +118,10 @@ class RestoreInputs(Inputs):
 def with_snapshot_missing(
     found: list[checks.Problem], values: Mapping[str, Any]
 ) -> list[checks.Problem]:
-    """The problems of inputs that name a snapshot: if nothing names one, that alone, and not what each of its inputs lacks."""
+    """The problems of inputs that name a snapshot.
+
+    If nothing names one, that alone, and not what each of its inputs lacks.
+    """
     if any(values.get(name) is not None for name in NAMED_BY):
         return found
     missing = checks.Problem(
@@ -123,11 +131,12 @@ def with_snapshot_missing(
 
 
 class RestoreRecord(Record):
-    """A snapshot put back into a database, over everything that the database holds; once, when it is created.
+    """A snapshot put back into a database, once, over everything that the database holds.
 
-    `pulumi up` sends one request and waits until the service says that it succeeded, and the database runs. Afterwards
-    only other triggers, or another target, restore again. A changed snapshot alone restores nothing and warns; neither
-    does a refresh, nor the end of the snapshot's 30 days, nor deleting the resource.
+    `pulumi up` sends one request and waits until the service says that it succeeded, and the
+    database runs. Afterwards only other triggers, or another target, restore again. A changed
+    snapshot alone restores nothing and warns; neither does a refresh, nor the end of the snapshot's
+    30 days, nor deleting the resource.
     """
 
     database_id: str = declare("The database whose snapshot was put back.")
@@ -143,7 +152,7 @@ class RestoreRecord(Record):
 
     @property
     def id(self) -> str:
-        """`DATABASE_ID/restore:TIME`, of the database that was overwritten and the time of the POST."""
+        """`DATABASE_ID/restore:TIME`, of the overwritten database and the time of the POST."""
         return id_at(self.target_database_id, "restore:", self.requested_at)
 
     @property
@@ -164,14 +173,15 @@ class RestoreRecord(Record):
 
 
 def time_out_beyond(age: float) -> str:
-    """Return a time-out, as a user types it, with which a command watches a restore of so many seconds ago."""
+    """Return a time-out with which a command watches a restore of so many seconds ago."""
     return f"{int(age // 3600) + 2}h"
 
 
 def another_snapshot(record: RestoreRecord) -> str:
     """The warning if the program names another snapshot than the one that was restored."""
     return (
-        f"the snapshot changed; set triggers to restore again. What was requested at {record.requested_at} for database "
+        "the snapshot changed; set triggers to restore again. What was requested at "
+        f"{record.requested_at} for database "
         f"{record.target_database_id} is {record.snapshot}, and a Restore acts once."
     )
 

@@ -428,8 +428,8 @@ class RestoreOperation(Operation):
 REFUSED = {
     "overtaken": (
         (
-            "another run of the same resource has requested the restore of {what} at {at}, before this "
-            "run's request could be sent"
+            "another run of the same resource has requested the restore of {what} at {at}, before "
+            "this run's request could be sent"
         ),
         (HintKind.CHECK_DATA, HintKind.RUN_AGAIN),
     ),
@@ -439,16 +439,16 @@ REFUSED = {
     ),
     "renamed": (
         (
-            "the restore of {what} was requested for {who} at {at}: this may be the same restore under "
-            "another name"
+            "the restore of {what} was requested for {who} at {at}: this may be the same restore "
+            "under another name"
         ),
         (HintKind.ADD_ALIAS, HintKind.BY_TRIGGERS),
     ),
     "rolled back": (
         (
-            "the restore of {what} was requested for this very resource at {at}, and the state that "
-            "this run has does not show its last restore: an older checkpoint was imported, or the "
-            "resource is replaced without a refresh"
+            "the restore of {what} was requested for this very resource at {at}, and the state "
+            "that this run has does not show its last restore: an older checkpoint was imported, "
+            "or the resource is replaced without a refresh"
         ),
         (HintKind.CHECK_DATA, HintKind.BY_TRIGGERS, HintKind.REPLACE_WITH_REFRESH),
     ),
@@ -509,7 +509,8 @@ class RestoreCalls(ActCalls):
             raise ResourceNotFinished(resource, failure_of(record))
         if record.pending:
             happened = (
-                f"What database {record.target_database_id} holds is not known: the end of the restore that was requested "
+                f"What database {record.target_database_id} holds is not known: the end of the "
+                "restore that was requested "
                 f"at {record.requested_at} was not seen"
             )
             raise ResourceNotFinished(
@@ -526,7 +527,7 @@ class RestoreCalls(ActCalls):
     def resource(
         self, record: RestoreRecord, values: Mapping[str, Any], id_: str | None = None
     ) -> Resource:
-        """The resource, also if it failed: what is known of a failure is kept, since the service forgets it."""
+        """The resource, also if it failed: the service forgets a failure, the state keeps it."""
         resource = Resource(id_ or record.id, RESTORE.state(record, values))
         if record.failure:
             error = failure_of(record)

@@ -23,18 +23,18 @@ from pulumi_snapshots.service.rate_limiter import BLOCKED
 
 T = TypeVar("T")
 APART = timedelta(seconds=RESTORE_PER_DATABASE)
-"""Two restores of one database are never accepted closer together. A request may also take this long
-to arrive."""
+"""Two restores of one database are never accepted closer together. A request may also take this
+long to arrive."""
 SAME = timedelta(seconds=1)
 """How far apart two times of one restore may be."""
 UNSTARTED = 300.0
-"""Seconds after which an accepted restore is over, though by what the database says it has not started
-since the request."""
+"""Seconds after which an accepted restore is over, though by what the database says it has not
+started since the request."""
 OUTCOME_KEPT = 3600.0
 """Seconds for which the service shows how a restore ended."""
 DENIALS = 2
-"""How many answers it takes to believe that there is no route for the status of a restore: a proxy may
-have sent one of them."""
+"""How many answers it takes to believe that there is no route for the status of a restore: a proxy
+may have sent one of them."""
 RUNNING = RestoreStatus(state="running")
 """What `RESTORE_IN_PROGRESS` says in place of the status of a restore."""
 DOWN = DatabaseStatus(running=False)
@@ -123,7 +123,7 @@ async def began_since(
 
 
 async def _answer(ask: Awaitable[T], while_restored: T) -> tuple[T | None, str]:
-    """An answer of the service; None, and what the progress says of it, after a failure that may pass."""
+    """Return an answer; None, and what the progress says, after a failure that may pass."""
     try:
         return await ask, ""
     except RestoreRunning:
@@ -145,7 +145,8 @@ class StatusWatch:
     Attributes:
         attempt: The attempt, with what is known of it by now.
         shown: The last restore of the database, as the last poll saw it.
-        is_ours: Whether that is the attempt's; False if it is a later one, None if that is not known.
+        is_ours: Whether that is the attempt's; False if it is a later one, None if that is not
+        known.
     """
 
     def __init__(
@@ -252,7 +253,7 @@ class StatusWatch:
     # Polls ----------------------------------------------------------------------------------------
 
     async def _poll_restore(self) -> None:
-        """Ask how the restore stands, unless that is known; enter what is learnt into the ledger."""
+        """Ask how the restore stands, unless that is known; enter what is learnt."""
         before = self.attempt
         self._failed_poll = ""
         while self.request.outcome is None and not self._needs_database and not self._failed_poll:

@@ -1,4 +1,7 @@
-"""What an engine asks of a resource, in plain values by their Python names, and how each call may end: adapters only translate."""
+"""What an engine asks of a resource, and how each call may end.
+
+Values are plain, by their Python names: adapters only translate.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,11 @@ Same = Callable[[Any, Any], bool]  # whether two values that are not equal mean 
 
 
 class Shared:
-    """What all resources and lookups of a process share; there is one of this class in a process. `run` is that of `RunMemory`."""
+    """What all resources and lookups of a process share.
+
+    Args:
+        run: See `RunMemory`.
+    """
 
     def __init__(self, run: str = "") -> None:
         self.memory = RunMemory(run)
@@ -60,7 +67,7 @@ class Shared:
         return session
 
     def ledger(self, settings: Settings) -> Ledger:
-        """Get the ledger for these settings, which need no key; from any thread, all get the same."""
+        """Get the ledger for these settings, which need no key; all threads get the same."""
         key = settings.api_url, settings.shared_state, settings.state_dir
         if key not in self._ledgers:
             ledger = self._ledgers.setdefault(key, ledger_of(settings, self._clock))
@@ -75,7 +82,7 @@ class Shared:
         return system_utc()
 
     def of(self, kind: type[T]) -> T:
-        """Get the object of a class, made without arguments at its first use; only in the event loop."""
+        """Get the object of a class, made at its first use; only in the event loop."""
         return self._one(kind, kind)
 
     def _one(self, key: Any, make: Callable[[], T]) -> T:
@@ -110,7 +117,16 @@ def ledger_of(settings: Settings, clock: Clock) -> Ledger:
 
 @dataclass(frozen=True)
 class EngineCall:
-    """One call of the engine about a resource: its URN, if that is known, what reads the settings, and who hears how it goes."""
+    """One call of the engine about a resource.
+
+    Attributes:
+        owner: The resource's URN; None if unknown.
+        settings: Reads the settings, or raises `SettingsError`. Late: what sends nothing works with
+        bad
+            ones.
+        shared: What the process shares.
+        listener: Shows the progress.
+    """
 
     owner: str | None
     settings: Callable[
@@ -120,13 +136,20 @@ class EngineCall:
     listener: Listener
 
     def session(self) -> Session:
-        """The service, in the event loop only; `SettingsError` if a setting cannot be used, or there is no key."""
+        """The service, in the event loop only.
+
+        Raises:
+            SettingsError: A setting cannot be used, or there is no key.
+        """
         return self.shared.session(self.settings())
 
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource as the state keeps it: all outputs, inputs among them, since what is left out would be lost."""
+    """A resource as the state keeps it: all outputs, inputs among them.
+
+    What is left out would be lost.
+    """
 
     id: str
     outputs: dict[str, Any]
@@ -148,9 +171,17 @@ class Changes:
 
 
 class ResourceNotFinished(Exception):
-    """A call that did not come to its end, and whose resource must be kept as far as it is known; the next run reads it first."""
+    """A call that did not come to its end: its resource must be kept, as far as it is known.
 
-    # `steps_if_not_saved`: if the engine cannot be handed an unfinished resource; None if the state holds it already.
+    The next run reads it first.
+
+    Attributes:
+        resource: The resource.
+        error: Why the call did not come to its end.
+        steps_if_not_saved: The next steps if the engine cannot be handed an unfinished resource;
+            None if the state holds it already.
+    """
+
     def __init__(
         self,
         resource: Resource,
@@ -158,11 +189,13 @@ class ResourceNotFinished(Exception):
         steps_if_not_saved: tuple[Hint, ...] | None = None,
     ) -> None:
         super().__init__(error)
-        self.resource, self.error, self.steps_if_not_saved = resource, error, steps_if_not_saved
+        self.resource = resource
+        self.error = error
+        self.steps_if_not_saved = steps_if_not_saved
 
 
 class Rules(ABC):
-    """What the engine may ask of one kind of resource without a request: whether inputs are right, and what a change means."""
+    """What the engine may ask of one kind of resource without a request to the service."""
 
     schema: ClassVar[ResourceSchema]
     # what its requests start, as the ledger calls it; empty if it sends none
@@ -173,17 +206,29 @@ class Rules(ABC):
     @property
     @abstractmethod
     def calls(self) -> Any:
-        """Its create, read, update and delete, which may send requests; loaded late, since a preview without a change needs none.
+        """Its create, read, update and delete, which may send requests.
 
-        Each raises `ResourceNotFinished` if the resource must be kept as it says, and `ProviderError` if it failed otherwise: a create has
-        made nothing then, and for the others the state stays as it is. An update may return another id than the state's if that
-        is provisional, for a later read to set right.
+        They are loaded late, since a preview without a change needs none.
+
+        Each raises `ResourceNotFinished` if the resource must be kept as it says, and
+        `ProviderError` if it failed otherwise: a create has made nothing then, and for the others
+        the state stays as it is. An update may return another id than the state's if that is
+        provisional, for a later read to set right.
         """
 
     def check(
         self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False
     ) -> list[Problem]:
-        """What is wrong with the inputs; `in_state` if the engine shows that its state has the resource."""
+        """Check the inputs.
+
+        Args:
+            call: The call.
+            values: The inputs.
+            in_state: Whether the engine shows that its state has the resource.
+
+        Returns:
+            What is wrong with them.
+        """
         call.settings()  # SettingsError if the configuration cannot be used
         memory = call.shared.memory
         self.calls_of(call).note_check(in_state=in_state)
@@ -205,11 +250,14 @@ class Rules(ABC):
         return f"{self.schema.name} {(call.owner or '').rpartition('::')[2]!r}"
 
     def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The databases whose data the resource is about, by the inputs that name them: no drill may overwrite those."""
+        """The databases that no drill may overwrite, by the inputs that name them."""
         return {"database_id": values.get("database_id")}
 
     def in_state(self, state: Mapping[str, Any]) -> StateRequest | None:  # noqa: ARG002  most send no request
-        """What outputs show that a state has; None for a resource that sends no request, or is looked up by its id."""
+        """What outputs show that a state has.
+
+        It is None for a resource that sends no request, or is looked up by its id.
+        """
         return None
 
     async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
@@ -263,7 +311,7 @@ class Rules(ABC):
     def diff(
         self, call: EngineCall, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
-        """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""
+        """Compare the state's outputs with the inputs now, and show the user why they differ."""
         memory = call.shared.memory
         shown = self.note_seen(call, state)
         found = self.compare(call, self.schema.record.from_outputs(state), state, values)
@@ -295,8 +343,8 @@ class Rules(ABC):
     ) -> Changes:
         """Compare by value.
 
-        What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is the service's time if that is known,
-        else this machine's.
+        What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is the
+        service's time if that is known, else this machine's.
         """
         others = self.others(record, old, new, same)
         if others:
@@ -320,7 +368,7 @@ class Rules(ABC):
         return Changes(replaces, (*updates, self.acts_again) if updates else ())
 
     def deciding(self, _new: Mapping[str, Any]) -> list[str]:
-        """The inputs of which another value asks for another resource, or for the act again, as they are declared."""
+        """The inputs of which another value asks for another resource, or for the act again."""
         return [
             name
             for name, each in self.schema.inputs.properties().items()
@@ -341,7 +389,11 @@ class Rules(ABC):
 
 
 class ActCalls(ABC):
-    """Calls of a resource whose `act` sends one request, or waits for the end of an `earlier` one; `ends` is an end not seen."""
+    """Calls of a resource whose `act` sends one request, or waits for the end of an `earlier` one.
+
+    Attributes:
+        ends: The error of an end that was not seen.
+    """
 
     ends: ClassVar[type[NotFinished[Any]]]
     act: ClassVar[Callable[..., Awaitable[Any]]]
@@ -406,7 +458,7 @@ class ActCalls(ABC):
 
 
 async def keep_in_ledger(call: EngineCall, kept: StateRequest) -> None:
-    """Enter into the ledger, if it can be used, that a create makes again what a delete has dropped."""
+    """Enter into the ledger that a create makes again what a delete has dropped."""
     memory = call.shared.memory
     memory.seen.update(kept.names)
     memory.taken.update(kept.names)

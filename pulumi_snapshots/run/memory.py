@@ -1,4 +1,4 @@
-"""What one run knows without a request, such as versions in the state and what the engine has asked, and what it shows. Needs no key."""
+"""What one run knows without a request, and what it shows. Needs no key."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.ledger.attempt import Kind, Request, owner_of, request_name
 from pulumi_snapshots.properties.checks import digest_of
 
-PENDING = "pending:"  # begins the version part of a provisional id; no version id of the service holds a colon
+PENDING = "pending:"
+"""Begins the version part of a provisional id; no version id of the service holds a colon."""
 # how many combinations of ids are tried, which are two for each snapshot among the triggers
 FORMS = 64
 DRILLS_OVERWRITE = "a drill overwrites everything that the scratch database holds, each time"
-ROUTINE_EVERY = 10.0  # seconds between two texts of one snapshot if only a detail has changed, such as the next poll
+ROUTINE_EVERY = 10.0
+"""Seconds between two texts of one snapshot if only a detail has changed, such as the next poll."""
 MANY = 10  # from this many snapshots on, only changes are shown, since each text is a line in a log
 
 
 class Uses:
-    """The databases that resources are about, and those that drills overwrite, as far as the program or a provider knows."""
+    """The databases that resources are about, and those that drills overwrite."""
 
     def __init__(self) -> None:
         self._users: dict[str, str] = {}
@@ -67,7 +69,7 @@ class Uses:
 
 
 def is_same_database(one: object, other: object) -> bool:
-    """Whether two ids are of one database, in whatever case, as in the names of the databases' hosts."""
+    """Whether two ids are of one database; case does not matter, as in the databases' hosts."""
     return isinstance(one, str) and isinstance(other, str) and one.lower() == other.lower()
 
 
@@ -77,7 +79,7 @@ def in_use(resource: str) -> str:
 
 
 def id_at(about: str, what: str, requested_at: str) -> str:
-    """An id that names the time of its request, by the service's clock: `DATABASE_ID/restore:20260301T120000Z`."""
+    """An id that names the time of its request: `DATABASE_ID/restore:20260301T120000Z`."""
     return f"{about}/{what}{requested_at.replace('-', '').replace(':', '')}"
 
 
@@ -133,7 +135,7 @@ class ResourceCalls:
 
     @property
     def is_kept(self) -> bool:
-        """Whether a diff has said that it stays as it is, so that a delete is followed by a create."""
+        """Whether a diff has said that it stays as it is: a create follows its delete."""
         return self._was_compared and self._to_keep is not None
 
     def kept_for(self, purposes: frozenset[str]) -> StateRequest | None:
@@ -230,7 +232,7 @@ class RunMemory:
         return old.partition("/")[0] == new.partition("/")[0] and not is_provisional(new)
 
     def purposes(self, triggers: object) -> frozenset[str]:
-        """The digests that these triggers have had: a snapshot among them may have had another id."""
+        """The digests that these triggers have had, since a snapshot may have had another id."""
         return frozenset(map(digest_of, islice(self._forms(triggers), FORMS)))
 
     def _forms(self, value: Any) -> Iterable[Any]:
@@ -297,7 +299,7 @@ class Fleet:
 
 
 class Member:
-    """One snapshot of a fleet; limits how much its listener gets. `note` and `warn` are the listener's."""
+    """One snapshot of a fleet; limits how much its listener shows of the progress."""
 
     def __init__(self, fleet: Fleet, listener: Listener) -> None:
         self.note = listener.note

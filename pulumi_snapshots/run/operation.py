@@ -1,4 +1,4 @@
-"""One operation: it claims a request in the ledger, sends it once, and enters what it learns of it."""
+"""One operation: it claims a request in the ledger, sends it once, and enters the result."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ T = TypeVar("T")
 Post = Callable[[Leaving], Awaitable[PostAnswer]]
 """Sends a request, once, and returns how it was accepted."""
 BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)
-"""Seconds between refused requests, the last one for all later ones: from the shortest cooldown, the
-account's 5 s, to the longest. The rate limiter keeps the cooldowns of restores."""
+"""Seconds between refused requests, the last one for all later ones: from the shortest cooldown,
+the account's 5 s, to the longest. The rate limiter keeps the cooldowns of restores."""
 JITTER = 0.1
 """The largest random addition to a pause, as its share: clients refused together do not return
 together."""

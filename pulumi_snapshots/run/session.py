@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import httpx  # spoken in `service` and `hosts` only
 
 UNWRITTEN = (
-    "the ledger of what is sent cannot be used ({trouble}): nothing new is sent, this process keeps "
-    "the service's limits alone, and other runs do not see the result of what it has sent"
+    "the ledger of what is sent cannot be used ({trouble}): nothing new is sent, this process "
+    "keeps the service's limits alone, and other runs do not see the result of what it has sent"
 )
 
 
@@ -81,7 +81,7 @@ class Session(Stoppable):
         await self.client.close()
 
     def take_note(self) -> AnyMessage:
-        """The warning that the ledger cannot be used, if it was not taken before; empty otherwise."""
+        """The warning that the ledger cannot be used; empty if it can, or once it was taken."""
         if not self.ledger.trouble or self._warned:
             return ""
         self._warned = True
@@ -125,7 +125,7 @@ class Session(Stoppable):
         return self.service_clock.offset is not None
 
     async def _ask_time(self, database_id: str, *, briefly: bool) -> SquareCloudError | None:
-        """Send requests until an answer shows the time; returns the last failure, if one did not."""
+        """Send requests until an answer shows the time; returns the last failure, if any."""
         failure: SquareCloudError | None = None
         try:
             patience = ONCE if briefly else BRIEF
@@ -184,7 +184,7 @@ class Session(Stoppable):
         )
 
     def left_for_reads(self, seconds: float) -> float:
-        """What is left of the `seconds` that all reads of a run share, counted from the first read."""
+        """What is left of the `seconds` that all reads of a run share, from the first one on."""
         now = self.clock.monotonic()
         if now - self._reads_start > READS_SHARE:
             self._reads_start = now

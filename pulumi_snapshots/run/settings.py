@@ -24,8 +24,8 @@ Config = Any  # Pulumi config, or a dict with its keys: what has `get`
 PACKAGE = "squarecloud"  # the namespace in Pulumi config, and the name of the plugin's package
 REQUESTS_PER_MINUTE = 30  # the smallest paid plan's budget by the vendor's own test suite
 FOR_OTHERS = 10
-"""One in so many requests of the budget is left to others unless configured: past it the whole account
-is blocked for half an hour, and somebody may use the dashboard at any time."""
+"""One in so many requests of the budget is left to others unless configured: past it the whole
+account is blocked for half an hour, and somebody may use the dashboard at any time."""
 LISTING_CACHES = {"unknown": None, "ended-by-snapshot": True, "kept": False}
 """What may be known of the listings' cache, and whether a new snapshot ends it then."""
 KEY_LIMIT = 1024  # characters of the longest key that the service gives out

@@ -338,8 +338,8 @@ class SnapshotOperation(Operation):
         """Wait until the snapshot of the attempt is listed.
 
         Returns:
-            The snapshot; None if there is something else to wait for, or to request. It is requested
-            again only if it certainly never came.
+            The snapshot; None if there is something else to wait for, or to request. It is
+            requested again only if it certainly never came.
         """
         session = self.session
         others = await self.known_attempts()
@@ -365,8 +365,8 @@ class SnapshotOperation(Operation):
     async def _check_named_version(self, attempt: Attempt, claimed: Collection[str]) -> None:
         """Do not believe an answer that names the version of an older snapshot.
 
-        Then the request is as one that was accepted: the listing shows its snapshot. An answer whose
-        version no page lists yet is believed.
+        Then the request is as one that was accepted: the listing shows its snapshot. An answer
+        whose version no page lists yet is believed.
         """
         version = self._finished.version
         if version is None:
@@ -550,8 +550,8 @@ class SnapshotOperation(Operation):
             age = spoken(attempt.request.age(now))
             slept = "this machine was asleep or stopped meanwhile"
             self.warn(
-                f"snapshot {record.id} was requested {age} ago ({record.requested_at}), longer than "
-                f"the time-out: {slept}. What was written since is not in it.",
+                f"snapshot {record.id} was requested {age} ago ({record.requested_at}), longer "
+                f"than the time-out: {slept}. What was written since is not in it.",
                 HintKind.TAKE_NEW,
             )
 

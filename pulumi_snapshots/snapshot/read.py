@@ -1,4 +1,4 @@
-"""What the engine's calls do with a snapshot, and what a refresh learns: it never drops one, and never fails while one is pending."""
+"""What the engine's calls do with a snapshot, and what a refresh learns."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -36,7 +36,7 @@ from pulumi_snapshots.snapshot.record import (
 )
 
 URL_RENEWAL = timedelta(days=7)
-"""A stored URL with more than this left is kept, so that dependants do not change at every refresh."""
+"""A stored URL with more than this left is kept, so that dependants rarely change in a refresh."""
 
 
 class SnapshotCalls(ActCalls):
@@ -67,8 +67,8 @@ class SnapshotCalls(ActCalls):
             return False
         here = session.clock.utc()
         call.listener.warn(
-            f"snapshot {record.id} is not rotated: by the service's clock it is not old enough. This "
-            f"machine's clock is wrong: it says {to_the_second(here)}, and the service says "
+            f"snapshot {record.id} is not rotated: by the service's clock it is not old enough. "
+            f"This machine's clock is wrong: it says {to_the_second(here)}, and the service says "
             f"{to_the_second(now)}."
         )
         return True
@@ -129,14 +129,18 @@ class SnapshotCalls(ActCalls):
 
 
 async def read(session: Session, record: SnapshotRecord, listener: Listener) -> SnapshotRecord:
-    """Renew the record of a snapshot in the state, which stays as it is if the service says nothing; a pending one may come back complete.
+    """Renew the record of a snapshot in the state; a pending one may come back complete.
 
-    Raises `KeyRefused` or, without a scope or permission, `NotAllowed`, since no resource can be read then; never for a pending
+    It stays as it is if the service says nothing. A refresh drops none, and fails for no pending
     one: the update that follows meets the same error, and says so.
+
+    Raises:
+        KeyRefused: The service refuses the key, so that no resource can be read.
+        NotAllowed: The key lacks a scope or permission.
     """
     record.remember_in(session.memory)
     if record.pending:
-        # The reads of pending resources hold up the whole run, so all of them together end within 10 s.
+        # The reads of pending resources hold up the whole run: all together end within 10 s.
         with suppress(ProviderError), session.until(session.left_for_reads(9.0)):
             return await create(
                 session, SnapshotInputs(record.database_id), listener, earlier=record, once=True
@@ -154,9 +158,17 @@ async def read(session: Session, record: SnapshotRecord, listener: Listener) -> 
 
 
 async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> SnapshotRecord:
-    """Look up `DATABASE_ID/VERSION_ID`, or `DATABASE_ID/latest` for the newest available one, automatic ones included.
+    """Look up a snapshot, manual or automatic.
 
-    With `unlisted` one that a run has found, and an old page lacks, is described as the run knows it.
+    Args:
+        session: The session of the process.
+        resource_id: `DATABASE_ID/VERSION_ID`, or `DATABASE_ID/latest` for the newest available one.
+        unlisted: Whether one that a run has found, and an old page lacks, is described as the run
+            knows it.
+
+    Raises:
+        NoSuchSnapshot: It is not there.
+        NothingSent: The service did not answer in time.
     """
     if is_provisional(resource_id):
         happened = f"{resource_id} is the provisional id of a pending snapshot"
@@ -196,7 +208,11 @@ async def newest(
     *,
     may_be_empty: bool = True,
 ) -> SnapshotRecord | None:
-    """The newest snapshot of one database that is available; CannotTell if one that may be it has no time."""
+    """The newest snapshot of one database that is available.
+
+    Raises:
+        CannotTell: One that may be it has no time.
+    """
     for entry in newest_first(entries):
         record = await describe(session, database_id, entry)
         if record.available and (may_be_empty or record.size != 0):

@@ -1,4 +1,4 @@
-"""A snapshot: its inputs, what the state keeps of it, and what a change of inputs, or time, means. It loads no HTTP stack."""
+"""A snapshot: its inputs, and what the state keeps of it. Loads no HTTP stack."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_TIMEOUT = 45 * 60.0
-"""Seconds. A stale listing is served for up to 30 minutes; the soft deadline and the snapshot itself come on top."""
+"""Seconds: up to 30 minutes of a stale listing, the soft deadline, and the snapshot itself."""
 PURPOSE = "take a snapshot of"
 ORIGIN = Choices(
     "Origin",
@@ -73,12 +73,14 @@ class SnapshotInputs(Inputs):
         replaces=True,
     )
     timeout: Duration = declare(
-        "How long the create may take, and each resume again. The resource's custom timeout for creates wins.",
+        "How long the create may take, and each resume again. The resource's custom timeout for "
+        "creates wins.",
         default=DEFAULT_TIMEOUT,
         read=checks.timeout,
     )
     reuse_within: Duration = declare(
-        "Before a request, adopt the newest manual snapshot of this database that is younger than this, unless it was restored since; at most 30 days.",
+        "Before a request, adopt the newest manual snapshot of this database that is younger than "
+        "this, unless it was restored since; at most 30 days.",
         default=0.0,
         read=checks.duration(most=RETENTION, may_be_zero=True),
     )
@@ -95,7 +97,8 @@ class SnapshotInputs(Inputs):
         known = cls.known(values, "rotate_after", "reuse_within")
         if not found and 0 < known.get("rotate_after", 0.0) <= known.get("reuse_within", 0.0):
             reason = Message(
-                "must be longer than {reuse_within}, else a rotation would adopt what it should renew"
+                "must be longer than {reuse_within}, else a rotation would adopt what it should "
+                "renew"
             )
             found.append(Problem("rotate_after", reason))
         return found
@@ -107,7 +110,7 @@ def short_id(id_: str) -> str:
 
 
 def split_id(resource_id: str) -> tuple[str, str]:
-    """Database id and version id of a resource id; ValueError if it is not `DATABASE_ID/VERSION_ID`."""
+    """Split `DATABASE_ID/VERSION_ID`; ValueError if it is something else."""
     database_id, _, version_id = resource_id.partition("/")
     try:
         database = checks.database_id()(database_id)
@@ -124,7 +127,8 @@ class ListedProperties(Record):
 
     database_id: str = declare("The database whose snapshot it is.")
     version_id: str | None = declare(
-        "The service's version id, which with the database's id is all that identifies a snapshot. Absent while it is pending.",
+        "The service's version id, which with the database's id is all that identifies a "
+        "snapshot. Absent while it is pending.",
         default=None,
         settled=True,
     )
@@ -149,22 +153,25 @@ class ListedProperties(Record):
         "`manual` or `automatic`; absent if the service does not say.", default=None, choices=ORIGIN
     )
     runtime: str | None = declare(
-        "The database's engine, `postgres`, `mongo`, `mysql` or `redis`; absent if the service does not say.",
+        "The database's engine, `postgres`, `mongo`, `mysql` or `redis`; absent if the service "
+        "does not say.",
         default=None,
         choices=DATABASE_ENGINE,
     )
 
 
 class SnapshotRecord(ListedProperties):
-    """A snapshot of one Square Cloud database: the record of an event, never taken again behind your back.
+    """A snapshot of one Square Cloud database, never taken again behind your back.
 
-    `pulumi up` sends one request, waits until the service lists exactly the snapshot that it started, and exposes a
-    download URL pinned to it. A replacement takes the new one first; delete forgets, and the service keeps a snapshot
-    until its 30 days are over. The id is `DATABASE_ID/VERSION_ID`, and `DATABASE_ID/latest` imports the newest one.
+    `pulumi up` sends one request, waits until the service lists exactly the snapshot that it
+    started, and exposes a download URL pinned to it. A replacement takes the new one first; delete
+    forgets, and the service keeps a snapshot until its 30 days are over. The id is
+    `DATABASE_ID/VERSION_ID`, and `DATABASE_ID/latest` imports the newest one.
     """
 
     requested_at: Moment | None = declare(
-        "When the request was sent, by the service's clock; absent if the snapshot was adopted or looked up.",
+        "When the request was sent, by the service's clock; absent if the snapshot was adopted or "
+        "looked up.",
         default=None,
     )
     attempt: Request | None = declare(
@@ -193,7 +200,7 @@ class SnapshotRecord(ListedProperties):
         return self.expires_at is not None and now >= parse_rfc3339(self.expires_at)
 
     def remember_in(self, memory: RunMemory) -> None:
-        """Tell the run's memory of a snapshot in the state: no request of this run has started it."""
+        """Tell the run's memory of a snapshot that the state has."""
         if self.version_id is None:
             return
         memory.seen.add(self.id)
@@ -203,7 +210,7 @@ class SnapshotRecord(ListedProperties):
 
     @property
     def id(self) -> str:
-        """`DATABASE_ID/VERSION_ID`, or while pending a provisional id that names the time of the POST."""
+        """`DATABASE_ID/VERSION_ID`; while pending an id that names the time of the POST."""
         if self.version_id is not None:
             return f"{self.database_id}/{self.version_id}"
         posted = (
@@ -228,7 +235,7 @@ def is_pinned(url: str | None, version_id: str) -> bool:
 
 
 def taken_text(record: SnapshotRecord, now: datetime) -> str:
-    """Which snapshot it is, and its age at this time of the service: `DATABASE_ID/VERSION_ID, taken 12 min ago`."""
+    """Name a snapshot with its age: `DATABASE_ID/VERSION_ID, taken 12 min ago`."""
     if record.created_at is None:
         return record.id
     return (
