@@ -37,6 +37,19 @@ def test_each_protection_names_a_test_that_shows_it() -> None:
     assert sorted(named - existing_tests()) == []
 
 
+def test_each_limit_of_dynamic_providers_names_a_test_that_shows_the_way() -> None:
+    page = (PROJECT / "docs" / "dev" / "authors.md").read_text()
+    section = page.partition("\n## What a dynamic provider cannot do elsewhere\n")[2]
+    rows = [each for each in section.partition("\n## ")[0].splitlines() if each.startswith("| ")]
+    assert len(rows) > 8
+    for row in rows[2:]:
+        limit, thread, _, shown = row.strip("| ").split(" | ")
+        assert re.search(r"\]\(https://github\.com/pulumi/pulumi/(?:issues|pull)/\d+\)", thread), (
+            limit
+        )
+        assert shown == "the same" or shown.strip("`") in existing_tests(), limit
+
+
 def test_a_finder_of_a_flaw_knows_where_to_report_it_and_what_counts() -> None:
     text = (PROJECT / "SECURITY.md").read_text()
     assert "Report a vulnerability" in text
