@@ -1,4 +1,4 @@
-"""What the project promises about security and support: the tests that it names exist, and what it says is what is there."""
+"""What the project promises about security and support: the tests that it names exist."""
 
 import re
 import tomllib

@@ -21,8 +21,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-ENGINE = os.environ.get("BUILD_PULUMI") or "3.274.1"
-"""The release that is built; `BUILD_PULUMI=3.276.0 python tools/engine.py` builds another one, for `PATH`."""
+CHOSEN = "BUILD_PULUMI"
+"""A variable with the release that is to be built and used, whatever is installed."""
+ENGINE = os.environ.get(CHOSEN) or "3.274.1"
+"""The release that is built if none is installed, and that tests are written for."""
 LANGUAGE_HOST = "3.68.0"
 """The last Python language host that is part of a Go module; it works with later engines. Only built engines use it."""
 OLDEST_INSTALLED = (3, 139, 0)
@@ -46,16 +48,18 @@ KEPT_SECONDS = 3 * 86_400.0
 PULUMI = "github.com/pulumi/pulumi/"
 PKG = f"{PULUMI}pkg/v3"
 SDK = f"{PULUMI}sdk/v3"
+WITHOUT_GOOGLE = (
+    "replace github.com/googleapis/gax-go/v2 => github.com/googleapis/gax-go/v2 v2.0.5\n"
+)
+"""Without it a library's pauses between tries would bring in 400 MB of Google's APIs. A whole engine uses them."""
 MODULES = f"""\
 require (
 	{PKG} v{ENGINE}
 	{SDK} v{ENGINE}
 )
 replace github.com/atotto/clipboard => github.com/tgummerer/clipboard v0.0.0-20241001131231-d02d263e614e
-replace github.com/googleapis/gax-go/v2 => github.com/googleapis/gax-go/v2 v2.0.5
-"""
-"""What a Go module requires to compile the engine, or with its packages. The first replacement is the engine's own; without the
-second, a library's pauses between tries would bring in 400 MB of Google's APIs."""
+{WITHOUT_GOOGLE}"""
+"""What a Go module requires to compile the engine, or with its packages. The first replacement is the engine's own."""
 GO_ENVIRONMENT = {
     "CGO_ENABLED": "0",
     "GOWORK": "off",
@@ -139,6 +143,8 @@ def ensure(environment: Environment) -> Path:
 
 def installed(environment: Environment) -> tuple[Path, str]:
     """Directory and version of a usable Pulumi on PATH; Closed if there is none."""
+    if environment.get(CHOSEN):
+        raise Closed(f"{CHOSEN} asks for {ENGINE}")
     path = environment.get("PATH", os.defpath)
     pulumi = shutil.which("pulumi", path=path)
     if pulumi is None:
@@ -261,7 +267,8 @@ def build_engine(into: Path, environment: Environment) -> None:
     work = into / "work"
     package = f"{PKG}/cmd/pulumi"
     host = f"{SDK}/python/cmd/{FILES[1]}"
-    engine = module(work / "engine", f"{MODULES}replace {PKG} => ../pkg\n", needing(package))
+    requires = MODULES if left_out(environment) else MODULES.replace(WITHOUT_GOOGLE, "")
+    engine = module(work / "engine", f"{requires}replace {PKG} => ../pkg\n", needing(package))
     go = new_enough(engine, environment, ", or Pulumi (https://www.pulumi.com/docs/install/)")
     say("building one: two to three minutes on two cores, once")
 

@@ -1,4 +1,7 @@
-"""Compiles every Go program that the tools and the tests use, one after the other: `make lock` collects the hashes of their modules."""
+"""Compiles every Go program that the tools and the tests use, one after the other.
+
+`make lock` collects the hashes of their modules meanwhile.
+"""
 
 import os
 import sys

@@ -1,7 +1,7 @@
-"""The lock files in locks/: names, versions and hashes of all that development and releases are made with; no address.
+"""The lock files in locks/: names, versions and hashes of what is installed, and no address.
 
-`python -m tools.lock` renews them to the newest versions that `pyproject.toml` and the examples allow; `--check` says whether
-each still fits what it is made from.
+`python -m tools.lock` renews them to the newest versions that `pyproject.toml` and the examples
+allow; `--check` says whether each still fits what it is made from.
 """
 
 import json
@@ -35,8 +35,11 @@ GO_SUMS = LOCKS / "go.sum"
 TYPESCRIPT = PROJECT / "examples" / "typescript" / "package.json"
 AZURITE = "3.37.0"
 NEVER_LOADED = ("applicationinsights", "mysql2", "tedious")
-"""What Azurite asks for and does without: telemetry, which is off, and two databases. With what they ask for in turn they make up
-seven of every eight files, and loading the first would take longer than the rest of a start."""
+"""What Azurite asks for and does without: telemetry, which is off, and two databases.
+
+With what they ask for in turn they make up seven of every eight files, and loading the first would
+take longer than the rest of a start.
+"""
 NPM = ("--no-audit", "--no-fund", "--ignore-scripts")
 say = partial(engine.say, who="lock")
 
@@ -45,7 +48,9 @@ say = partial(engine.say, who="lock")
 
 
 def compile_requirements(name: str, folder: Path, *options: str) -> None:
-    """Write a file for Python into a folder; versions that it has already stay unless `--upgrade` is given.
+    """Write a file for Python into a folder.
+
+    Versions that it has already stay unless `--upgrade` is among the options.
 
     Raises:
         Closed: uv cannot be had, or finds no versions that fit.
@@ -76,9 +81,10 @@ def typescript_packages() -> dict[str, Any]:
 
 
 def azurite_packages(folder: Path) -> dict[str, Any]:
-    """What Azurite needs, with an empty package, made in the folder, in place of what is never loaded.
+    """What Azurite needs, with an empty package in place of what is never loaded.
 
-    npm makes a relative link of it. A relative path would not do: npm before 11 resolves it from Azurite's folder.
+    The package is made in the folder, and npm makes a relative link of it. A relative path would
+    not do: npm before 11 resolves it from Azurite's folder.
     """
     nothing = folder.resolve() / "nothing"
     nothing.mkdir()
@@ -98,7 +104,7 @@ NPM_LOCKS: dict[str, Callable[[Path], dict[str, Any]]] = {
 
 
 def install_npm(name: str, into: Path) -> None:
-    """Install the packages of a lock file into a folder: these versions, and only what has these hashes.
+    """Install the packages of a lock file into a folder, and only what has the locked hashes.
 
     Raises:
         Closed: npm cannot get them, or they are not those that are locked.
@@ -131,7 +137,12 @@ def lock_npm(name: str, folder: Path) -> None:
 
 
 def make(folder: Path, *, upgrade: bool) -> None:
-    """Write the files for Python and npm into a folder; without `upgrade`, versions that it has stay."""
+    """Write the files for Python and npm into a folder.
+
+    Args:
+        folder: Where to; it may have earlier ones.
+        upgrade: Whether to take the newest versions, or those that the earlier files have.
+    """
     for name in REQUIREMENTS:
         compile_requirements(name, folder, *(["--upgrade"] if upgrade else []))
     for name in NPM_LOCKS:
@@ -170,7 +181,8 @@ def lock_go() -> None:
             "PATH": _without_pulumi(os.environ.get("PATH", os.defpath)),
         }
         command = [str(environment.PYTHON), "-m", "tools.go_programs"]
-        done = subprocess.run(command, cwd=PROJECT, env={**os.environ, **own}, check=False)  # noqa: S603
+        variables = {**os.environ, **own}
+        done = subprocess.run(command, cwd=PROJECT, env=variables, check=False)  # noqa: S603
         lines = sorted(set(collected.read_text().splitlines()))
         engine.remove(Path(name) / "pulumi-snapshots")
     if done.returncode:
@@ -179,7 +191,7 @@ def lock_go() -> None:
 
 
 def _without_pulumi(path: str) -> str:
-    """The path without the folders of an installed Pulumi, which would be taken instead of one that is compiled."""
+    """The path without an installed Pulumi, which would be taken instead of compiling one."""
     folders = path.split(os.pathsep)
     return os.pathsep.join(
         each for each in folders if not re.search(r"pulumi", " ".join(_names(Path(each))))

@@ -1,8 +1,9 @@
-"""Rebuild a release and compare: `python -m tools.rebuild v0.2.0 SHA256SUMS` needs a clone, and the sums of the published files.
+"""Rebuild a release and compare: `python -m tools.rebuild TAG SHA256SUMS`, in a clone.
 
-It makes the files again from the tag's sources in a folder of its own, with the locked versions of all libraries. The package,
-its sources and the SDKs are the same on every machine. The plugin's archive holds Python: it is compared if it is made here for
-this kind of machine, and needs the Python that the release was made with, as its list of libraries (`.cdx.json`) names it.
+It makes the files again from the tag's sources, in a folder of its own, with the locked versions of
+all libraries, and compares them with the sums of the published files. The package, its sources and
+the SDKs are the same on every machine. The plugin's archive holds Python: it is the same only on
+the same kind of machine with the Python that its list of libraries (`.cdx.json`) names.
 """
 
 import os

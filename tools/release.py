@@ -1,4 +1,4 @@
-"""What a tag releases: `python tools/release.py` prints the release's notes, or what stands in its way.
+"""What a tag releases: `python tools/release.py` prints its notes, or what stands in its way.
 
 The release's workflow asks this first. It needs nothing but Python.
 """

@@ -1,7 +1,8 @@
 """The project's version: it stands in pyproject.toml, and what repeats it is written from there.
 
-`python tools/version.py` names the places that say another one; with a version, such as `0.3.0`, it writes that everywhere. It needs
-nothing but Python. Files that are made from the version follow with `make registry`.
+`python tools/version.py` names the places that say another one; with a version, such as `0.3.0`, it
+writes that everywhere. It needs nothing but Python. What is made from the version follows with
+`make registry`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ SOURCE = ("pyproject.toml", rf'(?m)(?<=^version = "){NUMBER}(?="$)')
 PLACES = {
     "README.md": rf"(?<=\nVersion ){NUMBER}(?=, )",
     "docs/plugin.md": rf"(?<=resource squarecloud ){NUMBER}|(?<=squarecloud-v){NUMBER}",
-    "docs/dev/publishing.md": rf"(?<= v){NUMBER}|(?<=/v){NUMBER}|(?<=version.py ){NUMBER}|(?<=Version ){NUMBER}",
+    "docs/dev/publishing.md": rf"(?:(?<= v)|(?<=/v)|(?<=version.py )|(?<=Version )){NUMBER}",
     "examples/go/go.mod": rf"(?<=/sdk/go v){NUMBER}",
     "examples/guard-go/go.mod": rf"(?<=/sdk/go v){NUMBER}",
 }

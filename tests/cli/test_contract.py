@@ -1,4 +1,4 @@
-"""docs/contracts.md says what scripts and later versions can rely on, and this version and each earlier release keep to it."""
+"""docs/contracts.md says what scripts and later versions rely on, and each release keeps to it."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def now(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def fields_in(title: str) -> dict[str, str]:
-    """The fields of a table of the page, and the values that it allows; one for all, or one each."""
+    """The fields of a table of the page, with what it allows: one value for all, or one each."""
     section = re.split(rf"\n#+ {re.escape(title)}\n", PAGE)[1].partition("\n#")[0]
     fields: dict[str, str] = {}
     for names, values in re.findall(r"^\| (`.+?) \| (.+?) \|", section, re.MULTILINE):
@@ -59,7 +59,7 @@ def documents() -> dict[str, tuple[str, str]]:
 
 
 def flat(shape: Mapping[str, Shape], allowed: Mapping[str, str], at: str = "") -> dict[str, Shape]:
-    """The fields of an object as the page names them: it names those of a list's items if it describes any."""
+    """The fields of an object as the page names them, and those of a list's items."""
     found: dict[str, Shape] = {}
     for name, each in shape.items():
         found[at + name] = each

@@ -1,4 +1,4 @@
-"""What a state holds of a dynamic provider: the name of its class, and nothing that it knows or does."""
+"""What a state holds of a dynamic provider: the name of its class, and nothing that it knows."""
 
 import base64
 import pickletools

@@ -1,6 +1,7 @@
-"""What scripts rely on: every command with `--json`, the metrics, a ledger and a manifest, as this version writes them.
+"""What scripts rely on: every command's `--json`, the metrics, a ledger and a manifest.
 
-`observed` plays one scenario in virtual time. `tools/record_states.py` keeps its result at a release.
+`observed` plays one scenario in virtual time and gives what this version writes.
+`tools/record_states.py` keeps its result at a release.
 """
 
 import re
@@ -23,7 +24,7 @@ from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, START, world
 
 Shape = Any
-"""By the names of an object's fields the shapes of their values; a list's one item; or the name of a plain type."""
+"""An object's fields with the shapes of their values, a list's item, or the name of a type."""
 NAMES = {bool: "bool", int: "number", float: "number", str: "text", type(None): "null"}
 
 
@@ -116,7 +117,7 @@ async def _play(folder: Path, found: dict[str, Any]) -> None:
 
 
 def lost(before: Shape, now: Shape, at: str = "") -> list[str]:
-    """What a script loses that knows the earlier shape: fields that are gone, or have another type."""
+    """What a script loses that knows an earlier shape: fields that are gone or changed."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         gone = [f"{at}.{name}" for name in before if name not in now]
         return gone + [

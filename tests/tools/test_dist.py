@@ -171,7 +171,7 @@ time.gmtime = lambda at=None: universal(time.time() if at is None else at)
 @pytest.mark.nightly
 @pytest.mark.engine
 def test_a_whole_release_is_the_same_from_two_folders_and_at_two_dates(tmp_path: Path) -> None:
-    """Everything is made again for the second one, but the engine and the generator, which come in no release."""
+    """All is made again for the second one, but the engine and the generator: no release has them."""
     made = []
     for number, (place, zone) in enumerate((("here", "UTC"), ("another place", "Asia/Tokyo"))):
         sources, date = tmp_path / place, tmp_path / f"date-{number}"

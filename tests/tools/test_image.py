@@ -1,4 +1,7 @@
-"""The container image: unprivileged, of locked libraries, with a list of what is in it; its steps are played without a builder."""
+"""The container image: unprivileged, of locked libraries, with a list of what is in it.
+
+Its steps are played without a builder.
+"""
 
 import json
 import os
@@ -63,7 +66,8 @@ def test_the_steps_of_the_image_lead_to_a_command_that_runs(tmp_path: Path) -> N
     build, opt, state = (tmp_path / name for name in ("build", "opt", "state"))
     build.mkdir()
     shutil.copy(dist.IMAGE_LOCK, build)
-    (wheel,) = [each for each in dist.packages(os.environ, tmp_path / "dist") if each.suffix == ".whl"]  # fmt: skip
+    packages = dist.packages(os.environ, tmp_path / "dist")
+    (wheel,) = [each for each in packages if each.suffix == ".whl"]
     shutil.copy(wheel, build)
     places = {"/build/": f"{build}/", "/opt/": f"{opt}/", "python3 ": f"{sys.executable} "}
     step = instructions("RUN")[0]
@@ -77,6 +81,6 @@ def test_the_steps_of_the_image_lead_to_a_command_that_runs(tmp_path: Path) -> N
         (["explain", "key-refused"], "# KeyRefused"),
         (["--help"], "Exit codes: 0 done"),
     ):
-        done = subprocess.run([command, *words], env=clean, capture_output=True, text=True, check=True)  # noqa: S603  # fmt: skip
-        assert expected in done.stdout
+        shown = subprocess.check_output([command, *words], env=clean, text=True)  # noqa: S603
+        assert expected in shown
     assert not (opt / "squarecloud" / "bin" / "pip").exists()

@@ -1,4 +1,4 @@
-"""The lock files: all that is needed is in them, by version and hash, without an address, and they are what is installed."""
+"""The lock files: all that is needed is in them, by version and hash, and is what is installed."""
 
 import json
 import re
@@ -27,7 +27,8 @@ def pinned(name: str) -> dict[str, set[str]]:
 
 
 def group(name: str) -> list[Requirement]:
-    return [Requirement(each) for each in SETTINGS["dependency-groups"][name] if isinstance(each, str)]  # fmt: skip
+    listed = SETTINGS["dependency-groups"][name]
+    return [Requirement(each) for each in listed if isinstance(each, str)]
 
 
 def wanted() -> list[Requirement]:
@@ -81,7 +82,13 @@ def test_each_go_module_has_its_hash() -> None:
     lines = lock.GO_SUMS.read_text().splitlines()
     assert lines == sorted(set(lines))
     assert [each for each in lines if not re.fullmatch(r"\S+ v\S+ h1:[\w+/]{43}=", each)] == []
-    for module in ("pulumi/pulumi/pkg/v3", "pulumi/pulumi-yaml", "FerretDB/FerretDB", "versity/versitygw"):  # fmt: skip
+    for module in (
+        "pulumi/pulumi/pkg/v3",
+        "pulumi/pulumi-yaml",
+        "FerretDB/FerretDB",
+        "versity/versitygw",
+        "rhysd/actionlint",
+    ):
         assert any(each.startswith(f"github.com/{module} v") for each in lines), module
 
 

@@ -1,4 +1,4 @@
-"""A user who rebuilds a release learns of each published file whether it is what the sources make."""
+"""A user who rebuilds a release learns of each file whether it is what the sources make."""
 
 import hashlib
 from pathlib import Path
