@@ -55,7 +55,7 @@ TESTS = {
     ),
     "run": ("run", "ledger", "snapshot", "restore", "drill", "dynamic/test_lifecycle.py"),
     "snapshot": ("snapshot", "ledger", "listing", "run", "guard"),
-    "restore": ("restore", "ledger", "run"),
+    "restore": ("restore", "ledger", "run", "cli/test_create_is_new.py"),
     "listing": (
         "listing",
         "lookup",
@@ -126,6 +126,7 @@ TESTS = {
     "engine": ("dynamic/test_lifecycle.py", "dynamic/test_damaged_states.py", "plugin"),
     "cli/terminal": (
         "cli/test_typed_secrets.py",
+        "cli/test_create_is_new.py",
         "cli/test_trouble.py",
         "cli/terminal",
         "cli/test_commands.py",
@@ -202,9 +203,10 @@ MISTAKES = (
     ("ledger", "elif newest.has_known_end:", "elif newest.is_over:"),
     ("ledger", "is_resumed = wish.is_new_since(newest)", "is_resumed = False"),
     ("ledger", "is_resumed = wish.is_new_since(newest)", "is_resumed = True"),
-    ("ledger", "if not newest.is_over and known.age(newest) <= longest:", "if not newest.is_over:"),
-    ("ledger", "seconds=max(newest.request.timeout, wish.timeout)", "seconds=wish.timeout"),
-    ("ledger", "seconds=max(newest.request.timeout, wish.timeout)", "seconds=newest.request.timeout"),
+    ("ledger", "if not newest.is_over and known.age(newest) <= timedelta(seconds=newest.request.timeout):", "if not newest.is_over:"),
+    ("ledger", "if not newest.is_over and known.age(newest) <= timedelta(seconds=newest.request.timeout):", "if not newest.is_over and known.age(newest) <= timedelta(seconds=wish.timeout):"),
+    ("ledger", "elif known.age(newest) <= timedelta(seconds=wish.timeout):", "elif False:"),
+    ("ledger", "elif known.age(newest) <= timedelta(seconds=wish.timeout):", "elif known.age(newest) < timedelta(seconds=wish.timeout):"),
     ("ledger", 'raise ClaimRefused("unknown", newest)', "return None"),
     # The rows that refuse a restore.
     ("ledger", 'raise ClaimRefused("overtaken", newest)', "pass"),
@@ -851,7 +853,7 @@ MISTAKES = (
     # Whether another restore came between.
     ("drill", "holds=HOLDS,", ""),
     ("drill", "async with self._held(restoring.sent):", "if True:"),
-    ("drill", "async with self.lock:\n            await restoring.ensure_sent()", "if True:\n            await restoring.sent()"),
+    ("drill", "async with self.lock:\n            await restoring.ensure_sent()", "if True:\n            await restoring.ensure_sent()"),
     ("drill", "if await self._is_overtaken(record):\n                happened", "if False:\n                happened"),
     ("drill", 'if await self._is_overtaken(record):\n            return "the', 'if False:\n            return "the'),
     ("drill", "if status.uptime and status.uptime > restored + STARTS_APART:", "if False:"),

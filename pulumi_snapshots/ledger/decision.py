@@ -224,19 +224,20 @@ def _is_left(newest: Attempt, wish: Wish) -> bool:
 
 
 def same_command(known: Known) -> Claim | None:
-    """A command that wants what another one has begun watches that, as long as either may take."""
+    """A command that wants what another one has begun watches that, as long as it may take."""
     wish = known.wish
     if wish.forced or owner_kind(wish.owner) != "command":
         return None
     if not known.mine_of_source:
         return None
     newest = known.mine_of_source[0]
-    longest = timedelta(seconds=max(newest.request.timeout, wish.timeout))
-    if not newest.is_over and known.age(newest) <= longest:
+    if not newest.is_over and known.age(newest) <= timedelta(seconds=newest.request.timeout):
         is_resumed = True
     elif newest.has_known_end:
         # Of two that were typed at once, one restores.
         is_resumed = wish.is_new_since(newest)
+    elif known.age(newest) <= timedelta(seconds=wish.timeout):
+        is_resumed = True  # a longer time-out asks for that
     else:
         raise ClaimRefused("unknown", newest)
     return Claim(newest, "resumed") if is_resumed else None

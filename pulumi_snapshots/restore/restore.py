@@ -406,7 +406,7 @@ class RestoreOperation(Operation):
             seen = seen[:1].upper() + seen[1:]
             happened = f"{may} {seen}, so what it holds now is not known."
         text = f"{happened} {why}".rstrip()
-        # The same command, typed again, would restore again.
+        # No state keeps a command's: if its outcome is known, there is nothing to wait for.
         is_done = self.is_command and request.outcome is not None
         return RestorePending(record, text, undecided=undecided or is_done, cause=cause)
 

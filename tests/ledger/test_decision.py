@@ -261,6 +261,15 @@ RESTORES: dict[str, Row] = {
     "the same command, open, older": row(
         UNKNOWN, {"owner": RESTORING}, owner=RESTORING, ago=TIMEOUT + SECOND
     ),
+    "the same command, open, older, with a longer time-out": row(
+        RESUMED, {"owner": RESTORING, "timeout": 3600.0}, owner=RESTORING, ago=HOUR
+    ),
+    "the same command, open, older, with a time-out that is not long enough": row(
+        UNKNOWN, {"owner": RESTORING, "timeout": 3600.0}, owner=RESTORING, ago=HOUR + SECOND
+    ),
+    "the same command, open, with a shorter time-out": row(
+        RESUMED, {"owner": RESTORING, "timeout": 60.0}, owner=RESTORING, ago=TIMEOUT
+    ),
     "the same command, open, older, --new": row(
         NEW, {"owner": RESTORING, **FORCED}, owner=RESTORING, ago=TIMEOUT + SECOND
     ),
@@ -277,6 +286,13 @@ RESTORES: dict[str, Row] = {
     "the same command, its outcome known, older": row(
         NEW,
         {"owner": RESTORING, **BEFORE},
+        owner=RESTORING,
+        outcome="success",
+        ago=TIMEOUT + SECOND,
+    ),
+    "the same command, its outcome known, older, with a longer time-out": row(
+        NEW,
+        {"owner": RESTORING, "timeout": 3600.0, **BEFORE},
         owner=RESTORING,
         outcome="success",
         ago=TIMEOUT + SECOND,
