@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,9 @@ If pages are kept there is no aim for the requests: a page shows a snapshot only
 comes after the snapshot is ready.
 """
 PICTURED = 50
+BUCKET_TAKES = 0.05
+"""Seconds of a request to a bucket."""
+WRITES_OF_POST = 4
 
 REALITY = "## A real engine"
 TOO_MANY = 429
@@ -105,7 +109,7 @@ def main() -> int:
     if sys.argv[1:] == ["real"]:
         PAGE.write_text("\n".join([before, *reality()]))
         return 0
-    sections = [INTRODUCTION, *comparison(), *aims()]
+    sections = [INTRODUCTION, *comparison(), *aims(), *shared_state()]
     real = [f"{REALITY}{after}"] if sys.argv[1:] == ["simulated"] else reality()
     PAGE.write_text("\n".join([*sections, *real]))
     PICTURE.write_text(picture())
@@ -223,6 +227,44 @@ def aims() -> Iterator[str]:
         rows,
     )
     yield WHY_NO_REQUESTS
+
+
+def shared_state() -> Iterator[str]:
+    """How often the ledger in a bucket is written."""
+    yield "## The ledger in a bucket\n"
+    yield (
+        f"Each request to the bucket takes {BUCKET_TAKES * 1000:.0f} ms. A POST costs four writes: it is claimed, it leaves, it is "
+        "answered, and its snapshot is found. The other writes are for reads.\n"
+    )
+    rows = []
+    for machines in (1, 2):
+        say(f"shared state: {machines} machines")
+        clocks = [timedelta(hours=number) for number in range(machines)]
+        one = measure(CLIENTS[0], PICTURED, machines=clocks, delay=BUCKET_TAKES)
+        posts = sum(one.posts)
+        rows.append(
+            [
+                machines,
+                one.databases,
+                f"{one.makespan:.0f}",
+                posts,
+                len(one.journal) - posts,
+                one.ledger_writes,
+                one.ledger_writes - WRITES_OF_POST * posts,
+            ]
+        )
+    yield table(
+        (
+            "machines",
+            "databases",
+            "makespan, s",
+            "POSTs",
+            "reads",
+            "writes",
+            "of these for reads",
+        ),
+        rows,
+    )
 
 
 # The real engine

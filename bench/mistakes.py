@@ -322,16 +322,47 @@ MISTAKES = (
     ("ledger", "for id_, each in attempts.items() if id_ not in moved[ATTEMPTS]}", "for id_, each in attempts.items()}"),
     ("ledger", "return Successor(shared, own) if state_directory.is_absolute() else shared", "return shared"),
     # How fast.
-    ("service", "limits = [lane.name] if lane.per_account > 0 else []", "limits = []"),
-    ("service", "if departed is not None and sent is not None:", "if sent is not None:"),
-    ("service", "sent.limits[1:] = [cooldown] if lane.per_database > 0 else []", "pass"),
-    ("service", "left = sent._replace(at=self.clock.monotonic() + self._took)", "left = sent"),
-    ("service", "sent.limits[1:] = []", "pass"),
+    ("service", "[lane.name] if lane.per_account > 0 else []", "[]"),
+    ("service", "if departed is None or sent is None:", "if sent is None:"),
+    ("service", "if request.lane.per_database > 0:\n                limits.append(request.cooldown)", "pass"),
+    ("service", "left = OwnRequest(self._leaves_at(request.lane), limits)", "left = OwnRequest(sent.at, limits)"),
+    ("service", "sent.limits = sent.limits[:1]", "pass"),
     ("service", "raise cancelled from NotSent(request.text)", "raise"),
     ("service", 'if leaving is not None and event.endswith("send_request_headers.started"):', "if False:"),
-    ("service", "now - KEPT < each.at < now + AHEAD]", "now - KEPT < each.at]"),
+    ("service", "now - REQUEST_KEPT < self.at < now + ahead", "now - REQUEST_KEPT < self.at"),
     ("service", "for lane, at in self.blocks.items() if now < at < now + LONGEST_BLOCK", "for lane, at in self.blocks.items() if False"),
-    ("service", "sorted([*self._others.sent, *(", "sorted([*("),
+    ("service", "[*((each.at, each.limits) for each in self.others), *own]", "own"),
+    # How often the ledger is written for reads, and that its limits hold all the same.
+    ("service", "if not self._must_enter(request):\n                    await pacing.look()", "pass"),
+    ("service", "return not is_reserved and not traffic.may_go_unentered(lane)", "return not traffic.may_go_unentered(lane)"),
+    ("service", "return not is_reserved and not traffic.may_go_unentered(lane)", "return not is_reserved"),
+    ("service", "return not is_reserved and not traffic.may_go_unentered(lane)", "return False"),
+    ("service", "if lane.per_account > 0 and not request.enters_later:\n            return True", "pass"),
+    ("service", "if lane.per_account not in {READ.per_account, ACCOUNT_LISTING.per_account}:\n            return False", "pass"),
+    ("service", "sum(at > self._minute_ago for at in self._entered) <= self._few", "True"),
+    ("service", "each.enters_later and lane.name not in each.limits for each", "each.enters_later for each"),
+    ("service", "and self._recent_unentered < self._few", ""),
+    ("service", "return is_urgent or self._recent_unentered > self._few", "return is_urgent"),
+    ("service", "return is_urgent or self._recent_unentered > self._few", "return True"),
+    ("service", "2 * recent if recent > 1 else 0, waiting", "2 * recent, waiting"),
+    ("service", "2 * recent if recent > 1 else 0, waiting", "2 * recent if recent > 1 else 0"),
+    ("service", "self._share(RESERVED_NINTHS),", ""),
+    ("service", "self._share(RESERVED_BY_ALL_NINTHS) - by_others,", ""),
+    ("service", "opens = max(self.now, then.free_at(starts=False))", "opens = self.now"),
+    ("service", "closes = max(opens, usual) + min(pace, LONGEST_SLACK)", "closes = opens + REQUEST_KEPT"),
+    ("service", "reads += [each.closes for each in self.reserved]", "pass"),
+    ("service", "reads += [self._busy_since] * UNSEEN_RUNS * self._few", "pass"),
+    ("service", "if since <= oldest + BUDGET_WINDOW:", "if True:"),
+    ("service", "passed = max(self._clock.age_of(stamp), self._clock.monotonic() - at)", "passed = self._clock.monotonic() - at"),
+    ("service", "if at + passed < each.closes", ""),
+    ("service", "self._reserved = self._still_reserved()[1:]", "pass"),
+    ("service", "is_entered=request.lane is READ and bool(traffic.reserved)", "is_entered=False"),
+    ("service", "is_news = bool(self._own_blocks) or entry.is_news or self._lacks_own", "is_news = True"),
+    ("service", "is_news = bool(self._own_blocks) or entry.is_news or self._lacks_own", "is_news = entry.is_news or self._lacks_own"),
+    ("service", "if edited.limits.get(each) is each.limits:", "if True:"),
+    ("service", "elif self._waits_for_budget(request):", "elif False:"),
+    ("service", 'for name in ("", lane.name)', 'for name in ("",)'),
+    ("snapshot", "patience=REFRESH, together=True", "patience=REFRESH._replace(enters_later=False), together=True"),
     (".", "if max(abs(least), abs(most)) > PLAUSIBLE:", "if False:"),
     # The service's clock, and this machine's.
     (".", "elif shown.agrees_with(believed):", "elif True:"),
@@ -1205,7 +1236,8 @@ def _says(code: CodeType | None) -> Any:
 def functions_in(value: object) -> list[FunctionType]:
     """Return a function, and those that it or another value wraps, such as a property's."""
     inner: object = None
-    for name in ("__wrapped__", "__func__", "fget", "callback"):  # the last one is a command's
+    # "func" is that of a property that is kept, "callback" that of a command.
+    for name in ("__wrapped__", "__func__", "fget", "func", "callback"):
         inner = inner or getattr(value, name, None)
     within = (value, inner, getattr(inner, "__wrapped__", None))
     return [each for each in within if isinstance(each, FunctionType)]

@@ -59,6 +59,14 @@ class Ledger:
         self.trouble = ""
         return result
 
+    async def look(self) -> Document:
+        """Read the document; if it cannot be read, `trouble` says why."""
+        try:
+            return await self.read()
+        except LedgerUnavailable as error:
+            self.trouble = error.trouble
+            raise
+
     async def attempts(self) -> list[Attempt]:
         """Read all attempts, oldest first."""
         return [*self.attempts_in(await self.read()).values()]

@@ -93,11 +93,13 @@ class Patience(NamedTuple):
     back_off: tuple[float, ...]  # seconds between its tries, if failures may pass
     waits_out_block: bool = False  # otherwise it fails at once
     within: float = GET_READ_TIMEOUT  # seconds until the first byte of each answer
+    enters_later: bool = False  # see `RateLimiter.slot`
 
 
 # for a snapshot that counts against the daily quota
 PATIENT = Patience((2.0, 4.0), waits_out_block=True)
-BRIEF = Patience((2.0, 4.0))  # for a refresh, which the user can run again
+BRIEF = Patience((2.0, 4.0))  # for what the user can run again
+REFRESH = BRIEF._replace(enters_later=True)
 ONCE = Patience(())  # for a read that must not delay a run
 
 
@@ -459,8 +461,13 @@ class Client:
         lane: Lane,
     ) -> T:
         """Send a read once, and `read` its answer."""
-        waits = patience.waits_out_block
-        async with self.limiter.slot(request, lane, waits_out_block=waits):
+        slot = self.limiter.slot(
+            request,
+            lane,
+            waits_out_block=patience.waits_out_block,
+            enters_later=patience.enters_later,
+        )
+        async with slot:
             answer = await self.send("GET", path, patience.within)
         try:
             return read(answer)

@@ -1,27 +1,26 @@
-"""The rate limiter: delays requests until the service's limits allow them, in all runs with one account. It sends nothing itself.
+"""The rate limiter: delays requests until the service's limits allow them, in all runs with one account.
 
-Times are monotonic seconds of this process; in the ledger they are the service's.
+The limiter sends nothing itself. Its rules are in `pulumi_snapshots.service.pacing`. Times are
+monotonic seconds of this process.
 """
 
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from http import HTTPStatus
+from typing import Any, TypeVar
 
 import anyio
-from pydantic import BaseModel
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.decision import Claim
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.place import AHEAD_HERE, UNREADABLE, Document
+from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.service.errors import (
     BLOCK_CODE,
     Blocked,
@@ -35,132 +34,123 @@ from pulumi_snapshots.service.errors import (
     SnapshotFailed,
     SquareCloudError,
 )
-from pulumi_snapshots.service.limits import BUDGET_WINDOW, CREATE, RESTORE, Lane
+from pulumi_snapshots.service.limits import BUDGET_WINDOW, CREATE, READ, Lane
+from pulumi_snapshots.service.pacing import OwnRequest, Traffic
+from pulumi_snapshots.service.shared_pacing import Entry, SharedPacing
 
 T = TypeVar("T")
-OnWait = Callable[..., None]  # called with what a request waits for, see `Member.waits`
-ACCOUNTS = "accounts"  # the ledger's key for what is remembered of each account here
-BLOCKED = "rate limited"  # the state of all requests while the account is blocked
-# seconds that a request is kept, longer than the longest limit, the 180 s of a database
-KEPT = 200.0
-AHEAD, LONGEST_BLOCK = 10.0, 86400.0
-"""Seconds that a request may seem to be in the future, as it is entered before it leaves, by a clock that is unsure; and that a
-block may last by any setting. What is later is nonsense."""
-COURTESY = 0.05  # seconds that the process which sent last gives to the other runs, so that two fleets alternate
+OnWait = Callable[..., None]
+"""Called with what a request waits for, see `Member.waits`."""
+BLOCKED = "rate limited"
+"""The state of all requests while the account is blocked."""
 STOPPED = 300.0
-"""Seconds that nothing is sent which a refused key or a used-up quota forbids. No source says how many refused requests block an
-address; a process that lives on sends 12 an hour."""
-OUTAGE_AFTER, OUTAGE_PATIENCE = 2, 120.0
-"""POSTs in a row with an ambiguous 5xx after which no further POST is sent until a read succeeds; and seconds that one waits
-for that."""
-FADES, LONGEST_TOOK = (
-    0.8,
-    5.0,
-)  # how fast a slow edit is forgotten, and the longest that is expected again, in seconds
-AGAIN_AFTER = 60.0  # seconds after which a ledger that failed a read request is tried again for one
-
-
-class Sent(NamedTuple):
-    """A request that counts: when it leaves, which run sends it, and the names of the spacings that count from it."""
-
-    at: float  # seconds since 1970 by the service's clock, in the ledger
-    run: str
-    limits: list[str]
-
-
-class Pacing(BaseModel):
-    """What runs know of each other's requests with one account."""
-
-    sent: list[Sent] = []
-    blocks: dict[
-        str, float
-    ] = {}  # when the block of each lane ends, of the whole account under an empty name
-
-    def current(self, now: float, without: str = "") -> Pacing:
-        """What still counts at this time, without the requests of one run."""
-        return self.model_construct(
-            sent=[
-                each
-                for each in self.sent
-                if each.run != without and now - KEPT < each.at < now + AHEAD
-            ],
-            blocks={lane: at for lane, at in self.blocks.items() if now < at < now + LONGEST_BLOCK},
-        )
-
-    def moved(self, by: float, unsure: float) -> Pacing:
-        """The same by a clock that is so much ahead; each request as late as it can have been."""
-        return self.model_construct(
-            sent=[each._replace(at=round(each.at + by + unsure, 3)) for each in self.sent],
-            blocks={lane: round(at + by, 3) for lane, at in self.blocks.items()},
-        )
-
-
-def pacing_of(account: str, document: Document, ledger: Ledger) -> Pacing:
-    """What a document of a ledger has of an account."""
-    try:
-        return Pacing.model_validate(document.get(ACCOUNTS, {}).get(account, {}))
-    except (AttributeError, ValueError):  # no run has written it like that
-        raise ledger.place.unavailable(
-            "it holds requests that cannot be read", *UNREADABLE
-        ) from None
+"""Seconds for which nothing is sent that a refused key or a used-up quota forbids. No source says
+how many refused requests block an address; a process that lives on sends 12 an hour."""
+OUTAGE_AFTER = 2
+"""POSTs in a row with an ambiguous 5xx after which none is sent until a read succeeds ..."""
+OUTAGE_PATIENCE = 120.0
+"""... and the seconds for which a POST waits for that."""
+SERVER_FAILS = 500
+"""The lowest status that says that the service failed."""
 
 
 @dataclass(eq=False)
 class _Request:
-    """A request that is queued; `woken` is set when it may be the next one, or must not be sent any more."""
+    """A request that is queued.
+
+    Attributes:
+        waits_out_block: Whether a read waits until a block of the account ends.
+        enters_later: See `RateLimiter.slot`.
+        on_wait: Told what it waits for.
+        woken: Set when it may be the next one, or must not be sent any more.
+    """
 
     text: str
     lane: Lane
     database_id: str | None
     queued_at: float
     waits_out_block: bool = True
+    enters_later: bool = False
     on_wait: OnWait | None = None
     woken: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def cooldown(self) -> str:
+        """The name of the spacing of its database."""
+        return f"{self.lane.name} {self.database_id}"
 
 
 Departure = Callable[[Callable[[Document], Any]], Awaitable[Any]]
 """Enters that a request leaves, right before it does, see `RateLimiter._depart`."""
-Decide = Callable[
-    [Document], tuple[T, list[Sent]] | None
-]  # the decision, and what it sends; None if there is none yet
+Slot = AbstractAsyncContextManager[Departure]
+"""Its body sends the request."""
 
 
 class RateLimiter:
-    """Spaces the requests of one API key, of an account that the ledger knows by name, and learns from their answers.
+    """Spaces the requests of one API key, and learns from their answers.
 
-    A refused key stops every request for some minutes, and a used-up quota creates. A block stops every request until it ends,
-    after `block_wait` seconds if the service sends no `Retry-After`; one of the account's listing stops only that. An outage
-    delays creates and restores.
+    A refused key stops every request for some minutes, and a used-up quota creates. A block stops
+    every request until it ends; one of the account's listing stops only that. An outage delays
+    creates and restores.
+
+    Args:
+        clock: The process's clock.
+        ledger: What runs know of each other.
+        account: Names the account in the ledger.
+        budget: The requests that all runs may send in a minute.
+        block_wait: Seconds that a block lasts if the service sends no `Retry-After`.
     """
 
     def __init__(
         self, clock: Clock, ledger: Ledger, account: str, *, budget: int, block_wait: float
     ) -> None:
-        self.clock, self.ledger, self._account = clock, ledger, account
-        self._budget, self._block_wait = budget, block_wait
-        self._run = secrets.token_hex(4)
+        self.clock = clock
+        self.ledger = ledger
+        self._block_wait = block_wait
         self._queue: list[_Request] = []  # oldest first
-        self._mine = Pacing()  # of this run, and the blocks that the ledger does not have yet
-        self._others = Pacing()  # what the ledger has beside that
-        self._editing = anyio.Lock(fast_acquire=True)
-        # seconds that an edit of the ledger takes at most, as far as the last ones show
-        self._took = 0.0
-        self._again_at = -math.inf
-        self._stops: dict[
-            type[SquareCloudError], tuple[SquareCloudError, float]
-        ] = {}  # a key or quota, and until when
-        self._failed_at: list[
-            float
-        ] = []  # POSTs in a row that ended in an ambiguous 5xx; of an outage also later ones
+        self._pacing = SharedPacing(
+            clock,
+            ledger,
+            account,
+            budget=budget,
+            waiting=lambda: [each.lane for each in self._queue],
+        )
+        # A refused key or a used-up quota, and until when it stops what.
+        self._stops: dict[type[SquareCloudError], tuple[SquareCloudError, float]] = {}
+        # POSTs in a row that ended in an ambiguous 5xx; in an outage also later ones.
+        self._failed_at: list[float] = []
 
     @asynccontextmanager
     async def slot(
-        self, request: str, lane: Lane, *, waits_out_block: bool = True
+        self,
+        request: str,
+        lane: Lane,
+        *,
+        waits_out_block: bool = True,
+        enters_later: bool = False,
     ) -> AsyncIterator[None]:
-        """Wait for the slot of a read, `request`, and learn from the result of what the body sends; raises what forbids to send it."""
-        async with (
-            await self._wait(_Request(request, lane, None, self.clock.monotonic(), waits_out_block))
-        )[1]:
+        """Wait for the slot of a read; the body sends it.
+
+        Args:
+            request: The read, for messages.
+            lane: Its limits.
+            waits_out_block: Whether it waits until a block of the account ends.
+            enters_later: Whether the account's listing may be entered with the next edit, too. A
+                user may type a command several times a minute: then it must not.
+
+        Raises:
+            SquareCloudError: What forbids to send it.
+        """
+        queued = _Request(
+            request,
+            lane,
+            None,
+            self.clock.monotonic(),
+            waits_out_block=waits_out_block,
+            enters_later=enters_later,
+        )
+        _, sending = await self._wait(queued)
+        async with sending:
             yield
 
     async def claim(
@@ -170,83 +160,79 @@ class RateLimiter:
         database_id: str,
         decide: Callable[[Document], Claim],
         on_wait: OnWait | None,
-    ) -> tuple[Claim, AbstractAsyncContextManager[Departure]]:
-        """Wait for the slot of a POST, and decide in the same edit of the ledger whether it is sent at all; see also `slot`.
+    ) -> tuple[Claim, Slot]:
+        """Wait for the slot of a POST, and decide in the same edit of the ledger if it is sent.
 
-        `decide` gets the document once the limits allow the request, and enters it; called again if another run was faster.
-        Returns the decision, and the slot, whose body sends the request at once if that is what was decided. A cancellation has a
-        `NotSent` as its cause if the body was not begun. Without a ledger that can be written nothing may be sent.
+        Args:
+            request: The POST, for messages.
+            lane: Its limits.
+            database_id: Its database.
+            decide: Gets the document once the limits allow the request, and enters it; called again
+                if another run was faster.
+            on_wait: Told what it waits for.
+
+        Returns:
+            The decision, and the slot, whose body sends the request at once if that was decided. A
+            cancellation has a `NotSent` as its cause if the body was not begun.
+
+        Raises:
+            LedgerUnavailable: Without a ledger that can be written nothing may be sent.
+            SquareCloudError: What forbids to send it.
         """
-        return await self._wait(
-            _Request(request, lane, database_id, self.clock.monotonic(), on_wait=on_wait), decide
-        )
+        queued = _Request(request, lane, database_id, self.clock.monotonic(), on_wait=on_wait)
+        return await self._wait(queued, decide)
 
     @property
     def blocked_until(self) -> datetime | None:
         """When the account's block ends; None if there is none."""
-        return self._utc(self._blocks.get("", -math.inf))
-
-    @property
-    def _blocks(self) -> dict[str, float]:
-        """When each block ends, see `Pacing`; what this run has met last counts."""
-        return self._others.blocks | self._mine.blocks
+        return self._utc(self._pacing.traffic.blocks.get("", -math.inf))
 
     async def forget_blocks(self) -> datetime | None:
-        """Let all runs forget every block, and return when they took the longest one to end, if any."""
-        await self._edit(lambda _: None)
-        longest = max((*self._others.blocks.values(), *self._mine.blocks.values()), default=0.0)
-        self._others.blocks, self._mine.blocks = {}, {}
-        await self.ledger.edit(
-            lambda document: document.get(ACCOUNTS, {}).get(self._account, {}).pop("blocks", None)
-        )
-        return self._utc(longest)
+        """Let all runs forget every block.
+
+        Returns:
+            When they took the longest one to end; None if there was none.
+        """
+        return self._utc(await self._pacing.forget_blocks())
+
+    async def exchange(self) -> None:
+        """Share with other runs what they must know, see `SharedPacing.exchange`."""
+        await self._pacing.exchange()
 
     def _utc(self, at: float) -> datetime | None:
         """The date and time of a moment to come; None if it is over."""
         left = at - self.clock.monotonic()
         return self.clock.utc() + timedelta(seconds=left) if left > 0 else None
 
-    # The queue -------------------------------------------------------------------------------------------------------
+    # The queue ------------------------------------------------------------------------------------
 
     async def _wait(
-        self, request: _Request, decide: Callable[[Document], Any] | None = None
-    ) -> tuple[Any, AbstractAsyncContextManager[Departure]]:
-        """Wait until a request is the next and the limits allow it, and until it is decided; returns the decision and its slot.
+        self, request: _Request, decide: Callable[[Document], Claim] | None = None
+    ) -> tuple[Any, Slot]:
+        """Wait until a request is the next, and until it is decided.
 
         Only the first request needs a timer, so that one which finds another one first wakes that.
+
+        Returns:
+            The decision, and the slot.
         """
-        lane = request.lane
-        # The cooldown of a database begins once the request leaves, see `_depart`: a claim whose
-        # run is killed before costs other clients no more than the account's spacing.
-        limits = [lane.name] if lane.per_account > 0 else []
-
-        def decided(document: Document) -> tuple[Claim | None, list[Sent]] | None:
-            # A POST leaves once it is written down.
-            at = self.clock.monotonic() + self._took * lane.starts
-            if self._earliest()(request)[0] > at:
-                return None  # another run was faster, or reported a block
-            claim = decide(document) if decide else None
-            return claim, [
-                Sent(at, self._run, limits)
-            ] if claim is None or claim.role == "new" else []
-
         self._queue.append(request)
         try:
             while True:
                 self._raise_if_stopped(request)
                 first, at = self._next()
-                left = at - (self.clock.monotonic() + self._took * lane.starts)
+                left = at - self._leaves_at(request.lane)
                 if first is not request:
                     first.woken.set()
                     left = math.inf
                 elif left <= 0:
-                    # A POST waits for the ledger, and is not sent without it.
-                    result = await (self._edit if lane.starts else self.exchange)(decided)
-                    if result is None:
+                    entry = await self._admitted(request, decide)
+                    if entry is None:
                         continue
-                    claim, sent = result
-                    self._mine.sent += sent
-                    return claim, self._sending(request, *sent)
+                    return entry.result, self._sending(request, entry.sent)
+                elif self._waits_for_budget(request):
+                    await self._pacing.reserve_place()
+                    continue
                 with anyio.move_on_after(left):
                     await request.woken.wait()
                 request.woken = anyio.Event()
@@ -255,65 +241,58 @@ class RateLimiter:
             if self._queue:
                 self._next()[0].woken.set()
 
+    def _leaves_at(self, lane: Lane) -> float:
+        """When a request would leave that is decided now: a POST once it is written down."""
+        return self.clock.monotonic() + (self._pacing.edit_takes if lane.starts else 0.0)
+
     def _next(self) -> tuple[_Request, float]:
-        """The next request, creates and restores before reads, then by age; and when it may leave. Tells the others why they wait."""
-        now, earliest = self.clock.monotonic(), self._earliest()
-        times = {each: earliest(each) for each in self._queue}
-        first = min(
-            self._queue,
-            key=lambda each: (max(times[each][0], now), not each.lane.starts, each.queued_at),
-        )
-        for ahead, each in enumerate(each for each in self._queue if each.lane.starts):
-            at, cooldown = times[each]
-            if each.on_wait is None or (each is first and at <= now + self._took):
+        """The next request, creates and restores before reads, then by age; and when it may leave."""
+        traffic = self._pacing.traffic
+        times = {each: self._earliest(each, traffic) for each in self._queue}
+
+        def order(each: _Request) -> tuple[float, bool, float]:
+            return max(times[each], traffic.now), not each.lane.starts, each.queued_at
+
+        first = min(self._queue, key=order)
+        self._tell_why(first, times, traffic)
+        return first, times[first]
+
+    def _tell_why(self, first: _Request, times: dict[_Request, float], traffic: Traffic) -> None:
+        """Tell the POSTs that wait why they do."""
+        posts = [each for each in self._queue if each.lane.starts]
+        for ahead, each in enumerate(posts):
+            leaves_now = each is first and times[each] <= traffic.now + self._pacing.edit_takes
+            if each.on_wait is None or leaves_now:
                 continue
+            lane = each.lane
+            cooldown = traffic.spaced_at(each.cooldown, lane.per_database)
             if self._held_until(each) is not None:
                 each.on_wait("service is returning errors; will send when a listing succeeds")
-            elif now < cooldown == at:
-                why = f"one {each.lane.name} per database every {each.lane.per_database:.0f} s"
+            elif traffic.now < cooldown == times[each]:
+                why = f"one {lane.name} per database every {lane.per_database:.0f} s"
                 each.on_wait("queued", until=self._utc(cooldown), why=why)
             else:
                 each.on_wait("queued", f", {ahead} ahead" if ahead else "")
-        return first, times[first][0]
 
-    def _earliest(self) -> Callable[[_Request], tuple[float, float]]:
-        """Tells when a request may leave or has to be given up, by what is known now; and when its database's cooldown ends.
-
-        While creates and reads wait, each leaves to the other what that can use, up to half of the budget of any minute.
-        """
-        # So much later the others see that a limit is free.
-        courtesy = 2 * self.ledger.clock.unsure + COURTESY if self._others.sent else 0.0
-        sent = sorted(
-            [
-                *self._others.sent,
-                *(each._replace(at=each.at + courtesy) for each in self._mine.sent),
-            ]
+    def _earliest(self, request: _Request, traffic: Traffic) -> float:
+        """When a request may leave or has to be given up, by what is known now."""
+        held_until = self._held_until(request)
+        if held_until is not None:
+            return held_until
+        lane = request.lane
+        return max(
+            self._free_at(request.lane, traffic),
+            traffic.spaced_at(lane.name, lane.per_account),
+            traffic.spaced_at(request.cooldown, lane.per_database),
+            *(traffic.blocks.get(name, -math.inf) for name in ("", lane.name)),
         )
-        last = {limit: each.at for each in sent for limit in each.limits}
-        waiting, free = [each.lane.starts for each in self._queue], dict[bool, float]()
-        blocked = self._blocks.get("", -math.inf)
-        for starts in (True, False):
-            same = [
-                each
-                for each in sent
-                if starts is not {CREATE.name, RESTORE.name}.isdisjoint(each.limits)
-            ]
-            share = self._budget - min(waiting.count(not starts), self._budget // 2)
-            full = [
-                some[-most].at
-                for some, most in ((sent, self._budget), (same, share))
-                if len(some) >= most
-            ]
-            free[starts] = max([blocked, *(at + BUDGET_WINDOW for at in full)])
 
-        def of(request: _Request) -> tuple[float, float]:
-            lane = request.lane
-            account = last.get(lane.name, -math.inf) + lane.per_account
-            cooldown = last.get(f"{lane.name} {request.database_id}", -math.inf) + lane.per_database
-            held = self._held_until(request)
-            return max(account, cooldown, free[lane.starts]) if held is None else held, cooldown
-
-        return of
+    def _free_at(self, lane: Lane, traffic: Traffic) -> float:
+        """When the budget allows a request, also in place of a read that is reserved."""
+        reserved = [each.opens for each in traffic.reserved[:1]]
+        if reserved and not lane.starts:
+            return reserved[0]
+        return min([traffic.free_at(starts=lane.starts), *reserved])
 
     def _held_until(self, request: _Request) -> float | None:
         """When a POST is given up that an outage delays; None if none does."""
@@ -321,40 +300,98 @@ class RateLimiter:
             return None
         return max(request.queued_at, self._failed_at[OUTAGE_AFTER - 1]) + OUTAGE_PATIENCE
 
-    # What the answers mean for other requests --------------------------------------------------------------------------
+    # A request's slot -----------------------------------------------------------------------------
 
-    def _raise_if_stopped(self, request: _Request) -> None:
-        """Raise the error that forbids this request, if there is one."""
-        now, lane, blocks = self.clock.monotonic(), request.lane, self._blocks
-        for kind, (error, until) in self._stops.items():
-            if now < until and (kind is KeyRefused or lane is CREATE):
-                raise error.kept_back(request.text)
-        if (held := self._held_until(request)) is not None and held <= now + self._took:
-            raise Outage(request.text)
-        for name, waits in (("", not lane.starts and request.waits_out_block), (lane.name, False)):
-            left = blocks.get(name, -math.inf) - now
-            if (
-                left > 0 and not waits
-            ):  # no caller depends on a kind of request that has a block of its own
-                kind = ListingBlocked if name else Blocked
-                raise kind(
-                    request.text,
-                    status=429,
-                    code=BLOCK_CODE,
-                    retry_after=left,
-                    unsent=True,
-                    now=self.clock.utc(),
-                )
+    async def _admitted(
+        self, request: _Request, decide: Callable[[Document], Claim] | None
+    ) -> Entry[Any] | None:
+        """Take a request's slot by what the ledger has now; None if another run was faster."""
+        pacing = self._pacing
+        if decide is not None:
+            return await pacing.edit(partial(self._claimed, request, decide))
+        async with pacing.for_reads():
+            if pacing.is_usable:
+                if not self._must_enter(request):
+                    await pacing.look()
+                if self._must_enter(request):
+                    return await pacing.edit_alone(partial(self._entered_read, request))
+        return self._own_read(request)
+
+    def _claimed(
+        self,
+        request: _Request,
+        decide: Callable[[Document], Claim],
+        document: Document,
+        traffic: Traffic,
+    ) -> Entry[Claim] | None:
+        """Decide on a POST within an edit."""
+        at = self._leaves_at(request.lane)
+        if self._earliest(request, traffic) > at:
+            return None
+        claim = decide(document)
+        if claim.role != "new":
+            return Entry(claim)
+        # The cooldown of the database begins once the request leaves, see `_depart`: a claim whose
+        # run is killed before costs other clients no more than the account's spacing.
+        sent = OwnRequest(at, _limits_of(request.lane))
+        return Entry(claim, sent, reserved=traffic.reserve(sent, waiting=traffic.waiting_reads))
+
+    def _must_enter(self, request: _Request) -> bool:
+        """Whether the ledger must have a read before it is sent."""
+        lane = request.lane
+        if not self._pacing.knows_time:
+            return False
+        if lane.per_account > 0 and not request.enters_later:
+            return True
+        traffic = self._pacing.traffic
+        is_reserved = lane is READ and bool(traffic.reserved)
+        return not is_reserved and not traffic.may_go_unentered(lane)
+
+    def _entered_read(
+        self, request: _Request, _document: Document, traffic: Traffic
+    ) -> Entry[None] | None:
+        """Enter a read within an edit, and reserve those that follow."""
+        if self._earliest(request, traffic) > traffic.now:
+            return None
+        sent = OwnRequest(traffic.now + self._pacing.edit_takes, _limits_of(request.lane))
+        reserved = traffic.reserve(sent, waiting=traffic.waiting_reads - 1)
+        return Entry(None, sent, reserved=reserved)
+
+    def _own_read(self, request: _Request) -> Entry[None] | None:
+        """Let a read leave that the ledger has as reserved, need not have yet, or cannot have."""
+        traffic = self._pacing.traffic
+        if self._earliest(request, traffic) > traffic.now:
+            return None
+        sent = OwnRequest(
+            traffic.now,
+            _limits_of(request.lane),
+            is_entered=request.lane is READ and bool(traffic.reserved),
+            enters_later=request.lane is READ or request.enters_later,
+        )
+        self._pacing.note_sent(sent)
+        return Entry(None, sent)
+
+    def _waits_for_budget(self, request: _Request) -> bool:
+        """Whether others could reserve what this request waits for, so that it must do so itself."""
+        if not self._pacing.knows_time or not self._pacing.is_usable:
+            return False
+        traffic = self._pacing.traffic
+        free_at = traffic.free_at(starts=request.lane.starts)
+        is_budget = traffic.now < free_at == self._earliest(request, traffic)
+        return is_budget and not traffic.reserved
 
     @asynccontextmanager
     async def _sending(
-        self, request: _Request, sent: Sent | None = None
+        self, request: _Request, sent: OwnRequest | None
     ) -> AsyncIterator[Departure]:
-        """Wait for the moment that the limits count, a fraction of a second; learn from the request that the body sends."""
-        was_known = self.ledger.clock.offset is not None
+        """Wait until a POST counts as sent, a fraction of a second; learn from what the body sends."""
+        was_known = self._pacing.knows_time
         try:
             try:
-                await self.clock.sleep(sent.at - self.clock.monotonic() if sent else 0.0)
+                left = 0.0
+                if sent is not None and request.lane.starts:
+                    left = sent.at - self.clock.monotonic()
+                await self.clock.sleep(left)
             except anyio.get_cancelled_exc_class() as cancelled:
                 raise cancelled from NotSent(request.text)
             yield partial(self._depart, request, sent)
@@ -362,123 +399,113 @@ class RateLimiter:
             error = ended if isinstance(ended, SquareCloudError) else ended.__cause__
             if isinstance(error, SquareCloudError):
                 self._learn(request.lane, sent, error)
-                with anyio.CancelScope(
-                    shield=error is not ended
-                ):  # after an interrupt, not against one
+                # After an interrupt, not against one.
+                with anyio.CancelScope(shield=error is not ended):
                     await self.exchange()
             raise
         self._learn(request.lane, sent, None)
-        if sent is not None and not was_known:  # other runs do not know of it yet
+        if not was_known:
             await self.exchange()
 
     async def _depart(
-        self, request: _Request, sent: Sent | None, change: Callable[[Document], T | None]
+        self, request: _Request, sent: OwnRequest | None, change: Callable[[Document], T | None]
     ) -> T | None:
         """Enter in one edit of the ledger that a request leaves, which begins its database's cooldown.
 
         Args:
             request: The request.
-            sent: Its entry.
+            sent: When it was to leave; None if it was decided to send none.
             change: Enters it in the document; None if it must not leave.
 
         Returns:
             The result of `change`.
         """
-        lane = request.lane
-        cooldown = f"{lane.name} {request.database_id}"
 
-        def depart(document: Document) -> tuple[T | None, list[Sent]]:
+        def depart(document: Document, _traffic: Traffic) -> Entry[T | None]:
             departed = change(document)
-            if departed is not None and sent is not None:
-                sent.limits[1:] = [cooldown] if lane.per_database > 0 else []
-                # By its limits, which are the same list: an edit that others delay comes here again.
-                others = [each for each in self._mine.sent if each.limits is not sent.limits]
-                left = sent._replace(at=self.clock.monotonic() + self._took)
-                self._mine.sent = [*others, left]
-            return departed, []
+            if departed is None or sent is None:
+                return Entry(departed)
+            limits = _limits_of(request.lane)
+            if request.lane.per_database > 0:
+                limits.append(request.cooldown)
+            left = OwnRequest(self._leaves_at(request.lane), limits)
+            return Entry(departed, left, departs=sent)
 
-        result = await self._edit(depart)
-        return result[0] if result is not None else None
+        entry = await self._pacing.edit(depart)
+        return None if entry is None else entry.result
 
-    def _learn(self, lane: Lane, sent: Sent | None, error: SquareCloudError | None) -> None:
-        now, was_outage = self.clock.monotonic(), len(self._failed_at) >= OUTAGE_AFTER
-        if isinstance(error, KeyRefused | QuotaUsedUp):
-            self._stops[type(error)] = error, now + STOPPED
-        elif isinstance(error, Blocked):
-            lasts = (
-                self._block_wait
-                if error.retry_after is None
-                else max(error.retry_after, BUDGET_WINDOW)
+    # What the answers mean for other requests -----------------------------------------------------
+
+    def _raise_if_stopped(self, request: _Request) -> None:
+        """Raise the error that forbids this request, if there is one."""
+        now = self.clock.monotonic()
+        for kind, (error, until) in self._stops.items():
+            if now < until and (kind is KeyRefused or request.lane is CREATE):
+                raise error.kept_back(request.text)
+        held_until = self._held_until(request)
+        if held_until is not None and held_until <= now + self._pacing.edit_takes:
+            raise Outage(request.text)
+        waits = not request.lane.starts and request.waits_out_block
+        if not waits:
+            self._raise_if_blocked(request, "", Blocked)
+        # No caller depends on a kind of request that has a block of its own.
+        self._raise_if_blocked(request, request.lane.name, ListingBlocked)
+
+    def _raise_if_blocked(self, request: _Request, name: str, kind: type[Blocked]) -> None:
+        left = self._pacing.traffic.blocks.get(name, -math.inf) - self.clock.monotonic()
+        if left > 0:
+            raise kind(
+                request.text,
+                status=429,
+                code=BLOCK_CODE,
+                retry_after=left,
+                unsent=True,
+                now=self.clock.utc(),
             )
-            self._mine.blocks[lane.name if isinstance(error, ListingBlocked) else ""] = now + lasts
-        elif isinstance(error, Cooldown):
-            # The answer does not say which cooldown it was, so the account's spacing starts again.
-            self._mine.sent.append(Sent(now, self._run, [lane.name]))
-        ambiguous, status = (
-            error is not None and error.ambiguous,
-            error.status or 0 if error else 200,
-        )
-        if (
-            sent
-            and error
-            and not ambiguous
-            and not isinstance(error, SnapshotFailed | RestoreFailed)
-        ):
-            sent.limits[1:] = []  # it was not accepted, so only the account's cooldown has started
-        if lane.starts and ambiguous and status >= 500:  # noqa: PLR2004  a server's failure
-            self._failed_at.append(now)
-        elif not was_outage if lane.starts else not ambiguous and 0 < status < 500:  # noqa: PLR2004
-            self._failed_at = []
-        if error or was_outage:
+
+    def _learn(self, lane: Lane, sent: OwnRequest | None, error: SquareCloudError | None) -> None:
+        """Learn from an answer; None is a success."""
+        was_outage = len(self._failed_at) >= OUTAGE_AFTER
+        self._note_outage(lane, error, was_outage=was_outage)
+        if error is not None:
+            self._note_refusal(lane, error)
+            was_accepted = error.ambiguous or isinstance(error, SnapshotFailed | RestoreFailed)
+            if sent is not None and not was_accepted and len(sent.limits) > 1:
+                # Only the account's cooldown has started.
+                sent.limits = sent.limits[:1]
+                sent.is_entered = False
+        if error is not None or was_outage:
             for queued in self._queue:
                 queued.woken.set()
 
-    # The ledger --------------------------------------------------------------------------------------------------------
+    def _note_outage(self, lane: Lane, error: SquareCloudError | None, *, was_outage: bool) -> None:
+        """Count the POSTs in a row that failed; a read that succeeds ends an outage."""
+        status = HTTPStatus.OK if error is None else error.status or 0
+        is_ambiguous = error is not None and error.ambiguous
+        if lane.starts and is_ambiguous and status >= SERVER_FAILS:
+            self._failed_at.append(self.clock.monotonic())
+            return
+        is_answered = not is_ambiguous and 0 < status < SERVER_FAILS
+        ends_outage = not was_outage if lane.starts else is_answered
+        if ends_outage:
+            self._failed_at = []
 
-    async def exchange(self, decide: Decide[T] = lambda _: None) -> tuple[T, list[Sent]] | None:
-        """Share with other runs what is known, and decide on a read; by this process's own pacing if the ledger cannot be used."""
-        if self.clock.monotonic() >= self._again_at:
-            try:
-                return await self._edit(decide)
-            except LedgerUnavailable:
-                self._again_at = self.clock.monotonic() + AGAIN_AFTER
-        return decide({})
+    def _note_refusal(self, lane: Lane, error: SquareCloudError) -> None:
+        """Note what a refusal forbids from now on."""
+        now = self.clock.monotonic()
+        if isinstance(error, KeyRefused | QuotaUsedUp):
+            self._stops[type(error)] = error, now + STOPPED
+        elif isinstance(error, Blocked):
+            lasts = self._block_wait
+            if error.retry_after is not None:
+                lasts = max(error.retry_after, BUDGET_WINDOW)
+            name = lane.name if isinstance(error, ListingBlocked) else ""
+            self._pacing.note_block(name, now + lasts)
+        elif isinstance(error, Cooldown):
+            # The answer does not say which cooldown it was, so the account's spacing starts again.
+            self._pacing.note_sent(OwnRequest(now, _limits_of(lane)))
 
-    async def _edit(self, decide: Decide[T]) -> tuple[T, list[Sent]] | None:
-        """Share in one edit of the ledger what is known, and what a decision is to send; returns the decision."""
-        clock, told = self.ledger.clock, dict[str, float]()
 
-        def change(document: Document) -> tuple[T, list[Sent]] | None:
-            is_local = not self.ledger.place.is_shared
-            if is_local:
-                # or blocks seem to be over until the first answer
-                clock.assume(document.get(AHEAD_HERE))
-            here, now = self.clock.monotonic(), clock.now().timestamp()
-            there = pacing_of(self._account, document, self.ledger)
-            self._mine, others = self._mine.current(here), there.current(now, without=self._run)
-            self._others = others.moved(here - now, clock.unsure)
-            decided = decide(document)
-            # Others could not use times by an unknown clock, and what seems to be over may not be.
-            if clock.offset is not None:
-                if is_local:
-                    document[AHEAD_HERE] = round(clock.offset)
-                told.update(self._mine.blocks)
-                sent = [*self._mine.sent, *(decided[1] if decided else [])]
-                mine = Pacing.model_construct(sent=sent, blocks=told).moved(
-                    now - here, clock.unsure
-                )
-                after = Pacing.model_construct(
-                    sent=others.sent + mine.sent, blocks=others.blocks | mine.blocks
-                )
-                if after != there:
-                    document.setdefault(ACCOUNTS, {})[self._account] = after.model_dump()
-            return decided
-
-        async with self._editing:  # the next decision needs the result of this one
-            began = self.clock.monotonic()
-            decided = await self.ledger.edit(change)
-            self._took = min(max(self.clock.monotonic() - began, FADES * self._took), LONGEST_TOOK)
-            # They are the ledger's now, and forgotten if that forgets them.
-            self._others.blocks |= told
-            self._mine.blocks = dict(self._mine.blocks.items() - told.items())
-            return decided
+def _limits_of(lane: Lane) -> list[str]:
+    """The spacings of an account that count from a request."""
+    return [lane.name] if lane.per_account > 0 else []

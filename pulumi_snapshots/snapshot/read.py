@@ -22,7 +22,7 @@ from pulumi_snapshots.properties.checks import LATEST, expiry_of
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, ResourceNotFinished
 from pulumi_snapshots.run.memory import Listener, is_provisional
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.client import BRIEF
+from pulumi_snapshots.service.client import REFRESH
 from pulumi_snapshots.service.errors import KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.snapshot.create import Pending, create
@@ -233,9 +233,9 @@ async def _read_listed(
     """
     listings = session.listings
     version = record.version_id or ""
-    page = await listings.page(record.database_id, listings.recent, patience=BRIEF, together=True)
+    page = await listings.page(record.database_id, listings.recent, patience=REFRESH, together=True)
     if page.version(version) is None and not page.complete:
-        page = await listings.own_page(record.database_id, listings.recent, patience=BRIEF)
+        page = await listings.own_page(record.database_id, listings.recent, patience=REFRESH)
     now = session.service_clock.now()
     entry = page.version(version)
     if entry is not None:

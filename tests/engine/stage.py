@@ -19,7 +19,7 @@ from typing import Any
 import anyio
 
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
-from pulumi_snapshots.service.rate_limiter import ACCOUNTS
+from pulumi_snapshots.service.pacing import ACCOUNTS
 from tests.support.preloaded import commands_of, real, unforked
 from tests.support.unreliable import Forwarder, served
 from tools.sandbox import Service, Stack

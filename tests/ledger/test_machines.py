@@ -132,7 +132,7 @@ async def test_a_machine_that_sleeps_between_claim_and_sending_sends_nothing_on_
 
     async def sleeps(change: Callable[[dict[str, Any]], Any]) -> Any:
         result = await edit(change)
-        claim: Any = result[0] if isinstance(result, tuple) else None
+        claim: Any = getattr(getattr(result, "entry", None), "result", None)
         if getattr(claim, "role", "") == "new":
             claims.append(claim.attempt.id)
             if len(claims) == 1:

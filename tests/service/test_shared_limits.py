@@ -29,8 +29,9 @@ from pulumi_snapshots.service.limits import (
     RESTORE,
     Lane,
 )
-from pulumi_snapshots.service.rate_limiter import ACCOUNTS, AGAIN_AFTER
-from tests.support.limiter import Runs
+from pulumi_snapshots.service.pacing import ACCOUNTS
+from pulumi_snapshots.service.shared_pacing import LEDGER_RETRIED
+from tests.support.limiter import Request, Runs
 from tests.support.memory import SENT
 from tests.support.virtual import virtual
 from tests.support.world import START
@@ -128,6 +129,17 @@ async def test_only_a_create_that_the_service_accepted_starts_a_cooldown(
     assert (await runs.run().send() - start >= CREATE.per_database) is waits
 
 
+@pytest.mark.parametrize("takes", [0.25 * number for number in range(40)])
+@virtual
+async def test_so_it_is_if_the_refusal_comes_during_another_edit(takes: float) -> None:
+    runs = Runs(delay=(2.0, 2.0))
+    run = runs.run()
+    refused = Request(CREATE, result=RequestRefused("POST /x", status=409), takes=takes)
+    await run.send_all(refused, *(Request(CREATE, f"{number}") for number in range(3)))
+    start = anyio.current_time()
+    assert await runs.run().send() - start < 60
+
+
 @virtual
 async def test_a_claim_that_sends_nothing_takes_no_slot() -> None:
     run, start = Runs().run(), anyio.current_time()
@@ -169,6 +181,14 @@ async def test_a_run_whose_machine_is_an_hour_ahead_knows_a_block_before_its_fir
 
 
 @virtual
+async def test_the_first_request_of_a_run_knows_a_block_of_the_account_listing() -> None:
+    runs = Runs()
+    await runs.run().meets(LISTING_BLOCK, ACCOUNT_LISTING)
+    with pytest.raises(ListingBlocked, match="not sent"):
+        await runs.run().send(ACCOUNT_LISTING)
+
+
+@virtual
 async def test_a_block_of_the_account_listing_stops_it_in_the_other_runs_alone() -> None:
     runs = Runs()
     await runs.run().meets(LISTING_BLOCK, ACCOUNT_LISTING)
@@ -184,10 +204,14 @@ async def test_a_block_of_the_account_listing_stops_it_in_the_other_runs_alone()
 async def test_a_forgotten_block_does_not_return_from_the_memory_of_another_run() -> None:
     runs = Runs()
     waiting, doctor, later = runs.run(), runs.run(asked=False), runs.run()
-    await waiting.meets(BLOCK, CREATE)
-    await anyio.sleep(60)
-    assert await doctor.limiter.forget_blocks() is not None
-    await waiting.limiter.exchange()  # a run that sleeps through the block writes its requests
+    refused = Request(CREATE, result=RequestRefused("POST /x", status=400), takes=90)
+    async with anyio.create_task_group() as group:
+        group.start_soon(waiting.send_all, refused)
+        await anyio.sleep(1)
+        await waiting.meets(BLOCK)
+        await anyio.sleep(60)
+        assert await doctor.limiter.forget_blocks() is not None
+    assert waiting.failed, "it has written its refused request"
     start = anyio.current_time()
     assert await later.send(READ) - start < UNSURE, "it waits for no block"
     await later.meets(BLOCK, CREATE)
@@ -295,7 +319,7 @@ async def test_a_ledger_that_fails_stops_creates_and_no_read() -> None:
     assert "the disk is full" in run.ledger.trouble
     runs.place.refuses_writes = ""
     await run.send(CREATE)
-    await anyio.sleep(AGAIN_AFTER)
+    await anyio.sleep(LEDGER_RETRIED)
     await run.send(READ)
     assert len((await runs.pacing())["sent"]) > 2, "what could not be written follows"
 
@@ -305,7 +329,7 @@ async def test_a_place_that_does_not_answer_delays_one_read_and_no_other_for_a_m
     runs = Runs(delay=(20.0, 20.0))
     runs.place.refuses_reads = "no answer"
     run = runs.run()
-    for pause, delay in ((0.0, 10.0), (0.0, 0.0), (AGAIN_AFTER, 10.0)):
+    for pause, delay in ((0.0, 10.0), (0.0, 0.0), (LEDGER_RETRIED, 10.0)):
         await anyio.sleep(pause)
         start = anyio.current_time()
         assert await run.send(READ) - start == delay
@@ -322,48 +346,72 @@ async def test_an_outage_holds_a_create_back_however_slow_the_place_is() -> None
         await run.send(CREATE, "c")
 
 
-@pytest.mark.parametrize("refusal", [BLOCK, RequestRefused("GET /x", status=400)])
+@pytest.mark.parametrize(
+    ("lane", "refusal"), [(READ, BLOCK), (ACCOUNT_LISTING, LISTING_BLOCK)], ids=["all", "listing"]
+)
 @virtual
-async def test_a_place_that_does_not_answer_keeps_no_refused_request_from_being_interrupted(
-    refusal: SquareCloudError,
+async def test_a_place_that_does_not_answer_keeps_no_blocked_request_from_being_interrupted(
+    lane: Lane, refusal: SquareCloudError
 ) -> None:
     runs = Runs()
     run, start = runs.run(), anyio.current_time()
     with anyio.move_on_after(5):
-        async with run.limiter.slot("GET /x", READ):
+        async with run.limiter.slot("GET /x", lane):
             runs.place.delay = 200.0, 200.0
             raise refusal
     assert anyio.current_time() - start == 5
 
 
 @virtual
+async def test_a_place_that_does_not_answer_keeps_no_refused_post_from_being_interrupted() -> None:
+    runs = Runs()
+    run, start = runs.run(), anyio.current_time()
+    _, slot = await run.limiter.claim("POST /x", CREATE, "d", lambda _: SENT, None)
+    with anyio.move_on_after(5):
+        async with slot as departure:
+            await departure(lambda _: SENT)
+            runs.place.delay = 200.0, 200.0
+            raise RequestRefused("POST /x", status=400)
+    assert anyio.current_time() - start == 5
+
+
+@virtual
+async def test_a_refused_read_is_no_news() -> None:
+    runs = Runs()
+    await runs.run().meets(RequestRefused("GET /x", status=400))
+    assert runs.place.writes == 0
+
+
+@virtual
 async def test_a_request_counts_once_however_often_its_slot_is_decided() -> None:
     runs = Runs(delay=(0.01, 0.01))
     runs.place.contended = 0.7
-    run = runs.run(budget=5)
-    for _ in range(5):
+    run = runs.run(budget=3)  # too few to reserve any
+    for _ in range(3):
         await run.send(READ)
     assert runs.times[-1] - runs.times[0] < 5, "the last was held up by one that was never sent"
-    assert len((await runs.pacing())["sent"]) == 5
+    assert len((await runs.pacing())["sent"]) == 3
 
 
 @virtual
 async def test_an_exchange_without_news_writes_nothing_and_a_block_is_news() -> None:
     runs = Runs()
     run = runs.run()
-    await run.send(READ)
+    await run.send(CREATE)
     written = runs.place.writes
     await anyio.sleep(1)
+    await run.send(READ)
     await run.limiter.exchange()
     assert runs.place.writes == written
     await run.meets(BLOCK)
-    assert runs.place.writes == written + 2, "the request and the block"
+    assert runs.place.writes == written + 1, "the block, and the reads with it"
+    assert len((await runs.pacing())["sent"]) == 3
 
 
 @virtual
 async def test_old_requests_do_not_fill_the_ledger() -> None:
     runs = Runs()
-    for _ in range(20):
-        await runs.run(budget=1000).send(READ)
+    for number in range(20):
+        await runs.run(budget=1000).send(CREATE, f"{number}")
         await anyio.sleep(100)
     assert len((await runs.pacing())["sent"]) <= 3

@@ -203,6 +203,7 @@ class Measure:
     accepted: list[list[JournalEntry]]  # the POSTs that have started a snapshot, of each database
     done: list[tuple[float, str] | None]  # when the client got which version; None if it never did
     posts: list[int]  # how many were sent for each database
+    ledger_writes: int = 0  # of the place that the machines share
 
     @property
     def makespan(self) -> float:
@@ -317,6 +318,7 @@ def measure(  # noqa: PLR0913  what differs between measurements
             [[entry for entry in entries if entry.accepted] for entries in sent],
             [done.get(each) for each in here.databases],
             [sum(entry.kind == "create" for entry in entries) for entries in sent],
+            0 if place is None else place.writes,
         )
 
     result: Measure = play(run, seed=seed)

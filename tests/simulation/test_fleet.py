@@ -79,13 +79,15 @@ def test_shared_state_delays_a_fleet_by_less_than_3_percent() -> None:
 
 
 def test_twenty_machines_at_a_store_that_takes_a_second_all_end_right() -> None:
+    """On average over some seeds: who posts last decides by 10 %."""
     clocks = [timedelta(minutes=7 * number) - HOUR for number in range(20)]
-    one = measure(ours(), 20, machines=clocks, delay=1.0)
-    assert (one.refused, one.wrong, one.lost, one.unfinished) == (0, 0, 0, 0)
-    assert one.posts == [1] * 20
-    assert one.closest >= 5
-    assert one.busiest <= 27
-    assert one.makespan <= 1.25 * one.limit
+    fleets = [measure(ours(), 20, seed=seed, machines=clocks, delay=1.0) for seed in range(1, 4)]
+    for one in fleets:
+        assert (one.refused, one.wrong, one.lost, one.unfinished) == (0, 0, 0, 0)
+        assert one.posts == [1] * 20
+        assert one.closest >= 5
+        assert one.busiest <= 27
+    assert sum(one.makespan / one.limit for one in fleets) / len(fleets) <= 1.25
 
 
 def test_what_a_machine_had_sent_when_it_died_is_found_on_another() -> None:

@@ -14,7 +14,8 @@ from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.service.errors import Blocked, SquareCloudError
 from pulumi_snapshots.service.limits import CREATE, READ, Lane
-from pulumi_snapshots.service.rate_limiter import ACCOUNTS, RateLimiter
+from pulumi_snapshots.service.pacing import ACCOUNTS
+from pulumi_snapshots.service.rate_limiter import RateLimiter
 from tests.support.memory import SENT, Memory
 from tests.support.world import START
 
@@ -110,7 +111,9 @@ class Run:
                 "POST /x", lane, request.database, lambda _: SENT, self.on_wait
             )
         else:
-            context = self.limiter.slot("GET /x", lane, waits_out_block=request.patient)
+            context = self.limiter.slot(
+                "GET /x", lane, waits_out_block=request.patient, enters_later=not request.patient
+            )
         async with context as departure:
             if departure is not None:
                 await departure(lambda _: SENT)

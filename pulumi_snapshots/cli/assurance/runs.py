@@ -14,7 +14,7 @@ from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.wording import FIELDS, request_facts
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.rate_limiter import ACCOUNTS, pacing_of
+from pulumi_snapshots.service.pacing import ACCOUNTS, pacing_of
 
 FORGET = f"if the service's support has lifted it: `{NAME} doctor --forget-block`"
 

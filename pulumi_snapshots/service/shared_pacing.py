@@ -1,0 +1,338 @@
+"""What the runs with one account know of each other's requests: this process's part, and the ledger's."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import anyio
+
+from pulumi_snapshots.clock import Clock, Stamp
+from pulumi_snapshots.errors import LedgerUnavailable
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.place import AHEAD_HERE, Document
+from pulumi_snapshots.service.limits import Lane
+from pulumi_snapshots.service.pacing import (
+    ACCOUNTS,
+    REQUEST_KEPT,
+    OwnRequest,
+    Pacing,
+    ReservedRead,
+    Sent,
+    Traffic,
+    pacing_of,
+)
+
+T = TypeVar("T")
+EDIT_FADES = 0.8
+"""How fast a slow edit of the ledger is forgotten."""
+LONGEST_EDIT = 5.0
+"""The most seconds that an edit of the ledger is expected to take."""
+LEDGER_RETRIED = 60.0
+"""Seconds after which a ledger that failed a read request is tried again for one."""
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """What an edit enters beside what this process has sent.
+
+    Attributes:
+        result: What was decided.
+        sent: A request that leaves; None for none.
+        departs: The request that `sent` takes the place of, since that leaves now; None for none.
+        reserved: The reads that are reserved from now on; None for those that are.
+    """
+
+    result: T
+    sent: OwnRequest | None = None
+    departs: OwnRequest | None = None
+    reserved: tuple[ReservedRead, ...] | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether there is anything to enter."""
+        return self.sent is not None or self.reserved is not None
+
+
+NO_ENTRY = Entry(None)
+
+
+@dataclass(frozen=True)
+class _Edited(Generic[T]):
+    """What one edit of the ledger has read and written.
+
+    Attributes:
+        at: When it was decided, also by the clocks that see a pause of the machine.
+        others: What other runs have sent, and the blocks, by this process's time.
+        entry: What was decided; None for nothing.
+        limits: Those of this process's requests as the ledger has them now; None if it has none,
+            since the service's time is not known.
+        blocks: Those blocks of this process that the ledger has now.
+    """
+
+    at: tuple[float, Stamp]
+    others: Pacing
+    entry: Entry[T] | None = None
+    limits: dict[OwnRequest, list[str]] | None = None
+    blocks: dict[str, float] = field(default_factory=dict)
+
+
+Decide = Callable[[Document, Traffic], Entry[T] | None]
+"""Decides within an edit, from the document and the traffic; None if nothing is decided yet."""
+
+
+class SharedPacing:
+    """The requests of an account: this process's, and those of other runs in the ledger.
+
+    Args:
+        clock: The process's clock.
+        ledger: The ledger.
+        account: Names the account in the ledger.
+        budget: The requests that all runs may send in a minute.
+        waiting: Returns the lanes of the requests that wait in this process.
+
+    Attributes:
+        edit_takes: Seconds that an edit of the ledger takes at most, as far as the last ones show.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        account: str,
+        *,
+        budget: int,
+        waiting: Callable[[], list[Lane]],
+    ) -> None:
+        self.edit_takes = 0.0
+        self._clock = clock
+        self._ledger = ledger
+        self._account = account
+        self._budget = budget
+        self._waiting = waiting
+        self._run = secrets.token_hex(4)
+        self._own: list[OwnRequest] = []
+        self._reserved: tuple[ReservedRead, ...] = ()
+        # When they were reserved: monotonic time stands still while the machine is paused.
+        self._reserved_at = -math.inf, clock.stamp()
+        self._own_blocks: dict[str, float] = {}  # those that the ledger does not have yet
+        self._others = Pacing()
+        self._using_ledger = anyio.Lock(fast_acquire=True)
+        self._failed_until = -math.inf
+
+    # What is known --------------------------------------------------------------------------------
+
+    @property
+    def knows_time(self) -> bool:
+        """Whether the service's time is known; other runs could not use any other."""
+        return self._ledger.clock.offset is not None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the ledger can be used for reads, as far as the last try shows."""
+        return self._clock.monotonic() >= self._failed_until
+
+    @property
+    def traffic(self) -> Traffic:
+        """The traffic, as far as this process knows it."""
+        return self._traffic(self._others)
+
+    def _traffic(self, others: Pacing) -> Traffic:
+        lanes = self._waiting()
+        posts = sum(each.starts for each in lanes)
+        return Traffic(
+            now=self._clock.monotonic(),
+            budget=self._budget,
+            others=others.sent,
+            own=self._own,
+            reserved=self._still_reserved(),
+            waiting_posts=posts,
+            waiting_reads=len(lanes) - posts,
+            unsure=self._ledger.clock.unsure,
+            blocks=others.blocks | self._own_blocks,
+        )
+
+    def _still_reserved(self) -> tuple[ReservedRead, ...]:
+        """The reserved reads whose time is not over, also by the clocks that see a pause."""
+        at, stamp = self._reserved_at
+        passed = max(self._clock.age_of(stamp), self._clock.monotonic() - at)
+        return tuple(each for each in self._reserved if at + passed < each.closes)
+
+    # What this process does -----------------------------------------------------------------------
+
+    def note_sent(self, sent: OwnRequest) -> None:
+        """Note a request that the ledger lacks, or which uses up the first reserved read."""
+        if sent.is_entered:
+            self._reserved = self._still_reserved()[1:]
+        oldest = self._clock.monotonic() - REQUEST_KEPT
+        self._own = [*(each for each in self._own if each.at > oldest), sent]
+
+    def note_block(self, name: str, until: float) -> None:
+        """Note a block of a lane, or of the whole account under an empty name."""
+        self._own_blocks[name] = until
+
+    async def forget_blocks(self) -> float:
+        """Let all runs forget every block.
+
+        Returns:
+            When they took the longest one to end; 0 if there was none.
+        """
+        await self.edit(_nothing)
+        longest = max(self.traffic.blocks.values(), default=0.0)
+        self._others = self._others.model_copy(update={"blocks": {}})
+        self._own_blocks = {}
+        await self._ledger.edit(
+            lambda document: document.get(ACCOUNTS, {}).get(self._account, {}).pop("blocks", None)
+        )
+        return longest
+
+    # The ledger -----------------------------------------------------------------------------------
+
+    async def exchange(self) -> None:
+        """Share with other runs what they must know and the ledger lacks, if it can be used."""
+        async with self.for_reads():
+            if self.is_usable and (self._own_blocks or self.traffic.must_be_entered):
+                await self.edit_alone(_nothing)
+
+    async def reserve_place(self) -> None:
+        """Reserve a place for a request that waits for the budget, if the ledger can be used."""
+        async with self.for_reads():
+            await self.edit_alone(_reserved_place)
+
+    @asynccontextmanager
+    async def for_reads(self) -> AsyncIterator[None]:
+        """Be the only one to use the ledger; if it fails, this process's own pacing has to do."""
+        async with self._using_ledger:
+            try:
+                yield
+            except LedgerUnavailable:
+                self._failed_until = self._clock.monotonic() + LEDGER_RETRIED
+
+    async def look(self) -> None:
+        """Read what other runs have sent, without an edit.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be read.
+        """
+        self._others = self._others_in(await self._looked())
+
+    async def _looked(self) -> Document:
+        """Read the ledger's document, and its time if the service has shown none."""
+        document = await self._ledger.look()
+        if not self._ledger.place.is_shared:
+            # Or blocks seem to be over until the first answer.
+            self._ledger.clock.assume(document.get(AHEAD_HERE))
+        return document
+
+    def _others_in(self, document: Document) -> Pacing:
+        """What a document has of other runs, by this process's time."""
+        now = self._ledger.clock.now().timestamp()
+        known = pacing_of(self._account, document, self._ledger).current(now, without=self._run)
+        return known.moved(self._clock.monotonic() - now, self._ledger.clock.unsure)
+
+    async def edit(self, decide: Decide[T]) -> Entry[T] | None:
+        """Share in one edit of the ledger what is known, and what is decided.
+
+        Args:
+            decide: Called again if another run was faster, so that it must have no effect but its
+                result and the document.
+
+        Returns:
+            The last result of `decide`.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be read or written.
+        """
+        async with self._using_ledger:  # the next decision needs the result of this one
+            return await self.edit_alone(decide)
+
+    async def edit_alone(self, decide: Decide[T]) -> Entry[T] | None:
+        """Do the same as `edit` in `for_reads`."""
+        if not self.knows_time:
+            await self._looked()
+        began = self._clock.monotonic()
+        edited = await self._ledger.edit(partial(self._edited, decide))
+        takes = self._clock.monotonic() - began
+        self.edit_takes = min(max(takes, EDIT_FADES * self.edit_takes), LONGEST_EDIT)
+        self._keep(edited)
+        return edited.entry
+
+    def _edited(self, decide: Decide[T], document: Document) -> _Edited[T]:
+        """Change a document in an edit; nothing else changes, since the edit may be made again."""
+        others = self._others_in(document)
+        at = self._clock.monotonic(), self._clock.stamp()
+        decided = decide(document, self._traffic(others))
+        # What seems to be over by an unknown clock may not be.
+        if not self.knows_time:
+            return _Edited(at, others, decided)
+        entry = decided or NO_ENTRY
+        is_news = bool(self._own_blocks) or entry.is_news or self._lacks_own
+        own = self._own_with(entry)
+        if is_news:
+            reserved = self._still_reserved() if entry.reserved is None else entry.reserved
+            self._write(document, [*own, *(OwnRequest(each.closes) for each in reserved)])
+        limits = {each: each.limits for each in own}
+        return _Edited(at, others, decided, limits, dict(self._own_blocks))
+
+    def _own_with(self, entry: Entry[Any]) -> list[OwnRequest]:
+        """This process's requests once something is entered."""
+        own = [each for each in self._own if each is not entry.departs]
+        return own if entry.sent is None else [*own, entry.sent]
+
+    @property
+    def _lacks_own(self) -> bool:
+        """Whether the ledger lacks some of this process's requests."""
+        return not all(each.is_entered for each in self._own)
+
+    def _write(self, document: Document, own: list[OwnRequest]) -> None:
+        """Write this process's requests and blocks into a document, in place of what it has."""
+        clock = self._ledger.clock
+        now = clock.now().timestamp()
+        there = pacing_of(self._account, document, self._ledger)
+        others = there.current(now, without=self._run)
+        mine = Pacing.model_construct(
+            sent=[Sent(each.at, self._run, each.limits) for each in own],
+            blocks=self._own_blocks,
+        ).moved(now - self._clock.monotonic(), clock.unsure)
+        pacing = Pacing.model_construct(
+            sent=others.sent + mine.sent, blocks=others.blocks | mine.blocks
+        )
+        document.setdefault(ACCOUNTS, {})[self._account] = pacing.model_dump()
+        if not self._ledger.place.is_shared and clock.offset is not None:
+            document[AHEAD_HERE] = round(clock.offset)
+
+    def _keep(self, edited: _Edited[Any]) -> None:
+        """Keep what an edit has read and written."""
+        # These blocks are the ledger's now, and forgotten if that forgets them.
+        blocks = edited.others.blocks | edited.blocks
+        self._others = edited.others.model_copy(update={"blocks": blocks})
+        self._own_blocks = dict(self._own_blocks.items() - edited.blocks.items())
+        entry = edited.entry or NO_ENTRY
+        if entry.sent is not None:
+            if entry.departs is None:
+                self.note_sent(entry.sent)
+            else:
+                entry.departs.leave_again(entry.sent)
+        if edited.limits is None:
+            return
+        for each in self._own:
+            if edited.limits.get(each) is each.limits:
+                each.is_entered = True
+        if entry.reserved is not None:
+            self._reserved = entry.reserved
+            self._reserved_at = edited.at
+
+
+def _nothing(_document: Document, _traffic: Traffic) -> None:
+    """Decide nothing, in an edit that only shares what is known."""
+
+
+def _reserved_place(_document: Document, traffic: Traffic) -> Entry[None]:
+    """Reserve a place for a request that waits for the budget, in an edit."""
+    reserved = traffic.reserve(None, waiting=traffic.waiting_reads, at_least=1)
+    return Entry(None, reserved=reserved)
