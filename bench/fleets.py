@@ -75,9 +75,10 @@ REAL_RUNS = (
 )
 """Who takes how many; without a package in virtual time."""
 """The module that the program imports from, by way to the engine."""
+PLUGIN_FOLDER = json.dumps(str(Path(sys.executable).parent))
 REAL_PROJECT = f"""name: fleet
 runtime: python
-plugins: {{providers: [{{name: squarecloud, path: {json.dumps(str(Path(sys.executable).parent))}}}]}}
+plugins: {{providers: [{{name: squarecloud, path: {PLUGIN_FOLDER}}}]}}
 """
 
 INTRODUCTION = f"""# Fleet benchmark
@@ -118,7 +119,17 @@ def main() -> int:
 
 def comparison() -> Iterator[str]:
     """Everybody against everybody, in every world."""
-    head = ("databases", "client", "makespan, s", "over the limit", "requests per snapshot", "429s", "blocked, s", "wrong", "lost")  # fmt: skip
+    head = (
+        "databases",
+        "client",
+        "makespan, s",
+        "over the limit",
+        "requests per snapshot",
+        "429s",
+        "blocked, s",
+        "wrong",
+        "lost",
+    )
     for cache_world in WORLDS:
         # If pages are kept, an automatic snapshot changes nothing.
         for automatic in (False, True) if cache_world == "invalidated" else (False,):

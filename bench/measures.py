@@ -84,7 +84,12 @@ class Nothing(ResourceProvider):
 
 class Plain(Resource):
     def __init__(self, name, database_id, triggers, reuse_within):
-        super().__init__(Nothing(), name, {"database_id": database_id, "triggers": triggers, "reuse_within": reuse_within})
+        inputs = {
+            "database_id": database_id,
+            "triggers": triggers,
+            "reuse_within": reuse_within,
+        }
+        super().__init__(Nothing(), name, inputs)
 """
 SNAPSHOTS = "from pulumi_snapshots import Snapshot as Plain\n"
 MINIMAL = """
@@ -93,7 +98,12 @@ import pulumi
 
 class Plain(pulumi.CustomResource):
     def __init__(self, name, database_id, triggers, reuse_within):
-        super().__init__("minimal:index:Plain", name, {"databaseId": database_id, "triggers": triggers, "reuseWithin": reuse_within})
+        inputs = {
+            "databaseId": database_id,
+            "triggers": triggers,
+            "reuseWithin": reuse_within,
+        }
+        super().__init__("minimal:index:Plain", name, inputs)
 """
 BY_PLUGIN = "from pulumi_snapshots.plugin import Snapshot as Plain\n"
 PROGRAM = """

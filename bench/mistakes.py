@@ -1,4 +1,6 @@
-"""`python -m bench.mistakes [ROOM …]`: how many of a hundred hand-made mistakes the unit tests notice, and which none does.
+"""How many of hundreds of hand-made mistakes the unit tests notice, and which none does.
+
+Run it with `python -m bench.mistakes [ROOM …]`.
 
 Each mistake is made in a fork of one process that has loaded the package and its tests, and in a
 copy of the package on disk for the processes that tests start. The tests of its room run there
@@ -1037,7 +1039,7 @@ def leave_out_failing(tests: str) -> bool:
 
 
 def exit_code(ends: Counter[str]) -> int:
-    """Return 1 if a mistake could not be made, so that nothing shows whether tests would notice it."""
+    """Return 1 if a mistake could not be made, so that no test could notice it."""
     return 1 if ends["not found"] else 0
 
 
@@ -1124,7 +1126,7 @@ def tried(room: str, text: str, instead: str, last: str | None) -> tuple[str, st
 
 
 def write(file: Path, text: str) -> None:
-    """Write a file so that Python compiles it again: it tells files apart by whole seconds and sizes."""
+    """Write a file so that Python compiles it again, though only seconds and sizes count."""
     later = file.stat().st_mtime + 2
     file.write_text(text)
     os.utime(file, (later, later))

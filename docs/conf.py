@@ -1,4 +1,7 @@
-"""How Sphinx makes the site of these pages: `make docs`. What the pages say stands in them and in the docstrings."""
+"""How Sphinx makes the site of these pages: `make docs`.
+
+What the pages say stands in them and in the docstrings.
+"""
 
 import gc
 import re
@@ -14,7 +17,8 @@ from pulumi_snapshots.plugin.description.identity import LOGO, NO_UPLOAD
 from pulumi_snapshots.program import Declared
 from pulumi_snapshots.properties.catalogue import Record
 
-# Sphinx keeps what it has read until its end, and looking for garbage in that takes a quarter of the time.
+# Sphinx keeps what it has read until its end, and looking for garbage in that takes a quarter of
+# the time.
 gc.disable()
 # For the search each word is cut to its stem, which is the same on each page.
 SearchEnglish.stem = cache(SearchEnglish.stem)
@@ -35,7 +39,8 @@ language = "en"
 exclude_patterns = ["_index.md", "installation-configuration.md"]
 smartquotes = False  # they make one dash of the two of an option
 
-# The headings' anchors are those that a repository's own view of the Markdown gives them, so that links hold in both.
+# The headings' anchors are those that a repository's own view of the Markdown gives them, so that
+# links hold in both.
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 
@@ -53,7 +58,10 @@ html_theme = "furo"
 html_logo = LOGO
 html_favicon = LOGO
 if NO_UPLOAD in METADATA["project"]["classifiers"]:
-    clone = "This package is not published yet: give pip the path of a clone, such as <code>'/path/to/clone[cli]'</code>."
+    clone = (
+        "This package is not published yet: give pip the path of a clone, such as "
+        "<code>'/path/to/clone[cli]'</code>."
+    )
     html_theme_options = {"announcement": clone}
 html_show_sphinx = False
 html_copy_source = False
@@ -67,7 +75,7 @@ pygments_dark_style = "native"
 
 
 def link_files(_app: Sphinx, _page: str, source: list[str]) -> None:
-    """Let a link to an example or to what was measured be a download: neither is a page of the site."""
+    """Let a link to an example or to a measure be a download: neither is a page of the site."""
     source[0] = re.sub(r"\]\(((?:\.\./)+(?:examples|bench)/)", r"](path:\1", source[0])
 
 

@@ -18,7 +18,7 @@ PATIENCE = 30.0
 
 @contextmanager
 def nearby(*arguments: str) -> Iterator[Emulator]:
-    """Serve an emulator with these options of its command, with a key of its own, and without automatic snapshots."""
+    """Serve an emulator with a key of its own, and without automatic snapshots."""
     from squarecloud_emulator.__main__ import opened, parser  # noqa: PLC0415  a command, which loads what it runs
 
     emulator, listening = opened(parser().parse_args(("--no-automatic", *arguments)))

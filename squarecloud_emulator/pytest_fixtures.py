@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def squarecloud_emulator(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Emulator]:
-    """An emulated Square Cloud of this test alone, to which the environment leads programs and commands.
+    """An emulated Square Cloud of this test, which the environment has programs use.
 
     The environment has its addresses and a new key. What runs remember is in the test's own folder.
     """

@@ -43,7 +43,7 @@ ROWS = "SELECT id, customer, status FROM orders ORDER BY id"
 YOURSELF = """
 The same with your own account, in this folder:
 $ export PATH="$PWD/.venv/bin:$(make engine):$PATH"
-$ pulumi login --local            # or where your state is kept: in a bucket or PostgreSQL only if Pulumi is installed
+$ pulumi login --local   # or where your state is; a bucket or PostgreSQL needs an installed Pulumi
 $ pulumi stack init dev
 $ pulumi config set --secret squarecloud:apiKey
 $ pulumi config set databaseId YOUR_DATABASE_ID

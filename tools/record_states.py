@@ -30,10 +30,17 @@ KEY = "recorded-for-tests-and-opens-nothing-" * 2
 SCRATCH, PENDING = (f"{letter}" * 32 for letter in "bc")
 HOME = "/home/user/app"
 """The project's folder, in what is kept."""
-SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "0.1", "--soft-deadline", "0.3", "--cache-world", "invalidated",
-           "--requests-per-minute", "10000", "--restore-seconds", "0.5",
-           "--database", f"{DATABASE}:postgres", "--database", f"{SCRATCH}:postgres",
-           "--database", f"{PENDING}:redis")  # fmt: skip
+SERVICE = (
+    "--clock-offset=-7200",
+    "--snapshot-seconds=0.1",
+    "--soft-deadline=0.3",
+    "--cache-world=invalidated",
+    "--requests-per-minute=10000",
+    "--restore-seconds=0.5",
+    f"--database={DATABASE}:postgres",
+    f"--database={SCRATCH}:postgres",
+    f"--database={PENDING}:redis",
+)
 PACE = {
     "SQUARECLOUD_REQUESTS_PER_MINUTE": "10000",
     "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s",
@@ -47,17 +54,31 @@ from {package} import Archive, Restore, Snapshot
 
 config = pulumi.Config()
 part = config.get_int("part") or 0
-snapshot = Snapshot("before-release", "{database}", triggers=[config.get("release"), {{"hotfix": True}}], timeout="10m",
-                    reuse_within="1h", rotate_after="20d")
+snapshot = Snapshot(
+    "before-release",
+    "{database}",
+    triggers=[config.get("release"), {{"hotfix": True}}],
+    timeout="10m",
+    reuse_within="1h",
+    rotate_after="20d",
+)
 Archive("offsite", snapshot, destination="archives/", keep_last=2, delete_object=True)
 if part >= 1:
     Restore("back", snapshot, overwrite=True, triggers=[1, None], timeout="5m")
 if part >= 1 and hasattr(provider, "Drill"):
-    provider.Drill("proof", snapshot, scratch_database_id="{scratch}", connection=config.require_secret("connection"),
-                   checks=[provider.Check("select 1", equals=1, name="answers")], overwrite_scratch=True, every="7d")
+    provider.Drill(
+        "proof",
+        snapshot,
+        scratch_database_id="{scratch}",
+        connection=config.require_secret("connection"),
+        checks=[provider.Check("select 1", equals=1, name="answers")],
+        overwrite_scratch=True,
+        every="7d",
+    )
 if part >= 2:
     Snapshot("pending", "{pending}", triggers=["a"], timeout="3s")
-    Restore("unknown", database_id="{database}", version_id=config.require("version"), overwrite=True, timeout="3s")
+    version = config.require("version")
+    Restore("unknown", database_id="{database}", version_id=version, overwrite=True, timeout="3s")
 """
 
 

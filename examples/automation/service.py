@@ -1,4 +1,4 @@
-"""A service that takes snapshots: an inline program of the Automation API, and its progress line by line."""
+"""A service that takes snapshots: an inline program of the Automation API, and its progress."""
 
 import json
 import os
@@ -28,7 +28,8 @@ def take_snapshot(database_id: str, release: str, tell: Callable[[str], None]) -
     """Take the snapshot before a release, or find the one that was taken before it.
 
     Raises:
-        Failed: It was not taken, or is not found yet; then the next call for the same release keeps waiting.
+        Failed: It was not taken, or is not found yet; then the next call for the same release keeps
+            waiting.
     """
     errors: list[str] = []
 
@@ -62,7 +63,10 @@ def take_snapshot(database_id: str, release: str, tell: Callable[[str], None]) -
 
 
 class Handler(BaseHTTPRequestHandler):
-    """`PUT /databases/ID/releases/NAME`: a line of JSON for each step; the last one is the snapshot or the error."""
+    """`PUT /databases/ID/releases/NAME`: a line of JSON for each step.
+
+    The last one is the snapshot or the error.
+    """
 
     def do_PUT(self) -> None:
         """Answer at once, then send lines until the snapshot is there."""

@@ -1,4 +1,4 @@
-"""A snapshot each week, restored onto a scratch database, where checks ask whether it is what a recovery would need."""
+"""A snapshot each week, restored onto a scratch database, where checks ask what came back."""
 
 import pulumi
 
@@ -6,7 +6,8 @@ from pulumi_snapshots import Archive, Check, Drill, Snapshot
 
 config = pulumi.Config()
 weekly = Snapshot("weekly", config.require("databaseId"), rotate_after="7d")
-# Optional: the proof is noted in the archive's manifest, and `keep_last` never removes the last proved one.
+# Optional: the proof is noted in the archive's manifest, and `keep_last` never removes the last
+# proved one.
 archive = Archive("weekly", weekly, destination="archives/", keep_last=8)
 proof = Drill(
     "weekly",

@@ -1,4 +1,7 @@
-"""A new snapshot of every database of the account each night, archived; for a scheduled `pulumi up`."""
+"""A new snapshot of every database of the account each night, archived.
+
+For a scheduled `pulumi up`.
+"""
 
 import pulumi
 
@@ -8,9 +11,11 @@ config = pulumi.Config()
 archives = {}
 for database in get_databases():
     snapshot = Snapshot(
-        database.id,  # a name could change, and the archives that keep_last counts would be another resource's
+        # a name could change, and the archives that keep_last counts would be another resource's
         database.id,
-        # Shorter than a day: schedules start late. A stopped database cannot be captured, so it keeps what it has.
+        database.id,
+        # Shorter than a day: schedules start late. A stopped database cannot be captured, so it
+        # keeps what it has.
         rotate_after="20h" if database.running else None,
         reuse_within="1h",  # adopts what a job that was cancelled has started
     )

@@ -1,4 +1,7 @@
-"""Migration and health check, each migration behind a snapshot; and `rollback`, which brings back the data from before it."""
+"""Migration and health check, each migration behind a snapshot.
+
+And `rollback`, which brings back the data from before it.
+"""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +14,8 @@ from pulumi_snapshots import Guard, Restore
 config = pulumi.Config()
 rollback = config.get("rollback")
 
-# A migration changes the data when its step is created, and again when the files of the folder change.
+# A migration changes the data when its step is created, and again when the files of the folder
+# change.
 guard = Guard("migrations", config.require("databaseId"), before=["create"])
 folder = Path(config.get("migrations") or "migrations")
 files = [

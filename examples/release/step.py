@@ -1,4 +1,7 @@
-"""A command as a resource: it runs once for its triggers. What the Command provider does, without a plugin."""
+"""A command as a resource: it runs once for its triggers.
+
+What the Command provider does, without a plugin.
+"""
 
 import shlex
 import subprocess

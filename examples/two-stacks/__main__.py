@@ -1,4 +1,7 @@
-"""The stack `data` takes a snapshot before each release; the stack `staging` archives it without an API key."""
+"""The stack `data` takes a snapshot before each release.
+
+The stack `staging` archives it without an API key.
+"""
 
 import pulumi
 

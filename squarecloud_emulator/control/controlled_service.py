@@ -201,7 +201,7 @@ class ControlledService(EmulatedService):
         self.save()
 
     def block(self, seconds: float | None = None) -> None:
-        """Block the account as if it had exceeded its rate limit, for as long as the settings say unless given."""
+        """Block the account as if it had exceeded its rate limit; else as the settings say."""
         refuse_outside("seconds", seconds, SECONDS)
         lasts = self._settings.block_seconds if seconds is None else seconds
         self.rate_limit.block(self.now(), lasts)

@@ -21,7 +21,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_local(request: Request, own_url: str) -> bool:
-    """Tell whether a request comes from a program on this machine, or from the emulator's own dashboard.
+    """Tell whether a request comes from a program on this machine, or from the dashboard.
 
     The control API runs SQL and revokes keys. So no other machine may use it, whatever address the
     API listens on, and neither may any other page in a browser on this machine. A foreign page can

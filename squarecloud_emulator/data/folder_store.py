@@ -23,7 +23,7 @@ _LOCK_SECONDS = 1.0
 
 
 class FolderStore(MemoryStore):
-    """Databases under `databases/`, which other programs may use at the same time, and zips under `snapshots/`.
+    """Databases under `databases/`, which other programs may use too, and zips in `snapshots/`.
 
     While another program locks a database, all requests wait.
     """

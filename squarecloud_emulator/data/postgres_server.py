@@ -239,7 +239,7 @@ class PostgresServer:
                     self._connections.discard(connection)
 
     def _conninfo(self, database_id: str | None) -> str:
-        """The DSN of a database without the password, since any user of the machine can read arguments."""
+        """Return a DSN without its password, since any user of the machine can read arguments."""
         conninfo: str = make_conninfo(
             **{**self._parameters, **({"dbname": database_id} if database_id else {})}
         )
@@ -370,7 +370,7 @@ def _run_at(connection: psycopg.Connection[Any], command: LiteralString, *names:
 
 
 def _refuse_all_but_left_over(name: str, mark: str) -> None:
-    """Raise ValueError unless a killed emulator has left a database that exists, so that it may be dropped."""
+    """Raise ValueError unless a killed emulator has left a database, which may be dropped."""
     left = re.fullmatch(rf"{MARK}, (\S+) (\d+)", mark)
     if left is None or left[1] != socket.gethostname() or _is_running(int(left[2])):
         whose = "another emulator's" if mark.startswith(MARK) else "not the emulator's"

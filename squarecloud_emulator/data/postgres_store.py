@@ -1,4 +1,4 @@
-"""The store that keeps databases of type postgres at a PostgreSQL server, and the rest in a folder."""
+"""The store of databases at a PostgreSQL server; those of other types are in a folder."""
 
 from __future__ import annotations
 

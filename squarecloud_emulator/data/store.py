@@ -1,4 +1,4 @@
-"""The interface of a store, which keeps the databases' data and the snapshots' zips, and what all stores share."""
+"""The interface of a store of databases' data and snapshots' zips, and what stores share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Store(Protocol):
     """
 
     def takes_time(self, database_id: str) -> bool:
-        """Whether work on this database continues in a thread after the call, and so takes real seconds."""
+        """Whether work on this database continues in a thread, and so takes real seconds."""
 
     def create(self, database_id: str, engine: str) -> Future[None]:
         """Create an empty database, unless it exists.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which replaces `path` when the block ends, and never does if the block fails."""
+    """Open a file that replaces `path` when the block ends, unless the block fails."""
     unfinished = path.with_suffix(".part")
     with unfinished.open("w+b") as target:
         yield target

@@ -155,7 +155,7 @@ class Account:
         return resource.running and not down
 
     def restore_refuses_others(self, resource_id: str, now: datetime) -> bool:
-        """Whether a restore is in progress, or has succeeded so lately that the service still says so."""
+        """Whether a restore is in progress, or its success is recent enough to be shown."""
         restore = self.last_restore(resource_id)
         if restore is None or restore.finished_at is None:
             return restore is not None

@@ -107,7 +107,7 @@ class EmulatedService:
         return self.clock.now()
 
     def advance(self, seconds: float) -> None:
-        """Jump the service's clock forward, which wakes every request held until a moment that has now passed.
+        """Jump the service's clock forward, which wakes requests whose moment has passed.
 
         Raises:
             ValueError: The jump is negative, longer than ten years, or beyond the last year.
@@ -127,7 +127,7 @@ class EmulatedService:
         return now
 
     def stop(self) -> None:
-        """End the requests held open, save the state, and abandon work on data that is still running."""
+        """End the requests held open, save the state, and abandon work on data."""
         self.clock.stop()
         self.settle()
         self.save()

@@ -1,4 +1,4 @@
-"""One request on its way through the service, with what its route needs to know of it and to note about it."""
+"""One request on its way through the service, as its route sees it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Exchange:
         return body if isinstance(body, dict) else {}
 
     def started(self, version_id: str, *, joined: bool = False) -> None:
-        """Note what this POST has started or joined, and let a fault that comes after that take over.
+        """Note what this POST has started or joined, and let a later fault take over.
 
         Raises:
             FaultTakesOverError: There is such a fault.
@@ -92,7 +92,7 @@ class Exchange:
         self.now = self.service.settle()
 
     async def hold_for(self, work: Future[Any] | None, *, until: datetime | None = None) -> None:
-        """Hold the request open until a store's work is done, but no longer than until the clock shows `until`."""
+        """Hold the request open until a store's work is done, or the clock shows `until`."""
         if work is not None and not work.done():
             left = math.inf
             if until is not None:

@@ -84,7 +84,7 @@ _ANSWERS: dict[str, Callable[[Fault], Answer]] = {
 
 
 def sending_only(length: int, send: Send) -> Send:
-    """A `send` that sends the head and `length` bytes of the body, and then drops the connection."""
+    """Make a `send` that drops the connection after `length` bytes of the body."""
     left = length
 
     async def cut(message: Message) -> None:

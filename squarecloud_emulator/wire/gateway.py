@@ -57,7 +57,7 @@ def _match(method: str, path: str) -> tuple[ApiRoute, str | None]:
 
 
 class Gateway:
-    """Enters each request in the journal, admits or refuses it, and carries out the fault that strikes it.
+    """Enters each request in the journal, admits or refuses it, and carries out its fault.
 
     Raises, to the server:
         DroppedConnectionError: Close the connection without the rest of an answer.

@@ -41,7 +41,7 @@ _SCOPES = {
 
 @dataclass(frozen=True)
 class ApiRoute:
-    """A route: its kind, as the journal and faults name it, the scope that the key needs, and its own limit."""
+    """A route: its kind in journal and faults, the scope that the key needs, and its limit."""
 
     kind: str  # one of KINDS
     method: str
@@ -63,7 +63,7 @@ async def _unreached(
 
 
 async def create(exchange: Exchange) -> Answer:
-    """Start a snapshot, and hold the request open until it is stored or the soft deadline has passed."""
+    """Start a snapshot; answer once it is stored or the soft deadline has passed."""
     account = exchange.service.account
     settings = exchange.service.settings
     resource = exchange.resource()

@@ -34,10 +34,11 @@ RUNTIME = re.compile(r"^runtime:[ \t]*(?:\n\s+name:[ \t]*|\{\s*name:\s*)?['\"]?(
 """The language in a project's file."""
 LAUNCHER = """\
 #!/bin/sh
-# Made by `squarecloud-snapshots plugin install`: the plugin of the Python environment where that was run.
+# Made by `squarecloud-snapshots plugin install`: the plugin of that command's environment.
 python={python}
 if [ ! -x "$python" ]; then
-  echo "its Python environment is gone ($python): run squarecloud-snapshots plugin install in another one" >&2
+  again="run squarecloud-snapshots plugin install in another one"
+  echo "its Python environment is gone ($python): $again" >&2
   exit 1
 fi
 exec "$python" -P -c 'from pulumi_snapshots.plugin.serve import main; main()' "$@"
