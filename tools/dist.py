@@ -184,7 +184,7 @@ def _component(of: Distribution, kind: ComponentType = ComponentType.LIBRARY) ->
 
 
 def image(environment: Environment, into: Path) -> list[Path]:
-    """Write the list of the libraries in the container image: the versions and hashes that are locked.
+    """Write the list of the libraries in the container image, by the lock files.
 
     Raises:
         Closed: The list is not what the format asks for.
