@@ -244,7 +244,8 @@ def shared_state() -> Iterator[str]:
     """How often the ledger in a bucket is written."""
     yield "## The ledger in a bucket\n"
     yield (
-        f"Each request to the bucket takes {BUCKET_TAKES * 1000:.0f} ms. A POST costs four writes: it is claimed, it leaves, it is "
+        f"Each request to the bucket takes {BUCKET_TAKES * 1000:.0f} ms. A POST costs four "
+        f"writes: it is claimed, it leaves, it is "
         "answered, and its snapshot is found. The other writes are for reads.\n"
     )
     rows = []

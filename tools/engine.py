@@ -1,7 +1,8 @@
 """A Pulumi engine for this machine: the installed one, or one built from its Go modules.
 
-`python tools/engine.py` prints on stdout just the directory to put on PATH, and on stderr what it does and why.
-What it builds is kept in the user's cache, and repairs itself when it is found incomplete.
+`python tools/engine.py` prints on stdout just the directory to put on PATH, and on stderr what it
+does and why. What it builds is kept in the user's cache, and repairs itself when it is found
+incomplete.
 """
 
 import contextlib
@@ -26,7 +27,9 @@ CHOSEN = "BUILD_PULUMI"
 ENGINE = os.environ.get(CHOSEN) or "3.274.1"
 """The release that is built if none is installed, and that tests are written for."""
 LANGUAGE_HOST = "3.68.0"
-"""The last Python language host that is part of a Go module; it works with later engines. Only built engines use it."""
+"""The last Python language host that is part of a Go module; it works with later engines. Only
+built engines use it.
+"""
 OLDEST_INSTALLED = (3, 139, 0)
 """The first engine that hands a dynamic provider its configuration."""
 GO_DIRECTIVE = "1.25.11"
@@ -43,7 +46,7 @@ MACHINE = f"-{platform.system()}-{platform.machine()}".lower()
 ANSWER_SECONDS = 30.0
 """How long `pulumi version` may take."""
 KEPT_SECONDS = 3 * 86_400.0
-"""How long one stays after its last use: each change of what they are made from makes another one."""
+"""How long one stays after its last use."""
 
 PULUMI = "github.com/pulumi/pulumi/"
 PKG = f"{PULUMI}pkg/v3"
@@ -51,52 +54,114 @@ SDK = f"{PULUMI}sdk/v3"
 WITHOUT_GOOGLE = (
     "replace github.com/googleapis/gax-go/v2 => github.com/googleapis/gax-go/v2 v2.0.5\n"
 )
-"""Without it a library's pauses between tries would bring in 400 MB of Google's APIs. A whole engine uses them."""
+"""Without it a library's pauses between tries would bring in 400 MB of Google's APIs. A whole
+engine uses them.
+"""
+CLIPBOARD = "github.com/tgummerer/clipboard v0.0.0-20241001131231-d02d263e614e"
 MODULES = f"""\
 require (
 	{PKG} v{ENGINE}
 	{SDK} v{ENGINE}
 )
-replace github.com/atotto/clipboard => github.com/tgummerer/clipboard v0.0.0-20241001131231-d02d263e614e
+replace github.com/atotto/clipboard => {CLIPBOARD}
 {WITHOUT_GOOGLE}"""
-"""What a Go module requires to compile the engine, or with its packages. The first replacement is the engine's own."""
+"""What a Go module requires to compile the engine, or with its packages. The first replacement is
+the engine's own.
+"""
 GO_ENVIRONMENT = {
     "CGO_ENABLED": "0",
     "GOWORK": "off",
-    "GOFLAGS": "-mod=mod -trimpath -tags=osusergo,grpcnotrace,ferretdb_no_sqlite '-gcflags=all=-dwarf=false -l -c=1' '-gcflags=std=-dwarf=false -c=1' -ldflags=-s",
+    "GOFLAGS": (
+        "-mod=mod -trimpath -tags=osusergo,grpcnotrace,ferretdb_no_sqlite "
+        "'-gcflags=all=-dwarf=false -l -c=1' '-gcflags=std=-dwarf=false -c=1' -ldflags=-s"
+    ),
 }
-"""For every Go command: with the same flags, each finds in Go's cache what the others have compiled.
+"""For every Go command: with the same flags, each finds in Go's cache what the others have
+compiled.
 
-Without what only a debugger reads, without inlining outside of the standard library, and with one thread for each package, Go
-needs less time to compile, and an engine as much to run. FerretDB does without SQLite, the largest package of all.
+Without what only a debugger reads, without inlining outside of the standard library, and with one
+thread for each package, Go needs less time to compile, and an engine as much to run. FerretDB does
+without SQLite, the largest package of all.
 """
 GO_SUMS = Path(__file__).resolve().parent.parent / "locks" / "go.sum"
-"""The hashes of all modules that are compiled here: Go takes no other content under the same version."""
+"""The hashes of all modules that are compiled here: Go takes no other content under the same
+version.
+"""
 COLLECT_SUMS = "PULUMI_SNAPSHOTS_COLLECT_SUMS"
-"""A variable with the file that `make lock` collects these hashes in; none that are locked are used then."""
+"""A variable with the file that `make lock` collects these hashes in; none that are locked are used
+then.
+"""
 WHOLE_ENGINE = "PULUMI_SNAPSHOTS_WHOLE_ENGINE"
 """A variable that, if set, has all of the engine built, without what `LEFT_OUT` cuts."""
 LITTLE_COLLECTION = {"GOGC": "off", "GOMEMLIMIT": "1500MiB"}
-"""For every Go command, unless the user has set them: a compiler that collects garbage only if it needs much memory takes a
-fifth less time."""
+"""For every Go command, unless the user has set them: a compiler that collects garbage only if it
+needs much memory takes a fifth less time.
+"""
 
 LEFT_OUT = {
-    "backend/diy/backend.go": r'^\t_? ?"(gocloud.dev/blob/(?!file)|.*authhelpers|.*postgres).*\n|^\tif p.Scheme == (gcs|azure)(.*\n)+?\t}\n',
-    "backend/diy/bucket.go": r'^\t(awss3 .*|"net/url")\n|^\t\tvar input.*\n|^\t\tif asFunc(.*\n){3}|^func fixupS3(.*\n)+?}\n',
+    "backend/diy/backend.go": (
+        r'^\t_? ?"(gocloud.dev/blob/(?!file)|.*authhelpers|.*postgres).*\n'
+        r"|^\tif p.Scheme == (gcs|azure)(.*\n)+?\t}\n"
+    ),
+    "backend/diy/bucket.go": (
+        r'^\t(awss3 .*|"net/url")\n'
+        r"|^\t\tvar input.*\n"
+        r"|^\t\tif asFunc(.*\n){3}"
+        r"|^func fixupS3(.*\n)+?}\n"
+    ),
     "backend/httpstate/policypack.go": r'^.*(nodejs/npm"|npm\.Pack).*\n',
-    "cmd/pulumi/cmd/*.go": r'^.*/cloud"\n|^\tif apiErr(.*\n)+?\t}\n',
-    "cmd/pulumi/config/config.go": r'^.*(esc/cli|zxcvbn-go)"\n|^\t\tif env != nil {\n\t\t\t_, (.*\n)+?\t\t}\n|^\tif !keyPattern.*\n|^\t}\n\n\tif len\(v\) >(.*\n)+?(?=})',
-    "cmd/pulumi/config/config_env_init.go": r'^.*glamour"\n|^\tif !cmdutil.Inter.*\n|^\t}\n\n\trenderer(.*\n)+?(?=})',
-    "cmd/pulumi/config/io.go": r'^.*(esc/cli|util/logging)"\n|^\t\t_, environ(.*\n)+?(?=\t}\n\n)',
-    "cmd/pulumi/pulumi.go": r'^\t.*(pulumi/(cloud|deployment|env|insights|logs|markdown|neo|org|policy|trace)"|\b(cloud|cmdEnv|deployment|insights|logs|markdown|neo|org|policy|trace)\.New|helpers :=).*\n',
-    "cmd/pulumi/schemainfo/description.go": r'^.*glamour.*"\n|^func helpMark(.*\n)+?}\n|^\trenderer(.*\n)+?\tif err.*\n|^\t}\n\trendered(.*\n)+?(?=})',
-    "codegen/schema/bind.go": r'^\t(_ "embed"|"io"|.*jsonschema/v5")\n|^//go:embed pulumi.*\n|^var [mM]etaSchema.*\n|^func (init\(\) {\n\tcompiler|validateSpec)(.*\n)+?}\n|^\tif validate {(.*\n)+?\t}\n',
-    "resource/stack/deployment.go": r'^\t("io"|.*jsonschema/v5")\n|^var \(\n\tdeploymentSchema(.*\n)+?\)\n|^func (init\(\) {\n\tcompiler|ValidateUntyped)(.*\n)+?}\n',
-    "secrets/cloud/manager.go": r'^\t_? ?"(gocloud.dev/secrets/(?!hashi)|google|.*authhelpers).*\n|^\tcase gcpkms(.*\n)+?(?=\tdefault)',
+    "cmd/pulumi/cmd/*.go": (
+        r'^.*/cloud"\n'
+        r"|^\tif apiErr(.*\n)+?\t}\n"
+    ),
+    "cmd/pulumi/config/config.go": (
+        r'^.*(esc/cli|zxcvbn-go)"\n'
+        r"|^\t\tif env != nil {\n\t\t\t_, (.*\n)+?\t\t}\n"
+        r"|^\tif !keyPattern.*\n"
+        r"|^\t}\n\n\tif len\(v\) >(.*\n)+?(?=})"
+    ),
+    "cmd/pulumi/config/config_env_init.go": (
+        r'^.*glamour"\n'
+        r"|^\tif !cmdutil.Inter.*\n"
+        r"|^\t}\n\n\trenderer(.*\n)+?(?=})"
+    ),
+    "cmd/pulumi/config/io.go": (
+        r'^.*(esc/cli|util/logging)"\n'
+        r"|^\t\t_, environ(.*\n)+?(?=\t}\n\n)"
+    ),
+    "cmd/pulumi/pulumi.go": (
+        r'^\t.*(pulumi/(cloud|deployment|env|insights|logs|markdown|neo|org|policy|trace)"'
+        r"|\b(cloud|cmdEnv|deployment|insights|logs|markdown|neo|org|policy|trace)\.New"
+        r"|helpers :=).*\n"
+    ),
+    "cmd/pulumi/schemainfo/description.go": (
+        r'^.*glamour.*"\n'
+        r"|^func helpMark(.*\n)+?}\n"
+        r"|^\trenderer(.*\n)+?\tif err.*\n"
+        r"|^\t}\n\trendered(.*\n)+?(?=})"
+    ),
+    "codegen/schema/bind.go": (
+        r'^\t(_ "embed"|"io"|.*jsonschema/v5")\n'
+        r"|^//go:embed pulumi.*\n"
+        r"|^var [mM]etaSchema.*\n"
+        r"|^func (init\(\) {\n\tcompiler|validateSpec)(.*\n)+?}\n"
+        r"|^\tif validate {(.*\n)+?\t}\n"
+    ),
+    "resource/stack/deployment.go": (
+        r'^\t("io"|.*jsonschema/v5")\n'
+        r"|^var \(\n\tdeploymentSchema(.*\n)+?\)\n"
+        r"|^func (init\(\) {\n\tcompiler|ValidateUntyped)(.*\n)+?}\n"
+    ),
+    "secrets/cloud/manager.go": (
+        r'^\t_? ?"(gocloud.dev/secrets/(?!hashi)|google|.*authhelpers).*\n'
+        r"|^\tcase gcpkms(.*\n)+?(?=\tdefault)"
+    ),
 }
-"""What the engine is built without, by files of its source: states in buckets and PostgreSQL, keys in clouds, commands for Pulumi's
-own cloud, policies and environments, coloured Markdown, the guess whether a setting is a secret, and two schemas compiled at each
-start. Neither the demo nor a test by day uses them. It compiles in less than half of the time, and starts in less than a third."""
+"""What the engine is built without, by files of its source: states in buckets and PostgreSQL, keys
+in clouds, commands for Pulumi's own cloud, policies and environments, coloured Markdown, the guess
+whether a setting is a secret, and two schemas compiled at each start. Neither the demo nor a test
+by day uses them. It compiles in less than half of the time, and starts in less than a third.
+"""
 
 Environment = Mapping[str, str]
 Make = Callable[[Path, Environment], None]
@@ -119,7 +184,10 @@ def say(text: str, who: str = "engine") -> None:
 
 
 def ensure(environment: Environment) -> Path:
-    """The directory of a working engine, built if need be; Closed if none is installed and none could be built."""
+    """The directory of a working engine, built if need be.
+
+    Closed if none is installed and none could be built.
+    """
     try:
         directory, version = installed(environment)
     except Closed as reason:
@@ -162,7 +230,10 @@ def installed(environment: Environment) -> tuple[Path, str]:
 
 
 def version_of(pulumi: Path) -> str:
-    """The three numbers that `pulumi version` answers, such as `3.274.1`; empty if it does not run."""
+    """The three numbers that `pulumi version` answers, such as `3.274.1`.
+
+    Empty if it does not run.
+    """
     quiet = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
     try:
         answer = subprocess.run(  # noqa: S603 - a fixed command, no shell
@@ -190,10 +261,13 @@ def numbers(version: str) -> tuple[int, ...]:
 def kept(
     environment: Environment, name: str, make: Make, works: Callable[[Path], bool] = lambda _: True
 ) -> Path:
-    """A directory of the user's cache, made unless it is there and works; Closed if it cannot be made.
+    """A directory of the user's cache, made unless it is there and works.
 
-    Its name changes with whatever it is made from. Runs at the same time make it once, beside its place, and move it there in one
-    step. Of its kind, those that were not used for days are removed then.
+    Closed if it cannot be made.
+
+    Its name changes with whatever it is made from. Runs at the same time make it once, beside its
+    place, and move it there in one step. Of its kind, those that were not used for days are removed
+    then.
     """
     home = cache(environment) / f"{name}{MACHINE}".lower()
     with locked(home):
@@ -225,7 +299,10 @@ def cache(environment: Environment) -> Path:
 
 @contextlib.contextmanager
 def locked(home: Path) -> Iterator[None]:
-    """Wait until no other process has this lock, and have it; opening its file says when that was."""
+    """Wait until no other process has this lock, and have it.
+
+    Opening its file says when that was.
+    """
     with lock_of(home).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # ends with this process, however that ends
         yield
@@ -234,8 +311,8 @@ def locked(home: Path) -> Iterator[None]:
 def prune(home: Path) -> None:
     """Remove those of this kind that were not used for days, unless they are locked.
 
-    What the name says before its last dash is the kind; behind that is what it was made from. Locks stay: they are empty, and
-    another process may wait for one.
+    What the name says before its last dash is the kind; behind that is what it was made from. Locks
+    stay: they are empty, and another process may wait for one.
     """
     kind = home.name.removesuffix(MACHINE).rpartition("-")[0]
     for old in home.parent.glob(f"{kind}-*{MACHINE}"):
@@ -381,8 +458,8 @@ def raise_to_engine(
 ) -> None:
     """Raise a module's needs to the engine's versions, so that Go compiles each only once.
 
-    What Pulumi itself wrote stays as the module asks for it. If the module has `named` all that it needs, as `go mod tidy`
-    leaves it, others are not added.
+    What Pulumi itself wrote stays as the module asks for it. If the module has `named` all that it
+    needs, as `go mod tidy` leaves it, others are not added.
     """
     asked = str(source(go, PKG, folder, environment) / "go.mod")
     engine = json.loads(run([go, "mod", "edit", "-json", asked], folder, environment))
@@ -403,7 +480,10 @@ def raise_to_engine(
 
 
 def new_enough(folder: Path, environment: Environment, otherwise: str = "") -> str:
-    """The Go on PATH, if it can build what needs GO_DIRECTIVE; Missing if there is none, or it is older."""
+    """The Go on PATH, if it can build what needs GO_DIRECTIVE.
+
+    Missing if there is none, or it is older.
+    """
     go = shutil.which("go", path=environment.get("PATH", os.defpath))
     advice = f"install Go {GO_DIRECTIVE} or later{otherwise}"
     if go is None:
@@ -436,7 +516,10 @@ def compiled(  # noqa: PLR0913, PLR0917
     package: str = ".",
     how: Run = alone,
 ) -> None:
-    """Compile a program by a module of one file: its source, or what needs its package. Without MODULES, the module is raised."""
+    """Compile a program by a module of one file: its source, or what needs its package.
+
+    Without MODULES, the module is raised.
+    """
     work = module(program.parent / "work" / program.name, requires, source)
     go = new_enough(work, environment)
     if MODULES not in requires:
@@ -463,7 +546,10 @@ def build(  # noqa: PLR0913, PLR0917
 
 
 def run(command: list[str], folder: Path, environment: Environment, **user: Any) -> str:
-    """What a command prints on stdout, run perhaps as another user; Closed if it failed, with its last words."""
+    """What a command prints on stdout, run perhaps as another user.
+
+    Closed if it failed, with its last words.
+    """
     own = {**LITTLE_COLLECTION, **environment, **GO_ENVIRONMENT}
     done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603
         command, cwd=folder, env=own, capture_output=True, text=True, check=False, **user

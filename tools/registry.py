@@ -1,7 +1,7 @@
 """The two pages and the schema that Pulumi's registry asks for.
 
-`python -m tools.registry` writes them where the registry reads them; `--check` only names those that
-are not up to date.
+`python -m tools.registry` writes them where the registry reads them; `--check` only names those
+that are not up to date.
 
 What the pages say stands in the README, in docs/ and in the schema's examples; only the frame
 around it is written here.
