@@ -68,9 +68,8 @@ ledger has had more than few requests for a minute, so that no run does."""
 RESERVED_NINTHS = 2
 """So many ninths of the budget one process may reserve ..."""
 RESERVED_BY_ALL_NINTHS = 5
-"""... and so many all runs together. Each run that waits for the budget may reserve one read more,
-so the reservation of one that comes later opens after 11 s, if the others read as fast as they may,
-and after a minute at most: the budget holds more requests than can be reserved at once."""
+"""... and so many all runs together. Each run that waits for the budget may reserve one read more.
+So what is reserved next opens within a minute: the oldest request that counts was sent already."""
 
 
 class Sent(NamedTuple):

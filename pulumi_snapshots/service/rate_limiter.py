@@ -48,7 +48,7 @@ STOPPED = 300.0
 how many refused requests block an address; a process that lives on sends 12 an hour."""
 OUTAGE_AFTER = 2
 """POSTs in a row with an ambiguous 5xx after which none is sent until a read succeeds ..."""
-OUTAGE_PATIENCE = 120.0
+POST_HELD_FOR = 120.0
 """... and the seconds for which a POST waits for that."""
 SERVER_FAILS = 500
 """The lowest status that says that the service failed."""
@@ -298,7 +298,7 @@ class RateLimiter:
         """When a POST is given up that an outage delays; None if none does."""
         if not request.lane.starts or len(self._failed_at) < OUTAGE_AFTER:
             return None
-        return max(request.queued_at, self._failed_at[OUTAGE_AFTER - 1]) + OUTAGE_PATIENCE
+        return max(request.queued_at, self._failed_at[OUTAGE_AFTER - 1]) + POST_HELD_FOR
 
     # A request's slot -----------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from pulumi_snapshots.service.errors import (
 )
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE, READ, RESTORE
 from tests.support.limiter import Request, Runs
+from tests.support.memory import SENT
 from tests.support.virtual import virtual
 
 A, B, C, D = "a" * 32, "b" * 32, "c" * 32, "d" * 32
@@ -293,6 +294,22 @@ async def test_after_a_cancelled_request_the_others_are_sent(victim: int, moment
     others = [f"{number}" for number in range(6) if number != victim]
     assert [name for name in runs.order if name != f"{victim}"] == others
     assert max(runs.times) < 6 * 5.2
+
+
+@virtual
+async def test_a_create_that_is_cancelled_before_its_body_was_certainly_not_sent() -> None:
+    run = Runs().run()
+    _, slot = await run.limiter.claim("POST /x", CREATE, A, lambda _: SENT, None)
+    causes = list[object]()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            async with slot:
+                raise AssertionError
+        except anyio.get_cancelled_exc_class() as cancelled:
+            causes.append(type(cancelled.__cause__))
+            raise
+    assert causes == [NotSent]
 
 
 @virtual

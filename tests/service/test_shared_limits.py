@@ -129,6 +129,15 @@ async def test_only_a_create_that_the_service_accepted_starts_a_cooldown(
     assert (await runs.run().send() - start >= CREATE.per_database) is waits
 
 
+@virtual
+async def test_a_create_that_must_not_leave_any_more_starts_no_cooldown_of_its_database() -> None:
+    runs, start = Runs(), anyio.current_time()
+    _, slot = await runs.run().limiter.claim("POST /x", CREATE, "d", lambda _: SENT, None)
+    async with slot as departure:
+        assert await departure(lambda _: None) is None
+    assert await runs.run().send() - start < 60
+
+
 @pytest.mark.parametrize("takes", [0.25 * number for number in range(40)])
 @virtual
 async def test_so_it_is_if_the_refusal_comes_during_another_edit(takes: float) -> None:
