@@ -434,10 +434,44 @@ class SnapshotOperation(Operation):
         Returns:
             Its entry; None if it is not listed some minutes after it must be.
         """
-        awaited = self._awaited(attempt, claimed)
-        is_named = awaited.version is not None and attempt.result is None
-        patience = PINNING if is_named else math.inf
-        return await ListingWait(self.session.poll_plan, awaited, waits).until_listed(patience)
+        claimed = set(claimed)
+        while True:
+            awaited = self._awaited(attempt, claimed)
+            is_named = awaited.version is not None and attempt.result is None
+            patience = PINNING if is_named else math.inf
+            wait = ListingWait(self.session.poll_plan, awaited, waits)
+            entry = await wait.until_listed(patience)
+            if entry is None or awaited.version is not None or awaited.is_any:
+                return entry
+            later = await self._later_request(attempt, entry)
+            if later is None:
+                return entry
+            if later.is_over:
+                claimed.add(entry.version or "")
+            else:
+                self.member.progress("waiting for a later request, of which the listed one may be")
+                await self.session.clock.sleep(self.session.settings.poll_every)
+
+    async def _later_request(self, attempt: Attempt, entry: ListedSnapshot) -> Attempt | None:
+        """Another request that an entry may be of, sent once nothing waited for this one any more.
+
+        Returns:
+            The request, which is under way or has led to the entry; None if there is none.
+        """
+        now = self.session.service_clock.now()
+        if now < attempt.waited_for_until or entry.modified is None:
+            return None
+        attempts: list[Attempt] = []
+        with suppress(LedgerUnavailable):
+            attempts = await self.session.ledger.attempts()
+        latest = entry.modified + SKEW
+        for each in attempts:
+            same_database = (each.kind, each.database_id) == ("snapshot", attempt.database_id)
+            is_later = attempt.request.posted_at < each.request.posted_at <= latest
+            is_under_way = not each.is_over and now < each.waited_for_until
+            if same_database and is_later and (is_under_way or each.result == entry.version):
+                return each
+        return None
 
     async def _why_not_absent(self, attempt: Attempt, claimed: Collection[str] = ()) -> str | None:
         """Why it is not certain that the service never made the snapshot of a request.
