@@ -22,6 +22,7 @@ from pulumi_snapshots.archive.retention import archives_newest_first
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import REFRESH_PATIENCE
 from pulumi_snapshots.errors import Hint, HintKind, Message, ProviderError
+from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.storage.destination import (
     Destination,
@@ -158,7 +159,7 @@ async def find_archive(transfers: Transfers, place: Destination) -> Shelved:
     """
     seen = await transfers.reading(transfers.store(place).stat)
     if seen is None:
-        raise StoreTrouble(f"{place_text(place.uri)} does not exist")
+        raise StoreTrouble(f"{shown_file(place_text(place.uri))} does not exist")
     manifest = await transfers.reading(manifest_at, transfers, place.uri)
     return Shelved(place.uri, manifest, size=seen.size, mark=seen.mark)
 

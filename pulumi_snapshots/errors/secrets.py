@@ -42,6 +42,8 @@ _VARIABLE = re.compile(r"[A-Z]+[0-9]{0,2}(_([A-Z]+[0-9]{0,2}|[0-9]{1,4}))*")
 knows.
 """
 _FILE = re.compile(r"[\w./\\:~ +,=@()-]{1,255}")
+SPELLS_ONE = "must be a place, and this is a secret, which everyone could read in the place's name"
+"""What is wrong with a secret for the name of a file or a folder to write."""
 
 
 def looks_secret(value: str) -> bool:
@@ -53,8 +55,19 @@ def looks_secret(value: str) -> bool:
     Returns:
         True for a private key of age, a connection string with a password, and random text.
     """
-    is_known_form = hide_secrets(value) != value
-    return is_known_form or any(map(_is_random, _WORD.findall(value)))
+    return spells_secret(value) or any(map(_is_random, _WORD.findall(value)))
+
+
+def spells_secret(value: str) -> bool:
+    """Tell whether the form of a value shows that it is or holds a secret.
+
+    Args:
+        value: What a user typed or wrote into a program.
+
+    Returns:
+        True for a private key of age, and a connection string with a password.
+    """
+    return hide_secrets(value) != value
 
 
 def hide_secrets(text: str) -> str:
@@ -108,10 +121,14 @@ def shown_file(path: object) -> str:
         path: What was typed for the file, which may be the secret itself.
 
     Returns:
-        The name if it has the usual form, or else its first characters.
+        The name if it has the usual form, or else its first characters: of an absolute path those
+        of its last part.
     """
     text = str(path)
-    return text if _FILE.fullmatch(text) and not looks_secret(text) else shortened(text)
+    if _FILE.fullmatch(text) and not looks_secret(text):
+        return text
+    is_absolute = text.startswith("/")
+    return shortened(text.rstrip("/").rpartition("/")[2] if is_absolute else text)
 
 
 def shortened(value: str) -> str:

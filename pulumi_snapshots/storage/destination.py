@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pulumi_snapshots.errors.secrets import SPELLS_ONE, spells_secret
 from pulumi_snapshots.properties.checks import Unfit
 
 BUCKETS = ("s3", "gs", "az")  # schemes of stores with buckets
@@ -58,6 +59,13 @@ class Destination:
         categories = {unicodedata.category(character)[0] for character in text}
         if not text.strip() or "C" in categories:  # control characters
             raise Unfit(MUST_BE)
+        place = cls._parse(text)
+        if spells_secret(text):
+            raise Unfit(SPELLS_ONE)
+        return place
+
+    @classmethod
+    def _parse(cls, text: str) -> Destination:
         scheme, is_uri, rest = text.partition("://")
         if scheme == "file" or not is_uri:
             return cls._file(text, is_uri=bool(is_uri))

@@ -17,6 +17,7 @@ from typing import Any
 
 from pulumi_snapshots.clock import system_monotonic
 from pulumi_snapshots.errors import HintKind, ProviderError
+from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.properties.checks import spoken
 
 READ_SIZE = 1024 * 1024
@@ -110,7 +111,7 @@ class Store(ABC):
         before = self.stat()
         pieces = 0
         if before is None:
-            raise StoreTrouble(f"{self.where} does not exist")
+            raise StoreTrouble(f"{shown_file(self.where)} does not exist")
         with trouble(self.where):
             for piece in self._pieces(before.size):
                 pieces += 1
@@ -291,7 +292,7 @@ class FileStore(Store):
         with trouble(self._path):
             if not self._path.exists():
                 raise StoreTrouble(
-                    f"{self._path} does not exist",
+                    f"{shown_file(self._path)} does not exist",
                     then=[HintKind.CHECK_PLACE],
                 )
             files = [self._path] if self._path.is_file() else _files_below(self._path)

@@ -1,15 +1,18 @@
 """A file that no manifest explains is not overwritten unless somebody says so, and no wait for a lock has no end."""
 
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyrage
 import pytest
 
 from pulumi_snapshots.storage.destination import Destination
-from pulumi_snapshots.storage.store import READ_SIZE, FileStore, Held, Overtaken, StoreTrouble
+from pulumi_snapshots.storage.store import PART, READ_SIZE, FileStore, Held, Overtaken, StoreTrouble
 from tests.archive.scene import Declared, Scene, file_of, holds, manifest_of, put, scene
 from tests.cli.typed import Desk, at_desk
 from tests.support.virtual import staged
@@ -130,6 +133,45 @@ def _unlocked(folder: Path) -> bool:
     finally:
         os.close(file)
     return True
+
+
+def test_a_file_system_without_locks_delays_no_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    store = FileStore(tmp_path / "x.json", lock_seconds=0.0)
+    mark = store.replace(b"first", None)
+    assert store.load() == Held(b"first", mark)
+    part = tmp_path / f"{PART}of-a-run.part"
+    part.write_bytes(b"of another run, for all that is known")
+    store.write(iter([b"second"]))
+    assert part.exists()
+
+
+def test_a_file_is_on_the_disk_before_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a crash of the machine would leave the name of an archive with nothing in it."""
+    happened = list[str]()
+    real_sync = os.fsync
+    real_replace = os.replace
+
+    def sync(file: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(file).st_mode)
+        happened.append("folder" if is_folder else f"{os.fstat(file).st_size} bytes")
+        real_sync(file)
+
+    def replace(*names: Any) -> None:
+        happened.append("name")
+        real_replace(*names)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", replace)
+    FileStore(tmp_path / "x.zip").write(iter([b"12345"]))
+    assert happened[:2] == ["5 bytes", "name"]
 
 
 def test_a_file_that_was_changed_meanwhile_is_not_replaced(tmp_path: Path) -> None:

@@ -28,6 +28,20 @@ async def test_ids_alone_name_no_object_for_removal(at: Scene) -> None:
     assert "removes" not in elsewhere, "what is just written stays"
 
 
+@staged(scene)
+async def test_ids_alone_name_none_of_several_earlier_objects(at: Scene) -> None:
+    """Whether the oldest of them or the next one goes depends on a time that is not known."""
+    one = Declared(at, URN)
+    oldest = at.snapshot
+    for _ in range(2):
+        at.newer(size=1000)
+        await one.up(keep_last=3)
+    ids = {"version_id": oldest.version_id, "created_at": None, "download_url": None}
+    assert await one.preview(keep_last=1, **ids) == "version_id"
+    dated = {**ids, "created_at": "2030-03-01T12:00:00Z"}
+    assert "removes" in await one.preview(keep_last=1, **dated)
+
+
 @pytest.mark.parametrize(
     "rule",
     [{"keep": UNKNOWN}, {"keep_last": UNKNOWN}, {"keep": {"last": 1, "daily": UNKNOWN}}],

@@ -1,5 +1,6 @@
 """A secret that is typed where a name belongs is neither printed nor kept, by any option that takes a name."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from pulumi_snapshots.errors.pages import LAST_ERROR
 from tests.cli.test_notify import NTFY, Monitors
 from tests.cli.typed import Desk, at_desk
 from tests.support.drilling import SCRATCH
-from tests.support.world import DATABASE
+from tests.support.world import DATABASE, World
 
 # Each is spelled in two parts, so that no scanner of secrets takes this file for a leak.
 AGE_KEY = "AGE-SECRET-" + "KEY-1QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7LQQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L"
@@ -56,6 +57,59 @@ async def test_a_secret_typed_for_a_name_is_not_shown(
     said = await _says(desk, tmp_path / "folder", *TYPED[option], secret)
     hidden = {AGE_KEY: AGE_KEY[-40:], DSN: "Tr0ub4dor"}[secret]
     assert hidden not in said, said
+
+
+PLACES = {
+    "archive DESTINATION": ("archive", f"{DATABASE}/latest"),
+    "download --output": ("download", f"{DATABASE}/latest", "-o"),
+    "archives DESTINATION": ("archives",),
+    "forget DESTINATION": ("forget", "--keep-last", "3"),
+    "status --archives": ("status", "--archives"),
+    "status --metrics": ("status", "--metrics"),
+    "drill --archives": (*DRILL, "--connection-env", "PGPASSWORD", "--archives"),
+    "decrypt --output": ("decrypt", "one.zip.age", "--identity", "age.txt", "-o"),
+    "probe --report": ("probe", DATABASE, "--yes", DATABASE, "--report"),
+}
+"""What is typed before a place."""
+SPELLED = {
+    AGE_KEY: AGE_KEY[-40:],
+    f"{AGE_KEY}/": AGE_KEY[-40:],
+    "host=db password=" + "hunter2pass": "hunter2pass",
+}
+"""By a secret whose form shows what it is, the part that no text may show."""
+
+
+@pytest.mark.parametrize("secret", SPELLED, ids=["a file", "a folder", "keywords"])
+@pytest.mark.parametrize("option", PLACES)
+@at_desk()
+async def test_no_file_is_called_like_a_secret(
+    desk: Desk, w: World, tmp_path: Path, option: str, secret: str
+) -> None:
+    """A result would print the place; and the file itself would show the secret to others."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    w.emulator.add_snapshot(DATABASE, size=1000)
+    with contextlib.chdir(folder):
+        said = await _says(desk, folder, *PLACES[option], secret)
+    assert SPELLED[secret] not in said
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["archives DESTINATION", "forget DESTINATION", "status --archives", "download --output"],
+)
+@at_desk()
+async def test_a_place_that_is_missing_is_shown_unless_it_looks_like_a_secret(
+    desk: Desk, w: World, tmp_path: Path, option: str
+) -> None:
+    w.emulator.add_snapshot(DATABASE, size=1000)
+    usual = tmp_path / "backups-of-2026"
+    said = await _says(desk, tmp_path / "folder", *PLACES[option], f"{usual}/")
+    assert str(usual) in said
+    said = await _says(desk, tmp_path / "folder", *PLACES[option], f"{tmp_path / TOKEN}/")
+    assert TOKEN not in said
+    assert TOKEN[:3] in said
 
 
 @pytest.mark.parametrize("secret", [PASSWORD, TOKEN, "hunter2", "p w", "X7Q9ZK2M4PL8"])

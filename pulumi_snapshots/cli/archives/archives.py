@@ -12,6 +12,7 @@ from pulumi_snapshots.cli.terminal.arguments import (
 )
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD, size_text
+from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.storage.destination import Destination, place_text
 
@@ -54,7 +55,9 @@ async def archives(
     is 1 if anything is wrong, or the content of an archive is not proved.
     """
     at = place_text(destination.uri)
-    with invocation.working(doing=f"{'reading' if deep else 'listing'} {at}", logged=deep):
+    with invocation.working(
+        doing=f"{'reading' if deep else 'listing'} {shown_file(at)}", logged=deep
+    ):
         found = await shelved(invocation.transfers, destination, deep=deep)
     fields = [{"uri": each.uri, "manifest": each.manifest, "problem": each.doubt} for each in found]
     rows = [_row(invocation, each) for each in found]

@@ -8,6 +8,7 @@ from pulumi_snapshots.cli.archives.archive import force_option
 from pulumi_snapshots.cli.terminal.arguments import PLACE, command
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import size_text
+from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import NotDecrypted, identities, opened
 
@@ -47,7 +48,7 @@ async def decrypt(
     transfers = invocation.transfers
     _refuse_to_overwrite(archive, output, force=force)
     keys = identities(Path(identity))
-    with invocation.working(transfers, doing=f"decrypting {name}"):
+    with invocation.working(transfers, doing=f"decrypting {shown_file(name)}"):
         size, digest = await transfers.blocking(
             lambda: opened(
                 transfers.store(archive).read(),

@@ -13,6 +13,7 @@ from pulumi_snapshots.cli.terminal.arguments import (
     timeout_option,
 )
 from pulumi_snapshots.cli.terminal.invocation import Invocation
+from pulumi_snapshots.errors.secrets import shown_file
 
 
 @command(
@@ -42,5 +43,7 @@ async def download(invocation: Invocation, /, *, force: bool, **typed: Any) -> N
     file = inputs.destination.file
     folder = file if inputs.destination.folder else file.parent
     if not folder.is_dir():
-        invocation.wrong(f"--output must be in a folder that exists: there is no {folder}.")
+        invocation.wrong(
+            f"--output must be in a folder that exists: there is no {shown_file(folder)}."
+        )
     await copy_snapshot(invocation, inputs, typed, "downloaded", manifest=False, force=force)

@@ -11,6 +11,7 @@ from pulumi_snapshots.cli.terminal.arguments import (
 )
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD
+from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.storage.destination import Destination, place_text
 
 FORGET_HEADS = ("", "ARCHIVE", "CREATED", "ACTION", "REASON")
@@ -47,7 +48,7 @@ async def forget(
     if not any(tiers.values()):
         options = ", ".join(f"--keep-{name}" for name in tiers)
         invocation.wrong(f"Give at least one of {options}.")
-    with invocation.working(doing=f"listing {place_text(destination.uri)}"):
+    with invocation.working(doing=f"listing {shown_file(place_text(destination.uri))}"):
         found = await forget_archives(
             invocation.transfers,
             destination,

@@ -16,6 +16,7 @@ from pulumi_snapshots.cli.terminal.output import GOOD, facts, fields_of, table
 from pulumi_snapshots.cli.terminal.wording import TYPED
 from pulumi_snapshots.drill.drill import Drilling
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord
+from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.properties.checks import LATEST, spoken
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
 from pulumi_snapshots.run.session import Session
@@ -169,7 +170,7 @@ async def _note(invocation: Invocation, at: Destination, record: DrillRecord) ->
     place = place_text(at.uri)
     wanted = (record.database_id, record.version_id)
     transfers = invocation.transfers
-    invocation.progress(f"listing {place}")
+    invocation.progress(f"listing {shown_file(place)}")
     uris = [
         each.uri
         for each in await shelved(transfers, at)

@@ -23,6 +23,7 @@ from pulumi_snapshots.cli.terminal.whole_ids import whole_database
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.drill.drill import last_drills
 from pulumi_snapshots.errors import LedgerUnavailable
+from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.guard.book import Guarded, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.listing.listings import CLOCK_ROOM
@@ -271,7 +272,7 @@ async def _good_archives(
     """List the whole archives in some places, each with its URI."""
     found = list[tuple[Manifest, str]]()
     for place in places:
-        invocation.progress(f"listing {place_text(place.uri)}")
+        invocation.progress(f"listing {shown_file(place_text(place.uri))}")
         archives = await shelved(invocation.transfers, place)
         found += [(each.manifest, each.uri) for each in archives if each.manifest and each.is_good]
     return found

@@ -25,7 +25,7 @@ from pulumi_snapshots.cli.terminal.account import (
 )
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, size_text, zoned
-from pulumi_snapshots.errors.secrets import shown_variable
+from pulumi_snapshots.errors.secrets import SPELLS_ONE, shown_variable, spells_secret
 from pulumi_snapshots.hosts.monitor import problem_of_monitor
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs
@@ -204,9 +204,22 @@ def _as_id(typed: str) -> str:
     return typed.encode().hex() if NO_ID.fullmatch(typed) else typed
 
 
+class _File(click.Path):
+    """A file to write, whose name is no secret."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Take its path."""
+        if spells_secret(str(value)):
+            self.fail(f"it {SPELLS_ONE}.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 DURATION_TYPE = _Checked("duration", _duration)
 PLACE = _Checked("destination", Destination.parse)
-FILE = click.Path(dir_okay=False, path_type=Path)
+FILE = _File()
 DATABASE = _Checked("database", _database, database_ids)
 
 # Arguments and options ----------------------------------------------------------------------------
