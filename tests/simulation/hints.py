@@ -14,7 +14,7 @@ _URN = re.compile(r"`pulumi up (?:--refresh )?--replace '(urn:pulumi:[^']+)'`")
 _COMMAND = re.compile(rf"`({NAME} (?:create|restore) [^`]+)`")
 _NEW = re.compile(r"(?:^|[\s`])--new`? ")
 _TRIGGERS = re.compile(r"\bother `?triggers\b", re.IGNORECASE)
-_KEEPS = re.compile(r"`[^`]+` (?:on [^`]+ keeps waiting|polls again|checks again)")
+_KEEPS = re.compile(r"`[^`]+` (?:on [^`]+(?:`--new`, )?keeps waiting|polls again|checks again)")
 """A command that a hint names for another reason than to get something done."""
 
 

@@ -176,6 +176,7 @@ class Story:
         self.say(f"`up` of {stack.name} on the {self.computer.name}, {stack.way}{up}")
         named = [one for one in stack.program if up.replace and one.role == up.replace]
         replace = tuple(stack.urn(one.kind, one.name) for one in named)
+        untold = {one.name for one in named if not (up.refresh and stack.find(one.name))}
         saves = 0 if up.at_end and up.saves is not None else up.saves
         engine = self.engine(stack, replace=replace, saves=saves, at_end=up.at_end)
         self.add_faults(up.post_fault, up.read_fault)
@@ -192,7 +193,7 @@ class Story:
             await self.run(engine, run(), up.cut)
             self._disarm(up)
         if up.is_plain and not engine.errors:
-            self._check_replaced(engine, named, began, up)
+            self._check_replaced(engine, named, began, untold)
         self._keep_checkpoint(stack)
         return engine.errors
 
@@ -360,12 +361,17 @@ class Story:
     # What must be true ----------------------------------------------------------------------------
 
     def _check_replaced(
-        self, engine: Engine, named: list[Declared], began: datetime, up: Up
+        self, engine: Engine, named: list[Declared], began: datetime, untold: set[str]
     ) -> None:
-        """Check that what `--replace` names is new, or that a warning says what does it if it was given without `--refresh`."""
-        if not up.refresh and hints_in(engine.warnings):
-            return
+        """Check that what `--replace` names is new, or that a warning says what does it.
+
+        A provider is not told of `--replace` without `--refresh`, nor if no state had the resource:
+        `untold` has the names of those.
+        """
+        is_told = bool(hints_in(engine.warnings))
         for declared in named:
+            if is_told and declared.name in untold:
+                continue
             held = engine.stack.find(declared.name)
             if held is None or held.kind == "Drill" or "requested_at" not in held.plain:
                 continue

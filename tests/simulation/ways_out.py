@@ -122,6 +122,9 @@ async def _replace(story: Story, stack: Stack, declared: Declared) -> None:
     up = Up(replace=declared.role, refresh=True, preview=False)
     about = KINDS[declared.kind], target_of(declared.inputs)
     while True:
+        # A provider is not told of `--replace` if no state has the resource: what no state had is
+        # handed out then, and the next time it is replaced.
+        is_unsaved = stack.find(declared.name) is None
         errors = await story.up(stack, up)
         posts = [post for post in patience.posts if (post.kind, post.database_id) == about]
         held = stack.find(declared.name)
@@ -129,11 +132,21 @@ async def _replace(story: Story, stack: Stack, declared: Declared) -> None:
             return
         if posts:
             up = Up(preview=False)  # it is pending, and is waited for
-        elif not errors:
+        elif not errors and not is_unsaved:
             story.fail("as new", f"{what} sends nothing")
             return
         if await patience.is_over(f"{what} does not help", errors):
             return
+
+
+def with_timeout(arguments: list[str], timeout: str) -> list[str]:
+    """The same command with another time-out."""
+    arguments = [*arguments]
+    if "--timeout" in arguments:
+        arguments[arguments.index("--timeout") + 1] = timeout
+    else:
+        arguments += ["--timeout", timeout]
+    return arguments
 
 
 async def _type(story: Story, arguments: list[str], *, must_act: bool) -> None:
@@ -146,7 +159,8 @@ async def _type(story: Story, arguments: list[str], *, must_act: bool) -> None:
         if await patience.is_over(f"{command.typed} does not help", command.err.getvalue()):
             return
         if command.posts:
-            # it is pending, and is waited for
+            # It is pending, and is waited for; a short time-out would end too early each time.
             arguments = [each for each in arguments if each != "--new"]
+            arguments = with_timeout(arguments, "45m")
     if must_act and not patience.posts:
         story.fail("as new", f"{command.typed} sends nothing")
