@@ -17,9 +17,10 @@ from anyio.abc import TaskStatus
 
 from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
-from pulumi_snapshots.errors import ProviderError
+from pulumi_snapshots.errors import Hint, HintKind, ProviderError
 from pulumi_snapshots.errors.debug import shows_traceback
 from pulumi_snapshots.errors.pages import keep_last
+from pulumi_snapshots.service.errors import AnswerLost, NotSent, Unavailable
 
 # exit codes; the last one is click's, for wrong arguments
 DONE = 0
@@ -31,6 +32,11 @@ below.
 """
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals after which a command ends in order: ^C, a request to end, a closed terminal."""
+OUTAGES = (AnswerLost, NotSent, Unavailable)
+RECOVERY = tuple(
+    f"{NAME} {command}" for command in ("download", "list", "restore", "show", "status")
+)
+"""The commands of somebody who has lost data: an archive helps them if the service does not."""
 
 
 def run(arguments: Sequence[str]) -> NoReturn:
@@ -108,7 +114,10 @@ async def _told(invocation: Invocation, command: Awaitable[bool | None]) -> int:
     except click.UsageError as error:
         return _refuse(invocation, error)
     except ProviderError as error:
-        invocation.fail(invocation.wording.report(error))
+        then: list[Hint] | None = None
+        if invocation.name in RECOVERY and isinstance(error, OUTAGES):
+            then = [*error.then, Hint(HintKind.USE_ARCHIVE)]
+        invocation.fail(invocation.wording.report(error, then))
         if shows_traceback():
             invocation.say(traceback.format_exc())
         return FAILED

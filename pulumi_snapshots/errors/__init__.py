@@ -249,6 +249,8 @@ class HintKind(Enum):
     GIVE_MORE_OF_ID = "Give more of the id."
     CHECK_ID = "Check the id."
     GIVE_WHOLE_ID = "Give the whole id."
+    GIVE_WHOLE_VERSION = "Give the whole version id, if you have it."
+    USE_ARCHIVE = "An archive can be loaded without the service."
     INSTALL_PULUMI = "Install the Pulumi CLI (https://www.pulumi.com/docs/install/)."
     RUN_IN_PROJECT = (
         "Run it in the project's folder, with what a run needs there: backend, login, passphrase."

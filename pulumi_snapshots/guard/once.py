@@ -250,7 +250,7 @@ class OncePerRun:
 
 
 def _with_way_back(template: str, record: SnapshotRecord, change: str) -> Message:
-    way_back = Hint(HintKind.GO_BACK, id=record.id)
+    way_back = Hint(HintKind.GO_BACK, id=short_id(record.id))
     return Message(f"{template}\n{{way_back}}", id=record.id, change=change, way_back=way_back)
 
 

@@ -368,9 +368,9 @@ class Listings:
             since: See `Listings`.
             patience: How long a request is repeated.
             together: Whether to wait for other reads that the engine sends at the same moment.
-            spares_own: Whether to use the account's page for a single read, too, if the service
-                allows that: a create that follows needs an own page that was not requested
-                lately, in any process.
+            spares_own: Whether a create that follows is to find one of the two pages that was not
+                requested lately, in any process. So a single read uses the account's page too, if
+                the service allows that, unless a run has requested the own page already.
 
         Returns:
             The database's own page, or the account's.
@@ -381,11 +381,22 @@ class Listings:
         recent = self.recent
         self._reads = [*(at for at in self._reads if at > recent), self.clock.monotonic()]
         await self.clock.sleep(GATHER if together else 0.0)
-        if spares_own or len(self._reads) >= FLEET_FROM:
+        is_of_fleet = len(self._reads) >= FLEET_FROM
+        if is_of_fleet or (spares_own and not await self._is_own_page_spent(database_id)):
             page = await self.account_page(database_id, since, patience=patience)
             if page is not None:
                 return page
         return await self.own_page(database_id, since, patience=patience)
+
+    async def _is_own_page_spent(self, database_id: str) -> bool:
+        """Whether a run has polled the own page lately, so that one more request costs nothing.
+
+        A run that waits for a single snapshot finds it on that page, one that waits for several on
+        the account's.
+        """
+        found = await self.found_lately()
+        polled = {each.database_id for each in found if each.request.answered != "200"}
+        return polled == {database_id}
 
     async def complete_page(
         self, database_id: str, since: float, *, spares_own: bool = False
@@ -493,7 +504,8 @@ class Listings:
         entries = _by_version(page.entries, page.listing)
         found = await self.found_lately(database_id, origin)
         lacking = _lacking(found, entries)
-        if lacking:
+        # What has an entry of its own here is not worth a page that a create needs later.
+        if lacking and not (unlisted and spares_own):
             entries = await self._with_newer_pages(database_id, since, entries, lacking)
             lacking = _lacking(found, entries)
         if lacking and not unlisted:

@@ -44,9 +44,11 @@ async def test_list_shows_the_account_newest_first_or_one_database(desk: Desk, w
     assert await w.download(one["download_url"]) == w.emulator.archive_of(old.version_id)
     by_age = ("list", "--origin", "manual", "--newer-than", "3d", "--older-than", "90m", "--json")
     assert [each["id"] for each in (await desk.types(*by_age)).done.json] == [one["id"]]
-    for form, out, err in ((), "", "no snapshots\n"), (("--json",), "[]\n", ""):
-        ended = (await desk.types("list", DATABASE, "--newer-than", "1m", *form)).done
-        assert (ended.out, ended.err) == (out, err)
+    nothing = ("list", DATABASE, "--newer-than", "1m")
+    ended = (await desk.types(*nothing)).done
+    assert (ended.out, ended.err.splitlines()[-1]) == ("", "no snapshots")
+    ended = (await desk.types(*nothing, "--json")).done
+    assert (ended.out, ended.err) == ("[]\n", "")
 
 
 @pytest.mark.parametrize("columns", [150, 80, 20])
@@ -198,7 +200,7 @@ async def test_an_old_page_hides_no_snapshot_that_a_run_has_taken(
 ) -> None:
     file = tmp_path / "db.zip"
     await desk.types("list")
-    await desk.types("list", DATABASE)
+    await desk.types("list", DATABASE, "--json")
     w.emulator.advance(3 * 60)
     created = (await desk.types("create", DATABASE)).done
     assert "listing is old" not in created.err, "its version is known, and nobody asked for its URL"

@@ -135,7 +135,7 @@ def test_every_kind_of_change_waits_for_one_snapshot(app: App) -> None:
     )
     assert (
         printed.count(
-            f"To go back: squarecloud-snapshots restore {DATABASE}/{post['version_id']}\n"
+            f"To go back: squarecloud-snapshots restore {DATABASE[:8]}/{post['version_id'][:8]}\n"
         )
         == 1
     )

@@ -13,6 +13,7 @@ from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.guard.preview import PreviewedChanges
 from pulumi_snapshots.ledger.attempt import Attempt, Request, Status
 from pulumi_snapshots.snapshot.create import create
+from pulumi_snapshots.snapshot.record import short_id
 from tests.support.clocks import Shifted, set_clock
 from tests.support.guarding import Machine
 from tests.support.memory import Memory, Mortal
@@ -40,7 +41,10 @@ async def test_twenty_guarded_changes_cost_one_snapshot(
         assert guarded in {
             f"guarded by {DATABASE}/{post.version_id}: {change}" for change in program.done
         }
-        assert way_back == f"To go back: squarecloud-snapshots restore {DATABASE}/{post.version_id}"
+        assert (
+            way_back
+            == f"To go back: squarecloud-snapshots restore {short_id(f'{DATABASE}/{post.version_id}')}"
+        )
         assert not program.row.warnings
 
 

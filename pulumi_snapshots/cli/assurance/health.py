@@ -16,7 +16,7 @@ from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.terminal.account import (
     AccountPage,
     databases_of_account,
-    snapshots_of_account,
+    snapshots_of_databases,
 )
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.whole_ids import whole_database
@@ -250,7 +250,8 @@ async def examine_databases(
         # The listing still shows whether the databases that were typed have a snapshot.
         if not wanted:
             raise
-    page = await snapshots_of_account(session, origin=limits.origin)
+    existing = [each for each in wanted if names is None or each in names]
+    page = await snapshots_of_databases(session, existing, origin=limits.origin)
     archives = await _good_archives(invocation, places)
     guarded = list[Guarded]()
     attempts = list[Attempt]()

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.terminal.account import FRESH, AccountPage, snapshots_of_account
+from pulumi_snapshots.cli.terminal.account import FRESH, AccountPage, snapshots_of_databases
 from pulumi_snapshots.cli.terminal.arguments import (
     DATABASE,
     checked,
@@ -36,29 +36,21 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
     DATABASE is an id, its beginning, or a name.
     """
     query = replace(checked(invocation, SnapshotQuery, typed), with_url=urls)
-    page = None
+    databases: list[str] = []
     async with invocation.asking() as session:
         since = session.clock.monotonic()
-        of_each: OfEach
+        origin = query.origin
         if typed["database_id"] is not None:
-            database_id = await invocation.database(session, typed["database_id"])
-            query = replace(query, database_id=database_id)
-            entries = await session.listings.of_database(
-                database_id,
-                since,
-                origin=query.origin,
-                unlisted=True,
-                spares_own=True,  # since a `create` that follows polls the database's own page
-            )
-            of_each = {database_id: entries}
-        else:
-            page = await snapshots_of_account(
-                session,
-                origin=query.origin,
-                # A program's list has no room for the age of a page.
-                may_be_kept=not invocation.as_json,
-            )
-            of_each = page.of_each
+            one = await invocation.database(session, typed["database_id"])
+            query = replace(query, database_id=one)
+            databases = [one]
+        # A program gets no earlier page, since a list has no room for its age, nor do URLs.
+        page = await snapshots_of_databases(
+            session, databases, origin=origin, may_be_kept=not (invocation.as_json or urls)
+        )
+        of_each: OfEach = page.of_each
+        if databases:
+            of_each = {one: of_each.get(one, {}) for one in databases}
         found = await find_snapshots(session, query, since, of_each)
     note_age(invocation, page)
     note_unlisted(invocation, found)

@@ -7,6 +7,7 @@ another shows the page that the other got, and says how old it is.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from pulumi_snapshots.listing.listings import by_database
+from pulumi_snapshots.errors import CannotTell
+from pulumi_snapshots.listing.listings import FLEET_FROM, SERVICE_CACHE, by_database, entry_of
 from pulumi_snapshots.lookup.find import OfEach
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import ONCE
@@ -120,6 +122,60 @@ async def snapshots_of_account(
     return AccountPage(of_each, age, kept=False)
 
 
+async def snapshots_of_databases(
+    session: Session,
+    databases: Sequence[str],
+    *,
+    origin: str | None = None,
+    may_be_kept: bool = True,
+) -> AccountPage:
+    """Get the snapshots of some databases, in a way that delays no `create` that follows.
+
+    Args:
+        session: The service.
+        databases: Their whole ids; none for all of the account.
+        origin: The only one that matters; None for both.
+        may_be_kept: Whether the page of an earlier command of this machine will do.
+
+    Returns:
+        The snapshots of these databases at least.
+    """
+    if not databases or len(databases) >= FLEET_FROM:
+        return await snapshots_of_account(session, origin=origin, may_be_kept=may_be_kept)
+    page = await _kept_lately(session) if may_be_kept else None
+    # The account's page proves of no database that it has no snapshot.
+    if page is not None and all(page.of_each.get(each) for each in databases):
+        return page
+    listings = session.listings
+    since = session.clock.monotonic()
+    of_each: dict[str, Mapping[str, ListedSnapshot]] = {}
+    for database_id in databases:
+        of_each[database_id] = await listings.of_database(
+            database_id, since, origin=origin, unlisted=True, spares_own=True
+        )
+    await _keep_account_page(session, since)
+    return AccountPage(of_each, session.clock.monotonic() - since, kept=False)
+
+
+async def _keep_account_page(session: Session, since: float) -> None:
+    """Keep the account's page for later commands, if this one has requested it."""
+    listings = session.listings
+    if listings.account_requested_at < since:
+        return
+    listing = await listings.account_listing(since)
+    if listing is not None:
+        with suppress(CannotTell):
+            _keep(session, by_database(listing))
+
+
+def known_versions(session: Session, database_id: str) -> dict[str, ListedSnapshot]:
+    """The snapshots of a database that a command of this machine has listed lately."""
+    kept = KeptPages(session).read()
+    if 0 <= kept.age("snapshots", session.clock.utc()) < SERVICE_CACHE:
+        return kept.snapshots.get(database_id, {})
+    return {}
+
+
 async def databases_of_account(session: Session) -> list[AccountDatabase]:
     """Get the account's databases in the service's order, and keep them for later commands."""
     databases = await session.listings.databases(session.listings.recent)
@@ -145,16 +201,19 @@ def _keep(session: Session, of_each: OfEach, age: float = 0.0) -> None:
 
 
 async def _kept_lately(session: Session) -> AccountPage | None:
-    """Read the kept page, if asking for another one would mean waiting.
+    """The kept page, if requesting another one would mean waiting.
 
-    None if this machine has found snapshots since that the page lacks.
+    What this machine has found since is added as its runs have noted it.
     """
     kept = KeptPages(session).read()
     age = kept.age("snapshots", session.clock.utc())
     if not 0 <= age < FRESH:
         return None
-    found = await session.listings.found_lately()
-    if any(each.result not in kept.snapshots.get(each.database_id, {}) for each in found):
-        return None
+    of_each: dict[str, dict[str, ListedSnapshot]] = {
+        one: {**entries} for one, entries in kept.snapshots.items()
+    }
+    for each in await session.listings.found_lately():
+        version = each.result or ""
+        of_each.setdefault(each.database_id, {}).setdefault(version, entry_of(each))
     session.service_clock.assume(kept.offset)
-    return AccountPage(kept.snapshots, age, kept=True)
+    return AccountPage(of_each, age, kept=True)

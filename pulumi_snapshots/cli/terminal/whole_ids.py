@@ -4,16 +4,19 @@ The beginning of an id, or a database's name, is enough if no other id that exis
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
-from pulumi_snapshots.cli.terminal.account import databases_of_account
+from pulumi_snapshots.cli.terminal.account import databases_of_account, known_versions
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import HintKind, ProviderError
-from pulumi_snapshots.listing.listings import SERVICE_CACHE, entry_of
+from pulumi_snapshots.errors import CannotTell, Hint, HintKind, LedgerUnavailable, ProviderError
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, by_database, entry_of
 from pulumi_snapshots.properties.checks import LATEST, is_usual_database_id
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.errors import NotAllowed
+from pulumi_snapshots.service.errors import NotAllowed, SquareCloudError
+from pulumi_snapshots.service.models import ListedSnapshot
 
 PART_OF_DATABASE = re.compile(r"[a-f0-9]{1,31}")
 SHORTEST_VERSION = 24
@@ -27,7 +30,9 @@ that too.
 SHOWN_CANDIDATES = 10
 """Candidates that an error lists at most."""
 NOTHING_DONE = "Nothing was done."
-UNLISTED = f"A snapshot of the last {SERVICE_CACHE / 60:.0f} minutes may not be listed yet."
+UNLISTED = (
+    f"A snapshot of the last {SERVICE_CACHE / 60:.0f} minutes can be missing from the listing."
+)
 
 
 class UnclearId(ProviderError):
@@ -52,6 +57,11 @@ async def whole_database(session: Session, typed: str) -> str:
     except NotAllowed as refused:
         if not is_part:
             return typed  # the service knows whether it is an id
+        # Not all databases are seen, so a few characters could be another one's.
+        if len(typed) >= SHORTEST_PART:
+            fitting = [each for each in await _seen_databases(session) if each.startswith(typed)]
+            if len(fitting) == 1:
+                return fitting[0]
         happened = (
             f"{typed} is only the beginning of a database's id, and the API key may not list the "
             "databases"
@@ -75,16 +85,51 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
     """
     if typed == LATEST or (len(typed) >= SHORTEST_VERSION and not PART_OF_UUID.fullmatch(typed)):
         return typed
-    page = await session.listings.complete_page(
-        database_id, session.listings.recent, spares_own=True
-    )
-    # which an old page lacks, and which may be meant too
-    found = await session.listings.found_lately(database_id)
+    listings = session.listings
+    # An old page lacks what runs have found since, and that may be meant too.
+    found = [entry_of(each) for each in await listings.found_lately(database_id)]
+    listed = _described((*found, *known_versions(session, database_id).values()))
+    if _Choice("snapshot", typed, listed).is_clear():
+        return _only(_Choice("snapshot", typed, listed))
+    page = await listings.complete_page(database_id, listings.recent, spares_own=True)
+    choice = _Choice("snapshot", typed, _described((*found, *page.entries)))
+    if not choice.fitting() and not page.listing.is_own:
+        # The service caches the two listings separately.
+        own = await listings.own_page(database_id, listings.recent)
+        known = _described((*found, *page.entries, *own.entries))
+        choice = _Choice("snapshot", typed, known)
+    if not choice.fitting():
+        listed_by = session.clock.utc() + timedelta(seconds=SERVICE_CACHE)
+        then = [
+            Hint(HintKind.GIVE_WHOLE_VERSION),
+            Hint(HintKind.RUN_AGAIN_AFTER, time=f"{listed_by:%H:%M:%S} UTC"),
+        ]
+        raise UnclearId(choice.refused(()), f"{NOTHING_DONE} {UNLISTED}", then)
+    return _only(choice)
+
+
+async def _seen_databases(session: Session) -> set[str]:
+    """The databases of which a snapshot is listed, or which runs have noted.
+
+    A key that may not list the databases may list these.
+    """
+    seen = set[str]()
+    with suppress(LedgerUnavailable):
+        seen |= {each.database_id for each in await session.ledger.attempts()}
+    with suppress(SquareCloudError, CannotTell):
+        listing = await session.listings.account_listing(session.listings.recent)
+        if listing is not None:
+            seen |= by_database(listing).keys()
+    return seen
+
+
+def _described(entries: Iterable[ListedSnapshot]) -> dict[str, str]:
+    """What a person recognises each version by."""
     known = {}
-    for each in (*map(entry_of, found), *page.entries):
+    for each in entries:
         taken = to_the_second(each.modified) if each.modified else None
         known[each.version or ""] = ", ".join(filter(None, (taken, each.origin)))
-    return _only(_Choice("snapshot", typed, known))
+    return known
 
 
 @dataclass(frozen=True)
@@ -108,6 +153,17 @@ class _Choice:
             for each in self.candidates
             if each in self.named or (self.by_beginning and each.startswith(self.typed))
         ]
+
+    def is_clear(self) -> bool:
+        """Whether one id is meant, and enough of it was typed."""
+        if self.typed in self.candidates:
+            return True
+        is_enough = self.what == "database" or len(self.typed) >= SHORTEST_PART
+        return is_enough and len(self.fitting()) == 1
+
+    def refused(self, fitting: Sequence[str]) -> str:
+        """Say why no single id is meant, and which ids there are."""
+        return f"{self.happened(fitting)}{self.shown(fitting or list(self.candidates))}"
 
     def happened(self, fitting: Sequence[str]) -> str:
         """Say why no single id is meant."""
@@ -144,10 +200,7 @@ def _only(choice: _Choice) -> str:
     if choice.typed in choice.candidates:
         return choice.typed
     fitting = choice.fitting()
-    is_enough = choice.what == "database" or len(choice.typed) >= SHORTEST_PART
-    if len(fitting) == 1 and is_enough:
+    if choice.is_clear():
         return fitting[0]
-    happened = f"{choice.happened(fitting)}{choice.shown(fitting or list(choice.candidates))}"
-    may_be_unlisted = not fitting and choice.what == "snapshot"
-    done = f"{NOTHING_DONE} {UNLISTED}" if may_be_unlisted else NOTHING_DONE
-    raise UnclearId(happened, done, [HintKind.GIVE_MORE_OF_ID if fitting else HintKind.CHECK_ID])
+    then = HintKind.GIVE_MORE_OF_ID if fitting else HintKind.CHECK_ID
+    raise UnclearId(choice.refused(fitting), NOTHING_DONE, [then])

@@ -64,6 +64,13 @@ COMMAND_STEPS = {
         "whole ids."
     ),
     HintKind.GIVE_WHOLE_ID: "Give the whole id, or use a key with the scope account:read.",
+    HintKind.GIVE_WHOLE_VERSION: (
+        "If you have the whole version id, give that: it is looked up on each listing."
+    ),
+    HintKind.USE_ARCHIVE: (
+        "If the data cannot wait and you have an archive: `squarecloud-snapshots archives "
+        "DESTINATION` lists it; it can be loaded without the service."
+    ),
     HintKind.GIVE_URL: "Download it again with a key.",
     HintKind.KEEP_FILE: "Move that file away, name another one, or add --force to overwrite it.",
 }

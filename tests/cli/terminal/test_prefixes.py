@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_snapshots.service.errors import ACCOUNT_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
+from pulumi_snapshots.service.errors import (
+    ACCOUNT_READ,
+    DATABASES_READ,
+    SNAPSHOTS_READ,
+    SNAPSHOTS_WRITE,
+)
 from tests.cli.typed import Desk, Terminal, at_desk
 from tests.support.world import DATABASE, OTHER_DATABASE, START, World
 
@@ -96,7 +101,7 @@ UNCLEAR = {
     ],
     f"download {DATABASE}/45f --output x": [
         "No snapshot's id begins with 45f. Known snapshots:\n",
-        "A snapshot of the last 30 minutes may not be listed yet.",
+        "A snapshot of the last 30 minutes can be missing from the listing.",
         f"\n  {SECOND}  2026-03-01T11:00:00Z, manual\n  {FIRST}  2026-03-01T10:00:00Z, manual",
     ],
     f"restore {DATABASE}/45ec0b4 --yes": [
@@ -172,3 +177,38 @@ async def test_probe_asks_for_the_whole_id(desk: Desk, w: World) -> None:
         f"Type the id of database {DATABASE} to", "that is not its id. Nothing was sent.", code=2
     )
     assert [one.kind for one in w.emulator.journal] == ["me"]
+
+
+@at_desk(databases=BOTH)
+async def test_the_command_of_a_ci_log_works_with_a_key_for_snapshots_only(
+    desk: Desk, w: World
+) -> None:
+    two_versions(w)
+    scopes = frozenset({SNAPSHOTS_READ, SNAPSHOTS_WRITE, DATABASES_READ})
+    w.emulator.settings = replace(w.emulator.settings, scopes=scopes)
+    ended = await desk.types("restore", f"{DATABASE[:8]}/{FIRST[:8]}", "--yes", "--json")
+    assert ended.done.json["id"] == f"{DATABASE}/{FIRST}"
+    _ = (await desk.types("list", DATABASE[:7])).failed("is only the beginning of a database's id")
+
+
+@at_desk(cache_world="kept")
+async def test_the_command_of_a_ci_log_finds_what_only_one_listing_shows(
+    desk: Desk, w: World
+) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3))
+    _ = (await desk.types("list", "--json")).done  # the service keeps the account's page
+    two_versions(w)
+    ended = await desk.types("restore", f"{DATABASE[:8]}/{FIRST[:8]}", "--yes", "--json")
+    assert ended.done.json["id"] == f"{DATABASE}/{FIRST}"
+
+
+@at_desk(cache_world="kept")
+async def test_the_beginning_that_no_listing_shows_yet_is_not_called_wrong(
+    desk: Desk, w: World
+) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3))
+    _ = (await desk.types("show", f"{DATABASE}/{THIRD}")).failed()  # requests both listings
+    two_versions(w)
+    ended = await desk.types("restore", f"{DATABASE}/{FIRST[:8]}", "--yes")
+    assert "Run it again after 12:3" in ended.failed("the whole version id").err
+    assert "Check the id" not in ended.err
