@@ -1,7 +1,6 @@
 """Which entry of a page is the snapshot that a request started. All times are the service's."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pulumi_snapshots.clock import to_the_second
@@ -16,94 +15,12 @@ MANUAL_SPACING = timedelta(seconds=SNAPSHOT_PER_DATABASE)
 assumed for snapshots from the dashboard."""
 LAST_DAY = timedelta(days=1)
 """On its last day, a snapshot can be missing from a page that lists all others."""
+NOT_YET = "The service may list it yet."
 NOT_WHOLE = "The service's listing is not whole, so it does not prove that the snapshot never came."
-
-
-@dataclass(frozen=True)
-class Matched:
-    """The page lists the snapshot of the request.
-
-    Attributes:
-        entry: The snapshot.
-    """
-
-    entry: ListedSnapshot
-
-
-@dataclass(frozen=True)
-class NotListedYet:
-    """The page does not list the snapshot, and a later page still can."""
-
-
-@dataclass(frozen=True)
-class AmbiguousMatch:
-    """The page lists snapshots of which any could be the one of the request.
-
-    Attributes:
-        candidates: The two earliest ones, in the order of their times.
-    """
-
-    candidates: tuple[ListedSnapshot, ...]
-
-
-@dataclass(frozen=True)
-class ProvenAbsent:
-    """The page proves that the service never made a snapshot for the request."""
-
-
-@dataclass(frozen=True)
-class Undecidable:
-    """The time of the request is over, and the page does not prove that it has no snapshot.
-
-    Attributes:
-        why: One sentence for an error message, which names the candidates.
-        candidates: Manual snapshots since the request that no other request has claimed: the one of
-            the request may be among them, or they are somebody else's. Empty if the page itself
-            proves nothing.
-    """
-
-    why: str
-    candidates: tuple[ListedSnapshot, ...] = ()
-
-
-Match = Matched | NotListedYet | AmbiguousMatch | ProvenAbsent | Undecidable
-"""What a page says about the snapshot of a request."""
 
 
 class AmbiguousSnapshot(ProviderError):
     """Two entries could be the snapshot of the POST."""
-
-
-def match_request(
-    page: Page,
-    request: Request,
-    claimed: Collection[str] = (),
-    *,
-    kept_until: Mapping[str, datetime] | None = None,
-) -> Match:
-    """Say what a page shows of the snapshot that a request started.
-
-    Args:
-        page: The part of a listing about the database of the request.
-        request: The request, with its answer.
-        claimed: Versions of other requests, and versions that existed before this request.
-        kept_until: Versions that the page must list, each with the end of its 30 days.
-
-    Returns:
-        One of the outcomes in `Match`. A candidate decides before anything else; the proof that
-        there is no snapshot comes last.
-    """
-    matched = _match_candidates(_in_time(page.entries, request, claimed))
-    if matched is not None:
-        return matched
-    if page.listing.service_time < request.posted_at + request.longest:
-        return NotListedYet()
-    unclaimed = tuple(unclaimed_since(page.entries, request, claimed))
-    if unclaimed:
-        return Undecidable(explain_unclaimed(unclaimed), unclaimed)
-    if not page.complete or _lacks_known_version(page, kept_until or {}):
-        return Undecidable(NOT_WHOLE)
-    return ProvenAbsent()
 
 
 def find_match(
@@ -118,7 +35,7 @@ def find_match(
     Args:
         entries: Entries of one database.
         request: The request.
-        claimed: See `match_request`.
+        claimed: Versions of other requests, and versions that existed before this request.
         is_behind: Whether the service refused an earlier try of the request because another
             snapshot was running. That one ended in the seconds before the request.
 
@@ -128,20 +45,50 @@ def find_match(
     Raises:
         AmbiguousSnapshot: Two entries could be it.
     """
-    matched = _match_candidates(_in_time(entries, request, claimed, is_behind=is_behind))
-    if isinstance(matched, AmbiguousMatch):
-        raise ambiguous(matched)
-    return matched.entry if matched is not None else None
+    in_time = _in_time(entries, request, claimed, is_behind=is_behind)
+    if not in_time:
+        return None
+    first_time, first = in_time[0]
+    for next_time, following in in_time[1:2]:
+        if next_time - first_time < MANUAL_SPACING:
+            both = f"{describe_entry(first)} and {describe_entry(following)}"
+            happened = (
+                f"two snapshots of this database could be the one that was started: {both}. "
+                "Somebody else took one at the same time, and the service does not say whose is "
+                "whose"
+            )
+            raise AmbiguousSnapshot(happened, then=[Hint(HintKind.OPEN_VERSION)])
+    return first
 
 
-def ambiguous(match: AmbiguousMatch) -> AmbiguousSnapshot:
-    """Return the error that names the candidates, and the way out."""
-    both = " and ".join(describe_entry(entry) for entry in match.candidates)
-    happened = (
-        f"two snapshots of this database could be the one that was started: {both}. Somebody else "
-        "took one at the same time, and the service does not say whose is whose"
-    )
-    return AmbiguousSnapshot(happened, then=[Hint(HintKind.OPEN_VERSION)])
+def why_not_absent(
+    page: Page,
+    request: Request,
+    claimed: Collection[str],
+    kept_until: Mapping[str, datetime],
+) -> str | None:
+    """Say why a page does not prove that the service never made the snapshot of a request.
+
+    Args:
+        page: The part of a listing about the database of the request.
+        request: The request, with its answer.
+        claimed: See `find_match`.
+        kept_until: Versions that the page must list, each with the end of its 30 days.
+
+    Returns:
+        A sentence for an error message, which names what may be the snapshot; None if the page
+        proves it.
+    """
+    is_early = page.listing.service_time < request.posted_at + request.longest
+    if is_early or _in_time(page.entries, request, claimed):
+        return NOT_YET
+    unclaimed = unclaimed_since(page.entries, request, claimed)
+    if unclaimed:
+        listed = ", ".join(map(describe_entry, unclaimed))
+        return f"The service lists what may be it, or somebody else's: {listed}."
+    if not page.complete or _lacks_known_version(page, kept_until):
+        return NOT_WHOLE
+    return None
 
 
 def unclaimed_since(
@@ -152,7 +99,7 @@ def unclaimed_since(
     Args:
         entries: Entries of one database.
         request: The request.
-        claimed: See `match_request`.
+        claimed: See `find_match`.
 
     Returns:
         The entries, those without a time included. There is no latest time: the service does not
@@ -197,25 +144,6 @@ def _in_time(
         if entry.modified is not None and first <= entry.modified <= last
     ]
     return sorted(dated, key=lambda each: each[0])
-
-
-def _match_candidates(
-    dated: list[tuple[datetime, ListedSnapshot]],
-) -> Matched | AmbiguousMatch | None:
-    """Match the earliest candidate, unless another one is as likely by its time."""
-    if not dated:
-        return None
-    first_time, first = dated[0]
-    for next_time, following in dated[1:2]:
-        if next_time - first_time < MANUAL_SPACING:
-            return AmbiguousMatch((first, following))
-    return Matched(first)
-
-
-def explain_unclaimed(unclaimed: Collection[ListedSnapshot]) -> str:
-    """Return the sentence of an error message that names unclaimed snapshots."""
-    listed = ", ".join(map(describe_entry, unclaimed))
-    return f"The service lists what may be it, or somebody else's: {listed}."
 
 
 def _lacks_known_version(page: Page, kept_until: Mapping[str, datetime]) -> bool:

@@ -20,12 +20,7 @@ from pulumi_snapshots.errors import (
     ProviderError,
 )
 from pulumi_snapshots.ledger.attempt import CLEAR, LATEST_OF_LOST, SKEW, Attempt, Status
-from pulumi_snapshots.listing.matching import (
-    AmbiguousSnapshot,
-    ProvenAbsent,
-    Undecidable,
-    match_request,
-)
+from pulumi_snapshots.listing.matching import AmbiguousSnapshot, why_not_absent
 from pulumi_snapshots.listing.polling import (
     PINNING,
     AwaitedSnapshot,
@@ -473,7 +468,7 @@ class SnapshotOperation(Operation):
                 return each
         return None
 
-    async def _why_not_absent(self, attempt: Attempt, claimed: Collection[str] = ()) -> str | None:
+    async def _why_not_absent(self, attempt: Attempt, claimed: Collection[str]) -> str | None:
         """Why it is not certain that the service never made the snapshot of a request.
 
         Returns:
@@ -482,12 +477,7 @@ class SnapshotOperation(Operation):
         listings = self.session.listings
         page = await listings.own_page(attempt.database_id, listings.recent)
         kept_until = self.session.memory.ends_of(attempt.database_id)
-        match = match_request(page, attempt.request, claimed, kept_until=kept_until)
-        if isinstance(match, ProvenAbsent):
-            return None
-        if isinstance(match, Undecidable):
-            return match.why
-        return "The service may list it yet."
+        return why_not_absent(page, attempt.request, claimed, kept_until)
 
     async def _has_become_worthless(self) -> bool:
         """Whether another snapshot is needed in place of the one that was waited for."""
