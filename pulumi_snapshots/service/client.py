@@ -557,17 +557,25 @@ class Client:
         if envelope and httpx.codes.is_success(answer.status) and is_content:
             answer.response = envelope.response
             return answer
+        raise self._error_of(answer, envelope, received)
+
+    def _error_of(
+        self, answer: Answer, envelope: _Envelope | None, received: datetime
+    ) -> SquareCloudError:
+        """The error that an answer is; its envelope is None if it cannot be read."""
+        code = envelope.code if envelope else None
+        message = envelope.message if envelope else None
         error = error_for(
             f"{answer.method} {answer.path}",
             answer.status,
             code=self._safe(code)[:SHOWN] if code else None,
-            message=self._safe(envelope.message) if envelope and envelope.message else "",
+            message=self._safe(message) if message else "",
             readable=envelope is not None,
             retry_after=_retry_after(answer.headers.get("retry-after", "")),
             now=received,
         )
         error.sent_within = answer.sent_within
-        raise error
+        return error
 
     def _observed(self, answer: Answer, sent: datetime, received: datetime) -> TimeSpan | None:
         """Learn the service's time from an answer; return within which times it was sent."""

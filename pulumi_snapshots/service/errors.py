@@ -108,14 +108,13 @@ class SquareCloudError(ProviderError):
         self.retry_after = retry_after
         self.unsent = unsent
         known = _KNOWN.get(code or "", _Known(type(self)))
-        scope = next(each for begins, each in _SCOPES.items() if re.match(begins, request))
-        explanation: AnyMessage = meaning or known.meaning.format(scope=scope) or self.meaning
+        explanation: AnyMessage = meaning or known.meaning_for(request) or self.meaning
         steps = tuple(then) or known.steps or self.steps
         until = self._over_at(now or system_utc())
         if until is not None:
             steps = (Hint(HintKind.RUN_AGAIN_AFTER, time=until), *steps)
-        if until is not None and self.is_block:
-            explanation = Message("{it} until {until}", it=explanation, until=until)
+            if self.is_block:
+                explanation = Message("{it} until {until}", it=explanation, until=until)
         super().__init__(explanation, self.effect, steps)
         self.args = (request,)  # `copy` makes an error of these, and then gives it the attributes
         self.describe(explanation)
@@ -169,6 +168,11 @@ class _Known(NamedTuple):
     kind: type[SquareCloudError]
     meaning: str = ""
     steps: tuple[HintKind | Hint, ...] = ()
+
+    def meaning_for(self, request: str) -> str:
+        """Return the meaning for a request, its method and path; empty if there is none."""
+        scope = next(each for begins, each in _SCOPES.items() if re.match(begins, request))
+        return self.meaning.format(scope=scope)
 
 
 _KNOWN = dict[str, _Known]()
