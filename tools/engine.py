@@ -24,8 +24,10 @@ from typing import Any
 
 CHOSEN = "BUILD_PULUMI"
 """A variable with the release that is to be built and used, whatever is installed."""
-ENGINE = os.environ.get(CHOSEN) or "3.274.1"
-"""The release that is built if none is installed, and that tests are written for."""
+USUAL = "3.274.1"
+"""The release that tests are written for."""
+ENGINE = os.environ.get(CHOSEN) or USUAL
+"""The release that is built if none is installed."""
 LANGUAGE_HOST = "3.68.0"
 """The last Python language host that is part of a Go module; it works with later engines. Only
 built engines use it.
@@ -522,7 +524,7 @@ def compiled(  # noqa: PLR0913, PLR0917
     """
     work = module(program.parent / "work" / program.name, requires, source)
     go = new_enough(work, environment)
-    if MODULES not in requires:
+    if MODULES not in requires and ENGINE == USUAL:  # others need what this program cannot use
         raise_to_engine(go, work, environment)
     build(go, work, package, program, version, environment, how)
     remove(program.parent / "work")

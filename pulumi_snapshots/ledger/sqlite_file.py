@@ -23,6 +23,8 @@ PATIENCE = 10.0
 LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 # the last: no such table
 BROKEN = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR})
+CUT = sqlite3.SQLITE_IOERR_SHORT_READ
+"""The whole code for a file that is shorter than it says: SQLite 3.53 gives it, and 3.40 did not."""
 # it is another user's
 REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
 WRITE_AHEAD = (
@@ -177,8 +179,9 @@ class SqliteFile(Place):
             yield
         except sqlite3.Error as error:
             # the rest says more precisely which
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if code in BROKEN:
+            whole_code = getattr(error, "sqlite_errorcode", 0)
+            code = whole_code & 0xFF
+            if code in BROKEN or whole_code == CUT:
                 raise self.unavailable(*DAMAGED) from error
             then = []
             if self.is_shared and code in REFUSED:

@@ -9,6 +9,7 @@ import pytest
 
 DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232"
 PROGRAM = """
+import asyncio
 import json
 import sys
 
@@ -44,6 +45,7 @@ class OldEngine:
 
 
 seen = {{}}
+asyncio.set_event_loop(asyncio.new_event_loop())  # Python 3.14 makes none unasked
 pulumi.runtime.set_mocks(Mocks(), preview=False)
 monitor = settings.get_monitor()
 register = monitor.RegisterResource

@@ -1,5 +1,6 @@
 """How users test a program with Pulumi's own mocks; `test_mocks.py` runs it with both import lines."""
 
+import asyncio
 from typing import Any
 
 import pulumi
@@ -39,6 +40,8 @@ class Mocks(pulumi.runtime.Mocks):
         return f"{args.name}-id", {**args.inputs, "version_id": "v9", "versionId": "v9"}
 
 
+# Pulumi's SDK wants one, and Python 3.14 no longer makes it unasked.
+asyncio.set_event_loop(asyncio.new_event_loop())
 pulumi.runtime.set_mocks(Mocks())
 
 from pulumi_snapshots import (  # noqa: E402
