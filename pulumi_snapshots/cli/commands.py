@@ -74,5 +74,31 @@ def commands() -> None:
     """
 
 
+EXAMPLES = {
+    "databases": "databases",
+    "list": "list shop --newer-than 7d",
+    "show": "show shop/latest",
+    "url": "url shop/45ec0b49",
+    "create": "create shop --reuse-within 1h",
+    "restore": "restore shop/45ec0b49",
+    "download": "download shop/latest --output shop.zip",
+    "archive": "archive shop/latest s3://backups/shop/",
+    "archives": "archives s3://backups/shop/",
+    "decrypt": "decrypt shop.zip.age --identity key.txt --output shop.zip",
+    "forget": "forget s3://backups/shop/ --keep-daily 7",
+    "status": "status shop --max-age 26h",
+    "drill": "drill shop --scratch shop-drill --overwrite-scratch"
+    " --check 'select count(*) from orders >= 1'",
+    "guards": "guards shop",
+    "runs": "runs",
+    "doctor": "doctor",
+    "explain": "explain 429",
+    "plugin": "plugin install",
+    "completion": "completion bash",
+    "probe": "probe shop --report probe.json",
+}
+"""What the help of each command shows as its example."""
+
 for command in [each for group in GROUPS.values() for each in group]:
+    command.epilog = f"Example: squarecloud-snapshots {EXAMPLES[command.name or '']}"
     commands.add_command(command)

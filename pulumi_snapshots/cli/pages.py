@@ -8,8 +8,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from pulumi_snapshots.errors.pages import LAST_ERROR, page_name, sections
+from pulumi_snapshots.errors.pages import LAST_ERROR, page_name, pages, sections
 from pulumi_snapshots.state_directory import state_directory
+
+QUOTE = re.compile(r"^> .*", re.MULTILINE)
+"""A line of an error's text, as its section shows it."""
+LAST_ABOUT = ("ListingBlocked", "Throttled", "ChangeHeldBack")
+"""Errors with an answer of which others are the usual cause."""
 
 
 def page_text(name: str) -> str | None:
@@ -30,13 +35,23 @@ def page_names() -> list[str]:
 
 
 def pages_about(code: str) -> list[str]:
-    """Return the names of the sections about a code of the service, or about a status.
+    """Return the names of the sections about a code or a status, the likeliest first.
 
     Args:
         code: Such as `KEEP_CALM` or `429`.
     """
     word = re.compile(rf"(?<!\w){re.escape(code.upper().replace('-', '_'))}(?!\w)")
-    return sorted(page_name(name) for name, text in sections().items() if word.search(text))
+    about = [name for name, text in sections().items() if word.search(text)]
+    # The pages begin with what happens most. An error whose text shows the answer is about it;
+    # others have it as a cause.
+    quoted = {name: "".join(QUOTE.findall(sections()[name])) for name in about}
+    about.sort(key=lambda name: (name in LAST_ABOUT, not word.search(quoted[name])))
+    return [page_name(name) for name in about]
+
+
+def names_by_heading() -> dict[str, list[str]]:
+    """Return the names of all errors by the heading of their page."""
+    return {title: [page_name(name) for name in found] for title, found in pages().items()}
 
 
 def summary(name: str) -> str:

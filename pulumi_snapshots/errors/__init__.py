@@ -239,6 +239,7 @@ class HintKind(Enum):
     NAME_OBJECT = "Give {destination} a file name, or a final slash for a folder."
     KEEP_OBJECT = "Set {delete_object} to false to keep it."
     KEEP_FILE = "Move that file away, or give {destination} another name."
+    NAME_IDENTITY = "Name the file that age-keygen has written."
     SET_REGION = "Set AWS_REGION to the bucket's region."
     SET_CLOCK = (
         "Set this machine's clock right: stores refuse a request that is more than some minutes "

@@ -50,13 +50,22 @@ def keep_last(text: str, environment: Mapping[str, str] = os.environ) -> None:
 @cache
 def sections() -> dict[str, str]:
     """The text of each section by the error's name, which is its heading."""
+    return {name: text for found in pages().values() for name, text in found.items()}
+
+
+@cache
+def pages() -> dict[str, dict[str, str]]:
+    """The sections of each page by its title, such as `the key, the address and settings`."""
     folder = PACKED_PAGES if PACKED_PAGES.is_dir() else PAGES_IN_REPOSITORY
-    pages = (
-        path.read_text(encoding="utf-8") for path in folder.glob("*.md") if path.stem != "index"
-    )
-    # Before the first heading of a page stands what its errors have in common.
-    parts = (part.partition("\n") for page in pages for part in page.split("\n## ")[1:])
-    return {name: text for name, _, text in parts}
+    found: dict[str, dict[str, str]] = {}
+    for path in sorted(folder.glob("*.md")):
+        if path.stem == "index":
+            continue
+        # Before the first heading of a page stands what its errors have in common.
+        first, *parts = path.read_text(encoding="utf-8").split("\n## ")
+        title = first.partition("\n")[0].removeprefix("# Errors: ")
+        found[title] = {name: text for name, _, text in (part.partition("\n") for part in parts)}
+    return found
 
 
 def page_name(name: str) -> str:

@@ -163,7 +163,7 @@ def parse_duration(value: object) -> float:
     elif isinstance(value, str):
         seconds = _seconds_in(value)
     if not (seconds >= 0 and math.isfinite(seconds)):
-        raise Unfit("must be a duration such as 90s, 45m, 1h30m or 7d", value)
+        raise Unfit("must be a duration in d, h, m or s such as 90s, 45m, 1h30m or 7d", value)
     return seconds
 
 

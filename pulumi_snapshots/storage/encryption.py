@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from pulumi_snapshots.errors import ProviderError, not_installed
+from pulumi_snapshots.errors import HintKind, ProviderError, not_installed
 from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.properties.checks import Unfit
 from pulumi_snapshots.storage.flow import Flow, file_of
@@ -28,8 +28,8 @@ PRIVATE = "AGE-SECRET-KEY-"
 class NotDecrypted(ProviderError):
     """An object was not decrypted; nothing was written."""
 
-    def __init__(self, happened: str) -> None:
-        super().__init__(happened, "Nothing was written.")
+    def __init__(self, happened: str, then: Iterable[HintKind] = ()) -> None:
+        super().__init__(happened, "Nothing was written.", then)
 
 
 def recipients(given: object) -> list[str]:
@@ -142,7 +142,10 @@ def identities(file: Path) -> list[Any]:
             getattr(error, "strerror", None)
             or "it is no text; if it is itself encrypted, decrypt it with age first"
         )
-        raise NotDecrypted(f"the identity file {shown_file(file)} cannot be read: {why}") from None
+        raise NotDecrypted(
+            f"the identity file {shown_file(file)} cannot be read: {why}",
+            then=[HintKind.NAME_IDENTITY],
+        ) from None
     try:
         keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         found = [import_module(AGE_LIBRARY).x25519.Identity.from_str(key) for key in keys]

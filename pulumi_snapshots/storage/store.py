@@ -291,10 +291,7 @@ class FileStore(Store):
         """
         with trouble(self._path):
             if not self._path.exists():
-                raise StoreTrouble(
-                    f"{shown_file(self._path)} does not exist",
-                    then=[HintKind.CHECK_PLACE],
-                )
+                raise StoreTrouble(_why_missing(self._path), then=[HintKind.CHECK_PLACE])
             files = [self._path] if self._path.is_file() else _files_below(self._path)
             found = {}
             for path in files:
@@ -368,6 +365,14 @@ def _files_below(top: Path) -> list[Path]:
             else:
                 folders.append(Path(entry.path))
     return files
+
+
+def _why_missing(path: Path) -> str:
+    """Say that a path does not exist, and which part of it is a file in place of a folder."""
+    for each in path.parents:
+        if each.is_file():
+            return f"{shown_file(path)} does not exist: {shown_file(each)} is a file, not a folder"
+    return f"{shown_file(path)} does not exist"
 
 
 @contextlib.contextmanager

@@ -132,3 +132,13 @@ async def test_every_file_that_stays_on_the_machine_is_explained(
         text for text in left.values() if "Signature" in text or w.emulator.settings.api_key in text
     ]
     assert left.keys() == set(re.findall(r"^\| `[A-Z]+\.([\w.-]+)`", table, re.MULTILINE))
+
+
+def test_the_example_in_the_help_of_each_command_has_arguments_that_exist() -> None:
+    for command in (each for group in GROUPS.values() for each in group):
+        program, name, *words = shlex.split((command.epilog or "").removeprefix("Example: "))
+        assert (program, name) == ("squarecloud-snapshots", command.name)
+        known = {option for one in command.params for option in one.opts}
+        for each in getattr(command, "commands", {}).values():
+            known |= {each.name}
+        assert {word for word in words if word.startswith("--")} <= known, words

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from pulumi_snapshots.cli.setup import doctor
 from pulumi_snapshots.cli.setup.doctor import OLDEST_ENGINE, UNSHARED, Finding, look_at_installation
 from pulumi_snapshots.run import settings
+from pulumi_snapshots.service import errors as refusals
 from tests.cli.typed import Desk, Ended
 from tests.support.ledger_places import NAME, Store
 from tests.support.virtual import staged, virtual
@@ -166,7 +168,7 @@ async def test_doctor_names_what_stands_in_the_way_and_what_to_do(
 SCOPES = {
     "account:read snapshots:read databases:read": "ok ok ok",
     "snapshots:read databases:read": "note ok ok",
-    "account:read snapshots:read": "ok ok note",
+    "account:read snapshots:read": "ok ok problem",
     "account:read databases:read": "ok problem ok",
     "databases:read": "note problem unknown",  # no database is known to check it with
 }
@@ -495,3 +497,20 @@ async def test_doctor_names_what_a_bucket_does_not_allow(w: World, tmp_path: Pat
     assert "looks like a refusal" in advice
     store.refuses = "AccessDenied"
     problem(await found_by(desk, code=1), "ledger")
+
+
+@staged(world)
+async def test_a_variable_that_nothing_reads_is_named_with_the_one_that_was_meant(
+    w: World, tmp_path: Path
+) -> None:
+    assert "variable" not in await checked(desk_of(w, tmp_path))
+    found = await checked(desk_of(w, tmp_path, SQUARECLOUD_APIKEY="secret"))
+    says = "SQUARECLOUD_APIKEY is set, and nothing reads it"
+    assert found["variable"] == ("note", says, "Did you mean SQUARECLOUD_API_KEY?")
+
+
+@staged(world)
+async def test_a_key_that_cannot_restore_is_a_problem(w: World, tmp_path: Path) -> None:
+    scopes = frozenset({refusals.SNAPSHOTS_READ, refusals.SNAPSHOTS_WRITE, refusals.ACCOUNT_READ})
+    w.emulator.settings = replace(w.emulator.settings, scopes=scopes)
+    problem(await checked(desk_of(w, tmp_path)), "scope databases:read", "lacks the scope")

@@ -34,11 +34,11 @@ def test_every_code_of_the_service_and_every_error_is_explained() -> None:
             "\nlisting-blocked  the account's listing has a limit of its own",
         ),
         ("CONTAINER_TEMPORARILY_SUSPENDED", "# DatabaseSuspended", "409 CONTAINER_TEMPORARILY"),
-        ("429", "blocked ", "\nquota-used-up "),
+        ("429", "cooldown ", "\nquota-used-up "),
         (
             "",
-            "action-failed ",
-            "\nkey-refused           the service does not accept the API key\n",
+            "Archives\n",
+            "\n\nThe key, the address and settings\n",
         ),
     ],
 )

@@ -78,7 +78,10 @@ def outcome_of(name: str, *arguments: Any, **named: Any) -> str:
 BAD = [
     ({"database_id": "../x"}, "database_id must be a bare id"),
     ({"origin": ["manual"]}, "origin must be 'manual' or 'automatic', not ['manual']"),
-    ({"AGE": "soon"}, "AGE must be a duration such as 90s, 45m, 1h30m or 7d, not 'soon'"),
+    (
+        {"AGE": "soon"},
+        "AGE must be a duration in d, h, m or s such as 90s, 45m, 1h30m or 7d, not 'soon'",
+    ),
     ({"AGE": "31d"}, "AGE must be at most 30d (the service keeps no snapshot longer), not '31d'"),
 ]
 AGES = {"get_snapshots": ("newer_than", "older_than"), "get_latest_snapshot": ("max_age",)}

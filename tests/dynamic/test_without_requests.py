@@ -166,7 +166,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
         "Snapshot",
         {"timeout": "never-shown"},
         "timeout",
-        "must be a duration such as 90s, 45m, 1h30m or 7d",
+        "must be a duration in d, h, m or s such as 90s, 45m, 1h30m or 7d",
     ),
     (
         "Snapshot",
@@ -186,7 +186,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
         "Snapshot",
         {"timeout": -5},
         "timeout",
-        "must be a duration such as 90s, 45m, 1h30m or 7d, not -5",
+        "must be a duration in d, h, m or s such as 90s, 45m, 1h30m or 7d, not -5",
     ),
     (
         "Restore",

@@ -94,7 +94,10 @@ def test_a_preview_warns_once_and_fails_on_the_property_of_a_wrong_input(app: Ap
     app.program(f'Snapshot("before-release", "{DATABASE}", rotate_after=-5, {never})')
     told = diagnostics(app.preview(fails=True))
     assert "property timeout value {never} has a problem: must be a duration" in told
-    assert "rotate_after must be a duration such as 90s, 45m, 1h30m or 7d, not -5" in told
+    assert (
+        "rotate_after must be a duration in d, h, m or s such as 90s, 45m, 1h30m or 7d, not -5"
+        in told
+    )
     app.program(f'Snapshot("before-release", "{DATABASE}")')
     app.environment["SQUARECLOUD_POLL_EVERY"] = "often"
     assert "error: SQUARECLOUD_POLL_EVERY must be a duration" in diagnostics(

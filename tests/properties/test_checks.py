@@ -15,7 +15,7 @@ from pulumi_snapshots.properties.checks import (
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord, split_id
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
-DURATION = "must be a duration such as 90s, 45m, 1h30m or 7d, not "
+DURATION = "must be a duration in d, h, m or s such as 90s, 45m, 1h30m or 7d, not "
 BARE = "must be a bare id, of letters, digits, - and _ only"
 
 BAD_DURATIONS: list[Any] = [
@@ -173,7 +173,9 @@ def test_checked_inputs_are_seconds() -> None:
     "text", ["9" * 20_000 + "x", "1h" * 20_000 + "x", "." * 20_000], ids=lambda text: text[:2]
 )
 def test_a_text_of_thousands_of_digits_ends_at_once(text: str) -> None:
-    with pytest.raises(ValueError, match="must be a duration such as"):  # it took hours
+    with pytest.raises(
+        ValueError, match="must be a duration in d, h, m or s such as"
+    ):  # it took hours
         parse_duration(text)
 
 

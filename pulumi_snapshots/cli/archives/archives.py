@@ -12,6 +12,7 @@ from pulumi_snapshots.cli.terminal.arguments import (
 )
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD, size_text
+from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.storage.destination import Destination, place_text
@@ -59,6 +60,7 @@ async def archives(
         doing=f"{'reading' if deep else 'listing'} {shown_file(at)}", logged=deep
     ):
         found = await shelved(invocation.transfers, destination, deep=deep)
+    found.sort(key=_created_at, reverse=True)  # as `list` does; the sort keeps the names' order
     fields = [{"uri": each.uri, "manifest": each.manifest, "problem": each.doubt} for each in found]
     rows = [_row(invocation, each) for each in found]
     invocation.listed(ARCHIVES_HEADS, rows, fields, "no archives")
@@ -77,6 +79,12 @@ async def archives(
             "not every archive is proved: nothing here can check what is in them.\n"
             "hint: look into each by hand, as long as the service has its snapshot."
         )
+
+
+def _created_at(one: Shelved) -> str:
+    """When the snapshot of an archive was taken, as it sorts; empty if that is not known."""
+    created = one.manifest.created_at if one.manifest else None
+    return rfc3339(parse_rfc3339(created)) if created else ""
 
 
 def _row(invocation: Invocation, one: Shelved) -> tuple[str | None, ...]:

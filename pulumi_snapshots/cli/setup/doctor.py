@@ -13,6 +13,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from difflib import get_close_matches
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,6 +49,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import (
     PACKAGE,
     MissingKey,
+    Settings,
     SettingsError,
     bucket_url,
     config_key,
@@ -82,6 +84,17 @@ CLOCK_NOTE = 60.0
 UNSHARED = (
     "Runs without shared state, on this machine too, do not see it: they keep limits of their own."
 )
+OTHER_VARIABLES = (
+    "SQUARECLOUD_DEBUG",
+    "SQUARECLOUD_GUARD",
+    "SQUARECLOUD_NOTIFY",
+    "SQUARECLOUD_STATE_DIR",
+    "SQUARECLOUD_TRACEBACK",
+)
+"""Variables that stand for no setting of a stack."""
+NO_ROUTE = "ROUTE_NOT_FOUND"
+"""The code of an answer to a path that there is not."""
+EMULATOR_VARIABLES = "SQUARECLOUD_EMULATOR_"
 REHEARSAL = "rehearsal"  # the document, beside the ledger, in which two machines play
 
 
@@ -127,7 +140,19 @@ async def doctor(
         except (PulumiTrouble, SettingsError) as error:
             kinds = {PulumiTrouble: "stack", MissingKey: "key"}
             found = [Finding(kinds.get(type(error), "settings"), "problem", words.report(error))]
-    return _show(invocation, [*found, *installed])
+    return _show(invocation, [*_misspelt(invocation.environment), *found, *installed])
+
+
+def _misspelt(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Find variables that are set, that no part of this package reads."""
+    known = {*map(variable, Settings.properties()), *OTHER_VARIABLES}
+    prefix = variable("")
+    for name in sorted(environment):
+        if not name.startswith(prefix) or name in known or name.startswith(EMULATOR_VARIABLES):
+            continue
+        similar = get_close_matches(name, known, 1)
+        advice = f"Did you mean {similar[0]}?" if similar else ""
+        yield Finding("variable", "note", f"{name} is set, and nothing reads it", advice)
 
 
 def _show(invocation: Invocation, found: Sequence[Finding]) -> bool:
@@ -181,6 +206,10 @@ class Examination:
                 f"If the service's support has lifted the block early: `{NAME} doctor "
                 "--forget-block`."
             ) * lifted
+            if error.code == NO_ROUTE:
+                advice = (
+                    f"Check the path of {self.words.spell('api_url')}: it usually ends with /v2."
+                )
             check = "key" if isinstance(error, refusals.KeyRefused) else "service"
             first = [Finding(check, "problem", self.words.report(error), advice)]
             scopes = {}
@@ -251,7 +280,7 @@ class Examination:
         try:
             await self.session.client.database(known[0], patience=ONCE)
         except refusals.NotAllowed as error:
-            return "note", f"{error}", "Only a Restore and lookups of databases need it."
+            return "problem", f"{error}", "Restores and lookups of databases need it."
         except (
             refusals.SquareCloudError
         ) as error:  # such as of one that was deleted, which says nothing of the scope

@@ -5,7 +5,14 @@ from collections.abc import Sequence
 
 import click
 
-from pulumi_snapshots.cli.pages import last_error, page_names, page_text, pages_about, summary
+from pulumi_snapshots.cli.pages import (
+    last_error,
+    names_by_heading,
+    page_names,
+    page_text,
+    pages_about,
+    summary,
+)
 from pulumi_snapshots.cli.terminal.arguments import command
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import grid, markdown, zoned
@@ -33,7 +40,7 @@ async def explain(invocation: Invocation, /, name: str | None, *, last: bool) ->
     if last:
         return _explain_last(invocation)
     if name is None:
-        _list(invocation, page_names())
+        _list_all(invocation)
         return False
     about = pages_about(name)
     page = page_text(name) or (page_text(about[0]) if len(about) == 1 else None)
@@ -50,6 +57,15 @@ def _list(invocation: Invocation, names: Sequence[str]) -> None:
     """List errors with their causes."""
     invocation.show(grid([(each, summary(each)) for each in names], invocation.out))
     invocation.say(f"hint: `{EXPLAIN} {names[0]}` shows the first of them.")
+
+
+def _list_all(invocation: Invocation) -> None:
+    """List all errors under the headings of their pages."""
+    for heading, names in names_by_heading().items():
+        rows = grid([(f"  {each}", summary(each)) for each in names], invocation.out)
+        title = grid([(f"{heading[:1].upper()}{heading[1:]}",)], invocation.out)
+        invocation.show(f"{title}{rows}\n")
+    invocation.say(f"hint: `{EXPLAIN} key-refused` shows one of them.")
 
 
 def _explain_last(invocation: Invocation) -> bool:

@@ -239,6 +239,10 @@ def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) ->
         shows = (
             f"{newest}`status DATABASE` names the one to go back to, and `list DATABASE` shows all"
         )
+        words = context.obj.arguments
+        after = words[words.index(typed) + 1 :] if typed in words else []
+        if after and "/" not in typed and SAFE.fullmatch(after[0]) and after[0][0] != "-":
+            shows = f"type `{typed}/{after[0]}`, with a slash and without a space"
         raise click.BadParameter(
             f"a snapshot is DATABASE/VERSION, not {typed!r}: {shows}."
         ) from None
