@@ -1,6 +1,7 @@
 """People search for codes: each text about an answer of the service ends with its status and code."""
 
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.service.errors import error_for
 from tests.cli.test_trouble import ASKING, typed
 from tests.cli.typed import Desk, at_desk
+from tests.lookup.test_lookups import QUESTIONS
 from tests.service.test_errors import NOON
 from tests.support.virtual import staged
 from tests.support.world import World, world
@@ -65,6 +67,21 @@ async def test_a_refresh_says_the_code(w: World, answer: str) -> None:
     said = (await w.read(record, session=w.another_run())).text
     assert answer in said, said
     assert codes_missing(said, answer) == []
+
+
+@each_answer
+@pytest.mark.parametrize("question", QUESTIONS, ids=["latest", "snapshots", "database", "all"])
+@staged(world)
+async def test_a_lookup_says_the_code(
+    w: World, question: Callable[[World], Awaitable[object]], answer: str
+) -> None:
+    w.fault(times=None, **ANSWERS[answer])
+    with pytest.raises(ProviderError) as caught:
+        await question(w)
+    for wording in (PYTHON, PLUGIN):
+        said = wording.report(caught.value)
+        assert answer in said, said
+        assert codes_missing(said, answer) == []
 
 
 def test_an_error_in_another_text_ends_with_its_code() -> None:

@@ -10,11 +10,13 @@ import pytest
 from pulumi_snapshots.cli.commands import GROUPS
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.cli.typed import Desk, Terminal, at_desk
+from tests.lookup.test_lookups import entry, listing_of
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, World, world
 
 BOTH = (DATABASE, OTHER_DATABASE)
 SIZE = 5_000_000
+VERSION = "v" * 24
 
 
 def test_each_command_has_a_file_of_its_own() -> None:
@@ -302,3 +304,18 @@ async def test_an_interrupted_restore_shows_the_command_that_resumes_it_and_new_
             True,
         )
     assert [each.version_id for each in w.requests("restore") if each.accepted] == [one, two, one]
+
+
+@pytest.mark.parametrize("pin", [f"&versionId={VERSION}", ""], ids=["pinned", "newest"])
+@at_desk()
+async def test_a_url_that_serves_whatever_is_newest_is_not_printed(
+    desk: Desk, w: World, pin: str
+) -> None:
+    url = f"https://snapshots.test/databases/account/{DATABASE}.zip?Expires=1788000000{pin}"
+    w.emulator.add_fault(listing_of(entry(url=url)))
+    ended = await desk.types("url", f"{DATABASE}/{VERSION}")
+    if pin:
+        assert ended.done.out == f"{url}\n"
+    else:
+        ended.failed(f"the service lists no URL of its own for {DATABASE}/{VERSION}")
+        assert ended.out == ""

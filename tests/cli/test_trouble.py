@@ -26,6 +26,8 @@ ASKING = {
     "archive": ("archive", SNAPSHOT, "FOLDER/"),
     "restore": ("restore", SNAPSHOT, "--yes"),
     "databases": ("databases",),
+    "show": ("show", SNAPSHOT),
+    "url": ("url", SNAPSHOT),
     "status": ("status", DATABASE),
 }
 """Every command that asks the service."""
@@ -140,6 +142,8 @@ archive a/v s3://bucket/x/../y => `..` as a segment
 download a/pending:20260301T120000Z --output x => it is pending: `create DATABASE` keeps waiting
 download a/v --output - => --output must be a file, since a download appears only when it is whole
 download a/v --output s3://bucket/x => --output must be a file of this machine: `archive` streams to a bucket
+decrypt a.age --identity k --output s3://bucket/x => ARCHIVE must be one object, and --output a file of this machine
+decrypt a.age --identity k --output FOLDER/ => ARCHIVE must be one object, and --output a file of this machine
 archive a/v ftp://x/y => DESTINATION must be a path, or a URI
 restore a/v => restore overwrites everything that database a holds: add --yes
 restore a/latest --yes => restore needs a version id, since `latest` can be another snapshot by then
