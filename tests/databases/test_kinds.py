@@ -151,8 +151,9 @@ PEM = "-----BEGIN%20KEY-----%0Asecretsecret%0A-----END%20KEY-----"
     [
         ("postgresql://someone:half@other/half@db.example:5432/shop", "half@other/half"),
         (f"postgresql://db.example/shop?sslkey={PEM}", "secretsecret"),
+        ("mongodb://db.example/shop?awsSecretKey=of%2Fours", "of/ours"),
     ],
-    ids=["a password with an @", "a line of a key"],
+    ids=["a password with an @", "a line of a key", "a secret by another name"],
 )
 def test_a_part_of_a_connection_is_hidden_by_itself(dsn: str, part: str) -> None:
     shown = without(dsn, f"cannot read '{part}' of it")
