@@ -46,6 +46,7 @@ STEPS = {
         "by age."
     ),
     HintKind.GO_BACK: "To go back: squarecloud-snapshots restore {id}",
+    HintKind.UNDO_RESTORE: "To undo: squarecloud-snapshots restore {id} --no-keep",
     HintKind.RESUME_OTHER: "`{other}` resumes it.",
     HintKind.REFRESH: "`pulumi refresh` pins it once the service lists it.",
     HintKind.REFRESH_WITH_PROGRAM: (

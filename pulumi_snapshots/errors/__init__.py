@@ -206,6 +206,8 @@ class HintKind(Enum):
 
     # A restore whose end was not seen
     CHECK_RESTORED = "Check the database: no run can find out whether the restore was carried out."
+    UNDO_RESTORE = "To undo: restore {id}"
+    RESTORE_UNKEPT = "Set {keep_current} to false to restore without keeping what it holds."
     RESTORE_AGAIN = "It can be restored again, over whatever the database holds by then."
     WATCH_LONGER = (
         "With a {timeout} of {longer}, the same command watches it and sends no second request."

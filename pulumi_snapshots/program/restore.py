@@ -31,6 +31,8 @@ class Restore(Declared):
     requested_at: pulumi.Output[str]
     restored_at: pulumi.Output[str]
     attempt: pulumi.Output[dict[str, Any] | None]
+    keep_current: pulumi.Output[bool | None]
+    previous: pulumi.Output[str | None]
 
     def __init__(  # noqa: PLR0913  each is an input of the resource
         self,
@@ -43,6 +45,7 @@ class Restore(Declared):
         target_database_id: pulumi.Input[str] | None = None,
         triggers: pulumi.Input[Sequence[pulumi.Input[Any]]] | None = None,
         timeout: pulumi.Input[str | float] | None = None,
+        keep_current: pulumi.Input[bool] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         self._declare(locals())

@@ -79,6 +79,12 @@ class RestoreInputs(Inputs):
         read=checks.timeout,
         kw_only=True,
     )
+    keep_current: bool = declare(
+        "Whether to take a snapshot of what the database holds first, to undo the restore. If there "
+        "can be none, nothing is restored. `timeout` counts from then on.",
+        default=False,
+        kw_only=True,
+    )
     name: str | None = declare(
         "The snapshot's storage object, as a Snapshot or a lookup gives it; looked up unless "
         "given.",
@@ -149,6 +155,11 @@ class RestoreRecord(Record):
         settled=True,
     )
     attempt: Request | None = declare("The request, only until then.", default=None)
+    previous: str | None = declare(
+        "With `keep_current`, the snapshot of what the database held before, as "
+        "DATABASE_ID/VERSION_ID: restoring it undoes the restore.",
+        default=None,
+    )
 
     @property
     def id(self) -> str:

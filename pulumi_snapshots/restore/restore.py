@@ -35,6 +35,7 @@ from pulumi_snapshots.restore.status import (
     began_since,
     clear_of_others,
 )
+from pulumi_snapshots.restore.undo import keep_current, kept_before
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, ResourceNotFinished
 from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.operation import Operation, TimeIsUp
@@ -95,6 +96,7 @@ async def restore(  # noqa: PLR0913  what is known of it
     restoring = RestoreOperation(session, inputs, member, owner, forced=forced)
     if earlier is not None and earlier.attempt is not None:
         restoring.resume(earlier.attempt)
+        restoring.previous = earlier.previous
     record = await restoring.in_time(restoring.carry_out())
     if record.failure and earlier is None:
         raise restoring.failure(record)
@@ -118,6 +120,7 @@ class RestoreOperation(Operation):
 
     Attributes:
         watch: What watches it; None until a request was sent.
+        previous: The snapshot of what the database held before; None if none is known.
     """
 
     def __init__(  # noqa: PLR0913  each is a fact of its own
@@ -147,6 +150,7 @@ class RestoreOperation(Operation):
         self.before = before
         self.holds = holds
         self.watch: StatusWatch | None = None
+        self.previous: str | None = None
         self.taken = parse_rfc3339(inputs.created_at) if inputs.created_at else None
         self._runtime = inputs.runtime  # the snapshot's engine
 
@@ -178,10 +182,25 @@ class RestoreOperation(Operation):
         while claim is not None:
             if claim.role == "in the way":
                 await self.wait_out(claim.attempt, self._settle)
+                self.previous = None  # the database holds something else since
             else:
                 name = name or await self._prepared()
+                await self._keep_current()
                 await self._send(name)
             claim = await self.next_claim()
+
+    async def _keep_current(self) -> None:
+        """Keep what the database holds, unless nobody asks for that, or it is kept already."""
+        if not self.inputs.keep_current or self.previous is not None:
+            return
+        target = self.inputs.target
+        self.show_step("taking a snapshot of what the database holds")
+        source_time = self.taken if self.inputs.database_id == target else None
+        with self.taking_longer():
+            source = self.inputs.snapshot
+            self.previous = await keep_current(
+                self.session, target, self.member, source, source_time
+            )
 
     async def _send(self, name: str) -> None:
         """Send the request; a refusal that passes is waited out."""
@@ -294,8 +313,10 @@ class RestoreOperation(Operation):
             SquareCloudError: A refusal with a code that is new, which started nothing.
         """
         async with self.session.locks[self.sent.id]:
-            await self.known_attempts()
+            attempts = await self.known_attempts()
             attempt = self.sent
+            if self.inputs.keep_current and self.previous is None:
+                self.previous = kept_before(attempts, attempt)
             if attempt.status is Status.FAILED:
                 return self._failed(attempt.result)
             if attempt.status is Status.FOUND:
@@ -421,7 +442,12 @@ class RestoreOperation(Operation):
         database_id, version_id = split_id(attempt.source or self.inputs.snapshot)
         requested = to_the_second(attempt.request.requested)
         return RestoreRecord(
-            database_id, version_id, self.inputs.target, requested, attempt=attempt.request
+            database_id,
+            version_id,
+            self.inputs.target,
+            requested,
+            attempt=attempt.request,
+            previous=self.previous,
         )
 
 

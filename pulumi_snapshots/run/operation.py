@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import secrets
@@ -107,6 +108,7 @@ class Operation:
         self.is_resumed = False
         self.refusal: SquareCloudError | None = None
         self.waits_for: Attempt | None = None
+        self._scope = anyio.CancelScope()  # which ends it by its time-out
         self._step = "starting"  # for the error of an early end
         self._refusals = 0
         self._unsent = 0
@@ -185,7 +187,8 @@ class Operation:
             NothingSent: If one of them ends before.
         """
         try:
-            with self.session.until(self.wish.timeout):
+            with self.session.until(self.wish.timeout) as scope:
+                self._scope = scope
                 return await work
         except LedgerUnavailable as error:
             self.session.take_note()  # the error says it
@@ -203,6 +206,18 @@ class Operation:
             if note:
                 self.member.warn(note)
         raise self._early_end()
+
+    @contextmanager
+    def taking_longer(self) -> Iterator[None]:
+        """Do not count the time that the body takes, which has a time-out of its own."""
+        clock = self.session.clock
+        began = clock.monotonic()
+        left = self._scope.deadline - began
+        self._scope.deadline = math.inf
+        try:
+            yield
+        finally:
+            self._scope.deadline = clock.monotonic() + left
 
     def _early_end(self) -> TimeIsUp | NothingSent:
         """The error of an end by time-out or interrupt."""

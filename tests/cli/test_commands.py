@@ -259,7 +259,7 @@ async def test_a_restore_days_later_does_not_pass_for_one(
 ) -> None:
     async with world(restore_status_route=route) as w:
         desk, stored = Desk(w, tmp_path), w.emulator.add_snapshot(DATABASE)
-        command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes")
+        command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes", "--no-keep")
         await desk.interrupted(45, *command)
         await w.clock.sleep(days * 86400)
         again = (await desk.types(*command)).failed("\nhint: `--new` restores again")
@@ -280,7 +280,7 @@ async def test_an_interrupted_restore_shows_the_command_that_resumes_it_and_new_
         for age in (2, 1)
     )
     ended = await desk.interrupted(
-        20, "restore", f"{DATABASE}/{one}", "--onto", OTHER_DATABASE, "--yes", "--json"
+        20, "restore", f"{DATABASE}/{one}", "--onto", OTHER_DATABASE, "--yes", "--no-keep", "--json"
     )
     assert (ended.code, ended.json["restored_at"]) == (130, None)
     assert (
@@ -298,7 +298,7 @@ async def test_an_interrupted_restore_shows_the_command_that_resumes_it_and_new_
     ((row,),) = w.emulator.execute(OTHER_DATABASE, "SELECT n FROM orders")
     assert (tuple(row), len(w.requests("restore"))) == ((7,), 1)
     for version, new in ((two, ()), (one, ("--new",))):
-        ended = (await desk.types("restore", f"{DATABASE}/{version}", "--yes", *new, "--json")).done
+        ended = (await desk.types("restore", f"{DATABASE}/{version}", "--yes", "--no-keep", *new, "--json")).done
         assert (ended.json["id"], bool(ended.json["restored_at"])) == (
             f"{DATABASE}/{version}",
             True,

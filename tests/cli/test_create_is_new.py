@@ -283,7 +283,7 @@ async def test_a_restore_that_is_typed_again_after_its_end_restores_again(
 
 @at_desk(restore_seconds=300)
 async def test_a_restore_younger_than_its_time_out_is_watched(desk: Desk, w: World) -> None:
-    command = ("restore", f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}", "--yes")
+    command = ("restore", f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}", "--yes", "--no-keep")
     async with desk.killed(*command):
         await w.clock.sleep(30)
     await w.clock.sleep(60)
@@ -296,7 +296,7 @@ async def test_a_slow_restore_is_watched_to_its_end_by_the_command_that_each_mes
     desk: Desk, w: World
 ) -> None:
     snapshot = f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}"
-    command = ("restore", snapshot, "--timeout", "10m", "--yes")
+    command = ("restore", snapshot, "--timeout", "10m", "--yes", "--no-keep")
     ended = (await desk.types(*command)).failed("hint: `--new` restores again")
     named = f"squarecloud-snapshots restore {snapshot} --yes --timeout 2h"
     assert f"`{named}` on this machine keeps waiting for it" in ended.err
@@ -318,12 +318,12 @@ async def test_no_message_promises_to_watch_a_restore_of_which_the_service_shows
 ) -> None:
     """It shows how a restore ended for an hour."""
     snapshot = f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}"
-    async with desk.killed("restore", snapshot, "--yes"):
+    async with desk.killed("restore", snapshot, "--yes", "--no-keep"):
         await w.clock.sleep(30)
     await w.clock.sleep(2 * HOUR)
-    ended = (await desk.types("restore", snapshot, "--yes")).failed("hint: `--new` restores again")
+    ended = (await desk.types("restore", snapshot, "--yes", "--no-keep")).failed("hint: `--new` restores again")
     assert "watches it" not in ended.err
-    await desk.types("restore", snapshot, "--yes", "--timeout", "5h")
+    await desk.types("restore", snapshot, "--yes", "--no-keep", "--timeout", "5h")
     assert len(w.requests("restore")) == 1
 
 
@@ -333,7 +333,7 @@ async def test_no_message_promises_to_watch_a_restore_that_is_known_to_be_done(
 ) -> None:
     snapshot = f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}"
     w.emulator.databases[DATABASE].next_restore_leaves_down = True
-    ended = await desk.interrupted(300, "restore", snapshot, "--yes")
+    ended = await desk.interrupted(300, "restore", snapshot, "--yes", "--no-keep")
     ended.failed("and succeeded, but", "hint: `--new` restores again", code=130)
     assert "keeps waiting for it" not in ended.err
 
@@ -344,7 +344,7 @@ async def test_a_restore_older_than_its_time_out_is_an_error_and_new_restores_ag
     desk: Desk, w: World, hours: float
 ) -> None:
     stored = w.emulator.add_snapshot(DATABASE)
-    command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes")
+    command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes", "--no-keep")
     async with desk.killed(*command):
         await w.clock.sleep(30)
     await w.clock.sleep(hours * HOUR)

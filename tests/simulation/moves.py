@@ -232,7 +232,7 @@ async def restore(story: Story, stack: Stack) -> None:
 def restore_command(back: Declared) -> list[str]:
     """The arguments of the command that restores what a Restore does."""
     snapshot = f"{back.inputs['database_id']}/{back.inputs['version_id']}"
-    return ["restore", snapshot, "--onto", target_of(back.inputs), "--yes"]
+    return ["restore", snapshot, "--onto", target_of(back.inputs), "--yes", "--no-keep"]
 
 
 async def _type(story: Story, *arguments: str) -> None:

@@ -5,12 +5,14 @@ from typing import Any
 
 import click
 
+from pulumi_snapshots.cli.snapshots.dry_run import show_dry_run
 from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import ASKING, Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of
 from pulumi_snapshots.properties.checks import LATEST
 from pulumi_snapshots.restore.record import RestoreInputs, RestoreRecord
 from pulumi_snapshots.restore.restore import restore as restore_snapshot
+from pulumi_snapshots.restore.undo import undo
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.snapshot.read import get
@@ -31,15 +33,29 @@ from pulumi_snapshots.snapshot.read import get
         type=arguments.DATABASE,
         help="Overwrite another database instead.",
     ),
+    click.option(
+        "--keep/--no-keep",
+        "keep_current",
+        default=True,
+        help="Take a snapshot of what the database holds first, to undo the restore; the default.",
+    ),
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Only say what would be restored onto what, and send nothing that changes anything.",
+    ),
     arguments.timeout_option(RestoreInputs),
     arguments.again_option,
 )
-async def restore_command(invocation: Invocation, /, *, new: bool, **typed: Any) -> None:
+async def restore_command(
+    invocation: Invocation, /, *, new: bool, dry_run: bool, **typed: Any
+) -> None:
     """Put a snapshot back, over everything that its database holds.
 
     DATABASE is an id, its beginning, or a name; of VERSION, 8 characters are enough. `status
-    DATABASE` names the snapshot to go back to. Sends at most one request; the same command watches
-    a restore that is under way.
+    DATABASE` names the snapshot to go back to. First takes a snapshot of what the database holds,
+    and says in its last line how to undo the restore. Sends at most one request to restore; the
+    same command watches a restore that is under way.
     """
     if typed["version_id"] == LATEST:
         invocation.wrong(
@@ -49,7 +65,7 @@ async def restore_command(invocation: Invocation, /, *, new: bool, **typed: Any)
     confirmed = typed["overwrite"]
     onto = typed["target_database_id"]
     inputs = arguments.checked(invocation, RestoreInputs, {**typed, "overwrite": True})
-    if not (confirmed or (invocation.stdin.isatty() and invocation.err.isatty())):
+    if not (confirmed or dry_run or (invocation.stdin.isatty() and invocation.err.isatty())):
         loses = f"restore overwrites everything that database {onto or typed['database_id']} holds"
         invocation.wrong(f"{loses}: add --yes to do it, or confirm it on a terminal.")
 
@@ -64,16 +80,22 @@ async def restore_command(invocation: Invocation, /, *, new: bool, **typed: Any)
         # The snapshot is the trigger, so a later run recognises an earlier run's restore of the
         # same one.
         ready = replace(inputs, **whole, triggers=[found.id])
-        if not confirmed:
+        if not (confirmed or dry_run):
             await _confirm(invocation, session, ready)
         return ready
 
+    if dry_run:
+        async with invocation.session() as session:
+            await show_dry_run(invocation, session, await prepared(session))
+        return
     snapshot = f"{typed['database_id']}/{typed['version_id']}"
     record = await invocation.recorded(snapshot, prepared, restore_snapshot, new=new)
     if invocation.as_json or not invocation.failures:
         running = invocation.moment(record.restored_at)
         facts = {"restored": record.snapshot, "onto": record.target_database_id, "running": running}
         invocation.result(fields_of(record.snapshot, record, RestoreRecord), facts, record.snapshot)
+    if record.previous is not None:
+        invocation.note(undo(record.previous))
 
 
 async def _confirm(invocation: Invocation, session: Session, inputs: RestoreInputs) -> None:

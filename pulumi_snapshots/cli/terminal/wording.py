@@ -34,6 +34,8 @@ COMMAND_STEPS = {
         "`{command}` on {machines} keeps waiting for it and sends no second request."
     ),
     HintKind.ASK_AGAIN: "`{command}` polls again.",
+    HintKind.UNDO_RESTORE: "To undo: squarecloud-snapshots restore {id} --no-keep",
+    HintKind.RESTORE_UNKEPT: "`--no-keep` restores without keeping what it holds.",
     HintKind.RESUME_OTHER: "`{other}` resumes it.",
     HintKind.GIVE_UP: "Without `--reuse-within`, it takes another one instead, which uses quota.",
     HintKind.TAKE_NEW: "`{command}` takes a new one.",

@@ -1,0 +1,90 @@
+"""What `restore --dry-run` says: what would be restored onto what. It changes nothing."""
+
+from contextlib import suppress
+
+from pulumi_snapshots.cli.terminal.invocation import ASKING, Invocation
+from pulumi_snapshots.cli.terminal.output import size_text
+from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.listing.quota import counted, daily_quota
+from pulumi_snapshots.properties.checks import spoken
+from pulumi_snapshots.restore.record import RestoreInputs
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRIEF
+from pulumi_snapshots.service.errors import SquareCloudError
+from pulumi_snapshots.snapshot.read import get, newest
+from pulumi_snapshots.snapshot.record import SnapshotRecord
+
+
+async def show_dry_run(invocation: Invocation, session: Session, inputs: RestoreInputs) -> None:
+    """Say what a restore would do, without a request that changes anything.
+
+    Args:
+        invocation: The command.
+        session: The session.
+        inputs: The restore, with whole ids.
+
+    Raises:
+        ProviderError: If the snapshot or the database cannot be looked up, so that a restore would
+            fail as well.
+    """
+    with invocation.working(doing=ASKING, logged=False):
+        snapshot = await get(session, inputs.snapshot, unlisted=True)
+        now = session.clock.monotonic()
+        database = await session.listings.database(inputs.target, now, patience=BRIEF)
+        page = await session.listings.page(inputs.target, now, patience=BRIEF)
+        last = await newest(session, inputs.target, page.entries)
+        left = await _quota_left(session, inputs.target)
+    fields = {
+        "snapshot": inputs.snapshot,
+        "created_at": snapshot.created_at,
+        "size": snapshot.size,
+        "runtime": snapshot.runtime,
+        "target_database_id": inputs.target,
+        "target_name": database.name,
+        "target_type": database.type,
+        "newest_of_target": last.id if last else None,
+        "newest_of_target_created_at": last.created_at if last else None,
+        "keep_current": inputs.keep_current,
+        "quota_left": left,
+    }
+    name = f"{database.name} ({inputs.target})" if database.name else inputs.target
+    loses = f"everything that it holds; its newest snapshot: {_taken(invocation, session, last)}"
+    kept = "in a new snapshot, first" if inputs.keep_current else "not kept (--no-keep)"
+    facts = {
+        "would restore": inputs.snapshot,
+        "taken": _taken(invocation, session, snapshot),
+        "size": size_text(snapshot.size),
+        "onto": name,
+        "overwrites": loses,
+        "kept": kept,
+        "quota left": "not known" if left is None else f"{left} snapshots",
+    }
+    invocation.result(fields, facts, inputs.snapshot)
+    invocation.note("Nothing was sent that changes anything.")
+
+
+def _taken(invocation: Invocation, session: Session, snapshot: SnapshotRecord | None) -> str:
+    """Say when a snapshot was taken, and how long ago that is."""
+    if snapshot is None:
+        return "none"
+    if snapshot.created_at is None:
+        return f"{snapshot.id}, at an unknown time"
+    age = session.service_clock.now() - parse_rfc3339(snapshot.created_at)
+    return f"{invocation.moment(snapshot.created_at)}, {spoken(age.total_seconds())} ago"
+
+
+async def _quota_left(session: Session, database_id: str) -> int | None:
+    """How many snapshots the day's quota has left, as far as a listing shows; None if unknown."""
+    listings = session.listings
+    now = session.clock.monotonic()
+    with suppress(SquareCloudError):
+        memory = (await listings.account(now, patience=BRIEF)).plan_memory or 0
+        listing = await listings.account_listing(now, patience=BRIEF)
+        if listing is None:
+            listing = (await listings.own_page(database_id, now, patience=BRIEF)).listing
+        taken = counted(listing, session.service_clock.now())
+        listed = {entry.version for entry in listing.entries}
+        lacking = [each for each in await listings.found_lately() if each.result not in listed]
+        if memory:
+            return max(0, daily_quota(memory) - len(taken) - len(lacking))
+    return None

@@ -1,0 +1,121 @@
+"""The snapshot of what a database holds before a restore overwrites it: the way to undo that."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from pulumi_snapshots.errors import CannotTell, Hint, HintKind, Message, NotFinished, ProviderError
+from pulumi_snapshots.guard.book import consult
+from pulumi_snapshots.ledger.attempt import NEVER, SECOND, Attempt
+from pulumi_snapshots.properties.checks import digest_of
+from pulumi_snapshots.run.memory import Member
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.snapshot.create import create
+from pulumi_snapshots.snapshot.record import SnapshotInputs
+
+OWNER = "a restore (keep_current)"
+"""Who requests it, for a resource as for a command: no state keeps it."""
+TRIGGERS = ["what a restore overwrites"]
+REPEATED_WITHIN = timedelta(minutes=10)
+"""How old the snapshot of a restore may be that was not carried out, for the same to be tried again
+without another one."""
+
+
+class NotKept(ProviderError):
+    """A restore that was not sent, since what it would overwrite could not be kept."""
+
+    def __init__(self, database_id: str, why: ProviderError) -> None:
+        happened = Message(
+            "Database {of} was not restored, since no snapshot keeps what it holds now: {why}",
+            of=database_id,
+            why=why,
+        )
+        is_pending = isinstance(why, NotFinished)
+        then = [Hint(HintKind.RUN_AGAIN)] if is_pending else [*why.then]
+        super().__init__(happened, then=[*then, Hint(HintKind.RESTORE_UNKEPT)])
+
+
+def is_kept(attempt: Attempt, database_id: str) -> bool:
+    """Tell whether a request was sent to keep what a restore of a database overwrites."""
+    about = (attempt.kind, attempt.database_id, attempt.purpose)
+    return about == ("snapshot", database_id, digest_of(TRIGGERS))
+
+
+async def keep_current(
+    session: Session,
+    database_id: str,
+    member: Member,
+    source: str,
+    source_time: datetime | None,
+) -> str:
+    """Take a snapshot of what a database holds, or use that of a restore that was not carried out.
+
+    Args:
+        session: The session of the process.
+        database_id: The database that is to be overwritten.
+        member: Shows the progress.
+        source: The snapshot that is to be restored, as DATABASE_ID/VERSION_ID.
+        source_time: When that was taken, if it is of the same database: only a later one can hold
+            more. None if it is of another one.
+
+    Returns:
+        The snapshot, as DATABASE_ID/VERSION_ID.
+
+    Raises:
+        NotKept: There is none, so that nothing must be restored.
+    """
+    inputs = SnapshotInputs(database_id, triggers=[*TRIGGERS])
+    try:
+        reuses = await _reusable_age(session, database_id, source_time)
+        inputs = replace(inputs, reuse_within=reuses)
+        record = await create(session, inputs, member, OWNER, needs_url=False)
+        if record.id == source:  # taken within a moment of this one, by another client
+            raise CannotTell(f"the newest snapshot is {source}, which is to be restored")
+    except ProviderError as error:
+        raise NotKept(database_id, error) from error
+    member.note(
+        Message("kept what database {of} holds now. {undo}", of=database_id, undo=undo(record.id))
+    )
+    return record.id
+
+
+def undo(previous: str) -> Hint:
+    """The step that undoes a restore."""
+    return Hint(HintKind.UNDO_RESTORE, id=previous)
+
+
+async def _reusable_age(
+    session: Session, database_id: str, source_time: datetime | None
+) -> float | None:
+    """How many seconds old a snapshot may be that will do; None if there can be none."""
+    changed_at = await consult(session.ledger, lambda book: book.spent(database_id))
+    after = max(changed_at or NEVER, source_time or NEVER)
+    now = session.service_clock.now()
+    for each in await session.ledger.attempts():
+        posted_at = each.request.posted_at
+        is_young = max(after, now - REPEATED_WITHIN) < posted_at
+        if is_kept(each, database_id) and is_young:
+            return (now - posted_at + SECOND).total_seconds()
+    return None
+
+
+def kept_before(attempts: Collection[Attempt], restore: Attempt) -> str | None:
+    """Find what an earlier run has kept before it sent a restore.
+
+    Args:
+        attempts: All that the ledger has.
+        restore: The restore.
+
+    Returns:
+        The snapshot, as DATABASE_ID/VERSION_ID; None if there is none.
+    """
+    database_id = restore.database_id
+    before = [each for each in attempts if each.request.posted_at < restore.request.posted_at]
+    of_database = [each for each in before if each.database_id == database_id]
+    of_database.sort(key=lambda each: each.request.posted_at, reverse=True)
+    for each in of_database:
+        if each.kind == "restore":
+            return None
+        if is_kept(each, database_id) and each.has_snapshot:
+            return f"{database_id}/{each.result}"
+    return None
