@@ -190,7 +190,7 @@ class RestoreOperation(Operation):
             claim = await self.next_claim()
 
     async def _keep_current(self) -> None:
-        """Keep what the database holds, unless nobody asks for that, or it is kept already."""
+        """Keep what the database holds, if that is asked for and not done yet."""
         if not self.inputs.keep_current or self.previous is not None:
             return
         target = self.inputs.target

@@ -84,10 +84,8 @@ def undo(previous: str) -> Hint:
     return Hint(HintKind.UNDO_RESTORE, id=previous)
 
 
-async def _reusable_age(
-    session: Session, database_id: str, source_time: datetime | None
-) -> float | None:
-    """How many seconds old a snapshot may be that will do; None if there can be none."""
+async def _reusable_age(session: Session, database_id: str, source_time: datetime | None) -> float:
+    """How many seconds old a snapshot may be that will do; 0 if there can be none."""
     changed_at = await consult(session.ledger, lambda book: book.spent(database_id))
     after = max(changed_at or NEVER, source_time or NEVER)
     now = session.service_clock.now()
@@ -96,7 +94,7 @@ async def _reusable_age(
         is_young = max(after, now - REPEATED_WITHIN) < posted_at
         if is_kept(each, database_id) and is_young:
             return (now - posted_at + SECOND).total_seconds()
-    return None
+    return 0.0
 
 
 def kept_before(attempts: Collection[Attempt], restore: Attempt) -> str | None:

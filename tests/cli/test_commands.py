@@ -298,7 +298,11 @@ async def test_an_interrupted_restore_shows_the_command_that_resumes_it_and_new_
     ((row,),) = w.emulator.execute(OTHER_DATABASE, "SELECT n FROM orders")
     assert (tuple(row), len(w.requests("restore"))) == ((7,), 1)
     for version, new in ((two, ()), (one, ("--new",))):
-        ended = (await desk.types("restore", f"{DATABASE}/{version}", "--yes", "--no-keep", *new, "--json")).done
+        ended = (
+            await desk.types(
+                "restore", f"{DATABASE}/{version}", "--yes", "--no-keep", *new, "--json"
+            )
+        ).done
         assert (ended.json["id"], bool(ended.json["restored_at"])) == (
             f"{DATABASE}/{version}",
             True,

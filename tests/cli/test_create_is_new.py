@@ -283,7 +283,12 @@ async def test_a_restore_that_is_typed_again_after_its_end_restores_again(
 
 @at_desk(restore_seconds=300)
 async def test_a_restore_younger_than_its_time_out_is_watched(desk: Desk, w: World) -> None:
-    command = ("restore", f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}", "--yes", "--no-keep")
+    command = (
+        "restore",
+        f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}",
+        "--yes",
+        "--no-keep",
+    )
     async with desk.killed(*command):
         await w.clock.sleep(30)
     await w.clock.sleep(60)
@@ -298,7 +303,7 @@ async def test_a_slow_restore_is_watched_to_its_end_by_the_command_that_each_mes
     snapshot = f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}"
     command = ("restore", snapshot, "--timeout", "10m", "--yes", "--no-keep")
     ended = (await desk.types(*command)).failed("hint: `--new` restores again")
-    named = f"squarecloud-snapshots restore {snapshot} --yes --timeout 2h"
+    named = f"squarecloud-snapshots restore {snapshot} --yes --no-keep --timeout 2h"
     assert f"`{named}` on this machine keeps waiting for it" in ended.err
     await w.clock.sleep(600)
     again = (await desk.types(*command)).failed(
@@ -321,7 +326,9 @@ async def test_no_message_promises_to_watch_a_restore_of_which_the_service_shows
     async with desk.killed("restore", snapshot, "--yes", "--no-keep"):
         await w.clock.sleep(30)
     await w.clock.sleep(2 * HOUR)
-    ended = (await desk.types("restore", snapshot, "--yes", "--no-keep")).failed("hint: `--new` restores again")
+    ended = (await desk.types("restore", snapshot, "--yes", "--no-keep")).failed(
+        "hint: `--new` restores again"
+    )
     assert "watches it" not in ended.err
     await desk.types("restore", snapshot, "--yes", "--no-keep", "--timeout", "5h")
     assert len(w.requests("restore")) == 1

@@ -162,3 +162,45 @@ async def test_a_snapshot_of_this_run_is_not_restored_onto_its_database(at: Scen
     assert not at.posts
     assert (await at.restore(**chosen, target=OTHER_DATABASE)).how == "complete"
     assert at.holds(OTHER_DATABASE) == "now"
+
+
+# Undo ----------------------------------------------------------------------------------------------------------------
+
+
+@staged(scene, snapshot_seconds=60)
+async def test_what_a_restore_overwrites_is_kept_on_demand(at: Scene) -> None:
+    record = (await at.restore(keep_current=True)).complete
+    assert at.holds() == "then"
+    assert record.previous == f"{DATABASE}/{at.here.started()}"
+    undo = f"To undo: squarecloud-snapshots restore {record.previous} --no-keep"
+    assert undo in "".join(map(str, at.row.notes))
+    version = record.previous.partition("/")[2]
+    known: dict[str, Any] = {"name": None, "runtime": None, "created_at": None, "triggers": [1]}
+    await at.here.clock.sleep(5 * MINUTE)
+    undone = (await at.restore(at.process(), version_id=version, **known)).complete
+    assert (at.holds(), undone.previous) == ("now", None)
+    assert len(at.here.posts) == 1
+
+
+@staged(scene, snapshot_seconds=60)
+async def test_nothing_is_kept_unless_that_is_asked_for(at: Scene) -> None:
+    assert (await at.restore()).complete.previous is None
+    assert not at.here.posts
+
+
+@staged(scene, snapshot_seconds=60, restore_seconds=300)
+async def test_a_run_that_resumes_knows_what_was_kept(at: Scene) -> None:
+    await at.killed(150, keep_current=True)
+    record = (await at.restore(at.process(), keep_current=True)).complete
+    assert record.previous == f"{DATABASE}/{at.here.started()}"
+    assert (len(at.posts), len(at.here.posts)) == (1, 1)
+
+
+@staged(scene, snapshot_seconds=60)
+async def test_a_restore_with_nothing_to_undo_it_is_not_sent(at: Scene) -> None:
+    at.here.fault(kind="create", status=403, code="DAILY_SNAPSHOTS_LIMIT_REACHED", times=None)
+    ending = await at.restore(keep_current=True)
+    assert "was not restored, since no snapshot keeps what it holds now" in ending.text
+    assert "Set keep_current to false" in ending.text
+    assert not at.posts
+    assert at.holds() == "now"
