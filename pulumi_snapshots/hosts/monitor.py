@@ -3,6 +3,8 @@
 The monitor's URL is a secret: no result holds any part of it.
 """
 
+import html
+import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -26,6 +28,11 @@ MESSAGE_PAUSE = 1.0
 """Seconds between two tries."""
 LONGEST_MESSAGE = 4000
 """Characters of a message, about as many as ntfy shows."""
+DISCORD_HOSTS = ("discord.com", "discordapp.com")
+DISCORD_PATH = "/api/webhooks/"
+SLACK_HOST = "hooks.slack.com"
+LONGEST_CHAT = 1900
+"""Characters of a message in a chat: Discord refuses more than 2,000."""
 
 
 def problem_of_monitor(url: str) -> str:
@@ -37,6 +44,25 @@ def problem_of_monitor(url: str) -> str:
         is_address = False
     is_good = is_address and url.isascii() and url.isprintable()
     return "" if is_good else "must be a URL that begins with https:// or http://"
+
+
+def chat_message(url: str, title: str, text: str) -> bytes | None:
+    """The body of a message to a chat, None if a URL is of none.
+
+    Args:
+        url: A webhook of Discord or Slack, or another URL.
+        title: One line.
+        text: More, of which the chat gets the beginning. No member of the chat is mentioned.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    shown = f"{title}\n{text}".strip()[:LONGEST_CHAT]
+    is_discord = host.removeprefix("ptb.").removeprefix("canary.") in DISCORD_HOSTS
+    if is_discord and parts.path.startswith(DISCORD_PATH):
+        return json.dumps({"content": shown, "allowed_mentions": {"parse": []}}).encode()
+    if host == SLACK_HOST:
+        return json.dumps({"text": html.escape(shown, quote=False)}).encode()
+    return None
 
 
 @dataclass
@@ -53,7 +79,7 @@ class Monitor:
         title: str,
         text: str = "",
     ) -> str:
-        """Tell a monitor how a job goes.
+        """Tell a monitor how a job goes; a chat only hears of a failure.
 
         Args:
             clock: for the pause between two tries.
@@ -68,11 +94,16 @@ class Monitor:
         plain = url.removeprefix(NTFY)
         parts = urlsplit(plain)
         headers: dict[str, str] = {}
-        if url.startswith(NTFY) or parts.hostname == NTFY_HOST:
+        chat = chat_message(url, title, text)
+        if chat is not None and event != "failed":
+            return ""
+        if chat is not None:
+            headers = {"Content-Type": "application/json"}
+        elif url.startswith(NTFY) or parts.hostname == NTFY_HOST:
             headers = {"Title": title, "Priority": PRIORITIES[event]}
         else:
             plain = parts._replace(path=parts.path.rstrip("/") + MONITOR_PATHS[event]).geturl()
-        body = (text or f"{title}.")[:LONGEST_MESSAGE].encode()
+        body = chat or (text or f"{title}.")[:LONGEST_MESSAGE].encode()
         why = ""
         for attempt in range(MESSAGE_TRIES):
             await clock.sleep(MESSAGE_PAUSE if attempt else 0.0)

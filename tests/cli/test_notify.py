@@ -11,6 +11,7 @@ import anyio
 import httpx
 import pytest
 
+from pulumi_snapshots.hosts.monitor import chat_message
 from tests.cli.typed import Desk
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, World, world
@@ -202,3 +203,53 @@ async def test_an_error_says_if_the_service_itself_reports_an_outage(
     assert [each.key for each in asked] == ["none", "none"], (
         "the key is not shown to a route that needs none"
     )
+
+
+DISCORD = "https://discord.com/api/webhooks/1234/5ec2e7-token"
+SLACK = "https://hooks.slack.com/services/T1/B2/5ec2e7"
+CHATS = {
+    DISCORD: "content",
+    DISCORD.replace("discord.com", "ptb.discord.com"): "content",
+    DISCORD.replace("discord.com", "discordapp.com"): "content",
+    SLACK: "text",
+}
+
+
+@pytest.mark.parametrize("url", CHATS)
+@staged(world)
+async def test_a_chat_hears_of_a_failure_once_and_of_nothing_else(
+    w: World, tmp_path: Path, url: str
+) -> None:
+    monitors = Monitors()
+    desk = desk_of(w, tmp_path, monitors, SQUARECLOUD_NOTIFY=url)
+    (await desk.types(*CREATE)).done  # noqa: B018  it asserts
+    assert not monitors.told
+    w.emulator.advance(3600)
+    w.emulator.fail_next_snapshot(DATABASE)
+    failed = (await desk.types(*CREATE)).failed()
+    ((to, body, headers),) = monitors.told
+    assert (to, headers["content-type"]) == (url, "application/json")
+    message = json.loads(body)
+    text = message[CHATS[url]]
+    assert text.startswith("squarecloud-snapshots create: failed\n")
+    assert "SNAPSHOT_FAILED" in text
+    assert "5ec2e7" not in failed.err + text
+    assert message.get("allowed_mentions", {"parse": []}) == {"parse": []}
+
+
+@pytest.mark.parametrize("url", [DISCORD, SLACK])
+def test_a_chat_gets_no_mention_and_no_more_than_it_takes(url: str) -> None:
+    body = chat_message(url, "create: failed", "<!channel> @everyone " + "ä" * 5000)
+    assert body is not None
+    message = json.loads(body)
+    text = message.get("text") or message["content"]
+    assert "<!channel>" not in text or message["allowed_mentions"] == {"parse": []}
+    assert len(text) < 2000
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://discord.com/channels/1", "https://discord.com.evil.example/api/webhooks/1", CHECKS],
+)
+def test_what_is_no_webhook_of_a_chat_gets_what_a_monitor_does(url: str) -> None:
+    assert chat_message(url, "create: failed", "why") is None

@@ -293,7 +293,8 @@ notify_option = click.option(
     callback=_monitor,
     expose_value=False,
     help=(
-        "Report start and end to this URL, as healthchecks and ntfy expect. It is a secret: "
+        "Report start and end to this URL, as healthchecks and ntfy expect, or a failure to a "
+        "webhook of Discord or Slack. It is a secret: "
         f"better in {NOTIFY}."
     ),
 )
