@@ -126,6 +126,13 @@ STORIES = {
         wait 8000; S up v1 reuse_within=2h; wait 3600; somebody takes; wait 600; S up v1 refresh replace reuse_within=2h;
         S has theirs; sent 1; wait 3000; S up v1 refresh replace reuse_within=2h; S has 2; sent 2
     """,
+    "a restore of another database leaves a snapshot as good as it was": f"""
+        wait 8000; S up v1; wait 600; R up target_database_id={OTHER_DATABASE}; wait 600; S.b up v1 reuse_within=2h;
+        S.b has 1; sent 2
+    """,
+    "a restore of its database makes a snapshot useless": """
+        wait 8000; S up v1; wait 600; R up; wait 600; S.b up v1 reuse_within=2h; S.b has 2; sent 3
+    """,
     "--replace takes a new snapshot a day later, whatever no run has seen": """
         S up v1; wait 90000; S up v1 replace; S has 2
     """,
