@@ -25,7 +25,7 @@ DRIFT = 0.5
 """Seconds by which two clocks may drift apart between two answers without one of them being set."""
 PLAUSIBLE = 10 * 365 * 86400.0
 """The largest difference in seconds between two clocks that is believed; beyond it one is wrong."""
-NOT_ANSWERED = "the service has not answered yet"
+NO_ANSWER_YET = "the service has not answered yet"
 NO_DATE = "the service's answers have no date"
 WRONG_MACHINE = "this machine's clock is wrong: it says {here}, and the service says {there}"
 COUNTING = getattr(time, "CLOCK_MONOTONIC" if sys.platform == "darwin" else "CLOCK_BOOTTIME", None)
@@ -227,7 +227,7 @@ class ServiceClock:
         self._believed: _Offset | None = None
         self._doubting: _Offset | None = None  # the last answer that disagrees
         self._assumed = 0.0
-        self._trouble = NOT_ANSWERED
+        self._trouble = NO_ANSWER_YET
 
     @property
     def offset(self) -> float | None:

@@ -12,7 +12,7 @@ import pulumi
 from pulumi.runtime.settings import get_engine
 
 from pulumi_snapshots.dynamic import this_run
-from pulumi_snapshots.engine.messages import Messages, Row
+from pulumi_snapshots.engine.messages import MessageRow, Messages
 from pulumi_snapshots.engine.process import Interrupts
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Message, ProviderError
@@ -120,7 +120,9 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             self._preview.in_state = self._state.guardable
         elif reason is not None and database_id is not None:
             what = f"{FIRST_UP} ({reason})"
-            await self._carried_out("before_all", inputs, what, Row(self._messages, "", PYTHON))
+            await self._carried_out(
+                "before_all", inputs, what, MessageRow(self._messages, "", PYTHON)
+            )
         return database_id
 
     def _hook(self, name: str, when: str, change: str) -> pulumi.ResourceHook:
@@ -151,7 +153,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         """
         # Nothing here may need a thread of the program's executor: each resource whose change waits
         # holds one.
-        row = Row(self._messages, urn, PYTHON)
+        row = MessageRow(self._messages, urn, PYTHON)
         if self._preview is not None:
             self._foresee(self._preview, change, urn, row)
             await self._messages.flush()
@@ -190,7 +192,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
 
     async def _at_failure(self, args: pulumi.ErrorHookArgs) -> bool:
         """Leave the way back at a guarded change that has failed."""
-        row = Row(self._messages, args.urn, PYTHON)
+        row = MessageRow(self._messages, args.urn, PYTHON)
         if self._known.done() and (database_id := self._known.result()) is not None:
             what: str = late("guard.once:change_of")(args.urn, args.failed_operation)
             self._once().show_failure(self._inputs(database_id), what, row)
@@ -203,7 +205,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         once: OncePerRun = self._program.once
         return once
 
-    async def _carried_out(self, act: str, inputs: Any, what: str, row: Row) -> None:
+    async def _carried_out(self, act: str, inputs: Any, what: str, row: MessageRow) -> None:
         """Do what `OncePerRun` does, on the loop of all requests; raises `pulumi.RunError`."""
         work = getattr(self._once(), act)
         try:
@@ -213,7 +215,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         finally:
             await self._messages.flush()
 
-    def _foresee(self, preview: PreviewedChanges, change: str, urn: str, row: Row) -> None:
+    def _foresee(self, preview: PreviewedChanges, change: str, urn: str, row: MessageRow) -> None:
         if isinstance(self._database_id, str) and not self._has_learned:
             self._has_learned = True
             inputs = self._inputs(self._database_id)

@@ -24,8 +24,8 @@ from pulumi.output import Unknown
 
 from pulumi_snapshots.dynamic import engine_access, this_run
 from pulumi_snapshots.engine import RULES, SECRET, SIGNATURE
-from pulumi_snapshots.engine.messages import Row
-from pulumi_snapshots.engine.state import read, refuse_unusable
+from pulumi_snapshots.engine.messages import MessageRow
+from pulumi_snapshots.engine.state import read_state, refuse_unusable
 from pulumi_snapshots.engine.wording import PYTHON, nothing_sent
 from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.errors.secrets import looks_secret
@@ -92,10 +92,10 @@ class Provider(ResourceProvider):
         made = self._resource(lambda call: self.rules.calls.create(call, props))
         return CreateResult(made.id, made.outputs)
 
-    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+    def read_state(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Refresh a resource in the state, or get an existing one by its id."""
         state = self._own(props)
-        seen = self._resource(lambda call: read(self.rules, call, id_, state))
+        seen = self._resource(lambda call: read_state(self.rules, call, id_, state))
         return ReadResult(seen.id, seen.outputs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
@@ -154,7 +154,7 @@ class Provider(ResourceProvider):
     def _call(self) -> Iterator[EngineCall]:
         """The engine's call, as operations know it; a failure reaches the engine as one text."""
         engine = engine_access.current_call()
-        row = Row(engine_access.messages, engine.urn or "", PYTHON)
+        row = MessageRow(engine_access.messages, engine.urn or "", PYTHON)
         try:
             settings = partial(Settings.read, self._config, os.environ)
             yield EngineCall(engine.urn, settings, this_run().shared, row)

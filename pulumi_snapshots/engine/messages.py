@@ -165,7 +165,7 @@ class Callbacks(callback_pb2_grpc.CallbacksServicer):
         return callback_pb2.CallbackInvokeResponse(response=message.SerializeToString())
 
 
-class Row:
+class MessageRow:
     """The row of a resource, or the stack's if the URN is empty."""
 
     def __init__(self, messages: Messages, urn: str, wording: MessageFormatter) -> None:

@@ -44,7 +44,7 @@ def refuse_unusable(schema: ResourceSchema, state: Mapping[str, Any]) -> None:
         raise UnusableState(schema, problem.property, problem.reason)
 
 
-async def read(
+async def read_state(
     rules: "Rules", call: "EngineCall", id_: str, state: Mapping[str, Any]
 ) -> "Resource":
     """Refresh a resource, or look one up.

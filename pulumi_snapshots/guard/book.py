@@ -40,7 +40,7 @@ UNKNOWN_HERE = (
     "If you have gone back already, remove the Restore."
 )
 BEGAN = "When it began to guard, by the service's clock."
-CHANGES = "The first changes that have happened, such as `update of Server shop`."
+CHANGES_DOC = "The first changes that have happened, such as `update of Server shop`."
 CHANGED = "When something guarded has last happened; absent if nothing has."
 NEWER = (
     "{newest} of {at} is newer than {last}, to which this goes back, and no run that is known here "
@@ -58,7 +58,7 @@ class Guarded(Record, sparse=True):
     guard: str = declare("The guard, its name with organization, project and stack.")
     snapshot: dict[str, Any] = declare("The snapshot, as the service described it.")
     noted_at: str = declare(BEGAN)
-    changes: list[str] = declare(CHANGES)
+    changes: list[str] = declare(CHANGES_DOC)
     changed_at: str | None = declare(CHANGED, default=None)
 
     @property
@@ -125,7 +125,7 @@ class GuardedChanges(Record):
     """A snapshot of a guard, and what has happened after it."""
 
     noted_at: Moment = declare(BEGAN)
-    changes: list[str] = declare(CHANGES)
+    changes: list[str] = declare(CHANGES_DOC)
     version_id: str | None = declare("Its version; absent if guards were off.", default=None)
     changed_at: Moment | None = declare(CHANGED, default=None)
 

@@ -35,7 +35,7 @@ from pulumi_snapshots.storage.store import Held, Overtaken, StoreTrouble
 T = TypeVar("T")
 
 CHECK = "check"  # the object that shows whether the store refuses a stale write
-PATIENCE = 120.0  # seconds within which a read or an edit ends, whatever happens
+BUCKET_PATIENCE = 120.0  # seconds within which a read or an edit ends, whatever happens
 TRIES = 3
 """Tries of an edit whose write failed. A read that failed proves that nothing was written."""
 PAUSE = 1.0  # seconds between two such tries
@@ -132,11 +132,11 @@ class Bucket(Place):
     @contextmanager
     def _in_time(self) -> Iterator[anyio.CancelScope]:
         try:
-            with anyio.fail_after(PATIENCE) as scope:
+            with anyio.fail_after(BUCKET_PATIENCE) as scope:
                 yield scope
         except TimeoutError:
             why = (
-                f"it has not answered within {PATIENCE:.0f} s, "
+                f"it has not answered within {BUCKET_PATIENCE:.0f} s, "
                 "or other machines write it all the time"
             )
             raise self.unavailable(why) from None

@@ -18,7 +18,7 @@ from pulumi_snapshots.ledger.place import DAMAGED, GONE, OWN, Document, Place, p
 
 T = TypeVar("T")
 
-PATIENCE = 10.0
+FILE_PATIENCE = 10.0
 """Seconds to wait for the lock. A process holds it for milliseconds, unless it is suspended."""
 LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 # the last: no such table
@@ -26,7 +26,7 @@ BROKEN = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLIT
 CUT = sqlite3.SQLITE_IOERR_SHORT_READ
 """The whole code for a file that is shorter than it says: SQLite 3.53 gives it, and 3.40 did not."""
 # it is another user's
-REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
+REFUSED_CODES = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
 WRITE_AHEAD = (
     "a tool has switched it to a write-ahead log, which not every file system shares, and has it "
     "open: so it cannot be switched back"
@@ -140,7 +140,7 @@ class SqliteFile(Place):
     def _connected(self, how: str) -> sqlite3.Connection:
         """Open the file: `rw`, or `rwc`, which makes it with the first lock if it is not there."""
         uri = f"{self._path.as_uri()}?mode={how}"
-        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=PATIENCE)
+        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=FILE_PATIENCE)
 
     def _begin(self, connection: sqlite3.Connection, begin: str) -> None:
         """Begin a transaction, with a rollback journal."""
@@ -184,12 +184,12 @@ class SqliteFile(Place):
             if code in BROKEN or whole_code == CUT:
                 raise self.unavailable(*DAMAGED) from error
             then = []
-            if self.is_shared and code in REFUSED:
+            if self.is_shared and code in REFUSED_CODES:
                 then = [Hint(HintKind.OPEN_FOLDER, file=str(self._path.parent))]
             why = str(error)
             if code in LOCKED:
                 why = (
-                    f"another process has held its lock for {PATIENCE:.0f} s, "
+                    f"another process has held its lock for {FILE_PATIENCE:.0f} s, "
                     "or its file system has no locks"
                 )
             raise self.unavailable(why, *then) from error

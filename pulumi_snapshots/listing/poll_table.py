@@ -14,7 +14,7 @@ from enum import Enum, StrEnum
 from typing import NamedTuple
 
 from pulumi_snapshots.listing.listings import EXPIRED
-from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE
+from pulumi_snapshots.service.limits import ACCOUNT_LANE, CREATE
 
 SECOND_CHANCE = 3
 """The second chance of a snapshot comes so many times `first_after` after the answer."""
@@ -133,7 +133,7 @@ class Situation(StrEnum):
 
 
 @dataclass(frozen=True)
-class Moment:
+class PollMoment:
     """A snapshot, its group and the settings: all that the rules of the table know."""
 
     mine: PolledSnapshot
@@ -175,32 +175,32 @@ class Moment:
 # When a page is polled ---------------------------------------------------------------------------
 
 
-def never(_: Moment) -> float:
+def never(_: PollMoment) -> float:
     """Not at all."""
     return math.inf
 
 
-def own_alone(now: Moment) -> float:
+def own_alone(now: PollMoment) -> float:
     """`first_after` after the answer, or at once after a 200."""
     return now.mine.answered + (0.0 if now.mine.is_finished else now.settings.first_alone)
 
 
-def own_usual(now: Moment) -> float:
+def own_usual(now: PollMoment) -> float:
     """`first_after` after the answer."""
     return now.mine.answered + now.settings.first_after
 
 
-def own_late(now: Moment) -> float:
+def own_late(now: PollMoment) -> float:
     """Late: `first_after` and `every` after the answer."""
     return now.mine.answered + now.first_late
 
 
-def own_while_only_chance(now: Moment) -> float:
+def own_while_only_chance(now: PollMoment) -> float:
     """Late if that delays nothing, since more requests are to be sent; as usual otherwise."""
     return own_late(now) if now.group.posts_to_come else own_usual(now)
 
 
-def own_after_account(now: Moment) -> float:
+def own_after_account(now: PollMoment) -> float:
     """Late, and half of `every` after the account's page, which lacked the snapshot.
 
     If the snapshot was old enough by then for a late poll, its second chance comes later.
@@ -214,24 +214,24 @@ def own_after_account(now: Moment) -> float:
     return max(late, account_new_at + now.settings.every / 2)
 
 
-def account_in_turn(now: Moment) -> float:
+def account_in_turn(now: PollMoment) -> float:
     """`every` after each poll of the own page."""
     if now.mine.own_polled_at is None:
         return math.inf
     return now.mine.own_polled_at + now.settings.every
 
 
-def account_as_second_chance(now: Moment) -> float:
+def account_as_second_chance(now: PollMoment) -> float:
     """Three times `first_after` after the answer of the first snapshot that was missed."""
     return now.first_missed + now.second_chance
 
 
-def account_soon_after_missed(now: Moment) -> float:
+def account_soon_after_missed(now: PollMoment) -> float:
     """`first_after` and `every` after the answer of the first snapshot that was missed."""
     return now.first_missed + now.first_late
 
 
-def account_for_all(now: Moment) -> float:
+def account_for_all(now: PollMoment) -> float:
     """`first_after` after the last answer: one request shows all that are listed by then."""
     unpolled = [each.answered for each in now.group.snapshots if each.own_polled_at is None]
     if not unpolled:
@@ -239,33 +239,33 @@ def account_for_all(now: Moment) -> float:
     return max(unpolled) + now.settings.first_after
 
 
-def account_again(now: Moment) -> float:
+def account_again(now: PollMoment) -> float:
     """As often as the account's limit allows; once the page has expired, if it is kept."""
     if now.settings.snapshot_ends_cache is False and now.group.account_new_at is not None:
         return now.group.account_new_at + EXPIRED
     return min(each.began for each in now.group.snapshots) + now.settings.every
 
 
-class Row(NamedTuple):
+class PollRow(NamedTuple):
     """When the first poll of each page is due in a situation."""
 
-    own: Callable[[Moment], float]
-    account: Callable[[Moment], float]
+    own: Callable[[PollMoment], float]
+    account: Callable[[PollMoment], float]
 
 
-TABLE: dict[Situation, Row] = {
-    Situation.ALONE: Row(own_alone, account_as_second_chance),
-    Situation.ALONE_IN_TURN: Row(own_alone, account_in_turn),
-    Situation.NO_ACCOUNT_PAGE: Row(own_while_only_chance, never),
-    Situation.CACHE_ENDS: Row(own_usual, account_again),
-    Situation.ACCOUNT_POLLED: Row(own_after_account, account_again),
-    Situation.SHORT_OF_SLOTS: Row(own_usual, account_soon_after_missed),
-    Situation.POSTS_TO_COME: Row(own_late, account_as_second_chance),
-    Situation.ALL_SENT: Row(own_late, account_for_all),
+TABLE: dict[Situation, PollRow] = {
+    Situation.ALONE: PollRow(own_alone, account_as_second_chance),
+    Situation.ALONE_IN_TURN: PollRow(own_alone, account_in_turn),
+    Situation.NO_ACCOUNT_PAGE: PollRow(own_while_only_chance, never),
+    Situation.CACHE_ENDS: PollRow(own_usual, account_again),
+    Situation.ACCOUNT_POLLED: PollRow(own_after_account, account_again),
+    Situation.SHORT_OF_SLOTS: PollRow(own_usual, account_soon_after_missed),
+    Situation.POSTS_TO_COME: PollRow(own_late, account_as_second_chance),
+    Situation.ALL_SENT: PollRow(own_late, account_for_all),
 }
 
 
-def situation_of(now: Moment) -> Situation:
+def situation_of(now: PollMoment) -> Situation:
     """Return the row of the table."""
     is_account_old = now.group.account_new_at is not None
     if now.is_alone:
@@ -281,7 +281,7 @@ def situation_of(now: Moment) -> Situation:
     return next((situation for situation, is_so in facts if is_so), Situation.ALL_SENT)
 
 
-def next_poll(now: Moment) -> Poll:
+def next_poll(now: PollMoment) -> Poll:
     """Say which page is polled next for a snapshot that no page shows yet, and when.
 
     Args:
@@ -300,13 +300,13 @@ def next_poll(now: Moment) -> Poll:
     return Poll(own, PolledPage.OWN)
 
 
-def _gives_way(now: Moment, situation: Situation) -> float:
+def _gives_way(now: PollMoment, situation: Situation) -> float:
     """Seconds by which the account's page may be later than the own page, to be polled instead."""
     is_first_of_both = situation is Situation.ALL_SENT and now.mine.own_polled_at is None
     return now.settings.every * (WAITS_FOR_FIRST if is_first_of_both else WAITS)
 
 
-def _own_again(now: Moment) -> float:
+def _own_again(now: PollMoment) -> float:
     """When an own page is polled again: at growing intervals if the account's page shows all."""
     mine, every = now.mine, now.settings.every
     polled_at = mine.own_polled_at or 0.0
@@ -323,9 +323,9 @@ def _own_again(now: Moment) -> float:
     return max(soonest, min(expired, polled_at + min(growing, longest)))
 
 
-def _at_account_limit(now: Moment, due: float) -> float:
+def _at_account_limit(now: PollMoment, due: float) -> float:
     """Return when the account's page may be polled that is due then."""
     if now.group.account_polled_at is None:
         return due
     shares = SHARES_IF_SHORT if now.is_short_of_slots else SHARES
-    return max(due, now.group.account_polled_at + shares * ACCOUNT_LISTING.per_account)
+    return max(due, now.group.account_polled_at + shares * ACCOUNT_LANE.per_account)

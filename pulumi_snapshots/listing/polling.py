@@ -12,11 +12,11 @@ from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.listing.listings import EXPIRED, READS_SHARE, Listings, Page
 from pulumi_snapshots.listing.matching import find_match, unclaimed_since
 from pulumi_snapshots.listing.poll_table import (
-    Moment,
     PendingGroup,
     Poll,
     PolledPage,
     PolledSnapshot,
+    PollMoment,
     PollSettings,
     next_poll,
 )
@@ -107,7 +107,7 @@ class PollPlan:
             account_new_at=self.listings.account_new_at or self._account_asked_at,
             account_polled_at=self._account_polled_at,
         )
-        return next_poll(Moment(snapshot, group, self.settings))
+        return next_poll(PollMoment(snapshot, group, self.settings))
 
     async def poll(
         self, database_id: str, snapshot: PolledSnapshot, page: PolledPage

@@ -32,7 +32,7 @@ from pulumi_snapshots.properties.checks import (
     version_of,
 )
 from pulumi_snapshots.service.errors import SquareCloudError
-from pulumi_snapshots.service.limits import RESTORE
+from pulumi_snapshots.service.limits import RESTORE_LANE
 from pulumi_snapshots.service.models import Account, ListedSnapshot
 
 PARTIAL = 206
@@ -513,7 +513,7 @@ async def _restore(run: ProbeRun, scratch: str, entry: ListedSnapshot) -> None:
     watched = _Watched(shot)
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(run.fire, shot, RESTORE)
+            group.start_soon(run.fire, shot, RESTORE_LANE)
             await _watch(run, scratch, watched)
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None

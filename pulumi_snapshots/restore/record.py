@@ -18,9 +18,9 @@ from pulumi_snapshots.properties.catalogue import (
 from pulumi_snapshots.run.memory import id_at
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
 
-DEFAULT_TIMEOUT = 15 * 60.0
+RESTORE_TIMEOUT = 15 * 60.0
 """Seconds. A restore takes about 60 s, and can wait minutes for others of its account."""
-PURPOSE = "restore a snapshot of"
+RESTORE_PURPOSE = "restore a snapshot of"
 SUCCESS = "success"  # the outcome of a restore that did not fail; also the service's word
 
 
@@ -43,7 +43,7 @@ class RestoreInputs(Inputs):
     """The inputs of a restore; durations in seconds."""
 
     database_id: str = declare_database(
-        "The database whose snapshot is put back.", PURPOSE, replaces=True
+        "The database whose snapshot is put back.", RESTORE_PURPOSE, replaces=True
     )
     version_id: str = declare(
         "The snapshot's version id.",
@@ -75,7 +75,7 @@ class RestoreInputs(Inputs):
     timeout: Duration = declare(
         "How long the restore may take, and each resume again. The resource's custom timeout for "
         "creates wins.",
-        default=DEFAULT_TIMEOUT,
+        default=RESTORE_TIMEOUT,
         read=checks.timeout,
         kw_only=True,
     )

@@ -42,7 +42,7 @@ from pulumi_snapshots.run.operation import Operation, TimeIsUp
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF, Leaving, PostAnswer
 from pulumi_snapshots.service.errors import RestoreFailed, SquareCloudError, is_new
-from pulumi_snapshots.service.limits import RESTORE as LANE
+from pulumi_snapshots.service.limits import RESTORE_LANE as LANE
 from pulumi_snapshots.snapshot.record import short_id, split_id
 
 NOT_RESTORED = "Nothing was restored."

@@ -36,7 +36,7 @@ from pulumi_snapshots.service.errors import (
     error_for,
     is_new,
 )
-from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREDENTIALS, READ, Lane
+from pulumi_snapshots.service.limits import ACCOUNT_LANE, CREDENTIALS, READ, Lane
 from pulumi_snapshots.service.models import (
     STATUSES,
     Account,
@@ -366,9 +366,7 @@ class Client:
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
         """List the snapshots of the whole account, whose pages are cached separately from the others."""
         path = "users/snapshots?scope=databases"
-        return await self._get(
-            path, partial(self._listing, is_own=False), patience, ACCOUNT_LISTING
-        )
+        return await self._get(path, partial(self._listing, is_own=False), patience, ACCOUNT_LANE)
 
     def _listing(self, answer: Answer, *, is_own: bool) -> Listing:
         return Listing(

@@ -25,8 +25,8 @@ class Lane:
 
 # The numbers are those of the OpenAPI document; what is added to them allows for network jitter.
 CREATE = Lane("create", SNAPSHOT_PER_ACCOUNT + 0.15, SNAPSHOT_PER_DATABASE + 1, starts=True)
-RESTORE = Lane("restore", 60.0 + 0.5, RESTORE_PER_DATABASE + 0.5, starts=True)
+RESTORE_LANE = Lane("restore", 60.0 + 0.5, RESTORE_PER_DATABASE + 0.5, starts=True)
 READ = Lane("read")
 CREDENTIALS = Lane("credentials", 3.0 + 0.2)
 # the service counts those that its cache does not serve
-ACCOUNT_LISTING = Lane("account listing", 60 / 3 + 0.2)
+ACCOUNT_LANE = Lane("account listing", 60 / 3 + 0.2)

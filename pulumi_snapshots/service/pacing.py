@@ -36,11 +36,11 @@ from pydantic import BaseModel
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import UNREADABLE, Document
 from pulumi_snapshots.service.limits import (
-    ACCOUNT_LISTING,
+    ACCOUNT_LANE,
     BUDGET_WINDOW,
     CREATE,
     READ,
-    RESTORE,
+    RESTORE_LANE,
     Lane,
 )
 
@@ -214,7 +214,7 @@ class Traffic:
 
         It may have few of the last minute, and this process may have sent few such reads.
         """
-        if lane.per_account not in {READ.per_account, ACCOUNT_LISTING.per_account}:
+        if lane.per_account not in {READ.per_account, ACCOUNT_LANE.per_account}:
             return False
         return (
             sum(at > self._minute_ago for at in self._entered) <= self._few
@@ -326,7 +326,7 @@ class Traffic:
         posts: list[float] = []
         reads: list[float] = []
         for at, limits in self._sent:
-            is_read = {CREATE.name, RESTORE.name}.isdisjoint(limits)
+            is_read = {CREATE.name, RESTORE_LANE.name}.isdisjoint(limits)
             (reads if is_read else posts).append(at)
         return posts, reads
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.dynamic import engine_access
-from pulumi_snapshots.engine.messages import Messages, Row
+from pulumi_snapshots.engine.messages import MessageRow, Messages
 from pulumi_snapshots.engine.wording import PYTHON
 from tests.support.machine import lacks
 from tests.support.servicer import CallFailedError, Servicer, failure, kept, urn
@@ -237,7 +237,7 @@ def test_outside_of_a_provider_everything_is_the_plain_way(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert engine_access.current_call().urn is None
-    row = Row(Messages(engine_access._connect), "", PYTHON)
+    row = MessageRow(Messages(engine_access._connect), "", PYTHON)
     row.progress("x")
     row.note("i")
     row.warn("w")

@@ -10,7 +10,7 @@ import pytest
 
 from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.errors import HintKind, LedgerUnavailable
-from pulumi_snapshots.ledger.bucket import LONGEST_PAUSE, PATIENCE
+from pulumi_snapshots.ledger.bucket import BUCKET_PATIENCE, LONGEST_PAUSE
 from pulumi_snapshots.ledger.decision import Wish
 from pulumi_snapshots.ledger.ledger import Ledger
 from tests.ledger.racing import count
@@ -35,7 +35,7 @@ async def test_twenty_machines_at_a_slow_store_can_all_write(store: Store) -> No
     async with anyio.create_task_group() as group:
         for number in range(20):
             group.start_soon(write, number)
-    assert store.clock.monotonic() - began < PATIENCE
+    assert store.clock.monotonic() - began < BUCKET_PATIENCE
     assert len(await store.bucket().read()) == store.writes == 20, "each wrote what it had to"
     assert store.calls < 20 * 20, "they would refuse each other all the time without pauses"
 
@@ -52,7 +52,7 @@ async def test_others_who_write_all_the_time_end_an_edit_with_a_reason(store: St
     began = store.clock.monotonic()
     with pytest.raises(LedgerUnavailable, match="it has not answered within"):
         await bucket.edit(change)
-    assert store.clock.monotonic() - began == pytest.approx(PATIENCE)
+    assert store.clock.monotonic() - began == pytest.approx(BUCKET_PATIENCE)
     assert await bucket.edit(count) == 2
 
 
@@ -127,9 +127,11 @@ async def test_a_store_that_never_answers_ends_reads_and_edits(store: Store) -> 
     store.hangs = True
     for work in (bucket.read, partial(bucket.edit, count)):
         began = store.clock.monotonic()
-        with pytest.raises(LedgerUnavailable, match=f"has not answered within {PATIENCE:.0f} s"):
+        with pytest.raises(
+            LedgerUnavailable, match=f"has not answered within {BUCKET_PATIENCE:.0f} s"
+        ):
             await work()
-        assert store.clock.monotonic() - began == pytest.approx(PATIENCE)
+        assert store.clock.monotonic() - began == pytest.approx(BUCKET_PATIENCE)
     store.hangs = False
     assert await bucket.edit(count) == 2
 

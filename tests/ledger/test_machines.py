@@ -12,7 +12,7 @@ import pytest
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.attempt import LEAVES_WITHIN
-from pulumi_snapshots.ledger.bucket import PATIENCE
+from pulumi_snapshots.ledger.bucket import BUCKET_PATIENCE
 from pulumi_snapshots.restore.record import RestoreInputs
 from pulumi_snapshots.restore.restore import RestoreRefused, restore
 from pulumi_snapshots.run.session import Session
@@ -301,7 +301,7 @@ async def test_a_destroy_waits_once_for_a_place_that_never_answers(here: World) 
         stack.urn = f"{OWNER}-{number}"
         record = {"database_id": DATABASE, "version_id": f"v{number}", "available": True}
         await stack.delete(f"{DATABASE}/v{number}", record)
-    assert here.clock.monotonic() - began < 2 * PATIENCE
+    assert here.clock.monotonic() - began < 2 * BUCKET_PATIENCE
 
 
 @pytest.mark.parametrize("kind", ["create", "restore"])

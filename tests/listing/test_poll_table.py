@@ -10,10 +10,10 @@ import pytest
 from pulumi_snapshots.listing.listings import EXPIRED
 from pulumi_snapshots.listing.poll_table import (
     TABLE,
-    Moment,
     PendingGroup,
     PolledPage,
     PolledSnapshot,
+    PollMoment,
     PollSettings,
     Situation,
     next_poll,
@@ -165,13 +165,14 @@ ROWS = {
 def test_each_situation_has_its_page_and_its_time(
     mine: PolledSnapshot, group: PendingGroup, settings: PollSettings, at: float, page: PolledPage
 ) -> None:
-    poll = next_poll(Moment(mine, group, settings))
+    poll = next_poll(PollMoment(mine, group, settings))
     assert poll.page is page
     assert poll.at == pytest.approx(at)
 
 
 def test_every_situation_is_met() -> None:
     met = {
-        situation_of(Moment(mine, group, settings)) for mine, group, settings, *_ in ROWS.values()
+        situation_of(PollMoment(mine, group, settings))
+        for mine, group, settings, *_ in ROWS.values()
     }
     assert met == set(Situation)

@@ -18,7 +18,7 @@ from pulumi_snapshots.service.errors import (
     SquareCloudError,
     UnreadableAnswer,
 )
-from pulumi_snapshots.service.limits import CREATE, RESTORE, Lane
+from pulumi_snapshots.service.limits import CREATE, RESTORE_LANE, Lane
 from pulumi_snapshots.service.models import Finished, Listing
 from tests.support.failing import fails_with
 from tests.support.memory import SENT
@@ -177,7 +177,7 @@ async def test_an_answer_that_says_nothing_does_not_count_as_empty(
 
 
 async def _restore(service: Service) -> None:
-    async with slot(service, RESTORE):
+    async with slot(service, RESTORE_LANE):
         await service.client.restore_snapshot(DATABASE, name="n", version_id="v" * 36)
 
 

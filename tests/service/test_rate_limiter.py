@@ -18,7 +18,7 @@ from pulumi_snapshots.service.errors import (
     Throttled,
     error_for,
 )
-from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE, READ, RESTORE
+from pulumi_snapshots.service.limits import ACCOUNT_LANE, CREATE, READ, RESTORE_LANE
 from tests.support.limiter import Request, Runs
 from tests.support.memory import SENT
 from tests.support.virtual import virtual
@@ -55,7 +55,7 @@ def block(retry_after: float | None, lasts: float) -> Course:
         Request(CREATE, B, 0.5, name="waiting"),
         Request(READ, at=1, name="patient"),
         Request(READ, at=2, name="impatient", patient=False),
-        Request(RESTORE, at=3),
+        Request(RESTORE_LANE, at=3),
         Request(CREATE, C, lasts - 60, name="late"),
         Request(CREATE, C, lasts + 1, name="afterwards"),
     ]
@@ -70,13 +70,13 @@ def block(retry_after: float | None, lasts: float) -> Course:
 def listing_block(retry_after: float | None, lasts: float) -> Course:
     blocked = answer(429, "RATE_LIMITED", retry_after, "GET /users/snapshots")
     requests = [
-        Request(ACCOUNT_LISTING, result=blocked, name="blocked"),
-        Request(ACCOUNT_LISTING, at=1, name="queued"),
+        Request(ACCOUNT_LANE, result=blocked, name="blocked"),
+        Request(ACCOUNT_LANE, at=1, name="queued"),
         Request(CREATE, at=2),
         Request(READ, at=2.1, patient=False),
-        Request(RESTORE, B, at=2.2),
-        Request(ACCOUNT_LISTING, at=lasts - 1, name="late"),
-        Request(ACCOUNT_LISTING, at=lasts + 1, name="over"),
+        Request(RESTORE_LANE, B, at=2.2),
+        Request(ACCOUNT_LANE, at=lasts - 1, name="late"),
+        Request(ACCOUNT_LANE, at=lasts + 1, name="over"),
     ]
     sent = [(0.0, "blocked"), (2.0, "create"), (2.1, "read"), (2.2, "restore"), (lasts + 1, "over")]
     return Course(requests, sent, dict.fromkeys(("blocked", "queued", "late"), ListingBlocked))
@@ -105,10 +105,10 @@ COURSES = {
     ),
     "restores have cooldowns of their own": Course(
         [
-            Request(RESTORE),
+            Request(RESTORE_LANE),
             Request(CREATE, at=0.1),
-            Request(RESTORE, B, 0.2),
-            Request(RESTORE, at=0.3),
+            Request(RESTORE_LANE, B, 0.2),
+            Request(RESTORE_LANE, at=0.3),
         ],
         [(0, "restore"), (0.1, "create"), (60.5, "restore"), (121, "restore")],
         says="queued until then: one restore per database every 120 s",
@@ -119,16 +119,16 @@ COURSES = {
             Request(READ, at=1, patient=False),
             Request(CREATE, A, at=2, result=answer(429, "SOMETHING_NEW"), name="refused"),
             Request(CREATE, B, at=2.1),
-            Request(RESTORE, C, at=3),
+            Request(RESTORE_LANE, C, at=3),
         ],
         [(0, "throttled"), (1, "read"), (2, "refused"), (3, "restore"), (7.15, "create")],
         {"throttled": Throttled, "refused": Throttled},
     ),
     "the account's listing is requested three times a minute": Course(
-        [Request(ACCOUNT_LISTING)] * 4, [(20.2 * n, "account listing") for n in range(4)]
+        [Request(ACCOUNT_LANE)] * 4, [(20.2 * n, "account listing") for n in range(4)]
     ),
     "a read does not wait for a queued account listing": Course(
-        [Request(ACCOUNT_LISTING), Request(ACCOUNT_LISTING, at=0.1), Request(READ, at=1)],
+        [Request(ACCOUNT_LANE), Request(ACCOUNT_LANE, at=0.1), Request(READ, at=1)],
         [(0, "account listing"), (1, "read"), (20.2, "account listing")],
     ),
     "the read that has waited longest is next": Course(
@@ -166,7 +166,7 @@ COURSES = {
             Request(CREATE, result=QUOTA, takes=1, name="first"),
             Request(CREATE, B, 0.5),
             Request(READ, at=2),
-            Request(RESTORE, at=3),
+            Request(RESTORE_LANE, at=3),
         ],
         [(0, "first"), (2, "read"), (3, "restore")],
         dict.fromkeys(("first", "create"), QuotaUsedUp),
@@ -238,7 +238,7 @@ async def test_each_request_is_sent_as_soon_as_the_limits_allow_it(course: Cours
 def a_request(chance: random.Random) -> Request:
     """One of many, some of which are wanted in the same moment, or take whole seconds."""
     at, takes = (round(chance.uniform(0, most), chance.choice([0, 3])) for most in (200, 20))
-    lane = chance.choice([CREATE, READ, READ, READ, ACCOUNT_LISTING])
+    lane = chance.choice([CREATE, READ, READ, READ, ACCOUNT_LANE])
     answer = chance.choice([None, None, None, KEEP_CALM, BAD_GATEWAY])
     return Request(lane, chance.choice([A, B, C]), at, answer, takes)
 
@@ -259,7 +259,7 @@ async def test_no_limit_of_the_service_is_exceeded_under_any_load(seed: int) -> 
     )
     for first, later in zip(times, times[budget:], strict=False):
         assert later - first > 60, f"{budget + 1} requests within a minute"
-    for lane, gap in ((CREATE, 5.0), (ACCOUNT_LISTING, 20.0)):
+    for lane, gap in ((CREATE, 5.0), (ACCOUNT_LANE, 20.0)):
         of_lane = [at for at, name in run.runs.sent if name == lane.name]
         assert all(later - earlier > gap for earlier, later in pairwise(of_lane))
 

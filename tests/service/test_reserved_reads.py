@@ -11,7 +11,7 @@ from pulumi_snapshots.clock import ServiceClock
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.service.errors import Blocked
 from pulumi_snapshots.service.limits import (
-    ACCOUNT_LISTING,
+    ACCOUNT_LANE,
     BUDGET_WINDOW,
     CREATE,
     CREDENTIALS,
@@ -101,7 +101,7 @@ async def test_reads_beside_posts_cost_no_writes_of_their_own() -> None:
 async def test_few_reads_cost_no_write_and_the_next_enters_them() -> None:
     runs = Runs()
     run = new_run(runs)
-    for lane in (READ, ACCOUNT_LISTING, READ):
+    for lane in (READ, ACCOUNT_LANE, READ):
         await run.send(lane, patient=False)
     assert runs.place.writes == 0
     await run.send(READ)
@@ -114,8 +114,8 @@ async def test_few_reads_cost_no_write_and_the_next_enters_them() -> None:
     "reads",
     [
         [Request(CREDENTIALS, patient=False)],
-        [Request(ACCOUNT_LISTING)],
-        [Request(ACCOUNT_LISTING, patient=False), Request(ACCOUNT_LISTING, patient=False)],
+        [Request(ACCOUNT_LANE)],
+        [Request(ACCOUNT_LANE, patient=False), Request(ACCOUNT_LANE, patient=False)],
     ],
     ids=["certificate", "listing of the account by a command", "by a refresh, twice"],
 )

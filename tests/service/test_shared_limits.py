@@ -22,7 +22,7 @@ from pulumi_snapshots.service.errors import (
     Unavailable,
 )
 from pulumi_snapshots.service.limits import (
-    ACCOUNT_LISTING,
+    ACCOUNT_LANE,
     ACCOUNT_LISTING_BLOCK,
     CREATE,
     READ,
@@ -144,7 +144,7 @@ async def test_so_it_is_if_the_refusal_comes_during_another_edit(at: float) -> N
     runs = Runs(delay=(2.0, 2.0))
     run = runs.run()
     refused = Request(CREATE, result=RequestRefused("POST /x", status=409), takes=3.0)
-    await run.send_all(refused, Request(ACCOUNT_LISTING, at=at))
+    await run.send_all(refused, Request(ACCOUNT_LANE, at=at))
     start = anyio.current_time()
     assert await runs.run().send() - start < 60
 
@@ -192,23 +192,23 @@ async def test_a_run_whose_machine_is_an_hour_ahead_knows_a_block_before_its_fir
 @virtual
 async def test_the_first_request_of_a_run_knows_a_block_of_the_account_listing() -> None:
     runs = Runs()
-    await runs.run().meets(LISTING_BLOCK, ACCOUNT_LISTING)
+    await runs.run().meets(LISTING_BLOCK, ACCOUNT_LANE)
     await anyio.sleep(60)  # no longer for its spacing
     for is_patient in (True, False):
         with pytest.raises(ListingBlocked, match="not sent"):
-            await runs.run().send(ACCOUNT_LISTING, patient=is_patient)
+            await runs.run().send(ACCOUNT_LANE, patient=is_patient)
 
 
 @virtual
 async def test_a_block_of_the_account_listing_stops_it_in_the_other_runs_alone() -> None:
     runs = Runs()
-    await runs.run().meets(LISTING_BLOCK, ACCOUNT_LISTING)
+    await runs.run().meets(LISTING_BLOCK, ACCOUNT_LANE)
     start, second = anyio.current_time(), runs.run()
     assert max(await second.send(CREATE), await second.send(READ)) - start < 1
     with pytest.raises(ListingBlocked, match="not sent"):
-        await second.send(ACCOUNT_LISTING)
+        await second.send(ACCOUNT_LANE)
     await anyio.sleep(ACCOUNT_LISTING_BLOCK + UNSURE)
-    await second.send(ACCOUNT_LISTING)
+    await second.send(ACCOUNT_LANE)
 
 
 @virtual
@@ -358,7 +358,7 @@ async def test_an_outage_holds_a_create_back_however_slow_the_place_is() -> None
 
 
 @pytest.mark.parametrize(
-    ("lane", "refusal"), [(READ, BLOCK), (ACCOUNT_LISTING, LISTING_BLOCK)], ids=["all", "listing"]
+    ("lane", "refusal"), [(READ, BLOCK), (ACCOUNT_LANE, LISTING_BLOCK)], ids=["all", "listing"]
 )
 @virtual
 async def test_a_place_that_does_not_answer_keeps_no_blocked_request_from_being_interrupted(

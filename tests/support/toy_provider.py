@@ -20,7 +20,7 @@ from pulumi.dynamic import (
 
 from pulumi_snapshots.dynamic import engine_access
 from pulumi_snapshots.engine import SECRET, SIGNATURE
-from pulumi_snapshots.engine.messages import Row
+from pulumi_snapshots.engine.messages import MessageRow
 from pulumi_snapshots.engine.wording import PYTHON
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _do(inputs: dict[str, Any]) -> dict[str, Any]:
     """Do what `inputs` ask for, and report it in the outputs."""
     call = engine_access.current_call()
     time.sleep(inputs.get("seconds", 0))
-    row = Row(engine_access.messages, call.urn or "", PYTHON)
+    row = MessageRow(engine_access.messages, call.urn or "", PYTHON)
     thread = threading.Thread(target=lambda: list(map(row.progress, inputs.get("progress", ()))))
     thread.start()  # as the event loop's thread does
     thread.join()
@@ -113,7 +113,7 @@ def _do(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _end(
-    call: engine_access.ServedCall, row: Row, inputs: dict[str, Any], outputs: dict[str, Any]
+    call: engine_access.ServedCall, row: MessageRow, inputs: dict[str, Any], outputs: dict[str, Any]
 ) -> None:
     outputs |= {
         name: {SIGNATURE: SECRET, "value": value}

@@ -32,7 +32,7 @@ from pulumi_snapshots.service.client import Patience
 from pulumi_snapshots.service.errors import NotAllowed
 from pulumi_snapshots.storage.destination import Destination, place_text
 
-OUTAGE_PATIENCE = Patience((1.0,), within=5.0)
+BRIEF_PATIENCE = Patience((1.0,), within=5.0)
 """How long a service that does not answer is asked again, so that cron hears of it within 15 s."""
 
 
@@ -98,7 +98,7 @@ def _shown_kinds(
 async def _check_answers(session: Session) -> None:
     """Ask for the account; raises the service's own error on an outage."""
     with suppress(NotAllowed):
-        await session.listings.account(session.clock.monotonic(), patience=OUTAGE_PATIENCE)
+        await session.listings.account(session.clock.monotonic(), patience=BRIEF_PATIENCE)
 
 
 def _show(

@@ -20,11 +20,11 @@ from pulumi_snapshots.listing.listings import FLEET_FROM, SERVICE_CACHE, by_data
 from pulumi_snapshots.lookup.find import OfEach
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import ONCE
-from pulumi_snapshots.service.limits import ACCOUNT_LISTING
+from pulumi_snapshots.service.limits import ACCOUNT_LANE
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot, Utc
 from pulumi_snapshots.state_directory import written_whole
 
-FRESH = ACCOUNT_LISTING.per_account
+FRESH = ACCOUNT_LANE.per_account
 """Seconds for which a kept page is shown: so long the account's listing must not be requested
 again.
 """

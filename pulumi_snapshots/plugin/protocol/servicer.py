@@ -30,11 +30,11 @@ from pulumi_snapshots.engine.messages import (
     DETAILS_HEADER,
     Callbacks,
     Engine,
-    Row,
+    MessageRow,
     status,
     unfinished,
 )
-from pulumi_snapshots.engine.state import read, refuse_unusable
+from pulumi_snapshots.engine.state import read_state, refuse_unusable
 from pulumi_snapshots.engine.wording import DO, DO_SNAPSHOT, PLAIN_KEY, PLUGIN, final, nothing_sent
 from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.errors.secrets import looks_secret
@@ -195,13 +195,13 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             raise SettingsError("the settings of this provider are not known in a preview")
         return Settings.read(self._config, os.environ)
 
-    def _row(self, urn: str) -> Row:
+    def _row(self, urn: str) -> MessageRow:
         wording = PLUGIN
         if self._is_alone:
             wording = DO_SNAPSHOT if _type_of(urn) == SNAPSHOT_TYPE else DO
-        return Row(self._engine, urn, wording)
+        return MessageRow(self._engine, urn, wording)
 
-    def _call(self, urn: str, row: Row) -> EngineCall:
+    def _call(self, urn: str, row: MessageRow) -> EngineCall:
         # A command is the owner of what it has sent, as those of the command line are.
         alone = (
             f"pulumi do {_type_of(urn).replace(':index:', ':')} create"
@@ -267,7 +267,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             request,
             context,
             request.properties,
-            lambda call: read(kind.rules, call, request.id, state),
+            lambda call: read_state(kind.rules, call, request.id, state),
         )
         looked_up = {
             name: value for name, value in properties.fields.items() if name in kind.input_names.all
