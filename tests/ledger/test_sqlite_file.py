@@ -28,7 +28,7 @@ from tests.support.world import START
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # Of real time, which a virtual clock does not shorten.
-    monkeypatch.setattr("pulumi_snapshots.ledger.sqlite_file.PATIENCE", 0.0)
+    monkeypatch.setattr("pulumi_snapshots.ledger.sqlite_file.FILE_PATIENCE", 0.0)
     return tmp_path / "state" / "service.ledger"
 
 
