@@ -26,7 +26,7 @@ from pulumi_snapshots.service.limits import (
     ACCOUNT_LISTING_BLOCK,
     CREATE,
     READ,
-    RESTORE,
+    RESTORE_LANE,
     Lane,
 )
 from pulumi_snapshots.service.pacing import ACCOUNTS
@@ -80,7 +80,7 @@ OFF = pytest.mark.parametrize(
 
 
 @pytest.mark.parametrize(
-    ("lane", "limit"), [(CREATE, 180), (RESTORE, 120)], ids=["create", "restore"]
+    ("lane", "limit"), [(CREATE, 180), (RESTORE_LANE, 120)], ids=["create", "restore"]
 )
 @OFF
 @virtual
