@@ -802,6 +802,7 @@ MISTAKES = (
     ("storage", "if any(PRIVATE in str(one).upper() for one in given):", "if False:"),
     ("storage", 'raise NotDecrypted(f"{name} was not decrypted: it was interrupted")', "pass"),
     ("storage", "if _is_cancelled():", "if False:"),
+    ("storage", "if not stat.S_ISREG(os.fstat(part).st_mode):", "if False:"),
     ("storage", "if spells_secret(text):\n            raise", "if False:\n            raise"),
     ("hosts", "problem = _wrong_encoding(response)", "problem = None"),
     ("hosts", "problem = _wrong_range(part, offset)", "problem = None"),

@@ -79,6 +79,7 @@ def test_what_others_have_there_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / f"{PART}folder.part").mkdir()
     (tmp_path / f"{PART}link.part").symlink_to(tmp_path / "other.part")
     os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / f"{PART}pipe.part")
     before = set(tmp_path.iterdir())
     FileStore(tmp_path / "x.zip").write(iter([b"x"]))
     for name in ("pipe", f"{PART}folder.part"):
