@@ -123,6 +123,7 @@ TESTS = {
         "plugin",
     ),
     "dynamic": (
+        "dynamic/test_guard_without_database.py",
         "dynamic/test_without_requests.py",
         "dynamic/test_damaged_states.py",
         "dynamic/test_engine_access.py",
@@ -974,6 +975,9 @@ MISTAKES = (
     ("dynamic", "refuse_unusable(self.rules.schema, state)\n            _carry_out(", "_carry_out("),
     ("dynamic", "refuse_unusable(self.rules.schema, olds)\n            found", "found"),
     ("dynamic", "properties.fields[_PROVIDER_KEY].CopyFrom(\n                next(bag[_PROVIDER_KEY] for bag in bags if _PROVIDER_KEY in bag)\n            )", "pass"),
+    ("dynamic", 'if database_id is None and self._settings.guard == "off":', "if database_id is None:"),
+    ("dynamic", 'return had if change == "delete" else None', "return had"),
+    ("dynamic", 'return had if change == "delete" else None', "return None"),
     ("engine", "if not rules.schema.is_found_by_id or is_provisional(id_):\n                raise", "pass"),
     ("engine", "if problem is not None:\n        raise UnusableState(", "if False:\n        raise UnusableState("),
     # What the command line shows, and what it sends.
