@@ -84,7 +84,7 @@ plugins: {{providers: [{{name: squarecloud, path: {PLUGIN_FOLDER}}}]}}
 INTRODUCTION = f"""# Fleet benchmark
 
 How fast snapshots of many databases are taken, by this provider and by others. Written by `make
-bench-fleet`. For how to take them see [Fleets](../docs/fleets.md).
+bench-fleet`. For how to take them see [Many databases](../docs/snapshot.md#many-databases).
 
 **The standard scenario.** Every POST ends in a 202 after 90 s, and its snapshot is ready 20 to 150
 s later, drawn from a seed. The account may send 30 requests a minute; this provider leaves three of

@@ -1,4 +1,4 @@
-"""What the habits of Pulumi users do to snapshots, at a real engine; docs/habits.md tells it, a habit in a row."""
+"""What the habits of Pulumi users do to snapshots, at a real engine; docs/snapshot.md says it, in a row each."""
 
 import pytest
 

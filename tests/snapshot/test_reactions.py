@@ -1,4 +1,4 @@
-"""The table of reactions in docs/answers.md, row by row: each event is played on the emulator, and its row must tell the truth."""
+"""The table of reactions in docs/dev/answers.md, row by row: each event is played on the emulator, and its row must tell the truth."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Ending, World, world
 
 TABLE = Table(
-    Path(__file__).parents[2] / "docs" / "answers.md",
+    Path(__file__).parents[2] / "docs" / "dev" / "answers.md",
     Path(__file__).with_name("rarer_reactions.md"),
 )
 event = TABLE.event
