@@ -1,5 +1,6 @@
 """The command `download`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -34,6 +35,12 @@ async def download(invocation: Invocation, /, *, force: bool, **typed: Any) -> N
 
     The file appears whole or not at all. DATABASE/latest is the newest snapshot.
     """
+    inputs = checked_output(invocation, typed)
+    await copy_snapshot(invocation, inputs, typed, "downloaded", manifest=False, force=force)
+
+
+def checked_output(invocation: Invocation, typed: Mapping[str, Any]) -> ArchiveInputs:
+    """The inputs of a download to the file of `--output`; raises click's errors."""
     if typed["destination"] == "-":
         invocation.wrong("--output must be a file, since a download appears only when it is whole.")
     invocation.wording = invocation.wording.about(destination="--output")
@@ -46,4 +53,4 @@ async def download(invocation: Invocation, /, *, force: bool, **typed: Any) -> N
         invocation.wrong(
             f"--output must be in a folder that exists: there is no {shown_file(folder)}."
         )
-    await copy_snapshot(invocation, inputs, typed, "downloaded", manifest=False, force=force)
+    return inputs

@@ -1,0 +1,86 @@
+"""`create` takes a snapshot and copies it in one step, with one exit code."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.cli.typed import Desk, at_desk
+from tests.support.world import DATABASE, World
+
+
+def zips_below(folder: Path) -> list[Path]:
+    return [*folder.rglob("*.zip")]
+
+
+@at_desk(snapshot_seconds=60)
+async def test_output_downloads_the_snapshot_that_was_taken(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    w.emulator.add_snapshot(DATABASE)
+    file = tmp_path / "shop.zip"
+    ended = (await desk.types("create", DATABASE, "--output", str(file), "--json")).done
+    assert ended.json["id"] == f"{DATABASE}/{w.started()}"
+    assert file.read_bytes() == w.emulator.archive_of(w.started())
+    assert [each for each in os.listdir(tmp_path) if each.startswith("shop")] == ["shop.zip"]
+    assert "http" not in ended.out
+    assert len(w.posts) == 1
+
+
+@at_desk(snapshot_seconds=200)
+async def test_archive_archives_the_snapshot_that_was_taken(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    folder = f"{tmp_path}/backups/"
+    ended = (await desk.types("create", DATABASE, "--archive", folder)).done
+    (file,) = zips_below(Path(folder))
+    assert file.read_bytes() == w.emulator.archive_of(w.started())
+    assert str(file) in ended.out
+    shelf = (await desk.types("archives", folder, "--expect", DATABASE)).done
+    assert DATABASE in shelf.out
+
+
+WRONG = {
+    "no folder": (("--output", "/none/such/shop.zip"), "must be in a folder that exists"),
+    "standard output": (("--output", "-"), "--output must be a file"),
+    "a bucket": (("--output", "s3://bucket/shop.zip"), "must be a file of this machine"),
+    "no store": (("--archive", "ftp://host/shop.zip"), "--archive"),
+    "both": (("--output", "a.zip", "--archive", "b/"), "exclude each other"),
+    "force alone": (("--force",), "needs --output or --archive"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@at_desk()
+async def test_a_wrong_place_is_refused_before_a_snapshot_is_taken(
+    desk: Desk, w: World, wrong: str
+) -> None:
+    options, says = WRONG[wrong]
+    (await desk.types("create", DATABASE, *options)).failed(says, code=2)
+    assert not w.emulator.journal
+
+
+@at_desk(snapshot_seconds=60)
+async def test_a_copy_that_fails_names_the_snapshot_that_is_there(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    file = tmp_path / "shop.zip"
+    w.fault(kind="download", status=403, times=None)
+    ended = (await desk.types("create", DATABASE, "--output", str(file))).failed(
+        f"snapshot {DATABASE}/{w.started()} was taken and not downloaded",
+        f"`squarecloud-snapshots download {DATABASE}/{w.started()} --output FILE` repeats that",
+    )
+    assert not file.exists()
+    assert ended.out == ""
+    assert len(w.posts) == 1
+
+
+@at_desk(snapshot_seconds=300)
+async def test_a_snapshot_that_is_not_there_in_time_is_not_copied(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    file = tmp_path / "shop.zip"
+    command = ("create", DATABASE, "--output", str(file), "--timeout", "150s")
+    (await desk.types(*command)).failed("--reuse-within 1h")
+    assert not file.exists()
+    assert not w.requests("download")
