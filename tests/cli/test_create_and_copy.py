@@ -1,6 +1,5 @@
 """`create` takes a snapshot and copies it in one step, with one exit code."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ async def test_output_downloads_the_snapshot_that_was_taken(
     ended = (await desk.types("create", DATABASE, "--output", str(file), "--json")).done
     assert ended.json["id"] == f"{DATABASE}/{w.started()}"
     assert file.read_bytes() == w.emulator.archive_of(w.started())
-    assert [each for each in os.listdir(tmp_path) if each.startswith("shop")] == ["shop.zip"]
+    assert zips_below(tmp_path) == [file], "no manifest, and nothing half done"
     assert "http" not in ended.out
     assert len(w.posts) == 1
 
