@@ -82,6 +82,14 @@ WORDS = [
     Word(r"\bto be had\b", "missing, not available"),
     Word(r"\btaken for ours\b", "matched to this request"),
     Word(r"\bhands? out\b", "gives, exports"),
+    # One term for one thing.
+    Word(r"\ballowances?\b|\banother of today's\b", "quota"),
+    Word(
+        r"\bsnapshots? (?:is |was |are )?(?:put|puts|putting) back\b"
+        r"|\b(?:put|puts|putting) (?:a|the|this|its) (?:snapshot|database|data) back\b",
+        "restore",
+    ),
+    Word(r"\bwhat is to stay\b", "a resource that should not change"),
 ]
 
 

@@ -35,7 +35,7 @@ class DrillCalls:
         if in_state is None or not _is_result_of(inputs, kept):
             drilling = Drilling(call.session(), inputs, call.listener, call.owner)
             return await _finish(call, values, drilling.carry_out(forced=calls.is_forced))
-        # The engine deletes and creates again what is to stay. The delete has dropped it.
+        # The engine re-creates a resource that should not change. Its delete has forgotten it.
         await keep_in_ledger(call, in_state)
         if _is_settled(kept, values):
             return _resource(kept, values, None)

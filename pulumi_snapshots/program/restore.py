@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Restore(Declared):
-    """A snapshot put back into a database, over everything that the database holds.
+    """A snapshot that is restored into a database, over everything that it holds.
 
     Once, when it is created.
     """

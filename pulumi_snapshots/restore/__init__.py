@@ -1,1 +1,1 @@
-"""Restores: putting a snapshot back into a database, once."""
+"""Restores of a snapshot into a database, each once."""

@@ -43,7 +43,7 @@ class RestoreInputs(Inputs):
     """The inputs of a restore; durations in seconds."""
 
     database_id: str = declare_database(
-        "The database whose snapshot is put back.", RESTORE_PURPOSE, replaces=True
+        "The database whose snapshot is restored.", RESTORE_PURPOSE, replaces=True
     )
     version_id: str = declare(
         "The snapshot's version id.",
@@ -137,7 +137,7 @@ def with_snapshot_missing(
 
 
 class RestoreRecord(Record):
-    """A snapshot put back into a database, once, over everything that the database holds.
+    """A snapshot that is restored into a database, once, over everything that it holds.
 
     `pulumi up` sends one request and waits until the service says that it succeeded, and the
     database runs. Afterwards only other triggers, or another target, restore again. A changed
@@ -145,7 +145,7 @@ class RestoreRecord(Record):
     30 days, nor deleting the resource.
     """
 
-    database_id: str = declare("The database whose snapshot was put back.")
+    database_id: str = declare("The database whose snapshot was restored.")
     version_id: str = declare("The snapshot's version id.")
     target_database_id: str = declare("The database that was overwritten.")
     requested_at: Moment = declare("When the request was sent, by the service's clock.")

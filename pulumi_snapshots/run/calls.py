@@ -407,7 +407,7 @@ class ActCalls(ABC):
         purposes = call.shared.memory.purposes(inputs.triggers)
         kept = self.rules.calls_of(call).kept_for(purposes)
         if kept is not None and self.stays(kept.record, inputs):
-            # The engine makes again what is to stay; its delete has dropped it.
+            # The engine re-creates a resource that should not change; its delete has forgotten it.
             await keep_in_ledger(call, kept)
             return await self.continued(call, kept.record.id, kept.record, values)
         with ending_unfinished(call, self.rules.schema, values, self.ends):

@@ -120,7 +120,7 @@ class ResourceCalls:
         has not checked yet: that does not show what it is going to do with it.
 
         Args:
-            kept: What the state has, if that is to stay; None if it is to be replaced.
+            kept: What the state has, if that should not change; None if it is to be replaced.
         """
         if self.is_forced:
             self._was_compared = True

@@ -50,7 +50,7 @@ from pulumi_snapshots.snapshot.read import get
 async def restore_command(
     invocation: Invocation, /, *, new: bool, dry_run: bool, **typed: Any
 ) -> None:
-    """Put a snapshot back, over everything that its database holds.
+    """Restore a snapshot, over everything that its database holds.
 
     DATABASE is an id, its beginning, or a name; of VERSION, 8 characters are enough. `status
     DATABASE` names the snapshot to go back to. First takes a snapshot of what the database holds,
