@@ -1,4 +1,7 @@
-"""What a run says to its Pulumi engine, on the row of a resource, under Diagnostics, and of a resource to keep; and its callbacks."""
+"""What a run says to its Pulumi engine, and its callbacks.
+
+On the row of a resource, under Diagnostics, and of a resource to keep.
+"""
 
 import asyncio
 import secrets
@@ -101,7 +104,7 @@ class Messages:
                 )
 
     def wait(self) -> None:
-        """Wait until the engine has all messages, 5 s at most, so that none arrives after the end of its call."""
+        """Wait until the engine has all messages, 5 s at most: none may arrive after its call."""
         wait({self._queue(int)}, ANSWER_DEADLINE)
 
     async def flush(self) -> None:
@@ -206,7 +209,10 @@ def unfinished(request: Any, id_: str, properties: Struct, reason: str) -> Any:
 
 
 def status(text: str, detail: Any = None) -> bytes:
-    """A google.rpc.Status of the code UNKNOWN, as the call must have, with at most one detail, a protobuf message."""
+    """Make a google.rpc.Status of the code UNKNOWN, as the call must have.
+
+    It has at most one detail, a protobuf message.
+    """
     # By hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which
     # Google's own clients
     # use), and a process that loads one of them can never load the other.

@@ -24,14 +24,16 @@ STEPS = {
     ),
     HintKind.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the id of each.",
     HintKind.RESTORE_ANOTHER: (
-        "Restore another snapshot, which `squarecloud-snapshots list {database}` shows, with other {triggers}, or remove "
+        "Restore another snapshot, which `squarecloud-snapshots list {database}` shows, "
+        "with other {triggers}, or remove "
         "the Restore."
     ),
     HintKind.ADD_ALIAS: (
         "If the resource was renamed, add to its options: `aliases=[pulumi.Alias(name='{name}')]`."
     ),
     HintKind.REPLACE_WITH_REFRESH: (
-        "If its state has it, `pulumi up --refresh --replace '{resource}'` restores again, over whatever the database holds "
+        "If its state has it, `pulumi up --refresh --replace '{resource}'` restores again, "
+        "over whatever the database holds "
         "by then."
     ),
     HintKind.BRING_BACK: "`Snapshot.get` brings it back.",
@@ -103,7 +105,9 @@ def _spelled(setting: Callable[[str], str], other: Callable[[str], str], name: s
 PYTHON = MessageFormatter(partial(_spelled, config_key, str), STEPS)
 OF_PLUGIN = STEPS | {
     HintKind.BRING_BACK: "`pulumi import` brings it back.",
-    HintKind.ADD_ALIAS: "If the resource was renamed, give it the alias `{name}` in its options (`aliases`).",
+    HintKind.ADD_ALIAS: (
+        "If the resource was renamed, give it the alias `{name}` in its options (`aliases`)."
+    ),
     HintKind.OPEN_VERSION: "`pulumi import` opens one that is listed, by its id.",
     **(IN_ARCHIVE if getattr(sys, "frozen", False) else {}),
 }
@@ -123,11 +127,21 @@ DO = MessageFormatter(
             "Without {reuse_within}, the same command takes another snapshot, which uses quota."
         ),
         HintKind.TAKE_NEW: "`pulumi do squarecloud:Snapshot create` takes a new one.",
-        HintKind.REFRESH: "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it.",
-        HintKind.RESTORE_AGAIN: "Other {triggers} restore it again, over whatever the database holds by then.",
-        HintKind.RESTORE_BY_TRIGGERS: "The same command restores again, over whatever the database holds by then.",
-        HintKind.RESTORES_NEXT: "The same command restores again, over whatever the database holds by then.",
-        HintKind.RESTORE_ANOTHER: "Restore another snapshot: `squarecloud-snapshots list {database}` shows them.",
+        HintKind.REFRESH: (
+            "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it."
+        ),
+        HintKind.RESTORE_AGAIN: (
+            "Other {triggers} restore it again, over whatever the database holds by then."
+        ),
+        HintKind.RESTORE_BY_TRIGGERS: (
+            "The same command restores again, over whatever the database holds by then."
+        ),
+        HintKind.RESTORES_NEXT: (
+            "The same command restores again, over whatever the database holds by then."
+        ),
+        HintKind.RESTORE_ANOTHER: (
+            "Restore another snapshot: `squarecloud-snapshots list {database}` shows them."
+        ),
         HintKind.TAKE_RESTORE_OUT: "The same command restores this snapshot.",
         HintKind.DECLARE_ARCHIVE: "`pulumi do squarecloud:Archive create` archives a snapshot.",
     },

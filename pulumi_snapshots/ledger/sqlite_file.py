@@ -24,7 +24,7 @@ LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_P
 # the last: no such table
 BROKEN = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR})
 CUT = sqlite3.SQLITE_IOERR_SHORT_READ
-"""The whole code for a file that is shorter than it says: SQLite 3.53 gives it, and 3.40 did not."""
+"""The whole code for a file that is shorter than it says: SQLite 3.53 has it, and 3.40 had not."""
 # it is another user's
 REFUSED_CODES = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
 WRITE_AHEAD = (

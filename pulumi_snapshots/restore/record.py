@@ -80,8 +80,8 @@ class RestoreInputs(Inputs):
         kw_only=True,
     )
     keep_current: bool = declare(
-        "Whether to take a snapshot of what the database holds first, to undo the restore. If there "
-        "can be none, nothing is restored. `timeout` counts from then on.",
+        "Whether to take a snapshot of what the database holds first, to undo the restore. If "
+        "there can be none, nothing is restored. `timeout` counts from then on.",
         default=False,
         kw_only=True,
     )
