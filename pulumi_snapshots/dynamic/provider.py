@@ -92,7 +92,7 @@ class Provider(ResourceProvider):
         made = self._resource(lambda call: self.rules.calls.create(call, props))
         return CreateResult(made.id, made.outputs)
 
-    def read_state(self, id_: str, props: dict[str, Any]) -> ReadResult:
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Refresh a resource in the state, or get an existing one by its id."""
         state = self._own(props)
         seen = self._resource(lambda call: read_state(self.rules, call, id_, state))
