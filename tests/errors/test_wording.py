@@ -32,7 +32,12 @@ PROPERTIES = {field.name for field in dataclasses.fields(SnapshotQuery)}.union(
     *(each.properties() for each in (Settings, SNAPSHOT.inputs, RESTORE.inputs, ARCHIVE.inputs))
 )
 
-IN_TERMINALS = {HintKind.GO_BACK, HintKind.SHOW_DATABASES, HintKind.RESTORE_ANOTHER}
+IN_TERMINALS = {
+    HintKind.GO_BACK,
+    HintKind.UNDO_RESTORE,
+    HintKind.SHOW_DATABASES,
+    HintKind.RESTORE_ANOTHER,
+}
 each_step = pytest.mark.parametrize(
     "step", [each for each in HintKind if each not in IN_TERMINALS], ids=lambda step: step.name
 )
