@@ -99,24 +99,46 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
     )
 
 
+SERVER = """
+from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+
+
+class Servers(ResourceProvider):
+    def create(self, props):
+        return CreateResult("server")
+
+
+class Server(Resource, name="Server"):
+    pass
+
+
+Server(Servers(), "server", {})
+"""
+"""A resource below the lines of the README's program."""
+
+
 def test_the_readmes_program_runs_as_it_stands_there(app: App) -> None:
     readme = (PROJECT / "README.md").read_text()
-    app.program(BLOCK.findall(readme)[0])
-    commands = (
-        readme.partition("## Use\n")[2].partition("```sh\n")[2].partition("```")[0].splitlines()
+    program = f"{BLOCK.findall(readme)[0]}\n{SERVER}"
+    app.program(program)
+    (commands,) = (
+        block.splitlines()
+        for block in re.findall(r"^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+        if block.startswith("pulumi config")
     )
     key = app.environment.pop("SQUARECLOUD_API_KEY")
     answers = {"apiKey": [key], "up": ["--yes"]}  # what a user types at the command's question
-    printed = ""
     for command in commands:
         pulumi, *arguments = shlex.split(command, comments=True)
         assert pulumi == "pulumi"
-        printed = app.run(*arguments, *answers.get(arguments[-1].rpartition(":")[2], []))
-    assert "download_url: [secret]" in printed
-    assert [app.outputs()["version_id"]] == app.started()
-    assert f"versionId={app.started()[0]}" in str(
-        app.stack.outputs(show_secrets=True)["download_url"]
-    )
+        app.run(*arguments, *answers.get(arguments[-1].rpartition(":")[2], []))
+    before = len(app.started())
+    assert before == 0, "the first resources of a stack have nothing to lose"
+    app.program(f'{program}\nServer(Servers(), "another", {{}})\n')
+    printed = app.run("up", "--yes")
+    (version,) = app.started()[before:]
+    assert version in printed, "the row names the snapshot that guards the change"
+    assert "To go back: squarecloud-snapshots restore " in printed
 
 
 def test_the_pages_archive_program_runs(app: App, tmp_path: Path) -> None:

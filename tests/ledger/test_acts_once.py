@@ -59,7 +59,7 @@ LOST = {
             R up v2 within={BOUND}; rows then; sent 3
         """
         for by, mended in (
-            ("by a command", "types restore SNAPSHOT --yes"),
+            ("by a command", "types restore SNAPSHOT --no-keep --yes"),
             ("by another stack", "R@prod up v2"),
             ("by another Restore", "R.b up v2"),
         )

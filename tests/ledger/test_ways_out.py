@@ -30,24 +30,24 @@ LOST = {
         "another Restore restores a database that stays down": f"{DOWN}; R.b up v2 {SECOND} then",
         "another stack restores a database that stays down": f"{DOWN}; R@prod up v2 {SECOND} then",
         "another snapshot is restored onto a database that stays down": f"""
-            somebody takes; {DOWN}; types restore THEIRS --yes --timeout 45m within={BOUND}; sent 2; rows now
+            somebody takes; {DOWN}; types restore THEIRS --no-keep --yes --timeout 45m within={BOUND}; sent 2; rows now
         """,
         "a command with --new restores the same snapshot onto a database that stays down": f"""
-            {DOWN}; types restore SNAPSHOT --yes --new --timeout 45m within={BOUND}; sent 2; rows then
+            {DOWN}; types restore SNAPSHOT --no-keep --yes --new --timeout 45m within={BOUND}; sent 2; rows then
         """,
     },
     "R1: after a command's restore whose database does not come up, nothing is restored for 30 days": {
         "a command's restore that left the database down holds up no command": f"""
-            somebody takes; the next restore leaves the database down; anyhow types restore SNAPSHOT --yes --timeout 5m;
-            wait 60; types restore THEIRS --yes --timeout 45m within={BOUND}; sent 2; rows now
+            somebody takes; the next restore leaves the database down; anyhow types restore SNAPSHOT --no-keep --yes --timeout 5m;
+            wait 60; types restore THEIRS --no-keep --yes --timeout 45m within={BOUND}; sent 2; rows now
         """,
         "a command's restore that left the database down holds up no resource": f"""
-            the next restore leaves the database down; anyhow types restore SNAPSHOT --yes --timeout 5m; wait 60;
+            the next restore leaves the database down; anyhow types restore SNAPSHOT --no-keep --yes --timeout 5m; wait 60;
             R up v2 {SECOND} then
         """,
         "--new restores again after a command's restore that left the database down": f"""
-            the next restore leaves the database down; anyhow types restore SNAPSHOT --yes --timeout 5m; wait 1800;
-            types restore SNAPSHOT --yes --new --timeout 45m within={BOUND}; sent 2; rows then
+            the next restore leaves the database down; anyhow types restore SNAPSHOT --no-keep --yes --timeout 5m; wait 1800;
+            types restore SNAPSHOT --no-keep --yes --new --timeout 45m within={BOUND}; sent 2; rows then
         """,
     },
     "R2: the second of two stacks cannot take a snapshot of the same database for 30 days": {
@@ -112,7 +112,7 @@ LOST = {
             {NO_RESTORE}; R.b up v2 within=300; rows then; sent 1
         """,
         "a Restore that is killed before its request left delays no command": f"""
-            {NO_RESTORE}; types restore SNAPSHOT --yes within=300; rows then; sent 1
+            {NO_RESTORE}; types restore SNAPSHOT --no-keep --yes within=300; rows then; sent 1
         """,
     },
     "A8: with a ledger that refuses writes an answer of the service counts as lost": {
