@@ -26,6 +26,7 @@ import sys
 import tempfile
 import zipfile
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ from packageurl import PackageURL
 from pulumi_snapshots.plugin.description.identity import NPM_NAME
 from pulumi_snapshots.plugin.description.schema import schema
 from tools import frozen_plugin, sdks
-from tools.engine import Closed
+from tools.engine import Closed, exit_code
 from tools.frozen_plugin import DISTRIBUTION, archive_name, needed, say, version
 
 if TYPE_CHECKING:
@@ -132,15 +133,8 @@ def bill_of_materials(at: int) -> str:
     Raises:
         Closed: The list is not what the format asks for.
     """
-    # It loads for a second, since it compiles a grammar of addresses, and those who make something
-    # else need not wait for that.
-    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
-
-    bom = Bom()
     own = _component(distribution(DISTRIBUTION), ComponentType.APPLICATION)
-    bom.metadata.component = own
-    bom.metadata.timestamp = datetime.fromtimestamp(at, UTC)
-    bom.serial_number = uuid5(NAMESPACE_URL, f"{archive_name()} {at}")
+    bom = _bill_of(own, archive_name(), at)
     parts = {frozen_plugin.plain(each.metadata["Name"]): _component(each) for each in needed()}
     openssl = ssl.OPENSSL_VERSION.split()[1]
     parts["python"] = _platform("cpython", ".".join(map(str, sys.version_info[:3])), "PSF-2.0")
@@ -151,9 +145,31 @@ def bill_of_materials(at: int) -> str:
         bom.register_dependency(
             own if name == DISTRIBUTION else parts[name], [parts[one] for one in sorted(uses)]
         )
+    return _text_of(bom, "plugin")
+
+
+def _bill_of(own: Component, name: str, at: int) -> Bom:
+    """A list of what is in a part of the release, still empty; the name identifies the part."""
+    bom = Bom()
+    bom.metadata.component = own
+    bom.metadata.timestamp = datetime.fromtimestamp(at, UTC)
+    bom.serial_number = uuid5(NAMESPACE_URL, f"{name} {at}")
+    return bom
+
+
+def _text_of(bom: Bom, what: str) -> str:
+    """The list of what is in something, as CycloneDX.
+
+    Raises:
+        Closed: The list is not what the format asks for.
+    """
+    # It loads for a second, since it compiles a grammar of addresses, and those who make something
+    # else need not wait for that.
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
+
     text: str = JsonV1Dot6(bom).output_as_string(indent=2)
     if problem := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
-        raise Closed(f"the list of what is in the plugin is wrong: {problem}")
+        raise Closed(f"the list of what is in the {what} is wrong: {problem}")
     return text
 
 
@@ -197,16 +213,13 @@ def image(environment: Environment, into: Path) -> list[Path]:
 
 def image_materials(locked: str, at: int) -> str:
     """What is in the image, as CycloneDX, by the text of its lock file."""
-    bom = Bom()
-    bom.metadata.component = own = _component(distribution(DISTRIBUTION), ComponentType.CONTAINER)
-    bom.metadata.timestamp = datetime.fromtimestamp(at, UTC)
-    bom.serial_number = uuid5(NAMESPACE_URL, f"image {version()} {at}")
+    own = _component(distribution(DISTRIBUTION), ComponentType.CONTAINER)
+    bom = _bill_of(own, f"image {version()}", at)
     parts = [_locked_component(*each) for each in LOCKED.findall(locked)]
     for part in parts:
         bom.components.add(part)
     bom.register_dependency(own, parts)
-    text: str = JsonV1Dot6(bom).output_as_string(indent=2)
-    return text
+    return _text_of(bom, "container image")
 
 
 def _locked_component(name: str, number: str) -> Component:
@@ -279,19 +292,16 @@ def main(wanted: Iterable[str]) -> int:
         )
         return 2
     DIST.mkdir(exist_ok=True)
-    try:
-        for name in names or PARTS:
-            for path in PARTS[name](os.environ, DIST):
-                print(path.relative_to(PROJECT), f"{path.stat().st_size:,} bytes")
-        print(sums(DIST).relative_to(PROJECT))
-        print(COMPARE)
-    except Closed as reason:
-        say(str(reason))
-        return 1
-    except KeyboardInterrupt:
-        say("stopped")
-        return 130
-    return 0
+    return exit_code(partial(_make, names or PARTS), say)
+
+
+def _make(names: Iterable[str]) -> None:
+    """Make these parts and the sums, and name each file."""
+    for name in names:
+        for path in PARTS[name](os.environ, DIST):
+            print(path.relative_to(PROJECT), f"{path.stat().st_size:,} bytes")
+    print(sums(DIST).relative_to(PROJECT))
+    print(COMPARE)
 
 
 if __name__ == "__main__":

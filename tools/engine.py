@@ -563,17 +563,30 @@ def run(command: list[str], folder: Path, environment: Environment, **user: Any)
     return done.stdout
 
 
-def main() -> int:
-    """Print the directory to put on PATH."""
+def exit_code(work: Callable[[], int | None], say: Callable[[str], None]) -> int:
+    """Do what a tool is for.
+
+    Args:
+        work: Does it.
+        say: Shows why it was not done.
+
+    Returns:
+        The tool's exit code: what the work returns, 0 for None; 1 if it was `Closed`, 130 after an
+        interrupt.
+    """
     try:
-        print(ensure(os.environ))
+        return work() or 0
     except Closed as reason:
         say(str(reason))
         return 1
     except KeyboardInterrupt:
         say("stopped")
         return 130
-    return 0
+
+
+def main() -> int:
+    """Print the directory to put on PATH."""
+    return exit_code(lambda: print(ensure(os.environ)), say)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tools import engine, environment
-from tools.engine import Closed
+from tools.engine import Closed, exit_code
 
 PROJECT = Path(__file__).resolve().parent.parent
 LOCKS = PROJECT / "locks"
@@ -204,22 +204,24 @@ def _names(folder: Path) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Renew the files, or check them."""
-    try:
-        if arguments == ["--check"]:
-            for name in (found := stale()):
-                say(f"locks/{name} does not fit what it is made from: run `make lock`")
-            return int(bool(found))
-        LOCKS.mkdir(exist_ok=True)
-        make(LOCKS, upgrade=True)
-        if environment.main():
-            return 1
-        lock_go()
-    except Closed as reason:
-        say(str(reason))
+    return exit_code(_check if arguments == ["--check"] else _renew, say)
+
+
+def _check() -> int:
+    """Say which files are stale; returns 1 if one is."""
+    found = stale()
+    for name in found:
+        say(f"locks/{name} does not fit what it is made from: run `make lock`")
+    return int(bool(found))
+
+
+def _renew() -> int:
+    """Make the files again; returns 1 if the environment of Python cannot be made of them."""
+    LOCKS.mkdir(exist_ok=True)
+    make(LOCKS, upgrade=True)
+    if environment.main():
         return 1
-    except KeyboardInterrupt:
-        say("stopped")
-        return 130
+    lock_go()
     return 0
 
 

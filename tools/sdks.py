@@ -134,16 +134,12 @@ def main() -> int:
                 except Closed as reason:
                     say(f"tests of other languages will be skipped: {reason}")
         return 0
-    try:
-        generate(os.environ, SDKS)
-    except Closed as reason:
-        say(str(reason))
-        return 1
-    except KeyboardInterrupt:
-        say("stopped")
-        return 130
+    return engine.exit_code(_generate_all, say)
+
+
+def _generate_all() -> None:
+    generate(os.environ, SDKS)
     print(*(SDKS / language for language in LANGUAGES), sep="\n")
-    return 0
 
 
 if __name__ == "__main__":
