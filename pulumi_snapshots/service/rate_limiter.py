@@ -185,7 +185,7 @@ class RateLimiter:
     @property
     def blocked_until(self) -> datetime | None:
         """When the account's block ends; None if there is none."""
-        return self._utc(self._pacing.traffic.blocks.get("", -math.inf))
+        return self._utc(self._pacing.blocks.get("", -math.inf))
 
     async def forget_blocks(self) -> datetime | None:
         """Let all runs forget every block.
@@ -281,7 +281,7 @@ class RateLimiter:
             return held_until
         lane = request.lane
         return max(
-            self._free_at(request.lane, traffic),
+            self._free_at(lane, traffic),
             traffic.spaced_at(lane.name, lane.per_account),
             traffic.spaced_at(request.cooldown, lane.per_database),
             *(traffic.blocks.get(name, -math.inf) for name in ("", lane.name)),
@@ -452,7 +452,7 @@ class RateLimiter:
         self._raise_if_blocked(request, request.lane.name, ListingBlocked)
 
     def _raise_if_blocked(self, request: _Request, name: str, kind: type[Blocked]) -> None:
-        left = self._pacing.traffic.blocks.get(name, -math.inf) - self.clock.monotonic()
+        left = self._pacing.blocks.get(name, -math.inf) - self.clock.monotonic()
         if left > 0:
             raise kind(
                 request.text,

@@ -138,6 +138,11 @@ class SharedPacing:
         return self._clock.monotonic() >= self._failed_until
 
     @property
+    def blocks(self) -> dict[str, float]:
+        """When the block of each lane ends, of the whole account under an empty name."""
+        return self._others.blocks | self._own_blocks
+
+    @property
     def traffic(self) -> Traffic:
         """The traffic, as far as this process knows it."""
         return self._traffic(self._others)
@@ -183,7 +188,7 @@ class SharedPacing:
             When they took the longest one to end; 0 if there was none.
         """
         await self.edit(_nothing)
-        longest = max(self.traffic.blocks.values(), default=0.0)
+        longest = max(self.blocks.values(), default=0.0)
         self._others = self._others.model_copy(update={"blocks": {}})
         self._own_blocks = {}
         await self._ledger.edit(
@@ -219,7 +224,7 @@ class SharedPacing:
         Raises:
             LedgerUnavailable: The ledger cannot be read.
         """
-        self._others = self._others_in(await self._looked())
+        self._others = self._by_own_time(self._others_in(await self._looked()))
 
     async def _looked(self) -> Document:
         """Read the ledger's document, and its time if the service has shown none."""
@@ -230,10 +235,14 @@ class SharedPacing:
         return document
 
     def _others_in(self, document: Document) -> Pacing:
-        """What a document has of other runs, by this process's time."""
+        """What a document has of other runs, by the service's time."""
         now = self._ledger.clock.now().timestamp()
-        known = pacing_of(self._account, document, self._ledger).current(now, without=self._run)
-        return known.moved(self._clock.monotonic() - now, self._ledger.clock.unsure)
+        return pacing_of(self._account, document, self._ledger).current(now, without=self._run)
+
+    def _by_own_time(self, others: Pacing) -> Pacing:
+        """The same by this process's time."""
+        ahead = self._clock.monotonic() - self._ledger.clock.now().timestamp()
+        return others.moved(ahead, self._ledger.clock.unsure)
 
     async def edit(self, decide: Decide[T]) -> Entry[T] | None:
         """Share in one edit of the ledger what is known, and what is decided.
@@ -264,7 +273,8 @@ class SharedPacing:
 
     def _edited(self, decide: Decide[T], document: Document) -> _Edited[T]:
         """Change a document in an edit; nothing else changes, since the edit may be made again."""
-        others = self._others_in(document)
+        stored = self._others_in(document)
+        others = self._by_own_time(stored)
         at = self._clock.monotonic(), self._clock.stamp()
         decided = decide(document, self._traffic(others))
         # What seems to be over by an unknown clock may not be.
@@ -275,7 +285,8 @@ class SharedPacing:
         own = self._own_with(entry)
         if is_news:
             reserved = self._still_reserved() if entry.reserved is None else entry.reserved
-            self._write(document, [*own, *(OwnRequest(each.closes) for each in reserved)])
+            requests = [*own, *(OwnRequest(each.closes) for each in reserved)]
+            self._write(document, stored, requests)
         limits = {each: each.limits for each in own}
         return _Edited(at, others, decided, limits, dict(self._own_blocks))
 
@@ -289,12 +300,10 @@ class SharedPacing:
         """Whether the ledger lacks some of this process's requests."""
         return not all(each.is_entered for each in self._own)
 
-    def _write(self, document: Document, own: list[OwnRequest]) -> None:
-        """Write this process's requests and blocks into a document, in place of what it has."""
+    def _write(self, document: Document, others: Pacing, own: list[OwnRequest]) -> None:
+        """Write this process's requests and blocks into a document, beside those of other runs."""
         clock = self._ledger.clock
         now = clock.now().timestamp()
-        there = pacing_of(self._account, document, self._ledger)
-        others = there.current(now, without=self._run)
         mine = Pacing.model_construct(
             sent=[Sent(each.at, self._run, each.limits) for each in own],
             blocks=self._own_blocks,
