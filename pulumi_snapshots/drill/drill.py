@@ -305,8 +305,7 @@ class Drilling:
 
         Raises:
             ProviderError: The wait ended before the checks did; `DrillUnchecked` if the drill has
-                not
-            passed.
+                not passed.
             DrillFailed: A check failed. Also raises as `carry_out`.
         """
         has_passed = next_drill is not None

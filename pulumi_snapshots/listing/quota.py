@@ -8,7 +8,7 @@ import anyio
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Hint, HintKind
 from pulumi_snapshots.listing.listings import Listings
-from pulumi_snapshots.service.client import ONCE
+from pulumi_snapshots.service.client import ONCE, Patience
 from pulumi_snapshots.service.errors import QuotaUsedUp, SquareCloudError
 from pulumi_snapshots.service.models import Listing
 
@@ -44,15 +44,49 @@ async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings
                 f"The plan has {memory} MB, so {daily_quota(memory)} snapshots in any 24 hours"
             )
             error.describe(f"{error.meaning}. {allowed}")
-        listing = await listings.account_listing(since, patience=ONCE)
-        if listing is None:
-            listing = (await listings.own_page(database_id, since, patience=ONCE)).listing
+        listing = await widest_listing(listings, database_id, since, patience=ONCE)
         error.frees = slot_frees(
             counted(listing, listings.client.service_clock.now()), daily_quota(memory)
         )
         if error.frees:
             when = f"at about {to_the_second(error.frees)}"
             error.then = (Hint(HintKind.WAIT_FOR_SLOT, when=when), Hint(HintKind.USE_LARGER_PLAN))
+
+
+async def widest_listing(
+    listings: Listings, database_id: str, since: float, *, patience: Patience
+) -> Listing:
+    """Get the account's listing, or that of a database if there is no other.
+
+    Args:
+        listings: Fetches them.
+        database_id: The database.
+        since: A page that was requested before this monotonic time will not do.
+        patience: How long to try.
+
+    Raises:
+        SquareCloudError: Neither can be had.
+    """
+    listing = await listings.account_listing(since, patience=patience)
+    if listing is None:
+        listing = (await listings.own_page(database_id, since, patience=patience)).listing
+    return listing
+
+
+async def slots_left(listings: Listings, listing: Listing, quota: int) -> int:
+    """Return how many snapshots the quota has left, as far as a listing shows.
+
+    Those that runs have found count even if an older page lacks them.
+
+    Args:
+        listings: Knows what runs have found.
+        listing: The listing.
+        quota: How many snapshots the plan allows.
+    """
+    listed = {entry.version for entry in listing.entries}
+    lacking = sum(each.result not in listed for each in await listings.found_lately())
+    taken = counted(listing, listings.client.service_clock.now())
+    return max(0, quota - len(taken) - lacking)
 
 
 def counted(listing: Listing, now: datetime) -> list[datetime]:

@@ -1,7 +1,6 @@
 """The snapshot of what a database holds before a restore overwrites it: the way to undo that."""
 
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pulumi_snapshots.errors import CannotTell, Hint, HintKind, Message, NotFinished, ProviderError
@@ -64,10 +63,9 @@ async def keep_current(
     Raises:
         NotKept: There is none, so that nothing must be restored.
     """
-    inputs = SnapshotInputs(database_id, triggers=[*TRIGGERS])
     try:
         reuses = await _reusable_age(session, database_id, source_time)
-        inputs = replace(inputs, reuse_within=reuses)
+        inputs = SnapshotInputs(database_id, triggers=[*TRIGGERS], reuse_within=reuses)
         record = await create(session, inputs, member, OWNER, needs_url=False)
         if record.id == source:  # taken within a moment of this one, by another client
             raise CannotTell(f"the newest snapshot is {source}, which is to be restored")

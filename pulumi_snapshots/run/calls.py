@@ -121,9 +121,8 @@ class EngineCall:
 
     Attributes:
         owner: The resource's URN; None if unknown.
-        settings: Reads the settings, or raises `SettingsError`. Late: what sends nothing works with
-        bad
-            ones.
+        settings: Reads the settings, or raises `SettingsError`. They are read late: a call
+            that sends nothing works with bad ones.
         shared: What the process shares.
         listener: Shows the progress.
     """

@@ -43,7 +43,7 @@ from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.moving import bare
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
-from pulumi_snapshots.listing.quota import counted, daily_quota, slot_frees
+from pulumi_snapshots.listing.quota import counted, daily_quota, slot_frees, slots_left
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import (
@@ -295,23 +295,15 @@ class Examination:
         return "ok", f"{name}{memory} MB: {daily_quota(memory)} snapshots in any 24 hours"
 
     async def _quota(self) -> Told:
-        """What is left of the plan's snapshots.
-
-        Those that runs have found count even if an older page lacks them.
-        """
+        """What is left of the plan's snapshots."""
         if self.account is None or self.account.plan_memory is None or self.listing is None:
             return "unknown", "the plan and the account's listing are needed"
         quota = daily_quota(self.account.plan_memory)
-        listed = {entry.version for entry in self.listing.entries}
-        lacking = sum(
-            each.result not in listed for each in await self.session.listings.found_lately()
-        )
-        taken = counted(self.listing, self.session.service_clock.now())
-        left = max(0, quota - len(taken) - lacking)
+        left = await slots_left(self.session.listings, self.listing, quota)
         text = f"{left} of {quota} left, as far as the listing shows"
         if left:
             return "ok", text
-        at = slot_frees(taken, quota)
+        at = slot_frees(counted(self.listing, self.session.service_clock.now()), quota)
         frees = f"A slot frees at about {to_the_second(at)}" if at else "Wait"
         return "problem", text, f"{frees}; a larger plan allows more, and reuse_within saves some."
 

@@ -3,9 +3,9 @@
 from contextlib import suppress
 
 from pulumi_snapshots.cli.terminal.invocation import ASKING, Invocation
-from pulumi_snapshots.cli.terminal.output import size_text
+from pulumi_snapshots.cli.terminal.output import named, size_text
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.listing.quota import counted, daily_quota
+from pulumi_snapshots.listing.quota import daily_quota, slots_left, widest_listing
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.restore.record import RestoreInputs
 from pulumi_snapshots.run.session import Session
@@ -47,14 +47,13 @@ async def show_dry_run(invocation: Invocation, session: Session, inputs: Restore
         "keep_current": inputs.keep_current,
         "quota_left": left,
     }
-    name = f"{database.name} ({inputs.target})" if database.name else inputs.target
     loses = f"everything that it holds; its newest snapshot: {_taken(invocation, session, last)}"
     kept = "in a new snapshot, first" if inputs.keep_current else "not kept (--no-keep)"
     facts = {
         "would restore": inputs.snapshot,
         "taken": _taken(invocation, session, snapshot),
         "size": size_text(snapshot.size),
-        "onto": name,
+        "onto": named(database, inputs.target),
         "overwrites": loses,
         "kept": kept,
         "quota left": "not known" if left is None else f"{left} snapshots",
@@ -79,12 +78,7 @@ async def _quota_left(session: Session, database_id: str) -> int | None:
     now = session.clock.monotonic()
     with suppress(SquareCloudError):
         memory = (await listings.account(now, patience=BRIEF)).plan_memory or 0
-        listing = await listings.account_listing(now, patience=BRIEF)
-        if listing is None:
-            listing = (await listings.own_page(database_id, now, patience=BRIEF)).listing
-        taken = counted(listing, session.service_clock.now())
-        listed = {entry.version for entry in listing.entries}
-        lacking = [each for each in await listings.found_lately() if each.result not in listed]
+        listing = await widest_listing(listings, database_id, now, patience=BRIEF)
         if memory:
-            return max(0, daily_quota(memory) - len(taken) - len(lacking))
+            return await slots_left(listings, listing, daily_quota(memory))
     return None

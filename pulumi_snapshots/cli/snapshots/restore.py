@@ -8,7 +8,7 @@ import click
 from pulumi_snapshots.cli.snapshots.dry_run import show_dry_run
 from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import ASKING, Invocation
-from pulumi_snapshots.cli.terminal.output import fields_of
+from pulumi_snapshots.cli.terminal.output import fields_of, named
 from pulumi_snapshots.properties.checks import LATEST
 from pulumi_snapshots.restore.record import RestoreInputs, RestoreRecord
 from pulumi_snapshots.restore.restore import restore as restore_snapshot
@@ -106,9 +106,8 @@ async def _confirm(invocation: Invocation, session: Session, inputs: RestoreInpu
         )
         snapshot = await get(session, inputs.snapshot, unlisted=True)
     taken = f" of {invocation.moment(snapshot.created_at)}" if snapshot.created_at else ""
-    target = f"{database.name} ({inputs.target})" if database.name else inputs.target
     invocation.say(
-        f"This overwrites everything that database {target} holds with the "
+        f"This overwrites everything that database {named(database, inputs.target)} holds with the "
         f"snapshot{taken}:\n{inputs.snapshot}"
     )
     typed = await invocation.ask("Type the name or the id of the database to do it:")

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.properties.catalogue import Record
+from pulumi_snapshots.service.models import AccountDatabase
 
 OUTPUT_FORMAT = 1
 """The version of what scripts rely on: the documents of `--json`, exit codes, names of metrics.
@@ -42,6 +43,11 @@ def printable(text: str) -> str:
 def zoned(moment: datetime, zone: tzinfo | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """A time in the user's zone, which it names; in that of this machine if `zone` is None."""
     return f"{moment.astimezone(zone):{form} %Z}"
+
+
+def named(database: AccountDatabase, id_: str) -> str:
+    """Name a database for people: its name, if it has one, and its id."""
+    return f"{database.name} ({id_})" if database.name else id_
 
 
 def size_text(count: int | None) -> str | None:
