@@ -23,7 +23,7 @@ resources, the stack itself and its references, and providers."""
 # `was not registered`.
 PUT_BACK = (
     " (if you removed this guard, put it back for one more run; if not, let what is replaced "
-    "before it depend on the guard)"
+    "depend on the guard, and if the guard's database comes from it, give the guard the id as text)"
 )
 CHOSEN = "chosen by the program: "
 """How a pattern begins that stands for the choice of a Python program, which gives resources their

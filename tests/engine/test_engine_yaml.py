@@ -197,3 +197,61 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     printed = joined(app.preview(fails=True))
     assert "before must be a list of 'create', 'update', 'delete', not 'creation'" in printed
     assert "reuseWithin must be" in printed
+
+
+EARLY = """name: app
+runtime: yaml
+config:
+  release: {type: string, default: a}
+resources:
+  net:
+    type: command:local:Command
+    properties: {create: make the net, triggers: ["${release}"]}
+    options: {deleteBeforeReplace: trueAFTER_GUARD}
+  guard:
+    type: squarecloud:Guard
+    properties: {databaseId: DATABASE}
+  app:
+    type: command:local:Command
+    properties: {create: use the net, triggers: ["${net.triggers[0]}"]}
+    options: {dependsOn: ["${guard}"]}
+"""
+"""Replacing `net` deletes `app` first."""
+OF_NET = "${net.create}"
+"""The guard's database comes from `net`."""
+
+
+@pytest.mark.parametrize("database", [DATABASE, OF_NET], ids=["own", "of-net"])
+@pytest.mark.parametrize("setting", ["on", "off"])
+def test_the_way_that_the_engine_s_error_names_deletes_in_one_up(
+    app: App, database: str, setting: str
+) -> None:
+    program = EARLY.replace("make the net", DATABASE)
+    command = plugged(app.folder, python_of(app.environment))
+
+    def speak(known: str, after_guard: str) -> None:
+        text = program.replace("databaseId: DATABASE", f'databaseId: "{known}"')
+        speak_yaml(app, text.replace("AFTER_GUARD", after_guard), command=command)
+
+    speak(database, "")
+    first = joined(app.preview())
+    note = "Pulumi registers net before guard guard, and app depends on net"
+    assert (note in first) is (database == DATABASE), "what it comes from cannot depend on it"
+    app.up()
+    app.done()
+    app.environment["SQUARECLOUD_GUARD"] = setting
+    told = joined(app.up("-c", "release=b", fails=True))
+    assert "let what is replaced depend on the guard" in told
+    assert "give the guard the id as text" in told
+    assert app.done() == []
+    assert app.posts() == []
+    speak(DATABASE, ', dependsOn: ["${guard}"]')
+    assert note not in joined(app.preview())
+    printed = joined(diagnostics(app.up()))
+    assert app.done() == ["delete app", "delete net", "create net", "create app"]
+    if setting == "off":
+        assert "the delete of Command app has no snapshot, since" in printed
+        assert app.started() == []
+    else:
+        (version,) = app.started()
+        assert f"guarded by {DATABASE}/{version}: delete of Command app" in printed

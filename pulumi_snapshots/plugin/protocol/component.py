@@ -1,5 +1,6 @@
 """The guard as a component, for all languages: its hooks run in the plugin's process."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -46,6 +47,12 @@ UNMET = (
     "Let what it guards depend on it ({depends_on})"
 )
 """It hears of no resource that is registered before it."""
+EARLIER = (
+    "Pulumi registers {earlier} before guard {guard}, and {later} depends on {earlier}. If Pulumi "
+    "must delete {earlier} before it replaces it, it stops and deletes nothing, as it cannot run "
+    "the guard yet. To prevent that, let {earlier} depend on the guard ({depends_on})"
+)
+"""The engine looks for the hooks of a delete by their names, when it deletes."""
 SAME_NAME = "Guard {guard!r}: the program has another guard of this name"
 ALREADY = "already registered"
 """What the engine says of a second hook of one name."""
@@ -81,6 +88,9 @@ class GuardComponent:
         self._preview = PreviewedChanges(self._database_id, self._inputs)
         self._state: StateBefore | None = None
         self._unmet = {each for each in self._inputs.patterns if not is_chosen_by_program(each)}
+        # Types and names of resources after the guard; URNs before it, with what depends on them.
+        self._later = set[tuple[str, str]]()
+        self._earlier = dict[str, str]()
 
     async def register(self, callbacks: Callbacks, engine: Any) -> Any:
         """Register the guard, its hooks, and what gives them to the resources that follow.
@@ -174,6 +184,11 @@ class GuardComponent:
         if self._unmet:
             named = "" if "*" in self._unmet else f" named {', '.join(sorted(self._unmet))}"
             self._call.listener.warn(Message(UNMET, guard=self._asked.name, named=named))
+        for urn, later in self._earlier.items():
+            earlier = urn.rpartition("::")[2]
+            self._call.listener.note(
+                Message(EARLIER, guard=self._asked.name, earlier=earlier, later=later)
+            )
 
     async def _outputs(self) -> Struct:
         """The outputs of the guard, and what the next run compares with what it guards then."""
@@ -224,13 +239,29 @@ class GuardComponent:
     async def _transform(self, request: bytes) -> Any:
         """Give a resource the hooks."""
         asked = resource_pb2.TransformRequest.FromString(request)
+        self._later.add((asked.type, asked.name))
         met = fits(asked.type, asked.name, self._inputs.patterns)
         if may_be_guarded(asked.type, custom=asked.custom) and met:
             self._unmet -= met
+            self._note_earlier(asked)
             for (when, change), name in self._hooks.items():
                 if self._leaves_hook(change):
                     getattr(asked.options.hooks, f"{when}_{change}").append(name)
         return resource_pb2.TransformResponse(properties=asked.properties, options=asked.options)
+
+    def _note_earlier(self, asked: Any) -> None:
+        """Note what a guarded resource depends on, and the engine has registered before the guard.
+
+        Left out is what the guard's database comes from, which cannot depend on the guard.
+        """
+        if "delete" not in self._inputs.changes:
+            return
+        own = {urn for each in self._asked.inputDependencies.values() for urn in each.urns}
+        for urn in {*asked.options.depends_on} - own:
+            parent_types, _, name = urn.rpartition("::")
+            type_ = re.split(r"::|\$", parent_types)[-1]
+            if may_be_guarded(type_, custom=True) and (type_, name) not in self._later:
+                self._earlier.setdefault(urn, asked.name)
 
     async def _at_change(self, when: str, change: str, request: bytes) -> Any:
         """Hold a change until the snapshot is there, or note it after it has happened."""
