@@ -42,6 +42,8 @@ _VARIABLE = re.compile(r"[A-Z]+[0-9]{0,2}(_([A-Z]+[0-9]{0,2}|[0-9]{1,4}))*")
 knows.
 """
 _FILE = re.compile(r"[\w./\\:~ +,=@()-]{1,255}")
+_ID = re.compile(r"[\w .@+=\x80-\U0010ffff-]{1,100}")
+"""An id of the service, its beginning, or a name that people give a database."""
 SPELLS_ONE = "must be a place, and this is a secret, which everyone could read in the place's name"
 """What is wrong with a secret for the name of a file or a folder to write."""
 
@@ -129,6 +131,19 @@ def shown_file(path: object) -> str:
         return text
     is_absolute = text.startswith("/")
     return shortened(text.rstrip("/").rpartition("/")[2] if is_absolute else text)
+
+
+def shown_id(typed: str) -> str:
+    """Return the id of a database or a version as a text shows it.
+
+    Args:
+        typed: What was typed for the id, which may be a secret.
+
+    Returns:
+        The id if it has a usual form, or else its first characters. A version id that is random,
+        as some are, looks like a secret: show it whole once a listing has it.
+    """
+    return typed if _ID.fullmatch(typed) and not looks_secret(typed) else shortened(typed)
 
 
 def shortened(value: str) -> str:

@@ -1,7 +1,9 @@
 """A secret that is typed where a name belongs is neither printed nor kept, by any option that takes a name."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -46,6 +48,60 @@ async def _says(desk: Desk, folder: Path, *typed: str) -> str:
     files = [path.read_text(errors="replace") for path in desk.state.rglob(LAST_ERROR)]
     assert "Traceback" not in ended.err
     return "\n".join([ended.out, ended.err, *files])
+
+
+IDS = {
+    "list DATABASE": ("list", "SECRET"),
+    "create DATABASE": ("create", "SECRET"),
+    "status DATABASE": ("status", "SECRET"),
+    "show DATABASE": ("show", "SECRET"),
+    "show DATABASE VERSION": ("show", DATABASE, "SECRET"),
+    "show /VERSION": ("show", f"{DATABASE}/SECRET"),
+    "show DATABASE/": ("show", "SECRET/latest"),
+    "url /VERSION": ("url", f"{DATABASE}/SECRET"),
+    "download /VERSION": ("download", f"{DATABASE}/SECRET", "-o", "FOLDER/one.zip"),
+    "archive /VERSION": ("archive", f"{DATABASE}/SECRET", "FOLDER/"),
+    "restore /VERSION": ("restore", f"{DATABASE}/SECRET", "--yes"),
+    "restore --onto": ("restore", f"{DATABASE}/latest-one", "--yes", "--onto", "SECRET"),
+    "restore without --yes": ("restore", f"SECRET/{'v' * 24}"),
+    "drill /VERSION": (
+        *DRILL[:1],
+        f"{DATABASE}/SECRET",
+        *DRILL[2:],
+        "--password-env",
+        "PGPASSWORD",
+    ),
+    "drill --scratch": (*DRILL[:3], "SECRET", *DRILL[4:], "--password-env", "PGPASSWORD"),
+}
+"""Commands with a secret in place of an id."""
+
+
+@pytest.mark.parametrize("may_list", [True, False], ids=["key of all", "key of snapshots"])
+@pytest.mark.parametrize("secret", [TOKEN, f"{TOKEN}+a=", "pa$$ w0rd!"])
+@pytest.mark.parametrize("command", IDS)
+@at_desk()
+async def test_a_secret_typed_for_an_id_is_not_shown(
+    desk: Desk, w: World, command: str, secret: str, *, may_list: bool
+) -> None:
+    if not may_list:
+        scopes = frozenset({"snapshots:read", "snapshots:write"})
+        w.emulator.settings = replace(w.emulator.settings, scopes=scopes)
+    desk.environment["PGPASSWORD"] = "p"
+    typed = [each.replace("SECRET", secret) for each in IDS[command]]
+    told = await _says(desk, desk.state.parent / "folder", *typed)
+    for spelled in (secret, quote(secret, safe="")):
+        assert spelled not in told, told
+
+
+@at_desk()
+async def test_an_error_about_a_listed_version_shows_it_whole(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    w.emulator.add_snapshot(DATABASE, size=1000, version_id=TOKEN)
+    w.fault(kind="download", status=404, code="SNAPSHOT_NOT_FOUND", times=None)
+    typed = ("download", f"{DATABASE}/{TOKEN}", "-o", "FOLDER/one.zip")
+    told = await _says(desk, tmp_path / "folder", *typed)
+    assert TOKEN in told
 
 
 @each_secret

@@ -84,6 +84,7 @@ async def drill(invocation: Invocation, /, *, snapshot: str, new: bool, **typed:
     """
     if not typed["overwrite_scratch"]:
         invocation.wrong(f"{DRILLS_OVERWRITE}: add --overwrite-scratch to do it.")
+    invocation.note_typed_id(snapshot)
     database_id, _, version_id = snapshot.partition("/")
     given = {**typed, "database_id": database_id, "version_id": version_id or LATEST}
     for name in ("password", "connection"):

@@ -204,6 +204,19 @@ def _as_id(typed: str) -> str:
     return typed.encode().hex() if NO_ID.fullmatch(typed) else typed
 
 
+class _Database(_Checked):
+    """What can be an id of a database, its beginning, or a name."""
+
+    def __init__(self) -> None:
+        super().__init__("database", _database, database_ids)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it, and note that it may be a secret instead."""
+        if ctx is not None:
+            ctx.obj.note_typed_id(value)
+        return super().convert(value, param, ctx)
+
+
 class _File(click.Path):
     """A file to write, whose name is no secret."""
 
@@ -220,13 +233,14 @@ class _File(click.Path):
 DURATION_TYPE = _Checked("duration", _duration)
 PLACE = _Checked("destination", Destination.parse)
 FILE = _File()
-DATABASE = _Checked("database", _database, database_ids)
+DATABASE = _Database()
 
 # Arguments and options ----------------------------------------------------------------------------
 
 
 def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) -> None:
     """Split `DATABASE/VERSION`, as `list` shows it; the database may be named."""
+    context.obj.note_typed_id(typed)
     database, slash, version = typed.partition("/")
     try:
         split_id(f"{_as_id(database)}{slash}{version}")
@@ -242,6 +256,7 @@ def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) ->
         words = context.obj.arguments
         after = words[words.index(typed) + 1 :] if typed in words else []
         if after and "/" not in typed and SAFE.fullmatch(after[0]) and after[0][0] != "-":
+            context.obj.note_typed_id(after[0])
             shows = f"type `{typed}/{after[0]}`, with a slash and without a space"
         raise click.BadParameter(
             f"a snapshot is DATABASE/VERSION, not {typed!r}: {shows}."

@@ -1,6 +1,7 @@
 """One run of a command: its environment and streams, and what it shows."""
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from functools import partial
 from typing import IO, Any, NoReturn
+from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
@@ -25,7 +27,7 @@ from pulumi_snapshots.cli.terminal.wording import COMMAND_MESSAGES
 from pulumi_snapshots.clock import Clock, Stoppable, parse_rfc3339
 from pulumi_snapshots.drill.drill import DrillFailed
 from pulumi_snapshots.errors import AnyMessage, NotFinished, ProviderError
-from pulumi_snapshots.errors.secrets import hide_secrets
+from pulumi_snapshots.errors.secrets import hide_secrets, shown_id
 from pulumi_snapshots.hosts.monitor import Monitor
 from pulumi_snapshots.properties.checks import LATEST
 from pulumi_snapshots.restore.record import time_out_beyond
@@ -74,8 +76,10 @@ class Invocation:
     context: click.Context | None = None
     notifies: str | None = None  # the URL of a monitor that hears how it goes
     failures: list[str] = field(default_factory=list)
+    typed_ids: set[str] = field(default_factory=set)  # that may be secrets instead
     stoppable: tuple[Stoppable, ...] = ()  # what the first signal stops
     ended_by: int | None = None  # the signal that ends the command
+    _looked_up: tuple[str, str] | None = None  # a database and a version
     _live: Status | None = None
     _logged: bool = False
     _last: AnyMessage = ""
@@ -168,9 +172,19 @@ class Invocation:
 
     def fail(self, text: str) -> None:
         """Say why the command fails: its exit code is 1 then."""
-        text = hide_secrets(text)
+        text = hide_secrets(self._with_shortened_ids(text))
         self.failures.append(text)
         self.say(f"Error: {text}")
+
+    def note_typed_id(self, typed: str) -> None:
+        """Note what was typed for an id: errors show its first characters if it may be a secret."""
+        self.typed_ids |= {part for part in typed.split("/") if part and shown_id(part) != part}
+
+    def _with_shortened_ids(self, text: str) -> str:
+        for each in sorted(self.typed_ids, key=len, reverse=True):
+            for spelled in (each, quote(each, safe=""), repr(each)[1:-1]):
+                text = text.replace(spelled, shown_id(each))
+        return text
 
     def wrong(self, text: str, *, helps: bool = True) -> NoReturn:
         """Refuse what is typed; raises a `click.UsageError`.
@@ -248,6 +262,7 @@ class Invocation:
             if note := session.take_note():
                 self.warn(note)
         finally:
+            self._trust_listed_id(session)
             with anyio.CancelScope(shield=True):
                 await session.close()
 
@@ -257,6 +272,15 @@ class Invocation:
         async with self.session() as session:
             with self.working(doing=ASKING, logged=False):
                 yield session
+
+    def _trust_listed_id(self, session: Session) -> None:
+        """Let errors show a version that a listing has: it is no secret, however random."""
+        if self._looked_up is None:
+            return
+        database_id, version = self._looked_up
+        pages = session.listings.known_pages(database_id, -math.inf)
+        if any(page.version(version) for page in pages):
+            self.typed_ids.discard(version)
 
     async def database(self, session: Session, typed: str) -> str:
         """The id of the database that was typed; see `whole_database`.
@@ -277,6 +301,7 @@ class Invocation:
         """
         whole = await self.database(session, database_id)
         version = await whole_version(session, whole, version_id)
+        self._looked_up = whole, version
         if version != LATEST and not shown:
             return SnapshotRecord(whole, version_id=version)
         found = await get(session, f"{whole}/{version}", unlisted=True)
@@ -325,6 +350,7 @@ class Invocation:
                     with self.working(session):
                         return await operation(session, inputs, self, self.name, forced=new)
                 except NotFinished as pending:
+                    self.typed_ids.clear()  # what was requested with them shows that they are ids
                     self._name_command(pending.record, session, again or partial(_watching, same))
                     raise
         except (NotFinished, DrillFailed) as pending:
