@@ -34,12 +34,12 @@ Python's. There a POST that was under way meanwhile may not be matched to its sn
 
 
 def system_utc() -> datetime:
-    """This machine's UTC time, for code outside an event loop, such as a Pulumi diff."""
+    """Return this machine's UTC time, for code outside an event loop, such as a Pulumi diff."""
     return datetime.now(UTC)
 
 
 def system_monotonic() -> float:
-    """This machine's monotonic seconds, for a thread without an event loop.
+    """Return this machine's monotonic seconds, for a thread without an event loop.
 
     Only differences are meaningful.
     """
@@ -49,7 +49,11 @@ def system_monotonic() -> float:
 def rfc3339(moment: datetime) -> str:
     """Format a time as in the outputs: UTC, with milliseconds if there are any.
 
-    For example `2025-08-13T13:29:11.263Z`.
+    Args:
+        moment: the time; a time without a zone is UTC.
+
+    Returns:
+        The text, such as `2025-08-13T13:29:11.263Z`.
     """
     moment = moment.astimezone(UTC)
     spec = "milliseconds" if moment.microsecond >= 1000 else "seconds"  # noqa: PLR2004  a millisecond
@@ -59,14 +63,26 @@ def rfc3339(moment: datetime) -> str:
 def parse_rfc3339(text: str) -> datetime:
     """Parse a time; a text without a zone is UTC.
 
+    Args:
+        text: such as `2025-08-13T13:29:11.263Z`.
+
+    Returns:
+        The time, with a zone.
+
     Raises:
-        ValueError: The text is no date, or one of another age.
+        ValueError: The text is not a date, or is a date of another age.
     """
     return in_utc(datetime.fromisoformat(text))
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Convert a time to UTC; one without a zone is UTC already, like all times of the service.
+    """Convert a time to UTC.
+
+    Args:
+        moment: the time. A time without a zone is UTC already, like all times of the service.
+
+    Returns:
+        The time in UTC.
 
     Raises:
         ValueError: The year is nonsense.
@@ -77,13 +93,28 @@ def in_utc(moment: datetime) -> datetime:
 
 
 def to_the_second(moment: datetime | str) -> str:
-    """Format a time as messages have it: as `rfc3339`, without milliseconds."""
+    """Format a time as in messages: like `rfc3339`, without milliseconds.
+
+    Args:
+        moment: the time, or its text.
+
+    Returns:
+        The text, such as `2025-08-13T13:29:11Z`.
+    """
     moment = parse_rfc3339(moment) if isinstance(moment, str) else moment
     return rfc3339(moment.replace(microsecond=0))
 
 
 def time_text(moment: datetime, now: datetime | None = None) -> str:
-    """Format a time of day: `12:32:05 UTC`; with its date if that is not the one of `now`."""
+    """Format a time of day for people.
+
+    Args:
+        moment: the time.
+        now: the present time, to leave out today's date; None leaves out any date.
+
+    Returns:
+        The text: `12:32:05 UTC`, after the date if it is not the date of `now`.
+    """
     moment = moment.astimezone(UTC)
     spec = (
         "%H:%M:%S UTC"
@@ -142,7 +173,7 @@ class Clock:
         return start + timedelta(seconds=now - began)
 
     def stamp(self) -> Stamp:
-        """Note this moment by both clocks of the machine, for `age_of` and `moved_since`."""
+        """Return this moment by both clocks of the machine, for `age_of` and `moved_since`."""
         if self._wall is not None:
             wall = self._wall()
         elif self._start is not None:
@@ -152,40 +183,53 @@ class Clock:
         return Stamp(wall, self._ticks())
 
     def age_of(self, stamp: Stamp) -> float:
-        """Return the seconds since a stamp, by whichever clock has moved most."""
+        """Return the seconds since a stamp, by whichever clock has moved most.
+
+        Args:
+            stamp: an earlier moment.
+        """
         now = self.stamp()
         return max(abs((now.wall - stamp.wall).total_seconds()), now.boot - stamp.boot)
 
     def moved_since(self, stamp: Stamp) -> float:
-        """Return the seconds by which one clock has moved beyond the other since a stamp.
+        """Return the seconds by which one clock has moved ahead of the other since a stamp.
 
-        More than a few mean that the machine was paused or asleep, or that its clock was set.
+        More than a few seconds mean that the machine was paused or asleep, or that its clock was
+        set.
+
+        Args:
+            stamp: an earlier moment.
         """
         now = self.stamp()
         return abs((now.wall - stamp.wall).total_seconds() - (now.boot - stamp.boot))
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep on the event loop's clock. Nothing else in this project sleeps."""
+        """Sleep on the event loop's clock. Nothing else in this package sleeps.
+
+        Args:
+            seconds: how long.
+        """
         await anyio.sleep(max(0.0, seconds))
 
 
 class TimeSpan(NamedTuple):
-    """Two times of the service between which something happened."""
+    """Two times of the service; something happened between them."""
 
     earliest: datetime
     latest: datetime
 
 
 def corrected_time(claimed: datetime, span: TimeSpan | None, skew: timedelta) -> datetime:
-    """Correct the time at which a request was sent by what its answer shows.
+    """Correct the time at which a request was sent by the evidence of its answer.
 
     Args:
-        claimed: When it was sent, as the ledger has it, by the service's clock.
-        span: Within which times the answer shows that it was sent; None if it shows nothing.
-        skew: How far the claimed time may be outside.
+        claimed: The time in the ledger, by the service's clock.
+        span: The times between which the answer shows that the request was sent; None if the answer
+            shows nothing.
+        skew: How far outside of the span the claimed time can be.
 
     Returns:
-        The claimed time if it fits, else the earliest that does.
+        The claimed time if it fits the span, else the earliest time that does.
     """
     if span is None or span.earliest - skew <= claimed <= span.latest + skew:
         return claimed
@@ -214,10 +258,11 @@ class _Offset(NamedTuple):
 class ServiceClock:
     """The service's clock, which the `Date` headers of its answers show.
 
-    It may be hours ahead of this machine's `clock`. Each answer shows the difference to a second,
-    and each further one narrows it, since it stays the same. The first answer is believed, as there
-    is nothing else. From then on one answer alone moves nothing, since a proxy may have stored its
-    page: it takes two with different dates that agree with each other.
+    The service's clock can be hours ahead of this machine's `clock`. Each answer shows the
+    difference to a second, and further answers narrow it, because the difference does not change.
+    The first answer is believed, since there is nothing else. After that, one deviating answer
+    moves nothing, because a proxy may have stored its page: two answers with different dates must
+    agree.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -237,25 +282,26 @@ class ServiceClock:
 
     @property
     def unsure(self) -> float:
-        """The seconds by which `now` may be wrong, in either direction; 0 while it is unknown."""
+        """The seconds by which `now` can be wrong, in either direction; 0 while it is unknown."""
         believed = self._believed
         return 0.0 if believed is None else (believed.most - believed.least) / 2
 
     @property
     def trouble(self) -> str | None:
-        """Why the service's time is not known, as a clause; None if it is."""
+        """Why the service's time is not known, as a clause; None if the time is known."""
         return self._trouble if self._believed is None else None
 
     def observe(self, date: datetime | None, sent: datetime, received: datetime) -> TimeSpan | None:
         """Learn from an answer of the service.
 
         Args:
-            date: Its `Date` header; None if it has none of the service's own.
+            date: Its `Date` header; None without a date of the service's own.
             sent: When its request was sent, by this machine's clock.
-            received: When it came, by this machine's clock.
+            received: When the answer came, by this machine's clock.
 
         Returns:
-            Within which times of the service the request was sent; None if the answer shows none.
+            The times of the service between which the request was sent; None if the answer shows
+            none.
         """
         if date is None:
             self._trouble = NO_DATE
@@ -291,7 +337,11 @@ class ServiceClock:
         return shown.date != doubting.date and shown.agrees_with(doubting)
 
     def assume(self, offset: object) -> None:
-        """Let `now` use an offset that an earlier command has seen, until the service answers."""
+        """Let `now` use an offset that an earlier command saw, until the service answers.
+
+        Args:
+            offset: The seconds that the service's clock is ahead; anything but a number is ignored.
+        """
         if isinstance(offset, int | float) and abs(offset) <= PLAUSIBLE:
             self._assumed = offset
 
@@ -316,7 +366,7 @@ class Stoppable:
     def stop(self) -> None:
         """End all waits, as after ^C.
 
-        Operations keep what they must, and send no further request.
+        Operations save what must be kept, and send no further request.
         """
         self.stopping = True
         for scope in tuple(self._scopes):
@@ -325,6 +375,9 @@ class Stoppable:
     @contextmanager
     def until(self, seconds: float) -> Iterator[anyio.CancelScope]:
         """Run the body until it ends, `seconds` have passed or `stop` is called.
+
+        Args:
+            seconds: how long the body can run.
 
         Yields:
             The scope, which shows whether the body was cut.

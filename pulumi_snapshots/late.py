@@ -1,6 +1,6 @@
-"""The one door to modules that are loaded late.
+"""Loads modules late.
 
-What speaks HTTP costs a program half a second, and few programs need it.
+The modules that speak HTTP cost a program half a second, and few programs need them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def late(name: str) -> Any:
-    """What a module of this package has, by a name such as `run.session:Session`.
+    """Return a name of a module of this package, which is loaded at the first use.
 
-    It is loaded at the first use.
+    Args:
+        name: such as `run.session:Session`.
     """
     module, _, attribute = name.partition(":")
     return getattr(import_module(f"pulumi_snapshots.{module}"), attribute)
@@ -25,10 +26,11 @@ def late(name: str) -> Any:
 def at_first_use(
     homes: Mapping[str, Iterable[str]], package: str = "pulumi_snapshots"
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Make a package's `__getattr__`, `__dir__` and `__all__`, which load names late.
+    """Return a package's `__getattr__`, `__dir__` and `__all__`, which load names late.
 
-    `homes` are the names that each module of this package has, and `package` is whose names these
-    are.
+    Args:
+        homes: the names in each module of this package.
+        package: the package whose names these are.
     """
     home = {name: module for module, names in homes.items() for name in names}
 

@@ -12,9 +12,13 @@ VARIABLE = "SQUARECLOUD_STATE_DIR"
 def state_directory(environment: Mapping[str, str]) -> Path:
     """Choose the directory for files that outlive a run.
 
-    `SQUARECLOUD_STATE_DIR`, or `pulumi-snapshots` in `XDG_STATE_HOME` or in `~/.local/state`.
+    It is `SQUARECLOUD_STATE_DIR`, or `pulumi-snapshots` in `XDG_STATE_HOME` or in `~/.local/state`.
 
-    A relative path, which no file can be in, says that there is no home directory.
+    Args:
+        environment: the environment of the process.
+
+    Returns:
+        The directory; a relative path, which no file can be in, if there is no home directory.
     """
     own, base = (Path(environment.get(name) or "") for name in (VARIABLE, "XDG_STATE_HOME"))
     if own.is_absolute():
@@ -25,7 +29,11 @@ def state_directory(environment: Mapping[str, str]) -> Path:
 
 
 def home_directory(environment: Mapping[str, str]) -> Path:
-    """Find the user's home directory; `~` if the system does not know it."""
+    """Return the user's home directory; `~` if the system does not know it.
+
+    Args:
+        environment: the environment of the process.
+    """
     try:
         return Path(environment.get("HOME") or "~").expanduser()
     except (
@@ -39,6 +47,12 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that replaces `path` when the block ends.
 
     The earlier file stays if the block fails or the machine dies.
+
+    Args:
+        path: the file to replace.
+
+    Yields:
+        The new file, open for writing.
     """
     unfinished = path.with_suffix(".part")
     with unfinished.open("w+b") as target:

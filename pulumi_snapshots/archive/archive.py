@@ -71,13 +71,13 @@ class ArchiveRequest:
 
     Attributes:
         session: the service; None without an API key.
-        transfers: the process's.
+        transfers: the means by which this process archives.
         inputs: which snapshot, and where to.
-        listener: hears how it goes.
-        owner: whose archive the object will be; None leaves its manifest without an owner.
-        previous: what the resource has archived before; None for the first time.
+        listener: shows the progress.
+        owner: the owner of the archive; None leaves its manifest without an owner.
+        previous: the resource's last archive; None for the first one.
         manifest: whether a manifest is written beside the object.
-        force: whether a file is overwritten that no manifest explains.
+        force: whether to overwrite a file that no manifest explains.
     """
 
     session: Session | None
@@ -95,7 +95,12 @@ class ArchiveRequest:
         return self.owner.id if self.owner else None
 
     def has_written(self, uri: str, seen: Seen) -> bool:
-        """Tell whether an object is as this resource has written it."""
+        """Tell whether an object is unchanged since this resource wrote it.
+
+        Args:
+            uri: the object's URI.
+            seen: the object as the store describes it now.
+        """
         objects = history(self.previous) if self.previous else []
         return any((each.uri, each.mark) == (uri, seen.mark) for each in objects)
 
@@ -104,13 +109,14 @@ async def archive_snapshot(request: ArchiveRequest) -> ArchiveRecord:
     """Stream a snapshot to its destination, then apply the rule of its resource.
 
     Args:
-        request: what is wanted.
+        request: the snapshot, its destination and the rule.
 
     Returns:
-        What the state keeps. `unproved` says why the content of the zip is not proved.
+        The record that the state keeps. Its `unproved` says why the content of the zip is not
+        proved.
 
     Raises:
-        NotArchived: nothing was archived, and what was there still is.
+        NotArchived: nothing was archived, and the destination is unchanged.
     """
     with _saying_new_folder(request.inputs.destination, request.listener):
         record = await _transferred(request)
@@ -184,7 +190,7 @@ def _not_archived(
 
 @dataclass(frozen=True)
 class Occupant:
-    """What is stored under the name of an object that is to be written.
+    """The object that is stored under the name of an object to be written.
 
     Attributes:
         seen: the object; None if there is none, or if the key may not read.
@@ -202,10 +208,10 @@ class Occupant:
 
 @dataclass(frozen=True)
 class Written:
-    """An archive that is there.
+    """An archive that exists.
 
     Attributes:
-        record: what the state keeps of it.
+        record: the record that the state keeps of it.
         claim: the claim that its manifest must hold until the manifest is complete.
         shared: the manifest of an object that was there already; None if it was written now.
     """

@@ -1,4 +1,4 @@
-"""What an engine calls of an archive: create, read, update and delete."""
+"""The engine's calls about an archive: create, read, update and delete."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ class ArchiveCalls:
     async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
         """Archive a snapshot.
 
+        Args:
+            call: the engine's call.
+            values: the inputs, by their names in Python.
+
+        Returns:
+            The resource, with the archive's outputs.
+
         Raises:
             NotArchived: nothing was archived.
         """
@@ -37,13 +44,21 @@ class ArchiveCalls:
         return Resource(record.id, ARCHIVE.state(record, values))
 
     async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
-        """Check whether the object is as it was written, or import an object by its URI.
+        """Check whether the object is unchanged, or import an object by its URI.
 
-        An import does not enter the resource into the manifest: a lookup by id calls the same, in
-        each preview too. The next update does.
+        An import does not enter the resource into the manifest, because a lookup by id makes the
+        same call, even in a preview. The next update enters it.
+
+        Args:
+            call: the engine's call.
+            id_: the object's URI.
+            state: the outputs in the state; empty for an import.
+
+        Returns:
+            The resource, as a refresh found it.
 
         Raises:
-            ProviderError: no such archive can be imported.
+            ProviderError: the archive to be imported does not exist or is not readable.
         """
         transfers = call.shared.of(Transfers)
         if "mark" not in state:
@@ -64,6 +79,14 @@ class ArchiveCalls:
         values: Mapping[str, Any],
     ) -> Resource:
         """Archive again what a refresh found lost, enter an importer, or keep the new inputs.
+
+        Args:
+            call: the engine's call.
+            state: the outputs in the state.
+            values: the new inputs.
+
+        Returns:
+            The resource, with the new inputs.
 
         Raises:
             NotArchived: the lost object was not archived again.
@@ -87,6 +110,10 @@ class ArchiveCalls:
 
     async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
         """Keep the object or remove it, as `delete_object` says.
+
+        Args:
+            call: the engine's call.
+            state: the outputs in the state.
 
         Raises:
             NotRemoved: the object may still be there.

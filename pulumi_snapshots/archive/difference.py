@@ -1,4 +1,4 @@
-"""What inputs may be, and what a change of them, or a refresh, means for an archive that exists.
+"""The values that inputs can have, and the effect of changed inputs or a refresh on an archive.
 
 Sends no request.
 """
@@ -51,7 +51,11 @@ class ArchiveRules(Rules):
     schema = ARCHIVE
 
     def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Name the snapshot's database, which a URL may show."""
+        """Return the snapshot's database, which a download URL may show.
+
+        Args:
+            values: the inputs.
+        """
         return {"database_id": which_snapshot(values)[0]}
 
     @cached_property
@@ -94,9 +98,18 @@ class ArchiveRules(Rules):
         state: Mapping[str, Any],
         values: Mapping[str, Any],
     ) -> Changes:
-        """Compare, and remember what the state holds.
+        """Compare the state with the inputs, and remember the state's record for this run.
 
         A preview says that the archive of a snapshot is replaced if the snapshot is about to be.
+
+        Args:
+            call: the engine's call.
+            record: the archive in the state.
+            state: the outputs in the state.
+            values: the inputs now.
+
+        Returns:
+            The differences, and what they do to the archive.
         """
         counts = bool(state.get("keep") or state.get("keep_last"))
         call.shared.of(ArchiveMemory).current[call.owner] = ArchiveSuccessor(record, counts)
@@ -125,14 +138,18 @@ def archive_difference(
     old: Mapping[str, Any],
     new: Mapping[str, Any],
 ) -> Changes:
-    """Compare by value.
+    """Compare old and new inputs by value.
 
-    Another version or place replaces the archive, unless it is `UNKNOWN`: an update decides that.
+    Another version or place replaces the archive, unless the value is `UNKNOWN`: then an update
+    decides.
 
     Args:
-        record: what the state holds.
+        record: the archive in the state.
         old: the inputs in the state.
         new: the inputs now.
+
+    Returns:
+        The differences, and what they do to the archive.
     """
     replaces = _replacing(record, old, new)
     if replaces:
@@ -197,8 +214,9 @@ class NextObject:
     """The object that the next archive will write, as far as a preview knows.
 
     Attributes:
-        uri: where; None if the name is not known, which is another one than all that are there.
-        created_at: when its snapshot was taken; for a snapshot that is not taken yet, now.
+        uri: the object's URI; None if its name is not known yet. The name is then a new one.
+        created_at: when its snapshot was taken; the present time for a snapshot that is not taken
+            yet.
         is_to_be_taken: whether its snapshot is not taken yet.
     """
 

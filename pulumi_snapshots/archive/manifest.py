@@ -1,6 +1,6 @@
-"""The manifest beside an archived object: what the object is and whose.
+"""The manifest beside an archived object, which says what the object is and who owns it.
 
-Runs ask it, and people do who have nothing else left.
+Runs read the manifest, and so do people who have lost everything else.
 """
 
 from __future__ import annotations
@@ -90,6 +90,9 @@ class Manifest(Record):
         Args:
             record: what was written.
             recipients: public keys of age; None or empty if the object is not encrypted.
+
+        Returns:
+            The manifest.
         """
         facts = {
             name: getattr(record, name) for name in cls.properties() if name in record.properties()
@@ -113,7 +116,7 @@ class Manifest(Record):
             The manifest; None if this is somebody else's file.
 
         Raises:
-            StoreTrouble: it is a manifest, and damaged.
+            StoreTrouble: the file is a damaged manifest.
         """
         try:
             facts: Any = json.loads(content)
@@ -136,7 +139,7 @@ class Manifest(Record):
         return found
 
     def moments(self) -> list[str]:
-        """List all times, as they are written."""
+        """Return all times in the manifest, as they are written."""
         drilled = self.drill.drilled_at if self.drill else None
         return [each for each in (self.created_at, self.archived_at, drilled) if each is not None]
 
@@ -153,14 +156,24 @@ class Manifest(Record):
         ).encode()
 
     def without(self, owner_id: str | None) -> tuple[Owner, ...]:
-        """List the owners but for one."""
+        """Return all owners but one.
+
+        Args:
+            owner_id: the owner to leave out; None leaves out none.
+        """
         return tuple(each for each in self.owners if each.id != owner_id)
 
     def others_text(self, owner_id: str | None) -> str:
         """Name the other owners, for a message.
 
-        Equal names are explained: the owner may be a stack of the same names on another backend,
-        or this resource before its state was lost.
+        Equal names are explained: the owner may be a stack of the same names on another backend, or
+        this resource before its state was lost.
+
+        Args:
+            owner_id: the owner to leave out; None names all.
+
+        Returns:
+            The names, as the end of a sentence.
         """
         own_names = {each.name for each in self.owners if each.id == owner_id}
         texts = []
@@ -172,12 +185,15 @@ class Manifest(Record):
         return ", ".join(texts)
 
     def record(self, uri: str, mark: str, owner_id: str | None) -> ArchiveRecord:
-        """Make what a state holds of the object.
+        """Make the record that a state keeps of the object.
 
         Args:
-            uri: the object's.
-            mark: the object's, as the store has it now.
-            owner_id: the resource's; None if it is no owner yet.
+            uri: the object's URI.
+            mark: the object's mark, as the store has it now.
+            owner_id: the resource's id as an owner; None if it is not an owner yet.
+
+        Returns:
+            The record.
         """
         is_pinned = owner_id is not None and self.pinned_by(owner_id)
         facts = {
@@ -190,7 +206,11 @@ class Manifest(Record):
         return ArchiveRecord.from_outputs(facts)
 
     def pinned_by(self, owner_id: str | None = None) -> bool:
-        """Tell whether this owner, or any if the id is None, keeps the object for good."""
+        """Tell whether an owner keeps the object for good.
+
+        Args:
+            owner_id: the owner; None asks about any owner.
+        """
         return any(each.pin for each in self.owners if owner_id in {None, each.id})
 
 
@@ -219,15 +239,27 @@ Edit = Callable[[Manifest | None], Manifest | None]
 
 
 def manifest_store(transfers: Transfers, uri: str) -> ObjectStore:
-    """Get the store of an object's manifest."""
+    """Return the store of an object's manifest.
+
+    Args:
+        transfers: the means by which this process archives.
+        uri: the object's URI.
+    """
     return transfers.at(uri + MANIFEST_SUFFIX)
 
 
 def read_beside(transfers: Transfers, uri: str) -> Beside:
     """Read what is in the place of an object's manifest; blocks.
 
+    Args:
+        transfers: the means by which this process archives.
+        uri: the object's URI.
+
+    Returns:
+        The manifest, or the other file in its place.
+
     Raises:
-        StoreTrouble: the store failed, but for a key that may not read.
+        StoreTrouble: the store failed. A key without the right to read is no failure.
     """
     try:
         held = manifest_store(transfers, uri).load(LARGEST_MANIFEST)
@@ -240,6 +272,10 @@ def read_beside(transfers: Transfers, uri: str) -> Beside:
 
 def manifest_at(transfers: Transfers, uri: str) -> Manifest | None:
     """Read the manifest of an object; blocks.
+
+    Args:
+        transfers: the means by which this process archives.
+        uri: the object's URI.
 
     Returns:
         The manifest; None if there is none.
@@ -254,8 +290,13 @@ def manifest_at(transfers: Transfers, uri: str) -> Manifest | None:
 def edit_manifest(transfers: Transfers, uri: str, edit: Edit) -> Manifest | None:
     """Change the manifest of an object, again if another writer was faster; blocks.
 
+    Args:
+        transfers: the means by which this process archives.
+        uri: the object's URI.
+        edit: takes the present manifest, None if there is none, and returns the new one.
+
     Returns:
-        The manifest that is there then; None if there is none.
+        The manifest after the edit; None if there is none.
 
     Raises:
         StoreTrouble: the manifest was not changed.
@@ -290,11 +331,15 @@ def merged(
     """Make the manifest of an archive in place of the manifest that was found.
 
     Args:
-        found: what was there; its other owners and its drill stay if it is of the same snapshot.
-        record: what was written.
+        found: the earlier manifest. Its other owners and its drill stay if it is of the same
+            snapshot.
+        record: the archive that was written.
         recipients: public keys of age; None or empty if the object is not encrypted.
-        owner: whose archive it is too; None adds no owner.
-        claim: the run that is about to let the object appear; None once it is there.
+        owner: an additional owner; None adds no owner.
+        claim: the run that is about to let the object appear; None once the object exists.
+
+    Returns:
+        The new manifest.
     """
     made = replace(Manifest.of(record, recipients), claim=claim)
     if found is not None and found.version_id == record.version_id:
@@ -313,17 +358,17 @@ async def note_in_manifest(
     listener: Listener,
     warning: str,
 ) -> Manifest | None:
-    """Change the manifest of an object; a failure only warns, as the archive is as good without.
+    """Change the manifest of an object. A failure only warns, because the archive itself is good.
 
     Args:
-        transfers: the process's.
-        uri: the object's.
+        transfers: the means by which this process archives.
+        uri: the object's URI.
         edit: the change.
         listener: hears the warning.
-        warning: what is missing then, as the beginning of a sentence.
+        warning: what is missing after a failure, as the beginning of a sentence.
 
     Returns:
-        The manifest that is there then; None if there is none, or it was not changed.
+        The manifest after the change; None if there is none, or if it was not changed.
     """
     try:
         return await transfers.blocking(edit_manifest, transfers, uri, edit)
@@ -341,13 +386,13 @@ async def enter_owner(
     """Enter an owner into an object's manifest, or change whether that owner keeps it for good.
 
     Args:
-        transfers: the process's.
-        record: the object as the owner's state has it; another object of its name is left.
+        transfers: the means by which this process archives.
+        record: the object in the owner's state. Another object under the same name is left alone.
         owner: the owner.
-        listener: hears a failure.
+        listener: hears of a failure.
 
     Returns:
-        The manifest that is there then; None if there is none, or it was not changed.
+        The manifest after the change; None if there is none, or if it was not changed.
     """
 
     def enter(found: Manifest | None) -> Manifest | None:
@@ -369,14 +414,14 @@ async def note_drill(
     """Note in the manifests of objects that a drill has proved their snapshot.
 
     Args:
-        transfers: the process's.
+        transfers: the means by which this process archives.
         uris: the objects.
-        snapshot: database and version; an object that another archive has replaced is left.
+        snapshot: database and version. An object that another archive has replaced is left alone.
         drilled: the drill's result.
         listener: hears of each failure.
 
     Returns:
-        How many manifests say so now.
+        How many manifests name the drill now.
     """
 
     def edit(found: Manifest | None) -> Manifest | None:

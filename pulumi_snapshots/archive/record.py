@@ -210,7 +210,7 @@ class ArchiveInputs(Inputs):
             values: inputs by their names in Python; a URL alone names its snapshot.
 
         Returns:
-            The inputs, whose `keep` says what `keep_last` does.
+            The inputs. Their `keep` includes `keep_last`.
         """
         database_id, version_id = which_snapshot(values)
         found = super().of(values)
@@ -226,10 +226,10 @@ class ArchiveInputs(Inputs):
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """Find everything that is wrong with inputs, alone and beside each other.
+        """Return everything that is wrong with the inputs, each alone and in combination.
 
         Args:
-            values: inputs by their names in Python; `UNKNOWN` ones are taken to be right.
+            values: inputs by their names in Python; `UNKNOWN` values are taken to be right.
         """
         found = [
             hidden_problem(each, values.get(each.property)) for each in super().problems(values)
@@ -243,11 +243,14 @@ class ArchiveInputs(Inputs):
 
 
 def hidden_problem(problem: Problem, given: Any) -> Problem:
-    """Take a problem's property away if an engine would print a secret with it.
+    """Remove a problem's property if an engine would print a secret with it.
 
     Args:
         problem: what is wrong with an input.
         given: the input's value, which engines print beside the property's name.
+
+    Returns:
+        The problem, without its property if the value is a secret.
     """
     has_private_key = encryption.PRIVATE in str(given).upper()
     if has_private_key or (problem.property == "destination" and _HAS_SECRET.search(str(given))):
@@ -259,7 +262,7 @@ def hidden_problem(problem: Problem, given: Any) -> Problem:
 
 
 def which_snapshot(values: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Find out which snapshot inputs name.
+    """Return the snapshot that the inputs name.
 
     Args:
         values: inputs by their names in Python.
@@ -361,7 +364,10 @@ def object_in(
         database_id: the database.
         version_id: the snapshot's version id.
         created: when the snapshot was taken.
-        sealed: whether the object is encrypted, and its name ends in `.zip.age`.
+        sealed: whether the object is encrypted, so that its name ends in `.zip.age`.
+
+    Returns:
+        The place of the object.
     """
     suffix = encryption.AGE_SUFFIX if sealed else ""
     name = f"{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{quote(version_id, safe='')}.zip{suffix}"
@@ -465,7 +471,11 @@ class ArchiveRecord(Record):
         )
 
     def has_had(self, other: ArchiveRecord) -> bool:
-        """Tell whether another record's object is among the earlier objects of this one."""
+        """Tell whether another record's object is among the earlier objects of this one.
+
+        Args:
+            other: the record whose object is looked for.
+        """
         return any((each.uri, each.mark) == (other.uri, other.mark) for each in self.earlier)
 
 
@@ -476,7 +486,7 @@ def history(record: ArchiveRecord) -> list[StoredObject]:
         record: what its state holds.
 
     Returns:
-        Its objects, newest first, without the present one if a refresh found that lost.
+        Its objects, newest first, without the present object if a refresh found it lost.
     """
     present = [] if record.lost else [record.object]
     return [*present, *record.earlier]
@@ -495,10 +505,10 @@ class ArchiveSuccessor(NamedTuple):
 
 
 class ArchiveMemory:
-    """What the archives of a run know of each other.
+    """The archives that one run has seen or made.
 
-    An engine tells a create nothing of the resource that is replaced, and a delete nothing of the
-    resource that has replaced it.
+    An engine does not tell a create which resource it replaces, or a delete which resource has
+    replaced it.
 
     Attributes:
         current: by URN, the archive that a comparison has seen or a create has made.
@@ -510,20 +520,24 @@ class ArchiveMemory:
         self.declared: dict[Hashable, str | None] = {}
 
     def previous(self, urn: str | None) -> ArchiveRecord | None:
-        """Get what a resource had before its create; None if no comparison has seen any."""
+        """Return the archive that a resource had before its create; None if none was compared.
+
+        Args:
+            urn: the resource's URN; None if it is unknown.
+        """
         known = self.current.get(urn) if urn else None
         return known.record if known else None
 
     def successor(self, urn: str | None, record: ArchiveRecord) -> ArchiveSuccessor | None:
-        """Find what has replaced an archive.
+        """Find the archive that has replaced another one.
 
         Args:
-            urn: of the resource that is deleted; a resource that was renamed has another URN since.
-            record: what its state holds.
+            urn: the URN of the deleted resource. A resource that was renamed has another URN now.
+            record: the archive in its state.
 
         Returns:
-            The archive that counts this one among its earlier ones, or else that of the same URN;
-            None if nothing has replaced it.
+            The archive that counts this one among its earlier ones, or else the archive of the same
+            URN; None if nothing has replaced it.
         """
         found = next(
             (each for each in self.current.values() if each.record.has_had(record)),

@@ -1,4 +1,4 @@
-"""Removes archived objects, by rules and with their resources: never what another owner has."""
+"""Removes archived objects, by rules and with their resources, but never another owner's object."""
 
 import secrets
 from collections import defaultdict
@@ -48,11 +48,11 @@ REPLACED = "the archive that replaced this one holds or counts it"
 
 @dataclass(frozen=True)
 class Release:
-    """What became of an object that its owner has let go.
+    """The result of an owner's release of an object.
 
     Attributes:
         removed: whether the object was removed.
-        kept_for: why it was kept for others or by a pin; None if neither was the reason.
+        kept_for: why the object was kept for other owners or by a pin; None for any other reason.
     """
 
     removed: bool
@@ -60,16 +60,20 @@ class Release:
 
 
 def release(transfers: Transfers, uri: str, mark: str, owner_id: str | None) -> Release:
-    """Remove an object and its manifest, unless others have it or a pin keeps it; blocks.
+    """Remove an object and its manifest, unless another owner or a pin keeps them; blocks.
 
-    The manifest is claimed before the object goes, so that no other owner enters meanwhile, and is
-    removed after it: whatever fails in between, the next removal finds both and makes that good.
+    The manifest is claimed before the object is removed, so that no other owner enters in between,
+    and is removed last. After a failure halfway, the next removal finds both and finishes.
 
     Args:
-        transfers: the process's.
-        uri: the object's.
-        mark: the object's, when its owner wrote it; an object that was changed since stays.
-        owner_id: who lets it go; None for a resource that was no owner yet.
+        transfers: the means by which this process archives.
+        uri: the object's URI.
+        mark: the object's mark from when its owner wrote it. An object that was changed since then
+            stays.
+        owner_id: the owner that releases the object; None for a resource that is not an owner yet.
+
+    Returns:
+        Whether the object was removed, and if not, why.
 
     Raises:
         StoreTrouble: the object or its manifest may still be there.
@@ -141,17 +145,17 @@ async def objects_before(
     inputs: ArchiveInputs,
     listener: Listener,
 ) -> list[StoredObject]:
-    """List the objects of a resource from before a new one, newest first.
+    """Return the objects that a resource had before a new one, newest first.
 
     Args:
-        transfers: the process's.
-        previous: what the state holds; None for the first archive.
+        transfers: the means by which this process archives.
+        previous: the archive in the state; None for the first archive.
         inputs: with the rule, if there is one.
-        listener: hears it if manifests cannot be read.
+        listener: hears if manifests cannot be read.
 
     Returns:
-        The objects in the state. If that is full and there is a rule, also those that manifests
-        beside the last object show to be the resource's.
+        The objects in the state. If the state's list is full and there is a rule, also those of the
+        resource that manifests beside the last object show.
     """
     if previous is None:
         return []
@@ -176,14 +180,15 @@ async def prune(
     """Remove the objects of a resource that its rule does not keep, if they are unchanged.
 
     Args:
-        transfers: the process's.
+        transfers: the means by which this process archives.
         record: the archive that was just written.
         before: the resource's objects from before, newest first.
-        inputs: with the rule; without one nothing is removed.
-        listener: hears of each object that is removed, or kept against the rule.
+        inputs: the inputs, with the rule; nothing is removed without a rule.
+        listener: hears of each object that is removed, or is kept although the rule does not keep
+            it.
 
     Returns:
-        The record, with the objects that are left as its earlier ones.
+        The record, with the remaining objects as its earlier ones.
     """
     left = [each for each in before if each.uri != record.uri]
     rule = f"the last {inputs.keep_last}" if inputs.keep_last else "keep"
@@ -265,10 +270,10 @@ async def end_archive(
     """Keep or remove the object of a resource that is deleted or replaced.
 
     Args:
-        transfers: the process's.
-        record: what its state holds.
+        transfers: the means by which this process archives.
+        record: the archive in its state.
         listener: hears whether the object stays.
-        successor: what has replaced the resource; None if it is deleted.
+        successor: the archive that has replaced it; None if the resource is deleted.
         delete_object: whether the object is to be removed.
 
     Raises:
@@ -368,13 +373,13 @@ async def _hand_over(
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `forget_archives` has decided about one archive.
+    """The decision of `forget_archives` about one archive.
 
     Attributes:
         archive: the archive.
-        goes: whether it was removed, or would be.
-        why: why it stays although no tier keeps it; None if there is no such reason.
-        failed: whether it was to be removed, and may still be there.
+        goes: whether the archive was removed, or would be removed.
+        why: why the archive stays although no tier keeps it; None if there is no such reason.
+        failed: whether the removal failed, so that the archive may still exist.
     """
 
     archive: Shelved
@@ -393,15 +398,15 @@ async def forget_archives(
 ) -> list[Verdict]:
     """Remove the archives of an owner that a rule does not keep, counted for each database.
 
-    An archive that is not as its manifest says takes no place, and stays. So does an archive
-    whose database is not known: nothing shows which others it would be counted with.
+    An archive that differs from its manifest fills no slot of a tier, and stays. An archive of an
+    unknown database stays too, since nothing shows which other archives it is counted with.
 
     Args:
-        transfers: the process's.
+        transfers: the means by which this process archives.
         place: a folder, or one archive.
         keep: the tiers.
-        owner_id: whose archives may be removed.
-        dry_run: whether to decide only.
+        owner_id: the owner whose archives can be removed.
+        dry_run: whether only to decide.
 
     Returns:
         A verdict on each archive at the place, by name.

@@ -1,4 +1,4 @@
-"""Which archives a rule keeps. Asks no store and no service."""
+"""The archives that a rule keeps. Sends no request."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -17,7 +17,11 @@ _PERIODS: dict[str, Callable[[datetime], object]] = {
 def archives_newest_first(
     objects: Iterable[StoredObject],
 ) -> list[StoredObject]:
-    """Sort objects by the times of their snapshots, the newest first."""
+    """Return objects sorted by the times of their snapshots, the newest first.
+
+    Args:
+        objects: the objects, in any order.
+    """
     return sorted(objects, key=lambda each: each.taken, reverse=True)
 
 
@@ -61,13 +65,20 @@ def kept_by(keep: Keep, times: Sequence[datetime]) -> set[int]:
 def kept_of(objects: Sequence[StoredObject], rule: Keep | None) -> list[StoredObject]:
     """Choose the objects that a rule keeps.
 
-    An object that could not be proved takes no good object's place in a tier. The first object
-    always stays, and so does one that is pinned, whose time is not known, or that is the newest
+    An object that could not be proved takes no good object's slot in a tier. The first object
+    always stays. So does an object that is pinned, whose time is not known, or that is the newest
     to have passed a drill.
 
     Args:
-        objects: of one database or resource, the object that was just written first.
+        objects: the objects of one database or resource, the object that was just written first.
         rule: the tiers; None keeps everything.
+
+    Returns:
+        The objects that the rule keeps, in the same order.
+
+    Example:
+        >>> kept_of([newest, older], Keep(last=1))
+        [newest]
     """
     if rule is None:
         return list(objects)

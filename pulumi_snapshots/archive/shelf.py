@@ -38,14 +38,14 @@ LISTING_OWNED = 120.0
 
 @dataclass(frozen=True)
 class Shelved:
-    """One archive, or what is left of one.
+    """One archive, or what remains of one.
 
     Attributes:
         uri: the object's.
         manifest: None if there is none, or it cannot be read.
         problem: what is wrong with the object; None if it is as its manifest says.
         size: bytes of the object; None if it is missing.
-        mark: the object's, if it was asked for.
+        mark: the object's mark, if it was requested.
     """
 
     uri: str
@@ -61,7 +61,7 @@ class Shelved:
 
     @property
     def is_good(self) -> bool:
-        """Whether it is as its manifest says, and the manifest does not say that it is unproved."""
+        """Whether the object is as its manifest says, and its content was proved."""
         return self.doubt is None
 
     @property
@@ -76,18 +76,18 @@ class Shelved:
 
 
 async def shelved(transfers: Transfers, place: Destination, *, deep: bool = False) -> list[Shelved]:
-    """List and verify archives, also objects without a manifest.
+    """List and verify archives, including objects without a manifest.
 
     Args:
-        transfers: the process's.
-        place: a folder, with those below it, or one object.
+        transfers: the means by which this process archives.
+        place: a folder and the folders below it, or one object.
         deep: whether every byte is compared, not only sizes.
 
     Returns:
-        The archives by name.
+        The archives, sorted by name.
 
     Raises:
-        StoreTrouble: they could not be listed.
+        StoreTrouble: the archives could not be listed.
     """
     sizes = await transfers.reading(transfers.store(place).listing)
     if not place.folder and place.uri in sizes:  # of one object, the listing is only that
@@ -154,6 +154,13 @@ async def _change(transfers: Transfers, uri: str, manifest: Manifest) -> str | N
 async def find_archive(transfers: Transfers, place: Destination) -> Shelved:
     """Find one archive and its manifest, without verifying it.
 
+    Args:
+        transfers: the means by which this process archives.
+        place: the object's place.
+
+    Returns:
+        The archive.
+
     Raises:
         StoreTrouble: the object is not there, or its manifest cannot be read.
     """
@@ -170,15 +177,15 @@ async def find_archive(transfers: Transfers, place: Destination) -> Shelved:
 async def owned_objects(
     transfers: Transfers, record: ArchiveRecord, listener: Listener
 ) -> list[StoredObject]:
-    """List a resource's archives beside its present object, as their manifests say.
+    """Return a resource's archives other than its present object, as their manifests show them.
 
     Args:
-        transfers: the process's.
-        record: what the state holds.
-        listener: hears it if they cannot be listed.
+        transfers: the means by which this process archives.
+        record: the archive in the state.
+        listener: hears if the archives cannot be listed.
 
     Returns:
-        Those that are as their manifests say, newest first; none if they cannot be listed.
+        The archives that are as their manifests say, newest first; none if they cannot be listed.
     """
     folder = Destination.parse(f"{record.uri.rpartition('/')[0]}/")
     found: list[StoredObject] = []
@@ -215,17 +222,17 @@ async def _stored(transfers: Transfers, one: Shelved, record: ArchiveRecord) -> 
 
 
 async def imported(transfers: Transfers, uri: str) -> tuple[ArchiveRecord, list[str] | None]:
-    """Make the record of an archive that is there, for a resource that is no owner yet.
+    """Make the record of an existing archive, for a resource that is not an owner yet.
 
     Args:
-        transfers: the process's.
-        uri: the object's.
+        transfers: the means by which this process archives.
+        uri: the object's URI.
 
     Returns:
-        The record, and the public keys that the object is encrypted for, None without any.
+        The record, and the public keys for which the object is encrypted; None without encryption.
 
     Raises:
-        ProviderError: there is no such archive, or it is not as its manifest says.
+        ProviderError: there is no such archive, or the object is not as its manifest says.
     """
     try:
         place = Destination.parse(uri)
@@ -242,16 +249,16 @@ async def imported(transfers: Transfers, uri: str) -> tuple[ArchiveRecord, list[
 async def check_archived(
     transfers: Transfers, record: ArchiveRecord, listener: Listener
 ) -> ArchiveRecord:
-    """Refresh a record.
+    """Refresh the record of an archive.
 
     Args:
-        transfers: the process's.
-        record: what the state holds.
-        listener: hears what is missing, altered, or could not be checked.
+        transfers: the means by which this process archives.
+        record: the archive in the state.
+        listener: hears of an object that is missing, altered, or could not be checked.
 
     Returns:
-        The record, `lost` if its object is certainly missing or altered, without earlier objects
-        that are certainly gone; unchanged if that could not be checked.
+        The record. It is `lost` if its object is certainly missing or altered, and lacks earlier
+        objects that are certainly gone. It is unchanged if nothing could be checked.
     """
     name = place_text(record.uri)
     store = transfers.at(record.uri)

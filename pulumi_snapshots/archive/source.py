@@ -51,10 +51,10 @@ class Source:
     """One snapshot at the service.
 
     Attributes:
-        known: what is known of the snapshot. Its time is the `Last-Modified` of the host, unless
-            the service or the inputs have given it.
-        received: bytes of the snapshot so far.
-        broke_off: why the transfer broke off last; empty if it has not.
+        known: the snapshot's properties so far. Its time is the `Last-Modified` of the host, unless
+            the service or the inputs have given one.
+        received: bytes received so far.
+        broke_off: why the last transfer broke off; empty if none has.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Source:
         return f"{self.received * 100 // total} %, {received} of {bytes_text(total)}"
 
     async def locate(self) -> None:
-        """Find a URL, unless the given one is good enough.
+        """Find a download URL, unless the given URL is good enough.
 
         Raises:
             NoUrl: there is no key, or the service lists no such snapshot in time.
@@ -125,10 +125,10 @@ class Source:
         """Receive all bytes, however often the connection breaks or the URL expires.
 
         Yields:
-            The bytes in blocks. The first block is empty: the host has described the snapshot.
+            The bytes, in blocks. The first block is empty: the host has described the snapshot.
 
         Raises:
-            ProviderError: the bytes cannot be had.
+            ProviderError: the bytes cannot be received.
         """
         pauses = iter(PAUSES)
         block = bytearray()
@@ -309,7 +309,14 @@ class Source:
 
 
 def bytes_text(count: int) -> str:
-    """Write bytes as people read them: `430.0 MB`, in decimal units."""
+    """Format a number of bytes for people, in decimal units, such as `430.0 MB`.
+
+    Args:
+        count: the bytes.
+
+    Returns:
+        The text.
+    """
     size = float(count)
     unit = "bytes"
     for larger in ("kB", "MB", "GB", "TB"):

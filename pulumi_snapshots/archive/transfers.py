@@ -1,4 +1,4 @@
-"""What the archives of a process share: time, threads, slots, stores, and the way to stop."""
+"""The clock, threads, slots and stores that the archives of a process share, and how to stop."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Transfers(Stoppable):
 
     Attributes:
         http: the transport of downloads; None for the network.
-        slots: one for each transfer that may run at the same time.
+        slots: one slot for each transfer that can run at the same time.
     """
 
     def __init__(
@@ -53,21 +53,35 @@ class Transfers(Stoppable):
         self._buckets = Buckets()
 
     def store(self, place: Destination) -> ObjectStore:
-        """Get the store of a place."""
+        """Return the store of a place.
+
+        Args:
+            place: a file, or an object of a bucket.
+        """
         if place.scheme == "file":
             return FileStore(place.file)
         return BucketStore(self._buckets, place)
 
     def at(self, uri: str) -> ObjectStore:
-        """Get the store of an object's URI."""
+        """Return the store of an object's URI.
+
+        Args:
+            uri: the URI.
+        """
         return self.store(Destination.parse(uri))
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Run the body for so many seconds at most.
+        """Run the body for a limited time.
+
+        Args:
+            seconds: the limit.
+
+        Yields:
+            Nothing.
 
         Raises:
-            StoreTrouble: the body was cut off, by `stop` or by the time.
+            StoreTrouble: `stop` or the limit ended the body.
         """
         with self.until(seconds) as scope:
             yield
@@ -76,11 +90,26 @@ class Transfers(Stoppable):
             raise StoreTrouble(why)
 
     async def blocking(self, call: Callable[..., T], *args: Any) -> T:
-        """Run a blocking call in a worker thread. A cancellation waits for its end."""
+        """Run a blocking call in a worker thread. A cancellation waits for its end.
+
+        Args:
+            call: the function.
+            *args: its arguments.
+
+        Returns:
+            The result of `call`.
+        """
         return await self._in_thread(call, *args)  # type: ignore[no-any-return]
 
     async def digest(self, store: ObjectStore) -> str:
-        """Compute the SHA-256 of an object, hexadecimal. It can be cancelled between two pieces."""
+        """Compute the SHA-256 of an object. A cancellation takes effect between two pieces.
+
+        Args:
+            store: the object's store.
+
+        Returns:
+            The hexadecimal digest.
+        """
         hasher = sha256()
         pieces = store.read()
         while piece := await self.reading(next, pieces, b""):
@@ -88,11 +117,24 @@ class Transfers(Stoppable):
         return hasher.hexdigest()
 
     async def reading(self, call: Callable[..., T], *args: Any) -> T:
-        """Run a blocking call that changes nothing. A cancellation does not wait for its end."""
+        """Run a blocking call that changes nothing. A cancellation does not wait for its end.
+
+        Args:
+            call: the function.
+            *args: its arguments.
+
+        Returns:
+            The result of `call`.
+        """
         return await self._reads(call, *args)  # type: ignore[no-any-return]
 
     async def reading_each(self, call: Callable[[Any], object], every: Iterable[Any]) -> None:
-        """Run a blocking call that changes nothing for each of these, at the same time."""
+        """Run a blocking call that changes nothing for several arguments at the same time.
+
+        Args:
+            call: the function.
+            every: its arguments, one for each call.
+        """
         async with anyio.create_task_group() as group:
             for each in every:
                 group.start_soon(self.reading, call, each)

@@ -1,4 +1,4 @@
-"""One object on its way into a store: checked, encrypted and hashed as it passes, whole or not."""
+"""An object on its way into a store: checked, encrypted, hashed, and stored whole or not at all."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -50,6 +50,9 @@ class Upload:
     def push(self, block: Buffer) -> None:
         """Take the next block of the zip.
 
+        Args:
+            block: bytes of the zip, which continue the last block.
+
         Raises:
             BrokenZip: the zip is damaged.
             StoreTrouble: the block could not be written.
@@ -67,7 +70,7 @@ class Upload:
         self.size += len(block)
 
     def end(self) -> None:
-        """Take no more blocks; the object does not appear yet.
+        """Finish the object, which takes no more blocks and does not appear yet.
 
         Raises:
             BrokenZip: the zip is damaged, or was not whole.
@@ -80,10 +83,10 @@ class Upload:
         self.sha256 = self._written_hash.hexdigest()
 
     def appear(self) -> str:
-        """Let the object appear.
+        """Let the object appear under its name.
 
         Returns:
-            The object's mark; empty for a key that may only write.
+            The object's mark; empty for a key that can only write.
 
         Raises:
             StoreTrouble: the object did not appear.

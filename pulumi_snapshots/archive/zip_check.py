@@ -1,4 +1,4 @@
-"""Checks a zip as it passes by: its members' checksums, and its directory.
+"""Checks a zip as its bytes pass: the checksums of its members, and its directory.
 
 A zip that was cut short lacks its directory.
 """
@@ -53,7 +53,7 @@ def check_zip(blocks: Iterator[Buffer]) -> str | None:
         blocks: the bytes of the zip.
 
     Returns:
-        Why its content is not proved, such as `it is empty`; None if every member was checked.
+        Why the content is not proved, such as `it is empty`; None if every member was checked.
 
     Raises:
         BrokenZip: the zip is damaged or not whole.

@@ -1,4 +1,4 @@
 """The command line, `squarecloud-snapshots`.
 
-It translates only; the rules are in the rooms below.
+It only translates; the rules are in the rooms below.
 """

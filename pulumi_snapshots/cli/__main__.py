@@ -1,13 +1,17 @@
 """Starts the command line if its extra is installed.
 
-It loads nothing before `main`, so that ^C ends any second of it in one line.
+It loads nothing before `main`, so that ^C at any moment ends it with one line.
 """
 
 import sys
 
 
 def main() -> int:
-    """Run this process's arguments; returns the exit code."""
+    """Run this process's arguments.
+
+    Returns:
+        The exit code.
+    """
     try:
         from pulumi_snapshots.cli.run import run  # noqa: PLC0415  needs the extra, and a second
 

@@ -40,11 +40,24 @@ class Grouped(click.Group):
     """A group whose help lists its commands under the headings of `GROUPS`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take `help COMMAND` for `COMMAND --help`."""
+        """Treat `help COMMAND` as `COMMAND --help`.
+
+        Args:
+            ctx: click's context.
+            args: the arguments as they were typed.
+
+        Returns:
+            The remaining arguments.
+        """
         return super().parse_args(ctx, [*args[1:], "--help"] if args[:1] == ["help"] else args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's
-        """Write each heading and its commands."""
+        """Write each heading and its commands.
+
+        Args:
+            ctx: click's context.
+            formatter: takes the text.
+        """
         for heading, group in GROUPS.items():
             with formatter.section(heading):
                 formatter.write_dl(

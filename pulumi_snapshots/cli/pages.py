@@ -1,6 +1,6 @@
-"""What `explain` shows: the section about an error, and the last error of this machine.
+"""The texts of `explain`: the section about an error, and the last error of this machine.
 
-It needs no extra.
+This module needs no extra.
 """
 
 import re
@@ -18,9 +18,13 @@ LAST_ABOUT = ("ListingBlocked", "Throttled", "ChangeHeldBack")
 
 
 def page_text(name: str) -> str | None:
-    """The section about an error, such as `key-refused` or `KeyRefused`, in Markdown without links.
+    """Return the section about an error, in Markdown without links.
 
-    None if there is none.
+    Args:
+        name: such as `key-refused` or `KeyRefused`.
+
+    Returns:
+        The section; None if there is none.
     """
     plain = re.sub("[-_ ]", "", name).lower()
     section = next(
@@ -30,7 +34,7 @@ def page_text(name: str) -> str | None:
 
 
 def page_names() -> list[str]:
-    """The names of all errors that have a section."""
+    """Return the names of all errors that have a section."""
     return sorted(map(page_name, sections()))
 
 
@@ -38,7 +42,7 @@ def pages_about(code: str) -> list[str]:
     """Return the names of the sections about a code or a status, the likeliest first.
 
     Args:
-        code: Such as `KEEP_CALM` or `429`.
+        code: such as `KEEP_CALM` or `429`.
     """
     word = re.compile(rf"(?<!\w){re.escape(code.upper().replace('-', '_'))}(?!\w)")
     about = [name for name, text in sections().items() if word.search(text)]
@@ -55,7 +59,11 @@ def names_by_heading() -> dict[str, list[str]]:
 
 
 def summary(name: str) -> str:
-    """The cause of an error in one line, as its section says it first."""
+    """Return the cause of an error in one line, the beginning of its section.
+
+    Args:
+        name: the error's name.
+    """
     cause = re.search(
         r"\*\*Cause:\*\* (.*?)(?:[.;:](?:\s|$)|\n\n)", page_text(name) or "", re.DOTALL
     )
@@ -63,7 +71,11 @@ def summary(name: str) -> str:
 
 
 def last_error(environment: Mapping[str, str]) -> tuple[str, datetime] | None:
-    """The last error and when it was shown; None if there was none."""
+    """Return the last error and when it was shown; None if there was none.
+
+    Args:
+        environment: the environment of the process.
+    """
     file = state_directory(environment) / LAST_ERROR
     with suppress(OSError):
         return file.read_text(encoding="utf-8"), datetime.fromtimestamp(file.stat().st_mtime, UTC)

@@ -40,7 +40,11 @@ RECOVERY = tuple(
 
 
 def run(arguments: Sequence[str]) -> NoReturn:
-    """Run a command line, and end the process, whatever threads still wait for."""
+    """Run a command line, and end the process even if threads still wait.
+
+    Args:
+        arguments: the arguments, without the program's name.
+    """
     closed = Path(os.devnull).open()  # noqa: SIM115  what is not open for writing fails like a closed stream
     sys.stdout, sys.stderr = sys.stdout or closed, sys.stderr or closed
     for stream in (sys.stdout, sys.stderr):
@@ -77,9 +81,17 @@ def _run(arguments: Sequence[str]) -> int:
 def parse(
     arguments: Sequence[str], invocation: Invocation
 ) -> Coroutine[Any, Any, bool | None] | None:
-    """The command that is typed; None if nothing is left to do, as after `--help`.
+    """Parse a command line.
 
-    Raises click's errors.
+    Args:
+        arguments: the arguments, without the program's name.
+        invocation: the command's environment and streams.
+
+    Returns:
+        The command; None if nothing is left to do, as after `--help`.
+
+    Raises:
+        click.ClickException: an argument is wrong.
     """
     invocation.arguments = arguments
     command = commands.main(list(arguments), NAME, standalone_mode=False, obj=invocation)
@@ -87,7 +99,15 @@ def parse(
 
 
 async def finish(invocation: Invocation, command: Awaitable[bool | None]) -> int:
-    """Run a command until it or a signal ends it; returns the exit code."""
+    """Run a command until its end, or until a signal ends it.
+
+    Args:
+        invocation: the command's environment and streams.
+        command: the command.
+
+    Returns:
+        The exit code.
+    """
     code: int | None = None
     async with anyio.create_task_group() as group:
         await group.start(_heed_signals, invocation, group.cancel_scope)

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def this_run() -> Run:
-    """The process's event loop and what is shared on it.
+    """Return the process's event loop and what is shared on it.
 
-    Loaded late, since a program that looks up nothing needs neither.
+    It is loaded late, because a program that looks up nothing needs neither.
     """
     run: Run = late("dynamic.run:shared_run")()
     return run

@@ -1,12 +1,12 @@
-"""All contact with what the Pulumi SDK does not publish.
+"""All contact with parts of the Pulumi SDK that are not public.
 
-URN, live progress, partial state, cancel, width.
+These are the URN, live progress, partial state, cancellation, and the number of calls at a time.
 
 A dynamic provider's methods get only ids and properties. The process around them has more: the
 servicer's frames, up the stack of each call, hold the engine's request and gRPC's context; the
 engine's address is on the command line; the gRPC server is in the main thread. Each feature is
-looked for on its own: if one is not found, the plain behaviour of a dynamic provider takes its
-place, so a changed SDK never costs a run. Programs import this file too: that starts nothing.
+looked for separately. If one is not found, the plain behaviour of a dynamic provider takes its
+place, so a changed SDK never costs a run. Programs import this file too; the import starts nothing.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ messages = Messages(_connect)  # those of this provider's process
 class ServedCall:
     """The engine's call (create, read, update …) that this thread serves.
 
-    `urn` is of its resource, None if it cannot be known.
+    `urn` is the URN of its resource, None if it is not known.
     """
 
     def __init__(self, request: Any = None, context: Any = None) -> None:
@@ -107,6 +107,11 @@ class ServedCall:
         """End the call unfinished: the engine saves the resource as far as it got.
 
         Returns if the SDK has no known way for that.
+
+        Args:
+            id_: the resource's id.
+            outputs: the outputs to save.
+            reason: the error that the user reads.
         """
         text = _ending(reason)
 
@@ -128,7 +133,10 @@ class ServedCall:
     def fail(self, text: str) -> NoReturn:
         """End the call with exactly this text as the error.
 
-        With `SQUARECLOUD_TRACEBACK=1`, with the traceback too.
+        With `SQUARECLOUD_TRACEBACK=1`, the traceback is added.
+
+        Args:
+            text: the error.
         """
         text = _ending(text)
         # The SDK formats the error together with its traceback, and nothing else silences it
@@ -153,7 +161,7 @@ def _ending(text: str) -> str:
 
 
 def current_call() -> ServedCall:
-    """The call that this thread serves; outside of a servicer, one without any feature."""
+    """Return the call that this thread serves, or outside of a servicer one without features."""
     for frame in _frames(sys._getframe()):  # noqa: SLF001
         if isinstance(context := frame.f_locals.get("context"), grpc.ServicerContext):
             return ServedCall(frame.f_locals.get("request"), context)
@@ -166,9 +174,12 @@ def current_call() -> ServedCall:
 
 @cache
 def on_cancel(callback: Callable[[], None]) -> None:
-    """Call `callback` whenever the engine asks its providers to stop (^C).
+    """Call a function whenever the engine asks its providers to stop (^C).
 
-    It asks twice, and at a normal end too.
+    The engine asks twice, and at a normal end too.
+
+    Args:
+        callback: the function, which can be called from any thread.
     """
     tables = []
     with suppress(Exception):
@@ -195,9 +206,9 @@ def on_cancel(callback: Callable[[], None]) -> None:
 
 @cache
 def end_with_engine() -> None:
-    """End this process as soon as the engine was killed, if there is one.
+    """End this process as soon as the engine was killed, if there is an engine.
 
-    Its parent is a shell that lives on.
+    The parent of this process is a shell, which survives the engine.
     """
     if (address := _find_engine_address()) is not None:
         end_with(address)

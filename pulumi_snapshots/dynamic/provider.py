@@ -1,6 +1,6 @@
 """The provider of each resource, which translates between the engine and the resources.
 
-A class's path stands in every state that it made, so it never moves.
+A class's path is part of every state that the class made, so the path never changes.
 """
 
 import os
@@ -40,7 +40,7 @@ WIDTH = 256
 
 
 class Provider(ResourceProvider):
-    """A provider without attributes until it is configured: they would stand in every state."""
+    """A provider without attributes until it is configured, because states would keep them."""
 
     serialize_as_secret_always = False
     rules: ClassVar[Rules]
@@ -48,13 +48,23 @@ class Provider(ResourceProvider):
     def configure(self, req: ConfigureRequest) -> None:
         """Keep the stack's config.
 
-        It is read when it is needed, so that a destroy works with a bad one.
+        The config is read when a call needs it, so that a destroy works with a bad one.
+
+        Args:
+            req: the engine's request.
         """
         self._config = req.config
         engine_access.end_with_engine()
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """Validate inputs and configuration, without a request."""
+        """Validate inputs and configuration, without a request.
+
+        Args:
+            news: the inputs, on the wire.
+
+        Returns:
+            The inputs and what is wrong with them.
+        """
         with self._call() as call:
             problems = self.rules.check(call, _with_unknowns(news), in_state=bool(_olds))
         # The engine prints the value of a property that a failure names: a secret must not be
@@ -76,7 +86,11 @@ class Provider(ResourceProvider):
         return CheckResult(news, failures)
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Find what new inputs change."""
+        """Find what new inputs change.
+
+        Returns:
+            What the new inputs change.
+        """
         olds = self._own(_olds)
         with self._call() as call:
             refuse_unusable(self.rules.schema, olds)
@@ -88,18 +102,37 @@ class Provider(ResourceProvider):
         )
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Make the resource."""
+        """Make the resource.
+
+        Args:
+            props: the inputs, on the wire.
+
+        Returns:
+            The id and the outputs.
+        """
         made = self._resource(lambda call: self.rules.calls.create(call, props))
         return CreateResult(made.id, made.outputs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Refresh a resource in the state, or get an existing one by its id."""
+        """Refresh a resource in the state, or get an existing one by its id.
+
+        Args:
+            id_: the resource's id.
+            props: the outputs in the state; empty for a lookup.
+
+        Returns:
+            The id and the outputs.
+        """
         state = self._own(props)
         seen = self._resource(lambda call: read_state(self.rules, call, id_, state))
         return ReadResult(seen.id, seen.outputs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        """Resume an unfinished resource, or keep its new inputs."""
+        """Resume an unfinished resource, or keep its new inputs.
+
+        Returns:
+            The outputs.
+        """
         olds = self._own(_olds)
 
         async def update(call: EngineCall) -> Resource:
@@ -109,7 +142,7 @@ class Provider(ResourceProvider):
         return UpdateResult(self._resource(update).outputs)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Let the resource go."""
+        """Delete or forget the resource."""
         state = self._own(_props)
         with self._call() as call:
             refuse_unusable(self.rules.schema, state)
@@ -186,7 +219,12 @@ def _with_unknowns(value: Any) -> Any:
 
 
 def provider_of(name: str, module: str = __name__) -> type[Provider]:
-    """The class of a resource's provider, which states find in this module."""
+    """Return the class of a resource's provider, which states find in this module.
+
+    Args:
+        name: the resource, such as `Snapshot`.
+        module: the module in which the class is found.
+    """
     return type(f"{name}Provider", (Provider,), {"__module__": module, "rules": RULES[name]()()})
 
 

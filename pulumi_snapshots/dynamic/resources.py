@@ -1,4 +1,4 @@
-"""What the resources of the dynamic provider share, as programs declare them."""
+"""The part of the dynamic provider's resources that they share, as programs declare them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,10 @@ T = TypeVar("T")
 
 
 class Run:
-    """One per process."""
+    """The event loop of a process, and the objects that its resources share.
+
+    There is one in a process.
+    """
 
     def __init__(self) -> None:
         self.shared = Shared(run_in(sys.argv))
@@ -32,11 +35,25 @@ class Run:
         self._portal = started.result()
 
     def carry_out(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Run an operation on the event loop; the calling thread only waits."""
+        """Run an operation on the event loop; the calling thread waits.
+
+        Args:
+            operation: starts the operation.
+
+        Returns:
+            Its result.
+        """
         return self._portal.call(operation)
 
     def begin(self, operation: Callable[[], Awaitable[T]]) -> Future[T]:
-        """Start an operation on the event loop, for callers on another one."""
+        """Start an operation on the event loop, for callers on another event loop.
+
+        Args:
+            operation: starts the operation.
+
+        Returns:
+            The future of its result.
+        """
         return self._portal.start_task_soon(operation)
 
     def stop(self) -> None:
@@ -49,9 +66,9 @@ _making = threading.Lock()
 
 
 def shared_run() -> Run:
-    """The run of this process, made at its first use.
+    """Return the run of this process, which is made at its first use.
 
-    A signal's handler must need no lock after that.
+    After the first use this takes no lock, so that a signal handler can call it.
     """
     if not _made:
         with _making:

@@ -1,6 +1,6 @@
-"""What both ways to the Pulumi engine share.
+"""The part that both ways to the Pulumi engine share.
 
-Here the resources by their names, and the engine's marks of values.
+The resources by their names, and the engine's marks of values.
 """
 
 from collections.abc import Callable

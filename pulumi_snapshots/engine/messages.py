@@ -1,6 +1,7 @@
-"""What a run says to its Pulumi engine, and its callbacks.
+"""Messages from a run to its Pulumi engine, and the engine's callbacks.
 
-On the row of a resource, under Diagnostics, and of a resource to keep.
+The messages stand on the row of a resource or under Diagnostics, or hand over an unfinished
+resource.
 """
 
 import asyncio
@@ -32,7 +33,11 @@ DETAILS_HEADER = "grpc-status-details-bin"
 
 
 def engine_at(address: str) -> Any:
-    """The engine's gRPC stub, whose `close` ends the connection."""
+    """Return the engine's gRPC stub, whose `close` ends the connection.
+
+    Args:
+        address: `HOST:PORT`.
+    """
     channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
     stub: Any = engine_pb2_grpc.EngineStub(channel)
     stub.close = channel.close
@@ -40,9 +45,10 @@ def engine_at(address: str) -> Any:
 
 
 class Messages:
-    """Sends messages in order from a thread of its own, so that nothing waits for the engine.
+    """Sends messages in order from its own thread, so that nothing waits for the engine.
 
-    `connect` returns its stub, or None.
+    Args:
+        connect: returns the engine's stub, or None.
     """
 
     def __init__(self, connect: Callable[[], Any]) -> None:
@@ -59,9 +65,9 @@ class Messages:
             return self._thread.submit(call, *arguments, **how)
 
     def close(self) -> None:
-        """End the thread once it has sent all messages, and the connection.
+        """End the thread once it has sent all messages, and close the connection.
 
-        The next message begins both again.
+        The next message starts both again.
         """
         with self._lock:
             thread = self._thread
@@ -77,13 +83,27 @@ class Messages:
             engine.close()
 
     def say(self, text: str, urn: str = "", **how: bool) -> None:
-        """Queue one message, from any thread; see `send`."""
+        """Queue one message, from any thread; see `send`.
+
+        Args:
+            text: the message.
+            urn: the URN of the resource on whose row the message stands; empty for the stack's.
+            **how: the other arguments of `send`.
+        """
         self._queue(self.send, text, urn, **how)
 
     def send(
         self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False
     ) -> None:
-        """Send one now; only at the end of a process, when no thread starts any more."""
+        """Send one message now. Use only at the end of a process, when no thread starts any more.
+
+        Args:
+            text: the message.
+            urn: the URN of the resource on whose row the message stands; empty for the stack's.
+            warning: whether the message is a warning.
+            ephemeral: whether the message stands on the row until the next one, not under
+                Diagnostics.
+        """
         self._engine = self._engine or self._connect()
         text = readable(text)
         with suppress(Exception):
@@ -104,18 +124,19 @@ class Messages:
                 )
 
     def wait(self) -> None:
-        """Wait until the engine has all messages, 5 s at most: none may arrive after its call."""
+        """Wait at most 5 s until the engine has all messages: none may arrive after its call."""
         wait({self._queue(int)}, ANSWER_DEADLINE)
 
     async def flush(self) -> None:
-        """As `wait`, in an event loop."""
+        """Do the same as `wait`, in an event loop."""
         await asyncio.wait({asyncio.wrap_future(self._queue(int))}, timeout=ANSWER_DEADLINE)
 
 
 class Engine(Messages):
-    """Gets the messages of one plugin.
+    """The engine to which one plugin sends its messages.
 
-    If it `is_quiet`, warnings only: `pulumi do` prints the rest into its answer.
+    While it `is_quiet`, only warnings are sent, because `pulumi do` prints all others into its
+    answer.
     """
 
     def __init__(self, address: str | None = None) -> None:
@@ -126,22 +147,32 @@ class Engine(Messages):
     async def is_gone(self) -> bool:
         """Tell whether the engine's process has ended.
 
-        That takes 5 s at most, and mostly a millisecond.
+        This takes at most 5 s, and usually a millisecond.
         """
         if not self._address:
             return False
         return not await asyncio.to_thread(listens, self._address)
 
     def is_at(self, address: str) -> None:
-        """Take the address from a handshake, unless one is known."""
+        """Use the address from a handshake, unless an address is known.
+
+        Args:
+            address: `HOST:PORT`.
+        """
         self._address = self._address or address
 
     def stub(self) -> Any:
-        """The engine's gRPC stub; None if its address is not known."""
+        """Return the engine's gRPC stub; None if its address is not known."""
         return None if self._address is None else engine_at(self._address)
 
     def say(self, text: str, urn: str = "", **how: bool) -> None:
-        """Queue one message."""
+        """Queue one message.
+
+        Args:
+            text: the message.
+            urn: the URN of the resource on whose row the message stands; empty for the stack's.
+            **how: the other arguments of `send`.
+        """
         if self._address is not None and (how.get("warning") or not self.is_quiet):
             super().say(text, urn, **how)
 
@@ -149,7 +180,8 @@ class Engine(Messages):
 class Callbacks(callback_pb2_grpc.CallbacksServicer):
     """The hooks and the transforms of components.
 
-    `target` is the address at which the engine reaches this process.
+    Args:
+        target: the address at which the engine reaches this process.
     """
 
     def __init__(self, target: str) -> None:
@@ -157,7 +189,11 @@ class Callbacks(callback_pb2_grpc.CallbacksServicer):
         self._functions: dict[str, Callable[[bytes], Awaitable[Any]]] = {}
 
     def to(self, function: Callable[[bytes], Awaitable[Any]]) -> Any:
-        """A callback to a function, which gets a message's bytes and returns a message."""
+        """Return a callback to a function.
+
+        Args:
+            function: gets a message's bytes and returns a message.
+        """
         token = secrets.token_hex(8)
         self._functions[token] = function
         return callback_pb2.Callback(target=self._target, token=token)
@@ -178,25 +214,43 @@ class MessageRow:
         self._last = ""
 
     def progress(self, text: AnyMessage) -> None:
-        """Show the text on the row until the next one; the same text again sends nothing."""
+        """Show a text on the row until the next text; repeating a text sends nothing.
+
+        Args:
+            text: the text.
+        """
         said = self.wording.text(text)
         if said != self._last:
             self._last = said
             self._messages.say(said, self._urn, ephemeral=True)
 
     def note(self, text: AnyMessage) -> None:
-        """Leave good news under Diagnostics."""
+        """Leave good news under Diagnostics.
+
+        Args:
+            text: the text.
+        """
         self._messages.say(self.wording.text(text), self._urn)
 
     def warn(self, text: AnyMessage) -> None:
-        """Leave a warning under Diagnostics."""
+        """Leave a warning under Diagnostics.
+
+        Args:
+            text: the text.
+        """
         self._messages.say(self.wording.text(text), self._urn, warning=True)
 
 
 def unfinished(request: Any, id_: str, properties: Struct, reason: str) -> Any:
-    """The detail of a status that lets the engine keep a resource as far as it got.
+    """Return the detail of a status that lets the engine keep an unfinished resource.
 
-    The next run reads it first.
+    The next run reads the resource first.
+
+    Args:
+        request: the engine's request.
+        id_: the resource's id.
+        properties: the outputs to keep.
+        reason: the error that the user reads.
     """
     # The engine lists reasons: their further lines are indented below the star of the first.
     detail = provider_pb2.ErrorResourceInitFailed(
@@ -209,9 +263,11 @@ def unfinished(request: Any, id_: str, properties: Struct, reason: str) -> Any:
 
 
 def status(text: str, detail: Any = None) -> bytes:
-    """Make a google.rpc.Status of the code UNKNOWN, as the call must have.
+    """Return a serialised google.rpc.Status with the code UNKNOWN, the call's own code.
 
-    It has at most one detail, a protobuf message.
+    Args:
+        text: the error.
+        detail: one protobuf message, the most that the status can have; None for no detail.
     """
     # By hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which
     # Google's own clients

@@ -1,6 +1,6 @@
-"""The engine's process.
+"""The engine's process: whether it still runs, and whether it was interrupted.
 
-Whether it is still there, since a killed engine sends no message, and whether it was interrupted.
+A killed engine sends no message.
 """
 
 import atexit
@@ -36,29 +36,45 @@ process.
 
 
 def address_in(command: Sequence[str]) -> str | None:
-    """The engine's address: the last argument of a provider's command line.
+    """Return the engine's address, the last argument of a provider's command line.
 
-    None if there is none.
+    Args:
+        command: the command line.
+
+    Returns:
+        `HOST:PORT`; None if there is none.
     """
     last = command[-1] if len(command) > 1 else ""
     return last if re.fullmatch(r"[\w.\-\[\]:]*:\d+|unix:\S+", last) else None
 
 
 def run_in(command: Sequence[str]) -> str:
-    """Name the engine's run, alike in all processes that it has started.
+    """Return the name of the engine's run, the same in all processes that the engine starts.
 
-    Empty without an engine.
+    Args:
+        command: the command line of a provider.
+
+    Returns:
+        The name; empty without an engine.
     """
     return run_at(address_in(command))
 
 
 def run_at(address: str | None) -> str:
-    """Name the run of the engine at this address; empty without one."""
+    """Return the name of the run of an engine; empty without an engine.
+
+    Args:
+        address: the engine's address; None without an engine.
+    """
     return f"{socket.gethostname()} {address}" if address else ""
 
 
 def end_with(address: str) -> None:
-    """End this process as soon as the engine at this address was killed."""
+    """End this process as soon as an engine was killed.
+
+    Args:
+        address: the engine's address.
+    """
 
     def watch() -> None:
         while listens(address) or listens(address):
@@ -70,7 +86,11 @@ def end_with(address: str) -> None:
 
 
 def listens(address: str) -> bool:
-    """Whether the engine's address is in use; only a refused connection says that it is not."""
+    """Return whether the engine's address is in use; only a refused connection shows the contrary.
+
+    Args:
+        address: the engine's address.
+    """
     host, _, port = address.rpartition(":")
     if port.isdecimal():  # else a socket of another kind
         try:
@@ -83,9 +103,9 @@ def listens(address: str) -> bool:
 
 
 def engine_process() -> int | None:
-    """The number of the engine's process, the nearest ancestor that is called `pulumi`.
+    """Return the number of the engine's process, the nearest ancestor that is called `pulumi`.
 
-    None if none is found.
+    None if there is no such ancestor.
     """
     process = _parent_of(os.getpid())
     while (
@@ -108,14 +128,15 @@ def _parent_of(process: int) -> int:
 
 
 class Interrupts:
-    """Those of a program whose hook the engine waits for.
+    """The interrupts of a program whose hook the engine waits for.
 
-    `callback` is called, from any thread, if the engine is interrupted.
+    Since Pulumi 3.229, the language host interrupts the program if the engine is asked to stop, in
+    whatever way. Before that, the program hears nothing. But a terminal sends ^C to the engine's
+    process group, and each process that the engine starts has its own group. So a child process
+    that does nothing joins the engine's group, and the signal that the engine gets ends it.
 
-    The language host of Pulumi 3.229 and later interrupts the program if the engine is asked to
-    stop, however that is asked. Before that, the program hears nothing. But a terminal sends ^C to
-    the engine's process group, and each process that the engine starts has a group of its own: so
-    a child process that does nothing joins that group, and ends by what the engine got.
+    Args:
+        callback: called, from any thread, if the engine is interrupted.
     """
 
     def __init__(self, callback: Callable[[], None]) -> None:
@@ -125,7 +146,11 @@ class Interrupts:
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """Wait for something that the callback ends: meanwhile an interrupt does nothing else."""
+        """Wait for something that the callback ends. Meanwhile an interrupt does nothing else.
+
+        Yields:
+            Nothing.
+        """
         if not self._begun:
             self._begun = True
             self._begin()

@@ -1,8 +1,7 @@
-"""What a guard asks the engine: whether it is new enough, and what the state of the stack has.
+"""A guard's questions to the engine: whether it is new enough, and what the stack's state has.
 
-The questions are the same for programs, which wait for an answer in their own thread, and for the
-plugin, which has an event loop: a generator yields each request, and gets its answer, or None if
-the engine has none.
+Programs wait for an answer in their own thread, and the plugin has an event loop. So each question
+is a generator that yields a request and gets the answer, or None if the engine has none.
 """
 
 from collections.abc import Awaitable, Callable, Generator
@@ -29,12 +28,18 @@ Questions = Generator[Any, Any, StateBefore | None]
 
 
 def version_request() -> Any:
-    """The request that fails at an engine which is too old for guards."""
+    """Return the request that fails at an engine that is too old for guards."""
     return engine_pb2.RequirePulumiVersionRequest(pulumi_version_range=f">={OLDEST_FOR_GUARDS}")
 
 
 def is_too_old(error: Any) -> bool:
-    """Whether the failure of a `version_request` says so; older engines do not know it."""
+    """Return whether the failure of a `version_request` shows that the engine is too old.
+
+    Older engines do not know the request.
+
+    Args:
+        error: the failure.
+    """
     is_unknown = error.code() is grpc.StatusCode.UNIMPLEMENTED
     return is_unknown or "does not satisfy" in str(error.details())
 
@@ -48,6 +53,9 @@ def questions_about_state(stack: str, guard: str) -> Questions:
 
     Returns:
         None if the engine does not tell.
+
+    Yields:
+        Each request.
     """
     answer = yield _invoke(LIST_STATE, {"stackName": stack})
     if answer is None:
@@ -68,9 +76,14 @@ def questions_about_state(stack: str, guard: str) -> Questions:
 
 
 def ask(questions: Questions, monitor: Any) -> StateBefore | None:
-    """Put the questions to the engine by a program's stub, which waits for the answer.
+    """Send questions to the engine by a program's stub, and wait for the answers.
 
-    None if there is none.
+    Args:
+        questions: the generator of the requests.
+        monitor: the stub.
+
+    Returns:
+        The state before this run; None without an answer.
     """
     answer = None
     while True:
@@ -87,7 +100,15 @@ def ask(questions: Questions, monitor: Any) -> StateBefore | None:
 async def ask_in_loop(
     questions: Questions, invoke: Callable[[Any], Awaitable[Any]]
 ) -> StateBefore | None:
-    """As `ask`, in an event loop."""
+    """Do the same as `ask`, in an event loop.
+
+    Args:
+        questions: the generator of the requests.
+        invoke: sends a request, and returns its answer.
+
+    Returns:
+        The state before this run; None without an answer.
+    """
     answer = None
     while True:
         try:

@@ -1,6 +1,6 @@
 """States that were edited, or half imported.
 
-An error that names the field, before any of it is used.
+An error names the field before any part of the state is used.
 """
 
 from collections.abc import Mapping
@@ -50,13 +50,16 @@ async def read_state(
     """Refresh a resource, or look one up.
 
     Args:
-        rules: Those of the resource's kind.
+        rules: The rules of the resource's kind.
         call: The engine's call.
         id_: The resource's id.
-        state: What the state holds of the resource; nothing of a run's, if it is looked up.
+        state: The outputs in the state; without those of a run for a lookup.
+
+    Returns:
+        The resource, as a refresh or a lookup found it.
 
     Raises:
-        UnusableState: The state was damaged, and the service cannot be asked for what it lacks.
+        UnusableState: The state was damaged, and the service cannot be asked for the missing field.
     """
     if is_written(rules.schema, state):
         try:

@@ -1,6 +1,6 @@
-"""What a Pulumi engine's users read.
+"""The words for users of a Pulumi engine.
 
-Names as their programs spell them, next steps as commands of Pulumi.
+Names are spelled as in their programs, and next steps are commands of Pulumi.
 """
 
 import sys
@@ -159,27 +159,44 @@ DO_SNAPSHOT = DO.about(command="The same command with `reuseWithin` set to `1h`"
 
 
 def debugged(text: str, cause: BaseException | None) -> str:
-    """The text; with `SQUARECLOUD_TRACEBACK=1` followed by the traceback of its cause."""
+    """Return an error's text, with its traceback if `SQUARECLOUD_TRACEBACK=1`.
+
+    Args:
+        text: the error's text.
+        cause: the error; None without a traceback.
+    """
     if cause is None or not shows_traceback():
         return text
     return text + "\n" + "".join(traceback.format_exception(cause))
 
 
 def readable(text: str) -> str:
-    """`text` without half surrogate pairs.
+    """Return a text without half surrogate pairs.
 
     They cannot be sent, and an error that cannot be sent ends no call.
+
+    Args:
+        text: the text.
     """
     return text.encode("utf-8", "replace").decode()
 
 
 def final(text: str, cause: BaseException | None = None) -> str:
-    """The text of an error that ends a call, as it can be sent; `explain --last` shows it again."""
+    """Return the text of an error that ends a call, and keep it for `explain --last`.
+
+    Args:
+        text: the error's text.
+        cause: the error; None without a traceback.
+    """
     text = hide_secrets(debugged(text, cause))
     keep_last(text)
     return readable(text)
 
 
 def nothing_sent(reason: str) -> str:
-    """The last reason why inputs are refused, with what was not done."""
+    """Return the last reason why inputs are refused, with a sentence that nothing was sent.
+
+    Args:
+        reason: the reason.
+    """
     return f"{reason.removesuffix('.')}. Nothing was sent."

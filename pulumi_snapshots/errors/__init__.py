@@ -1,7 +1,4 @@
-"""What users read when something ends otherwise than they wanted, as data.
-
-Texts, next steps and errors, which each edge words.
-"""
+"""Texts, next steps and errors, as data that the engine and the command line each word."""
 
 from __future__ import annotations
 
@@ -30,10 +27,14 @@ class Message:
 
     `str()` spells every name as Python does, and times of day in UTC.
 
-    A `{name}` stands for the value of that name, or else for a property or a setting, which each
-    edge spells in its own way: `rotate_after`, `rotateAfter`, `--rotate-after`. Values are texts,
-    next steps, errors, tuples of these, times of day, which each edge shows in its own zone, or
-    anything with a `str()`.
+    In the template, `{name}` stands for the value of that name, or else for a property or a
+    setting, which the engine and the command line spell in their own ways: `rotate_after`,
+    `rotateAfter`, `--rotate-after`. Values are texts, next steps, errors, tuples of these, times of
+    day, or anything with a `str()`. Times of day are shown in the user's zone.
+
+    Example:
+        >>> str(Message("waiting until {time}: {rotate_after} is over", time="12:37"))
+        'waiting until 12:37: rotate_after is over'
     """
 
     template: str
@@ -66,9 +67,12 @@ AnyMessage = str | Message  # for users; a `str` names no property and no settin
 
 
 def sentence(text: str) -> str:
-    """The text as a sentence.
+    """Return a text as a sentence, with a capital and a full stop.
 
-    With a capital, if its first word has only letters, and a full stop.
+    The first word keeps its spelling if it has anything but letters.
+
+    Args:
+        text: a clause.
     """
     if text.partition(" ")[0].isalpha():  # an id or a setting's name keeps its spelling
         text = text[:1].upper() + text[1:]
@@ -76,9 +80,10 @@ def sentence(text: str) -> str:
 
 
 def pip_install(extra: str) -> str:
-    """The command that installs an extra, in words for an error.
+    """Return the command that installs an extra, from this installation's clone or from an index.
 
-    From the clone of this installation, or from an index.
+    Args:
+        extra: the name of the extra.
     """
     source = DISTRIBUTION_NAME if PUBLISHED else "/path/to/clone"
     with suppress(PackageNotFoundError, ValueError):
@@ -93,16 +98,21 @@ def pip_install(extra: str) -> str:
 
 
 def not_installed(library: str, extra: str) -> str:
-    """What an input needs, in words that follow its name."""
+    """Return why an input needs an extra, in words that follow the input's name.
+
+    Args:
+        library: the missing library.
+        extra: the extra that installs it.
+    """
     return f"needs {library}, which is not installed: `{pip_install(extra)}` installs it"
 
 
 class HintKind(Enum):
-    """One step, in words that fit everywhere.
+    """One next step, in words that fit everywhere.
 
-    An edge that has a command for it shows that instead.
+    The command line and the engine show a command instead if they have one.
 
-    In braces are the facts of a `Hint` with this step, names of properties and settings, and
+    The braces hold the facts of a `Hint` with this step, names of properties and settings, and
     `run`, the command that runs again.
     """
 
@@ -264,9 +274,9 @@ class HintKind(Enum):
 
 
 class Hint(Message):
-    """What a user can do after an error or a warning, or what the next run does.
+    """A next step after an error or a warning, with the facts that it names in braces.
 
-    A step, and the facts that it names in braces.
+    A user can take the step, or the next run does.
     """
 
     def __init__(self, step: HintKind, **facts: object) -> None:
@@ -277,10 +287,12 @@ class Hint(Message):
 class ProviderError(Exception):
     """An error that a user reads.
 
-    `str()` is what happened and what was done, in Python's names and without next steps.
+    `str()` says what happened and what was done, in Python's names and without next steps.
 
-    `happened` are sentences, the last one without its full stop; `done` says what was done and
-    what was not, in sentences, or is empty; `then` are the next steps, the best one first.
+    Args:
+        happened: sentences, the last one without its full stop.
+        done: what the provider did and did not do, in sentences; empty for nothing to say.
+        then: the next steps, the best one first.
     """
 
     exchange = ""  # the request that shows what happened, and its answer
@@ -297,7 +309,7 @@ class ProviderError(Exception):
     def evidence(self) -> str:
         """The exchange in brackets, of this error or of its first cause that has one.
 
-        It stands last, whatever wraps it.
+        The exchange stands last, whatever wraps the error.
         """
         cause = self.__cause__.evidence if isinstance(self.__cause__, ProviderError) else ""
         return f"[{self.exchange}]" if self.exchange else cause
@@ -320,14 +332,19 @@ class MessageFormatter:
     shows_answers: bool = True  # not if the whole exchange with the service follows
 
     def about(self, **facts: str | None) -> MessageFormatter:
-        """The same words, with facts that next steps name as if they were properties.
+        """Return the same words, with facts that next steps can name like properties.
 
-        None adds none.
+        Args:
+            **facts: texts by their names; None adds no fact.
         """
         return replace(self, spell=lambda name: facts.get(name) or self.spell(name))
 
     def text(self, words: object) -> str:
-        """A text, a next step, an error, or a tuple of these, as it is shown."""
+        """Return a text, a next step, an error, or a tuple of these, as it is shown.
+
+        Args:
+            words: what to show.
+        """
         if isinstance(words, Message):
             template = words.template
             values = words.values
@@ -348,9 +365,11 @@ class MessageFormatter:
         return str(words)
 
     def told(self, error: Exception, then: Iterable[Hint] | None = None) -> str:
-        """What happened, what was done, and the next steps: `then`, or else the error's own.
+        """Return what happened, what was done, and the next steps, a line for each.
 
-        A line for each.
+        Args:
+            error: the error.
+            then: the next steps; None for the error's own.
         """
         if not isinstance(error, ProviderError):
             return sentence(str(error))
@@ -361,7 +380,12 @@ class MessageFormatter:
         return "\n".join(filter(None, [sentence(wording.text(error.happened)), done, *steps]))
 
     def report(self, error: Exception, then: Iterable[Hint] | None = None) -> str:
-        """All that a user reads of an error: see `told`, then the command that explains it."""
+        """Return all that a user reads of an error, and the command that explains it.
+
+        Args:
+            error: the error.
+            then: the next steps; None for the error's own.
+        """
         return with_pointer(self.told(error, then), error)
 
 
@@ -370,12 +394,11 @@ R = TypeVar("R")
 
 
 class NotFinished(ProviderError, Generic[R]):
-    """Something was started, or may have been, and its end is not known.
+    """A request was or may have been sent, and its end is not known.
 
-    It must be kept: the `record`, under its provisional id.
-
-    The `cause`, if an error ended the wait, follows what `happened`, and its next steps come
-    first. It is `undecided` if waiting longer would end the same way.
+    The `record` must be kept, under its provisional id. The `cause`, if an error ended the wait,
+    follows what `happened`, and its next steps come first. `undecided` says that a longer wait
+    would end the same way.
     """
 
     steps_if_pending: ClassVar[tuple[Hint, ...]]  # if the next run may see its end
@@ -402,9 +425,11 @@ class NotFinished(ProviderError, Generic[R]):
         super().__init__(happened, then=(*self._before, *steps))
 
     def steps_if_not_saved(self, *, remembered: bool, everywhere: bool = False) -> tuple[Hint, ...]:
-        """The next steps if the state cannot keep it.
+        """Return the next steps if the state cannot keep the record.
 
-        The next run on this machine may still find it, or on any machine.
+        Args:
+            remembered: whether the ledger has the request, so that the next run finds it.
+            everywhere: whether the next run on any machine finds it.
         """
         if remembered and everywhere:
             return (*self._before, *self.steps_if_pending)
@@ -412,7 +437,7 @@ class NotFinished(ProviderError, Generic[R]):
 
 
 class NothingSent(ProviderError):
-    """It timed out or was interrupted before anything was started; there is nothing to keep."""
+    """A call timed out or was interrupted before a request was sent; there is nothing to keep."""
 
 
 class LedgerUnavailable(ProviderError):
@@ -444,12 +469,13 @@ class CannotTell(ProviderError):
 def not_listed(
     database_id: str, version_id: str, listed_by: datetime | None = None
 ) -> tuple[str, list[Hint]]:
-    """Return what an error says of a snapshot that is not listed yet, and its next steps.
+    """Return the text of an error about a snapshot that is not listed yet, and its next steps.
 
     Args:
         database_id: The snapshot's database.
         version_id: The snapshot's version.
-        listed_by: Until when a listing can lack the snapshot, UTC; None if that is not known.
+        listed_by: The time until which a listing can lack the snapshot, UTC; None if it is not
+            known.
     """
     happened = f"The service lists no snapshot {version_id} of database {database_id}"
     if listed_by is None:

@@ -1,4 +1,4 @@
-"""What a user can ask to see of a run: its requests, and the traceback of an error."""
+"""The debugging output that a user can ask for: requests, and the traceback of an error."""
 
 import os
 
@@ -9,12 +9,12 @@ TRACEBACK = "SQUARECLOUD_TRACEBACK"
 
 
 def traces_requests() -> bool:
-    """Whether the user asked for a line about each request."""
+    """Return whether the user asked for a line about each request."""
     return _is_on(REQUESTS)
 
 
 def shows_traceback() -> bool:
-    """Whether the user asked for tracebacks."""
+    """Return whether the user asked for tracebacks."""
     return _is_on(TRACEBACK)
 
 

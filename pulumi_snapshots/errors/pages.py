@@ -21,15 +21,23 @@ LAST_ERROR = "last-error.txt"
 
 
 def with_pointer(text: str, error: BaseException) -> str:
-    """Return an error's text, and on a line of its own the command that explains the error."""
+    """Return an error's text, and on a line of its own the command that explains the error.
+
+    Args:
+        text: the error as it is shown.
+        error: the error.
+    """
     name = page_of(error)
     return text if name is None else f"{text}\nmore: {EXPLAIN} {name}"
 
 
 def page_of(error: BaseException | None) -> str | None:
-    """The name of the section that helps most.
+    """Return the name of the section that helps most.
 
-    Of the error's first cause in this package that has one; None without any.
+    The section is about the error, or about its first cause in this package that has a section.
+
+    Args:
+        error: the error; None without an error.
     """
     name = type(error).__name__
     if error is None or not type(error).__module__.startswith("pulumi_snapshots."):
@@ -38,7 +46,12 @@ def page_of(error: BaseException | None) -> str | None:
 
 
 def keep_last(text: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Keep an error as it is shown; one that cannot be written is not kept."""
+    """Keep an error as it was shown, for `explain --last`; a failure to write is ignored.
+
+    Args:
+        text: the error.
+        environment: the environment, which names the state directory.
+    """
     folder = state_directory(environment)
     with suppress(OSError):
         if folder.is_absolute():
@@ -49,13 +62,13 @@ def keep_last(text: str, environment: Mapping[str, str] = os.environ) -> None:
 
 @cache
 def sections() -> dict[str, str]:
-    """The text of each section by the error's name, which is its heading."""
+    """Return the text of each section by the error's name, which is its heading."""
     return {name: text for found in pages().values() for name, text in found.items()}
 
 
 @cache
 def pages() -> dict[str, dict[str, str]]:
-    """The sections of each page by its title, such as `the key, the address and settings`."""
+    """Return the sections of each page by its title, such as `limits`."""
     folder = PACKED_PAGES if PACKED_PAGES.is_dir() else PAGES_IN_REPOSITORY
     found: dict[str, dict[str, str]] = {}
     for path in sorted(folder.glob("*.md")):
@@ -69,5 +82,9 @@ def pages() -> dict[str, dict[str, str]]:
 
 
 def page_name(name: str) -> str:
-    """The name that `explain` takes: `key-refused` for `KeyRefused`."""
+    """Return the name that `explain` takes: `key-refused` for `KeyRefused`.
+
+    Args:
+        name: the name of the error's class.
+    """
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()

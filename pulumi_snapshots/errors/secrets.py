@@ -1,6 +1,6 @@
-"""What texts show of a value that may be a secret, typed where a name belongs.
+"""Hides values that may be secrets, typed in the place of a name.
 
-It keeps no value.
+Keeps no value.
 """
 
 import re
@@ -147,7 +147,11 @@ def shown_id(typed: str) -> str:
 
 
 def shortened(value: str) -> str:
-    """Return the first characters of a value, at most a third of it."""
+    """Return the first characters of a value, at most a third of it.
+
+    Args:
+        value: a value that may be a secret.
+    """
     count = min(SHOWN_CHARACTERS, len(value) // 3)
     return f"{value[:count]}{HIDDEN}"
 

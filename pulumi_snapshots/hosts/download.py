@@ -102,7 +102,14 @@ class Served:
     modified: datetime | None
 
     def differs_from(self, other: Served) -> str | None:
-        """Say what proves that both are not the same bytes; None if there is no proof."""
+        """Say what proves that two objects differ; None if there is no proof.
+
+        Args:
+            other: the other object.
+
+        Returns:
+            The proof, as a clause.
+        """
         facts = (
             ("version", self.version, other.version),
             ("size", self.total, other.total),
@@ -120,7 +127,7 @@ async def look_at(
     clock: Clock,
     http: httpx.AsyncBaseTransport | None,
 ) -> Answer | None:
-    """Study the host of a download URL by one request.
+    """Send one request to the host of a download URL, to learn about the host.
 
     Args:
         method: GET, which asks for the first bytes, or HEAD.
@@ -129,7 +136,7 @@ async def look_at(
         http: the transport; None for the network.
 
     Returns:
-        The answer; None without any.
+        The answer; None if there is none.
     """
     headers = {"Accept-Encoding": "identity"}
     if method == "GET":

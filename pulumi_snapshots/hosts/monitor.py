@@ -36,7 +36,11 @@ LONGEST_CHAT = 1900
 
 
 def problem_of_monitor(url: str) -> str:
-    """Say why messages cannot go to a URL, without any part of it; empty if they can."""
+    """Return why messages cannot go to a URL, without any part of it; empty if they can.
+
+    Args:
+        url: the monitor's URL, which is a secret.
+    """
     try:
         parts = urlsplit(url.removeprefix(NTFY))
         is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -47,12 +51,12 @@ def problem_of_monitor(url: str) -> str:
 
 
 def chat_message(url: str, title: str, text: str) -> bytes | None:
-    """The body of a message to a chat, None if a URL is of none.
+    """Return the body of a message to a chat; None if the URL is not a chat's.
 
     Args:
         url: A webhook of Discord or Slack, or another URL.
         title: One line.
-        text: More, of which the chat gets the beginning. No member of the chat is mentioned.
+        text: further text, of which the chat gets the beginning. The message mentions no member.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -79,17 +83,17 @@ class Monitor:
         title: str,
         text: str = "",
     ) -> str:
-        """Tell a monitor how a job goes; a chat only hears of a failure.
+        """Tell a monitor about a job; a chat only hears of failures.
 
         Args:
             clock: for the pause between two tries.
-            url: the monitor's, which is a secret.
+            url: the monitor's URL, which is a secret.
             event: `started`, `done` or `failed`.
             title: one line.
-            text: more, of which the monitor gets the beginning; the title if empty.
+            text: further text, of which the monitor gets the beginning; empty repeats the title.
 
         Returns:
-            Why the monitor did not get it; empty if it did.
+            Why the monitor did not get the message; empty if it did.
         """
         plain = url.removeprefix(NTFY)
         parts = urlsplit(plain)

@@ -1,4 +1,4 @@
-"""What the service says of the account, fetched once for all callers of a process."""
+"""The service's view of the account, fetched once for all callers of a process."""
 
 from __future__ import annotations
 
@@ -78,16 +78,21 @@ class Page:
 
     @classmethod
     def of(cls, listing: Listing, database_id: str) -> Page:
-        """Return the part about a database of its own listing, or of the account's."""
+        """Return the part about a database from its own listing, or from the account's.
+
+        Args:
+            listing: the listing.
+            database_id: the database.
+        """
         if listing.is_own:
             return cls(tuple(listing.entries), listing)
         return cls(tuple(listing.of_each.get(database_id, ())), listing)
 
     @property
     def complete(self) -> bool:
-        """Whether no other snapshot of the database was listed.
+        """Whether the page shows all listed snapshots of the database.
 
-        The account's page can have one more: an entry that does not say its database.
+        The account's page can lack one: an entry that does not say its database.
         """
         return self.listing.is_own and not self.listing.unreadable
 
@@ -103,7 +108,11 @@ class Page:
         return not self.entries or self.listing.unreadable > 0 or None in self.listing.of_each
 
     def version(self, version_id: str) -> ListedSnapshot | None:
-        """Return the entry of a version; None if it is not listed."""
+        """Return the entry of a version; None if it is not listed.
+
+        Args:
+            version_id: the version.
+        """
         return next((entry for entry in self.entries if entry.version == version_id), None)
 
 
@@ -149,10 +158,10 @@ class _Answer:
 class Listings:
     """Fetches listings, and what else the service says of the account.
 
-    Each database has its own listing, and the account has one; the service caches each of them
-    apart. In all methods, `since` is in monotonic seconds: an answer to a request of then or later
-    is used again, without a request. All methods that fetch raise a `SquareCloudError` if there is
-    no answer, or if it is unreadable.
+    Each database has its own listing, and the account has one; the service caches each listing
+    apart. In all methods, `since` is in monotonic seconds: the answer to a request of that moment
+    or later is used again, without a request. All methods that fetch raise a `SquareCloudError` if
+    there is no answer, or if the answer is unreadable.
 
     Attributes:
         changed: Set, and replaced, when something may change the time of the next poll.
@@ -173,7 +182,7 @@ class Listings:
         self._refused_until = -math.inf
 
     def announce_change(self) -> None:
-        """Wake all who wait for a change: a listing was fetched, or other snapshots are pending."""
+        """Wake all callers that wait for a change: a new listing, or another pending snapshot."""
         self.changed.set()
         self.changed = anyio.Event()
 
@@ -241,11 +250,25 @@ class Listings:
     # Databases -----------------------------------------------------------------------------------
 
     async def account(self, since: float, *, patience: Patience = PATIENT) -> Account:
-        """Get the account, with all its databases."""
+        """Get the account, with all its databases.
+
+        Args:
+            since: See `Listings`.
+            patience: How long the request is repeated.
+
+        Returns:
+            The account.
+        """
         return await self._newest(ACCOUNT, since, self.client.account, patience)
 
     async def databases(self, since: float) -> list[AccountDatabase]:
         """Get the databases of the account, in the service's order.
+
+        Args:
+            since: See `Listings`.
+
+        Returns:
+            The databases.
 
         Raises:
             CannotTell: One of them is unreadable.
@@ -262,7 +285,16 @@ class Listings:
     async def database(
         self, database_id: str, since: float, *, patience: Patience = PATIENT
     ) -> AccountDatabase:
-        """Get one database, from the account if that was requested at `since` or later."""
+        """Get one database, from the account if the account was requested at `since` or later.
+
+        Args:
+            database_id: The database.
+            since: See `Listings`.
+            patience: How long the request is repeated.
+
+        Returns:
+            The database.
+        """
         account = self._answers[ACCOUNT]
         databases: list[AccountDatabase] = []
         if account.is_since(since):
@@ -276,7 +308,16 @@ class Listings:
     async def database_status(
         self, database_id: str, since: float, *, patience: Patience = PATIENT
     ) -> DatabaseStatus:
-        """Get whether a database is running, and since when."""
+        """Get a database's status: whether it is running, and since when.
+
+        Args:
+            database_id: The database.
+            since: See `Listings`.
+            patience: How long the request is repeated.
+
+        Returns:
+            The status.
+        """
         ask = partial(self.client.database_status, database_id)
         return await self._newest(f"GET /databases/{database_id}/status", since, ask, patience)
 
@@ -285,7 +326,16 @@ class Listings:
     async def own_page(
         self, database_id: str, since: float, *, patience: Patience = PATIENT
     ) -> Page:
-        """Get the database's own listing."""
+        """Get the database's own listing.
+
+        Args:
+            database_id: The database.
+            since: See `Listings`.
+            patience: How long the request is repeated.
+
+        Returns:
+            The listing.
+        """
         ask = partial(self.client.list_snapshots, database_id)
         return Page.of(await self._newest(_request(database_id), since, ask, patience), database_id)
 
@@ -293,6 +343,10 @@ class Listings:
         self, since: float, *, patience: Patience = PATIENT
     ) -> Listing | None:
         """Get the account's listing, which no caller needs alone.
+
+        Args:
+            since: See `Listings`.
+            patience: How long the request is repeated.
 
         Returns:
             The listing; None if plan or key do not allow it, or while the service blocks it.
@@ -312,23 +366,32 @@ class Listings:
     async def account_page(
         self, database_id: str, since: float, *, patience: Patience = PATIENT
     ) -> Page | None:
-        """Get the part of the account's listing about a database; see `account_listing`."""
+        """Get the part of the account's listing about a database; see `account_listing`.
+
+        Args:
+            database_id: The database.
+            since: See `Listings`.
+            patience: How long the request is repeated.
+
+        Returns:
+            The part about the database; None if the account's listing is not available.
+        """
         listing = await self.account_listing(since, patience=patience)
         return None if listing is None else Page.of(listing, database_id)
 
     @property
     def account_refusal(self) -> SquareCloudError | None:
-        """How the service refused the account's listing; None while it is known to allow it."""
+        """The service's last refusal of the account's listing; None while there is none."""
         return self._refusal if self.clock.monotonic() < self._refused_until else None
 
     @property
     def account_requested_at(self) -> float:
-        """When the account's page was last requested (monotonic seconds)."""
+        """When the account's page was last requested, in monotonic seconds."""
         return self._answers[ACCOUNT_LISTING].at
 
     @property
     def account_new_at(self) -> float | None:
-        """When the account's page was requested that the service may still serve.
+        """When the page of the account that the service may still serve was requested.
 
         None if the next request gets a new page.
         """
@@ -336,12 +399,22 @@ class Listings:
         return new_at if self.clock.monotonic() < new_at + EXPIRED else None
 
     def known_pages(self, database_id: str, since: float) -> list[Page]:
-        """Return the pages that were requested at `since` or later, the database's own first."""
+        """Return the pages that were requested at `since` or later, the database's own first.
+
+        Args:
+            database_id: The database.
+            since: See `Listings`.
+        """
         answers = [self._answers[_request(database_id)], self._answers[ACCOUNT_LISTING]]
         return [Page.of(each.content, database_id) for each in answers if each.is_since(since)]
 
     def may_be_old(self, database_id: str, since: float) -> bool:
-        """Whether the service may still serve an own page of before `since` to this process."""
+        """Return whether the service may still serve this process an own page from before `since`.
+
+        Args:
+            database_id: The database.
+            since: See `Listings`.
+        """
         return since - SERVICE_CACHE < self._answers[_request(database_id)].at < since
 
     @property
@@ -358,19 +431,19 @@ class Listings:
         together: bool = False,
         spares_own: bool = False,
     ) -> Page:
-        """Get a page for a read or a lookup, one of many perhaps.
+        """Get a page for a read or a lookup, which can be one of many.
 
-        From the fourth read on, the account's page serves all. So a fleet leaves its own pages
-        alone, which the service would still serve to creates that follow.
+        From the fourth read on, the account's page serves all reads. So a fleet leaves its own
+        pages alone, which the service would still serve to creates that follow.
 
         Args:
             database_id: The database.
             since: See `Listings`.
             patience: How long a request is repeated.
             together: Whether to wait for other reads that the engine sends at the same moment.
-            spares_own: Whether a create that follows is to find one of the two pages that was not
-                requested lately, in any process. So a single read uses the account's page too, if
-                the service allows that, unless a run has requested the own page already.
+            spares_own: Whether a create that follows needs one of the two pages to be unrequested,
+                in any process. Then a single read uses the account's page too, if the service
+                allows it, unless a run has requested the own page already.
 
         Returns:
             The database's own page, or the account's.
@@ -401,7 +474,16 @@ class Listings:
     async def complete_page(
         self, database_id: str, since: float, *, spares_own: bool = False
     ) -> Page:
-        """Get a page that shows all entries of a database which the service lists; see `page`."""
+        """Get a page that shows all listed entries of a database; see `page`.
+
+        Args:
+            database_id: The database.
+            since: See `Listings`.
+            spares_own: See `page`.
+
+        Returns:
+            The page.
+        """
         page = await self.page(database_id, since, patience=BRIEF, spares_own=spares_own)
         if page.may_lack_entries:
             return await self.own_page(database_id, since, patience=BRIEF)
@@ -409,6 +491,10 @@ class Listings:
 
     async def find_version(self, database_id: str, version_id: str) -> ListedSnapshot | None:
         """Find the entry of a snapshot that should be listed.
+
+        Args:
+            database_id: The database.
+            version_id: The version.
 
         Returns:
             The entry; None if neither the own page nor the account's shows it.
@@ -445,10 +531,14 @@ class Listings:
         return []
 
     async def unlisted(self, database_id: str, version_id: str) -> ListedSnapshot | None:
-        """Return what is known of a version that no page shows yet.
+        """Return the known properties of a version that no page shows yet.
 
-        All manual snapshots of a database share one name, so the name is that of another one on a
-        page; empty if there is no other one.
+        All manual snapshots of a database share one name, so the name is taken from another one on
+        a page; it is empty if there is none.
+
+        Args:
+            database_id: The database.
+            version_id: The version.
 
         Returns:
             An entry as `entry_of` makes it; None unless a run has found the version lately.
@@ -491,14 +581,14 @@ class Listings:
             database_id: The database.
             since: See `Listings`.
             origin: `manual`, `automatic`, or None for both.
-            unlisted: Whether a snapshot that a run has found may stand for its entry.
+            unlisted: Whether the ledger's note of a snapshot may stand for its entry.
             spares_own: See `page`.
 
         Returns:
-            The entries, those of both origins.
+            The entries of both origins.
 
         Raises:
-            CannotTell: What the service lists may be incomplete.
+            CannotTell: The service's list may be incomplete.
         """
         page = await self.complete_page(database_id, since, spares_own=spares_own)
         entries = _by_version(page.entries, page.listing)
@@ -534,7 +624,8 @@ class Listings:
     ) -> dict[str, Entries]:
         """Get all snapshots of each database of the account.
 
-        If plan or key do not allow the account's listing, that takes a listing of each database.
+        If plan or key do not allow the account's listing, this requests the listing of each
+        database.
 
         Args:
             since: See `Listings`.
@@ -542,10 +633,11 @@ class Listings:
             unlisted: See `of_database`.
 
         Returns:
-            The entries of each database, without those of another origin if that costs a request.
+            The entries of each database. Entries of another origin are left out if they cost a
+            request.
 
         Raises:
-            CannotTell: What the service lists may be incomplete.
+            CannotTell: The service's list may be incomplete.
         """
         ask = partial(self.of_database, since=since, origin=origin, unlisted=unlisted)
         listing = await self.account_listing(since, patience=BRIEF)
@@ -565,23 +657,28 @@ class Listings:
         return of_each
 
     async def is_known(self, database_id: str, version_id: str) -> bool:
-        """Whether a run of this ledger has found a version so lately that a page can lack it."""
+        """Return whether a run of this ledger found a version so recently that a page can lack it.
+
+        Args:
+            database_id: The database.
+            version_id: The version.
+        """
         found = await self.found_lately(database_id)
         return any(each.result == version_id for each in found)
 
     async def listed_by(
         self, database_id: str, version_id: str, created: datetime | None = None
     ) -> datetime | None:
-        """Say when every page must show a snapshot that `find_version` has not found.
+        """Return when every page must show a snapshot that `find_version` has not found.
 
         Args:
             database_id: The database.
             version_id: The version. If no run of this ledger has found it, another machine may have
                 taken it just before it was looked up here for the first time.
-            created: When it was made, by the service's clock, if that is known.
+            created: When the snapshot was made, by the service's clock; None if it is not known.
 
         Returns:
-            The time, UTC; None if that is past: then it is no snapshot of this database.
+            The time, UTC; None if it is past, so that the database has no such snapshot.
         """
         found = await self.found_lately(database_id)
         ages = [self._age(each) for each in found if each.result == version_id]
@@ -632,7 +729,11 @@ def _old_page_error(found: Attempt) -> CannotTell:
 
 
 def entry_of(found: Attempt) -> ListedSnapshot:
-    """What is known of a version that a run has found until a page shows it; without a name."""
+    """Return the entry of a version that a run has found, until a page shows it; without a name.
+
+    Args:
+        found: the request that started the snapshot.
+    """
     posted = found.request.requested
     return ListedSnapshot.model_construct(
         name="", version_id=found.result, modified=posted, origin="manual"
@@ -640,7 +741,13 @@ def entry_of(found: Attempt) -> ListedSnapshot:
 
 
 def by_database(listing: Listing) -> dict[str, Entries]:
-    """Sort the account's listing by database.
+    """Group the account's listing by database.
+
+    Args:
+        listing: the account's listing.
+
+    Returns:
+        The entries of each database.
 
     Raises:
         CannotTell: An entry may be missing, or may belong to any database.
@@ -675,12 +782,26 @@ def _check(listing: Listing) -> None:
 
 
 def newest_first(entries: Iterable[ListedSnapshot]) -> list[ListedSnapshot]:
-    """Sort entries by time, newest first; CannotTell if one has no time."""
+    """Return entries sorted by time, newest first.
+
+    Args:
+        entries: the entries, in any order.
+
+    Raises:
+        CannotTell: An entry has no time.
+    """
     return sorted(entries, key=time_of, reverse=True)
 
 
 def time_of(entry: ListedSnapshot) -> datetime:
-    """The time of an entry on which an answer depends; CannotTell if it has none."""
+    """Return the time of an entry on which an answer depends.
+
+    Args:
+        entry: the entry.
+
+    Raises:
+        CannotTell: The entry has no time.
+    """
     if entry.modified is None:
         raise CannotTell(
             f"the service lists snapshot {entry.version} without a time, so its age is not known",
@@ -690,7 +811,14 @@ def time_of(entry: ListedSnapshot) -> datetime:
 
 
 async def ask_all(questions: list[Callable[[], Awaitable[T]]]) -> list[T]:
-    """Ask all questions at once; the first failure cancels the others and is raised."""
+    """Ask all questions at once; the first failure cancels the others and is raised.
+
+    Args:
+        questions: starts one request each.
+
+    Returns:
+        The answers, in the order of the questions.
+    """
     answers: dict[int, T] = {}
 
     async def ask(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Which entry of a page is the snapshot that a request started. All times are the service's."""
+"""Finds the entry of a page that a request started. All times are the service's."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ NOT_WHOLE = "The service's listing is not whole, so it does not prove that the s
 
 
 class AmbiguousSnapshot(ProviderError):
-    """Two entries could be the snapshot of the POST."""
+    """Two entries can be the snapshot of the POST."""
 
 
 def find_match(
@@ -37,13 +37,13 @@ def find_match(
         request: The request.
         claimed: Versions of other requests, and versions that existed before this request.
         is_behind: Whether the service refused an earlier try of the request because another
-            snapshot was running. That one ended in the seconds before the request.
+            snapshot was running, which ended in the seconds before the request.
 
     Returns:
         The entry; None if none matches.
 
     Raises:
-        AmbiguousSnapshot: Two entries could be it.
+        AmbiguousSnapshot: Two entries can be the snapshot.
     """
     in_time = _in_time(entries, request, claimed, is_behind=is_behind)
     if not in_time:
@@ -67,7 +67,7 @@ def why_not_absent(
     claimed: Collection[str],
     kept_until: Mapping[str, datetime],
 ) -> str | None:
-    """Say why a page does not prove that the service never made the snapshot of a request.
+    """Return why a page does not prove that the service never made the snapshot of a request.
 
     Args:
         page: The part of a listing about the database of the request.
@@ -76,7 +76,7 @@ def why_not_absent(
         kept_until: Versions that the page must list, each with the end of its 30 days.
 
     Returns:
-        A sentence for an error message, which names what may be the snapshot; None if the page
+        A sentence for an error, which names the entry that can be the snapshot; None if the page
         proves it.
     """
     is_early = page.listing.service_time < request.posted_at + request.longest
@@ -94,7 +94,7 @@ def why_not_absent(
 def unclaimed_since(
     entries: Iterable[ListedSnapshot], request: Request, claimed: Collection[str] = ()
 ) -> list[ListedSnapshot]:
-    """Find the manual snapshots since a request that no other request has claimed.
+    """Return the manual snapshots since a request that no other request has claimed.
 
     Args:
         entries: Entries of one database.
@@ -102,8 +102,8 @@ def unclaimed_since(
         claimed: See `find_match`.
 
     Returns:
-        The entries, those without a time included. There is no latest time: the service does not
-        say how long it works on a request.
+        The entries, including entries without a time. There is no latest time, because the service
+        does not say how long it works on a request.
     """
     earliest_time = request.posted_at - SKEW
     return [
@@ -114,7 +114,11 @@ def unclaimed_since(
 
 
 def describe_entry(entry: ListedSnapshot) -> str:
-    """Return an entry as an error shows it: its version, and what tells it from others."""
+    """Return an entry as an error shows it: its version, and what distinguishes it from others.
+
+    Args:
+        entry: The entry.
+    """
     taken = to_the_second(entry.modified) if entry.modified else "no time"
     return f"{entry.version} ({taken}, {entry.size} bytes)"
 

@@ -1,10 +1,12 @@
-"""When to poll, and which page: a table of situations. All numbers are seconds, times monotonic.
+"""Decides when to poll, and which page, by a table of situations.
+
+All numbers are seconds, and times are monotonic.
 
 Each database has a page of its own, and the account has one page that shows all databases. The
-service may serve a page for 30 minutes, and caches each page apart. So the first poll of a page
-costs half an hour if it comes before the snapshot is listed; it costs only its delay if it comes
-late; and each further poll of that page costs only a request. Every pending snapshot therefore has
-two chances: its own page, and the account's page.
+service may serve a page for 30 minutes, and caches each page apart. The first poll of a page costs
+half an hour if it comes before the snapshot is listed, and only its own delay if it comes late.
+Each further poll of that page costs only a request. So every pending snapshot has two chances: its
+own page, and the account's page.
 """
 
 import math
@@ -176,34 +178,53 @@ class PollMoment:
 
 
 def never(_: PollMoment) -> float:
-    """Not at all."""
+    """Return a time that never comes."""
     return math.inf
 
 
 def own_alone(now: PollMoment) -> float:
-    """`first_after` after the answer, or at once after a 200."""
+    """Return `first_after` after the answer, or the present after a 200.
+
+    Args:
+        now: the snapshot, its group and the settings.
+    """
     return now.mine.answered + (0.0 if now.mine.is_finished else now.settings.first_alone)
 
 
 def own_usual(now: PollMoment) -> float:
-    """`first_after` after the answer."""
+    """Return `first_after` after the answer.
+
+    Args:
+        now: the snapshot, its group and the settings.
+    """
     return now.mine.answered + now.settings.first_after
 
 
 def own_late(now: PollMoment) -> float:
-    """Late: `first_after` and `every` after the answer."""
+    """Return a late time: `first_after` and `every` after the answer.
+
+    Args:
+        now: the snapshot, its group and the settings.
+    """
     return now.mine.answered + now.first_late
 
 
 def own_while_only_chance(now: PollMoment) -> float:
-    """Late if that delays nothing, since more requests are to be sent; as usual otherwise."""
+    """Return a late time if it delays nothing, since more requests follow; else the usual one.
+
+    Args:
+        now: the snapshot, its group and the settings.
+    """
     return own_late(now) if now.group.posts_to_come else own_usual(now)
 
 
 def own_after_account(now: PollMoment) -> float:
-    """Late, and half of `every` after the account's page, which lacked the snapshot.
+    """Return a late time, half of `every` after the account's page lacked the snapshot.
 
     If the snapshot was old enough by then for a late poll, its second chance comes later.
+
+    Args:
+        now: the snapshot, its group and the settings.
     """
     late = own_late(now)
     account_new_at = now.group.account_new_at
@@ -215,24 +236,40 @@ def own_after_account(now: PollMoment) -> float:
 
 
 def account_in_turn(now: PollMoment) -> float:
-    """`every` after each poll of the own page."""
+    """Return `every` after each poll of the own page.
+
+    Args:
+        now: the snapshot, its group and the settings.
+    """
     if now.mine.own_polled_at is None:
         return math.inf
     return now.mine.own_polled_at + now.settings.every
 
 
 def account_as_second_chance(now: PollMoment) -> float:
-    """Three times `first_after` after the answer of the first snapshot that was missed."""
+    """Return three times `first_after` after the answer of the first missed snapshot.
+
+    Args:
+        now: the snapshot, its group and the settings.
+    """
     return now.first_missed + now.second_chance
 
 
 def account_soon_after_missed(now: PollMoment) -> float:
-    """`first_after` and `every` after the answer of the first snapshot that was missed."""
+    """Return `first_after` and `every` after the answer of the first missed snapshot.
+
+    Args:
+        now: the snapshot, its group and the settings.
+    """
     return now.first_missed + now.first_late
 
 
 def account_for_all(now: PollMoment) -> float:
-    """`first_after` after the last answer: one request shows all that are listed by then."""
+    """Return `first_after` after the last answer: one request shows all that are listed by then.
+
+    Args:
+        now: the snapshot, its group and the settings.
+    """
     unpolled = [each.answered for each in now.group.snapshots if each.own_polled_at is None]
     if not unpolled:
         return account_as_second_chance(now)
@@ -240,7 +277,11 @@ def account_for_all(now: PollMoment) -> float:
 
 
 def account_again(now: PollMoment) -> float:
-    """As often as the account's limit allows; once the page has expired, if it is kept."""
+    """Return the next time that the account's limit allows; after its expiry for a cached page.
+
+    Args:
+        now: the snapshot, its group and the settings.
+    """
     if now.settings.snapshot_ends_cache is False and now.group.account_new_at is not None:
         return now.group.account_new_at + EXPIRED
     return min(each.began for each in now.group.snapshots) + now.settings.every
@@ -266,7 +307,11 @@ TABLE: dict[Situation, PollRow] = {
 
 
 def situation_of(now: PollMoment) -> Situation:
-    """Return the row of the table."""
+    """Return the situation, which is the row of the table.
+
+    Args:
+        now: the snapshot, its group and the settings.
+    """
     is_account_old = now.group.account_new_at is not None
     if now.is_alone:
         is_in_turn = is_account_old or now.mine.is_in_turn
@@ -282,14 +327,18 @@ def situation_of(now: PollMoment) -> Situation:
 
 
 def next_poll(now: PollMoment) -> Poll:
-    """Say which page is polled next for a snapshot that no page shows yet, and when.
+    """Return which page is polled next for a snapshot that no page shows yet, and when.
 
     Args:
         now: The snapshot, its group and the settings.
 
     Returns:
-        The poll of the page that is due first. One request for all is better than one for this
-        snapshot a little sooner, so the own page may give way to the account's; see `_gives_way`.
+        The poll that is due first. One request for all snapshots is better than a slightly earlier
+        one for this snapshot, so the own page can give way to the account's; see `_gives_way`.
+
+    Example:
+        >>> next_poll(PollMoment(snapshot, group, settings))
+        Poll(at=1045.0, page=PolledPage.OWN)
     """
     situation = situation_of(now)
     row = TABLE[situation]

@@ -1,4 +1,4 @@
-"""Polling the listings until one shows the snapshot of a request. Numbers are monotonic seconds."""
+"""Polls the listings until one shows the snapshot of a request. Numbers are monotonic seconds."""
 
 import math
 from collections.abc import Awaitable, Callable, Collection, Iterator
@@ -29,7 +29,7 @@ PINNING = 5 * 60.0
 
 
 class PollPlan:
-    """Plans the polls of a process, which share what they fetch; see `poll_table`."""
+    """Plans the polls of a process, which share the fetched pages; see `poll_table`."""
 
     def __init__(
         self, listings: Listings, *, first_after: float, every: float, ends: bool | None = None
@@ -60,7 +60,11 @@ class PollPlan:
 
     @contextmanager
     def expecting(self) -> Iterator[None]:
-        """Count a request while the body queues and sends it."""
+        """Count a request while the body queues and sends it.
+
+        Yields:
+            Nothing.
+        """
         self._posts_to_come += 1
         self._is_refilled |= self._has_found
         try:
@@ -72,7 +76,14 @@ class PollPlan:
 
     @contextmanager
     def polling(self, snapshot: PolledSnapshot) -> Iterator[None]:
-        """Count a pending snapshot while the body polls for it."""
+        """Count a pending snapshot while the body polls for it.
+
+        Args:
+            snapshot: The pending snapshot.
+
+        Yields:
+            Nothing.
+        """
         self._snapshots.append(snapshot)
         try:
             self._count()
@@ -97,7 +108,11 @@ class PollPlan:
         return tuple(each for each in self._snapshots if not each.is_finished)
 
     def next_poll(self, snapshot: PolledSnapshot) -> Poll:
-        """Say which page is polled next for a snapshot that no page shows yet, and when."""
+        """Return which page is polled next for a snapshot that no page shows yet, and when.
+
+        Args:
+            snapshot: The pending snapshot.
+        """
         group = PendingGroup(
             self._unfinished,
             self._posts_to_come,
@@ -112,7 +127,7 @@ class PollPlan:
     async def poll(
         self, database_id: str, snapshot: PolledSnapshot, page: PolledPage
     ) -> SquareCloudError | None:
-        """Poll for a snapshot; a page that was fetched for another one a moment ago will do.
+        """Poll for a snapshot; a page that was fetched for another snapshot a moment ago will do.
 
         Args:
             database_id: The database of the snapshot.
@@ -120,7 +135,7 @@ class PollPlan:
             page: The page.
 
         Returns:
-            A failure that may pass; None if the page was fetched.
+            A failure that can pass; None if the page was fetched.
 
         Raises:
             SquareCloudError: The service refuses the request for good.
@@ -158,7 +173,7 @@ async def _passing_failure(request: Awaitable[object]) -> SquareCloudError | Non
 
 @dataclass(frozen=True)
 class AwaitedSnapshot:
-    """What is known of a snapshot before a listing shows it.
+    """The known properties of a snapshot before a listing shows it.
 
     Attributes:
         request: The request that started it.
@@ -181,10 +196,13 @@ class AwaitedSnapshot:
     age: float = 0.0
 
     def find_on(self, page: Page) -> ListedSnapshot | None:
-        """Find its entry on a page; None if there is none yet.
+        """Return the snapshot's entry on a page; None if there is none yet.
+
+        Args:
+            page: The page.
 
         Raises:
-            AmbiguousSnapshot: Two entries could be it.
+            AmbiguousSnapshot: Two entries can be the snapshot.
         """
         if self.version is not None:
             return page.version(self.version)
@@ -197,12 +215,12 @@ class AwaitedSnapshot:
 
     @property
     def state_text(self) -> str:
-        """How its request was answered, in the two words that begin a progress line."""
+        """The state of its request, in the two words that begin a progress line."""
         return {"200": "answered", "202": "accepted"}.get(self.request.answered, "answer lost")
 
     @property
     def lost_text(self) -> str:
-        """How the answer was lost, for a progress line; empty if it was not."""
+        """How the answer was lost, for a progress line; empty if there was an answer."""
         return "" if self.request.accepted else self.request.answered
 
 
@@ -212,7 +230,7 @@ class ListingWait:
     Args:
         plan: Plans the polls of the process.
         awaited: The snapshot.
-        report_wait: Shows on the row what is waited for, as `Member.waits`.
+        report_wait: Shows on the row what the run waits for, as `Member.waits`.
     """
 
     def __init__(
@@ -244,12 +262,12 @@ class ListingWait:
             patience: The most seconds that the wait may take.
 
         Returns:
-            Its entry; None if none shows it in time, or if the own page lacks it minutes after
-            every page must show it.
+            Its entry; None if no page shows the snapshot in time, or if its own page lacks it
+            minutes after every page must show it.
 
         Raises:
             SquareCloudError: A poll was refused for good, or the last one failed.
-            AmbiguousSnapshot: Two entries could be it.
+            AmbiguousSnapshot: Two entries can be the snapshot.
         """
         with self._plan.polling(self._polled), anyio.move_on_after(patience):
             while True:
@@ -317,18 +335,18 @@ async def wait_for_version(  # noqa: PLR0913  what is known of it
     patience: float,
     created: datetime | None = None,
 ) -> tuple[ListedSnapshot | None, datetime | None]:
-    """Find the entry of a snapshot, and wait for it while the listings can be too old to show it.
+    """Find the entry of a snapshot, and wait while the listings can be too old to show it.
 
-    A snapshot that this ledger does not know, and of which no time is known, is not waited for: it
-    may be another machine's, or an id that was mistyped.
+    There is no wait for a snapshot that this ledger does not know and whose time is not known: the
+    id can be another machine's snapshot, or mistyped.
 
     Args:
         plan: The poll plan.
         database_id: The database of the snapshot.
         version_id: Its version.
-        waits: Shows on the row what is waited for, as `Member.waits`.
+        waits: Shows on the row what the run waits for, as `Member.waits`.
         patience: The most seconds that the wait may take.
-        created: When the snapshot was made, by the service's clock, if that is known.
+        created: When the snapshot was made, by the service's clock; None if it is not known.
 
     Returns:
         The entry and None; or None and when each page must show it, see `Listings.listed_by`.
@@ -364,10 +382,13 @@ def _is_out_of_reach(listed_by: datetime | None, now: datetime, patience: float)
 
 
 def failed_poll(error: SquareCloudError) -> str:
-    """Return the addition to the progress after a poll that failed in a way that may pass.
+    """Return the addition to the progress after a poll that failed in a way that can pass.
+
+    Args:
+        error: The failure.
 
     Raises:
-        SquareCloudError: The error, if it does not pass.
+        SquareCloudError: The failure, if it does not pass.
     """
     if not error.passing:
         raise error

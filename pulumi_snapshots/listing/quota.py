@@ -1,4 +1,4 @@
-"""The daily quota of the account: how much it is, and when a slot frees."""
+"""The daily quota of the account: its size, and when a slot frees."""
 
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ def daily_quota(plan_memory: int) -> int:
 async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings) -> None:
     """Add to an error how large the quota is, when a slot frees, and what a user can do.
 
-    The service is asked once for all that are refused.
+    One request to the service serves all refusals.
 
     Args:
         error: The refusal, which is changed as far as the service answers.
@@ -56,16 +56,19 @@ async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings
 async def widest_listing(
     listings: Listings, database_id: str, since: float, *, patience: Patience
 ) -> Listing:
-    """Get the account's listing, or that of a database if there is no other.
+    """Get the account's listing, or a database's listing if the account's is not available.
 
     Args:
-        listings: Fetches them.
+        listings: Fetches the listings.
         database_id: The database.
         since: A page that was requested before this monotonic time will not do.
         patience: How long to try.
 
+    Returns:
+        The listing.
+
     Raises:
-        SquareCloudError: Neither can be had.
+        SquareCloudError: Neither listing can be fetched.
     """
     listing = await listings.account_listing(since, patience=patience)
     if listing is None:
@@ -76,10 +79,10 @@ async def widest_listing(
 async def slots_left(listings: Listings, listing: Listing, quota: int) -> int:
     """Return how many snapshots the quota has left, as far as a listing shows.
 
-    Those that runs have found count even if an older page lacks them.
+    Snapshots that runs have found count even if an older page lacks them.
 
     Args:
-        listings: Knows what runs have found.
+        listings: Knows which snapshots runs have found.
         listing: The listing.
         quota: How many snapshots the plan allows.
     """
@@ -90,7 +93,7 @@ async def slots_left(listings: Listings, listing: Listing, quota: int) -> int:
 
 
 def counted(listing: Listing, now: datetime) -> list[datetime]:
-    """Return when the snapshots of a listing were taken that count against the quota.
+    """Return the times of the snapshots in a listing that count against the quota.
 
     Args:
         listing: The listing.
@@ -112,12 +115,12 @@ def slot_frees(times: list[datetime], quota: int) -> datetime | None:
     """Return when the next slot frees.
 
     Args:
-        times: When the snapshots were taken that count, oldest first.
-        quota: How many the plan allows; 0 if that is not known.
+        times: The times of the snapshots that count, oldest first.
+        quota: How many snapshots the plan allows; 0 if it is not known.
 
     Returns:
-        24 hours after the oldest one, or after a later one if the plan was larger then; None if no
-        snapshot counts.
+        24 hours after the oldest snapshot, or after a later one if the plan was larger then; None
+        if no snapshot counts.
     """
     if not times:
         return None

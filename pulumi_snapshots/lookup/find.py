@@ -1,7 +1,7 @@
-"""Lookups: which snapshots and databases exist.
+"""Lookups of snapshots and databases.
 
-The answer is complete, or an error; an earlier one will do if it is from `since` (monotonic
-seconds) or later.
+Each answer is complete, or an error. An earlier answer will do if it is from `since`, in monotonic
+seconds, or later.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -36,9 +36,16 @@ OfEach = Mapping[str, Mapping[str, ListedSnapshot]]  # the entries of each datab
 async def find_snapshots(
     session: Session, query: SnapshotQuery, since: float, of_each: OfEach | None = None
 ) -> list[SnapshotInfo]:
-    """The snapshots that fit, newest first, of one database or the account.
+    """Find the snapshots that match a query, newest first, of one database or the account.
 
-    In `of_each` if they were requested already.
+    Args:
+        session: The session of the process.
+        query: The query.
+        since: How old the answer can be, in monotonic seconds.
+        of_each: The entries of each database if they were requested already; None otherwise.
+
+    Returns:
+        The snapshots.
     """
     found = await _fitting(session, query, since, of_each)
     # Snapshots without a time come last; they are no error if the query names no age.
@@ -49,14 +56,35 @@ async def find_snapshots(
 
 
 async def find_latest(session: Session, query: SnapshotQuery, since: float) -> SnapshotInfo | None:
-    """The newest snapshot of one database that fits and is available; None if there is none."""
+    """Find the newest available snapshot of one database that matches a query.
+
+    Args:
+        session: The session of the process.
+        query: The query.
+        since: How old the answer can be, in monotonic seconds.
+
+    Returns:
+        The snapshot; None if there is none.
+    """
     entries = [entry for _, entry in await _fitting(session, query, since)]
     record = await newest(session, query.database_id or "", entries)
     return SnapshotInfo.of(record, with_url=query.with_url) if record else None
 
 
 async def find_url(session: Session, query: UrlQuery, since: float) -> str:
-    """The download URL of one snapshot; an error if the service does not list it."""
+    """Find the download URL of one snapshot.
+
+    Args:
+        session: The session of the process.
+        query: The query.
+        since: How old the answer can be, in monotonic seconds.
+
+    Returns:
+        The URL, which is a secret.
+
+    Raises:
+        ProviderError: The service does not list the snapshot, or lists it without a URL.
+    """
     entry = (await session.listings.of_database(query.database_id, since)).get(query.version_id)
     url = (
         (await describe(session, query.database_id, entry)).download_url
@@ -71,7 +99,16 @@ async def find_url(session: Session, query: UrlQuery, since: float) -> str:
 
 
 async def find_database(session: Session, database_id: str, since: float) -> DatabaseInfo:
-    """One database, and whether it runs."""
+    """Find one database, and whether it runs.
+
+    Args:
+        session: The session of the process.
+        database_id: The database.
+        since: How old the answer can be, in monotonic seconds.
+
+    Returns:
+        The database.
+    """
     database = await session.listings.database(database_id, since, patience=BRIEF)
     if database.id != database_id:
         raise CannotTell(
@@ -83,9 +120,15 @@ async def find_database(session: Session, database_id: str, since: float) -> Dat
 async def find_databases(
     session: Session, since: float, tell: Callable[[str], object]
 ) -> list[DatabaseInfo]:
-    """All databases of the account, in the service's order, and whether each runs.
+    """Find all databases of the account, in the service's order, and whether each runs.
 
-    `tell` says so if it takes minutes.
+    Args:
+        session: The session of the process.
+        since: How old the answer can be, in monotonic seconds.
+        tell: Tells the user if the lookup takes minutes.
+
+    Returns:
+        The databases.
     """
     databases = await session.listings.databases(since)
     budget = session.settings.own_requests
@@ -106,17 +149,20 @@ async def answer_lookup(
     since: float,
     tell: Callable[[str], object],
 ) -> T:
-    """Answer a lookup, whole: half an answer would make a program drop resources.
+    """Answer a lookup completely. Half an answer would make a program drop resources.
 
     Args:
-        lookup: Which one.
-        session: The service.
-        values: The arguments, which have no problem.
-        since: How old the answer may be, in monotonic seconds.
-        tell: Says what takes long.
+        lookup: The lookup.
+        session: The session of the process.
+        values: The arguments, without a problem.
+        since: How old the answer can be, in monotonic seconds.
+        tell: Tells the user what takes long.
+
+    Returns:
+        The answer.
 
     Raises:
-        CannotTell: The service does not say all of the answer.
+        CannotTell: The service's answer leaves a part open.
     """
     query: Any = lookup.query.of(values)
     ways: dict[str, Callable[[], Awaitable[Any]]] = {

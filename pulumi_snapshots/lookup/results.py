@@ -65,7 +65,11 @@ class SnapshotQuery(Inputs):
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[checks.Problem]:
-        """All problems of these values, also of the two ages together."""
+        """Return all problems of the values, including those of the two ages together.
+
+        Args:
+            values: the arguments by their names in Python.
+        """
         found = super().problems(values)
         ages = cls.known(values, "newer_than", "older_than")
         newer = ages.get("newer_than")
@@ -149,7 +153,15 @@ class SnapshotInfo(ListedProperties, computed=("id",), result=True):
 
     @classmethod
     def of(cls, record: SnapshotRecord, *, with_url: bool) -> Self:
-        """From the record of a listed snapshot, which always has a version."""
+        """Make the result from the record of a listed snapshot, which always has a version.
+
+        Args:
+            record: the record.
+            with_url: whether the result has the download URL.
+
+        Returns:
+            The result.
+        """
         found = {name: getattr(record, name) for name in ListedProperties.properties()}
         return cls(**(found if with_url else {**found, "download_url": None}))
 
@@ -178,18 +190,30 @@ class Lookup(Generic[T]):
     result: type[Record]  # the answer, or see `_around`
 
     def holds_url(self, answer: T) -> bool:
-        """Whether an answer gives access to data."""
+        """Return whether an answer gives access to data.
+
+        Args:
+            answer: the answer.
+        """
         found = answer if isinstance(answer, list) else [answer]
         return "download_url" in self.result.properties() or any(
             getattr(one, "download_url", None) for one in found
         )
 
     def values(self, answer: T) -> dict[str, Any]:
-        """The answer in plain values."""
+        """Return an answer as plain values.
+
+        Args:
+            answer: the answer.
+        """
         return (answer if isinstance(answer, self.result) else self.result(answer)).to_outputs()  # type: ignore[call-arg]  # its one field
 
     def answer(self, values: dict[str, Any]) -> T:
-        """The answer from plain values."""
+        """Return the answer that plain values stand for.
+
+        Args:
+            values: the values.
+        """
         result: Any = self.result.from_outputs(values)
         name, *others = self.result.properties()
         answer: T = result if others else getattr(result, name)

@@ -12,13 +12,13 @@ else of the SDK, which takes almost half of its start and a fifth of its memory.
 
 
 def main() -> None:
-    """The console script `pulumi-resource-squarecloud`."""
+    """Run the console script `pulumi-resource-squarecloud`."""
     leave_out_the_sdk()
     late("plugin.protocol.server:serve_engine")()
 
 
 def leave_out_the_sdk() -> None:
-    """Let these packages be found, with the modules in them, and run nothing of their own."""
+    """Let the SDK's packages be found, with the modules in them, without running their code."""
     for name in AROUND_THE_MESSAGES:
         if name not in sys.modules and (found := find_spec(name)) is not None:
             sys.modules[name] = module_from_spec(found)

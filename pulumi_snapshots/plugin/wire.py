@@ -1,6 +1,6 @@
 """Values as the engine sends them and as operations know them.
 
-Unknowns, secrets, and each language's names.
+They differ in unknowns, secrets, and each language's names.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def plain(value: Value) -> Any:
     """Return a value without the engine's marks.
 
     Args:
-        value: As it came from the engine.
+        value: A value from the engine.
 
     Returns:
         The plain value; `UNKNOWN` if a preview does not know it.
@@ -66,7 +66,12 @@ def _plain_object(value: Value) -> Any:
 
 
 def field(properties: Struct, name: str) -> Any:
-    """A property as a plain value; None without it."""
+    """Return a property as a plain value; None without the property.
+
+    Args:
+        properties: The properties.
+        name: The name on the wire.
+    """
     return plain(properties.fields.get(name, Value()))
 
 
@@ -75,19 +80,31 @@ def _mark(value: Value) -> str:
 
 
 def is_secret(value: Value) -> bool:
-    """Whether the value is marked as a secret."""
+    """Return whether a value is marked as a secret.
+
+    Args:
+        value: A value from the engine.
+    """
     mark = _mark(value)
     return mark == SECRET or (mark == OUTPUT and value.struct_value.fields["secret"].bool_value)
 
 
 def holds_secret(value: Value) -> bool:
-    """Whether the value or something in it is a secret."""
+    """Return whether a value or something in it is a secret.
+
+    Args:
+        value: A value from the engine.
+    """
     inside = [*value.struct_value.fields.values(), *value.list_value.values]
     return is_secret(value) or any(holds_secret(each) for each in inside)
 
 
 def as_secret(value: Value) -> Value:
-    """The value marked as a secret."""
+    """Return a value marked as a secret.
+
+    Args:
+        value: A value from the engine.
+    """
     if is_secret(value):
         return value
     return Value(
@@ -96,7 +113,11 @@ def as_secret(value: Value) -> Value:
 
 
 def value_of(value: Any) -> Value:
-    """A plain value as the engine takes it; None in an object is left out."""
+    """Return a plain value as the engine takes it; None in an object is left out.
+
+    Args:
+        value: The plain value.
+    """
     if isinstance(value, dict):
         inside = {name: value_of(item) for name, item in value.items() if item is not None}
         return Value(struct_value=Struct(fields=inside))
@@ -119,22 +140,32 @@ class Names:
         self.all = [each.camel for each in properties.values()]
 
     def wire(self, name: str) -> str:
-        """The name of a property on the wire."""
+        """Return the name of a property on the wire.
+
+        Args:
+            name: The name in Python.
+        """
         return self._properties[name].camel if name in self._properties else name
 
     def read(self, properties: Struct) -> dict[str, Any]:
-        """The properties as plain values by their Python names; null is left out."""
+        """Return properties as plain values by their Python names; null is left out.
+
+        Args:
+            properties: The properties on the wire.
+        """
         return in_python(
             self._properties, {name: plain(value) for name, value in properties.fields.items()}
         )
 
     def write(self, values: Mapping[str, Any], *, echo: Struct | None = None) -> Struct:
-        """Plain values by their Python names as the engine takes them, with secrets marked.
+        """Return plain values by their Python names as the engine takes them, with secrets marked.
 
         None is left out.
 
-        A value that equals the one in `echo`, which the engine has sent, goes back with the marks
-        that it came with.
+        Args:
+            values: The values.
+            echo: The properties that the engine has sent; a value that equals one of them keeps its
+                marks. None for no such properties.
         """
         came = (echo or Struct()).fields
         made = Struct()

@@ -1,4 +1,4 @@
-"""A run against the real service that settles what its documents leave open.
+"""A run against the real service that settles what the service's documents leave open.
 
 The command `probe` starts it.
 """

@@ -1,6 +1,7 @@
-"""What a run settles, and its report.
+"""The facts that a run settles, and its report.
 
-The verdict on each fact, each answer without what is secret, and what is left there.
+The report has the verdict on each fact, each answer without secrets, and what the run has left at
+the service.
 """
 
 import json
@@ -117,22 +118,35 @@ class Report:
     def judge(self, fact: str, true: Truth, seen: str = "") -> None:
         """Settle a fact, or keep it open.
 
-        What contradicts it once is not outweighed by what confirms it.
+        A contradiction is final: later confirmations do not outweigh it.
+
+        Args:
+            fact: the fact's name.
+            true: whether what was seen confirms it; None leaves it open.
+            seen: what was seen, as a clause.
         """
         known = self.facts[fact]["verdict"]
         if known != VERDICTS[False] and (true is not None or known == VERDICTS[None]):
             self.facts[fact] |= {"verdict": VERDICTS[true], "seen": seen}
 
     def hide(self, *secrets: str | None) -> None:
-        """Never show these, no matter who repeats them."""
+        """Hide secrets in the whole report, no matter where they appear.
+
+        Args:
+            *secrets: the secrets; None hides nothing.
+        """
         self._secrets.update(
             secret for secret in secrets if secret and len(secret) >= SHORTEST_SECRET
         )
 
     def hide_urls(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Never show the queries of an object's URL and key, whole and in parts.
+        """Hide the queries of an object's URL and key, whole and in parts.
 
-        Returns the object.
+        Args:
+            content: the object.
+
+        Returns:
+            The same object.
         """
         for value in (content.get("url"), content.get("key")):
             if isinstance(value, str):
@@ -145,7 +159,12 @@ class Report:
         return content
 
     def heard(self, answer: Answer, code: str | None) -> None:
-        """Note an answer: status, code, names of headers and times."""
+        """Note an answer: status, code, names of headers and times.
+
+        Args:
+            answer: the answer.
+            code: the service's code; None without one.
+        """
         of = {
             "step": self.step,
             "request": f"{answer.method} {answer.path}",
@@ -161,7 +180,7 @@ class Report:
         )
 
     def content(self) -> dict[str, Any]:
-        """The report as JSON has it, without anything that is secret."""
+        """Return the report as JSON has it, without anything that is secret."""
         shown = {
             name: value for name, value in vars(self).items() if name not in {"file", "_secrets"}
         }
@@ -172,7 +191,11 @@ class Report:
         return content
 
     def write(self) -> None:
-        """Write the file; raises `ReportUnwritable`."""
+        """Write the report's file.
+
+        Raises:
+            ReportUnwritable: the file cannot be written.
+        """
         try:
             with written_whole(self.file) as file:
                 file.write(f"{json.dumps(self.content(), indent=2)}\n".encode())
@@ -181,7 +204,11 @@ class Report:
             raise ReportUnwritable(why, "Nothing more was sent.") from error
 
     def end(self, why: str) -> None:
-        """Write the end of the run, early if there is a reason, and why facts are open."""
+        """Write the end of the run, and why facts are open.
+
+        Args:
+            why: why the run ended early; empty if it did not.
+        """
         self.state = "stopped" if why else "done"
         self.why = why
         for name, fact in self.facts.items():
@@ -191,9 +218,9 @@ class Report:
                 )
 
     def rows(self) -> Iterable[tuple[str, str, str, str]]:
-        """Verdict, name, sentence and what was seen of each fact.
+        """Return the verdict, name, sentence and evidence of each fact.
 
-        The published ones first, the contradicted before others.
+        Published facts come first, and contradicted facts before others.
         """
         order = ("contradicted", "confirmed", "open")
         facts = self.content()["facts"].items()

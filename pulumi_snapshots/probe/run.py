@@ -72,7 +72,7 @@ class ProbeStopped(ProviderError):
 class Shot:
     """One POST of the run, a create unless it restores an `entry`.
 
-    Its moments are monotonic seconds.
+    Its times are monotonic seconds.
     """
 
     operation: Operation
@@ -208,19 +208,31 @@ class ProbeRun:
         return learned.get(verdicts.pop(), "") if len(verdicts) == 1 else ""
 
     def begin(self, step: str) -> None:
-        """Note the step that begins."""
+        """Note the step that begins.
+
+        Args:
+            step: the step's name.
+        """
         self.report.step = step
         self.write()
         self.listener.progress(step)
 
     def service_time(self, at: float) -> datetime:
-        """The service's time at a moment (monotonic seconds)."""
+        """Return the service's time at a moment.
+
+        Args:
+            at: the moment, in monotonic seconds.
+        """
         return self.session.service_clock.now() - timedelta(seconds=self.clock.monotonic() - at)
 
     # Requests -------------------------------------------------------------------------------------
 
     def heard(self, answer: Answer) -> None:
-        """Record an answer, and judge what is true of every answer."""
+        """Record an answer, and judge what is true of every answer.
+
+        Args:
+            answer: the answer.
+        """
         body: Any = None
         with suppress(ValueError, RecursionError):
             body = json.loads(answer.content or b"", object_hook=self.report.hide_urls)
@@ -255,9 +267,17 @@ class ProbeRun:
     async def ask(
         self, request: Callable[..., Awaitable[T]], *about: object
     ) -> T | SquareCloudError:
-        """Send a read once; its answer, or how it was refused.
+        """Send a read once.
 
-        Raises `ProbeStopped` if the key is, or something is blocked.
+        Args:
+            request: sends the read.
+            *about: the arguments of `request`.
+
+        Returns:
+            The answer, or the service's refusal.
+
+        Raises:
+            ProbeStopped: The key is refused, or something is blocked.
         """
         await self._pace()
         try:
@@ -269,7 +289,15 @@ class ProbeRun:
             self.write()
 
     async def look(self, method: str, url: str | None) -> Answer | None:
-        """Request the first bytes of a download URL; None without an answer."""
+        """Request the first bytes of a download URL.
+
+        Args:
+            method: GET or HEAD.
+            url: the URL, which is a secret; None sends nothing.
+
+        Returns:
+            The answer; None if there is none.
+        """
         if url is None or problem_of_url(url):
             return None
         self.report.hide_urls({"url": url})
@@ -280,14 +308,26 @@ class ProbeRun:
         return answer
 
     def stop_at(self, error: SquareCloudError) -> None:
-        """Stop the run at a refused key, a block or a used-up quota."""
+        """Stop the run at a refused key, a block or a used-up quota.
+
+        Args:
+            error: the refusal.
+
+        Raises:
+            ProbeStopped: The refusal ends the run.
+        """
         if isinstance(error, KeyRefused | Blocked | ProxyRefused | QuotaUsedUp):
             raise ProbeStopped(
                 error.happened, "The run has stopped, and sends nothing more.", error.then
             ) from error
 
     async def sleep_until(self, at: float, why: str) -> None:
-        """Wait until then (monotonic seconds)."""
+        """Wait until a moment.
+
+        Args:
+            at: the moment, in monotonic seconds.
+            why: the reason, for the progress.
+        """
         left = at - self.clock.monotonic()
         if left > 0:
             until = self.clock.utc() + timedelta(seconds=left)
@@ -295,11 +335,27 @@ class ProbeRun:
             await self.clock.sleep(left)
 
     async def send(self, database_id: str, lane: Lane = CREATE) -> Shot:
-        """Request a snapshot of a database; see `fire`."""
+        """Request a snapshot of a database; see `fire`.
+
+        Args:
+            database_id: the database.
+            lane: the limits that count for the request.
+
+        Returns:
+            The request, with its answer.
+        """
         return await self.fire(self.shot(database_id), lane)
 
     def shot(self, database_id: str, entry: ListedSnapshot | None = None) -> Shot:
-        """Prepare a snapshot of a database, or the restore of an entry onto it."""
+        """Prepare a snapshot of a database, or the restore of an entry onto it.
+
+        Args:
+            database_id: the database.
+            entry: the entry to restore; None for a snapshot.
+
+        Returns:
+            The request, not sent yet.
+        """
         wish = self.session.wish(
             "snapshot" if entry is None else "restore",
             self.owner,
@@ -317,9 +373,17 @@ class ProbeRun:
         return self.shots[-1]
 
     async def fire(self, shot: Shot, lane: Lane) -> Shot:
-        """Send a POST once, which is in the ledger and in the report before it leaves.
+        """Send a POST once. The ledger and the report have the POST before it is sent.
 
-        Raises `ProbeStopped`, as `ask`.
+        Args:
+            shot: the POST.
+            lane: the limits that count for the request.
+
+        Returns:
+            The POST, with its answer.
+
+        Raises:
+            ProbeStopped: The key is refused, or something is blocked.
         """
         operation = shot.operation
         await self._pace()
@@ -427,10 +491,14 @@ class ProbeRun:
     async def until_listed(self, shot: Shot) -> ListedSnapshot | None:
         """Wait until a listing shows the snapshot of a POST.
 
-        None if it does not within the time.
+        The service's 2 minutes count from its answer. The listings are requested in turn, so that a
+        cached page of one does not hold up the other.
 
-        The service's 2 minutes count from its answer. The listings are requested in turn: a kept
-        page of one holds up no other.
+        Args:
+            shot: the POST.
+
+        Returns:
+            The entry; None if no listing shows it in time.
         """
         names = cycle(LISTINGS)
         at = shot.answered + PROCESSING_TIME

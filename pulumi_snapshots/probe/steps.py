@@ -1,4 +1,4 @@
-"""The steps of a run in their order: what each does, and what it makes of the facts."""
+"""The steps of a run in their order, and what each step shows about the facts."""
 
 import re
 from collections.abc import Sequence
@@ -59,9 +59,13 @@ _DATABASE = {*_LISTED_DATABASE, "owner", "port"}
 
 
 async def probe(run: ProbeRun) -> ProviderError | None:
-    """Take the steps, and write the report as they proceed.
+    """Run the steps, and write the report as they proceed.
 
-    Returns why the run ended early, or None.
+    Args:
+        run: the run.
+
+    Returns:
+        Why the run ended early; None if it did not.
     """
     ended: ProviderError | None = None
     try:

@@ -1,4 +1,4 @@
-"""What the declarations of resources and lookups share.
+"""The common part of the declarations of resources and lookups.
 
 Arguments, the source snapshot, the create's time-out, and warnings.
 """
@@ -58,7 +58,7 @@ _said: set[str] = set()  # warnings that this program has shown
 
 
 class Declared(pulumi.CustomResource):
-    """A resource as programs declare it, whichever provider makes it."""
+    """A resource as programs declare it, whichever provider serves it."""
 
     schema: ClassVar[ResourceSchema]  # its properties, which the class that declares it has
     _outputs: ClassVar[tuple[str, ...]]
@@ -193,7 +193,13 @@ def _without_create_timeout(
 
 
 def with_arguments(doc: str, function: Callable[..., Any], inputs: type[Inputs]) -> str:
-    """A documentation, and each argument of a function, as the catalogue describes it."""
+    """Return a documentation with each argument of a function, as the catalogue describes it.
+
+    Args:
+        doc: the documentation.
+        function: the function.
+        inputs: the catalogue's inputs.
+    """
     known = dict(OTHER_ARGUMENTS)
     for name, each in inputs.properties().items():
         known[name] = each.description
@@ -202,7 +208,12 @@ def with_arguments(doc: str, function: Callable[..., Any], inputs: type[Inputs])
 
 
 def section(title: str, described: Mapping[str, str]) -> str:
-    """A section of a docstring, which describes names."""
+    """Return a section of a docstring, which describes names.
+
+    Args:
+        title: the section's title.
+        described: the descriptions by the names.
+    """
     lines = [f"\n\n{title}:"]
     lines += [f"    {name}: {text[0].lower()}{text[1:]}" for name, text in described.items()]
     return "\n".join(lines)
@@ -218,7 +229,15 @@ def _plain(value: Any) -> Any:
 
 
 def naming_class(name: str, init: Callable[..., None]) -> Callable[..., None]:
-    """Let a constructor's errors name the class, and the argument that was probably meant."""
+    """Let a constructor's errors name the class, and the argument that was probably meant.
+
+    Args:
+        name: the class.
+        init: the constructor.
+
+    Returns:
+        The constructor, with better errors.
+    """
     wanted = signature(init)
     names = list(wanted.parameters)[1:]
 
@@ -251,7 +270,7 @@ class WrongArgument(pulumi.RunError, TypeError):
 
 
 class Program:
-    """What a program has declared, for rules that no single resource can check."""
+    """The declarations of a program, for rules that no single resource can check."""
 
     def __init__(self) -> None:
         self.guards: set[str] = set()
@@ -262,14 +281,14 @@ class Program:
     def noted(self, resource: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Note a resource's databases, and check that no drill overwrites another resource's.
 
-        A provider's check sees only what is targeted, and no guard of another process.
+        A provider's check sees only targeted resources, and no guard of another process.
 
         Args:
-            resource: The resource, as an error names it.
+            resource: The resource's name for an error.
             inputs: Its inputs.
 
         Returns:
-            The inputs. That of a drill's scratch database fails the drill if something uses that
+            The inputs. The scratch database of a drill fails the drill if something uses the
             database.
         """
         for name in ("database_id", "target_database_id"):
@@ -291,7 +310,12 @@ class Program:
         return {**inputs, "scratch_database_id": pulumi.Output.from_input(scratch).apply(checked)}
 
     def note_guard(self, guard: str, database_id: pulumi.Input[str]) -> None:
-        """Note the database of a guard, which may become known only later."""
+        """Note the database of a guard, which can become known only later.
+
+        Args:
+            guard: The guard's name for an error.
+            database_id: The database.
+        """
         if isinstance(database_id, str):
             self._uses.remember_use(database_id, guard)
         else:
@@ -317,7 +341,7 @@ _programs: WeakKeyDictionary[pulumi.Resource, Program] = WeakKeyDictionary()
 
 
 def this_program() -> Program:
-    """The program that is running."""
+    """Return the program that is running."""
     root = get_root_resource()
     return Program() if root is None else _programs.setdefault(root, Program())
 
@@ -347,7 +371,13 @@ class LookupFailed(pulumi.RunError):
 def alias_of(
     type_: str, resource_name: str, opts: pulumi.ResourceOptions | None
 ) -> pulumi.Alias | str:
-    """The alias of a resource that may stand in the state with another type."""
+    """Return the alias of a resource that the state may have with another type.
+
+    Args:
+        type_: the other type.
+        resource_name: the resource's name.
+        opts: the resource's options; None without any.
+    """
     if opts is not None and opts.parent is not None:
         return pulumi.Alias(type_=type_)
     # The SDK makes a dozen outputs of any alias but a URN, for each resource.
@@ -355,13 +385,22 @@ def alias_of(
 
 
 def warn_of_plain_key(resource: pulumi.Resource | None = None) -> None:
-    """Warn if the API key is configured in plain text."""
+    """Warn if the API key is configured in plain text.
+
+    Args:
+        resource: the resource on whose row the warning stands; None for the stack's.
+    """
     if pulumi.Config("squarecloud").get("apiKey") and not is_config_secret("squarecloud:apiKey"):
         warn_once(PLAIN_KEY, resource)
 
 
 def warn_of_unusual_id(database_id: Any, resource: pulumi.Resource | None = None) -> None:
-    """Warn if a database id that is known already does not have the usual shape."""
+    """Warn about a database id that is known already and has an unusual form.
+
+    Args:
+        database_id: the id, which can be an output.
+        resource: the resource on whose row the warning stands; None for the stack's.
+    """
     if isinstance(database_id, str) and database_id and not is_usual_database_id(database_id):
         warn_once(
             f"{database_id!r} is not the usual shape of a database id (32 hexadecimal digits)",
@@ -370,7 +409,12 @@ def warn_of_unusual_id(database_id: Any, resource: pulumi.Resource | None = None
 
 
 def warn_once(text: str, resource: pulumi.Resource | None = None) -> None:
-    """Show a warning, unless this program has shown it already."""
+    """Show a warning, unless this program has shown it already.
+
+    Args:
+        text: the warning.
+        resource: the resource on whose row the warning stands; None for the stack's.
+    """
     if text not in _said:
         _said.add(text)
         pulumi.log.warn(text, resource)

@@ -1,4 +1,4 @@
-"""The `Archive` resource, as programs declare it, whichever provider makes it."""
+"""The `Archive` resource, as programs declare it."""
 
 from __future__ import annotations
 

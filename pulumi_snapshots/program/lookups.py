@@ -1,4 +1,4 @@
-"""The lookups, as programs call them, whichever way they ask."""
+"""The lookups, as programs call them."""
 
 from __future__ import annotations
 
@@ -203,7 +203,12 @@ def _asked(lookup: Lookup[Any], arguments: Mapping[str, Any]) -> tuple[str, dict
 
 
 def answer_of(lookup: Lookup[T], found: Mapping[str, Any] | None) -> T:
-    """What the plugin answers, as its result declares it."""
+    """Return the plugin's answer as the lookup's result declares it.
+
+    Args:
+        lookup: the lookup.
+        found: the answer; None without one.
+    """
     return lookup.answer(in_python(lookup.result.properties(), found or {}))
 
 

@@ -1,4 +1,4 @@
-"""The `Snapshot` resource, as programs declare it, whichever provider makes it."""
+"""The `Snapshot` resource, as programs declare it."""
 
 from __future__ import annotations
 
@@ -56,6 +56,14 @@ class Snapshot(Declared):
         """Look up an existing snapshot by `DATABASE_ID/VERSION_ID`, without managing it.
 
         The run fails if the snapshot does not exist.
+
+        Args:
+            resource_name: the name in this program.
+            id: `DATABASE_ID/VERSION_ID`.
+            opts: options of the resource; None for the usual ones.
+
+        Returns:
+            The snapshot.
         """
         snapshot = cls.__new__(cls)
         by_id = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(id=id))

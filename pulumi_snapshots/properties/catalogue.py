@@ -1,6 +1,7 @@
-"""Properties of resources, lookups and the settings.
+"""Declares the properties of resources, lookups and the settings.
 
-Each is declared once, as a field of a `Record`. Programs load it, so it loads no HTTP stack.
+Each property is declared once, as a field of a `Record`. Programs load this module, so it loads no
+HTTP stack.
 """
 
 import inspect
@@ -48,16 +49,23 @@ AS_WRITTEN = {
 
 @dataclass(frozen=True)
 class Choices:
-    """The values that a text may have, as far as they are known, and their meanings.
+    """The possible values of a text, as far as they are known, and their meanings.
 
-    Languages that have such types name them.
+    Languages with such types have a name for each value.
     """
 
     name: str
     meanings: Mapping[str, str]
 
     def read(self, given: Any) -> str:
-        """One of the values; ValueError names them."""
+        """Return a value if it is one of the choices.
+
+        Args:
+            given: the value.
+
+        Raises:
+            ValueError: The value is none of the choices, which the text names.
+        """
         return one_of(*self.meanings)(given)
 
 
@@ -84,7 +92,7 @@ class Property:
 
     @cached_property
     def camel(self) -> str:
-        """Its name in all languages but Python: `databaseId`."""
+        """Its name in all languages other than Python: `databaseId`."""
         return in_camel(self.name)
 
     @cached_property
@@ -94,7 +102,7 @@ class Property:
 
     @property
     def default_text(self) -> str:
-        """Its default as a user would write it; empty if there is none, or an empty one."""
+        """Its default as a user would write it; empty for no default, or an empty one."""
         if self.default is MISSING or not self.default:
             return ""
         if isinstance(self.default, tuple):
@@ -105,7 +113,7 @@ class Property:
     def description(self) -> str:
         """The documentation.
 
-        What it means, its default, how it is written, whether it is a secret.
+        Its meaning, its default, its format, and whether it is a secret.
         """
         default = f"{self.default_text} unless given." if self.default_text else ""
         parts = (
@@ -117,12 +125,23 @@ class Property:
         return " ".join(filter(None, parts))
 
     def read(self, given: Any) -> Any:
-        """The value of what a program gave; ValueError says what would be right."""
+        """Return the checked value of what a program gave.
+
+        Args:
+            given: the value from the program.
+
+        Raises:
+            ValueError: The value does not fit; the text says what would.
+        """
         reader = self.reader or (flag if self.type is bool else text)
         return reader(given)
 
     def problem(self, given: Any) -> Problem | None:
-        """What is wrong with what a program gave; nothing if it is `UNKNOWN`."""
+        """Return what is wrong with a value; None if nothing is, or if it is `UNKNOWN`.
+
+        Args:
+            given: the value from the program.
+        """
         if given is UNKNOWN or (given is None and not self.required):
             return None
         if given is None and self.needed:
@@ -137,13 +156,37 @@ class Property:
 def declare(
     doc: str, *, default: Any = MISSING, secret: bool = False, kw_only: Any = MISSING, **more: Any
 ) -> Any:
-    """Declare a property; see `Property` for the arguments, of which `read` is the reader."""
+    """Declare a property of a `Record`; see `Property` for the arguments.
+
+    Args:
+        doc: the description.
+        default: the value without input; none makes the property required.
+        secret: whether the value is a secret.
+        kw_only: as in `dataclasses.field`.
+        **more: the other fields of `Property`.
+
+    Returns:
+        The field.
+
+    Example:
+        >>> class Query(Inputs):
+        ...     origin: str | None = declare("Only snapshots of this origin.", default=None)
+    """
     more |= {"doc": doc, "secret": secret, "reader": more.pop("read", None)}
     return field(default=default, repr=not secret, kw_only=kw_only, metadata=more)
 
 
 def declare_database(doc: str, purpose: str, *, replaces: bool = False) -> Any:
-    """Declare the id of a database that must be given; `purpose` as in `checks.database_id`."""
+    """Declare the id of a database that must be given.
+
+    Args:
+        doc: the description.
+        purpose: the purpose, as in `checks.database_id`.
+        replaces: whether another database replaces the resource.
+
+    Returns:
+        The field.
+    """
     needed = f"the id of the database to {purpose}"
     return declare(doc, read=database_id(purpose), needed=needed, replaces=replaces)
 
@@ -190,16 +233,20 @@ class Record:
 
     @classmethod
     def properties(cls) -> Mapping[str, Property]:
-        """The declared properties by their names in Python."""
+        """Return the declared properties by their names in Python."""
         return _properties(cls)  # type: ignore[arg-type]  # a class has a hash
 
     @classmethod
     def always(cls, each: Property) -> bool:
-        """Whether the state always has this property."""
+        """Return whether the state always has a property.
+
+        Args:
+            each: the property.
+        """
         return not each.optional and not (cls._sparse and not each.required)
 
     def to_outputs(self) -> dict[str, Any]:
-        """The plain values that the state keeps."""
+        """Return the plain values that the state keeps."""
         properties = _properties(type(self))  # type: ignore[arg-type]  # a class has a hash
         known = ((name, each.default, getattr(self, name)) for name, each in properties.items())
         return {
@@ -210,9 +257,16 @@ class Record:
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
-        """From the state, which returns whole numbers as floats and drops None.
+        """Make a record from the state, which returns whole numbers as floats and drops None.
 
-        TypeError if it lacks a property.
+        Args:
+            outputs: the values in the state.
+
+        Returns:
+            The record.
+
+        Raises:
+            TypeError: The state lacks a property.
         """
         nothing, restoring = _restoring(cls)  # type: ignore[arg-type]  # a class has a hash
         given = {
@@ -228,17 +282,26 @@ class Record:
 
 
 class Inputs(Record):
-    """What a program gives, checked."""
+    """The checked inputs from a program."""
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """All problems of these values; one that is `UNKNOWN` has none."""
+        """Return all problems of the inputs; an `UNKNOWN` value has none.
+
+        Args:
+            values: inputs by their names in Python.
+        """
         found = (each.problem(values.get(name)) for name, each in cls.properties().items())
         return [problem for problem in found if problem]
 
     @classmethod
     def known(cls, values: Mapping[str, Any], *names: str) -> dict[str, Any]:
-        """The values of these properties that are given, known and right."""
+        """Return the values of some properties that are given, known and valid.
+
+        Args:
+            values: inputs by their names in Python.
+            *names: the properties.
+        """
         given = {
             name: cls.properties()[name]
             for name in names
@@ -252,7 +315,14 @@ class Inputs(Record):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """From values that have no problem."""
+        """Make the inputs from values without a problem.
+
+        Args:
+            values: inputs by their names in Python.
+
+        Returns:
+            The inputs.
+        """
         given = {
             name: each for name, each in cls.properties().items() if values.get(name) is not None
         }
@@ -273,7 +343,7 @@ class ResourceSchema:
 
     @property
     def doc(self) -> str:
-        """What it is."""
+        """The description of the resource."""
         return inspect.getdoc(self.record) or ""
 
     @cached_property
@@ -300,25 +370,35 @@ class ResourceSchema:
 
     @cached_property
     def foreign(self) -> set[str]:
-        """Return the names that properties have in other languages, if they differ there."""
+        """The names of properties in other languages, if they differ there."""
         return {each.camel for each in self.properties.values()} - self.properties.keys()
 
     def seen(self, each: Property) -> bool:
-        """Whether a program always sees this output.
+        """Return whether a program always sees an output, once the resource is finished.
 
-        The outputs have it once the resource is finished.
+        Args:
+            each: the output.
         """
         kept = self.record.properties()
         return each.settled or (self.record.always(each) if each.name in kept else each.required)
 
     def state(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """What the state keeps: every output, since the engine loses what is left out."""
+        """Return every output for the state. The engine loses an output that is left out.
+
+        Args:
+            record: the record.
+            inputs: the inputs.
+        """
         return {name: inputs[name] for name in self._kept if name in inputs} | record.to_outputs()
 
 
 @cache
 def in_camel(name: str) -> str:
-    """A property's name in all languages but Python: `databaseId`."""
+    """Return a property's name in all languages other than Python: `databaseId`.
+
+    Args:
+        name: the name in Python.
+    """
     first, *others = name.split("_")
     return first + "".join(word.capitalize() for word in others)
 
@@ -326,9 +406,12 @@ def in_camel(name: str) -> str:
 def in_python(
     properties: Mapping[str, Property], values: Mapping[str, Any], *, to_camel: bool = False
 ) -> dict[str, Any]:
-    """Values by their Python names, or by those in all other languages, also inside objects.
+    """Return values by their Python names, also inside objects, without None.
 
-    Without those that are None.
+    Args:
+        properties: the properties by their names in Python.
+        values: the values by either kind of names.
+        to_camel: whether to return the names of all other languages instead.
     """
     known = {each.name if to_camel else each.camel: each for each in properties.values()}
     found = {}
@@ -341,9 +424,14 @@ def in_python(
 
 
 def in_camels(kind: Any, value: Any, *, to_camel: bool = True) -> Any:
-    """A value of a property as all languages but Python have it.
+    """Return the value of a property as all languages other than Python have it.
 
-    Objects that are records get their names there.
+    Objects that are records get the names of those languages.
+
+    Args:
+        kind: the property's type.
+        value: the value.
+        to_camel: False converts the other way.
     """
     inner = record_in(kind)
     if inner is not None and isinstance(value, list):
@@ -355,7 +443,11 @@ def in_camels(kind: Any, value: Any, *, to_camel: bool = True) -> Any:
 
 @cache
 def record_in(kind: Any) -> type[Record] | None:
-    """The record in a property of this type, or in its list; None if there is none."""
+    """Return the record type in a property of a type, or in its list; None if there is none.
+
+    Args:
+        kind: the property's type.
+    """
     if isinstance(kind, type) and issubclass(kind, Record):
         return kind
     return next((found for each in get_args(kind) if (found := record_in(each))), None)

@@ -1,7 +1,6 @@
-"""What a value may be.
+"""Checks of values, durations, and the information in a signed URL.
 
-Checks that return it or raise Unfit, durations, and what a signed URL says. It loads no HTTP
-stack.
+A check returns the value or raises Unfit. This module loads no HTTP stack.
 """
 
 from __future__ import annotations
@@ -87,7 +86,12 @@ class Problem:
 
     @classmethod
     def of(cls, name: str, error: ValueError) -> Problem:
-        """The problem of a property whose value was refused."""
+        """Return the problem of a property whose value was refused.
+
+        Args:
+            name: the property's name in Python.
+            error: the refusal.
+        """
         return (
             cls(name, error.reason, error.given)
             if isinstance(error, Unfit)
@@ -95,7 +99,7 @@ class Problem:
         )
 
     def told(self) -> AnyMessage:
-        """The reason and the value."""
+        """Return the reason and the value, as a user reads them."""
         return (
             self.reason
             if self.given is None
@@ -145,7 +149,7 @@ _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
 def parse_duration(value: object) -> float:
-    """Read a duration.
+    """Parse a duration.
 
     Args:
         value: `90s`, `45m`, `1h30m`, `7d`, `1.5h`, or a number of seconds.
@@ -154,7 +158,11 @@ def parse_duration(value: object) -> float:
         Seconds.
 
     Raises:
-        Unfit: It is no duration.
+        Unfit: The value is not a duration.
+
+    Example:
+        >>> parse_duration("1h30m")
+        5400.0
     """
     seconds = math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -180,9 +188,14 @@ def _seconds_in(written: str) -> float:
 
 
 def spoken(seconds: float, *, exact: bool = False) -> str:
-    """`seconds` as a person says it: `40 s`, `12 min`, `1 h 55 min`, `3 days`.
+    """Format a duration as people say it: `40 s`, `12 min`, `1 h 55 min`, `3 days`.
 
-    In two units at most, unless it is `exact`.
+    Args:
+        seconds: the duration.
+        exact: whether to name more than two units.
+
+    Returns:
+        The text.
     """
     seconds = max(0.0, seconds)
     if seconds < 1:
@@ -195,7 +208,14 @@ def spoken(seconds: float, *, exact: bool = False) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """`seconds` as a person would write it: `45m`, `1h30m`, `7d`, `0.5s`."""
+    """Format a duration as people write it in a program: `45m`, `1h30m`, `7d`, `0.5s`.
+
+    Args:
+        seconds: the duration.
+
+    Returns:
+        The text.
+    """
     parts = _parts(round(seconds), "d", "h", "m", "s")
     return (
         f"{seconds:g}s" if seconds < MINUTE else "".join(f"{count}{unit}" for count, unit in parts)
@@ -214,7 +234,11 @@ def _parts(rest: int, *units: str) -> Iterator[tuple[int, str]]:
 
 
 def digest_of(triggers: object) -> str:
-    """A digest of the triggers, which may be secret themselves; the same for the same triggers."""
+    """Return a digest of triggers, which can be secrets. Equal triggers have equal digests.
+
+    Args:
+        triggers: the triggers.
+    """
     if not triggers:
         return ""
     content = json.dumps(triggers, sort_keys=True, default=str)
@@ -222,29 +246,50 @@ def digest_of(triggers: object) -> str:
 
 
 def is_usual_database_id(database_id: str) -> bool:
-    """Whether it has the documented shape of 32 hex digits.
+    """Return whether an id has the documented form of 32 hex digits.
 
-    The service's examples have others too.
+    Some examples of the service have another form.
+
+    Args:
+        database_id: the id.
     """
     return _USUAL_ID.fullmatch(database_id) is not None
 
 
 def text(given: object) -> str:
-    """A text."""
+    """Return a text.
+
+    Args:
+        given: the value.
+
+    Raises:
+        Unfit: The value is something else.
+    """
     if not isinstance(given, str):
         raise Unfit(f"must be a string, not {type(given).__name__}")
     return given
 
 
 def flag(given: object) -> bool:
-    """True or false."""
+    """Return true or false.
+
+    Args:
+        given: the value.
+
+    Raises:
+        Unfit: The value is something else.
+    """
     if not isinstance(given, bool):
         raise Unfit("must be true or false")
     return given
 
 
 def database_id(purpose: str = "take a snapshot of") -> Callable[[object], str]:
-    """The id of a database; `purpose` as in "the id of the database to …"."""
+    """Return the check of a database's id.
+
+    Args:
+        purpose: as in "the id of the database to …".
+    """
 
     def read(given: object) -> str:
         database = text(given)
@@ -258,7 +303,14 @@ def database_id(purpose: str = "take a snapshot of") -> Callable[[object], str]:
 
 
 def triggers(given: object) -> list[Any]:
-    """A list of plain values, up to 1 MiB."""
+    """Return a list of plain values, up to 1 MiB.
+
+    Args:
+        given: the value.
+
+    Raises:
+        Unfit: The value is something else, or too large.
+    """
     if not isinstance(given, list | tuple):
         raise Unfit(f"must be a list, not {type(given).__name__}")
     _refuse_strange(given)
@@ -282,7 +334,14 @@ def _refuse_strange(value: object) -> None:
 
 
 def version_id(given: object) -> str:
-    """A snapshot's version id."""
+    """Return a snapshot's version id.
+
+    Args:
+        given: the value.
+
+    Raises:
+        Unfit: The value cannot be one.
+    """
     if (
         isinstance(given, str)
         and given not in {"", LATEST}
@@ -296,7 +355,11 @@ def version_id(given: object) -> str:
 
 
 def one_of(*choices: str) -> Callable[[object], str]:
-    """One of these."""
+    """Return the check of a text that is one of some choices.
+
+    Args:
+        *choices: the choices.
+    """
 
     def read(given: object) -> str:
         if isinstance(given, str) and given in choices:
@@ -307,7 +370,14 @@ def one_of(*choices: str) -> Callable[[object], str]:
 
 
 def moment(given: object) -> str:
-    """A time in one of the forms of ISO 8601."""
+    """Return a time in one of the forms of ISO 8601.
+
+    Args:
+        given: the value.
+
+    Raises:
+        Unfit: The value is something else.
+    """
     try:
         parse_rfc3339(given if isinstance(given, str) else "")
     except ValueError:
@@ -316,9 +386,12 @@ def moment(given: object) -> str:
 
 
 def whole_number(what: str, *, least: int, most: float = math.inf) -> Callable[[object], int]:
-    """A whole number, which the engine gives as a float.
+    """Return the check of a whole number, which the engine gives as a float.
 
-    `what` as in "must be a whole number …".
+    Args:
+        what: as in "must be a whole number …".
+        least: the smallest number.
+        most: the largest number.
     """
 
     def read(given: object) -> int:
@@ -337,7 +410,13 @@ def whole_number(what: str, *, least: int, most: float = math.inf) -> Callable[[
 def duration(
     *, most: float, may_be_zero: bool = False, because: str = ""
 ) -> Callable[[object], float]:
-    """A duration of at most so many seconds; `because` says why none may be longer."""
+    """Return the check of a duration.
+
+    Args:
+        most: the longest duration, in seconds.
+        may_be_zero: whether 0 is valid.
+        because: why no duration can be longer, as a clause; empty for no reason.
+    """
 
     def read(given: object) -> float:
         seconds = parse_duration(given)
@@ -360,13 +439,21 @@ timeout = duration(most=TIMEOUT_LIMIT)
 
 
 def version_of(url: str) -> str | None:
-    """The version that a URL is pinned to; None if the URL serves the latest snapshot."""
+    """Return the version to which a URL is pinned; None if it serves the latest snapshot.
+
+    Args:
+        url: the URL.
+    """
     # A plus in a query usually means a space. A version id may contain a plus but never a space.
     return _in_query(url.replace("+", "%2B"), "versionId")
 
 
 def expiry_of(url: str) -> datetime | None:
-    """When the URL expires, from its `Expires` (Unix seconds); None if it has none."""
+    """Return when a URL expires, from its `Expires` (Unix seconds); None without it.
+
+    Args:
+        url: the URL.
+    """
     try:
         return datetime.fromtimestamp(float(_in_query(url, "Expires") or ""), UTC)
     except (ValueError, OverflowError, OSError):
@@ -374,9 +461,12 @@ def expiry_of(url: str) -> datetime | None:
 
 
 def database_of(url: str) -> str | None:
-    """The database in the path `/databases/ACCOUNT/DATABASE.zip`.
+    """Return the database in the path `/databases/ACCOUNT/DATABASE.zip`.
 
     None if the path has another form.
+
+    Args:
+        url: the URL.
     """
     try:
         *_, family, _account, name = unquote(urlsplit(url).path).split("/")
@@ -388,15 +478,21 @@ def database_of(url: str) -> str | None:
 def database_of_name(name: str) -> str | None:
     """Return the database in a storage object's name.
 
-    The name is the database's id, in newer names followed by engine and origin.
+    The name is the database's id; in newer names, engine and origin follow.
+
+    Args:
+        name: the name.
     """
     return _KIND.sub("", name) or None
 
 
 def problem_of_url(url: str) -> str | None:
-    """Why a URL must not be downloaded; None if it may be.
+    """Return why a URL must not be downloaded; None if it can be.
 
     The text never repeats the URL, which gives access to the data.
+
+    Args:
+        url: the URL.
     """
     try:
         parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""Whether a resource's state, which people edit and import, still has what a run wrote into it."""
+"""Checks that a resource's state, which people edit and import, is as a run wrote it."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -20,7 +20,7 @@ from pulumi_snapshots.properties.checks import Problem
 
 
 def problem_of_state(schema: ResourceSchema, state: Mapping[str, Any]) -> Problem | None:
-    """Find the first property of a state that no run can have written like this.
+    """Find the first property of a state that no run can have written in this form.
 
     Args:
         schema: The resource's kind.
@@ -38,16 +38,20 @@ def problem_of_state(schema: ResourceSchema, state: Mapping[str, Any]) -> Proble
 
 
 def is_written(schema: ResourceSchema, state: Mapping[str, Any]) -> bool:
-    """Tell whether a run has written any of a state.
+    """Tell whether a run has written a state or a part of it.
 
-    At an import it holds inputs alone, or nothing.
+    At an import, the state holds inputs alone, or nothing.
+
+    Args:
+        schema: The resource's kind.
+        state: The outputs, inputs among them, as plain values by their names in Python.
     """
     own = schema.record.properties().keys() - schema.inputs.properties().keys()
     return not own.isdisjoint(state)
 
 
 def inputs_in(schema: ResourceSchema, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs in a state that can be used.
+    """Return the usable inputs in a state.
 
     Args:
         schema: The resource's kind.

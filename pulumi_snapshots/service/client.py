@@ -88,7 +88,7 @@ CERTIFICATES = "SSL_CERT_FILE", "SSL_CERT_DIR"
 
 
 class Patience(NamedTuple):
-    """How patient a read is."""
+    """The patience of a read."""
 
     back_off: tuple[float, ...]  # seconds between its tries, if failures may pass
     waits_out_block: bool = False  # otherwise it fails at once
@@ -116,11 +116,11 @@ def _user_agent() -> str:
 def tls(*_named: str | None, trust_env: bool) -> ssl.SSLContext:
     """Return the certificates that are trusted, read once.
 
-    To read them takes longer than all else that a client does, and blocks all else.
+    Reading them takes longer than anything else that a client does, and blocks everything else.
 
     Args:
-        _named: What the environment names, so that other certificates are read if it changes.
-        trust_env: Whether the environment may name some at all.
+        _named: The environment's variables for certificates, so that a change of them reads others.
+        trust_env: Whether the environment can name certificates.
     """
     return httpx.create_ssl_context(trust_env=trust_env)
 
@@ -133,7 +133,16 @@ def open_client(
 ) -> httpx.AsyncClient:
     """Make a client for an address.
 
-    It follows no redirect, and shares nothing with other clients but the certificates it trusts.
+    The client follows no redirect. Clients share nothing but the trusted certificates.
+
+    Args:
+        url: The address below which the client sends requests.
+        http: The transport; None for the network.
+        headers: Headers of each request; None for no further ones.
+        **settings: Other arguments of `httpx.AsyncClient`.
+
+    Returns:
+        The client, which the caller closes.
     """
     # A proxy from the environment would see all in plain text on the way to a loopback address.
     trust_env = urlsplit(url).hostname not in LOOPBACK
@@ -150,8 +159,14 @@ def open_client(
 async def read_whole(response: httpx.Response) -> bytes:
     """Read the body of an answer.
 
+    Args:
+        response: The answer.
+
+    Returns:
+        The body.
+
     Raises:
-        httpx.ReadError: It is larger than any of the service, so it counts as lost.
+        httpx.ReadError: The body is larger than any of the service, so it counts as lost.
     """
     content = bytearray()
     async for piece in response.aiter_bytes():
@@ -162,7 +177,11 @@ async def read_whole(response: httpx.Response) -> bytes:
 
 
 def one_line(text: object) -> str:
-    """Return a text on one printable line; of an error without a text its name."""
+    """Return a text on one printable line; the name of an error without a text.
+
+    Args:
+        text: The text, or an error.
+    """
     words = str(text)
     if not words and isinstance(text, Exception):
         words = type(text).__name__
@@ -171,7 +190,11 @@ def one_line(text: object) -> str:
 
 
 def http_date(text: str | None) -> datetime | None:
-    """Return the time of an HTTP date; None if the text is none."""
+    """Return the time of an HTTP date; None if the text is not one.
+
+    Args:
+        text: The header; None without it.
+    """
     try:
         return in_utc(parsedate_to_datetime(text or ""))
     except (ValueError, OverflowError):
@@ -304,10 +327,13 @@ class Client:
 
         Args:
             database_id: The database.
-            leaving: Called when the request is about to leave; None for nothing.
+            leaving: Called right before the request is sent; None for nothing.
+
+        Returns:
+            The answer.
 
         Raises:
-            Exception: What `leaving` raises; nothing was sent then.
+            Exception: The error of `leaving`; nothing was sent then.
             SquareCloudError: See the class; `sent_within` is that of the answer, if there was one.
         """
         answer = await self._post(database_id, "snapshots", None, leaving)
@@ -327,14 +353,17 @@ class Client:
     ) -> PostAnswer:
         """Send the POST that restores a listed snapshot, once, as `start_snapshot` does.
 
-        It overwrites everything in the database. An answer that does not say that the restore is
-        still running proves nothing: see `restore_status`.
+        The restore overwrites everything in the database. An answer that does not say that the
+        restore is still running proves nothing: see `restore_status`.
 
         Args:
             database_id: The database that is overwritten.
             name: The name of the snapshot's storage object.
             version_id: The snapshot's version.
             leaving: See `start_snapshot`.
+
+        Returns:
+            The answer.
         """
         body = {"snapshotId": name, "versionId": version_id}
         answer = await self._post(database_id, "snapshots/restore", body, leaving)
@@ -343,11 +372,15 @@ class Client:
     async def restore_status(
         self, database_id: str, *, patience: Patience = PATIENT
     ) -> RestoreStatus | None:
-        """Get how the last restore of a database stands.
+        """Get the status of the last restore of a database.
+
+        Args:
+            database_id: The database.
+            patience: How long the request is repeated.
 
         Returns:
-            None if the service has no such route, or not for this key. The scope that the route
-            needs is not public, and what needs none can be asked with a key for everything only.
+            The status; None if the service has no such route, or not for this key. The scope for
+            the route is not public, and a route without a scope needs a key for everything.
         """
         path = _path(database_id, "snapshots/restore")
         try:
@@ -358,13 +391,28 @@ class Client:
             raise
 
     async def list_snapshots(self, database_id: str, *, patience: Patience = PATIENT) -> Listing:
-        """List the snapshots of one database, newest first; the page may be 30 minutes old."""
+        """List the snapshots of one database, newest first, by a page that can be 30 minutes old.
+
+        Args:
+            database_id: The database.
+            patience: How long the request is repeated.
+
+        Returns:
+            The listing.
+        """
         return await self._get(
             _path(database_id, "snapshots"), partial(self._listing, is_own=True), patience
         )
 
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
-        """List the snapshots of the whole account, whose pages are cached separately from the others."""
+        """List the snapshots of the whole account, whose pages are cached separately.
+
+        Args:
+            patience: How long the request is repeated.
+
+        Returns:
+            The listing.
+        """
         path = "users/snapshots?scope=databases"
         return await self._get(path, partial(self._listing, is_own=False), patience, ACCOUNT_LANE)
 
@@ -374,17 +422,40 @@ class Client:
         )
 
     async def account(self, *, patience: Patience = PATIENT) -> Account:
-        """Get the account: its id, plan and databases."""
+        """Get the account: its id, plan and databases.
+
+        Args:
+            patience: How long the request is repeated.
+
+        Returns:
+            The account.
+        """
         return await self._get("users/me", _of(Account.model_validate), patience)
 
     async def database(self, database_id: str, *, patience: Patience = PATIENT) -> AccountDatabase:
-        """Get the configuration of one database."""
+        """Get the configuration of one database.
+
+        Args:
+            database_id: The database.
+            patience: How long the request is repeated.
+
+        Returns:
+            The configuration.
+        """
         return await self._get(_path(database_id), _of(AccountDatabase.model_validate), patience)
 
     async def database_status(
         self, database_id: str, *, patience: Patience = PATIENT
     ) -> DatabaseStatus:
-        """Get the current status of one database."""
+        """Get the current status of one database.
+
+        Args:
+            database_id: The database.
+            patience: How long the request is repeated.
+
+        Returns:
+            The status.
+        """
         return await self._get(
             _path(database_id, "status"), _of(DatabaseStatus.model_validate), patience
         )
@@ -392,15 +463,26 @@ class Client:
     async def database_certificate(
         self, database_id: str, *, patience: Patience = PATIENT
     ) -> bytes:
-        """Get the private key and the certificate, as PEM, for connections to a database."""
+        """Get the private key and the certificate, as PEM, for connections to a database.
+
+        Args:
+            database_id: The database.
+            patience: How long the request is repeated.
+
+        Returns:
+            The PEM, with private key and certificate.
+        """
         path = _path(database_id, "credentials/certificate")
         return await self._get(path, _of(read_certificate), patience, CREDENTIALS)
 
     async def database_statuses(self, *, patience: Patience = PATIENT) -> dict[str, bool] | None:
         """Get whether each database of the account is running, by its id.
 
+        Args:
+            patience: How long the request is repeated.
+
         Returns:
-            None if the service has no such route.
+            Whether each database is running, by its id; None if the service has no such route.
         """
         try:
             statuses = await self._get("databases/status", _of(STATUSES.validate_python), patience)
@@ -491,9 +573,12 @@ class Client:
             leaving: Called once the connection is made, right before the request is written to it;
                 None for nothing. What it raises keeps the request back.
 
+        Returns:
+            The answer, which is a success.
+
         Raises:
-            SquareCloudError: Any answer but a success, or none. A cancellation has a `NotSent` as
-                its cause if the request certainly never left.
+            SquareCloudError: The answer is not a success, or there is none. A cancellation has a
+                `NotSent` as its cause if the request was certainly not sent.
         """
         bare = f"/{path.partition('?')[0]}"
         request = f"{method} {bare}"

@@ -1,6 +1,6 @@
-"""What can go wrong between a client and the service.
+"""The errors between a client and the service.
 
-One class per reaction of the caller, and each code's meaning.
+There is one class for each reaction of the caller. Each code has a meaning.
 """
 
 import re
@@ -152,7 +152,11 @@ class SquareCloudError(ProviderError):
         self.happened = AnsweredMessage(explanation, self.answer) if self.answer else explanation
 
     def kept_back(self, request: str) -> Self:
-        """The error of `request`, which is not sent because an earlier one was answered with this one."""
+        """Return the error of a request that is not sent because of this answer to an earlier one.
+
+        Args:
+            request: Method and path.
+        """
         error = type(self)(request, status=self.status, code=self.code, unsent=True)
         error.happened = self.happened
         error.then = self.then
@@ -239,6 +243,9 @@ class RestoreFailed(
             database_id: The database whose snapshot it is.
             code: Why it failed, in the service's words.
             step: What the service was doing then; None if it does not say.
+
+        Returns:
+            The error.
         """
         known = _KNOWN.get(code, _Known(cls, steps=(HintKind.ASK_SUPPORT,)))
         steps: list[HintKind | Hint] = [
@@ -476,7 +483,7 @@ def is_new(error: SquareCloudError) -> bool:
     """Tell whether an answer fails a request and leaves open what was carried out until then.
 
     Args:
-        error: The answer, of which no known code says so.
+        error: The answer, whose code is not known to fail a request.
     """
     if isinstance(error, ActionFailed):
         return True
@@ -509,7 +516,7 @@ _FORBIDDEN = 403
 def error_for(
     request: str, status: int, *, code: str | None, readable: bool, **answer: Any
 ) -> SquareCloudError:
-    """Make the error that an answer of the service is.
+    """Return the error for an answer of the service.
 
     Args:
         request: Method and path, without host or query.

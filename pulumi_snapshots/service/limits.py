@@ -14,7 +14,7 @@ is shorter than that, whatever `Retry-After` says: it ends no sooner than the mi
 
 @dataclass(frozen=True)
 class Lane:
-    """A kind of request, and the spacing that the service's limits ask for."""
+    """A kind of request, and the spacing that the service's limits require."""
 
     name: str  # in the ledger, which other processes read
     per_account: float = 0.0  # seconds between two requests of the account

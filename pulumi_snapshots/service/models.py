@@ -213,9 +213,13 @@ class Account(_Wire):
 
 
 def read_certificate(given: Any) -> bytes:
-    """The PEM with a private key and a certificate, in base64 or as it is.
+    """Return the PEM with a private key and a certificate, from base64 or plain text.
 
-    ValueError if it is not whole.
+    Args:
+        given: The service's value.
+
+    Raises:
+        ValueError: The value is not whole.
     """
     text = given.get("certificate") if isinstance(given, dict) else given
     if not isinstance(text, str):
@@ -231,9 +235,13 @@ def read_certificate(given: Any) -> bytes:
 
 
 def read_entries(items: Any) -> tuple[tuple[ListedSnapshot, ...], int]:
-    """The entries of a listing that can be read and have a version, and the number of others.
+    """Return the readable entries of a listing that have a version, and the number of others.
 
-    ValueError if it is none.
+    Args:
+        items: The service's value.
+
+    Raises:
+        ValueError: The value is not a listing.
     """
     entries = tuple(each for each in _ENTRIES.validate_python(items) if each.version is not None)
     return entries, len(items) - len(entries)

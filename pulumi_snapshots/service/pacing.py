@@ -83,13 +83,17 @@ class Sent(NamedTuple):
     limits: list[str]
 
     def counts(self, now: float) -> bool:
-        """Return whether it still counts for any limit, and is not nonsense."""
+        """Return whether the entry is plausible and still counts for any limit.
+
+        Args:
+            now: The present time, in the entry's seconds.
+        """
         ahead = REQUEST_AHEAD if self.limits else LONGEST_RESERVED + REQUEST_AHEAD
         return now - REQUEST_KEPT < self.at < now + ahead
 
 
 class Pacing(BaseModel):
-    """What runs know of each other's requests with one account.
+    """The requests with one account, as runs know them of each other.
 
     Attributes:
         sent: The requests.
@@ -100,18 +104,23 @@ class Pacing(BaseModel):
     blocks: dict[str, float] = {}
 
     def current(self, now: float, without: str = "") -> Pacing:
-        """Return what still counts, without the requests of one run."""
+        """Return the entries that still count, without the requests of one run.
+
+        Args:
+            now: The present time, in the entries' seconds.
+            without: The run; empty leaves out none.
+        """
         return self.model_construct(
             sent=[each for each in self.sent if each.run != without and each.counts(now)],
             blocks={lane: at for lane, at in self.blocks.items() if now < at < now + LONGEST_BLOCK},
         )
 
     def moved(self, by: float, unsure: float) -> Pacing:
-        """Return the same by a clock that is ahead, each request as late as it can have been.
+        """Return the same by a clock that is ahead, each request as late as it can have been sent.
 
         Args:
             by: The seconds that the clock is ahead.
-            unsure: The seconds by which that may be wrong.
+            unsure: The seconds by which `by` can be wrong.
         """
         return self.model_construct(
             sent=[each._replace(at=round(each.at + by + unsure, 3)) for each in self.sent],
@@ -120,10 +129,15 @@ class Pacing(BaseModel):
 
 
 def pacing_of(account: str, document: Document, ledger: Ledger) -> Pacing:
-    """Return what a document of a ledger has of an account.
+    """Return the requests of an account in a document of a ledger.
+
+    Args:
+        account: The account's name in the ledger.
+        document: The document.
+        ledger: The ledger.
 
     Raises:
-        LedgerUnavailable: If it cannot be read, as no run has written it like that.
+        LedgerUnavailable: The part cannot be read, as no run has written it in this form.
     """
     try:
         return Pacing.model_validate(document.get(ACCOUNTS, {}).get(account, {}))
@@ -150,7 +164,11 @@ class OwnRequest:
     enters_later: bool = False
 
     def leave_again(self, sent: OwnRequest) -> None:
-        """Take over when it leaves after all, and its limits."""
+        """Copy the time and the limits of a request that is sent after all.
+
+        Args:
+            sent: The request.
+        """
         self.at = sent.at
         self.limits = sent.limits
 
@@ -212,7 +230,11 @@ class Traffic:
     def may_go_unentered(self, lane: Lane) -> bool:
         """Return whether the ledger need not have a read before it is sent.
 
-        It may have few of the last minute, and this process may have sent few such reads.
+        The ledger must have few requests of the last minute, and this process must have sent few
+        such reads.
+
+        Args:
+            lane: The limits of the read.
         """
         if lane.per_account not in {READ.per_account, ACCOUNT_LANE.per_account}:
             return False
@@ -224,7 +246,7 @@ class Traffic:
 
     @property
     def must_be_entered(self) -> bool:
-        """Whether the ledger lacks what other runs must know soon."""
+        """Whether the ledger lacks requests that other runs must know soon."""
         is_urgent = not all(each.enters_later for each in self._unentered)
         return is_urgent or self._recent_unentered > self._few
 

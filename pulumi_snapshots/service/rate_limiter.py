@@ -1,4 +1,4 @@
-"""The rate limiter: delays requests until the service's limits allow them, in all runs with one account.
+"""Delays requests until the service's limits allow them, for all runs with one account.
 
 The limiter sends nothing itself. Its rules are in `pulumi_snapshots.service.pacing`. Times are
 monotonic seconds of this process.
@@ -89,9 +89,9 @@ Slot = AbstractAsyncContextManager[Departure]
 class RateLimiter:
     """Spaces the requests of one API key, and learns from their answers.
 
-    A refused key stops every request for some minutes, and a used-up quota creates. A block stops
-    every request until it ends; one of the account's listing stops only that. An outage delays
-    creates and restores.
+    A refused key stops every request for some minutes, and a used-up quota stops creates. A block
+    stops every request until it ends; a block of the account's listing stops only the listing. An
+    outage delays creates and restores.
 
     Args:
         clock: The process's clock.
@@ -135,11 +135,14 @@ class RateLimiter:
             request: The read, for messages.
             lane: Its limits.
             waits_out_block: Whether it waits until a block of the account ends.
-            enters_later: Whether the account's listing may be entered with the next edit, too. A
-                user may type a command several times a minute: then it must not.
+            enters_later: Whether the account's listing can be entered with the next edit, too. A
+                user can type a command several times a minute: then it must not.
+
+        Yields:
+            Nothing.
 
         Raises:
-            SquareCloudError: What forbids to send it.
+            SquareCloudError: The reason why the read must not be sent.
         """
         queued = _Request(
             request,
@@ -169,15 +172,15 @@ class RateLimiter:
             database_id: Its database.
             decide: Gets the document once the limits allow the request, and enters it; called again
                 if another run was faster.
-            on_wait: Told what it waits for.
+            on_wait: Hears the reason for each wait; None hears nothing.
 
         Returns:
-            The decision, and the slot, whose body sends the request at once if that was decided. A
+            The decision, and the slot, whose body sends the request at once if so decided. A
             cancellation has a `NotSent` as its cause if the body was not begun.
 
         Raises:
-            LedgerUnavailable: Without a ledger that can be written nothing may be sent.
-            SquareCloudError: What forbids to send it.
+            LedgerUnavailable: The ledger cannot be written, so that nothing can be sent.
+            SquareCloudError: The reason why the request must not be sent.
         """
         queued = _Request(request, lane, database_id, self.clock.monotonic(), on_wait=on_wait)
         return await self._wait(queued, decide)

@@ -171,14 +171,23 @@ class SharedPacing:
     # What this process does -----------------------------------------------------------------------
 
     def note_sent(self, sent: OwnRequest) -> None:
-        """Note a request that the ledger lacks, or which uses up the first reserved read."""
+        """Note a request that the ledger lacks, or that uses up the first reserved read.
+
+        Args:
+            sent: The request.
+        """
         if sent.is_entered:
             self._reserved = self._still_reserved()[1:]
         oldest = self._clock.monotonic() - REQUEST_KEPT
         self._own = [*(each for each in self._own if each.at > oldest), sent]
 
     def note_block(self, name: str, until: float) -> None:
-        """Note a block of a lane, or of the whole account under an empty name."""
+        """Note a block of a lane, or of the whole account under an empty name.
+
+        Args:
+            name: The lane; empty for the whole account.
+            until: When the block ends.
+        """
         self._own_blocks[name] = until
 
     async def forget_blocks(self) -> float:
@@ -211,7 +220,11 @@ class SharedPacing:
 
     @asynccontextmanager
     async def for_reads(self) -> AsyncIterator[None]:
-        """Be the only one to use the ledger; if it fails, this process's own pacing has to do."""
+        """Use the ledger alone while the body runs; if it fails, this process's own pacing serves.
+
+        Yields:
+            Nothing.
+        """
         async with self._using_ledger:
             try:
                 yield
@@ -245,7 +258,7 @@ class SharedPacing:
         return others.moved(ahead, self._ledger.clock.unsure)
 
     async def edit(self, decide: Decide[T]) -> Entry[T] | None:
-        """Share in one edit of the ledger what is known, and what is decided.
+        """Share in one edit of the ledger what this process knows and what it decides.
 
         Args:
             decide: Called again if another run was faster, so that it must have no effect but its
@@ -261,7 +274,14 @@ class SharedPacing:
             return await self.edit_alone(decide)
 
     async def edit_alone(self, decide: Decide[T]) -> Entry[T] | None:
-        """Do the same as `edit` in `for_reads`."""
+        """Do the same as `edit` in `for_reads`.
+
+        Args:
+            decide: See `edit`.
+
+        Returns:
+            See `edit`.
+        """
         if not self.knows_time:
             await self._looked()
         began = self._clock.monotonic()

@@ -136,6 +136,9 @@ class BucketStore(Store):
     def write(self, blocks: Iterator[Buffer]) -> Seen | None:
         """Let the object appear once the blocks end, or end the unfinished upload.
 
+        Args:
+            blocks: the bytes of the object.
+
         Returns:
             The object; None if the key may not read it.
         """
@@ -154,7 +157,7 @@ class BucketStore(Store):
         return None
 
     def stat(self) -> Seen | None:
-        """Describe the object; None only if it certainly does not exist."""
+        """Return the object's size and mark; None only if it certainly does not exist."""
         with (
             self._reached() as (library, bucket),
             contextlib.suppress(FileNotFoundError),
@@ -175,7 +178,8 @@ class BucketStore(Store):
             most: the most bytes that are read; None for no limit.
 
         Returns:
-            The object, without content if it has more bytes; None if there is none, or no bucket.
+            The object, without content if it has more bytes; None if there is no such object or
+            bucket.
         """
         with (
             self._reached() as (library, bucket),
@@ -192,7 +196,7 @@ class BucketStore(Store):
 
         Args:
             content: the bytes.
-            mark: that of the object as it was seen; None if there was none.
+            mark: the mark of the object when it was read; None if there was none.
 
         Returns:
             The mark of the object.
@@ -204,7 +208,14 @@ class BucketStore(Store):
         return self._put(content, "create" if mark is None else mark)
 
     def overwrite(self, content: bytes) -> Mark:
-        """Write the object, whatever is there, and return its mark."""
+        """Write the object whether or not it exists.
+
+        Args:
+            content: the bytes.
+
+        Returns:
+            The object's mark.
+        """
         try:
             return self._put(content, "overwrite")
         except Overtaken as kept:  # it must stay as it is, by a rule of the bucket
@@ -377,6 +388,9 @@ def access(scheme: str, environment: Mapping[str, str]) -> Access:
     Args:
         scheme: `s3`, `gs` or `az`.
         environment: the variables that name them.
+
+    Returns:
+        The credentials: in words, and as options of the library.
 
     Raises:
         NoCredentials: what is configured cannot be used.

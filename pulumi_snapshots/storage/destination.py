@@ -26,12 +26,23 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
 
 
 def name_of(uri: str) -> str:
-    """Get the name of an object in its folder, as the store has it."""
+    """Return the name of an object in its folder, as the store has it.
+
+    Args:
+        uri: the object's URI.
+    """
     return place_text(uri).rpartition("/")[2]
 
 
 def place_text(uri: str) -> str:
-    """Write a place for messages: the path of a file of this machine, the URI of anything else."""
+    """Format a place for messages: the path of a file on this machine, the URI of anything else.
+
+    Args:
+        uri: the place's URI.
+
+    Returns:
+        The text.
+    """
     return unquote(urlsplit(uri).path) if uri.startswith("file://") else uri
 
 
@@ -51,10 +62,21 @@ class Destination:
 
     @classmethod
     def parse(cls, text: str) -> Destination:
-        """Take a destination apart.
+        """Parse a destination that a user wrote.
+
+        Args:
+            text: a path, or a URI of `file://`, `s3://`, `gs://` or `az://`; a final slash means a
+                folder.
+
+        Returns:
+            The destination.
 
         Raises:
-            Unfit: it is no place of an archive.
+            Unfit: the text cannot be a place for an archive.
+
+        Example:
+            >>> Destination.parse("s3://backups/shop/").uri
+            's3://backups/shop'
         """
         categories = {unicodedata.category(character)[0] for character in text}
         if not text.strip() or "C" in categories:  # control characters
@@ -118,7 +140,11 @@ class Destination:
         return cls("file", os.path.normpath(home), folder=path.endswith("/"))
 
     def holding(self, name: str) -> Destination:
-        """Get the place of an object of this name in this folder."""
+        """Return the place of an object in this folder.
+
+        Args:
+            name: the object's name.
+        """
         return Destination(self.scheme, f"{self.path.removesuffix('/')}/{name}")
 
     @property

@@ -36,13 +36,13 @@ def recipients(given: object) -> list[str]:
     """Read public keys of age.
 
     Args:
-        given: what a program gave.
+        given: the value that a program gave.
 
     Returns:
         The keys, each once, sorted.
 
     Raises:
-        Unfit: they are no public keys, or the library is missing.
+        Unfit: the value holds something else than public keys, or the library is missing.
     """
     if not isinstance(given, list | tuple) or not given:
         raise Unfit("must be a list of public keys of age, which begin with age1")
@@ -132,8 +132,14 @@ def _through(
 def identities(file: Path) -> list[Any]:
     """Read the private keys of a file, as `age-keygen` writes it.
 
+    Args:
+        file: the path of the file.
+
+    Returns:
+        The private keys.
+
     Raises:
-        NotDecrypted: the file holds none.
+        NotDecrypted: the file holds no private key.
     """
     try:
         lines = file.read_text().split("\n")
@@ -178,14 +184,15 @@ def opened(
         write: takes the plain bytes, and lets them appear once they end.
         keys: private keys, one of which opens the object.
         name: the object's, for errors.
-        stopping: whether to break off.
+        stopping: whether the user wants to stop.
 
     Returns:
         How many plain bytes there are, and their SHA-256, hexadecimal.
 
     Raises:
-        NotDecrypted: the object is no such one, is not whole, or it was broken off.
-        StoreTrouble: it could not be read or written.
+        NotDecrypted: the object is not encrypted with age, is not whole, is for other keys, or was
+            stopped.
+        StoreTrouble: the object could not be read or written.
     """
     hasher = sha256()
     size = 0

@@ -1,6 +1,6 @@
-"""Blocks that one thread pushes and another one pulls.
+"""A flow of blocks that one thread pushes and another thread pulls.
 
-A library that reads by itself becomes one that is written to.
+A library that only reads can be written to in this way.
 """
 
 import io
@@ -31,9 +31,9 @@ STEP = 1.0  # seconds after which a wait asks whether it makes sense to wait lon
 
 
 class Stopped(BaseException):
-    """The puller gets this instead of the next block.
+    """Raised in the puller in place of its next block.
 
-    No handler of a library's errors may take it for an error.
+    It is a `BaseException`, so that no handler of a library's errors catches it.
     """
 
 
@@ -63,10 +63,13 @@ class Flow(Generic[T]):
         threading.Thread(target=self._run, args=(pull,), daemon=True).start()
 
     def push(self, block: Buffer | None) -> None:
-        """Hand over a block, or None as the end; wait while enough blocks wait.
+        """Hand over a block, and wait while enough blocks are queued.
+
+        Args:
+            block: the bytes; None ends the flow.
 
         Raises:
-            Exception: the puller's own.
+            Exception: the puller's own error.
         """
 
         def handed() -> bool:
@@ -80,10 +83,13 @@ class Flow(Generic[T]):
             self._result.result()
 
     def finish(self) -> T:
-        """Say that there are no more blocks, and wait for the result of `pull`.
+        """End the flow, and wait for the puller.
+
+        Returns:
+            The result of `pull`.
 
         Raises:
-            Exception: the puller's own.
+            Exception: the puller's own error.
         """
         self.push(None)
         self._wait(self._ended)
@@ -93,7 +99,7 @@ class Flow(Generic[T]):
         """Make the puller fail at its next block, and wait until it has tidied up.
 
         Raises:
-            Exception: the puller's own, if it has not been raised before.
+            Exception: the puller's own error, if it was not raised before.
         """
         failed_before = self._result.done()
         self._stopped = True
@@ -178,5 +184,9 @@ class _Blocks(io.RawIOBase):
 
 
 def file_of(blocks: Iterator[Buffer]) -> io.BufferedReader:
-    """Make a file that reads these blocks."""
+    """Return a file object that reads blocks.
+
+    Args:
+        blocks: the bytes of the file.
+    """
     return io.BufferedReader(_Blocks(blocks), READ_SIZE)

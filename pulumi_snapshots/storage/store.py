@@ -1,6 +1,6 @@
-"""Stores of one object, which appears whole or not at all; and files of this machine.
+"""Stores of one object, which appears whole or not at all; and files on this machine.
 
-They block: call them in a worker thread.
+Their methods block: call them in a worker thread.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ Mark = Any  # what a conditional write compares: it differs whenever the content
 
 
 class StoreTrouble(ProviderError):
-    """A store failed. That proves nothing about the object, but for a refusal.
+    """A store failed. Only a refusal proves something about the object.
 
     Attributes:
         status: the HTTP status of a refusal, from 400 to 499; 0 for any other trouble.
@@ -53,16 +53,16 @@ class StoreTrouble(ProviderError):
 
 
 class Overtaken(Exception):
-    """An object was not written, since somebody else has written it meanwhile."""
+    """An object was not written, because another writer was faster."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """An object and its content, whole.
+    """An object and its whole content.
 
     Attributes:
-        content: the bytes; empty if there are more than were asked for.
-        mark: what a conditional write compares.
+        content: the bytes; empty if there are more than were wanted.
+        mark: the value that a conditional write compares.
     """
 
     content: bytes
@@ -74,8 +74,8 @@ class Seen:
     """An object that exists.
 
     Attributes:
-        size: its bytes.
-        mark: a text that differs whenever the object was written, as states keep it.
+        size: the object's bytes.
+        mark: a text that changes with each write of the object, as states keep it.
     """
 
     size: int
@@ -94,7 +94,7 @@ class Store(ABC):
 
     @abstractmethod
     def stat(self) -> Seen | None:
-        """Describe the object; None only if it certainly does not exist."""
+        """Return the object's size and mark; None only if it certainly does not exist."""
 
     @abstractmethod
     def _pieces(self, size: int) -> Iterator[Buffer]: ...
@@ -105,8 +105,12 @@ class Store(ABC):
     def read(self) -> Iterator[Buffer]:
         """Read the object in pieces.
 
+        Yields:
+            The bytes, in pieces.
+
         Raises:
-            StoreTrouble: there is none, or it was replaced meanwhile: the pieces are a mixture.
+            StoreTrouble: there is no object, or another writer replaced it, so that the pieces are
+                a mixture.
         """
         before = self.stat()
         pieces = 0
@@ -120,12 +124,23 @@ class Store(ABC):
             raise StoreTrouble(f"{self.where} was replaced while it was read")
 
     def holds(self, mark: str) -> bool:
-        """Tell whether the object still has this mark."""
+        """Tell whether the object still has this mark.
+
+        Args:
+            mark: the mark from when the object was written or read.
+        """
         seen = self.stat()
         return seen is not None and seen.mark == mark
 
     def remove(self, mark: str) -> bool:
-        """Remove the object if it still has this mark; returns whether it had it."""
+        """Remove the object if it still has a mark.
+
+        Args:
+            mark: the mark from when the object was written or read.
+
+        Returns:
+            Whether the object was removed.
+        """
         if not self.holds(mark):
             return False
         with trouble(self.where):
@@ -135,7 +150,17 @@ class Store(ABC):
 
 @contextlib.contextmanager
 def trouble(where: object) -> Iterator[None]:
-    """Raise `StoreTrouble` for every error of the body."""
+    """Raise `StoreTrouble` for every error of the body.
+
+    Args:
+        where: the place, for the error.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        StoreTrouble: the body failed.
+    """
     try:
         yield
     except (StoreTrouble, Overtaken):
@@ -153,10 +178,10 @@ class FileStore(Store):
     """A file of this machine.
 
     Args:
-        path: absolute.
+        path: an absolute path.
         lock_seconds: how long a write waits for the lock of another process.
-        pause: sleeps for so many seconds.
-        now: monotonic seconds.
+        pause: sleeps for a number of seconds.
+        now: returns monotonic seconds.
     """
 
     def __init__(
@@ -174,12 +199,15 @@ class FileStore(Store):
         self._now = now
 
     def write(self, blocks: Iterator[Buffer]) -> Seen:
-        """Let the file appear once the blocks end, in place of what was there, or leave nothing.
+        """Let the file appear once the blocks end, in place of the earlier file, or leave nothing.
 
-        Missing folders are made.
+        Missing folders are created.
+
+        Args:
+            blocks: the bytes of the file.
 
         Returns:
-            The file.
+            The size and the mark of the file.
         """
         folder = self._path.parent
         with trouble(self._path):
@@ -208,7 +236,7 @@ class FileStore(Store):
         return seen
 
     def stat(self) -> Seen | None:
-        """Describe the file; None only if it certainly does not exist."""
+        """Return the file's size and mark; None only if it certainly does not exist."""
         with (
             trouble(self._path),
             contextlib.suppress(FileNotFoundError, NotADirectoryError),
@@ -243,7 +271,7 @@ class FileStore(Store):
 
         Args:
             content: the bytes.
-            mark: that of the file as it was seen; None if there was none.
+            mark: the mark of the file when it was read; None if there was none.
 
         Returns:
             The mark of the file.

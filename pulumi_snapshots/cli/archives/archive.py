@@ -70,15 +70,15 @@ async def copy_snapshot(  # noqa: PLR0913  what two commands differ in
     manifest: bool,
     force: bool,
 ) -> None:
-    """Copy the snapshot that is typed to its destination, and show the result.
+    """Copy a snapshot to its destination, and show the result.
 
     Args:
-        invocation: the command's.
-        inputs: where to, and how.
+        invocation: the command.
+        inputs: the destination, and how to copy.
         typed: with the snapshot's `database_id` and `version_id`.
-        done: what the command does, as in "was archived".
+        done: the command's act, as in "was archived".
         manifest: whether a manifest is written beside the copy.
-        force: whether a file is overwritten that no manifest explains.
+        force: whether to overwrite a file that no manifest explains.
     """
     transfers = invocation.transfers
     invocation.wording = invocation.wording.about(archived=done)

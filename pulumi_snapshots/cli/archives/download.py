@@ -40,7 +40,15 @@ async def download(invocation: Invocation, /, *, force: bool, **typed: Any) -> N
 
 
 def checked_output(invocation: Invocation, typed: Mapping[str, Any]) -> ArchiveInputs:
-    """The inputs of a download to the file of `--output`; raises click's errors."""
+    """Return the inputs of a download to the file of `--output`.
+
+    Args:
+        invocation: the command.
+        typed: the arguments as they were typed.
+
+    Raises:
+        click.ClickException: an argument is wrong.
+    """
     if typed["destination"] == "-":
         invocation.wrong("--output must be a file, since a download appears only when it is whole.")
     invocation.wording = invocation.wording.about(destination="--output")

@@ -1,10 +1,10 @@
-"""What may stand in the way of the next snapshot.
+"""Finds problems that would stop the next snapshot.
 
-Key, scopes, plan, quota, clock, listing, ledger and attempts. Sends no POST.
+Checks key, scopes, plan, quota, clock, listing, ledger and attempts. Sends no POST.
 
-Five requests at most, each sent once. They ask for the account's listing, not for a database's:
-the service caches the two apart, and a create right after a poll of its database's own listing
-would get an old page.
+Sends at most five requests, each once. They request the account's listing, not a database's: the
+service caches the two apart, and a create right after a poll of its database's own listing would
+get an old page.
 """
 
 import os
@@ -69,7 +69,7 @@ Told = tuple[State, str] | tuple[State, str, str]  # of a finding, all but its c
 class Finding(NamedTuple):
     """The result of one check.
 
-    A `note` is worth knowing, and there is no advice if there is nothing to do.
+    A `note` is worth knowing. There is no advice if there is nothing to do.
     """
 
     check: str
@@ -174,7 +174,15 @@ class Examination:
         self.listing: Listing | None = None
 
     async def checked(self, check: str, look: Callable[[], Awaitable[Told]]) -> Finding:
-        """Check one thing; an error is a problem."""
+        """Run one check; an error is a problem.
+
+        Args:
+            check: the check's name, as it is shown.
+            look: runs the check.
+
+        Returns:
+            The result.
+        """
         try:
             return Finding(check, *await look())
         except ProviderError as error:
@@ -183,9 +191,12 @@ class Examination:
             return Finding(check, "problem", self.words.report(error))
 
     async def findings(self) -> AsyncIterator[Finding]:
-        """Check one thing after the other.
+        """Run one check after the other.
 
-        The scopes only of a key that the service has accepted.
+        The scopes are checked only for a key that the service has accepted.
+
+        Yields:
+            The result of each check.
         """
         account = f"scope {refusals.ACCOUNT_READ}"
         accepted = Finding("key", "ok", "accepted")
@@ -231,7 +242,11 @@ class Examination:
             yield await self.checked(check, look)
 
     async def forget_block(self) -> Told:
-        """Let runs forget a block that they remember."""
+        """Let runs forget a block that they remember.
+
+        Returns:
+            What was forgotten.
+        """
         until = await self.session.rate_limiter.forget_blocks()
         found = (
             f"forgotten: runs took it to last until {to_the_second(until)}"
@@ -382,6 +397,9 @@ class Examination:
         """Rehearse a run that is killed after its request.
 
         A second machine takes it over, and a third one, of another resource, waits.
+
+        Returns:
+            The result, as a check's.
         """
         clock = self.session.service_clock
         place = bare(self.session.ledger.place)
@@ -414,7 +432,14 @@ class Examination:
 
 
 def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Finding]:
-    """Check what is installed; takes about a second, and starts a process."""
+    """Check what is installed. This takes about a second, and starts a process.
+
+    Args:
+        environment: the environment of the process.
+
+    Returns:
+        The result of each check.
+    """
     return [
         Finding("package", "ok", f"pulumi-snapshots {version('pulumi-snapshots')}"),
         Finding("SDK", "ok", f"pulumi {version('pulumi')} for Python"),

@@ -130,7 +130,7 @@ def _runtime_here() -> str | None:
 
 
 def launcher() -> str:
-    """A script that starts this environment's plugin, wherever the script is."""
+    """Return a script that starts this environment's plugin, wherever the script is."""
     return LAUNCHER.format(python=shlex.quote(sys.executable))
 
 

@@ -20,7 +20,7 @@ async def show_dry_run(invocation: Invocation, session: Session, inputs: Restore
 
     Args:
         invocation: The command.
-        session: The session.
+        session: The session of the process.
         inputs: The restore, with whole ids.
 
     Raises:

@@ -63,7 +63,12 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
 
 
 def note_age(invocation: Invocation, page: AccountPage | None) -> None:
-    """Say if a page is an earlier command's."""
+    """Say that a listing is an earlier command's, and how old it is.
+
+    Args:
+        invocation: the command.
+        page: the listing; None if there is none.
+    """
     if page is not None and page.kept:
         invocation.note(
             f"as listed {spoken(page.age)} ago: the account's listing is requested at most "
@@ -72,7 +77,12 @@ def note_age(invocation: Invocation, page: AccountPage | None) -> None:
 
 
 def note_unlisted(invocation: Invocation, shown: Sequence[SnapshotInfo | SnapshotRecord]) -> None:
-    """Say which snapshots the service's page is too old to list, so that runs' notes are shown."""
+    """Say which snapshots are known from runs' notes, because the service's page is too old.
+
+    Args:
+        invocation: the command.
+        shown: the snapshots that the command shows.
+    """
     if unlisted := [each.id for each in shown if each.name is None and each.size is None]:
         more = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
         invocation.warn(

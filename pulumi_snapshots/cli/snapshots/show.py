@@ -16,7 +16,15 @@ async def show(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
 
 
 async def looked_up(invocation: Invocation, typed: dict[str, Any]) -> SnapshotRecord:
-    """Look up the snapshot that was typed."""
+    """Look up the snapshot that was typed.
+
+    Args:
+        invocation: the command.
+        typed: the database and the version, as they were typed.
+
+    Returns:
+        The snapshot.
+    """
     async with invocation.asking() as session:
         record = await invocation.snapshot(session, **typed, shown=True)
     note_unlisted(invocation, [record])
@@ -24,7 +32,13 @@ async def looked_up(invocation: Invocation, typed: dict[str, Any]) -> SnapshotRe
 
 
 def show_record(invocation: Invocation, one: SnapshotRecord, *, urls: bool) -> None:
-    """Write what there is to know of a snapshot."""
+    """Show all that is known of a snapshot.
+
+    Args:
+        invocation: the command.
+        one: the snapshot.
+        urls: whether to show its download URL.
+    """
     times = {
         "created": invocation.moment(one.created_at),
         "expires": invocation.moment(one.expires_at),

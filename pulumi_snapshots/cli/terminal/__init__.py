@@ -1,4 +1,4 @@
-"""How a command meets its terminal.
+"""The connection between a command and its terminal.
 
-Arguments and their completion, the invocation, what is shown and in which words.
+Arguments and their completion, the invocation, and what is shown and in which words.
 """

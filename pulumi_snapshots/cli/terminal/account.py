@@ -1,9 +1,9 @@
-"""Pages of the whole account, kept for later commands in a file of this machine.
+"""Pages of the whole account, kept for later commands in a file on this machine.
 
 The file has no download URLs.
 
 The service answers few requests for the account's listing, so a command that comes right after
-another shows the page that the other got, and says how old it is.
+another one shows the earlier page, and says how old it is.
 """
 
 import math
@@ -31,7 +31,7 @@ again.
 
 
 class Kept(BaseModel):
-    """What is kept; times are by this machine's clock."""
+    """The content of the file; times are by this machine's clock."""
 
     # by database and version
     snapshots: dict[str, dict[str, ListedSnapshot]] = Field(default={}, repr=False)
@@ -42,9 +42,13 @@ class Kept(BaseModel):
     asked: dict[str, Utc] = {}  # when each was requested in passing, whatever the result
 
     def age(self, what: str, now: datetime) -> float:
-        """Seconds since `snapshots` or `databases` were requested.
+        """Return the seconds since a page was requested.
 
-        Negative if the clock was set back.
+        The number is negative if the clock was set back.
+
+        Args:
+            what: `snapshots` or `databases`.
+            now: the present time.
         """
         return (now - self.at[what]).total_seconds() if what in self.at else math.inf
 
@@ -52,8 +56,8 @@ class Kept(BaseModel):
 class KeptPages:
     """The newest pages of the account, shared by the commands of one machine and key, in a file.
 
-    One that cannot be read counts as empty, and what cannot be written, or has a relative path, is
-    not kept. If two commands end at the same moment, the pages of one may be lost.
+    A file that cannot be read counts as empty. Nothing is kept if the file cannot be written or has
+    a relative path. If two commands end at the same moment, the pages of one can be lost.
     """
 
     def __init__(self, session: Session) -> None:
@@ -62,15 +66,20 @@ class KeptPages:
         )
 
     def read(self) -> Kept:
-        """What is kept."""
+        """Return the kept pages."""
         with suppress(OSError, ValueError):
             return Kept.model_validate_json(self._path.read_bytes())
         return Kept()
 
     def may_request(self, what: str, now: datetime, pause: float) -> bool:
-        """Whether `snapshots` or `databases` may be requested in passing.
+        """Return whether a page can be requested in passing.
 
-        If so, not again for `pause` seconds, whatever the result.
+        After True, the answer is False for `pause` seconds, whatever the result of the request.
+
+        Args:
+            what: `snapshots` or `databases`.
+            now: the present time.
+            pause: seconds between two requests.
         """
         asked = self.read().asked
         if what in asked and 0 <= (now - asked[what]).total_seconds() < pause:
@@ -79,7 +88,12 @@ class KeptPages:
         return self._write(asked={**asked, what: now})
 
     def keep(self, at: datetime, **shown: Any) -> None:
-        """Keep attributes of `Kept`, as they were requested at `at`."""
+        """Keep attributes of `Kept`.
+
+        Args:
+            at: when they were requested.
+            **shown: the attributes.
+        """
         self._write(**shown, at={**self.read().at, **dict.fromkeys(shown, at)})
 
     def _write(self, **changes: Any) -> bool:
@@ -96,7 +110,7 @@ class KeptPages:
 
 @dataclass(frozen=True)
 class AccountPage:
-    """The account's snapshots as they were listed."""
+    """The snapshots of the account as they were listed."""
 
     of_each: OfEach
     age: float
@@ -108,10 +122,18 @@ async def snapshots_of_account(
 ) -> AccountPage:
     """Get the snapshots of each database.
 
-    Those of a moment ago if an earlier command of this machine has requested them.
+    A page that an earlier command of this machine requested a moment ago will do.
 
-    What runs have found is among them also if the service's page is too old to list it, as far as
-    they know it. If only one origin matters, the others may be incomplete.
+    Snapshots that runs have found are included even if the service's page is too old to list them,
+    as far as the runs know them.
+
+    Args:
+        session: the session of the process.
+        origin: the only origin that matters, so that others can be incomplete; None for both.
+        may_be_kept: whether the page of an earlier command of this machine will do.
+
+    Returns:
+        The snapshots.
     """
     if may_be_kept and (page := await _kept_lately(session)) is not None:
         return page
@@ -132,9 +154,9 @@ async def snapshots_of_databases(
     """Get the snapshots of some databases, in a way that delays no `create` that follows.
 
     Args:
-        session: The service.
-        databases: Their whole ids; none for all of the account.
-        origin: The only one that matters; None for both.
+        session: The session of the process.
+        databases: The whole ids of the databases; none for all of the account.
+        origin: The only origin that matters; None for both.
         may_be_kept: Whether the page of an earlier command of this machine will do.
 
     Returns:
@@ -169,7 +191,12 @@ async def _keep_account_page(session: Session, since: float) -> None:
 
 
 def known_versions(session: Session, database_id: str) -> dict[str, ListedSnapshot]:
-    """The snapshots of a database that a command of this machine has listed lately."""
+    """Return the snapshots of a database that a command of this machine listed recently.
+
+    Args:
+        session: the session of the process.
+        database_id: the database.
+    """
     kept = KeptPages(session).read()
     if 0 <= kept.age("snapshots", session.clock.utc()) < SERVICE_CACHE:
         return kept.snapshots.get(database_id, {})
@@ -177,14 +204,25 @@ def known_versions(session: Session, database_id: str) -> dict[str, ListedSnapsh
 
 
 async def databases_of_account(session: Session) -> list[AccountDatabase]:
-    """Get the account's databases in the service's order, and keep them for later commands."""
+    """Get the account's databases in the service's order, and keep them for later commands.
+
+    Args:
+        session: the session of the process.
+
+    Returns:
+        The databases.
+    """
     databases = await session.listings.databases(session.listings.recent)
     KeptPages(session).keep(session.clock.utc(), databases=databases)
     return databases
 
 
 async def keep_listing(session: Session) -> None:
-    """Request the account's listing and keep it, if plan and key allow it."""
+    """Request the account's listing and keep it, if plan and key allow it.
+
+    Args:
+        session: the session of the process.
+    """
     listing = await session.listings.account_listing(session.clock.monotonic(), patience=ONCE)
     if listing is not None:
         _keep(session, by_database(listing))

@@ -1,7 +1,6 @@
-"""What is typed.
+"""The arguments and options that several commands have.
 
-The arguments and options that several commands have, their checks, and the completion of ids by
-the shell.
+Their checks, and the completion of ids by the shell.
 """
 
 import functools
@@ -51,10 +50,15 @@ SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")
 def command(
     *parameters: Decorator, name: str | None = None, has_result: bool = True
 ) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a command of a function that gets the `Invocation` and what is typed.
+    """Make a command of a function that gets the `Invocation` and the typed arguments.
 
-    `parameters` are in the order of its help; if it `has_result`, it has the options for the form
-    of one, too.
+    Args:
+        *parameters: the arguments and options, in the order of the help.
+        name: the command's name; None for the function's.
+        has_result: whether the command has options for the form of a result.
+
+    Returns:
+        The decorator.
     """
 
     def of(function: Callable[..., Any]) -> click.Command:
@@ -87,7 +91,15 @@ def command(
 def database_ids(
     context: click.Context, _parameter: click.Parameter, typed: str
 ) -> list[CompletionItem]:
-    """Databases whose id begins with what is typed, and names that do."""
+    """Complete the id or the name of a database.
+
+    Args:
+        context: click's context.
+        typed: the beginning that was typed.
+
+    Returns:
+        The databases that fit.
+    """
     kept = _pages(context, "databases", databases_of_account)
     known = dict.fromkeys(kept.snapshots, "")
     known |= {each.id: ", ".join(filter(None, (each.name, each.type))) for each in kept.databases}
@@ -100,7 +112,15 @@ def database_ids(
 def snapshot_ids(
     context: click.Context, _parameter: click.Parameter, typed: str
 ) -> list[CompletionItem]:
-    """Snapshots whose id, with that of the database, begins with what is typed; newest first."""
+    """Complete the id of a snapshot, with its database's id.
+
+    Args:
+        context: click's context.
+        typed: the beginning that was typed.
+
+    Returns:
+        The snapshots that fit, newest first.
+    """
     of_each = _pages(context, "snapshots", keep_listing).snapshots
     # which needs a version id
     has_latest = context.command.name != "restore"
@@ -275,7 +295,15 @@ def _monitor(context: click.Context, _option: click.Parameter, typed: str | None
 
 
 def options_of(inputs: type[Inputs], *names: str) -> Iterator[Decorator]:
-    """Options for inputs, with the help that their declarations give."""
+    """Make options for inputs, with the help that their declarations give.
+
+    Args:
+        inputs: the declarations.
+        *names: the inputs.
+
+    Yields:
+        Each option.
+    """
     for name in names:
         each = inputs.properties()[name]
         kind = (
@@ -291,7 +319,11 @@ def options_of(inputs: type[Inputs], *names: str) -> Iterator[Decorator]:
 
 
 def timeout_option(inputs: type[Inputs]) -> Decorator:
-    """`--timeout`."""
+    """Return the option `--timeout`.
+
+    Args:
+        inputs: the declarations of the command's inputs.
+    """
     usual = inputs.properties()["timeout"].default_text
     return click.option(
         "--timeout", type=DURATION_TYPE, help=f"How long the command can take; {usual} by default."
@@ -334,9 +366,17 @@ destination_argument = click.argument("destination", type=PLACE)
 
 
 def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any]) -> T:
-    """The inputs that are typed, without a problem.
+    """Return the checked inputs that were typed.
 
-    A database by its name, and the newest snapshot, are still to be looked up.
+    A database's name, and the newest snapshot, are still to be looked up.
+
+    Args:
+        invocation: the command.
+        inputs: the declarations.
+        typed: the arguments as they were typed.
+
+    Raises:
+        click.ClickException: an argument is wrong.
     """
     known = {
         name: _as_id(given) if given and name.endswith("database_id") else given
@@ -356,12 +396,11 @@ def secret_of(invocation: Invocation, option: str, name: str) -> str:
     Args:
         invocation: The command, whose environment holds the variable.
         option: The option as it is typed, for the error.
-        name: What was typed for the variable's name. It can be the secret itself, so no text shows
-            an unusual one.
+        name: The variable's name as it was typed. It can be the secret itself, so no text shows an
+            unusual name.
 
     Raises:
         click.UsageError: The variable is not set.
-
     """
     secret = invocation.environment.get(name, "")
     if not secret:

@@ -52,12 +52,12 @@ class _Console(Console):
 
 
 class OutputClosed(ProviderError):
-    """The result could not be written to standard output. What the command was to do is done."""
+    """The result could not be written to standard output. The command's work is done."""
 
 
 @dataclass(eq=False)
 class Invocation:
-    """One run of a command, which listens to the operations that it starts."""
+    """One run of a command, which shows the progress of the operations that it starts."""
 
     environment: Mapping[str, str]
     out: IO[str] = field(default_factory=lambda: sys.stdout)  # for results, and nothing else
@@ -95,17 +95,31 @@ class Invocation:
 
     @property
     def name(self) -> str:
-        """The command as it is typed, without its arguments: the owner of what it requests."""
+        """The command as it is typed, without its arguments, which owns the command's requests."""
         return self.context.command_path if self.context else NAME
 
     def moment(self, rfc3339: str | None) -> str | None:
-        """A time to the second in the user's zone, which it names: `2026-11-24 23:00:00 CET`."""
+        """Format a time to the second in the user's zone, with the zone's name.
+
+        Args:
+            rfc3339: the time; None if it is not known.
+
+        Returns:
+            The text, such as `2026-11-24 23:00:00 CET`; None if it is not known.
+        """
         return None if rfc3339 is None else zoned(parse_rfc3339(rfc3339), self.zone)
 
     # Results --------------------------------------------------------------------------------------
 
     def show(self, text: str) -> None:
-        """Write a result, at once and whole; raises `OutputClosed` if it cannot be written."""
+        """Write a result, at once and whole.
+
+        Args:
+            text: the result.
+
+        Raises:
+            OutputClosed: standard output cannot be written.
+        """
         try:
             self.out.write(text)
             self.out.flush()
@@ -119,9 +133,9 @@ class Invocation:
         """Write the result, at once and whole.
 
         Args:
-            fields: What programs read, as JSON.
-            form: What people read.
-            brief: The lines that --quiet leaves.
+            fields: The values for programs, as JSON.
+            form: The text for people.
+            *brief: The lines that --quiet leaves.
 
         Raises:
             OutputClosed: Standard output cannot be written.
@@ -143,6 +157,12 @@ class Invocation:
         """Write a list as `result` does, or say that there is none.
 
         The first column with a heading is the brief one.
+
+        Args:
+            heads: the headings of the columns.
+            rows: the cells; None for an empty one.
+            fields: the values for programs, as JSON.
+            none: the text for an empty list.
         """
         if not rows and not self.as_json:
             self.note(none)
@@ -157,27 +177,47 @@ class Invocation:
     # Standard error -------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
-        """Write to standard error; if that is closed, the work continues."""
+        """Write to standard error; if the stream is closed, the work continues.
+
+        Args:
+            text: the text.
+        """
         with suppress(OSError, ValueError):
             self._console.print(Text(printable(hide_secrets(text))), soft_wrap=True)
 
     def note(self, text: AnyMessage) -> None:
-        """Say what is good to know, unless the command is quiet."""
+        """Show good news, unless the command is quiet.
+
+        Args:
+            text: the text.
+        """
         if not self.quiet:
             self.say(self.wording.text(text))
 
     def warn(self, text: AnyMessage) -> None:
-        """Say something that the user should know afterwards."""
+        """Show a warning.
+
+        Args:
+            text: the text.
+        """
         self.say(f"warning: {self.wording.text(text)}")
 
     def fail(self, text: str) -> None:
-        """Say why the command fails: its exit code is 1 then."""
+        """Show why the command fails, and make its exit code 1.
+
+        Args:
+            text: the text.
+        """
         text = hide_secrets(self._with_shortened_ids(text))
         self.failures.append(text)
         self.say(f"Error: {text}")
 
     def note_typed_id(self, typed: str) -> None:
-        """Note what was typed for an id: errors show its first characters if it may be a secret."""
+        """Note what was typed for an id: errors show its first characters if it can be a secret.
+
+        Args:
+            typed: the text that was typed.
+        """
         self.typed_ids |= {part for part in typed.split("/") if part and shown_id(part) != part}
 
     def _with_shortened_ids(self, text: str) -> str:
@@ -187,9 +227,14 @@ class Invocation:
         return text
 
     def wrong(self, text: str, *, helps: bool = True) -> NoReturn:
-        """Refuse what is typed; raises a `click.UsageError`.
+        """Refuse an argument.
 
-        `helps` if the help of the command says what is right.
+        Args:
+            text: the reason.
+            helps: whether the help of the command says what is right.
+
+        Raises:
+            click.UsageError: always.
         """
         raise click.UsageError(text, self.context if helps else None)
 
@@ -197,6 +242,12 @@ class Invocation:
         """Ask the user to type a line; empty if none can be read.
 
         A signal ends the command meanwhile.
+
+        Args:
+            question: the question.
+
+        Returns:
+            The line; empty if none can be read.
         """
         self.say(question)
         with suppress(
@@ -211,10 +262,17 @@ class Invocation:
     def working(
         self, *stoppable: Stoppable, doing: str = "", logged: bool = True
     ) -> Iterator[None]:
-        """Show the progress while the body runs: a live line on a terminal, log lines elsewhere.
+        """Show progress while the body runs: a live line on a terminal, log lines elsewhere.
 
-        The first signal stops what is `stoppable`, and the body comes to its own end. A short
-        question is not `logged`.
+        The first signal stops the operations, and the body comes to its own end.
+
+        Args:
+            *stoppable: the operations that a signal stops.
+            doing: the first text.
+            logged: whether there are log lines; not for a short question.
+
+        Yields:
+            Nothing.
         """
         self.stoppable, self._logged = stoppable, logged and not self.quiet
         try:
@@ -234,7 +292,11 @@ class Invocation:
                     live.stop()
 
     def progress(self, text: AnyMessage) -> None:
-        """Show what happens now."""
+        """Show a text as the present progress.
+
+        Args:
+            text: the text.
+        """
         shown = hide_secrets(self.wording.text(text))
         if self._live:
             self._live.update(
@@ -248,9 +310,15 @@ class Invocation:
 
     @asynccontextmanager
     async def session(self, stack: str | None = None) -> AsyncIterator[Session]:
-        """The service, with the settings of a stack, or else of the environment.
+        """Open the session with the settings of a stack, or else of the environment.
 
         Warns if the ledger cannot be used.
+
+        Args:
+            stack: the stack; None for the environment.
+
+        Yields:
+            The session.
         """
         config = await self.in_thread(configuration_of, stack, self.environment) if stack else {}
         settings = Settings.read(config, self.environment)
@@ -268,7 +336,11 @@ class Invocation:
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[Session]:
-        """The service for a short question, with a line on a terminal while it is asked."""
+        """Open the session for a short question, with a line on a terminal meanwhile.
+
+        Yields:
+            The session.
+        """
         async with self.session() as session:
             with self.working(doing=ASKING, logged=False):
                 yield session
@@ -283,9 +355,13 @@ class Invocation:
             self.typed_ids.discard(version)
 
     async def database(self, session: Session, typed: str) -> str:
-        """The id of the database that was typed; see `whole_database`.
+        """Return the whole id of the database that was typed; see `whole_database`.
 
-        The id of one that was named is shown.
+        If the database was named, its id is shown.
+
+        Args:
+            session: the session of the process.
+            typed: the database as it was typed.
         """
         whole = await whole_database(session, typed)
         if not whole.startswith(typed):
@@ -295,9 +371,15 @@ class Invocation:
     async def snapshot(
         self, session: Session, database_id: str, version_id: str, *, shown: bool = False
     ) -> SnapshotRecord:
-        """The snapshot that was typed; see `whole_version`.
+        """Return the snapshot that was typed; see `whole_version`.
 
-        Only the newest one is looked up, or one that is to be `shown`.
+        Only the newest snapshot is looked up, or one that is to be `shown`.
+
+        Args:
+            session: the session of the process.
+            database_id: the database's whole id.
+            version_id: the version as it was typed.
+            shown: whether the command shows the snapshot.
         """
         whole = await self.database(session, database_id)
         version = await whole_version(session, whole, version_id)
@@ -320,20 +402,20 @@ class Invocation:
         new: bool = False,
         again: Callable[[Any, float], Sequence[str]] | None = None,
     ) -> Any:
-        """Do what the ledger remembers, and say by which command a later one waits for it.
+        """Run an operation that the ledger remembers, and name the command that waits for it later.
 
-        The command fails if the end is not known.
+        The command fails if the operation's end is not known.
 
         Args:
-            typed: What was typed to name a database or snapshot.
-            prepared: Gives the inputs, with whole ids in place of what was `typed`.
-            operation: Does it.
-            new: Whether another one is wanted, whatever is remembered.
-            again: The arguments of the command that waits for it, by its record and the seconds
-                since its request; None for those that were typed.
+            typed: The database or snapshot as it was typed.
+            prepared: Returns the inputs, with whole ids in place of `typed`.
+            operation: Runs the operation.
+            new: Whether to start another operation, whatever is remembered.
+            again: Returns the arguments of the command that waits for the operation, from its
+                record and the seconds since its request; None for the arguments as they were typed.
 
         Returns:
-            The record.
+            The operation's record.
         """
         try:
             async with self.session() as session:

@@ -30,7 +30,11 @@ GOOD = {True: MARKS["ok"], False: MARKS["problem"]}
 
 
 def printable(text: str) -> str:
-    """The text with control characters escaped, since they would steer the terminal."""
+    """Return a text with its control characters escaped, because they would steer the terminal.
+
+    Args:
+        text: the text.
+    """
     # Category C: control and format characters, halves of a surrogate pair, unassigned ones.
     return "".join(
         each.encode("unicode_escape").decode()
@@ -41,26 +45,56 @@ def printable(text: str) -> str:
 
 
 def zoned(moment: datetime, zone: tzinfo | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """A time in the user's zone, which it names; in that of this machine if `zone` is None."""
+    """Format a time in a zone, with the zone's name.
+
+    Args:
+        moment: the time.
+        zone: the user's zone; None for this machine's.
+        form: as for `strftime`.
+
+    Returns:
+        The text.
+    """
     return f"{moment.astimezone(zone):{form} %Z}"
 
 
 def named(database: AccountDatabase, id_: str) -> str:
-    """Name a database for people: its name, if it has one, and its id."""
+    """Name a database for people: its name, if it has one, and its id.
+
+    Args:
+        database: the database.
+        id_: its id.
+
+    Returns:
+        The text.
+    """
     return f"{database.name} ({id_})" if database.name else id_
 
 
 def size_text(count: int | None) -> str | None:
-    """A number of bytes, if it is known."""
+    """Format a number of bytes.
+
+    Args:
+        count: the bytes; None if they are not known.
+
+    Returns:
+        The text; None if the bytes are not known.
+    """
     return None if count is None else bytes_text(count)
 
 
 def fields_of(
     snapshot: str | None, thing: object, record: type[Record], *, urls: bool = False
 ) -> dict[str, Any]:
-    """The fields of a resource for programs.
+    """Return the fields of a resource for programs.
 
-    Its snapshot's id, and the outputs that its record declares; secrets only with `urls`.
+    They are its snapshot's id, and the outputs that its record declares.
+
+    Args:
+        snapshot: the snapshot's id; None without one.
+        thing: the resource.
+        record: the class that declares the outputs.
+        urls: whether to include secrets.
     """
     shown = (
         each
@@ -71,7 +105,11 @@ def fields_of(
 
 
 def width_of(stream: IO[str]) -> int:
-    """The columns of the stream's terminal."""
+    """Return the columns of a stream's terminal.
+
+    Args:
+        stream: the stream.
+    """
     try:
         return (
             max(1, os.get_terminal_size(stream.fileno()).columns) if stream.isatty() else UNLIMITED
@@ -81,7 +119,15 @@ def width_of(stream: IO[str]) -> int:
 
 
 def grid(rows: Iterable[Sequence[str]], stream: IO[str] | None = None) -> str:
-    """Rows of cells, of which only the last is folded, at the width of a stream."""
+    """Format rows of cells, of which only the last is folded.
+
+    Args:
+        rows: the cells.
+        stream: the stream, for its width; None for no folding.
+
+    Returns:
+        The text.
+    """
     cells = Table.grid(padding=(0, 2, 0, 0))
     for row in rows:
         if not cells.columns:
@@ -96,14 +142,30 @@ def grid(rows: Iterable[Sequence[str]], stream: IO[str] | None = None) -> str:
 
 
 def facts(values: Mapping[str, str | None]) -> str:
-    """A line for each value that is known, beside its name."""
+    """Format one line for each known value, beside its name.
+
+    Args:
+        values: the values by their names; None if a value is not known.
+
+    Returns:
+        The text.
+    """
     return grid((name, value) for name, value in values.items() if value)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | None]], stream: IO[str]) -> str:
-    """A table.
+    """Format a table.
 
-    If the stream is too narrow for it, two lines for each row, since an id must not be cut.
+    If the stream is too narrow for the table, each row takes two lines, since an id must not be
+    cut.
+
+    Args:
+        columns: the headings.
+        rows: the cells; None for an empty one.
+        stream: the stream, for its width.
+
+    Returns:
+        The text.
     """
     shown = [[printable(cell or "") for cell in row] for row in rows]
     wide = grid([columns, *shown])
@@ -118,7 +180,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | None]], stream: 
 
 
 def markdown(text: str, stream: IO[str]) -> str:
-    """Markdown as a terminal shows it, folded at its width; as it is for anything else."""
+    """Format Markdown for a terminal, folded at its width; any other stream gets it unchanged.
+
+    Args:
+        text: the Markdown.
+        stream: the stream.
+
+    Returns:
+        The text.
+    """
     if not stream.isatty():
         return f"{text}\n"
     console = Console(file=StringIO(), width=min(width_of(stream), READABLE), force_terminal=True)

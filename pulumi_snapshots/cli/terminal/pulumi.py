@@ -1,6 +1,6 @@
-"""The Pulumi CLI, and what it knows of a stack.
+"""The Pulumi CLI, and the stack's configuration.
 
-What the stack's creates use, and the environment does not show.
+A stack's creates use settings that the environment does not show.
 """
 
 import json
@@ -27,15 +27,24 @@ stack_option = click.option(
 
 
 class PulumiTrouble(ProviderError):
-    """The Pulumi CLI is missing or failed, or is in another backend than runs would see."""
+    """The Pulumi CLI is missing or failed, or uses another backend than runs would see."""
 
 
 def pulumi(
     environment: Mapping[str, str], *arguments: str, then: HintKind = HintKind.RUN_AGAIN
 ) -> str:
-    """What the Pulumi CLI prints; takes seconds.
+    """Run the Pulumi CLI, which takes seconds.
 
-    Raises `PulumiTrouble`, with `then` as what to do.
+    Args:
+        environment: the environment of the process.
+        *arguments: the CLI's arguments.
+        then: the next step of an error.
+
+    Returns:
+        Its standard output.
+
+    Raises:
+        PulumiTrouble: the CLI is missing or failed.
     """
     program = shutil.which("pulumi", path=environment.get("PATH", ""))
     if program is None:
@@ -59,9 +68,16 @@ def pulumi(
 
 
 def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The settings of this package in a stack's configuration, secret ones too; takes seconds.
+    """Return the settings of this package in a stack's configuration, including secrets.
 
-    Raises `PulumiTrouble`.
+    This runs the Pulumi CLI, which takes seconds.
+
+    Args:
+        stack: the stack.
+        environment: the environment of the process.
+
+    Raises:
+        PulumiTrouble: the CLI is missing or failed, or uses another backend.
     """
 
     def asked(*arguments: str) -> str:

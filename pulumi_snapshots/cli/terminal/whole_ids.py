@@ -1,6 +1,6 @@
-"""Whole ids for what was typed.
+"""Completes ids that were typed in part.
 
-The beginning of an id, or a database's name, is enough if no other id that exists now fits it.
+The beginning of an id, or a database's name, is enough if no other existing id fits it.
 """
 
 import re
@@ -36,15 +36,18 @@ UNLISTED = (
 
 
 class UnclearId(ProviderError):
-    """What was typed of an id is the beginning of several ids, or of none."""
+    """A typed id is the beginning of several ids, or of none."""
 
 
 async def whole_database(session: Session, typed: str) -> str:
-    """Find the database of which an id, its beginning or its name was typed.
+    """Find the database whose id, beginning of an id, or name was typed.
 
     Args:
-        session: The service, which is asked unless an id of the usual form was typed.
-        typed: What was typed.
+        session: The session of the process. No request is sent for an id of the usual form.
+        typed: The text that was typed.
+
+    Returns:
+        The id.
 
     Raises:
         UnclearId: Several databases fit, or none.
@@ -73,12 +76,15 @@ async def whole_database(session: Session, typed: str) -> str:
 
 
 async def whole_version(session: Session, database_id: str, typed: str) -> str:
-    """Find the snapshot of which a version id or its beginning was typed.
+    """Find the snapshot whose version id or beginning of a version id was typed.
 
     Args:
-        session: The service, which is asked if only a beginning was typed.
-        database_id: The database, whole.
-        typed: What was typed, or `latest`, which is returned as it is.
+        session: The session of the process. A request is sent only for a beginning.
+        database_id: The database's whole id.
+        typed: The text that was typed; `latest` is returned as it is.
+
+    Returns:
+        The version id.
 
     Raises:
         UnclearId: Several snapshots fit, or none.

@@ -1,6 +1,6 @@
-"""What the command line's users read.
+"""The words for users of the command line.
 
-Names as they are typed or set in the environment, next steps as commands.
+Names are spelled as they are typed or set in the environment, and next steps are commands.
 """
 
 from pulumi_snapshots.errors import HintKind, MessageFormatter
@@ -94,7 +94,11 @@ COMMAND_MESSAGES = MessageFormatter(_typed, COMMAND_STEPS)
 
 
 def in_stack(stack: str) -> MessageFormatter:
-    """The words about what a stack's configuration sets, and not the environment."""
+    """Return the words for settings of a stack's configuration in place of the environment.
+
+    Args:
+        stack: the stack.
+    """
     key = f"Set a valid key with `pulumi config set --secret {{api_key}} --stack {stack}`."
     settings = Settings.properties()
     return MessageFormatter(

@@ -1,6 +1,6 @@
-"""Who publishes this package, where it is, and what its SDKs are called.
+"""The publisher of this package, its addresses, and the names of its SDKs.
 
-All of it comes from pyproject.toml.
+All of them come from pyproject.toml.
 """
 
 from importlib.metadata import PackageMetadata, metadata, version
@@ -32,7 +32,7 @@ CONFIGURATION = "settings.html"
 
 
 class Identity:
-    """Who publishes a package, by the installed metadata or another's of the same form."""
+    """The publisher of a package, from the installed metadata or another package's."""
 
     def __init__(self, about: PackageMetadata | None = None) -> None:
         self._about = about or metadata(DISTRIBUTION)
@@ -48,9 +48,9 @@ class Identity:
         self._java = f"io.github.{owner}" if is_name else DOTNET_NAMESPACE.lower()
 
     def in_schema(self) -> dict[str, Any]:
-        """The schema's fields about the package as a whole.
+        """Return the schema's fields about the package as a whole.
 
-        Those that are not known are left out.
+        Fields that are not known are left out.
         """
         site = self.documentation
         repository = self.urls.get("repository")
@@ -70,7 +70,7 @@ class Identity:
         return {name: text for name, text in known.items() if text}
 
     def languages(self) -> dict[str, dict[str, Any]]:
-        """What each language's SDK is called."""
+        """Return the name of each language's SDK."""
         # Generators make a Go module's path of the repository by themselves; some of them heed
         # nothing else.
         go = {
@@ -89,9 +89,9 @@ class Identity:
         }
 
     def imports(self) -> dict[str, str]:
-        """The line by which a program in each language imports the SDK.
+        """Return the line by which a program in each language imports the SDK.
 
-        In YAML there is none, and a type names the package.
+        YAML has no such line: there, a type names the package.
         """
         module = (
             self.languages()["go"].get("importBasePath")

@@ -1,7 +1,7 @@
 """The plugin's package.
 
-Its resources and functions by their tokens, their properties, and a Snapshot as an input of
-another one.
+Its resources and functions by their tokens, their properties, and a Snapshot as an input of another
+resource.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,11 @@ IGNORED = (
 
 
 def token(name: str) -> str:
-    """Return the name of a resource, function or type, in every language and in the state."""
+    """Return the name of a resource, function or type, in every language and in the state.
+
+    Args:
+        name: the name in Python, such as `Snapshot`.
+    """
     return f"{PACKAGE}:index:{name}"
 
 
@@ -74,7 +78,7 @@ another kind.
 class ResourceKind:
     """One kind of resource.
 
-    Its token is its type in the state, its names are those of its outputs.
+    Its token is its type in the state, and its names are those of its outputs.
     """
 
     def __init__(self, name: str) -> None:
@@ -102,11 +106,11 @@ RESOURCE_KINDS = {token(name): ResourceKind(name) for name in RULES}
 def expanded(
     inputs: Struct, olds: Struct, versions: Mapping[str, Any]
 ) -> tuple[Struct, list[Problem]]:
-    """Put a Snapshot's database and version in its place.
+    """Replace a Snapshot in the inputs by its database and version.
 
     Args:
-        inputs: Those of a resource, as a program gives them.
-        olds: Those in the state.
+        inputs: The inputs of a resource, as a program gives them.
+        olds: The inputs in the state.
         versions: By provisional id, the version of each Snapshot that the run knows.
 
     Returns:
@@ -151,9 +155,14 @@ def _named_by(given: Any, versions: Mapping[str, Any]) -> tuple[tuple[Any, Any],
 
 
 def explained(problems: list[Problem], olds: Struct) -> list[Problem]:
-    """What is wrong.
+    """Return problems of inputs with an explanation.
 
-    If the state has a snapshot and the inputs have none, with what `ignoreChanges` must name.
+    If the state has a snapshot and the inputs have none, the explanation says what `ignoreChanges`
+    must name.
+
+    Args:
+        problems: The problems.
+        olds: The inputs in the state.
     """
     if not set(map(in_camel, NAMED_BY)) <= olds.fields.keys():
         return problems

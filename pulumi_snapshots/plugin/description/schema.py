@@ -1,6 +1,6 @@
 """The package's schema, made from the declared properties.
 
-What Pulumi's generators and its YAML language read.
+Pulumi's generators and its YAML language read it.
 """
 
 import inspect
@@ -77,7 +77,7 @@ anything in it is a secret.
 
 
 def schema() -> dict[str, Any]:
-    """The schema, as the engine hands it on."""
+    """Return the schema, as the engine hands it on."""
     settings = {each.camel: _setting(each) for each in Settings.properties().values()}
     identity = Identity()
     names = identity.languages()
@@ -278,7 +278,15 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 
 
 def with_examples(description: str, name: str) -> str:
-    """Describe a resource or function, with an example in each language that can use it."""
+    """Describe a resource or function, with an example in each language that can use it.
+
+    Args:
+        description: The description.
+        name: The resource or function.
+
+    Returns:
+        The description with examples, in Markdown.
+    """
     blocks = [f"```{language}\n{example(language, name)}\n```" for language in LANGUAGES]
     # Each generator keeps what is in its own language of this.
     around = (
@@ -293,7 +301,12 @@ def with_examples(description: str, name: str) -> str:
 
 
 def example(language: str, name: str | None = None) -> str:
-    """The program that is about one resource or function; about all of them without a name."""
+    """Return a program about one resource or function; about all of them without a name.
+
+    Args:
+        language: Such as `typescript`.
+        name: The resource or function; None for all.
+    """
     kept = []
     is_shown = True
     for line in _programs()[language].splitlines():

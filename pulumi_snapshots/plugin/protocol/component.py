@@ -64,7 +64,7 @@ class GuardComponent:
     Args:
         asked: The engine's request.
         values: Its inputs, which have no problem; a preview may not know the database.
-        call: What the call has from its caller.
+        call: The engine's call.
         hooked: Runs what a hook does, shown at the resource with this URN; returns why its change
             must not happen, or "".
     """
@@ -174,7 +174,7 @@ class GuardComponent:
         )
 
     def sum_up(self) -> None:
-        """Show at the end of a preview how much would wait, and what may not."""
+        """Show at the end of a preview how many changes would wait, and which may not."""
         if not self._asked.dryRun:
             return
         if summary := self._preview.summary():

@@ -36,7 +36,7 @@ NO_HANDSHAKE = (
 
 
 def serve_engine() -> None:
-    """Serve until the engine ends this process: its address is the last argument."""
+    """Serve until the engine ends this process. The engine's address is the last argument."""
     anyio.run(_serve, address_in(sys.argv))
 
 
@@ -84,10 +84,10 @@ class _Connection:
 
 
 class Attached:
-    """A plugin that users started themselves, to debug it, with one `Plugin` for each connection.
+    """A plugin that users start themselves, to debug it, with one `Plugin` for each connection.
 
     A connection is free once its engine has cancelled it, which each command does at its end, and
-    no call is under way any more. What a killed engine leaves is freed by the next handshake.
+    no call is under way any more. The next handshake frees what a killed engine has left.
     """
 
     def __init__(self, start: Callable[[], Plugin]) -> None:

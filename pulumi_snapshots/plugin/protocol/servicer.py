@@ -114,20 +114,20 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def close(self) -> None:
         """Free the threads and connections, once no call is under way.
 
-        A later call begins them again.
+        A later call starts them again.
         """
         self._guards.clear()
         await self._shared.close()
         self._engine.close()
 
     async def has_lost_engine(self) -> bool:
-        """Tell whether its engine has ended, as if it was killed."""
+        """Tell whether its engine has ended as if it was killed."""
         return await self._engine.is_gone()
 
     # The package ----------------------------------------------------------------------------------
 
     async def Handshake(self, request: Any, _context: Any) -> Any:
-        """Learn the engine's address, and what it can do."""
+        """Learn the engine's address and abilities."""
         self._engine.is_at(request.engine_address)
         self._engine_can = request.supports_refresh_before_update
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True)
@@ -138,17 +138,17 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
     async def GetPluginInfo(self, _request: Any, _context: Any) -> Any:
-        """Tell the version."""
+        """Return the version."""
         return plugin_pb2.PluginInfo(version=PLUGIN_VERSION)
 
     async def GetSchema(self, _request: Any, _context: Any) -> Any:
-        """Hand out the package's schema."""
+        """Return the package's schema."""
         return provider_pb2.GetSchemaResponse(
             schema=json.dumps(late("plugin.description.schema:schema")())
         )
 
     async def Cancel(self, _request: Any, _context: Any) -> Any:
-        """End all waiting; called at ^C, and at normal ends too."""
+        """End all waits. The engine calls this at ^C, and at normal ends too."""
         self.stop()
         for guard in self._guards:
             guard.sum_up()
@@ -178,7 +178,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def Configure(self, request: Any, context: Any) -> Any:
         """Keep the settings.
 
-        They are read when they are needed, so that a destroy works with bad ones.
+        The settings are read when a call needs them, so that a destroy works with bad ones.
         """
         if not self._engine_can:
             await _fail(context, TOO_OLD)
@@ -343,7 +343,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     async def Delete(self, request: Any, context: Any) -> Any:
-        """Let a resource go."""
+        """Delete or forget a resource."""
         kind = await self._kind(request, context)
         if self._is_alone:
             why = (
