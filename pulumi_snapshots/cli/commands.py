@@ -5,7 +5,7 @@ import click
 from pulumi_snapshots.cli.archives import archive, archives, decrypt, download, forget
 from pulumi_snapshots.cli.assurance import drill, guards, runs, status
 from pulumi_snapshots.cli.setup import completion, doctor, explain, plugin, probe
-from pulumi_snapshots.cli.snapshots import create, databases, restore, show, url
+from pulumi_snapshots.cli.snapshots import create, databases, guard, restore, show, url
 from pulumi_snapshots.cli.snapshots.list import list_
 from pulumi_snapshots.cli.terminal.output import OUTPUT_FORMAT
 
@@ -16,6 +16,7 @@ GROUPS = {
         show.show,
         url.url,
         create.create_command,
+        guard.guard_command,
         restore.restore_command,
     ),
     "Archives": (
@@ -83,7 +84,7 @@ def commands() -> None:
     and errors to standard error.
 
     Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 after ^C, 143 after SIGTERM, 129 after
-    SIGHUP.
+    SIGHUP. `guard` ends with the code of its command, or with 125 if that was not run.
     """
 
 
@@ -93,6 +94,7 @@ EXAMPLES = {
     "show": "show shop/latest",
     "url": "url shop/45ec0b49",
     "create": "create shop --reuse-within 1h",
+    "guard": "guard shop -- alembic upgrade head",
     "restore": "restore shop/45ec0b49",
     "download": "download shop/latest --output shop.zip",
     "archive": "archive shop/latest s3://backups/shop/",

@@ -16,6 +16,7 @@ import click
 from anyio.abc import TaskStatus
 
 from pulumi_snapshots.cli.commands import commands
+from pulumi_snapshots.cli.terminal.child import BY_SIGNAL
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.errors import Hint, HintKind, ProviderError
 from pulumi_snapshots.errors.debug import shows_traceback
@@ -26,12 +27,10 @@ from pulumi_snapshots.service.errors import AnswerLost, NotSent, Unavailable
 DONE = 0
 FAILED = 1
 WRONG = 2
-BY_SIGNAL = 128
-"""Shells add this to the number of the signal that ended a command: 130, 143 and 129 after those
-below.
-"""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals after which a command ends in order: ^C, a request to end, a closed terminal."""
+"""Signals after which a command ends in order: ^C, a request to end, a closed terminal. Its exit
+codes are 130, 143 and 129 then.
+"""
 OUTAGES = (AnswerLost, NotSent, Unavailable)
 RECOVERY = tuple(
     f"{NAME} {command}" for command in ("download", "list", "restore", "show", "status")
@@ -125,6 +124,8 @@ async def finish(invocation: Invocation, command: Awaitable[bool | None]) -> int
     await _notify(invocation, "done" if code == DONE else "failed")
     if invocation.ended_by is not None and code != DONE:
         return BY_SIGNAL + invocation.ended_by
+    if code == FAILED and invocation.failure_code:
+        return invocation.failure_code
     return FAILED if code is None else code
 
 
@@ -177,6 +178,8 @@ async def _heed_signals(
     with anyio.open_signal_receiver(*heeded) as signals:
         task_status.started()
         async for received in signals:
+            if invocation.child.hand_on(received):
+                continue
             if invocation.ended_by or not invocation.stoppable:  # a second signal does not wait
                 scope.cancel()
             invocation.ended_by = invocation.ended_by or received

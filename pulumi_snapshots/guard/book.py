@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from pulumi_snapshots.clock import DATE_RESOLUTION, Clock, parse_rfc3339, rfc3339
 from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.guard.inputs import ComponentInputs
-from pulumi_snapshots.ledger.attempt import Attempt
+from pulumi_snapshots.ledger.attempt import NEVER, Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import AHEAD_HERE, Document
 from pulumi_snapshots.lookup.results import SnapshotInfo
@@ -320,6 +320,23 @@ class GuardBook:
     def history(self, guard: str | None = None) -> list[Guarded]:
         """The entries of a guard, or of all, newest first."""
         return [each for each in reversed(self._entries) if guard in {None, each.guard}]
+
+    def unfinished(self, database_id: str, guards: str) -> Guarded | None:
+        """The newest snapshot of a database of whose change nothing is noted since.
+
+        Args:
+            database_id: The database.
+            guards: The beginning of the guards' names.
+
+        Returns:
+            None if there is none, or if something guarded has happened later, or a restore.
+        """
+        since = max(self.spent(database_id) or NEVER, self.restored(database_id) or NEVER)
+        for each in self.history():
+            is_wanted = each.database_id == database_id and each.guard.startswith(guards)
+            if is_wanted and each.version_id and each.touched_at > since:
+                return each
+        return None
 
     def last(
         self, guard: str, database_id: str, pin: str | None = None, *, run: str = ""

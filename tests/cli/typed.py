@@ -6,10 +6,10 @@ import functools
 import inspect
 import json
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -21,8 +21,9 @@ import httpx
 
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.run import _refuse, finish, parse
+from pulumi_snapshots.cli.terminal.child import ChildCommand
 from pulumi_snapshots.cli.terminal.invocation import Invocation
-from pulumi_snapshots.clock import ServiceClock
+from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.hosts.monitor import Monitor
 from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -66,6 +67,38 @@ class Terminal(StringIO):
         return True
 
 
+class PlayedCommand(ChildCommand):
+    """A command that `guard` runs, as a test plays it: by its words, for some time, with an exit code."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.seconds = 0.0
+        self.code = 0
+        self.ends: Callable[[], object] = lambda: None
+        """What happens at its end."""
+        self.ran: list[tuple[list[str], dict[str, str], datetime]] = []
+        """The words of each that was run, its environment, and when."""
+        self.got: list[signal.Signals] = []
+        """The signals that it has got, all of which it ignores."""
+        self._running = False
+
+    async def run(self, words: Sequence[str], environment: Mapping[str, str]) -> int:
+        self.ran.append(([*words], dict(environment), self.clock.utc()))
+        self._running = True
+        try:
+            await self.clock.sleep(self.seconds)
+        finally:
+            self._running = False
+        self.ends()
+        return self.code
+
+    def hand_on(self, received: signal.Signals) -> bool:
+        if self._running:
+            self.got.append(received)
+        return self._running
+
+
 @dataclass
 class Desk:
     """One machine, whose runs share what is in `state`."""
@@ -83,6 +116,7 @@ class Desk:
     def __post_init__(self) -> None:
         # Downloads are refused over http, except from this machine.
         self.w.emulator.base_url = "https://emulator.test"
+        self.child = PlayedCommand(self.w.clock)
         self.environment = {
             "SQUARECLOUD_API_KEY": self.w.emulator.settings.api_key,
             "SQUARECLOUD_API_URL": self.w.emulator.api_url,
@@ -104,6 +138,7 @@ class Desk:
             transfers=Transfers(clock=self.w.clock, http=self.w.transport, in_thread=at_once),
             monitor=Monitor(self.monitors),
             in_thread=self.in_thread,
+            child=self.child,
             zone=self.zone,
         )
 

@@ -48,7 +48,10 @@ SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")
 
 
 def command(
-    *parameters: Decorator, name: str | None = None, has_result: bool = True
+    *parameters: Decorator,
+    name: str | None = None,
+    has_result: bool = True,
+    kind: type[click.Command] = click.Command,
 ) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a command of a function that gets the `Invocation` and the typed arguments.
 
@@ -56,6 +59,7 @@ def command(
         *parameters: the arguments and options, in the order of the help.
         name: the command's name; None for the function's.
         has_result: whether the command has options for the form of a result.
+        kind: the class that reads what is typed.
 
     Returns:
         The decorator.
@@ -76,7 +80,7 @@ def command(
         decorated: Any = run
         for each in reversed([*parameters, *((json_option, quiet_option) if has_result else ())]):
             decorated = each(decorated)
-        return click.command(name)(decorated)
+        return click.command(name, kind)(decorated)
 
     return of
 

@@ -20,6 +20,7 @@ from rich.status import Status
 from rich.text import Text
 
 from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.cli.terminal.child import ChildCommand
 from pulumi_snapshots.cli.terminal.output import facts, grid, printable, table, zoned
 from pulumi_snapshots.cli.terminal.pulumi import configuration_of
 from pulumi_snapshots.cli.terminal.whole_ids import whole_database, whole_version
@@ -69,6 +70,7 @@ class Invocation:
     transfers: Transfers = field(default_factory=lambda: Transfers(clock=Clock()))
     monitor: Monitor = field(default_factory=Monitor)
     in_thread: Callable[..., Awaitable[Any]] = anyio.to_thread.run_sync
+    child: ChildCommand = field(default_factory=ChildCommand)
     zone: tzinfo | None = None  # of the times that people read; that of this machine if None
     arguments: Sequence[str] = ()
     as_json: bool = False
@@ -79,6 +81,7 @@ class Invocation:
     typed_ids: set[str] = field(default_factory=set)  # that may be secrets instead
     stoppable: tuple[Stoppable, ...] = ()  # what the first signal stops
     ended_by: int | None = None  # the signal that ends the command
+    failure_code: int | None = None  # the exit code if the command fails; None for the usual one
     _looked_up: tuple[str, str] | None = None  # a database and a version
     _live: Status | None = None
     _logged: bool = False

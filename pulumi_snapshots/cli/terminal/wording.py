@@ -34,6 +34,7 @@ COMMAND_STEPS = {
         "`{command}` on {machines} keeps waiting for it and sends no second request."
     ),
     HintKind.ASK_AGAIN: "`{command}` polls again.",
+    HintKind.GO_BACK: "To go back: squarecloud-snapshots restore {id}",
     HintKind.UNDO_RESTORE: "To undo: squarecloud-snapshots restore {id} --no-keep",
     HintKind.RESTORE_UNKEPT: "`--no-keep` restores without keeping what it holds.",
     HintKind.RESUME_OTHER: "`{other}` resumes it.",
