@@ -181,6 +181,7 @@ ALONE: dict[str, Callable[[At], Awaitable[Any]]] = {
     "`squarecloud-snapshots status`": commands("status"),
     "`squarecloud-snapshots status DATABASE`": commands(f"status {DATABASE}"),
     "`squarecloud-snapshots create`": commands(f"create {DATABASE}"),
+    "`squarecloud-snapshots guard`": commands(f"guard {DATABASE} -- true"),
     "`squarecloud-snapshots download`, `archive`": commands(
         "download {id} --output {folder}/one.zip", "archive {id} {folder}/"
     ),

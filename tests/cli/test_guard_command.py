@@ -51,7 +51,7 @@ async def test_the_command_runs_once_the_snapshot_is_listed(desk: Desk, w: World
     assert ended.out == "", "standard output is the command's own"
     (entry,) = await noted(desk)
     assert entry.snapshot["id"] == snapshot
-    assert (entry.guard, entry.changes) == ("squarecloud-snapshots guard/true", ["run of true"])
+    assert (entry.guard, entry.changes) == ("command guard/true", ["run of true"])
 
 
 @at_desk(**LISTED_LATE)
@@ -163,19 +163,15 @@ async def test_both_databases_have_a_snapshot_before_it_runs(desk: Desk, w: Worl
 async def test_quota_for_one_of_two_databases_runs_nothing_and_loses_nothing(
     desk: Desk, w: World
 ) -> None:
-    w.fault(
-        kind="create",
-        database=OTHER_DATABASE,
-        times=1,
-        status=429,
-        code="DAILY_SNAPSHOTS_LIMIT_REACHED",
-    )
+    w.fault(kind="create", skip=1, times=1, status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED")
     ended = (await guards(desk, *BOTH)).failed("daily quota", code=NOT_RUN)
     assert desk.child.ran == []
-    assert f"A snapshot of database {DATABASE} was requested" in ended.err
+    first, second = (each.database_id for each in w.posts)
+    assert f"A snapshot of database {first} was requested" in ended.err
+    assert f"No snapshot of database {second} was taken." in ended.err
     assert "The next run waits for this snapshot" in ended.err
     (await guards(desk, *BOTH)).done  # noqa: B018  it asserts
-    sent = [each.database_id for each in w.posts if each.accepted]
+    sent = [str(each.database_id) for each in w.posts if each.accepted]
     assert sorted(sent) == sorted(BOTH)
 
 
@@ -227,7 +223,7 @@ async def test_an_interrupt_before_the_command_starts_nothing(desk: Desk, w: Wor
 @pytest.mark.parametrize("at", [0.0, 1.0, 5.0, 9.5, 10.0, 10.5])
 @at_desk(snapshot_seconds=10, cache_world="invalidated")
 async def test_an_interrupt_at_any_moment_starts_nothing_or_goes_to_the_command(
-    desk: Desk, w: World, at: float
+    desk: Desk, at: float
 ) -> None:
     desk.child.seconds = 100.0
     ended = await desk.interrupted(at, "guard", DATABASE, *COMMAND)
@@ -404,12 +400,12 @@ async def test_a_command_that_could_not_be_noted_is_said_to_have_happened(
 
 @at_desk()
 async def test_a_command_that_cannot_be_started_is_said_not_to_have_run(
-    desk: Desk, w: World
+    desk: Desk,
 ) -> None:
     async def run(*_: object) -> int:
         raise OSError(8, "Exec format error")
 
-    desk.child.run = run  # type: ignore[method-assign]
+    desk.child.run = run  # type: ignore[assignment, method-assign]
     ended = await guards(desk, DATABASE)
     ended.failed(
         "Error: The run of true could not begin: Exec format error.\nNothing was run.", code=NOT_RUN
@@ -420,7 +416,7 @@ async def test_a_command_that_cannot_be_started_is_said_not_to_have_run(
 
 @at_desk(databases=BOTH)
 async def test_only_the_commands_of_the_same_database_are_said_to_be_unfinished(
-    desk: Desk, w: World
+    desk: Desk,
 ) -> None:
     desk.child.code = 1
     await guards(desk, DATABASE)

@@ -25,7 +25,7 @@ from pulumi_snapshots.snapshot.record import short_id
 
 NOT_RUN = 125
 """The exit code if the command was not run, as of `env`, `timeout` and `docker run`."""
-GUARDS = f"{NAME} guard/"
+GUARDS = "command guard/"
 """How the names of these guards begin in the book; the command's name follows."""
 SNAPSHOTS_VARIABLE = "SQUARECLOUD_GUARDED_BY"
 """The variable by which the command knows its snapshots, with spaces between them."""
@@ -92,7 +92,7 @@ async def guard_command(
     keep_key: bool,
     **typed: Any,
 ) -> bool:
-    """Run a command, such as a migration, once its databases have a snapshot.
+    """Take a snapshot, then run a command, such as a migration.
 
     Takes a snapshot of each DATABASE, or uses one from after the last change that is not older
     than --reuse-within. Without a snapshot, COMMAND is not run, and the exit code is 125. COMMAND
