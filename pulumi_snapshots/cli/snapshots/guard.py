@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from pulumi_snapshots.cli.snapshots.restore import restore_command
 from pulumi_snapshots.cli.terminal import arguments
-from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
+from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.errors import AnyMessage, Hint, HintKind, Message, ProviderError
 from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.guard.inputs import GuardInputs
