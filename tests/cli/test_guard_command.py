@@ -191,6 +191,10 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         "there is no command 'alembmic' that can be run",
     ),
     "a line of the shell": ((DATABASE, "--", "cd /x && ./y"), "sh -c 'LINE' runs a line"),
+    "a variable before the command": (
+        (DATABASE, "--", "PGPASSWORD=hunter2", "true"),
+        "there is no command 'PGPASSWORD' that can be run; env NAME=VALUE COMMAND sets a variable.",
+    ),
     "a file that cannot be run": ((DATABASE, "--", "/etc/passwd"), "'/etc/passwd'"),
     "a restore that nobody has agreed to": (
         (DATABASE, "--restore-on-failure", *COMMAND),
@@ -253,6 +257,30 @@ async def test_signals_during_the_command_are_its_own_also_if_it_ignores_them(
     assert desk.child.got == [by] * 3
     (entry,) = await noted(desk)
     assert entry.changes == ["run of true"]
+
+
+@at_desk()
+async def test_an_interrupt_right_after_the_command_does_not_keep_it_from_being_noted(
+    desk: Desk, w: World
+) -> None:
+    place = Memory(w.clock)
+    desk.place = lambda: place
+    desk.child.seconds = 200.0
+
+    def slow() -> None:
+        place.delay = (5.0, 5.0)
+
+    desk.child.ends = slow
+    began = w.clock.monotonic()
+    (await guards(desk, DATABASE)).done  # noqa: B018  it asserts
+    took = w.clock.monotonic() - began
+    await w.clock.sleep(20 * MINUTE)
+    place.delay = (0.0, 0.0)
+    ended = await desk.interrupted(took - 3.0, "guard", DATABASE, *COMMAND)
+    assert (ended.code, desk.child.got) == (0, [])
+    place.delay = (0.0, 0.0)
+    first, second = await noted(desk)
+    assert first.changes == second.changes == ["run of true"]
 
 
 @at_desk()

@@ -124,8 +124,11 @@ def _checked_words(invocation: Invocation) -> list[str]:
     if not words:
         invocation.wrong("what is to be run is missing: -- COMMAND [ARG]...")
     if shutil.which(words[0], path=invocation.environment.get("PATH")) is None:
-        line = "sh -c 'LINE' runs a line of the shell"
-        invocation.wrong(f"there is no command {words[0]!r} that can be run; {line}.")
+        name, is_assignment, _ = words[0].partition("=")  # the value can be a password
+        advice = "sh -c 'LINE' runs a line of the shell"
+        if is_assignment:
+            advice = "env NAME=VALUE COMMAND sets a variable"
+        invocation.wrong(f"there is no command {name!r} that can be run; {advice}.")
     return words
 
 
@@ -258,11 +261,12 @@ class _Guarding:
             happened = f"the {self._change} could not begin: {error.strerror or error}"
             raise ProviderError(happened, "Nothing was run.") from error
         invocation.failure_code = code
-        for inputs in self._inputs.values():
-            if code:
-                self._once.show_failure(inputs, self._change, invocation)
-            else:
-                await self._once.after(self._guard, inputs, self._change, lambda: self._session)
+        with invocation.working(self._session):  # the first ^C from now on does not cut it off
+            for inputs in self._inputs.values():
+                if code:
+                    self._once.show_failure(inputs, self._change, invocation)
+                else:
+                    await self._once.after(self._guard, inputs, self._change, lambda: self._session)
         return code != 0
 
 
