@@ -399,6 +399,18 @@ async def test_guards_that_are_off_run_the_command_whatever_the_service_does(
     assert [each.changes for each in entries] == ([["run of true"]] if database == DATABASE else [])
 
 
+@pytest.mark.parametrize("is_down", [False, True])
+@at_desk()
+async def test_a_name_that_is_no_databases_runs_nothing(
+    desk: Desk, w: World, *, is_down: bool
+) -> None:
+    if is_down:
+        w.fault(no_connect=True, times=None)
+    ended = await guards(desk, DATABASE, "nothing-like-it")
+    ended.failed("could not be reached" if is_down else "has the name or id nothing", code=NOT_RUN)
+    assert len(desk.child.ran) == len(w.posts) == 0
+
+
 @at_desk()
 async def test_a_ledger_that_cannot_be_written_runs_nothing(desk: Desk, w: World) -> None:
     place = Memory(w.clock)
