@@ -132,6 +132,11 @@ class Request(Record, sparse=True):
         default=None,
         internal=True,
     )
+    followed: datetime | None = declare(
+        "Of a restore: until when polls have shown that no other one can have been accepted since.",
+        default=None,
+        internal=True,
+    )
     began: datetime | None = declare(
         "Of a restore: when it began, as the service's status says, by the service's clock.",
         default=None,
@@ -279,8 +284,10 @@ class Attempt(Record, sparse=True):
         is_further = PROGRESS[ours.status] > PROGRESS[self.status]
         ahead = ours if is_further else self
         behind = self if is_further else ours
+        followed = (ahead.request.followed, behind.request.followed)
         request = replace(
             ahead.request,
+            followed=max(filter(None, followed), default=None),
             began=ahead.request.began or behind.request.began,
             outcome=ahead.request.outcome or behind.request.outcome,
         )

@@ -165,7 +165,7 @@ class StatusWatch:
         # How often the service has answered that it has no route for the status of a restore.
         self._denials = 0
         # Until when no other restore can have been accepted since our POST, by the service's clock.
-        self._followed_until = attempt.request.posted_at
+        self._followed_until = attempt.request.followed or attempt.request.posted_at
         self._failed_poll = ""  # what the progress says of the last poll, if it failed
 
     @property
@@ -183,6 +183,14 @@ class StatusWatch:
             NeverSeen: No poll will show how it ended.
             SquareCloudError: A poll was refused for good; or the `refusal`, if nothing has begun.
         """
+        try:
+            return await self._polled_until_over()
+        finally:
+            if self.request.outcome is None and self._followed_until > self.request.posted_at:
+                # The next watch goes on from here.
+                await self._enter(replace(self.request, followed=self._followed_until))
+
+    async def _polled_until_over(self) -> datetime | None:
         session = self.session
         while True:
             blocked_until = session.rate_limiter.blocked_until
@@ -254,37 +262,43 @@ class StatusWatch:
 
     async def _poll_restore(self) -> None:
         """Ask how the restore stands, unless that is known; enter what is learnt."""
-        before = self.attempt
+        known = self.request
         self._failed_poll = ""
         while self.request.outcome is None and not self._needs_database and not self._failed_poll:
             ask = self.session.client.restore_status(self.attempt.database_id, patience=PATIENT)
             status, self._failed_poll = await _answer(ask, RUNNING)
             if status is not None:
                 self._denials = 0
-                self._learn(status)
+                known = self._learnt(status)
                 break
             self._denials += not self._failed_poll
-        if self.attempt != before:
-            with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):
-                self.attempt = await self.session.ledger.enter(self.attempt)
+        await self._enter(known)
+
+    async def _enter(self, known: Request) -> None:
+        """Enter what is known of the request by now, unless it is known already."""
+        if known == self.request:
+            return
+        self.attempt = replace(self.attempt, request=known)
+        with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):
+            self.attempt = await self.session.ledger.enter(self.attempt)
 
     # Whose restore it is --------------------------------------------------------------------------
 
-    def _learn(self, status: RestoreStatus) -> None:
-        """Note what a poll says, and in the attempt what it says of ours."""
+    def _learnt(self, status: RestoreStatus) -> Request:
+        """Note what a poll says; returns the request with what it says of ours."""
         now = self.session.service_clock.now()
         post = self.request
         is_followed = now - self._followed_until <= APART
         self.shown = status
-        self.is_ours = self._whose(status, is_followed=is_followed and post.accepted)
-        if is_followed or (self.is_ours and status.in_progress):
+        self.is_ours = self._whose(status, is_followed=is_followed)
+        # Without an answer, ours may not have come: only once it is seen it is followed.
+        if (is_followed and post.accepted) or (self.is_ours and status.in_progress):
             self._followed_until = now
         if not self.is_ours:
-            return
+            return post
         began = None if status.state == "queued" else self._known(status.started_at)
         outcome = {SUCCESS: SUCCESS, "error": status.code or "error"}.get(status.state)
-        request = replace(post, began=began or post.began, outcome=outcome)
-        self.attempt = replace(self.attempt, request=request)
+        return replace(post, began=began or post.began, outcome=outcome)
 
     def _whose(self, status: RestoreStatus, *, is_followed: bool) -> bool | None:
         """Whether the last restore is that of our POST, see `is_ours`.

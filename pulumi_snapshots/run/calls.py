@@ -261,7 +261,8 @@ class Rules(ABC):
 
     async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Refresh what the state holds; if it holds nothing, look up an existing one by its id."""
-        self.note_seen(call, state)
+        if self.note_seen(call, state) is not None:
+            self.calls_of(call).note_read()
         if self.kind == "restore" and "requested_at" not in state:
             act = (
                 f"A {self.schema.name} cannot be looked up or imported: it is an act of this stack"

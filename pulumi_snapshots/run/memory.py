@@ -96,22 +96,29 @@ class ResourceCalls:
 
     def __init__(self) -> None:
         self.is_forced = False
-        """Whether it was checked with its old inputs, and not compared since: an option of the
-        resource replaces it. What `--replace` names, or is tainted, is checked without them."""
+        """Whether another one is wanted whatever the state has: it was checked with its old inputs,
+        and not compared since (an option of the resource), or read and then checked without them
+        (`--replace` after a refresh, or tainted)."""
         self.version: str | None = None
         """Of a snapshot, the version that the state has, once it was compared."""
         self.replaces: str | None = None
         """Of a snapshot, its id in the state if a diff has said that it is replaced."""
         self.rotated: Any = None
         """Of a snapshot, what the state has if its age alone replaces it; None otherwise."""
+        self._was_read = False  # and neither checked nor deleted since
         self._was_checked = False
         self._was_compared = False
         self._to_keep: StateRequest | None = None
 
+    def note_read(self) -> None:
+        """Note that a refresh has shown that the state has it."""
+        self._was_read = True
+
     def note_check(self, *, in_state: bool) -> None:
         """Note a check; `in_state` if it had the inputs that the state has."""
+        self.is_forced = self.is_forced or in_state or self._was_read
         self._was_checked = True
-        self.is_forced = self.is_forced or in_state
+        self._was_read = False
 
     def note_diff(self, kept: StateRequest | None) -> None:
         """Note that what the state has was compared.
@@ -130,6 +137,7 @@ class ResourceCalls:
 
     def note_delete(self, dropped: StateRequest) -> None:
         """Note a delete, which comes first of all if something upstream is deleted first."""
+        self._was_read = False
         if not self._was_compared:
             self._to_keep = None if self._was_checked else dropped
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from squarecloud_emulator import JournalEntry
 from tests.simulation.books import KINDS, target_of
 from tests.simulation.commands import Command
 from tests.simulation.hints import Hint
-from tests.simulation.model_engine import Declared, Stack
+from tests.simulation.model_engine import Declared, Held, Stack
 from tests.simulation.up import Up
 
 if TYPE_CHECKING:
@@ -23,8 +23,11 @@ OTHER_TRIGGERS = 90 * MINUTE
 """Within which a plain `up` with other triggers ends well, whatever went wrong before."""
 OLD_PAGE = 30 * MINUTE
 """How much longer a snapshot may stay unlisted, at a service that serves a page for so long."""
+WITHOUT_REUSE = "Without `--reuse-within`, it takes another one"
 PAUSE = MINUTE
 """Between two tries of the user."""
+IF_IN_STATE = "If its state has it,"
+"""Begins a hint that promises nothing for a resource that the state has not by this very URN."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,15 @@ def _resource_of(taken: Taken) -> Declared | None:
     for declared in taken.stack.declared():
         upstream = [taken.stack.find(each) for each in declared.needs]
         if declared.name == name and all(held and not held.unfinished for held in upstream):
-            return declared
+            promises = IF_IN_STATE not in taken.hint.text or _is_in_state(taken.stack, declared)
+            return declared if promises else None
     return None
+
+
+def _is_in_state(stack: Stack, declared: Declared) -> bool:
+    """Whether a refresh reads it: not what was deleted to be made again, nor what another package reads under another URN."""
+    held = stack.find(declared.name)
+    return held is not None and not held.gone and held.way == stack.way
 
 
 class Patience:
@@ -84,6 +94,8 @@ class Patience:
         self._within = within + (OLD_PAGE if keeps_pages else 0.0)
         self._began = story.now
         self._sent = len(story.emulator.journal)
+        self.newer_holders = 0
+        """How many requests others have sent since for the same database: each may be waited for, one after the other."""
 
     @property
     def posts(self) -> list[JournalEntry]:
@@ -93,7 +105,7 @@ class Patience:
     async def is_over(self, what: str, errors: object) -> bool:
         """Whether the user has waited for long enough, which breaks the invariant; else pause before the next try."""
         took = self._story.now - self._began
-        if took <= self._within:
+        if took <= self._within + self.newer_holders * WAY_OUT:
             await asyncio.sleep(PAUSE)
             return False
         self._story.fail(self._invariant, f"{what} in {took / MINUTE:.0f} min: {errors}")
@@ -121,6 +133,7 @@ async def _replace(story: Story, stack: Stack, declared: Declared) -> None:
     what = f"--refresh --replace of {declared.name}"
     up = Up(replace=declared.role, refresh=True, preview=False)
     about = KINDS[declared.kind], target_of(declared.inputs)
+    before = _requested_at(stack.find(declared.name))
     while True:
         # A provider is not told of `--replace` if no state has the resource: what no state had is
         # handed out then, and the next time it is replaced.
@@ -128,15 +141,24 @@ async def _replace(story: Story, stack: Stack, declared: Declared) -> None:
         errors = await story.up(stack, up)
         posts = [post for post in patience.posts if (post.kind, post.database_id) == about]
         held = stack.find(declared.name)
-        if posts and held is not None and not held.unfinished:
+        is_another = bool(posts) and _requested_at(held) not in {None, before}
+        if held is not None and is_another and not held.unfinished:
             return
-        if posts:
+        if is_another:
             up = Up(preview=False)  # it is pending, and is waited for
-        elif not errors and not is_unsaved:
+        elif errors or is_unsaved:
+            before = _requested_at(held)
+        else:
             story.fail("as new", f"{what} sends nothing")
             return
+        patience.newer_holders = len(posts) - is_another
         if await patience.is_over(f"{what} does not help", errors):
             return
+
+
+def _requested_at(held: Held | None) -> Any:
+    """When what the state has was requested; None if it has nothing of the kind."""
+    return held and held.plain.get("requested_at")
 
 
 def with_timeout(arguments: list[str], timeout: str) -> list[str]:
@@ -147,6 +169,19 @@ def with_timeout(arguments: list[str], timeout: str) -> list[str]:
     else:
         arguments += ["--timeout", timeout]
     return arguments
+
+
+def without_reuse(arguments: list[str]) -> list[str]:
+    """The same command without `--reuse-within`."""
+    at = arguments.index("--reuse-within")
+    return [*arguments[:at], *arguments[at + 2 :]]
+
+
+def _waits_in_vain(story: Story, database_id: str) -> bool:
+    """Whether the service has made nothing of the last snapshot that it accepted."""
+    posts = [post for post in story.sent("create") if post.database_id == database_id]
+    accepted = [post for post in posts if post.accepted]
+    return bool(accepted) and story.books.failed(accepted[-1])
 
 
 async def _type(story: Story, arguments: list[str], *, must_act: bool) -> None:
@@ -162,5 +197,9 @@ async def _type(story: Story, arguments: list[str], *, must_act: bool) -> None:
             # It is pending, and is waited for; a short time-out would end too early each time.
             arguments = [each for each in arguments if each != "--new"]
             arguments = with_timeout(arguments, "45m")
+        elif WITHOUT_REUSE in command.err.getvalue() and _waits_in_vain(story, arguments[1]):
+            # What it was to wait for never comes, and its message names what takes another one.
+            arguments = without_reuse(arguments)
+            patience = Patience(story, "way out")
     if must_act and not patience.posts:
         story.fail("as new", f"{command.typed} sends nothing")
