@@ -187,7 +187,7 @@ class StatusWatch:
             return await self._polled_until_over()
         finally:
             if self.request.outcome is None and self._followed_until > self.request.posted_at:
-                # The next watch goes on from here.
+                # The next watch continues from here.
                 await self._enter(replace(self.request, followed=self._followed_until))
 
     async def _polled_until_over(self) -> datetime | None:

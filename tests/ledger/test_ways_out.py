@@ -115,6 +115,31 @@ LOST = {
             {NO_RESTORE}; types restore SNAPSHOT --no-keep --yes within=300; rows then; sent 1
         """,
     },
+    "the ledger remembers what the state does not show, and --refresh --replace does not replace it": {
+        "--refresh --replace restores although an older state was imported, as the error says": f"""
+            R up v1; R keeps its checkpoint; wait 300; R up v2; wait 300; R up v3; R preview v3; R imports it; wait 300; rows change;
+            R up v2 refused: up --refresh --replace & restores again; rows later;
+            R up v2 refresh replace timeout=45m within={BOUND}; rows then; sent 4
+        """,
+        "--refresh --replace takes a new snapshot although the last run could not save its own": f"""
+            wait 400; S up v1; wait 300; S up v2 unsaved; wait 300; S up v2 refresh replace within={BOUND}; S has 3; sent 3
+        """,
+        "--refresh --replace takes another one than one that was interrupted and is not saved": f"""
+            service snapshot_seconds=200; wait 400; S up v1; wait 300; S up v2 killed=50; wait 300;
+            S up v2 refresh replace timeout=45m within={BOUND}; S has 3; sent 3
+        """,
+    },
+    "the next run does not know its own restore, which began while no run was watching": {
+        f"a restore that the service queues is known to the next run: {answer}": f"""
+            service restore_queue_seconds=400.0 {held}; {fault}R up v1 pending timeout={timeout}; wait 60; rows now;
+            R up v1 timeout=45m within={BOUND}; rows then; sent 1
+        """
+        for answer, held, fault, timeout in (
+            ("after minutes of watching", "", "", "390s"),
+            ("its answer was lost", "", "fault restore drop=True when=after times=1; ", "390s"),
+            ("it had no time to be answered", "restore_holds=True", "", "40s"),
+        )
+    },
     "A8: with a ledger that refuses writes an answer of the service counts as lost": {
         f"an answer {code} counts although the ledger refuses writes from the request on": f"""
             service cache_world=kept key_of_200_has_version=False snapshot_seconds={seconds}; wait 400;
