@@ -133,7 +133,7 @@ class Request(Record, sparse=True):
         internal=True,
     )
     followed: datetime | None = declare(
-        "Of a restore: until when polls have shown that no other one can have been accepted since.",
+        "Of a restore: until when polls have shown that no other one was accepted after it.",
         default=None,
         internal=True,
     )
