@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
@@ -55,6 +56,7 @@ _SETTINGS = {
     ),
     "--memory": ("plan_memory_mb", "the plan's MB; it allows (MB / 256) * 2 snapshots a day"),
     "--plan": ("plan", "a free plan has no account listing"),
+    "--paid-until": ("plan_ends_at", "when the plan ends, such as 2026-12-31T12:00:00Z"),
     "--requests-per-minute": ("requests_per_minute", "the rate limit"),
     "--block-seconds": ("block_seconds", "how long the account is blocked past the rate limit"),
     "--cache-seconds": ("cache_seconds", "how long listings are cached"),
@@ -74,6 +76,8 @@ _SETTINGS = {
     "--automatic": ("automatic_snapshots", "daily automatic snapshots"),
 }
 """By option: the setting that it chooses, and its meaning."""
+_READ = {"plan_ends_at": datetime.fromisoformat}
+"""How a setting without a default is read."""
 _STARTED = {"automatic_snapshots": True}
 """What is other for the command than in Python."""
 _FAILED = 1
@@ -188,7 +192,7 @@ def parser() -> argparse.ArgumentParser:
     for option, (name, help_) in _SETTINGS.items():
         value = getattr(usual, name)
         kind = types[name]
-        how: dict[str, Any] = {"type": type(value)}
+        how: dict[str, Any] = {"type": _READ.get(name, type(value))}
         if isinstance(value, bool):
             how = {
                 "action": argparse.BooleanOptionalAction

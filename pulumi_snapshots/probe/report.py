@@ -56,8 +56,13 @@ PUBLISHED_FACTS = {
     "budget": "Too many requests in a minute block the account.",
     "wrong-key": "A wrong key is refused with 401 `ACCESS_DENIED`.",
     "quota": "The plan's quota of snapshots is (memory / 256 MB) x 2 in 24 hours.",
+    "after-plan": (
+        "Once the plan has ended, the newest snapshot of each database is kept for 30 days, all "
+        "others for 14 at most, and after that nothing. An archive stays in your own storage."
+    ),
 }
 UNKNOWN = {
+    "plan-end": "`plan.duration` is the Unix milliseconds at which the plan ends.",
     "key-version": "The `key` of a create's answer names the version.",
     "modified-end": "`modified` is when the snapshot ended, not when it was requested.",
     "version-header": "The snapshot host sends `x-amz-version-id`.",
@@ -75,6 +80,7 @@ NEVER_TRIED = {
     "budget": "no run sends too many requests on purpose",
     "wrong-key": "no run sends a wrong key, since that may block the address",
     "quota": "no run uses up a quota on purpose",
+    "after-plan": "no run waits for the end of a plan",
 }
 """Facts that stay open in every run, and why."""
 Truth = bool | None  # of a fact; None for open

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import anyio
@@ -211,8 +212,22 @@ def _judge_account(run: ProbeRun, account: Account) -> None:
         happened = f"{allows}: none would be left"
         raise ProbeStopped(happened, "Nothing was started.", [HintKind.USE_LARGER_PLAN])
     run.judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")
+    _judge_plan_end(run, account.plan_ends)
     odd = sum(not is_usual_database_id(one.id) for one in account.databases)
     run.judge("database-id", not odd, f"{odd} of {len(account.databases)} have another form")
+
+
+def _judge_plan_end(run: ProbeRun, ends: datetime | None) -> None:
+    """Judge the end of the plan: a key that works has a plan, so a time that is over is no end."""
+    given = _object(run).get("user")
+    plan = given.get("plan") if isinstance(given, dict) else None
+    duration = plan.get("duration") if isinstance(plan, dict) else None
+    if ends is not None:
+        run.judge("plan-end", ends > run.session.service_clock.now(), rfc3339(ends))
+    elif duration is None:
+        run.judge("plan-end", None, "the plan has none")
+    else:
+        run.judge("plan-end", true=False, seen="it is no time")
 
 
 async def _restore_status(run: ProbeRun, database_id: str) -> dict[str, Any]:

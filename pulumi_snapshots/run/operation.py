@@ -342,6 +342,8 @@ class Operation:
                 accepted end here, and are in the attempt.
         """
         session = self.session
+        if self.wish.kind == "snapshot":  # a restore must not wait for it
+            await self._warn_of_plan_end()
         wish = replace(self.wish, id=secrets.token_hex(8))
         decided_at = session.clock.stamp()
 
@@ -383,6 +385,12 @@ class Operation:
                 await self.withdraw()
             raise
         await self._enter_answer(answered, sent_within)
+
+    async def _warn_of_plan_end(self) -> None:
+        """Warn once a run if the account's plan ends soon or has ended."""
+        warning = await self.session.take_plan_warning()
+        if warning is not None:
+            self.member.warn(warning)
 
     async def _leave(self, path: str, decided_at: Stamp, departure: Departure) -> None:
         """Mark in the ledger that the request leaves, or keep it back if it is too late.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -15,6 +17,7 @@ from pulumi_snapshots.ledger.attempt import Kind, owner_of
 from pulumi_snapshots.ledger.decision import Wish
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
+from pulumi_snapshots.listing.plan import plan_warning
 from pulumi_snapshots.listing.polling import PollPlan
 from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.run.memory import Fleet, RunMemory
@@ -30,6 +33,8 @@ UNWRITTEN = (
     "the ledger of what is sent cannot be used ({trouble}): nothing new is sent, this process "
     "keeps the service's limits alone, and other runs do not see the result of what it has sent"
 )
+PLAN_ANSWER = 5.0
+"""Seconds that a request may wait for what the account's plan says."""
 
 
 class Session(Stoppable):
@@ -90,8 +95,8 @@ class Session(Stoppable):
     async def know_time(self, database_id: str, *, briefly: bool = False) -> None:
         """Learn the service's time, if no answer has shown it yet.
 
-        The requests for it are such that no listing's page hangs on them. A database that is out of
-        order must not hold up the others: then the account is asked too.
+        The requests for it are such that no listing's page hangs on them. The account is asked
+        first, which also shows when its plan ends, and if that fails, a database.
 
         Args:
             database_id: A database of the account.
@@ -127,22 +132,35 @@ class Session(Stoppable):
     async def _ask_time(self, database_id: str, *, briefly: bool) -> SquareCloudError | None:
         """Send requests until an answer shows the time; returns the last failure, if any."""
         failure: SquareCloudError | None = None
-        try:
-            patience = ONCE if briefly else BRIEF
-            await self.client.database_status(database_id, patience=patience)
-        except KeyRefused:
-            raise
-        except SquareCloudError as error:  # a refusal has a time too
-            failure = error
-        if self._knows_time() or briefly:
-            return failure
-        try:
-            await self.client.account(patience=ONCE)
-        except KeyRefused:
-            raise
-        except SquareCloudError as error:
-            failure = error
+        questions = (
+            partial(self.listings.account, self.clock.monotonic(), patience=ONCE),
+            partial(self.client.database_status, database_id, patience=BRIEF),
+        )
+        for ask in questions[:1] if briefly else questions:
+            try:
+                await ask()
+            except KeyRefused:
+                raise
+            except SquareCloudError as error:  # a refusal has a time too
+                failure = error
+            if self._knows_time():
+                break
         return failure
+
+    async def take_plan_warning(self) -> str | None:
+        """The warning that the account's plan ends soon or has ended, see `plan_warning`.
+
+        Costs a request only if this process has not asked for the account yet, and no error.
+
+        Returns:
+            The warning; None if there is none, or once this process has looked for it.
+        """
+        if not self.memory.is_first(plan_warning):
+            return None
+        with anyio.move_on_after(PLAN_ANSWER), suppress(SquareCloudError):
+            account = await self.listings.account(-math.inf, patience=ONCE)
+            return plan_warning(account.plan_ends, self.service_clock.now())
+        return None
 
     def wish(  # noqa: PLR0913  each is a fact of its own
         self,

@@ -7,7 +7,7 @@ import re
 from base64 import b64decode
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     OnErrorOmit,
+    PlainValidator,
     StrictBool,
     TypeAdapter,
     ValidationError,
@@ -49,6 +50,16 @@ def _address(url: str) -> str:
     return url
 
 
+def _from_milliseconds(value: object) -> datetime:
+    """The time of Unix milliseconds; ValueError if there are none, or of another age."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("no number")  # noqa: TRY004  pydantic takes this one
+    try:
+        return in_utc(datetime.fromtimestamp(value / 1000, UTC))
+    except (OverflowError, OSError) as error:
+        raise ValueError("no time") from error
+
+
 T = TypeVar("T")
 Lenient = Annotated[T | None, WrapValidator(_none_if_unfit)]
 Utc = Annotated[datetime, AfterValidator(in_utc)]
@@ -60,6 +71,7 @@ Count = Annotated[int, Field(ge=0, lt=2**53)]
 digits cannot be shown.
 """
 Address = Annotated[str, AfterValidator(_address)]
+UnixMilliseconds = Annotated[datetime, PlainValidator(_from_milliseconds)]
 
 
 def version_of_url_or_key(address: str | None) -> str | None:
@@ -195,13 +207,17 @@ class RestoreStatus(_Wire):
 class Account(_Wire):
     """The account, by `/users/me`.
 
-    The plan's memory, in MB, determines the daily quota of snapshots.
+    The plan's memory, in MB, determines the daily quota of snapshots. That `duration` is when the
+    plan ends is inferred from the documented example; what is no time is taken for none.
     """
 
     id: str = Field(min_length=1, validation_alias=AliasPath("user", "id"))
     plan: Lenient[str] = Field(None, validation_alias=AliasPath("user", "plan", "name"))
     plan_memory: Lenient[Count] = Field(
         None, validation_alias=AliasPath("user", "plan", "memory", "limit")
+    )
+    plan_ends: Lenient[UnixMilliseconds] = Field(
+        None, validation_alias=AliasPath("user", "plan", "duration")
     )
     databases: list[OnErrorOmit[AccountDatabase]]
     every: list[Any] = Field(validation_alias="databases", repr=False)  # the unreadable ones too

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("squarecloud_emulator")
 ACCOUNT = "the account"  # the owner of the account listing's pages, beside databases
 _DAY = timedelta(days=1)
+_LATEST_AFTER_PLAN = timedelta(days=30)
+_OTHERS_AFTER_PLAN = timedelta(days=14)
+"""How long the latest snapshot of a database, and all others, are kept after the plan's end."""
 _A_MOMENT = timedelta(microseconds=1)  # so that a snapshot is due only at the next `settle`
 
 
@@ -51,6 +54,7 @@ class AccountState:
     accepted_at: dict[str, datetime] = field(default_factory=dict)
     versions_issued: int = 0
     next_automatic: datetime | None = None
+    plan_ended: datetime | None = None  # the end of the plan that has had its effects
     key_revoked: bool = False
 
 
@@ -64,6 +68,10 @@ class Capture:
 
 class Account:
     """One account and its resources.
+
+    Once its plan has ended, its databases are stopped, each after one more snapshot. Of each
+    database the latest snapshot is kept for 30 days more and all others for 14 at most; then
+    everything is deleted.
 
     Nothing runs in the background. `settle(now)` catches up with the time; call it before any
     other method.
@@ -95,6 +103,7 @@ class Account:
         self._restores = {one.database_id: one for one in state.restores}
         self._versions_issued = state.versions_issued
         self._next_automatic = state.next_automatic
+        self._plan_ended = state.plan_ended
         self._next_expiry = min((one.modified for one in state.snapshots), default=None)
 
     def state(self) -> AccountState:
@@ -108,6 +117,7 @@ class Account:
             accepted_at=dict(self.cooldowns.accepted_at),
             versions_issued=self._versions_issued,
             next_automatic=self._next_automatic,
+            plan_ended=self._plan_ended,
             key_revoked=self.key_revoked,
         )
 
@@ -387,8 +397,28 @@ class Account:
             self._take_automatic(now)
         else:
             self._next_automatic = None
-        if self._next_expiry is not None and now - self._next_expiry >= self._retention():
+        self._settle_plan(now)
+        if self._plan_ended is not None or (
+            self._next_expiry is not None and now - self._next_expiry >= self._retention()
+        ):
             self._drop_expired(now)
+
+    def _settle_plan(self, now: datetime) -> None:
+        """Stop the databases at the end of the plan, and delete them when nothing is kept."""
+        ends = self.settings.plan_ends_at
+        if ends is None or now < ends:
+            self._plan_ended = None
+            return
+        if self._plan_ended != ends:
+            self._plan_ended = ends
+            for database in list(self.databases.values()):
+                if self.is_up(database, now):
+                    self._take_automatic_of(database, ends)
+                database.running = False
+            self.changed = True
+        if now - ends >= _LATEST_AFTER_PLAN:
+            for database_id in list(self.databases):
+                self.remove(database_id)
 
     def _settle_restore(self, restore: Restore, now: datetime) -> None:
         """End a restore whose time is over, and forget one whose outcome is no longer shown."""
@@ -524,8 +554,10 @@ class Account:
         held = {one.version_id for one in self._restores.values() if one.in_progress}
         for resource_id, several in self._snapshots.items():
             kept: list[StoredSnapshot] = []
+            latest = max((one.modified for one in several), default=now)
             for one in several:
-                if now - one.modified < self._retention() or one.version_id in held:
+                expires = self._expires(one, is_latest=one.modified == latest)
+                if now < expires or one.version_id in held:
                     kept.append(one)
                 else:
                     self.store.discard(one.version_id)
@@ -533,6 +565,15 @@ class Account:
         left = (one.modified for several in self._snapshots.values() for one in several)
         self._next_expiry = min(left, default=None)
         self.changed = True
+
+    def _expires(self, stored: StoredSnapshot, *, is_latest: bool) -> datetime:
+        """When a snapshot is deleted."""
+        usual = stored.modified + self._retention()
+        if self._plan_ended is None:
+            return usual
+        if is_latest:
+            return self._plan_ended + _LATEST_AFTER_PLAN
+        return min(usual, self._plan_ended + _OTHERS_AFTER_PLAN)
 
     def _retention(self) -> timedelta:
         return timedelta(days=self.settings.retention_days)

@@ -1,6 +1,7 @@
 """How the emulated service and its account behave: the choices of a test or a demo."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal
 
 from squarecloud_emulator.service.ranges import (
@@ -61,6 +62,8 @@ class EmulatorSettings:
     user_name: str = "Emulated User"
     user_email: str = "user@emulator.test"
     plan: Plan = "paid"  # "free": the account listing answers 402
+    # the `duration` of `/users/me`, UTC; None: none is shown. See `Account` for what happens then
+    plan_ends_at: datetime | None = None
     plan_memory_mb: int = 2048  # the quota is (memory / 256) * 2 snapshots in any 24 hours
     scopes: frozenset[str] | None = None  # None: the key may do everything
     resources: frozenset[str] | None = None  # ids that the key may use; None: all
@@ -131,6 +134,9 @@ class EmulatorSettings:
         Raises:
             ValueError: A number is out of its range.
         """
+        ends = self.plan_ends_at
+        if ends is not None and ends.tzinfo is None:
+            object.__setattr__(self, "plan_ends_at", ends.replace(tzinfo=UTC))
         if not 0 < self.speed <= FASTEST:
             raise ValueError(f"speed must be above 0, and at most {FASTEST}, not {self.speed}")
         refuse_any_outside(self, _RANGES)

@@ -195,6 +195,7 @@ async def me(exchange: Exchange) -> Answer:
     account = exchange.service.account
     settings = exchange.service.settings
     used = account.memory_used
+    ends = settings.plan_ends_at
     return success(
         {
             "user": {
@@ -209,7 +210,7 @@ async def me(exchange: Exchange) -> Answer:
                         "available": max(0, settings.plan_memory_mb - used),
                         "used": used,
                     },
-                    "duration": None,
+                    "duration": ends and round(ends.timestamp() * 1000),
                 },
                 "created_at": "2024-01-01T00:00:00.000Z",
             },

@@ -514,3 +514,26 @@ async def test_a_key_that_cannot_restore_is_a_problem(w: World, tmp_path: Path) 
     scopes = frozenset({refusals.SNAPSHOTS_READ, refusals.SNAPSHOTS_WRITE, refusals.ACCOUNT_READ})
     w.emulator.settings = replace(w.emulator.settings, scopes=scopes)
     problem(await checked(desk_of(w, tmp_path)), "scope databases:read", "lacks the scope")
+
+
+@pytest.mark.parametrize(
+    ("days", "state", "says"),
+    [
+        (300, "ok", "; ends on 2026-12-26T12:00:00Z, in 300 days"),
+        (3, "note", "; ends on 2026-03-04T12:00:00Z, in 3 days: then the service keeps the newest"),
+        (-2, "note", "; ended on 2026-02-27T12:00:00Z: then the service keeps the newest"),
+        (None, "ok", "snapshots in any 24 hours"),
+    ],
+)
+@virtual
+async def test_doctor_shows_the_end_of_the_plan_and_what_is_kept_after_it(
+    tmp_path: Path, days: int | None, state: str, says: str
+) -> None:
+    ends = None if days is None else START + timedelta(days=days)
+    async with world(plan_ends_at=ends) as w:
+        ended = (await desk_of(w, tmp_path).types("doctor", "--json")).done
+        found_state, found, advice = findings(ended)["plan"]
+        assert found_state == state
+        assert says in found
+        assert ("; end" in found) is (days is not None)
+        assert ("an archive stays in your own storage" in advice) is (state == "note")

@@ -5,6 +5,7 @@ import json
 import re
 import signal
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended, Terminal
 from tests.support.ledger_places import Store
 from tests.support.virtual import staged, virtual
-from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
+from tests.support.world import DATABASE, OTHER_DATABASE, START, Row, World, world
 
 LARGE = "c36d0f703ed9627c073fd6e297728343"
 ALL = (DATABASE, OTHER_DATABASE, LARGE)
@@ -105,6 +106,9 @@ WORLDS: dict[str, tuple[dict[str, Any], Fault | None, str]] = {
     "no response": ({}, NO_DATA, "-envelope"),
     "a proxy's page": ({}, Fault(kind="status", html=502), "-json"),
     "a text in place of a truth": ({}, answers('{"running":"yes"}'), "-status"),
+    "a plan that ends": ({"plan_ends_at": START + timedelta(days=200)}, None, "plan-end"),
+    "a plan that ended": ({"plan_ends_at": START - timedelta(days=1)}, None, "-plan-end"),
+    "a plan without an end": ({}, None, "?plan-end"),
     "a new state": ({}, answers('{"state":"paused"}', "restore status"), "-restore-states"),
     "seconds": ({}, SECONDS, "-restore-times"),
     # With the option that restores.

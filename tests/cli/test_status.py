@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.archive.record import Drilled
-from pulumi_snapshots.clock import ServiceClock, rfc3339
+from pulumi_snapshots.clock import ServiceClock, rfc3339, to_the_second
 from pulumi_snapshots.drill.drill import note_last_drill
 from pulumi_snapshots.ledger.ledger import Ledger
 from tests.archive.scene import put
@@ -114,6 +114,42 @@ async def test_one_old_snapshot_fails_and_names_its_database(desk: Desk, w: Worl
     assert ended.json["databases"][1]["snapshot_age"] == pytest.approx(3 * HOURS + 30, abs=2)
     assert ended.json["databases"][1]["snapshot_created_at"] == "2026-03-01T09:00:00Z"
     assert (await desk.types("status", "--json", "--max-age", "28h")).done.json["ok"] is True
+
+
+@pytest.mark.parametrize(("days", "says"), [(15, "ends on"), (14, "ends on"), (-1, "ended on")])
+@virtual
+async def test_status_warns_of_the_end_of_a_plan_from_14_days_before(
+    tmp_path: Path, days: int, says: str
+) -> None:
+    ends = START + timedelta(days=days)
+    async with world(plan_ends_at=ends) as w:
+        for database in w.emulator.databases.values():
+            database.running = True
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
+        desk = Desk(w, tmp_path / "state")
+        file = tmp_path / "squarecloud.prom"
+        ended = (await desk.types("status", "--metrics", str(file))).done
+        line = f"The account's plan {says} {to_the_second(ends)}"
+        assert (line in ended.err) is (days < 15)
+        assert (line in ended.out) is (days == 15)
+        if days < 15:
+            assert ended.err.startswith("warning: ")
+            assert "others for 14 days at most" in ended.err
+            assert "an archive stays" in ended.err
+        assert sample(file.read_text(), "plan_end_timestamp_seconds") == {"": ends.timestamp()}
+        assert (await desk.types("status", "--json")).json["plan_ends_at"] == rfc3339(ends)
+
+
+@at_desk()
+async def test_status_is_silent_about_a_plan_whose_end_is_not_known(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
+    file = tmp_path / "squarecloud.prom"
+    ended = (await desk.types("status", "--metrics", str(file))).done
+    assert ended.err == ""
+    assert "plan" not in ended.out + file.read_text()
+    assert (await desk.types("status", "--json")).json["plan_ends_at"] is None
 
 
 # Never a false green ---------------------------------------------------------------------------------------------------

@@ -261,7 +261,7 @@ async def test_a_later_restore_of_another_run_is_known_long_after_the_service_sh
     await second.up(**at.values(version_id=other.version_id, checks=checks))
     assert (second.outputs["passed"], at.accepted) == (True, 2)
     await anyio.sleep(3 * HOUR)
-    at.at.here.fault(kind="status", status=403, code="MISSING_SCOPE")
+    at.at.here.fault(kind="me", status=403, code="MISSING_SCOPE")
     await at.fails("found then", checks=checks, restores=3)
 
 

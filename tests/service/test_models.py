@@ -152,3 +152,35 @@ def test_an_account_is_read_as_far_as_it_can_be(
     assert (account.id, account.plan_memory, account.unreadable) == ("acc", memory, unreadable)
     read = [(one.id, one.ram, one.type) for one in account.databases]
     assert read == [("d1", 512, "postgres")]
+
+
+ENDS: dict[object, datetime] = {
+    1_798_718_400_000: datetime(2026, 12, 31, 12, 0, tzinfo=UTC),
+    1_798_718_400_000.5: datetime(2026, 12, 31, 12, 0, 0, 500, UTC),
+}
+SECONDS = 1_798_718_400
+A_MONTH = 2_592_000_000
+"""Milliseconds: no time, but how long a plan lasts."""
+NO_END: tuple[object, ...] = (
+    *(None, 0, -5, 30, A_MONTH, SECONDS, True, "1798718400000", {}, []),
+    *(10**30, 10**400, math.inf, math.nan),
+)
+
+
+@pytest.mark.parametrize(
+    ("duration", "ends"),
+    [*ENDS.items(), *((each, None) for each in NO_END)],
+    ids=lambda it: str(it)[:20],
+)
+def test_only_a_time_of_this_age_is_the_end_of_a_plan(
+    duration: object, ends: datetime | None
+) -> None:
+    plan = {"name": "standard-4", "memory": {"limit": 4096}, "duration": duration}
+    account = Account.model_validate({"user": {"id": "x", "plan": plan}, "databases": []})
+    assert (account.plan_ends, account.plan_memory) == (ends, 4096)
+
+
+def test_a_plan_without_a_duration_has_no_known_end() -> None:
+    for plan in (None, {}, {"name": "free"}, "free"):
+        account = Account.model_validate({"user": {"id": "x", "plan": plan}, "databases": []})
+        assert account.plan_ends is None

@@ -62,7 +62,11 @@ async def _play(folder: Path, found: dict[str, Any]) -> None:
     identity = pyrage.x25519.Identity.generate()
     (folder / "key.txt").write_text(f"{identity}\n")
     places = {name: f"{folder}/{name}/" for name in ("kept", "once")}
-    async with world(databases=(DATABASE, SCRATCH), cache_world="invalidated") as w:
+    service: dict[str, Any] = {
+        "cache_world": "invalidated",
+        "plan_ends_at": START + timedelta(days=90),
+    }
+    async with world(databases=(DATABASE, SCRATCH), **service) as w:
         place = Memory(w.clock)
         w.emulator.execute(DATABASE, "CREATE TABLE rows (n)", "INSERT INTO rows VALUES (1)")
         await Machine(w, place).program().change("update of Server shop", guard="acme/shop/dev/x")

@@ -108,6 +108,10 @@ class Findings:
     page: AccountPage
     """The account's snapshots as they were listed."""
     databases: Sequence[DatabaseHealth]
+    plan_ends: datetime | None
+    """When the account's plan ends; None if the service does not say so, or not to this key."""
+    now: datetime
+    """See `Evidence`."""
 
     @property
     def bad(self) -> list[DatabaseHealth]:
@@ -244,8 +248,10 @@ async def examine_databases(
     """
     wanted = [await whole_database(session, each) for each in typed]  # silently: cron would mail it
     names = None
+    plan_ends = None
     try:
         names = {each.id: each.name for each in await databases_of_account(session)}
+        plan_ends = (await session.listings.account(session.listings.recent)).plan_ends
     except NotAllowed:
         # The listing still shows whether the databases that were typed have a snapshot.
         if not wanted:
@@ -264,7 +270,8 @@ async def examine_databases(
     now = max(session.service_clock.now(), session.clock.utc())
     evidence = Evidence(limits, page, names, now, archives, guarded, attempts, drills)
     chosen = dict.fromkeys(wanted or names or ())
-    return Findings(page, [await evidence.of_database(session, each) for each in chosen])
+    healths = [await evidence.of_database(session, each) for each in chosen]
+    return Findings(page, healths, plan_ends, now)
 
 
 async def _good_archives(

@@ -14,6 +14,9 @@ METRICS = {
     "status_timestamp_seconds": "When it was checked.",
     "status_listing_age_seconds": "How long ago the listing was requested.",
     "status_max_age_seconds": "How old a snapshot may be.",
+    "plan_end_timestamp_seconds": (
+        "When the account's plan ends, if the service says so; snapshots are deleted after it."
+    ),
     "database_ok": "Whether everything is recent enough.",
     "snapshot_timestamp_seconds": "When the newest good snapshot was taken; 0 if there is none.",
     "archive_timestamp_seconds": (

@@ -26,6 +26,7 @@ from pulumi_snapshots.cli.terminal.output import GOOD, table
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
+from pulumi_snapshots.listing.plan import plan_end_text, plan_warning
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import Patience
@@ -81,6 +82,8 @@ async def status_command(invocation: Invocation, /, *, metrics: Path | None, **t
         values["status_success"] = 1.0
         values["status_listing_age_seconds"] = found.page.age
         values["status_max_age_seconds"] = limits.max_age
+        if found.plan_ends is not None:
+            values["plan_end_timestamp_seconds"] = found.plan_ends.timestamp()
         write_metrics(metrics, values, found.databases, kinds)
 
 
@@ -115,6 +118,7 @@ def _show(
         "checked_at": rfc3339(began),
         "listing_age": age,
         "listing_kept": found.page.kept,
+        "plan_ends_at": found.plan_ends and rfc3339(found.plan_ends),
         **vars(limits),
         "databases": [each.fields() for each in found.databases],
     }
@@ -124,6 +128,11 @@ def _show(
     asked = f"{spoken(age)} ago" if age >= 1 else "just now"
     cache = f"the service can serve a page that is {spoken(SERVICE_CACHE)} old"
     text += f"\nThe listing was requested {asked}; {cache}.\n"
+    warning = plan_warning(found.plan_ends, found.now)
+    if warning is not None:
+        invocation.warn(warning)
+    elif found.plan_ends is not None:
+        text += f"The account's plan {plan_end_text(found.plan_ends, found.now)}.\n"
     invocation.result(fields, text, *(each.id for each in found.bad))
     for health in found.bad:
         name = f" ({health.name})" if health.name else ""

@@ -43,6 +43,12 @@ from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.moving import bare
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
+from pulumi_snapshots.listing.plan import (
+    ARCHIVES_STAY,
+    KEPT_AFTER_PLAN,
+    is_ending,
+    plan_end_text,
+)
 from pulumi_snapshots.listing.quota import counted, daily_quota, slot_frees, slots_left
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.session import Session
@@ -307,7 +313,14 @@ class Examination:
             return "unknown", "the service did not say"
         name = f"{self.account.plan}, " if self.account.plan else ""
         memory = self.account.plan_memory
-        return "ok", f"{name}{memory} MB: {daily_quota(memory)} snapshots in any 24 hours"
+        found = f"{name}{memory} MB: {daily_quota(memory)} snapshots in any 24 hours"
+        ends = self.account.plan_ends
+        now = self.session.service_clock.now()
+        if ends is not None:
+            found += f"; {plan_end_text(ends, now)}"
+        if is_ending(ends, now):
+            return "note", f"{found}: {KEPT_AFTER_PLAN}", f"{ARCHIVES_STAY}."
+        return "ok", found
 
     async def _quota(self) -> Told:
         """What is left of the plan's snapshots."""

@@ -206,3 +206,43 @@ async def test_account_and_database_can_be_read(at: Visit) -> None:
     at.emulator.start_database(DATABASE)
     (status,) = (await at.api.get("databases/status")).json()["response"]
     assert status == {"id": DATABASE, "running": True, "cpu": "0.00%", "ram": "0.00MB"}
+
+
+@visited(plan_ends_at=START + timedelta(days=1))
+async def test_after_the_end_of_a_plan_14_days_later_only_the_newest_snapshot_is_left(
+    at: Visit,
+) -> None:
+    shown = (await at.me()).json()["response"]["user"]["plan"]
+    assert shown["duration"] == (START + timedelta(days=1)).timestamp() * 1000
+    old = at.added()
+    at.emulator.advance(86400)
+    assert not await at.running()
+    assert told(await at.create()) == "400 DATABASE_NOT_RUNNING"
+    last, before = at.emulator.snapshots(DATABASE)
+    assert (before.version_id, last.origin) == (old, "automatic")
+    assert last.modified == START + timedelta(days=1)
+    at.emulator.advance(14 * 86400 - 1)
+    assert len(at.emulator.snapshots(DATABASE)) == 2
+    at.emulator.advance(1)
+    assert at.emulator.snapshots(DATABASE) == [last]
+    at.emulator.advance(16 * 86400)
+    assert (await at.listing()).status_code == 404
+    assert (await at.me()).json()["response"]["databases"] == []
+
+
+@visited(plan_ends_at=START - timedelta(days=1))
+async def test_a_plan_that_was_renewed_keeps_snapshots_as_before(at: Visit) -> None:
+    at.change(plan_ends_at=START + timedelta(days=400))
+    at.emulator.start_database(DATABASE)
+    version = at.added()
+    at.emulator.advance(29 * 86400)
+    assert [each.version_id for each in at.emulator.snapshots(DATABASE)][:1] == [version]
+    assert await at.running()
+
+
+@visited()
+async def test_an_account_shows_no_end_of_its_plan_unless_it_has_one(at: Visit) -> None:
+    assert (await at.me()).json()["response"]["user"]["plan"]["duration"] is None
+    at.change(plan_ends_at=(START + timedelta(days=1)).replace(tzinfo=None))
+    plan = (await at.me()).json()["response"]["user"]["plan"]
+    assert plan["duration"] == (START + timedelta(days=1)).timestamp() * 1000
