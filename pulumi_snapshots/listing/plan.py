@@ -21,6 +21,9 @@ def plan_end_text(ends: datetime, now: datetime) -> str:
     Args:
         ends: When it ends, UTC.
         now: The service's time.
+
+    Returns:
+        The clause, such as `ends on 2026-12-31T12:00:00Z, in 29 days`.
     """
     exact = to_the_second(ends)
     if ends <= now:
@@ -29,7 +32,12 @@ def plan_end_text(ends: datetime, now: datetime) -> str:
 
 
 def is_ending(ends: datetime | None, now: datetime) -> bool:
-    """Whether a plan ends within 14 days, or has ended; not if its end is not known."""
+    """Tell whether a plan ends within 14 days, or has ended.
+
+    Args:
+        ends: When it ends, UTC; None if that is not known.
+        now: The service's time.
+    """
     return ends is not None and ends - now <= PLAN_NOTICE
 
 

@@ -37,7 +37,8 @@ def rows_of(title: str) -> list[list[str]]:
 
 
 def rule_text(rule: object) -> str:
-    first = (rule.__doc__ or "").splitlines()[0].removesuffix(".")
+    summary = (rule.__doc__ or "").splitlines()[0]
+    first = summary.removeprefix("Return ").removesuffix(".")
     return first[:1].lower() + first[1:]
 
 
