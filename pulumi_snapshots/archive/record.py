@@ -49,6 +49,10 @@ TIER_LIMIT = 500
 OURS = re.compile(r"\d{8}T\d{6}Z-[^/]+\.zip(\.age)?")
 """The names of objects in a folder for each database."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
+RECOVERY_DOC = (
+    "The recovery time that it proves: from the request of the restore until the last check had "
+    "passed. Absent if an interrupted run does not know, or if checks ran again later."
+)
 _count = checks.whole_number(f"from 1 to {TIER_LIMIT}", least=1, most=TIER_LIMIT)
 
 
@@ -86,12 +90,16 @@ class Keep(Record, sparse=True):
     )
 
 
-class Drilled(Record):
+class Drilled(Record, sparse=True):
     """What a drill has proved: this snapshot was restored, and its checks passed."""
 
     drilled_at: Moment = declare("When.")
     restore_seconds: float | None = declare(
         "How long the restore took; absent if that is not known.",
+        default=None,
+    )
+    recovery_seconds: float | None = declare(
+        RECOVERY_DOC,
         default=None,
     )
 

@@ -340,7 +340,16 @@ class Drilling:
             return Judgement(record.with_failure(why), error)
         except ProvesNothing as error:
             return Judgement(record.with_failure(error.why), error)
-        return Judgement(record.with_results(results, proofs))
+        seconds = self._recovery_seconds(record)
+        return Judgement(record.with_results(results, proofs, seconds))
+
+    def _recovery_seconds(self, record: DrillRecord) -> float | None:
+        """Return the seconds since the request; None if they are not all of the recovery."""
+        requested = parse_rfc3339(record.requested_at)
+        seconds = (self.session.service_clock.now() - requested).total_seconds()
+        if record.restore_seconds is None or seconds > self.inputs.timeout:
+            return None
+        return round(seconds, 1)
 
     async def _ask(self, record: DrillRecord) -> tuple[list[CheckResult], list[str]]:
         """Ask the restored database the checks.

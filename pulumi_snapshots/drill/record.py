@@ -10,7 +10,7 @@ from dataclasses import KW_ONLY, replace
 from datetime import timedelta
 from typing import Any, Self
 
-from pulumi_snapshots.archive.record import Drilled, hidden_problem
+from pulumi_snapshots.archive.record import RECOVERY_DOC, Drilled, hidden_problem
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.databases.kinds import ENGINE_KINDS, kind_of, lacking
 from pulumi_snapshots.drill.address import ServerAddress, engine_misfit
@@ -231,6 +231,7 @@ class GoodDrill(Record, sparse=True):
     restore_seconds: float | None = declare(
         "How long the restore took; absent if that is not known.", default=None
     )
+    recovery_seconds: float | None = declare(RECOVERY_DOC, default=None)
     results: list[CheckResult] = declare("What each check found.", kw_only=True)
 
 
@@ -264,6 +265,7 @@ class DrillRecord(Record):
         "know.",
         default=None,
     )
+    recovery_seconds: float | None = declare(RECOVERY_DOC, default=None)
     passed: bool | None = declare(
         "Whether all checks passed; absent until they were run.", default=None, settled=True
     )
@@ -343,14 +345,20 @@ class DrillRecord(Record):
         """What manifests and the ledger keep of it; None if it has not passed."""
         if not self.passed or self.drilled_at is None:
             return None
-        return Drilled(self.drilled_at, self.restore_seconds)
+        return Drilled(self.drilled_at, self.restore_seconds, self.recovery_seconds)
 
-    def with_results(self, results: Sequence[CheckResult], proofs: list[str]) -> Self:
+    def with_results(
+        self,
+        results: Sequence[CheckResult],
+        proofs: list[str],
+        seconds: float | None = None,
+    ) -> Self:
         """Return the drill once its checks were run.
 
         Args:
             results: What each check has found. Without any, the drill has not passed.
             proofs: What shows that the right database was asked, as `proved_by` has it.
+            seconds: How long ago the restore was requested; None if that is not its recovery time.
         """
         passed = bool(results) and all(each.passed for each in results)
         ended = replace(
@@ -358,6 +366,7 @@ class DrillRecord(Record):
             results=list(results),
             failure=None,
             proved_by=proofs,
+            recovery_seconds=seconds if passed else None,
         )
         if not passed:
             return ended
@@ -370,6 +379,7 @@ class DrillRecord(Record):
             results=[],
             failure=failure,
             proved_by=None,
+            recovery_seconds=None,
         )
 
     def _ended(self, *, passed: bool) -> Self:

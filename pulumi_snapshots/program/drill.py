@@ -35,6 +35,7 @@ class Drill(Declared):
     restored_at: pulumi.Output[str | None]
     drilled_at: pulumi.Output[str | None]
     restore_seconds: pulumi.Output[float | None]
+    recovery_seconds: pulumi.Output[float | None]
     passed: pulumi.Output[bool]
     results: pulumi.Output[list[dict[str, Any]]]
     failure: pulumi.Output[str | None]

@@ -65,6 +65,10 @@ async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(
     proof = json.loads(manifest.read_text())["drill"]
     assert proof["drilled_at"].startswith("2026-03-01T12:0")
     assert proof["restore_seconds"] == pytest.approx(60, abs=2)
+    assert proof["restore_seconds"] <= proof["recovery_seconds"] <= proof["restore_seconds"] + 60
+    assert re.search(
+        r"^recovery  1 min( \d+ s)? from its request to its last check$", ended.out, re.MULTILINE
+    )
     written = [path.read_text() for path in tmp_path.rglob("*.json")]  # noqa: ASYNC240  a test's own
     assert "never-shown" not in "".join(written)
     listed = (await at.types("archives", f"{tmp_path}/archives/")).done.out

@@ -1,5 +1,6 @@
 """What `status` says to people, programs and monitoring: green only if every database certainly has what it must have."""
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.archive.record import Drilled
+from pulumi_snapshots.cli.assurance.health import longest_gap
 from pulumi_snapshots.clock import ServiceClock, rfc3339, to_the_second
 from pulumi_snapshots.drill.drill import note_last_drill
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -66,7 +68,7 @@ async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(
     await w.clock.sleep(7200)
     newest = w.emulator.add_snapshot(DATABASE, modified=START + timedelta(hours=1)).version_id
     for drilled in (
-        Drilled("2026-02-27T12:00:00Z", 75.0),
+        Drilled("2026-02-27T12:00:00Z", 75.0, 130.0),
         Drilled("2026-02-20T12:00:00Z"),
     ):  # its checks changed
         await note_last_drill(Ledger(place, ServiceClock(w.clock)), DATABASE, drilled)
@@ -74,7 +76,9 @@ async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(
     assert re.sub(r"postgres-\w+", "NAME", "\n".join(said)) == (
         f"NAME: from before update of Server shop: {way}"
         "NAME: the newest snapshot was taken on 2026-03-01 13:00:00 UTC; a restore was proved on 2026-02-27 12:00:00 UTC, in 1 min 15 s\n"
-        f"  squarecloud-snapshots restore {DATABASE}/{newest}\n\n"
+        f"  squarecloud-snapshots restore {DATABASE}/{newest}\n"
+        "NAME: at most 1 h 1 min passed without a new snapshot in the last 30 days; "
+        "the last drill took 2 min 10 s from its request to its last check\n\n"
         "NAME: there is nothing to go back to\n"
     )
     one, other = (await desk.types("status", "--json")).json["databases"]
@@ -150,6 +154,56 @@ async def test_status_is_silent_about_a_plan_whose_end_is_not_known(
     assert ended.err == ""
     assert "plan" not in ended.out + file.read_text()
     assert (await desk.types("status", "--json")).json["plan_ends_at"] is None
+
+
+# How much a loss costs -------------------------------------------------------------------------------------------------
+
+HOUR = timedelta(hours=1)
+GAPS: dict[str, tuple[list[float], float | None]] = {
+    # How many hours before the check each snapshot was taken, in a period of 100 hours, and the longest gap.
+    "none": ([], None),
+    "one": ([5], 5),
+    "between two": ([50, 20, 10], 30),
+    "since the newest": ([50, 45, 40], 40),
+    "from before the period": ([300, 120, 90, 60, 30], 30),
+    "long before the period": ([190, 20, 10], 170),
+    "all before the period": ([300, 120], 120),
+    "in the future": ([20, -50], 20),
+    "in no order": ([10, 50, 20], 30),
+}
+
+
+@pytest.mark.parametrize("case", GAPS)
+def test_the_longest_gap_is_never_shorter_than_what_a_loss_can_have_cost(case: str) -> None:
+    hours, expected = GAPS[case]
+    gap = longest_gap([START - each * HOUR for each in hours], START - 100 * HOUR, START)
+    assert (gap and gap.seconds / HOURS) == expected
+
+
+@at_desk(databases=BOTH)
+async def test_status_and_metrics_give_the_longest_gap_and_the_recovery_time(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    for hours in (3, 30, 90):
+        w.emulator.add_snapshot(DATABASE, modified=START - hours * HOUR)
+    w.emulator.add_snapshot(DATABASE, modified=START - 50 * HOUR, origin="automatic")
+    w.emulator.add_snapshot(DATABASE, modified=START - 70 * HOUR).size = 0
+    file = tmp_path / "squarecloud.prom"
+    shelve(tmp_path / "kept", DATABASE, 200, drilled=100, recovery=95.5)
+    places = ("--archives", f"{tmp_path}/kept/")
+    command = ("status", "--json", *places, "--metrics", str(file))
+    one, other = (await desk.types(*command)).json["databases"]
+    assert one["longest_gap"] == pytest.approx(110 * HOURS, abs=5), "from the archive on"
+    assert one["recovery_seconds"] == 95.5
+    assert (other["longest_gap"], other["recovery_seconds"]) == (None, None)
+    text = file.read_text()
+    gaps = sample(text, "snapshot_longest_gap_seconds")
+    assert gaps == {DATABASE: one["longest_gap"], OTHER_DATABASE: math.inf}
+    recovered = sample(text, "drill_recovery_seconds")
+    assert recovered == {DATABASE: 95.5, OTHER_DATABASE: math.inf}
+    manual = (await desk.types("status", "--json", "--origin", "manual", *places)).json
+    gap = manual["databases"][0]["longest_gap"]
+    assert gap == pytest.approx(60 * HOURS, abs=5), "an archive can be of an automatic snapshot"
 
 
 # Never a false green ---------------------------------------------------------------------------------------------------
@@ -229,14 +283,19 @@ async def test_a_service_that_does_not_answer_is_no_green(
 
 
 def shelve(
-    folder: Path, database_id: str, created: float | None, drilled: float | None = None, **said: Any
+    folder: Path,
+    database_id: str,
+    created: float | None,
+    drilled: float | None = None,
+    recovery: float | None = None,
+    **said: Any,
 ) -> str:
     """An archive; when its snapshot was taken, and when it was drilled, in hours before the start."""
     at = [
         None if hours is None else rfc3339(START - timedelta(hours=hours))
         for hours in (created, drilled)
     ]
-    proof = {"drilled_at": at[1], "restore_seconds": 60}
+    proof = {"drilled_at": at[1], "restore_seconds": 60, "recovery_seconds": recovery}
     return put(
         folder, int(created or 0), database_id, created_at=at[0], drill=at[1] and proof, **said
     ).as_uri()
@@ -289,7 +348,7 @@ async def test_an_archive_or_drill_that_is_old_missing_or_undated_is_no_green(
 
 LABEL = r'[a-z_]+="(?:[^"\\\n]|\\["\\n])*"'
 LINE = re.compile(
-    rf"(?:# (?:HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{{{LABEL}(,{LABEL})*\}})? -?[\d.]+|# EOF)"
+    rf"(?:# (?:HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{{{LABEL}(,{LABEL})*\}})? (?:-?[\d.]+|\+Inf)|# EOF)"
 )
 
 

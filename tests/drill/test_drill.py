@@ -32,6 +32,7 @@ async def test_a_drill_restores_checks_and_records_what_it_found(at: DrillScene)
     assert kept["restore_seconds"] == pytest.approx(70, abs=2), (
         "as the service says, not as often as it is asked"
     )
+    assert kept["restore_seconds"] < kept["recovery_seconds"] < 130, "until its checks had passed"
     assert kept["results"] == [
         {"check": "rows", "passed": True, "expected": "at least 1", "found": "1"},
         {"check": "select 7", "passed": True, "expected": "7", "found": "7"},
@@ -150,6 +151,8 @@ async def test_changed_checks_run_at_once_while_the_restore_is_still_there(at: D
     kept = await at.passes(checks=checks, every="7d", restores=1)
     assert [each["found"] for each in kept["results"]] == ["1", "7"]
     assert kept["drilled_at"] == good["drilled_at"], "the proof is of that restore"
+    assert good["recovery_seconds"] is not None
+    assert "recovery_seconds" not in kept, "no recovery takes three days"
 
 
 GONE = {

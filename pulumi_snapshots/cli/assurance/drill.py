@@ -125,6 +125,9 @@ def _facts_of(record: DrillRecord, invocation: Invocation) -> dict[str, str | No
     took = None
     if record.restore_seconds is not None:
         took = spoken(record.restore_seconds)
+    recovery = None
+    if record.recovery_seconds is not None:
+        recovery = f"{spoken(record.recovery_seconds)} from its request to its last check"
     proof = None
     if record.proved_by is not None:
         proof = ", ".join(record.proved_by) or "nothing but the checks"
@@ -133,6 +136,7 @@ def _facts_of(record: DrillRecord, invocation: Invocation) -> dict[str, str | No
         "onto": record.scratch_database_id,
         "restored": invocation.moment(record.restored_at),
         "took": took,
+        "recovery": recovery,
         "proof": proof,
     }
 

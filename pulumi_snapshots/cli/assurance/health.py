@@ -7,7 +7,8 @@ whichever clock is later, the service's or this machine's.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from pulumi_snapshots.archive.manifest import Manifest
@@ -31,12 +32,16 @@ from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION, duration, spoken
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import NotAllowed
+from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.snapshot.read import newest as newest_of
 from pulumi_snapshots.snapshot.record import ORIGIN, SnapshotRecord
 from pulumi_snapshots.storage.destination import Destination, place_text
 
 USUAL = 26 * 3600.0
 """Seconds: a day, and two hours in which the next snapshot is taken and listed."""
+PERIOD = timedelta(seconds=RETENTION)
+"""The period of the longest gap, unless another is asked for: the service keeps a snapshot as long.
+"""
 _up_to_retention = duration(most=RETENTION, because="the service keeps no snapshot longer")
 _up_to_ten_years = duration(most=10 * 365 * 86400.0)
 
@@ -61,6 +66,40 @@ class AgeLimits(Inputs):
 
 
 @dataclass(frozen=True)
+class Gap:
+    """A time without a new snapshot of a database: what its loss would have cost at its end."""
+
+    since: datetime
+    until: datetime
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return (self.until - self.since).total_seconds()
+
+
+def longest_gap(taken: Iterable[datetime], start: datetime, now: datetime) -> Gap | None:
+    """Find the longest gap that ends in a period.
+
+    A gap lies between two snapshots that follow each other, of which the first can be older than
+    the period, or between the newest snapshot and the present.
+
+    Args:
+        taken: When each snapshot was taken. What lies in the future does not count.
+        start: The beginning of the period.
+        now: Its end.
+
+    Returns:
+        The gap; None without a snapshot.
+    """
+    known = sorted(each for each in taken if each <= now)
+    before = [each for each in known if each < start]
+    ends = [*before[-1:], *known[len(before) :], now]
+    gaps = [Gap(*two) for two in pairwise(ends)]
+    return max(gaps, key=lambda gap: gap.seconds, default=None)
+
+
+@dataclass(frozen=True)
 class DatabaseHealth:
     """What is known of one database; times are RFC 3339, None for what there is not."""
 
@@ -82,6 +121,13 @@ class DatabaseHealth:
     """When the `snapshot`, the `archive`'s snapshot and the `drill` were made."""
     ages: Mapping[str, float | None]
     """The seconds since then."""
+    gap: Gap | None
+    """The longest time of the period without a new snapshot."""
+
+    @property
+    def recovery_seconds(self) -> float | None:
+        """How long the last drill that passed took, from its request to its last check."""
+        return self.drill.recovery_seconds if self.drill else None
 
     def fields(self) -> dict[str, Any]:
         """Return what programs read of the database."""
@@ -98,6 +144,8 @@ class DatabaseHealth:
             "archive_created_at": self.times["archive"],
             "drilled_at": self.times["drill"],
             **{f"{kind}_age": seconds for kind, seconds in self.ages.items()},
+            "longest_gap": self.gap and self.gap.seconds,
+            "recovery_seconds": self.recovery_seconds,
         }
 
 
@@ -129,6 +177,8 @@ class Evidence:
     """The account's databases with their names; None if the key may not list them."""
     now: datetime
     """The later one of the service's and this machine's time."""
+    since: datetime
+    """The beginning of the period."""
     archives: Sequence[tuple[Manifest, str]]
     """The good archives, each with its URI."""
     guarded: Sequence[Guarded]
@@ -169,14 +219,26 @@ class Evidence:
             pending_since=self._pending_since(database_id, times["snapshot"]),
             times=times,
             ages=ages,
+            gap=longest_gap(self._taken(database_id, archived_at), self.since, self.now),
         )
+
+    def _taken(self, database_id: str, archived_at: Iterable[str]) -> list[datetime]:
+        """List when the snapshots that count were taken."""
+        listed = [each.modified for each in self._listed(database_id) if each.size != 0]
+        taken = [each for each in listed if each is not None]
+        if self.limits.origin is None:  # manifests do not say of which origin a snapshot is
+            taken += [parse_rfc3339(each) for each in archived_at]
+        return taken
+
+    def _listed(self, database_id: str) -> list[ListedSnapshot]:
+        """List the snapshots at the service that count."""
+        entries = self.page.of_each.get(database_id, {}).values()
+        return [each for each in entries if self.limits.origin in {None, each.origin}]
 
     async def _newest_snapshot(self, session: Session, database_id: str) -> SnapshotRecord | None:
         """Describe the newest good snapshot that counts."""
-        entries = self.page.of_each.get(database_id, {}).values()
-        origin = self.limits.origin
-        of_origin = [each for each in entries if origin in {None, each.origin}]
-        return await newest_of(session, database_id, of_origin, may_be_empty=False)
+        entries = self._listed(database_id)
+        return await newest_of(session, database_id, entries, may_be_empty=False)
 
     def _last_drill(
         self, database_id: str, archives: Iterable[tuple[Manifest, str]]
@@ -268,7 +330,8 @@ async def examine_databases(
     drills = await last_drills(session.ledger)
     # By the earlier clock, what is old could seem young.
     now = max(session.service_clock.now(), session.clock.utc())
-    evidence = Evidence(limits, page, names, now, archives, guarded, attempts, drills)
+    since = now - PERIOD
+    evidence = Evidence(limits, page, names, now, since, archives, guarded, attempts, drills)
     chosen = dict.fromkeys(wanted or names or ())
     healths = [await evidence.of_database(session, each) for each in chosen]
     return Findings(page, healths, plan_ends, now)

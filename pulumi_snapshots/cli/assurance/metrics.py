@@ -1,5 +1,6 @@
 """The file of metrics that `status` writes for node_exporter's textfile collector."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,14 @@ METRICS = {
         "When the snapshot in the newest archive was taken; 0 if there is none."
     ),
     "drill_timestamp_seconds": "When the last drill was passed; 0 if there was none.",
+    "snapshot_longest_gap_seconds": (
+        "Recovery point: the longest time in the last 30 days without a new snapshot, between two "
+        "snapshots or since the newest one; +Inf if none is known."
+    ),
+    "drill_recovery_seconds": (
+        "Recovery time: how long the last drill that passed took, from the request of its restore "
+        "until its last check had passed; +Inf if that is not known."
+    ),
 }
 ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 """What cannot stand in a label as it is."""
@@ -30,6 +39,11 @@ ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 class MetricsUnwritable(ProviderError):
     """The file of the metrics cannot be written. What was found is shown all the same."""
+
+
+def _number(value: float) -> str:
+    """Write a value as OpenMetrics has it."""
+    return "+Inf" if value == math.inf else f"{value:.15g}"
 
 
 def write_metrics(
@@ -54,17 +68,22 @@ def write_metrics(
         name = (health.name or "").translate(ESCAPED)
         labels = f'{{database_id="{health.id}",name="{name}"}}'
         samples.setdefault("database_ok", []).append((labels, not health.problems))
+        # Without a value, an alert fires: on an age since 0, on what takes forever.
+        found_values = {"snapshot_longest_gap_seconds": health.gap.seconds if health.gap else None}
+        if "drill" in kinds:
+            found_values["drill_recovery_seconds"] = health.recovery_seconds
+        for metric, seconds in found_values.items():
+            value = math.inf if seconds is None else seconds
+            samples.setdefault(metric, []).append((labels, value))
         for kind in kinds:
             at = health.times[kind]
-            value = (
-                parse_rfc3339(at).timestamp() if at else 0.0
-            )  # so that an alert on its age fires
+            value = parse_rfc3339(at).timestamp() if at else 0.0
             samples.setdefault(f"{kind}_timestamp_seconds", []).append((labels, value))
     lines = []
     for name, of_name in samples.items():
         lines.append(f"# HELP squarecloud_{name} {METRICS[name]}\n")
         lines.append(f"# TYPE squarecloud_{name} gauge\n")
-        lines += [f"squarecloud_{name}{labels} {value:.15g}\n" for labels, value in of_name]
+        lines += [f"squarecloud_{name}{labels} {_number(value)}\n" for labels, value in of_name]
     try:
         with written_whole(file) as draft:
             draft.write(("".join(lines) + "# EOF\n").encode())

@@ -17,6 +17,7 @@ from pulumi_snapshots.cli.assurance.health import (
     AgeLimits,
     DatabaseHealth,
     Findings,
+    Gap,
     examine_databases,
 )
 from pulumi_snapshots.cli.assurance.metrics import write_metrics
@@ -170,6 +171,8 @@ def _ways_back(invocation: Invocation, health: DatabaseHealth) -> Iterator[str]:
     elif not health.guarded:
         yet = " yet" if health.pending_since else ""
         yield f"{name}: there is nothing to go back to{yet}"
+    if health.gap:
+        yield f"{name}: {_recovery(health.gap, health.recovery_seconds)}"
     if health.pending_since:
         requested = invocation.moment(health.pending_since)
         yield f"  a snapshot was requested at {requested} and is not listed yet"
@@ -189,6 +192,14 @@ def _how_to_get_newest(health: DatabaseHealth) -> Iterator[str]:
         yield f"  {place_text(health.archive or '')}"
     elif health.guarded is None or health.snapshot.id != health.guarded.id:
         yield f"  {NAME} restore {health.snapshot.id}"
+
+
+def _recovery(gap: Gap, seconds: float | None) -> str:
+    """Say what a loss can have cost, and how long a recovery takes."""
+    lost = f"at most {spoken(gap.seconds)} passed without a new snapshot in the last 30 days"
+    if seconds is None:
+        return lost
+    return f"{lost}; the last drill took {spoken(seconds)} from its request to its last check"
 
 
 def _proof(invocation: Invocation, drill: Drilled | None) -> str:
