@@ -478,9 +478,11 @@ def picture() -> str:
         lines.append(f'<text x="{x + 19:.0f}" y="21">{name}</text>')
         x += 60 + 7 * len(name)
     top = GAP
+    scale = (WIDTH - 2 * LEFT) / end
     for client, one in panels:
-        lines += panel(client.name, one, top, (WIDTH - 2 * LEFT) / end)
+        lines += panel(client.name, one, top, scale)
         top += GAP + ROW * PICTURED
+        lines += axis(top - GAP / 2, end, scale)
     return "\n".join([*lines, "</svg>", ""])
 
 
@@ -508,6 +510,25 @@ def panel(name: str, one: Measure, top: float, scale: float) -> Iterable[str]:
         f'stroke-dasharray="3 2"/>'
     )
     yield f'<text x="{x + 4:.1f}" y="{bottom - 4:.0f}">limit {one.limit:.0f} s</text>'
+
+
+def axis(y: float, end: float, scale: float) -> Iterable[str]:
+    """A line with a mark every five minutes, below the rows of a client.
+
+    Args:
+        y: The line's place.
+        end: The seconds at the right end.
+        scale: Points in a second.
+    """
+    yield (
+        f'<line x1="{LEFT:.0f}" x2="{LEFT + end * scale:.0f}" y1="{y:.0f}" y2="{y:.0f}" '
+        f'stroke="#000000"/>'
+    )
+    for minutes in range(0, int(end / 60) + 1, 5):
+        x = LEFT + minutes * 60 * scale
+        yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y:.0f}" y2="{y + 4:.0f}" stroke="#000000"/>'
+        text = f"{minutes} min" if minutes else "0"
+        yield f'<text x="{x:.1f}" y="{y + 14:.0f}" font-size="10">{text}</text>'
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ copyright = "the authors of pulumi-snapshots, Apache-2.0"  # noqa: A001  Sphinx'
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "index"
+MISSING_PAGE = "404"
 language = "en"
 # What Pulumi's registry reads, made of other pages by `make registry`.
 exclude_patterns = ["_index.md", "installation-configuration.md"]
@@ -92,8 +93,18 @@ def describe(
         ]
 
 
+def find_site(
+    _app: Sphinx, page: str, _template: str, context: dict[str, Any], _doctree: object
+) -> None:
+    """Let the page for a missing page find the site, since a server shows it at any address."""
+    address = METADATA["project"]["urls"].get("Documentation")
+    if page == MISSING_PAGE and address:
+        context["metatags"] += f'<base href="{address.rstrip("/")}/">'
+
+
 def setup(app: Sphinx) -> None:
-    """Tell Sphinx of both."""
+    """Register the functions above."""
+    app.connect("html-page-context", find_site)
     app.connect("source-read", link_files)
     # before Napoleon reads the docstring
     app.connect("autodoc-process-docstring", describe, priority=100)

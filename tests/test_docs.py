@@ -52,7 +52,7 @@ def test_every_page_is_in_the_navigation_once() -> None:
         for entries in TOCTREE.findall(page.read_text()):
             listed.update(page.parent / f"{entry}.md" for entry in entries.split())
     assert listed == Counter(
-        page for page in PAGES if page not in {DOCS / "index.md", CONTRIBUTING}
+        page for page in PAGES if page not in {DOCS / "index.md", DOCS / "404.md", CONTRIBUTING}
     )
 
 
@@ -325,6 +325,25 @@ def test_the_install_command_works_today() -> None:
         text = page.read_text()
         if "pip install 'pulumi-snapshots" in text:
             assert ("/path/to/clone[" in text) is not PUBLISHED, page.name
+
+
+def test_installing_from_an_index_is_explained_once_for_all_pages_of_the_site() -> None:
+    # The registry shows the plugin's section alone, so it says how in its own words.
+    explained = {page.name for page in PAGES if "nce it is published" in page.read_text()}
+    assert explained == (set() if PUBLISHED else {"install.md"})
+    extras = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    rows = (DOCS / "install.md").read_text().partition("\n| extra | for |\n")[2].partition("\n\n")[0]
+    first_cells = [row.split("|")[1] for row in rows.splitlines()]
+    named = {name for cell in first_cells for name in re.findall(r"`([\w-]+)`", cell)}
+    assert named == extras.keys() - {"docs"}
+
+
+def test_a_missing_page_has_one_of_the_site_in_its_place(site: Path) -> None:
+    page = (site / "404.html").read_text()
+    assert 'href="howto/get-my-data-back.html"' in page
+    assert 'href="start.html"' in page
 
 
 def test_a_reader_learns_what_was_tried_and_what_was_not() -> None:

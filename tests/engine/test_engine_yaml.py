@@ -14,7 +14,8 @@ from tests.support.preloaded import commands_of, python_of
 from tools import language_hosts, sdks
 
 pytestmark = pytest.mark.engine
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "another-language.md"
+PAGE = Path(__file__).parents[2] / "docs" / "plugin.md"
+SECTION = "\n## Continue in another language\n"
 IN_PYTHON = f"""
 snapshot = Snapshot("before-release", "{DATABASE}", triggers=["v1.2.0"])
 pulumi.export("versionId", snapshot.version_id)
@@ -40,7 +41,7 @@ def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None
     """As the page says, by its own program and its own commands."""
     app.program(IN_PYTHON)
     app.up()
-    page = PAGE.read_text()
+    page = PAGE.read_text().partition(SECTION)[2]
     (program,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     list_urns, sdk, up, import_ = re.findall(r"^```sh\n(\S+ .*)\n```$", page, re.MULTILINE)
     (urn,) = re.findall(r"urn:pulumi:\S+", program)
@@ -66,7 +67,7 @@ def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None
 @pytest.mark.nightly
 def test_a_yaml_program_is_translated_as_the_page_says(app: App) -> None:
     """By Pulumi's own converter and generators; the program compiles in strict TypeScript."""
-    page = PAGE.read_text()
+    page = PAGE.read_text().partition(SECTION)[2]
     (program,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (convert,) = re.findall(r"`pulumi (convert .*?)`", page)
     speak_yaml(
