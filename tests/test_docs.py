@@ -334,7 +334,9 @@ def test_installing_from_an_index_is_explained_once_for_all_pages_of_the_site() 
     extras = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    rows = (DOCS / "install.md").read_text().partition("\n| extra | for |\n")[2].partition("\n\n")[0]
+    rows = (
+        (DOCS / "install.md").read_text().partition("\n| extra | for |\n")[2].partition("\n\n")[0]
+    )
     first_cells = [row.split("|")[1] for row in rows.splitlines()]
     named = {name for cell in first_cells for name in re.findall(r"`([\w-]+)`", cell)}
     assert named == extras.keys() - {"docs"}
