@@ -1,4 +1,4 @@
-"""The guard of other resources, as programs make it, whichever way takes its snapshot."""
+"""The guard of other resources, as programs make it."""
 
 from __future__ import annotations
 
@@ -144,24 +144,24 @@ class GuardDeclaration:
         self._pickers.append(only)
 
     def last(self, pin: str | None = None) -> SnapshotInfo | None:
-        """The snapshot of the guard's database that guarded a change last, for a `Restore`.
+        """Return the snapshot of the guard's database that guarded a change last, for a `Restore`.
 
-        What a guard has taken is noted on this machine, or in the shared state of all machines
+        The snapshots of guards are noted on this machine, or in the shared state of all machines
         (`squarecloud:sharedState`), for 30 days. Without a pin no request is sent.
 
         Args:
             pin: a value of a roll-back, such as `pulumi.Config().get("rollback")`. From its first
-                `pulumi up` on it gets the same snapshot every time, whatever is guarded meanwhile,
-                until a `pulumi up` without it makes a guarded change. A newer manual snapshot of
-                which no run knows is named in a warning, since another machine may have taken it
-                before a release of its own.
+                `pulumi up` on, the value gets the same snapshot every time, whatever is guarded
+                meanwhile, until a `pulumi up` without the value makes a guarded change. If another
+                machine may have taken a newer manual snapshot before its own release, a warning
+                names the snapshot.
 
         Returns:
-            None if there is none, and never with a pin.
+            The snapshot; None without any, but never with a pin.
 
         Raises:
             pulumi.RunError: the ledger cannot be used; the database's id is an output (use
-            `last_output`); or a pin is given, and there is no snapshot.
+            `last_output`); or a pin is given, and there is no snapshot.:
         """
         if isinstance(self._database_id, pulumi.Output):
             raise pulumi.RunError(
@@ -171,13 +171,20 @@ class GuardDeclaration:
         return self._last(str(self._database_id), pin)
 
     def last_output(self, pin: str | None = None) -> pulumi.Output[SnapshotInfo | None]:
-        """Like `last`, for a guard whose database comes from a resource."""
+        """Like `last`, for a guard whose database comes from a resource.
+
+        Args:
+            pin: see `last`.
+
+        Returns:
+            The snapshot; see `last`.
+        """
         return pulumi.Output.from_input(self._database_id).apply(
             lambda database_id: self._last(database_id, pin)
         )
 
     def history(self) -> list[Guarded]:
-        """What the guard has guarded in the last 30 days, newest first.
+        """Return what the guard has guarded in the last 30 days, newest first.
 
         Raises:
             pulumi.RunError: the ledger cannot be read.
@@ -311,7 +318,7 @@ class GuardDeclaration:
 
 
 def run_of_program() -> str:
-    """Name the engine's run as its other processes do; empty without an engine."""
+    """Return the engine's run as its other processes name it; empty without an engine."""
     target = getattr(getattr(get_engine(), "Log", None), "_target", b"")
     return run_at(target.decode() if isinstance(target, bytes) else None)
 

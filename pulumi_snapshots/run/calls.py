@@ -1,4 +1,4 @@
-"""What an engine asks of a resource, and how each call may end.
+"""The engine's calls about a resource, and how each can end.
 
 Values are plain, by their Python names: adapters only translate.
 """
@@ -47,7 +47,7 @@ Same = Callable[[Any, Any], bool]  # whether two values that are not equal mean 
 
 
 class Shared:
-    """What all resources and lookups of a process share.
+    """The objects that all resources and lookups of a process share.
 
     Args:
         run: See `RunMemory`.
@@ -61,13 +61,21 @@ class Shared:
         self._stopping = False
 
     def session(self, settings: Settings) -> Session:
-        """Get the session for these settings, which have an API key; only in the event loop."""
+        """Return the session for settings with an API key. Call it only in the event loop.
+
+        Args:
+            settings: the settings.
+        """
         of = settings, self.ledger(settings), self.memory, self._clock
         session: Session = self._one(settings, lambda: late("run.session:Session")(*of))
         return session
 
     def ledger(self, settings: Settings) -> Ledger:
-        """Get the ledger for these settings, which need no key; all threads get the same."""
+        """Return the ledger for settings, the same for all threads. The settings need no key.
+
+        Args:
+            settings: the settings.
+        """
         key = settings.api_url, settings.shared_state, settings.state_dir
         if key not in self._ledgers:
             ledger = self._ledgers.setdefault(key, ledger_of(settings, self._clock))
@@ -75,14 +83,18 @@ class Shared:
         return self._ledgers[key]
 
     def now(self) -> datetime:
-        """The service's time if an answer has shown it to this process, else this machine's."""
+        """Return the service's time if an answer has shown it, or else this machine's."""
         for ledger in self._ledgers.values():
             if ledger.clock.offset is not None:
                 return ledger.clock.now()
         return system_utc()
 
     def of(self, kind: type[T]) -> T:
-        """Get the object of a class, made at its first use; only in the event loop."""
+        """Return the object of a class, made at its first use. Call it only in the event loop.
+
+        Args:
+            kind: the class.
+        """
         return self._one(kind, kind)
 
     def _one(self, key: Any, make: Callable[[], T]) -> T:
@@ -94,14 +106,14 @@ class Shared:
         return made
 
     def stop(self) -> None:
-        """End all waits, including those that begin later; only in the event loop."""
+        """End all waits, including later ones. Call it only in the event loop."""
         self._stopping = True
         for each in self._made.values():
             if isinstance(each, Stoppable):
                 each.stop()
 
     async def close(self) -> None:
-        """Close all connections; what is asked for later opens new ones."""
+        """Close all connections; later requests open new ones."""
         made = list(self._made.values())
         self._made.clear()
         for each in made:
@@ -110,7 +122,12 @@ class Shared:
 
 
 def ledger_of(settings: Settings, clock: Clock) -> Ledger:
-    """The ledger of the service that settings name; nothing is read or written yet."""
+    """Return the ledger of the service that settings name, without reading or writing.
+
+    Args:
+        settings: the settings.
+        clock: the process's clock.
+    """
     place = place_of(settings.shared_state, settings.state_directory(), settings.service(), clock)
     return Ledger(place, ServiceClock(clock))
 
@@ -120,10 +137,10 @@ class EngineCall:
     """One call of the engine about a resource.
 
     Attributes:
-        owner: The resource's URN; None if unknown.
-        settings: Reads the settings, or raises `SettingsError`. They are read late: a call
+        owner: The resource's URN; None if it is not known.
+        settings: Reads the settings, or raises `SettingsError`. They are read late, so that a call
             that sends nothing works with bad ones.
-        shared: What the process shares.
+        shared: The objects that the process shares.
         listener: Shows the progress.
     """
 
@@ -135,7 +152,7 @@ class EngineCall:
     listener: Listener
 
     def session(self) -> Session:
-        """The service, in the event loop only.
+        """Return the session. Call it only in the event loop.
 
         Raises:
             SettingsError: A setting cannot be used, or there is no key.
@@ -147,7 +164,7 @@ class EngineCall:
 class Resource:
     """A resource as the state keeps it: all outputs, inputs among them.
 
-    What is left out would be lost.
+    An output that is left out is lost.
     """
 
     id: str
@@ -156,7 +173,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class Changes:
-    """What new inputs, or time, mean for a resource; texts are empty for nothing."""
+    """The effect of new inputs, or of time, on a resource; texts are empty for no effect."""
 
     replaces: tuple[
         str, ...
@@ -170,13 +187,13 @@ class Changes:
 
 
 class ResourceNotFinished(Exception):
-    """A call that did not come to its end: its resource must be kept, as far as it is known.
+    """A call ended early, and its resource must be kept, as far as it is known.
 
     The next run reads it first.
 
     Attributes:
         resource: The resource.
-        error: Why the call did not come to its end.
+        error: Why the call ended early.
         steps_if_not_saved: The next steps if the engine cannot be handed an unfinished resource;
             None if the state holds it already.
     """
@@ -194,7 +211,7 @@ class ResourceNotFinished(Exception):
 
 
 class Rules(ABC):
-    """What the engine may ask of one kind of resource without a request to the service."""
+    """The engine's calls about one kind of resource that need no request to the service."""
 
     schema: ClassVar[ResourceSchema]
     # what its requests start, as the ledger calls it; empty if it sends none
@@ -205,14 +222,14 @@ class Rules(ABC):
     @property
     @abstractmethod
     def calls(self) -> Any:
-        """Its create, read, update and delete, which may send requests.
+        """The create, read, update and delete of the resource, which can send requests.
 
         They are loaded late, since a preview without a change needs none.
 
-        Each raises `ResourceNotFinished` if the resource must be kept as it says, and
-        `ProviderError` if it failed otherwise: a create has made nothing then, and for the others
-        the state stays as it is. An update may return another id than the state's if that is
-        provisional, for a later read to set right.
+        Each raises `ResourceNotFinished` if the resource must be kept as the error says, and
+        `ProviderError` for any other failure: a create has then made nothing, and for the others
+        the state stays as it is. An update can return another id than the state's if the state's is
+        provisional; a later read corrects the state.
         """
 
     def check(
@@ -226,7 +243,7 @@ class Rules(ABC):
             in_state: Whether the engine shows that its state has the resource.
 
         Returns:
-            What is wrong with them.
+            Everything that is wrong with the inputs.
         """
         call.settings()  # SettingsError if the configuration cannot be used
         memory = call.shared.memory
@@ -241,26 +258,51 @@ class Rules(ABC):
         return problems
 
     def calls_of(self, call: EngineCall) -> ResourceCalls:
-        """What the engine has asked about the resource of a call in this run."""
+        """Return the engine's earlier calls about the resource of a call in this run.
+
+        Args:
+            call: The call.
+        """
         return call.shared.memory.calls_of(self.kind, call.owner)
 
     def about(self, call: EngineCall) -> str:
-        """The resource, as another one's problem names it."""
+        """Return the resource's name for a problem of another resource.
+
+        Args:
+            call: The call.
+        """
         return f"{self.schema.name} {(call.owner or '').rpartition('::')[2]!r}"
 
     def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The databases that no drill may overwrite, by the inputs that name them."""
+        """Return the databases that no drill may overwrite, by the inputs that name them.
+
+        Args:
+            values: The inputs.
+        """
         return {"database_id": values.get("database_id")}
 
     def in_state(self, state: Mapping[str, Any]) -> StateRequest | None:  # noqa: ARG002  most send no request
-        """What outputs show that a state has.
+        """Return the request that the outputs of a state show.
 
-        It is None for a resource that sends no request, or is looked up by its id.
+        Args:
+            state: The outputs in the state.
+
+        Returns:
+            The request; None for a resource that sends no request, or is looked up by its id.
         """
         return None
 
     async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
-        """Refresh what the state holds; if it holds nothing, look up an existing one by its id."""
+        """Refresh a resource in the state, or look up an existing one by its id.
+
+        Args:
+            call: The call.
+            id_: The resource's id.
+            state: The outputs in the state; empty for a lookup.
+
+        Returns:
+            The resource.
+        """
         if self.note_seen(call, state) is not None:
             self.calls_of(call).note_read()
         if self.kind == "restore" and "requested_at" not in state:
@@ -274,13 +316,29 @@ class Rules(ABC):
     async def update(
         self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Resource:
-        """Resume an unfinished one, or keep inputs that replace nothing."""
+        """Resume an unfinished resource, or keep inputs that replace nothing.
+
+        Args:
+            call: The call.
+            id_: The resource's id.
+            state: The outputs in the state.
+            values: The new inputs.
+
+        Returns:
+            The resource.
+        """
         self.note_seen(call, state)
         updated: Resource = await self.calls.update(call, id_, state, values)
         return updated
 
     async def delete(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> None:
-        """Forget or delete it, and leave a line that says which."""
+        """Forget or delete the resource, and leave a line that says which.
+
+        Args:
+            call: The call.
+            id_: The resource's id.
+            state: The outputs in the state.
+        """
         shown = self.note_seen(call, state)
         if shown is not None:
             await self._enter_delete(call, shown)
@@ -298,10 +356,14 @@ class Rules(ABC):
             await ledger.drop(shown.names, memory.run or "unknown" if acts_again else None)
 
     def note_seen(self, call: EngineCall, state: Mapping[str, Any]) -> StateRequest | None:
-        """Note what a call of the engine shows of the state, for the next edit of the ledger.
+        """Note the request that a call of the engine shows, for the next edit of the ledger.
+
+        Args:
+            call: The call.
+            state: The outputs in the state.
 
         Returns:
-            What it shows; None if the state has no request.
+            The request; None if the state has none.
         """
         shown = self.in_state(state)
         if shown is not None:
@@ -311,7 +373,16 @@ class Rules(ABC):
     def diff(
         self, call: EngineCall, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
-        """Compare the state's outputs with the inputs now, and show the user why they differ."""
+        """Compare the state's outputs with the inputs now, and show the user why they differ.
+
+        Args:
+            call: The call.
+            state: The outputs in the state.
+            values: The inputs now.
+
+        Returns:
+            The effect of the differences.
+        """
         memory = call.shared.memory
         shown = self.note_seen(call, state)
         found = self.compare(call, self.schema.record.from_outputs(state), state, values)
@@ -329,7 +400,17 @@ class Rules(ABC):
     def compare(
         self, call: EngineCall, record: Any, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
-        """Compare; remember what create and delete are not told."""
+        """Compare the state with the inputs, and remember facts that create and delete do not get.
+
+        Args:
+            call: The call.
+            record: The record in the state.
+            state: The outputs in the state.
+            values: The inputs now.
+
+        Returns:
+            The effect of the differences.
+        """
         same = call.shared.memory.is_same_snapshot
         return self.changes(record, state, values, call.shared.now(), same)
 
@@ -341,10 +422,19 @@ class Rules(ABC):
         now: datetime,
         same: Same = operator.eq,
     ) -> Changes:
-        """Compare by value.
+        """Compare old and new inputs by value.
 
-        What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is the
-        service's time if that is known, else this machine's.
+        An `UNKNOWN` value is no change: an update decides, when the value is known.
+
+        Args:
+            record: The record in the state.
+            old: The inputs in the state.
+            new: The inputs now.
+            now: The service's time if it is known, or else this machine's.
+            same: Returns whether two values that are not equal mean the same.
+
+        Returns:
+            The effect of the differences.
         """
         others = self.others(record, old, new, same)
         if others:
@@ -368,7 +458,7 @@ class Rules(ABC):
         return Changes(replaces, (*updates, self.acts_again) if updates else ())
 
     def deciding(self, _new: Mapping[str, Any]) -> list[str]:
-        """The inputs of which another value asks for another resource, or for the act again."""
+        """Return the inputs whose change asks for another resource, or for the act again."""
         return [
             name
             for name, each in self.schema.inputs.properties().items()
@@ -378,18 +468,24 @@ class Rules(ABC):
     def others(
         self, _record: Any, old: Mapping[str, Any], new: Mapping[str, Any], same: Same
     ) -> list[str]:
-        """Those of these inputs that differ."""
+        """Return which of the deciding inputs differ.
+
+        Args:
+            old: The inputs in the state.
+            new: The inputs now.
+            same: Returns whether two values mean the same.
+        """
         return [name for name in self.deciding(new) if changed(name, old, new, same)]
 
     def otherwise(
         self, _record: Any, _old: Mapping[str, Any], _new: Mapping[str, Any], _now: datetime
     ) -> Changes:
-        """What age, a failure or other inputs mean if none asks for another one."""
+        """Return the effect of age, a failure or other inputs if no deciding input differs."""
         return Changes()
 
 
 class ActCalls(ABC):
-    """Calls of a resource whose `act` sends one request, or waits for the end of an `earlier` one.
+    """The calls of a resource whose `act` sends one request, or waits for an `earlier` one's end.
 
     Attributes:
         ends: The error of an end that was not seen.
@@ -402,7 +498,15 @@ class ActCalls(ABC):
         self.rules = rules
 
     async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
-        """Act, and wait for the end."""
+        """Act, and wait for the end.
+
+        Args:
+            call: The call.
+            values: The inputs.
+
+        Returns:
+            The resource.
+        """
         inputs: Any = self.rules.schema.inputs.of(values)
         purposes = call.shared.memory.purposes(inputs.triggers)
         kept = self.rules.calls_of(call).kept_for(purposes)
@@ -420,7 +524,7 @@ class ActCalls(ABC):
         Args:
             call: The call.
             inputs: The inputs.
-            more: What else `act` takes.
+            more: Further arguments of `act`.
 
         Returns:
             The record.
@@ -432,13 +536,30 @@ class ActCalls(ABC):
     async def update(
         self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Resource:
-        """Keep waiting for the end of an act; there is nothing else to update."""
+        """Keep waiting for the end of an act, the only update that there is.
+
+        Args:
+            call: The call.
+            id_: The resource's id.
+            state: The outputs in the state.
+            values: The new inputs.
+
+        Returns:
+            The resource.
+        """
         return await self.continued(call, id_, self.rules.schema.record.from_outputs(state), values)
 
     async def continued(
         self, call: EngineCall, id_: str, record: Any, values: Mapping[str, Any]
     ) -> Resource:
-        """The resource, once its act has ended."""
+        """Return the resource, once its act has ended.
+
+        Args:
+            call: The call.
+            id_: The resource's id.
+            record: The record in the state.
+            values: The new inputs.
+        """
         if record.pending:
             schema = self.rules.schema
             with ending_unfinished(call, schema, values, self.ends, id_, record):
@@ -449,16 +570,32 @@ class ActCalls(ABC):
         return self.resource(record, values, id_)
 
     def resource(self, record: Any, values: Mapping[str, Any], id_: str | None = None) -> Resource:  # noqa: ARG002
-        """The resource of a record, with these inputs; `id_` is the state's."""
+        """Return the resource of a record.
+
+        Args:
+            record: The record.
+            values: The inputs.
+            id_: The id in the state; None for the record's own.
+        """
         return Resource(record.id, self.rules.schema.state(record, values))
 
     @abstractmethod
     def stays(self, carried: Any, inputs: Any) -> bool:
-        """Whether a record that the engine deletes in this run is what its create asks for."""
+        """Return whether a create asks for the record that the engine has deleted in this run.
+
+        Args:
+            carried: The record.
+            inputs: The create's inputs.
+        """
 
 
 async def keep_in_ledger(call: EngineCall, kept: StateRequest) -> None:
-    """Enter into the ledger that a create makes again what a delete has dropped."""
+    """Enter into the ledger that a create makes again what a delete has dropped.
+
+    Args:
+        call: The call.
+        kept: The request.
+    """
     memory = call.shared.memory
     memory.seen.update(kept.names)
     memory.taken.update(kept.names)
@@ -484,6 +621,9 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  each is a fact of its own
         make: Makes the error of a resume that could not even begin, as without a key.
         id_: The id in the state; None if the state may not get the resource.
         kept: A record that the state must keep, whatever happens; None for a create.
+
+    Yields:
+        Nothing.
     """
     try:
         yield
@@ -508,12 +648,25 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  each is a fact of its own
 def changed(
     name: str, old: Mapping[str, Any], new: Mapping[str, Any], same: Same = operator.eq
 ) -> bool:
-    """Whether an input has changed for all that is known; an empty one equals none."""
+    """Return whether an input has changed, as far as it is known. Empty and absent are the same.
+
+    Args:
+        name: The input.
+        old: The inputs in the state.
+        new: The inputs now.
+        same: Returns whether two values mean the same.
+    """
     return differs(old.get(name) or None, new.get(name) or None, same)
 
 
 def differs(old: Any, new: Any, same: Same = operator.eq) -> bool:
-    """Whether two values differ in what is known of them."""
+    """Return whether two values differ, as far as they are known.
+
+    Args:
+        old: The earlier value.
+        new: The new value.
+        same: Returns whether two values mean the same.
+    """
     if new is UNKNOWN:  # as of what the engine deletes first, also if it stays the same
         return False
     if isinstance(old, list) and isinstance(new, list):
@@ -524,13 +677,22 @@ def differs(old: Any, new: Any, same: Same = operator.eq) -> bool:
 
 
 def holds_unknown(value: Any) -> bool:
-    """Whether a value is `UNKNOWN`, or holds it."""
+    """Return whether a value is `UNKNOWN`, or contains it.
+
+    Args:
+        value: The value.
+    """
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return value is UNKNOWN or any(map(holds_unknown, inside))
 
 
 def undecided(new: Mapping[str, Any], *names: str) -> AnyMessage:
-    """The reason why a preview cannot decide whether to make a new one; empty if it can."""
+    """Return why a preview cannot decide whether to make a new resource; empty if it can.
+
+    Args:
+        new: The inputs now.
+        *names: The deciding inputs.
+    """
     unknown = " and ".join("{" + name + "}" for name in names if holds_unknown(new.get(name)))
     return (
         Message(f"decided in the update, since a preview does not know {unknown}")

@@ -1,4 +1,4 @@
-"""What one run knows without a request, and what it shows. Needs no key."""
+"""Facts that one run knows without a request, and the progress that it shows. Needs no key."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ class Uses:
         self._drills: dict[str, str] = {}
 
     def user_of(self, database_id: str) -> str | None:
-        """Return the first resource that is about the data of a database; None if none is known."""
+        """Return the first resource that is about the data of a database; None if none is known.
+
+        Args:
+            database_id: The database.
+        """
         return self._users.get(database_id.lower())
 
     def remember_use(self, database_id: str, resource: str) -> str | None:
@@ -45,7 +49,7 @@ class Uses:
             resource: The resource, as a problem of another one names it.
 
         Returns:
-            Why the resource must not be about it; None if it may.
+            Why the resource must not use the database; None if it can.
         """
         self._users.setdefault(database_id.lower(), resource)
         drill = self._drills.get(database_id.lower())
@@ -61,7 +65,7 @@ class Uses:
             drill: The drill, as a problem of another resource names it.
 
         Returns:
-            Why the drill must not overwrite it; None if it may.
+            Why the drill must not overwrite the database; None if it can.
         """
         self._drills.setdefault(database_id.lower(), drill)
         resource = self.user_of(database_id)
@@ -69,29 +73,48 @@ class Uses:
 
 
 def is_same_database(one: object, other: object) -> bool:
-    """Whether two ids are of one database; case does not matter, as in the databases' hosts."""
+    """Return whether two ids are of one database. Case does not matter, as in host names.
+
+    Args:
+        one: An id.
+        other: Another id.
+    """
     return isinstance(one, str) and isinstance(other, str) and one.lower() == other.lower()
 
 
 def in_use(resource: str) -> str:
-    """Say why drills must not overwrite a database that a resource uses."""
+    """Return why drills must not overwrite a database that a resource uses.
+
+    Args:
+        resource: The resource.
+    """
     return f"must be used for drills only, but {resource} uses it too: {DRILLS_OVERWRITE}"
 
 
 def id_at(about: str, what: str, requested_at: str) -> str:
-    """An id that names the time of its request: `DATABASE_ID/restore:20260301T120000Z`."""
+    """Return an id with the time of its request: `DATABASE_ID/restore:20260301T120000Z`.
+
+    Args:
+        about: The database.
+        what: The act, such as `restore`.
+        requested_at: The time of the request, RFC 3339.
+    """
     return f"{about}/{what}{requested_at.replace('-', '').replace(':', '')}"
 
 
 def is_provisional(resource_id: str) -> bool:
-    """Whether the id is one of a snapshot that was pending when it got it."""
+    """Return whether an id is that of a snapshot that was pending when it got the id.
+
+    Args:
+        resource_id: The id.
+    """
     return resource_id.partition("/")[2].startswith(PENDING)
 
 
 class ResourceCalls:
-    """What the engine has asked about one resource in this run: check, diff and delete fill it.
+    """The engine's calls about one resource in this run; check, diff and delete fill it.
 
-    A create uses it, since the engine tells a create neither what it replaces nor why.
+    A create uses them, since the engine does not tell a create what it replaces or why.
     """
 
     def __init__(self) -> None:
@@ -115,19 +138,24 @@ class ResourceCalls:
         self._was_read = True
 
     def note_check(self, *, in_state: bool) -> None:
-        """Note a check; `in_state` if it had the inputs that the state has."""
+        """Note a check.
+
+        Args:
+            in_state: Whether the check had the inputs that the state has.
+        """
         self.is_forced = self.is_forced or in_state or self._was_read
         self._was_checked = True
         self._was_read = False
 
     def note_diff(self, kept: StateRequest | None) -> None:
-        """Note that what the state has was compared.
+        """Note that the state's resource was compared.
 
-        For a refresh, and before something upstream is deleted first, the engine compares what it
-        has not checked yet: that does not show what it is going to do with it.
+        For a refresh, and before something upstream is deleted first, the engine compares inputs
+        that it has not checked yet: such a call does not show what the engine is going to do.
 
         Args:
-            kept: What the state has, if that should not change; None if it is to be replaced.
+            kept: The request in the state, if the resource should not change; None if it is to be
+                replaced.
         """
         if self.is_forced:
             self._was_compared = True
@@ -136,24 +164,29 @@ class ResourceCalls:
         self.is_forced = False
 
     def note_delete(self, dropped: StateRequest) -> None:
-        """Note a delete, which comes first of all if something upstream is deleted first."""
+        """Note a delete, which comes first of all if something upstream is deleted first.
+
+        Args:
+            dropped: The request in the state.
+        """
         self._was_read = False
         if not self._was_compared:
             self._to_keep = None if self._was_checked else dropped
 
     @property
     def is_kept(self) -> bool:
-        """Whether a diff has said that it stays as it is: a create follows its delete."""
+        """Whether a diff has said that the resource stays as it is: a create follows its delete."""
         return self._was_compared and self._to_keep is not None
 
     def kept_for(self, purposes: frozenset[str]) -> StateRequest | None:
-        """Find what a create has to begin with, since nothing was to change.
+        """Return the request with which a create has to begin, since nothing was to change.
 
         Args:
             purposes: The digests that the triggers may have had.
 
         Returns:
-            What the state had before the engine deleted it; None if another one is wanted.
+            The request that the state had before the engine deleted it; None if another one is
+            wanted.
         """
         kept = self._to_keep
         if self.is_forced or kept is None:
@@ -163,7 +196,7 @@ class ResourceCalls:
 
 @dataclass(frozen=True)
 class StateRequest:
-    """What a call of the engine shows of a request in the state; see `Attempt` for the rest."""
+    """The request in a state, as a call of the engine shows it; see `Attempt` for the rest."""
 
     kind: Kind
     database_id: str
@@ -174,7 +207,7 @@ class StateRequest:
 
     @property
     def names(self) -> frozenset[str]:
-        """By what the ledger knows it, see `Attempt.names`."""
+        """The names by which the ledger knows the request, see `Attempt.names`."""
         names = set[str]()
         if self.request is not None:
             names.add(self.request.id)
@@ -184,14 +217,16 @@ class StateRequest:
 
 
 class RunMemory:
-    """What the resources of a process share: check, diff and read fill it, create uses it.
+    """Facts that the resources of a process share: check, diff and read fill it, create uses it.
 
     Attributes:
-        run: Names the run to all its processes, by the engine's address; empty without an engine.
+        run: The name of the run in all its processes, from the engine's address; empty without an
+            engine.
         uses: The databases that resources are about, and those that drills overwrite.
-        seen: What calls of this process have shown states to have, as `Attempt.names` and as
-            snapshots' ids. No request of this process has started these.
-        taken: The same of what resources of this process have made, resumed or are to keep.
+        seen: Requests that calls of this process have shown states to have, as `Attempt.names` and
+            as snapshots' ids. No request of this process has started these.
+        taken: The same for snapshots that resources of this process have made, resumed or are to
+            keep.
         kept_until: Snapshots in states as DATABASE_ID/VERSION_ID, each with the end of its 30 days:
             a listing without one of them proves nothing.
     """
@@ -207,12 +242,21 @@ class RunMemory:
         self._calls: dict[tuple[str, str | None], ResourceCalls] = defaultdict(ResourceCalls)
 
     def versions(self, database_id: str, names: Iterable[str]) -> set[str]:
-        """The results of a database among such names as `seen` has."""
+        """Return the versions of a database among names as in `seen`.
+
+        Args:
+            database_id: The database.
+            names: The names.
+        """
         prefix = f"{database_id}/"
         return {each.removeprefix(prefix) for each in names if each.startswith(prefix)}
 
     def ends_of(self, database_id: str) -> dict[str, datetime]:
-        """The versions of a database that states have, each with the end of its 30 days."""
+        """Return the versions of a database that states have, each with the end of its 30 days.
+
+        Args:
+            database_id: The database.
+        """
         prefix = f"{database_id}/"
         return {
             id_.removeprefix(prefix): ends
@@ -221,7 +265,12 @@ class RunMemory:
         }
 
     def remember_request(self, id_: str, requested_at: str | None) -> None:
-        """Remember the two ids of a snapshot, by when it was requested."""
+        """Remember the final id of a snapshot with its provisional one, by the time of its request.
+
+        Args:
+            id_: The final id.
+            requested_at: The time of the request, RFC 3339; None if no run has requested it.
+        """
         if requested_at is not None:
             provisional = id_at(id_.partition("/")[0], PENDING, requested_at)
             self._other_ids |= {id_: provisional, provisional: id_}
@@ -229,7 +278,11 @@ class RunMemory:
     def is_same_snapshot(self, old: object, new: object) -> bool:
         """Tell whether two ids are of one snapshot, which got its final id in between.
 
-        Only as far as the run knows; anything else than two ids is not.
+        Only ids that the run knows count; anything other than two ids is not the same.
+
+        Args:
+            old: An id.
+            new: Another id.
         """
         if not (isinstance(old, str) and isinstance(new, str)):
             return False
@@ -240,7 +293,11 @@ class RunMemory:
         return old.partition("/")[0] == new.partition("/")[0] and not is_provisional(new)
 
     def purposes(self, triggers: object) -> frozenset[str]:
-        """The digests that these triggers have had, since a snapshot may have had another id."""
+        """Return the digests that triggers have had, since a snapshot in them can have two ids.
+
+        Args:
+            triggers: The triggers.
+        """
         return frozenset(map(digest_of, islice(self._forms(triggers), FORMS)))
 
     def _forms(self, value: Any) -> Iterable[Any]:
@@ -257,18 +314,30 @@ class RunMemory:
     def is_first(self, said: Hashable) -> bool:
         """Tell whether this process says something for the first time.
 
-        An engine may compare a resource twice.
+        An engine can compare a resource twice.
+
+        Args:
+            said: The message.
         """
         first = said not in self._said
         self._said.add(said)
         return first
 
     def is_replaced(self, snapshot: str) -> bool:
-        """Tell whether this run is about to replace a snapshot: DATABASE_ID/VERSION_ID."""
+        """Tell whether this run is about to replace a snapshot.
+
+        Args:
+            snapshot: DATABASE_ID/VERSION_ID.
+        """
         return any(each.replaces == snapshot for each in [*self._calls.values()])
 
     def calls_of(self, kind: str, owner: str | None) -> ResourceCalls:
-        """What the engine has asked about a resource; nothing is remembered of an unknown one."""
+        """Return the engine's calls about a resource; new ones for an unknown resource.
+
+        Args:
+            kind: The resource's kind.
+            owner: The resource's URN; None if it is not known.
+        """
         return ResourceCalls() if owner is None else self._calls[kind, owner_of(owner)]
 
 
@@ -279,13 +348,25 @@ class Listener(Protocol):
     """Shows the progress of an operation, such as a resource's row on the terminal."""
 
     def progress(self, text: AnyMessage) -> None:
-        """Show a text, which replaces the previous one."""
+        """Show a text, which replaces the previous one.
+
+        Args:
+            text: The text.
+        """
 
     def note(self, text: AnyMessage) -> None:
-        """Show good news that stay visible after the run."""
+        """Show good news that stays visible after the run.
+
+        Args:
+            text: The text.
+        """
 
     def warn(self, text: AnyMessage) -> None:
-        """Show a warning that stays visible after the run."""
+        """Show a warning that stays visible after the run.
+
+        Args:
+            text: The text.
+        """
 
 
 class Fleet:
@@ -297,7 +378,14 @@ class Fleet:
 
     @contextmanager
     def joins(self, listener: Listener) -> Iterator[Member]:
-        """Count a snapshot while the body creates or resumes it."""
+        """Count a snapshot while the body creates or resumes it.
+
+        Args:
+            listener: Shows the snapshot's progress.
+
+        Yields:
+            The snapshot as a member of the fleet.
+        """
         member = Member(self, listener)
         self.members.append(member)
         try:
@@ -329,13 +417,13 @@ class Member:
     ) -> None:
         """Show what the snapshot waits for.
 
-        It is shown at once if that has changed, otherwise every `ROUTINE_EVERY` seconds. A terminal
-        of 120 columns leaves 34 for it, so the state comes first, in two words, and one time, the
-        first that is given. It is absolute, since a row is not redrawn.
+        A change is shown at once, anything else every `ROUTINE_EVERY` seconds. A terminal of 120
+        columns leaves 34 for the text, so the state comes first, in two words, and then one time,
+        the first that is given. The time is absolute, since a row is not redrawn.
 
         Args:
             text: The state.
-            detail: What changes while it waits; many snapshots together do not show it.
+            detail: Details that change while it waits; many snapshots together do not show them.
             until: When that wait ends.
             next_check: When the next poll is due; many together do not show it.
             at_most: When the wait ends at the latest.
@@ -363,6 +451,10 @@ class Member:
         self._shown = now
 
     def progress(self, text: AnyMessage) -> None:
-        """Show an event."""
+        """Show an event.
+
+        Args:
+            text: The text.
+        """
         self._waits_for = ""
         self._listener.progress(text)

@@ -79,23 +79,23 @@ NOT_WRITTEN = "Nothing was started: what is sent must be written down there firs
 
 
 class TimeIsUp(Exception):
-    """The wait for what was sent has ended; the text says why."""
+    """The wait for the result of a request has ended; the text says why."""
 
 
 class Operation:
     """One call that may send a request, from its beginning to its end.
 
+    Attributes:
+        attempt: The attempt that it acts on, which can have started something; None before.
+        is_resumed: Whether an earlier run has sent the attempt's request.
+        refusal: How its last request was refused; None without a refusal.
+        waits_for: The attempt that it waits for, or has waited for; None if there was none.
+
     Args:
         session: The session of its process.
-        member: Shows its progress.
-        wish: What it wants.
+        member: Shows the progress.
+        wish: What the operation wants.
         not_done: What was not done if no request was sent, a sentence.
-
-    Attributes:
-        attempt: What it acts on, which may have started something; None before.
-        is_resumed: Whether an earlier run has sent that.
-        refusal: How its last request was refused; None if it was not.
-        waits_for: The attempt that it waits for, or has waited for; None if there was none.
     """
 
     def __init__(self, session: Session, member: Member, wish: Wish, *, not_done: str = "") -> None:
@@ -116,7 +116,7 @@ class Operation:
 
     @property
     def sent(self) -> Attempt:
-        """The attempt that it acts on, for callers who know that there is one."""
+        """The attempt that the operation acts on, for callers who know that there is one."""
         if self.attempt is None:
             raise AssertionError  # the request was neither sent nor resumed
         return self.attempt
@@ -130,33 +130,57 @@ class Operation:
 
     @property
     def elapsed(self) -> timedelta:
-        """How long ago it began, in which the machine may have slept."""
+        """How long ago the operation began. The machine can have slept meanwhile."""
         return self.session.clock.utc() - self.began
 
     def resume(self, request: Request) -> None:
-        """Act on what the state has as pending."""
+        """Act on the request that the state has as pending.
+
+        Args:
+            request: The request.
+        """
         self.attempt = replace(self.wish.attempt_of(request, request.status), saved=True)
         self.is_resumed = True
 
     # Progress -------------------------------------------------------------------------------------
 
     def show(self, text: str, detail: str = "", *, why: str = "", **until: Any) -> None:
-        """Show what it waits for; see `Member.waits`."""
+        """Show what the operation waits for; see `Member.waits`.
+
+        Args:
+            text: See `Member.waits`.
+            detail: See `Member.waits`.
+            why: See `Member.waits`.
+            **until: The times of `Member.waits`.
+        """
         self._step = f"{text}, since {why}" if why else text
         at_most = self.began + timedelta(seconds=self.wish.timeout)
         self.member.waits(text, detail, at_most=at_most, why=why, **until)
 
     def show_step(self, text: str) -> None:
-        """Show what it does, which takes no time."""
+        """Show a step that takes no time.
+
+        Args:
+            text: The step.
+        """
         self._step = text
         self.member.progress(text)
 
     def warn(self, text: AnyMessage, step: HintKind) -> None:
-        """Leave a warning, which names the next step."""
+        """Leave a warning, which names the next step.
+
+        Args:
+            text: The warning.
+            step: The next step.
+        """
         self.member.warn(Message("{text} {then}", text=text, then=Hint(step)))
 
     def show_other(self, other: Attempt, *_text: str, **_until: Any) -> None:
-        """Show that it waits for another attempt, whatever that waits for itself."""
+        """Show that the operation waits for another attempt, whatever that attempt waits for.
+
+        Args:
+            other: The attempt.
+        """
         session = self.session
         now = session.service_clock.now()
         self.waits_for = other
@@ -177,14 +201,14 @@ class Operation:
         """Do the work within the time-out.
 
         Args:
-            work: What is to be done.
+            work: The work.
 
         Returns:
-            Its result.
+            The result of the work.
 
         Raises:
-            TimeIsUp: If the time-out or the run ends after a request was sent.
-            NothingSent: If one of them ends before.
+            TimeIsUp: The time-out or the run ended after a request was sent.
+            NothingSent: The time-out or the run ended before a request was sent.
         """
         try:
             with self.session.until(self.wish.timeout) as scope:
@@ -209,7 +233,11 @@ class Operation:
 
     @contextmanager
     def taking_longer(self) -> Iterator[None]:
-        """Do not count the time that the body takes, which has a time-out of its own."""
+        """Do not count the time of the body, which has its own time-out.
+
+        Yields:
+            Nothing.
+        """
         clock = self.session.clock
         began = clock.monotonic()
         left = self._scope.deadline - began
@@ -250,15 +278,15 @@ class Operation:
     # Before the request ---------------------------------------------------------------------------
 
     async def next_claim(self) -> Claim | None:
-        """Decide what is to be sent, or what is to be waited for first, see `wait_out`.
+        """Decide what to send, or what to wait for first, see `wait_out`.
 
         Returns:
-            The decision; None if the `attempt` is what it has to act on.
+            The decision; None if the operation has to act on its `attempt`.
 
         Raises:
-            ClaimRefused: If nothing may be sent.
-            NothingSent: If the service's time cannot be learnt, so that nothing can be decided.
-            LedgerUnavailable: If the ledger cannot be read.
+            ClaimRefused: Nothing may be sent.
+            NothingSent: The service's time is not known, so that nothing can be decided.
+            LedgerUnavailable: The ledger cannot be read.
         """
         session = self.session
         while self.attempt is None:
@@ -304,11 +332,11 @@ class Operation:
             self.attempt = known
 
     async def wait_out(self, other: Attempt, settle: Callable[[Attempt], Awaitable[None]]) -> None:
-        """Wait until another attempt is over or holds up this one no longer, or for a moment.
+        """Wait for a moment, or until another attempt is over or does not hold up this one.
 
         Args:
             other: The attempt.
-            settle: Finds its end, and enters that or ignores the attempt.
+            settle: Finds the end of the attempt, and enters the end or ignores the attempt.
         """
         session = self.session
         now = session.service_clock.now()
@@ -324,13 +352,17 @@ class Operation:
                     await settle(known)
 
     def ignore(self, other: Attempt) -> None:
-        """Wait no longer for an attempt, and use nothing of it."""
+        """Stop waiting for an attempt, and use nothing of it.
+
+        Args:
+            other: The attempt.
+        """
         self.wish = replace(self.wish, void=self.wish.void | {other.id})
 
     async def send(self, lane: Lane, path: str, post: Post) -> None:
         """Claim the request in the ledger, and send it once.
 
-        Without an `attempt` afterwards another run was faster, and `next_claim` decides again.
+        If there is no `attempt` afterwards, another run was faster, and `next_claim` decides again.
 
         Args:
             lane: The limits that the request counts for.
@@ -338,8 +370,8 @@ class Operation:
             post: Sends it.
 
         Raises:
-            SquareCloudError: If nothing was started. Errors that leave open whether the request was
-                accepted end here, and are in the attempt.
+            SquareCloudError: Nothing was started. Errors that leave open whether the service
+                accepted the request are kept in the attempt and not raised.
         """
         session = self.session
         if self.wish.kind == "snapshot":  # a restore must not wait for it
@@ -432,8 +464,11 @@ class Operation:
     async def try_again(self, refusal: SquareCloudError) -> None:
         """Wait until the request may be sent again.
 
+        Args:
+            refusal: The refusal.
+
         Raises:
-            SquareCloudError: The refusal, if that would not help.
+            SquareCloudError: The refusal, if waiting would not help.
         """
         self._refusals += 1
         self._unsent = self._unsent + 1 if isinstance(refusal, NotSent) else 0
@@ -473,7 +508,7 @@ class Operation:
     # After the request ----------------------------------------------------------------------------
 
     async def known_attempts(self, *, needed: bool = False) -> list[Attempt]:
-        """Read all attempts, and with them what is known of the own one by now.
+        """Read all attempts, and update the operation's own one.
 
         Args:
             needed: Whether nothing can be done without the ledger.
@@ -490,10 +525,10 @@ class Operation:
         return attempts
 
     async def enter_resumed(self) -> None:
-        """Enter what only the state has, so that others know of it.
+        """Enter a request that only the state has, so that other runs know of it.
 
-        If a later run has requested another one in its place, and could not save that, this
-        operation acts on that one.
+        If a later run has requested another one in its place and could not save it, this operation
+        acts on the later one.
         """
         if not self.is_resumed:
             return
@@ -509,7 +544,13 @@ class Operation:
     async def enter_result(
         self, result: str, *, failed: bool = False, holds: timedelta | None = None
     ) -> None:
-        """Enter the result of the attempt, see `Ledger.end`."""
+        """Enter the result of the attempt, see `Ledger.end`.
+
+        Args:
+            result: The version, the time of the restore, or the code of the failure.
+            failed: Whether the result is the code of a failure.
+            holds: How long other requests stay away from the database afterwards; None for no time.
+        """
         status = Status.FAILED if failed else Status.FOUND
         attempt = self.sent
         self.attempt = replace(attempt, status=status, result=result)
@@ -519,9 +560,9 @@ class Operation:
             )
 
     async def withdraw(self) -> None:
-        """Remove the attempt: it has certainly started nothing, or its result will never come.
+        """Remove the attempt, which has certainly started nothing, or whose result will never come.
 
-        If another run has entered its result meanwhile, it stays, and `next_claim` finds it.
+        If another run has entered a result meanwhile, the attempt stays, and `next_claim` finds it.
         """
         attempt = self.sent
         self.attempt = None
@@ -534,7 +575,7 @@ class Operation:
 
     @property
     def is_command(self) -> bool:
-        """Whether a command has asked for it, of which no state keeps anything."""
+        """Whether a command requested it, so that no state keeps the result."""
         return owner_kind(self.wish.owner) == "command"
 
     @contextmanager

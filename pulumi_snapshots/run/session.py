@@ -1,4 +1,4 @@
-"""The session of one API key: what all operations of a process share."""
+"""The session of one API key, which all operations of a process share."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Session(Stoppable):
         await self.client.close()
 
     def take_note(self) -> AnyMessage:
-        """The warning that the ledger cannot be used; empty if it can, or once it was taken."""
+        """Return the warning that the ledger cannot be used, once; empty if it can be used."""
         if not self.ledger.trouble or self._warned:
             return ""
         self._warned = True
@@ -95,16 +95,16 @@ class Session(Stoppable):
     async def know_time(self, database_id: str, *, briefly: bool = False) -> None:
         """Learn the service's time, if no answer has shown it yet.
 
-        The requests for it are such that no listing's page hangs on them. The account is asked
-        first, which also shows when its plan ends, and if that fails, a database.
+        The requests are chosen so that they freeze no listing's page. A database that is out of
+        order must not hold up the others, so the account is requested too.
 
         Args:
             database_id: A database of the account.
             briefly: Whether one try is enough.
 
         Raises:
-            NothingSent: If no answer has shown the time.
-            KeyRefused: If the service refuses the key.
+            NothingSent: No answer has shown the time.
+            KeyRefused: The service refuses the key.
         """
         if self._knows_time():
             return
@@ -174,17 +174,21 @@ class Session(Stoppable):
         reuses: timedelta | None = None,
         source: str | None = None,
     ) -> Wish:
-        """Say what an operation wants, with what this process knows, see `Wish`.
+        """Return what an operation wants, with the facts that this process knows, see `Wish`.
 
         Args:
-            kind: What it starts.
+            kind: The kind of act.
             owner: The resource's URN, or the command.
-            database_id: The database that it is about.
+            database_id: The database.
             triggers: The values whose change asks for another one.
-            timeout: Seconds that it may take.
+            timeout: The operation's time-out in seconds.
             forced: Whether another one is wanted, whatever is remembered.
-            reuses: How old a request of anybody may be that will do as well; None for no other.
-            source: Of a restore, the snapshot.
+            reuses: How old a request of any owner can be to serve as well; None for no other
+                request.
+            source: The snapshot of a restore.
+
+        Returns:
+            The wish.
         """
         return Wish(
             kind,
@@ -202,7 +206,11 @@ class Session(Stoppable):
         )
 
     def left_for_reads(self, seconds: float) -> float:
-        """What is left of the `seconds` that all reads of a run share, from the first one on."""
+        """Return what is left of the seconds that all reads of a run share, from the first one on.
+
+        Args:
+            seconds: The seconds.
+        """
         now = self.clock.monotonic()
         if now - self._reads_start > READS_SHARE:
             self._reads_start = now

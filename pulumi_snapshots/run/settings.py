@@ -44,7 +44,7 @@ class SettingsError(ProviderError, ValueError):
 
 
 class MissingKey(SettingsError):
-    """No API key is set; only those who need to send a request care."""
+    """No API key is set, which only a request needs."""
 
     def __init__(self) -> None:
         super().__init__("no API key is set", "Nothing was sent.", [Hint(HintKind.SET_KEY)])
@@ -59,13 +59,21 @@ class ApiKey:
 
 @cache
 def config_key(name: str) -> str:
-    """How a setting is called in Pulumi config."""
+    """Return the name of a setting in Pulumi config.
+
+    Args:
+        name: The name in Python.
+    """
     return f"{PACKAGE}:{in_camel(name)}"
 
 
 @cache
 def variable(name: str) -> str:
-    """How a setting is called in the environment."""
+    """Return the name of a setting in the environment.
+
+    Args:
+        name: The name in Python.
+    """
     return f"{PACKAGE}_{name}".upper()
 
 
@@ -210,6 +218,9 @@ class Settings(Inputs):
             config: Pulumi's.
             environment: The environment of the process.
 
+        Returns:
+            The settings.
+
         Raises:
             SettingsError: One of them cannot be used.
         """
@@ -249,33 +260,37 @@ class Settings(Inputs):
 
     @property
     def own_requests(self) -> int:
-        """Requests in any minute that all runs with one ledger send together at most."""
+        """The most requests in any minute that all runs with one ledger send together."""
         others = self.requests_for_others
         if others is None:
             others = self.requests_per_minute // FOR_OTHERS
         return self.requests_per_minute - others
 
     def fingerprint(self) -> str:
-        """Names files that belong to this key at this service; the key cannot be had from it."""
+        """Return a name for files of this key at this service, which does not reveal the key."""
         return _digest(f"{self.api_url} {self.required_key().value}")
 
     def account(self) -> str:
-        """Names the account; neither it nor the key can be had from that.
+        """Return a name for the account, which reveals neither account nor key.
 
         A key begins with the account's id, before a `-`.
         """
         return _digest(self.required_key().value.partition("-")[0])
 
     def service(self) -> str:
-        """Names files that belong to this service."""
+        """Return a name for files of this service."""
         return _digest(self.api_url)
 
     def state_directory(self) -> Path:
-        """The folder for files of this machine."""
+        """Return the folder for files of this machine."""
         return Path(self.state_dir) if self.state_dir else state_directory(os.environ)
 
     def required_key(self) -> ApiKey:
-        """The API key; raises `MissingKey` if there is none."""
+        """Return the API key.
+
+        Raises:
+            MissingKey: There is none.
+        """
         if self.api_key is None:
             raise MissingKey
         return self.api_key
@@ -302,7 +317,11 @@ def _digest(text: str) -> str:
 
 
 def without_key(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that needs no API key."""
+    """Return the environment of a process that needs no API key.
+
+    Args:
+        environment: The environment of this process.
+    """
     return {name: value for name, value in environment.items() if name != variable("api_key")}
 
 
@@ -310,7 +329,14 @@ def without_key(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def project_files(folder: Path) -> Iterator[Path]:
-    """The files of the project in a folder, or in the next one above it."""
+    """Find the files of the project in a folder, or in the next folder above it.
+
+    Args:
+        folder: The folder.
+
+    Yields:
+        Each file.
+    """
     for parent in (folder, *folder.parents):
         found = [parent / name for name in PROJECT if (parent / name).is_file()]
         if found:
@@ -319,7 +345,10 @@ def project_files(folder: Path) -> Iterator[Path]:
 
 
 def backend_url(environment: Mapping[str, str]) -> str:
-    """Look for the backend's URL as the engine does.
+    """Find the backend's URL as the engine does.
+
+    Args:
+        environment: The environment of the process.
 
     Returns:
         The URL; empty if there is none.
@@ -362,8 +391,14 @@ def _url_in(file: Path, *, is_login: bool) -> object:
 def backend_place(environment: Mapping[str, str]) -> str:
     """Name the shared place in the backend, see `read_place`.
 
+    Args:
+        environment: The environment of the process.
+
+    Returns:
+        The place.
+
     Raises:
-        Unfit: No backend is known, or it takes no files of others.
+        Unfit: No backend is known, or the backend takes no other files.
     """
     url = backend_url(environment)
     bare, _, query = url.partition("?")
@@ -384,7 +419,11 @@ def backend_place(environment: Mapping[str, str]) -> str:
 
 
 def bucket_url(environment: Mapping[str, str]) -> str:
-    """The URL of the backend's bucket, without options; empty if there is none."""
+    """Return the URL of the backend's bucket, without options; empty if there is none.
+
+    Args:
+        environment: The environment of the process.
+    """
     try:
         url = backend_url(environment).partition("?")[0]
     except Unfit:
@@ -393,9 +432,12 @@ def bucket_url(environment: Mapping[str, str]) -> str:
 
 
 def could_share(environment: Mapping[str, str]) -> AnyMessage:
-    """The line for a CI job that forgets what it has sent although its backend could keep it.
+    """Return a line for a CI job that forgets its requests although its backend could keep them.
 
-    It is empty for any other run.
+    The line is empty for any other run.
+
+    Args:
+        environment: The environment of the process.
     """
     url = bucket_url(environment) if any(map(environment.get, IN_CI)) else ""
     text = (

@@ -40,9 +40,12 @@ async def guards(invocation: Invocation, /, *, guard: str | None) -> None:
 
 
 def changes_text(guarded: Guarded) -> str:
-    """Name the changes that a snapshot has guarded.
+    """Return the names of the changes that a snapshot has guarded, or why there are none.
 
     Without one, the run's changes have all failed, or were never made.
+
+    Args:
+        guarded: the snapshot.
     """
     changes = guarded.changes
     if not changes:

@@ -193,6 +193,9 @@ class Evidence:
             session: The service, which describes the newest snapshot.
             database_id: The database, whole.
 
+        Returns:
+            The findings about the database.
+
         Raises:
             CannotTell: The listing does not show when the newest snapshot was taken.
         """
@@ -303,6 +306,9 @@ async def examine_databases(
         typed: The databases as they are typed; none for all.
         places: Where archives are looked for.
         limits: How old things may be.
+
+    Returns:
+        The findings about all of them.
 
     Raises:
         UnclearId: What was typed names no single database.

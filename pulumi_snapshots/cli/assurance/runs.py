@@ -20,9 +20,12 @@ FORGET = f"if the service's support has lifted it: `{NAME} doctor --forget-block
 
 
 async def under_way(session: Session) -> list[Attempt]:
-    """What the ledger has of requests without a known end, or which keep others away.
+    """Return the requests in the ledger without a known end, or that keep others away.
 
     Oldest first.
+
+    Args:
+        session: the session of the process.
     """
     attempts = await session.ledger.attempts()
     # A snapshot that was found is held for seconds, and nothing of it is under way.

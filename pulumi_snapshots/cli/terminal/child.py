@@ -50,6 +50,9 @@ class ChildCommand:
     def hand_on(self, received: signal.Signals) -> bool:
         """Hand a signal on to the command, unless the terminal has sent it to both.
 
+        Args:
+            received: the signal.
+
         Returns:
             Whether the command is running, so that the signal is not this process's.
         """
