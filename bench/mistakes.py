@@ -579,7 +579,7 @@ MISTAKES = (
     ("restore", "await _answer(session.listings.database_status(database_id, now, patience=BRIEF), DOWN)", "pass"),
     ("restore", "if isinstance(error, RestoreRunning) or not error.passing:", "if not error.passing:"),
     ("restore", "if isinstance(error, RestoreRunning) or not error.passing:", "if isinstance(error, RestoreRunning):"),
-    ("restore", "if began is None or began > session.service_clock.now() + APART:", "if began is None:"),
+    ("restore", "return None if is_known else began", "return None if is_known or began > session.service_clock.now() + APART else began"),
     ("restore", "is_known = previous is not None and began <= previous + SAME", "is_known = previous is not None"),
     ("restore", "is_known = previous is not None and began <= previous + SAME", "is_known = previous is not None and began < previous"),
     ("restore", "return None if is_known else began", "return None"),

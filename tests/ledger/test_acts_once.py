@@ -41,10 +41,11 @@ LOST = {
         """,
     },
     "A4: a machine that wakes between its claim and its request restores over what was restored since": {
-        f"a woken machine restores nothing over somebody's restore: {how}": f"""
-            {FROZEN}; somebody restores newer; wait 1800; rows newer; R wakes {clocks}; R ends; rows newer; sent 1
+        f"a woken machine restores nothing over somebody's restore, {seconds} s after its claim: {how}": f"""
+            {FROZEN}; wait {seconds - 20}; somebody restores newer; wait 1800; rows newer; R wakes {clocks}; R ends; rows newer; sent 1
         """
         for clocks, how in CLOCKS.items()
+        for seconds in (20, 600)
     },
     "A4, R15: a machine that stands still at its claim locks the database, and restores over a later run of its stack": {
         f"a woken machine restores nothing over a later run of its stack: {how}": f"""

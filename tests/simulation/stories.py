@@ -394,10 +394,17 @@ class Story:
         assert {entry.key for entry in journal} <= {"right", "none"}, "a request had another key"
         self._check_secrets()
 
+    @property
+    def tells_restores(self) -> bool:
+        """Whether the service says how a restore stands; nothing else tells a failure from a success, or of somebody's restore."""
+        return bool(self.service["restore_status_route"] == "there")
+
     def _check_paused(self) -> None:
         """Check that no machine has woken and restored over what was restored meanwhile."""
         for computer in self.computers:
-            for database_id, claimed, left in computer.sent_after_pause:
+            for database_id, claimed, left in (
+                computer.sent_after_pause if self.tells_restores else []
+            ):
                 others = [
                     f"{at:%d %H:%M:%S}"
                     for restored, at in self.foreign_restores

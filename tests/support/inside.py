@@ -233,6 +233,10 @@ class _Wire(EmulatorTransport):
         super()._spawn(run, noted)
 
 
+def _nothing() -> None:
+    """What happens after the claim of a restore unless something is to happen."""
+
+
 @dataclass
 class Computer:
     name: str  # for the story
@@ -245,8 +249,8 @@ class Computer:
     naps: list[float] = field(default_factory=list)
     # called right before the next POST leaves, after its claim
     before_post: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    # called before the next request after a restore is claimed
-    after_claim: list[Callable[[], None]] = field(default_factory=list)
+    # by database: called before the next request after a restore of it is claimed
+    after_claim: dict[str, Callable[[], None]] = field(default_factory=dict)
     # whether it was paused with its clocks, so that a claim may be older than it seems
     was_paused: bool = False
     # of restores that left long after their claim because of that: the database, and both times by the service's clock
@@ -277,11 +281,11 @@ class Computer:
 
     def note_request(self) -> None:
         """Let happen what is to happen after a restore's claim, before the next request leaves."""
-        claims = ("restore", "sent")
-        if self.after_claim and claims in {
-            (each["kind"], each["status"]) for each in self.attempts()
-        }:
-            self.after_claim.pop()()
+        if not self.after_claim:
+            return
+        for each in self.attempts():
+            if (each["kind"], each["status"]) == ("restore", "claimed"):
+                self.after_claim.pop(each["database_id"], _nothing)()
 
     @property
     def memory(self) -> str:
