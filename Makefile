@@ -113,7 +113,7 @@ docs: environment ## Make the site of docs/ in build/site; a warning is an error
 	@$(IN_VENV) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --write-all docs build/site
 	@echo build/site/index.html
 
-checks: environment ## Read the workflows and the Dockerfile with zizmor, actionlint and hadolint
+checks: environment ## Read the workflows, the action and the Dockerfile with zizmor, actionlint and hadolint
 	@$(IN_VENV) -m tools.checks
 
 flaws: environment ## Ask which locked libraries have known flaws

@@ -1,4 +1,4 @@
-"""Checks of what no test runs: `python -m tools.checks` reads the workflows and the Dockerfile.
+"""Checks of what no test runs: `python -m tools.checks` reads workflows, action and Dockerfile.
 
 With `--flaws` it asks which locked libraries have known flaws instead. The tools have the versions
 and hashes of `locks/requirements-checks.txt`, and actionlint that of its Go module. They are in
@@ -58,7 +58,8 @@ def commands(*, flaws: bool) -> list[list[str]]:
         audit = [str(found / "pip-audit"), "--disable-pip", "--require-hashes", "--requirement"]
         return [[*audit, str(LOCKS / "requirements.txt")]]
     return [
-        [str(found / "zizmor"), "--offline", "--persona=pedantic", ".github"],
+        [str(found / "zizmor"), "--offline", "--persona=pedantic", ".github", "action.yml"],
+        [str(found / "shellcheck"), *map(str, sorted(PROJECT.glob("templates/*.sh")))],
         [str(actionlint()), "-shellcheck", str(found / "shellcheck")],
         *[[str(found / "hadolint"), str(each)] for each in sorted(PROJECT.glob("*Dockerfile"))],
     ]

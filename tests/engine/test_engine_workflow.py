@@ -117,7 +117,7 @@ def runner(
 
 def jobs() -> tuple[dict[str, Any], dict[str, Any]]:
     """Those of the two pages that deploy."""
-    return yaml.safe_load(GITHUB[1])["jobs"]["deploy"], yaml.safe_load(GITLAB[1])["deploy"]
+    return yaml.safe_load(GITHUB[-1])["jobs"]["deploy"], yaml.safe_load(GITLAB[-1])["deploy"]
 
 
 def steps(job: dict[str, Any]) -> list[str]:
