@@ -90,6 +90,15 @@ WORDS = [
         "restore",
     ),
     Word(r"\bwhat is to stay\b", "a resource that should not change"),
+    Word(
+        r"\b(?:drop|drops|dropped|dropping) (?:a|the|no|any|its) (?:snapshot|resource)s?\b",
+        "forget",
+    ),
+    Word(r"\bsnapshot lists?\b|\blists? of (?:the )?snapshots\b", "listing"),
+    Word(r"\b(?:re-poll|recheck|re-check)\w*\b|\bcheck(?:s|ed)? the listing\b", "poll"),
+    Word(r"\bcool-?down (?:period|time)\b|\bcooling\b", "cooldown"),
+    Word(r"\b(?:backup|bucket) copy\b|\boff-?site copy\b", "archive"),
+    Word(r"\b(?:take|takes|took) (?:the|a) request\b", "request a snapshot, send"),
 ]
 
 
@@ -184,3 +193,16 @@ def test_a_word_is_found_with_what_to_write_instead_and_plain_words_are_left_alo
         assert any(instead in complaint for complaint in told(Found("page.md", 1, text))), text
     plain = "It looks up a snapshot. Look at the page. Two runs in turn. A folder that holds the plugin. Where is it?"
     assert list(told(Found("page.md", 1, plain))) == []
+
+
+TERMS = (
+    "quota", "listing", "page", "poll", "pending", "pinned", "ledger", "claim", "run", "adopt", "forget",
+    "cooldown", "block", "provisional id", "archive", "drill", "scratch database",
+)  # fmt: skip
+
+
+def test_a_reader_finds_each_term_explained_before_all_else() -> None:
+    page = (PROJECT / "docs" / "concepts.md").read_text()
+    terms = page.partition("\n## Terms\n")[2].partition("\n## ")[0]
+    explained = re.findall(r"^\| ([a-z ]+) \| [a-z].+ \|$", terms, re.MULTILINE)
+    assert explained == ["term", *TERMS]

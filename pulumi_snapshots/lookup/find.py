@@ -149,7 +149,7 @@ async def answer_lookup(
     since: float,
     tell: Callable[[str], object],
 ) -> T:
-    """Answer a lookup completely. Half an answer would make a program drop resources.
+    """Answer a lookup completely. Half an answer would make a program leave out resources.
 
     Args:
         lookup: The lookup.

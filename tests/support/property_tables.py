@@ -110,7 +110,7 @@ def lookups() -> list[str]:
         rows.append(
             (f"`{lookup.function}({', '.join(arguments)})`", doc, f"`{lookup.function}_output`")
         )
-    return table(("function", "brings", "for arguments that are outputs"), rows)
+    return table(("function", "returns", "for arguments that are outputs"), rows)
 
 
 def settings() -> list[str]:
