@@ -50,6 +50,7 @@ class Want:
     database_id: str
     posts: list[JournalEntry] = field(default_factory=list)  # what was sent for it
     machines: set[str] = field(default_factory=set)
+    senders: set[str] = field(default_factory=set)  # the ledgers that have what was sent for it
     late: str = ""  # the version that was matched with a warning
     more: int = 0  # how many more may be sent for it, as documented
     # whether a state had it, and was set back to one of before that
@@ -518,12 +519,13 @@ class Told:
         self.want.posts += new
         if any(post.accepted for post in new):
             self._check_again(new)
+            self.want.senders.add(self.engine.computer.memory)
         return sent
 
     def _check_again(self, new: list[JournalEntry]) -> None:
         """Check that a restore does not act again because an older state was imported; other triggers and `--replace` do it."""
         before = [post for post in self.want.accepted if post not in new]
-        is_known = self.engine.computer.memory in self.want.machines
+        is_known = self.engine.computer.memory in self.want.senders
         if self.want.is_rolled_back and not self.is_forced and is_known and before:
             times = [f"{post.at:%d %H:%M:%S}" for post in self.want.accepted]
             self.books.story.fail("acts once", f"{self.declared.name} is restored again: {times}")

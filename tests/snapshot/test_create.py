@@ -226,6 +226,9 @@ STORIES = {
     "reuse takes none from before another client's restore": """
         wait 400; S.b up; wait 300; somebody restores; wait 300; S up reuse_within=15m; S has 2
     """,
+    "reuse takes none from before another client's restore that the service still queues": """
+        service restore_queue_seconds=900; wait 400; S.b up; wait 300; somebody restores; S up reuse_within=15m; S has 2
+    """,
     "reuse takes none that was requested before a restore and finished after it": """
         service snapshot_seconds=400 modified_is=end; wait 1000; S.b up pending timeout=3m; somebody restores; wait 400;
         S.b up; S up reuse_within=15m; S has 2
@@ -244,6 +247,11 @@ STORIES = {
     "a lost one that was given up and never came delays the next by 15 minutes": """
         service snapshot_seconds=200; wait 400; fault create drop=True; S up v1 pending timeout=1m; S up v2 within=1160;
         S has 1; it is over 1500
+    """,
+    # The listing shows 3 s before the request what may be the other one's, and what is neither's.
+    "a request is not completed by what somebody took seconds before, while another one was open": """
+        service snapshot_seconds=200 modified_is=end; wait 400; S.b up killed=10; S starts up v1; wait 357; somebody takes;
+        S ends; S has 2
     """,
     # Otherwise a later run, which does not know whose it is, would take the one before for ours.
     "a request waits until the snapshot before it is out of the skew": """

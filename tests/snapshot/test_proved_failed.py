@@ -17,6 +17,7 @@ UNREAD = " ".join(
     f"""fault {kind} times=None body='{{"status":"success","response":[{{"key":7}}]}}';"""
     for kind in ("list", "list_account")
 )
+EMPTY = UNREAD.replace('{"key":7}', "")
 STORIES = {
     "one from after its time is named instead of a second request, and leaves a way out": f"""
         {FAILED}; somebody takes; wait 300; S up v1 pending: theirs & `pulumi up --refresh --replace; sent 1;
@@ -33,6 +34,10 @@ STORIES = {
     """,
     "a listing that proves nothing lets no second request leave": f"""
         {FAILED}; {UNREAD} S up v1 pending: The service's listing is not whole; sent 1; mend; S up v1; S has 2
+    """,
+    "a listing without what the state has proves nothing, and lets no second request leave": f"""
+        wait 400; S up v1; wait 600; {EMPTY} fault create drop=True when=before times=1;
+        S up v2 pending timeout=3h: The service's listing is not whole; sent 2; mend; S up v2; S has 2
     """,
     "one that comes after the page that proved its failure is taken": f"""
         {FAILED}; S refresh; somebody takes 5; S up v1; S has theirs; sent 1
