@@ -347,6 +347,16 @@ class Books:
         if want is not None:
             want.by_old_name = True
 
+    def note_stack_rename(self, stack: Stack, role: str) -> None:
+        """Note that a resource is another one from now on: no ledger knows what it was with its stack's earlier name."""
+        page = self.page(stack, role)
+        for want in (*page.history, *page.unsaved):
+            want.by_old_name = True
+            want.is_rolled_back = False
+        for want in page.unsaved:
+            want.more += 1
+        self.note_rename(stack, role)
+
     # Errors ---------------------------------------------------------------------------------------
 
     def kept(self, declared: Declared, error: CallFailedError) -> None:

@@ -304,7 +304,7 @@ async def rename_stack(story: Story, stack: Stack) -> None:
     """Run `stack rename`."""
     story.say(f"`stack rename` of {stack.name} to {stack.name}-x")
     for role in story.roles:
-        story.books.note_rename(stack, role)
+        story.books.note_stack_rename(stack, role)
     stack.name += "-x"
 
 

@@ -33,7 +33,7 @@ from tests.simulation.scenery import (
     draw_service,
 )
 from tests.simulation.up import AT_THE_CLAIM, Up
-from tests.simulation.ways_out import OTHER_TRIGGERS, Taken, take, use_other_triggers
+from tests.simulation.ways_out import OTHER_TRIGGERS, Taken, is_shown, take, use_other_triggers
 from tests.support.inside import run_inside
 from tests.support.world import START
 
@@ -176,7 +176,7 @@ class Story:
         self.say(f"`up` of {stack.name} on the {self.computer.name}, {stack.way}{up}")
         named = [one for one in stack.program if up.replace and one.role == up.replace]
         replace = tuple(stack.urn(one.kind, one.name) for one in named)
-        untold = {one.name for one in named if not (up.refresh and stack.find(one.name))}
+        untold = {one.name for one in named if not (up.refresh and is_shown(stack, one))}
         saves = 0 if up.at_end and up.saves is not None else up.saves
         engine = self.engine(stack, replace=replace, saves=saves, at_end=up.at_end)
         self.add_faults(up.post_fault, up.read_fault)
@@ -365,7 +365,7 @@ class Story:
     ) -> None:
         """Check that what `--replace` names is new, or that a warning says what does it.
 
-        A provider is not told of `--replace` without `--refresh`, nor if no state had the resource:
+        A provider is not told of `--replace` without `--refresh`, nor if no refresh reads the resource:
         `untold` has the names of those.
         """
         is_told = bool(hints_in(engine.warnings))

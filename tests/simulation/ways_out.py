@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
+from pulumi_snapshots.clock import parse_rfc3339
 from squarecloud_emulator import JournalEntry
-from tests.simulation.books import KINDS, target_of
+from tests.simulation.books import KINDS, SLACK, target_of
 from tests.simulation.commands import Command
 from tests.simulation.hints import Hint
 from tests.simulation.model_engine import Declared, Held, Stack
@@ -73,12 +75,12 @@ def _resource_of(taken: Taken) -> Declared | None:
     for declared in taken.stack.declared():
         upstream = [taken.stack.find(each) for each in declared.needs]
         if declared.name == name and all(held and not held.unfinished for held in upstream):
-            promises = IF_IN_STATE not in taken.hint.text or _is_in_state(taken.stack, declared)
+            promises = IF_IN_STATE not in taken.hint.text or is_shown(taken.stack, declared)
             return declared if promises else None
     return None
 
 
-def _is_in_state(stack: Stack, declared: Declared) -> bool:
+def is_shown(stack: Stack, declared: Declared) -> bool:
     """Whether a refresh reads it: not what was deleted to be made again, nor what another package reads under another URN."""
     held = stack.find(declared.name)
     return held is not None and not held.gone and held.way == stack.way
@@ -133,22 +135,20 @@ async def _replace(story: Story, stack: Stack, declared: Declared) -> None:
     what = f"--refresh --replace of {declared.name}"
     up = Up(replace=declared.role, refresh=True, preview=False)
     about = KINDS[declared.kind], target_of(declared.inputs)
-    before = _requested_at(stack.find(declared.name))
+    typed = story.emulator.now()
     while True:
-        # A provider is not told of `--replace` if no state has the resource: what no state had is
+        # A provider is not told of `--replace` if no state shows the resource: what no state had is
         # handed out then, and the next time it is replaced.
-        is_unsaved = stack.find(declared.name) is None
+        is_unsaved = not is_shown(stack, declared)
         errors = await story.up(stack, up)
         posts = [post for post in patience.posts if (post.kind, post.database_id) == about]
         held = stack.find(declared.name)
-        is_another = bool(posts) and _requested_at(held) not in {None, before}
+        is_another = bool(posts) and _is_requested_since(held, typed)
         if held is not None and is_another and not held.unfinished:
             return
         if is_another:
             up = Up(preview=False)  # it is pending, and is waited for
-        elif errors or is_unsaved:
-            before = _requested_at(held)
-        else:
+        elif not errors and not is_unsaved:
             story.fail("as new", f"{what} sends nothing")
             return
         patience.newer_holders = len(posts) - is_another
@@ -156,9 +156,10 @@ async def _replace(story: Story, stack: Stack, declared: Declared) -> None:
             return
 
 
-def _requested_at(held: Held | None) -> Any:
-    """When what the state has was requested; None if it has nothing of the kind."""
-    return held and held.plain.get("requested_at")
+def _is_requested_since(held: Held | None, typed: datetime) -> bool:
+    """Whether what the state has was requested once the user had typed a command."""
+    requested_at = held and held.plain.get("requested_at")
+    return bool(requested_at) and parse_rfc3339(requested_at) >= typed - timedelta(seconds=SLACK)
 
 
 def with_timeout(arguments: list[str], timeout: str) -> list[str]:
