@@ -158,8 +158,10 @@ async def _replace(story: Story, stack: Stack, declared: Declared) -> None:
 
 def _is_requested_since(held: Held | None, typed: datetime) -> bool:
     """Whether what the state has was requested once the user had typed a command."""
-    requested_at = held and held.plain.get("requested_at")
-    return bool(requested_at) and parse_rfc3339(requested_at) >= typed - timedelta(seconds=SLACK)
+    requested_at = None if held is None else held.plain.get("requested_at")
+    if requested_at is None:
+        return False
+    return parse_rfc3339(requested_at) >= typed - timedelta(seconds=SLACK)
 
 
 def with_timeout(arguments: list[str], timeout: str) -> list[str]:
