@@ -14,14 +14,18 @@ from pulumi_snapshots.databases.kinds import (
     ENGINE_KINDS,
     BlockingConnection,
     Scalar,
+    is_late,
     kind_of,
     without,
 )
+from pulumi_snapshots.databases.tables import Counting, TableCount, count_tables
 from pulumi_snapshots.errors import Hint, HintKind, ProviderError, pip_install
 from pulumi_snapshots.late import late
 
 LIBRARY_GRACE = 5.0
 """Seconds past the time-out in which a library may find out by itself that it is over."""
+COUNTING_SHARE = 0.9
+"""The part of the time-out in which tables are counted; the rest is for connecting."""
 LASTING = re.compile(
     r"password|authenticat|access denied|not authorized|pg_hba|certificate|unknown database"
     r"|no such file|not readable|does not (exist|know)",
@@ -144,6 +148,27 @@ class Database:
             return float(seconds)
         return None
 
+    async def count(
+        self, is_left_out: Callable[[str], bool], *, refuse_writes: bool
+    ) -> list[TableCount]:
+        """Count the rows of each table, within the time-out; see `count_tables`.
+
+        Args:
+            is_left_out: Whether a table of this name is not counted.
+            refuse_writes: Whether it fails if something else writes to the database meanwhile.
+
+        Raises:
+            CheckNotRun: The tables cannot be listed, or are too many, or something wrote to them.
+            DatabaseUnreachable: There is no connection.
+        """
+        how = Counting(is_left_out, self._reason, refuse_writes)
+        seconds = self._timeout * COUNTING_SHARE
+        return await self._answered(lambda session: count_tables(session, how, seconds))
+
+    def _reason(self, error: Exception) -> str:
+        """Return what a library's error says, without any part of the connection string."""
+        return without(self._dsn, library_message(error))
+
     async def _answered(self, question: Callable[[BlockingConnection], T]) -> T:
         is_there = False
 
@@ -154,7 +179,7 @@ class Database:
                     is_there = True
                     return question(session)
                 except Exception as error:
-                    is_there = _is_late(error) or not session.is_lost(error)
+                    is_there = is_late(error) or not session.is_lost(error)
                     raise
 
         try:
@@ -174,7 +199,7 @@ class Database:
     ) -> ProviderError:
         """Make the error for users of a library's error; `is_there` if there was a connection."""
         kind = ENGINE_KINDS[self._kind]
-        why = without(self._dsn, library_message(error))
+        why = self._reason(error)
         if isinstance(error, ImportError):
             extra = [Hint(HintKind.INSTALL_EXTRA, pip=pip_install(kind.extra))]
             why = f"{kind.library} is missing or does not load ({why})"
@@ -184,7 +209,7 @@ class Database:
                 extra,
                 lasting=True,
             )
-        if _is_late(error):
+        if is_late(error):
             what = "result" if is_there else "answer"
             why = f"no {what} within {self._timeout:g} s"
         if is_there:
@@ -194,34 +219,6 @@ class Database:
             why,
             lasting=bool(LASTING.search(why)),
         )
-
-
-def _is_late(error: BaseException | None) -> bool:
-    """Whether a time-out is among the causes of an error."""
-    if error is None:
-        return False
-    # PostgreSQL has a code for it.
-    if (
-        isinstance(error, TimeoutError)
-        or getattr(
-            error,
-            "sqlstate",
-            None,
-        )
-        == "57014"
-    ):
-        return True
-    # PyMySQL keeps the first error in an attribute only.
-    cause = (
-        getattr(
-            error,
-            "original_exception",
-            None,
-        )
-        or error.__cause__
-        or error.__context__
-    )
-    return _is_late(cause)
 
 
 async def _in_thread(call: Callable[[], T]) -> T:

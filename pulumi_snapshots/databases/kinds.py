@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 from uuid import UUID
 
@@ -272,6 +272,36 @@ class Refused(Exception):
     """A command gave no value; the text is the reason, which may hold secrets."""
 
 
+def is_late(error: BaseException | None) -> bool:
+    """Whether a time-out is among the causes of an error."""
+    if error is None:
+        return False
+    # PostgreSQL has a code for it.
+    if isinstance(error, TimeoutError) or getattr(error, "sqlstate", None) == "57014":
+        return True
+    # PyMySQL keeps the first error in an attribute only.
+    original = getattr(error, "original_exception", None)
+    return is_late(original or error.__cause__ or error.__context__)
+
+
+class Table(NamedTuple):
+    """A table, collection, key space or view, as its engine lists it.
+
+    Attributes:
+        name: Its name for people: `public.orders`.
+        source: How the engine's commands name it.
+        size: Its bytes, documents or keys.
+        is_view: Whether it has no rows of its own.
+        estimate: The rows that the engine believes it has, if the list of tables says so.
+    """
+
+    name: str
+    source: str
+    size: int
+    is_view: bool = False
+    estimate: int = 0
+
+
 class BlockingConnection(ABC):
     """A connection that blocks.
 
@@ -280,10 +310,12 @@ class BlockingConnection(ABC):
     Attributes:
         end: Ends the connection.
         is_lost: Whether a command's error is that there is no connection any more.
+        counted_up_to: The size of a table up to which its rows are counted, not estimated.
     """
 
     end: Callable[[], object]
     is_lost: Callable[[Exception], bool]
+    counted_up_to: float
 
     @abstractmethod
     def ask(self, command: str) -> Scalar:
@@ -295,6 +327,31 @@ class BlockingConnection(ABC):
 
         No number, or an error, if it does not say.
         """
+
+    @abstractmethod
+    def tables(self, most: int, until: float) -> list[Table]:
+        """List the tables and views that hold a user's data.
+
+        Args:
+            most: How many are listed at most.
+            until: When the list must be ready, by this machine's monotonic clock.
+        """
+
+    @abstractmethod
+    def count(self, table: Table, seconds: float) -> int:
+        """Count the rows of a table; an error of which `is_late` is true if time runs out."""
+
+    @abstractmethod
+    def estimate(self, table: Table, seconds: float) -> int:
+        """Return about how many rows a table has."""
+
+    @abstractmethod
+    def open_view(self, table: Table) -> object:
+        """Begin to read a view, without a row; an error if it does not work."""
+
+    @abstractmethod
+    def writes(self) -> int | None:
+        """Return a number that grows when something writes; None if the server does not say."""
 
     def close(self) -> None:
         """End the connection, whatever became of it."""

@@ -1,16 +1,25 @@
 """MongoDB, by PyMongo."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import bson
 import pymongo
 from bson import json_util
-from pymongo.errors import ConnectionFailure
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, OperationFailure
 
 from pulumi_snapshots.clock import in_utc
-from pulumi_snapshots.databases.kinds import BlockingConnection, Refused, Scalar, only, scalar
+from pulumi_snapshots.databases.kinds import (
+    BlockingConnection,
+    Refused,
+    Scalar,
+    Table,
+    only,
+    scalar,
+)
 from pulumi_snapshots.errors import DISTRIBUTION_NAME
 
 COMMANDS = ("aggregate", "count", "distinct", "find")
@@ -24,6 +33,8 @@ FORM = '{"count": "orders", "query": {"state": "paid"}}'
 
 class MongoDB(BlockingConnection):
     """A connection that sends only commands of a closed set."""
+
+    counted_up_to = 10_000_000
 
     def __init__(
         self,
@@ -68,6 +79,57 @@ class MongoDB(BlockingConnection):
         if isinstance(process, bson.ObjectId) and isinstance(now, datetime):
             return (in_utc(now) - process.generation_time).total_seconds()
         return _scalar(admin.command("serverStatus").get("uptime"))
+
+    def tables(self, most: int, until: float) -> list[Table]:  # noqa: ARG002  it is short
+        """List the collections and views of the connection's database."""
+        every = self._database.list_collections(nameOnly=True)
+        users = (one for one in every if not one["name"].startswith("system."))
+        return [self._table(one["name"], one.get("type")) for one in islice(users, most)]
+
+    def _table(self, name: str, kind: str | None) -> Table:
+        is_view = kind == "view"
+        documents = 0
+        if not is_view:
+            with suppress(OperationFailure):  # Counting says why.
+                documents = int(self._database.command("count", name)["n"])
+        return Table(name, name, documents, is_view, documents)
+
+    def count(self, table: Table, seconds: float) -> int:
+        """Count the documents, of a sharded collection without orphans."""
+        everything = [{"$group": {"_id": None, "n": {"$sum": 1}}}]
+        batch = self._read(table, everything, {}, seconds)
+        return int(batch[0]["n"]) if batch else 0
+
+    def estimate(self, table: Table, seconds: float) -> int:  # noqa: ARG002  it takes none
+        """Return what the collection's metadata say, which may count orphans of a shard."""
+        return table.estimate
+
+    def open_view(self, table: Table) -> object:
+        """Begin to read it, without a document."""
+        return self._read(table, [], {"batchSize": 0}, SELECTING / 1000)
+
+    def writes(self) -> int | None:
+        """Count all documents: more than before were written."""
+        with suppress(OperationFailure):
+            return int(self._database.command("dbStats")["objects"])
+        return None
+
+    def _read(
+        self, table: Table, pipeline: list[Any], cursor: dict[str, int], seconds: float
+    ) -> list[Any]:
+        """Return the first batch of an aggregation; `TimeoutError` if its time is over."""
+        try:
+            answer = self._database.command(
+                "aggregate",
+                table.source,
+                pipeline=pipeline,
+                cursor=cursor,
+                maxTimeMS=max(1, int(seconds * 1000)),
+            )
+        except ExecutionTimeout as error:
+            raise TimeoutError from error
+        batch: list[Any] = answer["cursor"]["firstBatch"]
+        return batch
 
 
 def _read_command(text: str) -> dict[str, Any]:

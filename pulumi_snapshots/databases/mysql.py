@@ -1,15 +1,18 @@
 """MySQL and MariaDB, by PyMySQL."""
 
+import math
 import re
 import ssl
 from typing import Any
 
 import pymysql
 
+from pulumi_snapshots.clock import system_monotonic
 from pulumi_snapshots.databases.kinds import (
     BlockingConnection,
     Refused,
     Scalar,
+    Table,
     login,
     only_column,
     parameters,
@@ -27,9 +30,22 @@ PREPARE_MYSQL = "SET SESSION time_zone = '+00:00', sql_select_limit = 2"
 LIMITS = ("connect_timeout", "read_timeout", "write_timeout")
 INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
 
+GIB = 2**30
+LIST = """
+SELECT table_name, table_type, coalesce(data_length, 0), coalesce(table_rows, 0)
+FROM information_schema.tables
+WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED', 'VIEW')
+LIMIT %s
+"""
+WRITING_COMMANDS = ("insert", "insert_select", "update", "delete", "replace", "load", "truncate")
+OUT_OF_TIME = frozenset({1969, 3024})
+"""Errors of MariaDB and MySQL for a statement that takes too long."""
+
 
 class MySQL(BlockingConnection):
     """A connection on which each command is one statement in a read-only transaction of its own."""
+
+    counted_up_to = GIB
 
     def __init__(
         self,
@@ -62,6 +78,63 @@ class MySQL(BlockingConnection):
         with self._connection.cursor() as cursor:
             cursor.execute("SHOW GLOBAL STATUS LIKE 'Uptime'")
             return str(cursor.fetchone()[1])
+
+    def tables(self, most: int, until: float) -> list[Table]:
+        """List the tables and views of the connection's database."""
+        if not self._is_mariadb:
+            self._rows("SET SESSION information_schema_stats_expiry = 0")
+        self._limit_time(until - system_monotonic())
+        return [
+            Table(name, f"`{name.replace('`', '``')}`", int(size), kind == "VIEW", int(rows))
+            for name, kind, size, rows in self._rows(LIST, most)
+        ]
+
+    def count(self, table: Table, seconds: float) -> int:
+        """Count the rows."""
+        self._limit_time(seconds)
+        ((rows,),) = self._rows(f"SELECT COUNT(*) FROM {table.source}")  # noqa: S608  quoted
+        return int(rows)
+
+    def estimate(self, table: Table, seconds: float) -> int:  # noqa: ARG002  it takes none
+        """Return the rows that the list of tables has, as the server has estimated them."""
+        return table.estimate
+
+    def open_view(self, table: Table) -> object:
+        """Select no row of it."""
+        return self._rows(f"SELECT 1 FROM {table.source} LIMIT 0")  # noqa: S608  quoted
+
+    def writes(self) -> int | None:
+        """Count the server's commands that write."""
+        names = ", ".join(f"'Com_{command}'" for command in WRITING_COMMANDS)
+        status = self._rows(f"SHOW GLOBAL STATUS WHERE variable_name IN ({names})")
+        return sum(int(number) for _, number in status)
+
+    @property
+    def _is_mariadb(self) -> bool:
+        return "MariaDB" in self._connection.server_version
+
+    def _limit_time(self, seconds: float) -> None:
+        """Let no statement of this connection take longer."""
+        seconds = max(seconds, 0.001)
+        if self._is_mariadb:
+            self._rows("SET SESSION max_statement_time = %s", round(seconds, 3))
+        else:
+            self._rows("SET SESSION max_execution_time = %s", math.ceil(seconds * 1000))
+
+    def _rows(self, statement: str, *values: object) -> Any:
+        """Return the rows of a statement in a read-only transaction.
+
+        Raises `TimeoutError` if the server has ended it for its time.
+        """
+        with self._connection.cursor() as cursor:
+            cursor.execute("START TRANSACTION READ ONLY")
+            try:
+                cursor.execute(statement, values or None)
+            except pymysql.MySQLError as error:
+                if error.args and error.args[0] in OUT_OF_TIME:
+                    raise TimeoutError from error
+                raise
+            return cursor.fetchall()
 
 
 def mode_of(given: dict[str, str]) -> str:

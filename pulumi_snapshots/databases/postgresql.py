@@ -7,7 +7,14 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from pulumi_snapshots.databases.kinds import BlockingConnection, Refused, Scalar, only_column
+from pulumi_snapshots.clock import system_monotonic
+from pulumi_snapshots.databases.kinds import (
+    BlockingConnection,
+    Refused,
+    Scalar,
+    Table,
+    only_column,
+)
 from pulumi_snapshots.errors import DISTRIBUTION_NAME
 
 ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
@@ -17,9 +24,40 @@ PREPARE_POSTGRES = (
     "SELECT set_config('statement_timeout', %s, true), set_config('TimeZone', 'UTC', true)"
 )
 
+GIB = 2**30
+SECONDS_TO_OPEN = 30.0
+SAMPLE = 64 * 2**20
+"""Bytes of a larger table that are read for an estimate: some 8,000 of its pages."""
+PREPARE_COUNT = (
+    # A policy that hides rows is an error, as in pg_dump.
+    "SELECT set_config('statement_timeout', %s, true), set_config('row_security', 'off', true)"
+)
+LIST = """
+WITH RECURSIVE listed AS (
+    SELECT c.oid, format('%%I.%%I', n.nspname, c.relname) AS name, c.relkind = 'v' AS is_view
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'm', 'v') AND c.relpersistence <> 't'
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast'
+    AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid)
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
+                    AND objid = c.oid AND deptype = 'e')
+    LIMIT %s
+), part (root, oid) AS (
+    SELECT oid, oid FROM listed WHERE NOT is_view
+    UNION SELECT root, inhrelid FROM part JOIN pg_inherits ON inhparent = part.oid
+)
+SELECT name, is_view, coalesce(sum(pg_relation_size(part.oid)), 0)::bigint
+FROM listed LEFT JOIN part ON root = listed.oid GROUP BY name, is_view
+"""
+"""Tables with the sizes of their partitions and heirs, which are not listed; what belongs to an
+extension is not the user's."""
+WRITES = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables"
+
 
 class Postgres(BlockingConnection):
     """A connection on which each command is one statement in a read-only transaction of its own."""
+
+    counted_up_to = GIB
 
     def __init__(
         self,
@@ -59,3 +97,37 @@ class Postgres(BlockingConnection):
     def age(self) -> Scalar:
         """Tell it by when the server's first process started."""
         return self.ask(AGE)
+
+    def tables(self, most: int, until: float) -> list[Table]:
+        """List tables, materialized views and views of all schemas but the server's own."""
+        rows = self._rows(LIST, until - system_monotonic(), most)
+        return [Table(name, name, size, is_view) for name, is_view, size in rows]
+
+    def count(self, table: Table, seconds: float) -> int:
+        """Count the rows, those of partitions and heirs too."""
+        return self._number(f"SELECT count(*) FROM {table.source}", seconds)  # noqa: S608  quoted
+
+    def estimate(self, table: Table, seconds: float) -> int:
+        """Count the rows of some pages, which the server chooses at random."""
+        percent = 100 * min(1.0, SAMPLE / table.size)
+        sample = f"SELECT count(*) FROM {table.source} TABLESAMPLE SYSTEM ({percent})"  # noqa: S608
+        return round(self._number(sample, seconds) * 100 / percent)
+
+    def open_view(self, table: Table) -> object:
+        """Select no row of it."""
+        return self._rows(f"SELECT FROM {table.source} LIMIT 0", SECONDS_TO_OPEN)
+
+    def writes(self) -> int | None:
+        """Tell it by the server's statistics of the user's tables."""
+        return self._number(WRITES, SECONDS_TO_OPEN)
+
+    def _number(self, statement: str, seconds: float) -> int:
+        ((number,),) = self._rows(statement, seconds)
+        return int(number or 0)
+
+    def _rows(self, statement: str, seconds: float, *values: object) -> list[Any]:
+        """Return the rows of a statement in a transaction of its own."""
+        milliseconds = max(1, math.ceil(seconds * 1000))
+        with self._connection.transaction(force_rollback=True):
+            self._connection.execute(PREPARE_COUNT, (str(milliseconds),))
+            return self._connection.execute(statement.encode(), values or None).fetchall()

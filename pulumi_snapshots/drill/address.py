@@ -126,6 +126,19 @@ class ServerAddress:
         return self.is_direct and all(server.database_id == own for server in self.servers)
 
 
+def is_same_place(one: str, other: str) -> bool:
+    """Whether two connection strings are to the same database of the same server."""
+    is_same_server = ServerAddress.of(one).servers == ServerAddress.of(other).servers
+    return is_same_server and _database_of(one) == _database_of(other)
+
+
+def _database_of(connection: str) -> str | None:
+    """Return the database that a connection string names."""
+    if "://" in connection:
+        return urlsplit(connection).path.strip("/")
+    return dict(keywords(connection)).get("dbname")
+
+
 def _servers(
     netloc: str,
     host: str | None,

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.databases.kinds import Scalar
+from pulumi_snapshots.drill.tables import RowsBefore, TableRows, Tables
 from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Record, declare
 from pulumi_snapshots.properties.checks import SHOWN_LIMIT, UNKNOWN, Unfit
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.databases.tables import TableCount
 
 MOST_CHECKS = 100  # checks of one drill: each result stands in the state
 EXPECTATIONS = ("equals", "at_least", "at_most", "matches")
@@ -55,17 +59,32 @@ def _pattern(given: object) -> str:
     return str(given)
 
 
+def _tables(given: object) -> Tables:
+    """Read how tables are counted; raises `Unfit`."""
+    if isinstance(given, Tables):
+        return given
+    known = Tables.properties()
+    if not isinstance(given, Mapping) or given.keys() - known.keys():
+        raise Unfit(Message(f"must be an object with {_listed(known)}"))
+    for name, value in given.items():
+        if (problem := known[name].problem(value)) is not None:
+            raise Unfit(Message(f"has {{{name}}}, which {{why}}", why=problem.reason))
+    values = {name: value for name, value in given.items() if value not in (None, UNKNOWN)}
+    return Tables(**values)
+
+
 class Check(Record, sparse=True):
     """One question to the restored database, and what its answer must be: all of what is given.
 
     The answer is one value. One that is missing, such as NULL or no row, fails every check.
+    `Check.tables()` counts the rows of each table instead.
     """
 
-    query: str = declare(
+    query: str | None = declare(
         "What is asked: SQL whose result is one value; for MongoDB a command as JSON; for Redis a "
-        "command line.",
+        "command line. Required, unless `tables` is given.",
+        default=None,
         read=filled,
-        needed="what the database is asked",
     )
     _: KW_ONLY
     name: str | None = declare(
@@ -86,15 +105,41 @@ class Check(Record, sparse=True):
         default=None,
         read=_pattern,
     )
+    tables_: Tables | None = declare(
+        "In place of a query: how many rows each table must have.",
+        default=None,
+        read=_tables,
+    )
+
+    @classmethod
+    def tables(
+        cls,
+        *,
+        at_least: float = Tables.at_least,
+        except_: Sequence[str] = (),
+        name: str | None = None,
+    ) -> Self:
+        """Make the check that counts the rows of each table, without a query.
+
+        Args:
+            at_least: The least share of its rows of before that each table must have. Before is
+                the last good drill; at the first one `source_connection`, if the drill has it.
+            except_: Tables that are left out, by the names that results have; `*` stands for any
+                characters.
+            name: How results and errors name the check; `tables` unless given.
+        """
+        return cls(name=name, tables_=Tables(at_least, list(except_) or None))
 
     @property
     def title(self) -> str:
         """How results and errors name it."""
-        return self.name or " ".join(self.query.split())
+        return self.name or " ".join((self.query or "tables").split())
 
     @property
     def expected(self) -> str:
         """What the answer must be, in words."""
+        if self.tables_ is not None:
+            return self.tables_.expected(None)
         is_text = isinstance(self.equals, str)
         exactly = repr(self.equals) if is_text else as_text(self.equals)
         expectations = {
@@ -116,6 +161,19 @@ class Check(Record, sparse=True):
             self._is_met(found, text),
             self.expected,
             shown,
+        )
+
+    def judge_tables(
+        self, tables: Tables, counts: Sequence[TableCount], before: RowsBefore | None
+    ) -> CheckResult:
+        """Compare the rows of each table with those of before, if there are any."""
+        compared = tables.compare(counts, before)
+        return CheckResult(
+            self.title,
+            passed=not compared.problems,
+            expected=tables.expected(before),
+            found=compared.found,
+            tables=compared.tables,
         )
 
     def not_run(self, reason: str) -> CheckResult:
@@ -149,11 +207,16 @@ class CheckResult(Record, sparse=True):
         "The answer as text, its first 100 characters; absent if there was none.", default=None
     )
     reason: str | None = declare("Why there was no answer, in the database's words.", default=None)
+    tables: list[TableRows] | None = declare(
+        "The rows of each table, of a check that counts them.", default=None
+    )
 
     @property
     def summary(self) -> str:
         """What it expected and found, for an error."""
         ended = f"found {self.found or 'nothing'}"
+        if self.tables is not None:
+            ended = f"found: {self.found}"
         if self.reason is not None:
             ended = f"could not be run: {self.reason}"
         return f"{self.check!r} expected {self.expected} and {ended}"
@@ -165,11 +228,8 @@ def read_checks(given: object) -> list[Check]:
     Raises:
         Unfit: It is no list of checks, or one of them asks or expects nothing.
     """
-    if not isinstance(given, list | tuple) or not given:
-        raise Unfit(
-            "must list at least one check; without one, a drill only proves that the service "
-            "reported success"
-        )
+    if not isinstance(given, list | tuple):
+        raise Unfit("must be a list of checks")
     if len(given) > MOST_CHECKS:
         raise Unfit(f"must be {MOST_CHECKS} checks at most, not {len(given)}")
     known = ((number, one) for number, one in enumerate(given, 1) if one is not UNKNOWN)
@@ -185,8 +245,14 @@ def _read_check(given: object, which: str) -> Check:
         raise Unfit(Message(f"has {{which}}, which must be a Check, or {form}", which=which))
     if (misfit := _misfit(given)) is not None:
         raise Unfit(Message("has {which}{misfit}", which=which, misfit=misfit))
-    values = {name: value for name, value in given.items() if value not in (None, UNKNOWN)}
-    return Check(**{"query": "?", **values})
+    readers = Check.properties()
+    return Check(
+        **{
+            name: readers[name].read(value)
+            for name, value in given.items()
+            if value not in (None, UNKNOWN)
+        }
+    )
 
 
 def _misfit(given: Mapping[str, object]) -> AnyMessage | None:
@@ -198,8 +264,20 @@ def _misfit(given: Mapping[str, object]) -> AnyMessage | None:
     for name, each in known.items():
         if (problem := each.problem(given.get(name))) is not None:
             return Message(f", whose {{{name}}} {{why}}", why=problem.reason)
+    if given.get("tables_") is not None:
+        return _beside_tables(given)
+    if given.get("query") is None:
+        return Message(", whose {query} is required: what the database is asked")
     if all(given.get(name) is None for name in EXPECTATIONS):
         return Message(f", which expects nothing: give one of {_listed(EXPECTATIONS)}")
+    return None
+
+
+def _beside_tables(given: Mapping[str, object]) -> AnyMessage | None:
+    """Say what a check that counts tables must not have; None if it has nothing of it."""
+    for name in ("query", *EXPECTATIONS):
+        if given.get(name) is not None:
+            return Message(" with {it} beside {tables_}, which stand alone", it=name)
     return None
 
 

@@ -8,13 +8,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import anyio
 
-from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.databases.database import CheckNotRun, Database, DatabaseUnreachable
-from pulumi_snapshots.drill.check import CheckResult
+from pulumi_snapshots.drill.check import Check, CheckResult
+from pulumi_snapshots.drill.last import note_last_drill, rows_before
 from pulumi_snapshots.drill.reach import STARTS_APART, ProvesNothing, Reach
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord, GoodDrill
 from pulumi_snapshots.drill.scratch import refusal
+from pulumi_snapshots.drill.tables import RowsBefore, Tables, largest_differences, one_line
 from pulumi_snapshots.errors import (
     AnyMessage,
     Hint,
@@ -26,7 +27,6 @@ from pulumi_snapshots.errors import (
 )
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord
 from pulumi_snapshots.restore.restore import (
@@ -56,8 +56,6 @@ LONGEST_OF_DRILL = 300.0
 """Seconds that connecting, or one check, may take."""
 SAME_RESTORE = timedelta(seconds=2)
 """How far the service's time of a restore, in whole seconds, and ours of its end may differ."""
-LAST = "drills"
-"""The ledger's key for the last drills that have passed, by database."""
 UNKNOWN_HOST = (
     "{connection} is to another host than the service's own, so nothing shows that it leads to "
     "the scratch database."
@@ -378,20 +376,47 @@ class Drilling:
         async with self.reach.connection() as dsn:
             database = Database(dsn, timeout=min(LONGEST_OF_DRILL, self.inputs.timeout))
             proofs = await self.reach.proofs(record, await database.age())
-            return await self._results(database), proofs
+            return await self._results(record, database), proofs
 
-    async def _results(self, database: Database) -> list[CheckResult]:
+    async def _results(self, record: DrillRecord, database: Database) -> list[CheckResult]:
         """Ask an open database each check; raises `DatabaseUnreachable`."""
-        checks = self.inputs.checks
+        checks = self.inputs.questions
         results: list[CheckResult] = []
         for number, check in enumerate(checks, 1):
             self.member.progress(f"check {number} of {len(checks)}: {check.title}")
             try:
-                result = check.judge(await database.ask(check.query))
+                result = await self._result(check, record, database)
             except CheckNotRun as error:
                 result = check.not_run(error.why)
             results.append(result)
         return results
+
+    async def _result(self, check: Check, record: DrillRecord, database: Database) -> CheckResult:
+        """Ask one check; raises `DatabaseUnreachable` or `CheckNotRun`."""
+        tables = check.tables_
+        if tables is None:
+            return check.judge(await database.ask(check.query or ""))
+        before = await rows_before(self.session.ledger, self.last_good, record)
+        source = self.inputs.source_connection
+        if before is None and source is not None:
+            self.member.progress("counting the tables of the source")
+            before = await self._source_rows(source, tables)
+        counts = await database.count(tables.is_left_out, refuse_writes=True)
+        return check.judge_tables(tables, counts, before)
+
+    async def _source_rows(self, connection: str, tables: Tables) -> RowsBefore:
+        """Count the tables of the snapshot's own database; raises `CheckNotRun`."""
+        source = Database(connection, timeout=min(LONGEST_OF_DRILL, self.inputs.timeout))
+        try:
+            counts = await source.count(tables.is_left_out, refuse_writes=False)
+        except (DatabaseUnreachable, CheckNotRun) as error:
+            raise CheckNotRun(f"the source could not be counted: {error.why}") from error
+        for count in counts:
+            if count.problem is not None:
+                why = f"{one_line(count.table)} cannot be counted at the source: {count.problem}"
+                raise CheckNotRun(why)
+        rows = {count.table: count.rows for count in counts if count.rows is not None}
+        return RowsBefore(rows, "the source, which may have grown since the snapshot was taken")
 
     def _unchecked(self, record: DrillRecord) -> ProviderError:
         """Make the error of checks that were not run to their end.
@@ -495,33 +520,17 @@ async def conclude(
     count = len(record.results or ())
     checks = "its check passed" if count == 1 else f"all {count} checks passed"
     restores = f"snapshot {record.snapshot} restores{_took(record)}"
-    listener.note(f"drill passed: {restores}, and {checks}")
+    listener.note(f"drill passed: {restores}, and {checks}{_differences(record)}")
     if record.proof is not None:
-        await note_last_drill(ledger, record.database_id, record.proof)
+        await note_last_drill(ledger, record.database_id, record.proof, record.last_good)
     return record
 
 
-async def note_last_drill(ledger: Ledger, database_id: str, drilled: Drilled) -> None:
-    """Remember a drill that has passed, unless a later one is known.
-
-    It may be lost: it is no proof.
-    """
-
-    def change(document: Document) -> None:
-        known = document.setdefault(LAST, {})
-        if known.get(database_id, {}).get("drilled_at", "") <= drilled.drilled_at:
-            known[database_id] = drilled.to_outputs()
-
-    with suppress(LedgerUnavailable):
-        await ledger.edit(change)
-
-
-async def last_drills(ledger: Ledger) -> dict[str, Drilled]:
-    """Return the last drill of each database by its id; none if the ledger cannot be read."""
-    with suppress(LedgerUnavailable):
-        stored = (await ledger.read()).get(LAST, {})
-        return {database_id: Drilled.from_outputs(each) for database_id, each in stored.items()}
-    return {}
+def _differences(record: DrillRecord) -> str:
+    """Say which tables have changed most, if tables were counted."""
+    if not record.tables:
+        return ""
+    return f"; largest differences: {largest_differences(record.tables)}"
 
 
 def _restored(record: DrillRecord) -> str:

@@ -5,7 +5,7 @@ Programs load this module, so it loads no HTTP stack.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, replace
 from datetime import timedelta
 from typing import Any, Self
@@ -13,8 +13,9 @@ from typing import Any, Self
 from pulumi_snapshots.archive.record import RECOVERY_DOC, Drilled, hidden_problem
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.databases.kinds import ENGINE_KINDS, kind_of, lacking
-from pulumi_snapshots.drill.address import ServerAddress, engine_misfit
+from pulumi_snapshots.drill.address import ServerAddress, engine_misfit, is_same_place
 from pulumi_snapshots.drill.check import Check, CheckResult, filled, read_checks
+from pulumi_snapshots.drill.tables import TableRows
 from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties import checks as fit
@@ -82,12 +83,12 @@ class DrillInputs(Inputs):
         needed="the id of the database to restore onto, which only drills use",
         repeats=True,
     )
-    checks: list[Check] = declare(
-        "What the restored database is asked, and what it must answer. Changed ones are run at "
-        "once if the scratch database "
-        "still holds the restore, otherwise with the next drill.",
+    checks: list[Check] | None = declare(
+        "What the restored database is asked, and what it must answer; without any, the rows of "
+        "each table are counted, as by `Check.tables()`. Changed ones are run at once if the "
+        "scratch database still holds the restore, otherwise with the next drill.",
+        default=None,
         read=read_checks,
-        needed="what the restored database is asked",
     )
     overwrite_scratch: bool = declare(
         "Must be true, else the preview fails: everything that the scratch database holds is "
@@ -106,6 +107,14 @@ class DrillInputs(Inputs):
     connection: str | None = declare(
         "How to connect to the scratch database, in place of `password`, such as "
         "`postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; its own parameters choose TLS.",
+        default=None,
+        secret=True,
+        kept=False,
+        read=_connection,
+    )
+    source_connection: str | None = declare(
+        "A read-only connection to the snapshot's own database, with whose tables those of the "
+        "restore are compared until a drill has passed. Nothing is written there.",
         default=None,
         secret=True,
         kept=False,
@@ -163,6 +172,11 @@ class DrillInputs(Inputs):
         return f"{self.database_id}/{self.version_id}"
 
     @property
+    def questions(self) -> list[Check]:
+        """The checks; if there are none, the one that counts tables."""
+        return self.checks or [Check.tables()]
+
+    @property
     def restore(self) -> RestoreInputs:
         """The restore that it begins with."""
         same: Any = {
@@ -193,8 +207,8 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
     database_id = values.get("database_id")
     scratch = values.get("scratch_database_id")
     if isinstance(scratch, str) and is_same_database(scratch, database_id):
-        reason = f"must be another database than the snapshot's own: {DRILLS_OVERWRITE}"
-        yield Problem("scratch_database_id", reason)
+        own = f"must be another database than the snapshot's own: {DRILLS_OVERWRITE}"
+        yield Problem("scratch_database_id", own)
     yield from _password_problems(values)
     connection = values.get("connection")
     if isinstance(connection, str):
@@ -202,6 +216,20 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
         wrong_engine = engine_misfit(connection, values.get("runtime"))
         if misfit := wrong_engine or ServerAddress.of(connection).misfit(known):
             yield Problem("connection", misfit)
+    source = values.get("source_connection")
+    if isinstance(source, str) and (reason := _source_misfit(source, values)):
+        yield Problem("source_connection", reason)
+
+
+def _source_misfit(source: str, values: Mapping[str, Any]) -> AnyMessage | None:
+    """Say why a connection cannot be to the snapshot's own database; None if it can."""
+    connection = values.get("connection")
+    if isinstance(connection, str) and is_same_place(source, connection):
+        return Message("must be to the snapshot's own database, not to that of {connection}")
+    database_id = values.get("database_id")
+    if ServerAddress.of(source).misfit(database_id if isinstance(database_id, str) else ""):
+        return "must be to the snapshot's own database, and its host is that of another database"
+    return engine_misfit(source, values.get("runtime"))
 
 
 def _password_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -218,6 +246,11 @@ def _password_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     kind = values.get("runtime")
     if kind in ENGINE_KINDS and (missing := lacking(kind)):
         yield Problem("password", missing)
+
+
+def counted_tables(results: Iterable[CheckResult] | None) -> list[TableRows]:
+    """Return the rows of each table, of the first check that has counted them."""
+    return next((each.tables for each in results or () if each.tables), [])
 
 
 class GoodDrill(Record, sparse=True):
@@ -339,6 +372,11 @@ class DrillRecord(Record):
         last = parse_rfc3339(self.restored_at or self.requested_at)
         due = last + timedelta(seconds=parse_duration(every))
         return f"with the next drill, which is due at {to_the_second(due)}"
+
+    @property
+    def tables(self) -> list[TableRows]:
+        """The rows of each table, of the check that has counted them; none without one."""
+        return counted_tables(self.results)
 
     @property
     def proof(self) -> Drilled | None:

@@ -11,7 +11,7 @@ import pytest
 
 from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.cli.commands import GROUPS, commands
-from pulumi_snapshots.drill.drill import note_last_drill
+from pulumi_snapshots.drill.last import note_last_drill
 from tests.cli.typed import Desk, at_desk
 from tests.support.drilling import CONNECTION, FakeDatabases
 from tests.support.virtual import staged

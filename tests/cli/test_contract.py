@@ -14,7 +14,7 @@ from pulumi_snapshots.cli.assurance.metrics import METRICS
 from pulumi_snapshots.cli.commands import GROUPS
 from pulumi_snapshots.cli.terminal.output import OUTPUT_FORMAT
 from pulumi_snapshots.clock import ServiceClock
-from pulumi_snapshots.drill.drill import last_drills
+from pulumi_snapshots.drill.last import last_drills
 from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import FORMAT as LEDGER_FORMAT

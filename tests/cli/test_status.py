@@ -12,7 +12,7 @@ import pytest
 from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.cli.assurance.health import longest_gap
 from pulumi_snapshots.clock import ServiceClock, rfc3339, to_the_second
-from pulumi_snapshots.drill.drill import note_last_drill
+from pulumi_snapshots.drill.last import note_last_drill
 from pulumi_snapshots.ledger.ledger import Ledger
 from tests.archive.scene import put
 from tests.cli.typed import Desk, Ended, at_desk

@@ -104,7 +104,9 @@ def test_a_drill_finds_every_bad_dump_that_restores(server: Server) -> None:
         old = emulator.add_snapshot(DATABASE, damage=Damage(of_version=good.version_id))
         drilled = partial(
             drilled,
-            checks=[replace(each, query=each.query.replace("03-06", "03-07")) for each in CHECKS],
+            checks=[
+                replace(each, query=str(each.query).replace("03-06", "03-07")) for each in CHECKS
+            ],
         )
         assert await drilled(old) == {"newest"}
         emulator.next_restore_does_nothing(SCRATCH)

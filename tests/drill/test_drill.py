@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.archive.record import Drilled
-from pulumi_snapshots.drill.drill import last_drills, note_last_drill
+from pulumi_snapshots.drill.last import last_drills, note_last_drill
 from tests.support.drilling import CONNECTION, ROWS, SCRATCH, DrillScene, drill_scene
 from tests.support.virtual import staged
 from tests.support.world import DATABASE

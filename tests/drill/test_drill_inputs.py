@@ -14,6 +14,7 @@ from tests.support.world import DATABASE
 
 MINE, PRODUCTION = own_host(SCRATCH), own_host(DATABASE)
 ELSEWHERE = CONNECTION.replace(SCRATCH, DATABASE)
+TUNNEL = "postgresql://a:b@tunnel.example:6000/shop"
 OTHER_PORT = "must be to port 7058 of the scratch database, as the service says"
 GOOD: dict[str, Any] = {
     "database_id": DATABASE,
@@ -74,8 +75,48 @@ def test_a_drill_without_a_result_has_not_passed() -> None:
 @pytest.mark.parametrize(
     ("change", "name", "reason"),
     [
-        ({"checks": None}, "checks", "is required: what the restored database is asked"),
-        ({"checks": []}, "checks", "must list at least one check; without one,"),
+        ({"checks": "tables"}, "checks", "must be a list of checks"),
+        *(
+            ({"checks": [{"tables_": given}]}, "checks", f"has check 1, whose tables_ {why}")
+            for given, why in (
+                ({"at_least": 1.5}, "has at_least, which must be a number from 0 to 1"),
+                ({"at_least": "all"}, "has at_least, which must be a number from 0 to 1"),
+                ({"except_": "log"}, "has except_, which must be a list of names of tables"),
+                ({"except_": [1]}, "has except_, which must be a list of names of tables"),
+                ({"only": ["log"]}, "must be an object with at_least, except_"),
+                (True, "must be an object with at_least, except_"),
+            )
+        ),
+        (
+            {"checks": [{"tables_": {}, "at_least": 3}]},
+            "checks",
+            "has check 1 with at_least beside tables_, which stand alone",
+        ),
+        (
+            {"checks": [{"tables_": {}, "query": "select 1"}]},
+            "checks",
+            "has check 1 with query beside tables_, which stand alone",
+        ),
+        (
+            {"source_connection": CONNECTION.replace("driller", "reader")},
+            "source_connection",
+            "must be to the snapshot's own database, not to that of connection",
+        ),
+        (
+            {"connection": TUNNEL, "source_connection": TUNNEL},
+            "source_connection",
+            "must be to the snapshot's own database, not to that of connection",
+        ),
+        (
+            {"connection": None, "password": "x", "source_connection": CONNECTION},
+            "source_connection",
+            "and its host is that of another database",
+        ),
+        (
+            {"runtime": "postgres", "source_connection": "mysql://a:b@tunnel.example/shop"},
+            "source_connection",
+            "must be to PostgreSQL, as the snapshot is of it, not to MySQL",
+        ),
         (
             {"checks": [{"query": "x", "equals": 1}] * 101},
             "checks",
@@ -175,6 +216,15 @@ def test_a_bad_input_fails_before_anything_is_overwritten(
     [
         {},
         {"checks": UNKNOWN},
+        {"checks": None},
+        {"checks": []},
+        {"checks": [{"tables_": {}}]},
+        {"checks": [{"tables_": UNKNOWN}]},
+        {"checks": [{"tables_": {"at_least": UNKNOWN, "except_": ["log_*"]}, "name": "rows"}]},
+        {"checks": [Check.tables(), Check.tables(at_least=0.5, except_=["log"], name="rows")]},
+        {"source_connection": ELSEWHERE},
+        {"source_connection": TUNNEL, "connection": TUNNEL.replace("/shop", "/scratch")},
+        {"source_connection": UNKNOWN},
         {"checks": [UNKNOWN, {"query": UNKNOWN, "at_least": UNKNOWN}]},
         dict.fromkeys(("connection", "scratch_database_id", "database_id", "version_id"), UNKNOWN),
         {"runtime": "postgres"},

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.drill.difference import DrillRules
-from pulumi_snapshots.drill.drill import last_drills
+from pulumi_snapshots.drill.last import last_drills
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import EngineCall

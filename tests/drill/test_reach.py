@@ -12,7 +12,7 @@ import redis
 
 from pulumi_snapshots.databases.kinds import kind_of
 from pulumi_snapshots.drill.address import own_host
-from pulumi_snapshots.drill.drill import last_drills
+from pulumi_snapshots.drill.last import last_drills
 from pulumi_snapshots.drill.reach import CONNECTION_FORMS, held, own_connection
 from pulumi_snapshots.service.models import read_certificate
 from squarecloud_emulator.service.faults import Fault

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.drill.drill import LAST
+from pulumi_snapshots.drill.last import LAST
 from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.guard import book
 from pulumi_snapshots.ledger import ledger, moving

@@ -7,7 +7,7 @@ import sqlite3
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import anyio.lowlevel
 
 from pulumi_snapshots.databases.database import CheckNotRun, DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import Scalar
+from pulumi_snapshots.databases.tables import TableCount
 from pulumi_snapshots.drill.address import own_host
 from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.engine.wording import PYTHON
@@ -33,6 +34,7 @@ SCRATCH = OTHER_DATABASE
 CONNECTION = f"postgresql://driller:never-shown@{own_host(SCRATCH)}:7058/shop?sslmode=require"
 ELSEWHERE = "postgresql://driller:never-shown@tunnel.example:6000/shop"
 """A host of which nobody knows where it leads."""
+SOURCE = f"postgresql://reader:never-shown@{own_host(DATABASE)}:7058/shop?sslmode=require"
 ROWS = "select count(*) from rows where state = 'then'"
 
 
@@ -47,6 +49,11 @@ class FakeDatabases:
     # seconds for which the server that is asked has run; as long as the scratch database unless given
     age_is: float | None = None
     says_age: bool = True  # whether it says that
+    holds: str = SCRATCH  # the database that is asked
+    # tables that cannot be counted, and why
+    uncountable: dict[str, str] = field(default_factory=dict)
+    estimated: set[str] = field(default_factory=set)  # tables too large to be counted
+    written: str = ""  # why no table can be counted
     # happens once, when the first connection is there
     meanwhile: Callable[[], object] | None = None
     asked: list[str] = field(default_factory=list)  # the commands, in order
@@ -54,6 +61,8 @@ class FakeDatabases:
     opened: list[tuple[str, bytes, int]] = field(default_factory=list)
 
     def opens(self, dsn: str, *, timeout: float) -> FakeDatabases:
+        if dsn == SOURCE:
+            return replace(self, holds=DATABASE)
         if dsn not in {CONNECTION, ELSEWHERE}:
             self.opened.append((dsn, *_certificate_in(dsn)))
         assert timeout > 0
@@ -87,6 +96,25 @@ class FakeDatabases:
             raise CheckNotRun(str(error)) from None
         value: Scalar = rows[0][0] if rows else None
         return value
+
+    async def count(
+        self, is_left_out: Callable[[str], bool], *, refuse_writes: bool
+    ) -> list[TableCount]:
+        assert refuse_writes is (self.holds == SCRATCH), "a source is in use"
+        self.asked.append("count" if refuse_writes else "count the source")
+        await anyio.sleep(self.seconds)
+        if self.written:
+            raise CheckNotRun(self.written)
+        (listed,) = self.emulator.execute(
+            self.holds, "select name from sqlite_master where type = 'table'"
+        )
+        return [self._counted(name) for (name,) in listed if not is_left_out(name)]
+
+    def _counted(self, name: str) -> TableCount:
+        if name in self.uncountable:
+            return TableCount(name, None, problem=self.uncountable[name])
+        ((row,),) = self.emulator.execute(self.holds, f'select count(*) from "{name}"')  # noqa: S608
+        return TableCount(name, row[0], is_estimate=name in self.estimated)
 
 
 def _certificate_in(dsn: str) -> tuple[bytes, int]:

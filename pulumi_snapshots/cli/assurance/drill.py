@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import IO, Any
@@ -16,6 +17,7 @@ from pulumi_snapshots.cli.terminal.output import GOOD, facts, fields_of, table
 from pulumi_snapshots.cli.terminal.wording import TYPED
 from pulumi_snapshots.drill.drill import Drilling
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord
+from pulumi_snapshots.drill.tables import largest_differences
 from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.properties.checks import LATEST, spoken
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
@@ -28,6 +30,8 @@ TYPED_CHECK = re.compile(
     r"(?P<query>.*\S)\s+(?P<operator>==|>=|<=|=~)\s+(?P<value>\S.*)", re.DOTALL
 )
 """Greedy, so that the last operator counts: the query may have others."""
+
+TYPED_TABLES = re.compile(r"tables(?:\s*>=\s*(?P<share>\S+))?(?:\s+except\s+(?P<names>.+))?")
 
 
 @arguments.command(
@@ -53,9 +57,15 @@ TYPED_CHECK = re.compile(
         "checks",
         metavar="'QUERY OP VALUE'",
         multiple=True,
-        required=True,
         help="What it is asked, and what it must answer; OP is ==, >=, <= or =~ (matches). "
-        "Repeatable.",
+        "Repeatable. `tables [>= SHARE] [except NAME...]` counts rows, as without checks.",
+    ),
+    click.option(
+        "--source-env",
+        "source_connection",
+        metavar="NAME",
+        help="The variable that holds a read-only connection to DATABASE: its tables are compared "
+        "until a drill has passed.",
     ),
     click.option(
         "--overwrite-scratch",
@@ -87,7 +97,7 @@ async def drill(invocation: Invocation, /, *, snapshot: str, new: bool, **typed:
     invocation.note_typed_id(snapshot)
     database_id, _, version_id = snapshot.partition("/")
     given = {**typed, "database_id": database_id, "version_id": version_id or LATEST}
-    for name in ("password", "connection"):
+    for name in ("password", "connection", "source_connection"):
         given[name] = typed[name] and arguments.secret_of(invocation, TYPED[name], typed[name])
     given["checks"] = _typed_checks(invocation, typed["checks"])
     arguments.checked(invocation, DrillInputs, given)
@@ -116,6 +126,8 @@ async def drill(invocation: Invocation, /, *, snapshot: str, new: bool, **typed:
 
     record = await invocation.recorded(snapshot, prepared, drilled, new=new)
     text = facts(_facts_of(record, invocation)) + _results_table(record, invocation.out)
+    if record.tables:
+        text += f"largest differences: {largest_differences(record.tables)}\n"
     invocation.result(fields_of(record.snapshot, record, DrillRecord), text, record.snapshot)
 
 
@@ -143,8 +155,11 @@ def _facts_of(record: DrillRecord, invocation: Invocation) -> dict[str, str | No
 
 def _typed_checks(invocation: Invocation, checks: Iterable[str]) -> list[dict[str, Any]]:
     """Read the checks that are typed, each as a query, an operator and a value."""
-    read = []
+    read: list[dict[str, Any]] = []
     for typed in checks:
+        if (tables := TYPED_TABLES.fullmatch(typed.strip())) is not None:
+            read.append({"tables_": _typed_tables(invocation, tables)})
+            continue
         found = TYPED_CHECK.fullmatch(typed.strip())
         if found is None:
             invocation.wrong(
@@ -154,6 +169,19 @@ def _typed_checks(invocation: Invocation, checks: Iterable[str]) -> list[dict[st
         value = found["value"] if operator == "=~" else _value(found["value"])
         read.append({"query": found["query"], OPERATORS[operator]: value})
     return read
+
+
+def _typed_tables(invocation: Invocation, typed: re.Match[str]) -> dict[str, Any]:
+    """Read how tables are counted: `tables >= 0.9 except log 'my cache'`."""
+    tables: dict[str, Any] = {}
+    if typed["share"]:
+        tables["at_least"] = _value(typed["share"])
+    if typed["names"]:
+        try:
+            tables["except_"] = shlex.split(typed["names"])
+        except ValueError as error:
+            invocation.wrong(f"--check {typed[0]!r} cannot be read: {error}.")
+    return tables
 
 
 def _value(typed: str) -> str | float | bool:

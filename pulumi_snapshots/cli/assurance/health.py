@@ -22,7 +22,7 @@ from pulumi_snapshots.cli.terminal.account import (
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.whole_ids import whole_database
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
-from pulumi_snapshots.drill.drill import last_drills
+from pulumi_snapshots.drill.last import last_drills
 from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.guard.book import Guarded, consult

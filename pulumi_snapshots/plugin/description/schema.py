@@ -189,13 +189,21 @@ def _function(lookup: Lookup[Any]) -> dict[str, Any]:
 def _types() -> dict[str, Any]:
     """Describe the records inside properties, and the texts whose values are known."""
     outputs = [*_every_output()]
-    records = {record for each in outputs if (record := record_in(each.type))}
+    records = _records_of(outputs)
     found = {_name(one): _described(one) for one in records}
     queries = _each_of(lookup.query for lookup in FUNCTIONS.values())
     for each in (*outputs, *queries, *_each_of(records)):
         if each.choices:
             found[each.choices.name] = _of_choices(each.choices)
     return {token(name): found[name] for name in sorted(found)}
+
+
+def _records_of(properties: Iterable[Property]) -> set[type[Record]]:
+    """Return the records in properties, and those in their own properties."""
+    records = {record for each in properties if (record := record_in(each.type))}
+    if not records:
+        return records
+    return records | _records_of(_each_of(records))
 
 
 def _every_output() -> Iterator[Property]:

@@ -1,0 +1,128 @@
+"""Count the rows of each table of a database, within a time: exactly, or as its engine estimates.
+
+What a table is differs: a collection in MongoDB, the keys with one prefix in Redis.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pulumi_snapshots.clock import system_monotonic
+from pulumi_snapshots.databases.kinds import BlockingConnection, Refused, Table, is_late
+
+MOST_TABLES = 10_000
+"""Tables of one database: the rows of each stand in the state."""
+EXACT_SHARE = 0.6
+"""The part of the time in which rows are counted; the rest is for estimates."""
+NO_TIME = "no time was left"
+
+
+@dataclass(frozen=True)
+class TableCount:
+    """Rows of one table.
+
+    Attributes:
+        table: The name, as `Table` has it.
+        rows: How many rows it has; None if that is not known.
+        is_estimate: Whether the engine has estimated it.
+        problem: Why it could not be counted, in the database's words.
+    """
+
+    table: str
+    rows: int | None
+    is_estimate: bool = False
+    problem: str | None = None
+
+
+class Counting(NamedTuple):
+    """How to count.
+
+    Attributes:
+        is_left_out: Whether a table of this name is not counted.
+        explain: Says what a library's error means, without secrets.
+        refuse_writes: Whether nothing may write to the database meanwhile.
+    """
+
+    is_left_out: Callable[[str], bool]
+    explain: Callable[[Exception], str]
+    refuse_writes: bool
+
+
+def count_tables(connection: BlockingConnection, how: Counting, seconds: float) -> list[TableCount]:
+    """Count the rows of all tables, the smallest first; views are only opened.
+
+    Args:
+        connection: A connection that nothing else uses.
+        how: What is counted.
+        seconds: How long it may take.
+
+    Raises:
+        Refused: There are too many tables, or something has written to them.
+    """
+    end = system_monotonic() + seconds
+    exact_end = end - seconds * (1 - EXACT_SHARE)
+    writes = connection.writes()
+    tables = [
+        table
+        for table in connection.tables(MOST_TABLES + 1, exact_end)
+        if not how.is_left_out(table.name)
+    ]
+    if len(tables) > MOST_TABLES:
+        raise Refused(f"there are more than {MOST_TABLES:,} tables: leave some out")
+    tables.sort(key=lambda table: table.size)
+    counts = [_count_table(connection, table, how, exact_end, end) for table in tables]
+    written = connection.writes()
+    if how.refuse_writes and writes is not None and written is not None and written > writes:
+        raise Refused(
+            "something else wrote to the database while its tables were counted "
+            f"({written - writes:,} changes), so they do not show what was restored"
+        )
+    return counts
+
+
+def _count_table(
+    connection: BlockingConnection,
+    table: Table,
+    how: Counting,
+    exact_end: float,
+    end: float,
+) -> TableCount:
+    """Count the rows of one table, or say why that cannot be done.
+
+    Args:
+        connection: The connection.
+        table: The table.
+        how: See `Counting`.
+        exact_end: Until when it may be counted, by this machine's monotonic clock.
+        end: Until when it may be estimated.
+    """
+    try:
+        if table.is_view:
+            connection.open_view(table)
+            return TableCount(table.name, None)
+        rows = _exact_count(connection, table, exact_end)
+        if rows is not None:
+            return TableCount(table.name, rows)
+        seconds = end - system_monotonic()
+        if seconds <= 0:
+            return TableCount(table.name, None, problem=NO_TIME)
+        rows = connection.estimate(table, seconds)
+        return TableCount(table.name, rows, is_estimate=True)
+    except Exception as error:
+        if connection.is_lost(error):
+            raise
+        problem = NO_TIME if is_late(error) else how.explain(error)
+        return TableCount(table.name, None, problem=problem)
+
+
+def _exact_count(connection: BlockingConnection, table: Table, end: float) -> int | None:
+    """Count the rows of a table; None if it is too large, or if time runs out."""
+    seconds = end - system_monotonic()
+    if table.size > connection.counted_up_to or seconds <= 0:
+        return None
+    try:
+        return connection.count(table, seconds)
+    except Exception as error:
+        if is_late(error) and not connection.is_lost(error):
+            return None
+        raise
