@@ -78,7 +78,7 @@ class RowsBefore:
 
     Attributes:
         rows: The rows of each table.
-        title: Where they were counted, in words.
+        title: What counted them, in words.
     """
 
     rows: Mapping[str, int]
@@ -106,8 +106,8 @@ class Comparison:
             return "; ".join([*self.problems[:SHOWN_TABLES], *tail])
         rows = sum(each.rows or 0 for each in self.tables)
         estimated = sum(each.is_estimate for each in self.tables)
-        how = f", {estimated} of them estimated" if estimated else ""
-        return f"{len(self.tables):,} tables{how}, {rows:,} rows"
+        how = f" ({estimated} estimated)" if estimated else ""
+        return f"tables: {len(self.tables):,}{how}, rows: {rows:,}"
 
 
 class Tables(Record, sparse=True):

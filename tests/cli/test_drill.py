@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from tests.cli.typed import Desk, Ended
-from tests.support.drilling import CONNECTION, ELSEWHERE, SCRATCH, FakeDatabases
+from tests.support.drilling import CONNECTION, ELSEWHERE, SCRATCH, SOURCE, FakeDatabases
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, world
 
@@ -186,6 +186,12 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
         "--check 'select 1' must be a query, one of ==, >=, <=, =~, and a value.",
     ),
     ({"--check": "select 1 =~ ("}, "--check has check 1, whose =~ must be a regular expression"),
+    (
+        {"--check": "tables >= 2"},
+        "--check has check 1, whose tables has >=, which must be a number from 0 to 1",
+    ),
+    ({"--check": "tables except 'a"}, "cannot be read: No closing quotation"),
+    ({"--source-env": "SCRATCH_URL"}, "--source-env must be to the snapshot's own database"),
     ({"--check": "select 1 >= many"}, "--check has check 1, whose >= must be a number"),
 ]
 
@@ -209,3 +215,40 @@ async def test_wrong_arguments_overwrite_nothing(
     ended = (await at.types("drill", DATABASE, *typed)).failed(words, code=2)
     assert "never-shown" not in ended.err
     assert not at.w.requests("restore")
+
+
+@staged(desk)
+async def test_tables_are_counted_compared_with_the_last_drill_and_the_last_line_shows_the_differences(
+    at: DrillDesk,
+) -> None:
+    first = (await at.drills(checks=())).done
+    assert first.out.splitlines()[-1] == (
+        "largest differences: not known, since nothing was counted before"
+    )
+    await anyio.sleep(DAY)
+    at.w.emulator.execute(DATABASE, "INSERT INTO rows VALUES ('then')")
+    at.w.emulator.add_snapshot(DATABASE)
+    grown = (await at.drills(checks=("tables >= 0.9 except 'my log' tmp_*",))).done
+    assert grown.out.splitlines()[-1] == "largest differences: rows 1 → 2 (+100 %)"
+    await anyio.sleep(DAY)
+    at.w.emulator.execute(DATABASE, "DELETE FROM rows", "INSERT INTO rows VALUES ('then')")
+    at.w.emulator.add_snapshot(DATABASE)
+    ended = (await at.drills(DATABASE, "--json", checks=("tables",))).failed(
+        "and found: rows has 1 of 2 rows"
+    )
+    (result,) = ended.json["results"]
+    assert result["tables"] == [
+        {"table": "rows", "rows": 1, "before": 2, "problem": "has 1 of 2 rows"}
+    ]
+    assert (await at.drills(checks=("tables >= 0.5",))).code == 0
+
+
+@staged(desk)
+async def test_the_first_drill_of_the_command_line_can_be_compared_with_the_source(
+    at: DrillDesk,
+) -> None:
+    at.environment["SHOP_URL"] = SOURCE
+    at.w.emulator.execute(DATABASE, "INSERT INTO rows VALUES ('then')")
+    options = ("--source-env", "SHOP_URL")
+    ended = (await at.drills(DATABASE, *options, checks=())).failed("rows has 1 of 2 rows")
+    assert "never-shown" not in ended.out + ended.err

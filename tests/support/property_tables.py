@@ -13,6 +13,7 @@ from typing import Any, get_origin
 
 import pulumi_snapshots
 from pulumi_snapshots.drill.check import Check, CheckResult
+from pulumi_snapshots.drill.tables import TableRows, Tables
 from pulumi_snapshots.guard.book import GUARD
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.lookup.results import (
@@ -167,9 +168,10 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     **{f"{lookup.function} arguments": partial(inputs, lookup.query) for lookup in LOOKUPS},
     **{
         record.__name__: partial(outputs, record.properties().values())
-        for record in (Request, DatabaseInfo, CheckResult)
+        for record in (Request, DatabaseInfo, CheckResult, TableRows)
     },
     "Check": partial(inputs, Check),
+    "Tables": partial(inputs, Tables),
     "lookups": lookups,
     "settings": settings,
     "plugin resources": plugin_resources,

@@ -13,6 +13,7 @@ def test_what_is_secret_is_marked_as_such() -> None:
         "resources.squarecloud:index:Archive.inputProperties.downloadUrl",
         "resources.squarecloud:index:Drill.inputProperties.connection",
         "resources.squarecloud:index:Drill.inputProperties.password",
+        "resources.squarecloud:index:Drill.inputProperties.sourceConnection",
         "resources.squarecloud:index:Snapshot.properties.downloadUrl",
         "types.squarecloud:index:FoundSnapshot.properties.downloadUrl",
         "functions.squarecloud:index:getDownloadUrl.outputs.properties.downloadUrl",
