@@ -60,7 +60,7 @@ def test_each_fact_is_a_field_that_there_is() -> None:
         "RunMemory": vars(RunMemory()),
     }
     facts = [row[0].strip("`").split(".") for row in rows_of("The facts")]
-    assert len(facts) == 7
+    assert len(facts) == 8
     assert [(owner, name) for owner, name in facts if name not in owners[owner]] == []
 
 

@@ -16,7 +16,8 @@ from pulumi_snapshots.engine.messages import MessageRow, Messages
 from pulumi_snapshots.engine.process import Interrupts
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Message, ProviderError
-from pulumi_snapshots.guard.coverage import FIRST_UP, GUARD_TYPE, STATE_UNKNOWN
+from pulumi_snapshots.guard.coverage import GUARD_TYPE, STATE_UNKNOWN
+from pulumi_snapshots.guard.inputs import FIRST_UP
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration, run_of_program
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -78,8 +79,8 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             return
         if summary := self._preview.summary():
             self._messages.send(f"{self}: {summary}")
-        if unguarded := self._preview.unguarded():
-            self._messages.send(f"{self}: {PYTHON.text(unguarded)}", warning=True)
+        for warning in filter(None, (self._preview.unguarded(), self._preview.beside())):
+            self._messages.send(f"{self}: {PYTHON.text(warning)}", warning=True)
 
     def _newest(self, database_id: str) -> Any:
         return late("dynamic.lookups:get_latest_snapshot")(database_id, "manual")
@@ -203,6 +204,8 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         if self._program.once is None:
             self._program.once = late("guard.once:OncePerRun")(run_of_program())
         once: OncePerRun = self._program.once
+        if self.is_whole:
+            once.whole.add(self._owner)
         return once
 
     async def _carried_out(self, act: str, inputs: Any, what: str, row: MessageRow) -> None:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from pulumi_snapshots.clock import DATE_RESOLUTION, Clock, parse_rfc3339, rfc3339
 from pulumi_snapshots.errors import Message, ProviderError
-from pulumi_snapshots.guard.inputs import ComponentInputs
+from pulumi_snapshots.guard.inputs import FIRST_UP, ComponentInputs
 from pulumi_snapshots.ledger.attempt import NEVER, Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import AHEAD_HERE, Document
@@ -228,6 +228,8 @@ class GuardBook:
             entry = Guarded(guard, record.described, now, [])
             self._stored.append(entry)
         if happened:
+            if not all(each.startswith(FIRST_UP) for each in happened):
+                self._ledger.stop_sharing(self._document, record.database_id)
             # Each once, also if it is noted again.
             changes = [*dict.fromkeys((*entry.changes, *happened))]
             changed = replace(entry, changed_at=now, changes=changes[:MOST_CHANGES])

@@ -23,8 +23,6 @@ from pulumi_snapshots.guard.inputs import (
 from pulumi_snapshots.run.settings import PACKAGE
 
 GUARD_TYPE = f"{PACKAGE}:index:Guard"
-FIRST_UP = "first run with this guard"
-"""The change that a guard notes for all those that it could not hear of."""
 STATE_UNKNOWN = Message(
     "the engine does not show what the state has, so deletes of resources that this guard is new "
     "to have no snapshot in this run"

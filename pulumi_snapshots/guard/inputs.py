@@ -11,6 +11,8 @@ from pulumi_snapshots.snapshot.record import DEFAULT_TIMEOUT, PURPOSE, SnapshotI
 CHANGES = ("create", "update", "delete")
 # seconds; a failed run and its repetition cost one of the day's snapshots
 DEFAULT_REUSE = 10 * 60.0
+FIRST_UP = "first run with this guard"
+"""The change that a guard notes for all those that it could not hear of."""
 NEVER_GUARDED = (
     f"pulumi-python:dynamic/{PACKAGE}:",
     f"{PACKAGE}:index:",
@@ -25,6 +27,7 @@ PUT_BACK = (
     " (if you removed this guard, put it back for one more run; if not, let what is replaced "
     "depend on the guard, and if the guard's database comes from it, give the guard the id as text)"
 )
+SNAPSHOT_TYPES = tuple(f"{each}Snapshot" for each in NEVER_GUARDED[:2])
 CHOSEN = "chosen by the program: "
 """How a pattern begins that stands for the choice of a Python program, which gives resources their
 hooks itself."""
@@ -137,6 +140,16 @@ class ComponentInputs(GuardInputs):
 def is_chosen_by_program(pattern: str) -> bool:
     """Whether a pattern stands for the choice of a Python program."""
     return pattern.startswith(CHOSEN)
+
+
+def is_whole(changes: Collection[str], patterns: Collection[str]) -> bool:
+    """Whether a guard hears of each change that the engine makes after its snapshot.
+
+    Args:
+        changes: Those that it guards.
+        patterns: The patterns of what it guards, or what stands for the program's own choice.
+    """
+    return {*CHANGES} <= {*changes} and not {"*", CHOSEN_ALL}.isdisjoint(patterns)
 
 
 def fits(type_: str, name: str, patterns: Collection[str]) -> set[str]:

@@ -86,10 +86,15 @@ class OncePerRun:
 
     `run` names the run as the programs and plugins of the same engine do; without it, the session's
     name of it is used.
+
+    Attributes:
+        whole: The guards that hear of each change after their snapshot. A Snapshot of the same run
+            may use what they request, as long as none has happened.
     """
 
     def __init__(self, run: str = "") -> None:
         self._run = run
+        self.whole = set[str]()
         self._databases = defaultdict[str, _SnapshotOfRun](_SnapshotOfRun)
 
     async def before(
@@ -162,7 +167,14 @@ class OncePerRun:
             await consult(session().ledger, lambda book: book.spent(inputs.database_id))
             now = session().clock.utc()
             of.asked_at = of.asked_at or now
-            of.record = await take(session(), inputs, listener, asked_for=now - of.asked_at)
+            run = self._run or session().memory.run
+            of.record = await take(
+                session(),
+                inputs,
+                listener,
+                asked_for=now - of.asked_at,
+                shared_in=run if guard in self.whole else None,
+            )
         if guard not in of.changes:
             await self._note(of, session(), guard, of.record)
             of.changes[guard] = []
@@ -260,6 +272,7 @@ async def take(
     listener: Listener,
     *,
     asked_for: timedelta = timedelta(0),
+    shared_in: str | None = None,
 ) -> SnapshotRecord:
     """Take a guard's snapshot, or use one that is young enough, or that `fallback` allows.
 
@@ -269,6 +282,7 @@ async def take(
         listener: The row of what is about to change.
         asked_for: For how long the run has asked for a snapshot: what it has requested since will
             do, also if the call that did was cut off.
+        shared_in: The run in which a Snapshot may use it too; None if no Snapshot may.
 
     Returns:
         The snapshot.
@@ -289,6 +303,7 @@ async def take(
                 f"{GUARD_OWNER}:{database_id}",
                 needs_url=False,
                 last_change=last_change,
+                shared_in=shared_in,
             )
             return await taking.carry_out()
     except NONE_NOW as error:

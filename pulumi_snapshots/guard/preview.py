@@ -6,8 +6,7 @@ from datetime import timedelta
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Message
 from pulumi_snapshots.guard.book import GuardBook
-from pulumi_snapshots.guard.coverage import FIRST_UP
-from pulumi_snapshots.guard.inputs import GuardInputs
+from pulumi_snapshots.guard.inputs import FIRST_UP, SNAPSHOT_TYPES, GuardInputs
 from pulumi_snapshots.ledger.attempt import NEVER
 from pulumi_snapshots.run.memory import Listener
 
@@ -20,6 +19,11 @@ NEW_ONE_FIRST = Message(
 UNGUARDED = (
     "{count} would be deleted without a snapshot, since the state does not have this guard for it "
     "yet: {names}. Add the guard in a {run} of its own first"
+)
+BESIDE = (
+    "{names} and this guard can each take a snapshot of database {of}, 3 min apart: a Snapshot "
+    "uses the guard's only if the guard guards all changes of the whole stack. Remove the "
+    "Snapshot, unless it is to show the data after the changes"
 )
 NAMED = 5  # resources that a warning names
 
@@ -35,6 +39,7 @@ class PreviewedChanges:
         self._waiting = set[str]()
         self._created = set[str]()
         self._deleted = set[str]()
+        self._snapshots = set[str]()  # names of Snapshots of the database that would be created
         self.first_up: str | None = None  # why a snapshot is taken before all changes
         # URNs that the state had before; None if it is not known
         self.in_state: Collection[str] | None = None
@@ -75,6 +80,9 @@ class PreviewedChanges:
             urn: The resource.
             row: Its row.
         """
+        if urn.rpartition("::")[0].endswith(SNAPSHOT_TYPES):
+            self._snapshots.add(urn.rpartition("::")[2])
+            return
         if change == "create":
             self._created.add(urn)
         if change == "delete":
@@ -98,6 +106,16 @@ class PreviewedChanges:
         count = len(self._waiting)
         changes = "1 change" if count == 1 else f"{count} changes"
         return f"{changes} will wait for {snapshot}" if count else None
+
+    def beside(self) -> Message | None:
+        """A warning of Snapshots that may not share the snapshot of a guard of a part of the stack.
+
+        None if there are none.
+        """
+        if not self._snapshots or not (self._waiting or self.first_up):
+            return None
+        named = [f"Snapshot {each}" for each in sorted(self._snapshots)[:NAMED]]
+        return Message(BESIDE, names=" and ".join(named), of=self._database)
 
     def unguarded(self) -> Message | None:
         """A warning of replaced resources whose delete the guard has not heard of.

@@ -214,6 +214,11 @@ class Attempt(Record, sparse=True):
     account: str | None = declare(
         "The account of its API key, as `Settings.account` names it.", default=None
     )
+    shared_in: str | None = declare(
+        "Of a guard of a whole stack: the run in which a Snapshot may use it, until one does, or "
+        "something guarded has changed.",
+        default=None,
+    )
 
     @property
     def id(self) -> str:
@@ -296,6 +301,7 @@ class Attempt(Record, sparse=True):
             request=request,
             saved=self.saved or ours.saved,
             dropped_in=self.dropped_in,
+            shared_in=self.shared_in,
         )
 
     @property
@@ -311,6 +317,7 @@ class Attempt(Record, sparse=True):
             self.source,
             self.result,
             self.dropped_in,
+            self.shared_in,
         )
         times = (self.request.posted_at, self.due, self.ended_at, self.held_until)
         return (

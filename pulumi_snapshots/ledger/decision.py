@@ -12,6 +12,7 @@ down; nothing is inferred from what must have happened:
 | `Wish.void` | attempts that the operation knows to be over, or in no other's way | the operation |
 | `Attempt.saved` | a call has shown that a state has it | the ledger |
 | `Attempt.dropped_in` | a state has dropped it, in this run | the ledger |
+| `Attempt.shared_in` | a Snapshot may use what a guard has requested, in this run | the ledger |
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -58,6 +59,7 @@ class Wish:
     began_with: frozenset[str] | None = None  # ids; None until the ledger was read
     void: frozenset[str] = frozenset()  # ids
     previous: datetime | None = None  # when the last restore of the database began
+    shared_in: str | None = None  # as `Attempt.shared_in`, of the request that it is to send
     id: str = ""  # of the request that it is to send
 
     def attempt_of(self, request: Request, status: Status) -> Attempt:
@@ -71,6 +73,7 @@ class Wish:
             status,
             self.source,
             account=self.account,
+            shared_in=self.shared_in,
         )
 
     def is_mine(self, attempt: Attempt) -> bool:
@@ -154,6 +157,14 @@ class Known:
         """The last attempt of the same resource: its state has been about that since."""
         return next(iter(self.mine), None)
 
+    def is_restored_since(self, attempt: Attempt) -> bool:
+        """Tell whether a run has restored the database of an attempt after its request."""
+        return any(
+            (each.ended_at or each.request.posted_at) > attempt.request.posted_at
+            for each in self.attempts
+            if (each.kind, each.database_id) == ("restore", attempt.database_id)
+        )
+
     def age(self, attempt: Attempt) -> timedelta:
         """Tell how long ago the request of an attempt was sent."""
         return self.now - attempt.request.posted_at
@@ -175,6 +186,17 @@ def unsaved_snapshot(known: Known) -> Claim | None:
     is_unsaved = not newest.saved and not wish.has_seen(newest)
     if is_unsaved and wish.is_for_same(newest) and known.age(newest) <= UNSAVED_LASTS:
         return Claim(newest, "resumed")
+    return None
+
+
+def shared_request(known: Known) -> Claim | None:
+    """A Snapshot resource uses what a guard of the same run has requested before any change."""
+    wish = known.wish
+    if wish.forced or not wish.run or owner_kind(wish.owner) != "resource":
+        return None
+    for each in known.same_database:
+        if each.shared_in == wish.run and not known.is_restored_since(each):
+            return Claim(each, "resumed")
     return None
 
 
@@ -291,7 +313,7 @@ def _is_renamed(attempt: Attempt, owner: str | None) -> bool:
 
 
 TABLE: dict[Kind, tuple[Row, ...]] = {
-    "snapshot": (unsaved_snapshot, reusable_request, open_request),
+    "snapshot": (unsaved_snapshot, shared_request, reusable_request, open_request),
     "restore": (
         unsaved_restore,
         same_command,

@@ -203,6 +203,24 @@ class Ledger:
         )
         return await self.enter(ended)
 
+    async def take_shared(self, attempt: Attempt) -> bool:
+        """Take what a guard shares with one Snapshot of its run; False if it shares it no more."""
+
+        def change(document: Document) -> bool:
+            there = self.attempts_in(document).get(attempt.id)
+            if there is None or there.shared_in is None:
+                return False
+            _put(document, replace(there, shared_in=None))
+            return True
+
+        return await self.edit(change)
+
+    def stop_sharing(self, document: Document, database_id: str) -> None:
+        """Enter in a document that no Snapshot may use a guard's request of a database any more."""
+        for each in self.attempts_in(document).values():
+            if each.shared_in is not None and each.database_id == database_id:
+                _put(document, replace(each, shared_in=None))
+
     async def hold(self, attempt: Attempt, until: datetime | None) -> None:
         """Let no other request of an attempt's database begin until then; None lets them."""
 

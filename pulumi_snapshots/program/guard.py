@@ -28,8 +28,10 @@ from pulumi_snapshots.guard.inputs import (
     CHOSEN,
     CHOSEN_ALL,
     CHOSEN_HOOKS,
+    SNAPSHOT_TYPES,
     GuardInputs,
     hook_names,
+    is_whole,
     leaves_hook,
     may_be_guarded,
 )
@@ -266,6 +268,8 @@ class GuardDeclaration:
             return pulumi.ResourceTransformationResult(
                 args.props, pulumi.ResourceOptions.merge(args.opts, after)
             )
+        if args.type_ in SNAPSHOT_TYPES and self._is_certainly_of_my_database(args.props):
+            return self._seen_in_preview(args)
         has_hooks = self._is_on(args.opts)
         if not has_hooks and not self._picks(args.type_, args.name, custom=is_custom):
             return None
@@ -277,6 +281,19 @@ class GuardDeclaration:
         return pulumi.ResourceTransformationResult(
             args.props, pulumi.ResourceOptions.merge(args.opts, options)
         )
+
+    def _seen_in_preview(self, args: Any) -> Any:
+        """Let the preview hear if a Snapshot of the guard's database would be created."""
+        if not pulumi.runtime.is_dry_run() or self.is_whole:
+            return None
+        heard = pulumi.ResourceHookBinding(before_create=[self._hooks["before", "create"]])
+        options = pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(hooks=heard))
+        return pulumi.ResourceTransformationResult(args.props, options)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it hears of each change after its snapshot, as far as `stack` was called."""
+        return is_whole(self._changes, self._chosen)
 
     def _at_foreign_resource(self, args: Any) -> Any:
         """Give the hooks to a part of another process's component, which the engine reaches."""
@@ -293,11 +310,13 @@ class GuardDeclaration:
             only is None or only(type_, name) for only in self._pickers
         )
 
+    def _is_certainly_of_my_database(self, props: Mapping[str, Any]) -> bool:
+        """Whether a Snapshot is of the guard's database, which the program knows."""
+        return isinstance(self._database_id, str) and _database_in(props) == self._database_id
+
     def _is_of_my_database(self, props: Mapping[str, Any]) -> bool:
         """Whether a Restore overwrites the guard's database, as far as the program knows."""
-        names = ("target_database_id", "targetDatabaseId", "database_id", "databaseId")
-        given = [props[name] for name in names if props.get(name) is not None]
-        onto = given[0] if given else None
+        onto = _database_in(props)
         both_known = isinstance(onto, str) and isinstance(self._database_id, str)
         return not both_known or onto == self._database_id
 
@@ -321,6 +340,13 @@ def run_of_program() -> str:
     """Return the engine's run as its other processes name it; empty without an engine."""
     target = getattr(getattr(get_engine(), "Log", None), "_target", b"")
     return run_at(target.decode() if isinstance(target, bytes) else None)
+
+
+def _database_in(props: Mapping[str, Any]) -> Any:
+    """The database that a resource of this package is about, as its arguments have it."""
+    names = ("target_database_id", "targetDatabaseId", "database_id", "databaseId")
+    given = [props[name] for name in names if props.get(name) is not None]
+    return given[0] if given else None
 
 
 def _name_of(only: Callable[[str, str], bool]) -> str:

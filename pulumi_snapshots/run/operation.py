@@ -72,6 +72,9 @@ JITTER = 0.1
 together."""
 PASSING = (Cooldown, NotSent, RestoreRunning, SnapshotRunning)
 """The refusals after which a request is sent again."""
+FOLLOWED_EVERY = 5.0
+"""Seconds between two readings of the ledger for what another process may enter there: a few, so
+that all who wait for one snapshot continue together. The service is asked nothing."""
 UNSENT_TRIES = 3
 """How often in a row a request may fail to leave: the service cannot be reached, or the claim is
 always too old."""
@@ -87,7 +90,9 @@ class Operation:
 
     Attributes:
         attempt: The attempt that it acts on, which can have started something; None before.
-        is_resumed: Whether an earlier run has sent the attempt's request.
+        is_resumed: Whether an earlier run, or another operation of this one, has sent the
+            attempt's request.
+        is_shared: Whether a guard of this run has sent it.
         refusal: How its last request was refused; None without a refusal.
         waits_for: The attempt that it waits for, or has waited for; None if there was none.
 
@@ -106,6 +111,7 @@ class Operation:
         self.began = session.clock.utc()
         self.attempt: Attempt | None = None
         self.is_resumed = False
+        self.is_shared = False
         self.refusal: SquareCloudError | None = None
         self.waits_for: Attempt | None = None
         self._scope = anyio.CancelScope()  # which ends it by its time-out
@@ -314,6 +320,10 @@ class Operation:
     async def _resume_claimed(self, attempt: Attempt) -> None:
         """Act on what an earlier run has sent, once that run has entered the answer, or cannot."""
         session = self.session
+        is_shared = self._may_share(attempt)
+        if is_shared and not await session.ledger.take_shared(attempt):
+            return  # another Snapshot was faster, or something has changed
+        self.is_shared = is_shared
         session.memory.taken.update(attempt.names)
         if attempt.dropped_in is not None:  # by another process of this run
             session.memory.seen.update(attempt.names)
@@ -323,13 +333,17 @@ class Operation:
         known: Attempt | None = attempt
         while known is not None and known.is_owner_at_work(session.service_clock.now()):
             self.show_other(known)
-            await session.clock.sleep(session.settings.poll_every)
+            await session.clock.sleep(self.follows_every)
             known = await session.ledger.get(attempt.id)
         if known is None or known.is_void(session.service_clock.now()):
             self.attempt = None  # that run has withdrawn it, or was killed before it was sent
             self.is_resumed = False
         else:
             self.attempt = known
+
+    def _may_share(self, attempt: Attempt) -> bool:
+        """Whether an attempt is a guard's that is for a Snapshot of this run too."""
+        return attempt.shared_in is not None and owner_kind(self.wish.owner) == "resource"
 
     async def wait_out(self, other: Attempt, settle: Callable[[Attempt], Awaitable[None]]) -> None:
         """Wait for a moment, or until another attempt is over or does not hold up this one.
@@ -343,7 +357,7 @@ class Operation:
         left = (other.waited_for_until - now).total_seconds()
         self.show_other(other)
         if other.is_over or other.is_owner_at_work(now):
-            await session.clock.sleep(min(session.settings.poll_every, left))
+            await session.clock.sleep(min(self.follows_every, left))
             return
         with anyio.move_on_after(left):
             async with session.locks[other.id]:
@@ -523,6 +537,19 @@ class Operation:
                 if each.id == self.sent.id:
                     self.attempt = each.joined(self.sent)
         return attempts
+
+    @property
+    def follows_every(self) -> float:
+        """Seconds between two readings of what another process may have entered."""
+        return min(FOLLOWED_EVERY, self.session.settings.poll_every)
+
+    async def entered_end(self, attempt: Attempt) -> Attempt | None:
+        """Read the end of an attempt that another operation has entered; None if none has."""
+        with suppress(LedgerUnavailable):
+            known = await self.session.ledger.get(attempt.id)
+            if known is not None and known.is_over:
+                return known
+        return None
 
     async def enter_resumed(self) -> None:
         """Enter a request that only the state has, so that other runs know of it.

@@ -173,6 +173,7 @@ class Session(Stoppable):
         forced: bool = False,
         reuses: timedelta | None = None,
         source: str | None = None,
+        shared_in: str | None = None,
     ) -> Wish:
         """Return what an operation wants, with the facts that this process knows, see `Wish`.
 
@@ -186,6 +187,7 @@ class Session(Stoppable):
             reuses: How old a request of any owner can be to serve as well; None for no other
                 request.
             source: The snapshot of a restore.
+            shared_in: The run in which a Snapshot may use a guard's request too.
 
         Returns:
             The wish.
@@ -203,6 +205,7 @@ class Session(Stoppable):
             reuses=reuses,
             also_purposes=self.memory.purposes(triggers),
             seen=frozenset(self.memory.seen),
+            shared_in=shared_in,
         )
 
     def left_for_reads(self, seconds: float) -> float:

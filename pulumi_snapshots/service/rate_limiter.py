@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -62,6 +63,7 @@ class _Request:
         waits_out_block: Whether a read waits until a block of the account ends.
         enters_later: See `RateLimiter.slot`.
         on_wait: Told what it waits for.
+        cooldown_seen: The end of its database's cooldown with which it was decided last.
         woken: Set when it may be the next one, or must not be sent any more.
     """
 
@@ -72,6 +74,7 @@ class _Request:
     waits_out_block: bool = True
     enters_later: bool = False
     on_wait: OnWait | None = None
+    cooldown_seen: float = -math.inf
     woken: anyio.Event = field(default_factory=anyio.Event)
 
     @property
@@ -225,10 +228,11 @@ class RateLimiter:
                 self._raise_if_stopped(request)
                 first, at = self._next()
                 left = at - self._leaves_at(request.lane)
-                if first is not request:
+                is_overtaken = decide is not None and self._is_overtaken(request)
+                if first is not request and not is_overtaken:
                     first.woken.set()
                     left = math.inf
-                elif left <= 0:
+                elif left <= 0 or is_overtaken:
                     entry = await self._admitted(request, decide)
                     if entry is None:
                         continue
@@ -243,6 +247,14 @@ class RateLimiter:
             self._queue.remove(request)
             if self._queue:
                 self._next()[0].woken.set()
+
+    def _is_overtaken(self, request: _Request) -> bool:
+        """Whether another POST for its database has left since a POST was decided last."""
+        traffic = self._pacing.traffic
+        cooldown = traffic.spaced_at(request.cooldown, request.lane.per_database)
+        is_new = traffic.now < cooldown != request.cooldown_seen
+        request.cooldown_seen = cooldown
+        return is_new
 
     def _leaves_at(self, lane: Lane) -> float:
         """When a request would leave that is decided now: a POST once it is written down."""
@@ -330,7 +342,9 @@ class RateLimiter:
         """Decide on a POST within an edit."""
         at = self._leaves_at(request.lane)
         if self._earliest(request, traffic) > at:
-            return None
+            # What another one has claimed meanwhile may do as well, or has to be waited for.
+            claim = decide(deepcopy(document))
+            return None if claim.role == "new" else Entry(claim)
         claim = decide(document)
         if claim.role != "new":
             return Entry(claim)

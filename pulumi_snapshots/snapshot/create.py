@@ -1,12 +1,13 @@
 """Create and resume: one request at most, then waiting for exactly the snapshot that it started."""
 
-import math
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import ClassVar
+
+import anyio
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import (
@@ -29,7 +30,7 @@ from pulumi_snapshots.listing.polling import (
 )
 from pulumi_snapshots.listing.quota import explain_quota
 from pulumi_snapshots.properties.checks import spoken
-from pulumi_snapshots.run.memory import Listener, Member
+from pulumi_snapshots.run.memory import MANY, Listener, Member
 from pulumi_snapshots.run.operation import Operation, TimeIsUp
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import ONCE, Leaving, PostAnswer
@@ -130,6 +131,7 @@ class SnapshotOperation(Operation):
         last_change: A guard's, see `Reuse`. No resource and no state keeps its snapshot: any will
             do that is young enough, and was requested after that.
         not_adopted: A version that must not be adopted: the one that it replaces.
+        shared_in: A guard's: the run in which a Snapshot may use it too.
     """
 
     def __init__(  # noqa: PLR0913  each is a fact of its own
@@ -143,6 +145,7 @@ class SnapshotOperation(Operation):
         needs_url: bool = True,
         last_change: LastChange | None = None,
         not_adopted: str | None = None,
+        shared_in: str | None = None,
     ) -> None:
         wish = session.wish(
             "snapshot",
@@ -152,6 +155,7 @@ class SnapshotOperation(Operation):
             timeout=inputs.timeout,
             forced=forced,
             reuses=timedelta(seconds=inputs.reuse_within) if inputs.reuse_within else None,
+            shared_in=shared_in,
         )
         not_done = f"No snapshot of database {inputs.database_id} was taken."
         super().__init__(session, member, wish, not_done=not_done)
@@ -188,8 +192,10 @@ class SnapshotOperation(Operation):
             adopted = await self._adopt_or_send()
             if adopted is not None:
                 return adopted
-            async with self.session.locks[self.sent.id]:
-                record = await self._find()
+            record = await self._found_by_other()
+            if record is None:
+                async with self.session.locks[self.sent.id]:
+                    record = await self._find()
             if record is not None and not await self._has_become_worthless():
                 return record
 
@@ -245,6 +251,8 @@ class SnapshotOperation(Operation):
             # older than our request.
             self.ignore(other)
             await self.session.clock.sleep(CLEAR.total_seconds())
+            return
+        if isinstance(entry, Attempt):
             return
         if entry is not None:
             version = entry.version or ""
@@ -329,6 +337,21 @@ class SnapshotOperation(Operation):
         entry = self._awaited(attempt, self._versions_of(others)).find_on(page)
         return await self._complete(entry.version or "", entry) if entry else None
 
+    async def _found_by_other(self) -> SnapshotRecord | None:
+        """Use what another operation of this process finds, as soon as that knows the version.
+
+        Returns:
+            The snapshot; None if no other one waits for it.
+        """
+        lock = self.session.locks[self.sent.id]
+        while lock.locked():
+            ended = await self.entered_end(self.sent)
+            if ended is not None:
+                self.attempt = ended
+                return await self._complete_found(ended)
+            await self.session.clock.sleep(self.follows_every)
+        return None
+
     async def _find(self) -> SnapshotRecord | None:
         """Wait until the snapshot of the attempt is listed.
 
@@ -343,10 +366,16 @@ class SnapshotOperation(Operation):
             return await self._complete_found(attempt)
         claimed = self._versions_of(others)
         await self._check_named_version(attempt, claimed)
+        if self._finished.version is not None:
+            # Others need no URL.
+            await self.enter_result(self._finished.version, holds=CLEAR)
         if self._finished.version is None or self.needs_url:
             with suppress(NothingSent):
                 await session.know_time(self.database_id)
-            entry = await self._listed(attempt, self.member.waits, claimed)
+            entry = await self._listed(self.sent, self.member.waits, claimed)
+            if isinstance(entry, Attempt):
+                self.attempt = entry
+                return await self._complete_found(entry)
             if entry is not None:
                 return await self._complete(entry.version or "", entry)
         if self._finished.version is not None:
@@ -379,7 +408,16 @@ class SnapshotOperation(Operation):
     async def _complete_found(self, attempt: Attempt) -> SnapshotRecord:
         """Complete from the ledger what an earlier run has found."""
         version = attempt.result or ""
-        entry = await self.session.listings.find_version(self.database_id, version)
+        if not self.needs_url:
+            entry = await self.session.listings.find_version(self.database_id, version)
+            return await self._complete(version, entry)
+        entry, _ = await wait_for_version(
+            self.session.poll_plan,
+            self.database_id,
+            version,
+            self.member.waits,
+            patience=min(PINNING, self.inputs.timeout),
+        )
         return await self._complete(version, entry)
 
     async def _request_again(self, attempt: Attempt) -> None:
@@ -423,20 +461,21 @@ class SnapshotOperation(Operation):
 
     async def _listed(
         self, attempt: Attempt, waits: Callable[..., None], claimed: Collection[str] = ()
-    ) -> ListedSnapshot | None:
+    ) -> ListedSnapshot | Attempt | None:
         """Poll until the snapshot of a request is listed.
 
         Returns:
-            Its entry; None if it is not listed some minutes after it must be.
+            Its entry; None if it is not listed some minutes after it must be; or the attempt, if
+            another process has entered its end meanwhile.
         """
         claimed = set(claimed)
         while True:
             awaited = self._awaited(attempt, claimed)
-            is_named = awaited.version is not None and attempt.result is None
-            patience = PINNING if is_named else math.inf
             wait = ListingWait(self.session.poll_plan, awaited, waits)
-            entry = await wait.until_listed(patience)
-            if entry is None or awaited.version is not None or awaited.is_any:
+            if awaited.version is not None:
+                return await wait.until_listed(PINNING)
+            entry = await self._listed_or_ended(attempt, wait)
+            if entry is None or isinstance(entry, Attempt) or awaited.is_any:
                 return entry
             later = await self._later_request(attempt, entry)
             if later is None:
@@ -446,6 +485,31 @@ class SnapshotOperation(Operation):
             else:
                 self.member.progress("waiting for a later request, of which the listed one may be")
                 await self.session.clock.sleep(self.session.settings.poll_every)
+
+    async def _listed_or_ended(
+        self, attempt: Attempt, wait: ListingWait
+    ) -> ListedSnapshot | Attempt | None:
+        """Wait for the listing, or until the ledger has the end of an attempt."""
+        if len(self.session.fleet.members) >= MANY:
+            return await wait.until_listed()  # so many would only read the ledger
+        found: list[ListedSnapshot | Attempt | None] = []
+
+        async def follow() -> None:
+            ended: Attempt | None = None
+            while ended is None:
+                await self.session.clock.sleep(self.follows_every)
+                ended = await self.entered_end(attempt)
+            found.append(ended)
+            group.cancel_scope.cancel()
+
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(follow)
+                found.append(await wait.until_listed())
+                group.cancel_scope.cancel()
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return found[0]
 
     async def _later_request(self, attempt: Attempt, entry: ListedSnapshot) -> Attempt | None:
         """Another request that an entry may be of, sent once nothing waited for this one any more.
@@ -559,6 +623,9 @@ class SnapshotOperation(Operation):
         is_of_anybody = self._is_guard or self.is_command
         if self.is_resumed and (attempt.saved or is_of_anybody):
             self.member.note(f"found {taken_text(record, now)}; no new request was sent")
+        elif self.is_shared:
+            which = taken_text(record, now)
+            self.member.note(f"uses {which}, which a guard of this run has requested")
         elif self.is_resumed:
             age = spoken(self.age)
             earlier = "was taken by an earlier run that may not have saved its state"

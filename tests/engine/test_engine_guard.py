@@ -494,3 +494,44 @@ def test_a_process_that_ends_or_stands_still_while_changes_wait_changes_nothing(
         app.up("-c", "value=b")
     assert len(app.done()) == 3
     assert len(app.started()) == 1
+
+
+BESIDE = """
+from pulumi_snapshotsWAY import Guard, Snapshot
+from servers import Server
+
+guard = Guard("guard", "DATABASE")
+config = pulumi.Config()
+release = config.require("release")
+hooks = None if config.get_bool("whole") else guard.hooks
+if hooks is None:
+    guard.stack()
+Server("one", release, hooks=hooks)
+before = Snapshot("before", "DATABASE", triggers=[release])
+pulumi.export("before", before.version_id)
+""".replace("DATABASE", DATABASE)
+
+
+@pytest.mark.parametrize("way", ["", ".plugin"])
+def test_a_snapshot_and_a_guard_of_one_database_cost_one_snapshot(app: App, way: str) -> None:
+    app.plug()
+    app.program(BESIDE.replace("WAY", way))
+    app.up("-c", "release=a", "-c", "whole=true")
+    app.done()
+    app.forget_requests()
+    app.pass_time(600)
+    drop = "Snapshot before and this guard can each take a snapshot of database"
+    assert drop not in joined(app.preview("-c", "release=b"))
+    app.slow()
+    running = app.start_up("-c", "release=b")
+    wait_for(lambda: len(app.posts()) == 1, "the request")
+    running.shows("waiting for an earlier snapshot of this database")
+    app.pass_time(600)
+    printed = app.ends(running)
+    (version,) = app.started()
+    assert f"guarded by {DATABASE}/{version}: update of Server one" in diagnostics(printed)
+    assert app.stack.outputs()["before"] == version
+    app.forget_requests()
+    app.up()
+    assert app.requests() == []
+    assert drop in joined(app.preview("-c", "release=c", "-c", "whole=false"))

@@ -22,12 +22,15 @@ from pulumi_snapshots.engine.queries import (
 )
 from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.guard.book import GUARD, GuardBook, GuardOutputs, consult
-from pulumi_snapshots.guard.coverage import FIRST_UP, STATE_UNKNOWN, StateBefore
+from pulumi_snapshots.guard.coverage import STATE_UNKNOWN, StateBefore
 from pulumi_snapshots.guard.inputs import (
+    FIRST_UP,
+    SNAPSHOT_TYPES,
     ComponentInputs,
     fits,
     hook_names,
     is_chosen_by_program,
+    is_whole,
     leaves_hook,
     may_be_guarded,
 )
@@ -153,7 +156,7 @@ class GuardComponent:
         if self._asked.dryRun:
             self._preview.first_up = reason
         elif reason is not None:
-            once = self._call.shared.of(OncePerRun)
+            once = self._once()
             what = f"{FIRST_UP} ({reason})"
             call = self._call
             await once.before_all(self._owner, self._inputs, what, call.session, call.listener)
@@ -179,8 +182,8 @@ class GuardComponent:
             return
         if summary := self._preview.summary():
             self._call.listener.note(summary)
-        if unguarded := self._preview.unguarded():
-            self._call.listener.warn(unguarded)
+        for warning in filter(None, (self._preview.unguarded(), self._preview.beside())):
+            self._call.listener.warn(warning)
         if self._unmet:
             named = "" if "*" in self._unmet else f" named {', '.join(sorted(self._unmet))}"
             self._call.listener.warn(Message(UNMET, guard=self._asked.name, named=named))
@@ -240,6 +243,9 @@ class GuardComponent:
         """Give a resource the hooks."""
         asked = resource_pb2.TransformRequest.FromString(request)
         self._later.add((asked.type, asked.name))
+        if asked.type in SNAPSHOT_TYPES and self._sees_in_preview(asked):
+            # The preview hears if a Snapshot of the guard's database would be created.
+            asked.options.hooks.before_create.append(self._hooks["before", "create"])
         met = fits(asked.type, asked.name, self._inputs.patterns)
         if may_be_guarded(asked.type, custom=asked.custom) and met:
             self._unmet -= met
@@ -248,6 +254,16 @@ class GuardComponent:
                 if self._leaves_hook(change):
                     getattr(asked.options.hooks, f"{when}_{change}").append(name)
         return resource_pb2.TransformResponse(properties=asked.properties, options=asked.options)
+
+    def _sees_in_preview(self, asked: Any) -> bool:
+        """Whether a Snapshot is of this guard's database, and may not share its snapshot."""
+        of = asked.properties.fields["databaseId"].string_value
+        is_mine = self._asked.dryRun and of == self._database_id
+        return is_mine and not self._is_whole
+
+    @property
+    def _is_whole(self) -> bool:
+        return is_whole(self._inputs.changes, self._inputs.patterns)
 
     def _note_earlier(self, asked: Any) -> None:
         """Note what a guarded resource depends on, and the engine has registered before the guard.
@@ -273,12 +289,19 @@ class GuardComponent:
             if self._asked.dryRun:
                 self._preview.show(change, asked.urn, call.listener)
                 return
-            once = call.shared.of(OncePerRun)
+            once = self._once()
             act = once.before if when == "before" else once.after
             what = change_of(asked.urn, change)
             await act(self._owner, self._inputs, what, call.session, call.listener)
 
         return resource_pb2.ResourceHookResponse(error=await self._hooked(asked.urn, act))
+
+    def _once(self) -> OncePerRun:
+        """The snapshots of the run."""
+        once = self._call.shared.of(OncePerRun)
+        if self._is_whole:
+            once.whole.add(self._owner)
+        return once
 
     def _leaves_hook(self, change: str) -> bool:
         is_off = self._call.settings().guard == "off"
@@ -299,7 +322,7 @@ class GuardComponent:
 
         async def act(call: EngineCall) -> None:
             what = change_of(asked.urn, asked.failed_operation)
-            call.shared.of(OncePerRun).show_failure(self._inputs, what, call.listener)
+            self._once().show_failure(self._inputs, what, call.listener)
 
         await self._hooked(asked.urn, act)
         return resource_pb2.ErrorHookResponse(retry=False)
