@@ -680,7 +680,9 @@ class Listings:
         Returns:
             The time, UTC; None if it is past, so that the database has no such snapshot.
         """
-        found = await self.found_lately(database_id)
+        found: list[Attempt] = []
+        with suppress(LedgerUnavailable):
+            found = await self._ledger.snapshots(database_id)
         ages = [self._age(each) for each in found if each.result == version_id]
         if created is not None:
             # An entry that no listing has shown yet has the time of its request: the snapshot is

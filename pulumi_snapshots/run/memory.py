@@ -126,6 +126,8 @@ class ResourceCalls:
         """Of a snapshot, the version that the state has, once it was compared."""
         self.replaces: str | None = None
         """Of a snapshot, its id in the state if a diff has said that it is replaced."""
+        self.makes_new_of: object = None
+        """Of a snapshot, its database if it was checked and not compared with the state."""
         self.rotated: Any = None
         """Of a snapshot, what the state has if its age alone replaces it; None otherwise."""
         self._was_read = False  # and neither checked nor deleted since
@@ -324,12 +326,18 @@ class RunMemory:
         return first
 
     def is_replaced(self, snapshot: str) -> bool:
-        """Tell whether this run is about to replace a snapshot.
+        """Tell whether this run is about to replace a snapshot, or to make a new one beside it.
+
+        The engine does not compare a resource that `--replace` names: it looks like a new one.
 
         Args:
             snapshot: DATABASE_ID/VERSION_ID.
         """
-        return any(each.replaces == snapshot for each in [*self._calls.values()])
+        database_id = snapshot.partition("/")[0]
+        return any(
+            each.replaces == snapshot or each.makes_new_of == database_id
+            for each in [*self._calls.values()]
+        )
 
     def calls_of(self, kind: str, owner: str | None) -> ResourceCalls:
         """Return the engine's calls about a resource; new ones for an unknown resource.

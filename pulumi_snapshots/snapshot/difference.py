@@ -8,7 +8,13 @@ from typing import Any
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.errors import Message
 from pulumi_snapshots.late import late
-from pulumi_snapshots.properties.checks import UNKNOWN, digest_of, duration_text, parse_duration
+from pulumi_snapshots.properties.checks import (
+    UNKNOWN,
+    Problem,
+    digest_of,
+    duration_text,
+    parse_duration,
+)
 from pulumi_snapshots.run.calls import Changes, EngineCall, Rules
 from pulumi_snapshots.run.memory import StateRequest
 from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
@@ -33,6 +39,13 @@ class SnapshotRules(Rules):
             "snapshot", record.database_id, record.requested_at, request, purpose, record
         )
 
+    def check(
+        self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False
+    ) -> list[Problem]:
+        """Check the inputs, and note that a new one is made unless it is compared afterwards."""
+        self.calls_of(call).makes_new_of = values.get("database_id")
+        return super().check(call, values, in_state=in_state)
+
     def compare(
         self,
         call: EngineCall,
@@ -45,6 +58,7 @@ class SnapshotRules(Rules):
         found = super().compare(call, record, state, values)
         calls = self.calls_of(call)
         calls.version = record.version_id
+        calls.makes_new_of = None
         calls.replaces = record.id if found.replaces else None
         calls.rotated = record if "created_at" in found.replaces else None
         return found

@@ -1,12 +1,15 @@
 """A preview says what happens to archives, or nothing where it cannot know."""
 
+from dataclasses import replace
+
 import pytest
 
 from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.snapshot.difference import SnapshotRules
 from tests.archive.scene import Declared, Scene, file_of, scene
 from tests.support.virtual import staged
-from tests.support.world import DATABASE
+from tests.support.world import DATABASE, OTHER_DATABASE
 
 URN = "urn:pulumi:prod::shop::squarecloud:index:Archive::nightly"
 NOT_TAKEN = {"version_id": UNKNOWN, "created_at": UNKNOWN, "download_url": None}
@@ -82,3 +85,17 @@ async def test_an_archive_of_a_snapshot_that_is_replaced_is_replaced(at: Scene) 
     found = ArchiveRules().diff(call, one.state or {}, given)
     assert found.replaces == ("version_id",)
     assert "its snapshot is replaced" in str(found.reason)
+
+
+@staged(scene)
+async def test_an_archive_of_a_snapshot_that_replace_names_is_replaced(at: Scene) -> None:
+    one = Declared(at, URN)
+    await one.up()
+    given = await one.given(**NOT_TAKEN)
+    call = at.call(URN)
+    owner = "urn:pulumi:dev::app::squarecloud:index:Snapshot::of"
+    of = replace(call, owner=owner)
+    SnapshotRules().check(of, {"database_id": OTHER_DATABASE})
+    assert ArchiveRules().diff(call, one.state or {}, given).replaces == ()
+    SnapshotRules().check(of, {"database_id": DATABASE})
+    assert ArchiveRules().diff(call, one.state or {}, given).replaces == ("version_id",)

@@ -250,7 +250,7 @@ STORIES = {
     """,
     # The listing shows 3 s before the request what may be the other one's, and what is neither's.
     "a request is not completed by what somebody took seconds before, while another one was open": """
-        service snapshot_seconds=200 modified_is=end; wait 400; S.b up killed=10; S starts up v1; wait 357; somebody takes;
+        service snapshot_seconds=200 modified_is=end; wait 400; S.b up killed=10; S starts up v1; wait 341; somebody takes;
         S ends; S has 2
     """,
     # Otherwise a later run, which does not know whose it is, would take the one before for ours.
