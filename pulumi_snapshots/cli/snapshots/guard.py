@@ -76,7 +76,7 @@ def _completed(
         help="If the command fails, restore the snapshots, over everything that the databases "
         "hold. Needs --yes.",
     ),
-    click.option("-y", "--yes", is_flag=True, help="Do not ask before a restore."),
+    click.option("-y", "--yes", is_flag=True, help="Agree to --restore-on-failure."),
     click.option("--keep-key", is_flag=True, help="Leave the API key in COMMAND's environment."),
     name="guard",
     has_result=False,
@@ -94,10 +94,10 @@ async def guard_command(
 ) -> bool:
     """Take a snapshot, then run a command, such as a migration.
 
-    Takes a snapshot of each DATABASE, or uses one from after the last change that is not older
-    than --reuse-within. Without a snapshot, COMMAND is not run, and the exit code is 125. COMMAND
-    has this terminal, gets ^C and other signals, and its exit code is passed on. If it fails, the
-    last lines say how to go back.
+    Takes a snapshot of each DATABASE, or uses one that is at most --reuse-within old and from after
+    the last guarded change. Without a snapshot, COMMAND is not run, and the exit code is 125.
+    COMMAND has this terminal, gets ^C and other signals, and its exit code is passed on. If it
+    fails, the last lines say how to go back.
     """
     words = _checked_words(invocation)
     if restore_on_failure and not yes:

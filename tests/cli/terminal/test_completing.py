@@ -184,3 +184,16 @@ def test_every_argument_that_is_an_id_is_completed() -> None:
         for each in taken
         if each.type is not arguments.DATABASE and each._custom_shell_complete is None
     ] == []
+
+
+def test_what_guard_is_to_run_is_completed_as_a_file(desk: Desk) -> None:
+    assert offered(desk, "guard", "sh") == {"shop": DATABASE}
+    assert offered(desk, "guard", "shop", OTHER_DATABASE[:2]).keys() == {OTHER_DATABASE}
+    assert offered(desk, "guard", "--fall").keys() == {"--fallback"}
+    before = len(sent(desk))
+    for words in (("",), ("al",), ("alembic", "sh"), ("alembic", "--")):
+        invocation = desk.invocation(StringIO(), StringIO())
+        completing = ShellComplete(commands, {"obj": invocation}, NAME, COMPLETE)
+        (item,) = completing.get_completions(["guard", "shop", "--", *words[:-1]], words[-1])
+        assert (item.type, item.value) == ("file", words[-1])
+    assert len(sent(desk)) == before
