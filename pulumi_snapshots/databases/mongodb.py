@@ -92,6 +92,7 @@ class MongoDB(BlockingConnection):
         if not is_view:
             with suppress(OperationFailure):  # Counting says why.
                 documents = int(self._database.command("count", name)["n"])
+        # The metadata may count orphans of a shard.
         return Table(name, name, documents, is_view, documents)
 
     def count(self, table: Table, seconds: float) -> int:
@@ -99,10 +100,6 @@ class MongoDB(BlockingConnection):
         everything = [{"$group": {"_id": None, "n": {"$sum": 1}}}]
         batch = self._read(table, everything, {}, seconds)
         return int(batch[0]["n"]) if batch else 0
-
-    def estimate(self, table: Table, seconds: float) -> int:  # noqa: ARG002  it takes none
-        """Return what the collection's metadata say, which may count orphans of a shard."""
-        return table.estimate
 
     def open_view(self, table: Table) -> object:
         """Begin to read it, without a document."""

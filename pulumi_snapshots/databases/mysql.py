@@ -9,6 +9,7 @@ import pymysql
 
 from pulumi_snapshots.clock import system_monotonic
 from pulumi_snapshots.databases.kinds import (
+    GIB,
     BlockingConnection,
     Refused,
     Scalar,
@@ -30,8 +31,7 @@ PREPARE_MYSQL = "SET SESSION time_zone = '+00:00', sql_select_limit = 2"
 LIMITS = ("connect_timeout", "read_timeout", "write_timeout")
 INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
 
-GIB = 2**30
-LIST = """
+TABLES_OF_MYSQL = """
 SELECT table_name, table_type, coalesce(data_length, 0), coalesce(table_rows, 0)
 FROM information_schema.tables
 WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED', 'VIEW')
@@ -86,7 +86,7 @@ class MySQL(BlockingConnection):
         self._limit_time(until - system_monotonic())
         return [
             Table(name, f"`{name.replace('`', '``')}`", int(size), kind == "VIEW", int(rows))
-            for name, kind, size, rows in self._rows(LIST, most)
+            for name, kind, size, rows in self._rows(TABLES_OF_MYSQL, most)
         ]
 
     def count(self, table: Table, seconds: float) -> int:
@@ -94,10 +94,6 @@ class MySQL(BlockingConnection):
         self._limit_time(seconds)
         ((rows,),) = self._rows(f"SELECT COUNT(*) FROM {table.source}")  # noqa: S608  quoted
         return int(rows)
-
-    def estimate(self, table: Table, seconds: float) -> int:  # noqa: ARG002  it takes none
-        """Return the rows that the list of tables has, as the server has estimated them."""
-        return table.estimate
 
     def open_view(self, table: Table) -> object:
         """Select no row of it."""

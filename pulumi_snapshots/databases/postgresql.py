@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pulumi_snapshots.clock import system_monotonic
 from pulumi_snapshots.databases.kinds import (
+    GIB,
     BlockingConnection,
     Refused,
     Scalar,
@@ -24,7 +25,6 @@ PREPARE_POSTGRES = (
     "SELECT set_config('statement_timeout', %s, true), set_config('TimeZone', 'UTC', true)"
 )
 
-GIB = 2**30
 SECONDS_TO_OPEN = 30.0
 SAMPLE = 64 * 2**20
 """Bytes of a larger table that are read for an estimate: some 8,000 of its pages."""
@@ -32,7 +32,7 @@ PREPARE_COUNT = (
     # A policy that hides rows is an error, as in pg_dump.
     "SELECT set_config('statement_timeout', %s, true), set_config('row_security', 'off', true)"
 )
-LIST = """
+TABLES_OF_POSTGRES = """
 WITH RECURSIVE listed AS (
     SELECT c.oid, format('%%I.%%I', n.nspname, c.relname) AS name, c.relkind = 'v' AS is_view
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -100,7 +100,7 @@ class Postgres(BlockingConnection):
 
     def tables(self, most: int, until: float) -> list[Table]:
         """List tables, materialized views and views of all schemas but the server's own."""
-        rows = self._rows(LIST, until - system_monotonic(), most)
+        rows = self._rows(TABLES_OF_POSTGRES, until - system_monotonic(), most)
         return [Table(name, name, size, is_view) for name, is_view, size in rows]
 
     def count(self, table: Table, seconds: float) -> int:

@@ -1,6 +1,7 @@
 """Redis and Valkey, by redis-py."""
 
 import math
+import re
 import shlex
 from collections import Counter
 from typing import Any
@@ -85,8 +86,15 @@ class Redis(BlockingConnection):
 
     def age(self) -> Scalar:
         """Tell it by what `INFO` says."""
-        lines = self._send("INFO", "server").decode().splitlines()
-        return dict(line.partition(":")[::2] for line in lines).get("uptime_in_seconds")
+        return self._info("server").get("uptime_in_seconds")
+
+    def _info(self, section: str) -> dict[str, str]:
+        """Return what the server says of itself; nothing if the user has no right to it."""
+        try:
+            lines = self._send("INFO", section).decode().splitlines()
+        except redis.ResponseError:
+            return {}
+        return dict(line.partition(":")[::2] for line in lines)
 
     def tables(self, most: int, until: float) -> list[Table]:  # noqa: ARG002  they are fewer
         """List the prefixes of keys, up to the first colon, of each logical database.
@@ -98,20 +106,16 @@ class Redis(BlockingConnection):
             prefixes = self._prefixes(database, until) if keys <= MOST_KEYS else None
             if prefixes is None:
                 prefixes = {"": keys}
-            listed += [
-                Table(f"{database}{prefix}", "", size, estimate=size)
-                for prefix, size in prefixes.items()
-            ]
+            listed += [Table(f"{database}{prefix}", "", size) for prefix, size in prefixes.items()]
         return listed
 
     def _databases(self) -> dict[str, int]:
         """Return the keys of each logical database that has some: `db0`."""
-        try:
-            lines = self._send("INFO", "keyspace").decode().splitlines()
-        except redis.ResponseError:  # It takes a right.
+        found = self._info("keyspace")
+        if not found:
             return {f"db{self._connection.db}": self._send("DBSIZE")}
-        found = dict(line.split(":keys=") for line in lines if ":keys=" in line)
-        return {name: int(about.partition(",")[0]) for name, about in found.items()}
+        keys = ((name, re.match(r"keys=(\d+)", about)) for name, about in found.items())
+        return {name: int(number[1]) for name, number in keys if number}
 
     def _prefixes(self, database: str, until: float) -> dict[str, int] | None:
         """Count the keys with each prefix, such as `/order:*`; None if these are too many.
@@ -136,21 +140,13 @@ class Redis(BlockingConnection):
         """Return the number of keys."""
         return table.size
 
-    def estimate(self, table: Table, seconds: float) -> int:  # noqa: ARG002  it takes none
-        """Return the number of keys."""
-        return table.size
-
     def open_view(self, table: Table) -> object:
         """Redis has none."""
 
     def writes(self) -> int | None:
         """Tell it by the changes that were not saved; keys that expire are none."""
-        try:
-            lines = self._send("INFO", "persistence").decode().splitlines()
-        except redis.ResponseError:  # It takes a right.
-            return None
-        about = dict(line.partition(":")[::2] for line in lines)
-        return int(about.get("rdb_changes_since_last_save", 0))
+        changes = self._info("persistence").get("rdb_changes_since_last_save")
+        return None if changes is None else int(changes)
 
     def _send(self, *words: str | bytes) -> Any:
         self._connection.send_command(*words)

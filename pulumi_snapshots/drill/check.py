@@ -13,7 +13,14 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.databases.kinds import Scalar
-from pulumi_snapshots.drill.tables import RowsBefore, TableRows, Tables
+from pulumi_snapshots.drill.tables import (
+    SHOWN_TABLES,
+    RowsBefore,
+    TableRows,
+    Tables,
+    problems_of,
+    totals_of,
+)
 from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Record, declare
@@ -61,16 +68,11 @@ def _pattern(given: object) -> str:
 
 def _tables(given: object) -> Tables:
     """Read how tables are counted; raises `Unfit`."""
-    if isinstance(given, Tables):
-        return given
-    known = Tables.properties()
-    if not isinstance(given, Mapping) or given.keys() - known.keys():
-        raise Unfit(Message(f"must be an object with {_listed(known)}"))
-    for name, value in given.items():
-        if (problem := known[name].problem(value)) is not None:
-            raise Unfit(Message(f"has {{{name}}}, which {{why}}", why=problem.reason))
-    values = {name: value for name, value in given.items() if value not in (None, UNKNOWN)}
-    return Tables(**values)
+    if not isinstance(given, Mapping):
+        raise Unfit("must be an object")
+    if (misfit := _misfit(given, Tables)) is not None:
+        raise Unfit(Message("is an object{misfit}", misfit=misfit))
+    return Tables(**_read(given, Tables))
 
 
 class Check(Record, sparse=True):
@@ -168,12 +170,18 @@ class Check(Record, sparse=True):
     ) -> CheckResult:
         """Compare the rows of each table with those of before, if there are any."""
         compared = tables.compare(counts, before)
+        problems = problems_of(compared)
+        found = totals_of(compared)
+        if problems:
+            more = len(problems) - SHOWN_TABLES
+            rest = [f"{more:,} more"] if more > 0 else []
+            found = "; ".join([*problems[:SHOWN_TABLES], *rest])
         return CheckResult(
             self.title,
-            passed=not compared.problems,
+            passed=not problems,
             expected=tables.expected(before),
-            found=compared.found,
-            tables=compared.tables,
+            found=found,
+            tables=compared,
         )
 
     def not_run(self, reason: str) -> CheckResult:
@@ -243,41 +251,48 @@ def _read_check(given: object, which: str) -> Check:
     if not isinstance(given, Mapping):
         form = f"an object with {{query}} and {_listed(EXPECTATIONS)}"
         raise Unfit(Message(f"has {{which}}, which must be a Check, or {form}", which=which))
-    if (misfit := _misfit(given)) is not None:
+    misfit = _misfit(given, Check) or _contradiction(given)
+    if misfit is not None:
         raise Unfit(Message("has {which}{misfit}", which=which, misfit=misfit))
-    readers = Check.properties()
-    return Check(
-        **{
-            name: readers[name].read(value)
-            for name, value in given.items()
-            if value not in (None, UNKNOWN)
-        }
-    )
+    return Check(**_read(given, Check))
 
 
-def _misfit(given: Mapping[str, object]) -> AnyMessage | None:
-    """Say what is wrong with the properties of a check, to follow its name; None if nothing is."""
-    known = Check.properties()
+def _read(given: Mapping[str, Any], record: type[Record]) -> dict[str, Any]:
+    """Read the known properties of an object."""
+    known = record.properties()
+    return {
+        name: known[name].read(value)
+        for name, value in given.items()
+        if value not in (None, UNKNOWN)
+    }
+
+
+def _misfit(given: Mapping[str, object], record: type[Record]) -> AnyMessage | None:
+    """Say what is wrong with the properties of an object, to follow its name.
+
+    None if nothing is.
+    """
+    known = record.properties()
     for name in given:
         if name not in known:
             return Message(f" with {{it}}, which is none of {_listed(known)}", it=name)
     for name, each in known.items():
         if (problem := each.problem(given.get(name))) is not None:
             return Message(f", whose {{{name}}} {{why}}", why=problem.reason)
-    if given.get("tables_") is not None:
-        return _beside_tables(given)
-    if given.get("query") is None:
-        return Message(", whose {query} is required: what the database is asked")
-    if all(given.get(name) is None for name in EXPECTATIONS):
-        return Message(f", which expects nothing: give one of {_listed(EXPECTATIONS)}")
     return None
 
 
-def _beside_tables(given: Mapping[str, object]) -> AnyMessage | None:
-    """Say what a check that counts tables must not have; None if it has nothing of it."""
-    for name in ("query", *EXPECTATIONS):
-        if given.get(name) is not None:
-            return Message(" with {it} beside {tables_}, which stand alone", it=name)
+def _contradiction(given: Mapping[str, object]) -> AnyMessage | None:
+    """Say what a check lacks, or has too much; None if it has either a query or tables."""
+    expectations = [name for name in EXPECTATIONS if given.get(name) is not None]
+    has_query = given.get("query") is not None
+    if given.get("tables_") is not None:
+        is_alone = not has_query and not expectations
+        return None if is_alone else Message(", whose {tables_} must stand alone")
+    if not has_query:
+        return Message(", whose {query} is required: what the database is asked")
+    if not expectations:
+        return Message(f", which expects nothing: give one of {_listed(EXPECTATIONS)}")
     return None
 
 

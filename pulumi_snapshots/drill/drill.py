@@ -15,7 +15,7 @@ from pulumi_snapshots.drill.last import note_last_drill, rows_before
 from pulumi_snapshots.drill.reach import STARTS_APART, ProvesNothing, Reach
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord, GoodDrill
 from pulumi_snapshots.drill.scratch import refusal
-from pulumi_snapshots.drill.tables import RowsBefore, Tables, largest_differences, one_line
+from pulumi_snapshots.drill.tables import RowsBefore, Tables, largest_differences, shown_name
 from pulumi_snapshots.errors import (
     AnyMessage,
     Hint,
@@ -413,7 +413,7 @@ class Drilling:
             raise CheckNotRun(f"the source could not be counted: {error.why}") from error
         for count in counts:
             if count.problem is not None:
-                why = f"{one_line(count.table)} cannot be counted at the source: {count.problem}"
+                why = f"{shown_name(count.table)} cannot be counted at the source: {count.problem}"
                 raise CheckNotRun(why)
         rows = {count.table: count.rows for count in counts if count.rows is not None}
         return RowsBefore(rows, "the source, which may have grown since the snapshot was taken")

@@ -6,9 +6,8 @@ Programs load this module, so it loads no HTTP stack.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pulumi_snapshots.properties.catalogue import Record, declare
 from pulumi_snapshots.properties.checks import Unfit
@@ -22,17 +21,28 @@ SHOWN_TABLES = 3
 
 def _share(given: object) -> float:
     """Read a share; raises `Unfit`."""
-    is_number = isinstance(given, int | float) and not isinstance(given, bool)
-    if is_number and 0 <= given <= 1:  # type: ignore[operator]  # a number by then
-        return float(given)  # type: ignore[arg-type]
+    if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= 1:
+        return given
     raise Unfit("must be a number from 0 to 1, such as 0.9")
 
 
 def _names(given: object) -> list[str]:
     """Read names of tables; raises `Unfit`."""
-    if not isinstance(given, list | tuple) or not all(isinstance(one, str) for one in given):
-        raise Unfit("must be a list of names of tables")
-    return list(given)
+    if isinstance(given, list | tuple) and all(isinstance(name, str) for name in given):
+        return list(given)
+    raise Unfit("must be a list of names of tables")
+
+
+class RowsBefore(NamedTuple):
+    """What the rows of a restored database are compared with.
+
+    Attributes:
+        rows: The rows of each table.
+        title: What counted them, in words.
+    """
+
+    rows: Mapping[str, int]
+    title: str
 
 
 class TableRows(Record, sparse=True):
@@ -41,7 +51,9 @@ class TableRows(Record, sparse=True):
     table: str = declare(
         "Its name: `public.orders` in PostgreSQL, `db0/order:*` for keys of Redis with one prefix."
     )
-    rows: int | None = declare("How many rows it has; absent if that is not known.", default=None)
+    rows: int | None = declare(
+        "How many rows it has, 0 if it is gone; absent if that is not known.", default=None
+    )
     before: int | None = declare(
         "The rows that it is compared with; absent if there are none.", default=None
     )
@@ -56,58 +68,16 @@ class TableRows(Record, sparse=True):
     @property
     def difference(self) -> int:
         """The rows that came or went; 0 if that is not known."""
-        is_gone = self.rows is None and self.problem == GONE
-        if self.before is None or (self.rows is None and not is_gone):
+        if self.rows is None or self.before is None:
             return 0
-        return (self.rows or 0) - self.before
+        return self.rows - self.before
 
     @property
-    def told(self) -> str:
-        """Its name in one line, and what came or went: `orders 1,000 → 900 (-10 %)`."""
-        before = self.before or 0
-        share = f" ({self.difference / before:+.0%})".replace("%", " %") if before else ""
-        return f"{one_line(self.table)} {before:,} → {self.rows or 0:,}{share}"
-
-
-GONE = "is gone"
-
-
-@dataclass(frozen=True)
-class RowsBefore:
-    """What the rows of a restored database are compared with.
-
-    Attributes:
-        rows: The rows of each table.
-        title: What counted them, in words.
-    """
-
-    rows: Mapping[str, int]
-    title: str
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Rows of tables, and what is wrong with them.
-
-    Attributes:
-        tables: Each table, in the order of their names; those that are gone too.
-        problems: What is wrong, in sentences; none if the check has passed.
-    """
-
-    tables: list[TableRows]
-    problems: list[str]
-
-    @property
-    def found(self) -> str:
-        """What was found, in words."""
-        if self.problems:
-            more = len(self.problems) - SHOWN_TABLES
-            tail = [f"{more} more"] if more > 0 else []
-            return "; ".join([*self.problems[:SHOWN_TABLES], *tail])
-        rows = sum(each.rows or 0 for each in self.tables)
-        estimated = sum(each.is_estimate for each in self.tables)
-        how = f" ({estimated} estimated)" if estimated else ""
-        return f"tables: {len(self.tables):,}{how}, rows: {rows:,}"
+    def change(self) -> str:
+        """The rows before and now: `orders 1,000 → 900 (-10 %)`."""
+        percent = f" ({self.difference / self.before:+.0%})" if self.before else ""
+        shown = f"{self.before or 0:,} → {self.rows or 0:,}{percent.replace('%', ' %')}"
+        return f"{shown_name(self.table)} {shown}"
 
 
 class Tables(Record, sparse=True):
@@ -138,34 +108,32 @@ class Tables(Record, sparse=True):
             return "at least one row"
         return f"at least {self.at_least * 100:g} % of the rows of each table of {before.title}"
 
-    def compare(self, counts: Iterable[TableCount], before: RowsBefore | None) -> Comparison:
-        """Compare rows with those of before, if there are any."""
-        known = before.rows if before else {}
-        every = [self._compared(count, known.get(count.table)) for count in counts]
-        there = {each.table for each in every}
-        gone = [
-            TableRows(name, before=rows, problem=GONE)
-            for name, rows in known.items()
-            if name not in there and not self.is_left_out(name)
-        ]
+    def compare(self, counts: Iterable[TableCount], before: RowsBefore | None) -> list[TableRows]:
+        """Compare rows with those of before, if there are any.
+
+        Returns:
+            Each table, in the order of their names; also those that are gone, and views that fail.
+        """
+        missing = dict(before.rows) if before else {}
+        every = [self._compared(count, missing.pop(count.table, None)) for count in counts]
         # A view that works says nothing about rows.
-        shown = [each for each in every if each.rows is not None or each.problem]
-        tables = sorted([*shown, *gone], key=lambda each: each.table)
-        problems = [f"{one_line(each.table)} {each.problem}" for each in tables if each.problem]
-        if not any(each.rows for each in tables):
-            problems.insert(0, "no table has a row" if tables else "there are no tables")
-        return Comparison(tables, problems)
+        tables = [each for each in every if each.rows is not None or each.problem]
+        tables += [
+            TableRows(name, rows=0, before=rows, problem="is gone")
+            for name, rows in missing.items()
+            if not self.is_left_out(name)
+        ]
+        return sorted(tables, key=lambda each: each.table)
 
     def _compared(self, count: TableCount, before: int | None) -> TableRows:
-        problem = None
+        """Compare the rows of one table."""
         rows = count.rows
+        problem = None
         if count.problem is not None:
             problem = f"cannot be counted: {count.problem}"
-        elif before is None:
-            pass
-        elif rows is None:
+        elif before is not None and rows is None:
             problem = f"is a view, and had {before:,} rows"
-        elif rows < before * self.at_least:
+        elif before is not None and rows is not None and rows < before * self.at_least:
             about = "about " if count.is_estimate else ""
             problem = f"has {about}{rows:,} of {before:,} rows"
         return TableRows(
@@ -177,17 +145,32 @@ class Tables(Record, sparse=True):
         )
 
 
+def problems_of(tables: Sequence[TableRows]) -> list[str]:
+    """Say what is wrong with the tables of a restored database, in sentences."""
+    problems = [f"{shown_name(each.table)} {each.problem}" for each in tables if each.problem]
+    if any(each.rows for each in tables):
+        return problems
+    return ["no table has a row", *problems]
+
+
+def totals_of(tables: Sequence[TableRows]) -> str:
+    """Say how many tables and rows there are."""
+    rows = sum(each.rows or 0 for each in tables)
+    estimated = sum(each.is_estimate for each in tables)
+    how = f" ({estimated:,} estimated)" if estimated else ""
+    return f"tables: {len(tables):,}{how}, rows: {rows:,}"
+
+
 def largest_differences(tables: Sequence[TableRows]) -> str:
     """Say which three tables have gained or lost most rows."""
-    changed = sorted(
-        (each for each in tables if each.difference), key=lambda each: -abs(each.difference)
-    )
+    changed = [each for each in tables if each.difference]
+    changed.sort(key=lambda each: -abs(each.difference))
     if changed:
-        return ", ".join(each.told for each in changed[:SHOWN_TABLES])
+        return ", ".join(each.change for each in changed[:SHOWN_TABLES])
     is_compared = any(each.before is not None for each in tables)
     return "none" if is_compared else "not known, since nothing was counted before"
 
 
-def one_line(name: str) -> str:
+def shown_name(name: str) -> str:
     """Return a table's name in one line."""
     return name if name.isprintable() else repr(name)[1:-1]

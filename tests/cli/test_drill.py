@@ -188,7 +188,7 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
     ({"--check": "select 1 =~ ("}, "--check has check 1, whose =~ must be a regular expression"),
     (
         {"--check": "tables >= 2"},
-        "--check has check 1, whose tables has >=, which must be a number from 0 to 1",
+        "--check has check 1, whose tables is an object, whose >= must be a number from 0 to 1",
     ),
     ({"--check": "tables except 'a"}, "cannot be read: No closing quotation"),
     ({"--source-env": "SCRATCH_URL"}, "--source-env must be to the snapshot's own database"),

@@ -79,23 +79,26 @@ def test_a_drill_without_a_result_has_not_passed() -> None:
         *(
             ({"checks": [{"tables_": given}]}, "checks", f"has check 1, whose tables_ {why}")
             for given, why in (
-                ({"at_least": 1.5}, "has at_least, which must be a number from 0 to 1"),
-                ({"at_least": "all"}, "has at_least, which must be a number from 0 to 1"),
-                ({"except_": "log"}, "has except_, which must be a list of names of tables"),
-                ({"except_": [1]}, "has except_, which must be a list of names of tables"),
-                ({"only": ["log"]}, "must be an object with at_least, except_"),
-                (True, "must be an object with at_least, except_"),
+                ({"at_least": 1.5}, "is an object, whose at_least must be a number from 0 to 1"),
+                ({"at_least": "all"}, "is an object, whose at_least must be a number from 0 to 1"),
+                (
+                    {"except_": "log"},
+                    "is an object, whose except_ must be a list of names of tables",
+                ),
+                ({"except_": [1]}, "is an object, whose except_ must be a list of names of tables"),
+                ({"only": ["log"]}, "is an object with only, which is none of at_least, except_"),
+                (True, "must be an object"),
             )
         ),
         (
             {"checks": [{"tables_": {}, "at_least": 3}]},
             "checks",
-            "has check 1 with at_least beside tables_, which stand alone",
+            "has check 1, whose tables_ must stand alone",
         ),
         (
             {"checks": [{"tables_": {}, "query": "select 1"}]},
             "checks",
-            "has check 1 with query beside tables_, which stand alone",
+            "has check 1, whose tables_ must stand alone",
         ),
         (
             {"source_connection": CONNECTION.replace("driller", "reader")},
