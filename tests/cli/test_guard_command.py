@@ -104,7 +104,10 @@ async def test_a_command_that_is_tried_again_is_guarded_from_before_the_first_tr
     await w.clock.sleep(5 * MINUTE)
     desk.child.code = 0
     ended = (await guards(desk, DATABASE)).done
-    assert f"an earlier run of true failed or was cut off; {DATABASE}/{w.started()}" in ended.err
+    assert (
+        f"an earlier run of true failed, was cut off, or is still under way; {DATABASE}/{w.started()}"
+        in ended.err
+    )
     await w.clock.sleep(5 * MINUTE)
     ended = (await guards(desk, DATABASE)).done
     assert len(w.posts) == 2, "after a change that has happened, a new one"
@@ -294,7 +297,7 @@ async def test_the_run_after_one_that_was_killed_says_what_is_guarded(desk: Desk
     back = way_back(w)
     desk.child.seconds = 0.0
     ended = (await desk.types("guard", DATABASE, "--", "false")).done
-    happened = f"an earlier run of true failed or was cut off; {DATABASE}/{w.posts[0].version_id} of 2026-03-01 12:00:"
+    happened = f"an earlier run of true failed, was cut off, or is still under way; {DATABASE}/{w.posts[0].version_id} of 2026-03-01 12:00:"
     first, second = (line for line in ended.err.splitlines() if line.startswith(("an earl", back)))
     assert first.startswith(happened)
     assert second == back
