@@ -39,6 +39,9 @@ UNKNOWN_HERE = (
     "{shared_state}. A Restore takes any listed snapshot by its {version_id}. "
     "If you have gone back already, remove the Restore."
 )
+KEPT_BY_RESTORE = "a restore (keep_current)"
+"""Stands for the guard of what a restore has overwritten, and requests its snapshot: no state keeps
+it."""
 BEGAN = "When it began to guard, by the service's clock."
 CHANGES_DOC = "The first changes that have happened, such as `update of Server shop`."
 CHANGED = "When something guarded has last happened; absent if nothing has."
@@ -321,7 +324,14 @@ class GuardBook:
 
     def history(self, guard: str | None = None) -> list[Guarded]:
         """The entries of a guard, or of all, newest first."""
-        return [each for each in reversed(self._entries) if guard in {None, each.guard}]
+        entries = [*reversed(self._entries)]
+        databases = {each.database_id for each in entries if each.guard == guard}
+        return [
+            each
+            for each in entries
+            if guard in {None, each.guard}
+            or (each.guard == KEPT_BY_RESTORE and each.database_id in databases)
+        ]
 
     def unfinished(self, database_id: str, guards: str) -> Guarded | None:
         """The newest snapshot of a database of whose change nothing is noted since.
@@ -366,7 +376,7 @@ class GuardBook:
     def _newest(self, guard: str, database_id: str) -> Guarded | None:
         """The newest entry of a guard and a database with a snapshot."""
         for each in self.history(guard):
-            if each.database_id == database_id and each.version_id:
+            if (each.guard, each.database_id) == (guard, database_id) and each.version_id:
                 return each
         return None
 

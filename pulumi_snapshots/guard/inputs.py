@@ -143,11 +143,14 @@ def is_chosen_by_program(pattern: str) -> bool:
 
 
 def is_whole(changes: Collection[str], patterns: Collection[str]) -> bool:
-    """Whether a guard hears of each change that the engine makes after its snapshot.
+    """Tell whether a guard hears of each change that the engine makes after its snapshot.
 
     Args:
-        changes: Those that it guards.
+        changes: The changes that it guards.
         patterns: The patterns of what it guards, or what stands for the program's own choice.
+
+    Returns:
+        Whether it guards all kinds of changes of all resources.
     """
     return {*CHANGES} <= {*changes} and not {"*", CHOSEN_ALL}.isdisjoint(patterns)
 

@@ -108,9 +108,10 @@ class PreviewedChanges:
         return f"{changes} will wait for {snapshot}" if count else None
 
     def beside(self) -> Message | None:
-        """A warning of Snapshots that may not share the snapshot of a guard of a part of the stack.
+        """Warn of Snapshots that may not share the snapshot of a guard of a part of the stack.
 
-        None if there are none.
+        Returns:
+            The warning; None without such a Snapshot.
         """
         if not self._snapshots or not (self._waiting or self.first_up):
             return None

@@ -204,7 +204,14 @@ class Ledger:
         return await self.enter(ended)
 
     async def take_shared(self, attempt: Attempt) -> bool:
-        """Take what a guard shares with one Snapshot of its run; False if it shares it no more."""
+        """Take what a guard shares with one Snapshot of its run.
+
+        Args:
+            attempt: The guard's attempt.
+
+        Returns:
+            Whether it was shared until now.
+        """
 
         def change(document: Document) -> bool:
             there = self.attempts_in(document).get(attempt.id)
@@ -216,7 +223,12 @@ class Ledger:
         return await self.edit(change)
 
     def stop_sharing(self, document: Document, database_id: str) -> None:
-        """Enter in a document that no Snapshot may use a guard's request of a database any more."""
+        """Enter in a document that no Snapshot may use a guard's request any more.
+
+        Args:
+            document: The ledger's document.
+            database_id: The database of the requests.
+        """
         for each in self.attempts_in(document).values():
             if each.shared_in is not None and each.database_id == database_id:
                 _put(document, replace(each, shared_in=None))

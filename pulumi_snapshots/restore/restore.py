@@ -35,7 +35,7 @@ from pulumi_snapshots.restore.status import (
     began_since,
     clear_of_others,
 )
-from pulumi_snapshots.restore.undo import keep_current, kept_before
+from pulumi_snapshots.restore.undo import keep_current, kept_before, note_overwritten
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, ResourceNotFinished
 from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.operation import Operation, TimeIsUp
@@ -43,7 +43,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF, Leaving, PostAnswer
 from pulumi_snapshots.service.errors import RestoreFailed, SquareCloudError, is_new
 from pulumi_snapshots.service.limits import RESTORE_LANE as LANE
-from pulumi_snapshots.snapshot.record import short_id, split_id
+from pulumi_snapshots.snapshot.record import SnapshotRecord, short_id, split_id
 
 NOT_RESTORED = "Nothing was restored."
 T = TypeVar("T")
@@ -151,6 +151,7 @@ class RestoreOperation(Operation):
         self.holds = holds
         self.watch: StatusWatch | None = None
         self.previous: str | None = None
+        self._kept: SnapshotRecord | None = None
         self.taken = parse_rfc3339(inputs.created_at) if inputs.created_at else None
         self._runtime = inputs.runtime  # the snapshot's engine
 
@@ -198,9 +199,8 @@ class RestoreOperation(Operation):
         source_time = self.taken if self.inputs.database_id == target else None
         with self.taking_longer():
             source = self.inputs.snapshot
-            self.previous = await keep_current(
-                self.session, target, self.member, source, source_time
-            )
+            self._kept = await keep_current(self.session, target, self.member, source, source_time)
+            self.previous = self._kept.id
 
     async def _send(self, name: str) -> None:
         """Send the request; a refusal that passes is waited out."""
@@ -212,6 +212,8 @@ class RestoreOperation(Operation):
         path = f"POST /databases/{target}/snapshots/restore"
         try:
             await self.send(LANE, path, partial(self._post, name))
+            if self.attempt is not None and self._kept is not None:
+                await note_overwritten(self.session, self._kept, self.inputs.snapshot)
         except SquareCloudError as refusal:
             await self.try_again(refusal)
 

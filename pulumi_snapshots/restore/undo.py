@@ -1,19 +1,26 @@
 """The snapshot of what a database holds before a restore overwrites it: the way to undo that."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import datetime, timedelta
 
-from pulumi_snapshots.errors import CannotTell, Hint, HintKind, Message, NotFinished, ProviderError
-from pulumi_snapshots.guard.book import consult
+from pulumi_snapshots.errors import (
+    CannotTell,
+    Hint,
+    HintKind,
+    LedgerUnavailable,
+    Message,
+    NotFinished,
+    ProviderError,
+)
+from pulumi_snapshots.guard.book import KEPT_BY_RESTORE, consult
 from pulumi_snapshots.ledger.attempt import NEVER, SECOND, Attempt
 from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.run.memory import Member
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import create
-from pulumi_snapshots.snapshot.record import SnapshotInputs
+from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord, short_id
 
-OWNER = "a restore (keep_current)"
-"""Who requests it, for a resource as for a command: no state keeps it."""
 TRIGGERS = ["what a restore overwrites"]
 REPEATED_WITHIN = timedelta(minutes=10)
 """How old the snapshot of a restore may be that was not carried out, for the same to be tried again
@@ -46,7 +53,7 @@ async def keep_current(
     member: Member,
     source: str,
     source_time: datetime | None,
-) -> str:
+) -> SnapshotRecord:
     """Take a snapshot of what a database holds, or use that of a restore that was not carried out.
 
     Args:
@@ -58,7 +65,7 @@ async def keep_current(
             more. None if it is of another one.
 
     Returns:
-        The snapshot, as DATABASE_ID/VERSION_ID.
+        The snapshot.
 
     Raises:
         NotKept: There is none, so that nothing must be restored.
@@ -66,7 +73,7 @@ async def keep_current(
     try:
         reuses = await _reusable_age(session, database_id, source_time)
         inputs = SnapshotInputs(database_id, triggers=[*TRIGGERS], reuse_within=reuses)
-        record = await create(session, inputs, member, OWNER, needs_url=False)
+        record = await create(session, inputs, member, KEPT_BY_RESTORE, needs_url=False)
         if record.id == source:  # taken within a moment of this one, by another client
             raise CannotTell(f"the newest snapshot is {source}, which is to be restored")
     except ProviderError as error:
@@ -74,7 +81,25 @@ async def keep_current(
     member.note(
         Message("kept what database {of} holds now. {undo}", of=database_id, undo=undo(record.id))
     )
-    return record.id
+    return record
+
+
+async def note_overwritten(session: Session, kept: SnapshotRecord, source: str) -> None:
+    """Note in the guards' book that a snapshot has what a restore overwrites: it is a way back.
+
+    Args:
+        session: The session of the process.
+        kept: The snapshot.
+        source: The snapshot that is restored, as DATABASE_ID/VERSION_ID.
+    """
+    happened = [f"restore of {short_id(source)}"]
+    run = session.memory.run
+    with suppress(LedgerUnavailable):
+        await consult(
+            session.ledger,
+            lambda book: book.note(KEPT_BY_RESTORE, kept, happened, run=run),
+            writes=True,
+        )
 
 
 def undo(previous: str) -> Hint:

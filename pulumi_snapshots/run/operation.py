@@ -544,7 +544,14 @@ class Operation:
         return min(FOLLOWED_EVERY, self.session.settings.poll_every)
 
     async def entered_end(self, attempt: Attempt) -> Attempt | None:
-        """Read the end of an attempt that another operation has entered; None if none has."""
+        """Read the end of an attempt that another operation has entered.
+
+        Args:
+            attempt: The attempt.
+
+        Returns:
+            The attempt with its result; None if no operation has entered one.
+        """
         with suppress(LedgerUnavailable):
             known = await self.session.ledger.get(attempt.id)
             if known is not None and known.is_over:

@@ -169,3 +169,44 @@ async def test_a_dry_run_of_a_snapshot_that_is_gone_fails(desk: Desk, w: World) 
     gone = f"{DATABASE}/45ec0b49-9af6-445e-a55c-abd7ec5278b2"
     (await desk.types("restore", gone, "--dry-run")).failed("service lists no snapshot")
     assert not w.requests("restore")
+
+
+@at_desk(snapshot_seconds=60)
+async def test_what_was_overwritten_is_a_way_back_wherever_ways_back_are_shown(
+    desk: Desk, w: World
+) -> None:
+    rows(w, "then")
+    stored = w.emulator.add_snapshot(DATABASE)
+    rows(w, "now")
+    ended = await desk.types("restore", f"{DATABASE}/{stored.version_id}", "--yes")
+    assert ended.code == 0, ended.err
+    kept = f"{DATABASE}/{w.started()}"
+    restore = f"restore of {DATABASE[:8]}/{str(stored.version_id)[:8]}"
+    (entry,) = (await desk.types("guards", "--json")).done.json
+    assert (entry["snapshot"], entry["changes"]) == (kept, [restore])
+    shown = await desk.types("status", DATABASE)
+    assert f"what the {restore} overwrote" in shown.out
+    assert f"squarecloud-snapshots restore {kept} --no-keep" in shown.out
+    answer = (await desk.types("status", DATABASE, "--json")).json
+    (health,) = answer["databases"]
+    assert (health["before_last_restore"], health["before_last_change"]) == (kept, None)
+
+
+@at_desk(snapshot_seconds=60)
+async def test_an_undo_can_be_undone_and_each_has_kept_its_own(desk: Desk, w: World) -> None:
+    rows(w, "then")
+    stored = w.emulator.add_snapshot(DATABASE)
+    rows(w, "now")
+    ended = (await desk.types("restore", f"{DATABASE}/{stored.version_id}", "--yes")).done
+    undo = undo_of(ended.err)
+    await w.clock.sleep(200)
+    # Without --no-keep the undo keeps what the restore brought back.
+    undone = (await desk.types(*undo[:-1], "--yes")).done
+    assert rows(w) == "now"
+    await w.clock.sleep(200)
+    again = await desk.types(*undo_of(undone.err), "--yes")
+    assert again.code == 0, again.err
+    assert rows(w) == "then"
+    first, second = [f"{DATABASE}/{post.version_id}" for post in w.posts]
+    listed = (await desk.types("guards", "--json")).done.json
+    assert [each["snapshot"] for each in listed] == [second, first]

@@ -12,6 +12,8 @@ from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.guard.preview import PreviewedChanges
 from pulumi_snapshots.ledger.attempt import Attempt, Request, Status
+from pulumi_snapshots.restore.record import RestoreInputs
+from pulumi_snapshots.restore.restore import restore
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import short_id
 from tests.support.clocks import Shifted, set_clock
@@ -478,3 +480,41 @@ async def test_a_snapshot_from_before_a_change_elsewhere_does_not_guard_a_run_th
             await w.clock.sleep(1.0)
     assert first.done != second.done
     assert len(w.posts) >= 2
+
+
+@staged(world, snapshot_seconds=60.0, cache_world="invalidated")
+async def test_a_restore_onto_a_guarded_database_is_shown_by_its_guard_and_is_no_last_one(
+    w: World,
+) -> None:
+    machine = Machine(w)
+    program = machine.program()
+    await program.change(FIRST)
+    version = program.done[FIRST]
+    await w.clock.sleep(300.0)
+    (stored,) = [each for each in w.emulator.snapshots(DATABASE) if each.version_id == version]
+    inputs = RestoreInputs(
+        DATABASE,
+        version,
+        DATABASE,
+        overwrite=True,
+        keep_current=True,
+        name=stored.name,
+        runtime=stored.runtime,
+    )
+    record = await restore(machine.session(), inputs, Row(), "urn:a-restore")
+    kept = w.posts[1].version_id
+    assert record.previous == f"{DATABASE}/{kept}"
+    ledger = machine.session().ledger
+    history = await consult(ledger, lambda book: book.history("shop"))
+    assert [(each.version_id, each.changes) for each in history] == [
+        (kept, [f"restore of {short_id(f'{DATABASE}/{version}')}"]),
+        (version, [FIRST]),
+    ]
+    last = await consult(ledger, lambda book: book.last("shop", DATABASE))
+    assert last is not None
+    assert last.version_id == version, "the way back of the guard stays"
+    # What was kept is from before the restore, so it guards nothing that comes after it.
+    await w.clock.sleep(300.0)
+    again = machine.program()
+    await again.change(LAST, reuse_within=3600.0)
+    assert again.done[LAST] not in {version, kept}

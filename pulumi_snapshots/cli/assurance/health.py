@@ -25,7 +25,7 @@ from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.drill.last import last_drills
 from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.errors.secrets import shown_file
-from pulumi_snapshots.guard.book import Guarded, consult
+from pulumi_snapshots.guard.book import KEPT_BY_RESTORE, Guarded, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.listing.listings import CLOCK_ROOM
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
@@ -115,6 +115,8 @@ class DatabaseHealth:
     """The last drill that passed."""
     guarded: Guarded | None
     """The snapshot from before the last guarded change."""
+    kept: Guarded | None
+    """The snapshot of what the last restore has overwritten."""
     pending_since: str | None
     """When the snapshot was requested that is not listed yet."""
     times: Mapping[str, str | None]
@@ -137,6 +139,7 @@ class DatabaseHealth:
             "ok": not self.problems,
             "problems": self.problems,
             "before_last_change": self.guarded and self.guarded.id,
+            "before_last_restore": self.kept and self.kept.id,
             "snapshot": self.snapshot and self.snapshot.id,
             "archive": self.archive,
             "pending_since": self.pending_since,
@@ -218,7 +221,8 @@ class Evidence:
             snapshot=snapshot,
             archive=archived_at.get(newest),
             drill=drill,
-            guarded=self._last_guarded(database_id),
+            guarded=self._last_guarded(database_id, by_restore=False),
+            kept=self._last_guarded(database_id, by_restore=True),
             pending_since=self._pending_since(database_id, times["snapshot"]),
             times=times,
             ages=ages,
@@ -272,10 +276,11 @@ class Evidence:
         yield from _too_old(ages["archive"], limits.max_archive_age, "newest", archive)
         yield from _too_old(ages["drill"], limits.max_drill_age, "last", "drill that passed")
 
-    def _last_guarded(self, database_id: str) -> Guarded | None:
-        """Find the snapshot from before the last change that has happened."""
+    def _last_guarded(self, database_id: str, *, by_restore: bool) -> Guarded | None:
+        """Find the snapshot from before the last change that has happened, or the last restore."""
         for each in self.guarded:
-            if each.database_id == database_id and each.id and each.changed_at:
+            is_wanted = (each.guard == KEPT_BY_RESTORE) is by_restore
+            if is_wanted and each.database_id == database_id and each.id and each.changed_at:
                 return each
         return None
 

@@ -165,6 +165,10 @@ def _ways_back(invocation: Invocation, health: DatabaseHealth) -> Iterator[str]:
         taken = invocation.moment(snapshot.get("created_at") or health.guarded.noted_at)
         yield f"{name}: from before {changes_text(health.guarded)}: {taken}"
         yield f"  {NAME} restore {health.guarded.id}"
+    if health.kept:
+        overwritten = invocation.moment(health.kept.changed_at)
+        yield f"{name}: what the {changes_text(health.kept)} overwrote: {overwritten}"
+        yield f"  {NAME} restore {health.kept.id} --no-keep"
     if health.snapshot or health.archive:
         yield f"{name}: {_newest(invocation, health)}; {_proof(invocation, health.drill)}"
         yield from _how_to_get_newest(health)
