@@ -29,6 +29,7 @@ import pyrage
 from pulumi.runtime.proto import provider_pb2
 
 from bench.first_answer import Answer, answers, first_answer
+from bench.tables import counted_tables
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.shelf import shelved
@@ -689,6 +690,18 @@ PARTS = {
             "MiB above idle at most",
         ),
         buckets,
+    ),
+    "tables": Part(
+        "tables of restored databases",
+        (
+            "`Check.tables()`",
+            "tables",
+            "rows",
+            "estimated",
+            "seconds (aim: 300)",
+            "MiB above idle at most",
+        ),
+        counted_tables,
     ),
     "listing": Part(
         f"a list of {SHELVED} archives",

@@ -109,7 +109,7 @@ class Postgres(BlockingConnection):
 
     def estimate(self, table: Table, seconds: float) -> int:
         """Count the rows of some pages, which the server chooses at random."""
-        percent = 100 * min(1.0, SAMPLE / table.size)
+        percent = 100 * min(1.0, SAMPLE / max(table.size, 1))
         sample = f"SELECT count(*) FROM {table.source} TABLESAMPLE SYSTEM ({percent})"  # noqa: S608
         return round(self._number(sample, seconds) * 100 / percent)
 

@@ -1,11 +1,13 @@
 """The last drill of each database that has passed, as the ledger and the state remember it."""
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from pulumi_snapshots.archive.record import Drilled
+from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.record import DrillRecord, GoodDrill, counted_tables
-from pulumi_snapshots.drill.tables import RowsBefore
+from pulumi_snapshots.drill.tables import RowsBefore, TableRows
 from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import Document
@@ -29,17 +31,7 @@ async def note_last_drill(
         drilled: The drill.
         good: The same with its results, whose rows the next drill is compared with.
     """
-    tables = counted_tables(good.results) if good else []
-    counted: dict[str, Any] = {}
-    if good and tables:
-        rows = {each.table: each.rows for each in tables}
-        counted = {
-            COUNTED: {
-                "version_id": good.version_id,
-                "drilled_at": good.drilled_at,
-                "rows": rows,
-            }
-        }
+    counted = _rows_only(good) if good else {}
 
     def change(document: Document) -> None:
         known = document.setdefault(LAST, {})
@@ -60,6 +52,15 @@ async def last_drills(ledger: Ledger) -> dict[str, Drilled]:
     return {}
 
 
+def _rows_only(good: GoodDrill) -> dict[str, Any]:
+    """Return what the ledger remembers of the tables that a drill has counted."""
+    tables = [TableRows(each.table, rows=each.rows) for each in counted_tables(good.results)]
+    if not tables:
+        return {}
+    result = CheckResult("tables", passed=True, expected="", tables=tables)
+    return {COUNTED: replace(good, results=[result]).to_outputs()}
+
+
 async def rows_before(
     ledger: Ledger, last_good: GoodDrill | None, record: DrillRecord
 ) -> RowsBefore | None:
@@ -73,31 +74,38 @@ async def rows_before(
     Returns:
         The rows; None if no drill has counted them.
     """
-    if last_good is not None and last_good.database_id == record.database_id:
-        is_same = (last_good.version_id, last_good.drilled_at) == (
-            record.version_id,
-            record.restored_at,
-        )
-        # The checks of a restore that run again are compared with what they were compared with.
-        rows = {
-            each.table: each.before if is_same else each.rows
-            for each in counted_tables(last_good.results)
-        }
-        known = {name: number for name, number in rows.items() if number is not None}
-        if known:
-            return RowsBefore(known, _title(last_good.version_id, last_good.drilled_at, record))
-    with suppress(LedgerUnavailable):
-        stored = (await ledger.read()).get(LAST, {}).get(record.database_id, {})
-        counted = stored.get(COUNTED)
-        if counted and counted["drilled_at"] != record.restored_at:
-            title = _title(counted["version_id"], counted["drilled_at"], record)
-            return RowsBefore(counted["rows"], title)
+    for good in (last_good, await _last_counted(ledger, record.database_id)):
+        if good is not None and good.database_id == record.database_id:
+            rows = _rows_of(good, record)
+            if rows:
+                return RowsBefore(rows, _title(good, record))
     return None
 
 
-def _title(version_id: str, drilled_at: str, record: DrillRecord) -> str:
+async def _last_counted(ledger: Ledger, database_id: str) -> GoodDrill | None:
+    """Return the last drill of a database that the ledger knows to have counted tables."""
+    with suppress(LedgerUnavailable):
+        counted = (await ledger.read()).get(LAST, {}).get(database_id, {}).get(COUNTED)
+        return GoodDrill.from_outputs(counted) if counted else None
+    return None
+
+
+def _rows_of(good: GoodDrill, record: DrillRecord) -> dict[str, int]:
+    """Return the rows that a drill is compared with.
+
+    Those of the same restore, whose checks run again, are compared with what they were compared
+    with.
+    """
+    is_same = (good.version_id, good.drilled_at) == (record.version_id, record.restored_at)
+    rows = {
+        each.table: each.before if is_same else each.rows for each in counted_tables(good.results)
+    }
+    return {name: number for name, number in rows.items() if number is not None}
+
+
+def _title(good: GoodDrill, record: DrillRecord) -> str:
     """Name the drill that rows are compared with."""
-    title = f"the last good drill, of version {version_id} at {drilled_at}"
-    if record.restored_at is not None and drilled_at > record.restored_at:
+    title = f"the last good drill, of version {good.version_id} at {good.drilled_at}"
+    if record.restored_at is not None and good.drilled_at > record.restored_at:
         return f"{title} (which is later than this drill: a clock was wrong)"
     return title

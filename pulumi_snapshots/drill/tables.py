@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
-from pulumi_snapshots.properties.catalogue import Record, declare
+from pulumi_snapshots.properties.catalogue import Record, Rows, declare
 from pulumi_snapshots.properties.checks import Unfit
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ class TableRows(Record, sparse=True):
     table: str = declare(
         "Its name: `public.orders` in PostgreSQL, `db0/order:*` for keys of Redis with one prefix."
     )
-    rows: int | None = declare(
+    rows: Rows | None = declare(
         "How many rows it has, 0 if it is gone; absent if that is not known.", default=None
     )
-    before: int | None = declare(
+    before: Rows | None = declare(
         "The rows that it is compared with; absent if there are none.", default=None
     )
     is_estimate: bool = declare(

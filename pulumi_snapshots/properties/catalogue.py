@@ -37,6 +37,8 @@ Duration = Annotated[float, "duration"]
 """Seconds; a program may also write `90s`, `45m`, `1h30m`, `7d`."""
 Bytes = Annotated[int, "bytes"]
 """A number of bytes. The integers of C# and Java end at 2 GiB."""
+Rows = Annotated[int, "rows"]
+"""A number of rows, which can be larger than the integers of C# and Java, too."""
 Moment = Annotated[str, "moment"]
 """A time as RFC 3339 in UTC."""
 AS_WRITTEN = {
@@ -494,7 +496,7 @@ def _restoring(cls: Any) -> tuple[dict[str, None], dict[str, Callable[[Any], Any
 def _from_state(kind: Any) -> Callable[[Any], Any] | None:
     if kind is datetime:
         return datetime.fromisoformat
-    if kind == Bytes:
+    if kind in {Bytes, Rows}:
         return int
     if kind in {int, float, bool} or (isinstance(kind, type) and issubclass(kind, Enum)):
         return cast("Callable[[Any], Any]", kind)

@@ -31,6 +31,7 @@ from pulumi_snapshots.properties.catalogue import (
     Moment,
     Property,
     Record,
+    Rows,
     in_camel,
     record_in,
 )
@@ -41,6 +42,7 @@ LOOKUPS = (SNAPSHOTS, LATEST, DOWNLOAD_URL, DATABASE, DATABASES)
 TYPES = {
     int: "int",
     Bytes: "int",
+    Rows: "int",
     float: "float",
     bool: "bool",
     Duration: "duration",

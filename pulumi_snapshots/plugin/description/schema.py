@@ -30,6 +30,7 @@ from pulumi_snapshots.properties.catalogue import (
     Property,
     Record,
     ResourceSchema,
+    Rows,
     in_camel,
     record_in,
 )
@@ -45,6 +46,7 @@ NAMES: dict[type[Record], str] = {
 TYPES = {
     int: "integer",
     Bytes: "number",
+    Rows: "number",
     float: "number",
     bool: "boolean",
 }  # all others are strings
