@@ -354,6 +354,31 @@ def test_a_large_table_of_other_engines_has_the_estimate_of_the_server(
     assert count(url)["orders"] == TableCount("orders", 3, is_estimate=True)
 
 
+def test_orphans_of_a_sharded_collection_are_in_its_estimate_only(
+    ferretdb: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FerretDB has no shards, so the metadata's count of a router stands in for them."""
+    with pymongo.MongoClient[dict[str, int]](ferretdb.url()) as client:
+        client["count_sharded"]["orders"].drop()
+        client["count_sharded"]["orders"].insert_many([{"n": n} for n in range(10)])
+    opened = ENGINES["mongo"]()
+    orphans = 2
+
+    class Router(opened):  # type: ignore[misc, valid-type]
+        def tables(self, most: int, until: float) -> list[Table]:
+            listed = super().tables(most, until)
+            return [
+                each._replace(size=each.size + orphans, estimate=each.estimate + orphans)
+                for each in listed
+            ]
+
+    monkeypatch.setitem(ENGINES, "mongo", lambda: Router)
+    url = ferretdb.url("count_sharded")
+    assert count(url)["orders"] == TableCount("orders", 10)
+    monkeypatch.setattr(Router, "counted_up_to", 11)
+    assert count(url)["orders"] == TableCount("orders", 12, is_estimate=True)
+
+
 def test_a_table_that_takes_too_long_to_count_is_estimated_and_one_without_time_is_a_problem(
     postgres_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

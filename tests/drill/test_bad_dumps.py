@@ -9,7 +9,7 @@ import anyio
 
 from pulumi_snapshots.drill.check import Check
 from pulumi_snapshots.drill.drill import DrillFailed, Drilling
-from pulumi_snapshots.drill.record import DrillInputs
+from pulumi_snapshots.drill.record import DrillInputs, DrillRecord, GoodDrill
 from squarecloud_emulator import Damage
 from squarecloud_emulator.data.postgres_store import PostgresStore
 from squarecloud_emulator.service.resources import StoredSnapshot
@@ -50,6 +50,15 @@ BAD = {
     "in the wrong encoding": (Damage(statements=(GARBLED,)), {"text"}),
 }
 """What is wrong with a dump, and the checks that find it."""
+COUNTED = {
+    "truncated": "public.orders has 0 of 3,000 rows",
+    "empty": "no table has a row; public.customers is gone; public.orders is gone",
+    "of another engine": "no table has a row",
+    "without a table": "public.orders is gone",
+    "without some rows": None,
+    "in the wrong encoding": None,
+}
+"""What counting tables says of each dump; nothing of what it does not prove."""
 
 
 async def found(
@@ -120,5 +129,44 @@ def test_a_drill_finds_every_bad_dump_that_restores(server: Server) -> None:
             async with world(store=store, databases=(DATABASE, SCRATCH), **QUICK) as here:
                 sql_at(server.url(DATABASE), *FILL)
                 await story(here, partial(found, here, server))
+
+    anyio.run(body)
+
+
+def test_counting_tables_finds_dumps_without_rows_and_passes_what_it_does_not_prove(
+    server: Server,
+) -> None:
+    async def ended(
+        here: World, stored: StoredSnapshot, last_good: GoodDrill | None = None
+    ) -> DrillRecord:
+        here.emulator.advance(3600)
+        session = here.another_run(poll_every=0.05, requests_per_minute=PLENTY)
+        where: Any = {
+            "scratch_database_id": SCRATCH,
+            "connection": server.url(SCRATCH),
+            "overwrite_scratch": True,
+        }
+        of: Any = {"name": stored.name, "runtime": stored.runtime}
+        try:
+            inputs = DrillInputs(DATABASE, stored.version_id, **where, **of)
+            return await Drilling(session, inputs, Row(), last_good=last_good).carry_out()
+        except DrillFailed as error:
+            return error.record
+        finally:
+            await session.close()
+
+    async def body() -> None:
+        with closing(PostgresStore(server.dsn())) as store:
+            async with world(store=store, databases=(DATABASE, SCRATCH), **QUICK) as here:
+                sql_at(server.url(DATABASE), *FILL)
+                good = (await ended(here, here.emulator.add_snapshot(DATABASE))).last_good
+                assert good is not None
+                settings = here.emulator.settings
+                here.emulator.settings = replace(settings, restore_ignores_errors=True)
+                for what, said in COUNTED.items():
+                    bad = here.emulator.add_snapshot(DATABASE, damage=BAD[what][0])
+                    record = await ended(here, bad, good)
+                    assert record.passed is (said is None), what
+                    assert said is None or said in record.reason, what
 
     anyio.run(body)
