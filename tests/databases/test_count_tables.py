@@ -16,7 +16,13 @@ import pytest
 import redis
 
 from pulumi_snapshots.databases import redis_server, tables
-from pulumi_snapshots.databases.database import COUNTING_SHARE, ENGINES, CheckNotRun, Database
+from pulumi_snapshots.databases.database import (
+    COUNTING_SHARE,
+    ENGINES,
+    CheckNotRun,
+    Database,
+    DatabaseUnreachable,
+)
 from pulumi_snapshots.databases.kinds import BlockingConnection, Table
 from pulumi_snapshots.databases.tables import NO_TIME, TableCount
 from tests.support.asking import SECONDS, mysql_at
@@ -274,6 +280,17 @@ def test_a_table_that_is_dropped_while_it_is_counted_is_not_passed_over(
             "public.passing", None, problem='relation "public.passing" does not exist'
         ),
     }
+
+
+def test_a_connection_that_ends_while_tables_are_counted_says_nothing_of_them(
+    postgres_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = fresh(postgres_server, "count_lost")
+    sql_at(url, "create table here (n int)")
+    others = "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'count_lost' and pid <> pg_backend_pid()"
+    meddled(monkeypatch, "postgres", lambda: sql_at(url, others))
+    with pytest.raises(DatabaseUnreachable):
+        count(url)
 
 
 @pytest.mark.parametrize("engine", ["postgres", "mysql", "mongo", "redis"])

@@ -1,6 +1,7 @@
 """A drill that counts tables: what it compares, what fails it, and that nothing uncounted passes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,8 +9,8 @@ import pytest
 from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.databases.tables import TableCount
 from pulumi_snapshots.drill.check import Check, CheckResult
-from pulumi_snapshots.drill.last import last_drills, note_last_drill
-from pulumi_snapshots.drill.record import GoodDrill
+from pulumi_snapshots.drill.last import last_drills, note_last_drill, rows_before
+from pulumi_snapshots.drill.record import DrillRecord, GoodDrill
 from pulumi_snapshots.drill.tables import (
     RowsBefore,
     TableRows,
@@ -18,7 +19,9 @@ from pulumi_snapshots.drill.tables import (
     problems_of,
     totals_of,
 )
-from tests.support.drilling import SOURCE, DrillScene, drill_scene
+from pulumi_snapshots.ledger.ledger import Ledger
+from tests.support.drilling import SCRATCH, SOURCE, DrillScene, drill_scene
+from tests.support.memory import Memory
 from tests.support.virtual import staged
 from tests.support.world import DATABASE
 
@@ -252,3 +255,8 @@ async def test_a_drill_of_another_database_is_no_measure(at: DrillScene) -> None
     await note_last_drill(ledger, "another", Drilled(good.drilled_at), good)
     passed = await at.passes(**COUNTED)
     assert passed["results"][0]["expected"] == "at least one row"
+    record = DrillRecord(DATABASE, "v1", SCRATCH, "2026-03-01T12:00:00Z", "2026-03-01T12:01:00Z")
+    nothing = Ledger(Memory(at.at.here.clock, is_shared=False), at.session.service_clock)
+    assert await rows_before(nothing, good, record) is None
+    own = replace(good, database_id=DATABASE)
+    assert (await rows_before(nothing, own, record) or LAST).rows == {"other": 100}
