@@ -720,7 +720,7 @@ MISTAKES = (
     ("guard", "if known is not None and record.version_id is not None and not happened:", "if False:"),
     ("guard", "if known:\n            snapshot = known[0].snapshot", "if False:\n            snapshot = known[0].snapshot"),
     ("guard", "until if until > self.now else None", "until"),
-    ("guard", "if each.database_id == database_id and each.version_id:", "if each.version_id:"),
+    ("guard", "if (each.guard, each.database_id) == (guard, database_id) and each.version_id:", "if each.guard == guard and each.version_id:"),
     ("guard", "book.restored(database_id) or NEVER,", "NEVER,"),
     ("guard", "return noted if self._ledger.clock.offset is None else self._young(noted)", "return self._young(noted)"),
     ("guard", "self._drop_pins(guard, record.database_id, run)", "pass"),
