@@ -929,6 +929,7 @@ MISTAKES = (
     ("drill", "is_same = (good.version_id, good.drilled_at) == (record.version_id, record.restored_at)", "is_same = False"),
     ("drill", "counts = await database.count(tables.is_left_out, refuse_writes=True)", "counts = await database.count(tables.is_left_out, refuse_writes=False)"),
     ("drill", "if isinstance(connection, str) and is_same_place(source, connection):", "if False:"),
+    ("drill", "if not any(rows.values()):", "if False:"),
     ("drill", "for count in counts:\n            if count.problem is not None:", "for count in ():\n            if count.problem is not None:"),
     ("drill", "patience = SURE if error.lasting else START_PATIENCE", "patience = PATIENCE"),
     # Whether another restore came between.

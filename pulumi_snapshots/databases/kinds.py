@@ -332,11 +332,10 @@ class BlockingConnection(ABC):
         """
 
     @abstractmethod
-    def tables(self, most: int, until: float) -> list[Table]:
+    def tables(self, until: float) -> list[Table]:
         """List the tables and views that hold a user's data.
 
         Args:
-            most: How many are listed at most.
             until: When the list must be ready, by this machine's monotonic clock.
         """
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 import bson
@@ -80,11 +79,14 @@ class MongoDB(BlockingConnection):
             return (in_utc(now) - process.generation_time).total_seconds()
         return _scalar(admin.command("serverStatus").get("uptime"))
 
-    def tables(self, most: int, until: float) -> list[Table]:  # noqa: ARG002  it is short
+    def tables(self, until: float) -> list[Table]:  # noqa: ARG002  it is short
         """List the collections and views of the connection's database."""
         every = self._database.list_collections(nameOnly=True)
-        users = (one for one in every if not one["name"].startswith("system."))
-        return [self._table(one["name"], one.get("type")) for one in islice(users, most)]
+        return [
+            self._table(one["name"], one.get("type"))
+            for one in every
+            if not one["name"].startswith("system.")
+        ]
 
     def _table(self, name: str, kind: str | None) -> Table:
         is_view = kind == "view"

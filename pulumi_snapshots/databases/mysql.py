@@ -35,8 +35,9 @@ TABLES_OF_MYSQL = """
 SELECT table_name, table_type, coalesce(data_length, 0), coalesce(table_rows, 0)
 FROM information_schema.tables
 WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED', 'VIEW')
-LIMIT %s
+LIMIT 18446744073709551615
 """
+"""The limit is none: without it, that of the connection would apply."""
 WRITING_COMMANDS = ("insert", "insert_select", "update", "delete", "replace", "load", "truncate")
 OUT_OF_TIME = frozenset({1969, 3024})
 """Errors of MariaDB and MySQL for a statement that takes too long."""
@@ -79,14 +80,14 @@ class MySQL(BlockingConnection):
             cursor.execute("SHOW GLOBAL STATUS LIKE 'Uptime'")
             return str(cursor.fetchone()[1])
 
-    def tables(self, most: int, until: float) -> list[Table]:
+    def tables(self, until: float) -> list[Table]:
         """List the tables and views of the connection's database."""
         if not self._is_mariadb:
             self._rows("SET SESSION information_schema_stats_expiry = 0")
         self._limit_time(until - system_monotonic())
         return [
             Table(name, f"`{name.replace('`', '``')}`", int(size), kind == "VIEW", int(rows))
-            for name, kind, size, rows in self._rows(TABLES_OF_MYSQL, most)
+            for name, kind, size, rows in self._rows(TABLES_OF_MYSQL)
         ]
 
     def count(self, table: Table, seconds: float) -> int:

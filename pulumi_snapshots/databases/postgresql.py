@@ -34,14 +34,13 @@ PREPARE_COUNT = (
 )
 TABLES_OF_POSTGRES = """
 WITH RECURSIVE listed AS (
-    SELECT c.oid, format('%%I.%%I', n.nspname, c.relname) AS name, c.relkind = 'v' AS is_view
+    SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name, c.relkind = 'v' AS is_view
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'm', 'v') AND c.relpersistence <> 't'
     AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast'
     AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid)
     AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass
                     AND objid = c.oid AND deptype = 'e')
-    LIMIT %s
 ), part (root, oid) AS (
     SELECT oid, oid FROM listed WHERE NOT is_view
     UNION SELECT root, inhrelid FROM part JOIN pg_inherits ON inhparent = part.oid
@@ -98,9 +97,9 @@ class Postgres(BlockingConnection):
         """Tell it by when the server's first process started."""
         return self.ask(AGE)
 
-    def tables(self, most: int, until: float) -> list[Table]:
+    def tables(self, until: float) -> list[Table]:
         """List tables, materialized views and views of all schemas but the server's own."""
-        rows = self._rows(TABLES_OF_POSTGRES, until - system_monotonic(), most)
+        rows = self._rows(TABLES_OF_POSTGRES, until - system_monotonic())
         return [Table(name, name, size, is_view) for name, is_view, size in rows]
 
     def count(self, table: Table, seconds: float) -> int:
@@ -125,9 +124,9 @@ class Postgres(BlockingConnection):
         ((number,),) = self._rows(statement, seconds)
         return int(number or 0)
 
-    def _rows(self, statement: str, seconds: float, *values: object) -> list[Any]:
+    def _rows(self, statement: str, seconds: float) -> list[Any]:
         """Return the rows of a statement in a transaction of its own."""
         milliseconds = max(1, math.ceil(seconds * 1000))
         with self._connection.transaction(force_rollback=True):
             self._connection.execute(PREPARE_COUNT, (str(milliseconds),))
-            return self._connection.execute(statement.encode(), values or None).fetchall()
+            return self._connection.execute(statement.encode()).fetchall()

@@ -96,7 +96,7 @@ class Redis(BlockingConnection):
             return {}
         return dict(line.partition(":")[::2] for line in lines)
 
-    def tables(self, most: int, until: float) -> list[Table]:  # noqa: ARG002  they are fewer
+    def tables(self, until: float) -> list[Table]:
         """List the prefixes of keys, up to the first colon, of each logical database.
 
         One with more keys or prefixes than these limits is listed as a whole.

@@ -416,6 +416,8 @@ class Drilling:
                 why = f"{shown_name(count.table)} cannot be counted at the source: {count.problem}"
                 raise CheckNotRun(why)
         rows = {count.table: count.rows for count in counts if count.rows is not None}
+        if not any(rows.values()):
+            raise CheckNotRun("the source has no row to compare with")
         return RowsBefore(rows, "the source, which may have grown since the snapshot was taken")
 
     def _unchecked(self, record: DrillRecord) -> ProviderError:

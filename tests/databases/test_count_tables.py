@@ -250,8 +250,8 @@ class _Meddling:
         self._inner = inner
         self._meddle = meddle
 
-    def tables(self, most: int, until: float) -> list[Table]:
-        listed = self._inner.tables(most, until)
+    def tables(self, until: float) -> list[Table]:
+        listed = self._inner.tables(until)
         self._meddle()
         return listed
 
@@ -382,8 +382,8 @@ def test_orphans_of_a_sharded_collection_are_in_its_estimate_only(
     orphans = 2
 
     class Router(opened):  # type: ignore[misc, valid-type]
-        def tables(self, most: int, until: float) -> list[Table]:
-            listed = super().tables(most, until)
+        def tables(self, until: float) -> list[Table]:
+            listed = super().tables(until)
             return [
                 each._replace(size=each.size + orphans, estimate=each.estimate + orphans)
                 for each in listed
@@ -424,7 +424,7 @@ def test_mariadb_ends_a_count_that_takes_too_long(mariadb: Server) -> None:
     )
     connection = ENGINES["mysql"]()(mariadb.url("count_slow"), SECONDS)
     try:
-        (table,) = connection.tables(10, time.monotonic() + SECONDS)
+        (table,) = connection.tables(time.monotonic() + SECONDS)
         with pytest.raises(TimeoutError):
             connection.count(table, 0.001)
         assert connection.count(table, SECONDS) == 300_000
@@ -441,6 +441,8 @@ def test_more_tables_than_the_most_are_refused_not_cut_off(
     with pytest.raises(CheckNotRun, match="there are more than 3 tables"):
         count(url)
     assert len(rows(url, "public.t1")) == 3
+    monkeypatch.setattr(tables, "MOST_TABLES", 1)
+    assert rows(url, "public.t1", "public.t3", "public.t2").keys() == {"public.t0"}
 
 
 def test_redis_counts_every_logical_database_and_one_of_too_many_keys_or_prefixes_as_a_whole(

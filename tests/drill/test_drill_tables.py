@@ -186,6 +186,10 @@ async def test_a_source_that_cannot_be_counted_is_no_reason_to_pass(at: DrillSce
     at.databases.uncountable = {"rows": "permission denied for table rows"}
     why = "rows cannot be counted at the source: permission denied for table rows"
     await at.fails(f"could not be run: {why}", **COUNTED, source_connection=SOURCE)
+    at.databases.uncountable = {}
+    at.at.here.emulator.execute(DATABASE, "ALTER TABLE rows RENAME TO lines", "DELETE FROM lines")
+    nothing = "could not be run: the source has no row to compare with"
+    await at.fails(nothing, **COUNTED, source_connection=SOURCE)
     at.databases.written = "too many tables"
     await at.fails(
         "could not be run: the source could not be counted: too many tables",
