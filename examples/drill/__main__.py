@@ -17,6 +17,7 @@ proof = Drill(
     checks=[
         Check(config.require("query"), at_least=config.require_int("atLeast"), name="enough rows"),
         Check("select current_setting('server_encoding')", equals="UTF8"),
+        Check.tables(),
     ],
     overwrite_scratch=True,
     opts=pulumi.ResourceOptions(depends_on=[archive]),

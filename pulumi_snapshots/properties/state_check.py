@@ -14,6 +14,7 @@ from pulumi_snapshots.properties.catalogue import (
     Property,
     Record,
     ResourceSchema,
+    Rows,
     record_in,
 )
 from pulumi_snapshots.properties.checks import Problem
@@ -140,6 +141,7 @@ _PLAIN: Mapping[Any, tuple[Callable[[Any], bool], str]] = {
     float: (_is_number, "a number"),
     int: (_is_number, "a number"),
     Bytes: (_is_number, "a number"),
+    Rows: (_is_number, "a number"),
     Duration: (_is_number, "a number"),
     bool: (_is_flag, "true or false"),
     Any: (_is_anything, ""),

@@ -10,7 +10,7 @@ from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.databases.tables import TableCount
 from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.drill.last import last_drills, note_last_drill, rows_before
-from pulumi_snapshots.drill.record import DrillRecord, GoodDrill
+from pulumi_snapshots.drill.record import DRILL, DrillRecord, GoodDrill
 from pulumi_snapshots.drill.tables import (
     RowsBefore,
     TableRows,
@@ -20,6 +20,7 @@ from pulumi_snapshots.drill.tables import (
     totals_of,
 )
 from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.properties.state_check import problem_of_state
 from tests.support.drilling import SCRATCH, SOURCE, DrillScene, drill_scene
 from tests.support.memory import Memory
 from tests.support.virtual import staged
@@ -140,6 +141,7 @@ async def test_without_checks_a_drill_counts_tables_and_compares_with_the_last_g
         "found": "tables: 1, rows: 1",
         "tables": [{"table": "rows", "rows": 1}],
     }
+    assert problem_of_state(DRILL, first) is None
     assert at.stack.row.notes[-1].endswith(
         "and its check passed; largest differences: not known, since nothing was counted before"
     )

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 
 import pytest
 
@@ -48,6 +47,7 @@ def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_
     assert [(each["check"], each["passed"], each["found"]) for each in good] == [
         ("enough rows", True, "1000"),
         ("select current_setting('server_encoding')", True, "UTF8"),
+        ("tables", True, "tables: 1, rows: 1,000"),
     ]
     (manifest,) = (app.stack.project / "archives").rglob("*.json")
     about = json.loads(manifest.read_text())
@@ -58,7 +58,11 @@ def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_
     told = diagnostics(app.up("-c", "atLeast=999"))
     assert (now in told, "drill passed: snapshot" in told) == (True, True), told
     outputs = app.stack.outputs()
-    assert [each["expected"] for each in outputs["results"]] == ["at least 999", "'UTF8'"]
+    assert [each["expected"] for each in outputs["results"]] == [
+        "at least 999",
+        "'UTF8'",
+        "at least one row",
+    ]
     assert len(app.restores()) == 1
     app.forget_requests()
     assert "4 unchanged" in app.up()
@@ -68,10 +72,11 @@ def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_
     sql_at(server.url(DATABASE), "DELETE FROM orders WHERE id > 10")
     app.pass_time(600)
     told = diagnostics(app.up("--refresh", "--replace", WEEKLY, fails=True))
-    assert "'enough rows' expected at least 999 and found 10." in told
+    assert "'enough rows' expected at least 999 and found 10;" in told
+    assert "and found: public.orders has 10 of 1,000 rows." in told
     assert "The last good drill was of snapshot" in told
     assert len(app.restores()) == 1
-    assert "'enough rows' expected at least 999 and found 10." in diagnostics(app.up(fails=True))
+    assert "'enough rows' expected at least 999 and found 10;" in diagnostics(app.up(fails=True))
     _continues_in_another_language(app, server, now)
 
 
@@ -79,16 +84,19 @@ def _continues_in_another_language(app: App, server: Server, now: str) -> None:
     program = app.stack.project / "__main__.py"
     # By the plugin it is the same resource, whose checks run again.
     program.write_text(
-        program.read_text().replace(
-            "from pulumi_snapshots import", "from pulumi_snapshots.plugin import"
-        )
+        program.read_text()
+        .replace("from pulumi_snapshots import", "from pulumi_snapshots.plugin import")
+        .replace("Check.tables()", "Check.tables(at_least=0.01, except_=['public.log*'])")
     )
     app.up("-c", "atLeast=10")
     assert len(app.restores()) == 1
+    counted = app.stack.outputs()["results"][-1]["tables"]
+    assert counted == [{"table": "public.orders", "rows": 10, "before": 1000}]
     told = diagnostics(app.up("-c", "atLeast=9"))
     assert (now in told, "drill passed: snapshot" in told) == (True, True), told
     assert len(app.restores()) == 1
-    assert [each["found"] for each in app.stack.outputs()["results"]] == ["10", "UTF8"]
+    found = [each["found"] for each in app.stack.outputs()["results"]]
+    assert found == ["10", "UTF8", "tables: 1, rows: 10"]
     app.forget_requests()
     assert "4 unchanged" in app.up()
     assert app.requests() == []
@@ -96,7 +104,10 @@ def _continues_in_another_language(app: App, server: Server, now: str) -> None:
 
     # And in another language too.
     program.unlink()
-    shutil.copy(EXAMPLES / "drill-yaml" / "Pulumi.yaml", app.stack.project)
+    text = (EXAMPLES / "drill-yaml" / "Pulumi.yaml").read_text()
+    same = "tables: { atLeast: 0.01, except: ['public.log*'] }"
+    assert "tables: {}" in text
+    (app.stack.project / "Pulumi.yaml").write_text(text.replace("tables: {}", same))
     app.environment["PATH"] += f":{language_hosts.YAML.ensure(os.environ)}"
     app.forget_requests()
     assert "4 unchanged" in app.up("-c", "atLeast=9")
