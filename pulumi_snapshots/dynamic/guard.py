@@ -17,7 +17,7 @@ from pulumi_snapshots.engine.process import Interrupts
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.guard.coverage import GUARD_TYPE, STATE_UNKNOWN
-from pulumi_snapshots.guard.inputs import FIRST_UP
+from pulumi_snapshots.guard.inputs import FIRST_UP, change_of
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration, run_of_program
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -161,7 +161,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             return
         if change not in self._changes:  # a delete, by a hook that the state has from before
             return
-        what: str = late("guard.once:change_of")(urn, change)
+        what = change_of(urn, change)
         database_id = await self._database_for(change)
         if database_id is None and self._settings.guard == "off":
             row.warn(Message(OFF_WITHOUT_DATABASE.template, change=what))
@@ -195,7 +195,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         """Leave the way back at a guarded change that has failed."""
         row = MessageRow(self._messages, args.urn, PYTHON)
         if self._known.done() and (database_id := self._known.result()) is not None:
-            what: str = late("guard.once:change_of")(args.urn, args.failed_operation)
+            what = change_of(args.urn, args.failed_operation)
             self._once().show_failure(self._inputs(database_id), what, row)
         await self._messages.flush()
         return False  # do not try again

@@ -232,6 +232,16 @@ class MessageRow:
         """
         self._messages.say(self.wording.text(text), self._urn)
 
+    def remind(self, text: AnyMessage) -> None:
+        """Say under Diagnostics, with the resource's name, that a long wait is under way.
+
+        Args:
+            text: the text.
+        """
+        name = self._urn.rpartition("::")[2]
+        told = self.wording.text(text)
+        self._messages.say(f"{name}: {told}" if name else told, self._urn)
+
     def warn(self, text: AnyMessage) -> None:
         """Leave a warning under Diagnostics.
 

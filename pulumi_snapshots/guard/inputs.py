@@ -142,6 +142,23 @@ def is_chosen_by_program(pattern: str) -> bool:
     return pattern.startswith(CHOSEN)
 
 
+def change_of(urn: str, change: str) -> str:
+    """Describe a change in words.
+
+    Args:
+        urn: The resource.
+        change: Such as `update`.
+
+    Returns:
+        Such as `update of Server shop`.
+    """
+    parts = urn.split("::", 3)
+    if len(parts) < 4:  # noqa: PLR2004  stack, project, types, name
+        return f"{change} of {urn}"
+    kind = parts[2].rpartition("$")[2].rpartition(":")[2]
+    return f"{change} of {kind} {parts[3]}"
+
+
 def is_whole(changes: Collection[str], patterns: Collection[str]) -> bool:
     """Tell whether a guard hears of each change that the engine makes after its snapshot.
 

@@ -361,12 +361,3 @@ def _fallen_back(
     )
     listener.warn(warning)
     return record
-
-
-def change_of(urn: str, change: str) -> str:
-    """A change in words: `update of Server shop`."""
-    parts = urn.split("::", 3)
-    if len(parts) < 4:  # noqa: PLR2004  stack, project, types, name
-        return f"{change} of {urn}"
-    kind = parts[2].rpartition("$")[2].rpartition(":")[2]
-    return f"{change} of {kind} {parts[3]}"

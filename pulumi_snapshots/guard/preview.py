@@ -6,7 +6,7 @@ from datetime import timedelta
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Message
 from pulumi_snapshots.guard.book import GuardBook
-from pulumi_snapshots.guard.inputs import FIRST_UP, SNAPSHOT_TYPES, GuardInputs
+from pulumi_snapshots.guard.inputs import FIRST_UP, SNAPSHOT_TYPES, GuardInputs, change_of
 from pulumi_snapshots.ledger.attempt import NEVER
 from pulumi_snapshots.run.memory import Listener
 
@@ -89,7 +89,9 @@ class PreviewedChanges:
             self._deleted.add(urn)
         if change in self._before and not self._passes(change):
             self._waiting.add(urn)
-            row.progress(f"waits for a snapshot of database {self._database}")
+            # With `--diff`, the engine prints it without the resource.
+            what = change_of(urn, change)
+            row.progress(f"{what} waits for a snapshot of database {self._database}")
             if change == "delete" and urn in self._created and "create" not in self._before:
                 row.warn(NEW_ONE_FIRST)
 

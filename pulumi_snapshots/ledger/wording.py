@@ -33,6 +33,23 @@ def requester(attempt: Attempt) -> str:
     return f"{name} of {project}/{stack}"
 
 
+def plain_requester(attempt: Attempt) -> str:
+    """Name who has sent a request, in words for somebody who waits for it.
+
+    Args:
+        attempt: The attempt of the request.
+
+    Returns:
+        Such as "`before` in stack `shop/dev`", or "a guard".
+    """
+    if owner_kind(attempt.owner) == "guard":
+        return "a guard"
+    if not is_resource(attempt.owner):
+        return f"`{attempt.owner}`" if attempt.owner else "an unnamed resource"
+    project, stack, *_, name = (attempt.owner or "").split("::")
+    return f"`{name}` in stack `{project}/{stack}`"
+
+
 def request_facts(attempt: Attempt, now: datetime, *, is_shared: bool) -> dict[str, Any]:
     """Tell what is known of a request that has no known end, or keeps others away.
 

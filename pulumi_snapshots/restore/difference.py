@@ -30,7 +30,11 @@ class RestoreRules(Rules):
             super().check(call, values, in_state=in_state),
         )
         if not (in_state or problems or UNKNOWN in snapshot):
-            call.listener.progress(f"restores {short_id('/'.join(map(str, snapshot)))}")
+            name = (call.owner or "").rpartition("::")[2]
+            restored = short_id("/".join(map(str, snapshot)))
+            call.listener.progress(
+                f"{name}: restores {restored}" if name else f"restores {restored}"
+            )
         return problems
 
     def in_state(self, state: Mapping[str, Any]) -> StateRequest | None:

@@ -394,7 +394,10 @@ class Rules(ABC):
         if found.note and memory.is_first((owner_of(call.owner), found.note)):
             call.listener.note(found.note)
         if found.reason:
-            call.listener.progress(found.reason)
+            # With `--diff`, the engine prints it without the resource.
+            name = (call.owner or "").rpartition("::")[2]
+            named = Message("{name}: {reason}", name=name, reason=found.reason)
+            call.listener.progress(named if name else found.reason)
         return found
 
     def compare(

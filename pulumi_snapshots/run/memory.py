@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.ledger.attempt import Kind, Request, owner_of, request_name
-from pulumi_snapshots.properties.checks import digest_of
+from pulumi_snapshots.properties.checks import digest_of, spoken
 
 PENDING = "pending:"
 """Begins the version part of a provisional id; no version id of the service holds a colon."""
@@ -23,6 +23,10 @@ FORMS = 64
 DRILLS_OVERWRITE = "a drill overwrites everything that the scratch database holds, each time"
 ROUTINE_EVERY = 10.0
 """Seconds between two texts of one snapshot if only a detail has changed, such as the next poll."""
+LONG_WAIT = 30.0
+"""Seconds. A longer wait leaves a line that a narrow terminal shows, too."""
+REMIND_EVERY = 180.0
+"""Seconds between two such lines of a process."""
 MANY = 10  # from this many snapshots on, only changes are shown, since each text is a line in a log
 
 
@@ -376,6 +380,13 @@ class Listener(Protocol):
             text: The text.
         """
 
+    def remind(self, text: AnyMessage) -> None:
+        """Show beside the row that a long wait is under way: a narrow terminal cuts off the row.
+
+        Args:
+            text: The text.
+        """
+
 
 class Fleet:
     """All snapshots that a session creates or resumes at the same time."""
@@ -383,6 +394,15 @@ class Fleet:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.members = list[Member]()
+        self._reminded_at = -math.inf
+
+    def may_remind(self) -> bool:
+        """Tell whether the last reminder of the process is so old that another may follow."""
+        now = self.clock.monotonic()
+        is_due = now - self._reminded_at >= REMIND_EVERY
+        if is_due:
+            self._reminded_at = now
+        return is_due
 
     @contextmanager
     def joins(self, listener: Listener) -> Iterator[Member]:
@@ -408,16 +428,19 @@ class Member:
     def __init__(self, fleet: Fleet, listener: Listener) -> None:
         self.note = listener.note
         self.warn = listener.warn
+        self.remind = listener.remind
         self._fleet = fleet
         self._listener = listener
         self._shown = -math.inf
         self._waits_for = ""
+        self._waiting_since: float | None = None
 
     def waits(  # noqa: PLR0913  each is a fact of its own
         self,
         text: str,
         detail: str = "",
         *,
+        starts: datetime | None = None,
         until: datetime | None = None,
         next_check: datetime | None = None,
         at_most: datetime | None = None,
@@ -427,11 +450,13 @@ class Member:
 
         A change is shown at once, anything else every `ROUTINE_EVERY` seconds. A terminal of 120
         columns leaves 34 for the text, so the state comes first, in two words, and then one time,
-        the first that is given. The time is absolute, since a row is not redrawn.
+        the first that is given. The time is absolute, since a row is not redrawn, but for a start
+        that follows soon. A long wait is also shown beside the row.
 
         Args:
             text: The state.
             detail: Details that change while it waits; many snapshots together do not show them.
+            starts: When the request is sent, about.
             until: When that wait ends.
             next_check: When the next poll is due; many together do not show it.
             at_most: When the wait ends at the latest.
@@ -439,14 +464,19 @@ class Member:
         """
         now = self._fleet.clock.monotonic()
         state = text + why
-        if state == self._waits_for and now - self._shown < ROUTINE_EVERY:
+        is_many = len(self._fleet.members) >= MANY
+        is_shown = state == self._waits_for
+        if is_shown and (now - self._shown < ROUTINE_EVERY or (is_many and starts is not None)):
             return
-        if len(self._fleet.members) >= MANY:
+        if is_many:
             # The text is shown once, without what would soon be out of date.
             detail = ""
             next_check = None
         form = "{text}{detail}{reason}"
-        if until is not None:
+        if starts is not None:
+            left = starts - self._fleet.clock.utc()
+            text = f"starts in about {spoken(max(1.0, left.total_seconds()))}"
+        elif until is not None:
             form = "{text} until {time}{detail}{reason}"
         elif next_check is not None:
             form = "{text}; next check {time}{detail}{reason}"
@@ -454,9 +484,25 @@ class Member:
             form = "{text}{detail}, until {time} at most{reason}"
         time = until or next_check or at_most
         reason = f": {why}" if why else ""
-        self.progress(Message(form, text=text, time=time, detail=detail, reason=reason))
+        line = Message(form, text=text, time=time, detail=detail, reason=reason)
+        self._listener.progress(line)
         self._waits_for = state
         self._shown = now
+        self._remind(line, starts or until or next_check)
+
+    def _remind(self, line: Message, ends: datetime | None) -> None:
+        """Show a wait beside the row if it takes long, and none was shown there lately."""
+        clock = self._fleet.clock
+        now = clock.monotonic()
+        if self._waiting_since is None:
+            self._waiting_since = now
+        left = (ends - clock.utc()).total_seconds() if ends is not None else 0.0
+        is_long = now - self._waiting_since + left > LONG_WAIT
+        if not is_long or not self._fleet.may_remind():
+            return
+        others = len(self._fleet.members) - 1
+        more = f" ({others} more wait)" if others > 0 else ""
+        self._listener.remind(Message("waiting: {line}{more}", line=line, more=more))
 
     def progress(self, text: AnyMessage) -> None:
         """Show an event.
@@ -465,4 +511,5 @@ class Member:
             text: The text.
         """
         self._waits_for = ""
+        self._waiting_since = None
         self._listener.progress(text)

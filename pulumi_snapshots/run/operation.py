@@ -27,6 +27,7 @@ from pulumi_snapshots.errors import (
     ProviderError,
 )
 from pulumi_snapshots.ledger.attempt import (
+    KEPT,
     LEAVES_WITHIN,
     LONGEST_WAIT,
     SKEW,
@@ -37,7 +38,7 @@ from pulumi_snapshots.ledger.attempt import (
 )
 from pulumi_snapshots.ledger.decision import Claim, Wish, decide, left_by_earlier_run
 from pulumi_snapshots.ledger.place import Document
-from pulumi_snapshots.ledger.wording import request_state, requester, resuming_command
+from pulumi_snapshots.ledger.wording import plain_requester, request_state, resuming_command
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.memory import Member
 from pulumi_snapshots.run.session import Session
@@ -163,6 +164,22 @@ class Operation:
         at_most = self.began + timedelta(seconds=self.wish.timeout)
         self.member.waits(text, detail, at_most=at_most, why=why, **until)
 
+    def show_poll(self, text: str, *, next_check: datetime | None = None, **more: Any) -> None:
+        """Show when the next poll is due, or when the wait ends if that is sooner.
+
+        Args:
+            text: The state.
+            next_check: When the next poll is due.
+            **more: Further arguments of `Member.waits`.
+        """
+        clock = self.session.clock
+        left = self._scope.deadline - clock.monotonic()
+        ends = clock.utc() + timedelta(seconds=min(left, KEPT.total_seconds()))
+        if next_check is not None and next_check > ends:
+            self.member.waits(text, at_most=ends, **more)
+        else:
+            self.member.waits(text, next_check=next_check, **more)
+
     def show_step(self, text: str) -> None:
         """Show a step that takes no time.
 
@@ -190,15 +207,15 @@ class Operation:
         session = self.session
         now = session.service_clock.now()
         self.waits_for = other
-        by = requester(other)
+        by = plain_requester(other)
         if other.id in session.sent:
             by = "this run"
         elif other.owner == self.wish.owner:
             by = "another run" if self.wish.is_new_since(other) else "an earlier run"
         at = time_text(other.request.posted_at, now)
-        why = f"{by} requested one at {at} ({request_state(other, now)})"
+        why = f"requested at {at}, {request_state(other, now)}"
         until = session.clock.utc() + (other.waited_for_until - now)
-        text = f"waiting for an earlier {other.kind} of this database"
+        text = f"waiting for the {other.kind} of {by}"
         self.show(text, until=until, why=why)
 
     # The whole ------------------------------------------------------------------------------------

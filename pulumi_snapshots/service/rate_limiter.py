@@ -287,7 +287,9 @@ class RateLimiter:
                 why = f"one {lane.name} per database every {lane.per_database:.0f} s"
                 each.on_wait("queued", until=self._utc(cooldown), why=why)
             else:
-                each.on_wait("queued", f", {ahead} ahead" if ahead else "")
+                starts = max(times[each], times[posts[0]] + ahead * lane.per_account)
+                ahead_text = f" ({ahead} ahead)" if ahead else ""
+                each.on_wait("queued", ahead_text, starts=self._utc(starts))
 
     def _earliest(self, request: _Request, traffic: Traffic) -> float:
         """When a request may leave or has to be given up, by what is known now."""

@@ -372,7 +372,7 @@ class SnapshotOperation(Operation):
         if self._finished.version is None or self.needs_url:
             with suppress(NothingSent):
                 await session.know_time(self.database_id)
-            entry = await self._listed(self.sent, self.member.waits, claimed)
+            entry = await self._listed(self.sent, self.show_poll, claimed)
             if isinstance(entry, Attempt):
                 self.attempt = entry
                 return await self._complete_found(entry)

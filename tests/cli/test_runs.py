@@ -1,5 +1,6 @@
 """What `runs` shows of requests under way on all machines, and that the row of a run that waits says the same."""
 
+import re
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -164,12 +165,12 @@ async def test_the_row_of_a_run_that_waits_says_what_runs_says(
         waiting.start_soon(partial(other, row=row))
         await w.clock.sleep(60)
         waiting.cancel_scope.cancel()
-    shown = [text for text in row.shown if "waiting for an earlier" in text][-1]
-    assert shown.startswith(f"waiting for an earlier {kind} of this database until 1")
+    shown = [text for text in row.shown if "waiting for the" in text][-1]
+    assert re.match(rf"waiting for the {kind} of `\S+` in stack `\S+` until 1", shown), shown
     (one,) = await listed(Desk(w, tmp_path, place=team.store.bucket))
     said = shown.partition(": ")[2]
-    assert said.startswith(f"{one['by']} requested one at ")
-    assert said.endswith(f" ({one['state']})")
+    assert said.startswith("requested at ")
+    assert said.endswith(f", {one['state']}")
 
 
 @staged(world, snapshot_seconds=900)
@@ -212,4 +213,4 @@ async def test_no_run_waits_without_an_end(w: World) -> None:
             )
         await w.clock.sleep(1)
         runs.cancel_scope.cancel()
-    assert any(text == "queued, until 12:30:00 UTC at most" for text in row.shown), row.shown
+    assert any(text.startswith("starts in about 5 s") for text in row.shown), row.shown

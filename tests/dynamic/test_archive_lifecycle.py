@@ -112,7 +112,7 @@ def test_a_lost_or_altered_object_is_archived_again_and_kept_unless_told_otherwi
         "is missing. The next `pulumi up` archives again."
     )
     assert servicer.diff(NAME, created.id, missing.outputs, inputs).changes
-    assert servicer.progress(NAME)[-1] == f"{path} is missing: to be archived again"
+    assert servicer.progress(NAME)[-1] == f"x: {path} is missing: to be archived again"
     again = servicer.update(NAME, created.id, missing.outputs, inputs).outputs
     assert "lost" not in again
     assert (again["uri"], again["sha256"]) == (created.outputs["uri"], created.outputs["sha256"])

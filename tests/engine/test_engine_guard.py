@@ -441,7 +441,7 @@ def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhi
     # Another client has taken one since, perhaps before a release of its own.
     app.stored(origin="manual")
     printed = app.preview("-c", "rollback=2")
-    assert f"; restores {DATABASE[:8]}/" in printed
+    assert f"; back: restores {DATABASE[:8]}/" in printed
     assert "which this goes back" in joined(printed)
     # The stack's output is from before its own changes.
     assert [count for count, _ in app.stack.outputs()["history"]][-1] == 1
@@ -525,7 +525,7 @@ def test_a_snapshot_and_a_guard_of_one_database_cost_one_snapshot(app: App, way:
     app.slow()
     running = app.start_up("-c", "release=b")
     wait_for(lambda: len(app.posts()) == 1, "the request")
-    running.shows("waiting for an earlier snapshot of this database")
+    running.shows("waiting for the snapshot of")
     app.pass_time(600)
     printed = app.ends(running)
     (version,) = app.started()

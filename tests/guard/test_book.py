@@ -11,8 +11,7 @@ from pulumi_snapshots import Guard
 from pulumi_snapshots.clock import Clock, ServiceClock, parse_rfc3339
 from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.guard.book import MOST, MOST_CHANGES, consult
-from pulumi_snapshots.guard.inputs import GuardInputs
-from pulumi_snapshots.guard.once import change_of
+from pulumi_snapshots.guard.inputs import GuardInputs, change_of
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import packed
 from pulumi_snapshots.properties.checks import parse_duration

@@ -112,7 +112,7 @@ STORIES = {
     """,
     "a resource that waits for another one's killed run says so when its time is up": """
         service snapshot_seconds=3000; wait 400; S up v1 killed=10;
-        S.b up timeout=4m refused: while waiting for an earlier snapshot of this database; sent 1
+        S.b up timeout=4m refused: while waiting for the snapshot of `before-release` in stack `shop/dev`; sent 1
     """,
     # --replace and a replacement trigger
     "--replace with --refresh takes a new snapshot": """

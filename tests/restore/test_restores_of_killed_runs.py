@@ -114,9 +114,5 @@ async def test_two_runs_of_one_machine_restore_one_database_after_the_other(at: 
             operation = partial(restore, at.process(), at.inputs(), row, f"urn:{number}")
             group.start_soon(operation)
     assert len(at.accepted) == 2
-    assert any(
-        "waiting for an earlier restore of this database" in text
-        for row in rows
-        for text in row.shown
-    )
+    assert any("waiting for the restore of `urn:" in text for row in rows for text in row.shown)
     assert all(post.code != "RESTORE_IN_PROGRESS" for post in at.posts)

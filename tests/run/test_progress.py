@@ -53,7 +53,7 @@ async def test_a_fleets_log_shows_every_change_without_a_flood(here: World) -> N
         assert len(row.shown) <= 5, "queued, sent, accepted, found: changes only"
         for step in ("sent; answer by 12:", "| accepted |", "found snapshot"):
             assert step in " | ".join(row.shown)
-    assert sum("queued" in row.shown[0] for row in rows) == len(rows) - 1, (
+    assert sum("starts in about" in row.shown[0] for row in rows) == len(rows) - 1, (
         "only the first is sent at once"
     )
 
@@ -149,3 +149,52 @@ async def test_an_outage_leaves_two_pending_snapshots_and_none_before_the_first_
                 says if has_answered else "since the service's time is not known", ending.text
             )
             assert at - began <= 130
+
+
+@staged(world, snapshot_seconds=900, cache_world="invalidated")
+async def test_a_long_wait_is_shown_beside_the_row_every_three_minutes_at_most(
+    here: World,
+) -> None:
+    began = here.clock.monotonic()
+    await here.create()
+    minutes = (here.clock.monotonic() - began) / 60
+    reminders = here.row.reminders
+    assert 2 <= len(reminders) <= 1 + minutes / 3
+    for text in reminders:
+        assert re.fullmatch(r"waiting: accepted; next check \d\d:\d\d:\d\d UTC", text), text
+        assert len(f"    before-release: {text}") <= 80, "as under Diagnostics"
+
+
+@staged(world, snapshot_seconds=20)
+async def test_a_short_wait_is_shown_on_the_row_alone(here: World) -> None:
+    await here.create()
+    assert here.row.reminders == []
+
+
+@staged(fleet)
+async def test_a_fleet_leaves_one_line_for_all_that_wait(here: World) -> None:
+    began = here.clock.monotonic()
+    rows = await rows_of_all(here)
+    minutes = (here.clock.monotonic() - began) / 60
+    reminders = [text for row in rows for text in row.reminders]
+    assert 1 <= len(reminders) <= 1 + minutes / 3
+    assert "more wait)" in reminders[0]
+
+
+@staged(world, snapshot_seconds=900, cache_world="invalidated")
+async def test_no_next_check_is_after_the_time_out(here: World) -> None:
+    ending = await here.create(timeout=225.0)
+    assert ending.how == "pending"
+    ends = f"{here.clock.utc():%H:%M:%S}"
+    shown = [text for text in here.row.shown if "next check" in text]
+    assert shown != []
+    for text in shown:
+        assert text.partition("next check ")[2] <= ends, text
+    assert f"accepted, until {ends} UTC at most" in here.row.shown
+
+
+@staged(world, databases=FLEET[:3])
+async def test_a_queued_request_says_in_words_when_it_starts(here: World) -> None:
+    rows = await rows_of_all(here)
+    shown = {text for row in rows for text in row.shown}
+    assert {"starts in about 5 s", "starts in about 10 s (1 ahead)"} <= shown

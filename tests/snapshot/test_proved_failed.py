@@ -47,7 +47,7 @@ STORIES = {
     """,
     "one that was given up is not mistaken for the next": """
         service snapshot_seconds=300; wait 400; the next fails; S up v1 pending timeout=3m;
-        S up v2 timeout=30m refused: an earlier snapshot of this database, since an earlier run requested one; sent 1;
+        S up v2 timeout=30m refused: waiting for the snapshot of an earlier run, since requested at; sent 1;
         wait 7200; S up v2; S has 2
     """,
     "a forced one that never came is not completed by the one that it was to replace": """

@@ -95,8 +95,15 @@ class Run:
         self.ledger.clock.observe(self.runs.service.utc().replace(microsecond=0), now, now)
 
     def on_wait(
-        self, text: str, detail: str = "", *, until: datetime | None = None, why: str = ""
+        self,
+        text: str,
+        detail: str = "",
+        *,
+        until: datetime | None = None,
+        starts: datetime | None = None,
+        why: str = "",
     ) -> None:
+        assert until is None or starts is None
         self.reasons.append(f"{text}{' until then' if until else ''}{detail}{why and ': '}{why}")
 
     async def send(self, lane: Lane = CREATE, database_id: str = "d", **more: Any) -> float:

@@ -43,6 +43,7 @@ class Row:
     shown: list[str] = field(default_factory=list)  # the progress
     notes: list[str] = field(default_factory=list)  # the good news that stay
     warnings: list[str] = field(default_factory=list)  # the warnings
+    reminders: list[str] = field(default_factory=list)  # of long waits
     # the words of the texts
     wording: MessageFormatter = field(default_factory=lambda: PYTHON.about(resource=OWNER))
 
@@ -53,6 +54,9 @@ class Row:
 
     def note(self, text: AnyMessage) -> None:
         self.notes.append(self.wording.text(text))
+
+    def remind(self, text: AnyMessage) -> None:
+        self.reminders.append(self.wording.text(text))
 
     def warn(self, text: AnyMessage) -> None:
         self.warnings.append(self.wording.text(text))

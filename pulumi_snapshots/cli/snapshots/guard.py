@@ -138,6 +138,7 @@ class _Row:
     def __init__(self, invocation: Invocation, database_id: str) -> None:
         self.note = invocation.note
         self.warn = invocation.warn
+        self.remind = invocation.remind
         self._invocation = invocation
         self._database = database_id
 

@@ -205,6 +205,13 @@ class Invocation:
         """
         self.say(f"warning: {self.wording.text(text)}")
 
+    def remind(self, text: AnyMessage) -> None:
+        """Say nothing more of a wait: its line has room on a terminal, and stays in a log.
+
+        Args:
+            text: The text.
+        """
+
     def fail(self, text: str) -> None:
         """Show why the command fails, and make its exit code 1.
 

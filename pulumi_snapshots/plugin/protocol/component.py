@@ -27,6 +27,7 @@ from pulumi_snapshots.guard.inputs import (
     FIRST_UP,
     SNAPSHOT_TYPES,
     ComponentInputs,
+    change_of,
     fits,
     hook_names,
     is_chosen_by_program,
@@ -34,7 +35,7 @@ from pulumi_snapshots.guard.inputs import (
     leaves_hook,
     may_be_guarded,
 )
-from pulumi_snapshots.guard.once import OncePerRun, change_of
+from pulumi_snapshots.guard.once import OncePerRun
 from pulumi_snapshots.guard.preview import PreviewedChanges
 from pulumi_snapshots.lookup.find import answer_lookup
 from pulumi_snapshots.lookup.results import LATEST, SnapshotInfo
