@@ -209,15 +209,18 @@ resources:
     type: command:local:Command
     properties: {create: make the net, triggers: ["${release}"]}
     options: {deleteBeforeReplace: trueAFTER_GUARD}
+  one: {type: "command:local:Command", properties: {create: "1"}}
+  two: {type: "command:local:Command", properties: {create: "2"}, options: {dependsOn: ["${one}"]}}
   guard:
     type: squarecloud:Guard
     properties: {databaseId: DATABASE}
+    options: {dependsOn: ["${two}"]}
   app:
     type: command:local:Command
     properties: {create: use the net, triggers: ["${net.triggers[0]}"]}
     options: {dependsOn: ["${guard}"]}
 """
-"""Replacing `net` deletes `app` first."""
+"""Replacing `net` deletes `app` first. The guard comes later for certain, as it depends on others."""
 OF_NET = "${net.create}"
 """The guard's database comes from `net`."""
 
