@@ -7,7 +7,15 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.guard.inputs import FIRST_UP, GuardInputs
+from pulumi_snapshots.guard.inputs import (
+    CHANGES,
+    CHOSEN_ALL,
+    CHOSEN_HOOKS,
+    FIRST_UP,
+    GuardInputs,
+    is_whole,
+)
+from pulumi_snapshots.guard.preview import PreviewedChanges
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import create
 from tests.support.guarding import RUNS, Machine, Program
@@ -142,3 +150,48 @@ async def test_a_snapshot_uses_no_guards_that_may_be_too_old_for_it(w: World, wh
     await w.clock.sleep(200.0)
     await run.snapshot(forced=why == "forced")
     assert run.taken["a"] != guards
+
+
+@staged(world, snapshot_seconds=60.0, cache_world="invalidated")
+async def test_only_one_of_two_snapshots_at_once_uses_the_guards(w: World) -> None:
+    run = Run(w)
+    run.is_slow = True
+    async with anyio.create_task_group() as group:
+        group.start_soon(run.change)
+        await anyio.sleep(7.0)
+        group.start_soon(run.snapshot, "a")
+        group.start_soon(run.snapshot, "b")
+    guards = run.program.done[CHANGE]
+    assert sorted(map(str, run.taken.values())) == sorted(str(post.version_id) for post in w.posts)
+    assert guards in run.taken.values()
+
+
+@pytest.mark.parametrize(
+    ("changes", "patterns", "whole"),
+    [
+        (CHANGES, {"*"}, True),
+        (CHANGES, {CHOSEN_ALL, CHOSEN_HOOKS}, True),
+        (CHANGES, {CHOSEN_HOOKS}, False),
+        (CHANGES, {"shop"}, False),
+        (("update", "delete"), {"*"}, False),
+    ],
+)
+def test_a_guard_shares_only_if_it_hears_of_every_change(
+    changes: tuple[str, ...], patterns: set[str], *, whole: bool
+) -> None:
+    assert is_whole(changes, patterns) is whole
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first run", "later run"])
+def test_the_preview_says_to_remove_a_snapshot_that_may_not_share(*, first: bool) -> None:
+    preview = PreviewedChanges(DATABASE, GuardInputs(DATABASE))
+    preview.in_state = {"urn": "type"}
+    preview.show("create", OWNER, Row())
+    assert preview.beside() is None, "nothing waits for a snapshot"
+    if first:
+        preview.first_up = "the state does not have this guard yet"
+    else:
+        preview.show("update", "urn:pulumi:dev::shop::servers:index:Server::shop", Row())
+    warning = str(preview.beside())
+    assert warning.startswith("Snapshot before-release and this guard can each take a snapshot")
+    assert "Remove the Snapshot" in warning
