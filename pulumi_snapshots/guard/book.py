@@ -85,7 +85,14 @@ class Guarded(Record, sparse=True):
         return parse_rfc3339(self.changed_at or self.noted_at)
 
     def info(self, now: datetime) -> SnapshotInfo:
-        """Describe the snapshot as a lookup would."""
+        """Describe the snapshot as a lookup would.
+
+        Args:
+            now: The service's time.
+
+        Returns:
+            The snapshot, with whether it is still kept.
+        """
         return _described(self.snapshot, now)
 
 
@@ -109,11 +116,23 @@ class Pin(Record, sparse=True):
         return parse_rfc3339(self.asked_at)
 
     def is_asked_by(self, run: str, now: datetime) -> bool:
-        """Whether a run has asked for it, and not an earlier one with the same address."""
+        """Tell whether a run has asked for it, and not an earlier one with the same address.
+
+        Args:
+            run: The run; empty without an engine.
+            now: The service's time.
+        """
         return self.asked_by == run != "" and abs(now - self.touched_at) < LONGEST_RUN
 
     def info(self, now: datetime) -> SnapshotInfo:
-        """Describe the snapshot as a lookup would."""
+        """Describe the snapshot as a lookup would.
+
+        Args:
+            now: The service's time.
+
+        Returns:
+            The snapshot, with whether it is still kept.
+        """
         return _described(self.snapshot, now)
 
 
@@ -260,7 +279,11 @@ class GuardBook:
             self._document[PINS] = [each.to_outputs() for each in stay]
 
     def note_used_up(self, until: datetime) -> None:
-        """Note when the account's daily quota has a free slot again."""
+        """Note when the account's daily quota has a free slot again.
+
+        Args:
+            until: When a slot is free.
+        """
         self._document[USED_UP] = rfc3339(until)
 
     def _moment(self) -> str:
@@ -282,9 +305,13 @@ class GuardBook:
         return until if until > self.now else None
 
     def spent(self, database_id: str) -> datetime | None:
-        """When something has last happened that a snapshot of this database guarded.
+        """Find when something has last happened that a snapshot of a database guarded.
 
-        None if nothing has.
+        Args:
+            database_id: The database.
+
+        Returns:
+            The time; None if nothing has happened.
         """
         times = [
             self._latest_time(each)
@@ -311,9 +338,13 @@ class GuardBook:
         return self.now - timedelta(seconds=monotonic - first_seen + unsure)
 
     def restored(self, database_id: str) -> datetime | None:
-        """When a restore of this database has last ended, or was requested.
+        """Find when a restore of a database has last ended, or was requested.
 
-        None if the ledger has none.
+        Args:
+            database_id: The database.
+
+        Returns:
+            The time; None if the ledger has no restore of it.
         """
         times = [
             each.ended_at or each.request.posted_at
@@ -323,7 +354,14 @@ class GuardBook:
         return max(times, default=None)
 
     def history(self, guard: str | None = None) -> list[Guarded]:
-        """The entries of a guard, or of all, newest first."""
+        """List the entries of a guard, or of all, newest first.
+
+        Args:
+            guard: The guard, with organization, project and stack; None for all.
+
+        Returns:
+            The entries. Those of a guard include what restores have kept of its databases.
+        """
         entries = [*reversed(self._entries)]
         databases = {each.database_id for each in entries if each.guard == guard}
         return [
@@ -401,9 +439,14 @@ class GuardBook:
         return pin
 
     def warning(self, last: SnapshotInfo, newest: SnapshotInfo | None) -> Message | None:
-        """A warning of a way back to `last` if the newest manual snapshot is one that no run knows.
+        """Warn of a way back if the newest manual snapshot is one that no run knows.
 
-        None if all is well.
+        Args:
+            last: The way back.
+            newest: The newest manual snapshot that the service lists.
+
+        Returns:
+            The warning; None if all is well.
         """
         if newest is None or (newest.created_at or "") <= (last.created_at or ""):
             return None
@@ -416,7 +459,17 @@ class GuardBook:
     def outputs(
         self, guard: str, database_id: str, pin: str | None, *, run: str = ""
     ) -> GuardOutputs:
-        """The outputs of a guard that is a component; see `last`."""
+        """Describe a guard that is a component, for its state; see `last`.
+
+        Args:
+            guard: The guard, with organization, project and stack.
+            database_id: Its database.
+            pin: A value of a roll-back, if one is given.
+            run: The run that asks.
+
+        Returns:
+            The outputs.
+        """
         noted = self.history(guard)[:MOST_CHANGES]
         history = [
             GuardedChanges(each.noted_at, each.changes, each.version_id, each.changed_at)

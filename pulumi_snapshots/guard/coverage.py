@@ -91,6 +91,9 @@ def state_before(
         listed: Types and outputs by the URNs of the resources that the state has now.
         registered: The URNs of those that the engine has got to know in this run.
         name: The guard's name.
+
+    Returns:
+        The resources and the guard, without what this run has registered.
     """
     seen = {*registered}
     resources = {urn: type_ for urn, (type_, _) in listed.items() if urn not in seen}

@@ -138,7 +138,11 @@ class ComponentInputs(GuardInputs):
 
 
 def is_chosen_by_program(pattern: str) -> bool:
-    """Whether a pattern stands for the choice of a Python program."""
+    """Tell whether a pattern stands for the choice of a Python program.
+
+    Args:
+        pattern: A pattern of the state.
+    """
     return pattern.startswith(CHOSEN)
 
 
@@ -173,14 +177,27 @@ def is_whole(changes: Collection[str], patterns: Collection[str]) -> bool:
 
 
 def fits(type_: str, name: str, patterns: Collection[str]) -> set[str]:
-    """The patterns that a resource fits by its type or its name; it is guarded if it fits one."""
+    """Find the patterns that a resource fits by its type or its name.
+
+    Args:
+        type_: The resource's type.
+        name: Its name.
+        patterns: The patterns, in which `*` stands for any text.
+
+    Returns:
+        Those that fit. The resource is guarded if there is one.
+    """
     return {each for each in patterns if fnmatchcase(type_, each) or fnmatchcase(name, each)}
 
 
 def may_be_guarded(type_: str, *, custom: bool) -> bool:
-    """Whether a guard of a whole stack guards such a resource.
+    """Tell whether a guard of a whole stack guards a resource.
 
     Components are guarded by their parts.
+
+    Args:
+        type_: The resource's type.
+        custom: Whether a provider makes it.
     """
     return custom and not type_.startswith(NEVER_GUARDED)
 
@@ -215,9 +232,14 @@ def hook_names(
 
 
 def leaves_hook(change: str, changes: Collection[str], *, is_off: bool) -> bool:
-    """Whether a guard gives resources its hooks of a change, which stay in the state.
+    """Tell whether a guard gives resources its hooks of a change, which stay in the state.
 
     The engine cannot run those of a delete that comes before a component. With a component's guards
     off none are left, so that such a delete happens in the next run.
+
+    Args:
+        change: The change.
+        changes: The changes that the guard guards.
+        is_off: Whether the guards of a component are off.
     """
     return change != "delete" or ("delete" in changes and not is_off)

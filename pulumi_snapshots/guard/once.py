@@ -227,6 +227,16 @@ class OncePerRun:
         """Have the snapshot before changes of which no hook tells.
 
         As `before`, and noted as if they had happened.
+
+        Args:
+            guard: As for `before`.
+            inputs: As for `before`.
+            change: As for `before`.
+            session: As for `before`.
+            listener: As for `before`.
+
+        Returns:
+            The snapshot; without a version if guards are off.
         """
         record = await self.before(guard, inputs, change, session, listener)
         try:
@@ -239,6 +249,11 @@ class OncePerRun:
         """Leave the way back at a guarded change that has failed half-way.
 
         Nothing if no snapshot guards it.
+
+        Args:
+            inputs: The guard's inputs.
+            change: The change, such as `update of Server shop`.
+            listener: The row of what has failed.
         """
         record = self._databases[inputs.database_id].record
         if record is not None and record.version_id is not None:

@@ -101,7 +101,11 @@ class PreviewedChanges:
         return change == "create" and self._inputs.passes_first_creates and is_new_stack
 
     def summary(self) -> str | None:
-        """All that would wait, in one line; None if nothing would."""
+        """Sum up in one line what would wait.
+
+        Returns:
+            The line; None if nothing would wait.
+        """
         snapshot = f"a snapshot of database {self._database}{self._snapshot}"
         if self.first_up:
             return f"the {FIRST_UP} takes {snapshot} before anything changes, as {self.first_up}"
@@ -121,9 +125,10 @@ class PreviewedChanges:
         return Message(BESIDE, names=" and ".join(named), of=self._database)
 
     def unguarded(self) -> Message | None:
-        """A warning of replaced resources whose delete the guard has not heard of.
+        """Warn of replaced resources whose delete the guard has not heard of.
 
-        None if there are none.
+        Returns:
+            The warning; None without such a resource.
         """
         if self.first_up or "delete" not in self._before:
             return None

@@ -43,7 +43,14 @@ class Ledger:
         self._to_drop: dict[str | None, set[str]] = {}
 
     async def edit(self, change: Callable[[Document], T]) -> T:
-        """Change the document, see `Place.edit`."""
+        """Change the document, see `Place.edit`.
+
+        Args:
+            change: Changes the document; called again if another run was faster.
+
+        Returns:
+            The result of `change`.
+        """
 
         def change_and_mark(document: Document) -> T:
             result = change(document)
@@ -60,7 +67,11 @@ class Ledger:
         return result
 
     async def look(self) -> Document:
-        """Read the document; if it cannot be read, `trouble` says why."""
+        """Read the document; if it cannot be read, `trouble` says why.
+
+        Returns:
+            The document.
+        """
         try:
             return await self.read()
         except LedgerUnavailable as error:
@@ -68,11 +79,22 @@ class Ledger:
             raise
 
     async def attempts(self) -> list[Attempt]:
-        """Read all attempts, oldest first."""
+        """Read all attempts, oldest first.
+
+        Returns:
+            The attempts.
+        """
         return [*self.attempts_in(await self.read()).values()]
 
     async def get(self, id_: str) -> Attempt | None:
-        """Read one attempt; None if it is not there."""
+        """Read one attempt.
+
+        Args:
+            id_: The attempt's id.
+
+        Returns:
+            The attempt; None if it is not there.
+        """
         return self.attempts_in(await self.read()).get(id_)
 
     async def snapshots(self, database_id: str | None = None) -> list[Attempt]:
@@ -80,6 +102,9 @@ class Ledger:
 
         Args:
             database_id: Only those of this database; None for all.
+
+        Returns:
+            The attempts that have led to a snapshot.
         """
         return [
             each
@@ -89,6 +114,9 @@ class Ledger:
 
     def attempts_in(self, document: Document) -> dict[str, Attempt]:
         """Read the attempts of a document.
+
+        Args:
+            document: The ledger's document.
 
         Returns:
             The attempts by their ids, oldest first.
@@ -112,6 +140,13 @@ class Ledger:
 
     def decided(self, document: Document, wish: Wish) -> Claim:
         """Decide on a document what an operation has to act on, and enter a new attempt.
+
+        Args:
+            document: The ledger's document.
+            wish: What the operation wants.
+
+        Returns:
+            What it has to act on.
 
         Raises:
             ClaimRefused: If nothing may be sent, see `decide`.
@@ -192,6 +227,9 @@ class Ledger:
             result: Its version, the time of the restore, or the code of its failure.
             failed: Whether it is the code of a failure.
             holds: How long other requests stay away from the database then.
+
+        Returns:
+            The attempt as it is then.
         """
         now = self.clock.now()
         ended = replace(
@@ -234,7 +272,12 @@ class Ledger:
                 _put(document, replace(each, shared_in=None))
 
     async def hold(self, attempt: Attempt, until: datetime | None) -> None:
-        """Let no other request of an attempt's database begin until then; None lets them."""
+        """Let no other request of an attempt's database begin for a time.
+
+        Args:
+            attempt: The attempt.
+            until: The end of that time; None ends it now.
+        """
 
         def change(document: Document) -> None:
             there = self.attempts_in(document).get(attempt.id)
@@ -245,6 +288,9 @@ class Ledger:
 
     async def withdraw(self, attempt: Attempt) -> bool:
         """Remove an attempt that has certainly started nothing, or whose result will never come.
+
+        Args:
+            attempt: The attempt.
 
         Returns:
             Whether it is gone: False if another run has entered its result meanwhile.

@@ -25,7 +25,14 @@ THIS_MACHINE = "this machine"
 
 
 def requester(attempt: Attempt) -> str:
-    """Name who has sent a request: `before of shop/dev`, or the command."""
+    """Name who has sent a request.
+
+    Args:
+        attempt: The attempt of the request.
+
+    Returns:
+        Such as `before of shop/dev`, or the command.
+    """
     owner = attempt.owner or "an unnamed resource"
     if not is_resource(attempt.owner):
         return owner
@@ -73,7 +80,15 @@ def request_facts(attempt: Attempt, now: datetime, *, is_shared: bool) -> dict[s
 
 
 def request_state(attempt: Attempt, now: datetime) -> str:
-    """Tell how far a request is, in words."""
+    """Tell how far a request is, in words.
+
+    Args:
+        attempt: The attempt of the request.
+        now: The service's time.
+
+    Returns:
+        Such as `accepted, not listed yet`.
+    """
     if attempt.is_over:
         return "its checks are under way" if attempt.kind == "restore" else "found a moment ago"
     if now >= attempt.waited_for_until:
@@ -84,7 +99,14 @@ def request_state(attempt: Attempt, now: datetime) -> str:
 
 
 def resuming_command(attempt: Attempt) -> str | None:
-    """The command that waits for a request, with its arguments; None if no command has sent it."""
+    """Name the command that waits for a request.
+
+    Args:
+        attempt: The attempt of the request.
+
+    Returns:
+        The command with its arguments; None if no command has sent the request.
+    """
     owner = attempt.owner or ""
     source = attempt.source or ""
     if owner_kind(attempt.owner) != "command":

@@ -42,7 +42,12 @@ class NotKept(ProviderError):
 
 
 def is_kept(attempt: Attempt, database_id: str) -> bool:
-    """Tell whether a request was sent to keep what a restore of a database overwrites."""
+    """Tell whether a request was sent to keep what a restore of a database overwrites.
+
+    Args:
+        attempt: The attempt of the request.
+        database_id: The database.
+    """
     about = (attempt.kind, attempt.database_id, attempt.purpose)
     return about == ("snapshot", database_id, digest_of(TRIGGERS))
 
@@ -103,7 +108,14 @@ async def note_overwritten(session: Session, kept: SnapshotRecord, source: str) 
 
 
 def undo(previous: str) -> Hint:
-    """The step that undoes a restore."""
+    """Name the step that undoes a restore.
+
+    Args:
+        previous: The snapshot of what the restore has overwritten, as DATABASE_ID/VERSION_ID.
+
+    Returns:
+        The step.
+    """
     return Hint(HintKind.UNDO_RESTORE, id=previous)
 
 
