@@ -47,10 +47,11 @@ async def desk(tmp_path: Path, **service: Any) -> AsyncIterator[DrillDesk]:
 async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(
     at: DrillDesk, tmp_path: Path
 ) -> None:
+    archives = f"{tmp_path}/archives/"
     version = at.w.newest().version_id
-    await at.types("archive", f"{DATABASE}/{version}", f"{tmp_path}/archives/")
+    await at.types("archive", f"{DATABASE}/{version}", archives)
     checks = (ROWS, "select 'a >= b' =~ ^a")
-    ended = (await at.drills(DATABASE, "--archives", f"{tmp_path}/archives/", checks=checks)).done
+    ended = (await at.drills(DATABASE, "--archives", archives, checks=checks)).done
     assert ended.out.splitlines()[0] == f"drilled   {DATABASE}/{version}"
     said = (
         f"onto      {SCRATCH}",
@@ -61,29 +62,35 @@ async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(
     assert [each for each in said if each not in ended.out] == []
     assert "drill passed: snapshot" in ended.err
     assert "never-shown" not in ended.out + ended.err
-    (manifest,) = (tmp_path / "archives").rglob("*.json")
+    _is_recorded_without_a_secret(tmp_path)
+    listed = (await at.types("archives", archives)).done.out
+    assert "DRILL PASSED" in listed
+    assert re.search(r"2026-03-01 12:0\d.* +2026-03-01 12:0\d", listed)
+
+    await anyio.sleep(2 * DAY)
+    at.w.emulator.add_snapshot(DATABASE)
+    await _status_knows_an_age_of_two_days(at)
+    await _status_knows_an_age_of_two_days(at, "--archives", archives)
+
+
+def _is_recorded_without_a_secret(folder: Path) -> None:
+    """The manifest beside the archive says when it was drilled, and how long the restore took."""
+    (manifest,) = (folder / "archives").rglob("*.json")
     proof = json.loads(manifest.read_text())["drill"]
     assert proof["drilled_at"].startswith("2026-03-01T12:0")
     assert proof["restore_seconds"] == pytest.approx(60, abs=2)
-    assert proof["restore_seconds"] <= proof["recovery_seconds"] <= proof["restore_seconds"] + 60
-    assert re.search(
-        r"^recovery  1 min( \d+ s)? from its request to its last check$", ended.out, re.MULTILINE
-    )
-    written = [path.read_text() for path in tmp_path.rglob("*.json")]  # noqa: ASYNC240  a test's own
+    written = [path.read_text() for path in folder.rglob("*.json")]
     assert "never-shown" not in "".join(written)
-    listed = (await at.types("archives", f"{tmp_path}/archives/")).done.out
-    assert "DRILL PASSED" in listed
-    assert re.search(r"2026-03-01 12:0\d.* +2026-03-01 12:0\d", listed)
-    # `status` knows its age, with the archives and without them.
-    await anyio.sleep(2 * DAY)
-    at.w.emulator.add_snapshot(DATABASE)
-    for where in ((), ("--archives", f"{tmp_path}/archives/")):
-        seen = (await at.types("status", DATABASE, *where)).done
-        assert "DRILL" in seen.out
-        assert "2 days" in seen.out
-        (await at.types("status", DATABASE, "--max-drill-age", "1d", *where)).failed(
-            "the last drill that passed is 2 days"
-        )
+
+
+async def _status_knows_an_age_of_two_days(at: DrillDesk, *where: str) -> None:
+    """From the archives, or without them."""
+    seen = (await at.types("status", DATABASE, *where)).done
+    assert "DRILL" in seen.out
+    assert "2 days" in seen.out
+    (await at.types("status", DATABASE, "--max-drill-age", "1d", *where)).failed(
+        "the last drill that passed is 2 days"
+    )
 
 
 @staged(desk)

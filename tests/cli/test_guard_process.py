@@ -175,17 +175,7 @@ def test_a_block_of_the_page_runs_the_tool_after_a_snapshot(
     environment: dict[str, str], service: Service, tmp_path: Path, tool: str, code: int
 ) -> None:
     """With stand-ins for the tools, none of which is here."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    command = folder / "squarecloud-snapshots"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m pulumi_snapshots.cli "$@"\n')
-    stand_ins = [folder / each for each in ("alembic", "npx", "flyway", "squarecloud")]
-    stand_ins.append(tmp_path / "load-data.sh")
-    for each in stand_ins:
-        each.write_text(STAND_IN)
-    for each in (command, *stand_ins):
-        each.chmod(0o755)
-    (tmp_path / "code").write_text(str(code))
+    folder = _stand_ins(tmp_path, code)
     variables = {"DATABASE_ID": DATABASE, "OTHER_DATABASE_ID": OTHER, "APP_ID": "my-app"}
     path = {"PATH": f"{folder}:{environment['PATH']}"}
     ended = subprocess.run(  # noqa: S603  what the page shows
@@ -209,3 +199,20 @@ def test_a_block_of_the_page_runs_the_tool_after_a_snapshot(
     assert len(snapshots) == 1 + is_several
     assert len(more) == (is_several and code == 0)
     assert ("has failed, guarded by" in ended.stderr) is (code != 0)
+
+
+def _stand_ins(home: Path, code: int) -> Path:
+    """A folder with this project's command, and with what stands for each tool and ends with this code."""
+    folder = home / "bin"
+    folder.mkdir()
+    (folder / "squarecloud-snapshots").write_text(
+        f'#!/bin/sh\nexec {sys.executable} -m pulumi_snapshots.cli "$@"\n'
+    )
+    for tool in ("alembic", "npx", "flyway", "squarecloud"):
+        (folder / tool).write_text(STAND_IN)
+    script = home / "load-data.sh"
+    script.write_text(STAND_IN)
+    for each in (*folder.iterdir(), script):
+        each.chmod(0o755)
+    (home / "code").write_text(str(code))
+    return folder

@@ -377,19 +377,23 @@ async def test_metrics_hold_times_so_that_an_alert_fires_even_if_the_file_is_old
     assert sample(text, "database_ok") == {DATABASE: 0, OTHER_DATABASE: 1, "c" * 32: 0}
     taken = {DATABASE: at - 27 * HOURS, OTHER_DATABASE: at - 3 * HOURS, "c" * 32: 0}
     assert sample(text, "snapshot_timestamp_seconds") == taken
-    assert sample(text, "archive_timestamp_seconds") == {
-        DATABASE: at - 30 * HOURS,
-        OTHER_DATABASE: 0,
-        "c" * 32: 0,
-    }
+    archived = {DATABASE: at - 30 * HOURS, OTHER_DATABASE: 0, "c" * 32: 0}
+    assert sample(text, "archive_timestamp_seconds") == archived
     assert sample(text, "drill_timestamp_seconds")[DATABASE] == at - 9 * HOURS
-    assert all(LINE.fullmatch(line) for line in text.splitlines())
-    assert f'{{database_id="{"c" * 32}",name="a\\"b\\\\c\\nd"}} 0\n' in text, (
-        "a name cannot break it"
-    )
+    _is_in_the_format(text)
+    quoted = f'{{database_id="{"c" * 32}",name="a\\"b\\\\c\\nd"}} 0\n'
+    assert quoted in text, "a name cannot break it"
+    _is_the_only_file_there_and_readable_for_all(file)
+
+
+def _is_in_the_format(text: str) -> None:
+    assert [line for line in text.splitlines() if not LINE.fullmatch(line)] == []
     assert text.endswith("\n# EOF\n")
+
+
+def _is_the_only_file_there_and_readable_for_all(file: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o644
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [file.name]  # noqa: ASYNC240
+    assert [path.name for path in file.parent.iterdir() if path.is_file()] == [file.name]
 
 
 @at_desk()

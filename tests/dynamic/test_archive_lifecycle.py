@@ -54,22 +54,15 @@ def test_create_gives_a_verified_file_that_is_imported_by_its_uri(
 ) -> None:
     source = inputs_in(tmp_path, place, keep_last=2)
     answer = place.servicer.create(NAME, source)
-    outputs, path = answer.outputs, path_of(answer.outputs)
-    content = path.read_bytes()
+    outputs = answer.outputs
+    path = path_of(outputs)
     assert answer.id == outputs["uri"] == path.as_uri()
     assert path.parent == tmp_path / place.database
     assert path.name.endswith(f"Z-{source['version_id']}.zip")
-    assert len(content) == outputs["size"] == source["size"]
-    assert outputs["sha256"] == sha256(content).hexdigest()
-    for name in ("database_id", "version_id", "destination", "keep_last"):
-        assert outputs[name] == source[name]
-    assert "download_url" not in outputs
+    _is_verified(outputs, path.read_bytes(), source)
     assert [each["kind"] for each in place.requests()].count("download") == 1
     assert place.servicer.progress(NAME)[-1] == f"archived {SIZE / 1e6:.1f} MB to {path}"
-    shown = [message.text for message in place.servicer.messages] + place.servicer.printed
-    assert not [
-        text for text in [*shown, str(outputs)] if place.emulator.key in text or "Signature" in text
-    ]
+    _shows_nothing_secret(place, str(outputs))
     with serve(env=NO_KEY) as idle:
         read = idle.read(NAME, answer.id, None, {}).outputs
         assert [read[name] for name in PROOF] == [outputs[name] for name in PROOF]
@@ -78,6 +71,22 @@ def test_create_gives_a_verified_file_that_is_imported_by_its_uri(
         assert "has no manifest, so nothing says what it must be" in refused(
             idle.read, NAME, answer.id, None, {}
         )
+
+
+def _is_verified(outputs: dict[str, Any], content: bytes, source: dict[str, Any]) -> None:
+    """The outputs say what the file holds and where it is from, without the URL that opens it."""
+    assert len(content) == outputs["size"] == source["size"]
+    assert outputs["sha256"] == sha256(content).hexdigest()
+    for name in ("database_id", "version_id", "destination", "keep_last"):
+        assert outputs[name] == source[name]
+    assert "download_url" not in outputs
+
+
+def _shows_nothing_secret(place: Place, *more: str) -> None:
+    shown = [message.text for message in place.servicer.messages]
+    for text in [*shown, *place.servicer.printed, *more]:
+        assert place.emulator.key not in text
+        assert "Signature" not in text
 
 
 def test_a_url_alone_needs_no_key_and_an_id_alone_does(

@@ -66,27 +66,38 @@ def is_of_other_type(good: Any, value: Any) -> bool:
 @pytest.mark.parametrize(("kind", "how"), STATES, ids=str)
 def test_a_damaged_state_is_explained(idle: Servicer, kind: str, how: str, call: str) -> None:
     id_, good = STATES[kind, how]
-    properties = RULES[kind]()().schema.properties
+    # `check` uses nothing of the state, and a refresh looks up by its id what a Snapshot lacks.
+    is_looked_up = call == "read" and kind == "Snapshot" and how == "finished"
+    is_used = call != "check" and not is_looked_up
     wrong: list[str] = []
     for name, value, state in damaged(kind, good):
         said = ending(CALLS[call], idle, kind, id_, state)
-        is_explained = (
-            said.startswith(f"The state of this {kind} cannot be used: ")
-            and (name in said or in_camel(name) in said)
-            and "Nothing was sent." in said
-            and f"pulumi state delete '{NAMES[kind]}'" in said
-        )
-        if value is MISSING:
-            is_known_wrong = properties[name].required and not properties[name].optional
-        else:
-            is_known_wrong = name in good and is_of_other_type(good[name], value)
-        # `check` uses nothing of the state, and a refresh looks up by its id what a Snapshot lacks.
-        is_looked_up = call == "read" and kind == "Snapshot" and how == "finished"
-        must = is_known_wrong and call != "check" and not is_looked_up
-        has_crashed = any(word in said for word in ("Traceback", "Unexpected", "Exception "))
-        if has_crashed or (must and not is_explained):
+        must = is_used and is_known_wrong(kind, good, name, value)
+        if has_crashed(said) or (must and not is_explained(said, kind, name)):
             wrong.append(f"{name}={'missing' if value is MISSING else value!r}: {said[:300]}")
     assert wrong == []
+
+
+def is_known_wrong(kind: str, good: dict[str, Any], name: str, value: Any) -> bool:
+    """Whether a state with this value, or without it, cannot be a right one."""
+    if value is not MISSING:
+        return name in good and is_of_other_type(good[name], value)
+    field = RULES[kind]()().schema.properties[name]
+    return field.required and not field.optional
+
+
+def is_explained(said: str, kind: str, name: str) -> bool:
+    """Whether an error names the field, says that nothing was sent, and the way out."""
+    return (
+        said.startswith(f"The state of this {kind} cannot be used: ")
+        and (name in said or in_camel(name) in said)
+        and "Nothing was sent." in said
+        and f"pulumi state delete '{NAMES[kind]}'" in said
+    )
+
+
+def has_crashed(said: str) -> bool:
+    return any(word in said for word in ("Traceback", "Unexpected", "Exception "))
 
 
 @pytest.mark.parametrize("kind", ["Restore", "Drill", "Archive"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.dynamic.conftest import DATABASE, NAMES, Place, Serve
 from tests.dynamic.test_without_requests import STATE
-from tests.support.servicer import PLENTY, Answer, failure, kept, urn
+from tests.support.servicer import PLENTY, Answer, Kept, Servicer, failure, kept, urn
 from tools.sandbox import Service
 
 KIND, NAME = "Snapshot", NAMES["Snapshot"]
@@ -111,55 +111,20 @@ def test_with_a_name_in_place_of_an_id_a_command_shows_the_ids(place: Place) -> 
 
 
 def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place: Place) -> None:
-    slow(place)
-    creating = place.servicer.start(create, place, timeout="1h")
-    place.waits("next check")
-    place.servicer.cancel()
-    partial = kept(creating.result, 30)
-    assert partial.id.startswith(f"{place.database}/pending:")
-    assert (partial.refresh_before_update, partial.provider) == (
-        True,
-        place.servicer.serialized_provider,
-    )
-    attempt = partial.outputs["attempt"]
-    assert (attempt["answered"], attempt["timeout"], partial.outputs["available"]) == (
-        "202",
-        3600,
-        False,
-    )
-    assert "The wait was interrupted." in partial.reasons[0]
-    assert f"`pulumi up --refresh --replace '{NAME}'`" in partial.reasons[0]
-    # The run is over for everybody: what is still to be sent never is.
-    late = failure(place.servicer.create, urn("late"), {"database_id": "f" * 32})
-    assert late.kept is None
-    assert late.message.startswith(
-        f"No snapshot of database {'f' * 32} was taken. The wait was interrupted"
-    )
-
+    partial = _cancelled(place)
+    _sends_nothing_more(place)
     inputs = {"database_id": place.database, "timeout": "0.5s"}
     environment = {**place.emulator.environment, **PACE}
     with serve(env=environment) as again:
-        seen = kept(again.read, NAME, partial.id, partial.outputs, inputs)
-        assert (seen.id, seen.inputs) == (partial.id, inputs)
-        assert seen.outputs == {**partial.outputs, "timeout": "1h"}
-        assert seen.reasons[0].endswith("is still pending.")
-        still = kept(again.update, NAME, partial.id, partial.outputs, inputs)
-        assert (still.id, "The wait ended after 0.5 s." in still.reasons[0]) == (partial.id, True)
-        for _ in range(2):  # an engine may compare it twice
-            assert again.diff(NAME, partial.id, partial.outputs, inputs).changes
-        (waits,) = again.diagnostics(NAME, "INFO")
-        assert re.fullmatch(r"pending since [\d: -]+ UTC; will keep waiting, no new request", waits)
+        _keeps_waiting(again, partial, inputs)
         place.emulator.control("clock", {"advance": 600})
         complete = again.update(NAME, partial.id, partial.outputs, inputs)
-        found = rf"found {place.database}/{started(place)}, taken [\d.]+ \w+ ago; no new request was sent"
-        assert re.fullmatch(found, again.diagnostics(NAME, "INFO")[-1])
+        assert _found(place).fullmatch(again.diagnostics(NAME, "INFO")[-1])
         again.delete(NAME, f"{DATABASE}/v1", STATE["Snapshot"])
         forgotten = f"forgotten: {DATABASE}/v1; the service keeps it until 2026-01-31T00:00:00Z. `"
         assert again.diagnostics(NAME, "INFO")[-1].startswith(forgotten)
-        assert (complete.outputs["version_id"], complete.secrets) == (
-            started(place),
-            frozenset({"download_url"}),
-        )
+        assert complete.outputs["version_id"] == started(place)
+        assert complete.secrets == frozenset({"download_url"})
         assert "attempt" not in complete.outputs
         canonical = again.read(NAME, partial.id, complete.outputs, inputs)
         assert canonical.id == f"{place.database}/{started(place)}"
@@ -167,8 +132,59 @@ def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place:
         read = another.read(NAME, partial.id, partial.outputs, inputs)
         assert (read.id, read.outputs) == (canonical.id, {**canonical.outputs, "timeout": "1h"})
         (said,) = another.diagnostics(NAME)
-        assert re.fullmatch(found, said)
+        assert _found(place).fullmatch(said)
     assert len(place.requests("create")) == 1
+
+
+def _cancelled(place: Place) -> Kept:
+    """What the state keeps of a create that is cancelled while it waits; it says so, and what goes on."""
+    slow(place)
+    creating = place.servicer.start(create, place, timeout="1h")
+    place.waits("next check")
+    place.servicer.cancel()
+    partial = kept(creating.result, 30)
+    assert partial.id.startswith(f"{place.database}/pending:")
+    assert partial.refresh_before_update is True
+    assert partial.provider == place.servicer.serialized_provider
+    attempt = partial.outputs["attempt"]
+    assert attempt["answered"] == "202"
+    assert attempt["timeout"] == 3600
+    assert partial.outputs["available"] is False
+    assert "The wait was interrupted." in partial.reasons[0]
+    assert f"`pulumi up --refresh --replace '{NAME}'`" in partial.reasons[0]
+    return partial
+
+
+def _sends_nothing_more(place: Place) -> None:
+    """The run is over for everybody: what is still to be sent never is."""
+    late = failure(place.servicer.create, urn("late"), {"database_id": "f" * 32})
+    assert late.kept is None
+    assert late.message.startswith(
+        f"No snapshot of database {'f' * 32} was taken. The wait was interrupted"
+    )
+
+
+def _keeps_waiting(servicer: Servicer, partial: Kept, inputs: dict[str, Any]) -> None:
+    """A later run, whose wait ends too early, reads and updates what is pending and says that it waits."""
+    seen = kept(servicer.read, NAME, partial.id, partial.outputs, inputs)
+    assert seen.id == partial.id
+    assert seen.inputs == inputs
+    assert seen.outputs == {**partial.outputs, "timeout": "1h"}
+    assert seen.reasons[0].endswith("is still pending.")
+    still = kept(servicer.update, NAME, partial.id, partial.outputs, inputs)
+    assert still.id == partial.id
+    assert "The wait ended after 0.5 s." in still.reasons[0]
+    for _ in range(2):  # an engine may compare it twice
+        assert servicer.diff(NAME, partial.id, partial.outputs, inputs).changes
+    (waits,) = servicer.diagnostics(NAME, "INFO")
+    assert re.fullmatch(r"pending since [\d: -]+ UTC; will keep waiting, no new request", waits)
+
+
+def _found(place: Place) -> re.Pattern[str]:
+    """The line of a run that finds what an earlier one requested."""
+    return re.compile(
+        rf"found {place.database}/{started(place)}, taken [\d.]+ \w+ ago; no new request was sent"
+    )
 
 
 def test_twelve_creates_at_once_each_find_their_own(emulator: Service, place: Place) -> None:

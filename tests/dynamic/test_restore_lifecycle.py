@@ -51,38 +51,50 @@ def test_a_restore_brings_rows_back_and_waits_for_the_database(place: Place, row
     inputs = rows.inputs(triggers=["v2"], timeout="10m", overwrite=True)
     created = place.servicer.create(NAME, inputs)
     assert rows.read() == "then"
-    assert (created.id.startswith(f"{place.database}/restore:2"), created.secrets) == (
-        True,
-        frozenset(),
-    )
-    requested, restored = (created.outputs.pop(name) for name in ("requested_at", "restored_at"))
-    assert requested <= restored
-    assert {name: value for name, value in created.outputs.items() if value is not None} == {
+    assert created.id.startswith(f"{place.database}/restore:2")
+    assert created.secrets == frozenset()
+    state = dict(created.outputs)
+    _records_the_restore(place, rows, created.outputs)
+    _says_what_was_restored(place, rows)
+
+    rows.sql("UPDATE rows SET state = 'later'")
+    before = place.requests()
+    assert place.servicer.diff(NAME, created.id, state, inputs).changes is False
+    assert place.servicer.read(NAME, created.id, state, inputs).outputs == given(state)
+    assert place.requests() == before
+    assert rows.read() == "later"
+
+
+def given(outputs: dict[str, Any]) -> dict[str, Any]:
+    """The outputs that have a value."""
+    return {name: value for name, value in outputs.items() if value is not None}
+
+
+def _records_the_restore(place: Place, rows: Rows, outputs: dict[str, Any]) -> None:
+    """The outputs hold what was restored onto what and when, and nothing else."""
+    assert outputs["requested_at"] <= outputs["restored_at"]
+    assert given(outputs) == {
         "database_id": place.database,
         "version_id": rows.stored["version_id"],
         "target_database_id": place.database,
         "overwrite": True,
         "triggers": ["v2"],
         "timeout": "10m",
+        "requested_at": outputs["requested_at"],
+        "restored_at": outputs["restored_at"],
     }
-    version, onto = rows.stored["version_id"], place.database
+
+
+def _says_what_was_restored(place: Place, rows: Rows) -> None:
+    """Its row says it in short, and the lasting message in full."""
+    version = rows.stored["version_id"]
+    onto = place.database
     taken = time_text(parse_rfc3339(rows.stored["modified"]))
-    assert (
-        place.servicer.progress(NAME)[-1]
-        == f"restored {onto[:8]}/{version[:8]}, taken {taken}, onto {onto[:8]}"
-    )
+    in_short = f"restored {onto[:8]}/{version[:8]}, taken {taken}, onto {onto[:8]}"
+    assert place.servicer.progress(NAME)[-1] == in_short
     assert place.servicer.diagnostics(NAME, "INFO") == [
         f"restored {onto}/{version}, taken {taken}, onto database {onto}"
     ]
-    state = {**created.outputs, "requested_at": requested, "restored_at": restored}
-    rows.sql("UPDATE rows SET state = 'later'")
-    before = place.requests()
-    assert place.servicer.diff(NAME, created.id, state, inputs).changes is False
-    assert place.servicer.read(NAME, created.id, state, inputs).outputs == {
-        name: value for name, value in state.items() if value is not None
-    }
-    assert place.requests() == before
-    assert rows.read() == "later"
 
 
 def test_a_cancelled_restore_is_watched_and_not_sent_again(

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -86,38 +86,59 @@ def test_vendors_sdk_takes_downloads_and_restores_real_data(
 def test_vendors_sdk_lets_a_database_live(
     emulator: Served, client: squarecloud.SquareCloud
 ) -> None:
-    def later() -> Any:
-        emulator.control("clock", {"advance": 5})
-        return client.databases
-
     emulator.control("settings", {"plan_memory_mb": 4096}, "PATCH")
     me = client.account.me()
-    assert (me["user"]["plan"]["memory"]["limit"], me["databases"][0]["id"]) == (4096, DATABASE)
+    assert me["user"]["plan"]["memory"]["limit"] == 4096
+    assert me["databases"][0]["id"] == DATABASE
     made = client.databases.create("scratch", type="postgres", version="17", memory=512)
     of = made["id"]
     assert made["connection_url"] == (
         f"postgresql://squarecloud:{made['password']}@square-cloud-db-{of}.squareweb.app:7058/squarecloud"
     )
-    assert client.databases.certificate(of) == made["certificate"]
-    assert b"BEGIN PRIVATE KEY" in base64.b64decode(made["certificate"] or "")
-    assert later().reset_credentials(of, "password") not in {"", made["password"]}
-    assert later().reset_credentials(of, "certificate") == ""
-    assert later().certificate(of) != made["certificate"]
+    _gives_other_credentials(emulator, client, made)
     client.databases.update(of, name="drills", ram=1024)
     assert {**client.databases.get(of), "created_at": ""} == {
         **client.databases.get(DATABASE), "id": of, "name": "drills", "ram": 1024, "created_at": ""
     }  # fmt: skip
-    client.databases.stop(of)
-    assert client.databases.status(of)["uptime"] is None
-    with pytest.raises(squarecloud.SquareCloudAPIError, match="DATABASE_NOT_RUNNING"):
-        later().certificate(of)
-    later().start(of)
-    assert client.databases.status(of)["running"] is True
-    assert client.databases.metrics(of) == []
+    _stops_and_starts(emulator, client, of)
     client.databases.delete(of)
     assert of not in [one["id"] for one in client.databases.status_all()]
     assert client.service.status()["status"] == "online"
     emulator.control("settings", {"plan_memory_mb": 2048}, "PATCH")
+
+
+def _a_little_later(emulator: Served) -> None:
+    emulator.control("clock", {"advance": 5})
+
+
+def _gives_other_credentials(
+    emulator: Served, client: squarecloud.SquareCloud, made: Mapping[str, Any]
+) -> None:
+    """The SDK reads a new database's certificate, and has its password and certificate changed."""
+    databases = client.databases
+    assert databases.certificate(made["id"]) == made["certificate"]
+    assert b"BEGIN PRIVATE KEY" in base64.b64decode(made["certificate"] or "")
+    _a_little_later(emulator)
+    password = databases.reset_credentials(made["id"], "password")
+    assert password not in {"", made["password"]}
+    _a_little_later(emulator)
+    assert databases.reset_credentials(made["id"], "certificate") == ""
+    _a_little_later(emulator)
+    assert databases.certificate(made["id"]) != made["certificate"]
+
+
+def _stops_and_starts(emulator: Served, client: squarecloud.SquareCloud, of: str) -> None:
+    """A database that is stopped has no certificate to give, and runs again once it is started."""
+    databases = client.databases
+    databases.stop(of)
+    assert databases.status(of)["uptime"] is None
+    _a_little_later(emulator)
+    with pytest.raises(squarecloud.SquareCloudAPIError, match="DATABASE_NOT_RUNNING"):
+        databases.certificate(of)
+    _a_little_later(emulator)
+    databases.start(of)
+    assert databases.status(of)["running"] is True
+    assert databases.metrics(of) == []
 
 
 def test_vendors_sdk_sees_a_slow_snapshot_as_pending(

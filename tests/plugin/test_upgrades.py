@@ -43,21 +43,38 @@ def broken(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
             yield f"{path}: is gone"
             continue
         now, always = found[path]
-        is_sent = path.endswith(("inputs", "provider"))
-        if is_sent:
-            yield from (f"{path}.{name}: must be given now" for name in sorted(always - needed))
-        for name, each in was.items():
-            if name not in now:
-                if is_sent or name in needed:
-                    yield f"{path}.{name}: is gone"
-                continue
-            before, after = forms(each, old), forms(now[name], new)
-            if is_sent and not before - ({"number"} if name in NUMBERS_TOO else set()) <= after:
-                yield f"{path}.{name}: takes another type"
-            if not is_sent and not after <= before:
-                yield f"{path}.{name}: is of another type"
-            if not is_sent and name in needed - always:
-                yield f"{path}.{name}: may be missing now"
+        kept = {name: (forms(was[name], old), forms(now[name], new)) for name in was.keys() & now}
+        if path.endswith(("inputs", "provider")):
+            gone = was.keys() - now
+            problems = problems_of_sent(kept, always - needed)
+        else:
+            gone = needed & was.keys() - now
+            problems = problems_of_read(kept, needed - always)
+        yield from (f"{path}.{name}: is gone" for name in sorted(gone))
+        yield from (f"{path}.{problem}" for problem in problems)
+
+
+Forms = dict[str, tuple[set[str], set[str]]]
+"""The types of a property before and now, by its name."""
+
+
+def problems_of_sent(kept: Forms, new_and_needed: set[str]) -> Iterator[str]:
+    """Of inputs: what an older program does not give, or gives as the plugin does not take it."""
+    for name in sorted(new_and_needed):
+        yield f"{name}: must be given now"
+    for name, (before, now) in kept.items():
+        also_taken = {"number"} if name in NUMBERS_TOO else set()
+        if not before - also_taken <= now:
+            yield f"{name}: takes another type"
+
+
+def problems_of_read(kept: Forms, perhaps_missing: set[str]) -> Iterator[str]:
+    """Of outputs: what an older program cannot read, or relies on in vain."""
+    for name, (before, now) in kept.items():
+        if not now <= before:
+            yield f"{name}: is of another type"
+        if name in perhaps_missing:
+            yield f"{name}: may be missing now"
 
 
 def objects(schema: dict[str, Any]) -> dict[str, tuple[dict[str, Any], set[str]]]:

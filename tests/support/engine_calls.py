@@ -98,37 +98,45 @@ class Stack:
         """One `pulumi up`; with `apart`, another process makes it again than the one that deletes it, as of another provider."""
         self.begin()
         with self._failing(values if saves else None):
-            if self.pending or (refresh and self.id):
-                await self.read()
-            if self.id and cascade:
-                # As the engine does it with what has a provider that is replaced; other dependants are compared first.
-                await self.delete(self.id, self.outputs)
-                self.id, self.outputs = "", {}
-                if cascade == "apart":
-                    self.begin(same_run=True)
+            await self._begin_with(refresh=refresh, cascade=cascade)
             # The engine ignores what the state has of a resource that `--replace` names, or that is tainted.
             await self.check(values, in_state=bool(self.id) and not replace)
-            made: Resource | None = None
-            old, outputs = self.id, self.outputs
-            changes = None if not old or replace or trigger else await self.diff(values)
-            if not old or changes is None or changes.replaces:
-                if old and first:
-                    await self.delete(old, outputs)
-                elif old and not replace:
-                    await self.check(values)
-                made = await self.create(values)
+            changes = None
+            if self.id and not replace and not trigger:
+                changes = await self.diff(values)
+            if not self.id:
+                self._keep(await self.create(values), values, saves=saves)
+            elif changes is None or changes.replaces:
+                await self._replace(values, named=replace, first=first, saves=saves, late=late)
             elif changes.updates:
                 made = await self.rules.update(self._call(), self.id, self.outputs, values)
-            if made is not None and saves:
-                self._keep(made, values)
-            if (
-                old
-                and made is not None
-                and (changes is None or changes.replaces)
-                and (saves or late)
-                and not first
-            ):
-                await self.delete(old, outputs)
+                self._keep(made, values, saves=saves)
+
+    async def _begin_with(self, *, refresh: bool, cascade: bool | Literal["apart"]) -> None:
+        """Refresh it, or delete it with what it depends on, before the program's resources are compared."""
+        if self.pending or (refresh and self.id):
+            await self.read()
+        if self.id and cascade:
+            # As the engine does it with what has a provider that is replaced; other dependants are compared first.
+            await self.delete(self.id, self.outputs)
+            self.id = ""
+            self.outputs = {}
+            if cascade == "apart":
+                self.begin(same_run=True)
+
+    async def _replace(
+        self, values: dict[str, Any], *, named: bool, first: bool, saves: bool, late: bool
+    ) -> None:
+        """Make it again, and delete what it was; `named` by `--replace`, its inputs are not checked again."""
+        old = self.id
+        outputs = self.outputs
+        if first:
+            await self.delete(old, outputs)
+        elif not named:
+            await self.check(values)
+        self._keep(await self.create(values), values, saves=saves)
+        if (saves or late) and not first:
+            await self.delete(old, outputs)
 
     @contextmanager
     def _failing(self, kept: dict[str, Any] | None) -> Iterator[None]:
@@ -142,7 +150,9 @@ class Stack:
             if kept is not None:
                 self._keep(end.resource, kept)
 
-    def _keep(self, made: Resource, inputs: dict[str, Any]) -> None:
+    def _keep(self, made: Resource, inputs: dict[str, Any], *, saves: bool = True) -> None:
+        if not saves:
+            return
         self.id, self.inputs = made.id, dict(inputs)
         self.outputs = {name: value for name, value in made.outputs.items() if value is not None}
 
