@@ -360,10 +360,11 @@ Server("app", size=database.value.apply(len), hooks=guard.hooks)
 """Replacing the database deletes `app` first, before the guard's database is known."""
 
 
+@pytest.mark.parametrize("of", ["database.id", f'"{DATABASE}"'], ids=["replaced", "its own"])
 def test_what_is_deleted_before_the_guard_s_database_is_known_is_guarded_by_the_one_it_had(
-    app: App,
+    app: App, of: str
 ) -> None:
-    app.program(LATE.replace("WAY", ""))
+    app.program(LATE.replace("WAY", "").replace("database.id", of))
     app.up()
     app.done()
     printed = app.up("-c", "size=2")
