@@ -120,7 +120,7 @@ def test_rotation_is_due_by_age_alone(app: App) -> None:
     app.pass_time(2500)
     created_at = to_the_second(app.outputs()["created_at"])
     printed = app.run("up", "--yes")  # no input has changed, so the reason stands on the row
-    reason = f"create replacement created at {created_at}, longer ago than rotate_after (40m)"
+    reason = f"create replacement before-release: created at {created_at}, longer ago than rotate_after (40m)"
     assert reason in printed
     assert len(app.started()) == 3
     assert app.outputs()["version_id"] == app.started()[-1]
