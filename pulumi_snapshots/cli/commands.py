@@ -83,8 +83,9 @@ def commands() -> None:
     The API key comes from SQUARECLOUD_API_KEY. Results go to standard output; progress, warnings
     and errors to standard error.
 
-    Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 after ^C, 143 after SIGTERM, 129 after
-    SIGHUP. `guard` ends with the code of its command, or with 125 if that was not run.
+    Exit codes: 0 done, 1 failed, 2 wrong arguments, 75 not now (nothing was done; run it again
+    later), 130 after ^C, 143 after SIGTERM, 129 after SIGHUP. `guard` ends with the code of its
+    command, or with 125 if that was not run.
     """
 
 

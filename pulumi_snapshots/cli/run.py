@@ -18,7 +18,7 @@ from anyio.abc import TaskStatus
 from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.cli.terminal.child import BY_SIGNAL
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
-from pulumi_snapshots.errors import Hint, HintKind, ProviderError
+from pulumi_snapshots.errors import Hint, HintKind, ProviderError, is_later
 from pulumi_snapshots.errors.debug import shows_traceback
 from pulumi_snapshots.errors.pages import keep_last
 from pulumi_snapshots.service.errors import AnswerLost, NotSent, Unavailable
@@ -27,6 +27,8 @@ from pulumi_snapshots.service.errors import AnswerLost, NotSent, Unavailable
 DONE = 0
 FAILED = 1
 WRONG = 2
+LATER = 75
+"""Nothing was done, and the same succeeds later: `EX_TEMPFAIL` of BSD's `sysexits.h`."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals after which a command ends in order: ^C, a request to end, a closed terminal. Its exit
 codes are 130, 143 and 129 then.
@@ -124,7 +126,7 @@ async def finish(invocation: Invocation, command: Awaitable[bool | None]) -> int
     await _notify(invocation, "done" if code == DONE else "failed")
     if invocation.ended_by is not None and code != DONE:
         return BY_SIGNAL + invocation.ended_by
-    if code == FAILED and invocation.failure_code:
+    if code in {FAILED, LATER} and invocation.failure_code:
         return invocation.failure_code
     return FAILED if code is None else code
 
@@ -141,7 +143,7 @@ async def _told(invocation: Invocation, command: Awaitable[bool | None]) -> int:
         invocation.fail(invocation.wording.report(error, then))
         if shows_traceback():
             invocation.say(traceback.format_exc())
-        return FAILED
+        return LATER if is_later(error) else FAILED
 
 
 def _refuse(invocation: Invocation, error: click.ClickException) -> int:

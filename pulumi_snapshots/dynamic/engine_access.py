@@ -22,7 +22,14 @@ from typing import Any, NoReturn
 import grpc
 from pulumi.runtime import rpc
 
-from pulumi_snapshots.engine.messages import DETAILS_HEADER, Messages, engine_at, status, unfinished
+from pulumi_snapshots.engine.messages import (
+    DETAILS_HEADER,
+    Messages,
+    await_failed,
+    engine_at,
+    status,
+    unfinished,
+)
 from pulumi_snapshots.engine.process import address_in, end_with
 from pulumi_snapshots.engine.wording import final
 from pulumi_snapshots.errors.debug import shows_traceback
@@ -130,18 +137,23 @@ class ServedCall:
         if self._send_details(text, detail):
             raise EngineError(text) from None
 
-    def fail(self, text: str) -> NoReturn:
+    def fail(self, text: str, *, later: bool = False) -> NoReturn:
         """End the call with exactly this text as the error.
 
         With `SQUARECLOUD_TRACEBACK=1`, the traceback is added.
 
         Args:
             text: the error.
+            later: whether nothing was done, and the same succeeds later. A create or an update then
+                ends as `await_failed` says, and the text is a warning.
         """
+        detail = await_failed(self._request) if later else None
+        if detail is not None:
+            messages.say(text, self.urn or "", warning=True)
         text = _ending(text)
         # The SDK formats the error together with its traceback, and nothing else silences it
         # without a context.
-        if not self._send_details(text, lambda: None) and not shows_traceback():
+        if not self._send_details(text, lambda: detail) and not shows_traceback():
             sys.tracebacklimit = 0
         raise EngineError(text) from None
 

@@ -27,7 +27,7 @@ from pulumi_snapshots.engine import RULES, SECRET, SIGNATURE
 from pulumi_snapshots.engine.messages import MessageRow
 from pulumi_snapshots.engine.state import read_state, refuse_unusable
 from pulumi_snapshots.engine.wording import PYTHON, nothing_sent
-from pulumi_snapshots.errors import ProviderError
+from pulumi_snapshots.errors import ProviderError, is_later
 from pulumi_snapshots.errors.secrets import looks_secret
 from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
@@ -192,7 +192,7 @@ class Provider(ResourceProvider):
             settings = partial(Settings.read, self._config, os.environ)
             yield EngineCall(engine.urn, settings, this_run().shared, row)
         except ProviderError as error:
-            engine.fail(row.wording.report(error))
+            engine.fail(row.wording.report(error), later=is_later(error))
         finally:
             engine_access.messages.wait()
 

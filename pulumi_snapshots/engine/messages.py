@@ -272,6 +272,27 @@ def unfinished(request: Any, id_: str, properties: Struct, reason: str) -> Any:
     return detail
 
 
+RETRIED = ("CreateRequest", "UpdateRequest")
+"""The calls that the engine lets end as not done yet."""
+
+
+def await_failed(request: Any) -> Any:
+    """Make the detail of a status that ends a call as not done yet.
+
+    An engine of 3.272 or later then keeps the state as it is, goes on with what does not depend on
+    the resource, shows none of the status's text, and ends with its exit code 10. An earlier one
+    ignores the detail.
+
+    Args:
+        request: The engine's.
+
+    Returns:
+        The detail; None if the call cannot end like that, or the SDK does not know it.
+    """
+    kind = getattr(provider_pb2, "ErrorResourceAwaitFailed", None)
+    return kind() if kind is not None and type(request).__name__ in RETRIED else None
+
+
 def status(text: str, detail: Any = None) -> bytes:
     """Return a serialised google.rpc.Status with the code UNKNOWN, the call's own code.
 

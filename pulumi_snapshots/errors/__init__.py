@@ -296,6 +296,9 @@ class ProviderError(Exception):
     """
 
     exchange = ""  # the request that shows what happened, and its answer
+    # whether nothing was done, and the same succeeds later, such as when the quota has a slot; None
+    # if that is as of its cause
+    is_later: bool | None = None
 
     def __init__(
         self, happened: AnyMessage, done: AnyMessage = "", then: Iterable[HintKind | Hint] = ()
@@ -438,6 +441,17 @@ class NotFinished(ProviderError, Generic[R]):
 
 class NothingSent(ProviderError):
     """A call timed out or was interrupted before a request was sent; there is nothing to keep."""
+
+
+def is_later(error: BaseException | None) -> bool:
+    """Tell whether an error says that nothing was done, and that the same succeeds later.
+
+    Args:
+        error: The error.
+    """
+    if not isinstance(error, ProviderError) or isinstance(error, NotFinished):
+        return False
+    return is_later(error.__cause__) if error.is_later is None else error.is_later
 
 
 class LedgerUnavailable(ProviderError):

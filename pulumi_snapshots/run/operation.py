@@ -117,6 +117,7 @@ class Operation:
         self.waits_for: Attempt | None = None
         self._scope = anyio.CancelScope()  # which ends it by its time-out
         self._step = "starting"  # for the error of an early end
+        self._is_held_up = False  # by the service's limits, or by another request
         self._refusals = 0
         self._unsent = 0
         self._held_up_since: datetime | None = None  # by what another client has started
@@ -161,6 +162,7 @@ class Operation:
             **until: The times of `Member.waits`.
         """
         self._step = f"{text}, since {why}" if why else text
+        self._is_held_up = True
         at_most = self.began + timedelta(seconds=self.wish.timeout)
         self.member.waits(text, detail, at_most=at_most, why=why, **until)
 
@@ -287,6 +289,8 @@ class Operation:
             then = [self._after(self.waits_for)]
         error = NothingSent(happened, then=then)
         error.__cause__ = self.refusal
+        is_refusal_later = self.refusal is None or bool(self.refusal.is_later)
+        error.is_later = self._is_held_up and is_refusal_later and not self.session.stopping
         return error
 
     def _after(self, other: Attempt) -> Hint:
@@ -510,6 +514,7 @@ class Operation:
             await self._wait_for_running(refusal)
         pause = max(self._pause(), refusal.retry_after or 0.0)
         self._step = "waiting to try again"
+        self._is_held_up = True
         again = session.clock.utc() + timedelta(seconds=pause)
         refused = refusal.code or refusal.status or "not sent"
         text = Message(

@@ -274,6 +274,7 @@ class Cooldown(
     ),
     wait=180.0,
     passing=True,
+    is_later=True,
     codes=("KEEP_CALM",),
 ):
     """The service had a request of this account or database a moment ago."""
@@ -299,6 +300,7 @@ class QuotaUsedUp(
         "the plan's daily quota of snapshots is used up: 2 for each 256 MB of its RAM in any "
         "24 hours, for the whole account"
     ),
+    is_later=True,
     codes=("DAILY_SNAPSHOTS_LIMIT_REACHED",),
 ):
     """The account has used its quota."""
@@ -312,22 +314,27 @@ class Blocked(
     is_block=True,
     steps=(HintKind.LEAVE_MORE_TO_OTHERS,),
     passing=True,
+    is_later=True,
     codes=(BLOCK_CODE, "RATE_LIMIT", "RATE_LIMIT_EXCEEDED"),
 ):
     """The account sent too many requests and is blocked."""
 
 
 class ListingBlocked(
-    Blocked, wait=ACCOUNT_LISTING_BLOCK, steps=(HintKind.GIVE_DATABASE,), passing=False
+    Blocked,
+    wait=ACCOUNT_LISTING_BLOCK,
+    steps=(HintKind.GIVE_DATABASE,),
+    passing=False,
+    is_later=False,
 ):
     """Other requests continue, but the account's listing was requested too often and is blocked."""
 
 
-class RestoreRunning(SquareCloudError, wait=180.0, codes=("RESTORE_IN_PROGRESS",)):
+class RestoreRunning(SquareCloudError, wait=180.0, is_later=True, codes=("RESTORE_IN_PROGRESS",)):
     """A restore of this database is under way, or ended less than about 2 minutes ago."""
 
 
-class SnapshotRunning(SquareCloudError, wait=180.0, codes=("SNAPSHOT_IN_PROGRESS",)):
+class SnapshotRunning(SquareCloudError, wait=180.0, is_later=True, codes=("SNAPSHOT_IN_PROGRESS",)):
     """Another snapshot of this database is being taken."""
 
 

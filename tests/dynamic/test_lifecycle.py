@@ -214,3 +214,31 @@ def test_the_provider_ends_soon_after_its_engine_was_killed(started_place: Place
     servicer.wait_for(lambda: started_place.requests("create"), "a request under way")
     servicer.stop_engine()
     servicer.wait_for(lambda: servicer.process.poll() is not None, "the provider's end")
+
+
+QUOTA = {"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}
+USED_UP = "The plan's daily quota of snapshots is used up"
+
+
+def test_a_create_that_succeeds_later_ends_as_not_done_and_leaves_its_text(place: Place) -> None:
+    place.fault("create", **QUOTA)
+    ended = failure(create, place)
+    assert (ended.awaited, ended.kept) == (True, None)
+    (warning,) = place.servicer.diagnostics(NAME, "WARNING")
+    assert warning.startswith(USED_UP)
+    assert ended.message == warning, "an engine before 3.272 shows it as an error"
+    assert not any(one["accepted"] for one in place.requests("create"))
+
+
+def test_a_create_that_failed_is_an_error_and_no_warning(place: Place) -> None:
+    place.fault("create", status=404, code="SNAPSHOT_FAILED")
+    ended = failure(create, place)
+    assert not ended.awaited
+    assert place.servicer.diagnostics(NAME) == []
+
+
+def test_a_refresh_that_is_blocked_is_no_create_that_succeeds_later(place: Place) -> None:
+    place.fault("list", status=429, code="RATE_LIMITED")
+    given = {"database_id": place.database}
+    ended = failure(place.servicer.read, NAME, f"{place.database}/{'v' * 36}", {}, given)
+    assert not ended.awaited

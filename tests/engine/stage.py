@@ -246,8 +246,11 @@ class App:
 
     # Commands
 
-    def run(self, *arguments: str, fails: bool = False) -> str:
-        """Run `pulumi`; everything that it prints. It must fail where it is said to, and only there."""
+    def run(self, *arguments: str, fails: bool | int = False) -> str:
+        """Run `pulumi`; everything that it prints. It must fail where it is said to, and only there.
+
+        With a number, its exit code must be that.
+        """
         begun = time.monotonic()
         result = self.stack.run(*arguments, check=False, timeout=PATIENCE)
         printed = result.stdout + result.stderr
@@ -256,12 +259,15 @@ class App:
             f"$ pulumi {' '.join(arguments)}  ({time.monotonic() - begun:.1f} s)\n{printed}\n"
         )
         self._is_decent(printed)
-        assert (result.returncode != 0) is fails, (
+        is_as_said = result.returncode == fails
+        if isinstance(fails, bool):
+            is_as_said = (result.returncode != 0) is fails
+        assert is_as_said, (
             f"pulumi {' '.join(arguments)} ended with {result.returncode}:\n{printed}"
         )
         return printed
 
-    def up(self, *arguments: str, fails: bool = False) -> str:
+    def up(self, *arguments: str, fails: bool | int = False) -> str:
         """`pulumi up` without the preview before it, which would only cost time."""
         return self.run("up", "--yes", "--skip-preview", *arguments, fails=fails)
 

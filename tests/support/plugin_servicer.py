@@ -55,6 +55,9 @@ class Raw(dict[str, Any]):
 class PluginServicer(Servicer):
     """As `Servicer`; the provider names only which kind of resource it is about."""
 
+    is_new = True
+    """Whether the engine is of 3.269 or later."""
+
     def _arguments(self) -> list[str]:
         return [str(Path(sys.executable).with_name("pulumi-resource-squarecloud")), self.address]
 
@@ -64,7 +67,9 @@ class PluginServicer(Servicer):
         self._call(
             "Handshake",
             provider_pb2.ProviderHandshakeRequest(
-                engine_address=self.address, supports_refresh_before_update=True
+                engine_address=self.address,
+                supports_refresh_before_update=True,
+                accepts_outputs_in_call=self.is_new,
             ),
         )
         settings = {name.partition(":")[2]: value for name, value in config.items()}

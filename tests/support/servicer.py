@@ -125,13 +125,16 @@ class Kept(Answer):
 
 
 class CallFailedError(Exception):
-    def __init__(self, code: str, message: str, kept: Kept | None) -> None:
+    def __init__(
+        self, code: str, message: str, kept: Kept | None, *, awaited: bool = False
+    ) -> None:
         super().__init__(
             f"{code}: {message}" + (f" (kept {kept.id}: {kept.reasons})" if kept else "")
         )
         self.code = code  # gRPC's code, by name
         self.message = message  # What the engine takes for the error's text, the details' own where there are details
         self.kept = kept  # The partial state, if one came with it
+        self.awaited = awaited  # Whether it was not done yet; the engine then shows no text
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,9 @@ def failure_of(
             "INTERNAL", f"details carry code {status.code}, the call {code.value[0]}", None
         )
     kept = None
+    awaited = False
     for detail in status.details:
+        awaited = awaited or detail.type_url.endswith("/pulumirpc.ErrorResourceAwaitFailed")
         if (
             detail.type_url.rpartition("/")[2]
             == provider_pb2.ErrorResourceInitFailed.DESCRIPTOR.full_name
@@ -211,7 +216,7 @@ def failure_of(
             kept = Kept(
                 failed.id, outputs, secrets, inputs, reasons, failed.refresh_before_update, provider
             )
-    return CallFailedError(code.name, text(status.message), kept)
+    return CallFailedError(code.name, text(status.message), kept, awaited=awaited)
 
 
 # --- The engine's side -----------------------------------------------------------------------------------------------

@@ -31,12 +31,13 @@ from pulumi_snapshots.engine.messages import (
     Callbacks,
     Engine,
     MessageRow,
+    await_failed,
     status,
     unfinished,
 )
 from pulumi_snapshots.engine.state import read_state, refuse_unusable
 from pulumi_snapshots.engine.wording import DO, DO_SNAPSHOT, PLAIN_KEY, PLUGIN, final, nothing_sent
-from pulumi_snapshots.errors import Message, ProviderError
+from pulumi_snapshots.errors import Message, ProviderError, is_later
 from pulumi_snapshots.errors.secrets import looks_secret
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import SNAPSHOTS, Lookup, SnapshotInfo
@@ -106,6 +107,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         self._versions: dict[str, Any] = {}
         self._config: dict[str, Any] = {}
         self._engine_can = False
+        self._engine_is_new = False
         # as `pulumi do --stateless` is: its answer is all that there will be of a resource
         self._is_alone = False
         # in a preview a setting may come from a resource that does not exist yet
@@ -130,6 +132,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Learn the engine's address and abilities."""
         self._engine.is_at(request.engine_address)
         self._engine_can = request.supports_refresh_before_update
+        # of 3.269 or later; 3.272 is the first that knows `await_failed`
+        self._engine_is_new = getattr(request, "accepts_outputs_in_call", False)
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True)
 
     async def Attach(self, request: Any, _context: Any) -> Any:
@@ -435,7 +439,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         An unfinished resource is kept in the state.
         """
         try:
-            async with self._shown(context, request.urn) as call:
+            async with self._shown(context, request.urn, request) as call:
                 made = await operation(call)
         except ResourceNotFinished as end:
             wording = self._row(request.urn).wording
@@ -453,10 +457,13 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return made.id, kind.names.write(made.outputs, echo=echo)
 
     @asynccontextmanager
-    async def _shown(self, context: Any, urn: str) -> AsyncIterator[EngineCall]:
+    async def _shown(
+        self, context: Any, urn: str, request: Any = None
+    ) -> AsyncIterator[EngineCall]:
         """A call whose progress is shown at a resource, or the stack.
 
-        Its failure reaches the engine as one text.
+        Its failure reaches the engine as one text. If nothing was done, and the same succeeds
+        later, a create or an update ends as `await_failed` says, and the text is a warning.
         """
         row = self._row(urn)
         try:
@@ -465,7 +472,16 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             finally:
                 await self._engine.flush()
         except ProviderError as error:
-            await _fail(context, row.wording.report(error), cause=error)
+            text = row.wording.report(error)
+            detail = None
+            if is_later(error) and self._engine_is_new and not self._is_alone:
+                detail = await_failed(request)
+            if detail is None:
+                await _fail(context, text, cause=error)
+            row.warn(text)
+            await self._engine.flush()
+            unknown = grpc.StatusCode.UNKNOWN
+            await _fail(context, text, unknown, cause=error, kept=lambda _: detail)
 
 
 async def _fail(
@@ -478,7 +494,7 @@ async def _fail(
 ) -> NoReturn:
     """End a call with exactly this text as the error.
 
-    `kept` makes the detail of an unfinished resource.
+    `kept` makes the detail of its status.
     """
     told = final(text, cause)
     await context.abort(code, told, ((DETAILS_HEADER, status(told, kept(told))),) if kept else ())

@@ -391,6 +391,23 @@ def test_an_old_engine_gets_the_version_that_is_needed(forks: dict[str, str]) ->
             ask(servicer, "Configure")
 
 
+def test_an_engine_that_knows_no_later_gets_an_error_without_a_warning(
+    forks: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PluginServicer, "is_new", False)
+    with (
+        near_emulator(*SERVICE, "--database", DATABASE) as service,
+        PluginServicer(SnapshotProvider(), env=service.environment, forks=forks) as servicer,
+    ):
+        service.control(
+            "faults", {"kind": "create", "status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}
+        )
+        with pytest.raises(CallFailedError, match="daily quota of snapshots is used up") as caught:
+            servicer.create(NAME, {"database_id": DATABASE})
+        assert not caught.value.awaited
+        assert servicer.diagnostics(NAME) == []
+
+
 # Trouble
 
 
