@@ -279,7 +279,7 @@ RETRIED = ("CreateRequest", "UpdateRequest")
 def await_failed(request: Any) -> Any:
     """Make the detail of a status that ends a call as not done yet.
 
-    An engine of 3.272 or later then keeps the state as it is, goes on with what does not depend on
+    An engine of 3.272 or later then keeps the state as it is, makes what does not depend on
     the resource, shows none of the status's text, and ends with its exit code 10. An earlier one
     ignores the detail.
 

@@ -84,7 +84,7 @@ async def test_a_block_that_the_service_told_of_before_is_later(w: World) -> Non
     assert not w.posts
 
 
-def test_other_requests_go_on_while_the_accounts_listing_is_blocked() -> None:
+def test_other_requests_continue_while_the_accounts_listing_is_blocked() -> None:
     assert is_later(Blocked("GET /x", status=429))
     assert not is_later(ListingBlocked("GET /users/snapshots", status=429))
     assert is_later(QuotaUsedUp("POST /x").kept_back("POST /y"))
