@@ -54,6 +54,10 @@ STORIES = {
             ),
         )
     },
+    "one whose request never came is not taken for somebody's that began minutes later": """
+        fault restore drop=True when=before times=1; R starts up timeout=20m pending;
+        wait 300; somebody restores; R ends: which may be another one
+    """,
     "one killed before its request left is sent": """
         fault restore status=429 code=KEEP_CALM times=None; R up killed=30; mend; R up; accepted 1; rows then
     """,

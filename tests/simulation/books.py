@@ -343,9 +343,12 @@ class Books:
 
     def note_rename(self, stack: Stack, role: str) -> None:
         """Note that whatever call has shown a resource until now, also a preview's, had another name."""
-        want = self.page(stack, role).saved
-        if want is not None:
-            want.by_old_name = True
+        page = self.page(stack, role)
+        if page.saved is not None:
+            page.saved.by_old_name = True
+        # What a state has dropped since is done again under another name, as documented.
+        for want in page.history[:-1]:
+            want.is_rolled_back = False
 
     def note_stack_rename(self, stack: Stack, role: str) -> None:
         """Note that a resource is another one from now on: no ledger knows what it was with its stack's earlier name."""
@@ -400,8 +403,8 @@ class Books:
         """
         page = self.page(engine.stack, held.role)
         want = want or page.saved
-        if want is None or held.replaced:
-            return
+        if want is None or held.replaced or engine.stack.declaring(held.name) is None:
+            return  # what the program does not declare any more waits for its deletion
         if not held.unfinished and self.is_of(held, want):
             return
         unsaved = engine.computer.unsaved() if unsaved is None else unsaved
@@ -461,6 +464,7 @@ class Books:
             if want.kind == "Drill" and self.story.common:
                 continue  # the other stack's restore may have overwritten what was to be checked
             accepted = [post for post in want.accepted if not self.failed(post)]
+            accepted = [post for post in accepted if post not in self.story.on_their_way]
             if len(accepted) > len(want.machines) + want.more:
                 at = ", ".join(f"{post.at:%d %H:%M:%S}" for post in accepted)
                 about = f"{want.kind} for {want.purpose}"

@@ -399,6 +399,8 @@ async def pause(story: Story, stack: Stack) -> None:
     def sleep() -> None:
         # The others' time goes on.
         sleeper.was_paused = True
+        unanswered = [post for post in story.sent("create") if post.answered_at is None]
+        story.on_their_way += unanswered
         _other_computer(story).ahead += 30 * MINUTE
         story.emulator.advance(10 * MINUTE)
         _restore_by_somebody(story, back)

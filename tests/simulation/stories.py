@@ -64,6 +64,9 @@ class Story:
         # of somebody else: the database, and when by the service's clock
         self.foreign_restores: list[tuple[str, datetime]] = []
         self.types_restores = False
+        # the snapshots' POSTs that the service had not answered when a machine was paused: here their
+        # answers are dated after the pause, so their snapshots look older, and may be taken again
+        self.on_their_way: list[JournalEntry] = []
         self.checkpoints: list[Checkpoint] = []
 
     # Scenery --------------------------------------------------------------------------------------
