@@ -34,6 +34,9 @@ def test_every_code_of_the_service_and_every_error_is_explained() -> None:
             "\nlisting-blocked  the account's listing has a limit of its own",
         ),
         ("CONTAINER_TEMPORARILY_SUSPENDED", "# DatabaseSuspended", "409 CONTAINER_TEMPORARILY"),
+        ("CONTAINER_INSUFFICIENT_DISK_SPACE", "# NoDiskSpace", "409 CONTAINER_INSUFFICIENT"),
+        ("CONTAINER_NETWORK_CONFLICT", "# NetworkConflict", "409 CONTAINER_NETWORK_CONFLICT"),
+        ("ACTION_FAILED", "# ActionFailed", "409 ACTION_FAILED"),
         ("429", "cooldown ", "\nquota-used-up "),
         (
             "",
