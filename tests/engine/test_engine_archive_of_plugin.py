@@ -64,26 +64,43 @@ def test_a_machine_without_python_runs_the_archive(
 ) -> None:
     assert archive.stat().st_size <= MOST_BYTES
     app.example("yaml", "yaml")
+    _has_no_python(app, engine, tmp_path)
+    _installs_what_has_the_right_checksum(app, archive, server)
+    _runs_the_example_encrypted(app)
+    _explains_a_mistake_in_the_program(app)
+    _previews_the_tour(app)
+    app.run(*INSTALL, "--file", str(archive), "--reinstall")
+    (folder,) = (tmp_path / "home" / "plugins").glob(f"resource-squarecloud-v{version()}")
+    answer = first_answer(folder / PROGRAM)
+    assert answer.version == version()
+    assert answer.processor_seconds <= MOST_SECONDS, (
+        "which a machine that is busy with other things does not lengthen"
+    )
+    _can_load_all_but_what_it_explains(folder)
+
+
+INSTALL = ("plugin", "install", "resource", "squarecloud", version())
+
+
+def _has_no_python(app: App, engine: Path, folder: Path) -> None:
+    app.environment["PATH"] = f"{engine}:{language_hosts.YAML.ensure(os.environ)}"
+    app.environment["PYTHONPATH"] = app.environment["PYTHONHOME"] = str(folder / "nothing")
+    for each in app.environment["PATH"].split(":"):
+        assert list(Path(each).glob("python*")) == []
+
+
+def _installs_what_has_the_right_checksum(app: App, archive: Path, server: str) -> None:
+    install = (*INSTALL, "--server", server, "--checksum")
+    assert "checksum" in app.run(*install, "0" * 64, fails=True)
+    app.run(*install, hashlib.sha256(archive.read_bytes()).hexdigest())
+
+
+def _runs_the_example_encrypted(app: App) -> None:
+    """The snapshot is taken by the installed plugin, and its archive is one for a recipient."""
     recipient = pyrage.x25519.Identity.generate().to_public()
     project = app.stack.project / "Pulumi.yaml"
-    project.write_text(
-        project.read_text().replace(
-            "keepLast: 10", f"keepLast: 10\n      recipients: [{recipient}]"
-        )
-    )
-    app.environment["PATH"] = f"{engine}:{language_hosts.YAML.ensure(os.environ)}"
-    app.environment["PYTHONPATH"] = app.environment["PYTHONHOME"] = str(tmp_path / "nothing")
-    assert not [
-        folder
-        for folder in app.environment["PATH"].split(":")
-        if list(Path(folder).glob("python*"))
-    ]
-
-    install = ("plugin", "install", "resource", "squarecloud", version())
-    assert "checksum" in app.run(*install, "--server", server, "--checksum", "0" * 64, fails=True)
-    app.run(
-        *install, "--server", server, "--checksum", hashlib.sha256(archive.read_bytes()).hexdigest()
-    )
+    encrypted = f"keepLast: 10\n      recipients: [{recipient}]"
+    project.write_text(project.read_text().replace("keepLast: 10", encrypted))
     app.run("config", "set", "databaseId", DATABASE)
     assert f"{PROGRAM} from $PATH" not in app.up()
     (version_id,) = app.started()
@@ -92,33 +109,31 @@ def test_a_machine_without_python_runs_the_archive(
     (archived,) = (app.stack.project / "archives").rglob("*.zip.age")
     assert archived.read_bytes().startswith(b"age-encryption.org/v1")
     assert "3 unchanged" in app.up()
-    whole = project.read_text()
-    project.write_text(
-        whole.replace("keepLast: 10", "keepLast: many").replace("triggers:", "trigger:")
-    )
+
+
+def _explains_a_mistake_in_the_program(app: App) -> None:
+    """A value of another type, and a property that does not exist."""
+    project = app.stack.project / "Pulumi.yaml"
+    wrong = project.read_text().replace("keepLast: 10", "keepLast: many")
+    project.write_text(wrong.replace("triggers:", "trigger:"))
     told = app.preview(fails=True)
     assert "keepLast must be assigned a value of type `number`" in told or "not assignable" in told
     assert "Property trigger does not exist on" in told
 
-    # The tour in YAML, in place of that program: every example of the schema, and every library that the plugin can use.
+
+def _previews_the_tour(app: App) -> None:
+    """The tour in YAML, in place of that program: every example of the schema, and every library that the plugin can use."""
     tour = (EXAMPLES / "tour" / "Pulumi.yaml").read_text()
-    project.write_text(tour.replace("name: tour", "name: yaml"))
+    (app.stack.project / "Pulumi.yaml").write_text(tour.replace("name: tour", "name: yaml"))
     app.run("config", "set", "--secret", "scratchConnection", "postgresql://drill@127.0.0.1/drill")
     told = app.preview()
     assert {"Restore staging create", "Drill weekly create", "Archive offsite replace"} <= set(
         re.findall(r"squarecloud:index:(\w+ \w+ (?:create|replace))", told)
     )
 
-    app.run(*install, "--file", str(archive), "--reinstall")
-    (folder,) = (tmp_path / "home" / "plugins").glob(f"resource-squarecloud-v{version()}")
-    program = folder / PROGRAM
-    answer = first_answer(program)
-    assert answer.version == version()
-    assert answer.processor_seconds <= MOST_SECONDS, (
-        "which a machine that is busy with other things does not lengthen"
-    )
 
-    # Whatever any call may load is there.
+def _can_load_all_but_what_it_explains(folder: Path) -> None:
+    """Whatever any call may load is there."""
     modules = [
         ".".join(file.relative_to(dist.PROJECT).with_suffix("").parts)
         for file in frozen_plugin.sources()
@@ -126,7 +141,12 @@ def test_a_machine_without_python_runs_the_archive(
     (folder / "_internal" / "pulumi_snapshots" / "plugin" / "serve.py").write_text(IMPORTS)
     every = [*modules, *frozen_plugin.BY_NAME]
     done = subprocess.run(  # noqa: S603
-        [program, *every], env={}, capture_output=True, text=True, check=False, timeout=60
+        [folder / PROGRAM, *every],
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert re.match(

@@ -38,32 +38,8 @@ def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_
     app.run("config", "set", "--secret", "scratchUrl", server.dsn(SCRATCH))
     for name, value in (("databaseId", DATABASE), ("scratchId", SCRATCH)):
         app.run("config", "set", name, value)
-    # A check that expects too much fails the first drill; corrected, it runs again without another restore.
-    told = diagnostics(app.up("-c", "atLeast=2000", fails=True))
-    assert "'enough rows' expected at least 2000 and found 1000." in told
-    assert "drill passed: snapshot" in diagnostics(app.up("-c", "atLeast=1000"))
-    assert len(app.restores()) == 1
-    good = app.stack.outputs()["results"]
-    assert [(each["check"], each["passed"], each["found"]) for each in good] == [
-        ("enough rows", True, "1000"),
-        ("select current_setting('server_encoding')", True, "UTF8"),
-        ("tables", True, "tables: 1, rows: 1,000"),
-    ]
-    (manifest,) = (app.stack.project / "archives").rglob("*.json")
-    about = json.loads(manifest.read_text())
-    assert about["drill"]["drilled_at"] == app.stack.outputs()["drilled_at"]
-    # Other checks run at once, on the restore that is still there, and the preview says so.
-    now = f"the checks changed: they run now if database {SCRATCH} still holds this drill's restore"
-    assert now in app.run("preview", "-c", "atLeast=999")
-    told = diagnostics(app.up("-c", "atLeast=999"))
-    assert (now in told, "drill passed: snapshot" in told) == (True, True), told
-    outputs = app.stack.outputs()
-    assert [each["expected"] for each in outputs["results"]] == [
-        "at least 999",
-        "'UTF8'",
-        "at least one row",
-    ]
-    assert len(app.restores()) == 1
+    _passes_once_its_check_is_corrected(app)
+    _runs_other_checks_on_the_same_restore(app)
     app.forget_requests()
     assert "4 unchanged" in app.up()
     assert app.requests() == []
@@ -77,12 +53,44 @@ def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_
     assert "The last good drill was of snapshot" in told
     assert len(app.restores()) == 1
     assert "'enough rows' expected at least 999 and found 10;" in diagnostics(app.up(fails=True))
-    _continues_in_another_language(app, server, now)
+    _continues_by_the_plugin(app)
+    _continues_in_another_language(app, server)
 
 
-def _continues_in_another_language(app: App, server: Server, now: str) -> None:
+def _passes_once_its_check_is_corrected(app: App) -> None:
+    """A check that expects too much fails the first drill; corrected, it runs again without another restore."""
+    told = diagnostics(app.up("-c", "atLeast=2000", fails=True))
+    assert "'enough rows' expected at least 2000 and found 1000." in told
+    assert "drill passed: snapshot" in diagnostics(app.up("-c", "atLeast=1000"))
+    assert len(app.restores()) == 1
+    good = app.stack.outputs()["results"]
+    assert [(each["check"], each["passed"], each["found"]) for each in good] == [
+        ("enough rows", True, "1000"),
+        ("select current_setting('server_encoding')", True, "UTF8"),
+        ("tables", True, "tables: 1, rows: 1,000"),
+    ]
+    (manifest,) = (app.stack.project / "archives").rglob("*.json")
+    about = json.loads(manifest.read_text())
+    assert about["drill"]["drilled_at"] == app.stack.outputs()["drilled_at"]
+
+
+RUN_NOW = f"the checks changed: they run now if database {SCRATCH} still holds this drill's restore"
+
+
+def _runs_other_checks_on_the_same_restore(app: App) -> None:
+    """At once, on the restore that is still there, and the preview says so."""
+    assert RUN_NOW in app.run("preview", "-c", "atLeast=999")
+    told = diagnostics(app.up("-c", "atLeast=999"))
+    assert (RUN_NOW in told, "drill passed: snapshot" in told) == (True, True), told
+    outputs = app.stack.outputs()
+    expected = [each["expected"] for each in outputs["results"]]
+    assert expected == ["at least 999", "'UTF8'", "at least one row"]
+    assert len(app.restores()) == 1
+
+
+def _continues_by_the_plugin(app: App) -> None:
+    """It is the same resource, whose checks run again."""
     program = app.stack.project / "__main__.py"
-    # By the plugin it is the same resource, whose checks run again.
     program.write_text(
         program.read_text()
         .replace("from pulumi_snapshots import", "from pulumi_snapshots.plugin import")
@@ -93,7 +101,7 @@ def _continues_in_another_language(app: App, server: Server, now: str) -> None:
     counted = app.stack.outputs()["results"][-1]["tables"]
     assert counted == [{"table": "public.orders", "rows": 10, "before": 1000}]
     told = diagnostics(app.up("-c", "atLeast=9"))
-    assert (now in told, "drill passed: snapshot" in told) == (True, True), told
+    assert (RUN_NOW in told, "drill passed: snapshot" in told) == (True, True), told
     assert len(app.restores()) == 1
     found = [each["found"] for each in app.stack.outputs()["results"]]
     assert found == ["10", "UTF8", "tables: 1, rows: 10"]
@@ -102,8 +110,9 @@ def _continues_in_another_language(app: App, server: Server, now: str) -> None:
     assert app.requests() == []
     assert "unhealthy" not in app.run("refresh", "--yes")
 
-    # And in another language too.
-    program.unlink()
+
+def _continues_in_another_language(app: App, server: Server) -> None:
+    (app.stack.project / "__main__.py").unlink()
     text = (EXAMPLES / "drill-yaml" / "Pulumi.yaml").read_text()
     same = "tables: { atLeast: 0.01, except: ['public.log*'] }"
     assert "tables: {}" in text

@@ -208,6 +208,32 @@ MIGRATIONS = {
 def test_a_broken_release_is_undone_once(app: App) -> None:
     app.example("release", "production")
     app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "3s"
+    _has_commands(app)
+    _releases(app, "v1")
+    app.up("-c", f"databaseId={DATABASE}")
+    app.emulator.sql(DATABASE, "INSERT INTO orders VALUES (3, 30)")
+    before = _orders(app)
+    app.pass_time(600)
+    first, second = _fails_after_its_migration(app)
+    # Snapshots of the broken data appear, which are not the one to restore.
+    app.stored(origin="automatic")
+    app.pass_time(600)
+
+    app.up("-c", "rollback=1")
+    assert _orders(app) == before == [[1, 100], [2, 250], [3, 30]]
+    assert app.restores() == [second]
+    assert app.started() == [first, second]
+    _costs_one_look_at_the_snapshots(app)
+
+    app.run("config", "rm", "rollback")
+    app.pass_time(600)
+    _is_released_again_without_a_restore(app)
+    app.pass_time(600)
+    _goes_back_to_its_own_snapshot(app)
+
+
+def _has_commands(app: App) -> None:
+    """For the migration and the health check, which speak to the database."""
     files = {
         "migrate": 'json.load(open("migrations/next.json"))',
         "healthCheck": '["SELECT id, total FROM orders"]',
@@ -219,56 +245,53 @@ def test_a_broken_release_is_undone_once(app: App) -> None:
         )
         app.run("config", "set", name, f"{sys.executable} {name}.py")
 
-    def release(name: str) -> None:
-        (app.stack.project / "migrations" / "next.json").write_text(json.dumps(MIGRATIONS[name]))
 
-    def rows() -> list[list[Any]]:
-        return app.emulator.sql(DATABASE, "SELECT * FROM orders ORDER BY id")[0]
+def _releases(app: App, name: str) -> None:
+    """The next `up` has this migration."""
+    (app.stack.project / "migrations" / "next.json").write_text(json.dumps(MIGRATIONS[name]))
 
-    release("v1")
-    app.up("-c", f"databaseId={DATABASE}")
-    app.emulator.sql(DATABASE, "INSERT INTO orders VALUES (3, 30)")
-    before = rows()
-    app.pass_time(600)
-    release("v2")
+
+def _orders(app: App) -> list[list[Any]]:
+    return app.emulator.sql(DATABASE, "SELECT * FROM orders ORDER BY id")[0]
+
+
+def _fails_after_its_migration(app: App) -> list[str]:
+    """The versions that there are then, the last of which the run says guards the migration."""
+    _releases(app, "v2")
     told = diagnostics(app.up(fails=True))
     assert "healthCheck.py ended with 1: no such thing" in told
-    first, second = app.started()
-    assert f"guarded by {DATABASE}/{second}: create of Resource migration" in told
-    assert rows() == [[1], [3]]
-    # Snapshots of the broken data appear, which are not the one to restore.
-    app.stored(origin="automatic")
-    app.pass_time(600)
+    versions = app.started()
+    assert len(versions) == 2
+    assert f"guarded by {DATABASE}/{versions[1]}: create of Resource migration" in told
+    assert _orders(app) == [[1], [3]]
+    return versions
 
-    app.up("-c", "rollback=1")
-    assert rows() == before == [[1, 100], [2, 250], [3, 30]]
-    assert app.restores() == [second]
-    assert app.started() == [first, second]
 
+def _costs_one_look_at_the_snapshots(app: App) -> None:
+    """The next `up` as it is: is a newer snapshot there that no run knows?"""
     app.emulator.sql(DATABASE, "INSERT INTO orders VALUES (4, 40)")
     app.forget_requests()
     assert "5 unchanged" in app.up()
-    assert [entry["kind"] for entry in app.requests()] == ["list"], (
-        "is a newer snapshot there that no run knows?"
-    )
+    assert [entry["kind"] for entry in app.requests()] == ["list"]
 
-    app.run("config", "rm", "rollback")
-    app.pass_time(600)
-    release("v3")
+
+def _is_released_again_without_a_restore(app: App) -> None:
+    _releases(app, "v3")
     app.up()
     assert app.restores() == []
-    assert rows() == [[1, 100, 0], [2, 250, 0], [3, 30, 0], [4, 40, 0]]
+    assert _orders(app) == [[1, 100, 0], [2, 250, 0], [3, 30, 0], [4, 40, 0]]
     (third,) = app.started()
     assert "4 unchanged" in app.up()
     assert app.stack.outputs()["guarded_by"] == f"{DATABASE}/{third}"
 
-    # The second incident, by the same words of the README: it goes back to its own snapshot.
-    healthy = rows()
-    app.pass_time(600)
-    release("v4")
+
+def _goes_back_to_its_own_snapshot(app: App) -> None:
+    """The second incident, by the same words of the README."""
+    healthy = _orders(app)
+    _releases(app, "v4")
     app.up(fails=True)
     _, fourth = app.started()
     app.pass_time(600)
     app.up("-c", "rollback=1")
     assert app.restores() == [fourth]
-    assert rows() == healthy
+    assert _orders(app) == healthy

@@ -73,89 +73,79 @@ def hooks(app: App) -> set[str]:
 
 
 def test_every_kind_of_change_waits_for_one_snapshot(app: App) -> None:
+    guarded = {"kept", "swapped", "turned", "whole-part", "bare", "bare-part"}
     program(app, FIRST)
     app.up()
-    assert hooks(app) == {
-        "kept",
-        "let-go",
-        "swapped",
-        "turned",
-        "before",
-        "whole-part",
-        "bare",
-        "bare-part",
-    }
+    assert hooks(app) == {*guarded, "let-go", "before"}
     assert guarding(app) == []
     app.done()
 
-    # A preview sends nothing, and says what waits.
     program(app, CHANGED)
     app.forget_requests()
-    printed = app.preview()
-    waiting = {
-        line.split()[2]
-        for line in printed.splitlines()
-        if f"waits for a snapshot of database {DATABASE}" in line
-    }
-    assert waiting == {
-        "kept",
-        "let-go",
-        "swapped",
-        "turned",
-        "after",
-        "whole-part",
-        "bare",
-        "bare-part",
-    }
-    summary = f"8 changes will wait for a snapshot of database {DATABASE}, which would be a new one"
-    assert diagnostics(printed).count(summary) == 1
+    assert _waiting_in_the_preview(app) == {*guarded, "let-go", "after"}
     assert app.requests() == []
-
-    # Without a snapshot, nothing that is guarded happens.
-    app.fault("create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", database_id=DATABASE)
-    printed = joined(app.up(fails=True))
-    (post,) = guarding(app)
-    assert not post["accepted"]
-    assert not set(app.done()) & set(HELD)
-    assert (
-        "was held back, since no snapshot guards it: The plan's daily quota of snapshots is used up"
-        in printed
-    )
-    assert "squarecloud-snapshots explain quota-used-up" in printed
-    app.mend()
-    app.forget_requests()
-
-    # One URN: that one waits, and no other.
-    urn = next(one["urn"] for one in app.resources() if one["urn"].endswith("::kept"))
-    printed = app.up("--target", urn)
-    assert app.done() == ["update kept"]
-    (post,) = guarding(app)
-    assert f"guarded by {DATABASE}/{post['version_id']}: update of Server kept" in diagnostics(
-        printed
-    )
-    assert (
-        printed.count(
-            f"To go back: squarecloud-snapshots restore {DATABASE[:8]}/{post['version_id'][:8]}\n"
-        )
-        == 1
-    )
-
-    # All the others at once, of every kind: one snapshot.
+    _holds_all_back_without_a_snapshot(app)
+    _guards_one_that_is_named(app)
     app.pass_time(600)
-    printed = app.up()
-    assert set(HELD) - {"update kept"} <= set(app.done())
-    _, post = guarding(app)
-    assert diagnostics(printed).count(f"guarded by {DATABASE}/{post['version_id']}: ") == 1
-    assert not any(one["urn"].endswith("::let-go") for one in app.resources())
+    snapshot = _guards_all_others_by_one_snapshot(app)
 
     # Nothing to do: no request, and the program knows what guarded last.
     app.forget_requests()
     app.refresh()
     app.up()
     assert guarding(app) == []
-    assert app.stack.outputs()["last"] == f"{DATABASE}/{post['version_id']}"
+    assert app.stack.outputs()["last"] == snapshot
+    _deletes_nothing_if_the_program_does_not_run(app)
 
-    # The engine deletes nothing guarded if the program does not run.
+
+def _waiting_in_the_preview(app: App) -> set[str]:
+    """What a preview says will wait, in a row each, and in all."""
+    printed = app.preview()
+    summary = f"8 changes will wait for a snapshot of database {DATABASE}, which would be a new one"
+    assert diagnostics(printed).count(summary) == 1
+    waits = f"waits for a snapshot of database {DATABASE}"
+    return {line.split()[2] for line in printed.splitlines() if waits in line}
+
+
+def _holds_all_back_without_a_snapshot(app: App) -> None:
+    app.fault("create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", database_id=DATABASE)
+    printed = joined(app.up(fails=True))
+    (post,) = guarding(app)
+    assert not post["accepted"]
+    assert not set(app.done()) & set(HELD)
+    reason = "since no snapshot guards it: The plan's daily quota of snapshots is used up"
+    assert f"was held back, {reason}" in printed
+    assert "squarecloud-snapshots explain quota-used-up" in printed
+    app.mend()
+    app.forget_requests()
+
+
+def _guards_one_that_is_named(app: App) -> None:
+    """With `--target`, that one waits for its snapshot, and no other changes."""
+    urn = next(one["urn"] for one in app.resources() if one["urn"].endswith("::kept"))
+    printed = app.up("--target", urn)
+    assert app.done() == ["update kept"]
+    (post,) = guarding(app)
+    version = post["version_id"]
+    guarded = f"guarded by {DATABASE}/{version}: update of Server kept"
+    assert guarded in diagnostics(printed)
+    way_back = f"To go back: squarecloud-snapshots restore {DATABASE[:8]}/{version[:8]}\n"
+    assert printed.count(way_back) == 1
+
+
+def _guards_all_others_by_one_snapshot(app: App) -> str:
+    """The id of the snapshot that changes of every other kind wait for at once."""
+    printed = app.up()
+    assert set(HELD) - {"update kept"} <= set(app.done())
+    _, post = guarding(app)
+    snapshot = f"{DATABASE}/{post['version_id']}"
+    assert diagnostics(printed).count(f"guarded by {snapshot}: ") == 1
+    assert not any(one["urn"].endswith("::let-go") for one in app.resources())
+    return snapshot
+
+
+def _deletes_nothing_if_the_program_does_not_run(app: App) -> None:
+    """The engine itself refuses, and says what to add."""
     printed = app.run("destroy", "--yes", "--skip-preview", fails=True)
     assert "Hooks: Guard guard: before delete" in printed
     assert "You must run with the `--run-program` flag" in printed

@@ -49,42 +49,17 @@ def test_snapshots_that_were_not_asked_for_are_not_taken(app: App) -> None:
     app.program(PROGRAM.format(cache="cache", aliases=None))
     app.up()
     first = versions(app)
-
-    # --target: both triggers have changed, and one snapshot is taken.
     app.pass_time(LATER)
-    app.up("-c", "release=2", "--target", urn("shop"))
-    targeted = versions(app)
-    assert targeted["shop"] != first["shop"]
-    assert targeted["cache"] == first["cache"]
-
-    # ignore_changes: the other one's changed triggers are no difference. An alias keeps one that is given another name.
-    settled = ("-c", "release=2", "-c", "ignore=true")
-    app.forget_requests()
-    app.program(PROGRAM.format(cache="sessions", aliases='[pulumi.Alias(name="cache")]'))
-    app.up(*settled)
-    assert versions(app) == {"shop": targeted["shop"], "sessions": first["cache"]}
-    assert app.requests() == []
-
-    # --replace: one more of exactly this one, and what uses it follows.
+    shop = _takes_one_that_is_a_target(app, first)
+    _takes_none_for_ignored_changes_and_by_an_alias(app, {"shop": shop, "sessions": first["cache"]})
     app.pass_time(LATER)
-    printed = app.up(*settled, "--refresh", "--replace", urn("shop"))
-    replaced = versions(app)
-    assert replaced["shop"] != targeted["shop"]
+    replaced = _takes_one_that_is_replaced_by_name(app)
+    assert replaced["shop"] != shop
     assert replaced["sessions"] == first["cache"]
-    assert "deploy updated" in printed
-    assert len(app.posts()) == 1
 
-    # protect: setting it costs nothing; a replacement is refused before its request, a destroy leaves it.
     app.forget_requests()
     app.pass_time(LATER)
-    protected = ("-c", "ignore=true", "-c", "protect=true")
-    app.up("-c", "release=2", *protected)
-    for command in (app.preview, app.up):
-        told = diagnostics(command("-c", "release=3", *protected, fails=True))
-        assert f'unable to replace resource "{urn("shop")}"' in told
-    assert "because it is protected" in diagnostics(
-        app.run("destroy", "--yes", "--skip-preview", fails=True)
-    )
+    _keeps_a_protected_one(app)
     assert versions(app) == {"shop": replaced["shop"]}
     assert app.requests() == []
 
@@ -93,6 +68,46 @@ def test_snapshots_that_were_not_asked_for_are_not_taken(app: App) -> None:
     app.run("state", "delete", "--yes", urn("shop"))
     assert app.snapshots() == []
     assert app.requests() == []
+
+
+SETTLED = ("-c", "release=2", "-c", "ignore=true")
+
+
+def _takes_one_that_is_a_target(app: App, before: dict[str, str]) -> str:
+    """With `--target`, both triggers have changed, and one snapshot is taken."""
+    app.up("-c", "release=2", "--target", urn("shop"))
+    targeted = versions(app)
+    assert targeted["shop"] != before["shop"]
+    assert targeted["cache"] == before["cache"]
+    return targeted["shop"]
+
+
+def _takes_none_for_ignored_changes_and_by_an_alias(app: App, known: dict[str, str]) -> None:
+    """With `ignore_changes`, the other one's triggers are no difference. An alias keeps one that is given another name."""
+    app.forget_requests()
+    app.program(PROGRAM.format(cache="sessions", aliases='[pulumi.Alias(name="cache")]'))
+    app.up(*SETTLED)
+    assert versions(app) == known
+    assert app.requests() == []
+
+
+def _takes_one_that_is_replaced_by_name(app: App) -> dict[str, str]:
+    """With `--replace`, one more of exactly this one, and what uses it follows."""
+    printed = app.up(*SETTLED, "--refresh", "--replace", urn("shop"))
+    assert "deploy updated" in printed
+    assert len(app.posts()) == 1
+    return versions(app)
+
+
+def _keeps_a_protected_one(app: App) -> None:
+    """Setting `protect` costs nothing; a replacement is refused before its request, a destroy leaves it."""
+    protected = ("-c", "ignore=true", "-c", "protect=true")
+    app.up("-c", "release=2", *protected)
+    for command in (app.preview, app.up):
+        told = diagnostics(command("-c", "release=3", *protected, fails=True))
+        assert f'unable to replace resource "{urn("shop")}"' in told
+    told = diagnostics(app.run("destroy", "--yes", "--skip-preview", fails=True))
+    assert "because it is protected" in told
 
 
 def test_a_failure_stops_only_what_depends_on_it(app: App) -> None:

@@ -84,27 +84,47 @@ def test_the_typescript_example_runs_with_the_installed_plugin(app: App, package
     app.environment["PATH"] = os.pathsep.join([app.environment["PATH"], str(host)])
     app.run("config", "set", "databaseId", DATABASE)
     automatic = app.stored(origin="automatic")
-    folders = app.environment["PATH"].split(os.pathsep)
-    plugin = "pulumi-resource-squarecloud"
-    app.environment["PATH"] = os.pathsep.join(
-        each for each in folders if not Path(each, plugin).exists()
-    )
-    missing = f"no resource plugin '{plugin}' found in the workspace at version v{PLUGIN_VERSION}"
-    assert missing in app.preview(fails=True)
+    _names_the_plugin_that_is_missing(app)
     app.install_plugin()
     assert "squarecloud:index:Archive offsite create" in app.preview()
     assert app.posts() == []
     app.pass_time(3600)  # the service no longer serves the listing of the preview
-    compiled, index = (
-        app.stack.project / "bin",
-        (app.stack.project / "bin" / "index.js").read_text(),
-    )
-    compiled.unlink()  # a link to what other tests use
+    _exports_the_url_of_an_earlier_one_too(app)
+    version = _takes_and_archives_one_and_shows_the_earlier_one(app, automatic)
+
+    app.pass_time(3600)  # the service no longer serves the listing from before
+    app.forget_requests()
+    assert "3 unchanged" in app.up()
+    assert app.posts() == []
+    earlier = app.stack.outputs(show_secrets=True)["earlier"]
+    assert {one["versionId"] for one in earlier} == {automatic, version}
+    assert "Signature=" not in str(earlier)
+
+
+def _names_the_plugin_that_is_missing(app: App) -> None:
+    """On a machine whose PATH does not lead to it."""
+    plugin = "pulumi-resource-squarecloud"
+    folders = app.environment["PATH"].split(os.pathsep)
+    without = [each for each in folders if not Path(each, plugin).exists()]
+    app.environment["PATH"] = os.pathsep.join(without)
+    missing = f"no resource plugin '{plugin}' found in the workspace at version v{PLUGIN_VERSION}"
+    assert missing in app.preview(fails=True)
+
+
+def _exports_the_url_of_an_earlier_one_too(app: App) -> None:
+    """By a change of what is compiled, in a folder in place of the link to what other tests use."""
+    compiled = app.stack.project / "bin"
+    index = (compiled / "index.js").read_text()
+    compiled.unlink()
     compiled.mkdir()
     asked = "squarecloud.getDownloadUrlOutput({ databaseId, versionId: snapshots[0].versionId })"
     (compiled / "index.js").write_text(
         index.replace("earlier: snap", f"url: {asked}.downloadUrl, earlier: snap")
     )
+
+
+def _takes_and_archives_one_and_shows_the_earlier_one(app: App, automatic: str) -> str:
+    """The version of the one that the example takes."""
     app.up()
     (version,) = app.started()
     outputs = app.stack.outputs()
@@ -114,14 +134,7 @@ def test_the_typescript_example_runs_with_the_installed_plugin(app: App, package
     assert f"versionId={automatic}" in app.stack.outputs(show_secrets=True)["url"]
     (archive,) = (app.stack.project / "archives").rglob("*.zip")
     assert outputs["archive"] == archive.resolve().as_uri()
-
-    app.pass_time(3600)  # the service no longer serves the listing from before
-    app.forget_requests()
-    assert "3 unchanged" in app.up()
-    assert app.posts() == []
-    earlier = app.stack.outputs(show_secrets=True)["earlier"]
-    assert {one["versionId"] for one in earlier} == {automatic, version}
-    assert "Signature=" not in str(earlier)
+    return version
 
 
 GUARDING = r"^    guarded by (\S+): {} of Stash (?:shop|worker)$"

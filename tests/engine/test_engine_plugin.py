@@ -15,6 +15,7 @@ from tests.archive.scene import put
 from tests.engine.conftest import SERVICE
 from tests.engine.stage import DATABASE, OTHER_DATABASE, App, wait_for
 from tests.support.near_emulator import near_emulator
+from tools.sandbox import Service
 
 pytestmark = pytest.mark.engine
 
@@ -89,24 +90,33 @@ except LookupFailed as failure:
 def test_it_serves_two_accounts_and_imports_what_is_listed(plugged: App) -> None:
     app = plugged
     with near_emulator(*SERVICE) as second:
-        app.program(TWO_ACCOUNTS.format(key=second.key, api=second.api, files=second.snapshots))
-        printed = app.up()
-        assert "warning" not in printed
-        outputs = app.stack.outputs()
-        assert sorted(outputs["names"]) == [DATABASE, OTHER_DATABASE]
-        told, code = outputs["failed"]
-        assert told.startswith("get_database: This account has no such database.")
-        assert code is None
-        (taken,) = [entry["version_id"] for entry in second.journal() if entry["kind"] == "create"]
-        assert outputs["other"] == f"{DATABASE}/{taken}"
-        assert app.started() == [outputs["first"]] == [outputs["latest"]]
-        stored = app.state_file.read_text()
-        for secret in (second.key, app.emulator.key, "Signature="):
-            assert secret not in stored
-            assert secret not in printed
-        assert "4 unchanged" in app.up()
+        _serves_two_accounts(app, second)
+    _imports_snapshots_that_are_listed(app)
+    _imports_an_archive_by_its_uri(app)
 
-    # Import: any snapshot that is listed, whoever took it
+
+def _serves_two_accounts(app: App, second: Service) -> None:
+    """Each with its own provider, whose secrets are neither stored nor printed."""
+    app.program(TWO_ACCOUNTS.format(key=second.key, api=second.api, files=second.snapshots))
+    printed = app.up()
+    assert "warning" not in printed
+    outputs = app.stack.outputs()
+    assert sorted(outputs["names"]) == [DATABASE, OTHER_DATABASE]
+    told, code = outputs["failed"]
+    assert told.startswith("get_database: This account has no such database.")
+    assert code is None
+    (taken,) = [entry["version_id"] for entry in second.journal() if entry["kind"] == "create"]
+    assert outputs["other"] == f"{DATABASE}/{taken}"
+    assert app.started() == [outputs["first"]] == [outputs["latest"]]
+    stored = app.state_file.read_text()
+    for secret in (second.key, app.emulator.key, "Signature="):
+        assert secret not in stored
+        assert secret not in printed
+    assert "4 unchanged" in app.up()
+
+
+def _imports_snapshots_that_are_listed(app: App) -> None:
+    """Whoever took them, by their id or as the latest one, but none that is pending."""
     automatic = app.stored(OTHER_DATABASE, origin="automatic")
     told = app.import_("wrong", f"{DATABASE}/pending:20260101T000000Z", fails=True)
     assert "is the provisional id of a pending snapshot" in told
@@ -118,7 +128,9 @@ def test_it_serves_two_accounts_and_imports_what_is_listed(plugged: App) -> None
         assert found[name]["inputs"]["databaseId"] == OTHER_DATABASE
         assert found[name]["outputs"]["origin"] == "automatic"
 
-    # An archive by its URI: its manifest says what the state of its resource said
+
+def _imports_an_archive_by_its_uri(app: App) -> None:
+    """Its manifest says what the state of its resource said."""
     app.import_("nightly", put(app.folder / "kept", 0, DATABASE).as_uri(), kind="Archive")
     program = 'Archive("nightly", database_id="{}", version_id="v0", destination="{}/kept/")'
     app.program(HEAD + program.format(DATABASE, app.folder))
@@ -165,23 +177,14 @@ def test_a_changed_import_line_takes_no_snapshot_again(plugged: App) -> None:
     program = MOVES.format(storage=app.folder / "storage")
     app.program("from pulumi_snapshots import Archive\n" + program)
     app.up()
-    (version,), url = app.started(), app.url()
+    (version,) = app.started()
+    url = app.url()
     app.forget_requests()
     app.program("from pulumi_snapshots.plugin import Archive, Snapshot\n" + program)
-    preview = app.preview("--diff")
-    for word in ("replace", "create", "delete"):
-        assert f"to {word}" not in preview
-    printed = app.run("up", "--yes")
-    assert "~ 2 updated" in printed
-    assert "Diagnostics" not in printed
+    _is_updated_in_place(app)
     assert app.stack.outputs()["version_id"] == version
     assert app.url() == url
-    assert in_state(app, "Snapshot")[0]["outputs"]["triggers"] == ["a", {"b_c": 1}]
-    assert not any(
-        "_" in name
-        for kind in ("Snapshot", "Archive")
-        for name in in_state(app, kind)[0]["outputs"]
-    )
+    _has_the_plugins_names_in_the_state(app)
     assert "4 unchanged" in app.up()
 
     # And back
@@ -192,6 +195,22 @@ def test_a_changed_import_line_takes_no_snapshot_again(plugged: App) -> None:
     assert app.url() == url
     assert "4 unchanged" in app.up()
     assert app.requests() == []
+
+
+def _is_updated_in_place(app: App) -> None:
+    preview = app.preview("--diff")
+    for word in ("replace", "create", "delete"):
+        assert f"to {word}" not in preview
+    printed = app.run("up", "--yes")
+    assert "~ 2 updated" in printed
+    assert "Diagnostics" not in printed
+
+
+def _has_the_plugins_names_in_the_state(app: App) -> None:
+    """In camel case, but for the names in what users give as triggers."""
+    assert in_state(app, "Snapshot")[0]["outputs"]["triggers"] == ["a", {"b_c": 1}]
+    for kind in ("Snapshot", "Archive"):
+        assert not any("_" in name for name in in_state(app, kind)[0]["outputs"])
 
 
 # How a project finds it

@@ -55,66 +55,79 @@ def of(app: App, name: str) -> dict[str, Any]:
 def test_what_could_not_be_saved_or_is_deleted_upstream_is_not_sent_again(
     app: App, way: str
 ) -> None:
-    name = "version_id" if way == "pulumi_snapshots" else "versionId"
     version = app.stored(RESTORED)
     app.emulator.sql(RESTORED, "UPDATE rows SET state = 'now'")
-    app.program(PROGRAM.format(package=way, version=version))
+    program = PROGRAM.format(package=way, version=version)
+    app.program(program)
     app.slow(OTHER_DATABASE)
-    # As if the engine could not save anything of it. That itself takes minutes, since the engine tries again and again.
-    saved = app.state_file.read_text()
-    app.up("-c", "size=1", "-c", "hasty=true", fails=True)
-    app.state_file.write_text(saved)
-    assert not {one["urn"].rpartition("::")[2] for one in app.resources()} & {
-        "before-release",
-        "back",
-        "slow",
-    }
+    _saves_nothing_of_an_up(app)
     app.pass_time(600)
+    _has_another_key(app)
 
-    # The next up, with another key, has what the service did, and sends only what was not sent.
-    app.change_key(key := f"{app.environment['SQUARECLOUD_API_KEY']}-rotated")
-    app.environment["SQUARECLOUD_API_KEY"] = key
+    # The next up has what the service did, and sends only what was not sent.
     app.emulator.sql(RESTORED, "UPDATE rows SET state = 'later'")
     printed = app.up("-c", "size=1", "-c", "hasty=false")
     assert "by an earlier run that" in diagnostics(printed)
-    taken = {each: of(app, each)[name] for each in ("before-release", "slow")}
+    taken = _versions(app, way)
     assert sorted(taken.values()) == sorted(app.started())
     assert len(app.restores()) == 1
 
     # Something upstream is deleted first and made again with the same output: nothing is taken, nothing is restored.
     app.pass_time(600)
     app.emulator.sql(RESTORED, "UPDATE rows SET state = 'later still'")
-    assert "upstream" in app.up("-c", "size=2", "-c", "hasty=false")
-    assert {each: of(app, each)[name] for each in taken} == taken
+    assert "upstream" in app.up(*SECOND_SIZE)
+    assert _versions(app, way) == taken
     assert "later still" in str(app.emulator.sql(RESTORED, "SELECT state FROM rows"))
     assert (len(app.started()), len(app.restores())) == (2, 1)
+    _is_done_again_as_often_as_it_is_asked_for(app)
+    _refuses_in_the_preview_what_a_state_changes(app, program)
 
-    # What is asked for again is done again, also directly after the run before.
+
+SECOND_SIZE = ("-c", "size=2", "-c", "hasty=false")
+
+
+def _saves_nothing_of_an_up(app: App) -> None:
+    """As if the engine could not. That itself takes minutes, since the engine tries again and again."""
+    saved = app.state_file.read_text()
+    app.up("-c", "size=1", "-c", "hasty=true", fails=True)
+    app.state_file.write_text(saved)
+    names = {one["urn"].rpartition("::")[2] for one in app.resources()}
+    assert not names & {"before-release", "back", "slow"}
+
+
+def _has_another_key(app: App) -> None:
+    key = f"{app.environment['SQUARECLOUD_API_KEY']}-rotated"
+    app.change_key(key)
+    app.environment["SQUARECLOUD_API_KEY"] = key
+
+
+def _versions(app: App, way: str) -> dict[str, str]:
+    """The versions of both snapshots in the state, by the resource's name."""
+    name = "version_id" if way == "pulumi_snapshots" else "versionId"
+    return {each: of(app, each)[name] for each in ("before-release", "slow")}
+
+
+def _is_done_again_as_often_as_it_is_asked_for(app: App) -> None:
+    """Also directly after the run before."""
     urns = [
         one["urn"] for one in app.resources() if one["urn"].rpartition("::")[2] in {"slow", "back"}
     ]
+    replaced = [word for urn in urns for word in ("--replace", urn)]
     for count in (1, 2):
         app.pass_time(600)
-        app.up(
-            "--refresh",
-            "-c",
-            "size=2",
-            "-c",
-            "hasty=false",
-            *(word for urn in urns for word in ("--replace", urn)),
-        )
+        app.up("--refresh", *SECOND_SIZE, *replaced)
         assert (len(app.started()), len(app.restores())) == (2 + count, 1 + count)
 
-    # What a state does not give back as it was is refused in the preview, and leaves the stack as it is.
-    wrong = PROGRAM.format(package=way, version=version).replace(
+
+def _refuses_in_the_preview_what_a_state_changes(app: App, program: str) -> None:
+    """What a state does not give back as it was is no trigger; that leaves the stack as it is."""
+    wrong = program.replace(
         "overwrite=True, triggers=[", 'overwrite=True, triggers=[pulumi.StringAsset("x"), '
     )
     app.program(wrong)
-    assert "must not hold an asset or archive" in app.preview(
-        "-c", "size=2", "-c", "hasty=false", fails=True
-    )
-    app.program(PROGRAM.format(package=way, version=version))
-    assert "5 unchanged" in app.preview("-c", "size=2", "-c", "hasty=false")
+    assert "must not hold an asset or archive" in app.preview(*SECOND_SIZE, fails=True)
+    app.program(program)
+    assert "5 unchanged" in app.preview(*SECOND_SIZE)
 
 
 @pytest.mark.parametrize("way", PLUGIN_BY_DAY, indirect=True)

@@ -68,23 +68,35 @@ def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
     app.program(LATEST)
     version = app.stored()
     writes(app, "now")
-    assert (
-        "overwrite must be true: a restore overwrites everything that the database holds"
-        in app.preview(fails=True)
-    )
-
+    refusal = "overwrite must be true: a restore overwrites everything that the database holds"
+    assert refusal in app.preview(fails=True)
     app.stack.run("config", "set", "overwrite", "true")
+    _restores(app, version)
+    _does_nothing_for_a_newer_snapshot(app, version)
+    _restores_the_newer_one_by_a_trigger(app, version)
+
+    # A refresh compares what is destroyed then: that does not mean that the state keeps it.
+    app.pass_time(200)
+    app.run("destroy", "--yes", "--skip-preview", "--refresh")
+    app.up()
+    assert len(app.restores()) == 3
+    _is_kept_and_destroyed_when_no_snapshot_is_left(app)
+
+
+def _restores(app: App, version: str) -> None:
+    """The run says what it restored, and so do the outputs."""
     printed = app.up()
-    assert re.search(
-        rf"restored {DATABASE}/{version}, taken [\d:]+ UTC, onto", diagnostics(printed)
-    )
+    said = rf"restored {DATABASE}/{version}, taken [\d:]+ UTC, onto"
+    assert re.search(said, diagnostics(printed))
     assert holds(app) == "then"
     outputs = back(app)["outputs"]
     assert (outputs["version_id"], outputs["target_database_id"]) == (version, DATABASE)
     assert outputs["requested_at"] <= outputs["restored_at"]
     assert "attempt" not in outputs
 
-    # The night's automatic snapshot is the latest one from now on, and the application has gone on.
+
+def _does_nothing_for_a_newer_snapshot(app: App, version: str) -> None:
+    """The night's automatic snapshot is the latest one from now on, and the application has gone on."""
     app.pass_time(DAY)
     writes(app, "later")
     app.stored(origin="automatic")
@@ -94,27 +106,24 @@ def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
     assert back(app)["outputs"]["version_id"] == version
     assert holds(app) == "later"
 
+
+def _restores_the_newer_one_by_a_trigger(app: App, version: str) -> None:
     printed = app.run("up", "--yes", "-c", "again=yes")
     assert "back replace" in printed
-    assert (
-        f"forgotten: the restore of {DATABASE}/{version}; database {DATABASE} keeps what it holds"
-        in printed
-    )
+    forgotten = f"the restore of {DATABASE}/{version}; database {DATABASE} keeps what it holds"
+    assert f"forgotten: {forgotten}" in printed
     assert back(app)["outputs"]["version_id"] != version
     assert len(app.restores()) == 2
 
-    # A refresh compares what is destroyed then: that does not mean that the state keeps it.
-    app.pass_time(200)
-    app.run("destroy", "--yes", "--skip-preview", "--refresh")
-    app.up()
-    assert len(app.restores()) == 3
 
-    # Nothing is left of either snapshot after 30 days.
+def _is_kept_and_destroyed_when_no_snapshot_is_left(app: App) -> None:
+    """After a month neither costs a request, nor changes what the database holds."""
     app.pass_time(31 * DAY)
     writes(app, "a month later")
-    before, app_state = len(app.requests()), back(app)
+    before = len(app.requests())
+    outputs = back(app)["outputs"]
     app.refresh()
-    assert back(app)["outputs"] == app_state["outputs"]
+    assert back(app)["outputs"] == outputs
     app.destroy()
     assert len(app.requests()) == before
     assert holds(app) == "a month later"
@@ -208,41 +217,14 @@ def test_an_archive_survives_loss_replacement_and_destroy(app: App) -> None:
     app.program(ARCHIVED.format(database=DATABASE, folder=folder))
     assert "Diagnostics" not in app.up()
     (file,) = files(folder)
-    outputs = app.stack.outputs()
-    assert Path(unquote(urlsplit(outputs["uri"]).path)) == file == folder / DATABASE / file.name
-    assert outputs["sha256"] == sha256(file.read_bytes()).hexdigest()
-    assert outputs["types"] == ["int", "str"]
-    assert "Signature=" not in app.state_file.read_text()
+    _is_described_by_the_outputs(app, folder, file)
     app.forget_requests()
     assert "3 unchanged" in app.run("up", "--yes", "-c", "timeout=10m")
     assert app.requests() == []
 
-    # Another signature of the same version, in the URL's last days, archives nothing; another version does.
-    app.pass_time(24 * DAY)
-    url = app.outputs()["download_url"]
-    app.refresh()
-    assert app.outputs()["download_url"] != url
-    app.forget_requests()
-    assert "3 unchanged" in app.up()
-    assert app.requests() == []
-    printed = app.run("up", "--yes", "-c", "release=2")
-    assert "Archive offsite replaced" in printed
-    (second,) = files(folder)
-    assert second != file
-    assert second.name.endswith(f"Z-{app.started()[-1]}.zip")
-    assert [entry["kind"] for entry in app.requests()].count("download") == 1
-    assert "kept" not in diagnostics(printed)
-
-    content = second.read_bytes()
-    second.unlink()
-    assert (
-        f"warning: the archive {second} is missing. The next `pulumi up` archives again."
-        in app.refresh()
-    )
-    assert "offsite updated" in app.up("-c", "release=2")
-    assert second.read_bytes() == content
-    assert "3 unchanged" in app.up("-c", "release=2")
-
+    _costs_nothing_if_only_the_url_is_signed_again(app)
+    second = _is_replaced_by_another_version(app, file)
+    _is_archived_again_if_it_is_lost(app, second)
     app.forget_requests()
     del app.environment["SQUARECLOUD_API_KEY"]
     printed = app.destroy()
@@ -250,3 +232,45 @@ def test_an_archive_survives_loss_replacement_and_destroy(app: App) -> None:
     assert app.requests() == []
     assert app.resources() == []
     assert files(folder) == [second]
+
+
+def _is_described_by_the_outputs(app: App, folder: Path, file: Path) -> None:
+    """Where it is and what it holds, without what opens the data."""
+    outputs = app.stack.outputs()
+    assert Path(unquote(urlsplit(outputs["uri"]).path)) == file == folder / DATABASE / file.name
+    assert outputs["sha256"] == sha256(file.read_bytes()).hexdigest()
+    assert outputs["types"] == ["int", "str"]
+    assert "Signature=" not in app.state_file.read_text()
+
+
+def _costs_nothing_if_only_the_url_is_signed_again(app: App) -> None:
+    """As in the URL's last days: it is another URL of the same version."""
+    app.pass_time(24 * DAY)
+    url = app.outputs()["download_url"]
+    app.refresh()
+    assert app.outputs()["download_url"] != url
+    app.forget_requests()
+    assert "3 unchanged" in app.up()
+    assert app.requests() == []
+
+
+def _is_replaced_by_another_version(app: App, file: Path) -> Path:
+    """The one file that there is then, which is named after its version and was loaded once."""
+    printed = app.run("up", "--yes", "-c", "release=2")
+    assert "Archive offsite replaced" in printed
+    (second,) = files(file.parent)
+    assert second != file
+    assert second.name.endswith(f"Z-{app.started()[-1]}.zip")
+    assert [entry["kind"] for entry in app.requests()].count("download") == 1
+    assert "kept" not in diagnostics(printed)
+    return second
+
+
+def _is_archived_again_if_it_is_lost(app: App, file: Path) -> None:
+    content = file.read_bytes()
+    file.unlink()
+    warning = f"warning: the archive {file} is missing. The next `pulumi up` archives again."
+    assert warning in app.refresh()
+    assert "offsite updated" in app.up("-c", "release=2")
+    assert file.read_bytes() == content
+    assert "3 unchanged" in app.up("-c", "release=2")

@@ -29,17 +29,37 @@ def test_no_further_up_takes_another_snapshot_unasked(app: App) -> None:
     app.program(PROGRAM)
     assert "before-release create" in app.preview()
     assert app.requests() == []
+    version = _takes_it_while_the_row_tells(app)
+    url = _keeps_its_url_secret(app, version)
 
+    app.forget_requests()
+    assert "unchanged" in app.run("up", "--yes")
+    assert "3 unchanged" in app.up("-c", "timeout=10m")
+    assert app.snapshot()["inputs"]["timeout"] == "10m"
+    assert app.requests() == []
+
+    app.pass_time(200)
+    newer = _takes_another_for_another_trigger(app, version)
+    assert app.url() != url
+    _is_forgotten_by_a_destroy_without_a_key(app, newer)
+
+
+def _takes_it_while_the_row_tells(app: App) -> str:
+    """The version of a slow snapshot, whose progress the resource's own row shows."""
     app.slow()
     up = app.start_up()
-    up.shows("accepted; next check ")  # live progress, on the resource's own row
+    up.shows("accepted; next check ")
     assert "squarecloud:Snapshot before-release creating" in up.text
     app.pass_time(600)
     printed = app.ends(up)
     assert "Diagnostics" not in printed
     (version,) = app.started()
     assert f"found snapshot {version}" in printed
+    return version
 
+
+def _keeps_its_url_secret(app: App, version: str) -> str:
+    """The URL of a snapshot whose outputs are shown and stored, its URL only as a secret."""
     outputs = app.stack.outputs()
     assert outputs["id"] == f"{DATABASE}/{version}"
     assert outputs["download_url"] == "[secret]"
@@ -53,26 +73,25 @@ def test_no_further_up_takes_another_snapshot_unasked(app: App) -> None:
         assert "Signature=" not in stored
         assert app.emulator.key not in stored
     assert app.snapshot()["additionalSecretOutputs"] == ["download_url"]
+    return url
 
-    app.forget_requests()
-    assert "unchanged" in app.run("up", "--yes")
-    assert "3 unchanged" in app.up("-c", "timeout=10m")
-    assert app.snapshot()["inputs"]["timeout"] == "10m"
-    assert app.requests() == []
 
-    app.pass_time(200)
+def _takes_another_for_another_trigger(app: App, version: str) -> str:
+    """The newer one's version; of the older one the run says once until when the service keeps it."""
     printed = app.run("up", "--yes", "-c", "release=2")
     assert "[diff: ~triggers]" in printed
     (newer,) = app.started()
-    expires_at = to_the_second(app.outputs()["expires_at"])
     assert printed.count("Diagnostics:") == 1
     assert f"forgotten: {DATABASE}/{version}; the service keeps it until" in printed
-    assert app.url() != url
+    return newer
 
+
+def _is_forgotten_by_a_destroy_without_a_key(app: App, version: str) -> None:
+    expires_at = to_the_second(app.outputs()["expires_at"])
     del app.environment["SQUARECLOUD_API_KEY"]
     app.forget_requests()
     printed = app.run("destroy", "--yes")
-    kept = f"{DATABASE}/{newer}; the service keeps it until {expires_at}. `Snapshot.get` brings it back."
+    kept = f"{DATABASE}/{version}; the service keeps it until {expires_at}. `Snapshot.get` brings it back."
     assert f"forgotten: {kept}" in printed
     assert app.requests() == []
     assert app.resources() == []

@@ -7,6 +7,8 @@ import shlex
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -170,54 +172,31 @@ def test_every_command_of_the_first_hour_works(
         r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL
     )
     assert install == INSTALL  # test_package.py installs it; here this environment takes its place
-    home, shop = tmp_path / "home", tmp_path / "shop"
+    home = tmp_path / "home"
     home.mkdir()
+    shop = tmp_path / "shop"
     shop.mkdir()
-    inherited = {
-        key: text
-        for key, text in os.environ.items()
-        if not key.startswith(("PULUMI_", "SQUARECLOUD_", "XDG_"))
-    }
-    environment = {
-        **inherited,
-        "HOME": str(home),
-        "PATH": os.pathsep.join(
-            [str(Path(sys.executable).parent), str(engine), os.environ.get("PATH", os.defpath)]
-        ),
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        **forks,
-        "PYTHONUNBUFFERED": "1",
-    }
-    command = shlex.split(serve.replace("\\\n", " ").replace("8900", "0"))
-    with subprocess.Popen(  # noqa: S603
-        command, cwd=shop, env=environment, stdout=subprocess.PIPE, text=True
-    ) as service:
-        try:
-            assert service.stdout is not None
-            port = re.findall(r":(\d+)", service.stdout.readline())[0]
-            script = "set -eu\n" + "\n".join(commands).replace("8900", port)
-            result = subprocess.run(  # noqa: S603  the page's own commands
-                ["bash", "-c", script],  # noqa: S607
-                cwd=shop,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=LIMIT,
-            )
-            printed = result.stdout + result.stderr
-            assert result.returncode == 0, printed
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_emulator/journal") as answer:
-                journal = json.loads(answer.read())
-        finally:
-            service.terminate()
+    environment = {**_as_a_newcomer(home, engine), **forks}
+    with _served(serve, shop, environment) as port:
+        script = "set -eu\n" + "\n".join(commands).replace("8900", port)
+        result = subprocess.run(  # noqa: S603  the page's own commands
+            ["bash", "-c", script],  # noqa: S607
+            cwd=shop,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT,
+        )
+        printed = result.stdout + result.stderr
+        assert result.returncode == 0, printed
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_emulator/journal") as answer:
+            journal = json.loads(answer.read())
 
-    accepted = [
-        entry["version_id"] for entry in journal if entry["kind"] == "create" and entry["accepted"]
-    ]
-    first, slow = accepted
-    assert len([entry for entry in journal if entry["kind"] == "create"]) == 2
+    posts = [entry for entry in journal if entry["kind"] == "create"]
+    assert len(posts) == 2
+    first, slow = [post["version_id"] for post in posts if post["accepted"]]
     assert "as it should be: pending, and kept" in printed
     assert printed.count("more: squarecloud-snapshots explain pending") == 1
     assert f"\n{slow}\n" in printed  # what `pulumi stack output slow` shows
@@ -225,3 +204,31 @@ def test_every_command_of_the_first_hour_works(
     (archive,) = (shop / "archives").rglob("*.zip")
     assert first in archive.name
     assert {path.name for path in home.iterdir()} <= {".pulumi", ".local"}
+
+
+def _as_a_newcomer(home: Path, engine: Path) -> dict[str, str]:
+    """An environment with a home of its own, and nothing that is set for Pulumi or this provider."""
+    ours = ("PULUMI_", "SQUARECLOUD_", "XDG_")
+    inherited = {key: text for key, text in os.environ.items() if not key.startswith(ours)}
+    folders = (str(Path(sys.executable).parent), str(engine), os.environ.get("PATH", os.defpath))
+    return {
+        **inherited,
+        "HOME": str(home),
+        "PATH": os.pathsep.join(folders),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@contextmanager
+def _served(command: str, folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """The port of the service that the page starts, here a free one."""
+    words = shlex.split(command.replace("\\\n", " ").replace("8900", "0"))
+    with subprocess.Popen(  # noqa: S603
+        words, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+    ) as service:
+        try:
+            assert service.stdout is not None
+            yield re.findall(r":(\d+)", service.stdout.readline())[0]
+        finally:
+            service.terminate()
