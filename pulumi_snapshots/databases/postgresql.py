@@ -50,6 +50,8 @@ FROM listed LEFT JOIN part ON root = listed.oid GROUP BY name, is_view
 """
 """Tables with the sizes of their partitions and heirs, which are not listed; what belongs to an
 extension is not the user's."""
+STATISTICS_DELAY = 1.0
+"""Seconds after which the server's sessions have reported what they wrote: once a second."""
 WRITES = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables"
 
 
@@ -117,7 +119,8 @@ class Postgres(BlockingConnection):
         return self._rows(f"SELECT FROM {table.source} LIMIT 0", SECONDS_TO_OPEN)
 
     def writes(self) -> int | None:
-        """Tell it by the server's statistics of the user's tables."""
+        """Tell it by the server's statistics of the user's tables, once these are up to date."""
+        self._rows(f"SELECT pg_sleep({STATISTICS_DELAY})", SECONDS_TO_OPEN)
         return self._number(WRITES, SECONDS_TO_OPEN)
 
     def _number(self, statement: str, seconds: float) -> int:

@@ -44,6 +44,14 @@ NAMES = (
 """Names that a careless quotation breaks."""
 
 
+@pytest.fixture(autouse=True)
+def _in_no_hurry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let PostgreSQL's statistics lag behind, unless a test is about them."""
+    if "meanwhile" not in request.node.name:
+        monkeypatch.setattr("pulumi_snapshots.databases.postgresql.STATISTICS_DELAY", 0)
+        monkeypatch.setattr("pulumi_snapshots.databases.postgresql.WRITES", "SELECT 0")
+
+
 def count(url: str, *left_out: str, seconds: float = SECONDS) -> dict[str, TableCount]:
     """The rows of each table, by its name."""
 
