@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,16 +37,21 @@ async def test_databases_shows_each_with_its_newest_snapshot_in_three_requests(
     assert third.split() == ["c" * 32, "shop", "mysql", "yes", "none"]
     assert ended.err == ""
     ended = (await Desk(w, tmp_path / "another").types("databases", "--json")).done
-    one = ended.json[0]
-    assert (one["id"], one["type"], one["running"]) == (DATABASE, "postgres", True)
-    newest = one["newest_snapshot"]
-    assert (newest["id"], newest["size"]) == (f"{DATABASE}/{new.version_id}", 5_000_000)
-    assert one["newest_age"] == pytest.approx(3 * 3600, abs=30)
-    assert 0 <= one["listing_age"] < 2
+    _has_the_newest_snapshot(ended.json[0], f"{DATABASE}/{new.version_id}")
     assert "http" not in ended.out
     (file,) = (tmp_path / "another").glob("*.pages.json")
-    assert {"snapshots", "databases"} < set(json.loads(kept := file.read_text()))
+    kept = file.read_text()
+    assert {"snapshots", "databases"} < set(json.loads(kept))
     assert not re.search("http|ignature", kept), "no download URL is kept in a file"
+
+
+def _has_the_newest_snapshot(one: dict[str, Any], snapshot: str) -> None:
+    """What a program reads of the first database."""
+    assert (one["id"], one["type"], one["running"]) == (DATABASE, "postgres", True)
+    newest = one["newest_snapshot"]
+    assert (newest["id"], newest["size"]) == (snapshot, 5_000_000)
+    assert one["newest_age"] == pytest.approx(3 * 3600, abs=30)
+    assert 0 <= one["listing_age"] < 2
 
 
 @at_desk(databases=BOTH)

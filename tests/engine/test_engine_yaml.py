@@ -129,47 +129,27 @@ outputs:"""
 def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     app.example("guard-yaml", "yaml")
     command = plugged(app.folder, python_of(app.environment))
-    speak_yaml(app, (app.stack.project / "Pulumi.yaml").read_text(), command=command)
+    program = app.stack.project / "Pulumi.yaml"
+    speak_yaml(app, program.read_text(), command=command)
     app.run("config", "set", "databaseId", DATABASE)
     app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
-    done = app.stack.project / "done"
-    program = app.stack.project / "Pulumi.yaml"
-    whole = program.read_text()
-    program.write_text(whole.replace("\noutputs:", RESTORE))
-    told = app.up("--target", "**back", "--target", "**guard", fails=True)
-    assert "versionId" in diagnostics(told), "there is no snapshot to restore"
-    assert not done.exists()
-    program.write_text(whole)
+    _has_nothing_to_restore_yet(app, program)
     app.up()
     app.pass_time(600)
     app.run("config", "set", "release", "v2")
     app.forget_requests()
-    assert (
-        f"1 change will wait for a snapshot of database {DATABASE}, which would be a new one"
-        in app.preview()
-    )
+    waits = f"1 change will wait for a snapshot of database {DATABASE}, which would be a new one"
+    assert waits in app.preview()
     assert app.requests() == []
-
-    # Without a snapshot the migration does not run; an account whose quota is used up says so from then on.
-    app.fault("create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED")
-    held = "The create of Command migration was held back, since no snapshot guards it: The plan's daily"
-    assert held in joined(app.up(fails=True))
-    assert done.read_text().split("\n") == ["create migration", ""]
-    assert "which would be a new one; the daily quota is used up until about" in app.preview()
+    _holds_the_migration_back_without_a_snapshot(app)
     app.mend()
 
     app.forget_requests()
     printed = app.up()
     (version,) = app.started()
     assert f"guarded by {DATABASE}/{version}: create of Command migration" in diagnostics(printed)
-    assert done.read_text().split() == [
-        "create",
-        "migration",
-        "create",
-        "migration",
-        "delete",
-        "migration",
-    ]
+    migrations = ["create migration", "create migration", "delete migration"]
+    assert _migrations(app) == migrations
 
     # What the README says for the way back.
     with_restore = program.read_text().replace("\noutputs:", RESTORE)
@@ -179,12 +159,37 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     app.run("config", "set", "rollback", "1")
     app.up()
     assert app.restores() == [version]
+    _warns_of_a_guard_that_guards_nothing(app, program)
+    _names_wrong_inputs(app, program)
 
-    # What does not depend on the guard is registered before it.
-    whole, none = (
-        program.read_text(),
-        "Guard guard guards no resource{}: Pulumi has registered none after it.",
-    )
+
+def _migrations(app: App) -> list[str]:
+    """What the command has done."""
+    return (app.stack.project / "done").read_text().splitlines()
+
+
+def _has_nothing_to_restore_yet(app: App, program: Path) -> None:
+    whole = program.read_text()
+    program.write_text(whole.replace("\noutputs:", RESTORE))
+    told = app.up("--target", "**back", "--target", "**guard", fails=True)
+    assert "versionId" in diagnostics(told), "there is no snapshot to restore"
+    assert not (app.stack.project / "done").exists()
+    program.write_text(whole)
+
+
+def _holds_the_migration_back_without_a_snapshot(app: App) -> None:
+    """An account whose quota is used up says so from then on."""
+    app.fault("create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED")
+    held = "The create of Command migration was held back, since no snapshot guards it: The plan's daily"
+    assert held in joined(app.up(fails=True))
+    assert _migrations(app) == ["create migration"]
+    assert "which would be a new one; the daily quota is used up until about" in app.preview()
+
+
+def _warns_of_a_guard_that_guards_nothing(app: App, program: Path) -> None:
+    """What does not depend on the guard is registered before it; and nothing may have the name that it wants."""
+    whole = program.read_text()
+    none = "Guard guard guards no resource{}: Pulumi has registered none after it."
     program.write_text(re.sub(r"    options:\n      dependsOn:.*\n(?:        - .*\n)+", "", whole))
     assert none.format("") in joined(app.preview())
     program.write_text(
@@ -193,6 +198,8 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     assert none.format(" named shop") in joined(app.preview())
     program.write_text(whole)
 
+
+def _names_wrong_inputs(app: App, program: Path) -> None:
     wrong = program.read_text().replace("before: [create, update, delete]", "before: [creation]")
     program.write_text(wrong.replace("rollback: ${rollback}", "reuseWithin: soon"))
     printed = joined(app.preview(fails=True))
