@@ -3,7 +3,7 @@
 import click
 
 from pulumi_snapshots.cli.archives import archive, archives, decrypt, download, forget
-from pulumi_snapshots.cli.assurance import drill, guards, runs, status
+from pulumi_snapshots.cli.assurance import drill, guards, report, runs, status
 from pulumi_snapshots.cli.setup import completion, doctor, explain, plugin, probe
 from pulumi_snapshots.cli.snapshots import create, databases, guard, restore, show, url
 from pulumi_snapshots.cli.snapshots.list import list_
@@ -26,7 +26,7 @@ GROUPS = {
         decrypt.decrypt,
         forget.forget,
     ),
-    "Assurance": (status.status_command, drill.drill, guards.guards, runs.runs),
+    "Assurance": (status.status_command, report.report, drill.drill, guards.guards, runs.runs),
     "This tool and the service": (
         doctor.doctor,
         explain.explain,
@@ -103,6 +103,7 @@ EXAMPLES = {
     "decrypt": "decrypt shop.zip.age --identity key.txt --output shop.zip",
     "forget": "forget s3://backups/shop/ --keep-daily 7",
     "status": "status shop --max-age 26h",
+    "report": "report shop --since 90d --archives s3://backups/shop/ --drill-within 8d",
     "drill": "drill shop --scratch shop-drill --overwrite-scratch"
     " --check 'select count(*) from orders >= 1'",
     "guards": "guards shop",

@@ -11,6 +11,7 @@ import anyio
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.databases.database import CheckNotRun, Database, DatabaseUnreachable
 from pulumi_snapshots.drill.check import Check, CheckResult
+from pulumi_snapshots.drill.history import note_ended
 from pulumi_snapshots.drill.last import note_last_drill, rows_before
 from pulumi_snapshots.drill.reach import STARTS_APART, ProvesNothing, Reach
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord, GoodDrill
@@ -517,6 +518,7 @@ async def conclude(
         DrillFailed: The drill has not passed.
     """
     record = judgement.record
+    await note_ended(ledger, record)
     if not record.passed:
         raise DrillFailed(record, judgement.cause)
     count = len(record.results or ())

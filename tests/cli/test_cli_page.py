@@ -58,6 +58,7 @@ PAGES = {
     "gitlab-ci": 1,
     "cron": 0,
     "prove-a-backup": 1,
+    "show-an-auditor": 0,
     "get-my-data-back": 1,
 }
 """Pages with commands, and how many snapshots those take."""

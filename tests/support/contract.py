@@ -104,6 +104,7 @@ async def _play(folder: Path, found: dict[str, Any]) -> None:
         metrics = folder / "squarecloud.prom"
         limits = ("--archives", places["kept"], "--max-archive-age", "9d", "--max-drill-age", "9d")
         await types("status", DATABASE, *limits, "--metrics", str(metrics))
+        await types("report", DATABASE, *limits)
         for words in (("guards",), ("doctor",), ("forget", places["kept"], "--keep-last", "1")):
             await types(*words)
         w.emulator.databases[SCRATCH].snapshot_seconds = 1500

@@ -4,8 +4,10 @@ Ages are counted from the time of each snapshot, never from that of the page tha
 whichever clock is later, the service's or this machine's.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -13,7 +15,7 @@ from typing import Any
 
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.record import Drilled
-from pulumi_snapshots.archive.shelf import shelved
+from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.cli.terminal.account import (
     AccountPage,
     databases_of_account,
@@ -23,14 +25,16 @@ from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.whole_ids import whole_database
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.drill.last import last_drills
-from pulumi_snapshots.errors import LedgerUnavailable
+from pulumi_snapshots.drill.record import DrillRecord
+from pulumi_snapshots.errors import LedgerUnavailable, ProviderError
 from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.guard.book import KEPT_BY_RESTORE, Guarded, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.listing.listings import CLOCK_ROOM
-from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
+from pulumi_snapshots.properties.catalogue import Duration, Inputs, Record, declare
 from pulumi_snapshots.properties.checks import RETENTION, duration, spoken
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import Patience
 from pulumi_snapshots.service.errors import NotAllowed
 from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.snapshot.read import newest as newest_of
@@ -42,6 +46,8 @@ USUAL = 26 * 3600.0
 PERIOD = timedelta(seconds=RETENTION)
 """The period of the longest gap, unless another is asked for: the service keeps a snapshot as long.
 """
+BRIEF_PATIENCE = Patience((1.0,), within=5.0)
+"""How long a service that does not answer is asked again, so that cron hears of it within 15 s."""
 _up_to_retention = duration(most=RETENTION, because="the service keeps no snapshot longer")
 _up_to_ten_years = duration(most=10 * 365 * 86400.0)
 
@@ -125,6 +131,8 @@ class DatabaseHealth:
     """The seconds since then."""
     gap: Gap | None
     """The longest time of the period without a new snapshot."""
+    known_since: datetime | None
+    """When the oldest snapshot was taken of which anything is known."""
 
     @property
     def recovery_seconds(self) -> float | None:
@@ -157,12 +165,14 @@ class Findings:
     """What `status` has found."""
 
     page: AccountPage
-    """The account's snapshots as they were listed."""
+    """The account's snapshots as they were listed; empty if the service was not asked."""
     databases: Sequence[DatabaseHealth]
     plan_ends: datetime | None
     """When the account's plan ends; None if the service does not say so, or not to this key."""
-    now: datetime
-    """See `Evidence`."""
+    evidence: Evidence
+    """What the findings rest on."""
+    shelf: Sequence[Shelved]
+    """All archives, also those that are not good."""
 
     @property
     def bad(self) -> list[DatabaseHealth]:
@@ -175,7 +185,8 @@ class Evidence:
     """What the account, the archives and the ledger say of all databases."""
 
     limits: AgeLimits
-    page: AccountPage
+    page: AccountPage | None
+    """The account's snapshots as they were listed; None if the service was not asked."""
     names: Mapping[str, str | None] | None
     """The account's databases with their names; None if the key may not list them."""
     now: datetime
@@ -188,6 +199,16 @@ class Evidence:
     """The snapshots of guards, newest first."""
     attempts: Sequence[Attempt]
     last_drills: Mapping[str, Drilled]
+    records: Sequence[Record]
+    """What states hold of resources."""
+
+    @property
+    def databases(self) -> set[str]:
+        """All databases that archives, the ledger and states are about."""
+        archived = {manifest.database_id for manifest, _ in self.archives}
+        guarded = {each.database_id for each in self.guarded}
+        stated = {str(vars(each).get("database_id") or "") for each in self.records}
+        return {each for each in archived | guarded | stated | {*self.last_drills} if each}
 
     async def of_database(self, session: Session, database_id: str) -> DatabaseHealth:
         """Judge one database.
@@ -213,6 +234,7 @@ class Evidence:
             "drill": drill.drilled_at if drill else None,
         }
         ages = {kind: self._age(at) for kind, at in times.items()}
+        taken = self._taken(database_id, archived_at)
         is_undated = bool(archives) and not newest
         return DatabaseHealth(
             id=database_id,
@@ -226,25 +248,37 @@ class Evidence:
             pending_since=self._pending_since(database_id, times["snapshot"]),
             times=times,
             ages=ages,
-            gap=longest_gap(self._taken(database_id, archived_at), self.since, self.now),
+            gap=longest_gap(taken, self.since, self.now),
+            known_since=min(taken, default=None),
         )
 
     def _taken(self, database_id: str, archived_at: Iterable[str]) -> list[datetime]:
         """List when the snapshots that count were taken."""
-        listed = [each.modified for each in self._listed(database_id) if each.size != 0]
+        listed = [each.modified for each in self.listed(database_id) if each.size != 0]
         taken = [each for each in listed if each is not None]
         if self.limits.origin is None:  # manifests do not say of which origin a snapshot is
             taken += [parse_rfc3339(each) for each in archived_at]
+        for each in self.records:
+            if isinstance(each, SnapshotRecord) and each.database_id == database_id:
+                is_counted = self.limits.origin in {None, each.origin} and each.size != 0
+                taken += [parse_rfc3339(each.created_at)] if each.created_at and is_counted else []
         return taken
 
-    def _listed(self, database_id: str) -> list[ListedSnapshot]:
-        """List the snapshots at the service that count."""
-        entries = self.page.of_each.get(database_id, {}).values()
+    def listed(self, database_id: str) -> list[ListedSnapshot]:
+        """List the snapshots at the service that count.
+
+        Args:
+            database_id: The database.
+
+        Returns:
+            The snapshots; none if the service was not asked.
+        """
+        entries = self.page.of_each.get(database_id, {}).values() if self.page else ()
         return [each for each in entries if self.limits.origin in {None, each.origin}]
 
     async def _newest_snapshot(self, session: Session, database_id: str) -> SnapshotRecord | None:
         """Describe the newest good snapshot that counts."""
-        entries = self._listed(database_id)
+        entries = self.listed(database_id)
         return await newest_of(session, database_id, entries, may_be_empty=False)
 
     def _last_drill(
@@ -253,6 +287,10 @@ class Evidence:
         """Find the last drill that archives or this machine's runs have noted."""
         proofs = [manifest.drill for manifest, _ in archives]
         proofs.append(self.last_drills.get(database_id))
+        for each in self.records:
+            good = each.last_good if isinstance(each, DrillRecord) else None
+            if good and good.database_id == database_id:
+                proofs.append(Drilled.from_outputs(good.to_outputs()))
         known = [each for each in proofs if each]
         return max(known, key=lambda proof: parse_rfc3339(proof.drilled_at), default=None)
 
@@ -269,6 +307,8 @@ class Evidence:
         limits = self.limits
         if self.names is not None and database_id not in self.names:
             yield "the account has no such database"
+        elif self.page is None:
+            yield "whether the service has a recent snapshot is not known"
         else:
             snapshot = f"{limits.origin} snapshot" if limits.origin else "snapshot"
             yield from _too_old(ages["snapshot"], limits.max_age, "newest", snapshot)
@@ -296,68 +336,140 @@ class Evidence:
         return max(requested, default=None)
 
 
-async def examine_databases(
-    invocation: Invocation,
-    session: Session,
-    typed: Sequence[str],
-    places: Iterable[Destination],
-    limits: AgeLimits,
-) -> Findings:
-    """Judge each database that is typed, or all of the account.
+@dataclass
+class Examination:
+    """Gathers what is known of databases, for `status` and `report`.
 
-    Args:
+    Attributes:
         invocation: The command, which shows its progress.
-        session: The service.
-        typed: The databases as they are typed; none for all.
-        places: Where archives are looked for.
+        session: The service and the ledger.
         limits: How old things may be.
-
-    Returns:
-        The findings about all of them.
-
-    Raises:
-        UnclearId: What was typed names no single database.
-        NotAllowed: The key may not list what must be listed.
+        places: The places of archives.
+        since: The beginning of the period; None for 30 days ago.
+        records: What states hold of resources.
+        troubles: Gets a sentence for each source that cannot be read; None to raise its error.
     """
-    wanted = [await whole_database(session, each) for each in typed]  # silently: cron would mail it
-    names = None
-    plan_ends = None
-    try:
-        names = {each.id: each.name for each in await databases_of_account(session)}
-        plan_ends = (await session.listings.account(session.listings.recent)).plan_ends
-    except NotAllowed:
-        # The listing still shows whether the databases that were typed have a snapshot.
-        if not wanted:
-            raise
-    existing = [each for each in wanted if names is None or each in names]
-    page = await snapshots_of_databases(session, existing, origin=limits.origin)
-    archives = await _good_archives(invocation, places)
-    guarded = list[Guarded]()
-    attempts = list[Attempt]()
-    with suppress(LedgerUnavailable):
-        guarded, attempts = await consult(
-            session.ledger, lambda book: (book.history(), book.attempts)
+
+    invocation: Invocation
+    session: Session
+    limits: AgeLimits
+    places: Sequence[Destination]
+    since: datetime | None = None
+    records: Sequence[Record] = ()
+    troubles: list[str] | None = None
+
+    @contextmanager
+    def reading(self, unknown: str) -> Iterator[None]:
+        """Read a source in the body.
+
+        Args:
+            unknown: What is not known if it cannot be read, as a clause.
+
+        Yields:
+            Nothing.
+        """
+        try:
+            yield
+        except ProviderError as error:
+            if self.troubles is None:
+                raise
+            why = self.invocation.wording.text(error.happened).rstrip(".")
+            self.troubles.append(f"{unknown}: {why}.")
+
+    async def examine(self, typed: Sequence[str]) -> Findings:
+        """Judge each database that is typed, or all that are known.
+
+        Args:
+            typed: The databases as they are typed; none for all.
+
+        Returns:
+            What was found.
+
+        Raises:
+            UnclearId: What was typed names no single database.
+            NotAllowed: The key may not list what must be listed.
+        """
+        session = self.session
+        # Silently: cron would mail it.
+        wanted = [await whole_database(session, each) for each in typed]
+        account = _Account()
+        with self.reading("the service was not asked which snapshots and databases there are"):
+            await self._ask_service(wanted, account)
+        shelf = await self._archives()
+        guarded, attempts = await self._noted()
+        good = [(each.manifest, each.uri) for each in shelf if each.manifest and each.is_good]
+        # By the earlier clock, what is old could seem young.
+        now = max(session.service_clock.now(), session.clock.utc())
+        evidence = Evidence(
+            limits=self.limits,
+            page=account.page,
+            names=account.names,
+            now=now,
+            since=self.since or now - PERIOD,
+            archives=good,
+            guarded=guarded,
+            attempts=attempts,
+            last_drills=await last_drills(session.ledger),
+            records=self.records,
         )
-    drills = await last_drills(session.ledger)
-    # By the earlier clock, what is old could seem young.
-    now = max(session.service_clock.now(), session.clock.utc())
-    since = now - PERIOD
-    evidence = Evidence(limits, page, names, now, since, archives, guarded, attempts, drills)
-    chosen = dict.fromkeys(wanted or names or ())
-    healths = [await evidence.of_database(session, each) for each in chosen]
-    return Findings(page, healths, plan_ends, now)
+        chosen = wanted or account.names or ()
+        if not wanted and self.troubles is not None:
+            chosen = [*chosen, *sorted(evidence.databases)]
+        healths = list[DatabaseHealth]()
+        for database_id in dict.fromkeys(chosen):
+            with self.reading(f"what database {database_id} has is not known"):
+                healths.append(await evidence.of_database(session, database_id))
+        page = account.page or AccountPage({}, 0.0, kept=False)
+        return Findings(page, healths, account.plan_ends, evidence, shelf)
+
+    async def _ask_service(self, wanted: Sequence[str], account: _Account) -> None:
+        """Ask for the account, its databases and their snapshots."""
+        await check_answers(self.session)
+        listings = self.session.listings
+        try:
+            databases = await databases_of_account(self.session)
+            account.names = {each.id: each.name for each in databases}
+            account.plan_ends = (await listings.account(listings.recent)).plan_ends
+        except NotAllowed:
+            # The listing still shows whether the databases that were typed have a snapshot.
+            if not wanted:
+                raise
+        names = account.names
+        existing = [each for each in wanted if names is None or each in names]
+        origin = self.limits.origin
+        account.page = await snapshots_of_databases(self.session, existing, origin=origin)
+
+    async def _archives(self) -> list[Shelved]:
+        """List the archives in all places."""
+        found = list[Shelved]()
+        for place in self.places:
+            name = shown_file(place_text(place.uri))
+            self.invocation.progress(f"listing {name}")
+            with self.reading(f"the archives in {name} are not known"):
+                found += await shelved(self.invocation.transfers, place)
+        return found
+
+    async def _noted(self) -> tuple[Sequence[Guarded], Sequence[Attempt]]:
+        """Read what guards and requests the ledger has; none if it cannot be read."""
+        unknown = "the guarded changes, restores and drills in the ledger are not known"
+        with suppress(LedgerUnavailable), self.reading(unknown):
+            return await consult(self.session.ledger, lambda book: (book.history(), book.attempts))
+        return [], []
 
 
-async def _good_archives(
-    invocation: Invocation, places: Iterable[Destination]
-) -> list[tuple[Manifest, str]]:
-    """List the whole archives in some places, each with its URI."""
-    found = list[tuple[Manifest, str]]()
-    for place in places:
-        invocation.progress(f"listing {shown_file(place_text(place.uri))}")
-        archives = await shelved(invocation.transfers, place)
-        found += [(each.manifest, each.uri) for each in archives if each.manifest and each.is_good]
-    return found
+@dataclass
+class _Account:
+    """What the service says of the account, as far as it was asked."""
+
+    names: Mapping[str, str | None] | None = None
+    plan_ends: datetime | None = None
+    page: AccountPage | None = None
+
+
+async def check_answers(session: Session) -> None:
+    """Ask for the account; raises the service's own error soon on an outage."""
+    with suppress(NotAllowed):
+        await session.listings.account(session.clock.monotonic(), patience=BRIEF_PATIENCE)
 
 
 def _too_old(age: float | None, most: float | None, which: str, what: str) -> Iterator[str]:

@@ -4,7 +4,6 @@ It is for monitoring, and green only if that is certain.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from pulumi_snapshots.cli.assurance.guards import changes_text
 from pulumi_snapshots.cli.assurance.health import (
     AgeLimits,
     DatabaseHealth,
+    Examination,
     Findings,
     Gap,
-    examine_databases,
 )
 from pulumi_snapshots.cli.assurance.metrics import write_metrics
 from pulumi_snapshots.cli.terminal import arguments
@@ -29,13 +28,7 @@ from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.plan import plan_end_text, plan_warning
 from pulumi_snapshots.properties.checks import spoken
-from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.client import Patience
-from pulumi_snapshots.service.errors import NotAllowed
 from pulumi_snapshots.storage.destination import Destination, place_text
-
-BRIEF_PATIENCE = Patience((1.0,), within=5.0)
-"""How long a service that does not answer is asked again, so that cron hears of it within 15 s."""
 
 
 @arguments.command(
@@ -69,10 +62,8 @@ async def status_command(invocation: Invocation, /, *, metrics: Path | None, **t
     values = {"status_success": 0.0, "status_timestamp_seconds": began.timestamp()}
     try:
         async with invocation.asking() as session:
-            await _check_answers(session)
-            found = await examine_databases(
-                invocation, session, typed["databases"], typed["archives"], limits
-            )
+            examination = Examination(invocation, session, limits, typed["archives"])
+            found = await examination.examine(typed["databases"])
     except ProviderError:
         if metrics:
             write_metrics(metrics, values)
@@ -99,12 +90,6 @@ def _shown_kinds(
     return ("snapshot",)
 
 
-async def _check_answers(session: Session) -> None:
-    """Ask for the account; raises the service's own error on an outage."""
-    with suppress(NotAllowed):
-        await session.listings.account(session.clock.monotonic(), patience=BRIEF_PATIENCE)
-
-
 def _show(
     invocation: Invocation,
     began: datetime,
@@ -129,11 +114,11 @@ def _show(
     asked = f"{spoken(age)} ago" if age >= 1 else "just now"
     cache = f"the service can serve a page that is {spoken(SERVICE_CACHE)} old"
     text += f"\nThe listing was requested {asked}; {cache}.\n"
-    warning = plan_warning(found.plan_ends, found.now)
+    warning = plan_warning(found.plan_ends, found.evidence.now)
     if warning is not None:
         invocation.warn(warning)
     elif found.plan_ends is not None:
-        text += f"The account's plan {plan_end_text(found.plan_ends, found.now)}.\n"
+        text += f"The account's plan {plan_end_text(found.plan_ends, found.evidence.now)}.\n"
     invocation.result(fields, text, *(each.id for each in found.bad))
     for health in found.bad:
         name = f" ({health.name})" if health.name else ""

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from pulumi_snapshots.cli.terminal.account import (
 )
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, size_text, zoned
+from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.secrets import SPELLS_ONE, shown_variable, spells_secret
 from pulumi_snapshots.hosts.monitor import problem_of_monitor
 from pulumi_snapshots.properties import checks
@@ -213,6 +215,16 @@ def _duration(typed: str) -> str:
     return typed
 
 
+def _beginning(typed: str) -> timedelta | datetime:
+    """When a period begins: how long ago, or a date."""
+    with suppress(ValueError):
+        return parse_rfc3339(typed)
+    try:
+        return timedelta(seconds=checks.parse_duration(_duration(typed)))
+    except (ValueError, OverflowError):
+        raise checks.Unfit("must be a duration such as 90d, or a date such as 2026-10-01") from None
+
+
 def _database(typed: str) -> str:
     """What can be an id of a database, its beginning, or a name."""
     checks.database_id("use")(_as_id(typed))
@@ -255,6 +267,7 @@ class _File(click.Path):
 
 
 DURATION_TYPE = _Checked("duration", _duration)
+BEGINNING = _Checked("beginning", _beginning)
 PLACE = _Checked("destination", Destination.parse)
 FILE = _File()
 DATABASE = _Database()
@@ -298,6 +311,10 @@ def _monitor(context: click.Context, _option: click.Parameter, typed: str | None
     context.obj.notifies = url
 
 
+ALSO_SPELLED = {"max_archive_age": ("--archive-within",), "max_drill_age": ("--drill-within",)}
+"""Other spellings of options, by the names of their inputs."""
+
+
 def options_of(inputs: type[Inputs], *names: str) -> Iterator[Decorator]:
     """Make options for inputs, with the help that their declarations give.
 
@@ -317,9 +334,8 @@ def options_of(inputs: type[Inputs], *names: str) -> Iterator[Decorator]:
             if each.choices
             else None
         )
-        yield click.option(
-            f"--{name.replace('_', '-')}", name, type=kind, help=each.doc.replace("`", "")
-        )
+        spellings = [f"--{name.replace('_', '-')}", *ALSO_SPELLED.get(name, ())]
+        yield click.option(*spellings, name, type=kind, help=each.doc.replace("`", ""))
 
 
 def timeout_option(inputs: type[Inputs]) -> Decorator:

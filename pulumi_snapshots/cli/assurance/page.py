@@ -1,0 +1,228 @@
+"""The page of `report` as Markdown. It says what the fields say, and computes nothing."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pulumi_snapshots.cli.terminal.invocation import NAME
+from pulumi_snapshots.cli.terminal.output import GOOD, printable, size_text
+from pulumi_snapshots.clock import to_the_second
+from pulumi_snapshots.properties.checks import spoken
+
+Fields = Mapping[str, Any]
+NOT_KNOWN = "not known"
+DEFINITIONS = (
+    "**Recovery point**: the longest time in the period without a new snapshot, between two "
+    "snapshots or since the newest one. **Recovery time**: how long the last drill that passed "
+    "took, from the request of its restore until its last check had passed."
+)
+OVERVIEW_HEADS = (
+    "",
+    "Database",
+    "Newest snapshot",
+    "Newest archive",
+    "Recovery point",
+    "Recovery time",
+)
+OUTCOMES = {True: "passed", False: "**failed**", None: NOT_KNOWN}
+
+
+def page_of(report: Fields) -> str:
+    """Write the report for people; all times are UTC.
+
+    Args:
+        report: What programs read of it.
+
+    Returns:
+        The Markdown.
+    """
+    parts = [
+        "# Backups of Square Cloud databases",
+        _introduction(report),
+        _table(OVERVIEW_HEADS, map(_overview, report["databases"])),
+        DEFINITIONS,
+        "## What falls short",
+        _list(_problems(report), "Nothing."),
+        "## What is not known",
+        _list(_unknown(report), "Nothing that this report looks at."),
+    ]
+    for each in report["databases"]:
+        parts += _database(each)
+    return "\n\n".join(filter(None, parts))
+
+
+def _introduction(report: Fields) -> str:
+    """Say of which period the report is, and by which limits it judges."""
+    period = f"{_time(report['since'])} to {_time(report['checked_at'])}"
+    written = f"Written by {report['tool']}, with the ledger {_cell(report['ledger'])}"
+    return f"{period}. {_limits(report)} {written}."
+
+
+def _database(each: Fields) -> Iterator[str]:
+    """Write the part about one database."""
+    yield f"## {_cell(_name(each))}"
+    yield _list(_facts(each), "")
+    for heading, heads, rows in (
+        ("Drills", DRILL_HEADS, (row for drill in each["drills"] for row in _drill_rows(drill))),
+        ("Guarded changes", CHANGE_HEADS, map(_change, each["changes"])),
+        ("Restores", RESTORE_HEADS, map(_restore, each["restores"])),
+    ):
+        yield f"### {heading}"
+        yield _table(heads, rows) or "None is known in the period."
+
+
+def _overview(each: Fields) -> Sequence[str]:
+    return (
+        GOOD[each["ok"]],
+        _name(each),
+        _age(each["snapshot_age"]),
+        _age(each["archive_age"]),
+        _seconds(each["longest_gap"]),
+        _seconds(each["recovery_seconds"]),
+    )
+
+
+def _facts(each: Fields) -> Iterator[str]:
+    """Say what the newest snapshot and archive are, and the two numbers."""
+    if each["snapshot"]:
+        yield (
+            f"Newest snapshot: `{each['snapshot']}`, taken {_time(each['snapshot_created_at'])}, "
+            f"{size_text(each['snapshot_size']) or 'size not known'}; the service keeps it until "
+            f"{_time(each['snapshot_expires_at'])}."
+        )
+    else:
+        yield "Newest snapshot: none is known."
+    if each["archive"]:
+        recipients = each["archive_recipients"]
+        whose = f"encrypted for {', '.join(recipients)}" if recipients else "not encrypted"
+        yield (
+            f"Newest archive: {_cell(each['archive'])}, of the snapshot of "
+            f"{_time(each['archive_created_at'])}, whole {_time(each['archived_at'])}, "
+            f"{size_text(each['archive_size'])}, SHA-256 `{each['archive_sha256']}`, {whose}, kept "
+            f"{_cell(each['archive_kept'])}."
+        )
+    else:
+        yield "Newest archive: none is known."
+    gap = _seconds(each["longest_gap"])
+    if each["longest_gap"] is not None:
+        between = _time(each["longest_gap_from"]), _time(each["longest_gap_until"])
+        gap = f"{gap}, from {' until '.join(between)}"
+    yield f"Recovery point: {gap}."
+    yield f"Recovery time: {_seconds(each['recovery_seconds'])}."
+    if each["pending_since"]:
+        yield f"A snapshot was requested {_time(each['pending_since'])} and is not listed yet."
+
+
+DRILL_HEADS = (
+    *("Time", "Version", "Result", "Restore", "Recovery", "Asked the right database"),
+    *("Check", "Expected", "Found", "Known from"),
+)
+
+
+def _drill_rows(drill: Fields) -> Iterator[Sequence[str]]:
+    """Give a row for each check of a drill; one for a drill without known checks."""
+    proofs = drill["proved_by"]
+    first: Sequence[str] = (
+        _time(drill["drilled_at"] or drill["requested_at"]),
+        drill["version_id"] or NOT_KNOWN,
+        OUTCOMES[drill["passed"]],
+        _seconds(drill["restore_seconds"]),
+        _seconds(drill["recovery_seconds"]),
+        NOT_KNOWN if proofs is None else ", ".join(proofs) or "nothing but the checks",
+    )
+    source = drill["known_from"]
+    if not drill["results"]:
+        yield (*first, drill["failure"] or NOT_KNOWN, "", "", source)
+    for each in drill["results"] or ():
+        found = each["found"] or each["reason"] or "nothing"
+        mark = "" if each["passed"] else "**failed**: "
+        yield (*first, each["check"], each["expected"], mark + found, source)
+        first = ("",) * len(first)
+        source = ""
+
+
+CHANGE_HEADS = ("Guarding since", "Last change", "Changes", "Guard", "Way back")
+
+
+def _change(each: Fields) -> Sequence[str]:
+    changes = ", ".join(each["changes"]) or "none happened, as far as is known"
+    times = _time(each["noted_at"]), _time(each["changed_at"])
+    return (*times, changes, each["guard"], _way_back(each))
+
+
+RESTORE_HEADS = ("Requested", "Ended", "Snapshot", "Result", "By", "Way back")
+
+
+def _restore(each: Fields) -> Sequence[str]:
+    return (
+        _time(each["requested_at"]),
+        _time(each["ended_at"]),
+        each["snapshot"] or NOT_KNOWN,
+        each["result"] or NOT_KNOWN,
+        each["by"],
+        _way_back(each),
+    )
+
+
+def _way_back(each: Fields) -> str:
+    """Name the command that goes back, or say that there is none."""
+    if each["way_back"] is None:
+        return "none is known"
+    if each["way_back_listed"] is False:
+        return f"{each['way_back']}, which the service does not list"
+    return f"`{NAME} restore {each['way_back']}`"
+
+
+def _problems(report: Fields) -> Iterator[str]:
+    yield from map(_cell, report["problems"])
+    for each in report["databases"]:
+        yield from (f"{_cell(_name(each))}: {_cell(one)}." for one in each["problems"])
+
+
+def _unknown(report: Fields) -> Iterator[str]:
+    yield from map(_cell, report["unknown"])
+    for each in report["databases"]:
+        yield from (f"{_cell(_name(each))}: {_cell(one)}." for one in each["unknown"])
+
+
+def _limits(report: Fields) -> str:
+    """Say by which limits it judges."""
+    kinds = {"snapshot": "max_age", "archive": "max_archive_age", "drill": "max_drill_age"}
+    texts = [
+        f"{kind} {spoken(report[name])}" for kind, name in kinds.items() if report[name] is not None
+    ]
+    origin = f" Only {report['origin']} snapshots count." if report["origin"] else ""
+    return f"Oldest allowed: {', '.join(texts)}.{origin}"
+
+
+def _name(each: Fields) -> str:
+    return f"{each['name']} ({each['id']})" if each["name"] else str(each["id"])
+
+
+def _time(moment: str | None) -> str:
+    return to_the_second(moment) if moment else NOT_KNOWN
+
+
+def _age(seconds: float | None) -> str:
+    return "none known" if seconds is None else f"{spoken(seconds)} ago"
+
+
+def _seconds(seconds: float | None) -> str:
+    return NOT_KNOWN if seconds is None else spoken(seconds)
+
+
+def _list(texts: Iterable[str], none: str) -> str:
+    return "\n".join(f"- {each}" for each in texts) or none
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table; empty without rows."""
+    lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+    if not lines:
+        return ""
+    return "\n".join((f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}", *lines))
+
+
+def _cell(text: str) -> str:
+    """Return a text that stays in its cell, whatever a service or a database says."""
+    one_line = " ".join(printable(text).split())
+    return one_line.replace("|", r"\|").replace("<", "&lt;")

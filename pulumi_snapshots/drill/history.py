@@ -1,0 +1,69 @@
+"""How drills have ended, as the ledger remembers them for reports."""
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.drill.record import DrillRecord
+from pulumi_snapshots.errors import LedgerUnavailable
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.place import Document
+
+HISTORY = "drill_history"
+"""The ledger's key for how drills have ended, by the database whose snapshot it was, oldest first.
+"""
+MOST_DRILLS = 15
+"""Drills of one database: those of a quarter, one each week, and two more."""
+KEPT_DRILLS = timedelta(days=400)
+RESULT_FIELDS = ("check", "passed", "expected", "found", "reason")
+"""What is kept of the result of a check: a table with thousands of rows is not."""
+
+
+async def note_ended(ledger: Ledger, record: DrillRecord) -> None:
+    """Remember how a drill has ended, in place of how its checks have ended before.
+
+    It may be lost: the state, or the exit code, has it too.
+
+    Args:
+        ledger: The ledger.
+        record: The drill.
+    """
+    noted = replace(record, last_good=None, attempt=None).to_outputs()
+    entry = {name: value for name, value in noted.items() if value is not None}
+    entry["results"] = [_shortened(each) for each in entry.get("results", ())]
+
+    def change(document: Document) -> None:
+        oldest = ledger.clock.now() - KEPT_DRILLS
+        by_database = document.setdefault(HISTORY, {})
+        others = [
+            each
+            for each in by_database.get(record.database_id, ())
+            if each["requested_at"] != record.requested_at
+            and parse_rfc3339(each["requested_at"]) > oldest
+        ]
+        by_database[record.database_id] = [*others, entry][-MOST_DRILLS:]
+
+    with suppress(LedgerUnavailable):
+        await ledger.edit(change)
+
+
+def _shortened(result: dict[str, Any]) -> dict[str, Any]:
+    return {name: result[name] for name in RESULT_FIELDS if name in result}
+
+
+async def ended_drills(ledger: Ledger) -> list[DrillRecord]:
+    """Read the drills that the ledger remembers.
+
+    Args:
+        ledger: The ledger.
+
+    Returns:
+        The drills, of each database the oldest first.
+
+    Raises:
+        LedgerUnavailable: The ledger cannot be read.
+    """
+    by_database = (await ledger.read()).get(HISTORY, {})
+    return [DrillRecord.from_outputs(each) for of_one in by_database.values() for each in of_one]

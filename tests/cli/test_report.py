@@ -1,0 +1,432 @@
+"""What `report` says of a quarter: the numbers of `status`, what falls short, what is not known, and never a secret."""
+
+import hashlib
+import json
+import re
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from pulumi_snapshots.archive.record import Drilled
+from pulumi_snapshots.clock import ServiceClock, parse_rfc3339, rfc3339
+from pulumi_snapshots.drill.history import MOST_DRILLS
+from pulumi_snapshots.drill.last import note_last_drill
+from pulumi_snapshots.ledger.ledger import Ledger
+from tests.archive.scene import put
+from tests.cli.test_drill import ROWS, DrillDesk
+from tests.cli.test_drill import desk as drill_desk
+from tests.cli.test_status import sample
+from tests.cli.typed import Desk, Ended, at_desk
+from tests.support.drilling import CONNECTION, SCRATCH, FakeDatabases
+from tests.support.memory import Memory
+from tests.support.virtual import staged, virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, START, World, world
+
+DAY = timedelta(days=1)
+HOUR = 3600.0
+PROJECT = Path(__file__).resolve().parents[2]
+STORED = PROJECT / "tests" / "fixtures" / "states" / "unreleased"
+
+
+def one_of(ended: Ended) -> dict[str, Any]:
+    """What the report says of the database."""
+    (found,) = (each for each in ended.json["databases"] if each["id"] == DATABASE)
+    return dict(found)
+
+
+# A quarter -----------------------------------------------------------------------------------------------------------
+
+
+class Quarter(NamedTuple):
+    """What happened in 90 days."""
+
+    archived: list[tuple[str, datetime]]
+    """Each archive, and when its snapshot was taken."""
+    drilled: list[tuple[str, bool]]
+    """The version of each drill, and whether it passed."""
+    back: str
+    """The snapshot that was restored."""
+
+
+async def lives_through(desk: DrillDesk, folder: str) -> Quarter:
+    """A snapshot each day but for a holiday of four; each week an archive and a drill, of which one fails."""
+    w = desk.w
+    w.emulator.execute(DATABASE, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
+    archived, drilled, back = list[tuple[str, datetime]](), list[tuple[str, bool]](), ""
+    for day in range(90):
+        if not 60 <= day < 64:
+            w.emulator.add_snapshot(DATABASE)
+        if day % 7 == 0:
+            stored = w.newest()
+            snapshot = f"{DATABASE}/{stored.version_id}"
+            uri = (await desk.types("archive", snapshot, folder, "--json")).done.json["uri"]
+            archived.append((uri, stored.modified))
+            wrong = ("select 1 == 2",) if day == 35 else (ROWS,)
+            drilled.append(
+                (stored.version_id, (await desk.drills(snapshot, checks=wrong)).code == 0)
+            )
+        if day == 80:
+            await w.clock.sleep(HOUR)
+            assert (await desk.types("guard", DATABASE, "--", "true", "migrate")).code == 0
+        if day == 81:
+            back = (await desk.types("guards", "--json")).json[0]["snapshot"]
+            assert (await desk.types("restore", back, "--yes")).code == 0
+        await w.clock.sleep(86400.0 - (w.clock.utc() - START - day * DAY).total_seconds())
+    return Quarter(archived, drilled, back)
+
+
+@staged(world, databases=(DATABASE, SCRATCH), cache_world="invalidated")
+async def test_a_report_of_90_days_shows_each_drill_and_gap_and_what_cannot_be_known(
+    w: World, tmp_path: Path
+) -> None:
+    place = Memory(w.clock)
+    folder = f"{tmp_path}/kept/"
+    environment = {"SCRATCH_URL": CONNECTION}
+    desk = DrillDesk(w, tmp_path / "state", environment, place=lambda: place)
+    with FakeDatabases(w.emulator).instead():
+        archived, drilled, back = await lives_through(desk, folder)
+    typed = ("report", DATABASE, "--since", "90d", "--archives", folder, "--drill-within", "8d")
+    ended = await desk.types(*typed, "--json")
+    found = one_of(ended)
+    assert [(each["version_id"], each["passed"]) for each in found["drills"]] == drilled[::-1]
+    assert sum(not passed for _, passed in drilled) == 1
+    assert {each["known_from"] for each in found["drills"]} == {"ledger"}
+    (failed,) = (each for each in found["drills"] if not each["passed"])
+    assert failed["results"] == [
+        {
+            "check": "select 1",
+            "passed": False,
+            "expected": "2",
+            "found": "1",
+            "reason": None,
+        }
+    ]
+    assert failed["recovery_seconds"] is None
+    # Of the first 60 days, the service has forgotten all but what was archived once a week.
+    assert found["longest_gap"] == 7 * 86400.0
+    uri, modified = archived[-1]
+    assert (found["archive"], found["archive_created_at"]) == (uri, rfc3339(modified))
+    content = Path(uri.removeprefix("file://")).read_bytes()  # noqa: ASYNC240  a test's own
+    assert found["archive_sha256"] == hashlib.sha256(content).hexdigest()
+    assert (found["archive_size"], found["archive_recipients"]) == (len(content), None)
+    guarded = found["changes"][-1]  # what a restore has kept guards the restore, and is newer
+    assert (guarded["changes"], guarded["way_back"]) == (["run of true"], back)
+    (restore,) = found["restores"]
+    assert (restore["snapshot"], restore["result"]) == (back, "success")
+    kept = {
+        f"{DATABASE}/{each.version_id}": each.modified for each in w.emulator.snapshots(DATABASE)
+    }
+    before = parse_rfc3339(restore["requested_at"]) - kept[restore["way_back"]]
+    assert timedelta(0) <= before < timedelta(minutes=30), "what it kept before it overwrote"
+    between = f"from {found['longest_gap_from']} until {found['longest_gap_until']}"
+    problem = f"the longest gap between snapshots was 7 days, {between}, more than 1 day 2 h"
+    assert found["problems"] == [problem]
+    assert any("Before 2026-04-30T" in each for each in ended.json["unknown"])
+    # Within 30 days each snapshot is known, and the holiday is what was longest.
+    month = one_of(await desk.types("report", DATABASE, "--archives", folder, "--json"))
+    assert month["longest_gap"] == pytest.approx(5 * 86400.0, abs=HOUR)
+    # People read the same.
+    page = (await desk.types(*typed)).failed("the longest gap between snapshots was 7 days").out
+    for value in (
+        found["archive_sha256"],
+        back,
+        "**failed**: 1",
+        "run of true",
+        *dict(drilled),
+    ):
+        assert value in page
+    both = page + ended.out
+    secrets = (w.emulator.settings.api_key, "never-shown", "Signature", "http://", "https://")
+    assert [each for each in secrets if each in both] == []
+
+
+@staged(drill_desk, cache_world="invalidated")
+async def test_report_status_and_metrics_give_the_same_numbers(
+    at: DrillDesk, tmp_path: Path
+) -> None:
+    for hours in (5, 30, 90):
+        at.w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=hours))
+    folder, file = f"{tmp_path}/kept/", tmp_path / "squarecloud.prom"
+    snapshot = f"{DATABASE}/{at.w.newest().version_id}"
+    assert (await at.types("archive", snapshot, folder)).code == 0
+    await at.drills(snapshot, "--archives", folder)
+    await at.w.clock.sleep(1800)
+    where = (DATABASE, "--archives", folder)
+    status = (await at.types("status", *where, "--metrics", str(file), "--json")).done.json
+    found = one_of(await at.types("report", *where, "--json"))
+    (seen,) = status["databases"]
+    ages = {name for name in seen if name.endswith("_age")}
+    same = {name: found[name] for name in seen if name not in {*ages, "ok", "problems"}}
+    expected = {name: seen[name] for name in same}
+    for name in ("longest_gap",):
+        assert same.pop(name) == pytest.approx(expected.pop(name), abs=2)
+    assert same == expected
+    assert {name: found[name] for name in ages} == pytest.approx(
+        {name: seen[name] for name in ages}, abs=2
+    )
+    text = file.read_text()
+    assert sample(text, "snapshot_longest_gap_seconds") == {DATABASE: seen["longest_gap"]}
+    assert sample(text, "drill_recovery_seconds") == {DATABASE: found["recovery_seconds"]}
+    (drill,) = found["drills"]
+    assert drill["recovery_seconds"] == found["recovery_seconds"] > drill["restore_seconds"]
+    assert drill["proved_by"] == ["address", "restart"]
+
+
+# States --------------------------------------------------------------------------------------------------------------
+
+
+def exported(name: str, **changes: Any) -> dict[str, Any]:
+    """A stack as `pulumi stack export` prints it; `changes` are outputs of its drill, in Python's names."""
+    resources = []
+    for each in json.loads((STORED / f"{name}.json").read_text()):
+        drill = changes if each["urn"].endswith("::proof") else {}
+        outputs = {**each["outputs"], **drill}
+        kept = {key: value for key, value in outputs.items() if value != "GONE"}
+        type_ = each["urn"].split("::")[2]
+        resources.append({**each, "type": type_, "outputs": kept})
+    return {"version": 3, "deployment": {"resources": resources}}
+
+
+@pytest.mark.parametrize("way", ["dynamic", "plugin"])
+@staged(world)
+async def test_a_state_shows_drills_and_restores_that_no_ledger_has(
+    w: World, tmp_path: Path, way: str
+) -> None:
+    stored = exported(way)
+    (proof,) = (
+        each for each in stored["deployment"]["resources"] if each["urn"].endswith("::proof")
+    )
+    drilled_at = parse_rfc3339(proof["outputs"].get("drilled_at") or proof["outputs"]["drilledAt"])
+    w.emulator.advance((drilled_at - START).total_seconds() + 3600)
+    file = tmp_path / "stack.json"
+    file.write_text(json.dumps(stored))
+    w.emulator.add_snapshot(DATABASE)
+    ended = await Desk(w, tmp_path / "state").types(
+        "report", DATABASE, "--state", str(file), "--json"
+    )
+    found = one_of(ended)
+    (drill,) = found["drills"]
+    assert drill["known_from"] == "state of proof of app/dev"
+    assert (drill["results"][0]["found"], drill["proved_by"]) == ("1", [])
+    assert found["drilled_at"] == rfc3339(drilled_at)
+    assert {each["by"] for each in found["restores"]} == {"back of app/dev", "unknown of app/dev"}
+    unknown = found["unknown"]
+    assert any("nothing but its checks shows that the drill of" in each for each in unknown)
+    assert any("how the restore of" in each and "not known" in each for each in unknown)
+    assert any("the archive of offsite of app/dev was not found whole" in each for each in unknown)
+    assert any("are not in the ledger: it is of another" in each for each in ended.json["unknown"])
+    assert "127.0.0.1" not in ended.out, "an address of a connection, or of a download"
+
+
+# Trouble: a sentence each, and never a wrong pass ----------------------------------------------------------------------
+
+Trouble = Callable[[Desk, World, Path], Awaitable[tuple[str, ...]]]
+
+
+async def no_state(_desk: Desk, _w: World, tmp_path: Path) -> tuple[str, ...]:
+    (tmp_path / "stack.json").write_text("Enter your passphrase:")
+    return "--state", f"{tmp_path}/stack.json"
+
+
+async def no_file(_desk: Desk, _w: World, tmp_path: Path) -> tuple[str, ...]:
+    return "--state", f"{tmp_path}/stack.json"
+
+
+def changed(**outputs: Any) -> Trouble:
+    async def trouble(_desk: Desk, _w: World, tmp_path: Path) -> tuple[str, ...]:
+        (tmp_path / "stack.json").write_text(json.dumps(exported("dynamic", **outputs)))
+        return "--state", f"{tmp_path}/stack.json"
+
+    return trouble
+
+
+async def no_object(_desk: Desk, _w: World, tmp_path: Path) -> tuple[str, ...]:
+    shelve(tmp_path, 1).unlink()
+    return "--archives", f"{tmp_path}/kept/"
+
+
+async def no_zone(_desk: Desk, _w: World, tmp_path: Path) -> tuple[str, ...]:
+    shelve(tmp_path, 1, created_at="2026-03-01T10:00:00")
+    return "--archives", f"{tmp_path}/kept/"
+
+
+async def no_store(_desk: Desk, _w: World, tmp_path: Path) -> tuple[str, ...]:
+    return "--archives", f"{tmp_path}/gone/"
+
+
+async def no_service(_desk: Desk, w: World, tmp_path: Path) -> tuple[str, ...]:
+    w.fault(status=503, times=None)
+    shelve(tmp_path, 1)
+    return "--archives", f"{tmp_path}/kept/"
+
+
+async def no_ledger(desk: Desk, w: World, _tmp_path: Path) -> tuple[str, ...]:
+    place = Memory(w.clock)
+    place.data = b"{"
+    desk.place = lambda: place
+    return ()
+
+
+async def deleted(_desk: Desk, w: World, tmp_path: Path) -> tuple[str, ...]:
+    del w.emulator.databases[DATABASE]
+    shelve(tmp_path, 1)
+    return "--archives", f"{tmp_path}/kept/"
+
+
+async def old_drill(desk: Desk, w: World, _tmp_path: Path) -> tuple[str, ...]:
+    await drilled(desk, w, START - 40 * DAY)
+    return "--drill-within", "8d"
+
+
+async def future_drill(desk: Desk, w: World, _tmp_path: Path) -> tuple[str, ...]:
+    await drilled(desk, w, START + 3 * DAY)
+    return "--drill-within", "8d"
+
+
+async def drilled(desk: Desk, w: World, at: datetime) -> None:
+    place = Memory(w.clock)
+    desk.place = lambda: place
+    await note_last_drill(Ledger(place, ServiceClock(w.clock)), DATABASE, Drilled(rfc3339(at)))
+
+
+def shelve(tmp_path: Path, hours: float, **said: Any) -> Path:
+    """An archive of a snapshot of so many hours ago."""
+    times = {"created_at": rfc3339(START - timedelta(hours=hours)), **said}
+    return put(tmp_path / "kept", 1, DATABASE, **times)
+
+
+TROUBLE: dict[str, tuple[Trouble, tuple[str, ...]]] = {
+    # By its name: what makes it, and what the report says of it.
+    "a state that is none": (no_state, ("the state stack.json cannot be read",)),
+    "a state that is not there": (no_file, ("the state stack.json cannot be read",)),
+    "a state that lacks a field": (
+        changed(version_id="GONE"),
+        (
+            "proof of app/dev in stack.json cannot be read and does not count: version_id is missing",
+        ),
+    ),
+    "a state with a nonsense time": (
+        changed(drilled_at="yesterday"),
+        ("proof of app/dev in stack.json cannot be read", "must be a time"),
+    ),
+    "a state with a time without a zone": (
+        changed(drilled_at="2026-02-27T12:00:00"),
+        ("proof of app/dev in stack.json has the time 2026-02-27T12:00:00 without a zone",),
+    ),
+    "a manifest without its object": (no_object, (".zip is missing",)),
+    "a manifest with a time without a zone": (
+        no_zone,
+        ("has the time 2026-03-01T10:00:00 without a zone, which is read as UTC",),
+    ),
+    "a place that cannot be read": (no_store, ("the archives in ", "does not exist")),
+    "a service that is down": (
+        no_service,
+        (
+            "the service was not asked which snapshots and databases there are",
+            "whether the service has a recent snapshot is not known",
+        ),
+    ),
+    "a damaged ledger": (
+        no_ledger,
+        ("the guarded changes, restores and drills in the ledger are not known",),
+    ),
+    "a database that was deleted since": (deleted, ("the account has no such database",)),
+    "a drill from before the period": (
+        old_drill,
+        (
+            "the last drill that passed is 40 days 1 min old, more than 8 days",
+            "the drill of 2026-01-20T12:00:00Z, the last one that passed, is older than the period",
+            "what the drill of 2026-01-20T12:00:00Z checked is not known",
+        ),
+    ),
+    "a drill in the future": (future_drill, ("in the future: a clock is wrong",)),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLE)
+@at_desk(databases=(DATABASE,))
+async def test_trouble_is_a_sentence_in_the_report_and_never_a_pass(
+    desk: Desk, w: World, tmp_path: Path, trouble: str
+) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
+    assert (await desk.types("report", DATABASE)).code == 0
+    await w.clock.sleep(60)
+    make, sentences = TROUBLE[trouble]
+    options = await make(desk, w, tmp_path)
+    page = (await desk.types("report", DATABASE, *options)).failed().out
+    flat = " ".join(page.split())
+    assert [each for each in sentences if each not in flat] == [], page
+    ended = (await desk.types("report", DATABASE, *options, "--json")).failed()
+    assert ended.json["ok"] is False
+
+
+@pytest.mark.parametrize(("hours", "side"), [(-3, "ahead of"), (3, "behind")])
+@virtual
+async def test_clocks_that_differ_are_named_and_ages_count_by_the_later(
+    tmp_path: Path, hours: float, side: str
+) -> None:
+    async with world(clock_offset_seconds=hours * HOUR) as w:
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=25))
+        desk = Desk(w, tmp_path / "state")
+        page = (await desk.types("report", DATABASE)).out
+        ended = await desk.types("report", DATABASE, "--json")
+    assert one_of(ended)["snapshot_age"] >= 25 * HOUR
+    assert f"This machine's clock is 3 h {side} the service's." in page
+
+
+@at_desk(databases=(DATABASE, OTHER_DATABASE))
+async def test_a_ledger_of_one_machine_is_named_as_such_and_all_databases_are_reported(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    for database_id in (DATABASE, OTHER_DATABASE):
+        w.emulator.add_snapshot(database_id, modified=START - timedelta(hours=1))
+    gone = "d" * 32
+    put(tmp_path / "kept", 1, gone, created_at=rfc3339(START - DAY))
+    ended = await desk.types("report", "--archives", f"{tmp_path}/kept/", "--json")
+    assert any("The ledger is this machine's own" in each for each in ended.json["unknown"])
+    ok = {each["id"]: each["ok"] for each in ended.json["databases"]}
+    assert ok == {DATABASE: True, OTHER_DATABASE: True, gone: False}
+    quiet = (await desk.types("report", "--archives", f"{tmp_path}/kept/", "-q")).failed(gone)
+    assert quiet.out == f"{gone}\n"
+
+
+@staged(drill_desk, cache_world="invalidated")
+async def test_the_ledger_keeps_the_last_drills_only_and_the_report_says_so(at: DrillDesk) -> None:
+    for _ in range(MOST_DRILLS + 1):
+        assert (await at.drills()).code == 0
+        await at.w.clock.sleep(600)
+    (await at.drills(checks=("select 1 == 2",))).failed()
+    ended = await at.types("report", DATABASE, "--json")
+    found = one_of(ended)
+    assert len(found["drills"]) == MOST_DRILLS
+    assert [each["passed"] for each in found["drills"][:2]] == [False, True]
+    assert found["problems"][-1].endswith(", failed")
+    assert any(f"keeps the last {MOST_DRILLS} drills" in each for each in ended.json["unknown"])
+
+
+@at_desk(databases=(DATABASE,))
+async def test_a_name_or_an_answer_cannot_break_the_page_or_show_a_url(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    w.emulator.databases[DATABASE].name = "a|b\n# c <script>"
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
+    check = {
+        "check": "select 'https://x.example/?Signature=y'",
+        "passed": True,
+        "expected": "postgres://u:pass@h/d",
+    }
+    stored = exported("dynamic", results=[check], drilled_at="2026-02-27T12:00:00Z")
+    (tmp_path / "stack.json").write_text(json.dumps(stored))
+    page = (await desk.types("report", DATABASE, "--state", f"{tmp_path}/stack.json")).out
+    assert not re.search(r"^# c", page, re.MULTILINE)
+    assert r"a\|b # c &lt;script>" in page
+    assert [each for each in ("Signature", ":pass@", "https:") if each in page] == []
+
+
+@pytest.mark.parametrize("since", ["soon", "2027-01-01", "0d"])
+@at_desk()
+async def test_a_period_that_has_not_begun_is_a_wrong_argument(desk: Desk, since: str) -> None:
+    (await desk.types("report", "--since", since)).failed("since", code=2)
