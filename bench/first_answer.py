@@ -71,7 +71,10 @@ def _memory(process: int) -> int | None:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), None)
+    return next(
+        (int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")),
+        None,
+    )
 
 
 def answers(archive: Path, starts: int = STARTS) -> list[Answer]:

@@ -27,11 +27,21 @@ from tools.sandbox import Emulator, Stack
 
 CLIENTS = (
     ours("this provider"),
-    Client("naive dynamic provider", lambda at: until_it_works(Peer(at.fleet).naive, at.fleet), 4),
     Client(
-        "SDK, one after the other", lambda at: until_it_works(Peer(at.fleet).example, at.fleet), 1
+        "naive dynamic provider",
+        lambda at: until_it_works(Peer(at.fleet).naive, at.fleet),
+        4,
     ),
-    Client("SDK, 16 threads", lambda at: until_it_works(Peer(at.fleet).example, at.fleet), 16),
+    Client(
+        "SDK, one after the other",
+        lambda at: until_it_works(Peer(at.fleet).example, at.fleet),
+        1,
+    ),
+    Client(
+        "SDK, 16 threads",
+        lambda at: until_it_works(Peer(at.fleet).example, at.fleet),
+        16,
+    ),
 )
 PROJECT = Path(__file__).resolve().parent.parent
 PAGE = PROJECT / "bench" / "fleets.md"
@@ -148,7 +158,12 @@ def comparison() -> Iterator[str]:
                     )
                     rows.append(
                         compared(
-                            measure(client, size, cache_world=cache_world, automatic=automatic)
+                            measure(
+                                client,
+                                size,
+                                cache_world=cache_world,
+                                automatic=automatic,
+                            )
                         )
                     )
             yield table(head, rows)
@@ -177,9 +192,15 @@ def tracks(one: Measure) -> list[tuple[float, float, float, float]]:
     found = []
     for posts, seconds, done in zip(one.accepted, one.durations, one.done, strict=True):
         for last in posts[-1:]:
-            took = (last.answered_at - last.at).total_seconds() if last.answered_at else 0.0
+            took = (
+                (last.answered_at - last.at).total_seconds()
+                if last.answered_at
+                else 0.0
+            )
             at = done[0] if done else one.makespan
-            found.append((last.monotonic, last.monotonic + took, last.monotonic + seconds, at))
+            found.append(
+                (last.monotonic, last.monotonic + took, last.monotonic + seconds, at)
+            )
     return sorted(found)
 
 
@@ -210,7 +231,11 @@ def aims() -> Iterator[str]:
             say(f"aims: {size} databases, cache {cache_world}")
             runs = [
                 measure(
-                    CLIENTS[0], size, seed=seed, cache_world=cache_world, automatic=bool(seed % 2)
+                    CLIENTS[0],
+                    size,
+                    seed=seed,
+                    cache_world=cache_world,
+                    automatic=bool(seed % 2),
                 )
                 for seed in SEEDS
             ]
@@ -222,7 +247,10 @@ def aims() -> Iterator[str]:
                     f"x {over:.2f}" if over else "",
                     f"{max(one.requests_per_snapshot for one in runs):.2f}",
                     f"{requests:g}" if cache_world == "invalidated" else "",
-                    sum(one.refused + one.wrong + one.lost + one.unfinished for one in runs),
+                    sum(
+                        one.refused + one.wrong + one.lost + one.unfinished
+                        for one in runs
+                    ),
                 ]
             )
     yield table(
@@ -297,7 +325,8 @@ def reality() -> Iterator[str]:
     )
     chance = random.Random("the real fleet")  # noqa: S311  repeatable, no secret
     durations = [
-        REAL_DEADLINE + chance.uniform(2, 10) for _ in range(max(size for *_, size in REAL_RUNS))
+        REAL_DEADLINE + chance.uniform(2, 10)
+        for _ in range(max(size for *_, size in REAL_RUNS))
     ]
     rows = []
     for cache_world in WORLDS:
@@ -308,7 +337,9 @@ def reality() -> Iterator[str]:
                 if package
                 else simulated_run(durations[:size], cache_world)
             )
-            kinds = [one.requests[kind] for kind in ("create", "list", "list account", "429")]
+            kinds = [
+                one.requests[kind] for kind in ("create", "list", "list account", "429")
+            ]
             rows.append(
                 [
                     cache_world,
@@ -393,7 +424,9 @@ def real_run(durations: list[float], cache_world: str, package: str) -> RealRun:
         with Emulator(*options, log=folder / "emulator.log") as emulator:
             databases = [f"{number + 1:032x}" for number in range(len(durations))]
             for database, seconds in zip(databases, durations, strict=True):
-                emulator.control("databases", {"id": database, "snapshot_seconds": seconds})
+                emulator.control(
+                    "databases", {"id": database, "snapshot_seconds": seconds}
+                )
             project = real_project(folder, databases, package)
             environment = {
                 **emulator.environment,
@@ -403,17 +436,33 @@ def real_run(durations: list[float], cache_world: str, package: str) -> RealRun:
             (folder / "stack").mkdir()
             stack = Stack(folder / "stack", project, engine, environment)
             stack.run("stack", "init", stack.name)
-            stack.run("up", "--yes", "--skip-preview", "--parallel", str(PARALLEL), timeout=3600)
+            stack.run(
+                "up",
+                "--yes",
+                "--skip-preview",
+                "--parallel",
+                str(PARALLEL),
+                timeout=3600,
+            )
             ended = time.monotonic()
             journal = emulator.journal()
-            states = (renamed(one.get("outputs", {}), NAMES) for one in stack.resources())
-            found = {one["database_id"]: one["version_id"] for one in states if "version_id" in one}
+            states = (
+                renamed(one.get("outputs", {}), NAMES) for one in stack.resources()
+            )
+            found = {
+                one["database_id"]: one["version_id"]
+                for one in states
+                if "version_id" in one
+            }
     took = dict(zip(databases, durations, strict=True))
     return summed(journal, took, found, ended)
 
 
 def summed(
-    journal: list[dict[str, Any]], took: dict[str, float], found: dict[str, str], ended: float
+    journal: list[dict[str, Any]],
+    took: dict[str, float],
+    found: dict[str, str],
+    ended: float,
 ) -> RealRun:
     """Sum up a real run.
 
@@ -460,7 +509,10 @@ def picture() -> str:
     """A panel for each of some clients, a row for each database."""
     panels = [(client, measure(client, PICTURED)) for client in CLIENTS[:2]]
     panels.append(
-        (ours("this provider, cache kept"), measure(CLIENTS[0], PICTURED, cache_world="kept"))
+        (
+            ours("this provider, cache kept"),
+            measure(CLIENTS[0], PICTURED, cache_world="kept"),
+        )
     )
     end = max(one.makespan for _, one in panels)
     height = GAP * (len(panels) + 1) + ROW * PICTURED * len(panels)
@@ -474,7 +526,9 @@ def picture() -> str:
     ]
     x = LEFT
     for name, colour in COLOURS.items():
-        lines.append(f'<rect x="{x:.0f}" y="10" width="14" height="12" fill="{colour}"/>')
+        lines.append(
+            f'<rect x="{x:.0f}" y="10" width="14" height="12" fill="{colour}"/>'
+        )
         lines.append(f'<text x="{x + 19:.0f}" y="21">{name}</text>')
         x += 60 + 7 * len(name)
     top = GAP
@@ -496,7 +550,9 @@ def panel(name: str, one: Measure, top: float, scale: float) -> Iterable[str]:
     first = top + 22
     for number, (posted, answered, ready, done) in enumerate(tracks(one)):
         moments = (0.0, posted, answered, min(ready, done), done)
-        for begin, end, colour in zip(moments, moments[1:], COLOURS.values(), strict=False):
+        for begin, end, colour in zip(
+            moments, moments[1:], COLOURS.values(), strict=False
+        ):
             if end > begin:
                 yield (
                     f'<rect x="{LEFT + begin * scale:.1f}" y="{first + number * ROW:.1f}" '

@@ -124,9 +124,15 @@ def main() -> int:
     for name, part in PARTS.items():
         if name in wanted:
             say(part.what)
-            tables.append("\n".join(filter(None, (table(part.head, part.measure()), part.note))))
+            tables.append(
+                "\n".join(filter(None, (table(part.head, part.measure()), part.note)))
+            )
         else:
-            kept = [at for at, text in enumerate(before) if text.startswith(f"| {part.head[0]} |")]
+            kept = [
+                at
+                for at, text in enumerate(before)
+                if text.startswith(f"| {part.head[0]} |")
+            ]
             tables += [
                 "\n\n".join(before[at : at + (2 if part.note else 1)]).rstrip() + "\n"
                 for at in kept
@@ -176,16 +182,24 @@ def one_snapshot() -> Iterable[list[object]]:
         for name, (seconds, fault) in paths.items():
 
             async def run(
-                seconds: float = seconds, fault: Fault | None = fault, cache: str = cache_world
+                seconds: float = seconds,
+                fault: Fault | None = fault,
+                cache: str = cache_world,
             ) -> list[object]:
                 async with world(snapshot_seconds=seconds, cache_world=cache) as here:
                     if fault is not None:
-                        here.emulator.add_fault(Fault(kind="create", when="after", drop=True))
+                        here.emulator.add_fault(
+                            Fault(kind="create", when="after", drop=True)
+                        )
                     begin = here.clock.monotonic()
                     record = await create(here.session, here.inputs(), here.row)
                     if record.version_id != here.started():
                         raise AssertionError("a wrong version was found")
-                    others = len(here.emulator.journal) - len(here.posts) - len(here.listings)
+                    others = (
+                        len(here.emulator.journal)
+                        - len(here.posts)
+                        - len(here.listings)
+                    )
                     return [
                         len(here.posts),
                         len(here.listings),
@@ -210,7 +224,8 @@ def imports() -> Iterable[list[object]]:
                 f"print(time.perf_counter() - begin)"
             )
             runs[name].append(
-                float(subprocess.check_output([sys.executable, "-c", timed], text=True)) * 1000  # noqa: S603
+                float(subprocess.check_output([sys.executable, "-c", timed], text=True))  # noqa: S603
+                * 1000
             )
     for name, times in runs.items():
         yield [name, *spread(times)]
@@ -235,7 +250,10 @@ def plugin_up() -> Iterable[list[object]]:
         ours = (BY_PLUGIN, ("squarecloud", INSTALLED.parent))
         definitions = {"plain": plain, "snapshots": ours}
         yield from unchanged(
-            Path(name), definitions, PLUGIN_RESOURCES, ("a minimal provider's resources", "1.2")
+            Path(name),
+            definitions,
+            PLUGIN_RESOURCES,
+            ("a minimal provider's resources", "1.2"),
         )
 
 
@@ -247,11 +265,18 @@ def unchanged(
 ) -> Iterable[list[object]]:
     """The rows of such a pair; `told` is the name of the plain resources, and the aim."""
     engine = ensure(os.environ)
-    with Emulator("--requests-per-minute", "100000", log=folder / "emulator.log") as emulator:
+    with Emulator(
+        "--requests-per-minute", "100000", log=folder / "emulator.log"
+    ) as emulator:
         fill(emulator, count)
-        environment = {**emulator.environment, "SQUARECLOUD_REQUESTS_PER_MINUTE": "100000"}
+        environment = {
+            **emulator.environment,
+            "SQUARECLOUD_REQUESTS_PER_MINUTE": "100000",
+        }
         stacks = {
-            what: made_stack(folder / what, definition, engine, environment, count, plugin)
+            what: made_stack(
+                folder / what, definition, engine, environment, count, plugin
+            )
             for what, (definition, plugin) in definitions.items()
         }
         before = len(emulator.journal())
@@ -259,7 +284,11 @@ def unchanged(
         requests = len(emulator.journal()) - before
     yield [told[0], 0, *spread(runs["plain"], digits=2)]
     yield ["snapshots", requests, *spread(runs["snapshots"], digits=2)]
-    yield [f"ratio, pair by pair (aim: {told[1]})", "", *ratios(runs["snapshots"], runs["plain"])]
+    yield [
+        f"ratio, pair by pair (aim: {told[1]})",
+        "",
+        *ratios(runs["snapshots"], runs["plain"]),
+    ]
 
 
 def installed_plugin() -> Iterable[list[object]]:
@@ -292,13 +321,18 @@ def lists() -> Iterable[list[object]]:
     """The requests of `List`."""
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
         folder = Path(name)
-        with Emulator("--requests-per-minute", "100000", log=folder / "emulator.log") as emulator:
+        with Emulator(
+            "--requests-per-minute", "100000", log=folder / "emulator.log"
+        ) as emulator:
             fill(emulator, 1, LISTED)
             for what, query in (
                 ("of a database", {"databaseId": f"{0:032x}"}),
                 ("of the account", {}),
             ):
-                environment = {**emulator.environment, "XDG_STATE_HOME": str(folder / what)}
+                environment = {
+                    **emulator.environment,
+                    "XDG_STATE_HOME": str(folder / what),
+                }
                 with PluginServicer(SnapshotProvider(), env=environment) as plugin:
                     before = len(emulator.journal())
                     request = provider_pb2.ListRequest(
@@ -306,9 +340,17 @@ def lists() -> Iterable[list[object]]:
                         query=_struct(query),
                     )
                     begun = time.perf_counter()
-                    count = sum(each.HasField("result") for each in plugin._stub.List(request))  # noqa: SLF001  no face of its own
+                    count = sum(
+                        each.HasField("result")
+                        for each in plugin._stub.List(request)  # noqa: SLF001  no face of its own
+                    )
                     seconds = time.perf_counter() - begun
-                    yield [what, count, len(emulator.journal()) - before, f"{seconds:.2f}"]
+                    yield [
+                        what,
+                        count,
+                        len(emulator.journal()) - before,
+                        f"{seconds:.2f}",
+                    ]
 
 
 def fill(emulator: Emulator, databases: int, snapshots: int = 1) -> None:
@@ -353,9 +395,13 @@ def made_stack(  # noqa: PLR0913, PLR0917  what differs between stacks
     (folder / "project").mkdir(parents=True)
     (folder / "stack").mkdir()
     found = (
-        "plugins:\n  providers:\n    - name: {}\n      path: {}\n".format(*plugin) if plugin else ""
+        "plugins:\n  providers:\n    - name: {}\n      path: {}\n".format(*plugin)
+        if plugin
+        else ""
     )
-    (folder / "project" / "Pulumi.yaml").write_text(f"name: bench\nruntime: python\n{found}")
+    (folder / "project" / "Pulumi.yaml").write_text(
+        f"name: bench\nruntime: python\n{found}"
+    )
     (folder / "project" / "__main__.py").write_text(
         definition + PROGRAM.replace("RESOURCES", str(count))
     )
@@ -376,8 +422,14 @@ def plugin_archive() -> Iterable[list[object]]:
         archive, _ = dist.plugin(os.environ, Path(folder))
         found = answers(archive, ARCHIVE_STARTS)
         yield ["MB, packed (aim: 40)", f"{archive.stat().st_size / 1e6:.1f}", "", ""]
-    yield ["seconds to the first answer (aim: 1)", *spread([each.seconds for each in found], 2)]
-    yield ["MiB of memory, idle", *spread([(each.idle_bytes or 0) / 2**20 for each in found], 0)]
+    yield [
+        "seconds to the first answer (aim: 1)",
+        *spread([each.seconds for each in found], 2),
+    ]
+    yield [
+        "MiB of memory, idle",
+        *spread([(each.idle_bytes or 0) / 2**20 for each in found], 0),
+    ]
 
 
 def simulation() -> Iterable[list[object]]:
@@ -422,11 +474,17 @@ def archives() -> Iterable[list[object]]:
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
         file = Path(name) / "x.zip"
         with hosted(ARCHIVE_SIZE) as host:
-            ours, sealed = both(host, str(file), ARCHIVE_RUNS, memory, lambda: at_hand(host, file))
+            ours, sealed = both(
+                host, str(file), ARCHIVE_RUNS, memory, lambda: at_hand(host, file)
+            )
         with hosted(ARCHIVE_SIZE // 2, GIGABIT) as host:
             slow, slow_sealed = both(host, str(file), LINE_RUNS, memory)
     for digest, seconds in by_hand.items():
-        yield [f"`curl` to a file, then `{' '.join(digest)}`", *spread(seconds, digits=2), ""]
+        yield [
+            f"`curl` to a file, then `{' '.join(digest)}`",
+            *spread(seconds, digits=2),
+            "",
+        ]
     yield [
         "Archive to a file, flushed to the disk (memory, aim: 64)",
         *spread(ours, digits=2),
@@ -440,7 +498,11 @@ def archives() -> Iterable[list[object]]:
         ]
     yield ["the same Archive, encrypted with age", *spread(sealed, digits=2), ""]
     yield ["its speed over the plain one, pair by pair", *ratios(ours, sealed), ""]
-    yield ["the same for half as much from a host at 1 Gbit/s", *ratios(slow, slow_sealed), ""]
+    yield [
+        "the same for half as much from a host at 1 Gbit/s",
+        *ratios(slow, slow_sealed),
+        "",
+    ]
 
 
 def buckets() -> Iterable[list[object]]:
@@ -480,13 +542,19 @@ def buckets() -> Iterable[list[object]]:
 
         def at_hand() -> None:
             for program, command in uploads.items():
-                by_hand[program].append(seconds_of(partial(stored, host, file, command, server)))
+                by_hand[program].append(
+                    seconds_of(partial(stored, host, file, command, server))
+                )
 
         ours, sealed = both(
             host, "s3://bench/x.zip", BUCKET_RUNS, memory, at_hand, server.environment
         )
     for program, seconds in by_hand.items():
-        yield [f"`curl` to a file, `openssl`, then `{program}`", *spread(seconds, digits=2), ""]
+        yield [
+            f"`curl` to a file, `openssl`, then `{program}`",
+            *spread(seconds, digits=2),
+            "",
+        ]
     yield ["Archive (memory, aim: 64)", *spread(ours, digits=2), f"{max(memory):.0f}"]
     for program, seconds in by_hand.items():
         yield [
@@ -535,7 +603,9 @@ def listing() -> Iterable[list[object]]:
         proxy.fails = lambda _: time.sleep(LATENCY)
         with mock.patch.dict(os.environ, server.reached_at(proxy.url)):
             begin = time.perf_counter()
-            found = anyio.run(shelved, Transfers(), Destination.parse("s3://listed/shop/"))
+            found = anyio.run(
+                shelved, Transfers(), Destination.parse("s3://listed/shop/")
+            )
             seconds = time.perf_counter() - begin
     if len(found) != SHELVED or any(each.problem for each in found):
         raise AssertionError("a wrong list was made")
@@ -562,7 +632,9 @@ def both(  # noqa: PLR0913, PLR0917  what is measured, and beside what
         for seconds, place, recipients in zip(
             taken, (target, f"{target}.age"), ((), (recipient,)), strict=True
         ):
-            done = outcome(start(host.url, place, recipients=recipients, environment=environment))
+            done = outcome(
+                start(host.url, place, recipients=recipients, environment=environment)
+            )
             if host.sha256 not in {done["sha256"], done["plain_sha256"]}:
                 raise AssertionError("a wrong archive was written")
             seconds.append(done["seconds"])
@@ -573,17 +645,26 @@ def both(  # noqa: PLR0913, PLR0917  what is measured, and beside what
 
 
 def fetched(
-    host: Host, file: Path, digest: tuple[str, ...] = ("openssl", "dgst", "-sha256", "-r")
+    host: Host,
+    file: Path,
+    digest: tuple[str, ...] = ("openssl", "dgst", "-sha256", "-r"),
 ) -> None:
     """The two passes that an Archive saves."""
     # Whichever PATH has.
-    subprocess.run(["curl", "--fail", "--silent", "--output", file, host.url], check=True)  # noqa: S603, S607
-    shown = subprocess.run([*digest, file], check=True, capture_output=True, text=True).stdout  # noqa: S603
+    subprocess.run(  # noqa: S603
+        ["curl", "--fail", "--silent", "--output", file, host.url],  # noqa: S607
+        check=True,
+    )
+    shown = subprocess.run(  # noqa: S603
+        [*digest, file], check=True, capture_output=True, text=True
+    ).stdout
     if not shown.startswith(host.sha256):
         raise AssertionError("a wrong file was downloaded")
 
 
-def stored(host: Host, file: Path, command: list[str | Path], server: ObjectStore) -> None:
+def stored(
+    host: Host, file: Path, command: list[str | Path], server: ObjectStore
+) -> None:
     """The three passes that an Archive to a bucket saves."""
     fetched(host, file)
     environment = {**os.environ, **server.environment}
@@ -592,7 +673,9 @@ def stored(host: Host, file: Path, command: list[str | Path], server: ObjectStor
 
 def ratios(ones: list[float], others: list[float]) -> list[str]:
     """How much faster the others are, pair by pair."""
-    return spread([one / other for one, other in zip(ones, others, strict=True)], digits=2)
+    return spread(
+        [one / other for one, other in zip(ones, others, strict=True)], digits=2
+    )
 
 
 def installed(folder: Path, packages: tuple[str, ...]) -> Path:
@@ -619,7 +702,8 @@ def seconds_of(work: Callable[[], object]) -> float:
 def spread(values: list[float], digits: int = 1) -> list[str]:
     """Median, minimum and maximum."""
     return [
-        f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values))
+        f"{value:.{digits}f}"
+        for value in (statistics.median(values), min(values), max(values))
     ]
 
 
@@ -629,10 +713,18 @@ PARTS = {
         ("one snapshot", "POSTs", "polls", "other requests", "seconds (virtual)"),
         one_snapshot,
     ),
-    "imports": Part("imports", ("import, milliseconds", "median", "min", "max"), imports),
+    "imports": Part(
+        "imports", ("import, milliseconds", "median", "min", "max"), imports
+    ),
     "up": Part(
         f"an `up` without changes of {RESOURCES} resources (takes a few minutes)",
-        (f"`up` without changes, {RESOURCES} resources", "requests", "seconds", "min", "max"),
+        (
+            f"`up` without changes, {RESOURCES} resources",
+            "requests",
+            "seconds",
+            "min",
+            "max",
+        ),
         no_op_up,
     ),
     "plugin-up": Part(
@@ -672,7 +764,13 @@ PARTS = {
     ),
     "archives": Part(
         f"archives of {ARCHIVE_SIZE >> 20} MiB",
-        (f"archive of {ARCHIVE_SIZE >> 20} MiB", "seconds", "min", "max", "MiB above idle at most"),
+        (
+            f"archive of {ARCHIVE_SIZE >> 20} MiB",
+            "seconds",
+            "min",
+            "max",
+            "MiB above idle at most",
+        ),
         archives,
         'Both download from one host on this machine. "By hand" means two processes one '
         "after the other. An Archive's time starts\n"

@@ -55,9 +55,22 @@ TESTS = {
         "guard",
         "dynamic/test_lifecycle.py",
     ),
-    "run": ("run", "ledger", "snapshot", "restore", "drill", "dynamic/test_lifecycle.py"),
+    "run": (
+        "run",
+        "ledger",
+        "snapshot",
+        "restore",
+        "drill",
+        "dynamic/test_lifecycle.py",
+    ),
     "snapshot": ("snapshot", "ledger", "listing", "run", "guard"),
-    "restore": ("restore", "ledger", "run", "cli/test_create_is_new.py", "cli/test_undo.py"),
+    "restore": (
+        "restore",
+        "ledger",
+        "run",
+        "cli/test_create_is_new.py",
+        "cli/test_undo.py",
+    ),
     "listing": (
         "listing",
         "lookup",
@@ -226,7 +239,7 @@ MISTAKES = (
     ("ledger", 'raise ClaimRefused("unknown", newest)', "return None"),
     # The rows that refuse a restore.
     ("ledger", 'raise ClaimRefused("overtaken", newest)', "pass"),
-    ("ledger", "if newest is not None and is_resource(known.wish.owner) and known.wish.is_new_since(newest):", "if newest is not None and known.wish.is_new_since(newest):"),
+    ("ledger", "newest is not None and is_resource(known.wish.owner) and known.wish.is_new_since(newest)", "newest is not None and known.wish.is_new_since(newest)"),
     ("ledger", 'if newest is None or wish.forced or owner_kind(wish.owner) != "resource":', 'if newest is None or owner_kind(wish.owner) != "resource":'),
     ("ledger", 'if newest is None or wish.forced or owner_kind(wish.owner) != "resource":', "if newest is None or wish.forced:"),
     ("ledger", "if newest.dropped_in is not None or wish.has_seen(newest):", "if wish.has_seen(newest):"),
@@ -289,8 +302,8 @@ MISTAKES = (
     ("ledger", "if self.clock.offset is None:\n            return", "pass"),
     ("ledger", "if each.is_past(now) or each.is_void(now):", "if each.is_past(now):"),
     ("ledger", "if each.is_past(now) or each.is_void(now):", "if each.is_void(now):"),
-    ("ledger", "there.status is not Status.CLAIMED or now > (there.due or now):", "there.status is not Status.CLAIMED:"),
-    ("ledger", "there.status is not Status.CLAIMED or now > (there.due or now):", "now > (there.due or now):"),
+    ("ledger", "there.status is not Status.CLAIMED or now > (there.due or now)", "there.status is not Status.CLAIMED"),
+    ("ledger", "there.status is not Status.CLAIMED or now > (there.due or now)", "now > (there.due or now)"),
     ("ledger", "status=Status.SENT, due=now + answered_within", "status=Status.SENT"),
     ("ledger", "known = there.joined(attempt) if there is not None else attempt", "known = attempt"),
     ("ledger", "if there is not None or is_answered or is_new:", "if True:"),
@@ -407,7 +420,7 @@ MISTAKES = (
     (".", "if span is None or span.earliest - skew <= claimed <= span.latest + skew:", "if span is None or span.earliest - skew <= claimed:"),
     (".", "return max(abs((now.wall - stamp.wall).total_seconds()), now.boot - stamp.boot)", "return now.boot - stamp.boot"),
     (".", "return abs((now.wall - stamp.wall).total_seconds() - (now.boot - stamp.boot))", "return 0.0"),
-    ("service", 'date = None if "age" in answer.headers else http_date', "date = http_date"),
+    ("service", 'None if "age" in answer.headers else http_date', "http_date"),
     ("service", "        error.sent_within = answer.sent_within\n", ""),
     # Around a request.
     ("run", "if self.wish.began_with is None:", "if False:"),
@@ -442,8 +455,8 @@ MISTAKES = (
     ("run", ", refusal.retry_after or 0.0)", ", 0.0)"),
     ("run", "self.attempt = each.joined(self.sent)", "self.attempt = each"),
     ("run", "self.attempt = each.joined(self.sent)", "pass"),
-    ("run", "if left is not None and left.request.posted_at > self.sent.request.posted_at:", "if False:"),
-    ("run", "if left is not None and left.request.posted_at > self.sent.request.posted_at:", "if left is not None:"),
+    ("run", "left is not None and left.request.posted_at > self.sent.request.posted_at", "False"),
+    ("run", "left is not None and left.request.posted_at > self.sent.request.posted_at", "left is not None"),
     ("run", "ledger.enter(self.sent, is_new=True)", "ledger.enter(self.sent)"),
     ("run", "attempt, result, failed=failed, holds=holds", "attempt, result, failed=failed"),
     ("run", "if is_gone:\n            self.ignore(attempt)", "self.ignore(attempt)"),
@@ -515,7 +528,7 @@ MISTAKES = (
     ("snapshot", "return memory.versions(self.database_id, memory.taken) | own", "return memory.versions(self.database_id, memory.taken)"),
     ("snapshot", "if attempt.status is Status.FOUND:\n            return await self._complete_found(attempt)", "pass"),
     ("snapshot", "await self._check_named_version(attempt, claimed)", "pass"),
-    ("snapshot", "is_older = named is not None and named.modified is not None and named.modified < oldest", "is_older = False"),
+    ("snapshot", "named is not None and named.modified is not None and named.modified < oldest", "False"),
     ("snapshot", "oldest = attempt.request.posted_at - SKEW", "oldest = attempt.request.posted_at"),
     ("snapshot", "if is_older or version in claimed:", "if is_older:"),
     ("snapshot", "if why is not None:\n            raise self._unresolved(why, undecided=True)", "pass"),
@@ -548,7 +561,7 @@ MISTAKES = (
     ("snapshot", "if self._is_young(each)", ""),
     ("snapshot", "is_listing_useless = candidates or not ledger.place.is_shared", "is_listing_useless = candidates"),
     ("snapshot", "if self.last_change is None or not is_listing_useless:", "if not is_listing_useless:"),
-    ("snapshot", "return now - self.operation.elapsed - timedelta(seconds=self.inputs.reuse_within)", "return now - timedelta(seconds=self.inputs.reuse_within)"),
+    ("snapshot", "now - self.operation.elapsed - timedelta(seconds=self.inputs.reuse_within)", "now - timedelta(seconds=self.inputs.reuse_within)"),
     ("snapshot", "return ended_at >= self._oldest and not self.is_too_old(attempt.request.posted_at)", "return ended_at >= self._oldest"),
     ("snapshot", "return ended_at >= self._oldest and not self.is_too_old(attempt.request.posted_at)", "return not self.is_too_old(attempt.request.posted_at)"),
     ("snapshot", "seconds=max(self.inputs.timeout, self.inputs.reuse_within)", "seconds=self.inputs.reuse_within"),
@@ -633,7 +646,7 @@ MISTAKES = (
     ("restore", "longest = OUTCOME_KEPT if self.request.accepted else self.request.timeout", "longest = OUTCOME_KEPT"),
     ("restore", "if self.is_ours is False or (not self.shown.in_progress and self._age >= longest):", "if self.is_ours is False:"),
     ("restore", "if self.is_ours is False or (not self.shown.in_progress and self._age >= longest):", "if not self.shown.in_progress and self._age >= longest:"),
-    ("restore", "if self.refusal and not self.shown.in_progress and self._age >= RESTORE_PER_DATABASE:", "if self.refusal and not self.shown.in_progress:"),
+    ("restore", "self.refusal and not self.shown.in_progress and self._age >= RESTORE_PER_DATABASE", "self.refusal and not self.shown.in_progress"),
     ("restore", "if outcome is None and not self.request.accepted:", "if False:"),
     ("restore", "self.attempt = await self.session.ledger.enter(self.attempt)", "pass"),
     ("restore", "if (is_followed and post.accepted) or (self.is_ours and status.in_progress):", "if is_followed and post.accepted:"),
@@ -646,7 +659,7 @@ MISTAKES = (
     ("restore", "began < (post.began or post.posted_at - room) or began == post.previous", "began < (post.began or post.posted_at - room)"),
     ("restore", "return is_followed or (post.began is None and began <= post.posted_at + APART)", "return True"),
     ("restore", '"error": status.code or "error"}', '"failed": status.code or "error"}'),
-    ("restore", "longest = 0.0 if started > self.request.posted_at + SAME else", "longest = 0.0 if False else"),
+    ("restore", "0.0 if started > self.request.posted_at + SAME else", "0.0 if False else"),
     ("restore", "return self._denials >= DENIALS", "return self._denials >= 1"),
     ("restore", "if database is None or not database.running:", "if database is None:"),
     ("restore", "if record.failure and earlier is None:\n        raise restoring.failure(record)", "pass"),
@@ -761,7 +774,7 @@ MISTAKES = (
     ("plugin", "if is_too_old(error):", "if False:"),
     ("snapshot", "(posted.get(each.version, each.modified), each)", "(each.modified, each)"),
     # Whether an archive is whole, and whose it is.
-    ("archive", "if total is not None and self.received > total:", "if False:"),
+    ("archive", "total is not None and self.received > total", "False"),
     ("archive", "return directory.infolist()", "return []"),
     ("archive", "if members and min(each.header_offset for each in members) != 0:", "if False:"),
     ("archive", "self._written_hash.update(block)", "pass"),
@@ -770,7 +783,7 @@ MISTAKES = (
     ("archive", "version=inputs.version_id, etag=None", "version=None, etag=None"),
     ("archive", "if served.version is None and not self._is_pinned(self._url):", "if False:"),
     ("archive", "Served(total=inputs.size,", "Served(total=None,"),
-    ("archive", "!= manifest.sha256:\n            return None", "is None:\n            return None"),
+    ("archive", "!= manifest.sha256\n        ):\n            return None", "is None\n        ):\n            return None"),
     ("archive", "await self._transfers.blocking(upload.discard)", "pass"),
     ("archive", "is_same = digest == record.sha256", "is_same = True"),
     ("archive", "if digest != manifest.sha256:\n        return f", "if False:\n        return f"),
@@ -843,11 +856,11 @@ MISTAKES = (
     ("hosts", "if difference is not None:\n        return f", "if False:\n        return f"),
     ("hosts", "return None if is_proved else", "return None if True else"),
     ("hosts", "return served, 0 if is_part else offset", "return served, 0"),
-    ("hosts", "if problem_of_url(target) is not None or", "if"),
+    ("hosts", "problem_of_url(target) is not None or", ""),
     ("hosts", "urlsplit(target).scheme != urlsplit(url).scheme", "False"),
     ("hosts", 'return f"GET {urlsplit(url).path or \'/\'}"', 'return f"GET {url}"'),
     ("cli/archives", "if not force:\n        raise", "if False:\n        raise"),
-    ("cli/archives", 'if archive.scheme == "file" and archive.file.exists() and archive.file.samefile(file):', "if False:"),
+    ("cli/archives", 'archive.scheme == "file" and archive.file.exists() and archive.file.samefile(file)', "False"),
     ("cli/archives", "if each.manifest and each.is_good}", "if each.manifest}"),
     ("cli/archives", "elif not all(each.is_good for each in found):", "elif False:"),
     ("cli/archives", "if not any(tiers.values()):", "if False:"),
@@ -908,7 +921,7 @@ MISTAKES = (
     ("drill", "if self.kind not in CONNECTION_FORMS or self.port is None:", "if False:"),
     ("drill", "if missing is not None:\n            raise ProvesNothing(str(missing))", "pass"),
     ("drill", "os.fchmod(file.fileno(), 0o600)", "os.fchmod(file.fileno(), 0o644)"),
-    ("drill", "self.port = None  # The restore may have moved it: the next try asks again.", "pass"),
+    ("drill", "# The restore may have moved it: the next try asks again.\n                self.port = None", "pass"),
     ("drill", "if not self.reach.is_own:", "if False:"),
     # Whether it proves anything.
     ("drill", "if started.at is not None and started.at < requested:", "if False:"),
@@ -961,7 +974,7 @@ MISTAKES = (
     ("drill", "if later:\n            return True", "pass"),
     ("drill", "return isinstance(error, RestoreRunning)", "return False"),
     ("drill", "if status.in_progress:\n            return True", "pass"),
-    ("drill", "return status.started_at is not None and status.started_at > ended + SAME", "return False"),
+    ("drill", "status.started_at is not None and status.started_at > ended + SAME", "False"),
     # What a check may do, and what of a connection may be shown.
     ("databases", "self._connection.read_only = True", "self._connection.read_only = False"),
     ("databases", "rows = cursor.stream(command.encode())", "rows = cursor.execute(command.encode())"),
@@ -999,7 +1012,7 @@ MISTAKES = (
     ("databases", 'if re.search("pass|secret", name.lower()):', 'if re.search("pass", name.lower()):'),
     ("databases", 'if name.endswith("password"):', 'if name == "password":'),
     ("databases", 'for at in re.finditer("@", rest):', 'for at in [*re.finditer("@", rest)][:1]:'),
-    ("databases", "return line if len(line) <= LONGEST_SHOWN else", "return line if True else"),
+    ("databases", "line if len(line) <= LONGEST_SHOWN else", "line if True else"),
     ("databases", "if not math.isfinite(value):", "if False:"),
     ("databases", "if len(elements) == 1:", "if elements:"),
     ("databases", "if len(row) != 1:", "if False:"),
@@ -1071,10 +1084,10 @@ MISTAKES = (
     ("properties", "is_always_there = each.required and each.kept and not each.optional", "is_always_there = False"),
     ("properties", 'if not isinstance(value, Mapping):\n        return "must be an object"', 'if False:\n        return "must be an object"'),
     ("errors", "return text.replace(secret, HIDDEN)", "return text"),
-    ("errors", "return name if _VARIABLE.fullmatch(name) and not looks_secret(name) else", "return name if not looks_secret(name) else"),
+    ("errors", "name if _VARIABLE.fullmatch(name) and not looks_secret(name) else", "name if not looks_secret(name) else"),
     ("errors", "file.write(hide_secrets(text).encode(", "file.write(text.encode("),
     ("errors", "if isinstance(words, AnsweredMessage) and not self.shows_answers:", "if False:"),
-    ("service", "self.happened = AnsweredMessage(explanation, self.answer) if self.answer else explanation", "self.happened = explanation"),
+    ("service", "AnsweredMessage(explanation, self.answer) if self.answer else explanation", "explanation"),
     ("service", "if isinstance(error, ActionFailed):\n        return True", "pass"),
     ("service", 'explanation = Message("{it} until {until}", it=explanation, until=until)', "pass"),
 )  # fmt: skip
@@ -1086,10 +1099,15 @@ colleague might have written.
 def main(rooms: list[str]) -> int:
     """Make the mistakes one by one, and say of each whether a test has noticed it."""
     if unknown := set(rooms) - TESTS.keys():
-        print(f"there is no {', '.join(unknown)}; there are {', '.join(TESTS)}", file=sys.stderr)
+        print(
+            f"there is no {', '.join(unknown)}; there are {', '.join(TESTS)}",
+            file=sys.stderr,
+        )
         return 2
     wanted = rooms or list(TESTS)
-    folders = list(dict.fromkeys(f"tests/{each}" for room in wanted for each in TESTS[room]))
+    folders = list(
+        dict.fromkeys(f"tests/{each}" for room in wanted for each in TESTS[room])
+    )
     ends: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-mistakes-") as name:
         copy = Path(name) / "copy"
@@ -1170,7 +1188,9 @@ def pattern_of(text: str) -> re.Pattern[str]:
     return re.compile(r"\s*".join(parts))
 
 
-def place_of(room: str, text: str, root: Path = Path()) -> tuple[Path, re.Match[str]] | None:
+def place_of(
+    room: str, text: str, root: Path = Path()
+) -> tuple[Path, re.Match[str]] | None:
     """Find the only place in a room where a mistake can be made.
 
     Args:
@@ -1183,7 +1203,9 @@ def place_of(room: str, text: str, root: Path = Path()) -> tuple[Path, re.Match[
     """
     pattern = pattern_of(text)
     files = (root / "pulumi_snapshots" / room).rglob("*.py")
-    places = [(file, found) for file in files for found in pattern.finditer(file.read_text())]
+    places = [
+        (file, found) for file in files for found in pattern.finditer(file.read_text())
+    ]
     return places[0] if len(places) == 1 else None
 
 
@@ -1225,7 +1247,9 @@ def write(file: Path, text: str) -> None:
     os.utime(file, (later, later))
 
 
-def failure(tests: str, file: Path | None, wrong: str, *, is_within: bool = False) -> str:
+def failure(
+    tests: str, file: Path | None, wrong: str, *, is_within: bool = False
+) -> str:
     """The first of these tests that fails with this text in a file, or does not end in time.
 
     Empty if all pass.
@@ -1254,7 +1278,9 @@ def failure(tests: str, file: Path | None, wrong: str, *, is_within: bool = Fals
         if status == 0 or (status == NO_SUCH_TEST and "::" in tests):
             return ""
         said.seek(0)
-        by = re.search(r"^(?:FAILED|ERROR) (tests/.*?)(?: - |$)", said.read(), re.MULTILINE)
+        by = re.search(
+            r"^(?:FAILED|ERROR) (tests/.*?)(?: - |$)", said.read(), re.MULTILINE
+        )
         return by[1] if by else tests
 
 
@@ -1264,7 +1290,10 @@ def ended(child: int) -> int:
     It is killed with all that it has started, once it is over or takes too long.
     """
     until = time.monotonic() + LONGEST
-    while (seen := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:
+    while (seen := os.waitpid(child, os.WNOHANG)) == (
+        0,
+        0,
+    ) and time.monotonic() < until:
         time.sleep(0.02)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
@@ -1315,7 +1344,11 @@ def changed(right: str, wrong: str) -> dict[str, CodeType]:
         after = functions_of(wrong)
     except SyntaxError:
         return {}
-    return {name: code for name, code in after.items() if _says(code) != _says(before.get(name))}
+    return {
+        name: code
+        for name, code in after.items()
+        if _says(code) != _says(before.get(name))
+    }
 
 
 def _says(code: CodeType | None) -> Any:
@@ -1323,7 +1356,8 @@ def _says(code: CodeType | None) -> Any:
     if code is None:
         return None
     inside = tuple(
-        _says(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts
+        _says(each) if isinstance(each, CodeType) else repr(each)
+        for each in code.co_consts
     )
     return code.co_code, code.co_names, code.co_varnames, inside
 
@@ -1343,7 +1377,9 @@ def make(file: Path, wrong: str) -> None:
 
     Whoever has imported one has the same object.
     """
-    module = import_module(".".join(file.with_suffix("").parts).removesuffix(".__init__"))
+    module = import_module(
+        ".".join(file.with_suffix("").parts).removesuffix(".__init__")
+    )
     codes = functions_of(wrong)
     within: list[Any] = [module]
     seen = set()
@@ -1352,9 +1388,16 @@ def make(file: Path, wrong: str) -> None:
             for function in functions_in(each):
                 if function.__module__ == module.__name__:
                     code = codes.get(function.__code__.co_qualname)
-                    if code is not None and code.co_freevars == function.__code__.co_freevars:
+                    if (
+                        code is not None
+                        and code.co_freevars == function.__code__.co_freevars
+                    ):
                         function.__code__ = code
-            if isinstance(each, type) and each.__module__ == module.__name__ and each not in seen:
+            if (
+                isinstance(each, type)
+                and each.__module__ == module.__name__
+                and each not in seen
+            ):
                 seen.add(each)
                 within.append(each)
 

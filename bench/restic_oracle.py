@@ -26,7 +26,9 @@ from tools import engine
 
 RESTIC = "0.18.1"
 SOURCE = Path(__file__).resolve().parent / "restic" / "main.go"
-STORED = Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "retention.json"
+STORED = (
+    Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "retention.json"
+)
 HISTORIES = 10_000
 STORED_HISTORIES = 200
 REPOSITORY = 40
@@ -87,7 +89,10 @@ def histories(count: int) -> Iterator[dict[str, Any]]:
 def ours(case: dict[str, Any]) -> list[int]:
     """What our tiers keep."""
     return sorted(
-        kept_by(Keep(**case["keep"]), [datetime.fromtimestamp(each, UTC) for each in case["times"]])
+        kept_by(
+            Keep(**case["keep"]),
+            [datetime.fromtimestamp(each, UTC) for each in case["times"]],
+        )
     )
 
 
@@ -121,7 +126,12 @@ def by_program(restic: Path, told: str) -> int:
         def run(*arguments: str) -> str:
             command = [str(restic), *arguments]
             return subprocess.run(  # noqa: S603
-                command, env=environment, cwd=home, check=True, capture_output=True, text=True
+                command,
+                env=environment,
+                cwd=home,
+                check=True,
+                capture_output=True,
+                text=True,
             ).stdout
 
         run("init")
@@ -136,9 +146,15 @@ def by_program(restic: Path, told: str) -> int:
             keep = {tier: chance.randrange(1, 9) for tier in tiers}
             options = [f"--keep-{tier}={count}" for tier, count in keep.items()]
             (group,) = json.loads(run("forget", "--dry-run", "--json", *options))
-            kept = {int(datetime.fromisoformat(each["time"]).timestamp()) for each in group["keep"]}
+            kept = {
+                int(datetime.fromisoformat(each["time"]).timestamp())
+                for each in group["keep"]
+            }
             every = times + older
-            case = {"times": every, "keep": {tier: keep[tier] for tier in TIERS if tier in keep}}
+            case = {
+                "times": every,
+                "keep": {tier: keep[tier] for tier in TIERS if tier in keep},
+            }
             wrong += kept != {every[each] for each in ours(case)} - set(older)
     return wrong
 
@@ -154,7 +170,9 @@ def main() -> int:
         STORED.write_text("[\n" + ",\n".join(lines) + "\n]\n")
         return 0
     cases = list(histories(HISTORIES))
-    wrong = sum(ours(case) != kept for case, kept in zip(cases, answered(cases), strict=True))
+    wrong = sum(
+        ours(case) != kept for case, kept in zip(cases, answered(cases), strict=True)
+    )
     print(f"{wrong} of {HISTORIES} histories differ from the policy of restic {RESTIC}")
     on_path = shutil.which("restic")
     for restic in [programs() / "restic", *([Path(on_path)] if on_path else [])]:

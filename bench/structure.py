@@ -69,9 +69,9 @@ class File:
 def files_of(package: Path) -> dict[str, File]:
     """Every file of a package, by its module's name."""
     paths = {
-        ".".join([package.name, *path.relative_to(package).with_suffix("").parts]).removesuffix(
-            ".__init__"
-        ): path
+        ".".join(
+            [package.name, *path.relative_to(package).with_suffix("").parts]
+        ).removesuffix(".__init__"): path
         for path in sorted(package.rglob("*.py"))
     }
     found = {}
@@ -81,7 +81,9 @@ def files_of(package: Path) -> dict[str, File]:
         for node, in_function in walk(ast.parse(text)):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 file.lazy += in_function
-                file.uses.update(name for name in imported(node, paths) if name != module)
+                file.uses.update(
+                    name for name in imported(node, paths) if name != module
+                )
             elif isinstance(node, ast.Raise):
                 file.assertions += "AssertionError" in ast.unparse(node)
     return found
@@ -93,11 +95,14 @@ def walk(node: ast.AST, *, in_function: bool = False) -> Iterator[tuple[ast.AST,
         yield child, in_function
         yield from walk(
             child,
-            in_function=in_function or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef),
+            in_function=in_function
+            or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef),
         )
 
 
-def imported(node: ast.Import | ast.ImportFrom, modules: dict[str, Path]) -> Iterator[str]:
+def imported(
+    node: ast.Import | ast.ImportFrom, modules: dict[str, Path]
+) -> Iterator[str]:
     """The modules of the package that a statement names.
 
     A name of a module counts as that module.
@@ -107,7 +112,9 @@ def imported(node: ast.Import | ast.ImportFrom, modules: dict[str, Path]) -> Ite
     else:
         names = [(node.module or "", alias.name) for alias in node.names]
     for module, name in names:
-        yield from [each for each in (f"{module}.{name}", module) if each in modules][:1]
+        yield from [each for each in (f"{module}.{name}", module) if each in modules][
+            :1
+        ]
 
 
 # The create
@@ -171,7 +178,11 @@ class Trace:
     def end(self, result: Path) -> None:
         """Write down what was counted."""
         self.under_way = False
-        found = {"to_post": self.to_post, "whole": self.sums(), "requests": self.requests}
+        found = {
+            "to_post": self.to_post,
+            "whole": self.sums(),
+            "requests": self.requests,
+        }
         result.write_text(json.dumps(found))
 
 
@@ -212,9 +223,13 @@ def serve_traced(package: Path, result: Path) -> None:
 
     send = httpx.AsyncHTTPTransport.handle_async_request
 
-    async def sent(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+    async def sent(
+        self: httpx.AsyncHTTPTransport, request: httpx.Request
+    ) -> httpx.Response:
         if trace.under_way:
-            trace.requests.append(f"{request.method} {request.url.path.rpartition('/')[2]}")
+            trace.requests.append(
+                f"{request.method} {request.url.path.rpartition('/')[2]}"
+            )
             if request.method == "POST":
                 trace.to_post = trace.sums()
         return await send(self, request)
@@ -228,7 +243,9 @@ def serve_traced(package: Path, result: Path) -> None:
 
 
 @contextmanager
-def plugin(package: Path, folder: Path, environment: Mapping[str, str]) -> Iterator[Any]:
+def plugin(
+    package: Path, folder: Path, environment: Mapping[str, str]
+) -> Iterator[Any]:
     """Start the plugin as a run of the engine does; yields how to call it."""
     import grpc  # noqa: PLC0415 - as above
     from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc  # noqa: PLC0415
@@ -250,9 +267,13 @@ def plugin(package: Path, folder: Path, environment: Mapping[str, str]) -> Itera
                 stub = provider_pb2_grpc.ResourceProviderStub(channel)
                 # Without an address the progress is dropped.
                 stub.Handshake(
-                    provider_pb2.ProviderHandshakeRequest(supports_refresh_before_update=True)
+                    provider_pb2.ProviderHandshakeRequest(
+                        supports_refresh_before_update=True
+                    )
                 )
-                stub.Configure(provider_pb2.ConfigureRequest(acceptSecrets=True), timeout=SECONDS)
+                stub.Configure(
+                    provider_pb2.ConfigureRequest(acceptSecrets=True), timeout=SECONDS
+                )
                 yield stub
         finally:
             process.terminate()
@@ -270,11 +291,20 @@ def measured(package: Path) -> dict[str, dict[str, Any]]:
     from tools.sandbox import Emulator  # noqa: PLC0415
 
     def inputs(database: str, **more: Any) -> struct_pb2.Struct:
-        return json_format.ParseDict({"databaseId": database, **more}, struct_pb2.Struct())
+        return json_format.ParseDict(
+            {"databaseId": database, **more}, struct_pb2.Struct()
+        )
 
     found = {}
     version = ""
-    service = ["--snapshot-seconds", "0", "--cache-world", "invalidated", "--restore-seconds", "4"]
+    service = [
+        "--snapshot-seconds",
+        "0",
+        "--cache-world",
+        "invalidated",
+        "--restore-seconds",
+        "4",
+    ]
     for database in DATABASES:
         service += ["--database", database]
     with tempfile.TemporaryDirectory() as place:
@@ -285,7 +315,9 @@ def measured(package: Path) -> dict[str, dict[str, Any]]:
                     request = provider_pb2.CreateRequest(
                         urn=f"{URN}-{database}", properties=inputs(database)
                     )
-                    version = stub.Create(request, timeout=SECONDS).properties["versionId"]
+                    version = stub.Create(request, timeout=SECONDS).properties[
+                        "versionId"
+                    ]
                 found["one create"] = json.loads((folder / RESULT).read_text())
             with plugin(package, folder, emulator.environment) as stub:
                 restore = inputs(DATABASES[1], versionId=version, overwrite=True)
@@ -293,14 +325,16 @@ def measured(package: Path) -> dict[str, dict[str, Any]]:
                 pending = provider_pb2.ErrorResourceInitFailed()
                 try:
                     stub.Create(
-                        provider_pb2.CreateRequest(urn=urn, properties=restore, timeout=1),
+                        provider_pb2.CreateRequest(
+                            urn=urn, properties=restore, timeout=1
+                        ),
                         timeout=SECONDS,
                     )
                 except grpc.RpcError as error:
                     details = dict(error.trailing_metadata())["grpc-status-details-bin"]
-                    import_module("google.rpc.status_pb2").Status.FromString(details).details[
-                        0
-                    ].Unpack(pending)
+                    import_module("google.rpc.status_pb2").Status.FromString(
+                        details
+                    ).details[0].Unpack(pending)
                 update = provider_pb2.UpdateRequest(
                     id=pending.id,
                     urn=urn,
@@ -339,7 +373,10 @@ def rows(package: Path) -> Iterator[tuple[str, str]]:
         f"`{largest}`: {len(rooms[largest])} files, {inside[largest]} imports of each other",
     )
     yield "imports inside functions", str(sum(file.lazy for file in provider.values()))
-    yield "`raise AssertionError`", str(sum(file.assertions for file in provider.values()))
+    yield (
+        "`raise AssertionError`",
+        str(sum(file.assertions for file in provider.values())),
+    )
     for what, walk_of in measured(package).items():
         yield from rows_of_walk(what, walk_of)
     for room in sorted(rooms):
@@ -351,7 +388,10 @@ def rows(package: Path) -> Iterator[tuple[str, str]]:
 
 def rows_of_walk(what: str, walk_of: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What one create or resume passes."""
-    for name, sums in (("to the POST", walk_of["to_post"]), ("there and back", walk_of["whole"])):
+    for name, sums in (
+        ("to the POST", walk_of["to_post"]),
+        ("there and back", walk_of["whole"]),
+    ):
         if sums:
             counts = (f"{number} {each}" for each, number in sums.items())
             yield f"{what}, {name}", ", ".join(counts)

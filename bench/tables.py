@@ -46,7 +46,10 @@ def counted_tables() -> Iterable[list[object]]:
         mysql_at(server, "create database many")
         mysql_at(server, *map(_table, range(TABLES)), database="many")
         yield _counted(f"MariaDB, {TABLES:,} tables", server.url("many"))
-    with served("ferretdb") as server, pymongo.MongoClient[dict[str, int]](server.url()) as client:
+    with (
+        served("ferretdb") as server,
+        pymongo.MongoClient[dict[str, int]](server.url()) as client,
+    ):
         for number in range(TABLES // 10):
             client["many"][f"table_{number}"].insert_one({"n": 1})
         yield _counted(f"FerretDB, {TABLES // 10:,} collections", server.url("many"))
@@ -55,7 +58,9 @@ def counted_tables() -> Iterable[list[object]]:
         redis.Redis(port=server.port, password=server.password) as client,
     ):
         for first in range(0, KEYS, BATCH):
-            client.mset({f"kind{key % 7}:{key}": 1 for key in range(first, first + BATCH)})
+            client.mset(
+                {f"kind{key % 7}:{key}": 1 for key in range(first, first + BATCH)}
+            )
         yield _counted(f"Redis, {KEYS:,} keys", server.url("0"))
 
 

@@ -85,7 +85,9 @@ def describe(
 ) -> None:
     """Add the declared properties to the docstring of a resource or a record, in the reference."""
     if isinstance(shown, type) and issubclass(shown, Record | Declared):
-        properties = shown.properties() if issubclass(shown, Record) else shown.schema.outputs
+        properties = (
+            shown.properties() if issubclass(shown, Record) else shown.schema.outputs
+        )
         lines += [
             "",
             "Attributes:",

@@ -27,8 +27,12 @@ PLAUSIBLE = 10 * 365 * 86400.0
 """The largest difference in seconds between two clocks that is believed; beyond it one is wrong."""
 NO_ANSWER_YET = "the service has not answered yet"
 NO_DATE = "the service's answers have no date"
-WRONG_MACHINE = "this machine's clock is wrong: it says {here}, and the service says {there}"
-COUNTING = getattr(time, "CLOCK_MONOTONIC" if sys.platform == "darwin" else "CLOCK_BOOTTIME", None)
+WRONG_MACHINE = (
+    "this machine's clock is wrong: it says {here}, and the service says {there}"
+)
+COUNTING = getattr(
+    time, "CLOCK_MONOTONIC" if sys.platform == "darwin" else "CLOCK_BOOTTIME", None
+)
 """The system's monotonic clock that counts while the machine is suspended; None if it has none but
 Python's. There a POST that was under way meanwhile may not be matched to its snapshot."""
 
@@ -155,7 +159,11 @@ class Clock:
         ticks: Callable[[], float] | None = None,
         wall: Callable[[], datetime] | None = None,
     ) -> None:
-        counting = time.monotonic if COUNTING is None else partial(time.clock_gettime, COUNTING)
+        counting = (
+            time.monotonic
+            if COUNTING is None
+            else partial(time.clock_gettime, COUNTING)
+        )
         self._ticks = ticks or (anyio.current_time if start else counting)
         self._wall = wall
         self._start = start
@@ -219,7 +227,9 @@ class TimeSpan(NamedTuple):
     latest: datetime
 
 
-def corrected_time(claimed: datetime, span: TimeSpan | None, skew: timedelta) -> datetime:
+def corrected_time(
+    claimed: datetime, span: TimeSpan | None, skew: timedelta
+) -> datetime:
     """Correct the time at which a request was sent by the evidence of its answer.
 
     Args:
@@ -291,7 +301,9 @@ class ServiceClock:
         """Why the service's time is not known, as a clause; None if the time is known."""
         return self._trouble if self._believed is None else None
 
-    def observe(self, date: datetime | None, sent: datetime, received: datetime) -> TimeSpan | None:
+    def observe(
+        self, date: datetime | None, sent: datetime, received: datetime
+    ) -> TimeSpan | None:
         """Learn from an answer of the service.
 
         Args:
@@ -309,7 +321,9 @@ class ServiceClock:
         least = (date - received).total_seconds()
         most = (date - sent).total_seconds() + DATE_RESOLUTION
         if max(abs(least), abs(most)) > PLAUSIBLE:
-            self._trouble = WRONG_MACHINE.format(here=_to_say(received), there=_to_say(date))
+            self._trouble = WRONG_MACHINE.format(
+                here=_to_say(received), there=_to_say(date)
+            )
             return None
         self._weigh(_Offset(least, most, date))
         latest = date + timedelta(seconds=DATE_RESOLUTION)

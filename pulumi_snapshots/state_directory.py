@@ -20,7 +20,9 @@ def state_directory(environment: Mapping[str, str]) -> Path:
     Returns:
         The directory; a relative path, which no file can be in, if there is no home directory.
     """
-    own, base = (Path(environment.get(name) or "") for name in (VARIABLE, "XDG_STATE_HOME"))
+    own, base = (
+        Path(environment.get(name) or "") for name in (VARIABLE, "XDG_STATE_HOME")
+    )
     if own.is_absolute():
         return own
     # The XDG specification says that a relative path is to be ignored.

@@ -28,9 +28,15 @@ _DSN_VARIABLE = "SQUARECLOUD_EMULATOR_POSTGRES_DSN"
 _PASSWORD = f"PGPASSWORD or a password file, or the whole DSN in {_DSN_VARIABLE}"
 _SETTINGS = {
     "--speed": ("speed", "seconds of the service's time in one real second"),
-    "--clock-offset": ("clock_offset_seconds", "how far the service's clock is ahead, in seconds"),
+    "--clock-offset": (
+        "clock_offset_seconds",
+        "how far the service's clock is ahead, in seconds",
+    ),
     "--snapshot-seconds": ("snapshot_seconds", "how long a snapshot takes"),
-    "--soft-deadline": ("soft_deadline_seconds", "after how many seconds a POST is answered 202"),
+    "--soft-deadline": (
+        "soft_deadline_seconds",
+        "after how many seconds a POST is answered 202",
+    ),
     "--restore-seconds": ("restore_seconds", "how long a restore takes"),
     "--restore-holds": (
         "restore_holds",
@@ -54,11 +60,20 @@ _SETTINGS = {
             "without it"
         ),
     ),
-    "--memory": ("plan_memory_mb", "the plan's MB; it allows (MB / 256) * 2 snapshots a day"),
+    "--memory": (
+        "plan_memory_mb",
+        "the plan's MB; it allows (MB / 256) * 2 snapshots a day",
+    ),
     "--plan": ("plan", "a free plan has no account listing"),
-    "--paid-until": ("plan_ends_at", "when the plan ends, such as 2026-12-31T12:00:00Z"),
+    "--paid-until": (
+        "plan_ends_at",
+        "when the plan ends, such as 2026-12-31T12:00:00Z",
+    ),
     "--requests-per-minute": ("requests_per_minute", "the rate limit"),
-    "--block-seconds": ("block_seconds", "how long the account is blocked past the rate limit"),
+    "--block-seconds": (
+        "block_seconds",
+        "how long the account is blocked past the rate limit",
+    ),
     "--cache-seconds": ("cache_seconds", "how long listings are cached"),
     "--cache-world": (
         "cache_world",
@@ -137,7 +152,9 @@ def opened(options: argparse.Namespace) -> tuple[Emulator, socket.socket]:
         if options.data_folder is not None:
             _claim(options.data_folder)
         store = _store(options)
-        emulator = Emulator(_chosen(options), data_folder=options.data_folder, store=store)
+        emulator = Emulator(
+            _chosen(options), data_folder=options.data_folder, store=store
+        )
         for described in options.database:
             database_id, _, kind = described.partition(":")
             if database_id not in emulator.databases:
@@ -168,7 +185,11 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on")
     add("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
-    add("--allow-remote", action="store_true", help="allow a --host that other machines can reach")
+    add(
+        "--allow-remote",
+        action="store_true",
+        help="allow a --host that other machines can reach",
+    )
     add(
         "--data-folder",
         type=Path,
@@ -211,7 +232,9 @@ def _chosen(options: argparse.Namespace) -> EmulatorSettings:
         for one in fields(EmulatorSettings)
         if hasattr(options, one.name)
     }
-    return EmulatorSettings(api_key=os.environ.get(_KEY_VARIABLE) or TEST_API_KEY, **chosen)
+    return EmulatorSettings(
+        api_key=os.environ.get(_KEY_VARIABLE) or TEST_API_KEY, **chosen
+    )
 
 
 def _store(options: argparse.Namespace) -> Store | None:

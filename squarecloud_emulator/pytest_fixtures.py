@@ -25,7 +25,8 @@ MARKER = "squarecloud_emulator"
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
     config.addinivalue_line(
-        "markers", f"{MARKER}(*options): options of the command squarecloud-emulator for this test"
+        "markers",
+        f"{MARKER}(*options): options of the command squarecloud-emulator for this test",
     )
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator.emulator import Emulator
 
-_STOP_SECONDS = 2  # how long open requests may take to end; those held open are dropped at once
+_STOP_SECONDS = (
+    2  # how long open requests may take to end; those held open are dropped at once
+)
 
 
 class Server(uvicorn.Server):
@@ -85,5 +87,6 @@ class _DroppingProtocol(H11Protocol):
         try:
             await self._emulator_app(scope, receive, send)
         except DroppedConnectionError:
-            cycle.disconnected = True  # otherwise uvicorn answers 500 when an app does not answer
+            # otherwise uvicorn answers 500 when an app does not answer
+            cycle.disconnected = True
             self.transport.close()

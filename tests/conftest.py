@@ -78,7 +78,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(trylast=True)  # after those that are not to run are taken out
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
     """Let all workers but one begin with the engine's tests, and that one with those that start servers, so that each starts once.
 
     Workers are given consecutive parts of the list, of the same length, and the first that has nothing left takes of what
@@ -93,17 +95,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         ordered: list[pytest.Item] = []
         for worker in range(workers):
             share = slice(
-                len(slow) * worker // (workers - 1), len(slow) * (worker + 1) // (workers - 1)
+                len(slow) * worker // (workers - 1),
+                len(slow) * (worker + 1) // (workers - 1),
             )
             ordered += slow[share]
-            rest = len(quick) - max(0, len(items) * (worker + 1) // workers - len(ordered))
+            rest = len(quick) - max(
+                0, len(items) * (worker + 1) // workers - len(ordered)
+            )
             ordered += quick[rest:]
             del quick[rest:]
         items[:] = ordered
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport() -> Generator[
+    None, pytest.TestReport, pytest.TestReport
+]:
     """Let a skipped test fail where the machine has to have all but what is named."""
     report = yield
     if report.skipped and isinstance(report.longrepr, tuple):
@@ -134,7 +141,9 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.fixture(scope="session")
 def forks(pytestconfig: pytest.Config) -> dict[str, str]:
     """What is in the environment of processes that may be forks of a Python that has loaded its libraries."""
-    return getattr(pytestconfig, "workerinput", {}).get("forks") or forks_for(pytestconfig)
+    return getattr(pytestconfig, "workerinput", {}).get("forks") or forks_for(
+        pytestconfig
+    )
 
 
 def pytest_collection_finish() -> None:
@@ -151,7 +160,9 @@ def postgres_server() -> Iterator[servers.Server]:
 
 
 @pytest.fixture
-def server(postgres_server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> servers.Server:
+def server(
+    postgres_server: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> servers.Server:
     """The server, with its programs and its password in the environment of the test."""
     for name, value in postgres_server.environment.items():
         monkeypatch.setenv(name, value)

@@ -28,10 +28,14 @@ DOCS = PROJECT / "docs"
 PAGES = sorted({*DOCS.rglob("*.md")} - {*registry.files()})
 CONTRIBUTING = DOCS / "dev" / "index.md"
 EXAMPLES = sorted((PROJECT / "examples").glob("*/README.md"))
-AT_THE_ROOT = [PROJECT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")]
+AT_THE_ROOT = [
+    PROJECT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")
+]
 READ = [*AT_THE_ROOT, *PAGES, *EXAMPLES]
 MEASURED = sorted((PROJECT / "bench").glob("*.md"))
-TOCTREE = re.compile(r"^```\{toctree\}\n(?::[^\n]*\n)*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+TOCTREE = re.compile(
+    r"^```\{toctree\}\n(?::[^\n]*\n)*\n(.*?)^```", re.MULTILINE | re.DOTALL
+)
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 INCLUDED = re.compile(r"^```\{(?:include|literalinclude)\} (\S+)", re.MULTILINE)
 
@@ -43,7 +47,10 @@ def anchors(page: Path) -> set[str]:
         if included.endswith(".md"):
             text += (page.parent / included).read_text()
     headings = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in headings
+    }
 
 
 def test_every_page_is_in_the_navigation_once() -> None:
@@ -52,13 +59,19 @@ def test_every_page_is_in_the_navigation_once() -> None:
         for entries in TOCTREE.findall(page.read_text()):
             listed.update(page.parent / f"{entry}.md" for entry in entries.split())
     assert listed == Counter(
-        page for page in PAGES if page not in {DOCS / "index.md", DOCS / "404.md", CONTRIBUTING}
+        page
+        for page in PAGES
+        if page not in {DOCS / "index.md", DOCS / "404.md", CONTRIBUTING}
     )
 
 
-def test_users_do_not_see_the_pages_for_contributors_in_their_navigation(site: Path) -> None:
+def test_users_do_not_see_the_pages_for_contributors_in_their_navigation(
+    site: Path,
+) -> None:
     (navigation,) = re.findall(
-        r'<div class="sidebar-tree">(.*?)</div>\n', (site / "index.html").read_text(), re.DOTALL
+        r'<div class="sidebar-tree">(.*?)</div>\n',
+        (site / "index.html").read_text(),
+        re.DOTALL,
     )
     assert 'href="start.html"' in navigation
     assert 'href="dev/' not in navigation
@@ -81,7 +94,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # What `make docs` runs, into another folder.
     options = ("--quiet", "--fail-on-warning", "--keep-going", str(DOCS), str(folder))
     command = [sys.executable, "-m", "sphinx", *options]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)  # noqa: S603  a fixed command
+    result = subprocess.run(  # noqa: S603  a fixed command
+        command, capture_output=True, text=True, check=False, cwd=PROJECT
+    )
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -89,14 +104,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_reference_has_every_public_name(site: Path) -> None:
     reference = (site / "reference.html").read_text()
     missing = [
-        name for name in dir(pulumi_snapshots) if f'id="pulumi_snapshots.{name}"' not in reference
+        name
+        for name in dir(pulumi_snapshots)
+        if f'id="pulumi_snapshots.{name}"' not in reference
     ]
     assert missing == []
     # What every resource of Pulumi has would hide what a snapshot has.
     assert [
-        name for name in dir(pulumi.Resource) if f'"pulumi_snapshots.Snapshot.{name}"' in reference
+        name
+        for name in dir(pulumi.Resource)
+        if f'"pulumi_snapshots.Snapshot.{name}"' in reference
     ] == []
-    assert ">download_url_expires_at<" in reference, "the outputs of resources are described"
+    assert ">download_url_expires_at<" in reference, (
+        "the outputs of resources are described"
+    )
     # An attribute's docstring that begins with words and a colon is taken for its type.
     assert ">Type<" not in reference
 
@@ -134,7 +155,8 @@ def test_the_site_loads_nothing_from_elsewhere_and_can_be_searched(site: Path) -
 def test_a_newcomer_sees_why_and_guard_before_how_to_install(site: Path) -> None:
     landing = (site / "index.html").read_text().partition("<h1>")[2]
     found = [
-        landing.index(text) for text in ("Accepted</span>", ">Guard</span>", "curl", "pip install")
+        landing.index(text)
+        for text in ("Accepted</span>", ">Guard</span>", "curl", "pip install")
     ]
     assert found == sorted(found)
     assert "not yet run against the real service" in landing
@@ -147,7 +169,9 @@ def test_the_site_has_the_tables_of_properties(site: Path) -> None:
         ("archive", "sha256"),
         ("settings", "POLL_EVERY"),
     ):
-        rows = re.findall(r"<tr.*?</tr>", (site / f"{page}.html").read_text(), re.DOTALL)
+        rows = re.findall(
+            r"<tr.*?</tr>", (site / f"{page}.html").read_text(), re.DOTALL
+        )
         assert any(name in row for row in rows), page
 
 
@@ -169,21 +193,26 @@ def test_pages_quote_the_benchmark_as_it_is() -> None:
 
 
 def test_the_page_for_authors_names_what_the_package_has() -> None:
-    page, package = (DOCS / "dev" / "authors.md").read_text(), PROJECT / "pulumi_snapshots"
+    page = (DOCS / "dev" / "authors.md").read_text()
+    package = PROJECT / "pulumi_snapshots"
     table = page.partition("\n## Folders\n")[2].partition("\n## ")[0]
     named = {
         name
         for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
         for name in re.findall(r"`(\w+)`", row)
     }
-    assert named == {path.parent.name for path in package.glob("*/__init__.py")} - {"emulator"}
+    assert named == {path.parent.name for path in package.glob("*/__init__.py")} - {
+        "emulator"
+    }
     used = page.partition("\n| feature | where it is |")[2].partition("\n\n")[0]
     files = (package / "dynamic" / "engine_access.py", *package.glob("engine/*.py"))
     code = "".join(path.read_text() for path in files)
     assert [name for name in re.findall(r"`(\w+)`", used) if name not in code] == []
     # How a provider learns of the engine's process, which the engine tells nobody: what the page says is what is there.
     functions = re.findall(
-        r"^def ([a-z]\w+)", (package / "engine" / "process.py").read_text(), re.MULTILINE
+        r"^def ([a-z]\w+)",
+        (package / "engine" / "process.py").read_text(),
+        re.MULTILINE,
     )
     assert set(functions) <= set(re.findall(r"`(\w+)`", used))
 
@@ -191,7 +220,9 @@ def test_the_page_for_authors_names_what_the_package_has() -> None:
 def test_the_page_about_tests_names_the_folders_and_files_that_there_are() -> None:
     text = (PROJECT / "tests" / "README.md").read_text()
     table = text.partition("\n## Where a test belongs\n")[2].partition("\n## ")[0]
-    rows = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")][2:]
+    rows = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")][
+        2:
+    ]
     listed = {name for cell in rows for name in re.findall(r"`([\w-]+)`", cell)}
     folders = {path.parent for path in (PROJECT / "tests").rglob("test_*.py")}
     there = {
@@ -201,7 +232,8 @@ def test_the_page_about_tests_names_the_folders_and_files_that_there_are() -> No
     }
     # The page says that a folder of the package has its tests in one of the same name.
     assert (
-        there - {path.parent.name for path in PROJECT.glob("pulumi_snapshots/*/__init__.py")}
+        there
+        - {path.parent.name for path in PROJECT.glob("pulumi_snapshots/*/__init__.py")}
         <= listed
         <= there
     )
@@ -215,7 +247,11 @@ FENCES = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
-    return [text for language, text in FENCES.findall(page.read_text()) if language in languages]
+    return [
+        text
+        for language, text in FENCES.findall(page.read_text())
+        if language in languages
+    ]
 
 
 def test_a_file_to_copy_is_yaml() -> None:
@@ -229,20 +265,27 @@ def commands_in(page: Path) -> list[list[str]]:
     found = re.findall(
         r"squarecloud-snapshots ([a-z][^`\n]*)", page.read_text().replace("\\\n", " ")
     )
-    return [re.split(r"\s*(?:[|&;<>#)(]|\s/)", text, maxsplit=1)[0].split() for text in found]
+    return [
+        re.split(r"\s*(?:[|&;<>#)(]|\s/)", text, maxsplit=1)[0].split()
+        for text in found
+    ]
 
 
 def test_a_command_and_its_options_exist() -> None:
     for words in (words for page in READ for words in commands_in(page)):
         command: click.Command = commands
-        own = words[: words.index("--")] if "--" in words else words  # the rest is another command
+        own = (
+            words[: words.index("--")] if "--" in words else words
+        )  # the rest is another command
         rest = [word.strip("\"',.:") for word in own]
         while isinstance(command, click.Group):
             command = command.commands[rest.pop(0)]
-        known = {name for one in command.params for name in (*one.opts, *one.secondary_opts)} | {
-            "--help"
-        }
-        assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known, words
+        known = {
+            name for one in command.params for name in (*one.opts, *one.secondary_opts)
+        } | {"--help"}
+        assert {
+            word.partition("=")[0] for word in rest if word.startswith("--")
+        } <= known, words
 
 
 def test_a_program_passes_arguments_that_exist() -> None:
@@ -255,13 +298,19 @@ def test_a_program_passes_arguments_that_exist() -> None:
             )
             if isinstance(call, ast.Call) and name in dir(pulumi_snapshots):
                 named = {one.arg: None for one in call.keywords if one.arg}
-                inspect.signature(getattr(pulumi_snapshots, name)).bind_partial(*call.args, **named)
+                inspect.signature(getattr(pulumi_snapshots, name)).bind_partial(
+                    *call.args, **named
+                )
 
 
 def test_the_table_of_the_daily_quota_says_what_the_code_counts() -> None:
-    rows = re.findall(r"^\| (\d+) MB \| (\d+) \|$", (DOCS / "faq.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (\d+) MB \| (\d+) \|$", (DOCS / "faq.md").read_text(), re.MULTILINE
+    )
     assert len(rows) > 4
-    assert [int(count) for _, count in rows] == [daily_quota(int(ram)) for ram, _ in rows]
+    assert [int(count) for _, count in rows] == [
+        daily_quota(int(ram)) for ram, _ in rows
+    ]
 
 
 def test_the_page_of_versions_names_those_that_are_needed_and_tested() -> None:
@@ -273,7 +322,10 @@ def test_the_page_of_versions_names_those_that_are_needed_and_tested() -> None:
     }
     metadata = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     sdk = next(one for one in metadata["dependencies"] if one.startswith("pulumi>="))
-    assert rows["Python"][0] == f"{metadata['requires-python'].removeprefix('>=')} or later"
+    assert (
+        rows["Python"][0]
+        == f"{metadata['requires-python'].removeprefix('>=')} or later"
+    )
     assert rows["Pulumi's Python SDK"][0] == f"{sdk.removeprefix('pulumi>=')} or later"
     assert (
         rows["Pulumi engine, dynamic provider"][0]
@@ -290,7 +342,9 @@ README = (PROJECT / "README.md").read_text()
 HOWTO = (PROJECT / "docs" / "howto.md").read_text()
 PUBLISHED = (
     NO_UPLOAD
-    not in tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["classifiers"]
+    not in tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"][
+        "classifiers"
+    ]
 )
 MOST_WORDS = 480
 
@@ -307,7 +361,9 @@ def test_a_newcomer_sees_every_resource_in_two_minutes_and_the_way_back_first() 
         if isinstance(kind, type) and issubclass(kind, pulumi.Resource)
     ]
     assert resources
-    assert [name for name in resources if not re.search(rf"(?:`|\[){name}\b", README)] == []
+    assert [
+        name for name in resources if not re.search(rf"(?:`|\[){name}\b", README)
+    ] == []
     prose = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
     assert len(re.sub(r"\]\([^)]*\)", "]", prose).split()) <= MOST_WORDS
     back = "howto/get-my-data-back.md"
@@ -318,9 +374,12 @@ def test_a_newcomer_sees_every_resource_in_two_minutes_and_the_way_back_first() 
 def test_the_install_command_works_today() -> None:
     """A classifier in pyproject.toml decides: once it is gone, this test names what the pages must say then."""
     assert errors.PUBLISHED is PUBLISHED, "what errors say to install works today too"
-    clone, index = "pip install '/path/to/clone[cli]'", "pip install 'pulumi-snapshots[cli]'"
+    clone = "pip install '/path/to/clone[cli]'"
+    index = "pip install 'pulumi-snapshots[cli]'"
     first = section("Install").partition("```sh\n")[2].partition("```")[0]
-    assert first == (f"{index}\n" if PUBLISHED else f"{clone}    # once published: {index}\n")
+    assert first == (
+        f"{index}\n" if PUBLISHED else f"{clone}    # once published: {index}\n"
+    )
     for page in PAGES:
         text = page.read_text()
         if "pip install 'pulumi-snapshots" in text:
@@ -329,13 +388,18 @@ def test_the_install_command_works_today() -> None:
 
 def test_installing_from_an_index_is_explained_once_for_all_pages_of_the_site() -> None:
     # The registry shows the plugin's section alone, so it says how in its own words.
-    explained = {page.name for page in PAGES if "nce it is published" in page.read_text()}
+    explained = {
+        page.name for page in PAGES if "nce it is published" in page.read_text()
+    }
     assert explained == (set() if PUBLISHED else {"install.md"})
     extras = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
     rows = (
-        (DOCS / "install.md").read_text().partition("\n| extra | for |\n")[2].partition("\n\n")[0]
+        (DOCS / "install.md")
+        .read_text()
+        .partition("\n| extra | for |\n")[2]
+        .partition("\n\n")[0]
     )
     first_cells = [row.split("|")[1] for row in rows.splitlines()]
     named = {name for cell in first_cells for name in re.findall(r"`([\w-]+)`", cell)}
@@ -349,7 +413,9 @@ def test_a_missing_page_has_one_of_the_site_in_its_place(site: Path) -> None:
 
 
 def test_a_reader_learns_what_was_tried_and_what_was_not() -> None:
-    version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+    version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"][
+        "version"
+    ]
     status = section("Status")
     assert f"Version {version}, {'' if PUBLISHED else 'not '}published" in status
     assert "not yet run against the real service" in status
@@ -357,12 +423,21 @@ def test_a_reader_learns_what_was_tried_and_what_was_not() -> None:
 
 
 def test_a_reader_finds_every_example() -> None:
-    assert sorted(folder / "README.md" for folder in (PROJECT / "examples").iterdir()) == EXAMPLES
+    assert (
+        sorted(folder / "README.md" for folder in (PROJECT / "examples").iterdir())
+        == EXAMPLES
+    )
     listed = re.findall(
-        r"^\| \[`examples/([\w-]+)`\]\(\.\./examples/\1/README\.md\) \|", HOWTO, re.MULTILINE
+        r"^\| \[`examples/([\w-]+)`\]\(\.\./examples/\1/README\.md\) \|",
+        HOWTO,
+        re.MULTILINE,
     )
     assert sorted(listed) == [page.parent.name for page in EXAMPLES]
     for page in EXAMPLES:
-        first = next(folder for folder in page.parents if (folder / "Pulumi.yaml").is_file())
-        main = re.search(r"^main: (.+)$", (first / "Pulumi.yaml").read_text(), re.MULTILINE)
+        first = next(
+            folder for folder in page.parents if (folder / "Pulumi.yaml").is_file()
+        )
+        main = re.search(
+            r"^main: (.+)$", (first / "Pulumi.yaml").read_text(), re.MULTILINE
+        )
         assert (first / main[1] if main else first) == page.parent

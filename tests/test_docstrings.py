@@ -44,7 +44,9 @@ def functions_of(room: Room, others: list[Room]) -> Iterator[tuple[str, Function
     A function that only its own module uses, a click command, and a method that gRPC names are left
     out. So are the lookups, whose arguments the catalogue describes at import.
     """
-    used_outside = frozenset[str]().union(*(each.words for each in others if each is not room))
+    used_outside = frozenset[str]().union(
+        *(each.words for each in others if each is not room)
+    )
     for node in room.tree.body:
         if isinstance(node, Function) and node.name in used_outside:
             yield f"{room.path}: {node.name}", node, ""
@@ -59,7 +61,11 @@ def functions_of(room: Room, others: list[Room]) -> Iterator[tuple[str, Function
 def arguments_of(function: Function) -> list[str]:
     every = function.args
     names = [each.arg for each in every.posonlyargs + every.args + every.kwonlyargs]
-    return [name for name in names if name not in {"self", "cls"} and not name.startswith("_")]
+    return [
+        name
+        for name in names
+        if name not in {"self", "cls"} and not name.startswith("_")
+    ]
 
 
 def lacks(function: Function) -> bool:
@@ -70,13 +76,19 @@ def lacks(function: Function) -> bool:
     text = ast.get_docstring(function) or ""
     lacks_arguments = bool(arguments_of(function)) and "Args:" not in text
     returns = ast.unparse(function.returns) if function.returns is not None else "None"
-    says_result = re.search("Returns:|Yields:|^Return |^Tell whether ", text) is not None
+    says_result = (
+        re.search("Returns:|Yields:|^Return |^Tell whether ", text) is not None
+    )
     return lacks_arguments or (returns not in {"None", "NoReturn"} and not says_result)
 
 
 def is_exempt(function: Function) -> bool:
     decorators = " ".join(ast.unparse(each) for each in function.decorator_list)
-    return function.name.startswith("_") or "property" in decorators or "command(" in decorators
+    return (
+        function.name.startswith("_")
+        or "property" in decorators
+        or "command(" in decorators
+    )
 
 
 def bases_by_class(every: list[Room]) -> dict[str, list[str]]:
@@ -84,7 +96,10 @@ def bases_by_class(every: list[Room]) -> dict[str, list[str]]:
     for room in every:
         for node in ast.walk(room.tree):
             if isinstance(node, ast.ClassDef):
-                names = [ast.unparse(base).split("[")[0].split(".")[-1] for base in node.bases]
+                names = [
+                    ast.unparse(base).split("[")[0].split(".")[-1]
+                    for base in node.bases
+                ]
                 found[node.name] = names
     return found
 
@@ -93,11 +108,16 @@ def test_a_public_function_says_what_it_takes_and_returns() -> None:
     every = rooms()
     bases = bases_by_class(every)
     found = [each for room in every for each in functions_of(room, every)]
-    complete = {path.split(": ")[1] for path, function, _ in found if not lacks(function)}
+    complete = {
+        path.split(": ")[1] for path, function, _ in found if not lacks(function)
+    }
 
     def is_described_above(owner: str, name: str) -> bool:
         above = bases.get(owner, [])
-        return any(f"{base}.{name}" in complete or is_described_above(base, name) for base in above)
+        return any(
+            f"{base}.{name}" in complete or is_described_above(base, name)
+            for base in above
+        )
 
     lacking = [
         path

@@ -32,7 +32,13 @@ SECTIONS = {
 }
 """The page and the text of each section, by its heading."""
 WITHOUT_PAGE = {
-    *("ProviderError", "SquareCloudError", "NotFinished", "ResourceNotFinished", "ClaimRefused"),
+    *(
+        "ProviderError",
+        "SquareCloudError",
+        "NotFinished",
+        "ResourceNotFinished",
+        "ClaimRefused",
+    ),
     *("Overtaken", "Unfit", "TimeIsUp", "WrongArgument", "Refused"),
 }
 """Errors that users do not meet by these names, or that say all that there is to say."""
@@ -73,7 +79,9 @@ def test_every_error_has_its_section_and_every_section_its_error() -> None:
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
-def test_a_section_says_what_happened_what_was_done_and_what_to_do(kind: type[Exception]) -> None:
+def test_a_section_says_what_happened_what_was_done_and_what_to_do(
+    kind: type[Exception],
+) -> None:
     page, text = SECTIONS[kind.__name__]
     quote, *parts = re.split(r"^\*\*(\w+):\*\*", text, flags=re.MULTILINE)
     assert quote.startswith("> ")
@@ -82,7 +90,9 @@ def test_a_section_says_what_happened_what_was_done_and_what_to_do(kind: type[Ex
     assert f"[{kind.__name__}]({page}#{kind.__name__.lower()})" in INDEX
     # The text that a user searches for.
     words = " ".join(text.replace("\n> ", " ").split()).lower()
-    assert vars(kind).get("meaning", "").lower() in words or not issubclass(kind, SquareCloudError)
+    assert vars(kind).get("meaning", "").lower() in words or not issubclass(
+        kind, SquareCloudError
+    )
     shown = page_text(kind.__name__)
     assert shown == page_text(page_name(kind.__name__))
     assert shown is not None
@@ -117,8 +127,12 @@ def said() -> set[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_a_section_quotes_a_message_that_exists(name: str, said: set[tuple[str, ...]]) -> None:
-    quoted = SECTIONS[name][1].partition("\n\n")[0].removeprefix("> ").replace("\n> ", " ")
+def test_a_section_quotes_a_message_that_exists(
+    name: str, said: set[tuple[str, ...]]
+) -> None:
+    quoted = (
+        SECTIONS[name][1].partition("\n\n")[0].removeprefix("> ").replace("\n> ", " ")
+    )
     shown = threes(quoted)
     # Words around a fact, such as "must be" after a property's name, stand in no single string.
     assert sum(three in said for three in shown) >= 0.6 * len(shown), [
@@ -133,7 +147,8 @@ def test_the_section_of_an_unreachable_service_counts_the_tries() -> None:
 
 def test_the_section_of_other_content_quotes_its_error_to_the_letter() -> None:
     now, before = (
-        Served(total=size, version=None, etag=None, modified=None) for size in (1001, 1000)
+        Served(total=size, version=None, etag=None, modified=None)
+        for size in (1001, 1000)
     )
     error = WrongContent(
         "GET /databases/ACCOUNT_ID/DATABASE_ID.zip",
@@ -160,4 +175,10 @@ def test_the_command_that_explains_the_best_cause_ends_the_message() -> None:
 
 
 def test_what_is_no_error_is_not_explained() -> None:
-    assert page_text("index") is page_text("../index") is page_text("") is page_text("key") is None
+    assert (
+        page_text("index")
+        is page_text("../index")
+        is page_text("")
+        is page_text("key")
+        is None
+    )

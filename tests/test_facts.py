@@ -15,7 +15,8 @@ FACTS, CLIENTS = (
     [
         [cell.strip() for cell in line[1:-1].split(" | ")]
         for line in part.splitlines()
-        if line.startswith("|") and not line.startswith(("| fact |", "| client |", "| --- |"))
+        if line.startswith("|")
+        and not line.startswith(("| fact |", "| client |", "| --- |"))
     ]
     for part in PUBLISHED.split("\n## Clients that others wrote\n")
 )
@@ -30,11 +31,17 @@ def test_a_fact_is_played_by_a_test_that_there_is(row: list[str]) -> None:
     for file, function in named:
         path = TESTS / file
         assert path.is_file(), file
-        assert re.search(rf"^(async )?def {function}\(", path.read_text(), re.MULTILINE), function
+        assert re.search(
+            rf"^(async )?def {function}\(", path.read_text(), re.MULTILINE
+        ), function
 
 
 def test_each_assumption_says_what_happens_if_it_is_wrong() -> None:
-    rows = [line.strip("| ").split(" | ") for line in ASSUMED.splitlines() if line.startswith("|")]
+    rows = [
+        line.strip("| ").split(" | ")
+        for line in ASSUMED.splitlines()
+        if line.startswith("|")
+    ]
     assert rows[0] == ["assumption", "if it is wrong"]
     assert [len(cells) for cells in rows[2:]] == [2] * (len(rows) - 2)
     assert len(rows) > 10

@@ -26,7 +26,10 @@ EMULATOR_FILES = sorted(EMULATOR_PACKAGE.rglob("*.py"))
 ROOM = 12
 """Files in one folder, beside its `__init__.py`: more than that, and nobody finds one at a glance."""
 
-RESOURCES = {file.parent.name for file in PACKAGE.glob("*/difference.py")} - {"drill", "snapshot"}
+RESOURCES = {file.parent.name for file in PACKAGE.glob("*/difference.py")} - {
+    "drill",
+    "snapshot",
+}
 """The folders of resources, which all stand on one floor but these two: others are about a snapshot, and a drill uses some."""
 LAYERS = (
     "top",
@@ -110,7 +113,11 @@ def imports(file: Path, *, typing_too: bool = False) -> tuple[str, ...]:
 
 def _imports(node: ast.AST, *, typing_too: bool) -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and _is_named(child.test, "TYPE_CHECKING") and not typing_too:
+        if (
+            isinstance(child, ast.If)
+            and _is_named(child.test, "TYPE_CHECKING")
+            and not typing_too
+        ):
             continue
         if isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)
@@ -135,15 +142,22 @@ def _is_named(node: ast.AST, name: str) -> bool:
 
 
 def module_of(file: Path) -> str:
-    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(
+        ".__init__"
+    )
 
 
 def imported(name: str, modules: Collection[str]) -> str | None:
     """The module of `modules` that an import of `name` needs: itself, or the one that defines it."""
-    return next((module for module in (name, name.rpartition(".")[0]) if module in modules), None)
+    return next(
+        (module for module in (name, name.rpartition(".")[0]) if module in modules),
+        None,
+    )
 
 
-def each_file(files: list[Path] = FILES) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+def each_file(
+    files: list[Path] = FILES,
+) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
     """Let a rule of one file be one test of them all, that names each file which breaks it."""
 
     def of_all(rule: Callable[[Path], None]) -> Callable[[], None]:
@@ -169,7 +183,9 @@ def test_imports_point_down_only(file: Path) -> None:
             other = name.split(".")[1]
             if other not in FLOOR and file == PACKAGE / "plugin" / "__init__.py":
                 continue  # it offers the names of the top
-            assert other == part or FLOOR[other] > FLOOR[part], f"{part} must not import {name}"
+            assert other == part or FLOOR[other] > FLOOR[part], (
+                f"{part} must not import {name}"
+            )
 
 
 @cache
@@ -213,14 +229,21 @@ def test_no_two_parts_of_a_room_need_each_other(room: str) -> None:
     ids=lambda folder: folder.name,
 )
 def test_no_room_has_more_than_a_dozen_files(folder: Path) -> None:
-    assert len([file for file in folder.glob("*.py") if file.name != "__init__.py"]) <= ROOM
+    assert (
+        len([file for file in folder.glob("*.py") if file.name != "__init__.py"])
+        <= ROOM
+    )
 
 
 @each_file(EMULATOR_FILES)
-def test_the_emulator_knows_nothing_of_the_provider_and_its_imports_point_down(file: Path) -> None:
+def test_the_emulator_knows_nothing_of_the_provider_and_its_imports_point_down(
+    file: Path,
+) -> None:
     folder = file.relative_to(EMULATOR_PACKAGE).parts[0]
     for name in imports(file, typing_too=True):
-        assert not name.startswith("pulumi_snapshots"), f"the emulator must not import {name}"
+        assert not name.startswith("pulumi_snapshots"), (
+            f"the emulator must not import {name}"
+        )
         if name.startswith("squarecloud_emulator.") and folder in EMULATOR:
             assert name.split(".")[1] in {folder, *EMULATOR[folder]}, (
                 f"{folder} must not import {name}"
@@ -230,14 +253,18 @@ def test_the_emulator_knows_nothing_of_the_provider_and_its_imports_point_down(f
 @each_file()
 def test_the_provider_knows_nothing_of_the_emulator(file: Path) -> None:
     assert not [
-        name for name in imports(file, typing_too=True) if name.startswith("squarecloud_emulator")
+        name
+        for name in imports(file, typing_too=True)
+        if name.startswith("squarecloud_emulator")
     ]
 
 
 @each_file()
 def test_what_is_loaded_late_goes_by_one_door(file: Path) -> None:
     functions = [
-        node for node in nodes(file) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        node
+        for node in nodes(file)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     inside = [
         node
@@ -268,10 +295,20 @@ def test_the_core_gives_no_advice_in_an_edge_s_words(file: Path) -> None:
     """Each edge words the next steps, so that no text is rewritten after it was made."""
     if part_of(file) in {*PULUMI, "cli"} or file.name == "pages.py":
         return  # one command explains errors, whichever edge shows them
-    bodies = [body for node in nodes(file) if isinstance(body := getattr(node, "body", None), list)]
-    docs = {id(each.value) for body in bodies for each in body if isinstance(each, ast.Expr)}
+    bodies = [
+        body
+        for node in nodes(file)
+        if isinstance(body := getattr(node, "body", None), list)
+    ]
+    docs = {
+        id(each.value) for body in bodies for each in body if isinstance(each, ast.Expr)
+    }
     for node in nodes(file):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docs
+        ):
             assert not re.search(
                 r"`pulumi [a-z]+|pulumi config|--replace|Snapshot\.get|squarecloud-snapshots \w",
                 node.value,
@@ -314,17 +351,28 @@ def test_time_comes_from_the_clock(file: Path) -> None:
 def test_the_top_holds_names_and_nothing_else() -> None:
     tree = tree_of(PACKAGE / "__init__.py")
     typed = [node for node in tree.body if isinstance(node, ast.If)]
-    assert [ast.unparse(node.test) for node in typed] == ["TYPE_CHECKING", "not TYPE_CHECKING"]
+    assert [ast.unparse(node.test) for node in typed] == [
+        "TYPE_CHECKING",
+        "not TYPE_CHECKING",
+    ]
     assert all(
-        isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign | ast.If) for node in tree.body
+        isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign | ast.If)
+        for node in tree.body
     )
     assert all(isinstance(node, ast.ImportFrom) for node in typed[0].body)
     # What this loads comes before all that handles ^C.
-    assert imports(PACKAGE / "late.py") == ("__future__.annotations", "importlib.import_module")
+    assert imports(PACKAGE / "late.py") == (
+        "__future__.annotations",
+        "importlib.import_module",
+    )
 
 
 def test_each_public_name_is_what_type_checkers_take_it_for() -> None:
-    typed, _ = [node for node in tree_of(PACKAGE / "__init__.py").body if isinstance(node, ast.If)]
+    typed, _ = [
+        node
+        for node in tree_of(PACKAGE / "__init__.py").body
+        if isinstance(node, ast.If)
+    ]
     homes = {
         name.name: node.module
         for node in typed.body
@@ -333,17 +381,24 @@ def test_each_public_name_is_what_type_checkers_take_it_for() -> None:
     }
     assert sorted(homes) == dir(pulumi_snapshots)
     for name, home in homes.items():
-        here, typed_as = getattr(pulumi_snapshots, name), getattr(import_module(str(home)), name)
+        here = getattr(pulumi_snapshots, name)
+        typed_as = getattr(import_module(str(home)), name)
         assert here is typed_as or issubclass(here, typed_as)
-    with pytest.raises(AttributeError, match="'pulumi_snapshots' has no attribute 'Snapshots'"):
+    with pytest.raises(
+        AttributeError, match="'pulumi_snapshots' has no attribute 'Snapshots'"
+    ):
         pulumi_snapshots.Snapshots  # type: ignore[attr-defined]  # noqa: B018  what a misspelt name gets
 
 
 def types_that_programs_see() -> None:
     """Types, which mypy compares when it checks this file: nothing calls this."""
     assert_type(pulumi_snapshots.Snapshot("a", "b").version_id, pulumi.Output[str])
-    assert_type(pulumi_snapshots.plugin.Snapshot("a", "b").version_id, pulumi.Output[str])
-    assert_type(pulumi_snapshots.plugin.get_databases(), list[pulumi_snapshots.DatabaseInfo])
+    assert_type(
+        pulumi_snapshots.plugin.Snapshot("a", "b").version_id, pulumi.Output[str]
+    )
+    assert_type(
+        pulumi_snapshots.plugin.get_databases(), list[pulumi_snapshots.DatabaseInfo]
+    )
 
 
 LOADED = """
@@ -352,10 +407,15 @@ import sys
 print(*sys.modules)
 """
 EVERYTHING = "import pulumi_snapshots; [getattr(pulumi_snapshots, name) for name in pulumi_snapshots.__all__]"
-PROVIDERS = ", ".join(f"pulumi_snapshots.dynamic.{each}" for each in ("provider", "run"))
+PROVIDERS = ", ".join(
+    f"pulumi_snapshots.dynamic.{each}" for each in ("provider", "run")
+)
 SERVERS = {"squarecloud_emulator", "starlette", "uvicorn"}
 HTTP = {"httpx", "httpcore", "pydantic", "pydantic_core", "trio", "obstore", *SERVERS}
-ROOMS = {f"pulumi_snapshots.{each}" for each in ("archive", "drill", "guard", "lookup", "restore")}
+ROOMS = {
+    f"pulumi_snapshots.{each}"
+    for each in ("archive", "drill", "guard", "lookup", "restore")
+}
 PROCESSES = {
     "a dynamic provider": (f"{EVERYTHING}; import {PROVIDERS}", HTTP),
     "a plugin": ("import pulumi_snapshots.plugin.protocol.server", HTTP),
@@ -365,7 +425,10 @@ PROCESSES = {
         {"typing", "collections"},
     ),
     "an emulator": ("import squarecloud_emulator.app", {"pulumi", "grpc"}),
-    "a session": ("import pulumi_snapshots.run.session", {"starlette", "uvicorn", "obstore"}),
+    "a session": (
+        "import pulumi_snapshots.run.session",
+        {"starlette", "uvicorn", "obstore"},
+    ),
     "a check": (
         "import pulumi_snapshots.databases.database",
         {"psycopg", "pymysql", "pymongo", "bson", "redis"},
@@ -387,13 +450,19 @@ send one, and a program loads only the resources that it declares."""
 def loaded_by(program: str) -> set[str]:
     code = LOADED.format(program=program)
     done = subprocess.run(  # noqa: S603  this very interpreter
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
     )
     return set(done.stdout.split())
 
 
 @pytest.mark.parametrize(("program", "unwanted"), PROCESSES.values(), ids=PROCESSES)
-def test_a_process_loads_what_it_needs_and_nothing_else(program: str, unwanted: set[str]) -> None:
+def test_a_process_loads_what_it_needs_and_nothing_else(
+    program: str, unwanted: set[str]
+) -> None:
     assert not loaded_by(program) & unwanted
 
 
@@ -405,7 +474,8 @@ def test_the_plugin_s_process_loads_the_protocol_and_nothing_else_of_the_sdk() -
     assert {
         name
         for name in loaded
-        if name.partition(".")[0] == "pulumi" and not name.endswith(("_pb2", "_pb2_grpc"))
+        if name.partition(".")[0] == "pulumi"
+        and not name.endswith(("_pb2", "_pb2_grpc"))
     } == around
     assert not {"opentelemetry", "yaml", "dill"} & loaded
     # What it loads late must be content with that, too.
@@ -416,5 +486,9 @@ def test_the_plugin_s_process_loads_the_protocol_and_nothing_else_of_the_sdk() -
         plugin / "wire.py",
         plugin / "serve.py",
     ):
-        own = [name for name in imports(each, typing_too=True) if name.split(".")[0] == "pulumi"]
+        own = [
+            name
+            for name in imports(each, typing_too=True)
+            if name.split(".")[0] == "pulumi"
+        ]
         assert all(name.startswith("pulumi.runtime.proto") for name in own), each

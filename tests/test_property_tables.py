@@ -36,7 +36,9 @@ def test_every_table_stands_on_one_page() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "name"), TABLES_OF_PAGES, ids=lambda value: str(getattr(value, "stem", value))
+    ("page", "name"),
+    TABLES_OF_PAGES,
+    ids=lambda value: str(getattr(value, "stem", value)),
 )
 def test_a_table_says_what_the_classes_say(page: Path, name: str) -> None:
     right = made(name)
@@ -47,7 +49,9 @@ def test_a_table_says_what_the_classes_say(page: Path, name: str) -> None:
 
 @pytest.mark.parametrize("page", ["archive.md", "restore.md", "drill.md"])
 def test_a_reader_finds_what_stands_for_a_snapshot(page: str) -> None:
-    assert "(name, snapshot)`" in (DOCS / page).read_text().partition("\n## Inputs\n")[2]
+    assert (
+        "(name, snapshot)`" in (DOCS / page).read_text().partition("\n## Inputs\n")[2]
+    )
 
 
 @pytest.mark.parametrize("name", LOOKUPS)
@@ -55,7 +59,9 @@ def test_a_lookup_for_outputs_takes_the_same_arguments(name: str) -> None:
     plain, output = (
         [
             (one.name, one.default)
-            for one in inspect.signature(getattr(pulumi_snapshots, each)).parameters.values()
+            for one in inspect.signature(
+                getattr(pulumi_snapshots, each)
+            ).parameters.values()
         ]
         for each in (name, f"{name}_output")
     )
@@ -64,9 +70,13 @@ def test_a_lookup_for_outputs_takes_the_same_arguments(name: str) -> None:
 
 def test_a_reader_finds_what_a_lookup_brings() -> None:
     page = (DOCS / "lookups.md").read_text()
-    assert [field for field in DatabaseInfo.properties() if f"| `{field}` |" not in page] == []
+    assert [
+        field for field in DatabaseInfo.properties() if f"| `{field}` |" not in page
+    ] == []
     # A lookup's snapshot has the outputs of the resource, as the page says, and its id.
-    outputs = SNAPSHOT.outputs.keys() - SNAPSHOT.inputs.properties().keys() | {"database_id"}
+    outputs = SNAPSHOT.outputs.keys() - SNAPSHOT.inputs.properties().keys() | {
+        "database_id"
+    }
     assert outputs <= {*SnapshotInfo.properties(), "requested_at", "attempt"}
     assert [
         name

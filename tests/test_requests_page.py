@@ -15,11 +15,14 @@ from pulumi_snapshots.run.memory import RunMemory
 
 PAGE = (Path(__file__).parents[1] / "docs" / "dev" / "requests.md").read_text()
 ROOMS = sorted(
-    each.parent.name for each in Path(pulumi_snapshots.__path__[0]).glob("*/__init__.py")
+    each.parent.name
+    for each in Path(pulumi_snapshots.__path__[0]).glob("*/__init__.py")
 )
 PATHS = sorted(set(re.findall(rf"`((?:{'|'.join(ROOMS)})\.[\w.]+)`", PAGE)))
 """The functions and classes that the page names, below the package."""
-WALKS = dict(re.findall(r"^### (.+)\n\n(.*?)(?=^### |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+WALKS = dict(
+    re.findall(r"^### (.+)\n\n(.*?)(?=^### |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+)
 STEPS = 12
 
 
@@ -73,4 +76,6 @@ def test_what_the_page_names_is_there(path: str) -> None:
 def test_a_walk_has_twelve_steps_each_with_a_name(walk: str) -> None:
     steps = re.split(r"^\d+\. ", WALKS[walk], flags=re.MULTILINE)[1:]
     assert len(steps) == STEPS
-    assert [step for step in steps if not any(f"`{path}`" in step for path in PATHS)] == []
+    assert [
+        step for step in steps if not any(f"`{path}`" in step for path in PATHS)
+    ] == []

@@ -15,7 +15,12 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.drill.drill import Drilling
 from pulumi_snapshots.drill.record import DrillInputs
 from pulumi_snapshots.errors import ProviderError
-from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
+from pulumi_snapshots.lookup.find import (
+    find_database,
+    find_databases,
+    find_latest,
+    find_snapshots,
+)
 from pulumi_snapshots.lookup.results import SnapshotQuery
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import (
@@ -63,7 +68,9 @@ def rows() -> dict[str, Row]:
         what, *cells = [cell.strip() for cell in line[1:-1].split("|")]
         assert set(cells) <= {"yes", "more", ""}
         of = {
-            kind: frozenset(s for s, cell in zip(SCOPES, cells, strict=True) if cell == kind)
+            kind: frozenset(
+                s for s, cell in zip(SCOPES, cells, strict=True) if cell == kind
+            )
             for kind in cells
         }
         found[what] = Row(what, of.get("yes", frozenset()), of.get("more", frozenset()))
@@ -91,13 +98,18 @@ class At:
 
     async def types(self, *lines: str) -> str:
         """Type commands; returns what the last one prints."""
-        desk, printed = (
-            Desk(self.w, self.folder / "state", {"SCRATCH_URL": CONNECTION}, in_thread=at_once),
-            "",
+        desk = Desk(
+            self.w,
+            self.folder / "state",
+            {"SCRATCH_URL": CONNECTION},
+            in_thread=at_once,
         )
+        printed = ""
         for line in lines:
             with FakeDatabases(self.w.emulator).instead():
-                ended = await desk.types(*shlex.split(line.format(id=self.id, folder=self.folder)))
+                ended = await desk.types(
+                    *shlex.split(line.format(id=self.id, folder=self.folder))
+                )
             if ended.code:
                 raise CommandFailed(ended.err + ended.out)
             printed = ended.out
@@ -113,7 +125,9 @@ class At:
     async def archive(self, **given: Any) -> None:
         folder = self.folder / "archives"
         folder.mkdir()
-        transfers = Transfers(clock=self.w.clock, http=self.w.transport, in_thread=at_once)
+        transfers = Transfers(
+            clock=self.w.clock, http=self.w.transport, in_thread=at_once
+        )
         await ArchiveScene(self.w, folder, self.stored, transfers).archive(**given)
 
 
@@ -137,7 +151,11 @@ async def _refresh(at: At, scopes: frozenset[str]) -> None:
 
 
 async def _restore(at: At) -> None:
-    _raise(await RestoreScene(at.w, at.stored, Memory(at.w.clock)).restore(name=None, runtime=None))
+    _raise(
+        await RestoreScene(at.w, at.stored, Memory(at.w.clock)).restore(
+            name=None, runtime=None
+        )
+    )
 
 
 async def _drill(at: At) -> None:
@@ -173,7 +191,9 @@ ALONE: dict[str, Callable[[At], Awaitable[Any]]] = {
         session=at.over_https(), database_id=DATABASE, version_id=at.stored.version_id
     ),
     "`get_snapshots(database_id)`, `get_latest_snapshot`, `get_download_url`": _of_database,
-    "`get_snapshots()`": lambda at: find_snapshots(at.w.session, SnapshotQuery(None), 0.0),
+    "`get_snapshots()`": lambda at: find_snapshots(
+        at.w.session, SnapshotQuery(None), 0.0
+    ),
     "`get_database`": lambda at: find_database(at.w.session, DATABASE, 0.0),
     "`get_databases`": lambda at: find_databases(at.w.session, 0.0, str),
     "`squarecloud-snapshots list`": commands("list", f"list {DATABASE}"),
@@ -190,7 +210,10 @@ ALONE: dict[str, Callable[[At], Awaitable[Any]]] = {
     "`squarecloud-snapshots doctor`": commands("doctor"),
 }
 """How each row is used, with a key of some scopes."""
-BEFORE = {"`pulumi refresh`": _refresh, "`Archive` with `download_url` alone": _archive_by_url}
+BEFORE = {
+    "`pulumi refresh`": _refresh,
+    "`Archive` with `download_url` alone": _archive_by_url,
+}
 """Those that need more scopes for what comes before."""
 
 
@@ -202,7 +225,9 @@ def _raise(ending: Any) -> None:
 def played(row: Row, scopes: frozenset[str], folder: Path) -> Any:
     async def play() -> Any:
         # A snapshot that is answered with 202 has to be found in a listing.
-        async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=100) as w:
+        async with world(
+            databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=100
+        ) as w:
             w.emulator.execute(DATABASE, "CREATE TABLE orders (n)")
             (folder / "state").mkdir()
             w.emulator.add_snapshot(OTHER_DATABASE)
@@ -241,7 +266,9 @@ def test_a_key_of_exactly_these_scopes_is_enough(row: Row, tmp_path: Path) -> No
     [(row, scope) for row in ROWS.values() for scope in sorted(row.needed)],
     ids=lambda one: one.what if isinstance(one, Row) else one,
 )
-def test_without_one_of_them_the_error_names_it(row: Row, missing: str, tmp_path: Path) -> None:
+def test_without_one_of_them_the_error_names_it(
+    row: Row, missing: str, tmp_path: Path
+) -> None:
     with pytest.raises((ProviderError, CommandFailed)) as failed:
         played(row, frozenset(SCOPES) - {missing}, tmp_path)
     assert f"API key lacks the scope {missing}." in str(failed.value)
@@ -255,7 +282,9 @@ def test_without_one_of_them_the_error_names_it(row: Row, missing: str, tmp_path
 def test_the_scopes_that_a_page_names_are_enough_for_what_it_shows(page: str) -> None:
     text = (DOCS.parent / page).read_text()
     named = set(re.findall(r"`([a-z]+:[a-z]+)`", text)) & set(SCOPES)
-    programs = " ".join(re.findall(r"^```(?:sh|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    programs = " ".join(
+        re.findall(r"^```(?:sh|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    )
     used = [
         kind
         for kind in ("Snapshot", "Archive", "Restore")

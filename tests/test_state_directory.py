@@ -10,9 +10,20 @@ from pulumi_snapshots.state_directory import state_directory
 @pytest.mark.parametrize(
     ("environment", "folder"),
     [
-        ({"SQUARECLOUD_STATE_DIR": "/mnt/s", "XDG_STATE_HOME": "/x", "HOME": "/home/u"}, "/mnt/s"),
         (
-            {"SQUARECLOUD_STATE_DIR": "relative", "XDG_STATE_HOME": "/x", "HOME": "/home/u"},
+            {
+                "SQUARECLOUD_STATE_DIR": "/mnt/s",
+                "XDG_STATE_HOME": "/x",
+                "HOME": "/home/u",
+            },
+            "/mnt/s",
+        ),
+        (
+            {
+                "SQUARECLOUD_STATE_DIR": "relative",
+                "XDG_STATE_HOME": "/x",
+                "HOME": "/home/u",
+            },
             "/x/pulumi-snapshots",
         ),
         (
@@ -32,10 +43,14 @@ def test_the_state_directory_is_the_one_that_the_user_names(
     assert str(state_directory(environment)) == folder
 
 
-def test_without_a_home_directory_the_path_is_relative(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_directory_the_path_is_relative(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def is_unknown(_: int) -> None:
         raise KeyError
 
     monkeypatch.delenv("HOME")
-    monkeypatch.setattr(pwd, "getpwuid", is_unknown)  # as in a container with an arbitrary user id
+    monkeypatch.setattr(
+        pwd, "getpwuid", is_unknown
+    )  # as in a container with an arbitrary user id
     assert not state_directory({}).is_absolute()

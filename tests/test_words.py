@@ -42,7 +42,8 @@ WORDS = [
         "polls, listing requests",
     ),
     Word(
-        r"\blooks? (?:fails?|failed|succeeds?|is|are|was|were|has|have)\b", "poll, listing request"
+        r"\blooks? (?:fails?|failed|succeeds?|is|are|was|were|has|have)\b",
+        "poll, listing request",
     ),
     Word(r"\bon doubt\b", "when in doubt"),
     Word(r"\banew\b", "again"),
@@ -50,11 +51,18 @@ WORDS = [
     Word(r"\b(?:go|goes|gone|going) on\b", "resume, keep waiting, continue, happen"),
     Word(r"\b(?:whoever|whomever)\b", "anyone who, no matter who"),
     Word(r"\bnobody\b", "no request is sent; no caller, no other client"),
-    Word(r"\b(?:for|to|of|by|from|beside|than|about) who\b", "callers, users, the next run"),
     Word(
-        r"(?:^|[.;:] |\| )Where [^.,?|]+,", "If …, or a noun: a sentence does not begin with Where"
+        r"\b(?:for|to|of|by|from|beside|than|about) who\b",
+        "callers, users, the next run",
     ),
-    Word(r"\b(?:None|null|nothing|empty|absent|only|also|even|unless|except) where\b", "if"),
+    Word(
+        r"(?:^|[.;:] |\| )Where [^.,?|]+,",
+        "If …, or a noun: a sentence does not begin with Where",
+    ),
+    Word(
+        r"\b(?:None|null|nothing|empty|absent|only|also|even|unless|except) where\b",
+        "if",
+    ),
     Word(
         r"\bwhere (?:there (?:is|was|are|were)|not|none|nothing|known|needed|possible)\b",
         "if, when",
@@ -74,7 +82,8 @@ WORDS = [
     Word(r"\bthe service fails\b", "the service is returning errors"),
     Word(r"\bgates?\b", "rate limiter"),
     Word(
-        r"\btells? (?:what|why|how|of|whether|who|which|when|where)\b", "says, explains; see X for"
+        r"\btells? (?:what|why|how|of|whether|who|which|when|where)\b",
+        "says, explains; see X for",
     ),
     Word(r"(?:\)|\b[A-Z]\w+|\bpage|\bdocs) has what\b", "explains; see X for"),
     Word(r"\b(?:is|are|was|were|be|been) told\b(?! apart)", "shown, reported"),
@@ -119,7 +128,8 @@ def of_page(path: Path, text: str) -> Iterator[Found]:
 
 def paragraphs(text: str) -> Iterator[tuple[int, str]]:
     """The paragraphs of a text, each as one line, with the number of its first line."""
-    first, lines = 1, list[str]()
+    first = 1
+    lines = list[str]()
     for number, line in enumerate([*text.splitlines(), ""], 1):
         if lines and (not line.strip() or re.match(r"\s*(?:[|#]|- |\d+\. )", line)):
             yield first, " ".join(lines)
@@ -131,7 +141,8 @@ def paragraphs(text: str) -> Iterator[tuple[int, str]]:
 
 def of_program(path: Path) -> Iterator[Found]:
     """Strings, docstrings and comments."""
-    name, source = str(path.relative_to(PROJECT)), path.read_text()
+    name = str(path.relative_to(PROJECT))
+    source = path.read_text()
     for node in ast.walk(ast.parse(source)):
         if (
             isinstance(node, ast.Constant)
@@ -151,7 +162,9 @@ def of_tests(path: Path) -> Iterator[Found]:
     """Test names, as sentences."""
     for number, line in enumerate(path.read_text().splitlines(), 1):
         if found := re.match(r"\s*(?:async )?def (test_\w+)", line):
-            yield Found(str(path.relative_to(PROJECT)), number, found[1].replace("_", " "))
+            yield Found(
+                str(path.relative_to(PROJECT)), number, found[1].replace("_", " ")
+            )
 
 
 def unreleased() -> Iterator[Found]:
@@ -183,14 +196,18 @@ def test_a_reader_does_not_stumble_over_our_private_words() -> None:
     assert complaints == [], "\n" + "\n".join(complaints)
 
 
-def test_a_word_is_found_with_what_to_write_instead_and_plain_words_are_left_alone() -> None:
+def test_a_word_is_found_with_what_to_write_instead_and_plain_words_are_left_alone() -> (
+    None
+):
     for text, instead in {
         "The first look is 2 minutes after the answer.": "poll",
         "Where the plan does not allow it, own pages do everything.": "If",
         "status: None where there was none.": "if",
         "Concepts has what is good to know.": "explains",
     }.items():
-        assert any(instead in complaint for complaint in told(Found("page.md", 1, text))), text
+        assert any(
+            instead in complaint for complaint in told(Found("page.md", 1, text))
+        ), text
     plain = "It looks up a snapshot. Look at the page. Two runs in turn. A folder that holds the plugin. Where is it?"
     assert list(told(Found("page.md", 1, plain))) == []
 

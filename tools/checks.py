@@ -25,13 +25,22 @@ say = partial(engine.say, who="checks")
 
 def tools() -> Path:
     """The folder of the programs, installed if need be; Closed if they cannot be had."""
-    made_from = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    made_from = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[
+        :12
+    ]
     return engine.kept(os.environ, f"checks-{made_from}", _install) / "bin"
 
 
 def _install(into: Path, _: engine.Environment) -> None:
     venv.create(into, with_pip=True)
-    pip = (str(into / "bin" / "python"), "-m", "pip", "--quiet", "install", "--require-hashes")
+    pip = (
+        str(into / "bin" / "python"),
+        "-m",
+        "pip",
+        "--quiet",
+        "install",
+        "--require-hashes",
+    )
     if not environment.done(*pip, "--requirement", str(LOCK), shown=True):
         raise Closed("the tools cannot be installed")
 
@@ -55,13 +64,27 @@ def commands(*, flaws: bool) -> list[list[str]]:
     """What is run; Closed if a tool cannot be had."""
     found = tools()
     if flaws:
-        audit = [str(found / "pip-audit"), "--disable-pip", "--require-hashes", "--requirement"]
+        audit = [
+            str(found / "pip-audit"),
+            "--disable-pip",
+            "--require-hashes",
+            "--requirement",
+        ]
         return [[*audit, str(LOCKS / "requirements.txt")]]
     return [
-        [str(found / "zizmor"), "--offline", "--persona=pedantic", ".github", "action.yml"],
+        [
+            str(found / "zizmor"),
+            "--offline",
+            "--persona=pedantic",
+            ".github",
+            "action.yml",
+        ],
         [str(found / "shellcheck"), *map(str, sorted(PROJECT.glob("templates/*.sh")))],
         [str(actionlint()), "-shellcheck", str(found / "shellcheck")],
-        *[[str(found / "hadolint"), str(each)] for each in sorted(PROJECT.glob("*Dockerfile"))],
+        *[
+            [str(found / "hadolint"), str(each)]
+            for each in sorted(PROJECT.glob("*Dockerfile"))
+        ],
     ]
 
 

@@ -95,7 +95,9 @@ def play(folder: Path, engine: Path) -> None:
         with Meanwhile(emulator):
             command(stack, "up", "--yes")
         started = check_waiting(emulator)
-        print("While it waited, order 2 was marked lost, order 3 deleted and order 4 added.")
+        print(
+            "While it waited, order 2 was marked lost, order 3 deleted and order 4 added."
+        )
 
         heading("The stack's outputs")
         command(stack, "stack", "output")
@@ -107,7 +109,9 @@ def play(folder: Path, engine: Path) -> None:
         )
 
         heading("What is in the snapshot")
-        print('$ curl --output snapshot.zip "$(pulumi stack output download_url --show-secrets)"')
+        print(
+            '$ curl --output snapshot.zip "$(pulumi stack output download_url --show-secrets)"'
+        )
         compare(archived(outputs), live(emulator))
 
         heading("Again: nothing has changed, so no request is sent")
@@ -126,7 +130,8 @@ def play(folder: Path, engine: Path) -> None:
         )
         command(stack, "destroy", "--yes")
         expect(
-            archived(outputs) == {1: ("Ana", "paid"), 2: ("Bruno", "paid"), 3: ("Carla", "open")},
+            archived(outputs)
+            == {1: ("Ana", "paid"), 2: ("Bruno", "paid"), 3: ("Carla", "open")},
             "it is gone",
         )
         print("\nEverything was as it should be. The demo has removed its files.")
@@ -155,7 +160,8 @@ class Meanwhile:
         """Wait for the snapshot's request in the emulator's journal."""
         while not self.over.wait(0.1):
             if any(
-                entry["kind"] == "create" and entry["accepted"] for entry in self.emulator.journal()
+                entry["kind"] == "create" and entry["accepted"]
+                for entry in self.emulator.journal()
             ):
                 self.emulator.sql(DATABASE, *CHANGE)
                 self.changed = True
@@ -180,21 +186,33 @@ def check_waiting(emulator: Emulator) -> str:
     posts = [entry for entry in emulator.journal() if entry["method"] == "POST"]
     polls = [entry for entry in emulator.journal() if entry["kind"].startswith("list")]
     expect(
-        [post["status"] for post in posts] == [202], "there was not exactly one POST, answered 202"
+        [post["status"] for post in posts] == [202],
+        "there was not exactly one POST, answered 202",
     )
-    print(f"One POST, answered 202; polls until the snapshot was in the listing: {len(polls)}.")
+    print(
+        f"One POST, answered 202; polls until the snapshot was in the listing: {len(polls)}."
+    )
     return str(posts[0]["version_id"])
 
 
 def check_outputs(stack: Stack, outputs: dict[str, Any]) -> None:
     """Nothing is missing, and the URL is a secret in what is shown and in what is stored."""
-    for name in ("id", "version_id", "size", "created_at", "expires_at", "download_url"):
+    for name in (
+        "id",
+        "version_id",
+        "size",
+        "created_at",
+        "expires_at",
+        "download_url",
+    ):
         expect(bool(outputs.get(name)), f"the output {name} is missing")
     expect(
         outputs["id"] == f"{DATABASE}/{outputs['version_id']}",
         "the id is not DATABASE_ID/VERSION_ID",
     )
-    expect(stack.outputs()["download_url"] == "[secret]", "the download URL is no secret")
+    expect(
+        stack.outputs()["download_url"] == "[secret]", "the download URL is no secret"
+    )
     expect(
         outputs["download_url"] not in str(stack.export()),
         "the state holds the download URL in plain text",
@@ -205,7 +223,10 @@ def archived(outputs: dict[str, Any]) -> Orders:
     """The orders in the snapshot, downloaded through its URL, which needs no key."""
     with urllib.request.urlopen(outputs["download_url"], timeout=30) as response:  # noqa: S310 - http to this machine
         content = response.read()
-    expect(len(content) == outputs["size"], f"{len(content)} bytes came, not {outputs['size']:.0f}")
+    expect(
+        len(content) == outputs["size"],
+        f"{len(content)} bytes came, not {outputs['size']:.0f}",
+    )
     with (
         zipfile.ZipFile(io.BytesIO(content)) as archive,
         closing(sqlite3.connect(":memory:")) as database,

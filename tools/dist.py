@@ -88,7 +88,9 @@ def moment(environment: Environment) -> int:
     return int(told.stdout or FIRST_MOMENT)
 
 
-def packages(environment: Environment, into: Path, sources: Path = PROJECT) -> list[Path]:
+def packages(
+    environment: Environment, into: Path, sources: Path = PROJECT
+) -> list[Path]:
     """Make the wheel and the source distribution; Closed if they cannot be built."""
     own = {**environment, "SOURCE_DATE_EPOCH": str(moment(environment))}
     done = subprocess.run(  # noqa: S603 - a fixed command, no shell
@@ -111,7 +113,12 @@ def packages(environment: Environment, into: Path, sources: Path = PROJECT) -> l
     )
     if done.returncode:
         raise Closed(
-            "\n  ".join(["the package cannot be built:", *done.stderr.strip().splitlines()[-15:]])
+            "\n  ".join(
+                [
+                    "the package cannot be built:",
+                    *done.stderr.strip().splitlines()[-15:],
+                ]
+            )
         )
     return sorted(into.glob(f"pulumi_snapshots-{version()}[-.]*"))
 
@@ -135,15 +142,21 @@ def bill_of_materials(at: int) -> str:
     """
     own = _component(distribution(DISTRIBUTION), ComponentType.APPLICATION)
     bom = _bill_of(own, archive_name(), at)
-    parts = {frozen_plugin.plain(each.metadata["Name"]): _component(each) for each in needed()}
+    parts = {
+        frozen_plugin.plain(each.metadata["Name"]): _component(each)
+        for each in needed()
+    }
     openssl = ssl.OPENSSL_VERSION.split()[1]
-    parts["python"] = _platform("cpython", ".".join(map(str, sys.version_info[:3])), "PSF-2.0")
+    parts["python"] = _platform(
+        "cpython", ".".join(map(str, sys.version_info[:3])), "PSF-2.0"
+    )
     parts["openssl"] = _platform("openssl", openssl, "Apache-2.0")
     for part in parts.values():
         bom.components.add(part)
     for name, uses in frozen_plugin.needs().items():
         bom.register_dependency(
-            own if name == DISTRIBUTION else parts[name], [parts[one] for one in sorted(uses)]
+            own if name == DISTRIBUTION else parts[name],
+            [parts[one] for one in sorted(uses)],
         )
     return _text_of(bom, "plugin")
 
@@ -184,9 +197,15 @@ def _platform(name: str, number: str, licence: str) -> Component:
     )
 
 
-def _component(of: Distribution, kind: ComponentType = ComponentType.LIBRARY) -> Component:
+def _component(
+    of: Distribution, kind: ComponentType = ComponentType.LIBRARY
+) -> Component:
     name = of.metadata["Name"]
-    stated = of.metadata.get_all("License-Expression") or of.metadata.get_all("License") or []
+    stated = (
+        of.metadata.get_all("License-Expression")
+        or of.metadata.get_all("License")
+        or []
+    )
     return Component(
         name=name,
         version=of.version,
@@ -194,7 +213,9 @@ def _component(of: Distribution, kind: ComponentType = ComponentType.LIBRARY) ->
         bom_ref=f"{name}@{of.version}",
         purl=PackageURL("pypi", None, frozen_plugin.plain(name), of.version),
         licenses=[
-            LicenseFactory().make_from_string(each) for each in stated if len(each) < LONGEST_NAME
+            LicenseFactory().make_from_string(each)
+            for each in stated
+            if len(each) < LONGEST_NAME
         ],
     )
 
@@ -246,7 +267,9 @@ def _zip(into: Path, folder: Path, at: int) -> None:
     when = datetime.fromtimestamp(max(at, FIRST_MOMENT), UTC)
     with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED) as made:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), when.timetuple()[:6])
+            entry = zipfile.ZipInfo(
+                path.relative_to(folder).as_posix(), when.timetuple()[:6]
+            )
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             made.writestr(entry, path.read_bytes())
@@ -254,8 +277,13 @@ def _zip(into: Path, folder: Path, at: int) -> None:
 
 def sums(folder: Path) -> Path:
     """Write the SHA-256 of each file in a folder, as `sha256sum --check` reads it."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS)
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    files = sorted(
+        path for path in folder.iterdir() if path.is_file() and path.name != SUMS
+    )
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+        for path in files
+    ]
     (folder / SUMS).write_text("".join(lines))
     return folder / SUMS
 

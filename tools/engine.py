@@ -54,7 +54,8 @@ PULUMI = "github.com/pulumi/pulumi/"
 PKG = f"{PULUMI}pkg/v3"
 SDK = f"{PULUMI}sdk/v3"
 WITHOUT_GOOGLE = (
-    "replace github.com/googleapis/gax-go/v2 => github.com/googleapis/gax-go/v2 v2.0.5\n"
+    "replace github.com/googleapis/gax-go/v2 => github.com/googleapis/gax-go/v2 "
+    "v2.0.5\n"
 )
 """Without it a library's pauses between tries would bring in 400 MB of Google's APIs. A whole
 engine uses them.
@@ -198,7 +199,9 @@ def ensure(environment: Environment) -> Path:
     else:
         say(f"Pulumi {version}, installed in {directory}")
         return directory
-    made_from = hashlib.sha256(repr((MODULES, left_out(environment))).encode()).hexdigest()[:12]
+    made_from = hashlib.sha256(
+        repr((MODULES, left_out(environment))).encode()
+    ).hexdigest()[:12]
     home = kept(
         environment,
         f"engine-{made_from}",
@@ -224,7 +227,9 @@ def installed(environment: Environment) -> tuple[Path, str]:
     if not version:
         raise Closed(f"{pulumi} does not run")
     if numbers(version) < OLDEST_INSTALLED:
-        raise Closed(f"{pulumi} is {version}, older than {'.'.join(map(str, OLDEST_INSTALLED))}")
+        raise Closed(
+            f"{pulumi} is {version}, older than {'.'.join(map(str, OLDEST_INSTALLED))}"
+        )
     beside = (str(Path(pulumi).parent), str(Path(pulumi).resolve().parent))
     for name in ("pulumi-language-python", "pulumi-resource-pulumi-python"):
         if shutil.which(name, path=os.pathsep.join((*beside, path))) is None:
@@ -262,7 +267,10 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def kept(
-    environment: Environment, name: str, make: Make, works: Callable[[Path], bool] = lambda _: True
+    environment: Environment,
+    name: str,
+    make: Make,
+    works: Callable[[Path], bool] = lambda _: True,
 ) -> Path:
     """A directory of the user's cache, made unless it is there and works.
 
@@ -348,8 +356,12 @@ def build_engine(into: Path, environment: Environment) -> None:
     package = f"{PKG}/cmd/pulumi"
     host = f"{SDK}/python/cmd/{FILES[1]}"
     requires = MODULES if left_out(environment) else MODULES.replace(WITHOUT_GOOGLE, "")
-    engine = module(work / "engine", f"{requires}replace {PKG} => ../pkg\n", needing(package))
-    go = new_enough(engine, environment, ", or Pulumi (https://www.pulumi.com/docs/install/)")
+    engine = module(
+        work / "engine", f"{requires}replace {PKG} => ../pkg\n", needing(package)
+    )
+    go = new_enough(
+        engine, environment, ", or Pulumi (https://www.pulumi.com/docs/install/)"
+    )
     say("building one: two to three minutes on two cores, once")
 
     def meanwhile() -> None:
@@ -420,7 +432,9 @@ def alternatives(pattern: str) -> list[str]:
 def module(folder: Path, requires: str, source: str) -> Path:
     """A Go module of one file."""
     folder.mkdir(parents=True)
-    (folder / "go.mod").write_text(f"module {folder.name}\n\ngo {GO_DIRECTIVE}\n\n{requires}")
+    (folder / "go.mod").write_text(
+        f"module {folder.name}\n\ngo {GO_DIRECTIVE}\n\n{requires}"
+    )
     (folder / "main.go").write_text(source)
     lock_sums(folder)
     return folder
@@ -451,7 +465,11 @@ def source(go: str, module: str, folder: Path, environment: Environment) -> Path
     """The folder of a module of the engine's version, downloaded if need be."""
     return Path(
         json.loads(
-            run([go, "mod", "download", "-json", f"{module}@v{ENGINE}"], folder, environment)
+            run(
+                [go, "mod", "download", "-json", f"{module}@v{ENGINE}"],
+                folder,
+                environment,
+            )
         )["Dir"]
     )
 
@@ -470,13 +488,18 @@ def raise_to_engine(
     if named:
         own = {
             each["Path"]
-            for each in json.loads(run([go, "mod", "edit", "-json"], folder, environment))[
-                "Require"
-            ]
+            for each in json.loads(
+                run([go, "mod", "edit", "-json"], folder, environment)
+            )["Require"]
         }
         needs = [each for each in needs if each["Path"] in own]
     run(
-        [go, "mod", "edit", *(f"-require={each['Path']}@{each['Version']}" for each in needs)],
+        [
+            go,
+            "mod",
+            "edit",
+            *(f"-require={each['Path']}@{each['Version']}" for each in needs),
+        ],
         folder,
         environment,
     )
@@ -525,7 +548,9 @@ def compiled(  # noqa: PLR0913, PLR0917
     """
     work = module(program.parent / "work" / program.name, requires, source)
     go = new_enough(work, environment)
-    if MODULES not in requires and ENGINE == USUAL:  # others need what this program cannot use
+    if (
+        MODULES not in requires and ENGINE == USUAL
+    ):  # others need what this program cannot use
         raise_to_engine(go, work, environment)
     build(go, work, package, program, version, environment, how)
     remove(program.parent / "work")
@@ -543,9 +568,16 @@ def build(  # noqa: PLR0913, PLR0917
     """Compile a package that the module in `folder` needs; the modules are downloaded before."""
     run([go, "list", "-deps", package], folder, environment)
     say(f"compiling {program.name} {version}")
-    places = (f"{SDK}/go/common/version", f"{PKG}/version")  # the second in earlier releases
+    places = (
+        f"{SDK}/go/common/version",
+        f"{PKG}/version",
+    )  # the second in earlier releases
     stamp = " ".join(["-s -w", *(f"-X {each}.Version=v{version}" for each in places)])
-    how([go, "build", "-o", str(program), "-ldflags", stamp, package], folder, environment)
+    how(
+        [go, "build", "-o", str(program), "-ldflags", stamp, package],
+        folder,
+        environment,
+    )
     _collect_sums(folder)
 
 
@@ -556,11 +588,19 @@ def run(command: list[str], folder: Path, environment: Environment, **user: Any)
     """
     own = {**LITTLE_COLLECTION, **environment, **GO_ENVIRONMENT}
     done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603
-        command, cwd=folder, env=own, capture_output=True, text=True, check=False, **user
+        command,
+        cwd=folder,
+        env=own,
+        capture_output=True,
+        text=True,
+        check=False,
+        **user,
     )
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-15:]
-        raise Closed("\n  ".join([f"{Path(command[0]).name} {command[1]} failed:", *said]))
+        raise Closed(
+            "\n  ".join([f"{Path(command[0]).name} {command[1]} failed:", *said])
+        )
     return done.stdout
 
 

@@ -35,7 +35,13 @@ say = partial(engine.say, who="environment")
 
 def wanted() -> str:
     """What the environment is made for: requirements, Python, and the path in its scripts."""
-    parts = (REQUIREMENTS.read_text(), LOCK.read_text(), sys.version, str(ENVIRONMENT), *OWN)
+    parts = (
+        REQUIREMENTS.read_text(),
+        LOCK.read_text(),
+        sys.version,
+        str(ENVIRONMENT),
+        *OWN,
+    )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -48,7 +54,9 @@ def runs() -> bool:
     """Whether its Python is there, is the wanted one, and has pip."""
     script = "import sys, pip; print(sys.version, end='')"
     try:
-        answer = subprocess.run([PYTHON, "-c", script], capture_output=True, check=True, text=True)  # noqa: S603
+        answer = subprocess.run(  # noqa: S603
+            [PYTHON, "-c", script], capture_output=True, check=True, text=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return False
     return answer.stdout == sys.version
@@ -84,7 +92,9 @@ def uv() -> Path:
 
 def locked(name: str) -> str:
     """The lines of the lock file about one distribution; empty if it has none."""
-    lines = re.search(rf"^{name}==.*?(?=^\S|\Z)", LOCK.read_text(), re.MULTILINE | re.DOTALL)
+    lines = re.search(
+        rf"^{name}==.*?(?=^\S|\Z)", LOCK.read_text(), re.MULTILINE | re.DOTALL
+    )
     return lines[0] if lines else ""
 
 
@@ -96,7 +106,14 @@ def fetch_uv(into: Path, _: Environment) -> None:
     venv.create(into, with_pip=True)
     wanted = into / "uv.txt"
     wanted.write_text(locked("uv"))
-    pip = (str(into / "bin" / "python"), "-m", "pip", "--quiet", "install", "--no-compile")
+    pip = (
+        str(into / "bin" / "python"),
+        "-m",
+        "pip",
+        "--quiet",
+        "install",
+        "--no-compile",
+    )
     if not done(*pip, "--require-hashes", "--requirement", str(wanted)):
         raise Closed("uv cannot be had here: pip installs everything, in a minute")
 
@@ -109,7 +126,10 @@ def has_uv(home: Path) -> bool:
 def mirrored(python: Path = PYTHON) -> bool:
     """Whether pip's settings say where packages come from; uv does not read them."""
     listing = [str(python), "-m", "pip", "config", "list"]
-    return "index" in subprocess.run(listing, capture_output=True, text=True, check=False).stdout  # noqa: S603
+    return (
+        "index"
+        in subprocess.run(listing, capture_output=True, text=True, check=False).stdout  # noqa: S603
+    )
 
 
 def done(*command: str, shown: bool = False) -> bool:
@@ -119,7 +139,9 @@ def done(*command: str, shown: bool = False) -> bool:
     """
     output = None if shown else subprocess.DEVNULL
     return (
-        subprocess.run(command, cwd=PROJECT, check=False, stdout=output, stderr=output).returncode  # noqa: S603
+        subprocess.run(  # noqa: S603
+            command, cwd=PROJECT, check=False, stdout=output, stderr=output
+        ).returncode
         == 0
     )
 
@@ -142,7 +164,9 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if ready():
             return 0
-        key = wanted()  # before the install: a change while it runs must not go unnoticed
+        key = (
+            wanted()
+        )  # before the install: a change while it runs must not go unnoticed
         if not make():
             say("not ready: the installation above failed")
             return 1

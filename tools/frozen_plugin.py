@@ -64,12 +64,23 @@ BY_NAME = (
 LEFT_OUT = (
     PACKAGE.name,  # lies beside
     "google.auth",  # shares its folder with a library that is needed
-    *("curses", "doctest", "lib2to3", "pydoc", "readline", "test", "tkinter", "unittest"),
+    *(
+        "curses",
+        "doctest",
+        "lib2to3",
+        "pydoc",
+        "readline",
+        "test",
+        "tkinter",
+        "unittest",
+    ),
 )
 """Modules that libraries can use and the plugin does not."""
 UNUSED = frozenset({"debugpy"})
 """What libraries ask for and the plugin does not use."""
-OF_INSTALLER = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json"})
+OF_INSTALLER = frozenset(
+    {"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json"}
+)
 """Files of a distribution's metadata that say how it was installed here, by pip or uv, and where.
 """
 ENTRY = """\
@@ -105,7 +116,9 @@ def archive_name() -> str:
     machine = platform.machine().lower()
     if machine not in MACHINES:
         raise Closed(f"Pulumi has no name for a machine of the kind {machine}")
-    return f"{PROGRAM}-v{version()}-{platform.system().lower()}-{MACHINES[machine]}.tar.gz"
+    return (
+        f"{PROGRAM}-v{version()}-{platform.system().lower()}-{MACHINES[machine]}.tar.gz"
+    )
 
 
 def make(environment: Environment, into: Path, *, moment: int) -> Path:
@@ -142,7 +155,10 @@ def libraries(environment: Environment) -> Path:
         Path(__file__).read_text(),
         sys.version,
         *imported(),
-        *sorted(f"{each.metadata['Name']} {each.version}" for each in (*needed(), *_freezer())),
+        *sorted(
+            f"{each.metadata['Name']} {each.version}"
+            for each in (*needed(), *_freezer())
+        ),
     )
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
     return kept(environment, f"frozen-{digest}", _freeze)
@@ -155,7 +171,9 @@ def imported() -> list[str]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             found |= _modules_of(node)
     own = {PACKAGE.name, "__future__"}
-    return sorted(f"import {each}" for each in found if each.partition(".")[0] not in own)
+    return sorted(
+        f"import {each}" for each in found if each.partition(".")[0] not in own
+    )
 
 
 def _modules_of(node: ast.AST) -> set[str]:
@@ -165,7 +183,9 @@ def _modules_of(node: ast.AST) -> set[str]:
     if not isinstance(node, ast.ImportFrom) or not node.module:
         return set()
     module = node.module
-    below = {f"{module}.{each.name}" for each in node.names if _is_module(module, each.name)}
+    below = {
+        f"{module}.{each.name}" for each in node.names if _is_module(module, each.name)
+    }
     return {module} | below
 
 
@@ -178,7 +198,8 @@ def _is_module(package: str, name: str) -> bool:
     found = importlib.util.find_spec(top)
     folders = (found.submodule_search_locations if found else None) or []
     return any(
-        list(Path(folder, *below).glob(f"{name}.*")) or Path(folder, *below, name).is_dir()
+        list(Path(folder, *below).glob(f"{name}.*"))
+        or Path(folder, *below, name).is_dir()
         for folder in folders
     )
 
@@ -186,7 +207,11 @@ def _is_module(package: str, name: str) -> bool:
 def sources() -> list[Path]:
     """The package's files that the plugin may load."""
     every = sorted(PACKAGE.rglob("*.py"))
-    return [file for file in every if file.relative_to(PACKAGE).parts[0] not in OTHER_FRONT_ENDS]
+    return [
+        file
+        for file in every
+        if file.relative_to(PACKAGE).parts[0] not in OTHER_FRONT_ENDS
+    ]
 
 
 def needed() -> list[Distribution]:
@@ -222,7 +247,10 @@ def _requirements(one: Distribution, extras: Iterable[str]) -> list[Requirement]
         each
         for each in every
         if plain(each.name) not in UNUSED
-        and (not each.marker or any(each.marker.evaluate({"extra": name}) for name in extras))
+        and (
+            not each.marker
+            or any(each.marker.evaluate({"extra": name}) for name in extras)
+        )
     ]
 
 
@@ -254,7 +282,11 @@ def _freeze(into: Path, environment: Environment) -> None:
     work.mkdir()
     entry = work / f"{PROGRAM}.py"
     entry.write_text(ENTRY.format(imports="\n    ".join(imported())))
-    folders = [f"--distpath={work / 'made'}", f"--workpath={work / 'build'}", f"--specpath={work}"]
+    folders = [
+        f"--distpath={work / 'made'}",
+        f"--workpath={work / 'build'}",
+        f"--specpath={work}",
+    ]
     options = [f"--exclude-module={name}" for name in (*LEFT_OUT, *_not_needed())]
     fixed = ("--noconfirm", "--log-level=ERROR", "--console", "--strip")
     # Almost all that it makes stays until its end: looking for garbage would take a seventh of its
@@ -277,16 +309,24 @@ def _freeze(into: Path, environment: Environment) -> None:
         timeout=FREEZE_SECONDS,
     )
     if done.returncode:
-        raise Closed("\n  ".join(["PyInstaller failed:", *done.stderr.strip().splitlines()[-15:]]))
+        raise Closed(
+            "\n  ".join(
+                ["PyInstaller failed:", *done.stderr.strip().splitlines()[-15:]]
+            )
+        )
     made = work / "made" / PROGRAM
     files = {path.relative_to(made): _same(path) for path in _files(made)}
     files |= {Path("licenses") / name: path for name, path in _licences()}
-    (into / PACKED).write_bytes(_compressed(_packed(sorted(files.items()), 0, ends=False)))
+    (into / PACKED).write_bytes(
+        _compressed(_packed(sorted(files.items()), 0, ends=False))
+    )
     shutil.rmtree(work)
 
 
 def _files(folder: Path) -> list[Path]:
-    every = sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+    every = sorted(
+        path for path in folder.rglob("*") if path.is_symlink() or path.is_file()
+    )
     return [
         path
         for path in every
@@ -330,7 +370,11 @@ def _own_files() -> Iterator[tuple[Path, bytes]]:
             # Without the places and times of this machine.
             mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
             py_compile.compile(
-                str(file), str(compiled), dfile=str(name), doraise=True, invalidation_mode=mode
+                str(file),
+                str(compiled),
+                dfile=str(name),
+                doraise=True,
+                invalidation_mode=mode,
             )
             yield Path(LIBRARIES) / name.with_suffix(".pyc"), compiled.read_bytes()
     for example in ("Pulumi.yaml", "languages.md"):  # in the schema
@@ -339,11 +383,16 @@ def _own_files() -> Iterator[tuple[Path, bytes]]:
             (TOUR_IN_REPOSITORY / example).read_bytes(),
         )
     about = distribution(DISTRIBUTION).read_text("METADATA") or ""
-    yield Path(LIBRARIES) / f"pulumi_snapshots-{version()}.dist-info" / "METADATA", about.encode()
+    yield (
+        Path(LIBRARIES) / f"pulumi_snapshots-{version()}.dist-info" / "METADATA",
+        about.encode(),
+    )
     yield Path("LICENSE"), (PROJECT / "LICENSE").read_bytes()
 
 
-def _packed(files: Iterable[tuple[Path, Path | bytes]], moment: int, *, ends: bool) -> bytes:
+def _packed(
+    files: Iterable[tuple[Path, Path | bytes]], moment: int, *, ends: bool
+) -> bytes:
     """A tar of files; a part of one unless it ends."""
     buffer = io.BytesIO()
     tar = tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115  closing it writes its end

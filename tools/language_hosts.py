@@ -30,9 +30,8 @@ class LanguageHost:
         found = shutil.which(self.program, path=environment.get("PATH", os.defpath))
         if found is not None:
             return Path(found).parent
-        name = (
-            f"{self.program.removeprefix('pulumi-language-')}-host-{self.version}-{engine.ENGINE}"
-        )
+        language = self.program.removeprefix("pulumi-language-")
+        name = f"{language}-host-{self.version}-{engine.ENGINE}"
         return engine.kept(environment, name, self._build)
 
     def _build(self, into: Path, environment: engine.Environment) -> None:
@@ -55,8 +54,12 @@ class LanguageHost:
         )
 
 
-YAML = LanguageHost("pulumi-language-yaml", "github.com/pulumi/pulumi-yaml", "1.38.0", "cmd")
-YAML_CONVERTER = LanguageHost("pulumi-converter-yaml", YAML.module, YAML.version, YAML.folder)
+YAML = LanguageHost(
+    "pulumi-language-yaml", "github.com/pulumi/pulumi-yaml", "1.38.0", "cmd"
+)
+YAML_CONVERTER = LanguageHost(
+    "pulumi-converter-yaml", YAML.module, YAML.version, YAML.folder
+)
 """No host, but made like one: reads YAML for `pulumi convert`."""
 GO = LanguageHost("pulumi-language-go", engine.SDK, "3.60.0", "go")
 """The last one that is part of a Go module; it works with later engines."""

@@ -59,7 +59,12 @@ def compile_requirements(name: str, folder: Path, *options: str) -> None:
         str(environment.uv()),
         *("pip", "compile", *REQUIREMENTS[name]),
         *("--universal", "--python-version", OLDEST_PYTHON, "--generate-hashes"),
-        *("--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-find-links"),
+        *(
+            "--no-annotate",
+            "--no-header",
+            "--no-emit-index-url",
+            "--no-emit-find-links",
+        ),
         *("--quiet", "--output-file", str(folder / name), *options),
     ]
     engine.run(command, PROJECT, os.environ)
@@ -75,7 +80,9 @@ def typescript_packages() -> dict[str, Any]:
     return {
         "private": True,
         "dependencies": {
-            name: version for name, version in packages.items() if not version.startswith("file:")
+            name: version
+            for name, version in packages.items()
+            if not version.startswith("file:")
         },
     }
 
@@ -88,7 +95,9 @@ def azurite_packages(folder: Path) -> dict[str, Any]:
     """
     nothing = folder.resolve() / "nothing"
     nothing.mkdir()
-    (nothing / "package.json").write_text(json.dumps({"name": "nothing", "version": "1.0.0"}))
+    (nothing / "package.json").write_text(
+        json.dumps({"name": "nothing", "version": "1.0.0"})
+    )
     (nothing / "index.js").touch()
     return {
         "private": True,
@@ -194,7 +203,9 @@ def _without_pulumi(path: str) -> str:
     """The path without an installed Pulumi, which would be taken instead of compiling one."""
     folders = path.split(os.pathsep)
     return os.pathsep.join(
-        each for each in folders if not re.search(r"pulumi", " ".join(_names(Path(each))))
+        each
+        for each in folders
+        if not re.search(r"pulumi", " ".join(_names(Path(each))))
     )
 
 

@@ -43,7 +43,11 @@ def read_sums(text: str) -> dict[str, str]:
 def compare(published: dict[str, str], rebuilt: dict[str, str]) -> dict[str, str]:
     """How each published file compares with the one that was made here."""
     return {
-        name: MISSING if name not in rebuilt else SAME if rebuilt[name] == digest else OTHER
+        name: MISSING
+        if name not in rebuilt
+        else SAME
+        if rebuilt[name] == digest
+        else OTHER
         for name, digest in published.items()
     }
 

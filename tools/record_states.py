@@ -112,7 +112,9 @@ def main() -> int:
             made = Path(name) / "made"
             for way in PACKAGES:
                 record(way, Path(name) / way, made, chosen.code, server)
-            (made / "schema.json").write_text(json.dumps(_schema(chosen.code), indent=1) + "\n")
+            (made / "schema.json").write_text(
+                json.dumps(_schema(chosen.code), indent=1) + "\n"
+            )
             if chosen.code is None:
                 record_formats(Path(name), made)
             shutil.rmtree(folder, ignore_errors=True)
@@ -129,7 +131,9 @@ def record_formats(folder: Path, into: Path) -> None:
     (into / "formats.json").write_text(found.replace(str(played), HOME) + "\n")
 
 
-def record(way: str, folder: Path, made: Path, code: Path | None, server: servers.Server) -> None:
+def record(
+    way: str, folder: Path, made: Path, code: Path | None, server: servers.Server
+) -> None:
     """Record the states of one way to the engine."""
     project = folder / "project"
     project.mkdir(parents=True)
@@ -163,7 +167,9 @@ def record(way: str, folder: Path, made: Path, code: Path | None, server: server
         app.pass_time(400)
         app.slow(PENDING)
         emulator.control("settings", {"restore_seconds": 600.0}, "PATCH")
-        snapshot = next(one for one in app.resources() if one["urn"].endswith("::before-release"))
+        snapshot = next(
+            one for one in app.resources() if one["urn"].endswith("::before-release")
+        )
         version = snapshot["id"].partition("/")[2]
         app.up("-c", "part=2", "-c", f"version={version}", fails=True)
         _keep_states(app, made / f"{way}.json")
@@ -178,7 +184,8 @@ def _keep_states(app: App, file: Path) -> None:
     kept = [
         {name: _plain(one.get(name, {})) for name in ("urn", "id", "inputs", "outputs")}
         for one in json.loads(exported)["deployment"]["resources"]
-        if "squarecloud:" in one["type"] and not one["type"].startswith("pulumi:providers:")
+        if "squarecloud:" in one["type"]
+        and not one["type"].startswith("pulumi:providers:")
     ]
     file.write_text(json.dumps(kept, indent=1) + "\n")
 
@@ -188,7 +195,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         if "plaintext" in value:
             signature = next(name for name in value if len(name) == 32)  # noqa: PLR2004  its mark
-            return {signature: value[signature], "value": json.loads(value["plaintext"])}
+            return {
+                signature: value[signature],
+                "value": json.loads(value["plaintext"]),
+            }
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
@@ -201,7 +211,9 @@ def _schema(code: Path | None) -> Any:
         "print(json.dumps(schema()))"
     )
     return json.loads(
-        subprocess.check_output([sys.executable, "-P", "-c", asked], env=environment, text=True)  # noqa: S603
+        subprocess.check_output(  # noqa: S603
+            [sys.executable, "-P", "-c", asked], env=environment, text=True
+        )
     )
 
 

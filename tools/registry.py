@@ -38,13 +38,18 @@ SDKS = "SDKs for other languages"
 
 def pages(identity: Identity) -> dict[str, str]:
     """The text of each page by its file's name."""
-    return {"_index.md": _index(identity), "installation-configuration.md": _installation(identity)}
+    return {
+        "_index.md": _index(identity),
+        "installation-configuration.md": _installation(identity),
+    }
 
 
 def _index(identity: Identity) -> str:
     made = schema()
     readme = (PROJECT / "README.md").read_text()
-    pitch = readme.partition("database snapshots with Pulumi.\n")[2].partition("\n## ")[0]
+    pitch = readme.partition("database snapshots with Pulumi.\n")[2].partition("\n## ")[
+        0
+    ]
     rows = [
         f"| `{token.rpartition(':')[2]}` | {described['description'].partition(chr(10))[0]} |"
         for part in ("resources", "functions")
@@ -86,7 +91,9 @@ def _section(page: str, title: str) -> str:
     """What is below a heading, up to the next one of its level."""
     before, found, after = page.partition(f"\n## {title}\n")
     if not found:
-        raise LookupError(f"no section {title!r} in a page that begins with {before[:40]!r}")
+        raise LookupError(
+            f"no section {title!r} in a page that begins with {before[:40]!r}"
+        )
     return after.partition("\n## ")[0]
 
 
@@ -105,7 +112,11 @@ def _chooser(name: str) -> str:
         for language in LANGUAGES
     ]
     return "\n\n".join(
-        [f'{{{{< chooser language "{",".join(LANGUAGES)}" >}}}}', *tabs, "{{< /chooser >}}"]
+        [
+            f'{{{{< chooser language "{",".join(LANGUAGES)}" >}}}}',
+            *tabs,
+            "{{< /chooser >}}",
+        ]
     )
 
 
@@ -137,7 +148,11 @@ def files() -> dict[Path, str]:
 
 def stale() -> list[Path]:
     """The files that hold something else, or are missing."""
-    return [path for path, text in files().items() if not path.exists() or path.read_text() != text]
+    return [
+        path
+        for path, text in files().items()
+        if not path.exists() or path.read_text() != text
+    ]
 
 
 def _json(value: Any) -> str:

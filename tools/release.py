@@ -25,13 +25,17 @@ NO_UPLOAD = "Private :: Do Not Upload"
 STATES = Path("tests") / "fixtures" / "states"
 
 
-def problems(tag: str, environment: Mapping[str, str], project: Path = PROJECT) -> list[str]:
+def problems(
+    tag: str, environment: Mapping[str, str], project: Path = PROJECT
+) -> list[str]:
     """What must be done before this tag can be released."""
     known = tomllib.loads((project / "pyproject.toml").read_text())["project"]
     repository = known.get("urls", {}).get("Repository", "")
     found = []
     if tag != f"v{known['version']}":
-        found.append(f"the tag is {tag}, and the version in pyproject.toml is {known['version']}")
+        found.append(
+            f"the tag is {tag}, and the version in pyproject.toml is {known['version']}"
+        )
     if NO_UPLOAD in known["classifiers"]:
         found.append(f"pyproject.toml has the classifier {NO_UPLOAD!r}: remove it")
     if not known.get("authors"):
@@ -40,11 +44,17 @@ def problems(tag: str, environment: Mapping[str, str], project: Path = PROJECT) 
         found.append("pyproject.toml has no urls.Repository")
     here = f"{environment.get('GITHUB_SERVER_URL', '')}/{environment.get('GITHUB_REPOSITORY', '')}"
     if repository and here != "/" and repository.rstrip("/").lower() != here.lower():
-        found.append(f"urls.Repository in pyproject.toml is {repository}, and this is {here}")
-    found += [f"{each}: run `python tools/version.py`" for each in version.differing(project)]
+        found.append(
+            f"urls.Repository in pyproject.toml is {repository}, and this is {here}"
+        )
+    found += [
+        f"{each}: run `python tools/version.py`" for each in version.differing(project)
+    ]
     number = tag.removeprefix("v")
     if not (project / STATES / number / "formats.json").is_file():
-        found.append(f"{STATES / number} is missing: `make states` records it, last of all")
+        found.append(
+            f"{STATES / number} is missing: `make states` records it, last of all"
+        )
     if not notes(tag, project):
         found.append(
             f"CHANGELOG.md has no section for {tag.removeprefix('v')}: give [Unreleased] "
@@ -56,7 +66,9 @@ def problems(tag: str, environment: Mapping[str, str], project: Path = PROJECT) 
 def notes(tag: str, project: Path = PROJECT) -> str:
     """What the changelog says of a version; empty if it has no section for it."""
     title = rf"^## \[{re.escape(tag.removeprefix('v'))}\].*?$"
-    parts = re.split(title, (project / "CHANGELOG.md").read_text(), maxsplit=1, flags=re.MULTILINE)
+    parts = re.split(
+        title, (project / "CHANGELOG.md").read_text(), maxsplit=1, flags=re.MULTILINE
+    )
     return parts[1].partition("\n## ")[0].strip() if len(parts) > 1 else ""
 
 

@@ -79,7 +79,8 @@ class Service:
         """Run statements on a database's data; the rows of each."""
         return list(
             self.control(
-                f"databases/{urllib.parse.quote(database_id)}/sql", {"statements": statements}
+                f"databases/{urllib.parse.quote(database_id)}/sql",
+                {"statements": statements},
             )["rows"]
         )
 
@@ -108,7 +109,11 @@ class Emulator(Service):
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "SQUARECLOUD_EMULATOR_API_KEY": key},
+                env={
+                    **os.environ,
+                    "PYTHONUNBUFFERED": "1",
+                    "SQUARECLOUD_EMULATOR_API_KEY": key,
+                },
             )
         try:
             super().__init__(*self._addresses(), key)
@@ -168,7 +173,9 @@ class Stack:
         self.name = name
         for part in ("home", "backend", "state"):
             (folder / part).mkdir()
-        scripts = Path(sys.executable).parent  # first on PATH, as in an activated environment
+        scripts = Path(
+            sys.executable
+        ).parent  # first on PATH, as in an activated environment
         inherited = {
             key: text
             for key, text in os.environ.items()
@@ -190,7 +197,10 @@ class Stack:
         }
 
     def start(
-        self, *arguments: str, output: Path, environment: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        output: Path,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start a command in a session of its own, so that it can be sent signals.
 
@@ -229,7 +239,9 @@ class Stack:
         )
         if check and result.returncode:
             printed = result.stdout + result.stderr
-            raise Failed(f"pulumi {' '.join(arguments)} ended with {result.returncode}:\n{printed}")
+            raise Failed(
+                f"pulumi {' '.join(arguments)} ended with {result.returncode}:\n{printed}"
+            )
         return result
 
     def show(self, *arguments: str) -> None:
@@ -254,7 +266,9 @@ class Stack:
 
     def export(self) -> dict[str, Any]:
         """The stack's state, `pulumi stack export`."""
-        return dict(json.loads(self.run("stack", "export", "--stack", self.name).stdout))
+        return dict(
+            json.loads(self.run("stack", "export", "--stack", self.name).stdout)
+        )
 
     def resources(self) -> list[dict[str, Any]]:
         """The resources in the state."""
@@ -264,7 +278,11 @@ class Stack:
         """The stack's outputs; secrets are `[secret]` unless shown."""
         shown = ["--show-secrets"] if show_secrets else []
         return dict(
-            json.loads(self.run("stack", "output", "--json", "--stack", self.name, *shown).stdout)
+            json.loads(
+                self.run(
+                    "stack", "output", "--json", "--stack", self.name, *shown
+                ).stdout
+            )
         )
 
 

@@ -35,7 +35,9 @@ OURS = NPM_NAME
 say = partial(engine.say, who="sdks")
 
 
-def generate(environment: Environment, into: Path, languages: Iterable[str] = LANGUAGES) -> None:
+def generate(
+    environment: Environment, into: Path, languages: Iterable[str] = LANGUAGES
+) -> None:
     """Generate SDKs into folders of `into` that are called like their languages.
 
     Raises:
@@ -82,12 +84,16 @@ def generator(environment: Environment) -> Path:
     Raises:
         Closed: The generator cannot be built.
     """
-    made_from = hashlib.sha256(SOURCE.read_bytes() + engine.MODULES.encode()).hexdigest()[:12]
+    made_from = hashlib.sha256(
+        SOURCE.read_bytes() + engine.MODULES.encode()
+    ).hexdigest()[:12]
     return engine.kept(environment, f"sdkgen-{made_from}", _compile)
 
 
 def _compile(into: Path, environment: Environment) -> None:
-    engine.compiled(into / HOSTS[0], engine.MODULES, SOURCE.read_text(), engine.ENGINE, environment)
+    engine.compiled(
+        into / HOSTS[0], engine.MODULES, SOURCE.read_text(), engine.ENGINE, environment
+    )
     for other in HOSTS[1:]:
         (into / other).symlink_to(HOSTS[0])
 
@@ -127,7 +133,9 @@ def main() -> int:
     """
     if "--prepare" in sys.argv[1:]:
         needed = (node_modules, generator_and_yaml, language_hosts.NODEJS.ensure)
-        with ThreadPoolExecutor() as pool:  # while one is compiled, another one is downloaded
+        with (
+            ThreadPoolExecutor() as pool
+        ):  # while one is compiled, another one is downloaded
             for made in [pool.submit(each, os.environ) for each in needed]:
                 try:
                     made.result()

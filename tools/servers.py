@@ -82,7 +82,11 @@ MARIADB_OPTIONS = (
         "--innodb-log-file-size=4M",
         "--innodb-flush-log-at-trx-commit=0",
     ),
-    *("--innodb-doublewrite=OFF", "--key-buffer-size=1M", "--aria-pagecache-buffer-size=1M"),
+    *(
+        "--innodb-doublewrite=OFF",
+        "--key-buffer-size=1M",
+        "--aria-pagecache-buffer-size=1M",
+    ),
 )
 REDIS_CONFIGURATION = """\
 bind 127.0.0.1
@@ -177,10 +181,14 @@ def installation(_: Environment = os.environ) -> tuple[list[Path], Path]:
         return [Path(chosen).parent], Path(chosen)
     found = find_spec(WHEEL)
     if found is None or not found.submodule_search_locations:
-        raise Closed(f"no {WHEEL} in this environment: run `make environment`, or set {CHOSEN}")
+        raise Closed(
+            f"no {WHEEL} in this environment: run `make environment`, or set {CHOSEN}"
+        )
     package = Path(found.submodule_search_locations[0])
     libraries = package.with_name(f"{WHEEL}.libs")  # only if the system lacks them
-    return [path for path in (package, libraries) if path.exists()], package / POSTGRES_PROGRAMS
+    return [
+        path for path in (package, libraries) if path.exists()
+    ], package / POSTGRES_PROGRAMS
 
 
 @contextlib.contextmanager
@@ -215,7 +223,9 @@ def postgres() -> Iterator[Server]:
 
         def command(port: int) -> list[str]:
             options = [
-                word for option in (*POSTGRES_OPTIONS, f"port={port}") for word in ("-c", option)
+                word
+                for option in (*POSTGRES_OPTIONS, f"port={port}")
+                for word in ("-c", option)
             ]
             return [str(programs / "postgres"), "-D", str(data), *options]
 
@@ -223,7 +233,9 @@ def postgres() -> Iterator[Server]:
             client.sendall(POSTGRES_HELLO)
             return client.recv(1) == b"R"
 
-        with started(command, place, PLAIN, answers, stop=signal.SIGQUIT, **user) as port:
+        with started(
+            command, place, PLAIN, answers, stop=signal.SIGQUIT, **user
+        ) as port:
             yield Server("postgresql", port, "postgres", password, str(programs))
 
 
@@ -279,9 +291,14 @@ def debian(environment: Environment) -> Path:
         Closed: They cannot be unpacked.
     """
     path = environment.get("PATH", os.defpath)
-    if shutil.which("apt-get", path=path) is None or shutil.which("dpkg-deb", path=path) is None:
+    if (
+        shutil.which("apt-get", path=path) is None
+        or shutil.which("dpkg-deb", path=path) is None
+    ):
         raise engine.Missing("no apt-get")
-    release = Path("/etc/os-release").read_text() if Path("/etc/os-release").exists() else ""
+    release = (
+        Path("/etc/os-release").read_text() if Path("/etc/os-release").exists() else ""
+    )
     made_from = hashlib.sha256(
         repr((release, PACKAGES, NEEDED, MARIADB_OPTIONS)).encode()
     ).hexdigest()[:12]
@@ -291,7 +308,9 @@ def debian(environment: Environment) -> Path:
 def unpacked(root: Path) -> dict[str, str]:
     """The environment in which unpacked programs find their libraries."""
     folders = [
-        str(path) for top in ("usr/lib", "lib") for path in sorted(root.glob(f"{top}/*-linux-gnu*"))
+        str(path)
+        for top in ("usr/lib", "lib")
+        for path in sorted(root.glob(f"{top}/*-linux-gnu*"))
     ]
     return {**PLAIN, "LD_LIBRARY_PATH": os.pathsep.join(folders)}
 
@@ -327,7 +346,9 @@ def unpack(into: Path, environment: Environment) -> None:
         apt(work, environment, "update", "-q", *own)
         download(work, environment, own)
     for package in sorted(work.glob("*.deb")):
-        engine.run(["dpkg-deb", "--extract", str(package), str(into)], work, environment)
+        engine.run(
+            ["dpkg-deb", "--extract", str(package), str(into)], work, environment
+        )
     engine.remove(work)
     if missing := [name for name in NEEDED if not (into / name).exists()]:
         raise Closed(f"Debian's packages hold no {', '.join(missing)}")
@@ -345,13 +366,23 @@ def unpack(into: Path, environment: Environment) -> None:
         "--skip-name-resolve",
         *as_root(),
     )
-    engine.run(["sh", str(into / "usr/bin/mariadb-install-db"), *made, *how], into, unpacked(into))
+    engine.run(
+        ["sh", str(into / "usr/bin/mariadb-install-db"), *made, *how],
+        into,
+        unpacked(into),
+    )
 
 
 def download(work: Path, environment: Environment, options: Sequence[str]) -> None:
     """Download the packages into a folder."""
     said = apt(
-        work, environment, "install", "--simulate", "--no-install-recommends", *options, *PACKAGES
+        work,
+        environment,
+        "install",
+        "--simulate",
+        "--no-install-recommends",
+        *options,
+        *PACKAGES,
     )
     wanted = re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+)", said, re.MULTILINE)
     # If a part of them is installed already, it is unpacked all the same: they must fit together.
@@ -389,13 +420,22 @@ def mariadb(*certificates: str) -> Iterator[Server]:
             "GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;\n"
         )
         tls = [
-            f"--ssl-{name}={file}" for name, file in zip(("cert", "ca"), certificates, strict=False)
+            f"--ssl-{name}={file}"
+            for name, file in zip(("cert", "ca"), certificates, strict=False)
         ]
         tls += [f"--ssl-key={file}" for file in certificates[:1]]
         # In a shared folder, a server that starts removes the tables of others.
-        where = [f"--basedir={root / 'usr'}", f"--datadir={place / 'data'}", f"--tmpdir={place}"]
+        where = [
+            f"--basedir={root / 'usr'}",
+            f"--datadir={place / 'data'}",
+            f"--tmpdir={place}",
+        ]
         # Relative to its data, since the path of a socket may have 107 characters at most.
-        where += ["--socket=socket", f"--pid-file={place / 'pid'}", f"--init-file={start}"]
+        where += [
+            "--socket=socket",
+            f"--pid-file={place / 'pid'}",
+            f"--init-file={start}",
+        ]
         fixed = [
             str(root / "usr/sbin/mariadbd"),
             "--no-defaults",
@@ -460,7 +500,9 @@ def ferretdb() -> Iterator[Server]:
     program = str(ferretdb_program(os.environ))
     with postgres() as kept, folder() as place:
         environment = {**PLAIN, "POSTGRESQL_URL": kept.url("postgres")}
-        with started(lambda port: [program, f"127.0.0.1:{port}"], place, environment) as port:
+        with started(
+            lambda port: [program, f"127.0.0.1:{port}"], place, environment
+        ) as port:
             yield Server("mongodb", port)
 
 
@@ -513,12 +555,16 @@ def started(
                 process.send_signal(stop)  # nothing of it is kept
         if not remaining:
             raise Closed(
-                "\n  ".join(["the server did not start:", *log.read_text().splitlines()[-10:]])
+                "\n  ".join(
+                    ["the server did not start:", *log.read_text().splitlines()[-10:]]
+                )
             )
 
 
 def is_up(
-    process: subprocess.Popen[bytes], port: int, answers: Callable[[socket.socket], bool]
+    process: subprocess.Popen[bytes],
+    port: int,
+    answers: Callable[[socket.socket], bool],
 ) -> bool:
     """Wait until a server answers; False if it ends instead, or takes too long."""
     deadline = time.monotonic() + SECONDS

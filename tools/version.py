@@ -27,7 +27,9 @@ PLACES = {
 
 def current(project: Path = PROJECT) -> str:
     """The version that stands in pyproject.toml."""
-    version: str = tomllib.loads((project / SOURCE[0]).read_text())["project"]["version"]
+    version: str = tomllib.loads((project / SOURCE[0]).read_text())["project"][
+        "version"
+    ]
     return version
 
 
@@ -57,7 +59,9 @@ def main(arguments: list[str]) -> int:
     for version in arguments:
         write(version)
     for problem in (found := differing()):
-        print(f"version: pyproject.toml has {current()}, and {problem}", file=sys.stderr)
+        print(
+            f"version: pyproject.toml has {current()}, and {problem}", file=sys.stderr
+        )
     return int(bool(found))
 
 

@@ -17,14 +17,18 @@ from pulumi import automation
 from pulumi_snapshots import Snapshot
 
 HERE = Path(__file__).resolve().parent
-REQUEST = re.compile(r"/databases/(?P<database_id>[0-9a-f]{32})/releases/(?P<release>[\w.-]+)")
+REQUEST = re.compile(
+    r"/databases/(?P<database_id>[0-9a-f]{32})/releases/(?P<release>[\w.-]+)"
+)
 
 
 class Failed(Exception):
     """There is no snapshot; the text says what the user of `pulumi up` would read."""
 
 
-def take_snapshot(database_id: str, release: str, tell: Callable[[str], None]) -> dict[str, object]:
+def take_snapshot(
+    database_id: str, release: str, tell: Callable[[str], None]
+) -> dict[str, object]:
     """Take the snapshot before a release, or find the one that was taken before it.
 
     Raises:
@@ -39,7 +43,11 @@ def take_snapshot(database_id: str, release: str, tell: Callable[[str], None]) -
             pulumi.export(name, getattr(snapshot, name))
 
     def listen(event: automation.EngineEvent) -> None:
-        if (said := event.diagnostic_event) and said.urn and said.urn.endswith("::before-release"):
+        if (
+            (said := event.diagnostic_event)
+            and said.urn
+            and said.urn.endswith("::before-release")
+        ):
             text = re.sub(r"<\{%.*?%\}>", "", said.message).strip()  # without colours
             if said.severity == "error":
                 errors.append(text)

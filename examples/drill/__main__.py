@@ -15,7 +15,11 @@ proof = Drill(
     scratch_database_id=config.require("scratchId"),
     connection=config.require_secret("scratchUrl"),
     checks=[
-        Check(config.require("query"), at_least=config.require_int("atLeast"), name="enough rows"),
+        Check(
+            config.require("query"),
+            at_least=config.require_int("atLeast"),
+            name="enough rows",
+        ),
         Check("select current_setting('server_encoding')", equals="UTF8"),
         Check.tables(),
     ],

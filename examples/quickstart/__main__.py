@@ -6,7 +6,9 @@ from pulumi_snapshots import Snapshot
 
 config = pulumi.Config()
 snapshot = Snapshot(
-    "before-release", database_id=config.require("databaseId"), triggers=[config.require("release")]
+    "before-release",
+    database_id=config.require("databaseId"),
+    triggers=[config.require("release")],
 )
 
 pulumi.export("id", snapshot.id)

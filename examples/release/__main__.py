@@ -27,14 +27,18 @@ migration = Step(
     config.require("migrate"),
     files,
     # The way back migrates nothing, whatever the files are by then.
-    pulumi.ResourceOptions(hooks=guard.hooks, ignore_changes=["triggers"] if rollback else None),
+    pulumi.ResourceOptions(
+        hooks=guard.hooks, ignore_changes=["triggers"] if rollback else None
+    ),
 )
 data: pulumi.Resource = migration
 if rollback:
     pulumi.log.info(
         f"rollback is {rollback}: nothing is migrated until `pulumi config rm rollback`"
     )
-    data = Restore("rollback", guard.last(rollback), overwrite=True, triggers=[rollback])
+    data = Restore(
+        "rollback", guard.last(rollback), overwrite=True, triggers=[rollback]
+    )
 Step(
     "health",
     config.require("healthCheck"),

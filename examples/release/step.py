@@ -48,8 +48,15 @@ class Step(Resource):
     """
 
     def __init__(
-        self, resource_name: str, command: str, triggers: list[Any], opts: pulumi.ResourceOptions
+        self,
+        resource_name: str,
+        command: str,
+        triggers: list[Any],
+        opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__(
-            StepProvider(), resource_name, {"command": command, "triggers": triggers}, opts
+            StepProvider(),
+            resource_name,
+            {"command": command, "triggers": triggers},
+            opts,
         )

@@ -13,7 +13,9 @@ config = pulumi.Config()
 def data() -> None:
     """Take the snapshot, and export its download URL."""
     snapshot = Snapshot(
-        "before-release", config.require("databaseId"), triggers=[config.require("release")]
+        "before-release",
+        config.require("databaseId"),
+        triggers=[config.require("release")],
     )
     pulumi.export("version_id", snapshot.version_id)
     # a secret, which it stays in the other stack
@@ -22,9 +24,13 @@ def data() -> None:
 
 def staging() -> None:
     """Archive what the other stack has taken."""
-    source = pulumi.StackReference(f"{pulumi.get_organization()}/{pulumi.get_project()}/data")
+    source = pulumi.StackReference(
+        f"{pulumi.get_organization()}/{pulumi.get_project()}/data"
+    )
     url = source.get_output("download_url")
-    archive = Archive("copy", download_url=url, destination=config.require("destination"))
+    archive = Archive(
+        "copy", download_url=url, destination=config.require("destination")
+    )
     pulumi.export("version_id", archive.version_id)
     pulumi.export("uri", archive.uri)
     pulumi.export("sha256", archive.sha256)

@@ -130,7 +130,9 @@ async def archive_snapshot(request: ArchiveRequest) -> ArchiveRecord:
     if record.unproved:
         request.listener.warn(f"{name} is not proved: {record.unproved}.")
     transfers = request.transfers
-    before = await objects_before(transfers, request.previous, request.inputs, request.listener)
+    before = await objects_before(
+        transfers, request.previous, request.inputs, request.listener
+    )
     return await prune(transfers, record, before, request.inputs, request.listener)
 
 
@@ -159,7 +161,9 @@ async def _transferred(request: ArchiveRequest) -> ArchiveRecord:
         except Overtaken:  # the next try looks at what the other writer has put there
             place = transfer.place
         except ProviderError as trouble:
-            raise _not_archived(request, transfer.place, trouble, transfer.left) from trouble
+            raise _not_archived(
+                request, transfer.place, trouble, transfer.left
+            ) from trouble
     crowded = ProviderError("others write it at the same time")
     raise _not_archived(request, place, crowded, "Another writer's object is there.")
 
@@ -266,7 +270,9 @@ class _Transfer:
     def _described(self, found: Manifest | None, written: Written) -> Manifest:
         """Make the complete manifest; raises `Overtaken` if the one found shows another writer."""
         shared = written.shared
-        is_gone = shared is not None and (found is None or found.sha256 != shared.sha256)
+        is_gone = shared is not None and (
+            found is None or found.sha256 != shared.sha256
+        )
         claim = found.claim if found else None
         if is_gone or claim != written.claim:
             raise Overtaken(written.record.uri)
@@ -387,12 +393,16 @@ class _Transfer:
 
     def _may_share(self, manifest: Manifest | None) -> bool:
         """Tell whether the wanted archive is the one that a manifest describes."""
-        return self._request.manifest and manifest is not None and self._is_same(manifest)
+        return (
+            self._request.manifest and manifest is not None and self._is_same(manifest)
+        )
 
     def _is_same(self, manifest: Manifest) -> bool:
         """Tell whether a manifest is of the wanted snapshot, for the wanted recipients."""
         wanted = set(self._inputs.recipients or ())
-        return self._is_same_version(manifest) and set(manifest.recipients or ()) == wanted
+        return (
+            self._is_same_version(manifest) and set(manifest.recipients or ()) == wanted
+        )
 
     def _is_same_version(self, manifest: Manifest) -> bool:
         same = manifest.version_id == self._inputs.version_id
@@ -448,7 +458,10 @@ class _Transfer:
         if seen is None or seen.size != manifest.size:
             return None
         self._request.listener.progress("the archive is there already; verifying it")
-        if await self._transfers.digest(self._transfers.store(self.place)) != manifest.sha256:
+        if (
+            await self._transfers.digest(self._transfers.store(self.place))
+            != manifest.sha256
+        ):
             return None
         record = manifest.record(self.place.uri, seen.mark, self._request.owner_id)
         record = replace(record, pinned=self._inputs.pin or None)
@@ -471,7 +484,9 @@ class _Transfer:
                 async for block in blocks:
                     await self._transfers.blocking(upload.push, block)
                 now = rfc3339(self._transfers.clock.utc())
-                return await self._transfers.blocking(self._commit, upload, occupant, now)
+                return await self._transfers.blocking(
+                    self._commit, upload, occupant, now
+                )
             except BaseException:
                 await self._discard(upload)
                 raise
@@ -495,7 +510,9 @@ class _Transfer:
 
     def _require_unchanged(self, occupant: Occupant) -> None:
         """Raise `Overtaken` if a file that no manifest explains has appeared meanwhile."""
-        is_explained = occupant.manifest is not None  # then the claim shows other writers
+        is_explained = (
+            occupant.manifest is not None
+        )  # then the claim shows other writers
         if is_explained or self._request.force or not occupant.beside.is_readable:
             return
         if self._transfers.store(self.place).stat() != occupant.seen:
@@ -520,7 +537,9 @@ class _Transfer:
         )
 
     @contextmanager
-    def _claimed(self, record: ArchiveRecord, occupant: Occupant) -> Iterator[str | None]:
+    def _claimed(
+        self, record: ArchiveRecord, occupant: Occupant
+    ) -> Iterator[str | None]:
         """Claim the object's name in its manifest for the body, and undo that if it fails.
 
         Yields:

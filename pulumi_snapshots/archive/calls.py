@@ -43,7 +43,9 @@ class ArchiveCalls:
         record = await _archived(call, values, previous)
         return Resource(record.id, ARCHIVE.state(record, values))
 
-    async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
+    async def read(
+        self, call: EngineCall, id_: str, state: Mapping[str, Any]
+    ) -> Resource:
         """Check whether the object is unchanged, or import an object by its URI.
 
         An import does not enter the resource into the manifest, because a lookup by id makes the
@@ -108,7 +110,9 @@ class ArchiveCalls:
         record = replace(record, pinned=pin or None)
         return Resource(record.id, ARCHIVE.state(record, values))
 
-    async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
+    async def delete(
+        self, call: EngineCall, _id: str, state: Mapping[str, Any]
+    ) -> None:
         """Keep the object or remove it, as `delete_object` says.
 
         Args:
@@ -140,7 +144,9 @@ def _owner(call: EngineCall, owner_id: str | None, *, pin: bool) -> Owner:
     )
 
 
-async def _entered(call: EngineCall, record: ArchiveRecord, *, pin: bool) -> ArchiveRecord:
+async def _entered(
+    call: EngineCall, record: ArchiveRecord, *, pin: bool
+) -> ArchiveRecord:
     """Enter an importer into the manifest; the record stays without an owner if that failed."""
     owner = _owner(call, None, pin=pin)
     transfers = call.shared.of(Transfers)

@@ -112,7 +112,9 @@ class ArchiveRules(Rules):
             The differences, and what they do to the archive.
         """
         counts = bool(state.get("keep") or state.get("keep_last"))
-        call.shared.of(ArchiveMemory).current[call.owner] = ArchiveSuccessor(record, counts)
+        call.shared.of(ArchiveMemory).current[call.owner] = ArchiveSuccessor(
+            record, counts
+        )
         found = archive_difference(record, state, values)
         is_unknown = which_snapshot(values)[1] is UNKNOWN
         if is_unknown and not found.replaces and _is_being_replaced(call, record):
@@ -164,7 +166,9 @@ def archive_difference(
     unknown = undecided(new, *deciding)
     if record.owner is None:
         updates.append("owner")
-        unknown = unknown or Message("to be entered in the manifest as an owner, after an import")
+        unknown = unknown or Message(
+            "to be entered in the manifest as an owner, after an import"
+        )
     return Changes(updates=tuple(updates), reason=unknown)
 
 
@@ -239,7 +243,9 @@ def _removal(record: ArchiveRecord, values: Mapping[str, Any]) -> AnyMessage | N
     return f"a new archive, {what}once it is whole and proved, removes {named}"
 
 
-def _beyond(rule: Keep, coming: NextObject, before: Sequence[StoredObject]) -> list[StoredObject]:
+def _beyond(
+    rule: Keep, coming: NextObject, before: Sequence[StoredObject]
+) -> list[StoredObject]:
     """List the objects that a rule does not keep any more after the next object."""
     left = [each for each in before if each.uri != coming.uri]
     objects = [

@@ -40,8 +40,12 @@ MANIFEST_TRIES = 20
 class Owner(Record):
     """A resource, or a command, whose archive an object is."""
 
-    id: str = declare("The resource's random id, as its state has it; the name of the command.")
-    name: str = declare("For people: the URN of the resource, or the name of the command.")
+    id: str = declare(
+        "The resource's random id, as its state has it; the name of the command."
+    )
+    name: str = declare(
+        "For people: the URN of the resource, or the name of the command."
+    )
     pin: bool = declare("Whether the owner keeps the object for good.", default=False)
 
 
@@ -55,8 +59,12 @@ class Manifest(Record):
     archived_at: Moment = declare("When the object was whole.", kw_only=True)
     size: int = declare("Bytes of the object.", kw_only=True)
     sha256: str = declare("The object's SHA-256.", kw_only=True)
-    plain_size: int | None = declare("Bytes before encryption.", default=None, kw_only=True)
-    plain_sha256: str | None = declare("The SHA-256 before encryption.", default=None, kw_only=True)
+    plain_size: int | None = declare(
+        "Bytes before encryption.", default=None, kw_only=True
+    )
+    plain_sha256: str | None = declare(
+        "The SHA-256 before encryption.", default=None, kw_only=True
+    )
     unproved: str | None = declare(
         "Why the zip's content is not proved.",
         default=None,
@@ -95,7 +103,9 @@ class Manifest(Record):
             The manifest.
         """
         facts = {
-            name: getattr(record, name) for name in cls.properties() if name in record.properties()
+            name: getattr(record, name)
+            for name in cls.properties()
+            if name in record.properties()
         }
         return cls(
             **facts,
@@ -141,7 +151,11 @@ class Manifest(Record):
     def moments(self) -> list[str]:
         """Return all times in the manifest, as they are written."""
         drilled = self.drill.drilled_at if self.drill else None
-        return [each for each in (self.created_at, self.archived_at, drilled) if each is not None]
+        return [
+            each
+            for each in (self.created_at, self.archived_at, drilled)
+            if each is not None
+        ]
 
     @property
     def snapshot(self) -> tuple[str | None, str]:
@@ -152,7 +166,8 @@ class Manifest(Record):
     def text(self) -> bytes:
         """The manifest as it is written."""
         return (
-            json.dumps({"format": MANIFEST_FORMAT, **self.to_outputs()}, indent=2) + "\n"
+            json.dumps({"format": MANIFEST_FORMAT, **self.to_outputs()}, indent=2)
+            + "\n"
         ).encode()
 
     def without(self, owner_id: str | None) -> tuple[Owner, ...]:

@@ -240,7 +240,8 @@ class ArchiveInputs(Inputs):
             values: inputs by their names in Python; `UNKNOWN` values are taken to be right.
         """
         found = [
-            hidden_problem(each, values.get(each.property)) for each in super().problems(values)
+            hidden_problem(each, values.get(each.property))
+            for each in super().problems(values)
         ]
         wrong = {each.property for each in found}
         fit = {**values, "download_url": UNKNOWN} if "download_url" in wrong else values
@@ -261,7 +262,9 @@ def hidden_problem(problem: Problem, given: Any) -> Problem:
         The problem, without its property if the value is a secret.
     """
     has_private_key = encryption.PRIVATE in str(given).upper()
-    if has_private_key or (problem.property == "destination" and _HAS_SECRET.search(str(given))):
+    if has_private_key or (
+        problem.property == "destination" and _HAS_SECRET.search(str(given))
+    ):
         return Problem(
             "",
             Message(f"{{{problem.property}}} {{why}}", why=problem.reason),
@@ -322,7 +325,8 @@ def _missing_ids(database_id: object, version_id: object) -> Iterator[Problem]:
     """Find what is missing of a snapshot that no download URL names."""
     if database_id is None and version_id is None:
         required = (
-            "is required: a Snapshot, or {database_id} and {version_id}, or {download_url} alone"
+            "is required: a Snapshot, or {database_id} and {version_id}, or "
+            "{download_url} alone"
         )
         yield Problem("snapshot", Message(required))
     elif database_id is None:
@@ -387,7 +391,9 @@ class StoredObject(Record, sparse=True):
 
     uri: str = declare("Its URI.")
     mark: str = declare("Opaque; another object of the same name has another one.")
-    created_at: Moment | None = declare("When its snapshot was taken, if known.", default=None)
+    created_at: Moment | None = declare(
+        "When its snapshot was taken, if known.", default=None
+    )
     pinned: bool = declare("Whether it is kept for good.", default=False)
     drilled: bool = declare(
         "Whether it was kept because a drill has proved it, and nothing newer.",
@@ -484,7 +490,9 @@ class ArchiveRecord(Record):
         Args:
             other: the record whose object is looked for.
         """
-        return any((each.uri, each.mark) == (other.uri, other.mark) for each in self.earlier)
+        return any(
+            (each.uri, each.mark) == (other.uri, other.mark) for each in self.earlier
+        )
 
 
 def history(record: ArchiveRecord) -> list[StoredObject]:
@@ -536,7 +544,9 @@ class ArchiveMemory:
         known = self.current.get(urn) if urn else None
         return known.record if known else None
 
-    def successor(self, urn: str | None, record: ArchiveRecord) -> ArchiveSuccessor | None:
+    def successor(
+        self, urn: str | None, record: ArchiveRecord
+    ) -> ArchiveSuccessor | None:
         """Find the archive that has replaced another one.
 
         Args:

@@ -90,7 +90,9 @@ def release(transfers: Transfers, uri: str, mark: str, owner_id: str | None) -> 
     if found is None:
         return Release(store.remove(mark))
     claim = secrets.token_hex(8)
-    claimed = edit_manifest(transfers, uri, lambda now: _claimed_by(now, owner_id, claim))
+    claimed = edit_manifest(
+        transfers, uri, lambda now: _claimed_by(now, owner_id, claim)
+    )
     if claimed is None or claimed.claim != claim:  # another owner has entered meanwhile
         return release(transfers, uri, mark, owner_id)
     removed = store.remove(mark)
@@ -116,7 +118,9 @@ def _left_by(manifest: Manifest | None, owner_id: str | None) -> Manifest | None
     return replace(manifest, owners=manifest.without(owner_id))
 
 
-def _claimed_by(manifest: Manifest | None, owner_id: str | None, claim: str) -> Manifest | None:
+def _claimed_by(
+    manifest: Manifest | None, owner_id: str | None, claim: str
+) -> Manifest | None:
     """Claim a manifest for a removal, unless another owner has it."""
     if manifest is None or manifest.without(owner_id):
         return None
@@ -133,7 +137,9 @@ def _remove_claimed(transfers: Transfers, uri: str, claim: str) -> None:
     try:
         store.remove(seen.mark)
     except StoreTrouble as trouble:
-        raise StoreTrouble(f"only its manifest is left: {trouble.happened}") from trouble
+        raise StoreTrouble(
+            f"only its manifest is left: {trouble.happened}"
+        ) from trouble
 
 
 # The rule of a resource -------------------------------------------------------------------------
@@ -193,7 +199,9 @@ async def prune(
     left = [each for each in before if each.uri != record.uri]
     rule = f"the last {inputs.keep_last}" if inputs.keep_last else "keep"
     with transfers.until(PRUNING):
-        for each in await _surplus(transfers, record.object, left, inputs.keep, listener):
+        for each in await _surplus(
+            transfers, record.object, left, inputs.keep, listener
+        ):
             name = place_text(each.uri)
             try:
                 ended = await transfers.blocking(
@@ -204,7 +212,9 @@ async def prune(
                     record.owner,
                 )
             except StoreTrouble as trouble:
-                listener.warn(f"{name} is beyond {rule} but was not removed: {trouble.happened}.")
+                listener.warn(
+                    f"{name} is beyond {rule} but was not removed: {trouble.happened}."
+                )
                 continue
             left.remove(each)
             # Both lines stay under Diagnostics: nothing else deletes data.
@@ -309,10 +319,14 @@ async def end_archive(
                 listener.warn(f"{name} was kept: {changed}.")
     except StoreTrouble as trouble:
         happened = f"The archive {name} was not deleted: {trouble.happened}"
-        raise NotRemoved(happened, then=(*trouble.then, HintKind.KEEP_OBJECT)) from trouble
+        raise NotRemoved(
+            happened, then=(*trouble.then, HintKind.KEEP_OBJECT)
+        ) from trouble
 
 
-def _why_kept(record: ArchiveRecord, successor: ArchiveSuccessor | None) -> AnyMessage | None:
+def _why_kept(
+    record: ArchiveRecord, successor: ArchiveSuccessor | None
+) -> AnyMessage | None:
     """Say why an object stays although it is to be removed; None if nothing keeps it."""
     if successor is not None:
         is_same_object = successor.record.uri == record.uri
@@ -416,7 +430,10 @@ async def forget_archives(
     """
     found = await shelved(transfers, place)
     kept = _kept_of_databases(found, keep)
-    return [await _forgotten(transfers, each, kept, owner_id, dry_run=dry_run) for each in found]
+    return [
+        await _forgotten(transfers, each, kept, owner_id, dry_run=dry_run)
+        for each in found
+    ]
 
 
 def _kept_of_databases(found: Iterable[Shelved], keep: Keep) -> set[str]:

@@ -53,7 +53,11 @@ def kept_by(keep: Keep, times: Sequence[datetime]) -> set[int]:
         left = most
         before: object = None
         for number in newest:
-            period = _PERIODS[name](times[number].astimezone(UTC)) if name in _PERIODS else number
+            period = (
+                _PERIODS[name](times[number].astimezone(UTC))
+                if name in _PERIODS
+                else number
+            )
             is_next = period != before or number == newest[-1]
             if left and is_next:
                 kept.add(number)

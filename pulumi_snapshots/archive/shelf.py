@@ -75,7 +75,9 @@ class Shelved:
         return f"is not proved: {unproved}" if unproved else None
 
 
-async def shelved(transfers: Transfers, place: Destination, *, deep: bool = False) -> list[Shelved]:
+async def shelved(
+    transfers: Transfers, place: Destination, *, deep: bool = False
+) -> list[Shelved]:
     """List and verify archives, including objects without a manifest.
 
     Args:
@@ -90,7 +92,9 @@ async def shelved(transfers: Transfers, place: Destination, *, deep: bool = Fals
         StoreTrouble: the archives could not be listed.
     """
     sizes = await transfers.reading(transfers.store(place).listing)
-    if not place.folder and place.uri in sizes:  # of one object, the listing is only that
+    if (
+        not place.folder and place.uri in sizes
+    ):  # of one object, the listing is only that
         sizes.setdefault(place.uri + MANIFEST_SUFFIX, 0)
     found = await _by_manifests(transfers, sizes)
     for uri in sizes.keys() - found.keys():
@@ -104,7 +108,9 @@ async def shelved(transfers: Transfers, place: Destination, *, deep: bool = Fals
     return verified
 
 
-async def _by_manifests(transfers: Transfers, sizes: Mapping[str, int]) -> dict[str, Shelved]:
+async def _by_manifests(
+    transfers: Transfers, sizes: Mapping[str, int]
+) -> dict[str, Shelved]:
     """Read all manifests of a listing; returns the archives that they describe, by URI."""
     found: dict[str, Shelved] = {}
 
@@ -209,10 +215,14 @@ async def owned_objects(
 
 def _owns(record: ArchiveRecord, manifest: Manifest | None) -> bool:
     """Tell whether a manifest names the resource of a record as an owner."""
-    return manifest is not None and any(each.id == record.owner for each in manifest.owners)
+    return manifest is not None and any(
+        each.id == record.owner for each in manifest.owners
+    )
 
 
-async def _stored(transfers: Transfers, one: Shelved, record: ArchiveRecord) -> list[StoredObject]:
+async def _stored(
+    transfers: Transfers, one: Shelved, record: ArchiveRecord
+) -> list[StoredObject]:
     """Make what a state holds of an archive that was listed; nothing if it is gone since."""
     manifest = one.manifest
     seen = await transfers.reading(transfers.at(one.uri).stat)
@@ -221,7 +231,9 @@ async def _stored(transfers: Transfers, one: Shelved, record: ArchiveRecord) -> 
     return [manifest.record(one.uri, seen.mark, record.owner).object]
 
 
-async def imported(transfers: Transfers, uri: str) -> tuple[ArchiveRecord, list[str] | None]:
+async def imported(
+    transfers: Transfers, uri: str
+) -> tuple[ArchiveRecord, list[str] | None]:
     """Make the record of an existing archive, for a resource that is not an owner yet.
 
     Args:
@@ -237,7 +249,9 @@ async def imported(transfers: Transfers, uri: str) -> tuple[ArchiveRecord, list[
     try:
         place = Destination.parse(uri)
     except ValueError as error:
-        raise ProviderError(f"The id of an Archive is its URI, and it {error}") from None
+        raise ProviderError(
+            f"The id of an Archive is its URI, and it {error}"
+        ) from None
     one = await find_archive(transfers, place)
     problem = await _problem(transfers, one, deep=False)
     if one.manifest is None or problem:
@@ -305,7 +319,11 @@ async def _without_gone(
     await transfers.reading_each(examine, record.earlier)
     if gone:
         names = ", ".join(sorted(place_text(each.uri) for each in gone))
-        what = "1 earlier archive is" if len(gone) == 1 else f"{len(gone)} earlier archives are"
+        what = (
+            "1 earlier archive is"
+            if len(gone) == 1
+            else f"{len(gone)} earlier archives are"
+        )
         listener.warn(f"{what} gone: {names}.")
     return replace(
         record,

@@ -171,7 +171,9 @@ class Source:
             async for piece in arriving:
                 self.received += len(piece)
                 total = self.known.total
-                if total is not None and self.received > total:  # it would fill the disk
+                if (
+                    total is not None and self.received > total
+                ):  # it would fill the disk
                     raise ProviderError(
                         f"the host sends more than the {total} bytes that were announced"
                     )
@@ -239,7 +241,9 @@ class Source:
         if len(self._refused) < REFUSALS:
             # The two listings are cached separately, each for up to 30 minutes.
             for is_own in cycle((True, False)):
-                self._listener.progress("the download URL was refused; asking for a fresh one")
+                self._listener.progress(
+                    "the download URL was refused; asking for a fresh one"
+                )
                 is_fresh = await self._use_listed(session, refusal, is_own=is_own)
                 if is_fresh:
                     return
@@ -278,7 +282,9 @@ class Source:
             raise NoUrl(f"{refusal} {gone}")
         return None
 
-    async def _use_if_fresh(self, session: Session, entry: ListedSnapshot) -> bool | None:
+    async def _use_if_fresh(
+        self, session: Session, entry: ListedSnapshot
+    ) -> bool | None:
         """Use the URL of a listing; returns the same as `_use_listed`."""
         if await self._use(session, entry):
             return True

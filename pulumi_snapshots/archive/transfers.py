@@ -86,7 +86,11 @@ class Transfers(Stoppable):
         with self.until(seconds) as scope:
             yield
         if scope.cancelled_caught:
-            why = "it was interrupted" if self.stopping else "the store did not answer in time"
+            why = (
+                "it was interrupted"
+                if self.stopping
+                else "the store did not answer in time"
+            )
             raise StoreTrouble(why)
 
     async def blocking(self, call: Callable[..., T], *args: Any) -> T:
@@ -128,7 +132,9 @@ class Transfers(Stoppable):
         """
         return await self._reads(call, *args)  # type: ignore[no-any-return]
 
-    async def reading_each(self, call: Callable[[Any], object], every: Iterable[Any]) -> None:
+    async def reading_each(
+        self, call: Callable[[Any], object], every: Iterable[Any]
+    ) -> None:
         """Run a blocking call that changes nothing for several arguments at the same time.
 
         Args:

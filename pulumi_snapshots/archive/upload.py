@@ -100,7 +100,9 @@ class Upload:
                 raise
         if seen is not None and seen.size != self.size:
             where = self._store.where
-            raise Overtaken(f"{where}: {self.size} bytes were written, but {seen.size} are there")
+            raise Overtaken(
+                f"{where}: {self.size} bytes were written, but {seen.size} are there"
+            )
         return seen.mark if seen else ""
 
     def _own_object(self) -> Seen | None:

@@ -78,7 +78,9 @@ def check_zip(blocks: Iterator[Buffer]) -> str | None:
             None,
             (each.CRC, each.file_size),
         }:
-            raise BrokenZip(f"the zip's member {each.filename} is damaged: it has another checksum")
+            raise BrokenZip(
+                f"the zip's member {each.filename} is damaged: it has another checksum"
+            )
     return _unproved(members, found)
 
 
@@ -237,13 +239,17 @@ def _stored(file: io.BufferedReader, left: int) -> Iterator[bytes]:
         yield part
 
 
-def _unpacked(file: io.BufferedReader, method: int, packed: int | None) -> Iterator[bytes]:
+def _unpacked(
+    file: io.BufferedReader, method: int, packed: int | None
+) -> Iterator[bytes]:
     """Unpack a member in bounded parts.
 
     `packed` are its bytes; None means up to the end of its compression.
     """
     is_bzip2 = method == BZIP2
-    unpacker: Any = bz2.BZ2Decompressor() if is_bzip2 else zlib.decompressobj(-zlib.MAX_WBITS)
+    unpacker: Any = (
+        bz2.BZ2Decompressor() if is_bzip2 else zlib.decompressobj(-zlib.MAX_WBITS)
+    )
     left = packed
     while not unpacker.eof:
         wants_input = getattr(unpacker, "needs_input", True)

@@ -29,7 +29,10 @@ def main() -> int:
         if sys.argv[1:2] == ["explain"] and (page := page_text("".join(sys.argv[2:3]))):
             print(page)  # noqa: T201  errors name this command, and it needs no extra
             return 0
-        print(f"Error: {name} is missing; install it with: {pip_install('cli')}", file=sys.stderr)  # noqa: T201
+        print(  # noqa: T201
+            f"Error: {name} is missing; install it with: {pip_install('cli')}",
+            file=sys.stderr,
+        )
         return 1
 
 

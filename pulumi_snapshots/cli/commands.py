@@ -26,7 +26,13 @@ GROUPS = {
         decrypt.decrypt,
         forget.forget,
     ),
-    "Assurance": (status.status_command, report.report, drill.drill, guards.guards, runs.runs),
+    "Assurance": (
+        status.status_command,
+        report.report,
+        drill.drill,
+        guards.guards,
+        runs.runs,
+    ),
     "This tool and the service": (
         doctor.doctor,
         explain.explain,
@@ -50,9 +56,15 @@ class Grouped(click.Group):
         Returns:
             The remaining arguments.
         """
-        return super().parse_args(ctx, [*args[1:], "--help"] if args[:1] == ["help"] else args)
+        return super().parse_args(
+            ctx, [*args[1:], "--help"] if args[:1] == ["help"] else args
+        )
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002  click's
+        formatter: click.HelpFormatter,
+    ) -> None:
         """Write each heading and its commands.
 
         Args:
@@ -62,7 +74,10 @@ class Grouped(click.Group):
         for heading, group in GROUPS.items():
             with formatter.section(heading):
                 formatter.write_dl(
-                    [(each.name or "", each.get_short_help_str(limit=80)) for each in group]
+                    [
+                        (each.name or "", each.get_short_help_str(limit=80))
+                        for each in group
+                    ]
                 )
 
 

@@ -28,7 +28,12 @@ def page_text(name: str) -> str | None:
     """
     plain = re.sub("[-_ ]", "", name).lower()
     section = next(
-        (f"# {each}\n{text}" for each, text in sections().items() if each.lower() == plain), None
+        (
+            f"# {each}\n{text}"
+            for each, text in sections().items()
+            if each.lower() == plain
+        ),
+        None,
     )
     return section and re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", section).strip()
 
@@ -55,7 +60,9 @@ def pages_about(code: str) -> list[str]:
 
 def names_by_heading() -> dict[str, list[str]]:
     """Return the names of all errors by the heading of their page."""
-    return {title: [page_name(name) for name in found] for title, found in pages().items()}
+    return {
+        title: [page_name(name) for name in found] for title, found in pages().items()
+    }
 
 
 def summary(name: str) -> str:
@@ -78,5 +85,7 @@ def last_error(environment: Mapping[str, str]) -> tuple[str, datetime] | None:
     """
     file = state_directory(environment) / LAST_ERROR
     with suppress(OSError):
-        return file.read_text(encoding="utf-8"), datetime.fromtimestamp(file.stat().st_mtime, UTC)
+        return file.read_text(encoding="utf-8"), datetime.fromtimestamp(
+            file.stat().st_mtime, UTC
+        )
     return None

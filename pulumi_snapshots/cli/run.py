@@ -50,7 +50,9 @@ def run(arguments: Sequence[str]) -> NoReturn:
     sys.stdout, sys.stderr = sys.stdout or closed, sys.stderr or closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a locale may lack a name's characters
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a locale may lack a name's characters
     code = _run(arguments)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
@@ -74,7 +76,9 @@ def _run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         return _refuse(invocation, error)
     except OSError as error:
-        invocation.fail(f"standard output cannot be written: {error.strerror or error}.")
+        invocation.fail(
+            f"standard output cannot be written: {error.strerror or error}."
+        )
         return FAILED
     return anyio.run(finish, invocation, command) if command else DONE
 
@@ -95,7 +99,9 @@ def parse(
         click.ClickException: an argument is wrong.
     """
     invocation.arguments = arguments
-    command = commands.main(list(arguments), NAME, standalone_mode=False, obj=invocation)
+    command = commands.main(
+        list(arguments), NAME, standalone_mode=False, obj=invocation
+    )
     return command if inspect.iscoroutine(command) else None
 
 
@@ -149,8 +155,14 @@ async def _told(invocation: Invocation, command: Awaitable[bool | None]) -> int:
 def _refuse(invocation: Invocation, error: click.ClickException) -> int:
     """Say what is wrong with the arguments; returns the exit code."""
     context = getattr(error, "ctx", None)
-    known = "commands" if context and isinstance(context.command, click.Group) else "arguments"
-    more = f"\nhint: `{context.command_path} --help` shows all {known}." if context else ""
+    known = (
+        "commands"
+        if context and isinstance(context.command, click.Group)
+        else "arguments"
+    )
+    more = (
+        f"\nhint: `{context.command_path} --help` shows all {known}." if context else ""
+    )
     invocation.fail(error.format_message() + more)
     return error.exit_code
 
@@ -182,7 +194,9 @@ async def _heed_signals(
         async for received in signals:
             if invocation.child.hand_on(received):
                 continue
-            if invocation.ended_by or not invocation.stoppable:  # a second signal does not wait
+            if (
+                invocation.ended_by or not invocation.stoppable
+            ):  # a second signal does not wait
                 scope.cancel()
             invocation.ended_by = invocation.ended_by or received
             for each in invocation.stoppable:

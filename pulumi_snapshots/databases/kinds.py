@@ -66,7 +66,13 @@ class DatabaseEngine:
 
 _MYSQL = frozenset({"ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"})
 _REDIS = frozenset(
-    {"ssl-cert-reqs", "ssl-ca-certs", "ssl-certfile", "ssl-keyfile", "ssl-check-hostname"}
+    {
+        "ssl-cert-reqs",
+        "ssl-ca-certs",
+        "ssl-certfile",
+        "ssl-keyfile",
+        "ssl-check-hostname",
+    }
 )
 ENGINE_KINDS = {
     "postgres": DatabaseEngine(
@@ -222,7 +228,9 @@ def without(dsn: str, message: object) -> str:
         )
     lines = text.strip().splitlines() or [""]
     line = " ".join(lines[0].split()).rstrip(".")
-    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}{HIDDEN_PART}"
+    return (
+        line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}{HIDDEN_PART}"
+    )
 
 
 def _sensitive_parts(dsn: str) -> tuple[set[str], set[str]]:

@@ -64,7 +64,9 @@ class MongoDB(BlockingConnection):
     def ask(self, command: str) -> Scalar:
         """Return the only value of a command's answer."""
         codecs = self._database.codec_options
-        return _value(self._database.command(_read_command(command), codec_options=codecs))
+        return _value(
+            self._database.command(_read_command(command), codec_options=codecs)
+        )
 
     def age(self) -> Scalar:
         """Tell it by the id of the server's process, which holds a time, or else by its status.

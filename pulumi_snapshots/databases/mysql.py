@@ -21,7 +21,17 @@ from pulumi_snapshots.databases.kinds import (
 
 MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 """Values of `ssl-mode`, as MySQL's own programs have them."""
-READING = ("SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "TABLE", "VALUES", "CHECKSUM")
+READING = (
+    "SELECT",
+    "WITH",
+    "SHOW",
+    "DESCRIBE",
+    "DESC",
+    "EXPLAIN",
+    "TABLE",
+    "VALUES",
+    "CHECKSUM",
+)
 """First words of commands that are sent.
 
 Others, such as CALL, may begin a transaction that writes.
@@ -38,7 +48,15 @@ WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSION
 LIMIT 18446744073709551615
 """
 """The limit is none: without it, that of the connection would apply."""
-WRITING_COMMANDS = ("insert", "insert_select", "update", "delete", "replace", "load", "truncate")
+WRITING_COMMANDS = (
+    "insert",
+    "insert_select",
+    "update",
+    "delete",
+    "replace",
+    "load",
+    "truncate",
+)
 OUT_OF_TIME = frozenset({1969, 3024})
 """Errors of MariaDB and MySQL for a statement that takes too long."""
 
@@ -53,7 +71,9 @@ class MySQL(BlockingConnection):
         dsn: str,
         seconds: float,
     ) -> None:
-        given = login(dsn) | tls_arguments(parameters(dsn)) | dict.fromkeys(LIMITS, seconds)
+        given = (
+            login(dsn) | tls_arguments(parameters(dsn)) | dict.fromkeys(LIMITS, seconds)
+        )
         self._connection: Any = pymysql.connect(
             **given,
             charset="utf8mb4",
@@ -68,7 +88,9 @@ class MySQL(BlockingConnection):
         if word is None or word[1].upper() not in READING:
             raise Refused(f"a check of MySQL begins with {', '.join(READING)}")
         if INTO_FILE.search(command):
-            raise Refused("a check does not write: INTO OUTFILE and INTO DUMPFILE are not allowed")
+            raise Refused(
+                "a check does not write: INTO OUTFILE and INTO DUMPFILE are not allowed"
+            )
         with self._connection.cursor() as cursor:
             cursor.execute("START TRANSACTION READ ONLY")
             cursor.execute(command)
@@ -86,7 +108,13 @@ class MySQL(BlockingConnection):
             self._rows("SET SESSION information_schema_stats_expiry = 0")
         self._limit_time(until - system_monotonic())
         return [
-            Table(name, f"`{name.replace('`', '``')}`", int(size), kind == "VIEW", int(rows))
+            Table(
+                name,
+                f"`{name.replace('`', '``')}`",
+                int(size),
+                kind == "VIEW",
+                int(rows),
+            )
             for name, kind, size, rows in self._rows(TABLES_OF_MYSQL)
         ]
 

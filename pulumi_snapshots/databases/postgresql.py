@@ -22,7 +22,8 @@ ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
 """By these, in seconds, a server that vanishes is noticed within half a minute."""
 AGE = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())"
 PREPARE_POSTGRES = (
-    "SELECT set_config('statement_timeout', %s, true), set_config('TimeZone', 'UTC', true)"
+    "SELECT set_config('statement_timeout', %s, true), set_config('TimeZone', "
+    "'UTC', true)"
 )
 
 SECONDS_TO_OPEN = 30.0
@@ -52,7 +53,9 @@ FROM listed LEFT JOIN part ON root = listed.oid GROUP BY name, is_view
 extension is not the user's."""
 STATISTICS_DELAY = 1.0
 """Seconds after which the server's sessions have reported what they wrote: once a second."""
-WRITES = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables"
+WRITES = (
+    "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables"
+)
 
 
 class Postgres(BlockingConnection):

@@ -57,7 +57,9 @@ class Redis(BlockingConnection):
         """Return the reply to a command line."""
         words = shlex.split(command)
         if not words:
-            raise Refused("a check of Redis is a command line, such as `HGET customer:1 name`")
+            raise Refused(
+                "a check of Redis is a command line, such as `HGET customer:1 name`"
+            )
         if b"readonly" not in self._flags(words):
             name = words[0].upper()
             raise Refused(
@@ -106,7 +108,10 @@ class Redis(BlockingConnection):
             prefixes = self._prefixes(database, until) if keys <= MOST_KEYS else None
             if prefixes is None:
                 prefixes = {"": keys}
-            listed += [Table(f"{database}{prefix}", "", size) for prefix, size in prefixes.items()]
+            listed += [
+                Table(f"{database}{prefix}", "", size)
+                for prefix, size in prefixes.items()
+            ]
         return listed
 
     def _databases(self) -> dict[str, int]:

@@ -48,7 +48,9 @@ class Counting(NamedTuple):
     refuse_writes: bool
 
 
-def count_tables(connection: BlockingConnection, how: Counting, seconds: float) -> list[TableCount]:
+def count_tables(
+    connection: BlockingConnection, how: Counting, seconds: float
+) -> list[TableCount]:
     """Count the rows of all tables, the smallest first; views are only opened.
 
     Args:
@@ -69,7 +71,12 @@ def count_tables(connection: BlockingConnection, how: Counting, seconds: float) 
     tables.sort(key=lambda table: table.size)
     counts = [_count_table(connection, table, how, exact_end, end) for table in tables]
     written = connection.writes()
-    if how.refuse_writes and writes is not None and written is not None and written > writes:
+    if (
+        how.refuse_writes
+        and writes is not None
+        and written is not None
+        and written > writes
+    ):
         raise Refused(
             "something else wrote to the database while its tables were counted "
             f"({written - writes:,} changes), so they do not show what was restored"
@@ -112,7 +119,9 @@ def _count_table(
         return TableCount(table.name, None, problem=problem)
 
 
-def _exact_count(connection: BlockingConnection, table: Table, end: float) -> int | None:
+def _exact_count(
+    connection: BlockingConnection, table: Table, end: float
+) -> int | None:
     """Count the rows of a table; None if it is too large, or if time runs out."""
     seconds = end - system_monotonic()
     if table.size > connection.counted_up_to or seconds <= 0:

@@ -13,7 +13,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pulumi_snapshots.databases.kinds import ENGINE_KINDS, keywords, kind_of
 from pulumi_snapshots.properties.checks import Unfit, text
 
-OWN_HOST = re.compile(r"square-cloud-db-([a-z0-9_-]+)\.squareweb\.app\.?", re.IGNORECASE)
+OWN_HOST = re.compile(
+    r"square-cloud-db-([a-z0-9_-]+)\.squareweb\.app\.?", re.IGNORECASE
+)
 ANOTHER = "must be to the scratch database, and its host is that of another database"
 PORT = re.compile(r":(\d+)$")
 # Parameters of PostgreSQL by which something else than the host name finds the server.
@@ -117,13 +119,17 @@ class ServerAddress:
         if not self.is_direct or port is None:
             return None
         if any(server.database_id and server.port != port for server in self.servers):
-            return f"must be to port {port} of the scratch database, as the service says"
+            return (
+                f"must be to port {port} of the scratch database, as the service says"
+            )
         return None
 
     def is_own(self, database_id: str) -> bool:
         """Whether the connection can only lead to this database, if its port is right too."""
         own = database_id.lower()
-        return self.is_direct and all(server.database_id == own for server in self.servers)
+        return self.is_direct and all(
+            server.database_id == own for server in self.servers
+        )
 
 
 def is_same_place(one: str, other: str) -> bool:
@@ -165,6 +171,9 @@ def _servers(
     if len(ports) == 1:
         ports *= len(hosts)
     return tuple(
-        Server(unquote(name).strip(), int(number) if number.strip().isdecimal() else usual_port)
+        Server(
+            unquote(name).strip(),
+            int(number) if number.strip().isdecimal() else usual_port,
+        )
         for name, number in zip(hosts, ports, strict=False)
     )

@@ -7,7 +7,14 @@ from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.drill.drill import DrillFailed, Drilling, unfinished_drill
-from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, RESUMES, DrillInputs, DrillRecord
+from pulumi_snapshots.drill.record import (
+    ASKS,
+    DRILL,
+    DRILLS,
+    RESUMES,
+    DrillInputs,
+    DrillRecord,
+)
 from pulumi_snapshots.errors import AnyMessage
 from pulumi_snapshots.run.calls import (
     Changes,
@@ -34,7 +41,9 @@ class DrillCalls:
         kept: Any = in_state.record if in_state else None
         if in_state is None or not _is_result_of(inputs, kept):
             drilling = Drilling(call.session(), inputs, call.listener, call.owner)
-            return await _finish(call, values, drilling.carry_out(forced=calls.is_forced))
+            return await _finish(
+                call, values, drilling.carry_out(forced=calls.is_forced)
+            )
         # The engine re-creates a resource that should not change. Its delete has forgotten it.
         await keep_in_ledger(call, in_state)
         if _is_settled(kept, values):
@@ -62,11 +71,13 @@ class DrillCalls:
             raise ResourceNotFinished(resource, DrillFailed(record))
         if record.pending:
             happened = (
-                f"The end of the restore that was requested at {record.requested_at} was not seen."
+                "The end of the restore that was requested at "
+                f"{record.requested_at} was not seen."
             )
         else:
             happened = (
-                f"Snapshot {record.snapshot} was restored at {record.restored_at}, and not checked."
+                f"Snapshot {record.snapshot} was restored at {record.restored_at}, "
+                "and not checked."
             )
         raise ResourceNotFinished(resource, unfinished_drill(record, happened))
 
@@ -243,5 +254,7 @@ async def note_in_archives(call: EngineCall, record: DrillRecord) -> None:
     )
 
 
-def _resource(record: DrillRecord, values: Mapping[str, Any], id_: str | None) -> Resource:
+def _resource(
+    record: DrillRecord, values: Mapping[str, Any], id_: str | None
+) -> Resource:
     return Resource(id_ or record.id, DRILL.state(record, values))

@@ -53,7 +53,11 @@ def _value(given: object) -> Any:
 
 
 def _limit(given: object) -> float:
-    if isinstance(given, int | float) and not isinstance(given, bool) and _is_finite(given):
+    if (
+        isinstance(given, int | float)
+        and not isinstance(given, bool)
+        and _is_finite(given)
+    ):
         return given
     raise Unfit("must be a number")
 
@@ -93,7 +97,9 @@ class Check(Record, sparse=True):
         "How results and errors name it; its query unless given.", default=None
     )
     equals: Any = declare(
-        "What the answer must be: a number, a text, true or false.", default=None, read=_value
+        "What the answer must be: a number, a text, true or false.",
+        default=None,
+        read=_value,
     )
     at_least: float | None = declare(
         "The least that the answer may be, a number.", default=None, read=_limit
@@ -150,7 +156,9 @@ class Check(Record, sparse=True):
             f"at most {as_text(self.at_most)}": self.at_most,
             f"a match of {self.matches!r}": self.matches,
         }
-        return " and ".join(words for words, given in expectations.items() if given is not None)
+        return " and ".join(
+            words for words, given in expectations.items() if given is not None
+        )
 
     def judge(self, found: Scalar) -> CheckResult:
         """Compare an answer with what it must be."""
@@ -212,9 +220,12 @@ class CheckResult(Record, sparse=True):
     passed: bool = declare("Whether the answer was as it must be.")
     expected: str = declare("What the answer must be.")
     found: str | None = declare(
-        "The answer as text, its first 100 characters; absent if there was none.", default=None
+        "The answer as text, its first 100 characters; absent if there was none.",
+        default=None,
     )
-    reason: str | None = declare("Why there was no answer, in the database's words.", default=None)
+    reason: str | None = declare(
+        "Why there was no answer, in the database's words.", default=None
+    )
     tables: list[TableRows] | None = declare(
         "The rows of each table, of a check that counts them.", default=None
     )
@@ -250,7 +261,9 @@ def _read_check(given: object, which: str) -> Check:
         given = given.to_outputs()
     if not isinstance(given, Mapping):
         form = f"an object with {{query}} and {_listed(EXPECTATIONS)}"
-        raise Unfit(Message(f"has {{which}}, which must be a Check, or {form}", which=which))
+        raise Unfit(
+            Message(f"has {{which}}, which must be a Check, or {form}", which=which)
+        )
     misfit = _misfit(given, Check) or _contradiction(given)
     if misfit is not None:
         raise Unfit(Message("has {which}{misfit}", which=which, misfit=misfit))

@@ -20,7 +20,14 @@ from pulumi_snapshots.properties.checks import (
     parse_duration,
 )
 from pulumi_snapshots.restore.difference import RestoreRules
-from pulumi_snapshots.run.calls import Changes, EngineCall, Rules, Same, changed, holds_unknown
+from pulumi_snapshots.run.calls import (
+    Changes,
+    EngineCall,
+    Rules,
+    Same,
+    changed,
+    holds_unknown,
+)
 from pulumi_snapshots.run.memory import StateRequest, is_same_database
 
 MAY_RUN = timedelta(days=1)
@@ -49,7 +56,9 @@ class DrillRules(Rules):
         problems = super().check(call, values, in_state=in_state)
         scratch = values.get("scratch_database_id")
         # That it is the snapshot's own database is a problem of the inputs already.
-        if isinstance(scratch, str) and not is_same_database(scratch, values.get("database_id")):
+        if isinstance(scratch, str) and not is_same_database(
+            scratch, values.get("database_id")
+        ):
             uses = call.shared.memory.uses
             if reason := uses.remember_overwriting(scratch, self.about(call)):
                 problems.append(Problem("scratch_database_id", reason))
@@ -113,7 +122,9 @@ class DrillRules(Rules):
         was_judged = record.passed is False and record.failure is None
         if was_judged and not others and new.get("on_failure") == "warn":
             return Changes(warning=record.warning)
-        return Changes(updates=(ASKS,), reason="the checks run again, without another restore")
+        return Changes(
+            updates=(ASKS,), reason="the checks run again, without another restore"
+        )
 
 
 def _other_checks(record: DrillRecord, every: Any) -> Changes:
@@ -122,7 +133,9 @@ def _other_checks(record: DrillRecord, every: Any) -> Changes:
         "the checks changed: they run now if database {scratch} still holds this drill's restore, "
         "otherwise {then}"
     )
-    note = Message(now_if, scratch=record.scratch_database_id, then=record.next_drill(every))
+    note = Message(
+        now_if, scratch=record.scratch_database_id, then=record.next_drill(every)
+    )
     return Changes(updates=(ASKS,), note=note)
 
 

@@ -9,14 +9,23 @@ from typing import Any, ClassVar, NamedTuple
 import anyio
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.databases.database import CheckNotRun, Database, DatabaseUnreachable
+from pulumi_snapshots.databases.database import (
+    CheckNotRun,
+    Database,
+    DatabaseUnreachable,
+)
 from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.drill.history import note_ended
 from pulumi_snapshots.drill.last import note_last_drill, rows_before
 from pulumi_snapshots.drill.reach import STARTS_APART, ProvesNothing, Reach
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord, GoodDrill
 from pulumi_snapshots.drill.scratch import refusal
-from pulumi_snapshots.drill.tables import RowsBefore, Tables, largest_differences, shown_name
+from pulumi_snapshots.drill.tables import (
+    RowsBefore,
+    Tables,
+    largest_differences,
+    shown_name,
+)
 from pulumi_snapshots.errors import (
     AnyMessage,
     Hint,
@@ -86,7 +95,9 @@ class DrillUnchecked(DrillPending):
     steps_if_undecided = (Hint(HintKind.DRILLS_NEXT),)
 
 
-def unfinished_drill(record: DrillRecord, happened: AnyMessage = "", **more: Any) -> DrillPending:
+def unfinished_drill(
+    record: DrillRecord, happened: AnyMessage = "", **more: Any
+) -> DrillPending:
     """Make the error of a drill that has not come to its end.
 
     Args:
@@ -213,7 +224,9 @@ class Drilling:
         scratch = self.inputs.scratch_database_id
         in_use = await refusal(session.memory.uses, session.ledger, scratch)
         if in_use is not None:
-            why = Message("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=in_use)
+            why = Message(
+                "{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=in_use
+            )
             raise RestoreRefused(why, NOT_RESTORED)
         if (misfit := await self.reach.misfit(runtime)) is not None:
             raise RestoreRefused(misfit, NOT_RESTORED)
@@ -228,13 +241,16 @@ class Drilling:
             ended = await restoring.ended()
             record = self._record_of(restoring, ended)
             if ended.failure is not None:
-                return Judgement(record.with_failure(ended.failure), restoring.failure(ended))
+                return Judgement(
+                    record.with_failure(ended.failure), restoring.failure(ended)
+                )
             self.restored = record
             async with self._held(restoring.sent):
                 judgement = await self._check(record)
             if await self._is_overtaken(record):
                 happened = (
-                    f"{_restored(record)}, and another restore of that database began meanwhile."
+                    f"{_restored(record)}, and another restore of that database "
+                    "began meanwhile."
                 )
                 raise DrillUnchecked(record, happened, undecided=True)
             return judgement
@@ -265,7 +281,9 @@ class Drilling:
                 with anyio.CancelScope(shield=True):
                     await hold(None)
 
-    def _record_of(self, restoring: RestoreOperation, restored: RestoreRecord) -> DrillRecord:
+    def _record_of(
+        self, restoring: RestoreOperation, restored: RestoreRecord
+    ) -> DrillRecord:
         """Make the record of a drill from that of its restore."""
         record = DrillRecord(
             restored.database_id,
@@ -280,7 +298,11 @@ class Drilling:
             return record
         ended = parse_rfc3339(restored.restored_at)
         shown = restoring.watch.shown if restoring.watch else None
-        if shown is not None and shown.state == SUCCESS and shown.finished_at is not None:
+        if (
+            shown is not None
+            and shown.state == SUCCESS
+            and shown.finished_at is not None
+        ):
             ended = shown.finished_at
         seconds = (ended - parse_rfc3339(record.requested_at)).total_seconds()
         # An earlier run's restore may have been seen running only long after its end.
@@ -317,7 +339,9 @@ class Drilling:
                     checked = await self._check(record)
                     if has_passed:
                         obstacle = checked.record.failure
-                    obstacle = obstacle or await self._obstacle(record, must_be_sure=has_passed)
+                    obstacle = obstacle or await self._obstacle(
+                        record, must_be_sure=has_passed
+                    )
                     judgement = checked
         if obstacle is not None and next_drill is not None:
             not_run = "the changed checks were not run: {why}. They run {then}."
@@ -369,7 +393,9 @@ class Drilling:
                 self.member.waits("not reachable yet", next_check=again, why=error.why)
             await clock.sleep(EVERY)
 
-    async def _ask_once(self, record: DrillRecord) -> tuple[list[CheckResult], list[str]]:
+    async def _ask_once(
+        self, record: DrillRecord
+    ) -> tuple[list[CheckResult], list[str]]:
         """Ask over a new connection.
 
         Raises `DatabaseUnreachable` or `ProvesNothing` before the first check.
@@ -379,7 +405,9 @@ class Drilling:
             proofs = await self.reach.proofs(record, await database.age())
             return await self._results(record, database), proofs
 
-    async def _results(self, record: DrillRecord, database: Database) -> list[CheckResult]:
+    async def _results(
+        self, record: DrillRecord, database: Database
+    ) -> list[CheckResult]:
         """Ask an open database each check; raises `DatabaseUnreachable`."""
         checks = self.inputs.questions
         results: list[CheckResult] = []
@@ -392,7 +420,9 @@ class Drilling:
             results.append(result)
         return results
 
-    async def _result(self, check: Check, record: DrillRecord, database: Database) -> CheckResult:
+    async def _result(
+        self, check: Check, record: DrillRecord, database: Database
+    ) -> CheckResult:
         """Ask one check; raises `DatabaseUnreachable` or `CheckNotRun`."""
         tables = check.tables_
         if tables is None:
@@ -407,11 +437,15 @@ class Drilling:
 
     async def _source_rows(self, connection: str, tables: Tables) -> RowsBefore:
         """Count the tables of the snapshot's own database; raises `CheckNotRun`."""
-        source = Database(connection, timeout=min(LONGEST_OF_DRILL, self.inputs.timeout))
+        source = Database(
+            connection, timeout=min(LONGEST_OF_DRILL, self.inputs.timeout)
+        )
         try:
             counts = await source.count(tables.is_left_out, refuse_writes=False)
         except (DatabaseUnreachable, CheckNotRun) as error:
-            raise CheckNotRun(f"the source could not be counted: {error.why}") from error
+            raise CheckNotRun(
+                f"the source could not be counted: {error.why}"
+            ) from error
         for count in counts:
             if count.problem is not None:
                 why = f"{shown_name(count.table)} cannot be counted at the source: {count.problem}"
@@ -419,7 +453,9 @@ class Drilling:
         rows = {count.table: count.rows for count in counts if count.rows is not None}
         if not any(rows.values()):
             raise CheckNotRun("the source has no row to compare with")
-        return RowsBefore(rows, "the source, which may have grown since the snapshot was taken")
+        return RowsBefore(
+            rows, "the source, which may have grown since the snapshot was taken"
+        )
 
     def _unchecked(self, record: DrillRecord) -> ProviderError:
         """Make the error of checks that were not run to their end.
@@ -429,7 +465,9 @@ class Drilling:
         why = f"The wait ended after {spoken(self.inputs.timeout)}"
         if self.session.stopping:
             why = "The wait was interrupted"
-        happened = f"{_restored(record)}, and its checks were not run to their end. {why}."
+        happened = (
+            f"{_restored(record)}, and its checks were not run to their end. {why}."
+        )
         if record.passed:
             return ProviderError(happened, then=[Hint(HintKind.CHECK_AGAIN)])
         return DrillUnchecked(record, happened)
@@ -485,7 +523,9 @@ class Drilling:
         if status.in_progress:
             return True
         ended = parse_rfc3339(record.restored_at)
-        return status.started_at is not None and status.started_at > ended + SAME_RESTORE
+        return (
+            status.started_at is not None and status.started_at > ended + SAME_RESTORE
+        )
 
 
 def _silence(status: DatabaseStatus) -> str | None:
@@ -526,7 +566,9 @@ async def conclude(
     restores = f"snapshot {record.snapshot} restores{_took(record)}"
     listener.note(f"drill passed: {restores}, and {checks}{_differences(record)}")
     if record.proof is not None:
-        await note_last_drill(ledger, record.database_id, record.proof, record.last_good)
+        await note_last_drill(
+            ledger, record.database_id, record.proof, record.last_good
+        )
     return record
 
 
@@ -543,4 +585,8 @@ def _restored(record: DrillRecord) -> str:
 
 
 def _took(record: DrillRecord) -> str:
-    return "" if record.restore_seconds is None else f" in {spoken(record.restore_seconds)}"
+    return (
+        ""
+        if record.restore_seconds is None
+        else f" in {spoken(record.restore_seconds)}"
+    )

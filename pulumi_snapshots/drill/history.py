@@ -66,4 +66,8 @@ async def ended_drills(ledger: Ledger) -> list[DrillRecord]:
         LedgerUnavailable: The ledger cannot be read.
     """
     by_database = (await ledger.read()).get(HISTORY, {})
-    return [DrillRecord.from_outputs(each) for of_one in by_database.values() for each in of_one]
+    return [
+        DrillRecord.from_outputs(each)
+        for of_one in by_database.values()
+        for each in of_one
+    ]

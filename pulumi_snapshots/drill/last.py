@@ -48,13 +48,18 @@ async def last_drills(ledger: Ledger) -> dict[str, Drilled]:
     """Return the last drill of each database by its id; none if the ledger cannot be read."""
     with suppress(LedgerUnavailable):
         stored = (await ledger.read()).get(LAST, {})
-        return {database_id: Drilled.from_outputs(each) for database_id, each in stored.items()}
+        return {
+            database_id: Drilled.from_outputs(each)
+            for database_id, each in stored.items()
+        }
     return {}
 
 
 def _rows_only(good: GoodDrill) -> dict[str, Any]:
     """Return what the ledger remembers of the tables that a drill has counted."""
-    tables = [TableRows(each.table, rows=each.rows) for each in counted_tables(good.results)]
+    tables = [
+        TableRows(each.table, rows=each.rows) for each in counted_tables(good.results)
+    ]
     if not tables:
         return {}
     result = CheckResult("tables", passed=True, expected="", tables=tables)
@@ -96,9 +101,13 @@ def _rows_of(good: GoodDrill, record: DrillRecord) -> dict[str, int]:
     Those of the same restore, whose checks run again, are compared with what they were compared
     with.
     """
-    is_same = (good.version_id, good.drilled_at) == (record.version_id, record.restored_at)
+    is_same = (good.version_id, good.drilled_at) == (
+        record.version_id,
+        record.restored_at,
+    )
     rows = {
-        each.table: each.before if is_same else each.rows for each in counted_tables(good.results)
+        each.table: each.before if is_same else each.rows
+        for each in counted_tables(good.results)
     }
     return {name: number for name, number in rows.items() if number is not None}
 

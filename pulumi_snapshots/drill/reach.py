@@ -48,7 +48,9 @@ STAYS = 60.0
 """Seconds for which the service must say that a database has not started again, to be believed."""
 DESCRIPTORS = Path("/proc/self/fd")
 ANOTHER_DATABASE = "the connection leads to another database"
-NOT_RUNNING = "the scratch database does not run, and another one has accepted the connection"
+NOT_RUNNING = (
+    "the scratch database does not run, and another one has accepted the connection"
+)
 NOT_ENOUGH = (
     "{password} is not enough, since the service does not say the scratch database's engine and "
     "port: give {connection}"
@@ -97,8 +99,12 @@ def held(content: bytes) -> Iterator[str]:
 class ProvesNothing(ProviderError):
     """A drill's checks would prove nothing: another database was asked, or nothing was restored."""
 
-    def __init__(self, why: str, then: Iterable[Hint] = (Hint(HintKind.CHECK_CONNECTION),)) -> None:
-        super().__init__(f"The drill would prove nothing: {why}", "No check was run.", then)
+    def __init__(
+        self, why: str, then: Iterable[Hint] = (Hint(HintKind.CHECK_CONNECTION),)
+    ) -> None:
+        super().__init__(
+            f"The drill would prove nothing: {why}", "No check was run.", then
+        )
         self.why = why
 
 
@@ -163,12 +169,16 @@ class Reach:
         address = ServerAddress.of(connection)
         scratch = self.inputs.scratch_database_id
         reason = engine_misfit(connection, runtime) or address.misfit(scratch, port)
-        return None if reason is None else Message("{connection} {reason}", reason=reason)
+        return (
+            None if reason is None else Message("{connection} {reason}", reason=reason)
+        )
 
     async def _port(self) -> int | None:
         """Ask the service for the scratch database's port; None if it does not say."""
         scratch = self.inputs.scratch_database_id
-        with suppress(SquareCloudError):  # The request of the restore fails likewise, if it must.
+        with suppress(
+            SquareCloudError
+        ):  # The request of the restore fails likewise, if it must.
             return (await self.session.client.database(scratch, patience=BRIEF)).port
         return None
 
@@ -206,7 +216,8 @@ class Reach:
                     file,
                 )
             except DatabaseUnreachable:
-                self.port = None  # The restore may have moved it: the next try asks again.
+                # The restore may have moved it: the next try asks again.
+                self.port = None
                 raise
 
     async def _missing(self, runtime: str | None) -> AnyMessage | None:
@@ -225,7 +236,9 @@ class Reach:
         if (library := lacking(self.kind)) is not None:
             return Message("{password} {why}", why=library)
         if self.certificate is None:
-            self.certificate = await client.database_certificate(scratch, patience=BRIEF)
+            self.certificate = await client.database_certificate(
+                scratch, patience=BRIEF
+            )
         return None
 
     async def proofs(self, record: DrillRecord, age: float | None) -> list[str]:
@@ -262,7 +275,9 @@ class Reach:
             )
         return shown
 
-    def _refuse_another(self, started: datetime | None, server_started: datetime) -> None:
+    def _refuse_another(
+        self, started: datetime | None, server_started: datetime
+    ) -> None:
         """Raise `ProvesNothing` if the server that is asked has not started with the database.
 
         Args:
@@ -298,7 +313,9 @@ class Reach:
                 is_new = status.uptime is None or status.uptime >= since
                 if is_new or is_last:
                     # Only an emulator that does not start a server of yours leaves the field empty.
-                    is_silent = "uptime" in status.model_fields_set and status.uptime is None
+                    is_silent = (
+                        "uptime" in status.model_fields_set and status.uptime is None
+                    )
                     return Started(status.uptime, with_server=not is_silent)
             elif is_last:
                 raise ProvesNothing(NOT_RUNNING)

@@ -225,9 +225,13 @@ def _source_misfit(source: str, values: Mapping[str, Any]) -> AnyMessage | None:
     """Say why a connection cannot be to the snapshot's own database; None if it can."""
     connection = values.get("connection")
     if isinstance(connection, str) and is_same_place(source, connection):
-        return Message("must be to the snapshot's own database, not to that of {connection}")
+        return Message(
+            "must be to the snapshot's own database, not to that of {connection}"
+        )
     database_id = values.get("database_id")
-    if ServerAddress.of(source).misfit(database_id if isinstance(database_id, str) else ""):
+    if ServerAddress.of(source).misfit(
+        database_id if isinstance(database_id, str) else ""
+    ):
         return "must be to the snapshot's own database, and its host is that of another database"
     return engine_misfit(source, values.get("runtime"))
 
@@ -242,7 +246,10 @@ def _password_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem("password", Message(way))
         return
     if connection is not None:
-        yield Problem("password", Message("must not be given beside {connection}, which holds one"))
+        yield Problem(
+            "password",
+            Message("must not be given beside {connection}, which holds one"),
+        )
     kind = values.get("runtime")
     if kind in ENGINE_KINDS and (missing := lacking(kind)):
         yield Problem("password", missing)
@@ -282,7 +289,9 @@ class DrillRecord(Record):
     database_id: str = declare("The database whose snapshot was drilled.")
     version_id: str = declare("The snapshot's version id.")
     scratch_database_id: str = declare("The database that was overwritten.")
-    requested_at: Moment = declare("When the restore was requested, by the service's clock.")
+    requested_at: Moment = declare(
+        "When the restore was requested, by the service's clock."
+    )
     restored_at: Moment | None = declare(
         "When the scratch database was seen running again, by the service's clock; absent until "
         "then.",
@@ -290,7 +299,8 @@ class DrillRecord(Record):
     )
     _: KW_ONLY
     drilled_at: Moment | None = declare(
-        "The time of the restore that was checked; absent until the checks were run.", default=None
+        "The time of the restore that was checked; absent until the checks were run.",
+        default=None,
     )
     restore_seconds: float | None = declare(
         "How long the restore took, as a real recovery would. Absent until then, and if an "
@@ -300,7 +310,9 @@ class DrillRecord(Record):
     )
     recovery_seconds: float | None = declare(RECOVERY_DOC, default=None)
     passed: bool | None = declare(
-        "Whether all checks passed; absent until they were run.", default=None, settled=True
+        "Whether all checks passed; absent until they were run.",
+        default=None,
+        settled=True,
     )
     results: list[CheckResult] | None = declare(
         "What each check found; absent until then, and empty if none could be run.",
@@ -323,7 +335,9 @@ class DrillRecord(Record):
         "The last drill that has passed, this one or an earlier one; absent if none has.",
         default=None,
     )
-    attempt: Request | None = declare("The request, only until its end is known.", default=None)
+    attempt: Request | None = declare(
+        "The request, only until its end is known.", default=None
+    )
 
     @property
     def id(self) -> str:

@@ -67,7 +67,9 @@ def _uses(attempt: Attempt, database_id: str) -> bool:
     """Whether the request shows that a resource or a guard is about the data of a database."""
     if owner_kind(attempt.owner) not in {"resource", "drill", "guard"}:
         return False  # A command asks for one snapshot or restore only.
-    if attempt.source and is_same_database(attempt.source.partition("/")[0], database_id):
+    if attempt.source and is_same_database(
+        attempt.source.partition("/")[0], database_id
+    ):
         return True
     is_drill = owner_kind(attempt.owner) == "drill"
     return is_same_database(attempt.database_id, database_id) and not is_drill

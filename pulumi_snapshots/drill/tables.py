@@ -21,7 +21,11 @@ SHOWN_TABLES = 3
 
 def _share(given: object) -> float:
     """Read a share; raises `Unfit`."""
-    if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= 1:
+    if (
+        isinstance(given, int | float)
+        and not isinstance(given, bool)
+        and 0 <= given <= 1
+    ):
         return given
     raise Unfit("must be a number from 0 to 1, such as 0.9")
 
@@ -52,7 +56,8 @@ class TableRows(Record, sparse=True):
         "Its name: `public.orders` in PostgreSQL, `db0/order:*` for keys of Redis with one prefix."
     )
     rows: Rows | None = declare(
-        "How many rows it has, 0 if it is gone; absent if that is not known.", default=None
+        "How many rows it has, 0 if it is gone; absent if that is not known.",
+        default=None,
     )
     before: Rows | None = declare(
         "The rows that it is compared with; absent if there are none.", default=None
@@ -108,14 +113,18 @@ class Tables(Record, sparse=True):
             return "at least one row"
         return f"at least {self.at_least * 100:g} % of the rows of each table of {before.title}"
 
-    def compare(self, counts: Iterable[TableCount], before: RowsBefore | None) -> list[TableRows]:
+    def compare(
+        self, counts: Iterable[TableCount], before: RowsBefore | None
+    ) -> list[TableRows]:
         """Compare rows with those of before, if there are any.
 
         Returns:
             Each table, in the order of their names; also those that are gone, and views that fail.
         """
         missing = dict(before.rows) if before else {}
-        every = [self._compared(count, missing.pop(count.table, None)) for count in counts]
+        every = [
+            self._compared(count, missing.pop(count.table, None)) for count in counts
+        ]
         # A view that works says nothing about rows.
         tables = [each for each in every if each.rows is not None or each.problem]
         tables += [
@@ -147,7 +156,9 @@ class Tables(Record, sparse=True):
 
 def problems_of(tables: Sequence[TableRows]) -> list[str]:
     """Say what is wrong with the tables of a restored database, in sentences."""
-    problems = [f"{shown_name(each.table)} {each.problem}" for each in tables if each.problem]
+    problems = [
+        f"{shown_name(each.table)} {each.problem}" for each in tables if each.problem
+    ]
     if any(each.rows for each in tables):
         return problems
     return ["no table has a row", *problems]

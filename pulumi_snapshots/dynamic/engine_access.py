@@ -160,7 +160,9 @@ class ServedCall:
     def _send_details(self, text: str, make_detail: Callable[[], Any]) -> bool:
         """Attach a status to the call's end, which the engine shows instead of a traceback."""
         try:
-            self._context.set_trailing_metadata(((DETAILS_HEADER, status(text, make_detail())),))
+            self._context.set_trailing_metadata(
+                ((DETAILS_HEADER, status(text, make_detail())),)
+            )
         except Exception:  # noqa: BLE001  # no context, or an unknown one
             return False
         return True
@@ -197,7 +199,10 @@ def on_cancel(callback: Callable[[], None]) -> None:
     with suppress(Exception):
         state = _find_server_state()
         tables = [getattr(state, "registered_method_handlers", None)]
-        tables += [getattr(handler, "_method_handlers", None) for handler in state.generic_handlers]
+        tables += [
+            getattr(handler, "_method_handlers", None)
+            for handler in state.generic_handlers
+        ]
     for table in tables:
         if not isinstance(table, dict) or _CANCEL_METHOD not in table:
             continue

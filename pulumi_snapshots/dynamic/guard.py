@@ -60,7 +60,9 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             self._preview = late("guard.preview:PreviewedChanges")(
                 known, self._inputs(known or UNKNOWN)
             )
-            atexit.register(self._sum_up)  # the last changes of a preview come after the program
+            atexit.register(
+                self._sum_up
+            )  # the last changes of a preview come after the program
         engine = get_engine()
         self._messages = Messages(lambda: engine)
         self._known = asyncio.ensure_future(self._database())
@@ -79,7 +81,9 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             return
         if summary := self._preview.summary():
             self._messages.send(f"{self}: {summary}")
-        for warning in filter(None, (self._preview.unguarded(), self._preview.beside())):
+        for warning in filter(
+            None, (self._preview.unguarded(), self._preview.beside())
+        ):
             self._messages.send(f"{self}: {PYTHON.text(warning)}", warning=True)
 
     def _newest(self, database_id: str) -> Any:
@@ -159,7 +163,9 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             self._foresee(self._preview, change, urn, row)
             await self._messages.flush()
             return
-        if change not in self._changes:  # a delete, by a hook that the state has from before
+        if (
+            change not in self._changes
+        ):  # a delete, by a hook that the state has from before
             return
         what = change_of(urn, change)
         database_id = await self._database_for(change)
@@ -208,21 +214,31 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             once.whole.add(self._owner)
         return once
 
-    async def _carried_out(self, act: str, inputs: Any, what: str, row: MessageRow) -> None:
+    async def _carried_out(
+        self, act: str, inputs: Any, what: str, row: MessageRow
+    ) -> None:
         """Do what `OncePerRun` does, on the loop of all requests; raises `pulumi.RunError`."""
         work = getattr(self._once(), act)
         try:
-            await _carried_out(partial(work, self._owner, inputs, what, self._session, row))
+            await _carried_out(
+                partial(work, self._owner, inputs, what, self._session, row)
+            )
         except ProviderError as error:
             raise pulumi.RunError(row.wording.report(error)) from error
         finally:
             await self._messages.flush()
 
-    def _foresee(self, preview: PreviewedChanges, change: str, urn: str, row: MessageRow) -> None:
+    def _foresee(
+        self, preview: PreviewedChanges, change: str, urn: str, row: MessageRow
+    ) -> None:
         if isinstance(self._database_id, str) and not self._has_learned:
             self._has_learned = True
             inputs = self._inputs(self._database_id)
-            self._of_book(lambda book: preview.learn(book, inputs.database_id, inputs.reuse_within))
+            self._of_book(
+                lambda book: preview.learn(
+                    book, inputs.database_id, inputs.reuse_within
+                )
+            )
         preview.show(change, urn, row)
 
     def _session(self) -> Session:

@@ -17,7 +17,12 @@ from pulumi_snapshots.engine.wording import PYTHON, debugged
 from pulumi_snapshots.errors import AnyMessage, ProviderError
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import Lookup
-from pulumi_snapshots.program import PROGRAM_CONFIG, LookupFailed, warn_of_plain_key, warn_once
+from pulumi_snapshots.program import (
+    PROGRAM_CONFIG,
+    LookupFailed,
+    warn_of_plain_key,
+    warn_once,
+)
 from pulumi_snapshots.program.lookups import Lookups
 from pulumi_snapshots.run.settings import Settings
 
@@ -50,7 +55,9 @@ def _question(
             # from.
             since = max(begun, recent) if lately else begun
         tell = lambda text: pulumi.log.info(f"{function}: {text}")  # noqa: E731
-        answer: T = await late("lookup.find:answer_lookup")(lookup, session, arguments, since, tell)
+        answer: T = await late("lookup.find:answer_lookup")(
+            lookup, session, arguments, since, tell
+        )
         return answer, session.take_note()
 
     return ask
@@ -73,7 +80,9 @@ def _asking(function: str, opts: Any = None) -> Iterator[None]:
     try:
         yield
     except ProviderError as error:
-        raise LookupFailed(function, debugged(PYTHON.told(error), error), why=error) from None
+        raise LookupFailed(
+            function, debugged(PYTHON.told(error), error), why=error
+        ) from None
 
 
 def _are_mocked() -> bool:
@@ -92,7 +101,9 @@ class _Direct(Lookups):
             return super()._answer(lookup, arguments, opts)
         with _asking(lookup.function, opts):
             return _noted(
-                this_run().carry_out(_question(lookup, lookup.function, arguments, lately=False))
+                this_run().carry_out(
+                    _question(lookup, lookup.function, arguments, lately=False)
+                )
             )
 
     def _answer_later(
@@ -105,7 +116,9 @@ class _Direct(Lookups):
         async def find(known: dict[str, Any]) -> T:
             for name, value in known.items():
                 if value is None:
-                    raise LookupFailed(function, f"{name} is an output whose value is None.")
+                    raise LookupFailed(
+                        function, f"{name} is an output whose value is None."
+                    )
             with _asking(function):
                 ask = _question(lookup, function, known, lately=True)
                 return _noted(await asyncio.wrap_future(this_run().begin(ask)))

@@ -66,7 +66,9 @@ class Provider(ResourceProvider):
             The inputs and what is wrong with them.
         """
         with self._call() as call:
-            problems = self.rules.check(call, _with_unknowns(news), in_state=bool(_olds))
+            problems = self.rules.check(
+                call, _with_unknowns(news), in_state=bool(_olds)
+            )
         # The engine prints the value of a property that a failure names: a secret must not be
         # printed, and Go's form of anything but a text would puzzle.
         shown = {
@@ -75,17 +77,24 @@ class Provider(ResourceProvider):
             if isinstance(value, str) and not looks_secret(value)
         }
         told = [
-            (one.property, PYTHON.text(one.reason if one.property in shown else one.told()))
+            (
+                one.property,
+                PYTHON.text(one.reason if one.property in shown else one.told()),
+            )
             for one in problems
         ]
         told[-1:] = [(name, nothing_sent(reason)) for name, reason in told[-1:]]
         failures = [
-            CheckFailure(*one) if one[0] in shown else CheckFailure("", " ".join(one).lstrip())
+            CheckFailure(*one)
+            if one[0] in shown
+            else CheckFailure("", " ".join(one).lstrip())
             for one in told
         ]
         return CheckResult(news, failures)
 
-    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+    def diff(
+        self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]
+    ) -> DiffResult:
         """Find what new inputs change.
 
         Returns:
@@ -127,7 +136,9 @@ class Provider(ResourceProvider):
         seen = self._resource(lambda call: read_state(self.rules, call, id_, state))
         return ReadResult(seen.id, seen.outputs)
 
-    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+    def update(
+        self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]
+    ) -> UpdateResult:
         """Resume an unfinished resource, or keep its new inputs.
 
         Returns:
@@ -151,9 +162,15 @@ class Provider(ResourceProvider):
     def _own(self, state: dict[str, Any]) -> dict[str, Any]:
         """The state with Python's names, also if the plugin has left it."""
         schema = self.rules.schema
-        return in_python(schema.properties, state) if schema.foreign & state.keys() else state
+        return (
+            in_python(schema.properties, state)
+            if schema.foreign & state.keys()
+            else state
+        )
 
-    def _resource(self, operation: Callable[[EngineCall], Awaitable[Resource]]) -> Resource:
+    def _resource(
+        self, operation: Callable[[EngineCall], Awaitable[Resource]]
+    ) -> Resource:
         """The operation's result.
 
         An unfinished resource is kept in the state, if the SDK has a way.
@@ -179,7 +196,8 @@ class Provider(ResourceProvider):
         hidden = {
             name: {SIGNATURE: SECRET, "value": resource.outputs[name]}
             for name in self.rules.schema.secrets
-            if resource.outputs.get(name) is not None  # None does not exist in the state
+            if resource.outputs.get(name)
+            is not None  # None does not exist in the state
         }
         return Resource(resource.id, resource.outputs | hidden)
 
@@ -225,7 +243,9 @@ def provider_of(name: str, module: str = __name__) -> type[Provider]:
         name: the resource, such as `Snapshot`.
         module: the module in which the class is found.
     """
-    return type(f"{name}Provider", (Provider,), {"__module__": module, "rules": RULES[name]()()})
+    return type(
+        f"{name}Provider", (Provider,), {"__module__": module, "rules": RULES[name]()()}
+    )
 
 
 SnapshotProvider = provider_of("Snapshot")

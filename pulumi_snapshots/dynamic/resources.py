@@ -25,7 +25,10 @@ class Dynamic(Declared, Resource):
     _served_by: ClassVar[type[Provider]]
 
     def _register(
-        self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None
+        self,
+        resource_name: str,
+        inputs: Mapping[str, Any],
+        opts: pulumi.ResourceOptions | None,
     ) -> None:
         # A resource of the plugin is the same one: a changed import line replaces nothing.
         alias = alias_of(f"{PACKAGE}:index:{self.schema.name}", resource_name, opts)
@@ -36,7 +39,9 @@ class Dynamic(Declared, Resource):
         properties = {**dict.fromkeys(self._outputs), **inputs}
         opts = pulumi.ResourceOptions.merge(own, opts)
         Resource.__init__(self, self._served_by(), resource_name, properties, opts)
-        warn_of_plain_key(self)  # the plugin warns by itself, for programs in every language
+        warn_of_plain_key(
+            self
+        )  # the plugin warns by itself, for programs in every language
 
 
 def __getattr__(name: str) -> type[Dynamic]:

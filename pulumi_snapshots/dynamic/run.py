@@ -31,7 +31,9 @@ class Run:
                 await portal.sleep_until_stopped()
 
         # A daemon, so that the process ends when the engine wants it to.
-        threading.Thread(target=anyio.run, args=(serve,), name="snapshots", daemon=True).start()
+        threading.Thread(
+            target=anyio.run, args=(serve,), name="snapshots", daemon=True
+        ).start()
         self._portal = started.result()
 
     def carry_out(self, operation: Callable[[], Awaitable[T]]) -> T:

@@ -29,5 +29,7 @@ OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
 """Its value if the property `value` is an output, which may be unknown or a secret."""
 RESOURCE = "5cf8f73096256a8f31e491e813e4eb8e"
 """Its value if it is a reference to a resource, with its URN and its id."""
-FILES = frozenset({"c44067f5952c0a294b673a41bacd8c17", "0def7320c3a5731c473e5ecbe6d01bc7"})
+FILES = frozenset(
+    {"c44067f5952c0a294b673a41bacd8c17", "0def7320c3a5731c473e5ecbe6d01bc7"}
+)
 """Its values if it is an asset or an archive."""

@@ -57,7 +57,9 @@ class Messages:
         self._thread: ThreadPoolExecutor | None = None
         self._engine: Any = None
 
-    def _queue(self, call: Callable[..., Any], *arguments: Any, **how: bool) -> Future[Any]:
+    def _queue(
+        self, call: Callable[..., Any], *arguments: Any, **how: bool
+    ) -> Future[Any]:
         """Let the thread, which starts with the first call, make a call after those before it."""
         with self._lock:
             if self._thread is None:
@@ -93,7 +95,12 @@ class Messages:
         self._queue(self.send, text, urn, **how)
 
     def send(
-        self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False
+        self,
+        text: str,
+        urn: str = "",
+        *,
+        warning: bool = False,
+        ephemeral: bool = False,
     ) -> None:
         """Send one message now. Use only at the end of a process, when no thread starts any more.
 
@@ -129,7 +136,9 @@ class Messages:
 
     async def flush(self) -> None:
         """Do the same as `wait`, in an event loop."""
-        await asyncio.wait({asyncio.wrap_future(self._queue(int))}, timeout=ANSWER_DEADLINE)
+        await asyncio.wait(
+            {asyncio.wrap_future(self._queue(int))}, timeout=ANSWER_DEADLINE
+        )
 
 
 class Engine(Messages):
@@ -267,7 +276,9 @@ def unfinished(request: Any, id_: str, properties: Struct, reason: str) -> Any:
         id=id_, properties=properties, refresh_before_update=True
     )
     detail.reasons.append(reason.replace("\n", "\n\t  "))
-    if hasattr(request, "inputs"):  # a read: the engine takes the inputs from the answer
+    if hasattr(
+        request, "inputs"
+    ):  # a read: the engine takes the inputs from the answer
         detail.inputs.CopyFrom(request.inputs)
     return detail
 

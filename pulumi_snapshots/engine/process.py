@@ -108,11 +108,12 @@ def engine_process() -> int | None:
     None if there is no such ancestor.
     """
     process = _parent_of(os.getpid())
-    while (
-        process
-    ):  # launchers and shells may stand between; in a container it may be the first of all
+    # launchers and shells may stand between; in a container it may be the first of all
+    while process:
         with suppress(OSError):
-            command = Path(f"/proc/{process}/cmdline").read_text(errors="replace").split("\0")
+            command = (
+                Path(f"/proc/{process}/cmdline").read_text(errors="replace").split("\0")
+            )
             if Path(command[0]).stem == "pulumi":
                 return process
         process = _parent_of(process)
@@ -123,7 +124,9 @@ def _parent_of(process: int) -> int:
     """The number of a process's parent; 0 if the system does not say, or the process has ended."""
     with suppress(OSError):
         # The program's name, which ends at the last ")", may contain anything.
-        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+        return int(
+            Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
+        )
     return 0
 
 
@@ -177,7 +180,11 @@ class Interrupts:
                 return
             no = subprocess.DEVNULL
             child = subprocess.Popen(  # noqa: S603  a fixed command
-                NOTHING, stdin=no, stdout=no, stderr=no, process_group=os.getpgid(engine)
+                NOTHING,
+                stdin=no,
+                stdout=no,
+                stderr=no,
+                process_group=os.getpgid(engine),
             )
             # Not before: if the child's end leaves a stopped engine alone in its group, the system
             # sends that SIGHUP.

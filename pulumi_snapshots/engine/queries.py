@@ -29,7 +29,9 @@ Questions = Generator[Any, Any, StateBefore | None]
 
 def version_request() -> Any:
     """Return the request that fails at an engine that is too old for guards."""
-    return engine_pb2.RequirePulumiVersionRequest(pulumi_version_range=f">={OLDEST_FOR_GUARDS}")
+    return engine_pb2.RequirePulumiVersionRequest(
+        pulumi_version_range=f">={OLDEST_FOR_GUARDS}"
+    )
 
 
 def is_too_old(error: Any) -> bool:
@@ -62,7 +64,9 @@ def questions_about_state(stack: str, guard: str) -> Questions:
         return None
     listed = {
         urn: (_field(each, "type").string_value, _outputs(each))
-        for urn, each in getattr(answer, "return").fields["outputs"].struct_value.fields.items()
+        for urn, each in getattr(answer, "return")
+        .fields["outputs"]
+        .struct_value.fields.items()
     }
     registered = []
     for urn, (type_, _) in listed.items():

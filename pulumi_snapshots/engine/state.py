@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.errors import HintKind, Message, ProviderError
 from pulumi_snapshots.properties.catalogue import ResourceSchema
-from pulumi_snapshots.properties.state_check import inputs_in, is_written, problem_of_state
+from pulumi_snapshots.properties.state_check import (
+    inputs_in,
+    is_written,
+    problem_of_state,
+)
 from pulumi_snapshots.run.memory import is_provisional
 
 if TYPE_CHECKING:
@@ -21,7 +25,9 @@ class UnusableState(ProviderError):
     def __init__(self, schema: ResourceSchema, field: str, reason: object) -> None:
         what = Message("{" + field + "} {reason}", reason=reason)
         happened = Message(
-            "The state of this {kind} cannot be used: {what}", kind=schema.name, what=what
+            "The state of this {kind} cannot be used: {what}",
+            kind=schema.name,
+            what=what,
         )
         steps = [HintKind.CORRECT_STATE, HintKind.DELETE_STATE]
         if schema.is_found_by_id:

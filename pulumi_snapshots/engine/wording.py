@@ -16,7 +16,8 @@ from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 
 PLAIN_KEY = (
-    "the API key is configured in plain text; set it again with `pulumi config set --secret`"
+    "the API key is configured in plain text; set it again with `pulumi config set "
+    "--secret`"
 )
 STEPS = {
     HintKind.SET_KEY: (
@@ -94,7 +95,9 @@ installed.
 """
 
 
-def _spelled(setting: Callable[[str], str], other: Callable[[str], str], name: str) -> str:
+def _spelled(
+    setting: Callable[[str], str], other: Callable[[str], str], name: str
+) -> str:
     """A name, of a setting or another, in the texts of one kind of users."""
     if name in Settings.properties():
         return setting(name)

@@ -88,9 +88,9 @@ def pip_install(extra: str) -> str:
     source = DISTRIBUTION_NAME if PUBLISHED else "/path/to/clone"
     with suppress(PackageNotFoundError, ValueError):
         url = urlsplit(
-            json.loads(distribution(DISTRIBUTION_NAME).read_text("direct_url.json") or "{}").get(
-                "url", ""
-            )
+            json.loads(
+                distribution(DISTRIBUTION_NAME).read_text("direct_url.json") or "{}"
+            ).get("url", "")
         )
         if url.scheme == "file":
             source = unquote(url.path)
@@ -104,7 +104,9 @@ def not_installed(library: str, extra: str) -> str:
         library: the missing library.
         extra: the extra that installs it.
     """
-    return f"needs {library}, which is not installed: `{pip_install(extra)}` installs it"
+    return (
+        f"needs {library}, which is not installed: `{pip_install(extra)}` installs it"
+    )
 
 
 class HintKind(Enum):
@@ -125,7 +127,8 @@ class HintKind(Enum):
     USE_KEY_OF_DATABASE = "Use a key that may use this database."
     USE_LARGER_PLAN = "A larger plan allows more."
     CHECK_PLAN = (
-        "Check in the service's dashboard that the plan is paid and that the database is well."
+        "Check in the service's dashboard that the plan is paid and that the "
+        "database is well."
     )
     LEAVE_MORE_TO_OTHERS = "Raise {requests_for_others} if others use the account too."
     CHECK_ADDRESS = "Check the network and {api_url}."
@@ -135,15 +138,20 @@ class HintKind(Enum):
         "storage.objects.list): otherwise an object that does not exist looks like a refusal."
     )
     ALLOW_OVERWRITING = (
-        "Use a prefix without retention, legal hold or immutability: its objects are overwritten."
+        "Use a prefix without retention, legal hold or immutability: its objects "
+        "are overwritten."
     )
-    USE_OTHER_STORE = "Use a store whose conditional writes work, or a folder with locks."
+    USE_OTHER_STORE = (
+        "Use a store whose conditional writes work, or a folder with locks."
+    )
     UPGRADE = "Upgrade this package."
     USE_OTHER_STATE_DIRECTORY = (
-        "Set SQUARECLOUD_STATE_DIR to the absolute path of a folder that can be written."
+        "Set SQUARECLOUD_STATE_DIR to the absolute path of a folder that can be "
+        "written."
     )
     MOVE_LEDGER_ASIDE = (
-        "Move {file} aside. That forgets runs that are under way, and what no state has yet."
+        "Move {file} aside. That forgets runs that are under way, and what no "
+        "state has yet."
     )
     PUT_LEDGER_BACK = (
         "Put {file} back: without it, the next run forgets what is under way, and what no state "
@@ -168,7 +176,8 @@ class HintKind(Enum):
 
     # The database and its snapshots
     CHECK_DATABASE_ID = (
-        "Check {database_id}, and that the API key belongs to the account that owns the database."
+        "Check {database_id}, and that the API key belongs to the account that "
+        "owns the database."
     )
     SHOW_DATABASES = "A list of the databases shows the id of each."
     CHECK_VERSION_ID = "Check the version id; a snapshot is kept for 30 days."
@@ -205,40 +214,59 @@ class HintKind(Enum):
         "{reuse_within} if that is longer; after that it takes another one."
     )
     REFRESH = "A refresh pins it once the service lists it."
-    REFRESH_WITH_PROGRAM = "A refresh uses the configuration of the last run, not the present one."
+    REFRESH_WITH_PROGRAM = (
+        "A refresh uses the configuration of the last run, not the present one."
+    )
 
     # A state that was edited
     REFRESH_STATE = "A refresh looks up by its id what the state lacks."
     CORRECT_STATE = "Correct the field in the state, or put an earlier state back."
     DELETE_STATE = (
-        "Or remove the resource from the state; nothing of the service is deleted by that."
+        "Or remove the resource from the state; nothing of the service is deleted "
+        "by that."
     )
 
     # A restore whose end was not seen
-    CHECK_RESTORED = "Check the database: no run can find out whether the restore was carried out."
-    UNDO_RESTORE = "To undo: restore {id}"
-    RESTORE_UNKEPT = "Set {keep_current} to false to restore without keeping what it holds."
-    RESTORE_AGAIN = "It can be restored again, over whatever the database holds by then."
-    WATCH_LONGER = (
-        "With a {timeout} of {longer}, the same command watches it and sends no second request."
+    CHECK_RESTORED = (
+        "Check the database: no run can find out whether the restore was carried out."
     )
-    TAKE_RESTORE_OUT = "Remove the Restore, unless the next {run} is to restore this snapshot."
+    UNDO_RESTORE = "To undo: restore {id}"
+    RESTORE_UNKEPT = (
+        "Set {keep_current} to false to restore without keeping what it holds."
+    )
+    RESTORE_AGAIN = (
+        "It can be restored again, over whatever the database holds by then."
+    )
+    WATCH_LONGER = (
+        "With a {timeout} of {longer}, the same command watches it and sends no "
+        "second request."
+    )
+    TAKE_RESTORE_OUT = (
+        "Remove the Restore, unless the next {run} is to restore this snapshot."
+    )
     RESTORES_NEXT = (
         "The next {run} restores again, over what the database holds by then: remove the "
         "Restore if it must not."
     )
-    RESTORE_BY_TRIGGERS = "Other {triggers} restore again, over what the database holds by then."
+    RESTORE_BY_TRIGGERS = (
+        "Other {triggers} restore again, over what the database holds by then."
+    )
     RESTORE_ANOTHER = (
-        "Restore another snapshot of {database}, with other {triggers}, or remove the Restore."
+        "Restore another snapshot of {database}, with other {triggers}, or remove "
+        "the Restore."
     )
     ADD_ALIAS = "If the resource was renamed, give it the alias {name}."
-    REPLACE_WITH_REFRESH = "If its state has it and it is to be replaced, refresh in the same run."
+    REPLACE_WITH_REFRESH = (
+        "If its state has it and it is to be replaced, refresh in the same run."
+    )
 
     # A drill
     CHECK_AGAIN = "The next {run} runs the checks again, without another restore."
     DRILL_AGAIN = "It can be drilled again, from its restore on."
     DRILLS_NEXT = "The next {run} drills it again."
-    CHECK_CONNECTION = "Check the connection: its address, user, password and TLS parameters."
+    CHECK_CONNECTION = (
+        "Check the connection: its address, user, password and TLS parameters."
+    )
     CORRECT_CHECK = "Correct the check's command, or what the snapshot holds."
 
     # An archive
@@ -247,7 +275,9 @@ class HintKind(Enum):
     PUT_ARCHIVE_BACK = "Put the archive back and refresh, or remove the Archive."
     GIVE_URL = "Give {download_url}."
     RENEW_URL = "A refresh of the Snapshot pins and renews its URL."
-    CHECK_PLACE = "Check the path or URI: a folder exists once an archive is written to it."
+    CHECK_PLACE = (
+        "Check the path or URI: a folder exists once an archive is written to it."
+    )
     NAME_OBJECT = "Give {destination} a file name, or a final slash for a folder."
     KEEP_OBJECT = "Set {delete_object} to false to keep it."
     KEEP_FILE = "Move that file away, or give {destination} another name."
@@ -266,7 +296,8 @@ class HintKind(Enum):
     USE_ARCHIVE = "An archive can be loaded without the service."
     INSTALL_PULUMI = "Install the Pulumi CLI (https://www.pulumi.com/docs/install/)."
     RUN_IN_PROJECT = (
-        "Run it in the project's folder, with what a run needs there: backend, login, passphrase."
+        "Run it in the project's folder, with what a run needs there: backend, "
+        "login, passphrase."
     )
     NAME_BACKEND = "Set PULUMI_BACKEND_URL, or name the bucket in {shared_state}."
     INSTALL_EXTRA = "Run {pip} to install what it needs."
@@ -301,12 +332,17 @@ class ProviderError(Exception):
     is_later: bool | None = None
 
     def __init__(
-        self, happened: AnyMessage, done: AnyMessage = "", then: Iterable[HintKind | Hint] = ()
+        self,
+        happened: AnyMessage,
+        done: AnyMessage = "",
+        then: Iterable[HintKind | Hint] = (),
     ) -> None:
         super().__init__(happened)
         self.happened = happened
         self.done = done
-        self.then = tuple(each if isinstance(each, Hint) else Hint(each) for each in then)
+        self.then = tuple(
+            each if isinstance(each, Hint) else Hint(each) for each in then
+        )
 
     @property
     def evidence(self) -> str:
@@ -314,7 +350,9 @@ class ProviderError(Exception):
 
         The exchange stands last, whatever wraps the error.
         """
-        cause = self.__cause__.evidence if isinstance(self.__cause__, ProviderError) else ""
+        cause = (
+            self.__cause__.evidence if isinstance(self.__cause__, ProviderError) else ""
+        )
         return f"[{self.exchange}]" if self.exchange else cause
 
     def __str__(self) -> str:
@@ -327,7 +365,9 @@ class ProviderError(Exception):
 class MessageFormatter:
     """The words of one edge."""
 
-    spell: Callable[[str], str]  # spells the name of a property or a setting as its users write it
+    spell: Callable[
+        [str], str
+    ]  # spells the name of a property or a setting as its users write it
     steps: Mapping[
         HintKind, str
     ]  # templates of the next steps that have other words than in `HintKind`
@@ -357,14 +397,18 @@ class MessageFormatter:
                 template = "{meaning}"
             said, *rest = _NAME.split(template)
             for name, text in zip(rest[::2], rest[1::2], strict=True):
-                said += (self.text(values[name]) if name in values else self.spell(name)) + text
+                said += (
+                    self.text(values[name]) if name in values else self.spell(name)
+                ) + text
             return said
         if isinstance(words, datetime):
             return self.time(words)
         if isinstance(words, tuple):
             return " ".join(map(self.text, words))
         if isinstance(words, ProviderError):
-            return f"{sentence(self.text(words.happened))} {self.text(words.done)}".strip()
+            return (
+                f"{sentence(self.text(words.happened))} {self.text(words.done)}".strip()
+            )
         return str(words)
 
     def told(self, error: Exception, then: Iterable[Hint] | None = None) -> str:
@@ -376,11 +420,16 @@ class MessageFormatter:
         """
         if not isinstance(error, ProviderError):
             return sentence(str(error))
-        steps = [f"hint: {self.text(step)}" for step in (error.then if then is None else then)]
+        steps = [
+            f"hint: {self.text(step)}"
+            for step in (error.then if then is None else then)
+        ]
         evidence = error.evidence
         wording = replace(self, shows_answers=not evidence)
         done = f"{wording.text(error.done)} {evidence}".strip()
-        return "\n".join(filter(None, [sentence(wording.text(error.happened)), done, *steps]))
+        return "\n".join(
+            filter(None, [sentence(wording.text(error.happened)), done, *steps])
+        )
 
     def report(self, error: Exception, then: Iterable[Hint] | None = None) -> str:
         """Return all that a user reads of an error, and the command that explains it.
@@ -422,12 +471,16 @@ class NotFinished(ProviderError, Generic[R]):
         self._before = cause.then if cause else ()
         if cause:
             happened = Message(
-                "{happened} {cause}" if happened else "{cause}", happened=happened, cause=cause
+                "{happened} {cause}" if happened else "{cause}",
+                happened=happened,
+                cause=cause,
             )
         steps = self.steps_if_undecided if undecided else self.steps_if_pending
         super().__init__(happened, then=(*self._before, *steps))
 
-    def steps_if_not_saved(self, *, remembered: bool, everywhere: bool = False) -> tuple[Hint, ...]:
+    def steps_if_not_saved(
+        self, *, remembered: bool, everywhere: bool = False
+    ) -> tuple[Hint, ...]:
         """Return the next steps if the state cannot keep the record.
 
         Args:
@@ -436,7 +489,10 @@ class NotFinished(ProviderError, Generic[R]):
         """
         if remembered and everywhere:
             return (*self._before, *self.steps_if_pending)
-        return (*self._before, Hint(HintKind.KEPT_HERE if remembered else HintKind.NOT_KEPT))
+        return (
+            *self._before,
+            Hint(HintKind.KEPT_HERE if remembered else HintKind.NOT_KEPT),
+        )
 
 
 class NothingSent(ProviderError):
@@ -461,10 +517,19 @@ class LedgerUnavailable(ProviderError):
     """
 
     def __init__(
-        self, where: str, why: str, then: Iterable[HintKind | Hint] = (), *, is_shared: bool = False
+        self,
+        where: str,
+        why: str,
+        then: Iterable[HintKind | Hint] = (),
+        *,
+        is_shared: bool = False,
     ) -> None:
         name = "{shared_state}" if is_shared else "The ledger of this machine"
-        other = HintKind.CHECK_SHARED_STATE if is_shared else HintKind.USE_OTHER_STATE_DIRECTORY
+        other = (
+            HintKind.CHECK_SHARED_STATE
+            if is_shared
+            else HintKind.USE_OTHER_STATE_DIRECTORY
+        )
         self.trouble = f"{where}: {why}"
         super().__init__(
             Message(name + " cannot be used: {trouble}", trouble=self.trouble),
@@ -493,7 +558,9 @@ def not_listed(
     """
     happened = f"The service lists no snapshot {version_id} of database {database_id}"
     if listed_by is None:
-        kept = "The service keeps a snapshot for 30 days, and lists it within 30 minutes"
+        kept = (
+            "The service keeps a snapshot for 30 days, and lists it within 30 minutes"
+        )
         return f"{happened}. {kept}", [Hint(HintKind.CHECK_ID)]
     old = "its page can be 30 minutes old, and this snapshot may be younger"
     return f"{happened} yet: {old}", [

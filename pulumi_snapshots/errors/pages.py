@@ -77,7 +77,9 @@ def pages() -> dict[str, dict[str, str]]:
         # Before the first heading of a page stands what its errors have in common.
         first, *parts = path.read_text(encoding="utf-8").split("\n## ")
         title = first.partition("\n")[0].removeprefix("# Errors: ")
-        found[title] = {name: text for name, _, text in (part.partition("\n") for part in parts)}
+        found[title] = {
+            name: text for name, _, text in (part.partition("\n") for part in parts)
+        }
     return found
 
 

@@ -113,7 +113,11 @@ def shown_variable(name: str) -> str:
             characters.
 
     """
-    return name if _VARIABLE.fullmatch(name) and not looks_secret(name) else shortened(name)
+    return (
+        name
+        if _VARIABLE.fullmatch(name) and not looks_secret(name)
+        else shortened(name)
+    )
 
 
 def shown_file(path: object) -> str:
@@ -143,7 +147,9 @@ def shown_id(typed: str) -> str:
         The id if it has a usual form, or else its first characters. A version id that is random,
         as some are, looks like a secret: show it whole once a listing has it.
     """
-    return typed if _ID.fullmatch(typed) and not looks_secret(typed) else shortened(typed)
+    return (
+        typed if _ID.fullmatch(typed) and not looks_secret(typed) else shortened(typed)
+    )
 
 
 def shortened(value: str) -> str:

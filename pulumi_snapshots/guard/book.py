@@ -20,7 +20,12 @@ from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import AHEAD_HERE, Document
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Moment, Record, ResourceSchema, declare
+from pulumi_snapshots.properties.catalogue import (
+    Moment,
+    Record,
+    ResourceSchema,
+    declare,
+)
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 T = TypeVar("T")
@@ -102,7 +107,9 @@ class Pin(Record, sparse=True):
     guard: str = declare("The guard, its name with organization, project and stack.")
     value: str = declare("The value of the roll-back.")
     snapshot: dict[str, Any] = declare("The snapshot, as the service described it.")
-    asked_by: str = declare("The run that has asked for it last; empty without an engine.")
+    asked_by: str = declare(
+        "The run that has asked for it last; empty without an engine."
+    )
     asked_at: str = declare("When that run asked.")
 
     @property
@@ -136,9 +143,9 @@ class Pin(Record, sparse=True):
         return _described(self.snapshot, now)
 
 
-_FIRST_SEEN: WeakKeyDictionary[Ledger, dict[tuple[str, str | None, str | None], float]] = (
-    WeakKeyDictionary()
-)
+_FIRST_SEEN: WeakKeyDictionary[
+    Ledger, dict[tuple[str, str | None, str | None], float]
+] = WeakKeyDictionary()
 """By ledger, when this process first saw which changes, in monotonic seconds."""
 Noted = TypeVar("Noted", Guarded, Pin)
 
@@ -148,7 +155,9 @@ class GuardedChanges(Record):
 
     noted_at: Moment = declare(BEGAN)
     changes: list[str] = declare(CHANGES_DOC)
-    version_id: str | None = declare("Its version; absent if guards were off.", default=None)
+    version_id: str | None = declare(
+        "Its version; absent if guards were off.", default=None
+    )
     changed_at: Moment | None = declare(CHANGED, default=None)
 
 
@@ -175,7 +184,9 @@ class GuardOutputs(Record):
 GUARD = ResourceSchema("Guard", ComponentInputs, GuardOutputs)
 
 
-async def consult(ledger: Ledger, use: Callable[[GuardBook], T], *, writes: bool = False) -> T:
+async def consult(
+    ledger: Ledger, use: Callable[[GuardBook], T], *, writes: bool = False
+) -> T:
     """Use the book in a ledger, which is read once.
 
     Args:
@@ -226,7 +237,12 @@ class GuardBook:
         return noted if self._ledger.clock.offset is None else self._young(noted)
 
     def note(
-        self, guard: str, record: SnapshotRecord, happened: Sequence[str] = (), *, run: str = ""
+        self,
+        guard: str,
+        record: SnapshotRecord,
+        happened: Sequence[str] = (),
+        *,
+        run: str = "",
     ) -> None:
         """Note a guard's snapshot, or guarded changes, after which it guards no later run.
 
@@ -381,9 +397,13 @@ class GuardBook:
         Returns:
             None if there is none, or if something guarded has happened later, or a restore.
         """
-        since = max(self.spent(database_id) or NEVER, self.restored(database_id) or NEVER)
+        since = max(
+            self.spent(database_id) or NEVER, self.restored(database_id) or NEVER
+        )
         for each in self.history():
-            is_wanted = each.database_id == database_id and each.guard.startswith(guards)
+            is_wanted = each.database_id == database_id and each.guard.startswith(
+                guards
+            )
             if is_wanted and each.version_id and each.touched_at > since:
                 return each
         return None
@@ -414,7 +434,10 @@ class GuardBook:
     def _newest(self, guard: str, database_id: str) -> Guarded | None:
         """The newest entry of a guard and a database with a snapshot."""
         for each in self.history(guard):
-            if (each.guard, each.database_id) == (guard, database_id) and each.version_id:
+            if (each.guard, each.database_id) == (
+                guard,
+                database_id,
+            ) and each.version_id:
                 return each
         return None
 
@@ -432,13 +455,17 @@ class GuardBook:
             snapshot = newest.snapshot
         else:
             where = self._ledger.place.where
-            raise ProviderError(Message(UNKNOWN_HERE, database=database_id, where=where))
+            raise ProviderError(
+                Message(UNKNOWN_HERE, database=database_id, where=where)
+            )
         pin = Pin(guard, value, snapshot, run, rfc3339(self.now))
         others = [each for each in pins if each not in known]
         self._document[PINS] = [each.to_outputs() for each in [*others, pin][-MOST:]]
         return pin
 
-    def warning(self, last: SnapshotInfo, newest: SnapshotInfo | None) -> Message | None:
+    def warning(
+        self, last: SnapshotInfo, newest: SnapshotInfo | None
+    ) -> Message | None:
         """Warn of a way back if the newest manual snapshot is one that no run knows.
 
         Args:
@@ -472,7 +499,9 @@ class GuardBook:
         """
         noted = self.history(guard)[:MOST_CHANGES]
         history = [
-            GuardedChanges(each.noted_at, each.changes, each.version_id, each.changed_at)
+            GuardedChanges(
+                each.noted_at, each.changes, each.version_id, each.changed_at
+            )
             for each in noted
         ]
         return GuardOutputs(history, self.last(guard, database_id, pin, run=run))

@@ -46,7 +46,11 @@ class StateBefore:
     @property
     def guardable(self) -> list[str]:
         """The URNs of what a guard of a whole stack can guard; empty on a new stack."""
-        return [urn for urn, type_ in self.resources.items() if may_be_guarded(type_, custom=True)]
+        return [
+            urn
+            for urn, type_ in self.resources.items()
+            if may_be_guarded(type_, custom=True)
+        ]
 
     @property
     def database_id(self) -> str | None:
@@ -83,7 +87,9 @@ class StateBefore:
 
 
 def state_before(
-    listed: Mapping[str, tuple[str, Mapping[str, Any]]], registered: Iterable[str], name: str
+    listed: Mapping[str, tuple[str, Mapping[str, Any]]],
+    registered: Iterable[str],
+    name: str,
 ) -> StateBefore:
     """What the state had before, for one guard.
 

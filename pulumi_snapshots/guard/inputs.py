@@ -4,7 +4,12 @@ from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, declare_database
+from pulumi_snapshots.properties.catalogue import (
+    Duration,
+    Inputs,
+    declare,
+    declare_database,
+)
 from pulumi_snapshots.run.settings import PACKAGE
 from pulumi_snapshots.snapshot.record import DEFAULT_TIMEOUT, PURPOSE, SnapshotInputs
 
@@ -38,8 +43,12 @@ CHOSEN_HOOKS = f"{CHOSEN}hooks in options"
 def _changes(given: object) -> tuple[str, ...]:
     """Which changes are guarded."""
     listed = [*given] if isinstance(given, list | tuple) else []
-    if wrong := [each for each in listed or [given] if each not in CHANGES or not listed]:
-        raise checks.Unfit(f"must be a list of {', '.join(map(repr, CHANGES))}", wrong[0])
+    if wrong := [
+        each for each in listed or [given] if each not in CHANGES or not listed
+    ]:
+        raise checks.Unfit(
+            f"must be a list of {', '.join(map(repr, CHANGES))}", wrong[0]
+        )
     return tuple(each for each in CHANGES if each in listed)
 
 
@@ -187,7 +196,9 @@ def fits(type_: str, name: str, patterns: Collection[str]) -> set[str]:
     Returns:
         Those that fit. The resource is guarded if there is one.
     """
-    return {each for each in patterns if fnmatchcase(type_, each) or fnmatchcase(name, each)}
+    return {
+        each for each in patterns if fnmatchcase(type_, each) or fnmatchcase(name, each)
+    }
 
 
 def may_be_guarded(type_: str, *, custom: bool) -> bool:

@@ -38,7 +38,15 @@ from pulumi_snapshots.service.errors import (
 from pulumi_snapshots.snapshot.create import SnapshotOperation
 from pulumi_snapshots.snapshot.record import SnapshotRecord, short_id
 
-NONE_NOW = (QuotaUsedUp, NotSent, Unavailable, Outage, Blocked, ServiceFailed, NothingSent)
+NONE_NOW = (
+    QuotaUsedUp,
+    NotSent,
+    Unavailable,
+    Outage,
+    Blocked,
+    ServiceFailed,
+    NothingSent,
+)
 """The failures after which an earlier snapshot may do: the quota is used up, or the service is
 down."""
 
@@ -48,10 +56,15 @@ class ChangeHeldBack(ProviderError):
 
     def __init__(self, change: str, why: AnyMessage | ProviderError) -> None:
         held = Message(
-            "the {change} was held back, since no snapshot guards it: {why}", change=change, why=why
+            "the {change} was held back, since no snapshot guards it: {why}",
+            change=change,
+            why=why,
         )
         super().__init__(
-            held, then=why.then if isinstance(why, ProviderError) else [Hint(HintKind.RUN_AGAIN)]
+            held,
+            then=why.then
+            if isinstance(why, ProviderError)
+            else [Hint(HintKind.RUN_AGAIN)],
         )
 
 
@@ -60,7 +73,9 @@ class ChangeNotNoted(ProviderError):
 
     def __init__(self, change: str, why: ProviderError) -> None:
         happened = Message(
-            "the {change} has happened, but could not be noted: {why}", change=change, why=why
+            "the {change} has happened, but could not be noted: {why}",
+            change=change,
+            why=why,
         )
         super().__init__(happened, then=why.then)
 
@@ -72,7 +87,8 @@ class _SnapshotOfRun:
     # Held while it is taken; after a cancelled one the next change of the run reuses it.
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     noting: anyio.Lock = field(default_factory=anyio.Lock)
-    asked_at: datetime | None = None  # when the first change asked, by a clock that counts sleep
+    # when the first change asked, by a clock that counts sleep
+    asked_at: datetime | None = None
     record: SnapshotRecord | None = None
     failed: str | None = None  # the change for which it could not be had
     # by guard, what has happened and is not noted yet
@@ -125,7 +141,9 @@ class OncePerRun:
             listener.progress(f"waiting for the snapshot that guards the {change}")
         async with of.lock:
             if of.failed is not None:
-                raise ChangeHeldBack(change, f"it failed for the {of.failed}, see there")
+                raise ChangeHeldBack(
+                    change, f"it failed for the {of.failed}, see there"
+                )
             is_first = of.record is None
             try:
                 record = await self._guarding(of, guard, inputs, session, listener)
@@ -141,11 +159,16 @@ class OncePerRun:
                 raise ChangeHeldBack(change, why) from error
             if of.is_off:
                 listener.warn(
-                    Message("the {change} has no snapshot, since {guard} is off", change=change)
+                    Message(
+                        "the {change} has no snapshot, since {guard} is off",
+                        change=change,
+                    )
                 )
                 return record
             if is_first:
-                listener.note(_with_way_back("guarded by {id}: {change}", record, change))
+                listener.note(
+                    _with_way_back("guarded by {id}: {change}", record, change)
+                )
             listener.progress(f"guarded: {change}, by {short_id(record.id)}")
             return record
 
@@ -205,7 +228,9 @@ class OncePerRun:
         of = self._databases[inputs.database_id]
         record = of.record
         if record is None or guard not in of.changes:
-            raise ChangeNotNoted(change, ProviderError("no snapshot of this run guards it"))
+            raise ChangeNotNoted(
+                change, ProviderError("no snapshot of this run guards it")
+            )
         of.changes[guard].append(change)
         async with of.noting:  # one entry for all that happen meanwhile
             if happened := [*of.changes[guard]]:
@@ -245,7 +270,9 @@ class OncePerRun:
             raise ChangeHeldBack(change, error) from error
         return record
 
-    def show_failure(self, inputs: GuardInputs, change: str, listener: Listener) -> None:
+    def show_failure(
+        self, inputs: GuardInputs, change: str, listener: Listener
+    ) -> None:
         """Leave the way back at a guarded change that has failed half-way.
 
         Nothing if no snapshot guards it.
@@ -257,7 +284,9 @@ class OncePerRun:
         """
         record = self._databases[inputs.database_id].record
         if record is not None and record.version_id is not None:
-            listener.note(_with_way_back("{change} has failed, guarded by {id}", record, change))
+            listener.note(
+                _with_way_back("{change} has failed, guarded by {id}", record, change)
+            )
 
     async def _note(
         self,
@@ -278,7 +307,9 @@ class OncePerRun:
 
 def _with_way_back(template: str, record: SnapshotRecord, change: str) -> Message:
     way_back = Hint(HintKind.GO_BACK, id=short_id(record.id))
-    return Message(f"{template}\n{{way_back}}", id=record.id, change=change, way_back=way_back)
+    return Message(
+        f"{template}\n{{way_back}}", id=record.id, change=change, way_back=way_back
+    )
 
 
 async def take(
@@ -307,7 +338,9 @@ async def take(
     """
     database_id = inputs.database_id
     of_this_run = min(asked_for.total_seconds(), inputs.timeout)
-    wanted = replace(inputs.snapshot, reuse_within=max(inputs.reuse_within, of_this_run))
+    wanted = replace(
+        inputs.snapshot, reuse_within=max(inputs.reuse_within, of_this_run)
+    )
     last_change = partial(consult, session.ledger, lambda book: book.spent(database_id))
     try:
         with session.fleet.joins(listener) as member:
@@ -325,7 +358,9 @@ async def take(
         until = error.frees if isinstance(error, QuotaUsedUp) else None
         if until is not None:
             with suppress(LedgerUnavailable):
-                await consult(session.ledger, lambda book: book.note_used_up(until), writes=True)
+                await consult(
+                    session.ledger, lambda book: book.note_used_up(until), writes=True
+                )
         if inputs.fallback is None:
             raise
         newest = await _newest_known(session, database_id)
@@ -346,9 +381,13 @@ async def _newest_known(session: Session, database_id: str) -> _Taken | None:
     known: list[_Taken] = []
     with suppress(LedgerUnavailable):
         found = await session.ledger.snapshots(database_id)
-        known += [_Taken(each.request.posted_at, each.result) for each in found if each.result]
+        known += [
+            _Taken(each.request.posted_at, each.result) for each in found if each.result
+        ]
     with suppress(SquareCloudError):
-        page = await session.listings.page(database_id, session.listings.recent, patience=BRIEF)
+        page = await session.listings.page(
+            database_id, session.listings.recent, patience=BRIEF
+        )
         known += [
             _Taken(each.modified, each.version)
             for each in page.entries

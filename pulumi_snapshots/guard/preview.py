@@ -6,7 +6,12 @@ from datetime import timedelta
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Message
 from pulumi_snapshots.guard.book import GuardBook
-from pulumi_snapshots.guard.inputs import FIRST_UP, SNAPSHOT_TYPES, GuardInputs, change_of
+from pulumi_snapshots.guard.inputs import (
+    FIRST_UP,
+    SNAPSHOT_TYPES,
+    GuardInputs,
+    change_of,
+)
 from pulumi_snapshots.ledger.attempt import NEVER
 from pulumi_snapshots.run.memory import Listener
 
@@ -39,7 +44,9 @@ class PreviewedChanges:
         self._waiting = set[str]()
         self._created = set[str]()
         self._deleted = set[str]()
-        self._snapshots = set[str]()  # names of Snapshots of the database that would be created
+        self._snapshots = set[
+            str
+        ]()  # names of Snapshots of the database that would be created
         self.first_up: str | None = None  # why a snapshot is taken before all changes
         # URNs that the state had before; None if it is not known
         self.in_state: Collection[str] | None = None
@@ -70,7 +77,9 @@ class PreviewedChanges:
             self._snapshot = f": {version}, requested at {at}, would be used again"
         elif book.used_up:
             until = to_the_second(book.used_up)
-            self._snapshot = f"{NEW_SNAPSHOT}; the daily quota is used up until about {until}"
+            self._snapshot = (
+                f"{NEW_SNAPSHOT}; the daily quota is used up until about {until}"
+            )
 
     def show(self, change: str, urn: str, row: Listener) -> None:
         """Show at a resource what its change would wait for.
@@ -92,7 +101,11 @@ class PreviewedChanges:
             # With `--diff`, the engine prints it without the resource.
             what = change_of(urn, change)
             row.progress(f"{what} waits for a snapshot of database {self._database}")
-            if change == "delete" and urn in self._created and "create" not in self._before:
+            if (
+                change == "delete"
+                and urn in self._created
+                and "create" not in self._before
+            ):
                 row.warn(NEW_ONE_FIRST)
 
     def _passes(self, change: str) -> bool:

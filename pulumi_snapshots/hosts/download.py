@@ -63,7 +63,9 @@ PASSING_STATUSES = {
     httpx.codes.TOO_MANY_REQUESTS,
 }
 """Refusals that pass, beside all errors of the host itself."""
-_SIZE = re.compile("[0-9]{1,18}")  # Python refuses to read numbers of thousands of digits
+_SIZE = re.compile(
+    "[0-9]{1,18}"
+)  # Python refuses to read numbers of thousands of digits
 _RANGE = re.compile(f"bytes ({_SIZE.pattern})-({_SIZE.pattern})/({_SIZE.pattern}|\\*)")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,100})</Code>")
 _HTML = re.compile(r"<(?:!doctype )?html\b", re.IGNORECASE)
@@ -224,7 +226,10 @@ async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
             target = urljoin(target, response.headers["location"])
         except ValueError:
             target = ""
-        if problem_of_url(target) is not None or urlsplit(target).scheme != urlsplit(url).scheme:
+        if (
+            problem_of_url(target) is not None
+            or urlsplit(target).scheme != urlsplit(url).scheme
+        ):
             what = "the host redirects to an address that is not allowed"
             raise WrongContent(request, meaning=what, status=response.status_code)
     raise WrongContent(
@@ -308,7 +313,9 @@ def _served(response: httpx.Response, part: re.Match[str] | None) -> Served:
     return Served(
         total=int(total) if _SIZE.fullmatch(total) else None,
         version=headers.get("x-amz-version-id") or None,
-        etag=etag if etag.startswith('"') else None,  # a weak one (`W/`) does not prove equal bytes
+        etag=etag
+        if etag.startswith('"')
+        else None,  # a weak one (`W/`) does not prove equal bytes
         modified=http_date(headers.get("last-modified")),
     )
 
@@ -327,7 +334,9 @@ def _wrong_range(part: re.Match[str] | None, offset: int) -> str | None:
     return "the host sent another range than requested"
 
 
-def _wrong_object(served: Served, known: Served, url: str, *, is_rest: bool) -> str | None:
+def _wrong_object(
+    served: Served, known: Served, url: str, *, is_rest: bool
+) -> str | None:
     """Say that an object differs from what is known, or may be another one; None if it is the same.
 
     The rest of an object needs a proof: a URL that names its version, or an equal version or tag.
@@ -345,7 +354,9 @@ def _wrong_object(served: Served, known: Served, url: str, *, is_rest: bool) -> 
     return None if is_proved else "nothing proves that the rest is the same version"
 
 
-async def _pieces(response: httpx.Response, request: str, skip: int) -> AsyncGenerator[bytes, None]:
+async def _pieces(
+    response: httpx.Response, request: str, skip: int
+) -> AsyncGenerator[bytes, None]:
     with _breaking(request):
         async for piece in response.aiter_raw():
             rest = piece[skip:]
@@ -365,7 +376,9 @@ async def _refusal(response: httpx.Response, request: str) -> SquareCloudError:
     message = _MESSAGE.search(text)
     if status == httpx.codes.FORBIDDEN and code is None and _HTML.search(text):
         return ProxyRefused(request, status=status)
-    is_passing = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in PASSING_STATUSES
+    is_passing = (
+        status >= httpx.codes.INTERNAL_SERVER_ERROR or status in PASSING_STATUSES
+    )
     kind = DownloadBroken if is_passing else UrlRefused
     return kind(
         request,

@@ -43,7 +43,11 @@ def problem_of_monitor(url: str) -> str:
     """
     try:
         parts = urlsplit(url.removeprefix(NTFY))
-        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        is_address = (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname)
+            and parts.port != 0
+        )
     except ValueError:
         is_address = False
     is_good = is_address and url.isascii() and url.isprintable()
@@ -63,7 +67,9 @@ def chat_message(url: str, title: str, text: str) -> bytes | None:
     shown = f"{title}\n{text}".strip()[:LONGEST_CHAT]
     is_discord = host.removeprefix("ptb.").removeprefix("canary.") in DISCORD_HOSTS
     if is_discord and parts.path.startswith(DISCORD_PATH):
-        return json.dumps({"content": shown, "allowed_mentions": {"parse": []}}).encode()
+        return json.dumps(
+            {"content": shown, "allowed_mentions": {"parse": []}}
+        ).encode()
     if host == SLACK_HOST:
         return json.dumps({"text": html.escape(shown, quote=False)}).encode()
     return None
@@ -106,7 +112,9 @@ class Monitor:
         elif url.startswith(NTFY) or parts.hostname == NTFY_HOST:
             headers = {"Title": title, "Priority": PRIORITIES[event]}
         else:
-            plain = parts._replace(path=parts.path.rstrip("/") + MONITOR_PATHS[event]).geturl()
+            plain = parts._replace(
+                path=parts.path.rstrip("/") + MONITOR_PATHS[event]
+            ).geturl()
         body = chat or (text or f"{title}.")[:LONGEST_MESSAGE].encode()
         why = ""
         for attempt in range(MESSAGE_TRIES):
@@ -125,7 +133,11 @@ class Monitor:
                     open_client(url, self.http) as client,
                     client.stream("POST", url, headers=headers, content=body) as answer,
                 ):
-                    return "" if answer.is_success else f"it answered with {answer.status_code}"
+                    return (
+                        ""
+                        if answer.is_success
+                        else f"it answered with {answer.status_code}"
+                    )
         except TimeoutError:
             return "no answer in time"
         except NO_ANSWER as error:

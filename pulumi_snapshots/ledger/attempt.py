@@ -186,27 +186,38 @@ class Attempt(Record, sparse=True):
     """One request and its result, as the ledger has it; times are by the service's clock."""
 
     kind: Kind = declare("What it starts.")
-    owner: str | None = declare("The resource or command, see `owner_of`; None if unknown.")
+    owner: str | None = declare(
+        "The resource or command, see `owner_of`; None if unknown."
+    )
     database_id: str = declare("The database that it was sent for.")
-    purpose: str = declare("A digest of the triggers; with other triggers the owner needs another.")
-    request: Request = declare("The request itself, also in the state while it is pending.")
+    purpose: str = declare(
+        "A digest of the triggers; with other triggers the owner needs another."
+    )
+    request: Request = declare(
+        "The request itself, also in the state while it is pending."
+    )
     status: Status = declare("How far it is.")
     source: str | None = declare(
         "Of a restore, the snapshot as DATABASE_ID/VERSION_ID.", default=None
     )
     due: datetime | None = declare(
-        "Until when its run enters that it has left, or how it was answered.", default=None
+        "Until when its run enters that it has left, or how it was answered.",
+        default=None,
     )
     result: str | None = declare(
-        "The version, or the time of the restore, or the code of its failure.", default=None
+        "The version, or the time of the restore, or the code of its failure.",
+        default=None,
     )
     ended_at: datetime | None = declare("When the result was found.", default=None)
     forced: bool = declare(
         "Whether it replaces what a state had with equal triggers.", default=False
     )
-    saved: bool = declare("Whether a call has shown that a state has it.", default=False)
+    saved: bool = declare(
+        "Whether a call has shown that a state has it.", default=False
+    )
     dropped_in: str | None = declare(
-        "The run in which its state has dropped it: a later one may do it again.", default=None
+        "The run in which its state has dropped it: a later one may do it again.",
+        default=None,
     )
     held_until: datetime | None = declare(
         "Until when others must stay away although it is over.", default=None
@@ -266,14 +277,18 @@ class Attempt(Record, sparse=True):
 
     def is_owner_at_work(self, now: datetime) -> bool:
         """Tell whether its own run may still enter how it was answered."""
-        return self.status in {Status.CLAIMED, Status.SENT} and now < (self.due or NEVER)
+        return self.status in {Status.CLAIMED, Status.SENT} and now < (
+            self.due or NEVER
+        )
 
     def is_past(self, now: datetime) -> bool:
         """Tell whether it need not be kept any longer."""
         times = (self.request.posted_at, self.ended_at)
         last = max(each for each in times if each is not None)
         nobody_returns = self.saved or not is_resource(self.owner)
-        return now > last + (FOUND_KEPT if self.has_snapshot and nobody_returns else KEPT)
+        return now > last + (
+            FOUND_KEPT if self.has_snapshot and nobody_returns else KEPT
+        )
 
     def joined(self, ours: Self) -> Self:
         """Join what two views of this attempt know: it only moves forward.

@@ -39,7 +39,9 @@ BUCKET_PATIENCE = 120.0  # seconds within which a read or an edit ends, whatever
 TRIES = 3
 """Tries of an edit whose write failed. A read that failed proves that nothing was written."""
 PAUSE = 1.0  # seconds between two such tries
-LONGEST_PAUSE = 10.0  # seconds between two tries while other machines are faster, at most
+LONGEST_PAUSE = (
+    10.0  # seconds between two tries while other machines are faster, at most
+)
 CLIENT: dict[str, Any] = {  # the document is some kB, and requests wait for it
     "allow_http": True,  # for an endpoint that says so; the stores' own addresses have https
     "connect_timeout": timedelta(seconds=5),
@@ -87,7 +89,9 @@ class Bucket(Place):
         self._below = where
         self._at = at
         self._clock = clock
-        self._in_thread = in_thread or partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
+        self._in_thread = in_thread or partial(
+            anyio.to_thread.run_sync, abandon_on_cancel=True
+        )
         self._chance = chance or random.Random()  # noqa: S311  jitter, no secret
         self._is_checked = False
         self._was_there = False
@@ -95,7 +99,12 @@ class Bucket(Place):
     def beside(self, name: str) -> Bucket:
         """Another document in the same bucket, as a new process reaches it."""
         return Bucket(
-            self._below, self._at, name, self._clock, in_thread=self._in_thread, chance=self._chance
+            self._below,
+            self._at,
+            name,
+            self._clock,
+            in_thread=self._in_thread,
+            chance=self._chance,
         )
 
     async def read(self) -> Document:
@@ -142,7 +151,11 @@ class Bucket(Place):
             raise self.unavailable(why) from None
 
     async def _edit(
-        self, change: Callable[[Document], T], scope: anyio.CancelScope, *, is_lost: bool
+        self,
+        change: Callable[[Document], T],
+        scope: anyio.CancelScope,
+        *,
+        is_lost: bool,
     ) -> T:
         if not self._is_checked:
             await self._check()
@@ -189,12 +202,16 @@ class Bucket(Place):
         except StoreTrouble as error:
             # the error has the place already
             why = re.sub(r"^(\w+://[^:]*: )+", "", str(error.happened))
-            listing = (Hint(HintKind.ALLOW_LISTING),) * (error.forbidden and not arguments)
+            listing = (Hint(HintKind.ALLOW_LISTING),) * (
+                error.forbidden and not arguments
+            )
             # Its page, and that of its cause, is about archives.
             raise self.unavailable(why, *error.then, *listing) from None
 
 
-def place_of(setting: str | None, state_directory: Path, service: str, clock: Clock) -> Place:
+def place_of(
+    setting: str | None, state_directory: Path, service: str, clock: Clock
+) -> Place:
     """Choose the place of a service's ledger. Nothing is read or written yet.
 
     A shared place takes along what this machine's own ledger of the service holds.
@@ -217,7 +234,9 @@ def _shared_place(setting: str, service: str, clock: Clock) -> Place:
     shared = destination_of(setting)
     if shared.scheme == "file":
         return SqliteFile(shared.file / f"{service}.ledger", is_shared=True)
-    buckets = Buckets(CLIENT, RETRIES, {**CHECKSUM, **os.environ, **environment_of(setting)})
+    buckets = Buckets(
+        CLIENT, RETRIES, {**CHECKSUM, **os.environ, **environment_of(setting)}
+    )
 
     def object_of(name: str) -> BucketStore:
         return BucketStore(buckets, shared.holding(name))

@@ -53,13 +53,17 @@ class Wish:
     account: str | None = None
     run: str = ""  # of which its process is one; empty if unknown
     forced: bool = False
-    reuses: timedelta | None = None  # how old a request of anybody may be that will do as well
-    also_purposes: frozenset[str] = frozenset()  # digests that the same triggers may have had
+    # how old a request of anybody may be that will do as well
+    reuses: timedelta | None = None
+    also_purposes: frozenset[str] = (
+        frozenset()
+    )  # digests that the same triggers may have had
     seen: frozenset[str] = frozenset()  # as `Attempt.names`
     began_with: frozenset[str] | None = None  # ids; None until the ledger was read
     void: frozenset[str] = frozenset()  # ids
     previous: datetime | None = None  # when the last restore of the database began
-    shared_in: str | None = None  # as `Attempt.shared_in`, of the request that it is to send
+    # as `Attempt.shared_in`, of the request that it is to send
+    shared_in: str | None = None
     id: str = ""  # of the request that it is to send
 
     def attempt_of(self, request: Request, status: Status) -> Attempt:
@@ -78,17 +82,24 @@ class Wish:
 
     def is_mine(self, attempt: Attempt) -> bool:
         """Tell whether an attempt was made by the same resource, in this or an earlier run."""
-        if self.owner is None or (attempt.kind, attempt.owner) != (self.kind, self.owner):
+        if self.owner is None or (attempt.kind, attempt.owner) != (
+            self.kind,
+            self.owner,
+        ):
             return False
         if attempt.database_id == self.database_id:
             return True
         # A resource of another account can have the same name, but no database of this one.
-        same_account = None in {attempt.account, self.account} or attempt.account == self.account
+        same_account = (
+            None in {attempt.account, self.account} or attempt.account == self.account
+        )
         return is_resource(self.owner) and same_account
 
     def is_for_same(self, attempt: Attempt) -> bool:
         """Tell whether an attempt has the same database and triggers."""
-        same_triggers = attempt.purpose == self.purpose or attempt.purpose in self.also_purposes
+        same_triggers = (
+            attempt.purpose == self.purpose or attempt.purpose in self.also_purposes
+        )
         return attempt.database_id == self.database_id and same_triggers
 
     def has_seen(self, attempt: Attempt) -> bool:
@@ -121,7 +132,9 @@ class ClaimRefused(Exception):
     """
 
     def __init__(
-        self, why: Literal["overtaken", "rolled back", "renamed", "unknown"], attempt: Attempt
+        self,
+        why: Literal["overtaken", "rolled back", "renamed", "unknown"],
+        attempt: Attempt,
     ) -> None:
         super().__init__(why)
         self.why = why
@@ -150,7 +163,9 @@ class Known:
     def same_database(self) -> Sequence[Attempt]:
         """The attempts of anybody to start the same for the same database."""
         about = (self.wish.kind, self.wish.database_id)
-        return [each for each in self.attempts if (each.kind, each.database_id) == about]
+        return [
+            each for each in self.attempts if (each.kind, each.database_id) == about
+        ]
 
     @property
     def newest(self) -> Attempt | None:
@@ -253,7 +268,9 @@ def same_command(known: Known) -> Claim | None:
     if not known.mine_of_source:
         return None
     newest = known.mine_of_source[0]
-    if not newest.is_over and known.age(newest) <= timedelta(seconds=newest.request.timeout):
+    if not newest.is_over and known.age(newest) <= timedelta(
+        seconds=newest.request.timeout
+    ):
         is_resumed = True
     elif newest.has_known_end:
         # Of two that were typed at once, one restores.
@@ -268,7 +285,11 @@ def same_command(known: Known) -> Claim | None:
 def overtaken_restore(known: Known) -> Claim | None:
     """A run that was held up does not restore over what a later run of the same resource did."""
     newest = known.newest
-    if newest is not None and is_resource(known.wish.owner) and known.wish.is_new_since(newest):
+    if (
+        newest is not None
+        and is_resource(known.wish.owner)
+        and known.wish.is_new_since(newest)
+    ):
         raise ClaimRefused("overtaken", newest)
     return None
 
@@ -347,7 +368,9 @@ def decide(attempts: Collection[Attempt], wish: Wish, now: datetime) -> Claim:
     return Claim(new_attempt(wish, now), "new")
 
 
-def left_by_earlier_run(attempts: Collection[Attempt], wish: Wish, now: datetime) -> Attempt | None:
+def left_by_earlier_run(
+    attempts: Collection[Attempt], wish: Wish, now: datetime
+) -> Attempt | None:
     """Find what an earlier run of the same resource has left, which needs no request.
 
     Args:
@@ -375,6 +398,8 @@ def new_attempt(wish: Wish, now: datetime) -> Attempt:
     """Make the attempt that a wish enters into the ledger; it may leave within `LEAVES_WITHIN`."""
     # State and ledger have times in milliseconds.
     posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)
-    request = Request(posted_at, NOT_ANSWERED, wish.timeout, wish.id, previous=wish.previous)
+    request = Request(
+        posted_at, NOT_ANSWERED, wish.timeout, wish.id, previous=wish.previous
+    )
     claim = wish.attempt_of(request, Status.CLAIMED)
     return replace(claim, due=posted_at + LEAVES_WITHIN, forced=wish.forced)

@@ -134,7 +134,9 @@ class Ledger:
             ]
             if len(found) == len(stored) and all(each.is_sound for _, each in found):
                 return dict(sorted(found, key=lambda each: each[1].request.posted_at))
-        raise self.place.unavailable("it holds an entry that cannot be read", *UNREADABLE)
+        raise self.place.unavailable(
+            "it holds an entry that cannot be read", *UNREADABLE
+        )
 
     # A request ------------------------------------------------------------------------------------
 
@@ -161,7 +163,9 @@ class Ledger:
             _put(document, claim.attempt)
         return claim
 
-    def _forget_past(self, document: Document, there: dict[str, Attempt], now: datetime) -> None:
+    def _forget_past(
+        self, document: Document, there: dict[str, Attempt], now: datetime
+    ) -> None:
         """Remove what need not be kept; never by a clock that no answer has confirmed."""
         if self.clock.offset is None:
             return
@@ -184,7 +188,11 @@ class Ledger:
         """
         now = self.clock.now()
         there = self.attempts_in(document).get(attempt.id)
-        if there is None or there.status is not Status.CLAIMED or now > (there.due or now):
+        if (
+            there is None
+            or there.status is not Status.CLAIMED
+            or now > (there.due or now)
+        ):
             return None
         sent = replace(there, status=Status.SENT, due=now + answered_within)
         _put(document, sent)
@@ -324,7 +332,9 @@ class Ledger:
                 if not each.names & dropped:
                     continue
                 marked = replace(each, saved=True)
-                _put(document, marked if run is None else replace(marked, dropped_in=run))
+                _put(
+                    document, marked if run is None else replace(marked, dropped_in=run)
+                )
 
         async with self._dropping:
             if not wanted & waiting:
@@ -348,7 +358,9 @@ def _mark_saved(document: Document, seen: set[str]) -> None:
     """Mark the attempts as saved that states were seen to have; entries are as they are stored."""
     entries: dict[str, Any] = document.get(ATTEMPTS, {})
     for id_, entry in entries.items() if seen else ():
-        with suppress(LookupError, TypeError, ValueError, AttributeError):  # read elsewhere, loudly
+        with suppress(
+            LookupError, TypeError, ValueError, AttributeError
+        ):  # read elsewhere, loudly
             posted_at = entry["request"]["posted_at"]
             requested_at = parse_rfc3339(posted_at).replace(microsecond=0)
             name = request_name(entry["kind"], entry["database_id"], requested_at)

@@ -47,7 +47,8 @@ class Successor(Place):
         self.where = shared.where
         self.shared = shared
         self._own = own
-        self._left: Document | None = None  # what is still to be taken along; None if not known yet
+        # what is still to be taken along; None if not known yet
+        self._left: Document | None = None
 
     async def read(self) -> Document:
         """Read the shared document, with what the own one holds beside it."""
@@ -68,7 +69,9 @@ class Successor(Place):
         if left:
             # Without the note, the next process takes the same along again, which changes nothing.
             with suppress(LedgerUnavailable):
-                await self._own.edit(lambda document: note_moved(document, left, self.where))
+                await self._own.edit(
+                    lambda document: note_moved(document, left, self.where)
+                )
             self._left = {}
         return result
 
@@ -90,7 +93,9 @@ def left_in(own: Document, where: str) -> Document:
     book = _book_of(own)
     attempts = own.get(ATTEMPTS, {})
     left: Document = {
-        ATTEMPTS: {id_: each for id_, each in attempts.items() if id_ not in moved[ATTEMPTS]}
+        ATTEMPTS: {
+            id_: each for id_, each in attempts.items() if id_ not in moved[ATTEMPTS]
+        }
     }
     if moved["book"] != _digest(book):
         left |= book
@@ -104,7 +109,9 @@ def enter(document: Document, left: Document) -> None:
     for key, time in BOOK.items():
         entries = document.get(key, [])
         known = [_identity(each, time) for each in entries]
-        added = [each for each in left.get(key, ()) if _identity(each, time) not in known]
+        added = [
+            each for each in left.get(key, ()) if _identity(each, time) not in known
+        ]
         if added:
             document[key] = sorted([*entries, *added], key=lambda each: str(each[time]))
     if USED_UP in left:
@@ -131,7 +138,12 @@ def _book_of(own: Document) -> Document:
 
 def _identity(entry: dict[str, Any], time: str) -> tuple[Any, ...]:
     """Return what tells an entry of the guards' book from others, whatever has changed in it."""
-    return entry.get("guard"), entry.get("value"), entry.get("snapshot"), entry.get(time)
+    return (
+        entry.get("guard"),
+        entry.get("value"),
+        entry.get("snapshot"),
+        entry.get(time),
+    )
 
 
 def _digest(book: Document) -> str:

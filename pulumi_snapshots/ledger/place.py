@@ -37,10 +37,19 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "region": ("AWS_REGION",),
         "endpoint": ("AWS_ENDPOINT_URL_S3",),
         # A profile that is named wins over keys in the environment, as in Amazon's own tools.
-        "profile": ("AWS_PROFILE", "-AWS_ACCESS_KEY_ID", "-AWS_WEB_IDENTITY_TOKEN_FILE"),
+        "profile": (
+            "AWS_PROFILE",
+            "-AWS_ACCESS_KEY_ID",
+            "-AWS_WEB_IDENTITY_TOKEN_FILE",
+        ),
     },
     "gs": {},
-    "az": {"storage_account": ("AZURE_STORAGE_ACCOUNT_NAME", "-AZURE_STORAGE_CONNECTION_STRING")},
+    "az": {
+        "storage_account": (
+            "AZURE_STORAGE_ACCOUNT_NAME",
+            "-AZURE_STORAGE_CONNECTION_STRING",
+        )
+    },
 }
 """What may follow a bucket after a `?`, as in Pulumi's URLs, and the variables that say the same;
 `-` before those that it takes the place of."""
@@ -53,7 +62,11 @@ SAY_NOTHING = {
         "disableSSL",
         "disable_https",
     ),
-    *("rate_limiter_capacity", "request_checksum_calculation", "response_checksum_validation"),
+    *(
+        "rate_limiter_capacity",
+        "request_checksum_calculation",
+        "response_checksum_validation",
+    ),
 }
 """Options of Pulumi's library for S3 that say nothing about which bucket it is."""
 
@@ -115,7 +128,10 @@ class Place(ABC):
 
     def unavailable(self, why: str, *then: Hint | HintKind) -> LedgerUnavailable:
         """Make the error for a place that cannot be used; a `HintKind` is about its file."""
-        steps = [each if isinstance(each, Hint) else Hint(each, file=self.where) for each in then]
+        steps = [
+            each if isinstance(each, Hint) else Hint(each, file=self.where)
+            for each in then
+        ]
         return LedgerUnavailable(self.where, why, steps, is_shared=self.is_shared)
 
 
@@ -177,5 +193,6 @@ def environment_of(text: str) -> dict[str, str]:
         for name in OPTIONS[bare.partition("://")[0]][each]
     ]
     return {
-        name.removeprefix("-"): "" if name.startswith("-") else value for name, value in variables
+        name.removeprefix("-"): "" if name.startswith("-") else value
+        for name, value in variables
     }

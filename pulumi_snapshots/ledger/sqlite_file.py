@@ -20,13 +20,19 @@ T = TypeVar("T")
 
 FILE_PATIENCE = 10.0
 """Seconds to wait for the lock. A process holds it for milliseconds, unless it is suspended."""
-LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+LOCKED = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+)
 # the last: no such table
-BROKEN = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR})
+BROKEN = frozenset(
+    {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
+)
 CUT = sqlite3.SQLITE_IOERR_SHORT_READ
 """The whole code for a file that is shorter than it says: SQLite 3.53 has it, and 3.40 had not."""
 # it is another user's
-REFUSED_CODES = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
+REFUSED_CODES = frozenset(
+    {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
+)
 WRITE_AHEAD = (
     "a tool has switched it to a write-ahead log, which not every file system shares, and has it "
     "open: so it cannot be switched back"
@@ -49,7 +55,9 @@ class SqliteFile(Place):
         in_threads: Whether each call gets a thread, so that the event loop never waits for a lock.
     """
 
-    def __init__(self, path: Path, *, is_shared: bool = False, in_threads: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, is_shared: bool = False, in_threads: bool = True
+    ) -> None:
         self.where = str(path)
         self.is_shared = is_shared
         self._path = path
@@ -87,7 +95,9 @@ class SqliteFile(Place):
             if not self._is_there():
                 self._make_folder()
             how = "rw" if self._was_there else "rwc"
-            with closing(self._connected(how)) as connection:  # which undoes what is not committed
+            with closing(
+                self._connected(how)
+            ) as connection:  # which undoes what is not committed
                 # Flushes the folder too, without which a power failure could bring back the
                 # journal, and so the old document.
                 connection.execute("PRAGMA synchronous = EXTRA")
@@ -103,7 +113,9 @@ class SqliteFile(Place):
                 data = packed(document)
                 if data != (before or packed({})):
                     connection.execute(TABLE)
-                    connection.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?)", (data,))
+                    connection.execute(
+                        "INSERT OR REPLACE INTO ledger VALUES (1, ?)", (data,)
+                    )
                     connection.execute("COMMIT")
                     self._was_there = True
                 return result
@@ -116,7 +128,9 @@ class SqliteFile(Place):
                 that is meant.
         """
         folder = self._path.parent
-        if not folder.is_absolute():  # it would be another file in each working directory
+        if (
+            not folder.is_absolute()
+        ):  # it would be another file in each working directory
             raise self.unavailable("there is no home directory with an absolute path")
         # The folder of a backend need not be there, but the backend must.
         is_own = folder.name == OWN and folder.parent.is_dir()
@@ -140,12 +154,16 @@ class SqliteFile(Place):
     def _connected(self, how: str) -> sqlite3.Connection:
         """Open the file: `rw`, or `rwc`, which makes it with the first lock if it is not there."""
         uri = f"{self._path.as_uri()}?mode={how}"
-        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=FILE_PATIENCE)
+        return sqlite3.connect(
+            uri, uri=True, isolation_level=None, timeout=FILE_PATIENCE
+        )
 
     def _begin(self, connection: sqlite3.Connection, begin: str) -> None:
         """Begin a transaction, with a rollback journal."""
         connection.execute(begin)
-        connection.execute("PRAGMA schema_version").fetchone()  # only now the journal's kind shows
+        connection.execute(
+            "PRAGMA schema_version"
+        ).fetchone()  # only now the journal's kind shows
         if _journal(connection) != "wal":
             return
         connection.execute("ROLLBACK")

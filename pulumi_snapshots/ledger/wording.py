@@ -4,7 +4,12 @@ from datetime import datetime
 from typing import Any
 
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.ledger.attempt import GUARD_OWNER, Attempt, is_resource, owner_kind
+from pulumi_snapshots.ledger.attempt import (
+    GUARD_OWNER,
+    Attempt,
+    is_resource,
+    owner_kind,
+)
 
 FIELDS = (
     "database_id",
@@ -57,7 +62,9 @@ def plain_requester(attempt: Attempt) -> str:
     return f"`{name}` in stack `{project}/{stack}`"
 
 
-def request_facts(attempt: Attempt, now: datetime, *, is_shared: bool) -> dict[str, Any]:
+def request_facts(
+    attempt: Attempt, now: datetime, *, is_shared: bool
+) -> dict[str, Any]:
     """Tell what is known of a request that has no known end, or keeps others away.
 
     Args:
@@ -90,7 +97,11 @@ def request_state(attempt: Attempt, now: datetime) -> str:
         Such as `accepted, not listed yet`.
     """
     if attempt.is_over:
-        return "its checks are under way" if attempt.kind == "restore" else "found a moment ago"
+        return (
+            "its checks are under way"
+            if attempt.kind == "restore"
+            else "found a moment ago"
+        )
     if now >= attempt.waited_for_until:
         return "it was never seen to end"
     if attempt.request.accepted:

@@ -105,7 +105,11 @@ class Page:
         """
         if self.complete:
             return False
-        return not self.entries or self.listing.unreadable > 0 or None in self.listing.of_each
+        return (
+            not self.entries
+            or self.listing.unreadable > 0
+            or None in self.listing.of_each
+        )
 
     def version(self, version_id: str) -> ListedSnapshot | None:
         """Return the entry of a version; None if it is not listed.
@@ -113,7 +117,9 @@ class Page:
         Args:
             version_id: the version.
         """
-        return next((entry for entry in self.entries if entry.version == version_id), None)
+        return next(
+            (entry for entry in self.entries if entry.version == version_id), None
+        )
 
 
 @dataclass(eq=False)
@@ -142,7 +148,9 @@ class _Answer:
         """Whether it was requested then or later."""
         return self.content is not None and self.at >= since
 
-    def failure_since(self, since: float, patience: Patience) -> SquareCloudError | None:
+    def failure_since(
+        self, since: float, patience: Patience
+    ) -> SquareCloudError | None:
         """Return a failure that also serves a caller with this patience; None if there is none."""
         serves = self.patience == patience and self.failed_at >= since
         return self.failure if serves else None
@@ -187,7 +195,11 @@ class Listings:
         self.changed = anyio.Event()
 
     async def _newest(
-        self, request: str, since: float, ask: Callable[..., Awaitable[T]], patience: Patience
+        self,
+        request: str,
+        since: float,
+        ask: Callable[..., Awaitable[T]],
+        patience: Patience,
     ) -> T:
         """Return the newest answer to a request.
 
@@ -319,7 +331,9 @@ class Listings:
             The status.
         """
         ask = partial(self.client.database_status, database_id)
-        return await self._newest(f"GET /databases/{database_id}/status", since, ask, patience)
+        return await self._newest(
+            f"GET /databases/{database_id}/status", since, ask, patience
+        )
 
     # Pages ---------------------------------------------------------------------------------------
 
@@ -337,7 +351,9 @@ class Listings:
             The listing.
         """
         ask = partial(self.client.list_snapshots, database_id)
-        return Page.of(await self._newest(_request(database_id), since, ask, patience), database_id)
+        return Page.of(
+            await self._newest(_request(database_id), since, ask, patience), database_id
+        )
 
     async def account_listing(
         self, since: float, *, patience: Patience = PATIENT
@@ -354,7 +370,9 @@ class Listings:
         if self.account_refusal is not None:
             return None
         try:
-            return await self._newest(ACCOUNT_LISTING, since, self.client.list_account, patience)
+            return await self._newest(
+                ACCOUNT_LISTING, since, self.client.list_account, patience
+            )
         except SquareCloudError as error:
             if error.passing or isinstance(error, KeyRefused):
                 raise
@@ -406,7 +424,11 @@ class Listings:
             since: See `Listings`.
         """
         answers = [self._answers[_request(database_id)], self._answers[ACCOUNT_LISTING]]
-        return [Page.of(each.content, database_id) for each in answers if each.is_since(since)]
+        return [
+            Page.of(each.content, database_id)
+            for each in answers
+            if each.is_since(since)
+        ]
 
     def may_be_old(self, database_id: str, since: float) -> bool:
         """Return whether the service may still serve this process an own page from before `since`.
@@ -452,10 +474,15 @@ class Listings:
         if known:
             return known[0]
         recent = self.recent
-        self._reads = [*(at for at in self._reads if at > recent), self.clock.monotonic()]
+        self._reads = [
+            *(at for at in self._reads if at > recent),
+            self.clock.monotonic(),
+        ]
         await self.clock.sleep(GATHER if together else 0.0)
         is_of_fleet = len(self._reads) >= FLEET_FROM
-        if is_of_fleet or (spares_own and not await self._is_own_page_spent(database_id)):
+        if is_of_fleet or (
+            spares_own and not await self._is_own_page_spent(database_id)
+        ):
             page = await self.account_page(database_id, since, patience=patience)
             if page is not None:
                 return page
@@ -484,12 +511,16 @@ class Listings:
         Returns:
             The page.
         """
-        page = await self.page(database_id, since, patience=BRIEF, spares_own=spares_own)
+        page = await self.page(
+            database_id, since, patience=BRIEF, spares_own=spares_own
+        )
         if page.may_lack_entries:
             return await self.own_page(database_id, since, patience=BRIEF)
         return page
 
-    async def find_version(self, database_id: str, version_id: str) -> ListedSnapshot | None:
+    async def find_version(
+        self, database_id: str, version_id: str
+    ) -> ListedSnapshot | None:
         """Find the entry of a snapshot that should be listed.
 
         Args:
@@ -530,7 +561,9 @@ class Listings:
             return [each for each in found if self._age(each) < SERVICE_CACHE]
         return []
 
-    async def unlisted(self, database_id: str, version_id: str) -> ListedSnapshot | None:
+    async def unlisted(
+        self, database_id: str, version_id: str
+    ) -> ListedSnapshot | None:
         """Return the known properties of a version that no page shows yet.
 
         All manual snapshots of a database share one name, so the name is taken from another one on

@@ -153,4 +153,7 @@ def _in_time(
 def _lacks_known_version(page: Page, kept_until: Mapping[str, datetime]) -> bool:
     """Whether a page lacks a version that the service keeps for another day at least."""
     soon = page.listing.service_time + LAST_DAY
-    return any(soon < end and page.version(version) is None for version, end in kept_until.items())
+    return any(
+        soon < end and page.version(version) is None
+        for version, end in kept_until.items()
+    )

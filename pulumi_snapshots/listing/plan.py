@@ -12,7 +12,9 @@ KEPT_AFTER_PLAN = (
     "days at most, and after that nothing"
 )
 """By the vendor's help centre."""
-ARCHIVES_STAY = "Renew the plan, or archive what you need: an archive stays in your own storage"
+ARCHIVES_STAY = (
+    "Renew the plan, or archive what you need: an archive stays in your own storage"
+)
 
 
 def plan_end_text(ends: datetime, now: datetime) -> str:

@@ -170,7 +170,11 @@ class PollMoment:
     @property
     def first_missed(self) -> float:
         """When the first snapshot was answered that its own page did not show; infinite if none."""
-        missed = [each.answered for each in self.group.snapshots if each.own_polled_at is not None]
+        missed = [
+            each.answered
+            for each in self.group.snapshots
+            if each.own_polled_at is not None
+        ]
         return min(missed, default=math.inf)
 
 
@@ -188,7 +192,9 @@ def own_alone(now: PollMoment) -> float:
     Args:
         now: the snapshot, its group and the settings.
     """
-    return now.mine.answered + (0.0 if now.mine.is_finished else now.settings.first_alone)
+    return now.mine.answered + (
+        0.0 if now.mine.is_finished else now.settings.first_alone
+    )
 
 
 def own_usual(now: PollMoment) -> float:
@@ -270,7 +276,9 @@ def account_for_all(now: PollMoment) -> float:
     Args:
         now: the snapshot, its group and the settings.
     """
-    unpolled = [each.answered for each in now.group.snapshots if each.own_polled_at is None]
+    unpolled = [
+        each.answered for each in now.group.snapshots if each.own_polled_at is None
+    ]
     if not unpolled:
         return account_as_second_chance(now)
     return max(unpolled) + now.settings.first_after
@@ -282,7 +290,10 @@ def account_again(now: PollMoment) -> float:
     Args:
         now: the snapshot, its group and the settings.
     """
-    if now.settings.snapshot_ends_cache is False and now.group.account_new_at is not None:
+    if (
+        now.settings.snapshot_ends_cache is False
+        and now.group.account_new_at is not None
+    ):
         return now.group.account_new_at + EXPIRED
     return min(each.began for each in now.group.snapshots) + now.settings.every
 
@@ -351,7 +362,9 @@ def next_poll(now: PollMoment) -> Poll:
 
 def _gives_way(now: PollMoment, situation: Situation) -> float:
     """Seconds by which the account's page may be later than the own page, to be polled instead."""
-    is_first_of_both = situation is Situation.ALL_SENT and now.mine.own_polled_at is None
+    is_first_of_both = (
+        situation is Situation.ALL_SENT and now.mine.own_polled_at is None
+    )
     return now.settings.every * (WAITS_FOR_FIRST if is_first_of_both else WAITS)
 
 
@@ -367,7 +380,9 @@ def _own_again(now: PollMoment) -> float:
         return max(soonest, expired)
     longest = every
     if not now.is_alone:
-        longest *= len(now.group.snapshots) * (HELPED if now.group.account_is_usable else 1)
+        longest *= len(now.group.snapshots) * (
+            HELPED if now.group.account_is_usable else 1
+        )
     growing = max(every, polled_at - mine.own_new_at)
     return max(soonest, min(expired, polled_at + min(growing, longest)))
 

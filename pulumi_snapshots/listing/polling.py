@@ -32,7 +32,12 @@ class PollPlan:
     """Plans the polls of a process, which share the fetched pages; see `poll_table`."""
 
     def __init__(
-        self, listings: Listings, *, first_after: float, every: float, ends: bool | None = None
+        self,
+        listings: Listings,
+        *,
+        first_after: float,
+        every: float,
+        ends: bool | None = None,
     ) -> None:
         """Begin without a pending snapshot.
 
@@ -208,15 +213,21 @@ class AwaitedSnapshot:
             return page.version(self.version)
         if self.is_any:
             since = unclaimed_since(page.entries, self.request, self.claimed)
-            dated = [(each.modified, each) for each in since if each.modified is not None]
+            dated = [
+                (each.modified, each) for each in since if each.modified is not None
+            ]
             dated.sort(key=lambda each: each[0])
             return dated[0][1] if dated else None
-        return find_match(page.entries, self.request, self.claimed, is_behind=self.is_behind)
+        return find_match(
+            page.entries, self.request, self.claimed, is_behind=self.is_behind
+        )
 
     @property
     def state_text(self) -> str:
         """The state of its request, in the two words that begin a progress line."""
-        return {"200": "answered", "202": "accepted"}.get(self.request.answered, "answer lost")
+        return {"200": "answered", "202": "accepted"}.get(
+            self.request.answered, "answer lost"
+        )
 
     @property
     def lost_text(self) -> str:
@@ -250,7 +261,9 @@ class ListingWait:
             or not awaited.request.accepted
             or self._listings.may_be_old(awaited.database_id, answered)
         )
-        self._polled = PolledSnapshot(self._began, answered, awaited.is_finished, is_in_turn)
+        self._polled = PolledSnapshot(
+            self._began, answered, awaited.is_finished, is_in_turn
+        )
         self._searched: list[Page] = []
         self._shown: Poll | None = None
         self._failure: SquareCloudError | None = None
@@ -294,9 +307,16 @@ class ListingWait:
     def _is_overdue(self) -> bool:
         """Whether an own page lacks it that was requested when each page must show it."""
         request = self._awaited.request
-        left = request.posted_at + request.longest - self._listings.client.service_clock.now()
+        left = (
+            request.posted_at
+            + request.longest
+            - self._listings.client.service_clock.now()
+        )
         last = self._clock.monotonic() + left.total_seconds() + PINNING
-        return any(page.listing.is_own and page.listing.sent_at >= last for page in self._searched)
+        return any(
+            page.listing.is_own and page.listing.sent_at >= last
+            for page in self._searched
+        )
 
     async def _poll_or_wait(self) -> None:
         """Poll if a poll is due; otherwise wait until it is, or until its time may have changed."""
@@ -309,7 +329,9 @@ class ListingWait:
             return
         blocked_until = self._listings.client.limiter.blocked_until
         if blocked_until is not None:
-            self._report_wait(BLOCKED, until=blocked_until, why=self._awaited.state_text)
+            self._report_wait(
+                BLOCKED, until=blocked_until, why=self._awaited.state_text
+            )
         database_id = self._awaited.database_id
         self._failure = await self._plan.poll(database_id, self._polled, poll.page)
 
@@ -364,7 +386,9 @@ async def wait_for_version(  # noqa: PLR0913  what is known of it
             if entry is not None:
                 return entry, None
             listed_by = await listings.listed_by(database_id, version_id, created)
-            is_known = created is not None or await listings.is_known(database_id, version_id)
+            is_known = created is not None or await listings.is_known(
+                database_id, version_id
+            )
             if not is_known or _is_out_of_reach(listed_by, plan.clock.utc(), patience):
                 return None, listed_by
         except SquareCloudError as error:
@@ -376,7 +400,9 @@ async def wait_for_version(  # noqa: PLR0913  what is known of it
         await plan.clock.sleep(READS_SHARE)
 
 
-def _is_out_of_reach(listed_by: datetime | None, now: datetime, patience: float) -> bool:
+def _is_out_of_reach(
+    listed_by: datetime | None, now: datetime, patience: float
+) -> bool:
     """Whether each page shows a snapshot already, or not within the time."""
     return listed_by is None or (listed_by - now).total_seconds() >= patience
 

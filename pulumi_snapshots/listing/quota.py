@@ -24,7 +24,9 @@ def daily_quota(plan_memory: int) -> int:
     return plan_memory // 256 * 2
 
 
-async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings) -> None:
+async def explain_quota(
+    error: QuotaUsedUp, database_id: str, listings: Listings
+) -> None:
     """Add to an error how large the quota is, when a slot frees, and what a user can do.
 
     One request to the service serves all refusals.
@@ -41,7 +43,8 @@ async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings
         memory = (await listings.account(since, patience=ONCE)).plan_memory or 0
         if memory:
             allowed = (
-                f"The plan has {memory} MB, so {daily_quota(memory)} snapshots in any 24 hours"
+                f"The plan has {memory} MB, so {daily_quota(memory)} snapshots in "
+                "any 24 hours"
             )
             error.describe(f"{error.meaning}. {allowed}")
         listing = await widest_listing(listings, database_id, since, patience=ONCE)
@@ -50,7 +53,10 @@ async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings
         )
         if error.frees:
             when = f"at about {to_the_second(error.frees)}"
-            error.then = (Hint(HintKind.WAIT_FOR_SLOT, when=when), Hint(HintKind.USE_LARGER_PLAN))
+            error.then = (
+                Hint(HintKind.WAIT_FOR_SLOT, when=when),
+                Hint(HintKind.USE_LARGER_PLAN),
+            )
 
 
 async def widest_listing(
@@ -72,7 +78,9 @@ async def widest_listing(
     """
     listing = await listings.account_listing(since, patience=patience)
     if listing is None:
-        listing = (await listings.own_page(database_id, since, patience=patience)).listing
+        listing = (
+            await listings.own_page(database_id, since, patience=patience)
+        ).listing
     return listing
 
 

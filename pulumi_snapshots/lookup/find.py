@@ -30,7 +30,9 @@ from pulumi_snapshots.snapshot.read import newest
 from pulumi_snapshots.snapshot.record import describe
 
 T = TypeVar("T")
-OfEach = Mapping[str, Mapping[str, ListedSnapshot]]  # the entries of each database, by version
+OfEach = Mapping[
+    str, Mapping[str, ListedSnapshot]
+]  # the entries of each database, by version
 
 
 async def find_snapshots(
@@ -51,11 +53,14 @@ async def find_snapshots(
     # Snapshots without a time come last; they are no error if the query names no age.
     found.sort(key=lambda one: one[1].modified or NEVER, reverse=True)
     return [
-        SnapshotInfo.of(await describe(session, *one), with_url=query.with_url) for one in found
+        SnapshotInfo.of(await describe(session, *one), with_url=query.with_url)
+        for one in found
     ]
 
 
-async def find_latest(session: Session, query: SnapshotQuery, since: float) -> SnapshotInfo | None:
+async def find_latest(
+    session: Session, query: SnapshotQuery, since: float
+) -> SnapshotInfo | None:
     """Find the newest available snapshot of one database that matches a query.
 
     Args:
@@ -85,7 +90,9 @@ async def find_url(session: Session, query: UrlQuery, since: float) -> str:
     Raises:
         ProviderError: The service does not list the snapshot, or lists it without a URL.
     """
-    entry = (await session.listings.of_database(query.database_id, since)).get(query.version_id)
+    entry = (await session.listings.of_database(query.database_id, since)).get(
+        query.version_id
+    )
     url = (
         (await describe(session, query.database_id, entry)).download_url
         if entry is not None
@@ -98,7 +105,9 @@ async def find_url(session: Session, query: UrlQuery, since: float) -> str:
     return url
 
 
-async def find_database(session: Session, database_id: str, since: float) -> DatabaseInfo:
+async def find_database(
+    session: Session, database_id: str, since: float
+) -> DatabaseInfo:
     """Find one database, and whether it runs.
 
     Args:
@@ -183,7 +192,9 @@ async def _fitting(
     listings = session.listings
     wanted = query.database_id
     if of_each is None and wanted is not None:
-        of_each = {wanted: await listings.of_database(wanted, since, origin=query.origin)}
+        of_each = {
+            wanted: await listings.of_database(wanted, since, origin=query.origin)
+        }
     elif of_each is None:
         of_each = await listings.of_account(since, origin=query.origin)
     now = session.service_clock.now()
@@ -206,12 +217,19 @@ async def _fitting(
     ]
 
 
-async def _with_status(session: Session, database: AccountDatabase, since: float) -> DatabaseInfo:
+async def _with_status(
+    session: Session, database: AccountDatabase, since: float
+) -> DatabaseInfo:
     if database.name is None or database.type is None:
         raise CannotTell(
             f"the service does not say what database {database.id} is: its name or type is missing"
         )
     status = await session.listings.database_status(database.id, since, patience=BRIEF)
     return DatabaseInfo(
-        database.id, database.name, database.type, database.ram, database.cluster, status.running
+        database.id,
+        database.name,
+        database.type,
+        database.ram,
+        database.cluster,
+        status.running,
     )

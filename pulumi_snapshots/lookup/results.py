@@ -34,15 +34,22 @@ WITH_URL = (
 
 def _taken(when: str) -> Any:
     """Declare an age of snapshots."""
-    read = checks.duration(most=checks.RETENTION, because="the service keeps no snapshot longer")
+    read = checks.duration(
+        most=checks.RETENTION, because="the service keeps no snapshot longer"
+    )
     return declare(
-        f"Only {when}, by the service's clock; at most 30 days.", default=None, read=read
+        f"Only {when}, by the service's clock; at most 30 days.",
+        default=None,
+        read=read,
     )
 
 
 def _origin() -> Any:
     return declare(
-        "`manual` or `automatic`; any unless given.", default=None, read=ORIGIN.read, choices=ORIGIN
+        "`manual` or `automatic`; any unless given.",
+        default=None,
+        read=ORIGIN.read,
+        choices=ORIGIN,
     )
 
 
@@ -75,7 +82,9 @@ class SnapshotQuery(Inputs):
         newer = ages.get("newer_than")
         older = ages.get("older_than")
         if newer is not None and older is not None and newer <= older:
-            reason = Message("must be longer than {older_than} (else no snapshot is both)")
+            reason = Message(
+                "must be longer than {older_than} (else no snapshot is both)"
+            )
             found.append(checks.Problem("newer_than", reason, values["newer_than"]))
         return found
 
@@ -94,7 +103,9 @@ class LatestQuery(Inputs):
     @property
     def candidates(self) -> SnapshotQuery:
         """The snapshots of which it is the newest."""
-        return SnapshotQuery(self.database_id, self.origin, self.max_age, with_url=self.with_url)
+        return SnapshotQuery(
+            self.database_id, self.origin, self.max_age, with_url=self.with_url
+        )
 
 
 class UrlQuery(Inputs):
@@ -112,7 +123,9 @@ class UrlQuery(Inputs):
         needed="the id of the snapshot's database",
     )
     version_id: str = declare(
-        "The snapshot's version.", read=checks.version_id, needed="the version to download"
+        "The snapshot's version.",
+        read=checks.version_id,
+        needed="the version to download",
     )
 
 
@@ -206,7 +219,10 @@ class Lookup(Generic[T]):
         Args:
             answer: the answer.
         """
-        return (answer if isinstance(answer, self.result) else self.result(answer)).to_outputs()  # type: ignore[call-arg]  # its one field
+        if isinstance(answer, self.result):
+            return answer.to_outputs()
+        of_one_field = self.result(answer)  # type: ignore[call-arg]
+        return of_one_field.to_outputs()
 
     def answer(self, values: dict[str, Any]) -> T:
         """Return the answer that plain values stand for.
@@ -222,11 +238,17 @@ class Lookup(Generic[T]):
 
 def _around(name: str, kind: Any, doc: str, **more: Any) -> type[Record]:
     """A record around an answer, for languages in which no list or None can be an answer."""
-    return type("Found", (Record,), {"__annotations__": {name: kind}, name: declare(doc, **more)})
+    return type(
+        "Found",
+        (Record,),
+        {"__annotations__": {name: kind}, name: declare(doc, **more)},
+    )
 
 
 SNAPSHOTS: Lookup[list[SnapshotInfo]] = Lookup(
-    "get_snapshots", SnapshotQuery, _around("snapshots", list[SnapshotInfo], "Newest first.")
+    "get_snapshots",
+    SnapshotQuery,
+    _around("snapshots", list[SnapshotInfo], "Newest first."),
 )
 LATEST: Lookup[SnapshotInfo | None] = Lookup(
     "get_latest_snapshot",
@@ -245,5 +267,7 @@ DOWNLOAD_URL: Lookup[str] = Lookup(
 )
 DATABASE: Lookup[DatabaseInfo] = Lookup("get_database", DatabaseQuery, DatabaseInfo)
 DATABASES: Lookup[list[DatabaseInfo]] = Lookup(
-    "get_databases", DatabasesQuery, _around("databases", list[DatabaseInfo], "All of the account.")
+    "get_databases",
+    DatabasesQuery,
+    _around("databases", list[DatabaseInfo], "All of the account."),
 )

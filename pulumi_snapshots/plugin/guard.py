@@ -21,8 +21,12 @@ class Guard(GuardDeclaration):
             **self._given,
             "only": asyncio.ensure_future(self._chosen_patterns()),
         }
-        inputs = {in_camel(name): value for name, value in given.items() if value is not None}
-        component = pulumi.ComponentResource(GUARD_TYPE, self._name, inputs, remote=True)
+        inputs = {
+            in_camel(name): value for name, value in given.items() if value is not None
+        }
+        component = pulumi.ComponentResource(
+            GUARD_TYPE, self._name, inputs, remote=True
+        )
         registered: Any = asyncio.ensure_future(component.urn.future())
         # The plugin has registered the hooks once its guard is there; resources wait for that.
         hooks: dict[tuple[str, str], Any] = {}

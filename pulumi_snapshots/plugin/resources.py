@@ -25,14 +25,19 @@ class Native(Declared):
     """A resource of the plugin: the engine's names inside, Python's names for programs."""
 
     def _register(
-        self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None
+        self,
+        resource_name: str,
+        inputs: Mapping[str, Any],
+        opts: pulumi.ResourceOptions | None,
     ) -> None:
         name = self.schema.name
         outputs = self.schema.outputs
         # A resource of the dynamic provider is the same one: a changed import line replaces
         # nothing.
         alias = alias_of(f"pulumi-python:dynamic/{PACKAGE}:{name}", resource_name, opts)
-        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=[alias]))
+        opts = pulumi.ResourceOptions.merge(
+            opts, pulumi.ResourceOptions(aliases=[alias])
+        )
         given = {
             each: _in_camels(self.schema.inputs.properties()[each].type, value)
             for each, value in inputs.items()
@@ -62,7 +67,9 @@ def __getattr__(name: str) -> type[Native]:
     """The class of a resource, which is made at its first use: most programs have few of them."""
     if name not in RULES:
         raise AttributeError(name)
-    made = type(name, (Native, late(f"program.{name.lower()}:{name}")), {"__module__": __name__})
+    made = type(
+        name, (Native, late(f"program.{name.lower()}:{name}")), {"__module__": __name__}
+    )
     return globals().setdefault(name, made)  # type: ignore[no-any-return]
 
 

@@ -86,7 +86,9 @@ def is_secret(value: Value) -> bool:
         value: A value from the engine.
     """
     mark = _mark(value)
-    return mark == SECRET or (mark == OUTPUT and value.struct_value.fields["secret"].bool_value)
+    return mark == SECRET or (
+        mark == OUTPUT and value.struct_value.fields["secret"].bool_value
+    )
 
 
 def holds_secret(value: Value) -> bool:
@@ -108,7 +110,9 @@ def as_secret(value: Value) -> Value:
     if is_secret(value):
         return value
     return Value(
-        struct_value=Struct(fields={SIGNATURE: Value(string_value=SECRET), "value": value})
+        struct_value=Struct(
+            fields={SIGNATURE: Value(string_value=SECRET), "value": value}
+        )
     )
 
 
@@ -119,7 +123,9 @@ def value_of(value: Any) -> Value:
         value: The plain value.
     """
     if isinstance(value, dict):
-        inside = {name: value_of(item) for name, item in value.items() if item is not None}
+        inside = {
+            name: value_of(item) for name, item in value.items() if item is not None
+        }
         return Value(struct_value=Struct(fields=inside))
     if isinstance(value, list | tuple):
         return Value(list_value=ListValue(values=map(value_of, value)))
@@ -129,7 +135,9 @@ def value_of(value: Any) -> Value:
         return Value(number_value=value)
     if value is None:
         return Value(null_value=0)
-    return UNKNOWN_VALUE if value is UNKNOWN else Value(string_value=readable(str(value)))
+    return (
+        UNKNOWN_VALUE if value is UNKNOWN else Value(string_value=readable(str(value)))
+    )
 
 
 class Names:
@@ -154,7 +162,8 @@ class Names:
             properties: The properties on the wire.
         """
         return in_python(
-            self._properties, {name: plain(value) for name, value in properties.fields.items()}
+            self._properties,
+            {name: plain(value) for name, value in properties.fields.items()},
         )
 
     def write(self, values: Mapping[str, Any], *, echo: Struct | None = None) -> Struct:
@@ -188,7 +197,9 @@ def _written(value: Any, record: Any) -> Value:
     Their properties have names and secrets of their own.
     """
     if record is not None and isinstance(value, list):
-        return Value(list_value=ListValue(values=[_written(each, record) for each in value]))
+        return Value(
+            list_value=ListValue(values=[_written(each, record) for each in value])
+        )
     if record is not None and isinstance(value, dict):
         return Value(struct_value=Names(record.properties()).write(value))
     return value_of(value)

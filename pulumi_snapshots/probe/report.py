@@ -160,7 +160,11 @@ class Report:
                 parts = [part.partition("=") for part in query.split("&")]
                 self.hide(
                     query,
-                    *(part for name, _, part in parts if name not in {"versionId", "Expires"}),
+                    *(
+                        part
+                        for name, _, part in parts
+                        if name not in {"versionId", "Expires"}
+                    ),
                 )
         return content
 
@@ -188,7 +192,9 @@ class Report:
     def content(self) -> dict[str, Any]:
         """Return the report as JSON has it, without anything that is secret."""
         shown = {
-            name: value for name, value in vars(self).items() if name not in {"file", "_secrets"}
+            name: value
+            for name, value in vars(self).items()
+            if name not in {"file", "_secrets"}
         }
         text = json.dumps({"version": REPORT_VERSION, **shown})
         for secret in sorted(self._secrets, key=len, reverse=True):
@@ -231,7 +237,8 @@ class Report:
         order = ("contradicted", "confirmed", "open")
         facts = self.content()["facts"].items()
         for name, one in sorted(
-            facts, key=lambda it: (not it[1]["published"], order.index(it[1]["verdict"]))
+            facts,
+            key=lambda it: (not it[1]["published"], order.index(it[1]["verdict"])),
         ):
             yield (
                 one["verdict"],

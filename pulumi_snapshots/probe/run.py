@@ -47,7 +47,9 @@ COOLDOWN = 186.0
 way.
 """
 PROBES_KEPT_FOR = timedelta(days=30)
-TIMEOUT = 45 * 60.0  # seconds that a run waits for one snapshot at most, and for one restore
+TIMEOUT = (
+    45 * 60.0
+)  # seconds that a run waits for one snapshot at most, and for one restore
 PROCESSING_TIME = 120.0
 """Seconds after a 202 until the snapshot is typically there."""
 LISTS_EVERY = 60.0
@@ -82,7 +84,8 @@ class Shot:
     """What the ledger has of it once it is sent; None again if it has certainly started nothing."""
     answered: float = 0.0
     first_byte: float = 0.0  # seconds until its answer began
-    accepted: str = ""  # `200`, `202` or how the answer was lost; empty if it was refused
+    # `200`, `202` or how the answer was lost; empty if it was refused
+    accepted: str = ""
     refused: str = ""  # the code of the refusal
     finished: Finished | None = None
     version: str | None = None
@@ -108,7 +111,9 @@ class Shot:
             snapshot = f"snapshot {self.database_id}/{self.version}"
             return {name: f"{snapshot}: {kept}, and has no route that deletes it"}
         what = "snapshot of"
-        rest = "it appears in the listing if it was taken, and counts in the daily quota"
+        rest = (
+            "it appears in the listing if it was taken, and counts in the daily quota"
+        )
         if self.entry is not None:
             what = "restore onto"
             rest = "check what the database holds, and whether it runs"
@@ -139,7 +144,12 @@ class ProbeRun:
     """The run, as its steps see it."""
 
     def __init__(
-        self, session: Session, targets: Targets, report: Report, listener: Listener, owner: str
+        self,
+        session: Session,
+        targets: Targets,
+        report: Report,
+        listener: Listener,
+        owner: str,
     ) -> None:
         self.session = session
         self.targets = targets
@@ -171,7 +181,9 @@ class ProbeRun:
             ReportUnwritable: The file cannot be written.
         """
         report = self.report
-        report.left = {of: told for shot in self.shots for of, told in shot.left.items()}
+        report.left = {
+            of: told for shot in self.shots for of, told in shot.left.items()
+        }
         strangers = self._count_strangers()
         if strangers > 0:
             self._doubt(strangers)
@@ -223,7 +235,9 @@ class ProbeRun:
         Args:
             at: the moment, in monotonic seconds.
         """
-        return self.session.service_clock.now() - timedelta(seconds=self.clock.monotonic() - at)
+        return self.session.service_clock.now() - timedelta(
+            seconds=self.clock.monotonic() - at
+        )
 
     # Requests -------------------------------------------------------------------------------------
 
@@ -245,20 +259,28 @@ class ProbeRun:
             return
         self.last = answer
         is_success = known is not None and answer.status == OK
-        self.response = known.get("response") if known is not None and is_success else None
+        self.response = (
+            known.get("response") if known is not None and is_success else None
+        )
 
     def _judge_form(self, answer: Answer, body: dict[str, Any] | None) -> None:
         """Judge what is true of every answer; `body` is its JSON object."""
         what = f"{answer.status} for {answer.method} {answer.path}"
-        self.judge("json", body is not None, f"{what} was no JSON" if body is None else "")
+        self.judge(
+            "json", body is not None, f"{what} was no JSON" if body is None else ""
+        )
         if body is not None and answer.status == OK:
             has_form = body.get("status") == "success" and "response" in body
             self.judge("envelope", has_form, what)
         elif body is not None:
-            has_form = body.get("status") == "error" and isinstance(body.get("code"), str)
+            has_form = body.get("status") == "error" and isinstance(
+                body.get("code"), str
+            )
             self.judge("refusal", has_form, what)
         has_header = "retry-after" in answer.headers
-        self.judge("no-retry-after", not has_header, f"{what} had one" if has_header else "")
+        self.judge(
+            "no-retry-after", not has_header, f"{what} had one" if has_header else ""
+        )
 
     async def _pace(self) -> None:
         at = self._asked = max(self.clock.monotonic(), self._asked + PACE)
@@ -318,7 +340,9 @@ class ProbeRun:
         """
         if isinstance(error, KeyRefused | Blocked | ProxyRefused | QuotaUsedUp):
             raise ProbeStopped(
-                error.happened, "The run has stopped, and sends nothing more.", error.then
+                error.happened,
+                "The run has stopped, and sends nothing more.",
+                error.then,
             ) from error
 
     async def sleep_until(self, at: float, why: str) -> None:
@@ -365,7 +389,9 @@ class ProbeRun:
             forced=True,
             source=f"{self.targets.database_id}/{entry.version}" if entry else None,
         )
-        operation = Operation(self.session, Member(self.session.fleet, self.listener), wish)
+        operation = Operation(
+            self.session, Member(self.session.fleet, self.listener), wish
+        )
         for earlier in self.shots:
             if earlier.operation.attempt is not None:
                 operation.ignore(earlier.operation.attempt)
@@ -483,7 +509,9 @@ class ProbeRun:
         if shot.version is not None:
             return page.version(shot.version)
         if shot.request is not None:
-            others = {one.version for one in self.shots if one is not shot and one.version}
+            others = {
+                one.version for one in self.shots if one is not shot and one.version
+            }
             with suppress(AmbiguousSnapshot):
                 return find_match(page.entries, shot.request, others)
         return None

@@ -74,7 +74,9 @@ async def probe(run: ProbeRun) -> ProviderError | None:
             await _take(run)
         if limit.cancelled_caught:
             step = f" in the step `{run.report.step}`"
-            ended = ProbeStopped(f"the run was interrupted{step}", "It sends nothing more.")
+            ended = ProbeStopped(
+                f"the run was interrupted{step}", "It sends nothing more."
+            )
     except ProviderError as error:
         ended = error
     run.report.end(str(ended or ""))
@@ -114,7 +116,11 @@ async def _first(run: ProbeRun) -> Shot:
     run.begin("the first create")
     first = await run.send(run.targets.database_id)
     if first.refused:
-        done = "The report says what it may have started." if first.left else "Nothing was started."
+        done = (
+            "The report says what it may have started."
+            if first.left
+            else "Nothing was started."
+        )
         raise ProbeStopped(f"the first create was refused with {first.refused}", done)
     _judge_answer(run, first)
     return first
@@ -139,7 +145,9 @@ async def _options(run: ProbeRun, entry: ListedSnapshot | None) -> None:
         await _restore(run, run.targets.scratch, entry)
 
 
-async def _after_31_minutes(run: ProbeRun, second: Shot, kept: Sequence[ListingName]) -> None:
+async def _after_31_minutes(
+    run: ProbeRun, second: Shot, kept: Sequence[ListingName]
+) -> None:
     """Request the kept pages once they must be over."""
     run.begin("the listings after 31 minutes")
     at = max(run.base[each][0] for each in kept) + SERVICE_CACHE + 60.0
@@ -185,7 +193,9 @@ async def _reads(run: ProbeRun) -> None:
     if isinstance(account, Account):
         _judge_account(run, account)
     elif account.passing:  # a service that does not answer a read is not sent a create
-        raise ProbeStopped(account.happened, "Nothing was started.", account.then) from account
+        raise ProbeStopped(
+            account.happened, "Nothing was started.", account.then
+        ) from account
     if not isinstance(await run.ask(client.database, database_id), SquareCloudError):
         _shape(run, "database", _DATABASE, run.response)
     await run.ask(client.database_status, database_id)
@@ -214,7 +224,9 @@ def _judge_account(run: ProbeRun, account: Account) -> None:
     run.judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")
     _judge_plan_end(run, account.plan_ends)
     odd = sum(not is_usual_database_id(one.id) for one in account.databases)
-    run.judge("database-id", not odd, f"{odd} of {len(account.databases)} have another form")
+    run.judge(
+        "database-id", not odd, f"{odd} of {len(account.databases)} have another form"
+    )
 
 
 def _judge_plan_end(run: ProbeRun, ends: datetime | None) -> None:
@@ -259,7 +271,9 @@ async def _early(run: ProbeRun, first: Shot) -> Shot | None:
     if run.clock.monotonic() > first.sent + EARLY_AFTER + TELLING:
         return None
     run.begin("a create 170 s after the first")
-    await run.sleep_until(first.sent + EARLY_AFTER, "waiting to try a create that must be refused")
+    await run.sleep_until(
+        first.sent + EARLY_AFTER, "waiting to try a create that must be refused"
+    )
     shot = await run.send(run.targets.database_id, EARLY)
     # Another refusal may come before that of the cooldown.
     fits = False if shot.accepted else shot.refused == "KEEP_CALM" or None
@@ -304,7 +318,9 @@ async def _listings(run: ProbeRun, first: Shot) -> ListedSnapshot | None:
     return found
 
 
-async def _first_page(run: ProbeRun, first: Shot, listing: ListingName) -> ListedSnapshot | None:
+async def _first_page(
+    run: ProbeRun, first: Shot, listing: ListingName
+) -> ListedSnapshot | None:
     """Request a listing once the first snapshot is done; returns the snapshot's entry."""
     at = run.clock.monotonic()
     page, entry = await run.find(listing, first)
@@ -345,7 +361,11 @@ def _judge_entry(
     if listing == "account":
         judge("account-entry", database_of(entry.url or "") == database_id)
     typed = f"{database_id}_{entry.runtime}"
-    forms = {database_id: "id", typed: "id_type", f"{typed}_{entry.origin}": "id_type_origin"}
+    forms = {
+        database_id: "id",
+        typed: "id_type",
+        f"{typed}_{entry.origin}": "id_type_origin",
+    }
     judge("name", entry.name in forms, forms.get(entry.name, "another form"))
     judge("origin", entry.origin == "manual")
     judge("version-id", bool(_VERSION.fullmatch(entry.version or "")))
@@ -406,7 +426,9 @@ async def _second(run: ProbeRun, first: Shot) -> Shot | None:
     at = first.sent + COOLDOWN
     await run.sleep_until(at, "waiting for the end of the cooldown")
     refused_at = max(shot.answered if shot.refused else 0.0 for shot in run.shots)
-    is_punctual = run.clock.monotonic() < at + TELLING and refused_at > first.sent + 160.0
+    is_punctual = (
+        run.clock.monotonic() < at + TELLING and refused_at > first.sent + 160.0
+    )
     shot = await run.send(run.targets.database_id)
     if shot.refused == "KEEP_CALM":
         if is_punctual:
@@ -428,7 +450,9 @@ async def _second(run: ProbeRun, first: Shot) -> Shot | None:
 
 async def _second_again(run: ProbeRun, refused: Shot) -> Shot:
     """Create once the cooldown has ended that the refusal may have started."""
-    await run.sleep_until(refused.answered + COOLDOWN, "waiting 186 s from the last refusal")
+    await run.sleep_until(
+        refused.answered + COOLDOWN, "waiting 186 s from the last refusal"
+    )
     shot = await run.send(run.targets.database_id)
     seen = f"{shot.refused or shot.accepted} 186 s after the last refusal"
     run.judge("cooldown-ends", None, seen)
@@ -457,7 +481,11 @@ async def _ended_pages(run: ProbeRun, second: Shot) -> set[ListingName]:
 
     Returns those that show it.
     """
-    begin = run.clock.monotonic() if second.accepted == "200" else second.answered + PROCESSING_TIME
+    begin = (
+        run.clock.monotonic()
+        if second.accepted == "200"
+        else second.answered + PROCESSING_TIME
+    )
     ended: set[ListingName] = set()
     for offset in (0, 25, 60) if run.base else ():
         await run.sleep_until(begin + offset, "waiting to request the listings again")
@@ -491,7 +519,9 @@ async def _unpinned(run: ProbeRun, first: Shot, second: Shot) -> None:
     Only a header names the version.
     """
     now = await run.look("GET", first.finished.url if first.finished else None)
-    version = now.headers.get(VERSION_HEADER) if now and now.status in {OK, PARTIAL} else None
+    version = (
+        now.headers.get(VERSION_HEADER) if now and now.status in {OK, PARTIAL} else None
+    )
     if version and version in {first.version, second.version}:
         run.judge("newest", version == second.version, "by its version")
 
@@ -506,7 +536,9 @@ async def _large(run: ProbeRun, database_id: str) -> None:
         _judge_answer(run, shot)
     else:
         done = f"done after {shot.first_byte:.1f} s: a larger database tells more"
-        run.judge("create-202", None, f"refused with {shot.refused}" if shot.refused else done)
+        run.judge(
+            "create-202", None, f"refused with {shot.refused}" if shot.refused else done
+        )
     if shot.accepted and shot.version is None:
         entry = await run.until_listed(shot)
         if entry is not None and shot.accepted == "202":

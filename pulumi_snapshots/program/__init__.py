@@ -35,7 +35,8 @@ Origin = Literal["manual", "automatic"]
 TypedDuration = str | float  # `90s`, `45m`, `1h30m`, `7d`, or a number of seconds
 
 LAST_OF_GUARD = (
-    ", or a guard knows none of the last 30 days, on this machine or in squarecloud:sharedState"
+    ", or a guard knows none of the last 30 days, on this machine or in "
+    "squarecloud:sharedState"
 )
 OTHER_ARGUMENTS = {
     "resource_name": "the resource's name in the program.",
@@ -60,7 +61,9 @@ _said: set[str] = set()  # warnings that this program has shown
 class Declared(pulumi.CustomResource):
     """A resource as programs declare it, whichever provider serves it."""
 
-    schema: ClassVar[ResourceSchema]  # its properties, which the class that declares it has
+    schema: ClassVar[
+        ResourceSchema
+    ]  # its properties, which the class that declares it has
     _outputs: ClassVar[tuple[str, ...]]
     """Those that programs read. The SDK makes an output of each that a resource names, which costs
     a program with hundreds.
@@ -103,7 +106,9 @@ class Declared(pulumi.CustomResource):
             init = naming_class(cls.__name__, declaration.__dict__["__init__"])
             cls.__init__ = init  # type: ignore[method-assign]
 
-    def _declare(self, given: Mapping[str, Any], source: Mapping[str, Any] | None = None) -> None:
+    def _declare(
+        self, given: Mapping[str, Any], source: Mapping[str, Any] | None = None
+    ) -> None:
         """Register the resource with the arguments of its constructor.
 
         `source` is what they say of the snapshot, if they do it otherwise.
@@ -121,7 +126,9 @@ class Declared(pulumi.CustomResource):
                 plain = _plain(value) if record_in(each.type) else value
                 inputs[name] = pulumi.Output.secret(plain) if each.secret else plain
         resource = f"{self.schema.name} {given['resource_name']!r}"
-        self._register(given["resource_name"], this_program().noted(resource, inputs), opts)
+        self._register(
+            given["resource_name"], this_program().noted(resource, inputs), opts
+        )
 
     def _source(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the inputs for which the argument `snapshot`, or an output of it, stands.
@@ -131,7 +138,9 @@ class Declared(pulumi.CustomResource):
         instead = [name for name in INSTEAD_OF_SNAPSHOT if name in given]
         known = _given({name: given[name] for name in instead})
         # In the order of the declaration.
-        names = [*filter(ListedProperties.properties().get, self.schema.inputs.properties())]
+        names = [
+            *filter(ListedProperties.properties().get, self.schema.inputs.properties())
+        ]
 
         def refuse(what: str) -> NoReturn:
             raise pulumi.RunError(
@@ -163,7 +172,10 @@ class Declared(pulumi.CustomResource):
         return {name: found[name] for name in names}
 
     def _register(
-        self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None
+        self,
+        resource_name: str,
+        inputs: Mapping[str, Any],
+        opts: pulumi.ResourceOptions | None,
     ) -> None:
         """Register the resource with the engine, as its constructor: each provider's class does."""
 
@@ -188,7 +200,9 @@ def _without_create_timeout(
     if custom is None or custom.create is None:
         return opts, None
     others = pulumi.ResourceOptions.merge(opts, None)
-    others.custom_timeouts = pulumi.CustomTimeouts(update=custom.update, delete=custom.delete)
+    others.custom_timeouts = pulumi.CustomTimeouts(
+        update=custom.update, delete=custom.delete
+    )
     return others, custom.create
 
 
@@ -215,7 +229,9 @@ def section(title: str, described: Mapping[str, str]) -> str:
         described: the descriptions by the names.
     """
     lines = [f"\n\n{title}:"]
-    lines += [f"    {name}: {text[0].lower()}{text[1:]}" for name, text in described.items()]
+    lines += [
+        f"    {name}: {text[0].lower()}{text[1:]}" for name, text in described.items()
+    ]
     return "\n".join(lines)
 
 
@@ -303,11 +319,16 @@ class Program:
             await self._learn_guarded(resource)
             other = self._uses.user_of(database_id)
             if other is not None:
-                raise pulumi.RunError(f"{resource}: scratch_database_id {in_use(other)}.")
+                raise pulumi.RunError(
+                    f"{resource}: scratch_database_id {in_use(other)}."
+                )
             return database_id
 
         # The engine gets the drill once all is declared.
-        return {**inputs, "scratch_database_id": pulumi.Output.from_input(scratch).apply(checked)}
+        return {
+            **inputs,
+            "scratch_database_id": pulumi.Output.from_input(scratch).apply(checked),
+        }
 
     def note_guard(self, guard: str, database_id: pulumi.Input[str]) -> None:
         """Note the database of a guard, which can become known only later.
@@ -325,7 +346,9 @@ class Program:
         """Wait for the databases of all guards; raises `RunError` if one does not become known."""
         for guard, output in self._guarded:
             try:
-                database_id = await asyncio.wait_for(output.future(), GUARD_KNOWN_WITHIN)
+                database_id = await asyncio.wait_for(
+                    output.future(), GUARD_KNOWN_WITHIN
+                )
             except TimeoutError:
                 raise pulumi.RunError(
                     f"{drill}: the database of {guard} is not known within "
@@ -361,7 +384,9 @@ class LookupFailed(pulumi.RunError):
             plugin.
     """
 
-    def __init__(self, function: str, text: str, *, why: Exception | None = None) -> None:
+    def __init__(
+        self, function: str, text: str, *, why: Exception | None = None
+    ) -> None:
         super().__init__(with_pointer(f"{function}: {text}", why or self))
         self.function = function
         self.code: str | None = getattr(why, "code", None)
@@ -390,18 +415,26 @@ def warn_of_plain_key(resource: pulumi.Resource | None = None) -> None:
     Args:
         resource: the resource on whose row the warning stands; None for the stack's.
     """
-    if pulumi.Config("squarecloud").get("apiKey") and not is_config_secret("squarecloud:apiKey"):
+    if pulumi.Config("squarecloud").get("apiKey") and not is_config_secret(
+        "squarecloud:apiKey"
+    ):
         warn_once(PLAIN_KEY, resource)
 
 
-def warn_of_unusual_id(database_id: Any, resource: pulumi.Resource | None = None) -> None:
+def warn_of_unusual_id(
+    database_id: Any, resource: pulumi.Resource | None = None
+) -> None:
     """Warn about a database id that is known already and has an unusual form.
 
     Args:
         database_id: the id, which can be an output.
         resource: the resource on whose row the warning stands; None for the stack's.
     """
-    if isinstance(database_id, str) and database_id and not is_usual_database_id(database_id):
+    if (
+        isinstance(database_id, str)
+        and database_id
+        and not is_usual_database_id(database_id)
+    ):
         warn_once(
             f"{database_id!r} is not the usual shape of a database id (32 hexadecimal digits)",
             resource,

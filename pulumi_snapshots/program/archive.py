@@ -36,7 +36,10 @@ class Archive(Declared):
     def __init__(  # noqa: PLR0913  each is an input of the resource
         self,
         resource_name: str,
-        snapshot: Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
+        snapshot: Snapshot
+        | SnapshotInfo
+        | pulumi.Output[SnapshotInfo | None]
+        | None = None,
         *,
         destination: pulumi.Input[str],
         database_id: pulumi.Input[str] | None = None,

@@ -46,10 +46,14 @@ class Drill(Declared):
     def __init__(  # noqa: PLR0913  each is an input of the resource
         self,
         resource_name: str,
-        snapshot: Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
+        snapshot: Snapshot
+        | SnapshotInfo
+        | pulumi.Output[SnapshotInfo | None]
+        | None = None,
         *,
         scratch_database_id: pulumi.Input[str],
-        checks: pulumi.Input[Sequence[pulumi.Input[Check | Mapping[str, Any]]]] | None = None,
+        checks: pulumi.Input[Sequence[pulumi.Input[Check | Mapping[str, Any]]]]
+        | None = None,
         overwrite_scratch: pulumi.Input[bool] | None = None,
         password: pulumi.Input[str] | None = None,
         connection: pulumi.Input[str] | None = None,

@@ -89,13 +89,17 @@ class GuardDeclaration:
         self._name = name
         self._database_id = database_id
         self._given = {
-            each: given[each] for each in GuardInputs.properties() if each != "database_id"
+            each: given[each]
+            for each in GuardInputs.properties()
+            if each != "database_id"
         }
         known = UNKNOWN if isinstance(database_id, pulumi.Output) else database_id
         self._changes = self._inputs(known).changes
         self._program = this_program()
         if name in self._program.guards:
-            raise pulumi.RunError(f"{self}: the program has another guard of this name.")
+            raise pulumi.RunError(
+                f"{self}: the program has another guard of this name."
+            )
         self._program.guards.add(name)
         self._program.note_guard(str(self), database_id)
         try:
@@ -105,7 +109,9 @@ class GuardDeclaration:
         self._refuse_old_engine()
         warn_of_plain_key()
         warn_of_unusual_id(database_id)
-        stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+        stack = (
+            f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+        )
         self._owner = f"{stack}/{name}"
         # What the program chooses itself, as the state keeps it to see when it chooses more.
         self._chosen = {CHOSEN_HOOKS}
@@ -236,15 +242,21 @@ class GuardDeclaration:
         values = {**self._given, "database_id": database_id}
         if problems := GuardInputs.problems(values):
             told = "; ".join(
-                f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems
+                f"{problem.property} {PYTHON.text(problem.told())}"
+                for problem in problems
             )
             raise pulumi.RunError(f"{self}: {told}.")
         return GuardInputs.of(
-            {**values, "database_id": self._name if database_id is UNKNOWN else database_id}
+            {
+                **values,
+                "database_id": self._name if database_id is UNKNOWN else database_id,
+            }
         )
 
     def _refuse_old_engine(self) -> None:
-        require: Any = getattr(get_engine(), "RequirePulumiVersion", None)  # mocks have none
+        require: Any = getattr(
+            get_engine(), "RequirePulumiVersion", None
+        )  # mocks have none
         if require is None:
             return
         try:
@@ -257,7 +269,11 @@ class GuardDeclaration:
         """Whether options have these hooks already."""
         mine = {hook.name for hook in self._hooks.values()}
         bound = vars(opts.hooks or pulumi.ResourceHookBinding()).values()
-        return any(getattr(hook, "name", None) in mine for hooks in bound for hook in hooks or ())
+        return any(
+            getattr(hook, "name", None) in mine
+            for hooks in bound
+            for hook in hooks or ()
+        )
 
     def _at_resource(self, args: Any) -> Any:
         """Give a resource of this process the hooks, and its place before or after a Restore."""
@@ -268,7 +284,9 @@ class GuardDeclaration:
             return pulumi.ResourceTransformationResult(
                 args.props, pulumi.ResourceOptions.merge(args.opts, after)
             )
-        if args.type_ in SNAPSHOT_TYPES and self._is_certainly_of_my_database(args.props):
+        if args.type_ in SNAPSHOT_TYPES and self._is_certainly_of_my_database(
+            args.props
+        ):
             return self._seen_in_preview(args)
         has_hooks = self._is_on(args.opts)
         if not has_hooks and not self._picks(args.type_, args.name, custom=is_custom):
@@ -286,8 +304,12 @@ class GuardDeclaration:
         """Let the preview hear if a Snapshot of the guard's database would be created."""
         if not pulumi.runtime.is_dry_run() or self.is_whole:
             return None
-        heard = pulumi.ResourceHookBinding(before_create=[self._hooks["before", "create"]])
-        options = pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(hooks=heard))
+        heard = pulumi.ResourceHookBinding(
+            before_create=[self._hooks["before", "create"]]
+        )
+        options = pulumi.ResourceOptions.merge(
+            args.opts, pulumi.ResourceOptions(hooks=heard)
+        )
         return pulumi.ResourceTransformationResult(args.props, options)
 
     @property
@@ -297,7 +319,9 @@ class GuardDeclaration:
 
     def _at_foreign_resource(self, args: Any) -> Any:
         """Give the hooks to a part of another process's component, which the engine reaches."""
-        if self._is_on(args.opts) or not self._picks(args.type_, args.name, custom=args.custom):
+        if self._is_on(args.opts) or not self._picks(
+            args.type_, args.name, custom=args.custom
+        ):
             return None
         hooks = pulumi.ResourceOptions(hooks=self.hooks)
         return pulumi.ResourceTransformResult(
@@ -312,7 +336,10 @@ class GuardDeclaration:
 
     def _is_certainly_of_my_database(self, props: Mapping[str, Any]) -> bool:
         """Whether a Snapshot is of the guard's database, which the program knows."""
-        return isinstance(self._database_id, str) and _database_in(props) == self._database_id
+        return (
+            isinstance(self._database_id, str)
+            and _database_in(props) == self._database_id
+        )
 
     def _is_of_my_database(self, props: Mapping[str, Any]) -> bool:
         """Whether a Restore overwrites the guard's database, as far as the program knows."""

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pulumi
 from pulumi.runtime import invoke, invoke_output
 
-from pulumi_snapshots.lookup.results import DATABASE, DATABASES, DOWNLOAD_URL, LATEST, SNAPSHOTS
+from pulumi_snapshots.lookup.results import (
+    DATABASE,
+    DATABASES,
+    DOWNLOAD_URL,
+    LATEST,
+    SNAPSHOTS,
+)
 from pulumi_snapshots.program import LookupFailed, with_arguments
 from pulumi_snapshots.properties.catalogue import in_camel, in_python
 from pulumi_snapshots.run.settings import PACKAGE
@@ -56,7 +62,9 @@ class Lookups:
         if arguments.get("with_url") is True:
             return pulumi.Output.secret(found)
 
-        def marked(answer: T) -> pulumi.Input[T]:  # that it is asked for may be an output, too
+        def marked(
+            answer: T,
+        ) -> pulumi.Input[T]:  # that it is asked for may be an output, too
             return pulumi.Output.secret(answer) if lookup.holds_url(answer) else answer
 
         return found.apply(marked)
@@ -136,7 +144,11 @@ class Lookups:
         return self._later(LATEST, locals())
 
     def get_download_url(
-        self, database_id: str, version_id: str, *, opts: pulumi.InvokeOptions | None = None
+        self,
+        database_id: str,
+        version_id: str,
+        *,
+        opts: pulumi.InvokeOptions | None = None,
     ) -> str:
         """Look up the download URL of a snapshot, in plain text.
 
@@ -161,12 +173,17 @@ class Lookups:
         return self._now(DATABASE, locals())
 
     def get_database_output(
-        self, database_id: pulumi.Input[str], *, opts: pulumi.InvokeOutputOptions | None = None
+        self,
+        database_id: pulumi.Input[str],
+        *,
+        opts: pulumi.InvokeOutputOptions | None = None,
     ) -> pulumi.Output[DatabaseInfo]:
         """`get_database` for an argument that is an output."""
         return self._later(DATABASE, locals())
 
-    def get_databases(self, *, opts: pulumi.InvokeOptions | None = None) -> list[DatabaseInfo]:
+    def get_databases(
+        self, *, opts: pulumi.InvokeOptions | None = None
+    ) -> list[DatabaseInfo]:
         """List the databases of the account, and whether each runs (one request for each).
 
         In previews, too.
@@ -182,17 +199,23 @@ class Lookups:
 
 for _lookup in (SNAPSHOTS, LATEST, DOWNLOAD_URL, DATABASE, DATABASES):
     _method: Any = getattr(Lookups, _lookup.function)
-    _method.__doc__ = with_arguments(f"{_method.__doc__}\n\n{FAILS}", _method, _lookup.query)
+    _method.__doc__ = with_arguments(
+        f"{_method.__doc__}\n\n{FAILS}", _method, _lookup.query
+    )
 
 
 def _of(given: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
     """The arguments that are given in a method's call, and its options."""
     return {
-        each: it for each, it in given.items() if it is not None and each not in {"self", "opts"}
+        each: it
+        for each, it in given.items()
+        if it is not None and each not in {"self", "opts"}
     }, given["opts"]
 
 
-def _asked(lookup: Lookup[Any], arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _asked(
+    lookup: Lookup[Any], arguments: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
     """Return what the plugin is asked.
 
     In Python a latest snapshot may be None; in other languages a program must say so.

@@ -37,7 +37,10 @@ class Restore(Declared):
     def __init__(  # noqa: PLR0913  each is an input of the resource
         self,
         resource_name: str,
-        snapshot: Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
+        snapshot: Snapshot
+        | SnapshotInfo
+        | pulumi.Output[SnapshotInfo | None]
+        | None = None,
         *,
         overwrite: pulumi.Input[bool] | None = None,
         database_id: pulumi.Input[str] | None = None,

@@ -83,12 +83,14 @@ class Property:
     secret: bool = False  # the state encrypts it, and nothing shows it
     internal: bool = False  # only the state has it: users do not read it as an output
     kept: bool = True  # the outputs repeat this input
-    settled: bool = False  # only an unfinished resource lacks it, which programs do not see
+    # only an unfinished resource lacks it, which programs do not see
+    settled: bool = False
     needed: str = ""  # what it is, for the error if it is missing
     # Makes the value from what a program gave; raises ValueError, whose text says what would be
     # right.
     reader: Callable[[Any], Any] | None = None
-    choices: Choices | None = None  # the known values of a text; the service may have more
+    # the known values of a text; the service may have more
+    choices: Choices | None = None
     replaces: bool = False  # another value makes another resource in place of this one
     repeats: bool = False  # another value lets an update act again
 
@@ -109,7 +111,9 @@ class Property:
             return ""
         if isinstance(self.default, tuple):
             return ", ".join(self.default)
-        return duration_text(self.default) if self.type == Duration else str(self.default)
+        return (
+            duration_text(self.default) if self.type == Duration else str(self.default)
+        )
 
     @property
     def description(self) -> str:
@@ -156,7 +160,12 @@ class Property:
 
 
 def declare(
-    doc: str, *, default: Any = MISSING, secret: bool = False, kw_only: Any = MISSING, **more: Any
+    doc: str,
+    *,
+    default: Any = MISSING,
+    secret: bool = False,
+    kw_only: Any = MISSING,
+    **more: Any,
 ) -> Any:
     """Declare a property of a `Record`; see `Property` for the arguments.
 
@@ -205,7 +214,9 @@ def _hidden(name: str) -> property:
     )
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(declare, declare_database, field))
+@dataclass_transform(
+    frozen_default=True, field_specifiers=(declare, declare_database, field)
+)
 class Record:
     """A frozen dataclass whose fields may be declared properties."""
 
@@ -214,7 +225,11 @@ class Record:
     _declared: ClassVar[dict[str, Field[Any]]] = {}
 
     def __init_subclass__(
-        cls, *, sparse: bool = False, computed: tuple[str, ...] = (), result: bool = False
+        cls,
+        *,
+        sparse: bool = False,
+        computed: tuple[str, ...] = (),
+        result: bool = False,
     ) -> None:
         """Make the class a dataclass.
 
@@ -228,7 +243,9 @@ class Record:
         dataclass(frozen=True)(cls)
         cls._declared = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]  # it is one now
         for each in cls._declared.values():
-            if each.name in inspect.get_annotations(cls) and each.metadata.get("secret"):
+            if each.name in inspect.get_annotations(cls) and each.metadata.get(
+                "secret"
+            ):
                 setattr(cls, each.name, _hidden(each.name))
                 if result:
                     del cls.__dataclass_fields__[each.name]  # type: ignore[attr-defined]  # it is a dataclass
@@ -250,9 +267,14 @@ class Record:
     def to_outputs(self) -> dict[str, Any]:
         """Return the plain values that the state keeps."""
         properties = _properties(type(self))  # type: ignore[arg-type]  # a class has a hash
-        known = ((name, each.default, getattr(self, name)) for name, each in properties.items())
+        known = (
+            (name, each.default, getattr(self, name))
+            for name, each in properties.items()
+        )
         return {
-            name: value if value is None or isinstance(value, str | int | float) else _plain(value)
+            name: value
+            if value is None or isinstance(value, str | int | float)
+            else _plain(value)
             for name, default, value in known
             if not self._sparse or value != default
         }
@@ -293,7 +315,9 @@ class Inputs(Record):
         Args:
             values: inputs by their names in Python.
         """
-        found = (each.problem(values.get(name)) for name, each in cls.properties().items())
+        found = (
+            each.problem(values.get(name)) for name, each in cls.properties().items()
+        )
         return [problem for problem in found if problem]
 
     @classmethod
@@ -326,7 +350,9 @@ class Inputs(Record):
             The inputs.
         """
         given = {
-            name: each for name, each in cls.properties().items() if values.get(name) is not None
+            name: each
+            for name, each in cls.properties().items()
+            if values.get(name) is not None
         }
         return cls(**{name: each.read(values[name]) for name, each in given.items()})
 
@@ -352,12 +378,16 @@ class ResourceSchema:
     def outputs(self) -> Mapping[str, Property]:
         """All properties that users may read, including inputs."""
         return self._kept | {
-            name: each for name, each in self.record.properties().items() if not each.internal
+            name: each
+            for name, each in self.record.properties().items()
+            if not each.internal
         }
 
     @cached_property
     def _kept(self) -> dict[str, Property]:
-        return {name: each for name, each in self.inputs.properties().items() if each.kept}
+        return {
+            name: each for name, each in self.inputs.properties().items() if each.kept
+        }
 
     @cached_property
     def properties(self) -> Mapping[str, Property]:
@@ -373,7 +403,9 @@ class ResourceSchema:
     @cached_property
     def foreign(self) -> set[str]:
         """The names of properties in other languages, if they differ there."""
-        return {each.camel for each in self.properties.values()} - self.properties.keys()
+        return {
+            each.camel for each in self.properties.values()
+        } - self.properties.keys()
 
     def seen(self, each: Property) -> bool:
         """Return whether a program always sees an output, once the resource is finished.
@@ -382,7 +414,9 @@ class ResourceSchema:
             each: the output.
         """
         kept = self.record.properties()
-        return each.settled or (self.record.always(each) if each.name in kept else each.required)
+        return each.settled or (
+            self.record.always(each) if each.name in kept else each.required
+        )
 
     def state(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return every output for the state. The engine loses an output that is left out.
@@ -391,7 +425,9 @@ class ResourceSchema:
             record: the record.
             inputs: the inputs.
         """
-        return {name: inputs[name] for name in self._kept if name in inputs} | record.to_outputs()
+        return {
+            name: inputs[name] for name in self._kept if name in inputs
+        } | record.to_outputs()
 
 
 @cache
@@ -406,7 +442,10 @@ def in_camel(name: str) -> str:
 
 
 def in_python(
-    properties: Mapping[str, Property], values: Mapping[str, Any], *, to_camel: bool = False
+    properties: Mapping[str, Property],
+    values: Mapping[str, Any],
+    *,
+    to_camel: bool = False,
 ) -> dict[str, Any]:
     """Return values by their Python names, also inside objects, without None.
 
@@ -415,13 +454,19 @@ def in_python(
         values: the values by either kind of names.
         to_camel: whether to return the names of all other languages instead.
     """
-    known = {each.name if to_camel else each.camel: each for each in properties.values()}
+    known = {
+        each.name if to_camel else each.camel: each for each in properties.values()
+    }
     found = {}
     for name, value in values.items():
         if value is not None:
             each = known.get(name)
             own = name if each is None else each.camel if to_camel else each.name
-            found[own] = value if each is None else in_camels(each.type, value, to_camel=to_camel)
+            found[own] = (
+                value
+                if each is None
+                else in_camels(each.type, value, to_camel=to_camel)
+            )
     return found
 
 
@@ -464,13 +509,19 @@ def _properties(cls: Any) -> dict[str, Property]:
             hint = hints[each.name]
             optional = type(None) in get_args(hint)
             kind = (
-                next(one for one in get_args(hint) if one is not type(None)) if optional else hint
+                next(one for one in get_args(hint) if one is not type(None))
+                if optional
+                else hint
             )
-            found[each.name] = Property(each.name, kind, optional, each.default, **each.metadata)
+            found[each.name] = Property(
+                each.name, kind, optional, each.default, **each.metadata
+            )
     for name in cls._computed:
         kind = get_type_hints(getattr(cls, name).fget)["return"]
         doc = inspect.getdoc(getattr(cls, name))
-        found[name] = Property(name, kind, optional=False, default=MISSING, doc=doc or "")
+        found[name] = Property(
+            name, kind, optional=False, default=MISSING, doc=doc or ""
+        )
     return found
 
 
@@ -483,13 +534,21 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _restoring(cls: Any) -> tuple[dict[str, None], dict[str, Callable[[Any], Any] | None]]:
+def _restoring(
+    cls: Any,
+) -> tuple[dict[str, None], dict[str, Callable[[Any], Any] | None]]:
     """What a record has of properties that must be given and may be None.
 
     And what makes each value of what the state returns.
     """
-    stored = {name: each for name, each in cls.properties().items() if name not in cls._computed}
-    nothing = {name: None for name, each in stored.items() if each.required and each.optional}
+    stored = {
+        name: each
+        for name, each in cls.properties().items()
+        if name not in cls._computed
+    }
+    nothing = {
+        name: None for name, each in stored.items() if each.required and each.optional
+    }
     return nothing, {name: _from_state(each.type) for name, each in stored.items()}
 
 
@@ -498,10 +557,16 @@ def _from_state(kind: Any) -> Callable[[Any], Any] | None:
         return datetime.fromisoformat
     if kind in {Bytes, Rows}:
         return int
-    if kind in {int, float, bool} or (isinstance(kind, type) and issubclass(kind, Enum)):
+    if kind in {int, float, bool} or (
+        isinstance(kind, type) and issubclass(kind, Enum)
+    ):
         return cast("Callable[[Any], Any]", kind)
     record = record_in(kind)
     if record is None:
         return None
     restore = record.from_outputs
-    return restore if kind is record else lambda values: get_origin(kind)(map(restore, values))
+    return (
+        restore
+        if kind is record
+        else lambda values: get_origin(kind)(map(restore, values))
+    )

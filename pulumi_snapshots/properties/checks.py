@@ -30,7 +30,12 @@ TIMEOUT_LIMIT = 7 * 86400.0
 """Seconds; far beyond any snapshot, restore or transfer, so a larger time-out is a mistake in the
 unit.
 """
-DATABASE_TYPES = {"postgres": "PostgreSQL", "mongo": "MongoDB", "mysql": "MySQL", "redis": "Redis"}
+DATABASE_TYPES = {
+    "postgres": "PostgreSQL",
+    "mongo": "MongoDB",
+    "mysql": "MySQL",
+    "redis": "Redis",
+}
 """The service's database engines, as it and as people write them."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """The rest of 127.0.0.0/8 is left out, since some systems route it elsewhere."""
@@ -171,7 +176,9 @@ def parse_duration(value: object) -> float:
     elif isinstance(value, str):
         seconds = _seconds_in(value)
     if not (seconds >= 0 and math.isfinite(seconds)):
-        raise Unfit("must be a duration in d, h, m or s such as 90s, 45m, 1h30m or 7d", value)
+        raise Unfit(
+            "must be a duration in d, h, m or s such as 90s, 45m, 1h30m or 7d", value
+        )
     return seconds
 
 
@@ -203,7 +210,8 @@ def spoken(seconds: float, *, exact: bool = False) -> str:
     least = 1 if exact or seconds < 10 * MINUTE else MINUTE if seconds < DAY else HOUR
     parts = _parts(round(seconds / least) * least, "days", "h", "min", "s")
     return " ".join(
-        f"{count} {'day' if (count, unit) == (1, 'days') else unit}" for count, unit in parts
+        f"{count} {'day' if (count, unit) == (1, 'days') else unit}"
+        for count, unit in parts
     )
 
 
@@ -218,7 +226,9 @@ def duration_text(seconds: float) -> str:
     """
     parts = _parts(round(seconds), "d", "h", "m", "s")
     return (
-        f"{seconds:g}s" if seconds < MINUTE else "".join(f"{count}{unit}" for count, unit in parts)
+        f"{seconds:g}s"
+        if seconds < MINUTE
+        else "".join(f"{count}{unit}" for count, unit in parts)
     )
 
 
@@ -329,7 +339,9 @@ def _refuse_strange(value: object) -> None:
             _refuse_strange(each)
     elif value is FILE:
         raise Unfit("must not hold an asset or archive: give a digest of its content")
-    elif not (value is None or value is UNKNOWN or isinstance(value, str | int | float | bool)):
+    elif not (
+        value is None or value is UNKNOWN or isinstance(value, str | int | float | bool)
+    ):
         raise Unfit(f"must hold plain values only, not {type(value).__name__}")
 
 
@@ -350,7 +362,8 @@ def version_id(given: object) -> str:
     ):
         return given
     raise Unfit(
-        Message("must be a snapshot's version id, as {get_latest_snapshot} finds it"), given
+        Message("must be a snapshot's version id, as {get_latest_snapshot} finds it"),
+        given,
     )
 
 
@@ -385,7 +398,9 @@ def moment(given: object) -> str:
     return str(given)
 
 
-def whole_number(what: str, *, least: int, most: float = math.inf) -> Callable[[object], int]:
+def whole_number(
+    what: str, *, least: int, most: float = math.inf
+) -> Callable[[object], int]:
     """Return the check of a whole number, which the engine gives as a float.
 
     Args:
@@ -424,7 +439,8 @@ def duration(
             raise Unfit("must be longer than zero")
         if seconds > most:
             raise Unfit(
-                f"must be at most {duration_text(most)}{because and f' ({because})'}", given
+                f"must be at most {duration_text(most)}{because and f' ({because})'}",
+                given,
             )
         return seconds
 
@@ -472,7 +488,9 @@ def database_of(url: str) -> str | None:
         *_, family, _account, name = unquote(urlsplit(url).path).split("/")
     except ValueError:
         return None
-    return database_of_name(name.removesuffix(".zip")) if family == "databases" else None
+    return (
+        database_of_name(name.removesuffix(".zip")) if family == "databases" else None
+    )
 
 
 def database_of_name(name: str) -> str | None:
@@ -502,7 +520,12 @@ def problem_of_url(url: str) -> str | None:
     except ValueError:
         host = None
         parts = urlsplit("")
-    if not host or parts.scheme not in {"https", "http"} or not url.isprintable() or " " in url:
+    if (
+        not host
+        or parts.scheme not in {"https", "http"}
+        or not url.isprintable()
+        or " " in url
+    ):
         return "must be a URL such as https://host/path"
     if "@" in parts.netloc:
         return "must not hold a user or a password"
@@ -516,6 +539,9 @@ def problem_of_url(url: str) -> str | None:
 
 def _in_query(url: str, name: str) -> str | None:
     try:
-        return next((value for value in parse_qs(urlsplit(url).query).get(name, ()) if value), None)
+        return next(
+            (value for value in parse_qs(urlsplit(url).query).get(name, ()) if value),
+            None,
+        )
     except ValueError:
         return None

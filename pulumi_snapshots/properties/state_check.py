@@ -20,7 +20,9 @@ from pulumi_snapshots.properties.catalogue import (
 from pulumi_snapshots.properties.checks import Problem
 
 
-def problem_of_state(schema: ResourceSchema, state: Mapping[str, Any]) -> Problem | None:
+def problem_of_state(
+    schema: ResourceSchema, state: Mapping[str, Any]
+) -> Problem | None:
     """Find the first property of a state that no run can have written in this form.
 
     Args:
@@ -62,7 +64,8 @@ def inputs_in(schema: ResourceSchema, state: Mapping[str, Any]) -> dict[str, Any
     return {
         name: value
         for name, value in state.items()
-        if name in properties and _reason(properties[name], value, is_input=True) is None
+        if name in properties
+        and _reason(properties[name], value, is_input=True) is None
     }
 
 
@@ -85,7 +88,9 @@ def _misfit(kind: Any, value: Any) -> AnyMessage | None:
         return _misfit_of_list(get_args(kind)[0], value)
     if isinstance(kind, type) and issubclass(kind, Enum):
         known = [each.value for each in kind]
-        return None if value in known else f"must be one of {', '.join(map(str, known))}"
+        return (
+            None if value in known else f"must be one of {', '.join(map(str, known))}"
+        )
     # A program writes a value of a class of this package, such as a destination, as a string.
     fits, right = _PLAIN.get(kind, (_is_text, "a string"))
     return None if fits(value) else f"must be {right}"
@@ -97,7 +102,9 @@ def _misfit_of_record(record: type[Record], value: Any) -> AnyMessage | None:
     for name, each in record.properties().items():
         reason = _reason(each, value.get(name), is_input=False)
         if reason is not None:
-            return Message("has {it}, which {reason}", it=Message("{" + name + "}"), reason=reason)
+            return Message(
+                "has {it}, which {reason}", it=Message("{" + name + "}"), reason=reason
+            )
     return None
 
 
@@ -107,7 +114,9 @@ def _misfit_of_list(kind: Any, value: Any) -> AnyMessage | None:
     for number, each in enumerate(value, start=1):
         reason = _misfit(kind, each)
         if reason is not None:
-            return Message("has entry {number}, which {reason}", number=number, reason=reason)
+            return Message(
+                "has entry {number}, which {reason}", number=number, reason=reason
+            )
     return None
 
 

@@ -53,27 +53,44 @@ class RestoreRules(Rules):
 
     def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The snapshot's database, and the one that is restored."""
-        return {**super().uses(values), "target_database_id": values.get("target_database_id")}
+        return {
+            **super().uses(values),
+            "target_database_id": values.get("target_database_id"),
+        }
 
     def deciding(self, new: Mapping[str, Any]) -> list[str]:
         """The triggers, and the input that names the target."""
         return [
             "triggers",
-            "database_id" if new.get("target_database_id") is None else "target_database_id",
+            "database_id"
+            if new.get("target_database_id") is None
+            else "target_database_id",
         ]
 
     def others(
-        self, record: RestoreRecord, old: Mapping[str, Any], new: Mapping[str, Any], same: Same
+        self,
+        record: RestoreRecord,
+        old: Mapping[str, Any],
+        new: Mapping[str, Any],
+        same: Same,
     ) -> list[str]:
         """Those of these inputs that differ, whichever named the target before."""
-        target = dict.fromkeys(("database_id", "target_database_id"), record.target_database_id)
+        target = dict.fromkeys(
+            ("database_id", "target_database_id"), record.target_database_id
+        )
         return super().others(record, {**old, **target}, new, same)
 
     def otherwise(
-        self, record: RestoreRecord, _old: Mapping[str, Any], new: Mapping[str, Any], _now: datetime
+        self,
+        record: RestoreRecord,
+        _old: Mapping[str, Any],
+        new: Mapping[str, Any],
+        _now: datetime,
     ) -> Changes:
         """Another snapshot alone restores nothing, and neither does a failure."""
-        is_another = any(new.get(name) not in {UNKNOWN, getattr(record, name)} for name in NAMED_BY)
+        is_another = any(
+            new.get(name) not in {UNKNOWN, getattr(record, name)} for name in NAMED_BY
+        )
         if record.failure:
             failed = f"the restore requested at {record.requested_at} failed with {record.failure}"
             return Changes(updates=("attempt",), reason=failed)

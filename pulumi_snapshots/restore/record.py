@@ -21,7 +21,9 @@ from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
 RESTORE_TIMEOUT = 15 * 60.0
 """Seconds. A restore takes about 60 s, and can wait minutes for others of its account."""
 RESTORE_PURPOSE = "restore a snapshot of"
-SUCCESS = "success"  # the outcome of a restore that did not fail; also the service's word
+SUCCESS = (
+    "success"  # the outcome of a restore that did not fail; also the service's word
+)
 
 
 def said(because: str) -> Callable[[object], bool]:
@@ -32,7 +34,9 @@ def said(because: str) -> Callable[[object], bool]:
             return True
         # The engine prints the text "true" just as it prints true.
         a_text = (
-            ", not a text (read it from the config as a boolean)" if isinstance(given, str) else ""
+            ", not a text (read it from the config as a boolean)"
+            if isinstance(given, str)
+            else ""
         )
         raise checks.Unfit(f"must be true{a_text}: {because}")
 
@@ -131,7 +135,8 @@ def with_snapshot_missing(
     if any(values.get(name) is not None for name in NAMED_BY):
         return found
     missing = checks.Problem(
-        "snapshot", Message("is required: a Snapshot, or {database_id} and {version_id}")
+        "snapshot",
+        Message("is required: a Snapshot, or {database_id} and {version_id}"),
     )
     return [missing, *(one for one in found if one.property not in NAMED_BY)]
 

@@ -36,7 +36,12 @@ from pulumi_snapshots.restore.status import (
     clear_of_others,
 )
 from pulumi_snapshots.restore.undo import keep_current, kept_before, note_overwritten
-from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, ResourceNotFinished
+from pulumi_snapshots.run.calls import (
+    ActCalls,
+    EngineCall,
+    Resource,
+    ResourceNotFinished,
+)
 from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.operation import Operation, TimeIsUp
 from pulumi_snapshots.run.session import Session
@@ -199,13 +204,17 @@ class RestoreOperation(Operation):
         source_time = self.taken if self.inputs.database_id == target else None
         with self.taking_longer():
             source = self.inputs.snapshot
-            self._kept = await keep_current(self.session, target, self.member, source, source_time)
+            self._kept = await keep_current(
+                self.session, target, self.member, source, source_time
+            )
             self.previous = self._kept.id
 
     async def _send(self, name: str) -> None:
         """Send the request; a refusal that passes is waited out."""
         target = self.inputs.target
-        if self.before is not None:  # each time: what it asks may have changed during a wait
+        if (
+            self.before is not None
+        ):  # each time: what it asks may have changed during a wait
             await self.before(self._runtime)
         previous = await clear_of_others(self.session, target, self.show)
         self.wish = replace(self.wish, previous=previous)
@@ -223,12 +232,17 @@ class RestoreOperation(Operation):
         # that none of its clocks shows.
         began = await began_since(self.session, target, self.wish.previous)
         if began is not None:
-            happened = f"another restore of database {target} began at {to_the_second(began)}"
+            happened = (
+                f"another restore of database {target} began at {to_the_second(began)}"
+            )
             since = (
-                f"{happened}, after this run had decided to restore snapshot {self.inputs.snapshot}"
+                f"{happened}, after this run had decided to restore snapshot "
+                f"{self.inputs.snapshot}"
             )
             raise RestoreRefused(
-                since, NOT_RESTORED, [Hint(HintKind.CHECK_DATA), Hint(HintKind.RUN_AGAIN)]
+                since,
+                NOT_RESTORED,
+                [Hint(HintKind.CHECK_DATA), Hint(HintKind.RUN_AGAIN)],
             )
         return await self.session.client.restore_snapshot(
             target, name=name, version_id=self.inputs.version_id, leaving=leaving
@@ -261,7 +275,9 @@ class RestoreOperation(Operation):
                 f"snapshot {inputs.snapshot} is new in this same run, so there is nothing to go "
                 "back to yet"
             )
-            raise RestoreRefused(happened, NOT_RESTORED, [Hint(HintKind.TAKE_RESTORE_OUT)])
+            raise RestoreRefused(
+                happened, NOT_RESTORED, [Hint(HintKind.TAKE_RESTORE_OUT)]
+            )
         name = inputs.name
         runtime = inputs.runtime
         if name is None:
@@ -280,7 +296,10 @@ class RestoreOperation(Operation):
         entry = await listings.find_version(*which) or await listings.unlisted(*which)
         if entry is None or not entry.name:
             entry, listed_by = await wait_for_version(
-                session.poll_plan, *which, self.member.waits, patience=self.inputs.timeout
+                session.poll_plan,
+                *which,
+                self.member.waits,
+                patience=self.inputs.timeout,
             )
             if entry is None:
                 happened, then = not_listed(*which, listed_by)
@@ -295,7 +314,9 @@ class RestoreOperation(Operation):
         self.show_step("comparing the engines")
         target = None
         with suppress(SquareCloudError):  # the service compares them too
-            target = await session.listings.database(inputs.target, session.clock.monotonic())
+            target = await session.listings.database(
+                inputs.target, session.clock.monotonic()
+            )
         if target is None or target.type in {None, runtime}:
             return
         snapshot = f"snapshot {inputs.snapshot} is of a {runtime} database"
@@ -354,7 +375,9 @@ class RestoreOperation(Operation):
         is_running = False
         with suppress(SquareCloudError):
             now = session.clock.monotonic()
-            status = await session.listings.database_status(self.inputs.target, now, patience=BRIEF)
+            status = await session.listings.database_status(
+                self.inputs.target, now, patience=BRIEF
+            )
             is_running = status.running
         if not is_running:
             target = self.inputs.target
@@ -384,7 +407,9 @@ class RestoreOperation(Operation):
         """The record of a restore that has failed with this code."""
         record = self._record()
         request = self.sent.request
-        return replace(record, attempt=replace(request, outcome=request.outcome or outcome))
+        return replace(
+            record, attempt=replace(request, outcome=request.outcome or outcome)
+        )
 
     def _tell(self, record: RestoreRecord, attempt: Attempt) -> None:
         """Leave a line about the restore, a warning if no state may know of it."""
@@ -400,7 +425,9 @@ class RestoreOperation(Operation):
         elif attempt.saved or self.is_command:
             self.member.note(f"{earlier}; no new request was sent")
         else:
-            unsaved = f"{earlier} that may not have saved its state; no new request was sent."
+            unsaved = (
+                f"{earlier} that may not have saved its state; no new request was sent."
+            )
             self.warn(unsaved, HintKind.RESTORE_AGAIN)
             if not is_same:
                 self.member.warn(another_snapshot(record))
@@ -411,7 +438,11 @@ class RestoreOperation(Operation):
     # The end --------------------------------------------------------------------------------------
 
     def _unresolved(
-        self, why: str = "", *, undecided: bool = False, cause: ProviderError | None = None
+        self,
+        why: str = "",
+        *,
+        undecided: bool = False,
+        cause: ProviderError | None = None,
     ) -> RestorePending:
         """The error of an unknown end, see `NotFinished`; `why` the wait ended is a sentence."""
         watch = self.watch or StatusWatch(self.session, self.sent, self.show)
@@ -421,9 +452,13 @@ class RestoreOperation(Operation):
         seen = watch.seen()
         what = _requested(record)
         if request.outcome == SUCCESS:
-            happened = f"{what} and succeeded, but the database was not seen running since."
+            happened = (
+                f"{what} and succeeded, but the database was not seen running since."
+            )
         elif request.accepted:
-            happened = f"{what} and accepted, and {seen}: what it holds now is not known."
+            happened = (
+                f"{what} and accepted, and {seen}: what it holds now is not known."
+            )
         else:
             may = f"{what} and {request.unanswered}: it may or may not have been carried out."
             seen = seen[:1].upper() + seen[1:]
@@ -509,13 +544,16 @@ def _refusal(refused: ClaimRefused, now: datetime) -> RestoreRefused:
 def failure_of(record: RestoreRecord, step: str | None = None) -> RestoreFailed:
     """The error of a restore that failed; `step` is what the service was doing."""
     begins = f"{_requested(record)} and"
-    return RestoreFailed.reported(begins, record.database_id, record.failure or "", step)
+    return RestoreFailed.reported(
+        begins, record.database_id, record.failure or "", step
+    )
 
 
 def _requested(record: RestoreRecord) -> str:
     onto = f"onto database {record.target_database_id}"
     return (
-        f"The restore of snapshot {record.snapshot} {onto} was requested at {record.requested_at}"
+        f"The restore of snapshot {record.snapshot} {onto} was requested at "
+        f"{record.requested_at}"
     )
 
 
@@ -529,7 +567,9 @@ class RestoreCalls(ActCalls):
         """Whether it was onto the same database, and did not fail."""
         return carried.target_database_id == inputs.target and not carried.failure
 
-    async def read(self, _call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
+    async def read(
+        self, _call: EngineCall, id_: str, state: Mapping[str, Any]
+    ) -> Resource:
         """Return what the state holds; no request is sent, since a restore acts once."""
         record = RestoreRecord.from_outputs(state)
         resource = Resource(id_, RESTORE.state(record, state))
@@ -546,7 +586,9 @@ class RestoreCalls(ActCalls):
             )
         return resource
 
-    async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
+    async def delete(
+        self, call: EngineCall, _id: str, state: Mapping[str, Any]
+    ) -> None:
         """Forget it: nothing is sent, and the database keeps what it holds."""
         record = RestoreRecord.from_outputs(state)
         kept = f"database {record.target_database_id} keeps what it holds"

@@ -73,13 +73,17 @@ async def clear_of_others(
             break
         if clock.utc() >= until:
             raise RestoreRunning(f"POST /databases/{database_id}/snapshots/restore")
-        began = f", begun at {time_text(status.started_at)}" if status.started_at else ""
+        began = (
+            f", begun at {time_text(status.started_at)}" if status.started_at else ""
+        )
         why = f"the service reports one as {status}{began}"
         waits("waiting for another restore of this database", until=until, why=why)
         await clock.sleep(session.settings.poll_every)
     # A key that must not see the status of the database would not see the end of the restore.
     now = clock.monotonic()
-    await _answer(session.listings.database_status(database_id, now, patience=BRIEF), DOWN)
+    await _answer(
+        session.listings.database_status(database_id, now, patience=BRIEF), DOWN
+    )
     return status.started_at if status else None
 
 
@@ -187,7 +191,10 @@ class StatusWatch:
         try:
             return await self._polled_until_over()
         finally:
-            if self.request.outcome is None and self._followed_until > self.request.posted_at:
+            if (
+                self.request.outcome is None
+                and self._followed_until > self.request.posted_at
+            ):
                 # The next watch continues from here.
                 await self._enter(replace(self.request, followed=self._followed_until))
 
@@ -196,7 +203,9 @@ class StatusWatch:
         while True:
             blocked_until = session.rate_limiter.blocked_until
             if blocked_until is not None:
-                self._waits(BLOCKED, until=blocked_until, why=f"{self._state}, {self._seen_now}")
+                self._waits(
+                    BLOCKED, until=blocked_until, why=f"{self._state}, {self._seen_now}"
+                )
             await self._poll_restore()
             outcome = self.request.outcome
             if outcome not in {None, SUCCESS}:
@@ -218,9 +227,15 @@ class StatusWatch:
         if self._failed_poll or self.shown is None:
             return
         longest = OUTCOME_KEPT if self.request.accepted else self.request.timeout
-        if self.is_ours is False or (not self.shown.in_progress and self._age >= longest):
+        if self.is_ours is False or (
+            not self.shown.in_progress and self._age >= longest
+        ):
             raise NeverSeen
-        if self.refusal and not self.shown.in_progress and self._age >= RESTORE_PER_DATABASE:
+        if (
+            self.refusal
+            and not self.shown.in_progress
+            and self._age >= RESTORE_PER_DATABASE
+        ):
             raise self.refusal
 
     @property
@@ -256,7 +271,11 @@ class StatusWatch:
         """Seconds until the restore is over, by when the database was `started` as it says."""
         longest = self.session.settings.restore_settle
         if started is not None:
-            longest = 0.0 if started > self.request.posted_at + SAME else max(longest, UNSTARTED)
+            longest = (
+                0.0
+                if started > self.request.posted_at + SAME
+                else max(longest, UNSTARTED)
+            )
         return longest - self._age
 
     # Polls ----------------------------------------------------------------------------------------
@@ -265,8 +284,14 @@ class StatusWatch:
         """Ask how the restore stands, unless that is known; enter what is learnt."""
         known = self.request
         self._failed_poll = ""
-        while self.request.outcome is None and not self._needs_database and not self._failed_poll:
-            ask = self.session.client.restore_status(self.attempt.database_id, patience=PATIENT)
+        while (
+            self.request.outcome is None
+            and not self._needs_database
+            and not self._failed_poll
+        ):
+            ask = self.session.client.restore_status(
+                self.attempt.database_id, patience=PATIENT
+            )
             status, self._failed_poll = await _answer(ask, RUNNING)
             if status is not None:
                 self._denials = 0
@@ -363,7 +388,11 @@ class StatusWatch:
         if self._needs_database:
             return "watching the database"
         if shown is None or self.is_ours is False or shown.state in ENDED:
-            return "not started yet" if self.request.accepted else "looking for the restore"
+            return (
+                "not started yet"
+                if self.request.accepted
+                else "looking for the restore"
+            )
         if self._is_seen_running and self.request.accepted:
             return f"step {shown.step}" if shown.step else "running"
         return f"restore {shown}"
@@ -379,10 +408,14 @@ class StatusWatch:
         if self._needs_database or shown is None:
             return "the service does not say how a restore stands"
         if self.is_ours is False:
-            began = to_the_second(shown.started_at) if shown.started_at else "a later time"
+            began = (
+                to_the_second(shown.started_at) if shown.started_at else "a later time"
+            )
             return f"the last restore of the database, which may be another one, began at {began}"
         if shown.state not in ENDED:
-            return f"a restore of the database was {shown} when the service was last asked"
+            return (
+                f"a restore of the database was {shown} when the service was last asked"
+            )
         if shown.state == "none" and self._age >= OUTCOME_KEPT:
             return "the service no longer shows how the restore of the database ended"
         return "the service has shown no restore of the database since"

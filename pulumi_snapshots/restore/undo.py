@@ -80,11 +80,17 @@ async def keep_current(
         inputs = SnapshotInputs(database_id, triggers=[*TRIGGERS], reuse_within=reuses)
         record = await create(session, inputs, member, KEPT_BY_RESTORE, needs_url=False)
         if record.id == source:  # taken within a moment of this one, by another client
-            raise CannotTell(f"the newest snapshot is {source}, which is to be restored")
+            raise CannotTell(
+                f"the newest snapshot is {source}, which is to be restored"
+            )
     except ProviderError as error:
         raise NotKept(database_id, error) from error
     member.note(
-        Message("kept what database {of} holds now. {undo}", of=database_id, undo=undo(record.id))
+        Message(
+            "kept what database {of} holds now. {undo}",
+            of=database_id,
+            undo=undo(record.id),
+        )
     )
     return record
 
@@ -119,7 +125,9 @@ def undo(previous: str) -> Hint:
     return Hint(HintKind.UNDO_RESTORE, id=previous)
 
 
-async def _reusable_age(session: Session, database_id: str, source_time: datetime | None) -> float:
+async def _reusable_age(
+    session: Session, database_id: str, source_time: datetime | None
+) -> float:
     """How many seconds old a snapshot may be that will do; 0 if there can be none."""
     changed_at = await consult(session.ledger, lambda book: book.spent(database_id))
     after = max(changed_at or NEVER, source_time or NEVER)
@@ -143,7 +151,9 @@ def kept_before(attempts: Collection[Attempt], restore: Attempt) -> str | None:
         The snapshot, as DATABASE_ID/VERSION_ID; None if there is none.
     """
     database_id = restore.database_id
-    before = [each for each in attempts if each.request.posted_at < restore.request.posted_at]
+    before = [
+        each for each in attempts if each.request.posted_at < restore.request.posted_at
+    ]
     of_database = [each for each in before if each.database_id == database_id]
     of_database.sort(key=lambda each: each.request.posted_at, reverse=True)
     for each in of_database:

@@ -128,7 +128,9 @@ def ledger_of(settings: Settings, clock: Clock) -> Ledger:
         settings: the settings.
         clock: the process's clock.
     """
-    place = place_of(settings.shared_state, settings.state_directory(), settings.service(), clock)
+    place = place_of(
+        settings.shared_state, settings.state_directory(), settings.service(), clock
+    )
     return Ledger(place, ServiceClock(clock))
 
 
@@ -178,11 +180,12 @@ class Changes:
     replaces: tuple[
         str, ...
     ] = ()  # the properties because of which another one is made, before the old one is deleted
-    updates: tuple[str, ...] = ()  # the properties because of which an update has something to do
+    updates: tuple[
+        str, ...
+    ] = ()  # the properties because of which an update has something to do
     reason: AnyMessage = ""  # why there is something to do, if no input shows it
-    note: AnyMessage = (
-        ""  # what an earlier run has left and is continued, which the preview shows too
-    )
+    # what an earlier run has left and is continued, which the preview shows too
+    note: AnyMessage = ""
     warning: AnyMessage = ""
 
 
@@ -217,7 +220,8 @@ class Rules(ABC):
     # what its requests start, as the ledger calls it; empty if it sends none
     kind: ClassVar[str] = ""
     waits_on: ClassVar[str] = ""  # the note about a pending one, with `{since}`
-    acts_again: ClassVar[str] = ""  # the output that the act changes if an input repeats it
+    # the output that the act changes if an input repeats it
+    acts_again: ClassVar[str] = ""
 
     @property
     @abstractmethod
@@ -292,7 +296,9 @@ class Rules(ABC):
         """
         return None
 
-    async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
+    async def read(
+        self, call: EngineCall, id_: str, state: Mapping[str, Any]
+    ) -> Resource:
         """Refresh a resource in the state, or look up an existing one by its id.
 
         Args:
@@ -307,14 +313,19 @@ class Rules(ABC):
             self.calls_of(call).note_read()
         if self.kind == "restore" and "requested_at" not in state:
             act = (
-                f"A {self.schema.name} cannot be looked up or imported: it is an act of this stack"
+                f"A {self.schema.name} cannot be looked up or imported: it is an "
+                "act of this stack"
             )
             raise ProviderError(f"{act}, and the service keeps no list of them.")
         found: Resource = await self.calls.read(call, id_, state)
         return found
 
     async def update(
-        self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]
+        self,
+        call: EngineCall,
+        id_: str,
+        state: Mapping[str, Any],
+        values: Mapping[str, Any],
     ) -> Resource:
         """Resume an unfinished resource, or keep inputs that replace nothing.
 
@@ -331,7 +342,9 @@ class Rules(ABC):
         updated: Resource = await self.calls.update(call, id_, state, values)
         return updated
 
-    async def delete(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> None:
+    async def delete(
+        self, call: EngineCall, id_: str, state: Mapping[str, Any]
+    ) -> None:
         """Forget or delete the resource, and leave a line that says which.
 
         Args:
@@ -353,9 +366,13 @@ class Rules(ABC):
         with suppress(SettingsError, LedgerUnavailable):
             ledger = call.shared.ledger(call.settings())
             acts_again = self.kind == "restore" and not is_made_again
-            await ledger.drop(shown.names, memory.run or "unknown" if acts_again else None)
+            await ledger.drop(
+                shown.names, memory.run or "unknown" if acts_again else None
+            )
 
-    def note_seen(self, call: EngineCall, state: Mapping[str, Any]) -> StateRequest | None:
+    def note_seen(
+        self, call: EngineCall, state: Mapping[str, Any]
+    ) -> StateRequest | None:
         """Note the request that a call of the engine shows, for the next edit of the ledger.
 
         Args:
@@ -385,7 +402,9 @@ class Rules(ABC):
         """
         memory = call.shared.memory
         shown = self.note_seen(call, state)
-        found = self.compare(call, self.schema.record.from_outputs(state), state, values)
+        found = self.compare(
+            call, self.schema.record.from_outputs(state), state, values
+        )
         if self.kind:
             stays = not found.replaces and self.acts_again not in found.updates
             self.calls_of(call).note_diff(shown if stays else None)
@@ -401,7 +420,11 @@ class Rules(ABC):
         return found
 
     def compare(
-        self, call: EngineCall, record: Any, state: Mapping[str, Any], values: Mapping[str, Any]
+        self,
+        call: EngineCall,
+        record: Any,
+        state: Mapping[str, Any],
+        values: Mapping[str, Any],
     ) -> Changes:
         """Compare the state with the inputs, and remember facts that create and delete do not get.
 
@@ -451,7 +474,9 @@ class Rules(ABC):
         since = "an earlier run"
         if record.requested_at:
             since = time_text(parse_rfc3339(record.requested_at), now)
-        return replace(found, updates=("attempt",), note=Message(self.waits_on, since=since))
+        return replace(
+            found, updates=("attempt",), note=Message(self.waits_on, since=since)
+        )
 
     def _act_again(self, others: list[str]) -> Changes:
         """What inputs mean that ask for another resource, or for the act again."""
@@ -481,7 +506,11 @@ class Rules(ABC):
         return [name for name in self.deciding(new) if changed(name, old, new, same)]
 
     def otherwise(
-        self, _record: Any, _old: Mapping[str, Any], _new: Mapping[str, Any], _now: datetime
+        self,
+        _record: Any,
+        _old: Mapping[str, Any],
+        _new: Mapping[str, Any],
+        _now: datetime,
     ) -> Changes:
         """Return the effect of age, a failure or other inputs if no deciding input differs."""
         return Changes()
@@ -537,7 +566,11 @@ class ActCalls(ABC):
         return await self.act(*about, forced=forced, **more)
 
     async def update(
-        self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]
+        self,
+        call: EngineCall,
+        id_: str,
+        state: Mapping[str, Any],
+        values: Mapping[str, Any],
     ) -> Resource:
         """Keep waiting for the end of an act, the only update that there is.
 
@@ -550,7 +583,9 @@ class ActCalls(ABC):
         Returns:
             The resource.
         """
-        return await self.continued(call, id_, self.rules.schema.record.from_outputs(state), values)
+        return await self.continued(
+            call, id_, self.rules.schema.record.from_outputs(state), values
+        )
 
     async def continued(
         self, call: EngineCall, id_: str, record: Any, values: Mapping[str, Any]
@@ -572,7 +607,12 @@ class ActCalls(ABC):
                 )
         return self.resource(record, values, id_)
 
-    def resource(self, record: Any, values: Mapping[str, Any], id_: str | None = None) -> Resource:  # noqa: ARG002
+    def resource(
+        self,
+        record: Any,
+        values: Mapping[str, Any],
+        id_: str | None = None,  # noqa: ARG002
+    ) -> Resource:
         """Return the resource of a record.
 
         Args:
@@ -639,7 +679,9 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  each is a fact of its own
         steps = end.then
         if id_ is None:
             everywhere = call.settings().shared_state is not None
-            steps = end.steps_if_not_saved(remembered=call.owner is not None, everywhere=everywhere)
+            steps = end.steps_if_not_saved(
+                remembered=call.owner is not None, everywhere=everywhere
+            )
         raise ResourceNotFinished(
             Resource(id_ or end.record.id, schema.state(end.record, values)), end, steps
         ) from error
@@ -675,7 +717,9 @@ def differs(old: Any, new: Any, same: Same = operator.eq) -> bool:
     if isinstance(old, list) and isinstance(new, list):
         return len(old) != len(new) or any(map(partial(differs, same=same), old, new))
     if isinstance(old, dict) and isinstance(new, dict):
-        return old.keys() != new.keys() or any(differs(old[name], new[name], same) for name in new)
+        return old.keys() != new.keys() or any(
+            differs(old[name], new[name], same) for name in new
+        )
     return bool(old != new) and not same(old, new)
 
 
@@ -685,7 +729,13 @@ def holds_unknown(value: Any) -> bool:
     Args:
         value: The value.
     """
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    inside = (
+        value.values()
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, list)
+        else ()
+    )
     return value is UNKNOWN or any(map(holds_unknown, inside))
 
 
@@ -696,7 +746,9 @@ def undecided(new: Mapping[str, Any], *names: str) -> AnyMessage:
         new: The inputs now.
         *names: The deciding inputs.
     """
-    unknown = " and ".join("{" + name + "}" for name in names if holds_unknown(new.get(name)))
+    unknown = " and ".join(
+        "{" + name + "}" for name in names if holds_unknown(new.get(name))
+    )
     return (
         Message(f"decided in the update, since a preview does not know {unknown}")
         if unknown

@@ -20,7 +20,9 @@ PENDING = "pending:"
 """Begins the version part of a provisional id; no version id of the service holds a colon."""
 # how many combinations of ids are tried, which are two for each snapshot among the triggers
 FORMS = 64
-DRILLS_OVERWRITE = "a drill overwrites everything that the scratch database holds, each time"
+DRILLS_OVERWRITE = (
+    "a drill overwrites everything that the scratch database holds, each time"
+)
 ROUTINE_EVERY = 10.0
 """Seconds between two texts of one snapshot if only a detail has changed, such as the next poll."""
 LONG_WAIT = 30.0
@@ -83,7 +85,9 @@ def is_same_database(one: object, other: object) -> bool:
         one: An id.
         other: Another id.
     """
-    return isinstance(one, str) and isinstance(other, str) and one.lower() == other.lower()
+    return (
+        isinstance(one, str) and isinstance(other, str) and one.lower() == other.lower()
+    )
 
 
 def in_use(resource: str) -> str:
@@ -92,7 +96,9 @@ def in_use(resource: str) -> str:
     Args:
         resource: The resource.
     """
-    return f"must be used for drills only, but {resource} uses it too: {DRILLS_OVERWRITE}"
+    return (
+        f"must be used for drills only, but {resource} uses it too: {DRILLS_OVERWRITE}"
+    )
 
 
 def id_at(about: str, what: str, requested_at: str) -> str:
@@ -245,7 +251,9 @@ class RunMemory:
         self.kept_until: dict[str, datetime] = {}
         self._said: set[Hashable] = set()
         self._other_ids: dict[str, str] = {}
-        self._calls: dict[tuple[str, str | None], ResourceCalls] = defaultdict(ResourceCalls)
+        self._calls: dict[tuple[str, str | None], ResourceCalls] = defaultdict(
+            ResourceCalls
+        )
 
     def versions(self, database_id: str, names: Iterable[str]) -> set[str]:
         """Return the versions of a database among names as in `seen`.
@@ -296,7 +304,9 @@ class RunMemory:
             return False
         if new in self._other_ids:
             return old == self._other_ids[new]
-        return old.partition("/")[0] == new.partition("/")[0] and not is_provisional(new)
+        return old.partition("/")[0] == new.partition("/")[0] and not is_provisional(
+            new
+        )
 
     def purposes(self, triggers: object) -> frozenset[str]:
         """Return the digests that triggers have had, since a snapshot in them can have two ids.
@@ -466,7 +476,9 @@ class Member:
         state = text + why
         is_many = len(self._fleet.members) >= MANY
         is_shown = state == self._waits_for
-        if is_shown and (now - self._shown < ROUTINE_EVERY or (is_many and starts is not None)):
+        if is_shown and (
+            now - self._shown < ROUTINE_EVERY or (is_many and starts is not None)
+        ):
             return
         if is_many:
             # The text is shown once, without what would soon be out of date.

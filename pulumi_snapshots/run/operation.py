@@ -38,7 +38,11 @@ from pulumi_snapshots.ledger.attempt import (
 )
 from pulumi_snapshots.ledger.decision import Claim, Wish, decide, left_by_earlier_run
 from pulumi_snapshots.ledger.place import Document
-from pulumi_snapshots.ledger.wording import plain_requester, request_state, resuming_command
+from pulumi_snapshots.ledger.wording import (
+    plain_requester,
+    request_state,
+    resuming_command,
+)
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.memory import Member
 from pulumi_snapshots.run.session import Session
@@ -104,7 +108,9 @@ class Operation:
         not_done: What was not done if no request was sent, a sentence.
     """
 
-    def __init__(self, session: Session, member: Member, wish: Wish, *, not_done: str = "") -> None:
+    def __init__(
+        self, session: Session, member: Member, wish: Wish, *, not_done: str = ""
+    ) -> None:
         self.session = session
         self.member = member
         self.wish = wish
@@ -120,7 +126,8 @@ class Operation:
         self._is_held_up = False  # by the service's limits, or by another request
         self._refusals = 0
         self._unsent = 0
-        self._held_up_since: datetime | None = None  # by what another client has started
+        # by what another client has started
+        self._held_up_since: datetime | None = None
 
     @property
     def sent(self) -> Attempt:
@@ -147,7 +154,9 @@ class Operation:
         Args:
             request: The request.
         """
-        self.attempt = replace(self.wish.attempt_of(request, request.status), saved=True)
+        self.attempt = replace(
+            self.wish.attempt_of(request, request.status), saved=True
+        )
         self.is_resumed = True
 
     # Progress -------------------------------------------------------------------------------------
@@ -166,7 +175,9 @@ class Operation:
         at_most = self.began + timedelta(seconds=self.wish.timeout)
         self.member.waits(text, detail, at_most=at_most, why=why, **until)
 
-    def show_poll(self, text: str, *, next_check: datetime | None = None, **more: Any) -> None:
+    def show_poll(
+        self, text: str, *, next_check: datetime | None = None, **more: Any
+    ) -> None:
         """Show when the next poll is due, or when the wait ends if that is sooner.
 
         Args:
@@ -290,7 +301,9 @@ class Operation:
         error = NothingSent(happened, then=then)
         error.__cause__ = self.refusal
         is_refusal_later = self.refusal is None or bool(self.refusal.is_later)
-        error.is_later = self._is_held_up and is_refusal_later and not self.session.stopping
+        error.is_later = (
+            self._is_held_up and is_refusal_later and not self.session.stopping
+        )
         return error
 
     def _after(self, other: Attempt) -> Hint:
@@ -357,16 +370,21 @@ class Operation:
             await session.clock.sleep(self.follows_every)
             known = await session.ledger.get(attempt.id)
         if known is None or known.is_void(session.service_clock.now()):
-            self.attempt = None  # that run has withdrawn it, or was killed before it was sent
+            # that run has withdrawn it, or was killed before it was sent
+            self.attempt = None
             self.is_resumed = False
         else:
             self.attempt = known
 
     def _may_share(self, attempt: Attempt) -> bool:
         """Whether an attempt is a guard's that is for a Snapshot of this run too."""
-        return attempt.shared_in is not None and owner_kind(self.wish.owner) == "resource"
+        return (
+            attempt.shared_in is not None and owner_kind(self.wish.owner) == "resource"
+        )
 
-    async def wait_out(self, other: Attempt, settle: Callable[[Attempt], Awaitable[None]]) -> None:
+    async def wait_out(
+        self, other: Attempt, settle: Callable[[Attempt], Awaitable[None]]
+    ) -> None:
         """Wait for a moment, or until another attempt is over or does not hold up this one.
 
         Args:
@@ -472,7 +490,9 @@ class Operation:
             raise ClaimTooOld(path)
         within = timedelta(seconds=LONGEST_POST)
         claimed = self.sent
-        left = await departure(lambda document: session.ledger.left(document, claimed, within))
+        left = await departure(
+            lambda document: session.ledger.left(document, claimed, within)
+        )
         if left is None:
             raise ClaimTooOld(path)
         self.attempt = left
@@ -518,12 +538,16 @@ class Operation:
         again = session.clock.utc() + timedelta(seconds=pause)
         refused = refusal.code or refusal.status or "not sent"
         text = Message(
-            "{refused}; next try {again}, nothing was started", refused=refused, again=again
+            "{refused}; next try {again}, nothing was started",
+            refused=refused,
+            again=again,
         )
         self.member.progress(text)
         await session.clock.sleep(pause)
 
-    async def _wait_for_running(self, refusal: RestoreRunning | SnapshotRunning) -> None:
+    async def _wait_for_running(
+        self, refusal: RestoreRunning | SnapshotRunning
+    ) -> None:
         """Wait for what another client has started, in all no longer than others are waited for."""
         session = self.session
         now = session.clock.utc()
@@ -592,7 +616,10 @@ class Operation:
         now = self.session.service_clock.now()
         with self._as_far_as_possible():
             left = left_by_earlier_run(await ledger.attempts(), self.wish, now)
-            if left is not None and left.request.posted_at > self.sent.request.posted_at:
+            if (
+                left is not None
+                and left.request.posted_at > self.sent.request.posted_at
+            ):
                 self.attempt = left
             else:
                 self.attempt = await ledger.enter(self.sent, is_new=True)
@@ -624,7 +651,9 @@ class Operation:
         self.attempt = None
         self.is_resumed = False
         is_gone = True
-        with self._as_far_as_possible():  # later runs look for its result until its time is over
+        with (
+            self._as_far_as_possible()
+        ):  # later runs look for its result until its time is over
             is_gone = await self.session.ledger.withdraw(attempt)
         if is_gone:
             self.ignore(attempt)

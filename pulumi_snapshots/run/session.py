@@ -129,7 +129,9 @@ class Session(Stoppable):
     def _knows_time(self) -> bool:
         return self.service_clock.offset is not None
 
-    async def _ask_time(self, database_id: str, *, briefly: bool) -> SquareCloudError | None:
+    async def _ask_time(
+        self, database_id: str, *, briefly: bool
+    ) -> SquareCloudError | None:
         """Send requests until an answer shows the time; returns the last failure, if any."""
         failure: SquareCloudError | None = None
         questions = (

@@ -22,7 +22,9 @@ from pulumi_snapshots.state_directory import home_directory, state_directory
 
 Config = Any  # Pulumi config, or a dict with its keys: what has `get`
 PACKAGE = "squarecloud"  # the namespace in Pulumi config, and the name of the plugin's package
-REQUESTS_PER_MINUTE = 30  # the smallest paid plan's budget by the vendor's own test suite
+REQUESTS_PER_MINUTE = (
+    30  # the smallest paid plan's budget by the vendor's own test suite
+)
 FOR_OTHERS = 10
 """One in so many requests of the budget is left to others unless configured: past it the whole
 account is blocked for half an hour, and somebody may use the dashboard at any time."""
@@ -47,7 +49,9 @@ class MissingKey(SettingsError):
     """No API key is set, which only a request needs."""
 
     def __init__(self) -> None:
-        super().__init__("no API key is set", "Nothing was sent.", [Hint(HintKind.SET_KEY)])
+        super().__init__(
+            "no API key is set", "Nothing was sent.", [Hint(HintKind.SET_KEY)]
+        )
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,12 @@ def _url(value: object) -> str:
     text = str(value).strip().rstrip("/")
     # Others begin a user, a query or a fragment, or are read in different ways by different
     # readers.
-    if not re.fullmatch(r"\w+://(\[[\w:.]+\]|[\w.-]+)(:\d+)?(/[\w.:/[\]~-]*)?", text, re.ASCII):
-        raise Unfit("must be an address such as https://host/path, without user, query or fragment")
+    if not re.fullmatch(
+        r"\w+://(\[[\w:.]+\]|[\w.-]+)(:\d+)?(/[\w.:/[\]~-]*)?", text, re.ASCII
+    ):
+        raise Unfit(
+            "must be an address such as https://host/path, without user, query or fragment"
+        )
     if problem := checks.problem_of_url(text):
         raise Unfit(problem)
     return text
@@ -113,7 +121,9 @@ def _folder(value: object) -> str:
 
 def _requests(*, least: int) -> Callable[[object], int]:
     read = checks.whole_number(
-        f"of requests, from {least} to {REQUESTS_LIMIT}", least=least, most=REQUESTS_LIMIT
+        f"of requests, from {least} to {REQUESTS_LIMIT}",
+        least=least,
+        most=REQUESTS_LIMIT,
     )
 
     def check(value: object) -> int:
@@ -227,7 +237,10 @@ class Settings(Inputs):
         _refuse_misspelt(config, environment)
         values: dict[str, Any] = {}
         for name in cls.properties():
-            for source, place in ((config_key(name), config), (variable(name), environment)):
+            for source, place in (
+                (config_key(name), config),
+                (variable(name), environment),
+            ):
                 given = place.get(source)
                 if given not in (None, ""):
                     values[name] = cls._read_one(name, given, source, environment)
@@ -238,7 +251,10 @@ class Settings(Inputs):
                 "{requests_for_others} must be less than {requests_per_minute}, which is {all}: "
                 "{others} leave nothing to send"
             )
-            counts = {"all": settings.requests_per_minute, "others": settings.requests_for_others}
+            counts = {
+                "all": settings.requests_per_minute,
+                "others": settings.requests_for_others,
+            }
             raise SettingsError(Message(too_many, **counts))
         return settings
 
@@ -304,8 +320,13 @@ def _refuse_misspelt(config: Config, environment: Mapping[str, str]) -> None:
     for name in Settings.properties():
         for wrong in (f"{PACKAGE}:{name}", f"{PACKAGE}:{name.replace('_', '')}"):
             if config.get(wrong) is not None and config.get(config_key(name)) is None:
-                raise SettingsError(f"{wrong} is not a setting: it is called {config_key(name)}")
-    variables = {variable(name).replace("_", ""): variable(name) for name in Settings.properties()}
+                raise SettingsError(
+                    f"{wrong} is not a setting: it is called {config_key(name)}"
+                )
+    variables = {
+        variable(name).replace("_", ""): variable(name)
+        for name in Settings.properties()
+    }
     for wrong in environment:
         right = variables.get(wrong.replace("_", "").upper(), wrong)
         if right not in environment:
@@ -322,7 +343,11 @@ def without_key(environment: Mapping[str, str]) -> dict[str, str]:
     Args:
         environment: The environment of this process.
     """
-    return {name: value for name, value in environment.items() if name != variable("api_key")}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name != variable("api_key")
+    }
 
 
 # The project, and the backend ---------------------------------------------------------------------
@@ -385,7 +410,11 @@ def _url_in(file: Path, *, is_login: bool) -> object:
     if not file.exists():
         return None
     content = import_module("yaml").safe_load(file.read_text(encoding="utf-8")) or {}
-    return content.get("current") if is_login else (content.get("backend") or {}).get("url")
+    return (
+        content.get("current")
+        if is_login
+        else (content.get("backend") or {}).get("url")
+    )
 
 
 def backend_place(environment: Mapping[str, str]) -> str:
@@ -414,7 +443,11 @@ def backend_place(environment: Mapping[str, str]) -> str:
             f"is {scheme}:// here, which like Pulumi Cloud keeps nothing but states: name a bucket "
             "or a folder"
         )
-    place = f"{path.rstrip('/')}/{OWN}" if scheme == "file" else f"{bare.rstrip('/')}/{OWN}?{query}"
+    place = (
+        f"{path.rstrip('/')}/{OWN}"
+        if scheme == "file"
+        else f"{bare.rstrip('/')}/{OWN}?{query}"
+    )
     return read_place(place)
 
 

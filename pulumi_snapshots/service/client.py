@@ -69,7 +69,12 @@ BODY_LIMIT = 32 * 2**20
 NO_ANSWER = httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError
 """Raised if no answer can be read; the last by the address of a redirect, which httpx parses
 although it does not follow it."""
-_CERTAINLY_NOT_SENT = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
+_CERTAINLY_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+)
 GET_PAUSE_LIMIT = 30.0
 """Seconds of a `Retry-After` that a read honours: a refresh must end within 2 minutes."""
 SHOWN = 100
@@ -308,7 +313,10 @@ class Client:
         """Ask the service for its health, by a route that needs no key and has no envelope."""
         with suppress(*NO_ANSWER), anyio.fail_after(HEALTH_WITHIN):
             http = open_client(self.api_url, self.http, {"Accept": "application/json"})
-            async with http, http.stream("GET", f"{self.api_url}/service/status") as answer:
+            async with (
+                http,
+                http.stream("GET", f"{self.api_url}/service/status") as answer,
+            ):
                 content = await read_whole(answer)
             if answer.status_code == httpx.codes.OK:
                 health = TypeAdapter(dict[str, Any]).validate_json(content)
@@ -338,10 +346,14 @@ class Client:
         """
         answer = await self._post(database_id, "snapshots", None, leaving)
         if answer.continues:
-            return PostAnswer(continues=True, finished=None, sent_within=answer.sent_within)
+            return PostAnswer(
+                continues=True, finished=None, sent_within=answer.sent_within
+            )
         content = answer.response if isinstance(answer.response, dict) else {}
         finished = Finished.model_validate(content)
-        return PostAnswer(continues=False, finished=finished, sent_within=answer.sent_within)
+        return PostAnswer(
+            continues=False, finished=finished, sent_within=answer.sent_within
+        )
 
     async def restore_snapshot(
         self,
@@ -367,7 +379,9 @@ class Client:
         """
         body = {"snapshotId": name, "versionId": version_id}
         answer = await self._post(database_id, "snapshots/restore", body, leaving)
-        return PostAnswer(answer.continues, finished=None, sent_within=answer.sent_within)
+        return PostAnswer(
+            answer.continues, finished=None, sent_within=answer.sent_within
+        )
 
     async def restore_status(
         self, database_id: str, *, patience: Patience = PATIENT
@@ -386,11 +400,15 @@ class Client:
         try:
             return await self._get(path, _of(RestoreStatus.model_validate), patience)
         except SquareCloudError as error:
-            if isinstance(error, NotAllowed) or (error.status in {404, 405} and is_new(error)):
+            if isinstance(error, NotAllowed) or (
+                error.status in {404, 405} and is_new(error)
+            ):
                 return None
             raise
 
-    async def list_snapshots(self, database_id: str, *, patience: Patience = PATIENT) -> Listing:
+    async def list_snapshots(
+        self, database_id: str, *, patience: Patience = PATIENT
+    ) -> Listing:
         """List the snapshots of one database, newest first, by a page that can be 30 minutes old.
 
         Args:
@@ -401,7 +419,9 @@ class Client:
             The listing.
         """
         return await self._get(
-            _path(database_id, "snapshots"), partial(self._listing, is_own=True), patience
+            _path(database_id, "snapshots"),
+            partial(self._listing, is_own=True),
+            patience,
         )
 
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
@@ -414,11 +434,16 @@ class Client:
             The listing.
         """
         path = "users/snapshots?scope=databases"
-        return await self._get(path, partial(self._listing, is_own=False), patience, ACCOUNT_LANE)
+        return await self._get(
+            path, partial(self._listing, is_own=False), patience, ACCOUNT_LANE
+        )
 
     def _listing(self, answer: Answer, *, is_own: bool) -> Listing:
         return Listing(
-            *read_entries(answer.response), answer.sent_at, self.service_clock.now(), is_own
+            *read_entries(answer.response),
+            answer.sent_at,
+            self.service_clock.now(),
+            is_own,
         )
 
     async def account(self, *, patience: Patience = PATIENT) -> Account:
@@ -432,7 +457,9 @@ class Client:
         """
         return await self._get("users/me", _of(Account.model_validate), patience)
 
-    async def database(self, database_id: str, *, patience: Patience = PATIENT) -> AccountDatabase:
+    async def database(
+        self, database_id: str, *, patience: Patience = PATIENT
+    ) -> AccountDatabase:
         """Get the configuration of one database.
 
         Args:
@@ -442,7 +469,9 @@ class Client:
         Returns:
             The configuration.
         """
-        return await self._get(_path(database_id), _of(AccountDatabase.model_validate), patience)
+        return await self._get(
+            _path(database_id), _of(AccountDatabase.model_validate), patience
+        )
 
     async def database_status(
         self, database_id: str, *, patience: Patience = PATIENT
@@ -475,7 +504,9 @@ class Client:
         path = _path(database_id, "credentials/certificate")
         return await self._get(path, _of(read_certificate), patience, CREDENTIALS)
 
-    async def database_statuses(self, *, patience: Patience = PATIENT) -> dict[str, bool] | None:
+    async def database_statuses(
+        self, *, patience: Patience = PATIENT
+    ) -> dict[str, bool] | None:
         """Get whether each database of the account is running, by its id.
 
         Args:
@@ -485,7 +516,9 @@ class Client:
             Whether each database is running, by its id; None if the service has no such route.
         """
         try:
-            statuses = await self._get("databases/status", _of(STATUSES.validate_python), patience)
+            statuses = await self._get(
+                "databases/status", _of(STATUSES.validate_python), patience
+            )
         except SquareCloudError as error:
             # A service without the route takes `status` for the id of a database.
             if error.status in {400, 404, 405}:
@@ -498,7 +531,9 @@ class Client:
     ) -> Answer:
         path = _path(database_id, what)
         try:
-            return await self.send("POST", path, POST_READ_TIMEOUT, body=body, leaving=leaving)
+            return await self.send(
+                "POST", path, POST_READ_TIMEOUT, body=body, leaving=leaving
+            )
         except ServiceFailed as error:
             await self._note_outage(error)
             raise
@@ -516,7 +551,11 @@ class Client:
             )
 
     async def _get(
-        self, path: str, read: Callable[[Answer], T], patience: Patience, lane: Lane = READ
+        self,
+        path: str,
+        read: Callable[[Answer], T],
+        patience: Patience,
+        lane: Lane = READ,
     ) -> T:
         """Send a read, again if that may help, and `read` its answer."""
         request = f"GET /{path.partition('?')[0]}"
@@ -599,7 +638,9 @@ class Client:
                     method,
                     f"{self.api_url}/{path}",
                     json=body,
-                    timeout=httpx.Timeout(read_timeout, connect=min(CONNECT_TIMEOUT, read_timeout)),
+                    timeout=httpx.Timeout(
+                        read_timeout, connect=min(CONNECT_TIMEOUT, read_timeout)
+                    ),
                     extensions={"trace": note} if method == "POST" else None,
                 ) as response:
                     received = self._clock.utc()
@@ -619,7 +660,9 @@ class Client:
             trace_request(request, kind.unanswered, self._clock.monotonic() - sent_at)
             raise kind(request, message=self._safe(error)) from None
         headers = dict(response.headers)
-        answer = Answer(method, bare, sent_at, first_byte, response.status_code, headers, content)
+        answer = Answer(
+            method, bare, sent_at, first_byte, response.status_code, headers, content
+        )
         trace_request(request, answer.status, self._clock.monotonic() - sent_at)
         if self.on_answer is not None:
             self.on_answer(answer)
@@ -636,7 +679,9 @@ class Client:
             # Without an envelope the answer may come from a proxy, with the proxy's clock.
             answer.sent_within = self._observed(answer, sent, received)
         answer.continues = answer.status == httpx.codes.ACCEPTED or code in PROCESSING
-        is_content = answer.continues or (envelope is not None and envelope.status == "success")
+        is_content = answer.continues or (
+            envelope is not None and envelope.status == "success"
+        )
         if envelope and httpx.codes.is_success(answer.status) and is_content:
             answer.response = envelope.response
             return answer
@@ -660,10 +705,14 @@ class Client:
         error.sent_within = answer.sent_within
         return error
 
-    def _observed(self, answer: Answer, sent: datetime, received: datetime) -> TimeSpan | None:
+    def _observed(
+        self, answer: Answer, sent: datetime, received: datetime
+    ) -> TimeSpan | None:
         """Learn the service's time from an answer; return within which times it was sent."""
         # A page with an age is from a cache, with the time when the cache got it.
-        date = None if "age" in answer.headers else http_date(answer.headers.get("date"))
+        date = (
+            None if "age" in answer.headers else http_date(answer.headers.get("date"))
+        )
         return self.service_clock.observe(date, sent, received)
 
     def _safe(self, text: object) -> str:

@@ -47,14 +47,16 @@ class SquareCloudError(ProviderError):
 
     meaning: ClassVar[str]
     effect: ClassVar[str] = ""  # what was done, if that is more than nothing
-    unanswered: ClassVar[str] = "no answer"  # what the exchange shows in place of an answer
+    # what the exchange shows in place of an answer
+    unanswered: ClassVar[str] = "no answer"
     # seconds after which it may succeed, if the service does not say; 0 if no time helps
     wait: ClassVar[float] = 0.0
     is_block: ClassVar[bool] = False  # whether that holds up requests of all kinds
     steps: ClassVar[tuple[HintKind | Hint, ...]] = ()
     # whether a request that changes something may still have been carried out
     ambiguous: ClassVar[bool] = False
-    passing: ClassVar[bool] = False  # whether the same request may succeed a little later
+    # whether the same request may succeed a little later
+    passing: ClassVar[bool] = False
     # Within which times of the service the request was sent, as the `Date` of the answer shows.
     sent_within: TimeSpan | None = None
 
@@ -116,7 +118,9 @@ class SquareCloudError(ProviderError):
             if self.is_block:
                 explanation = Message("{it} until {until}", it=explanation, until=until)
         super().__init__(explanation, self.effect, steps)
-        self.args = (request,)  # `copy` makes an error of these, and then gives it the attributes
+        self.args = (
+            request,
+        )  # `copy` makes an error of these, and then gives it the attributes
         self.describe(explanation)
         self.exchange = self._exchange()
 
@@ -124,11 +128,15 @@ class SquareCloudError(ProviderError):
         """When the request may succeed, if time helps."""
         if not self.wait:
             return None
-        return now + timedelta(seconds=self.wait if self.retry_after is None else self.retry_after)
+        return now + timedelta(
+            seconds=self.wait if self.retry_after is None else self.retry_after
+        )
 
     def _exchange(self) -> str:
         """The request and its answer on one line."""
-        because = "not sent, since another request was answered with " if self.unsent else ""
+        because = (
+            "not sent, since another request was answered with " if self.unsent else ""
+        )
         quoted = f' ("{self.message}")' if self.message else ""
         return f"{self.request}: {because}{self.answer or self.unanswered}{quoted}"
 
@@ -138,7 +146,9 @@ class SquareCloudError(ProviderError):
 
         Empty if there was no answer.
         """
-        return " ".join(str(part) for part in (self.status, self.code) if part is not None)
+        return " ".join(
+            str(part) for part in (self.status, self.code) if part is not None
+        )
 
     def describe(self, explanation: AnyMessage) -> None:
         """Say what the answer means in other words.
@@ -149,7 +159,9 @@ class SquareCloudError(ProviderError):
 
         """
         self.explanation = explanation
-        self.happened = AnsweredMessage(explanation, self.answer) if self.answer else explanation
+        self.happened = (
+            AnsweredMessage(explanation, self.answer) if self.answer else explanation
+        )
 
     def kept_back(self, request: str) -> Self:
         """Return the error of a request that is not sent because of this answer to an earlier one.
@@ -175,7 +187,9 @@ class _Known(NamedTuple):
 
     def meaning_for(self, request: str) -> str:
         """Return the meaning for a request, its method and path; empty if there is none."""
-        scope = next(each for begins, each in _SCOPES.items() if re.match(begins, request))
+        scope = next(
+            each for begins, each in _SCOPES.items() if re.match(begins, request)
+        )
         return self.meaning.format(scope=scope)
 
 
@@ -187,7 +201,9 @@ BLOCK_CODE = "RATE_LIMITED"
 # The first line of each docstring is what the error says; those with `codes` are what these codes
 # of the service mean.
 class KeyRefused(
-    SquareCloudError, steps=(HintKind.SET_KEY,), codes=("ACCESS_DENIED", "INVALID_ACCESS_TOKEN")
+    SquareCloudError,
+    steps=(HintKind.SET_KEY,),
+    codes=("ACCESS_DENIED", "INVALID_ACCESS_TOKEN"),
 ):
     """The API key is unknown, revoked or expired, so nothing more is sent with it."""
 
@@ -221,7 +237,9 @@ class DatabaseMissing(
 
 
 class SnapshotFailed(
-    SquareCloudError, steps=(HintKind.CHECK_HEALTH, HintKind.RUN_AGAIN), codes=("SNAPSHOT_FAILED",)
+    SquareCloudError,
+    steps=(HintKind.CHECK_HEALTH, HintKind.RUN_AGAIN),
+    codes=("SNAPSHOT_FAILED",),
 ):
     """The service could not capture the snapshot."""
 
@@ -235,7 +253,9 @@ class RestoreFailed(
     """The service could not restore the snapshot."""
 
     @classmethod
-    def reported(cls, restore: str, database_id: str, code: str, step: str | None = None) -> Self:
+    def reported(
+        cls, restore: str, database_id: str, code: str, step: str | None = None
+    ) -> Self:
         """Make the error of a restore that was accepted and then failed.
 
         Args:
@@ -254,7 +274,10 @@ class RestoreFailed(
             *(known.steps or known.kind.steps),
         ]
         if code == "SNAPSHOT_CORRUPT":  # to restore it again would be no advice
-            steps = [Hint(HintKind.RESTORE_ANOTHER, database=database_id), HintKind.CHECK_DATA]
+            steps = [
+                Hint(HintKind.RESTORE_ANOTHER, database=database_id),
+                HintKind.CHECK_DATA,
+            ]
         error = cls(
             "status of the restore",
             code=code,
@@ -330,11 +353,15 @@ class ListingBlocked(
     """Other requests continue, but the account's listing was requested too often and is blocked."""
 
 
-class RestoreRunning(SquareCloudError, wait=180.0, is_later=True, codes=("RESTORE_IN_PROGRESS",)):
+class RestoreRunning(
+    SquareCloudError, wait=180.0, is_later=True, codes=("RESTORE_IN_PROGRESS",)
+):
     """A restore of this database is under way, or ended less than about 2 minutes ago."""
 
 
-class SnapshotRunning(SquareCloudError, wait=180.0, is_later=True, codes=("SNAPSHOT_IN_PROGRESS",)):
+class SnapshotRunning(
+    SquareCloudError, wait=180.0, is_later=True, codes=("SNAPSHOT_IN_PROGRESS",)
+):
     """Another snapshot of this database is being taken."""
 
 
@@ -383,7 +410,9 @@ class RequestRefused(
 
 
 class ServiceFailed(
-    SquareCloudError, steps=(HintKind.RUN_AGAIN_LATER, HintKind.ASK_SUPPORT), passing=True
+    SquareCloudError,
+    steps=(HintKind.RUN_AGAIN_LATER, HintKind.ASK_SUPPORT),
+    passing=True,
 ):
     """The service failed to carry it out."""
 
@@ -403,7 +432,9 @@ class UnreadableAnswer(
     """The answer could not be read."""
 
 
-class AnswerLost(SquareCloudError, steps=(HintKind.RUN_AGAIN_LATER,), ambiguous=True, passing=True):
+class AnswerLost(
+    SquareCloudError, steps=(HintKind.RUN_AGAIN_LATER,), ambiguous=True, passing=True
+):
     """The request was sent, but its answer was lost."""
 
 
@@ -448,40 +479,61 @@ _KNOWN |= {
         NotAllowed, "the API key lacks the scope {scope}", (HintKind.USE_SCOPES,)
     ),
     "RESOURCE_NOT_ALLOWED": _Known(
-        NotAllowed, "the API key is limited to other resources", (HintKind.USE_KEY_OF_DATABASE,)
+        NotAllowed,
+        "the API key is limited to other resources",
+        (HintKind.USE_KEY_OF_DATABASE,),
     ),
     # None of these says what was carried out until then, whatever its status.
     "DATABASE_UNAVAILABLE": _Known(
-        Unavailable, "the service's own database is unavailable at the moment, not yours"
+        Unavailable,
+        "the service's own database is unavailable at the moment, not yours",
     ),
-    "CLUSTER_TIMEOUT": _Known(Unavailable, "the database's cluster did not answer in time"),
-    "CLUSTER_UNAVAILABLE": _Known(Unavailable, "the database's cluster is not available"),
+    "CLUSTER_TIMEOUT": _Known(
+        Unavailable, "the database's cluster did not answer in time"
+    ),
+    "CLUSTER_UNAVAILABLE": _Known(
+        Unavailable, "the database's cluster is not available"
+    ),
     "REQUEST_ABORTED": _Known(Unavailable, "the service gave up on the request"),
-    "EMPTY_RESPONSE": _Known(Unavailable, "the database's cluster answered with nothing"),
-    "VALIDATION_TIMEOUT": _Known(Unavailable, "the service's check of the request took too long"),
+    "EMPTY_RESPONSE": _Known(
+        Unavailable, "the database's cluster answered with nothing"
+    ),
+    "VALIDATION_TIMEOUT": _Known(
+        Unavailable, "the service's check of the request took too long"
+    ),
     "SNAPSHOT_CORRUPT": _Known(
         RestoreFailed,
         "the snapshot is damaged",
         (Hint(HintKind.RESTORE_ANOTHER, database="DATABASE"),),
     ),
-    "RESTORE_INTERRUPTED": _Known(RestoreFailed, "the service's node restarted before it was over"),
+    "RESTORE_INTERRUPTED": _Known(
+        RestoreFailed, "the service's node restarted before it was over"
+    ),
     "DATABASE_NOT_RUNNING": _Known(
-        RequestRefused, "the database is not running", (HintKind.CHECK_HEALTH, HintKind.RUN_AGAIN)
+        RequestRefused,
+        "the database is not running",
+        (HintKind.CHECK_HEALTH, HintKind.RUN_AGAIN),
     ),
     "SNAPSHOT_NOT_FOUND": _Known(
         RequestRefused, "the service has no such snapshot", (HintKind.CHECK_VERSION_ID,)
     ),
     "CONTAINER_NOT_FOUND": _Known(
-        RequestRefused, "the database's container was not found", (HintKind.CHECK_HEALTH,)
+        RequestRefused,
+        "the database's container was not found",
+        (HintKind.CHECK_HEALTH,),
     ),
     "CLUSTER_MAINTENANCE_TRY_LATER": _Known(
         RequestRefused, "the cluster is under maintenance", (HintKind.RUN_AGAIN_LATER,)
     ),
     "SNAPSHOT_DATABASE_MISMATCH": _Known(
-        RequestRefused, "the snapshot is of another database engine", (HintKind.USE_SAME_ENGINE,)
+        RequestRefused,
+        "the snapshot is of another database engine",
+        (HintKind.USE_SAME_ENGINE,),
     ),
     "INVALID_VERSION_ID": _Known(
-        RequestRefused, "the service does not accept this version id", (HintKind.CHECK_VERSION_ID,)
+        RequestRefused,
+        "the service does not accept this version id",
+        (HintKind.CHECK_VERSION_ID,),
     ),
 }
 
@@ -494,7 +546,9 @@ def is_new(error: SquareCloudError) -> bool:
     """
     if isinstance(error, ActionFailed):
         return True
-    return isinstance(error, RequestRefused | ServiceFailed) and error.code not in _KNOWN
+    return (
+        isinstance(error, RequestRefused | ServiceFailed) and error.code not in _KNOWN
+    )
 
 
 _SURELY_UNAVAILABLE = frozenset({408, 499, 502, 503, 504, *range(520, 531)})
@@ -540,7 +594,9 @@ def error_for(
     return kind(request, status=status, code=code, **answer)
 
 
-def _kind_of(status: int, code: str | None, *, readable: bool) -> type[SquareCloudError]:
+def _kind_of(
+    status: int, code: str | None, *, readable: bool
+) -> type[SquareCloudError]:
     hundreds = status // 100
     known = _KNOWN.get(code or "")
     if status in _SURELY_UNAVAILABLE:  # whatever the body says
@@ -551,6 +607,10 @@ def _kind_of(status: int, code: str | None, *, readable: bool) -> type[SquareClo
         return UnreadableAnswer
     if known is not None:
         return known.kind
-    if status == _FORBIDDEN and not readable:  # the service's own refusals have its envelope
+    if (
+        status == _FORBIDDEN and not readable
+    ):  # the service's own refusals have its envelope
         return ProxyRefused
-    return _BY_STATUS.get(status, ServiceFailed if hundreds == _FAILURE else RequestRefused)
+    return _BY_STATUS.get(
+        status, ServiceFailed if hundreds == _FAILURE else RequestRefused
+    )

@@ -2,9 +2,15 @@
 
 from dataclasses import dataclass
 
-SNAPSHOT_PER_ACCOUNT = 5.0  # seconds between two creates of an account, by the reference page
-SNAPSHOT_PER_DATABASE = 180.0  # seconds between two creates of a database, by the reference page
-RESTORE_PER_DATABASE = 120.0  # seconds between two restores of a database, by the OpenAPI document
+SNAPSHOT_PER_ACCOUNT = (
+    5.0  # seconds between two creates of an account, by the reference page
+)
+SNAPSHOT_PER_DATABASE = (
+    180.0  # seconds between two creates of a database, by the reference page
+)
+RESTORE_PER_DATABASE = (
+    120.0  # seconds between two restores of a database, by the OpenAPI document
+)
 # seconds for which one more blocks it, and nothing else, by the OpenAPI document
 ACCOUNT_LISTING_BLOCK = 300.0
 BUDGET_WINDOW = 60.5
@@ -24,7 +30,9 @@ class Lane:
 
 
 # The numbers are those of the OpenAPI document; what is added to them allows for network jitter.
-CREATE = Lane("create", SNAPSHOT_PER_ACCOUNT + 0.15, SNAPSHOT_PER_DATABASE + 1, starts=True)
+CREATE = Lane(
+    "create", SNAPSHOT_PER_ACCOUNT + 0.15, SNAPSHOT_PER_DATABASE + 1, starts=True
+)
 RESTORE_LANE = Lane("restore", 60.0 + 0.5, RESTORE_PER_DATABASE + 0.5, starts=True)
 READ = Lane("read")
 CREDENTIALS = Lane("credentials", 3.0 + 0.2)

@@ -108,7 +108,11 @@ class Finished(_Wire):
 
         Old answers have it only in `key` or `url`, or not at all.
         """
-        return self.version_id or version_of_url_or_key(self.key) or version_of_url_or_key(self.url)
+        return (
+            self.version_id
+            or version_of_url_or_key(self.key)
+            or version_of_url_or_key(self.url)
+        )
 
 
 class ListedSnapshot(Finished):
@@ -117,7 +121,8 @@ class ListedSnapshot(Finished):
     # of the storage object, the same for every snapshot of a database
     name: str = Field(min_length=1)
     size: Lenient[Count] = None  # bytes
-    modified: Lenient[Utc] = None  # whether the snapshot started or ended then is not public
+    # whether the snapshot started or ended then is not public
+    modified: Lenient[Utc] = None
     runtime: Lenient[str] = None  # the database engine
     # `automatic` for a daily snapshot, `manual` otherwise; None in old entries
     origin: Lenient[str] = None
@@ -128,7 +133,9 @@ class ListedSnapshot(Finished):
 
         Without a URL, as in old entries, it is the name. None if it is unknown.
         """
-        return database_of_name(self.name) if self.url is None else database_of(self.url)
+        return (
+            database_of_name(self.name) if self.url is None else database_of(self.url)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +146,9 @@ class Listing:
     # the number of others; if there are any, the listing does not prove that a snapshot is missing
     unreadable: int
     sent_at: float  # when it was requested, monotonic seconds
-    service_time: datetime  # that of the answer; this machine's if the service never sent one
+    service_time: (
+        datetime  # that of the answer; this machine's if the service never sent one
+    )
     is_own: bool  # whether it is of one database, not of the account
 
     @cached_property
@@ -220,7 +229,9 @@ class Account(_Wire):
         None, validation_alias=AliasPath("user", "plan", "duration")
     )
     databases: list[OnErrorOmit[AccountDatabase]]
-    every: list[Any] = Field(validation_alias="databases", repr=False)  # the unreadable ones too
+    every: list[Any] = Field(
+        validation_alias="databases", repr=False
+    )  # the unreadable ones too
 
     @property
     def unreadable(self) -> int:
@@ -240,7 +251,11 @@ def read_certificate(given: Any) -> bytes:
     text = given.get("certificate") if isinstance(given, dict) else given
     if not isinstance(text, str):
         raise ValueError("no text")  # noqa: TRY004  as for any other content
-    pem = text.encode("ascii") if "-----BEGIN" in text else b64decode(text, validate=False)
+    pem = (
+        text.encode("ascii")
+        if "-----BEGIN" in text
+        else b64decode(text, validate=False)
+    )
     of_each = rb"(?:[A-Z]+ )?PRIVATE KEY", rb"CERTIFICATE"
     if not all(
         re.search(rb"-----BEGIN %b-----.+-----END %b-----" % (of, of), pem, re.DOTALL)
@@ -259,7 +274,9 @@ def read_entries(items: Any) -> tuple[tuple[ListedSnapshot, ...], int]:
     Raises:
         ValueError: The value is not a listing.
     """
-    entries = tuple(each for each in _ENTRIES.validate_python(items) if each.version is not None)
+    entries = tuple(
+        each for each in _ENTRIES.validate_python(items) if each.version is not None
+    )
     return entries, len(items) - len(entries)
 
 

@@ -111,8 +111,14 @@ class Pacing(BaseModel):
             without: The run; empty leaves out none.
         """
         return self.model_construct(
-            sent=[each for each in self.sent if each.run != without and each.counts(now)],
-            blocks={lane: at for lane, at in self.blocks.items() if now < at < now + LONGEST_BLOCK},
+            sent=[
+                each for each in self.sent if each.run != without and each.counts(now)
+            ],
+            blocks={
+                lane: at
+                for lane, at in self.blocks.items()
+                if now < at < now + LONGEST_BLOCK
+            },
         )
 
     def moved(self, by: float, unsure: float) -> Pacing:
@@ -123,7 +129,9 @@ class Pacing(BaseModel):
             unsure: The seconds by which `by` can be wrong.
         """
         return self.model_construct(
-            sent=[each._replace(at=round(each.at + by + unsure, 3)) for each in self.sent],
+            sent=[
+                each._replace(at=round(each.at + by + unsure, 3)) for each in self.sent
+            ],
             blocks={lane: round(at + by, 3) for lane, at in self.blocks.items()},
         )
 
@@ -240,7 +248,10 @@ class Traffic:
             return False
         return (
             sum(at > self._minute_ago for at in self._entered) <= self._few
-            and all(each.enters_later and lane.name not in each.limits for each in self._unentered)
+            and all(
+                each.enters_later and lane.name not in each.limits
+                for each in self._unentered
+            )
             and self._recent_unentered < self._few
         )
 
@@ -263,7 +274,9 @@ class Traffic:
         Returns:
             The reads that are reserved from now on, in place of `reserved`.
         """
-        recent = sum(each.at > self._minute_ago and not each.limits for each in self.own)
+        recent = sum(
+            each.at > self._minute_ago and not each.limits for each in self.own
+        )
         wanted = max(2 * recent if recent > 1 else 0, waiting)
         by_others = sum(each.at > self.now and not each.limits for each in self.others)
         most = min(
@@ -352,7 +365,9 @@ class Traffic:
             (reads if is_read else posts).append(at)
         return posts, reads
 
-    def _both_free_at(self, same: list[float], others: list[float], others_wait: int) -> float:
+    def _both_free_at(
+        self, same: list[float], others: list[float], others_wait: int
+    ) -> float:
         """When the minute has room for one more of all, and for one more of the same."""
         share = self.budget - min(others_wait, self.budget // 2)
         return max(

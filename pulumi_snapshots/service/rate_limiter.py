@@ -105,7 +105,13 @@ class RateLimiter:
     """
 
     def __init__(
-        self, clock: Clock, ledger: Ledger, account: str, *, budget: int, block_wait: float
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        account: str,
+        *,
+        budget: int,
+        block_wait: float,
     ) -> None:
         self.clock = clock
         self.ledger = ledger
@@ -185,7 +191,9 @@ class RateLimiter:
             LedgerUnavailable: The ledger cannot be written, so that nothing can be sent.
             SquareCloudError: The reason why the request must not be sent.
         """
-        queued = _Request(request, lane, database_id, self.clock.monotonic(), on_wait=on_wait)
+        queued = _Request(
+            request, lane, database_id, self.clock.monotonic(), on_wait=on_wait
+        )
         return await self._wait(queued, decide)
 
     @property
@@ -258,7 +266,9 @@ class RateLimiter:
 
     def _leaves_at(self, lane: Lane) -> float:
         """When a request would leave that is decided now: a POST once it is written down."""
-        return self.clock.monotonic() + (self._pacing.edit_takes if lane.starts else 0.0)
+        return self.clock.monotonic() + (
+            self._pacing.edit_takes if lane.starts else 0.0
+        )
 
     def _next(self) -> tuple[_Request, float]:
         """The next request, creates and restores before reads, then by age; and when it may leave."""
@@ -272,17 +282,23 @@ class RateLimiter:
         self._tell_why(first, times, traffic)
         return first, times[first]
 
-    def _tell_why(self, first: _Request, times: dict[_Request, float], traffic: Traffic) -> None:
+    def _tell_why(
+        self, first: _Request, times: dict[_Request, float], traffic: Traffic
+    ) -> None:
         """Tell the POSTs that wait why they do."""
         posts = [each for each in self._queue if each.lane.starts]
         for ahead, each in enumerate(posts):
-            leaves_now = each is first and times[each] <= traffic.now + self._pacing.edit_takes
+            leaves_now = (
+                each is first and times[each] <= traffic.now + self._pacing.edit_takes
+            )
             if each.on_wait is None or leaves_now:
                 continue
             lane = each.lane
             cooldown = traffic.spaced_at(each.cooldown, lane.per_database)
             if self._held_until(each) is not None:
-                each.on_wait("service is returning errors; will send when a listing succeeds")
+                each.on_wait(
+                    "service is returning errors; will send when a listing succeeds"
+                )
             elif traffic.now < cooldown == times[each]:
                 why = f"one {lane.name} per database every {lane.per_database:.0f} s"
                 each.on_wait("queued", until=self._utc(cooldown), why=why)
@@ -353,7 +369,9 @@ class RateLimiter:
         # The cooldown of the database begins once the request leaves, see `_depart`: a claim whose
         # run is killed before costs other clients no more than the account's spacing.
         sent = OwnRequest(at, _limits_of(request.lane))
-        return Entry(claim, sent, reserved=traffic.reserve(sent, waiting=traffic.waiting_reads))
+        return Entry(
+            claim, sent, reserved=traffic.reserve(sent, waiting=traffic.waiting_reads)
+        )
 
     def _must_enter(self, request: _Request) -> bool:
         """Whether the ledger must have a read before it is sent."""
@@ -372,7 +390,9 @@ class RateLimiter:
         """Enter a read within an edit, and reserve those that follow."""
         if self._earliest(request, traffic) > traffic.now:
             return None
-        sent = OwnRequest(traffic.now + self._pacing.edit_takes, _limits_of(request.lane))
+        sent = OwnRequest(
+            traffic.now + self._pacing.edit_takes, _limits_of(request.lane)
+        )
         reserved = traffic.reserve(sent, waiting=traffic.waiting_reads - 1)
         return Entry(None, sent, reserved=reserved)
 
@@ -427,7 +447,10 @@ class RateLimiter:
             await self.exchange()
 
     async def _depart(
-        self, request: _Request, sent: OwnRequest | None, change: Callable[[Document], T | None]
+        self,
+        request: _Request,
+        sent: OwnRequest | None,
+        change: Callable[[Document], T | None],
     ) -> T | None:
         """Enter in one edit of the ledger that a request leaves, which begins its database's cooldown.
 
@@ -470,7 +493,9 @@ class RateLimiter:
         # No caller depends on a kind of request that has a block of its own.
         self._raise_if_blocked(request, request.lane.name, ListingBlocked)
 
-    def _raise_if_blocked(self, request: _Request, name: str, kind: type[Blocked]) -> None:
+    def _raise_if_blocked(
+        self, request: _Request, name: str, kind: type[Blocked]
+    ) -> None:
         left = self._pacing.blocks.get(name, -math.inf) - self.clock.monotonic()
         if left > 0:
             raise kind(
@@ -482,13 +507,17 @@ class RateLimiter:
                 now=self.clock.utc(),
             )
 
-    def _learn(self, lane: Lane, sent: OwnRequest | None, error: SquareCloudError | None) -> None:
+    def _learn(
+        self, lane: Lane, sent: OwnRequest | None, error: SquareCloudError | None
+    ) -> None:
         """Learn from an answer; None is a success."""
         was_outage = len(self._failed_at) >= OUTAGE_AFTER
         self._note_outage(lane, error, was_outage=was_outage)
         if error is not None:
             self._note_refusal(lane, error)
-            was_accepted = error.ambiguous or isinstance(error, SnapshotFailed | RestoreFailed)
+            was_accepted = error.ambiguous or isinstance(
+                error, SnapshotFailed | RestoreFailed
+            )
             if sent is not None and not was_accepted and len(sent.limits) > 1:
                 # Only the account's cooldown has started.
                 sent.limits = sent.limits[:1]
@@ -497,7 +526,9 @@ class RateLimiter:
             for queued in self._queue:
                 queued.woken.set()
 
-    def _note_outage(self, lane: Lane, error: SquareCloudError | None, *, was_outage: bool) -> None:
+    def _note_outage(
+        self, lane: Lane, error: SquareCloudError | None, *, was_outage: bool
+    ) -> None:
         """Count the POSTs in a row that failed; a read that succeeds ends an outage."""
         status = HTTPStatus.OK if error is None else error.status or 0
         is_ambiguous = error is not None and error.ambiguous

@@ -120,7 +120,9 @@ class SharedPacing:
         self._reserved: tuple[ReservedRead, ...] = ()
         # When they were reserved: monotonic time stands still while the machine is paused.
         self._reserved_at = -math.inf, clock.stamp()
-        self._own_blocks: dict[str, float] = {}  # those that the ledger does not have yet
+        self._own_blocks: dict[
+            str, float
+        ] = {}  # those that the ledger does not have yet
         self._others = Pacing()
         self._using_ledger = anyio.Lock(fast_acquire=True)
         self._failed_until = -math.inf
@@ -201,7 +203,9 @@ class SharedPacing:
         self._others = self._others.model_copy(update={"blocks": {}})
         self._own_blocks = {}
         await self._ledger.edit(
-            lambda document: document.get(ACCOUNTS, {}).get(self._account, {}).pop("blocks", None)
+            lambda document: (
+                document.get(ACCOUNTS, {}).get(self._account, {}).pop("blocks", None)
+            )
         )
         return longest
 
@@ -250,7 +254,9 @@ class SharedPacing:
     def _others_in(self, document: Document) -> Pacing:
         """What a document has of other runs, by the service's time."""
         now = self._ledger.clock.now().timestamp()
-        return pacing_of(self._account, document, self._ledger).current(now, without=self._run)
+        return pacing_of(self._account, document, self._ledger).current(
+            now, without=self._run
+        )
 
     def _by_own_time(self, others: Pacing) -> Pacing:
         """The same by this process's time."""
@@ -304,7 +310,9 @@ class SharedPacing:
         is_news = bool(self._own_blocks) or entry.is_news or self._lacks_own
         own = self._own_with(entry)
         if is_news:
-            reserved = self._still_reserved() if entry.reserved is None else entry.reserved
+            reserved = (
+                self._still_reserved() if entry.reserved is None else entry.reserved
+            )
             requests = [*own, *(OwnRequest(each.closes) for each in reserved)]
             self._write(document, stored, requests)
         limits = {each: each.limits for each in own}

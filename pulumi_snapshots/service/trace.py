@@ -16,4 +16,8 @@ def trace_request(request: str, outcome: object, seconds: float) -> None:
     """
     if traces_requests():
         with suppress(OSError, ValueError):  # a closed stream must not end the run
-            print(f"squarecloud: {request} {outcome} {seconds:.2f} s", file=sys.stderr, flush=True)  # noqa: T201
+            print(  # noqa: T201
+                f"squarecloud: {request} {outcome} {seconds:.2f} s",
+                file=sys.stderr,
+                flush=True,
+            )

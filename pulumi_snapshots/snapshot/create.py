@@ -34,10 +34,19 @@ from pulumi_snapshots.run.memory import MANY, Listener, Member
 from pulumi_snapshots.run.operation import Operation, TimeIsUp
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import ONCE, Leaving, PostAnswer
-from pulumi_snapshots.service.errors import QuotaUsedUp, SnapshotRunning, SquareCloudError
+from pulumi_snapshots.service.errors import (
+    QuotaUsedUp,
+    SnapshotRunning,
+    SquareCloudError,
+)
 from pulumi_snapshots.service.limits import CREATE
 from pulumi_snapshots.service.models import Finished, ListedSnapshot
-from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord, describe, taken_text
+from pulumi_snapshots.snapshot.record import (
+    SnapshotInputs,
+    SnapshotRecord,
+    describe,
+    taken_text,
+)
 from pulumi_snapshots.snapshot.reuse import Candidate, LastChange, Reuse
 
 NOT_FINISHED = Finished()
@@ -154,7 +163,9 @@ class SnapshotOperation(Operation):
             triggers=inputs.triggers,
             timeout=inputs.timeout,
             forced=forced,
-            reuses=timedelta(seconds=inputs.reuse_within) if inputs.reuse_within else None,
+            reuses=timedelta(seconds=inputs.reuse_within)
+            if inputs.reuse_within
+            else None,
             shared_in=shared_in,
         )
         not_done = f"No snapshot of database {inputs.database_id} was taken."
@@ -181,7 +192,9 @@ class SnapshotOperation(Operation):
             if self.attempt is None:  # nothing was started
                 raise
             cause = error
-        if self._finished.version is not None and not isinstance(cause, LedgerUnavailable):
+        if self._finished.version is not None and not isinstance(
+            cause, LedgerUnavailable
+        ):
             return await self._complete(self._finished.version, cause=cause)
         is_undecided = isinstance(cause, AmbiguousSnapshot)
         raise self._unresolved(why, undecided=is_undecided, cause=cause) from cause
@@ -236,7 +249,9 @@ class SnapshotOperation(Operation):
             await self.try_again(error)
 
     async def _post(self, leaving: Leaving) -> PostAnswer:
-        answer = await self.session.client.start_snapshot(self.database_id, leaving=leaving)
+        answer = await self.session.client.start_snapshot(
+            self.database_id, leaving=leaving
+        )
         self._finished = answer.finished or NOT_FINISHED
         return answer
 
@@ -278,7 +293,9 @@ class SnapshotOperation(Operation):
             return None
         record = await self._adopted(found.entry)
         which = taken_text(record, self.session.service_clock.now())
-        instead = Message("adopted {which}, instead of taking one ({reuse_within})", which=which)
+        instead = Message(
+            "adopted {which}, instead of taking one ({reuse_within})", which=which
+        )
         self.member.note(instead)
         return record
 
@@ -329,11 +346,15 @@ class SnapshotOperation(Operation):
         others = await self.known_attempts(needed=True)
         attempt = self.sent
         await session.know_time(self.database_id, briefly=True)
-        is_answered = attempt.request.answered == "200" or attempt.status is Status.FOUND
+        is_answered = (
+            attempt.request.answered == "200" or attempt.status is Status.FOUND
+        )
         if not is_answered and self.age < session.poll_plan.first_alone:
             return None  # also in a preview: the wait that follows polls at its time
         recent = session.listings.recent
-        page = await session.listings.page(self.database_id, recent, patience=ONCE, together=True)
+        page = await session.listings.page(
+            self.database_id, recent, patience=ONCE, together=True
+        )
         entry = self._awaited(attempt, self._versions_of(others)).find_on(page)
         return await self._complete(entry.version or "", entry) if entry else None
 
@@ -386,7 +407,9 @@ class SnapshotOperation(Operation):
         await self._request_again(attempt)
         return None
 
-    async def _check_named_version(self, attempt: Attempt, claimed: Collection[str]) -> None:
+    async def _check_named_version(
+        self, attempt: Attempt, claimed: Collection[str]
+    ) -> None:
         """Do not believe an answer that names the version of an older snapshot.
 
         Then the request is as one that was accepted: the listing shows its snapshot. An answer
@@ -398,10 +421,14 @@ class SnapshotOperation(Operation):
         named: ListedSnapshot | None = None
         with suppress(SquareCloudError):
             since = self.session.clock.monotonic()
-            page = await self.session.listings.own_page(self.database_id, since, patience=ONCE)
+            page = await self.session.listings.own_page(
+                self.database_id, since, patience=ONCE
+            )
             named = page.version(version)
         oldest = attempt.request.posted_at - SKEW
-        is_older = named is not None and named.modified is not None and named.modified < oldest
+        is_older = (
+            named is not None and named.modified is not None and named.modified < oldest
+        )
         if is_older or version in claimed:
             self._finished = NOT_FINISHED
 
@@ -430,7 +457,9 @@ class SnapshotOperation(Operation):
         await self.withdraw()
         # What runs had taken before this request is what it was to replace.
         before = [
-            each.names for each in known if each.request.posted_at < attempt.request.posted_at
+            each.names
+            for each in known
+            if each.request.posted_at < attempt.request.posted_at
         ]
         self.wish = replace(self.wish, seen=self.wish.seen.union(*before))
         which = f"the snapshot requested at {to_the_second(attempt.request.requested)}"
@@ -460,7 +489,10 @@ class SnapshotOperation(Operation):
         )
 
     async def _listed(
-        self, attempt: Attempt, waits: Callable[..., None], claimed: Collection[str] = ()
+        self,
+        attempt: Attempt,
+        waits: Callable[..., None],
+        claimed: Collection[str] = (),
     ) -> ListedSnapshot | Attempt | None:
         """Poll until the snapshot of a request is listed.
 
@@ -483,7 +515,9 @@ class SnapshotOperation(Operation):
             if later.is_over:
                 claimed.add(entry.version or "")
             else:
-                self.member.progress("waiting for a later request, of which the listed one may be")
+                self.member.progress(
+                    "waiting for a later request, of which the listed one may be"
+                )
                 await self.session.clock.sleep(self.session.settings.poll_every)
 
     async def _listed_or_ended(
@@ -511,7 +545,9 @@ class SnapshotOperation(Operation):
             raise failures.exceptions[0] from None
         return found[0]
 
-    async def _later_request(self, attempt: Attempt, entry: ListedSnapshot) -> Attempt | None:
+    async def _later_request(
+        self, attempt: Attempt, entry: ListedSnapshot
+    ) -> Attempt | None:
         """Another request that an entry may be of, sent once nothing waited for this one any more.
 
         Returns:
@@ -525,14 +561,23 @@ class SnapshotOperation(Operation):
             attempts = await self.session.ledger.attempts()
         latest = entry.modified + SKEW
         for each in attempts:
-            same_database = (each.kind, each.database_id) == ("snapshot", attempt.database_id)
+            same_database = (each.kind, each.database_id) == (
+                "snapshot",
+                attempt.database_id,
+            )
             is_later = attempt.request.posted_at < each.request.posted_at <= latest
             is_under_way = not each.is_over and now < each.waited_for_until
-            if same_database and is_later and (is_under_way or each.result == entry.version):
+            if (
+                same_database
+                and is_later
+                and (is_under_way or each.result == entry.version)
+            ):
                 return each
         return None
 
-    async def _why_not_absent(self, attempt: Attempt, claimed: Collection[str]) -> str | None:
+    async def _why_not_absent(
+        self, attempt: Attempt, claimed: Collection[str]
+    ) -> str | None:
         """Why it is not certain that the service never made the snapshot of a request.
 
         Returns:
@@ -622,7 +667,9 @@ class SnapshotOperation(Operation):
         now = self.session.service_clock.now()
         is_of_anybody = self._is_guard or self.is_command
         if self.is_resumed and (attempt.saved or is_of_anybody):
-            self.member.note(f"found {taken_text(record, now)}; no new request was sent")
+            self.member.note(
+                f"found {taken_text(record, now)}; no new request was sent"
+            )
         elif self.is_shared:
             which = taken_text(record, now)
             self.member.note(f"uses {which}, which a guard of this run has requested")
@@ -634,9 +681,13 @@ class SnapshotOperation(Operation):
             self.warn(taken, HintKind.TAKE_NEW)
         elif not is_listed and self.needs_url:
             serves = "serves the newest snapshot of the database, whichever that is"
-            why: AnyMessage = cause.happened if cause else "the service does not list it yet"
+            why: AnyMessage = (
+                cause.happened if cause else "the service does not list it yet"
+            )
             newest = f"the download URL of snapshot {record.id} {serves}"
-            self.warn(Message("{newest}: {why}.", newest=newest, why=why), HintKind.REFRESH)
+            self.warn(
+                Message("{newest}: {why}.", newest=newest, why=why), HintKind.REFRESH
+            )
         elif now - attempt.request.posted_at > timedelta(seconds=self.inputs.timeout):
             age = spoken(attempt.request.age(now))
             slept = "this machine was asleep or stopped meanwhile"
@@ -646,7 +697,9 @@ class SnapshotOperation(Operation):
                 HintKind.TAKE_NEW,
             )
 
-    def _warn_of_late(self, attempt: Attempt, version: str, entry: ListedSnapshot | None) -> None:
+    def _warn_of_late(
+        self, attempt: Attempt, version: str, entry: ListedSnapshot | None
+    ) -> None:
         """Warn of a match that rests on no other one being listed."""
         posted_at = attempt.request.posted_at
         taken_at = entry.modified if entry else None
@@ -661,13 +714,19 @@ class SnapshotOperation(Operation):
         )
 
     def _unresolved(
-        self, why: str = "", *, undecided: bool = False, cause: ProviderError | None = None
+        self,
+        why: str = "",
+        *,
+        undecided: bool = False,
+        cause: ProviderError | None = None,
     ) -> Pending:
         """The error of an unknown end, see `NotFinished`; `why` the wait ended is a sentence."""
         attempt = self.sent
         request = attempt.request
         requested = to_the_second(request.requested)
-        record = SnapshotRecord(self.database_id, attempt=request, requested_at=requested)
+        record = SnapshotRecord(
+            self.database_id, attempt=request, requested_at=requested
+        )
         if attempt.result is not None:
             how = f"found as {attempt.result}."
         elif request.accepted:
@@ -676,7 +735,10 @@ class SnapshotOperation(Operation):
             unknown = "it may or may not have been started, and is not listed yet"
             how = f"{request.unanswered}: {unknown}."
         happened = (
-            f"A snapshot of database {self.database_id} was requested at {requested} and {how}"
+            f"A snapshot of database {self.database_id} was requested at "
+            f"{requested} and {how}"
         )
         kind = _GuardPending if self._is_guard else Pending
-        return kind(record, f"{happened} {why}".rstrip(), undecided=undecided, cause=cause)
+        return kind(
+            record, f"{happened} {why}".rstrip(), undecided=undecided, cause=cause
+        )

@@ -36,7 +36,12 @@ class SnapshotRules(Rules):
         request = record.attempt if record.pending else None
         purpose = digest_of(state.get("triggers"))
         return StateRequest(
-            "snapshot", record.database_id, record.requested_at, request, purpose, record
+            "snapshot",
+            record.database_id,
+            record.requested_at,
+            request,
+            purpose,
+            record,
         )
 
     def check(
@@ -64,7 +69,11 @@ class SnapshotRules(Rules):
         return found
 
     def otherwise(
-        self, record: SnapshotRecord, _old: Mapping[str, Any], new: Mapping[str, Any], now: datetime
+        self,
+        record: SnapshotRecord,
+        _old: Mapping[str, Any],
+        new: Mapping[str, Any],
+        now: datetime,
     ) -> Changes:
         """Whether it is time for another one."""
         rotate_after = new.get("rotate_after")
@@ -72,7 +81,11 @@ class SnapshotRules(Rules):
             return Changes()
         created = parse_rfc3339(record.created_at) if record.created_at else None
         if created is None or created > now:
-            when = "not known" if created is None else f"in the future ({to_the_second(created)})"
+            when = (
+                "not known"
+                if created is None
+                else f"in the future ({to_the_second(created)})"
+            )
             return Changes(
                 warning=f"snapshot {record.id} is not rotated: its time of creation is {when}."
             )

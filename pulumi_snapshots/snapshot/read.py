@@ -19,7 +19,12 @@ from pulumi_snapshots.errors import (
 from pulumi_snapshots.ledger.attempt import LATEST_OF_LOST
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, newest_first
 from pulumi_snapshots.properties.checks import LATEST, expiry_of
-from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, ResourceNotFinished
+from pulumi_snapshots.run.calls import (
+    ActCalls,
+    EngineCall,
+    Resource,
+    ResourceNotFinished,
+)
 from pulumi_snapshots.run.memory import Listener, is_provisional
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import REFRESH
@@ -82,7 +87,9 @@ class SnapshotCalls(ActCalls):
         """Whether it is of the same database."""
         return carried.database_id == inputs.database_id
 
-    async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
+    async def read(
+        self, call: EngineCall, id_: str, state: Mapping[str, Any]
+    ) -> Resource:
         """Refresh a snapshot in the state, or get an existing one by its id."""
         if "available" not in state:
             return self.resource(await get(call.session(), id_), state)
@@ -94,10 +101,14 @@ class SnapshotCalls(ActCalls):
             if not record.pending:
                 stays = f"Snapshot {record.id} was not refreshed and stays as it was."
                 done = (
-                    Message("{done} {stays}", done=error.done, stays=stays) if error.done else stays
+                    Message("{done} {stays}", done=error.done, stays=stays)
+                    if error.done
+                    else stays
                 )
                 raise ProviderError(
-                    error.happened, done, (*error.then, Hint(HintKind.REFRESH_WITH_PROGRAM))
+                    error.happened,
+                    done,
+                    (*error.then, Hint(HintKind.REFRESH_WITH_PROGRAM)),
                 ) from error
             seen = record  # the update that follows has the present one
         if seen.pending:
@@ -109,10 +120,16 @@ class SnapshotCalls(ActCalls):
         # under its own id: a snapshot that was resumed still has the provisional one
         return self.resource(seen, state)
 
-    async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
+    async def delete(
+        self, call: EngineCall, _id: str, state: Mapping[str, Any]
+    ) -> None:
         """Forget it: the service has no delete, so nothing is sent."""
         record = SnapshotRecord.from_outputs(state)
-        until = to_the_second(record.expires_at) if record.expires_at else "its 30 days are over"
+        until = (
+            to_the_second(record.expires_at)
+            if record.expires_at
+            else "its 30 days are over"
+        )
         if record.id in call.shared.memory.taken:
             # With `--replace`, a create does not learn what it replaces.
             text = (
@@ -125,10 +142,14 @@ class SnapshotCalls(ActCalls):
             text = "forgotten: {id}, which the service no longer listed"
         else:
             text = "forgotten: {id}; the service keeps it until {until}. {then}"
-        call.listener.note(Message(text, id=record.id, until=until, then=Hint(HintKind.BRING_BACK)))
+        call.listener.note(
+            Message(text, id=record.id, until=until, then=Hint(HintKind.BRING_BACK))
+        )
 
 
-async def read(session: Session, record: SnapshotRecord, listener: Listener) -> SnapshotRecord:
+async def read(
+    session: Session, record: SnapshotRecord, listener: Listener
+) -> SnapshotRecord:
     """Renew the record of a snapshot in the state; a pending one may come back complete.
 
     It stays as it is if the service says nothing. A refresh drops none, and fails for no pending
@@ -143,21 +164,29 @@ async def read(session: Session, record: SnapshotRecord, listener: Listener) -> 
         # The reads of pending resources hold up the whole run: all together end within 10 s.
         with suppress(ProviderError), session.until(session.left_for_reads(9.0)):
             return await create(
-                session, SnapshotInputs(record.database_id), listener, earlier=record, once=True
+                session,
+                SnapshotInputs(record.database_id),
+                listener,
+                earlier=record,
+                once=True,
             )
         return record
     with session.until(REFRESH_PATIENCE):
         try:
             return await _read_listed(session, record, listener)
         except SquareCloudError as error:
-            lacks_scope = isinstance(error, NotAllowed) and error.code != "RESOURCE_NOT_ALLOWED"
+            lacks_scope = (
+                isinstance(error, NotAllowed) and error.code != "RESOURCE_NOT_ALLOWED"
+            )
             if lacks_scope or isinstance(error, KeyRefused):
                 raise
             return _unread(record, listener, error)
     return _unread(record, listener, f"{_cut(session)}.")
 
 
-async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> SnapshotRecord:
+async def get(
+    session: Session, resource_id: str, *, unlisted: bool = False
+) -> SnapshotRecord:
     """Look up a snapshot, manual or automatic.
 
     Args:
@@ -191,7 +220,9 @@ async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> 
             )
         listed = await session.listings.find_version(database_id, version_id)
         listed = listed or (
-            await session.listings.unlisted(database_id, version_id) if unlisted else None
+            await session.listings.unlisted(database_id, version_id)
+            if unlisted
+            else None
         )
         if listed is None:
             by = await session.listings.listed_by(database_id, version_id)
@@ -221,7 +252,11 @@ async def newest(
 
 
 def _cut(session: Session) -> str:
-    return "it was interrupted" if session.stopping else "the service did not answer in time"
+    return (
+        "it was interrupted"
+        if session.stopping
+        else "the service did not answer in time"
+    )
 
 
 async def _read_listed(
@@ -233,18 +268,26 @@ async def _read_listed(
     """
     listings = session.listings
     version = record.version_id or ""
-    page = await listings.page(record.database_id, listings.recent, patience=REFRESH, together=True)
+    page = await listings.page(
+        record.database_id, listings.recent, patience=REFRESH, together=True
+    )
     if page.version(version) is None and not page.complete:
-        page = await listings.own_page(record.database_id, listings.recent, patience=REFRESH)
+        page = await listings.own_page(
+            record.database_id, listings.recent, patience=REFRESH
+        )
     now = session.service_clock.now()
     entry = page.version(version)
     if entry is not None:
         seen = await _renewed(session, record, entry)
     elif not page.complete:
-        unreadable = "the listing holds entries that cannot be read, so it proves nothing."
+        unreadable = (
+            "the listing holds entries that cannot be read, so it proves nothing."
+        )
         return _unread(record, listener, unreadable)
     elif _may_be_unlisted(record, now):
-        listener.progress("not listed yet: the service may serve a listing that is 30 minutes old")
+        listener.progress(
+            "not listed yet: the service may serve a listing that is 30 minutes old"
+        )
         return record
     else:
         seen = replace(record, available=False)
@@ -273,14 +316,18 @@ def _warn_of_missing(record: SnapshotRecord, listener: Listener, now: datetime) 
         ended = to_the_second(record.expires_at or "")
         why = f"is past its 30 days at the service, which ended {ended}."
     missing = f"snapshot {record.id} {why} It stays in the state as not available."
-    listener.warn(Message("{missing} {then}", missing=missing, then=Hint(HintKind.TAKE_NEW)))
+    listener.warn(
+        Message("{missing} {then}", missing=missing, then=Hint(HintKind.TAKE_NEW))
+    )
 
 
 async def _renewed(
     session: Session, record: SnapshotRecord, entry: ListedSnapshot
 ) -> SnapshotRecord:
     """The record with what its entry says now; its URL stays if that is no worse."""
-    fresh = await describe(session, record.database_id, entry, base_url=record.download_url)
+    fresh = await describe(
+        session, record.database_id, entry, base_url=record.download_url
+    )
     renewed = replace(fresh, requested_at=record.requested_at)
     if renewed.created_at is None and record.created_at is not None:
         renewed = renewed.created(parse_rfc3339(record.created_at))
@@ -309,7 +356,9 @@ def _keeps_url(record: SnapshotRecord, fresh: SnapshotRecord, now: datetime) -> 
     return ends > now + URL_RENEWAL or not is_later
 
 
-def _unread(record: SnapshotRecord, listener: Listener, why: str | ProviderError) -> SnapshotRecord:
+def _unread(
+    record: SnapshotRecord, listener: Listener, why: str | ProviderError
+) -> SnapshotRecord:
     told = (why, *why.then) if isinstance(why, ProviderError) else why
     stays = "snapshot {id} was not refreshed and stays as it was: {why}"
     listener.warn(Message(stays, id=record.id, why=told))

@@ -95,7 +95,9 @@ class SnapshotInputs(Inputs):
         """All problems of these values, also of the two ages together."""
         found = super().problems(values)
         known = cls.known(values, "rotate_after", "reuse_within")
-        if not found and 0 < known.get("rotate_after", 0.0) <= known.get("reuse_within", 0.0):
+        if not found and 0 < known.get("rotate_after", 0.0) <= known.get(
+            "reuse_within", 0.0
+        ):
             reason = Message(
                 "must be longer than {reuse_within}, else a rotation would adopt what it should "
                 "renew"
@@ -114,12 +116,17 @@ def split_id(resource_id: str) -> tuple[str, str]:
     database_id, _, version_id = resource_id.partition("/")
     try:
         database = checks.database_id()(database_id)
-        return database, version_id if version_id == checks.LATEST else checks.version_id(
+        return (
+            database,
             version_id
+            if version_id == checks.LATEST
+            else checks.version_id(version_id),
         )
     except ValueError:
         shape = "DATABASE_ID/VERSION_ID, or DATABASE_ID/latest for the newest"
-        raise ValueError(f"the id of a snapshot is {shape}, not {shown(resource_id)}") from None
+        raise ValueError(
+            f"the id of a snapshot is {shape}, not {shown(resource_id)}"
+        ) from None
 
 
 class ListedProperties(Record):
@@ -140,17 +147,24 @@ class ListedProperties(Record):
         "Signed, and pinned to this version.", default=None, secret=True
     )
     download_url_expires_at: Moment | None = declare(
-        "Until when the URL works; a refresh renews it in its last 7 days.", default=None
+        "Until when the URL works; a refresh renews it in its last 7 days.",
+        default=None,
     )
     size: Bytes | None = declare("Bytes.", default=None)
-    created_at: Moment | None = declare("When it was taken, by the service's clock.", default=None)
-    expires_at: Moment | None = declare("When its 30 days at the service end.", default=None)
+    created_at: Moment | None = declare(
+        "When it was taken, by the service's clock.", default=None
+    )
+    expires_at: Moment | None = declare(
+        "When its 30 days at the service end.", default=None
+    )
     available: bool = declare(
         "False while it is pending, and once it is missing or past its 30 days at the service.",
         default=False,
     )
     origin: str | None = declare(
-        "`manual` or `automatic`; absent if the service does not say.", default=None, choices=ORIGIN
+        "`manual` or `automatic`; absent if the service does not say.",
+        default=None,
+        choices=ORIGIN,
     )
     runtime: str | None = declare(
         "The database's engine, `postgres`, `mongo`, `mysql` or `redis`; absent if the service "
@@ -193,7 +207,11 @@ class SnapshotRecord(ListedProperties):
         """What the service said of it when it listed it, without its URL."""
         known, of_url = self.to_outputs(), {"download_url", "download_url_expires_at"}
         listed = ListedProperties.properties().keys() - {"available"} - of_url
-        return {name: known[name] for name in known if name in listed and known[name] is not None}
+        return {
+            name: known[name]
+            for name in known
+            if name in listed and known[name] is not None
+        }
 
     def expired(self, now: datetime) -> bool:
         """Whether its 30 days are over at this time of the service."""
@@ -218,7 +236,9 @@ class SnapshotRecord(ListedProperties):
             if self.attempt
             else datetime.min.replace(tzinfo=UTC)
         )
-        return id_at(self.database_id, PENDING, self.requested_at or to_the_second(posted))
+        return id_at(
+            self.database_id, PENDING, self.requested_at or to_the_second(posted)
+        )
 
     @property
     def pending(self) -> bool:
@@ -226,7 +246,9 @@ class SnapshotRecord(ListedProperties):
         return self.version_id is None
 
 
-SNAPSHOT = ResourceSchema("Snapshot", SnapshotInputs, SnapshotRecord, is_found_by_id=True)
+SNAPSHOT = ResourceSchema(
+    "Snapshot", SnapshotInputs, SnapshotRecord, is_found_by_id=True
+)
 
 
 def is_pinned(url: str | None, version_id: str) -> bool:
@@ -239,7 +261,8 @@ def taken_text(record: SnapshotRecord, now: datetime) -> str:
     if record.created_at is None:
         return record.id
     return (
-        f"{record.id}, taken {spoken((now - parse_rfc3339(record.created_at)).total_seconds())} ago"
+        f"{record.id}, taken "
+        f"{spoken((now - parse_rfc3339(record.created_at)).total_seconds())} ago"
     )
 
 
@@ -280,7 +303,9 @@ async def describe(
     return replace(record, available=not record.expired(session.service_clock.now()))
 
 
-async def _url_of(session: Session, entry: ListedSnapshot, base_url: str | None) -> str | None:
+async def _url_of(
+    session: Session, entry: ListedSnapshot, base_url: str | None
+) -> str | None:
     """The URL of an entry, as pinned as it can be.
 
     An old entry has the signature in `key`, so that only the address before it is missing.

@@ -48,7 +48,9 @@ class Reuse:
     operation: Operation
     last_change: LastChange | None = None
 
-    async def newest(self, excluded: Collection[str], *, polls_now: bool) -> Candidate | None:
+    async def newest(
+        self, excluded: Collection[str], *, polls_now: bool
+    ) -> Candidate | None:
         """Find the newest manual snapshot that is young enough.
 
         Args:
@@ -80,7 +82,9 @@ class Reuse:
     def _oldest(self) -> datetime:
         """From when on a snapshot is young enough: as asked, which may be a while ago."""
         now = self.session.service_clock.now()
-        return now - self.operation.elapsed - timedelta(seconds=self.inputs.reuse_within)
+        return (
+            now - self.operation.elapsed - timedelta(seconds=self.inputs.reuse_within)
+        )
 
     def _is_young(self, attempt: Attempt) -> bool:
         if self.last_change is None:
@@ -88,7 +92,9 @@ class Reuse:
         # However long a guard waited: the change that its snapshot was for began only then, and may
         # be tried again. But the next run may have found just now what was requested long ago.
         ended_at = attempt.ended_at or attempt.request.posted_at
-        return ended_at >= self._oldest and not self.is_too_old(attempt.request.posted_at)
+        return ended_at >= self._oldest and not self.is_too_old(
+            attempt.request.posted_at
+        )
 
     def is_too_old(self, posted_at: datetime) -> bool:
         """Tell whether a guard must not use what was requested then: the data may have changed."""
@@ -104,7 +110,9 @@ class Reuse:
         """
         session = self.session
         since = session.clock.monotonic() if polls_now else session.listings.recent
-        page = await session.listings.page(self.inputs.database_id, since, together=True)
+        page = await session.listings.page(
+            self.inputs.database_id, since, together=True
+        )
         posted = {each.result: each.request.posted_at for each in requested}
         oldest = self._oldest
         return [
@@ -116,7 +124,9 @@ class Reuse:
             and each.version not in excluded
         ]
 
-    async def is_worthless(self, taken_at: datetime, *, if_unknown: bool = False) -> bool:
+    async def is_worthless(
+        self, taken_at: datetime, *, if_unknown: bool = False
+    ) -> bool:
         """Tell whether a snapshot would lose data, or bring back what a restore has replaced.
 
         Args:
@@ -127,7 +137,9 @@ class Reuse:
             return True
         database_id = self.inputs.database_id
         with suppress(SquareCloudError):
-            status = await self.session.client.restore_status(database_id, patience=BRIEF)
+            status = await self.session.client.restore_status(
+                database_id, patience=BRIEF
+            )
             if status is None:
                 return False
             # Of restores that no run has requested, the service shows the last one for an hour.

@@ -61,7 +61,9 @@ RETRIES: dict[str, Any] = {
     },
 }
 """About 15 s, and less than the patience of a refresh."""
-REFUSED_STATUS = re.compile(r"status code: (4\d\d)")  # the status in the library's errors
+REFUSED_STATUS = re.compile(
+    r"status code: (4\d\d)"
+)  # the status in the library's errors
 SET_RIGHT = {
     HintKind.SET_REGION: (
         r"^s3:.*(AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocationConstraint"
@@ -93,7 +95,9 @@ class Buckets:
         self._environment = environment or {}
         self.bucket: Callable[..., tuple[Any, str]] = cache(self._open)
 
-    def _open(self, scheme: str, name: str, *, uploads: bool = False) -> tuple[Any, str]:
+    def _open(
+        self, scheme: str, name: str, *, uploads: bool = False
+    ) -> tuple[Any, str]:
         """Open a bucket, for parts of uploads or for everything else; raises `StoreTrouble`.
 
         Returns the library's store, and its credentials in words.
@@ -231,7 +235,11 @@ class BucketStore(Store):
             The bytes of each object by its URI.
         """
         with self._reached() as (library, bucket):
-            every = [each for page in library.list(bucket, self._key or None) for each in page]
+            every = [
+                each
+                for page in library.list(bucket, self._key or None)
+                for each in page
+            ]
         if self._key and not every:
             one = self.stat()
             if one is None:
@@ -240,7 +248,10 @@ class BucketStore(Store):
                     then=[HintKind.CHECK_PLACE],
                 )
             return {str(self.where): one.size}
-        return {f"{self._scheme}://{self._name}/{each['path']}": each["size"] for each in every}
+        return {
+            f"{self._scheme}://{self._name}/{each['path']}": each["size"]
+            for each in every
+        }
 
     def _is_folder(self) -> bool:
         """Tell whether only names exist that begin with this one and a slash.
@@ -293,7 +304,9 @@ class BucketStore(Store):
         Raises `StoreTrouble` for every error of the body, in few words.
         """
         with trouble(self.where):
-            bucket, credentials = self._buckets.bucket(self._scheme, self._name, uploads=uploads)
+            bucket, credentials = self._buckets.bucket(
+                self._scheme, self._name, uploads=uploads
+            )
             library = import_module(LIBRARY)
             try:
                 yield library, bucket
@@ -314,7 +327,11 @@ class BucketStore(Store):
         if isinstance(error, FileNotFoundError):
             what = f"the bucket or the object does not exist ({what})"
         shown = f"{self.where} {text}"
-        then = [step for step, sign in SET_RIGHT.items() if re.search(sign, shown, re.DOTALL)]
+        then = [
+            step
+            for step, sign in SET_RIGHT.items()
+            if re.search(sign, shown, re.DOTALL)
+        ]
         failed = StoreTrouble(
             f"{self.where}: {what} (credentials: {credentials})",
             then=then,
@@ -328,7 +345,11 @@ class BucketStore(Store):
 
 def _mark(facts: Mapping[str, Any]) -> Mark:
     """Take the mark out of what the library says of an object, or of a write."""
-    return {name: facts[name] for name in ("e_tag", "version") if facts.get(name) is not None}
+    return {
+        name: facts[name]
+        for name in ("e_tag", "version")
+        if facts.get(name) is not None
+    }
 
 
 def _words(error: Exception) -> str:
@@ -404,7 +425,9 @@ def _own(environment: Mapping[str, str], names: str) -> str:
     Empty if none of them is set.
     """
     found = (
-        name for name in sorted(environment) if environment[name] and re.fullmatch(names, name)
+        name
+        for name in sorted(environment)
+        if environment[name] and re.fullmatch(names, name)
     )
     return next((f"what is in {name}" for name in found), "")
 
@@ -430,7 +453,9 @@ def _s3(environment: Mapping[str, str]) -> Access:
         "checksum_algorithm": environment.get("AWS_CHECKSUM_ALGORITHM"),
     }
     given = {name: value for name, value in options.items() if value}
-    shown = [f", {name} {given[name]}" for name in ("region", "endpoint") if name in given]
+    shown = [
+        f", {name} {given[name]}" for name in ("region", "endpoint") if name in given
+    ]
     return "".join([found, *shown]), given
 
 
@@ -451,7 +476,9 @@ def _s3_keys(
         return found, provider
     if is_named:
         lacks = "has no credentials" if settings else "does not exist"
-        raise NoCredentials(f"profile {profile!r} of the AWS configuration files {lacks}")
+        raise NoCredentials(
+            f"profile {profile!r} of the AWS configuration files {lacks}"
+        )
     container = _own(environment, "AWS_CONTAINER_CREDENTIALS_(RELATIVE|FULL)_URI")
     return container or MACHINE, None
 
@@ -461,7 +488,9 @@ def _profile(
 ) -> tuple[str, dict[str, str]]:
     """Find the name of the profile, and its settings in the configuration files."""
     name = _first(environment, "AWS_PROFILE", "AWS_DEFAULT_PROFILE") or "default"
-    config = _first(environment, "AWS_CONFIG_FILE") or (home_directory(environment) / ".aws/config")
+    config = _first(environment, "AWS_CONFIG_FILE") or (
+        home_directory(environment) / ".aws/config"
+    )
     secrets = _first(environment, "AWS_SHARED_CREDENTIALS_FILE") or (
         home_directory(environment) / ".aws/credentials"
     )
@@ -475,12 +504,16 @@ def _profile(
         try:
             parser.read(Path(file).expanduser(), encoding="utf-8")
         except (configparser.Error, UnicodeDecodeError) as error:
-            raise NoCredentials(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
+            raise NoCredentials(
+                f"{file} cannot be read: {str(error).splitlines()[0]}"
+            ) from None
         settings |= dict(parser.items(section)) if parser.has_section(section) else {}
     return name, settings
 
 
-def _keys_of(profile: str, settings: Mapping[str, str]) -> tuple[str, Callable[[], Any] | None]:
+def _keys_of(
+    profile: str, settings: Mapping[str, str]
+) -> tuple[str, Callable[[], Any] | None]:
     """Find the keys of a profile, which obstore does not read.
 
     Returns them in words, empty if there are none, and what gives them.
@@ -497,7 +530,9 @@ def _keys_of(profile: str, settings: Mapping[str, str]) -> tuple[str, Callable[[
         "access_key_id": "aws_access_key_id",
         "secret_access_key": "aws_secret_access_key",
     }
-    keys: dict[str, Any] = {name: settings.get(setting) for name, setting in names.items()}
+    keys: dict[str, Any] = {
+        name: settings.get(setting) for name, setting in names.items()
+    }
     if not all(keys.values()):
         return "", None
     keys |= {
@@ -535,24 +570,33 @@ def _google(environment: Mapping[str, str]) -> Access:
     named = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
     file = Path(
         named
-        or (home_directory(environment) / ".config/gcloud/application_default_credentials.json")
+        or (
+            home_directory(environment)
+            / ".config/gcloud/application_default_credentials.json"
+        )
     )
     if not named and not file.exists():
         return MACHINE, {}
     try:
         kind = str(json.loads(file.read_text())["type"])
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise NoCredentials(f"{file} cannot be read as Google credentials: {error}") from None
+        raise NoCredentials(
+            f"{file} cannot be read as Google credentials: {error}"
+        ) from None
     found = f"{kind} in {file}"
     if kind in {"service_account", "authorized_user"}:
         return found, {}
-    with _package("google-auth requests", found):  # google-auth finds it in the same places
+    with _package(
+        "google-auth requests", found
+    ):  # google-auth finds it in the same places
         # Scopes are set afterwards: with them it would ask for the project's name too.
         credentials, _ = import_module("google.auth").default()
         credentials = import_module("google.auth.credentials").with_scopes_if_required(
             credentials, [GOOGLE_SCOPE]
         )
-        provider = import_module("obstore.auth.google").GoogleCredentialProvider(credentials)
+        provider = import_module("obstore.auth.google").GoogleCredentialProvider(
+            credentials
+        )
     return f"{found}, through google-auth", {"credential_provider": provider}
 
 
@@ -583,7 +627,9 @@ def _azure(environment: Mapping[str, str]) -> Access:
 
 def _azure_identity(environment: Mapping[str, str]) -> Access:
     """Find the credentials for Azure, and the options that the library does not find itself."""
-    secrets = r"FEDERATED_TOKEN_FILE|(STORAGE_)?CLIENT_SECRET|STORAGE_(\w+_KEY|TOKEN|SAS_\w+)"
+    secrets = (
+        r"FEDERATED_TOKEN_FILE|(STORAGE_)?CLIENT_SECRET|STORAGE_(\w+_KEY|TOKEN|SAS_\w+)"
+    )
     if own := _own(environment, rf"AZURE_(SKIP_SIGNATURE|{secrets})"):
         return own, {}
     if key := environment.get("AZURE_STORAGE_KEY"):  # as the Azure CLI calls it
@@ -602,7 +648,10 @@ def _connection_string(text: str) -> dict[str, Any]:
     """Read the options in a connection string; none if it names no account."""
     parts = dict(part.partition("=")[::2] for part in text.split(";") if "=" in part)
     endpoint = parts.get("BlobEndpoint", "").rstrip("/")
-    account = parts.get("AccountName") or (urlsplit(endpoint).hostname or "").partition(".")[0]
+    account = (
+        parts.get("AccountName")
+        or (urlsplit(endpoint).hostname or "").partition(".")[0]
+    )
     if not account:
         return {}
     suffix = parts.get("EndpointSuffix")

@@ -127,7 +127,9 @@ class Destination:
                 or parts.query
                 or parts.fragment
             ):
-                raise Unfit("must be file:///PATH, with an absolute path of this machine")
+                raise Unfit(
+                    "must be file:///PATH, with an absolute path of this machine"
+                )
             path = unquote(parts.path)
         try:
             home = str(Path(path).expanduser())
@@ -155,4 +157,8 @@ class Destination:
     @property
     def uri(self) -> str:
         """Always a URI; of a bucket as its own tools write it, of a file percent-encoded."""
-        return self.file.as_uri() if self.scheme == "file" else f"{self.scheme}://{self.path}"
+        return (
+            self.file.as_uri()
+            if self.scheme == "file"
+            else f"{self.scheme}://{self.path}"
+        )

@@ -110,7 +110,9 @@ def _through(
 
     def write(data: bytes) -> int:
         waiting.extend(data)
-        if len(waiting) >= READ_SIZE:  # small blocks would cost more than they are worth
+        if (
+            len(waiting) >= READ_SIZE
+        ):  # small blocks would cost more than they are worth
             end()
         return len(data)
 
@@ -119,7 +121,9 @@ def _through(
         waiting.clear()
         take(block)
 
-    pipe = SimpleNamespace(read=noted(file.read), write=noted(write), flush=lambda: None)
+    pipe = SimpleNamespace(
+        read=noted(file.read), write=noted(write), flush=lambda: None
+    )
     try:
         work(pipe, pipe, keys)
         end()
@@ -153,8 +157,12 @@ def identities(file: Path) -> list[Any]:
             then=[HintKind.NAME_IDENTITY],
         ) from None
     try:
-        keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-        found = [import_module(AGE_LIBRARY).x25519.Identity.from_str(key) for key in keys]
+        keys = [
+            line.strip() for line in lines if line.strip() and not line.startswith("#")
+        ]
+        found = [
+            import_module(AGE_LIBRARY).x25519.Identity.from_str(key) for key in keys
+        ]
     except ImportError as error:
         raise NotDecrypted(
             f"decrypting {not_installed(AGE_LIBRARY, AGE_EXTRA)} ({error})"

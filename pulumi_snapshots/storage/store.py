@@ -259,7 +259,9 @@ class FileStore(Store):
             contextlib.suppress(FileNotFoundError, NotADirectoryError),
         ):
             found = self._path.stat()
-            is_wanted = stat.S_ISREG(found.st_mode) and (most is None or found.st_size <= most)
+            is_wanted = stat.S_ISREG(found.st_mode) and (
+                most is None or found.st_size <= most
+            )
             return Held(
                 self._path.read_bytes() if is_wanted else b"",
                 _seen(found).mark,
@@ -319,7 +321,9 @@ class FileStore(Store):
         """
         with trouble(self._path):
             if not self._path.exists():
-                raise StoreTrouble(_why_missing(self._path), then=[HintKind.CHECK_PLACE])
+                raise StoreTrouble(
+                    _why_missing(self._path), then=[HintKind.CHECK_PLACE]
+                )
             files = [self._path] if self._path.is_file() else _files_below(self._path)
             found = {}
             for path in files:

@@ -72,7 +72,9 @@ class _Control:
                 "used": service.account.quota.used(service.now()),
                 "of": service.account.quota.limit(service.settings.plan_memory_mb),
             },
-            "public_key": TEST_API_KEY if service.settings.api_key == TEST_API_KEY else None,
+            "public_key": TEST_API_KEY
+            if service.settings.api_key == TEST_API_KEY
+            else None,
             "databases": [self._resource(one) for one in service.databases.values()],
             "faults": service.faults.rules,
             "kinds": KINDS,
@@ -105,7 +107,10 @@ class _Control:
         }
 
     def change_clock(
-        self, advance: float | None = None, offset: float | None = None, speed: float | None = None
+        self,
+        advance: float | None = None,
+        offset: float | None = None,
+        speed: float | None = None,
     ) -> Any:
         changes = {"clock_offset_seconds": offset, "speed": speed}
         given = {name: value for name, value in changes.items() if value is not None}
@@ -133,7 +138,9 @@ class _Control:
     def change_database(self, id: str, **changes: Any) -> Any:  # noqa: A002
         self._service.settle()
         changed = _changed(self._service.existing(id), changes)
-        self._service.change_database(id, **{name: getattr(changed, name) for name in changes})
+        self._service.change_database(
+            id, **{name: getattr(changed, name) for name in changes}
+        )
         return self.database(id)
 
     def remove_database(self, id: str) -> None:  # noqa: A002
@@ -146,7 +153,9 @@ class _Control:
         service.settle()
         if not service.account.is_up(one, service.now()):
             raise HTTPException(HTTPStatus.CONFLICT, "the database is down")
-        return {"rows": await outcome(service.account.store.execute(one.id, statements))}
+        return {
+            "rows": await outcome(service.account.store.execute(one.id, statements))
+        }
 
     def add_snapshot(  # noqa: PLR0913, PLR0917 - the parts of a snapshot
         self,
@@ -196,7 +205,11 @@ ANSWERS: dict[str, dict[str, Callable[..., Any]]] = {
     "state": {"GET": _Control.state},
     "journal": {"GET": _Control.journal, "DELETE": _Control.clear_journal},
     "clock": {"GET": _Control.clock, "POST": _Control.change_clock},
-    "faults": {"GET": _Control.faults, "POST": _Control.add_fault, "DELETE": _Control.clear_faults},
+    "faults": {
+        "GET": _Control.faults,
+        "POST": _Control.add_fault,
+        "DELETE": _Control.clear_faults,
+    },
     "databases": {"POST": _Control.add_database},
     "databases/{id}": {
         "GET": _Control.database,
@@ -222,7 +235,11 @@ def control_app(service: ControlledService) -> ASGIApp:
     """The control API as an ASGI app, for this machine only."""
     control = _Control(service)
     routes = [
-        Route(f"{PREFIX}/{path}", endpoint=_answering(control, answers), methods=list(answers))
+        Route(
+            f"{PREFIX}/{path}",
+            endpoint=_answering(control, answers),
+            methods=list(answers),
+        )
         for path, answers in _CHECKED.items()
     ]
     router = Router(routes=routes, redirect_slashes=False)
@@ -244,23 +261,38 @@ def _answering(
         try:
             body = await _body_of(request)
             answer_it = answers.get(request.method) or answers["GET"]  # for a HEAD
-            answered = answer_it(control, **body, **request.query_params, **request.path_params)
+            answered = answer_it(
+                control, **body, **request.query_params, **request.path_params
+            )
             answered = await answered if isawaitable(answered) else answered
         except ValidationError as error:
             problems = "; ".join(
-                f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
+                f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
+                for one in error.errors()
             )
             return _error(HTTPStatus.BAD_REQUEST, problems)
         except NoSuchResourceError:
             return _error(HTTPStatus.NOT_FOUND, "no such database")
         except HTTPException as error:
             return _error(error.status_code, error.detail)
-        except (TypeError, ValueError, OverflowError, StoreError, sqlite3.Error) as error:
+        except (
+            TypeError,
+            ValueError,
+            OverflowError,
+            StoreError,
+            sqlite3.Error,
+        ) as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
         if answered is None:
             return Response(status_code=HTTPStatus.NO_CONTENT)
-        status = HTTPStatus.CREATED if answer_it.__name__.startswith("add_") else HTTPStatus.OK
-        return Response(_JSON_VALUE.dump_json(answered), status, media_type="application/json")
+        status = (
+            HTTPStatus.CREATED
+            if answer_it.__name__.startswith("add_")
+            else HTTPStatus.OK
+        )
+        return Response(
+            _JSON_VALUE.dump_json(answered), status, media_type="application/json"
+        )
 
     return answer
 

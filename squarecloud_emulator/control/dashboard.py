@@ -50,4 +50,6 @@ def dashboard_app(service: ControlledService) -> ASGIApp:
         name, kind = FILES[request.url.path]
         return Response((STATIC / name).read_bytes(), media_type=kind, headers=_HEADERS)
 
-    return Router(routes=[Route(path, endpoint=file) for path in FILES], redirect_slashes=False)
+    return Router(
+        routes=[Route(path, endpoint=file) for path in FILES], redirect_slashes=False
+    )

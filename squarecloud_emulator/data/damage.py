@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
-OTHER_ENGINE = b"DUMP-OF-ANOTHER-ENGINE 11\n\x00\xfa\x09another-ver\x057.0.0;\xff\x00`'\n"
+OTHER_ENGINE = (
+    b"DUMP-OF-ANOTHER-ENGINE 11\n\x00\xfa\x09another-ver\x057.0.0;\xff\x00`'\n"
+)
 """No dump that any of the engines reads."""
 
 
@@ -43,7 +45,9 @@ class Damage:
             ValueError: See there.
         """
         if sum(map(bool, (self.kind, self.statements, self.of_version))) != 1:
-            raise ValueError("a damage is exactly one of kind, statements and of_version")
+            raise ValueError(
+                "a damage is exactly one of kind, statements and of_version"
+            )
 
 
 def cut(dump: Path) -> None:

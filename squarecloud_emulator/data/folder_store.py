@@ -43,7 +43,9 @@ class FolderStore(MemoryStore):
         for each in (self._databases, self.workplace):
             each.mkdir(parents=True, exist_ok=True)
         if not has_server and (there := sorted(self.at_server())):
-            raise ValueError(f"{there[0]} in {folder} is at a PostgreSQL server: give its DSN")
+            raise ValueError(
+                f"{there[0]} in {folder} is at a PostgreSQL server: give its DSN"
+            )
 
     def remove(self, database_id: str) -> None:
         """Drop a database's data; its snapshots stay."""
@@ -59,7 +61,11 @@ class FolderStore(MemoryStore):
         return self._zip(version_id).open("rb")
 
     def write_zip(
-        self, version_id: str, data: bytes | tuple[str, Path], database_id: str, size: int | None
+        self,
+        version_id: str,
+        data: bytes | tuple[str, Path],
+        database_id: str,
+        size: int | None,
     ) -> int:
         """Write the zip of a snapshot, whole or not at all; return its size.
 
@@ -87,7 +93,10 @@ class FolderStore(MemoryStore):
     def _data_now(self, database_id: str) -> bytes:
         """The data through SQLite's backup: another program may be writing at this moment."""
         try:
-            with closing(sqlite3.connect(":memory:")) as copy, self._opened(database_id) as live:
+            with (
+                closing(sqlite3.connect(":memory:")) as copy,
+                self._opened(database_id) as live,
+            ):
                 live.backup(copy, progress=_fail_if_locked)
                 return copy.serialize()
         except (OSError, sqlite3.Error) as error:
@@ -95,7 +104,10 @@ class FolderStore(MemoryStore):
 
     def _replace(self, database_id: str, image: bytes) -> None:
         """Replace the data; programs that have it open see the new one."""
-        with closing(sqlite3.connect(":memory:")) as copy, self._opened(database_id) as live:
+        with (
+            closing(sqlite3.connect(":memory:")) as copy,
+            self._opened(database_id) as live,
+        ):
             if image:
                 copy.deserialize(image)
             copy.backup(live, progress=_fail_if_locked)

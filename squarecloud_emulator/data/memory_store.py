@@ -13,7 +13,13 @@ from zipfile import BadZipFile
 
 from squarecloud_emulator.data.damage import OTHER_ENGINE
 from squarecloud_emulator.data.snapshot_zip import data_of, write_zip
-from squarecloud_emulator.data.store import CHUNK, Rows, StoreError, at_once, run_statements
+from squarecloud_emulator.data.store import (
+    CHUNK,
+    Rows,
+    StoreError,
+    at_once,
+    run_statements,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +48,11 @@ class MemoryStore:
         self._images.pop(database_id, None)
 
     def capture(
-        self, database_id: str, version_id: str, size: int | None, damage: Damage | None = None
+        self,
+        database_id: str,
+        version_id: str,
+        size: int | None,
+        damage: Damage | None = None,
     ) -> Future[int]:
         """Zip the data as it is now."""
         return at_once(self._capture, database_id, version_id, size, damage)
@@ -51,7 +61,9 @@ class MemoryStore:
         """Delete a zip."""
         self._zips.pop(version_id, None)
 
-    def restore(self, database_id: str, version_id: str, *, careless: bool = False) -> Future[None]:
+    def restore(
+        self, database_id: str, version_id: str, *, careless: bool = False
+    ) -> Future[None]:
         """Replace a database's data by that of a zip."""
         return at_once(self._restore, database_id, version_id, careless)
 
@@ -63,7 +75,9 @@ class MemoryStore:
                 start += len(chunk)
                 yield chunk
 
-    def execute(self, database_id: str, statements: Sequence[str]) -> Future[list[Rows]]:
+    def execute(
+        self, database_id: str, statements: Sequence[str]
+    ) -> Future[list[Rows]]:
         """Run SQL statements in one transaction."""
         return at_once(self._execute, database_id, statements)
 
@@ -78,7 +92,9 @@ class MemoryStore:
 
     def _restore(self, database_id: str, version_id: str, careless: bool) -> None:  # noqa: FBT001 - see `at_once`
         try:
-            self._replace(database_id, _readable(self._image_in(version_id), careless=careless))
+            self._replace(
+                database_id, _readable(self._image_in(version_id), careless=careless)
+            )
         except (OSError, KeyError, BadZipFile, sqlite3.Error) as error:
             raise StoreError(f"cannot restore {database_id}: {error}") from error
 
@@ -96,7 +112,9 @@ class MemoryStore:
         """Open the zip of a snapshot."""
         return io.BytesIO(self._zips[version_id])
 
-    def write_zip(self, version_id: str, data: bytes, database_id: str, size: int | None) -> int:
+    def write_zip(
+        self, version_id: str, data: bytes, database_id: str, size: int | None
+    ) -> int:
         """Write the zip of a snapshot, whole or not at all; return its size.
 
         ValueError if it is larger than `size`.
@@ -136,16 +154,20 @@ def _image_of(connection: sqlite3.Connection) -> bytes:
     )
 
 
-def _damaged(image: bytes, damage: Damage | None, earlier: Callable[[str], bytes]) -> bytes:
+def _damaged(
+    image: bytes, damage: Damage | None, earlier: Callable[[str], bytes]
+) -> bytes:
     """An SQLite image with its damage, if any; `earlier` is the image in an earlier snapshot."""
     if damage is None:
         return image
     if damage.of_version is not None:
         return earlier(damage.of_version)
     if damage.kind is not None:
-        return {"truncated": image[: len(image) // 2], "empty": b"", "other engine": OTHER_ENGINE}[
-            damage.kind
-        ]
+        return {
+            "truncated": image[: len(image) // 2],
+            "empty": b"",
+            "other engine": OTHER_ENGINE,
+        }[damage.kind]
     with closing(sqlite3.connect(":memory:")) as connection:
         if image:
             connection.deserialize(image)

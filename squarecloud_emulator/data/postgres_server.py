@@ -62,7 +62,9 @@ class PostgresServer:
     """
 
     def __init__(self, dsn: str, *, kept: bool) -> None:
-        self._mark = f"{MARK}, kept" if kept else f"{MARK}, {socket.gethostname()} {os.getpid()}"
+        self._mark = (
+            f"{MARK}, kept" if kept else f"{MARK}, {socket.gethostname()} {os.getpid()}"
+        )
         self._connections: set[psycopg.Connection] = set()
         self._programs: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
@@ -128,12 +130,18 @@ class PostgresServer:
 
     def drop(self, database_id: str) -> None:
         """Drop a database, and cut the connections to it."""
-        with self._explained(f"cannot drop database {database_id}"), self.connected() as connection:
+        with (
+            self._explained(f"cannot drop database {database_id}"),
+            self.connected() as connection,
+        ):
             self._drop(connection, database_id)
 
     def claim(self, database_id: str) -> None:
         """Take over a database that an earlier run has created; ValueError if it does not exist."""
-        with self._explained(f"cannot use database {database_id}"), self.connected() as connection:
+        with (
+            self._explained(f"cannot use database {database_id}"),
+            self.connected() as connection,
+        ):
             if not (self._mark_of(connection, database_id) or "").startswith(MARK):
                 raise ValueError(
                     f"PostgreSQL at {self._place()} has no database {database_id} of the emulator's"
@@ -151,7 +159,9 @@ class PostgresServer:
             for statement in statements:
                 cursor = connection.execute(statement.encode())
                 results.append(
-                    [list(row) for row in cursor.fetchall()] if cursor.description else []
+                    [list(row) for row in cursor.fetchall()]
+                    if cursor.description
+                    else []
                 )
         return results
 
@@ -196,14 +206,19 @@ class PostgresServer:
                 connection.cancel()
 
     @contextlib.contextmanager
-    def _beside(self, database_id: str) -> Iterator[tuple[psycopg.Connection[Any], str, str]]:
+    def _beside(
+        self, database_id: str
+    ) -> Iterator[tuple[psycopg.Connection[Any], str, str]]:
         """A connection, the name of a new database beside another one, and that for its old data.
 
         Gone at the end.
         """
         new = f"{database_id}{_NEW}"
         old = f"{database_id}{_OLD}"
-        with self._explained(f"cannot restore {database_id}"), self.connected() as connection:
+        with (
+            self._explained(f"cannot restore {database_id}"),
+            self.connected() as connection,
+        ):
             for left_over in (new, old):
                 self._drop(connection, left_over)
             try:
@@ -216,7 +231,11 @@ class PostgresServer:
     def _load(self, name: str, dump: Path, *, careless: bool = False) -> None:
         strict = () if careless else ("--exit-on-error",)
         self._run(
-            "pg_restore", *strict, f"--dbname={self._conninfo(name)}", str(dump), careless=careless
+            "pg_restore",
+            *strict,
+            f"--dbname={self._conninfo(name)}",
+            str(dump),
+            careless=careless,
         )
 
     # Connections.
@@ -246,7 +265,11 @@ class PostgresServer:
         return conninfo
 
     def _place(self) -> str:
-        host = self._parameters.get("host") or self._parameters.get("hostaddr") or "this machine"
+        host = (
+            self._parameters.get("host")
+            or self._parameters.get("hostaddr")
+            or "this machine"
+        )
         return f"{host} port {self._parameters.get('port') or 5432}"
 
     @contextlib.contextmanager
@@ -281,7 +304,9 @@ class PostgresServer:
         row = connection.execute(query, (name,)).fetchone()
         return None if row is None else str(row[0])
 
-    def _swap(self, connection: psycopg.Connection[Any], name: str, new: str, old: str) -> None:
+    def _swap(
+        self, connection: psycopg.Connection[Any], name: str, new: str, old: str
+    ) -> None:
         """Swap the names in one transaction.
 
         A client finds the old data or the new, never neither.
@@ -357,7 +382,9 @@ class PostgresServer:
         if process.returncode:
             self._refuse_if_stopped()
             if not careless:
-                last = errors.decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
+                last = (
+                    errors.decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
+                )
                 raise StoreError(f"{program} failed: {' / '.join(last)}")
 
     def _refuse_if_stopped(self) -> None:
@@ -365,7 +392,9 @@ class PostgresServer:
             raise StoreError("the emulator stops")
 
 
-def _run_at(connection: psycopg.Connection[Any], command: LiteralString, *names: str) -> None:
+def _run_at(
+    connection: psycopg.Connection[Any], command: LiteralString, *names: str
+) -> None:
     connection.execute(sql.SQL(command).format(*map(sql.Identifier, names)))
 
 

@@ -49,9 +49,13 @@ class PostgresStore:
 
     def __init__(self, dsn: str, folder: Path | None = None) -> None:
         self._server = PostgresServer(dsn, kept=folder is not None)
-        self._temporary = None if folder else Path(tempfile.mkdtemp(prefix="squarecloud-emulator-"))
+        self._temporary = (
+            None if folder else Path(tempfile.mkdtemp(prefix="squarecloud-emulator-"))
+        )
         try:
-            self._folder = FolderStore(folder or self._temporary or Path(), has_server=True)
+            self._folder = FolderStore(
+                folder or self._temporary or Path(), has_server=True
+            )
             self._ours = self._folder.at_server()  # the databases at the server
             for database_id in sorted(self._ours):
                 self._server.claim(database_id)
@@ -83,16 +87,24 @@ class PostgresStore:
             return
         self._ours.discard(database_id)
         self._leaving.add(database_id)
-        self._queued(database_id, self._remove, database_id).add_done_callback(_log_failure)
+        self._queued(database_id, self._remove, database_id).add_done_callback(
+            _log_failure
+        )
 
     def capture(
-        self, database_id: str, version_id: str, size: int | None, damage: Damage | None = None
+        self,
+        database_id: str,
+        version_id: str,
+        size: int | None,
+        damage: Damage | None = None,
     ) -> Future[int]:
         """Zip the data as it is when the work begins; other programs may be writing meanwhile."""
         if database_id not in self._ours:
             return self._folder.capture(database_id, version_id, size, damage)
         self._wanted.add(version_id)
-        return self._queued(database_id, self._capture, database_id, version_id, size, damage)
+        return self._queued(
+            database_id, self._capture, database_id, version_id, size, damage
+        )
 
     def discard(self, version_id: str) -> None:
         """Delete a zip, also one that is still being written."""
@@ -100,17 +112,23 @@ class PostgresStore:
             self._wanted.discard(version_id)
             self._folder.discard(version_id)
 
-    def restore(self, database_id: str, version_id: str, *, careless: bool = False) -> Future[None]:
+    def restore(
+        self, database_id: str, version_id: str, *, careless: bool = False
+    ) -> Future[None]:
         """Replace a database's data by that of a zip; connections to the database may be cut."""
         if database_id not in self._ours:
             return self._folder.restore(database_id, version_id, careless=careless)
-        return self._queued(database_id, self._restore, database_id, version_id, careless)
+        return self._queued(
+            database_id, self._restore, database_id, version_id, careless
+        )
 
     def read(self, version_id: str, start: int, stop: int) -> Iterator[bytes]:
         """A zip's bytes."""
         return self._folder.read(version_id, start, stop)
 
-    def execute(self, database_id: str, statements: Sequence[str]) -> Future[list[Rows]]:
+    def execute(
+        self, database_id: str, statements: Sequence[str]
+    ) -> Future[list[Rows]]:
         """Run commands of the database's engine, in one transaction if it has them."""
         if database_id not in self._ours:
             return self._folder.execute(database_id, statements)
@@ -122,7 +140,10 @@ class PostgresStore:
         for queue in self._queues.values():
             queue.shutdown(cancel_futures=True)
         self._queues.clear()
-        for database_id in {*self._leaving, *(self._ours if self._temporary is not None else ())}:
+        for database_id in {
+            *self._leaving,
+            *(self._ours if self._temporary is not None else ()),
+        }:
             try:
                 self._remove(database_id)
             except StoreError as error:
@@ -130,7 +151,9 @@ class PostgresStore:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
-    def _queued(self, database_id: str, call: Callable[..., T], *arguments: object) -> Future[T]:
+    def _queued(
+        self, database_id: str, call: Callable[..., T], *arguments: object
+    ) -> Future[T]:
         queue = self._queues.get(database_id)
         if queue is None:
             queue = self._queues[database_id] = ThreadPoolExecutor(
@@ -157,9 +180,13 @@ class PostgresStore:
             if damage is not None:
                 self._damage(database_id, dump, damage)
             try:
-                size_of_zip = self._folder.write_zip(version_id, (MEMBER, dump), database_id, size)
+                size_of_zip = self._folder.write_zip(
+                    version_id, (MEMBER, dump), database_id, size
+                )
             except OSError as error:
-                raise StoreError(f"cannot keep the snapshot of {database_id}: {error}") from error
+                raise StoreError(
+                    f"cannot keep the snapshot of {database_id}: {error}"
+                ) from error
         with self._lock:
             if version_id not in self._wanted:
                 self._folder.discard(version_id)
@@ -195,7 +222,9 @@ class PostgresStore:
     @contextlib.contextmanager
     def _dump_file(self, version_id: str) -> Iterator[Path]:
         with tempfile.NamedTemporaryFile(
-            dir=self._folder.workplace, prefix=quote(version_id, safe=""), suffix=".dump.part"
+            dir=self._folder.workplace,
+            prefix=quote(version_id, safe=""),
+            suffix=".dump.part",
         ) as file:
             yield Path(file.name)
 

@@ -48,7 +48,11 @@ class Store(Protocol):
         """Drop a database's data; its snapshots stay."""
 
     def capture(
-        self, database_id: str, version_id: str, size: int | None, damage: Damage | None = None
+        self,
+        database_id: str,
+        version_id: str,
+        size: int | None,
+        damage: Damage | None = None,
     ) -> Future[int]:
         """Write the data as it is now into a zip, padded to `size` bytes if given.
 
@@ -63,7 +67,9 @@ class Store(Protocol):
     def discard(self, version_id: str) -> None:
         """Delete a zip."""
 
-    def restore(self, database_id: str, version_id: str, *, careless: bool = False) -> Future[None]:
+    def restore(
+        self, database_id: str, version_id: str, *, careless: bool = False
+    ) -> Future[None]:
         """Replace a database's data by that of a zip; if careless, by as much of it as can be read.
 
         The future raises:
@@ -73,7 +79,9 @@ class Store(Protocol):
     def read(self, version_id: str, start: int, stop: int) -> Iterator[bytes]:
         """A zip's bytes from `start` up to, not including, `stop`."""
 
-    def execute(self, database_id: str, statements: Sequence[str]) -> Future[list[Rows]]:
+    def execute(
+        self, database_id: str, statements: Sequence[str]
+    ) -> Future[list[Rows]]:
         """Run SQL statements in one transaction; the future is the rows of each.
 
         The future raises:
@@ -110,7 +118,9 @@ async def outcome(work: Future[T]) -> T:
     return work.result()
 
 
-def run_statements(connection: sqlite3.Connection, statements: Sequence[str]) -> list[Rows]:
+def run_statements(
+    connection: sqlite3.Connection, statements: Sequence[str]
+) -> list[Rows]:
     """Run SQL statements in one transaction.
 
     Args:
@@ -127,7 +137,9 @@ def run_statements(connection: sqlite3.Connection, statements: Sequence[str]) ->
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     try:
         with connection:
-            return [[list(row) for row in connection.execute(each)] for each in statements]
+            return [
+                [list(row) for row in connection.execute(each)] for each in statements
+            ]
     except sqlite3.OperationalError as error:
         if "attached databases" in str(error):
             raise StoreError(NO_OTHER_FILE) from None

@@ -39,7 +39,9 @@ _DAY = timedelta(days=1)
 _LATEST_AFTER_PLAN = timedelta(days=30)
 _OTHERS_AFTER_PLAN = timedelta(days=14)
 """How long the latest snapshot of a database, and all others, are kept after the plan's end."""
-_A_MOMENT = timedelta(microseconds=1)  # so that a snapshot is due only at the next `settle`
+_A_MOMENT = timedelta(
+    microseconds=1
+)  # so that a snapshot is due only at the next `settle`
 
 
 @dataclass
@@ -77,7 +79,9 @@ class Account:
     other method.
     """
 
-    def __init__(self, store: Store, settings: EmulatorSettings, state: AccountState) -> None:
+    def __init__(
+        self, store: Store, settings: EmulatorSettings, state: AccountState
+    ) -> None:
         self.store = store
         self.settings = settings
         self.databases = {one.id: one for one in state.databases}
@@ -98,7 +102,9 @@ class Account:
             # its work ended with the process that ran it
             running.fails = running.fails or running.size is None
         heapq.heapify(self._running)
-        self.snapshot_work: dict[str, Future[int]] = {}  # by version id, until it is done
+        self.snapshot_work: dict[
+            str, Future[int]
+        ] = {}  # by version id, until it is done
         self.restore_work: dict[str, Future[None]] = {}  # by database id
         self._restores = {one.database_id: one for one in state.restores}
         self._versions_issued = state.versions_issued
@@ -126,11 +132,15 @@ class Account:
     def snapshots(self, resource_id: str) -> list[StoredSnapshot]:
         """All stored snapshots of a resource, newest first."""
         # Reversed after sorting: of two at the same moment, the later one is newer.
-        return sorted(self._snapshots.get(resource_id, ()), key=lambda one: one.modified)[::-1]
+        return sorted(
+            self._snapshots.get(resource_id, ()), key=lambda one: one.modified
+        )[::-1]
 
     def running(self, resource_id: str | None = None) -> list[RunningSnapshot]:
         """The snapshots in progress."""
-        return sorted(one for one in self._running if resource_id in (None, one.database_id))
+        return sorted(
+            one for one in self._running if resource_id in (None, one.database_id)
+        )
 
     def version(self, version_id: str) -> StoredSnapshot | None:
         """The stored snapshot with this version id."""
@@ -139,7 +149,12 @@ class Account:
 
     def newest_version(self, name: str) -> StoredSnapshot | None:
         """The snapshot that an unpinned URL serves: the last version stored under this name."""
-        named = [one for several in self._snapshots.values() for one in several if one.name == name]
+        named = [
+            one
+            for several in self._snapshots.values()
+            for one in several
+            if one.name == name
+        ]
         return max(reversed(named), key=lambda one: one.stored_at, default=None)
 
     def restoring(self, resource_id: str) -> bool:
@@ -232,7 +247,11 @@ class Account:
         self.quota.spend(settings.plan_memory_mb, now)
         try:
             size = self._captured_size(
-                self.capture(resource, version_id=version_id, damage=resource.next_snapshot_damage)
+                self.capture(
+                    resource,
+                    version_id=version_id,
+                    damage=resource.next_snapshot_damage,
+                )
             )
         except StoreError as error:
             self.quota.give_back(now)
@@ -310,7 +329,9 @@ class Account:
             work = at_once(nothing)
         else:
             careless = self.settings.restore_ignores_errors
-            work = self.store.restore(restore.database_id, restore.version_id, careless=careless)
+            work = self.store.restore(
+                restore.database_id, restore.version_id, careless=careless
+            )
         if self.store.takes_time(restore.database_id):
             began = time.monotonic()
 
@@ -340,7 +361,9 @@ class Account:
     ) -> Capture:
         """Begin a snapshot without a POST; pass it to `store_snapshot` once its work is done."""
         version_id = self._issue_version() if version_id is None else version_id
-        return Capture(version_id, self.store.capture(resource.id, version_id, size, damage))
+        return Capture(
+            version_id, self.store.capture(resource.id, version_id, size, damage)
+        )
 
     def store_snapshot(  # noqa: PLR0913 - the parts of a snapshot
         self,
@@ -380,7 +403,9 @@ class Account:
     def drop_pages(self, *owners: str) -> None:
         """Drop the cached pages of these owners, or all."""
         self.pages = {
-            key: page for key, page in self.pages.items() if owners and key[0] not in owners
+            key: page
+            for key, page in self.pages.items()
+            if owners and key[0] not in owners
         }
 
     # Time.
@@ -399,7 +424,8 @@ class Account:
             self._next_automatic = None
         self._settle_plan(now)
         if self._plan_ended is not None or (
-            self._next_expiry is not None and now - self._next_expiry >= self._retention()
+            self._next_expiry is not None
+            and now - self._next_expiry >= self._retention()
         ):
             self._drop_expired(now)
 
@@ -469,7 +495,8 @@ class Account:
                 work.result()
             except (StoreError, CancelledError) as error:
                 _LOG.warning(
-                    "restore failed, and the database holds what it held before: %s", error
+                    "restore failed, and the database holds what it held before: %s",
+                    error,
                 )
                 restore.error = "SNAPSHOT_RESTORE_FAILED"
             owner = self._owner(restore.database_id)
@@ -522,7 +549,10 @@ class Account:
                 now - self._next_automatic < self._retention()
             ):  # older ones would have expired already
                 for database in list(self.databases.values()):
-                    if self.is_up(database, now) and database.created_at <= self._next_automatic:
+                    if (
+                        self.is_up(database, now)
+                        and database.created_at <= self._next_automatic
+                    ):
                         self._take_automatic_of(database, self._next_automatic)
             self._next_automatic += _DAY
             self.changed = True
@@ -532,10 +562,14 @@ class Account:
         try:
             size = self._captured_size(capture)
         except StoreError as error:
-            _LOG.warning("automatic snapshot failed: %s", error)  # the next one is tomorrow
+            _LOG.warning(
+                "automatic snapshot failed: %s", error
+            )  # the next one is tomorrow
             return
         if size is not None:
-            self.store_snapshot(database, at, capture, origin="automatic", runtime=database.type)
+            self.store_snapshot(
+                database, at, capture, origin="automatic", runtime=database.type
+            )
             return
         running = RunningSnapshot(
             ready_at=at,

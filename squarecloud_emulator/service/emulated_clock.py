@@ -71,15 +71,16 @@ class EmulatedClock:
 
     def now(self) -> datetime:
         """The service's UTC, its offset included."""
-        return self._unshifted() + timedelta(seconds=self._settings.clock_offset_seconds)
+        return self._unshifted() + timedelta(
+            seconds=self._settings.clock_offset_seconds
+        )
 
     def monotonic(self) -> float:
         """The machine's monotonic seconds; 0 outside an event loop."""
         try:
             return self._clock.monotonic()
-        except (
-            RuntimeError
-        ):  # anyio's NoEventLoopError: a test may set up its emulator before its loop runs
+        # anyio's NoEventLoopError: a test may set up its emulator before its loop runs
+        except RuntimeError:
             return 0.0
 
     def lead(self) -> timedelta:
@@ -133,7 +134,9 @@ class EmulatedClock:
         if self._from is None:
             self._from = (self._clock.utc() + self._lead, monotonic)
         start, since = self._from
-        self._seen = start + timedelta(seconds=(monotonic - since) * self._settings.speed)
+        self._seen = start + timedelta(
+            seconds=(monotonic - since) * self._settings.speed
+        )
         return self._seen
 
     def _rebase(self, jump: timedelta) -> None:

@@ -100,7 +100,9 @@ class Fault:
 
     def _only_effect(self) -> str | None:
         """The effect; None for a delay or headers alone."""
-        effects = [name for name in _EFFECTS if getattr(self, name) not in (None, False)]
+        effects = [
+            name for name in _EFFECTS if getattr(self, name) not in (None, False)
+        ]
         if len(effects) > 1:
             raise ValueError(f"one effect to a fault, not {', '.join(effects)}")
         if not effects and not self.delay and not self.headers:

@@ -129,7 +129,9 @@ class RouteLimits:
     def count(self, kind: str, most: int, seconds: int, now: datetime) -> None:
         """Admit a request of this kind, or refuse one of more than so many in so many seconds."""
         lately = [
-            at for at in self._admitted.get(kind, ()) if now - at < timedelta(seconds=seconds)
+            at
+            for at in self._admitted.get(kind, ())
+            if now - at < timedelta(seconds=seconds)
         ]
         if len(lately) >= most:
             raise RefusedError(429, "KEEP_CALM")  # its message is not public

@@ -41,7 +41,10 @@ _CODES: dict[str, tuple[int, str | None]] = {
     "NO_UPDATE_DATA": (400, None),
     "RATE_LIMITED": (429, None),
     "RESOURCE_NOT_ALLOWED": (403, None),
-    "RESTORE_IN_PROGRESS": (409, "A restore operation is currently in progress for this database."),
+    "RESTORE_IN_PROGRESS": (
+        409,
+        "A restore operation is currently in progress for this database.",
+    ),
     "ROUTE_NOT_FOUND": (404, None),
     "SNAPSHOT_DATABASE_MISMATCH": (400, None),
     "SNAPSHOT_FAILED": (404, None),
@@ -75,9 +78,15 @@ class DroppedConnectionError(Exception):
 
 
 def refusal(
-    code: str, *, status: int | None = None, retry_after: float | None = None, **words: object
+    code: str,
+    *,
+    status: int | None = None,
+    retry_after: float | None = None,
+    **words: object,
 ) -> RefusedError:
     """The refusal with this code; `words` fill in its message."""
     usual, message = _CODES[code]
     text = None if message is None else message.format(**words)
-    return RefusedError(usual if status is None else status, code, text, retry_after=retry_after)
+    return RefusedError(
+        usual if status is None else status, code, text, retry_after=retry_after
+    )

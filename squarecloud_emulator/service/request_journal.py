@@ -56,6 +56,7 @@ class JournalEntry:
     code: str | None = None
     fault: str | None = None  # the fault's name
     accepted: bool = False  # whether it is a POST that started a snapshot or a restore
-    version_id: str | None = None  # of the snapshot that it started, restored or downloaded
+    # of the snapshot that it started, restored or downloaded
+    version_id: str | None = None
     # the service's time; if it was dropped, when the connection closed
     answered_at: datetime | None = None

@@ -40,11 +40,14 @@ class Database:
     snapshot_seconds: float | None = None  # None: as the settings say
     next_snapshot_seconds: float | None = None  # for the next snapshot only
     next_snapshot_fails: bool = False
-    next_snapshot_damage: Damage | None = None  # it succeeds, and its data is not the database's
+    # it succeeds, and its data is not the database's
+    next_snapshot_damage: Damage | None = None
     next_restore_fails: bool = False  # the POST is refused
-    next_restore_error: str | None = None  # the code with which it fails after it was accepted
+    # the code with which it fails after it was accepted
+    next_restore_error: str | None = None
     next_restore_does_nothing: bool = False  # it succeeds, and the data stays as it is
-    next_restore_leaves_down: bool = False  # it succeeds, and the database does not come up
+    # it succeeds, and the database does not come up
+    next_restore_leaves_down: bool = False
     version: str = ""
     port: int = 7058
     # how often "password" and "certificate" were made again
@@ -80,9 +83,8 @@ class StoredSnapshot:
     name: str  # of the storage object; several versions share it
     size: int  # bytes
     modified: datetime
-    stored_at: (
-        datetime  # when the object got this version; the latest one is what an unpinned URL serves
-    )
+    # when the object got this version; the latest one is what an unpinned URL serves
+    stored_at: datetime
     runtime: str | None
     origin: Origin | None
     listed: bool = True

@@ -43,7 +43,9 @@ class StateFile:
         try:
             return _SAVED_STATE.validate_json(self._path.read_bytes())
         except ValidationError as error:
-            raise ValueError(f"{self._path} is not a state that this emulator can read") from error
+            raise ValueError(
+                f"{self._path} is not a state that this emulator can read"
+            ) from error
 
     def write(self, state: SavedState) -> None:
         """Replace the file, whole or not at all."""

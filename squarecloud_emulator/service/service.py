@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 from squarecloud_emulator.data.folder_store import FolderStore
 from squarecloud_emulator.data.memory_store import MemoryStore
 from squarecloud_emulator.service.account import Account
-from squarecloud_emulator.service.emulated_clock import Clock, EmulatedClock, MachineClock
+from squarecloud_emulator.service.emulated_clock import (
+    Clock,
+    EmulatedClock,
+    MachineClock,
+)
 from squarecloud_emulator.service.faults import Faults
 from squarecloud_emulator.service.limits import RateLimit, RouteLimits
 from squarecloud_emulator.service.ranges import SECONDS, refuse_outside
@@ -64,10 +68,14 @@ class EmulatedService:
         self._settings = EmulatorSettings() if settings is None else settings
         self._state_file = None if data_folder is None else StateFile(data_folder)
         saved = SavedState() if self._state_file is None else self._state_file.read()
-        store = store or (MemoryStore() if data_folder is None else FolderStore(data_folder))
+        store = store or (
+            MemoryStore() if data_folder is None else FolderStore(data_folder)
+        )
         self.base_url = base_url
         self.clock = EmulatedClock(
-            clock or MachineClock(), self._settings, timedelta(seconds=saved.lead_seconds)
+            clock or MachineClock(),
+            self._settings,
+            timedelta(seconds=saved.lead_seconds),
         )
         self.account = Account(store, self._settings, saved.account)
         self.faults = Faults(self._settings.seed)
@@ -138,7 +146,9 @@ class EmulatedService:
         self.account.changed = False
         if self._state_file is not None:
             lead = self.clock.lead().total_seconds()
-            self._state_file.write(SavedState(lead_seconds=lead, account=self.account.state()))
+            self._state_file.write(
+                SavedState(lead_seconds=lead, account=self.account.state())
+            )
 
     def save_changes(self) -> None:
         """Save the state if it has changed since it was last saved."""

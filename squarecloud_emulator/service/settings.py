@@ -64,7 +64,8 @@ class EmulatorSettings:
     plan: Plan = "paid"  # "free": the account listing answers 402
     # the `duration` of `/users/me`, UTC; None: none is shown. See `Account` for what happens then
     plan_ends_at: datetime | None = None
-    plan_memory_mb: int = 2048  # the quota is (memory / 256) * 2 snapshots in any 24 hours
+    # the quota is (memory / 256) * 2 snapshots in any 24 hours
+    plan_memory_mb: int = 2048
     scopes: frozenset[str] | None = None  # None: the key may do everything
     resources: frozenset[str] | None = None  # ids that the key may use; None: all
 
@@ -78,7 +79,8 @@ class EmulatorSettings:
     # whether a POST that is refused for another reason starts the cooldowns
     refusals_start_cooldown: bool = False
     failures_spend_quota: bool = True
-    retry_after_header: bool = False  # on RATE_LIMITED; we do not know that the service sends it
+    # on RATE_LIMITED; we do not know that the service sends it
+    retry_after_header: bool = False
 
     # Snapshots.
     soft_deadline_seconds: float = 90.0
@@ -97,14 +99,16 @@ class EmulatorSettings:
     cache_seconds: float = 1800.0
     # "invalidated": a finished snapshot drops the cached pages that lack it
     cache_world: CacheWorld = "kept"
-    old_style_entries: bool = False  # only name, size, modified and key, as before api-types 5.0.0
+    # only name, size, modified and key, as before api-types 5.0.0
+    old_style_entries: bool = False
 
     # The snapshot host.
     url_valid_days: float = 30.0
     version_header: bool = True  # x-amz-version-id on downloads
 
     # Restores.
-    restore_queue_seconds: float = 0.0  # in which its status is "queued", before it starts
+    # in which its status is "queued", before it starts
+    restore_queue_seconds: float = 0.0
     restore_seconds: float = 60.0
     # When the POST is answered. False: at once, as the OpenAPI document says ("dispatched"). True:
     # with the outcome, as the
@@ -124,7 +128,8 @@ class EmulatorSettings:
     restore_status_route: RestoreStatusRoute = "there"
 
     # Time and chance.
-    clock_offset_seconds: float = 0.0  # how far the service's clock is ahead of the machine's
+    # how far the service's clock is ahead of the machine's
+    clock_offset_seconds: float = 0.0
     speed: float = 1.0
     seed: int = 0  # of version ids and of faults with a probability
 
@@ -138,13 +143,19 @@ class EmulatorSettings:
         if ends is not None and ends.tzinfo is None:
             object.__setattr__(self, "plan_ends_at", ends.replace(tzinfo=UTC))
         if not 0 < self.speed <= FASTEST:
-            raise ValueError(f"speed must be above 0, and at most {FASTEST}, not {self.speed}")
+            raise ValueError(
+                f"speed must be above 0, and at most {FASTEST}, not {self.speed}"
+            )
         refuse_any_outside(self, _RANGES)
 
     @property
     def plan_name(self) -> str:
         """The plan's name, of the service's form: `free`, or `standard-4` for one of 4 GB."""
-        return "free" if self.plan == "free" else f"standard-{max(1, self.plan_memory_mb // 1024)}"
+        return (
+            "free"
+            if self.plan == "free"
+            else f"standard-{max(1, self.plan_memory_mb // 1024)}"
+        )
 
     def key_has(self, scope: str | None) -> bool:
         """Whether the key has a scope; None stands for a route that needs none."""

@@ -55,7 +55,11 @@ class StreamedAnswer(Answer):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Send the body piece by piece."""
         await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
         )
         for piece in self._pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -115,7 +119,9 @@ def xml_refusal(
         '<?xml version="1.0" '
         f'encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
     )
-    return Answer(status, body.encode(), media_type="application/xml", code=code, headers=headers)
+    return Answer(
+        status, body.encode(), media_type="application/xml", code=code, headers=headers
+    )
 
 
 def _json(value: Any) -> bytes:

@@ -44,7 +44,9 @@ async def status(exchange: Exchange) -> Answer:
     account = exchange.service.account
     up = account.is_up(one, exchange.now)
     # A restore does not start a server of the emulator's again, so it says nothing of that.
-    started = None if account.store.takes_time(one.id) else one.started_at or one.created_at
+    started = (
+        None if account.store.takes_time(one.id) else one.started_at or one.created_at
+    )
     raw = exchange.request.query_params.get("rawData") == "true"
     return success(
         {

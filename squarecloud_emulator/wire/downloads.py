@@ -29,10 +29,16 @@ async def download(exchange: Exchange) -> Answer:
     account = exchange.service.account
     version_id = exchange.request.query_params.get("versionId")
     name = exchange.entry.path.rsplit("/", 1)[-1].removesuffix(".zip")
-    stored = account.newest_version(name) if version_id is None else account.version(version_id)
+    stored = (
+        account.newest_version(name)
+        if version_id is None
+        else account.version(version_id)
+    )
     if stored is None:
         return xml_refusal(
-            404, "NoSuchKey" if version_id is None else "NoSuchVersion", "It does not exist."
+            404,
+            "NoSuchKey" if version_id is None else "NoSuchVersion",
+            "It does not exist.",
         )
     exchange.entry.version_id = stored.version_id
     exchange.entry.database_id = stored.database_id
@@ -58,7 +64,9 @@ def _refusal_of_signature(exchange: Exchange) -> Answer | None:
         or query["AWSAccessKeyId"] != ACCESS_KEY_ID
         or not hmac.compare_digest(signature.encode(), query["Signature"].encode())
     ):
-        return xml_refusal(403, "SignatureDoesNotMatch", "The signature does not match.")
+        return xml_refusal(
+            403, "SignatureDoesNotMatch", "The signature does not match."
+        )
     if exchange.now.timestamp() > expires:
         return xml_refusal(403, "AccessDenied", "Request has expired.")
     return None
@@ -80,7 +88,11 @@ def _content(exchange: Exchange, stored: StoredSnapshot) -> Answer:
     stop = stored.size
     status = 200
     # If the client has begun with another version, the answer is the whole file.
-    asked = _RANGE.fullmatch(sent.get("range", "")) if sent.get("if-range", tag) == tag else None
+    asked = (
+        _RANGE.fullmatch(sent.get("range", ""))
+        if sent.get("if-range", tag) == tag
+        else None
+    )
     if asked is not None:
         first, last, tail = asked.groups()
         if tail is not None:
@@ -90,7 +102,9 @@ def _content(exchange: Exchange, stored: StoredSnapshot) -> Answer:
             stop = min(stored.size, int(last) + 1) if last else stored.size
         if start >= stop:
             headers["content-range"] = f"bytes */{stored.size}"
-            return xml_refusal(416, "InvalidRange", "The range is not satisfiable.", headers)
+            return xml_refusal(
+                416, "InvalidRange", "The range is not satisfiable.", headers
+            )
         headers["content-range"] = f"bytes {start}-{stop - 1}/{stored.size}"
         status = 206
     pieces = exchange.service.account.store.read(stored.version_id, start, stop)

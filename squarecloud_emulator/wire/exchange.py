@@ -91,13 +91,17 @@ class Exchange:
         await self.service.clock.sleep_until(moment)
         self.now = self.service.settle()
 
-    async def hold_for(self, work: Future[Any] | None, *, until: datetime | None = None) -> None:
+    async def hold_for(
+        self, work: Future[Any] | None, *, until: datetime | None = None
+    ) -> None:
         """Hold the request open until a store's work is done, or the clock shows `until`."""
         if work is not None and not work.done():
             left = math.inf
             if until is not None:
                 left = max(
-                    0.0, (until - self.service.now()).total_seconds() / self.service.settings.speed
+                    0.0,
+                    (until - self.service.now()).total_seconds()
+                    / self.service.settings.speed,
                 )
             with anyio.move_on_after(left):
                 await finished(work)

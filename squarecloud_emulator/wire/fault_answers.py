@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from squarecloud_emulator.service.refusals import DroppedConnectionError
-from squarecloud_emulator.wire.answers import Answer, StreamedAnswer, envelope_of_error, success
+from squarecloud_emulator.wire.answers import (
+    Answer,
+    StreamedAnswer,
+    envelope_of_error,
+    success,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -77,7 +77,9 @@ class Gateway:
             self._service.save_changes()
         exchange.entry.status = answer.status_code
         exchange.entry.code = answer.code
-        answer.headers["date"] = format_datetime(exchange.entry.answered_at, usegmt=True)
+        answer.headers["date"] = format_datetime(
+            exchange.entry.answered_at, usegmt=True
+        )
         if exchange.fault is not None:
             answer.headers.update(exchange.fault.headers)
             if exchange.fault.cut_after is not None:
@@ -109,7 +111,9 @@ class Gateway:
         sent = request.headers.get("authorization")
         if sent is None:
             return "none"
-        right = hmac.compare_digest(sent.encode(), self._service.settings.api_key.encode())
+        right = hmac.compare_digest(
+            sent.encode(), self._service.settings.api_key.encode()
+        )
         return "right" if right and not self._service.account.key_revoked else "wrong"
 
     async def _answer(self, exchange: Exchange, route: ApiRoute) -> Answer:
@@ -169,7 +173,9 @@ class Gateway:
             return
         if settings.wrong_keys_before_block is not None:
             wrong_keys = limits.setdefault(address, RateLimit())
-            wrong_keys.count(exchange.now, settings.wrong_keys_before_block, settings.block_seconds)
+            wrong_keys.count(
+                exchange.now, settings.wrong_keys_before_block, settings.block_seconds
+            )
         raise refusal("ACCESS_DENIED")
 
     def _admit_resource(self, exchange: Exchange) -> None:
@@ -178,7 +184,10 @@ class Gateway:
         resource_id = exchange.entry.database_id
         if resource_id is None:
             return
-        if not ID.fullmatch(resource_id) and resource_id not in service.account.databases:
+        if (
+            not ID.fullmatch(resource_id)
+            and resource_id not in service.account.databases
+        ):
             raise refusal("INVALID_ID")
         if not service.settings.key_may_use(resource_id):
             raise refusal("RESOURCE_NOT_ALLOWED")

@@ -33,15 +33,23 @@ def sign(resource: str, expires: int, version_id: str | None) -> str:
     """
     canonical = resource if version_id is None else f"{resource}?versionId={version_id}"
     text = f"GET\n\n\n{expires}\n{canonical}"
-    return base64.b64encode(hmac.new(_SECRET, text.encode(), hashlib.sha1).digest()).decode()
+    return base64.b64encode(
+        hmac.new(_SECRET, text.encode(), hashlib.sha1).digest()
+    ).decode()
 
 
-def signed_query(resource: str, expires: datetime, version_id: str | None = None) -> str:
+def signed_query(
+    resource: str, expires: datetime, version_id: str | None = None
+) -> str:
     """The query of a signed URL, which is also the `key` of an entry in a listing."""
     seconds = int(expires.timestamp())
     signature = quote(sign(resource, seconds, version_id), safe="")
     query = f"AWSAccessKeyId={ACCESS_KEY_ID}&Expires={seconds}&Signature={signature}"
-    return query if version_id is None else f"{query}&versionId={quote(version_id, safe='')}"
+    return (
+        query
+        if version_id is None
+        else f"{query}&versionId={quote(version_id, safe='')}"
+    )
 
 
 def object_path(snapshot: StoredSnapshot, account_id: str) -> str:
@@ -50,11 +58,16 @@ def object_path(snapshot: StoredSnapshot, account_id: str) -> str:
 
 
 def entry(
-    snapshot: StoredSnapshot, settings: EmulatorSettings, snapshots_url: str, now: datetime
+    snapshot: StoredSnapshot,
+    settings: EmulatorSettings,
+    snapshots_url: str,
+    now: datetime,
 ) -> dict[str, Any]:
     """A snapshot as a listing shows it."""
     path = object_path(snapshot, settings.account_id)
-    query = signed_query(path, now + timedelta(days=settings.url_valid_days), snapshot.version_id)
+    query = signed_query(
+        path, now + timedelta(days=settings.url_valid_days), snapshot.version_id
+    )
     shown: dict[str, Any] = {
         "name": snapshot.name,
         "size": snapshot.size,
@@ -77,7 +90,11 @@ def page_of(
 ) -> bytes:
     """The page of a listing, newest snapshot first."""
     listed = sorted(
-        (one for one in snapshots if one.listed), key=lambda one: one.modified, reverse=True
+        (one for one in snapshots if one.listed),
+        key=lambda one: one.modified,
+        reverse=True,
     )
     entries = [entry(one, settings, snapshots_url, now) for one in listed]
-    return json.dumps({"status": "success", "response": entries}, separators=(",", ":")).encode()
+    return json.dumps(
+        {"status": "success", "response": entries}, separators=(",", ":")
+    ).encode()

@@ -49,7 +49,8 @@ class ApiRoute:
     answer: Callable[[Exchange], Awaitable[Answer]]
     scope: str | None = None
     needs_key: bool = True
-    limit: tuple[int, int] | None = None  # so many requests of a user in so many seconds
+    # so many requests of a user in so many seconds
+    limit: tuple[int, int] | None = None
 
     def compiled(self) -> Route:
         """The same route in Starlette's form, for matching."""
@@ -71,8 +72,13 @@ async def create(exchange: Exchange) -> Answer:
     exchange.started(running.version_id, joined=running.started_at != exchange.now)
     deadline = exchange.now + timedelta(seconds=settings.soft_deadline_seconds)
     await exchange.hold_until(min(running.ready_at, deadline))
-    await exchange.hold_for(account.snapshot_work.get(running.version_id), until=deadline)
-    if running.ready_at > deadline or account.snapshot_work.get(running.version_id) is not None:
+    await exchange.hold_for(
+        account.snapshot_work.get(running.version_id), until=deadline
+    )
+    if (
+        running.ready_at > deadline
+        or account.snapshot_work.get(running.version_id) is not None
+    ):
         return envelope_of_error(202, "SNAPSHOT_PROCESSING")
     stored = account.version(running.version_id)
     if stored is None:
@@ -98,7 +104,10 @@ async def listing(exchange: Exchange) -> Answer:
     """A database's snapshots."""
     resource = exchange.resource()
     return _cached_page(
-        exchange, resource.id, "", lambda: exchange.service.account.snapshots(resource.id)
+        exchange,
+        resource.id,
+        "",
+        lambda: exchange.service.account.snapshots(resource.id),
     )
 
 
@@ -117,7 +126,9 @@ async def account_listing(exchange: Exchange) -> Answer:
     def everything() -> list[StoredSnapshot]:
         service.account_listing_limit.count(exchange.now, limit, block)
         owners = exchange.usable() if wanted == "databases" else []
-        return [stored for owner in owners for stored in service.account.snapshots(owner.id)]
+        return [
+            stored for owner in owners for stored in service.account.snapshots(owner.id)
+        ]
 
     service.account_listing_limit.check(exchange.now)
     return _cached_page(
@@ -126,12 +137,17 @@ async def account_listing(exchange: Exchange) -> Answer:
 
 
 def _cached_page(
-    exchange: Exchange, owner: str, variant: str, snapshots: Callable[[], Iterable[StoredSnapshot]]
+    exchange: Exchange,
+    owner: str,
+    variant: str,
+    snapshots: Callable[[], Iterable[StoredSnapshot]],
 ) -> Answer:
     service = exchange.service
     now = exchange.now
     kept = service.account.pages.get((owner, variant))
-    if kept is None or now - kept[1] >= timedelta(seconds=service.settings.cache_seconds):
+    if kept is None or now - kept[1] >= timedelta(
+        seconds=service.settings.cache_seconds
+    ):
         kept = page_of(snapshots(), service.settings, service.snapshots_url, now), now
         service.account.pages[owner, variant] = kept
     return Answer(200, kept[0])
@@ -171,7 +187,9 @@ async def restore_status(exchange: Exchange) -> Answer:
             "state": state,
             "step": restore.step(exchange.now),
             "code": None if restore.in_progress else restore.error,
-            "started_at": None if state == "queued" else milliseconds(restore.started_at),
+            "started_at": None
+            if state == "queued"
+            else milliseconds(restore.started_at),
             "finished_at": milliseconds(restore.finished_at),
         }
     )
@@ -246,9 +264,17 @@ async def _method_not_allowed(_: Exchange) -> Answer:
 NO_ROUTE = ApiRoute("unknown", "", "", _not_found, needs_key=False)
 OTHER_METHOD = ApiRoute("unknown", "", "", _method_not_allowed, needs_key=False)
 ROUTES = (
-    ApiRoute("create", "POST", "/v2/databases/{id}/snapshots", create, "snapshots:write"),
+    ApiRoute(
+        "create", "POST", "/v2/databases/{id}/snapshots", create, "snapshots:write"
+    ),
     ApiRoute("list", "GET", "/v2/databases/{id}/snapshots", listing, "snapshots:read"),
-    ApiRoute("restore", "POST", "/v2/databases/{id}/snapshots/restore", restore, "snapshots:write"),
+    ApiRoute(
+        "restore",
+        "POST",
+        "/v2/databases/{id}/snapshots/restore",
+        restore,
+        "snapshots:write",
+    ),
     ApiRoute(
         "restore status",
         "GET",
@@ -256,7 +282,9 @@ ROUTES = (
         restore_status,
         "snapshots:read",
     ),
-    ApiRoute("list account", "GET", "/v2/users/snapshots", account_listing, "snapshots:read"),
+    ApiRoute(
+        "list account", "GET", "/v2/users/snapshots", account_listing, "snapshots:read"
+    ),
     ApiRoute(
         "statuses",
         "GET",
@@ -266,7 +294,14 @@ ROUTES = (
         limit=(15, 60),
     ),
     *(
-        ApiRoute(kind, method, f"/v2/databases{path}", answer, f"databases:{scope}", limit=limit)
+        ApiRoute(
+            kind,
+            method,
+            f"/v2/databases{path}",
+            answer,
+            f"databases:{scope}",
+            limit=limit,
+        )
         for kind, method, path, answer, scope, limit in (
             ("create database", "POST", "", databases.create, "write", (1, 3)),
             ("database", "GET", "/{id}", databases.database, "read", None),
@@ -284,11 +319,20 @@ ROUTES = (
                 "credentials",
                 (1, 3),
             ),
-            ("reset", "POST", "/{id}/credentials/reset", databases.reset, "credentials", (1, 3)),
+            (
+                "reset",
+                "POST",
+                "/{id}/credentials/reset",
+                databases.reset,
+                "credentials",
+                (1, 3),
+            ),
         )
     ),
     ApiRoute("me", "GET", "/v2/users/me", me, "account:read"),
-    ApiRoute("service status", "GET", "/v2/service/status", service_status, needs_key=False),
+    ApiRoute(
+        "service status", "GET", "/v2/service/status", service_status, needs_key=False
+    ),
     ApiRoute("download", "GET", "/files/{path:path}", download, needs_key=False),
     ApiRoute("download", "HEAD", "/files/{path:path}", download, needs_key=False),
 )

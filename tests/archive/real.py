@@ -25,7 +25,11 @@ from typing import Any
 
 import anyio
 
-from pulumi_snapshots.archive.archive import ArchiveRequest, NotArchived, archive_snapshot
+from pulumi_snapshots.archive.archive import (
+    ArchiveRequest,
+    NotArchived,
+    archive_snapshot,
+)
 from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 
@@ -48,9 +52,15 @@ def hosted(size: int, rate: float = math.inf) -> Iterator[Host]:
 
     It serves GET with ranges, without signatures, and by plain sockets: it is faster than the client that is measured.
     """
-    with tempfile.NamedTemporaryFile() as file, socket.create_server(("127.0.0.1", 0)) as server:
+    with (
+        tempfile.NamedTemporaryFile() as file,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
         left = size - OVERHEAD
-        with zipfile.ZipFile(file.name, "w") as whole, whole.open("dump", "w") as member:
+        with (
+            zipfile.ZipFile(file.name, "w") as whole,
+            whole.open("dump", "w") as member,
+        ):
             while left:
                 left -= member.write(PIECE[:left])
         with Path(file.name).open("rb") as content:
@@ -61,18 +71,23 @@ def hosted(size: int, rate: float = math.inf) -> Iterator[Host]:
                 while True:
                     connection, _ = server.accept()
                     threading.Thread(
-                        target=_answer, args=(connection, Path(file.name), rate), daemon=True
+                        target=_answer,
+                        args=(connection, Path(file.name), rate),
+                        daemon=True,
                     ).start()
 
         threading.Thread(target=serve, daemon=True).start()
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        yield Host(f"{address}/databases/account/database.zip?versionId={VERSION}", digest)
+        yield Host(
+            f"{address}/databases/account/database.zip?versionId={VERSION}", digest
+        )
         server.shutdown(socket.SHUT_RDWR)
 
 
 def _answer(connection: socket.socket, file: Path, rate: float) -> None:
     with connection, file.open("rb") as content, suppress(OSError):
-        request, size = b"", file.stat().st_size
+        request = b""
+        size = file.stat().st_size
         while b"\r\n\r\n" not in request:
             if not (received := connection.recv(65536)):
                 return
@@ -104,7 +119,15 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start an archive in another process."""
     return subprocess.Popen(  # noqa: S603  this very interpreter
-        [sys.executable, "-m", "tests.archive.real", url, VERSION, str(destination), *recipients],
+        [
+            sys.executable,
+            "-m",
+            "tests.archive.real",
+            url,
+            VERSION,
+            str(destination),
+            *recipients,
+        ],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **(environment or {})},
@@ -119,7 +142,10 @@ def outcome(process: subprocess.Popen[str]) -> Any:
 
 def memory(what: str) -> float:
     """MiB of this process: `VmRSS` is in use now, `VmHWM` the most so far."""
-    return int(Path("/proc/self/status").read_text().partition(f"{what}:")[2].split()[0]) / 1024
+    return (
+        int(Path("/proc/self/status").read_text().partition(f"{what}:")[2].split()[0])
+        / 1024
+    )
 
 
 async def run(*arguments: str) -> dict[str, object]:
@@ -134,9 +160,12 @@ async def run(*arguments: str) -> dict[str, object]:
     assert not problems, problems
     told = list[object]().append
     row: Any = SimpleNamespace(progress=told, note=told, warn=told)
-    idle, began = memory("VmRSS"), time.perf_counter()
+    idle = memory("VmRSS")
+    began = time.perf_counter()
     try:
-        request = ArchiveRequest(None, Transfers(), ArchiveInputs.of(values), row, manifest=False)
+        request = ArchiveRequest(
+            None, Transfers(), ArchiveInputs.of(values), row, manifest=False
+        )
         record = await archive_snapshot(request)
     except NotArchived as error:
         return {"error": str(error)}

@@ -112,7 +112,10 @@ class Scene:
     def call(self, owner: str, memory: ArchiveMemory | None = None) -> EngineCall:
         """A call of the engine about a resource."""
         shared = Shared()
-        shared._made |= {Transfers: self.transfers, ArchiveMemory: memory or ArchiveMemory()}
+        shared._made |= {
+            Transfers: self.transfers,
+            ArchiveMemory: memory or ArchiveMemory(),
+        }
         return EngineCall(owner, Settings, shared, self.row)
 
     async def refresh(self, record: ArchiveRecord) -> ArchiveRecord:
@@ -124,12 +127,19 @@ class Scene:
     def files(self) -> set[str]:
         """The names of everything in the folder, hidden files and empty folders included, but for manifests."""
         every = self.folder.rglob("*")
-        return {str(path.relative_to(self.folder)) for path in every if path.suffix != ".json"}
+        return {
+            str(path.relative_to(self.folder))
+            for path in every
+            if path.suffix != ".json"
+        }
 
     def content(self) -> dict[str, bytes | None]:
         """The bytes of each file in the folder; None for folders."""
         paths = {name: self.folder / name for name in self.files()}
-        return {name: path.read_bytes() if path.is_file() else None for name, path in paths.items()}
+        return {
+            name: path.read_bytes() if path.is_file() else None
+            for name, path in paths.items()
+        }
 
     def fault(self, **how: Any) -> None:
         """Let the next download, or so many `times`, fail like this."""
@@ -165,7 +175,9 @@ class Scene:
 
         class Store(FileStore):
             def write(self, blocks: Iterator[bytes]) -> Seen:
-                return super().write(blocks if self._path.suffix == ".json" else through(blocks))
+                return super().write(
+                    blocks if self._path.suffix == ".json" else through(blocks)
+                )
 
         self.stores(Store)
 
@@ -187,7 +199,11 @@ class Declared:
     state: dict[str, Any] | None = None
 
     async def given(self, **values: Any) -> dict[str, Any]:
-        return {"destination": f"{self.at.folder}/", **await self.at.outputs(), **values}
+        return {
+            "destination": f"{self.at.folder}/",
+            **await self.at.outputs(),
+            **values,
+        }
 
     async def up(self, *, replace: bool = False, **values: Any) -> ArchiveRecord:
         """Create, replace or update it, by `--replace` without a comparison."""
@@ -210,12 +226,16 @@ class Declared:
     async def preview(self, **values: Any) -> str:
         """What a preview says of it, and which properties replace it."""
         assert self.state is not None
-        found = ArchiveRules().diff(self.at.call(self.urn), self.state, await self.given(**values))
+        found = ArchiveRules().diff(
+            self.at.call(self.urn), self.state, await self.given(**values)
+        )
         return " ".join(filter(None, [*found.replaces, str(found.reason)]))
 
     async def refresh(self) -> ArchiveRecord:
         assert self.state is not None
-        return self._saved(await ArchiveRules().read(self.at.call(self.urn), self.id, self.state))
+        return self._saved(
+            await ArchiveRules().read(self.at.call(self.urn), self.id, self.state)
+        )
 
     async def imports(self, uri: str) -> ArchiveRecord:
         return self._saved(await ArchiveRules().read(self.at.call(self.urn), uri, {}))
@@ -227,7 +247,9 @@ class Declared:
 
     def _saved(self, resource: Resource) -> ArchiveRecord:
         """Keep it as a state does, which drops what is None."""
-        kept = {name: each for name, each in resource.outputs.items() if each is not None}
+        kept = {
+            name: each for name, each in resource.outputs.items() if each is not None
+        }
         self.id = resource.id
         self.state = json.loads(json.dumps(kept))
         return ArchiveRecord.from_outputs(kept)

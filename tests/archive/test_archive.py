@@ -34,7 +34,8 @@ from tests.support.memory import Memory
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, Row
 
-IDENTITY, OTHER = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
+IDENTITY = pyrage.x25519.Identity.generate()
+OTHER = pyrage.x25519.Identity.generate()
 KEYS = [str(IDENTITY.to_public()), str(OTHER.to_public())]
 OLD = b"an archive that was there before"
 
@@ -59,7 +60,10 @@ async def test_an_archive_has_every_byte_of_its_snapshot(at: Scene) -> None:
     record = await at.archive()
     assert holds(record, at.zip)
     created = at.snapshot.modified.strftime("%Y%m%dT%H%M%SZ")
-    assert file_of(record) == at.folder / DATABASE / f"{created}-{at.snapshot.version_id}.zip"
+    assert (
+        file_of(record)
+        == at.folder / DATABASE / f"{created}-{at.snapshot.version_id}.zip"
+    )
     assert record.archived_at.startswith("2026-03-01T12:00:00")
     assert at.files() == {DATABASE, f"{DATABASE}/{file_of(record).name}"}
     assert len(at.downloads) == 1
@@ -74,7 +78,8 @@ async def test_an_archive_has_every_byte_of_its_snapshot(at: Scene) -> None:
 @staged(scene)
 async def test_ids_a_url_and_a_resource_give_the_same_object(at: Scene) -> None:
     """The URL alone needs no API key, and the key is never sent to the snapshot's host."""
-    outputs, seen = await at.outputs(), len(at.here.emulator.journal)
+    outputs = await at.outputs()
+    seen = len(at.here.emulator.journal)
     by_url = await at.archive(download_url=outputs["download_url"])
     assert [entry.kind for entry in at.here.emulator.journal[seen:]] == ["download"]
     at.fault(cut_after=1_000_000)
@@ -91,7 +96,10 @@ async def test_ids_a_url_and_a_resource_give_the_same_object(at: Scene) -> None:
         "archived_at": by_url.archived_at,
     }
     assert replace(by_id, **same) == by_url
-    assert replace(await at.archive(), mark=by_url.mark, archived_at=by_url.archived_at) == by_url
+    assert (
+        replace(await at.archive(), mark=by_url.mark, archived_at=by_url.archived_at)
+        == by_url
+    )
     assert holds(by_url, at.zip)
 
 
@@ -112,7 +120,10 @@ async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one_touches_th
     assert file_of(record).name.endswith(f"-{at.snapshot.version_id}.zip.age")
     assert pyrage.decrypt(content, [IDENTITY]) == at.zip
     assert (record.size, record.sha256) == (len(content), sha256(content).hexdigest())
-    assert (record.plain_size, record.plain_sha256) == (len(at.zip), sha256(at.zip).hexdigest())
+    assert (record.plain_size, record.plain_sha256) == (
+        len(at.zip),
+        sha256(at.zip).hexdigest(),
+    )
     assert b"".join(written) == content
     assert not [block for block in written if at.zip[2_000_000:2_000_064] in block]
     assert await at.refresh(record) == record
@@ -196,7 +207,9 @@ async def test_an_object_that_is_there_and_cannot_be_read_to_its_end_is_given_up
         anyio.fail_after(3600),
         patch.object(at.transfers, "digest", lambda _store: anyio.sleep_forever()),
     ):
-        await fails(at, what=r"not whole after 2 min \(timeout\)", timeout="2m", **outputs)
+        await fails(
+            at, what=r"not whole after 2 min \(timeout\)", timeout="2m", **outputs
+        )
 
 
 @staged(scene, url_valid_days=600 / 86400, cache_seconds=1800.0)
@@ -213,13 +226,18 @@ async def test_a_url_that_expires_meanwhile_is_renewed(at: Scene) -> None:
 
 
 @staged(scene, url_valid_days=600 / 86400)
-async def test_an_expired_url_is_renewed_after_an_outage_of_the_service(at: Scene) -> None:
-    outputs, session = await at.outputs(), at.here.another_run()
+async def test_an_expired_url_is_renewed_after_an_outage_of_the_service(
+    at: Scene,
+) -> None:
+    outputs = await at.outputs()
+    session = at.here.another_run()
     at.here.emulator.advance(700)
     for kind in ("list", "list account"):
         at.here.fault(kind=kind, status=503, code="INTERNAL", times=None)
     archived = at.archive(session=session, **outputs)
-    assert holds(await at.here.meanwhile(600, at.here.emulator.clear_faults, archived), at.zip)
+    assert holds(
+        await at.here.meanwhile(600, at.here.emulator.clear_faults, archived), at.zip
+    )
 
 
 def forgotten(at: Scene) -> None:
@@ -246,18 +264,35 @@ FAILING: dict[str, tuple[Callable[[Scene], object], bool, bool, str]] = {
         True,
         "that the service lists now is refused too",
     ),
-    "no longer listed": (forgotten, True, True, "NoSuchVersion.*not list this snapshot any more"),
-    "no longer listed, and no URL": (forgotten, False, True, "lists no snapshot .* may be younger"),
+    "no longer listed": (
+        forgotten,
+        True,
+        True,
+        "NoSuchVersion.*not list this snapshot any more",
+    ),
+    "no longer listed, and no URL": (
+        forgotten,
+        False,
+        True,
+        "lists no snapshot .* may be younger",
+    ),
 }
 
 
 @pytest.mark.parametrize("why", FAILING)
 @staged(scene, url_valid_days=600 / 86400)
-async def test_a_snapshot_that_cannot_be_had_fails_within_minutes(at: Scene, why: str) -> None:
+async def test_a_snapshot_that_cannot_be_had_fails_within_minutes(
+    at: Scene, why: str
+) -> None:
     happens, has_url, has_key, told = FAILING[why]
-    outputs, session = await at.outputs(), at.here.another_run()
+    outputs = await at.outputs()
+    session = at.here.another_run()
     happens(at)
-    given = outputs if has_url else {name: outputs[name] for name in ("database_id", "version_id")}
+    given = (
+        outputs
+        if has_url
+        else {name: outputs[name] for name in ("database_id", "version_id")}
+    )
     began = at.here.clock.monotonic()
     await fails(at, what=told, session=session if has_key else None, **given)
     assert at.here.clock.monotonic() - began < 300
@@ -275,7 +310,9 @@ async def unlisted(
         await other.client.list_account()
         await here.clock.sleep(3 * 60)
         provider = here.another_run(here.session.ledger.place, **settings)
-        record = await create(provider, SnapshotInputs.of({"database_id": DATABASE}), Row())
+        record = await create(
+            provider, SnapshotInputs.of({"database_id": DATABASE}), Row()
+        )
         assert len(here.posts) == 1
         yield at, record, provider
 
@@ -291,28 +328,40 @@ async def test_an_archive_waits_for_an_old_listing_whatever_its_machines_clock_s
     The snapshot's time is the service's, that in the ledger is from before the machine's clock was set.
     """
     async with unlisted(tmp_path) as (at, record, provider):
-        clock, place = Shifted(at.here.clock, -abs(ahead)), provider.ledger.place
+        clock = Shifted(at.here.clock, -abs(ahead))
+        place = provider.ledger.place
         ids: dict[str, Any] = {"database_id": DATABASE, "version_id": record.version_id}
         if known == "by its time":
-            clock, place = Shifted(at.here.clock, ahead), Memory(at.here.clock)
+            clock = Shifted(at.here.clock, ahead)
+            place = Memory(at.here.clock)
             ids["created_at"] = record.created_at or record.requested_at
         session = at.here.another_run(place, clock=clock)
-        asked, began = len(at.here.listings), at.here.clock.monotonic()
+        asked = len(at.here.listings)
+        began = at.here.clock.monotonic()
         archived = await at.archive(session=session, **ids)
         assert holds(archived, at.here.emulator.archive_of(record.version_id or ""))
         assert len(at.here.posts) == 1
         assert at.here.clock.monotonic() - began < SERVICE_CACHE
-        assert len(at.here.listings) - asked <= SERVICE_CACHE / session.settings.poll_every + 3
+        assert (
+            len(at.here.listings) - asked
+            <= SERVICE_CACHE / session.settings.poll_every + 3
+        )
         assert any(text.startswith("listing is old until ") for text in at.row.shown)
 
 
 @staged(scene)
-async def test_an_archive_and_its_snapshot_that_are_both_gone_have_a_way_out(at: Scene) -> None:
+async def test_an_archive_and_its_snapshot_that_are_both_gone_have_a_way_out(
+    at: Scene,
+) -> None:
     record = await at.archive()
     file_of(record).unlink()
     lost = await at.refresh(record)
     at.here.emulator.advance(31 * 86400)
-    given = {"database_id": DATABASE, "previous": lost, "session": at.here.another_run()}
+    given = {
+        "database_id": DATABASE,
+        "previous": lost,
+        "session": at.here.another_run(),
+    }
     told = [
         await fails(at, what="lists no", version_id=each, **given)
         for each in (record.version_id, "another")
@@ -333,32 +382,45 @@ async def test_a_snapshot_that_no_new_listing_shows_is_given_up(tmp_path: Path) 
 
 
 @virtual
-async def test_an_outage_ends_a_wait_for_a_listing_with_its_time_out(tmp_path: Path) -> None:
+async def test_an_outage_ends_a_wait_for_a_listing_with_its_time_out(
+    tmp_path: Path,
+) -> None:
     async with unlisted(tmp_path) as (at, record, provider):
         began = at.here.clock.monotonic()
         ids: dict[str, Any] = {"database_id": DATABASE, "version_id": record.version_id}
         archives = fails(
             at, what="service is not available", session=provider, timeout=2400.0, **ids
         )
-        await at.here.meanwhile(300, lambda: at.here.fault(html=503, times=None), archives)
+        await at.here.meanwhile(
+            300, lambda: at.here.fault(html=503, times=None), archives
+        )
         assert 2300 < at.here.clock.monotonic() - began <= 2400
 
 
 @virtual
-async def test_archives_that_wait_for_a_listing_hold_up_no_others(tmp_path: Path) -> None:
+async def test_archives_that_wait_for_a_listing_hold_up_no_others(
+    tmp_path: Path,
+) -> None:
     async with unlisted(tmp_path) as (at, record, provider):
         ends: dict[str, float] = {}
         listed = await at.outputs()
 
         async def one(name: str, **ids: Any) -> None:
-            await at.archive(session=provider, destination=f"{tmp_path}/{name}.zip", **ids)
+            await at.archive(
+                session=provider, destination=f"{tmp_path}/{name}.zip", **ids
+            )
             ends[name] = at.here.clock.monotonic()
 
         began = at.here.clock.monotonic()
         async with anyio.create_task_group() as group:
             for number in range(AT_A_TIME):
                 group.start_soon(
-                    partial(one, f"{number}", database_id=DATABASE, version_id=record.version_id)
+                    partial(
+                        one,
+                        f"{number}",
+                        database_id=DATABASE,
+                        version_id=record.version_id,
+                    )
                 )
             await at.here.clock.sleep(60)
             group.start_soon(partial(one, "listed", **listed))
@@ -367,7 +429,9 @@ async def test_archives_that_wait_for_a_listing_hold_up_no_others(tmp_path: Path
 
 
 @staged(scene)
-async def test_the_queue_is_no_part_of_an_archives_time_out(at: Scene, tmp_path: Path) -> None:
+async def test_the_queue_is_no_part_of_an_archives_time_out(
+    at: Scene, tmp_path: Path
+) -> None:
     """Neither that of lookups, as a plan without the account's listing costs a request for each database, nor that of slots."""
     at.fault(kind="list account", status=402, code="UPGRADE_REQUIRED", times=1000)
     at.fault(delay=20, times=None)
@@ -375,19 +439,28 @@ async def test_the_queue_is_no_part_of_an_archives_time_out(at: Scene, tmp_path:
     for number in range(REQUESTS_PER_MINUTE + 13):
         at.here.emulator.add_database(database := f"{number:032x}")
         taken[database] = at.here.emulator.add_snapshot(database).version_id
-    session, done = at.here.another_run(), []
+    session = at.here.another_run()
+    done = []
 
     async def one(database: str, version: str) -> None:
-        ids: dict[str, Any] = {"database_id": database, "version_id": version, "timeout": 45.0}
+        ids: dict[str, Any] = {
+            "database_id": database,
+            "version_id": version,
+            "timeout": 45.0,
+        }
         done.append(
-            await at.archive(session=session, destination=f"{tmp_path}/{database}.zip", **ids)
+            await at.archive(
+                session=session, destination=f"{tmp_path}/{database}.zip", **ids
+            )
         )
 
     async with anyio.create_task_group() as group:
         for each in taken.items():
             group.start_soon(one, *each)
     assert len(done) == len(taken)
-    assert at.here.clock.monotonic() == pytest.approx(20 * len(taken) / AT_A_TIME, abs=30)
+    assert at.here.clock.monotonic() == pytest.approx(
+        20 * len(taken) / AT_A_TIME, abs=30
+    )
 
 
 # Never another version ------------------------------------------------------------------------------------------------
@@ -421,7 +494,10 @@ async def test_a_url_that_is_not_pinned_serves_the_right_version_or_nothing(
     tmp_path: Path, *, service: dict[str, Any], newer: bool, key: bool, refused: str
 ) -> None:
     async with scene(tmp_path, **service) as at:
-        given: dict[str, Any] = {"database_id": DATABASE, "version_id": at.snapshot.version_id}
+        given: dict[str, Any] = {
+            "database_id": DATABASE,
+            "version_id": at.snapshot.version_id,
+        }
         given |= {
             "created_at": "2026-02-01T00:00:00Z",
             "download_url": await signed_without_version(at),
@@ -437,7 +513,10 @@ async def test_a_url_that_is_not_pinned_serves_the_right_version_or_nothing(
 
 @pytest.mark.parametrize("version_header", [True, False])
 @staged(scene)
-async def test_bytes_of_two_versions_are_never_mixed(at: Scene, version_header: bool) -> None:  # noqa: FBT001
+async def test_bytes_of_two_versions_are_never_mixed(
+    at: Scene,
+    version_header: bool,  # noqa: FBT001
+) -> None:
     url = await signed_without_version(at)
     at.fault(cut_after=2_000_000)
     at.fault(delay=5, drop=True)
@@ -449,7 +528,9 @@ async def test_bytes_of_two_versions_are_never_mixed(at: Scene, version_header: 
         at.here.emulator.add_snapshot(DATABASE, size=SIZE)
 
     ids = {"download_url": url, "version_id": at.snapshot.version_id}
-    await at.here.meanwhile(3, another, fails(at, what="serves a different object", **ids))
+    await at.here.meanwhile(
+        3, another, fails(at, what="serves a different object", **ids)
+    )
 
 
 @staged(scene)
@@ -464,15 +545,20 @@ async def test_a_host_that_ignores_ranges_costs_no_bytes(at: Scene) -> None:
 
 @staged(scene)
 async def test_a_body_without_an_end_does_not_fill_the_disk(at: Scene) -> None:
-    outputs, sent = await at.outputs(), list[int]()
+    outputs = await at.outputs()
+    sent = list[int]()
 
     async def endless() -> AsyncIterator[bytes]:
         while len(sent) < 100:
             sent.append(SIZE // 4)
             yield bytes(SIZE // 4)
 
-    at.transfers.http = httpx.MockTransport(lambda _: httpx.Response(200, content=endless()))
-    await fails(at, what="sends more than the 5000000 bytes that were announced", **outputs)
+    at.transfers.http = httpx.MockTransport(
+        lambda _: httpx.Response(200, content=endless())
+    )
+    await fails(
+        at, what="sends more than the 5000000 bytes that were announced", **outputs
+    )
     assert sum(sent) <= 2 * SIZE
 
 
@@ -491,7 +577,11 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "another version .another instead of ",
     ),
     "range": (
-        {"headers": {"content-range": f"bytes 0-8/{'9' * 5000}"}, "body": "PK", "body_status": 206},
+        {
+            "headers": {"content-range": f"bytes 0-8/{'9' * 5000}"},
+            "body": "PK",
+            "body_status": 206,
+        },
         {},
         "another range than requested",
     ),
@@ -506,7 +596,11 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"size": None, "created_at": None},
         "time is not known.*Give destination a file name",
     ),
-    "no host": ({}, {"download_url": "xn--"}, "The download URL is invalid or has expired"),
+    "no host": (
+        {},
+        {"download_url": "xn--"},
+        "The download URL is invalid or has expired",
+    ),
     "no key": ({}, {"download_url": None}, "no API key is set"),
     # Not taken for an expired URL, of which another one could be had
     "proxy": (
@@ -515,7 +609,11 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "proxy in front of the service refused the request.*Run it from another network",
     ),
     **{
-        target: ({"redirect": target}, {}, "redirects to an address that is not allowed")
+        target: (
+            {"redirect": target},
+            {},
+            "redirects to an address that is not allowed",
+        )
         for target in UNSAFE
     },
 }
@@ -546,7 +644,12 @@ async def test_a_safe_redirect_is_followed_a_few_times(at: Scene) -> None:
     at.fault(redirect=outputs["download_url"])
     assert holds(await at.archive(**outputs), at.zip)
     at.fault(redirect=outputs["download_url"], times=None)
-    await fails(at, what="redirects more than 3 times", destination=f"{at.folder}/x.zip", **outputs)
+    await fails(
+        at,
+        what="redirects more than 3 times",
+        destination=f"{at.folder}/x.zip",
+        **outputs,
+    )
     assert {entry.key for entry in at.downloads} == {"none"}
 
 
@@ -593,19 +696,30 @@ async def test_an_interrupt_at_the_very_end_keeps_the_archive(at: Scene) -> None
 
 @staged(scene)
 async def test_a_replaced_object_goes_once_a_new_one_is_there(at: Scene) -> None:
-    first, fixed = await at.archive(keep_last=1), await at.archive(destination=f"{at.folder}/x.zip")
+    first = await at.archive(keep_last=1)
+    fixed = await at.archive(destination=f"{at.folder}/x.zip")
     at.newer()
     with pytest.raises(NotArchived):
-        await at.archive(keep_last=1, previous=first, **{**await at.outputs(), "size": 1})
+        await at.archive(
+            keep_last=1, previous=first, **{**await at.outputs(), "size": 1}
+        )
     assert file_of(first).exists(), "a failed archive removes no older one"
     second = await at.archive(keep_last=2, previous=first)
-    await at.remove(first, delete_object=True, successor=ArchiveSuccessor(second, counts=True))
+    await at.remove(
+        first, delete_object=True, successor=ArchiveSuccessor(second, counts=True)
+    )
     assert file_of(first).exists(), "the rule counts it"
-    await at.remove(first, delete_object=True, successor=ArchiveSuccessor(second, counts=False))
+    await at.remove(
+        first, delete_object=True, successor=ArchiveSuccessor(second, counts=False)
+    )
     assert not file_of(first).exists()
     again = await at.archive(destination=f"{at.folder}/x.zip", previous=fixed)
-    await at.remove(fixed, delete_object=True)  # by a later run, which does not know the successor
-    await at.remove(fixed, delete_object=True, successor=ArchiveSuccessor(again, counts=False))
+    await at.remove(
+        fixed, delete_object=True
+    )  # by a later run, which does not know the successor
+    await at.remove(
+        fixed, delete_object=True, successor=ArchiveSuccessor(again, counts=False)
+    )
     assert (holds(again, at.zip), again.earlier) == (True, ())
 
 

@@ -25,7 +25,11 @@ import pyrage
 import pytest
 
 from pulumi_snapshots.archive import source, upload
-from pulumi_snapshots.archive.archive import ArchiveRequest, NotArchived, archive_snapshot
+from pulumi_snapshots.archive.archive import (
+    ArchiveRequest,
+    NotArchived,
+    archive_snapshot,
+)
 from pulumi_snapshots.archive.manifest import Owner
 from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
 from pulumi_snapshots.archive.removal import NotRemoved, end_archive
@@ -126,9 +130,15 @@ class Bucket:
     def unfinished(self) -> int:
         """How many uploads cost and are not shown; Azure has none."""
         if self.server.scheme == "s3":
-            return len(self.server.s3().list_multipart_uploads(Bucket=self.name).get("Uploads", []))
+            return len(
+                self.server.s3()
+                .list_multipart_uploads(Bucket=self.name)
+                .get("Uploads", [])
+            )
         if self.server.scheme == "gs":
-            with urllib.request.urlopen(f"{self.server.url}/{self.name}?uploads") as answer:  # noqa: S310  this machine's
+            with urllib.request.urlopen(  # noqa: S310  this machine's
+                f"{self.server.url}/{self.name}?uploads"
+            ) as answer:
                 return int(answer.read().count(b"<Upload>"))
         return 0
 
@@ -138,7 +148,9 @@ class Bucket:
         return anyio.run(partial(self.archiving, url, key, previous=previous, **values))
 
     async def archiving(self, url: str, key: str, **values: Any) -> ArchiveRecord:
-        resource: dict[str, Any] = {name: values.pop(name, None) for name in ("owner", "previous")}
+        resource: dict[str, Any] = {
+            name: values.pop(name, None) for name in ("owner", "previous")
+        }
         # What a test has put there is no reason to refuse.
         resource["force"] = True
         given = {"download_url": url, "destination": self.uri(key), **values}
@@ -152,14 +164,18 @@ class Bucket:
 
     def shelved(self, key: str) -> list[Shelved]:
         return anyio.run(
-            partial(shelved, self.transfers, Destination.parse(self.uri(key)), deep=True)
+            partial(
+                shelved, self.transfers, Destination.parse(self.uri(key)), deep=True
+            )
         )
 
     def refresh(self, record: ArchiveRecord) -> ArchiveRecord:
         return anyio.run(check_archived, self.transfers, record, self.row)
 
     def delete(self, record: ArchiveRecord) -> None:
-        anyio.run(partial(end_archive, self.transfers, record, self.row, delete_object=True))
+        anyio.run(
+            partial(end_archive, self.transfers, record, self.row, delete_object=True)
+        )
 
     def holds(self, key: str, record: ArchiveRecord) -> bool:
         return hashlib.sha256(self.content(key)).hexdigest() == record.sha256
@@ -232,10 +248,13 @@ def test_an_object_is_whole_and_found_again_whatever_its_name(
 
 def test_a_place_that_cannot_be_is_one_clear_error(bucket: Bucket, small: Host) -> None:
     with fails_with(NotArchived, r"no-such-bucket.*(not exist|no bucket named)"):
-        bucket.archive(small.url, "", destination=f"{bucket.server.scheme}://no-such-bucket/x.zip")
+        bucket.archive(
+            small.url, "", destination=f"{bucket.server.scheme}://no-such-bucket/x.zip"
+        )
     bucket.put("folder/theirs", OLD)
     with fails_with(
-        NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"
+        NotArchived,
+        "is a folder.*Give destination a file name, or a final slash for a folder",
     ):
         bucket.archive(small.url, "folder")
     assert bucket.keys() == ["folder/theirs"]
@@ -266,7 +285,9 @@ def test_an_upload_that_fails_keeps_the_old_object_and_no_parts(
     bucket.put("x.zip", OLD)
     bucket.proxy.fails = after(number, what, failure)
     quick = (
-        {**buckets.CLIENT, "timeout": timedelta(seconds=0.5)} if how == "silent" else buckets.CLIENT
+        {**buckets.CLIENT, "timeout": timedelta(seconds=0.5)}
+        if how == "silent"
+        else buckets.CLIENT
     )
     told = (
         "ExpiredToken.*Nothing of it is left there.*untouched"
@@ -301,10 +322,16 @@ def test_what_passes_fails_no_upload(bucket: Bucket, large: Host, how: str) -> N
         return is_new
 
     bucket.proxy.fails = {
-        "errors that pass": lambda request: (503, "SlowDown") if is_first(request) else None,
+        "errors that pass": lambda request: (
+            (503, "SlowDown") if is_first(request) else None
+        ),
         "the last answer lost": after(0, completes, "lose"),
-        "a slow line": lambda request: time.sleep(0.8) if writes_a_part(request) else None,
-        "a silent part": lambda request: "silent" if is_first(request) and len(seen) == 1 else None,
+        "a slow line": lambda request: (
+            time.sleep(0.8) if writes_a_part(request) else None
+        ),
+        "a silent part": lambda request: (
+            "silent" if is_first(request) and len(seen) == 1 else None
+        ),
     }[how]
     with patch.multiple(buckets, **PASSING[how]), patch.object(upload, "SILENCE", 0.3):
         record = bucket.archive(large.url, "x.zip")
@@ -320,7 +347,9 @@ def test_an_object_that_another_writes_meanwhile_is_not_matched_to_this_archive(
 ) -> None:
     bucket.archive(large.url, "same.zip")
     theirs = (
-        bucket.content("same.zip") if failure == (403, "the same bytes") else os.urandom(11 * MIB)
+        bucket.content("same.zip")
+        if failure == (403, "the same bytes")
+        else os.urandom(11 * MIB)
     )
 
     def meanwhile(request: Request) -> Failure:
@@ -334,7 +363,9 @@ def test_an_object_that_another_writes_meanwhile_is_not_matched_to_this_archive(
     assert bucket.content("x.zip") == theirs
 
 
-@pytest.mark.parametrize("values", [{}, {"timeout": 3}], ids=["by itself", "by the time-out"])
+@pytest.mark.parametrize(
+    "values", [{}, {"timeout": 3}], ids=["by itself", "by the time-out"]
+)
 @of("s3")  # as all stores have the same library
 def test_a_store_that_falls_silent_fails_it_in_time(
     bucket: Bucket, large: Host, values: dict[str, Any]
@@ -346,8 +377,12 @@ def test_a_store_that_falls_silent_fails_it_in_time(
         silent.extend([True] * writes_a_part(request))
         return "silent" if silent else None
 
-    bucket.proxy.fails, bucket.may_leave_parts, began = falls_silent, True, time.monotonic()
-    told = r"not whole after 3 s \(timeout\).*an unfinished" if values else "an unfinished"
+    bucket.proxy.fails = falls_silent
+    bucket.may_leave_parts = True
+    began = time.monotonic()
+    told = (
+        r"not whole after 3 s \(timeout\).*an unfinished" if values else "an unfinished"
+    )
     with (
         patch.object(buckets, "CLIENT", BRIEF),
         patch.object(upload, "SILENCE", 120.0 if values else 0.3),
@@ -359,7 +394,9 @@ def test_a_store_that_falls_silent_fails_it_in_time(
     assert bucket.content("x.zip") == OLD
 
 
-def test_an_interrupted_upload_keeps_the_old_object(bucket: Bucket, large: Host) -> None:
+def test_an_interrupted_upload_keeps_the_old_object(
+    bucket: Bucket, large: Host
+) -> None:
     bucket.put("x.zip", OLD)
 
     def interrupted(request: Request) -> Failure:
@@ -384,13 +421,13 @@ def test_an_interrupted_upload_keeps_the_old_object(bucket: Bucket, large: Host)
 def test_owners_at_once_share_one_object_which_goes_with_the_last_one(
     bucket: Bucket, small: Host
 ) -> None:
-    recipients, records = (
-        [str(pyrage.x25519.Identity.generate().to_public())],
-        list[ArchiveRecord](),
-    )
+    recipients = [str(pyrage.x25519.Identity.generate().to_public())]
+    records = list[ArchiveRecord]()
 
     async def one(owner: str) -> None:
-        records.append(await bucket.archiving(small.url, "", owner=owner, recipients=recipients))
+        records.append(
+            await bucket.archiving(small.url, "", owner=owner, recipients=recipients)
+        )
 
     async def all_of_them() -> None:
         async with anyio.create_task_group() as group:
@@ -418,9 +455,14 @@ def test_archives_in_a_bucket_are_verified_refreshed_and_decrypted(
     bucket.put("shopping/20261124T230000Z-v.zip", OLD)
     bucket.put("shop/theirs.json", b"{}")
 
-    key, store = record.uri.removeprefix(bucket.uri("")), bucket.transfers.at(record.uri)
-    assert [(each.uri, each.problem) for each in bucket.shelved("shop/")] == [(record.uri, None)]
-    _, digest = opened(store.read(), FileStore(tmp_path / "x.zip").write, [identity], name="x")
+    key = record.uri.removeprefix(bucket.uri(""))
+    store = bucket.transfers.at(record.uri)
+    assert [(each.uri, each.problem) for each in bucket.shelved("shop/")] == [
+        (record.uri, None)
+    ]
+    _, digest = opened(
+        store.read(), FileStore(tmp_path / "x.zip").write, [identity], name="x"
+    )
     assert digest == record.plain_sha256 == small.sha256
 
     assert bucket.refresh(record) == record
@@ -428,28 +470,39 @@ def test_archives_in_a_bucket_are_verified_refreshed_and_decrypted(
     renewed = bucket.refresh(record)
     assert (renewed.lost, renewed.mark == record.mark) == (None, False)
     bucket.put(key, bucket.content(key)[::-1])
-    assert (bucket.shelved("shop/")[0].problem or "").startswith("was changed: its SHA-256 is ")
+    assert (bucket.shelved("shop/")[0].problem or "").startswith(
+        "was changed: its SHA-256 is "
+    )
     assert bucket.refresh(record).lost == "altered"
     obstore.delete(bucket.behind, key)
     assert bucket.shelved("shop/")[0].problem == "is missing"
     assert bucket.refresh(record).lost == "missing"
-    with pytest.raises(StoreTrouble, match=r"shpo does not exist: nothing is stored there"):
+    with pytest.raises(
+        StoreTrouble, match=r"shpo does not exist: nothing is stored there"
+    ):
         bucket.shelved("shpo/")
 
 
-def test_an_object_that_may_not_be_deleted_is_named(bucket: Bucket, small: Host) -> None:
+def test_an_object_that_may_not_be_deleted_is_named(
+    bucket: Bucket, small: Host
+) -> None:
     record = bucket.archive(small.url, "x.zip")
-    bucket.proxy.fails = lambda _: "drop"  # a store that is away changes and deletes nothing
+    bucket.proxy.fails = lambda _: (
+        "drop"
+    )  # a store that is away changes and deletes nothing
     assert bucket.refresh(record) == record
     assert "was not checked and stays as it was" in bucket.row.warnings[-1]
     with pytest.raises(NotRemoved, match="was not deleted"):
         bucket.delete(record)
-    bucket.proxy.fails = lambda request: (403, "AccessDenied") if removes(request) else None
+    bucket.proxy.fails = lambda request: (
+        (403, "AccessDenied") if removes(request) else None
+    )
     with pytest.raises(NotRemoved, match=r"was not deleted: .*x\.zip.*AccessDenied"):
         bucket.delete(record)
     newer = bucket.archive(small.url, "y.zip", record, keep_last=1)
     assert re.search(
-        r"x\.zip is beyond the last 1 but was not removed: .*AccessDenied", bucket.row.warnings[-1]
+        r"x\.zip is beyond the last 1 but was not removed: .*AccessDenied",
+        bucket.row.warnings[-1],
     )
     assert bucket.keys() == ["x.zip", "y.zip"]
     bucket.proxy.fails = lambda _: None
@@ -470,14 +523,22 @@ def test_a_key_that_may_only_write_is_enough(bucket: Bucket, small: Host) -> Non
 
 
 @CONDITIONS
-def test_wrong_keys_a_wrong_clock_or_region_have_a_next_step(bucket: Bucket, small: Host) -> None:
+def test_wrong_keys_a_wrong_clock_or_region_have_a_next_step(
+    bucket: Bucket, small: Host
+) -> None:
     bucket.put("x.zip", OLD)
     connection = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
     keys = {
         "versity": {"AWS_SECRET_ACCESS_KEY": "another"},
-        "az": {"AZURE_STORAGE_CONNECTION_STRING": f"{connection};AccountKey=YW5vdGhlcg=="},
+        "az": {
+            "AZURE_STORAGE_CONNECTION_STRING": f"{connection};AccountKey=YW5vdGhlcg=="
+        },
     }.get(bucket.server.name, {})
-    step = "Set AWS_REGION to the bucket's region" if bucket.server.scheme == "s3" else "untouched"
+    step = (
+        "Set AWS_REGION to the bucket's region"
+        if bucket.server.scheme == "s3"
+        else "untouched"
+    )
     wrong: list[tuple[dict[str, str], Failure, str]] = [
         (
             keys,
@@ -492,12 +553,18 @@ def test_wrong_keys_a_wrong_clock_or_region_have_a_next_step(bucket: Bucket, sma
         ({}, (301, "PermanentRedirect"), f".*{step}"),
     ]
     if bucket.server.scheme == "s3":
-        refused = None if keys else (400, "AuthorizationHeaderMalformed")  # one knows its region
+        refused = (
+            None if keys else (400, "AuthorizationHeaderMalformed")
+        )  # one knows its region
         named = ".*what is in AWS_ACCESS_KEY_ID, region eu-west-1, endpoint http"
         wrong.append(({"AWS_REGION": "eu-west-1"}, refused, named))
     for environment, failure, told in wrong:
-        bucket.transfers, bucket.proxy.fails = Transfers(), after(0, writes, failure)
-        with patch.dict(os.environ, environment), fails_with(NotArchived, rf"x\.zip: {told}"):
+        bucket.transfers = Transfers()
+        bucket.proxy.fails = after(0, writes, failure)
+        with (
+            patch.dict(os.environ, environment),
+            fails_with(NotArchived, rf"x\.zip: {told}"),
+        ):
             bucket.archive(small.url, "x.zip")
     assert bucket.content("x.zip") == OLD
 
@@ -507,13 +574,16 @@ def test_wrong_keys_a_wrong_clock_or_region_have_a_next_step(bucket: Bucket, sma
 def test_an_archive_to_a_bucket_takes_little_memory(server: ObjectStore) -> None:
     server.make_bucket("backups")
     with hosted(96 * MIB) as large:
-        done = outcome(start(large.url, "s3://backups/x.zip", environment=server.environment))
+        done = outcome(
+            start(large.url, "s3://backups/x.zip", environment=server.environment)
+        )
     assert done["sha256"] == large.sha256
     assert done["above_idle"] <= 64, done
 
 
 @pytest.mark.parametrize(
-    ("then", "told"), [("replaced", "was replaced while it was read"), ("gone", "does not exist")]
+    ("then", "told"),
+    [("replaced", "was replaced while it was read"), ("gone", "does not exist")],
 )
 def test_an_object_that_is_replaced_while_it_is_read_is_no_mixture(
     bucket: Bucket, small: Host, then: str, told: str
@@ -523,7 +593,9 @@ def test_an_object_that_is_replaced_while_it_is_read_is_no_mixture(
     bucket.put("x.zip", content)  # another mark, so that a refresh reads it
 
     def meanwhile(request: Request) -> Failure:
-        if request.method == "GET" and unquote(request.path.partition("?")[0]).endswith("x.zip"):
+        if request.method == "GET" and unquote(request.path.partition("?")[0]).endswith(
+            "x.zip"
+        ):
             if then == "replaced":
                 bucket.put("x.zip", content[:-1] + b"x")
             elif bucket.keys():
@@ -537,10 +609,14 @@ def test_an_object_that_is_replaced_while_it_is_read_is_no_mixture(
 
 
 def test_a_missing_library_is_named_with_its_extra(bucket: Bucket, small: Host) -> None:
-    inputs = ArchiveInputs.of({"download_url": small.url, "destination": bucket.uri("x.zip")})
+    inputs = ArchiveInputs.of(
+        {"download_url": small.url, "destination": bucket.uri("x.zip")}
+    )
     missing = {"obstore": None, "obstore.store": None}
     with (
         patch.dict(sys.modules, missing),
         fails_with(NotArchived, re.escape(pip_install("archive"))),
     ):
-        anyio.run(archive_snapshot, ArchiveRequest(None, bucket.transfers, inputs, bucket.row))
+        anyio.run(
+            archive_snapshot, ArchiveRequest(None, bucket.transfers, inputs, bucket.row)
+        )

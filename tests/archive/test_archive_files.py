@@ -10,7 +10,11 @@ import anyio
 import pyrage
 import pytest
 
-from pulumi_snapshots.archive.archive import ArchiveRequest, NotArchived, archive_snapshot
+from pulumi_snapshots.archive.archive import (
+    ArchiveRequest,
+    NotArchived,
+    archive_snapshot,
+)
 from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.storage.store import PART, FileStore, StoreTrouble
@@ -37,20 +41,30 @@ def test_a_large_archive_takes_little_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "recipients", [None, [str(pyrage.x25519.Identity.generate().to_public())]], ids=["", "age"]
+    "recipients",
+    [None, [str(pyrage.x25519.Identity.generate().to_public())]],
+    ids=["", "age"],
 )
 def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(
     host: Host, tmp_path: Path, recipients: list[str] | None
 ) -> None:
     target = tmp_path / ("x.zip.age" if recipients else "x.zip")
     target.write_bytes(OLD)
-    values = {"download_url": host.url, "destination": str(target), "recipients": recipients}
-    request = ArchiveRequest(None, Transfers(), ArchiveInputs.of(values), Row(), force=True)
+    values = {
+        "download_url": host.url,
+        "destination": str(target),
+        "recipients": recipients,
+    }
+    request = ArchiveRequest(
+        None, Transfers(), ArchiveInputs.of(values), Row(), force=True
+    )
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     # of this process, which fails as a full disk does
     resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, hard))
     try:
-        with pytest.raises(NotArchived, match=r"File too large.*what was there is untouched"):
+        with pytest.raises(
+            NotArchived, match=r"File too large.*what was there is untouched"
+        ):
             anyio.run(archive_snapshot, request)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

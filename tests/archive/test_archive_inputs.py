@@ -41,16 +41,28 @@ def problems(**changes: Any) -> dict[str, str]:
         {"database_id": None, "download_url": UNPINNED},
         *(
             {"destination": each}
-            for each in ("../backups/x.zip", "~/x.zip", "a..b/c...zip", "file://localhost/backups/")
+            for each in (
+                "../backups/x.zip",
+                "~/x.zip",
+                "a..b/c...zip",
+                "file://localhost/backups/",
+            )
         ),
-        *({"destination": f"s3://{each}"} for each in ("bucket/", "my.bucket-1/a/b.zip")),
+        *(
+            {"destination": f"s3://{each}"}
+            for each in ("bucket/", "my.bucket-1/a/b.zip")
+        ),
         {"keep_last": 3.0, "delete_object": True, "timeout": "2h"},
         {"keep": {"daily": UNKNOWN, "weekly": 2.0}, "pin": True},
         {"size": 335.0, "created_at": "2026-11-24T23:00:00.123Z"},
         dict.fromkeys(
-            (*GOOD, "download_url", "keep_last", "timeout", "size", "created_at"), UNKNOWN
+            (*GOOD, "download_url", "keep_last", "timeout", "size", "created_at"),
+            UNKNOWN,
         ),
-        {"download_url": "http://127.0.0.1:8000/databases/a/b.zip?versionId=v", "version_id": "v"},
+        {
+            "download_url": "http://127.0.0.1:8000/databases/a/b.zip?versionId=v",
+            "version_id": "v",
+        },
         *({"recipients": each} for each in ([KEY, OTHER], (KEY,), UNKNOWN)),
         *(
             {"recipients": [KEY], "destination": f"s3://bucket/{name}"}
@@ -83,7 +95,13 @@ PLACES = {
         "s3://BUCKET/NAME",
     ),
     **dict.fromkeys(
-        ("s3:/bucket/x", "s3:bucket/x", "S3://bucket/x", "arn:aws:s3:::bucket/x", "ftp://host/x"),
+        (
+            "s3:/bucket/x",
+            "s3:bucket/x",
+            "S3://bucket/x",
+            "arn:aws:s3:::bucket/x",
+            "ftp://host/x",
+        ),
         "s3://",
     ),
     "https://bucket.s3.example/x": "file://, s3://, gs:// or az://",
@@ -104,8 +122,16 @@ PLACES = {
             "download_url",
             "whatever is newest",
         ),
-        ({"download_url": PINNED, "version_id": "another"}, "download_url", "is pinned to version"),
-        ({"download_url": PINNED.replace("https", "http")}, "download_url", "must use https"),
+        (
+            {"download_url": PINNED, "version_id": "another"},
+            "download_url",
+            "is pinned to version",
+        ),
+        (
+            {"download_url": PINNED.replace("https", "http")},
+            "download_url",
+            "must use https",
+        ),
         (
             {"download_url": PINNED.replace("://", "://user:password@")},
             "download_url",
@@ -113,7 +139,10 @@ PLACES = {
         ),
         ({"download_url": "https://[bad/x.zip"}, "download_url", "must be a URL"),
         ({"destination": None}, "destination", "is required"),
-        *(({"destination": place}, "destination", what) for place, what in PLACES.items()),
+        *(
+            ({"destination": place}, "destination", what)
+            for place, what in PLACES.items()
+        ),
         (
             {"recipients": [KEY], "destination": "s3://bucket/x.zip"},
             "destination",
@@ -125,7 +154,12 @@ PLACES = {
         ),
         *(
             ({"recipients": [each]}, "recipients", "must be public keys of age")
-            for each in (5, "", "ssh-ed25519 AAAA", KEY[:-1] + ("q" if KEY[-1] != "q" else "p"))
+            for each in (
+                5,
+                "",
+                "ssh-ed25519 AAAA",
+                KEY[:-1] + ("q" if KEY[-1] != "q" else "p"),
+            )
         ),
         *(
             ({"keep": each}, "keep", "an object with some of last, daily")
@@ -182,14 +216,21 @@ WITH_SECRETS = (
 @pytest.mark.parametrize("destination", WITH_SECRETS)
 def test_a_secret_in_a_destination_is_not_printed(destination: str) -> None:
     (told,) = problems(destination=destination).items()
-    assert told[0] == "", "the engine prints the value of the property that a failure names"
+    assert told[0] == "", (
+        "the engine prints the value of the property that a failure names"
+    )
     assert SECRET not in told[1]
 
 
-def test_a_preview_fails_without_a_library_that_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_preview_fails_without_a_library_that_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
     for scheme in ("s3", "gs", "az"):
-        assert pip_install("archive") in problems(destination=f"{scheme}://bucket/x")["destination"]
+        assert (
+            pip_install("archive")
+            in problems(destination=f"{scheme}://bucket/x")["destination"]
+        )
     monkeypatch.setattr(encryption, "AGE_LIBRARY", "no_such_library")
     assert pip_install("encrypt") in problems(recipients=[KEY])["recipients"]
 
@@ -199,7 +240,10 @@ URIS = {
     "file:///backups/x.zip": "file:///backups/x.zip",
     "/with space/50%.zip": "file:///with%20space/50%25.zip",
     "~/x.zip": "file:///home/me/x.zip",
-    **{f"{scheme}://bucket/a/x.zip": f"{scheme}://bucket/a/x.zip" for scheme in ("s3", "gs", "az")},
+    **{
+        f"{scheme}://bucket/a/x.zip": f"{scheme}://bucket/a/x.zip"
+        for scheme in ("s3", "gs", "az")
+    },
 }
 
 
@@ -217,7 +261,8 @@ def test_a_url_alone_gives_database_and_version() -> None:
     assert (inputs.database_id, inputs.version_id) == (DATABASE, VERSION)
     newer = PINNED.replace(".zip", "_postgres_manual.zip")
     assert (
-        ArchiveInputs.of({"download_url": newer, "destination": "/x.zip"}).database_id == DATABASE
+        ArchiveInputs.of({"download_url": newer, "destination": "/x.zip"}).database_id
+        == DATABASE
     )
     assert "Signature" not in repr(inputs)
 
@@ -255,7 +300,10 @@ CHANGES: list[tuple[dict[str, Any], tuple[str, ...], tuple[str, ...], str]] = [
             },
             {"download_url": None},
             {"database_id": None, "version_id": None},
-            {"database_id": None, "download_url": f"https://elsewhere.test/x?versionId={VERSION}"},
+            {
+                "database_id": None,
+                "download_url": f"https://elsewhere.test/x?versionId={VERSION}",
+            },
             {"timeout": "5m"},
             {"timeout": None},
             {"size": 7, "created_at": "2020-01-01T00:00:00Z"},
@@ -272,7 +320,12 @@ CHANGES: list[tuple[dict[str, Any], tuple[str, ...], tuple[str, ...], str]] = [
         (),
         "",
     ),
-    ({"database_id": "other", "version_id": "v2"}, ("database_id", "version_id"), (), ""),
+    (
+        {"database_id": "other", "version_id": "v2"},
+        ("database_id", "version_id"),
+        (),
+        "",
+    ),
     ({"destination": "/elsewhere/"}, ("destination",), (), ""),
     ({"destination": "/backups"}, ("destination",), (), ""),
     # What is not known yet removes no object, and new rules write none.
@@ -287,7 +340,10 @@ CHANGES: list[tuple[dict[str, Any], tuple[str, ...], tuple[str, ...], str]] = [
 
 @pytest.mark.parametrize(("changes", "replaces", "updates", "unknown"), CHANGES)
 def test_only_another_version_or_place_writes_an_object(
-    changes: dict[str, Any], replaces: tuple[str, ...], updates: tuple[str, ...], unknown: str
+    changes: dict[str, Any],
+    replaces: tuple[str, ...],
+    updates: tuple[str, ...],
+    unknown: str,
 ) -> None:
     found = archive_difference(RECORD, INPUTS, {**INPUTS, **changes})
     assert (found.replaces, found.updates) == (replaces, updates)
@@ -323,5 +379,8 @@ def test_changed_recipients_archive_again() -> None:
         (UNKNOWN, ()),
         ([KEY, UNKNOWN], ()),
     ):
-        assert archive_difference(record, old, {**old, "recipients": new}).replaces == replaces
+        assert (
+            archive_difference(record, old, {**old, "recipients": new}).replaces
+            == replaces
+        )
     assert archive_difference(record, GOOD, GOOD).replaces == ()

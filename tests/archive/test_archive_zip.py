@@ -11,7 +11,9 @@ import pytest
 from pulumi_snapshots.archive.zip_check import BrokenZip, check_zip
 
 
-def made(members: int, comment: bytes = b"", content: bytes = b"PK\x05\x06 PK\x01\x02") -> bytes:
+def made(
+    members: int, comment: bytes = b"", content: bytes = b"PK\x05\x06 PK\x01\x02"
+) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
         archive.comment = comment
@@ -61,7 +63,12 @@ class Stream(io.RawIOBase):
         return memoryview(data).nbytes  # type: ignore[arg-type]
 
 
-METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+METHODS = [
+    zipfile.ZIP_STORED,
+    zipfile.ZIP_DEFLATED,
+    zipfile.ZIP_BZIP2,
+    zipfile.ZIP_LZMA,
+]
 NOISE = random.Random(1).randbytes(100_000)
 CONTENTS = [b"", b"x", NOISE, bytes(2_000_000), NOISE, b"last"]
 
@@ -77,7 +84,9 @@ def zipped(method: int, *, streamed: bool = False, large: bool = False) -> bytes
 
 
 def checked(archive: bytes, size: int = 65_536) -> str | None:
-    return check_zip(archive[start : start + size] for start in range(0, len(archive), size))
+    return check_zip(
+        archive[start : start + size] for start in range(0, len(archive), size)
+    )
 
 
 @pytest.mark.parametrize("size", [97, 10_000_000])
@@ -109,14 +118,22 @@ def test_every_member_of_a_good_zip_is_checked(
         (zipfile.ZIP_DEFLATED, True, True),
     ],
 )
-def test_one_changed_byte_in_a_member_is_noticed(method: int, streamed: bool, large: bool) -> None:  # noqa: FBT001
+def test_one_changed_byte_in_a_member_is_noticed(
+    method: int,
+    streamed: bool,  # noqa: FBT001
+    large: bool,  # noqa: FBT001
+) -> None:
     archive = zipped(method, streamed=streamed, large=large)
     chance = random.Random(1)
     start = archive.index(b"folder/2") + 28
     places = [
-        (chance.randrange(start, start + 90_000), 1 << chance.randrange(8)) for _ in range(20)
+        (chance.randrange(start, start + 90_000), 1 << chance.randrange(8))
+        for _ in range(20)
     ]
-    in_headers = [(archive.index(b"folder/2") - 30, 1), (archive.index(b"folder/3") - 10, 1)]
+    in_headers = [
+        (archive.index(b"folder/2") - 30, 1),
+        (archive.index(b"folder/3") - 10, 1),
+    ]
     for place, bit in places + in_headers * (not streamed):
         damaged = bytearray(archive)
         damaged[place] ^= bit

@@ -22,11 +22,17 @@ from pulumi_snapshots.storage.store import StoreTrouble
 from tests.support.identities import Identities, identities
 
 Environment = dict[str, str]
-S3, TEMPORARY, BEARER = "s3", "Credential=TEMPORARY/", "Bearer TOKEN"
+S3 = "s3"
+TEMPORARY = "Credential=TEMPORARY/"
+BEARER = "Bearer TOKEN"
 KEYS = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "neverShown"}
 WEB = {"AWS_WEB_IDENTITY_TOKEN_FILE": "/token", "AWS_ROLE_ARN": "arn"}
 CONTAINER = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "{url}/container"}
-CLIENT = {"AZURE_CLIENT_ID": "client", "AZURE_TENANT_ID": "tenant", "AZURE_AUTHORITY_HOST": "{url}"}
+CLIENT = {
+    "AZURE_CLIENT_ID": "client",
+    "AZURE_TENANT_ID": "tenant",
+    "AZURE_AUTHORITY_HOST": "{url}",
+}
 CONNECTION = "AccountName=shop;AccountKey=bmV2ZXJTaG93bg==;BlobEndpoint={url}/shop"
 START = "https://work.example/start"
 CONFIG = f"""
@@ -73,13 +79,18 @@ def known() -> Iterator[Identities]:
 @cache
 def private_key() -> str:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    kind, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    kind = serialization.Encoding.PEM
+    form = serialization.PrivateFormat.PKCS8
     return key.private_bytes(kind, form, serialization.NoEncryption()).decode()
 
 
 def written(url: str, home: Path, ends: str = "2036-01-01T00:00:00Z") -> None:
     """Write all files that the ways below need."""
-    account = {"type": "service_account", "client_email": "me@example", "private_key_id": "1"}
+    account = {
+        "type": "service_account",
+        "client_email": "me@example",
+        "private_key_id": "1",
+    }
     federation = {
         "type": "external_account",
         "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/x",
@@ -116,7 +127,9 @@ def written(url: str, home: Path, ends: str = "2036-01-01T00:00:00Z") -> None:
     (home / "bin" / "az").chmod(0o755)
 
 
-def refusal(known: Identities, home: Path, scheme: str, environment: Environment) -> str:
+def refusal(
+    known: Identities, home: Path, scheme: str, environment: Environment
+) -> str:
     """What the error says once the store at this address has refused, in an environment with nothing else in it."""
     facts = {"url": known.url, "host": known.url.removeprefix("http://"), "home": home}
     own = {
@@ -135,7 +148,11 @@ def refusal(known: Identities, home: Path, scheme: str, environment: Environment
         "botocore.credentials.SSOProvider._SSO_TOKEN_CACHE_DIR",
         str(home / ".aws" / "sso" / "cache"),
     )
-    with patch.dict(os.environ, own, clear=True), logins, pytest.raises(StoreTrouble) as failed:
+    with (
+        patch.dict(os.environ, own, clear=True),
+        logins,
+        pytest.raises(StoreTrouble) as failed,
+    ):
         BucketStore(Buckets(), Destination.parse(f"{scheme}://bucket/x.zip")).listing()
     told = " ".join([str(failed.value.happened), *map(str, failed.value.then)])
     assert "neverShown" not in told
@@ -268,8 +285,16 @@ REFUSED: dict[str, tuple[str, Environment, str]] = {
         profile("empty"),
         "profile 'empty' of the AWS configuration files has no credentials",
     ),
-    "no boto3": (S3, profile("role"), "by role_arn, needs boto3 for its keys.*pip install boto3"),
-    "a broken file": (S3, {"AWS_CONFIG_FILE": "{home}/broken"}, "broken cannot be read"),
+    "no boto3": (
+        S3,
+        profile("role"),
+        "by role_arn, needs boto3 for its keys.*pip install boto3",
+    ),
+    "a broken file": (
+        S3,
+        {"AWS_CONFIG_FILE": "{home}/broken"},
+        "broken cannot be read",
+    ),
     "no google-auth": (
         "gs",
         {"GOOGLE_APPLICATION_CREDENTIALS": "{home}/federation.json"},
@@ -280,7 +305,11 @@ REFUSED: dict[str, tuple[str, Environment, str]] = {
         {"GOOGLE_APPLICATION_CREDENTIALS": "{home}/none"},
         "cannot be read as Google credentials",
     ),
-    "no account": ("az", {"AZURE_STORAGE_ACCOUNT": ""}, "set AZURE_STORAGE_ACCOUNT_NAME"),
+    "no account": (
+        "az",
+        {"AZURE_STORAGE_ACCOUNT": ""},
+        "set AZURE_STORAGE_ACCOUNT_NAME",
+    ),
     "nothing at AWS": (
         S3,
         {"AWS_METADATA_ENDPOINT": "http://127.0.0.1:9"},
@@ -307,9 +336,13 @@ def test_what_cannot_be_used_has_a_next_step(
     assert not known.at_store
 
 
-def test_a_login_that_has_expired_says_how_to_log_in(known: Identities, tmp_path: Path) -> None:
+def test_a_login_that_has_expired_says_how_to_log_in(
+    known: Identities, tmp_path: Path
+) -> None:
     written(known.url, tmp_path, ends="2020-01-01T00:00:00Z")
-    told = refusal(known, tmp_path, S3, {**profile("login"), "AWS_ENDPOINT_URL_SSO": "{url}"})
+    told = refusal(
+        known, tmp_path, S3, {**profile("login"), "AWS_ENDPOINT_URL_SSO": "{url}"}
+    )
     assert re.search(
         "the SSO session associated with this profile has expired.*aws sso login",
         told,
@@ -320,10 +353,11 @@ def test_a_login_that_has_expired_says_how_to_log_in(known: Identities, tmp_path
 
 def test_what_no_double_can_stand_in_for_is_named(tmp_path: Path) -> None:
     """A web identity, which obstore asks for by https only, and other endpoints of Azure's."""
-    assert access(S3, {"HOME": str(tmp_path), **WEB})[0] == "what is in AWS_WEB_IDENTITY_TOKEN_FILE"
-    text = (
-        "DefaultEndpointsProtocol=https;AccountName=shop;AccountKey=x==;EndpointSuffix=core.example"
+    assert (
+        access(S3, {"HOME": str(tmp_path), **WEB})[0]
+        == "what is in AWS_WEB_IDENTITY_TOKEN_FILE"
     )
+    text = "DefaultEndpointsProtocol=https;AccountName=shop;AccountKey=x==;EndpointSuffix=core.example"
     _, options = access("az", {"AZURE_STORAGE_CONNECTION_STRING": text})
     assert options == {
         "account_name": "shop",

@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from tests.archive.scene import Declared, Scene, file_of, holds, manifest_of, owners, scene
+from tests.archive.scene import (
+    Declared,
+    Scene,
+    file_of,
+    holds,
+    manifest_of,
+    owners,
+    scene,
+)
 from tests.support.virtual import staged
 
 URN = "urn:pulumi:prod::shop::squarecloud:index:Archive::nightly"
@@ -37,7 +45,9 @@ async def test_a_new_stack_counts_nothing_of_one_with_equal_names(at: Scene) -> 
 
 
 @staged(scene)
-async def test_delete_object_removes_nothing_of_a_stack_with_equal_names(at: Scene) -> None:
+async def test_delete_object_removes_nothing_of_a_stack_with_equal_names(
+    at: Scene,
+) -> None:
     ours = Declared(at, URN)
     theirs = Declared(at, URN)
     record = await ours.up(delete_object=True)
@@ -55,13 +65,17 @@ async def test_a_fixed_name_of_a_stack_with_equal_names_is_not_taken(at: Scene) 
     record = await Declared(at, URN).up(destination=place)
     old = at.zip
     at.newer(size=1000)
-    with pytest.raises(Exception, match="another archive has this name; it is that of prod::shop"):
+    with pytest.raises(
+        Exception, match="another archive has this name; it is that of prod::shop"
+    ):
         await Declared(at, URN).up(destination=place)
     assert holds(record, old)
 
 
 @staged(scene)
-async def test_what_is_imported_outlives_the_rule_of_its_former_stack(at: Scene) -> None:
+async def test_what_is_imported_outlives_the_rule_of_its_former_stack(
+    at: Scene,
+) -> None:
     former = Declared(at, URN)
     importer = Declared(at, "urn:pulumi:prod::other::squarecloud:index:Archive::mine")
     record = await former.up(keep_last=1, delete_object=True)
@@ -109,7 +123,9 @@ async def test_an_owner_is_a_random_id_in_state_and_manifest(at: Scene) -> None:
 
 
 @staged(scene)
-async def test_a_pin_enters_no_owner_into_the_manifest_of_another_archive(at: Scene) -> None:
+async def test_a_pin_enters_no_owner_into_the_manifest_of_another_archive(
+    at: Scene,
+) -> None:
     one = Declared(at, URN)
     record = await one.up()
     said = json.loads(manifest_of(record).read_text())

@@ -65,11 +65,19 @@ async def test_a_manifest_explains_an_archive_without_its_stack(at: Scene) -> No
 
 
 @staged(scene)
-async def test_a_drill_that_passes_is_noted_in_the_archives_of_its_snapshot(at: Scene) -> None:
-    noted: dict[str, Any] = {"drilled_at": "2026-03-01T12:01:30Z", "restore_seconds": 62.5}
-    first, memory = await at.archive(), ArchiveMemory()
+async def test_a_drill_that_passes_is_noted_in_the_archives_of_its_snapshot(
+    at: Scene,
+) -> None:
+    noted: dict[str, Any] = {
+        "drilled_at": "2026-03-01T12:01:30Z",
+        "restore_seconds": 62.5,
+    }
+    first = await at.archive()
+    memory = ArchiveMemory()
     memory.current["urn:first"] = ArchiveSuccessor(first, counts=False)
-    drill = DrillRecord(DATABASE, first.version_id, OTHER_DATABASE, "2026-03-01T12:00:00Z", **noted)
+    drill = DrillRecord(
+        DATABASE, first.version_id, OTHER_DATABASE, "2026-03-01T12:00:00Z", **noted
+    )
     call = at.call("urn:drill", memory)
 
     def told() -> Any:
@@ -86,7 +94,9 @@ async def test_a_drill_that_passes_is_noted_in_the_archives_of_its_snapshot(at: 
         r"the drill was not noted in the manifest of /.*: no room\.", at.row.warnings[0]
     )
     # Another archive has taken the name while this one was drilled.
-    manifest_of(first).write_text(json.dumps({**told(), "version_id": "newer", "drill": None}))
+    manifest_of(first).write_text(
+        json.dumps({**told(), "version_id": "newer", "drill": None})
+    )
     assert not await note_drill(at.transfers, *now, at.row)
     assert told()["drill"] is None
 
@@ -111,14 +121,15 @@ async def test_every_kind_of_damage_is_found(at: Scene) -> None:
         by_uri = {each.uri: each.problem for each in found}
         return [by_uri.pop(each.uri, "") or "" for each in records] + [*by_uri]
 
-    size, nothing = (
-        file_of(short).stat().st_size,
-        "has no manifest, so nothing says what it must be",
-    )
+    size = file_of(short).stat().st_size
+    nothing = "has no manifest, so nothing says what it must be"
     found = ["", "is missing", f"has {size} bytes, not {size + 1}", "", nothing]
     assert await problems(f"{at.folder}/", deep=False) == found
     *same, deeply, last = await problems(f"{at.folder}/", deep=True)
-    assert ([*same, last], deeply[:27]) == ([*found[:3], nothing], "was changed: its SHA-256 is")
+    assert ([*same, last], deeply[:27]) == (
+        [*found[:3], nothing],
+        "was changed: its SHA-256 is",
+    )
     assert await problems(whole.uri, deep=True) == [""] * 5
 
 
@@ -137,7 +148,9 @@ async def test_a_copy_of_an_archive_elsewhere_is_one_too(at: Scene) -> None:
 
 
 @staged(scene)
-async def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(at: Scene) -> None:
+async def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(
+    at: Scene,
+) -> None:
     await at.archive()
 
     (at.folder / "sub").mkdir()
@@ -171,14 +184,20 @@ async def test_archives_lists_and_verifies_without_a_key(
     (file,) = (tmp_path / "kept" / DATABASE).glob("*.zip")
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     assert (await desk.types("archives", f"{tmp_path}/kept/")).code == 0
-    ended = (await desk.types("archives", "--deep", "--json", f"{tmp_path}/kept/")).failed()
+    ended = (
+        await desk.types("archives", "--deep", "--json", f"{tmp_path}/kept/")
+    ).failed()
     (one,) = ended.json
     assert one["problem"].startswith("was changed")
     assert one["manifest"]["version_id"] == stored.version_id
     assert "squarecloud-snapshots archive DATABASE/VERSION DESTINATION" in ended.err
-    (await desk.types("archives", f"{tmp_path}/nowhere/")).failed("nowhere does not exist")
+    (await desk.types("archives", f"{tmp_path}/nowhere/")).failed(
+        "nowhere does not exist"
+    )
     (tmp_path / "empty").mkdir()
-    assert (await desk.types("archives", f"{tmp_path}/empty/")).done.err.endswith("no archives\n")
+    assert (await desk.types("archives", f"{tmp_path}/empty/")).done.err.endswith(
+        "no archives\n"
+    )
 
 
 def test_an_interrupt_ends_the_reading_of_an_archive_at_once(tmp_path: Path) -> None:
@@ -191,21 +210,34 @@ def test_an_interrupt_ends_the_reading_of_an_archive_at_once(tmp_path: Path) -> 
 
 
 @contextmanager
-def typed(home: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def typed(
+    home: Path, *arguments: str, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
     """Type a command in a process of its own, which is interrupted in the end and says so."""
     command = [sys.executable, "-m", "pulumi_snapshots.cli", *arguments]
     known = {"PATH": os.environ["PATH"], "HOME": str(home), **environment}
-    with subprocess.Popen(command, env=known, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  ours
+    with subprocess.Popen(  # noqa: S603  ours
+        command, env=known, stderr=subprocess.PIPE, text=True
+    ) as process:
         yield process
         process.send_signal(signal.SIGINT)
         _, last = process.communicate(timeout=30)  # a store may be silent for longer
-    assert (process.returncode, last) == (130, "Error: interrupted before it was done.\n")
+    assert (process.returncode, last) == (
+        130,
+        "Error: interrupted before it was done.\n",
+    )
 
 
-def test_an_interrupt_does_not_wait_for_a_store_that_does_not_answer(tmp_path: Path) -> None:
+def test_an_interrupt_does_not_wait_for_a_store_that_does_not_answer(
+    tmp_path: Path,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": address}
+        keys = {
+            "AWS_ACCESS_KEY_ID": "a",
+            "AWS_SECRET_ACCESS_KEY": "b",
+            "AWS_ENDPOINT_URL": address,
+        }
         with typed(tmp_path, "archives", "s3://bucket/shop/", **keys):
             connection, _ = silent.accept()
             connection.recv(1)
@@ -213,11 +245,20 @@ def test_an_interrupt_does_not_wait_for_a_store_that_does_not_answer(tmp_path: P
 
 
 def test_an_interrupted_decryption_writes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "x.age").write_bytes(pyrage.encrypt(bytes(3_000_000), [IDENTITY.to_public()]))
+    (tmp_path / "x.age").write_bytes(
+        pyrage.encrypt(bytes(3_000_000), [IDENTITY.to_public()])
+    )
     asked = iter([False, False, True])
-    source, target = FileStore(tmp_path / "x.age"), FileStore(tmp_path / "new" / "x.zip")
+    source = FileStore(tmp_path / "x.age")
+    target = FileStore(tmp_path / "new" / "x.zip")
     with pytest.raises(NotDecrypted, match="it was interrupted"):
-        opened(source.read(), target.write, [IDENTITY], name="x", stopping=lambda: next(asked))
+        opened(
+            source.read(),
+            target.write,
+            [IDENTITY],
+            name="x",
+            stopping=lambda: next(asked),
+        )
     assert not (tmp_path / "new").exists()
 
 
@@ -226,12 +267,18 @@ async def test_what_is_encrypted_for_typed_keys_is_opened_by_one_of_them(
     w: World, desk: Desk, tmp_path: Path
 ) -> None:
     stored = w.emulator.add_snapshot(DATABASE, size=1000)
-    command = ("archive", f"{DATABASE}/{stored.version_id}", f"{tmp_path}/kept/", "--recipient")
+    command = (
+        "archive",
+        f"{DATABASE}/{stored.version_id}",
+        f"{tmp_path}/kept/",
+        "--recipient",
+    )
     await desk.types(
         *command, KEY, "--recipient", str(pyrage.x25519.Identity.generate().to_public())
     )
     (file,) = (tmp_path / "kept" / DATABASE).glob("*.zip.age")
-    key, target = tmp_path / "key.txt", tmp_path / "open" / "x.zip"
+    key = tmp_path / "key.txt"
+    target = tmp_path / "open" / "x.zip"
     key.write_text(f"{IDENTITY}\n")
     ended = await desk.types(
         "decrypt", str(file), "--identity", str(key), "--output", str(target), "--json"
@@ -258,17 +305,29 @@ UNDECRYPTED: dict[str, tuple[bytes, str, str, str]] = {
     "plain": (b"PK" * 500, f"{IDENTITY}", "new/x", ALTERED),
     "nothing": (b"", f"{IDENTITY}", "new/x", "does not exist"),
     "no key": (SEALED, "not a key", "new/x", "is no identity file of age"),
-    "an empty file of keys": (SEALED, "# nothing", "new/x", "is no identity file of age"),
+    "an empty file of keys": (
+        SEALED,
+        "# nothing",
+        "new/x",
+        "is no identity file of age",
+    ),
     "no file of keys": (SEALED, "", "new/x", "cannot be read"),
     "itself": (SEALED, f"{IDENTITY}", "x.age", "is itself the file to write"),
     "a link to itself": (SEALED, f"{IDENTITY}", "link", "is itself the file to write"),
-    "itself by another name": (SEALED, f"{IDENTITY}", "hard", "is itself the file to write"),
+    "itself by another name": (
+        SEALED,
+        f"{IDENTITY}",
+        "hard",
+        "is itself the file to write",
+    ),
 }
 
 
 @pytest.mark.parametrize("why", UNDECRYPTED)
 @at_desk()
-async def test_a_decryption_that_fails_writes_nothing(desk: Desk, tmp_path: Path, why: str) -> None:
+async def test_a_decryption_that_fails_writes_nothing(
+    desk: Desk, tmp_path: Path, why: str
+) -> None:
     content, identity, output, told = UNDECRYPTED[why]
     if content:
         (tmp_path / "x.age").write_bytes(content)
@@ -296,7 +355,14 @@ async def test_a_file_of_somebody_else_beside_an_archive_is_no_manifest_and_stay
 ) -> None:
     record = await at.archive()
     said: dict[str, Any] = json.loads(manifest_of(record).read_text())
-    for text in ("", "[]", "{}", "null", json.dumps({**said, "format": "x"}), " " * 200_000):
+    for text in (
+        "",
+        "[]",
+        "{}",
+        "null",
+        json.dumps({**said, "format": "x"}),
+        " " * 200_000,
+    ):
         manifest_of(record).write_text(text)
         assert manifest.manifest_at(at.transfers, record.uri) is None
         record = await at.archive(previous=record)
@@ -310,7 +376,8 @@ async def test_a_file_of_somebody_else_beside_an_archive_is_no_manifest_and_stay
 
 
 @pytest.mark.parametrize(
-    "changes", [{"size": None}, {"created_at": "yesterday"}, {"drill": {"drilled_at": "soon"}}]
+    "changes",
+    [{"size": None}, {"created_at": "yesterday"}, {"drill": {"drilled_at": "soon"}}],
 )
 @staged(scene)
 async def test_a_damaged_manifest_is_no_traceback_and_hides_no_other(

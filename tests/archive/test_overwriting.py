@@ -12,7 +12,14 @@ import pyrage
 import pytest
 
 from pulumi_snapshots.storage.destination import Destination
-from pulumi_snapshots.storage.store import PART, READ_SIZE, FileStore, Held, Overtaken, StoreTrouble
+from pulumi_snapshots.storage.store import (
+    PART,
+    READ_SIZE,
+    FileStore,
+    Held,
+    Overtaken,
+    StoreTrouble,
+)
 from tests.archive.scene import Declared, Scene, file_of, holds, manifest_of, put, scene
 from tests.cli.typed import Desk, at_desk
 from tests.support.virtual import staged
@@ -23,7 +30,9 @@ THEIRS = b"rows that nobody has anywhere else"
 KEY = pyrage.x25519.Identity.generate()
 
 
-@pytest.mark.parametrize("beside", [None, b"{}"], ids=["alone", "with a file of their own"])
+@pytest.mark.parametrize(
+    "beside", [None, b"{}"], ids=["alone", "with a file of their own"]
+)
 @staged(scene)
 async def test_an_archive_overwrites_no_file_that_it_does_not_know(
     at: Scene, beside: bytes | None
@@ -32,25 +41,37 @@ async def test_an_archive_overwrites_no_file_that_it_does_not_know(
     place.write_bytes(THEIRS)
     if beside is not None:
         at.folder.joinpath("x.zip.json").write_bytes(beside)
-    with pytest.raises(Exception, match=r"x\.zip is there already, and no manifest says"):
+    with pytest.raises(
+        Exception, match=r"x\.zip is there already, and no manifest says"
+    ):
         await Declared(at, URN).up(destination=str(place))
     assert place.read_bytes() == THEIRS
     assert at.downloads == [], "it is refused before anything is downloaded"
 
 
 @staged(scene)
-async def test_a_file_that_appears_during_the_transfer_is_not_overwritten(at: Scene) -> None:
+async def test_a_file_that_appears_during_the_transfer_is_not_overwritten(
+    at: Scene,
+) -> None:
     place = at.folder / "x.zip"
     at.fault(cut_after=1_000_000)
-    at.sees(lambda request: place.write_bytes(THEIRS) if "range" in request.headers else None)
-    with pytest.raises(Exception, match=r"x\.zip is there already, and no manifest says"):
+    at.sees(
+        lambda request: (
+            place.write_bytes(THEIRS) if "range" in request.headers else None
+        )
+    )
+    with pytest.raises(
+        Exception, match=r"x\.zip is there already, and no manifest says"
+    ):
         await Declared(at, URN).up(destination=str(place))
     assert place.read_bytes() == THEIRS
     assert at.files() == {"x.zip"}
 
 
 @staged(scene)
-async def test_an_archive_writes_over_its_own_object_that_lost_its_manifest(at: Scene) -> None:
+async def test_an_archive_writes_over_its_own_object_that_lost_its_manifest(
+    at: Scene,
+) -> None:
     one = Declared(at, URN)
     place = f"{at.folder}/x.zip"
     first = await one.up(destination=place)
@@ -67,7 +88,13 @@ def typed_for(command: str, folder: Path, version: str) -> tuple[list[str], Path
         (folder / "x.age").write_bytes(pyrage.encrypt(b"content", [KEY.to_public()]))
         (folder / "key.txt").write_text(str(KEY))
         identity = ["--identity", str(folder / "key.txt")]
-        return ["decrypt", str(folder / "x.age"), *identity, "--output", str(target)], target
+        return [
+            "decrypt",
+            str(folder / "x.age"),
+            *identity,
+            "--output",
+            str(target),
+        ], target
     if command == "download":
         return ["download", snapshot, "--output", str(target)], target
     return ["archive", snapshot, str(target)], target
@@ -96,7 +123,12 @@ async def test_a_download_into_a_folder_overwrites_nothing_either(
 ) -> None:
     stored = w.emulator.add_snapshot(DATABASE, size=1000)
     (tmp_path / "a").mkdir()
-    typed = ("download", f"{DATABASE}/{stored.version_id}", "--output", f"{tmp_path}/{folder}")
+    typed = (
+        "download",
+        f"{DATABASE}/{stored.version_id}",
+        "--output",
+        f"{tmp_path}/{folder}",
+    )
     assert (await desk.types(*typed)).code == 0
     (file,) = (tmp_path / "a").rglob("*.zip")
     file.write_bytes(THEIRS)
@@ -105,11 +137,15 @@ async def test_a_download_into_a_folder_overwrites_nothing_either(
 
 
 @staged(scene)
-async def test_a_lock_of_another_process_ends_the_wait_and_says_who_holds_it(at: Scene) -> None:
+async def test_a_lock_of_another_process_ends_the_wait_and_says_who_holds_it(
+    at: Scene,
+) -> None:
     waited = list[float]()
 
     def store(place: Destination) -> FileStore:
-        return FileStore(place.file, lock_seconds=1.0, pause=waited.append, now=lambda: sum(waited))
+        return FileStore(
+            place.file, lock_seconds=1.0, pause=waited.append, now=lambda: sum(waited)
+        )
 
     at.transfers.store = store  # type: ignore[method-assign]
     lock = os.open(at.folder, os.O_RDONLY)
@@ -194,10 +230,16 @@ def test_a_file_that_is_replaced_while_it_is_read_is_no_mixture(tmp_path: Path) 
 
 
 @staged(scene)
-async def test_a_name_that_another_archive_takes_during_the_transfer_stays_its(at: Scene) -> None:
+async def test_a_name_that_another_archive_takes_during_the_transfer_stays_its(
+    at: Scene,
+) -> None:
     place = at.folder / "x.zip"
     theirs = put(at.folder, 0)
-    manifest = theirs.with_name(f"{theirs.name}.json").read_text().replace(theirs.name, place.name)
+    manifest = (
+        theirs.with_name(f"{theirs.name}.json")
+        .read_text()
+        .replace(theirs.name, place.name)
+    )
 
     def through(blocks: Iterator[bytes]) -> Iterator[bytes]:
         place.with_name("x.zip.json").write_text(manifest)

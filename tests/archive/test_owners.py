@@ -48,7 +48,9 @@ async def test_two_owners_of_one_snapshot_share_one_object(
 
 
 @staged(scene)
-async def test_a_retention_rule_keeps_what_somebody_else_archives_too(at: Scene) -> None:
+async def test_a_retention_rule_keeps_what_somebody_else_archives_too(
+    at: Scene,
+) -> None:
     pinned = await at.archive(owner=A, pin=True)
     mine = await at.archive(owner=B, keep_last=1)
     at.newer(size=1000)
@@ -56,7 +58,8 @@ async def test_a_retention_rule_keeps_what_somebody_else_archives_too(at: Scene)
     assert file_of(pinned).exists()
     assert owners(pinned) == [(A, True)]
     assert any(
-        "beyond the last 1: it is an archive of prod::shop::" in note for note in at.row.notes
+        "beyond the last 1: it is an archive of prod::shop::" in note
+        for note in at.row.notes
     )
     assert newer.earlier == ()
 
@@ -65,10 +68,8 @@ async def test_a_retention_rule_keeps_what_somebody_else_archives_too(at: Scene)
 async def test_an_owner_whose_object_another_has_written_again_leaves_it_to_that_one(
     at: Scene,
 ) -> None:
-    first, second = (
-        await at.archive(owner=A, recipients=[KEY]),
-        await at.archive(owner=B, recipients=[KEY]),
-    )
+    first = await at.archive(owner=A, recipients=[KEY])
+    second = await at.archive(owner=B, recipients=[KEY])
     file_of(first).write_bytes(b"damaged")
     again = await at.archive(owner=B, recipients=[KEY], previous=second)
     await at.remove(first, delete_object=True)
@@ -77,11 +78,14 @@ async def test_an_owner_whose_object_another_has_written_again_leaves_it_to_that
 
 
 @staged(scene)
-async def test_other_recipients_do_not_replace_somebody_elses_archive(at: Scene) -> None:
+async def test_other_recipients_do_not_replace_somebody_elses_archive(
+    at: Scene,
+) -> None:
     first = await at.archive(owner=A, recipients=[KEY])
     content = file_of(first).read_bytes()
     with fails_with(
-        NotArchived, "is there for other recipients; it is that of prod::shop::.*another name"
+        NotArchived,
+        "is there for other recipients; it is that of prod::shop::.*another name",
     ):
         await at.archive(owner=B, recipients=[OTHER_KEY])
     assert file_of(first).read_bytes() == content
@@ -91,11 +95,16 @@ async def test_other_recipients_do_not_replace_somebody_elses_archive(at: Scene)
 
 @pytest.mark.parametrize("pin", [False, True])
 @staged(scene)
-async def test_a_fixed_name_of_somebody_else_is_not_taken(at: Scene, *, pin: bool) -> None:
+async def test_a_fixed_name_of_somebody_else_is_not_taken(
+    at: Scene, *, pin: bool
+) -> None:
     place = f"{at.folder}/x.zip"
-    first, old = await at.archive(owner=A, destination=place, pin=pin), at.zip
+    first = await at.archive(owner=A, destination=place, pin=pin)
+    old = at.zip
     at.newer(size=1000)
-    with fails_with(NotArchived, "another archive has this name; it is that of prod::shop::"):
+    with fails_with(
+        NotArchived, "another archive has this name; it is that of prod::shop::"
+    ):
         await at.archive(owner=B, destination=place)
     at.here.emulator.add_database(OTHER_DATABASE)
     other = at.here.emulator.add_snapshot(OTHER_DATABASE, size=1000).version_id
@@ -108,11 +117,15 @@ async def test_a_fixed_name_of_somebody_else_is_not_taken(at: Scene, *, pin: boo
         await at.archive(owner=A, destination=place, previous=first, **ids)
     assert holds(first, old)
     if pin:
-        with fails_with(NotArchived, "another archive has this name; pin keeps it for good"):
+        with fails_with(
+            NotArchived, "another archive has this name; pin keeps it for good"
+        ):
             await at.archive(owner=A, destination=place, previous=first)
         assert holds(first, old)
     else:
-        assert holds(await at.archive(owner=A, destination=place, previous=first), at.zip)
+        assert holds(
+            await at.archive(owner=A, destination=place, previous=first), at.zip
+        )
 
 
 @staged(scene)
@@ -121,12 +134,16 @@ async def test_a_pinned_archive_outlives_its_resource(at: Scene) -> None:
     await at.remove(record, delete_object=True)
     assert file_of(record).exists()
     assert at.row.notes[-1].endswith("pin keeps it for good")
-    await at.remove(replace(record, pinned=None), delete_object=True)  # a state that was not saved
+    await at.remove(
+        replace(record, pinned=None), delete_object=True
+    )  # a state that was not saved
     assert file_of(record).exists()
 
 
 @staged(scene)
-async def test_a_manifest_that_could_not_be_removed_goes_with_the_next_try(at: Scene) -> None:
+async def test_a_manifest_that_could_not_be_removed_goes_with_the_next_try(
+    at: Scene,
+) -> None:
     record = await at.archive(owner=A)
     at.refuses("_remove", manifest_of(record), why="AccessDenied")
     with pytest.raises(
@@ -141,7 +158,9 @@ async def test_a_manifest_that_could_not_be_removed_goes_with_the_next_try(at: S
 
 
 @staged(scene)
-async def test_an_object_that_lost_its_manifest_is_removed_with_its_resource(at: Scene) -> None:
+async def test_an_object_that_lost_its_manifest_is_removed_with_its_resource(
+    at: Scene,
+) -> None:
     record = await at.archive(owner=A)
     manifest_of(record).unlink()
     (one,) = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
@@ -170,7 +189,8 @@ async def test_what_is_there_after_a_lost_state_is_found_again_without_the_servi
 
 
 @pytest.mark.parametrize(
-    "moment", ["while it is written", "right before it appears", "right after it appeared"]
+    "moment",
+    ["while it is written", "right before it appears", "right after it appeared"],
 )
 @pytest.mark.parametrize("recipients", [None, [KEY]], ids=["plain", "sealed"])
 @staged(scene)
@@ -212,7 +232,9 @@ async def test_a_job_that_is_overtaken_records_an_object_that_is_there(
 
 
 @staged(scene)
-async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(at: Scene) -> None:
+async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(
+    at: Scene,
+) -> None:
     record = await at.archive(owner=B)
     entering = [(Owner(A, A),)]
 
@@ -222,7 +244,9 @@ async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(at: Scene)
             if entering:
                 both = (*entering.pop(), Owner(B, B))
                 edit_manifest(
-                    at.transfers, record.uri, lambda now: now and replace(now, owners=both)
+                    at.transfers,
+                    record.uri,
+                    lambda now: now and replace(now, owners=both),
                 )
             return held
 
@@ -237,7 +261,9 @@ async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(at: Scene)
 async def test_an_archive_that_goes_while_it_is_read_is_not_shared(
     at: Scene, *, replaced: bool
 ) -> None:
-    place, outputs, content = f"{at.folder}/x.zip", await at.outputs(), at.zip
+    place = f"{at.folder}/x.zip"
+    outputs = await at.outputs()
+    content = at.zip
     first = await at.archive(owner=B, destination=place)
     files = {path: path.read_bytes() for path in at.folder.iterdir()}
     at.newer(size=1000)
@@ -252,11 +278,15 @@ async def test_an_archive_that_goes_while_it_is_read_is_not_shared(
             yield from super().read()
             for path, new in newer_files.items() if replaced else ():
                 path.write_bytes(new)
-            assert replaced or release(at.transfers, first.uri, mark, B) == Release(removed=True)
+            assert replaced or release(at.transfers, first.uri, mark, B) == Release(
+                removed=True
+            )
 
     at.stores(Store)
     if replaced:
-        with fails_with(NotArchived, "another archive has this name; it is that of prod::shop::"):
+        with fails_with(
+            NotArchived, "another archive has this name; it is that of prod::shop::"
+        ):
             await at.archive(owner=A, destination=place, **outputs)
         assert (holds(newer, at.zip), owners(newer)) == (True, [(B, False)])
     else:
@@ -272,7 +302,9 @@ async def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minute
     record = await at.archive(owner=A)
     manifest = manifest_of(record)
     manifest.write_text(
-        json.dumps({**json.loads(manifest.read_text()), "claim": "of a run that was killed"})
+        json.dumps(
+            {**json.loads(manifest.read_text()), "claim": "of a run that was killed"}
+        )
     )
     if not appeared:
         file_of(record).unlink()
@@ -308,7 +340,9 @@ async def test_a_store_that_refuses_the_object_leaves_the_manifest_as_it_was(
 
 
 @staged(scene)
-async def test_one_folder_by_a_link_or_two_dots_is_one_place(at: Scene, tmp_path: Path) -> None:
+async def test_one_folder_by_a_link_or_two_dots_is_one_place(
+    at: Scene, tmp_path: Path
+) -> None:
     (tmp_path / "link").symlink_to(at.folder)
     first = await at.archive(owner=A)
     for number, way in enumerate((f"{tmp_path}/link/", f"{at.folder}/not there/../")):
@@ -325,7 +359,11 @@ async def test_a_folder_inside_anothers_loses_nothing_by_its_rule(at: Scene) -> 
     outer = await at.archive(owner=A, keep_last=1)
     at.newer(size=1000)
     newer = await at.archive(owner=A, keep_last=1, previous=outer)
-    assert [file_of(each).exists() for each in (inner, outer, newer)] == [True, False, True]
+    assert [file_of(each).exists() for each in (inner, outer, newer)] == [
+        True,
+        False,
+        True,
+    ]
     found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"), deep=True)
     assert [(each.uri, each.problem) for each in found] == sorted(
         [(newer.uri, None), (inner.uri, None)]
@@ -350,7 +388,8 @@ async def test_a_folder_inside_anothers_loses_nothing_by_its_rule(at: Scene) -> 
 def test_one_place_twice_in_a_program_fails_in_preview(
     *, first: dict[str, Any], second: dict[str, Any], refused: bool
 ) -> None:
-    one, rules = EngineCall(A, Settings, Shared(), Row()), ArchiveRules()
+    one = EngineCall(A, Settings, Shared(), Row())
+    rules = ArchiveRules()
     good = {"database_id": "d" * 32, "version_id": "v1"}
     assert rules.check(one, {**good, **first}) == []
     assert rules.check(one, {**good, **first}) == []
@@ -359,7 +398,9 @@ def test_one_place_twice_in_a_program_fails_in_preview(
 
 
 @staged(scene)
-async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(at: Scene) -> None:
+async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(
+    at: Scene,
+) -> None:
     """The engine deletes what was replaced by the old URN, and shows what replaced it by the new one."""
     first = await at.archive(owner=A, keep_last=3)
     at.newer(size=1000)
@@ -367,12 +408,20 @@ async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(at: Scene)
     assert second.owner == A, "manifests know it by its first name"
     memory = ArchiveMemory()
     memory.current[B] = ArchiveSuccessor(second, counts=True)
-    state = {**first.to_outputs(), "destination": f"{at.folder}/", "delete_object": True}
+    state = {
+        **first.to_outputs(),
+        "destination": f"{at.folder}/",
+        "delete_object": True,
+    }
     await ArchiveCalls().delete(at.call(A, memory), first.id, state)
     assert file_of(first).exists()
     at.newer(size=1000)
     third = await at.archive(owner=B, keep_last=1, previous=second)
-    assert [file_of(each).exists() for each in (first, second, third)] == [False, False, True]
+    assert [file_of(each).exists() for each in (first, second, third)] == [
+        False,
+        False,
+        True,
+    ]
 
 
 @staged(scene)
@@ -386,7 +435,9 @@ async def test_a_changed_pin_stands_in_the_manifest(at: Scene) -> None:
 
 
 @staged(scene)
-async def test_a_pin_in_the_state_keeps_an_object_that_lost_its_manifest(at: Scene) -> None:
+async def test_a_pin_in_the_state_keeps_an_object_that_lost_its_manifest(
+    at: Scene,
+) -> None:
     record = await at.archive(owner=A, pin=True)
     manifest_of(record).unlink()
     await at.remove(record, delete_object=True)

@@ -26,8 +26,12 @@ async def test_ids_alone_name_no_object_for_removal(at: Scene) -> None:
     said = await one.preview(keep_last=1, **ids)
     assert said == "version_id"
     dated = {**ids, "created_at": "2026-03-01T12:00:00Z"}
-    assert await one.preview(keep_last=1, **dated) == "version_id", "the newer one stays"
-    elsewhere = await one.preview(keep_last=1, destination=f"{at.folder}/y.zip", **dated)
+    assert await one.preview(keep_last=1, **dated) == "version_id", (
+        "the newer one stays"
+    )
+    elsewhere = await one.preview(
+        keep_last=1, destination=f"{at.folder}/y.zip", **dated
+    )
     assert "removes" not in elsewhere, "what is just written stays"
 
 
@@ -47,11 +51,17 @@ async def test_ids_alone_name_none_of_several_earlier_objects(at: Scene) -> None
 
 @pytest.mark.parametrize(
     "rule",
-    [{"keep": UNKNOWN}, {"keep_last": UNKNOWN}, {"keep": {"last": 1, "daily": UNKNOWN}}],
+    [
+        {"keep": UNKNOWN},
+        {"keep_last": UNKNOWN},
+        {"keep": {"last": 1, "daily": UNKNOWN}},
+    ],
     ids=str,
 )
 @staged(scene)
-async def test_a_rule_that_is_not_known_names_no_object(at: Scene, rule: dict[str, object]) -> None:
+async def test_a_rule_that_is_not_known_names_no_object(
+    at: Scene, rule: dict[str, object]
+) -> None:
     one = Declared(at, URN)
     await one.up()
     assert "removes" not in await one.preview(**NOT_TAKEN, **rule)
@@ -61,7 +71,9 @@ async def test_a_rule_that_is_not_known_names_no_object(at: Scene, rule: dict[st
 async def test_a_destination_that_is_not_known_names_no_object(at: Scene) -> None:
     one = Declared(at, URN)
     await one.up()
-    assert "removes" not in await one.preview(**NOT_TAKEN, keep_last=1, destination=UNKNOWN)
+    assert "removes" not in await one.preview(
+        **NOT_TAKEN, keep_last=1, destination=UNKNOWN
+    )
 
 
 @staged(scene)
@@ -88,7 +100,9 @@ async def test_an_archive_of_a_snapshot_that_is_replaced_is_replaced(at: Scene) 
 
 
 @staged(scene)
-async def test_an_archive_of_a_snapshot_that_replace_names_is_replaced(at: Scene) -> None:
+async def test_an_archive_of_a_snapshot_that_replace_names_is_replaced(
+    at: Scene,
+) -> None:
     one = Declared(at, URN)
     await one.up()
     given = await one.given(**NOT_TAKEN)

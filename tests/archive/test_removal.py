@@ -82,7 +82,9 @@ async def test_forget_counts_databases_that_it_cannot_tell_apart_as_several(
 
 
 @staged(scene)
-async def test_a_rule_finds_the_archives_that_a_full_state_does_not_hold(at: Scene) -> None:
+async def test_a_rule_finds_the_archives_that_a_full_state_does_not_hold(
+    at: Scene,
+) -> None:
     one = Declared(at, URN)
     first = await one.up()
     assert one.state is not None
@@ -91,18 +93,23 @@ async def test_a_rule_finds_the_archives_that_a_full_state_does_not_hold(at: Sce
     theirs = put(at.folder, 400)
     gone = {"mark": "", "created_at": "2026-01-01T00:00:00Z"}
     one.state["earlier"] = [
-        {"uri": f"{at.folder.as_uri()}/{number}.zip", **gone} for number in range(TIER_LIMIT)
+        {"uri": f"{at.folder.as_uri()}/{number}.zip", **gone}
+        for number in range(TIER_LIMIT)
     ]
     assert "removes" not in await one.preview(version_id="another", keep_last=1)
     at.newer(size=1000)
     await one.up(keep_last=1)
     assert not any(each.exists() for each in (file_of(first), *older))
     assert theirs.exists()
-    assert not any("squarecloud-snapshots archive" in text for text in map(str, at.row.notes))
+    assert not any(
+        "squarecloud-snapshots archive" in text for text in map(str, at.row.notes)
+    )
 
 
 @at_desk()
-async def test_archives_in_a_linked_folder_are_listed_once(desk: Desk, tmp_path: Path) -> None:
+async def test_archives_in_a_linked_folder_are_listed_once(
+    desk: Desk, tmp_path: Path
+) -> None:
     real = put(tmp_path / "elsewhere", 0)
     kept = tmp_path / "kept"
     own = put(kept, 1)

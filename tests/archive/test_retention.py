@@ -64,7 +64,8 @@ def there(records: Sequence[ArchiveRecord]) -> list[int]:
     return [number for number, each in enumerate(records) if file_of(each).exists()]
 
 
-LAST, TIERS = {"keep": {"last": 1}}, {"keep": {"last": 1, "daily": 3}}
+LAST = {"keep": {"last": 1}}
+TIERS = {"keep": {"last": 1, "daily": 3}}
 HISTORIES: dict[str, list[tuple[int, dict[str, Any], list[int]]]] = {
     "what no tier keeps is removed": [
         *((day, TIERS, list(range(day + 1))) for day in range(3)),
@@ -86,19 +87,26 @@ HISTORIES: dict[str, list[tuple[int, dict[str, Any], list[int]]]] = {
 
 @pytest.mark.parametrize("history", HISTORIES)
 @staged(scene)
-async def test_archives_that_a_rule_keeps_stay_and_others_go(at: Scene, history: str) -> None:
-    taken, records = [at.snapshot], list[ArchiveRecord]()
+async def test_archives_that_a_rule_keeps_stay_and_others_go(
+    at: Scene, history: str
+) -> None:
+    taken = [at.snapshot]
+    records = list[ArchiveRecord]()
     for _ in HISTORIES[history]:
         at.here.emulator.advance(23 * 3600)
         taken.append(at.newer(size=1000))
     for day, inputs, left in HISTORIES[history]:
         at.snapshot = taken[day]
-        records.append(await at.archive(previous=records[-1] if records else None, **inputs))
+        records.append(
+            await at.archive(previous=records[-1] if records else None, **inputs)
+        )
         assert there(records) == left
         assert {each.uri for each in records[-1].earlier} == {
             records[each].uri for each in left[:-1]
         }
-    assert any(text.startswith("removed /") and ": beyond " in text for text in at.row.notes)
+    assert any(
+        text.startswith("removed /") and ": beyond " in text for text in at.row.notes
+    )
 
 
 @staged(scene)
@@ -111,13 +119,17 @@ async def test_a_missing_object_takes_no_place(at: Scene) -> None:
     # The oldest is the only good one beside the new one.
     assert file_of(records[0]).exists()
     assert file_of(last).exists()
-    assert file_of(records[1]).read_bytes() == b"changed", "what another program wrote is kept"
+    assert file_of(records[1]).read_bytes() == b"changed", (
+        "what another program wrote is kept"
+    )
     assert manifest_of(records[1]).exists()
 
 
 @pytest.mark.parametrize("method", ["holds", "load"])
 @staged(scene)
-async def test_a_store_that_does_not_answer_loses_nothing(at: Scene, method: str) -> None:
+async def test_a_store_that_does_not_answer_loses_nothing(
+    at: Scene, method: str
+) -> None:
     records = await archived(at, 3)
     at.refuses(method, *map(file_of, records), *map(manifest_of, records))
     at.newer(size=1000)
@@ -149,9 +161,14 @@ async def test_the_last_archive_that_a_drill_has_proved_is_kept(
 
     drill(records[0])
     drill(records[1])
-    assert await another() == [1, 2]  # the second is newer than the first, and proved too
+    assert await another() == [
+        1,
+        2,
+    ]  # the second is newer than the first, and proved too
     await at.remove(
-        records[1], delete_object=True, successor=ArchiveSuccessor(records[2], counts=True)
+        records[1],
+        delete_object=True,
+        successor=ArchiveSuccessor(records[2], counts=True),
     )
     assert there(records) == [1, 2], "the rule counts what was replaced"
     assert await another() == [1, 2, 3]
@@ -203,13 +220,19 @@ def test_a_preview_takes_a_snapshot_that_is_not_taken_yet_for_one_of_today() -> 
 
 def test_a_preview_names_no_object_that_is_only_written_over() -> None:
     times = [rfc3339(NOON - timedelta(days=day)) for day in (0, 1)]
-    fixed, sealed = (
-        ArchiveInputs.of({"destination": "/b/x.zip"}).destination.uri,
-        "file:///backups/" + "d" * 32,
-    )
+    fixed = ArchiveInputs.of({"destination": "/b/x.zip"}).destination.uri
+    sealed = "file:///backups/" + "d" * 32
     before = StoredObject("file:///b/old.zip", "", times[1])
     record = ArchiveRecord(
-        fixed, 1, "00", times[0], "d" * 32, "v1", "", created_at=times[0], earlier=(before,)
+        fixed,
+        1,
+        "00",
+        times[0],
+        "d" * 32,
+        "v1",
+        "",
+        created_at=times[0],
+        earlier=(before,),
     )
     assert removed_by(record, destination="/b/x.zip", keep_last=1) == "old.zip"
     uri = f"{sealed}/20261126T120000Z-v1.zip.age"
@@ -229,7 +252,10 @@ def test_a_preview_names_no_object_that_is_only_written_over() -> None:
 
 def removed_by(record: ArchiveRecord, **values: Any) -> str:
     record = replace(record, owner="0123456789abcdef")
-    state = {"destination": values.get("destination", "/backups/"), **record.to_outputs()}
+    state = {
+        "destination": values.get("destination", "/backups/"),
+        **record.to_outputs(),
+    }
     inputs = {
         "destination": "/backups/",
         "database_id": record.database_id,
@@ -256,13 +282,17 @@ def removed_by(record: ArchiveRecord, **values: Any) -> str:
 
 def left(folder: Path, database: str = DATABASE) -> list[int]:
     """The days of the archives that are there."""
-    days = [int(file.stem.rpartition("-v")[2]) for file in (folder / database).glob("*.zip")]
+    days = [
+        int(file.stem.rpartition("-v")[2]) for file in (folder / database).glob("*.zip")
+    ]
     assert len(days) == len(list((folder / database).glob("*.zip.json")))
     return sorted(days)
 
 
 @at_desk()
-async def test_cron_keeps_what_its_tiers_keep_of_each_database(desk: Desk, tmp_path: Path) -> None:
+async def test_cron_keeps_what_its_tiers_keep_of_each_database(
+    desk: Desk, tmp_path: Path
+) -> None:
     for day in range(10):
         put(tmp_path / "kept", day)
         put(tmp_path / "kept", 2 * day, OTHER_DATABASE)
@@ -282,11 +312,19 @@ async def test_cron_keeps_what_its_tiers_keep_of_each_database(desk: Desk, tmp_p
 
 
 @at_desk()
-async def test_what_is_not_the_commands_own_is_not_forgotten(desk: Desk, tmp_path: Path) -> None:
-    kept, proof = tmp_path / "kept", {"drilled_at": "2026-11-26T12:00:00Z"}
+async def test_what_is_not_the_commands_own_is_not_forgotten(
+    desk: Desk, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    proof = {"drilled_at": "2026-11-26T12:00:00Z"}
     mine = COMMAND_OWNER.to_outputs()
     theirs = {"id": "0123456789abcdef", "name": "urn:pulumi:a::b::c::d", "pin": False}
-    said: list[dict[str, Any]] = [{}, {}, {"owners": [theirs]}, {"owners": [mine, theirs]}]
+    said: list[dict[str, Any]] = [
+        {},
+        {},
+        {"owners": [theirs]},
+        {"owners": [mine, theirs]},
+    ]
     said += [
         {"owners": [{**mine, "pin": True}]},
         {"owners": []},
@@ -298,7 +336,9 @@ async def test_what_is_not_the_commands_own_is_not_forgotten(desk: Desk, tmp_pat
         put(kept, day, **each)
     put(kept, -1).write_bytes(b"of another size, so it takes no good one's place")
     typed = ("forget", f"{kept}/", "--keep-last", "1")
-    assert (await desk.types(*typed, "--dry-run")).done.out.count("would be removed") == 2
+    assert (await desk.types(*typed, "--dry-run")).done.out.count(
+        "would be removed"
+    ) == 2
     ended = await desk.types(*typed)
     assert left(kept) == [-1, 0, 2, 3, 4, 5, 6, 8]
     assert "its owner is a::b::c::d" in ended.done.out
@@ -337,7 +377,12 @@ async def test_a_database_without_a_good_archive_is_missed(
     put(tmp_path / "kept", 1, OTHER_DATABASE, size=8)
     ended = (
         await desk.types(
-            "archives", f"{tmp_path}/kept/", "--expect", DATABASE, "--expect", OTHER_DATABASE
+            "archives",
+            f"{tmp_path}/kept/",
+            "--expect",
+            DATABASE,
+            "--expect",
+            OTHER_DATABASE,
         )
     ).failed()
     hint = f"\nhint: `squarecloud-snapshots archive {OTHER_DATABASE}/latest {tmp_path}/kept/` writes one."
@@ -349,12 +394,16 @@ async def test_a_database_without_a_good_archive_is_missed(
     assert f"has no good archive of database {'c' * 32}" in named.err
     del desk.environment["SQUARECLOUD_API_KEY"]
     assert (
-        await desk.types("archives", f"{tmp_path}/kept/{DATABASE}/", "--expect", DATABASE)
+        await desk.types(
+            "archives", f"{tmp_path}/kept/{DATABASE}/", "--expect", DATABASE
+        )
     ).code == 0
 
 
 @staged(scene)
-async def test_an_import_brings_recipients_back_and_takes_no_damaged_archive(at: Scene) -> None:
+async def test_an_import_brings_recipients_back_and_takes_no_damaged_archive(
+    at: Scene,
+) -> None:
     key = str(pyrage.x25519.Identity.generate().to_public())
     record = await at.archive(owner="0123456789abcdef", recipients=[key])
     importer = Declared(at, "urn:pulumi:dev::shop::squarecloud:index:Archive::a")
@@ -362,9 +411,15 @@ async def test_an_import_brings_recipients_back_and_takes_no_damaged_archive(at:
     assert back == replace(record, owner=None)
     assert (importer.state or {})["recipients"] == [key]
     assert "replaces" not in await importer.preview(recipients=[key])
-    here = {"database_id": DATABASE, "version_id": back.version_id, "destination": f"{at.folder}/"}
+    here = {
+        "database_id": DATABASE,
+        "version_id": back.version_id,
+        "destination": f"{at.folder}/",
+    }
     before = {"destination": back.uri, "recipients": [key]}
-    assert archive_difference(back, before, {**here, "recipients": [key]}).replaces == ()
+    assert (
+        archive_difference(back, before, {**here, "recipients": [key]}).replaces == ()
+    )
     file_of(record).write_bytes(b"x")
     with pytest.raises(ProviderError, match="has 1 bytes, not"):
         await importer.imports(record.uri)

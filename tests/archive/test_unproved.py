@@ -39,7 +39,10 @@ UNPROVED = {
     "an empty zip": (made(), "it is empty"),
     "only empty members": (made(a=b"", b=b""), "it is empty"),
     "encrypted": (encrypted(), "1 of 1 members was not checked: encrypted"),
-    "a method that is not read": (zipped(zipfile.ZIP_LZMA), "6 of 6 members were not checked"),
+    "a method that is not read": (
+        zipped(zipfile.ZIP_LZMA),
+        "6 of 6 members were not checked",
+    ),
     "members without an end": (
         zipped(zipfile.ZIP_STORED, streamed=True),
         "6 of 6 members were not checked",
@@ -62,9 +65,12 @@ def serves(at: Scene, content: bytes) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", UNPROVED)
 @staged(scene)
-async def test_a_zip_that_cannot_be_checked_costs_no_older_good_one(at: Scene, kind: str) -> None:
+async def test_a_zip_that_cannot_be_checked_costs_no_older_good_one(
+    at: Scene, kind: str
+) -> None:
     content, why = UNPROVED[kind]
-    one, http = Declared(at, URN), at.transfers.http
+    one = Declared(at, URN)
+    http = at.transfers.http
     good = await one.up(keep_last=1)
     bad = list[ArchiveRecord]()
     for _ in range(2):
@@ -79,11 +85,18 @@ async def test_a_zip_that_cannot_be_checked_costs_no_older_good_one(at: Scene, k
     at.transfers.http = http
     last = await one.up(keep_last=1)
     assert "unproved" not in (one.state or {})
-    assert [file_of(each).exists() for each in (good, *bad, last)] == [False, False, False, True]
+    assert [file_of(each).exists() for each in (good, *bad, last)] == [
+        False,
+        False,
+        False,
+        True,
+    ]
 
 
 @staged(scene)
-async def test_damage_that_is_seen_archives_nothing_and_removes_nothing(at: Scene) -> None:
+async def test_damage_that_is_seen_archives_nothing_and_removes_nothing(
+    at: Scene,
+) -> None:
     one = Declared(at, URN)
     good = await one.up(keep_last=1)
     at.newer(size=1000)
@@ -117,7 +130,12 @@ async def test_forget_removes_no_good_archive_for_one_that_is_not_proved(
     good = put(tmp_path, 2)
     oldest = put(tmp_path, 3)
     assert (await desk.types("forget", f"{tmp_path}/", "--keep-last", "1")).code == 0
-    assert [each.exists() for each in (newest, middle, good, oldest)] == [True, False, True, False]
+    assert [each.exists() for each in (newest, middle, good, oldest)] == [
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 @at_desk()
@@ -126,5 +144,12 @@ async def test_status_counts_no_archive_that_is_not_proved(
 ) -> None:
     w.emulator.add_snapshot(DATABASE)
     put(tmp_path, 270, unproved="it is empty")
-    limits = ("--max-age", "7d", "--archives", f"{tmp_path}/", "--max-archive-age", "7d")
+    limits = (
+        "--max-age",
+        "7d",
+        "--archives",
+        f"{tmp_path}/",
+        "--max-archive-age",
+        "7d",
+    )
     (await desk.types("status", DATABASE, *limits)).failed("no archive")

@@ -21,8 +21,11 @@ from tools.sandbox import Service
 
 PROJECT = Path(__file__).resolve().parents[2]
 ACTION = yaml.safe_load((PROJECT / "action.yml").read_text())
-TEMPLATE = yaml.safe_load((PROJECT / "templates" / "guard.yml").read_text())[".squarecloud-guard"]
-DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232"
+TEMPLATE = yaml.safe_load((PROJECT / "templates" / "guard.yml").read_text())[
+    ".squarecloud-guard"
+]
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+OTHER = "b25c9e6f2dc8516b962fc5d186617232"
 SHELL = ("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c")
 VENV = """#!/bin/sh
 test "$1 $2" = "-m venv" || exit 9
@@ -84,7 +87,9 @@ class Runner:
             "HOME": str(self.folder),
             "CI": "true",
             **{
-                each: value for each, value in self.service.environment.items() if "KEY" not in each
+                each: value
+                for each, value in self.service.environment.items()
+                if "KEY" not in each
             },
             **self.more,
         }
@@ -105,9 +110,13 @@ class Runner:
     def github(self, **inputs: str) -> Played:
         """Play the steps of the action."""
         given = {name: each.get("default") for name, each in ACTION["inputs"].items()}
-        given |= {"token": self.service.key, **{k.replace("_", "-"): v for k, v in inputs.items()}}
+        given |= {
+            "token": self.service.key,
+            **{k.replace("_", "-"): v for k, v in inputs.items()},
+        }
         assert given.keys() == ACTION["inputs"].keys()
-        log, code = "", 0
+        log = ""
+        code = 0
         summary = self.folder / "summary"
         outputs: dict[tuple[str, str], str] = {}
         for number, step in enumerate(ACTION["runs"]["steps"]):
@@ -120,7 +129,10 @@ class Runner:
                     "GITHUB_STEP_SUMMARY": str(summary),
                     "GITHUB_ACTION_PATH": str(PROJECT),
                     "RUNNER_TEMP": str(self.folder / "temp"),
-                    **{name: _evaluated(text, given) for name, text in step["env"].items()},
+                    **{
+                        name: _evaluated(text, given)
+                        for name, text in step["env"].items()
+                    },
                 },
             )
             log += printed
@@ -151,7 +163,9 @@ class Runner:
         dotenv, page = (self.work / name for name in self._artifacts())
         lines = dotenv.read_text().splitlines() if dotenv.exists() else []
         written = dict(each.split("=", 1) for each in lines)
-        assert not re.search(r"\s", "".join(written.values())), "GitLab takes no such value"
+        assert not re.search(r"\s", "".join(written.values())), (
+            "GitLab takes no such value"
+        )
         summary = page.read_text() if page.exists() else ""
         undo = re.findall(r"```sh\n(.*)\n```", summary)
         snapshot = written.get("SQUARECLOUD_SNAPSHOT", "").replace(",", " ")
@@ -175,7 +189,13 @@ def _evaluated(text: str, inputs: Mapping[str, Any]) -> str:
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    quick = ("--snapshot-seconds", "0.1", "--cache-world", "invalidated", "--no-automatic")
+    quick = (
+        "--snapshot-seconds",
+        "0.1",
+        "--cache-world",
+        "invalidated",
+        "--no-automatic",
+    )
     with near_emulator("--database", DATABASE, "--database", OTHER, *quick) as emulator:
         yield emulator
 
@@ -192,7 +212,11 @@ def runner(service: Service, tmp_path: Path, here: dict[str, str]) -> Runner:
 
 
 def taken(service: Service) -> list[str]:
-    sent = [each for each in service.journal() if each["kind"] == "create" and each["version_id"]]
+    sent = [
+        each
+        for each in service.journal()
+        if each["kind"] == "create" and each["version_id"]
+    ]
     return [f"{each['database_id']}/{each['version_id']}" for each in sent]
 
 
@@ -204,11 +228,15 @@ def test_the_command_runs_after_a_snapshot_and_the_way_back_is_shown(
     runner: Runner, service: Service, place: str
 ) -> None:
     command = 'echo "one: $*"\necho "key: ${SQUARECLOUD_API_KEY:-none}" | tee done\n'
-    ended = runner.plays(place, database=f"{DATABASE}\n {OTHER}\n", command=command).done
+    ended = runner.plays(
+        place, database=f"{DATABASE}\n {OTHER}\n", command=command
+    ).done
     snapshots = taken(service)
     assert sorted(ended.snapshot.split(" ")) == sorted(snapshots)
     assert len(snapshots) == 2
-    ways = [f"squarecloud-snapshots restore {each}" for each in ended.snapshot.split(" ")]
+    ways = [
+        f"squarecloud-snapshots restore {each}" for each in ended.snapshot.split(" ")
+    ]
     assert ended.undo == " && ".join(ways)
     assert ended.undo in ended.summary
     assert ended.summary.startswith("### `echo` is guarded by a snapshot\n")
@@ -235,7 +263,9 @@ def test_without_a_snapshot_the_command_does_not_run(
     runner: Runner, service: Service, place: str
 ) -> None:
     code = "DAILY_SNAPSHOTS_LIMIT_REACHED"
-    service.control("faults", {"kind": "create", "status": 429, "code": code, "times": None})
+    service.control(
+        "faults", {"kind": "create", "status": 429, "code": code, "times": None}
+    )
     ended = runner.plays(place, database=DATABASE, command="touch done")
     assert ended.code == 125, ended.log
     assert (ended.snapshot, ended.undo, ended.summary) == ("", "", "")
@@ -251,10 +281,15 @@ def test_with_shared_state_the_next_runner_is_guarded_by_the_snapshot_of_the_fir
     given = {"database": DATABASE, "shared_state": str(shared)}
     lost = Runner(tmp_path / "1", service, here)
     assert lost.plays(place, command="false", **given).code == 1
-    ended = Runner(tmp_path / "2", service, here).plays(place, command="true", **given).done
+    ended = (
+        Runner(tmp_path / "2", service, here).plays(place, command="true", **given).done
+    )
     (snapshot,) = taken(service)
     assert ended.snapshot == snapshot
-    assert "an earlier run of false failed, was cut off, or is still under way" in ended.log
+    assert (
+        "an earlier run of false failed, was cut off, or is still under way"
+        in ended.log
+    )
     assert (lost.folder / "installed").read_text().endswith("[cli,archive]\n")
 
 
@@ -299,7 +334,9 @@ def test_an_input_is_never_run_and_never_an_option(
     assert ended.code in {2, 125}, ended.log
     assert "Error: " in ended.log
     assert not (runner.work / "pwned").exists()
-    assert {each["kind"] for each in service.journal()} <= {"me"}, "it is looked up as a name"
+    assert {each["kind"] for each in service.journal()} <= {"me"}, (
+        "it is looked up as a name"
+    )
 
 
 def test_what_guards_shows_of_a_command_is_its_first_word(runner: Runner) -> None:
@@ -309,7 +346,9 @@ def test_what_guards_shows_of_a_command_is_its_first_word(runner: Runner) -> Non
         (OTHER, secret),
     ):
         runner.plays("gitlab", database=database, command=command).done  # noqa: B018  it asserts
-    code, log = runner.runs('"$PYTHON" -m pulumi_snapshots.cli guards', {"SQUARECLOUD_API_KEY": ""})
+    code, log = runner.runs(
+        '"$PYTHON" -m pulumi_snapshots.cli guards', {"SQUARECLOUD_API_KEY": ""}
+    )
     assert code == 0, log
     assert "command guard/echo" in log
     assert "command guard/command" in log
@@ -327,15 +366,22 @@ def test_the_job_of_each_page_runs_a_migration_after_a_snapshot(
 ) -> None:
     """With a stand-in for Alembic, which is not here."""
     migrate = block("github-actions")["jobs"]["migrate"]
-    (step,) = (each for each in migrate["steps"] if each.get("uses") == "./.pulumi-snapshots")
+    (step,) = (
+        each for each in migrate["steps"] if each.get("uses") == "./.pulumi-snapshots"
+    )
     assert step["with"].pop("token") == "${{ secrets.SQUARECLOUD_API_KEY }}"
     gitlab = block("gitlab-ci")
     assert (PROJECT / gitlab["include"][0]["file"].lstrip("/")).is_file()
     job = gitlab["migrate"]
     assert job["extends"] == ".squarecloud-guard"
     assert "script" not in job, "it would replace the template's"
-    variables = {k.removeprefix("GUARD_").lower(): v for k, v in job["variables"].items()}
-    for place, given in (("github", step["with"]), ("gitlab", {**variables, "database": OTHER})):
+    variables = {
+        k.removeprefix("GUARD_").lower(): v for k, v in job["variables"].items()
+    }
+    for place, given in (
+        ("github", step["with"]),
+        ("gitlab", {**variables, "database": OTHER}),
+    ):
         runner = Runner(tmp_path / place, service, here)
         alembic = runner.folder / "bin" / "alembic"
         alembic.write_text('#!/bin/sh\necho "migrated: $*"\n')
@@ -350,7 +396,9 @@ def test_the_inputs_reach_the_steps_by_their_environment_alone() -> None:
     for step in ACTION["runs"]["steps"]:
         assert "${{" not in step["run"], step["name"]
         assert step["shell"] == "bash"
-    assert {"token", "database", "command", "fallback", "shared-state"} <= ACTION["inputs"].keys()
+    assert {"token", "database", "command", "fallback", "shared-state"} <= ACTION[
+        "inputs"
+    ].keys()
     assert ACTION["outputs"].keys() == {"snapshot", "undo"}
     named = {name.replace("-", "_") for name in ACTION["inputs"]} - {"token"}
     assert {f"GUARD_{name.upper()}" for name in named} == TEMPLATE["variables"].keys()

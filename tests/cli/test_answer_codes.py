@@ -35,13 +35,17 @@ def codes_missing(text: str, answer: str) -> list[str]:
     }[answer]
     paragraph = re.sub(r"\n(?!hint|more|Error|warning)", " ", text)
     about = [line for line in paragraph.splitlines() if told in line]
-    return [line for line in about if not re.search(rf"\[[^\[\]]*{answer}[^\[\]]*\]", line)]
+    return [
+        line for line in about if not re.search(rf"\[[^\[\]]*{answer}[^\[\]]*\]", line)
+    ]
 
 
 @each_answer
 @pytest.mark.parametrize("command", ASKING)
 @staged(world)
-async def test_a_command_says_the_code(w: World, tmp_path: Path, command: str, answer: str) -> None:
+async def test_a_command_says_the_code(
+    w: World, tmp_path: Path, command: str, answer: str
+) -> None:
     w.fault(times=None, **ANSWERS[answer])
     ended = await typed(w, tmp_path, command, SQUARECLOUD_FIRST_POLL_AFTER="1s")
     assert answer in ended.err, ended.err
@@ -70,7 +74,9 @@ async def test_a_refresh_says_the_code(w: World, answer: str) -> None:
 
 
 @each_answer
-@pytest.mark.parametrize("question", QUESTIONS, ids=["latest", "snapshots", "database", "all"])
+@pytest.mark.parametrize(
+    "question", QUESTIONS, ids=["latest", "snapshots", "database", "all"]
+)
 @staged(world)
 async def test_a_lookup_says_the_code(
     w: World, question: Callable[[World], Awaitable[object]], answer: str
@@ -87,10 +93,19 @@ async def test_a_lookup_says_the_code(
 def test_an_error_in_another_text_ends_with_its_code() -> None:
     error = error_for("GET /x", 404, code="DATABASE_NOT_FOUND", readable=True)
     told = PYTHON.text(Message("it stays as it was: {why}", why=error))
-    assert told == "it stays as it was: This account has no such database [404 DATABASE_NOT_FOUND]."
+    assert (
+        told
+        == "it stays as it was: This account has no such database [404 DATABASE_NOT_FOUND]."
+    )
     told = PLUGIN.text(Message("{why}, so it waits", why=error.happened))
-    assert told == "this account has no such database [404 DATABASE_NOT_FOUND], so it waits"
-    assert f"({error.happened})" == "(this account has no such database [404 DATABASE_NOT_FOUND])"
+    assert (
+        told
+        == "this account has no such database [404 DATABASE_NOT_FOUND], so it waits"
+    )
+    assert (
+        f"({error.happened})"
+        == "(this account has no such database [404 DATABASE_NOT_FOUND])"
+    )
 
 
 def test_an_error_says_its_code_once() -> None:
@@ -107,5 +122,7 @@ def test_an_error_says_its_code_once() -> None:
 
 @pytest.mark.parametrize(("wait", "until"), [(None, "12:30:00"), (60.0, "12:01:00")])
 def test_a_block_says_until_when(wait: float | None, until: str) -> None:
-    error = error_for("GET /x", 429, code="RATE_LIMITED", readable=True, retry_after=wait, now=NOON)
+    error = error_for(
+        "GET /x", 429, code="RATE_LIMITED", readable=True, retry_after=wait, now=NOON
+    )
     assert f"is blocked until {until} UTC" in PYTHON.text(error)

@@ -30,27 +30,37 @@ def test_a_reader_finds_every_command_with_its_arguments() -> None:
     ]
     for command in listed:
         arguments = [
-            one for one in command.params if isinstance(one, click.Argument) or one.required
+            one
+            for one in command.params
+            if isinstance(one, click.Argument) or one.required
         ]
-        row = next(line for line in table.splitlines() if line.startswith(f"| `{command.name}"))
+        row = next(
+            line for line in table.splitlines() if line.startswith(f"| `{command.name}")
+        )
         for one in arguments:
             word = (
                 one.make_metavar(click.Context(command))
                 if isinstance(one, click.Argument)
                 else one.opts[0]
             )
-            assert word.strip("[]{}").upper() in row.upper() or "|" in word, (command.name, word)
+            assert word.strip("[]{}").upper() in row.upper() or "|" in word, (
+                command.name,
+                word,
+            )
 
 
 @pytest.mark.parametrize("code", ["0", "1", "2", "125", "130", "143", "129"])
 def test_help_and_page_name_the_same_exit_codes(code: str) -> None:
-    assert f"`{code}`" in PAGE.partition("| exit code | means |")[2].partition("\n\n")[0]
+    assert (
+        f"`{code}`" in PAGE.partition("| exit code | means |")[2].partition("\n\n")[0]
+    )
     assert re.search(rf"\b{code}\b", commands.help or "")
 
 
 SCRATCH = "b25c9e6f2dc8516b962fc5d186617232"
 COMMAND = re.compile(
-    r"^(?:[-\s]*(?:run: )?|\$ )squarecloud-snapshots ((?:'[^'\n]*'|[^'>\n#])*)", re.MULTILINE
+    r"^(?:[-\s]*(?:run: )?|\$ )squarecloud-snapshots ((?:'[^'\n]*'|[^'>\n#])*)",
+    re.MULTILINE,
 )
 PAGES = {
     "cli": 1,
@@ -66,12 +76,16 @@ PAGES = {
 
 @pytest.mark.parametrize("page", PAGES)
 @staged(world, databases=(DATABASE, SCRATCH))
-async def test_the_commands_of_a_page_do_what_it_says(w: World, tmp_path: Path, page: str) -> None:
+async def test_the_commands_of_a_page_do_what_it_says(
+    w: World, tmp_path: Path, page: str
+) -> None:
     """Each page finds a snapshot of the night before, and an archive of it."""
     stand_in = tmp_path / "bin" / "alembic"
     stand_in.parent.mkdir()
     stand_in.touch(0o755)
-    desk = Desk(w, tmp_path / "state", {"SCRATCH_URL": CONNECTION, "PATH": str(stand_in.parent)})
+    desk = Desk(
+        w, tmp_path / "state", {"SCRATCH_URL": CONNECTION, "PATH": str(stand_in.parent)}
+    )
     w.emulator.execute(
         DATABASE,
         "CREATE TABLE orders (id)",
@@ -89,29 +103,40 @@ async def test_the_commands_of_a_page_do_what_it_says(w: World, tmp_path: Path, 
         "snapshot": snapshot,
         "SCRATCH_ID": SCRATCH,
     }
-    text = PAGE if page == "cli" else (PROJECT / "docs" / "howto" / f"{page}.md").read_text()
+    text = (
+        PAGE
+        if page == "cli"
+        else (PROJECT / "docs" / "howto" / f"{page}.md").read_text()
+    )
     for line in COMMAND.findall(text.replace("\\\n", "")):
         if "--stack" in line:
             continue  # test_engine_workflow.py plays it with an engine
         words = [
-            variables[word[1:]] if word.startswith("$") else word for word in shlex.split(line)
+            variables[word[1:]] if word.startswith("$") else word
+            for word in shlex.split(line)
         ]
         with FakeDatabases(w.emulator).instead():
             ended = await desk.types(
-                *(f"{tmp_path}/{word}" if word.endswith(("/", ".zip")) else word for word in words)
+                *(
+                    f"{tmp_path}/{word}" if word.endswith(("/", ".zip")) else word
+                    for word in words
+                )
             )
         assert ended.code == 0, ended.err
     sent = Counter(entry.kind for entry in w.emulator.journal)
     assert sent["create"] == PAGES[page]
     assert sent["restore"] == (page in {"prove-a-backup", "get-my-data-back"})
     if page in {"cron", "cli"}:
-        assert list((tmp_path / {"cron": "archives", "cli": "backups"}[page]).rglob("*.zip"))
+        assert list(
+            (tmp_path / {"cron": "archives", "cli": "backups"}[page]).rglob("*.zip")
+        )
 
 
 def kept_in(folder: Path) -> dict[str, str]:
     """The files of a state directory, by their names without what is made of key and address."""
     return {
-        path.name.partition(".")[2]: path.read_text(errors="replace") for path in folder.iterdir()
+        path.name.partition(".")[2]: path.read_text(errors="replace")
+        for path in folder.iterdir()
     }
 
 
@@ -133,9 +158,13 @@ async def test_every_file_that_stays_on_the_machine_is_explained(
         await note_last_drill(session.ledger, DATABASE, Drilled("2026-03-01T12:00:00Z"))
     left = kept_in(tmp_path / "state")
     assert not [
-        text for text in left.values() if "Signature" in text or w.emulator.settings.api_key in text
+        text
+        for text in left.values()
+        if "Signature" in text or w.emulator.settings.api_key in text
     ]
-    assert left.keys() == set(re.findall(r"^\| `[A-Z]+\.([\w.-]+)`", table, re.MULTILINE))
+    assert left.keys() == set(
+        re.findall(r"^\| `[A-Z]+\.([\w.-]+)`", table, re.MULTILINE)
+    )
 
 
 def test_the_example_in_the_help_of_each_command_has_arguments_that_exist() -> None:

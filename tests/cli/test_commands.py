@@ -20,19 +20,29 @@ VERSION = "v" * 24
 
 
 def test_each_command_has_a_file_of_its_own() -> None:
-    for command in (each for group in GROUPS.values() for each in group if each.callback):
-        assert command.callback.__module__.endswith(f".{str(command.name).replace('-', '_')}")
+    for command in (
+        each for group in GROUPS.values() for each in group if each.callback
+    ):
+        assert command.callback.__module__.endswith(
+            f".{str(command.name).replace('-', '_')}"
+        )
 
 
 @at_desk(databases=BOTH)
-async def test_list_shows_the_account_newest_first_or_one_database(desk: Desk, w: World) -> None:
-    old = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=2), size=10_644_463)
+async def test_list_shows_the_account_newest_first_or_one_database(
+    desk: Desk, w: World
+) -> None:
+    old = w.emulator.add_snapshot(
+        DATABASE, modified=START - timedelta(days=2), size=10_644_463
+    )
     new = w.emulator.add_snapshot(
         OTHER_DATABASE, modified=START - timedelta(hours=1), origin="automatic"
     )
     heading, first, second = (await desk.types("list")).done.out.splitlines()
     assert heading.split() == ["SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE"]
-    assert first.startswith(f"{OTHER_DATABASE}/{new.version_id}  2026-03-01 11:00:00 UTC  ")
+    assert first.startswith(
+        f"{OTHER_DATABASE}/{new.version_id}  2026-03-01 11:00:00 UTC  "
+    )
     assert (
         second.split()
         == f"{DATABASE}/{old.version_id} 2026-02-27 12:00:00 UTC 10.6 MB manual postgres".split()
@@ -43,8 +53,19 @@ async def test_list_shows_the_account_newest_first_or_one_database(desk: Desk, w
     assert set(one) == {"id", *SnapshotRecord(DATABASE).to_outputs()} - {"download_url"}
     assert "http" not in plain.out
     (one,) = (await desk.types("list", DATABASE, "--json", "--urls")).done.json
-    assert await w.download(one["download_url"]) == w.emulator.archive_of(old.version_id)
-    by_age = ("list", "--origin", "manual", "--newer-than", "3d", "--older-than", "90m", "--json")
+    assert await w.download(one["download_url"]) == w.emulator.archive_of(
+        old.version_id
+    )
+    by_age = (
+        "list",
+        "--origin",
+        "manual",
+        "--newer-than",
+        "3d",
+        "--older-than",
+        "90m",
+        "--json",
+    )
     assert [each["id"] for each in (await desk.types(*by_age)).done.json] == [one["id"]]
     nothing = ("list", DATABASE, "--newer-than", "1m")
     ended = (await desk.types(*nothing)).done
@@ -58,19 +79,29 @@ async def test_list_shows_the_account_newest_first_or_one_database(desk: Desk, w
 async def test_a_narrow_terminal_cuts_no_id_and_the_services_text_steers_none(
     w: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    monkeypatch.setattr("pulumi_snapshots.cli.terminal.output.width_of", lambda _: columns)
+    monkeypatch.setattr(
+        "pulumi_snapshots.cli.terminal.output.width_of", lambda _: columns
+    )
     stored = w.emulator.add_snapshot(DATABASE, runtime="\x1b]0;o\x07[red]x")
     out = (await Desk(w, tmp_path).types("list", out=Terminal())).done.out
-    assert (len(out.splitlines()), "SNAPSHOT" in out, "\x1b" in out) == (2, columns == 150, False)
+    assert (len(out.splitlines()), "SNAPSHOT" in out, "\x1b" in out) == (
+        2,
+        columns == 150,
+        False,
+    )
     assert f"{DATABASE}/{stored.version_id}" in out
     assert "\\x1b]0;o\\x07[red]x" in out
 
 
 @staged(world, snapshot_seconds=1)
-async def test_people_read_their_own_time_and_programs_utc(w: World, tmp_path: Path) -> None:
+async def test_people_read_their_own_time_and_programs_utc(
+    w: World, tmp_path: Path
+) -> None:
     desk = Desk(w, tmp_path, zone=timezone(timedelta(hours=-3), "-03"))
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=11))
-    assert "  2026-02-28 22:00:00 -03  " in (await desk.types("list", DATABASE)).done.out
+    assert (
+        "  2026-02-28 22:00:00 -03  " in (await desk.types("list", DATABASE)).done.out
+    )
     (one,) = (await desk.types("list", DATABASE, "--json")).done.json
     assert one["created_at"] == "2026-03-01T01:00:00Z"
     taken = (await desk.types("create", DATABASE)).done
@@ -110,7 +141,9 @@ async def test_a_terminal_shows_a_live_line_if_it_can(
     assert f"found snapshot {w.started()}" in ended.err
     desk.environment["COLUMNS"] = "25"
     narrow = (await desk.types("list", err=Terminal())).done.err
-    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", narrow).replace("\r", "\n").splitlines()
+    lines = (
+        re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", narrow).replace("\r", "\n").splitlines()
+    )
     assert ("asking" in narrow) is ("TERM" not in environment)
     assert all(len(line) <= 25 for line in lines)
     assert narrow.isascii()
@@ -137,7 +170,9 @@ async def test_a_create_that_ended_early_says_how_to_get_its_snapshot(
         async with desk.killed(*command):
             await w.clock.sleep(after)
     else:
-        ended = await (desk.interrupted(after, *command, by=by) if by else desk.types(*command))
+        ended = await (
+            desk.interrupted(after, *command, by=by) if by else desk.types(*command)
+        )
         is_accepted = after > 90
         sent = "202" if is_accepted else "not answered"
         said = "accepted (202), but is" if is_accepted else "is not answered yet: "
@@ -147,9 +182,15 @@ async def test_a_create_that_ended_early_says_how_to_get_its_snapshot(
             f"`squarecloud-snapshots create {DATABASE} --reuse-within 1h` on this machine keeps",
             code=128 + by if by else 1,
         )
-        assert (ended.json["version_id"], ended.json["attempt"]["answered"]) == (None, sent)
+        assert (ended.json["version_id"], ended.json["attempt"]["answered"]) == (
+            None,
+            sent,
+        )
         assert "pulumi" not in ended.err
-    assert w.started() in (await desk.types("create", DATABASE, "--reuse-within", "1h")).done.out
+    assert (
+        w.started()
+        in (await desk.types("create", DATABASE, "--reuse-within", "1h")).done.out
+    )
     assert len(w.posts) == 1
 
 
@@ -158,7 +199,9 @@ async def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     """As under nohup, or for ^C in a script's background job."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     async with world(snapshot_seconds=300) as w:
-        ended = await Desk(w, tmp_path).interrupted(100, "create", DATABASE, by=signal.SIGHUP)
+        ended = await Desk(w, tmp_path).interrupted(
+            100, "create", DATABASE, by=signal.SIGHUP
+        )
         assert w.started() in ended.done.out
 
 
@@ -174,7 +217,9 @@ async def test_download_and_archive_write_the_whole_file_and_show_its_digest(
     stored = w.emulator.add_snapshot(DATABASE, origin="automatic", size=SIZE)
     file.write_text("what was there before")
     ended = (
-        await desk.types("download", f"{DATABASE}/latest", "-o", str(file), "--json", "--force")
+        await desk.types(
+            "download", f"{DATABASE}/latest", "-o", str(file), "--json", "--force"
+        )
     ).done
     assert file.read_bytes() == w.emulator.archive_of(stored.version_id)
     assert not file.with_name("one.zip.json").exists(), "a download has no manifest"
@@ -184,11 +229,19 @@ async def test_download_and_archive_write_the_whole_file_and_show_its_digest(
         file.stat().st_size,
         one,
     )
-    assert f"the newest snapshot is {one}, taken on 2026-03-01 12:00:00 UTC" in ended.err
+    assert (
+        f"the newest snapshot is {one}, taken on 2026-03-01 12:00:00 UTC" in ended.err
+    )
     assert [entry.kind for entry in w.emulator.journal] == ["list account", "download"]
-    people = (await desk.types("download", one, "-o", str(file), "--force", err=Terminal())).done
+    people = (
+        await desk.types("download", one, "-o", str(file), "--force", err=Terminal())
+    ).done
     digest = f"sha256      {ended.json['sha256']}"
-    assert people.out.splitlines() == [f"downloaded  {file}", "size        5.0 MB", digest]
+    assert people.out.splitlines() == [
+        f"downloaded  {file}",
+        "size        5.0 MB",
+        digest,
+    ]
     (await desk.types("download", "unknown/latest", "--output", str(file))).failed()
     assert file.read_bytes() == w.emulator.archive_of(stored.version_id)
     await desk.types("archive", one, f"{tmp_path}/kept/")
@@ -205,7 +258,9 @@ async def test_an_old_page_hides_no_snapshot_that_a_run_has_taken(
     await desk.types("list", DATABASE, "--json")
     w.emulator.advance(3 * 60)
     created = (await desk.types("create", DATABASE)).done
-    assert "listing is old" not in created.err, "its version is known, and nobody asked for its URL"
+    assert "listing is old" not in created.err, (
+        "its version is known, and nobody asked for its URL"
+    )
     assert "serves the newest snapshot of the database" not in created.err
     one = f"{DATABASE}/{w.started()}"
     commands = (
@@ -218,7 +273,9 @@ async def test_an_old_page_hides_no_snapshot_that_a_run_has_taken(
         ended = (await desk.types(*command)).done
         assert one in ended.out, command
         warned = f"warning: the service's page is old and lacks {one}: shown as runs have noted it."
-        assert [line for line in ended.err.splitlines() if line.startswith("warning")] == [warned]
+        assert [
+            line for line in ended.err.splitlines() if line.startswith("warning")
+        ] == [warned]
     wrong = await desk.types("restore", f"{DATABASE}/zzzz", "--yes")
     assert re.search(rf"{w.started()}  2026-03-01T12:03:\d\dZ, manual", wrong.err)
     assert (
@@ -240,7 +297,9 @@ async def test_an_interrupted_download_leaves_no_partial_file(
     w.fault(kind="download", cut_after=600_000, times=None)
     ended = await desk.interrupted(5, "download", one, "--output", str(file), "--force")
     ended.failed(
-        f"Error: Snapshot {one} was not downloaded to {file}: ", "it was interrupted at", code=130
+        f"Error: Snapshot {one} was not downloaded to {file}: ",
+        "it was interrupted at",
+        code=130,
     )
     assert [(each.name, each.read_text()) for each in file.parent.iterdir()] == [
         ("one.zip", "what was there before")
@@ -258,13 +317,16 @@ async def test_a_restore_days_later_does_not_pass_for_one(
     tmp_path: Path, days: int, route: str
 ) -> None:
     async with world(restore_status_route=route) as w:
-        desk, stored = Desk(w, tmp_path), w.emulator.add_snapshot(DATABASE)
+        desk = Desk(w, tmp_path)
+        stored = w.emulator.add_snapshot(DATABASE)
         command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes", "--no-keep")
         await desk.interrupted(45, *command)
         await w.clock.sleep(days * 86400)
         again = (await desk.types(*command)).failed("\nhint: `--new` restores again")
         assert again.out == ""
-        (error,) = [line for line in again.err.splitlines() if line.startswith("Error: ")]
+        (error,) = [
+            line for line in again.err.splitlines() if line.startswith("Error: ")
+        ]
         assert "was requested at 2026-03-01T12:00:00Z by the same command" in error
         assert "its end was not seen" in error
         assert len(w.requests("restore")) == 1
@@ -274,13 +336,24 @@ async def test_a_restore_days_later_does_not_pass_for_one(
 async def test_an_interrupted_restore_shows_the_command_that_resumes_it_and_new_restores_again(
     desk: Desk, w: World
 ) -> None:
-    w.emulator.execute(DATABASE, "CREATE TABLE orders (n)", "INSERT INTO orders VALUES (7)")
+    w.emulator.execute(
+        DATABASE, "CREATE TABLE orders (n)", "INSERT INTO orders VALUES (7)"
+    )
     one, two = (
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=age)).version_id
+        w.emulator.add_snapshot(
+            DATABASE, modified=START - timedelta(hours=age)
+        ).version_id
         for age in (2, 1)
     )
     ended = await desk.interrupted(
-        20, "restore", f"{DATABASE}/{one}", "--onto", OTHER_DATABASE, "--yes", "--no-keep", "--json"
+        20,
+        "restore",
+        f"{DATABASE}/{one}",
+        "--onto",
+        OTHER_DATABASE,
+        "--yes",
+        "--no-keep",
+        "--json",
     )
     assert (ended.code, ended.json["restored_at"]) == (130, None)
     assert (
@@ -307,7 +380,11 @@ async def test_an_interrupted_restore_shows_the_command_that_resumes_it_and_new_
             f"{DATABASE}/{version}",
             True,
         )
-    assert [each.version_id for each in w.requests("restore") if each.accepted] == [one, two, one]
+    assert [each.version_id for each in w.requests("restore") if each.accepted] == [
+        one,
+        two,
+        one,
+    ]
 
 
 @pytest.mark.parametrize("pin", [f"&versionId={VERSION}", ""], ids=["pinned", "newest"])

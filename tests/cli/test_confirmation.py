@@ -17,14 +17,18 @@ VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
 
 def shop(w: World) -> None:
     w.emulator.add_database(SHOP, name="shop")
-    w.emulator.add_snapshot(SHOP, modified=START - timedelta(hours=2), version_id=VERSION)
+    w.emulator.add_snapshot(
+        SHOP, modified=START - timedelta(hours=2), version_id=VERSION
+    )
 
 
 ANSWERS = {
     "shop\n": 0,
     f"{SHOP}\n": 0,
     f"  {SHOP} \n": 0,
-    **dict.fromkeys(("", "\n", "y\n", "yes\n", "Shop\n", f"{SHOP[:-1]}\n", f"{DATABASE}\n"), 2),
+    **dict.fromkeys(
+        ("", "\n", "y\n", "yes\n", "Shop\n", f"{SHOP[:-1]}\n", f"{DATABASE}\n"), 2
+    ),
 }
 
 
@@ -34,24 +38,35 @@ async def test_only_the_typed_name_or_id_starts_the_restore(
     desk: Desk, w: World, typed: str
 ) -> None:
     shop(w)
-    ended = await desk.types("restore", f"{SHOP}/{VERSION}", typed=Terminal(typed), err=Terminal())
-    assert (ended.code, len(w.requests("restore"))) == (ANSWERS[typed], ANSWERS[typed] == 0)
+    ended = await desk.types(
+        "restore", f"{SHOP}/{VERSION}", typed=Terminal(typed), err=Terminal()
+    )
+    assert (ended.code, len(w.requests("restore"))) == (
+        ANSWERS[typed],
+        ANSWERS[typed] == 0,
+    )
     overwrites = f"This overwrites everything that database shop ({SHOP}) holds with the snapshot of 2026-03-01 10:00"
     assert overwrites in ended.err
     assert f"\n{SHOP}/{VERSION}\n" in ended.err
-    nothing = "that is neither the name nor the id of the database. Nothing was restored."
+    nothing = (
+        "that is neither the name nor the id of the database. Nothing was restored."
+    )
     assert (nothing in ended.err) is (ended.code == 2)
     assert "--help" not in ended.err, "the help would not say the name"
 
 
 @at_desk(databases=(DATABASE, OTHER_DATABASE))
-async def test_the_database_that_is_overwritten_is_to_be_typed(desk: Desk, w: World) -> None:
+async def test_the_database_that_is_overwritten_is_to_be_typed(
+    desk: Desk, w: World
+) -> None:
     shop(w)
     command = ("restore", "ccc/45ec0b49", "--onto", "b25")
     (await desk.types(*command, typed=Terminal("shop\n"), err=Terminal())).failed(
         f"{OTHER_DATABASE}) holds", code=2
     )
-    right = await desk.types(*command, typed=Terminal(f"{OTHER_DATABASE}\n"), err=Terminal())
+    right = await desk.types(
+        *command, typed=Terminal(f"{OTHER_DATABASE}\n"), err=Terminal()
+    )
     assert right.code == 0
     assert [one.database_id for one in w.requests("restore")] == [OTHER_DATABASE]
 
@@ -81,17 +96,25 @@ async def test_an_unknown_snapshot_is_refused_before_anything_is_typed(
     shop(w)
     unknown = VERSION.replace("4", "5")
     ended = (
-        await desk.types("restore", f"{SHOP}/{unknown}", typed=Terminal("shop\n"), err=Terminal())
+        await desk.types(
+            "restore", f"{SHOP}/{unknown}", typed=Terminal("shop\n"), err=Terminal()
+        )
     ).failed(f"service lists no snapshot {unknown}")
     assert "Type the name" not in ended.err
 
 
 @at_desk()
-async def test_a_signal_ends_a_restore_that_waits_for_an_answer(desk: Desk, w: World) -> None:
+async def test_a_signal_ends_a_restore_that_waits_for_an_answer(
+    desk: Desk, w: World
+) -> None:
     shop(w)
     ours, theirs = os.openpty()  # somebody at a terminal who has not typed anything yet
     with os.fdopen(ours), os.fdopen(theirs) as terminal:
-        restoring = desk.types("restore", f"{SHOP}/{VERSION}", typed=terminal, err=Terminal())
-        ended = await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), restoring)
+        restoring = desk.types(
+            "restore", f"{SHOP}/{VERSION}", typed=terminal, err=Terminal()
+        )
+        ended = await w.meanwhile(
+            3, partial(signal.raise_signal, signal.SIGINT), restoring
+        )
     assert ended.code == 130
     assert not w.requests("restore")

@@ -43,14 +43,18 @@ def fields_in(title: str) -> dict[str, str]:
     for names, values in re.findall(r"^\| (`.+?) \| (.+?) \|", section, re.MULTILINE):
         each = re.findall(r"`([^`]+)`", names)
         kinds = values.split(", ")
-        fields |= dict(zip(each, kinds * len(each) if len(kinds) == 1 else kinds, strict=False))
+        fields |= dict(
+            zip(each, kinds * len(each) if len(kinds) == 1 else kinds, strict=False)
+        )
     assert fields, title
     return fields
 
 
 def documents() -> dict[str, tuple[str, str]]:
     """The kind of document of each command, and the title of its table."""
-    rows = re.findall(r"^\| (`[^|]+) \| (an object|a list) \| \[(\w+)\]\(", PAGE, re.MULTILINE)
+    rows = re.findall(
+        r"^\| (`[^|]+) \| (an object|a list) \| \[(\w+)\]\(", PAGE, re.MULTILINE
+    )
     return {
         command: (kind, title)
         for commands, kind, title in rows
@@ -58,7 +62,9 @@ def documents() -> dict[str, tuple[str, str]]:
     }
 
 
-def flat(shape: Mapping[str, Shape], allowed: Mapping[str, str], at: str = "") -> dict[str, Shape]:
+def flat(
+    shape: Mapping[str, Shape], allowed: Mapping[str, str], at: str = ""
+) -> dict[str, Shape]:
     """The fields of an object as the page names them, and those of a list's items."""
     found: dict[str, Shape] = {}
     for name, each in shape.items():
@@ -105,13 +111,17 @@ def test_a_script_finds_the_fields_that_the_page_promises(
     } == {}
 
 
-def test_a_dashboard_finds_the_metrics_that_the_page_promises(now: dict[str, Any]) -> None:
+def test_a_dashboard_finds_the_metrics_that_the_page_promises(
+    now: dict[str, Any],
+) -> None:
     named = re.findall(r"^\| `(squarecloud_\w+)` \|", PAGE, re.MULTILINE)
     assert sorted(named) == now["metrics"]
     assert set(named) == {f"squarecloud_{name}" for name in METRICS}
 
 
-def test_the_manifest_has_the_fields_that_the_page_promises(now: dict[str, Any]) -> None:
+def test_the_manifest_has_the_fields_that_the_page_promises(
+    now: dict[str, Any],
+) -> None:
     written = json.loads(now["manifest"])
     assert set(fields_in("The manifest")) == set(written)
     assert written["format"] == MANIFEST_FORMAT
@@ -132,7 +142,9 @@ async def test_a_script_can_ask_for_the_version_of_the_contract(
 
 
 @pytest.mark.parametrize("file", RECORDED, ids=lambda file: file.parent.name)
-def test_what_a_script_could_rely_on_is_still_there(file: Path, now: dict[str, Any]) -> None:
+def test_what_a_script_could_rely_on_is_still_there(
+    file: Path, now: dict[str, Any]
+) -> None:
     before = json.loads(file.read_text())
     if before["output_format"] == OUTPUT_FORMAT:
         assert lost(before["json"], now["json"]) == []
@@ -154,7 +166,11 @@ def test_a_recorded_ledger_is_read_whole(file: Path) -> None:
         attempts = await ledger.attempts()
         assert {each.kind for each in attempts} == {"snapshot", "restore"}
         assert len(attempts) == len(document["attempts"])
-        assert len(await consult(ledger, GuardBook.history)) == len(document["guards"]) == 1
+        assert (
+            len(await consult(ledger, GuardBook.history))
+            == len(document["guards"])
+            == 1
+        )
         assert (await last_drills(ledger)).keys() == document["drills"].keys() != set()
 
     read()
@@ -177,7 +193,11 @@ def test_a_recorded_manifest_is_read_whole_and_one_with_more_too(file: Path) -> 
     [
         ({"a": "text"}, {"a": "null", "b": "bool"}, []),
         ({"a": "text"}, {}, [".a"]),
-        ([{"a": {"b": "text"}}], [{"a": {"b": "number"}}], ["[].a.b: text is number now"]),
+        (
+            [{"a": {"b": "text"}}],
+            [{"a": {"b": "number"}}],
+            ["[].a.b: text is number now"],
+        ),
         ({"a": ["text"]}, {"a": []}, []),
         ({"a": ["text"]}, {"a": "text"}, [".a: ['text'] is text now"]),
     ],

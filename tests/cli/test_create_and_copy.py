@@ -40,9 +40,15 @@ async def test_archive_archives_the_snapshot_that_was_taken(
 
 
 WRONG = {
-    "no folder": (("--output", "/none/such/shop.zip"), "must be in a folder that exists"),
+    "no folder": (
+        ("--output", "/none/such/shop.zip"),
+        "must be in a folder that exists",
+    ),
     "standard output": (("--output", "-"), "--output must be a file"),
-    "a bucket": (("--output", "s3://bucket/shop.zip"), "must be a file of this machine"),
+    "a bucket": (
+        ("--output", "s3://bucket/shop.zip"),
+        "must be a file of this machine",
+    ),
     "no store": (("--archive", "ftp://host/shop.zip"), "--archive"),
     "both": (("--output", "a.zip", "--archive", "b/"), "exclude each other"),
     "force alone": (("--force",), "needs --output or --archive"),

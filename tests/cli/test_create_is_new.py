@@ -24,12 +24,8 @@ FORMS: dict[str, tuple[str, ...]] = {
     "a program": ("--json",),
     "a quiet program": ("--quiet", "--json"),
 }
-STALE = (
-    "--reuse-within right after a create prints an older snapshot, since the service's page is old"
-)
-LOSER = (
-    "A11: of two equal restores at once the loser fails, and whoever obeys its error restores again"
-)
+STALE = "--reuse-within right after a create prints an older snapshot, since the service's page is old"
+LOSER = "A11: of two equal restores at once the loser fails, and whoever obeys its error restores again"
 
 
 def versions(w: World) -> list[str]:
@@ -69,15 +65,21 @@ async def test_create_prints_nothing_that_a_killed_create_requested(
 
 
 @at_desk(snapshot_seconds=300)
-async def test_reuse_within_an_hour_prints_nothing_of_20_days_ago(desk: Desk, w: World) -> None:
+async def test_reuse_within_an_hour_prints_nothing_of_20_days_ago(
+    desk: Desk, w: World
+) -> None:
     async with desk.killed("create", DATABASE):
         await w.clock.sleep(100)
     await w.clock.sleep(20 * DAY)
-    ended = (await desk.types("create", DATABASE, "--reuse-within", "1h", "--quiet")).done
+    ended = (
+        await desk.types("create", DATABASE, "--reuse-within", "1h", "--quiet")
+    ).done
     assert ended.out.split() == [f"{DATABASE}/{version}" for version in versions(w)[1:]]
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, None], ids=["^C", "TERM", "timeout"])
+@pytest.mark.parametrize(
+    "by", [signal.SIGINT, signal.SIGTERM, None], ids=["^C", "TERM", "timeout"]
+)
 @at_desk(snapshot_seconds=300)
 async def test_create_resumes_nothing_that_ended_early(
     desk: Desk, w: World, by: signal.Signals | None
@@ -155,12 +157,16 @@ async def test_reuse_within_right_after_a_create_prints_that_one(
     await w.clock.sleep(600)
     await desk.types("list", DATABASE)
     new = (await desk.types("create", DATABASE, "--quiet")).done
-    again = (await desk.types("create", DATABASE, "--quiet", "--reuse-within", "1h")).done
+    again = (
+        await desk.types("create", DATABASE, "--quiet", "--reuse-within", "1h")
+    ).done
     assert again.out == new.out
     assert new.out.split() == [f"{DATABASE}/{versions(w)[-1]}"]
 
 
-@pytest.mark.parametrize("is_killed", [True, False], ids=["a killed run", "a run that waits"])
+@pytest.mark.parametrize(
+    "is_killed", [True, False], ids=["a killed run", "a run that waits"]
+)
 @at_desk(snapshot_seconds=600)
 async def test_reuse_within_waits_for_the_open_request_of_a_resource(
     desk: Desk, w: World, *, is_killed: bool
@@ -177,7 +183,15 @@ async def test_reuse_within_waits_for_the_open_request_of_a_resource(
             kill(stack.session)
             process.cancel()
         await w.clock.sleep(100)
-        command = ("create", DATABASE, "--quiet", "--timeout", "2h", "--reuse-within", "1h")
+        command = (
+            "create",
+            DATABASE,
+            "--quiet",
+            "--timeout",
+            "2h",
+            "--reuse-within",
+            "1h",
+        )
         found = (await desk.types(*command)).done
     assert found.out.split() == [f"{DATABASE}/{version}" for version in versions(w)]
     assert len(w.posts) == 1
@@ -199,10 +213,14 @@ def use_secure_urls(w: World) -> None:
 
 
 @at_desk(snapshot_seconds=60)
-async def test_reuse_within_takes_its_own_if_the_last_one_is_older(desk: Desk, w: World) -> None:
+async def test_reuse_within_takes_its_own_if_the_last_one_is_older(
+    desk: Desk, w: World
+) -> None:
     await desk.types("create", DATABASE)
     await w.clock.sleep(2 * HOUR)
-    ended = (await desk.types("create", DATABASE, "--quiet", "--reuse-within", "1h")).done
+    ended = (
+        await desk.types("create", DATABASE, "--quiet", "--reuse-within", "1h")
+    ).done
     assert ended.out.split() == [f"{DATABASE}/{versions(w)[1]}"]
 
 
@@ -213,7 +231,15 @@ async def test_reuse_within_takes_its_own_if_the_open_one_was_requested_earlier(
     async with desk.killed("create", DATABASE):
         await w.clock.sleep(100)
     await w.clock.sleep(1900)
-    command = ("create", DATABASE, "--quiet", "--timeout", "3h", "--reuse-within", "10m")
+    command = (
+        "create",
+        DATABASE,
+        "--quiet",
+        "--timeout",
+        "3h",
+        "--reuse-within",
+        "10m",
+    )
     ended = (await desk.types(*command)).done
     assert ended.out.split() == [f"{DATABASE}/{version}" for version in versions(w)[1:]]
 
@@ -274,7 +300,11 @@ async def test_two_equal_restores_at_once_are_one_and_both_say_that_it_is_done(
 async def test_a_restore_that_is_typed_again_after_its_end_restores_again(
     desk: Desk, w: World
 ) -> None:
-    command = ("restore", f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}", "--yes")
+    command = (
+        "restore",
+        f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}",
+        "--yes",
+    )
     for _ in range(2):
         (await desk.types(*command)).done  # noqa: B018  it asserts
         await w.clock.sleep(300)
@@ -282,7 +312,9 @@ async def test_a_restore_that_is_typed_again_after_its_end_restores_again(
 
 
 @at_desk(restore_seconds=300)
-async def test_a_restore_younger_than_its_time_out_is_watched(desk: Desk, w: World) -> None:
+async def test_a_restore_younger_than_its_time_out_is_watched(
+    desk: Desk, w: World
+) -> None:
     command = (
         "restore",
         f"{DATABASE}/{w.emulator.add_snapshot(DATABASE).version_id}",

@@ -24,15 +24,32 @@ async def test_databases_shows_each_with_its_newest_snapshot_in_three_requests(
     w.emulator.add_database("c" * 32, name="shop", type="mysql")
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=2))
     new = w.emulator.add_snapshot(
-        DATABASE, modified=START - timedelta(hours=3), origin="automatic", size=5_000_000
+        DATABASE,
+        modified=START - timedelta(hours=3),
+        origin="automatic",
+        size=5_000_000,
     )
     w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(days=31))
     w.emulator.stop_database(OTHER_DATABASE)
     ended = (await Desk(w, tmp_path).types("databases")).done
-    assert [entry.kind for entry in w.emulator.journal] == ["me", "statuses", "list account"]
+    assert [entry.kind for entry in w.emulator.journal] == [
+        "me",
+        "statuses",
+        "list account",
+    ]
     heading, first, second, third = ended.out.splitlines()
-    assert heading.split() == ["DATABASE", "NAME", "ENGINE", "RUNNING", "NEWEST", "SNAPSHOT", "AGE"]
-    assert re.fullmatch(rf"{DATABASE}  \S+ +postgres  yes      {new.version_id}  3 h", first)
+    assert heading.split() == [
+        "DATABASE",
+        "NAME",
+        "ENGINE",
+        "RUNNING",
+        "NEWEST",
+        "SNAPSHOT",
+        "AGE",
+    ]
+    assert re.fullmatch(
+        rf"{DATABASE}  \S+ +postgres  yes      {new.version_id}  3 h", first
+    )
     assert second.split()[3:] == ["no", "none"]
     assert third.split() == ["c" * 32, "shop", "mysql", "yes", "none"]
     assert ended.err == ""
@@ -55,20 +72,29 @@ def _has_the_newest_snapshot(one: dict[str, Any], snapshot: str) -> None:
 
 
 @at_desk(databases=BOTH)
-async def test_an_expired_or_empty_snapshot_is_not_the_newest(desk: Desk, w: World) -> None:
-    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=30) + timedelta(seconds=10))
+async def test_an_expired_or_empty_snapshot_is_not_the_newest(
+    desk: Desk, w: World
+) -> None:
+    w.emulator.add_snapshot(
+        DATABASE, modified=START - timedelta(days=30) + timedelta(seconds=10)
+    )
     empty = w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=1))
     empty.size = 0
     first = (await desk.types("databases", "--json")).done.json
     assert [bool(one["newest_snapshot"]) for one in first] == [True, False]
-    await w.clock.sleep(25)  # the service serves the same page, on which one has expired by now
+    await w.clock.sleep(
+        25
+    )  # the service serves the same page, on which one has expired by now
     again = (await desk.types("databases", "--json")).done.json
     assert [one["newest_snapshot"] for one in again] == [None, None]
 
 
 @pytest.mark.parametrize(
     ("scopes", "unknown"),
-    [({ACCOUNT_READ, SNAPSHOTS_READ}, "running"), ({ACCOUNT_READ, DATABASES_READ}, "newest")],
+    [
+        ({ACCOUNT_READ, SNAPSHOTS_READ}, "running"),
+        ({ACCOUNT_READ, DATABASES_READ}, "newest"),
+    ],
 )
 @at_desk()
 async def test_databases_shows_what_the_key_may_see_and_says_what_it_lacks(
@@ -78,7 +104,9 @@ async def test_databases_shows_what_the_key_may_see_and_says_what_it_lacks(
     w.emulator.settings = replace(w.emulator.settings, scopes=frozenset(scopes))
     ended = (await desk.types("databases")).done
     row = ended.out.splitlines()[1].split()[3:]
-    assert row == (["?", stored.version_id, "3", "h"] if unknown == "running" else ["yes", "?"])
+    assert row == (
+        ["?", stored.version_id, "3", "h"] if unknown == "running" else ["yes", "?"]
+    )
     missing = DATABASES_READ if unknown == "running" else SNAPSHOTS_READ
     assert f"The API key lacks the scope {missing}" in ended.err
 
@@ -91,7 +119,9 @@ async def test_a_second_list_within_20_seconds_shows_the_last_page_with_its_age(
     desk: Desk, w: World
 ) -> None:
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=2))
-    w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=1), origin="automatic")
+    w.emulator.add_snapshot(
+        OTHER_DATABASE, modified=START - timedelta(hours=1), origin="automatic"
+    )
     first = (await desk.types("list")).done
     await w.clock.sleep(12)
     begun = w.clock.monotonic()
@@ -102,8 +132,12 @@ async def test_a_second_list_within_20_seconds_shows_the_last_page_with_its_age(
         second.err
         == "as listed 12 s ago: the account's listing is requested at most once in 20 s\n"
     )
-    filtered = (await desk.types("list", "--origin", "manual", "--newer-than", "3h")).done
-    assert [line.split()[0][:32] for line in filtered.out.splitlines()[1:]] == [DATABASE]
+    filtered = (
+        await desk.types("list", "--origin", "manual", "--newer-than", "3h")
+    ).done
+    assert [line.split()[0][:32] for line in filtered.out.splitlines()[1:]] == [
+        DATABASE
+    ]
     assert (await desk.types("databases")).done.err.startswith("as listed 12 s ago")
     assert len(w.requests("list account")) == 1
     await w.clock.sleep(9)

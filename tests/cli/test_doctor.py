@@ -12,7 +12,12 @@ import anyio
 import pytest
 
 from pulumi_snapshots.cli.setup import doctor
-from pulumi_snapshots.cli.setup.doctor import OLDEST_ENGINE, UNSHARED, Finding, look_at_installation
+from pulumi_snapshots.cli.setup.doctor import (
+    OLDEST_ENGINE,
+    UNSHARED,
+    Finding,
+    look_at_installation,
+)
 from pulumi_snapshots.run import settings
 from pulumi_snapshots.service import errors as refusals
 from tests.cli.typed import Desk, Ended
@@ -37,20 +42,26 @@ def desk_of(w: World, state: Path, **environment: str) -> Desk:
 
 def findings(ended: Ended) -> dict[str, tuple[str, str, str]]:
     """State, found and advice of each check; the last of several attempts."""
-    return {one["check"]: (one["state"], one["found"], one["advice"]) for one in ended.json}
+    return {
+        one["check"]: (one["state"], one["found"], one["advice"]) for one in ended.json
+    }
 
 
 def problem(found: dict[str, tuple[str, str, str]], check: str, *words: str) -> str:
     """What a check says that is a problem; it has these words."""
     state, said, _ = found[check]
-    assert (state, [each for each in words if each not in said]) == ("problem", []), said
+    assert (state, [each for each in words if each not in said]) == ("problem", []), (
+        said
+    )
     return said
 
 
 async def checked(desk: Desk) -> dict[str, tuple[str, str, str]]:
     before = len(desk.w.emulator.journal)
     ended = await desk.types("doctor", "--json")
-    assert ended.code == (1 if any(one["state"] == "problem" for one in ended.json) else 0)
+    assert ended.code == (
+        1 if any(one["state"] == "problem" for one in ended.json) else 0
+    )
     sent = desk.w.emulator.journal[before:]
     assert len(sent) <= 5
     assert {entry.method for entry in sent} <= {"GET"}
@@ -58,7 +69,9 @@ async def checked(desk: Desk) -> dict[str, tuple[str, str, str]]:
 
 
 @staged(world)
-async def test_doctor_needs_four_requests_if_all_is_well(w: World, tmp_path: Path) -> None:
+async def test_doctor_needs_four_requests_if_all_is_well(
+    w: World, tmp_path: Path
+) -> None:
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=5))
     ended = (await desk_of(w, tmp_path).types("doctor")).done
     assert [entry.kind for entry in w.emulator.journal] == [
@@ -80,7 +93,9 @@ def full(w: World) -> None:
     """Four snapshots in the last 24 hours, one before, and an automatic one, which does not count."""
     for hours in (30, 20, 10, 5, 3, 1):
         origin: Any = "automatic" if hours == 3 else "manual"
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=hours), origin=origin)
+        w.emulator.add_snapshot(
+            DATABASE, modified=START - timedelta(hours=hours), origin=origin
+        )
 
 
 def one(w: World) -> None:
@@ -88,18 +103,14 @@ def one(w: World) -> None:
     w.emulator.add_snapshot(DATABASE)
 
 
-KEY_REFUSED = (
-    "in SQUARECLOUD_API_KEY, never as an argument.\nmore: squarecloud-snapshots explain key-refused"
-)
+KEY_REFUSED = "in SQUARECLOUD_API_KEY, never as an argument.\nmore: squarecloud-snapshots explain key-refused"
 # 24 hours after the one of 20 hours ago.
 USED_UP = "0 of 4 left, as far as the listing shows A slot frees at about 2026-03-01T16:00:00Z"
 NO_ACCOUNT = {"kind": "me", "status": 403, "code": "PERMISSION_DENIED"}
 BLOCKED = {"kind": "list account", "status": 429, "code": "RATE_LIMITED"}
 GONE = {"kind": "database", "status": 404, "code": "DATABASE_NOT_FOUND"}
-WRONG, NOWHERE = (
-    {"SQUARECLOUD_API_KEY": "wrong-" + "k" * 64},
-    {"SQUARECLOUD_API_URL": "https://nowhere.test/v2"},
-)
+WRONG = {"SQUARECLOUD_API_KEY": "wrong-" + "k" * 64}
+NOWHERE = {"SQUARECLOUD_API_URL": "https://nowhere.test/v2"}
 WHAT_IS_LEFT = (
     "key = ok accepted; scope account:read = note ; scope snapshots:read = ok ; plan = unknown ; quota = unknown ; "
     "scope databases:read = unknown no database is known"
@@ -110,13 +121,19 @@ FINDINGS: dict[str, tuple[dict[str, Any], str]] = {
         WRONG,
         f"key = problem {KEY_REFUSED}; quota = unknown are needed; package = ok pulumi-snapshots 1.2.3",
     ),
-    "no key": ({"SQUARECLOUD_API_KEY": ""}, "key = problem explain missing-key; package = ok "),
+    "no key": (
+        {"SQUARECLOUD_API_KEY": ""},
+        "key = problem explain missing-key; package = ok ",
+    ),
     "bad setting": (
         {"SQUARECLOUD_POLL_EVERY": "x"},
         "settings = problem SQUARECLOUD_POLL_EVERY must be a duration",
     ),
     "no network": (NOWHERE, "service = problem so nothing was sent; outage = unknown "),
-    "broken service": ({"fault": {"html": 502}}, "service = problem 502; outage = unknown "),
+    "broken service": (
+        {"fault": {"html": 502}},
+        "service = problem 502; outage = unknown ",
+    ),
     "no account": ({"fault": NO_ACCOUNT, "empty": True}, WHAT_IS_LEFT),
     "free plan": (
         {"plan": "free"},
@@ -151,7 +168,10 @@ async def test_doctor_names_what_stands_in_the_way_and_what_to_do(
     given, expected = FINDINGS[case]
     environment = {name: value for name, value in given.items() if name.isupper()}
     async with world(
-        **{name: given[name] for name in given.keys() - environment - {"fault", "empty"}}
+        **{
+            name: given[name]
+            for name in given.keys() - environment - {"fault", "empty"}
+        }
     ) as w:
         if "fault" in given:
             w.fault(times=None, **given["fault"])
@@ -160,9 +180,14 @@ async def test_doctor_names_what_stands_in_the_way_and_what_to_do(
         found = await checked(desk_of(w, tmp_path, **environment))
         for check, said in (part.split(" = ") for part in expected.split("; ")):
             state, _, words = said.partition(" ")
-            assert (found[check][0], words in " ".join(found[check][1:])) == (state, True)
+            assert (found[check][0], words in " ".join(found[check][1:])) == (
+                state,
+                True,
+            )
         if next(iter(found)) != "key" or found["key"][0] == "problem":
-            assert len(w.emulator.journal) <= 2, "no answer, or a refused key, is enough"
+            assert len(w.emulator.journal) <= 2, (
+                "no answer, or a refused key, is enough"
+            )
 
 
 SCOPES = {
@@ -182,7 +207,9 @@ async def test_each_scope_of_the_key_is_reported(tmp_path: Path, held: str) -> N
         found = await checked(desk_of(w, tmp_path))
         assert found["key"] == ("ok", "accepted", "")
         for name, state in zip(
-            ("account:read", "snapshots:read", "databases:read"), SCOPES[held].split(), strict=True
+            ("account:read", "snapshots:read", "databases:read"),
+            SCOPES[held].split(),
+            strict=True,
         ):
             assert found[f"scope {name}"][0] == state
             lacks = f"API key lacks the scope {name}" in found[f"scope {name}"][1]
@@ -194,7 +221,9 @@ async def test_each_scope_of_the_key_is_reported(tmp_path: Path, held: str) -> N
 
 @staged(world)
 async def test_doctor_checks_the_place_of_the_ledger(w: World, tmp_path: Path) -> None:
-    store, desk, shared = Store(w.clock), desk_of(w, tmp_path), tmp_path / "shared"
+    store = Store(w.clock)
+    desk = desk_of(w, tmp_path)
+    shared = tmp_path / "shared"
     desk.place = store.bucket
     good = "shared: s3://shared/here/service.ledger.json can be read and written, and a stale write is refused"
     assert (await checked(desk))["ledger"] == ("ok", good, UNSHARED)
@@ -213,30 +242,46 @@ async def test_doctor_checks_the_place_of_the_ledger(w: World, tmp_path: Path) -
     problem(await checked(desk), "ledger", "there is no such folder")
     shared.mkdir()
     assert re.fullmatch(
-        rf"shared: {shared}/\w+\.ledger can be read and written", (await checked(desk))["ledger"][1]
+        rf"shared: {shared}/\w+\.ledger can be read and written",
+        (await checked(desk))["ledger"][1],
     )
     (tmp_path / "state").write_text("a file where the folder should be")
-    problem(await checked(desk_of(w, tmp_path / "state")), "ledger", "Set SQUARECLOUD_STATE_DIR")
+    problem(
+        await checked(desk_of(w, tmp_path / "state")),
+        "ledger",
+        "Set SQUARECLOUD_STATE_DIR",
+    )
 
 
 @staged(world)
 async def test_a_block_that_was_lifted_early_is_forgotten_on_request(
     w: World, tmp_path: Path
 ) -> None:
-    store, desk = Store(w.clock), desk_of(w, tmp_path)
+    store = Store(w.clock)
+    desk = desk_of(w, tmp_path)
     desk.place = store.bucket
     w.emulator.block(1800)
     assert (await checked(desk))["service"][0] == "problem"
     w.emulator.block(0)
     before = len(w.requests("me"))
     problem(await checked(desk), "service", ": not sent, since another")
-    assert "`squarecloud-snapshots doctor --forget-block`" in (await checked(desk))["service"][2]
-    assert len(w.requests("me")) == before, "nothing is sent while a block is remembered"
+    assert (
+        "`squarecloud-snapshots doctor --forget-block`"
+        in (await checked(desk))["service"][2]
+    )
+    assert len(w.requests("me")) == before, (
+        "nothing is sent while a block is remembered"
+    )
     store.refuses = "no right to write"
-    state, text, _ = findings(await desk.types("doctor", "--json", "--forget-block"))["block"]
+    state, text, _ = findings(await desk.types("doctor", "--json", "--forget-block"))[
+        "block"
+    ]
     assert (state, "no right to write" in text) == ("problem", True)
     store.refuses = ""
-    for said in ("forgotten: runs took it to last until 2026-03-01T12:30:", "no run remembers one"):
+    for said in (
+        "forgotten: runs took it to last until 2026-03-01T12:30:",
+        "no run remembers one",
+    ):
         found = findings(await desk.types("doctor", "--json", "--forget-block"))
         assert found["block"][1].startswith(said)
         assert found["key"][0] == "ok"
@@ -258,7 +303,9 @@ async def test_doctor_counts_what_is_under_way_and_notes_what_has_no_end(
 
 
 @staged(world, snapshot_seconds=1)
-async def test_snapshots_missing_from_an_old_page_count_as_used(w: World, tmp_path: Path) -> None:
+async def test_snapshots_missing_from_an_old_page_count_as_used(
+    w: World, tmp_path: Path
+) -> None:
     desk = desk_of(w, tmp_path)
     assert (await checked(desk))["quota"][1].startswith("16 of 16")
     await desk.types("create", DATABASE)
@@ -270,7 +317,8 @@ async def test_snapshots_missing_from_an_old_page_count_as_used(w: World, tmp_pa
 
 def installation(environment: dict[str, str]) -> dict[str, tuple[str, str, str]]:
     return {
-        one.check: (one.state, one.found, one.advice) for one in look_at_installation(environment)
+        one.check: (one.state, one.found, one.advice)
+        for one in look_at_installation(environment)
     }
 
 
@@ -285,7 +333,9 @@ PULUMIS = {
 
 
 @pytest.mark.parametrize("script", PULUMIS)
-def test_doctor_checks_the_version_of_the_engine(tmp_path: Path, script: str | None) -> None:
+def test_doctor_checks_the_version_of_the_engine(
+    tmp_path: Path, script: str | None
+) -> None:
     if script is not None:
         (tmp_path / "pulumi").write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / "pulumi").chmod(0o755)
@@ -303,10 +353,8 @@ def test_doctor_and_tools_name_the_same_oldest_engine() -> None:
 def test_a_plugin_of_another_version_is_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment, program = (
-        {"PATH": "", "HOME": str(tmp_path)},
-        tmp_path / "pulumi-resource-squarecloud",
-    )
+    environment = {"PATH": "", "HOME": str(tmp_path)}
+    program = tmp_path / "pulumi-resource-squarecloud"
     assert installation(environment)["plugin"][:2] == ("note", "none is installed")
     program.touch(0o755)
     assert installation({**environment, "PATH": str(tmp_path)})["plugin"] == (
@@ -314,15 +362,23 @@ def test_a_plugin_of_another_version_is_noted(
         f"{program} is on PATH",
         "",
     )
-    (tmp_path / ".pulumi" / "plugins" / "resource-squarecloud-v0.0.1").mkdir(parents=True)
+    (tmp_path / ".pulumi" / "plugins" / "resource-squarecloud-v0.0.1").mkdir(
+        parents=True
+    )
     state, said, _ = installation(environment)["plugin"]
     assert (state, "0.0.1 is installed, this package is" in said) == ("note", True)
     monkeypatch.setattr(doctor, "version", lambda _: "0.0.1")
-    assert installation({"PATH": "", "PULUMI_HOME": str(tmp_path / ".pulumi")})["plugin"][0] == "ok"
+    assert (
+        installation({"PATH": "", "PULUMI_HOME": str(tmp_path / ".pulumi")})["plugin"][
+            0
+        ]
+        == "ok"
+    )
 
 
 def test_doctor_shows_which_credentials_buckets_would_use(tmp_path: Path) -> None:
-    environment, secret = {"PATH": "", "HOME": str(tmp_path)}, "neverShown"
+    environment = {"PATH": "", "HOME": str(tmp_path)}
+    secret = "neverShown"
     found = installation(environment)["s3://"]
     assert (found[0], "the identity of this machine" in found[1]) == ("note", True)
     keys = {
@@ -362,9 +418,13 @@ def stack_of(w: World, folder: Path, **config: str) -> Desk:
     desk = desk_of(w, folder)
     (folder / "key").write_text(desk.environment.pop("SQUARECLOUD_API_KEY") + "\n")
     every = {
-        f"squarecloud:{name}": {"value": value, "secret": False} for name, value in config.items()
+        f"squarecloud:{name}": {"value": value, "secret": False}
+        for name, value in config.items()
     }
-    every |= {"squarecloud:apiKey": {"secret": True}, "app:size": {"value": "3", "secret": False}}
+    every |= {
+        "squarecloud:apiKey": {"secret": True},
+        "app:size": {"value": "3", "secret": False},
+    }
     (folder / "config.json").write_text(json.dumps(every))
     (folder / "pulumi").write_text(PULUMI.format(folder=folder))
     (folder / "pulumi").chmod(0o755)
@@ -372,7 +432,9 @@ def stack_of(w: World, folder: Path, **config: str) -> Desk:
     return desk
 
 
-async def found_by(desk: Desk, *options: str, code: int = 0) -> dict[str, tuple[str, str, str]]:
+async def found_by(
+    desk: Desk, *options: str, code: int = 0
+) -> dict[str, tuple[str, str, str]]:
     ended = await desk.types("doctor", "--stack", "prod", "--json", *options)
     assert (ended.code, desk.w.emulator.settings.api_key in ended.out + ended.err) == (
         code,
@@ -382,10 +444,14 @@ async def found_by(desk: Desk, *options: str, code: int = 0) -> dict[str, tuple[
 
 
 @staged(world)
-async def test_doctor_uses_the_key_and_the_place_of_the_stack(w: World, tmp_path: Path) -> None:
+async def test_doctor_uses_the_key_and_the_place_of_the_stack(
+    w: World, tmp_path: Path
+) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
-    found = await found_by(stack_of(w, tmp_path, sharedState=str(shared)), "--two-machines")
+    found = await found_by(
+        stack_of(w, tmp_path, sharedState=str(shared)), "--two-machines"
+    )
     assert found["stack"] == ("ok", "prod: its configuration is used", "")
     assert found["key"][:2] == ("ok", "accepted")
     assert found["ledger"][0] == "ok"
@@ -394,12 +460,16 @@ async def test_doctor_uses_the_key_and_the_place_of_the_stack(w: World, tmp_path
     assert found["two machines"][1].startswith(
         "a second machine resumed what a killed run had requested"
     )
-    listed = await stack_of(w, tmp_path, sharedState=str(shared)).types("runs", "--stack", "prod")
+    listed = await stack_of(w, tmp_path, sharedState=str(shared)).types(
+        "runs", "--stack", "prod"
+    )
     assert "nothing is under way, as far as " + str(shared) in listed.done.err
 
 
 @staged(world)
-async def test_a_wrong_key_is_to_be_set_where_the_stack_has_it(w: World, tmp_path: Path) -> None:
+async def test_a_wrong_key_is_to_be_set_where_the_stack_has_it(
+    w: World, tmp_path: Path
+) -> None:
     desk = stack_of(w, tmp_path)
     (tmp_path / "key").write_text("wrong-" + "k" * 64)
     said = problem(
@@ -435,13 +505,23 @@ async def test_doctor_says_what_a_create_would_say(w: World, tmp_path: Path) -> 
     """Of a folder that is not there, in a backend that is not the one that the CLI uses, and of a setting."""
     missing = {"SQUARECLOUD_SHARED_STATE": str(tmp_path / "missing")}
     desk = stack_of(w, tmp_path, sharedState=str(tmp_path / "missing"))
-    said = problem(await found_by(desk, code=1), "ledger", f"mkdir -p {tmp_path}/missing")
-    created = (await Desk(w, tmp_path, environment=missing).types("create", DATABASE)).failed()
+    said = problem(
+        await found_by(desk, code=1), "ledger", f"mkdir -p {tmp_path}/missing"
+    )
+    created = (
+        await Desk(w, tmp_path, environment=missing).types("create", DATABASE)
+    ).failed()
     _error, not_started, *hints = created.err.splitlines()
     assert not_started.startswith("Nothing was started")
     assert said.splitlines()[1:] == hints, "one error, in the same words"
     assert (
-        len([line for line in created.err.splitlines() if line.startswith(("Error", "warning"))])
+        len(
+            [
+                line
+                for line in created.err.splitlines()
+                if line.startswith(("Error", "warning"))
+            ]
+        )
         == 1
     )
     found = await found_by(stack_of(w, tmp_path, pollEvery="never"), code=1)
@@ -454,9 +534,7 @@ async def test_doctor_notices_that_the_cli_uses_another_backend_than_runs_would_
 ) -> None:
     desk = stack_of(w, tmp_path, sharedState="backend")
     desk.environment["PULUMI_BACKEND_URL"] = "s3://other"
-    words = (
-        "Stack prod is in the backend s3://team/states, and its runs would take s3://other for that"
-    )
+    words = "Stack prod is in the backend s3://team/states, and its runs would take s3://other for that"
     problem(await found_by(desk, code=1), "stack", words, "Set PULUMI_BACKEND_URL")
     store = Store(w.clock)
     desk.place = store.bucket
@@ -464,7 +542,11 @@ async def test_doctor_notices_that_the_cli_uses_another_backend_than_runs_would_
     found = await found_by(desk, "--two-machines")
     assert found["ledger"][1].startswith("shared: ")
     assert found["two machines"][0] == "ok"
-    assert sorted(store.held) == ["check", "rehearsal.ledger.json", "service.ledger.json"]
+    assert sorted(store.held) == [
+        "check",
+        "rehearsal.ledger.json",
+        "service.ledger.json",
+    ]
     assert not json.loads(store.held["rehearsal.ledger.json"].content)["attempts"], (
         "it leaves nothing"
     )
@@ -477,14 +559,21 @@ async def test_a_stack_that_cannot_be_read_is_a_problem_in_the_words_of_the_cli(
     desk = stack_of(w, tmp_path)
     ended = (await desk.types("doctor", "--stack", "nope", "--json")).failed()
     one, _package = ended.json
-    assert "`pulumi config --json --stack nope` failed: no stack named 'nope' found" in one["found"]
+    assert (
+        "`pulumi config --json --stack nope` failed: no stack named 'nope' found"
+        in one["found"]
+    )
     desk.environment["PATH"] = ""
-    ended = (await desk.types("runs", "--stack", "prod")).failed("Pulumi is not on PATH")
+    ended = (await desk.types("runs", "--stack", "prod")).failed(
+        "Pulumi is not on PATH"
+    )
     assert ended.out == ""
 
 
 @staged(world)
-async def test_doctor_names_what_a_bucket_does_not_allow(w: World, tmp_path: Path) -> None:
+async def test_doctor_names_what_a_bucket_does_not_allow(
+    w: World, tmp_path: Path
+) -> None:
     store = Store(w.clock, unlisted=True)
     desk = stack_of(w, tmp_path)
     desk.place = store.bucket
@@ -511,17 +600,29 @@ async def test_a_variable_that_nothing_reads_is_named_with_the_one_that_was_mean
 
 @staged(world)
 async def test_a_key_that_cannot_restore_is_a_problem(w: World, tmp_path: Path) -> None:
-    scopes = frozenset({refusals.SNAPSHOTS_READ, refusals.SNAPSHOTS_WRITE, refusals.ACCOUNT_READ})
+    scopes = frozenset(
+        {refusals.SNAPSHOTS_READ, refusals.SNAPSHOTS_WRITE, refusals.ACCOUNT_READ}
+    )
     w.emulator.settings = replace(w.emulator.settings, scopes=scopes)
-    problem(await checked(desk_of(w, tmp_path)), "scope databases:read", "lacks the scope")
+    problem(
+        await checked(desk_of(w, tmp_path)), "scope databases:read", "lacks the scope"
+    )
 
 
 @pytest.mark.parametrize(
     ("days", "state", "says"),
     [
         (300, "ok", "; ends on 2026-12-26T12:00:00Z, in 300 days"),
-        (3, "note", "; ends on 2026-03-04T12:00:00Z, in 3 days: then the service keeps the newest"),
-        (-2, "note", "; ended on 2026-02-27T12:00:00Z: then the service keeps the newest"),
+        (
+            3,
+            "note",
+            "; ends on 2026-03-04T12:00:00Z, in 3 days: then the service keeps the newest",
+        ),
+        (
+            -2,
+            "note",
+            "; ended on 2026-02-27T12:00:00Z: then the service keeps the newest",
+        ),
         (None, "ok", "snapshots in any 24 hours"),
     ],
 )

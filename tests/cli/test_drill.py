@@ -28,7 +28,13 @@ class DrillDesk(Desk):
         self, which: str = DATABASE, *more: str, checks: tuple[str, ...] = (ROWS,)
     ) -> Ended:
         asked = [word for check in checks for word in ("--check", check)]
-        where = ("--scratch", SCRATCH, "--connection-env", "SCRATCH_URL", "--overwrite-scratch")
+        where = (
+            "--scratch",
+            SCRATCH,
+            "--connection-env",
+            "SCRATCH_URL",
+            "--overwrite-scratch",
+        )
         return await self.types("drill", which, *where, *asked, *more)
 
 
@@ -102,19 +108,22 @@ async def test_a_drill_says_that_no_archive_is_of_its_snapshot(
     at.w.emulator.add_snapshot(DATABASE)
     drilled = f"{DATABASE}/{at.w.newest().version_id}"
     ended = (await at.drills(drilled, "--archives", f"{tmp_path}/archives/")).done
-    assert f"has no archive of snapshot {drilled}, so no manifest notes the drill" in ended.err
+    assert (
+        f"has no archive of snapshot {drilled}, so no manifest notes the drill"
+        in ended.err
+    )
 
 
 @staged(desk)
 async def test_a_check_that_fails_ends_with_1_and_json_has_expected_and_found(
     at: DrillDesk, tmp_path: Path
 ) -> None:
-    whole, options = (
-        f"{DATABASE}/{at.w.newest().version_id}",
-        ("--archives", f"{tmp_path}/a b/", "--timeout", "40m"),
-    )
+    whole = f"{DATABASE}/{at.w.newest().version_id}"
+    options = ("--archives", f"{tmp_path}/a b/", "--timeout", "40m")
     ended = (
-        await at.drills(DATABASE, "--json", *options, checks=("select 3 <= 2", "select 1 == 1"))
+        await at.drills(
+            DATABASE, "--json", *options, checks=("select 3 <= 2", "select 1 == 1")
+        )
     ).failed("failed: 'select 3' expected at most 2 and found 3.")
     again = (
         f"hint: `squarecloud-snapshots drill {whole} --scratch {SCRATCH} --connection-env SCRATCH_URL --overwrite-scratch "
@@ -192,13 +201,19 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
         {"--check": "select 1"},
         "--check 'select 1' must be a query, one of ==, >=, <=, =~, and a value.",
     ),
-    ({"--check": "select 1 =~ ("}, "--check has check 1, whose =~ must be a regular expression"),
+    (
+        {"--check": "select 1 =~ ("},
+        "--check has check 1, whose =~ must be a regular expression",
+    ),
     (
         {"--check": "tables >= 2"},
         "--check has check 1, whose tables is an object, whose >= must be a number from 0 to 1",
     ),
     ({"--check": "tables except 'a"}, "cannot be read: No closing quotation"),
-    ({"--source-env": "SCRATCH_URL"}, "--source-env must be to the snapshot's own database"),
+    (
+        {"--source-env": "SCRATCH_URL"},
+        "--source-env must be to the snapshot's own database",
+    ),
     ({"--check": "select 1 >= many"}, "--check has check 1, whose >= must be a number"),
 ]
 
@@ -217,7 +232,11 @@ async def test_wrong_arguments_overwrite_nothing(
     }
     given: dict[str, str | None] = {**usual, **change}
     typed = [
-        word for name, value in given.items() if value is not None for word in (name, value) if word
+        word
+        for name, value in given.items()
+        if value is not None
+        for word in (name, value)
+        if word
     ]
     ended = (await at.types("drill", DATABASE, *typed)).failed(words, code=2)
     assert "never-shown" not in ended.err
@@ -238,7 +257,9 @@ async def test_tables_are_counted_compared_with_the_last_drill_and_the_last_line
     grown = (await at.drills(checks=("tables >= 0.9 except 'my log' tmp_*",))).done
     assert grown.out.splitlines()[-1] == "largest differences: rows 1 → 2 (+100 %)"
     await anyio.sleep(DAY)
-    at.w.emulator.execute(DATABASE, "DELETE FROM rows", "INSERT INTO rows VALUES ('then')")
+    at.w.emulator.execute(
+        DATABASE, "DELETE FROM rows", "INSERT INTO rows VALUES ('then')"
+    )
     at.w.emulator.add_snapshot(DATABASE)
     ended = (await at.drills(DATABASE, "--json", checks=("tables",))).failed(
         "and found: rows has 1 of 2 rows"
@@ -257,5 +278,7 @@ async def test_the_first_drill_of_the_command_line_can_be_compared_with_the_sour
     at.environment["SHOP_URL"] = SOURCE
     at.w.emulator.execute(DATABASE, "INSERT INTO rows VALUES ('then')")
     options = ("--source-env", "SHOP_URL")
-    ended = (await at.drills(DATABASE, *options, checks=())).failed("rows has 1 of 2 rows")
+    ended = (await at.drills(DATABASE, *options, checks=())).failed(
+        "rows has 1 of 2 rows"
+    )
     assert "never-shown" not in ended.out + ended.err

@@ -33,9 +33,21 @@ def test_every_code_of_the_service_and_every_error_is_explained() -> None:
             "blocked ",
             "\nlisting-blocked  the account's listing has a limit of its own",
         ),
-        ("CONTAINER_TEMPORARILY_SUSPENDED", "# DatabaseSuspended", "409 CONTAINER_TEMPORARILY"),
-        ("CONTAINER_INSUFFICIENT_DISK_SPACE", "# NoDiskSpace", "409 CONTAINER_INSUFFICIENT"),
-        ("CONTAINER_NETWORK_CONFLICT", "# NetworkConflict", "409 CONTAINER_NETWORK_CONFLICT"),
+        (
+            "CONTAINER_TEMPORARILY_SUSPENDED",
+            "# DatabaseSuspended",
+            "409 CONTAINER_TEMPORARILY",
+        ),
+        (
+            "CONTAINER_INSUFFICIENT_DISK_SPACE",
+            "# NoDiskSpace",
+            "409 CONTAINER_INSUFFICIENT",
+        ),
+        (
+            "CONTAINER_NETWORK_CONFLICT",
+            "# NetworkConflict",
+            "409 CONTAINER_NETWORK_CONFLICT",
+        ),
         ("ACTION_FAILED", "# ActionFailed", "409 ACTION_FAILED"),
         ("429", "cooldown ", "\nquota-used-up "),
         (
@@ -81,7 +93,8 @@ async def test_the_last_error_of_this_machine_is_shown_with_its_ids_and_explaine
     await desk.types("create")  # a wrong argument says all itself
     ended = (await desk.types("explain", "--last")).done
     assert re.match(
-        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\nsquarecloud-snapshots create\nError: ", ended.out
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\nsquarecloud-snapshots create\nError: ",
+        ended.out,
     )
     assert failed.err.splitlines()[-3] in ended.out
     assert "\n# SnapshotFailed\n" in ended.out
@@ -99,22 +112,32 @@ def test_the_last_error_can_be_that_of_a_run_of_pulumi(
 
 
 @at_desk()
-async def test_help_is_a_command(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_help_is_a_command(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
     for typed in (["create", "--help"], ["help", "create"], ["--help"], ["help"]):
         invocation = desk.invocation(StringIO(), StringIO())
-        assert commands.main(typed, "snapshots", standalone_mode=False, obj=invocation) == 0
-    one, same, every, too = re.split(r"(?=^Usage)", capsys.readouterr().out, flags=re.MULTILINE)[1:]
+        assert (
+            commands.main(typed, "snapshots", standalone_mode=False, obj=invocation)
+            == 0
+        )
+    one, same, every, too = re.split(
+        r"(?=^Usage)", capsys.readouterr().out, flags=re.MULTILINE
+    )[1:]
     assert (one, every) == (same, too)
-    assert re.findall(r"^   .*|.*\.\.\.$", every.partition("Snapshots:")[2], re.MULTILINE) == [], (
-        "a summary takes a line"
-    )
+    assert (
+        re.findall(r"^   .*|.*\.\.\.$", every.partition("Snapshots:")[2], re.MULTILINE)
+        == []
+    ), "a summary takes a line"
 
 
 # What people ask of one snapshot ---------------------------------------------------------------------------------------
 
 
 @at_desk()
-async def test_show_and_url_are_about_exactly_one_snapshot(desk: Desk, w: World) -> None:
+async def test_show_and_url_are_about_exactly_one_snapshot(
+    desk: Desk, w: World
+) -> None:
     old, new = (
         w.emulator.add_snapshot(DATABASE, modified=w.clock.utc() - timedelta(hours=age))
         for age in (3, 2)
@@ -125,9 +148,15 @@ async def test_show_and_url_are_about_exactly_one_snapshot(desk: Desk, w: World)
     )
     assert "origin    manual" in shown
     assert (
-        "http" not in (await desk.types("show", f"{DATABASE}/{old.version_id}", "--json")).done.out
+        "http"
+        not in (
+            await desk.types("show", f"{DATABASE}/{old.version_id}", "--json")
+        ).done.out
     )
-    for typed, version in ((old.version_id, old.version_id), ("latest", new.version_id)):
+    for typed, version in (
+        (old.version_id, old.version_id),
+        ("latest", new.version_id),
+    ):
         ended = (await desk.types("url", f"{DATABASE}/{typed}")).done
         assert await w.download(ended.out.strip()) == w.emulator.archive_of(version)
         assert "The URL expires at 2026-03-31" in ended.err

@@ -27,7 +27,9 @@ LISTED_LATE: dict[str, Any] = {"snapshot_seconds": 100, "cache_world": "invalida
 async def noted(desk: Desk) -> list[Guarded]:
     """What the guards' book has, newest first."""
     ended = (await desk.types("guards", "--json")).done
-    return [Guarded(**{**each, "snapshot": {"id": each["snapshot"]}}) for each in ended.json]
+    return [
+        Guarded(**{**each, "snapshot": {"id": each["snapshot"]}}) for each in ended.json
+    ]
 
 
 def guards(desk: Desk, *arguments: str) -> Any:
@@ -40,7 +42,9 @@ def way_back(w: World, database_id: str = DATABASE) -> str:
 
 
 @at_desk(**LISTED_LATE)
-async def test_the_command_runs_once_the_snapshot_is_listed(desk: Desk, w: World) -> None:
+async def test_the_command_runs_once_the_snapshot_is_listed(
+    desk: Desk, w: World
+) -> None:
     ended = (await guards(desk, DATABASE)).done
     snapshot = f"{DATABASE}/{w.started()}"
     ((words, environment, at),) = desk.child.ran
@@ -90,7 +94,10 @@ async def test_a_command_that_fails_leaves_its_exit_code_and_the_way_back(
     ended = (await guards(desk, DATABASE)).failed(code=code)
     snapshot = f"{DATABASE}/{w.started()}"
     *_, failed, back = ended.err.strip().splitlines()
-    assert (failed, back) == (f"run of true has failed, guarded by {snapshot}", way_back(w))
+    assert (failed, back) == (
+        f"run of true has failed, guarded by {snapshot}",
+        way_back(w),
+    )
     (entry,) = await noted(desk)
     assert entry.changes == []
 
@@ -118,7 +125,10 @@ async def test_a_command_that_is_tried_again_is_guarded_from_before_the_first_tr
 
 NO_SNAPSHOT: dict[str, tuple[dict[str, Any], str]] = {
     "quota": ({"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}, "daily quota"),
-    "key": ({"status": 401, "code": "ACCESS_DENIED"}, "Set a valid key in SQUARECLOUD_API_KEY"),
+    "key": (
+        {"status": 401, "code": "ACCESS_DENIED"},
+        "Set a valid key in SQUARECLOUD_API_KEY",
+    ),
     "failure": ({"status": 500, "code": "SNAPSHOT_FAILED"}, "SNAPSHOT_FAILED"),
     "lost": ({"drop": True, "when": "before"}, "the answer was lost"),
     "scope": ({"status": 403, "code": "MISSING_SCOPE"}, "API key lacks the scope"),
@@ -143,7 +153,10 @@ async def test_a_snapshot_that_is_listed_too_late_is_waited_for_by_the_next_run(
     desk: Desk, w: World
 ) -> None:
     ended = (await guards(desk, DATABASE, "--timeout", "10m")).failed(code=NOT_RUN)
-    for says in ("is not listed yet", "The next run waits for this snapshot until --timeout after"):
+    for says in (
+        "is not listed yet",
+        "The next run waits for this snapshot until --timeout after",
+    ):
         assert says in ended.err
     assert desk.child.ran == []
     (await guards(desk, DATABASE)).done  # noqa: B018  it asserts
@@ -151,12 +164,16 @@ async def test_a_snapshot_that_is_listed_too_late_is_waited_for_by_the_next_run(
 
 
 @at_desk(databases=BOTH, **LISTED_LATE)
-async def test_both_databases_have_a_snapshot_before_it_runs(desk: Desk, w: World) -> None:
+async def test_both_databases_have_a_snapshot_before_it_runs(
+    desk: Desk, w: World
+) -> None:
     ended = (await guards(desk, *BOTH)).done
     ((_, environment, at),) = desk.child.ran
     taken = {f"{each.database_id}/{each.version_id}" for each in w.posts}
     assert {*environment[SNAPSHOTS_VARIABLE].split(" ")} == taken
-    assert at < w.posts[0].at + timedelta(seconds=300), "they are waited for at the same time"
+    assert at < w.posts[0].at + timedelta(seconds=300), (
+        "they are waited for at the same time"
+    )
     for each in BOTH:
         assert f"  {each}: " in ended.err, "progress says of which database"
     assert sorted(each.snapshot["id"] for each in await noted(desk)) == sorted(taken)
@@ -166,7 +183,9 @@ async def test_both_databases_have_a_snapshot_before_it_runs(desk: Desk, w: Worl
 async def test_quota_for_one_of_two_databases_runs_nothing_and_loses_nothing(
     desk: Desk, w: World
 ) -> None:
-    w.fault(kind="create", skip=1, times=1, status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED")
+    w.fault(
+        kind="create", skip=1, times=1, status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED"
+    )
     ended = (await guards(desk, *BOTH)).failed("daily quota", code=NOT_RUN)
     assert desk.child.ran == []
     first, second = (each.database_id for each in w.posts)
@@ -179,7 +198,9 @@ async def test_quota_for_one_of_two_databases_runs_nothing_and_loses_nothing(
 
 
 @at_desk()
-async def test_a_database_that_is_named_twice_has_one_snapshot(desk: Desk, w: World) -> None:
+async def test_a_database_that_is_named_twice_has_one_snapshot(
+    desk: Desk, w: World
+) -> None:
     (await guards(desk, DATABASE, DATABASE, DATABASE[:6])).done  # noqa: B018  it asserts
     assert len(w.posts) == len(desk.child.ran) == 1
     assert len(await noted(desk)) == 1
@@ -193,7 +214,10 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         (DATABASE, "--", "alembmic", SECRET),
         "there is no command 'alembmic' that can be run",
     ),
-    "a line of the shell": ((DATABASE, "--", "cd /x && ./y"), "sh -c 'LINE' runs a line"),
+    "a line of the shell": (
+        (DATABASE, "--", "cd /x && ./y"),
+        "sh -c 'LINE' runs a line",
+    ),
     "a variable before the command": (
         (DATABASE, "--", "PGPASSWORD=hunter2", "true"),
         "there is no command 'PGPASSWORD' that can be run; env NAME=VALUE COMMAND sets a variable.",
@@ -219,9 +243,13 @@ async def test_wrong_arguments_send_nothing(desk: Desk, w: World, what: str) -> 
 
 
 @at_desk(snapshot_seconds=300)
-async def test_an_interrupt_before_the_command_starts_nothing(desk: Desk, w: World) -> None:
+async def test_an_interrupt_before_the_command_starts_nothing(
+    desk: Desk, w: World
+) -> None:
     ended = await desk.interrupted(200, "guard", DATABASE, *COMMAND)
-    ended.failed("The wait was interrupted", "The next run waits for this snapshot", code=130)
+    ended.failed(
+        "The wait was interrupted", "The next run waits for this snapshot", code=130
+    )
     assert desk.child.ran == []
     (await guards(desk, DATABASE)).done  # noqa: B018  it asserts
     assert len(w.posts) == len(desk.child.ran) == 1
@@ -287,7 +315,9 @@ async def test_an_interrupt_right_after_the_command_does_not_keep_it_from_being_
 
 
 @at_desk()
-async def test_the_run_after_one_that_was_killed_says_what_is_guarded(desk: Desk, w: World) -> None:
+async def test_the_run_after_one_that_was_killed_says_what_is_guarded(
+    desk: Desk, w: World
+) -> None:
     desk.child.seconds = 3600.0
     async with desk.killed("guard", DATABASE, *COMMAND):
         await w.clock.sleep(30 * MINUTE)
@@ -298,7 +328,9 @@ async def test_the_run_after_one_that_was_killed_says_what_is_guarded(desk: Desk
     desk.child.seconds = 0.0
     ended = (await desk.types("guard", DATABASE, "--", "false")).done
     happened = f"an earlier run of true failed, was cut off, or is still under way; {DATABASE}/{w.posts[0].version_id} of 2026-03-01 12:00:"
-    first, second = (line for line in ended.err.splitlines() if line.startswith(("an earl", back)))
+    first, second = (
+        line for line in ended.err.splitlines() if line.startswith(("an earl", back))
+    )
     assert first.startswith(happened)
     assert second == back
     assert len(w.posts) == 2, "it is too old to guard another run"
@@ -322,7 +354,9 @@ async def test_what_was_restored_since_is_no_longer_said_to_be_guarded(
 
 @pytest.mark.parametrize("fails", [False, True])
 @at_desk(databases=BOTH, snapshot_seconds=10)
-async def test_a_failure_is_undone_if_that_is_wanted(desk: Desk, w: World, *, fails: bool) -> None:
+async def test_a_failure_is_undone_if_that_is_wanted(
+    desk: Desk, w: World, *, fails: bool
+) -> None:
     for each in BOTH:
         rows(w, "before", each)
     desk.child.code = 7 * fails
@@ -330,7 +364,9 @@ async def test_a_failure_is_undone_if_that_is_wanted(desk: Desk, w: World, *, fa
     ended = await guards(desk, *BOTH, "--restore-on-failure", "--yes")
     assert ended.code == desk.child.code, ended.err
     assert ended.out == ""
-    assert {rows(w, database_id=each) for each in BOTH} == {"before" if fails else "half done"}
+    assert {rows(w, database_id=each) for each in BOTH} == {
+        "before" if fails else "half done"
+    }
     assert len(w.requests("restore")) == 2 * fails
     if fails:
         assert f"kept what database {OTHER_DATABASE} holds now" in ended.err
@@ -375,7 +411,9 @@ async def test_an_earlier_snapshot_will_do_if_none_can_be_had_and_that_is_wanted
         DATABASE, origin="automatic", modified=w.emulator.now() - timedelta(hours=2)
     )
     w.fault(kind="create", times=99, status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED")
-    ended = await guards(desk, DATABASE, *(["--fallback", fallback] if fallback else []))
+    ended = await guards(
+        desk, DATABASE, *(["--fallback", fallback] if fallback else [])
+    )
     if fallback != "24h":
         ended.failed("daily quota", code=NOT_RUN)
         assert desk.child.ran == []
@@ -394,12 +432,17 @@ async def test_guards_that_are_off_run_the_command_whatever_the_service_does(
     desk.environment["SQUARECLOUD_GUARD"] = "off"
     w.fault(no_connect=True, times=None)
     ended = (await guards(desk, database)).done
-    assert "warning: the run of true has no snapshot, since SQUARECLOUD_GUARD is off" in ended.err
+    assert (
+        "warning: the run of true has no snapshot, since SQUARECLOUD_GUARD is off"
+        in ended.err
+    )
     ((_, environment, _),) = desk.child.ran
     assert environment[SNAPSHOTS_VARIABLE] == ""
     assert w.posts == []
     entries = await noted(desk)
-    assert [each.changes for each in entries] == ([["run of true"]] if database == DATABASE else [])
+    assert [each.changes for each in entries] == (
+        [["run of true"]] if database == DATABASE else []
+    )
 
 
 @pytest.mark.parametrize("is_down", [False, True])
@@ -410,12 +453,17 @@ async def test_a_name_that_is_no_databases_runs_nothing(
     if is_down:
         w.fault(no_connect=True, times=None)
     ended = await guards(desk, DATABASE, "nothing-like-it")
-    ended.failed("could not be reached" if is_down else "has the name or id nothing", code=NOT_RUN)
+    ended.failed(
+        "could not be reached" if is_down else "has the name or id nothing",
+        code=NOT_RUN,
+    )
     assert len(desk.child.ran) == len(w.posts) == 0
 
 
 @at_desk()
-async def test_a_ledger_that_cannot_be_written_runs_nothing(desk: Desk, w: World) -> None:
+async def test_a_ledger_that_cannot_be_written_runs_nothing(
+    desk: Desk, w: World
+) -> None:
     place = Memory(w.clock)
     desk.place = lambda: place
     place.refuses_writes = "the disk is full"
@@ -451,10 +499,14 @@ async def test_a_command_that_cannot_be_started_is_said_not_to_have_run(
     desk.child.run = run  # type: ignore[assignment, method-assign]
     ended = await guards(desk, DATABASE)
     ended.failed(
-        "Error: The run of true could not begin: Exec format error.\nNothing was run.", code=NOT_RUN
+        "Error: The run of true could not begin: Exec format error.\nNothing was run.",
+        code=NOT_RUN,
     )
     async with desk.invocation(StringIO(), StringIO()).session() as session:
-        assert await consult(session.ledger, lambda book: book.unfinished(DATABASE, "")) is not None
+        assert (
+            await consult(session.ledger, lambda book: book.unfinished(DATABASE, ""))
+            is not None
+        )
 
 
 @at_desk(databases=BOTH)

@@ -15,8 +15,18 @@ from tools.sandbox import Service
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "howto" / "before-a-migration.md").read_text()
-DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232"
-GUARD = (sys.executable, "-m", "pulumi_snapshots.cli", "guard", DATABASE, "--", "sh", "-c")
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+OTHER = "b25c9e6f2dc8516b962fc5d186617232"
+GUARD = (
+    sys.executable,
+    "-m",
+    "pulumi_snapshots.cli",
+    "guard",
+    DATABASE,
+    "--",
+    "sh",
+    "-c",
+)
 TERMINAL = """
 import os, pty, sys
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
@@ -28,7 +38,13 @@ READS = "while ! read a; do :; done; echo $a; exit 4"
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    quick = ("--snapshot-seconds", "0.1", "--cache-world", "invalidated", "--no-automatic")
+    quick = (
+        "--snapshot-seconds",
+        "0.1",
+        "--cache-world",
+        "invalidated",
+        "--no-automatic",
+    )
     with near_emulator("--database", DATABASE, "--database", OTHER, *quick) as emulator:
         yield emulator
 
@@ -112,7 +128,9 @@ def test_the_command_reads_and_writes_the_same_terminal_and_gets_each_interrupt_
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_that_no_terminal_sends_is_handed_on(starts: Starts, by: signal.Signals) -> None:
+def test_a_signal_that_no_terminal_sends_is_handed_on(
+    starts: Starts, by: signal.Signals
+) -> None:
     process = starts(*GUARD, f'trap "echo heard" INT TERM HUP; echo ready; {READS}')
     until(process, "ready")
     for _ in range(2):
@@ -124,8 +142,12 @@ def test_a_signal_that_no_terminal_sends_is_handed_on(starts: Starts, by: signal
     assert printed.startswith("end\n")
 
 
-def test_a_command_that_forks_ends_when_it_ends_itself(starts: Starts, tmp_path: Path) -> None:
-    process = starts(*GUARD, f"sleep 300 >/dev/null 2>&1 & echo $! >{tmp_path}/forked; exit 6")
+def test_a_command_that_forks_ends_when_it_ends_itself(
+    starts: Starts, tmp_path: Path
+) -> None:
+    process = starts(
+        *GUARD, f"sleep 300 >/dev/null 2>&1 & echo $! >{tmp_path}/forked; exit 6"
+    )
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 6, printed
     os.kill(int((tmp_path / "forked").read_text()), signal.SIGKILL)  # it lives
@@ -141,7 +163,8 @@ def test_a_file_that_is_no_program_is_said_not_to_have_run(
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 125, printed
     assert (
-        "Error: The run of migrate could not begin: Exec format error.\nNothing was run." in printed
+        "Error: The run of migrate could not begin: Exec format error.\nNothing was run."
+        in printed
     )
     assert "hunter2" not in printed
     assert [each["kind"] for each in service.journal()].count("create") == 1
@@ -154,7 +177,9 @@ echo "$(basename "$0") $*, $SQUARECLOUD_GUARDED_BY, key: ${SQUARECLOUD_API_KEY:+
 exit $(cat "$HOME/code")
 """
 """What stands for a tool that is not on this machine: it writes down how it was run."""
-BLOCKS = dict(re.findall(r"^## (.+?)\n.*?^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+BLOCKS = dict(
+    re.findall(r"^## (.+?)\n.*?^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+)
 TOOLS = {
     "Alembic": "alembic upgrade head",
     "Prisma": "npx prisma migrate deploy",
@@ -176,7 +201,11 @@ def test_a_block_of_the_page_runs_the_tool_after_a_snapshot(
 ) -> None:
     """With stand-ins for the tools, none of which is here."""
     folder = _stand_ins(tmp_path, code)
-    variables = {"DATABASE_ID": DATABASE, "OTHER_DATABASE_ID": OTHER, "APP_ID": "my-app"}
+    variables = {
+        "DATABASE_ID": DATABASE,
+        "OTHER_DATABASE_ID": OTHER,
+        "APP_ID": "my-app",
+    }
     path = {"PATH": f"{folder}:{environment['PATH']}"}
     ended = subprocess.run(  # noqa: S603  what the page shows
         ["bash", "-c", BLOCKS[tool]],  # noqa: S607  as a user's shell

@@ -21,19 +21,27 @@ async def test_guards_shows_what_has_changed_after_each_snapshot_and_what_has_fa
     await machine.program().change(
         "delete of Server old", fails=True, guard="acme/shop/prod/before-release"
     )
-    await machine.program().change("update of Server dev", guard="acme/shop/dev/before-release")
+    await machine.program().change(
+        "update of Server dev", guard="acme/shop/dev/before-release"
+    )
     desk = Desk(w, tmp_path, place=lambda: place)
     del desk.environment["SQUARECLOUD_API_KEY"]
     requests = len(w.emulator.journal)
     versions = [post.version_id for post in w.posts]
     ended = (await desk.types("guards")).done
     heading, newest, failed, first = ended.out.splitlines()
-    assert re.split(" {2,}", heading) == ["SNAPSHOT", "GUARD", "GUARDING SINCE", "CHANGED"]
+    assert re.split(" {2,}", heading) == [
+        "SNAPSHOT",
+        "GUARD",
+        "GUARDING SINCE",
+        "CHANGED",
+    ]
     assert newest.startswith(f"{DATABASE}/{versions[1]}  acme/shop/dev/before-release")
     assert newest.endswith("UTC  update of Server dev")
     assert failed.endswith("UTC  nothing: the change failed, or did not happen")
     assert re.search(
-        r"update of Server \d, update of Server \d, update of Server \d and 2 more$", first
+        r"update of Server \d, update of Server \d, update of Server \d and 2 more$",
+        first,
     )
     ended = (await desk.types("guards", "prod/before-release", "--json")).done
     assert [each["snapshot"] for each in ended.json] == [

@@ -16,7 +16,8 @@ from tests.cli.typed import Desk
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, World, world
 
-CHECKS, NTFY = "https://hc.example/ping/5ec2e7-uuid", "https://ntfy.sh/5ec2e7-topic"
+CHECKS = "https://hc.example/ping/5ec2e7-uuid"
+NTFY = "https://ntfy.sh/5ec2e7-topic"
 CREATE = ("create", DATABASE)
 
 
@@ -44,9 +45,13 @@ def desk_of(w: World, tmp_path: Path, monitors: Monitors, **environment: str) ->
 DRILL = f"drill {DATABASE} --scratch {'b' * 32} --overwrite-scratch --password-env PASSWORD --check 'select 1 == 1'"
 
 
-NO_PRIORITY, PRIORITIES = [None] * 4, ["min", "low", "min", "high"]
+NO_PRIORITY = [None] * 4
+PRIORITIES = ["min", "low", "min", "high"]
 HEARD = {
-    CHECKS: ([f"{CHECKS}{end}" for end in ("/start", "", "/start", "/fail")], NO_PRIORITY),
+    CHECKS: (
+        [f"{CHECKS}{end}" for end in ("/start", "", "/start", "/fail")],
+        NO_PRIORITY,
+    ),
     f"{CHECKS}/?tag=x": (
         [f"{CHECKS}{end}?tag=x" for end in ("/start", "", "/start", "/fail")],
         NO_PRIORITY,
@@ -74,7 +79,8 @@ async def test_a_monitor_hears_the_start_the_end_and_the_reason(
     assert told == HEARD[url]
     words = [text for _, text, _ in monitors.told]
     assert words[:3] == [
-        f"squarecloud-snapshots create: {event}." for event in ("started", "done", "started")
+        f"squarecloud-snapshots create: {event}."
+        for event in ("started", "done", "started")
     ]
     assert "SNAPSHOT_FAILED" in words[3]
     assert words[3] in failed.err
@@ -90,7 +96,9 @@ async def test_every_job_of_a_backup_says_what_stopped_it(
     w: World, tmp_path: Path, line: str
 ) -> None:
     monitors = Monitors()
-    desk = desk_of(w, tmp_path, monitors, SQUARECLOUD_NOTIFY=CHECKS, PASSWORD="secret-word")
+    desk = desk_of(
+        w, tmp_path, monitors, SQUARECLOUD_NOTIFY=CHECKS, PASSWORD="secret-word"
+    )
     del desk.environment["SQUARECLOUD_API_KEY"]
     (await desk.types(*shlex.split(line))).failed()
     (start, _, _), (end, why, _) = monitors.told
@@ -99,9 +107,13 @@ async def test_every_job_of_a_backup_says_what_stopped_it(
 
 
 @staged(world, snapshot_seconds=300.0)
-async def test_a_monitor_hears_of_a_job_that_was_interrupted(w: World, tmp_path: Path) -> None:
+async def test_a_monitor_hears_of_a_job_that_was_interrupted(
+    w: World, tmp_path: Path
+) -> None:
     monitors = Monitors()
-    ended = await desk_of(w, tmp_path, monitors).interrupted(30.0, *CREATE, "--notify", CHECKS)
+    ended = await desk_of(w, tmp_path, monitors).interrupted(
+        30.0, *CREATE, "--notify", CHECKS
+    )
     ended.failed(
         f"hint: `squarecloud-snapshots create {DATABASE} --reuse-within 1h` on this machine",
         code=130,
@@ -128,19 +140,35 @@ async def test_a_monitor_that_does_not_hear_it_only_warns_and_its_url_is_not_sho
     why = ANSWERED[statuses]
     monitors = Monitors([*statuses])
     began = anyio.current_time()
-    ended = (await desk_of(w, tmp_path, monitors).types(*CREATE, "--notify", CHECKS)).done
+    ended = (
+        await desk_of(w, tmp_path, monitors).types(*CREATE, "--notify", CHECKS)
+    ).done
     assert anyio.current_time() - began < 60
-    warning = f"warning: the URL of --notify did not hear that this done: {why}." if why else ""
-    assert [line for line in ended.err.splitlines() if "notify" in line] == [warning] * bool(why)
+    warning = (
+        f"warning: the URL of --notify did not hear that this done: {why}."
+        if why
+        else ""
+    )
+    assert [line for line in ended.err.splitlines() if "notify" in line] == [
+        warning
+    ] * bool(why)
     assert len(monitors.told) == len(statuses)
     assert "5ec2e7" not in ended.err + ended.out
 
 
 @pytest.mark.parametrize(
-    "url", ["hc.example/5ec2e7", "ftp://x/5ec2e7", "https:///5ec2e7", "https://x:99999/5ec2e7"]
+    "url",
+    [
+        "hc.example/5ec2e7",
+        "ftp://x/5ec2e7",
+        "https:///5ec2e7",
+        "https://x:99999/5ec2e7",
+    ],
 )
 @staged(world)
-async def test_what_is_no_url_is_refused_and_not_shown(w: World, tmp_path: Path, url: str) -> None:
+async def test_what_is_no_url_is_refused_and_not_shown(
+    w: World, tmp_path: Path, url: str
+) -> None:
     ended = await desk_of(w, tmp_path, Monitors()).types(*CREATE, "--notify", url)
     assert (ended.code, w.emulator.journal) == (2, [])
     assert "must be a URL that begins with https:// or http://" in ended.err
@@ -197,7 +225,9 @@ async def test_an_error_says_if_the_service_itself_reports_an_outage(
     w.fault(kind="me", status=503, code="CLUSTER_UNAVAILABLE", times=None)
     for _ in range(2):
         ended = await Desk(w, tmp_path).types("status")
-        (error,) = [line for line in ended.err.splitlines() if line.startswith("Error: ")]
+        (error,) = [
+            line for line in ended.err.splitlines() if line.startswith("Error: ")
+        ]
         assert error.endswith(f"cluster is not available{said}.")
     asked = [each for each in w.emulator.journal if each.kind == "service status"]
     assert [each.key for each in asked] == ["none", "none"], (
@@ -249,7 +279,11 @@ def test_a_chat_gets_no_mention_and_no_more_than_it_takes(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["https://discord.com/channels/1", "https://discord.com.evil.example/api/webhooks/1", CHECKS],
+    [
+        "https://discord.com/channels/1",
+        "https://discord.com.evil.example/api/webhooks/1",
+        CHECKS,
+    ],
 )
 def test_what_is_no_webhook_of_a_chat_gets_what_a_monitor_does(url: str) -> None:
     assert chat_message(url, "create: failed", "why") is None

@@ -23,7 +23,9 @@ def pulumi_that(desk: Desk, script: str) -> None:
 
 
 @at_desk()
-async def test_install_says_what_is_wrong_with_pulumi(desk: Desk, tmp_path: Path) -> None:
+async def test_install_says_what_is_wrong_with_pulumi(
+    desk: Desk, tmp_path: Path
+) -> None:
     async def fails(command: str, *words: str) -> None:
         assert (await desk.types("plugin", command)).failed(*words).out == ""
 
@@ -41,12 +43,20 @@ async def test_install_says_what_is_wrong_with_pulumi(desk: Desk, tmp_path: Path
 
 def test_the_launcher_starts_this_environments_plugin_anywhere(tmp_path: Path) -> None:
     """Even in a project's folder with a file that is named like a module."""
-    (tmp_path / "json.py").write_text("raise SystemExit('the project took the place of a module')")
+    (tmp_path / "json.py").write_text(
+        "raise SystemExit('the project took the place of a module')"
+    )
     launcher = tmp_path / "launcher"
     launcher.write_text(launcher_text().replace("main()", "print(main)"))
     launcher.chmod(0o700)
     ended = subprocess.run(  # noqa: S603  the launcher
-        [launcher], cwd=tmp_path, env={}, capture_output=True, text=True, check=False, timeout=60
+        [launcher],
+        cwd=tmp_path,
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert ended.stdout.startswith("<function main"), ended.stderr
     assert f"python={shlex.quote(sys.executable)}\n" in launcher.read_text()
@@ -64,7 +74,11 @@ LANGUAGES = {
         "package add",
         'import "pulumi-squarecloud.invalid/sdk/go/squarecloud"',
     ),
-    "csharp": ("runtime: nodejs", "package gen-sdk", "using PulumiSnapshots.SquareCloud;"),
+    "csharp": (
+        "runtime: nodejs",
+        "package gen-sdk",
+        "using PulumiSnapshots.SquareCloud;",
+    ),
     "python": ("", "package gen-sdk", "import pulumi_squarecloud as squarecloud"),
     "java": ("", "package gen-sdk", "import pulumisnapshots.squarecloud.*;"),
     "yaml": ("runtime: yaml", None, "type: squarecloud:Snapshot"),
@@ -81,11 +95,19 @@ async def test_one_command_gives_a_language_plugin_sdk_and_import(
     pulumi_that(desk, f"#!/bin/sh\necho \"$@\" >> {tmp_path}/asked; echo '[]'")
     if project:
         (tmp_path / "Pulumi.yaml").write_text(f"{project}\n")
-    installed, printed = (await desk.types("plugin", "sdk", language)).done.out.splitlines()
+    installed, printed = (
+        await desk.types("plugin", "sdk", language)
+    ).done.out.splitlines()
     assert installed.startswith("installed pulumi-resource-squarecloud ")
     assert printed == line
     commands = [
-        each for each in (tmp_path / "asked").read_text().splitlines() if each.startswith("package")
+        each
+        for each in (tmp_path / "asked").read_text().splitlines()
+        if each.startswith("package")
     ]
-    assert [" ".join(command.split()[:2]) for command in commands] == ([asked] if asked else [])
-    assert all(f"squarecloud@{version('pulumi-snapshots')}" in command for command in commands)
+    assert [" ".join(command.split()[:2]) for command in commands] == (
+        [asked] if asked else []
+    )
+    assert all(
+        f"squarecloud@{version('pulumi-snapshots')}" in command for command in commands
+    )

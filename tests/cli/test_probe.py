@@ -40,14 +40,21 @@ def at(w: World, tmp_path: Path, **environment: str) -> Desk:
 
 
 async def probed(
-    desk: Desk, tmp_path: Path, *arguments: str, confirmed: tuple[str, ...] = (DATABASE,)
+    desk: Desk,
+    tmp_path: Path,
+    *arguments: str,
+    confirmed: tuple[str, ...] = (DATABASE,),
 ) -> Ended:
     yes = [word for one in confirmed for word in ("--yes", one)]
     file = str(tmp_path / "report.json")
-    return await desk.types("probe", DATABASE, "--json", "--report", file, *yes, *arguments)
+    return await desk.types(
+        "probe", DATABASE, "--json", "--report", file, *yes, *arguments
+    )
 
 
-async def fails(w: World, tmp_path: Path, *words: str, desk: Desk | None = None) -> dict[str, Any]:
+async def fails(
+    w: World, tmp_path: Path, *words: str, desk: Desk | None = None
+) -> dict[str, Any]:
     """The report of a run that ends early, and whose error has these words."""
     ended = (await probed(desk or at(w, tmp_path), tmp_path)).failed()
     assert [each for each in words if each not in ended.err] == [], ended.err
@@ -68,7 +75,11 @@ def verdicts(report: dict[str, Any], *names: str) -> list[str]:
 def untrue(report: dict[str, Any]) -> set[str]:
     """The published facts that the report calls contradicted."""
     facts = report["facts"].items()
-    return {name for name, one in facts if one["published"] and one["verdict"] == "contradicted"}
+    return {
+        name
+        for name, one in facts
+        if one["published"] and one["verdict"] == "contradicted"
+    }
 
 
 def answers(content: str, kind: str = "status") -> Fault:
@@ -88,31 +99,63 @@ WORLDS: dict[str, tuple[dict[str, Any], Fault | None, str]] = {
         "refusal-restarts",
     ),
     "modified is the start": ({"modified_is": "start"}, None, "-modified-end"),
-    "a key without a version": ({"key_of_200_has_version": False}, None, "-key-version pinned"),
+    "a key without a version": (
+        {"key_of_200_has_version": False},
+        None,
+        "-key-version pinned",
+    ),
     "no version header": ({"version_header": False}, None, "-version-header ?newest"),
     "old entries": ({"old_style_entries": True}, None, "-entry"),
     "long names": ({"name_style": "id_type_origin"}, None, "name"),
-    "no account's listing": ({"plan": "free"}, None, "?account-cache-ends own-cache-ends"),
+    "no account's listing": (
+        {"plan": "free"},
+        None,
+        "?account-cache-ends own-cache-ends",
+    ),
     "no status of restores": ({"restore_status_route": "404"}, None, "-restore-status"),
-    "another route of restores": ({"restore_status_route": "405"}, None, "-restore-status"),
+    "another route of restores": (
+        {"restore_status_route": "405"},
+        None,
+        "-restore-status",
+    ),
     "URLs of a day": ({"url_valid_days": 1.0}, None, "-url-days"),
     "a clock an hour ahead": (
         {"clock_offset_seconds": 3600.0},
         None,
         "modified-end own-cache-ends",
     ),
-    "Retry-After": ({}, Fault(kind="status", headers={"Retry-After": "7"}), "-no-retry-after"),
+    "Retry-After": (
+        {},
+        Fault(kind="status", headers={"Retry-After": "7"}),
+        "-no-retry-after",
+    ),
     "no port": ({}, answers('{"name":"x","id":"a","ram":1}', "database"), "-database"),
     "no response": ({}, NO_DATA, "-envelope"),
     "a proxy's page": ({}, Fault(kind="status", html=502), "-json"),
     "a text in place of a truth": ({}, answers('{"running":"yes"}'), "-status"),
-    "a plan that ends": ({"plan_ends_at": START + timedelta(days=200)}, None, "plan-end"),
-    "a plan that ended": ({"plan_ends_at": START - timedelta(days=1)}, None, "-plan-end"),
+    "a plan that ends": (
+        {"plan_ends_at": START + timedelta(days=200)},
+        None,
+        "plan-end",
+    ),
+    "a plan that ended": (
+        {"plan_ends_at": START - timedelta(days=1)},
+        None,
+        "-plan-end",
+    ),
     "a plan without an end": ({}, None, "?plan-end"),
-    "a new state": ({}, answers('{"state":"paused"}', "restore status"), "-restore-states"),
+    "a new state": (
+        {},
+        answers('{"state":"paused"}', "restore status"),
+        "-restore-states",
+    ),
     "seconds": ({}, SECONDS, "-restore-times"),
     # With the option that restores.
-    "restores of a running database": ({"restore_stops_database": False}, None, "-restore-down"),
+    "restores of a running database": (
+        {"restore_stops_database": False},
+        None,
+        "-restore-down",
+    ),
     "restores that wait": ({"restore_holds": True}, None, "restore-waits"),
 }
 
@@ -130,11 +173,13 @@ async def test_a_world_is_reported_as_it_is(tmp_path: Path, name: str) -> None:
         if fault is not None:
             w.emulator.add_fault(fault)
         report = (
-            await probed(at(w, tmp_path), tmp_path, *options, confirmed=ALL[: 1 + bool(options)])
+            await probed(
+                at(w, tmp_path), tmp_path, *options, confirmed=ALL[: 1 + bool(options)]
+            )
         ).done.json
-        assert {fact: report["facts"][fact]["verdict"] for fact in expected} == expected, report[
-            "facts"
-        ]
+        assert {
+            fact: report["facts"][fact]["verdict"] for fact in expected
+        } == expected, report["facts"]
         assert len([post for post in w.posts if post.accepted]) == 2
         assert len(w.requests("restore")) == bool(options)
 
@@ -142,7 +187,9 @@ async def test_a_world_is_reported_as_it_is(tmp_path: Path, name: str) -> None:
 @staged(quick, databases=ALL, requests_per_minute=30)
 async def test_the_options_settle_their_facts(w: World, tmp_path: Path) -> None:
     w.emulator.account.databases[LARGE].snapshot_seconds = 150
-    report = (await probed(at(w, tmp_path), tmp_path, *OPTIONS, confirmed=ALL)).done.json
+    report = (
+        await probed(at(w, tmp_path), tmp_path, *OPTIONS, confirmed=ALL)
+    ).done.json
     names = (
         "create-202",
         "listed-late",
@@ -151,9 +198,10 @@ async def test_the_options_settle_their_facts(w: World, tmp_path: Path) -> None:
         "restore-states",
         "restore-times",
     )
-    assert verdicts(report, *names, "restore-down", "restore-restarts") == ["confirmed"] * 8, (
-        report["facts"]
-    )
+    assert (
+        verdicts(report, *names, "restore-down", "restore-restarts")
+        == ["confirmed"] * 8
+    ), report["facts"]
     assert verdicts(report, "restore-waits") == ["contradicted"]
     assert len([post for post in w.posts if post.accepted]) == 3
     assert len(report["left"]) == 4
@@ -161,15 +209,20 @@ async def test_the_options_settle_their_facts(w: World, tmp_path: Path) -> None:
 
 def test_every_fact_is_settled_by_a_step_or_stays_open_for_a_reason() -> None:
     judged = re.findall(
-        r'"([a-z0-9-]+)"', Path(run.__file__).read_text() + Path(steps.__file__).read_text()
+        r'"([a-z0-9-]+)"',
+        Path(run.__file__).read_text() + Path(steps.__file__).read_text(),
     )
     assert set(FACTS) - set(judged) == set(NEVER_TRIED)
 
 
 # What could deceive it ------------------------------------------------------------------------------------------------
 
-TRUTH = {"invalidated": ("confirmed", "ended-by-snapshot"), "kept": ("contradicted", "kept")}
-SLOW, AHEAD = {"snapshot_seconds": 150.0}, {"clock_offset_seconds": 3600.0}
+TRUTH = {
+    "invalidated": ("confirmed", "ended-by-snapshot"),
+    "kept": ("contradicted", "kept"),
+}
+SLOW = {"snapshot_seconds": 150.0}
+AHEAD = {"clock_offset_seconds": 3600.0}
 ALIKE = {"key_of_200_has_version": False, "version_header": False}
 OLD = {"old_style_entries": True, "key_of_200_has_version": False}
 DECEPTIONS: dict[str, tuple[dict[str, Any], float | None, bool, set[str]]] = {
@@ -198,8 +251,13 @@ async def test_a_run_believes_only_what_it_saw(
     service, others, finds, unlike = DECEPTIONS[name]
     verdict, setting = TRUTH[cache_world]
     if "170 s" in name:
-        monkeypatch.setattr("squarecloud_emulator.service.limits._SNAPSHOT_PER_RESOURCE", 100)
-    async with quick(cache_world=cache_world, **service) as w, anyio.create_task_group() as group:
+        monkeypatch.setattr(
+            "squarecloud_emulator.service.limits._SNAPSHOT_PER_RESOURCE", 100
+        )
+    async with (
+        quick(cache_world=cache_world, **service) as w,
+        anyio.create_task_group() as group,
+    ):
         if others is not None:
             take = partial(w.emulator.add_snapshot, DATABASE, origin="automatic")
             group.start_soon(w.later, 400 + others, take)
@@ -234,7 +292,9 @@ def _costs_two_snapshots_and_names_them(w: World, report: dict[str, Any]) -> Non
         assert not post.accepted or str(post.version_id) in named
 
 
-@pytest.mark.parametrize("code", ["SNAPSHOT_IN_PROGRESS", "SOMETHING_NEW", "RESTORE_IN_PROGRESS"])
+@pytest.mark.parametrize(
+    "code", ["SNAPSHOT_IN_PROGRESS", "SOMETHING_NEW", "RESTORE_IN_PROGRESS"]
+)
 @pytest.mark.parametrize("skip", [0, 1])
 @staged(quick)
 async def test_another_refusal_than_that_of_the_cooldown_says_only_what_is_certain(
@@ -242,22 +302,31 @@ async def test_another_refusal_than_that_of_the_cooldown_says_only_what_is_certa
 ) -> None:
     is_new = code == "SOMETHING_NEW"
     w.fault(
-        kind="create", skip=skip, status=403 if code == "RESTORE_IN_PROGRESS" else 409, code=code
+        kind="create",
+        skip=skip,
+        status=403 if code == "RESTORE_IN_PROGRESS" else 409,
+        code=code,
     )
     if skip:
         report = (await probed(at(w, tmp_path), tmp_path)).done.json
         assert verdicts(report, "cooldown-lasts") == ["open"]
     else:
         report = await fails(
-            w, tmp_path, "The report says what it may have" if is_new else "Nothing was started."
+            w,
+            tmp_path,
+            "The report says what it may have" if is_new else "Nothing was started.",
         )
-    assert str(report["left"]).count("which is new, so it may have been started") == is_new
+    assert (
+        str(report["left"]).count("which is new, so it may have been started") == is_new
+    )
 
 
 # Confirmation ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("typed", ["", "\n", "yes\n", OTHER_DATABASE + "\n", DATABASE + "\n"])
+@pytest.mark.parametrize(
+    "typed", ["", "\n", "yes\n", OTHER_DATABASE + "\n", DATABASE + "\n"]
+)
 @staged(quick, databases=ALL)
 async def test_only_the_typed_id_starts_a_run_after_its_costs_were_said(
     w: World, tmp_path: Path, typed: str
@@ -281,7 +350,9 @@ async def test_only_the_typed_id_starts_a_run_after_its_costs_were_said(
 
 @pytest.mark.parametrize("option", ["--large", "--restore-onto"])
 @staged(quick, databases=ALL)
-async def test_no_database_is_used_for_two_purposes(w: World, tmp_path: Path, option: str) -> None:
+async def test_no_database_is_used_for_two_purposes(
+    w: World, tmp_path: Path, option: str
+) -> None:
     typed = ("probe", DATABASE, option, DATABASE, "--yes", DATABASE)
     (await at(w, tmp_path).types(*typed)).failed("must be another one", code=2)
     assert not w.emulator.journal
@@ -305,7 +376,10 @@ async def test_the_first_refused_key_or_block_ends_the_run(
 ) -> None:
     is_second = (kind, said) == ("create", "ACCESS_DENIED")
     w.fault(
-        kind=kind, status=401 if said == "ACCESS_DENIED" else 429, code=said, skip=int(is_second)
+        kind=kind,
+        status=401 if said == "ACCESS_DENIED" else 429,
+        code=said,
+        skip=int(is_second),
     )
     report = await fails(w, tmp_path, said)
     assert (report["state"], said in report["why"]) == ("stopped", True)
@@ -320,7 +394,9 @@ def left_is_true(w: World, report: dict[str, Any]) -> bool:
     """Whether the report has a sentence for each POST that was accepted, and names its snapshot if it says that it knows it."""
     accepted = [post for post in w.emulator.journal if post.accepted]
     left = list(report["left"].values())
-    named = [post for post in accepted if any(str(post.version_id) in one for one in left)]
+    named = [
+        post for post in accepted if any(str(post.version_id) in one for one in left)
+    ]
     unnamed = [one for one in left if re.search(r"not answered|not seen|lost", one)]
     return len(left) >= len(accepted) and len(named) + len(unnamed) >= len(accepted)
 
@@ -336,14 +412,18 @@ CUTS = [
 
 @pytest.mark.parametrize(("step", "how"), CUTS)
 @virtual
-async def test_a_cut_run_says_what_it_leaves(tmp_path: Path, step: str, how: str) -> None:
+async def test_a_cut_run_says_what_it_leaves(
+    tmp_path: Path, step: str, how: str
+) -> None:
     seconds = 150 if step == "the listings, once the first snapshot is there" else QUICK
     async with quick(databases=ALL, cache_world="kept", snapshot_seconds=seconds) as w:
         w.emulator.account.databases[LARGE].snapshot_seconds = 150
         ends: list[Ended] = []
 
         async def run() -> None:
-            ends.append(await probed(at(w, tmp_path), tmp_path, *OPTIONS, confirmed=ALL))
+            ends.append(
+                await probed(at(w, tmp_path), tmp_path, *OPTIONS, confirmed=ALL)
+            )
 
         async with anyio.create_task_group() as process:
             process.start_soon(run)
@@ -378,7 +458,9 @@ async def test_a_snapshot_of_the_same_database_does_not_take_the_runs_version(
     async def up() -> None:
         await w.clock.sleep(30)
         async with desk.invocation(Terminal(), Terminal()).session() as session:
-            ours.append(await create(session, SnapshotInputs(DATABASE), Row(), "urn:ours"))
+            ours.append(
+                await create(session, SnapshotInputs(DATABASE), Row(), "urn:ours")
+            )
 
     async with anyio.create_task_group() as group:
         group.start_soon(up)
@@ -390,7 +472,9 @@ async def test_a_snapshot_of_the_same_database_does_not_take_the_runs_version(
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
 @staged(quick, snapshot_seconds=300)
-async def test_a_run_waits_for_no_snapshot_of_another(w: World, tmp_path: Path, when: str) -> None:
+async def test_a_run_waits_for_no_snapshot_of_another(
+    w: World, tmp_path: Path, when: str
+) -> None:
     desk = at(w, tmp_path)
     take = partial(desk.types, "create", DATABASE)
     async with anyio.create_task_group() as process:
@@ -422,7 +506,9 @@ async def test_a_service_that_does_not_answer_and_a_small_plan_get_no_create(
 
 
 @staged(quick)
-async def test_a_lost_answer_is_resolved_by_the_listing(w: World, tmp_path: Path) -> None:
+async def test_a_lost_answer_is_resolved_by_the_listing(
+    w: World, tmp_path: Path
+) -> None:
     w.fault(kind="create", when="after", drop=True)
     report = (await probed(at(w, tmp_path), tmp_path)).done.json
     assert len([post for post in w.posts if post.accepted]) == 2
@@ -435,14 +521,16 @@ async def test_a_lost_answer_is_resolved_by_the_listing(w: World, tmp_path: Path
 async def test_what_cannot_be_written_down_is_not_sent(
     w: World, tmp_path: Path, trouble: str
 ) -> None:
-    desk, store = at(w, tmp_path), Store(w.clock)
+    desk = at(w, tmp_path)
+    store = Store(w.clock)
     if trouble == "report":
         file = "/proc/nowhere/report.json"
         ended = await desk.types("probe", DATABASE, "--yes", DATABASE, "--report", file)
         ended.failed("report cannot be written to")
         assert not w.emulator.journal
     else:
-        desk.place, store.refuses = store.bucket, "no rights"
+        desk.place = store.bucket
+        store.refuses = "no rights"
         nothing = "nothing is left at the service"
         assert (await fails(w, tmp_path, "no rights", nothing, desk=desk))["left"] == {}
     assert not w.posts
@@ -456,7 +544,8 @@ async def test_no_output_holds_a_secret(w: World, tmp_path: Path) -> None:
     key = w.emulator.settings.api_key
     code = '{"status":"error","code":"' + key + '","message":"' + key + '"}'
     w.fault(kind="status", body=code, body_status=400, headers={"X-" + key: key})
-    shown, file = "", tmp_path / "report.json"
+    shown = ""
+    file = tmp_path / "report.json"
     for words in (["--json"], []):
         confirmed = [word for one in ALL for word in ("--yes", one)]
         typed = ("probe", DATABASE, *confirmed, "--report", str(file), *OPTIONS, *words)

@@ -23,7 +23,12 @@ def runs(tmp_path: Path) -> Runs:
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **more}
         return subprocess.run(  # noqa: S603  a fixed command
-            arguments, capture_output=True, text=True, timeout=90, check=False, env=environment
+            arguments,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+            env=environment,
         )
 
     return run
@@ -42,13 +47,19 @@ def test_closed_or_full_streams_cause_no_traceback(
     runs: Runs, line: str, code: int, errors: int
 ) -> None:
     ended = runs("bash", "-c", f'"$@" {line}', "bash", sys.executable, *MODULE)
-    said = [each for each in ended.stderr.splitlines() if not each.startswith(("hint: ", "more: "))]
+    said = [
+        each
+        for each in ended.stderr.splitlines()
+        if not each.startswith(("hint: ", "more: "))
+    ]
     assert (ended.returncode, len(said)) == (code, errors), ended.stderr
     assert all(each.startswith("Error: ") for each in said)
 
 
 def test_a_locale_without_utf8_shows_escaped_characters(runs: Runs) -> None:
-    ended = runs(sys.executable, *MODULE, "download", "größe", "--output", "x", **NO_UTF8)
+    ended = runs(
+        sys.executable, *MODULE, "download", "größe", "--output", "x", **NO_UTF8
+    )
     assert (ended.returncode, ended.stdout) == (2, "")
     said = ended.stderr.encode().decode("ascii")
     assert "not 'gr\\xf6\\xdfe'" in said.replace("\\udcc3\\udcb6", "\\xf6").replace(
@@ -75,9 +86,7 @@ STARTS = {
 
 @pytest.mark.parametrize("trouble", STARTS, ids=["interrupt", "missing extra"])
 def test_trouble_while_modules_load_is_one_line(runs: Runs, trouble: str) -> None:
-    program = (
-        f"import sys\n{trouble}\nfrom pulumi_snapshots.cli.__main__ import main\nsys.exit(main())"
-    )
+    program = f"import sys\n{trouble}\nfrom pulumi_snapshots.cli.__main__ import main\nsys.exit(main())"
     ended = runs(sys.executable, "-c", program, "create", "a")
     assert (ended.returncode, ended.stderr) == STARTS[trouble]
     assert "/path/to" not in ended.stderr, "the clone of this installation is known"
@@ -92,9 +101,13 @@ def test_a_shell_completes_commands_and_options(
     for typed, offered in (("cr", "create"), ("create --re", "--reuse-within")):
         words = f"squarecloud-snapshots {typed}"
         # fish gives the word itself, the others its index.
-        current = words.rsplit(maxsplit=1)[-1] if shell == "fish" else str(len(words.split()) - 1)
+        current = (
+            words.rsplit(maxsplit=1)[-1]
+            if shell == "fish"
+            else str(len(words.split()) - 1)
+        )
         completing = {variable: asked, "COMP_WORDS": words, "COMP_CWORD": current}
         ended = runs(python_of(forks), *MODULE, **forks, **completing)
-        assert re.findall(r"^(?:plain[,\n])([\w-]+)", ended.stdout, re.MULTILINE) == [offered], (
-            ended.stderr
-        )
+        assert re.findall(r"^(?:plain[,\n])([\w-]+)", ended.stdout, re.MULTILINE) == [
+            offered
+        ], ended.stderr

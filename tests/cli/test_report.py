@@ -54,27 +54,40 @@ class Quarter(NamedTuple):
 async def lives_through(desk: DrillDesk, folder: str) -> Quarter:
     """A snapshot each day but for a holiday of four; each week an archive and a drill, of which one fails."""
     w = desk.w
-    w.emulator.execute(DATABASE, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
-    archived, drilled, back = list[tuple[str, datetime]](), list[tuple[str, bool]](), ""
+    w.emulator.execute(
+        DATABASE, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')"
+    )
+    archived = list[tuple[str, datetime]]()
+    drilled = list[tuple[str, bool]]()
+    back = ""
     for day in range(90):
         if not 60 <= day < 64:
             w.emulator.add_snapshot(DATABASE)
         if day % 7 == 0:
             stored = w.newest()
             snapshot = f"{DATABASE}/{stored.version_id}"
-            uri = (await desk.types("archive", snapshot, folder, "--json")).done.json["uri"]
+            uri = (await desk.types("archive", snapshot, folder, "--json")).done.json[
+                "uri"
+            ]
             archived.append((uri, stored.modified))
             wrong = ("select 1 == 2",) if day == 35 else (ROWS,)
             drilled.append(
-                (stored.version_id, (await desk.drills(snapshot, checks=wrong)).code == 0)
+                (
+                    stored.version_id,
+                    (await desk.drills(snapshot, checks=wrong)).code == 0,
+                )
             )
         if day == 80:
             await w.clock.sleep(HOUR)
-            assert (await desk.types("guard", DATABASE, "--", "true", "migrate")).code == 0
+            assert (
+                await desk.types("guard", DATABASE, "--", "true", "migrate")
+            ).code == 0
         if day == 81:
             back = (await desk.types("guards", "--json")).json[0]["snapshot"]
             assert (await desk.types("restore", back, "--yes")).code == 0
-        await w.clock.sleep(86400.0 - (w.clock.utc() - START - day * DAY).total_seconds())
+        await w.clock.sleep(
+            86400.0 - (w.clock.utc() - START - day * DAY).total_seconds()
+        )
     return Quarter(archived, drilled, back)
 
 
@@ -88,10 +101,21 @@ async def test_a_report_of_90_days_shows_each_drill_and_gap_and_what_cannot_be_k
     desk = DrillDesk(w, tmp_path / "state", environment, place=lambda: place)
     with FakeDatabases(w.emulator).instead():
         archived, drilled, back = await lives_through(desk, folder)
-    typed = ("report", DATABASE, "--since", "90d", "--archives", folder, "--drill-within", "8d")
+    typed = (
+        "report",
+        DATABASE,
+        "--since",
+        "90d",
+        "--archives",
+        folder,
+        "--drill-within",
+        "8d",
+    )
     ended = await desk.types(*typed, "--json")
     found = one_of(ended)
-    assert [(each["version_id"], each["passed"]) for each in found["drills"]] == drilled[::-1]
+    assert [
+        (each["version_id"], each["passed"]) for each in found["drills"]
+    ] == drilled[::-1]
     assert sum(not passed for _, passed in drilled) == 1
     assert {each["known_from"] for each in found["drills"]} == {"ledger"}
     (failed,) = (each for each in found["drills"] if not each["passed"])
@@ -112,24 +136,35 @@ async def test_a_report_of_90_days_shows_each_drill_and_gap_and_what_cannot_be_k
     content = Path(uri.removeprefix("file://")).read_bytes()  # noqa: ASYNC240  a test's own
     assert found["archive_sha256"] == hashlib.sha256(content).hexdigest()
     assert (found["archive_size"], found["archive_recipients"]) == (len(content), None)
-    guarded = found["changes"][-1]  # what a restore has kept guards the restore, and is newer
+    guarded = found["changes"][
+        -1
+    ]  # what a restore has kept guards the restore, and is newer
     assert (guarded["changes"], guarded["way_back"]) == (["run of true"], back)
     (restore,) = found["restores"]
     assert (restore["snapshot"], restore["result"]) == (back, "success")
     kept = {
-        f"{DATABASE}/{each.version_id}": each.modified for each in w.emulator.snapshots(DATABASE)
+        f"{DATABASE}/{each.version_id}": each.modified
+        for each in w.emulator.snapshots(DATABASE)
     }
     before = parse_rfc3339(restore["requested_at"]) - kept[restore["way_back"]]
-    assert timedelta(0) <= before < timedelta(minutes=30), "what it kept before it overwrote"
+    assert timedelta(0) <= before < timedelta(minutes=30), (
+        "what it kept before it overwrote"
+    )
     between = f"from {found['longest_gap_from']} until {found['longest_gap_until']}"
-    problem = f"the longest gap between snapshots was 7 days, {between}, more than 1 day 2 h"
+    problem = (
+        f"the longest gap between snapshots was 7 days, {between}, more than 1 day 2 h"
+    )
     assert found["problems"] == [problem]
     assert any("Before 2026-04-30T" in each for each in ended.json["unknown"])
     # Within 30 days each snapshot is known, and the holiday is what was longest.
     month = one_of(await desk.types("report", DATABASE, "--archives", folder, "--json"))
     assert month["longest_gap"] == pytest.approx(5 * 86400.0, abs=HOUR)
     # People read the same.
-    page = (await desk.types(*typed)).failed("the longest gap between snapshots was 7 days").out
+    page = (
+        (await desk.types(*typed))
+        .failed("the longest gap between snapshots was 7 days")
+        .out
+    )
     for value in (
         found["archive_sha256"],
         back,
@@ -139,7 +174,13 @@ async def test_a_report_of_90_days_shows_each_drill_and_gap_and_what_cannot_be_k
     ):
         assert value in page
     both = page + ended.out
-    secrets = (w.emulator.settings.api_key, "never-shown", "Signature", "http://", "https://")
+    secrets = (
+        w.emulator.settings.api_key,
+        "never-shown",
+        "Signature",
+        "http://",
+        "https://",
+    )
     assert [each for each in secrets if each in both] == []
 
 
@@ -149,13 +190,16 @@ async def test_report_status_and_metrics_give_the_same_numbers(
 ) -> None:
     for hours in (5, 30, 90):
         at.w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=hours))
-    folder, file = f"{tmp_path}/kept/", tmp_path / "squarecloud.prom"
+    folder = f"{tmp_path}/kept/"
+    file = tmp_path / "squarecloud.prom"
     snapshot = f"{DATABASE}/{at.w.newest().version_id}"
     assert (await at.types("archive", snapshot, folder)).code == 0
     await at.drills(snapshot, "--archives", folder)
     await at.w.clock.sleep(1800)
     where = (DATABASE, "--archives", folder)
-    status = (await at.types("status", *where, "--metrics", str(file), "--json")).done.json
+    status = (
+        await at.types("status", *where, "--metrics", str(file), "--json")
+    ).done.json
     found = one_of(await at.types("report", *where, "--json"))
     (seen,) = status["databases"]
     ages = {name for name in seen if name.endswith("_age")}
@@ -168,10 +212,18 @@ async def test_report_status_and_metrics_give_the_same_numbers(
         {name: seen[name] for name in ages}, abs=2
     )
     text = file.read_text()
-    assert sample(text, "snapshot_longest_gap_seconds") == {DATABASE: seen["longest_gap"]}
-    assert sample(text, "drill_recovery_seconds") == {DATABASE: found["recovery_seconds"]}
+    assert sample(text, "snapshot_longest_gap_seconds") == {
+        DATABASE: seen["longest_gap"]
+    }
+    assert sample(text, "drill_recovery_seconds") == {
+        DATABASE: found["recovery_seconds"]
+    }
     (drill,) = found["drills"]
-    assert drill["recovery_seconds"] == found["recovery_seconds"] > drill["restore_seconds"]
+    assert (
+        drill["recovery_seconds"]
+        == found["recovery_seconds"]
+        > drill["restore_seconds"]
+    )
     assert drill["proved_by"] == ["address", "restart"]
 
 
@@ -197,9 +249,13 @@ async def test_a_state_shows_drills_and_restores_that_no_ledger_has(
 ) -> None:
     stored = exported(way)
     (proof,) = (
-        each for each in stored["deployment"]["resources"] if each["urn"].endswith("::proof")
+        each
+        for each in stored["deployment"]["resources"]
+        if each["urn"].endswith("::proof")
     )
-    drilled_at = parse_rfc3339(proof["outputs"].get("drilled_at") or proof["outputs"]["drilledAt"])
+    drilled_at = parse_rfc3339(
+        proof["outputs"].get("drilled_at") or proof["outputs"]["drilledAt"]
+    )
     w.emulator.advance((drilled_at - START).total_seconds() + 3600)
     file = tmp_path / "stack.json"
     file.write_text(json.dumps(stored))
@@ -212,12 +268,23 @@ async def test_a_state_shows_drills_and_restores_that_no_ledger_has(
     assert drill["known_from"] == "state of proof of app/dev"
     assert (drill["results"][0]["found"], drill["proved_by"]) == ("1", [])
     assert found["drilled_at"] == rfc3339(drilled_at)
-    assert {each["by"] for each in found["restores"]} == {"back of app/dev", "unknown of app/dev"}
+    assert {each["by"] for each in found["restores"]} == {
+        "back of app/dev",
+        "unknown of app/dev",
+    }
     unknown = found["unknown"]
-    assert any("nothing but its checks shows that the drill of" in each for each in unknown)
+    assert any(
+        "nothing but its checks shows that the drill of" in each for each in unknown
+    )
     assert any("how the restore of" in each and "not known" in each for each in unknown)
-    assert any("the archive of offsite of app/dev was not found whole" in each for each in unknown)
-    assert any("are not in the ledger: it is of another" in each for each in ended.json["unknown"])
+    assert any(
+        "the archive of offsite of app/dev was not found whole" in each
+        for each in unknown
+    )
+    assert any(
+        "are not in the ledger: it is of another" in each
+        for each in ended.json["unknown"]
+    )
     assert "127.0.0.1" not in ended.out, "an address of a connection, or of a download"
 
 
@@ -289,7 +356,9 @@ async def future_drill(desk: Desk, w: World, _tmp_path: Path) -> tuple[str, ...]
 async def drilled(desk: Desk, w: World, at: datetime) -> None:
     place = Memory(w.clock)
     desk.place = lambda: place
-    await note_last_drill(Ledger(place, ServiceClock(w.clock)), DATABASE, Drilled(rfc3339(at)))
+    await note_last_drill(
+        Ledger(place, ServiceClock(w.clock)), DATABASE, Drilled(rfc3339(at))
+    )
 
 
 def shelve(tmp_path: Path, hours: float, **said: Any) -> Path:
@@ -314,7 +383,9 @@ TROUBLE: dict[str, tuple[Trouble, tuple[str, ...]]] = {
     ),
     "a state with a time without a zone": (
         changed(drilled_at="2026-02-27T12:00:00"),
-        ("proof of app/dev in stack.json has the time 2026-02-27T12:00:00 without a zone",),
+        (
+            "proof of app/dev in stack.json has the time 2026-02-27T12:00:00 without a zone",
+        ),
     ),
     "a manifest without its object": (no_object, (".zip is missing",)),
     "a manifest with a time without a zone": (
@@ -333,7 +404,10 @@ TROUBLE: dict[str, tuple[Trouble, tuple[str, ...]]] = {
         no_ledger,
         ("the guarded changes, restores and drills in the ledger are not known",),
     ),
-    "a database that was deleted since": (deleted, ("the account has no such database",)),
+    "a database that was deleted since": (
+        deleted,
+        ("the account has no such database",),
+    ),
     "a drill from before the period": (
         old_drill,
         (
@@ -386,15 +460,21 @@ async def test_a_ledger_of_one_machine_is_named_as_such_and_all_databases_are_re
     gone = "d" * 32
     put(tmp_path / "kept", 1, gone, created_at=rfc3339(START - DAY))
     ended = await desk.types("report", "--archives", f"{tmp_path}/kept/", "--json")
-    assert any("The ledger is this machine's own" in each for each in ended.json["unknown"])
+    assert any(
+        "The ledger is this machine's own" in each for each in ended.json["unknown"]
+    )
     ok = {each["id"]: each["ok"] for each in ended.json["databases"]}
     assert ok == {DATABASE: True, OTHER_DATABASE: True, gone: False}
-    quiet = (await desk.types("report", "--archives", f"{tmp_path}/kept/", "-q")).failed(gone)
+    quiet = (
+        await desk.types("report", "--archives", f"{tmp_path}/kept/", "-q")
+    ).failed(gone)
     assert quiet.out == f"{gone}\n"
 
 
 @staged(drill_desk, cache_world="invalidated")
-async def test_the_ledger_keeps_the_last_drills_only_and_the_report_says_so(at: DrillDesk) -> None:
+async def test_the_ledger_keeps_the_last_drills_only_and_the_report_says_so(
+    at: DrillDesk,
+) -> None:
     for _ in range(MOST_DRILLS + 1):
         assert (await at.drills()).code == 0
         await at.w.clock.sleep(600)
@@ -404,7 +484,9 @@ async def test_the_ledger_keeps_the_last_drills_only_and_the_report_says_so(at: 
     assert len(found["drills"]) == MOST_DRILLS
     assert [each["passed"] for each in found["drills"][:2]] == [False, True]
     assert found["problems"][-1].endswith(", failed")
-    assert any(f"keeps the last {MOST_DRILLS} drills" in each for each in ended.json["unknown"])
+    assert any(
+        f"keeps the last {MOST_DRILLS} drills" in each for each in ended.json["unknown"]
+    )
 
 
 @at_desk(databases=(DATABASE,))
@@ -420,7 +502,9 @@ async def test_a_name_or_an_answer_cannot_break_the_page_or_show_a_url(
     }
     stored = exported("dynamic", results=[check], drilled_at="2026-02-27T12:00:00Z")
     (tmp_path / "stack.json").write_text(json.dumps(stored))
-    page = (await desk.types("report", DATABASE, "--state", f"{tmp_path}/stack.json")).out
+    page = (
+        await desk.types("report", DATABASE, "--state", f"{tmp_path}/stack.json")
+    ).out
     assert not re.search(r"^# c", page, re.MULTILINE)
     assert r"a\|b # c &lt;script>" in page
     assert [each for each in ("Signature", ":pass@", "https:") if each in page] == []
@@ -428,5 +512,7 @@ async def test_a_name_or_an_answer_cannot_break_the_page_or_show_a_url(
 
 @pytest.mark.parametrize("since", ["soon", "2027-01-01", "0d"])
 @at_desk()
-async def test_a_period_that_has_not_begun_is_a_wrong_argument(desk: Desk, since: str) -> None:
+async def test_a_period_that_has_not_begun_is_a_wrong_argument(
+    desk: Desk, since: str
+) -> None:
     (await desk.types("report", "--since", since)).failed("since", code=2)

@@ -18,7 +18,15 @@ from tests.support.guarding import Machine
 from tests.support.ledger_places import Store
 from tests.support.memory import Memory
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Row, World, world
+from tests.support.world import (
+    DATABASE,
+    OTHER_DATABASE,
+    OWNER,
+    START,
+    Row,
+    World,
+    world,
+)
 
 ANOTHER = OWNER.replace("before-release", "another")
 HOUR = timedelta(hours=1)
@@ -29,23 +37,32 @@ async def listed(desk: Desk) -> list[Any]:
     before = len(desk.w.emulator.journal)
     found: list[Any] = (await desk.types("runs", "--json")).done.json
     assert {entry.method for entry in desk.w.emulator.journal[before:]} <= {"GET"}
-    assert len(desk.w.emulator.journal) - before <= 1, "only the service's time is asked for"
+    assert len(desk.w.emulator.journal) - before <= 1, (
+        "only the service's time is asked for"
+    )
     return found
 
 
 @at_desk(snapshot_seconds=300)
-async def test_a_killed_run_is_listed_with_what_resumes_it(desk: Desk, w: World) -> None:
+async def test_a_killed_run_is_listed_with_what_resumes_it(
+    desk: Desk, w: World
+) -> None:
     assert "nothing is under way" in (await desk.types("runs")).done.err
     async with desk.killed("create", DATABASE, "--timeout", "10m"):
         await w.clock.sleep(50)
         (one,) = await listed(desk)
-        assert (one["database_id"], one["by"]) == (DATABASE, "squarecloud-snapshots create")
+        assert (one["database_id"], one["by"]) == (
+            DATABASE,
+            "squarecloud-snapshots create",
+        )
         assert one["since"].startswith("2026-03-01T12:00:0")
         assert one["state"] == "not answered yet"
         await w.clock.sleep(50)
     (one,) = await listed(desk)
     assert one["state"] == "accepted, not listed yet"
-    assert one["until"].startswith("2026-03-01T12:45:0"), "nobody waits longer than 45 minutes"
+    assert one["until"].startswith("2026-03-01T12:45:0"), (
+        "nobody waits longer than 45 minutes"
+    )
     again = f"squarecloud-snapshots create {DATABASE} --reuse-within 1h"
     resumes = f"running `{again}` on this machine waits for it, and sends nothing"
     assert one["then"] == f"unless it is still running: {resumes}"
@@ -96,7 +113,8 @@ async def test_each_owner_of_a_request_reads_what_ends_it(
     w: World, tmp_path: Path, owner: str | None
 ) -> None:
     by, then = OWNERS[owner]
-    store, request = Store(w.clock), Request(START - HALF_HOUR, "202", 1800.0, "an id")
+    store = Store(w.clock)
+    request = Request(START - HALF_HOUR, "202", 1800.0, "an id")
     attempt = Attempt(
         "snapshot",
         owner,
@@ -151,22 +169,24 @@ async def test_the_row_of_a_run_that_waits_says_what_runs_says(
     w: World, tmp_path: Path, kind: str
 ) -> None:
     """Another machine was killed; this one waits for what it had requested."""
-    team, row = Team(w), Row()
+    team = Team(w)
+    row = Row()
     version = w.emulator.add_snapshot(DATABASE).version_id
     await w.clock.sleep(4000)
-    first, other = (
-        partial(team.restore, version),
-        partial(team.restore, version, owner=ANOTHER, triggers=["v2"]),
-    )
+    first = partial(team.restore, version)
+    other = partial(team.restore, version, owner=ANOTHER, triggers=["v2"])
     if kind == "snapshot":
-        first, other = team.create, partial(team.create, owner=ANOTHER, timeout="30m")  # type: ignore[assignment]  # alike
+        first = team.create  # type: ignore[assignment]  # alike
+        other = partial(team.create, owner=ANOTHER, timeout="30m")
     assert await w.killed(95, first, team.machine())
     async with anyio.create_task_group() as waiting:
         waiting.start_soon(partial(other, row=row))
         await w.clock.sleep(60)
         waiting.cancel_scope.cancel()
     shown = [text for text in row.shown if "waiting for the" in text][-1]
-    assert re.match(rf"waiting for the {kind} of `\S+` in stack `\S+` until 1", shown), shown
+    assert re.match(
+        rf"waiting for the {kind} of `\S+` in stack `\S+` until 1", shown
+    ), shown
     (one,) = await listed(Desk(w, tmp_path, place=team.store.bucket))
     said = shown.partition(": ")[2]
     assert said.startswith("requested at ")
@@ -199,7 +219,10 @@ async def test_a_guard_that_waits_for_a_killed_create_says_how_to_resume_it(
     up = Machine(w, place).program()
     await up.change("update of Server shop", timeout=120.0)
     told = up.told("update of Server shop")
-    assert f"`squarecloud-snapshots create {DATABASE} --reuse-within 1h` resumes it." in told
+    assert (
+        f"`squarecloud-snapshots create {DATABASE} --reuse-within 1h` resumes it."
+        in told
+    )
     assert len(w.posts) == 1
 
 
@@ -209,7 +232,13 @@ async def test_no_run_waits_without_an_end(w: World) -> None:
     async with anyio.create_task_group() as runs:
         for database in (DATABASE, OTHER_DATABASE):
             runs.start_soon(
-                partial(Team(w).create, w.session, database_id=database, row=row, timeout="30m")
+                partial(
+                    Team(w).create,
+                    w.session,
+                    database_id=database,
+                    row=row,
+                    timeout="30m",
+                )
             )
         await w.clock.sleep(1)
         runs.cancel_scope.cancel()

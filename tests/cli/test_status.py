@@ -28,7 +28,9 @@ HOURS = 3600.0
 def two_snapshots(w: World, one: float, other: float) -> None:
     """A snapshot of each database, so many hours old."""
     for database_id, hours in ((DATABASE, one), (OTHER_DATABASE, other)):
-        w.emulator.add_snapshot(database_id, modified=START - timedelta(hours=hours), size=1000)
+        w.emulator.add_snapshot(
+            database_id, modified=START - timedelta(hours=hours), size=1000
+        )
 
 
 def problems(ended: Ended) -> dict[str, list[str]]:
@@ -58,7 +60,11 @@ async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(
     w: World, tmp_path: Path
 ) -> None:
     place = Memory(w.clock)
-    await Machine(w, place).program().change("update of Server shop", guard="acme/shop/dev/before")
+    await (
+        Machine(w, place)
+        .program()
+        .change("update of Server shop", guard="acme/shop/dev/before")
+    )
     before = w.newest().version_id
     desk = Desk(w, tmp_path, place=lambda: place)
     at_once = (await desk.types("status")).out
@@ -66,7 +72,9 @@ async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(
     assert f"from before update of Server shop: {way}" in at_once
     assert at_once.count(str(before)) == 1
     await w.clock.sleep(7200)
-    newest = w.emulator.add_snapshot(DATABASE, modified=START + timedelta(hours=1)).version_id
+    newest = w.emulator.add_snapshot(
+        DATABASE, modified=START + timedelta(hours=1)
+    ).version_id
     for drilled in (
         Drilled("2026-02-27T12:00:00Z", 75.0, 130.0),
         Drilled("2026-02-20T12:00:00Z"),
@@ -100,27 +108,44 @@ async def test_status_says_that_a_snapshot_is_on_its_way(desk: Desk, w: World) -
 
 
 @at_desk(databases=BOTH)
-async def test_one_old_snapshot_fails_and_names_its_database(desk: Desk, w: World) -> None:
+async def test_one_old_snapshot_fails_and_names_its_database(
+    desk: Desk, w: World
+) -> None:
     two_snapshots(w, 27, 3)
     ended = (await desk.types("status")).failed()
     (said,) = ended.err.splitlines()
     assert said.startswith(f"Error: database {DATABASE} (")
-    assert said.endswith("): the newest snapshot is 1 day 3 h old, more than 1 day 2 h.")
-    assert [line.split()[0] for line in ended.out.splitlines()[1:3]] == ["PROBLEM", "ok"]
+    assert said.endswith(
+        "): the newest snapshot is 1 day 3 h old, more than 1 day 2 h."
+    )
+    assert [line.split()[0] for line in ended.out.splitlines()[1:3]] == [
+        "PROBLEM",
+        "ok",
+    ]
     await w.clock.sleep(30)
     ended = await desk.types("status", "--json")
-    assert (ended.code, ended.json["ok"], ended.json["max_age"]) == (1, False, 26 * HOURS)
+    assert (ended.code, ended.json["ok"], ended.json["max_age"]) == (
+        1,
+        False,
+        26 * HOURS,
+    )
     assert (ended.json["checked_at"][:18], ended.json["listing_kept"]) == (
         "2026-03-01T12:00:3",
         False,
     )
     assert [one["ok"] for one in ended.json["databases"]] == [False, True]
-    assert ended.json["databases"][1]["snapshot_age"] == pytest.approx(3 * HOURS + 30, abs=2)
+    assert ended.json["databases"][1]["snapshot_age"] == pytest.approx(
+        3 * HOURS + 30, abs=2
+    )
     assert ended.json["databases"][1]["snapshot_created_at"] == "2026-03-01T09:00:00Z"
-    assert (await desk.types("status", "--json", "--max-age", "28h")).done.json["ok"] is True
+    assert (await desk.types("status", "--json", "--max-age", "28h")).done.json[
+        "ok"
+    ] is True
 
 
-@pytest.mark.parametrize(("days", "says"), [(15, "ends on"), (14, "ends on"), (-1, "ended on")])
+@pytest.mark.parametrize(
+    ("days", "says"), [(15, "ends on"), (14, "ends on"), (-1, "ended on")]
+)
 @virtual
 async def test_status_warns_of_the_end_of_a_plan_from_14_days_before(
     tmp_path: Path, days: int, says: str
@@ -140,8 +165,12 @@ async def test_status_warns_of_the_end_of_a_plan_from_14_days_before(
             assert ended.err.startswith("warning: ")
             assert "others for 14 days at most" in ended.err
             assert "an archive stays" in ended.err
-        assert sample(file.read_text(), "plan_end_timestamp_seconds") == {"": ends.timestamp()}
-        assert (await desk.types("status", "--json")).json["plan_ends_at"] == rfc3339(ends)
+        assert sample(file.read_text(), "plan_end_timestamp_seconds") == {
+            "": ends.timestamp()
+        }
+        assert (await desk.types("status", "--json")).json["plan_ends_at"] == rfc3339(
+            ends
+        )
 
 
 @at_desk()
@@ -174,9 +203,13 @@ GAPS: dict[str, tuple[list[float], float | None]] = {
 
 
 @pytest.mark.parametrize("case", GAPS)
-def test_the_longest_gap_is_never_shorter_than_what_a_loss_can_have_cost(case: str) -> None:
+def test_the_longest_gap_is_never_shorter_than_what_a_loss_can_have_cost(
+    case: str,
+) -> None:
     hours, expected = GAPS[case]
-    gap = longest_gap([START - each * HOUR for each in hours], START - 100 * HOUR, START)
+    gap = longest_gap(
+        [START - each * HOUR for each in hours], START - 100 * HOUR, START
+    )
     assert (gap and gap.seconds / HOURS) == expected
 
 
@@ -193,7 +226,9 @@ async def test_status_and_metrics_give_the_longest_gap_and_the_recovery_time(
     places = ("--archives", f"{tmp_path}/kept/")
     command = ("status", "--json", *places, "--metrics", str(file))
     one, other = (await desk.types(*command)).json["databases"]
-    assert one["longest_gap"] == pytest.approx(110 * HOURS, abs=5), "from the archive on"
+    assert one["longest_gap"] == pytest.approx(110 * HOURS, abs=5), (
+        "from the archive on"
+    )
     assert one["recovery_seconds"] == 95.5
     assert (other["longest_gap"], other["recovery_seconds"]) == (None, None)
     text = file.read_text()
@@ -203,15 +238,21 @@ async def test_status_and_metrics_give_the_longest_gap_and_the_recovery_time(
     assert recovered == {DATABASE: 95.5, OTHER_DATABASE: math.inf}
     manual = (await desk.types("status", "--json", "--origin", "manual", *places)).json
     gap = manual["databases"][0]["longest_gap"]
-    assert gap == pytest.approx(60 * HOURS, abs=5), "an archive can be of an automatic snapshot"
+    assert gap == pytest.approx(60 * HOURS, abs=5), (
+        "an archive can be of an automatic snapshot"
+    )
 
 
 # Never a false green ---------------------------------------------------------------------------------------------------
 
 
 @at_desk()
-async def test_a_page_of_a_moment_ago_does_not_make_snapshots_younger(desk: Desk, w: World) -> None:
-    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=26) + timedelta(seconds=10))
+async def test_a_page_of_a_moment_ago_does_not_make_snapshots_younger(
+    desk: Desk, w: World
+) -> None:
+    w.emulator.add_snapshot(
+        DATABASE, modified=START - timedelta(hours=26) + timedelta(seconds=10)
+    )
     assert (await desk.types("status", "--json")).done.json["listing_kept"] is False
     await w.clock.sleep(15)
     ended = await desk.types("status", "--json")
@@ -223,7 +264,8 @@ async def test_a_page_of_a_moment_ago_does_not_make_snapshots_younger(desk: Desk
 OLD = "the newest snapshot is 1 day 3 h old, more than 1 day 2 h"
 AHEAD = "the newest snapshot is 3 days in the future: a clock is wrong"
 OLD_MANUAL = "the newest manual snapshot is 2 days 2 h old, more than 1 day 2 h"
-BEHIND, BEFORE = {"clock_offset_seconds": -3 * HOURS}, {"clock_offset_seconds": 3 * HOURS}
+BEHIND = {"clock_offset_seconds": -3 * HOURS}
+BEFORE = {"clock_offset_seconds": 3 * HOURS}
 GONE = {DATABASE: [], OTHER_DATABASE: ["the account has no such database"]}
 NO_GREEN: dict[
     str, tuple[dict[str, Any], dict[str, list[float]], list[str], dict[str, list[str]]]
@@ -240,18 +282,27 @@ NO_GREEN: dict[
     "service behind": (BEHIND, {DATABASE: [27]}, [], {DATABASE: [OLD]}),
     "machine behind": (BEFORE, {DATABASE: [24]}, [], {DATABASE: [OLD]}),
     "of the future": ({}, {DATABASE: [-72]}, [], {DATABASE: [AHEAD]}),
-    "only automatic": ({}, {DATABASE: [50]}, ["--origin", "manual"], {DATABASE: [OLD_MANUAL]}),
+    "only automatic": (
+        {},
+        {DATABASE: [50]},
+        ["--origin", "manual"],
+        {DATABASE: [OLD_MANUAL]},
+    ),
 }
 
 
 @pytest.mark.parametrize("case", NO_GREEN)
 @virtual
-async def test_what_is_not_certainly_young_is_no_green(tmp_path: Path, case: str) -> None:
+async def test_what_is_not_certainly_young_is_no_green(
+    tmp_path: Path, case: str
+) -> None:
     service, there, typed, expected = NO_GREEN[case]
     async with world(databases=tuple(there), **service) as w:
         for database_id, ages in there.items():
             for hours in ages:
-                w.emulator.add_snapshot(database_id, modified=START - timedelta(hours=hours))
+                w.emulator.add_snapshot(
+                    database_id, modified=START - timedelta(hours=hours)
+                )
         if case == "only automatic":
             w.emulator.add_snapshot(
                 DATABASE, modified=START - timedelta(hours=1), origin="automatic"
@@ -270,7 +321,9 @@ async def test_a_service_that_does_not_answer_is_no_green(
     file = tmp_path / "squarecloud.prom"
     await desk.types("status", "--metrics", str(file))
     await w.clock.sleep(60)
-    kind = {"no answer": None, "no listing": "list account", "no databases": "me"}[trouble]
+    kind = {"no answer": None, "no listing": "list account", "no databases": "me"}[
+        trouble
+    ]
     w.fault(kind=kind, html=502, times=None)
     ended = (await desk.types("status", "--metrics", str(file))).failed()
     assert ended.out == ""
@@ -297,7 +350,12 @@ def shelve(
     ]
     proof = {"drilled_at": at[1], "restore_seconds": 60, "recovery_seconds": recovery}
     return put(
-        folder, int(created or 0), database_id, created_at=at[0], drill=at[1] and proof, **said
+        folder,
+        int(created or 0),
+        database_id,
+        created_at=at[0],
+        drill=at[1] and proof,
+        **said,
     ).as_uri()
 
 
@@ -315,8 +373,14 @@ async def test_the_newest_whole_archive_and_the_last_drill_are_shown_with_their_
     assert one["archive"] == newest
     assert one["archive_age"] == pytest.approx(30 * HOURS, abs=5)
     assert one["drill_age"] == pytest.approx(100 * HOURS, abs=5)
-    assert (other["archive"], other["archive_age"], other["drill_age"]) == (None, None, None)
-    shown = (await desk.types("status", "--archives", f"{folder}/")).done.out.splitlines()
+    assert (other["archive"], other["archive_age"], other["drill_age"]) == (
+        None,
+        None,
+        None,
+    )
+    shown = (
+        await desk.types("status", "--archives", f"{folder}/")
+    ).done.out.splitlines()
     assert shown[0].split() == ["DATABASE", "NAME", "SNAPSHOT", "ARCHIVE", "DRILL"]
     assert re.search(r"  1 h +1 day 6 h +4 days 4 h$", shown[1])
     assert re.search(r"  1 h +none +none$", shown[2])
@@ -332,7 +396,13 @@ async def test_an_archive_or_drill_that_is_old_missing_or_undated_is_no_green(
     places = ("--archives", f"{tmp_path}/kept/", "--archives", f"{tmp_path}/more/")
     ended = (
         await desk.types(
-            "status", *places, "--max-archive-age", "1d", "--max-drill-age", "30d", "--json"
+            "status",
+            *places,
+            "--max-archive-age",
+            "1d",
+            "--max-drill-age",
+            "30d",
+            "--json",
         )
     ).failed()
     assert problems(ended) == {
@@ -393,7 +463,9 @@ def _is_in_the_format(text: str) -> None:
 
 def _is_the_only_file_there_and_readable_for_all(file: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o644
-    assert [path.name for path in file.parent.iterdir() if path.is_file()] == [file.name]
+    assert [path.name for path in file.parent.iterdir() if path.is_file()] == [
+        file.name
+    ]
 
 
 @at_desk()
@@ -401,7 +473,9 @@ async def test_metrics_that_cannot_be_written_are_an_error_after_the_result(
     desk: Desk, w: World, tmp_path: Path
 ) -> None:
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
-    ended = await desk.types("status", "--json", "--metrics", f"{tmp_path}/no/such.prom")
+    ended = await desk.types(
+        "status", "--json", "--metrics", f"{tmp_path}/no/such.prom"
+    )
     assert (ended.code, ended.json["ok"]) == (1, True)
     assert "metrics were not written to" in ended.err
     assert "metrics-unwritable" in ended.err

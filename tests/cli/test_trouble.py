@@ -40,14 +40,20 @@ async def typed(w: World, tmp_path: Path, command: str, **environment: str) -> E
     folder.mkdir(exist_ok=True)
     desk = Desk(w, tmp_path / "state")
     desk.environment |= environment
-    ended = await desk.types(*(part.replace("FOLDER", str(folder)) for part in ASKING[command]))
+    ended = await desk.types(
+        *(part.replace("FOLDER", str(folder)) for part in ASKING[command])
+    )
     assert list(folder.rglob("*")) == []
     assert ended.out == ""
     said = [
-        line for line in ended.err.splitlines() if not re.match(r"\d\d:\d\d:\d\d|warning: ", line)
+        line
+        for line in ended.err.splitlines()
+        if not re.match(r"\d\d:\d\d:\d\d|warning: ", line)
     ]
     assert said[0].startswith("Error: ")
-    assert not [line for line in said[1:] if line.startswith("Error: ")], "one error is enough"
+    assert not [line for line in said[1:] if line.startswith("Error: ")], (
+        "one error is enough"
+    )
     assert "Traceback" not in ended.err
     assert not re.search(r"pulumi |squarecloud:|Snapshot\.get", ended.err), (
         "words of programs, not of commands"
@@ -58,8 +64,12 @@ async def typed(w: World, tmp_path: Path, command: str, **environment: str) -> E
 
 
 NO_KEY = "No API key is set.\nNothing was sent.\nhint: Set a valid key in SQUARECLOUD_API_KEY"
-UNKNOWN = ["API key is unknown, revoked or expired", "Set a valid key in SQUARECLOUD_API_KEY,"]
-HTTP, NOWHERE = "http://api.squarecloud.app/v2", "https://nowhere.test/v2"
+UNKNOWN = [
+    "API key is unknown, revoked or expired",
+    "Set a valid key in SQUARECLOUD_API_KEY,",
+]
+HTTP = "http://api.squarecloud.app/v2"
+NOWHERE = "https://nowhere.test/v2"
 UNREACHED = [
     "could not be reached, so nothing was sent",
     "Check the network and SQUARECLOUD_API_URL",
@@ -69,7 +79,12 @@ TROUBLE: dict[str, tuple[dict[str, str], Fault | None, list[str], int | None]] =
     # The environment, what the service does, what is said, and how many requests are sent.
     "no key": ({"SQUARECLOUD_API_KEY": ""}, None, [NO_KEY], 0),
     "wrong key": ({"SQUARECLOUD_API_KEY": "wrong-" + "k" * 64}, None, UNKNOWN, 1),
-    "bad setting": ({"SQUARECLOUD_API_URL": HTTP}, None, ["SQUARECLOUD_API_URL must use https"], 0),
+    "bad setting": (
+        {"SQUARECLOUD_API_URL": HTTP},
+        None,
+        ["SQUARECLOUD_API_URL must use https"],
+        0,
+    ),
     "no network": ({"SQUARECLOUD_API_URL": NOWHERE}, None, UNREACHED, 0),
     "missing scope": ({}, SCOPE, ["API key lacks the scope"], None),
     "broken service": (
@@ -186,14 +201,20 @@ async def test_a_closed_output_fails_and_the_log_names_what_was_done(
     tmp_path: Path, case: str
 ) -> None:
     async with world(snapshot_seconds=1 if case == "done" else 1000) as w:
-        environment = {"SQUARECLOUD_SHARED_STATE": str(tmp_path)} if "shared" in case else {}
+        environment = (
+            {"SQUARECLOUD_SHARED_STATE": str(tmp_path)} if "shared" in case else {}
+        )
         desk = Desk(w, tmp_path / "state", environment)
         ended = (
-            await desk.types("create", DATABASE, "--timeout", "3m", "--json", out=Closed())
+            await desk.types(
+                "create", DATABASE, "--timeout", "3m", "--json", out=Closed()
+            )
         ).failed()
         closed = "Not all of the result was written to standard output: Broken pipe.\nmore: squarecloud-snapshots explain output-closed\n"
         assert closed in ended.err
-        where = "any machine with this shared state" if "shared" in case else "this machine"
+        where = (
+            "any machine with this shared state" if "shared" in case else "this machine"
+        )
         resumes = f"on {where} keeps waiting for it and sends no second request"
         assert (w.started() if case == "done" else resumes) in ended.err
 

@@ -14,16 +14,44 @@ from tests.support.drilling import SCRATCH
 from tests.support.world import DATABASE, World
 
 # Each is spelled in two parts, so that no scanner of secrets takes this file for a leak.
-AGE_KEY = "AGE-SECRET-" + "KEY-1QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7LQQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L"
+AGE_KEY = (
+    "AGE-SECRET-KEY-1QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7LQQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L"
+)
 DSN = "postgresql://driller:" + "Tr0ub4dor@db.example.com:5432/shop"
 PASSWORD = "correct-" + "Horse7battery"
 TOKEN = "9xQ2mLk8" + "VtR4bZs7NcYw3HfJ"
 
-DRILL = ("drill", DATABASE, "--scratch", SCRATCH, "--overwrite-scratch", "--check", "select 1 == 1")
+DRILL = (
+    "drill",
+    DATABASE,
+    "--scratch",
+    SCRATCH,
+    "--overwrite-scratch",
+    "--check",
+    "select 1 == 1",
+)
 TYPED = {
-    "decrypt --identity": ("decrypt", "FOLDER/one.zip.age", "-o", "FOLDER/one.zip", "--identity"),
-    "decrypt ARCHIVE": ("decrypt", "-o", "FOLDER/one.zip", "--identity", "FOLDER/age.txt"),
-    "decrypt --output": ("decrypt", "FOLDER/one.zip.age", "--identity", "FOLDER/age.txt", "-o"),
+    "decrypt --identity": (
+        "decrypt",
+        "FOLDER/one.zip.age",
+        "-o",
+        "FOLDER/one.zip",
+        "--identity",
+    ),
+    "decrypt ARCHIVE": (
+        "decrypt",
+        "-o",
+        "FOLDER/one.zip",
+        "--identity",
+        "FOLDER/age.txt",
+    ),
+    "decrypt --output": (
+        "decrypt",
+        "FOLDER/one.zip.age",
+        "--identity",
+        "FOLDER/age.txt",
+        "-o",
+    ),
     "drill --password-env": (*DRILL, "--password-env"),
     "drill --connection-env": (*DRILL, "--connection-env"),
     "drill --check": (*DRILL, "--check"),
@@ -62,7 +90,13 @@ IDS = {
     "download /VERSION": ("download", f"{DATABASE}/SECRET", "-o", "FOLDER/one.zip"),
     "archive /VERSION": ("archive", f"{DATABASE}/SECRET", "FOLDER/"),
     "restore /VERSION": ("restore", f"{DATABASE}/SECRET", "--yes"),
-    "restore --onto": ("restore", f"{DATABASE}/latest-one", "--yes", "--onto", "SECRET"),
+    "restore --onto": (
+        "restore",
+        f"{DATABASE}/latest-one",
+        "--yes",
+        "--onto",
+        "SECRET",
+    ),
     "restore without --yes": ("restore", f"SECRET/{'v' * 24}"),
     "drill /VERSION": (
         *DRILL[:1],
@@ -71,12 +105,20 @@ IDS = {
         "--password-env",
         "PGPASSWORD",
     ),
-    "drill --scratch": (*DRILL[:3], "SECRET", *DRILL[4:], "--password-env", "PGPASSWORD"),
+    "drill --scratch": (
+        *DRILL[:3],
+        "SECRET",
+        *DRILL[4:],
+        "--password-env",
+        "PGPASSWORD",
+    ),
 }
 """Commands with a secret in place of an id."""
 
 
-@pytest.mark.parametrize("may_list", [True, False], ids=["key of all", "key of snapshots"])
+@pytest.mark.parametrize(
+    "may_list", [True, False], ids=["key of all", "key of snapshots"]
+)
 @pytest.mark.parametrize("secret", [TOKEN, f"{TOKEN}+a=", "pa$$ w0rd!"])
 @pytest.mark.parametrize("command", IDS)
 @at_desk()
@@ -153,7 +195,12 @@ async def test_no_file_is_called_like_a_secret(
 
 @pytest.mark.parametrize(
     "option",
-    ["archives DESTINATION", "forget DESTINATION", "status --archives", "download --output"],
+    [
+        "archives DESTINATION",
+        "forget DESTINATION",
+        "status --archives",
+        "download --output",
+    ],
 )
 @at_desk()
 async def test_a_place_that_is_missing_is_shown_unless_it_looks_like_a_secret(
@@ -163,7 +210,9 @@ async def test_a_place_that_is_missing_is_shown_unless_it_looks_like_a_secret(
     usual = tmp_path / "backups-of-2026"
     said = await _says(desk, tmp_path / "folder", *PLACES[option], f"{usual}/")
     assert str(usual) in said
-    said = await _says(desk, tmp_path / "folder", *PLACES[option], f"{tmp_path / TOKEN}/")
+    said = await _says(
+        desk, tmp_path / "folder", *PLACES[option], f"{tmp_path / TOKEN}/"
+    )
     assert TOKEN not in said
     assert TOKEN[:3] in said
 
@@ -193,15 +242,21 @@ async def test_a_secret_typed_for_a_file_is_not_shown(
     "name", ["PGPASSWORD", "SCRATCH_URL", "DB2_PASSWORD", "SHOP_DB_PASSWORD_2"]
 )
 @at_desk()
-async def test_a_usual_name_that_is_not_set_is_shown(desk: Desk, tmp_path: Path, name: str) -> None:
+async def test_a_usual_name_that_is_not_set_is_shown(
+    desk: Desk, tmp_path: Path, name: str
+) -> None:
     said = await _says(desk, tmp_path / "folder", *TYPED["drill --password-env"], name)
     assert f"{name} is not set" in said
 
 
 @at_desk()
-async def test_a_usual_file_that_is_missing_is_shown(desk: Desk, tmp_path: Path) -> None:
+async def test_a_usual_file_that_is_missing_is_shown(
+    desk: Desk, tmp_path: Path
+) -> None:
     typed = TYPED["decrypt --identity"]
-    said = await _says(desk, tmp_path / "folder", *typed, "keys/shop-2026.age-identity.txt")
+    said = await _says(
+        desk, tmp_path / "folder", *typed, "keys/shop-2026.age-identity.txt"
+    )
     assert "keys/shop-2026.age-identity.txt" in said
 
 

@@ -26,12 +26,16 @@ def rows(w: World, text: str | None = None, database_id: str = DATABASE) -> str:
 def undo_of(err: str) -> list[str]:
     """The arguments of the command that the last line names."""
     last = err.strip().splitlines()[-1]
-    found = re.fullmatch(r"To undo: squarecloud-snapshots (restore \S+ --no-keep)", last)
+    found = re.fullmatch(
+        r"To undo: squarecloud-snapshots (restore \S+ --no-keep)", last
+    )
     assert found, last
     return shlex.split(found[1])
 
 
-@pytest.mark.parametrize("onto", [(), ("--onto", OTHER_DATABASE)], ids=["its own", "another"])
+@pytest.mark.parametrize(
+    "onto", [(), ("--onto", OTHER_DATABASE)], ids=["its own", "another"]
+)
 @at_desk(databases=BOTH, snapshot_seconds=60)
 async def test_the_last_line_brings_back_what_was_overwritten(
     desk: Desk, w: World, onto: tuple[str, ...]
@@ -73,7 +77,9 @@ REFUSALS = {
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 @at_desk()
-async def test_nothing_is_restored_if_it_cannot_be_kept(desk: Desk, w: World, refusal: str) -> None:
+async def test_nothing_is_restored_if_it_cannot_be_kept(
+    desk: Desk, w: World, refusal: str
+) -> None:
     stored = w.emulator.add_snapshot(DATABASE)
     fault = REFUSALS[refusal]
     w.fault(kind="create", times=None, **fault)
@@ -116,7 +122,9 @@ async def test_what_is_restored_is_never_what_was_kept(desk: Desk, w: World) -> 
 
 
 @at_desk(snapshot_seconds=60, restore_seconds=300)
-async def test_a_run_that_was_killed_is_watched_and_its_undo_is_known(desk: Desk, w: World) -> None:
+async def test_a_run_that_was_killed_is_watched_and_its_undo_is_known(
+    desk: Desk, w: World
+) -> None:
     stored = w.emulator.add_snapshot(DATABASE)
     command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes")
     async with desk.killed(*command):
@@ -133,12 +141,16 @@ async def test_a_snapshot_that_takes_longer_than_the_time_out_is_waited_for(
     desk: Desk, w: World
 ) -> None:
     stored = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
-    ended = (await desk.types("restore", f"{DATABASE}/{stored.version_id}", "--yes")).done
+    ended = (
+        await desk.types("restore", f"{DATABASE}/{stored.version_id}", "--yes")
+    ).done
     assert undo_of(ended.err)[1] == f"{DATABASE}/{w.started()}"
 
 
 @at_desk(snapshot_seconds=1000)
-async def test_an_interrupt_while_it_is_kept_restores_nothing(desk: Desk, w: World) -> None:
+async def test_an_interrupt_while_it_is_kept_restores_nothing(
+    desk: Desk, w: World
+) -> None:
     stored = w.emulator.add_snapshot(DATABASE)
     command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes")
     (await desk.interrupted(200, *command)).failed(
@@ -148,12 +160,24 @@ async def test_an_interrupt_while_it_is_kept_restores_nothing(desk: Desk, w: Wor
 
 
 @at_desk(databases=BOTH, plan_memory_mb=1024)
-async def test_a_dry_run_says_what_would_happen_and_sends_no_post(desk: Desk, w: World) -> None:
-    old = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=7), size=10_644_463)
+async def test_a_dry_run_says_what_would_happen_and_sends_no_post(
+    desk: Desk, w: World
+) -> None:
+    old = w.emulator.add_snapshot(
+        DATABASE, modified=START - timedelta(hours=7), size=10_644_463
+    )
     w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=2))
-    command = ("restore", f"{DATABASE}/{old.version_id}", "--onto", OTHER_DATABASE, "--dry-run")
+    command = (
+        "restore",
+        f"{DATABASE}/{old.version_id}",
+        "--onto",
+        OTHER_DATABASE,
+        "--dry-run",
+    )
     ended = (await desk.types(*command)).done
-    shown = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in ended.out.splitlines())
+    shown = dict(
+        re.split(r"\s{2,}", line, maxsplit=1) for line in ended.out.splitlines()
+    )
     assert shown["would restore"] == f"{DATABASE}/{old.version_id}"
     assert shown["taken"] == "2026-03-01 05:00:00 UTC, 7 h ago"
     assert shown["size"] == "10.6 MB"
@@ -161,7 +185,10 @@ async def test_a_dry_run_says_what_would_happen_and_sends_no_post(desk: Desk, w:
     assert shown["overwrites"].endswith("2026-03-01 10:00:00 UTC, 2 h ago")
     assert shown["kept"] == "in a new snapshot, first"
     fields = (await desk.types(*command, "--no-keep", "--json")).done.json
-    assert (fields["keep_current"], fields["target_database_id"]) == (False, OTHER_DATABASE)
+    assert (fields["keep_current"], fields["target_database_id"]) == (
+        False,
+        OTHER_DATABASE,
+    )
     assert "http" not in str(fields)
     assert {each.method for each in w.emulator.journal} == {"GET"}
 
@@ -195,11 +222,15 @@ async def test_what_was_overwritten_is_a_way_back_wherever_ways_back_are_shown(
 
 
 @at_desk(snapshot_seconds=60)
-async def test_an_undo_can_be_undone_and_each_has_kept_its_own(desk: Desk, w: World) -> None:
+async def test_an_undo_can_be_undone_and_each_has_kept_its_own(
+    desk: Desk, w: World
+) -> None:
     rows(w, "then")
     stored = w.emulator.add_snapshot(DATABASE)
     rows(w, "now")
-    ended = (await desk.types("restore", f"{DATABASE}/{stored.version_id}", "--yes")).done
+    ended = (
+        await desk.types("restore", f"{DATABASE}/{stored.version_id}", "--yes")
+    ).done
     undo = undo_of(ended.err)
     await w.clock.sleep(200)
     # Without --no-keep the undo keeps what the restore brought back.

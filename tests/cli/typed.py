@@ -125,7 +125,9 @@ class Desk:
             **self.environment,
         }
 
-    def invocation(self, out: StringIO, err: StringIO, typed: IO[str] | None = None) -> Invocation:
+    def invocation(
+        self, out: StringIO, err: StringIO, typed: IO[str] | None = None
+    ) -> Invocation:
         session = partial(Session, http=self.w.transport)
         return Invocation(
             self.environment,
@@ -134,8 +136,12 @@ class Desk:
             stdin=typed or StringIO(),
             clock=self.w.clock,
             make_session=session,
-            make_ledger=lambda settings, clock: Ledger(self._place(settings), ServiceClock(clock)),
-            transfers=Transfers(clock=self.w.clock, http=self.w.transport, in_thread=at_once),
+            make_ledger=lambda settings, clock: Ledger(
+                self._place(settings), ServiceClock(clock)
+            ),
+            transfers=Transfers(
+                clock=self.w.clock, http=self.w.transport, in_thread=at_once
+            ),
             monitor=Monitor(self.monitors),
             in_thread=self.in_thread,
             child=self.child,
@@ -145,13 +151,17 @@ class Desk:
     def _place(self, settings: Settings) -> Place:
         if self.place is not None:
             return self.place()
-        place = place_of(settings.shared_state, self.state, settings.service(), self.w.clock)
+        place = place_of(
+            settings.shared_state, self.state, settings.service(), self.w.clock
+        )
         for each in (
             place,
             *vars(place).values(),
         ):  # a shared place has the machine's own beside it
             if isinstance(each, SqliteFile):
-                vars(each)["_in_threads"] = False  # a virtual clock does not wait for threads
+                vars(each)["_in_threads"] = (
+                    False  # a virtual clock does not wait for threads
+                )
         return place
 
     async def types(
@@ -162,7 +172,8 @@ class Desk:
         typed: IO[str] | None = None,
     ) -> Ended:
         """Type a command and wait for its end; `typed` is what it can read."""
-        out, err = out or StringIO(), err or StringIO()
+        out = out or StringIO()
+        err = err or StringIO()
         invocation = self.invocation(out, err, typed)
         try:
             command = parse(arguments, invocation)
@@ -189,7 +200,9 @@ class Desk:
             process.cancel_scope.cancel()
 
 
-def at_desk(**service: Any) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
+def at_desk(
+    **service: Any,
+) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
     """Decorate a test of one machine, which gets its `desk` and the world `w` beside its fixtures, on a virtual clock."""
 
     def of(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
@@ -199,12 +212,22 @@ def at_desk(**service: Any) -> Callable[[Callable[..., Awaitable[None]]], Callab
         def run(tmp_path: Path, **given: Any) -> None:
             async def body() -> None:
                 async with world(**service) as w:
-                    own = {"w": w, "desk": Desk(w, tmp_path / "state"), "tmp_path": tmp_path}
-                    await test(**{name: own[name] for name in own.keys() & wanted}, **given)
+                    own = {
+                        "w": w,
+                        "desk": Desk(w, tmp_path / "state"),
+                        "tmp_path": tmp_path,
+                    }
+                    await test(
+                        **{name: own[name] for name in own.keys() & wanted}, **given
+                    )
 
             run_virtual(body)
 
-        kept = [each for name, each in wanted.items() if name not in {"w", "desk", "tmp_path"}]
+        kept = [
+            each
+            for name, each in wanted.items()
+            if name not in {"w", "desk", "tmp_path"}
+        ]
         own = inspect.Parameter("tmp_path", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         run.__signature__ = inspect.Signature([own, *kept])  # type: ignore[attr-defined]
         return run

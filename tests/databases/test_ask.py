@@ -19,7 +19,12 @@ import pymongo
 import pytest
 import redis
 
-from pulumi_snapshots.databases.database import ENGINES, CheckNotRun, Database, DatabaseUnreachable
+from pulumi_snapshots.databases.database import (
+    ENGINES,
+    CheckNotRun,
+    Database,
+    DatabaseUnreachable,
+)
 from tests.support.asking import SECONDS, Why, ask, asked, mysql_at, unreachable
 from tests.support.real_data import fresh, sql_at
 from tests.support.tls_front import Certificates, tls_front
@@ -177,10 +182,8 @@ def first(name: str) -> str:
 LATE = "|no servers found yet"
 """What the error says if the machine was too busy to try within the time-out."""
 COMMAND = 'a check of MongoDB is a command in JSON, such as {"count": '
-ONLY, NO_WRITE = (
-    "one of the commands aggregate, count, distinct, find, not ",
-    "a check does not write",
-)
+ONLY = "one of the commands aggregate, count, distinct, find, not "
+NO_WRITE = "a check does not write"
 MONGODB = Engine(
     "ferretdb",
     '{"count": "orders"}',
@@ -213,7 +216,9 @@ MONGODB = Engine(
         '{"aggregate": "orders", "pipeline": [{"$match": {"n": 1}}, {"$out": "other"}]}': NO_WRITE,
         '{"aggregate": "orders", "pipeline": [{"$facet": {"a": [{"$merge": {"into": "other"}}]}}]}': NO_WRITE,
     },
-    places={"{scheme}://someone:hush-hush@{here}/shop": "unsupported authentication mechanism"},
+    places={
+        "{scheme}://someone:hush-hush@{here}/shop": "unsupported authentication mechanism"
+    },
     parameters=(
         "?tls=true&tlsCAFile={0.authority}",
         "&tlsCertificateKeyFile={0.client}",
@@ -341,17 +346,21 @@ def shop(request: pytest.FixtureRequest) -> Shop:
 
 
 def test_a_command_gives_one_value_or_says_why_not(shop: Shop) -> None:
-    values, no_values = shop.engine.values, shop.engine.no_values
+    values = shop.engine.values
+    no_values = shop.engine.no_values
     told = asked(shop.url, [*values, *no_values])
     assert {command: told[command] for command in values} == values
-    assert [type(told[command]) for command in values] == [type(value) for value in values.values()]
+    assert [type(told[command]) for command in values] == [
+        type(value) for value in values.values()
+    ]
     for command, why in no_values.items():
         assert isinstance(told[command], Why)
         assert why in str(told[command])
 
 
 def test_no_command_writes_whatever_came_before_it(shop: Shop) -> None:
-    writes, count = shop.engine.writes, shop.engine.count
+    writes = shop.engine.writes
+    count = shop.engine.count
     before = ask(shop.url, count)
     told = asked(shop.url, [*writes, count])
     for command, why in writes.items():
@@ -360,7 +369,9 @@ def test_no_command_writes_whatever_came_before_it(shop: Shop) -> None:
     assert told[count] == ask(shop.url, count) == before
     if shop.engine is POSTGRES:
         assert sql_at(
-            shop.url, "select to_regclass('another') is null", "select nextval('numbers')"
+            shop.url,
+            "select to_regclass('another') is null",
+            "select nextval('numbers')",
         ) == [(1,)]
     if shop.engine is MONGODB:
         assert ask(shop.url, '{"count": "other"}') == 0
@@ -375,18 +386,25 @@ def test_a_server_of_redis_that_does_not_say_which_commands_read_gets_none(
         client.execute_command(
             "ACL", "SETUSER", "narrow", "on", ">hush-hush", "~*", "+@all", "-command"
         )
-    url = redis_server.url("5").replace(f"default:{redis_server.password}", "narrow:hush-hush")
+    url = redis_server.url("5").replace(
+        f"default:{redis_server.password}", "narrow:hush-hush"
+    )
     told = asked(url, ["dbsize", "flushall"])
-    assert ["no permissions to run the 'command" in str(why) for why in told.values()] == [
+    assert [
+        "no permissions to run the 'command" in str(why) for why in told.values()
+    ] == [
         True,
         True,
     ]
 
 
-def test_a_server_that_cannot_be_reached_is_explained_without_a_secret(shop: Shop) -> None:
+def test_a_server_that_cannot_be_reached_is_explained_without_a_secret(
+    shop: Shop,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         nowhere = closed.getsockname()[1]
-    server, scheme = shop.server, shop.url.partition(":")[0]
+    server = shop.server
+    scheme = shop.url.partition(":")[0]
     known = {
         "scheme": scheme,
         "here": f"127.0.0.1:{server.port}",
@@ -399,21 +417,32 @@ def test_a_server_that_cannot_be_reached_is_explained_without_a_secret(shop: Sho
             f"{scheme}://someone:hush-hush@no-such-host.invalid/0": f"name or service not known|resolve host{LATE}",
             **{place.format(**known): why for place, why in shop.engine.places.items()},
         },
-        ["hush-hush", server.password or "hush-hush", "someone", "127.0.0.1", "no-such-host"],
+        [
+            "hush-hush",
+            server.password or "hush-hush",
+            "someone",
+            "127.0.0.1",
+            "no-such-host",
+        ],
         seconds=2 if shop.engine is MONGODB else SECONDS,
     )
 
 
-def test_tls_is_used_as_the_connection_string_says(shop: Shop, tls: Certificates) -> None:
-    engine, port = shop.engine, shop.server.port
+def test_tls_is_used_as_the_connection_string_says(
+    shop: Shop, tls: Certificates
+) -> None:
+    engine = shop.engine
+    port = shop.server.port
     trusting, certified, unchecked = (each.format(tls) for each in engine.parameters)
     with tls_front(tls, port) as front, tls_front(tls, port, client=True) as strict:
         own = shop.url.replace("redis:", "rediss:").replace("127.0.0.1", "localhost")
-        secure, strictly = (own.replace(f":{port}", f":{each}") for each in (front, strict))
+        secure, strictly = (
+            own.replace(f":{port}", f":{each}") for each in (front, strict)
+        )
         if engine is MYSQL:  # which begins without it, and speaks it itself
-            secure, strictly = (
-                own,
-                own.replace(own[len("mysql://") :].partition("@")[0], "certified:hush-hush"),
+            secure = own
+            strictly = own.replace(
+                own[len("mysql://") :].partition("@")[0], "certified:hush-hush"
             )
             strictly = strictly.replace("localhost", "127.0.0.1")
             trusting = f"?ssl-ca={tls.authority}"
@@ -422,7 +451,11 @@ def test_tls_is_used_as_the_connection_string_says(shop: Shop, tls: Certificates
         assert ask(f"{secure}{unchecked}", engine.count) in {2, 4}
         refused = {}
         for each, why in engine.untrusted.items():
-            place = secure.replace("localhost", "127.0.0.1") if each.startswith("127") else secure
+            place = (
+                secure.replace("localhost", "127.0.0.1")
+                if each.startswith("127")
+                else secure
+            )
             refused[f"{place}{each.removeprefix('127.0.0.1').format(tls)}"] = why
         unreachable(
             refused,
@@ -438,12 +471,17 @@ def test_tls_is_used_as_the_connection_string_says(shop: Shop, tls: Certificates
 def test_a_server_says_how_long_it_has_run_and_a_wrong_password_is_a_refusal_that_stays(
     shop: Shop,
 ) -> None:
-    first, second = (anyio.run(Database(shop.url, timeout=SECONDS).age) for _ in range(2))
+    first, second = (
+        anyio.run(Database(shop.url, timeout=SECONDS).age) for _ in range(2)
+    )
     assert first is not None
     assert second is not None
     assert 0 <= first <= second < time.clock_gettime(time.CLOCK_BOOTTIME)
     wrong = re.sub(r"//(.*@)?", "//someone:hush-hush@", shop.url)
-    for place, lasts in ((wrong, True), (wrong.replace(f":{shop.server.port}", ":1"), False)):
+    for place, lasts in (
+        (wrong, True),
+        (wrong.replace(f":{shop.server.port}", ":1"), False),
+    ):
         with pytest.raises(DatabaseUnreachable) as failed:
             anyio.run(Database(place, timeout=2).age)
         assert failed.value.lasting is lasts
@@ -452,7 +490,9 @@ def test_a_server_says_how_long_it_has_run_and_a_wrong_password_is_a_refusal_tha
 @pytest.mark.parametrize(
     "shop", [name for name, each in SERVERS.items() if each.lost], indirect=True
 )
-def test_a_connection_that_ends_while_a_check_runs_says_nothing_of_the_data(shop: Shop) -> None:
+def test_a_connection_that_ends_while_a_check_runs_says_nothing_of_the_data(
+    shop: Shop,
+) -> None:
     with pytest.raises(DatabaseUnreachable):
         ask(shop.url, shop.engine.lost)
 
@@ -462,7 +502,8 @@ def test_a_connection_that_ends_while_a_check_runs_says_nothing_of_the_data(shop
     "shop", [name for name, each in SERVERS.items() if each.slow], indirect=True
 )
 def test_a_run_that_is_stopped_or_too_slow_does_not_wait(shop: Shop) -> None:
-    slow, before = shop.engine.slow, set(threading.enumerate())
+    slow = shop.engine.slow
+    before = set(threading.enumerate())
 
     async def stopped() -> None:
         with anyio.move_on_after(0.2):
@@ -505,7 +546,11 @@ class _Strange:
             "hush-hush, die Verbindung ging verloren",
             DatabaseUnreachable,
         ),
-        ("mysql://a:hush-hush@right/shop", "hush-hush, but no connection was lost", CheckNotRun),
+        (
+            "mysql://a:hush-hush@right/shop",
+            "hush-hush, but no connection was lost",
+            CheckNotRun,
+        ),
     ],
 )
 def test_an_unknown_error_of_a_library_ends_in_ours(
@@ -514,7 +559,10 @@ def test_an_unknown_error_of_a_library_ends_in_ours(
     monkeypatch.setitem(ENGINES, "mysql", lambda: _Strange)
     with pytest.raises(kind) as failed:
         anyio.run(Database(dsn, timeout=SECONDS).ask, command)
-    assert failed.value.why == f"'cryptography' is required for {command.replace('hush-hush', '…')}"
+    assert (
+        failed.value.why
+        == f"'cryptography' is required for {command.replace('hush-hush', '…')}"
+    )
     assert failed.value.__context__ is None
 
 
@@ -522,5 +570,6 @@ def test_the_usual_login_of_mysql_8_without_tls_has_the_library_that_it_needs() 
     """It hides the password with a key of the server, which PyMySQL leaves to `cryptography`."""
     needed = importlib.metadata.requires("pulumi-snapshots") or []
     assert any(
-        "pymysql[rsa]" in each.lower().replace(" ", "") and "drill-mysql" in each for each in needed
+        "pymysql[rsa]" in each.lower().replace(" ", "") and "drill-mysql" in each
+        for each in needed
     ), needed

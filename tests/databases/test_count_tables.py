@@ -45,7 +45,9 @@ NAMES = (
 
 
 @pytest.fixture(autouse=True)
-def _in_no_hurry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_no_hurry(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Let PostgreSQL's statistics lag behind, unless a test is about them."""
     if "meanwhile" not in request.node.name:
         monkeypatch.setattr("pulumi_snapshots.databases.postgresql.STATISTICS_DELAY", 0)
@@ -124,7 +126,9 @@ def test_rows_of_random_schemas_of_mariadb_are_those_of_a_naive_count(
             table = quoted(name, "`")
             statements.append(f"create table {table} (n int)")
             if number:
-                statements.append(f"insert into {table} select seq from seq_1_to_{number}")  # noqa: S608
+                statements.append(
+                    f"insert into {table} select seq from seq_1_to_{number}"  # noqa: S608
+                )
         naive = (f"(select count(*) from {quoted(name, '`')})" for name in made)  # noqa: S608
         (counts,) = mysql_at(mariadb, *statements, f"select {', '.join(naive)}")
         assert rows(mariadb.url("count_schema")) == dict(zip(made, counts, strict=True))
@@ -144,7 +148,8 @@ def test_rows_of_random_schemas_of_mongodb_are_those_of_a_naive_count(
                 if number:
                     database[name].insert_many([{"n": n} for n in range(number)])
             expected = {
-                name: len(list(database[name].find())) for name in database.list_collection_names()
+                name: len(list(database[name].find()))
+                for name in database.list_collection_names()
             }
             assert rows(ferretdb.url(database.name)) == expected
             client.drop_database(database.name)
@@ -154,25 +159,36 @@ def test_rows_of_random_schemas_of_mongodb_are_those_of_a_naive_count(
 def test_keys_of_random_key_spaces_of_redis_are_those_of_a_naive_count(
     redis_server: Server, seeds: range
 ) -> None:
-    with redis.Redis(port=redis_server.port, password=redis_server.password, db=9) as keys:
+    with redis.Redis(
+        port=redis_server.port, password=redis_server.password, db=9
+    ) as keys:
         for seed in seeds:
             keys.flushdb()
             expected: dict[str, int] = {}
             for name, number in shapes(seed).items():
                 keys.mset(
-                    {f"{name}:{n}:x" if seed % 2 else f"{name}{n}": 1 for n in range(number)}
+                    {
+                        f"{name}:{n}:x" if seed % 2 else f"{name}{n}": 1
+                        for n in range(number)
+                    }
                     or {name: 1}
                 )
             for key in keys.scan_iter():
                 prefix, colon, _ = key.decode().partition(":")
                 name = f"db9/{prefix}:*" if colon else "db9/(no prefix)"
                 expected[name] = expected.get(name, 0) + 1
-            others = [name for name in count(redis_server.url("9")) if not name.startswith("db9/")]
+            others = [
+                name
+                for name in count(redis_server.url("9"))
+                if not name.startswith("db9/")
+            ]
             assert rows(redis_server.url("9"), *others) == expected
         keys.flushdb()
 
 
-def test_postgresql_counts_what_holds_rows_and_opens_views(postgres_server: Server) -> None:
+def test_postgresql_counts_what_holds_rows_and_opens_views(
+    postgres_server: Server,
+) -> None:
     url = fresh(postgres_server, "count_kinds")
     filled(url)
     sql_at(
@@ -267,7 +283,9 @@ class _Meddling:
         return getattr(self._inner, name)
 
 
-def meddled(monkeypatch: pytest.MonkeyPatch, engine: str, meddle: Callable[[], object]) -> None:
+def meddled(
+    monkeypatch: pytest.MonkeyPatch, engine: str, meddle: Callable[[], object]
+) -> None:
     opened = ENGINES[engine]
     monkeypatch.setitem(
         ENGINES,
@@ -309,11 +327,15 @@ def test_rows_that_something_else_writes_meanwhile_are_no_proof(
     write()
     assert count(url)
     meddled(monkeypatch, engine, write)
-    with pytest.raises(CheckNotRun, match="something else wrote to the database while its tables"):
+    with pytest.raises(
+        CheckNotRun, match="something else wrote to the database while its tables"
+    ):
         count(url)
 
 
-def _written(engine: str, request: pytest.FixtureRequest) -> tuple[str, Callable[[], object]]:
+def _written(
+    engine: str, request: pytest.FixtureRequest
+) -> tuple[str, Callable[[], object]]:
     """A database of a server, and what writes a row to it."""
     if engine == "postgres":
         server: Server = request.getfixturevalue("postgres_server")
@@ -333,7 +355,9 @@ def _written(engine: str, request: pytest.FixtureRequest) -> tuple[str, Callable
         client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(server.url())
         request.addfinalizer(client.close)
         client["count_written"]["orders"].drop()
-        return server.url("count_written"), lambda: client["count_written"]["orders"].insert_one({})
+        return server.url("count_written"), lambda: client["count_written"][
+            "orders"
+        ].insert_one({})
     server = request.getfixturevalue("redis_server")
     keys = redis.Redis(port=server.port, password=server.password, db=8)
     request.addfinalizer(keys.close)
@@ -393,7 +417,9 @@ def test_orphans_of_a_sharded_collection_are_in_its_estimate_only(
         def tables(self, until: float) -> list[Table]:
             listed = super().tables(until)
             return [
-                each._replace(size=each.size + orphans, estimate=each.estimate + orphans)
+                each._replace(
+                    size=each.size + orphans, estimate=each.estimate + orphans
+                )
                 for each in listed
             ]
 
@@ -428,7 +454,9 @@ def test_a_table_that_takes_too_long_to_count_is_estimated_and_one_without_time_
 def test_mariadb_ends_a_count_that_takes_too_long(mariadb: Server) -> None:
     mysql_at(mariadb, "create or replace database count_slow")
     mysql_at(
-        mariadb, "create table large as select seq n from seq_1_to_300000", database="count_slow"
+        mariadb,
+        "create table large as select seq n from seq_1_to_300000",
+        database="count_slow",
     )
     connection = ENGINES["mysql"]()(mariadb.url("count_slow"), SECONDS)
     try:
@@ -456,8 +484,13 @@ def test_more_tables_than_the_most_are_refused_not_cut_off(
 def test_redis_counts_every_logical_database_and_one_of_too_many_keys_or_prefixes_as_a_whole(
     redis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number, names in ((20, ("order:1", "order:2", "alone")), (21, ("a:1", "b:1", "c:1"))):
-        with redis.Redis(port=redis_server.port, password=redis_server.password, db=number) as keys:
+    for number, names in (
+        (20, ("order:1", "order:2", "alone")),
+        (21, ("a:1", "b:1", "c:1")),
+    ):
+        with redis.Redis(
+            port=redis_server.port, password=redis_server.password, db=number
+        ) as keys:
             keys.flushdb()
             keys.mset(dict.fromkeys(names, 1))
 
@@ -479,7 +512,9 @@ redis_server_module = redis_server
 
 def test_redis_that_may_not_be_scanned_or_asked_says_so(redis_server: Server) -> None:
     url = redis_server.url("20")
-    with redis.Redis(port=redis_server.port, password=redis_server.password, db=20) as client:
+    with redis.Redis(
+        port=redis_server.port, password=redis_server.password, db=20
+    ) as client:
         client.set("order:1", 1)
         for name, rights in (("unscanned", "-scan"), ("uninformed", "-info")):
             client.execute_command(

@@ -30,9 +30,15 @@ from pulumi_snapshots.properties.checks import Unfit
             "postgres",
         ),
         ("host=db.example dbname=shop password='a b'", "postgres"),
-        ("mysql://app:pw@db.example/shop?ssl-mode=VERIFY_IDENTITY&ssl_ca=/ca.pem", "mysql"),
+        (
+            "mysql://app:pw@db.example/shop?ssl-mode=VERIFY_IDENTITY&ssl_ca=/ca.pem",
+            "mysql",
+        ),
         ("mariadb://db.example:3307/shop", "mysql"),
-        ("mongodb://app:pw@one.example,two.example/shop?replicaSet=rs&tls=true", "mongo"),
+        (
+            "mongodb://app:pw@one.example,two.example/shop?replicaSet=rs&tls=true",
+            "mongo",
+        ),
         ("mongodb+srv://app:pw@db.example/shop", "mongo"),
         ("redis://:pw@db.example:6380/2", "redis"),
         ("rediss://app:pw@db.example?ssl_ca_certs=/ca.pem", "redis"),
@@ -55,7 +61,10 @@ def test_the_scheme_says_which_kind_it_is(dsn: str, kind: str) -> None:
         ("redis://:12?secret-word@db.example:6379/0", "with %-escapes"),
         ("redis://:12?secret-word=1@db.example/0", "with %-escapes"),
         ("mysql://app:secret-word@db.example", "must name the database: mysql://"),
-        ("mongodb://app:secret-word@db.example/?tls=true", "must name the database: mongodb://"),
+        (
+            "mongodb://app:secret-word@db.example/?tls=true",
+            "must name the database: mongodb://",
+        ),
         (
             "mysql://app:secret-word@db.example/shop?tls=1",
             "parameter tls; MySQL has ssl-ca, ssl-cert, ssl-key, ssl-mode",
@@ -66,7 +75,9 @@ def test_the_scheme_says_which_kind_it_is(dsn: str, kind: str) -> None:
         ),
     ],
 )
-def test_a_bad_connection_string_is_refused_and_not_shown(dsn: str, reason: str) -> None:
+def test_a_bad_connection_string_is_refused_and_not_shown(
+    dsn: str, reason: str
+) -> None:
     with pytest.raises(Unfit) as refused:
         kind_of(dsn)
     assert reason in str(refused.value)
@@ -82,11 +93,14 @@ def test_a_library_that_does_not_load_is_named_with_its_install_command(
 
     monkeypatch.setitem(ENGINES, "postgres", broken)
     with pytest.raises(
-        DatabaseUnreachable, match=r"psycopg is missing or does not load \(no pq wrapper"
+        DatabaseUnreachable,
+        match=r"psycopg is missing or does not load \(no pq wrapper",
     ) as failed:
         anyio.run(Database("postgresql://x:secret-word@127.0.0.1/x", timeout=1).age)
     (step,) = failed.value.then
-    assert str(step) == f"Run {pip_install('drill-postgresql')} to install what it needs."
+    assert (
+        str(step) == f"Run {pip_install('drill-postgresql')} to install what it needs."
+    )
 
 
 STOPPED = """
@@ -113,7 +127,9 @@ def test_a_stopped_run_ends_though_no_server_answers() -> None:
             for kind in ENGINE_KINDS.values()
         ]
         command = [sys.executable, "-c", STOPPED, *places]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+        ended = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, timeout=120, check=False
+        )
     assert (ended.stdout, ended.stderr, ended.returncode) == ("stopped\n", "", 0)
 
 
@@ -149,7 +165,10 @@ PEM = "-----BEGIN%20KEY-----%0Asecretsecret%0A-----END%20KEY-----"
 @pytest.mark.parametrize(
     ("dsn", "part"),
     [
-        ("postgresql://someone:half@other/half@db.example:5432/shop", "half@other/half"),
+        (
+            "postgresql://someone:half@other/half@db.example:5432/shop",
+            "half@other/half",
+        ),
         (f"postgresql://db.example/shop?sslkey={PEM}", "secretsecret"),
         ("mongodb://db.example/shop?awsSecretKey=of%2Fours", "of/ours"),
     ],

@@ -42,7 +42,10 @@ BAD = {
     "truncated": (Damage(kind="truncated"), {"orders", "newest"}),
     "empty": (Damage(kind="empty"), ALL),
     "of another engine": (Damage(kind="other engine"), ALL),
-    "without a table": (Damage(statements=("drop table orders",)), {"orders", "newest"}),
+    "without a table": (
+        Damage(statements=("drop table orders",)),
+        {"orders", "newest"},
+    ),
     "without some rows": (
         Damage(statements=("delete from orders where id % 1000 = 1",)),
         {"orders"},
@@ -89,16 +92,22 @@ async def found(
 
 def test_a_drill_finds_every_bad_dump_that_restores(server: Server) -> None:
     async def story(here: World, drilled: Any) -> None:
-        emulator, url = here.emulator, server.url(DATABASE)
+        emulator = here.emulator
+        url = server.url(DATABASE)
         good = emulator.add_snapshot(DATABASE)
         assert await drilled(good) == set()
-        for what in ("truncated", "of another engine"):  # by a service that checks its dumps
-            assert await drilled(emulator.add_snapshot(DATABASE, damage=BAD[what][0])) == {
-                "SNAPSHOT_RESTORE_FAILED"
-            }
+        for what in (
+            "truncated",
+            "of another engine",
+        ):  # by a service that checks its dumps
+            assert await drilled(
+                emulator.add_snapshot(DATABASE, damage=BAD[what][0])
+            ) == {"SNAPSHOT_RESTORE_FAILED"}
         emulator.settings = replace(emulator.settings, restore_ignores_errors=True)
         for damage, checks in BAD.values():
-            assert await drilled(emulator.add_snapshot(DATABASE, damage=damage)) == checks
+            assert (
+                await drilled(emulator.add_snapshot(DATABASE, damage=damage)) == checks
+            )
         # An old dump under a new version, after one more day of orders; and a restore that changes nothing.
         assert await drilled(good) == set()
         sql_at(
@@ -114,7 +123,8 @@ def test_a_drill_finds_every_bad_dump_that_restores(server: Server) -> None:
         drilled = partial(
             drilled,
             checks=[
-                replace(each, query=str(each.query).replace("03-06", "03-07")) for each in CHECKS
+                replace(each, query=str(each.query).replace("03-06", "03-07"))
+                for each in CHECKS
             ],
         )
         assert await drilled(old) == {"newest"}
@@ -126,7 +136,9 @@ def test_a_drill_finds_every_bad_dump_that_restores(server: Server) -> None:
 
     async def body() -> None:
         with closing(PostgresStore(server.dsn())) as store:
-            async with world(store=store, databases=(DATABASE, SCRATCH), **QUICK) as here:
+            async with world(
+                store=store, databases=(DATABASE, SCRATCH), **QUICK
+            ) as here:
                 sql_at(server.url(DATABASE), *FILL)
                 await story(here, partial(found, here, server))
 
@@ -149,7 +161,9 @@ def test_counting_tables_finds_dumps_without_rows_and_passes_what_it_does_not_pr
         of: Any = {"name": stored.name, "runtime": stored.runtime}
         try:
             inputs = DrillInputs(DATABASE, stored.version_id, **where, **of)
-            return await Drilling(session, inputs, Row(), last_good=last_good).carry_out()
+            return await Drilling(
+                session, inputs, Row(), last_good=last_good
+            ).carry_out()
         except DrillFailed as error:
             return error.record
         finally:
@@ -157,9 +171,13 @@ def test_counting_tables_finds_dumps_without_rows_and_passes_what_it_does_not_pr
 
     async def body() -> None:
         with closing(PostgresStore(server.dsn())) as store:
-            async with world(store=store, databases=(DATABASE, SCRATCH), **QUICK) as here:
+            async with world(
+                store=store, databases=(DATABASE, SCRATCH), **QUICK
+            ) as here:
                 sql_at(server.url(DATABASE), *FILL)
-                good = (await ended(here, here.emulator.add_snapshot(DATABASE))).last_good
+                good = (
+                    await ended(here, here.emulator.add_snapshot(DATABASE))
+                ).last_good
                 assert good is not None
                 settings = here.emulator.settings
                 here.emulator.settings = replace(settings, restore_ignores_errors=True)

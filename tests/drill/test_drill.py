@@ -12,18 +12,22 @@ from tests.support.drilling import CONNECTION, ROWS, SCRATCH, DrillScene, drill_
 from tests.support.virtual import staged
 from tests.support.world import DATABASE
 
-HOUR, DAY = 3600.0, 86400.0
+HOUR = 3600.0
+DAY = 86400.0
 FIVE = [{"query": ROWS, "at_least": 5}]
 """A check that fails: there is one row."""
-FOUND_1, FOUND_0 = (
-    f"{ROWS!r} expected at least 5 and found 1",
-    f"{ROWS!r} expected at least 1 and found 0",
-)
+FOUND_1 = f"{ROWS!r} expected at least 5 and found 1"
+FOUND_0 = f"{ROWS!r} expected at least 1 and found 0"
 
 
 @staged(drill_scene, restore_seconds=70.0)
-async def test_a_drill_restores_checks_and_records_what_it_found(at: DrillScene) -> None:
-    checks = [{"query": ROWS, "at_least": 1, "name": "rows"}, {"query": "select 7", "equals": 7.0}]
+async def test_a_drill_restores_checks_and_records_what_it_found(
+    at: DrillScene,
+) -> None:
+    checks = [
+        {"query": ROWS, "at_least": 1, "name": "rows"},
+        {"query": "select 7", "equals": 7.0},
+    ]
     kept = await at.passes(checks=checks)
     assert (at.at.holds(SCRATCH), at.at.holds(DATABASE)) == ("then", "now")
     assert kept["version_id"] == at.at.stored.version_id
@@ -32,7 +36,9 @@ async def test_a_drill_restores_checks_and_records_what_it_found(at: DrillScene)
     assert kept["restore_seconds"] == pytest.approx(70, abs=2), (
         "as the service says, not as often as it is asked"
     )
-    assert kept["restore_seconds"] < kept["recovery_seconds"] < 130, "until its checks had passed"
+    assert kept["restore_seconds"] < kept["recovery_seconds"] < 130, (
+        "until its checks had passed"
+    )
     assert kept["results"] == [
         {"check": "rows", "passed": True, "expected": "at least 1", "found": "1"},
         {"check": "select 7", "passed": True, "expected": "7", "found": "7"},
@@ -47,7 +53,9 @@ async def test_a_drill_restores_checks_and_records_what_it_found(at: DrillScene)
     assert "never-shown" not in json.dumps(kept) + at.told
     # Nothing is sent and nobody is asked until there is a reason.
     requests = len(at.at.here.emulator.journal)
-    await at.passes(checks=checks, timeout="1h", connection=CONNECTION, every="7d", restores=1)
+    await at.passes(
+        checks=checks, timeout="1h", connection=CONNECTION, every="7d", restores=1
+    )
     assert len(at.at.here.emulator.journal) == requests
 
 
@@ -57,7 +65,11 @@ async def test_a_failed_check_says_what_was_expected_and_found_and_restores_once
 ) -> None:
     missing = {"query": "select count(*) from orders", "at_least": 1}
     kept = await at.fails(
-        checks=[{"query": "select 1", "equals": 1}, {**FIVE[0], "name": "rows"}, missing]
+        checks=[
+            {"query": "select 1", "equals": 1},
+            {**FIVE[0], "name": "rows"},
+            missing,
+        ]
     )
     snapshot = f"{DATABASE}/{at.at.stored.version_id}"
     assert at.error.startswith(
@@ -73,24 +85,34 @@ async def test_a_failed_check_says_what_was_expected_and_found_and_restores_once
     await at.stack.read()
     assert len(at.at.here.emulator.journal) == requests
     kept = await at.passes(restores=1)
-    assert kept["drilled_at"].startswith("2026-03-01T12:01:"), "its proof is of that restore"
+    assert kept["drilled_at"].startswith("2026-03-01T12:01:"), (
+        "its proof is of that restore"
+    )
 
 
 @staged(drill_scene)
 async def test_the_last_good_drill_stays_beside_one_that_failed(at: DrillScene) -> None:
-    good, first = (await at.passes())["last_good"], at.at.stored.version_id
+    good = (await at.passes())["last_good"]
+    first = at.at.stored.version_id
     at.takes("gone")  # a backup without its rows
     await anyio.sleep(HOUR)
     last = f"The last good drill was of snapshot {DATABASE}/{first} at {good['drilled_at']}."
     for _ in range(3):
         kept = await at.fails(FOUND_0, last, restores=2)
-        assert (kept["last_good"], kept["version_id"]) == (good, at.at.stored.version_id)
+        assert (kept["last_good"], kept["version_id"]) == (
+            good,
+            at.at.stored.version_id,
+        )
     at.takes()
-    assert (await at.passes(restores=3))["last_good"]["version_id"] == at.at.stored.version_id
+    assert (await at.passes(restores=3))["last_good"][
+        "version_id"
+    ] == at.at.stored.version_id
 
 
 @staged(drill_scene)
-async def test_a_warning_in_place_of_an_error_is_said_at_each_run(at: DrillScene) -> None:
+async def test_a_warning_in_place_of_an_error_is_said_at_each_run(
+    at: DrillScene,
+) -> None:
     for _ in range(2):
         await at.up(on_failure="warn", checks=FIVE)
         (warning,) = at.stack.row.warnings
@@ -128,7 +150,8 @@ async def test_a_database_that_comes_up_late_is_waited_for_and_one_that_never_do
 
 @staged(drill_scene)
 async def test_a_wrong_password_is_said_at_once(at: DrillScene) -> None:
-    at.databases.refuses, at.databases.lasting = 10_000, True
+    at.databases.refuses = 10_000
+    at.databases.lasting = True
     await at.fails("cannot be reached")
     assert 10_000 - at.databases.refuses == 3, (
         "twice more within 10 s, since a server that starts may refuse too"
@@ -136,13 +159,13 @@ async def test_a_wrong_password_is_said_at_once(at: DrillScene) -> None:
 
 
 @staged(drill_scene)
-async def test_changed_checks_run_at_once_while_the_restore_is_still_there(at: DrillScene) -> None:
+async def test_changed_checks_run_at_once_while_the_restore_is_still_there(
+    at: DrillScene,
+) -> None:
     good = (await at.passes())["last_good"]
     await anyio.sleep(3 * DAY)
     kept = await at.fails(FOUND_1, checks=FIVE, every="7d")
-    now_if = (
-        f"the checks changed: they run now if database {SCRATCH} still holds this drill's restore, "
-    )
+    now_if = f"the checks changed: they run now if database {SCRATCH} still holds this drill's restore, "
     assert at.stack.row.notes == [
         f"{now_if}otherwise with the next drill, which is due at 2026-03-08T12:01:00Z"
     ]
@@ -183,7 +206,9 @@ async def test_changed_checks_that_cannot_run_now_say_when_they_will(
         await anyio.sleep(DAY)
     await at.passes(checks=FIVE, restores=1 + (what == "restored"))
     then = "They run with the next drill, which another snapshot, other triggers or every begin."
-    assert at.stack.row.warnings == [f"the changed checks were not run: {GONE[what]}. {then}"]
+    assert at.stack.row.warnings == [
+        f"the changed checks were not run: {GONE[what]}. {then}"
+    ]
     # They are in the state, and said once.
     await at.up(checks=FIVE)
     assert (at.stack.row.notes, at.stack.row.warnings) == ([], [])
@@ -205,14 +230,18 @@ async def test_a_snapshot_that_does_not_restore_fails_the_drill_and_is_tried_aga
 
 
 @staged(drill_scene)
-async def test_a_restore_that_says_success_and_did_nothing_is_caught(at: DrillScene) -> None:
+async def test_a_restore_that_says_success_and_did_nothing_is_caught(
+    at: DrillScene,
+) -> None:
     at.at.here.emulator.next_restore_does_nothing(SCRATCH)
     await at.fails(FOUND_0)
     assert at.at.holds(SCRATCH) == "now"
 
 
 @staged(drill_scene)
-async def test_an_older_drill_does_not_replace_the_last_one_that_passed(at: DrillScene) -> None:
+async def test_an_older_drill_does_not_replace_the_last_one_that_passed(
+    at: DrillScene,
+) -> None:
     ledger = at.at.here.session.ledger
     for time in ("2026-03-02T12:00:00Z", "2026-03-01T12:00:00Z"):
         await note_last_drill(ledger, DATABASE, Drilled(time))
@@ -230,7 +259,9 @@ async def test_it_drills_again_by_time_triggers_snapshot_and_place_and_not_other
     await anyio.sleep(2 * HOUR)
     await at.stack.preview(**at.values(**usual))
     assert "last drilled at 2026-03-01T12:01:" in at.told
-    assert (await at.passes(**usual, restores=2))["drilled_at"].startswith("2026-03-08T13:0")
+    assert (await at.passes(**usual, restores=2))["drilled_at"].startswith(
+        "2026-03-08T13:0"
+    )
     usual["triggers"] = ["v2"]
     await at.passes(**usual, restores=3)
     at.takes("now")

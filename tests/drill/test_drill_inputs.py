@@ -12,7 +12,8 @@ from pulumi_snapshots.properties.checks import UNKNOWN
 from tests.support.drilling import CONNECTION, SCRATCH
 from tests.support.world import DATABASE
 
-MINE, PRODUCTION = own_host(SCRATCH), own_host(DATABASE)
+MINE = own_host(SCRATCH)
+PRODUCTION = own_host(DATABASE)
 ELSEWHERE = CONNECTION.replace(SCRATCH, DATABASE)
 TUNNEL = "postgresql://a:b@tunnel.example:6000/shop"
 OTHER_PORT = "must be to port 7058 of the scratch database, as the service says"
@@ -50,25 +51,40 @@ GOOD: dict[str, Any] = {
         ),
         ({"at_most": 3}, 3.0, True, "at most 3", "3"),
         ({"at_least": 1, "at_most": 3}, 4, False, "at least 1 and at most 3", "4"),
-        ({"matches": "^2026-"}, "2025-12-31", False, "a match of '^2026-'", "2025-12-31"),
+        (
+            {"matches": "^2026-"},
+            "2025-12-31",
+            False,
+            "a match of '^2026-'",
+            "2025-12-31",
+        ),
         ({"matches": "^1.$"}, 12, True, "a match of '^1.$'", "12"),
         ({"matches": "a", "equals": "b"}, "b", False, "'b' and a match of 'a'", "b"),
         ({"matches": ""}, "x" * 300, True, "a match of ''", "x" * 100 + "…"),
     ],
 )
 def test_a_check_passes_only_for_what_it_asks_for(
-    wanted: dict[str, Any], found: Any, expected: str, shown: str | None, *, passed: bool
+    wanted: dict[str, Any],
+    found: Any,
+    expected: str,
+    shown: str | None,
+    *,
+    passed: bool,
 ) -> None:
     (check,) = read_checks([{"query": "select  it\nfrom there", **wanted}])
     result = check.judge(found)
     assert result == CheckResult("select it from there", passed, expected, shown)
     if not passed:
         assert result.summary.startswith("'select it from there' ")
-        assert result.summary.endswith(f" expected {expected} and found {shown or 'nothing'}")
+        assert result.summary.endswith(
+            f" expected {expected} and found {shown or 'nothing'}"
+        )
 
 
 def test_a_drill_without_a_result_has_not_passed() -> None:
-    record = DrillRecord(DATABASE, "v1", SCRATCH, "2026-03-01T12:00:00Z", "2026-03-01T12:01:00Z")
+    record = DrillRecord(
+        DATABASE, "v1", SCRATCH, "2026-03-01T12:00:00Z", "2026-03-01T12:01:00Z"
+    )
     assert record.with_results([], ["address"]).passed is False
 
 
@@ -77,16 +93,32 @@ def test_a_drill_without_a_result_has_not_passed() -> None:
     [
         ({"checks": "tables"}, "checks", "must be a list of checks"),
         *(
-            ({"checks": [{"tables_": given}]}, "checks", f"has check 1, whose tables_ {why}")
+            (
+                {"checks": [{"tables_": given}]},
+                "checks",
+                f"has check 1, whose tables_ {why}",
+            )
             for given, why in (
-                ({"at_least": 1.5}, "is an object, whose at_least must be a number from 0 to 1"),
-                ({"at_least": "all"}, "is an object, whose at_least must be a number from 0 to 1"),
+                (
+                    {"at_least": 1.5},
+                    "is an object, whose at_least must be a number from 0 to 1",
+                ),
+                (
+                    {"at_least": "all"},
+                    "is an object, whose at_least must be a number from 0 to 1",
+                ),
                 (
                     {"except_": "log"},
                     "is an object, whose except_ must be a list of names of tables",
                 ),
-                ({"except_": [1]}, "is an object, whose except_ must be a list of names of tables"),
-                ({"only": ["log"]}, "is an object with only, which is none of at_least, except_"),
+                (
+                    {"except_": [1]},
+                    "is an object, whose except_ must be a list of names of tables",
+                ),
+                (
+                    {"only": ["log"]},
+                    "is an object with only, which is none of at_least, except_",
+                ),
                 (True, "must be an object"),
             )
         ),
@@ -116,7 +148,10 @@ def test_a_drill_without_a_result_has_not_passed() -> None:
             "and its host is that of another database",
         ),
         (
-            {"runtime": "postgres", "source_connection": "mysql://a:b@tunnel.example/shop"},
+            {
+                "runtime": "postgres",
+                "source_connection": "mysql://a:b@tunnel.example/shop",
+            },
             "source_connection",
             "must be to PostgreSQL, as the snapshot is of it, not to MySQL",
         ),
@@ -170,7 +205,11 @@ def test_a_drill_without_a_result_has_not_passed() -> None:
             "overwrite_scratch",
             "must be true: a drill overwrites everything",
         ),
-        ({"overwrite_scratch": "true"}, "overwrite_scratch", "must be true, not a text"),
+        (
+            {"overwrite_scratch": "true"},
+            "overwrite_scratch",
+            "must be true, not a text",
+        ),
         ({"scratch_database_id": None}, "scratch_database_id", "which only drills use"),
         (
             {"scratch_database_id": DATABASE},
@@ -194,7 +233,11 @@ def test_a_drill_without_a_result_has_not_passed() -> None:
             "must be to Redis, as the snapshot is of it, not to PostgreSQL",
         ),
         ({"version_id": None}, "version_id", "a Snapshot that is pending has none yet"),
-        ({"version_id": None, "database_id": None}, "snapshot", "is required: a Snapshot"),
+        (
+            {"version_id": None, "database_id": None},
+            "snapshot",
+            "is required: a Snapshot",
+        ),
         ({"on_failure": "ignore"}, "on_failure", "must be 'error' or 'warn'"),
         ({"connection": ELSEWHERE}, "connection", ANOTHER),
         (
@@ -208,7 +251,9 @@ def test_a_bad_input_fails_before_anything_is_overwritten(
     change: dict[str, Any], name: str, reason: str
 ) -> None:
     (problem,) = [
-        each for each in DrillInputs.problems({**GOOD, **change}) if each.property == name
+        each
+        for each in DrillInputs.problems({**GOOD, **change})
+        if each.property == name
     ]
     assert reason in str(problem.reason)
     assert "never-shown" not in f"{problem!r} {problem.told()}"
@@ -223,13 +268,27 @@ def test_a_bad_input_fails_before_anything_is_overwritten(
         {"checks": []},
         {"checks": [{"tables_": {}}]},
         {"checks": [{"tables_": UNKNOWN}]},
-        {"checks": [{"tables_": {"at_least": UNKNOWN, "except_": ["log_*"]}, "name": "rows"}]},
-        {"checks": [Check.tables(), Check.tables(at_least=0.5, except_=["log"], name="rows")]},
+        {
+            "checks": [
+                {"tables_": {"at_least": UNKNOWN, "except_": ["log_*"]}, "name": "rows"}
+            ]
+        },
+        {
+            "checks": [
+                Check.tables(),
+                Check.tables(at_least=0.5, except_=["log"], name="rows"),
+            ]
+        },
         {"source_connection": ELSEWHERE},
-        {"source_connection": TUNNEL, "connection": TUNNEL.replace("/shop", "/scratch")},
+        {
+            "source_connection": TUNNEL,
+            "connection": TUNNEL.replace("/shop", "/scratch"),
+        },
         {"source_connection": UNKNOWN},
         {"checks": [UNKNOWN, {"query": UNKNOWN, "at_least": UNKNOWN}]},
-        dict.fromkeys(("connection", "scratch_database_id", "database_id", "version_id"), UNKNOWN),
+        dict.fromkeys(
+            ("connection", "scratch_database_id", "database_id", "version_id"), UNKNOWN
+        ),
         {"runtime": "postgres"},
         {"runtime": UNKNOWN},
         {"connection": None, "password": "hush-hush"},
@@ -256,13 +315,18 @@ def test_a_missing_library_fails_with_the_line_that_installs_it(
     (problem,) = DrillInputs.problems(
         {**GOOD, "connection": None, "password": "hush-hush", "runtime": "mysql"}
     )
-    assert (problem.property, "needs pymysql" in str(problem.reason)) == ("password", True)
+    assert (problem.property, "needs pymysql" in str(problem.reason)) == (
+        "password",
+        True,
+    )
 
 
 def test_no_text_of_the_inputs_shows_the_connection() -> None:
     inputs = DrillInputs.of(GOOD)
     assert inputs.connection == CONNECTION
-    assert "never-shown" not in f"{inputs!r} {vars(inputs)} {inputs.to_outputs().keys()}"
+    assert (
+        "never-shown" not in f"{inputs!r} {vars(inputs)} {inputs.to_outputs().keys()}"
+    )
 
 
 @pytest.mark.parametrize(

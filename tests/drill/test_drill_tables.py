@@ -33,7 +33,9 @@ COUNTED: dict[str, Any] = {"checks": [{"tables_": {}}]}
 def counts(**rows: int | str) -> list[TableCount]:
     """Rows of tables; a text is why there are none."""
     return [
-        TableCount(name, None, problem=found) if isinstance(found, str) else TableCount(name, found)
+        TableCount(name, None, problem=found)
+        if isinstance(found, str)
+        else TableCount(name, found)
         for name, found in rows.items()
     ]
 
@@ -83,7 +85,9 @@ def test_without_rows_of_before_one_row_must_be_there() -> None:
 
 
 def test_a_table_that_has_become_a_view_is_not_taken_for_one_that_is_there() -> None:
-    found = Tables().compare([TableCount("orders", None), TableCount("customers", 10)], LAST)
+    found = Tables().compare(
+        [TableCount("orders", None), TableCount("customers", 10)], LAST
+    )
     assert problems_of(found) == ["orders is a view, and had 1,000 rows"]
 
 
@@ -119,13 +123,21 @@ def test_the_largest_differences_are_those_of_most_rows() -> None:
         "grown 100 → 1,000 (+900 %), less 1,000 → 900 (-10 %), gone 40 → 0 (-100 %)"
     )
     assert largest_differences(tables[:1]) == "none"
-    assert largest_differences([tables[5]]) == "not known, since nothing was counted before"
+    assert (
+        largest_differences([tables[5]])
+        == "not known, since nothing was counted before"
+    )
 
 
 def test_a_result_comes_back_from_the_state_as_it_was() -> None:
-    result = Check.tables().judge_tables(Tables(), counts(orders=1000, log=3, bad="no"), LAST)
+    result = Check.tables().judge_tables(
+        Tables(), counts(orders=1000, log=3, bad="no"), LAST
+    )
     assert CheckResult.from_outputs(result.to_outputs()) == result
-    assert result.expected == "at least 90 % of the rows of each table of the last good drill"
+    assert (
+        result.expected
+        == "at least 90 % of the rows of each table of the last good drill"
+    )
 
 
 @staged(drill_scene)
@@ -177,19 +189,25 @@ async def test_the_first_drill_is_compared_with_the_source_if_it_has_a_connectio
     assert "never-shown" not in f"{kept} {at.told}"
     at.at.stored = at.at.here.emulator.add_snapshot(DATABASE)
     passed = await at.passes(**COUNTED, source_connection=SOURCE)
-    assert passed["results"][0]["tables"] == [{"table": "rows", "rows": 10, "before": 10}]
+    assert passed["results"][0]["tables"] == [
+        {"table": "rows", "rows": 10, "before": 10}
+    ]
     at.databases.asked.clear()
     await at.passes(**COUNTED, source_connection=SOURCE, triggers=["again"])
     assert at.databases.asked == ["count"], "the last good drill is there"
 
 
 @staged(drill_scene)
-async def test_a_source_that_cannot_be_counted_is_no_reason_to_pass(at: DrillScene) -> None:
+async def test_a_source_that_cannot_be_counted_is_no_reason_to_pass(
+    at: DrillScene,
+) -> None:
     at.databases.uncountable = {"rows": "permission denied for table rows"}
     why = "rows cannot be counted at the source: permission denied for table rows"
     await at.fails(f"could not be run: {why}", **COUNTED, source_connection=SOURCE)
     at.databases.uncountable = {}
-    at.at.here.emulator.execute(DATABASE, "ALTER TABLE rows RENAME TO lines", "DELETE FROM lines")
+    at.at.here.emulator.execute(
+        DATABASE, "ALTER TABLE rows RENAME TO lines", "DELETE FROM lines"
+    )
     nothing = "could not be run: the source has no row to compare with"
     await at.fails(nothing, **COUNTED, source_connection=SOURCE)
     at.databases.written = "too many tables"
@@ -204,13 +222,20 @@ async def test_a_source_that_cannot_be_counted_is_no_reason_to_pass(at: DrillSce
 async def test_rows_that_something_else_wrote_and_tables_without_rights_are_no_proof(
     at: DrillScene,
 ) -> None:
-    at.databases.written = "something else wrote to the database while its tables were counted"
+    at.databases.written = (
+        "something else wrote to the database while its tables were counted"
+    )
     await at.fails(f"could not be run: {at.databases.written}", **COUNTED)
     at.databases.written = ""
     at.databases.uncountable = {"rows": "permission denied for table rows"}
-    kept = await at.fails("rows cannot be counted: permission denied for table rows", **COUNTED)
+    kept = await at.fails(
+        "rows cannot be counted: permission denied for table rows", **COUNTED
+    )
     assert kept["results"][0]["tables"] == [
-        {"table": "rows", "problem": "cannot be counted: permission denied for table rows"}
+        {
+            "table": "rows",
+            "problem": "cannot be counted: permission denied for table rows",
+        }
     ]
     at.databases.uncountable = {}
     await at.passes(**COUNTED, restores=1)
@@ -225,11 +250,15 @@ async def test_checks_that_run_again_on_the_same_restore_are_not_compared_with_t
     await at.passes(**COUNTED)
     leave_one_row(at)
     await at.passes(checks=[{"tables_": {"at_least": 0.1}}], restores=2)
-    await at.fails("rows has 1 of 10 rows", checks=[{"tables_": {"at_least": 0.5}}], restores=2)
+    await at.fails(
+        "rows has 1 of 10 rows", checks=[{"tables_": {"at_least": 0.5}}], restores=2
+    )
 
 
 @staged(drill_scene)
-async def test_the_ledger_remembers_rows_for_runs_without_a_state(at: DrillScene) -> None:
+async def test_the_ledger_remembers_rows_for_runs_without_a_state(
+    at: DrillScene,
+) -> None:
     ledger = at.stack.machine.session().ledger
     rows = {"rows": 10, "lost": 3}
     result = Check.tables().judge_tables(Tables(), counts(**rows), None)
@@ -243,7 +272,9 @@ async def test_the_ledger_remembers_rows_for_runs_without_a_state(at: DrillScene
 
 
 @staged(drill_scene)
-async def test_a_last_drill_that_is_later_than_this_one_is_said_to_be(at: DrillScene) -> None:
+async def test_a_last_drill_that_is_later_than_this_one_is_said_to_be(
+    at: DrillScene,
+) -> None:
     ledger = at.stack.machine.session().ledger
     result = Check.tables().judge_tables(Tables(), counts(rows=1), None)
     good = GoodDrill("2031-02-01T12:00:00Z", DATABASE, "v0", results=[result])
@@ -261,8 +292,12 @@ async def test_a_drill_of_another_database_is_no_measure(at: DrillScene) -> None
     await note_last_drill(ledger, "another", Drilled(good.drilled_at), good)
     passed = await at.passes(**COUNTED)
     assert passed["results"][0]["expected"] == "at least one row"
-    record = DrillRecord(DATABASE, "v1", SCRATCH, "2026-03-01T12:00:00Z", "2026-03-01T12:01:00Z")
-    nothing = Ledger(Memory(at.at.here.clock, is_shared=False), at.session.service_clock)
+    record = DrillRecord(
+        DATABASE, "v1", SCRATCH, "2026-03-01T12:00:00Z", "2026-03-01T12:01:00Z"
+    )
+    nothing = Ledger(
+        Memory(at.at.here.clock, is_shared=False), at.session.service_clock
+    )
     assert await rows_before(nothing, good, record) is None
     own = replace(good, database_id=DATABASE)
     assert (await rows_before(nothing, own, record) or LAST).rows == {"other": 100}

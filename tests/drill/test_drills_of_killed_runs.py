@@ -10,13 +10,21 @@ from pulumi_snapshots.drill.last import last_drills
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import EngineCall
-from tests.support.drilling import DRILLER, ELSEWHERE, ROWS, SCRATCH, DrillScene, drill_scene
+from tests.support.drilling import (
+    DRILLER,
+    ELSEWHERE,
+    ROWS,
+    SCRATCH,
+    DrillScene,
+    drill_scene,
+)
 from tests.support.engine_calls import Machine, Stack
 from tests.support.restoring import says
 from tests.support.virtual import staged
 from tests.support.world import DATABASE
 
-HOUR, DAY = 3600.0, 86400.0
+HOUR = 3600.0
+DAY = 86400.0
 MOMENTS = {
     "before its request": 1.0,
     "before its answer": 8.0,
@@ -32,7 +40,8 @@ NOW = [{"query": "select state from rows", "equals": "now"}]
 
 def slow(at: DrillScene) -> None:
     """Let it take 3 s until the request, 10 s until its answer, 20 s until a connection is accepted, and as long for a check."""
-    at.databases.refuses, at.databases.seconds = 4, 20.0
+    at.databases.refuses = 4
+    at.databases.seconds = 20.0
     at.at.here.fault(kind="status", delay=3.0)
     at.at.here.fault(kind="restore", delay=10.0, when="after")
 
@@ -52,14 +61,18 @@ async def test_a_killed_drill_is_not_restored_twice(
     slow(at)
     assert await at.killed(MOMENTS[moment], **given)
     assert at.accepted == before + (moment != "before its request")
-    assert len(at.databases.asked) == (0 if first else 2) + max(0, list(MOMENTS).index(moment) - 3)
+    assert len(at.databases.asked) == (0 if first else 2) + max(
+        0, list(MOMENTS).index(moment) - 3
+    )
     await anyio.sleep(later)
     if later > HOUR and moment in {
         "before its answer",
         "while it is restored",
     }:  # the service has forgotten it
         again = f"`pulumi up --refresh --replace '{DRILLER}'` drills again, from the restore on."
-        await at.fails("what it holds now is not known", again, restores=before + 1, **given)
+        await at.fails(
+            "what it holds now is not known", again, restores=before + 1, **given
+        )
         return
     kept = await at.passes(restores=before + 1, **given)
     assert kept["last_good"]["drilled_at"] == kept["drilled_at"]
@@ -70,19 +83,27 @@ async def test_a_killed_drill_is_not_restored_twice(
 
 @pytest.mark.parametrize("moment", [45.0, 128.0], ids=["restoring", "checking"])
 @staged(drill_scene)
-async def test_another_machine_at_the_same_place_resumes_it(at: DrillScene, moment: float) -> None:
+async def test_another_machine_at_the_same_place_resumes_it(
+    at: DrillScene, moment: float
+) -> None:
     slow(at)
     assert await at.killed(moment, checks=TWO)
     at.stack.machine = Machine(at.at.here, at.stack.machine.place)
     await at.up(checks=TWO, saves=False)
     assert (at.error, at.accepted) == ("", 1)
     kept = await at.passes(checks=TWO, restores=1)
-    assert (await last_drills(at.session.ledger))[DATABASE].drilled_at == kept["drilled_at"]
+    assert (await last_drills(at.session.ledger))[DATABASE].drilled_at == kept[
+        "drilled_at"
+    ]
 
 
-@pytest.mark.parametrize("moment", [45.0, 88.0, 108.0], ids=["restoring", "connecting", "checking"])
+@pytest.mark.parametrize(
+    "moment", [45.0, 88.0, 108.0], ids=["restoring", "connecting", "checking"]
+)
 @staged(drill_scene)
-async def test_an_interrupted_drill_keeps_its_restore(at: DrillScene, moment: float) -> None:
+async def test_an_interrupted_drill_keeps_its_restore(
+    at: DrillScene, moment: float
+) -> None:
     good = (await at.passes(checks=TWO))["last_good"]
     await anyio.sleep(HOUR)
     slow(at)
@@ -97,16 +118,24 @@ async def test_an_interrupted_drill_keeps_its_restore(at: DrillScene, moment: fl
         if moment == 45.0
         else "The next `pulumi up` runs the checks again"
     )
-    assert [each for each in ("The wait was interrupted.", step) if each not in at.error] == []
-    assert (at.stack.outputs["last_good"], "passed" in at.stack.outputs) == (good, False)
+    assert [
+        each for each in ("The wait was interrupted.", step) if each not in at.error
+    ] == []
+    assert (at.stack.outputs["last_good"], "passed" in at.stack.outputs) == (
+        good,
+        False,
+    )
     await at.passes(checks=TWO, triggers=["again"], restores=2)
 
 
 @staged(drill_scene)
-async def test_a_drill_that_times_out_in_its_checks_is_resumed_there(at: DrillScene) -> None:
+async def test_a_drill_that_times_out_in_its_checks_is_resumed_there(
+    at: DrillScene,
+) -> None:
     at.databases.seconds = 1000.0
     await at.fails(
-        "and its checks were not run to their end. The wait ended after 3 min.", timeout="3m"
+        "and its checks were not run to their end. The wait ended after 3 min.",
+        timeout="3m",
     )
     at.databases.seconds = 0.0
     await at.passes(timeout="3m", restores=1)
@@ -127,7 +156,9 @@ async def test_a_drill_whose_state_was_not_saved_restores_once(
 
 
 @staged(drill_scene)
-async def test_what_is_upstream_and_deleted_first_drills_nothing_again(at: DrillScene) -> None:
+async def test_what_is_upstream_and_deleted_first_drills_nothing_again(
+    at: DrillScene,
+) -> None:
     before = await at.passes()
     at.at.writes("later", SCRATCH)
     assert await at.passes(cascade=True, restores=1) == before, "what it found then"
@@ -152,12 +183,18 @@ async def test_a_newer_snapshot_is_drilled_whatever_became_of_the_run_before(
         await at.stack.delete(at.stack.id, at.stack.outputs)
     at.takes("now")
     kept = await at.passes(checks=NOW, restores=2)
-    assert at.at.elapsed < 6 * 60, "a killed run does not hold the scratch database for long"
-    assert kept["version_id"] == kept["last_good"]["version_id"] == at.at.stored.version_id
+    assert at.at.elapsed < 6 * 60, (
+        "a killed run does not hold the scratch database for long"
+    )
+    assert (
+        kept["version_id"] == kept["last_good"]["version_id"] == at.at.stored.version_id
+    )
 
 
 @staged(drill_scene)
-async def test_a_killed_repetition_is_what_the_next_checks_are_about(at: DrillScene) -> None:
+async def test_a_killed_repetition_is_what_the_next_checks_are_about(
+    at: DrillScene,
+) -> None:
     """A check had failed, and the scratch database was restored again since: the checks become another drill."""
     await at.up(checks=[{"query": ROWS, "at_least": 5}])
     await anyio.sleep(600)
@@ -190,7 +227,9 @@ async def test_another_restore_of_the_scratch_database_voids_what_was_found_ther
 
 
 @staged(drill_scene)
-async def test_two_drills_that_share_a_scratch_database_do_not_mix(at: DrillScene) -> None:
+async def test_two_drills_that_share_a_scratch_database_do_not_mix(
+    at: DrillScene,
+) -> None:
     """Each holds it until its checks were run, also if they run in different processes, and longer than a restore holds it."""
     other, checks = at.other_data()
     second = Stack(DrillRules(), at.stack.machine, f"{DRILLER}-2")
@@ -215,7 +254,9 @@ async def test_checks_that_run_again_are_not_overtaken_by_another_drill_of_the_r
     second = EngineCall(f"{DRILLER}-2", lambda: settings, shared, at.stack.row)
     rules = DrillRules()
     async with anyio.create_task_group() as group:
-        group.start_soon(rules.update, again, at.stack.id, at.stack.outputs, at.values())
+        group.start_soon(
+            rules.update, again, at.stack.id, at.stack.outputs, at.values()
+        )
         await anyio.sleep(10.0)
         group.start_soon(rules.calls.create, second, at.values())
     assert at.accepted == 2
@@ -234,7 +275,10 @@ async def test_what_another_client_restores_during_repeated_checks_passes_no_dri
         await anyio.sleep(60.0)
         await at.at.somebody_restores(other, SCRATCH)
     assert (at.accepted, at.stack.outputs["passed"]) == (3, False)
-    assert "the scratch database was restored again since: restoring the snapshot again" in at.told
+    assert (
+        "the scratch database was restored again since: restoring the snapshot again"
+        in at.told
+    )
 
 
 @pytest.mark.parametrize("answer", ["queued", "refused"])
@@ -275,7 +319,9 @@ async def test_a_snapshot_that_did_not_restore_is_tried_again_after_a_delete_ups
 
 
 @staged(drill_scene)
-async def test_another_scratch_database_is_restored_after_a_delete_upstream(at: DrillScene) -> None:
+async def test_another_scratch_database_is_restored_after_a_delete_upstream(
+    at: DrillScene,
+) -> None:
     await at.passes()
     at.at.here.emulator.add_database("c" * 32)
     await at.up(cascade=True, scratch_database_id="c" * 32, connection=ELSEWHERE)
@@ -284,9 +330,13 @@ async def test_another_scratch_database_is_restored_after_a_delete_upstream(at: 
 
 @staged(drill_scene)
 async def test_a_restore_of_the_same_name_is_another_resource(at: DrillScene) -> None:
-    plugins = DRILLER.replace("pulumi-python:dynamic/squarecloud:Drill", "squarecloud:index:Drill")
+    plugins = DRILLER.replace(
+        "pulumi-python:dynamic/squarecloud:Drill", "squarecloud:index:Drill"
+    )
     assert owner_of(DRILLER) == owner_of(plugins) == "shop::dev::Drill::proof"
-    back = Stack(RestoreRules(), at.stack.machine, DRILLER.replace(":Drill::", ":Restore::"))
+    back = Stack(
+        RestoreRules(), at.stack.machine, DRILLER.replace(":Drill::", ":Restore::")
+    )
     await at.up(saves=False)
     await anyio.sleep(HOUR)
     given = {name: at.values()[name] for name in ("database_id", "version_id", "name")}

@@ -18,7 +18,13 @@ from pulumi_snapshots.service.models import read_certificate
 from squarecloud_emulator.service.faults import Fault
 from tests.cli.test_drill import desk
 from tests.support.asking import ask, mysql_at
-from tests.support.drilling import CONNECTION, ELSEWHERE, SCRATCH, DrillScene, drill_scene
+from tests.support.drilling import (
+    CONNECTION,
+    ELSEWHERE,
+    SCRATCH,
+    DrillScene,
+    drill_scene,
+)
 from tests.support.real_data import sql_at
 from tests.support.tls_front import Certificates, tls_front
 from tests.support.virtual import staged, virtual
@@ -26,10 +32,17 @@ from tests.support.world import DATABASE
 
 PASSWORD = "hush-%40/?#:@hush"
 GIVEN: dict[str, Any] = {"connection": None, "password": PASSWORD}
-ABOUT = {"id": SCRATCH, "name": "scratch", "ram": 512, "type": "postgres", "cluster": "c"}
+ABOUT = {
+    "id": SCRATCH,
+    "name": "scratch",
+    "ram": 512,
+    "type": "postgres",
+    "cluster": "c",
+}
 TRUE = [{"query": "select 1", "equals": 1}]  # any database passes it
 DAY = 86400.0
-ANOTHER, NOTHING = "the connection leads to another database", "the restore has done nothing"
+ANOTHER = "the connection leads to another database"
+NOTHING = "the restore has done nothing"
 EITHER = f"{ANOTHER}, or {NOTHING}"
 PEM = b"-----BEGIN PRIVATE KEY-----\naa\n-----END PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\nbb\n-----END CERTIFICATE-----\n"
 
@@ -52,7 +65,13 @@ PEM = b"-----BEGIN PRIVATE KEY-----\naa\n-----END PRIVATE KEY-----\n-----BEGIN C
         # A restore that the service calls a success, and that has not started the database again.
         (CONNECTION, {}, {"restore_stops_database": False}, NOTHING, None),
         (ELSEWHERE, {"age_is": 1.0}, {"restore_stops_database": False}, NOTHING, None),
-        (ELSEWHERE, {"says_age": False}, {"restore_stops_database": False}, NOTHING, None),
+        (
+            ELSEWHERE,
+            {"says_age": False},
+            {"restore_stops_database": False},
+            NOTHING,
+            None,
+        ),
     ],
 )
 @virtual
@@ -83,7 +102,9 @@ async def test_what_a_drill_proves(
             assert at.stack.outputs["failure"].startswith(failure)
             assert not at.stack.outputs["passed"]
             assert at.databases.asked == [], "a wrong database is not even asked"
-            assert await last_drills(at.session.ledger) == {}, "`status` does not call it drilled"
+            assert await last_drills(at.session.ledger) == {}, (
+                "`status` does not call it drilled"
+            )
 
 
 @staged(drill_scene)
@@ -92,7 +113,8 @@ async def test_a_server_that_started_long_after_the_restore_is_another_one_unles
 ) -> None:
     at.databases.refuses = 10_000
     await at.up(checks=TRUE)
-    at.databases.refuses, at.databases.age_is = 0, 5.0
+    at.databases.refuses = 0
+    at.databases.age_is = 5.0
     await anyio.sleep(3600)
     await at.fails(ANOTHER, checks=TRUE, connection=ELSEWHERE)
     await at.passes(checks=TRUE, restores=1)  # its process was started again meanwhile
@@ -112,7 +134,9 @@ async def test_what_the_service_cannot_say_for_a_moment_condemns_no_drill(
 ) -> None:
     await anyio.sleep(600)
     before = round(at.at.here.emulator.now().timestamp() - 300) * 1000
-    body = f'{{"status": "success", "response": {{"running": true, "uptime": {before}}}}}'
+    body = (
+        f'{{"status": "success", "response": {{"running": true, "uptime": {before}}}}}'
+    )
     old = Fault(kind="status", skip=2, times=2, body=body)
     no_port = Fault(kind="database", status=500, code="NEW_ONE", times=None)
     silent = Fault(kind="status", times=4, status=502)
@@ -128,7 +152,11 @@ async def test_what_the_service_cannot_say_for_a_moment_condemns_no_drill(
     ("status", "ages", "failure"),
     [
         # A service that does not say when it started a database: the server that is asked says it, as before the restore.
-        ({"body": {"running": True}}, DAY, f"{EITHER}: the server that was asked has run"),
+        (
+            {"body": {"running": True}},
+            DAY,
+            f"{EITHER}: the server that was asked has run",
+        ),
         ({"status": 403, "code": "MISSING_SCOPE"}, DAY, EITHER),
         ({"body": {"running": True}}, None, None),
         ({"status": 403, "code": "MISSING_SCOPE"}, None, None),
@@ -194,8 +222,13 @@ def _keeps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.usefixtures("_keeps")
 @staged(drill_scene)
-async def test_a_password_is_enough_and_nothing_keeps_it_or_the_certificate(at: DrillScene) -> None:
-    assert (await at.passes(checks=TRUE, **GIVEN))["proved_by"] == ["address", "restart"]
+async def test_a_password_is_enough_and_nothing_keeps_it_or_the_certificate(
+    at: DrillScene,
+) -> None:
+    assert (await at.passes(checks=TRUE, **GIVEN))["proved_by"] == [
+        "address",
+        "restart",
+    ]
     ((dsn, content, mode),) = at.databases.opened
     assert dsn.startswith(
         f"postgresql://squarecloud:hush-%2540%2F%3F%23%3A%40hush@{own_host(SCRATCH)}:7058/squarecloud?sslmode=require&sslcert="
@@ -213,11 +246,16 @@ async def test_a_password_is_enough_and_nothing_keeps_it_or_the_certificate(at: 
     assert at.stack.row.warnings == []
 
 
-@staged(drill_scene, scopes=frozenset({"snapshots:read", "snapshots:write", "databases:read"}))
+@staged(
+    drill_scene,
+    scopes=frozenset({"snapshots:read", "snapshots:write", "databases:read"}),
+)
 async def test_a_key_without_the_scope_is_refused_before_anything_is_overwritten(
     at: DrillScene,
 ) -> None:
-    await at.fails("The API key lacks the scope databases:credentials.", checks=TRUE, **GIVEN)
+    await at.fails(
+        "The API key lacks the scope databases:credentials.", checks=TRUE, **GIVEN
+    )
     assert not at.at.posts
     await at.passes(checks=TRUE, connection=CONNECTION)
 
@@ -237,7 +275,10 @@ async def test_a_key_without_the_scope_is_refused_before_anything_is_overwritten
             "This account has no such database",
         ),
         (
-            {"kind": "database", "body": '{"status": "success", "response": {"id": "x"}}'},
+            {
+                "kind": "database",
+                "body": '{"status": "success", "response": {"id": "x"}}',
+            },
             "Password is not enough, since the service does not say",
         ),
     ],
@@ -277,12 +318,19 @@ async def test_a_scratch_database_that_the_restore_has_moved_is_found_at_its_new
 
 
 @staged(drill_scene)
-async def test_an_address_that_the_service_no_longer_says_is_no_address(at: DrillScene) -> None:
+async def test_an_address_that_the_service_no_longer_says_is_no_address(
+    at: DrillScene,
+) -> None:
     at.databases.refuses = 1
     at.at.here.fault(
-        kind="database", skip=1, times=None, body='{"status": "success", "response": {"id": "x"}}'
+        kind="database",
+        skip=1,
+        times=None,
+        body='{"status": "success", "response": {"id": "x"}}',
     )
-    await at.fails("password is not enough", restores=1, checks=TRUE, runtime=None, **GIVEN)
+    await at.fails(
+        "password is not enough", restores=1, checks=TRUE, runtime=None, **GIVEN
+    )
     assert at.databases.asked == []
 
 
@@ -294,7 +342,9 @@ async def test_a_certificate_that_is_refused_later_fails_at_once_and_the_next_ru
     await at.up(checks=TRUE, **GIVEN)
     at.databases.refuses = 0
     emulator = at.at.here.emulator
-    emulator.add_fault(Fault(kind="certificate", status=403, code="MISSING_SCOPE", times=None))
+    emulator.add_fault(
+        Fault(kind="certificate", status=403, code="MISSING_SCOPE", times=None)
+    )
     began = anyio.current_time()
     await at.fails("lacks the scope databases:credentials", checks=TRUE, **GIVEN)
     assert anyio.current_time() - began < 30
@@ -303,18 +353,37 @@ async def test_a_certificate_that_is_refused_later_fails_at_once_and_the_next_ru
 
 
 @virtual
-async def test_the_command_takes_a_password_from_the_environment(tmp_path: Path) -> None:
+async def test_the_command_takes_a_password_from_the_environment(
+    tmp_path: Path,
+) -> None:
     async with desk(tmp_path) as at:
         at.environment["SCRATCH_PASSWORD"] = PASSWORD
-        typed = ("--scratch", SCRATCH, "--overwrite-scratch", "--check", "select 1 == 2")
-        ended = await at.types("drill", DATABASE, *typed, "--password-env", "SCRATCH_PASSWORD")
+        typed = (
+            "--scratch",
+            SCRATCH,
+            "--overwrite-scratch",
+            "--check",
+            "select 1 == 2",
+        )
+        ended = await at.types(
+            "drill", DATABASE, *typed, "--password-env", "SCRATCH_PASSWORD"
+        )
         ended.failed("--check 'select 1 == 2' --password-env SCRATCH_PASSWORD")
         assert "hush" not in ended.out + ended.err
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [None, 1, "", "not base64!", "aGVsbG8=", {"other": ""}, PEM.decode()[:-40], PEM.decode()[:60]],
+    [
+        None,
+        1,
+        "",
+        "not base64!",
+        "aGVsbG8=",
+        {"other": ""},
+        PEM.decode()[:-40],
+        PEM.decode()[:60],
+    ],
 )
 def test_a_certificate_that_is_not_whole_is_refused(wrong: object) -> None:
     with pytest.raises(ValueError, match=r"."):
@@ -326,7 +395,9 @@ def filled(kind: str, server: Any) -> tuple[str, int]:
     """Make the service's own user and database at a server; returns a question and its answer."""
     if kind == "postgres":
         sql_at(
-            server.url(), "drop database if exists squarecloud", "drop role if exists squarecloud"
+            server.url(),
+            "drop database if exists squarecloud",
+            "drop role if exists squarecloud",
         )
         role = f"create role squarecloud login superuser password '{PASSWORD}'"
         sql_at(server.url(), role, "create database squarecloud")

@@ -30,7 +30,8 @@ from tests.support.world import DATABASE, OWNER, Row
 
 HOUR = 3600.0
 URL = f"https://snapshots.squarecloud.app/databases/account/{SCRATCH}.zip?versionId=v1"
-VERSION, ZIP = {"version_id": "v1"}, {"destination": "/tmp/x.zip"}  # noqa: S108  nothing is written
+VERSION = {"version_id": "v1"}
+ZIP = {"destination": "/tmp/x.zip"}  # noqa: S108  nothing is written
 ASKED = {"checks": [{"query": "select 1", "equals": 1}], "overwrite_scratch": True}
 ONTO_IT: dict[str, Any] = {"target_database_id": SCRATCH, "overwrite": True}
 ELSEWHERE_URL = "postgresql://x@y/z"
@@ -40,17 +41,27 @@ USES: dict[str, tuple[Rules, dict[str, Any]]] = {
     "Archive": (ArchiveRules(), {"database_id": SCRATCH, **VERSION, **ZIP}),
     "Archive of a URL": (ArchiveRules(), {"download_url": URL, **ZIP}),
     "Restore": (RestoreRules(), {"database_id": SCRATCH, **VERSION, "overwrite": True}),
-    "Restore onto it": (RestoreRules(), {"database_id": DATABASE, **VERSION, **ONTO_IT}),
+    "Restore onto it": (
+        RestoreRules(),
+        {"database_id": DATABASE, **VERSION, **ONTO_IT},
+    ),
     "Drill of it": (
         DrillRules(),
-        {"database_id": SCRATCH, **VERSION, "scratch_database_id": "c" * 32, **ELSEWHERE},
+        {
+            "database_id": SCRATCH,
+            **VERSION,
+            "scratch_database_id": "c" * 32,
+            **ELSEWHERE,
+        },
     ),
 }
 
 
 def calls(at: DrillScene) -> tuple[EngineCall, EngineCall]:
     """A call for the Drill and one for the other resource, of one run."""
-    shared, settings, row = at.stack.machine.process(), at.at.here.session.settings, at.stack.row
+    shared = at.stack.machine.process()
+    settings = at.at.here.session.settings
+    row = at.stack.row
     drill, other = (
         EngineCall(urn, lambda: settings, shared, row)
         for urn in (DRILLER, OWNER.replace("before-release", "other"))
@@ -94,7 +105,8 @@ async def test_what_becomes_known_only_in_the_update_is_refused_before_the_reque
     assert DrillRules().check(drill, at.values()) == []
     SnapshotRules().check(other, {"database_id": SCRATCH})
     with fails_with(
-        RestoreRefused, rf"scratch_database_id \({SCRATCH}\) must be used for drills only"
+        RestoreRefused,
+        rf"scratch_database_id \({SCRATCH}\) must be used for drills only",
     ):
         await DrillRules().calls.create(drill, at.values())
     await at.stack.preview(**at.values())
@@ -104,7 +116,9 @@ async def test_what_becomes_known_only_in_the_update_is_refused_before_the_reque
         if guarded == DATABASE:
             await at.passes(restores=1)
     await at.fails(
-        f"but Guard 'shop::dev::guard::{spelled}' uses it too", triggers=["again"], restores=1
+        f"but Guard 'shop::dev::guard::{spelled}' uses it too",
+        triggers=["again"],
+        restores=1,
     )
 
 
@@ -221,9 +235,13 @@ async def test_what_another_stack_uses_is_not_erased(
     if why is None:
         await at.passes()
         return
-    await at.fails("must be used for drills only", why, "which keeps drills away until 2026-03-02")
+    await at.fails(
+        "must be used for drills only", why, "which keeps drills away until 2026-03-02"
+    )
     assert len(at.at.posts) == posts
-    await anyio.sleep(25 * HOUR)  # A resource that has left its program is not in the way for ever.
+    await anyio.sleep(
+        25 * HOUR
+    )  # A resource that has left its program is not in the way for ever.
     await at.passes()
 
 
@@ -231,7 +249,9 @@ async def test_what_another_stack_uses_is_not_erased(
 async def test_what_a_guard_is_about_to_guard_is_not_erased(at: DrillScene) -> None:
     machine = Machine(at.at.here, at.stack.machine.memory)
     async with anyio.create_task_group() as group:
-        group.start_soon(partial(machine.program().change, "update", database_id=SCRATCH))
+        group.start_soon(
+            partial(machine.program().change, "update", database_id=SCRATCH)
+        )
         await anyio.sleep(5.0)
         await at.fails("but a Guard has requested a snapshot of it")
         assert not at.at.posts
@@ -240,7 +260,9 @@ async def test_what_a_guard_is_about_to_guard_is_not_erased(at: DrillScene) -> N
 
 @pytest.mark.parametrize("user", ["a stack", "a guard"])
 @virtual
-async def test_the_command_does_not_erase_what_a_program_uses(user: str, tmp_path: Path) -> None:
+async def test_the_command_does_not_erase_what_a_program_uses(
+    user: str, tmp_path: Path
+) -> None:
     async with desk(tmp_path) as at:
         place = Memory(at.w.clock)
         at.place = lambda: place
@@ -252,7 +274,9 @@ async def test_the_command_does_not_erase_what_a_program_uses(user: str, tmp_pat
         else:
             await create(session, SnapshotInputs(SCRATCH), Row(), OWNER)
         for more in ((), ("--new",)):
-            (await at.drills(DATABASE, *more)).failed("must be used for drills only, but")
+            (await at.drills(DATABASE, *more)).failed(
+                "must be used for drills only, but"
+            )
         assert not at.w.requests("restore")
 
 
@@ -263,7 +287,11 @@ async def test_an_id_in_capitals_is_the_same_database(at: DrillScene) -> None:
     loud = {**at.values(), "scratch_database_id": SCRATCH.upper()}
     (problem,) = DrillRules().check(drill, loud)
     assert problem.property == "scratch_database_id"
-    own = {**at.values(), "scratch_database_id": DATABASE.upper(), "connection": ELSEWHERE_URL}
+    own = {
+        **at.values(),
+        "scratch_database_id": DATABASE.upper(),
+        "connection": ELSEWHERE_URL,
+    }
     (problem,) = DrillInputs.problems(own)
     assert "must be another database than the snapshot's own" in str(problem.reason)
 
@@ -275,7 +303,11 @@ async def test_a_connection_to_another_engine_is_refused_before_the_request(
     monkeypatch.setattr("pulumi_snapshots.drill.record.lacking", lambda _: "")
     why = "Connection must be to PostgreSQL, as the snapshot is of it, not to Redis."
     await at.fails(
-        why, "Nothing was restored.", connection="redis://scratch.example", runtime=None, name=None
+        why,
+        "Nothing was restored.",
+        connection="redis://scratch.example",
+        runtime=None,
+        name=None,
     )
     assert not at.at.posts
 

@@ -32,8 +32,15 @@ PROVIDERS = {
     "Drill": DrillProvider(),
 }
 NAMES = {kind: urn("x", f"squarecloud:index:{kind}") for kind in PROVIDERS}
-DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232"
-SERVICE = ("--no-automatic", "--cache-world", "invalidated", "--requests-per-minute", "10000")
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+OTHER = "b25c9e6f2dc8516b962fc5d186617232"
+SERVICE = (
+    "--no-automatic",
+    "--cache-world",
+    "invalidated",
+    "--requests-per-minute",
+    "10000",
+)
 _numbers = count(1)
 
 
@@ -73,30 +80,43 @@ class Place:
 
     def requests(self, *kinds: str) -> list[dict[str, Any]]:
         """Those about the database; of some kinds only, if any is given."""
-        mine = [one for one in self.emulator.journal() if one["database_id"] == self.database]
+        mine = [
+            one
+            for one in self.emulator.journal()
+            if one["database_id"] == self.database
+        ]
         return [one for one in mine if not kinds or one["kind"] in kinds]
 
     def fault(self, kind: str, **effect: Any) -> None:
-        self.emulator.control("faults", {"kind": kind, "database_id": self.database, **effect})
+        self.emulator.control(
+            "faults", {"kind": kind, "database_id": self.database, **effect}
+        )
 
     def waits(self, text: str) -> None:
         """Wait until the resource's row shows that."""
         self.servicer.wait_for(
-            lambda: any(text in shown for shown in self.servicer.progress(self.name)), text
+            lambda: any(text in shown for shown in self.servicer.progress(self.name)),
+            text,
         )
 
 
 @contextmanager
 def placed(module: Any, serve: Serve, emulator: Service, **how: Any) -> Iterator[Place]:
     emulator.control("faults", method="DELETE")
-    emulator.control("clock", {"advance": 200})  # the cooldowns of the test before are over
-    database = str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])
+    emulator.control(
+        "clock", {"advance": 200}
+    )  # the cooldowns of the test before are over
+    database = str(
+        emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"]
+    )
     with serve(env={**emulator.environment, **module.PACE}, **how) as servicer:
         yield Place(emulator, servicer, database, NAMES[module.KIND])
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest, serve: Serve, emulator: Service) -> Iterator[Place]:
+def place(
+    request: pytest.FixtureRequest, serve: Serve, emulator: Service
+) -> Iterator[Place]:
     with placed(request.module, serve, emulator) as one:
         yield one
 

@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 from tests.dynamic.conftest import NAMES, Place, Serve
 from tests.support.servicer import NO_KEY, failure
 
-KIND, NAME = "Archive", NAMES["Archive"]
+KIND = "Archive"
+NAME = NAMES["Archive"]
 PACE: dict[str, str] = {}
 SERVICE = ()
 SIZE = 3_000_000
@@ -30,7 +31,9 @@ def inputs_in(folder: Path, place: Place, **wishes: Any) -> dict[str, Any]:
     with urllib.request.urlopen(request) as response:  # noqa: S310
         entries = json.loads(response.read())["response"]
     (url,) = [
-        entry["url"] for entry in entries if f"versionId={stored['version_id']}" in entry["url"]
+        entry["url"]
+        for entry in entries
+        if f"versionId={stored['version_id']}" in entry["url"]
     ]
     given = {
         "database_id": place.database,
@@ -61,7 +64,9 @@ def test_create_gives_a_verified_file_that_is_imported_by_its_uri(
     assert path.name.endswith(f"Z-{source['version_id']}.zip")
     _is_verified(outputs, path.read_bytes(), source)
     assert [each["kind"] for each in place.requests()].count("download") == 1
-    assert place.servicer.progress(NAME)[-1] == f"archived {SIZE / 1e6:.1f} MB to {path}"
+    assert (
+        place.servicer.progress(NAME)[-1] == f"archived {SIZE / 1e6:.1f} MB to {path}"
+    )
     _shows_nothing_secret(place, str(outputs))
     with serve(env=NO_KEY) as idle:
         read = idle.read(NAME, answer.id, None, {}).outputs
@@ -73,7 +78,9 @@ def test_create_gives_a_verified_file_that_is_imported_by_its_uri(
         )
 
 
-def _is_verified(outputs: dict[str, Any], content: bytes, source: dict[str, Any]) -> None:
+def _is_verified(
+    outputs: dict[str, Any], content: bytes, source: dict[str, Any]
+) -> None:
     """The outputs say what the file holds and where it is from, without the URL that opens it."""
     assert len(content) == outputs["size"] == source["size"]
     assert outputs["sha256"] == sha256(content).hexdigest()
@@ -94,26 +101,37 @@ def test_a_url_alone_needs_no_key_and_an_id_alone_does(
 ) -> None:
     source = inputs_in(tmp_path, place)
     with serve(env=NO_KEY) as keyless:
-        alone = {"download_url": source["download_url"], "destination": str(tmp_path / "x.zip")}
+        alone = {
+            "download_url": source["download_url"],
+            "destination": str(tmp_path / "x.zip"),
+        }
         answer = keyless.create(NAME, alone)
         assert answer.outputs["database_id"] == place.database
         assert path_of(answer.outputs) == tmp_path / "x.zip"
-        ids = {name: source[name] for name in ("database_id", "version_id", "destination")}
+        ids = {
+            name: source[name] for name in ("database_id", "version_id", "destination")
+        }
         told = refused(keyless.create, NAME, ids)
         assert "no API key is set, so its download URL cannot be looked up" in told
-    assert place.servicer.create(NAME, ids).outputs["sha256"] == answer.outputs["sha256"]
+    assert (
+        place.servicer.create(NAME, ids).outputs["sha256"] == answer.outputs["sha256"]
+    )
 
 
 def test_a_lost_or_altered_object_is_archived_again_and_kept_unless_told_otherwise(
     serve: Serve, place: Place, tmp_path: Path
 ) -> None:
-    servicer, inputs = place.servicer, inputs_in(tmp_path, place)
+    servicer = place.servicer
+    inputs = inputs_in(tmp_path, place)
     created = servicer.create(NAME, inputs)
     path = path_of(created.outputs)
     same = servicer.read(NAME, created.id, created.outputs, inputs)
     assert (same.id, same.outputs) == (created.id, created.outputs)
     path.write_bytes(b"x")
-    assert servicer.read(NAME, created.id, created.outputs, inputs).outputs["lost"] == "altered"
+    assert (
+        servicer.read(NAME, created.id, created.outputs, inputs).outputs["lost"]
+        == "altered"
+    )
     path.unlink()
     missing = servicer.read(NAME, created.id, created.outputs, inputs)
     assert (missing.id, missing.outputs["lost"]) == (created.id, "missing")
@@ -124,7 +142,10 @@ def test_a_lost_or_altered_object_is_archived_again_and_kept_unless_told_otherwi
     assert servicer.progress(NAME)[-1] == f"x: {path} is missing: to be archived again"
     again = servicer.update(NAME, created.id, missing.outputs, inputs).outputs
     assert "lost" not in again
-    assert (again["uri"], again["sha256"]) == (created.outputs["uri"], created.outputs["sha256"])
+    assert (again["uri"], again["sha256"]) == (
+        created.outputs["uri"],
+        created.outputs["sha256"],
+    )
     assert path.stat().st_size == SIZE
     with serve(env=NO_KEY, config={"squarecloud:pollEvery": "never"}) as idle:
         idle.delete(NAME, created.id, again)

@@ -19,10 +19,14 @@ MISSING = object()
 
 Call = Callable[[Servicer, str, str, dict[str, Any]], object]
 CALLS: dict[str, Call] = {
-    "check": lambda one, kind, _id, state: one.check(NAMES[kind], GOOD[kind], olds=state),
+    "check": lambda one, kind, _id, state: one.check(
+        NAMES[kind], GOOD[kind], olds=state
+    ),
     "diff": lambda one, kind, id_, state: one.diff(NAMES[kind], id_, state, GOOD[kind]),
     "read": lambda one, kind, id_, state: one.read(NAMES[kind], id_, state),
-    "update": lambda one, kind, id_, state: one.update(NAMES[kind], id_, state, GOOD[kind]),
+    "update": lambda one, kind, id_, state: one.update(
+        NAMES[kind], id_, state, GOOD[kind]
+    ),
     "delete": lambda one, kind, id_, state: one.delete(NAMES[kind], id_, state),
 }
 STATES = {
@@ -34,7 +38,9 @@ STATES = {
 }
 
 
-def ending(call: Call, servicer: Servicer, kind: str, id_: str, state: dict[str, Any]) -> str:
+def ending(
+    call: Call, servicer: Servicer, kind: str, id_: str, state: dict[str, Any]
+) -> str:
     """The text of the error with which a call ends; empty if there is none."""
     servicer.forget()
     try:
@@ -44,11 +50,17 @@ def ending(call: Call, servicer: Servicer, kind: str, id_: str, state: dict[str,
     return ""
 
 
-def damaged(kind: str, state: dict[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+def damaged(
+    kind: str, state: dict[str, Any]
+) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """The states that lack a field, or have one of another type: the field, its value and the state."""
     for name in RULES[kind]()().schema.properties:
         if name in state:
-            yield name, MISSING, {key: value for key, value in state.items() if key != name}
+            yield (
+                name,
+                MISSING,
+                {key: value for key, value in state.items() if key != name},
+            )
         for value in WRONG:
             yield name, value, {**state, name: value}
 
@@ -64,7 +76,9 @@ def is_of_other_type(good: Any, value: Any) -> bool:
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(("kind", "how"), STATES, ids=str)
-def test_a_damaged_state_is_explained(idle: Servicer, kind: str, how: str, call: str) -> None:
+def test_a_damaged_state_is_explained(
+    idle: Servicer, kind: str, how: str, call: str
+) -> None:
     id_, good = STATES[kind, how]
     # `check` uses nothing of the state, and a refresh looks up by its id what a Snapshot lacks.
     is_looked_up = call == "read" and kind == "Snapshot" and how == "finished"
@@ -74,7 +88,9 @@ def test_a_damaged_state_is_explained(idle: Servicer, kind: str, how: str, call:
         said = ending(CALLS[call], idle, kind, id_, state)
         must = is_used and is_known_wrong(kind, good, name, value)
         if has_crashed(said) or (must and not is_explained(said, kind, name)):
-            wrong.append(f"{name}={'missing' if value is MISSING else value!r}: {said[:300]}")
+            wrong.append(
+                f"{name}={'missing' if value is MISSING else value!r}: {said[:300]}"
+            )
     assert wrong == []
 
 
@@ -104,5 +120,8 @@ def has_crashed(said: str) -> bool:
 def test_a_half_imported_state_is_explained(idle: Servicer, kind: str) -> None:
     for call in ("diff", "update", "delete"):
         said = ending(CALLS[call], idle, kind, ID[kind], dict(GOOD[kind]))
-        assert said.startswith(f"The state of this {kind} cannot be used: "), (call, said)
+        assert said.startswith(f"The state of this {kind} cannot be used: "), (
+            call,
+            said,
+        )
         assert "is missing" in said

@@ -17,7 +17,8 @@ from tests.support.machine import lacks
 from tests.support.servicer import CallFailedError, Servicer, failure, kept, urn
 from tests.support.toy_provider import ToyProvider
 
-A, B = urn("a"), urn("b")
+A = urn("a")
+B = urn("b")
 Toy = Callable[..., Servicer]
 
 
@@ -51,7 +52,9 @@ def own(toy: Toy) -> Iterator[Servicer]:
 @pytest.fixture
 def broken(toy: Toy) -> Toy:
     """Starts a process whose SDK lacks something."""
-    return lambda what, **env: toy(env={"TOY_BREAK": what, **env}, config={"toy:width": "10"})
+    return lambda what, **env: toy(
+        env={"TOY_BREAK": what, **env}, config={"toy:width": "10"}
+    )
 
 
 CALLS: dict[str, Callable[[Servicer, dict[str, Any]], Any]] = {
@@ -59,7 +62,9 @@ CALLS: dict[str, Callable[[Servicer, dict[str, Any]], Any]] = {
     "update": lambda servicer, inputs: servicer.update(A, "toy/1", {}, inputs),
     "refresh": lambda servicer, inputs: servicer.read(A, "toy/1", inputs, {}),
     "get": lambda servicer, inputs: servicer.read(A, "toy/1", None, inputs),
-    "diff": lambda servicer, inputs: servicer.diff(A, "toy/1", {}, {**inputs, "diff": True}),
+    "diff": lambda servicer, inputs: servicer.diff(
+        A, "toy/1", {}, {**inputs, "diff": True}
+    ),
     "delete": lambda servicer, inputs: servicer.delete(A, "toy/1", inputs),
 }
 
@@ -90,7 +95,9 @@ def test_a_ci_log_gets_each_text_once_and_lasting_ones_under_their_resource(
 
 def test_a_proxy_in_the_environment_does_not_get_the_messages(toy: Toy) -> None:
     dead = "http://127.0.0.1:9"
-    with toy(env={"http_proxy": dead, "grpc_proxy": dead, "no_proxy": None}) as servicer:
+    with toy(
+        env={"http_proxy": dead, "grpc_proxy": dead, "no_proxy": None}
+    ) as servicer:
         servicer.create(A, {"info": "here"})
         assert servicer.diagnostics(A) == ["here"]
 
@@ -103,7 +110,9 @@ def test_text_that_is_no_valid_unicode_still_arrives(servicer: Servicer) -> None
 
 def test_a_bug_keeps_its_traceback_even_after_plain_errors(servicer: Servicer) -> None:
     failure(servicer.create, A, {"fail": "refused"})
-    with pytest.raises(CallFailedError, match=r"toy_provider\.py(.|\n)*ZeroDivisionError: a bug"):
+    with pytest.raises(
+        CallFailedError, match=r"toy_provider\.py(.|\n)*ZeroDivisionError: a bug"
+    ):
         servicer.create(A, {"bug": True})
 
 
@@ -131,9 +140,9 @@ def test_what_was_begun_is_kept_with_its_reason(servicer: Servicer, name: str) -
     assert partial.secrets == {"url", "deep"}
     # So it can be updated and deleted, and a read keeps the inputs.
     assert partial.provider == servicer.serialized_provider
-    assert kept(servicer.read, A, "toy/1", {"keep": "waiting"}, {"database": "a1"}).inputs == {
-        "database": "a1"
-    }
+    assert kept(
+        servicer.read, A, "toy/1", {"keep": "waiting"}, {"database": "a1"}
+    ).inputs == {"database": "a1"}
 
 
 def test_state_is_kept_beside_googles_own_clients(toy: Toy) -> None:
@@ -141,8 +150,12 @@ def test_state_is_kept_beside_googles_own_clients(toy: Toy) -> None:
         assert kept(servicer.create, A, {"keep": "waiting"}).reasons == ["waiting"]
 
 
-def test_outputs_that_cannot_be_kept_end_the_call_as_a_failure(servicer: Servicer) -> None:
-    error = failure(servicer.create, A, {"keep": "still waiting", "unserialisable": True})
+def test_outputs_that_cannot_be_kept_end_the_call_as_a_failure(
+    servicer: Servicer,
+) -> None:
+    error = failure(
+        servicer.create, A, {"keep": "still waiting", "unserialisable": True}
+    )
     assert (error.kept, error.message) == (None, "not kept")
 
 
@@ -151,7 +164,8 @@ def test_outputs_that_cannot_be_kept_end_the_call_as_a_failure(servicer: Service
 
 def test_an_interrupt_arrives_while_every_thread_waits(own: Servicer) -> None:
     calls = [
-        own.start(own.create, urn(f"r{n}"), {"wait": True, "keep": "interrupted"}) for n in range(8)
+        own.start(own.create, urn(f"r{n}"), {"wait": True, "keep": "interrupted"})
+        for n in range(8)
     ]
     own.wait_for(lambda: sum(bool(own.progress(urn(f"r{n}"))) for n in range(8)) == 4)
     own.cancel()
@@ -170,7 +184,8 @@ def test_a_fleet_waits_side_by_side_also_what_came_before_the_widening(
 ) -> None:
     with toy(config={"toy:width": str(width), "toy:queued": str(queued)}) as servicer:
         calls = [
-            servicer.start(servicer.create, urn(f"r{n}"), {"wait": True}) for n in range(width)
+            servicer.start(servicer.create, urn(f"r{n}"), {"wait": True})
+            for n in range(width)
         ]
         servicer.wait_for(lambda: len(servicer.messages) == width, "all at a time")
         servicer.cancel()
@@ -204,7 +219,9 @@ def test_what_must_stay_is_shown_at_the_stack_or_printed(
 ) -> None:
     with broken(what) as servicer:
         assert (
-            servicer.create(A, {"progress": ["sent"], "info": "forgotten", "warn": "late"}).id
+            servicer.create(
+                A, {"progress": ["sent"], "info": "forgotten", "warn": "late"}
+            ).id
             == "toy/1"
         )
         servicer.wait_for(lambda: servicer.printed == printed)
@@ -226,7 +243,10 @@ def test_without_the_pool_four_at_a_time_still_work(broken: Toy) -> None:
 
 def test_too_few_threads_cost_width_and_not_the_run(broken: Toy) -> None:
     with broken("threads") as servicer:
-        calls = [servicer.start(servicer.create, urn(f"r{n}"), {"seconds": 0.1}) for n in range(20)]
+        calls = [
+            servicer.start(servicer.create, urn(f"r{n}"), {"seconds": 0.1})
+            for n in range(20)
+        ]
         assert [call.result(120).outputs["width"] for call in calls] == [6] * 20
 
 
@@ -246,7 +266,8 @@ def test_outside_of_a_provider_everything_is_the_plain_way(
 
 
 def test_no_message_waits_for_an_engine_that_stands_still() -> None:
-    heard, goes_on = list[str](), threading.Event()
+    heard = list[str]()
+    goes_on = threading.Event()
 
     def log(said: Any, **_: Any) -> None:
         goes_on.wait(10)

@@ -61,7 +61,9 @@ def happen(
             _preview=None,
             _changes=CHANGES,
             _known=future,
-            _state=SimpleNamespace(database_id=had, guardable={URN: "servers:index:Server"}),
+            _state=SimpleNamespace(
+                database_id=had, guardable={URN: "servers:index:Server"}
+            ),
             _settings=SimpleNamespace(guard=setting),
             _messages=heard,
             _inputs=lambda database_id: SimpleNamespace(
@@ -91,7 +93,9 @@ def test_a_change_is_held_back_if_nothing_shows_the_database(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_only_a_delete_is_guarded_by_the_database_that_the_guard_had(change: str) -> None:
+def test_only_a_delete_is_guarded_by_the_database_that_the_guard_had(
+    change: str,
+) -> None:
     heard = Heard()
     if change == "delete":
         happen(change, heard, had=OTHER_DATABASE)

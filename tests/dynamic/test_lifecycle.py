@@ -10,8 +10,13 @@ from tests.dynamic.test_without_requests import STATE
 from tests.support.servicer import PLENTY, Answer, Kept, Servicer, failure, kept, urn
 from tools.sandbox import Service
 
-KIND, NAME = "Snapshot", NAMES["Snapshot"]
-PACE = {**PLENTY, "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s", "SQUARECLOUD_POLL_EVERY": "0.3s"}
+KIND = "Snapshot"
+NAME = NAMES["Snapshot"]
+PACE = {
+    **PLENTY,
+    "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s",
+    "SQUARECLOUD_POLL_EVERY": "0.3s",
+}
 # The service's clock is two hours behind, so what it has made is old to a client that asks nobody.
 SERVICE = (
     "--clock-offset",
@@ -30,15 +35,21 @@ def create(place: Place, **inputs: Any) -> Answer:
 
 
 def slow(place: Place) -> None:
-    place.emulator.control(f"databases/{place.database}", {"next_snapshot_seconds": 600}, "PATCH")
+    place.emulator.control(
+        f"databases/{place.database}", {"next_snapshot_seconds": 600}, "PATCH"
+    )
 
 
 def started(place: Place) -> str:
-    (version,) = [entry["version_id"] for entry in place.requests("create") if entry["accepted"]]
+    (version,) = [
+        entry["version_id"] for entry in place.requests("create") if entry["accepted"]
+    ]
     return str(version)
 
 
-def test_create_gives_every_output_and_only_the_url_is_secret(started_place: Place) -> None:
+def test_create_gives_every_output_and_only_the_url_is_secret(
+    started_place: Place,
+) -> None:
     place = started_place
     answer = create(place, triggers=["1", 2], timeout="10m")
     version = started(place)
@@ -63,17 +74,24 @@ def test_create_gives_every_output_and_only_the_url_is_secret(started_place: Pla
     assert place.servicer.progress(NAME)[-1] == f"found snapshot {version}"
     assert place.servicer.diagnostics(NAME) == []
     # What is shown or printed never holds what opens the data.
-    shown = [message.text for message in place.servicer.messages] + place.servicer.printed
-    assert not [text for text in shown if place.emulator.key in text or "Signature" in text]
+    shown = [
+        message.text for message in place.servicer.messages
+    ] + place.servicer.printed
+    assert not [
+        text for text in shown if place.emulator.key in text or "Signature" in text
+    ]
 
 
 def test_a_refresh_looks_up_what_an_edited_state_lacks(place: Place) -> None:
     made = create(place, triggers=["1", 2], timeout="10m")
-    lacking = {name: made.outputs[name] for name in made.outputs if name != "created_at"}
+    lacking = {
+        name: made.outputs[name] for name in made.outputs if name != "created_at"
+    }
     given = {"database_id": place.database, "triggers": ["1", 2], "timeout": "10m"}
     refreshed = place.servicer.read(NAME, made.id, {**lacking, "size": "large"}, given)
     kept_outputs = {
-        name: made.outputs[name] for name in (*given, "version_id", "created_at", "size")
+        name: made.outputs[name]
+        for name in (*given, "version_id", "created_at", "size")
     }
     assert refreshed.outputs.items() >= kept_outputs.items()
     assert refreshed.id == made.id
@@ -94,7 +112,10 @@ def test_refresh_and_get_return_the_same_snapshot(place: Place) -> None:
     assert found.outputs["version_id"] == created.outputs["version_id"]
     assert "requested_at" not in found.outputs
     updated = place.servicer.update(
-        NAME, created.id, created.outputs, {"database_id": place.database, "timeout": "1h"}
+        NAME,
+        created.id,
+        created.outputs,
+        {"database_id": place.database, "timeout": "1h"},
     )
     assert {**created.outputs, "timeout": "1h"} == updated.outputs
     assert len(place.requests("create")) == 1
@@ -106,11 +127,16 @@ def test_with_a_name_in_place_of_an_id_a_command_shows_the_ids(place: Place) -> 
         "This account has no such database.\n"
         "No snapshot of database shop was taken. [POST /databases/shop/snapshots: 404 DATABASE_NOT_FOUND"
     )
-    assert "hint: `squarecloud-snapshots databases` shows the id of each.\n" in failed.message
+    assert (
+        "hint: `squarecloud-snapshots databases` shows the id of each.\n"
+        in failed.message
+    )
     assert failed.kept is None
 
 
-def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place: Place) -> None:
+def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(
+    serve: Serve, place: Place
+) -> None:
     partial = _cancelled(place)
     _sends_nothing_more(place)
     inputs = {"database_id": place.database, "timeout": "0.5s"}
@@ -130,7 +156,10 @@ def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place:
         assert canonical.id == f"{place.database}/{started(place)}"
     with serve(env=environment) as another:
         read = another.read(NAME, partial.id, partial.outputs, inputs)
-        assert (read.id, read.outputs) == (canonical.id, {**canonical.outputs, "timeout": "1h"})
+        assert (read.id, read.outputs) == (
+            canonical.id,
+            {**canonical.outputs, "timeout": "1h"},
+        )
         (said,) = another.diagnostics(NAME)
         assert _found(place).fullmatch(said)
     assert len(place.requests("create")) == 1
@@ -177,7 +206,9 @@ def _keeps_waiting(servicer: Servicer, partial: Kept, inputs: dict[str, Any]) ->
     for _ in range(2):  # an engine may compare it twice
         assert servicer.diff(NAME, partial.id, partial.outputs, inputs).changes
     (waits,) = servicer.diagnostics(NAME, "INFO")
-    assert re.fullmatch(r"pending since [\d: -]+ UTC; will keep waiting, no new request", waits)
+    assert re.fullmatch(
+        r"pending since [\d: -]+ UTC; will keep waiting, no new request", waits
+    )
 
 
 def _found(place: Place) -> re.Pattern[str]:
@@ -187,12 +218,16 @@ def _found(place: Place) -> re.Pattern[str]:
     )
 
 
-def test_twelve_creates_at_once_each_find_their_own(emulator: Service, place: Place) -> None:
+def test_twelve_creates_at_once_each_find_their_own(
+    emulator: Service, place: Place
+) -> None:
     databases = [f"c{number:02}{place.database[3:]}" for number in range(12)]
     for database_id in databases:
         emulator.control("databases", {"id": database_id})
         emulator.control("snapshots", {"database_id": database_id})
-    inputs = [{"database_id": database_id, "reuse_within": "3h"} for database_id in databases]
+    inputs = [
+        {"database_id": database_id, "reuse_within": "3h"} for database_id in databases
+    ]
     calls = [
         place.servicer.start(place.servicer.create, urn(each["database_id"]), each)
         for each in inputs
@@ -201,13 +236,13 @@ def test_twelve_creates_at_once_each_find_their_own(emulator: Service, place: Pl
     for database_id, call in zip(databases, calls, strict=True):
         assert call.result().id.startswith(f"{database_id}/")
         (said,) = place.servicer.diagnostics(urn(database_id), "INFO")
-        adopted = (
-            rf"adopted {call.result().id}, taken .* ago, instead of taking one \(reuse_within\)"
-        )
+        adopted = rf"adopted {call.result().id}, taken .* ago, instead of taking one \(reuse_within\)"
         assert re.fullmatch(adopted, said)
 
 
-def test_the_provider_ends_soon_after_its_engine_was_killed(started_place: Place) -> None:
+def test_the_provider_ends_soon_after_its_engine_was_killed(
+    started_place: Place,
+) -> None:
     slow(started_place)
     servicer = started_place.servicer
     servicer.start(create, started_place)
@@ -220,7 +255,9 @@ QUOTA = {"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}
 USED_UP = "The plan's daily quota of snapshots is used up"
 
 
-def test_a_create_that_succeeds_later_ends_as_not_done_and_leaves_its_text(place: Place) -> None:
+def test_a_create_that_succeeds_later_ends_as_not_done_and_leaves_its_text(
+    place: Place,
+) -> None:
     place.fault("create", **QUOTA)
     ended = failure(create, place)
     assert (ended.awaited, ended.kept) == (True, None)
@@ -237,8 +274,12 @@ def test_a_create_that_failed_is_an_error_and_no_warning(place: Place) -> None:
     assert place.servicer.diagnostics(NAME) == []
 
 
-def test_a_refresh_that_is_blocked_is_no_create_that_succeeds_later(place: Place) -> None:
+def test_a_refresh_that_is_blocked_is_no_create_that_succeeds_later(
+    place: Place,
+) -> None:
     place.fault("list", status=429, code="RATE_LIMITED")
     given = {"database_id": place.database}
-    ended = failure(place.servicer.read, NAME, f"{place.database}/{'v' * 36}", {}, given)
+    ended = failure(
+        place.servicer.read, NAME, f"{place.database}/{'v' * 36}", {}, given
+    )
     assert not ended.awaited

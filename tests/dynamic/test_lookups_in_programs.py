@@ -21,7 +21,9 @@ VERSION = "v" * 24
 
 
 @pytest.fixture(autouse=True)
-def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def nothing_configured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[None]:
     for name in ("API_KEY", "API_URL", "SNAPSHOTS_URL", "DEBUG"):
         monkeypatch.delenv(f"SQUARECLOUD_{name}", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
@@ -35,14 +37,19 @@ def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Service]:
-    with near_emulator("--database", DATABASE, "--requests-per-minute", "10000") as emulator:
+    with near_emulator(
+        "--database", DATABASE, "--requests-per-minute", "10000"
+    ) as emulator:
         emulator.control("snapshots", {"database_id": DATABASE, "version_id": VERSION})
         yield emulator
 
 
 @pytest.fixture
 def service(emulator: Service, monkeypatch: pytest.MonkeyPatch) -> Service:
-    for name, text in {**emulator.environment, "SQUARECLOUD_REQUESTS_PER_MINUTE": "10000"}.items():
+    for name, text in {
+        **emulator.environment,
+        "SQUARECLOUD_REQUESTS_PER_MINUTE": "10000",
+    }.items():
         monkeypatch.setenv(name, text)
     emulator.control("journal", method="DELETE")
     emulator.control("faults", method="DELETE")
@@ -82,9 +89,15 @@ BAD = [
         {"AGE": "soon"},
         "AGE must be a duration in d, h, m or s such as 90s, 45m, 1h30m or 7d, not 'soon'",
     ),
-    ({"AGE": "31d"}, "AGE must be at most 30d (the service keeps no snapshot longer), not '31d'"),
+    (
+        {"AGE": "31d"},
+        "AGE must be at most 30d (the service keeps no snapshot longer), not '31d'",
+    ),
 ]
-AGES = {"get_snapshots": ("newer_than", "older_than"), "get_latest_snapshot": ("max_age",)}
+AGES = {
+    "get_snapshots": ("newer_than", "older_than"),
+    "get_latest_snapshot": ("max_age",),
+}
 
 
 @pytest.mark.parametrize("twin", ["", "_output"])
@@ -118,7 +131,8 @@ def test_an_output_without_a_value_does_not_ask_for_everything() -> None:
     async def call() -> None:
         twin = ours.get_snapshots_output(database_id=pulumi.Output.from_input(None))  # type: ignore[arg-type]  # as an unset one
         with pytest.raises(
-            LookupFailed, match="get_snapshots_output: database_id is an output whose value is None"
+            LookupFailed,
+            match="get_snapshots_output: database_id is an output whose value is None",
         ):
             await twin.future()
 
@@ -133,7 +147,10 @@ def test_an_unknown_argument_sends_nothing_in_preview(service: Service) -> None:
             _later(False),  # noqa: FBT003  as the SDK has it
             _later(False),  # noqa: FBT003
         )
-        for twin in (ours.get_latest_snapshot_output(unknown), ours.get_database_output(unknown)):
+        for twin in (
+            ours.get_latest_snapshot_output(unknown),
+            ours.get_database_output(unknown),
+        ):
             assert not await twin.is_known()
             assert not await twin.is_secret()
         assert await ours.get_latest_snapshot_output(unknown, with_url=True).is_secret()
@@ -150,7 +167,8 @@ async def _later(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "name", ["get_snapshots", "get_databases", "get_databases_output", "get_snapshots_output"]
+    "name",
+    ["get_snapshots", "get_databases", "get_databases_output", "get_snapshots_output"],
 )
 def test_without_a_key_both_places_for_it_are_named(name: str) -> None:
     assert outcome_of(name) == (
@@ -169,7 +187,9 @@ def test_the_stacks_config_wins_over_the_environment(
         ["squarecloud:apiKey"],
     )
     assert [one.version_id for one in ours.get_snapshots(DATABASE)] == [VERSION]
-    set_all_config({"squarecloud:apiKey": service.key, "squarecloud:pollEvery": "often"})
+    set_all_config(
+        {"squarecloud:apiKey": service.key, "squarecloud:pollEvery": "often"}
+    )
     assert outcome_of("get_databases").startswith(
         "get_databases: squarecloud:pollEvery must be a duration"
     )
@@ -204,7 +224,11 @@ def test_every_lookup_answers_and_asks_once(service: Service) -> None:
         )
         assert ours.get_latest_snapshot(DATABASE, origin="automatic") is None
         (database,) = ours.get_databases()
-        assert (database.id, database.type, database.running) == (DATABASE, "postgres", True)
+        assert (database.id, database.type, database.running) == (
+            DATABASE,
+            "postgres",
+            True,
+        )
         assert ours.get_database(DATABASE) == database
     kinds = [entry["kind"] for entry in service.control("journal")]
     assert sorted(kinds) == ["list account", "me", "status"]
@@ -213,7 +237,9 @@ def test_every_lookup_answers_and_asks_once(service: Service) -> None:
 def test_a_program_asks_once_and_the_next_one_asks_again(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looks, "READS_SHARE", 0.0)  # as if a minute had passed each time
+    monkeypatch.setattr(
+        looks, "READS_SHARE", 0.0
+    )  # as if a minute had passed each time
     for number in (1, 2):
         program = pulumi.Resource.__new__(pulumi.Resource)
         monkeypatch.setattr(lookups, "get_root_resource", lambda: program)  # noqa: B023  called within this turn
@@ -227,12 +253,16 @@ def test_a_program_asks_once_and_the_next_one_asks_again(
     assert [entry["kind"] for entry in service.control("journal")].count("list") == 3
 
 
-def test_what_holds_a_url_is_a_secret_and_what_does_not_is_none(service: Service) -> None:
+def test_what_holds_a_url_is_a_secret_and_what_does_not_is_none(
+    service: Service,
+) -> None:
     def database_id() -> pulumi.Output[str]:
         return pulumi.Output.from_input(DATABASE)
 
     (found,), secret = resolved(
-        lambda: ours.get_snapshots_output(database_id(), newer_than=pulumi.Output.from_input("1h"))
+        lambda: ours.get_snapshots_output(
+            database_id(), newer_than=pulumi.Output.from_input("1h")
+        )
     )
     assert (found.version_id, found.download_url, secret) == (VERSION, None, False)
     asked = {"with_url": True}
@@ -242,18 +272,25 @@ def test_what_holds_a_url_is_a_secret_and_what_does_not_is_none(service: Service
         )
     )
     assert (whole.version_id, secret) == (VERSION, True)
-    url, latest = whole.download_url, ours.get_latest_snapshot_output
+    url = whole.download_url
+    latest = ours.get_latest_snapshot_output
     assert ours.get_latest_snapshot(DATABASE, with_url=True) == whole
     assert url is not None
     calls: list[tuple[Callable[[], pulumi.Output[Any]], Any]] = [
         (lambda: latest(database_id()), (found, False)),
         (lambda: latest(database_id(), with_url=True), (whole, True)),
         (lambda: latest(database_id(), with_url=True).download_url, (url, True)),
-        (lambda: latest(database_id(), origin="automatic", with_url=True), (None, True)),
+        (
+            lambda: latest(database_id(), origin="automatic", with_url=True),
+            (None, True),
+        ),
         (lambda: ours.get_download_url_output(database_id(), VERSION), (url, True)),
         (lambda: ours.get_database_output(database_id()).type, ("postgres", False)),
         (lambda: ours.get_databases_output()[0].id, (DATABASE, False)),
-        (lambda: ours.get_database_output(pulumi.Output.secret(DATABASE)).id, (DATABASE, True)),
+        (
+            lambda: ours.get_database_output(pulumi.Output.secret(DATABASE)).id,
+            (DATABASE, True),
+        ),
     ]
     assert [resolved(call) for call, _ in calls] == [known for _, known in calls]
     assert service.control("journal")
@@ -301,7 +338,10 @@ def test_a_refused_key_is_never_shown_or_used_again(
 ) -> None:
     monkeypatch.setenv("SQUARECLOUD_API_KEY", "w" * 64)
     unsent = ": not sent, since another request was answered with 401"
-    for function, words in (("get_databases", ": 401 ACCESS_DENIED]"), ("get_snapshots", unsent)):
+    for function, words in (
+        ("get_databases", ": 401 ACCESS_DENIED]"),
+        ("get_snapshots", unsent),
+    ):
         text = outcome_of(function)
         assert words in text
         assert "The API key is unknown, revoked or expired" in text

@@ -10,8 +10,13 @@ from pulumi_snapshots.clock import parse_rfc3339, time_text
 from tests.dynamic.conftest import NAMES, Place, Serve
 from tests.support.servicer import PLENTY, kept
 
-KIND, NAME = "Restore", NAMES["Restore"]
-PACE = {**PLENTY, "SQUARECLOUD_POLL_EVERY": "0.2s", "SQUARECLOUD_RESTORE_SETTLE": "0.5s"}
+KIND = "Restore"
+NAME = NAMES["Restore"]
+PACE = {
+    **PLENTY,
+    "SQUARECLOUD_POLL_EVERY": "0.2s",
+    "SQUARECLOUD_RESTORE_SETTLE": "0.5s",
+}
 SERVICE = ("--restore-seconds", "0.6")
 
 
@@ -47,7 +52,9 @@ def rows(place: Place) -> Rows:
     return found
 
 
-def test_a_restore_brings_rows_back_and_waits_for_the_database(place: Place, rows: Rows) -> None:
+def test_a_restore_brings_rows_back_and_waits_for_the_database(
+    place: Place, rows: Rows
+) -> None:
     inputs = rows.inputs(triggers=["v2"], timeout="10m", overwrite=True)
     created = place.servicer.create(NAME, inputs)
     assert rows.read() == "then"
@@ -115,17 +122,25 @@ def test_a_cancelled_restore_is_watched_and_not_sent_again(
     )
     place.servicer.cancel()
     held = kept(creating.result, 30)
-    assert (held.refresh_before_update, held.provider) == (True, place.servicer.serialized_provider)
+    assert (held.refresh_before_update, held.provider) == (
+        True,
+        place.servicer.serialized_provider,
+    )
     assert held.outputs["attempt"]["answered"] == "not answered"
     (reason,) = held.reasons
-    assert "The wait was interrupted.\n\t  hint: The request is kept in the state" in reason
+    assert (
+        "The wait was interrupted.\n\t  hint: The request is kept in the state"
+        in reason
+    )
     assert f"`pulumi up --refresh --replace '{NAME}'` restores again" in reason
 
     with serve(env={**place.emulator.environment, **PACE}) as later:
         read = kept(later.read, NAME, held.id, held.outputs, inputs)
         assert (read.id, read.outputs) == (held.id, held.outputs)
         assert "What database" in read.reasons[0]
-        assert later.diff(NAME, held.id, held.outputs, {**inputs, "version_id": "v" * 24}).changes
+        assert later.diff(
+            NAME, held.id, held.outputs, {**inputs, "version_id": "v" * 24}
+        ).changes
         answer = later.update(NAME, held.id, held.outputs, inputs)
         waits, found = later.diagnostics(NAME, "INFO")
     assert re.fullmatch(

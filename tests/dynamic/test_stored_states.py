@@ -27,9 +27,16 @@ SIGNATURE = "4dabf18193072939515e22adb298388d"
 
 def each_stored(*, pending: bool | None) -> pytest.MarkDecorator:
     """Each stored resource; only those that are pending, or that are not, where that matters."""
-    chosen = [each for each in STORED if pending in {None, "attempt" in each[2]["outputs"]}]
-    names = [f"{version}-{way}-{one['urn'].rpartition('::')[2]}" for version, way, one in chosen]
-    return pytest.mark.parametrize(("way", "stored"), [each[1:] for each in chosen], ids=names)
+    chosen = [
+        each for each in STORED if pending in {None, "attempt" in each[2]["outputs"]}
+    ]
+    names = [
+        f"{version}-{way}-{one['urn'].rpartition('::')[2]}"
+        for version, way, one in chosen
+    ]
+    return pytest.mark.parametrize(
+        ("way", "stored"), [each[1:] for each in chosen], ids=names
+    )
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,9 @@ def idle(forks: dict[str, str]) -> Iterator[dict[str, Servicer]]:
 def handed(way: str, values: dict[str, Any]) -> Struct:
     """Properties as the engine hands them over; a dynamic provider gets its secrets in plain."""
     plain = {
-        name: value["value"] if isinstance(value, dict) and SIGNATURE in value else value
+        name: value["value"]
+        if isinstance(value, dict) and SIGNATURE in value
+        else value
         for name, value in values.items()
     }
     made: Struct = ParseDict(plain if way == "dynamic" else values, Struct())
@@ -60,7 +69,8 @@ def young(outputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def update_of(way: str, stored: dict[str, Any]) -> Any:
-    inputs, outputs = handed(way, stored["inputs"]), handed(way, stored["outputs"])
+    inputs = handed(way, stored["inputs"])
+    outputs = handed(way, stored["outputs"])
     return provider_pb2.UpdateRequest(
         urn=stored["urn"], id=stored["id"], olds=outputs, old_inputs=inputs, news=inputs
     )
@@ -70,8 +80,12 @@ def update_of(way: str, stored: dict[str, Any]) -> Any:
 def test_a_stored_state_previews_without_a_change(
     idle: dict[str, Servicer], way: str, stored: dict[str, Any]
 ) -> None:
-    urn, id_, inputs = stored["urn"], stored["id"], handed(way, stored["inputs"])
-    checked = idle[way]._stub.Check(provider_pb2.CheckRequest(urn=urn, olds=inputs, news=inputs))
+    urn = stored["urn"]
+    id_ = stored["id"]
+    inputs = handed(way, stored["inputs"])
+    checked = idle[way]._stub.Check(
+        provider_pb2.CheckRequest(urn=urn, olds=inputs, news=inputs)
+    )
     assert not checked.failures
     assert checked.inputs == inputs
     outputs = handed(way, young(stored["outputs"]))

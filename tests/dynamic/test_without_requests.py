@@ -17,17 +17,34 @@ from tests.support.servicer import UNKNOWN, Servicer, failure, kept, urn
 
 KIND = "Snapshot"
 ASSET = {SIGNATURE: "c44067f5952c0a294b673a41bacd8c17", "text": "x", "hash": "y"}
-ASSETS = {SIGNATURE: "0def7320c3a5731c473e5ecbe6d01bc7", "assets": {"a": ASSET}, "hash": "z"}
-REFERENCE = {SIGNATURE: "5cf8f73096256a8f31e491e813e4eb8e", "urn": urn("other"), "id": "other/1"}
+ASSETS = {
+    SIGNATURE: "0def7320c3a5731c473e5ecbe6d01bc7",
+    "assets": {"a": ASSET},
+    "hash": "z",
+}
+REFERENCE = {
+    SIGNATURE: "5cf8f73096256a8f31e491e813e4eb8e",
+    "urn": urn("other"),
+    "id": "other/1",
+}
 URL = f"https://snapshots.test/databases/account/{DATABASE}.zip?Expires=1757683751&Signature=never-shown"
 CHECK = {"query": "select count(*) from orders", "at_least": 1.0, "name": "orders"}
 RESULT = {"check": "orders", "passed": True, "expected": "at least 1", "found": "7"}
-ATTEMPT = {"posted_at": "2026-03-01T12:00:00Z", "id": "5d0c", "answered": "200", "timeout": 900.0}
+ATTEMPT = {
+    "posted_at": "2026-03-01T12:00:00Z",
+    "id": "5d0c",
+    "answered": "200",
+    "timeout": 900.0,
+}
 REQUESTED = "2026-03-01T12:00:00Z"
 
 GOOD: dict[str, dict[str, Any]] = {
     "Snapshot": {"database_id": DATABASE, "triggers": ["1", {"a": [2]}]},
-    "Archive": {"database_id": DATABASE, "version_id": "v1", "destination": "/backups/"},
+    "Archive": {
+        "database_id": DATABASE,
+        "version_id": "v1",
+        "destination": "/backups/",
+    },
     "Restore": {"database_id": DATABASE, "version_id": "v1", "overwrite": True},
     "Drill": {
         "database_id": DATABASE,
@@ -40,7 +57,11 @@ GOOD: dict[str, dict[str, Any]] = {
 }
 """Inputs of each kind."""
 DRILL = {name: value for name, value in GOOD["Drill"].items() if name != "connection"}
-ENDED = {"drilled_at": "2026-03-01T12:01:30Z", "restore_seconds": 62.5, "results": [RESULT]}
+ENDED = {
+    "drilled_at": "2026-03-01T12:01:30Z",
+    "restore_seconds": 62.5,
+    "results": [RESULT],
+}
 LAST_GOOD = {"database_id": DATABASE, "version_id": "v1", **ENDED}
 STATE: dict[str, dict[str, Any]] = {
     "Snapshot": {
@@ -80,7 +101,11 @@ STATE: dict[str, dict[str, Any]] = {
     },
 }
 """What a state has of each kind."""
-FAILED = {**STATE["Drill"], "passed": False, "results": [{**RESULT, "passed": False, "found": "0"}]}
+FAILED = {
+    **STATE["Drill"],
+    "passed": False,
+    "results": [{**RESULT, "passed": False, "found": "0"}],
+}
 PENDING: dict[str, dict[str, Any]] = {
     "Snapshot": {
         **GOOD["Snapshot"],
@@ -99,7 +124,12 @@ PENDING: dict[str, dict[str, Any]] = {
         "requested_at": REQUESTED,
         "attempt": ATTEMPT,
     },
-    "Drill": {**DRILL, "requested_at": REQUESTED, "last_good": LAST_GOOD, "attempt": ATTEMPT},
+    "Drill": {
+        **DRILL,
+        "requested_at": REQUESTED,
+        "last_good": LAST_GOOD,
+        "attempt": ATTEMPT,
+    },
 }
 ID = {
     "Snapshot": f"{DATABASE}/v1",
@@ -126,20 +156,34 @@ DECLARED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     ("kind", "given", "told"),
     [
-        ("Archive", {}, "nothing to archive is given, or a lookup has found no snapshot"),
+        (
+            "Archive",
+            {},
+            "nothing to archive is given, or a lookup has found no snapshot",
+        ),
         (
             "Archive",
             {"snapshot": SNAPSHOT, "download_url": "https://x/y"},
             "snapshot and download_url are given",
         ),
         ("Archive", {"snapshot": "before-release"}, "snapshot is a str"),
-        ("Restore", {}, "nothing to restore is given, or a lookup has found no snapshot"),
-        ("Restore", {"snapshot": 7, "version_id": "v1"}, "snapshot and version_id are given"),
+        (
+            "Restore",
+            {},
+            "nothing to restore is given, or a lookup has found no snapshot",
+        ),
+        (
+            "Restore",
+            {"snapshot": 7, "version_id": "v1"},
+            "snapshot and version_id are given",
+        ),
         ("Drill", {}, "nothing to drill is given, or a lookup has found no snapshot"),
     ],
     ids=str,
 )
-def test_a_program_learns_what_to_give(kind: str, given: dict[str, Any], told: str) -> None:
+def test_a_program_learns_what_to_give(
+    kind: str, given: dict[str, Any], told: str
+) -> None:
     with pytest.raises(pulumi.RunError) as caught:
         getattr(pulumi_snapshots, kind)("x", **DECLARED[kind], **given)
     assert str(caught.value).startswith(f"{kind} 'x': {told}")
@@ -161,7 +205,12 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
         "triggers",
         "must not hold an asset or archive: give a digest",
     ),
-    ("Snapshot", {"triggers": [ASSETS]}, "triggers", "must not hold an asset or archive"),
+    (
+        "Snapshot",
+        {"triggers": [ASSETS]},
+        "triggers",
+        "must not hold an asset or archive",
+    ),
     (
         "Snapshot",
         {"timeout": "never-shown"},
@@ -175,7 +224,12 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
         "must be longer than reuse_within",
     ),
     ("Archive", {"database_id": None, "version_id": None}, "snapshot", "is required"),
-    ("Archive", {"download_url": f"{URL}&versionId=v2"}, "download_url", "is pinned to version"),
+    (
+        "Archive",
+        {"download_url": f"{URL}&versionId=v2"},
+        "download_url",
+        "is pinned to version",
+    ),
     (
         "Archive",
         {"destination": None},
@@ -194,7 +248,12 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
         "overwrite",
         "must be true: a restore overwrites everything that the database",
     ),
-    ("Restore", {"version_id": "latest"}, "version_id", "must be a snapshot's version id, as "),
+    (
+        "Restore",
+        {"version_id": "latest"},
+        "version_id",
+        "must be a snapshot's version id, as ",
+    ),
     ("Drill", {"database_id": ["a"]}, "database_id", "must be a string, not list"),
     (
         "Drill",
@@ -235,7 +294,11 @@ def test_a_wrong_input_fails_on_its_property_in_the_preview(
     [
         ("Archive", "recipients", [str(pyrage.x25519.Identity.generate())]),
         ("Archive", "destination", "s3://AKIAEXAMPLE:wJalrXUtnFEMI@bucket/x"),
-        ("Snapshot", "database_id", "AGE-SECRET-" + "KEY-1QQPZRY9X8GF2TVDW0S3JN54 E6MUA7L"),
+        (
+            "Snapshot",
+            "database_id",
+            "AGE-SECRET-" + "KEY-1QQPZRY9X8GF2TVDW0S3JN54 E6MUA7L",
+        ),
         ("Snapshot", "timeout", "9xQ2mLk8" + "VtR4bZs7NcYw3HfJ"),
     ],
     ids=["recipients", "destination", "database_id", "timeout"],
@@ -245,7 +308,9 @@ def test_a_secret_in_the_wrong_place_is_not_printed(
 ) -> None:
     """The engine prints the value of the property that a failure names."""
     news = idle.of(PROVIDERS[kind])._bag({**GOOD[kind], name: secret})
-    failures = idle._call("Check", provider_pb2.CheckRequest(urn=NAMES[kind], news=news)).failures
+    failures = idle._call(
+        "Check", provider_pb2.CheckRequest(urn=NAMES[kind], news=news)
+    ).failures
     (failure,) = failures
     assert failure.property == ""
     assert failure.reason.startswith((f"{name} ", f"{in_camel(name)} "))
@@ -259,22 +324,41 @@ def test_a_secret_in_the_wrong_place_is_not_printed(
         ("Snapshot", {"database_id": UNKNOWN}),
         ("Snapshot", {"triggers": [REFERENCE, {"a": ["b", None, True, 1.5]}]}),
         ("Snapshot", {"triggers": [UNKNOWN, {"a": [UNKNOWN]}]}),
-        ("Snapshot", {"timeout": UNKNOWN, "reuse_within": UNKNOWN, "rotate_after": "1s"}),
+        (
+            "Snapshot",
+            {"timeout": UNKNOWN, "reuse_within": UNKNOWN, "rotate_after": "1s"},
+        ),
         ("Drill", {}),
-        ("Drill", dict.fromkeys(("version_id", "connection", "scratch_database_id"), UNKNOWN)),
+        (
+            "Drill",
+            dict.fromkeys(("version_id", "connection", "scratch_database_id"), UNKNOWN),
+        ),
         ("Drill", {"checks": [{"query": UNKNOWN, "at_least": 1}]}),
     ],
     ids=str,
 )
-def test_what_may_be_right_passes(idle: Servicer, kind: str, inputs: dict[str, Any]) -> None:
-    assert idle.of(PROVIDERS[kind]).check(NAMES[kind], {**GOOD[kind], **inputs}).failures == []
+def test_what_may_be_right_passes(
+    idle: Servicer, kind: str, inputs: dict[str, Any]
+) -> None:
+    assert (
+        idle.of(PROVIDERS[kind]).check(NAMES[kind], {**GOOD[kind], **inputs}).failures
+        == []
+    )
 
 
 # Differences
 
 FROM_URL = {"database_id": None, "version_id": None}
-OF_URL = {"download_url": f"{URL}&versionId=v1", "size": 5, "created_at": "2026-01-01T00:00:00Z"}
-SAME = {"download_url": f"{URL}9&versionId=v1", "timeout": "2h", "destination": "file:///backups/"}
+OF_URL = {
+    "download_url": f"{URL}&versionId=v1",
+    "size": 5,
+    "created_at": "2026-01-01T00:00:00Z",
+}
+SAME = {
+    "download_url": f"{URL}9&versionId=v1",
+    "timeout": "2h",
+    "destination": "file:///backups/",
+}
 
 
 @pytest.mark.parametrize(
@@ -291,11 +375,21 @@ SAME = {"download_url": f"{URL}9&versionId=v1", "timeout": "2h", "destination": 
             {"triggers": [REFERENCE]},
             None,
         ),
-        ("Snapshot", {"triggers": ["other/2"]}, {"triggers": [REFERENCE]}, ["triggers"]),
+        (
+            "Snapshot",
+            {"triggers": ["other/2"]},
+            {"triggers": [REFERENCE]},
+            ["triggers"],
+        ),
         ("Snapshot", PENDING["Snapshot"], {}, []),
         ("Archive", {}, SAME, None),
         ("Archive", {}, {"version_id": "v2", "download_url": None}, ["version_id"]),
-        ("Archive", {}, {**FROM_URL, "download_url": f"{URL}&versionId=v2"}, ["download_url"]),
+        (
+            "Archive",
+            {},
+            {**FROM_URL, "download_url": f"{URL}&versionId=v2"},
+            ["download_url"],
+        ),
         ("Archive", {}, {"delete_object": True}, []),
         ("Archive", {"lost": "missing"}, {}, []),
         ("Restore", {}, {"version_id": "v2", "timeout": "1h"}, None),
@@ -303,7 +397,11 @@ SAME = {"download_url": f"{URL}9&versionId=v1", "timeout": "2h", "destination": 
         (
             "Drill",
             {},
-            {"timeout": "1h", "connection": "postgresql://h/shop", "on_failure": "warn"},
+            {
+                "timeout": "1h",
+                "connection": "postgresql://h/shop",
+                "on_failure": "warn",
+            },
             None,
         ),
         ("Drill", {}, {"checks": [{**CHECK, "at_least": 2.0}]}, []),
@@ -314,13 +412,22 @@ SAME = {"download_url": f"{URL}9&versionId=v1", "timeout": "2h", "destination": 
         ("Drill", {}, {"every": "7d"}, []),
         ("Drill", FAILED, {}, []),
         ("Drill", FAILED, {"on_failure": "warn"}, None),
-        ("Drill", FAILED, {"on_failure": "warn", "checks": [{**CHECK, "at_least": 0.0}]}, []),
+        (
+            "Drill",
+            FAILED,
+            {"on_failure": "warn", "checks": [{**CHECK, "at_least": 0.0}]},
+            [],
+        ),
         ("Drill", PENDING["Drill"], {}, []),
     ],
     ids=str,
 )
 def test_only_what_asks_for_it_acts_again(
-    idle: Servicer, kind: str, state: dict[str, Any], news: dict[str, Any], acts: list[str] | None
+    idle: Servicer,
+    kind: str,
+    state: dict[str, Any],
+    news: dict[str, Any],
+    acts: list[str] | None,
 ) -> None:
     """An empty list stands for an update, names for what replaces."""
     idle.forget()
@@ -332,9 +439,13 @@ def test_only_what_asks_for_it_acts_again(
         acts is not None,
         False,
     )
-    if kind == "Restore":  # `get_latest_snapshot` as its source: the next day it brings another one
+    if (
+        kind == "Restore"
+    ):  # `get_latest_snapshot` as its source: the next day it brings another one
         (warning,) = idle.diagnostics(NAMES[kind])
-        assert warning.startswith("the snapshot changed; set triggers to restore again.")
+        assert warning.startswith(
+            "the snapshot changed; set triggers to restore again."
+        )
 
 
 # Refreshes and deletes
@@ -342,26 +453,36 @@ def test_only_what_asks_for_it_acts_again(
 
 def test_a_refresh_of_a_restore_or_drill_sends_nothing(idle: Servicer) -> None:
     for kind in ("Restore", "Drill"):
-        answer = idle.of(PROVIDERS[kind]).read(NAMES[kind], ID[kind], STATE[kind], GOOD[kind])
+        answer = idle.of(PROVIDERS[kind]).read(
+            NAMES[kind], ID[kind], STATE[kind], GOOD[kind]
+        )
         assert (answer.id, answer.outputs) == (ID[kind], STATE[kind])
-    drill, name = idle.of(PROVIDERS["Drill"]), NAMES["Drill"]
+    drill = idle.of(PROVIDERS["Drill"])
+    name = NAMES["Drill"]
     failed = kept(drill.read, name, ID["Drill"], FAILED, GOOD["Drill"])
     assert (failed.id, failed.outputs) == (ID["Drill"], FAILED)
     assert "'orders' expected at least 1 and found 0" in failed.reasons[0]
     assert "The last good drill was of snapshot" in failed.reasons[0]
     assert (
-        drill.read(name, ID["Drill"], {**FAILED, "on_failure": "warn"}, GOOD["Drill"]).id
+        drill.read(
+            name, ID["Drill"], {**FAILED, "on_failure": "warn"}, GOOD["Drill"]
+        ).id
         == ID["Drill"]
     )
     told = failure(
-        idle.of(PROVIDERS["Restore"]).read, NAMES["Restore"], ID["Restore"], None, GOOD["Restore"]
+        idle.of(PROVIDERS["Restore"]).read,
+        NAMES["Restore"],
+        ID["Restore"],
+        None,
+        GOOD["Restore"],
     ).message
     assert told.startswith("A Restore cannot be looked up or imported")
 
 
 def test_a_delete_says_what_was_forgotten(idle: Servicer) -> None:
     back = "pulumi import" if isinstance(idle, PluginServicer) else "Snapshot.get"
-    state, until = STATE["Snapshot"], "the service keeps it for 30 days"
+    state = STATE["Snapshot"]
+    until = "the service keeps it for 30 days"
     for number, (kind, values, text) in enumerate((
         ("Snapshot", state, f"{ID['Snapshot']}; the service keeps it until 2026-01-31T00:00:00Z. `{back}` brings it back."),
         ("Snapshot", {**state, "available": False}, f"{ID['Snapshot']}, which the service no longer listed"),
@@ -381,7 +502,8 @@ def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
     set_one = "Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
     text = f"No API key is set.\nNothing was sent.\nhint: {set_one}"
     page = "\nmore: squarecloud-snapshots explain missing-key"
-    name, inputs = urn("without-a-key"), GOOD["Snapshot"]
+    name = urn("without-a-key")
+    inputs = GOOD["Snapshot"]
     assert failure(idle.create, name, inputs).message == text + page
     assert failure(idle.read, name, ID["Snapshot"]).message == text + page
     refresh = failure(idle.read, name, ID["Snapshot"], STATE["Snapshot"], inputs)
@@ -390,7 +512,10 @@ def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
     )
     assert refresh.message.endswith(f"run `pulumi refresh --run-program`.{page}")
     still = kept(idle.read, name, PROVISIONAL, PENDING["Snapshot"], inputs)
-    assert (still.id, still.outputs["attempt"]) == (PROVISIONAL, PENDING["Snapshot"]["attempt"])
+    assert (still.id, still.outputs["attempt"]) == (
+        PROVISIONAL,
+        PENDING["Snapshot"]["attempt"],
+    )
     resumed = kept(idle.update, name, PROVISIONAL, PENDING["Snapshot"], inputs)
     lines = resumed.reasons[0].split("\n\t  ")  # the engine indents a list
     assert (lines[:2], lines[-1]) == (
@@ -401,7 +526,9 @@ def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
     restore = urn("without-a-key", "squarecloud:index:Restore")
     assert (
         "o API key is set"
-        in failure(idle.of(PROVIDERS["Restore"]).create, restore, GOOD["Restore"]).message
+        in failure(
+            idle.of(PROVIDERS["Restore"]).create, restore, GOOD["Restore"]
+        ).message
     )
 
 
@@ -413,7 +540,9 @@ def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
 def test_without_a_key_what_is_unfinished_stays(
     idle: Servicer, kind: str, state: dict[str, Any]
 ) -> None:
-    held = kept(idle.of(PROVIDERS[kind]).update, NAMES[kind], ID[kind], state, GOOD[kind])
+    held = kept(
+        idle.of(PROVIDERS[kind]).update, NAMES[kind], ID[kind], state, GOOD[kind]
+    )
     assert held.id == ID[kind]
     for name in ("attempt", "last_good", "restored_at"):
         assert held.outputs.get(name) == state.get(name)
@@ -422,7 +551,9 @@ def test_without_a_key_what_is_unfinished_stays(
 
 
 def test_a_wrong_configuration_fails_each_call_but_a_destroy(serve: Serve) -> None:
-    name, good, state = NAMES["Snapshot"], GOOD["Snapshot"], STATE["Snapshot"]
+    name = NAMES["Snapshot"]
+    good = GOOD["Snapshot"]
+    state = STATE["Snapshot"]
     with serve(config={"squarecloud:apiKey": "a key"}) as servicer:
         for call, arguments in (
             (servicer.check, (name, good)),

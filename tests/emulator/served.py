@@ -32,7 +32,8 @@ class Served(Service):
 
 def refused(*options: str) -> tuple[object, str]:
     """The exit code and the error of a command, in this process, with options with which it does not start."""
-    printed, errors = io.StringIO(), io.StringIO()
+    printed = io.StringIO()
+    errors = io.StringIO()
     with (
         redirect_stdout(printed),
         redirect_stderr(errors),

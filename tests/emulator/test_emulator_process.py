@@ -59,19 +59,23 @@ def test_vendors_sdk_takes_downloads_and_restores_real_data(
 ) -> None:
     sql = f"databases/{DATABASE}/sql"
     emulator.control(
-        sql, {"statements": ["CREATE TABLE orders (n)", "INSERT INTO orders VALUES (7)"]}
+        sql,
+        {"statements": ["CREATE TABLE orders (n)", "INSERT INTO orders VALUES (7)"]},
     )
     created = client.databases.snapshots.create(DATABASE)
     assert not created["pending"]
     emulator.control(sql, {"statements": ["DELETE FROM orders"]})
 
     (entry,) = client.databases.snapshots.list(DATABASE)
-    assert [one["version_id"] for one in client.account.snapshots(scope="databases")] == [
-        entry["version_id"]
-    ]
+    assert [
+        one["version_id"] for one in client.account.snapshots(scope="databases")
+    ] == [entry["version_id"]]
     for url in (created["url"], entry["url"]):
         path = client.download_snapshot(url, tmp_path / "snapshot.zip")
-        with zipfile.ZipFile(path) as archive, closing(sqlite3.connect(":memory:")) as copy:
+        with (
+            zipfile.ZipFile(path) as archive,
+            closing(sqlite3.connect(":memory:")) as copy,
+        ):
             copy.deserialize(archive.read("database.sqlite"))
             assert copy.execute("SELECT n FROM orders").fetchall() == [(7,)]
 
@@ -80,7 +84,9 @@ def test_vendors_sdk_takes_downloads_and_restores_real_data(
     assert client.databases.status(DATABASE)["running"] is False
     emulator.control("clock", {"advance": 60})
     assert client.databases.status(DATABASE)["running"] is True
-    assert emulator.control(sql, {"statements": ["SELECT n FROM orders"]}) == {"rows": [[[7]]]}
+    assert emulator.control(sql, {"statements": ["SELECT n FROM orders"]}) == {
+        "rows": [[[7]]]
+    }
 
 
 def test_vendors_sdk_lets_a_database_live(
@@ -127,7 +133,9 @@ def _gives_other_credentials(
     assert databases.certificate(made["id"]) != made["certificate"]
 
 
-def _stops_and_starts(emulator: Served, client: squarecloud.SquareCloud, of: str) -> None:
+def _stops_and_starts(
+    emulator: Served, client: squarecloud.SquareCloud, of: str
+) -> None:
     """A database that is stopped has no certificate to give, and runs again once it is started."""
     databases = client.databases
     databases.stop(of)
@@ -166,7 +174,9 @@ def test_a_connection_that_ends_early_ends_nothing_that_was_started(
     if drops:
         emulator.control("faults", {"kind": "create", "drop": True, "when": when})
     else:
-        emulator.control(f"databases/{DATABASE}", {"next_snapshot_seconds": 60}, "PATCH")
+        emulator.control(
+            f"databases/{DATABASE}", {"next_snapshot_seconds": 60}, "PATCH"
+        )
     with socket.create_connection(
         ("127.0.0.1", urlsplit(emulator.url).port or 0), timeout=10
     ) as connection:
@@ -221,7 +231,9 @@ def test_signal_ends_open_requests_quickly_and_saves_the_state(
             "redis",
             0,
         )
-        assert len(first["snapshots"]) == 1  # without the offset, the snapshot's time has passed
+        assert (
+            len(first["snapshots"]) == 1
+        )  # without the offset, the snapshot's time has passed
 
 
 @pytest.mark.parametrize(
@@ -266,14 +278,21 @@ def test_wrong_option_gets_a_one_line_error_without_a_password(
     assert "secret-word" not in told
 
 
-def test_folder_or_port_in_use_gets_a_one_line_error(tmp_path: Path, forks: dict[str, str]) -> None:
+def test_folder_or_port_in_use_gets_a_one_line_error(
+    tmp_path: Path, forks: dict[str, str]
+) -> None:
     folder = ("--data-folder", str(tmp_path))
     with served(*folder, forks=forks) as one:
         port = str(urlsplit(one.url).port)
-        assert refused(*folder) == (1, f"squarecloud-emulator: another emulator uses {tmp_path}\n")
+        assert refused(*folder) == (
+            1,
+            f"squarecloud-emulator: another emulator uses {tmp_path}\n",
+        )
         code, told = refused("--port", port)
         assert (code, told.count("\n")) == (1, 1)
-        assert told.startswith(f"squarecloud-emulator: cannot listen on 127.0.0.1 port {port}: ")
+        assert told.startswith(
+            f"squarecloud-emulator: cannot listen on 127.0.0.1 port {port}: "
+        )
     with served(*folder, forks=forks):
         pass
 

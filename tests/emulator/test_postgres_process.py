@@ -36,7 +36,9 @@ def _own_temporary_folder(
 
 
 def left_overs() -> set[str]:
-    return {path.name for path in Path(tempfile.gettempdir()).glob("squarecloud-emulator-*")}
+    return {
+        path.name for path in Path(tempfile.gettempdir()).glob("squarecloud-emulator-*")
+    }
 
 
 def test_vendors_sdk_takes_and_restores_a_real_database(
@@ -44,7 +46,9 @@ def test_vendors_sdk_takes_and_restores_a_real_database(
 ) -> None:
     seen = tmp_path / "seen"
     for name in ("pg_dump", "pg_restore"):
-        script(tmp_path / name, f'echo "$0 $@" >> {seen}\nexec {shutil.which(name)} "$@"')
+        script(
+            tmp_path / name, f'echo "$0 $@" >> {seen}\nexec {shutil.which(name)} "$@"'
+        )
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     # From there, a DSN may hold its password.
     monkeypatch.delenv("PGPASSWORD")
@@ -58,7 +62,9 @@ def test_vendors_sdk_takes_and_restores_a_real_database(
         sql_at(server.url(DATABASE), "CREATE TABLE customer AS SELECT 7 AS n")
         url = client.databases.snapshots.create(DATABASE)["url"]
         with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - http to this machine
-            assert "database.dump" in zipfile.ZipFile(io.BytesIO(answer.read())).namelist()
+            assert (
+                "database.dump" in zipfile.ZipFile(io.BytesIO(answer.read())).namelist()
+            )
         sql_at(server.url(DATABASE), "DROP TABLE customer")
         (entry,) = client.databases.snapshots.list(DATABASE)
         client.databases.snapshots.restore(DATABASE, entry["name"], entry["version_id"])
@@ -107,7 +113,9 @@ def test_wrong_password_user_or_database_is_named_in_the_error(
         "DROP ROLE IF EXISTS guest",
         f"CREATE ROLE guest LOGIN PASSWORD '{server.password}'",
     )
-    assert "may not create databases" in told(server.dsn().replace("postgres@", "guest@"))
+    assert "may not create databases" in told(
+        server.dsn().replace("postgres@", "guest@")
+    )
     monkeypatch.setenv("PGPASSWORD", "secret-word")
     assert "password authentication failed" in told()
     monkeypatch.delenv("PGPASSWORD")
@@ -123,7 +131,11 @@ def test_missing_psycopg_is_named_with_its_install_command() -> None:
         "sys.exit(main(['--postgres-dsn', 'postgresql://127.0.0.1/x']))"
     )
     ended = subprocess.run(  # noqa: S603 - a fixed command, no shell
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=90, check=False
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
     )
     assert ended.returncode == 1
     install = "install it with: pip install '/path/to/clone[emulator-postgres]'"

@@ -26,7 +26,9 @@ class Visit:
     files: httpx.AsyncClient
     clock: Clock
 
-    async def create(self, database_id: str = DATABASE, **options: Any) -> httpx.Response:
+    async def create(
+        self, database_id: str = DATABASE, **options: Any
+    ) -> httpx.Response:
         return await self.api.post(f"databases/{database_id}/snapshots", **options)
 
     async def listing(self, database_id: str = DATABASE) -> httpx.Response:
@@ -72,7 +74,9 @@ class Visit:
 
     async def running(self, database_id: str = DATABASE) -> bool:
         return bool(
-            (await self.api.get(f"databases/{database_id}/status")).json()["response"]["running"]
+            (await self.api.get(f"databases/{database_id}/status")).json()["response"][
+                "running"
+            ]
         )
 
     def change(self, **settings: Any) -> None:
@@ -80,8 +84,12 @@ class Visit:
 
     async def again(self, database_id: str = DATABASE) -> httpx.Response:
         """Restore a database to its newest snapshot, which is made unless there is one."""
-        stored = self.emulator.snapshots(database_id) or [self.emulator.add_snapshot(database_id)]
-        return await self.restore(stored[0].version_id, name=database_id, to=database_id)
+        stored = self.emulator.snapshots(database_id) or [
+            self.emulator.add_snapshot(database_id)
+        ]
+        return await self.restore(
+            stored[0].version_id, name=database_id, to=database_id
+        )
 
     async def plays(self, story: str) -> None:
         """Play a story: `create other: 429 KEEP_CALM 1r/5s; +4; stop_database; versions: 1`.
@@ -95,14 +103,19 @@ class Visit:
                 await self.clock.sleep(float(word))
             elif expected:
                 seen = await (
-                    self.asked(word, *given) if word.isupper() else getattr(self, word)(*given)
+                    self.asked(word, *given)
+                    if word.isupper()
+                    else getattr(self, word)(*given)
                 )
                 text = (
                     str(len(seen))
                     if isinstance(seen, list)
                     else f"{told(seen)} {seen.text} {waits(seen)}"
                 )
-                assert [each for each in expected.split() if each not in text] == [], (move, text)
+                assert [each for each in expected.split() if each not in text] == [], (
+                    move,
+                    text,
+                )
             else:
                 getattr(self.emulator, word)(*given or [DATABASE])
 

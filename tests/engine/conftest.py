@@ -18,7 +18,11 @@ SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "0.1", "--soft-deadl
            "--cache-world", "invalidated", "--requests-per-minute", "10000", "--database", DATABASE, "--database", f"{OTHER_DATABASE}:redis")  # fmt: skip
 # A command of Go's ends before it needs memory back; collecting it takes a third of the time of the shortest ones.
 NO_COLLECTION = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
-PACE = {**PLENTY, "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s", "SQUARECLOUD_POLL_EVERY": "0.3s"}
+PACE = {
+    **PLENTY,
+    "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s",
+    "SQUARECLOUD_POLL_EVERY": "0.3s",
+}
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +38,9 @@ def quick(forks: dict[str, str]) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def fresh(tmp_path_factory: pytest.TempPathFactory, engine: Path, quick: dict[str, str]) -> Path:
+def fresh(
+    tmp_path_factory: pytest.TempPathFactory, engine: Path, quick: dict[str, str]
+) -> Path:
     """A folder with a new project and its empty stack, to be copied: making a stack takes longer than that."""
     folder = tmp_path_factory.mktemp("fresh")
     project = folder / "project"
@@ -52,15 +58,24 @@ def service() -> tuple[str, ...]:
 
 @pytest.fixture
 def app(
-    tmp_path: Path, fresh: Path, engine: Path, quick: dict[str, str], service: tuple[str, ...]
+    tmp_path: Path,
+    fresh: Path,
+    engine: Path,
+    quick: dict[str, str],
+    service: tuple[str, ...],
 ) -> Iterator[App]:
     """An app in a folder of its own, with a service of its own."""
     shutil.copytree(fresh / "project", tmp_path / "project")
     with near_emulator(*SERVICE, *service) as emulator:
         stack = Stack(
-            tmp_path, tmp_path / "project", engine, {**quick, **emulator.environment, **PACE}
+            tmp_path,
+            tmp_path / "project",
+            engine,
+            {**quick, **emulator.environment, **PACE},
         )
-        stack.environment["PATH"] = os.pathsep.join([commands_of(quick), stack.environment["PATH"]])
+        stack.environment["PATH"] = os.pathsep.join(
+            [commands_of(quick), stack.environment["PATH"]]
+        )
         shutil.copytree(fresh / "backend", tmp_path / "backend", dirs_exist_ok=True)
         staged = App(tmp_path, stack, emulator)
         yield staged

@@ -108,7 +108,11 @@ class _Vault(Forwarder):
             found = {"ciphertext": SEALED + asked["plaintext"]}
         else:
             found = {"plaintext": asked["ciphertext"].removeprefix(SEALED)}
-        self.answer(200, {"Content-Type": "application/json"}, json.dumps({"data": found}).encode())
+        self.answer(
+            200,
+            {"Content-Type": "application/json"},
+            json.dumps({"data": found}).encode(),
+        )
 
 
 @contextmanager
@@ -129,7 +133,11 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE)
 
 def diagnostics(printed: str) -> str:
     """What stands under Diagnostics in a command's output: the lasting messages, each once."""
-    return printed.partition("Diagnostics:")[2].partition("Resources:")[0].partition("Outputs:")[0]
+    return (
+        printed.partition("Diagnostics:")[2]
+        .partition("Resources:")[0]
+        .partition("Outputs:")[0]
+    )
 
 
 def joined(text: str) -> str:
@@ -212,7 +220,9 @@ class App:
         """Have an example's folder as the project, with these new stacks; the last one is selected."""
         # by whoever tries the example where it stands
         made = shutil.ignore_patterns("node_modules", "bin")
-        shutil.copytree(EXAMPLES / name, self.stack.project, dirs_exist_ok=True, ignore=made)
+        shutil.copytree(
+            EXAMPLES / name, self.stack.project, dirs_exist_ok=True, ignore=made
+        )
         self.project = name
         for stack in stacks:
             self.select(stack)
@@ -234,7 +244,9 @@ class App:
     def install_plugin(self) -> None:
         """Install the plugin among the engine's own, to start as a fork."""
         self.ours("squarecloud-snapshots plugin install")
-        (installed,) = (self.folder / "home" / "plugins").glob("*/pulumi-resource-squarecloud")
+        (installed,) = (self.folder / "home" / "plugins").glob(
+            "*/pulumi-resource-squarecloud"
+        )
         shutil.copy(Path(commands_of(self.environment), installed.name), installed)
 
     def be_real(self) -> None:
@@ -277,11 +289,18 @@ class App:
     def refresh(self, *arguments: str, fails: bool = False) -> str:
         return self.run("refresh", "--yes", "--skip-preview", *arguments, fails=fails)
 
-    def import_(self, name: str, id_: str, *, kind: str = "Snapshot", fails: bool = False) -> str:
+    def import_(
+        self, name: str, id_: str, *, kind: str = "Snapshot", fails: bool = False
+    ) -> str:
         """`pulumi import` of a resource of the plugin, without the code that it would print."""
         what = (f"squarecloud:index:{kind}", name, id_)
         return self.run(
-            "import", *what, "--yes", "--generate-code=false", "--protect=false", fails=fails
+            "import",
+            *what,
+            "--yes",
+            "--generate-code=false",
+            "--protect=false",
+            fails=fails,
         )
 
     def destroy(self) -> str:
@@ -333,7 +352,9 @@ class App:
 
     def resources(self) -> list[dict[str, Any]]:
         return list(
-            json.loads(self.state_file.read_text())["checkpoint"]["latest"].get("resources", [])
+            json.loads(self.state_file.read_text())["checkpoint"]["latest"].get(
+                "resources", []
+            )
         )
 
     def snapshots(self) -> list[dict[str, Any]]:
@@ -412,7 +433,9 @@ class App:
     def stored(self, database_id: str = DATABASE, **kind: Any) -> str:
         """The version of a snapshot that no run of ours took."""
         return str(
-            self.emulator.control("snapshots", {"database_id": database_id, **kind})["version_id"]
+            self.emulator.control("snapshots", {"database_id": database_id, **kind})[
+                "version_id"
+            ]
         )
 
     def fault(self, kind: str, times: int | None = None, **effect: Any) -> None:

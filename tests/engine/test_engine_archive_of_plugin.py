@@ -70,7 +70,9 @@ def test_a_machine_without_python_runs_the_archive(
     _explains_a_mistake_in_the_program(app)
     _previews_the_tour(app)
     app.run(*INSTALL, "--file", str(archive), "--reinstall")
-    (folder,) = (tmp_path / "home" / "plugins").glob(f"resource-squarecloud-v{version()}")
+    (folder,) = (tmp_path / "home" / "plugins").glob(
+        f"resource-squarecloud-v{version()}"
+    )
     answer = first_answer(folder / PROGRAM)
     assert answer.version == version()
     assert answer.processor_seconds <= MOST_SECONDS, (
@@ -84,7 +86,9 @@ INSTALL = ("plugin", "install", "resource", "squarecloud", version())
 
 def _has_no_python(app: App, engine: Path, folder: Path) -> None:
     app.environment["PATH"] = f"{engine}:{language_hosts.YAML.ensure(os.environ)}"
-    app.environment["PYTHONPATH"] = app.environment["PYTHONHOME"] = str(folder / "nothing")
+    app.environment["PYTHONPATH"] = app.environment["PYTHONHOME"] = str(
+        folder / "nothing"
+    )
     for each in app.environment["PATH"].split(":"):
         assert list(Path(each).glob("python*")) == []
 
@@ -104,7 +108,11 @@ def _runs_the_example_encrypted(app: App) -> None:
     app.run("config", "set", "databaseId", DATABASE)
     assert f"{PROGRAM} from $PATH" not in app.up()
     (version_id,) = app.started()
-    outputs = {"id": f"{DATABASE}/{version_id}", "engine": "postgres", "downloadUrl": "[secret]"}
+    outputs = {
+        "id": f"{DATABASE}/{version_id}",
+        "engine": "postgres",
+        "downloadUrl": "[secret]",
+    }
     assert app.stack.outputs().items() >= outputs.items()
     (archived,) = (app.stack.project / "archives").rglob("*.zip.age")
     assert archived.read_bytes().startswith(b"age-encryption.org/v1")
@@ -117,19 +125,32 @@ def _explains_a_mistake_in_the_program(app: App) -> None:
     wrong = project.read_text().replace("keepLast: 10", "keepLast: many")
     project.write_text(wrong.replace("triggers:", "trigger:"))
     told = app.preview(fails=True)
-    assert "keepLast must be assigned a value of type `number`" in told or "not assignable" in told
+    assert (
+        "keepLast must be assigned a value of type `number`" in told
+        or "not assignable" in told
+    )
     assert "Property trigger does not exist on" in told
 
 
 def _previews_the_tour(app: App) -> None:
     """The tour in YAML, in place of that program: every example of the schema, and every library that the plugin can use."""
     tour = (EXAMPLES / "tour" / "Pulumi.yaml").read_text()
-    (app.stack.project / "Pulumi.yaml").write_text(tour.replace("name: tour", "name: yaml"))
-    app.run("config", "set", "--secret", "scratchConnection", "postgresql://drill@127.0.0.1/drill")
-    told = app.preview()
-    assert {"Restore staging create", "Drill weekly create", "Archive offsite replace"} <= set(
-        re.findall(r"squarecloud:index:(\w+ \w+ (?:create|replace))", told)
+    (app.stack.project / "Pulumi.yaml").write_text(
+        tour.replace("name: tour", "name: yaml")
     )
+    app.run(
+        "config",
+        "set",
+        "--secret",
+        "scratchConnection",
+        "postgresql://drill@127.0.0.1/drill",
+    )
+    told = app.preview()
+    assert {
+        "Restore staging create",
+        "Drill weekly create",
+        "Archive offsite replace",
+    } <= set(re.findall(r"squarecloud:index:(\w+ \w+ (?:create|replace))", told))
 
 
 def _can_load_all_but_what_it_explains(folder: Path) -> None:
@@ -138,7 +159,9 @@ def _can_load_all_but_what_it_explains(folder: Path) -> None:
         ".".join(file.relative_to(dist.PROJECT).with_suffix("").parts)
         for file in frozen_plugin.sources()
     ]
-    (folder / "_internal" / "pulumi_snapshots" / "plugin" / "serve.py").write_text(IMPORTS)
+    (folder / "_internal" / "pulumi_snapshots" / "plugin" / "serve.py").write_text(
+        IMPORTS
+    )
     every = [*modules, *frozen_plugin.BY_NAME]
     done = subprocess.run(  # noqa: S603
         [folder / PROGRAM, *every],

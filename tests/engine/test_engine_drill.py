@@ -52,7 +52,9 @@ def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_
     assert "and found: public.orders has 10 of 1,000 rows." in told
     assert "The last good drill was of snapshot" in told
     assert len(app.restores()) == 1
-    assert "'enough rows' expected at least 999 and found 10;" in diagnostics(app.up(fails=True))
+    assert "'enough rows' expected at least 999 and found 10;" in diagnostics(
+        app.up(fails=True)
+    )
     _continues_by_the_plugin(app)
     _continues_in_another_language(app, server)
 
@@ -94,7 +96,9 @@ def _continues_by_the_plugin(app: App) -> None:
     program.write_text(
         program.read_text()
         .replace("from pulumi_snapshots import", "from pulumi_snapshots.plugin import")
-        .replace("Check.tables()", "Check.tables(at_least=0.01, except_=['public.log*'])")
+        .replace(
+            "Check.tables()", "Check.tables(at_least=0.01, except_=['public.log*'])"
+        )
     )
     app.up("-c", "atLeast=10")
     assert len(app.restores()) == 1
@@ -121,5 +125,7 @@ def _continues_in_another_language(app: App, server: Server) -> None:
     app.forget_requests()
     assert "4 unchanged" in app.up("-c", "atLeast=9")
     assert app.requests() == []
-    assert not {server.dsn(SCRATCH), server.password} & set(app.state_file.read_text().split('"'))
+    assert not {server.dsn(SCRATCH), server.password} & set(
+        app.state_file.read_text().split('"')
+    )
     assert "forgotten: the drill of" in app.run("destroy", "--yes", "--skip-preview")

@@ -72,7 +72,11 @@ def test_two_stacks_share_a_secret_url_and_one_key(app: App) -> None:
     app.up()
     first, second = zips(app)
     assert first == archive
-    assert app.stack.outputs()["version_id"] == second.stem.partition("Z-")[2] == app.started()[-1]
+    assert (
+        app.stack.outputs()["version_id"]
+        == second.stem.partition("Z-")[2]
+        == app.started()[-1]
+    )
     for stack in ("data", "staging"):
         app.select(stack)
         assert "Signature=" not in app.state_file.read_text()
@@ -98,7 +102,11 @@ def test_each_night_every_database_is_archived(app: App) -> None:
         }
 
     def taken(database_id: str) -> list[str]:
-        return [entry["version_id"] for entry in app.posts() if entry["database_id"] == database_id]
+        return [
+            entry["version_id"]
+            for entry in app.posts()
+            if entry["database_id"] == database_id
+        ]
 
     app.run("config", "set", "keepLast", "2")
     assert night() == {one: taken(one) for one in (DATABASE, OTHER_DATABASE)}
@@ -135,7 +143,8 @@ class Service:
             )
         self.log = log
         found = wait_for(
-            lambda: re.search(r"listening on http://(\S+)", log.read_text()), "its address"
+            lambda: re.search(r"listening on http://(\S+)", log.read_text()),
+            "its address",
         )
         self.address = found[1]
 
@@ -170,7 +179,10 @@ def test_a_service_streams_progress_of_an_inline_program(app: App) -> None:
         assert last == {"error": "another request for this database is under way"}
         service.process.terminate()
         *_, last = waiting
-        assert "the next `pulumi up` keeps waiting and sends no second request" in last["error"]
+        assert (
+            "the next `pulumi up` keeps waiting and sends no second request"
+            in last["error"]
+        )
         wait_for(lambda: service.process.poll() is not None, "the service's end")
     app.pass_time(600)
     posts = app.posts()
@@ -248,7 +260,9 @@ def _has_commands(app: App) -> None:
 
 def _releases(app: App, name: str) -> None:
     """The next `up` has this migration."""
-    (app.stack.project / "migrations" / "next.json").write_text(json.dumps(MIGRATIONS[name]))
+    (app.stack.project / "migrations" / "next.json").write_text(
+        json.dumps(MIGRATIONS[name])
+    )
 
 
 def _orders(app: App) -> list[list[Any]]:

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.engine.stage import DATABASE, OTHER_DATABASE, App, diagnostics, joined, wait_for
+from tests.engine.stage import (
+    DATABASE,
+    OTHER_DATABASE,
+    App,
+    diagnostics,
+    joined,
+    wait_for,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -69,7 +76,11 @@ def guarding(app: App) -> list[dict[str, Any]]:
 
 def hooks(app: App) -> set[str]:
     """The names of the resources that the state says are guarded."""
-    return {one["urn"].rpartition("::")[2] for one in app.resources() if one.get("resourceHooks")}
+    return {
+        one["urn"].rpartition("::")[2]
+        for one in app.resources()
+        if one.get("resourceHooks")
+    }
 
 
 def test_every_kind_of_change_waits_for_one_snapshot(app: App) -> None:
@@ -108,12 +119,16 @@ def _waiting_in_the_preview(app: App) -> set[str]:
 
 
 def _holds_all_back_without_a_snapshot(app: App) -> None:
-    app.fault("create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", database_id=DATABASE)
+    app.fault(
+        "create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", database_id=DATABASE
+    )
     printed = joined(app.up(fails=True))
     (post,) = guarding(app)
     assert not post["accepted"]
     assert not set(app.done()) & set(HELD)
-    reason = "since no snapshot guards it: The plan's daily quota of snapshots is used up"
+    reason = (
+        "since no snapshot guards it: The plan's daily quota of snapshots is used up"
+    )
     assert f"was held back, {reason}" in printed
     assert "squarecloud-snapshots explain quota-used-up" in printed
     app.mend()
@@ -129,7 +144,9 @@ def _guards_one_that_is_named(app: App) -> None:
     version = post["version_id"]
     guarded = f"guarded by {DATABASE}/{version}: update of Server kept"
     assert guarded in diagnostics(printed)
-    way_back = f"To go back: squarecloud-snapshots restore {DATABASE[:8]}/{version[:8]}\n"
+    way_back = (
+        f"To go back: squarecloud-snapshots restore {DATABASE[:8]}/{version[:8]}\n"
+    )
     assert printed.count(way_back) == 1
 
 
@@ -180,7 +197,9 @@ def test_the_first_up_of_a_guard_has_its_snapshot_before_it_deletes_anything(
     first = "the first run with this guard takes a snapshot of database"
     assert first not in app.preview(*new), "it guards no delete"
     app.run("config", "set", "before", '["delete"]')
-    assert f"{first} {DATABASE}, which would be a new one before anything" in app.preview()
+    assert (
+        f"{first} {DATABASE}, which would be a new one before anything" in app.preview()
+    )
     app.fault("create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED")
     assert "was held back, since no snapshot guards it" in joined(app.up(fails=True))
     assert app.done() == []
@@ -244,7 +263,8 @@ def test_an_interrupted_or_killed_up_changes_nothing_and_pays_once(app: App) -> 
     assert f"adopted {DATABASE}/" in diagnostics(printed)
     assert "broken half-way" in printed
     assert re.search(
-        r"update of Server (one|two) has failed, guarded by \S+\n.*To go back: ", printed
+        r"update of Server (one|two) has failed, guarded by \S+\n.*To go back: ",
+        printed,
     )
     assert app.done() == []
     printed = app.up("-c", "value=b")
@@ -263,21 +283,30 @@ if not pulumi.Config().get_bool("closed"):
 """The engine starts no provider for a hook that comes after the program, and this one uses the plugin for nothing else."""
 
 
-def test_the_plugin_takes_a_snapshot_before_a_delete_after_the_program_s_end(app: App) -> None:
+def test_the_plugin_takes_a_snapshot_before_a_delete_after_the_program_s_end(
+    app: App,
+) -> None:
     app.program(ALONE)
     app.up()
     printed = app.up("-c", "closed=true")
     (version,) = app.started()
-    assert f"guarded by {DATABASE}/{version}: delete of Stash shop" in diagnostics(printed)
+    assert f"guarded by {DATABASE}/{version}: delete of Stash shop" in diagnostics(
+        printed
+    )
 
 
-def test_a_guard_that_is_taken_out_with_its_resources_leaves_them_as_they_are(app: App) -> None:
+def test_a_guard_that_is_taken_out_with_its_resources_leaves_them_as_they_are(
+    app: App,
+) -> None:
     app.program(FAILING)
     app.up()
     app.done()
     app.program("")
     told = app.up(fails=True)
-    assert 'hook "Guard guard: before delete (if you removed this guard, put it back for' in told
+    assert (
+        'hook "Guard guard: before delete (if you removed this guard, put it back for'
+        in told
+    )
     assert "was not registered" in told
     assert app.done() == []
     app.program(FAILING.replace('("one", "two")', "()"))
@@ -331,7 +360,9 @@ def test_a_guard_whose_database_comes_from_a_resource_that_fails_holds_back_and_
     app.program(FROM_RESOURCE)
     app.up("--parallel", "1")
     app.done()
-    assert "broken half-way" in app.up("-c", "value=b", "-c", "database=broken", fails=True)
+    assert "broken half-way" in app.up(
+        "-c", "value=b", "-c", "database=broken", fails=True
+    )
     assert app.done() == []
     assert app.posts() == []
     app.up("-c", "value=b", "-c", "database=b", "--parallel", "1")
@@ -350,7 +381,9 @@ Server("app", size=database.value.apply(len), hooks=guard.hooks)
 """Replacing the database deletes `app` first, before the guard's database is known."""
 
 
-@pytest.mark.parametrize("of", ["database.id", f'"{DATABASE}"'], ids=["replaced", "its own"])
+@pytest.mark.parametrize(
+    "of", ["database.id", f'"{DATABASE}"'], ids=["replaced", "its own"]
+)
 def test_what_is_deleted_before_the_guard_s_database_is_known_is_guarded_by_the_one_it_had(
     app: App, of: str
 ) -> None:
@@ -359,15 +392,21 @@ def test_what_is_deleted_before_the_guard_s_database_is_known_is_guarded_by_the_
     app.done()
     printed = app.up("-c", "size=2")
     (version,) = app.started()
-    assert f"guarded by {DATABASE}/{version}: delete of Server app" in diagnostics(printed)
+    assert f"guarded by {DATABASE}/{version}: delete of Server app" in diagnostics(
+        printed
+    )
     assert app.done()[0] == "delete app"
     app.environment["SQUARECLOUD_GUARD"] = "off"
     printed = app.up("-c", "size=3")
-    assert "the delete of Server app has no snapshot, since" in joined(diagnostics(printed))
+    assert "the delete of Server app has no snapshot, since" in joined(
+        diagnostics(printed)
+    )
     assert app.started() == [version]
 
 
-def test_what_is_deleted_before_the_plugin_s_guard_is_registered_has_a_way_out(app: App) -> None:
+def test_what_is_deleted_before_the_plugin_s_guard_is_registered_has_a_way_out(
+    app: App,
+) -> None:
     app.plug()
     app.program(LATE.replace("WAY", ".plugin"))
     app.up()
@@ -400,7 +439,9 @@ pulumi.export("history", [[len(each.changes), each.version_id] for each in guard
 """.replace("DATABASE", DATABASE)
 
 
-@pytest.mark.parametrize("way", ["", pytest.param(".plugin", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    "way", ["", pytest.param(".plugin", marks=pytest.mark.nightly)]
+)
 def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhile(
     app: App, way: str
 ) -> None:
@@ -412,8 +453,9 @@ def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhi
     app.program(program)
     app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
     printed = app.preview("-c", "rollback=1", fails=True)
-    assert f"Guard 'guard': This guard has noted no snapshot of database {DATABASE}." in joined(
-        printed
+    assert (
+        f"Guard 'guard': This guard has noted no snapshot of database {DATABASE}."
+        in joined(printed)
     )
     app.run("config", "rm", "rollback")
     assert "squarecloud:sharedState" in printed
@@ -470,7 +512,9 @@ def test_a_process_that_ends_or_stands_still_while_changes_wait_changes_nothing(
         app.pass_time(600)
         if who == "pulumi":
             asked = len(app.requests())
-            wait_for(lambda: len(app.requests()) > asked, "the poll that finds the snapshot")
+            wait_for(
+                lambda: len(app.requests()) > asked, "the poll that finds the snapshot"
+            )
         assert app.done() == []
         os.kill(process, signal.SIGCONT)
         app.ends(running)
@@ -504,7 +548,9 @@ pulumi.export("before", before.version_id)
 
 
 @pytest.mark.parametrize("way", ["", ".plugin"])
-def test_a_snapshot_and_a_guard_of_one_database_cost_one_snapshot(app: App, way: str) -> None:
+def test_a_snapshot_and_a_guard_of_one_database_cost_one_snapshot(
+    app: App, way: str
+) -> None:
     app.plug()
     app.program(BESIDE.replace("WAY", way))
     app.up("-c", "release=a", "-c", "whole=true")
@@ -520,7 +566,9 @@ def test_a_snapshot_and_a_guard_of_one_database_cost_one_snapshot(app: App, way:
     app.pass_time(600)
     printed = app.ends(running)
     (version,) = app.started()
-    assert f"guarded by {DATABASE}/{version}: update of Server one" in diagnostics(printed)
+    assert f"guarded by {DATABASE}/{version}: update of Server one" in diagnostics(
+        printed
+    )
     assert app.stack.outputs()["before"] == version
     app.forget_requests()
     app.up()

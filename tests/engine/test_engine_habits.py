@@ -38,7 +38,10 @@ def urn(name: str) -> str:
 
 def versions(app: App) -> dict[str, str]:
     """By the resource's name."""
-    return {one["urn"].rpartition("::")[2]: one["outputs"]["version_id"] for one in app.snapshots()}
+    return {
+        one["urn"].rpartition("::")[2]: one["outputs"]["version_id"]
+        for one in app.snapshots()
+    }
 
 
 def names(app: App) -> set[str]:
@@ -51,7 +54,9 @@ def test_snapshots_that_were_not_asked_for_are_not_taken(app: App) -> None:
     first = versions(app)
     app.pass_time(LATER)
     shop = _takes_one_that_is_a_target(app, first)
-    _takes_none_for_ignored_changes_and_by_an_alias(app, {"shop": shop, "sessions": first["cache"]})
+    _takes_none_for_ignored_changes_and_by_an_alias(
+        app, {"shop": shop, "sessions": first["cache"]}
+    )
     app.pass_time(LATER)
     replaced = _takes_one_that_is_replaced_by_name(app)
     assert replaced["shop"] != shop
@@ -82,10 +87,14 @@ def _takes_one_that_is_a_target(app: App, before: dict[str, str]) -> str:
     return targeted["shop"]
 
 
-def _takes_none_for_ignored_changes_and_by_an_alias(app: App, known: dict[str, str]) -> None:
+def _takes_none_for_ignored_changes_and_by_an_alias(
+    app: App, known: dict[str, str]
+) -> None:
     """With `ignore_changes`, the other one's triggers are no difference. An alias keeps one that is given another name."""
     app.forget_requests()
-    app.program(PROGRAM.format(cache="sessions", aliases='[pulumi.Alias(name="cache")]'))
+    app.program(
+        PROGRAM.format(cache="sessions", aliases='[pulumi.Alias(name="cache")]')
+    )
     app.up(*SETTLED)
     assert versions(app) == known
     assert app.requests() == []

@@ -67,7 +67,9 @@ def generated() -> Path:
 @pytest.fixture
 def packages() -> Path:
     had("npm", lambda: sdks.node_modules(os.environ))
-    return language_programs.all_typescript()  # one that does not compile is no missing tool
+    return (
+        language_programs.all_typescript()
+    )  # one that does not compile is no missing tool
 
 
 @pytest.fixture
@@ -76,7 +78,9 @@ def go() -> str:
 
 
 @pytest.mark.parametrize("service", [("--cache-world", "kept")])
-def test_the_typescript_example_runs_with_the_installed_plugin(app: App, packages: Path) -> None:
+def test_the_typescript_example_runs_with_the_installed_plugin(
+    app: App, packages: Path
+) -> None:
     host = had("go", lambda: language_hosts.NODEJS.ensure(os.environ))
     app.example("typescript", "dev")
     (app.stack.project / "node_modules").symlink_to(packages / "node_modules")
@@ -142,11 +146,15 @@ GUARDING = r"^    guarded by (\S+): {} of Stash (?:shop|worker)$"
 
 
 @pytest.mark.nightly
-def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path, go: str) -> None:
+def test_a_guard_in_go_holds_changes_and_leads_back(
+    app: App, generated: Path, go: str
+) -> None:
     app.example("guard-go", "dev")
     module = app.stack.project / "go.mod"
     host = had("go", lambda: language_hosts.GO.ensure(os.environ))
-    module.write_text(module.read_text().replace("../../sdks/go", str(generated / "go")))
+    module.write_text(
+        module.read_text().replace("../../sdks/go", str(generated / "go"))
+    )
     engines.raise_to_engine(go, app.stack.project, os.environ, named=True)
     app.environment["PATH"] = os.pathsep.join(
         [app.environment["PATH"], str(host), str(Path(go).parent)]
@@ -162,7 +170,9 @@ def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path, g
     printed = app.run("up", "--yes")
     (version,) = app.started()
     assert app.stack.outputs()["running"] == "shop v2"
-    assert re.findall(GUARDING.format("update"), printed, re.MULTILINE) == [f"{DATABASE}/{version}"]
+    assert re.findall(GUARDING.format("update"), printed, re.MULTILINE) == [
+        f"{DATABASE}/{version}"
+    ]
     assert f"2 changes will wait for a snapshot of database {DATABASE}" in printed
     app.run("config", "set", "rollback", "1")
     app.up()
@@ -172,8 +182,12 @@ def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path, g
     # Deletes come after the program's end.
     printed = app.run("destroy", "--run-program", "--yes", "--skip-preview")
     (another,) = app.started()
-    assert re.findall(GUARDING.format("delete"), printed, re.MULTILINE) == [f"{DATABASE}/{another}"]
-    assert another != version, "that one is from before the change that has happened since"
+    assert re.findall(GUARDING.format("delete"), printed, re.MULTILINE) == [
+        f"{DATABASE}/{another}"
+    ]
+    assert another != version, (
+        "that one is from before the change that has happened since"
+    )
 
 
 def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_typescript(
@@ -181,14 +195,18 @@ def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_typescript(
 ) -> None:
     """Without an engine, a plugin or a key: the programs with mocks are those of the page."""
     command = ["node", str(packages / "mocked" / "bin" / "index.js")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603  a fixed command
+    done = subprocess.run(  # noqa: S603  a fixed command
+        command, capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "pass 2" in done.stdout
 
 
 @pytest.mark.nightly
 @pytest.mark.usefixtures("go")
-def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_go(tmp_path: Path) -> None:
+def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_go(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "main.go").write_text(example("go"))
     for package in (MOCKED.with_name("types"), EXAMPLES / "guard-go", tmp_path):
         language_programs.go_package(package, EXAMPLES / "go")
@@ -231,7 +249,10 @@ NAMES = {
 
 @pytest.mark.parametrize(
     "language",
-    ["typescript", *(pytest.param(each, marks=pytest.mark.nightly) for each in ("go", "python"))],
+    [
+        "typescript",
+        *(pytest.param(each, marks=pytest.mark.nightly) for each in ("go", "python")),
+    ],
 )
 def test_one_command_gives_the_sdk_that_the_printed_line_imports(
     app: App, tmp_path: Path, language: str
@@ -248,16 +269,26 @@ def test_one_command_gives_the_sdk_that_the_printed_line_imports(
         "sdk",
         language,
     ]
-    for project, folder in ("", runtime), (f"name: x\nruntime: {runtime}\n", "squarecloud"):
+    for project, folder in (
+        ("", runtime),
+        (f"name: x\nruntime: {runtime}\n", "squarecloud"),
+    ):
         work = tmp_path / folder
         work.mkdir()
         if project:
             (work / "Pulumi.yaml").write_text(project)
         done = subprocess.run(  # noqa: S603  ours
-            command, cwd=work, env=app.environment, check=False, capture_output=True, text=True
+            command,
+            cwd=work,
+            env=app.environment,
+            check=False,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         line = done.stdout.splitlines()[-1]
         assert line == Identity().imports()[language]
-        (found,) = set(re.findall(name, (work / "sdks" / folder / file).read_text(), re.MULTILINE))
+        (found,) = set(
+            re.findall(name, (work / "sdks" / folder / file).read_text(), re.MULTILINE)
+        )
         assert found in line

@@ -37,7 +37,9 @@ def test_an_up_that_is_refused_by_the_quota_ends_with_code_10_and_is_repeated_la
     assert shown.count("daily quota of snapshots is used up") == 1
     assert "error:" not in shown
     assert "No snapshot of database" in shown
-    assert app.done() == ["create independent", "delete removed"], "nothing that depends on it"
+    assert app.done() == ["create independent", "delete removed"], (
+        "nothing that depends on it"
+    )
     assert not {"dependant", "before-release"} & {
         one["urn"].rpartition("::")[2] for one in app.resources()
     }

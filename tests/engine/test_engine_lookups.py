@@ -29,14 +29,18 @@ def kinds(app: App) -> list[str]:
 def test_every_postgresql_database_of_the_account_in_four_lines(app: App) -> None:
     third = "c" * 32
     app.emulator.control(
-        "databases", {"id": third, "type": "postgres", "name": f"postgres-{DATABASE[:8]}"}
+        "databases",
+        {"id": third, "type": "postgres", "name": f"postgres-{DATABASE[:8]}"},
     )
     app.program(documented("get_databases", "postgres"))
     preview = app.preview()
     assert preview.count("squarecloud:Snapshot") >= 2
     assert kinds(app) == ["me", "status", "status", "status"]
     app.up()
-    assert {one["outputs"]["database_id"] for one in app.snapshots()} == {DATABASE, third}
+    assert {one["outputs"]["database_id"] for one in app.snapshots()} == {
+        DATABASE,
+        third,
+    }
     assert {entry["database_id"] for entry in app.posts()} == {DATABASE, third}
     app.up()
     assert len(app.posts()) == 2
@@ -62,13 +66,27 @@ pulumi.export("engine", get_database_output(snapshot.database_id).type)
 """)
     for printed in (app.preview(), app.up()):
         assert re.search(r"url *: \[secret\]", printed)
-        assert f"plain: SnapshotInfo(database_id='{DATABASE}', version_id='{earlier}'" in printed
+        assert (
+            f"plain: SnapshotInfo(database_id='{DATABASE}', version_id='{earlier}'"
+            in printed
+        )
         assert "latest: SnapshotInfo(" in printed
-    shown, hidden = app.stack.outputs(), app.stack.outputs(show_secrets=True)
-    assert shown == {**shown, "url": "[secret]", "alone": "[secret]", "engine": "postgres"}
+    shown = app.stack.outputs()
+    hidden = app.stack.outputs(show_secrets=True)
+    assert shown == {
+        **shown,
+        "url": "[secret]",
+        "alone": "[secret]",
+        "engine": "postgres",
+    }
     assert shown["plain"]["version_id"] == shown["dict"]["version_id"] == earlier
     assert "download_url" not in shown["plain"] | shown["dict"]
-    assert shown["version"] == hidden["version"] == app.started()[0] == app.outputs()["version_id"]
+    assert (
+        shown["version"]
+        == hidden["version"]
+        == app.started()[0]
+        == app.outputs()["version_id"]
+    )
     assert f"versionId={hidden['version']}" in hidden["url"]
     assert hidden["alone"] == hidden["url"]
     assert [one["version_id"] for one in shown["all"]] == [hidden["version"], earlier]
@@ -112,6 +130,11 @@ twin = get_database_output("{"b" * 32}").apply(lambda found: found.name).recover
 pulumi.export("twin", twin)
 """)
     app.up()
-    outputs = {"kept": 2, "running": False, "twin": "no such database", "latest_url": "[secret]"}
+    outputs = {
+        "kept": 2,
+        "running": False,
+        "twin": "no such database",
+        "latest_url": "[secret]",
+    }
     assert app.stack.outputs() == outputs
     assert "versionId=" in app.stack.outputs(show_secrets=True)["latest_url"]

@@ -39,7 +39,9 @@ def plugged(app: App) -> App:
 
 
 def in_state(app: App, kind: str) -> list[dict[str, Any]]:
-    return [one for one in app.resources() if one["type"] == f"squarecloud:index:{kind}"]
+    return [
+        one for one in app.resources() if one["type"] == f"squarecloud:index:{kind}"
+    ]
 
 
 def test_a_real_interrupt_and_a_killed_engine_end_the_plugin(plugged: App) -> None:
@@ -57,7 +59,9 @@ def test_a_real_interrupt_and_a_killed_engine_end_the_plugin(plugged: App) -> No
     up.shows("accepted; next check ")
     assert up.processes("pulumi-resource-squarecloud")
     up.process.kill()
-    wait_for(lambda: not up.processes("pulumi-resource-squarecloud"), "the end of the plugin")
+    wait_for(
+        lambda: not up.processes("pulumi-resource-squarecloud"), "the end of the plugin"
+    )
     app.pass_time(600)
     app.run("cancel", "--yes")
     app.up()
@@ -97,7 +101,9 @@ def test_it_serves_two_accounts_and_imports_what_is_listed(plugged: App) -> None
 
 def _serves_two_accounts(app: App, second: Service) -> None:
     """Each with its own provider, whose secrets are neither stored nor printed."""
-    app.program(TWO_ACCOUNTS.format(key=second.key, api=second.api, files=second.snapshots))
+    app.program(
+        TWO_ACCOUNTS.format(key=second.key, api=second.api, files=second.snapshots)
+    )
     printed = app.up()
     assert "warning" not in printed
     outputs = app.stack.outputs()
@@ -105,7 +111,9 @@ def _serves_two_accounts(app: App, second: Service) -> None:
     told, code = outputs["failed"]
     assert told.startswith("get_database: This account has no such database.")
     assert code is None
-    (taken,) = [entry["version_id"] for entry in second.journal() if entry["kind"] == "create"]
+    (taken,) = [
+        entry["version_id"] for entry in second.journal() if entry["kind"] == "create"
+    ]
     assert outputs["other"] == f"{DATABASE}/{taken}"
     assert app.started() == [outputs["first"]] == [outputs["latest"]]
     stored = app.state_file.read_text()
@@ -122,7 +130,9 @@ def _imports_snapshots_that_are_listed(app: App) -> None:
     assert "is the provisional id of a pending snapshot" in told
     app.import_("imported", f"{OTHER_DATABASE}/{automatic}")
     app.import_("newest", f"{OTHER_DATABASE}/latest")
-    found = {each["urn"].rpartition("::")[2]: each for each in in_state(app, "Snapshot")}
+    found = {
+        each["urn"].rpartition("::")[2]: each for each in in_state(app, "Snapshot")
+    }
     for name in ("imported", "newest"):
         assert found[name]["id"] == f"{OTHER_DATABASE}/{automatic}"
         assert found[name]["inputs"]["databaseId"] == OTHER_DATABASE
@@ -131,8 +141,12 @@ def _imports_snapshots_that_are_listed(app: App) -> None:
 
 def _imports_an_archive_by_its_uri(app: App) -> None:
     """Its manifest says what the state of its resource said."""
-    app.import_("nightly", put(app.folder / "kept", 0, DATABASE).as_uri(), kind="Archive")
-    program = 'Archive("nightly", database_id="{}", version_id="v0", destination="{}/kept/")'
+    app.import_(
+        "nightly", put(app.folder / "kept", 0, DATABASE).as_uri(), kind="Archive"
+    )
+    program = (
+        'Archive("nightly", database_id="{}", version_id="v0", destination="{}/kept/")'
+    )
     app.program(HEAD + program.format(DATABASE, app.folder))
     previewed = app.preview()
     assert "1 to update" in previewed, "the importer is entered as an owner"
@@ -242,7 +256,8 @@ def test_a_project_finds_the_plugin_where_the_page_says(
     # A PATH with a python3 and nothing of its environment, as where the project is in another language.
     (tmp_path / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (tmp_path / "python3").chmod(0o700)
-    activated, outside = app.environment["PATH"], f"{tmp_path}:{engine}:/usr/bin:/bin"
+    activated = app.environment["PATH"]
+    outside = f"{tmp_path}:{engine}:/usr/bin:/bin"
     app.environment["PATH"] = outside
     fails(
         app,
@@ -250,7 +265,9 @@ def test_a_project_finds_the_plugin_where_the_page_says(
     )
 
     install = [str(SCRIPTS / "squarecloud-snapshots"), "plugin", "install"]
-    done = subprocess.run(install, env=app.environment, capture_output=True, text=True, check=True)  # noqa: S603  ours
+    done = subprocess.run(  # noqa: S603  ours
+        install, env=app.environment, capture_output=True, text=True, check=True
+    )
     assert (
         done.stdout
         == f"installed pulumi-resource-squarecloud {PLUGIN_VERSION}, which runs in {sys.prefix}\n"
@@ -260,9 +277,15 @@ def test_a_project_finds_the_plugin_where_the_page_says(
     assert f"found snapshot {app.started()[0]}" in printed
     assert "warning" not in printed
 
-    app.stack.environment = {**forked, "PATH": activated}  # the rest is about the plugin alone
+    app.stack.environment = {
+        **forked,
+        "PATH": activated,
+    }  # the rest is about the plugin alone
     shadowed = f"{SCRIPTS}/pulumi-resource-squarecloud"
-    assert f"warning: using pulumi-resource-squarecloud from $PATH at {shadowed}" in app.preview()
+    assert (
+        f"warning: using pulumi-resource-squarecloud from $PATH at {shadowed}"
+        in app.preview()
+    )
     app.environment["PULUMI_IGNORE_AMBIENT_PLUGINS"] = "true"
     assert "warning" not in app.preview()
     del app.environment["PULUMI_IGNORE_AMBIENT_PLUGINS"]
@@ -271,7 +294,9 @@ def test_a_project_finds_the_plugin_where_the_page_says(
     (installed,) = (tmp_path / "home" / "plugins").glob("*/pulumi-resource-squarecloud")
     text = installed.read_text()
     installed.write_text(text.replace(str(SCRIPTS), f"{SCRIPTS}/gone"))
-    assert f"its Python environment is gone ({SCRIPTS}/gone/" in fails(app, "could not read plugin")
+    assert f"its Python environment is gone ({SCRIPTS}/gone/" in fails(
+        app, "could not read plugin"
+    )
 
     project = app.stack.project
     (snippet,) = re.findall(r"```yaml\n(plugins:.*?)```", PAGE, re.DOTALL)
@@ -302,9 +327,15 @@ def test_each_command_of_the_page_works(app: App) -> None:
         sys.stdout.write(f"$ pulumi {command}\n{result.stdout}\n{result.stderr}\n")
         assert result.returncode == 0, result.stderr
         asked[:] = [one["kind"] for one in app.requests()]
-        return json.loads(result.stdout) if "create before" not in command else result.stdout
+        return (
+            json.loads(result.stdout)
+            if "create before" not in command
+            else result.stdout
+        )
 
-    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL))
+    blocks = "\n".join(
+        re.findall(r"^```sh\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
+    )
     databases, newest, listed, read, create, keep = re.findall(
         r"^pulumi (do .*)$", blocks, re.MULTILINE
     )
@@ -322,6 +353,8 @@ def test_each_command_of_the_page_works(app: App) -> None:
 
     app.pass_time(200)
     assert "Created before-release" in done(keep)
-    (kept,) = [one for one in app.resources() if one["type"] == "squarecloud:index:Snapshot"]
+    (kept,) = [
+        one for one in app.resources() if one["type"] == "squarecloud:index:Snapshot"
+    ]
     assert kept["urn"].endswith("::before-release")
     assert kept["outputs"]["versionId"] not in {stored, taken}

@@ -39,7 +39,9 @@ PLUGIN_BY_DAY = [pytest.param("dynamic", marks=pytest.mark.nightly), "plugin"]
 def way(app: App, request: pytest.FixtureRequest) -> str:
     """The package whose classes a program imports."""
     app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "1s"
-    app.emulator.sql(RESTORED, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
+    app.emulator.sql(
+        RESTORED, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')"
+    )
     if request.param == "plugin":
         app.plug()
         return "pulumi_snapshots.plugin"
@@ -110,7 +112,9 @@ def _versions(app: App, way: str) -> dict[str, str]:
 def _is_done_again_as_often_as_it_is_asked_for(app: App) -> None:
     """Also directly after the run before."""
     urns = [
-        one["urn"] for one in app.resources() if one["urn"].rpartition("::")[2] in {"slow", "back"}
+        one["urn"]
+        for one in app.resources()
+        if one["urn"].rpartition("::")[2] in {"slow", "back"}
     ]
     replaced = [word for urn in urns for word in ("--replace", urn)]
     for count in (1, 2):
@@ -122,7 +126,8 @@ def _is_done_again_as_often_as_it_is_asked_for(app: App) -> None:
 def _refuses_in_the_preview_what_a_state_changes(app: App, program: str) -> None:
     """What a state does not give back as it was is no trigger; that leaves the stack as it is."""
     wrong = program.replace(
-        "overwrite=True, triggers=[", 'overwrite=True, triggers=[pulumi.StringAsset("x"), '
+        "overwrite=True, triggers=[",
+        'overwrite=True, triggers=[pulumi.StringAsset("x"), ',
     )
     app.program(wrong)
     assert "must not hold an asset or archive" in app.preview(*SECOND_SIZE, fails=True)
@@ -181,7 +186,9 @@ def test_a_resource_that_moves_or_is_renamed_is_the_same_and_so_is_its_id_as_a_t
     app.refresh()
     goes_on()
     goes_on("-c", "package=pulumi_snapshots.plugin")
-    (urn,) = [one["urn"] for one in app.resources() if one["urn"].endswith("::before-release")]
+    (urn,) = [
+        one["urn"] for one in app.resources() if one["urn"].endswith("::before-release")
+    ]
     app.run("state", "rename", urn, "renamed", "--yes")
     goes_on("-c", "name=renamed")
     goes_on("-c", "name=again", "-c", "alias=true")
@@ -191,7 +198,9 @@ def test_a_resource_that_moves_or_is_renamed_is_the_same_and_so_is_its_id_as_a_t
     goes_on()
 
 
-@pytest.mark.parametrize("service", [("--clock-offset", "1200", "--database", RESTORED)])
+@pytest.mark.parametrize(
+    "service", [("--clock-offset", "1200", "--database", RESTORED)]
+)
 @pytest.mark.parametrize("way", DYNAMIC_BY_DAY, indirect=True)
 def test_only_proof_ends_an_attempt_whose_answer_was_lost(app: App, way: str) -> None:
     """The service's clock is 20 minutes ahead and moves on alone; it stood two hours back in the other stories."""
@@ -232,7 +241,10 @@ Restore("back", database_id="{RESTORED}", version_id="{{version}}", overwrite=Tr
 
 @pytest.mark.parametrize(
     "package",
-    ["pulumi_snapshots", pytest.param("pulumi_snapshots.plugin", marks=pytest.mark.nightly)],
+    [
+        "pulumi_snapshots",
+        pytest.param("pulumi_snapshots.plugin", marks=pytest.mark.nightly),
+    ],
 )
 def test_what_one_machine_has_sent_another_does_not_send_again(
     app: App, package: str, tmp_path: Path
@@ -243,13 +255,19 @@ def test_what_one_machine_has_sent_another_does_not_send_again(
     app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "1s"
     version = app.stored(RESTORED)
     app.program(SHARED.format(package=package, version=version))
-    shared, setting = tmp_path / "shared", "squarecloud:sharedState"
+    shared = tmp_path / "shared"
+    setting = "squarecloud:sharedState"
 
-    if name == "version_id":  # the plugin words an error alike, and each run takes seconds
+    if (
+        name == "version_id"
+    ):  # the plugin words an error alike, and each run takes seconds
         printed = diagnostics(app.up("-c", f"{setting}={shared}", fails=True))
         assert f"{setting} cannot be used: {shared}" in printed
         assert "there is no such folder." in printed
-        assert "Nothing was started: what is sent must be written down there first." in printed
+        assert (
+            "Nothing was started: what is sent must be written down there first."
+            in printed
+        )
         assert "squarecloud-snapshots explain ledger-unavailable" in printed
         assert not app.posts()
 
@@ -268,7 +286,9 @@ def test_what_one_machine_has_sent_another_does_not_send_again(
 
 
 @pytest.mark.parametrize(
-    "package", ["pulumi_snapshots", "pulumi_snapshots.plugin"], ids=["dynamic", "plugin"]
+    "package",
+    ["pulumi_snapshots", "pulumi_snapshots.plugin"],
+    ids=["dynamic", "plugin"],
 )
 def test_the_backend_that_a_project_names_is_where_a_run_writes_down_what_it_sends(
     app: App, package: str
@@ -279,7 +299,9 @@ def test_the_backend_that_a_project_names_is_where_a_run_writes_down_what_it_sen
     (app.stack.project / "src").mkdir()
     url = app.environment.pop("PULUMI_BACKEND_URL")
     project.write_text(f"{project.read_text()}main: src\nbackend: {{url: '{url}'}}\n")
-    program = f'from {package} import Snapshot\nSnapshot("before-release", "{DATABASE}")\n'
+    program = (
+        f'from {package} import Snapshot\nSnapshot("before-release", "{DATABASE}")\n'
+    )
     (app.stack.project / "src" / "__main__.py").write_text(program)
     app.up("-c", "squarecloud:sharedState=backend")
     assert len(app.posts()) == 1

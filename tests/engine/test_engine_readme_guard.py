@@ -81,7 +81,9 @@ def rows(app: App) -> list[object]:
 
 @pytest.mark.parametrize("guard", ["there before", "new in this up"])
 @pytest.mark.parametrize("kind", CHANGES)
-def test_no_change_below_the_readmes_lines_loses_data(app: App, kind: str, guard: str) -> None:
+def test_no_change_below_the_readmes_lines_loses_data(
+    app: App, kind: str, guard: str
+) -> None:
     for statement in ("CREATE TABLE orders (item)", "INSERT INTO orders VALUES (1)"):
         app.emulator.control(f"databases/{DATABASE}/sql", {"statements": [statement]})
     app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")

@@ -45,7 +45,9 @@ def service() -> tuple[str, ...]:
 @pytest.fixture(autouse=True)
 def _soon_settled(app: App) -> None:
     app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "1s"
-    app.emulator.sql(DATABASE, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
+    app.emulator.sql(
+        DATABASE, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')"
+    )
 
 
 def writes(app: App, text: str) -> None:
@@ -58,12 +60,16 @@ def holds(app: App) -> str:
 
 def back(app: App) -> dict[str, Any]:
     (found,) = [
-        one for one in app.resources() if one["type"] == "pulumi-python:dynamic/squarecloud:Restore"
+        one
+        for one in app.resources()
+        if one["type"] == "pulumi-python:dynamic/squarecloud:Restore"
     ]
     return found
 
 
-@pytest.mark.parametrize("service", [("--restore-seconds", "0.5", "--cache-world", "kept")])
+@pytest.mark.parametrize(
+    "service", [("--restore-seconds", "0.5", "--cache-world", "kept")]
+)
 def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
     app.program(LATEST)
     version = app.stored()
@@ -110,7 +116,9 @@ def _does_nothing_for_a_newer_snapshot(app: App, version: str) -> None:
 def _restores_the_newer_one_by_a_trigger(app: App, version: str) -> None:
     printed = app.run("up", "--yes", "-c", "again=yes")
     assert "back replace" in printed
-    forgotten = f"the restore of {DATABASE}/{version}; database {DATABASE} keeps what it holds"
+    forgotten = (
+        f"the restore of {DATABASE}/{version}; database {DATABASE} keeps what it holds"
+    )
     assert f"forgotten: {forgotten}" in printed
     assert back(app)["outputs"]["version_id"] != version
     assert len(app.restores()) == 2
@@ -132,14 +140,18 @@ def _is_kept_and_destroyed_when_no_snapshot_is_left(app: App) -> None:
 def test_a_forgotten_restore_overwrites_no_later_release(app: App) -> None:
     app.program(RELEASES)
     printed = app.up("-c", "release=1", "-c", "rollback=true", fails=True)
-    assert "is new in this same run, so there is nothing to go back to yet" in diagnostics(printed)
+    assert (
+        "is new in this same run, so there is nothing to go back to yet"
+        in diagnostics(printed)
+    )
     assert not app.restores()
     first = app.outputs()["version_id"]
 
     writes(app, "broken by release 1")
     told = diagnostics(app.up("-c", "release=1", "-c", "rollback=true"))
     assert re.search(
-        rf"restored {DATABASE}/{first}, taken [\d:]+ UTC, onto database {DATABASE}\n", told
+        rf"restored {DATABASE}/{first}, taken [\d:]+ UTC, onto database {DATABASE}\n",
+        told,
     )
     assert holds(app) == "then"
     assert app.stack.outputs()["restored_at"] == back(app)["outputs"]["restored_at"]
@@ -209,7 +221,9 @@ pulumi.export("types", pulumi.Output.all(offsite.size, offsite.archived_at).appl
 
 
 def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"]
+    return [
+        path for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"
+    ]
 
 
 def test_an_archive_survives_loss_replacement_and_destroy(app: App) -> None:
@@ -237,7 +251,11 @@ def test_an_archive_survives_loss_replacement_and_destroy(app: App) -> None:
 def _is_described_by_the_outputs(app: App, folder: Path, file: Path) -> None:
     """Where it is and what it holds, without what opens the data."""
     outputs = app.stack.outputs()
-    assert Path(unquote(urlsplit(outputs["uri"]).path)) == file == folder / DATABASE / file.name
+    assert (
+        Path(unquote(urlsplit(outputs["uri"]).path))
+        == file
+        == folder / DATABASE / file.name
+    )
     assert outputs["sha256"] == sha256(file.read_bytes()).hexdigest()
     assert outputs["types"] == ["int", "str"]
     assert "Signature=" not in app.state_file.read_text()
@@ -269,7 +287,9 @@ def _is_replaced_by_another_version(app: App, file: Path) -> Path:
 def _is_archived_again_if_it_is_lost(app: App, file: Path) -> None:
     content = file.read_bytes()
     file.unlink()
-    warning = f"warning: the archive {file} is missing. The next `pulumi up` archives again."
+    warning = (
+        f"warning: the archive {file} is missing. The next `pulumi up` archives again."
+    )
     assert warning in app.refresh()
     assert "offsite updated" in app.up("-c", "release=2")
     assert file.read_bytes() == content

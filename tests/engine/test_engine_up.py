@@ -97,7 +97,9 @@ def _is_forgotten_by_a_destroy_without_a_key(app: App, version: str) -> None:
     assert app.resources() == []
 
 
-def test_a_preview_warns_once_and_fails_on_the_property_of_a_wrong_input(app: App) -> None:
+def test_a_preview_warns_once_and_fails_on_the_property_of_a_wrong_input(
+    app: App,
+) -> None:
     app.emulator.control("databases", {"id": "My-Database"})
     key = app.environment.pop("SQUARECLOUD_API_KEY")
     app.program('Snapshot("a", "My-Database")\nSnapshot("b", "My-Database")\n')
@@ -105,7 +107,9 @@ def test_a_preview_warns_once_and_fails_on_the_property_of_a_wrong_input(app: Ap
     app.stack.run("config", "set", "--plaintext", "squarecloud:apiKey", key)
     told = diagnostics(app.preview())
     assert (
-        told.count("'My-Database' is not the usual shape of a database id (32 hexadecimal digits)")
+        told.count(
+            "'My-Database' is not the usual shape of a database id (32 hexadecimal digits)"
+        )
         == 1
     )
     assert told.count("the API key is configured in plain text") == 1
@@ -138,7 +142,9 @@ def test_rotation_is_due_by_age_alone(app: App) -> None:
     assert "forgotten: " in app.up()
     app.pass_time(2500)
     created_at = to_the_second(app.outputs()["created_at"])
-    printed = app.run("up", "--yes")  # no input has changed, so the reason stands on the row
+    printed = app.run(
+        "up", "--yes"
+    )  # no input has changed, so the reason stands on the row
     reason = f"create replacement before-release: created at {created_at}, longer ago than rotate_after (40m)"
     assert reason in printed
     assert len(app.started()) == 3
@@ -195,8 +201,12 @@ def test_the_next_up_resumes_an_interrupted_wait_for_free(app: App) -> None:
     app.pass_time(600)
     told = diagnostics(app.ends(again))
     (version,) = app.started()
-    assert re.search(r" pending since [\d: -]+ UTC; will keep waiting, no new request\n", told)
-    assert re.search(rf" found {DATABASE}/{version}, taken .* ago; no new request was sent\n", told)
+    assert re.search(
+        r" pending since [\d: -]+ UTC; will keep waiting, no new request\n", told
+    )
+    assert re.search(
+        rf" found {DATABASE}/{version}, taken .* ago; no new request was sent\n", told
+    )
     assert len(app.posts()) == 1
     assert app.outputs()["version_id"] == version
     assert "attempt" not in app.outputs()
@@ -244,14 +254,16 @@ def test_a_missing_snapshot_stays_in_the_state(app: App) -> None:
     app.emulator.control(f"snapshots/{version}", method="DELETE")
     app.pass_time(3600)
     printed = app.refresh()
-    assert f"warning: snapshot {DATABASE}/{version} is not in the service's listing" in diagnostics(
-        printed
+    assert (
+        f"warning: snapshot {DATABASE}/{version} is not in the service's listing"
+        in diagnostics(printed)
     )
     assert app.outputs()["available"] is False
     assert "3 unchanged" in app.up()
     printed = app.up("--refresh", "--replace", URN)
-    assert f"forgotten: {DATABASE}/{version}, which the service no longer listed" in diagnostics(
-        printed
+    assert (
+        f"forgotten: {DATABASE}/{version}, which the service no longer listed"
+        in diagnostics(printed)
     )
     assert app.started() == [version, app.outputs()["version_id"]]
 
@@ -274,7 +286,9 @@ def test_a_changed_key_reaches_a_refresh_that_runs_the_program(app: App) -> None
 
 
 def test_an_existing_snapshot_is_looked_up_by_its_id(app: App) -> None:
-    stored = app.emulator.control("snapshots", {"database_id": DATABASE, "size": 30_000_001})
+    stored = app.emulator.control(
+        "snapshots", {"database_id": DATABASE, "size": 30_000_001}
+    )
     found = f"{DATABASE}/{stored['version_id']}"
     program = """
 snapshot = Snapshot.get("existing", "{}")

@@ -39,11 +39,14 @@ done
 
 def blocks(page: str) -> list[str]:
     return re.findall(
-        r"^```yaml\n(.*?)^```$", (HOWTO / f"{page}.md").read_text(), re.MULTILINE | re.DOTALL
+        r"^```yaml\n(.*?)^```$",
+        (HOWTO / f"{page}.md").read_text(),
+        re.MULTILINE | re.DOTALL,
     )
 
 
-GITHUB, GITLAB = blocks("github-actions"), blocks("gitlab-ci")
+GITHUB = blocks("github-actions")
+GITLAB = blocks("gitlab-ci")
 
 
 @dataclass
@@ -80,7 +83,12 @@ def store(stores: Stores) -> ObjectStore:
 
 
 def runner(
-    app: App, store: ObjectStore, number: int, variables: dict[str, Any], *, as_printed: bool
+    app: App,
+    store: ObjectStore,
+    number: int,
+    variables: dict[str, Any],
+    *,
+    as_printed: bool,
 ) -> Runner:
     """An empty machine for the job of a page's workflow, on which the packages, and the login to the cloud, are there."""
     folder = app.folder / f"runner-{number}"
@@ -97,27 +105,42 @@ def runner(
     }
     given.pop("AWS_ROLE_ARN", None), given.pop("AWS_WEB_IDENTITY_TOKEN_FILE", None)
     there = store.url.removeprefix("http://")
-    given["PULUMI_BACKEND_URL"] += f"&endpoint={there}&disableSSL=true&s3ForcePathStyle=true"
-    if (
-        not as_printed
-    ):  # the engine that is built for tests knows no bucket: both runners' states lie in one folder
+    given["PULUMI_BACKEND_URL"] += (
+        f"&endpoint={there}&disableSSL=true&s3ForcePathStyle=true"
+    )
+    if not as_printed:  # the engine that is built for tests knows no bucket: both runners' states lie in one folder
         given["SQUARECLOUD_SHARED_STATE"] = str(Settings.read({}, given).shared_state)
         given["PULUMI_BACKEND_URL"] = app.environment["PULUMI_BACKEND_URL"]
-    own = {name: value for name, value in app.environment.items() if name != "PULUMI_STACK"}
-    cloud = {name: value for name, value in store.environment.items() if name != "AWS_ENDPOINT_URL"}
+    own = {
+        name: value for name, value in app.environment.items() if name != "PULUMI_STACK"
+    }
+    cloud = {
+        name: value
+        for name, value in store.environment.items()
+        if name != "AWS_ENDPOINT_URL"
+    }
     home = {
         "HOME": str(folder),
         "PULUMI_HOME": str(folder / "home"),
         "XDG_STATE_HOME": str(folder / "state"),
     }
-    ci = {"CI": "true", "CI_COMMIT_SHA": "c0ffee", "PULUMI_CONFIG_PASSPHRASE": "x", "UNLOCK": ""}
-    path = {"PATH": os.pathsep.join([str(bin_), str(app.stack.pulumi.parent), own["PATH"]])}
+    ci = {
+        "CI": "true",
+        "CI_COMMIT_SHA": "c0ffee",
+        "PULUMI_CONFIG_PASSPHRASE": "x",
+        "UNLOCK": "",
+    }
+    path = {
+        "PATH": os.pathsep.join([str(bin_), str(app.stack.pulumi.parent), own["PATH"]])
+    }
     return Runner(folder, {**own, **cloud, **home, **ci, **given, **path})
 
 
 def jobs() -> tuple[dict[str, Any], dict[str, Any]]:
     """Those of the two pages that deploy."""
-    return yaml.safe_load(GITHUB[-1])["jobs"]["deploy"], yaml.safe_load(GITLAB[-1])["deploy"]
+    return yaml.safe_load(GITHUB[-1])["jobs"]["deploy"], yaml.safe_load(GITLAB[-1])[
+        "deploy"
+    ]
 
 
 def steps(job: dict[str, Any]) -> list[str]:
@@ -136,12 +159,15 @@ def test_both_pages_run_the_same_commands() -> None:
     ]  # fmt: skip
     unlock = r'if \[ -n "\$UNLOCK" \]; then (.*); fi'
     assert [
-        re.sub(unlock, r"\1", line).replace("CI_COMMIT", "GITHUB") for line in steps(gitlab)
+        re.sub(unlock, r"\1", line).replace("CI_COMMIT", "GITHUB")
+        for line in steps(gitlab)
     ] == steps(github)
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("as_printed", [False, pytest.param(True, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    "as_printed", [False, pytest.param(True, marks=pytest.mark.nightly)]
+)
 def test_a_lost_runner_costs_no_second_snapshot(
     app: App, store: ObjectStore, *, as_printed: bool
 ) -> None:
@@ -164,7 +190,9 @@ def test_a_lost_runner_costs_no_second_snapshot(
     app.slow()
     process = lost.start(up)
     wait_for(app.posts, "the request")
-    wait_for(lambda: "list" in {each["kind"] for each in app.requests()}, "the first poll")
+    wait_for(
+        lambda: "list" in {each["kind"] for each in app.requests()}, "the first poll"
+    )
     os.killpg(process.pid, signal.SIGKILL)
     for name in ("pulumi-language", "pulumi.dynamic"):
         subprocess.run(["pkill", "-9", "-s", str(process.pid), "-f", name], check=False)  # noqa: S603, S607
@@ -176,7 +204,8 @@ def test_a_lost_runner_costs_no_second_snapshot(
     assert "the stack is currently locked by 1 lock(s)" in after.plays(up, fails=True)
     listed = after.plays("squarecloud-snapshots runs --stack production")
     assert (
-        f"{DATABASE}\n  what   snapshot\n  by     before-release of gitlab/production\n" in listed
+        f"{DATABASE}\n  what   snapshot\n  by     before-release of gitlab/production\n"
+        in listed
     )
     assert "state  accepted, not listed yet" in listed
     after.environment["UNLOCK"] = "yes"
@@ -185,4 +214,6 @@ def test_a_lost_runner_costs_no_second_snapshot(
     printed = after.plays(up)
     assert "an earlier run" in printed
     assert len(app.posts()) == 1
-    assert "nothing is under way" in after.plays("squarecloud-snapshots runs --stack production")
+    assert "nothing is under way" in after.plays(
+        "squarecloud-snapshots runs --stack production"
+    )

@@ -24,13 +24,15 @@ pulumi.export("versionId", snapshot.version_id)
 
 def speak_yaml(app: App, program: str, **more: Path) -> None:
     """Have a program as the project, which finds the plugin, and more plugins."""
-    host, plugin = language_hosts.YAML.ensure(os.environ), Path(commands_of(app.environment))
+    host = language_hosts.YAML.ensure(os.environ)
+    plugin = Path(commands_of(app.environment))
     if str(host) not in app.environment["PATH"]:
         app.environment["PATH"] = f"{host}:{app.environment['PATH']}"
     (app.stack.project / "__main__.py").unlink(missing_ok=True)
     # Where the reader has installed the plugins, this has not.
     found = [
-        {"name": name, "path": str(path)} for name, path in {"squarecloud": plugin, **more}.items()
+        {"name": name, "path": str(path)}
+        for name, path in {"squarecloud": plugin, **more}.items()
     ]
     (app.stack.project / "Pulumi.yaml").write_text(
         f"{program}plugins: {{providers: {json.dumps(found)}}}\n"
@@ -43,7 +45,9 @@ def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None
     app.up()
     page = PAGE.read_text().partition(SECTION)[2]
     (program,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    list_urns, sdk, up, import_ = re.findall(r"^```sh\n(\S+ .*)\n```$", page, re.MULTILINE)
+    list_urns, sdk, up, import_ = re.findall(
+        r"^```sh\n(\S+ .*)\n```$", page, re.MULTILINE
+    )
     (urn,) = re.findall(r"urn:pulumi:\S+", program)
     assert urn in app.run(*list_urns.split()[1:])
     before = app.outputs()["version_id"]
@@ -57,10 +61,14 @@ def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None
     assert "2 unchanged" in app.up()
     assert app.posts() == []
 
-    (state,) = [one for one in app.resources() if one["type"] == "squarecloud:index:Snapshot"]
+    (state,) = [
+        one for one in app.resources() if one["type"] == "squarecloud:index:Snapshot"
+    ]
     app.run("state", "delete", state["urn"], "--yes")
     app.run(*import_.split()[1:], "--yes", "--generate-code=false", "--protect=false")
-    (state,) = [one for one in app.resources() if one["type"] == "squarecloud:index:Snapshot"]
+    (state,) = [
+        one for one in app.resources() if one["type"] == "squarecloud:index:Snapshot"
+    ]
     assert state["outputs"]["versionId"] == before
 
 
@@ -71,10 +79,18 @@ def test_a_yaml_program_is_translated_as_the_page_says(app: App) -> None:
     (program,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (convert,) = re.findall(r"`pulumi (convert .*?)`", page)
     speak_yaml(
-        app, program.replace("    options:\n", "    options:\n      customTimeouts: {create: 2h}\n")
+        app,
+        program.replace(
+            "    options:\n", "    options:\n      customTimeouts: {create: 2h}\n"
+        ),
     )
-    made = (sdks.generator(os.environ), language_hosts.YAML_CONVERTER.ensure(os.environ))
-    app.environment["PATH"] = os.pathsep.join([*map(str, made), app.environment["PATH"]])
+    made = (
+        sdks.generator(os.environ),
+        language_hosts.YAML_CONVERTER.ensure(os.environ),
+    )
+    app.environment["PATH"] = os.pathsep.join(
+        [*map(str, made), app.environment["PATH"]]
+    )
     app.run(*convert.split())
     folder = app.stack.project / convert.rpartition(" ")[2]
     text = (folder / "index.ts").read_text()
@@ -84,7 +100,9 @@ def test_a_yaml_program_is_translated_as_the_page_says(app: App) -> None:
         f'"before-release", {{\n    databaseId: "{DATABASE}",\n    triggers: ["v1.2.0"],\n{options}'
         in text
     )
-    assert (language_programs.typescript(folder) / folder.name / "bin" / "index.js").exists()
+    assert (
+        language_programs.typescript(folder) / folder.name / "bin" / "index.js"
+    ).exists()
 
 
 KEEPS = """name: app
@@ -107,7 +125,10 @@ def test_ignored_changes_of_a_snapshot_keep_the_archive(app: App) -> None:
     app.pass_time(600)
     printed = joined(app.preview("-c", "release=b", fails=True))
     (names,) = set(
-        re.findall(r"If ignoreChanges names snapshot, name (\w+ and \w+) there instead", printed)
+        re.findall(
+            r"If ignoreChanges names snapshot, name (\w+ and \w+) there instead",
+            printed,
+        )
     )
     speak_yaml(app, KEEPS.format(database=DATABASE, ignored=names.replace(" and", ",")))
     assert "replaced" in app.up("-c", "release=b")
@@ -147,14 +168,19 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     app.forget_requests()
     printed = app.up()
     (version,) = app.started()
-    assert f"guarded by {DATABASE}/{version}: create of Command migration" in diagnostics(printed)
+    assert (
+        f"guarded by {DATABASE}/{version}: create of Command migration"
+        in diagnostics(printed)
+    )
     migrations = ["create migration", "create migration", "delete migration"]
     assert _migrations(app) == migrations
 
     # What the README says for the way back.
     with_restore = program.read_text().replace("\noutputs:", RESTORE)
     program.write_text(
-        with_restore.replace("        - ${guard}\n", "        - ${guard}\n        - ${back}\n")
+        with_restore.replace(
+            "        - ${guard}\n", "        - ${guard}\n        - ${back}\n"
+        )
     )
     app.run("config", "set", "rollback", "1")
     app.up()
@@ -183,27 +209,39 @@ def _holds_the_migration_back_without_a_snapshot(app: App) -> None:
     held = "The create of Command migration was held back, since no snapshot guards it: The plan's daily"
     assert held in joined(app.up(fails=True))
     assert _migrations(app) == ["create migration"]
-    assert "which would be a new one; the daily quota is used up until about" in app.preview()
+    assert (
+        "which would be a new one; the daily quota is used up until about"
+        in app.preview()
+    )
 
 
 def _warns_of_a_guard_that_guards_nothing(app: App, program: Path) -> None:
     """What does not depend on the guard is registered before it; and nothing may have the name that it wants."""
     whole = program.read_text()
     none = "Guard guard guards no resource{}: Pulumi has registered none after it."
-    program.write_text(re.sub(r"    options:\n      dependsOn:.*\n(?:        - .*\n)+", "", whole))
+    program.write_text(
+        re.sub(r"    options:\n      dependsOn:.*\n(?:        - .*\n)+", "", whole)
+    )
     assert none.format("") in joined(app.preview())
     program.write_text(
-        whole.replace("      before: [c", "      only: [migration, shop]\n      before: [c")
+        whole.replace(
+            "      before: [c", "      only: [migration, shop]\n      before: [c"
+        )
     )
     assert none.format(" named shop") in joined(app.preview())
     program.write_text(whole)
 
 
 def _names_wrong_inputs(app: App, program: Path) -> None:
-    wrong = program.read_text().replace("before: [create, update, delete]", "before: [creation]")
+    wrong = program.read_text().replace(
+        "before: [create, update, delete]", "before: [creation]"
+    )
     program.write_text(wrong.replace("rollback: ${rollback}", "reuseWithin: soon"))
     printed = joined(app.preview(fails=True))
-    assert "before must be a list of 'create', 'update', 'delete', not 'creation'" in printed
+    assert (
+        "before must be a list of 'create', 'update', 'delete', not 'creation'"
+        in printed
+    )
     assert "reuseWithin must be" in printed
 
 
@@ -247,7 +285,9 @@ def test_the_way_that_the_engine_s_error_names_deletes_in_one_up(
     speak(database, "")
     first = joined(app.preview())
     note = "Pulumi registers net before guard guard, and app depends on net"
-    assert (note in first) is (database == DATABASE), "what it comes from cannot depend on it"
+    assert (note in first) is (database == DATABASE), (
+        "what it comes from cannot depend on it"
+    )
     app.up()
     app.done()
     app.environment["SQUARECLOUD_GUARD"] = setting

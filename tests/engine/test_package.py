@@ -61,7 +61,12 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
     scripts = tmp_path / "clean" / "bin"
     assert (
         run(
-            sys.executable, "-m", "venv", "--without-pip", tmp_path / "clean", cwd=tmp_path
+            sys.executable,
+            "-m",
+            "venv",
+            "--without-pip",
+            tmp_path / "clean",
+            cwd=tmp_path,
         ).returncode
         == 0
     )
@@ -92,13 +97,17 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
     checked = run(scripts / "python", "-c", CHECK, cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr
     assert "Snapshot" in checked.stdout
-    explained = run(scripts / "squarecloud-snapshots", "explain", "key-refused", cwd=tmp_path)
-    assert explained.stdout.startswith("# KeyRefused\n"), "an error's page needs no extra"
+    explained = run(
+        scripts / "squarecloud-snapshots", "explain", "key-refused", cwd=tmp_path
+    )
+    assert explained.stdout.startswith("# KeyRefused\n"), (
+        "an error's page needs no extra"
+    )
     emulator = run(scripts / "squarecloud-emulator", "--port", "0", cwd=tmp_path)
     assert emulator.returncode != 0
-    assert "pip install '/path/to/clone[emulator]'" in emulator.stdout + emulator.stderr, (
-        "it says what to install"
-    )
+    assert (
+        "pip install '/path/to/clone[emulator]'" in emulator.stdout + emulator.stderr
+    ), "it says what to install"
 
 
 SERVER = """
@@ -129,7 +138,10 @@ def test_the_readmes_program_runs_as_it_stands_there(app: App) -> None:
         if block.startswith("pulumi config")
     )
     key = app.environment.pop("SQUARECLOUD_API_KEY")
-    answers = {"apiKey": [key], "up": ["--yes"]}  # what a user types at the command's question
+    answers = {
+        "apiKey": [key],
+        "up": ["--yes"],
+    }  # what a user types at the command's question
     for command in commands:
         pulumi, *arguments = shlex.split(command, comments=True)
         assert pulumi == "pulumi"
@@ -145,7 +157,9 @@ def test_the_readmes_program_runs_as_it_stands_there(app: App) -> None:
 
 def test_the_pages_archive_program_runs(app: App, tmp_path: Path) -> None:
     place = tmp_path / "backups"
-    (program,) = BLOCK.findall((PROJECT / "docs" / "archive.md").read_text().partition("\n## ")[0])
+    (program,) = BLOCK.findall(
+        (PROJECT / "docs" / "archive.md").read_text().partition("\n## ")[0]
+    )
     assert '"backups/"' in program
     app.program(program.replace('"backups/"', f'"{place}/"'))
     app.up()
@@ -171,7 +185,9 @@ def test_every_command_of_the_first_hour_works(
     install, serve, *commands = re.findall(
         r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL
     )
-    assert install == INSTALL  # test_package.py installs it; here this environment takes its place
+    assert (
+        install == INSTALL
+    )  # test_package.py installs it; here this environment takes its place
     home = tmp_path / "home"
     home.mkdir()
     shop = tmp_path / "shop"
@@ -191,7 +207,9 @@ def test_every_command_of_the_first_hour_works(
         )
         printed = result.stdout + result.stderr
         assert result.returncode == 0, printed
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_emulator/journal") as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{port}/_emulator/journal"
+        ) as answer:
             journal = json.loads(answer.read())
 
     posts = [entry for entry in journal if entry["kind"] == "create"]
@@ -209,8 +227,14 @@ def test_every_command_of_the_first_hour_works(
 def _as_a_newcomer(home: Path, engine: Path) -> dict[str, str]:
     """An environment with a home of its own, and nothing that is set for Pulumi or this provider."""
     ours = ("PULUMI_", "SQUARECLOUD_", "XDG_")
-    inherited = {key: text for key, text in os.environ.items() if not key.startswith(ours)}
-    folders = (str(Path(sys.executable).parent), str(engine), os.environ.get("PATH", os.defpath))
+    inherited = {
+        key: text for key, text in os.environ.items() if not key.startswith(ours)
+    }
+    folders = (
+        str(Path(sys.executable).parent),
+        str(engine),
+        os.environ.get("PATH", os.defpath),
+    )
     return {
         **inherited,
         "HOME": str(home),

@@ -59,7 +59,10 @@ def test_what_is_no_secret_is_shown_whole(value: str) -> None:
 
 def test_a_text_keeps_all_but_the_secret_in_it() -> None:
     assert hide_secrets(f"no file {AGE_KEY} here") == "no file AGE-SECRET-KEY-… here"
-    assert hide_secrets(f"at {DSN}: no") == "at postgresql://driller:…@db.example.com:5432/shop: no"
+    assert (
+        hide_secrets(f"at {DSN}: no")
+        == "at postgresql://driller:…@db.example.com:5432/shop: no"
+    )
 
 
 def test_a_secret_inside_a_list_is_not_shown() -> None:
@@ -70,14 +73,20 @@ def test_a_secret_inside_a_list_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("secret", "message", "said"),
     [
-        ("a", "authentication failed for a bad user", "authentication failed for … bad user"),
+        (
+            "a",
+            "authentication failed for a bad user",
+            "authentication failed for … bad user",
+        ),
         ("test", "the latest test of user:test@host", "the latest … of user:…@host"),
         ("p@ss", "p@ss, p@ssage", "…, p@ssage"),
         ("a-long-password", "xa-long-passwordx", "x…x"),
         ("", "nothing", "nothing"),
     ],
 )
-def test_hiding_a_short_password_garbles_no_words(secret: str, message: str, said: str) -> None:
+def test_hiding_a_short_password_garbles_no_words(
+    secret: str, message: str, said: str
+) -> None:
     assert hide_word(message, secret) == said
 
 

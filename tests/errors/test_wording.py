@@ -8,7 +8,14 @@ from pulumi_snapshots.archive.record import ARCHIVE
 from pulumi_snapshots.cli.terminal.wording import COMMAND_MESSAGES, COMMAND_STEPS
 from pulumi_snapshots.engine.wording import PLUGIN, PYTHON
 from pulumi_snapshots.engine.wording import STEPS as ENGINE_STEPS
-from pulumi_snapshots.errors import _NAME, Hint, HintKind, Message, ProviderError, sentence
+from pulumi_snapshots.errors import (
+    _NAME,
+    Hint,
+    HintKind,
+    Message,
+    ProviderError,
+    sentence,
+)
 from pulumi_snapshots.lookup.results import SnapshotQuery
 from pulumi_snapshots.restore.record import RESTORE
 from pulumi_snapshots.run.settings import Settings
@@ -29,7 +36,10 @@ FACTS = {
 OF_EDGES = {"resource", "command", "machines", "get_database", "run"}
 """What an edge adds."""
 PROPERTIES = {field.name for field in dataclasses.fields(SnapshotQuery)}.union(
-    *(each.properties() for each in (Settings, SNAPSHOT.inputs, RESTORE.inputs, ARCHIVE.inputs))
+    *(
+        each.properties()
+        for each in (Settings, SNAPSHOT.inputs, RESTORE.inputs, ARCHIVE.inputs)
+    )
 )
 
 IN_TERMINALS = {
@@ -39,14 +49,19 @@ IN_TERMINALS = {
     HintKind.RESTORE_ANOTHER,
 }
 each_step = pytest.mark.parametrize(
-    "step", [each for each in HintKind if each not in IN_TERMINALS], ids=lambda step: step.name
+    "step",
+    [each for each in HintKind if each not in IN_TERMINALS],
+    ids=lambda step: step.name,
 )
 """All but those that every edge shows as a command for a terminal."""
 each_edge = pytest.mark.parametrize("edge", EDGES)
 
 
 def of(step: HintKind) -> Hint:
-    return Hint(step, **{name: FACTS[name] for name in set(_NAME.findall(step.value)) & set(FACTS)})
+    return Hint(
+        step,
+        **{name: FACTS[name] for name in set(_NAME.findall(step.value)) & set(FACTS)},
+    )
 
 
 @each_step
@@ -64,7 +79,9 @@ def test_no_edge_names_a_fact_that_a_step_lacks(step: HintKind) -> None:
 @each_step
 def test_every_edge_says_every_step_in_its_own_words(step: HintKind, edge: str) -> None:
     said = (
-        EDGES[edge].about(resource="urn:x", command="squarecloud-snapshots create d").text(of(step))
+        EDGES[edge]
+        .about(resource="urn:x", command="squarecloud-snapshots create d")
+        .text(of(step))
     )
     assert said.endswith(".")
     assert sentence(said) == said
@@ -78,7 +95,13 @@ def test_every_edge_says_every_step_in_its_own_words(step: HintKind, edge: str) 
             "Snapshot.get",
             "get_database`",
         ),
-        "command line": ("`pulumi", "squarecloud:", "database_id", "Snapshot.get", "the program"),
+        "command line": (
+            "`pulumi",
+            "squarecloud:",
+            "database_id",
+            "Snapshot.get",
+            "the program",
+        ),
     }
     assert not [word for word in foreign[edge] if word in said]
 
@@ -94,7 +117,10 @@ def test_the_core_names_no_command() -> None:
     [
         ("rotate_after", ("rotate_after", "rotateAfter", "--rotate-after")),
         ("database_id", ("database_id", "databaseId", "DATABASE")),
-        ("api_url", ("squarecloud:apiUrl", "squarecloud:apiUrl", "SQUARECLOUD_API_URL")),
+        (
+            "api_url",
+            ("squarecloud:apiUrl", "squarecloud:apiUrl", "SQUARECLOUD_API_URL"),
+        ),
         ("size", ("size", "size", "--size")),
     ],
 )
@@ -116,7 +142,8 @@ def test_what_an_error_tells_comes_in_one_order() -> None:
     )
     assert str(error) == "No room for 1 GB. Nothing was written."
     assert (
-        PYTHON.report(error) == "No room for 1 GB.\nNothing was written.\nhint: Run it again later."
+        PYTHON.report(error)
+        == "No room for 1 GB.\nNothing was written.\nhint: Run it again later."
     )
     assert PYTHON.report(error, [Hint(HintKind.RUN_AGAIN)]).endswith(
         "written.\nhint: Run it again."

@@ -64,7 +64,9 @@ class Run:
         await self.program.change(what, fails=self.is_slow, **inputs)
         self.known_at[what] = self.w.clock.monotonic()
 
-    async def snapshot(self, name: str = "a", *, forced: bool = False, **inputs: Any) -> None:
+    async def snapshot(
+        self, name: str = "a", *, forced: bool = False, **inputs: Any
+    ) -> None:
         owner = f"{OWNER}-{name}"
         asked = self.w.inputs(**inputs)
         record = await create(self._session(), asked, self.row, owner, forced=forced)
@@ -102,7 +104,9 @@ async def test_both_use_one_snapshot_and_know_it_within_seconds(
 
 
 @staged(world, snapshot_seconds=20.0, cache_world="kept")
-async def test_a_guard_does_not_wait_for_the_url_of_the_snapshot_that_it_shares(w: World) -> None:
+async def test_a_guard_does_not_wait_for_the_url_of_the_snapshot_that_it_shares(
+    w: World,
+) -> None:
     await w.freeze_listings()
     run = Run(w)
     began = w.clock.monotonic()
@@ -125,20 +129,28 @@ async def test_a_snapshot_after_a_guarded_change_is_one_of_its_own(w: World) -> 
 
 
 @staged(world, snapshot_seconds=20.0, cache_world="invalidated")
-async def test_a_snapshot_beside_the_first_run_of_a_guard_uses_that_one(w: World) -> None:
+async def test_a_snapshot_beside_the_first_run_of_a_guard_uses_that_one(
+    w: World,
+) -> None:
     run = Run(w)
     inputs = GuardInputs(DATABASE, reuse_within=600.0)
     await run.program.first(f"{FIRST_UP} (new)", inputs)
     await run.snapshot()
     assert run.taken["a"] == w.started()
-    assert any("which a guard of this run has requested" in note for note in run.row.notes)
+    assert any(
+        "which a guard of this run has requested" in note for note in run.row.notes
+    )
     await run.snapshot("b")
     assert run.taken["b"] != run.taken["a"], "two Snapshots are two"
 
 
-@pytest.mark.parametrize("why", ["part of the stack", "another run", "forced", "restored"])
+@pytest.mark.parametrize(
+    "why", ["part of the stack", "another run", "forced", "restored"]
+)
 @staged(world, snapshot_seconds=20.0, cache_world="invalidated")
-async def test_a_snapshot_uses_no_guards_that_may_be_too_old_for_it(w: World, why: str) -> None:
+async def test_a_snapshot_uses_no_guards_that_may_be_too_old_for_it(
+    w: World, why: str
+) -> None:
     run = Run(w, whole=why != "part of the stack")
     run.is_slow = True
     await run.change()
@@ -162,7 +174,9 @@ async def test_only_one_of_two_snapshots_at_once_uses_the_guards(w: World) -> No
         group.start_soon(run.snapshot, "a")
         group.start_soon(run.snapshot, "b")
     guards = run.program.done[CHANGE]
-    assert sorted(map(str, run.taken.values())) == sorted(str(post.version_id) for post in w.posts)
+    assert sorted(map(str, run.taken.values())) == sorted(
+        str(post.version_id) for post in w.posts
+    )
     assert guards in run.taken.values()
 
 
@@ -183,7 +197,9 @@ def test_a_guard_shares_only_if_it_hears_of_every_change(
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first run", "later run"])
-def test_the_preview_says_to_remove_a_snapshot_that_may_not_share(*, first: bool) -> None:
+def test_the_preview_says_to_remove_a_snapshot_that_may_not_share(
+    *, first: bool
+) -> None:
     preview = PreviewedChanges(DATABASE, GuardInputs(DATABASE))
     preview.in_state = {"urn": "type"}
     preview.show("create", OWNER, Row())
@@ -191,7 +207,11 @@ def test_the_preview_says_to_remove_a_snapshot_that_may_not_share(*, first: bool
     if first:
         preview.first_up = "the state does not have this guard yet"
     else:
-        preview.show("update", "urn:pulumi:dev::shop::servers:index:Server::shop", Row())
+        preview.show(
+            "update", "urn:pulumi:dev::shop::servers:index:Server::shop", Row()
+        )
     warning = str(preview.beside())
-    assert warning.startswith("Snapshot before-release and this guard can each take a snapshot")
+    assert warning.startswith(
+        "Snapshot before-release and this guard can each take a snapshot"
+    )
     assert "Remove the Snapshot" in warning

@@ -26,7 +26,9 @@ def urn_of(name: str, parent: str = "") -> str:
 
 
 def state(
-    guard: dict[str, Any] | None = None, *registered: str, others: tuple[str, ...] = (SHOP,)
+    guard: dict[str, Any] | None = None,
+    *registered: str,
+    others: tuple[str, ...] = (SHOP,),
 ) -> Any:
     listed: dict[str, tuple[str, dict[str, Any]]] = {
         urn: (urn.split("::")[2], {}) for urn in (*others, OURS)
@@ -49,13 +51,26 @@ def state(
         ({"before": [*ALL], "only": ["*"]}, ALL, ["shop"], None),
         ({"before": [*ALL], "only": [CHOSEN_ALL]}, ALL, [CHOSEN + "x"], None),
         ({"before": ["update"], "only": ["*"]}, ALL, ["*"], GUARDS_DELETES_NOW),
-        ({"before": [*ALL], "only": ["worker"]}, ALL, ["worker", "shop"], GUARDS_MORE_NOW),
+        (
+            {"before": [*ALL], "only": ["worker"]},
+            ALL,
+            ["worker", "shop"],
+            GUARDS_MORE_NOW,
+        ),
         ({"before": [*ALL], "only": ["worker"]}, ALL, ["worker"], None),
-        ({"before": [*ALL], "only": [CHOSEN + "x"]}, ALL, [CHOSEN_ALL], GUARDS_MORE_NOW),
+        (
+            {"before": [*ALL], "only": [CHOSEN + "x"]},
+            ALL,
+            [CHOSEN_ALL],
+            GUARDS_MORE_NOW,
+        ),
     ],
 )
 def test_a_guard_that_hears_of_less_than_it_guards_says_why(
-    guard: dict[str, Any] | None, before: tuple[str, ...], only: list[str], reason: str | None
+    guard: dict[str, Any] | None,
+    before: tuple[str, ...],
+    only: list[str],
+    reason: str | None,
 ) -> None:
     assert state(guard).unhooked(before, only) == reason
 
@@ -68,7 +83,9 @@ def test_a_new_stack_has_nothing_to_lose() -> None:
 
 def test_the_database_that_the_guard_had_is_known() -> None:
     assert state({"databaseId": DATABASE}).database_id == DATABASE
-    assert [state(each).database_id for each in (None, {}, {"databaseId": None})] == [None] * 3
+    assert [state(each).database_id for each in (None, {}, {"databaseId": None})] == [
+        None
+    ] * 3
 
 
 @pytest.mark.parametrize(("before", "created"), [(None, False), (["create"], True)])
@@ -83,7 +100,9 @@ def test_the_first_creates_of_a_stack_wait_only_if_the_program_says_so(
     assert (preview.summary() is not None) is created
     preview.in_state = [OURS]
     preview.show("create", SHOP, Row())
-    assert str(preview.summary()).startswith("1 change will wait for a snapshot of database")
+    assert str(preview.summary()).startswith(
+        "1 change will wait for a snapshot of database"
+    )
 
 
 def test_a_preview_names_what_is_replaced_without_its_guard() -> None:
@@ -95,11 +114,15 @@ def test_a_preview_names_what_is_replaced_without_its_guard() -> None:
     preview.show("create", f"{SHOP}-new", Row())
     preview.show("delete", urns[0], Row())
     told = str(preview.unguarded())
-    assert told.startswith("6 would be deleted without a snapshot, since the state does not have")
+    assert told.startswith(
+        "6 would be deleted without a snapshot, since the state does not have"
+    )
     assert "shop-1, shop-2, shop-3, shop-4, shop-5, 1 more" in told
     preview.first_up = IS_NEW
     assert preview.unguarded() is None, "the snapshot is there before"
-    assert str(preview.summary()).startswith("the first run with this guard takes a snapshot of")
+    assert str(preview.summary()).startswith(
+        "the first run with this guard takes a snapshot of"
+    )
 
 
 def test_a_create_first_replacement_is_named_if_only_its_delete_waits() -> None:

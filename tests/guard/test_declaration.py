@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232"
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+OTHER = "b25c9e6f2dc8516b962fc5d186617232"
 PROGRAM = """
 import asyncio
 import json
@@ -87,7 +88,11 @@ def declared(body: str) -> dict[str, Any]:
     lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
     text = PROGRAM.format(database=DATABASE, other=OTHER, body=lines)
     done = subprocess.run(  # noqa: S603  a program of the test
-        [sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", text],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -118,7 +123,9 @@ def test_a_restore_and_guarded_changes_happen_in_the_order_of_the_program() -> N
         "drill": False,
         "late": True,
     }
-    assert seen["early"]["after"] == seen["free"]["after"] == seen["drill"]["after"] == []
+    assert (
+        seen["early"]["after"] == seen["free"]["after"] == seen["drill"]["after"] == []
+    )
     assert seen["back"]["after"] == ["early"]
     assert seen["late"]["after"] == ["back"]
 
@@ -126,12 +133,17 @@ def test_a_restore_and_guarded_changes_happen_in_the_order_of_the_program() -> N
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        ('Guard("a", DATABASE)\nGuard("a", OTHER)', "the program has another guard of this name"),
+        (
+            'Guard("a", DATABASE)\nGuard("a", OTHER)',
+            "the program has another guard of this name",
+        ),
         (
             'settings.SETTINGS.engine = OldEngine()\nGuard("a", DATABASE)',
             "a Guard needs Pulumi 3.238.0 or later",
         ),
     ],
 )
-def test_a_guard_that_cannot_guard_fails_where_it_is_declared(body: str, error: str) -> None:
+def test_a_guard_that_cannot_guard_fails_where_it_is_declared(
+    body: str, error: str
+) -> None:
     assert error in declared(body)["error"]

@@ -18,7 +18,8 @@ DAY = 86400.0
 QUICK: dict[str, Any] = {"snapshot_seconds": 5.0, "cache_world": "invalidated"}
 KEPT: dict[str, Any] = {"snapshot_seconds": 5.0, "cache_world": "kept"}
 SLOW: dict[str, Any] = {"snapshot_seconds": 300.0}
-LONG, WEEK = {"reuse_within": DAY}, {"reuse_within": 7 * DAY}
+LONG = {"reuse_within": DAY}
+WEEK = {"reuse_within": 7 * DAY}
 LOST = Fault(kind="create", times=1, drop=True, when="after")
 """The answer to the first POST is lost."""
 UNKNOWN = [
@@ -79,7 +80,9 @@ class History:
     """One database, and the runs about it; each method is a step of `HISTORIES`."""
 
     def __init__(self, here: World) -> None:
-        self.here, self.emulator, self.machine = here, here.emulator, Machine(here)
+        self.here = here
+        self.emulator = here.emulator
+        self.machine = Machine(here)
         self.found: list[str | None] = []
 
     async def up(self, *, fails: bool = False, **given: Any) -> None:
@@ -94,7 +97,9 @@ class History:
     async def kill(self, after: float = 100.0) -> None:
         program = self.machine.program()
         await killed(
-            after, partial(program.change, "update of Server shop"), lambda: program.session
+            after,
+            partial(program.change, "update of Server shop"),
+            lambda: program.session,
         )
 
     async def snapshot(self, **given: Any) -> None:
@@ -105,7 +110,8 @@ class History:
 
     async def restore(self, *, as_a_stranger: bool = False) -> None:
         await self.machine.restores(
-            str(self.emulator.snapshots(DATABASE)[-1].version_id), as_a_stranger=as_a_stranger
+            str(self.emulator.snapshots(DATABASE)[-1].version_id),
+            as_a_stranger=as_a_stranger,
         )
 
     async def stranger(self) -> None:
@@ -133,7 +139,8 @@ class History:
 async def test_the_right_snapshot_guards_each_run_of_a_history(name: str) -> None:
     service, steps, expected = HISTORIES[name]
     async with world(**service) as here:
-        history, clock = History(here), ExitStack()
+        history = History(here)
+        clock = ExitStack()
         with clock:
             for step in steps:
                 what, given = step if isinstance(step, tuple) else (step, {})

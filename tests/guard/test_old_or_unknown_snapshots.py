@@ -48,15 +48,21 @@ async def test_a_change_after_a_night_is_not_guarded_by_the_snapshot_of_the_even
     _, second = [post.version_id for post in w.posts]
     assert program.done == {CHANGE: second}
     assert not any("an earlier run" in text for text in program.row.shown)
-    assert any("waiting for the snapshot of this run" in text for text in program.row.shown)
+    assert any(
+        "waiting for the snapshot of this run" in text for text in program.row.shown
+    )
 
 
 @staged(world, snapshot_seconds=300.0, cache_world="invalidated")
-async def test_a_snapshot_that_is_found_after_a_night_says_how_old_it_is(w: World) -> None:
+async def test_a_snapshot_that_is_found_after_a_night_says_how_old_it_is(
+    w: World,
+) -> None:
     machine = engine_calls.Machine(w, clock=Shifted(w.clock))
     stack = Stack(SnapshotRules(), machine, OWNER)
     await w.meanwhile(
-        200.0, partial(asleep, w, machine, 8), stack.up(database_id=DATABASE, timeout="1h")
+        200.0,
+        partial(asleep, w, machine, 8),
+        stack.up(database_id=DATABASE, timeout="1h"),
     )
     assert stack.error is None
     assert any("8 h" in line for line in [*stack.row.notes, *stack.row.warnings])
@@ -81,7 +87,9 @@ async def test_a_guard_whose_ledger_fails_at_the_end_names_the_snapshot_that_it_
 
 
 @staged(world, snapshot_seconds=60.0, cache_world="invalidated")
-async def test_a_snapshot_whose_ledger_fails_at_the_end_is_not_said_to_be_unsent(w: World) -> None:
+async def test_a_snapshot_whose_ledger_fails_at_the_end_is_not_said_to_be_unsent(
+    w: World,
+) -> None:
     machine = engine_calls.Machine(w)
     stack = Stack(SnapshotRules(), machine, OWNER)
     await anyio.sleep(400)
@@ -108,7 +116,9 @@ async def test_a_guard_waits_45_minutes_at_most_for_somebody_s_snapshot_that_fai
     assert w.clock.monotonic() <= BOUND + 600
 
 
-@pytest.mark.parametrize("is_killed", [True, False], ids=["a killed run", "a run that waits"])
+@pytest.mark.parametrize(
+    "is_killed", [True, False], ids=["a killed run", "a run that waits"]
+)
 @staged(world, snapshot_seconds=300.0, cache_world="invalidated")
 async def test_a_guard_uses_what_another_one_has_requested_since_the_last_change(
     w: World, *, is_killed: bool
@@ -152,7 +162,9 @@ async def test_a_200_that_names_an_older_version_does_not_make_it_the_new_snapsh
 
 
 @staged(world, snapshot_seconds=100.0, cache_world="invalidated")
-async def test_a_200_that_names_an_older_version_guards_nothing_with_that(w: World) -> None:
+async def test_a_200_that_names_an_older_version_guards_nothing_with_that(
+    w: World,
+) -> None:
     older = names_older(w)
     program = Machine(w).program()
     await program.change(CHANGE, reuse_within=0.0)

@@ -22,7 +22,8 @@ from tests.support.memory import Memory, Mortal
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
 
-FIRST, LAST = "update of Server 0", "update of Server 19"
+FIRST = "update of Server 0"
+LAST = "update of Server 19"
 MINUTE = 60.0
 DAY = 86400.0
 
@@ -41,7 +42,8 @@ async def test_twenty_guarded_changes_cost_one_snapshot(
         (line,) = program.row.notes
         guarded, way_back = line.split("\n")
         assert guarded in {
-            f"guarded by {DATABASE}/{post.version_id}: {change}" for change in program.done
+            f"guarded by {DATABASE}/{post.version_id}: {change}"
+            for change in program.done
         }
         assert (
             way_back
@@ -53,22 +55,31 @@ async def test_twenty_guarded_changes_cost_one_snapshot(
 @staged(world, snapshot_seconds=20.0, cache_world="kept")
 async def test_a_guard_does_not_wait_for_a_url_that_it_does_not_need(w: World) -> None:
     # A page from before the snapshot is served for 30 minutes, but the answer to the POST has named the version.
-    program, began = Machine(w).program(), w.clock.monotonic()
+    program = Machine(w).program()
+    began = w.clock.monotonic()
     await program.changes(1)
     assert program.done == {FIRST: w.started()}
     assert w.clock.monotonic() - began < MINUTE
     (listing,) = w.listings
-    assert listing.at > w.posts[0].at, "what other machines do is not known: nothing to reuse"
+    assert listing.at > w.posts[0].at, (
+        "what other machines do is not known: nothing to reuse"
+    )
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "quota used up": ({"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}, "daily quota"),
+    "quota used up": (
+        {"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"},
+        "daily quota",
+    ),
     "blocked": ({"status": 429, "code": "RATE_LIMITED"}, "RATE_LIMITED"),
     "not found": ({"status": 404, "code": "DATABASE_NOT_FOUND"}, "DATABASE_NOT_FOUND"),
     "key refused": ({"status": 401, "code": "ACCESS_DENIED"}, "ACCESS_DENIED"),
     "failed": ({"status": 500, "code": "SNAPSHOT_FAILED"}, "SNAPSHOT_FAILED"),
     "not reached": ({"no_connect": True}, "could not be reached"),
-    "cooldown without end": ({"status": 429, "code": "KEEP_CALM"}, "No snapshot of database"),
+    "cooldown without end": (
+        {"status": 429, "code": "KEEP_CALM"},
+        "No snapshot of database",
+    ),
     "answer lost": ({"drop": True, "when": "before"}, "the answer was lost"),
     "gateway": ({"html": 502, "when": "before"}, "the answer was lost"),
 }
@@ -76,7 +87,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("why", REFUSED)
 @staged(world)
-async def test_no_change_goes_past_a_guard_without_a_snapshot(w: World, why: str) -> None:
+async def test_no_change_goes_past_a_guard_without_a_snapshot(
+    w: World, why: str
+) -> None:
     fault, said = REFUSED[why]
     w.fault(kind="create", times=99, **fault)
     program = Machine(w).program()
@@ -92,12 +105,11 @@ async def test_no_change_goes_past_a_guard_without_a_snapshot(w: World, why: str
 @staged(world, snapshot_seconds=300.0)
 async def test_an_interrupted_guard_holds_back_and_says_what_is_next(w: World) -> None:
     machine = Machine(w)
-    program, again = machine.program(), machine.program()
+    program = machine.program()
+    again = machine.program()
     await w.meanwhile(200.0, program.session.stop, program.changes(3, apart=1.0))
     assert not program.done
-    then = (
-        "waits for this snapshot until timeout after the request, or reuse_within if that is longer"
-    )
+    then = "waits for this snapshot until timeout after the request, or reuse_within if that is longer"
     for words in ("is not listed yet. The wait was interrupted.", then):
         assert words in program.told(FIRST)
     await again.changes(3)
@@ -140,11 +152,15 @@ async def test_a_change_after_a_cancelled_one_uses_what_its_run_has_requested(
 
 
 @staged(world, snapshot_seconds=300.0, cache_world="invalidated")
-async def test_a_change_long_after_a_cancelled_one_has_a_snapshot_of_its_own(w: World) -> None:
+async def test_a_change_long_after_a_cancelled_one_has_a_snapshot_of_its_own(
+    w: World,
+) -> None:
     machine = Machine(w)
     program = machine.program()
     async with anyio.create_task_group() as group:
-        group.start_soon(machine.snapshot)  # for which the guard waits before it requests its own
+        group.start_soon(
+            machine.snapshot
+        )  # for which the guard waits before it requests its own
         await w.clock.sleep(5.0)
         with anyio.move_on_after(9 * MINUTE):
             await program.change(FIRST, reuse_within=0.0, timeout=10 * MINUTE)
@@ -172,7 +188,11 @@ async def test_an_old_snapshot_guards_nothing_while_the_service_cannot_say_how_o
 
 @pytest.mark.parametrize(
     ("first", "cache_world"),
-    [("the guard", "invalidated"), ("the Snapshot", "invalidated"), ("the Snapshot", "kept")],
+    [
+        ("the guard", "invalidated"),
+        ("the Snapshot", "invalidated"),
+        ("the Snapshot", "kept"),
+    ],
 )
 @pytest.mark.parametrize("snapshot_seconds", [5.0, 1200.0])
 @virtual
@@ -181,7 +201,8 @@ async def test_a_guard_shares_its_post_with_a_snapshot_of_the_same_up(
 ) -> None:
     async with world(snapshot_seconds=snapshot_seconds, cache_world=cache_world) as w:
         machine = Machine(w)
-        program, row = machine.program(), Row()
+        program = machine.program()
+        row = Row()
         async with anyio.create_task_group() as group:
             if first == "the Snapshot":
                 group.start_soon(machine.snapshot, row)
@@ -201,7 +222,9 @@ async def test_each_database_has_one_snapshot_whichever_guard_asks(w: World) -> 
     program = Machine(w).program()
     async with anyio.create_task_group() as group:
         for database_id in (DATABASE, OTHER_DATABASE):
-            group.start_soon(partial(program.change, database_id, database_id=database_id))
+            group.start_soon(
+                partial(program.change, database_id, database_id=database_id)
+            )
     await program.change(LAST, guard="stock")
     taken = {post.database_id: post.version_id for post in w.posts}
     assert program.done == {**taken, LAST: taken[DATABASE]}
@@ -228,7 +251,9 @@ async def test_a_change_without_a_guard_spends_the_snapshot_whatever_the_clock_s
     else:
         await create(first.session, w.inputs(), Row(), "urn:a-snapshot")
     await w.clock.sleep(MINUTE)
-    without = Machine(w, place).program(w.another_run(Mortal(place), clock=slow, guard="off"))
+    without = Machine(w, place).program(
+        w.another_run(Mortal(place), clock=slow, guard="off")
+    )
     await without.change("update of Server 1")
     await w.clock.sleep(MINUTE)
     again = Machine(w, place).program(w.another_run(Mortal(place), clock=slow))
@@ -268,7 +293,8 @@ async def test_each_of_several_changes_that_cannot_be_noted_fails(w: World) -> N
     machine = Machine(w)
     program = machine.program()
     await program.changes(3, fails=True)
-    machine.memory.refuses_writes, machine.memory.delay = "the disk is full", (0.1, 0.1)
+    machine.memory.refuses_writes = "the disk is full"
+    machine.memory.delay = (0.1, 0.1)
     await program.changes(3)
     assert len(program.held) == 3
     for what in program.held:
@@ -286,7 +312,8 @@ async def test_a_preview_names_the_snapshot_that_would_be_used_again_until_the_d
         foresight = PreviewedChanges(DATABASE, GuardInputs(DATABASE))
         foresight.show("update", "urn", Row())
         await consult(
-            machine.session().ledger, lambda book: foresight.learn(book, DATABASE, 3600.0)
+            machine.session().ledger,
+            lambda book: foresight.learn(book, DATABASE, 3600.0),
         )
         return str(foresight.summary())
 
@@ -300,19 +327,31 @@ async def test_a_preview_names_the_snapshot_that_would_be_used_again_until_the_d
     )
     ledger = machine.session().ledger
     theirs = Attempt(
-        "snapshot", "app::dev::earlier", DATABASE, "v1", earlier, Status.ACCEPTED, saved=True
+        "snapshot",
+        "app::dev::earlier",
+        DATABASE,
+        "v1",
+        earlier,
+        Status.ACCEPTED,
+        saved=True,
     )
     await ledger.end(await ledger.enter(theirs, is_new=True), "earlier")
-    assert f": {DATABASE}/{w.started()}, requested at " in await foreseen(), "the newest one"
+    assert f": {DATABASE}/{w.started()}, requested at " in await foreseen(), (
+        "the newest one"
+    )
     await w.clock.sleep(4 * MINUTE)
     await machine.restores(w.started())
     assert (await foreseen()).endswith("which would be a new one")
 
 
 @staged(world, snapshot_seconds=5.0, cache_world="invalidated")
-async def test_no_change_goes_past_a_guard_whose_snapshot_cannot_be_noted(w: World) -> None:
+async def test_no_change_goes_past_a_guard_whose_snapshot_cannot_be_noted(
+    w: World,
+) -> None:
     machine = Machine(w)
-    taken, program, again = await machine.snapshot(), machine.program(), machine.program()
+    taken = await machine.snapshot()
+    program = machine.program()
+    again = machine.program()
     machine.memory.refuses_writes = "the disk is full"
     await program.changes(2)
     assert not program.done
@@ -338,20 +377,24 @@ async def test_guards_that_are_off_hold_nothing_back_and_leave_a_warning_and_an_
     w: World, ledger: str
 ) -> None:
     machine = Machine(w)
-    failed, again = machine.program(), machine.program()
+    failed = machine.program()
+    again = machine.program()
     await failed.changes(1, fails=True)
     machine.memory.refuses_writes = "the disk is full" if ledger == "full" else ""
     at_night = machine.program(machine.session(guard="off"))
     await at_night.changes(2)
     assert (len(at_night.done), len(at_night.held)) == (2, 0)
     assert at_night.row.warnings == [
-        f"the {change} has no snapshot, since squarecloud:guard is off" for change in at_night.done
+        f"the {change} has no snapshot, since squarecloud:guard is off"
+        for change in at_night.done
     ]
     machine.memory.refuses_writes = ""
     book = await consult(at_night.session.ledger, lambda book: book)
     last = book.last("shop", DATABASE)
     assert last is not None
-    assert last.version_id == w.started(), "there is none from before the changes at night"
+    assert last.version_id == w.started(), (
+        "there is none from before the changes at night"
+    )
     if ledger == "there":
         newest = book.history("shop")[0]
         assert (newest.id, len(newest.changes)) == (None, 2)
@@ -386,7 +429,8 @@ async def test_a_change_that_a_wrong_clock_has_noted_holds_up_no_later_guard(
     at_night = Machine(w, memory, Shifted(w.clock, ahead))
     await at_night.program(at_night.session(guard="off")).changes(1)
     for machine in (Machine(w, memory), at_night):
-        began, before = w.clock.monotonic(), len(w.posts)
+        began = w.clock.monotonic()
+        before = len(w.posts)
         program = machine.program()
         await program.changes(1)
         assert list(program.done) == [FIRST]
@@ -412,14 +456,18 @@ async def test_an_earlier_snapshot_guards_only_if_none_can_be_had_and_the_progra
     w: World, fault: dict[str, Any], guards: str, fallback: float | None
 ) -> None:
     machine = Machine(w)
-    first, again = machine.program(), machine.program()
+    first = machine.program()
+    again = machine.program()
     await first.changes(1)
     await w.clock.sleep(3600.0)
     automatic = w.emulator.add_snapshot(DATABASE, origin="automatic")
     await w.clock.sleep(600.0)
     w.fault(times=999, **fault)
     await again.changes(2, fallback=fallback)
-    expected = {"the automatic one": automatic.version_id, "the guard's": w.started()}.get(guards)
+    expected = {
+        "the automatic one": automatic.version_id,
+        "the guard's": w.started(),
+    }.get(guards)
     if fallback != DAY or expected is None:
         assert not again.done
         return
@@ -430,9 +478,12 @@ async def test_an_earlier_snapshot_guards_only_if_none_can_be_had_and_the_progra
 
 @pytest.mark.parametrize("at", range(0, 40, 2))
 @staged(world, snapshot_seconds=5.0, cache_world="invalidated")
-async def test_an_interrupt_is_no_reason_to_use_an_earlier_snapshot(w: World, at: float) -> None:
+async def test_an_interrupt_is_no_reason_to_use_an_earlier_snapshot(
+    w: World, at: float
+) -> None:
     machine = Machine(w)
-    first, again = machine.program(), machine.program()
+    first = machine.program()
+    again = machine.program()
     await first.changes(1)
     await w.clock.sleep(3600.0)
     w.fault(kind="create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", times=999)
@@ -456,7 +507,8 @@ async def test_a_change_waits_for_the_end_of_a_block_or_is_held_back_at_once(
     w: World, reuse_within: float, fallback: float | None, until: float | None
 ) -> None:
     machine = Machine(w, Memory(w.clock))
-    first, again = machine.program(), machine.program()
+    first = machine.program()
+    again = machine.program()
     await first.changes(1)
     await w.clock.sleep(3600.0)
     w.emulator.block(1800.0)
@@ -471,7 +523,8 @@ async def test_a_snapshot_from_before_a_change_elsewhere_does_not_guard_a_run_th
     w: World,
 ) -> None:
     machine = Machine(w)
-    first, second = machine.program(), machine.program()
+    first = machine.program()
+    second = machine.program()
     async with anyio.create_task_group() as group:
         group.start_soon(first.changes, 1)
         await w.clock.sleep(30.0)
@@ -491,7 +544,9 @@ async def test_a_restore_onto_a_guarded_database_is_shown_by_its_guard_and_is_no
     await program.change(FIRST)
     version = program.done[FIRST]
     await w.clock.sleep(300.0)
-    (stored,) = [each for each in w.emulator.snapshots(DATABASE) if each.version_id == version]
+    (stored,) = [
+        each for each in w.emulator.snapshots(DATABASE) if each.version_id == version
+    ]
     inputs = RestoreInputs(
         DATABASE,
         version,

@@ -9,7 +9,12 @@ import httpcore
 import httpx
 import pytest
 
-from pulumi_snapshots.hosts.download import DOWNLOAD_READ_SIZE, Served, WrongContent, open_download
+from pulumi_snapshots.hosts.download import (
+    DOWNLOAD_READ_SIZE,
+    Served,
+    WrongContent,
+    open_download,
+)
 from tests.support.virtual import virtual
 
 BODY = b"data"
@@ -51,10 +56,14 @@ async def test_a_reader_that_stops_before_the_end_leaves_nothing_open() -> None:
 async def test_the_rest_of_an_object_is_not_joined_to_another_without_a_proof() -> None:
     """Of a URL without a version, if the host shows neither a version nor a tag."""
     head = {"content-range": "bytes 2-3/4"}
-    transport = httpx.MockTransport(lambda _: httpx.Response(206, headers=head, content=b"ta"))
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(206, headers=head, content=b"ta")
+    )
     known = Served(total=4, version=None, etag=None, modified=None)
     asked = open_download("http://127.0.0.1/x", http=transport, offset=2, known=known)
-    with pytest.raises(WrongContent, match="Nothing proves that the rest is the same version"):
+    with pytest.raises(
+        WrongContent, match="Nothing proves that the rest is the same version"
+    ):
         async with asked:
             pass
 

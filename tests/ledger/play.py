@@ -69,7 +69,9 @@ def facts_in(words: list[str]) -> dict[str, Any]:
         except ValueError:
             return value
 
-    return {name: read(value) for name, _, value in (each.partition("=") for each in words)}
+    return {
+        name: read(value) for name, _, value in (each.partition("=") for each in words)
+    }
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,11 @@ class How:
     @property
     def seconds(self) -> dict[str, float]:
         """When something happens to the run, by the words in `TIMES`."""
-        return {name: float(value) for name, value in self._pairs.items() if name in self.TIMES}
+        return {
+            name: float(value)
+            for name, value in self._pairs.items()
+            if name in self.TIMES
+        }
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -98,13 +104,17 @@ class How:
         inputs: dict[str, Any] = {
             name: value for name, value in self._pairs.items() if name not in self.TIMES
         }
-        triggers = [each for each in self.words if each.startswith("v") and "=" not in each]
+        triggers = [
+            each for each in self.words if each.startswith("v") and "=" not in each
+        ]
         return inputs | ({"triggers": triggers} if triggers else {})
 
     @property
     def engine(self) -> dict[str, Any]:
         """What the engine does otherwise than usual, as `Stack.up` takes it."""
-        chosen: dict[str, Any] = {each: True for each in self.FLAGS if each in self.words}
+        chosen: dict[str, Any] = {
+            each: True for each in self.FLAGS if each in self.words
+        }
         if "apart" in self.words:
             chosen["cascade"] = "apart"
         return chosen | {"saves": not {"unsaved", "late"} & set(self.words)}
@@ -215,7 +225,9 @@ class Play:
         if who not in self.stacks:
             resource, _, stack = who.partition("@")
             kind, _, name = resource.partition(".")
-            urn = (OWNER if kind == "S" else RESTORER).replace(":dev:", f":{stack or 'dev'}:")
+            urn = (OWNER if kind == "S" else RESTORER).replace(
+                ":dev:", f":{stack or 'dev'}:"
+            )
             urn = f"{urn.rpartition('::')[0]}::{name}" if name else urn
             rules = SnapshotRules() if kind == "S" else RestoreRules()
             self.stacks[who] = Stack(rules, self.machine, urn)
@@ -230,7 +242,9 @@ class Play:
                 place.killed = True
                 place.woken.set()
 
-    def new_machine(self, *, place: Memory | None = None, api_key: str | None = None) -> Machine:
+    def new_machine(
+        self, *, place: Memory | None = None, api_key: str | None = None
+    ) -> Machine:
         return Machine(self.at.here, place, Shifted(self.at.here.clock), api_key)
 
     async def move(self, line: str) -> None:
@@ -252,7 +266,9 @@ class Play:
         except Exception as error:
             kinds = {"snapshots": self.at.here.posts, "restores": self.at.posts}
             sent = ", ".join(f"{len(posts)} {kind}" for kind, posts in kinds.items())
-            error.add_note(f"in the move {line!r}, after {self.at.elapsed:.0f} s; sent: {sent}")
+            error.add_note(
+                f"in the move {line!r}, after {self.at.elapsed:.0f} s; sent: {sent}"
+            )
             raise
 
     # Time, rows, and what others do ------------------------------------------------------------------------------------
@@ -352,7 +368,9 @@ class Play:
     @plays("the key rotates")
     async def key_rotates(self) -> None:
         key = "rotated" * 9
-        self.at.here.emulator.settings = replace(self.at.here.emulator.settings, api_key=key)
+        self.at.here.emulator.settings = replace(
+            self.at.here.emulator.settings, api_key=key
+        )
         for stack in self.stacks.values():
             stack.machine = self.new_machine(place=self.machine.place, api_key=key)
 
@@ -394,7 +412,8 @@ class Play:
     @plays("WHO wakes CLOCKS")
     async def wakes(self, who: str, clocks: str) -> None:
         """Go on: `suspended` all clocks have counted, `paused` only the wall clock was set, `unset` none knows of the time."""
-        place, clock = self._freezing(who), self.clock_of(who)
+        place = self._freezing(who)
+        clock = self.clock_of(who)
         assert place.frozen_at is not None
         missed = anyio.current_time() - place.frozen_at
         if clocks in {"paused", "unset"}:
@@ -421,7 +440,8 @@ class Play:
     @plays("WHO imports nothing")
     async def imports_nothing(self, who: str) -> None:
         """The state is one from before the resource; or the resource is removed from it, as with `pulumi state delete`."""
-        self.stack(who).id, self.stack(who).outputs = "", {}
+        self.stack(who).id = ""
+        self.stack(who).outputs = {}
 
     @plays("WHO is renamed NAME with an alias")
     async def is_renamed_with_alias(self, who: str, name: str) -> None:
@@ -436,7 +456,8 @@ class Play:
     async def is_renamed(self, who: str, name: str) -> None:
         """The program names it so, without an alias: the engine makes it anew, and deletes the old one at the end."""
         stack = self.stack(who)
-        stack.id, stack.outputs = "", {}
+        stack.id = ""
+        stack.outputs = {}
         stack.urn = f"{stack.urn.rpartition('::')[0]}::{name}"
 
     @plays("WHO has theirs")
@@ -449,7 +470,10 @@ class Play:
 
     @plays("WHO has NUMBER")
     async def has(self, who: str, number: str) -> None:
-        assert self.stack(who).outputs["version_id"] == accepted(self.at.here)[int(number) - 1]
+        assert (
+            self.stack(who).outputs["version_id"]
+            == accepted(self.at.here)[int(number) - 1]
+        )
 
     @plays("WHO shows ...")
     async def shows(self, who: str, words: list[str]) -> None:
@@ -460,7 +484,9 @@ class Play:
 
     @plays("WHO is undecided")
     async def is_undecided(self, who: str) -> None:
-        assert getattr(getattr(self.stack(who).error, "error", None), "undecided", False)
+        assert getattr(
+            getattr(self.stack(who).error, "error", None), "undecided", False
+        )
 
     @plays("WHO is proved")
     async def is_proved(self, who: str) -> None:
@@ -494,7 +520,8 @@ class Play:
 
     @plays("WHO up ...")
     async def up(self, who: str, words: list[str], text: str = "") -> None:
-        stack, how = self.stack(who), How(words, text)
+        stack = self.stack(who)
+        how = How(words, text)
         seconds = how.seconds
         if "killed" in seconds:
             await self._killed(stack, how, seconds["killed"])
@@ -509,7 +536,9 @@ class Play:
     @plays("WHO starts up ...")
     async def starts(self, who: str, words: list[str]) -> None:
         """A run that goes on while the story does."""
-        how, over, process = How(words, ""), anyio.Event(), anyio.CancelScope()
+        how = How(words, "")
+        over = anyio.Event()
+        process = anyio.CancelScope()
 
         async def run() -> None:
             with self.noted(f"{who} starts up"), process:
@@ -552,7 +581,9 @@ class Play:
         """Let a run come to its end, and what the story says happen meanwhile."""
         happen = {
             "lost": lambda: vars(self.machine.memory).update(data=None),
-            "unwritable": lambda: vars(self.machine.memory).update(refuses_writes="disk full"),
+            "unwritable": lambda: vars(self.machine.memory).update(
+                refuses_writes="disk full"
+            ),
         }
         for name, after in how.seconds.items():
             if name in happen:
@@ -561,7 +592,9 @@ class Play:
 
     async def _killed(self, stack: Stack, how: How, after: float) -> None:
         async with anyio.create_task_group() as process:
-            process.start_soon(partial(stack.up, **how.engine, **self.values(stack, how)))
+            process.start_soon(
+                partial(stack.up, **how.engine, **self.values(stack, how))
+            )
             await anyio.sleep(after)
             vars(stack.session.ledger.place).update(killed=True)
             process.cancel_scope.cancel()
@@ -598,7 +631,11 @@ class Play:
 
     def _check_error(self, stack: Stack, text: str) -> None:
         """A run that may end well or not says this."""
-        end = stack.error.error if isinstance(stack.error, ResourceNotFinished) else stack.error
+        end = (
+            stack.error.error
+            if isinstance(stack.error, ResourceNotFinished)
+            else stack.error
+        )
         told = [*stack.row.notes, *stack.row.warnings]
         told += [flat(stack.row.wording.told(end))] if end else []
         self._check_words(text, "\n".join(told))
@@ -616,7 +653,9 @@ class Play:
         assert stack.error is None, stack.row.wording.told(stack.error)
         lines = [*stack.row.notes, *stack.row.warnings]
         version = stack.outputs["version_id"]
-        assert sum("earlier run" in line and version in line for line in lines) == 1, lines
+        assert sum("earlier run" in line and version in line for line in lines) == 1, (
+            lines
+        )
 
     # Calls of one process ----------------------------------------------------------------------------------------------
 
@@ -649,12 +688,15 @@ class Play:
         stack = self.stack(who)
         call = stack._call()
         settings = replace(self.at.here.session.settings, api_key=None)
-        await self._delete(stack, EngineCall(stack.urn, lambda: settings, call.shared, stack.row))
+        await self._delete(
+            stack, EngineCall(stack.urn, lambda: settings, call.shared, stack.row)
+        )
 
     @staticmethod
     async def _delete(stack: Stack, call: EngineCall) -> None:
         await stack.rules.delete(call, stack.id, stack.outputs)
-        stack.id, stack.outputs = "", {}
+        stack.id = ""
+        stack.outputs = {}
 
     # Commands ----------------------------------------------------------------------------------------------------------
 
@@ -687,11 +729,19 @@ class Play:
         assert str(accepted(self.at.here)[int(number) - 1]) in self.typed.out
 
     async def _type(self, words: list[str]) -> Ended:
-        ids = {"DATABASE": DATABASE, "SNAPSHOT": f"{DATABASE}/{self.at.stored.version_id}"}
+        ids = {
+            "DATABASE": DATABASE,
+            "SNAPSHOT": f"{DATABASE}/{self.at.stored.version_id}",
+        }
         if self.theirs:
             ids["THEIRS"] = f"{DATABASE}/{self.theirs[-1]}"
-        how, began = How(words, ""), self.at.elapsed
-        typed = [ids.get(each, each) for each in words if each.partition("=")[0] not in how.seconds]
+        how = How(words, "")
+        began = self.at.elapsed
+        typed = [
+            ids.get(each, each)
+            for each in words
+            if each.partition("=")[0] not in how.seconds
+        ]
         ended = await self._meanwhile(how, self.desk.types(*typed))
         took = self.at.elapsed - began
         within = how.seconds.get("within", math.inf)
@@ -738,4 +788,8 @@ async def on_stage(story: str) -> AsyncIterator[Play]:
 def params(stories: dict[str, str], *more: dict[str, dict[str, str]]) -> list[Any]:
     """The parameters of a test that plays stories by their names; `more` has them by what a user loses."""
     groups = [stories, *(group for by_loss in more for group in by_loss.values())]
-    return [pytest.param(story, id=name) for group in groups for name, story in group.items()]
+    return [
+        pytest.param(story, id=name)
+        for group in groups
+        for name, story in group.items()
+    ]

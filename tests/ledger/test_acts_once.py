@@ -11,7 +11,9 @@ BOUND = 45 * 60
 DAY = 86400
 FAILED = "the next restore fails SNAPSHOT_CORRUPT; R up v1 anyhow: SNAPSHOT_CORRUPT; wait 300"
 """A Restore that fails, which its state knows."""
-FROZEN = "R freezes at its claim; R starts up v1 timeout=24h refused; R is frozen; wait 20"
+FROZEN = (
+    "R freezes at its claim; R starts up v1 timeout=24h refused; R is frozen; wait 20"
+)
 CLOCKS = {
     "suspended": "its clocks have counted",
     "paused": "only its wall clock was set",

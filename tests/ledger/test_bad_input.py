@@ -61,7 +61,9 @@ def told(stack: Stack) -> str:
     return "\n".join(lines)
 
 
-def check_act(here: World, stack: Stack, kind: str, *, at: datetime | None = None) -> None:
+def check_act(
+    here: World, stack: Stack, kind: str, *, at: datetime | None = None
+) -> None:
     """Check that a run has acted once, and that the state has exactly that, with its time."""
     assert stack.error is None, told(stack)
     assert sent(here) == 1
@@ -97,8 +99,14 @@ def cut(path: Path) -> None:
 USELESS: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut": (cut, "it is damaged, or another program's"),
     "garbage": (lambda path: path.write_bytes(b"garbage" * 1000), "it is damaged"),
-    "of an older format": (written_as(1), "an older version of this package has written it"),
-    "of a later format": (written_as(3), "a later version of this package has written it"),
+    "of an older format": (
+        written_as(1),
+        "an older version of this package has written it",
+    ),
+    "of a later format": (
+        written_as(3),
+        "a later version of this package has written it",
+    ),
 }
 USEFUL: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
@@ -160,7 +168,9 @@ async def test_a_ledger_that_a_tool_has_touched_works_if_that_loses_nothing(
     check_act(here, stack, kind)
     known = (await SqliteFile(path, in_threads=False).read())["attempts"].values()
     databases = {each["database_id"] for each in known}
-    assert databases == ({DATABASE} if spoil is USEFUL["empty"] else {DATABASE, OTHER_DATABASE})
+    assert databases == (
+        {DATABASE} if spoil is USEFUL["empty"] else {DATABASE, OTHER_DATABASE}
+    )
     await up(stack, path, **wanted(here, kind))
     check_act(here, stack, kind)
 
@@ -254,7 +264,9 @@ async def test_a_machine_that_is_hours_or_days_off_acts_by_the_clock_of_the_serv
 
 @pytest.mark.parametrize("kind", RULES)
 @staged(world, **SERVICE)
-async def test_a_service_that_says_no_time_is_sent_nothing(here: World, kind: str) -> None:
+async def test_a_service_that_says_no_time_is_sent_nothing(
+    here: World, kind: str
+) -> None:
     stack = await stack_of(here, kind)
     here.fault(headers={"date": ""}, times=None)
     await stack.up(**wanted(here, kind))

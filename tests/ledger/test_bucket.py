@@ -36,16 +36,24 @@ async def test_twenty_machines_at_a_slow_store_can_all_write(store: Store) -> No
         for number in range(20):
             group.start_soon(write, number)
     assert store.clock.monotonic() - began < BUCKET_PATIENCE
-    assert len(await store.bucket().read()) == store.writes == 20, "each wrote what it had to"
-    assert store.calls < 20 * 20, "they would refuse each other all the time without pauses"
+    assert len(await store.bucket().read()) == store.writes == 20, (
+        "each wrote what it had to"
+    )
+    assert store.calls < 20 * 20, (
+        "they would refuse each other all the time without pauses"
+    )
 
 
 @virtual
-async def test_others_who_write_all_the_time_end_an_edit_with_a_reason(store: Store) -> None:
+async def test_others_who_write_all_the_time_end_an_edit_with_a_reason(
+    store: Store,
+) -> None:
     bucket = store.bucket()
     await bucket.edit(count)
 
-    def change(document: dict[str, Any]) -> None:  # while it is made, somebody else writes
+    def change(
+        document: dict[str, Any],
+    ) -> None:  # while it is made, somebody else writes
         store.overwrite(NAME, store.held[NAME].content)
         count(document)
 
@@ -59,7 +67,9 @@ async def test_others_who_write_all_the_time_end_an_edit_with_a_reason(store: St
 async def claim(store: Store, database_id: str = DATABASE) -> str:
     """The role of a request that a new machine is about to send."""
     run = Ledger(store.bucket(), ServiceClock(store.clock))
-    wish = Wish("snapshot", "shop::dev::ours", database_id, "v1", 600.0, id=f"of {database_id}")
+    wish = Wish(
+        "snapshot", "shop::dev::ours", database_id, "v1", 600.0, id=f"of {database_id}"
+    )
     return (await run.edit(lambda document: run.decided(document, wish))).role
 
 
@@ -77,7 +87,9 @@ async def test_a_claim_counts_once_whose_answer_is_lost_or_late_or_that_arrives_
 
 
 @virtual
-async def test_a_lost_answer_is_settled_although_another_machine_wrote_since(store: Store) -> None:
+async def test_a_lost_answer_is_settled_although_another_machine_wrote_since(
+    store: Store,
+) -> None:
     roles = list[str]()
     await store.bucket().edit(count)
 
@@ -114,7 +126,8 @@ async def test_a_store_that_fails_before_anything_is_written_ends_an_edit_at_onc
 ) -> None:
     bucket = store.bucket()
     await bucket.edit(count)
-    calls, store.fails = store.calls, "ExpiredToken"
+    calls = store.calls
+    store.fails = "ExpiredToken"
     with pytest.raises(LedgerUnavailable, match="ExpiredToken"):
         await bucket.edit(count)
     assert store.calls == calls + 1, "each may take 10 s, also after ^C"
@@ -137,7 +150,9 @@ async def test_a_store_that_never_answers_ends_reads_and_edits(store: Store) -> 
 
 
 @virtual
-async def test_an_edit_that_is_cancelled_while_it_writes_is_known_to_be_in(store: Store) -> None:
+async def test_an_edit_that_is_cancelled_while_it_writes_is_known_to_be_in(
+    store: Store,
+) -> None:
     bucket = store.bucket()
     ends = list[int]()
     await bucket.edit(count)
@@ -172,7 +187,9 @@ async def test_an_interrupt_ends_an_edit_soon_that_others_overtake_all_the_time(
     bucket = store.bucket()
     await bucket.edit(count)
 
-    def change(document: dict[str, Any]) -> None:  # while it is made, somebody else writes
+    def change(
+        document: dict[str, Any],
+    ) -> None:  # while it is made, somebody else writes
         store.overwrite(NAME, store.held[NAME].content)
         count(document)
 
@@ -185,7 +202,9 @@ async def test_an_interrupt_ends_an_edit_soon_that_others_overtake_all_the_time(
 
 
 @virtual
-async def test_an_interrupt_waits_for_a_write_whose_answer_was_lost(store: Store) -> None:
+async def test_an_interrupt_waits_for_a_write_whose_answer_was_lost(
+    store: Store,
+) -> None:
     bucket = store.bucket()
     ends = list[int]()
     await bucket.edit(count)
@@ -201,7 +220,9 @@ async def test_an_interrupt_waits_for_a_write_whose_answer_was_lost(store: Store
 
 
 @virtual
-async def test_an_interrupt_waits_for_a_write_that_may_still_arrive(store: Store) -> None:
+async def test_an_interrupt_waits_for_a_write_that_may_still_arrive(
+    store: Store,
+) -> None:
     bucket = store.bucket()
     ends = list[int]()
     await bucket.edit(count)
@@ -235,7 +256,9 @@ def test_a_thread_that_hangs_in_the_library_does_not_keep_a_read() -> None:
         answer.set()
         assert waited.cancelled_caught
 
-    anyio.run(run)  # which would never return: the thread waits for what comes after the read
+    anyio.run(
+        run
+    )  # which would never return: the thread waits for what comes after the read
 
 
 @virtual

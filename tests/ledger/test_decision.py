@@ -76,7 +76,9 @@ def attempt(  # noqa: PLR0913  what there is of one
 ) -> Attempt:
     """One of ours that was accepted some time ago, and that no call has shown to be saved."""
     posted_at = START - ago
-    request = Request(posted_at, answered, timeout.total_seconds(), id_, outcome=outcome)
+    request = Request(
+        posted_at, answered, timeout.total_seconds(), id_, outcome=outcome
+    )
     source = SOURCE if kind == "restore" else None
     made = Attempt(kind, OURS, DATABASE, "v1", request, request.status, source)
     made = replace(made, **changes)
@@ -89,7 +91,9 @@ def attempt(  # noqa: PLR0913  what there is of one
 
 def wish(kind: Kind = "snapshot", **changes: Any) -> Wish:
     source = SOURCE if kind == "restore" else None
-    wanted = Wish(kind, OURS, DATABASE, "v1", TIMEOUT.total_seconds(), source, id="ours")
+    wanted = Wish(
+        kind, OURS, DATABASE, "v1", TIMEOUT.total_seconds(), source, id="ours"
+    )
     return replace(wanted, **changes)
 
 
@@ -105,7 +109,9 @@ def decided(there: Sequence[Attempt], wanted: Wish) -> tuple[str, str]:
 Row = tuple[tuple[str, str], dict[str, Any], dict[str, Any]]
 
 
-def row(expected: tuple[str, str], wanted: dict[str, Any] | None = None, **earlier: Any) -> Row:
+def row(
+    expected: tuple[str, str], wanted: dict[str, Any] | None = None, **earlier: Any
+) -> Row:
     """What is decided, what is wanted differently, and how the attempt differs that there is."""
     return expected, wanted or {}, earlier
 
@@ -129,20 +135,26 @@ SNAPSHOTS: dict[str, Row] = {
         RESUMED, {"also_purposes": frozenset({"v0"})}, purpose="v0", **FOUND
     ),
     "found, another one is wanted": row(NEW, FORCED, **FOUND),
-    "found, forced before, another one is wanted": row(NEW, FORCED, forced=True, **FOUND),
+    "found, forced before, another one is wanted": row(
+        NEW, FORCED, forced=True, **FOUND
+    ),
     "accepted, another one is wanted": row(WAITS, FORCED),
     "found, known to be over": row(NEW, {"void": frozenset({"earlier"})}, **FOUND),
     # A claim
     "its own claim": row(RESUMED, ago=timedelta(0), **CLAIMED),
     "its own claim, void": row(NEW, ago=LEAVES_WITHIN + 2 * SECOND, **CLAIMED),
     "another's claim": row(WAITS, ago=LEAVES_WITHIN - SECOND, owner=OTHER, **CLAIMED),
-    "another's claim, void": row(NEW, ago=LEAVES_WITHIN + 2 * SECOND, owner=OTHER, **CLAIMED),
+    "another's claim, void": row(
+        NEW, ago=LEAVES_WITHIN + 2 * SECOND, owner=OTHER, **CLAIMED
+    ),
     # A command and a Guard
     "a command resumes nothing": row(WAITS, {"owner": COMMAND}, owner=COMMAND),
     "a command resumes nothing that was found": row(
         NEW, {"owner": COMMAND}, owner=COMMAND, **FOUND
     ),
-    "a command reuses an open one": row(RESUMED, {"owner": COMMAND, "reuses": HOUR}, owner=OTHER),
+    "a command reuses an open one": row(
+        RESUMED, {"owner": COMMAND, "reuses": HOUR}, owner=OTHER
+    ),
     "a command reuses an open one as old as it asks": row(
         RESUMED, {"owner": COMMAND, "reuses": HOUR}, ago=HOUR
     ),
@@ -152,28 +164,40 @@ SNAPSHOTS: dict[str, Row] = {
     "a command adopts what is done, elsewhere": row(
         NEW, {"owner": COMMAND, "reuses": HOUR}, owner=OTHER, **FOUND
     ),
-    "a guard waits for an open one of anybody": row(WAITS, {"owner": GUARD, "reuses": HOUR}),
-    "a guard waits for another guard's": row(WAITS, {"owner": GUARD, "reuses": HOUR}, owner=GUARD),
+    "a guard waits for an open one of anybody": row(
+        WAITS, {"owner": GUARD, "reuses": HOUR}
+    ),
+    "a guard waits for another guard's": row(
+        WAITS, {"owner": GUARD, "reuses": HOUR}, owner=GUARD
+    ),
     "a guard that reuses nothing waits": row(WAITS, {"owner": GUARD}, owner=GUARD),
     "a guard uses none of another database": row(
         NEW, {"owner": GUARD, "reuses": HOUR}, database_id=OTHER_DATABASE
     ),
-    "a guard uses no restore": row(NEW, {"owner": GUARD, "reuses": HOUR}, kind="restore"),
+    "a guard uses no restore": row(
+        NEW, {"owner": GUARD, "reuses": HOUR}, kind="restore"
+    ),
     "a Snapshot with reuse_within waits": row(WAITS, {"reuses": HOUR}, owner=OTHER),
     # Another's open request is waited for, as long as its end may be seen
     "another's, accepted": row(WAITS, owner=OTHER),
-    "another's, accepted, 1 s before 45 min": row(WAITS, ago=LONGEST_WAIT - SECOND, owner=OTHER),
+    "another's, accepted, 1 s before 45 min": row(
+        WAITS, ago=LONGEST_WAIT - SECOND, owner=OTHER
+    ),
     "another's, accepted, 45 min": row(NEW, ago=LONGEST_WAIT, owner=OTHER),
     "another's, answer lost, 1 s before 15 min": row(
         WAITS, ago=LATEST_OF_LOST - SECOND, owner=OTHER, answered="502"
     ),
-    "another's, answer lost, 15 min": row(NEW, ago=LATEST_OF_LOST, owner=OTHER, answered="502"),
+    "another's, answer lost, 15 min": row(
+        NEW, ago=LATEST_OF_LOST, owner=OTHER, answered="502"
+    ),
     "another's, not answered, 15 min": row(
         NEW, ago=LATEST_OF_LOST, owner=OTHER, answered=NOT_ANSWERED
     ),
     "another stack's with equal triggers": row(WAITS, owner=OTHER_STACK),
     "another stack's with equal triggers, found": row(NEW, owner=OTHER_STACK, **FOUND),
-    "another's, nobody will see its end": row(NEW, {"void": frozenset({"earlier"})}, owner=OTHER),
+    "another's, nobody will see its end": row(
+        NEW, {"void": frozenset({"earlier"})}, owner=OTHER
+    ),
     "another's, found": row(NEW, owner=OTHER, **FOUND),
     "another's, of another database": row(NEW, owner=OTHER, database_id=OTHER_DATABASE),
     "a restore of the database": row(NEW, owner=OTHER, kind="restore"),
@@ -195,8 +219,12 @@ RESTORES: dict[str, Row] = {
     "failed, another one is wanted": row(NEW, FORCED, **FAILED),
     "done, other triggers": row(NEW, purpose="v0", saved=True, **FOUND),
     "done, another one is wanted": row(NEW, FORCED, **FOUND),
-    "done, a state has it, another one is wanted": row(NEW, FORCED, saved=True, **FOUND),
-    "unsaved, forced, another one is wanted": row(RESUMED, FORCED, forced=True, **FOUND),
+    "done, a state has it, another one is wanted": row(
+        NEW, FORCED, saved=True, **FOUND
+    ),
+    "unsaved, forced, another one is wanted": row(
+        RESUMED, FORCED, forced=True, **FOUND
+    ),
     "forced, a state has it, another one is wanted": row(
         NEW, FORCED, forced=True, saved=True, **FOUND
     ),
@@ -211,23 +239,40 @@ RESTORES: dict[str, Row] = {
         RESUMED, {"run": "engine"}, saved=True, dropped_in="engine"
     ),
     "dropped in this run, another one is wanted": row(
-        NEW, {"run": "engine", **FORCED}, saved=True, dropped_in="engine", forced=True, **FOUND
+        NEW,
+        {"run": "engine", **FORCED},
+        saved=True,
+        dropped_in="engine",
+        forced=True,
+        **FOUND,
     ),
     # An old state
     "done, the state lacks it": row(ROLLED_BACK, saved=True, **FOUND),
-    "done, the state lacks it, 30 days": row(ROLLED_BACK, saved=True, ago=KEPT, **FOUND),
-    "done, the state lacks it, longer": row(NEW, saved=True, ago=KEPT + SECOND, **FOUND),
+    "done, the state lacks it, 30 days": row(
+        ROLLED_BACK, saved=True, ago=KEPT, **FOUND
+    ),
+    "done, the state lacks it, longer": row(
+        NEW, saved=True, ago=KEPT + SECOND, **FOUND
+    ),
     "done, this process has seen it in a state": row(NEW, SEEN, saved=True, **FOUND),
-    "done onto another database": row(NEW, saved=True, database_id=OTHER_DATABASE, **FOUND),
+    "done onto another database": row(
+        NEW, saved=True, database_id=OTHER_DATABASE, **FOUND
+    ),
     # Another name
     "another name of the stack": row(RENAMED, owner=OTHER, **FOUND),
     "another name, one day": row(RENAMED, owner=OTHER, ago=RENAMED_WITHIN, **FOUND),
-    "another name, older than a day": row(NEW, owner=OTHER, ago=RENAMED_WITHIN + SECOND, **FOUND),
+    "another name, older than a day": row(
+        NEW, owner=OTHER, ago=RENAMED_WITHIN + SECOND, **FOUND
+    ),
     "another name, its state has it": row(RENAMED, owner=OTHER, saved=True, **FOUND),
-    "another name, its state has dropped it": row(NEW, owner=OTHER, dropped_in="run", **FOUND),
+    "another name, its state has dropped it": row(
+        NEW, owner=OTHER, dropped_in="run", **FOUND
+    ),
     "another name, failed": row(NEW, owner=OTHER, **FAILED),
     "another name, other triggers": row(NEW, owner=OTHER, purpose="v0", **FOUND),
-    "another name, another snapshot": row(NEW, owner=OTHER, source=f"{DATABASE}/x", **FOUND),
+    "another name, another snapshot": row(
+        NEW, owner=OTHER, source=f"{DATABASE}/x", **FOUND
+    ),
     "another name, another one is wanted": row(NEW, FORCED, owner=OTHER, **FOUND),
     "another stack": row(NEW, owner=OTHER_STACK, **FOUND),
     "a drill of that name": row(NEW, owner=DRILL, **FOUND),
@@ -242,17 +287,25 @@ RESTORES: dict[str, Row] = {
     # A drill
     "a drill, unsaved, done": row(RESUMED, {"owner": DRILL}, owner=DRILL, **FOUND),
     "a drill, failed, dropped in this run": row(
-        NEW, {"owner": DRILL, "run": "engine"}, owner=DRILL, dropped_in="engine", **FAILED
+        NEW,
+        {"owner": DRILL, "run": "engine"},
+        owner=DRILL,
+        dropped_in="engine",
+        **FAILED,
     ),
     "a drill, failed": row(NEW, {"owner": DRILL}, owner=DRILL, **FAILED),
-    "a drill, the state lacks it": row(NEW, {"owner": DRILL}, owner=DRILL, saved=True, **FOUND),
+    "a drill, the state lacks it": row(
+        NEW, {"owner": DRILL}, owner=DRILL, saved=True, **FOUND
+    ),
     "a drill under another name": row(
         NEW, {"owner": DRILL}, owner="shop::dev::Drill::monthly", **FOUND
     ),
     "another drill checks what it has restored": row(
         WAITS, owner=DRILL, purpose="v2", held_until=START + SECOND, **FOUND
     ),
-    "another drill has checked it": row(NEW, owner=DRILL, purpose="v2", held_until=START, **FOUND),
+    "another drill has checked it": row(
+        NEW, owner=DRILL, purpose="v2", held_until=START, **FOUND
+    ),
     # A command
     "the same command, open": row(RESUMED, {"owner": RESTORING}, owner=RESTORING),
     "the same command, open, its time-out": row(
@@ -265,7 +318,10 @@ RESTORES: dict[str, Row] = {
         RESUMED, {"owner": RESTORING, "timeout": 3600.0}, owner=RESTORING, ago=HOUR
     ),
     "the same command, open, older, with a time-out that is not long enough": row(
-        UNKNOWN, {"owner": RESTORING, "timeout": 3600.0}, owner=RESTORING, ago=HOUR + SECOND
+        UNKNOWN,
+        {"owner": RESTORING, "timeout": 3600.0},
+        owner=RESTORING,
+        ago=HOUR + SECOND,
     ),
     "the same command, open, with a shorter time-out": row(
         RESUMED, {"owner": RESTORING, "timeout": 60.0}, owner=RESTORING, ago=TIMEOUT
@@ -301,7 +357,10 @@ RESTORES: dict[str, Row] = {
         WAITS, {"owner": RESTORING, "source": f"{DATABASE}/x"}, owner=RESTORING
     ),
     "a command, another snapshot, older": row(
-        NEW, {"owner": RESTORING, "source": f"{DATABASE}/x"}, owner=RESTORING, ago=TIMEOUT
+        NEW,
+        {"owner": RESTORING, "source": f"{DATABASE}/x"},
+        owner=RESTORING,
+        ago=TIMEOUT,
     ),
     "a command, onto another database": row(
         NEW, {"owner": RESTORING, "database_id": OTHER_DATABASE}, owner=RESTORING
@@ -319,9 +378,13 @@ RESTORES: dict[str, Row] = {
     "another's with a long time-out, 45 min": row(
         NEW, owner=OTHER, purpose="v2", ago=LONGEST_WAIT, timeout=2 * HOUR
     ),
-    "another's, its outcome known": row(NEW, owner=OTHER, purpose="v2", outcome="success"),
+    "another's, its outcome known": row(
+        NEW, owner=OTHER, purpose="v2", outcome="success"
+    ),
     "another's, failed": row(NEW, owner=OTHER, purpose="v2", **FAILED),
-    "another's claim, void": row(NEW, owner=OTHER, purpose="v2", ago=2 * LEAVES_WITHIN, **CLAIMED),
+    "another's claim, void": row(
+        NEW, owner=OTHER, purpose="v2", ago=2 * LEAVES_WITHIN, **CLAIMED
+    ),
     "another's, nobody will see its end": row(
         NEW, {"void": frozenset({"earlier"})}, owner=OTHER, purpose="v2"
     ),
@@ -329,14 +392,18 @@ RESTORES: dict[str, Row] = {
 }
 
 
-@pytest.mark.parametrize(("expected", "wanted", "earlier"), SNAPSHOTS.values(), ids=SNAPSHOTS)
+@pytest.mark.parametrize(
+    ("expected", "wanted", "earlier"), SNAPSHOTS.values(), ids=SNAPSHOTS
+)
 def test_a_snapshot_is_paid_for_once(
     expected: Any, wanted: dict[str, Any], earlier: dict[str, Any]
 ) -> None:
     assert decided([attempt(**earlier)], wish(**wanted)) == expected
 
 
-@pytest.mark.parametrize(("expected", "wanted", "earlier"), RESTORES.values(), ids=RESTORES)
+@pytest.mark.parametrize(
+    ("expected", "wanted", "earlier"), RESTORES.values(), ids=RESTORES
+)
 def test_a_restore_acts_once(
     expected: Any, wanted: dict[str, Any], earlier: dict[str, Any]
 ) -> None:
@@ -362,7 +429,11 @@ SEVERAL: dict[str, tuple[list[Attempt], Wish, tuple[str, str]]] = {
         wish("restore", **LATER_SEEN),
         NEW,
     ),
-    "done, a later one that the state lacks": ([DONE, LATER], wish("restore"), ROLLED_BACK),
+    "done, a later one that the state lacks": (
+        [DONE, LATER],
+        wish("restore"),
+        ROLLED_BACK,
+    ),
     "done, a later one elsewhere that the state lacks": (
         [DONE, ELSEWHERE],
         wish("restore"),
@@ -456,7 +527,9 @@ def test_a_new_one_says_what_it_is_for_and_may_leave_for_a_moment() -> None:
     wanted = wish("restore", forced=True, previous=START, account="a")
     now = START + timedelta(microseconds=1999)
     posted_at = START + timedelta(milliseconds=1)  # as a state and the ledger have it
-    request = Request(posted_at, NOT_ANSWERED, TIMEOUT.total_seconds(), "ours", previous=START)
+    request = Request(
+        posted_at, NOT_ANSWERED, TIMEOUT.total_seconds(), "ours", previous=START
+    )
     expected = Attempt(
         "restore",
         OURS,
@@ -507,7 +580,9 @@ def test_how_a_request_was_answered_is_its_status() -> None:
     accepted = dict.fromkeys(("202", "200"), Status.ACCEPTED)
     lost = dict.fromkeys(("502", "no answer"), Status.LOST)
     expected = {NOT_ANSWERED: Status.SENT, **accepted, **lost}
-    found = {answered: Request(START, answered, 1.0, "x").status for answered in expected}
+    found = {
+        answered: Request(START, answered, 1.0, "x").status for answered in expected
+    }
     assert found == expected
 
 
@@ -515,13 +590,17 @@ def test_a_claim_is_void_once_its_time_to_leave_is_over() -> None:
     claim = attempt(ago=timedelta(0), **CLAIMED)
     assert claim.is_owner_at_work(START + LEAVES_WITHIN - SECOND)
     assert not claim.is_owner_at_work(START + LEAVES_WITHIN)
-    assert not claim.is_void(START + LEAVES_WITHIN + SECOND), "two know the time to a second"
+    assert not claim.is_void(START + LEAVES_WITHIN + SECOND), (
+        "two know the time to a second"
+    )
     assert claim.is_void(START + LEAVES_WITHIN + 2 * SECOND)
 
 
 def test_a_run_awaits_the_answer_of_what_it_has_sent_until_it_is_due() -> None:
     sent = attempt(ago=timedelta(0), answered=NOT_ANSWERED, due=START + MINUTE)
-    assert sent.is_owner_at_work(START + MINUTE - SECOND), "its result is not looked for"
+    assert sent.is_owner_at_work(START + MINUTE - SECOND), (
+        "its result is not looked for"
+    )
     assert not sent.is_owner_at_work(START + MINUTE)
     assert not sent.is_void(START + DAY), "it may have been accepted"
     assert not attempt(due=START + MINUTE).is_owner_at_work(START)

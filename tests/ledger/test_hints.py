@@ -42,7 +42,9 @@ WALKS = {
         "{who} imports it; {who} is renamed forth with an alias; {who} up {v}"
     ),
     HintKind.RUN_AGAIN: AGAIN,
-    HintKind.RUN_AGAIN_AFTER: Walk("wait 2700; {who} up {v} timeout=45m within=2700", sends=1),
+    HintKind.RUN_AGAIN_AFTER: Walk(
+        "wait 2700; {who} up {v} timeout=45m within=2700", sends=1
+    ),
     HintKind.BY_TRIGGERS: Walk("{who} up v9 timeout=90m within=5400", sends=1),
     HintKind.CHECK_RESTORED: Walk("{who} destroy"),
     HintKind.OPEN_VERSION: Walk("types show THEIRS"),
@@ -97,13 +99,17 @@ async def test_each_next_step_does_what_it_promises(told: str) -> None:
     async with on_stage(story) as stage:
         steps = steps_of(stage.stack(who))
     assert steps, "it names no next step"
-    assert [each for each in steps if each not in WALKS] == [], "a next step without a walk"
+    assert [each for each in steps if each not in WALKS] == [], (
+        "a next step without a walk"
+    )
     triggers = re.findall(r" (v\d) ", f"{story} ")[-1]
     for step in steps:
         walk = WALKS[step]
         async with on_stage(story) as stage:
             before = sent(stage)
-            for move in filter(None, walk.moves.format(who=who, v=triggers).split("; ")):
+            for move in filter(
+                None, walk.moves.format(who=who, v=triggers).split("; ")
+            ):
                 await stage.move(move)
             assert sent(stage) - before == walk.sends, step
 
@@ -114,7 +120,9 @@ async def test_each_next_step_does_what_it_promises(told: str) -> None:
     ids=["Snapshot", "Restore"],
 )
 @virtual
-async def test_replace_right_after_an_up_acts_or_names_what_does(who: str, step: HintKind) -> None:
+async def test_replace_right_after_an_up_acts_or_names_what_does(
+    who: str, step: HintKind
+) -> None:
     """The engine shows nothing of the state with `--replace`, so it looks like a create that was not saved."""
     story = f"{who} up v1; wait 300; {who} up v1 replace anyhow"
     async with on_stage(story) as stage:
@@ -132,7 +140,11 @@ def sent(stage: Play) -> int:
 
 def steps_of(stack: Stack) -> list[HintKind]:
     """The next steps that the last run of a stack has named."""
-    end = stack.error.error if isinstance(stack.error, ResourceNotFinished) else stack.error
+    end = (
+        stack.error.error
+        if isinstance(stack.error, ResourceNotFinished)
+        else stack.error
+    )
     named = [each.step for each in getattr(end, "then", ())]
     said = "\n".join(stack.row.warnings)
     named += [step for step in WALKS if stack.row.wording.text(Hint(step)) in said]

@@ -53,10 +53,16 @@ class Service:
         return run
 
     def wish(
-        self, owner: str | None = OURS, purpose: str = "v1", kind: Kind = "snapshot", **changes: Any
+        self,
+        owner: str | None = OURS,
+        purpose: str = "v1",
+        kind: Kind = "snapshot",
+        **changes: Any,
     ) -> Wish:
         self._claims += 1
-        wanted = Wish(kind, owner, DATABASE, purpose, 600.0, id=f"request {self._claims}")
+        wanted = Wish(
+            kind, owner, DATABASE, purpose, 600.0, id=f"request {self._claims}"
+        )
         return replace(wanted, **changes)
 
     async def claim(self, run: Ledger, *about: Any, **changes: Any) -> Claim:
@@ -69,7 +75,9 @@ class Service:
         return claim.attempt
 
     async def leave(self, run: Ledger, attempt: Attempt) -> Attempt | None:
-        return await run.edit(lambda document: run.left(document, attempt, ANSWERED_WITHIN))
+        return await run.edit(
+            lambda document: run.left(document, attempt, ANSWERED_WITHIN)
+        )
 
     async def sent(self, run: Ledger, *about: Any, **changes: Any) -> Attempt:
         """A request that has left."""
@@ -115,14 +123,18 @@ async def test_a_claim_whose_own_write_had_no_answer_is_not_waited_for() -> None
     service = Service()
     wanted = service.wish()
     run = service.run()
-    claims = [await run.edit(lambda document: run.decided(document, wanted)) for _ in range(2)]
+    claims = [
+        await run.edit(lambda document: run.decided(document, wanted)) for _ in range(2)
+    ]
     assert [claim.role for claim in claims] == ["new", "new"]
     assert len({claim.attempt.id for claim in claims}) == 1
     await service.only()
 
 
 @pytest.mark.parametrize(
-    ("late", "leaves"), [(LEAVES_WITHIN, True), (LEAVES_WITHIN + SECOND, False)], ids=str
+    ("late", "leaves"),
+    [(LEAVES_WITHIN, True), (LEAVES_WITHIN + SECOND, False)],
+    ids=str,
 )
 @virtual
 async def test_a_request_leaves_only_in_time(late: timedelta, *, leaves: bool) -> None:
@@ -193,7 +205,9 @@ def test_an_attempt_only_moves_forward(behind: Attempt, ahead: Attempt) -> None:
 @pytest.mark.parametrize(
     ("one", "other"), [(BEGUN, ENDED), (BEGUN, FOUND), (ENDED, LOST), (BEGUN, SENT)]
 )
-def test_two_views_of_an_attempt_give_the_same_in_both_orders(one: Attempt, other: Attempt) -> None:
+def test_two_views_of_an_attempt_give_the_same_in_both_orders(
+    one: Attempt, other: Attempt
+) -> None:
     joined = one.joined(other)
     assert joined == other.joined(one)
     assert joined.request.began == (one.request.began or other.request.began)
@@ -249,14 +263,18 @@ async def test_what_was_withdrawn_does_not_come_back_without_an_answer() -> None
     await run.hold(attempt, service.clock.utc() + MINUTE)
     assert await run.attempts() == []
     await run.enter(answered(attempt))
-    assert (await service.only()).status is Status.ACCEPTED, "what was accepted must be known"
+    assert (await service.only()).status is Status.ACCEPTED, (
+        "what was accepted must be known"
+    )
 
 
 @virtual
 async def test_what_only_a_state_has_is_in_the_way_of_others() -> None:
     service = Service()
     request = Request(START, "502", 600.0, "of another machine")
-    theirs = Attempt("snapshot", OTHER, DATABASE, "v1", request, Status.LOST, saved=True)
+    theirs = Attempt(
+        "snapshot", OTHER, DATABASE, "v1", request, Status.LOST, saved=True
+    )
     for _ in range(2):
         assert await service.run().enter(theirs, is_new=True) == theirs
     assert await service.only() == theirs
@@ -271,7 +289,9 @@ async def test_a_database_is_held_as_long_as_somebody_asks_for_it() -> None:
     attempt = await run.end(attempt, RESTORED, holds=timedelta(seconds=90))
 
     async def role() -> str:
-        return (await service.claim(service.run(), OTHER, kind="restore", purpose="v2")).role
+        return (
+            await service.claim(service.run(), OTHER, kind="restore", purpose="v2")
+        ).role
 
     await anyio.sleep(80)
     assert await role() == "in the way"
@@ -313,7 +333,9 @@ async def test_a_clock_that_no_answer_has_confirmed_drops_nothing() -> None:
     await anyio.sleep((2 * KEPT).total_seconds())
     run = service.run(asked=False)
     await service.claimed(run)
-    assert len(await run.attempts()) == 4, "a machine that is weeks ahead deletes what others know"
+    assert len(await run.attempts()) == 4, (
+        "a machine that is weeks ahead deletes what others know"
+    )
 
 
 # What states have --------------------------------------------------------------------------------
@@ -336,7 +358,9 @@ async def test_what_states_have_is_marked_with_the_next_edit_and_costs_none() ->
         assert service.place.writes == before + 1
         await later.enter_seen()
         assert service.place.writes == before + 1, "it is marked already"
-        await service.place.edit(lambda document: document[ATTEMPTS][found.id].pop("saved", None))
+        await service.place.edit(
+            lambda document: document[ATTEMPTS][found.id].pop("saved", None)
+        )
 
 
 @virtual
@@ -371,10 +395,13 @@ async def test_what_a_state_has_again_was_not_dropped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "many"), [("snapshot", 300), pytest.param("restore", 1000, marks=pytest.mark.nightly)]
+    ("kind", "many"),
+    [("snapshot", 300), pytest.param("restore", 1000, marks=pytest.mark.nightly)],
 )
 @virtual
-async def test_a_destroy_right_after_an_up_of_many_takes_few_edits(kind: Kind, many: int) -> None:
+async def test_a_destroy_right_after_an_up_of_many_takes_few_edits(
+    kind: Kind, many: int
+) -> None:
     service = Service(delay=(0.1, 0.1))
     run = service.run()
     databases = [f"{number:032x}" for number in range(many)]
@@ -414,10 +441,14 @@ async def test_a_destroy_right_after_an_up_of_many_takes_few_edits(kind: Kind, m
 
 
 @virtual
-async def test_what_could_not_be_entered_of_a_state_is_entered_by_the_next_call() -> None:
+async def test_what_could_not_be_entered_of_a_state_is_entered_by_the_next_call() -> (
+    None
+):
     service = Service()
     run = service.run()
-    done = [await run.end(await service.sent(run, owner), owner) for owner in (OURS, OTHER)]
+    done = [
+        await run.end(await service.sent(run, owner), owner) for owner in (OURS, OTHER)
+    ]
     later = service.run()
     service.place.refuses_writes = "the disk is full"
     with pytest.raises(LedgerUnavailable):
@@ -481,5 +512,7 @@ async def test_an_entry_that_no_run_writes_stays_as_it_is_and_nothing_is_sent(
             LedgerUnavailable, match="memory: it holds an entry that cannot be read"
         ) as unavailable:
             await use
-        assert HintKind.MOVE_LEDGER_ASIDE in [each.step for each in unavailable.value.then]
+        assert HintKind.MOVE_LEDGER_ASIDE in [
+            each.step for each in unavailable.value.then
+        ]
     assert service.place.data == before

@@ -24,12 +24,22 @@ from tests.support.clocks import Shifted
 from tests.support.engine_calls import Machine, Stack
 from tests.support.ledger_places import Store
 from tests.support.virtual import staged, virtual
-from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Row, World, world
+from tests.support.world import (
+    DATABASE,
+    OTHER_DATABASE,
+    OWNER,
+    START,
+    Row,
+    World,
+    world,
+)
 
 ANOTHER = OWNER.replace("before-release", "another")
 HOUR = timedelta(hours=1)
 OFF = pytest.mark.parametrize(
-    "off", [timedelta(), HOUR, -HOUR], ids=["together", "an hour ahead", "an hour behind"]
+    "off",
+    [timedelta(), HOUR, -HOUR],
+    ids=["together", "an hour ahead", "an hour behind"],
 )
 
 
@@ -53,7 +63,12 @@ class Team:
         row: Row | None = None,
         **inputs: Any,
     ) -> SnapshotRecord:
-        values = {"database_id": DATABASE, "triggers": ["v1"], "timeout": "45m", **inputs}
+        values = {
+            "database_id": DATABASE,
+            "triggers": ["v1"],
+            "timeout": "45m",
+            **inputs,
+        }
         return await create(
             session or self.machine(), SnapshotInputs.of(values), row or Row(), owner
         )
@@ -86,7 +101,8 @@ class Team:
 @OFF
 @pytest.mark.parametrize("kind", ["snapshot", "restore"])
 @pytest.mark.parametrize(
-    ("seconds", "apart"), [(900.0, 0.0), (900.0, 0.1), (900.0, 600.0), (60.0, 10.0), (1200.0, 60.0)]
+    ("seconds", "apart"),
+    [(900.0, 0.0), (900.0, 0.1), (900.0, 600.0), (60.0, 10.0), (1200.0, 60.0)],
 )
 @virtual
 async def test_two_runs_of_one_resource_send_one_request(
@@ -95,12 +111,17 @@ async def test_two_runs_of_one_resource_send_one_request(
     async with world(
         snapshot_seconds=seconds, restore_seconds=seconds, cache_world="invalidated"
     ) as here:
-        team, records = Team(here), list[Any]()
+        team = Team(here)
+        records = list[Any]()
         stored = here.emulator.add_snapshot(DATABASE)
         await anyio.sleep(4000)
 
         async def run(session: Session) -> None:
-            work = team.create if kind == "snapshot" else partial(team.restore, stored.version_id)
+            work = (
+                team.create
+                if kind == "snapshot"
+                else partial(team.restore, stored.version_id)
+            )
             records.append(await work(session, timeout="2h"))
 
         async with anyio.create_task_group() as group:
@@ -122,13 +143,15 @@ async def test_a_machine_that_sleeps_between_claim_and_sending_sends_nothing_on_
     here: World, kind: str, slept: float
 ) -> None:
     """Its monotonic clock stands still meanwhile, and only the time of day shows it."""
-    stored, asleep = here.emulator.add_snapshot(DATABASE), [0.0]
+    stored = here.emulator.add_snapshot(DATABASE)
+    asleep = [0.0]
     await anyio.sleep(300)
     team = Team(here)
     clock = Clock(here.clock.utc(), lambda: anyio.current_time() + asleep[0])
     clock.utc()
     session = here.another_run(team.store.bucket(), clock=clock)
-    edit, claims = session.ledger.edit, list[str]()
+    edit = session.ledger.edit
+    claims = list[str]()
 
     async def sleeps(change: Callable[[dict[str, Any]], Any]) -> Any:
         result = await edit(change)
@@ -142,16 +165,23 @@ async def test_a_machine_that_sleeps_between_claim_and_sending_sends_nothing_on_
 
     session.ledger.edit = sleeps  # type: ignore[method-assign]
     done = await (
-        team.create(session) if kind == "snapshot" else team.restore(stored.version_id, session)
+        team.create(session)
+        if kind == "snapshot"
+        else team.restore(stored.version_id, session)
     )
     (post,) = here.posts + here.requests("restore")
     assert len(claims) == 2
     assert [each.id for each in await session.ledger.attempts()] == claims[1:]
-    assert abs((datetime.fromisoformat(done.requested_at or "") - post.at).total_seconds()) <= 1
+    assert (
+        abs((datetime.fromisoformat(done.requested_at or "") - post.at).total_seconds())
+        <= 1
+    )
 
 
 @staged(world, snapshot_seconds=10, restore_seconds=30.0)
-async def test_a_laptop_that_wakes_up_restores_nothing_over_a_later_restore(here: World) -> None:
+async def test_a_laptop_that_wakes_up_restores_nothing_over_a_later_restore(
+    here: World,
+) -> None:
     """It was suspended while it claimed, and another run of the same resource has restored something else since."""
     team = Team(here)
     old, new = (here.emulator.add_snapshot(DATABASE).version_id for _ in "ab")
@@ -162,7 +192,8 @@ async def test_a_laptop_that_wakes_up_restores_nothing_over_a_later_restore(here
 
     async def suspended() -> None:
         with pytest.raises(
-            RestoreRefused, match=f"has requested the restore of snapshot {DATABASE}/{new}"
+            RestoreRefused,
+            match=f"has requested the restore of snapshot {DATABASE}/{new}",
         ):
             await team.restore(old, laptop, triggers=[old])
 
@@ -176,7 +207,9 @@ async def test_a_laptop_that_wakes_up_restores_nothing_over_a_later_restore(here
 
 
 @staged(world, snapshot_seconds=10)
-async def test_a_place_that_is_too_slow_to_claim_says_so_and_sends_nothing(here: World) -> None:
+async def test_a_place_that_is_too_slow_to_claim_says_so_and_sends_nothing(
+    here: World,
+) -> None:
     team = Team(here, delay=LEAVES_WITHIN.total_seconds() + 3)
     with pytest.raises(Exception, match="this machine slept, or the ledger was slow"):
         await team.create(timeout="20m")
@@ -188,9 +221,13 @@ async def test_a_place_that_is_too_slow_to_claim_says_so_and_sends_nothing(here:
     assert len(team.accepted) == 1
 
 
-@pytest.mark.parametrize("jump", [24 * HOUR, -24 * HOUR, None], ids=["ahead", "behind", "asleep"])
+@pytest.mark.parametrize(
+    "jump", [24 * HOUR, -24 * HOUR, None], ids=["ahead", "behind", "asleep"]
+)
 @pytest.mark.parametrize("after", [0.5, 5.0, 95.0, 200.0])
-@staged(world, snapshot_seconds=300, cache_world="invalidated", key_of_200_has_version=False)
+@staged(
+    world, snapshot_seconds=300, cache_world="invalidated", key_of_200_has_version=False
+)
 async def test_a_clock_that_is_set_or_a_sleep_in_the_middle_of_a_run_changes_nothing(
     here: World, jump: timedelta | None, after: float
 ) -> None:
@@ -220,11 +257,16 @@ async def test_a_clock_that_is_set_or_a_sleep_in_the_middle_of_a_run_changes_not
 
 @pytest.mark.parametrize("kind", ["snapshot", "restore"])
 @virtual
-async def test_a_place_that_opens_and_then_refuses_the_entry_ends_the_run(kind: str) -> None:
+async def test_a_place_that_opens_and_then_refuses_the_entry_ends_the_run(
+    kind: str,
+) -> None:
     """Rights or credentials end while requests are queued: each of them ends by an error of its own."""
     databases = tuple(f"{number:032x}" for number in range(30))
-    async with world(databases=databases, snapshot_seconds=10, restore_seconds=10.0) as here:
-        team, errors = Team(here), list[LedgerUnavailable]()
+    async with world(
+        databases=databases, snapshot_seconds=10, restore_seconds=10.0
+    ) as here:
+        team = Team(here)
+        errors = list[LedgerUnavailable]()
         session = team.machine()
         versions = {
             database_id: here.emulator.add_snapshot(database_id).version_id
@@ -234,11 +276,15 @@ async def test_a_place_that_opens_and_then_refuses_the_entry_ends_the_run(kind: 
 
         async def one(database_id: str) -> None:
             work = (
-                team.create if kind == "snapshot" else partial(team.restore, versions[database_id])
+                team.create
+                if kind == "snapshot"
+                else partial(team.restore, versions[database_id])
             )
             try:
                 await work(
-                    session=session, owner=f"shop::dev::{database_id}", database_id=database_id
+                    session=session,
+                    owner=f"shop::dev::{database_id}",
+                    database_id=database_id,
                 )
             except LedgerUnavailable as error:
                 errors.append(error)
@@ -266,12 +312,17 @@ async def test_a_place_that_opens_and_then_refuses_the_entry_ends_the_run(kind: 
 @pytest.mark.parametrize("after", [5.0, 100.0], ids=["POST open", "waiting"])
 @pytest.mark.parametrize("fails", ["no answer", "ExpiredToken: the token has expired"])
 @staged(
-    world, databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=200, cache_world="invalidated"
+    world,
+    databases=(DATABASE, OTHER_DATABASE),
+    snapshot_seconds=200,
+    cache_world="invalidated",
 )
 async def test_a_place_that_is_gone_in_the_middle_loses_no_snapshot(
     here: World, fails: str, after: float
 ) -> None:
-    team, row, records = Team(here), Row(), list[Any]()
+    team = Team(here)
+    row = Row()
+    records = list[Any]()
     session = team.machine()
 
     async def take() -> None:
@@ -299,7 +350,11 @@ async def test_a_destroy_waits_once_for_a_place_that_never_answers(here: World) 
     began = here.clock.monotonic()
     for number in range(50):
         stack.urn = f"{OWNER}-{number}"
-        record = {"database_id": DATABASE, "version_id": f"v{number}", "available": True}
+        record = {
+            "database_id": DATABASE,
+            "version_id": f"v{number}",
+            "available": True,
+        }
         await stack.delete(f"{DATABASE}/v{number}", record)
     assert here.clock.monotonic() - began < 2 * BUCKET_PATIENCE
 
@@ -309,13 +364,16 @@ async def test_a_destroy_waits_once_for_a_place_that_never_answers(here: World) 
 async def test_a_second_run_sees_that_the_request_of_the_first_was_refused(
     here: World, kind: str
 ) -> None:
-    team, ended = Team(here), list[str]()
+    team = Team(here)
+    ended = list[str]()
     stored = here.emulator.add_snapshot(DATABASE)
     here.fault(kind=kind, delay=20.0, status=403, code="RESOURCE_NOT_ALLOWED")
 
     async def run() -> None:
         try:
-            await (team.create() if kind == "create" else team.restore(stored.version_id))
+            await (
+                team.create() if kind == "create" else team.restore(stored.version_id)
+            )
             ended.append("done")
         except SquareCloudError:
             ended.append("refused")

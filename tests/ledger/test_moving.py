@@ -26,15 +26,25 @@ from tests.support.world import DATABASE, OWNER, START, World, killed, world
 RULES: dict[str, Rules] = {"snapshot": SnapshotRules(), "restore": RestoreRules()}
 OPEN = {"kind": "restore", "status": "sent"}
 DONE = {"kind": "restore", "status": "found"}
-OLD = {"guard": "g", "snapshot": {"version_id": "1"}, "noted_at": "2026-03-01T10:00:00Z"}
-NEW = {"guard": "g", "snapshot": {"version_id": "2"}, "noted_at": "2026-03-01T11:00:00Z"}
+OLD = {
+    "guard": "g",
+    "snapshot": {"version_id": "1"},
+    "noted_at": "2026-03-01T10:00:00Z",
+}
+NEW = {
+    "guard": "g",
+    "snapshot": {"version_id": "2"},
+    "noted_at": "2026-03-01T11:00:00Z",
+}
 PIN = {"guard": "g", "value": "1", "snapshot": {}, "asked_at": "2026-03-01T10:30:00Z"}
 
 
 class Computer:
     """A machine with a ledger of its own, and a shared place."""
 
-    def __init__(self, own: dict[str, Any], shared: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, own: dict[str, Any], shared: dict[str, Any] | None = None
+    ) -> None:
         clock = Clock(START)
         self.own = Memory(clock, where="own", is_shared=False)
         self.shared = Memory(clock, where="shared")
@@ -54,10 +64,14 @@ async def test_a_killed_runs_request_is_known_once_state_is_shared() -> None:
     computer = Computer({"attempts": {"a": OPEN}}, {"attempts": {"b": DONE}})
     process = computer.process()
     assert (await process.read())["attempts"] == {"a": OPEN, "b": DONE}
-    assert computer.shared.writes == computer.own.writes == 0, "a preview has written something"
+    assert computer.shared.writes == computer.own.writes == 0, (
+        "a preview has written something"
+    )
     await process.edit(count)
     assert (await computer.shared.read())["attempts"] == {"a": OPEN, "b": DONE}
-    assert (await computer.own.read())["attempts"] == {"a": OPEN}, "for stacks that do not share"
+    assert (await computer.own.read())["attempts"] == {"a": OPEN}, (
+        "for stacks that do not share"
+    )
     moved = (await computer.own.read())[MOVED]
     assert (moved["to"], moved[ATTEMPTS]) == ("shared", ["a"])
 
@@ -72,7 +86,9 @@ async def test_a_request_is_taken_along_once() -> None:
         process = computer.process()
         assert "a" not in (await process.read())["attempts"]
         await process.edit(count)
-        assert "a" not in (await computer.shared.read())["attempts"], "it was withdrawn there"
+        assert "a" not in (await computer.shared.read())["attempts"], (
+            "it was withdrawn there"
+        )
     assert computer.own.writes == writes
 
 
@@ -106,7 +122,11 @@ async def test_another_shared_place_takes_all_of_it_along() -> None:
 
 @virtual
 async def test_a_guards_way_back_is_known_once_state_is_shared() -> None:
-    own = {"guards": [OLD], "roll-backs": [PIN], "quota_used_up": "2026-03-01T13:00:00Z"}
+    own = {
+        "guards": [OLD],
+        "roll-backs": [PIN],
+        "quota_used_up": "2026-03-01T13:00:00Z",
+    }
     computer = Computer(own, {"guards": [NEW], "quota_used_up": "2026-03-01T12:00:00Z"})
     for _ in range(2):
         await computer.process().edit(nothing)
@@ -147,7 +167,9 @@ async def test_an_own_ledger_that_cannot_be_read_sends_nothing() -> None:
 
 
 @virtual
-async def test_an_own_ledger_that_cannot_be_written_is_taken_along_all_the_same() -> None:
+async def test_an_own_ledger_that_cannot_be_written_is_taken_along_all_the_same() -> (
+    None
+):
     computer = Computer({"attempts": {"a": OPEN}})
     computer.own.refuses_writes = "read-only"
     process = computer.process()
@@ -155,7 +177,9 @@ async def test_an_own_ledger_that_cannot_be_written_is_taken_along_all_the_same(
     assert (await computer.shared.read())["attempts"] == {"a": OPEN}
 
 
-@pytest.mark.parametrize("after", [5.0, 60.0], ids=["before its answer", "while it waits"])
+@pytest.mark.parametrize(
+    "after", [5.0, 60.0], ids=["before its answer", "while it waits"]
+)
 @pytest.mark.parametrize("kind", RULES)
 @staged(world, snapshot_seconds=300, restore_seconds=100.0, cache_world="invalidated")
 async def test_what_a_killed_run_has_sent_is_not_sent_again_once_state_is_shared(
@@ -163,7 +187,10 @@ async def test_what_a_killed_run_has_sent_is_not_sent_again_once_state_is_shared
 ) -> None:
     values: dict[str, Any] = {"database_id": DATABASE}
     if kind == "restore":
-        values |= {"version_id": here.emulator.add_snapshot(DATABASE).version_id, "overwrite": True}
+        values |= {
+            "version_id": here.emulator.add_snapshot(DATABASE).version_id,
+            "overwrite": True,
+        }
         await here.clock.sleep(600)
     own = Memory(here.clock, where="own", is_shared=False)
     stack = Stack(RULES[kind], Machine(here, own), OWNER)
@@ -177,7 +204,9 @@ async def test_what_a_killed_run_has_sent_is_not_sent_again_once_state_is_shared
     assert any("may not have saved its state" in line for line in stack.row.warnings)
 
 
-def test_a_shared_place_takes_along_what_the_machine_of_the_run_holds(tmp_path: Path) -> None:
+def test_a_shared_place_takes_along_what_the_machine_of_the_run_holds(
+    tmp_path: Path,
+) -> None:
     own = place_of(None, tmp_path, "service", Clock(START))
     run_virtual(SqliteFile(Path(own.where), in_threads=False).edit, count)
     (tmp_path / "team").mkdir()

@@ -74,7 +74,9 @@ def in_a_bucket(_: Path) -> Two:
     return Two(one, other, put, get, lambda: store.held.pop(NAME), lambda: put(b""))
 
 
-@pytest.fixture(params=[in_a_file, in_a_folder, in_a_bucket], ids=lambda make: make.__name__)
+@pytest.fixture(
+    params=[in_a_file, in_a_folder, in_a_bucket], ids=lambda make: make.__name__
+)
 def two(request: pytest.FixtureRequest, tmp_path: Path) -> Two:
     made: Two = request.param(tmp_path)
     return made
@@ -175,11 +177,28 @@ async def test_what_a_later_version_may_add_is_kept(two: Two) -> None:
             "a later version",
             [HintKind.UPGRADE, HintKind.MOVE_LEDGER_ASIDE],
         ),
-        (b'{"format": 1, "attempts": {}}', "an older version", [HintKind.MOVE_LEDGER_ASIDE]),
+        (
+            b'{"format": 1, "attempts": {}}',
+            "an older version",
+            [HintKind.MOVE_LEDGER_ASIDE],
+        ),
         (b'{"attempts": {}}', "an older version", [HintKind.MOVE_LEDGER_ASIDE]),
-        (b'{"format": "x"}', "a later version", [HintKind.UPGRADE, HintKind.MOVE_LEDGER_ASIDE]),
+        (
+            b'{"format": "x"}',
+            "a later version",
+            [HintKind.UPGRADE, HintKind.MOVE_LEDGER_ASIDE],
+        ),
     ],
-    ids=["cut", "a list", "bytes", "deep", "format 3", "format 1", "no format", "format x"],
+    ids=[
+        "cut",
+        "a list",
+        "bytes",
+        "deep",
+        "format 3",
+        "format 1",
+        "no format",
+        "format x",
+    ],
 )
 @virtual
 async def test_what_cannot_be_read_stays_as_it_is_and_sends_nothing(

@@ -23,7 +23,14 @@ from tests.ledger.racing import count
 from tests.support.machine import had
 from tests.support.object_stores import ObjectStore, Stores
 from tests.support.preloaded import python_of
-from tests.support.unreliable import Failure, Forwarder, Request, Unreliable, served, unreliable
+from tests.support.unreliable import (
+    Failure,
+    Forwarder,
+    Request,
+    Unreliable,
+    served,
+    unreliable,
+)
 
 TIMES = 15
 
@@ -64,7 +71,9 @@ in_shared_places = pytest.mark.parametrize("real", ["folder", *BUCKETS], indirec
 
 @pytest.fixture(scope="module", params=["machine", "folder", *BUCKETS])
 def real(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stores: Stores
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    stores: Stores,
 ) -> Iterator[Real]:
     if request.param == "machine":
         yield Real("", "")
@@ -75,11 +84,16 @@ def real(
         return
     with ExitStack() as stack:
         store = had(request.param, lambda: stores(request.param))
-        url = stack.enter_context(in_turn(store.url)) if store.scheme == "s3" else store.url
+        url = (
+            stack.enter_context(in_turn(store.url))
+            if store.scheme == "s3"
+            else store.url
+        )
         stack.enter_context(patch.dict(os.environ, store.reached_at(url)))
         store.make_bucket(f"shared-{request.param}")
         yield Real(
-            f"{store.scheme}://shared-{request.param}/of/team", f"{store.scheme}://missing/of/team"
+            f"{store.scheme}://shared-{request.param}/of/team",
+            f"{store.scheme}://missing/of/team",
         )
 
 
@@ -102,7 +116,9 @@ def test_two_processes_that_race_lose_no_change(
 
 @in_buckets
 def test_a_stale_write_is_refused_and_a_first_one_made_once(real: Real) -> None:
-    x = BucketStore(Buckets(environment=CHECKSUM), destination_of(real.setting).holding("x"))
+    x = BucketStore(
+        Buckets(environment=CHECKSUM), destination_of(real.setting).holding("x")
+    )
     assert x.load() is None
     first = x.replace(b"1", None)
     with pytest.raises(Overtaken):
@@ -116,7 +132,9 @@ def test_a_stale_write_is_refused_and_a_first_one_made_once(real: Real) -> None:
 
 
 @in_shared_places
-def test_a_place_that_does_not_exist_takes_no_ledger(real: Real, tmp_path: Path) -> None:
+def test_a_place_that_does_not_exist_takes_no_ledger(
+    real: Real, tmp_path: Path
+) -> None:
     place = place_of(real.missing, tmp_path, "service", Clock())
     with pytest.raises(LedgerUnavailable, match=r"exist|no such folder"):
         anyio.run(place.edit, count)
@@ -145,7 +163,10 @@ def proxy(store: ObjectStore) -> Iterator[Unreliable]:
 def at(folder: Path, name: str, *, endpoint: str = "") -> Place:
     """The place as a new process reaches it, through this endpoint."""
     return place_of(
-        f"s3://shared/{name}" + f"?endpoint={endpoint}" * bool(endpoint), folder, "service", Clock()
+        f"s3://shared/{name}" + f"?endpoint={endpoint}" * bool(endpoint),
+        folder,
+        "service",
+        Clock(),
     )
 
 
@@ -154,7 +175,9 @@ def unlisted(proxy: Unreliable) -> Callable[[Request], Failure]:
 
     def fails(request: Request) -> Failure:
         written = {each.path for each in proxy.requests if each.method == "PUT"}
-        return REFUSED if request.method == "GET" and request.path not in written else None
+        return (
+            REFUSED if request.method == "GET" and request.path not in written else None
+        )
 
     return fails
 
@@ -163,7 +186,9 @@ def without(method: str) -> Callable[[Unreliable], Callable[[Request], Failure]]
     return lambda _: lambda request: REFUSED if request.method == method else None
 
 
-def always(status: int, code: str) -> Callable[[Unreliable], Callable[[Request], Failure]]:
+def always(
+    status: int, code: str
+) -> Callable[[Unreliable], Callable[[Request], Failure]]:
     return lambda _: lambda _request: (status, code)
 
 
@@ -200,7 +225,10 @@ def test_a_store_that_refuses_one_thing_is_named_with_the_way_out(  # noqa: PLR0
 
 def test_no_right_to_delete_is_needed(proxy: Unreliable, tmp_path: Path) -> None:
     proxy.fails = without("DELETE")(proxy)
-    assert [anyio.run(at(tmp_path, "kept", endpoint=proxy.url).edit, count) for _ in range(3)] == [
+    assert [
+        anyio.run(at(tmp_path, "kept", endpoint=proxy.url).edit, count)
+        for _ in range(3)
+    ] == [
         1,
         2,
         3,
@@ -212,7 +240,9 @@ def test_odd_characters_of_a_prefix_name_one_place_for_all(
     store: ObjectStore, tmp_path: Path
 ) -> None:
     assert [anyio.run(at(tmp_path, PREFIX).edit, count) for _ in range(2)] == [1, 2]
-    keys = [each["Key"] for each in store.s3().list_objects_v2(Bucket="shared")["Contents"]]
+    keys = [
+        each["Key"] for each in store.s3().list_objects_v2(Bucket="shared")["Contents"]
+    ]
     assert f"{PREFIX}/service.ledger.json" in keys
 
 
@@ -226,14 +256,19 @@ class AsAmazon(Forwarder):
         self.answer(*self.forwarded(self.command, self.path, body))
 
 
-def test_versioned_and_locked_buckets_take_a_ledger(store: ObjectStore, tmp_path: Path) -> None:
+def test_versioned_and_locked_buckets_take_a_ledger(
+    store: ObjectStore, tmp_path: Path
+) -> None:
     s3 = store.s3()
     s3.create_bucket(Bucket="versions")
-    s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_versioning(
+        Bucket="versions", VersioningConfiguration={"Status": "Enabled"}
+    )
     s3.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
     rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}
     s3.put_object_lock_configuration(
-        Bucket="locked", ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+        Bucket="locked",
+        ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule},
     )
     with served(AsAmazon, host=urlsplit(store.url).netloc) as url:
         for bucket in ("versions", "locked"):

@@ -16,7 +16,8 @@ from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
 
-HOUR, DAY = 3600, 86400
+HOUR = 3600
+DAY = 86400
 STORIES = {
     # Its state was not saved
     **{
@@ -194,7 +195,12 @@ STORIES = {
             {killed[0]} moves beside; {killed[0]} up v1: {UNSAVED}; sent 1
         """
         for off in (0, HOUR, -HOUR)
-        for killed in ("S up killed=10", "S up killed=95", "S up killed=250", "R up killed=5")
+        for killed in (
+            "S up killed=10",
+            "S up killed=95",
+            "S up killed=250",
+            "R up killed=5",
+        )
     },
     **{
         f"what one machine has destroyed another does again: {who}": f"""
@@ -210,7 +216,11 @@ STORIES = {
             S up pending timeout=30s; {then}; wait 180; S up; S has 1; sent 1
         """
         for ahead in (DAY, 1200, -600, -DAY, 0)
-        for then in (f"S moves; S clock {-ahead}", f"S moves beside; S clock {-ahead}", "")
+        for then in (
+            f"S moves; S clock {-ahead}",
+            f"S moves beside; S clock {-ahead}",
+            "",
+        )
         for lost in ("drop=True", "delay=7200.0")
     },
     **{
@@ -276,7 +286,12 @@ STORIES = {
             R up refused: an older checkpoint was imported; rows later; sent 1
         """
         for how in (
-            *("R up cascade", "R up cascade; R preview", "R up apart", f"R up replace: {UNSAVED}"),
+            *(
+                "R up cascade",
+                "R up cascade; R preview",
+                "R up apart",
+                f"R up replace: {UNSAVED}",
+            ),
             "R begins; R compares; R deletes",
         )
     },
@@ -372,7 +387,8 @@ async def made_again(stack: Stack, values: dict[str, Any]) -> dict[str, Any]:
 async def test_a_replacement_upstream_that_is_killed_halfway_takes_and_restores_nothing(
     at: Scene,
 ) -> None:
-    restore, snapshot = back(at), of(at.here)
+    restore = back(at)
+    snapshot = of(at.here)
     restores = given(at, triggers=["v1"])
     takes: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
     await restore.up(**restores)
@@ -391,16 +407,22 @@ async def test_a_replacement_upstream_that_is_killed_halfway_takes_and_restores_
     assert (len(at.posts), len(at.here.posts)) == (1, 1)
 
 
-@pytest.mark.parametrize("how", ["compared first", "forced, by another process", "triggers back"])
+@pytest.mark.parametrize(
+    "how", ["compared first", "forced, by another process", "triggers back"]
+)
 @staged(world, snapshot_seconds=10, cache_world="invalidated")
-async def test_what_is_deleted_first_but_wanted_again_is_taken_again(here: World, how: str) -> None:
+async def test_what_is_deleted_first_but_wanted_again_is_taken_again(
+    here: World, how: str
+) -> None:
     """The old one's provider, which deletes it, may be another process than the new one's."""
     stack = of(here)
     values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
     await stack.up(**values)
     await deleted_first(stack)
     stack.shared = stack.machine.process()
-    if how == "compared first":  # for what is deleted first, which does not ask whether it stays
+    if (
+        how == "compared first"
+    ):  # for what is deleted first, which does not ask whether it stays
         assert not (await stack.diff(values)).replaces
     await stack.check(values, in_state=how == "triggers back")
     if how == "triggers back":  # the state has those of a later release
@@ -450,15 +472,23 @@ async def test_a_snapshot_of_a_command_or_guard_just_before_is_not_ours_after_a_
 
 
 @staged(drill_scene)
-async def test_a_drill_is_not_passed_by_what_a_restore_has_put_there_since(at: DrillScene) -> None:
+async def test_a_drill_is_not_passed_by_what_a_restore_has_put_there_since(
+    at: DrillScene,
+) -> None:
     """As `test_a_drill_is_not_passed_by_what_another_drill_has_restored_since`, with a Restore of the same ledger."""
     other, checks = at.other_data()
     await at.up(checks=checks)
     assert at.stack.outputs["passed"] is False
     await anyio.sleep(600)
     restore = Stack(RestoreRules(), at.stack.machine, RESTORER)
-    which = {"version_id": other.version_id, "name": other.name, "runtime": other.runtime}
-    await restore.up(database_id=DATABASE, target_database_id=SCRATCH, overwrite=True, **which)
+    which = {
+        "version_id": other.version_id,
+        "name": other.name,
+        "runtime": other.runtime,
+    }
+    await restore.up(
+        database_id=DATABASE, target_database_id=SCRATCH, overwrite=True, **which
+    )
     assert restore.error is None
     await anyio.sleep(3 * 3600)
     await at.up(checks=checks)
@@ -468,7 +498,10 @@ async def test_a_drill_is_not_passed_by_what_a_restore_has_put_there_since(at: D
 @pytest.mark.parametrize(
     ("urn", "owner"),
     [
-        ("urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Snapshot::a", "shop::dev::a"),
+        (
+            "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Snapshot::a",
+            "shop::dev::a",
+        ),
         ("urn:pulumi:dev::shop::squarecloud:index:Snapshot::a", "shop::dev::a"),
         (
             "urn:pulumi:dev::shop::my:c:App$squarecloud:index:Snapshot::a::b",
@@ -478,5 +511,7 @@ async def test_a_drill_is_not_passed_by_what_a_restore_has_put_there_since(at: D
         (None, None),
     ],
 )
-def test_one_resource_has_one_owner_by_both_ways(urn: str | None, owner: str | None) -> None:
+def test_one_resource_has_one_owner_by_both_ways(
+    urn: str | None, owner: str | None
+) -> None:
     assert owner_of(urn) == owner == owner_of(owner)

@@ -65,7 +65,17 @@ def test_a_file_that_is_cut_is_an_error_at_any_length(path: Path) -> None:
     place = at(path)
     run_virtual(place.edit, lambda document: document.update(attempts="x" * 10_000))
     whole = path.read_bytes()
-    for length in (1, 99, 100, 512, 4095, 4096, 8192, len(whole) - 4096, len(whole) - 1):
+    for length in (
+        1,
+        99,
+        100,
+        512,
+        4095,
+        4096,
+        8192,
+        len(whole) - 4096,
+        len(whole) - 1,
+    ):
         path.write_bytes(whole[:length])
         assert "damaged" in run_virtual(refused, place).trouble, length
         assert path.read_bytes() == whole[:length]
@@ -209,7 +219,9 @@ async def test_a_process_that_hangs_with_the_lock_ends_the_wait(path: Path) -> N
         assert "another process has held its lock for" in (await refused(place)).trouble
         stuck.rollback()
         stuck.execute("BEGIN IMMEDIATE")
-        assert await place.read() == {"number": 1}, "reads go on while another process writes"
+        assert await place.read() == {"number": 1}, (
+            "reads go on while another process writes"
+        )
     assert await place.edit(count) == 2
 
 
@@ -234,7 +246,8 @@ def test_a_lock_that_is_held_does_not_stop_the_event_loop(
     monkeypatch.undo()
 
     async def run() -> None:
-        place, ticks = SqliteFile(path), 0
+        place = SqliteFile(path)
+        ticks = 0
         await place.edit(count)
         with closing(sqlite3.connect(path)) as busy:
             busy.execute("BEGIN EXCLUSIVE")
@@ -286,7 +299,9 @@ anyio.run(SqliteFile(Path(sys.argv[1])).edit, change)
 """
 
 
-@pytest.mark.parametrize("is_first", [True, False], ids=["the first edit", "a later edit"])
+@pytest.mark.parametrize(
+    "is_first", [True, False], ids=["the first edit", "a later edit"]
+)
 def test_a_process_that_is_killed_in_an_edit_leaves_no_lock_and_no_half(
     path: Path, *, is_first: bool
 ) -> None:
@@ -303,7 +318,9 @@ two_users = pytest.mark.skipif(
     os.geteuid() != 0, reason=without("root", "only root can be two users")
 )
 
-FIRST, SECOND, TEAM = 60_001, 60_002, 60_100
+FIRST = 60_001
+SECOND = 60_002
+TEAM = 60_100
 RUN = """
 import os, sys
 from pathlib import Path
@@ -323,7 +340,9 @@ except LedgerUnavailable as error:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as above:  # pytest's own is closed for other users
+    with (
+        tempfile.TemporaryDirectory() as above
+    ):  # pytest's own is closed for other users
         Path(above).chmod(0o755)
         yield Path(above) / "shared"
 
@@ -346,34 +365,51 @@ def made(folder: Path, owner: int, group: int, mode: int) -> None:
 
 
 @two_users
-@pytest.mark.parametrize(("group", "mode"), [(TEAM, 0o2775), (TEAM, 0o770), (FIRST, 0o777)])
-def test_a_folder_that_both_may_write_works_for_both(folder: Path, group: int, mode: int) -> None:
+@pytest.mark.parametrize(
+    ("group", "mode"), [(TEAM, 0o2775), (TEAM, 0o770), (FIRST, 0o777)]
+)
+def test_a_folder_that_both_may_write_works_for_both(
+    folder: Path, group: int, mode: int
+) -> None:
     made(folder, FIRST, group, mode)
     assert [run_as(user, folder) for user in (FIRST, SECOND, FIRST)] == ["", "", ""]
 
 
 @two_users
-def test_the_folder_in_a_backend_is_made_so_that_both_may_write_it(folder: Path) -> None:
+def test_the_folder_in_a_backend_is_made_so_that_both_may_write_it(
+    folder: Path,
+) -> None:
     made(folder, FIRST, TEAM, 0o2775)
     own = folder / ".pulumi-snapshots"
     assert [run_as(user, own) for user in (SECOND, FIRST)] == ["", ""]
     assert (
-        run_as(FIRST, folder / "other" / ".pulumi-snapshots").count("there is no such folder") == 1
+        run_as(FIRST, folder / "other" / ".pulumi-snapshots").count(
+            "there is no such folder"
+        )
+        == 1
     )
 
 
 @two_users
-def test_a_folder_that_only_one_may_write_tells_the_other_what_to_do(folder: Path) -> None:
+def test_a_folder_that_only_one_may_write_tells_the_other_what_to_do(
+    folder: Path,
+) -> None:
     made(folder, FIRST, TEAM, 0o755)
     assert run_as(FIRST, folder) == ""
     said = run_as(SECOND, folder)
     assert "squarecloud:sharedState cannot be used" in said
     assert f"chgrp -R GROUP {folder} && chmod -R g+rwXs {folder}" in said
-    subprocess.run(f"chgrp -R {TEAM} {folder} && chmod -R g+rwXs {folder}", shell=True, check=True)  # noqa: S602
-    assert [run_as(user, folder) for user in (SECOND, FIRST)] == ["", ""], "what it says helps"
+    subprocess.run(  # noqa: S602
+        f"chgrp -R {TEAM} {folder} && chmod -R g+rwXs {folder}", shell=True, check=True
+    )
+    assert [run_as(user, folder) for user in (SECOND, FIRST)] == ["", ""], (
+        "what it says helps"
+    )
 
 
-def test_resources_of_a_first_run_that_begin_at_once_all_use_the_file(tmp_path: Path) -> None:
+def test_resources_of_a_first_run_that_begin_at_once_all_use_the_file(
+    tmp_path: Path,
+) -> None:
     async def play() -> None:
         for number in range(30):
             place = SqliteFile(tmp_path / str(number) / "new.ledger")

@@ -35,7 +35,10 @@ def sent(here: World) -> int:
 def wanted(here: World, kind: str) -> dict[str, Any]:
     values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
     if kind == "restore":
-        values |= {"version_id": here.emulator.snapshots(DATABASE)[0].version_id, "overwrite": True}
+        values |= {
+            "version_id": here.emulator.snapshots(DATABASE)[0].version_id,
+            "overwrite": True,
+        }
     return values
 
 
@@ -68,7 +71,8 @@ async def test_two_snapshots_of_one_database_in_one_program_are_both_taken(
 ) -> None:
     place = Memory(here.clock, delay=(0.05, 0.3), chance=random.Random(seed))
     place.contended = contended
-    session, found = here.another_run(place), dict[str, str | None]()
+    session = here.another_run(place)
+    found = dict[str, str | None]()
 
     async def take(owner: str) -> None:
         found[owner] = (await create(session, here.inputs(), Row(), owner)).version_id
@@ -76,7 +80,9 @@ async def test_two_snapshots_of_one_database_in_one_program_are_both_taken(
     async with anyio.create_task_group() as program:
         for name in ("first", "second"):
             program.start_soon(take, OWNER.replace("before-release", name))
-    assert sorted(map(str, found.values())) == sorted(str(post.version_id) for post in here.posts)
+    assert sorted(map(str, found.values())) == sorted(
+        str(post.version_id) for post in here.posts
+    )
     assert len(set(found.values())) == 2
     assert here.clock.monotonic() < 10 * 60, (
         "the second waits for the first, and for the limit of the database"
@@ -161,12 +167,16 @@ async def test_a_refusal_without_a_code_is_named_by_its_status(
 ) -> None:
     here.emulator.add_snapshot(DATABASE)
     await anyio.sleep(300)
-    here.fault(kind="create" if kind == "snapshot" else "restore", status=status, times=1)
+    here.fault(
+        kind="create" if kind == "snapshot" else "restore", status=status, times=1
+    )
     stack = Stack(RULES[kind], Machine(here), OWNER)
     await stack.up(**wanted(here, kind))
     error = getattr(stack.error, "error", stack.error)
     assert (error is None) is (status == 429), "what passes by itself is sent again"
-    told = "\n".join([*stack.row.shown, *([stack.row.wording.told(error)] if error else [])])
+    told = "\n".join(
+        [*stack.row.shown, *([stack.row.wording.told(error)] if error else [])]
+    )
     assert re.search(rf"\b{status}\b", told)
     assert "None" not in told
 
@@ -189,9 +199,15 @@ async def test_an_interrupt_before_anything_was_sent_keeps_nothing_and_says_wher
         group.start_soon(lambda: stack.up(**values))
         await anyio.sleep(after)
         stack.session.stop()
-    told = stack.row.wording.told(getattr(stack.error, "error", stack.error)) if stack.error else ""
+    told = (
+        stack.row.wording.told(getattr(stack.error, "error", stack.error))
+        if stack.error
+        else ""
+    )
     assert "while ." not in told
-    there = await Machine(here, place).process().ledger(here.session.settings).attempts()
+    there = (
+        await Machine(here, place).process().ledger(here.session.settings).attempts()
+    )
     if sent(here) == 0:
         assert isinstance(stack.error, NothingSent)
         assert "interrupted, while " in told
@@ -206,7 +222,9 @@ async def test_an_interrupt_before_anything_was_sent_keeps_nothing_and_says_wher
 async def test_the_ledger_holds_neither_key_nor_triggers(here: World) -> None:
     place = here.session.ledger.place
     assert isinstance(place, Memory)
-    secret = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["a secret value"]})
+    secret = SnapshotInputs.of(
+        {"database_id": DATABASE, "triggers": ["a secret value"]}
+    )
     await here.killed(20, partial(create, inputs=secret, listener=Row(), owner=OWNER))
     assert place.data is not None
     assert DATABASE.encode() in place.data

@@ -12,9 +12,7 @@ SLOW = "service snapshot_seconds=300; wait 400"
 DOWN = "the next restore leaves the database down; R up v1 anyhow timeout=5m; wait 60"
 """A restore that succeeds, and whose database does not come up."""
 SECOND = f"timeout=45m within={BOUND}; sent 2; rows"
-NO_START = (
-    "S freezes at its claim; S starts up v1; S is frozen; wait 2; S is killed; sent 0; wait 15"
-)
+NO_START = "S freezes at its claim; S starts up v1; S is frozen; wait 2; S is killed; sent 0; wait 15"
 NO_RESTORE = NO_START.replace("S ", "R ")
 DEAF = "wait 400; fault create drop=True when=before times=1"
 
@@ -136,7 +134,12 @@ LOST = {
         """
         for answer, held, fault, timeout in (
             ("after minutes of watching", "", "", "390s"),
-            ("its answer was lost", "", "fault restore drop=True when=after times=1; ", "390s"),
+            (
+                "its answer was lost",
+                "",
+                "fault restore drop=True when=after times=1; ",
+                "390s",
+            ),
             ("it had no time to be answered", "restore_holds=True", "", "40s"),
         )
     },

@@ -52,15 +52,21 @@ async def polled(w: World, **inputs: Any) -> list[tuple[str, float]]:
 
 
 @staged(world, cache_world="kept", snapshot_seconds=300)
-async def test_a_snapshot_that_the_first_poll_missed_is_found_within_minutes(w: World) -> None:
+async def test_a_snapshot_that_the_first_poll_missed_is_found_within_minutes(
+    w: World,
+) -> None:
     polls = await polled(w)
     assert polls[0] == ("list", 120)
     assert polls[-1] == ("list account", 360)
-    assert {kind for kind, _ in polls[:-1]} == {"list"}, "the account's page is kept for later"
+    assert {kind for kind, _ in polls[:-1]} == {"list"}, (
+        "the account's page is kept for later"
+    )
 
 
 @staged(world, cache_world="kept", snapshot_seconds=1000)
-async def test_after_its_second_chance_both_listings_are_polled_in_turn(w: World) -> None:
+async def test_after_its_second_chance_both_listings_are_polled_in_turn(
+    w: World,
+) -> None:
     polls = await polled(w)
     after = [kind for kind, at in polls if 360 <= at <= 485]
     assert after == ["list account", "list", "list account", "list", "list account"]
@@ -68,7 +74,9 @@ async def test_after_its_second_chance_both_listings_are_polled_in_turn(w: World
 
 
 @staged(world, cache_world="kept", snapshot_seconds=300)
-async def test_a_wait_that_is_resumed_late_has_its_second_chance_at_once(w: World) -> None:
+async def test_a_wait_that_is_resumed_late_has_its_second_chance_at_once(
+    w: World,
+) -> None:
     pending = (await w.interrupted(100, w.create())).pending
     await w.clock.sleep(20 * MINUTE)
     again = w.another_run()
@@ -83,7 +91,9 @@ async def test_a_wait_that_is_resumed_late_has_its_second_chance_at_once(w: Worl
     ("known", "cache_world"), [("ended-by-snapshot", "invalidated"), ("kept", "kept")]
 )
 @virtual
-async def test_a_known_cache_is_used_from_the_first_poll_on(known: str, cache_world: str) -> None:
+async def test_a_known_cache_is_used_from_the_first_poll_on(
+    known: str, cache_world: str
+) -> None:
     async with world(
         cache_world=cache_world, snapshot_seconds=300, settings={"listing_cache": known}
     ) as w:
@@ -97,17 +107,23 @@ async def test_a_known_cache_is_used_from_the_first_poll_on(known: str, cache_wo
             assert polls == [("list", 30 * number) for number in range(1, 8)]
 
 
-@staged(world, cache_world="kept", snapshot_seconds=300, settings={"listing_cache": "kept"})
+@staged(
+    world, cache_world="kept", snapshot_seconds=300, settings={"listing_cache": "kept"}
+)
 async def test_polls_that_fail_keep_their_distance_though_pages_are_known_to_be_kept(
     w: World,
 ) -> None:
     w.fault(kind="list", times=None, status=500, code="INTERNAL")
     polls = await polled(w)
     assert polls[-1] == ("list account", 360)
-    assert len(polls) <= 1 + 3 * (360 - 120) / 30, "a poll that fails is tried three times"
+    assert len(polls) <= 1 + 3 * (360 - 120) / 30, (
+        "a poll that fails is tried three times"
+    )
 
 
-@staged(world, cache_world="kept", snapshot_seconds=200, settings={"listing_cache": "kept"})
+@staged(
+    world, cache_world="kept", snapshot_seconds=200, settings={"listing_cache": "kept"}
+)
 async def test_a_poll_that_fails_once_costs_no_half_hour(w: World) -> None:
     w.fault(kind="list", times=3, status=500, code="INTERNAL")
     polls = await polled(w)
@@ -126,7 +142,9 @@ def shows(*_: object, **__: object) -> None:
 
 
 @staged(world)
-async def test_an_own_page_that_lacks_a_lost_snapshot_for_good_ends_the_wait(w: World) -> None:
+async def test_an_own_page_that_lacks_a_lost_snapshot_for_good_ends_the_wait(
+    w: World,
+) -> None:
     awaited = lost_hours_ago(w)
     assert await ListingWait(w.session.poll_plan, awaited, shows).until_listed() is None
     assert [one.kind for one in w.listings] == ["list"]
@@ -136,7 +154,8 @@ async def test_an_own_page_that_lacks_a_lost_snapshot_for_good_ends_the_wait(w: 
 async def test_the_accounts_page_proves_nothing_and_ends_no_wait(w: World) -> None:
     w.fault(kind="list", times=None, status=500, code="INTERNAL")
     began = w.clock.monotonic()
-    plan, awaited = w.session.poll_plan, lost_hours_ago(w, version="v", age=10_000.0)
+    plan = w.session.poll_plan
+    awaited = lost_hours_ago(w, version="v", age=10_000.0)
     with suppress(SquareCloudError):
         await ListingWait(plan, awaited, shows).until_listed(600.0)
     assert w.clock.monotonic() - began == 600
@@ -147,7 +166,8 @@ async def test_the_accounts_page_proves_nothing_and_ends_no_wait(w: World) -> No
 async def test_a_wait_whose_last_poll_failed_says_why(w: World) -> None:
     for kind in ("list", "list account"):
         w.fault(kind=kind, times=None, status=500, code="INTERNAL")
-    plan, awaited = w.session.poll_plan, lost_hours_ago(w, version="v")
+    plan = w.session.poll_plan
+    awaited = lost_hours_ago(w, version="v")
     with pytest.raises(SquareCloudError, match="500"):
         await ListingWait(plan, awaited, shows).until_listed(600.0)
 
@@ -163,7 +183,8 @@ async def test_a_refused_key_is_no_refusal_of_the_accounts_listing(w: World) -> 
 async def test_a_page_must_show_a_snapshot_half_an_hour_after_the_answer_at_the_latest(
     w: World,
 ) -> None:
-    listings, now = w.session.listings, w.session.service_clock.now()
+    listings = w.session.listings
+    now = w.session.service_clock.now()
     created = now - timedelta(minutes=10)
     by = await listings.listed_by(DATABASE, "v", created)
     assert by == w.clock.utc() + timedelta(minutes=20, seconds=POST_READ_TIMEOUT)
@@ -186,7 +207,10 @@ def fleet(**service: Any) -> AbstractAsyncContextManager[World]:
 
 
 async def lateness(
-    w: World, databases: tuple[str, ...] = FLEET, session: Session | None = None, parallel: int = 64
+    w: World,
+    databases: tuple[str, ...] = FLEET,
+    session: Session | None = None,
+    parallel: int = 64,
 ) -> dict[str | None, float]:
     """Take a snapshot of each database, as many as that at a time, and check that each create gets its own.
 
@@ -197,9 +221,13 @@ async def lateness(
     ended: dict[str, float] = {}
 
     async def take(number: int, database_id: str) -> None:
-        await w.clock.sleep(number / 1000)  # a program registers its resources one after the other
+        await w.clock.sleep(
+            number / 1000
+        )  # a program registers its resources one after the other
         async with slots:
-            endings[database_id] = await w.create(session=session, database_id=database_id)
+            endings[database_id] = await w.create(
+                session=session, database_id=database_id
+            )
             ended[database_id] = w.clock.monotonic()
 
     slots = anyio.Semaphore(parallel)
@@ -207,7 +235,9 @@ async def lateness(
         for number, database_id in enumerate(databases):
             group.start_soon(take, number, database_id)
     started = {post.database_id: post.version_id for post in w.posts}
-    assert {one: ending.complete.version_id for one, ending in endings.items()} == started
+    assert {
+        one: ending.complete.version_id for one, ending in endings.items()
+    } == started
     assert len(w.posts) == len(databases)
     assert all(entry.code != "RATE_LIMITED" for entry in w.emulator.journal)
     seconds = w.emulator.settings.snapshot_seconds
@@ -265,7 +295,11 @@ FLEETS: dict[str, tuple[dict[str, Any], int, int, float, int, int]] = {
             "snapshot_seconds": 100,
             "cache_world": "invalidated",
             "requests_per_minute": 600,
-            "settings": {"first_poll_after": 1.0, "poll_every": 0.5, "requests_per_minute": 600},
+            "settings": {
+                "first_poll_after": 1.0,
+                "poll_every": 0.5,
+                "requests_per_minute": 600,
+            },
         },
         *(4, 64, 8, 999, 99),
     ),
@@ -274,14 +308,23 @@ FLEETS: dict[str, tuple[dict[str, Any], int, int, float, int, int]] = {
 
 
 @pytest.mark.parametrize(
-    ("service", "count", "parallel", "late", "polls", "of_account"), FLEETS.values(), ids=FLEETS
+    ("service", "count", "parallel", "late", "polls", "of_account"),
+    FLEETS.values(),
+    ids=FLEETS,
 )
 @virtual
 async def test_many_databases_find_their_snapshots_soon_and_with_few_polls(  # noqa: PLR0913, PLR0917  a row
-    service: dict[str, Any], count: int, parallel: int, late: float, polls: int, of_account: int
+    service: dict[str, Any],
+    count: int,
+    parallel: int,
+    late: float,
+    polls: int,
+    of_account: int,
 ) -> None:
     async with fleet(**service) as w:
-        assert max((await lateness(w, FLEET[:count], parallel=parallel)).values()) <= late
+        assert (
+            max((await lateness(w, FLEET[:count], parallel=parallel)).values()) <= late
+        )
         assert len(w.listings) <= polls
         assert len(w.requests("list account")) <= of_account
 
@@ -297,7 +340,9 @@ async def test_no_page_of_a_fleet_is_frozen_before_its_snapshot_can_be_listed(
     async with fleet(cache_world=cache_world, settings={"listing_cache": known}) as w:
         await lateness(w)
         posted = {post.database_id: post.monotonic for post in w.posts}
-        assert all(one.monotonic >= posted[one.database_id] + 200 for one in w.requests("list"))
+        assert all(
+            one.monotonic >= posted[one.database_id] + 200 for one in w.requests("list")
+        )
 
 
 @staged(fleet, snapshot_seconds=600, cache_world="invalidated")
@@ -310,9 +355,13 @@ async def test_account_polls_leave_two_other_machines_their_share(w: World) -> N
 
 @pytest.mark.parametrize("listed", ["both", "own", "account"])
 @staged(fleet, snapshot_seconds=150, cache_world="invalidated")
-async def test_the_last_of_many_is_found_soon_though_it_is_slow(w: World, listed: str) -> None:
+async def test_the_last_of_many_is_found_soon_though_it_is_slow(
+    w: World, listed: str
+) -> None:
     """Its own page was polled too early, and so was the account's."""
-    refusal = Fault(kind="list account", times=None, status=402, code="UPGRADE_REQUIRED")
+    refusal = Fault(
+        kind="list account", times=None, status=402, code="UPGRADE_REQUIRED"
+    )
     w.emulator.databases[FLEET[7]].snapshot_seconds = 1500
     if listed == "own":
         w.emulator.add_fault(refusal)
@@ -321,19 +370,25 @@ async def test_the_last_of_many_is_found_soon_though_it_is_slow(w: World, listed
     begun = w.clock.monotonic()
     await lateness(w)
     (post,) = (one for one in w.posts if one.database_id == FLEET[7])
-    assert w.clock.monotonic() - post.monotonic <= 1500 + MINUTE + 1, f"{listed} showed it"
+    assert w.clock.monotonic() - post.monotonic <= 1500 + MINUTE + 1, (
+        f"{listed} showed it"
+    )
     assert w.clock.monotonic() - begun < 30 * MINUTE
     if listed != "account":  # each request that fails is repeated
         assert len(w.listings) <= len(FLEET) + (60 if listed == "own" else 40)
 
 
 @virtual
-async def test_the_accounts_page_is_polled_sooner_while_resources_wait_for_slots() -> None:
+async def test_the_accounts_page_is_polled_sooner_while_resources_wait_for_slots() -> (
+    None
+):
     for parallel, first in ((4, 240), (64, 500)):
         many = tuple(f"{number:032x}" for number in range(100))
         async with fleet(databases=many, snapshot_seconds=245) as w:
             with anyio.move_on_after(first + 17):
-                await lateness(w, many[: 20 if parallel == 4 else 100], parallel=parallel)
+                await lateness(
+                    w, many[: 20 if parallel == 4 else 100], parallel=parallel
+                )
             asked = w.requests("list account")[0].monotonic - w.posts[0].monotonic
             assert asked == pytest.approx(first, abs=16)
 
@@ -390,7 +445,9 @@ def _only_the_first_request_meets_the_block(w: World) -> None:
 
 
 @staged(world, databases=(DATABASE, OTHER_DATABASE))
-async def test_a_lookup_asks_each_database_while_the_account_listing_is_blocked(w: World) -> None:
+async def test_a_lookup_asks_each_database_while_the_account_listing_is_blocked(
+    w: World,
+) -> None:
     await use_up_the_account_listing(w)
     listings = w.session.listings
     w.emulator.add_snapshot(OTHER_DATABASE)
@@ -421,7 +478,9 @@ async def test_an_account_page_has_only_the_databases_own_snapshots(w: World) ->
 
 @pytest.mark.parametrize("pinned", ["own", "account"])
 @staged(world, cache_world="kept")
-async def test_another_process_finds_a_version_on_either_page(w: World, pinned: str) -> None:
+async def test_another_process_finds_a_version_on_either_page(
+    w: World, pinned: str
+) -> None:
     """The program's own lookup has pinned one of the two pages before the snapshot was there."""
     program = w.another_run()
     if pinned == "own":

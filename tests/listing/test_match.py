@@ -18,12 +18,18 @@ from pulumi_snapshots.listing.matching import (
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
 
 POSTED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-MINUTE, HOUR, DAY = 60, 3600, 86400
+MINUTE = 60
+HOUR = 3600
+DAY = 86400
 
 
-def entry(version: str, after: float | None, origin: str | None = "manual") -> ListedSnapshot:
+def entry(
+    version: str, after: float | None, origin: str | None = "manual"
+) -> ListedSnapshot:
     modified = None if after is None else POSTED + timedelta(seconds=after)
-    return ListedSnapshot(name="x", size=1, modified=modified, version_id=version, origin=origin)
+    return ListedSnapshot(
+        name="x", size=1, modified=modified, version_id=version, origin=origin
+    )
 
 
 def post(answered: str = "202", timeout: float = 2700) -> Request:
@@ -31,11 +37,17 @@ def post(answered: str = "202", timeout: float = 2700) -> Request:
 
 
 def page_of(
-    entries: Sequence[ListedSnapshot], after: float, *, own: bool = True, unreadable: int = 0
+    entries: Sequence[ListedSnapshot],
+    after: float,
+    *,
+    own: bool = True,
+    unreadable: int = 0,
 ) -> Page:
     """A page that the service answered with so many seconds after the request."""
     answered = POSTED + timedelta(seconds=after)
-    return Page(tuple(entries), Listing(tuple(entries), unreadable, 0.0, answered, is_own=own))
+    return Page(
+        tuple(entries), Listing(tuple(entries), unreadable, 0.0, answered, is_own=own)
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,16 +55,35 @@ def page_of(
     [
         pytest.param([], {}, None, id="nothing is listed yet"),
         pytest.param([("a", 90)], {}, "a", id="the only entry"),
-        pytest.param([("b", 500), ("a", 90)], {}, "a", id="the earliest, not the newest"),
         pytest.param(
-            [("b", 90, "automatic"), ("a", 100)], {}, "a", id="never an automatic snapshot"
+            [("b", 500), ("a", 90)], {}, "a", id="the earliest, not the newest"
         ),
-        pytest.param([("b", 90, "automatic")], {}, None, id="not even as the only entry"),
+        pytest.param(
+            [("b", 90, "automatic"), ("a", 100)],
+            {},
+            "a",
+            id="never an automatic snapshot",
+        ),
+        pytest.param(
+            [("b", 90, "automatic")], {}, None, id="not even as the only entry"
+        ),
         pytest.param([("a", 90, None)], {}, "a", id="old entries have no origin"),
-        pytest.param([("a", 90, "scheduled-by-hand")], {}, "a", id="only `automatic` is automatic"),
+        pytest.param(
+            [("a", 90, "scheduled-by-hand")],
+            {},
+            "a",
+            id="only `automatic` is automatic",
+        ),
         pytest.param([("a", -5)], {}, "a", id="5 s before the POST is skew"),
-        pytest.param([("a", -5.1)], {}, None, id="more than 5 s before is an older snapshot"),
-        pytest.param([("a", None), ("b", 90)], {}, "b", id="an entry without a time never matches"),
+        pytest.param(
+            [("a", -5.1)], {}, None, id="more than 5 s before is an older snapshot"
+        ),
+        pytest.param(
+            [("a", None), ("b", 90)],
+            {},
+            "b",
+            id="an entry without a time never matches",
+        ),
         pytest.param(
             [("b", 30), ("a", 90)],
             {"excluded": {"b"}},
@@ -60,7 +91,10 @@ def page_of(
             id="another resource's snapshot never matches",
         ),
         pytest.param(
-            [("b", 15 * MINUTE)], {"answered": "502"}, "b", id="answer lost: up to 15 minutes later"
+            [("b", 15 * MINUTE)],
+            {"answered": "502"},
+            "b",
+            id="answer lost: up to 15 minutes later",
         ),
         pytest.param(
             [("b", 15 * MINUTE + 1)],
@@ -82,7 +116,10 @@ def page_of(
         ),
         pytest.param([("a", HOUR)], {}, "a", id="accepted: it may be late"),
         pytest.param(
-            [("a", 2 * HOUR + 1)], {}, None, id="accepted: but not later than its failure"
+            [("a", 2 * HOUR + 1)],
+            {},
+            None,
+            id="accepted: but not later than its failure",
         ),
         pytest.param(
             [("a", 3 * HOUR)],
@@ -91,9 +128,14 @@ def page_of(
             id="accepted: a longer time-out allows more",
         ),
         pytest.param([("b", 200), ("a", 20)], {}, "a", id="180 s apart: no ambiguity"),
-        pytest.param([("b", 199), ("a", 20)], {}, AmbiguousSnapshot, id="closer: ambiguous"),
         pytest.param(
-            [("b", 20), ("a", 20)], {}, AmbiguousSnapshot, id="at the same time: ambiguous"
+            [("b", 199), ("a", 20)], {}, AmbiguousSnapshot, id="closer: ambiguous"
+        ),
+        pytest.param(
+            [("b", 20), ("a", 20)],
+            {},
+            AmbiguousSnapshot,
+            id="at the same time: ambiguous",
         ),
         pytest.param(
             [("b", 15 * MINUTE + 9), ("a", 15 * MINUTE - 9)],
@@ -107,7 +149,8 @@ def test_the_matched_entry_is_the_one_that_the_post_started(
     listed: list[Any], search: dict[str, Any], ours: Any
 ) -> None:
     claimed = search.pop("excluded", ())
-    entries, request = [entry(*one) for one in listed], post(**search)
+    entries = [entry(*one) for one in listed]
+    request = post(**search)
     assert why_not_absent(page_of(entries, MINUTE), request, claimed, {}) == NOT_YET
     if ours is AmbiguousSnapshot:
         with pytest.raises(AmbiguousSnapshot) as error:
@@ -191,11 +234,17 @@ def found_among(page: Page, request_: Request) -> list[str | None]:
     try:
         found = find_match(page.entries, request_, {"claimed"})
     except AmbiguousSnapshot as error:
-        return [each.version for each in page.entries[::-1] if f"{each.version} (" in str(error)]
+        return [
+            each.version
+            for each in page.entries[::-1]
+            if f"{each.version} (" in str(error)
+        ]
     return [found.version] if found is not None else []
 
 
-@pytest.mark.parametrize(("request_", "page", "outcome", "named"), OUTCOMES.values(), ids=OUTCOMES)
+@pytest.mark.parametrize(
+    ("request_", "page", "outcome", "named"), OUTCOMES.values(), ids=OUTCOMES
+)
 def test_a_request_is_taken_for_failed_only_if_no_snapshot_can_be_its_own(
     request_: Request, page: Page, outcome: str | None, named: list[ListedSnapshot]
 ) -> None:
@@ -219,7 +268,9 @@ def test_a_version_on_its_last_day_may_be_missing_from_a_whole_page() -> None:
     assert why_not_absent(page, post(), (), {"old": later}) == NOT_WHOLE
 
 
-def test_a_snapshot_that_ended_just_before_a_refused_request_is_not_taken_for_its_own() -> None:
+def test_a_snapshot_that_ended_just_before_a_refused_request_is_not_taken_for_its_own() -> (
+    None
+):
     before = [entry("a", -3)]
     assert find_match(before, post()) == before[0]
     assert find_match(before, post(), is_behind=True) is None

@@ -30,7 +30,9 @@ async def test_a_run_warns_once_and_asks_once_for_all_its_snapshots(w: World) ->
     assert not w.requests("status"), "the same request shows the service's time"
 
 
-@pytest.mark.parametrize(("hours", "warns"), [(14 * 24 + 1, False), (14 * 24, True), (1, True)])
+@pytest.mark.parametrize(
+    ("hours", "warns"), [(14 * 24 + 1, False), (14 * 24, True), (1, True)]
+)
 @virtual
 async def test_the_warning_begins_14_days_before(hours: float, warns: bool) -> None:  # noqa: FBT001
     async with world(plan_ends_at=START + timedelta(hours=hours)) as w:
@@ -39,12 +41,16 @@ async def test_the_warning_begins_14_days_before(hours: float, warns: bool) -> N
 
 
 @staged(world, plan_ends_at=START + timedelta(days=1))
-async def test_a_snapshot_refused_after_the_plans_end_says_that_it_ended(w: World) -> None:
+async def test_a_snapshot_refused_after_the_plans_end_says_that_it_ended(
+    w: World,
+) -> None:
     w.emulator.advance(4 * 86400)
     ending = await w.create()
     assert "DATABASE_NOT_RUNNING" in ending.text
     (warning,) = w.row.warnings
-    assert warning.startswith("The account's plan ended on 2026-03-02T12:00:00Z: then the service")
+    assert warning.startswith(
+        "The account's plan ended on 2026-03-02T12:00:00Z: then the service"
+    )
 
 
 @staged(world, databases=(DATABASE, OTHER_DATABASE), plan_ends_at=SOON)
@@ -74,7 +80,10 @@ FAULTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("polled", [False, True])
 @virtual
-async def test_a_plan_that_cannot_be_read_fails_no_snapshot(fault: str, polled: bool) -> None:  # noqa: FBT001
+async def test_a_plan_that_cannot_be_read_fails_no_snapshot(
+    fault: str,
+    polled: bool,  # noqa: FBT001
+) -> None:
     async with world(plan_ends_at=SOON) as w:
         if polled:
             await w.session.listings.own_page(DATABASE, w.clock.monotonic())

@@ -44,19 +44,29 @@ def rule_text(rule: object) -> str:
 
 def test_the_page_has_the_rows_of_the_table_in_their_order() -> None:
     assert rows_of("The table") == [
-        [situation.value, rule_text(TABLE[situation].own), rule_text(TABLE[situation].account)]
+        [
+            situation.value,
+            rule_text(TABLE[situation].own),
+            rule_text(TABLE[situation].account),
+        ]
         for situation in Situation
     ]
     assert list(TABLE) == list(Situation)
 
 
-def polls_of(snapshots: int, listed_after: float, cache_world: str) -> dict[str, list[int]]:
-    one = measure(ours(), snapshots, durations=[listed_after] * snapshots, cache_world=cache_world)
+def polls_of(
+    snapshots: int, listed_after: float, cache_world: str
+) -> dict[str, list[int]]:
+    one = measure(
+        ours(), snapshots, durations=[listed_after] * snapshots, cache_world=cache_world
+    )
     numbers = [entry.database_id for entry in one.journal if entry.kind == "create"]
     polls = defaultdict[str, list[int]](list)
     for entry in one.journal:
         if entry.kind == "list":
-            polls[f"own {numbers.index(entry.database_id) + 1}"].append(int(entry.monotonic))
+            polls[f"own {numbers.index(entry.database_id) + 1}"].append(
+                int(entry.monotonic)
+            )
         elif entry.kind == "list account":
             polls["account"].append(int(entry.monotonic))
     return dict(polls)
@@ -71,7 +81,9 @@ def polls_in(text: str) -> dict[str, list[int]]:
 
 
 @pytest.mark.parametrize("row", rows_of("One, four and fifty"), ids=" ".join)
-def test_what_the_page_says_of_one_four_and_fifty_is_what_happens(row: list[str]) -> None:
+def test_what_the_page_says_of_one_four_and_fifty_is_what_happens(
+    row: list[str],
+) -> None:
     snapshots, listed_after, pages, text = row
     for world, word in (("invalidated", "renewed"), ("kept", "kept")):
         if word not in pages:
@@ -88,17 +100,23 @@ def test_what_the_page_says_of_one_four_and_fifty_is_what_happens(row: list[str]
         assert polls[f"own {last_number}"] == [int(last)]
         own = [page for page in polls if page.startswith("own")]
         assert own == [f"own {number + 1}" for number in range(int(last_number))]
-        assert {page: polls[page] for page in polls if page not in own} == polls_in(rest)
+        assert {page: polls[page] for page in polls if page not in own} == polls_in(
+            rest
+        )
 
 
-def group_of(*snapshots: PolledSnapshot, at_once: int = 4, **facts: float | bool) -> PendingGroup:
+def group_of(
+    *snapshots: PolledSnapshot, at_once: int = 4, **facts: float | bool
+) -> PendingGroup:
     group = PendingGroup(snapshots, most_at_once=at_once)
     return replace(group, **facts)  # type: ignore[arg-type]
 
 
 FIRST = PolledSnapshot(began=90.0, answered=90.0)
 LAST = PolledSnapshot(began=105.0, answered=105.0)
-MISSED = PolledSnapshot(began=90.0, answered=90.0, own_polled_at=240.0, own_new_at=240.0)
+MISSED = PolledSnapshot(
+    began=90.0, answered=90.0, own_polled_at=240.0, own_new_at=240.0
+)
 MISSED_TWICE = replace(MISSED, own_polled_at=300.0)
 QUICK = PolledSnapshot(began=3.0, answered=3.0, is_finished=True)
 LOST = PolledSnapshot(
@@ -107,25 +125,58 @@ LOST = PolledSnapshot(
 ROWS = {
     "alone": (FIRST, group_of(FIRST, at_once=1), UNKNOWN, 210.0, OWN),
     "alone, missed": (MISSED, group_of(MISSED, at_once=1), UNKNOWN, 270.0, OWN),
-    "alone, known to end the cache": (FIRST, group_of(FIRST, at_once=1), ENDS, 120.0, OWN),
-    "alone, known to be kept": (MISSED, group_of(MISSED, at_once=1), KEPT, 450.0, ACCOUNT),
+    "alone, known to end the cache": (
+        FIRST,
+        group_of(FIRST, at_once=1),
+        ENDS,
+        120.0,
+        OWN,
+    ),
+    "alone, known to be kept": (
+        MISSED,
+        group_of(MISSED, at_once=1),
+        KEPT,
+        450.0,
+        ACCOUNT,
+    ),
     "alone, a 200": (QUICK, group_of(at_once=1), UNKNOWN, 3.0, OWN),
     "alone, both pages are polled": (
-        *(MISSED, group_of(MISSED, at_once=1, account_new_at=100.0, account_polled_at=100.0)),
+        *(
+            MISSED,
+            group_of(MISSED, at_once=1, account_new_at=100.0, account_polled_at=100.0),
+        ),
         *(UNKNOWN, 270.0, ACCOUNT),
     ),
     "alone, without the account's page": (
         *(MISSED, group_of(MISSED, at_once=1, account_is_usable=False)),
         *(KEPT, 240.0 + EXPIRED, OWN),
     ),
-    "alone, an answer that was lost": (LOST, group_of(LOST, at_once=1), UNKNOWN, 160.0, ACCOUNT),
+    "alone, an answer that was lost": (
+        LOST,
+        group_of(LOST, at_once=1),
+        UNKNOWN,
+        160.0,
+        ACCOUNT,
+    ),
     "all sent": (FIRST, group_of(FIRST, LAST), UNKNOWN, 225.0, ACCOUNT),
     "all sent, the last one missed": (MISSED, group_of(MISSED), UNKNOWN, 270.0, OWN),
     "all sent, the last one missed twice": (
         *(MISSED_TWICE, group_of(MISSED_TWICE), UNKNOWN, 360.0, OWN),
     ),
-    "posts to come": (FIRST, group_of(FIRST, LAST, posts_to_come=1), UNKNOWN, 240.0, OWN),
-    "no account page": (FIRST, group_of(FIRST, LAST, account_is_usable=False), UNKNOWN, 210.0, OWN),
+    "posts to come": (
+        FIRST,
+        group_of(FIRST, LAST, posts_to_come=1),
+        UNKNOWN,
+        240.0,
+        OWN,
+    ),
+    "no account page": (
+        FIRST,
+        group_of(FIRST, LAST, account_is_usable=False),
+        UNKNOWN,
+        210.0,
+        OWN,
+    ),
     "no account page, posts to come": (
         *(FIRST, group_of(FIRST, LAST, account_is_usable=False, posts_to_come=1)),
         *(UNKNOWN, 240.0, OWN),
@@ -162,9 +213,15 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize(("mine", "group", "settings", "at", "page"), ROWS.values(), ids=ROWS)
+@pytest.mark.parametrize(
+    ("mine", "group", "settings", "at", "page"), ROWS.values(), ids=ROWS
+)
 def test_each_situation_has_its_page_and_its_time(
-    mine: PolledSnapshot, group: PendingGroup, settings: PollSettings, at: float, page: PolledPage
+    mine: PolledSnapshot,
+    group: PendingGroup,
+    settings: PollSettings,
+    at: float,
+    page: PolledPage,
 ) -> None:
     poll = next_poll(PollMoment(mine, group, settings))
     assert poll.page is page

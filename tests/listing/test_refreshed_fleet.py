@@ -30,7 +30,9 @@ def records_of(here: World) -> list[SnapshotRecord]:
             stored = here.emulator.add_snapshot(database_id, modified=modified)
             created = rfc3339(stored.modified)
             records.append(
-                SnapshotRecord(database_id, stored.version_id, created_at=created, available=True)
+                SnapshotRecord(
+                    database_id, stored.version_id, created_at=created, available=True
+                )
             )
     return records
 
@@ -42,7 +44,9 @@ async def refreshed(
     row: Row | None = None,
     place: Place | None = None,
 ) -> list[SnapshotRecord]:
-    session, slots, rows = here.another_run(place), anyio.CapacityLimiter(parallel), row or Row()
+    session = here.another_run(place)
+    slots = anyio.CapacityLimiter(parallel)
+    rows = row or Row()
     results: list[SnapshotRecord] = []
 
     async def one(record: SnapshotRecord) -> None:
@@ -65,7 +69,12 @@ async def refreshed(
 )
 @staged(world, databases=FLEET)
 async def test_a_refresh_sends_one_request_and_one_for_each_database_that_lacks_a_snapshot(  # noqa: PLR0913, PLR0917  a row
-    here: World, snapshots: int, missing: tuple[int, ...], parallel: int, own: int, account: int
+    here: World,
+    snapshots: int,
+    missing: tuple[int, ...],
+    parallel: int,
+    own: int,
+    account: int,
 ) -> None:
     records = records_of(here)[:snapshots]
     for number in missing:
@@ -86,7 +95,8 @@ async def test_reuse_in_a_fleet_asks_once_for_each_database_whether_it_was_resto
         here.emulator.add_snapshot(
             database_id, modified=here.emulator.now() - timedelta(minutes=10)
         )
-    session, slots = here.another_run(), anyio.CapacityLimiter(8)
+    session = here.another_run()
+    slots = anyio.CapacityLimiter(8)
 
     async def one(database_id: str) -> None:
         async with slots:
@@ -103,13 +113,16 @@ async def test_reuse_in_a_fleet_asks_once_for_each_database_whether_it_was_resto
 
 
 @pytest.mark.parametrize(
-    "fault", [{"html": 503}, {"no_connect": True}, {"drop": True, "delay": 1000.0}], ids=str
+    "fault",
+    [{"html": 503}, {"no_connect": True}, {"drop": True, "delay": 1000.0}],
+    ids=str,
 )
 @staged(world, databases=FLEET)
 async def test_a_service_that_is_down_does_not_delay_each_snapshot(
     here: World, fault: dict[str, Any]
 ) -> None:
-    records, row = records_of(here), Row()
+    records = records_of(here)
+    row = Row()
     here.fault(times=None, **fault)
     start = here.clock.monotonic()
     assert set(await refreshed(here, records, 8, row)) == set(records)
@@ -120,7 +133,8 @@ async def test_a_service_that_is_down_does_not_delay_each_snapshot(
 
 @staged(world, databases=FLEET)
 async def test_a_failed_listing_is_requested_again_after_a_minute(here: World) -> None:
-    records, session = records_of(here), here.another_run()
+    records = records_of(here)
+    session = here.another_run()
     here.fault(times=3, html=503)
     for wait, warnings in ((0, 1), (30, 2), (31, 2)):
         await here.clock.sleep(wait)
@@ -137,16 +151,23 @@ def pending_fleet(here: World, hours: float, *, listed: bool) -> list[SnapshotRe
     for database_id in here.emulator.databases:
         posted = here.emulator.now() - timedelta(hours=hours)
         records.append(
-            SnapshotRecord(database_id, attempt=Request(posted, "202", 2700.0, database_id))
+            SnapshotRecord(
+                database_id, attempt=Request(posted, "202", 2700.0, database_id)
+            )
         )
         if listed:
-            here.emulator.add_snapshot(database_id, modified=posted + timedelta(minutes=3))
+            here.emulator.add_snapshot(
+                database_id, modified=posted + timedelta(minutes=3)
+            )
     return records
 
 
 @staged(world, databases=FLEET[:6])
-async def test_a_failed_read_of_pending_snapshots_fails_no_reuse_of_another(here: World) -> None:
-    pending, session = pending_fleet(here, 1, listed=True)[:4], here.another_run()
+async def test_a_failed_read_of_pending_snapshots_fails_no_reuse_of_another(
+    here: World,
+) -> None:
+    pending = pending_fleet(here, 1, listed=True)[:4]
+    session = here.another_run()
     here.fault(kind="list account", html=503)
     async with anyio.create_task_group() as group:
         for record in pending:
@@ -156,7 +177,9 @@ async def test_a_failed_read_of_pending_snapshots_fails_no_reuse_of_another(here
 
     async def reuse(database_id: str) -> None:
         endings.append(
-            await here.create(session=session, database_id=database_id, reuse_within=DAY)
+            await here.create(
+                session=session, database_id=database_id, reuse_within=DAY
+            )
         )
 
     async with anyio.create_task_group() as group:
@@ -172,9 +195,16 @@ HUNDREDS = tuple(f"{number:032x}" for number in range(200))
 @pytest.mark.parametrize(
     ("hours", "parallel", "missing", "fault"),
     [
-        *((hours, *row, {}) for hours in (0.5, 5) for row in ((4, 0), (64, 0), (64, 3))),
+        *(
+            (hours, *row, {})
+            for hours in (0.5, 5)
+            for row in ((4, 0), (64, 0), (64, 3))
+        ),
         # None is listed, and the budget is far too small for a listing of each database.
-        *((5, 8, 200, fault) for fault in ({}, {"html": 503}, {"drop": True, "delay": 1000.0})),
+        *(
+            (5, 8, 200, fault)
+            for fault in ({}, {"html": 503}, {"drop": True, "delay": 1000.0})
+        ),
     ],
     ids=str,
 )
@@ -182,9 +212,12 @@ HUNDREDS = tuple(f"{number:032x}" for number in range(200))
 async def test_200_pending_snapshots_cost_one_request_and_delay_a_run_by_10_seconds_at_most(
     here: World, hours: float, parallel: int, missing: int, fault: dict[str, Any]
 ) -> None:
-    records, start = pending_fleet(here, hours, listed=missing < 200), here.clock.monotonic()
+    records = pending_fleet(here, hours, listed=missing < 200)
+    start = here.clock.monotonic()
     for record in records[:missing] if missing < 200 else ():
-        here.emulator.remove_snapshot(here.emulator.snapshots(record.database_id)[0].version_id)
+        here.emulator.remove_snapshot(
+            here.emulator.snapshots(record.database_id)[0].version_id
+        )
     if fault:
         here.fault(times=None, **fault)
     results = await refreshed(here, records, parallel)
@@ -200,7 +233,8 @@ async def test_200_pending_snapshots_cost_one_request_and_delay_a_run_by_10_seco
 async def test_pending_snapshots_do_not_each_wait_for_a_ledger_that_cannot_be_used(
     here: World,
 ) -> None:
-    records, start = pending_fleet(here, 1, listed=True), here.clock.monotonic()
+    records = pending_fleet(here, 1, listed=True)
+    start = here.clock.monotonic()
     place = Memory(here.clock, delay=(4.0, 4.0))
     place.refuses_reads = "SlowDown"
     assert {*await refreshed(here, records, 64, place=place)} == {*records}

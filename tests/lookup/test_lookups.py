@@ -11,7 +11,12 @@ import pytest
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import CannotTell, Hint, HintKind, NoSuchSnapshot
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
-from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
+from pulumi_snapshots.lookup.find import (
+    find_database,
+    find_databases,
+    find_latest,
+    find_snapshots,
+)
 from pulumi_snapshots.lookup.results import LatestQuery, SnapshotInfo, SnapshotQuery
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import (
@@ -29,17 +34,24 @@ from tests.support.failing import fails_with
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Row, World, world
 
-HOUR, DAY = 3600.0, 86400.0
+HOUR = 3600.0
+DAY = 86400.0
 BOTH = (DATABASE, OTHER_DATABASE)
 MANY = tuple(f"{number:032x}" for number in range(1, 13))
 
 
-async def snapshots(w: World, session: Session | None = None, **query: Any) -> list[SnapshotInfo]:
+async def snapshots(
+    w: World, session: Session | None = None, **query: Any
+) -> list[SnapshotInfo]:
     """A lookup of a program that has just begun."""
-    return await find_snapshots(session or w.session, SnapshotQuery.of(query), w.clock.monotonic())
+    return await find_snapshots(
+        session or w.session, SnapshotQuery.of(query), w.clock.monotonic()
+    )
 
 
-async def latest(w: World, session: Session | None = None, **query: Any) -> SnapshotInfo | None:
+async def latest(
+    w: World, session: Session | None = None, **query: Any
+) -> SnapshotInfo | None:
     query = {"database_id": DATABASE, **query}
     return await find_latest(
         session or w.session, LatestQuery.of(query).candidates, w.clock.monotonic()
@@ -62,7 +74,10 @@ async def test_a_found_snapshot_has_all_outputs_and_hides_its_url(w: World) -> N
     record = (await w.create()).complete
     found = await latest(w, with_url=True)
     assert found is not None
-    outputs = record.to_outputs() | {"requested_at": None, "download_url": found.download_url}
+    outputs = record.to_outputs() | {
+        "requested_at": None,
+        "download_url": found.download_url,
+    }
     outputs |= {"download_url_expires_at": found.download_url_expires_at}
     assert {name: getattr(found, name) for name in outputs} == outputs
     assert found.id == record.id
@@ -76,7 +91,10 @@ async def test_a_found_snapshot_has_all_outputs_and_hides_its_url(w: World) -> N
         json.dumps(dataclasses.asdict(found)),
         str(dataclasses.astuple(found)),
         json.dumps(
-            found, default=lambda one: vars(one) if dataclasses.is_dataclass(one) else repr(one)
+            found,
+            default=lambda one: (
+                vars(one) if dataclasses.is_dataclass(one) else repr(one)
+            ),
         ),
         repr(dataclasses.replace(found, size=1)),
     ):
@@ -93,17 +111,24 @@ async def test_a_url_that_is_not_asked_for_is_in_no_result(w: World) -> None:
         *await snapshots(w),
         *await snapshots(w, database_id=DATABASE, newer_than="1h"),
     ]
-    assert [one and (one.download_url, one.available) for one in found] == [(None, True)] * 3
-    assert [one.download_url is None for one in await snapshots(w, with_url=True)] == [False]
+    assert [one and (one.download_url, one.available) for one in found] == [
+        (None, True)
+    ] * 3
+    assert [one.download_url is None for one in await snapshots(w, with_url=True)] == [
+        False
+    ]
 
 
 @staged(world, databases=BOTH)
 async def test_snapshots_come_newest_first_from_whichever_listing(w: World) -> None:
     ages = [(DATABASE, 3), (OTHER_DATABASE, 1), (DATABASE, 2), (OTHER_DATABASE, 4)]
     stored = {
-        age: w.emulator.add_snapshot(of, modified=START - timedelta(hours=age)) for of, age in ages
+        age: w.emulator.add_snapshot(of, modified=START - timedelta(hours=age))
+        for of, age in ages
     }
-    assert versions(await snapshots(w)) == [stored[age].version_id for age in (1, 2, 3, 4)]
+    assert versions(await snapshots(w)) == [
+        stored[age].version_id for age in (1, 2, 3, 4)
+    ]
     assert [one.database_id for one in await snapshots(w)] == [
         OTHER_DATABASE,
         DATABASE,
@@ -129,11 +154,18 @@ async def test_old_entries_without_a_url_are_found_with_one(w: World) -> None:
     stored = w.emulator.add_snapshot(OTHER_DATABASE)
     for database_id in None, OTHER_DATABASE:
         (found,) = await snapshots(w, with_url=True, database_id=database_id)
-        assert (found.database_id, found.version_id) == (OTHER_DATABASE, stored.version_id)
+        assert (found.database_id, found.version_id) == (
+            OTHER_DATABASE,
+            stored.version_id,
+        )
         assert found.download_url is not None
-        assert await w.download(found.download_url) == w.emulator.archive_of(stored.version_id)
+        assert await w.download(found.download_url) == w.emulator.archive_of(
+            stored.version_id
+        )
     assert kinds(w).count("me") == 1
-    assert versions(await snapshots(w, origin="manual")) == []  # nobody says that they are
+    assert (
+        versions(await snapshots(w, origin="manual")) == []
+    )  # nobody says that they are
 
 
 @staged(world, clock_offset_seconds=-5 * HOUR)
@@ -151,7 +183,10 @@ async def test_origin_and_ages_choose_by_the_services_clock(w: World) -> None:
     of_age = {version: age for age, version in stored.items()}
 
     async def ages_of(**query: Any) -> list[int]:
-        return [of_age[one.version_id] for one in await snapshots(w, database_id=DATABASE, **query)]
+        return [
+            of_age[one.version_id]
+            for one in await snapshots(w, database_id=DATABASE, **query)
+        ]
 
     assert await ages_of() == [1, 2, 26, 50, 60]
     assert await ages_of(origin="manual") == [1, 26]
@@ -190,7 +225,11 @@ async def test_one_program_asks_once_for_each_database_or_the_account(w: World) 
     begun = w.clock.monotonic()
     for _ in range(3):
         await w.clock.sleep(100)
-        for query in ({"database_id": DATABASE}, {"database_id": DATABASE, "origin": "manual"}, {}):
+        for query in (
+            {"database_id": DATABASE},
+            {"database_id": DATABASE, "origin": "manual"},
+            {},
+        ):
             await find_snapshots(w.session, SnapshotQuery.of(query), begun)
         await find_latest(w.session, SnapshotQuery(DATABASE), begun)
         await find_databases(w.session, begun, str)
@@ -252,7 +291,8 @@ def entry(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "strange", [{"name": "", "version_id": "w" * 24}, {"version_id": None, "url": None}, None]
+    "strange",
+    [{"name": "", "version_id": "w" * 24}, {"version_id": None, "url": None}, None],
 )
 @staged(world)
 async def test_a_listing_that_cannot_be_read_whole_answers_nothing(
@@ -265,14 +305,17 @@ async def test_a_listing_that_cannot_be_read_whole_answers_nothing(
         w.emulator.add_fault(listing_of(*entries))
         for question in (latest(w), snapshots(w), snapshots(w, database_id=DATABASE)):
             with fails_with(
-                CannotTell, f"1 of {len(entries)} entries of the service's list.* are unreadable"
+                CannotTell,
+                f"1 of {len(entries)} entries of the service's list.* are unreadable",
             ):
                 await question
 
 
 @staged(world)
 async def test_a_snapshot_without_a_time_comes_last_and_fits_no_age(w: World) -> None:
-    w.emulator.add_fault(listing_of(entry(version_id="w" * 24, modified="yesterday"), entry()))
+    w.emulator.add_fault(
+        listing_of(entry(version_id="w" * 24, modified="yesterday"), entry())
+    )
     assert versions(await snapshots(w, database_id=DATABASE)) == ["v" * 24, "w" * 24]
     for question in (
         latest(w),
@@ -288,9 +331,14 @@ async def test_a_snapshot_without_a_time_comes_last_and_fits_no_age(w: World) ->
 async def test_an_entry_without_a_database_is_given_to_no_database(w: World) -> None:
     unknown = entry(url="https://snapshots.test/elsewhere?versionId=" + "v" * 24)
     w.emulator.add_fault(listing_of(unknown, entry(version_id="w" * 24)))
-    with fails_with(CannotTell, r"does not say whose snapshot v{24} is. Give database_id"):
+    with fails_with(
+        CannotTell, r"does not say whose snapshot v{24} is. Give database_id"
+    ):
         await snapshots(w)
-    assert set(versions(await snapshots(w, database_id=DATABASE))) == {"v" * 24, "w" * 24}
+    assert set(versions(await snapshots(w, database_id=DATABASE))) == {
+        "v" * 24,
+        "w" * 24,
+    }
 
 
 FAILURES: list[tuple[dict[str, Any], type[Exception], str]] = [
@@ -299,8 +347,16 @@ FAILURES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"body": '{"status":"success","response":7}'}, SquareCloudError, "not be read"),
     ({"status": 401, "code": "ACCESS_DENIED"}, KeyRefused, "The API key is unknown"),
     ({"status": 403, "code": "RESOURCE_NOT_ALLOWED"}, NotAllowed, "The API key"),
-    ({"status": 404, "code": "DATABASE_NOT_FOUND"}, DatabaseMissing, "no such database"),
-    ({"status": 429, "code": "RATE_LIMITED"}, Blocked, "too many requests and is blocked"),
+    (
+        {"status": 404, "code": "DATABASE_NOT_FOUND"},
+        DatabaseMissing,
+        "no such database",
+    ),
+    (
+        {"status": 429, "code": "RATE_LIMITED"},
+        Blocked,
+        "too many requests and is blocked",
+    ),
 ]
 QUESTIONS: list[Callable[[World], Awaitable[Any]]] = [
     latest,
@@ -337,12 +393,16 @@ async def test_databases_say_whether_they_run(w: World) -> None:
     w.emulator.add_database(OTHER_DATABASE, name="shop", type="redis")
     w.emulator.stop_database(OTHER_DATABASE)
     found = await find_databases(w.session, 0.0, str)
-    assert [(one.id, one.name, one.type, one.ram, one.cluster, one.running) for one in found] == [
+    assert [
+        (one.id, one.name, one.type, one.ram, one.cluster, one.running) for one in found
+    ] == [
         (DATABASE, "shop", "postgres", 1024, "emulator-1", True),
         (OTHER_DATABASE, "shop", "redis", 512, "emulator-1", False),
     ]
     assert kinds(w) == ["me", "status", "status"]
-    assert [await find_database(w.session, one, w.clock.monotonic()) for one in BOTH] == found
+    assert [
+        await find_database(w.session, one, w.clock.monotonic()) for one in BOTH
+    ] == found
 
 
 STRANGE: list[tuple[Any, str]] = [
@@ -376,7 +436,9 @@ async def test_a_list_that_takes_minutes_is_announced_and_fails_at_once_with_one
     told = list[str]()
     with pytest.raises(DatabaseMissing):
         await find_databases(w.session, 0.0, told.append)
-    assert told == ["asking for the status of 12 databases, 4 a minute: about 4 minutes"]
+    assert told == [
+        "asking for the status of 12 databases, 4 a minute: about 4 minutes"
+    ]
     assert w.clock.monotonic() < 5
     await w.clock.sleep(300)
     assert kinds(w).count("status") <= 3
@@ -384,7 +446,9 @@ async def test_a_list_that_takes_minutes_is_announced_and_fails_at_once_with_one
 
 @staged(world)
 async def test_an_answer_about_another_database_is_an_error(w: World) -> None:
-    body = '{"status":"success","response":{"id":"another","name":"shop","type":"redis"}}'
+    body = (
+        '{"status":"success","response":{"id":"another","name":"shop","type":"redis"}}'
+    )
     w.fault(kind="database", body=body)
     with pytest.raises(CannotTell, match="another"):
         await find_database(w.session, DATABASE, 0.0)
@@ -412,7 +476,8 @@ async def test_a_lookup_after_a_create_sees_its_snapshot(
     cache_world: str, queries: list[dict[str, Any]], seconds: int
 ) -> None:
     async with world(snapshot_seconds=100, cache_world=cache_world) as w:
-        program, provider = w.next_run(), w.next_run()
+        program = w.next_run()
+        provider = w.next_run()
         begun = w.clock.monotonic()
         for query in queries:
             assert await find_snapshots(program, SnapshotQuery.of(query), begun) == []
@@ -423,9 +488,9 @@ async def test_a_lookup_after_a_create_sees_its_snapshot(
         # The program's own pages are from before; it learns of the snapshot from what runs of a machine share.
         before = len(w.listings)
         for query in queries * 3:
-            assert versions(await find_snapshots(program, SnapshotQuery.of(query), begun)) == [
-                record.version_id
-            ]
+            assert versions(
+                await find_snapshots(program, SnapshotQuery.of(query), begun)
+            ) == [record.version_id]
         found = await find_latest(program, SnapshotQuery(DATABASE), begun)
         assert found is not None
         assert found.version_id == record.version_id
@@ -436,20 +501,27 @@ async def test_a_lookup_after_a_create_sees_its_snapshot(
 async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error_that_says_until_when(
     w: World,
 ) -> None:
-    program, provider = w.next_run(), w.next_run()
+    program = w.next_run()
+    provider = w.next_run()
     record = await created(provider)
     w.emulator.remove_snapshot(record.version_id or "")
     w.emulator.drop_cache()
     for query in ({"database_id": DATABASE}, {}):
-        with pytest.raises(CannotTell, match=f"old page: it lacks snapshot {record.version_id}"):
+        with pytest.raises(
+            CannotTell, match=f"old page: it lacks snapshot {record.version_id}"
+        ):
             await snapshots(w, program, **query)
         assert await snapshots(w, program, origin="automatic", **query) == []
-    with pytest.raises(NoSuchSnapshot, match=f"no snapshot {record.version_id} .* yet") as failed:
+    with pytest.raises(
+        NoSuchSnapshot, match=f"no snapshot {record.version_id} .* yet"
+    ) as failed:
         await get(program, record.id)
     until = f"{w.clock.utc() + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC"
     assert list(failed.value.then) == [Hint(HintKind.RUN_AGAIN_AFTER, time=until)]
     await w.clock.sleep(31 * 60)
-    with pytest.raises(NoSuchSnapshot, match="The service keeps a snapshot for 30 days") as gone:
+    with pytest.raises(
+        NoSuchSnapshot, match="The service keeps a snapshot for 30 days"
+    ) as gone:
         await get(program, record.id)
     assert list(gone.value.then) == [Hint(HintKind.CHECK_ID)]
     assert await latest(w, program) is None

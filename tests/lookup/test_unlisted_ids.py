@@ -13,7 +13,9 @@ from tests.support.world import DATABASE, World, world
 
 
 @staged(world, cache_world="kept")
-async def test_an_id_of_another_machine_is_not_called_wrong_while_the_page_is_old(w: World) -> None:
+async def test_an_id_of_another_machine_is_not_called_wrong_while_the_page_is_old(
+    w: World,
+) -> None:
     early = w.another_run()
     await early.listings.own_page(DATABASE, w.clock.monotonic())
     await early.listings.account_listing(w.clock.monotonic())
@@ -22,7 +24,9 @@ async def test_an_id_of_another_machine_is_not_called_wrong_while_the_page_is_ol
     run = w.another_run()
     until = f"{w.clock.utc() + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC"
     for _ in range(2):
-        with pytest.raises(NoSuchSnapshot, match="its page can be 30 minutes old") as failed:
+        with pytest.raises(
+            NoSuchSnapshot, match="its page can be 30 minutes old"
+        ) as failed:
             await get(run, id_)
         assert list(failed.value.then) == [Hint(HintKind.RUN_AGAIN_AFTER, time=until)]
         await w.clock.sleep(60)
@@ -42,7 +46,9 @@ async def test_an_id_that_no_new_page_has_is_to_be_checked(w: World) -> None:
 
 
 @staged(world, cache_world="kept")
-async def test_nothing_waits_half_an_hour_for_an_id_that_may_be_mistyped(w: World) -> None:
+async def test_nothing_waits_half_an_hour_for_an_id_that_may_be_mistyped(
+    w: World,
+) -> None:
     began = w.clock.monotonic()
     run = w.another_run()
     waits: list[object] = []
@@ -50,7 +56,9 @@ async def test_nothing_waits_half_an_hour_for_an_id_that_may_be_mistyped(w: Worl
     def note(*what: object, **_: object) -> None:
         waits.append(what)
 
-    found = await wait_for_version(run.poll_plan, DATABASE, "mistyped", note, patience=2700)
+    found = await wait_for_version(
+        run.poll_plan, DATABASE, "mistyped", note, patience=2700
+    )
     entry, listed_by = found
     assert entry is None
     assert listed_by == w.clock.utc() + timedelta(seconds=SERVICE_CACHE) - timedelta(

@@ -123,16 +123,26 @@ def pytest_on(file: Path, *options: str, **environment: str) -> None:
     ]
     own = {**usual, **environment, "PYTHONPATH": str(PROJECT)}
     done = subprocess.run(  # noqa: S603  this very interpreter
-        command, env=own, cwd=file.parent, capture_output=True, text=True, check=False, timeout=120
+        command,
+        env=own,
+        cwd=file.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("package", ["pulumi_snapshots", "pulumi_snapshots.plugin"])
-def test_a_program_is_tested_with_pulumis_mocks_alone(package: str, tmp_path: Path) -> None:
+def test_a_program_is_tested_with_pulumis_mocks_alone(
+    package: str, tmp_path: Path
+) -> None:
     file = tmp_path / "test_program.py"
     text = MOCKED.read_text() + DRILLED
-    file.write_text(re.sub(r"from pulumi_snapshots import", f"from {package} import", text))
+    file.write_text(
+        re.sub(r"from pulumi_snapshots import", f"from {package} import", text)
+    )
     # A request would end at this address, and a wait for it with the test's time.
     pytest_on(
         file,

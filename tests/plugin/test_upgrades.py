@@ -31,7 +31,9 @@ CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
 def test_an_sdk_of_an_earlier_version_works_with_this_plugin() -> None:
     """Of each that was released; until the first is, there is none."""
     released = [each for each in VERSIONS if each != "unreleased"]
-    problems = {each: list(broken(read(each, "schema.json"), schema())) for each in released}
+    problems = {
+        each: list(broken(read(each, "schema.json"), schema())) for each in released
+    }
     assert not any(problems.values()), problems
 
 
@@ -43,7 +45,10 @@ def broken(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
             yield f"{path}: is gone"
             continue
         now, always = found[path]
-        kept = {name: (forms(was[name], old), forms(now[name], new)) for name in was.keys() & now}
+        kept = {
+            name: (forms(was[name], old), forms(now[name], new))
+            for name in was.keys() & now
+        }
         if path.endswith(("inputs", "provider")):
             gone = was.keys() - now
             problems = problems_of_sent(kept, always - needed)
@@ -81,7 +86,10 @@ def objects(schema: dict[str, Any]) -> dict[str, tuple[dict[str, Any], set[str]]
     """The properties of all that programs send and read, and which are required."""
     found = {"provider": (schema["provider"]["inputProperties"], set[str]())}
     for token, each in schema["resources"].items():
-        found[f"{token}.inputs"] = each["inputProperties"], set(each.get("requiredInputs", []))
+        found[f"{token}.inputs"] = (
+            each["inputProperties"],
+            set(each.get("requiredInputs", [])),
+        )
         found[token] = each["properties"], set(each.get("required", []))
     for token, each in schema["functions"].items():
         for part in ("inputs", "outputs"):
@@ -123,16 +131,23 @@ def forms(node: dict[str, Any], whole: dict[str, Any]) -> set[str]:
 # The records
 
 
-def unrecorded(changelog: str, version: str, recorded: Mapping[str, set[str]]) -> list[str]:
+def unrecorded(
+    changelog: str, version: str, recorded: Mapping[str, set[str]]
+) -> list[str]:
     """What `make states` has not recorded of the versions that the changelog calls released."""
     released = re.findall(r"^## \[(\d[^\]]*)\]", changelog, re.MULTILINE)
-    lacking = set(RESOURCE_KINDS) - recorded.get(version, set()) if version in released else set()
+    lacking = (
+        set(RESOURCE_KINDS) - recorded.get(version, set())
+        if version in released
+        else set()
+    )
     return [*(each for each in released if each not in recorded), *sorted(lacking)]
 
 
 def test_each_released_version_has_left_its_states() -> None:
     recorded = {
-        each: {one["urn"].split("::")[2] for one in read(each, "plugin.json")} for each in VERSIONS
+        each: {one["urn"].split("::")[2] for one in read(each, "plugin.json")}
+        for each in VERSIONS
     }
     assert unrecorded(CHANGELOG.read_text(), PLUGIN_VERSION, recorded) == [], (
         "run `make states` before a release"

@@ -14,14 +14,22 @@ from pulumi._types import resource_types
 import pulumi_snapshots
 from pulumi_snapshots import plugin
 from pulumi_snapshots.plugin.description.package import RESOURCE_KINDS, ResourceKind
-from pulumi_snapshots.properties.catalogue import Bytes, Moment, Property, in_camel, record_in
+from pulumi_snapshots.properties.catalogue import (
+    Bytes,
+    Moment,
+    Property,
+    in_camel,
+    record_in,
+)
 from pulumi_snapshots.run.calls import Rules
 from pulumi_snapshots.run.settings import Settings
 
 OF_PROGRAMS = {"self", "resource_name", "opts", "snapshot"}
 """Parameters of the classes that are no inputs: a `snapshot` becomes some."""
 KINDS_BY_NAME = {kind.schema.name: kind for kind in RESOURCE_KINDS.values()}
-each_kind = pytest.mark.parametrize(("name", "kind"), KINDS_BY_NAME.items(), ids=KINDS_BY_NAME)
+each_kind = pytest.mark.parametrize(
+    ("name", "kind"), KINDS_BY_NAME.items(), ids=KINDS_BY_NAME
+)
 
 
 def parameters(function: Any) -> set[str]:
@@ -45,7 +53,9 @@ def test_outputs_are_those_of_both_classes(name: str, kind: ResourceKind) -> Non
     for package in (pulumi_snapshots, plugin):
         declared = declaration_of(getattr(package, name)).__annotations__
         assert declared.keys() >= {
-            each for each, one in kind.schema.record.properties().items() if not one.internal
+            each
+            for each, one in kind.schema.record.properties().items()
+            if not one.internal
         }
         assert declared == {
             each: f"pulumi.Output[{python_type(outputs[each], seen=kind.schema.seen(outputs[each]))}]"
@@ -54,8 +64,12 @@ def test_outputs_are_those_of_both_classes(name: str, kind: ResourceKind) -> Non
 
 
 @each_kind
-@pytest.mark.parametrize("package", [pulumi_snapshots, plugin], ids=["dynamic", "plugin"])
-def test_a_program_reads_whole_numbers(package: Any, name: str, kind: ResourceKind) -> None:
+@pytest.mark.parametrize(
+    "package", [pulumi_snapshots, plugin], ids=["dynamic", "plugin"]
+)
+def test_a_program_reads_whole_numbers(
+    package: Any, name: str, kind: ResourceKind
+) -> None:
     """The engine returns floats, and the SDK converts those that the class itself says so of, by the engine's names."""
     class_ = getattr(package, name)
     numbers = {
@@ -68,7 +82,9 @@ def test_a_program_reads_whole_numbers(package: Any, name: str, kind: ResourceKi
 
 
 @each_kind
-@pytest.mark.parametrize("package", [pulumi_snapshots, plugin], ids=["dynamic", "plugin"])
+@pytest.mark.parametrize(
+    "package", [pulumi_snapshots, plugin], ids=["dynamic", "plugin"]
+)
 def test_a_wrong_argument_names_the_class_that_the_user_wrote(
     package: Any, name: str, kind: ResourceKind
 ) -> None:
@@ -99,7 +115,10 @@ def test_a_wrong_argument_names_the_class_that_the_user_wrote(
 
 @pytest.mark.parametrize(
     ("package", "wrong", "meant"),
-    [("pulumi_snapshots", "atleast", "at_least"), ("pulumi_snapshots.plugin", "match", "matches")],
+    [
+        ("pulumi_snapshots", "atleast", "at_least"),
+        ("pulumi_snapshots.plugin", "match", "matches"),
+    ],
 )
 def test_a_wrong_argument_of_a_check_names_the_right_one(
     package: str, wrong: str, meant: str
@@ -109,10 +128,15 @@ def test_a_wrong_argument_of_a_check_names_the_right_one(
     ended = subprocess.run(  # noqa: S603  this very interpreter
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert f"Check: there is no argument '{wrong}'; did you mean '{meant}'? (" in ended.stderr
+    assert (
+        f"Check: there is no argument '{wrong}'; did you mean '{meant}'? ("
+        in ended.stderr
+    )
 
 
-@pytest.mark.parametrize("package", [pulumi_snapshots, plugin], ids=["dynamic", "plugin"])
+@pytest.mark.parametrize(
+    "package", [pulumi_snapshots, plugin], ids=["dynamic", "plugin"]
+)
 def test_a_programs_own_subclass_keeps_what_it_says_for_itself(package: Any) -> None:
     class Nightly(package.Snapshot):  # type: ignore[misc]
         """Ours."""
@@ -130,7 +154,8 @@ def test_a_programs_own_subclass_keeps_what_it_says_for_itself(package: Any) -> 
     assert Nightly.__doc__ == "Ours."
     assert Renamed.__doc__ == package.Snapshot.__doc__
     with pytest.raises(
-        TypeError, match=r"^Renamed: there is no argument 'trigger'; did you mean 'triggers'\?"
+        TypeError,
+        match=r"^Renamed: there is no argument 'trigger'; did you mean 'triggers'\?",
     ):
         Renamed("x", trigger=1)
 
@@ -167,15 +192,21 @@ def python_type(each: Property, *, seen: bool) -> str:
 def arguments_in(doc: str) -> dict[str, str]:
     """What a docstring says of each argument, but for those that are no properties."""
     section = re.split(r"\n\n", doc.partition("Args:\n")[2])[0]
-    found = dict(re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE))
+    found = dict(
+        re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE)
+    )
     texts = {
-        name: " ".join(text.split()) for name, text in found.items() if name not in OF_PROGRAMS
+        name: " ".join(text.split())
+        for name, text in found.items()
+        if name not in OF_PROGRAMS
     }
     return {name: text[0].upper() + text[1:] for name, text in texts.items()}
 
 
 @each_kind
-def test_each_input_is_checked_as_what_it_is_described_as(name: str, kind: ResourceKind) -> None:
+def test_each_input_is_checked_as_what_it_is_described_as(
+    name: str, kind: ResourceKind
+) -> None:
     """A value that no input may have is told on its property, whichever it is."""
     inputs = kind.schema.inputs
     checked = {
@@ -188,12 +219,18 @@ def test_each_input_is_checked_as_what_it_is_described_as(name: str, kind: Resou
 
 def test_settings_are_those_of_the_provider_class() -> None:
     assert parameters(plugin.Provider.__init__) == set(Settings.properties())
-    assert set(arguments_in(inspect.getdoc(plugin.Provider) or "")) == set(Settings.properties())
-    for name, parameter in inspect.signature(plugin.Provider.__init__).parameters.items():
+    assert set(arguments_in(inspect.getdoc(plugin.Provider) or "")) == set(
+        Settings.properties()
+    )
+    for name, parameter in inspect.signature(
+        plugin.Provider.__init__
+    ).parameters.items():
         if name in Settings.properties():
             kind = "int" if Settings.properties()[name].type is int else "str"
             assert parameter.annotation == f"pulumi.Input[{kind}] | None", name
 
 
 def test_every_rule_has_a_resource() -> None:
-    assert {type(kind.rules) for kind in RESOURCE_KINDS.values()} == set(Rules.__subclasses__())
+    assert {type(kind.rules) for kind in RESOURCE_KINDS.values()} == set(
+        Rules.__subclasses__()
+    )

@@ -35,7 +35,19 @@ BAD_DURATIONS: list[Any] = [
         " ",
         "9" * 400,
     ),
-    *("soon", "45 m", "-45m", "+45m", "1e3", "45min", "m", "1h-30m", "\u0664\u0665m", "nan", "inf"),
+    *(
+        "soon",
+        "45 m",
+        "-45m",
+        "+45m",
+        "1e3",
+        "45min",
+        "m",
+        "1h-30m",
+        "\u0664\u0665m",
+        "nan",
+        "inf",
+    ),
 ]
 
 BAD: list[tuple[str, Any, str]] = [
@@ -68,12 +80,22 @@ BAD: list[tuple[str, Any, str]] = [
                 "caf\u00e9",
                 "a\ud800",
             ),  # a path's parts in disguise, other scripts
-            *("<DATABASE_ID>", "${database.id}", "$DATABASE", "{id}", "x" * 101),  # never filled in
+            *(
+                "<DATABASE_ID>",
+                "${database.id}",
+                "$DATABASE",
+                "{id}",
+                "x" * 101,
+            ),  # never filled in
         )
     ),
     ("triggers", "x", "must be a list, not str"),
     ("triggers", {"a": 1}, "must be a list, not dict"),
-    ("triggers", ["x" * 2**26], "must be 1 MiB at most, as JSON, not 64: give a digest"),
+    (
+        "triggers",
+        ["x" * 2**26],
+        "must be 1 MiB at most, as JSON, not 64: give a digest",
+    ),
     *(
         (name, value, DURATION)
         for name in ("timeout", "reuse_within", "rotate_after")
@@ -95,7 +117,9 @@ BAD: list[tuple[str, Any, str]] = [
     BAD,
     ids=lambda value: ascii(value)[:40] if isinstance(value, str) else None,
 )
-def test_a_bad_input_is_reported_on_its_property(name: str, value: Any, says: str) -> None:
+def test_a_bad_input_is_reported_on_its_property(
+    name: str, value: Any, says: str
+) -> None:
     (problem,) = SnapshotInputs.problems({"database_id": DATABASE, name: value})
     assert problem.property == name
     told = str(problem.told())
@@ -104,17 +128,38 @@ def test_a_bad_input_is_reported_on_its_property(name: str, value: Any, says: st
 
 
 GOOD: list[tuple[str, Any]] = [
-    *(("database_id", value) for value in (DATABASE, "db_abc123def456abc123def4", "a.b", "a_b-C")),
+    *(
+        ("database_id", value)
+        for value in (DATABASE, "db_abc123def456abc123def4", "a.b", "a_b-C")
+    ),
     *(("triggers", value) for value in (None, [], ["x", {"a": [1]}], ())),
     *(
         ("timeout", value)
-        for value in (None, 1, 0.5, "90", "1h30m", "1.5h", "500ms", ".5m", "7d", " 45m ", "1d12h")
+        for value in (
+            None,
+            1,
+            0.5,
+            "90",
+            "1h30m",
+            "1.5h",
+            "500ms",
+            ".5m",
+            "7d",
+            " 45m ",
+            "1d12h",
+        )
     ),
     *(("reuse_within", value) for value in (0, "0s", "30d", 30 * 86400)),
     *(("rotate_after", value) for value in ("1s", "30d")),
     *(
         (name, UNKNOWN)
-        for name in ("database_id", "triggers", "timeout", "reuse_within", "rotate_after")
+        for name in (
+            "database_id",
+            "triggers",
+            "timeout",
+            "reuse_within",
+            "rotate_after",
+        )
     ),
 ]
 
@@ -139,7 +184,9 @@ def test_a_rotation_must_not_adopt_what_it_should_renew(
     problems = SnapshotInputs.problems(
         {"database_id": DATABASE, "reuse_within": reuse, "rotate_after": rotate}
     )
-    assert [problem.property for problem in problems] == ([] if right else ["rotate_after"])
+    assert [problem.property for problem in problems] == (
+        [] if right else ["rotate_after"]
+    )
     assert right or "longer than reuse_within" in str(problems[0].reason)
 
 
@@ -170,7 +217,9 @@ def test_checked_inputs_are_seconds() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["9" * 20_000 + "x", "1h" * 20_000 + "x", "." * 20_000], ids=lambda text: text[:2]
+    "text",
+    ["9" * 20_000 + "x", "1h" * 20_000 + "x", "." * 20_000],
+    ids=lambda text: text[:2],
 )
 def test_a_text_of_thousands_of_digits_ends_at_once(text: str) -> None:
     with pytest.raises(
@@ -210,7 +259,11 @@ def test_a_duration_is_shown_as_a_person_writes_or_says_it(
 
 @pytest.mark.parametrize(
     "version",
-    ["45ec0b49-9af6-445e-a55c-abd7ec5278b2", "a+b/c=_-", "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"],
+    [
+        "45ec0b49-9af6-445e-a55c-abd7ec5278b2",
+        "a+b/c=_-",
+        "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY",
+    ],
 )
 def test_an_id_is_split_at_its_first_slash(version: str) -> None:
     assert split_id(f"{DATABASE}/{version}") == (DATABASE, version)
@@ -218,18 +271,38 @@ def test_an_id_is_split_at_its_first_slash(version: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "/", DATABASE, f"{DATABASE}/", "/v", "../v", "./v", "a b/v", "a?b/v", "a\uff0fb/v"]
+    "text",
+    [
+        "",
+        "/",
+        DATABASE,
+        f"{DATABASE}/",
+        "/v",
+        "../v",
+        "./v",
+        "a b/v",
+        "a?b/v",
+        "a\uff0fb/v",
+    ],
 )
 def test_a_malformed_id_is_reported_with_the_right_form(text: str) -> None:
-    with pytest.raises(ValueError, match="the id of a snapshot is DATABASE_ID/VERSION_ID, or "):
+    with pytest.raises(
+        ValueError, match="the id of a snapshot is DATABASE_ID/VERSION_ID, or "
+    ):
         split_id(text)
 
 
 def test_a_record_survives_the_state_and_hides_its_url() -> None:
     record = SnapshotRecord(
-        DATABASE, "v", download_url="https://h/x?Signature=secret", size=7, available=True
+        DATABASE,
+        "v",
+        download_url="https://h/x?Signature=secret",
+        size=7,
+        available=True,
     )
-    stored = {name: value for name, value in record.to_outputs().items() if value is not None}
+    stored = {
+        name: value for name, value in record.to_outputs().items() if value is not None
+    }
     assert SnapshotRecord.from_outputs({**stored, "size": 7.0, "unknown": 1}) == record
     assert "secret" not in repr(record)
 
@@ -239,12 +312,17 @@ def test_a_record_survives_the_state_and_hides_its_url() -> None:
     [
         ("https://user:" + "pw@h.example/x.zip", "must not hold a user or a password"),
         ("https://user@h.example/x.zip", "must not hold a user or a password"),
-        ("http://h.example/x.zip", "must use https: over http the data could be read on the way"),
+        (
+            "http://h.example/x.zip",
+            "must use https: over http the data could be read on the way",
+        ),
         ("http://localhost/x.zip", None),
         ("https://h.example/x.zip?Signature=a@b", None),
     ],
 )
-def test_a_url_that_must_not_be_downloaded_says_why(url: str, problem: str | None) -> None:
+def test_a_url_that_must_not_be_downloaded_says_why(
+    url: str, problem: str | None
+) -> None:
     found = problem_of_url(url)
     assert (found is None) is (problem is None)
     assert problem is None or str(found).startswith(problem)

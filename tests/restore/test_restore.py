@@ -17,7 +17,8 @@ from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, START
 
-MINUTE, HOUR = 60.0, 3600.0
+MINUTE = 60.0
+HOUR = 3600.0
 OTHER = RESTORER.replace("::shop::", "::store::")
 
 
@@ -29,7 +30,9 @@ def on_restore(**fault: Any) -> Fault:
 
 
 @staged(scene)
-async def test_a_restore_ends_when_the_database_runs_with_its_old_rows(at: Scene) -> None:
+async def test_a_restore_ends_when_the_database_runs_with_its_old_rows(
+    at: Scene,
+) -> None:
     record = (await at.restore()).complete
     assert at.holds() == "then"
     assert at.holds(OTHER_DATABASE) == "now"
@@ -58,7 +61,9 @@ async def test_a_restore_ends_when_the_database_runs_with_its_old_rows(at: Scene
 
 
 @staged(scene)
-async def test_a_restore_onto_another_database_leaves_the_first_alone(at: Scene) -> None:
+async def test_a_restore_onto_another_database_leaves_the_first_alone(
+    at: Scene,
+) -> None:
     record = (await at.restore(target=OTHER_DATABASE)).complete
     assert (at.holds(), at.holds(OTHER_DATABASE)) == ("now", "then")
     assert record.target_database_id == OTHER_DATABASE
@@ -90,7 +95,9 @@ async def test_a_snapshot_that_a_run_has_found_is_restored_at_once_though_the_pa
 
 
 @staged(scene, restore_seconds=5.0, settings={"restore_settle": 5.0, "poll_every": 5.0})
-async def test_restores_of_one_run_keep_both_cooldowns_without_a_refusal(at: Scene) -> None:
+async def test_restores_of_one_run_keep_both_cooldowns_without_a_refusal(
+    at: Scene,
+) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(at.restore)
         await anyio.sleep(1)
@@ -118,7 +125,9 @@ async def test_a_lost_restore_is_not_done_by_the_end_of_another_one(at: Scene) -
 
 
 @pytest.mark.parametrize("resource", [RESTORER, None])
-def test_if_the_state_keeps_nothing_the_error_says_what_up_does_next(resource: str | None) -> None:
+def test_if_the_state_keeps_nothing_the_error_says_what_up_does_next(
+    resource: str | None,
+) -> None:
     record = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z")
     end = RestorePending(record, "It was interrupted.")
     text = PYTHON.told(end, end.steps_if_not_saved(remembered=resource is not None))
@@ -139,7 +148,11 @@ async def test_a_restore_waits_for_a_listing_that_is_old(at: Scene) -> None:
     await at.here.freeze_listings()
     await at.here.clock.sleep(3 * 60)
     taken = await create(at.process(), SnapshotInputs(DATABASE), at.row)
-    chosen: dict[str, Any] = {"version_id": taken.version_id, "name": None, "runtime": None}
+    chosen: dict[str, Any] = {
+        "version_id": taken.version_id,
+        "name": None,
+        "runtime": None,
+    }
     short = await at.restore(at.process(), **chosen, timeout=60.0)
     assert isinstance(short.nothing, RestoreRefused)
     assert "Run it again after 12:" in short.text
@@ -153,7 +166,9 @@ async def test_a_restore_waits_for_a_listing_that_is_old(at: Scene) -> None:
 
 
 @staged(scene, snapshot_seconds=1.0, cache_world="invalidated")
-async def test_a_snapshot_of_this_run_is_not_restored_onto_its_database(at: Scene) -> None:
+async def test_a_snapshot_of_this_run_is_not_restored_onto_its_database(
+    at: Scene,
+) -> None:
     taken = await create(at.here.session, SnapshotInputs(DATABASE), at.row)
     chosen: dict[str, Any] = {"version_id": taken.version_id, "name": taken.name}
     ending = await at.restore(**chosen)
@@ -175,7 +190,12 @@ async def test_what_a_restore_overwrites_is_kept_on_demand(at: Scene) -> None:
     undo = f"To undo: squarecloud-snapshots restore {record.previous} --no-keep"
     assert undo in "".join(map(str, at.row.notes))
     version = record.previous.partition("/")[2]
-    known: dict[str, Any] = {"name": None, "runtime": None, "created_at": None, "triggers": [1]}
+    known: dict[str, Any] = {
+        "name": None,
+        "runtime": None,
+        "created_at": None,
+        "triggers": [1],
+    }
     await at.here.clock.sleep(5 * MINUTE)
     undone = (await at.restore(at.process(), version_id=version, **known)).complete
     assert (at.holds(), undone.previous) == ("now", None)
@@ -198,7 +218,9 @@ async def test_a_run_that_resumes_knows_what_was_kept(at: Scene) -> None:
 
 @staged(scene, snapshot_seconds=60)
 async def test_a_restore_with_nothing_to_undo_it_is_not_sent(at: Scene) -> None:
-    at.here.fault(kind="create", status=403, code="DAILY_SNAPSHOTS_LIMIT_REACHED", times=None)
+    at.here.fault(
+        kind="create", status=403, code="DAILY_SNAPSHOTS_LIMIT_REACHED", times=None
+    )
     ending = await at.restore(keep_current=True)
     assert "was not restored, since no snapshot keeps what it holds now" in ending.text
     assert "Set keep_current to false" in ending.text

@@ -14,7 +14,9 @@ from pulumi_snapshots.restore.record import RestoreInputs, RestoreRecord
 from tests.support.world import DATABASE, OTHER_DATABASE, START
 
 GOOD: dict[str, Any] = {"database_id": DATABASE, "version_id": "v1", "overwrite": True}
-RECORD = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", "2026-03-01T12:01:30Z")
+RECORD = RestoreRecord(
+    DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", "2026-03-01T12:01:30Z"
+)
 
 
 def problems(**values: Any) -> dict[str, str]:
@@ -26,7 +28,10 @@ def problems(**values: Any) -> dict[str, str]:
 
 def test_good_inputs_have_no_problem() -> None:
     assert problems() == {}
-    assert problems(target_database_id=OTHER_DATABASE, triggers=["v2"], timeout="20m") == {}
+    assert (
+        problems(target_database_id=OTHER_DATABASE, triggers=["v2"], timeout="20m")
+        == {}
+    )
     assert (
         problems(
             **dict.fromkeys(GOOD, UNKNOWN),
@@ -63,7 +68,11 @@ def test_only_overwrite_true_lets_it_destroy_data(overwrite: object) -> None:
             "must be a snapshot's version id, as get_latest_snapshot finds it",
         ),
         ({"version_id": 7}, "version_id", "must be a snapshot's version id"),
-        ({"database_id": None}, "database_id", "the id of the database to restore a snapshot of"),
+        (
+            {"database_id": None},
+            "database_id",
+            "the id of the database to restore a snapshot of",
+        ),
         ({"database_id": "a/b"}, "database_id", "must be a bare id"),
         ({"target_database_id": ".."}, "target_database_id", "must be a bare id"),
         (
@@ -90,7 +99,10 @@ def test_a_bad_input_is_reported_on_its_property(
 def test_the_target_is_the_snapshot_s_database_unless_given() -> None:
     assert RestoreInputs.of(GOOD).target == DATABASE
     assert RestoreInputs.of(GOOD).timeout == 900
-    assert RestoreInputs.of({**GOOD, "target_database_id": OTHER_DATABASE}).target == OTHER_DATABASE
+    assert (
+        RestoreInputs.of({**GOOD, "target_database_id": OTHER_DATABASE}).target
+        == OTHER_DATABASE
+    )
 
 
 # Changes -------------------------------------------------------------------------------------------------------------
@@ -143,29 +155,39 @@ def test_only_triggers_or_another_target_restore_again(
     found = RestoreRules().changes(RECORD, GOOD, {**GOOD, **change}, START)
     assert (found.replaces, found.updates) == ((replaces,) if replaces else (), ())
     assert (
-        str(found.warning).startswith("the snapshot changed; set triggers to restore again.")
+        str(found.warning).startswith(
+            "the snapshot changed; set triggers to restore again."
+        )
         is warns
     )
     assert warns or not found.warning
     if unknown is not None:
-        decided = (
-            f"decided in the update, since a preview does not know {PYTHON.text(Message(unknown))}"
-        )
+        decided = f"decided in the update, since a preview does not know {PYTHON.text(Message(unknown))}"
         assert PYTHON.text(found.reason) == (decided if unknown else "")
 
 
 def test_a_pending_one_is_resumed_whatever_snapshot_the_program_names() -> None:
     attempt = Request(START, "200", 900.0, "a1")
-    pending = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", attempt=attempt)
+    pending = RestoreRecord(
+        DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", attempt=attempt
+    )
     assert RestoreRules().changes(pending, GOOD, GOOD, START).updates == ("attempt",)
     found = RestoreRules().changes(pending, GOOD, {**GOOD, "version_id": "v2"}, START)
     assert found.updates == ("attempt",)
     assert found.warning
-    assert RestoreRules().changes(pending, GOOD, {**GOOD, "triggers": [1]}, START).replaces
+    assert (
+        RestoreRules().changes(pending, GOOD, {**GOOD, "triggers": [1]}, START).replaces
+    )
 
 
-@pytest.mark.parametrize("attempt", [None, Request(START, "200", 900.0, "a1", previous=START)])
+@pytest.mark.parametrize(
+    "attempt", [None, Request(START, "200", 900.0, "a1", previous=START)]
+)
 def test_the_state_gives_a_record_back_as_it_was(attempt: Request | None) -> None:
-    record = RestoreRecord(DATABASE, "v1", OTHER_DATABASE, "2026-03-01T12:00:00Z", attempt=attempt)
-    kept = {name: value for name, value in record.to_outputs().items() if value is not None}
+    record = RestoreRecord(
+        DATABASE, "v1", OTHER_DATABASE, "2026-03-01T12:00:00Z", attempt=attempt
+    )
+    kept = {
+        name: value for name, value in record.to_outputs().items() if value is not None
+    }
     assert RestoreRecord.from_outputs(kept) == record

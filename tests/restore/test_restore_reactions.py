@@ -42,7 +42,11 @@ async def next_up(at: Scene, record: RestoreRecord) -> RestoreEnding:
 @event("200, then `queued`", restore_queue_seconds=200.0)
 @event("`running` until `timeout`", restore_seconds=1500.0)
 @event("no status: 200, and the database goes down", **NO_STATUS)
-@event("no status: 200, and the database is never seen down", restore_seconds=0.0, **NO_STATUS)
+@event(
+    "no status: 200, and the database is never seen down",
+    restore_seconds=0.0,
+    **NO_STATUS,
+)
 @event(
     "no status: 200, and the database is not back until `timeout`",
     restore_seconds=HOUR,
@@ -59,7 +63,13 @@ def errs(code: str) -> Happens:
 def says_error(**code: Any) -> Happens:
     def happens(at: Scene) -> None:
         errs("SOMETHING_NEW")(at)
-        says(at, state="error", started_at=milliseconds(at), finished_at=milliseconds(at), **code)
+        says(
+            at,
+            state="error",
+            started_at=milliseconds(at),
+            finished_at=milliseconds(at),
+            **code,
+        )
 
     return happens
 
@@ -77,7 +87,10 @@ def lost_and_failed(at: Scene) -> None:
 @event("`error` with `SNAPSHOT_CORRUPT`", errs("SNAPSHOT_CORRUPT"))
 @event("`error` with `RESTORE_INTERRUPTED`", errs("RESTORE_INTERRUPTED"))
 @event("`error` with `CONTAINER_NOT_FOUND`", errs("CONTAINER_NOT_FOUND"))
-@event("`error` with `CLUSTER_MAINTENANCE_TRY_LATER`", errs("CLUSTER_MAINTENANCE_TRY_LATER"))
+@event(
+    "`error` with `CLUSTER_MAINTENANCE_TRY_LATER`",
+    errs("CLUSTER_MAINTENANCE_TRY_LATER"),
+)
 @event("`error` with `SNAPSHOT_DATABASE_MISMATCH`", errs("SNAPSHOT_DATABASE_MISMATCH"))
 @event("`error` with `UPGRADE_REQUIRED`", errs("UPGRADE_REQUIRED"))
 @event("`error` with `SNAPSHOT_NOT_FOUND`", errs("SNAPSHOT_NOT_FOUND"))
@@ -87,8 +100,13 @@ def lost_and_failed(at: Scene) -> None:
     says_error(),
 )
 @event("the answer is lost, and the restore failed", lost_and_failed)
-@event("`SNAPSHOT_NOT_FOUND`", lambda at: at.here.emulator.remove_snapshot(at.stored.version_id))
-@event("`SNAPSHOT_RESTORE_FAILED`", lambda at: at.here.emulator.fail_next_restore(DATABASE))
+@event(
+    "`SNAPSHOT_NOT_FOUND`",
+    lambda at: at.here.emulator.remove_snapshot(at.stored.version_id),
+)
+@event(
+    "`SNAPSHOT_RESTORE_FAILED`", lambda at: at.here.emulator.fail_next_restore(DATABASE)
+)
 @event("the database does not run", lambda at: at.here.emulator.stop_database(DATABASE))
 async def afterwards(at: Scene, happens: Happens) -> RestoreEnding:
     happens(at)
@@ -103,10 +121,16 @@ async def afterwards(at: Scene, happens: Happens) -> RestoreEnding:
     "a version that is not listed, named by its ids",
     lambda _: {"name": None, "version_id": "v" * 32},
 )
-@event("the engines differ", lambda at: {"target": at.here.emulator.add_database(type="mysql").id})
+@event(
+    "the engines differ",
+    lambda at: {"target": at.here.emulator.add_database(type="mysql").id},
+)
 @event(
     "`SNAPSHOT_DATABASE_MISMATCH`",
-    lambda at: {"target": at.here.emulator.add_database(type="mysql").id, "runtime": None},
+    lambda at: {
+        "target": at.here.emulator.add_database(type="mysql").id,
+        "runtime": None,
+    },
 )
 async def given(at: Scene, inputs: Callable[[Scene], dict[str, Any]]) -> RestoreEnding:
     return await at.restore(**inputs(at))
@@ -159,7 +183,10 @@ async def stopped(at: Scene, after: float) -> RestoreEnding:
 LOST: tuple[dict[str, Any], ...] = (
     *({"drop": True}, {"drop": True, "delay": 400.0}, {"malformed": True}),
     *({"html": 502}, {"html": 522}, {"html": 408}, {"html": 500}),
-    *({"status": 503, "code": "DATABASE_UNAVAILABLE"}, {"status": 504, "code": "GATEWAY"}),
+    *(
+        {"status": 503, "code": "DATABASE_UNAVAILABLE"},
+        {"status": 504, "code": "GATEWAY"},
+    ),
 )
 NEW_CODES: tuple[dict[str, Any], ...] = (
     *({"status": status, "code": "SOMETHING_NEW"} for status in (404, 422, 500)),
@@ -198,23 +225,41 @@ STOPPED = {
 @event("no status: the answer is lost", *LOST, *done(*LOST), **NO_STATUS)
 @event("an answer with a code that is new, and it was carried out", *done(*NEW_CODES))
 @event("an answer with a code that is new, and nothing was started", *NEW_CODES)
-@event("no status: an answer with a code that is new", *NEW_CODES, restore_seconds=0.0, **NO_STATUS)
 @event(
-    "polls of the status fail for a while", {**STATUS, "status": 500, "code": "BROKEN", "times": 12}
+    "no status: an answer with a code that is new",
+    *NEW_CODES,
+    restore_seconds=0.0,
+    **NO_STATUS,
+)
+@event(
+    "polls of the status fail for a while",
+    {**STATUS, "status": 500, "code": "BROKEN", "times": 12},
 )
 @event(
     "a status that cannot be read",
     *(
-        {**STATUS, "times": None, "body": json.dumps({"status": "success", "response": each})}
+        {
+            **STATUS,
+            "times": None,
+            "body": json.dumps({"status": "success", "response": each}),
+        }
         for each in UNREADABLE
     ),
 )
 @event(
     "`DATABASE_NOT_FOUND` for the status",
-    {"kind": "restore status", "status": 404, "code": "DATABASE_NOT_FOUND", "times": None},
+    {
+        "kind": "restore status",
+        "status": 404,
+        "code": "DATABASE_NOT_FOUND",
+        "times": None,
+    },
 )
 @event("`success`, and the database does not run yet", {**STOPPED, "times": 3})
-@event("`success`, and the database does not run until `timeout`", {**STOPPED, "times": None})
+@event(
+    "`success`, and the database does not run until `timeout`",
+    {**STOPPED, "times": None},
+)
 @event("`KEEP_CALM`", {"status": 429, "code": "KEEP_CALM"})
 @event(
     "`RESTORE_IN_PROGRESS` until `timeout`",
@@ -229,11 +274,18 @@ STOPPED = {
     settings={"block_wait": 300.0},
 )
 @event(
-    "the key is refused while it is restored", {**STATUS, "status": 401, "code": "ACCESS_DENIED"}
+    "the key is refused while it is restored",
+    {**STATUS, "status": 401, "code": "ACCESS_DENIED"},
 )
 @event(
     "the key may not see the restore's status",
-    *unseen("restore status", "MISSING_SCOPE", "PERMISSION_DENIED", "SOMETHING_NEW", times=None),
+    *unseen(
+        "restore status",
+        "MISSING_SCOPE",
+        "PERMISSION_DENIED",
+        "SOMETHING_NEW",
+        times=None,
+    ),
 )
 @event(
     "the key may not see the database's status",
@@ -270,7 +322,9 @@ async def running(at: Scene, _: Any) -> RestoreEnding:
 @event("another restore of the database runs until `timeout`", HOUR)
 @event("another restore of the database has just succeeded", 150.0)
 async def theirs_first(at: Scene, seconds: float) -> RestoreEnding:
-    at.here.emulator.settings = replace(at.here.emulator.settings, restore_seconds=seconds)
+    at.here.emulator.settings = replace(
+        at.here.emulator.settings, restore_seconds=seconds
+    )
     await at.somebody_restores(at.stored)
     await anyio.sleep(200)
     at.here.emulator.journal.clear()
@@ -282,14 +336,20 @@ async def theirs_first(at: Scene, seconds: float) -> RestoreEnding:
 
 
 @pytest.mark.parametrize(("reaction", "scenario"), TABLE.played())
-def test_reaction_is_what_the_page_promises(reaction: Reaction, scenario: Scenario) -> None:
+def test_reaction_is_what_the_page_promises(
+    reaction: Reaction, scenario: Scenario
+) -> None:
     async def body() -> None:
         async with scene(**scenario.service) as at:
             ending = await scenario.play(at, scenario.variant)
             shown = ending.text
             assert len(at.posts) == reaction.posts, shown
-            assert {"complete": "the restore"}.get(ending.how, ending.how) == reaction.state, shown
-            assert [words for words in reaction.reads if words not in shown] == [], shown
+            assert {"complete": "the restore"}.get(
+                ending.how, ending.how
+            ) == reaction.state, shown
+            assert [words for words in reaction.reads if words not in shown] == [], (
+                shown
+            )
             assert at.here.emulator.settings.api_key not in shown
             assert len(at.accepted) <= 1
             if ending.how == "complete":

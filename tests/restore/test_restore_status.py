@@ -12,7 +12,8 @@ from tests.support.restoring import Scene, says, scene
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OWNER
 
-HOUR, DAY = 3600.0, 86400.0
+HOUR = 3600.0
+DAY = 86400.0
 
 
 # Success -------------------------------------------------------------------------------------------------------------
@@ -26,10 +27,15 @@ async def test_a_restore_is_done_only_when_the_service_says_so(at: Scene) -> Non
     assert at.elapsed == 210
     assert at.holds() == "then"
     polls = [text for text in at.row.shown if text.startswith("restoring; next check ")]
-    assert {text.rpartition(": ")[2] for text in polls} >= {"step download", "step unzip"}
+    assert {text.rpartition(": ")[2] for text in polls} >= {
+        "step download",
+        "step unzip",
+    }
 
 
-NOT_RUNNING = """skip=1 times=None body='{"status":"success","response":{"running":false}}'"""
+NOT_RUNNING = (
+    """skip=1 times=None body='{"status":"success","response":{"running":false}}'"""
+)
 NO_START = """times=None body='{"status":"success","response":{"running":true}}'"""
 """It says that the database runs, and not since when."""
 NO_ROUTE = "restore_status_route='404'"
@@ -167,7 +173,9 @@ async def test_without_usable_times_only_an_accepted_restore_that_was_followed_i
 
 
 @staged(scene)
-async def test_without_times_the_outcome_of_an_earlier_restore_is_not_ours(at: Scene) -> None:
+async def test_without_times_the_outcome_of_an_earlier_restore_is_not_ours(
+    at: Scene,
+) -> None:
     says(at, skip=0, times=5, state="success")
     assert (await at.restore()).how == "complete"
     assert at.elapsed == 90, "the fifth answer is the first that differs"

@@ -11,17 +11,22 @@ from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.virtual import staged, virtual
 from tests.support.world import Row
 
-HOUR, DAY = 3600, 86400
-AGAIN = (
-    f"may not have saved its state & `pulumi up --refresh --replace '{RESTORER}'` restores again"
-)
+HOUR = 3600
+DAY = 86400
+AGAIN = f"may not have saved its state & `pulumi up --refresh --replace '{RESTORER}'` restores again"
 FORGOTTEN = "the service no longer shows how the restore of the database ended"
-UNKNOWN = "The service does not say how a restore stands, so what it holds now is not known"
-NOT_RUNNING = """skip=1 times=None body='{"status":"success","response":{"running":false}}'"""
+UNKNOWN = (
+    "The service does not say how a restore stands, so what it holds now is not known"
+)
+NOT_RUNNING = (
+    """skip=1 times=None body='{"status":"success","response":{"running":false}}'"""
+)
 STORIES = {
     **{
         f"a killed restore is not sent again: status {route}, after {after} s, {later} s later": f"""
-            service restore_status_route='{route}'; R up killed={after}; accepted 1; wait {later};
+            service restore_status_route='{route}'; R up killed={
+            after
+        }; accepted 1; wait {later};
             {"rows change; " if later > 1 else ""}R up {
             f"pending: {FORGOTTEN}"
             if route == "there" and later > HOUR
@@ -97,7 +102,9 @@ async def test_no_later_run_restores_again_because_of_a_killed_one(story: str) -
 
 
 @staged(scene)
-async def test_a_newer_snapshot_after_a_kill_is_not_restored_but_told(at: Scene) -> None:
+async def test_a_newer_snapshot_after_a_kill_is_not_restored_but_told(
+    at: Scene,
+) -> None:
     """`get_latest_snapshot` as its source, and an automatic snapshot came between the kill and the next up."""
     await at.killed(45)
     await anyio.sleep(30)
@@ -105,18 +112,26 @@ async def test_a_newer_snapshot_after_a_kill_is_not_restored_but_told(at: Scene)
     newer = at.here.emulator.add_snapshot(at.stored.database_id, origin="automatic")
     record = (await at.restore(at.process(), version_id=newer.version_id)).complete
     assert record.version_id == at.stored.version_id
-    assert any("set triggers to restore again" in warning for warning in at.row.warnings)
+    assert any(
+        "set triggers to restore again" in warning for warning in at.row.warnings
+    )
     assert at.holds() == "later"
     assert len(at.posts) == 1
 
 
 @staged(scene, restore_seconds=200.0)
-async def test_two_runs_of_one_machine_restore_one_database_after_the_other(at: Scene) -> None:
+async def test_two_runs_of_one_machine_restore_one_database_after_the_other(
+    at: Scene,
+) -> None:
     rows = Row(), Row()
     async with anyio.create_task_group() as group:
         for number, row in enumerate(rows):
-            operation = partial(restore, at.process(), at.inputs(), row, f"urn:{number}")
+            operation = partial(
+                restore, at.process(), at.inputs(), row, f"urn:{number}"
+            )
             group.start_soon(operation)
     assert len(at.accepted) == 2
-    assert any("waiting for the restore of `urn:" in text for row in rows for text in row.shown)
+    assert any(
+        "waiting for the restore of `urn:" in text for row in rows for text in row.shown
+    )
     assert all(post.code != "RESTORE_IN_PROGRESS" for post in at.posts)

@@ -27,7 +27,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def place_in(home: Path, url: str = "") -> str | None:
-    return Settings.read(BACKEND, {"HOME": str(home), "PULUMI_BACKEND_URL": url}).shared_state
+    return Settings.read(
+        BACKEND, {"HOME": str(home), "PULUMI_BACKEND_URL": url}
+    ).shared_state
 
 
 def log_in(home: Path, url: str) -> None:
@@ -45,9 +47,13 @@ def test_the_backend_is_the_one_that_the_engine_takes(home: Path) -> None:
     )
     settings._logged_in.cache_clear()
     project = home / "app" / "Pulumi.yaml"
-    project.write_text("name: app\nruntime: python\nbackend: {url: 'gs://of-project/states'}\n")
+    project.write_text(
+        "name: app\nruntime: python\nbackend: {url: 'gs://of-project/states'}\n"
+    )
     assert place_in(home) == "gs://of-project/states/.pulumi-snapshots"
-    assert place_in(home, "s3://of-environment") == "s3://of-environment/.pulumi-snapshots"
+    assert (
+        place_in(home, "s3://of-environment") == "s3://of-environment/.pulumi-snapshots"
+    )
     project.write_text("name: app\nruntime: python\n")
     settings._logged_in.cache_clear()
     assert place_in(home) == "s3://another-login/.pulumi-snapshots"
@@ -70,7 +76,10 @@ def test_the_backend_is_the_one_that_the_engine_takes(home: Path) -> None:
         (
             "azblob://states?storage_account=shop",
             "az://states/.pulumi-snapshots?storage_account=shop",
-            {"AZURE_STORAGE_ACCOUNT_NAME": "shop", "AZURE_STORAGE_CONNECTION_STRING": ""},
+            {
+                "AZURE_STORAGE_ACCOUNT_NAME": "shop",
+                "AZURE_STORAGE_CONNECTION_STRING": "",
+            },
         ),
         ("file:///mnt/team", "/mnt/team/.pulumi-snapshots", {}),
         ("file:///mnt/team?no_tmp_dir=true", "/mnt/team/.pulumi-snapshots", {}),
@@ -83,13 +92,19 @@ def test_what_a_backends_url_says_is_carried_over(
     assert environment_of(place) == environment
 
 
-def test_a_profile_that_a_backend_names_wins_over_keys_in_the_environment(home: Path) -> None:
+def test_a_profile_that_a_backend_names_wins_over_keys_in_the_environment(
+    home: Path,
+) -> None:
     (home / ".aws").mkdir()
     (home / ".aws" / "credentials").write_text(
         "[team]\naws_access_key_id = a\naws_secret_access_key = b\n"
     )
     given = environment_of(place_in(home, "s3://team?profile=team") or "")
-    keys = {"HOME": str(home), "AWS_ACCESS_KEY_ID": "other", "AWS_SECRET_ACCESS_KEY": "other"}
+    keys = {
+        "HOME": str(home),
+        "AWS_ACCESS_KEY_ID": "other",
+        "AWS_SECRET_ACCESS_KEY": "other",
+    }
     assert access("s3", keys)[0] == "what is in AWS_ACCESS_KEY_ID"
     assert access("s3", keys | given)[0] == "keys of profile team"
 
@@ -124,12 +139,16 @@ def test_a_backend_that_cannot_be_shared_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(SettingsError) as caught:
         place_in(home, url)
-    assert str(caught.value).startswith(f"squarecloud:sharedState is `backend`, which {why}")
+    assert str(caught.value).startswith(
+        f"squarecloud:sharedState is `backend`, which {why}"
+    )
     assert "word" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", '{"current": '])
-def test_a_login_that_cannot_be_read_is_not_taken_for_none(home: Path, content: str) -> None:
+def test_a_login_that_cannot_be_read_is_not_taken_for_none(
+    home: Path, content: str
+) -> None:
     (home / ".pulumi" / "credentials.json").write_text(content)
     with pytest.raises(
         SettingsError, match=r"cannot be looked up: .*credentials.json cannot be read"
@@ -138,10 +157,8 @@ def test_a_login_that_cannot_be_read_is_not_taken_for_none(home: Path, content: 
 
 
 def test_only_a_ci_job_with_a_bucket_hears_that_it_could_share(home: Path) -> None:
-    bucket, cloud = (
-        {"PULUMI_BACKEND_URL": "s3://team?region=x"},
-        {"PULUMI_BACKEND_URL": "https://api.pulumi.com"},
-    )
+    bucket = {"PULUMI_BACKEND_URL": "s3://team?region=x"}
+    cloud = {"PULUMI_BACKEND_URL": "https://api.pulumi.com"}
     assert could_share({"CI": "true", **bucket})
     assert not could_share(bucket)
     assert not could_share({"CI": "true", **cloud})
@@ -154,7 +171,9 @@ async def test_a_ci_job_says_once_that_its_backend_could_keep_what_it_sends(
 ) -> None:
     monkeypatch.setenv("CI", "true")
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://team?region=x")
-    shown = [(await w.create(database_id=each)).text for each in (DATABASE, OTHER_DATABASE)][-1]
+    shown = [
+        (await w.create(database_id=each)).text for each in (DATABASE, OTHER_DATABASE)
+    ][-1]
     line = (
         "this runner forgets what it has requested: with squarecloud:sharedState set to `backend`, s3://team keeps it for "
         "the next job"

@@ -108,7 +108,9 @@ async def test_a_command_ends_with_a_code_of_its_own_if_it_can_be_run_again_late
 
 
 @at_desk()
-async def test_an_interrupted_or_pending_create_does_not_end_as_later(desk: Desk, w: World) -> None:
+async def test_an_interrupted_or_pending_create_does_not_end_as_later(
+    desk: Desk, w: World
+) -> None:
     w.fault(kind="create", times=None, **COOLDOWN)
     assert (await desk.interrupted(30, "create", DATABASE)).code == 130
     w.emulator.clear_faults()
@@ -118,6 +120,8 @@ async def test_an_interrupted_or_pending_create_does_not_end_as_later(desk: Desk
 
 
 @at_desk()
-async def test_a_guarded_command_that_was_not_run_keeps_its_own_code(desk: Desk, w: World) -> None:
+async def test_a_guarded_command_that_was_not_run_keeps_its_own_code(
+    desk: Desk, w: World
+) -> None:
     w.fault(kind="create", times=None, **QUOTA)
     assert (await desk.types("guard", DATABASE, "--", "true")).code == 125

@@ -18,9 +18,14 @@ FLEET = tuple(f"{number:032x}" for number in range(50))
 BLOCK = 1800.0
 
 
-def fleet(size: int = 50, cache_world: str = "invalidated") -> AbstractAsyncContextManager[World]:
+def fleet(
+    size: int = 50, cache_world: str = "invalidated"
+) -> AbstractAsyncContextManager[World]:
     return world(
-        databases=FLEET[:size], snapshot_seconds=150, plan_memory_mb=64_000, cache_world=cache_world
+        databases=FLEET[:size],
+        snapshot_seconds=150,
+        plan_memory_mb=64_000,
+        cache_world=cache_world,
     )
 
 
@@ -32,7 +37,9 @@ async def rows_of_all(here: World) -> list[Row]:
     return rows
 
 
-async def endings_of_all(here: World, seconds: float = 2700.0) -> dict[str, tuple[Ending, float]]:
+async def endings_of_all(
+    here: World, seconds: float = 2700.0
+) -> dict[str, tuple[Ending, float]]:
     """The ending of each create, and its time."""
     endings: dict[str, tuple[Ending, float]] = {}
 
@@ -70,14 +77,21 @@ async def test_failing_polls_of_a_fleet_are_shown_once(here: World) -> None:
 @virtual
 async def test_what_a_row_says_first_fits_into_120_columns_and_has_one_time() -> None:
     """Pulumi's columns leave 34 for the row of a Snapshot with a name of 14 characters."""
-    rows, dropped = [], Fault(kind="create", drop=True, when="after")
-    for fault in (None, dropped, Fault(kind="create", status=429, code="KEEP_CALM", times=1)):
+    rows = []
+    dropped = Fault(kind="create", drop=True, when="after")
+    for fault in (
+        None,
+        dropped,
+        Fault(kind="create", status=429, code="KEEP_CALM", times=1),
+    ):
         async with world(snapshot_seconds=400, cache_world="invalidated") as here:
             if fault:
                 here.emulator.add_fault(fault)
             await here.create()
             rows += here.row.shown
-    polls = [text for text in rows if re.fullmatch(r"accepted; next check (.*) UTC", text)]
+    polls = [
+        text for text in rows if re.fullmatch(r"accepted; next check (.*) UTC", text)
+    ]
     assert len(set(polls)) > 3, "a single snapshot shows every next poll"
     firsts = {text.partition(" ")[0] for text in rows}
     assert firsts == {"sent;", "accepted;", "answer", "KEEP_CALM;", "found"}
@@ -93,9 +107,13 @@ async def test_a_block_loses_no_snapshot_and_says_when_to_run_again() -> None:
         over_at = here.clock.monotonic() + 62.0 + BLOCK
         endings = await here.meanwhile(62.0, here.emulator.block, endings_of_all(here))
         journal = here.emulator.journal
-        known_at = next(entry.monotonic for entry in journal if entry.code == "RATE_LIMITED")
+        known_at = next(
+            entry.monotonic for entry in journal if entry.code == "RATE_LIMITED"
+        )
         assert [one for one in journal if known_at < one.monotonic < over_at] == []
-        started = {post.database_id: post.version_id for post in here.posts if post.accepted}
+        started = {
+            post.database_id: post.version_id for post in here.posts if post.accepted
+        }
         assert 10 <= len(started) <= 14
         for database_id, (ending, at) in endings.items():
             if database_id in started:
@@ -105,7 +123,9 @@ async def test_a_block_loses_no_snapshot_and_says_when_to_run_again() -> None:
                 _says_at_once_when_to_run_again(ending, at - known_at)
 
 
-def _says_at_once_when_to_run_again(ending: Ending, seconds_after_the_block: float) -> None:
+def _says_at_once_when_to_run_again(
+    ending: Ending, seconds_after_the_block: float
+) -> None:
     """So ends a create that is still queued when the block is met."""
     assert isinstance(ending.nothing, Blocked)
     assert "Run it again after 12:3" in ending.text
@@ -140,13 +160,16 @@ async def test_an_outage_leaves_two_pending_snapshots_and_none_before_the_first_
             )
             == sent
         )
-        unsent = [(ending, at) for ending, at in endings.values() if ending.record is None]
+        unsent = [
+            (ending, at) for ending, at in endings.values() if ending.record is None
+        ]
         assert len(unsent) == 40 - sent
         says = r"No snapshot of database \w+ was taken\. \[.*\]\nhint: Run it again later\."
         for ending, at in unsent:
             assert isinstance(ending.nothing, Outage) is has_answered
             assert re.search(
-                says if has_answered else "since the service's time is not known", ending.text
+                says if has_answered else "since the service's time is not known",
+                ending.text,
             )
             assert at - began <= 130
 
@@ -161,7 +184,9 @@ async def test_a_long_wait_is_shown_beside_the_row_every_three_minutes_at_most(
     reminders = here.row.reminders
     assert 2 <= len(reminders) <= 1 + minutes / 3
     for text in reminders:
-        assert re.fullmatch(r"waiting: accepted; next check \d\d:\d\d:\d\d UTC", text), text
+        assert re.fullmatch(
+            r"waiting: accepted; next check \d\d:\d\d:\d\d UTC", text
+        ), text
         assert len(f"    before-release: {text}") <= 80, "as under Diagnostics"
 
 

@@ -41,10 +41,20 @@ NAMES = {
         "0",
         0,
     ),
-    "first_poll_after": ("squarecloud:firstPollAfter", "SQUARECLOUD_FIRST_POLL_AFTER", "0s", 0.0),
+    "first_poll_after": (
+        "squarecloud:firstPollAfter",
+        "SQUARECLOUD_FIRST_POLL_AFTER",
+        "0s",
+        0.0,
+    ),
     "poll_every": ("squarecloud:pollEvery", "SQUARECLOUD_POLL_EVERY", "10s", 10.0),
     "guard": ("squarecloud:guard", "SQUARECLOUD_GUARD", "off", "off"),
-    "listing_cache": ("squarecloud:listingCache", "SQUARECLOUD_LISTING_CACHE", "kept", "kept"),
+    "listing_cache": (
+        "squarecloud:listingCache",
+        "SQUARECLOUD_LISTING_CACHE",
+        "kept",
+        "kept",
+    ),
     "shared_state": (
         "squarecloud:sharedState",
         "SQUARECLOUD_SHARED_STATE",
@@ -73,7 +83,10 @@ def test_config_wins_over_the_environment(name: str) -> None:
     config_key, variable, text, value = NAMES[name]
     assert getattr(Settings.read({config_key: text}, {}), name) == value
     assert getattr(Settings.read({}, {variable: text}), name) == value
-    assert getattr(Settings.read({config_key: text}, {variable: "\n bad \n"}), name) == value
+    assert (
+        getattr(Settings.read({config_key: text}, {variable: "\n bad \n"}), name)
+        == value
+    )
     assert getattr(Settings.read({config_key: ""}, {variable: text}), name) == value, (
         "an empty one is none"
     )
@@ -89,13 +102,17 @@ def test_a_bad_setting_is_named_with_its_source(name: str) -> None:
 
 
 def test_a_misspelt_setting_is_not_ignored() -> None:
-    key, variable = "squarecloud:sharedState", "SQUARECLOUD_SHARED_STATE"
+    key = "squarecloud:sharedState"
+    variable = "SQUARECLOUD_SHARED_STATE"
     for wrong in ("squarecloud:sharedstate", "squarecloud:shared_state"):
         assert (
             error_of({wrong: "s3://bucket/x"}, {})
             == f"{wrong} is not a setting: it is called {key}."
         )
-        assert Settings.read({wrong: "s3://bucket/x", key: "/srv"}, {}).shared_state == "/srv"
+        assert (
+            Settings.read({wrong: "s3://bucket/x", key: "/srv"}, {}).shared_state
+            == "/srv"
+        )
     for wrong in (
         "SQUARECLOUD_SHAREDSTATE",
         "squarecloud_shared_state",
@@ -105,7 +122,10 @@ def test_a_misspelt_setting_is_not_ignored() -> None:
             error_of({}, {wrong: "s3://bucket/x"})
             == f"{wrong} is not a setting: it is called {variable}."
         )
-        assert Settings.read({}, {wrong: "s3://bucket/x", variable: "/srv"}).shared_state == "/srv"
+        assert (
+            Settings.read({}, {wrong: "s3://bucket/x", variable: "/srv"}).shared_state
+            == "/srv"
+        )
     assert Settings.read({}, {"SQUARECLOUD_OF_ANOTHER_TOOL": "x"}) == Settings()
 
 
@@ -118,11 +138,16 @@ def test_a_shared_folder_that_cannot_be_looked_at_is_named_at_its_first_use() ->
 
 def test_white_space_around_a_key_is_ignored() -> None:
     for around in (" {}", "{}\n", "\t{}\r\n", "\u00a0{} "):
-        assert Settings.read({}, {"SQUARECLOUD_API_KEY": around.format(KEY)}).api_key == ApiKey(KEY)
+        assert Settings.read(
+            {}, {"SQUARECLOUD_API_KEY": around.format(KEY)}
+        ).api_key == ApiKey(KEY)
 
 
 def test_the_longest_key_works_and_a_missing_one_says_so() -> None:
-    assert Settings.read({"squarecloud:apiKey": "k" * 1024}, {}).required_key().value == "k" * 1024
+    assert (
+        Settings.read({"squarecloud:apiKey": "k" * 1024}, {}).required_key().value
+        == "k" * 1024
+    )
     with fails_with(MissingKey, r"squarecloud:apiKey` or in SQUARECLOUD_API_KEY"):
         Settings.read({}, {}).required_key()
 
@@ -215,7 +240,10 @@ WRONG: list[tuple[str, list[Any], str]] = [
     ("apiKey", BAD_KEYS, "must be the bare API key"),
     ("apiUrl", BAD_URLS, "https"),
     ("requestsPerMinute", NUMBERS, "a whole number of requests, from 1 to 100000"),
-    *((name, DURATIONS, "must be ") for name in ("firstPollAfter", "pollEvery", "blockWait")),
+    *(
+        (name, DURATIONS, "must be ")
+        for name in ("firstPollAfter", "pollEvery", "blockWait")
+    ),
     *((name, ["0"], "longer than zero") for name in ("pollEvery", "blockWait")),
     ("sharedState", PLACES, "must "),
     ("sharedState", [3], "must be a string"),
@@ -260,7 +288,9 @@ GOOD_URLS = [
 
 @pytest.mark.parametrize("url", GOOD_URLS)
 def test_a_good_address_works(url: str) -> None:
-    settings = Settings.read({"squarecloud:apiUrl": f" {url}/ ", "squarecloud:apiKey": KEY}, {})
+    settings = Settings.read(
+        {"squarecloud:apiUrl": f" {url}/ ", "squarecloud:apiKey": KEY}, {}
+    )
     assert settings.api_url == url
 
     @virtual
@@ -277,21 +307,38 @@ def test_a_bucket_without_its_library_names_the_line_that_installs_it(
     error = error_of({}, {"SQUARECLOUD_SHARED_STATE": "gs://b-1/a"})
     assert "SQUARECLOUD_SHARED_STATE needs obstore" in error
     assert pip_install("archive") in error
-    assert Settings.read({}, {"SQUARECLOUD_SHARED_STATE": "/mnt/a/"}).shared_state == "/mnt/a"
+    assert (
+        Settings.read({}, {"SQUARECLOUD_SHARED_STATE": "/mnt/a/"}).shared_state
+        == "/mnt/a"
+    )
 
 
 @virtual
 async def test_the_key_is_shown_nowhere() -> None:
     settings = Settings.read({"squarecloud:apiKey": KEY}, {})
     session = Session(settings, ledger_of(Clock()))
-    for thing in (settings, settings.api_key, session, session.client, session.rate_limiter):
+    for thing in (
+        settings,
+        settings.api_key,
+        session,
+        session.client,
+        session.rate_limiter,
+    ):
         assert KEY not in f"{thing!r} {thing!s} {thing:}"
     await session.close()
 
 
 def test_a_part_of_the_budget_is_left_to_others() -> None:
-    for budget, others, own in (("60", None, 54), ("9", None, 9), ("30", "0", 30), ("30", "29", 1)):
-        config = {"squarecloud:requestsPerMinute": budget, "squarecloud:requestsForOthers": others}
+    for budget, others, own in (
+        ("60", None, 54),
+        ("9", None, 9),
+        ("30", "0", 30),
+        ("30", "29", 1),
+    ):
+        config = {
+            "squarecloud:requestsPerMinute": budget,
+            "squarecloud:requestsForOthers": others,
+        }
         assert Settings.read(config, {}).own_requests == own
 
 

@@ -28,14 +28,18 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Memory:
 
 
 @virtual
-async def test_two_sessions_with_one_key_keep_its_limits_together(place: Memory) -> None:
+async def test_two_sessions_with_one_key_keep_its_limits_together(
+    place: Memory,
+) -> None:
     assert place.data is None
-    shared, settings = Shared(), Settings(api_key=ApiKey("k" * 64), requests_per_minute=30)
+    shared = Shared()
+    settings = Settings(api_key=ApiKey("k" * 64), requests_per_minute=30)
     sessions = [
         shared.session(settings),
         shared.session(replace(settings, requests_per_minute=60, poll_every=5.0)),
     ]
-    now, times = sessions[0].clock.utc(), list[float]()
+    now = sessions[0].clock.utc()
+    times = list[float]()
     sessions[0].service_clock.observe(now.replace(microsecond=0), now, now)
 
     async def post(session: Session, database_id: str) -> None:
@@ -48,7 +52,10 @@ async def test_two_sessions_with_one_key_keep_its_limits_together(place: Memory)
     async with anyio.create_task_group() as group:
         for number in range(6):
             group.start_soon(post, sessions[number % 2], f"{number}")
-    assert min(later - earlier for earlier, later in pairwise(times)) >= SNAPSHOT_PER_ACCOUNT
+    assert (
+        min(later - earlier for earlier, later in pairwise(times))
+        >= SNAPSHOT_PER_ACCOUNT
+    )
     with pytest.raises(Blocked):
         async with sessions[0].rate_limiter.slot("GET /x", READ):
             raise Blocked("GET /x", status=429, code="RATE_LIMITED")
@@ -62,8 +69,10 @@ async def test_sessions_with_two_ledgers_claim_each_in_its_own(
     place: Memory, tmp_path: Path
 ) -> None:
     assert place.writes == 0
-    shared, settings = Shared(), Settings(api_key=ApiKey("k" * 64))
+    shared = Shared()
+    settings = Settings(api_key=ApiKey("k" * 64))
     sessions = [
-        shared.session(each) for each in (settings, replace(settings, state_dir=str(tmp_path)))
+        shared.session(each)
+        for each in (settings, replace(settings, state_dir=str(tmp_path)))
     ]
     assert sessions[0].ledger is not sessions[1].ledger

@@ -89,7 +89,9 @@ RUNS = {
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
-@pytest.mark.parametrize("pause", [0.0, 3600.0], ids=["a minute later", "an hour later"])
+@pytest.mark.parametrize(
+    "pause", [0.0, 3600.0], ids=["a minute later", "an hour later"]
+)
 @pytest.mark.parametrize("many", [1, 3, 30])
 @staged(world, databases=FLEET, snapshot_seconds=10, plan_memory_mb=2_560_000)
 async def test_a_run_without_a_change_writes_nothing(

@@ -40,7 +40,9 @@ def refused(status: int, code: str, **more: Any) -> httpx.Response:
 @asynccontextmanager
 async def slot(service: Service, lane: Lane) -> AsyncIterator[None]:
     """The slot of a request that is entered as leaving."""
-    _, context = await service.limiter.claim("POST /x", lane, DATABASE, lambda _: SENT, None)
+    _, context = await service.limiter.claim(
+        "POST /x", lane, DATABASE, lambda _: SENT, None
+    )
     async with context as departure:
         await departure(lambda _: SENT)
         yield
@@ -54,7 +56,9 @@ async def post(service: Service) -> Finished | SquareCloudError | None:
         return error
 
 
-async def read(service: Service, patience: Patience = PATIENT) -> Listing | SquareCloudError:
+async def read(
+    service: Service, patience: Patience = PATIENT
+) -> Listing | SquareCloudError:
     try:
         return await service.client.list_snapshots(DATABASE, patience=patience)
     except SquareCloudError as error:
@@ -94,7 +98,10 @@ async def test_an_accepted_create_never_counts_as_refused(
 async def test_an_id_stays_one_segment_of_the_path() -> None:
     service = Service(ok([]))
     await service.client.list_snapshots("a/b?c#d%2F")
-    assert service.requests[0].url.raw_path == b"/v2/databases/a%2Fb%3Fc%23d%252F/snapshots"
+    assert (
+        service.requests[0].url.raw_path
+        == b"/v2/databases/a%2Fb%3Fc%23d%252F/snapshots"
+    )
 
 
 HELPS = [
@@ -104,9 +111,17 @@ HELPS = [
         httpx.Response(524),
         httpx.Response(500, text="x"),
     ),
-    *(refused(500, "OOPS"), refused(503, "DATABASE_UNAVAILABLE"), refused(429, "KEEP_CALM")),
+    *(
+        refused(500, "OOPS"),
+        refused(503, "DATABASE_UNAVAILABLE"),
+        refused(429, "KEEP_CALM"),
+    ),
     httpx.Response(429, text="slow down"),
-    *(httpx.ConnectError("x"), httpx.ReadTimeout("x"), httpx.Response(200, text="<html>")),
+    *(
+        httpx.ConnectError("x"),
+        httpx.ReadTimeout("x"),
+        httpx.Response(200, text="<html>"),
+    ),
 ]
 HARMS = [
     *(
@@ -114,7 +129,11 @@ HARMS = [
         refused(403, "MISSING_SCOPE"),
         refused(404, "DATABASE_NOT_FOUND"),
     ),
-    *(refused(400, "OOPS"), refused(402, "UPGRADE_REQUIRED"), refused(429, "RATE_LIMITED")),
+    *(
+        refused(400, "OOPS"),
+        refused(402, "UPGRADE_REQUIRED"),
+        refused(429, "RATE_LIMITED"),
+    ),
     refused(429, "RATE_LIMITED", headers={"Retry-After": "1"}),
     httpx.Response(302, headers={"Location": "https://evil.example"}),
 ]
@@ -137,7 +156,9 @@ async def test_a_read_is_sent_three_times_if_that_may_help(
 
 @pytest.mark.parametrize(("retry_after", "gap"), [("1", 2), ("10", 10), ("3000", 30)])
 @virtual
-async def test_a_read_honours_retry_after_up_to_a_bound(retry_after: str, gap: float) -> None:
+async def test_a_read_honours_retry_after_up_to_a_bound(
+    retry_after: str, gap: float
+) -> None:
     service = Service(httpx.Response(503, headers={"Retry-After": retry_after}), ok([]))
     await read(service)
     assert service.gaps == [gap]
@@ -145,8 +166,12 @@ async def test_a_read_honours_retry_after_up_to_a_bound(retry_after: str, gap: f
 
 @pytest.mark.parametrize("retry_after", ["0", "1", "Sun, 01 Mar 2020 12:00:00 GMT"])
 @virtual
-async def test_no_post_is_sent_into_a_block_that_claims_to_be_over(retry_after: str) -> None:
-    service = Service(refused(429, "RATE_LIMITED", headers={"Retry-After": retry_after}))
+async def test_no_post_is_sent_into_a_block_that_claims_to_be_over(
+    retry_after: str,
+) -> None:
+    service = Service(
+        refused(429, "RATE_LIMITED", headers={"Retry-After": retry_after})
+    )
     for _ in range(12):
         assert isinstance(await post(service), Blocked)
         await anyio.sleep(4)
@@ -160,12 +185,20 @@ UNREADABLE: dict[str, list[Any]] = {
         *(None, [], {}, {"user": {"id": "a"}}),
         *({"user": user, "databases": []} for user in (None, {"id": 7}, {"id": ""})),
     ],
-    "database_status": [None, [], {}, {"running": None}, {"running": "yes"}, {"running": 1}],
+    "database_status": [
+        None,
+        [],
+        {},
+        {"running": None},
+        {"running": "yes"},
+        {"running": 1},
+    ],
 }
 
 
 @pytest.mark.parametrize(
-    ("method", "response"), [(name, each) for name in UNREADABLE for each in UNREADABLE[name]]
+    ("method", "response"),
+    [(name, each) for name in UNREADABLE for each in UNREADABLE[name]],
 )
 @virtual
 async def test_an_answer_that_says_nothing_does_not_count_as_empty(
@@ -191,8 +224,11 @@ async def _restore(service: Service) -> None:
     ],
 )
 @virtual
-async def test_a_post_is_sent_once_whatever_the_answer(failure: httpx.Response | Exception) -> None:
-    creating, restoring = Service(failure), Service(failure)
+async def test_a_post_is_sent_once_whatever_the_answer(
+    failure: httpx.Response | Exception,
+) -> None:
+    creating = Service(failure)
+    restoring = Service(failure)
     assert isinstance(await post(creating), SquareCloudError)
     with pytest.raises(SquareCloudError):
         await _restore(restoring)
@@ -207,7 +243,8 @@ async def test_a_post_is_sent_once_whatever_the_answer(failure: httpx.Response |
 
 @virtual
 async def test_the_service_is_asked_once_for_its_own_word_by_all_that_fail() -> None:
-    service, paths = Service(httpx.Response(200)), list[str]()
+    service = Service(httpx.Response(200))
+    paths = list[str]()
 
     async def answer(request: httpx.Request) -> httpx.Response:
         paths.append(request.url.path)

@@ -58,14 +58,22 @@ UNREADABLE = [
     ),
     *(
         (200, body)
-        for body in (b'{"status": {}}', b'{"status": "ok"}', b"\xff\xfe\x00", b"[" * 100_000)
+        for body in (
+            b'{"status": {}}',
+            b'{"status": "ok"}',
+            b"\xff\xfe\x00",
+            b"[" * 100_000,
+        )
     ),
     *((202, b"<html>"), (204, b""), (500, b"<html>"), (501, b"")),
 ]
 CASES = [
     Case(401, "ACCESS_DENIED", "KeyRefused", "SQUARECLOUD_API_KEY"),
     Case(
-        401, "INVALID_ACCESS_TOKEN", "KeyRefused", "pulumi config set --secret squarecloud:apiKey"
+        401,
+        "INVALID_ACCESS_TOKEN",
+        "KeyRefused",
+        "pulumi config set --secret squarecloud:apiKey",
     ),
     Case(401, "SOMETHING_NEW", "KeyRefused", "unknown, revoked or expired"),
     Case(401, None, "KeyRefused", "nothing more is sent"),
@@ -74,11 +82,18 @@ CASES = [
     Case(403, "RESOURCE_NOT_ALLOWED", "NotAllowed", "may use this database"),
     Case(403, "PERMISSION_DENIED", "NotAllowed", "not allowed"),
     Case(403, "SOMETHING_NEW", "NotAllowed", "not allowed"),
-    Case(403, b"<!DOCTYPE html><title>Just a moment...</title>", "ProxyRefused", "not the reason"),
+    Case(
+        403,
+        b"<!DOCTYPE html><title>Just a moment...</title>",
+        "ProxyRefused",
+        "not the reason",
+    ),
     Case(403, b"error code: 1020", "ProxyRefused", "Run it from another network"),
     Case(403, b"<html>", "ProxyRefused", "some countries are blocked"),
     Case(403, "RESTORE_IN_PROGRESS", "RestoreRunning", "hint: Run it again after"),
-    Case(409, "RESTORE_IN_PROGRESS", "RestoreRunning", "less than about 2 minutes ago."),
+    Case(
+        409, "RESTORE_IN_PROGRESS", "RestoreRunning", "less than about 2 minutes ago."
+    ),
     Case(409, "SNAPSHOT_IN_PROGRESS", "SnapshotRunning", "is being taken."),
     Case(
         404,
@@ -86,12 +101,39 @@ CASES = [
         "RestoreFailed",
         "The snapshot is damaged. What the database holds now is not known.",
     ),
-    Case(500, "RESTORE_INTERRUPTED", "RestoreFailed", "node restarted before it was over"),
-    Case(404, "CONTAINER_NOT_FOUND", "RequestRefused", "database's container was not found"),
-    Case(409, "CLUSTER_MAINTENANCE_TRY_LATER", "RequestRefused", "hint: Run it again later"),
-    Case(409, "CONTAINER_INSUFFICIENT_DISK_SPACE", "NoDiskSpace", "has no disk space left"),
-    Case(409, "CONTAINER_TEMPORARILY_SUSPENDED", "DatabaseSuspended", "is suspended for a time"),
-    Case(409, "CONTAINER_NETWORK_CONFLICT", "NetworkConflict", "conflicts with another network"),
+    Case(
+        500, "RESTORE_INTERRUPTED", "RestoreFailed", "node restarted before it was over"
+    ),
+    Case(
+        404,
+        "CONTAINER_NOT_FOUND",
+        "RequestRefused",
+        "database's container was not found",
+    ),
+    Case(
+        409,
+        "CLUSTER_MAINTENANCE_TRY_LATER",
+        "RequestRefused",
+        "hint: Run it again later",
+    ),
+    Case(
+        409,
+        "CONTAINER_INSUFFICIENT_DISK_SPACE",
+        "NoDiskSpace",
+        "has no disk space left",
+    ),
+    Case(
+        409,
+        "CONTAINER_TEMPORARILY_SUSPENDED",
+        "DatabaseSuspended",
+        "is suspended for a time",
+    ),
+    Case(
+        409,
+        "CONTAINER_NETWORK_CONFLICT",
+        "NetworkConflict",
+        "conflicts with another network",
+    ),
     Case(409, "ACTION_FAILED", "ActionFailed", "could not carry out the action"),
     Case(404, "DATABASE_NOT_FOUND", "DatabaseMissing", "Check database_id"),
     Case(404, "SNAPSHOT_FAILED", "SnapshotFailed", "running and healthy"),
@@ -100,12 +142,22 @@ CASES = [
     Case(404, "SOMETHING_NEW", "RequestRefused", "service's support can say more"),
     Case(404, "SNAPSHOT_NOT_FOUND", "RequestRefused", "Check the version id"),
     Case(404, "SNAPSHOT_RESTORE_FAILED", "RestoreFailed", "could not restore"),
-    Case(400, "SNAPSHOT_DATABASE_MISMATCH", "RequestRefused", "database of the same engine"),
+    Case(
+        400,
+        "SNAPSHOT_DATABASE_MISMATCH",
+        "RequestRefused",
+        "database of the same engine",
+    ),
     Case(400, "INVALID_VERSION_ID", "RequestRefused", "INVALID_VERSION_ID"),
     Case(400, "DATABASE_NOT_RUNNING", "RequestRefused", "database is not running"),
     Case(200, "SOMETHING_NEW", "RequestRefused", "200 SOMETHING_NEW"),
     Case(429, "KEEP_CALM", "Cooldown", "Run it again after", passing=True),
-    Case(429, "DAILY_SNAPSHOTS_LIMIT_REACHED", "QuotaUsedUp", "A slot frees 24 hours after"),
+    Case(
+        429,
+        "DAILY_SNAPSHOTS_LIMIT_REACHED",
+        "QuotaUsedUp",
+        "A slot frees 24 hours after",
+    ),
     Case(429, "RATE_LIMITED", "Blocked", "Run it again after", passing=True),
     Case(429, "RATE_LIMIT", "Blocked", "squarecloud:requestsForOthers", passing=True),
     Case(429, "RATE_LIMIT_EXCEEDED", "Blocked", "too many requests", passing=True),
@@ -144,7 +196,10 @@ CASES = [
         )
     ),
     doubtful(
-        404, "CLUSTER_TIMEOUT", "Unavailable", "The database's cluster did not answer in time"
+        404,
+        "CLUSTER_TIMEOUT",
+        "Unavailable",
+        "The database's cluster did not answer in time",
     ),
     doubtful(200, b"<html>", "UnreadableAnswer", "squarecloud:apiUrl"),
     *(
@@ -159,7 +214,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.status}-{case.body!r:.30}")
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: f"{case.status}-{case.body!r:.30}"
+)
 def test_each_answer_has_its_reaction_and_says_what_to_do(case: Case) -> None:
     body = case.body
     answer = (
@@ -175,7 +232,9 @@ def test_each_answer_has_its_reaction_and_says_what_to_do(case: Case) -> None:
     assert case.says in text.replace("\n", " ")
     happened, exchange, *steps = text.splitlines()
     assert happened.endswith("."), "the meaning comes first"
-    assert re.fullmatch(rf"({error.done} )?\[POST /{PATH}: {case.status}( [A-Z_]+)?\]", exchange)
+    assert re.fullmatch(
+        rf"({error.done} )?\[POST /{PATH}: {case.status}( [A-Z_]+)?\]", exchange
+    )
     assert steps, "there is no next step"
     assert all(step.startswith("hint: ") and step.endswith(".") for step in steps)
     if isinstance(body, str):
@@ -191,8 +250,12 @@ def every_error() -> list[type[SquareCloudError]]:
     ]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in every_error() if kind is not SquareCloudError])
-def test_every_error_says_what_was_asked_and_what_to_do(kind: type[SquareCloudError]) -> None:
+@pytest.mark.parametrize(
+    "kind", [kind for kind in every_error() if kind is not SquareCloudError]
+)
+def test_every_error_says_what_was_asked_and_what_to_do(
+    kind: type[SquareCloudError],
+) -> None:
     text = PYTHON.told(kind("GET /users/me"))
     assert re.search(r"\[GET /users/me: (no answer|not sent)\]\nhint: ", text)
     assert text.endswith(".")
@@ -223,31 +286,46 @@ def test_a_message_is_shown_as_one_short_line(message: object, shown: str) -> No
 
 @pytest.mark.parametrize("code", [7, ["KEEP_CALM"], {}, ""])
 def test_a_code_that_is_no_text_is_left_out(code: object) -> None:
-    assert error_of(httpx.Response(400, json={"status": "error", "code": code})).code is None
+    assert (
+        error_of(httpx.Response(400, json={"status": "error", "code": code})).code
+        is None
+    )
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "until"), [(None, "12:30:00"), (0.0, "12:00:00"), (61.0, "12:01:01")]
+    ("retry_after", "until"),
+    [(None, "12:30:00"), (0.0, "12:00:00"), (61.0, "12:01:01")],
 )
 def test_a_block_says_how_long_it_lasts(retry_after: float | None, until: str) -> None:
     error = error_for(
-        "GET /users/me", 429, code="RATE_LIMITED", readable=True, retry_after=retry_after, now=NOON
+        "GET /users/me",
+        429,
+        code="RATE_LIMITED",
+        readable=True,
+        retry_after=retry_after,
+        now=NOON,
     )
     assert f"Run it again after {until} UTC." in PYTHON.told(error)
 
 
 def test_a_request_that_is_kept_back_says_that_it_was_not_sent() -> None:
-    blocked = error_for("GET /a", 429, code="RATE_LIMITED", message="stop", readable=True)
+    blocked = error_for(
+        "GET /a", 429, code="RATE_LIMITED", message="stop", readable=True
+    )
     text = PYTHON.told(blocked.kept_back("POST /b"))
     assert (
-        "\n[POST /b: not sent, since another request was answered with 429 RATE_LIMITED]\n" in text
+        "\n[POST /b: not sent, since another request was answered with 429 RATE_LIMITED]\n"
+        in text
     )
 
 
 def test_a_request_that_is_kept_back_explains_the_quota() -> None:
-    error = error_for("POST /a", 429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", readable=True)
+    error = error_for(
+        "POST /a", 429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", readable=True
+    )
     assert "A slot frees 24 hours after the oldest of them" in PYTHON.told(error)
-    error.happened, error.then = "the plan has 2048 MB", (Hint(HintKind.USE_LARGER_PLAN),)
+    error.happened = "the plan has 2048 MB"
+    error.then = (Hint(HintKind.USE_LARGER_PLAN),)
     told = PYTHON.told(error.kept_back("POST /b"))
     assert re.fullmatch(
         r"The plan has 2048 MB\.\n\[POST /b: not sent, .*\]\nhint: A larger plan allows more\.",
@@ -265,4 +343,6 @@ def test_an_error_has_a_text_without_docstrings_too() -> None:
 def test_a_failed_action_says_nothing_of_what_was_carried_out() -> None:
     """So a restore stays pending, as after a code that this package does not know."""
     assert is_new(error_for("POST /x", 409, code="ACTION_FAILED", readable=True))
-    assert not is_new(error_for("POST /x", 409, code="CONTAINER_NETWORK_CONFLICT", readable=True))
+    assert not is_new(
+        error_for("POST /x", 409, code="CONTAINER_NETWORK_CONFLICT", readable=True)
+    )

@@ -26,7 +26,9 @@ def reads_of_others(*ago: float) -> list[Sent]:
     return [Sent(NOW - each, "another", []) for each in ago]
 
 
-def own_reads(many: int, ago: float = 1.0, *, is_entered: bool = True) -> list[OwnRequest]:
+def own_reads(
+    many: int, ago: float = 1.0, *, is_entered: bool = True
+) -> list[OwnRequest]:
     return [
         OwnRequest(NOW - ago, is_entered=is_entered, enters_later=not is_entered)
         for _ in range(many)
@@ -34,7 +36,10 @@ def own_reads(many: int, ago: float = 1.0, *, is_entered: bool = True) -> list[O
 
 
 def traffic(
-    own: list[OwnRequest], others: list[Sent], *reserved: ReservedRead, waiting_reads: int = 0
+    own: list[OwnRequest],
+    others: list[Sent],
+    *reserved: ReservedRead,
+    waiting_reads: int = 0,
 ) -> Traffic:
     return Traffic(NOW, 27, others, own, reserved, waiting_reads=waiting_reads)
 
@@ -114,11 +119,15 @@ def test_how_many_reads_are_reserved(recent: int, waiting: int, reserved: int) -
     found = at.reserve(OwnRequest(NOW), waiting=waiting)
     assert len(found) == reserved
     assert [each.closes for each in found] == sorted(each.closes for each in found)
-    assert all(each.opens == NOW < each.closes <= NOW + LONGEST_RESERVED for each in found)
+    assert all(
+        each.opens == NOW < each.closes <= NOW + LONGEST_RESERVED for each in found
+    )
 
 
 @pytest.mark.parametrize(("by_others", "reserved"), [(9, 6), (11, 4), (15, 0), (17, 0)])
-def test_all_runs_together_reserve_at_most_five_ninths(by_others: int, reserved: int) -> None:
+def test_all_runs_together_reserve_at_most_five_ninths(
+    by_others: int, reserved: int
+) -> None:
     others = [Sent(NOW + 5, "another", []) for _ in range(by_others)]
     at = traffic(own_reads(3), others)
     assert len(at.reserve(OwnRequest(NOW), waiting=0)) == reserved
@@ -133,5 +142,7 @@ def test_what_is_reserved_opens_when_the_budget_is_free() -> None:
 
 def test_the_page_says_the_numbers_of_the_code() -> None:
     page = PAGE.read_text()
-    shares = [27 * each // 9 for each in (FEW_NINTHS, RESERVED_NINTHS, RESERVED_BY_ALL_NINTHS)]
+    shares = [
+        27 * each // 9 for each in (FEW_NINTHS, RESERVED_NINTHS, RESERVED_BY_ALL_NINTHS)
+    ]
     assert [int(each) for each in re.findall(r"(\d+) of 27", page)] == shares

@@ -23,11 +23,17 @@ from tests.support.limiter import Request, Runs
 from tests.support.memory import SENT
 from tests.support.virtual import virtual
 
-A, B, C, D = "a" * 32, "b" * 32, "c" * 32, "d" * 32
+A = "a" * 32
+B = "b" * 32
+C = "c" * 32
+D = "d" * 32
 
 
 def answer(
-    status: int, code: str | None = None, retry_after: float | None = None, request: str = "X /x"
+    status: int,
+    code: str | None = None,
+    retry_after: float | None = None,
+    request: str = "X /x",
 ) -> SquareCloudError:
     return error_for(request, status, code=code, readable=True, retry_after=retry_after)
 
@@ -42,7 +48,9 @@ class Course:
     """Requests, when each must be sent, and which must fail how."""
 
     requests: list[Request]
-    sent: list[tuple[float, str]]  # seconds and name of each that is sent, in their order
+    sent: list[
+        tuple[float, str]
+    ]  # seconds and name of each that is sent, in their order
     # those that are not sent
     failed: dict[str, type[SquareCloudError]] = field(default_factory=dict)
     says: str = ""  # what a request that waits says
@@ -50,7 +58,9 @@ class Course:
 
 
 def block(retry_after: float | None, lasts: float) -> Course:
-    first = Request(CREATE, A, 0, answer(429, "RATE_LIMITED", retry_after), name="first")
+    first = Request(
+        CREATE, A, 0, answer(429, "RATE_LIMITED", retry_after), name="first"
+    )
     others = [
         Request(CREATE, B, 0.5, name="waiting"),
         Request(READ, at=1, name="patient"),
@@ -78,20 +88,32 @@ def listing_block(retry_after: float | None, lasts: float) -> Course:
         Request(ACCOUNT_LANE, at=lasts - 1, name="late"),
         Request(ACCOUNT_LANE, at=lasts + 1, name="over"),
     ]
-    sent = [(0.0, "blocked"), (2.0, "create"), (2.1, "read"), (2.2, "restore"), (lasts + 1, "over")]
-    return Course(requests, sent, dict.fromkeys(("blocked", "queued", "late"), ListingBlocked))
+    sent = [
+        (0.0, "blocked"),
+        (2.0, "create"),
+        (2.1, "read"),
+        (2.2, "restore"),
+        (lasts + 1, "over"),
+    ]
+    return Course(
+        requests, sent, dict.fromkeys(("blocked", "queued", "late"), ListingBlocked)
+    )
 
 
 def not_in_a_row(between: SquareCloudError | None) -> Course:
     results = (BAD_GATEWAY, between, BAD_GATEWAY, None)
     requests = [
-        Request(CREATE, f"{n}", 10 * n, result, name=f"{n}") for n, result in enumerate(results)
+        Request(CREATE, f"{n}", 10 * n, result, name=f"{n}")
+        for n, result in enumerate(results)
     ]
     failed = {f"{n}": type(result) for n, result in enumerate(results) if result}
     return Course(requests, [(10.0 * n, f"{n}") for n in range(4)], failed)
 
 
-TWO_BAD = [Request(CREATE, one, n / 1000, BAD_GATEWAY, name=f"{n}") for n, one in enumerate((A, B))]
+TWO_BAD = [
+    Request(CREATE, one, n / 1000, BAD_GATEWAY, name=f"{n}")
+    for n, one in enumerate((A, B))
+]
 BAD = {"0": type(BAD_GATEWAY), "1": type(BAD_GATEWAY)}
 COURSES = {
     "creates of an account are 5 s apart": Course(
@@ -117,11 +139,19 @@ COURSES = {
         [
             Request(READ, result=answer(429), name="throttled"),
             Request(READ, at=1, patient=False),
-            Request(CREATE, A, at=2, result=answer(429, "SOMETHING_NEW"), name="refused"),
+            Request(
+                CREATE, A, at=2, result=answer(429, "SOMETHING_NEW"), name="refused"
+            ),
             Request(CREATE, B, at=2.1),
             Request(RESTORE_LANE, C, at=3),
         ],
-        [(0, "throttled"), (1, "read"), (2, "refused"), (3, "restore"), (7.15, "create")],
+        [
+            (0, "throttled"),
+            (1, "read"),
+            (2, "refused"),
+            (3, "restore"),
+            (7.15, "create"),
+        ],
         {"throttled": Throttled, "refused": Throttled},
     ),
     "the account's listing is requested three times a minute": Course(
@@ -147,7 +177,10 @@ COURSES = {
         {"lost": type(BAD_GATEWAY)},
     ),
     "after KEEP_CALM the account's cooldown starts again": Course(
-        [Request(CREATE, result=KEEP_CALM, takes=3, name="refused"), Request(CREATE, B, 1)],
+        [
+            Request(CREATE, result=KEEP_CALM, takes=3, name="refused"),
+            Request(CREATE, B, 1),
+        ],
         [(0, "refused"), (8.15, "create")],
         {"refused": type(KEEP_CALM)},
     ),
@@ -174,7 +207,9 @@ COURSES = {
     "a block stops creates, and patient reads wait it out": block(None, 1800),
     "a block lasts as long as the service says": block(600, 600),
     "a block of the account's listing holds up nothing else": listing_block(None, 300),
-    "a block of the account's listing lasts as long as the service says": listing_block(60, 60.5),
+    "a block of the account's listing lasts as long as the service says": listing_block(
+        60, 60.5
+    ),
     "in an outage creates wait until a read succeeds": Course(
         [
             *TWO_BAD,
@@ -198,16 +233,27 @@ COURSES = {
             (60, "read"),
             (60, "held"),
         ],
-        BAD | {"bad 20": type(BAD_GATEWAY), "bad 30": type(answer(500, "OOPS")), "bad 40": NotSent},
+        BAD
+        | {
+            "bad 20": type(BAD_GATEWAY),
+            "bad 30": type(answer(500, "OOPS")),
+            "bad 40": NotSent,
+        },
         says="service is returning errors",
     ),
     "a create fails unsent after two minutes of an outage": Course(
-        [*TWO_BAD, Request(CREATE, C, 1, name="held"), Request(CREATE, D, 100, name="late")],
+        [
+            *TWO_BAD,
+            Request(CREATE, C, 1, name="held"),
+            Request(CREATE, D, 100, name="late"),
+        ],
         [(0, "0"), (5.15, "1")],
         BAD | dict.fromkeys(("held", "late"), Outage),
     ),
     **{
-        f"a {between} between two failures ends no outage, as there is none": not_in_a_row(between)
+        f"a {between} between two failures ends no outage, as there is none": not_in_a_row(
+            between
+        )
         for between in (
             None,
             KEEP_CALM,
@@ -221,7 +267,9 @@ COURSES = {
 
 @pytest.mark.parametrize("course", COURSES.values(), ids=COURSES)
 @virtual
-async def test_each_request_is_sent_as_soon_as_the_limits_allow_it(course: Course) -> None:
+async def test_each_request_is_sent_as_soon_as_the_limits_allow_it(
+    course: Course,
+) -> None:
     runs = Runs()
     run = runs.run(budget=course.budget)
     await run.send_all(*course.requests)
@@ -229,7 +277,9 @@ async def test_each_request_is_sent_as_soon_as_the_limits_allow_it(course: Cours
     assert runs.times == pytest.approx([at for at, _ in course.sent], abs=0.02)
     assert {name: type(error) for name, error in run.failed.items()} == course.failed
     unsent = {
-        name for name, error in run.failed.items() if error.unsent or isinstance(error, Outage)
+        name
+        for name, error in run.failed.items()
+        if error.unsent or isinstance(error, Outage)
     }
     assert unsent == course.failed.keys() - set(runs.order)
     assert any(course.says in text for text in run.reasons) or not course.says
@@ -237,7 +287,9 @@ async def test_each_request_is_sent_as_soon_as_the_limits_allow_it(course: Cours
 
 def a_request(chance: random.Random) -> Request:
     """One of many, some of which are wanted in the same moment, or take whole seconds."""
-    at, takes = (round(chance.uniform(0, most), chance.choice([0, 3])) for most in (200, 20))
+    at, takes = (
+        round(chance.uniform(0, most), chance.choice([0, 3])) for most in (200, 20)
+    )
     lane = chance.choice([CREATE, READ, READ, READ, ACCOUNT_LANE])
     answer = chance.choice([None, None, None, KEEP_CALM, BAD_GATEWAY])
     return Request(lane, chance.choice([A, B, C]), at, answer, takes)
@@ -247,10 +299,8 @@ def a_request(chance: random.Random) -> Request:
 @virtual
 async def test_no_limit_of_the_service_is_exceeded_under_any_load(seed: int) -> None:
     chance = random.Random(seed)
-    load, budget = (
-        [a_request(chance) for _ in range(chance.randint(5, 60))],
-        chance.choice([1, 2, 5, 30]),
-    )
+    load = [a_request(chance) for _ in range(chance.randint(5, 60))]
+    budget = chance.choice([1, 2, 5, 30])
     run = Runs().run(budget=budget)
     await run.send_all(*load)
     times = run.runs.times
@@ -268,7 +318,9 @@ async def test_no_limit_of_the_service_is_exceeded_under_any_load(seed: int) -> 
 async def test_creates_go_before_reads_but_do_not_starve_them() -> None:
     runs = Runs()
     reads = [Request(READ, at=0.1)] * 40
-    await runs.run(budget=10).send_all(*reads, *(Request(CREATE, f"{n}") for n in range(40)))
+    await runs.run(budget=10).send_all(
+        *reads, *(Request(CREATE, f"{n}") for n in range(40))
+    )
     minute = [name for at, name in runs.sent if 60.5 <= at < 121]
     assert min(minute.count("create"), minute.count("read")) >= 4
     assert max(runs.times) < 600
@@ -278,13 +330,18 @@ async def test_creates_go_before_reads_but_do_not_starve_them() -> None:
 @pytest.mark.parametrize("victim", [0, 1, 5])
 @pytest.mark.parametrize("moment", [0.006, 2.0, 5.15, 7.0])
 @virtual
-async def test_after_a_cancelled_request_the_others_are_sent(victim: int, moment: float) -> None:
-    runs, scopes = Runs(), [anyio.CancelScope() for _ in range(6)]
+async def test_after_a_cancelled_request_the_others_are_sent(
+    victim: int, moment: float
+) -> None:
+    runs = Runs()
+    scopes = [anyio.CancelScope() for _ in range(6)]
     run = runs.run()
 
     async def one(number: int) -> None:
         with scopes[number]:
-            await run.send_all(Request(CREATE, f"{number}", number / 1000, name=f"{number}"))
+            await run.send_all(
+                Request(CREATE, f"{number}", number / 1000, name=f"{number}")
+            )
 
     async with anyio.create_task_group() as tasks:
         for number in range(6):
@@ -297,7 +354,9 @@ async def test_after_a_cancelled_request_the_others_are_sent(victim: int, moment
 
 
 @virtual
-async def test_a_create_that_is_cancelled_before_its_body_was_certainly_not_sent() -> None:
+async def test_a_create_that_is_cancelled_before_its_body_was_certainly_not_sent() -> (
+    None
+):
     run = Runs().run()
     _, slot = await run.limiter.claim("POST /x", CREATE, A, lambda _: SENT, None)
     causes = list[object]()

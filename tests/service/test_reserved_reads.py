@@ -65,7 +65,9 @@ async def reserves(run: Run) -> None:
 )
 @pytest.mark.parametrize("is_busy", [False, True], ids=["alone", "beside another run"])
 @virtual
-async def test_five_reads_cost_at_most_one_write(many: int, every: float, *, is_busy: bool) -> None:
+async def test_five_reads_cost_at_most_one_write(
+    many: int, every: float, *, is_busy: bool
+) -> None:
     runs = Runs(delay=(0.05, 0.05))
     if is_busy:
         await makes_busy(runs)
@@ -77,7 +79,9 @@ async def test_five_reads_cost_at_most_one_write(many: int, every: float, *, is_
 
 @pytest.mark.parametrize("machines", [1, 2])
 @virtual
-async def test_so_do_the_reads_of_machines_that_use_up_the_budget(machines: int) -> None:
+async def test_so_do_the_reads_of_machines_that_use_up_the_budget(
+    machines: int,
+) -> None:
     runs = Runs(delay=(0.05, 0.05))
     async with anyio.create_task_group() as group:
         for _ in range(machines):
@@ -92,9 +96,13 @@ async def test_reads_beside_posts_cost_no_writes_of_their_own() -> None:
     runs = Runs()
     run = new_run(runs)
     posts = [Request(CREATE, f"{number}", at=6.0 * number) for number in range(40)]
-    await run.send_all(*posts, *(Request(READ, at=6.0 * number + 3) for number in range(40)))
+    await run.send_all(
+        *posts, *(Request(READ, at=6.0 * number + 3) for number in range(40))
+    )
     assert runs.order.count("read") == 40
-    assert runs.place.writes <= 2 * 40 + 4, "a claim and a departure of each, and the first reads"
+    assert runs.place.writes <= 2 * 40 + 4, (
+        "a claim and a departure of each, and the first reads"
+    )
 
 
 @virtual
@@ -120,7 +128,9 @@ async def test_few_reads_cost_no_write_and_the_next_enters_them() -> None:
     ids=["certificate", "listing of the account by a command", "by a refresh, twice"],
 )
 @virtual
-async def test_a_read_with_a_spacing_of_its_own_is_entered(reads: list[Request]) -> None:
+async def test_a_read_with_a_spacing_of_its_own_is_entered(
+    reads: list[Request],
+) -> None:
     runs = Runs()
     await new_run(runs).send_all(*reads)
     assert runs.order == [each.lane.name for each in reads]
@@ -154,7 +164,9 @@ async def test_beside_a_busy_run_the_first_read_is_entered_and_reserves_none() -
 @pytest.mark.parametrize("budget", [5, 10, 27])
 @pytest.mark.parametrize("seed", range(12))
 @virtual
-async def test_three_runs_keep_the_budget_of_each_minute(seed: int, budget: int) -> None:
+async def test_three_runs_keep_the_budget_of_each_minute(
+    seed: int, budget: int
+) -> None:
     """However fast each reads, and whoever is killed with reads reserved."""
     chance = random.Random(seed)
     runs = Runs(delay=(0.0, 0.1))
@@ -164,7 +176,10 @@ async def test_three_runs_keep_the_budget_of_each_minute(seed: int, budget: int)
             await anyio.sleep(chance.choice([0, 0, 70]))
             run = runs.run(timedelta(hours=chance.randint(-2, 2)), budget=budget)
             pace = chance.choice([0.0, 0.0, 1.0, 3.0, 10.0])
-            wanted = [Request(READ, at=pace * number) for number in range(chance.randint(1, 60))]
+            wanted = [
+                Request(READ, at=pace * number)
+                for number in range(chance.randint(1, 60))
+            ]
             wanted += [
                 Request(CREATE, f"{id(run)}-{number}", at=chance.uniform(0, 100))
                 for number in range(chance.randint(0, 8))
@@ -183,7 +198,9 @@ async def test_three_runs_keep_the_budget_of_each_minute(seed: int, budget: int)
 
 @pytest.mark.parametrize("readers", [1, 2, 3])
 @virtual
-async def test_a_post_waits_a_minute_at_most_for_the_reads_of_others(readers: int) -> None:
+async def test_a_post_waits_a_minute_at_most_for_the_reads_of_others(
+    readers: int,
+) -> None:
     """Each reader wants all of the budget. As always, the run that posts has read before."""
     runs = Runs()
     waits = list[float]()
@@ -202,7 +219,9 @@ async def test_a_post_waits_a_minute_at_most_for_the_reads_of_others(readers: in
 
 
 @virtual
-async def test_what_a_killed_run_has_reserved_is_lost_for_three_minutes_at_most() -> None:
+async def test_what_a_killed_run_has_reserved_is_lost_for_three_minutes_at_most() -> (
+    None
+):
     runs = Runs()
     await reserves(new_run(runs))
     entries = (await runs.pacing())["sent"]

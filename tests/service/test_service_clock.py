@@ -36,7 +36,9 @@ class Answers:
         for by in moved:
             await anyio.sleep(7)
             now = self.clock.utc()
-            self.service.observe((now + self.ahead + by).replace(microsecond=0), now, now)
+            self.service.observe(
+                (now + self.ahead + by).replace(microsecond=0), now, now
+            )
 
     @property
     def error(self) -> timedelta:
@@ -48,7 +50,9 @@ RIGHT = timedelta()
 
 
 @pytest.mark.parametrize("rights", [1, 2, 5])
-@pytest.mark.parametrize("stored", [STORED, timedelta(seconds=-3), timedelta(days=40)], ids=str)
+@pytest.mark.parametrize(
+    "stored", [STORED, timedelta(seconds=-3), timedelta(days=40)], ids=str
+)
 @virtual
 async def test_one_stored_page_moves_no_clock(rights: int, stored: timedelta) -> None:
     answers = Answers()
@@ -99,7 +103,9 @@ async def test_the_first_answer_is_believed_until_two_others_agree() -> None:
     "by", [timedelta(days=1), timedelta(days=-1), timedelta(seconds=-3)], ids=str
 )
 @virtual
-async def test_a_clock_that_was_set_is_followed_after_two_answers(by: timedelta) -> None:
+async def test_a_clock_that_was_set_is_followed_after_two_answers(
+    by: timedelta,
+) -> None:
     answers = Answers()
     await answers.come(*[RIGHT] * 20)
     answers.ahead += by
@@ -126,7 +132,9 @@ async def test_each_answer_shows_the_time_more_exactly() -> None:
         await anyio.sleep(7.31)
         true = clock.utc() + timedelta(hours=1, milliseconds=250)
         service.observe(
-            true.replace(microsecond=0), clock.utc(), clock.utc() + timedelta(milliseconds=40)
+            true.replace(microsecond=0),
+            clock.utc(),
+            clock.utc() + timedelta(milliseconds=40),
         )
         assert abs((service.now() - true).total_seconds()) <= service.unsure + 0.04
         assert service.unsure <= 0.55 if number < 20 else service.unsure < 0.1
@@ -145,10 +153,14 @@ async def test_a_clock_that_drifts_stays_right_to_a_second() -> None:
 
 
 @pytest.mark.parametrize(
-    "machine", [datetime(1971, 3, 1, tzinfo=UTC), datetime(2040, 3, 1, tzinfo=UTC)], ids=str
+    "machine",
+    [datetime(1971, 3, 1, tzinfo=UTC), datetime(2040, 3, 1, tzinfo=UTC)],
+    ids=str,
 )
 @virtual
-async def test_a_machine_whose_clock_is_years_off_gets_a_warning(machine: datetime) -> None:
+async def test_a_machine_whose_clock_is_years_off_gets_a_warning(
+    machine: datetime,
+) -> None:
     service = ServiceClock(Clock(machine))
     service.observe(START, machine, machine)
     assert service.offset is None
@@ -158,7 +170,9 @@ async def test_a_machine_whose_clock_is_years_off_gets_a_warning(machine: dateti
     )
 
 
-@pytest.mark.parametrize("off", [timedelta(hours=13), timedelta(days=40), timedelta(days=-40)])
+@pytest.mark.parametrize(
+    "off", [timedelta(hours=13), timedelta(days=40), timedelta(days=-40)]
+)
 @virtual
 async def test_a_machine_whose_clock_is_days_off_has_no_trouble(off: timedelta) -> None:
     clock = Clock(START + off)
@@ -197,7 +211,12 @@ class Hands:
     ("wall", "boot", "age", "apart"),
     [
         (3.0, 3.0, 3.0, 0.0),
-        (3600.0, 2.0, 3600.0, 3598.0),  # paused, and the wall clock was set when it woke
+        (
+            3600.0,
+            2.0,
+            3600.0,
+            3598.0,
+        ),  # paused, and the wall clock was set when it woke
         (2.0, 3600.0, 3600.0, 3598.0),  # slept, and nobody has set the wall clock
         (-3600.0, 2.0, 3600.0, 3602.0),  # set back
     ],
@@ -257,7 +276,9 @@ def dated(
 
 @pytest.mark.parametrize("moved", [RIGHT, STORED, timedelta(days=1)], ids=str)
 @virtual
-async def test_the_answer_of_a_post_says_when_the_service_got_it(moved: timedelta) -> None:
+async def test_the_answer_of_a_post_says_when_the_service_got_it(
+    moved: timedelta,
+) -> None:
     service = Service(dated(202, "SNAPSHOT_PROCESSING", moved))
     answer = await service.client.start_snapshot(DATABASE)
     assert answer.finished is None
@@ -270,7 +291,9 @@ async def test_a_refusal_of_a_post_says_when_the_service_got_it() -> None:
     service = Service(dated(429, "KEEP_CALM", STORED))
     with pytest.raises(Cooldown) as refused:
         await service.client.restore_snapshot(DATABASE, name="n", version_id="v" * 36)
-    assert refused.value.sent_within == TimeSpan(START + STORED, START + STORED + SECOND)
+    assert refused.value.sent_within == TimeSpan(
+        START + STORED, START + STORED + SECOND
+    )
     await service.client.close()
 
 

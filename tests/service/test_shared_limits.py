@@ -44,9 +44,13 @@ UNSURE = 1.0
 """Seconds by which two runs may take the service's time for another, since it shows whole seconds."""
 
 
-@pytest.mark.parametrize("delay", [(0.0, 0.0), (0.5, 4.0)], ids=["a quick place", "a slow place"])
+@pytest.mark.parametrize(
+    "delay", [(0.0, 0.0), (0.5, 4.0)], ids=["a quick place", "a slow place"]
+)
 @virtual
-async def test_runs_keep_the_accounts_cooldown_together(delay: tuple[float, float]) -> None:
+async def test_runs_keep_the_accounts_cooldown_together(
+    delay: tuple[float, float],
+) -> None:
     """A request counts from when its entry is in, which may be much later than when it was decided."""
     runs = Runs(delay=delay)
     async with anyio.create_task_group() as group:
@@ -57,7 +61,9 @@ async def test_runs_keep_the_accounts_cooldown_together(delay: tuple[float, floa
     assert (
         min(later - earlier for earlier, later in pairwise(runs.times)) >= 5
     )  # the service's limit
-    assert any(delay) or runs.times[-1] - runs.times[0] < 12 * (CREATE.per_account + UNSURE)
+    assert any(delay) or runs.times[-1] - runs.times[0] < 12 * (
+        CREATE.per_account + UNSURE
+    )
 
 
 @pytest.mark.parametrize("chance", range(6))  # decides which of the two begins
@@ -69,13 +75,17 @@ async def test_two_fleets_alternate(chance: int) -> None:  # noqa: ARG001  anoth
             run = runs.run()
             await run.send(READ)  # as each run asks for the time first
             for number in range(20):
-                group.start_soon(partial(run.send, CREATE, f"{name}{number}", name=name))
+                group.start_soon(
+                    partial(run.send, CREATE, f"{name}{number}", name=name)
+                )
     order = [name for name in runs.order if name in "ab"]
     assert all(6 <= order[begin : begin + 14].count("a") <= 8 for begin in range(4, 22))
 
 
 OFF = pytest.mark.parametrize(
-    "off", [timedelta(), timedelta(hours=1), timedelta(hours=-1), timedelta(days=400)], ids=str
+    "off",
+    [timedelta(), timedelta(hours=1), timedelta(hours=-1), timedelta(days=400)],
+    ids=str,
 )
 
 
@@ -104,7 +114,8 @@ async def test_runs_share_one_request_budget() -> None:
             for _ in range(30):
                 group.start_soon(run.send, READ)
     assert all(
-        later - earlier >= 60 for earlier, later in zip(runs.times, runs.times[10:], strict=False)
+        later - earlier >= 60
+        for earlier, later in zip(runs.times, runs.times[10:], strict=False)
     )
 
 
@@ -117,22 +128,31 @@ async def test_other_accounts_have_their_own_limits() -> None:
 
 @pytest.mark.parametrize(
     ("refusal", "waits"),
-    [(RequestRefused("POST /x", status=409), False), (SnapshotFailed("POST /x", status=404), True)],
+    [
+        (RequestRefused("POST /x", status=409), False),
+        (SnapshotFailed("POST /x", status=404), True),
+    ],
     ids=["refused", "failed"],
 )
 @virtual
 async def test_only_a_create_that_the_service_accepted_starts_a_cooldown(
     refusal: Exception, *, waits: bool
 ) -> None:
-    runs, start = Runs(), anyio.current_time()
+    runs = Runs()
+    start = anyio.current_time()
     await runs.run().meets(refusal, CREATE)
     assert (await runs.run().send() - start >= CREATE.per_database) is waits
 
 
 @virtual
-async def test_a_create_that_must_not_leave_any_more_starts_no_cooldown_of_its_database() -> None:
-    runs, start = Runs(), anyio.current_time()
-    _, slot = await runs.run().limiter.claim("POST /x", CREATE, "d", lambda _: SENT, None)
+async def test_a_create_that_must_not_leave_any_more_starts_no_cooldown_of_its_database() -> (
+    None
+):
+    runs = Runs()
+    start = anyio.current_time()
+    _, slot = await runs.run().limiter.claim(
+        "POST /x", CREATE, "d", lambda _: SENT, None
+    )
     async with slot as departure:
         assert await departure(lambda _: None) is None
     assert await runs.run().send() - start < 60
@@ -151,8 +171,11 @@ async def test_so_it_is_if_the_refusal_comes_during_another_edit(at: float) -> N
 
 @virtual
 async def test_a_claim_that_sends_nothing_takes_no_slot() -> None:
-    run, start = Runs().run(), anyio.current_time()
-    await run.limiter.claim("POST /x", CREATE, "d", lambda _: SENT._replace(role="resumed"), None)
+    run = Runs().run()
+    start = anyio.current_time()
+    await run.limiter.claim(
+        "POST /x", CREATE, "d", lambda _: SENT._replace(role="resumed"), None
+    )
     assert await run.send() == start == await run.send(CREATE, "e") - CREATE.per_account
 
 
@@ -176,21 +199,28 @@ async def test_a_block_that_is_met_during_an_edit_is_not_forgotten() -> None:
 @OFF
 @virtual
 async def test_a_block_in_one_run_stops_the_others(off: timedelta) -> None:
-    runs, start = Runs(), anyio.current_time()
+    runs = Runs()
+    start = anyio.current_time()
     await runs.run(off).meets(BLOCK)
     await runs.run().is_blocked()
     assert 1800 - UNSURE <= await runs.run().send(READ) - start <= 1800 + UNSURE
 
 
 @virtual
-async def test_a_run_whose_machine_is_an_hour_ahead_knows_a_block_before_its_first_answer() -> None:
-    runs, ahead, start = Runs(is_shared=False), timedelta(hours=1), anyio.current_time()
+async def test_a_run_whose_machine_is_an_hour_ahead_knows_a_block_before_its_first_answer() -> (
+    None
+):
+    runs = Runs(is_shared=False)
+    ahead = timedelta(hours=1)
+    start = anyio.current_time()
     await runs.run(ahead).meets(BLOCK)
     assert await runs.run(ahead, asked=False).send(READ) - start >= 1799
 
 
 @virtual
-async def test_the_first_request_of_a_run_knows_a_block_of_the_account_listing() -> None:
+async def test_the_first_request_of_a_run_knows_a_block_of_the_account_listing() -> (
+    None
+):
     runs = Runs()
     await runs.run().meets(LISTING_BLOCK, ACCOUNT_LANE)
     await anyio.sleep(60)  # no longer for its spacing
@@ -200,10 +230,13 @@ async def test_the_first_request_of_a_run_knows_a_block_of_the_account_listing()
 
 
 @virtual
-async def test_a_block_of_the_account_listing_stops_it_in_the_other_runs_alone() -> None:
+async def test_a_block_of_the_account_listing_stops_it_in_the_other_runs_alone() -> (
+    None
+):
     runs = Runs()
     await runs.run().meets(LISTING_BLOCK, ACCOUNT_LANE)
-    start, second = anyio.current_time(), runs.run()
+    start = anyio.current_time()
+    second = runs.run()
     assert max(await second.send(CREATE), await second.send(READ)) - start < 1
     with pytest.raises(ListingBlocked, match="not sent"):
         await second.send(ACCOUNT_LANE)
@@ -212,9 +245,13 @@ async def test_a_block_of_the_account_listing_stops_it_in_the_other_runs_alone()
 
 
 @virtual
-async def test_a_forgotten_block_does_not_return_from_the_memory_of_another_run() -> None:
+async def test_a_forgotten_block_does_not_return_from_the_memory_of_another_run() -> (
+    None
+):
     runs = Runs()
-    waiting, doctor, later = runs.run(), runs.run(asked=False), runs.run()
+    waiting = runs.run()
+    doctor = runs.run(asked=False)
+    later = runs.run()
     refused = Request(CREATE, result=RequestRefused("POST /x", status=400), takes=90)
     async with anyio.create_task_group() as group:
         group.start_soon(waiting.send_all, refused)
@@ -233,7 +270,9 @@ async def test_a_forgotten_block_does_not_return_from_the_memory_of_another_run(
 
 
 @virtual
-async def test_what_a_run_knew_before_the_time_is_shared_after_the_first_answer() -> None:
+async def test_what_a_run_knew_before_the_time_is_shared_after_the_first_answer() -> (
+    None
+):
     runs = Runs()
     run = runs.run(timedelta(hours=-3), asked=False)
     first = await run.send(CREATE, "1")
@@ -249,7 +288,9 @@ async def test_what_a_run_knew_before_the_time_is_shared_after_the_first_answer(
     await runs.run().is_blocked()
 
 
-@pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(hours=-1), timedelta(seconds=-15)])
+@pytest.mark.parametrize(
+    "off", [timedelta(hours=1), timedelta(hours=-1), timedelta(seconds=-15)]
+)
 @virtual
 async def test_a_machine_that_does_not_know_the_time_yet_forgets_nothing_of_the_others(
     off: timedelta,
@@ -267,7 +308,8 @@ async def test_a_machine_that_does_not_know_the_time_yet_forgets_nothing_of_the_
 @virtual
 async def test_a_clock_that_was_set_delays_no_run_beyond_the_limit() -> None:
     """The run before took the service for a day ahead: what it has left seems to come from the future."""
-    runs, start = Runs(), anyio.current_time()
+    runs = Runs()
+    start = anyio.current_time()
     ahead = runs.run()
     ahead.ledger.clock.observe(START + timedelta(days=1), START, START)
     await ahead.send()
@@ -282,16 +324,21 @@ FUTURE = (START + timedelta(days=12)).timestamp()
 @virtual
 async def test_times_in_the_future_delay_no_run_for_long() -> None:
     runs = Runs()
-    sent, blocks = [[FUTURE, "a", ["create"]]] * 40, {"": FUTURE, "read": FUTURE}
+    sent = [[FUTURE, "a", ["create"]]] * 40
+    blocks = {"": FUTURE, "read": FUTURE}
     await runs.place.edit(
-        lambda document: document.update({ACCOUNTS: {"account": {"sent": sent, "blocks": blocks}}})
+        lambda document: document.update(
+            {ACCOUNTS: {"account": {"sent": sent, "blocks": blocks}}}
+        )
     )
     first = await runs.run().send(CREATE, "1")
     assert 5 <= await runs.run().send(CREATE, "2") - first < 100
 
 
 @pytest.mark.parametrize(
-    "strange", [3, {"account": 3}, {"account": {"sent": [["x", "a", ["create"]]]}}], ids=str
+    "strange",
+    [3, {"account": 3}, {"account": {"sent": [["x", "a", ["create"]]]}}],
+    ids=str,
 )
 @virtual
 async def test_with_what_no_run_has_written_nothing_is_started_but_reads_are_sent(
@@ -309,7 +356,8 @@ async def test_with_what_no_run_has_written_nothing_is_started_but_reads_are_sen
 async def test_what_a_later_version_wrote_of_another_account_stops_nothing_and_is_named_by_runs() -> (
     None
 ):
-    runs, another = Runs(), {"another": {"sent": "of a later version"}}
+    runs = Runs()
+    another = {"another": {"sent": "of a later version"}}
     await runs.place.edit(lambda document: document.update({ACCOUNTS: another}))
     await runs.run().send(CREATE)
     assert (await runs.place.read())[ACCOUNTS].items() > another.items()
@@ -336,7 +384,9 @@ async def test_a_ledger_that_fails_stops_creates_and_no_read() -> None:
 
 
 @virtual
-async def test_a_place_that_does_not_answer_delays_one_read_and_no_other_for_a_minute() -> None:
+async def test_a_place_that_does_not_answer_delays_one_read_and_no_other_for_a_minute() -> (
+    None
+):
     runs = Runs(delay=(20.0, 20.0))
     runs.place.refuses_reads = "no answer"
     run = runs.run()
@@ -352,20 +402,25 @@ async def test_an_outage_holds_a_create_back_however_slow_the_place_is() -> None
     run = runs.run()
     for database_id in ("a", "b"):
         with pytest.raises(Unavailable):
-            await run.send(CREATE, database_id, result=Unavailable("POST /x", status=502))
+            await run.send(
+                CREATE, database_id, result=Unavailable("POST /x", status=502)
+            )
     with pytest.raises(Outage):
         await run.send(CREATE, "c")
 
 
 @pytest.mark.parametrize(
-    ("lane", "refusal"), [(READ, BLOCK), (ACCOUNT_LANE, LISTING_BLOCK)], ids=["all", "listing"]
+    ("lane", "refusal"),
+    [(READ, BLOCK), (ACCOUNT_LANE, LISTING_BLOCK)],
+    ids=["all", "listing"],
 )
 @virtual
 async def test_a_place_that_does_not_answer_keeps_no_blocked_request_from_being_interrupted(
     lane: Lane, refusal: SquareCloudError
 ) -> None:
     runs = Runs()
-    run, start = runs.run(), anyio.current_time()
+    run = runs.run()
+    start = anyio.current_time()
     with anyio.move_on_after(5):
         async with run.limiter.slot("GET /x", lane):
             runs.place.delay = 200.0, 200.0
@@ -374,9 +429,12 @@ async def test_a_place_that_does_not_answer_keeps_no_blocked_request_from_being_
 
 
 @virtual
-async def test_a_place_that_does_not_answer_keeps_no_refused_post_from_being_interrupted() -> None:
+async def test_a_place_that_does_not_answer_keeps_no_refused_post_from_being_interrupted() -> (
+    None
+):
     runs = Runs()
-    run, start = runs.run(), anyio.current_time()
+    run = runs.run()
+    start = anyio.current_time()
     _, slot = await run.limiter.claim("POST /x", CREATE, "d", lambda _: SENT, None)
     with anyio.move_on_after(5):
         async with slot as departure:
@@ -400,7 +458,9 @@ async def test_a_request_counts_once_however_often_its_slot_is_decided() -> None
     run = runs.run(budget=3)  # too few to reserve any
     for _ in range(3):
         await run.send(READ)
-    assert runs.times[-1] - runs.times[0] < 5, "the last was held up by one that was never sent"
+    assert runs.times[-1] - runs.times[0] < 5, (
+        "the last was held up by one that was never sent"
+    )
     assert len((await runs.pacing())["sent"]) == 3
 
 

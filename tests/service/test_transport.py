@@ -75,13 +75,19 @@ async def test_the_key_is_sent_in_its_header_and_nowhere_else_and_each_request_n
     ],
 )
 @virtual
-async def test_a_redirect_never_gets_the_key_and_is_a_refusal(status: int, location: str) -> None:
-    service = Service(httpx.Response(status, headers={"Location": location}, json=SUCCESS))
+async def test_a_redirect_never_gets_the_key_and_is_a_refusal(
+    status: int, location: str
+) -> None:
+    service = Service(
+        httpx.Response(status, headers={"Location": location}, json=SUCCESS)
+    )
     assert isinstance(await service.send(), Redirected)
     assert [request.url.host for request in service.requests] == ["api.example"]
 
 
-@pytest.mark.parametrize("location", ["https://h:x", "https://xn--/", "//xn--a", "mailto:a"])
+@pytest.mark.parametrize(
+    "location", ["https://h:x", "https://xn--/", "//xn--a", "mailto:a"]
+)
 @virtual
 async def test_a_redirect_to_what_is_no_address_is_a_lost_answer(location: str) -> None:
     service = Service(httpx.Response(302, headers={"Location": location}))
@@ -90,12 +96,16 @@ async def test_a_redirect_to_what_is_no_address_is_a_lost_answer(location: str) 
         async with open_download("https://snapshots.example/x.zip", http=service.http):
             pass
     assert (
-        await Monitor(service.http).tell(Clock(START), "https://hc.example/5ec2e7", "done", "")
+        await Monitor(service.http).tell(
+            Clock(START), "https://hc.example/5ec2e7", "done", ""
+        )
         != ""
     )
 
 
-@pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
+@pytest.mark.parametrize(
+    "variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"]
+)
 def test_no_proxy_sees_requests_to_a_loopback_address(
     variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +123,9 @@ class Body(httpx.AsyncByteStream):
     """A body of equal pieces, which counts what was pulled from it."""
 
     def __init__(self, piece: bytes, count: int = 1, pause: float = 0.0) -> None:
-        self.piece, self.count, self.pause = piece, count, pause
+        self.piece = piece
+        self.count = count
+        self.pause = pause
         self.pulled = 0
         self.closed = False
 
@@ -130,14 +142,21 @@ class Body(httpx.AsyncByteStream):
 def test_an_endless_body_is_not_read_forever() -> None:
     body = Body(b" " * 2**20, 100)
     # On asyncio, as in production: trio warns about httpx's generators, which cannot be closed.
-    assert isinstance(anyio.run(result_of, httpx.Response(200, stream=body)), AnswerLost)
+    assert isinstance(
+        anyio.run(result_of, httpx.Response(200, stream=body)), AnswerLost
+    )
     assert body.pulled <= 34 * 2**20
     assert body.closed
 
 
 @virtual
 async def test_a_listing_of_ten_thousand_snapshots_is_read() -> None:
-    entry = {"name": "d" * 32, "key": "k" * 250, "url": "u" * 350, "version_id": "v" * 36}
+    entry = {
+        "name": "d" * 32,
+        "key": "k" * 250,
+        "url": "u" * 350,
+        "version_id": "v" * 36,
+    }
     answer = await result_of(
         httpx.Response(200, json={"status": "success", "response": [entry] * 10_000})
     )
@@ -151,7 +170,9 @@ async def test_a_name_that_was_cut_amid_a_character_costs_no_answer() -> None:
     answer = await result_of(httpx.Response(200, content=body % "success"))
     assert isinstance(answer, Answer)
     assert answer.response == [{"name": "db \ud83d"}]
-    assert isinstance(await result_of(httpx.Response(429, content=body % "error")), Cooldown)
+    assert isinstance(
+        await result_of(httpx.Response(429, content=body % "error")), Cooldown
+    )
 
 
 @virtual
@@ -167,12 +188,17 @@ GZIPPED = gzip.compress(json.dumps(SUCCESS).encode(), mtime=0)
 
 
 @pytest.mark.parametrize(
-    ("content", "is_whole"), [(GZIPPED, True), (b"no gzip at all", False), (GZIPPED[:-20], False)]
+    ("content", "is_whole"),
+    [(GZIPPED, True), (b"no gzip at all", False), (GZIPPED[:-20], False)],
 )
-def test_a_compressed_answer_is_understood_or_ambiguous(content: bytes, *, is_whole: bool) -> None:
+def test_a_compressed_answer_is_understood_or_ambiguous(
+    content: bytes, *, is_whole: bool
+) -> None:
     headers = {"Content-Encoding": "gzip"}
     # asyncio as above
-    result = anyio.run(result_of, httpx.Response(200, headers=headers, stream=Body(content)))
+    result = anyio.run(
+        result_of, httpx.Response(200, headers=headers, stream=Body(content))
+    )
     assert (
         isinstance(result, Answer)
         if is_whole
@@ -192,7 +218,10 @@ SENT_OR_NOT: list[tuple[Exception, type[SquareCloudError]]] = [
     (httpx.WriteTimeout(""), AnswerLost),
     (httpx.ReadError(""), AnswerLost),
     (httpx.ReadTimeout(""), AnswerLost),
-    (httpx.RemoteProtocolError("Server disconnected without sending a response."), AnswerLost),
+    (
+        httpx.RemoteProtocolError("Server disconnected without sending a response."),
+        AnswerLost,
+    ),
     (httpx.DecodingError("bad gzip"), AnswerLost),
     (ssl.SSLError("decryption failed or bad record mac"), AnswerLost),
     (ConnectionResetError("reset"), AnswerLost),
@@ -201,7 +230,9 @@ SENT_OR_NOT: list[tuple[Exception, type[SquareCloudError]]] = [
 
 
 @pytest.mark.parametrize(
-    ("failure", "kind"), SENT_OR_NOT, ids=lambda value: getattr(value, "__name__", repr(value))
+    ("failure", "kind"),
+    SENT_OR_NOT,
+    ids=lambda value: getattr(value, "__name__", repr(value)),
 )
 @virtual
 async def test_only_a_request_that_was_never_sent_may_be_sent_again(
@@ -228,7 +259,10 @@ def date_of(moment: datetime) -> str:
 
 def ahead(hours: float, status: int = 200, **more: Any) -> httpx.Response:
     """An answer with a `Date` so many hours after now."""
-    headers = {"Date": date_of(START + timedelta(hours=hours)), **more.pop("headers", {})}
+    headers = {
+        "Date": date_of(START + timedelta(hours=hours)),
+        **more.pop("headers", {}),
+    }
     return httpx.Response(status, headers=headers, **(more or {"json": SUCCESS}))
 
 
@@ -244,7 +278,12 @@ def ahead(hours: float, status: int = 200, **more: Any) -> httpx.Response:
         *(
             (httpx.Response(200, headers={"Date": date}, json=SUCCESS), None)
             for date in (
-                *("", "yesterday", "1772366400", "Tue, 10 Mar 99999999999 00:00:00 GMT"),
+                *(
+                    "",
+                    "yesterday",
+                    "1772366400",
+                    "Tue, 10 Mar 99999999999 00:00:00 GMT",
+                ),
                 *(
                     "Tue, 10 Mar 2026 00:00:00 +99999999999999999999",
                     "Tue, 10 Mar 2026 99:00:00 GMT",
@@ -296,7 +335,9 @@ async def test_retry_after_is_honoured_up_to_a_bound(
 ) -> None:
     headers = {} if text is None else {"Retry-After": text}
     error = await result_of(
-        httpx.Response(429, headers=headers, json={"status": "error", "code": "RATE_LIMITED"})
+        httpx.Response(
+            429, headers=headers, json={"status": "error", "code": "RATE_LIMITED"}
+        )
     )
     assert isinstance(error, Blocked)
     assert error.retry_after == seconds
@@ -375,7 +416,9 @@ def test_each_request_has_its_own_connection() -> None:
 
 
 @pytest.mark.parametrize("answer", [None, b"SSH-2.0-OpenSSH_9.6\r\n", page(SUCCESS)])
-def test_without_a_connection_and_its_handshake_nothing_was_sent(answer: bytes | None) -> None:
+def test_without_a_connection_and_its_handshake_nothing_was_sent(
+    answer: bytes | None,
+) -> None:
     with serving(answer) as server:
         assert isinstance(really(server.port, "https"), NotSent)
         assert all(KEY.encode() not in request for request in server.requests)
@@ -390,7 +433,9 @@ def test_a_server_whose_certificate_is_not_trusted_gets_no_request(
             "its authority is not known"
         )
         monkeypatch.setattr(
-            client, "tls", lambda *_, **_more: ssl.create_default_context(cafile=tls.authority)
+            client,
+            "tls",
+            lambda *_, **_more: ssl.create_default_context(cafile=tls.authority),
         )
         assert isinstance(really(port, "https"), NotSent), "it is for another host"
         assert server.requests == []
@@ -407,7 +452,9 @@ def test_a_request_that_is_cancelled_while_it_connects_has_not_left(
 
     async def send() -> None:
         try:
-            await Service(api=f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/v2").send()
+            await Service(
+                api=f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/v2"
+            ).send()
         except anyio.get_cancelled_exc_class() as cancelled:
             causes.append(cancelled.__cause__)
             raise
@@ -428,7 +475,9 @@ def test_a_request_that_is_cancelled_while_it_connects_has_not_left(
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["in time", "too late"])
-def test_a_request_that_is_kept_back_at_the_last_moment_has_not_left(*, is_late: bool) -> None:
+def test_a_request_that_is_kept_back_at_the_last_moment_has_not_left(
+    *, is_late: bool
+) -> None:
     """What is marked as leaving right before the write has a connection by then."""
     connections = list[int]()
 
@@ -462,7 +511,9 @@ def test_a_request_that_is_kept_back_at_the_last_moment_has_not_left(*, is_late:
     ],
     ids=["none", "breaks off early", "breaks off late", "no HTTP", "an endless header"],
 )
-def test_without_a_whole_answer_it_is_in_doubt_what_a_request_did(answer: bytes | None) -> None:
+def test_without_a_whole_answer_it_is_in_doubt_what_a_request_did(
+    answer: bytes | None,
+) -> None:
     with serving(answer) as server:
         assert isinstance(really(server.port), AnswerLost)
         assert len(server.requests) == 1

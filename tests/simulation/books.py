@@ -50,12 +50,15 @@ class Want:
     database_id: str
     posts: list[JournalEntry] = field(default_factory=list)  # what was sent for it
     machines: set[str] = field(default_factory=set)
-    senders: set[str] = field(default_factory=set)  # the ledgers that have what was sent for it
+    senders: set[str] = field(
+        default_factory=set
+    )  # the ledgers that have what was sent for it
     late: str = ""  # the version that was matched with a warning
     more: int = 0  # how many more may be sent for it, as documented
     # whether a state had it, and was set back to one of before that
     is_rolled_back: bool = False
-    by_old_name: bool = False  # whether a state had it by another name, as another resource's may
+    # whether a state had it by another name, as another resource's may
+    by_old_name: bool = False
     version: str | None = None  # of a snapshot, as the state has it
 
     @property
@@ -140,7 +143,9 @@ class Books:
     def purpose(self, engine: Engine, declared: Declared) -> Any:
         """What the user would call the same wish: the target and the triggers, whatever the ids of resources in them are."""
         triggers = declared.inputs.get("triggers") or []
-        return target_of(declared.inputs), repr([self._meaning(engine, each) for each in triggers])
+        return target_of(declared.inputs), repr(
+            [self._meaning(engine, each) for each in triggers]
+        )
 
     def _meaning(self, engine: Engine, value: Any) -> Any:
         if isinstance(value, list):
@@ -188,7 +193,11 @@ class Books:
     def _same(self, creation: Creation) -> Want | None:
         """What the state has, if it is for the same purpose and has not failed."""
         saved = creation.page.saved
-        if saved is None or saved.purpose != creation.purpose or self._has_failed(saved):
+        if (
+            saved is None
+            or saved.purpose != creation.purpose
+            or self._has_failed(saved)
+        ):
             return None
         return saved
 
@@ -218,7 +227,9 @@ class Books:
             return want
         if is_same is not None:
             return is_same
-        return self._new(page, creation.declared.kind, creation.purpose, forced=is_demanded)
+        return self._new(
+            page, creation.declared.kind, creation.purpose, forced=is_demanded
+        )
 
     def _resumed(self, creation: Creation, want: Want) -> Want | None:
         """What a create may resume in place of its wish.
@@ -228,10 +239,14 @@ class Books:
         if want.posts or creation.forced or creation.targeted:
             return None
         about = want.kind, creation.purpose
-        before = [one for one in self.wants if (one.kind, one.purpose) == about and one.posts]
+        before = [
+            one for one in self.wants if (one.kind, one.purpose) == about and one.posts
+        ]
         return before[-1] if before else None
 
-    def _new(self, page: Page, kind: str, purpose: Any, *, forced: bool = False) -> Want:
+    def _new(
+        self, page: Page, kind: str, purpose: Any, *, forced: bool = False
+    ) -> Want:
         want = Want(len(self.wants) + 1, kind, purpose, forced, purpose[0])
         self.wants.append(want)
         page.unsaved.append(want)
@@ -248,7 +263,9 @@ class Books:
         if declared.kind != "Drill" or page.saved.purpose == purpose:
             resumes = declared.kind == "Restore"
             # If its request never came, a run whose end no state has may have sent another one.
-            return Told(self, engine, declared, page.saved, or_else=unsaved, resumes=resumes)
+            return Told(
+                self, engine, declared, page.saved, or_else=unsaved, resumes=resumes
+            )
         # A drill is never replaced: an update drills again.
         want = unsaved or self._new(page, "Drill", purpose)
         want.machines.add(engine.computer.memory)
@@ -293,9 +310,14 @@ class Books:
         assert not was_pinned or is_pinned(after.get("download_url"), version), (
             "a refresh has lost the pinned URL"
         )
-        stored = [one.version_id for one in self.story.emulator.snapshots(before["database_id"])]
+        stored = [
+            one.version_id
+            for one in self.story.emulator.snapshots(before["database_id"])
+        ]
         if version in stored and before["available"]:
-            assert after["available"], "the snapshot is stored, but not available in the state"
+            assert after["available"], (
+                "the snapshot is stored, but not available in the state"
+            )
 
     def deleted(self, engine: Engine, held: Held) -> None:
         """Note that the engine has deleted a resource."""
@@ -373,7 +395,9 @@ class Books:
         """Check that an error is one for users, and true."""
         is_about_another = "another restore of the database" in error.message
         others_restore = self.story.common or self.story.somebody_restored
-        assert others_restore or not is_about_another, f"nobody else restores: {error.message}"
+        assert others_restore or not is_about_another, (
+            f"nobody else restores: {error.message}"
+        )
         assert error.code != "INTERNAL", f"a traceback: {error.message}"
         assert "Traceback" not in error.message, f"a traceback: {error.message}"
 
@@ -413,7 +437,9 @@ class Books:
         if held.kind == "Snapshot" and self._is_late(engine, held, want):
             return
         started = [(post.at, post.version_id) for post in want.accepted]
-        raise AssertionError(f"{held.id} is none of what was started for this wish: {started}")
+        raise AssertionError(
+            f"{held.id} is none of what was started for this wish: {started}"
+        )
 
     def _is_lingering(
         self, held: Held, want: Want, lingering: list[Want], unsaved: list[Unsaved]
@@ -447,7 +473,9 @@ class Books:
         sent = [post for post in posts if post.accepted]
         if held.unfinished:
             requested_at = parse_rfc3339(held.plain["requested_at"])
-            return any(abs((post.at - requested_at).total_seconds()) <= SLACK for post in sent)
+            return any(
+                abs((post.at - requested_at).total_seconds()) <= SLACK for post in sent
+            )
         versions = {post.version_id for post in sent}
         return held.kind != "Snapshot" or held.plain.get("version_id") in versions
 
@@ -455,7 +483,10 @@ class Books:
         """Whether a complete resource is the result of what was sent for a wish."""
         sent = [post for post in want.accepted if not self.failed(post)]
         if held.kind == "Snapshot":
-            return held.plain.get("version_id") in {want.late, *(post.version_id for post in sent)}
+            return held.plain.get("version_id") in {
+                want.late,
+                *(post.version_id for post in sent),
+            }
         return bool(sent) and "attempt" not in held.plain
 
     def check_posts(self) -> None:
@@ -464,7 +495,9 @@ class Books:
             if want.kind == "Drill" and self.story.common:
                 continue  # the other stack's restore may have overwritten what was to be checked
             accepted = [post for post in want.accepted if not self.failed(post)]
-            accepted = [post for post in accepted if post not in self.story.on_their_way]
+            accepted = [
+                post for post in accepted if post not in self.story.on_their_way
+            ]
             if len(accepted) > len(want.machines) + want.more:
                 at = ", ".join(f"{post.at:%d %H:%M:%S}" for post in accepted)
                 about = f"{want.kind} for {want.purpose}"
@@ -474,7 +507,8 @@ class Books:
 def _is_among(post: JournalEntry, unsaved: list[Unsaved]) -> bool:
     """Whether the ledger has this POST among what no state was seen to have."""
     return any(
-        database_id == post.database_id and abs((post.at - posted_at).total_seconds()) <= SLACK
+        database_id == post.database_id
+        and abs((post.at - posted_at).total_seconds()) <= SLACK
         for database_id, posted_at in unsaved
     )
 
@@ -503,7 +537,9 @@ class Told:
         self._unsaved = self.engine.computer.unsaved()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: object, _trace: object
+    ) -> None:
         sent = self._note_posts()
         was_killed = kind is not None and issubclass(kind, asyncio.CancelledError)
         if not was_killed:
@@ -542,27 +578,37 @@ class Told:
         is_known = self.engine.computer.memory in self.want.senders
         if self.want.is_rolled_back and not self.is_forced and is_known and before:
             times = [f"{post.at:%d %H:%M:%S}" for post in self.want.accepted]
-            self.books.story.fail("acts once", f"{self.declared.name} is restored again: {times}")
+            self.books.story.fail(
+                "acts once", f"{self.declared.name} is restored again: {times}"
+            )
 
     def made(self, held: Held) -> None:
         """Check what the provider has answered with."""
         self.is_made = True
         self._check_answer(held, self._note_posts())
-        assert self.proof is None or held.plain.get("last_good"), "the last good drill is forgotten"
+        assert self.proof is None or held.plain.get("last_good"), (
+            "the last good drill is forgotten"
+        )
         if self.or_else is not None and self.books.is_of(held, self.or_else):
             self.want = self.or_else
         elif self.resumed is not None and self._is_resumed(held, self.resumed):
             self.want = self.resumed
         self.page.made = self.engine, self.want
-        self.want.version = held.plain.get("version_id") if held.kind == "Snapshot" else None
+        self.want.version = (
+            held.plain.get("version_id") if held.kind == "Snapshot" else None
+        )
         self.books.check_result(self.engine, held, self.want, self._unsaved)
 
     def _check_answer(self, held: Held, sent: list[JournalEntry]) -> None:
         """Check that an answer which the process got is not forgotten, whatever the ledger can be written."""
         attempt = held.plain.get("attempt") or {}
         for post in sent:
-            is_answered = post.accepted and post.fault is None and post.answered_at is not None
-            if not (held.unfinished and is_answered and self.books.may_be_of(held, [post])):
+            is_answered = (
+                post.accepted and post.fault is None and post.answered_at is not None
+            )
+            if not (
+                held.unfinished and is_answered and self.books.may_be_of(held, [post])
+            ):
                 continue
             if attempt and attempt.get("answered") not in {"200", "202"}:
                 answer = f"{post.status} at {post.answered_at:%d %H:%M:%S}"

@@ -69,7 +69,9 @@ class Wire(EmulatorTransport):
         self._fleet = fleet
 
     def _spawn(self, run: Callable[[Any], Awaitable[None]], app: Any) -> None:
-        async def noted(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        async def noted(
+            scope: MutableMapping[str, Any], receive: Any, send: Any
+        ) -> None:
             # The gateway adds a request to its journal before it first waits.
             number = len(self._fleet.emulator.journal)
             try:
@@ -176,7 +178,9 @@ class Client:
     parallel: int  # how many snapshots it takes at a time
 
 
-def ours(name: str = "this provider", parallel: int = PARALLEL, **settings: Any) -> Client:
+def ours(
+    name: str = "this provider", parallel: int = PARALLEL, **settings: Any
+) -> Client:
     """This provider as a client with these settings, which takes so many snapshots at a time."""
 
     def begin(machine: Machine) -> Callable[[str], Awaitable[str]]:
@@ -200,14 +204,20 @@ class Measure:
     limit_at_parallel: float  # the shortest possible makespan with as many snapshots at a time as this client takes
     durations: Sequence[float]  # seconds of each snapshot
     journal: list[JournalEntry]  # the service's, with times from the start
-    accepted: list[list[JournalEntry]]  # the POSTs that have started a snapshot, of each database
-    done: list[tuple[float, str] | None]  # when the client got which version; None if it never did
+    accepted: list[
+        list[JournalEntry]
+    ]  # the POSTs that have started a snapshot, of each database
+    done: list[
+        tuple[float, str] | None
+    ]  # when the client got which version; None if it never did
     posts: list[int]  # how many were sent for each database
     ledger_writes: int = 0  # of the place that the machines share
 
     @property
     def makespan(self) -> float:
-        return LONGEST if self.unfinished else max(at for at, _ in filter(None, self.done))
+        return (
+            LONGEST if self.unfinished else max(at for at, _ in filter(None, self.done))
+        )
 
     @property
     def requests_per_snapshot(self) -> float:
@@ -241,7 +251,9 @@ class Measure:
 
     @property
     def closest(self) -> float:
-        posts = sorted(entry.monotonic for entry in self.journal if entry.kind == "create")
+        posts = sorted(
+            entry.monotonic for entry in self.journal if entry.kind == "create"
+        )
         return min((b - a for a, b in pairwise(posts)), default=0.0)
 
     @property
@@ -268,13 +280,23 @@ def measure(  # noqa: PLR0913  what differs between measurements
 
     async def run() -> Measure:
         clock = VirtualClock(START)
-        usual = {"requests_per_minute": REQUESTS_PER_MINUTE, "cache_world": "invalidated"}
-        settings = Service(**{**usual, "plan_memory_mb": PLENTY_OF_MEMORY, "seed": seed, **service})
+        usual = {
+            "requests_per_minute": REQUESTS_PER_MINUTE,
+            "cache_world": "invalidated",
+        }
+        settings = Service(
+            **{**usual, "plan_memory_mb": PLENTY_OF_MEMORY, "seed": seed, **service}
+        )
         emulator = Emulator(settings, clock=clock)
-        databases = [emulator.add_database(snapshot_seconds=each).id for each in seconds]
-        here = Fleet(emulator, clock, databases, random.Random(f"fleet of {seed}"), automatic)
+        databases = [
+            emulator.add_database(snapshot_seconds=each).id for each in seconds
+        ]
+        here = Fleet(
+            emulator, clock, databases, random.Random(f"fleet of {seed}"), automatic
+        )
         place = None if delay is None else Memory(here.clock, (delay, delay))
-        done, begin = dict[str, tuple[float, str]](), here.clock.monotonic()
+        done = dict[str, tuple[float, str]]()
+        begin = here.clock.monotonic()
 
         async def take_all(machine: Machine, mine: Sequence[str]) -> None:
             take = client.begin(machine)
@@ -286,16 +308,16 @@ def measure(  # noqa: PLR0913  what differs between measurements
             await each_of(work, mine, client.parallel)
 
         async def live(number: int) -> None:
-            mine, machine = (
-                here.databases[number :: len(machines)],
-                Machine(here, place, machines[number]),
-            )
+            mine = here.databases[number :: len(machines)]
+            machine = Machine(here, place, machines[number])
             async with anyio.create_task_group() as life:
                 if number == 0 and dies_after is not None:
                     life.start_soon(machine.dies, dies_after, life.cancel_scope)
                 await take_all(machine, mine)
                 life.cancel_scope.cancel()
-            if again := [database_id for database_id in mine if database_id not in done]:
+            if again := [
+                database_id for database_id in mine if database_id not in done
+            ]:
                 await take_all(Machine(here, place), again)
 
         with anyio.move_on_after(LONGEST):
@@ -306,7 +328,8 @@ def measure(  # noqa: PLR0913  what differs between measurements
         for entry in journal:
             entry.monotonic -= begin
         sent = [
-            [entry for entry in journal if entry.database_id == each] for each in here.databases
+            [entry for entry in journal if entry.database_id == each]
+            for each in here.databases
         ]
         return Measure(
             client.name,

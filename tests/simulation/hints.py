@@ -14,7 +14,9 @@ _URN = re.compile(r"`pulumi up (?:--refresh )?--replace '(urn:pulumi:[^']+)'`")
 _COMMAND = re.compile(rf"`({NAME} (?:create|restore) [^`]+)`")
 _NEW = re.compile(r"(?:^|[\s`])--new`? ")
 _TRIGGERS = re.compile(r"\bother `?triggers\b", re.IGNORECASE)
-_KEEPS = re.compile(r"`[^`]+` (?:on [^`]+(?:`--new`, )?keeps waiting|polls again|checks again)")
+_KEEPS = re.compile(
+    r"`[^`]+` (?:on [^`]+(?:`--new`, )?keeps waiting|polls again|checks again)"
+)
 """A command that a hint names for another reason than to get something done."""
 
 
@@ -35,7 +37,12 @@ class Hint:
 
 def hints_in(messages: Iterable[str]) -> list[Hint]:
     """The ways out that these messages name; lines that name none are left out."""
-    found = [hint for message in messages for line in message.splitlines() for hint in _read(line)]
+    found = [
+        hint
+        for message in messages
+        for line in message.splitlines()
+        for hint in _read(line)
+    ]
     return [*dict.fromkeys(found)]
 
 

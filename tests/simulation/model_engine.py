@@ -69,17 +69,21 @@ class Held:
     inputs: dict[str, Any]
     outputs: Raw  # as the provider has named them
     needs: set[str]
-    unfinished: bool = False  # whether it is to be read before the next update, and updated
+    # whether it is to be read before the next update, and updated
+    unfinished: bool = False
     tainted: bool = False  # by `pulumi state taint`
     # whether it was deleted, to be made again in the same run ("pending replacement")
     gone: bool = False
-    replaced: bool = False  # whether it waits for its deletion, and another one has taken its place
+    # whether it waits for its deletion, and another one has taken its place
+    replaced: bool = False
     release: int = 0  # see `Declared`
 
     @property
     def plain(self) -> dict[str, Any]:
         schema = SCHEMAS[self.kind]
-        return in_python({**schema.inputs.properties(), **schema.record.properties()}, self.outputs)
+        return in_python(
+            {**schema.inputs.properties(), **schema.record.properties()}, self.outputs
+        )
 
 
 @dataclass
@@ -111,14 +115,21 @@ class Stack:
 
     def declaring(self, name: str) -> Declared | None:
         """What the program declares by this name, or by an earlier one."""
-        return next((one for one in self.program if name in (one.name, *one.aliases)), None)
+        return next(
+            (one for one in self.program if name in (one.name, *one.aliases)), None
+        )
 
     def find(self, name: str) -> Held | None:
         """What the state has by this name."""
-        return next((held for held in self.state if held.name == name and not held.replaced), None)
+        return next(
+            (held for held in self.state if held.name == name and not held.replaced),
+            None,
+        )
 
     def old_of(self, declared: Declared) -> Held | None:
-        return next(filter(None, map(self.find, (declared.name, *declared.aliases))), None)
+        return next(
+            filter(None, map(self.find, (declared.name, *declared.aliases))), None
+        )
 
 
 @dataclass
@@ -128,9 +139,7 @@ class Plan:
     declared: Declared
     old: Held | None  # what the state has of it
     inputs: dict[str, Any]  # as far as they are known
-    targeted: (
-        bool  # whether it is replaced whatever it holds: by `--replace`, or since it is tainted
-    )
+    targeted: bool  # whether it is replaced whatever it holds: by `--replace`, or since it is tainted
     recreating: bool  # whether it was deleted in this run, to be made again
 
     @property
@@ -176,7 +185,9 @@ class Engine:
                 self._providers[way].cancel()
         return self._providers[way]
 
-    async def call(self, way: str, kind: str, name: str, method: str, *args: Any) -> Any:
+    async def call(
+        self, way: str, kind: str, name: str, method: str, *args: Any
+    ) -> Any:
         urn = self.stack.urn(kind, name, way)
         return await self.provider(way).call(kind, method, urn, *args)
 
@@ -221,10 +232,12 @@ class Engine:
 
     async def preview(self) -> None:
         """Check and compare, without a change; its provider processes are its own."""
-        kept, self._live = copied(self.working), {}
+        kept = copied(self.working)
+        self._live = {}
         for declared in self.stack.program:
             await self._guarded(self._previewed, declared)
-        self.working, self.deleted = kept, set()
+        self.working = kept
+        self.deleted = set()
         self._live = {}
         self.end()
 
@@ -235,9 +248,15 @@ class Engine:
             return
         await self._check_first(plan)
         old = plan.old
-        stays = old is not None and not plan.is_new and not await self._would_change(plan, old)
+        stays = (
+            old is not None
+            and not plan.is_new
+            and not await self._would_change(plan, old)
+        )
         unknown = dict.fromkeys(SCHEMAS[declared.kind].outputs, rpc.UNKNOWN)
-        self._live[declared.name] = {"id": old.id, **old.plain} if old and stays else unknown
+        self._live[declared.name] = (
+            {"id": old.id, **old.plain} if old and stays else unknown
+        )
 
     async def _preview_upstream(self, plan: Plan) -> None:
         name = plan.declared.name
@@ -275,7 +294,9 @@ class Engine:
         async def register(declared: Declared) -> None:
             for name in sorted(declared.needs):
                 await done[name].wait()
-            if declared.needs & failed or not await self._guarded(self._registered, declared):
+            if declared.needs & failed or not await self._guarded(
+                self._registered, declared
+            ):
                 failed.add(declared.name)
             done[declared.name].set()
 
@@ -283,7 +304,9 @@ class Engine:
         if failed or self.errors:
             return
         names = {
-            name for declared in self.stack.program for name in (declared.name, *declared.aliases)
+            name
+            for declared in self.stack.program
+            for name in (declared.name, *declared.aliases)
         }
         for held in reversed(list(self.working)):
             if held.replaced or held.gone or held.name not in names:
@@ -320,7 +343,9 @@ class Engine:
         """What is known of a resource before the provider is asked."""
         names = (declared.name, *declared.aliases)
         there = [each for each in self.working if not each.replaced]
-        old = next((held for name in names for held in there if held.name == name), None)
+        old = next(
+            (held for name in names for held in there if held.name == name), None
+        )
         forced = self.stack.urn(declared.kind, declared.name) in self.replace
         return Plan(
             declared,
@@ -339,13 +364,23 @@ class Engine:
         olds = None if old is None else old.inputs
         declared = plan.declared
         way = self.stack.way
-        answer = await self.call(way, declared.kind, declared.name, "check", plan.inputs, olds)
+        answer = await self.call(
+            way, declared.kind, declared.name, "check", plan.inputs, olds
+        )
         # The engine keeps the names in which the provider has answered; here they are Python's.
         assert not answer.failures, answer.failures
 
-    async def _compared(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> Any:
+    async def _compared(
+        self, declared: Declared, old: Held, inputs: dict[str, Any]
+    ) -> Any:
         return await self.call(
-            self.stack.way, declared.kind, declared.name, "diff", old.id, old.outputs, inputs
+            self.stack.way,
+            declared.kind,
+            declared.name,
+            "diff",
+            old.id,
+            old.outputs,
+            inputs,
         )
 
     async def _registered(self, declared: Declared) -> None:
@@ -380,7 +415,9 @@ class Engine:
     async def _upstream(self, plan: Plan) -> None:
         name = plan.declared.name
         old = plan.old
-        new = Held("Upstream", name, "", "", "upstream", plan.inputs, Raw(same="a"), set())
+        new = Held(
+            "Upstream", name, "", "", "upstream", plan.inputs, Raw(same="a"), set()
+        )
         if old is None or old.inputs != plan.inputs or old.gone:
             if old is not None and not old.gone:
                 await self._delete_first(old)
@@ -396,7 +433,9 @@ class Engine:
                 await self._delete_first(held, preview=preview)
         if not preview:
             if old.kind != "Upstream":
-                await self.call(old.way, old.kind, old.name, "delete", old.id, old.outputs)
+                await self.call(
+                    old.way, old.kind, old.name, "delete", old.id, old.outputs
+                )
             old.gone = True
             self.save()
         self.deleted.add(old.name)
@@ -418,12 +457,18 @@ class Engine:
         answer = await self.call(*about, "diff", held.id, held.outputs, inputs)
         return bool(answer.replaces)
 
-    async def _create(self, plan: Plan, *, again: bool, reasons: tuple[str, ...] = ()) -> None:
+    async def _create(
+        self, plan: Plan, *, again: bool, reasons: tuple[str, ...] = ()
+    ) -> None:
         declared = plan.declared
-        told = self.books.creates(self, declared, plan.old, again=again, reasons=reasons)
+        told = self.books.creates(
+            self, declared, plan.old, again=again, reasons=reasons
+        )
         await self._act(told, declared, plan.old, "create", plan.inputs)
 
-    async def _update(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> None:
+    async def _update(
+        self, declared: Declared, old: Held, inputs: dict[str, Any]
+    ) -> None:
         told = self.books.updates(self, declared, old)
         await self._act(told, declared, old, "update", old.id, old.outputs, inputs)
 
@@ -432,18 +477,25 @@ class Engine:
     ) -> None:
         """Have the provider make or change something, and save that; what depends on it has its outputs, unfinished it has none."""
         with told:
-            unfinished, inputs = False, args[-1]
+            unfinished = False
+            inputs = args[-1]
             try:
-                made = await self.call(self.stack.way, declared.kind, declared.name, method, *args)
+                made = await self.call(
+                    self.stack.way, declared.kind, declared.name, method, *args
+                )
             except CallFailedError as error:
                 if error.kept is None:
                     raise
-                made, unfinished = error.kept, True
+                made = error.kept
+                unfinished = True
                 self.errors.append(error.message)
                 self.books.kept(declared, error)
             kept = made.id, inputs, Raw(made.outputs), declared.needs
-            held = Held(declared.kind, declared.name, declared.role, self.stack.way, *kept)
-            held.unfinished, held.release = unfinished, declared.release
+            held = Held(
+                declared.kind, declared.name, declared.role, self.stack.way, *kept
+            )
+            held.unfinished = unfinished
+            held.release = declared.release
             told.made(held)
             if method == "create" and old is not None and not old.gone:
                 old.replaced = True
@@ -473,23 +525,27 @@ class Engine:
         with self.books.reads(self, held):
             try:
                 answer = await self.call(held.way, held.kind, held.name, "read", *args)
-                held.id, held.outputs, held.unfinished = answer.id, Raw(answer.outputs), False
+                held.id = answer.id
+                held.outputs = Raw(answer.outputs)
+                held.unfinished = False
                 assert answer.id, "a read has dropped a resource"
             except CallFailedError as error:
                 if error.kept is None:
                     raise
-                held.id, held.outputs, held.unfinished = (
-                    error.kept.id,
-                    Raw(error.kept.outputs),
-                    True,
-                )
+                held.id = error.kept.id
+                held.outputs = Raw(error.kept.outputs)
+                held.unfinished = True
         # to show it
-        await self.call(held.way, held.kind, held.name, "diff", held.id, held.outputs, held.inputs)
+        await self.call(
+            held.way, held.kind, held.name, "diff", held.id, held.outputs, held.inputs
+        )
         self.save()
 
     async def _deleted(self, held: Held) -> None:
         if held.kind != "Upstream" and not held.gone:
-            await self.call(held.way, held.kind, held.name, "delete", held.id, held.outputs)
+            await self.call(
+                held.way, held.kind, held.name, "delete", held.id, held.outputs
+            )
         self.working.remove(held)
         self.save()
         self.books.deleted(self, held)
@@ -503,7 +559,13 @@ def copied(state: list[Held]) -> list[Held]:
 def _references(value: Any) -> list[str]:
     if isinstance(value, Ref):
         return [value.name]
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    inside = (
+        value.values()
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, list)
+        else ()
+    )
     return [name for each in inside for name in _references(each)]
 
 

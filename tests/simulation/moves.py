@@ -117,7 +117,9 @@ def _drawn_up(story: Story) -> Up:
     if chance.random() < 0.25 * _often(story):
         up = replace(up, saves=chance.choice([0, 0, 1, 2, 3]))
     if chance.random() < 0.12:
-        up = replace(up, replace=chance.choice(story.roles), refresh=chance.random() < 0.5)
+        up = replace(
+            up, replace=chance.choice(story.roles), refresh=chance.random() < 0.5
+        )
     if chance.random() < 0.1:
         up = replace(up, nap=chance.choice([5.0, 20.0, 100.0, HOUR]))
     if chance.random() < 0.05:
@@ -280,7 +282,9 @@ async def rename(story: Story, stack: Stack) -> None:
     name = f"{one.name}-x"
     held = stack.old_of(one)
     for want in story.books.page(stack, one.role).unsaved:
-        want.more += one.kind == "Snapshot"  # a new name without a state is another resource
+        want.more += (
+            one.kind == "Snapshot"
+        )  # a new name without a state is another resource
     story.books.note_rename(stack, one.role)
     how = ", with an alias"
     aliases = (one.name, *one.aliases)
@@ -317,7 +321,9 @@ async def import_checkpoint(story: Story, stack: Stack) -> None:
     _import(story, stack, checkpoint)
     release = checkpoint[2]
     if story.chance.random() < 0.6 and release < stack.release:
-        _set_back_program(story, stack, story.chance.randint(release, stack.release - 1))
+        _set_back_program(
+            story, stack, story.chance.randint(release, stack.release - 1)
+        )
 
 
 async def set_back(story: Story, stack: Stack) -> None:
@@ -374,8 +380,12 @@ def _other_computer(story: Story) -> Computer:
 
 async def step_clock(story: Story, _stack: Stack) -> None:
     """Set the machine's clock."""
-    story.computer.ahead = story.chance.choice([0.0, 20 * MINUTE, -10 * MINUTE, 3.0, DAY])
-    story.say(f"the clock of the {story.computer.name} is {story.computer.ahead:.0f} s ahead")
+    story.computer.ahead = story.chance.choice(
+        [0.0, 20 * MINUTE, -10 * MINUTE, 3.0, DAY]
+    )
+    story.say(
+        f"the clock of the {story.computer.name} is {story.computer.ahead:.0f} s ahead"
+    )
 
 
 async def rotate(story: Story, _stack: Stack) -> None:
@@ -437,11 +447,15 @@ async def foreign_restore(story: Story, stack: Stack) -> None:
     if back is None or _was_restored_lately(story):
         return
     is_right_before = story.chance.random() < 0.5
-    _restore_by_somebody(story, back, "RESTORE_INTERRUPTED" if is_right_before else None)
+    _restore_by_somebody(
+        story, back, "RESTORE_INTERRUPTED" if is_right_before else None
+    )
     await asyncio.sleep(1.0 if is_right_before else APART)
 
 
-def _restore_by_somebody(story: Story, back: Declared, error: str | None = None) -> None:
+def _restore_by_somebody(
+    story: Story, back: Declared, error: str | None = None
+) -> None:
     """Let somebody else restore now what a Restore does, unless the service refuses that; with an error it fails."""
     story.emulator.settle()
     target = story.emulator.databases[target_of(back.inputs)]
@@ -454,13 +468,17 @@ def _restore_by_somebody(story: Story, back: Declared, error: str | None = None)
         with suppress(RefusedError):
             story.emulator.start_unobserved(target, stored.name, stored.version_id, now)
             story.foreign_restores.append((target.id, now))
-            story.say(f"somebody else restores, {'which fails' if error else 'and succeeds'}")
+            story.say(
+                f"somebody else restores, {'which fails' if error else 'and succeeds'}"
+            )
     target.next_restore_error, target.next_restore_leaves_down = planned
 
 
 def _was_restored_lately(story: Story) -> bool:
     now = story.emulator.now()
-    return any((now - post.at).total_seconds() < APART for post in story.sent("restore"))
+    return any(
+        (now - post.at).total_seconds() < APART for post in story.sent("restore")
+    )
 
 
 async def wait(story: Story, _stack: Stack) -> None:

@@ -46,7 +46,9 @@ def draw_service(chance: random.Random) -> dict[str, Any]:
         "restore_holds": chance.random() < 0.3,
         "restore_stops_database": chance.random() < 0.7,
         "restore_tail_seconds": chance.choice([0.0, 120.0, 200.0]),
-        "restore_status_route": chance.choice(["there", "there", "there", "there", "404", "405"]),
+        "restore_status_route": chance.choice(
+            ["there", "there", "there", "there", "404", "405"]
+        ),
         "refusals_start_cooldown": chance.random() < 0.3,
         "clock_offset_seconds": chance.choice([0.0, 0.0, 0.7, -20.0, HOUR]),
         "plan_memory_mb": 256_000,
@@ -63,7 +65,9 @@ class ObservedEmulator(Emulator):
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(
-            EmulatorSettings(**settings), clock=MachineClock(0.0), base_url="http://127.0.0.1:1"
+            EmulatorSettings(**settings),
+            clock=MachineClock(0.0),
+            base_url="http://127.0.0.1:1",
         )
         self.restores: list[tuple[str, Restore]] = []
         self.start_unobserved = self.account.start_restore
@@ -78,7 +82,9 @@ class ObservedEmulator(Emulator):
 def draw_computers(chance: random.Random, emulator: Emulator) -> list[Computer]:
     """Draw two machines, with ledgers of their own or with shared state."""
     computers = [
-        Computer(name, emulator, place=Memory(Clock(START), where=name, is_shared=False))
+        Computer(
+            name, emulator, place=Memory(Clock(START), where=name, is_shared=False)
+        )
         for name in ("laptop", "runner")
     ]
     if chance.random() < 0.3:
@@ -127,7 +133,9 @@ class Programs:
             stack.program.append(self._resource(role, database, source, version))
         self.set_triggers(stack)
 
-    def _resource(self, role: str, database: str, source: str, version: str) -> Declared:
+    def _resource(
+        self, role: str, database: str, source: str, version: str
+    ) -> Declared:
         if role not in {"back", PROOF}:
             inputs: dict[str, Any] = {"database_id": database, "timeout": 45 * MINUTE}
             return Declared("Snapshot", role, inputs, role=role)
@@ -137,7 +145,9 @@ class Programs:
             inputs |= {"target_database_id": target, "overwrite": True}
             return Declared("Restore", role, inputs, role=role)
         inputs |= {"scratch_database_id": target, "overwrite_scratch": True}
-        inputs["connection"] = f"postgresql://driller:never-shown@tunnel.example:6000/{target}"
+        inputs["connection"] = (
+            f"postgresql://driller:never-shown@tunnel.example:6000/{target}"
+        )
         inputs["checks"] = [{"query": "the version", "equals": version}]
         return Declared("Drill", role, inputs, role=role)
 
@@ -146,7 +156,9 @@ class Programs:
         usual: list[Any] = [f"v{stack.release}"]
         if self.upstream:
             usual.append(Ref("upstream", "same"))
-        snapshots = [Ref(one.name, "id") for one in stack.program if one.role == "before"]
+        snapshots = [
+            Ref(one.name, "id") for one in stack.program if one.role == "before"
+        ]
         for one in list(stack.program):
             if one.kind == "Upstream":
                 stack.declare(one, inputs={"size": stack.size})
@@ -168,11 +180,15 @@ class Scratch:
         """Seconds for which the database runs."""
         await asyncio.sleep(0)
         at = self._story.emulator.existing(self._id)
-        return (self._story.emulator.now() - (at.started_at or at.created_at)).total_seconds()
+        return (
+            self._story.emulator.now() - (at.started_at or at.created_at)
+        ).total_seconds()
 
     async def ask(self, _: str) -> str | None:
         """The version that was restored last."""
         await asyncio.sleep(10.0)
-        mine = [restore for of, restore in self._story.emulator.restores if of == self._id]
+        mine = [
+            restore for of, restore in self._story.emulator.restores if of == self._id
+        ]
         done = [one for one in mine if one.error is None and not one.in_progress]
         return done[-1].version_id if done else None

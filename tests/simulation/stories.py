@@ -22,7 +22,14 @@ from tests.simulation.books import SLACK, Books, Want
 from tests.simulation.commands import Command
 from tests.simulation.faults import NEW_CODES
 from tests.simulation.hints import hints_in
-from tests.simulation.model_engine import Declared, Engine, Held, RunEndedError, Stack, copied
+from tests.simulation.model_engine import (
+    Declared,
+    Engine,
+    Held,
+    RunEndedError,
+    Stack,
+    copied,
+)
 from tests.simulation.scenery import (
     PROOF,
     ObservedEmulator,
@@ -33,7 +40,13 @@ from tests.simulation.scenery import (
     draw_service,
 )
 from tests.simulation.up import AT_THE_CLAIM, Up
-from tests.simulation.ways_out import OTHER_TRIGGERS, Taken, is_shown, take, use_other_triggers
+from tests.simulation.ways_out import (
+    OTHER_TRIGGERS,
+    Taken,
+    is_shown,
+    take,
+    use_other_triggers,
+)
 from tests.support.inside import run_inside
 from tests.support.world import START
 
@@ -48,7 +61,10 @@ Checkpoint = tuple[Stack, list[Held], int, dict[str, Want | None]]
 
 def is_refused(errors: list[str]) -> bool:
     """Whether other triggers help, and not `--replace`: of another name, or the plugin does not see what the other way's read shows."""
-    return any("under another name" in each or "for this very resource" in each for each in errors)
+    return any(
+        "under another name" in each or "for this very resource" in each
+        for each in errors
+    )
 
 
 class Story:
@@ -80,11 +96,15 @@ class Story:
         self.computer = self.computers[0]
         self.roles = draw_roles(chance, self.service)
         self.upstream = chance.random() < 0.6
-        follows = chance.random() < 0.5  # whether the snapshot is a trigger of the restore
+        follows = (
+            chance.random() < 0.5
+        )  # whether the snapshot is a trigger of the restore
         self.programs = Programs(self.emulator, self.roles, self.upstream, follows)
         self.keys = [self.emulator.settings.api_key]
         names = ["dev", "prod"] if chance.random() < 0.35 else ["dev"]
-        self.stacks = [Stack(name, way=chance.choice(["dynamic", "plugin"])) for name in names]
+        self.stacks = [
+            Stack(name, way=chance.choice(["dynamic", "plugin"])) for name in names
+        ]
         # whether both are about the same databases
         self.common = len(names) > 1 and chance.random() < 0.5
         for stack in self.stacks:
@@ -127,7 +147,9 @@ class Story:
         self.say(f"   BROKEN ({invariant}): {broken}")
         assert invariant not in self.invariants, f"{invariant}: {broken}"
 
-    def later(self, seconds: float, work: Any, *args: Any, **options: Any) -> asyncio.TimerHandle:
+    def later(
+        self, seconds: float, work: Any, *args: Any, **options: Any
+    ) -> asyncio.TimerHandle:
         """Call something after so many seconds."""
         return self._loop.call_later(seconds, partial(work, *args, **options))
 
@@ -142,8 +164,14 @@ class Story:
     def restore_of(self, post: JournalEntry) -> Restore | None:
         """What a POST has started."""
         of = post.database_id
-        accepted = [one for one in self.sent("restore") if one.accepted and one.database_id == of]
-        started = [restore for target, restore in self.emulator.restores if target == of]
+        accepted = [
+            one
+            for one in self.sent("restore")
+            if one.accepted and one.database_id == of
+        ]
+        started = [
+            restore for target, restore in self.emulator.restores if target == of
+        ]
         place = accepted.index(post) if post in accepted else len(started)
         return started[place] if place < len(started) else None
 
@@ -157,7 +185,9 @@ class Story:
     async def play(self) -> None:
         """Play it."""
         self._begin()
-        with mock.patch("pulumi_snapshots.drill.drill.Database", partial(Scratch, self)):
+        with mock.patch(
+            "pulumi_snapshots.drill.drill.Database", partial(Scratch, self)
+        ):
             await self.up(self.stacks[0], Up())
             for _ in range(self.chance.randint(3, 9)):
                 await self._step()
@@ -179,7 +209,9 @@ class Story:
         self.say(f"`up` of {stack.name} on the {self.computer.name}, {stack.way}{up}")
         named = [one for one in stack.program if up.replace and one.role == up.replace]
         replace = tuple(stack.urn(one.kind, one.name) for one in named)
-        untold = {one.name for one in named if not (up.refresh and is_shown(stack, one))}
+        untold = {
+            one.name for one in named if not (up.refresh and is_shown(stack, one))
+        }
         saves = 0 if up.at_end and up.saves is not None else up.saves
         engine = self.engine(stack, replace=replace, saves=saves, at_end=up.at_end)
         self.add_faults(up.post_fault, up.read_fault)
@@ -221,14 +253,18 @@ class Story:
 
     def engine(self, stack: Stack, *, key: bool = True, **run: Any) -> Engine:
         """An engine for one command, on the present machine."""
-        return Engine(stack, self.computer, self._config(key=key), books=self.books, **run)
+        return Engine(
+            stack, self.computer, self._config(key=key), books=self.books, **run
+        )
 
     def _config(self, *, key: bool = True) -> dict[str, str]:
         config = {
             "squarecloud:apiUrl": self.emulator.api_url,
             "squarecloud:snapshotsUrl": self.emulator.snapshots_url,
         }
-        return config | ({"squarecloud:apiKey": self.emulator.settings.api_key} if key else {})
+        return config | (
+            {"squarecloud:apiKey": self.emulator.settings.api_key} if key else {}
+        )
 
     @contextmanager
     def in_trouble(self, trouble: tuple[str, float, float] | None) -> Iterator[None]:
@@ -238,7 +274,10 @@ class Story:
             return
         what, begins, lasts = trouble
         refuse = partial(setattr, self.computer.place, f"refuses_{what}")
-        timers = [self.later(begins, refuse, DISK_FULL), self.later(begins + lasts, refuse, "")]
+        timers = [
+            self.later(begins, refuse, DISK_FULL),
+            self.later(begins + lasts, refuse, ""),
+        ]
         if not begins:
             refuse(DISK_FULL)
         try:
@@ -249,7 +288,9 @@ class Story:
             refuse("")
 
     def add_faults(
-        self, post_fault: dict[str, Any] | None = None, read_fault: dict[str, Any] | None = None
+        self,
+        post_fault: dict[str, Any] | None = None,
+        read_fault: dict[str, Any] | None = None,
     ) -> None:
         """Let the service answer with these faults, and no others."""
         self.emulator.clear_faults()
@@ -260,7 +301,9 @@ class Story:
                 for kind in kinds:
                     self.emulator.add_fault(Fault(kind=kind, **fault))
 
-    async def run(self, engine: Engine, work: Any, cut: tuple[str, float] | None = None) -> None:
+    async def run(
+        self, engine: Engine, work: Any, cut: tuple[str, float] | None = None
+    ) -> None:
         """Let an engine work, unless that is cut, and check what there is afterwards."""
         task = asyncio.ensure_future(work)
         if cut is not None:
@@ -282,7 +325,9 @@ class Story:
         self.taken += [Taken(hint, engine.stack, None) for hint in found]
         self.check()
 
-    async def _wait_for_cut(self, task: asyncio.Task[None], cut: tuple[str, float]) -> None:
+    async def _wait_for_cut(
+        self, task: asyncio.Task[None], cut: tuple[str, float]
+    ) -> None:
         if cut[0] != AT_THE_CLAIM:
             await asyncio.wait([task], timeout=cut[1])
             return
@@ -328,7 +373,9 @@ class Story:
             "SQUARECLOUD_API_URL": self.emulator.api_url,
             "SQUARECLOUD_SNAPSHOTS_URL": self.emulator.snapshots_url,
         }
-        command = Command(computer, settings, [*dict.fromkeys((*arguments, "--json", "--quiet"))])
+        command = Command(
+            computer, settings, [*dict.fromkeys((*arguments, "--json", "--quiet"))]
+        )
         ends = "; {} after {:.0f} s".format(*cut) if cut else ""
         self.say(f"`{command.typed}` on the {computer.name}{ends}")
         if arguments[0] == "restore":
@@ -338,7 +385,11 @@ class Story:
         for line in command.err.getvalue().splitlines():
             self.say(f"   {line}")
         version = command.record.get("version_id")
-        self.say("   killed" if command.code is None else f"   exit {command.code}: {version}")
+        self.say(
+            "   killed"
+            if command.code is None
+            else f"   exit {command.code}: {version}"
+        )
         found = hints_in([command.err.getvalue()])
         self.taken += [Taken(hint, None, command) for hint in found]
         if command.code == 0:
@@ -382,7 +433,9 @@ class Story:
             age = (began - requested).total_seconds()
             if age > SLACK:
                 what = f"--replace of {declared.name}"
-                self.fail("as new", f"{what} hands out what was requested {age:.0f} s before")
+                self.fail(
+                    "as new", f"{what} hands out what was requested {age:.0f} s before"
+                )
 
     def check(self) -> None:
         """Check what is true after each run."""
@@ -391,10 +444,18 @@ class Story:
         assert not unwritten, f"sent before it was written down: {unwritten}"
         self._check_paused()
         journal = self.emulator.journal
-        limited = [entry for entry in journal if entry.code == "RATE_LIMITED" and not entry.fault]
-        assert not limited, f"more requests than the account may send: {limited[0].at:%d %H:%M:%S}"
+        limited = [
+            entry
+            for entry in journal
+            if entry.code == "RATE_LIMITED" and not entry.fault
+        ]
+        assert not limited, (
+            f"more requests than the account may send: {limited[0].at:%d %H:%M:%S}"
+        )
         # The time is asked for without one.
-        assert {entry.key for entry in journal} <= {"right", "none"}, "a request had another key"
+        assert {entry.key for entry in journal} <= {"right", "none"}, (
+            "a request had another key"
+        )
         self._check_secrets()
 
     @property
@@ -414,7 +475,9 @@ class Story:
                     if restored == database_id and claimed < at < left
                 ]
                 if others:
-                    paused = f"the {computer.name} was paused from {claimed:%d %H:%M:%S} on"
+                    paused = (
+                        f"the {computer.name} was paused from {claimed:%d %H:%M:%S} on"
+                    )
                     self.fail("paused", f"{paused}, and restores over {others}")
             computer.sent_after_pause.clear()
 
@@ -445,7 +508,9 @@ class Story:
 
     def sent_blocked(self) -> list[JournalEntry]:
         """The requests that were refused because of the account's rate limit."""
-        return [entry for entry in self.emulator.journal if entry.code == "RATE_LIMITED"]
+        return [
+            entry for entry in self.emulator.journal if entry.code == "RATE_LIMITED"
+        ]
 
     async def _end(self) -> None:
         """Without faults, everything is as the program says, by what the errors tell the user to do at most."""
@@ -494,7 +559,9 @@ class Story:
         """Let a program have triggers that it never had."""
         stack.release = stack.highest = stack.highest + 1
         self.programs.set_triggers(stack)
-        self.say(f"the program of {stack.name} has release v{stack.release} in its triggers")
+        self.say(
+            f"the program of {stack.name} has release v{stack.release} in its triggers"
+        )
 
     async def _acts(self, stack: Stack, up: Up, roles: tuple[str, ...]) -> None:
         sent = len(self.emulator.journal)
@@ -520,7 +587,11 @@ class Story:
 
     @staticmethod
     def _is_unfinished(stack: Stack, role: str) -> bool:
-        return any(one.unfinished for one in stack.state if one.role == role and not one.replaced)
+        return any(
+            one.unfinished
+            for one in stack.state
+            if one.role == role and not one.replaced
+        )
 
 
 def played(seed: int, invariants: Collection[str] = ()) -> Story:
@@ -529,7 +600,9 @@ def played(seed: int, invariants: Collection[str] = ()) -> Story:
     try:
         run_inside(story.play)
     except BaseException:
-        print(f"replay: STORY={seed} python -m pytest -s tests/simulation/test_stories.py")  # noqa: T201
+        print(  # noqa: T201
+            f"replay: STORY={seed} python -m pytest -s tests/simulation/test_stories.py"
+        )
         print("\n".join(story.told))  # noqa: T201
         raise
     return story

@@ -14,14 +14,17 @@ from squarecloud_emulator import Fault
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, Ending, World, world
 
-BEFORE, AFTER = "before", "after"
-MINUTE, HOUR = 60.0, 3600.0
+BEFORE = "before"
+AFTER = "after"
+MINUTE = 60.0
+HOUR = 3600.0
 
 
 @dataclass(frozen=True)
 class PostCase:
     faults: tuple[dict[str, Any], ...] = ()  # the faults, one for each try
-    when: str = BEFORE  # whether a fault happens before or after the service handles the POST
+    # whether a fault happens before or after the service handles the POST
+    when: str = BEFORE
     service: dict[str, Any] = field(default_factory=dict)  # the service's settings
     posts: int = 1  # the number of requests that reach the service
     started: bool = True  # whether a snapshot is started
@@ -76,7 +79,9 @@ IN_DOUBT = {
     # These faults change the service's own answer, so they cannot come before it.
     "JSON stops": PostCase(({"truncated": True},)),
     "body stops": PostCase(({"cut_after": 12},)),
-    "202, body stops": PostCase(({"cut_after": 12},), service={"snapshot_seconds": 200.0}),
+    "202, body stops": PostCase(
+        ({"cut_after": 12},), service={"snapshot_seconds": 200.0}
+    ),
     "KEEP_CALM, then dropped after applying": PostCase(
         ({"status": 429, "code": "KEEP_CALM"}, {"drop": True}), AFTER, posts=2
     ),
@@ -104,7 +109,9 @@ LISTINGS = {
     "500": ListingCase(({"status": 500, "code": "INTERNAL", "times": 5},)),
     "KEEP_CALM": ListingCase(({"status": 429, "code": "KEEP_CALM", "times": 5},)),
     "JSON stops": ListingCase(({"truncated": True, "times": 5},)),
-    "no list": ListingCase(({"body": '{"status": "success", "response": {}}', "times": 5},)),
+    "no list": ListingCase(
+        ({"body": '{"status": "success", "response": {}}', "times": 5},)
+    ),
     "blocked for half an hour": ListingCase(
         ({"kind": "list", "status": 429, "code": "RATE_LIMITED"},), slow=True
     ),
@@ -118,9 +125,13 @@ LISTINGS = {
         ({"kind": "list account", "status": 404, "code": "NOT_FOUND"},)
     ),
     "always 502": ListingCase(({"html": 502, "times": None},), slow=True, lasts=True),
-    "refused key": ListingCase(({"status": 401, "code": "ACCESS_DENIED"},), slow=True, lasts=True),
+    "refused key": ListingCase(
+        ({"status": 401, "code": "ACCESS_DENIED"},), slow=True, lasts=True
+    ),
     "missing scope": ListingCase(
-        ({"status": 403, "code": "MISSING_SCOPE", "times": None},), slow=True, lasts=True
+        ({"status": 403, "code": "MISSING_SCOPE", "times": None},),
+        slow=True,
+        lasts=True,
     ),
     "database gone": ListingCase(
         ({"kind": "list", "status": 404, "code": "DATABASE_NOT_FOUND", "times": None},),
@@ -202,7 +213,9 @@ async def check_is_requested_again(
     proven = await w.read(kept.record or pending, session=run())
     assert proven.record is not None
     assert proven.record.id == pending.id
-    assert len(w.posts) == sent, "it may be there still, or nobody has asked for it again"
+    assert len(w.posts) == sent, (
+        "it may be there still, or nobody has asked for it again"
+    )
     ending = await w.create(proven.record, session=run())
     assert ending.complete.version_id == w.posts[-1].version_id
     assert len(w.posts) == sent + 1
@@ -249,7 +262,9 @@ async def test_each_answer_to_the_post_gives_the_right_version_or_error(
         await check_ending(w, POSTS[post], LISTINGS["fine"])
 
 
-@pytest.mark.parametrize(("post", "times", "cache_world"), one_of(2, SOME, TIMES, WORLDS))
+@pytest.mark.parametrize(
+    ("post", "times", "cache_world"), one_of(2, SOME, TIMES, WORLDS)
+)
 @virtual
 async def test_the_version_is_right_with_all_meanings_of_the_times(
     post: str, times: tuple[Any, float], cache_world: Any
@@ -263,7 +278,9 @@ async def test_the_version_is_right_with_all_meanings_of_the_times(
         await check_ending(w, POSTS[post], LISTINGS["fine"])
 
 
-@pytest.mark.parametrize(("post", "listings", "cache_world"), one_of(6, SOME, LISTINGS, WORLDS))
+@pytest.mark.parametrize(
+    ("post", "listings", "cache_world"), one_of(6, SOME, LISTINGS, WORLDS)
+)
 @virtual
 async def test_a_snapshot_is_found_or_kept_however_the_polls_fail(
     post: str, listings: str, cache_world: Any

@@ -49,16 +49,21 @@ class Story:
     here: World  # the service
     machine: Machine  # where the program runs
     chance: random.Random  # decides everything
-    last: str | None = None  # the version of the last snapshot that has guarded a change
+    # the version of the last snapshot that has guarded a change
+    last: str | None = None
     written: datetime | None = None
-    counted: Counter[str] = field(default_factory=Counter)  # what happened, for the summary
+    counted: Counter[str] = field(
+        default_factory=Counter
+    )  # what happened, for the summary
 
     async def play(self) -> None:
         for _ in range(self.chance.choice([1, 2, 3, 6])):
             self.break_something()
             await self.up()
             self.here.emulator.clear_faults()
-            await self.here.clock.sleep(self.chance.choice([1.0, 200.0, 15 * MINUTE, 60 * MINUTE]))
+            await self.here.clock.sleep(
+                self.chance.choice([1.0, 200.0, 15 * MINUTE, 60 * MINUTE])
+            )
             if self.last is not None and self.chance.random() < 0.3:
                 await self.restore(self.last)
             if self.last is not None and self.chance.random() < 0.3:
@@ -96,7 +101,9 @@ class Story:
         """Go back, by this machine or by a client of which it knows nothing."""
         await self.here.clock.sleep(4 * MINUTE)
         try:
-            await self.machine.restores(version_id, as_a_stranger=self.chance.random() < 0.5)
+            await self.machine.restores(
+                version_id, as_a_stranger=self.chance.random() < 0.5
+            )
         except NothingSent:  # the service still blocks the account
             return
         self.written = self.now()
@@ -109,13 +116,21 @@ class Story:
         )
         for kind in kinds:
             fault = self.chance.choice([*REFUSALS, *DOUBTS, *BROKEN, QUOTA])
-            when = {"when": self.chance.choice(["before", "after"])} if fault in DOUBTS else {}
+            when = (
+                {"when": self.chance.choice(["before", "after"])}
+                if fault in DOUBTS
+                else {}
+            )
             times = self.chance.choice([1, 2, 4, 999])
-            self.here.emulator.add_fault(Fault(kind=kind, times=times, **{**fault, **when}))
+            self.here.emulator.add_fault(
+                Fault(kind=kind, times=times, **{**fault, **when})
+            )
         if self.chance.random() < 0.2:
             self.here.emulator.fail_next_snapshot(DATABASE)
         if self.chance.random() < 0.2:
-            self.here.emulator.next_snapshot_takes(DATABASE, self.chance.choice([3.0, 95.0, 590.0]))
+            self.here.emulator.next_snapshot_takes(
+                DATABASE, self.chance.choice([3.0, 95.0, 590.0])
+            )
 
     async def up(self) -> None:
         """One run, which may be interrupted or killed."""
@@ -181,7 +196,9 @@ class Story:
         self.machine.clock.ahead += 8 * 60 * MINUTE
         self.counted["nights"] += 1
 
-    async def _kill(self, after: float, program: Program, process: anyio.CancelScope) -> None:
+    async def _kill(
+        self, after: float, program: Program, process: anyio.CancelScope
+    ) -> None:
         await self.here.clock.sleep(after)
         kill(program.session)
         process.cancel()
@@ -200,13 +217,17 @@ class Story:
         if what in program.done:
             assert not held_before, "a change went past a failed guard"
             self._has_snapshot(program.done[what])
-            self._is_young(program.done[what], max(inputs["timeout"], inputs["reuse_within"]))
+            self._is_young(
+                program.done[what], max(inputs["timeout"], inputs["reuse_within"])
+            )
 
     def _has_snapshot(self, version_id: str) -> None:
         """Check that the snapshot is whole at this moment, and a manual one."""
         self.here.emulator.settle()
         there = [
-            one for one in self.here.emulator.snapshots(DATABASE) if one.version_id == version_id
+            one
+            for one in self.here.emulator.snapshots(DATABASE)
+            if one.version_id == version_id
         ]
         assert there, "a change happened without its snapshot"
         assert there[0].origin == "manual", "an automatic snapshot guards nothing"
@@ -217,11 +238,15 @@ class Story:
         (found,) = (each for each in stored if each.version_id == version_id)
         age = (self.here.emulator.now() - found.modified).total_seconds()
         if age > oldest + 10 * MINUTE:
-            self.fail("old guard", f"a change behind a snapshot of {age / MINUTE:.0f} min ago")
+            self.fail(
+                "old guard", f"a change behind a snapshot of {age / MINUTE:.0f} min ago"
+            )
 
     async def check_way_back(self, program: Program) -> None:
         for version_id in set(program.done.values()):
-            (post,) = (each for each in self.here.posts if each.version_id == version_id)
+            (post,) = (
+                each for each in self.here.posts if each.version_id == version_id
+            )
             assert self.written is None or post.at >= self.written, (
                 "it is from before an earlier change, or a restore"
             )
@@ -239,12 +264,16 @@ class Story:
         """Check a run that may take `most` snapshots: after a night, the evening's guards no more."""
         accepted = [post for post in self.here.posts[before:] if post.accepted]
         assert len(accepted) <= most, "too many requests of one run started a snapshot"
-        assert len(set(program.done.values())) <= most, "too many snapshots guard one run"
+        assert len(set(program.done.values())) <= most, (
+            "too many snapshots guard one run"
+        )
         assert not (program.done and program.held), (
             "some changes happened, and others were held back"
         )
         assert took <= timeout + 10 * MINUTE, "a change waits longer than it may"
-        assert self.here.emulator.settings.api_key not in "".join(map(program.told, program.held))
+        assert self.here.emulator.settings.api_key not in "".join(
+            map(program.told, program.held)
+        )
         self.counted += Counter(
             done=len(program.done), held=len(program.held), posts=len(accepted), runs=1
         )
@@ -267,9 +296,13 @@ class Stack:
 
     async def play(self) -> None:
         for _ in range(self.story.chance.randint(2, 6)):
-            await self.story.here.clock.sleep(self.story.chance.choice([1.0, 200.0, 3600.0]))
+            await self.story.here.clock.sleep(
+                self.story.chance.choice([1.0, 200.0, 3600.0])
+            )
             if self.story.chance.random() < 0.2:
-                self.story.here.emulator.add_fault(Fault(kind="create", times=999, **QUOTA))
+                self.story.here.emulator.add_fault(
+                    Fault(kind="create", times=999, **QUOTA)
+                )
             await self.up()
             self.story.here.emulator.clear_faults()
 
@@ -278,7 +311,9 @@ class Stack:
         chance = self.story.chance
         patterns = [["*"], ["a"], ["a", "b"], [CHOSEN_ALL], [f"{CHOSEN}1"]]
         only = chance.choice(patterns)
-        before = chance.choice([None, ["update"], ["create"], ["delete"], ["update", "delete"]])
+        before = chance.choice(
+            [None, ["update"], ["create"], ["delete"], ["update", "delete"]]
+        )
         run = StackRun(
             self,
             self.story.machine.program(),
@@ -293,7 +328,10 @@ class Stack:
         if not run.program.done:
             assert not accepted, "nothing has changed, and the guard is no new one"
         self.counted += Counter(
-            stacks=1, first=run.has_taken_first, silent=run.silent, heard=len(run.program.done)
+            stacks=1,
+            first=run.has_taken_first,
+            silent=run.silent,
+            heard=len(run.program.done),
         )
 
 
@@ -349,11 +387,15 @@ class StackRun:
         """Whether the program gives a resource the guard's hook of a change."""
         if self.only is None or change not in self.inputs.changes:
             return False
-        return any(map(is_chosen_by_program, self.only)) or bool(fits(TYPE, name, self.only))
+        return any(map(is_chosen_by_program, self.only)) or bool(
+            fits(TYPE, name, self.only)
+        )
 
     async def change(self, name: str, what: str) -> bool:
         if what == "replace":
-            return await self.delete(name, replaced=True) and await self.change(name, "create")
+            return await self.delete(name, replaced=True) and await self.change(
+                name, "create"
+            )
         if what == "keep" or not self.hears(what, name):
             return True
         if what == "create" and self.inputs.passes_first_creates and self.is_new_stack:
@@ -371,7 +413,9 @@ class StackRun:
         else:
             self.silent += 1
             is_meant = self.hears("delete", name)
-            assert not is_meant or self.program.done, "what it guards was deleted silently"
+            assert not is_meant or self.program.done, (
+                "what it guards was deleted silently"
+            )
         if not replaced:
             del self.stack.hooked[name]
         return True

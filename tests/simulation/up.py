@@ -11,7 +11,8 @@ AT_THE_CLAIM = "kill -9 once it is claimed"
 class Up:
     """What is special about one `up`."""
 
-    cut: tuple[str, float] | None = None  # how it ends early, and after how many seconds
+    # how it ends early, and after how many seconds
+    cut: tuple[str, float] | None = None
     saves: int | None = None  # how many steps the backend stores
     replace: str = ""  # the role of what `--replace` names
     preview: bool = True  # whether it has one
@@ -30,7 +31,9 @@ class Up:
     def is_plain(self) -> bool:
         """Whether nothing can keep it from coming to a good end, or its state from having that."""
         trouble = (self.cut, self.trouble, self.post_fault, self.read_fault, self.saves)
-        return trouble == (None,) * len(trouble) and not (self.fills_up or self.at_end or self.nap)
+        return trouble == (None,) * len(trouble) and not (
+            self.fills_up or self.at_end or self.nap
+        )
 
     def __str__(self) -> str:
         special = {
@@ -46,4 +49,6 @@ class Up:
             "the polls: {0.read_fault}": self.read_fault,
             "the ledger refuses {0.trouble[0]} from {0.trouble[1]:.0f} s on for {0.trouble[2]:.0f} s": self.trouble,
         }
-        return "".join(f"; {form.format(self)}" for form, is_so in special.items() if is_so)
+        return "".join(
+            f"; {form.format(self)}" for form, is_so in special.items() if is_so
+        )

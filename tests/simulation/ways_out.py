@@ -74,8 +74,12 @@ def _resource_of(taken: Taken) -> Declared | None:
     name = taken.hint.subject.rpartition("::")[2]
     for declared in taken.stack.declared():
         upstream = [taken.stack.find(each) for each in declared.needs]
-        if declared.name == name and all(held and not held.unfinished for held in upstream):
-            promises = IF_IN_STATE not in taken.hint.text or is_shown(taken.stack, declared)
+        if declared.name == name and all(
+            held and not held.unfinished for held in upstream
+        ):
+            promises = IF_IN_STATE not in taken.hint.text or is_shown(
+                taken.stack, declared
+            )
             return declared if promises else None
     return None
 
@@ -102,7 +106,11 @@ class Patience:
     @property
     def posts(self) -> list[JournalEntry]:
         """What the service has accepted since."""
-        return [entry for entry in self._story.emulator.journal[self._sent :] if entry.accepted]
+        return [
+            entry
+            for entry in self._story.emulator.journal[self._sent :]
+            if entry.accepted
+        ]
 
     async def is_over(self, what: str, errors: object) -> bool:
         """Whether the user has waited for long enough, which breaks the invariant; else pause before the next try."""
@@ -110,11 +118,15 @@ class Patience:
         if took <= self._within + self.newer_holders * WAY_OUT:
             await asyncio.sleep(PAUSE)
             return False
-        self._story.fail(self._invariant, f"{what} in {took / MINUTE:.0f} min: {errors}")
+        self._story.fail(
+            self._invariant, f"{what} in {took / MINUTE:.0f} min: {errors}"
+        )
         return True
 
 
-async def use_other_triggers(story: Story, stack: Stack, invariant: str, within: float) -> None:
+async def use_other_triggers(
+    story: Story, stack: Stack, invariant: str, within: float
+) -> None:
     """Change the triggers and run plain `up`s until all has acted; it must have within so many seconds."""
     await story.calm(stack)
     story.change_triggers(stack)
@@ -141,7 +153,9 @@ async def _replace(story: Story, stack: Stack, declared: Declared) -> None:
         # handed out then, and the next time it is replaced.
         is_unsaved = not is_shown(stack, declared)
         errors = await story.up(stack, up)
-        posts = [post for post in patience.posts if (post.kind, post.database_id) == about]
+        posts = [
+            post for post in patience.posts if (post.kind, post.database_id) == about
+        ]
         held = stack.find(declared.name)
         is_another = bool(posts) and _is_requested_since(held, typed)
         if held is not None and is_another and not held.unfinished:
@@ -151,7 +165,9 @@ async def _replace(story: Story, stack: Stack, declared: Declared) -> None:
         elif not errors and not is_unsaved:
             story.fail("as new", f"{what} sends nothing")
             return
-        patience.newer_holders = len(posts)  # its own one too: what is sent late takes its time
+        patience.newer_holders = len(
+            posts
+        )  # its own one too: what is sent late takes its time
         if await patience.is_over(f"{what} does not help", errors):
             return
 
@@ -194,13 +210,17 @@ async def _type(story: Story, arguments: list[str], *, must_act: bool) -> None:
         command = await story.command(*arguments)
         if command.code == 0:
             break
-        if await patience.is_over(f"{command.typed} does not help", command.err.getvalue()):
+        if await patience.is_over(
+            f"{command.typed} does not help", command.err.getvalue()
+        ):
             return
         if command.posts:
             # It is pending, and is waited for; a short time-out would end too early each time.
             arguments = [each for each in arguments if each != "--new"]
             arguments = with_timeout(arguments, "45m")
-        elif WITHOUT_REUSE in command.err.getvalue() and _waits_in_vain(story, arguments[1]):
+        elif WITHOUT_REUSE in command.err.getvalue() and _waits_in_vain(
+            story, arguments[1]
+        ):
             # What it was to wait for never comes, and its message names what takes another one.
             arguments = without_reuse(arguments)
             patience = Patience(story, "way out")

@@ -16,7 +16,8 @@ from tests.ledger.play import play
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OWNER, START, Ending, World, world
 
-MINUTE, HOUR = 60.0, 3600.0
+MINUTE = 60.0
+HOUR = 3600.0
 ANOTHER = OWNER.replace("before-release", "nightly")
 FLEET = tuple(f"{number:032x}" for number in range(8))
 
@@ -25,7 +26,9 @@ FLEET = tuple(f"{number:032x}" for number in range(8))
 
 
 @pytest.mark.parametrize(
-    ("takes", "polls"), [(290, [210.0, 240.0, 270.0, 300.0]), (20, [20.0])], ids=["202", "200"]
+    ("takes", "polls"),
+    [(290, [210.0, 240.0, 270.0, 300.0]), (20, [20.0])],
+    ids=["202", "200"],
 )
 @virtual
 async def test_polls_begin_2_minutes_after_a_202_or_at_once_after_a_200(
@@ -38,7 +41,9 @@ async def test_polls_begin_2_minutes_after_a_202_or_at_once_after_a_200(
             "create",
             *["list"] * len(polls),
         ]
-        assert [round(one.monotonic - w.posts[0].monotonic, 1) for one in w.listings] == polls
+        assert [
+            round(one.monotonic - w.posts[0].monotonic, 1) for one in w.listings
+        ] == polls
 
 
 @staged(world, snapshot_seconds=300)
@@ -102,8 +107,12 @@ async def test_pauses_after_keep_calm_grow_to_3_minutes_with_jitter(w: World) ->
     w.fault(kind="create", status=429, code="KEEP_CALM", times=None)
     ending = await w.create(timeout=20 * MINUTE)
     assert isinstance(ending.nothing, NothingSent)
-    pauses = [later.monotonic - earlier.monotonic for earlier, later in pairwise(w.posts)]
-    for pause, least in zip(pauses, [5, 10, 20, 40, 80, 180, 180, 180, 180], strict=False):
+    pauses = [
+        later.monotonic - earlier.monotonic for earlier, later in pairwise(w.posts)
+    ]
+    for pause, least in zip(
+        pauses, [5, 10, 20, 40, 80, 180, 180, 180, 180], strict=False
+    ):
         assert least <= pause <= least * 1.1 + 0.2
     assert len(pauses) >= 8
     assert len(set(pauses[5:])) == len(pauses[5:]), (
@@ -131,7 +140,8 @@ async def test_an_interrupt_does_not_hide_when_a_slot_frees(w: World) -> None:
 @staged(world, snapshot_seconds=5, plan_memory_mb=256, cache_world="invalidated")
 async def test_used_up_quota_lasts_until_a_slot_frees_each_time(w: World) -> None:
     w.use_quota(22, 20)
-    session, ends = w.session, START + timedelta(hours=2)
+    session = w.session
+    ends = START + timedelta(hours=2)
 
     async def refused(tries: int) -> str:
         ending = await w.create(session=session, owner=ANOTHER)
@@ -161,7 +171,8 @@ async def test_used_up_quota_costs_a_fleet_one_request(w: World) -> None:
         for database_id in FLEET:
             group.start_soon(take, database_id)
     taken, refused = (
-        list(filter(kind, endings)) for kind in (lambda one: one.record, lambda one: not one.record)
+        list(filter(kind, endings))
+        for kind in (lambda one: one.record, lambda one: not one.record)
     )
     assert {one.complete.id for one in taken} == {
         f"{post.database_id}/{post.version_id}" for post in w.posts[:2]
@@ -176,7 +187,9 @@ async def test_used_up_quota_costs_a_fleet_one_request(w: World) -> None:
 
 
 @staged(world, plan_memory_mb=256)
-async def test_after_a_smaller_plan_a_slot_frees_only_once_enough_expire(w: World) -> None:
+async def test_after_a_smaller_plan_a_slot_frees_only_once_enough_expire(
+    w: World,
+) -> None:
     taken = w.use_quota(20, 15, 10)
     ending = await w.create()
     assert rfc3339(taken[1] + timedelta(hours=24)) in PYTHON.told(ending.nothing), (
@@ -188,11 +201,17 @@ async def test_after_a_smaller_plan_a_slot_frees_only_once_enough_expire(w: Worl
 
 
 @staged(world)
-async def test_reuse_takes_the_newest_manual_one_and_never_an_automatic_one(w: World) -> None:
+async def test_reuse_takes_the_newest_manual_one_and_never_an_automatic_one(
+    w: World,
+) -> None:
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=40))
     right = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=20))
-    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=5), origin="automatic")
-    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=4), origin=None)
+    w.emulator.add_snapshot(
+        DATABASE, modified=START - timedelta(minutes=5), origin="automatic"
+    )
+    w.emulator.add_snapshot(
+        DATABASE, modified=START - timedelta(minutes=4), origin=None
+    )
     record = (await w.create(reuse_within=HOUR)).complete
     assert record.version_id == right.version_id
     assert record.requested_at is None
@@ -200,20 +219,25 @@ async def test_reuse_takes_the_newest_manual_one_and_never_an_automatic_one(w: W
 
 
 @pytest.mark.parametrize(
-    ("offset", "age", "posts"), [(HOUR, 50, 0), (HOUR, 70, 1), (-HOUR, 50, 0), (-HOUR, 70, 1)]
+    ("offset", "age", "posts"),
+    [(HOUR, 50, 0), (HOUR, 70, 1), (-HOUR, 50, 0), (-HOUR, 70, 1)],
 )
 @virtual
 async def test_reuse_counts_the_age_by_the_clock_of_the_service(
     offset: float, age: int, posts: int
 ) -> None:
     async with world(clock_offset_seconds=offset) as w:
-        w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(minutes=age))
+        w.emulator.add_snapshot(
+            DATABASE, modified=w.emulator.now() - timedelta(minutes=age)
+        )
         (await w.create(reuse_within=HOUR)).complete  # noqa: B018  asserts
         assert len(w.posts) == posts
 
 
 @staged(world, cache_world="invalidated")
-async def test_reuse_never_takes_what_another_resource_of_this_run_has(w: World) -> None:
+async def test_reuse_never_takes_what_another_resource_of_this_run_has(
+    w: World,
+) -> None:
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=5))
     first = (await w.create(reuse_within=HOUR)).complete
     second = (await w.create(reuse_within=HOUR, owner=ANOTHER)).complete

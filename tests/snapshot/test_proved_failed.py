@@ -9,9 +9,7 @@ from tests.support.restoring import Scene, scene
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE
 
-FAILED = (
-    "service snapshot_seconds=300; wait 400; the next fails; S up v1 pending timeout=3m; wait 10800"
-)
+FAILED = "service snapshot_seconds=300; wait 400; the next fails; S up v1 pending timeout=3m; wait 10800"
 """One was accepted and never came, three hours ago."""
 UNREAD = " ".join(
     f"""fault {kind} times=None body='{{"status":"success","response":[{{"key":7}}]}}';"""
@@ -76,7 +74,8 @@ async def test_whatever_leaves_a_doubt_sends_no_second_request(story: str) -> No
 async def test_no_read_of_the_ledger_that_fails_lets_what_was_to_be_replaced_do(
     at: Scene, number: int
 ) -> None:
-    stack, reads = of(at.here), iter(range(1, 100))
+    stack = of(at.here)
+    reads = iter(range(1, 100))
     await anyio.sleep(400)
     await stack.up(database_id=DATABASE)
     first = stack.outputs["version_id"]

@@ -49,7 +49,11 @@ def on_post(**fault: Any) -> Fault:
     scopes=frozenset({"snapshots:write"}),
 )
 @event("202", snapshot_seconds=200)
-@event("202, listed more than 15 minutes later", snapshot_seconds=1000, cache_world="invalidated")
+@event(
+    "202, listed more than 15 minutes later",
+    snapshot_seconds=1000,
+    cache_world="invalidated",
+)
 @event("202, not listed until `timeout`", snapshot_seconds=3600)
 @event("`MISSING_SCOPE`", scopes=frozenset({"snapshots:read"}))
 @event("`RESOURCE_NOT_ALLOWED`", resources=frozenset({OTHER_DATABASE}))
@@ -99,17 +103,24 @@ def after(*faults: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**fault, "when": "after"} for fault in faults]
 
 
-@event("sent, and the connection breaks", *after({"drop": True}, {"drop": True, "delay": 40}))
+@event(
+    "sent, and the connection breaks",
+    *after({"drop": True}, {"drop": True, "delay": 40}),
+)
 @event("no answer within 120 s", *after({"delay": 400, "drop": True}))
 @event(
     "502, 504 or 52x, also from a proxy",
-    *after(*({"html": status} for status in (502, 504, 520, 524, 530)), {"status": 502}),
+    *after(
+        *({"html": status} for status in (502, 504, 520, 524, 530)), {"status": 502}
+    ),
 )
 @event(
-    "503, whatever its code", *after({"status": 503, "code": "DATABASE_UNAVAILABLE"}, {"html": 503})
+    "503, whatever its code",
+    *after({"status": 503, "code": "DATABASE_UNAVAILABLE"}, {"html": 503}),
 )
 @event(
-    "408 or 499", *after({"html": 408}, {"html": 499}, {"status": 408, "code": "REQUEST_TIMEOUT"})
+    "408 or 499",
+    *after({"html": 408}, {"html": 499}, {"status": 408, "code": "REQUEST_TIMEOUT"}),
 )
 @event("500 without a code", *after({"html": 500}))
 @event(
@@ -132,7 +143,9 @@ def after(*faults: dict[str, Any]) -> list[dict[str, Any]]:
     {"status": 400, "code": "SOMETHING_NEW"},
 )
 @event(
-    "`RATE_LIMITED`", {"status": 429, "code": "RATE_LIMITED"}, {"status": 429, "code": "RATE_LIMIT"}
+    "`RATE_LIMITED`",
+    {"status": 429, "code": "RATE_LIMITED"},
+    {"status": 429, "code": "RATE_LIMIT"},
 )
 @event(
     "`KEEP_CALM` until a `timeout` of 5 minutes",
@@ -144,7 +157,9 @@ def after(*faults: dict[str, Any]) -> list[dict[str, Any]]:
 async def answered(w: World, fault: dict[str, Any]) -> Ending:
     w.emulator.add_fault(on_post(**fault))
     ending = await (
-        w.create(timeout=FIVE_MINUTES) if fault.get("code") == "KEEP_CALM" else w.create()
+        w.create(timeout=FIVE_MINUTES)
+        if fault.get("code") == "KEEP_CALM"
+        else w.create()
     )
     assert not w.transport.strayed, "the key must not follow a redirect"
     return ending
@@ -155,7 +170,9 @@ async def answered(w: World, fault: dict[str, Any]) -> Ending:
 
 async def somebody_restores(w: World) -> None:
     """Another client restores the database, a moment ago."""
-    stored = w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(hours=1))
+    stored = w.emulator.add_snapshot(
+        DATABASE, modified=w.emulator.now() - timedelta(hours=1)
+    )
     await w.another_run().client.restore_snapshot(
         DATABASE, name=stored.name, version_id=stored.version_id
     )
@@ -180,7 +197,9 @@ def no_listing(w: World, **fault: Any) -> None:
         "snapshot", DATABASE, w.emulator.now() - timedelta(seconds=177)
     ),
 )
-@event("`DAILY_SNAPSHOTS_LIMIT_REACHED`", lambda w: w.use_quota(20, 3), plan_memory_mb=256)
+@event(
+    "`DAILY_SNAPSHOTS_LIMIT_REACHED`", lambda w: w.use_quota(20, 3), plan_memory_mb=256
+)
 @event("`DATABASE_NOT_FOUND`", lambda w: w.emulator.remove_database(DATABASE))
 @event("`SNAPSHOT_FAILED`", lambda w: w.emulator.fail_next_snapshot(DATABASE))
 @event("`DATABASE_NOT_RUNNING`", lambda w: w.emulator.stop_database(DATABASE))
@@ -195,14 +214,20 @@ def no_listing(w: World, **fault: Any) -> None:
 )
 @event(
     "`DATABASE_UNAVAILABLE` while pending",
-    lambda w: no_listing(w, html=None, status=503, code="DATABASE_UNAVAILABLE", times=2),
+    lambda w: no_listing(
+        w, html=None, status=503, code="DATABASE_UNAVAILABLE", times=2
+    ),
     snapshot_seconds=200,
 )
 @event(
     "polls fail for a while, while pending",
     *(
         polls_fail(**fault)
-        for fault in ({"html": 502}, {"drop": True}, {"status": 500, "code": "INTERNAL"})
+        for fault in (
+            {"html": 502},
+            {"drop": True},
+            {"status": 500, "code": "INTERNAL"},
+        )
     ),
 )
 @event(
@@ -218,11 +243,16 @@ def no_listing(w: World, **fault: Any) -> None:
 @event(
     "`reuse_within`, and there is one recent enough",
     (
-        lambda w: w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=10)),
+        lambda w: w.emulator.add_snapshot(
+            DATABASE, modified=START - timedelta(minutes=10)
+        ),
         {"reuse_within": 3600.0},
     ),
 )
-@event("`reuse_within`, and the listing request fails", (no_listing, {"reuse_within": 3600.0}))
+@event(
+    "`reuse_within`, and the listing request fails",
+    (no_listing, {"reuse_within": 3600.0}),
+)
 async def afterwards(w: World, variant: Any) -> Ending:
     happens, inputs = variant if isinstance(variant, tuple) else (variant, {})
     if isinstance(going_on := happens(w), Awaitable):
@@ -235,8 +265,14 @@ async def afterwards(w: World, variant: Any) -> Ending:
     lambda w: w.emulator.add_snapshot(DATABASE),
     snapshot_seconds=200,
 )
-@event("the key is refused while pending", lambda w: w.emulator.revoke_key(), snapshot_seconds=200)
-@event("`RATE_LIMITED` while pending", lambda w: w.emulator.block(), snapshot_seconds=200)
+@event(
+    "the key is refused while pending",
+    lambda w: w.emulator.revoke_key(),
+    snapshot_seconds=200,
+)
+@event(
+    "`RATE_LIMITED` while pending", lambda w: w.emulator.block(), snapshot_seconds=200
+)
 async def while_pending(w: World, happens: Callable[[World], object]) -> Ending:
     return await w.meanwhile(150, lambda: happens(w), w.create())
 
@@ -257,7 +293,9 @@ async def snapshot_running(w: World, seconds: float) -> Ending:
 
 
 @event("401 for another resource of the same run", lambda w: w.emulator.revoke_key())
-@event("`RATE_LIMITED` for another resource of the same run", lambda w: w.emulator.block())
+@event(
+    "`RATE_LIMITED` for another resource of the same run", lambda w: w.emulator.block()
+)
 async def elsewhere(w: World, happens: Callable[[World], object]) -> Seen:
     happens(w)
     assert str((await w.create(database_id=OTHER_DATABASE)).nothing)
@@ -286,21 +324,30 @@ async def outage(w: World, _: Any) -> Seen:
         endings[database_id] = await w.create(database_id=database_id)
 
     async with anyio.create_task_group() as group:
-        for number, database_id in enumerate((OTHER_DATABASE, THIRD_DATABASE, DATABASE)):
-            group.start_soon(w.later, number, lambda one=database_id: group.start_soon(take, one))
-    return Seen(endings[DATABASE], sum(post.database_id == DATABASE for post in w.posts))
+        for number, database_id in enumerate(
+            (OTHER_DATABASE, THIRD_DATABASE, DATABASE)
+        ):
+            group.start_soon(
+                w.later, number, lambda one=database_id: group.start_soon(take, one)
+            )
+    return Seen(
+        endings[DATABASE], sum(post.database_id == DATABASE for post in w.posts)
+    )
 
 
 # Refresh -----------------------------------------------------------------------------------------------------------
 
 
-async def refreshed(w: World, happens: Callable[[World], object], *, fails: bool = False) -> Seen:
+async def refreshed(
+    w: World, happens: Callable[[World], object], *, fails: bool = False
+) -> Seen:
     """A snapshot of yesterday in the state; what was shown when it was taken is not of interest."""
     kept = (await w.create()).complete
     await w.clock.sleep(86400)
     w.row.shown.clear()
     happens(w)
-    before, began = len(w.posts), w.clock.monotonic()
+    before = len(w.posts)
+    began = w.clock.monotonic()
     seen = await w.read(kept, session=w.another_run())
     assert w.clock.monotonic() - began <= 120, "whatever the service does"
     assert seen.record is not None
@@ -312,11 +359,15 @@ async def refreshed(w: World, happens: Callable[[World], object], *, fails: bool
 
 
 def lose_scope(w: World) -> None:
-    w.emulator.settings = replace(w.emulator.settings, scopes=frozenset({"snapshots:write"}))
+    w.emulator.settings = replace(
+        w.emulator.settings, scopes=frozenset({"snapshots:write"})
+    )
 
 
 event("refresh", lambda _: None)(refreshed)
-event("refresh: not listed any more", lambda w: w.emulator.remove_snapshot(w.started()))(refreshed)
+event(
+    "refresh: not listed any more", lambda w: w.emulator.remove_snapshot(w.started())
+)(refreshed)
 event(
     "refresh: `RESOURCE_NOT_ALLOWED`, `DATABASE_NOT_FOUND`, a block, or no answer",
     partial(World.fault, times=None, status=403, code="RESOURCE_NOT_ALLOWED"),
@@ -328,7 +379,9 @@ event(
     partial(World.fault, times=None, status=429, code="KEEP_CALM"),
 )(refreshed)
 refused = partial(refreshed, fails=True)
-event("refresh: 401 or `MISSING_SCOPE`", lambda w: w.emulator.revoke_key(), lose_scope)(refused)
+event("refresh: 401 or `MISSING_SCOPE`", lambda w: w.emulator.revoke_key(), lose_scope)(
+    refused
+)
 
 
 # The test ----------------------------------------------------------------------------------------------------------
@@ -358,7 +411,9 @@ def holds(state: str, w: World, ending: Ending) -> None:
 
 
 @pytest.mark.parametrize(("reaction", "scenario"), TABLE.played())
-def test_reaction_is_what_the_page_promises(reaction: Reaction, scenario: Scenario) -> None:
+def test_reaction_is_what_the_page_promises(
+    reaction: Reaction, scenario: Scenario
+) -> None:
     async def body() -> None:
         async with world(
             databases=(DATABASE, OTHER_DATABASE, THIRD_DATABASE), **scenario.service
@@ -368,9 +423,14 @@ def test_reaction_is_what_the_page_promises(reaction: Reaction, scenario: Scenar
             assert seen.posts == reaction.posts
             holds(reaction.state, w, seen.ending)
             shown = seen.ending.text
-            assert [words for words in reaction.reads if words not in shown] == [], shown
+            assert [words for words in reaction.reads if words not in shown] == [], (
+                shown
+            )
             assert w.emulator.settings.api_key not in shown
-            assert sum(post.accepted for post in w.posts if post.database_id == DATABASE) <= 1
+            assert (
+                sum(post.accepted for post in w.posts if post.database_id == DATABASE)
+                <= 1
+            )
             assert not w.transport.strayed
 
     run_virtual(body)

@@ -17,7 +17,9 @@ from tests.support.clocks import set_clock
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, START, Ending, World, world
 
-MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+MINUTE = 60.0
+HOUR = 3600.0
+DAY = 86400.0
 UNREADABLE_ENTRY = '{"status": "success", "response": [{"name": "x", "size": 1}]}'
 
 
@@ -35,7 +37,9 @@ async def refreshed(w: World, record: SnapshotRecord) -> Ending:
 # The URL -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("days", "kept"), [(1, True), (22.9, True), (23.1, False), (29, False)])
+@pytest.mark.parametrize(
+    ("days", "kept"), [(1, True), (22.9, True), (23.1, False), (29, False)]
+)
 @staged(world)
 async def test_a_refresh_keeps_the_url_until_its_last_7_days(
     w: World, days: float, *, kept: bool
@@ -52,7 +56,9 @@ async def test_a_refresh_keeps_the_url_until_its_last_7_days(
 
 @pytest.mark.parametrize("listed", ["missing", "unpinned", "ending earlier"])
 @staged(world)
-async def test_a_refresh_keeps_the_last_pinned_url_of_a_snapshot(w: World, listed: str) -> None:
+async def test_a_refresh_keeps_the_last_pinned_url_of_a_snapshot(
+    w: World, listed: str
+) -> None:
     record = await taken(w)
     await w.clock.sleep(25 * DAY)
     url = record.download_url or ""
@@ -62,7 +68,11 @@ async def test_a_refresh_keeps_the_last_pinned_url_of_a_snapshot(w: World, liste
         "unpinned": url.replace("versionId", "other"),
         "ending earlier": re.sub(r"Expires=\d+", f"Expires={sooner}", url),
     }
-    known = {"name": DATABASE, "version_id": record.version_id, "modified": record.created_at}
+    known = {
+        "name": DATABASE,
+        "version_id": record.version_id,
+        "modified": record.created_at,
+    }
     body = json.dumps(
         {"status": "success", "response": [{**known, "url": urls[listed], "size": 7}]}
     )
@@ -117,7 +127,8 @@ async def test_refresh_does_not_wait_for_the_end_of_a_block(w: World) -> None:
     record = await taken(w)
     await w.clock.sleep(HOUR)
     w.emulator.block()
-    session, began = w.another_run(), w.clock.monotonic()
+    session = w.another_run()
+    began = w.clock.monotonic()
     for _ in range(2):
         assert (await w.read(record, session=session)).complete == record
     assert w.clock.monotonic() - began < 2
@@ -161,7 +172,9 @@ async def test_a_read_completes_a_pending_snapshot_with_one_poll(w: World) -> No
 
 @pytest.mark.parametrize("cache_world", ["kept", "invalidated"])
 @virtual
-async def test_a_preview_right_after_an_interrupted_up_freezes_no_page(cache_world: str) -> None:
+async def test_a_preview_right_after_an_interrupted_up_freezes_no_page(
+    cache_world: str,
+) -> None:
     """A page that was requested before the snapshot is listed may be served for half an hour."""
     async with world(snapshot_seconds=100, cache_world=cache_world) as w:
         record = await pending_of(w)
@@ -179,9 +192,13 @@ async def test_a_preview_right_after_an_interrupted_up_freezes_no_page(cache_wor
 
 
 @staged(world, snapshot_seconds=91, settings={"listing_cache": "ended-by-snapshot"})
-async def test_a_read_polls_at_once_if_new_snapshots_are_known_to_end_the_cache(w: World) -> None:
+async def test_a_read_polls_at_once_if_new_snapshots_are_known_to_end_the_cache(
+    w: World,
+) -> None:
     record = await pending_of(w)
-    assert (await w.read(record, session=w.another_run())).complete.version_id == w.started()
+    assert (
+        await w.read(record, session=w.another_run())
+    ).complete.version_id == w.started()
 
 
 @pytest.mark.parametrize(
@@ -206,7 +223,8 @@ async def test_a_read_of_a_pending_snapshot_never_fails_or_delays_others(
     record = await pending_of(w)
     await w.clock.sleep(200)
     w.fault(times=None, **fault)
-    before, began = len(w.emulator.journal), w.clock.monotonic()
+    before = len(w.emulator.journal)
+    began = w.clock.monotonic()
     ending = await w.read(record, session=w.another_run())
     assert ending.error is None
     assert ending.record == record
@@ -226,7 +244,9 @@ async def test_pending_snapshot_is_not_given_up_before_its_time(
     record = await pending_of(w, timeout=waits)
     await w.clock.sleep(hours * HOUR - 95)
     run = w.another_run()
-    assert (await w.read(record, session=run)).record == record, "a read gives up nothing"
+    assert (await w.read(record, session=run)).record == record, (
+        "a read gives up nothing"
+    )
     resumed = await w.create(record, session=run, timeout=10 * MINUTE)
     assert len(w.posts) == 1 + failed
     assert failed or resumed.pending.id == record.id
@@ -242,14 +262,18 @@ async def test_pending_snapshot_is_not_given_up_before_its_time(
 async def test_old_entries_without_a_url_give_a_pinned_one_that_works(
     seconds: float, style: Any
 ) -> None:
-    async with world(old_style_entries=True, snapshot_seconds=seconds, name_style=style) as w:
+    async with world(
+        old_style_entries=True, snapshot_seconds=seconds, name_style=style
+    ) as w:
         record = (await w.create()).complete
         assert record.version_id == w.started()
         assert is_pinned(record.download_url, w.started())
         w.emulator.add_snapshot(DATABASE, origin="automatic")
         answer = await w.download(record.download_url or "")
         assert answer == w.emulator.archive_of(w.started())
-        assert len(w.requests("me")) == 1, "the account's id is known from the run's first request"
+        assert len(w.requests("me")) == 1, (
+            "the account's id is known from the run's first request"
+        )
 
 
 # Get ---------------------------------------------------------------------------------------------------------------
@@ -270,7 +294,9 @@ async def test_get_finds_what_others_took_and_an_automatic_one(w: World) -> None
 
 @staged(world)
 async def test_get_of_the_latest_finds_automatic_ones_too(w: World) -> None:
-    with pytest.raises(NoSuchSnapshot, match=f"lists no snapshot of database {DATABASE}") as none:
+    with pytest.raises(
+        NoSuchSnapshot, match=f"lists no snapshot of database {DATABASE}"
+    ) as none:
         await get(w.session, f"{DATABASE}/latest")
     assert none.value.then
     await w.clock.sleep(SERVICE_CACHE + 1)
@@ -278,7 +304,9 @@ async def test_get_of_the_latest_finds_automatic_ones_too(w: World) -> None:
     newest = w.emulator.add_snapshot(
         DATABASE, origin="automatic", modified=START - timedelta(days=1)
     )
-    assert (await get(w.session, f"{DATABASE}/latest")).id == f"{DATABASE}/{newest.version_id}"
+    assert (
+        await get(w.session, f"{DATABASE}/latest")
+    ).id == f"{DATABASE}/{newest.version_id}"
 
 
 @pytest.mark.parametrize(

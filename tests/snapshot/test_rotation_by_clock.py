@@ -39,7 +39,9 @@ async def test_a_machine_with_a_fast_clock_rotates_nothing_that_is_young(
 
 
 @staged(world, snapshot_seconds=10, cache_world="invalidated")
-async def test_a_machine_with_a_slow_clock_says_why_it_does_not_rotate(w: World) -> None:
+async def test_a_machine_with_a_slow_clock_says_why_it_does_not_rotate(
+    w: World,
+) -> None:
     """No request shows the service's time in a run that has nothing else to do."""
     with ahead(w, -13) as stack:
         await stack.up(**VALUES)

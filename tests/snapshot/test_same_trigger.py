@@ -40,8 +40,11 @@ def test_which_ids_are_of_one_snapshot(
 
 
 @staged(scene, snapshot_seconds=400, cache_world="invalidated")
-async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id(at: Scene) -> None:
-    snapshot, restore = of(at.here), back(at)
+async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id(
+    at: Scene,
+) -> None:
+    snapshot = of(at.here)
+    restore = back(at)
     values: dict[str, Any] = {"database_id": at.stored.database_id}
     await snapshot.up(timeout="3m", **values)
     provisional = snapshot.id
@@ -51,7 +54,9 @@ async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id(at: Scene
     made = await snapshot.rules.calls.update(
         snapshot._call(), snapshot.id, snapshot.outputs, values
     )
-    snapshot.outputs = {name: value for name, value in made.outputs.items() if value is not None}
+    snapshot.outputs = {
+        name: value for name, value in made.outputs.items() if value is not None
+    }
     await restore.up(**given(at, triggers=[provisional]))
     at.writes("later")
     for _ in range(2):
@@ -64,8 +69,11 @@ async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id(at: Scene
     await snapshot.up(replace=True, **values)
     assert snapshot.error is None
     assert snapshot.shared is not None
-    restore.shared, restore.outputs = snapshot.shared, shown
-    assert (await restore.diff(given(at, triggers=[snapshot.id]))).replaces == ("triggers",)
+    restore.shared = snapshot.shared
+    restore.outputs = shown
+    assert (await restore.diff(given(at, triggers=[snapshot.id]))).replaces == (
+        "triggers",
+    )
 
 
 @pytest.mark.parametrize("first", ["provisional", "final"])
@@ -74,7 +82,8 @@ async def test_a_restore_acts_once_though_an_older_checkpoint_knows_its_trigger_
     at: Scene, first: str
 ) -> None:
     """The checkpoint has the snapshot, but not the restore, of which only the ledger knows."""
-    snapshot, restore = of(at.here), back(at)
+    snapshot = of(at.here)
+    restore = back(at)
     restore.machine = snapshot.machine
     await snapshot.up(timeout="3m", database_id=at.stored.database_id)
     ids = {"provisional": snapshot.id}
@@ -83,8 +92,11 @@ async def test_a_restore_acts_once_though_an_older_checkpoint_knows_its_trigger_
         await snapshot.up(database_id=at.stored.database_id)
         ids["final"] = snapshot.id
         restore.begin()
-        SnapshotRecord.from_outputs(snapshot.outputs).remember_in(restore.session.memory)
-        restore.id, restore.outputs = "", {}
+        SnapshotRecord.from_outputs(snapshot.outputs).remember_in(
+            restore.session.memory
+        )
+        restore.id = ""
+        restore.outputs = {}
         with suppress(ProviderError):
             await restore.create(given(at, triggers=["v1", ids[now], [{"other": 1}]]))
     assert len(at.posts) == 1

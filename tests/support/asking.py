@@ -8,7 +8,11 @@ import anyio
 import pymysql
 import pytest
 
-from pulumi_snapshots.databases.database import CheckNotRun, Database, DatabaseUnreachable
+from pulumi_snapshots.databases.database import (
+    CheckNotRun,
+    Database,
+    DatabaseUnreachable,
+)
 from pulumi_snapshots.databases.kinds import Scalar
 from tools.servers import Server
 
@@ -20,7 +24,9 @@ class Why(str):
     __slots__ = ()
 
 
-def asked(dsn: str, commands: Iterable[str], seconds: float = SECONDS) -> dict[str, Scalar | Why]:
+def asked(
+    dsn: str, commands: Iterable[str], seconds: float = SECONDS
+) -> dict[str, Scalar | Why]:
     async def body() -> dict[str, Scalar | Why]:
         values: dict[str, Scalar | Why] = {}
         database = Database(dsn, timeout=seconds)
@@ -49,7 +55,10 @@ def unreachable(
             with pytest.raises(DatabaseUnreachable) as failed:
                 await Database(dsn, timeout=seconds).age()
             _check(failed.value, dsn, *secrets)
-            assert re.search(why, failed.value.why, re.IGNORECASE), (why, failed.value.why)
+            assert re.search(why, failed.value.why, re.IGNORECASE), (
+                why,
+                failed.value.why,
+            )
 
     anyio.run(body)
 
@@ -60,7 +69,9 @@ def _check(error: Exception, *secrets: str) -> None:
     assert error.__context__ is None, "a library's error may hold the connection string"
 
 
-def mysql_at(server: Server, *statements: str, database: str | None = None) -> tuple[Any, ...]:
+def mysql_at(
+    server: Server, *statements: str, database: str | None = None
+) -> tuple[Any, ...]:
     connection = pymysql.connect(
         host="127.0.0.1",
         port=server.port,

@@ -10,12 +10,15 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-TEXT, TEXTS = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
+TEXT = {"type": "string"}
+TEXTS = {"type": "array", "items": {"type": "string"}}
 INPUTS = {"create": TEXT, "update": TEXT, "delete": TEXT, "triggers": TEXTS}
 SCHEMA = {
     "name": "command",
     "version": "1.0.0",
-    "resources": {"command:local:Command": {"inputProperties": INPUTS, "properties": INPUTS}},
+    "resources": {
+        "command:local:Command": {"inputProperties": INPUTS, "properties": INPUTS}
+    },
 }
 
 

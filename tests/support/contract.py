@@ -68,12 +68,20 @@ async def _play(folder: Path, found: dict[str, Any]) -> None:
     }
     async with world(databases=(DATABASE, SCRATCH), **service) as w:
         place = Memory(w.clock)
-        w.emulator.execute(DATABASE, "CREATE TABLE rows (n)", "INSERT INTO rows VALUES (1)")
-        await Machine(w, place).program().change("update of Server shop", guard="acme/shop/dev/x")
+        w.emulator.execute(
+            DATABASE, "CREATE TABLE rows (n)", "INSERT INTO rows VALUES (1)"
+        )
+        await (
+            Machine(w, place)
+            .program()
+            .change("update of Server shop", guard="acme/shop/dev/x")
+        )
         w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=3))
         await w.clock.sleep(600.0)
         environment = {"SCRATCH_URL": CONNECTION}
-        desk = Desk(w, folder / "state", environment, in_thread=_in_thread, place=lambda: place)
+        desk = Desk(
+            w, folder / "state", environment, in_thread=_in_thread, place=lambda: place
+        )
         shapes = found["json"] = {}
 
         async def types(name: str, *more: str) -> Any:
@@ -97,15 +105,37 @@ async def _play(folder: Path, found: dict[str, Any]) -> None:
         opened = ("--identity", f"{folder}/key.txt", "--output", f"{folder}/open.zip")
         await types("decrypt", uri.removeprefix("file://"), *opened)
         with FakeDatabases(w.emulator).instead():
-            where = ("--scratch", SCRATCH, "--connection-env", "SCRATCH_URL", "--overwrite-scratch")
-            checks = ("--check", "select count(*) from rows == 1", "--archives", places["kept"])
+            where = (
+                "--scratch",
+                SCRATCH,
+                "--connection-env",
+                "SCRATCH_URL",
+                "--overwrite-scratch",
+            )
+            checks = (
+                "--check",
+                "select count(*) from rows == 1",
+                "--archives",
+                places["kept"],
+            )
             await types("drill", snapshot, *where, *checks)
         await types("restore", snapshot, "--yes")
         metrics = folder / "squarecloud.prom"
-        limits = ("--archives", places["kept"], "--max-archive-age", "9d", "--max-drill-age", "9d")
+        limits = (
+            "--archives",
+            places["kept"],
+            "--max-archive-age",
+            "9d",
+            "--max-drill-age",
+            "9d",
+        )
         await types("status", DATABASE, *limits, "--metrics", str(metrics))
         await types("report", DATABASE, *limits)
-        for words in (("guards",), ("doctor",), ("forget", places["kept"], "--keep-last", "1")):
+        for words in (
+            ("guards",),
+            ("doctor",),
+            ("forget", places["kept"], "--keep-last", "1"),
+        ):
             await types(*words)
         w.emulator.databases[SCRATCH].snapshot_seconds = 1500
         async with desk.killed("create", SCRATCH):

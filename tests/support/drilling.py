@@ -31,10 +31,14 @@ from tests.support.world import DATABASE, OTHER_DATABASE, killed
 
 DRILLER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Drill::proof"
 SCRATCH = OTHER_DATABASE
-CONNECTION = f"postgresql://driller:never-shown@{own_host(SCRATCH)}:7058/shop?sslmode=require"
+CONNECTION = (
+    f"postgresql://driller:never-shown@{own_host(SCRATCH)}:7058/shop?sslmode=require"
+)
 ELSEWHERE = "postgresql://driller:never-shown@tunnel.example:6000/shop"
 """A host of which nobody knows where it leads."""
-SOURCE = f"postgresql://reader:never-shown@{own_host(DATABASE)}:7058/shop?sslmode=require"
+SOURCE = (
+    f"postgresql://reader:never-shown@{own_host(DATABASE)}:7058/shop?sslmode=require"
+)
 ROWS = "select count(*) from rows where state = 'then'"
 
 
@@ -79,13 +83,16 @@ class FakeDatabases:
             raise DatabaseUnreachable(
                 "PostgreSQL", "the connection was refused", lasting=self.lasting
             )
-        happens, self.meanwhile = self.meanwhile, None
+        happens = self.meanwhile
+        self.meanwhile = None
         if happens is not None:
             happens()
         if not self.says_age or self.age_is is not None:
             return self.age_is
         resource = self.emulator.existing(SCRATCH)
-        return (self.emulator.now() - (resource.started_at or resource.created_at)).total_seconds()
+        return (
+            self.emulator.now() - (resource.started_at or resource.created_at)
+        ).total_seconds()
 
     async def ask(self, command: str) -> Scalar:
         self.asked.append(command)
@@ -159,7 +166,9 @@ class DrillScene:
         }
         await self.stack.up(**own, **self.values(**changes))
 
-    async def passes(self, *, restores: int | None = None, **changes: Any) -> dict[str, Any]:
+    async def passes(
+        self, *, restores: int | None = None, **changes: Any
+    ) -> dict[str, Any]:
         """One `pulumi up` whose drill has passed; the outputs. `restores` is how many the service has accepted by then."""
         await self.up(**changes)
         assert (self.error, self.stack.outputs["passed"]) == ("", True)
@@ -218,4 +227,6 @@ async def drill_scene(**service: Any) -> AsyncIterator[DrillScene]:
             databases.instead(),
             mock.patch("pulumi_snapshots.run.calls.system_utc", at.here.clock.utc),
         ):
-            yield DrillScene(at, databases, Stack(DrillRules(), Machine(at.here), DRILLER))
+            yield DrillScene(
+                at, databases, Stack(DrillRules(), Machine(at.here), DRILLER)
+            )

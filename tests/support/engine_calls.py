@@ -8,7 +8,13 @@ from typing import Any, Literal
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import ProviderError
-from pulumi_snapshots.run.calls import EngineCall, Resource, ResourceNotFinished, Rules, Shared
+from pulumi_snapshots.run.calls import (
+    EngineCall,
+    Resource,
+    ResourceNotFinished,
+    Rules,
+    Shared,
+)
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey
 from tests.support.memory import Memory
@@ -25,7 +31,9 @@ class Machine:
     api_key: str | None = None  # its user's
 
     def __post_init__(self) -> None:
-        self.place = self.memory = self.place or Memory(self.here.clock, is_shared=False)
+        self.place = self.memory = self.place or Memory(
+            self.here.clock, is_shared=False
+        )
 
     def session(self, **settings: Any) -> Session:
         """The session of a process of it."""
@@ -33,7 +41,8 @@ class Machine:
         return self.here.another_run(self.memory, clock=self.clock, **own, **settings)
 
     def process(self) -> Shared:
-        shared, session = Shared(), self.session()
+        shared = Shared()
+        session = self.session()
         shared.memory = session.memory
         vars(shared).update(session=lambda _: session, ledger=lambda _: session.ledger)
         return shared
@@ -107,12 +116,18 @@ class Stack:
             if not self.id:
                 self._keep(await self.create(values), values, saves=saves)
             elif changes is None or changes.replaces:
-                await self._replace(values, named=replace, first=first, saves=saves, late=late)
+                await self._replace(
+                    values, named=replace, first=first, saves=saves, late=late
+                )
             elif changes.updates:
-                made = await self.rules.update(self._call(), self.id, self.outputs, values)
+                made = await self.rules.update(
+                    self._call(), self.id, self.outputs, values
+                )
                 self._keep(made, values, saves=saves)
 
-    async def _begin_with(self, *, refresh: bool, cascade: bool | Literal["apart"]) -> None:
+    async def _begin_with(
+        self, *, refresh: bool, cascade: bool | Literal["apart"]
+    ) -> None:
         """Refresh it, or delete it with what it depends on, before the program's resources are compared."""
         if self.pending or (refresh and self.id):
             await self.read()
@@ -125,7 +140,13 @@ class Stack:
                 self.begin(same_run=True)
 
     async def _replace(
-        self, values: dict[str, Any], *, named: bool, first: bool, saves: bool, late: bool
+        self,
+        values: dict[str, Any],
+        *,
+        named: bool,
+        first: bool,
+        saves: bool,
+        late: bool,
     ) -> None:
         """Make it again, and delete what it was; `named` by `--replace`, its inputs are not checked again."""
         old = self.id
@@ -150,16 +171,22 @@ class Stack:
             if kept is not None:
                 self._keep(end.resource, kept)
 
-    def _keep(self, made: Resource, inputs: dict[str, Any], *, saves: bool = True) -> None:
+    def _keep(
+        self, made: Resource, inputs: dict[str, Any], *, saves: bool = True
+    ) -> None:
         if not saves:
             return
-        self.id, self.inputs = made.id, dict(inputs)
-        self.outputs = {name: value for name, value in made.outputs.items() if value is not None}
+        self.id = made.id
+        self.inputs = dict(inputs)
+        self.outputs = {
+            name: value for name, value in made.outputs.items() if value is not None
+        }
 
     async def destroy(self) -> None:
         self.begin()
         await self.delete(self.id, self.outputs)
-        self.id, self.outputs = "", {}
+        self.id = ""
+        self.outputs = {}
 
     # Single calls --------------------------------------------------------------------------------------------------------
 

@@ -37,10 +37,17 @@ class Machine(engine_calls.Machine):
         """A Restore of this machine; or one by a client of the account of which this machine knows nothing."""
         session = self.here.another_run() if as_a_stranger else self.session()
         (stored,) = [
-            each for each in self.here.emulator.snapshots(DATABASE) if each.version_id == version_id
+            each
+            for each in self.here.emulator.snapshots(DATABASE)
+            if each.version_id == version_id
         ]
         inputs = RestoreInputs(
-            DATABASE, version_id, DATABASE, overwrite=True, name=stored.name, runtime=stored.runtime
+            DATABASE,
+            version_id,
+            DATABASE,
+            overwrite=True,
+            name=stored.name,
+            runtime=stored.runtime,
         )
         await restore(session, inputs, Row(), "urn:a-restore", forced=True)
 
@@ -67,14 +74,18 @@ class Program:
         """Change something, if the guard allows it; it happens unless it fails."""
         asked = GuardInputs(database_id, **{"reuse_within": 600.0, **inputs})
         try:
-            record = await self.guards.before(guard, asked, what, lambda: self.session, self.row)
+            record = await self.guards.before(
+                guard, asked, what, lambda: self.session, self.row
+            )
             self.done[what] = record.version_id or ""
             if not fails:
                 await self.guards.after(guard, asked, what, lambda: self.session)
         except (ChangeHeldBack, ChangeNotNoted) as error:
             self.held[what] = error
 
-    async def first(self, why: str, inputs: GuardInputs, *, guard: str = "shop") -> None:
+    async def first(
+        self, why: str, inputs: GuardInputs, *, guard: str = "shop"
+    ) -> None:
         """Take the snapshot before all changes, as a guard that does not hear of some."""
         try:
             record = await self.guards.before_all(
@@ -88,7 +99,9 @@ class Program:
         """Change many things in parallel, or each some time after the one before it."""
         async with anyio.create_task_group() as group:
             for number in range(count):
-                group.start_soon(self._later, number * apart, f"update of Server {number}", inputs)
+                group.start_soon(
+                    self._later, number * apart, f"update of Server {number}", inputs
+                )
 
     async def _later(self, seconds: float, what: str, inputs: dict[str, Any]) -> None:
         await self.here.clock.sleep(seconds)

@@ -60,19 +60,27 @@ class _Handler(Forwarder):
         parts = urlsplit(self.path)
         fields = {
             name: values[0]
-            for name, values in parse_qs(f"{parts.query}&{body}", keep_blank_values=True).items()
+            for name, values in parse_qs(
+                f"{parts.query}&{body}", keep_blank_values=True
+            ).items()
         }
         headers = {name.lower(): value for name, value in self.headers.items()}
         asked = Asked(self.command, parts.path, fields, headers)
         answer = self._identity(asked)
         if answer is None:
             self.known.at_store.append(asked)
-            self.answer(403, {}, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+            self.answer(
+                403,
+                {},
+                b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>",
+            )
             return
         self.known.asked.append(asked)
         kind = "application/json" if isinstance(answer, dict) else "text/plain"
         content = json.dumps(answer) if isinstance(answer, dict) else answer
-        self.answer(200, {"Content-Type": kind, "Metadata-Flavor": "Google"}, content.encode())
+        self.answer(
+            200, {"Content-Type": kind, "Metadata-Flavor": "Google"}, content.encode()
+        )
 
     def _identity(self, asked: Asked) -> dict[str, Any] | str | None:
         if action := asked.given.get("Action"):
@@ -82,7 +90,10 @@ class _Handler(Forwarder):
         answers: dict[str, dict[str, Any] | str] = {
             "/latest/api/token": "METADATA",
             "/latest/meta-data/iam/security-credentials/": "a-role",
-            "/latest/meta-data/iam/security-credentials/a-role": {"Code": "Success", **TEMPORARY},
+            "/latest/meta-data/iam/security-credentials/a-role": {
+                "Code": "Success",
+                **TEMPORARY,
+            },
             "/container": TEMPORARY,
             "/federation/credentials": {
                 "roleCredentials": {

@@ -46,7 +46,14 @@ from tests.support.wire import EmulatorTransport, _tells_nobody
 from tests.support.world import START
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
+    from collections.abc import (
+        Awaitable,
+        Callable,
+        Coroutine,
+        Iterator,
+        Mapping,
+        MutableMapping,
+    )
     from datetime import datetime
 
     import httpx
@@ -133,7 +140,9 @@ class _Turns:
 
     def __init__(self) -> None:
         self.asked: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self.answered: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self.answered: queue.SimpleQueue[tuple[Any, BaseException | None]] = (
+            queue.SimpleQueue()
+        )
 
     def carry_out(self, operation: Callable[[], Awaitable[Any]]) -> Any:
         self.asked.put(("operation", operation))
@@ -148,7 +157,8 @@ _here = threading.local()
 
 async def _in_a_thread(work: Callable[[], T]) -> T:
     """Run what may block in a thread, and its operations in this task."""
-    turns, killed = _Turns(), None
+    turns = _Turns()
+    killed = None
     context = contextvars.copy_context()
 
     def body() -> None:
@@ -161,7 +171,9 @@ async def _in_a_thread(work: Callable[[], T]) -> T:
     thread = threading.Thread(target=body, daemon=True)
     thread.start()
     while True:
-        what, value = turns.asked.get()  # blocks the loop on purpose, so that its time stops
+        what, value = (
+            turns.asked.get()
+        )  # blocks the loop on purpose, so that its time stops
         if what == "operation":
             try:
                 if killed is not None:
@@ -201,7 +213,11 @@ class _Wire(EmulatorTransport):
         self._sent: dict[int, str] = {}
 
     def requests(self, urn: str) -> list[JournalEntry]:
-        return [self._emulator.journal[number] for number, of in self._sent.items() if of == urn]
+        return [
+            self._emulator.journal[number]
+            for number, of in self._sent.items()
+            if of == urn
+        ]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self._computer.note_request()
@@ -225,7 +241,9 @@ class _Wire(EmulatorTransport):
     def _spawn(self, run: Callable[[Any], Awaitable[None]], app: Any) -> None:
         urn = _urn.get()
 
-        async def noted(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        async def noted(
+            scope: MutableMapping[str, Any], receive: Any, send: Any
+        ) -> None:
             # The gateway adds a request to its journal before it first waits.
             self._sent[len(self._emulator.journal)] = urn
             await app(scope, receive, send)
@@ -254,7 +272,9 @@ class Computer:
     # whether it was paused with its clocks, so that a claim may be older than it seems
     was_paused: bool = False
     # of restores that left long after their claim because of that: the database, and both times by the service's clock
-    sent_after_pause: list[tuple[str | None, datetime, datetime]] = field(default_factory=list)
+    sent_after_pause: list[tuple[str | None, datetime, datetime]] = field(
+        default_factory=list
+    )
     # the POSTs that were not in the ledger when they left, or since too long
     unwritten: list[str] = field(default_factory=list)
 
@@ -268,7 +288,8 @@ class Computer:
 
     def note_post(self, kind: str, database_id: str | None) -> None:
         """Look whether a POST that leaves is in the ledger."""
-        now, wanted = self.emulator.now(), (kind, database_id, "sent")
+        now = self.emulator.now()
+        wanted = (kind, database_id, "sent")
         claimed = [
             parse_rfc3339(each["request"]["posted_at"])
             for each in self.attempts()
@@ -307,7 +328,11 @@ class Computer:
 
     def attempts(self) -> list[dict[str, Any]]:
         contents = [json.loads(place.data or "{}") for place in self.places.values()]
-        return [each for content in contents for each in content.get("attempts", {}).values()]
+        return [
+            each
+            for content in contents
+            for each in content.get("attempts", {}).values()
+        ]
 
 
 class _Shared(Shared):
@@ -330,7 +355,9 @@ class _Shared(Shared):
     def session(self, settings: Settings) -> Session:
         return self._one(
             settings,
-            lambda: Session(settings, self.ledger(settings), self.memory, self._clock, self.wire),
+            lambda: Session(
+                settings, self.ledger(settings), self.memory, self._clock, self.wire
+            ),
         )
 
 
@@ -347,9 +374,12 @@ class Provider:
 
     async def call(self, kind: str, method: str, *args: Any) -> Any:
         """One call of the engine; raises `CallFailedError` as `Servicer` does."""
-        token, urn = _process.set(self), _urn.set(args[0])
+        token = _process.set(self)
+        urn = _urn.set(args[0])
         try:
-            return await _in_a_thread(lambda: getattr(self._servicer(kind), method)(*args))
+            return await _in_a_thread(
+                lambda: getattr(self._servicer(kind), method)(*args)
+            )
         finally:
             _process.reset(token)
             _urn.reset(urn)
@@ -425,11 +455,9 @@ class _FailedError(grpc.RpcError):  # type: ignore[misc]
 
     def __init__(self, code: grpc.StatusCode, details: str, trailing: Any = ()) -> None:
         super().__init__(details)
-        self.code, self.details, self.trailing_metadata = (
-            (lambda: code),
-            (lambda: details),
-            (lambda: trailing),
-        )
+        self.code = lambda: code
+        self.details = lambda: details
+        self.trailing_metadata = lambda: trailing
 
 
 class _Context(grpc.ServicerContext):  # type: ignore[misc]
@@ -486,7 +514,8 @@ class _AsyncContext:
 class _InsidePlugin(PluginServicer):
     """Answers by the names that are in the state."""
 
-    _values, _text = Servicer._values, Servicer._text
+    _values = Servicer._values
+    _text = Servicer._text
 
 
 class Native(Provider):
@@ -516,7 +545,9 @@ def inside() -> Iterator[None]:
         say=lambda *said, **how: _process.get().say(*said, **how), wait=lambda: None
     )
     others = {
-        name: value for name, value in os.environ.items() if not name.startswith("SQUARECLOUD_")
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SQUARECLOUD_")
     }
     with ExitStack() as patches:
         patches.enter_context(mock.patch.dict(os.environ, others, clear=True))

@@ -24,7 +24,9 @@ TYPESCRIPT = (
 def generated() -> Path:
     """The folder of the SDKs of the present schema, one folder for each language."""
     name = f"sdks-{_digest(sdks.SOURCE.read_bytes())}"
-    return engine.kept(os.environ, name, lambda into, environment: sdks.generate(environment, into))
+    return engine.kept(
+        os.environ, name, lambda into, environment: sdks.generate(environment, into)
+    )
 
 
 def all_typescript() -> Path:
@@ -38,7 +40,8 @@ def all_typescript() -> Path:
 
 def typescript(*projects: Path) -> Path:
     """A folder with `node_modules`, in which the SDK is as npm would install it, and the compiled files of each project."""
-    packages, sdk = sdks.node_modules(os.environ), generated() / "nodejs"
+    packages = sdks.node_modules(os.environ)
+    sdk = generated() / "nodejs"
     sources = sorted(
         file for project in projects for file in project.glob("*.*s*") if file.is_file()
     )
@@ -57,12 +60,16 @@ def typescript(*projects: Path) -> Path:
         shutil.copytree(sdk, ours)
         found = {
             **environment,
-            "PATH": os.pathsep.join([str(modules / ".bin"), environment.get("PATH", os.defpath)]),
+            "PATH": os.pathsep.join(
+                [str(modules / ".bin"), environment.get("PATH", os.defpath)]
+            ),
         }
         engine.run(["node", "scripts/postinstall.js"], ours, found)
         for project in projects:
             shutil.copytree(
-                project, into / project.name, ignore=shutil.ignore_patterns("node_modules", "bin")
+                project,
+                into / project.name,
+                ignore=shutil.ignore_patterns("node_modules", "bin"),
             )
         engine.run(["tsc", "--build", *(each.name for each in projects)], into, found)
 
@@ -76,7 +83,9 @@ def go_package(folder: Path, example: Path, what: str = "build") -> None:
         for each in (*folder.glob("*.go"), *example.glob("go.*")):
             shutil.copy(each, work)
         module = work / "go.mod"
-        module.write_text(module.read_text().replace("../../sdks/go", str(generated() / "go")))
+        module.write_text(
+            module.read_text().replace("../../sdks/go", str(generated() / "go"))
+        )
         engine.lock_sums(work)
         go = engine.new_enough(work, os.environ)
         engine.raise_to_engine(go, work, os.environ, named=True)
@@ -98,7 +107,11 @@ def python_sdk() -> Path:
             "--target",
             str(into),
         )
-        engine.run([sys.executable, "-m", "pip", "install", *options, str(work)], into, environment)
+        engine.run(
+            [sys.executable, "-m", "pip", "install", *options, str(work)],
+            into,
+            environment,
+        )
         engine.remove(work)
 
     name = f"python-sdk-{_digest(sdks.SOURCE.read_bytes())}"
@@ -115,10 +128,14 @@ def python_program(text: str) -> None:
         command = [sys.executable, "-m", "mypy", *options, str(into / "program.py")]
         with engine.locked(kept):  # mypy's cache is for one at a time
             engine.run(
-                command, EXAMPLES.parent, {**environment, "MYPYPATH": str(generated() / "python")}
+                command,
+                EXAMPLES.parent,
+                {**environment, "MYPYPATH": str(generated() / "python")},
             )
 
-    engine.kept(os.environ, f"python-{_digest(sdks.SOURCE.read_bytes(), text.encode())}", check)
+    engine.kept(
+        os.environ, f"python-{_digest(sdks.SOURCE.read_bytes(), text.encode())}", check
+    )
 
 
 def _digest(*texts: bytes) -> str:

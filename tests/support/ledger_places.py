@@ -21,10 +21,12 @@ class Store:
     delay: float = 0.05  # seconds that each call takes
     fails: str = ""  # why each call fails; empty if none does
     refuses: str = ""  # why each write fails; empty if none does
-    loses: int = 0  # how many of the next writes are done, though their answers are lost
+    # how many of the next writes are done, though their answers are lost
+    loses: int = 0
     # is called once after such a write
     after_lost: Callable[[], None] = field(default=lambda: None)
-    repeats: int = 0  # how many of the next writes arrive twice, so that the second is refused
+    # how many of the next writes arrive twice, so that the second is refused
+    repeats: int = 0
     ignores_marks: bool = False  # whether it writes an object whatever its mark is
     hangs: bool = False  # whether calls never end
     unlisted: bool = False  # whether an object that does not exist looks like a refusal

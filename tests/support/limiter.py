@@ -86,13 +86,17 @@ class Run:
     limiter: RateLimiter
     ledger: Ledger
     clock: Clock
-    reasons: list[str] = field(default_factory=list)  # what requests that wait have said
+    reasons: list[str] = field(
+        default_factory=list
+    )  # what requests that wait have said
     # by name, of those that were sent together
     failed: dict[str, SquareCloudError] = field(default_factory=dict)
 
     def asks(self) -> None:
         now = self.clock.utc()
-        self.ledger.clock.observe(self.runs.service.utc().replace(microsecond=0), now, now)
+        self.ledger.clock.observe(
+            self.runs.service.utc().replace(microsecond=0), now, now
+        )
 
     def on_wait(
         self,
@@ -104,9 +108,13 @@ class Run:
         why: str = "",
     ) -> None:
         assert until is None or starts is None
-        self.reasons.append(f"{text}{' until then' if until else ''}{detail}{why and ': '}{why}")
+        self.reasons.append(
+            f"{text}{' until then' if until else ''}{detail}{why and ': '}{why}"
+        )
 
-    async def send(self, lane: Lane = CREATE, database_id: str = "d", **more: Any) -> float:
+    async def send(
+        self, lane: Lane = CREATE, database_id: str = "d", **more: Any
+    ) -> float:
         """Send a request; returns when it left."""
         return await self._sent(Request(lane, database_id, **more))
 
@@ -119,7 +127,10 @@ class Run:
             )
         else:
             context = self.limiter.slot(
-                "GET /x", lane, waits_out_block=request.patient, enters_later=not request.patient
+                "GET /x",
+                lane,
+                waits_out_block=request.patient,
+                enters_later=not request.patient,
             )
         async with context as departure:
             if departure is not None:

@@ -44,7 +44,9 @@ class Memory(Place):
         self.is_shared = is_shared  # whether it passes for a place of several machines
         self.data: bytes | None = None
         self.delay = delay  # the least and the most seconds that a call takes
-        self.refuses_reads = self.refuses_writes = ""  # why it cannot be read; empty if it can
+        self.refuses_reads = self.refuses_writes = (
+            ""  # why it cannot be read; empty if it can
+        )
         # the probability that another writer is faster, so that a change is made again
         self.contended = 0.0
         # called with the document after each write; what it returns is why the answer is lost, if not empty
@@ -108,5 +110,7 @@ class Mortal(Place):
     async def edit(self, change: Callable[[Document], T]) -> T:
         # An edit that was under way at the kill is not made either; it ends, since no cancellation reaches a shielded one.
         return await self._place.edit(
-            lambda document: change(copy.deepcopy(document) if self.killed else document)
+            lambda document: change(
+                copy.deepcopy(document) if self.killed else document
+            )
         )

@@ -12,5 +12,8 @@ def near_emulator(*arguments: str) -> Iterator[Service]:
     """A service with these options of the emulator's command, with a key of its own, and without automatic snapshots."""
     with nearby(*arguments) as emulator:
         yield Service(
-            emulator.base_url, emulator.api_url, emulator.snapshots_url, emulator.settings.api_key
+            emulator.base_url,
+            emulator.api_url,
+            emulator.snapshots_url,
+            emulator.settings.api_key,
         )

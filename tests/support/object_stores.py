@@ -32,7 +32,8 @@ from tools.lock import AZURITE, LOCKS, install_npm
 from tools.servers import started
 
 VERSITY = "1.7.0"
-ACCOUNT, KEY = "tests", base64.b64encode(b"it opens nothing").decode()
+ACCOUNT = "tests"
+KEY = base64.b64encode(b"it opens nothing").decode()
 MOTO = """
 import signal
 import sys
@@ -61,7 +62,11 @@ class ObjectStore:
         if self.scheme == "gs":
             return {"GOOGLE_BASE_URL": url, "GOOGLE_BEARER_TOKEN": "none"}
         if self.scheme == "az":
-            parts = {"AccountName": ACCOUNT, "AccountKey": KEY, "BlobEndpoint": f"{url}/{ACCOUNT}"}
+            parts = {
+                "AccountName": ACCOUNT,
+                "AccountKey": KEY,
+                "BlobEndpoint": f"{url}/{ACCOUNT}",
+            }
             return {
                 "AZURE_STORAGE_CONNECTION_STRING": ";".join(
                     f"{name}={value}" for name, value in parts.items()
@@ -83,7 +88,9 @@ class ObjectStore:
                 "x-ms-version": "2023-11-03",
             }
             lines = [f"{each}:{value}" for each, value in headers.items()]
-            text = "\n".join(["PUT", *[""] * 11, *lines, f"/{ACCOUNT}{path}", "restype:container"])
+            text = "\n".join(
+                ["PUT", *[""] * 11, *lines, f"/{ACCOUNT}{path}", "restype:container"]
+            )
             signature = base64.b64encode(
                 hmac.digest(base64.b64decode(KEY), text.encode(), "sha256")
             ).decode()
@@ -121,12 +128,15 @@ def versity_program(environment: engine.Environment) -> Path:
     module = "github.com/versity/versitygw"
 
     def make(into: Path, environment: engine.Environment) -> None:
-        requires, package = (
-            f"require {module} v{VERSITY}\n{engine.MODULES}",
-            f"{module}/cmd/versitygw",
-        )
+        requires = f"require {module} v{VERSITY}\n{engine.MODULES}"
+        package = f"{module}/cmd/versitygw"
         engine.compiled(
-            into / "versitygw", requires, engine.needing(package), VERSITY, environment, package
+            into / "versitygw",
+            requires,
+            engine.needing(package),
+            VERSITY,
+            environment,
+            package,
         )
 
     return engine.kept(environment, f"versitygw-{VERSITY}", make) / "versitygw"
@@ -136,7 +146,15 @@ def _versity(port: int, folder: Path) -> list[str | Path]:
     (folder / "data").mkdir(exist_ok=True)
     keys = ("--access", "tests", "--secret", "tests-tests", "--region", "us-east-1")
     program = versity_program(os.environ)
-    return [program, *keys, "--port", f"127.0.0.1:{port}", "--quiet", "posix", folder / "data"]
+    return [
+        program,
+        *keys,
+        "--port",
+        f"127.0.0.1:{port}",
+        "--quiet",
+        "posix",
+        folder / "data",
+    ]
 
 
 def _moto(port: int, _folder: Path) -> list[str | Path]:
@@ -174,18 +192,28 @@ class _Generations(Forwarder):
         part = "partNumber=" in query
         ends = self.command == "DELETE" and "uploadId=" in query
         writes = (
-            not part and not ends and (self.command in {"PUT", "DELETE"} or "uploadId=" in query)
+            not part
+            and not ends
+            and (self.command in {"PUT", "DELETE"} or "uploadId=" in query)
         )
-        with nullcontext() if part else self.turn:  # a read has the generation of what it reads
+        with (
+            nullcontext() if part else self.turn
+        ):  # a read has the generation of what it reads
             wanted = self.headers.get("x-goog-if-generation-match")
-            if writes and wanted is not None and int(wanted) != self.generations.get(key, 0):
+            if (
+                writes
+                and wanted is not None
+                and int(wanted) != self.generations.get(key, 0)
+            ):
                 self.answer(412, {}, b"<Error><Code>PreconditionFailed</Code></Error>")
                 return
             status, headers, content = self.forwarded(
                 self.command, f"{quote(key)}{mark}{query}", body
             )
             if writes and status < 300:
-                self.generations[key] = 0 if self.command == "DELETE" else next(self.numbers)
+                self.generations[key] = (
+                    0 if self.command == "DELETE" else next(self.numbers)
+                )
             headers["x-goog-generation"] = str(self.generations.get(key, 0))
         self.answer(status, headers, content)
 
@@ -210,7 +238,10 @@ def running() -> Iterator[Stores]:
                 "generations": {},
             }
             return ObjectStore(
-                name, stack.enter_context(served(_Generations, turn=threading.Lock(), **front))
+                name,
+                stack.enter_context(
+                    served(_Generations, turn=threading.Lock(), **front)
+                ),
             )
 
         yield store

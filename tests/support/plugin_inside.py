@@ -42,7 +42,8 @@ def values(struct: Any) -> dict[str, Any]:
 def request_of(method: str, **fields: Any) -> Any:
     """What is sent for a call; a `dict` among the fields is an object on the wire."""
     given = {
-        name: bag(value) if isinstance(value, dict) else value for name, value in fields.items()
+        name: bag(value) if isinstance(value, dict) else value
+        for name, value in fields.items()
     }
     return getattr(provider_pb2, f"{method.removesuffix('Config')}Request")(**given)
 
@@ -63,7 +64,11 @@ class Plugged:
         """Its answer, all answers of a stream as a list; raises `CallFailedError` as `Servicer` does."""
         try:
             answering = getattr(self.plugin, method)(request, _Context(self.peer))
-            return [each async for each in answering] if method == "List" else await answering
+            return (
+                [each async for each in answering]
+                if method == "List"
+                else await answering
+            )
         except grpc.RpcError as error:
             raise wire.failure_of(error) from None
 
@@ -82,7 +87,8 @@ class Plugged:
     ) -> None:
         """What an engine says first."""
         await self.call(
-            "Handshake", provider_pb2.ProviderHandshakeRequest(supports_refresh_before_update=True)
+            "Handshake",
+            provider_pb2.ProviderHandshakeRequest(supports_refresh_before_update=True),
         )
         service = {
             "apiKey": wire.secret(self.emulator.settings.api_key),
@@ -90,7 +96,8 @@ class Plugged:
         }
         args = bag(service | dict(config or {}))
         await self.call(
-            "Configure", provider_pb2.ConfigureRequest(urn=provider, args=args, acceptSecrets=True)
+            "Configure",
+            provider_pb2.ConfigureRequest(urn=provider, args=args, acceptSecrets=True),
         )
 
     @property
@@ -105,7 +112,9 @@ class Plugged:
 def _started(emulator: Emulator, computer: Computer) -> Plugged:
     process = Native(computer, {})
     _process.set(process)
-    return Plugged(emulator, process, Plugin(_InsideEngine(process), process.shared, Callbacks("")))
+    return Plugged(
+        emulator, process, Plugin(_InsideEngine(process), process.shared, Callbacks(""))
+    )
 
 
 @asynccontextmanager
@@ -114,7 +123,9 @@ async def plugged(
 ) -> AsyncIterator[Plugged]:
     """A plugin that has a key of the emulated service."""
     emulator = Emulator(
-        EmulatorSettings(**service), clock=MachineClock(0.0), base_url="http://127.0.0.1:1"
+        EmulatorSettings(**service),
+        clock=MachineClock(0.0),
+        base_url="http://127.0.0.1:1",
     )
     here = _started(emulator, Computer("laptop", emulator))
     await here.ready(config, provider)

@@ -22,7 +22,9 @@ PROPERTIES = [
 ]
 RECORDS = {each.name: record for each in PROPERTIES if (record := record_in(each.type))}
 NAMES = {
-    each.camel: each.name for record in RECORDS.values() for each in record.properties().values()
+    each.camel: each.name
+    for record in RECORDS.values()
+    for each in record.properties().values()
 }
 NAMES |= {each.camel: each.name for each in PROPERTIES}
 CAMEL = {python: camel for camel, python in NAMES.items()}
@@ -59,7 +61,10 @@ class PluginServicer(Servicer):
     """Whether the engine is of 3.269 or later."""
 
     def _arguments(self) -> list[str]:
-        return [str(Path(sys.executable).with_name("pulumi-resource-squarecloud")), self.address]
+        return [
+            str(Path(sys.executable).with_name("pulumi-resource-squarecloud")),
+            self.address,
+        ]
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """What an engine says first, and the settings."""
@@ -75,15 +80,23 @@ class PluginServicer(Servicer):
         settings = {name.partition(":")[2]: value for name, value in config.items()}
         self._call(
             "Configure",
-            provider_pb2.ConfigureRequest(args=wire._struct(settings), acceptSecrets=True),
+            provider_pb2.ConfigureRequest(
+                args=wire._struct(settings), acceptSecrets=True
+            ),
         )
 
     def _bag(self, values: Mapping[str, Any]) -> struct_pb2.Struct:
-        return wire._struct(values if isinstance(values, Raw) else renamed(values, CAMEL))
+        return wire._struct(
+            values if isinstance(values, Raw) else renamed(values, CAMEL)
+        )
 
-    def _values(self, struct: struct_pb2.Struct) -> tuple[dict[str, Any], frozenset[str]]:
+    def _values(
+        self, struct: struct_pb2.Struct
+    ) -> tuple[dict[str, Any], frozenset[str]]:
         values, secrets = super()._values(struct)
-        return renamed(values, NAMES), frozenset(NAMES.get(path, path) for path in secrets)
+        return renamed(values, NAMES), frozenset(
+            NAMES.get(path, path) for path in secrets
+        )
 
     def _text(self, text: str) -> str:
         return in_python(text)

@@ -80,7 +80,9 @@ ADDRESS = "TESTS_PRELOADED"
 """The server's socket, in the environment of what may be forked."""
 UNBUFFERED = "PYTHONUNBUFFERED"
 """The one PYTHON variable that a fork heeds itself."""
-PYTHON, STARTED, PROGRAM = "python-of-tests", "forked-python", "pulumi-language-python-exec"
+PYTHON = "python-of-tests"
+STARTED = "forked-python"
+PROGRAM = "pulumi-language-python-exec"
 SCRIPTS = ("pulumi-resource-squarecloud", "squarecloud-snapshots")
 LISTING = ["-m", "pip", "list", "-v", "--format", "json"]
 LENGTH = struct.Struct("!I")
@@ -127,11 +129,9 @@ os._exit(ended)
 @contextmanager
 def preloaded(folder: Path) -> Iterator[dict[str, str]]:
     """Serve until the end; what engines whose Python processes are to be forked have in their environment."""
-    listed, address, version = (
-        folder / "listed.json",
-        str(folder / "socket"),
-        sys.version.split()[0],
-    )
+    listed = folder / "listed.json"
+    address = str(folder / "socket")
+    version = sys.version.split()[0]
     there = [
         {"name": one.name, "version": one.version, "location": str(one.locate_file(""))}
         for one in distributions()
@@ -153,7 +153,11 @@ def preloaded(folder: Path) -> Iterator[dict[str, str]]:
         name: COMMAND.format(first=first, **told)
         for name, first in {STARTED: [], **scripts}.items()
     }
-    asked = {"listing": " ".join(LISTING), "listed": listed, "started": folder / STARTED}
+    asked = {
+        "listing": " ".join(LISTING),
+        "listed": listed,
+        "started": folder / STARTED,
+    }
     commands[PYTHON] = QUESTIONS.format(version=version, **asked)
     for name, text in commands.items():
         (folder / name).write_text(text)
@@ -162,10 +166,14 @@ def preloaded(folder: Path) -> Iterator[dict[str, str]]:
         listening.bind(address)
         listening.listen(64)
         command = [sys.executable, __file__, str(listening.fileno())]
-        server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listening.fileno()])  # noqa: S603  this file
+        server = subprocess.Popen(  # noqa: S603  this file
+            command, stdin=subprocess.PIPE, pass_fds=[listening.fileno()]
+        )
     with server:  # whose end closes its stdin
         forked = (
-            {ADDRESS: address} if hasattr(fcntl, "F_SETSIG") and hasattr(os, "pidfd_open") else {}
+            {ADDRESS: address}
+            if hasattr(fcntl, "F_SETSIG") and hasattr(os, "pidfd_open")
+            else {}
         )
         yield {**forked, "PULUMI_PYTHON_CMD": str(folder / PYTHON)}
 
@@ -188,7 +196,9 @@ def unforked(environment: Mapping[str, str]) -> dict[str, str]:
 def real(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for an engine that is to find Python and the plugin by itself."""
     folders = [
-        each for each in environment["PATH"].split(os.pathsep) if each != commands_of(environment)
+        each
+        for each in environment["PATH"].split(os.pathsep)
+        if each != commands_of(environment)
     ]
     found = {**unforked(environment), "PATH": os.pathsep.join(folders)}
     del found["PULUMI_PYTHON_CMD"]
@@ -235,7 +245,9 @@ def _in_a_fork(listening: socket.socket) -> tuple[Any, list[int]]:
             child, command = waiting.pop(ended)
             os.close(ended)
             with command, suppress(BrokenPipeError):
-                command.send(STATUS.pack(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+                command.send(
+                    STATUS.pack(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+                )
         if listening.fileno() in ready:
             load()  # not before: no test may need it
             command, _ = listening.accept()
@@ -279,7 +291,9 @@ def _own() -> Iterator[str]:
             yield module.name
 
 
-def run(told: list[str], environment: dict[str, str], folder: str, group: int, parent: int) -> None:
+def run(
+    told: list[str], environment: dict[str, str], folder: str, group: int, parent: int
+) -> None:
     """Be the Python that was started with these arguments."""
     if Path(told[0]).name == PROGRAM:
         # Once a run has failed, the engine interrupts providers and then the program, which is at its own end by then. Forked
@@ -302,10 +316,12 @@ def run(told: list[str], environment: dict[str, str], folder: str, group: int, p
         told = told[1:]
     warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined]
     if told[0] == "-m":
-        sys.path[0], sys.argv[:] = folder, told[1:]
+        sys.path[0] = folder
+        sys.argv[:] = told[1:]
         work = partial(runpy.run_module, told[1], alter_sys=True)
     else:
-        sys.path[0], sys.argv[:] = str(Path(folder, told[0]).parent), told
+        sys.path[0] = str(Path(folder, told[0]).parent)
+        sys.argv[:] = told
         work = partial(runpy.run_path, told[0])
     status = 1
     try:
@@ -332,18 +348,27 @@ def _end_with(watched: int) -> None:
     """
     fcntl.fcntl(watched, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(watched, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(watched, fcntl.F_SETFL, fcntl.fcntl(watched, fcntl.F_GETFL) | fcntl.FASYNC)
+    fcntl.fcntl(
+        watched, fcntl.F_SETFL, fcntl.fcntl(watched, fcntl.F_GETFL) | fcntl.FASYNC
+    )
     if select.select([watched], [], [], 0)[0]:
         os._exit(1)
 
 
 def _open_streams(*, unbuffered: bool) -> None:
     """Open the standard streams as Python does at its start: those of the server remember what kind of file they had."""
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+    for number, name, mode in (
+        (0, "stdin", "r"),
+        (1, "stdout", "w"),
+        (2, "stderr", "w"),
+    ):
         before = getattr(sys, name)
         stream = io.TextIOWrapper(
             open(  # noqa: SIM115
-                number, f"{mode}b", buffering=0 if unbuffered and mode == "w" else -1, closefd=False
+                number,
+                f"{mode}b",
+                buffering=0 if unbuffered and mode == "w" else -1,
+                closefd=False,
             ),
             before.encoding,
             before.errors,
@@ -359,7 +384,8 @@ def _have_parent(parent: int) -> None:
     """Find the engine from where the command was started."""
     from pulumi_snapshots.engine import process  # noqa: PLC0415  after the fork
 
-    own, found = os.getpid(), process._parent_of
+    own = os.getpid()
+    found = process._parent_of
     process._parent_of = lambda process: parent if process == own else found(process)
     os.getppid = lambda: parent
 

@@ -98,20 +98,31 @@ def _given(each: Property) -> str:
 
 def outputs(properties: Iterable[Property]) -> list[str]:
     """What may be read."""
-    rows = [(f"`{each.name}`", kind_of(each), each.doc) for each in properties if not each.internal]
+    rows = [
+        (f"`{each.name}`", kind_of(each), each.doc)
+        for each in properties
+        if not each.internal
+    ]
     return table(("output", "type", "meaning"), rows)
 
 
 def lookups() -> list[str]:
     rows = []
     for lookup in LOOKUPS:
-        given = inspect.signature(getattr(pulumi_snapshots, lookup.function)).parameters.values()
+        given = inspect.signature(
+            getattr(pulumi_snapshots, lookup.function)
+        ).parameters.values()
         arguments = [
-            one.name if one.default is one.empty else f"{one.name}={one.default}" for one in given
+            one.name if one.default is one.empty else f"{one.name}={one.default}"
+            for one in given
         ]
         doc = (inspect.getdoc(lookup.query) or "").partition("\n")[0]
         rows.append(
-            (f"`{lookup.function}({', '.join(arguments)})`", doc, f"`{lookup.function}_output`")
+            (
+                f"`{lookup.function}({', '.join(arguments)})`",
+                doc,
+                f"`{lookup.function}_output`",
+            )
         )
     return table(("function", "returns", "for arguments that are outputs"), rows)
 
@@ -132,7 +143,9 @@ def settings() -> list[str]:
 def plugin_resources() -> list[str]:
     """The resources by their names in every language."""
     accepted = [(kind.schema, kind.accepted) for kind in plugin.RESOURCE_KINDS.values()]
-    accepted.append((GUARD, [each.camel for each in GUARD.inputs.properties().values()]))
+    accepted.append(
+        (GUARD, [each.camel for each in GUARD.inputs.properties().values()])
+    )
     rows = [
         (
             f"`{schema.name}`",
@@ -167,7 +180,10 @@ TABLES: dict[str, Callable[[], list[str]]] = {
         f"{schema.name} outputs": partial(outputs, schema.record.properties().values())
         for schema in SCHEMAS
     },
-    **{f"{lookup.function} arguments": partial(inputs, lookup.query) for lookup in LOOKUPS},
+    **{
+        f"{lookup.function} arguments": partial(inputs, lookup.query)
+        for lookup in LOOKUPS
+    },
     **{
         record.__name__: partial(outputs, record.properties().values())
         for record in (Request, DatabaseInfo, CheckResult, TableRows)
@@ -178,9 +194,13 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": settings,
     "plugin resources": plugin_resources,
     "plugin functions": plugin_functions,
-    "plugin settings": lambda: [code(each.camel for each in Settings.properties().values())],
+    "plugin settings": lambda: [
+        code(each.camel for each in Settings.properties().values())
+    ],
 }
 
 if __name__ == "__main__":
     for path in DOCS.rglob("*.md"):
-        path.write_text(NAMED.sub(lambda found: found[1] + made(found[2]), path.read_text()))
+        path.write_text(
+            NAMED.sub(lambda found: found[1] + made(found[2]), path.read_text())
+        )

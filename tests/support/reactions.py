@@ -19,10 +19,17 @@ class Reaction:
 
 def reactions_in(page: Path) -> list[Reaction]:
     """Read the rows between the two marks of a page."""
-    text = page.read_text().split("<!-- reactions -->")[1].split("<!-- /reactions -->")[0]
+    text = (
+        page.read_text().split("<!-- reactions -->")[1].split("<!-- /reactions -->")[0]
+    )
     lines = [line for line in text.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-    assert cells[0] == ["event", "POSTs sent", "what the state holds", "what the user reads"]
+    assert cells[0] == [
+        "event",
+        "POSTs sent",
+        "what the state holds",
+        "what the user reads",
+    ]
     return [
         Reaction(event, int(posts), state, tuple(re.findall(r'"([^"]+)"', reads)))
         for event, posts, state, reads in cells[2:]
@@ -48,7 +55,9 @@ class Table:
 
     def event(self, name: str, *variants: Any, **service: Any) -> Callable[[Any], Any]:
         def register(play: Any) -> Any:
-            self._scenarios += [Scenario(name, play, one, service) for one in (variants or (None,))]
+            self._scenarios += [
+                Scenario(name, play, one, service) for one in (variants or (None,))
+            ]
             return play
 
         return register

@@ -87,7 +87,9 @@ def content_of(url: str) -> dict[str, Any]:
     ) as connection:
         for what, query in QUERIES.items():
             # Rows as PostgreSQL writes them: Python has no infinite date, and NaN differs from itself.
-            rows = connection.execute(f"SELECT q::text FROM ({query}) AS q".encode()).fetchall()  # noqa: S608  our own
+            rows = connection.execute(
+                f"SELECT q::text FROM ({query}) AS q".encode()  # noqa: S608  our own
+            ).fetchall()
             seen[what] = [row[0] for row in rows]
     return seen
 
@@ -101,8 +103,12 @@ def filled(url: str) -> dict[str, Any]:
 def fresh(server: Server, name: str) -> str:
     """Make an empty database beside the emulator's; returns its URL."""
     with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
         connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+            sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
+        )
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(
+                sql.Identifier(name)
+            )
         )
     return server.url(name)

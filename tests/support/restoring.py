@@ -14,7 +14,16 @@ from pulumi_snapshots.run.session import Session
 from squarecloud_emulator import Fault, JournalEntry
 from squarecloud_emulator.service.resources import StoredSnapshot
 from tests.support.memory import Memory, Mortal
-from tests.support.world import DATABASE, OTHER_DATABASE, START, EndingOf, Row, World, ended, world
+from tests.support.world import (
+    DATABASE,
+    OTHER_DATABASE,
+    START,
+    EndingOf,
+    Row,
+    World,
+    ended,
+    world,
+)
 
 RESTORER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Restore::back"
 
@@ -29,7 +38,9 @@ class Scene:
     here: World  # the service, and a session
     stored: StoredSnapshot  # the snapshot
     place: Memory  # what the runs of this machine share
-    row: Row = field(default_factory=lambda: Row(wording=PYTHON.about(resource=RESTORER)))
+    row: Row = field(
+        default_factory=lambda: Row(wording=PYTHON.about(resource=RESTORER))
+    )
 
     def inputs(self, **changes: Any) -> RestoreInputs:
         stored = self.stored
@@ -40,7 +51,9 @@ class Scene:
             "runtime": stored.runtime,
             "created_at": rfc3339(stored.modified),
         }
-        usual = RestoreInputs(DATABASE, stored.version_id, DATABASE, overwrite=True, **known)
+        usual = RestoreInputs(
+            DATABASE, stored.version_id, DATABASE, overwrite=True, **known
+        )
         return replace(usual, **changes)
 
     def process(self, **settings: Any) -> Session:
@@ -71,12 +84,18 @@ class Scene:
         ending = await ended(operation, self.row)
         if ending.record is None or ending.error or not ending.record.failure:
             return ending
-        error = failure_of(ending.record)  # of an earlier run, whose record must be kept
-        return replace(ending, error=error, text=f"{ending.text}{self.row.wording.told(error)}")
+        error = failure_of(
+            ending.record
+        )  # of an earlier run, whose record must be kept
+        return replace(
+            ending, error=error, text=f"{ending.text}{self.row.wording.told(error)}"
+        )
 
     async def interrupted(self, after: float, **inputs: Any) -> RestoreEnding:
         session = self.process()
-        return await self.here.meanwhile(after, session.stop, self.restore(session, **inputs))
+        return await self.here.meanwhile(
+            after, session.stop, self.restore(session, **inputs)
+        )
 
     async def killed(self, after: float, **inputs: Any) -> RestoreEnding | None:
         """Run a restore, with kill -9 after some seconds, so that it leaves only the files that it has written."""
@@ -94,17 +113,23 @@ class Scene:
         await self.here.later(after, happen)
 
     def holds(self, database_id: str = DATABASE) -> str:
-        ((row,),) = self.here.emulator.execute(database_id, "SELECT state FROM rows")[0:1]
+        ((row,),) = self.here.emulator.execute(database_id, "SELECT state FROM rows")[
+            0:1
+        ]
         return str(row[0])
 
     def writes(self, text: str, database_id: str = DATABASE) -> None:
         """Change what the rows of a database say, as an application does."""
         self.here.emulator.execute(database_id, f"UPDATE rows SET state = '{text}'")  # noqa: S608  the test's own text
 
-    async def somebody_restores(self, stored: StoredSnapshot, target: str = DATABASE) -> None:
+    async def somebody_restores(
+        self, stored: StoredSnapshot, target: str = DATABASE
+    ) -> None:
         """Restore as another client of the account, of which this machine knows nothing."""
         client = self.here.another_run().client
-        await client.restore_snapshot(target, name=stored.name, version_id=stored.version_id)
+        await client.restore_snapshot(
+            target, name=stored.name, version_id=stored.version_id
+        )
 
     @property
     def elapsed(self) -> float:
@@ -122,7 +147,9 @@ class Scene:
 def says(at: Scene, skip: int = 2, times: int | None = 1, **response: Any) -> None:
     """Have the service say this of a restore; it is asked twice before the POST leaves."""
     body = json.dumps({"status": "success", "response": response})
-    at.here.emulator.add_fault(Fault(kind="restore status", skip=skip, times=times, body=body))
+    at.here.emulator.add_fault(
+        Fault(kind="restore status", skip=skip, times=times, body=body)
+    )
 
 
 def milliseconds(at: Scene) -> int:
@@ -143,7 +170,9 @@ async def scene(place: Memory | None = None, **service: Any) -> AsyncIterator[Sc
     async with world(databases=(DATABASE, OTHER_DATABASE), **service) as here:
         for database_id in (DATABASE, OTHER_DATABASE):
             here.emulator.execute(
-                database_id, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')"
+                database_id,
+                "CREATE TABLE rows (state)",
+                "INSERT INTO rows VALUES ('then')",
             )
         stored = here.emulator.add_snapshot(DATABASE)
         staged = Scene(here, stored, place or Memory(here.clock, is_shared=False))

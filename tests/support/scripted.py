@@ -49,7 +49,9 @@ class Service:
     ) -> Answer | SquareCloudError:
         """Send one request at once; the answer, or the error that it is."""
         try:
-            return await self.client.send(method, path, **{"read_timeout": 30.0, **more})
+            return await self.client.send(
+                method, path, **{"read_timeout": 30.0, **more}
+            )
         except SquareCloudError as error:
             return error
         finally:

@@ -129,12 +129,14 @@ class CallFailedError(Exception):
         self, code: str, message: str, kept: Kept | None, *, awaited: bool = False
     ) -> None:
         super().__init__(
-            f"{code}: {message}" + (f" (kept {kept.id}: {kept.reasons})" if kept else "")
+            f"{code}: {message}"
+            + (f" (kept {kept.id}: {kept.reasons})" if kept else "")
         )
         self.code = code  # gRPC's code, by name
         self.message = message  # What the engine takes for the error's text, the details' own where there are details
         self.kept = kept  # The partial state, if one came with it
-        self.awaited = awaited  # Whether it was not done yet; the engine then shows no text
+        # Whether it was not done yet; the engine then shows no text
+        self.awaited = awaited
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,9 @@ def _struct(values: Mapping[str, Any]) -> struct_pb2.Struct:
 def _without_none(value: Any) -> Any:
     """As Pulumi sends it: a property that is None does not exist."""
     if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
+        return {
+            key: _without_none(item) for key, item in value.items() if item is not None
+        }
     if isinstance(value, list | tuple):
         return [_without_none(item) for item in value]
     return value
@@ -183,38 +187,55 @@ def _values(struct: struct_pb2.Struct) -> tuple[dict[str, Any], frozenset[str]]:
         return {key: plain(item, f"{path}.{key}") for key, item in fields.items()}
 
     values = {
-        key: plain(value, key) for key, value in struct.fields.items() if key != _PROVIDER_KEY
+        key: plain(value, key)
+        for key, value in struct.fields.items()
+        if key != _PROVIDER_KEY
     }
     return values, frozenset(secrets)
 
 
 def failure_of(
-    error: grpc.RpcError, values: Callable[[Any], Any] = _values, text: Callable[[str], str] = str
+    error: grpc.RpcError,
+    values: Callable[[Any], Any] = _values,
+    text: Callable[[str], str] = str,
 ) -> CallFailedError:
     """The error as Go's gRPC and the engine read it: the details win if they carry the call's own code."""
     code = error.code()
-    headers = [value for key, value in error.trailing_metadata() or () if key == _HEADER]
+    headers = [
+        value for key, value in error.trailing_metadata() or () if key == _HEADER
+    ]
     if len(headers) != 1:
         return CallFailedError(code.name, text(error.details() or ""), None)
     status = status_pb2.Status.FromString(headers[0])
     if status.code != code.value[0]:
         return CallFailedError(
-            "INTERNAL", f"details carry code {status.code}, the call {code.value[0]}", None
+            "INTERNAL",
+            f"details carry code {status.code}, the call {code.value[0]}",
+            None,
         )
     kept = None
     awaited = False
     for detail in status.details:
-        awaited = awaited or detail.type_url.endswith("/pulumirpc.ErrorResourceAwaitFailed")
+        awaited = awaited or detail.type_url.endswith(
+            "/pulumirpc.ErrorResourceAwaitFailed"
+        )
         if (
             detail.type_url.rpartition("/")[2]
             == provider_pb2.ErrorResourceInitFailed.DESCRIPTOR.full_name
         ):
             failed = provider_pb2.ErrorResourceInitFailed.FromString(detail.value)
-            (outputs, secrets), (inputs, _) = values(failed.properties), values(failed.inputs)
+            (outputs, secrets) = values(failed.properties)
+            (inputs, _) = values(failed.inputs)
             reasons = [text(reason) for reason in failed.reasons]
             provider = failed.properties.fields[_PROVIDER_KEY].string_value
             kept = Kept(
-                failed.id, outputs, secrets, inputs, reasons, failed.refresh_before_update, provider
+                failed.id,
+                outputs,
+                secrets,
+                inputs,
+                reasons,
+                failed.refresh_before_update,
+                provider,
             )
     return CallFailedError(code.name, text(status.message), kept, awaited=awaited)
 
@@ -229,7 +250,9 @@ class _Engine(engine_pb2_grpc.EngineServicer):
 
     def Log(self, request: Any, _context: Any) -> Any:  # noqa: N802
         severity = engine_pb2.LogSeverity.Name(request.severity)
-        self.messages.append(Message(request.urn, request.message, severity, request.ephemeral))
+        self.messages.append(
+            Message(request.urn, request.message, severity, request.ephemeral)
+        )
         return empty_pb2.Empty()
 
     def GetRootResource(self, _request: Any, _context: Any) -> Any:  # noqa: N802
@@ -247,9 +270,7 @@ class Servicer:
     Every call raises `CallFailedError` where the provider answers with an error, and may be made from any thread.
     """
 
-    provider: (
-        ResourceProvider  # What is pickled into the state; its class must be importable by name
-    )
+    provider: ResourceProvider  # What is pickled into the state; its class must be importable by name
     config: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str | None] = field(default_factory=dict)
     forks: Mapping[str, str] = field(default_factory=dict)
@@ -274,7 +295,8 @@ class Servicer:
 
     def at(self, stub: Any, config: Mapping[str, Any]) -> Self:
         """Speak to a provider that is there, in place of a process."""
-        self.serialized_provider, self._stub = serialize_provider(self.provider), stub
+        self.serialized_provider = serialize_provider(self.provider)
+        self._stub = stub
         self.configure(config)
         return self
 
@@ -288,7 +310,11 @@ class Servicer:
 
     def _start_provider(self, exit_: contextlib.ExitStack) -> None:
         changed = {"PULUMI_PROJECT": "project", **self.forks, **self.env}
-        env = {key: value for key, value in {**os.environ, **changed}.items() if value is not None}
+        env = {
+            key: value
+            for key, value in {**os.environ, **changed}.items()
+            if value is not None
+        }
         self.process = subprocess.Popen(  # noqa: S603  # this very interpreter
             [python_of(self.forks), *self._arguments()],
             cwd=self.cwd,
@@ -302,7 +328,9 @@ class Servicer:
         assert self.process.stdout is not None
         port = self.process.stdout.readline().strip()
         if not port.isdecimal():
-            raise RuntimeError(f"the provider did not start: {port}\n{self.process.stdout.read()}")
+            raise RuntimeError(
+                f"the provider did not start: {port}\n{self.process.stdout.read()}"
+            )
         self._printed: list[str] = []
         self._reader = threading.Thread(target=self._read_output, daemon=True)
         self._reader.start()
@@ -342,18 +370,23 @@ class Servicer:
     def messages(self) -> list[Message]:
         """Everything sent to the engine so far, in the order of arrival."""
         return [
-            replace(message, text=self._text(message.text)) for message in self._engine.messages
+            replace(message, text=self._text(message.text))
+            for message in self._engine.messages
         ]
 
     def progress(self, urn: str = "") -> list[str]:
         """What the resource's row has shown so far, one text after the other (no URN: the stack's row)."""
         return [
-            message.text for message in self.messages if message.ephemeral and message.urn == urn
+            message.text
+            for message in self.messages
+            if message.ephemeral and message.urn == urn
         ]
 
     def diagnostics(self, urn: str = "", severity: str | None = None) -> list[str]:
         """What stands under Diagnostics at the resource so far (no URN: at the stack)."""
-        lasting = [each for each in self.messages if not each.ephemeral and each.urn == urn]
+        lasting = [
+            each for each in self.messages if not each.ephemeral and each.urn == urn
+        ]
         return [each.text for each in lasting if severity in {None, each.severity}]
 
     @property
@@ -362,7 +395,10 @@ class Servicer:
         return list(self._printed)
 
     def wait_for(
-        self, condition: Callable[[], Any], what: str = "condition", seconds: float = 90.0
+        self,
+        condition: Callable[[], Any],
+        what: str = "condition",
+        seconds: float = 90.0,
     ) -> None:
         """Wait until something that happens in the other process has happened."""
         end = time.monotonic() + seconds
@@ -373,14 +409,17 @@ class Servicer:
 
     # The engine's calls
 
-    def start(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+    def start(
+        self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> Future[_T]:
         """Make a call without waiting for it: `start(servicer.create, urn, inputs)`."""
         return self._calls.submit(call, *args, **kwargs)
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """Give the process its configuration; a provider that is loaded keeps the one from before."""
         self._call(
-            "Configure", provider_pb2.ConfigureRequest(args=_struct(config), acceptSecrets=True)
+            "Configure",
+            provider_pb2.ConfigureRequest(args=_struct(config), acceptSecrets=True),
         )
 
     def check(
@@ -397,7 +436,9 @@ class Servicer:
             for each in answer.failures
         ]
         return CheckAnswer(
-            inputs, secrets, [(self._text(name), self._text(reason)) for name, reason in named]
+            inputs,
+            secrets,
+            [(self._text(name), self._text(reason)) for name, reason in named],
         )
 
     def diff(
@@ -409,15 +450,23 @@ class Servicer:
         ignore_changes: Sequence[str] = (),
     ) -> DiffAnswer:
         """Compare the outputs `olds` of the state with the new inputs."""
-        known = {"olds": self._bag(olds), "news": self._bag(news), "old_inputs": self._bag(olds)}
-        request = provider_pb2.DiffRequest(urn=urn, id=id_, **known, ignoreChanges=ignore_changes)
+        known = {
+            "olds": self._bag(olds),
+            "news": self._bag(news),
+            "old_inputs": self._bag(olds),
+        }
+        request = provider_pb2.DiffRequest(
+            urn=urn, id=id_, **known, ignoreChanges=ignore_changes
+        )
         answer = self._call("Diff", request)
         changes = {
             provider_pb2.DiffResponse.DIFF_SOME: True,
             provider_pb2.DiffResponse.DIFF_NONE: False,
         }
         replaces = [self._text(name) for name in answer.replaces]
-        return DiffAnswer(changes.get(answer.changes), replaces, answer.deleteBeforeReplace)
+        return DiffAnswer(
+            changes.get(answer.changes), replaces, answer.deleteBeforeReplace
+        )
 
     def create(self, urn: str, inputs: Mapping[str, Any]) -> Answer:
         answer = self._call(
@@ -429,7 +478,11 @@ class Servicer:
         self, urn: str, id_: str, olds: Mapping[str, Any], news: Mapping[str, Any]
     ) -> Answer:
         """Update the resource whose outputs are `olds` to the inputs `news`; its id cannot change."""
-        known = {"olds": self._bag(olds), "news": self._bag(news), "old_inputs": self._bag(olds)}
+        known = {
+            "olds": self._bag(olds),
+            "news": self._bag(news),
+            "old_inputs": self._bag(olds),
+        }
         request = provider_pb2.UpdateRequest(urn=urn, id=id_, **known)
         return Answer(id_, *self._values(self._call("Update", request).properties))
 
@@ -451,7 +504,8 @@ class Servicer:
 
     def delete(self, urn: str, id_: str, outputs: Mapping[str, Any]) -> None:
         self._call(
-            "Delete", provider_pb2.DeleteRequest(urn=urn, id=id_, properties=self._bag(outputs))
+            "Delete",
+            provider_pb2.DeleteRequest(urn=urn, id=id_, properties=self._bag(outputs)),
         )
 
     def cancel(self) -> None:
@@ -461,13 +515,16 @@ class Servicer:
     def of(self, provider: ResourceProvider) -> Self:
         """The same process, asked for resources of another provider."""
         other = copy.copy(self)
-        other.provider, other.serialized_provider = provider, serialize_provider(provider)
+        other.provider = provider
+        other.serialized_provider = serialize_provider(provider)
         return other
 
     def _bag(self, values: Mapping[str, Any]) -> struct_pb2.Struct:
         return _struct({**values, _PROVIDER_KEY: self.serialized_provider})
 
-    def _values(self, struct: struct_pb2.Struct) -> tuple[dict[str, Any], frozenset[str]]:
+    def _values(
+        self, struct: struct_pb2.Struct
+    ) -> tuple[dict[str, Any], frozenset[str]]:
         return _values(struct)
 
     def _text(self, text: str) -> str:

@@ -26,10 +26,8 @@ class Certificates:
 
 def certificates(folder: Path) -> Certificates:
     """Make them; each file but the authorities' holds its key too."""
-    authority, other = (
-        trustme.CA(organization_name="the tests' own"),
-        trustme.CA(organization_name="another one"),
-    )
+    authority = trustme.CA(organization_name="the tests' own")
+    other = trustme.CA(organization_name="another one")
     made = {
         "authority": authority.cert_pem,
         "other_authority": other.cert_pem,
@@ -51,7 +49,9 @@ def tls_front(made: Certificates, port: int, *, client: bool = False) -> Iterato
         context.load_verify_locations(made.authority)
         context.verify_mode = ssl.CERT_REQUIRED
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        threading.Thread(target=_accept, args=(listening, context, port), daemon=True).start()
+        threading.Thread(
+            target=_accept, args=(listening, context, port), daemon=True
+        ).start()
         try:
             yield listening.getsockname()[1]
         finally:

@@ -43,7 +43,9 @@ def _google() -> None:
     """Load the protobuf class of Google's own clients, which excludes the SDK's class of the same name."""
     from google.protobuf import descriptor_pb2, descriptor_pool  # noqa: PLC0415
 
-    file = descriptor_pb2.FileDescriptorProto(name="google/rpc/status.proto", package="google.rpc")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="google/rpc/status.proto", package="google.rpc"
+    )
     file.message_type.add(name="Status")
     descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
 
@@ -53,7 +55,9 @@ def _six_threads() -> None:
     start = threading.Thread.start
 
     def limited(thread: threading.Thread) -> None:
-        ours = [one for one in threading.enumerate() if "ThreadPoolExecutor" in one.name]
+        ours = [
+            one for one in threading.enumerate() if "ThreadPoolExecutor" in one.name
+        ]
         if "ThreadPoolExecutor" in thread.name:
             time.sleep(0.02)  # as long as a busy system takes: calls arrive meanwhile
             if len(ours) >= 6:
@@ -67,7 +71,9 @@ BREAKS: dict[str, Callable[[], object]] = {
     "context": _no_context,
     "google": _google,
     "log": lambda: sys.argv.__delitem__(slice(1, None)),
-    "engine": lambda: sys.argv.__setitem__(slice(1, None), ["127.0.0.1:9"]),  # nobody listens there
+    "engine": lambda: sys.argv.__setitem__(
+        slice(1, None), ["127.0.0.1:9"]
+    ),  # nobody listens there
     "pool": lambda: setattr(engine_access, "_find_thread_pool", lambda: None),
     "server": lambda: delattr(sys, "_current_frames"),
     "frames": lambda: setattr(
@@ -94,15 +100,23 @@ def _do(inputs: dict[str, Any]) -> dict[str, Any]:
     call = engine_access.current_call()
     time.sleep(inputs.get("seconds", 0))
     row = MessageRow(engine_access.messages, call.urn or "", PYTHON)
-    thread = threading.Thread(target=lambda: list(map(row.progress, inputs.get("progress", ()))))
+    thread = threading.Thread(
+        target=lambda: list(map(row.progress, inputs.get("progress", ())))
+    )
     thread.start()  # as the event loop's thread does
     thread.join()
     for name, say in (("info", row.note), ("warn", row.warn)):
         if name in inputs:
             say(inputs[name])
     engine_access.messages.wait()
-    outputs: dict[str, Any] = {"urn": call.urn, "width": _width(), **inputs.get("outputs", {})}
-    outputs |= inputs.get("in_read", {})  # what a later read does, which gets these outputs
+    outputs: dict[str, Any] = {
+        "urn": call.urn,
+        "width": _width(),
+        **inputs.get("outputs", {}),
+    }
+    outputs |= inputs.get(
+        "in_read", {}
+    )  # what a later read does, which gets these outputs
     if inputs.get("wait"):
         row.progress("waiting")
         if not _Stop.event.wait(20):
@@ -113,7 +127,10 @@ def _do(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _end(
-    call: engine_access.ServedCall, row: MessageRow, inputs: dict[str, Any], outputs: dict[str, Any]
+    call: engine_access.ServedCall,
+    row: MessageRow,
+    inputs: dict[str, Any],
+    outputs: dict[str, Any],
 ) -> None:
     outputs |= {
         name: {SIGNATURE: SECRET, "value": value}
@@ -149,7 +166,10 @@ class ToyProvider(ResourceProvider):
         engine_access.on_cancel(_Stop.on_cancel)
         if width := req.config.get("toy:width"):
             queued = int(req.config.get("toy:queued") or 0)
-            while queued and engine_access._find_thread_pool()._work_queue.qsize() < queued:
+            while (
+                queued
+                and engine_access._find_thread_pool()._work_queue.qsize() < queued
+            ):
                 time.sleep(0.01)
             engine_access.widen(int(width))
 
@@ -159,7 +179,9 @@ class ToyProvider(ResourceProvider):
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         return ReadResult(id_, _do(props))
 
-    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+    def update(
+        self, _id: str, _olds: dict[str, Any], news: dict[str, Any]
+    ) -> UpdateResult:
         return UpdateResult(_do(news))
 
     def diff(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:

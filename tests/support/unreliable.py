@@ -28,7 +28,14 @@ class Unreliable:
     over: threading.Event = field(default_factory=threading.Event)
 
 
-HOPS = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
+HOPS = {
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "content-length",
+    "date",
+    "server",
+}
 """Headers of one connection."""
 
 
@@ -64,13 +71,21 @@ class Forwarder(BaseHTTPRequestHandler):
             content = answer.read()
         finally:
             behind.close()
-        headers = {name: value for name, value in answer.getheaders() if name.lower() not in HOPS}
+        headers = {
+            name: value
+            for name, value in answer.getheaders()
+            if name.lower() not in HOPS
+        }
         if method == "HEAD":
             headers["Content-Length"] = answer.getheader("content-length") or "0"
         return answer.status, headers, content
 
     def answer(
-        self, status: int, headers: dict[str, str], content: bytes, cut: int | None = None
+        self,
+        status: int,
+        headers: dict[str, str],
+        content: bytes,
+        cut: int | None = None,
     ) -> None:
         self.send_response_only(status)
         for name, value in {"Content-Length": str(len(content)), **headers}.items():
@@ -106,7 +121,9 @@ class _Handler(Forwarder):
         if failure in {"drop", "silent"}:
             self.close_connection = True
         elif isinstance(failure, tuple):
-            self.answer(failure[0], {}, f"<Error><Code>{failure[1]}</Code></Error>".encode())
+            self.answer(
+                failure[0], {}, f"<Error><Code>{failure[1]}</Code></Error>".encode()
+            )
         else:
             answer = self.forwarded(self.command, self.path, body)
             if failure == "lose":

@@ -58,7 +58,12 @@ def staged(
                 own = {"tmp_path": given["tmp_path"]} if in_folder else {}
                 async with make(**own, **service) as stage:
                     await test(
-                        stage, **{name: value for name, value in given.items() if name in names}
+                        stage,
+                        **{
+                            name: value
+                            for name, value in given.items()
+                            if name in names
+                        },
                     )
 
             run_virtual(body)

@@ -44,17 +44,23 @@ class EmulatorTransport(httpx.AsyncBaseTransport):
         tell = request.extensions.get("trace", _tells_nobody)
         await tell("connection.connect_tcp.started", {})
         if (
-            fault := self._emulator.faults.take(kind, request.method, resource_id, at="connect")
+            fault := self._emulator.faults.take(
+                kind, request.method, resource_id, at="connect"
+            )
         ) is not None:
             await anyio.sleep(fault.delay)
             raise httpx.ConnectError("All connection attempts failed", request=request)
         await tell("http11.send_request_headers.started", {})
         answer, wire = anyio.create_memory_object_stream[_Message](_PIECES_IN_FLIGHT)
-        self._spawn(_Exchange(request, await request.aread(), answer).run, self._emulator.app)
+        self._spawn(
+            _Exchange(request, await request.aread(), answer).run, self._emulator.app
+        )
         timeout = request.extensions.get("timeout", {}).get("read")
         body = _Body(request, wire, timeout)
         head = await body.next_message()
-        return httpx.Response(head["status"], headers=head["headers"], stream=body, request=request)
+        return httpx.Response(
+            head["status"], headers=head["headers"], stream=body, request=request
+        )
 
     def _spawn(self, run: Callable[[Any], Awaitable[None]], app: Any) -> None:
         try:
@@ -78,7 +84,10 @@ async def _tells_nobody(_event: str, _info: object) -> None:
 
 class _Exchange:
     def __init__(
-        self, request: httpx.Request, body: bytes, answer: MemoryObjectSendStream[_Message]
+        self,
+        request: httpx.Request,
+        body: bytes,
+        answer: MemoryObjectSendStream[_Message],
     ) -> None:
         self._request = request
         self._body: bytes | None = body
@@ -91,7 +100,9 @@ class _Exchange:
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "method": self._request.method,
-            "headers": [(name.lower(), value) for name, value in self._request.headers.raw],
+            "headers": [
+                (name.lower(), value) for name, value in self._request.headers.raw
+            ],
             "scheme": url.scheme,
             "path": url.path,
             "raw_path": url.raw_path.split(b"?")[0],
@@ -113,7 +124,8 @@ class _Exchange:
     async def _receive(self) -> _Message:
         if self._body is None:
             await anyio.sleep_forever()
-        body, self._body = self._body, None
+        body = self._body
+        self._body = None
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
@@ -160,7 +172,8 @@ class _Body(httpx.AsyncByteStream):
             self._wire.close()
             if self._started:
                 raise httpx.ReadError(
-                    "the connection broke in the middle of the body", request=self._request
+                    "the connection broke in the middle of the body",
+                    request=self._request,
                 )
             raise httpx.RemoteProtocolError(
                 "Server disconnected without sending a response.", request=self._request

@@ -13,7 +13,12 @@ import trio
 
 from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors import AnyMessage, MessageFormatter, NotFinished, ProviderError
+from pulumi_snapshots.errors import (
+    AnyMessage,
+    MessageFormatter,
+    NotFinished,
+    ProviderError,
+)
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import Place
 from pulumi_snapshots.run.memory import RunMemory
@@ -33,7 +38,9 @@ T = TypeVar("T")
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 OTHER_DATABASE = "b25c9e6f2dc8516b962fc5d186617232"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-OWNER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Snapshot::before-release"
+OWNER = (
+    "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Snapshot::before-release"
+)
 
 
 @dataclass
@@ -45,7 +52,9 @@ class Row:
     warnings: list[str] = field(default_factory=list)  # the warnings
     reminders: list[str] = field(default_factory=list)  # of long waits
     # the words of the texts
-    wording: MessageFormatter = field(default_factory=lambda: PYTHON.about(resource=OWNER))
+    wording: MessageFormatter = field(
+        default_factory=lambda: PYTHON.about(resource=OWNER)
+    )
 
     def progress(self, text: AnyMessage) -> None:
         said = self.wording.text(text)
@@ -112,7 +121,9 @@ class EndingOf(Generic[R]):
         return self.error
 
 
-async def ended(operation: Awaitable[R], row: Row, seen: Row | None = None) -> EndingOf[R]:
+async def ended(
+    operation: Awaitable[R], row: Row, seen: Row | None = None
+) -> EndingOf[R]:
     """Await an operation, and show its error as text, like a terminal; on another row if that has seen the rest."""
     record: R | None = None
     error: Exception | None = None
@@ -120,10 +131,13 @@ async def ended(operation: Awaitable[R], row: Row, seen: Row | None = None) -> E
     try:
         record = await operation
     except ProviderError as failure:
-        error, said = failure, row.wording.told(failure)
+        error = failure
+        said = row.wording.told(failure)
         record = failure.record if isinstance(failure, NotFinished) else None
     seen = seen or row
-    return EndingOf(record, error, "\n".join([*seen.shown, *seen.notes, *seen.warnings, said]))
+    return EndingOf(
+        record, error, "\n".join([*seen.shown, *seen.notes, *seen.warnings, said])
+    )
 
 
 Ending = EndingOf[SnapshotRecord]
@@ -144,7 +158,9 @@ class World:
     def inputs(self, **changes: Any) -> SnapshotInputs:
         return replace(SnapshotInputs(DATABASE), **changes)
 
-    async def ending(self, operation: Awaitable[SnapshotRecord], row: Row | None = None) -> Ending:
+    async def ending(
+        self, operation: Awaitable[SnapshotRecord], row: Row | None = None
+    ) -> Ending:
         return await ended(operation, self.row, row)
 
     async def create(
@@ -160,7 +176,9 @@ class World:
         about = session or self.session, self.inputs(**inputs), self.row, owner
         return await self.ending(create(*about, forced=forced, earlier=earlier))
 
-    async def read(self, record: SnapshotRecord, *, session: Session | None = None) -> Ending:
+    async def read(
+        self, record: SnapshotRecord, *, session: Session | None = None
+    ) -> Ending:
         """Refresh a record; if that fails, the record stays as it was."""
         ending = await self.ending(read(session or self.session, record, self.row))
         return ending if ending.record else replace(ending, record=record)
@@ -231,7 +249,11 @@ class World:
 
     @property
     def listings(self) -> list[JournalEntry]:
-        return [entry for entry in self.emulator.journal if entry.kind in {"list", "list account"}]
+        return [
+            entry
+            for entry in self.emulator.journal
+            if entry.kind in {"list", "list account"}
+        ]
 
     async def freeze_listings(self) -> None:
         """Let another client look now: without invalidation, both pages stay as they are for 30 minutes."""
@@ -324,6 +346,8 @@ async def world(
         snapshots_url=emulator.snapshots_url,
         **(settings or {}),
     )
-    session = Session(chosen, ledger_of(clock, place), RunMemory(), clock=clock, http=transport)
+    session = Session(
+        chosen, ledger_of(clock, place), RunMemory(), clock=clock, http=transport
+    )
     yield World(emulator, transport, clock, session)
     await session.close()

@@ -60,7 +60,9 @@ def test_demo_shows_all_it_promises_and_leaves_nothing_behind(
     # The README leaves lines out, and shows the others in their order.
     printed = iter(lines_of(shown))
     (transcript,) = re.findall(
-        r"^```text\n(.*?)^```", (PROJECT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+        r"^```text\n(.*?)^```",
+        (PROJECT / "README.md").read_text(),
+        re.MULTILINE | re.DOTALL,
     )
     assert [line for line in lines_of(transcript) if line not in printed] == [], shown
     assert "Signature" not in shown

@@ -41,9 +41,13 @@ def copy(into: Path, *, others_may_read: bool) -> Path:
     return into
 
 
-def test_packages_are_the_same_wherever_and_whenever_they_are_built(tmp_path: Path) -> None:
+def test_packages_are_the_same_wherever_and_whenever_they_are_built(
+    tmp_path: Path,
+) -> None:
     made: list[dict[str, str]] = []
-    for number, (place, zone) in enumerate((("here", "UTC"), ("another place", "Asia/Tokyo"))):
+    for number, (place, zone) in enumerate(
+        (("here", "UTC"), ("another place", "Asia/Tokyo"))
+    ):
         sources = copy(tmp_path / place, others_may_read=not number)
         environment = {
             **os.environ,
@@ -52,19 +56,25 @@ def test_packages_are_the_same_wherever_and_whenever_they_are_built(tmp_path: Pa
             "PYTHONHASHSEED": str(number),
         }
         files = dist.packages(environment, tmp_path / f"out-{number}", sources)
-        made.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
+        made.append(
+            {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        )
     assert len(made[0]) == 2
     assert made[0] == made[1]
 
     (wheel,) = (tmp_path / "out-0").glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
-        assert any(each.endswith(".dist-info/licenses/LICENSE") for each in packed.namelist())
+        assert any(
+            each.endswith(".dist-info/licenses/LICENSE") for each in packed.namelist()
+        )
     (source,) = (tmp_path / "out-0").glob("*.tar.gz")
     with tarfile.open(source) as unpacked:
         assert f"{source.name.removesuffix('.tar.gz')}/LICENSE" in unpacked.getnames()
 
 
-def test_the_archive_is_the_same_by_whatever_its_libraries_were_installed(tmp_path: Path) -> None:
+def test_the_archive_is_the_same_by_whatever_its_libraries_were_installed(
+    tmp_path: Path,
+) -> None:
     """pip and uv write other files about themselves, and PyInstaller's zip has an order of its own at each run."""
     made = []
     for number, installer in enumerate(("pip", "uv")):
@@ -106,16 +116,26 @@ def test_the_list_of_what_is_in_the_plugin_is_complete() -> None:
         "openssl",
     }
     assert named >= packages
-    assert not named & {"pytest", "moto", "pyinstaller", "click", "debugpy", "pulumi-snapshots"}
+    assert not named & {
+        "pytest",
+        "moto",
+        "pyinstaller",
+        "click",
+        "debugpy",
+        "pulumi-snapshots",
+    }
     references = {each["bom-ref"] for each in listed["components"]}
     own = listed["metadata"]["component"]["bom-ref"]
     uses = {each["ref"]: each.get("dependsOn", []) for each in listed["dependencies"]}
     assert set(uses) == references | {own}
-    reached, waiting = set[str](), [own]
+    reached = set[str]()
+    waiting = [own]
     while waiting:
         reached.add(one := waiting.pop())
         waiting += [each for each in uses[one] if each not in reached]
-    assert {frozen_plugin.plain(each.partition("@")[0]) for each in references - reached} == {
+    assert {
+        frozen_plugin.plain(each.partition("@")[0]) for each in references - reached
+    } == {
         "cpython",
         "openssl",
     }
@@ -128,10 +148,14 @@ def test_the_sums_are_those_of_the_files(tmp_path: Path) -> None:
     for _ in range(2):  # the second time the sums are there already
         assert dist.sums(tmp_path).name == "SHA256SUMS"
     check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
-    told = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    told = subprocess.run(  # noqa: S603
+        check, cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
     assert told == "one.whl: OK\ntwo.zip: OK\n"
     (tmp_path / "two.zip").write_bytes(b"three")
-    assert subprocess.run(check, cwd=tmp_path, capture_output=True, check=False).returncode  # noqa: S603
+    assert subprocess.run(  # noqa: S603
+        check, cwd=tmp_path, capture_output=True, check=False
+    ).returncode
 
 
 @pytest.mark.parametrize(
@@ -170,11 +194,16 @@ time.gmtime = lambda at=None: universal(time.time() if at is None else at)
 
 @pytest.mark.nightly
 @pytest.mark.engine
-def test_a_whole_release_is_the_same_from_two_folders_and_at_two_dates(tmp_path: Path) -> None:
+def test_a_whole_release_is_the_same_from_two_folders_and_at_two_dates(
+    tmp_path: Path,
+) -> None:
     """All is made again for the second one, but the engine and the generator: no release has them."""
     made = []
-    for number, (place, zone) in enumerate((("here", "UTC"), ("another place", "Asia/Tokyo"))):
-        sources, date = tmp_path / place, tmp_path / f"date-{number}"
+    for number, (place, zone) in enumerate(
+        (("here", "UTC"), ("another place", "Asia/Tokyo"))
+    ):
+        sources = tmp_path / place
+        date = tmp_path / f"date-{number}"
         clone = ["git", "clone", "--quiet", str(dist.PROJECT), str(sources)]
         subprocess.run(clone, check=True)  # noqa: S603
         for path in sources.rglob("*"):
@@ -196,7 +225,12 @@ def test_a_whole_release_is_the_same_from_two_folders_and_at_two_dates(tmp_path:
         }
         command = [sys.executable, "-m", "tools.dist"]
         done = subprocess.run(  # noqa: S603
-            command, cwd=sources, env=environment, check=False, capture_output=True, text=True
+            command,
+            cwd=sources,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         made.append(rebuild.read_sums((sources / "dist" / dist.SUMS).read_text()))

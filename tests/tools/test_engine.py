@@ -60,7 +60,10 @@ def test_unfit_installation_is_passed_over_and_told_why(
 ) -> None:
     unfit: list[tuple[dict[str, str], str]] = [
         ({}, "no pulumi on PATH"),
-        (dict.fromkeys(engine.FILES, "echo v3.138.9"), "is 3.138.9, older than 3.139.0"),
+        (
+            dict.fromkeys(engine.FILES, "echo v3.138.9"),
+            "is 3.138.9, older than 3.139.0",
+        ),
         (dict.fromkeys(engine.FILES, "exit 1"), "does not run"),
         (dict.fromkeys(engine.FILES, "echo what?"), "does not run"),
         ({"pulumi": "echo v3.200.0"}, "no pulumi-language-python"),
@@ -73,7 +76,9 @@ def test_unfit_installation_is_passed_over_and_told_why(
         folder = tmp_path / str(number)
         for name, text in installation.items():
             script(folder / name, text)
-        made = engine.ensure({"PATH": str(folder), "XDG_CACHE_HOME": str(folder / "cache")})
+        made = engine.ensure(
+            {"PATH": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
+        )
         assert made.is_relative_to(folder / "cache")
         assert reason in capsys.readouterr().err
         assert maker.call_count == number + 1
@@ -118,7 +123,8 @@ def test_killed_or_interrupted_build_leaves_nothing_and_is_no_engine(
 def test_builds_at_the_same_time_make_one_engine(
     environment: dict[str, str], maker: mock.Mock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    building, go_on = threading.Event(), threading.Event()
+    building = threading.Event()
+    go_on = threading.Event()
 
     def slow(into: Path, own: engine.Environment) -> None:
         building.set()
@@ -128,7 +134,8 @@ def test_builds_at_the_same_time_make_one_engine(
     monkeypatch.setattr(engine, "build_engine", slow)
     homes: list[Path] = []
     threads = [
-        threading.Thread(target=lambda: homes.append(engine.ensure(environment))) for _ in range(2)
+        threading.Thread(target=lambda: homes.append(engine.ensure(environment)))
+        for _ in range(2)
     ]
     threads[0].start()
     assert building.wait(60)

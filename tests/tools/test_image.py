@@ -24,16 +24,23 @@ WHEN = 1_700_000_000
 def instructions(name: str) -> list[str]:
     """What follows each instruction of a kind, in one line."""
     joined = DOCKERFILE.replace("\\\n", " ")
-    return [" ".join(each.split()) for each in re.findall(rf"^{name} (.*)", joined, re.MULTILINE)]
+    return [
+        " ".join(each.split())
+        for each in re.findall(rf"^{name} (.*)", joined, re.MULTILINE)
+    ]
 
 
 def test_the_image_runs_as_no_user_of_the_host_and_keeps_its_state() -> None:
     (user,) = instructions("USER")
-    assert re.fullmatch(r"[1-9]\d{4}:[1-9]\d{4}", user), "a number, so that Kubernetes can tell"
+    assert re.fullmatch(r"[1-9]\d{4}:[1-9]\d{4}", user), (
+        "a number, so that Kubernetes can tell"
+    )
     assert instructions("VOLUME") == ["/state"]
     assert f"--owner {user.partition(':')[0]} " in instructions("RUN")[1]
     (entry,) = instructions("ENTRYPOINT")
-    scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]
+    scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"][
+        "scripts"
+    ]
     assert json.loads(entry)[0] in scripts
     assert DOCKERFILE.rindex("\nUSER ") < DOCKERFILE.index("\nENTRYPOINT ")
 
@@ -42,11 +49,17 @@ def test_everything_in_the_image_is_locked() -> None:
     assert all(each.startswith("${BASE}") for each in instructions("FROM"))
     (base,) = instructions("ARG")
     assert re.fullmatch(r"BASE=python:3\.\d+-slim(@sha256:[0-9a-f]{64})?", base)
-    installs = [each for each in instructions("RUN")[0].split(" && ") if "pip install" in each]
+    installs = [
+        each for each in instructions("RUN")[0].split(" && ") if "pip install" in each
+    ]
     assert all("--no-deps" in each for each in installs)
     assert "--require-hashes --requirement /build/requirements-image.txt" in installs[0]
-    locked = set(dist.LOCKED.findall((lock.LOCKS / "requirements-image.txt").read_text()))
-    assert locked <= set(dist.LOCKED.findall((lock.LOCKS / "requirements.txt").read_text()))
+    locked = set(
+        dist.LOCKED.findall((lock.LOCKS / "requirements-image.txt").read_text())
+    )
+    assert locked <= set(
+        dist.LOCKED.findall((lock.LOCKS / "requirements.txt").read_text())
+    )
 
 
 def test_the_list_of_what_is_in_the_image_is_that_of_the_lock(tmp_path: Path) -> None:
@@ -69,12 +82,20 @@ def test_the_steps_of_the_image_lead_to_a_command_that_runs(tmp_path: Path) -> N
     packages = dist.packages(os.environ, tmp_path / "dist")
     (wheel,) = [each for each in packages if each.suffix == ".whl"]
     shutil.copy(wheel, build)
-    places = {"/build/": f"{build}/", "/opt/": f"{opt}/", "python3 ": f"{sys.executable} "}
+    places = {
+        "/build/": f"{build}/",
+        "/opt/": f"{opt}/",
+        "python3 ": f"{sys.executable} ",
+    }
     step = instructions("RUN")[0]
     for name, place in places.items():
         step = step.replace(name, place)
     subprocess.run(["sh", "-euc", step], check=True)  # noqa: S603, S607  the image's own step
-    clean = {"PATH": f"{opt}/squarecloud/bin", "HOME": str(state), "XDG_STATE_HOME": str(state)}
+    clean = {
+        "PATH": f"{opt}/squarecloud/bin",
+        "HOME": str(state),
+        "XDG_STATE_HOME": str(state),
+    }
     command = opt / "squarecloud" / "bin" / "squarecloud-snapshots"
     for words, expected in (
         (["--version"], "squarecloud-snapshots"),

@@ -28,11 +28,15 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_is_the_default_and_lists_every_target() -> None:
-    phony = re.search(r"^\.PHONY: (.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    phony = re.search(
+        r"^\.PHONY: (.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE
+    )
     assert phony
     listed = [line.split()[1] for line in make().stdout.splitlines()]
     assert sorted(listed) == sorted(phony[1].split())
-    assert {"help", "demo", "test", "lint", "unit", "engine", "bench", "clean"} <= set(listed)
+    assert {"help", "demo", "test", "lint", "unit", "engine", "bench", "clean"} <= set(
+        listed
+    )
 
 
 def test_missing_python_names_the_way_out() -> None:

@@ -2,7 +2,15 @@
 
 from collections import Counter
 
-from bench.mistakes import MISTAKES, PROJECT, TESTS, changed, exit_code, place_of, with_mistake
+from bench.mistakes import (
+    MISTAKES,
+    PROJECT,
+    TESTS,
+    changed,
+    exit_code,
+    place_of,
+    with_mistake,
+)
 
 
 def test_no_mistake_is_forgotten_when_its_code_is_rewritten() -> None:
@@ -11,7 +19,9 @@ def test_no_mistake_is_forgotten_when_its_code_is_rewritten() -> None:
     for room, text, instead in MISTAKES:
         place = place_of(room, text, PROJECT)
         if place is None:
-            lost.append(f"{room}: {text!r} is not there once: write the row for today's code")
+            lost.append(
+                f"{room}: {text!r} is not there once: write the row for today's code"
+            )
         elif not changed(place[1].string, with_mistake(place[1], instead)):
             lost.append(f"{room}: {text!r} -> {instead!r} changes no function")
     assert lost == [], "\n" + "\n".join(lost)

@@ -56,7 +56,9 @@ def test_a_fork_is_what_was_started(tmp_path: Path, forking: dict[str, str]) -> 
         assert forked.returncode == started.returncode == 7
 
 
-def test_an_error_and_a_signal_end_it_alike(tmp_path: Path, forking: dict[str, str]) -> None:
+def test_an_error_and_a_signal_end_it_alike(
+    tmp_path: Path, forking: dict[str, str]
+) -> None:
     (tmp_path / "failing.py").write_text("raise RuntimeError('seen')")
     failed = run(forking, "failing.py", folder=tmp_path)
     assert (failed.returncode, "RuntimeError: seen" in failed.stderr) == (1, True)
@@ -94,7 +96,9 @@ def test_a_fork_ends_with_its_command(
         command, cwd=tmp_path, env=forking, stdout=subprocess.PIPE, **kind
     ) as process:
         assert process.stdout is not None
-        assert (int(process.stdout.readline()) == os.getsid(0)) == ("process_group" in kind)
+        assert (int(process.stdout.readline()) == os.getsid(0)) == (
+            "process_group" in kind
+        )
         if whole_group:
             os.killpg(process.pid, signal.SIGINT)
         else:
@@ -103,6 +107,11 @@ def test_a_fork_ends_with_its_command(
     assert process.returncode == (3 if whole_group else -9)
 
 
-def test_other_python_variables_start_a_real_one(tmp_path: Path, forking: dict[str, str]) -> None:
+def test_other_python_variables_start_a_real_one(
+    tmp_path: Path, forking: dict[str, str]
+) -> None:
     told = ("-c", "import sys; print('pulumi' in sys.modules)")
-    assert run({**forking, "PYTHONPATH": str(tmp_path)}, *told, folder=tmp_path).stdout == "False\n"
+    assert (
+        run({**forking, "PYTHONPATH": str(tmp_path)}, *told, folder=tmp_path).stdout
+        == "False\n"
+    )

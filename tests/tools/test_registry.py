@@ -39,11 +39,16 @@ def test_a_page_has_the_registrys_frame_and_no_dead_link(name: str) -> None:
         for each in re.findall(r"^#+ (.*)", text, re.MULTILINE)
     }
     for target in LINK.findall(text):
-        assert target.startswith("https://") or target.removeprefix("#") in headings, target
+        assert target.startswith("https://") or target.removeprefix("#") in headings, (
+            target
+        )
 
 
-def test_a_reader_sees_what_there_is_in_every_language_and_can_install_and_configure_it() -> None:
-    first, second = NOWHERE["_index.md"], NOWHERE["installation-configuration.md"]
+def test_a_reader_sees_what_there_is_in_every_language_and_can_install_and_configure_it() -> (
+    None
+):
+    first = NOWHERE["_index.md"]
+    second = NOWHERE["installation-configuration.md"]
     for token in (*RESOURCE_KINDS, *FUNCTIONS):
         assert f"| `{token.rpartition(':')[2]}` | " in first
     for language in LANGUAGES:
@@ -72,7 +77,11 @@ def test_links_lead_to_the_documentation_once_it_has_an_address() -> None:
 def test_a_review_shows_each_change_of_the_interface() -> None:
     assert registry.stale() == [], "run `make registry`, and commit what it writes"
     names = [str(path.relative_to(registry.PROJECT)) for path in registry.files()]
-    assert names == ["docs/_index.md", "docs/installation-configuration.md", "schema.json"]
+    assert names == [
+        "docs/_index.md",
+        "docs/installation-configuration.md",
+        "schema.json",
+    ]
     assert json.loads(registry.SCHEMA.read_text())["name"] == "squarecloud"
 
 

@@ -21,7 +21,10 @@ authors = [{ name = "The Shop" }]
 urls = { Repository = "https://github.com/Shop/snapshots" }
 """
 CHANGES = "# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2026-12-01\n\n### Added\n\n- Much.\n\n## [1.1.0] - 2026-11-01\n\n- Old.\n"
-AT_GITHUB = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "shop/snapshots"}
+AT_GITHUB = {
+    "GITHUB_SERVER_URL": "https://github.com",
+    "GITHUB_REPOSITORY": "shop/snapshots",
+}
 
 
 @pytest.fixture
@@ -53,7 +56,11 @@ def test_a_release_that_is_ready_has_its_notes(project: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ('"1.2.0"', '"1.3.0"', "the tag is v1.2.0, and the version in pyproject.toml is 1.3.0"),
+        (
+            '"1.2.0"',
+            '"1.3.0"',
+            "the tag is v1.2.0, and the version in pyproject.toml is 1.3.0",
+        ),
         (
             "[]",
             f'["{release.NO_UPLOAD}"]',
@@ -73,8 +80,12 @@ def test_a_tag_too_early_says_what_is_missing(
 ) -> None:
     (project / "pyproject.toml").write_text(READY.replace(old, new))
     found = release.problems("v1.2.0", AT_GITHUB, project)
-    assert next(each for each in found if "tools/version.py" not in each).endswith(problem)
-    assert (len(found) > 1) is ("1.3.0" in new), "the other places have another version then"
+    assert next(each for each in found if "tools/version.py" not in each).endswith(
+        problem
+    )
+    assert (len(found) > 1) is ("1.3.0" in new), (
+        "the other places have another version then"
+    )
 
 
 def test_a_version_without_changes_is_not_released(
@@ -82,7 +93,10 @@ def test_a_version_without_changes_is_not_released(
 ) -> None:
     (project / "CHANGELOG.md").write_text(CHANGES.replace("[1.2.0]", "[1.2.0-rc]"))
     (found,) = release.problems("v1.2.0", {}, project)
-    assert found == "CHANGELOG.md has no section for 1.2.0: give [Unreleased] its number and date"
+    assert (
+        found
+        == "CHANGELOG.md has no section for 1.2.0: give [Unreleased] its number and date"
+    )
     for name in AT_GITHUB:
         monkeypatch.delenv(name, raising=False)
     assert release.main(["v0.0.0"]) == 1
@@ -101,9 +115,13 @@ def test_a_version_that_has_left_no_states_or_is_not_said_everywhere_is_not_rele
     assert states.endswith("1.2.0 is missing: `make states` records it, last of all")
 
 
-def test_the_changelogs_newest_part_gets_its_number_and_date_once(project: Path) -> None:
+def test_the_changelogs_newest_part_gets_its_number_and_date_once(
+    project: Path,
+) -> None:
     file = project / "CHANGELOG.md"
-    file.write_text("# Changelog\n\n## [Unreleased]\n\n- Much.\n\n## [1.1.0] - 2026-11-01\n")
+    file.write_text(
+        "# Changelog\n\n## [Unreleased]\n\n- Much.\n\n## [1.1.0] - 2026-11-01\n"
+    )
     for day in (1, 2):
         release.enter_in_changelog(project, date(2026, 12, day))
     wanted = "## [Unreleased]\n\n## [1.2.0] - 2026-12-01\n\n- Much.\n\n## [1.1.0]"
@@ -114,7 +132,13 @@ def test_the_changelogs_newest_part_gets_its_number_and_date_once(project: Path)
 def test_today_only_what_needs_a_publisher_is_missing() -> None:
     """Whoever publishes changes this test with the classifier, see docs/dev/publishing.md."""
     found = release.problems(f"v{version.current()}", {})
-    missing = ("classifier", "authors", "urls.Repository", "make states", "CHANGELOG.md")
+    missing = (
+        "classifier",
+        "authors",
+        "urls.Repository",
+        "make states",
+        "CHANGELOG.md",
+    )
     assert [each for each in found if not any(word in each for word in missing)] == []
     assert len(found) == len(missing)
 
@@ -123,12 +147,12 @@ def test_today_only_what_needs_a_publisher_is_missing() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_a_workflow_runs_what_is_in_the_project_and_actions_that_cannot_change(file: Path) -> None:
+def test_a_workflow_runs_what_is_in_the_project_and_actions_that_cannot_change(
+    file: Path,
+) -> None:
     text = file.read_text()
-    used, targets = (
-        re.findall(r"uses: (\S+)(.*)", text),
-        set(re.findall(r"(?:run: |&& )make ([a-z-]+)", text)),
-    )
+    used = re.findall(r"uses: (\S+)(.*)", text)
+    targets = set(re.findall(r"(?:run: |&& )make ([a-z-]+)", text))
     assert used
     for action, comment in used:
         pinned = re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", action + comment)
@@ -147,7 +171,9 @@ def test_only_the_steps_that_need_it_may_write_or_prove_who_they_are() -> None:
         workflow = yaml.safe_load(file.read_text())
         assert workflow["permissions"] == {"contents": "read"}
         jobs |= workflow["jobs"]
-    rights = {name: job["permissions"] for name, job in jobs.items() if "permissions" in job}
+    rights = {
+        name: job["permissions"] for name, job in jobs.items() if "permissions" in job
+    }
     assert rights == {
         "release": {"attestations": "write", "contents": "write", "id-token": "write"},
         "pypi": {"id-token": "write"},
@@ -156,4 +182,6 @@ def test_only_the_steps_that_need_it_may_write_or_prove_who_they_are() -> None:
     assert set(jobs["release"]["needs"]) == {"test", "packages", "plugin"}, (
         "nothing is released that the tests refuse"
     )
-    assert "secrets." not in "".join(file.read_text() for file in FILES), "no stored password"
+    assert "secrets." not in "".join(file.read_text() for file in FILES), (
+        "no stored password"
+    )

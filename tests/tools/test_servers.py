@@ -29,16 +29,20 @@ def test_server_leaves_nothing_however_its_user_ends() -> None:
         "with servers.served('postgres') as one: print(one.port, one.password, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(  # noqa: S603 - this very interpreter
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as user:
         assert user.stdout is not None
         port, password = user.stdout.readline().split()
         url = servers.Server("postgresql", int(port), "postgres", password).url()
         folder = Path(sql_at(url, "SHOW data_directory")[0][0])
         leader = int(
-            sql_at(url, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")[0][
-                0
-            ]
+            sql_at(
+                url,
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'",
+            )[0][0]
         )
         user.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 60
@@ -53,7 +57,8 @@ def test_server_is_its_users_alone(server: servers.Server) -> None:
     assert sql_at(server.url(), "SHOW listen_addresses") == [("127.0.0.1",)]
     assert sql_at(server.url(), "SHOW unix_socket_directories") == [("",)]
     assert sql_at(
-        server.url(), "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'"
+        server.url(),
+        "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'",
     ) == [(0,)]
     folder = Path(sql_at(server.url(), "SHOW data_directory")[0][0])
     assert folder.stat().st_uid != 0

@@ -52,7 +52,11 @@ def test_a_skipped_test_fails_unless_what_is_missing_is_named(
     )
     assert ended.returncode == (1 if failures else 0), ended.stdout
     summary = ended.stdout.splitlines()[-1]
-    assert f"{2 - failures} skipped" in summary if failures < 2 else "skipped" not in summary
+    assert (
+        f"{2 - failures} skipped" in summary
+        if failures < 2
+        else "skipped" not in summary
+    )
     assert ("add its name to TESTS_MAY_LACK" in ended.stdout) is (may_lack == "")
 
 

@@ -57,8 +57,12 @@ async def archive(
     or az://. With a final / it is a folder, which gets DATABASE/CREATED-VERSION.zip, or .zip.age if
     it is encrypted. A file that no manifest explains is not overwritten without --force.
     """
-    inputs = checked(invocation, ArchiveInputs, {**typed, "recipients": recipients or None})
-    await copy_snapshot(invocation, inputs, typed, "archived", manifest=True, force=force)
+    inputs = checked(
+        invocation, ArchiveInputs, {**typed, "recipients": recipients or None}
+    )
+    await copy_snapshot(
+        invocation, inputs, typed, "archived", manifest=True, force=force
+    )
 
 
 async def copy_snapshot(  # noqa: PLR0913  what two commands differ in
@@ -84,7 +88,9 @@ async def copy_snapshot(  # noqa: PLR0913  what two commands differ in
     invocation.wording = invocation.wording.about(archived=done)
     async with invocation.session() as session:
         with invocation.working(session, transfers):
-            found = await invocation.snapshot(session, typed["database_id"], typed["version_id"])
+            found = await invocation.snapshot(
+                session, typed["database_id"], typed["version_id"]
+            )
             names = ("database_id", "version_id", "download_url")
             inputs = replace(inputs, **{name: getattr(found, name) for name in names})
             request = ArchiveRequest(

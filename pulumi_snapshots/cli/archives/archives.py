@@ -60,8 +60,13 @@ async def archives(
         doing=f"{'reading' if deep else 'listing'} {shown_file(at)}", logged=deep
     ):
         found = await shelved(invocation.transfers, destination, deep=deep)
-    found.sort(key=_created_at, reverse=True)  # as `list` does; the sort keeps the names' order
-    fields = [{"uri": each.uri, "manifest": each.manifest, "problem": each.doubt} for each in found]
+    found.sort(
+        key=_created_at, reverse=True
+    )  # as `list` does; the sort keeps the names' order
+    fields = [
+        {"uri": each.uri, "manifest": each.manifest, "problem": each.doubt}
+        for each in found
+    ]
     rows = [_row(invocation, each) for each in found]
     invocation.listed(ARCHIVES_HEADS, rows, fields, "no archives")
     for database_id in await _missing(invocation, found, expect):
@@ -113,7 +118,9 @@ async def _missing(
 
     The service is asked only for what may be a name, or a part of an id.
     """
-    good = {each.manifest.database_id for each in found if each.manifest and each.is_good}
+    good = {
+        each.manifest.database_id for each in found if each.manifest and each.is_good
+    }
     missing = [each for each in expected if each not in good]
     if all(map(is_usual_database_id, missing)):
         return missing

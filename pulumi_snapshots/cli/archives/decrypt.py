@@ -42,7 +42,9 @@ async def decrypt(
 ) -> None:
     """Decrypt ARCHIVE to a zip, whole or not at all. ARCHIVE is a path or a URI."""
     if archive.folder or output.folder or output.scheme != "file":
-        invocation.wrong("ARCHIVE must be one object, and --output a file of this machine.")
+        invocation.wrong(
+            "ARCHIVE must be one object, and --output a file of this machine."
+        )
     name = place_text(archive.uri)
     at = place_text(output.uri)
     transfers = invocation.transfers
@@ -62,7 +64,9 @@ async def decrypt(
     invocation.result({"uri": output.uri, "size": size, "sha256": digest}, facts, at)
 
 
-def _refuse_to_overwrite(archive: Destination, output: Destination, *, force: bool) -> None:
+def _refuse_to_overwrite(
+    archive: Destination, output: Destination, *, force: bool
+) -> None:
     """Refuse to write over the archive itself, or without `force` over any other file.
 
     Raises:
@@ -71,7 +75,11 @@ def _refuse_to_overwrite(archive: Destination, output: Destination, *, force: bo
     file = output.file
     if not file.exists():
         return
-    if archive.scheme == "file" and archive.file.exists() and archive.file.samefile(file):
+    if (
+        archive.scheme == "file"
+        and archive.file.exists()
+        and archive.file.samefile(file)
+    ):
         raise NotDecrypted(
             f"{archive.file} is itself the file to write, and the only encrypted one: "
             "choose another file"

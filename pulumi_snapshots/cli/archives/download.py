@@ -36,7 +36,9 @@ async def download(invocation: Invocation, /, *, force: bool, **typed: Any) -> N
     The file appears whole or not at all. DATABASE/latest is the newest snapshot.
     """
     inputs = checked_output(invocation, typed)
-    await copy_snapshot(invocation, inputs, typed, "downloaded", manifest=False, force=force)
+    await copy_snapshot(
+        invocation, inputs, typed, "downloaded", manifest=False, force=force
+    )
 
 
 def checked_output(invocation: Invocation, typed: Mapping[str, Any]) -> ArchiveInputs:
@@ -50,11 +52,15 @@ def checked_output(invocation: Invocation, typed: Mapping[str, Any]) -> ArchiveI
         click.ClickException: an argument is wrong.
     """
     if typed["destination"] == "-":
-        invocation.wrong("--output must be a file, since a download appears only when it is whole.")
+        invocation.wrong(
+            "--output must be a file, since a download appears only when it is whole."
+        )
     invocation.wording = invocation.wording.about(destination="--output")
     inputs = checked(invocation, ArchiveInputs, typed)
     if inputs.destination.scheme != "file":
-        invocation.wrong("--output must be a file of this machine: `archive` streams to a bucket.")
+        invocation.wrong(
+            "--output must be a file of this machine: `archive` streams to a bucket."
+        )
     file = inputs.destination.file
     folder = file if inputs.destination.folder else file.parent
     if not folder.is_dir():

@@ -98,9 +98,15 @@ class Dossier:
             is_known = version_id is None and time in {each for _, each in known}
             if time and not is_known:
                 known.setdefault((version_id, time), entry)
-        found = sorted(known.values(), key=lambda each: parse_rfc3339(_time_of(each)), reverse=True)
+        found = sorted(
+            known.values(), key=lambda each: parse_rfc3339(_time_of(each)), reverse=True
+        )
         last_good = next((each for each in found if each["passed"]), None)
-        return [each for each in found if each is last_good or self._is_in_period(_time_of(each))]
+        return [
+            each
+            for each in found
+            if each is last_good or self._is_in_period(_time_of(each))
+        ]
 
     def _noted_drills(self) -> Iterable[tuple[str, Fields]]:
         """Give each drill with its source, those first that say most."""
@@ -118,7 +124,10 @@ class Dossier:
                 yield f"state of {name}", {**good.to_outputs(), "passed": True}
         for manifest, uri in self.evidence.archives:
             if manifest.database_id == database_id and manifest.drill is not None:
-                proof = {**manifest.drill.to_outputs(), "version_id": manifest.version_id}
+                proof = {
+                    **manifest.drill.to_outputs(),
+                    "version_id": manifest.version_id,
+                }
                 yield f"manifest of {place_text(uri)}", {**proof, "passed": True}
         last = self.evidence.last_drills.get(database_id)
         if last is not None:  # of which version, the ledger does not say
@@ -140,16 +149,22 @@ class Dossier:
                 **self._way_back(each.id),
             }
             for each in self.evidence.guarded
-            if each.database_id == self.health.id and each.touched_at >= self.evidence.since
+            if each.database_id == self.health.id
+            and each.touched_at >= self.evidence.since
         ]
 
     def _restores(self) -> list[Fields]:
         """List the restores onto the database in the period, newest first."""
         known = dict[str, Fields]()
         for name, record in self.stated:
-            if isinstance(record, RestoreRecord) and record.target_database_id == self.health.id:
+            if (
+                isinstance(record, RestoreRecord)
+                and record.target_database_id == self.health.id
+            ):
                 result = SUCCESS if record.restored_at else record.failure
-                entry = _restore_fields(record.snapshot, record.requested_at, name, result)
+                entry = _restore_fields(
+                    record.snapshot, record.requested_at, name, result
+                )
                 entry["ended_at"] = record.restored_at
                 entry |= self._way_back(record.previous)
                 known[to_the_second(record.requested_at)] = entry
@@ -158,12 +173,16 @@ class Dossier:
             if attempt.kind != "restore" or attempt.database_id != self.health.id:
                 continue
             by = requester(attempt)
-            entry = _restore_fields(attempt.source, requested_at, by, _result_of(attempt))
+            entry = _restore_fields(
+                attempt.source, requested_at, by, _result_of(attempt)
+            )
             entry["ended_at"] = attempt.ended_at and rfc3339(attempt.ended_at)
             stated = known.get(requested_at, {})
             entry |= self._way_back(stated.get("way_back") or self._before(attempt))
             known[requested_at] = entry
-        in_period = {time: each for time, each in known.items() if self._is_in_period(time)}
+        in_period = {
+            time: each for time, each in known.items() if self._is_in_period(time)
+        }
         return [each for _, each in sorted(in_period.items(), reverse=True)]
 
     def _before(self, restore: Attempt) -> str | None:
@@ -199,7 +218,9 @@ class Dossier:
         if drills and drills[0]["passed"] is False:
             yield f"the last drill, at {to_the_second(_time_of(drills[0]))}, failed"
 
-    def _unknown(self, drills: Sequence[Fields], restores: Sequence[Fields]) -> list[str]:
+    def _unknown(
+        self, drills: Sequence[Fields], restores: Sequence[Fields]
+    ) -> list[str]:
         """Say what is not known of the database."""
         return [
             *self._unknown_snapshots(),
@@ -218,7 +239,11 @@ class Dossier:
         checked = {uri for _, uri in self.evidence.archives}
         for name, record in self.stated:
             is_of_database = vars(record).get("database_id") == self.health.id
-            if isinstance(record, ArchiveRecord) and is_of_database and record.uri not in checked:
+            if (
+                isinstance(record, ArchiveRecord)
+                and is_of_database
+                and record.uri not in checked
+            ):
                 yield f"the archive of {name} was not found whole in a place that was given"
 
     def _unknown_drills(self, drills: Sequence[Fields]) -> Iterable[str]:
@@ -261,7 +286,9 @@ def _drill_fields(source: str, outputs: Mapping[str, Any]) -> Fields:
     return {**known, "results": results, "known_from": source}
 
 
-def _restore_fields(source: str | None, requested_at: str, by: str, result: str | None) -> Fields:
+def _restore_fields(
+    source: str | None, requested_at: str, by: str, result: str | None
+) -> Fields:
     return {
         "snapshot": source,
         "requested_at": requested_at,

@@ -31,11 +31,15 @@ TYPED_CHECK = re.compile(
 )
 """Greedy, so that the last operator counts: the query may have others."""
 
-TYPED_TABLES = re.compile(r"tables(?:\s*>=\s*(?P<share>\S+))?(?:\s+except\s+(?P<names>.+))?")
+TYPED_TABLES = re.compile(
+    r"tables(?:\s*>=\s*(?P<share>\S+))?(?:\s+except\s+(?P<names>.+))?"
+)
 
 
 @arguments.command(
-    click.argument("snapshot", metavar="DATABASE[/VERSION]", shell_complete=arguments.database_ids),
+    click.argument(
+        "snapshot", metavar="DATABASE[/VERSION]", shell_complete=arguments.database_ids
+    ),
     click.option(
         "--scratch",
         "scratch_database_id",
@@ -44,7 +48,10 @@ TYPED_TABLES = re.compile(r"tables(?:\s*>=\s*(?P<share>\S+))?(?:\s+except\s+(?P<
         help="The scratch database.",
     ),
     click.option(
-        "--password-env", "password", metavar="NAME", help="The variable that holds its password."
+        "--password-env",
+        "password",
+        metavar="NAME",
+        help="The variable that holds its password.",
     ),
     click.option(
         "--connection-env",
@@ -82,7 +89,9 @@ TYPED_TABLES = re.compile(r"tables(?:\s*>=\s*(?P<share>\S+))?(?:\s+except\s+(?P<
     arguments.again_option,
     arguments.notify_option,
 )
-async def drill(invocation: Invocation, /, *, snapshot: str, new: bool, **typed: Any) -> None:
+async def drill(
+    invocation: Invocation, /, *, snapshot: str, new: bool, **typed: Any
+) -> None:
     """Prove that a snapshot restores; without VERSION, the newest one.
 
     Restores it onto a scratch database of the same engine, whose content is overwritten, and checks
@@ -98,7 +107,9 @@ async def drill(invocation: Invocation, /, *, snapshot: str, new: bool, **typed:
     database_id, _, version_id = snapshot.partition("/")
     given = {**typed, "database_id": database_id, "version_id": version_id or LATEST}
     for name in ("password", "connection", "source_connection"):
-        given[name] = typed[name] and arguments.secret_of(invocation, TYPED[name], typed[name])
+        given[name] = typed[name] and arguments.secret_of(
+            invocation, TYPED[name], typed[name]
+        )
     given["checks"] = _typed_checks(invocation, typed["checks"])
     arguments.checked(invocation, DrillInputs, given)
 
@@ -128,7 +139,9 @@ async def drill(invocation: Invocation, /, *, snapshot: str, new: bool, **typed:
     text = facts(_facts_of(record, invocation)) + _results_table(record, invocation.out)
     if record.tables:
         text += f"largest differences: {largest_differences(record.tables)}\n"
-    invocation.result(fields_of(record.snapshot, record, DrillRecord), text, record.snapshot)
+    invocation.result(
+        fields_of(record.snapshot, record, DrillRecord), text, record.snapshot
+    )
 
 
 def _facts_of(record: DrillRecord, invocation: Invocation) -> dict[str, str | None]:
@@ -139,7 +152,9 @@ def _facts_of(record: DrillRecord, invocation: Invocation) -> dict[str, str | No
         took = spoken(record.restore_seconds)
     recovery = None
     if record.recovery_seconds is not None:
-        recovery = f"{spoken(record.recovery_seconds)} from its request to its last check"
+        recovery = (
+            f"{spoken(record.recovery_seconds)} from its request to its last check"
+        )
     proof = None
     if record.proved_by is not None:
         proof = ", ".join(record.proved_by) or "nothing but the checks"
@@ -153,7 +168,9 @@ def _facts_of(record: DrillRecord, invocation: Invocation) -> dict[str, str | No
     }
 
 
-def _typed_checks(invocation: Invocation, checks: Iterable[str]) -> list[dict[str, Any]]:
+def _typed_checks(
+    invocation: Invocation, checks: Iterable[str]
+) -> list[dict[str, Any]]:
     """Read the checks that are typed, each as a query, an operator and a value."""
     read: list[dict[str, Any]] = []
     for typed in checks:
@@ -221,7 +238,12 @@ def _results_table(record: DrillRecord, out: IO[str]) -> str:
     if not record.results:
         return ""
     rows = [
-        (GOOD[each.passed], each.check, each.expected, each.found or each.reason or "nothing")
+        (
+            GOOD[each.passed],
+            each.check,
+            each.expected,
+            each.found or each.reason or "nothing",
+        )
         for each in record.results
     ]
     return table(("", "CHECK", "EXPECTED", "FOUND"), rows, out)

@@ -19,9 +19,15 @@ async def guards(invocation: Invocation, /, *, guard: str | None) -> None:
     or prod/shop. Sends no request and needs no API key: it shows what runs on this machine, or in
     the shared state of all machines, have noted.
     """
-    ledger = invocation.make_ledger(Settings.read({}, invocation.environment), invocation.clock)
+    ledger = invocation.make_ledger(
+        Settings.read({}, invocation.environment), invocation.clock
+    )
     noted = await consult(ledger, GuardBook.history)
-    found = [each for each in noted if guard is None or f"/{each.guard}".endswith(f"/{guard}")]
+    found = [
+        each
+        for each in noted
+        if guard is None or f"/{each.guard}".endswith(f"/{guard}")
+    ]
     if noted and not found:
         known = ", ".join(sorted({each.guard for each in noted}))
         unknown = f"no guard {guard!r} has guarded a change in the last 30 days"
@@ -34,9 +40,13 @@ async def guards(invocation: Invocation, /, *, guard: str | None) -> None:
         values = {name: getattr(each, name) for name in names}
         fields.append({**values, "snapshot": each.id})
         snapshot = each.id or f"{each.database_id}: none"
-        rows.append((snapshot, each.guard, invocation.moment(each.noted_at), changes_text(each)))
+        rows.append(
+            (snapshot, each.guard, invocation.moment(each.noted_at), changes_text(each))
+        )
     heads = ("SNAPSHOT", "GUARD", "GUARDING SINCE", "CHANGED")
-    invocation.listed(heads, rows, fields, "no guard has guarded a change in the last 30 days")
+    invocation.listed(
+        heads, rows, fields, "no guard has guarded a change in the last 30 days"
+    )
 
 
 def changes_text(guarded: Guarded) -> str:
@@ -50,5 +60,9 @@ def changes_text(guarded: Guarded) -> str:
     changes = guarded.changes
     if not changes:
         return "nothing: the change failed, or did not happen"
-    more = f" and {len(changes) - NAMED_CHANGES} more" if len(changes) > NAMED_CHANGES else ""
+    more = (
+        f" and {len(changes) - NAMED_CHANGES} more"
+        if len(changes) > NAMED_CHANGES
+        else ""
+    )
     return ", ".join(changes[:NAMED_CHANGES]) + more

@@ -48,7 +48,9 @@ PERIOD = timedelta(seconds=RETENTION)
 """
 BRIEF_PATIENCE = Patience((1.0,), within=5.0)
 """How long a service that does not answer is asked again, so that cron hears of it within 15 s."""
-_up_to_retention = duration(most=RETENTION, because="the service keeps no snapshot longer")
+_up_to_retention = duration(
+    most=RETENTION, because="the service keeps no snapshot longer"
+)
 _up_to_ten_years = duration(most=10 * 365 * 86400.0)
 
 
@@ -61,10 +63,15 @@ class AgeLimits(Inputs):
         read=_up_to_retention,
     )
     max_archive_age: Duration | None = declare(
-        "How old the newest archive's snapshot may be.", default=None, read=_up_to_ten_years
+        "How old the newest archive's snapshot may be.",
+        default=None,
+        read=_up_to_ten_years,
     )
     origin: str | None = declare(
-        "Only snapshots of this origin count.", default=None, read=ORIGIN.read, choices=ORIGIN
+        "Only snapshots of this origin count.",
+        default=None,
+        read=ORIGIN.read,
+        choices=ORIGIN,
     )
     max_drill_age: Duration | None = declare(
         "How long ago the last drill may be.", default=None, read=_up_to_ten_years
@@ -84,7 +91,9 @@ class Gap:
         return (self.until - self.since).total_seconds()
 
 
-def longest_gap(taken: Iterable[datetime], start: datetime, now: datetime) -> Gap | None:
+def longest_gap(
+    taken: Iterable[datetime], start: datetime, now: datetime
+) -> Gap | None:
     """Find the longest gap that ends in a period.
 
     A gap lies between two snapshots that follow each other, of which the first can be older than
@@ -208,7 +217,9 @@ class Evidence:
         archived = {manifest.database_id for manifest, _ in self.archives}
         guarded = {each.database_id for each in self.guarded}
         stated = {str(vars(each).get("database_id") or "") for each in self.records}
-        return {each for each in archived | guarded | stated | {*self.last_drills} if each}
+        return {
+            each for each in archived | guarded | stated | {*self.last_drills} if each
+        }
 
     async def of_database(self, session: Session, database_id: str) -> DatabaseHealth:
         """Judge one database.
@@ -224,9 +235,15 @@ class Evidence:
             CannotTell: The listing does not show when the newest snapshot was taken.
         """
         snapshot = await self._newest_snapshot(session, database_id)
-        archives = [(each, uri) for each, uri in self.archives if each.database_id == database_id]
+        archives = [
+            (each, uri)
+            for each, uri in self.archives
+            if each.database_id == database_id
+        ]
         drill = self._last_drill(database_id, archives)
-        archived_at = {each.created_at: uri for each, uri in archives if each.created_at}
+        archived_at = {
+            each.created_at: uri for each, uri in archives if each.created_at
+        }
         newest = max(archived_at, key=parse_rfc3339, default="")
         times = {
             "snapshot": snapshot.created_at if snapshot else None,
@@ -256,12 +273,20 @@ class Evidence:
         """List when the snapshots that count were taken."""
         listed = [each.modified for each in self.listed(database_id) if each.size != 0]
         taken = [each for each in listed if each is not None]
-        if self.limits.origin is None:  # manifests do not say of which origin a snapshot is
+        if (
+            self.limits.origin is None
+        ):  # manifests do not say of which origin a snapshot is
             taken += [parse_rfc3339(each) for each in archived_at]
         for each in self.records:
             if isinstance(each, SnapshotRecord) and each.database_id == database_id:
-                is_counted = self.limits.origin in {None, each.origin} and each.size != 0
-                taken += [parse_rfc3339(each.created_at)] if each.created_at and is_counted else []
+                is_counted = (
+                    self.limits.origin in {None, each.origin} and each.size != 0
+                )
+                taken += (
+                    [parse_rfc3339(each.created_at)]
+                    if each.created_at and is_counted
+                    else []
+                )
         return taken
 
     def listed(self, database_id: str) -> list[ListedSnapshot]:
@@ -276,7 +301,9 @@ class Evidence:
         entries = self.page.of_each.get(database_id, {}).values() if self.page else ()
         return [each for each in entries if self.limits.origin in {None, each.origin}]
 
-    async def _newest_snapshot(self, session: Session, database_id: str) -> SnapshotRecord | None:
+    async def _newest_snapshot(
+        self, session: Session, database_id: str
+    ) -> SnapshotRecord | None:
         """Describe the newest good snapshot that counts."""
         entries = self.listed(database_id)
         return await newest_of(session, database_id, entries, may_be_empty=False)
@@ -292,7 +319,9 @@ class Evidence:
             if good and good.database_id == database_id:
                 proofs.append(Drilled.from_outputs(good.to_outputs()))
         known = [each for each in proofs if each]
-        return max(known, key=lambda proof: parse_rfc3339(proof.drilled_at), default=None)
+        return max(
+            known, key=lambda proof: parse_rfc3339(proof.drilled_at), default=None
+        )
 
     def _name(self, database_id: str) -> str | None:
         return self.names.get(database_id) if self.names else None
@@ -314,13 +343,20 @@ class Evidence:
             yield from _too_old(ages["snapshot"], limits.max_age, "newest", snapshot)
         archive = "archive of a known age" if is_undated else "archive"
         yield from _too_old(ages["archive"], limits.max_archive_age, "newest", archive)
-        yield from _too_old(ages["drill"], limits.max_drill_age, "last", "drill that passed")
+        yield from _too_old(
+            ages["drill"], limits.max_drill_age, "last", "drill that passed"
+        )
 
     def _last_guarded(self, database_id: str, *, by_restore: bool) -> Guarded | None:
         """Find the snapshot from before the last change that has happened, or the last restore."""
         for each in self.guarded:
             is_wanted = (each.guard == KEPT_BY_RESTORE) is by_restore
-            if is_wanted and each.database_id == database_id and each.id and each.changed_at:
+            if (
+                is_wanted
+                and each.database_id == database_id
+                and each.id
+                and each.changed_at
+            ):
                 return each
         return None
 
@@ -329,7 +365,11 @@ class Evidence:
         requested = []
         for each in self.attempts:
             is_waited_for = not each.is_over and self.now < each.waited_for_until
-            if each.kind != "snapshot" or each.database_id != database_id or not is_waited_for:
+            if (
+                each.kind != "snapshot"
+                or each.database_id != database_id
+                or not is_waited_for
+            ):
                 continue
             if not taken_at or parse_rfc3339(taken_at) < each.request.requested:
                 requested.append(to_the_second(each.request.posted_at))
@@ -393,11 +433,17 @@ class Examination:
         # Silently: cron would mail it.
         wanted = [await whole_database(session, each) for each in typed]
         account = _Account()
-        with self.reading("the service was not asked which snapshots and databases there are"):
+        with self.reading(
+            "the service was not asked which snapshots and databases there are"
+        ):
             await self._ask_service(wanted, account)
         shelf = await self._archives()
         guarded, attempts = await self._noted()
-        good = [(each.manifest, each.uri) for each in shelf if each.manifest and each.is_good]
+        good = [
+            (each.manifest, each.uri)
+            for each in shelf
+            if each.manifest and each.is_good
+        ]
         # By the earlier clock, what is old could seem young.
         now = max(session.service_clock.now(), session.clock.utc())
         evidence = Evidence(
@@ -437,7 +483,9 @@ class Examination:
         names = account.names
         existing = [each for each in wanted if names is None or each in names]
         origin = self.limits.origin
-        account.page = await snapshots_of_databases(self.session, existing, origin=origin)
+        account.page = await snapshots_of_databases(
+            self.session, existing, origin=origin
+        )
 
     async def _archives(self) -> list[Shelved]:
         """List the archives in all places."""
@@ -453,7 +501,9 @@ class Examination:
         """Read what guards and requests the ledger has; none if it cannot be read."""
         unknown = "the guarded changes, restores and drills in the ledger are not known"
         with suppress(LedgerUnavailable), self.reading(unknown):
-            return await consult(self.session.ledger, lambda book: (book.history(), book.attempts))
+            return await consult(
+                self.session.ledger, lambda book: (book.history(), book.attempts)
+            )
         return [], []
 
 
@@ -469,10 +519,14 @@ class _Account:
 async def check_answers(session: Session) -> None:
     """Ask for the account; raises the service's own error soon on an outage."""
     with suppress(NotAllowed):
-        await session.listings.account(session.clock.monotonic(), patience=BRIEF_PATIENCE)
+        await session.listings.account(
+            session.clock.monotonic(), patience=BRIEF_PATIENCE
+        )
 
 
-def _too_old(age: float | None, most: float | None, which: str, what: str) -> Iterator[str]:
+def _too_old(
+    age: float | None, most: float | None, which: str, what: str
+) -> Iterator[str]:
     """Say why something is not certainly as young as it must be.
 
     Args:

@@ -69,7 +69,9 @@ def write_metrics(
         labels = f'{{database_id="{health.id}",name="{name}"}}'
         samples.setdefault("database_ok", []).append((labels, not health.problems))
         # Without a value, an alert fires: on an age since 0, on what takes forever.
-        found_values = {"snapshot_longest_gap_seconds": health.gap.seconds if health.gap else None}
+        found_values = {
+            "snapshot_longest_gap_seconds": health.gap.seconds if health.gap else None
+        }
         if "drill" in kinds:
             found_values["drill_recovery_seconds"] = health.recovery_seconds
         for metric, seconds in found_values.items():
@@ -83,7 +85,10 @@ def write_metrics(
     for name, of_name in samples.items():
         lines.append(f"# HELP squarecloud_{name} {METRICS[name]}\n")
         lines.append(f"# TYPE squarecloud_{name} gauge\n")
-        lines += [f"squarecloud_{name}{labels} {_number(value)}\n" for labels, value in of_name]
+        lines += [
+            f"squarecloud_{name}{labels} {_number(value)}\n"
+            for labels, value in of_name
+        ]
     try:
         with written_whole(file) as draft:
             draft.write(("".join(lines) + "# EOF\n").encode())

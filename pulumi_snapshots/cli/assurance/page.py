@@ -62,7 +62,11 @@ def _database(each: Fields) -> Iterator[str]:
     yield f"## {_cell(_name(each))}"
     yield _list(_facts(each), "")
     for heading, heads, rows in (
-        ("Drills", DRILL_HEADS, (row for drill in each["drills"] for row in _drill_rows(drill))),
+        (
+            "Drills",
+            DRILL_HEADS,
+            (row for drill in each["drills"] for row in _drill_rows(drill)),
+        ),
         ("Guarded changes", CHANGE_HEADS, map(_change, each["changes"])),
         ("Restores", RESTORE_HEADS, map(_restore, each["restores"])),
     ):
@@ -93,7 +97,9 @@ def _facts(each: Fields) -> Iterator[str]:
         yield "Newest snapshot: none is known."
     if each["archive"]:
         recipients = each["archive_recipients"]
-        whose = f"encrypted for {', '.join(recipients)}" if recipients else "not encrypted"
+        whose = (
+            f"encrypted for {', '.join(recipients)}" if recipients else "not encrypted"
+        )
         yield (
             f"Newest archive: {_cell(each['archive'])}, of the snapshot of "
             f"{_time(each['archive_created_at'])}, whole {_time(each['archived_at'])}, "
@@ -186,9 +192,15 @@ def _unknown(report: Fields) -> Iterator[str]:
 
 def _limits(report: Fields) -> str:
     """Say by which limits it judges."""
-    kinds = {"snapshot": "max_age", "archive": "max_archive_age", "drill": "max_drill_age"}
+    kinds = {
+        "snapshot": "max_age",
+        "archive": "max_archive_age",
+        "drill": "max_drill_age",
+    }
     texts = [
-        f"{kind} {spoken(report[name])}" for kind, name in kinds.items() if report[name] is not None
+        f"{kind} {spoken(report[name])}"
+        for kind, name in kinds.items()
+        if report[name] is not None
     ]
     origin = f" Only {report['origin']} snapshots count." if report["origin"] else ""
     return f"Oldest allowed: {', '.join(texts)}.{origin}"

@@ -10,7 +10,12 @@ from typing import Any
 import click
 
 from pulumi_snapshots.cli.assurance.dossier import Dossier
-from pulumi_snapshots.cli.assurance.health import PERIOD, AgeLimits, Examination, Findings
+from pulumi_snapshots.cli.assurance.health import (
+    PERIOD,
+    AgeLimits,
+    Examination,
+    Findings,
+)
 from pulumi_snapshots.cli.assurance.page import page_of
 from pulumi_snapshots.cli.assurance.states import StateEntry, read_states, without_zone
 from pulumi_snapshots.cli.terminal import arguments
@@ -30,14 +35,19 @@ HIDDEN_URL = "(a URL)"
 
 
 @arguments.command(
-    click.argument("databases", metavar="[DATABASE]...", nargs=-1, type=arguments.DATABASE),
+    click.argument(
+        "databases", metavar="[DATABASE]...", nargs=-1, type=arguments.DATABASE
+    ),
     click.option(
         "--since",
         type=arguments.BEGINNING,
         help="The beginning of the period, such as 90d or 2026-10-01 (UTC); 30d by default.",
     ),
     click.option(
-        "--archives", type=arguments.PLACE, multiple=True, help="Look for archives there."
+        "--archives",
+        type=arguments.PLACE,
+        multiple=True,
+        help="Look for archives there.",
     ),
     click.option(
         "--state",
@@ -46,7 +56,9 @@ HIDDEN_URL = "(a URL)"
         multiple=True,
         help="A file that `pulumi stack export` has written; repeatable.",
     ),
-    *arguments.options_of(AgeLimits, "max_age", "origin", "max_archive_age", "max_drill_age"),
+    *arguments.options_of(
+        AgeLimits, "max_age", "origin", "max_archive_age", "max_drill_age"
+    ),
 )
 async def report(
     invocation: Invocation,
@@ -66,7 +78,11 @@ async def report(
     if not typed["archives"] and limits.max_archive_age:
         invocation.wrong("--max-archive-age needs --archives.")
     now = invocation.clock.utc()
-    begin = since if isinstance(since, datetime) else now - (PERIOD if since is None else since)
+    begin = (
+        since
+        if isinstance(since, datetime)
+        else now - (PERIOD if since is None else since)
+    )
     if begin >= now:
         invocation.wrong("--since must be in the past.")
     troubles = list[str]()
@@ -165,7 +181,9 @@ def _unknown(
     noted = {each.requested_at for each in drills}
     records = [each.record for each in stated]
     missing = [
-        each for each in records if isinstance(each, DrillRecord) and each.requested_at not in noted
+        each
+        for each in records
+        if isinstance(each, DrillRecord) and each.requested_at not in noted
     ]
     if missing:
         yield (

@@ -36,7 +36,9 @@ async def under_way(session: Session) -> list[Attempt]:
         ):  # all times are the service's; by this machine's clock they may seem to be over
             await session.know_time(held[0].database_id, briefly=True)
     now = session.service_clock.now()
-    return [each for each in held if not each.has_known_end or now < each.waited_for_until]
+    return [
+        each for each in held if not each.has_known_end or now < each.waited_for_until
+    ]
 
 
 async def blocks_in(ledger: Ledger) -> list[tuple[str, datetime]]:
@@ -46,7 +48,9 @@ async def blocks_in(ledger: Ledger) -> list[tuple[str, datetime]]:
     found = []
     for account in document.get(ACCOUNTS, {}):
         blocks = pacing_of(account, document, ledger).current(now).blocks
-        found += [(account, datetime.fromtimestamp(until, UTC)) for until in blocks.values()]
+        found += [
+            (account, datetime.fromtimestamp(until, UTC)) for until in blocks.values()
+        ]
     return found
 
 
@@ -76,7 +80,9 @@ async def runs(invocation: Invocation, /, *, stack: str | None) -> None:
         text = "\n".join(_block(each, invocation) for each in found)
         invocation.result(found, text, *(each["database_id"] or "" for each in found))
     else:
-        invocation.note(f"nothing is under way, as far as {session.ledger.place.where} shows")
+        invocation.note(
+            f"nothing is under way, as far as {session.ledger.place.where} shows"
+        )
 
 
 def _block(facts: dict[str, Any], invocation: Invocation) -> str:

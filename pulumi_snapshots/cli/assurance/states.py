@@ -19,7 +19,9 @@ from pulumi_snapshots.restore.record import RESTORE
 from pulumi_snapshots.snapshot.record import SNAPSHOT
 
 SCHEMAS = {each.name: each for each in (SNAPSHOT, ARCHIVE, DRILL, RESTORE)}
-RESOURCE_TYPE = re.compile(r"(?:pulumi-python:dynamic/squarecloud|squarecloud:index):(\w+)")
+RESOURCE_TYPE = re.compile(
+    r"(?:pulumi-python:dynamic/squarecloud|squarecloud:index):(\w+)"
+)
 WITHOUT_ZONE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?")
 """A time that could be of any zone."""
 
@@ -104,11 +106,15 @@ def _record(invocation: Invocation, resource: Mapping[str, Any]) -> Record | Non
     return _checked(invocation, schema, outputs)
 
 
-def _checked(invocation: Invocation, schema: ResourceSchema, outputs: Mapping[str, Any]) -> Record:
+def _checked(
+    invocation: Invocation, schema: ResourceSchema, outputs: Mapping[str, Any]
+) -> Record:
     """Make the record of outputs that a run can have written; raises ValueError for others."""
     problem = problem_of_state(schema, outputs)
     if problem is not None:
-        raise ValueError(f"{problem.property} {invocation.wording.text(problem.reason)}")
+        raise ValueError(
+            f"{problem.property} {invocation.wording.text(problem.reason)}"
+        )
     return schema.record.from_outputs(outputs)
 
 

@@ -32,7 +32,9 @@ from pulumi_snapshots.storage.destination import Destination, place_text
 
 
 @arguments.command(
-    click.argument("databases", metavar="[DATABASE]...", nargs=-1, type=arguments.DATABASE),
+    click.argument(
+        "databases", metavar="[DATABASE]...", nargs=-1, type=arguments.DATABASE
+    ),
     *arguments.options_of(AgeLimits, "max_age", "origin"),
     click.option(
         "--archives",
@@ -48,7 +50,9 @@ from pulumi_snapshots.storage.destination import Destination, place_text
     ),
     arguments.notify_option,
 )
-async def status_command(invocation: Invocation, /, *, metrics: Path | None, **typed: Any) -> None:
+async def status_command(
+    invocation: Invocation, /, *, metrics: Path | None, **typed: Any
+) -> None:
     """Check that every database has a recent snapshot.
 
     Checks each DATABASE, or all of the account. For cron and monitoring: the exit code is 0 only if

@@ -11,7 +11,14 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from datetime import timedelta
 from difflib import get_close_matches
 from importlib.metadata import version
@@ -84,11 +91,16 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-OLDEST_ENGINE = (3, 139, 0)  # the first engine that hands a dynamic provider its configuration
+OLDEST_ENGINE = (
+    3,
+    139,
+    0,
+)  # the first engine that hands a dynamic provider its configuration
 # seconds between the clocks that are worth a word: `rotate_after` goes by this machine's
 CLOCK_NOTE = 60.0
 UNSHARED = (
-    "Runs without shared state, on this machine too, do not see it: they keep limits of their own."
+    "Runs without shared state, on this machine too, do not see it: they keep "
+    "limits of their own."
 )
 OTHER_VARIABLES = (
     "SQUARECLOUD_DEBUG",
@@ -112,11 +124,18 @@ REHEARSAL = "rehearsal"  # the document, beside the ledger, in which two machine
     ),
     stack_option,
     click.option(
-        "--two-machines", is_flag=True, help="Play a second machine that takes over a killed run."
+        "--two-machines",
+        is_flag=True,
+        help="Play a second machine that takes over a killed run.",
     ),
 )
 async def doctor(
-    invocation: Invocation, /, *, stack: str | None, forget_block: bool, two_machines: bool
+    invocation: Invocation,
+    /,
+    *,
+    stack: str | None,
+    forget_block: bool,
+    two_machines: bool,
 ) -> bool:
     """Find what would stop the next snapshot.
 
@@ -131,13 +150,17 @@ async def doctor(
     words = in_stack(stack) if stack else invocation.wording
     found: list[Finding] = []
     with invocation.working(doing="checking the installation", logged=False):
-        installed = await invocation.in_thread(look_at_installation, invocation.environment)
+        installed = await invocation.in_thread(
+            look_at_installation, invocation.environment
+        )
         invocation.progress(ASKING)
         try:
             async with invocation.session(stack) as session:
                 about = Examination(session, words, bucket_url(invocation.environment))
                 if stack:
-                    found.append(Finding("stack", "ok", f"{stack}: its configuration is used"))
+                    found.append(
+                        Finding("stack", "ok", f"{stack}: its configuration is used")
+                    )
                 if forget_block:
                     found.append(await about.checked("block", about.forget_block))
                 found += [each async for each in about.findings()]
@@ -145,7 +168,11 @@ async def doctor(
                     found.append(await about.checked("two machines", about.rehearse))
         except (PulumiTrouble, SettingsError) as error:
             kinds = {PulumiTrouble: "stack", MissingKey: "key"}
-            found = [Finding(kinds.get(type(error), "settings"), "problem", words.report(error))]
+            found = [
+                Finding(
+                    kinds.get(type(error), "settings"), "problem", words.report(error)
+                )
+            ]
     return _show(invocation, [*_misspelt(invocation.environment), *found, *installed])
 
 
@@ -154,17 +181,26 @@ def _misspelt(environment: Mapping[str, str]) -> Iterator[Finding]:
     known = {*map(variable, Settings.properties()), *OTHER_VARIABLES}
     prefix = variable("")
     for name in sorted(environment):
-        if not name.startswith(prefix) or name in known or name.startswith(EMULATOR_VARIABLES):
+        if (
+            not name.startswith(prefix)
+            or name in known
+            or name.startswith(EMULATOR_VARIABLES)
+        ):
             continue
         similar = get_close_matches(name, known, 1)
         advice = f"Did you mean {similar[0]}?" if similar else ""
-        yield Finding("variable", "note", f"{name} is set, and nothing reads it", advice)
+        yield Finding(
+            "variable", "note", f"{name} is set, and nothing reads it", advice
+        )
 
 
 def _show(invocation: Invocation, found: Sequence[Finding]) -> bool:
     """Show what was found; returns whether anything is a problem."""
     problems = [one.check for one in found if one.state == "problem"]
-    rows = [(MARKS[one.state], one.check, f"{one.found}\n{one.advice}".strip()) for one in found]
+    rows = [
+        (MARKS[one.state], one.check, f"{one.found}\n{one.advice}".strip())
+        for one in found
+    ]
     invocation.result([one._asdict() for one in found], rows, *problems)
     return bool(problems)
 
@@ -225,7 +261,8 @@ class Examination:
             ) * lifted
             if error.code == NO_ROUTE:
                 advice = (
-                    f"Check the path of {self.words.spell('api_url')}: it usually ends with /v2."
+                    f"Check the path of {self.words.spell('api_url')}: it usually "
+                    "ends with /v2."
                 )
             check = "key" if isinstance(error, refusals.KeyRefused) else "service"
             first = [Finding(check, "problem", self.words.report(error), advice)]
@@ -285,8 +322,14 @@ class Examination:
         if self.account is None or not self.account.databases:
             return "unknown", f"{refusal}"
         await listings.own_page(self.account.databases[0].id, now, patience=ONCE)
-        found = f"a database's snapshots can be listed, the whole account's not: {refusal}"
-        return "note", found, "Nothing to do: polling each database by itself takes more requests."
+        found = (
+            f"a database's snapshots can be listed, the whole account's not: {refusal}"
+        )
+        return (
+            "note",
+            found,
+            "Nothing to do: polling each database by itself takes more requests.",
+        )
 
     async def _writing(self) -> Told:
         lacks = "A create or restore that lacks it starts nothing and says so."
@@ -324,7 +367,11 @@ class Examination:
 
     async def _quota(self) -> Told:
         """What is left of the plan's snapshots."""
-        if self.account is None or self.account.plan_memory is None or self.listing is None:
+        if (
+            self.account is None
+            or self.account.plan_memory is None
+            or self.listing is None
+        ):
             return "unknown", "the plan and the account's listing are needed"
         quota = daily_quota(self.account.plan_memory)
         left = await slots_left(self.session.listings, self.listing, quota)
@@ -333,7 +380,11 @@ class Examination:
             return "ok", text
         at = slot_frees(counted(self.listing, self.session.service_clock.now()), quota)
         frees = f"A slot frees at about {to_the_second(at)}" if at else "Wait"
-        return "problem", text, f"{frees}; a larger plan allows more, and reuse_within saves some."
+        return (
+            "problem",
+            text,
+            f"{frees}; a larger plan allows more, and reuse_within saves some.",
+        )
 
     async def _clock(self) -> Told:
         offset = self.session.service_clock.offset
@@ -402,9 +453,15 @@ class Examination:
             return "unknown", "the ledger cannot be read"
         if not found:
             return "ok", "none is under way"
-        late = any(self.session.service_clock.now() >= each.waited_for_until for each in found)
+        late = any(
+            self.session.service_clock.now() >= each.waited_for_until for each in found
+        )
         shows = f"`{NAME} runs` shows each, until when it is waited for, and what resumes it."
-        return "note" if late else "ok", f"{len(found)} under way or without a known end", shows
+        return (
+            "note" if late else "ok",
+            f"{len(found)} under way or without a known end",
+            shows,
+        )
 
     async def rehearse(self) -> Told:
         """Rehearse a run that is killed after its request.
@@ -418,7 +475,11 @@ class Examination:
         place = bare(self.session.ledger.place)
         if not (place.is_shared and isinstance(place, Bucket | SqliteFile)):
             advice = f"Set {config_key('shared_state')} or {variable('shared_state')}."
-            return "problem", "no second machine sees what this one has requested", advice
+            return (
+                "problem",
+                "no second machine sees what this one has requested",
+                advice,
+            )
         database_id = secrets.token_hex(16)
         longest = timedelta(minutes=10)
 
@@ -426,7 +487,9 @@ class Examination:
             ledger = Ledger(place.beside(REHEARSAL), clock)
             owner = f"{REHEARSAL}::dev::{resource}"
             id_ = secrets.token_hex(8)
-            wish = Wish("snapshot", owner, database_id, "v1", longest.total_seconds(), id=id_)
+            wish = Wish(
+                "snapshot", owner, database_id, "v1", longest.total_seconds(), id=id_
+            )
             return await ledger.edit(lambda document: ledger.decided(document, wish))
 
         first = await claims("one")
@@ -434,10 +497,17 @@ class Examination:
         waits = await claims("two")
         await Ledger(place.beside(REHEARSAL), clock).withdraw(first.attempt)
         roles = [first.role, taken_over.role, waits.role]
-        if roles != ["new", "resumed", "in the way"] or taken_over.attempt.id != first.attempt.id:
-            found = f"a second machine would have sent another request: {', '.join(roles)}"
+        if (
+            roles != ["new", "resumed", "in the way"]
+            or taken_over.attempt.id != first.attempt.id
+        ):
+            found = (
+                f"a second machine would have sent another request: {', '.join(roles)}"
+            )
             return "problem", found, "Report this as a bug."
-        resumed = "a second machine resumed what a killed run had requested, and sent nothing"
+        resumed = (
+            "a second machine resumed what a killed run had requested, and sent nothing"
+        )
         return "ok", f"{resumed}; a third one, of another resource, waited"
 
 
@@ -476,7 +546,11 @@ def _engine(environment: Mapping[str, str]) -> Told:
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer)
     oldest = ".".join(map(str, OLDEST_ENGINE))
     if found is None:
-        return "unknown", f"`pulumi version` says {answer!r}", f"It must be {oldest} or newer."
+        return (
+            "unknown",
+            f"`pulumi version` says {answer!r}",
+            f"It must be {oldest} or newer.",
+        )
     if tuple(map(int, found.groups())) < OLDEST_ENGINE:
         return (
             "problem",
@@ -487,9 +561,13 @@ def _engine(environment: Mapping[str, str]) -> Told:
 
 
 def _plugin(environment: Mapping[str, str]) -> Told:
-    home = Path(environment.get("PULUMI_HOME") or home_directory(environment) / ".pulumi")
+    home = Path(
+        environment.get("PULUMI_HOME") or home_directory(environment) / ".pulumi"
+    )
     folders = home.glob(f"plugins/resource-{PACKAGE}-v*")
-    installed = sorted(path.name.rpartition("-v")[2] for path in folders if path.is_dir())
+    installed = sorted(
+        path.name.rpartition("-v")[2] for path in folders if path.is_dir()
+    )
     ours = version("pulumi-snapshots")
     how = "squarecloud-snapshots plugin install"
     if ours in installed:
@@ -512,7 +590,9 @@ def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
     Those of a store that is not used are no problem.
     """
     if find_spec(LIBRARY) is None:
-        yield Finding("buckets", "note", f"{LIBRARY} is not installed", pip_install(EXTRA))
+        yield Finding(
+            "buckets", "note", f"{LIBRARY} is not installed", pip_install(EXTRA)
+        )
         return
     for scheme in BUCKETS:
         try:
@@ -520,8 +600,15 @@ def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
             at = f"{scheme}://"
             said = f"credentials of {NAMES[scheme]}: {found}"
             yield (
-                Finding(at, "note", said) if found.startswith(MACHINE) else Finding(at, "ok", said)
+                Finding(at, "note", said)
+                if found.startswith(MACHINE)
+                else Finding(at, "ok", said)
             )
         except NoCredentials as error:
             told = COMMAND_MESSAGES.text((error.happened, *error.then))
-            yield Finding(f"{scheme}://", "note", told, "Only archives to such a bucket need them.")
+            yield Finding(
+                f"{scheme}://",
+                "note",
+                told,
+                "Only archives to such a bucket need them.",
+            )

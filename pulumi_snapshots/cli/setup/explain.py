@@ -28,7 +28,9 @@ from pulumi_snapshots.errors.pages import EXPLAIN
             each for each in page_names() if each.startswith(begin)
         ],
     ),
-    click.option("--last", is_flag=True, help="Show and explain the last error of this machine."),
+    click.option(
+        "--last", is_flag=True, help="Show and explain the last error of this machine."
+    ),
     has_result=False,
 )
 async def explain(invocation: Invocation, /, name: str | None, *, last: bool) -> bool:

@@ -30,7 +30,9 @@ RUNTIMES = {
     "yaml": "yaml",
 }
 """Languages, and what Pulumi calls them. YAML needs no SDK."""
-RUNTIME = re.compile(r"^runtime:[ \t]*(?:\n\s+name:[ \t]*|\{\s*name:\s*)?['\"]?(\w+)", re.MULTILINE)
+RUNTIME = re.compile(
+    r"^runtime:[ \t]*(?:\n\s+name:[ \t]*|\{\s*name:\s*)?['\"]?(\w+)", re.MULTILINE
+)
 """The language in a project's file."""
 LAUNCHER = """\
 #!/bin/sh
@@ -55,7 +57,9 @@ async def install(invocation: Invocation, /) -> None:
     await _install(invocation)
 
 
-@command(click.argument("language", type=click.Choice(list(RUNTIMES))), has_result=False)
+@command(
+    click.argument("language", type=click.Choice(list(RUNTIMES))), has_result=False
+)
 async def sdk(invocation: Invocation, /, language: str) -> None:
     """Install the plugin, and generate its SDK for a language.
 
@@ -68,7 +72,9 @@ async def sdk(invocation: Invocation, /, language: str) -> None:
     if language != "yaml":
         written = ("gen-sdk", package, "--language", runtime, "--out", "sdks")
         await _pulumi(
-            invocation, "package", *(("add", package) if runtime == _runtime_here() else written)
+            invocation,
+            "package",
+            *(("add", package) if runtime == _runtime_here() else written),
         )
     invocation.show(f"{Identity().imports()[language]}\n")
 
@@ -138,7 +144,9 @@ async def _versions(invocation: Invocation) -> set[str]:
     """The versions that Pulumi has installed."""
     listed = json.loads(await _pulumi(invocation, "plugin", "ls", "--json"))
     return {
-        each["version"] for each in listed if (each["kind"], each["name"]) == ("resource", PACKAGE)
+        each["version"]
+        for each in listed
+        if (each["kind"], each["name"]) == ("resource", PACKAGE)
     }
 
 

@@ -9,7 +9,12 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.terminal.arguments import DATABASE, FILE, command, database_argument
+from pulumi_snapshots.cli.terminal.arguments import (
+    DATABASE,
+    FILE,
+    command,
+    database_argument,
+)
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import grid
 from pulumi_snapshots.clock import rfc3339
@@ -25,7 +30,9 @@ RESULT_MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
 @command(
     database_argument,
     click.option(
-        "--large", type=DATABASE, help="Also take a snapshot of this one, which takes over 90 s."
+        "--large",
+        type=DATABASE,
+        help="Also take a snapshot of this one, which takes over 90 s.",
     ),
     click.option(
         "--restore-onto",
@@ -43,7 +50,9 @@ RESULT_MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
     ),
     click.option("--report", "file", type=FILE, help="Where the report goes."),
 )
-async def probe_command(invocation: Invocation, /, *, file: Path | None, **typed: Any) -> None:
+async def probe_command(
+    invocation: Invocation, /, *, file: Path | None, **typed: Any
+) -> None:
     """Find out how the real service behaves.
 
     Takes 2 snapshots of DATABASE from the daily quota, and 6 minutes; 36 if the service keeps
@@ -80,7 +89,9 @@ async def _targets(
 
     large = await whole(typed["large"])
     scratch = await whole(typed["scratch"])
-    targets = Targets(await invocation.database(session, typed["database_id"]), large, scratch)
+    targets = Targets(
+        await invocation.database(session, typed["database_id"]), large, scratch
+    )
     ids = [each for each in targets if each]
     if len(set(ids)) < len(ids):
         invocation.wrong("each of the databases must be another one.")
@@ -94,10 +105,16 @@ def _summary(invocation: Invocation, report: Report, content: Mapping[str, Any])
         for verdict, name, text, seen in report.rows()
     ]
     verdicts = [one["verdict"] for one in content["facts"].values()]
-    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in RESULT_MARKS)
+    counts = ", ".join(
+        f"{verdicts.count(verdict)} {verdict}" for verdict in RESULT_MARKS
+    )
     learned = content["listing_cache"]
     setting = "listing_cache"
-    how = f"Set {config_key(setting)} (or {variable(setting)}) to `{learned}`.\n" if learned else ""
+    how = (
+        f"Set {config_key(setting)} (or {variable(setting)}) to `{learned}`.\n"
+        if learned
+        else ""
+    )
     return f"{grid(rows, invocation.out)}\n{counts}.\n{how}"
 
 
@@ -105,7 +122,9 @@ async def _confirm(
     invocation: Invocation, targets: Targets, confirmed: Collection[str | None]
 ) -> None:
     """Say what the run costs, and let each database's id be typed."""
-    requests = 30 + 10 * (targets.large is not None) + 20 * (targets.scratch is not None)
+    requests = (
+        30 + 10 * (targets.large is not None) + 20 * (targets.scratch is not None)
+    )
     takes = f"This takes {targets.snapshots} snapshots of the daily quota"
     sends = f"sends about {requests} requests"
     lasts = "takes about 6 minutes, or 36 if the service keeps serving old listings"

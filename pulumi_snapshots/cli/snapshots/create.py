@@ -62,12 +62,18 @@ async def create_command(
         invocation.wrong("--force needs --output or --archive.")
 
     async def prepared(session: Session) -> SnapshotInputs:
-        return replace(inputs, database_id=await invocation.database(session, typed["database_id"]))
+        return replace(
+            inputs, database_id=await invocation.database(session, typed["database_id"])
+        )
 
     take = partial(create_snapshot, needs_url=urls)
-    record = await invocation.recorded(typed["database_id"], prepared, take, again=_waiting)
+    record = await invocation.recorded(
+        typed["database_id"], prepared, take, again=_waiting
+    )
     if copy is not None and not invocation.failures:
-        await _copy(invocation, record, copy, is_archive=archive is not None, force=force)
+        await _copy(
+            invocation, record, copy, is_archive=archive is not None, force=force
+        )
         return
     if invocation.as_json or not invocation.failures:
         show_record(invocation, record, urls=urls)
@@ -88,7 +94,9 @@ def _checked_copy(
     if archive is None:
         return None
     invocation.wording = invocation.wording.about(destination="--archive")
-    return arguments.checked(invocation, ArchiveInputs, {**source, "destination": archive})
+    return arguments.checked(
+        invocation, ArchiveInputs, {**source, "destination": archive}
+    )
 
 
 async def _copy(
@@ -103,11 +111,17 @@ async def _copy(
     source = {"database_id": record.database_id, "version_id": record.version_id}
     done = "archived" if is_archive else "downloaded"
     try:
-        await copy_snapshot(invocation, copy, source, done, manifest=is_archive, force=force)
+        await copy_snapshot(
+            invocation, copy, source, done, manifest=is_archive, force=force
+        )
     except ProviderError:
-        way = "archive {id} DESTINATION" if is_archive else "download {id} --output FILE"
+        way = (
+            "archive {id} DESTINATION" if is_archive else "download {id} --output FILE"
+        )
         again = f"{NAME} {way.format(id=record.id)}"
-        invocation.warn(f"snapshot {record.id} was taken and not {done}; `{again}` repeats that.")
+        invocation.warn(
+            f"snapshot {record.id} was taken and not {done}; `{again}` repeats that."
+        )
         raise
 
 

@@ -5,7 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from pulumi_snapshots.cli.snapshots.list import note_age
-from pulumi_snapshots.cli.terminal.account import databases_of_account, snapshots_of_account
+from pulumi_snapshots.cli.terminal.account import (
+    databases_of_account,
+    snapshots_of_account,
+)
 from pulumi_snapshots.cli.terminal.arguments import command
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of
@@ -32,7 +35,9 @@ async def databases(invocation: Invocation, /) -> None:
     running: Mapping[str, bool] = {}
     newest = dict[str, SnapshotRecord | None]()
     async with invocation.asking() as session:
-        every = await databases_of_account(session)  # a key that may not list them is an error
+        every = await databases_of_account(
+            session
+        )  # a key that may not list them is an error
         try:
             running = await session.client.database_statuses(patience=BRIEF) or {}
         except NotAllowed as refused:
@@ -41,7 +46,9 @@ async def databases(invocation: Invocation, /) -> None:
             page = await snapshots_of_account(session)
             for each in every:
                 entries = page.of_each.get(each.id, {}).values()
-                newest[each.id] = await newest_of(session, each.id, entries, may_be_empty=False)
+                newest[each.id] = await newest_of(
+                    session, each.id, entries, may_be_empty=False
+                )
         except NotAllowed as refused:
             invocation.warn(invocation.wording.told(refused))
         now = session.service_clock.now()
@@ -54,11 +61,21 @@ async def databases(invocation: Invocation, /) -> None:
         age = _age(snapshot, now)
         version = "?" if page is None else _version(snapshot)
         age_text = None if age is None else spoken(age)
-        rows.append((each.id, each.name, each.type, RUNNING_TEXTS[is_running], version, age_text))
+        rows.append(
+            (
+                each.id,
+                each.name,
+                each.type,
+                RUNNING_TEXTS[is_running],
+                version,
+                age_text,
+            )
+        )
         fields.append(
             {
                 **_described(each, is_running=is_running),
-                "newest_snapshot": snapshot and fields_of(snapshot.id, snapshot, SnapshotRecord),
+                "newest_snapshot": snapshot
+                and fields_of(snapshot.id, snapshot, SnapshotRecord),
                 "newest_age": age,
                 "listing_age": page and page.age,
             }
@@ -69,7 +86,9 @@ async def databases(invocation: Invocation, /) -> None:
 def _described(database: AccountDatabase, *, is_running: bool | None) -> dict[str, Any]:
     """Return a database by the names of what a lookup finds."""
     # Only `running` is no attribute of a listed database.
-    return {name: getattr(database, name, is_running) for name in DatabaseInfo.properties()}
+    return {
+        name: getattr(database, name, is_running) for name in DatabaseInfo.properties()
+    }
 
 
 def _age(snapshot: SnapshotRecord | None, now: datetime) -> float | None:

@@ -15,7 +15,9 @@ from pulumi_snapshots.snapshot.read import get, newest
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 
-async def show_dry_run(invocation: Invocation, session: Session, inputs: RestoreInputs) -> None:
+async def show_dry_run(
+    invocation: Invocation, session: Session, inputs: RestoreInputs
+) -> None:
     """Say what a restore would do, without a request that changes anything.
 
     Args:
@@ -62,14 +64,18 @@ async def show_dry_run(invocation: Invocation, session: Session, inputs: Restore
     invocation.note("Nothing was sent that changes anything.")
 
 
-def _taken(invocation: Invocation, session: Session, snapshot: SnapshotRecord | None) -> str:
+def _taken(
+    invocation: Invocation, session: Session, snapshot: SnapshotRecord | None
+) -> str:
     """Say when a snapshot was taken, and how long ago that is."""
     if snapshot is None:
         return "none"
     if snapshot.created_at is None:
         return f"{snapshot.id}, at an unknown time"
     age = session.service_clock.now() - parse_rfc3339(snapshot.created_at)
-    return f"{invocation.moment(snapshot.created_at)}, {spoken(age.total_seconds())} ago"
+    return (
+        f"{invocation.moment(snapshot.created_at)}, {spoken(age.total_seconds())} ago"
+    )
 
 
 async def _quota_left(session: Session, database_id: str) -> int | None:

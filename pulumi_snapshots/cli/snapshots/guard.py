@@ -77,7 +77,9 @@ def _completed(
         "hold. Needs --yes.",
     ),
     click.option("-y", "--yes", is_flag=True, help="Agree to --restore-on-failure."),
-    click.option("--keep-key", is_flag=True, help="Leave the API key in COMMAND's environment."),
+    click.option(
+        "--keep-key", is_flag=True, help="Leave the API key in COMMAND's environment."
+    ),
     name="guard",
     has_result=False,
     kind=_BeforeCommand,
@@ -101,7 +103,9 @@ async def guard_command(
     """
     words = _checked_words(invocation)
     if restore_on_failure and not yes:
-        invocation.wrong("--restore-on-failure overwrites what the databases hold: add --yes.")
+        invocation.wrong(
+            "--restore-on-failure overwrites what the databases hold: add --yes."
+        )
     wanted = {
         each: arguments.checked(invocation, GuardInputs, {**typed, "database_id": each})
         for each in databases
@@ -120,7 +124,9 @@ async def guard_command(
 
 def _checked_words(invocation: Invocation) -> list[str]:
     """The command after `--`, which exists. Raises click's errors."""
-    words: list[str] = invocation.context.meta.get(DASHES, []) if invocation.context else []
+    words: list[str] = (
+        invocation.context.meta.get(DASHES, []) if invocation.context else []
+    )
     if not words:
         invocation.wrong("what is to be run is missing: -- COMMAND [ARG]...")
     if shutil.which(words[0], path=invocation.environment.get("PATH")) is None:
@@ -154,7 +160,9 @@ class _Guarding:
         snapshots: The snapshots, as DATABASE_ID/VERSION_ID; none if guards are off.
     """
 
-    def __init__(self, invocation: Invocation, session: Session, words: Sequence[str]) -> None:
+    def __init__(
+        self, invocation: Invocation, session: Session, words: Sequence[str]
+    ) -> None:
         name = Path(words[0]).name  # never its arguments, which can hold secrets
         self.snapshots: list[str] = []
         self._invocation = invocation
@@ -253,7 +261,9 @@ class _Guarding:
         """
         invocation = self._invocation
         environment = (
-            {**invocation.environment} if keep_key else without_key(invocation.environment)
+            {**invocation.environment}
+            if keep_key
+            else without_key(invocation.environment)
         )
         environment[SNAPSHOTS_VARIABLE] = " ".join(self.snapshots)
         try:
@@ -262,12 +272,16 @@ class _Guarding:
             happened = f"the {self._change} could not begin: {error.strerror or error}"
             raise ProviderError(happened, "Nothing was run.") from error
         invocation.failure_code = code
-        with invocation.working(self._session):  # the first ^C from now on does not cut it off
+        with invocation.working(
+            self._session
+        ):  # the first ^C from now on does not cut it off
             for inputs in self._inputs.values():
                 if code:
                     self._once.show_failure(inputs, self._change, invocation)
                 else:
-                    await self._once.after(self._guard, inputs, self._change, lambda: self._session)
+                    await self._once.after(
+                        self._guard, inputs, self._change, lambda: self._session
+                    )
         return code != 0
 
 

@@ -6,7 +6,11 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.terminal.account import FRESH, AccountPage, snapshots_of_databases
+from pulumi_snapshots.cli.terminal.account import (
+    FRESH,
+    AccountPage,
+    snapshots_of_databases,
+)
 from pulumi_snapshots.cli.terminal.arguments import (
     DATABASE,
     checked,
@@ -46,7 +50,10 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
             databases = [one]
         # A program gets no earlier page, since a list has no room for its age, nor do URLs.
         page = await snapshots_of_databases(
-            session, databases, origin=origin, may_be_kept=not (invocation.as_json or urls)
+            session,
+            databases,
+            origin=origin,
+            may_be_kept=not (invocation.as_json or urls),
         )
         of_each: OfEach = page.of_each
         if databases:
@@ -57,7 +64,15 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
     rows = []
     for each in found:
         size = size_text(each.size) if each.available else "expired"
-        rows.append((each.id, invocation.moment(each.created_at), size, each.origin, each.runtime))
+        rows.append(
+            (
+                each.id,
+                invocation.moment(each.created_at),
+                size,
+                each.origin,
+                each.runtime,
+            )
+        )
     fields = [fields_of(each.id, each, SnapshotRecord, urls=urls) for each in found]
     invocation.listed(SNAPSHOT_HEADS, rows, fields, "no snapshots")
 
@@ -76,14 +91,18 @@ def note_age(invocation: Invocation, page: AccountPage | None) -> None:
         )
 
 
-def note_unlisted(invocation: Invocation, shown: Sequence[SnapshotInfo | SnapshotRecord]) -> None:
+def note_unlisted(
+    invocation: Invocation, shown: Sequence[SnapshotInfo | SnapshotRecord]
+) -> None:
     """Say which snapshots are known from runs' notes, because the service's page is too old.
 
     Args:
         invocation: the command.
         shown: the snapshots that the command shows.
     """
-    if unlisted := [each.id for each in shown if each.name is None and each.size is None]:
+    if unlisted := [
+        each.id for each in shown if each.name is None and each.size is None
+    ]:
         more = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
         invocation.warn(
             f"the service's page is old and lacks {unlisted[0]}{more}: shown as runs have noted it."

@@ -65,13 +65,17 @@ async def restore_command(
     confirmed = typed["overwrite"]
     onto = typed["target_database_id"]
     inputs = arguments.checked(invocation, RestoreInputs, {**typed, "overwrite": True})
-    if not (confirmed or dry_run or (invocation.stdin.isatty() and invocation.err.isatty())):
+    if not (
+        confirmed or dry_run or (invocation.stdin.isatty() and invocation.err.isatty())
+    ):
         loses = f"restore overwrites everything that database {onto or typed['database_id']} holds"
         invocation.wrong(f"{loses}: add --yes to do it, or confirm it on a terminal.")
 
     async def prepared(session: Session) -> RestoreInputs:
         target = None if onto is None else await invocation.database(session, onto)
-        found = await invocation.snapshot(session, typed["database_id"], typed["version_id"])
+        found = await invocation.snapshot(
+            session, typed["database_id"], typed["version_id"]
+        )
         whole: Any = {
             "database_id": found.database_id,
             "version_id": found.version_id,
@@ -92,20 +96,30 @@ async def restore_command(
     record = await invocation.recorded(snapshot, prepared, restore_snapshot, new=new)
     if invocation.as_json or not invocation.failures:
         running = invocation.moment(record.restored_at)
-        facts = {"restored": record.snapshot, "onto": record.target_database_id, "running": running}
-        invocation.result(fields_of(record.snapshot, record, RestoreRecord), facts, record.snapshot)
+        facts = {
+            "restored": record.snapshot,
+            "onto": record.target_database_id,
+            "running": running,
+        }
+        invocation.result(
+            fields_of(record.snapshot, record, RestoreRecord), facts, record.snapshot
+        )
     if record.previous is not None:
         invocation.note(undo(record.previous))
 
 
-async def _confirm(invocation: Invocation, session: Session, inputs: RestoreInputs) -> None:
+async def _confirm(
+    invocation: Invocation, session: Session, inputs: RestoreInputs
+) -> None:
     """Say what is overwritten with what, and let the database's name or id be typed."""
     with invocation.working(doing=ASKING, logged=False):
         database = await session.listings.database(
             inputs.target, session.clock.monotonic(), patience=BRIEF
         )
         snapshot = await get(session, inputs.snapshot, unlisted=True)
-    taken = f" of {invocation.moment(snapshot.created_at)}" if snapshot.created_at else ""
+    taken = (
+        f" of {invocation.moment(snapshot.created_at)}" if snapshot.created_at else ""
+    )
     invocation.say(
         f"This overwrites everything that database {named(database, inputs.target)} holds with the "
         f"snapshot{taken}:\n{inputs.snapshot}"

@@ -3,7 +3,11 @@
 from typing import Any
 
 from pulumi_snapshots.cli.snapshots.list import note_unlisted
-from pulumi_snapshots.cli.terminal.arguments import command, snapshot_argument, urls_option
+from pulumi_snapshots.cli.terminal.arguments import (
+    command,
+    snapshot_argument,
+    urls_option,
+)
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of, size_text
 from pulumi_snapshots.snapshot.record import SnapshotRecord

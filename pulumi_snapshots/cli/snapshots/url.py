@@ -15,13 +15,18 @@ async def url(invocation: Invocation, /, **typed: Any) -> None:
     Anyone with the URL can read the data until it expires.
     """
     record = await looked_up(invocation, typed)
-    if record.download_url is None or not is_pinned(record.download_url, record.version_id or ""):
+    if record.download_url is None or not is_pinned(
+        record.download_url, record.version_id or ""
+    ):
         hint = f"hint: `{NAME} download {record.id} --output FILE` gets it."
         invocation.fail(f"the service lists no URL of its own for {record.id}.\n{hint}")
         return
     fields = {
-        name: getattr(record, name) for name in ("id", "download_url", "download_url_expires_at")
+        name: getattr(record, name)
+        for name in ("id", "download_url", "download_url_expires_at")
     }
     invocation.result(fields, f"{record.download_url}\n", record.download_url)
     if record.download_url_expires_at:
-        invocation.note(f"The URL expires at {invocation.moment(record.download_url_expires_at)}.")
+        invocation.note(
+            f"The URL expires at {invocation.moment(record.download_url_expires_at)}."
+        )

@@ -16,7 +16,12 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from pulumi_snapshots.errors import CannotTell
-from pulumi_snapshots.listing.listings import FLEET_FROM, SERVICE_CACHE, by_database, entry_of
+from pulumi_snapshots.listing.listings import (
+    FLEET_FROM,
+    SERVICE_CACHE,
+    by_database,
+    entry_of,
+)
 from pulumi_snapshots.lookup.find import OfEach
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import ONCE
@@ -39,7 +44,9 @@ class Kept(BaseModel):
     offset: float | None = None
     databases: list[AccountDatabase] = []
     at: dict[str, Utc] = {}  # when each of the two was requested
-    asked: dict[str, Utc] = {}  # when each was requested in passing, whatever the result
+    asked: dict[
+        str, Utc
+    ] = {}  # when each was requested in passing, whatever the result
 
     def age(self, what: str, now: datetime) -> float:
         """Return the seconds since a page was requested.
@@ -62,7 +69,8 @@ class KeptPages:
 
     def __init__(self, session: Session) -> None:
         self._path = (
-            session.settings.state_directory() / f"{session.settings.fingerprint()}.pages.json"
+            session.settings.state_directory()
+            / f"{session.settings.fingerprint()}.pages.json"
         )
 
     def read(self) -> Kept:
@@ -163,7 +171,9 @@ async def snapshots_of_databases(
         The snapshots of these databases at least.
     """
     if not databases or len(databases) >= FLEET_FROM:
-        return await snapshots_of_account(session, origin=origin, may_be_kept=may_be_kept)
+        return await snapshots_of_account(
+            session, origin=origin, may_be_kept=may_be_kept
+        )
     page = await _kept_lately(session) if may_be_kept else None
     # The account's page proves of no database that it has no snapshot.
     if page is not None and all(page.of_each.get(each) for each in databases):
@@ -223,7 +233,9 @@ async def keep_listing(session: Session) -> None:
     Args:
         session: the session of the process.
     """
-    listing = await session.listings.account_listing(session.clock.monotonic(), patience=ONCE)
+    listing = await session.listings.account_listing(
+        session.clock.monotonic(), patience=ONCE
+    )
     if listing is not None:
         _keep(session, by_database(listing))
 

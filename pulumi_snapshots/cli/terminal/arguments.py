@@ -38,13 +38,19 @@ T = TypeVar("T", bound=Inputs)
 Decorator = Callable[[Any], Any]
 NOTIFY = "SQUARECLOUD_NOTIFY"
 """The variable with the URL of a monitor: what is typed is seen by every user of the machine."""
-NO_ID = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]*[^\w/\\\x00-\x1f\x7f-][^/\\\x00-\x1f\x7f]*")
+NO_ID = re.compile(
+    r"(?!\.)[^/\\\x00-\x1f\x7f]*[^\w/\\\x00-\x1f\x7f-][^/\\\x00-\x1f\x7f]*"
+)
 """The name of a database that cannot be an id. With a slash, or a dot at its beginning, it is more
 likely a path.
 """
 
-COMPLETION_PATIENCE = 1.5  # seconds that a press of the tab key waits for the service at most
-YOUNG = 300.0  # seconds for which a kept page is offered without a request for a newer one
+COMPLETION_PATIENCE = (
+    1.5  # seconds that a press of the tab key waits for the service at most
+)
+YOUNG = (
+    300.0  # seconds for which a kept page is offered without a request for a newer one
+)
 # ids that a shell takes as they are; the service has no others
 SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")
 
@@ -80,7 +86,9 @@ def command(
             return function(invocation, **typed)
 
         decorated: Any = run
-        for each in reversed([*parameters, *((json_option, quiet_option) if has_result else ())]):
+        for each in reversed(
+            [*parameters, *((json_option, quiet_option) if has_result else ())]
+        ):
             decorated = each(decorated)
         return click.command(name, kind)(decorated)
 
@@ -108,10 +116,17 @@ def database_ids(
     """
     kept = _pages(context, "databases", databases_of_account)
     known = dict.fromkeys(kept.snapshots, "")
-    known |= {each.id: ", ".join(filter(None, (each.name, each.type))) for each in kept.databases}
+    known |= {
+        each.id: ", ".join(filter(None, (each.name, each.type)))
+        for each in kept.databases
+    }
     # All names beside all ids would show everything twice.
     return _fitting(
-        typed, [*known.items(), *((each.name or "", each.id) for each in kept.databases if typed)]
+        typed,
+        [
+            *known.items(),
+            *((each.name or "", each.id) for each in kept.databases if typed),
+        ],
     )
 
 
@@ -137,23 +152,33 @@ def snapshot_ids(
         if f"{each}/".startswith(typed[: len(each) + 1])
     }
     for database_id, entries in fitting.items():
-        newest = sorted(entries.items(), key=lambda one: str(one[1].modified or ""), reverse=True)
+        newest = sorted(
+            entries.items(), key=lambda one: str(one[1].modified or ""), reverse=True
+        )
         if has_latest:
             found.append((f"{database_id}/{checks.LATEST}", "the newest one"))
         # The snapshots of all databases would be hundreds: those of one are shown once it is typed.
         for version, entry in newest if len(fitting) == 1 else newest[: not has_latest]:
             taken = zoned(entry.modified, context.obj.zone) if entry.modified else None
-            about = ", ".join(filter(None, (taken, entry.origin, size_text(entry.size))))
+            about = ", ".join(
+                filter(None, (taken, entry.origin, size_text(entry.size)))
+            )
             found.append((f"{database_id}/{version}", about))
     return _fitting(typed, found)
 
 
 def _fitting(typed: str, offered: Iterable[tuple[str, str]]) -> list[CompletionItem]:
-    fitting = (each for each in offered if each[0].startswith(typed) and SAFE.fullmatch(each[0]))
+    fitting = (
+        each
+        for each in offered
+        if each[0].startswith(typed) and SAFE.fullmatch(each[0])
+    )
     return [CompletionItem(value, help=printable(about)) for value, about in fitting]
 
 
-def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[object]]) -> Kept:
+def _pages(
+    context: click.Context, what: str, request: Callable[..., Awaitable[object]]
+) -> Kept:
     """The kept pages, after a request for a newer one if that is due and quick."""
     seen = [Kept()]
 
@@ -163,7 +188,9 @@ def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[o
             pages = KeptPages(session)
             now = session.clock.utc()
             seen.append(pages.read())
-            if not 0 <= seen[-1].age(what, now) < YOUNG and pages.may_request(what, now, YOUNG):
+            if not 0 <= seen[-1].age(what, now) < YOUNG and pages.may_request(
+                what, now, YOUNG
+            ):
                 await request(session)
                 seen.append(pages.read())
 
@@ -185,13 +212,18 @@ class _Checked(click.ParamType[Any]):
     """What a function reads that raises `Unfit`; with a form of completion if there is one."""
 
     def __init__(
-        self, name: str, read: Callable[[str], Any], complete: Callable[..., Any] | None = None
+        self,
+        name: str,
+        read: Callable[[str], Any],
+        complete: Callable[..., Any] | None = None,
     ) -> None:
         self.name = name
         self.read = read
         self.complete = complete
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
         """Read it, or say what would be right."""
         try:
             return self.read(value)
@@ -222,7 +254,9 @@ def _beginning(typed: str) -> timedelta | datetime:
     try:
         return timedelta(seconds=checks.parse_duration(_duration(typed)))
     except (ValueError, OverflowError):
-        raise checks.Unfit("must be a duration such as 90d, or a date such as 2026-10-01") from None
+        raise checks.Unfit(
+            "must be a duration such as 90d, or a date such as 2026-10-01"
+        ) from None
 
 
 def _database(typed: str) -> str:
@@ -246,7 +280,9 @@ class _Database(_Checked):
     def __init__(self) -> None:
         super().__init__("database", _database, database_ids)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
         """Read it, and note that it may be a secret instead."""
         if ctx is not None:
             ctx.obj.note_typed_id(value)
@@ -259,7 +295,9 @@ class _File(click.Path):
     def __init__(self) -> None:
         super().__init__(dir_okay=False, path_type=Path)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
         """Take its path."""
         if spells_secret(str(value)):
             self.fail(f"it {SPELLS_ONE}.", param, ctx)
@@ -288,22 +326,32 @@ def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) ->
             else f"`{database}/{checks.LATEST}` is the newest, "
         )
         shows = (
-            f"{newest}`status DATABASE` names the one to go back to, and `list DATABASE` shows all"
+            f"{newest}`status DATABASE` names the one to go back to, and `list "
+            "DATABASE` shows all"
         )
         words = context.obj.arguments
         after = words[words.index(typed) + 1 :] if typed in words else []
-        if after and "/" not in typed and SAFE.fullmatch(after[0]) and after[0][0] != "-":
+        if (
+            after
+            and "/" not in typed
+            and SAFE.fullmatch(after[0])
+            and after[0][0] != "-"
+        ):
             context.obj.note_typed_id(after[0])
             shows = f"type `{typed}/{after[0]}`, with a slash and without a space"
         raise click.BadParameter(
             f"a snapshot is DATABASE/VERSION, not {typed!r}: {shows}."
         ) from None
     if is_provisional(typed):
-        raise click.BadParameter("it is pending: `create DATABASE` keeps waiting for it.")
+        raise click.BadParameter(
+            "it is pending: `create DATABASE` keeps waiting for it."
+        )
     context.params |= {"database_id": database, "version_id": version}
 
 
-def _monitor(context: click.Context, _option: click.Parameter, typed: str | None) -> None:
+def _monitor(
+    context: click.Context, _option: click.Parameter, typed: str | None
+) -> None:
     """Note the URL of the monitor that hears how the command goes. No error repeats it."""
     url = typed or context.obj.environment.get(NOTIFY)
     if url and (problem := problem_of_monitor(url)):
@@ -311,7 +359,10 @@ def _monitor(context: click.Context, _option: click.Parameter, typed: str | None
     context.obj.notifies = url
 
 
-ALSO_SPELLED = {"max_archive_age": ("--archive-within",), "max_drill_age": ("--drill-within",)}
+ALSO_SPELLED = {
+    "max_archive_age": ("--archive-within",),
+    "max_drill_age": ("--drill-within",),
+}
 """Other spellings of options, by the names of their inputs."""
 
 
@@ -346,7 +397,9 @@ def timeout_option(inputs: type[Inputs]) -> Decorator:
     """
     usual = inputs.properties()["timeout"].default_text
     return click.option(
-        "--timeout", type=DURATION_TYPE, help=f"How long the command can take; {usual} by default."
+        "--timeout",
+        type=DURATION_TYPE,
+        help=f"How long the command can take; {usual} by default.",
     )
 
 
@@ -366,10 +419,14 @@ notify_option = click.option(
     ),
 )
 again_option = click.option(
-    "--new", is_flag=True, help="Restore again, even if an earlier restore is unfinished."
+    "--new",
+    is_flag=True,
+    help="Restore again, even if an earlier restore is unfinished.",
 )
 urls_option = click.option(
-    "--urls", is_flag=True, help="With --json: also URLs, which open the data to anyone."
+    "--urls",
+    is_flag=True,
+    help="With --json: also URLs, which open the data to anyone.",
 )
 snapshot_argument = click.argument(
     "snapshot",
@@ -402,7 +459,9 @@ def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any]) -
         name: _as_id(given) if given and name.endswith("database_id") else given
         for name, given in typed.items()
     }
-    known |= {"version_id": "newest"} if typed.get("version_id") == checks.LATEST else {}
+    known |= (
+        {"version_id": "newest"} if typed.get("version_id") == checks.LATEST else {}
+    )
     for problem in inputs.problems(known):
         name = invocation.wording.spell(problem.property) if problem.property else ""
         text = f"{name} {invocation.wording.text(problem.told())}.".lstrip()

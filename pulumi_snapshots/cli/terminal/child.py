@@ -19,7 +19,8 @@ class ChildCommand:
 
     def __init__(self) -> None:
         self._process: Process | None = None
-        self._early: list[signal.Signals] | None = None  # the signals since it was to start
+        # the signals since it was to start
+        self._early: list[signal.Signals] | None = None
 
     async def run(self, words: Sequence[str], environment: Mapping[str, str]) -> int:
         """Run a command until it ends; what it has forked may live on.

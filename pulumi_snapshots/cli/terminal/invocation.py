@@ -4,7 +4,14 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
@@ -41,8 +48,12 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord
 NAME = "squarecloud-snapshots"
 COMPLETE = "_SQUARECLOUD_SNAPSHOTS_COMPLETE"  # the variable by which a shell asks for completions
 ASKING = "asking the service, in turn with other runs"
-TO_TYPE = 60.0  # seconds that a user has at least to type a command that a message names
-LONGEST_ANSWER = 4096  # characters of a line that a user types; as many as a terminal takes
+TO_TYPE = (
+    60.0  # seconds that a user has at least to type a command that a message names
+)
+LONGEST_ANSWER = (
+    4096  # characters of a line that a user types; as many as a terminal takes
+)
 Form = str | Mapping[str, str | None] | Sequence[Sequence[str]]
 """What people read of a result: a text, facts by their names, or rows."""
 
@@ -61,7 +72,9 @@ class Invocation:
     """One run of a command, which shows the progress of the operations that it starts."""
 
     environment: Mapping[str, str]
-    out: IO[str] = field(default_factory=lambda: sys.stdout)  # for results, and nothing else
+    out: IO[str] = field(
+        default_factory=lambda: sys.stdout
+    )  # for results, and nothing else
     err: IO[str] = field(default_factory=lambda: sys.stderr)
     stdin: IO[str] = field(default_factory=lambda: sys.stdin)
     clock: Clock = field(default_factory=Clock)
@@ -71,7 +84,8 @@ class Invocation:
     monitor: Monitor = field(default_factory=Monitor)
     in_thread: Callable[..., Awaitable[Any]] = anyio.to_thread.run_sync
     child: ChildCommand = field(default_factory=ChildCommand)
-    zone: tzinfo | None = None  # of the times that people read; that of this machine if None
+    # of the times that people read; that of this machine if None
+    zone: tzinfo | None = None
     arguments: Sequence[str] = ()
     as_json: bool = False
     quiet: bool = False
@@ -81,7 +95,8 @@ class Invocation:
     typed_ids: set[str] = field(default_factory=set)  # that may be secrets instead
     stoppable: tuple[Stoppable, ...] = ()  # what the first signal stops
     ended_by: int | None = None  # the signal that ends the command
-    failure_code: int | None = None  # the exit code if the command fails; None for the usual one
+    # the exit code if the command fails; None for the usual one
+    failure_code: int | None = None
     _looked_up: tuple[str, str] | None = None  # a database and a version
     _live: Status | None = None
     _logged: bool = False
@@ -145,17 +160,24 @@ class Invocation:
         """
         if self.as_json:  # in ASCII, which every locale can print
             self.show(
-                json.dumps(fields, indent=2, default=lambda record: record.to_outputs()) + "\n"
+                json.dumps(fields, indent=2, default=lambda record: record.to_outputs())
+                + "\n"
             )
         elif self.quiet:
             self.show("".join(f"{each}\n" for each in brief))
         elif isinstance(form, str):
             self.show(form)
         else:
-            self.show(facts(form) if isinstance(form, Mapping) else grid(form, self.out))
+            self.show(
+                facts(form) if isinstance(form, Mapping) else grid(form, self.out)
+            )
 
     def listed(
-        self, heads: Sequence[str], rows: Sequence[Sequence[str | None]], fields: Any, none: str
+        self,
+        heads: Sequence[str],
+        rows: Sequence[Sequence[str | None]],
+        fields: Any,
+        none: str,
     ) -> None:
         """Write a list as `result` does, or say that there is none.
 
@@ -228,7 +250,9 @@ class Invocation:
         Args:
             typed: the text that was typed.
         """
-        self.typed_ids |= {part for part in typed.split("/") if part and shown_id(part) != part}
+        self.typed_ids |= {
+            part for part in typed.split("/") if part and shown_id(part) != part
+        }
 
     def _with_shortened_ids(self, text: str) -> str:
         for each in sorted(self.typed_ids, key=len, reverse=True):
@@ -330,7 +354,11 @@ class Invocation:
         Yields:
             The session.
         """
-        config = await self.in_thread(configuration_of, stack, self.environment) if stack else {}
+        config = (
+            await self.in_thread(configuration_of, stack, self.environment)
+            if stack
+            else {}
+        )
         settings = Settings.read(config, self.environment)
         session = self.make_session(
             settings, self.make_ledger(settings, self.clock), clock=self.clock
@@ -379,7 +407,12 @@ class Invocation:
         return whole
 
     async def snapshot(
-        self, session: Session, database_id: str, version_id: str, *, shown: bool = False
+        self,
+        session: Session,
+        database_id: str,
+        version_id: str,
+        *,
+        shown: bool = False,
     ) -> SnapshotRecord:
         """Return the snapshot that was typed; see `whole_version`.
 
@@ -431,7 +464,11 @@ class Invocation:
             async with self.session() as session:
                 inputs = await prepared(session)
                 is_shared = session.ledger.place.is_shared
-                machines = "any machine with this shared state" if is_shared else "this machine"
+                machines = (
+                    "any machine with this shared state"
+                    if is_shared
+                    else "this machine"
+                )
                 # A run of the same command waits for this one's request; `--new` would send
                 # another.
                 machines += ", without `--new`," if new else ""
@@ -440,10 +477,14 @@ class Invocation:
                 self.wording = self.wording.about(command=command, machines=machines)
                 try:
                     with self.working(session):
-                        return await operation(session, inputs, self, self.name, forced=new)
+                        return await operation(
+                            session, inputs, self, self.name, forced=new
+                        )
                 except NotFinished as pending:
                     self.typed_ids.clear()  # what was requested with them shows that they are ids
-                    self._name_command(pending.record, session, again or partial(_watching, same))
+                    self._name_command(
+                        pending.record, session, again or partial(_watching, same)
+                    )
                     raise
         except (NotFinished, DrillFailed) as pending:
             self.fail(self.wording.report(pending))

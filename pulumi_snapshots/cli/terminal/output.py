@@ -23,7 +23,9 @@ OUTPUT_FORMAT = 1
 
 `docs/contracts.md` says what it promises, and when it rises.
 """
-UNLIMITED = 10_000  # columns of a stream that is no terminal: lines of a pipe are never folded
+UNLIMITED = (
+    10_000  # columns of a stream that is no terminal: lines of a pipe are never folded
+)
 READABLE = 100  # columns of prose at most
 MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM", "unknown": "?"}
 GOOD = {True: MARKS["ok"], False: MARKS["problem"]}
@@ -44,7 +46,9 @@ def printable(text: str) -> str:
     )
 
 
-def zoned(moment: datetime, zone: tzinfo | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+def zoned(
+    moment: datetime, zone: tzinfo | None, form: str = "%Y-%m-%d %H:%M:%S"
+) -> str:
     """Format a time in a zone, with the zone's name.
 
     Args:
@@ -112,7 +116,9 @@ def width_of(stream: IO[str]) -> int:
     """
     try:
         return (
-            max(1, os.get_terminal_size(stream.fileno()).columns) if stream.isatty() else UNLIMITED
+            max(1, os.get_terminal_size(stream.fileno()).columns)
+            if stream.isatty()
+            else UNLIMITED
         )
     except (OSError, ValueError):
         return UNLIMITED
@@ -135,7 +141,9 @@ def grid(rows: Iterable[Sequence[str]], stream: IO[str] | None = None) -> str:
                 cells.add_column(no_wrap=True)
         cells.add_row(*(Text(printable(each), overflow="fold") for each in row))
     width = width_of(stream) if stream else UNLIMITED
-    console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
+    console = Console(
+        file=StringIO(), width=width, color_system=None, legacy_windows=False
+    )
     with console.capture() as captured:
         console.print(cells)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
@@ -153,7 +161,9 @@ def facts(values: Mapping[str, str | None]) -> str:
     return grid((name, value) for name, value in values.items() if value)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str | None]], stream: IO[str]) -> str:
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str | None]], stream: IO[str]
+) -> str:
     """Format a table.
 
     If the stream is too narrow for the table, each row takes two lines, since an id must not be
@@ -175,7 +185,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | None]], stream: 
         next(number for number, head in enumerate(columns) if head) + 1
     )  # a mark, and what it is about
     return "".join(
-        f"{'  '.join(row[:first])}\n  {'  '.join(filter(None, row[first:]))}\n" for row in shown
+        f"{'  '.join(row[:first])}\n  {'  '.join(filter(None, row[first:]))}\n"
+        for row in shown
     )
 
 
@@ -191,7 +202,9 @@ def markdown(text: str, stream: IO[str]) -> str:
     """
     if not stream.isatty():
         return f"{text}\n"
-    console = Console(file=StringIO(), width=min(width_of(stream), READABLE), force_terminal=True)
+    console = Console(
+        file=StringIO(), width=min(width_of(stream), READABLE), force_terminal=True
+    )
     with console.capture() as captured:
         console.print(Markdown(re.sub(r"^# (.*)", r"**\1**", text)))
     return captured.get()

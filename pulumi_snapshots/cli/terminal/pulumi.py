@@ -14,7 +14,13 @@ import click
 from pulumi_snapshots.errors import HintKind, ProviderError
 from pulumi_snapshots.ledger.place import BACKEND
 from pulumi_snapshots.properties.checks import Unfit
-from pulumi_snapshots.run.settings import PACKAGE, backend_url, config_key, variable, without_key
+from pulumi_snapshots.run.settings import (
+    PACKAGE,
+    backend_url,
+    config_key,
+    variable,
+    without_key,
+)
 
 PULUMI_PATIENCE = 600.0
 """Seconds that a command of the CLI may take: adding an SDK to a project also installs what that
@@ -22,7 +28,9 @@ needs.
 """
 
 stack_option = click.option(
-    "--stack", metavar="NAME", help="Use this stack's configuration, found from this folder."
+    "--stack",
+    metavar="NAME",
+    help="Use this stack's configuration, found from this folder.",
 )
 
 
@@ -48,7 +56,9 @@ def pulumi(
     """
     program = shutil.which("pulumi", path=environment.get("PATH", ""))
     if program is None:
-        raise PulumiTrouble("pulumi is not on PATH", then=[HintKind.INSTALL_PULUMI, then])
+        raise PulumiTrouble(
+            "pulumi is not on PATH", then=[HintKind.INSTALL_PULUMI, then]
+        )
     try:
         return subprocess.run(  # noqa: S603  the program that a user would run
             [program, *arguments, "--non-interactive"],
@@ -61,7 +71,9 @@ def pulumi(
             env={**without_key(environment), "PULUMI_SKIP_UPDATE_CHECK": "true"},
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        said = str(getattr(error, "stderr", None) or error).strip().removeprefix("error: ")
+        said = (
+            str(getattr(error, "stderr", None) or error).strip().removeprefix("error: ")
+        )
         raise PulumiTrouble(
             f"`pulumi {' '.join(arguments)}` failed: {said}", then=[then]
         ) from error
@@ -92,16 +104,22 @@ def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, st
         if key.startswith(f"{PACKAGE}:")
     }
     if (
-        found.get(config_key("shared_state")) or environment.get(variable("shared_state"))
+        found.get(config_key("shared_state"))
+        or environment.get(variable("shared_state"))
     ) == BACKEND:
         with suppress(Unfit):  # the settings say why it cannot be looked up
             # Runs know no more of the backend than files and the environment; the CLI does.
-            urls = json.loads(asked("whoami", "--json")).get("url", ""), backend_url(environment)
+            urls = (
+                json.loads(asked("whoami", "--json")).get("url", ""),
+                backend_url(environment),
+            )
             actual, seen = (url.partition("?")[0].rstrip("/") for url in urls)
             if actual != seen:
                 told = (
                     f"stack {stack} is in the backend {actual}, and its runs would take "
                     f"{seen or 'none'} for that"
                 )
-                raise PulumiTrouble(told, "No request was sent.", [HintKind.NAME_BACKEND])
+                raise PulumiTrouble(
+                    told, "No request was sent.", [HintKind.NAME_BACKEND]
+                )
     return found

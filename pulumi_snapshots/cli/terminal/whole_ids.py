@@ -11,7 +11,13 @@ from datetime import timedelta
 
 from pulumi_snapshots.cli.terminal.account import databases_of_account, known_versions
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import CannotTell, Hint, HintKind, LedgerUnavailable, ProviderError
+from pulumi_snapshots.errors import (
+    CannotTell,
+    Hint,
+    HintKind,
+    LedgerUnavailable,
+    ProviderError,
+)
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, by_database, entry_of
 from pulumi_snapshots.properties.checks import LATEST, is_usual_database_id
 from pulumi_snapshots.run.session import Session
@@ -31,7 +37,8 @@ SHOWN_CANDIDATES = 10
 """Candidates that an error lists at most."""
 NOTHING_DONE = "Nothing was done."
 UNLISTED = (
-    f"A snapshot of the last {SERVICE_CACHE / 60:.0f} minutes can be missing from the listing."
+    f"A snapshot of the last {SERVICE_CACHE / 60:.0f} minutes can be missing from "
+    "the listing."
 )
 
 
@@ -52,7 +59,9 @@ async def whole_database(session: Session, typed: str) -> str:
     Raises:
         UnclearId: Several databases fit, or none.
     """
-    if is_usual_database_id(typed):  # another one, as in the service's examples, costs a request
+    if is_usual_database_id(
+        typed
+    ):  # another one, as in the service's examples, costs a request
         return typed
     is_part = PART_OF_DATABASE.fullmatch(typed) is not None
     try:
@@ -62,7 +71,11 @@ async def whole_database(session: Session, typed: str) -> str:
             return typed  # the service knows whether it is an id
         # Not all databases are seen, so a few characters could be another one's.
         if len(typed) >= SHORTEST_PART:
-            fitting = [each for each in await _seen_databases(session) if each.startswith(typed)]
+            fitting = [
+                each
+                for each in await _seen_databases(session)
+                if each.startswith(typed)
+            ]
             if len(fitting) == 1:
                 return fitting[0]
         happened = (
@@ -70,7 +83,9 @@ async def whole_database(session: Session, typed: str) -> str:
             "databases"
         )
         raise UnclearId(happened, NOTHING_DONE, [HintKind.GIVE_WHOLE_ID]) from refused
-    known = {each.id: ", ".join(filter(None, (each.name, each.type))) for each in databases}
+    known = {
+        each.id: ", ".join(filter(None, (each.name, each.type))) for each in databases
+    }
     named = [each.id for each in databases if each.name == typed]
     return _only(_Choice("database", typed, known, named, by_beginning=is_part))
 
@@ -89,7 +104,9 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
     Raises:
         UnclearId: Several snapshots fit, or none.
     """
-    if typed == LATEST or (len(typed) >= SHORTEST_VERSION and not PART_OF_UUID.fullmatch(typed)):
+    if typed == LATEST or (
+        len(typed) >= SHORTEST_VERSION and not PART_OF_UUID.fullmatch(typed)
+    ):
         return typed
     listings = session.listings
     # An old page lacks what runs have found since, and that may be meant too.
@@ -180,7 +197,8 @@ class _Choice:
             )
         if self.named and fitting:
             return (
-                f"{len(fitting)} {self.what}s have the name {self.typed}, or ids that begin like it"
+                f"{len(fitting)} {self.what}s have the name {self.typed}, or ids "
+                "that begin like it"
             )
         if fitting:
             return f"the ids of {len(fitting)} {self.what}s begin with {self.typed}"
@@ -191,7 +209,10 @@ class _Choice:
 
     def shown(self, ids: Sequence[str]) -> str:
         """List ids with what they are recognised by, a line for each."""
-        lines = [f"\n  {each}  {self.candidates[each]}".rstrip() for each in ids[:SHOWN_CANDIDATES]]
+        lines = [
+            f"\n  {each}  {self.candidates[each]}".rstrip()
+            for each in ids[:SHOWN_CANDIDATES]
+        ]
         if len(ids) > SHOWN_CANDIDATES:
             lines.append(f"\n  and {len(ids) - SHOWN_CANDIDATES} more")
         return f":{''.join(lines)}" if lines else ""

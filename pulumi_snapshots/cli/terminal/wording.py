@@ -77,7 +77,9 @@ COMMAND_STEPS = {
         "If the data cannot wait and you have an archive: `squarecloud-snapshots archives "
         "DESTINATION` lists it; it can be loaded without the service."
     ),
-    HintKind.NAME_IDENTITY: ("Name the file that `age-keygen` has written: `--identity FILE`."),
+    HintKind.NAME_IDENTITY: (
+        "Name the file that `age-keygen` has written: `--identity FILE`."
+    ),
     HintKind.GIVE_URL: "Download it again with a key.",
     HintKind.KEEP_FILE: "Move that file away, name another one, or add --force to overwrite it.",
 }

@@ -60,7 +60,8 @@ class Identity:
             "description": "".join(self._all("Summary")),
             "license": "".join(self._all("License-Expression")),
             # Never empty: else C# names Pulumi's company.
-            "publisher": "".join(self._all("Author")) or f"the authors of {DISTRIBUTION}",
+            "publisher": "".join(self._all("Author"))
+            or f"the authors of {DISTRIBUTION}",
             "homepage": self.urls.get("homepage") or site or repository,
             "repository": repository,
             "logoUrl": site and f"{site}/{LOGO_IN_REGISTRY}",

@@ -39,7 +39,8 @@ PROVISIONAL = (
     "instead"
 )
 IGNORED = (
-    "{reason}. If ignoreChanges names {snapshot}, name {database_id} and {version_id} there instead"
+    "{reason}. If ignoreChanges names {snapshot}, name {database_id} and "
+    "{version_id} there instead"
 )
 
 
@@ -56,7 +57,8 @@ class SureLatestQuery(LatestQuery):
     """The newest available snapshot of a database, of any origin; an error if there is none."""
 
     optional: bool = declare(
-        "Whether there may be none: the result lacks it then, instead of an error.", default=False
+        "Whether there may be none: the result lacks it then, instead of an error.",
+        default=False,
     )
 
 
@@ -68,7 +70,9 @@ FUNCTIONS = {
     for each in (SNAPSHOTS, SURE_LATEST, DOWNLOAD_URL, DATABASE, DATABASES)
 }
 LISTED: dict[str, Property] = {
-    name: each for name, each in SNAPSHOTS.query.properties().items() if name != "with_url"
+    name: each
+    for name, each in SNAPSHOTS.query.properties().items()
+    if name != "with_url"
 }
 """What a list of Snapshots can be asked for; it has ids, so no URLs. The service has no list of
 another kind.
@@ -91,7 +95,9 @@ class ResourceKind:
     schema = cached_property(lambda self: self.rules.schema)
     names = cached_property(lambda self: Names(self.schema.outputs))
     input_names = cached_property(lambda self: Names(self.schema.inputs.properties()))
-    refers = cached_property(lambda self: set(NAMED_BY) <= self.schema.inputs.properties().keys())
+    refers = cached_property(
+        lambda self: set(NAMED_BY) <= self.schema.inputs.properties().keys()
+    )
     """Whether it takes a Snapshot of the program for its database and version."""
 
     @property
@@ -137,7 +143,9 @@ def expanded(
     return made, problems
 
 
-def _named_by(given: Any, versions: Mapping[str, Any]) -> tuple[tuple[Any, Any], list[Problem]]:
+def _named_by(
+    given: Any, versions: Mapping[str, Any]
+) -> tuple[tuple[Any, Any], list[Problem]]:
     """The database and the version that a Snapshot's id names, and what is wrong with the id."""
     nothing = (UNKNOWN, UNKNOWN)
     if given is UNKNOWN:

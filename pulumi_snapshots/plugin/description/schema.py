@@ -97,9 +97,15 @@ def schema() -> dict[str, Any]:
             "kind/native",
         ],
         "config": {"variables": settings},
-        "provider": {"description": inspect.getdoc(Settings), "inputProperties": settings},
+        "provider": {
+            "description": inspect.getdoc(Settings),
+            "inputProperties": settings,
+        },
         "resources": {
-            **{token: _resource(kind.schema, kind) for token, kind in RESOURCE_KINDS.items()},
+            **{
+                token: _resource(kind.schema, kind)
+                for token, kind in RESOURCE_KINDS.items()
+            },
             token(GUARD.name): _resource(GUARD),
         },
         "functions": {token: _function(lookup) for token, lookup in FUNCTIONS.items()},
@@ -121,7 +127,9 @@ def schema() -> dict[str, Any]:
 
 def _setting(each: Property) -> dict[str, Any]:
     """A setting; the key has no default, which would put it into the state."""
-    default = {} if each.secret else {"defaultInfo": {"environment": [variable(each.name)]}}
+    default = (
+        {} if each.secret else {"defaultInfo": {"environment": [variable(each.name)]}}
+    )
     return _property(each) | default
 
 
@@ -170,7 +178,9 @@ def _reference(inputs: Mapping[str, Property], named: Iterable[str]) -> dict[str
 
 def _in_all_languages(described: str | None) -> str:
     """A description with the names of properties as all languages but Python spell them."""
-    return re.sub(r"`[a-z]+(?:_[a-z]+)+`", lambda found: in_camel(found[0]), described or "")
+    return re.sub(
+        r"`[a-z]+(?:_[a-z]+)+`", lambda found: in_camel(found[0]), described or ""
+    )
 
 
 def _function(lookup: Lookup[Any]) -> dict[str, Any]:
@@ -180,7 +190,11 @@ def _function(lookup: Lookup[Any]) -> dict[str, Any]:
             _in_all_languages(inspect.getdoc(lookup.query)), in_camel(lookup.function)
         ),
         **(
-            {"inputs": _object(asked, [each for each in asked.values() if each.required])}
+            {
+                "inputs": _object(
+                    asked, [each for each in asked.values() if each.required]
+                )
+            }
             if asked
             else {}
         ),
@@ -220,22 +234,29 @@ def _each_of(records: Iterable[type[Record]]) -> Iterator[Property]:
 
 
 def _described(record: type[Record]) -> dict[str, Any]:
-    return _of_record(record) | {"description": _in_all_languages(inspect.getdoc(record))}
+    return _of_record(record) | {
+        "description": _in_all_languages(inspect.getdoc(record))
+    }
 
 
 def _of_choices(choices: Choices) -> dict[str, Any]:
     values = [
-        {"value": value, "description": meaning} for value, meaning in choices.meanings.items()
+        {"value": value, "description": meaning}
+        for value, meaning in choices.meanings.items()
     ]
     return {"type": "string", "enum": values}
 
 
 def _of_record(record: type[Record]) -> dict[str, Any]:
     every = record.properties()
-    return _object(every, [each for each in every.values() if record.always(each) or each.settled])
+    return _object(
+        every, [each for each in every.values() if record.always(each) or each.settled]
+    )
 
 
-def _object(every: Mapping[str, Property], required: Iterable[Property] = ()) -> dict[str, Any]:
+def _object(
+    every: Mapping[str, Property], required: Iterable[Property] = ()
+) -> dict[str, Any]:
     properties = {each.camel: _property(each) for each in every.values()}
     return {
         "type": "object",
@@ -255,10 +276,19 @@ def _property(each: Property) -> dict[str, Any]:
             if each.reader == each.choices.read
             else {"type": "string", "oneOf": [{"type": "string"}, kind]}
         )
-    described = _in_all_languages(each.description.replace(AS_WRITTEN[Duration], DURATION_DOC))
-    deprecated = {"deprecationMessage": DEPRECATED[each.camel]} if each.camel in DEPRECATED else {}
+    described = _in_all_languages(
+        each.description.replace(AS_WRITTEN[Duration], DURATION_DOC)
+    )
+    deprecated = (
+        {"deprecationMessage": DEPRECATED[each.camel]}
+        if each.camel in DEPRECATED
+        else {}
+    )
     return (
-        kind | {"description": described} | ({"secret": True} if each.secret else {}) | deprecated
+        kind
+        | {"description": described}
+        | ({"secret": True} if each.secret else {})
+        | deprecated
     )
 
 
@@ -268,7 +298,11 @@ def _type(kind: Any) -> dict[str, Any]:
     record = record_in(kind)
     if record is not None:
         return {"$ref": f"#/types/{token(_name(record))}"}
-    return {"$ref": "pulumi.json#/Any"} if kind is Any else {"type": TYPES.get(kind, "string")}
+    return (
+        {"$ref": "pulumi.json#/Any"}
+        if kind is Any
+        else {"type": TYPES.get(kind, "string")}
+    )
 
 
 def _name(record: type[Record]) -> str:
@@ -297,7 +331,9 @@ def with_examples(description: str, name: str) -> str:
     Returns:
         The description with examples, in Markdown.
     """
-    blocks = [f"```{language}\n{example(language, name)}\n```" for language in LANGUAGES]
+    blocks = [
+        f"```{language}\n{example(language, name)}\n```" for language in LANGUAGES
+    ]
     # Each generator keeps what is in its own language of this.
     around = (
         "{{% examples %}}",
@@ -332,6 +368,7 @@ def example(language: str, name: str | None = None) -> str:
 def _programs() -> dict[str, str]:
     folder = PACKED_TOUR if PACKED_TOUR.is_dir() else TOUR_IN_REPOSITORY
     yaml, others = (
-        (folder / name).read_text(encoding="utf-8") for name in ("Pulumi.yaml", "languages.md")
+        (folder / name).read_text(encoding="utf-8")
+        for name in ("Pulumi.yaml", "languages.md")
     )
     return {**dict(FENCE.findall(others)), "yaml": yaml}

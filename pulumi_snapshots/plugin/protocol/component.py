@@ -78,7 +78,9 @@ class GuardComponent:
         asked: Any,
         values: Mapping[str, Any],
         call: EngineCall,
-        hooked: Callable[[str, Callable[[EngineCall], Awaitable[object]]], Awaitable[str]],
+        hooked: Callable[
+            [str, Callable[[EngineCall], Awaitable[object]]], Awaitable[str]
+        ],
     ) -> None:
         self._asked = asked
         self._call = call
@@ -88,10 +90,14 @@ class GuardComponent:
         self._inputs = ComponentInputs.of({"database_id": "unknown", **known})
         self._stack = f"{asked.organization}/{asked.project}/{asked.stack}"
         self._owner = f"{self._stack}/{asked.name}"
-        self._hooks = hook_names(asked.name, self._inputs.changes, in_preview=asked.dryRun)
+        self._hooks = hook_names(
+            asked.name, self._inputs.changes, in_preview=asked.dryRun
+        )
         self._preview = PreviewedChanges(self._database_id, self._inputs)
         self._state: StateBefore | None = None
-        self._unmet = {each for each in self._inputs.patterns if not is_chosen_by_program(each)}
+        self._unmet = {
+            each for each in self._inputs.patterns if not is_chosen_by_program(each)
+        }
         # Types and names of resources after the guard; URNs before it, with what depends on them.
         self._later = set[tuple[str, str]]()
         self._earlier = dict[str, str]()
@@ -112,7 +118,9 @@ class GuardComponent:
         uses = self._call.shared.memory.uses
         me = f"Guard {self._asked.name!r}"
         if self._database_id and (reason := uses.remember_use(self._database_id, me)):
-            raise ProviderError(Message("{guard}: {database_id} {reason}", guard=me, reason=reason))
+            raise ProviderError(
+                Message("{guard}: {database_id} {reason}", guard=me, reason=reason)
+            )
         await _refuse_old_engine(engine)
         outputs = await self._outputs()
         async with grpc.aio.insecure_channel(
@@ -123,7 +131,9 @@ class GuardComponent:
             await self._take_if_unhooked(monitor)
             made = await monitor.RegisterResource(self._request())
             await monitor.RegisterStackTransform(callbacks.to(self._transform))
-            done = resource_pb2.RegisterResourceOutputsRequest(urn=made.urn, outputs=outputs)
+            done = resource_pb2.RegisterResourceOutputsRequest(
+                urn=made.urn, outputs=outputs
+            )
             await monitor.RegisterResourceOutputs(done)
         return provider_pb2.ConstructResponse(urn=made.urn, state=outputs)
 
@@ -132,7 +142,9 @@ class GuardComponent:
             for (when, change), name in self._hooks.items():
                 if when == "on":
                     to = callbacks.to(self._at_failure)
-                    error_hook = resource_pb2.RegisterErrorHookRequest(name=name, callback=to)
+                    error_hook = resource_pb2.RegisterErrorHookRequest(
+                        name=name, callback=to
+                    )
                     await monitor.RegisterErrorHook(error_hook)
                     continue
                 to = callbacks.to(partial(self._at_change, when, change))
@@ -160,7 +172,9 @@ class GuardComponent:
             once = self._once()
             what = f"{FIRST_UP} ({reason})"
             call = self._call
-            await once.before_all(self._owner, self._inputs, what, call.session, call.listener)
+            await once.before_all(
+                self._owner, self._inputs, what, call.session, call.listener
+            )
 
     def _request(self) -> Any:
         asked = self._asked
@@ -183,11 +197,17 @@ class GuardComponent:
             return
         if summary := self._preview.summary():
             self._call.listener.note(summary)
-        for warning in filter(None, (self._preview.unguarded(), self._preview.beside())):
+        for warning in filter(
+            None, (self._preview.unguarded(), self._preview.beside())
+        ):
             self._call.listener.warn(warning)
         if self._unmet:
-            named = "" if "*" in self._unmet else f" named {', '.join(sorted(self._unmet))}"
-            self._call.listener.warn(Message(UNMET, guard=self._asked.name, named=named))
+            named = (
+                "" if "*" in self._unmet else f" named {', '.join(sorted(self._unmet))}"
+            )
+            self._call.listener.warn(
+                Message(UNMET, guard=self._asked.name, named=named)
+            )
         for urn, later in self._earlier.items():
             earlier = urn.rpartition("::")[2]
             self._call.listener.note(
@@ -199,7 +219,9 @@ class GuardComponent:
         outputs = Struct()
         outputs.CopyFrom(self._asked.inputs)
         covers = {
-            "before": [each for each in self._inputs.changes if self._leaves_hook(each)],
+            "before": [
+                each for each in self._inputs.changes if self._leaves_hook(each)
+            ],
             "only": sorted(self._inputs.patterns),
         }
         outputs.MergeFrom(INPUTS.write(covers))
@@ -254,7 +276,9 @@ class GuardComponent:
             for (when, change), name in self._hooks.items():
                 if self._leaves_hook(change):
                     getattr(asked.options.hooks, f"{when}_{change}").append(name)
-        return resource_pb2.TransformResponse(properties=asked.properties, options=asked.options)
+        return resource_pb2.TransformResponse(
+            properties=asked.properties, options=asked.options
+        )
 
     def _sees_in_preview(self, asked: Any) -> bool:
         """Whether a Snapshot is of this guard's database, and may not share its snapshot."""
@@ -273,7 +297,9 @@ class GuardComponent:
         """
         if "delete" not in self._inputs.changes:
             return
-        own = {urn for each in self._asked.inputDependencies.values() for urn in each.urns}
+        own = {
+            urn for each in self._asked.inputDependencies.values() for urn in each.urns
+        }
         for urn in {*asked.options.depends_on} - own:
             parent_types, _, name = urn.rpartition("::")
             type_ = re.split(r"::|\$", parent_types)[-1]
@@ -295,7 +321,9 @@ class GuardComponent:
             what = change_of(asked.urn, change)
             await act(self._owner, self._inputs, what, call.session, call.listener)
 
-        return resource_pb2.ResourceHookResponse(error=await self._hooked(asked.urn, act))
+        return resource_pb2.ResourceHookResponse(
+            error=await self._hooked(asked.urn, act)
+        )
 
     def _once(self) -> OncePerRun:
         """The snapshots of the run."""
@@ -314,7 +342,11 @@ class GuardComponent:
             is_guarded = "delete" in self._inputs.changes
             return not is_guarded or bool(asked.old_options.retain_on_delete)
         is_new_stack = self._state is not None and not self._state.guardable
-        passes = self._inputs.passes_first_creates and is_new_stack and not self._asked.dryRun
+        passes = (
+            self._inputs.passes_first_creates
+            and is_new_stack
+            and not self._asked.dryRun
+        )
         return change == "create" and passes
 
     async def _at_failure(self, request: bytes) -> Any:

@@ -132,7 +132,9 @@ class Attached:
     async def _connection(self, method: str, context: Any) -> _Connection:
         """Find a connection, which a handshake starts; older engines only attach."""
         peer = context.peer()
-        if method == "Handshake" or (method == "Attach" and peer not in self._connections):
+        if method == "Handshake" or (
+            method == "Attach" and peer not in self._connections
+        ):
             await self._free_lost()
             self._connections[peer] = _Connection(self._start())
         if peer not in self._connections:

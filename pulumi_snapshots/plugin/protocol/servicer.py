@@ -36,7 +36,14 @@ from pulumi_snapshots.engine.messages import (
     unfinished,
 )
 from pulumi_snapshots.engine.state import read_state, refuse_unusable
-from pulumi_snapshots.engine.wording import DO, DO_SNAPSHOT, PLAIN_KEY, PLUGIN, final, nothing_sent
+from pulumi_snapshots.engine.wording import (
+    DO,
+    DO_SNAPSHOT,
+    PLAIN_KEY,
+    PLUGIN,
+    final,
+    nothing_sent,
+)
 from pulumi_snapshots.errors import Message, ProviderError, is_later
 from pulumi_snapshots.errors.secrets import looks_secret
 from pulumi_snapshots.late import late
@@ -62,7 +69,13 @@ from pulumi_snapshots.plugin.wire import (
 )
 from pulumi_snapshots.properties.catalogue import Inputs, Property
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, duration_text
-from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, ResourceNotFinished, Shared
+from pulumi_snapshots.run.calls import (
+    Changes,
+    EngineCall,
+    Resource,
+    ResourceNotFinished,
+    Shared,
+)
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.run.settings import (
     PACKAGE,
@@ -169,7 +182,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if key and isinstance(key, str) and _is_in_files(key, stack, Path.cwd()):
             self._row(request.urn).warn(PLAIN_KEY)
             await self._engine.flush()
-        given = {name: config.get(config_key(name)) or None for name in Settings.properties()}
+        given = {
+            name: config.get(config_key(name)) or None for name in Settings.properties()
+        }
         problems = Settings.problems(given)
         if not problems and UNKNOWN not in config.values():
             try:
@@ -196,7 +211,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     def _settings(self) -> Settings:
         if not self._is_configured:
-            raise SettingsError("the settings of this provider are not known in a preview")
+            raise SettingsError(
+                "the settings of this provider are not known in a preview"
+            )
         return Settings.read(self._config, os.environ)
 
     def _row(self, urn: str) -> MessageRow:
@@ -226,12 +243,18 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         values = kind.input_names.read(inputs)
         async with self._shown(context, request.urn) as call:
             if self._is_configured:
-                found = kind.rules.check(call, values, in_state=bool(request.olds.fields))
+                found = kind.rules.check(
+                    call, values, in_state=bool(request.olds.fields)
+                )
             else:
                 found = kind.schema.inputs.problems(values)
         problems += explained(found, request.olds)
-        unknown = f"is not an input of {kind.token}; its inputs are {_listed(kind.accepted)}"
-        checked = _checked(inputs, problems, kind.input_names, kind.schema.secrets, unknown)
+        unknown = (
+            f"is not an input of {kind.token}; its inputs are {_listed(kind.accepted)}"
+        )
+        checked = _checked(
+            inputs, problems, kind.input_names, kind.schema.secrets, unknown
+        )
         if checked.failures:
             checked.failures[-1].reason = nothing_sent(checked.failures[-1].reason)
         return checked
@@ -251,7 +274,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Make a resource; in a preview, return the outputs that are known already."""
         kind = await self._kind(request, context)
         if request.preview:
-            return provider_pb2.CreateResponse(properties=_foreseen(kind, request.properties))
+            return provider_pb2.CreateResponse(
+                properties=_foreseen(kind, request.properties)
+            )
         values = kind.input_names.read(request.properties) | _timeout(request)
         id_, properties = await self._resource(
             kind,
@@ -274,7 +299,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             lambda call: read_state(kind.rules, call, request.id, state),
         )
         looked_up = {
-            name: value for name, value in properties.fields.items() if name in kind.input_names.all
+            name: value
+            for name, value in properties.fields.items()
+            if name in kind.input_names.all
         }
         inputs = request.inputs if request.inputs.fields else Struct(fields=looked_up)
         return provider_pb2.ReadResponse(id=id_, properties=properties, inputs=inputs)
@@ -330,8 +357,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 properties=_foreseen(kind, request.news, state=stays)
             )
         kept = state.get("timeout")
-        if kept is not None and kept != kind.input_names.read(request.old_inputs).get("timeout"):
-            values["timeout"] = kept  # the create's custom timeout, which no update gets
+        if kept is not None and kept != kind.input_names.read(request.old_inputs).get(
+            "timeout"
+        ):
+            values["timeout"] = (
+                kept  # the create's custom timeout, which no update gets
+            )
         values |= _timeout(request)
         id_, properties = await self._resource(
             kind,
@@ -389,7 +420,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if is_provisional(id_):
             self._versions[id_] = outputs.get("version_id") or UNKNOWN
 
-    async def _hooked(self, urn: str, operation: Callable[[EngineCall], Awaitable[object]]) -> str:
+    async def _hooked(
+        self, urn: str, operation: Callable[[EngineCall], Awaitable[object]]
+    ) -> str:
         """Run what a hook does, shown at its resource.
 
         Returns why the change must not happen, empty if it may.
@@ -444,7 +477,11 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         except ResourceNotFinished as end:
             wording = self._row(request.urn).wording
             if self._is_alone:
-                await _fail(context, wording.report(end.error, end.steps_if_not_saved), cause=end)
+                await _fail(
+                    context,
+                    wording.report(end.error, end.steps_if_not_saved),
+                    cause=end,
+                )
             kept = partial(
                 unfinished,
                 request,
@@ -452,7 +489,11 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 kind.names.write(end.resource.outputs, echo=echo),
             )
             await _fail(
-                context, wording.report(end.error), grpc.StatusCode.UNKNOWN, cause=end, kept=kept
+                context,
+                wording.report(end.error),
+                grpc.StatusCode.UNKNOWN,
+                cause=end,
+                kept=kept,
             )
         return made.id, kind.names.write(made.outputs, echo=echo)
 
@@ -497,11 +538,15 @@ async def _fail(
     `kept` makes the detail of its status.
     """
     told = final(text, cause)
-    await context.abort(code, told, ((DETAILS_HEADER, status(told, kept(told))),) if kept else ())
+    await context.abort(
+        code, told, ((DETAILS_HEADER, status(told, kept(told))),) if kept else ()
+    )
     raise AssertionError  # `abort` has ended the call
 
 
-async def _found(lookup: Lookup[Any], values: Mapping[str, Any], call: EngineCall) -> Any:
+async def _found(
+    lookup: Lookup[Any], values: Mapping[str, Any], call: EngineCall
+) -> Any:
     """What a lookup finds.
 
     `ProviderError` if there is no latest snapshot, unless the caller says that there may be none.
@@ -515,7 +560,9 @@ async def _found(lookup: Lookup[Any], values: Mapping[str, Any], call: EngineCal
     if found is None and not values.get("optional"):
         fits = " that fits" if values.keys() & {"origin", "max_age"} else ""
         happened = f"database {values['database_id']} has no available snapshot{fits}"
-        raise ProviderError(happened, Message("With {optional}, the result lacks it instead."))
+        raise ProviderError(
+            happened, Message("With {optional}, the result lacks it instead.")
+        )
     return found
 
 
@@ -533,7 +580,9 @@ def _name_of(snapshot: SnapshotInfo) -> str:
 
 async def _has_no(context: Any, what: str) -> NoReturn:
     """End a call that is about something which only another version can have."""
-    await _fail(context, f"This package has no {what}{OF_VERSION}.", grpc.StatusCode.NOT_FOUND)
+    await _fail(
+        context, f"This package has no {what}{OF_VERSION}.", grpc.StatusCode.NOT_FOUND
+    )
 
 
 def _type_of(urn: str | None) -> str:
@@ -554,11 +603,17 @@ def _timeout(request: Any) -> dict[str, str]:
 
 def _config(properties: Struct) -> dict[str, Any]:
     """Settings by their names in Pulumi config."""
-    return {f"{PACKAGE}:{name}": plain(value) for name, value in properties.fields.items()}
+    return {
+        f"{PACKAGE}:{name}": plain(value) for name, value in properties.fields.items()
+    }
 
 
 def _checked(
-    inputs: Struct, problems: Iterable[Problem], names: Names, secrets: Iterable[str], unknown: str
+    inputs: Struct,
+    problems: Iterable[Problem],
+    names: Names,
+    secrets: Iterable[str],
+    unknown: str,
 ) -> Any:
     """The answer to a check: the inputs with their secrets marked, and what is wrong with them."""
     checked = Struct()
@@ -625,11 +680,15 @@ def _reasons(
     """
     known = {*names.all, *OF_THE_ENGINE}
     told = [
-        (name, unknown) for name in given.fields if name not in known and not name.startswith("__")
+        (name, unknown)
+        for name in given.fields
+        if name not in known and not name.startswith("__")
     ]
     for each in problems:
         wire = names.wire(each.property)
-        is_repeated = wire not in printed and not holds_secret(given.fields.get(wire, Value()))
+        is_repeated = wire not in printed and not holds_secret(
+            given.fields.get(wire, Value())
+        )
         told.append((wire, PLUGIN.text(each.told() if is_repeated else each.reason)))
     return told
 
@@ -640,7 +699,9 @@ def _difference(kind: ResourceKind, found: Changes, request: Any) -> Any:
     moves = any(kind.names.wire(name) != name for name in request.olds.fields)
     response = answer(
         replaces=[kind.names.wire(name) for name in found.replaces],
-        changes=answer.DIFF_SOME if found.replaces or found.updates or moves else answer.DIFF_NONE,
+        changes=answer.DIFF_SOME
+        if found.replaces or found.updates or moves
+        else answer.DIFF_NONE,
         hasDetailedDiff=not moves,
     )
     for names, suffix in ((found.replaces, "_REPLACE"), (found.updates, "")):
@@ -649,7 +710,9 @@ def _difference(kind: ResourceKind, found: Changes, request: Any) -> Any:
             is_input = name in kind.schema.inputs.properties()
             change = _change(request, wire) if is_input else "UPDATE"
             response.diffs.append(wire)
-            response.detailedDiff[wire].kind = provider_pb2.PropertyDiff.Kind.Value(change + suffix)
+            response.detailedDiff[wire].kind = provider_pb2.PropertyDiff.Kind.Value(
+                change + suffix
+            )
             response.detailedDiff[wire].inputDiff = is_input
     return response
 
@@ -663,7 +726,9 @@ def _change(request: Any, wire: str) -> str:
     return "ADD" if now else "DELETE"
 
 
-def _foreseen(kind: ResourceKind, inputs: Struct, *, state: Struct | None = None) -> Struct:
+def _foreseen(
+    kind: ResourceKind, inputs: Struct, *, state: Struct | None = None
+) -> Struct:
     """The outputs as a preview knows them.
 
     Given ones, those that stay in the state, and the rest as unknown.
@@ -675,7 +740,9 @@ def _foreseen(kind: ResourceKind, inputs: Struct, *, state: Struct | None = None
             value = inputs.fields[each.camel]
         elif state is not None and each.camel in state.fields and name not in given:
             value = state.fields[each.camel]
-        elif state is not None or (name in given and name not in kind.schema.record.properties()):
+        elif state is not None or (
+            name in given and name not in kind.schema.record.properties()
+        ):
             continue
         else:
             value = UNKNOWN_VALUE

@@ -38,20 +38,25 @@ def desk(tmp_path: Path) -> Desk:
                 (OTHERS, OTHER_DATABASE, 1),
             ):
                 at = clock.utc() - timedelta(hours=hours)
-                emulator.add_snapshot(database_id, modified=at, version_id=version, size=1000)
+                emulator.add_snapshot(
+                    database_id, modified=at, version_id=version, size=1000
+                )
             return Desk(
-                World(emulator, EmulatorTransport(emulator), clock, virtual.session), tmp_path
+                World(emulator, EmulatorTransport(emulator), clock, virtual.session),
+                tmp_path,
             )
 
     return anyio.run(make)
 
 
-def offered(desk: Desk, *words: str, err: StringIO | None = None) -> dict[str, str | None]:
+def offered(
+    desk: Desk, *words: str, err: StringIO | None = None
+) -> dict[str, str | None]:
     """What the shell offers for the last word, each with its help."""
     invocation = desk.invocation(StringIO(), err or StringIO())
-    items = ShellComplete(commands, {"obj": invocation}, NAME, COMPLETE).get_completions(
-        list(words[:-1]), words[-1]
-    )
+    items = ShellComplete(
+        commands, {"obj": invocation}, NAME, COMPLETE
+    ).get_completions(list(words[:-1]), words[-1])
     return {item.value: item.help for item in items}
 
 
@@ -70,7 +75,9 @@ PLACES = (
 
 
 @pytest.mark.parametrize("typed", PLACES)
-def test_databases_are_offered_with_their_names_for_one_request(desk: Desk, typed: str) -> None:
+def test_databases_are_offered_with_their_names_for_one_request(
+    desk: Desk, typed: str
+) -> None:
     words = typed.split()
     assert offered(desk, *words, "") == {
         DATABASE: "shop, postgres",
@@ -83,8 +90,12 @@ def test_databases_are_offered_with_their_names_for_one_request(desk: Desk, type
 
 
 @pytest.mark.parametrize("command", ["download", "archive", "restore"])
-def test_snapshots_are_offered_newest_first_for_one_request(desk: Desk, command: str) -> None:
-    latest, ours, others = command != "restore", f"{DATABASE}/", f"{OTHER_DATABASE}/"
+def test_snapshots_are_offered_newest_first_for_one_request(
+    desk: Desk, command: str
+) -> None:
+    latest = command != "restore"
+    ours = f"{DATABASE}/"
+    others = f"{OTHER_DATABASE}/"
     assert list(offered(desk, command, "a14")) == [f"{ours}latest"] * latest + [
         f"{ours}{NEW}",
         f"{ours}{OLD}",
@@ -110,9 +121,12 @@ def test_what_a_command_has_listed_is_offered_without_a_request(desk: Desk) -> N
     assert sent(desk) == before
 
 
-def test_a_system_that_hangs_holds_up_no_shell(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_hangs_holds_up_no_shell(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As one that searches for the service's address without an end, which no cancellation ends."""
-    released, waited = threading.Event(), list[bool]()
+    released = threading.Event()
+    waited = list[bool]()
 
     class Hanging(EmulatorTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -132,7 +146,14 @@ class Broken(EmulatorTransport):
 
 @pytest.mark.parametrize(
     "trouble",
-    ["no key", "wrong key", "bad setting", "broken files", "no directory", "broken service"],
+    [
+        "no key",
+        "wrong key",
+        "bad setting",
+        "broken files",
+        "no directory",
+        "broken service",
+    ],
 )
 def test_no_trouble_is_printed_into_the_shell(
     desk: Desk, trouble: str, capfd: pytest.CaptureFixture[str]
@@ -150,7 +171,9 @@ def test_no_trouble_is_printed_into_the_shell(
                 file.write_text("[")
         case "no directory":
             (desk.state / "file").write_text("")
-            desk.environment["SQUARECLOUD_STATE_DIR"] = str(desk.state / "file" / "state")
+            desk.environment["SQUARECLOUD_STATE_DIR"] = str(
+                desk.state / "file" / "state"
+            )
         case _:
             desk.w.transport = Broken(desk.w.emulator)
     err = StringIO()
@@ -162,21 +185,30 @@ def test_no_trouble_is_printed_into_the_shell(
     ):
         assert offered(desk, *words, err=err) == {}
     assert (err.getvalue(), capfd.readouterr()) == ("", ("", ""))
-    assert trouble != "no directory" or sent(desk) == [], "no request is sent if it cannot be noted"
+    assert trouble != "no directory" or sent(desk) == [], (
+        "no request is sent if it cannot be noted"
+    )
     assert trouble != "wrong key" or sent(desk) == ["list account", "me"], (
         "a refused key is not sent at every press"
     )
 
 
-def test_ids_that_a_shell_would_take_for_something_else_are_not_offered(desk: Desk) -> None:
+def test_ids_that_a_shell_would_take_for_something_else_are_not_offered(
+    desk: Desk,
+) -> None:
     for odd in ("$(touch x)" + "a" * 20, "a;b" + "a" * 30, "a,b" + "a" * 30, "*" * 30):
         desk.w.emulator.add_snapshot(DATABASE, version_id=odd)
-    assert {each.partition("/")[2] for each in offered(desk, "restore", DATABASE)} == {NEW, OLD}
+    assert {each.partition("/")[2] for each in offered(desk, "restore", DATABASE)} == {
+        NEW,
+        OLD,
+    }
 
 
 def test_every_argument_that_is_an_id_is_completed() -> None:
     parameters = [
-        (command, each) for command in commands.commands.values() for each in command.params
+        (command, each)
+        for command in commands.commands.values()
+        for each in command.params
     ]
     taken = [each for _, each in parameters if "DATABASE" in str(each.metavar)]
     assert [
@@ -194,6 +226,8 @@ def test_what_guard_is_to_run_is_completed_as_a_file(desk: Desk) -> None:
     for words in (("",), ("al",), ("alembic", "sh"), ("alembic", "--")):
         invocation = desk.invocation(StringIO(), StringIO())
         completing = ShellComplete(commands, {"obj": invocation}, NAME, COMPLETE)
-        (item,) = completing.get_completions(["guard", "shop", "--", *words[:-1]], words[-1])
+        (item,) = completing.get_completions(
+            ["guard", "shop", "--", *words[:-1]], words[-1]
+        )
         assert (item.type, item.value) == ("file", words[-1])
     assert len(sent(desk)) == before

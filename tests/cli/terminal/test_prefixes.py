@@ -18,14 +18,18 @@ from tests.support.world import DATABASE, OTHER_DATABASE, START, World
 
 BOTH = (DATABASE, OTHER_DATABASE)
 SIBLING = f"a14c{'0' * 28}"
-FIRST, SECOND = "45ec0b49-9af6-445e-a55c-abd7ec5278b2", "45ed0b49-9af6-445e-a55c-abd7ec5278b2"
+FIRST = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
+SECOND = "45ed0b49-9af6-445e-a55c-abd7ec5278b2"
 
 
 def two_versions(w: World) -> None:
     """Two snapshots of the first database, the second of which is newer."""
     for hours, version in ((2, FIRST), (1, SECOND)):
         w.emulator.add_snapshot(
-            DATABASE, modified=START - timedelta(hours=hours), size=1000, version_id=version
+            DATABASE,
+            modified=START - timedelta(hours=hours),
+            size=1000,
+            version_id=version,
         )
 
 
@@ -35,7 +39,14 @@ COMMANDS = {
     "download": ("download", "a14/45ec0b49", "--output", "FOLDER/one.zip", "--json"),
     "archive": ("archive", "a14/45ec0b49", "FOLDER/", "--json"),
     "restore": ("restore", "a14/45ec0b49", "--yes", "--json"),
-    "restore onto": ("restore", f"{OTHER_DATABASE}/45ee0b49", "--onto", "a14", "--yes", "--json"),
+    "restore onto": (
+        "restore",
+        f"{OTHER_DATABASE}/45ee0b49",
+        "--onto",
+        "a14",
+        "--yes",
+        "--json",
+    ),
     "status": ("status", "a14", "--json"),
 }
 each_command = pytest.mark.parametrize("command", COMMANDS)
@@ -75,14 +86,18 @@ async def test_what_is_no_single_id_is_refused_with_the_candidates(
 ) -> None:
     two_versions(w)
     ended = (await desk.types(*typed(command, tmp_path))).failed(
-        "Error: The ids of 2 databases begin with a14:\n", f"\n  {DATABASE}  ", f"\n  {SIBLING}  "
+        "Error: The ids of 2 databases begin with a14:\n",
+        f"\n  {DATABASE}  ",
+        f"\n  {SIBLING}  ",
     )
     assert ended.out == ""
     assert OTHER_DATABASE not in ended.err
     assert "Nothing was done." in ended.err
     assert "Give more of the id" in ended.err
     assert [
-        one.kind for one in w.emulator.journal if one.kind not in {"list", "list account", "me"}
+        one.kind
+        for one in w.emulator.journal
+        if one.kind not in {"list", "list account", "me"}
     ] == []
 
 
@@ -118,13 +133,20 @@ async def test_what_could_mean_several_or_none_is_refused_with_what_there_is(
     desk: Desk, w: World, line: str
 ) -> None:
     named = {DATABASE: "a1", OTHER_DATABASE: "shop", SIBLING: "shop", "c" * 32: "a14b"}
-    for database_id, name in {**named, **{f"{number:032x}": "" for number in range(18)}}.items():
+    for database_id, name in {
+        **named,
+        **{f"{number:032x}": "" for number in range(18)},
+    }.items():
         w.emulator.add_database(database_id, name=name)
     two_versions(w)
     ended = (await desk.types(*line.split())).failed(*UNCLEAR[line])
     assert ended.out == ""
     assert "fff" not in line or "Give more" not in ended.err
-    assert {entry.kind for entry in w.emulator.journal} <= {"me", "list", "list account"}
+    assert {entry.kind for entry in w.emulator.journal} <= {
+        "me",
+        "list",
+        "list account",
+    }
 
 
 @at_desk(databases=("a14", DATABASE))
@@ -146,7 +168,9 @@ async def test_whole_ids_cost_no_request_even_if_another_id_begins_with_one(
 
 
 @at_desk(databases=BOTH)
-async def test_a_key_that_may_not_list_databases_guesses_none(desk: Desk, w: World) -> None:
+async def test_a_key_that_may_not_list_databases_guesses_none(
+    desk: Desk, w: World
+) -> None:
     w.emulator.settings = replace(
         w.emulator.settings, scopes=frozenset({SNAPSHOTS_READ, SNAPSHOTS_WRITE})
     )
@@ -163,7 +187,9 @@ async def test_a_restore_by_the_beginning_of_ids_is_the_restore_of_the_whole_ids
 ) -> None:
     two_versions(w)
     begun = w.meanwhile(
-        20, lambda: None, desk.types("restore", "a14/45ec0b49", "--yes", "--timeout", "15s")
+        20,
+        lambda: None,
+        desk.types("restore", "a14/45ec0b49", "--yes", "--timeout", "15s"),
     )
     assert (await begun).code == 1
     again = (await desk.types("restore", f"{DATABASE}/{FIRST}", "--yes")).done
@@ -173,8 +199,14 @@ async def test_a_restore_by_the_beginning_of_ids_is_the_restore_of_the_whole_ids
 
 @at_desk(databases=BOTH)
 async def test_probe_asks_for_the_whole_id(desk: Desk, w: World) -> None:
-    (await desk.types("probe", "a14", "--restore-onto", "b2", typed=Terminal("a14\n"))).failed(
-        f"Type the id of database {DATABASE} to", "that is not its id. Nothing was sent.", code=2
+    (
+        await desk.types(
+            "probe", "a14", "--restore-onto", "b2", typed=Terminal("a14\n")
+        )
+    ).failed(
+        f"Type the id of database {DATABASE} to",
+        "that is not its id. Nothing was sent.",
+        code=2,
     )
     assert [one.kind for one in w.emulator.journal] == ["me"]
 
@@ -186,9 +218,13 @@ async def test_the_command_of_a_ci_log_works_with_a_key_for_snapshots_only(
     two_versions(w)
     scopes = frozenset({SNAPSHOTS_READ, SNAPSHOTS_WRITE, DATABASES_READ})
     w.emulator.settings = replace(w.emulator.settings, scopes=scopes)
-    ended = await desk.types("restore", f"{DATABASE[:8]}/{FIRST[:8]}", "--yes", "--json")
+    ended = await desk.types(
+        "restore", f"{DATABASE[:8]}/{FIRST[:8]}", "--yes", "--json"
+    )
     assert ended.done.json["id"] == f"{DATABASE}/{FIRST}"
-    _ = (await desk.types("list", DATABASE[:7])).failed("is only the beginning of a database's id")
+    _ = (await desk.types("list", DATABASE[:7])).failed(
+        "is only the beginning of a database's id"
+    )
 
 
 @at_desk(cache_world="kept")
@@ -196,9 +232,13 @@ async def test_the_command_of_a_ci_log_finds_what_only_one_listing_shows(
     desk: Desk, w: World
 ) -> None:
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3))
-    _ = (await desk.types("list", "--json")).done  # the service keeps the account's page
+    _ = (
+        await desk.types("list", "--json")
+    ).done  # the service keeps the account's page
     two_versions(w)
-    ended = await desk.types("restore", f"{DATABASE[:8]}/{FIRST[:8]}", "--yes", "--json")
+    ended = await desk.types(
+        "restore", f"{DATABASE[:8]}/{FIRST[:8]}", "--yes", "--json"
+    )
     assert ended.done.json["id"] == f"{DATABASE}/{FIRST}"
 
 
@@ -207,7 +247,9 @@ async def test_the_beginning_that_no_listing_shows_yet_is_not_called_wrong(
     desk: Desk, w: World
 ) -> None:
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3))
-    _ = (await desk.types("show", f"{DATABASE}/{THIRD}")).failed()  # requests both listings
+    _ = (
+        await desk.types("show", f"{DATABASE}/{THIRD}")
+    ).failed()  # requests both listings
     two_versions(w)
     ended = await desk.types("restore", f"{DATABASE}/{FIRST[:8]}", "--yes")
     assert "Run it again after 12:3" in ended.failed("the whole version id").err

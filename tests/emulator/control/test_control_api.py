@@ -17,7 +17,9 @@ SCRIPT = (STATIC / "page.js").read_text()
 MARKUP = (STATIC / "index.html").read_text()
 
 
-async def control(at: Visit, request: str, body: Any = None, **options: Any) -> httpx.Response:
+async def control(
+    at: Visit, request: str, body: Any = None, **options: Any
+) -> httpx.Response:
     method, path = request.split(" ")
     return await at.files.request(
         method, f"{at.emulator.base_url}/_emulator/{path}", json=body, **options
@@ -48,13 +50,21 @@ async def test_state_shows_everything_but_a_key_of_the_users_own() -> None:
             True,
             "2026-03-01T12:02:30Z",
         )
-        assert (state["public_key"], state["blocked_until"]) == (None, "2026-03-01T12:02:30Z")
+        assert (state["public_key"], state["blocked_until"]) == (
+            None,
+            "2026-03-01T12:02:30Z",
+        )
         assert state["quota"] == {"used": 1, "of": 16}
         assert at.emulator.settings.api_key not in answer.text
-        assert state["requests"] == len(at.emulator.journal) == 2  # the control API leaves no trace
+        assert (
+            state["requests"] == len(at.emulator.journal) == 2
+        )  # the control API leaves no trace
         await at.clock.sleep(86400)
         state = await got(at, "GET state")
-        assert (state["quota"]["used"], state["databases"][0]["restoring"]) == (0, False)
+        assert (state["quota"]["used"], state["databases"][0]["restoring"]) == (
+            0,
+            False,
+        )
 
 
 @visited()
@@ -68,7 +78,9 @@ async def test_journal_can_be_read_from_a_number_on_and_emptied(at: Visit) -> No
         "right",
     )
     await at.listing()
-    assert [one["number"] for one in await got(at, "GET journal", params={"after": 1})] == [2]
+    assert [
+        one["number"] for one in await got(at, "GET journal", params={"after": 1})
+    ] == [2]
     assert (await control(at, "GET journal", params={"after": "x"})).status_code == 400
     assert (await control(at, "DELETE journal")).status_code == 204
     assert await got(at, "GET journal") == []
@@ -77,12 +89,16 @@ async def test_journal_can_be_read_from_a_number_on_and_emptied(at: Visit) -> No
 @visited()
 async def test_databases_and_their_data_can_be_changed(at: Visit) -> None:
     new = "databases/new"
-    assert (await control(at, "POST databases", {"id": "new", "type": "redis"})).status_code == 201
+    assert (
+        await control(at, "POST databases", {"id": "new", "type": "redis"})
+    ).status_code == 201
     assert await rows(at, "CREATE TABLE t (n)", "INSERT INTO t VALUES (1)", of=new) == {
         "rows": [[], []]
     }
     assert await rows(at, "SELECT n FROM t", of=new) == {"rows": [[[1]]]}
-    await control(at, f"PATCH {new}", {"snapshot_seconds": 300, "next_snapshot_fails": True})
+    await control(
+        at, f"PATCH {new}", {"snapshot_seconds": 300, "next_snapshot_fails": True}
+    )
     changed = at.emulator.databases["new"]
     assert (changed.snapshot_seconds, changed.next_snapshot_fails) == (300, True)
     await control(at, f"PATCH {new}", {"running": False})
@@ -92,10 +108,19 @@ async def test_databases_and_their_data_can_be_changed(at: Visit) -> None:
     assert (await at.listing("new")).status_code == 404
 
 
-@pytest.mark.parametrize("modified", ["2026-02-28T03:00:00", "2026-02-28T05:00:00+02:00"])
+@pytest.mark.parametrize(
+    "modified", ["2026-02-28T03:00:00", "2026-02-28T05:00:00+02:00"]
+)
 @visited()
-async def test_foreign_snapshots_can_be_added_and_removed(at: Visit, modified: str) -> None:
-    body = {"database_id": DATABASE, "origin": "automatic", "modified": modified, "size": 1000}
+async def test_foreign_snapshots_can_be_added_and_removed(
+    at: Visit, modified: str
+) -> None:
+    body = {
+        "database_id": DATABASE,
+        "origin": "automatic",
+        "modified": modified,
+        "size": 1000,
+    }
     version_id = (await got(at, "POST snapshots", body))["version_id"]
     (entry,) = await at.entries()
     assert (entry["origin"], entry["size"], entry["modified"]) == (
@@ -110,21 +135,37 @@ async def test_foreign_snapshots_can_be_added_and_removed(at: Visit, modified: s
 
 
 @visited(restore_seconds=0)
-async def test_a_bad_snapshot_and_a_restore_that_does_nothing_can_be_planted(at: Visit) -> None:
+async def test_a_bad_snapshot_and_a_restore_that_does_nothing_can_be_planted(
+    at: Visit,
+) -> None:
     at.sql("CREATE TABLE t (n)", "INSERT INTO t VALUES (1), (2)")
     damage = {"statements": ["DELETE FROM t WHERE n = 2"]}
     changed = await got(
-        at, f"PATCH {HERE}", {"next_snapshot_damage": damage, "next_restore_does_nothing": True}
+        at,
+        f"PATCH {HERE}",
+        {"next_snapshot_damage": damage, "next_restore_does_nothing": True},
     )
-    assert changed["next_snapshot_damage"] == {"kind": None, "of_version": None, **damage}
+    assert changed["next_snapshot_damage"] == {
+        "kind": None,
+        "of_version": None,
+        **damage,
+    }
     await at.create()
     (bad,) = await at.versions()
     assert (await got(at, "GET state"))["databases"][0]["next_snapshot_damage"] is None
-    empty = await got(at, "POST snapshots", {"database_id": DATABASE, "damage": {"kind": "empty"}})
-    for version, tables, left in ((bad, 1, 2), (bad, 1, 1), (empty["version_id"], 0, None)):
+    empty = await got(
+        at, "POST snapshots", {"database_id": DATABASE, "damage": {"kind": "empty"}}
+    )
+    for version, tables, left in (
+        (bad, 1, 2),
+        (bad, 1, 1),
+        (empty["version_id"], 0, None),
+    ):
         await at.restore(version)
         await at.clock.sleep(300)
-        assert await rows(at, "SELECT count(*) FROM sqlite_schema") == {"rows": [[[tables]]]}
+        assert await rows(at, "SELECT count(*) FROM sqlite_schema") == {
+            "rows": [[[tables]]]
+        }
         assert left is None or at.sql("SELECT count(*) FROM t") == [[left]]
     for wrong in ({}, {"kind": "empty", "of_version": bad}, {"kind": "lost"}):
         assert (
@@ -133,7 +174,9 @@ async def test_a_bad_snapshot_and_a_restore_that_does_nothing_can_be_planted(at:
 
 
 @visited(restore_seconds=10, restore_tail_seconds=0)
-async def test_a_database_can_stay_down_after_a_restore_that_succeeded(at: Visit) -> None:
+async def test_a_database_can_stay_down_after_a_restore_that_succeeded(
+    at: Visit,
+) -> None:
     await at.create()
     (version,) = await at.versions()
     await control(at, f"PATCH {HERE}", {"next_restore_leaves_down": True})
@@ -148,7 +191,9 @@ async def test_a_database_can_stay_down_after_a_restore_that_succeeded(at: Visit
 @visited()
 async def test_settings_key_and_block_can_be_changed(at: Visit) -> None:
     changed = await got(
-        at, "PATCH settings", {"soft_deadline_seconds": 5, "scopes": ["snapshots:write"]}
+        at,
+        "PATCH settings",
+        {"soft_deadline_seconds": 5, "scopes": ["snapshots:write"]},
     )
     assert changed["soft_deadline_seconds"] == 5
     assert (await at.create()).status_code == 202
@@ -163,11 +208,21 @@ async def test_settings_key_and_block_can_be_changed(at: Visit) -> None:
 @pytest.mark.parametrize(
     ("request_", "body", "status", "message"),
     [
-        ("PATCH settings", {"speeed": 2}, 400, "no such field: speeed; the fields are "),
+        (
+            "PATCH settings",
+            {"speeed": 2},
+            400,
+            "no such field: speeed; the fields are ",
+        ),
         ("PATCH settings", {"speed": 0}, 400, "speed must be above 0"),
         ("PATCH settings", [], 400, "object"),
         ("POST faults", {"drop": True, "tims": 2}, 400, "tims"),
-        ("POST faults", {"drop": True, "kind": "creat"}, 400, "a fault strikes create,"),
+        (
+            "POST faults",
+            {"drop": True, "kind": "creat"},
+            400,
+            "a fault strikes create,",
+        ),
         ("POST databases", {"id": DATABASE}, 400, "taken"),
         ("POST databases", {"id": "a/b"}, 400, "'a/b'"),
         ("POST databases", {"type": "oracle"}, 400, "oracle"),
@@ -177,28 +232,83 @@ async def test_settings_key_and_block_can_be_changed(at: Visit) -> None:
         ("POST databases/none/sql", {"statements": []}, 404, "no such database"),
         ("POST snapshots", {"database_id": "none"}, 404, "no such database"),
         ("POST snapshots", {"database_id": DATABASE, "size": 1}, 400, "bytes"),
-        ("POST snapshots", {"database_id": DATABASE, "modified": "yesterday"}, 400, "yesterday"),
-        ("PATCH settings", {"snapshot_seconds": 1e300}, 400, "snapshot_seconds must be 0 to "),
-        ("PATCH settings", {"speed": 1e300}, 400, "speed must be above 0, and at most "),
-        ("PATCH settings", {"clock_offset_seconds": -1e300}, 400, "clock_offset_seconds must be "),
-        ("PATCH settings", {"requests_per_minute": 10**300}, 400, "requests_per_minute must be"),
-        ("PATCH settings", {"wrong_keys_before_block": -1}, 400, "wrong_keys_before_block must"),
+        (
+            "POST snapshots",
+            {"database_id": DATABASE, "modified": "yesterday"},
+            400,
+            "yesterday",
+        ),
+        (
+            "PATCH settings",
+            {"snapshot_seconds": 1e300},
+            400,
+            "snapshot_seconds must be 0 to ",
+        ),
+        (
+            "PATCH settings",
+            {"speed": 1e300},
+            400,
+            "speed must be above 0, and at most ",
+        ),
+        (
+            "PATCH settings",
+            {"clock_offset_seconds": -1e300},
+            400,
+            "clock_offset_seconds must be ",
+        ),
+        (
+            "PATCH settings",
+            {"requests_per_minute": 10**300},
+            400,
+            "requests_per_minute must be",
+        ),
+        (
+            "PATCH settings",
+            {"wrong_keys_before_block": -1},
+            400,
+            "wrong_keys_before_block must",
+        ),
         ("POST faults", {"drop": True, "times": -1}, 400, "times must be 0 to "),
         ("POST faults", {"drop": True, "skip": -2}, 400, "skip must be 0 to "),
         ("POST faults", {"delay": 1e300}, 400, "delay must be 0 to "),
-        ("POST faults", {"drop": True, "probability": 2}, 400, "probability must be 0 to 1"),
+        (
+            "POST faults",
+            {"drop": True, "probability": 2},
+            400,
+            "probability must be 0 to 1",
+        ),
         ("POST faults", {"status": 99}, 400, "status must be 100 to 599"),
         ("POST faults", {"huge": 10**15}, 400, "huge must be 0 to "),
         ("POST faults", {"cut_after": -1}, 400, "cut_after must be 0 to "),
         ("POST databases", {"ram": -5}, 400, "ram must be 0 to "),
-        ("POST databases", {"snapshot_seconds": -5}, 400, "snapshot_seconds must be 0 to "),
-        (f"PATCH {HERE}", {"next_snapshot_seconds": 1e300}, 400, "next_snapshot_seconds must be"),
+        (
+            "POST databases",
+            {"snapshot_seconds": -5},
+            400,
+            "snapshot_seconds must be 0 to ",
+        ),
+        (
+            f"PATCH {HERE}",
+            {"next_snapshot_seconds": 1e300},
+            400,
+            "next_snapshot_seconds must be",
+        ),
         ("POST clock", {"advance": 1e300}, 400, "advance must be 0 to "),
         ("POST clock", {"offset": 1e300}, 400, "clock_offset_seconds must be "),
         ("POST block", {"seconds": -1}, 400, "seconds must be 0 to "),
         ("POST block", {"seconds": 1e300}, 400, "seconds must be 0 to "),
-        ("POST snapshots", {"database_id": DATABASE, "size": 10**15}, 400, "size must be 0 to "),
-        ("POST snapshots", {"database_id": DATABASE, "size": -1}, 400, "size must be 0 to "),
+        (
+            "POST snapshots",
+            {"database_id": DATABASE, "size": 10**15},
+            400,
+            "size must be 0 to ",
+        ),
+        (
+            "POST snapshots",
+            {"database_id": DATABASE, "size": -1},
+            400,
+            "size must be 0 to ",
+        ),
         ("GET journal?after=-1", None, 400, "after must be 0 to "),
         (
             f"POST {HERE}/sql",
@@ -225,7 +335,9 @@ async def test_wrong_control_request_gets_an_error_that_explains_it(
 
 @pytest.mark.parametrize("path", FILES)
 @visited()
-async def test_dashboard_loads_and_leaves_no_trace_in_the_journal(at: Visit, path: str) -> None:
+async def test_dashboard_loads_and_leaves_no_trace_in_the_journal(
+    at: Visit, path: str
+) -> None:
     answer = await at.files.get(f"{at.emulator.base_url}{path}")
     assert answer.status_code == 200
     assert answer.headers["content-type"].partition(";")[0] == FILES[path][1]
@@ -246,7 +358,11 @@ async def test_dashboard_loads_and_leaves_no_trace_in_the_journal(at: Visit, pat
             (f"http://{here}", here, 200)
             for here in ("127.0.0.1:8900", "localhost:8900", "[::1]:8900")
         ),
-        ("http://evil.example", "127.0.0.1:8900", 403),  # another site's page that sends here
+        (
+            "http://evil.example",
+            "127.0.0.1:8900",
+            403,
+        ),  # another site's page that sends here
         (
             "http://evil.example:8900",
             "evil.example:8900",
@@ -265,7 +381,9 @@ async def test_other_pages_cannot_press_the_dashboards_buttons(
     at: Visit, origin: str | None, host: str, status: int
 ) -> None:
     headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
-    assert (await control(at, "POST clock", {"advance": 1}, headers=headers)).status_code == status
+    assert (
+        await control(at, "POST clock", {"advance": 1}, headers=headers)
+    ).status_code == status
 
 
 @visited()
@@ -287,7 +405,9 @@ ROUTES = [
 
 @pytest.mark.parametrize("route", [*ROUTES, "GET nothing", "PUT state"])
 @visited()
-async def test_no_route_of_the_control_api_answers_a_foreign_host(at: Visit, route: str) -> None:
+async def test_no_route_of_the_control_api_answers_a_foreign_host(
+    at: Visit, route: str
+) -> None:
     answer = await control(at, route, {}, headers={"Host": "evil.example:8900"})
     assert answer.status_code == 403
     assert "programs on this machine" in answer.json()["message"]

@@ -18,14 +18,18 @@ TABLES = ("SELECT count(*) FROM sqlite_schema",)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     store: Store = MemoryStore() if request.param == "memory" else FolderStore(tmp_path)
     store.create(SHOP, "postgres").result()
-    store.execute(SHOP, ("CREATE TABLE t (n)", "INSERT INTO t VALUES (1), (2)")).result()
+    store.execute(
+        SHOP, ("CREATE TABLE t (n)", "INSERT INTO t VALUES (1), (2)")
+    ).result()
     return store
 
 
 def test_a_snapshot_can_hold_other_data_than_its_database(store: Store) -> None:
     store.capture(SHOP, "earlier", None).result()
     store.execute(SHOP, ("INSERT INTO t VALUES (3)",)).result()
-    store.capture(SHOP, "fewer", None, Damage(statements=("DELETE FROM t WHERE n > 1",))).result()
+    store.capture(
+        SHOP, "fewer", None, Damage(statements=("DELETE FROM t WHERE n > 1",))
+    ).result()
     store.capture(SHOP, "old", None, Damage(of_version="earlier")).result()
     store.capture(SHOP, "empty", None, Damage(kind="empty")).result()
     assert store.execute(SHOP, COUNT).result() == [[[3]]]

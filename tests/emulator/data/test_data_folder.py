@@ -16,7 +16,9 @@ from tests.emulator.visit import DATABASE, START, Visit, told, visit
 from tests.support.virtual import run_virtual
 
 
-def runs(folder: Path, *bodies: Callable[[Visit], Awaitable[None]], **settings: Any) -> None:
+def runs(
+    folder: Path, *bodies: Callable[[Visit], Awaitable[None]], **settings: Any
+) -> None:
     """Run each with an emulator of its own on this folder, one after the other."""
     for body in bodies:
 
@@ -52,9 +54,9 @@ def test_restart_on_the_same_folder_shows_the_same_snapshots(tmp_path: Path) -> 
         new, old = await at.versions()
         assert new != old
         assert f"versionId={old}" in url
-        assert all(seen[2].encode() not in one.read_bytes() for one in files_in(tmp_path)), (
-            "the key is not on the disk"
-        )
+        assert all(
+            seen[2].encode() not in one.read_bytes() for one in files_in(tmp_path)
+        ), "the key is not on the disk"
         at.emulator.remove_database(DATABASE)
         assert (await at.listing()).status_code == 404
 
@@ -81,7 +83,9 @@ def test_snapshot_and_restore_in_progress_outlive_a_restart(tmp_path: Path) -> N
         await at.clock.sleep(90 + 60 + 60)
         assert await at.running()
         assert at.sql("SELECT n FROM t") == [[1]]
-        kept = (await at.api.get("databases/failed/snapshots/restore")).json()["response"]
+        kept = (await at.api.get("databases/failed/snapshots/restore")).json()[
+            "response"
+        ]
         assert (kept["state"], kept["code"]) == ("error", "CONTAINER_NOT_FOUND")
         assert len(await at.versions("other")) == 1
 
@@ -104,9 +108,13 @@ def test_skipped_time_stays_skipped_after_a_restart(tmp_path: Path) -> None:
     runs(tmp_path, before, after, plan_memory_mb=256)
 
 
-def test_an_application_opens_its_database_and_a_snapshot_with_sqlite(tmp_path: Path) -> None:
+def test_an_application_opens_its_database_and_a_snapshot_with_sqlite(
+    tmp_path: Path,
+) -> None:
     async def body(at: Visit) -> None:
-        with closing(sqlite3.connect(tmp_path / "databases" / f"{DATABASE}.sqlite")) as application:
+        with closing(
+            sqlite3.connect(tmp_path / "databases" / f"{DATABASE}.sqlite")
+        ) as application:
             application.execute("CREATE TABLE orders (id INTEGER, state TEXT)")
             application.execute("INSERT INTO orders VALUES (1, 'paid')")
             application.commit()
@@ -114,13 +122,17 @@ def test_an_application_opens_its_database_and_a_snapshot_with_sqlite(tmp_path: 
             application.execute("UPDATE orders SET state = 'lost'")
             application.commit()
             (version,) = await at.versions()
-            with zipfile.ZipFile(io.BytesIO(at.emulator.archive_of(version))) as archive:
+            with zipfile.ZipFile(
+                io.BytesIO(at.emulator.archive_of(version))
+            ) as archive:
                 archive.extract("database.sqlite", tmp_path)
             with closing(sqlite3.connect(tmp_path / "database.sqlite")) as copy:
                 assert copy.execute("SELECT * FROM orders").fetchall() == [(1, "paid")]
             await at.plays("again: 200; +200")
             assert await at.running()
-            assert application.execute("SELECT * FROM orders").fetchall() == [(1, "paid")]
+            assert application.execute("SELECT * FROM orders").fetchall() == [
+                (1, "paid")
+            ]
             application.execute("UPDATE orders SET state = 'later'")
             application.commit()
             # While it is locked, its own snapshot fails, and a restore leaves it; so does one whose file is gone.
@@ -131,13 +143,17 @@ def test_an_application_opens_its_database_and_a_snapshot_with_sqlite(tmp_path: 
             (tmp_path / "snapshots" / f"{version}.zip").unlink()
             await at.plays("+120; again: 200; +60")
             assert await at.running()
-            assert application.execute("SELECT * FROM orders").fetchall() == [(1, "later")]
+            assert application.execute("SELECT * FROM orders").fetchall() == [
+                (1, "later")
+            ]
 
     runs(tmp_path, body)
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"format": 2}', "[]"])
-def test_folder_with_something_else_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
+def test_folder_with_something_else_is_refused_and_left_alone(
+    tmp_path: Path, content: str
+) -> None:
     (tmp_path / "state.json").write_text(content)
     with pytest.raises(ValueError, match=r"state\.json is not a state"):
         Emulator(data_folder=tmp_path)

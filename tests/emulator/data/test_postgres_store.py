@@ -15,7 +15,14 @@ import pytest
 from squarecloud_emulator import Emulator, EmulatorSettings
 from squarecloud_emulator.data.postgres_server import PostgresServer
 from squarecloud_emulator.data.postgres_store import PostgresStore
-from tests.support.real_data import SPOIL, content_of, databases_of, filled, fresh, sql_at
+from tests.support.real_data import (
+    SPOIL,
+    content_of,
+    databases_of,
+    filled,
+    fresh,
+    sql_at,
+)
 from tests.support.world import DATABASE, World, world
 from tools.servers import Server
 
@@ -27,7 +34,9 @@ QUICK: dict[str, Any] = {
 BUSY_SECONDS = 10.0
 
 
-def at_server(server: Server, body: Callable[[World], Awaitable[None]], **options: Any) -> None:
+def at_server(
+    server: Server, body: Callable[[World], Awaitable[None]], **options: Any
+) -> None:
     """Run `body` with an emulator whose databases are at this server."""
     store = PostgresStore(server.dsn(), None)
 
@@ -75,7 +84,9 @@ def test_restore_brings_back_everything_in_the_snapshot(server: Server) -> None:
                 application.execute("SELECT 1")
         # The restored database works: sequences continue, and constraints still apply.
         assert sql_at(url, "SELECT nextval('tickets')") == [(1014,)]
-        assert sql_at(url, "INSERT INTO customer (name) VALUES ('next') RETURNING id") == [(42,)]
+        assert sql_at(
+            url, "INSERT INTO customer (name) VALUES ('next') RETURNING id"
+        ) == [(42,)]
         for wrong in (
             "INSERT INTO customer (name) VALUES ('')",
             """INSERT INTO "Bestellung für 日本" (customer, state) VALUES (1, 'open')""",
@@ -146,16 +157,21 @@ def test_only_a_killed_emulators_database_is_replaced(server: Server) -> None:
         sql_at(server.url(DATABASE), "CREATE TABLE old (n integer)")
         PostgresServer(server.dsn(), kept=False).create(DATABASE)
         assert sql_at(
-            server.url(DATABASE), "SELECT count(*) FROM pg_tables WHERE tablename = 'old'"
+            server.url(DATABASE),
+            "SELECT count(*) FROM pg_tables WHERE tablename = 'old'",
         ) == [(0,)]
     finally:
         first.drop(DATABASE)
 
 
-def test_folder_remembers_the_databases_at_the_server(server: Server, tmp_path: Path) -> None:
+def test_folder_remembers_the_databases_at_the_server(
+    server: Server, tmp_path: Path
+) -> None:
     url = server.url(DATABASE)
     settings = EmulatorSettings(snapshot_seconds=0)
-    emulator = Emulator(settings, data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
+    emulator = Emulator(
+        settings, data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path)
+    )
     emulator.add_database(DATABASE)
     sql_at(url, "CREATE TABLE t AS SELECT 7 AS n")
     stored = emulator.add_snapshot(DATABASE)
@@ -167,10 +183,16 @@ def test_folder_remembers_the_databases_at_the_server(server: Server, tmp_path: 
 
     # This is how a run leaves it that was killed in the middle of a restore.
     sql_at(server.url(), f'ALTER DATABASE "{DATABASE}" ALLOW_CONNECTIONS false')
-    emulator = Emulator(settings, data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
+    emulator = Emulator(
+        settings, data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path)
+    )
     assert emulator.execute(DATABASE, "SELECT n FROM t") == [[[7]]]
-    assert [one.version_id for one in emulator.snapshots(DATABASE)] == [stored.version_id]
+    assert [one.version_id for one in emulator.snapshots(DATABASE)] == [
+        stored.version_id
+    ]
     emulator.remove_database(DATABASE)
     emulator.stop()
     assert DATABASE not in databases_of(server)
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["state.json"]
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
+        "state.json"
+    ]

@@ -6,7 +6,12 @@ import pytest
 
 from tests.emulator.visit import DATABASE, Visit, told, visited
 
-GOOD: dict[str, Any] = {"name": "scratch", "type": "redis", "version": "8", "memory": 512}
+GOOD: dict[str, Any] = {
+    "name": "scratch",
+    "type": "redis",
+    "version": "8",
+    "memory": 512,
+}
 
 
 async def sent(at: Visit, request: str, body: dict[str, Any] | None = None) -> str:
@@ -30,7 +35,11 @@ async def sent(at: Visit, request: str, body: dict[str, Any] | None = None) -> s
         (f"PATCH /{DATABASE}", {}, "400 NO_UPDATE_DATA"),
         (f"PATCH /{DATABASE}", {"ram": True}, "400 INVALID_MEMORY"),
         (f"POST /{DATABASE}/start", None, "409 CONTAINER_ALREADY_STARTED"),
-        (f"POST /{DATABASE}/credentials/reset", {"reset": "user"}, "400 INVALID_RESET_TYPE"),
+        (
+            f"POST /{DATABASE}/credentials/reset",
+            {"reset": "user"},
+            "400 INVALID_RESET_TYPE",
+        ),
         (f"POST /{'c' * 32}/stop", None, "404 DATABASE_NOT_FOUND"),
     ],
 )
@@ -58,10 +67,15 @@ async def test_a_request_is_refused_with_the_services_code(
     ],
 )
 @visited()
-async def test_a_route_has_its_own_limit(at: Visit, request_: str, most: int, seconds: int) -> None:
+async def test_a_route_has_its_own_limit(
+    at: Visit, request_: str, most: int, seconds: int
+) -> None:
     for _ in range(2):
         answers = [
-            await sent(at, request_, {"reset": "password", "name": "x"}) for _ in range(most + 1)
+            await sent(at, request_, {"reset": "password", "name": "x"})
+            for _ in range(most + 1)
         ]
-        assert [answer == "429 KEEP_CALM" for answer in answers] == [False] * most + [True]
+        assert [answer == "429 KEEP_CALM" for answer in answers] == [False] * most + [
+            True
+        ]
         await at.clock.sleep(seconds)

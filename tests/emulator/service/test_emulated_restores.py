@@ -20,7 +20,9 @@ def after(seconds: float) -> int:
 
 
 @visited(restore_queue_seconds=10.0)
-async def test_status_shows_each_state_and_step_and_is_forgotten_after_an_hour(at: Visit) -> None:
+async def test_status_shows_each_state_and_step_and_is_forgotten_after_an_hour(
+    at: Visit,
+) -> None:
     version = at.added()
     assert await status(at) == {"state": "none"}
     await at.restore(version)
@@ -55,7 +57,13 @@ class SlowStore(MemoryStore):
     def takes_time(self, database_id: str) -> bool:  # noqa: ARG002  each does
         return True
 
-    def restore(self, database_id: str, version_id: str, *, careless: bool = False) -> Future[None]:  # noqa: ARG002
+    def restore(
+        self,
+        database_id: str,  # noqa: ARG002
+        version_id: str,  # noqa: ARG002
+        *,
+        careless: bool = False,  # noqa: ARG002
+    ) -> Future[None]:
         return self.work
 
 
@@ -67,7 +75,9 @@ class SlowStore(MemoryStore):
     ],
 )
 @virtual
-async def test_a_restore_lasts_as_long_as_its_work(works: float, least: float, most: float) -> None:
+async def test_a_restore_lasts_as_long_as_its_work(
+    works: float, least: float, most: float
+) -> None:
     store = SlowStore()
     async with visit(store=store, restore_seconds=5) as at:
         await at.restore(at.added())
@@ -79,7 +89,8 @@ async def test_a_restore_lasts_as_long_as_its_work(works: float, least: float, m
 
 
 @pytest.mark.parametrize(
-    ("code", "step"), [("SNAPSHOT_CORRUPT", "unzip"), ("RESTORE_INTERRUPTED", "interrupted")]
+    ("code", "step"),
+    [("SNAPSHOT_CORRUPT", "unzip"), ("RESTORE_INTERRUPTED", "interrupted")],
 )
 @pytest.mark.parametrize("holds", [False, True], ids=["dispatched", "with the outcome"])
 @virtual
@@ -91,10 +102,16 @@ async def test_restore_that_fails_leaves_the_data_and_tells_its_code(
         version = at.added()
         at.sql("INSERT INTO t VALUES (1)")
         at.emulator.next_restore_fails_with(DATABASE, code)
-        assert told(await at.restore(version)) == (f"404 {code}" if holds else "200 success")
+        assert told(await at.restore(version)) == (
+            f"404 {code}" if holds else "200 success"
+        )
         await at.clock.sleep(60)
         failed = await status(at)
-        assert (failed["state"], failed["code"], failed["step"]) == ("error", code, step)
+        assert (failed["state"], failed["code"], failed["step"]) == (
+            "error",
+            code,
+            step,
+        )
         assert at.sql("SELECT n FROM t") == [[1]]
         assert told(await at.create()) == "200 success"
         await at.clock.sleep(60)

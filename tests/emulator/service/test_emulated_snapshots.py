@@ -40,7 +40,9 @@ async def test_quick_snapshot_is_answered_with_an_unpinned_url(at: Visit) -> Non
     [("start", "2026-03-01T12:00:00.000Z"), ("end", "2026-03-01T12:03:20.000Z")],
 )
 @virtual
-async def test_slow_snapshot_is_answered_202_and_listed_later(means: str, modified: str) -> None:
+async def test_slow_snapshot_is_answered_202_and_listed_later(
+    means: str, modified: str
+) -> None:
     async with visit(snapshot_seconds=200, modified_is=means) as at:
         assert told(await at.create()) == "202 SNAPSHOT_PROCESSING"
         assert at.clock.utc() == START + timedelta(seconds=90)
@@ -63,8 +65,13 @@ async def test_old_style_listing_has_the_version_only_in_its_key(at: Visit) -> N
 
 
 @visited(version_style="opaque", restore_tail_seconds=0.0)
-async def test_version_ids_with_special_characters_survive_their_urls(at: Visit) -> None:
-    for version_id in ("3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY", "a+b/c=d_e-0123456789abcdefghi"):
+async def test_version_ids_with_special_characters_survive_their_urls(
+    at: Visit,
+) -> None:
+    for version_id in (
+        "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY",
+        "a+b/c=d_e-0123456789abcdefghi",
+    ):
         at.added(version_id=version_id)
     await at.create()
     for entry in await at.entries():
@@ -97,7 +104,9 @@ async def test_account_listing_has_its_own_cache_and_rate_limit(at: Visit) -> No
 
 
 @visited()
-async def test_an_account_listing_without_a_scope_is_the_applications(at: Visit) -> None:
+async def test_an_account_listing_without_a_scope_is_the_applications(
+    at: Visit,
+) -> None:
     of_database = at.added()
     for query, expected in (
         ("", []),
@@ -110,16 +119,23 @@ async def test_an_account_listing_without_a_scope_is_the_applications(at: Visit)
 
 
 @visited(automatic_snapshots=True, automatic_hour=3)
-async def test_automatic_snapshots_are_daily_and_expire_after_30_days(at: Visit) -> None:
+async def test_automatic_snapshots_are_daily_and_expire_after_30_days(
+    at: Visit,
+) -> None:
     await at.create()
     at.emulator.advance(86400)
     newest, oldest = await at.entries()
-    assert (newest["origin"], newest["modified"]) == ("automatic", "2026-03-02T03:00:00.000Z")
+    assert (newest["origin"], newest["modified"]) == (
+        "automatic",
+        "2026-03-02T03:00:00.000Z",
+    )
     assert oldest["origin"] == "manual"
     at.emulator.advance(86400 * 40)
     assert len(at.emulator.snapshots(DATABASE)) == 30
     assert oldest["version_id"] not in await at.versions()
-    assert (await at.files.get(oldest["url"])).status_code == 403  # the URL has expired too
+    assert (
+        await at.files.get(oldest["url"])
+    ).status_code == 403  # the URL has expired too
 
 
 @visited()
@@ -153,11 +169,16 @@ async def test_restore_stops_the_database_and_brings_the_data_of_the_snapshots_s
         ({"snapshotId": DATABASE, "versionId": 7}, "400 INVALID_VERSION_ID"),
         ({"snapshotId": DATABASE, "versionId": UUID}, "404 SNAPSHOT_NOT_FOUND"),
         ({"snapshotId": OTHER, "versionId": DATABASE}, "404 SNAPSHOT_NOT_FOUND"),
-        ({"snapshotId": "redis", "versionId": "redis"}, "400 SNAPSHOT_DATABASE_MISMATCH"),
+        (
+            {"snapshotId": "redis", "versionId": "redis"},
+            "400 SNAPSHOT_DATABASE_MISMATCH",
+        ),
     ],
 )
 @visited()
-async def test_restore_of_a_wrong_snapshot_is_refused(at: Visit, body: Any, answer: str) -> None:
+async def test_restore_of_a_wrong_snapshot_is_refused(
+    at: Visit, body: Any, answer: str
+) -> None:
     at.emulator.add_database("redis", type="redis")
     known = {one: at.added(one) for one in (DATABASE, "redis")}
     sent = {
@@ -165,7 +186,11 @@ async def test_restore_of_a_wrong_snapshot_is_refused(at: Visit, body: Any, answ
         for name, value in dict(body).items()
     }
     assert (
-        told(await at.api.post(f"databases/{DATABASE}/snapshots/restore", json=sent or body))
+        told(
+            await at.api.post(
+                f"databases/{DATABASE}/snapshots/restore", json=sent or body
+            )
+        )
         == answer
     )
     assert not at.last.accepted
@@ -178,7 +203,9 @@ LONG = {"id": 32, "id_type": 41, "id_type_origin": None}
 @pytest.mark.parametrize("style", LONG)
 @pytest.mark.parametrize("sent", [DATABASE, f"{DATABASE}_postgres", "as listed"])
 @virtual
-async def test_a_restore_takes_bare_names_and_names_with_the_engine(style: str, sent: str) -> None:
+async def test_a_restore_takes_bare_names_and_names_with_the_engine(
+    style: str, sent: str
+) -> None:
     async with visit(name_style=style) as at:
         await at.create()
         (entry,) = await at.entries()
@@ -191,15 +218,32 @@ async def test_a_restore_takes_bare_names_and_names_with_the_engine(style: str, 
 async def test_account_and_database_can_be_read(at: Visit) -> None:
     me = (await at.api.get("users/me")).json()["response"]
     assert me["user"]["id"] == at.emulator.settings.account_id
-    assert me["user"]["plan"]["memory"] == {"limit": 2048, "available": 1536, "used": 512}
+    assert me["user"]["plan"]["memory"] == {
+        "limit": 2048,
+        "available": 1536,
+        "used": 512,
+    }
     assert me["user"]["plan"]["name"] == "standard-2"
     assert [one["id"] for one in me["databases"]] == [DATABASE]
     one = (await at.api.get(f"databases/{DATABASE}")).json()["response"]
-    assert set(one) == {"id", "name", "owner", "cluster", "ram", "type", "port", "created_at"}
+    assert set(one) == {
+        "id",
+        "name",
+        "owner",
+        "cluster",
+        "ram",
+        "type",
+        "port",
+        "created_at",
+    }
     assert await at.running()
     at.emulator.stop_database(DATABASE)
     stopped = (await at.api.get(f"databases/{DATABASE}/status")).json()["response"]
-    assert (stopped["running"], stopped["status"], stopped["uptime"]) == (False, "exited", None)
+    assert (stopped["running"], stopped["status"], stopped["uptime"]) == (
+        False,
+        "exited",
+        None,
+    )
     assert (await at.api.get("databases/status")).json()["response"] == [
         {"id": DATABASE, "running": False}
     ]
@@ -236,7 +280,9 @@ async def test_a_plan_that_was_renewed_keeps_snapshots_as_before(at: Visit) -> N
     at.emulator.start_database(DATABASE)
     version = at.added()
     at.emulator.advance(29 * 86400)
-    assert [each.version_id for each in at.emulator.snapshots(DATABASE)][:1] == [version]
+    assert [each.version_id for each in at.emulator.snapshots(DATABASE)][:1] == [
+        version
+    ]
     assert await at.running()
 
 

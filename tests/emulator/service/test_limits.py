@@ -9,7 +9,8 @@ from squarecloud_emulator.service.settings import TEST_API_KEY
 from tests.emulator.visit import DATABASE, Visit, told, visit, visited
 from tests.support.virtual import virtual
 
-HOUR, STATUS = 3600, "GET /snapshots/restore"
+HOUR = 3600
+STATUS = "GET /snapshots/restore"
 RULES: dict[str, tuple[dict[str, Any], str]] = {
     "a POST within the user's or the database's cooldown, which a refused one does not start again": (
         {"snapshot_seconds": 1},  # it is answered then
@@ -129,14 +130,19 @@ async def test_the_service_counts_and_refuses_by_its_rules(
 @visited(requests_per_minute=2)
 async def test_delayed_request_counts_from_its_arrival(at: Visit) -> None:
     at.emulator.add_fault(Fault(kind="me", delay=50, times=1))
-    await at.plays("me: 200; +11; me: 200; me: 200; me: 429 RATE_LIMITED")  # the first one at 50 s
+    await at.plays(
+        "me: 200; +11; me: 200; me: 200; me: 429 RATE_LIMITED"
+    )  # the first one at 50 s
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"Authorization": "x" * 64}, {"Authorization": f"Bearer {TEST_API_KEY}"}]
+    "headers",
+    [{}, {"Authorization": "x" * 64}, {"Authorization": f"Bearer {TEST_API_KEY}"}],
 )
 @visited()
-async def test_wrong_key_is_refused_and_never_journaled(at: Visit, headers: dict[str, str]) -> None:
+async def test_wrong_key_is_refused_and_never_journaled(
+    at: Visit, headers: dict[str, str]
+) -> None:
     assert (
         told(await at.files.get(f"{at.emulator.api_url}/users/me", headers=headers))
         == "401 ACCESS_DENIED"
@@ -162,10 +168,13 @@ SCOPE_OF = {
 
 
 @pytest.mark.parametrize(
-    "scopes", [None, *(frozenset({one}) for one in sorted(set(SCOPE_OF.values()))), frozenset()]
+    "scopes",
+    [None, *(frozenset({one}) for one in sorted(set(SCOPE_OF.values()))), frozenset()],
 )
 @virtual
-async def test_key_does_only_what_its_scopes_allow(scopes: frozenset[str] | None) -> None:
+async def test_key_does_only_what_its_scopes_allow(
+    scopes: frozenset[str] | None,
+) -> None:
     async with visit(scopes=scopes) as at:
         for (method, path), scope in SCOPE_OF.items():
             answer = await at.api.request(method, path, json={})
@@ -182,7 +191,8 @@ async def test_key_sees_only_its_own_resources(at: Visit) -> None:
     assert told(await at.listing()) == "200 success"
     assert (await at.everything()).json()["response"] == []
     assert [
-        one["id"] for one in (await at.api.get("users/me")).json()["response"]["databases"]
+        one["id"]
+        for one in (await at.api.get("users/me")).json()["response"]["databases"]
     ] == [DATABASE]
 
 

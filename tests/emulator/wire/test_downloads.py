@@ -32,7 +32,9 @@ async def test_pinned_url_serves_its_own_version_not_the_newest(at: Visit) -> No
     assert (await at.files.get(unpinned)).content == first
     newer = at.added(origin="automatic")
     assert (await at.files.get(pinned)).content == first
-    assert (await at.files.get(unpinned)).content == at.emulator.archive_of(newer) != first
+    assert (
+        (await at.files.get(unpinned)).content == at.emulator.archive_of(newer) != first
+    )
 
 
 @visited()
@@ -47,7 +49,9 @@ async def test_modified_url_is_refused(at: Visit) -> None:
         pinned.split("?")[0],
     ):
         assert (await at.files.get(changed)).status_code == 403
-    assert (await at.files.head(pinned)).status_code == 403, "the signature covers the method"
+    assert (await at.files.head(pinned)).status_code == 403, (
+        "the signature covers the method"
+    )
     assert at.last.code == "SignatureDoesNotMatch"
     assert (await at.api.get(pinned)).status_code == 400, "the key was sent too"
     assert (await at.files.get(pinned)).status_code == 200
@@ -84,8 +88,13 @@ async def test_download_can_be_resumed_by_range(
     at: Visit, asked: str, status: int, content_range: str | None, part: slice | None
 ) -> None:
     version = at.added(size=1000)
-    answer = await at.files.get((await at.entries())[0]["url"], headers={"Range": asked})
-    assert (answer.status_code, answer.headers.get("content-range")) == (status, content_range)
+    answer = await at.files.get(
+        (await at.entries())[0]["url"], headers={"Range": asked}
+    )
+    assert (answer.status_code, answer.headers.get("content-range")) == (
+        status,
+        content_range,
+    )
     assert part is None or answer.content == at.emulator.archive_of(version)[part]
 
 
@@ -106,4 +115,7 @@ async def test_snapshot_host_without_a_version_header_can_be_chosen(at: Visit) -
     unpinned, pinned = await urls(at)
     assert "x-amz-version-id" not in (await at.files.get(pinned)).headers
     at.emulator.remove_snapshot(httpx.URL(pinned).params["versionId"])
-    assert [(await at.files.get(url)).status_code for url in (pinned, unpinned)] == [404, 404]
+    assert [(await at.files.get(url)).status_code for url in (pinned, unpinned)] == [
+        404,
+        404,
+    ]

@@ -32,13 +32,22 @@ from tests.support.virtual import run_virtual
         ({"empty": True}, 200, b""),
         ({"huge": 200_000}, 200, b" " * 200_000),
         ({"redirect": "http://elsewhere.test/"}, 302, b""),
-        ({"body": '{"status":"success"}', "body_status": 201}, 201, b'{"status":"success"}'),
+        (
+            {"body": '{"status":"success"}', "body_status": 201},
+            201,
+            b'{"status":"success"}',
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 @visited()
 async def test_fault_replaces_the_answer_before_or_after_the_start(  # noqa: PLR0913, PLR0917  a row
-    at: Visit, when: Any, snapshots: int, effect: dict[str, Any], status: int, content: bytes
+    at: Visit,
+    when: Any,
+    snapshots: int,
+    effect: dict[str, Any],
+    status: int,
+    content: bytes,
 ) -> None:
     fault = at.emulator.add_fault(
         Fault(kind="create", when=when, headers={"x-from": "proxy"}, **effect)
@@ -107,7 +116,12 @@ async def test_fault_strikes_only_the_requests_that_match(
 ) -> None:
     at.emulator.add_database("other")
     at.emulator.add_fault(Fault(status=500, code="X", **rule))
-    answers = [await at.listing(), await at.create(), await at.listing(), await at.listing("other")]
+    answers = [
+        await at.listing(),
+        await at.create(),
+        await at.listing(),
+        await at.listing("other"),
+    ]
     assert [answer.status_code == 500 for answer in answers] == struck
     at.emulator.clear_faults()
     assert (await at.listing()).status_code == 200
@@ -131,7 +145,9 @@ def test_fault_without_exactly_one_effect_is_refused(wrong: dict[str, Any]) -> N
 
 
 def test_a_misspelt_kind_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ValueError, match=r"a fault strikes create, list, .* not creates"):
+    with pytest.raises(
+        ValueError, match=r"a fault strikes create, list, .* not creates"
+    ):
         Fault(kind="creates", status=500)
     assert {route.kind for route in (*ROUTES, NO_ROUTE, OTHER_METHOD)} == set(KINDS)
     for kind in KINDS:

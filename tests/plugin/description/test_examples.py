@@ -41,10 +41,15 @@ def test_each_resource_and_function_has_an_example_in_each_language(name: str) -
     assert description.index("{{% examples %}}") > 0
     blocks = dict(FENCE.findall(description.partition("## Import")[0]))
     assert list(blocks) == list(LANGUAGES)
-    needed = EACH[name].get("requiredInputs") or EACH[name].get("inputs", {}).get("required", [])
+    needed = EACH[name].get("requiredInputs") or EACH[name].get("inputs", {}).get(
+        "required", []
+    )
     program = yaml.safe_load(blocks["yaml"])
     values = [each["properties"] for each in program.get("resources", {}).values()]
-    values += [each["fn::invoke"]["arguments"] for each in program.get("variables", {}).values()]
+    values += [
+        each["fn::invoke"]["arguments"]
+        for each in program.get("variables", {}).values()
+    ]
     comments = re.findall("# (.*)", blocks["yaml"])
     told = [
         name,
@@ -54,9 +59,15 @@ def test_each_resource_and_function_has_an_example_in_each_language(name: str) -
     ]
     for language, text in blocks.items():
         squeezed = text.replace("_", "").lower()
-        assert not [each for each in told if each.lower() not in squeezed], (language, text)
+        assert not [each for each in told if each.lower() not in squeezed], (
+            language,
+            text,
+        )
         assert " in: " not in text
-        assert language == "yaml" or Identity().imports()[language].removeprefix("import ") in text
+        assert (
+            language == "yaml"
+            or Identity().imports()[language].removeprefix("import ") in text
+        )
 
 
 def test_the_programs_of_all_examples_are_compiled() -> None:

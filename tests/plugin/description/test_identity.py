@@ -15,7 +15,9 @@ from pulumi_snapshots.plugin.description.identity import (
 )
 from pulumi_snapshots.plugin.description.schema import schema
 
-PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())[
+    "project"
+]
 PUBLISHED = {
     "Author": "The Shop",
     "Project-URL: Repository": "https://github.com/Shop/pulumi-squarecloud/",
@@ -26,7 +28,8 @@ PUBLISHED = {
 def identity(**fields: str) -> Identity:
     """Of a package whose metadata has these fields."""
     about = Message()
-    about["Summary"], about["License-Expression"] = "Snapshots.", "Apache-2.0"
+    about["Summary"] = "Snapshots."
+    about["License-Expression"] = "Apache-2.0"
     for name, text in fields.items():
         field, _, label = name.partition(": ")
         about[field] = f"{label}, {text}" if label else text
@@ -73,7 +76,9 @@ def test_a_publisher_is_named_by_repository_and_documentation() -> None:
 
 
 def test_the_plugin_is_searched_for_among_releases_if_there_are_some() -> None:
-    elsewhere = {"Project-URL: Repository": "https://codeberg.invalid/shop/pulumi-squarecloud"}
+    elsewhere = {
+        "Project-URL: Repository": "https://codeberg.invalid/shop/pulumi-squarecloud"
+    }
     for other in ({"Classifier": NO_UPLOAD}, elsewhere):
         assert "pluginDownloadURL" not in identity(**(PUBLISHED | other)).in_schema()
 
@@ -87,7 +92,10 @@ def test_pyproject_is_the_one_place() -> None:
         NO_UPLOAD in PROJECT["classifiers"]
     )
     made = schema()
-    assert (made["description"], made["version"]) == (PROJECT["description"], PROJECT["version"])
+    assert (made["description"], made["version"]) == (
+        PROJECT["description"],
+        PROJECT["version"],
+    )
     assert made["license"] == PROJECT["license"]
     assert made["publisher"] == Identity().in_schema()["publisher"]
 

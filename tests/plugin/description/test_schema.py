@@ -24,8 +24,13 @@ def test_what_is_secret_is_marked_as_such() -> None:
 
 def test_who_asks_for_a_url_learns_what_brings_it_alone() -> None:
     """Pulumi's SDKs make one secret of a lookup's whole result."""
-    arguments = schema()["functions"]["squarecloud:index:getLatestSnapshot"]["inputs"]["properties"]
-    assert "`getDownloadUrl` brings the URL alone" in arguments["withUrl"]["deprecationMessage"]
+    arguments = schema()["functions"]["squarecloud:index:getLatestSnapshot"]["inputs"][
+        "properties"
+    ]
+    assert (
+        "`getDownloadUrl` brings the URL alone"
+        in arguments["withUrl"]["deprecationMessage"]
+    )
 
 
 def test_bytes_are_no_integers_which_end_at_2_gib_in_some_languages() -> None:
@@ -36,7 +41,9 @@ def test_bytes_are_no_integers_which_end_at_2_gib_in_some_languages() -> None:
 
 def test_what_a_snapshot_gives_fits_where_it_is_taken() -> None:
     """An output that a program always sees is required, so that no language makes its type optional."""
-    resources = {token.rpartition(":")[2]: each for token, each in schema()["resources"].items()}
+    resources = {
+        token.rpartition(":")[2]: each for token, each in schema()["resources"].items()
+    }
     assert {"databaseId", "versionId"} <= set(resources["Snapshot"]["required"])
     assert "restoredAt" in resources["Restore"]["required"]
     assert "size" not in resources["Snapshot"]["required"], "the service may not say it"
@@ -45,7 +52,9 @@ def test_what_a_snapshot_gives_fits_where_it_is_taken() -> None:
             resources[name]["inputProperties"]["snapshot"]["$ref"]
             == "#/resources/squarecloud:index:Snapshot"
         )
-        assert not {"snapshot", "databaseId", "versionId"} & set(resources[name]["requiredInputs"])
+        assert not {"snapshot", "databaseId", "versionId"} & set(
+            resources[name]["requiredInputs"]
+        )
     assert "snapshot" not in resources["Snapshot"]["inputProperties"]
 
 
@@ -60,13 +69,19 @@ def _secrets(node: Any, path: str = "") -> Iterator[str]:
 def test_the_key_has_no_default_that_a_state_would_store() -> None:
     settings = schema()["provider"]["inputProperties"]
     assert "defaultInfo" not in settings["apiKey"]
-    assert all("defaultInfo" in setting for name, setting in settings.items() if name != "apiKey")
+    assert all(
+        "defaultInfo" in setting
+        for name, setting in settings.items()
+        if name != "apiKey"
+    )
 
 
 def test_an_editor_offers_the_known_origins_and_engines() -> None:
     """Where the provider refuses others they are a type of their own; else any text fits, since the service may have more."""
     made = schema()
-    assert [one["value"] for one in made["types"]["squarecloud:index:Origin"]["enum"]] == [
+    assert [
+        one["value"] for one in made["types"]["squarecloud:index:Origin"]["enum"]
+    ] == [
         "manual",
         "automatic",
     ]
@@ -74,18 +89,24 @@ def test_an_editor_offers_the_known_origins_and_engines() -> None:
     assert [one["value"] for one in engines] == ["postgres", "mongo", "mysql", "redis"]
     origin = {"$ref": "#/types/squarecloud:index:Origin"}
     for name in ("getSnapshots", "getLatestSnapshot"):
-        asked = made["functions"][f"squarecloud:index:{name}"]["inputs"]["properties"]["origin"]
+        asked = made["functions"][f"squarecloud:index:{name}"]["inputs"]["properties"][
+            "origin"
+        ]
         assert asked.items() >= origin.items()
         assert "oneOf" not in asked
     either = {"type": "string", "oneOf": [{"type": "string"}, origin]}
     found = made["types"]["squarecloud:index:FoundSnapshot"]["properties"]
     of_snapshot, of_restore = (
-        made["resources"][f"squarecloud:index:{name}"] for name in ("Snapshot", "Restore")
+        made["resources"][f"squarecloud:index:{name}"]
+        for name in ("Snapshot", "Restore")
     )
     for properties in (found, of_snapshot["properties"]):
         assert properties["origin"].items() >= either.items()
         assert properties["runtime"] == found["runtime"]
-        assert properties["runtime"]["oneOf"] == of_restore["inputProperties"]["runtime"]["oneOf"]
+        assert (
+            properties["runtime"]["oneOf"]
+            == of_restore["inputProperties"]["runtime"]["oneOf"]
+        )
 
 
 def test_no_description_has_a_name_that_only_python_has() -> None:
@@ -96,7 +117,11 @@ def test_no_description_has_a_name_that_only_python_has() -> None:
 
 def _descriptions(node: Any) -> Iterator[str]:
     for child in (
-        node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        node.values()
+        if isinstance(node, dict)
+        else node
+        if isinstance(node, list)
+        else ()
     ):
         yield from _descriptions(child)
     if isinstance(node, dict) and isinstance(node.get("description"), str):
@@ -107,14 +132,21 @@ def test_a_duration_is_a_text_in_every_language() -> None:
     """Of two types, Go makes `pulumi.Any`, and C# a union that nobody can write down."""
     made = schema()
     assert [
-        node for _, node in _properties(made) if {"type": "number"} in node.get("oneOf", [])
+        node
+        for _, node in _properties(made)
+        if {"type": "number"} in node.get("oneOf", [])
     ] == []
-    timeout = made["resources"]["squarecloud:index:Snapshot"]["inputProperties"]["timeout"]
+    timeout = made["resources"]["squarecloud:index:Snapshot"]["inputProperties"][
+        "timeout"
+    ]
     assert timeout["type"] == "string"
     assert timeout["description"].endswith(
         "45m unless given. Written as `90s`, `45m`, `1h30m` or `7d`; `600` is seconds."
     )
-    assert "2m unless given" in made["config"]["variables"]["firstPollAfter"]["description"]
+    assert (
+        "2m unless given"
+        in made["config"]["variables"]["firstPollAfter"]["description"]
+    )
 
 
 def test_what_can_be_imported_says_how() -> None:
@@ -131,11 +163,15 @@ def test_what_can_be_imported_says_how() -> None:
         if "stateInputs" in each
     }
     assert set(gets) == {"squarecloud:index:Snapshot"}
-    assert {"databaseId", "triggers"} <= set(gets["squarecloud:index:Snapshot"]["properties"])
+    assert {"databaseId", "triggers"} <= set(
+        gets["squarecloud:index:Snapshot"]["properties"]
+    )
 
 
 def _properties(node: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, child in node.items() if isinstance(node, dict) else ():
-        if name in {"properties", "inputProperties", "variables"} and isinstance(child, dict):
+        if name in {"properties", "inputProperties", "variables"} and isinstance(
+            child, dict
+        ):
             yield from child.items()
         yield from _properties(child)

@@ -35,7 +35,9 @@ class Mocks(pulumi.runtime.Mocks):
         CALLED.append(args.token.rpartition(":")[2])
         return ANSWERS[args.token]
 
-    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+    def new_resource(
+        self, args: pulumi.runtime.MockResourceArgs
+    ) -> tuple[str, dict[str, Any]]:
         MADE[args.name] = args.inputs
         return f"{args.name}-id", {**args.inputs, "version_id": "v9", "versionId": "v9"}
 
@@ -65,7 +67,12 @@ def test_lookups_are_answered_by_the_mocks() -> None:
     assert [each.version_id for each in get_snapshots(origin="manual")] == ["v1"]
     assert get_database(DATABASE).name == "shop"
     assert get_databases() == []
-    assert CALLED[-4:] == ["getLatestSnapshot", "getSnapshots", "getDatabase", "getDatabases"]
+    assert CALLED[-4:] == [
+        "getLatestSnapshot",
+        "getSnapshots",
+        "getDatabase",
+        "getDatabases",
+    ]
 
 
 @pulumi.runtime.test  # type: ignore[untyped-decorator]  # the SDK has no type for it

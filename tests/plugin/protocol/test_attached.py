@@ -34,12 +34,15 @@ async def attached() -> AsyncIterator[Callable[[str], Plugged]]:
 @inside
 async def test_the_end_of_one_command_ends_no_wait_of_another() -> None:
     async with attached() as connection:
-        waiting, other = connection("one"), connection("other")
+        waiting = connection("one")
+        other = connection("other")
         await waiting.ready()
         await other.ready()
         creating = asyncio.ensure_future(
             waiting.ask(
-                "Create", urn=urn("x"), properties={"databaseId": DATABASE, "timeout": "1h"}
+                "Create",
+                urn=urn("x"),
+                properties={"databaseId": DATABASE, "timeout": "1h"},
             )
         )
         await asyncio.sleep(100)
@@ -52,7 +55,8 @@ async def test_the_end_of_one_command_ends_no_wait_of_another() -> None:
 async def test_each_account_of_a_program_keeps_its_own_key() -> None:
     lookup = {"tok": "squarecloud:index:getDatabase", "args": {"databaseId": DATABASE}}
     async with attached() as connection:
-        own, other = connection("one"), connection("other")
+        own = connection("one")
+        other = connection("other")
         await own.ready()
         await other.ready({"apiKey": secret("of-another-account")})
         assert "key" in await other.refused("Invoke", **lookup)
@@ -74,7 +78,9 @@ def attached_for_real() -> Attached:
     return Attached(lambda: Plugin(Engine(), Shared(), Callbacks("")))
 
 
-async def command_at(served: Attached, peer: str, engine: str, *, is_killed: bool = False) -> None:
+async def command_at(
+    served: Attached, peer: str, engine: str, *, is_killed: bool = False
+) -> None:
     """What an engine calls in a command; a killed one sends no Cancel."""
     calls = [
         ("Handshake", provider_pb2.ProviderHandshakeRequest(engine_address=engine)),
@@ -148,7 +154,9 @@ async def test_a_command_that_was_interrupted_still_ends_its_calls() -> None:
         await waiting.ready()
         creating = asyncio.ensure_future(
             waiting.ask(
-                "Create", urn=urn("x"), properties={"databaseId": DATABASE, "timeout": "1h"}
+                "Create",
+                urn=urn("x"),
+                properties={"databaseId": DATABASE, "timeout": "1h"},
             )
         )
         await asyncio.sleep(100)

@@ -11,7 +11,12 @@ import grpc
 import pytest
 from google.protobuf import empty_pb2
 from google.protobuf.struct_pb2 import Struct
-from pulumi.runtime.proto import callback_pb2, provider_pb2, resource_pb2, resource_pb2_grpc
+from pulumi.runtime.proto import (
+    callback_pb2,
+    provider_pb2,
+    resource_pb2,
+    resource_pb2_grpc,
+)
 
 from pulumi_snapshots.engine.messages import Callbacks
 from pulumi_snapshots.engine.queries import GET_REGISTERED
@@ -77,7 +82,10 @@ class Stage:
         self.row = Row()
         settings = Settings.read({}, {"SQUARECLOUD_STATE_DIR": str(folder)})
         self.call: Any = SimpleNamespace(
-            shared=Shared(), listener=self.row, settings=lambda: settings, session=lambda: None
+            shared=Shared(),
+            listener=self.row,
+            settings=lambda: settings,
+            session=lambda: None,
         )
         self.asked = provider_pb2.ConstructRequest(
             type="squarecloud:index:Guard",
@@ -107,7 +115,8 @@ class Stage:
 
 @pytest.fixture
 def monitor() -> Iterator[tuple[Monitor, str]]:
-    server, served = grpc.server(ThreadPoolExecutor(2)), Monitor()
+    server = grpc.server(ThreadPoolExecutor(2))
+    served = Monitor()
     resource_pb2_grpc.add_ResourceMonitorServicer_to_server(served, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
@@ -132,10 +141,14 @@ def test_two_guards_of_one_name_get_a_sentence(
 def test_a_new_guard_without_a_snapshot_is_not_registered(
     monitor: tuple[Monitor, str], tmp_path: Path
 ) -> None:
-    monitor[0].listed = {f"{STACK}servers:index:Server::shop": {"type": "servers:index:Server"}}
+    monitor[0].listed = {
+        f"{STACK}servers:index:Server::shop": {"type": "servers:index:Server"}
+    }
 
     async def register() -> None:
-        with pytest.raises(ProviderError, match="was held back, since no snapshot guards it"):
+        with pytest.raises(
+            ProviderError, match="was held back, since no snapshot guards it"
+        ):
             await Stage(monitor[1], tmp_path).register()
 
     anyio.run(register)
@@ -149,10 +162,13 @@ def test_a_delete_that_keeps_what_it_is_about_needs_no_snapshot(
     async def deleted() -> list[str]:
         stage = Stage(monitor[1], tmp_path)
         await stage.register()
-        (callback,) = [each for name, each in monitor[0].hooks.items() if "before delete" in name]
+        (callback,) = [
+            each for name, each in monitor[0].hooks.items() if "before delete" in name
+        ]
         options = resource_pb2.ResourceOptions(retain_on_delete=retained)
         await stage.asks(
-            callback, resource_pb2.ResourceHookRequest(urn="urn:shop", old_options=options)
+            callback,
+            resource_pb2.ResourceHookRequest(urn="urn:shop", old_options=options),
         )
         assert "does not show what the state has" in str(stage.row.warnings)
         return stage.held
@@ -164,7 +180,11 @@ def test_a_delete_that_keeps_what_it_is_about_needs_no_snapshot(
     ("code", "details", "refused"),
     [
         (grpc.StatusCode.UNIMPLEMENTED, "", True),
-        (grpc.StatusCode.UNKNOWN, "version 3.1.2 does not satisfy the version range", True),
+        (
+            grpc.StatusCode.UNKNOWN,
+            "version 3.1.2 does not satisfy the version range",
+            True,
+        ),
         (grpc.StatusCode.UNAVAILABLE, "", False),
     ],
 )

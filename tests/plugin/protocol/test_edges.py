@@ -13,7 +13,8 @@ from squarecloud_emulator import Fault
 from tests.support.plugin_inside import OF_DO, Plugged, inside, plugged, values
 from tests.support.servicer import UNKNOWN, CallFailedError, secret, urn
 
-DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232"
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+OTHER = "b25c9e6f2dc8516b962fc5d186617232"
 SNAPSHOT = "squarecloud:index:Snapshot"
 NAME = urn("x")
 OF_STACK = "urn:pulumi:dev::project::pulumi:providers:squarecloud::default"
@@ -49,7 +50,9 @@ async def next_one(here: Plugged, provider: str = OF_STACK) -> Plugged:
 # Settings
 
 
-@pytest.mark.parametrize("given", [{}, {"apiUrl": None, "apiKey": None, "requestsPerMinute": None}])
+@pytest.mark.parametrize(
+    "given", [{}, {"apiUrl": None, "apiKey": None, "requestsPerMinute": None}]
+)
 @inside
 async def test_null_settings_are_not_given_ones(given: dict[str, Any]) -> None:
     nulls = provider_pb2.CheckRequest()
@@ -58,9 +61,13 @@ async def test_null_settings_are_not_given_ones(given: dict[str, Any]) -> None:
     async with plugged() as here:
         checked = await here.call("CheckConfig", nulls)
         assert not checked.failures
-        assert checked.inputs == nulls.news  # no secret null, which the state would keep
+        assert (
+            checked.inputs == nulls.news
+        )  # no secret null, which the state would keep
         await here.ask("Configure", args=nulls.news)
-        assert "o API key is set" in await here.refused("Read", urn=NAME, id=f"{DATABASE}/v1")
+        assert "o API key is set" in await here.refused(
+            "Read", urn=NAME, id=f"{DATABASE}/v1"
+        )
 
 
 @inside
@@ -126,15 +133,27 @@ async def test_tracebacks_are_for_those_who_ask_for_them(
         here.emulator.add_database(OTHER)
         texts: list[str] = []
         for method, asked in (
-            ("Create", {"urn": NAME, "properties": {"databaseId": DATABASE, "timeout": "1m"}}),
+            (
+                "Create",
+                {"urn": NAME, "properties": {"databaseId": DATABASE, "timeout": "1m"}},
+            ),
             ("Create", {"urn": urn("y"), "properties": {"databaseId": OTHER}}),
-            ("Invoke", {"tok": "squarecloud:index:getDatabase", "args": {"databaseId": "b"}}),
+            (
+                "Invoke",
+                {"tok": "squarecloud:index:getDatabase", "args": {"databaseId": "b"}},
+            ),
             ("List", {"token": SNAPSHOT, "query": {"databaseId": "b"}}),
         ):
             with pytest.raises(CallFailedError) as caught:
                 await here.ask(method, **asked)
-            texts += caught.value.kept.reasons if caught.value.kept else [caught.value.message]
-            here.emulator.add_fault(Fault(kind="create", status=404, code="SNAPSHOT_FAILED"))
+            texts += (
+                caught.value.kept.reasons
+                if caught.value.kept
+                else [caught.value.message]
+            )
+            here.emulator.add_fault(
+                Fault(kind="create", status=404, code="SNAPSHOT_FAILED")
+            )
         assert ["Traceback" in each for each in texts] == [bool(debug)] * 4
 
 
@@ -145,18 +164,22 @@ async def test_tracebacks_are_for_those_who_ask_for_them(
 async def test_what_only_another_version_has_names_the_version_of_this_one() -> None:
     async with plugged() as here:
         checks = [
-            await here.ask("Check", urn=NAME, news={"databaseId": DATABASE, "later": 1}),
+            await here.ask(
+                "Check", urn=NAME, news={"databaseId": DATABASE, "later": 1}
+            ),
             await here.ask("CheckConfig", news={"later": "1"}),
         ]
         texts = [failure.reason for each in checks for failure in each.failures]
         texts += [
             await here.refused("Check", urn=urn("x", "squarecloud:index:Later")),
             await here.refused("Invoke", tok="squarecloud:index:later"),
-            await here.refused("Invoke", tok="squarecloud:index:getDatabases", args={"later": 1}),
+            await here.refused(
+                "Invoke", tok="squarecloud:index:getDatabases", args={"later": 1}
+            ),
         ]
-        assert [f". This plugin is version {PLUGIN_VERSION}" in each for each in texts] == [
-            True
-        ] * 5
+        assert [
+            f". This plugin is version {PLUGIN_VERSION}" in each for each in texts
+        ] == [True] * 5
 
 
 # Lookups
@@ -176,7 +199,9 @@ async def test_a_lookup_is_asked_again_after_a_minute() -> None:
 async def latest(here: Plugged, **args: Any) -> dict[str, Any]:
     """What `getLatestSnapshot` finds."""
     answer = await here.ask(
-        "Invoke", tok="squarecloud:index:getLatestSnapshot", args={"databaseId": DATABASE, **args}
+        "Invoke",
+        tok="squarecloud:index:getLatestSnapshot",
+        args={"databaseId": DATABASE, **args},
     )
     return values(getattr(answer, "return"))
 
@@ -188,9 +213,9 @@ async def test_only_a_url_that_is_asked_for_is_a_secret_of_a_lookup() -> None:
         here.emulator.add_snapshot(DATABASE)
         for with_url in (False, True):
             found = (await latest(here, withUrl=with_url))["snapshot"]
-            assert [name for name, value in found.items() if isinstance(value, dict)] == [
-                "downloadUrl"
-            ] * with_url
+            assert [
+                name for name, value in found.items() if isinstance(value, dict)
+            ] == ["downloadUrl"] * with_url
             assert ("Signature=" in str(found)) is with_url
 
 
@@ -201,7 +226,9 @@ async def test_a_latest_snapshot_that_is_not_there_is_an_error() -> None:
         nothing = f"Database {DATABASE} has no available snapshot.\nWith optional, the result lacks it instead."
         with pytest.raises(CallFailedError, match=nothing):
             await latest(here)
-        with pytest.raises(CallFailedError, match="has no available snapshot that fits"):
+        with pytest.raises(
+            CallFailedError, match="has no available snapshot that fits"
+        ):
             await latest(here, maxAge="1d")
         assert await latest(here, maxAge="1d", optional=True) == {}
 
@@ -223,14 +250,17 @@ async def test_each_command_without_a_state_takes_a_snapshot() -> None:
         # A stack's own resource would complete from what an earlier run has taken without a state that shows it.
         ways = (OF_DO, OF_DO, OF_STACK, OF_STACK)
         first, second, third, fourth = [
-            (await (await next_one(here, way)).ask("Create", **creating())).id for way in ways
+            (await (await next_one(here, way)).ask("Create", **creating())).id
+            for way in ways
         ]
         assert (first != second, third == fourth) == (True, True)
         assert here.kinds.count("create") == 3
 
 
 @inside
-async def test_only_a_command_that_reuses_waits_for_what_an_earlier_one_requested() -> None:
+async def test_only_a_command_that_reuses_waits_for_what_an_earlier_one_requested() -> (
+    None
+):
     async with plugged(provider=OF_DO, snapshot_seconds=400) as here:
         here.emulator.add_database(DATABASE)
         told = await here.refused("Create", **creating(timeout="2m"))
@@ -246,9 +276,10 @@ async def test_only_a_command_that_reuses_waits_for_what_an_earlier_one_requeste
         again = await next_one(here, OF_DO)
         resumed = await again.ask("Create", **creating(reuseWithin="1h"))
         assert here.kinds.count("create") == 1
-        assert [f"{DATABASE}/{each.version_id}" for each in here.emulator.snapshots(DATABASE)] == [
-            resumed.id
-        ]
+        assert [
+            f"{DATABASE}/{each.version_id}"
+            for each in here.emulator.snapshots(DATABASE)
+        ] == [resumed.id]
 
 
 @inside
@@ -263,7 +294,10 @@ async def test_without_a_state_nothing_is_changed_or_deleted() -> None:
         assert read.id == found["id"]
         # A program may give some properties of what it gets by its id.
         again = await here.ask("Read", **found, properties={"triggers": ["v1"]})
-        assert values(again.properties) == {**values(read.properties), "triggers": ["v1"]}
+        assert values(again.properties) == {
+            **values(read.properties),
+            "triggers": ["v1"],
+        }
         assert values(again.inputs) == {"databaseId": DATABASE, "triggers": ["v1"]}
         told = await here.refused(
             "Update", **found, olds=read.properties, news={"databaseId": "b" * 32}
@@ -271,8 +305,13 @@ async def test_without_a_state_nothing_is_changed_or_deleted() -> None:
         assert "Nothing was changed." in told
         told = await here.refused("Delete", **found, properties=read.properties)
         assert "and keeps each for 30 days. Nothing was deleted." in told
-        told = await here.refused("Delete", type="squarecloud:index:Archive", id="file:///x.zip")
-        assert "This Archive cannot be deleted without a stack. Nothing was deleted." in told
+        told = await here.refused(
+            "Delete", type="squarecloud:index:Archive", id="file:///x.zip"
+        )
+        assert (
+            "This Archive cannot be deleted without a stack. Nothing was deleted."
+            in told
+        )
         assert here.process.computer.attempts() == []
 
 
@@ -280,7 +319,15 @@ async def test_without_a_state_nothing_is_changed_or_deleted() -> None:
 
 
 @pytest.mark.parametrize(
-    "id_", ["", DATABASE, f"{DATABASE}/", f" {DATABASE}/v1", f"{DATABASE}/v 1", f"{DATABASE}/v1 "]
+    "id_",
+    [
+        "",
+        DATABASE,
+        f"{DATABASE}/",
+        f" {DATABASE}/v1",
+        f"{DATABASE}/v 1",
+        f"{DATABASE}/v1 ",
+    ],
 )
 @inside
 async def test_an_id_that_no_snapshot_has_is_not_asked_for(id_: str) -> None:

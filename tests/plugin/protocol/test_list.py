@@ -21,9 +21,15 @@ async def listed(
     """The ids of a page, and the token of the next one."""
     answers = await here.ask("List", token=TOKEN, query=query or {}, **page)
     kinds = [each.WhichOneof("response") for each in answers]
-    token = answers[-1].continuation.continuation_token if "continuation" in kinds else ""
-    assert kinds == ["result"] * (len(kinds) - bool(token)) + ["continuation"] * bool(token)
-    return [each.result.id for each in answers if each.WhichOneof("response") == "result"], token
+    token = (
+        answers[-1].continuation.continuation_token if "continuation" in kinds else ""
+    )
+    assert kinds == ["result"] * (len(kinds) - bool(token)) + ["continuation"] * bool(
+        token
+    )
+    return [
+        each.result.id for each in answers if each.WhichOneof("response") == "result"
+    ], token
 
 
 def fill(here: Plugged, count: int) -> list[str]:
@@ -36,7 +42,10 @@ def fill(here: Plugged, count: int) -> list[str]:
         )
         for number in range(count)
     ]
-    return [f"{DATABASES[number % 10]}/{each.version_id}" for number, each in enumerate(stored)]
+    return [
+        f"{DATABASES[number % 10]}/{each.version_id}"
+        for number, each in enumerate(stored)
+    ]
 
 
 @inside
@@ -59,7 +68,9 @@ async def test_a_list_by_origin_and_age_shows_what_a_name_could_be() -> None:
         (only,) = await here.ask("List", token=TOKEN, query={"origin": "automatic"})
         assert only.result.id == f"{DATABASES[0]}/{automatic.version_id}"
         assert only.result.name == f"{DATABASES[0]}-20260301T100000Z"
-        assert len((await listed(here, {"newerThan": "12h", "origin": "manual"}))[0]) == 11
+        assert (
+            len((await listed(here, {"newerThan": "12h", "origin": "manual"}))[0]) == 11
+        )
 
 
 @inside
@@ -75,7 +86,8 @@ async def test_pages_and_a_limit_bring_each_snapshot_once() -> None:
         # `pulumi do` asks each page for what is left of its limit.
         first, token = await listed(here, limit=15, page_size=10)
         assert (
-            first + (await listed(here, limit=5, page_size=10, continuation_token=token))[0]
+            first
+            + (await listed(here, limit=5, page_size=10, continuation_token=token))[0]
             == ids[:15]
         )
 
@@ -114,16 +126,21 @@ async def test_what_cannot_be_listed_is_an_error_and_no_request(
 @inside
 async def test_a_list_that_fails_says_so_as_lookups_do() -> None:
     async with plugged() as here:
-        here.emulator.add_fault(Fault(kind="list account", status=401, code="ACCESS_DENIED"))
+        here.emulator.add_fault(
+            Fault(kind="list account", status=401, code="ACCESS_DENIED")
+        )
         with pytest.raises(
-            CallFailedError, match=r"401 ACCESS_DENIED(.|\n)*more: squarecloud-snapshots explain"
+            CallFailedError,
+            match=r"401 ACCESS_DENIED(.|\n)*more: squarecloud-snapshots explain",
         ):
             await listed(here)
 
 
 def test_the_schema_offers_a_list_of_what_can_be_listed() -> None:
     resources = schema()["resources"]
-    assert [token for token, each in resources.items() if "listInputs" in each] == [TOKEN]
+    assert [token for token, each in resources.items() if "listInputs" in each] == [
+        TOKEN
+    ]
     assert list(resources[TOKEN]["listInputs"]["properties"]) == [
         "databaseId",
         "origin",

@@ -14,7 +14,12 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import empty_pb2
-from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, resource_pb2, resource_pb2_grpc
+from pulumi.runtime.proto import (
+    provider_pb2,
+    provider_pb2_grpc,
+    resource_pb2,
+    resource_pb2_grpc,
+)
 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.plugin.description.identity import PLUGIN_VERSION
@@ -24,7 +29,8 @@ from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import PLENTY, UNKNOWN, CallFailedError, secret, urn
 
 NAME, OFFSITE, BACK, PROOF = (
-    urn("x", f"squarecloud:index:{kind}") for kind in ("Snapshot", "Archive", "Restore", "Drill")
+    urn("x", f"squarecloud:index:{kind}")
+    for kind in ("Snapshot", "Archive", "Restore", "Drill")
 )
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 VERSION_ID = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
@@ -57,7 +63,9 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def idle() -> Iterator[PluginServicer]:
     """A process that was really started."""
-    nothing: dict[str, str | None] = dict.fromkeys(("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL"))
+    nothing: dict[str, str | None] = dict.fromkeys(
+        ("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL")
+    )
     with PluginServicer(SnapshotProvider(), env=nothing) as servicer:
         yield servicer
 
@@ -67,13 +75,19 @@ def ask(servicer: PluginServicer, method: str, **fields: Any) -> Any:
 
 
 def check(
-    servicer: PluginServicer, name: str, inputs: dict[str, Any], olds: dict[str, Any] | None = None
+    servicer: PluginServicer,
+    name: str,
+    inputs: dict[str, Any],
+    olds: dict[str, Any] | None = None,
 ) -> Any:
     return ask(servicer, "Check", urn=name, news=inputs, olds=olds or {})
 
 
 def wrong(
-    servicer: PluginServicer, name: str, inputs: dict[str, Any], olds: dict[str, Any] | None = None
+    servicer: PluginServicer,
+    name: str,
+    inputs: dict[str, Any],
+    olds: dict[str, Any] | None = None,
 ) -> Any:
     """The one failure of a check."""
     (failure,) = check(servicer, name, inputs, olds).failures
@@ -118,11 +132,15 @@ def test_a_huge_value_is_refused_and_not_printed(idle: PluginServicer) -> None:
 @pytest.mark.parametrize(
     "hide", [secret, lambda value: [secret(value)]], ids=["secret", "secret inside"]
 )
-def test_a_reason_that_repeats_a_value_repeats_no_secret(idle: PluginServicer, hide: Any) -> None:
+def test_a_reason_that_repeats_a_value_repeats_no_secret(
+    idle: PluginServicer, hide: Any
+) -> None:
     failure = wrong(idle, NAME, {"databaseId": DATABASE, "timeout": hide("pw")})
     assert "timeout" in failure.property + failure.reason
     assert failure.reason.endswith("1h30m or 7d. Nothing was sent.")
-    (failure,) = ask(idle, "CheckConfig", news={"requestsPerMinute": hide("pw")}).failures
+    (failure,) = ask(
+        idle, "CheckConfig", news={"requestsPerMinute": hide("pw")}
+    ).failures
     assert failure.reason.endswith("from 1 to 100000")
     with pytest.raises(CallFailedError) as caught:
         ask(
@@ -165,18 +183,29 @@ def test_a_preview_knows_what_is_given_and_nothing_else(idle: PluginServicer) ->
     assert outputs["versionId"] == outputs["available"] == UNKNOWN
     assert "rotateAfter" not in outputs
     inputs = {"downloadUrl": secret(URL), "destination": "/x/"}
-    archive = values(ask(idle, "Create", urn=OFFSITE, properties=inputs, preview=True).properties)
+    archive = values(
+        ask(idle, "Create", urn=OFFSITE, properties=inputs, preview=True).properties
+    )
     assert archive["versionId"] == archive["uri"] == UNKNOWN
     assert "downloadUrl" not in archive
-    resumed = {"id": f"{DATABASE}/pending:x", "olds": PENDING, "news": {"databaseId": DATABASE}}
+    resumed = {
+        "id": f"{DATABASE}/pending:x",
+        "olds": PENDING,
+        "news": {"databaseId": DATABASE},
+    }
     assert (
-        values(ask(idle, "Update", urn=NAME, **resumed, preview=True).properties)["versionId"]
+        values(ask(idle, "Update", urn=NAME, **resumed, preview=True).properties)[
+            "versionId"
+        ]
         == UNKNOWN
     )
 
 
 def diff(
-    servicer: PluginServicer, olds: dict[str, Any], was: dict[str, Any], now: dict[str, Any]
+    servicer: PluginServicer,
+    olds: dict[str, Any],
+    was: dict[str, Any],
+    now: dict[str, Any],
 ) -> Any:
     return ask(servicer, "Diff", urn=NAME, id="x", olds=olds, old_inputs=was, news=now)
 
@@ -186,7 +215,12 @@ def diff(
     [
         ({}, {"triggers": [UNKNOWN]}, "triggers", ("ADD_REPLACE", True)),
         ({"triggers": ["a"]}, {}, "triggers", ("DELETE_REPLACE", True)),
-        ({"triggers": ["a"]}, {"triggers": [secret("b")]}, "triggers", ("UPDATE_REPLACE", True)),
+        (
+            {"triggers": ["a"]},
+            {"triggers": [secret("b")]},
+            "triggers",
+            ("UPDATE_REPLACE", True),
+        ),
         ({"databaseId": "b" * 32}, {}, "databaseId", ("UPDATE_REPLACE", True)),
         ({}, {"rotateAfter": "1h"}, "createdAt", ("UPDATE_REPLACE", False)),
     ],
@@ -199,7 +233,10 @@ def test_a_diff_says_which_property_replaces(
     detail: tuple[str, bool],
 ) -> None:
     answer = diff(
-        idle, {**STATE, **was}, {"databaseId": DATABASE, **was}, {"databaseId": DATABASE, **now}
+        idle,
+        {**STATE, **was},
+        {"databaseId": DATABASE, **was},
+        {"databaseId": DATABASE, **now},
     )
     assert list(answer.replaces) == [property_]
     told = answer.detailedDiff[property_]
@@ -226,8 +263,12 @@ def test_a_secret_or_unchanged_value_replaces_nothing(idle: PluginServicer) -> N
 # A Snapshot of the program as an input
 
 
-SNAPSHOT_ID, PROVISIONAL_ID = f"{DATABASE}/{VERSION_ID}", f"{DATABASE}/pending:20260101T000000Z"
-REFERENCE = {"4dabf18193072939515e22adb298388d": "5cf8f73096256a8f31e491e813e4eb8e", "urn": NAME}
+SNAPSHOT_ID = f"{DATABASE}/{VERSION_ID}"
+PROVISIONAL_ID = f"{DATABASE}/pending:20260101T000000Z"
+REFERENCE = {
+    "4dabf18193072939515e22adb298388d": "5cf8f73096256a8f31e491e813e4eb8e",
+    "urn": NAME,
+}
 TAKERS = [(OFFSITE, {"destination": "/x/"}), (BACK, {"overwrite": True})]
 
 
@@ -260,7 +301,11 @@ def test_a_snapshot_can_be_passed_for_its_database_and_version(
     answer = check(idle, name, {**others, **given})
     assert not answer.failures
     # The state keeps what it stands for, so that a program may change from one to the other.
-    assert values(answer.inputs) == {**others, "databaseId": named[0], "versionId": named[1]}
+    assert values(answer.inputs) == {
+        **others,
+        "databaseId": named[0],
+        "versionId": named[1],
+    }
 
 
 @pytest.mark.parametrize(
@@ -292,11 +337,13 @@ def test_a_wrong_snapshot_is_one_error_that_says_what_to_give(
     assert failure.property == property_
     assert reason in failure.reason
     unknown = "is not an input of squarecloud:index:Snapshot; its inputs are databaseId, triggers"
-    assert wrong(idle, NAME, {"databaseId": DATABASE, "snapshot": SNAPSHOT_ID}).reason.startswith(
-        unknown
-    )
+    assert wrong(
+        idle, NAME, {"databaseId": DATABASE, "snapshot": SNAPSHOT_ID}
+    ).reason.startswith(unknown)
     assert check(
-        idle, OFFSITE, {"destination": "/x/", "snapshot": SNAPSHOT_ID, "databaseId": ["a"]}
+        idle,
+        OFFSITE,
+        {"destination": "/x/", "snapshot": SNAPSHOT_ID, "databaseId": ["a"]},
     ).failures
 
 
@@ -316,11 +363,15 @@ def test_ignoring_changes_of_a_snapshot_says_what_to_ignore(
     idle: PluginServicer, name: str, others: dict[str, Any]
 ) -> None:
     """The state has what the Snapshot stands for, so the engine finds no old one, and takes the new one away."""
-    hint = "If ignoreChanges names snapshot, name databaseId and versionId there instead"
+    hint = (
+        "If ignoreChanges names snapshot, name databaseId and versionId there instead"
+    )
     told = wrong(
         idle, name, others, {**others, "databaseId": DATABASE, "versionId": VERSION_ID}
     ).reason
-    assert told.startswith("snapshot is required: a Snapshot, or databaseId and versionId")
+    assert told.startswith(
+        "snapshot is required: a Snapshot, or databaseId and versionId"
+    )
     assert told.endswith(f"{hint}. Nothing was sent.")
     assert hint not in wrong(idle, name, others).reason, "nothing of it is in the state"
 
@@ -329,9 +380,15 @@ def test_a_resumed_snapshot_can_be_passed_though_its_id_names_no_version(
     idle: PluginServicer,
 ) -> None:
     inputs = {"destination": "/x/", "snapshot": PROVISIONAL_ID}
-    asked: dict[str, Any] = {"urn": NAME, "id": PROVISIONAL_ID, "news": {"databaseId": DATABASE}}
+    asked: dict[str, Any] = {
+        "urn": NAME,
+        "id": PROVISIONAL_ID,
+        "news": {"databaseId": DATABASE},
+    }
     ask(idle, "Diff", olds=PENDING, **asked)
-    assert values(check(idle, OFFSITE, inputs).inputs)["versionId"] == UNKNOWN  # a preview
+    assert (
+        values(check(idle, OFFSITE, inputs).inputs)["versionId"] == UNKNOWN
+    )  # a preview
     ask(idle, "Update", olds=STATE, **asked)
     assert values(check(idle, OFFSITE, inputs).inputs)["versionId"] == VERSION_ID
 
@@ -347,7 +404,9 @@ def test_who_asks_gets_version_and_schema(idle: PluginServicer) -> None:
 # Settings
 
 
-def check_config(servicer: PluginServicer, settings: dict[str, Any]) -> list[tuple[str, str]]:
+def check_config(
+    servicer: PluginServicer, settings: dict[str, Any]
+) -> list[tuple[str, str]]:
     name = "urn:pulumi:dev::project::pulumi:providers:squarecloud::default"
     answer = ask(servicer, "CheckConfig", urn=name, news=settings)
     return [(failure.property, failure.reason) for failure in answer.failures]
@@ -355,7 +414,9 @@ def check_config(servicer: PluginServicer, settings: dict[str, Any]) -> list[tup
 
 def test_settings_are_checked_before_anything_else(idle: PluginServicer) -> None:
     assert (
-        check_config(idle, {"apiKey": secret("k" * 64), "apiUrl": UNKNOWN, "version": "0.1.0"})
+        check_config(
+            idle, {"apiKey": secret("k" * 64), "apiUrl": UNKNOWN, "version": "0.1.0"}
+        )
         == []
     )
     ((name, reason),) = check_config(idle, {"apiKey": secret("a key")})
@@ -378,14 +439,17 @@ def test_settings_are_checked_before_anything_else(idle: PluginServicer) -> None
         "sharedState": "s3:/x",
     }
     assert {name for name, _ in check_config(idle, bad)} == set(bad)
-    ((name, reason),) = check_config(idle, {"requestsPerMinute": "3", "requestsForOthers": "3"})
+    ((name, reason),) = check_config(
+        idle, {"requestsPerMinute": "3", "requestsForOthers": "3"}
+    )
     assert "leave nothing to send" in reason
 
 
 def test_an_old_engine_gets_the_version_that_is_needed(forks: dict[str, str]) -> None:
     with PluginServicer(SnapshotProvider(), forks=forks) as servicer:
         servicer._call(
-            "Handshake", provider_pb2.ProviderHandshakeRequest(engine_address=servicer.address)
+            "Handshake",
+            provider_pb2.ProviderHandshakeRequest(engine_address=servicer.address),
         )
         with pytest.raises(CallFailedError, match=r"needs Pulumi 3\.178 or later"):
             ask(servicer, "Configure")
@@ -397,12 +461,17 @@ def test_an_engine_that_knows_no_later_gets_an_error_without_a_warning(
     monkeypatch.setattr(PluginServicer, "is_new", False)
     with (
         near_emulator(*SERVICE, "--database", DATABASE) as service,
-        PluginServicer(SnapshotProvider(), env=service.environment, forks=forks) as servicer,
+        PluginServicer(
+            SnapshotProvider(), env=service.environment, forks=forks
+        ) as servicer,
     ):
         service.control(
-            "faults", {"kind": "create", "status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}
+            "faults",
+            {"kind": "create", "status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"},
         )
-        with pytest.raises(CallFailedError, match="daily quota of snapshots is used up") as caught:
+        with pytest.raises(
+            CallFailedError, match="daily quota of snapshots is used up"
+        ) as caught:
             servicer.create(NAME, {"database_id": DATABASE})
         assert not caught.value.awaited
         assert servicer.diagnostics(NAME) == []
@@ -422,10 +491,15 @@ def test_a_call_that_it_does_not_have_prints_nothing(idle: PluginServicer) -> No
     assert idle.printed == []
 
 
-def test_started_by_hand_it_explains_itself_serves_who_attaches_and_ends_when_asked() -> None:
+def test_started_by_hand_it_explains_itself_serves_who_attaches_and_ends_when_asked() -> (
+    None
+):
     code = "from pulumi_snapshots.plugin.serve import main; main()"
     with subprocess.Popen(  # noqa: S603  this very interpreter
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         port = process.stdout.readline().strip()
@@ -436,7 +510,10 @@ def test_started_by_hand_it_explains_itself_serves_who_attaches_and_ends_when_as
             with pytest.raises(grpc.RpcError, match="Run the command again"):
                 stub.GetPluginInfo(empty_pb2.Empty(), timeout=30)
             stub.Handshake(provider_pb2.ProviderHandshakeRequest(), timeout=30)
-            assert stub.GetPluginInfo(empty_pb2.Empty(), timeout=30).version == PLUGIN_VERSION
+            assert (
+                stub.GetPluginInfo(empty_pb2.Empty(), timeout=30).version
+                == PLUGIN_VERSION
+            )
             with pytest.raises(grpc.RpcError, match="This package cannot list"):
                 list(stub.List(provider_pb2.ListRequest(), timeout=30))
         process.terminate()
@@ -449,7 +526,9 @@ def test_it_does_not_outlive_an_engine_that_never_speaks() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         nobody = f"127.0.0.1:{server.getsockname()[1]}"
     code = "from pulumi_snapshots.plugin.serve import main; main()"
-    with subprocess.Popen([sys.executable, "-c", code, nobody], stdout=subprocess.PIPE) as process:  # noqa: S603  this very interpreter
+    with subprocess.Popen(  # noqa: S603  this very interpreter
+        [sys.executable, "-c", code, nobody], stdout=subprocess.PIPE
+    ) as process:
         try:
             assert process.wait(30) == 1
         finally:
@@ -458,7 +537,11 @@ def test_it_does_not_outlive_an_engine_that_never_speaks() -> None:
 
 SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "600", "--soft-deadline", "0.1", "--no-automatic",
            "--memory", "65536", "--requests-per-minute", "10000")  # fmt: skip
-PACE = {**PLENTY, "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s", "SQUARECLOUD_POLL_EVERY": "30s"}
+PACE = {
+    **PLENTY,
+    "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s",
+    "SQUARECLOUD_POLL_EVERY": "30s",
+}
 
 
 @pytest.fixture
@@ -466,7 +549,9 @@ def alone() -> Iterator[PluginServicer]:
     """A plugin whose snapshots are accepted and not there yet, really started, for signals; it polls as rarely as in real life."""
     with (
         near_emulator(*SERVICE, "--database", DATABASE) as service,
-        PluginServicer(SnapshotProvider(), env={**service.environment, **PACE}) as servicer,
+        PluginServicer(
+            SnapshotProvider(), env={**service.environment, **PACE}
+        ) as servicer,
     ):
         yield servicer
 
@@ -509,7 +594,9 @@ class OldMonitor(resource_pb2_grpc.ResourceMonitorServicer):
     """An engine's before 3.182."""
 
     def SupportsFeature(self, request: Any, _context: Any) -> Any:  # noqa: N802  the protocol's name
-        return resource_pb2.SupportsFeatureResponse(hasSupport=request.id != "resourceHooks")
+        return resource_pb2.SupportsFeatureResponse(
+            hasSupport=request.id != "resourceHooks"
+        )
 
 
 def test_a_guard_needs_hooks_and_a_database_that_no_drill_overwrites_whichever_comes_first(
@@ -532,7 +619,8 @@ def test_a_guard_needs_hooks_and_a_database_that_no_drill_overwrites_whichever_c
             )
         return str(caught.value.details())
 
-    drilled, guarded = "1" * 32, "2" * 32
+    drilled = "1" * 32
+    guarded = "2" * 32
     inputs = {
         "databaseId": DATABASE,
         "versionId": VERSION_ID,
@@ -546,5 +634,7 @@ def test_a_guard_needs_hooks_and_a_database_that_no_drill_overwrites_whichever_c
     assert refused(guarded).startswith("A Guard needs Pulumi 3.238.0 or later")
     told = wrong(idle, PROOF, {**inputs, "scratchDatabaseId": guarded}).reason
     assert "must be used for drills only, but Guard 'guard' uses it too" in told
-    assert "This package has no component squarecloud:index:Gard" in refused(type_="Gard")
+    assert "This package has no component squarecloud:index:Gard" in refused(
+        type_="Gard"
+    )
     monitor.stop(None)
