@@ -274,9 +274,8 @@ def commands_in(page: Path) -> list[list[str]]:
 def test_a_command_and_its_options_exist() -> None:
     for words in (words for page in READ for words in commands_in(page)):
         command: click.Command = commands
-        own = (
-            words[: words.index("--")] if "--" in words else words
-        )  # the rest is another command
+        # the rest is another command
+        own = words[: words.index("--")] if "--" in words else words
         rest = [word.strip("\"',.:") for word in own]
         while isinstance(command, click.Group):
             command = command.commands[rest.pop(0)]

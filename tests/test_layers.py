@@ -70,10 +70,8 @@ EMULATOR = {
 LATE = {"cli/__main__.py"}  # it says which extra is missing
 """Files with an import inside a function; all others go by the one door, `late.py`."""
 
-TIME = {
-    "clock.py",
-    "engine/process.py",
-}  # the one source of time; sleeps in a thread of its own, without an event loop
+# the one source of time; sleeps in a thread of its own, without an event loop
+TIME = {"clock.py", "engine/process.py"}
 """Files that may ask the machine for the time, or sleep."""
 
 PULUMI = {"top", "program", "engine", "dynamic", "plugin"}

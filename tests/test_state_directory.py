@@ -50,7 +50,6 @@ def test_without_a_home_directory_the_path_is_relative(
         raise KeyError
 
     monkeypatch.delenv("HOME")
-    monkeypatch.setattr(
-        pwd, "getpwuid", is_unknown
-    )  # as in a container with an arbitrary user id
+    # as in a container with an arbitrary user id
+    monkeypatch.setattr(pwd, "getpwuid", is_unknown)
     assert not state_directory({}).is_absolute()

@@ -568,10 +568,8 @@ def build(  # noqa: PLR0913, PLR0917
     """Compile a package that the module in `folder` needs; the modules are downloaded before."""
     run([go, "list", "-deps", package], folder, environment)
     say(f"compiling {program.name} {version}")
-    places = (
-        f"{SDK}/go/common/version",
-        f"{PKG}/version",
-    )  # the second in earlier releases
+    # the second in earlier releases
+    places = (f"{SDK}/go/common/version", f"{PKG}/version")
     stamp = " ".join(["-s -w", *(f"-X {each}.Version=v{version}" for each in places)])
     how(
         [go, "build", "-o", str(program), "-ldflags", stamp, package],

@@ -164,9 +164,8 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if ready():
             return 0
-        key = (
-            wanted()
-        )  # before the install: a change while it runs must not go unnoticed
+        # before the install: a change while it runs must not go unnoticed
+        key = wanted()
         if not make():
             say("not ready: the installation above failed")
             return 1

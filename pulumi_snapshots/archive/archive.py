@@ -510,9 +510,8 @@ class _Transfer:
 
     def _require_unchanged(self, occupant: Occupant) -> None:
         """Raise `Overtaken` if a file that no manifest explains has appeared meanwhile."""
-        is_explained = (
-            occupant.manifest is not None
-        )  # then the claim shows other writers
+        # then the claim shows other writers
+        is_explained = occupant.manifest is not None
         if is_explained or self._request.force or not occupant.beside.is_readable:
             return
         if self._transfers.store(self.place).stat() != occupant.seen:

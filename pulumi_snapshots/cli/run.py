@@ -50,9 +50,8 @@ def run(arguments: Sequence[str]) -> NoReturn:
     sys.stdout, sys.stderr = sys.stdout or closed, sys.stderr or closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # a locale may lack a name's characters
+            # a locale may lack a name's characters
+            stream.reconfigure(errors="backslashreplace")
     code = _run(arguments)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):

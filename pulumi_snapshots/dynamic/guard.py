@@ -60,9 +60,8 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             self._preview = late("guard.preview:PreviewedChanges")(
                 known, self._inputs(known or UNKNOWN)
             )
-            atexit.register(
-                self._sum_up
-            )  # the last changes of a preview come after the program
+            # the last changes of a preview come after the program
+            atexit.register(self._sum_up)
         engine = get_engine()
         self._messages = Messages(lambda: engine)
         self._known = asyncio.ensure_future(self._database())

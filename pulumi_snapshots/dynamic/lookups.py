@@ -27,9 +27,8 @@ from pulumi_snapshots.program.lookups import Lookups
 from pulumi_snapshots.run.settings import Settings
 
 T = TypeVar("T")
-_programs: WeakKeyDictionary[pulumi.Resource, float] = (
-    WeakKeyDictionary()
-)  # when each made its first lookup
+# when each made its first lookup
+_programs: WeakKeyDictionary[pulumi.Resource, float] = WeakKeyDictionary()
 
 
 def _question(

@@ -39,9 +39,8 @@ class Dynamic(Declared, Resource):
         properties = {**dict.fromkeys(self._outputs), **inputs}
         opts = pulumi.ResourceOptions.merge(own, opts)
         Resource.__init__(self, self._served_by(), resource_name, properties, opts)
-        warn_of_plain_key(
-            self
-        )  # the plugin warns by itself, for programs in every language
+        # the plugin warns by itself, for programs in every language
+        warn_of_plain_key(self)
 
 
 def __getattr__(name: str) -> type[Dynamic]:

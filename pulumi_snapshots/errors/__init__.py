@@ -365,12 +365,10 @@ class ProviderError(Exception):
 class MessageFormatter:
     """The words of one edge."""
 
-    spell: Callable[
-        [str], str
-    ]  # spells the name of a property or a setting as its users write it
-    steps: Mapping[
-        HintKind, str
-    ]  # templates of the next steps that have other words than in `HintKind`
+    # spells the name of a property or a setting as its users write it
+    spell: Callable[[str], str]
+    # templates of the next steps that have other words than in `HintKind`
+    steps: Mapping[HintKind, str]
     time: Callable[[datetime], str] = time_text  # words a time of day
     shows_answers: bool = True  # not if the whole exchange with the service follows
 

@@ -63,9 +63,8 @@ PASSING_STATUSES = {
     httpx.codes.TOO_MANY_REQUESTS,
 }
 """Refusals that pass, beside all errors of the host itself."""
-_SIZE = re.compile(
-    "[0-9]{1,18}"
-)  # Python refuses to read numbers of thousands of digits
+# Python refuses to read numbers of thousands of digits
+_SIZE = re.compile("[0-9]{1,18}")
 _RANGE = re.compile(f"bytes ({_SIZE.pattern})-({_SIZE.pattern})/({_SIZE.pattern}|\\*)")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,100})</Code>")
 _HTML = re.compile(r"<(?:!doctype )?html\b", re.IGNORECASE)

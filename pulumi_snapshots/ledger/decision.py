@@ -55,9 +55,8 @@ class Wish:
     forced: bool = False
     # how old a request of anybody may be that will do as well
     reuses: timedelta | None = None
-    also_purposes: frozenset[str] = (
-        frozenset()
-    )  # digests that the same triggers may have had
+    # digests that the same triggers may have had
+    also_purposes: frozenset[str] = frozenset()
     seen: frozenset[str] = frozenset()  # as `Attempt.names`
     began_with: frozenset[str] | None = None  # ids; None until the ledger was read
     void: frozenset[str] = frozenset()  # ids

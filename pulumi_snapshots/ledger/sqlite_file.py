@@ -161,9 +161,8 @@ class SqliteFile(Place):
     def _begin(self, connection: sqlite3.Connection, begin: str) -> None:
         """Begin a transaction, with a rollback journal."""
         connection.execute(begin)
-        connection.execute(
-            "PRAGMA schema_version"
-        ).fetchone()  # only now the journal's kind shows
+        # only now the journal's kind shows
+        connection.execute("PRAGMA schema_version").fetchone()
         if _journal(connection) != "wal":
             return
         connection.execute("ROLLBACK")

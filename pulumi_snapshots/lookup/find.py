@@ -30,9 +30,8 @@ from pulumi_snapshots.snapshot.read import newest
 from pulumi_snapshots.snapshot.record import describe
 
 T = TypeVar("T")
-OfEach = Mapping[
-    str, Mapping[str, ListedSnapshot]
-]  # the entries of each database, by version
+# the entries of each database, by version
+OfEach = Mapping[str, Mapping[str, ListedSnapshot]]
 
 
 async def find_snapshots(

@@ -47,9 +47,8 @@ COOLDOWN = 186.0
 way.
 """
 PROBES_KEPT_FOR = timedelta(days=30)
-TIMEOUT = (
-    45 * 60.0
-)  # seconds that a run waits for one snapshot at most, and for one restore
+# seconds that a run waits for one snapshot at most, and for one restore
+TIMEOUT = 45 * 60.0
 PROCESSING_TIME = 120.0
 """Seconds after a 202 until the snapshot is typically there."""
 LISTS_EVERY = 60.0

@@ -61,9 +61,8 @@ _said: set[str] = set()  # warnings that this program has shown
 class Declared(pulumi.CustomResource):
     """A resource as programs declare it, whichever provider serves it."""
 
-    schema: ClassVar[
-        ResourceSchema
-    ]  # its properties, which the class that declares it has
+    # its properties, which the class that declares it has
+    schema: ClassVar[ResourceSchema]
     _outputs: ClassVar[tuple[str, ...]]
     """Those that programs read. The SDK makes an output of each that a resource names, which costs
     a program with hundreds.

@@ -254,9 +254,8 @@ class GuardDeclaration:
         )
 
     def _refuse_old_engine(self) -> None:
-        require: Any = getattr(
-            get_engine(), "RequirePulumiVersion", None
-        )  # mocks have none
+        # mocks have none
+        require: Any = getattr(get_engine(), "RequirePulumiVersion", None)
         if require is None:
             return
         try:

@@ -147,9 +147,8 @@ class EngineCall:
     """
 
     owner: str | None
-    settings: Callable[
-        [], Settings
-    ]  # late, with a `SettingsError`: what sends nothing works with bad ones
+    # late, with a `SettingsError`: what sends nothing works with bad ones
+    settings: Callable[[], Settings]
     shared: Shared
     listener: Listener
 

@@ -34,11 +34,8 @@ KEY_LIMIT = 1024  # characters of the longest key that the service gives out
 DURATION_LIMIT = 86400.0
 REQUESTS_LIMIT = 100_000  # a minute; beyond any plan, so more is a mistake
 PROJECT = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")  # names of a project's file
-IN_CI = (
-    "CI",
-    "TF_BUILD",
-    "JENKINS_URL",
-)  # of these CI systems set one; the runner is gone after the job
+# of these CI systems set one; the runner is gone after the job
+IN_CI = ("CI", "TF_BUILD", "JENKINS_URL")
 
 
 class SettingsError(ProviderError, ValueError):

@@ -118,9 +118,8 @@ class SquareCloudError(ProviderError):
             if self.is_block:
                 explanation = Message("{it} until {until}", it=explanation, until=until)
         super().__init__(explanation, self.effect, steps)
-        self.args = (
-            request,
-        )  # `copy` makes an error of these, and then gives it the attributes
+        # `copy` makes an error of these, and then gives it the attributes
+        self.args = (request,)
         self.describe(explanation)
         self.exchange = self._exchange()
 

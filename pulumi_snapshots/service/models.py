@@ -63,9 +63,8 @@ def _from_milliseconds(value: object) -> datetime:
 T = TypeVar("T")
 Lenient = Annotated[T | None, WrapValidator(_none_if_unfit)]
 Utc = Annotated[datetime, AfterValidator(in_utc)]
-Word = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")
-]  # users read it; no API key is as short
+# users read it; no API key is as short
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 """A number of bytes or of MB. A state keeps no larger number exactly, and one of thousands of
 digits cannot be shown.
@@ -229,9 +228,8 @@ class Account(_Wire):
         None, validation_alias=AliasPath("user", "plan", "duration")
     )
     databases: list[OnErrorOmit[AccountDatabase]]
-    every: list[Any] = Field(
-        validation_alias="databases", repr=False
-    )  # the unreadable ones too
+    # the unreadable ones too
+    every: list[Any] = Field(validation_alias="databases", repr=False)
 
     @property
     def unreadable(self) -> int:

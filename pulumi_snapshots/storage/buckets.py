@@ -61,9 +61,8 @@ RETRIES: dict[str, Any] = {
     },
 }
 """About 15 s, and less than the patience of a refresh."""
-REFUSED_STATUS = re.compile(
-    r"status code: (4\d\d)"
-)  # the status in the library's errors
+# the status in the library's errors
+REFUSED_STATUS = re.compile(r"status code: (4\d\d)")
 SET_RIGHT = {
     HintKind.SET_REGION: (
         r"^s3:.*(AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocationConstraint"

@@ -39,9 +39,8 @@ _DAY = timedelta(days=1)
 _LATEST_AFTER_PLAN = timedelta(days=30)
 _OTHERS_AFTER_PLAN = timedelta(days=14)
 """How long the latest snapshot of a database, and all others, are kept after the plan's end."""
-_A_MOMENT = timedelta(
-    microseconds=1
-)  # so that a snapshot is due only at the next `settle`
+# so that a snapshot is due only at the next `settle`
+_A_MOMENT = timedelta(microseconds=1)
 
 
 @dataclass
@@ -562,9 +561,8 @@ class Account:
         try:
             size = self._captured_size(capture)
         except StoreError as error:
-            _LOG.warning(
-                "automatic snapshot failed: %s", error
-            )  # the next one is tomorrow
+            # the next one is tomorrow
+            _LOG.warning("automatic snapshot failed: %s", error)
             return
         if size is not None:
             self.store_snapshot(

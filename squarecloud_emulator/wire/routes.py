@@ -32,11 +32,8 @@ _SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 # "24-96 base64url-like characters or a UUID"; dots are allowed too, since a public example of a
 # version id has one.
 _VERSION_ID = re.compile(r"[A-Za-z0-9+/=._-]{24,96}")
-_SCOPES = {
-    None,
-    "applications",
-    "databases",
-}  # without one those of applications, and there are none here
+# without one those of applications, and there are none here
+_SCOPES = {None, "applications", "databases"}
 
 
 @dataclass(frozen=True)

@@ -714,9 +714,8 @@ async def test_a_replaced_object_goes_once_a_new_one_is_there(at: Scene) -> None
     )
     assert not file_of(first).exists()
     again = await at.archive(destination=f"{at.folder}/x.zip", previous=fixed)
-    await at.remove(
-        fixed, delete_object=True
-    )  # by a later run, which does not know the successor
+    # by a later run, which does not know the successor
+    await at.remove(fixed, delete_object=True)
     await at.remove(
         fixed, delete_object=True, successor=ArchiveSuccessor(again, counts=False)
     )

@@ -487,9 +487,8 @@ def test_an_object_that_may_not_be_deleted_is_named(
     bucket: Bucket, small: Host
 ) -> None:
     record = bucket.archive(small.url, "x.zip")
-    bucket.proxy.fails = lambda _: (
-        "drop"
-    )  # a store that is away changes and deletes nothing
+    # a store that is away changes and deletes nothing
+    bucket.proxy.fails = lambda _: "drop"
     assert bucket.refresh(record) == record
     assert "was not checked and stays as it was" in bucket.row.warnings[-1]
     with pytest.raises(NotRemoved, match="was not deleted"):
@@ -553,9 +552,8 @@ def test_wrong_keys_a_wrong_clock_or_region_have_a_next_step(
         ({}, (301, "PermanentRedirect"), f".*{step}"),
     ]
     if bucket.server.scheme == "s3":
-        refused = (
-            None if keys else (400, "AuthorizationHeaderMalformed")
-        )  # one knows its region
+        # one knows its region
+        refused = None if keys else (400, "AuthorizationHeaderMalformed")
         named = ".*what is in AWS_ACCESS_KEY_ID, region eu-west-1, endpoint http"
         wrong.append(({"AWS_REGION": "eu-west-1"}, refused, named))
     for environment, failure, told in wrong:

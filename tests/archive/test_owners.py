@@ -134,9 +134,8 @@ async def test_a_pinned_archive_outlives_its_resource(at: Scene) -> None:
     await at.remove(record, delete_object=True)
     assert file_of(record).exists()
     assert at.row.notes[-1].endswith("pin keeps it for good")
-    await at.remove(
-        replace(record, pinned=None), delete_object=True
-    )  # a state that was not saved
+    # a state that was not saved
+    await at.remove(replace(record, pinned=None), delete_object=True)
     assert file_of(record).exists()
 
 

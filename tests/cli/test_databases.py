@@ -82,9 +82,8 @@ async def test_an_expired_or_empty_snapshot_is_not_the_newest(
     empty.size = 0
     first = (await desk.types("databases", "--json")).done.json
     assert [bool(one["newest_snapshot"]) for one in first] == [True, False]
-    await w.clock.sleep(
-        25
-    )  # the service serves the same page, on which one has expired by now
+    # the service serves the same page, on which one has expired by now
+    await w.clock.sleep(25)
     again = (await desk.types("databases", "--json")).done.json
     assert [one["newest_snapshot"] for one in again] == [None, None]
 

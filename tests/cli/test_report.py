@@ -136,9 +136,8 @@ async def test_a_report_of_90_days_shows_each_drill_and_gap_and_what_cannot_be_k
     content = Path(uri.removeprefix("file://")).read_bytes()  # noqa: ASYNC240  a test's own
     assert found["archive_sha256"] == hashlib.sha256(content).hexdigest()
     assert (found["archive_size"], found["archive_recipients"]) == (len(content), None)
-    guarded = found["changes"][
-        -1
-    ]  # what a restore has kept guards the restore, and is newer
+    # what a restore has kept guards the restore, and is newer
+    guarded = found["changes"][-1]
     assert (guarded["changes"], guarded["way_back"]) == (["run of true"], back)
     (restore,) = found["restores"]
     assert (restore["snapshot"], restore["result"]) == (back, "success")

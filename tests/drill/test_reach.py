@@ -438,9 +438,8 @@ def test_every_engine_takes_it(
         held(Path(tls.client).read_bytes()) as file,
         tls_front(tls, server.port, client=True) as port,
     ):
-        place = (
-            f"127.0.0.1:{server.port}" if kind == "mysql" else f"localhost:{port}"
-        )  # it speaks TLS itself
+        # it speaks TLS itself
+        place = f"127.0.0.1:{server.port}" if kind == "mysql" else f"localhost:{port}"
         dsn = own_connection(kind, place, PASSWORD, file)
         assert kind_of(dsn) == kind
         if kind == "mongo":  # the server of the tests has no users

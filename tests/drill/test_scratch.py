@@ -239,9 +239,8 @@ async def test_what_another_stack_uses_is_not_erased(
         "must be used for drills only", why, "which keeps drills away until 2026-03-02"
     )
     assert len(at.at.posts) == posts
-    await anyio.sleep(
-        25 * HOUR
-    )  # A resource that has left its program is not in the way for ever.
+    # A resource that has left its program is not in the way for ever.
+    await anyio.sleep(25 * HOUR)
     await at.passes()
 
 

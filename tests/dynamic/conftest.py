@@ -103,9 +103,8 @@ class Place:
 @contextmanager
 def placed(module: Any, serve: Serve, emulator: Service, **how: Any) -> Iterator[Place]:
     emulator.control("faults", method="DELETE")
-    emulator.control(
-        "clock", {"advance": 200}
-    )  # the cooldowns of the test before are over
+    # the cooldowns of the test before are over
+    emulator.control("clock", {"advance": 200})
     database = str(
         emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"]
     )

@@ -237,9 +237,8 @@ def test_every_lookup_answers_and_asks_once(service: Service) -> None:
 def test_a_program_asks_once_and_the_next_one_asks_again(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        looks, "READS_SHARE", 0.0
-    )  # as if a minute had passed each time
+    # as if a minute had passed each time
+    monkeypatch.setattr(looks, "READS_SHARE", 0.0)
     for number in (1, 2):
         program = pulumi.Resource.__new__(pulumi.Resource)
         monkeypatch.setattr(lookups, "get_root_resource", lambda: program)  # noqa: B023  called within this turn

@@ -67,9 +67,8 @@ def generated() -> Path:
 @pytest.fixture
 def packages() -> Path:
     had("npm", lambda: sdks.node_modules(os.environ))
-    return (
-        language_programs.all_typescript()
-    )  # one that does not compile is no missing tool
+    # one that does not compile is no missing tool
+    return language_programs.all_typescript()
 
 
 @pytest.fixture

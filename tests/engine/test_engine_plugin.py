@@ -277,10 +277,8 @@ def test_a_project_finds_the_plugin_where_the_page_says(
     assert f"found snapshot {app.started()[0]}" in printed
     assert "warning" not in printed
 
-    app.stack.environment = {
-        **forked,
-        "PATH": activated,
-    }  # the rest is about the plugin alone
+    # the rest is about the plugin alone
+    app.stack.environment = {**forked, "PATH": activated}
     shadowed = f"{SCRIPTS}/pulumi-resource-squarecloud"
     assert (
         f"warning: using pulumi-resource-squarecloud from $PATH at {shadowed}"

@@ -142,9 +142,8 @@ def test_rotation_is_due_by_age_alone(app: App) -> None:
     assert "forgotten: " in app.up()
     app.pass_time(2500)
     created_at = to_the_second(app.outputs()["created_at"])
-    printed = app.run(
-        "up", "--yes"
-    )  # no input has changed, so the reason stands on the row
+    # no input has changed, so the reason stands on the row
+    printed = app.run("up", "--yes")
     reason = f"create replacement before-release: created at {created_at}, longer ago than rotate_after (40m)"
     assert reason in printed
     assert len(app.started()) == 3

@@ -138,10 +138,8 @@ def test_the_readmes_program_runs_as_it_stands_there(app: App) -> None:
         if block.startswith("pulumi config")
     )
     key = app.environment.pop("SQUARECLOUD_API_KEY")
-    answers = {
-        "apiKey": [key],
-        "up": ["--yes"],
-    }  # what a user types at the command's question
+    # what a user types at the command's question
+    answers = {"apiKey": [key], "up": ["--yes"]}
     for command in commands:
         pulumi, *arguments = shlex.split(command, comments=True)
         assert pulumi == "pulumi"

@@ -158,9 +158,8 @@ async def test_a_change_long_after_a_cancelled_one_has_a_snapshot_of_its_own(
     machine = Machine(w)
     program = machine.program()
     async with anyio.create_task_group() as group:
-        group.start_soon(
-            machine.snapshot
-        )  # for which the guard waits before it requests its own
+        # for which the guard waits before it requests its own
+        group.start_soon(machine.snapshot)
         await w.clock.sleep(5.0)
         with anyio.move_on_after(9 * MINUTE):
             await program.change(FIRST, reuse_within=0.0, timeout=10 * MINUTE)
@@ -210,9 +209,8 @@ async def test_a_guard_shares_its_post_with_a_snapshot_of_the_same_up(
             group.start_soon(program.changes, 3)
             if first == "the guard":
                 await w.clock.sleep(1.0)
-                within = {
-                    "reuse_within": 1800.0
-                }  # by the rules of a Snapshot, from when it is found
+                # by the rules of a Snapshot, from when it is found
+                within = {"reuse_within": 1800.0}
                 group.start_soon(partial(machine.snapshot, row, **within))
         assert set(program.done.values()) == {w.started()}
 

@@ -256,9 +256,8 @@ def test_a_thread_that_hangs_in_the_library_does_not_keep_a_read() -> None:
         answer.set()
         assert waited.cancelled_caught
 
-    anyio.run(
-        run
-    )  # which would never return: the thread waits for what comes after the read
+    # which would never return: the thread waits for what comes after the read
+    anyio.run(run)
 
 
 @virtual

@@ -221,9 +221,8 @@ async def lateness(
     ended: dict[str, float] = {}
 
     async def take(number: int, database_id: str) -> None:
-        await w.clock.sleep(
-            number / 1000
-        )  # a program registers its resources one after the other
+        # a program registers its resources one after the other
+        await w.clock.sleep(number / 1000)
         async with slots:
             endings[database_id] = await w.create(
                 session=session, database_id=database_id

@@ -48,9 +48,8 @@ class Course:
     """Requests, when each must be sent, and which must fail how."""
 
     requests: list[Request]
-    sent: list[
-        tuple[float, str]
-    ]  # seconds and name of each that is sent, in their order
+    # seconds and name of each that is sent, in their order
+    sent: list[tuple[float, str]]
     # those that are not sent
     failed: dict[str, type[SquareCloudError]] = field(default_factory=dict)
     says: str = ""  # what a request that waits says

@@ -50,9 +50,8 @@ class Want:
     database_id: str
     posts: list[JournalEntry] = field(default_factory=list)  # what was sent for it
     machines: set[str] = field(default_factory=set)
-    senders: set[str] = field(
-        default_factory=set
-    )  # the ledgers that have what was sent for it
+    # the ledgers that have what was sent for it
+    senders: set[str] = field(default_factory=set)
     late: str = ""  # the version that was matched with a warning
     more: int = 0  # how many more may be sent for it, as documented
     # whether a state had it, and was set back to one of before that

@@ -204,12 +204,10 @@ class Measure:
     limit_at_parallel: float  # the shortest possible makespan with as many snapshots at a time as this client takes
     durations: Sequence[float]  # seconds of each snapshot
     journal: list[JournalEntry]  # the service's, with times from the start
-    accepted: list[
-        list[JournalEntry]
-    ]  # the POSTs that have started a snapshot, of each database
-    done: list[
-        tuple[float, str] | None
-    ]  # when the client got which version; None if it never did
+    # the POSTs that have started a snapshot, of each database
+    accepted: list[list[JournalEntry]]
+    # when the client got which version; None if it never did
+    done: list[tuple[float, str] | None]
     posts: list[int]  # how many were sent for each database
     ledger_writes: int = 0  # of the place that the machines share
 

@@ -282,9 +282,8 @@ async def rename(story: Story, stack: Stack) -> None:
     name = f"{one.name}-x"
     held = stack.old_of(one)
     for want in story.books.page(stack, one.role).unsaved:
-        want.more += (
-            one.kind == "Snapshot"
-        )  # a new name without a state is another resource
+        # a new name without a state is another resource
+        want.more += one.kind == "Snapshot"
     story.books.note_rename(stack, one.role)
     how = ", with an alias"
     aliases = (one.name, *one.aliases)

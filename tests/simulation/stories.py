@@ -96,9 +96,8 @@ class Story:
         self.computer = self.computers[0]
         self.roles = draw_roles(chance, self.service)
         self.upstream = chance.random() < 0.6
-        follows = (
-            chance.random() < 0.5
-        )  # whether the snapshot is a trigger of the restore
+        # whether the snapshot is a trigger of the restore
+        follows = chance.random() < 0.5
         self.programs = Programs(self.emulator, self.roles, self.upstream, follows)
         self.keys = [self.emulator.settings.api_key]
         names = ["dev", "prod"] if chance.random() < 0.35 else ["dev"]

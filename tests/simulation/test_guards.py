@@ -52,9 +52,8 @@ class Story:
     # the version of the last snapshot that has guarded a change
     last: str | None = None
     written: datetime | None = None
-    counted: Counter[str] = field(
-        default_factory=Counter
-    )  # what happened, for the summary
+    # what happened, for the summary
+    counted: Counter[str] = field(default_factory=Counter)
 
     async def play(self) -> None:
         for _ in range(self.chance.choice([1, 2, 3, 6])):

@@ -165,9 +165,8 @@ async def _replace(story: Story, stack: Stack, declared: Declared) -> None:
         elif not errors and not is_unsaved:
             story.fail("as new", f"{what} sends nothing")
             return
-        patience.newer_holders = len(
-            posts
-        )  # its own one too: what is sent late takes its time
+        # its own one too: what is sent late takes its time
+        patience.newer_holders = len(posts)
         if await patience.is_over(f"{what} does not help", errors):
             return
 

@@ -171,9 +171,8 @@ async def _in_a_thread(work: Callable[[], T]) -> T:
     thread = threading.Thread(target=body, daemon=True)
     thread.start()
     while True:
-        what, value = (
-            turns.asked.get()
-        )  # blocks the loop on purpose, so that its time stops
+        # blocks the loop on purpose, so that its time stops
+        what, value = turns.asked.get()
         if what == "operation":
             try:
                 if killed is not None:

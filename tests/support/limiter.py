@@ -86,9 +86,8 @@ class Run:
     limiter: RateLimiter
     ledger: Ledger
     clock: Clock
-    reasons: list[str] = field(
-        default_factory=list
-    )  # what requests that wait have said
+    # what requests that wait have said
+    reasons: list[str] = field(default_factory=list)
     # by name, of those that were sent together
     failed: dict[str, SquareCloudError] = field(default_factory=dict)
 

@@ -84,9 +84,8 @@ class Scene:
         ending = await ended(operation, self.row)
         if ending.record is None or ending.error or not ending.record.failure:
             return ending
-        error = failure_of(
-            ending.record
-        )  # of an earlier run, whose record must be kept
+        # of an earlier run, whose record must be kept
+        error = failure_of(ending.record)
         return replace(
             ending, error=error, text=f"{ending.text}{self.row.wording.told(error)}"
         )

@@ -114,9 +114,8 @@ def _do(inputs: dict[str, Any]) -> dict[str, Any]:
         "width": _width(),
         **inputs.get("outputs", {}),
     }
-    outputs |= inputs.get(
-        "in_read", {}
-    )  # what a later read does, which gets these outputs
+    # what a later read does, which gets these outputs
+    outputs |= inputs.get("in_read", {})
     if inputs.get("wait"):
         row.progress("waiting")
         if not _Stop.event.wait(20):

@@ -60,9 +60,8 @@ async def archives(
         doing=f"{'reading' if deep else 'listing'} {shown_file(at)}", logged=deep
     ):
         found = await shelved(invocation.transfers, destination, deep=deep)
-    found.sort(
-        key=_created_at, reverse=True
-    )  # as `list` does; the sort keeps the names' order
+    # as `list` does; the sort keeps the names' order
+    found.sort(key=_created_at, reverse=True)
     fields = [
         {"uri": each.uri, "manifest": each.manifest, "problem": each.doubt}
         for each in found

@@ -91,11 +91,8 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-OLDEST_ENGINE = (
-    3,
-    139,
-    0,
-)  # the first engine that hands a dynamic provider its configuration
+# the first engine that hands a dynamic provider its configuration
+OLDEST_ENGINE = (3, 139, 0)
 # seconds between the clocks that are worth a word: `rotate_after` goes by this machine's
 CLOCK_NOTE = 60.0
 UNSHARED = (

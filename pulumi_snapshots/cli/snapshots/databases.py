@@ -35,9 +35,8 @@ async def databases(invocation: Invocation, /) -> None:
     running: Mapping[str, bool] = {}
     newest = dict[str, SnapshotRecord | None]()
     async with invocation.asking() as session:
-        every = await databases_of_account(
-            session
-        )  # a key that may not list them is an error
+        # a key that may not list them is an error
+        every = await databases_of_account(session)
         try:
             running = await session.client.database_statuses(patience=BRIEF) or {}
         except NotAllowed as refused:

@@ -72,9 +72,8 @@ class Invocation:
     """One run of a command, which shows the progress of the operations that it starts."""
 
     environment: Mapping[str, str]
-    out: IO[str] = field(
-        default_factory=lambda: sys.stdout
-    )  # for results, and nothing else
+    # for results, and nothing else
+    out: IO[str] = field(default_factory=lambda: sys.stdout)
     err: IO[str] = field(default_factory=lambda: sys.stderr)
     stdin: IO[str] = field(default_factory=lambda: sys.stdin)
     clock: Clock = field(default_factory=Clock)

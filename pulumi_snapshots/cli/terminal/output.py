@@ -181,9 +181,8 @@ def table(
     wide = grid([columns, *shown])
     if max(map(cell_len, wide.splitlines())) <= width_of(stream):
         return wide
-    first = (
-        next(number for number, head in enumerate(columns) if head) + 1
-    )  # a mark, and what it is about
+    # a mark, and what it is about
+    first = next(number for number, head in enumerate(columns) if head) + 1
     return "".join(
         f"{'  '.join(row[:first])}\n  {'  '.join(filter(None, row[first:]))}\n"
         for row in shown

@@ -43,13 +43,14 @@ NAMES: dict[type[Record], str] = {
     Request: "Attempt",
 }
 """Types whose name is not that of their class."""
+# all others are strings
 TYPES = {
     int: "integer",
     Bytes: "number",
     Rows: "number",
     float: "number",
     bool: "boolean",
-}  # all others are strings
+}
 DURATION_DOC = "Written as `90s`, `45m`, `1h30m` or `7d`; `600` is seconds."
 """How a duration is written: a text, since most languages have no good type for one of two. The
 plugin takes a number too.

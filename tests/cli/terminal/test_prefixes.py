@@ -247,9 +247,8 @@ async def test_the_beginning_that_no_listing_shows_yet_is_not_called_wrong(
     desk: Desk, w: World
 ) -> None:
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3))
-    _ = (
-        await desk.types("show", f"{DATABASE}/{THIRD}")
-    ).failed()  # requests both listings
+    # requests both listings
+    _ = (await desk.types("show", f"{DATABASE}/{THIRD}")).failed()
     two_versions(w)
     ended = await desk.types("restore", f"{DATABASE}/{FIRST[:8]}", "--yes")
     assert "Run it again after 12:3" in ended.failed("the whole version id").err

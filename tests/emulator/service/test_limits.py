@@ -130,9 +130,8 @@ async def test_the_service_counts_and_refuses_by_its_rules(
 @visited(requests_per_minute=2)
 async def test_delayed_request_counts_from_its_arrival(at: Visit) -> None:
     at.emulator.add_fault(Fault(kind="me", delay=50, times=1))
-    await at.plays(
-        "me: 200; +11; me: 200; me: 200; me: 429 RATE_LIMITED"
-    )  # the first one at 50 s
+    # the first one at 50 s
+    await at.plays("me: 200; +11; me: 200; me: 200; me: 429 RATE_LIMITED")
 
 
 @pytest.mark.parametrize(

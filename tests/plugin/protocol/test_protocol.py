@@ -348,11 +348,8 @@ def test_a_wrong_snapshot_is_one_error_that_says_what_to_give(
 
 
 def test_an_ignored_change_of_a_version_stays_ignored(idle: PluginServicer) -> None:
-    kept = {
-        "databaseId": DATABASE,
-        "versionId": "the-old-one",
-        "destination": "/x/",
-    }  # the engine puts the old ones in
+    # the engine puts the old ones in
+    kept = {"databaseId": DATABASE, "versionId": "the-old-one", "destination": "/x/"}
     answer = check(idle, OFFSITE, {**kept, "snapshot": SNAPSHOT_ID}, kept)
     assert not answer.failures
     assert values(answer.inputs) == kept
