@@ -25,6 +25,8 @@ OTHER_TRIGGERS = 90 * MINUTE
 """Within which a plain `up` with other triggers ends well, whatever went wrong before."""
 OLD_PAGE = 30 * MINUTE
 """How much longer a snapshot may stay unlisted, at a service that serves a page for so long."""
+NEVER_SEEN = "squarecloud-snapshots explain never-seen"
+"""The end of a message about a restore whose end no run will know."""
 WITHOUT_REUSE = "Without `--reuse-within`, it takes another one"
 PAUSE = MINUTE
 """Between two tries of the user."""
@@ -222,6 +224,10 @@ async def _type(story: Story, arguments: list[str], *, must_act: bool) -> None:
         ):
             # What it was to wait for never comes, and its message names what takes another one.
             arguments = without_reuse(arguments)
+            patience = Patience(story, "way out")
+        elif NEVER_SEEN in command.err.getvalue():
+            # No run will know how it ended, and its message names what restores again.
+            arguments = [*arguments, "--new"]
             patience = Patience(story, "way out")
     if must_act and not patience.posts:
         story.fail("as new", f"{command.typed} sends nothing")
