@@ -253,6 +253,7 @@ class Account:
                 )
             )
         except StoreError as error:
+            _LOG.warning("snapshot failed: %s", error)
             self.quota.give_back(now)
             raise refusal("SNAPSHOT_FAILED") from error
         resource.next_snapshot_damage = None
