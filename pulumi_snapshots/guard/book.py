@@ -259,21 +259,26 @@ class GuardBook:
         known = self._known(guard, record)
         if known is not None and record.version_id is not None and not happened:
             return
-        now = self._moment()
         if known is not None and happened:
             entry = known
         else:
-            entry = Guarded(guard, record.described, now, [])
+            entry = Guarded(guard, record.described, self._moment(), [])
             self._stored.append(entry)
         if happened:
-            if not all(each.startswith(FIRST_UP) for each in happened):
-                self._ledger.stop_sharing(self._document, record.database_id)
-            # Each once, also if it is noted again.
-            changes = [*dict.fromkeys((*entry.changes, *happened))]
-            changed = replace(entry, changed_at=now, changes=changes[:MOST_CHANGES])
-            self._stored = [changed if each is entry else each for each in self._stored]
+            self._add_changes(entry, happened, record.database_id)
         self._stored = _kept(self._lasting(self._stored))
         self._document[GUARDS] = [each.to_outputs() for each in self._stored]
+
+    def _add_changes(
+        self, entry: Guarded, happened: Sequence[str], database_id: str
+    ) -> None:
+        """Note changes beside those that an entry has."""
+        if not all(each.startswith(FIRST_UP) for each in happened):
+            self._ledger.stop_sharing(self._document, database_id)
+        # Each once, also if it is noted again.
+        changes = [*dict.fromkeys((*entry.changes, *happened))][:MOST_CHANGES]
+        changed = replace(entry, changed_at=self._moment(), changes=changes)
+        self._stored = [changed if each is entry else each for each in self._stored]
 
     def _known(self, guard: str, record: SnapshotRecord) -> Guarded | None:
         """The newest entry of a guard with this snapshot."""

@@ -432,6 +432,15 @@ class Fleet:
             self.members.remove(member)
 
 
+def _form_of(until: datetime | None, next_check: datetime | None) -> str:
+    """The words of a wait with a time: when it ends, the next poll, or the latest end."""
+    if until is not None:
+        return "{text} until {time}{detail}{reason}"
+    if next_check is not None:
+        return "{text}; next check {time}{detail}{reason}"
+    return "{text}{detail}, until {time} at most{reason}"
+
+
 class Member:
     """One snapshot of a fleet; limits how much its listener shows of the progress."""
 
@@ -472,35 +481,36 @@ class Member:
             at_most: When the wait ends at the latest.
             why: Why it waits.
         """
-        now = self._fleet.clock.monotonic()
         state = text + why
         is_many = len(self._fleet.members) >= MANY
-        is_shown = state == self._waits_for
-        if is_shown and (
-            now - self._shown < ROUTINE_EVERY or (is_many and starts is not None)
-        ):
+        if self._is_shown(state, starts):
             return
         if is_many:
             # The text is shown once, without what would soon be out of date.
             detail = ""
             next_check = None
+        time = until or next_check or at_most
         form = "{text}{detail}{reason}"
         if starts is not None:
             left = starts - self._fleet.clock.utc()
             text = f"starts in about {spoken(max(1.0, left.total_seconds()))}"
-        elif until is not None:
-            form = "{text} until {time}{detail}{reason}"
-        elif next_check is not None:
-            form = "{text}; next check {time}{detail}{reason}"
-        elif at_most is not None:
-            form = "{text}{detail}, until {time} at most{reason}"
-        time = until or next_check or at_most
+        elif time is not None:
+            form = _form_of(until, next_check)
         reason = f": {why}" if why else ""
         line = Message(form, text=text, time=time, detail=detail, reason=reason)
         self._listener.progress(line)
         self._waits_for = state
-        self._shown = now
+        self._shown = self._fleet.clock.monotonic()
         self._remind(line, starts or until or next_check)
+
+    def _is_shown(self, state: str, starts: datetime | None) -> bool:
+        """Whether a state was shown lately; of many, a start is shown once."""
+        if state != self._waits_for:
+            return False
+        is_many = len(self._fleet.members) >= MANY
+        if is_many and starts is not None:
+            return True
+        return self._fleet.clock.monotonic() - self._shown < ROUTINE_EVERY
 
     def _remind(self, line: Message, ends: datetime | None) -> None:
         """Show a wait beside the row if it takes long, and none was shown there lately."""

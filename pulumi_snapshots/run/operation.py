@@ -427,8 +427,7 @@ class Operation:
                 accepted the request are kept in the attempt and not raised.
         """
         session = self.session
-        if self.wish.kind == "snapshot":  # a restore must not wait for it
-            await self._warn_of_plan_end()
+        await self._warn_of_plan_end()
         wish = replace(self.wish, id=secrets.token_hex(8))
         decided_at = session.clock.stamp()
 
@@ -473,6 +472,8 @@ class Operation:
 
     async def _warn_of_plan_end(self) -> None:
         """Warn once a run if the account's plan ends soon or has ended."""
+        if self.wish.kind != "snapshot":  # a restore must not wait for it
+            return
         warning = await self.session.take_plan_warning()
         if warning is not None:
             self.member.warn(warning)

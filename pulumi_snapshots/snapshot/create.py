@@ -680,14 +680,7 @@ class SnapshotOperation(Operation):
             taken = f"snapshot {record.id} {earlier}, {when}: none is taken now."
             self.warn(taken, HintKind.TAKE_NEW)
         elif not is_listed and self.needs_url:
-            serves = "serves the newest snapshot of the database, whichever that is"
-            why: AnyMessage = (
-                cause.happened if cause else "the service does not list it yet"
-            )
-            newest = f"the download URL of snapshot {record.id} {serves}"
-            self.warn(
-                Message("{newest}: {why}.", newest=newest, why=why), HintKind.REFRESH
-            )
+            self._warn_of_newest(record, cause)
         elif now - attempt.request.posted_at > timedelta(seconds=self.inputs.timeout):
             age = spoken(attempt.request.age(now))
             slept = "this machine was asleep or stopped meanwhile"
@@ -696,6 +689,17 @@ class SnapshotOperation(Operation):
                 f"than the time-out: {slept}. What was written since is not in it.",
                 HintKind.TAKE_NEW,
             )
+
+    def _warn_of_newest(
+        self, record: SnapshotRecord, cause: ProviderError | None
+    ) -> None:
+        """Warn that the URL of a snapshot that is not listed is not pinned to it."""
+        serves = "serves the newest snapshot of the database, whichever that is"
+        why: AnyMessage = (
+            cause.happened if cause else "the service does not list it yet"
+        )
+        newest = f"the download URL of snapshot {record.id} {serves}"
+        self.warn(Message("{newest}: {why}.", newest=newest, why=why), HintKind.REFRESH)
 
     def _warn_of_late(
         self, attempt: Attempt, version: str, entry: ListedSnapshot | None
