@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from tests.support.near_emulator import near_emulator
+from tests.support.near_emulator import quick_emulator
 from tests.support.preloaded import python_of
 from tools.sandbox import Service
 
@@ -189,14 +189,7 @@ def _evaluated(text: str, inputs: Mapping[str, Any]) -> str:
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    quick = (
-        "--snapshot-seconds",
-        "0.1",
-        "--cache-world",
-        "invalidated",
-        "--no-automatic",
-    )
-    with near_emulator("--database", DATABASE, "--database", OTHER, *quick) as emulator:
+    with quick_emulator(DATABASE, OTHER) as emulator:
         yield emulator
 
 

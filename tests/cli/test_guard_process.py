@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.near_emulator import near_emulator
+from tests.support.near_emulator import quick_emulator
 from tools.sandbox import Service
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -38,14 +38,7 @@ READS = "while ! read a; do :; done; echo $a; exit 4"
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    quick = (
-        "--snapshot-seconds",
-        "0.1",
-        "--cache-world",
-        "invalidated",
-        "--no-automatic",
-    )
-    with near_emulator("--database", DATABASE, "--database", OTHER, *quick) as emulator:
+    with quick_emulator(DATABASE, OTHER) as emulator:
         yield emulator
 
 

@@ -17,3 +17,12 @@ def near_emulator(*arguments: str) -> Iterator[Service]:
             emulator.snapshots_url,
             emulator.settings.api_key,
         )
+
+
+@contextmanager
+def quick_emulator(*databases: str) -> Iterator[Service]:
+    """A service with these databases, whose snapshots take a moment and are listed at once."""
+    quick = ("--snapshot-seconds", "0.1", "--cache-world", "invalidated")
+    wanted = [each for name in databases for each in ("--database", name)]
+    with near_emulator(*wanted, *quick, "--no-automatic") as emulator:
+        yield emulator

@@ -35,9 +35,7 @@ HIDDEN_URL = "(a URL)"
 
 
 @arguments.command(
-    click.argument(
-        "databases", metavar="[DATABASE]...", nargs=-1, type=arguments.DATABASE
-    ),
+    arguments.databases_argument,
     click.option(
         "--since",
         type=arguments.BEGINNING,

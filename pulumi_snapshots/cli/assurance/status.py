@@ -32,9 +32,7 @@ from pulumi_snapshots.storage.destination import Destination, place_text
 
 
 @arguments.command(
-    click.argument(
-        "databases", metavar="[DATABASE]...", nargs=-1, type=arguments.DATABASE
-    ),
+    arguments.databases_argument,
     *arguments.options_of(AgeLimits, "max_age", "origin"),
     click.option(
         "--archives",

@@ -407,6 +407,9 @@ json_option = click.option("--json", is_flag=True, help="Print JSON, for program
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, help="Print ids or paths alone, and no progress."
 )
+databases_argument = click.argument(
+    "databases", metavar="[DATABASE]...", nargs=-1, type=DATABASE
+)
 notify_option = click.option(
     "--notify",
     metavar="URL",
