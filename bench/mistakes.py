@@ -772,6 +772,7 @@ MISTAKES = (
     ("plugin", "return not is_guarded or bool(asked.old_options.retain_on_delete)", "return True"),
     ("plugin", "elif reason is not None:", "elif False:"),
     ("plugin", "if is_too_old(error):", "if False:"),
+    ("snapshot", "if await self._later_request(attempt, entry) is not None:", "if False:"),
     ("snapshot", "(posted.get(each.version, each.modified), each)", "(each.modified, each)"),
     # Whether an archive is whole, and whose it is.
     ("archive", "total is not None and self.received > total", "False"),

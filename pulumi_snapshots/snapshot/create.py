@@ -356,7 +356,11 @@ class SnapshotOperation(Operation):
             self.database_id, recent, patience=ONCE, together=True
         )
         entry = self._awaited(attempt, self._versions_of(others)).find_on(page)
-        return await self._complete(entry.version or "", entry) if entry else None
+        if entry is None:
+            return None
+        if await self._later_request(attempt, entry) is not None:
+            return None  # the wait that follows finds out whose the listed one is
+        return await self._complete(entry.version or "", entry)
 
     async def _found_by_other(self) -> SnapshotRecord | None:
         """Use what another operation of this process finds, as soon as that knows the version.

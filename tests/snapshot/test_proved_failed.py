@@ -56,6 +56,11 @@ STORIES = {
         service snapshot_seconds=300 cache_world=invalidated; wait 400; the next fails; S starts up v1 pending timeout=3h;
         wait 600; S.b up v1 timeout=90m; S.b has 2; S ends; wait 600; S up v1; S has 3
     """,
+    "a refresh does not find one that never came in what another resource requested after it": """
+        service snapshot_seconds=300 cache_world=invalidated; wait 400; the next fails; S up v1 pending timeout=3m;
+        wait 3000; S.b up v1 pending timeout=3m; wait 600; S refresh; S.b up v1; S.b has 2; wait 10800;
+        S up v1; S has 3
+    """,
     "one that never came is not found in what the machine to which its stack moves has taken": """
         service snapshot_seconds=200; wait 400; the next fails; S up pending timeout=3m; wait 3600; S.b moves; S.b up;
         S joins S.b; S up pending timeout=3m; S.b has 2
