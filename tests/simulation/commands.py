@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -14,9 +14,39 @@ from typing import Any
 import click
 
 from pulumi_snapshots.cli.run import finish, parse
+from pulumi_snapshots.cli.snapshots.guard import SNAPSHOTS_VARIABLE
+from pulumi_snapshots.cli.terminal.child import ChildCommand
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from squarecloud_emulator import JournalEntry
 from tests.support.inside import Computer, Provider
+
+CHANGES = ("--", "true")
+"""How a guarded command is typed: `true` is there on each machine, and is not run."""
+OWN_OPTIONS = ("--json", "--quiet")
+"""The options of each command of a story that has a result."""
+
+
+def with_options(arguments: Sequence[str], *options: str) -> list[str]:
+    """A command with more options, which come before the words of a guarded one."""
+    typed = [*arguments]
+    end = typed.index(CHANGES[0]) if CHANGES[0] in typed else len(typed)
+    return [*typed[:end], *options, *typed[end:]]
+
+
+@dataclass(eq=False)
+class GuardedChange(ChildCommand):
+    """Stands for the command that `guard` runs, and changes what its databases hold."""
+
+    seconds: float  # how long it takes
+    ends_with: int  # its exit code
+    begins: Callable[[list[str]], None]  # is told the snapshots that guard it
+    has_ended: bool = False
+
+    async def run(self, _words: Sequence[str], environment: Mapping[str, str]) -> int:
+        self.begins(environment[SNAPSHOTS_VARIABLE].split())
+        await asyncio.sleep(self.seconds)
+        self.has_ended = True
+        return self.ends_with
 
 
 @dataclass(eq=False)
@@ -26,6 +56,7 @@ class Command:
     computer: Computer
     settings: dict[str, str]  # of the environment
     arguments: Sequence[str]  # without the program's name
+    child: ChildCommand = field(default_factory=ChildCommand)
     code: int | None = None  # its exit code; None if it was killed
     out: StringIO = field(default_factory=StringIO)
     err: StringIO = field(default_factory=StringIO)
@@ -42,6 +73,7 @@ class Command:
             clock=self._process.clock,
             make_session=lambda settings, *_, **__: shared.session(settings),
             make_ledger=lambda settings, _: shared.ledger(settings),
+            child=self.child,
             zone=UTC,
         )
 

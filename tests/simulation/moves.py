@@ -12,6 +12,7 @@ from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.ledger.attempt import LATEST_OF_LOST
 from squarecloud_emulator.service.refusals import RefusedError
 from tests.simulation.books import target_of
+from tests.simulation.commands import CHANGES, with_options
 from tests.simulation.faults import BROKEN, DOUBTS, NEW_CODES, REFUSALS
 from tests.simulation.model_engine import Declared, Held, Stack, copied
 from tests.simulation.up import AT_THE_CLAIM, Up
@@ -220,6 +221,7 @@ async def restore(story: Story, stack: Stack) -> None:
     if back is None or _was_restored_lately(story):
         return
     options = story.chance.choice([[], [], ["--new"]])
+    options += story.chance.choice([[], ["--no-keep"], ["--no-keep"]])
     if story.chance.random() < 0.15:
         story.say("the next restore will succeed, and its database stay down")
         story.emulator.next_restore_leaves_down(target_of(back.inputs))
@@ -229,7 +231,18 @@ async def restore(story: Story, stack: Stack) -> None:
 def restore_command(back: Declared) -> list[str]:
     """The arguments of the command that restores what a Restore does."""
     snapshot = f"{back.inputs['database_id']}/{back.inputs['version_id']}"
-    return ["restore", snapshot, "--onto", target_of(back.inputs), "--yes", "--no-keep"]
+    return ["restore", snapshot, "--onto", target_of(back.inputs), "--yes"]
+
+
+async def guard(story: Story, stack: Stack) -> None:
+    """Type `guard` of a command that changes a database of the program."""
+    chance = story.chance
+    # what is guarded holds more than what a drill restores
+    databases = [
+        target_of(one.inputs) for one in stack.declared() if one.kind != "Drill"
+    ]
+    options = chance.choice([[], ["--reuse-within", "0"], ["--reuse-within", "1h"]])
+    await _type(story, "guard", chance.choice(databases), *options, *CHANGES)
 
 
 async def _type(story: Story, *arguments: str) -> None:
@@ -239,7 +252,7 @@ async def _type(story: Story, *arguments: str) -> None:
     if cut is not None and cut[0] == AT_THE_CLAIM:
         cut = ("kill -9", 95.0)
     story.add_faults(chance.choice(POST_FAULTS) if chance.random() < 0.15 else None)
-    await story.command(*arguments, "--timeout", timeout, cut=cut)
+    await story.command(*with_options(arguments, "--timeout", timeout), cut=cut)
 
 
 def _declared(stack: Stack, kind: str) -> Declared | None:
@@ -498,6 +511,7 @@ MOVES = {
     destroy: 6,
     create: 8,
     restore: 5,
+    guard: 6,
     taint: 5,
     forget: 5,
     rename: 5,

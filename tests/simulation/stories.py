@@ -14,13 +14,15 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
+from pulumi_snapshots.cli.terminal.child import ChildCommand
 from pulumi_snapshots.clock import parse_rfc3339
 from squarecloud_emulator import Fault, JournalEntry
 from squarecloud_emulator.service.resources import Restore
 from tests.simulation import moves
 from tests.simulation.books import SLACK, Books, Want
-from tests.simulation.commands import Command
+from tests.simulation.commands import OWN_OPTIONS, Command, with_options
 from tests.simulation.faults import NEW_CODES
+from tests.simulation.guarded import GuardedRun
 from tests.simulation.hints import hints_in
 from tests.simulation.model_engine import (
     Declared,
@@ -80,6 +82,8 @@ class Story:
         # of somebody else: the database, and when by the service's clock
         self.foreign_restores: list[tuple[str, datetime]] = []
         self.types_restores = False
+        # when a guarded command has last changed a database, by a ledger's name and the database
+        self.changed_at: dict[tuple[str, str], datetime] = {}
         # the snapshots' POSTs that the service had not answered when a machine was paused: here their
         # answers are dated after the pause, so their snapshots look older, and may be taken again
         self.on_their_way: list[JournalEntry] = []
@@ -372,8 +376,16 @@ class Story:
             "SQUARECLOUD_API_URL": self.emulator.api_url,
             "SQUARECLOUD_SNAPSHOTS_URL": self.emulator.snapshots_url,
         }
+        guarded = None
+        typed_options = [each for each in OWN_OPTIONS if each not in arguments]
+        if arguments[0] == "guard":
+            typed_options = []  # it has no result of its own
+            guarded = GuardedRun(self, computer, arguments)
         command = Command(
-            computer, settings, [*dict.fromkeys((*arguments, "--json", "--quiet"))]
+            computer,
+            settings,
+            with_options(arguments, *typed_options),
+            child=guarded.change if guarded else ChildCommand(),
         )
         ends = "; {} after {:.0f} s".format(*cut) if cut else ""
         self.say(f"`{command.typed}` on the {computer.name}{ends}")
@@ -383,7 +395,7 @@ class Story:
         await (command.run_until(*cut) if cut else command.run())
         for line in command.err.getvalue().splitlines():
             self.say(f"   {line}")
-        version = command.record.get("version_id")
+        version = None if guarded else command.record.get("version_id")
         self.say(
             "   killed"
             if command.code is None
@@ -391,7 +403,9 @@ class Story:
         )
         found = hints_in([command.err.getvalue()])
         self.taken += [Taken(hint, None, command) for hint in found]
-        if command.code == 0:
+        if guarded is not None:
+            guarded.check_end(command)
+        elif command.code == 0:
             self._check_command(command, typed)
         self.check()
         return command
