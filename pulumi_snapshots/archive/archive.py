@@ -437,11 +437,11 @@ class _Transfer:
             return
         text = "another archive has this name"
         if is_same_version:
-            text = "it is there for other {recipients}"
+            text = "it is encrypted for other {recipients}"
         if is_pinned:
             text += "; {pin} keeps it for good"
         elif others:
-            text += "; it is that of {others}"
+            text += "; it belongs to {others}"
         raise ProviderError(
             Message(
                 f"{text}. Give {{destination}} another name",

@@ -86,7 +86,7 @@ class ArchiveRules(Rules):
             problems.append(
                 Problem(
                     "destination",
-                    Message("is also that of {other}", other=other),
+                    Message("is also the place of {other}", other=other),
                 )
             )
         return problems

@@ -390,7 +390,7 @@ class Drilling:
                 if clock.monotonic() - began >= patience:
                     raise
                 again = clock.utc() + timedelta(seconds=EVERY)
-                self.member.waits("not reachable yet", next_check=again, why=error.why)
+                self.member.waits("not reachable yet", next_poll=again, why=error.why)
             await clock.sleep(EVERY)
 
     async def _ask_once(

@@ -71,7 +71,7 @@ class DrillInputs(Inputs):
         repeats=True,
     )
     version_id: str = declare(
-        "The snapshot's version id. Another one is drilled.",
+        "The snapshot's version id. Another version is drilled.",
         read=fit.version_id,
         needed="which snapshot (a Snapshot that is pending has none yet)",
         repeats=True,
@@ -84,8 +84,8 @@ class DrillInputs(Inputs):
         repeats=True,
     )
     checks: list[Check] | None = declare(
-        "What the restored database is asked, and what it must answer; without any, the rows of "
-        "each table are counted, as by `Check.tables()`. Changed ones are run at once if the "
+        "The queries to the restored database, and what each must return; without any, the rows of "
+        "each table are counted, as by `Check.tables()`. Changed checks run at once if the "
         "scratch database still holds the restore, otherwise with the next drill.",
         default=None,
         read=read_checks,
@@ -126,7 +126,7 @@ class DrillInputs(Inputs):
         read=fit.duration(most=YEAR),
     )
     triggers: list[Any] | None = declare(
-        "Any values. A change of any drills again.",
+        "Any values. Changed values drill again.",
         default=None,
         read=fit.triggers,
         repeats=True,

@@ -37,7 +37,7 @@ STEPS = {
         "over whatever the database holds "
         "by then."
     ),
-    HintKind.BRING_BACK: "`Snapshot.get` brings it back.",
+    HintKind.BRING_BACK: "`Snapshot.get` adds it again.",
     HintKind.OPEN_VERSION: "`Snapshot.get` opens one that is listed, by its id.",
     HintKind.LOOK_UP_DATABASE: "`{get_database}` looks up one whose id is known.",
     HintKind.GIVE_UP: (
@@ -107,7 +107,7 @@ def _spelled(
 # for programs in Python, without a plugin
 PYTHON = MessageFormatter(partial(_spelled, config_key, str), STEPS)
 OF_PLUGIN = STEPS | {
-    HintKind.BRING_BACK: "`pulumi import` brings it back.",
+    HintKind.BRING_BACK: "`pulumi import` adds it again.",
     HintKind.ADD_ALIAS: (
         "If the resource was renamed, give it the alias `{name}` in its options (`aliases`)."
     ),

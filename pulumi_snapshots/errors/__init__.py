@@ -128,7 +128,7 @@ class HintKind(Enum):
     USE_LARGER_PLAN = "A larger plan allows more."
     CHECK_PLAN = (
         "Check in the service's dashboard that the plan is paid and that the "
-        "database is well."
+        "database is healthy."
     )
     LEAVE_MORE_TO_OTHERS = "Raise {requests_for_others} if others use the account too."
     CHECK_ADDRESS = "Check the network and {api_url}."
@@ -157,10 +157,10 @@ class HintKind(Enum):
         "Put {file} back: without it, the next run forgets what is under way, and what no state "
         "has yet."
     )
-    MAKE_FOLDER = "Mount it on this machine, or make it once, by mkdir -p {file}."
+    MAKE_FOLDER = "Mount it on this machine, or create it once: mkdir -p {file}."
     CLOSE_PROGRAM = "Close the tool that has {file} open, such as a database browser."
     OPEN_FOLDER = (
-        "Let each user of this machine write it, by a group that all are in: chgrp -R GROUP "
+        "Let each user of this machine write it, with a group of all of them: chgrp -R GROUP "
         "{file} && chmod -R g+rwXs {file}."
     )
     CHANGE_NETWORK = "Run it from another network."
@@ -187,7 +187,7 @@ class HintKind(Enum):
     LOOK_UP_DATABASE = "A database whose id is known can be looked up by itself."
     USE_SAME_ENGINE = "Restore it onto a database of the same engine."
     USE_OUTPUTS = "Use its outputs {database_id} and {version_id} once it is complete."
-    BRING_BACK = "It can be brought back by its id."
+    BRING_BACK = "It can be added again by its id."
     OPEN_VERSION = "A snapshot that is listed can still be opened, by its id."
     TAKE_FIRST = "Take a snapshot of {database} first."
 
@@ -267,7 +267,9 @@ class HintKind(Enum):
     CHECK_CONNECTION = (
         "Check the connection: its address, user, password and TLS parameters."
     )
-    CORRECT_CHECK = "Correct the check's command, or what the snapshot holds."
+    CORRECT_CHECK = (
+        "Correct the check's command. If it is right, the snapshot lacks the data."
+    )
 
     # An archive
     DECLARE_ARCHIVE = "Declare it: it then archives its snapshot."
@@ -284,8 +286,8 @@ class HintKind(Enum):
     NAME_IDENTITY = "Name the file that age-keygen has written."
     SET_REGION = "Set AWS_REGION to the bucket's region."
     SET_CLOCK = (
-        "Set this machine's clock right: stores refuse a request that is more than some minutes "
-        "off."
+        "Correct this machine's clock: stores refuse requests that are more than "
+        "a few minutes off."
     )
 
     # The command line

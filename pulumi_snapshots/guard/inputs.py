@@ -57,16 +57,15 @@ class GuardInputs(Inputs):
 
     database_id: str = declare_database("The database to take a snapshot of.", PURPOSE)
     reuse_within: Duration = declare(
-        "Use the newest manual snapshot of this database instead of taking one if it was taken at "
-        "most this long before the first change, and since then nothing guarded has happened and "
-        "the database was not restored, as after a run that has failed; 0 takes one in each run. "
-        "At most 30 days.",
+        "Use the newest manual snapshot of this database in place of a new one if it was taken at "
+        "most this long before the first change, and if since then nothing guarded has changed "
+        "and the database was not restored. 0 takes a new snapshot in each run. At most 30 days.",
         default=DEFAULT_REUSE,
         read=checks.duration(most=checks.RETENTION, may_be_zero=True),
     )
     before: tuple[str, ...] | None = declare(
         "Which changes of a guarded resource wait for the snapshot: `create`, `update`, `delete`. "
-        "Unless given all of them, but for creates in a stack that has no resources yet.",
+        "All unless given, except creates in a stack that has no resources yet.",
         default=None,
         read=_changes,
     )
@@ -76,9 +75,9 @@ class GuardInputs(Inputs):
         read=checks.timeout,
     )
     fallback: Duration | None = declare(
-        "If no snapshot can be taken now, since the quota is used up or the service is down, the "
-        "newest one that is at most this old will do, also an automatic one, with a warning. "
-        "At most 30 days.",
+        "If no snapshot can be taken now, because the quota is used up or the service is down, use "
+        "the newest snapshot of at most this age, automatic ones too, with a warning. At most 30 "
+        "days.",
         default=None,
         read=checks.duration(most=checks.RETENTION),
     )

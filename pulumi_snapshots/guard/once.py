@@ -403,7 +403,7 @@ def _fallen_back(
     record = SnapshotRecord(database_id, newest.version, available=True)
     record = record.created(newest.taken_at.replace(microsecond=0))
     why = (
-        "no new snapshot of database {of} can be had ({error}), so the newest one guards, "
+        "no new snapshot of database {of} can be taken ({error}), so the newest one guards, "
         "{id} of {taken}"
     )
     warning = Message(

@@ -103,7 +103,7 @@ def request_state(attempt: Attempt, now: datetime) -> str:
             else "found a moment ago"
         )
     if now >= attempt.waited_for_until:
-        return "it was never seen to end"
+        return "its end was never seen"
     if attempt.request.accepted:
         return f"accepted, not {'listed yet' if attempt.kind == 'snapshot' else 'finished'}"
     return attempt.request.unanswered.removeprefix("is ")
@@ -150,4 +150,4 @@ def _next_step(attempt: Attempt, now: datetime, where: str) -> str:
         again = "its stack has it as pending, and the next run of that stack"
     else:
         again = f"the next run of its stack on {where}"
-    return f"unless it is still running: {again} waits for it, and sends nothing"
+    return f"unless its run still works on it, {again} waits for it and sends nothing"

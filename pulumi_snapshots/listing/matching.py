@@ -15,7 +15,7 @@ MANUAL_SPACING = timedelta(seconds=SNAPSHOT_PER_DATABASE)
 assumed for snapshots from the dashboard."""
 LAST_DAY = timedelta(days=1)
 """On its last day, a snapshot can be missing from a page that lists all others."""
-NOT_YET = "The service may list it yet."
+NOT_YET = "The service can still list it."
 NOT_WHOLE = "The service's listing is not whole, so it does not prove that the snapshot never came."
 
 
@@ -54,8 +54,8 @@ def find_match(
             both = f"{describe_entry(first)} and {describe_entry(following)}"
             happened = (
                 f"two snapshots of this database could be the one that was started: {both}. "
-                "Somebody else took one at the same time, and the service does not say whose is "
-                "whose"
+                "Another client took one at the same time, and the service does not say which is "
+                "which"
             )
             raise AmbiguousSnapshot(happened, then=[Hint(HintKind.OPEN_VERSION)])
     return first
@@ -85,7 +85,7 @@ def why_not_absent(
     unclaimed = unclaimed_since(page.entries, request, claimed)
     if unclaimed:
         listed = ", ".join(map(describe_entry, unclaimed))
-        return f"The service lists what may be it, or somebody else's: {listed}."
+        return f"The listing shows what could be this snapshot or another client's: {listed}."
     if not page.complete or _lacks_known_version(page, kept_until):
         return NOT_WHOLE
     return None

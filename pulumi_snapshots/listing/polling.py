@@ -343,9 +343,9 @@ class ListingWait:
         reasons = [self._awaited.lost_text]
         if self._failure is not None:
             reasons.append(failed_poll(self._failure))
-        next_check = self._clock.utc() + timedelta(seconds=left)
+        next_poll = self._clock.utc() + timedelta(seconds=left)
         why = ", ".join(filter(None, reasons))
-        self._report_wait(self._awaited.state_text, next_check=next_check, why=why)
+        self._report_wait(self._awaited.state_text, next_poll=next_poll, why=why)
 
 
 async def wait_for_version(  # noqa: PLR0913  what is known of it
@@ -395,8 +395,8 @@ async def wait_for_version(  # noqa: PLR0913  what is known of it
             if listed_by is None or plan.clock.monotonic() > last:
                 raise
             failed = failed_poll(error)
-        next_check = plan.clock.utc() + timedelta(seconds=READS_SHARE)
-        waits("listing is old", until=listed_by, next_check=next_check, why=failed)
+        next_poll = plan.clock.utc() + timedelta(seconds=READS_SHARE)
+        waits("listing is old", until=listed_by, next_poll=next_poll, why=failed)
         await plan.clock.sleep(READS_SHARE)
 
 
@@ -418,4 +418,4 @@ def failed_poll(error: SquareCloudError) -> str:
     """
     if not error.passing:
         raise error
-    return f"last check failed ({error.code or error.status or 'no answer'})"
+    return f"last poll failed ({error.code or error.status or 'no answer'})"

@@ -27,8 +27,7 @@ T = TypeVar("T")
 LIST_PURPOSE = "list snapshots of"
 WITH_URL = (
     "Whether the result has the download URL too. As an output, the whole result is then a "
-    "secret: `get_download_url` brings the "
-    "URL alone."
+    "secret: `get_download_url` returns the URL alone."
 )
 
 
@@ -61,7 +60,7 @@ class SnapshotQuery(Inputs):
     """
 
     database_id: str | None = declare(
-        "The database whose snapshots; those of the whole account unless given.",
+        "The database whose snapshots to list; all of the account unless given.",
         default=None,
         read=checks.database_id(LIST_PURPOSE),
     )
@@ -83,7 +82,7 @@ class SnapshotQuery(Inputs):
         older = ages.get("older_than")
         if newer is not None and older is not None and newer <= older:
             reason = Message(
-                "must be longer than {older_than} (else no snapshot is both)"
+                "must be longer than {older_than} (otherwise no snapshot matches)"
             )
             found.append(checks.Problem("newer_than", reason, values["newer_than"]))
         return found

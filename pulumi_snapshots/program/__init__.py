@@ -44,8 +44,7 @@ OTHER_ARGUMENTS = {
         "the guard's name, unique in the program. Keep it: a resource that is deleted is "
         "guarded by name."
     ),
-    "snapshot": "a Snapshot, or what a lookup has found; instead of it the inputs that say which "
-    "one. "
+    "snapshot": "a Snapshot, or the result of a lookup; or give the inputs that name the snapshot. "
     "`pulumi.RunError` if neither is given, or both.",
     "opts": "as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.",
 }
@@ -435,7 +434,8 @@ def warn_of_unusual_id(
         and not is_usual_database_id(database_id)
     ):
         warn_once(
-            f"{database_id!r} is not the usual shape of a database id (32 hexadecimal digits)",
+            f"{database_id!r} does not have the usual form of a database id "
+            "(32 hexadecimal digits)",
             resource,
         )
 

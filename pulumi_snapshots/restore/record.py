@@ -56,7 +56,7 @@ class RestoreInputs(Inputs):
     )
     target_database_id: str | None = declare(
         "The database to overwrite, of the same engine; the snapshot's own unless given. Another "
-        "one restores again.",
+        "database restores again.",
         default=None,
         read=checks.database_id("restore onto"),
         replaces=True,
@@ -70,7 +70,7 @@ class RestoreInputs(Inputs):
         kw_only=True,
     )
     triggers: list[Any] | None = declare(
-        "Any values. A change of any restores again.",
+        "Any values. Changed values restore again.",
         default=None,
         read=checks.triggers,
         replaces=True,
@@ -85,7 +85,7 @@ class RestoreInputs(Inputs):
     )
     keep_current: bool = declare(
         "Whether to take a snapshot of what the database holds first, to undo the restore. If "
-        "there can be none, nothing is restored. `timeout` counts from then on.",
+        "it cannot be taken, nothing is restored. `timeout` counts from then on.",
         default=False,
         kw_only=True,
     )

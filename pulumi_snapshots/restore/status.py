@@ -218,8 +218,8 @@ class StatusWatch:
             if left is not None and left <= 0:
                 return session.service_clock.now()
             pause = min(session.settings.poll_every, left or math.inf)
-            next_check = session.clock.utc() + timedelta(seconds=pause)
-            self._waits(self._state, next_check=next_check, why=self._seen_now)
+            next_poll = session.clock.utc() + timedelta(seconds=pause)
+            self._waits(self._state, next_poll=next_poll, why=self._seen_now)
             await session.clock.sleep(pause)
 
     def _raise_if_hopeless(self) -> None:

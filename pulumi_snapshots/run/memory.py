@@ -432,12 +432,12 @@ class Fleet:
             self.members.remove(member)
 
 
-def _form_of(until: datetime | None, next_check: datetime | None) -> str:
+def _form_of(until: datetime | None, next_poll: datetime | None) -> str:
     """The words of a wait with a time: when it ends, the next poll, or the latest end."""
     if until is not None:
         return "{text} until {time}{detail}{reason}"
-    if next_check is not None:
-        return "{text}; next check {time}{detail}{reason}"
+    if next_poll is not None:
+        return "{text}; next poll {time}{detail}{reason}"
     return "{text}{detail}, until {time} at most{reason}"
 
 
@@ -461,7 +461,7 @@ class Member:
         *,
         starts: datetime | None = None,
         until: datetime | None = None,
-        next_check: datetime | None = None,
+        next_poll: datetime | None = None,
         at_most: datetime | None = None,
         why: str = "",
     ) -> None:
@@ -477,7 +477,7 @@ class Member:
             detail: Details that change while it waits; many snapshots together do not show them.
             starts: When the request is sent, about.
             until: When that wait ends.
-            next_check: When the next poll is due; many together do not show it.
+            next_poll: When the next poll is due; many together do not show it.
             at_most: When the wait ends at the latest.
             why: Why it waits.
         """
@@ -488,20 +488,20 @@ class Member:
         if is_many:
             # The text is shown once, without what would soon be out of date.
             detail = ""
-            next_check = None
-        time = until or next_check or at_most
+            next_poll = None
+        time = until or next_poll or at_most
         form = "{text}{detail}{reason}"
         if starts is not None:
             left = starts - self._fleet.clock.utc()
             text = f"starts in about {spoken(max(1.0, left.total_seconds()))}"
         elif time is not None:
-            form = _form_of(until, next_check)
+            form = _form_of(until, next_poll)
         reason = f": {why}" if why else ""
         line = Message(form, text=text, time=time, detail=detail, reason=reason)
         self._listener.progress(line)
         self._waits_for = state
         self._shown = self._fleet.clock.monotonic()
-        self._remind(line, starts or until or next_check)
+        self._remind(line, starts or until or next_poll)
 
     def _is_shown(self, state: str, starts: datetime | None) -> bool:
         """Whether a state was shown lately; of many, a start is shown once."""

@@ -176,22 +176,22 @@ class Operation:
         self.member.waits(text, detail, at_most=at_most, why=why, **until)
 
     def show_poll(
-        self, text: str, *, next_check: datetime | None = None, **more: Any
+        self, text: str, *, next_poll: datetime | None = None, **more: Any
     ) -> None:
         """Show when the next poll is due, or when the wait ends if that is sooner.
 
         Args:
             text: The state.
-            next_check: When the next poll is due.
+            next_poll: When the next poll is due.
             **more: Further arguments of `Member.waits`.
         """
         clock = self.session.clock
         left = self._scope.deadline - clock.monotonic()
         ends = clock.utc() + timedelta(seconds=min(left, KEPT.total_seconds()))
-        if next_check is not None and next_check > ends:
+        if next_poll is not None and next_poll > ends:
             self.member.waits(text, at_most=ends, **more)
         else:
-            self.member.waits(text, next_check=next_check, **more)
+            self.member.waits(text, next_poll=next_poll, **more)
 
     def show_step(self, text: str) -> None:
         """Show a step that takes no time.

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import httpx  # spoken in `service` and `hosts` only
 
 UNWRITTEN = (
-    "the ledger of what is sent cannot be used ({trouble}): nothing new is sent, this process "
-    "keeps the service's limits alone, and other runs do not see the result of what it has sent"
+    "the ledger cannot be used ({trouble}): nothing new is sent, this process keeps the service's "
+    "limits on its own, and other runs do not see the results of its requests"
 )
 PLAN_ANSWER = 5.0
 """Seconds that a request may wait for what the account's plan says."""

@@ -62,12 +62,12 @@ class SnapshotInputs(Inputs):
     """The inputs of a snapshot; durations in seconds."""
 
     database_id: str = declare_database(
-        "The database to take a snapshot of. Another one takes a new snapshot.",
+        "The database to take a snapshot of. Another database takes a new snapshot.",
         PURPOSE,
         replaces=True,
     )
     triggers: list[Any] | None = declare(
-        "Any values, such as a release. A change of any takes a new snapshot.",
+        "Any values, such as a release. Changed values take a new snapshot.",
         default=None,
         read=checks.triggers,
         replaces=True,
@@ -80,7 +80,7 @@ class SnapshotInputs(Inputs):
     )
     reuse_within: Duration = declare(
         "Before a request, adopt the newest manual snapshot of this database that is younger than "
-        "this, unless it was restored since; at most 30 days.",
+        "this, unless the database was restored since; at most 30 days.",
         default=0.0,
         read=checks.duration(most=RETENTION, may_be_zero=True),
     )

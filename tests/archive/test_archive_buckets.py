@@ -547,7 +547,7 @@ def test_wrong_keys_a_wrong_clock_or_region_have_a_next_step(
         (
             {},
             (403, "RequestTimeTooSkewed"),
-            r".*\(credentials: .*untouched.*Set this machine's clock right",
+            r".*\(credentials: .*untouched.*Correct this machine's clock",
         ),
         ({}, (301, "PermanentRedirect"), f".*{step}"),
     ]

@@ -66,7 +66,7 @@ async def test_a_fixed_name_of_a_stack_with_equal_names_is_not_taken(at: Scene) 
     old = at.zip
     at.newer(size=1000)
     with pytest.raises(
-        Exception, match="another archive has this name; it is that of prod::shop"
+        Exception, match="another archive has this name; it belongs to prod::shop"
     ):
         await Declared(at, URN).up(destination=place)
     assert holds(record, old)

@@ -85,7 +85,7 @@ async def test_other_recipients_do_not_replace_somebody_elses_archive(
     content = file_of(first).read_bytes()
     with fails_with(
         NotArchived,
-        "is there for other recipients; it is that of prod::shop::.*another name",
+        "is encrypted for other recipients; it belongs to prod::shop::.*another name",
     ):
         await at.archive(owner=B, recipients=[OTHER_KEY])
     assert file_of(first).read_bytes() == content
@@ -103,7 +103,7 @@ async def test_a_fixed_name_of_somebody_else_is_not_taken(
     old = at.zip
     at.newer(size=1000)
     with fails_with(
-        NotArchived, "another archive has this name; it is that of prod::shop::"
+        NotArchived, "another archive has this name; it belongs to prod::shop::"
     ):
         await at.archive(owner=B, destination=place)
     at.here.emulator.add_database(OTHER_DATABASE)
@@ -284,7 +284,7 @@ async def test_an_archive_that_goes_while_it_is_read_is_not_shared(
     at.stores(Store)
     if replaced:
         with fails_with(
-            NotArchived, "another archive has this name; it is that of prod::shop::"
+            NotArchived, "another archive has this name; it belongs to prod::shop::"
         ):
             await at.archive(owner=A, destination=place, **outputs)
         assert (holds(newer, at.zip), owners(newer)) == (True, [(B, False)])
@@ -393,7 +393,7 @@ def test_one_place_twice_in_a_program_fails_in_preview(
     assert rules.check(one, {**good, **first}) == []
     assert rules.check(one, {**good, **first}) == []
     found = rules.check(replace(one, owner=B), {**good, **second})
-    assert [str(each.reason) for each in found] == ["is also that of a"] * refused
+    assert [str(each.reason) for each in found] == ["is also the place of a"] * refused
 
 
 @staged(scene)

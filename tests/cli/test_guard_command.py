@@ -207,8 +207,8 @@ async def test_a_database_that_is_named_twice_has_one_snapshot(
 
 
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
-    "no command": ((DATABASE,), "what is to be run is missing: -- COMMAND [ARG]..."),
-    "nothing after the dashes": ((DATABASE, "--"), "what is to be run is missing"),
+    "no command": ((DATABASE,), "the command to run is missing: -- COMMAND [ARG]..."),
+    "nothing after the dashes": ((DATABASE, "--"), "the command to run is missing"),
     "no database": (("--", "true"), "Missing argument"),
     "a command that does not exist": (
         (DATABASE, "--", "alembmic", SECRET),

@@ -64,8 +64,8 @@ async def test_a_killed_run_is_listed_with_what_resumes_it(
         "nobody waits longer than 45 minutes"
     )
     again = f"squarecloud-snapshots create {DATABASE} --reuse-within 1h"
-    resumes = f"running `{again}` on this machine waits for it, and sends nothing"
-    assert one["then"] == f"unless it is still running: {resumes}"
+    resumes = f"running `{again}` on this machine waits for it and sends nothing"
+    assert one["then"] == f"unless its run still works on it, {resumes}"
     shown = (await desk.types("runs")).done.out
     assert shown.splitlines()[:6] == [
         DATABASE,
@@ -78,7 +78,7 @@ async def test_a_killed_run_is_listed_with_what_resumes_it(
     assert " ".join(shown.split()).endswith(resumes)
     await w.clock.sleep(3 * 3600)
     (one,) = await listed(desk)
-    assert one["state"] == "it was never seen to end"
+    assert one["state"] == "its end was never seen"
     assert one["then"] == "nothing waits for it any longer"
 
 

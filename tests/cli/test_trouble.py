@@ -145,7 +145,7 @@ async def test_a_signal_ends_a_command_that_gets_no_answer(
 WRONG = """
 list --origin mine => 'mine' is not one of 'manual', 'automatic'
 list --newer-than soon => --newer-than must be a duration
-list --newer-than 1h --older-than 2h => --newer-than must be longer than --older-than (else no snapshot is both), not '1h'
+list --newer-than 1h --older-than 2h => --newer-than must be longer than --older-than (otherwise no snapshot matches), not '1h'
 list --urls => --urls needs --json
 list a b => unexpected extra argument
 create => Missing argument 'DATABASE'

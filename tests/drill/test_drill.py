@@ -131,7 +131,7 @@ async def test_a_database_that_comes_up_late_is_waited_for_and_one_that_never_do
 ) -> None:
     at.databases.refuses = 4
     await at.passes()
-    assert "not reachable yet; next check 12:0" in at.told
+    assert "not reachable yet; next poll 12:0" in at.told
     at.databases.refuses = 10_000
     why = "the scratch database cannot be reached: the connection was refused"
     kept = await at.fails(why, triggers=["again"])

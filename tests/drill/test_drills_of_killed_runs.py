@@ -192,7 +192,7 @@ async def test_a_newer_snapshot_is_drilled_whatever_became_of_the_run_before(
 
 
 @staged(drill_scene)
-async def test_a_killed_repetition_is_what_the_next_checks_are_about(
+async def test_a_killed_repetition_is_what_the_next_polls_are_about(
     at: DrillScene,
 ) -> None:
     """A check had failed, and the scratch database was restored again since: the checks become another drill."""

@@ -169,7 +169,7 @@ def _cancelled(place: Place) -> Kept:
     """What the state keeps of a create that is cancelled while it waits; it says so, and what goes on."""
     slow(place)
     creating = place.servicer.start(create, place, timeout="1h")
-    place.waits("next check")
+    place.waits("next poll")
     place.servicer.cancel()
     partial = kept(creating.result, 30)
     assert partial.id.startswith(f"{place.database}/pending:")

@@ -243,7 +243,7 @@ def test_an_interrupted_or_killed_up_changes_nothing_and_pays_once(app: App) -> 
     app.done()
     app.slow(seconds=300.0)
     interrupted = app.start_up("-c", "value=b", real=True)
-    interrupted.shows("next check")
+    interrupted.shows("next poll")
     interrupted.interrupt()
     told = joined(diagnostics(app.ends(interrupted, fails=True)))
     assert "The wait was interrupted." in told
@@ -505,7 +505,7 @@ def test_a_process_that_ends_or_stands_still_while_changes_wait_changes_nothing(
     app.done()
     app.slow()
     running = app.start_up("-c", "value=b", real=True)
-    running.shows("next check")
+    running.shows("next poll")
     process = running.process.pid if who == "pulumi" else running.processes(who)[0]
     os.kill(process, sign)
     if sign == signal.SIGSTOP:

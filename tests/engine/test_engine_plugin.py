@@ -50,13 +50,13 @@ def test_a_real_interrupt_and_a_killed_engine_end_the_plugin(plugged: App) -> No
     app.program(HEAD + SNAPSHOT)
     app.slow()
     up = app.start_up(real=True)
-    up.shows("accepted; next check ")
+    up.shows("accepted; next poll ")
     up.interrupt()
     assert "The wait was interrupted." in app.ends(up, fails=True)
     (pending,) = in_state(app, "Snapshot")
     assert pending["outputs"]["attempt"]["answered"] == "202"
     up = app.start_up(real=True)
-    up.shows("accepted; next check ")
+    up.shows("accepted; next poll ")
     assert up.processes("pulumi-resource-squarecloud")
     up.process.kill()
     wait_for(

@@ -173,7 +173,7 @@ def under_way(app: App, *, real: bool = False) -> Command:
     writes(app, "now")
     app.emulator.control("settings", {"restore_seconds": 600}, "PATCH")
     up = app.start_up(real=real)
-    up.shows("restoring; next check ")
+    up.shows("restoring; next poll ")
     return up
 
 
@@ -193,7 +193,7 @@ def test_the_next_up_watches_an_interrupted_restore(app: App) -> None:
     )
 
     again = app.start_up()
-    again.shows("restoring; next check ")
+    again.shows("restoring; next poll ")
     app.pass_time(600)
     app.ends(again)
     assert holds(app) == "then"

@@ -48,7 +48,7 @@ def _takes_it_while_the_row_tells(app: App) -> str:
     """The version of a slow snapshot, whose progress the resource's own row shows."""
     app.slow()
     up = app.start_up()
-    up.shows("accepted; next check ")
+    up.shows("accepted; next poll ")  # live progress, on the resource's own row
     assert "squarecloud:Snapshot before-release creating" in up.text
     app.pass_time(600)
     printed = app.ends(up)
@@ -91,7 +91,7 @@ def _is_forgotten_by_a_destroy_without_a_key(app: App, version: str) -> None:
     del app.environment["SQUARECLOUD_API_KEY"]
     app.forget_requests()
     printed = app.run("destroy", "--yes")
-    kept = f"{DATABASE}/{version}; the service keeps it until {expires_at}. `Snapshot.get` brings it back."
+    kept = f"{DATABASE}/{version}; the service keeps it until {expires_at}. `Snapshot.get` adds it again."
     assert f"forgotten: {kept}" in printed
     assert app.requests() == []
     assert app.resources() == []
@@ -108,7 +108,7 @@ def test_a_preview_warns_once_and_fails_on_the_property_of_a_wrong_input(
     told = diagnostics(app.preview())
     assert (
         told.count(
-            "'My-Database' is not the usual shape of a database id (32 hexadecimal digits)"
+            "'My-Database' does not have the usual form of a database id (32 hexadecimal digits)"
         )
         == 1
     )
@@ -175,7 +175,7 @@ def waiting(app: App, *arguments: str, real: bool = False) -> Command:
     """A `pulumi up` whose request was accepted, and that waits for its snapshot."""
     app.slow()
     up = app.start_up(*arguments, real=real)
-    up.shows("accepted; next check ")
+    up.shows("accepted; next poll ")
     return up
 
 
@@ -196,7 +196,7 @@ def test_the_next_up_resumes_an_interrupted_wait_for_free(app: App) -> None:
     )
 
     again = app.start_up()
-    again.shows("accepted; next check ")
+    again.shows("accepted; next poll ")
     app.pass_time(600)
     told = diagnostics(app.ends(again))
     (version,) = app.started()

@@ -268,7 +268,7 @@ async def test_a_shared_folder_that_is_not_mounted_is_not_made(path: Path) -> No
     error = await refused(at(path, is_shared=True))
     assert error.trouble == f"{path}: there is no such folder"
     assert [str(each) for each in error.then] == [
-        f"Mount it on this machine, or make it once, by mkdir -p {path.parent}."
+        f"Mount it on this machine, or create it once: mkdir -p {path.parent}."
     ]
     assert not path.parent.exists()
 

@@ -26,7 +26,7 @@ async def test_a_restore_is_done_only_when_the_service_says_so(at: Scene) -> Non
     assert ending.how == "complete"
     assert at.elapsed == 210
     assert at.holds() == "then"
-    polls = [text for text in at.row.shown if text.startswith("restoring; next check ")]
+    polls = [text for text in at.row.shown if text.startswith("restoring; next poll ")]
     assert {text.rpartition(": ")[2] for text in polls} >= {
         "step download",
         "step unzip",

@@ -70,7 +70,7 @@ async def test_failing_polls_of_a_fleet_are_shown_once(here: World) -> None:
     for kind in ("list", "list account"):
         here.fault(kind=kind, html=503, times=60)
     rows = await rows_of_all(here)
-    assert any("last check failed (503)" in text for row in rows for text in row.shown)
+    assert any("last poll failed (503)" in text for row in rows for text in row.shown)
     assert max(len(row.shown) for row in rows) <= 8
 
 
@@ -90,7 +90,7 @@ async def test_what_a_row_says_first_fits_into_120_columns_and_has_one_time() ->
             await here.create()
             rows += here.row.shown
     polls = [
-        text for text in rows if re.fullmatch(r"accepted; next check (.*) UTC", text)
+        text for text in rows if re.fullmatch(r"accepted; next poll (.*) UTC", text)
     ]
     assert len(set(polls)) > 3, "a single snapshot shows every next poll"
     firsts = {text.partition(" ")[0] for text in rows}
@@ -184,9 +184,9 @@ async def test_a_long_wait_is_shown_beside_the_row_every_three_minutes_at_most(
     reminders = here.row.reminders
     assert 2 <= len(reminders) <= 1 + minutes / 3
     for text in reminders:
-        assert re.fullmatch(
-            r"waiting: accepted; next check \d\d:\d\d:\d\d UTC", text
-        ), text
+        assert re.fullmatch(r"waiting: accepted; next poll \d\d:\d\d:\d\d UTC", text), (
+            text
+        )
         assert len(f"    before-release: {text}") <= 80, "as under Diagnostics"
 
 
@@ -207,14 +207,14 @@ async def test_a_fleet_leaves_one_line_for_all_that_wait(here: World) -> None:
 
 
 @staged(world, snapshot_seconds=900, cache_world="invalidated")
-async def test_no_next_check_is_after_the_time_out(here: World) -> None:
+async def test_no_next_poll_is_after_the_time_out(here: World) -> None:
     ending = await here.create(timeout=225.0)
     assert ending.how == "pending"
     ends = f"{here.clock.utc():%H:%M:%S}"
-    shown = [text for text in here.row.shown if "next check" in text]
+    shown = [text for text in here.row.shown if "next poll" in text]
     assert shown != []
     for text in shown:
-        assert text.partition("next check ")[2] <= ends, text
+        assert text.partition("next poll ")[2] <= ends, text
     assert f"accepted, until {ends} UTC at most" in here.row.shown
 
 

@@ -77,11 +77,11 @@ async def archives(
         "has its snapshot."
     )
     if any(each.problem for each in found):
-        invocation.fail(f"not every archive is as its manifest says.\n{again}")
+        invocation.fail(f"some archives differ from their manifests.\n{again}")
     elif not all(each.is_good for each in found):
         invocation.fail(
-            "not every archive is proved: nothing here can check what is in them.\n"
-            "hint: look into each by hand, as long as the service has its snapshot."
+            "some archives are not proved: their content could not be checked.\n"
+            "hint: check each by hand while the service still has its snapshot."
         )
 
 

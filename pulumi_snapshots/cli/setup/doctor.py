@@ -453,7 +453,7 @@ class Examination:
         late = any(
             self.session.service_clock.now() >= each.waited_for_until for each in found
         )
-        shows = f"`{NAME} runs` shows each, until when it is waited for, and what resumes it."
+        shows = f"`{NAME} runs` shows each, how long others wait for it, and what resumes it."
         return (
             "note" if late else "ok",
             f"{len(found)} under way or without a known end",

@@ -128,7 +128,7 @@ def _checked_words(invocation: Invocation) -> list[str]:
         invocation.context.meta.get(DASHES, []) if invocation.context else []
     )
     if not words:
-        invocation.wrong("what is to be run is missing: -- COMMAND [ARG]...")
+        invocation.wrong("the command to run is missing: -- COMMAND [ARG]...")
     if shutil.which(words[0], path=invocation.environment.get("PATH")) is None:
         name, is_assignment, _ = words[0].partition("=")  # the value can be a password
         advice = "sh -c 'LINE' runs a line of the shell"

@@ -71,7 +71,7 @@ $ pulumi import {token(SNAPSHOT.name)} newest DATABASE_ID/latest
 """The section that the registry's pages of what can be imported end with."""
 DEPRECATED = {
     "withUrl": (
-        "As an output, the whole result is then a secret. `getDownloadUrl` brings the URL alone."
+        "As an output, the whole result is then a secret. `getDownloadUrl` returns the URL alone."
     )
 }
 """What still works, and what to use in its place. An SDK marks a lookup's result as a whole if

@@ -28,7 +28,7 @@ def test_who_asks_for_a_url_learns_what_brings_it_alone() -> None:
         "properties"
     ]
     assert (
-        "`getDownloadUrl` brings the URL alone"
+        "`getDownloadUrl` returns the URL alone"
         in arguments["withUrl"]["deprecationMessage"]
     )
 

@@ -554,7 +554,7 @@ def alone() -> Iterator[PluginServicer]:
 
 
 def looks(servicer: PluginServicer) -> bool:
-    return any("next check" in text for text in servicer.progress(NAME))
+    return any("next poll" in text for text in servicer.progress(NAME))
 
 
 def test_sigterm_ends_waits_with_their_state(alone: PluginServicer) -> None:
