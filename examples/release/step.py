@@ -43,7 +43,7 @@ class Step(Resource):
     Args:
         resource_name: The resource's name in the program.
         command: What to run, in the project's folder.
-        triggers: A change of any runs it again.
+        triggers: Any values. Changed values run the command again.
         opts: As for every resource.
     """
 

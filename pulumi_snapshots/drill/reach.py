@@ -78,7 +78,7 @@ def own_connection(
 
 @contextmanager
 def held(content: bytes) -> Iterator[str]:
-    """Keep this content in a private file while the block runs, in memory only if that can be had.
+    """Keep this content in a private file while the block runs, in memory only if the system can.
 
     Yields:
         The file's path.

@@ -468,7 +468,7 @@ class SnapshotOperation(Operation):
         self.wish = replace(self.wish, seen=self.wish.seen.union(*before))
         which = f"the snapshot requested at {to_the_second(attempt.request.requested)}"
         never_came = f"{which} never came: the service's listing lacks it"
-        self.member.note(f"{never_came}. Another one is requested")
+        self.member.note(f"{never_came}. Another snapshot is requested")
 
     def _versions_of(self, others: Collection[Attempt]) -> set[str]:
         """Versions that are of other requests, or of none."""
@@ -605,7 +605,7 @@ class SnapshotOperation(Operation):
         else:
             return False
         which = f"the snapshot requested at {to_the_second(attempt.request.posted_at)}"
-        self.member.note(f"{which} is not used: {why}. Another one is taken")
+        self.member.note(f"{which} is not used: {why}. Another snapshot is taken")
         self.attempt = None
         self.is_resumed = False
         return True

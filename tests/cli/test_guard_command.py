@@ -404,7 +404,7 @@ async def test_a_restore_after_a_failure_that_is_cut_off_names_the_command_that_
 
 @pytest.mark.parametrize("fallback", [None, "1h", "24h"])
 @at_desk()
-async def test_an_earlier_snapshot_will_do_if_none_can_be_had_and_that_is_wanted(
+async def test_an_earlier_snapshot_will_do_if_none_can_be_taken_and_the_user_allows_it(
     desk: Desk, w: World, fallback: str | None
 ) -> None:
     automatic = w.emulator.add_snapshot(

@@ -450,7 +450,7 @@ async def test_a_change_that_a_wrong_clock_has_noted_holds_up_no_later_guard(
 )
 @pytest.mark.parametrize("fallback", [None, 60.0, DAY])
 @staged(world, snapshot_seconds=5.0, cache_world="invalidated")
-async def test_an_earlier_snapshot_guards_only_if_none_can_be_had_and_the_program_allows_its_age(
+async def test_an_earlier_snapshot_guards_only_if_none_can_be_taken_and_the_program_allows_its_age(
     w: World, fault: dict[str, Any], guards: str, fallback: float | None
 ) -> None:
     machine = Machine(w)

@@ -255,7 +255,7 @@ def test_a_request_is_taken_for_failed_only_if_no_snapshot_can_be_its_own(
         assert found_among(page, request_) == [each.version for each in named]
         return
     assert why is not None
-    assert "may be it" in why
+    assert "could be this snapshot" in why
     assert all(str(each.version) in why for each in named)
     assert str(OLD.version) not in why
 

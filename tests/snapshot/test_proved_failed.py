@@ -23,7 +23,7 @@ STORIES = {
     """,
     "one whose answer was lost, and which took longer than usual, is named instead of paid twice": """
         service snapshot_seconds=1200 modified_is=end; wait 400; fault create drop=True when=after;
-        S up v1 pending timeout=1m; wait 7200; S up v1 pending: The listing shows what can be this snapshot; sent 1;
+        S up v1 pending timeout=1m; wait 7200; S up v1 pending: The listing shows what could be this snapshot; sent 1;
         S up v1 replace: although its time is; S has 2
     """,
     "two that could be it are named instead of a second request, and leave a way out": f"""

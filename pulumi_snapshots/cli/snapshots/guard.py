@@ -96,9 +96,9 @@ async def guard_command(
 ) -> bool:
     """Take a snapshot, then run a command, such as a migration.
 
-    Takes a snapshot of each DATABASE, or uses one that is at most --reuse-within old and from after
-    the last guarded change. Without a snapshot, COMMAND is not run, and the exit code is 125.
-    COMMAND has this terminal, gets ^C and other signals, and its exit code is passed on. If it
+    Takes a snapshot of each DATABASE, or uses a snapshot that was taken at most --reuse-within ago
+    and after the last guarded change. Without a snapshot, COMMAND is not run, and the exit code is
+    125. COMMAND has this terminal, gets ^C and other signals, and its exit code is passed on. If it
     fails, the last lines say how to go back.
     """
     words = _checked_words(invocation)
