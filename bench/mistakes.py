@@ -895,6 +895,7 @@ MISTAKES = (
     ("run", "return None if resource is None else in_use(resource)", "return None"),
     ("run", "self._users.setdefault(database_id.lower(), resource)", "pass"),
     ("run", "self._drills.setdefault(database_id.lower(), drill)", "pass"),
+    ("run", "if not kept.record.pending:", "if False:"),
     ("run", "one.lower() == other.lower()", "one == other"),
     ("program", "if other is not None:", "if False:"),
     ("program", "await self._learn_guarded(resource)", "pass"),

@@ -25,6 +25,7 @@ from pulumi_snapshots.clock import (
 from pulumi_snapshots.errors import (
     AnyMessage,
     Hint,
+    HintKind,
     LedgerUnavailable,
     Message,
     NotFinished,
@@ -42,6 +43,8 @@ from pulumi_snapshots.run.settings import Settings, SettingsError
 if TYPE_CHECKING:
     from pulumi_snapshots.run.session import Session
 
+KEPT = "{id} stays as it is: it was deleted only to be made again with what it depends on. {then}"
+"""Said to everybody, since the engine does not tell whether `--replace` names the resource too."""
 T = TypeVar("T")
 Same = Callable[[Any, Any], bool]  # whether two values that are not equal mean the same
 
@@ -520,9 +523,11 @@ class ActCalls(ABC):
 
     Attributes:
         ends: The error of an end that was not seen.
+        once_more: What acts once more, for those who want that.
     """
 
     ends: ClassVar[type[NotFinished[Any]]]
+    once_more: ClassVar[HintKind]
     act: ClassVar[Callable[..., Awaitable[Any]]]
 
     def __init__(self, rules: Rules) -> None:
@@ -544,6 +549,9 @@ class ActCalls(ABC):
         if kept is not None and self.stays(kept.record, inputs):
             # The engine re-creates a resource that should not change; its delete has forgotten it.
             await keep_in_ledger(call, kept)
+            if not kept.record.pending:
+                then = Hint(self.once_more)
+                call.listener.note(Message(KEPT, id=kept.record.id, then=then))
             return await self.continued(call, kept.record.id, kept.record, values)
         with ending_unfinished(call, self.rules.schema, values, self.ends):
             record = await self.begin(call, inputs)

@@ -166,6 +166,10 @@ STORIES = {
         R up v1; wait 300; S up v1; wait 3456000; R up v1 cascade; R has the first; S up v1 cascade; S has 1;
         sent 2
     """,
+    "what is deleted first says that it stays, and what acts once more, since `--replace` may name it": """
+        S up v1; R up v1; wait 300; S up v1 cascade anyhow: stays as it is & `pulumi up --refresh --replace;
+        R up v1 cascade anyhow: stays as it is & `pulumi up --refresh --replace; sent 2
+    """,
     "a pending one that is deleted first upstream is waited for": """
         service snapshot_seconds=600; wait 400; S up pending timeout=3m; S up cascade; S has 1
     """,

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.clock import parse_rfc3339
@@ -15,6 +15,7 @@ from pulumi_snapshots.ledger.attempt import LATEST_OF_LOST
 from pulumi_snapshots.snapshot.record import is_pinned
 from squarecloud_emulator import JournalEntry
 from tests.simulation.model_engine import Declared, Engine, Held, Ref, Stack
+from tests.support.inside import LONGEST_CLAIM
 from tests.support.servicer import CallFailedError
 
 if TYPE_CHECKING:
@@ -504,10 +505,14 @@ class Books:
 
 
 def _is_among(post: JournalEntry, unsaved: list[Unsaved]) -> bool:
-    """Whether the ledger has this POST among what no state was seen to have."""
+    """Whether the ledger has this POST among what no state was seen to have.
+
+    Of one whose run was killed before the answer, the ledger has the time of its claim.
+    """
+    slack = timedelta(seconds=SLACK)
     return any(
         database_id == post.database_id
-        and abs((post.at - posted_at).total_seconds()) <= SLACK
+        and -slack <= post.at - posted_at <= LONGEST_CLAIM + slack
         for database_id, posted_at in unsaved
     )
 

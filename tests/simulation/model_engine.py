@@ -166,8 +166,11 @@ class Engine:
     books: Any = None
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # and the progress
     unsaved: bool = False
     deleted: set[str] = field(default_factory=set)
+    # of those, what was deleted with what it depends on
+    cascaded: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.working = copied(self.stack.state)
@@ -194,6 +197,7 @@ class Engine:
     def end(self) -> None:
         for each in self._providers.values():
             self.warnings += each.warnings
+            self.notes += each.progress
         self._providers = {}
 
     def kill(self) -> None:
@@ -238,6 +242,7 @@ class Engine:
             await self._guarded(self._previewed, declared)
         self.working = kept
         self.deleted = set()
+        self.cascaded = set()
         self._live = {}
         self.end()
 
@@ -430,6 +435,7 @@ class Engine:
         there = [held for held in self.working if not held.replaced and not held.gone]
         for held in reversed([held for held in there if old.name in held.needs]):
             if await self._follows(held, old):
+                self.cascaded.add(held.name)
                 await self._delete_first(held, preview=preview)
         if not preview:
             if old.kind != "Upstream":

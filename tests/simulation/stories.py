@@ -433,11 +433,17 @@ class Story:
         """Check that what `--replace` names is new, or that a warning says what does it.
 
         A provider is not told of `--replace` without `--refresh`, nor if no refresh reads the resource:
-        `untold` has the names of those.
+        `untold` has the names of those. Nor is it told of what was deleted with something upstream.
         """
         is_told = bool(hints_in(engine.warnings))
+        notes = hints_in(engine.notes)
         for declared in named:
             if is_told and declared.name in untold:
+                continue
+            urn = engine.stack.urn(declared.kind, declared.name)
+            if declared.name in engine.cascaded and urn in {
+                each.subject for each in notes
+            }:
                 continue
             held = engine.stack.find(declared.name)
             if held is None or held.kind == "Drill" or "requested_at" not in held.plain:
