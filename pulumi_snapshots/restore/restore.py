@@ -561,7 +561,7 @@ class RestoreCalls(ActCalls):
     """Create, read, update and delete."""
 
     ends = RestorePending
-    once_more = HintKind.RESTORE_AGAIN
+    acts_again = HintKind.RESTORE_AGAIN
     act = staticmethod(restore)
 
     def stays(self, carried: RestoreRecord, inputs: RestoreInputs) -> bool:

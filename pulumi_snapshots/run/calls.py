@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.session import Session
 
 KEPT = "{id} stays as it is: it was deleted only to be made again with what it depends on. {then}"
-"""Said to everybody, since the engine does not tell whether `--replace` names the resource too."""
+"""Said to everybody, since the engine does not show `--replace` to its provider here."""
 T = TypeVar("T")
 Same = Callable[[Any, Any], bool]  # whether two values that are not equal mean the same
 
@@ -523,11 +523,11 @@ class ActCalls(ABC):
 
     Attributes:
         ends: The error of an end that was not seen.
-        once_more: What acts once more, for those who want that.
+        acts_again: The next step that acts again, for those who want that.
     """
 
     ends: ClassVar[type[NotFinished[Any]]]
-    once_more: ClassVar[HintKind]
+    acts_again: ClassVar[HintKind]
     act: ClassVar[Callable[..., Awaitable[Any]]]
 
     def __init__(self, rules: Rules) -> None:
@@ -550,7 +550,7 @@ class ActCalls(ABC):
             # The engine re-creates a resource that should not change; its delete has forgotten it.
             await keep_in_ledger(call, kept)
             if not kept.record.pending:
-                then = Hint(self.once_more)
+                then = Hint(self.acts_again)
                 call.listener.note(Message(KEPT, id=kept.record.id, then=then))
             return await self.continued(call, kept.record.id, kept.record, values)
         with ending_unfinished(call, self.rules.schema, values, self.ends):

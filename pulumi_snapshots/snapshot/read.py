@@ -48,7 +48,7 @@ class SnapshotCalls(ActCalls):
     """Create, read, update and delete."""
 
     ends = Pending
-    once_more = HintKind.TAKE_NEW
+    acts_again = HintKind.TAKE_NEW
     act = staticmethod(create)
 
     async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
