@@ -17,6 +17,7 @@ import pytest
 
 import pulumi_snapshots
 import pulumi_snapshots.plugin
+from pulumi_snapshots.resources import RESOURCES, room_of
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "pulumi_snapshots"
@@ -26,10 +27,7 @@ EMULATOR_FILES = sorted(EMULATOR_PACKAGE.rglob("*.py"))
 ROOM = 12
 """Files in one folder, beside its `__init__.py`: more than that, and nobody finds one at a glance."""
 
-RESOURCES = {file.parent.name for file in PACKAGE.glob("*/difference.py")} - {
-    "drill",
-    "snapshot",
-}
+ONE_FLOOR = {*map(room_of, RESOURCES)} - {"drill", "snapshot"}
 """The folders of resources, which all stand on one floor but these two: others are about a snapshot, and a drill uses some."""
 LAYERS = (
     "top",
@@ -38,7 +36,7 @@ LAYERS = (
     "program",
     "engine",
     "drill",
-    tuple(sorted(RESOURCES)),
+    tuple(sorted(ONE_FLOOR)),
     ("guard", "probe", "databases"),
     "lookup",
     "snapshot",
@@ -49,7 +47,7 @@ LAYERS = (
     "storage",
     "properties",
     ("stopping", "errors"),
-    ("clock", "late", "state_directory"),
+    ("clock", "late", "resources", "state_directory"),
 )
 """From the top down: each room imports from those below its own floor only; rooms of one floor do not know each other."""
 
@@ -123,16 +121,17 @@ def _imports(node: ast.AST, *, typing_too: bool) -> Iterator[str]:
             assert child.level == 0, "imports name the whole module"
             yield from (f"{child.module}.{alias.name}" for alias in child.names)
         elif isinstance(child, ast.Call) and _is_named(child.func, "late"):
-            # Of a name that is put together, the room stands first.
-            argument = (
-                child.args[0].values[0]
-                if isinstance(child.args[0], ast.JoinedStr)
-                else child.args[0]
-            )
-            name = ast.literal_eval(argument)
-            yield f"pulumi_snapshots.{name.replace(':', '.')}"
+            yield from (f"pulumi_snapshots.{name}" for name in _late(child.args[0]))
         else:
             yield from _imports(child, typing_too=typing_too)
+
+
+def _late(argument: ast.AST) -> list[str]:
+    """What a late import may load: without the room in its text, that of any resource."""
+    text = argument.values[0] if isinstance(argument, ast.JoinedStr) else argument
+    if isinstance(text, ast.Constant):
+        return [str(text.value).replace(":", ".")]
+    return [where.replace(":", ".") for where in RESOURCES.values()]
 
 
 def _is_named(node: ast.AST, name: str) -> bool:
@@ -410,10 +409,8 @@ PROVIDERS = ", ".join(
 )
 SERVERS = {"squarecloud_emulator", "starlette", "uvicorn"}
 HTTP = {"httpx", "httpcore", "pydantic", "pydantic_core", "trio", "obstore", *SERVERS}
-ROOMS = {
-    f"pulumi_snapshots.{each}"
-    for each in ("archive", "drill", "guard", "lookup", "restore")
-}
+OTHERS = {*map(room_of, RESOURCES)} - {"snapshot"}
+ROOMS = {f"pulumi_snapshots.{each}" for each in (*OTHERS, "guard", "lookup")}
 PROCESSES = {
     "a dynamic provider": (f"{EVERYTHING}; import {PROVIDERS}", HTTP),
     "a plugin": ("import pulumi_snapshots.plugin.protocol.server", HTTP),

@@ -7,6 +7,8 @@ import pytest
 
 import pulumi_snapshots
 from pulumi_snapshots import DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.plugin.description.package import RESOURCE_KINDS
+from pulumi_snapshots.resources import room_of
 from pulumi_snapshots.snapshot.record import SNAPSHOT
 from tests.support.property_tables import TABLES, made, tables_in
 from tools import registry
@@ -14,6 +16,7 @@ from tools import registry
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted({*DOCS.rglob("*.md")} - {*registry.files()})
 TABLES_OF_PAGES = [(page, name) for page in PAGES for name in tables_in(page)]
+OF_SNAPSHOTS = [room_of(kind.name) for kind in RESOURCE_KINDS.values() if kind.refers]
 LOOKUPS = [
     name
     for name in dir(pulumi_snapshots)
@@ -47,7 +50,7 @@ def test_a_table_says_what_the_classes_say(page: Path, name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("page", ["archive.md", "restore.md", "drill.md"])
+@pytest.mark.parametrize("page", [f"{room}.md" for room in OF_SNAPSHOTS])
 def test_a_reader_finds_what_stands_for_a_snapshot(page: str) -> None:
     assert (
         "(name, snapshot)`" in (DOCS / page).read_text().partition("\n## Inputs\n")[2]

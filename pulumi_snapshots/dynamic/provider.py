@@ -23,7 +23,7 @@ from pulumi.dynamic import (
 from pulumi.output import Unknown
 
 from pulumi_snapshots.dynamic import engine_access, this_run
-from pulumi_snapshots.engine import RULES, SECRET, SIGNATURE
+from pulumi_snapshots.engine import SECRET, SIGNATURE, rules_of
 from pulumi_snapshots.engine.messages import MessageRow
 from pulumi_snapshots.engine.state import read_state, refuse_unusable
 from pulumi_snapshots.engine.wording import PYTHON, nothing_sent
@@ -31,6 +31,7 @@ from pulumi_snapshots.errors import ProviderError, is_later
 from pulumi_snapshots.errors.secrets import looks_secret
 from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
+from pulumi_snapshots.resources import RESOURCES
 from pulumi_snapshots.run.calls import EngineCall, Resource, ResourceNotFinished, Rules
 from pulumi_snapshots.run.settings import Settings
 
@@ -244,7 +245,7 @@ def provider_of(name: str, module: str = __name__) -> type[Provider]:
         module: the module in which the class is found.
     """
     return type(
-        f"{name}Provider", (Provider,), {"__module__": module, "rules": RULES[name]()()}
+        f"{name}Provider", (Provider,), {"__module__": module, "rules": rules_of(name)}
     )
 
 
@@ -254,6 +255,6 @@ SnapshotProvider = provider_of("Snapshot")
 def __getattr__(name: str) -> type[Provider]:
     """The provider of a resource that has no module of its own, made at its first use."""
     kind = name.removesuffix("Provider")
-    if kind == name or kind not in RULES:
+    if kind == name or kind not in RESOURCES:
         raise AttributeError(name)
     return globals().setdefault(name, provider_of(kind))  # type: ignore[no-any-return]

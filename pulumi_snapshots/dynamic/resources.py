@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_snapshots.engine import RULES
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program import Declared, alias_of, warn_of_plain_key
+from pulumi_snapshots.resources import RESOURCES
 from pulumi_snapshots.run.settings import PACKAGE
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Dynamic(Declared, Resource):
 
 def __getattr__(name: str) -> type[Dynamic]:
     """The class of a resource, which is made at its first use: most programs have few of them."""
-    if name not in RULES:
+    if name not in RESOURCES:
         raise AttributeError(name)
     served_by = late(f"dynamic.provider:{name}Provider")
     body = {"__module__": __name__, "_served_by": served_by}

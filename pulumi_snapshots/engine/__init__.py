@@ -1,25 +1,40 @@
 """The part that both ways to the Pulumi engine share.
 
-The resources by their names, and the engine's marks of values.
+The rules of each resource, and the engine's marks of values.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pulumi_snapshots.late import late
+from pulumi_snapshots.resources import RESOURCES, room_of
 
 if TYPE_CHECKING:
+    from pulumi_snapshots.properties.catalogue import ResourceSchema
     from pulumi_snapshots.run.calls import Rules
 
-RULES: dict[str, Callable[[], "type[Rules]"]] = {
-    "Snapshot": lambda: late("snapshot.difference:SnapshotRules"),
-    "Restore": lambda: late("restore.difference:RestoreRules"),
-    "Archive": lambda: late("archive.difference:ArchiveRules"),
-    "Drill": lambda: late("drill.difference:DrillRules"),
-}
-"""What loads each resource's rules. Its class for programs has the same name, in the file of
-`program` that is called like it.
-"""
+
+def schema_of(name: str) -> "ResourceSchema":
+    """Load the definition of a resource.
+
+    Args:
+        name: the resource, such as `Snapshot`.
+    """
+    schema: ResourceSchema = late(RESOURCES[name])
+    return schema
+
+
+def rules_of(name: str) -> "Rules":
+    """Load the rules of a resource.
+
+    Args:
+        name: the resource, such as `Snapshot`.
+
+    Returns:
+        The rules: a new object, which keeps nothing between calls.
+    """
+    rules: type[Rules] = late(f"{room_of(name)}.difference:{name}Rules")
+    return rules()
+
 
 # The marks are the same in every SDK and in every state; published with the engine's protocol.
 SIGNATURE = "4dabf18193072939515e22adb298388d"  # the property that makes an object a marked value

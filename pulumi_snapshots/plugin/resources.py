@@ -8,7 +8,6 @@ from typing import Any
 
 import pulumi
 
-from pulumi_snapshots.engine import RULES
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program import Declared, alias_of, with_arguments
 from pulumi_snapshots.properties.catalogue import (
@@ -18,6 +17,7 @@ from pulumi_snapshots.properties.catalogue import (
     in_python,
     record_in,
 )
+from pulumi_snapshots.resources import RESOURCES
 from pulumi_snapshots.run.settings import PACKAGE, Settings
 
 
@@ -65,7 +65,7 @@ class Native(Declared):
 
 def __getattr__(name: str) -> type[Native]:
     """The class of a resource, which is made at its first use: most programs have few of them."""
-    if name not in RULES:
+    if name not in RESOURCES:
         raise AttributeError(name)
     made = type(
         name, (Native, late(f"program.{name.lower()}:{name}")), {"__module__": __name__}

@@ -13,24 +13,15 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.dynamic.provider import (
-    ArchiveProvider,
-    DrillProvider,
-    RestoreProvider,
-    SnapshotProvider,
-)
+from pulumi_snapshots.dynamic import provider
+from pulumi_snapshots.resources import RESOURCES
 from tests.support.near_emulator import near_emulator
 from tests.support.plugin_servicer import ADAPTERS
 from tests.support.servicer import NO_KEY, Servicer, urn
 from tools.sandbox import Service
 
 Serve = Callable[..., Servicer]
-PROVIDERS = {
-    "Snapshot": SnapshotProvider(),
-    "Restore": RestoreProvider(),
-    "Archive": ArchiveProvider(),
-    "Drill": DrillProvider(),
-}
+PROVIDERS = {kind: getattr(provider, f"{kind}Provider")() for kind in RESOURCES}
 NAMES = {kind: urn("x", f"squarecloud:index:{kind}") for kind in PROVIDERS}
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 OTHER = "b25c9e6f2dc8516b962fc5d186617232"

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.engine import RULES
+from pulumi_snapshots.engine import schema_of
 from pulumi_snapshots.properties.catalogue import in_camel
+from pulumi_snapshots.resources import RESOURCES
 from tests.dynamic.conftest import NAMES, PROVIDERS
 from tests.dynamic.test_without_requests import GOOD, ID, PENDING, PROVISIONAL, STATE
 from tests.support.servicer import CallFailedError, Servicer
@@ -54,7 +55,7 @@ def damaged(
     kind: str, state: dict[str, Any]
 ) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """The states that lack a field, or have one of another type: the field, its value and the state."""
-    for name in RULES[kind]()().schema.properties:
+    for name in schema_of(kind).properties:
         if name in state:
             yield (
                 name,
@@ -98,7 +99,7 @@ def is_known_wrong(kind: str, good: dict[str, Any], name: str, value: Any) -> bo
     """Whether a state with this value, or without it, cannot be a right one."""
     if value is not MISSING:
         return name in good and is_of_other_type(good[name], value)
-    field = RULES[kind]()().schema.properties[name]
+    field = schema_of(kind).properties[name]
     return field.required and not field.optional
 
 
@@ -116,7 +117,7 @@ def has_crashed(said: str) -> bool:
     return any(word in said for word in ("Traceback", "Unexpected", "Exception "))
 
 
-@pytest.mark.parametrize("kind", ["Restore", "Drill", "Archive"])
+@pytest.mark.parametrize("kind", [each for each in RESOURCES if each != KIND])
 def test_a_half_imported_state_is_explained(idle: Servicer, kind: str) -> None:
     for call in ("diff", "update", "delete"):
         said = ending(CALLS[call], idle, kind, ID[kind], dict(GOOD[kind]))

@@ -9,16 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pulumi_snapshots.archive.record import ARCHIVE
 from pulumi_snapshots.cli.terminal.invocation import Invocation
-from pulumi_snapshots.drill.record import DRILL
-from pulumi_snapshots.engine import SIGNATURE
+from pulumi_snapshots.engine import SIGNATURE, schema_of
 from pulumi_snapshots.properties.catalogue import Record, ResourceSchema, in_python
 from pulumi_snapshots.properties.state_check import problem_of_state
-from pulumi_snapshots.restore.record import RESTORE
-from pulumi_snapshots.snapshot.record import SNAPSHOT
+from pulumi_snapshots.resources import RESOURCES
 
-SCHEMAS = {each.name: each for each in (SNAPSHOT, ARCHIVE, DRILL, RESTORE)}
 RESOURCE_TYPE = re.compile(
     r"(?:pulumi-python:dynamic/squarecloud|squarecloud:index):(\w+)"
 )
@@ -94,9 +90,9 @@ def _record(invocation: Invocation, resource: Mapping[str, Any]) -> Record | Non
         ValueError: A field is missing, or no run can have written it.
     """
     type_ = RESOURCE_TYPE.fullmatch(resource["type"])
-    schema = SCHEMAS.get(type_[1]) if type_ else None
-    if schema is None or resource.get("delete"):
+    if type_ is None or type_[1] not in RESOURCES or resource.get("delete"):
         return None
+    schema = schema_of(type_[1])
     shown = {
         name: value
         for name, value in resource["outputs"].items()

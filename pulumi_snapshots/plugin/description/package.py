@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
 
-from pulumi_snapshots.engine import RULES
+from pulumi_snapshots.engine import rules_of
 from pulumi_snapshots.errors import Message
 from pulumi_snapshots.lookup.results import (
     DATABASE,
@@ -26,6 +26,7 @@ from pulumi_snapshots.lookup.results import (
 from pulumi_snapshots.plugin.wire import Names, field, value_of
 from pulumi_snapshots.properties.catalogue import Property, declare, in_camel
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, shown
+from pulumi_snapshots.resources import RESOURCES
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.run.settings import PACKAGE
 from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT, split_id
@@ -91,7 +92,7 @@ class ResourceKind:
         self.is_listed = name == SNAPSHOT.name
 
     # Loaded at their first use: most runs have few kinds.
-    rules = cached_property(lambda self: RULES[self.name]()())
+    rules = cached_property(lambda self: rules_of(self.name))
     schema = cached_property(lambda self: self.rules.schema)
     names = cached_property(lambda self: Names(self.schema.outputs))
     input_names = cached_property(lambda self: Names(self.schema.inputs.properties()))
@@ -106,7 +107,7 @@ class ResourceKind:
         return [*([REFERENCE] if self.refers else []), *self.input_names.all]
 
 
-RESOURCE_KINDS = {token(name): ResourceKind(name) for name in RULES}
+RESOURCE_KINDS = {token(name): ResourceKind(name) for name in RESOURCES}
 
 
 def expanded(
