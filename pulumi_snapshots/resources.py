@@ -9,7 +9,7 @@ RESOURCES = {
     "Archive": "archive.record:ARCHIVE",
     "Drill": "drill.record:DRILL",
 }
-"""Where each resource is defined, by its name in every language: what it takes and gives.
+"""The definition of each resource, what it takes and gives, by its name in every language.
 
 What it does is in the file `difference` of the same room, in the class `NAMERules`.
 """
