@@ -59,6 +59,8 @@ KEPT = timedelta(seconds=RETENTION)
 FIRST_TIME = datetime(YEARS.start, 1, 1, tzinfo=UTC)
 LAST_TIME = datetime(YEARS.stop, 1, 1, tzinfo=UTC)
 NEVER = datetime.fromtimestamp(0, UTC)
+SAVED = "saved"
+"""`Attempt.in_state` once a state was seen to have an attempt."""
 
 
 class Status(StrEnum):
@@ -212,11 +214,9 @@ class Attempt(Record, sparse=True):
     forced: bool = declare(
         "Whether it replaces what a state had with equal triggers.", default=False
     )
-    saved: bool = declare(
-        "Whether a call has shown that a state has it.", default=False
-    )
-    dropped_in: str | None = declare(
-        "The run in which its state has dropped it: a later one may do it again.",
+    in_state: str | None = declare(
+        "`saved` once a call has shown that a state has it; then the run in which that state has "
+        "dropped it, so that a later run may do it again.",
         default=None,
     )
     held_until: datetime | None = declare(
@@ -242,6 +242,16 @@ class Attempt(Record, sparse=True):
         return frozenset(
             {self.id, request_name(self.kind, self.database_id, self.request.requested)}
         )
+
+    @property
+    def saved(self) -> bool:
+        """Whether a call has shown that a state has it, or had it until it was dropped."""
+        return self.in_state is not None
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether its state has dropped it."""
+        return self.in_state not in {None, SAVED}
 
     @property
     def has_snapshot(self) -> bool:
@@ -314,8 +324,7 @@ class Attempt(Record, sparse=True):
         return replace(
             ahead,
             request=request,
-            saved=self.saved or ours.saved,
-            dropped_in=self.dropped_in,
+            in_state=self.in_state or (SAVED if ours.saved else None),
             shared_in=self.shared_in,
         )
 
@@ -331,7 +340,7 @@ class Attempt(Record, sparse=True):
             self.account,
             self.source,
             self.result,
-            self.dropped_in,
+            self.in_state,
             self.shared_in,
         )
         times = (self.request.posted_at, self.due, self.ended_at, self.held_until)

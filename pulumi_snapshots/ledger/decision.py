@@ -10,8 +10,7 @@ down; nothing is inferred from what must have happened:
 | `Wish.seen` | what calls of this process have shown states to have | the process |
 | `Wish.began_with` | what the ledger had when the operation began | the operation |
 | `Wish.void` | attempts that the operation knows to be over, or in no other's way | the operation |
-| `Attempt.saved` | a call has shown that a state has it | the ledger |
-| `Attempt.dropped_in` | a state has dropped it, in this run | the ledger |
+| `Attempt.in_state` | what calls have shown of states: one has it, or has dropped it | the ledger |
 | `Attempt.shared_in` | a Snapshot may use what a guard has requested, in this run | the ledger |
 """
 
@@ -244,9 +243,9 @@ def unsaved_restore(known: Known) -> Claim | None:
         return None
     if newest.status is Status.FAILED and owner_kind(wish.owner) == "drill":
         return None  # A drill overwrites a scratch database: it may be tried again.
-    if newest.dropped_in is not None:
+    if newest.is_dropped:
         # Another process of this run has deleted it because of something upstream: it stays.
-        is_of_this_run = newest.dropped_in == wish.run and not wish.forced
+        is_of_this_run = newest.in_state == wish.run and not wish.forced
         return Claim(newest, "resumed") if is_of_this_run else None
     return Claim(newest, "resumed") if _is_left(newest, wish) else None
 
@@ -299,7 +298,7 @@ def rolled_back_restore(known: Known) -> Claim | None:
     newest = known.newest
     if newest is None or wish.forced or owner_kind(wish.owner) != "resource":
         return None
-    if newest.dropped_in is not None or wish.has_seen(newest):
+    if newest.is_dropped or wish.has_seen(newest):
         return None
     for each in known.mine:
         if wish.is_for_same(each):
@@ -327,7 +326,7 @@ def _is_renamed(attempt: Attempt, owner: str | None) -> bool:
     """Tell whether an attempt may be of the owner under its earlier name."""
     if owner_kind(attempt.owner) != "resource" or attempt.owner == owner:
         return False
-    if attempt.dropped_in is not None or attempt.status is Status.FAILED:
+    if attempt.is_dropped or attempt.status is Status.FAILED:
         return False
     return (owner or "").split("::")[:2] == (attempt.owner or "").split("::")[:2]
 

@@ -1,6 +1,7 @@
 """The ledger: what runs must know of each other, in one document that one edit changes."""
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,7 +11,13 @@ import anyio
 
 from pulumi_snapshots.clock import ServiceClock, parse_rfc3339
 from pulumi_snapshots.errors import LedgerUnavailable
-from pulumi_snapshots.ledger.attempt import PROGRESS, Attempt, Status, request_name
+from pulumi_snapshots.ledger.attempt import (
+    PROGRESS,
+    SAVED,
+    Attempt,
+    Status,
+    request_name,
+)
 from pulumi_snapshots.ledger.decision import Claim, Wish, decide
 from pulumi_snapshots.ledger.place import UNREADABLE, Document, Place
 
@@ -27,9 +34,8 @@ class Ledger:
     All times are by the `clock`, the service's.
 
     Attributes:
-        seen: By what calls of this process have shown that states have attempts, see
-            `Attempt.names`. Each edit marks these attempts as saved; none is made for that alone,
-            so that a run without a change writes nothing.
+        seen: See `RunMemory.seen`. Each edit marks these attempts as saved; none is made for that
+            alone, so that a run without a change writes nothing.
     """
 
     def __init__(self, place: Place, clock: ServiceClock) -> None:
@@ -37,7 +43,7 @@ class Ledger:
         self.read = place.read
         self.clock = clock
         self.trouble = ""
-        self.seen = set[str]()
+        self.seen: AbstractSet[str] = frozenset()
         self._writing = anyio.Lock(fast_acquire=True)
         self._dropping = anyio.Lock(fast_acquire=True)
         self._to_drop: dict[str | None, set[str]] = {}
@@ -331,17 +337,12 @@ class Ledger:
             for each in self.attempts_in(document).values():
                 if not each.names & dropped:
                     continue
-                marked = replace(each, saved=True)
-                _put(
-                    document, marked if run is None else replace(marked, dropped_in=run)
-                )
+                _put(document, replace(each, in_state=run or SAVED))
 
         async with self._dropping:
             if not wanted & waiting:
                 return  # another call has taken them along
             dropped = frozenset(waiting)
-            if run is not None:
-                self.seen -= dropped
             await self.edit(change)
             waiting -= dropped
 
@@ -354,7 +355,7 @@ def _put(document: Document, attempt: Attempt) -> None:
     document.setdefault(ATTEMPTS, {})[attempt.id] = attempt.to_outputs()
 
 
-def _mark_saved(document: Document, seen: set[str]) -> None:
+def _mark_saved(document: Document, seen: AbstractSet[str]) -> None:
     """Mark the attempts as saved that states were seen to have; entries are as they are stored."""
     entries: dict[str, Any] = document.get(ATTEMPTS, {})
     for id_, entry in entries.items() if seen else ():
@@ -365,5 +366,4 @@ def _mark_saved(document: Document, seen: set[str]) -> None:
             requested_at = parse_rfc3339(posted_at).replace(microsecond=0)
             name = request_name(entry["kind"], entry["database_id"], requested_at)
             if id_ in seen or name in seen:
-                entry["saved"] = True
-                entry.pop("dropped_in", None)
+                entry["in_state"] = SAVED

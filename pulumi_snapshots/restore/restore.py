@@ -422,7 +422,7 @@ class RestoreOperation(Operation):
         if not self.is_resumed:
             if self.holds is None and is_resource(attempt.owner):
                 self.member.note(what)  # a drill and a command show more at their ends
-        elif attempt.saved or self.is_command:
+        elif self.is_in_state or self.is_command:
             self.member.note(f"{earlier}; no new request was sent")
         else:
             unsaved = (

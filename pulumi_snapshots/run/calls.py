@@ -368,6 +368,8 @@ class Rules(ABC):
         with suppress(SettingsError, LedgerUnavailable):
             ledger = call.shared.ledger(call.settings())
             acts_again = self.kind == "restore" and not is_made_again
+            if acts_again:
+                memory.note_dropped(shown.names)
             await ledger.drop(
                 shown.names, memory.run or "unknown" if acts_again else None
             )
@@ -386,7 +388,7 @@ class Rules(ABC):
         """
         shown = self.in_state(state)
         if shown is not None:
-            call.shared.memory.seen.update(shown.names)
+            call.shared.memory.note_in_state(shown.names)
         return shown
 
     def diff(
@@ -647,8 +649,8 @@ async def keep_in_ledger(call: EngineCall, kept: StateRequest) -> None:
         kept: The request.
     """
     memory = call.shared.memory
-    memory.seen.update(kept.names)
-    memory.taken.update(kept.names)
+    memory.note_in_state(kept.names)
+    memory.note_taken(kept.names)
     with suppress(SettingsError, LedgerUnavailable):
         await call.shared.ledger(call.settings()).enter_seen()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -235,10 +236,6 @@ class RunMemory:
         run: The name of the run in all its processes, from the engine's address; empty without an
             engine.
         uses: The databases that resources are about, and those that drills overwrite.
-        seen: Requests that calls of this process have shown states to have, as `Attempt.names` and
-            as snapshots' ids. No request of this process has started these.
-        taken: The same for snapshots that resources of this process have made, resumed or are to
-            keep.
         kept_until: Snapshots in states as DATABASE_ID/VERSION_ID, each with the end of its 30 days:
             a listing without one of them proves nothing.
     """
@@ -246,14 +243,52 @@ class RunMemory:
     def __init__(self, run: str = "") -> None:
         self.run = run
         self.uses = Uses()
-        self.seen = set[str]()
-        self.taken = set[str]()
+        self._seen = set[str]()
+        self._taken = set[str]()
         self.kept_until: dict[str, datetime] = {}
         self._said: set[Hashable] = set()
         self._other_ids: dict[str, str] = {}
         self._calls: dict[tuple[str, str | None], ResourceCalls] = defaultdict(
             ResourceCalls
         )
+
+    @property
+    def seen(self) -> AbstractSet[str]:
+        """What calls of this process have shown states to have, as it is at each time.
+
+        Requests as `Attempt.names`, and snapshots as their ids. No request of this process has
+        started these.
+        """
+        return self._seen
+
+    @property
+    def taken(self) -> AbstractSet[str]:
+        """The same for what resources of this process have made, resumed or are to keep."""
+        return self._taken
+
+    def note_in_state(self, names: Iterable[str]) -> None:
+        """Note what a state has.
+
+        Args:
+            names: Names as in `seen`.
+        """
+        self._seen.update(names)
+
+    def note_dropped(self, names: Iterable[str]) -> None:
+        """Note what a state has no longer, so that the ledger can keep that it was dropped.
+
+        Args:
+            names: Names as in `seen`.
+        """
+        self._seen.difference_update(names)
+
+    def note_taken(self, names: Iterable[str]) -> None:
+        """Note what a resource of this process has made, resumed or is to keep.
+
+        Args:
+            names: Names as in `taken`.
+        """
+        self._taken.update(names)
 
     def versions(self, database_id: str, names: Iterable[str]) -> set[str]:
         """Return the versions of a database among names as in `seen`.

@@ -154,9 +154,8 @@ class Operation:
         Args:
             request: The request.
         """
-        self.attempt = replace(
-            self.wish.attempt_of(request, request.status), saved=True
-        )
+        self.attempt = self.wish.attempt_of(request, request.status)
+        self.session.memory.note_in_state(self.attempt.names)
         self.is_resumed = True
 
     # Progress -------------------------------------------------------------------------------------
@@ -358,9 +357,9 @@ class Operation:
         if is_shared and not await session.ledger.take_shared(attempt):
             return  # another Snapshot was faster, or something has changed
         self.is_shared = is_shared
-        session.memory.taken.update(attempt.names)
-        if attempt.dropped_in is not None:  # by another process of this run
-            session.memory.seen.update(attempt.names)
+        session.memory.note_taken(attempt.names)
+        if attempt.is_dropped:  # by another process of this run
+            session.memory.note_in_state(attempt.names)
             await session.ledger.enter_seen()
         self.attempt = attempt
         self.is_resumed = True
@@ -658,6 +657,12 @@ class Operation:
             is_gone = await self.session.ledger.withdraw(attempt)
         if is_gone:
             self.ignore(attempt)
+
+    @property
+    def is_in_state(self) -> bool:
+        """Whether a state is known to have the attempt that it acts on."""
+        attempt = self.sent
+        return attempt.saved or bool(attempt.names & self.session.memory.seen)
 
     @property
     def is_command(self) -> bool:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import ClassVar
@@ -460,12 +459,10 @@ class SnapshotOperation(Operation):
                 return
         await self.withdraw()
         # What runs had taken before this request is what it was to replace.
-        before = [
-            each.names
-            for each in known
-            if each.request.posted_at < attempt.request.posted_at
-        ]
-        self.wish = replace(self.wish, seen=self.wish.seen.union(*before))
+        for each in known:
+            is_earlier = each.request.posted_at < attempt.request.posted_at
+            if is_earlier and self.wish.is_mine(each):
+                self.ignore(each)
         which = f"the snapshot requested at {to_the_second(attempt.request.requested)}"
         never_came = f"{which} never came: the service's listing lacks it"
         self.member.note(f"{never_came}. Another snapshot is requested")
@@ -627,7 +624,7 @@ class SnapshotOperation(Operation):
         """
         attempt = self.sent
         if not self._is_guard:
-            self.session.memory.taken.update(attempt.names)
+            self.session.memory.note_taken(attempt.names)
         unlisted = ListedSnapshot.model_construct(
             name="", version_id=version, url=self._finished.url
         )
@@ -654,7 +651,7 @@ class SnapshotOperation(Operation):
             requested=requested.request.requested if requested else None,
         )
         if not self._is_guard:
-            memory.taken.add(record.id)
+            memory.note_taken({record.id})
         memory.remember_request(record.id, record.requested_at)
         self.member.progress(f"found snapshot {record.version_id}")
         return record
@@ -670,7 +667,7 @@ class SnapshotOperation(Operation):
         """Leave a line about a snapshot that is not simply a new one."""
         now = self.session.service_clock.now()
         is_of_anybody = self._is_guard or self.is_command
-        if self.is_resumed and (attempt.saved or is_of_anybody):
+        if self.is_resumed and (self.is_in_state or is_of_anybody):
             self.member.note(
                 f"found {taken_text(record, now)}; no new request was sent"
             )

@@ -55,7 +55,7 @@ class SnapshotCalls(ActCalls):
         """Take a snapshot, unless it is too early for a rotation by the service's clock."""
         rotated: SnapshotRecord | None = self.rules.calls_of(call).rotated
         if rotated is not None and await self._is_too_early(call, rotated, values):
-            call.shared.memory.taken.add(rotated.id)
+            call.shared.memory.note_taken({rotated.id})
             return self.resource(rotated, values)
         return await super().create(call, values)
 

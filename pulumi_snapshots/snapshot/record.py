@@ -221,7 +221,7 @@ class SnapshotRecord(ListedProperties):
         """Tell the run's memory of a snapshot that the state has."""
         if self.version_id is None:
             return
-        memory.seen.add(self.id)
+        memory.note_in_state({self.id})
         memory.remember_request(self.id, self.requested_at)
         if self.available and self.expires_at is not None:
             memory.kept_until[self.id] = parse_rfc3339(self.expires_at)

@@ -11,7 +11,7 @@ from pulumi_snapshots.errors import AnyMessage
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.guard.preview import PreviewedChanges
-from pulumi_snapshots.ledger.attempt import Attempt, Request, Status
+from pulumi_snapshots.ledger.attempt import SAVED, Attempt, Request, Status
 from pulumi_snapshots.restore.record import RestoreInputs
 from pulumi_snapshots.restore.restore import restore
 from pulumi_snapshots.snapshot.create import create
@@ -331,7 +331,7 @@ async def test_a_preview_names_the_snapshot_that_would_be_used_again_until_the_d
         "v1",
         earlier,
         Status.ACCEPTED,
-        saved=True,
+        in_state=SAVED,
     )
     await ledger.end(await ledger.enter(theirs, is_new=True), "earlier")
     assert f": {DATABASE}/{w.started()}, requested at " in await foreseen(), (

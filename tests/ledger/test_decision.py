@@ -14,6 +14,7 @@ from pulumi_snapshots.ledger.attempt import (
     LEAVES_WITHIN,
     LONGEST_WAIT,
     NOT_ANSWERED,
+    SAVED,
     SECOND,
     Attempt,
     Kind,
@@ -125,9 +126,9 @@ SNAPSHOTS: dict[str, Row] = {
     "unsaved, one day old": row(RESUMED, ago=UNSAVED_LASTS, **FOUND),
     "unsaved, older than a day": row(NEW, ago=UNSAVED_LASTS + SECOND, **FOUND),
     "unsaved, accepted, older than a day": row(NEW, ago=UNSAVED_LASTS + SECOND),
-    "found, a state has it": row(NEW, saved=True, **FOUND),
+    "found, a state has it": row(NEW, in_state=SAVED, **FOUND),
     "found, this process has seen it in a state": row(NEW, SEEN, **FOUND),
-    "accepted, a state has it": row(WAITS, saved=True),
+    "accepted, a state has it": row(WAITS, in_state=SAVED),
     "accepted, this process has seen it in a state": row(WAITS, SEEN),
     "found, other triggers": row(NEW, purpose="v0", **FOUND),
     "accepted, other triggers": row(WAITS, purpose="v0"),
@@ -213,50 +214,51 @@ RESTORES: dict[str, Row] = {
     "unsaved, done, older than 30 days": row(NEW, ago=KEPT + SECOND, **FOUND),
     "unsaved, unknown, 30 days old": row(RESUMED, ago=KEPT, answered="502"),
     "failed": row(RESUMED, **FAILED),
-    "failed, a state has it": row(RESUMED, saved=True, **FAILED),
+    "failed, a state has it": row(RESUMED, in_state=SAVED, **FAILED),
     "failed, this process has seen it in a state": row(NEW, SEEN, **FAILED),
     "failed, other triggers": row(NEW, purpose="v0", **FAILED),
     "failed, another one is wanted": row(NEW, FORCED, **FAILED),
-    "done, other triggers": row(NEW, purpose="v0", saved=True, **FOUND),
+    "done, other triggers": row(NEW, purpose="v0", in_state=SAVED, **FOUND),
     "done, another one is wanted": row(NEW, FORCED, **FOUND),
     "done, a state has it, another one is wanted": row(
-        NEW, FORCED, saved=True, **FOUND
+        NEW, FORCED, in_state=SAVED, **FOUND
     ),
     "unsaved, forced, another one is wanted": row(
         RESUMED, FORCED, forced=True, **FOUND
     ),
     "forced, a state has it, another one is wanted": row(
-        NEW, FORCED, forced=True, saved=True, **FOUND
+        NEW, FORCED, forced=True, in_state=SAVED, **FOUND
     ),
     # What a state has dropped
     "done, its state has dropped it in another run": row(
-        NEW, {"run": "engine"}, saved=True, dropped_in="another", **FOUND
+        NEW, {"run": "engine"}, in_state="another", **FOUND
     ),
     "done, its state has dropped it in this run": row(
-        RESUMED, {"run": "engine"}, saved=True, dropped_in="engine", **FOUND
+        RESUMED, {"run": "engine"}, in_state="engine", **FOUND
     ),
     "accepted, its state has dropped it in this run": row(
-        RESUMED, {"run": "engine"}, saved=True, dropped_in="engine"
+        RESUMED, {"run": "engine"}, in_state="engine"
     ),
     "dropped in this run, another one is wanted": row(
         NEW,
         {"run": "engine", **FORCED},
-        saved=True,
-        dropped_in="engine",
+        in_state="engine",
         forced=True,
         **FOUND,
     ),
     # An old state
-    "done, the state lacks it": row(ROLLED_BACK, saved=True, **FOUND),
+    "done, the state lacks it": row(ROLLED_BACK, in_state=SAVED, **FOUND),
     "done, the state lacks it, 30 days": row(
-        ROLLED_BACK, saved=True, ago=KEPT, **FOUND
+        ROLLED_BACK, in_state=SAVED, ago=KEPT, **FOUND
     ),
     "done, the state lacks it, longer": row(
-        NEW, saved=True, ago=KEPT + SECOND, **FOUND
+        NEW, in_state=SAVED, ago=KEPT + SECOND, **FOUND
     ),
-    "done, this process has seen it in a state": row(NEW, SEEN, saved=True, **FOUND),
+    "done, this process has seen it in a state": row(
+        NEW, SEEN, in_state=SAVED, **FOUND
+    ),
     "done onto another database": row(
-        NEW, saved=True, database_id=OTHER_DATABASE, **FOUND
+        NEW, in_state=SAVED, database_id=OTHER_DATABASE, **FOUND
     ),
     # Another name
     "another name of the stack": row(RENAMED, owner=OTHER, **FOUND),
@@ -264,9 +266,11 @@ RESTORES: dict[str, Row] = {
     "another name, older than a day": row(
         NEW, owner=OTHER, ago=RENAMED_WITHIN + SECOND, **FOUND
     ),
-    "another name, its state has it": row(RENAMED, owner=OTHER, saved=True, **FOUND),
+    "another name, its state has it": row(
+        RENAMED, owner=OTHER, in_state=SAVED, **FOUND
+    ),
     "another name, its state has dropped it": row(
-        NEW, owner=OTHER, dropped_in="run", **FOUND
+        NEW, owner=OTHER, in_state="run", **FOUND
     ),
     "another name, failed": row(NEW, owner=OTHER, **FAILED),
     "another name, other triggers": row(NEW, owner=OTHER, purpose="v0", **FOUND),
@@ -278,7 +282,9 @@ RESTORES: dict[str, Row] = {
     "a drill of that name": row(NEW, owner=DRILL, **FOUND),
     # Another run of the same resource
     "entered since the operation began": row(OVERTAKEN, SINCE, purpose="v2"),
-    "entered since, and done": row(OVERTAKEN, SINCE, purpose="v2", saved=True, **FOUND),
+    "entered since, and done": row(
+        OVERTAKEN, SINCE, purpose="v2", in_state=SAVED, **FOUND
+    ),
     "entered since, onto another database": row(
         OVERTAKEN, SINCE, purpose="v2", database_id=OTHER_DATABASE
     ),
@@ -290,12 +296,12 @@ RESTORES: dict[str, Row] = {
         NEW,
         {"owner": DRILL, "run": "engine"},
         owner=DRILL,
-        dropped_in="engine",
+        in_state="engine",
         **FAILED,
     ),
     "a drill, failed": row(NEW, {"owner": DRILL}, owner=DRILL, **FAILED),
     "a drill, the state lacks it": row(
-        NEW, {"owner": DRILL}, owner=DRILL, saved=True, **FOUND
+        NEW, {"owner": DRILL}, owner=DRILL, in_state=SAVED, **FOUND
     ),
     "a drill under another name": row(
         NEW, {"owner": DRILL}, owner="shop::dev::Drill::monthly", **FOUND
@@ -415,7 +421,7 @@ def test_a_restore_acts_once(
 
 DONE = attempt("restore", HOUR, **FOUND)
 UNDER_WAY = attempt("restore", 10 * MINUTE)
-LATER = attempt("restore", id_="later", purpose="v2", saved=True, **FOUND)
+LATER = attempt("restore", id_="later", purpose="v2", in_state=SAVED, **FOUND)
 ELSEWHERE = replace(LATER, database_id=OTHER_DATABASE)
 LATER_SEEN = {"seen": frozenset({"later"})}
 OF_A = replace(DONE, account="a")
@@ -450,7 +456,7 @@ SEVERAL: dict[str, tuple[list[Attempt], Wish, tuple[str, str]]] = {
         NEW,
     ),
     "done, and dropped with a later one": (
-        [DONE, replace(LATER, dropped_in="another")],
+        [DONE, replace(LATER, in_state="another")],
         wish("restore"),
         NEW,
     ),
@@ -500,7 +506,7 @@ def test_a_rolled_back_state_is_shown_of_the_restore_that_it_would_repeat() -> N
 @pytest.mark.parametrize("first", [DONE, LATER], ids=["the first", "the later"])
 def test_what_needs_no_request_is_found_before_any_request(first: Attempt) -> None:
     wanted = wish("restore", purpose=first.purpose)
-    unsaved = replace(first, saved=False)
+    unsaved = replace(first, in_state=None)
     assert left_by_earlier_run([unsaved], wanted, START) == unsaved
     assert left_by_earlier_run([unsaved], replace(wanted, forced=True), START) is None
     assert left_by_earlier_run([], wanted, START) is None
@@ -549,20 +555,20 @@ def test_a_new_one_says_what_it_is_for_and_may_leave_for_a_moment() -> None:
 
 KEPT_FOR: dict[str, tuple[dict[str, Any], timedelta]] = {
     "found, saved: its version must not be taken for another's": (
-        {"saved": True, **FOUND},
+        {"in_state": SAVED, **FOUND},
         FOUND_KEPT,
     ),
     "found, saved, only an hour ago": (
-        {"saved": True, "ended_at": START, "ago": 3 * HOUR, **FOUND},
+        {"in_state": SAVED, "ended_at": START, "ago": 3 * HOUR, **FOUND},
         FOUND_KEPT,
     ),
     "found by a command": ({"owner": COMMAND, **FOUND}, FOUND_KEPT),
     "found by a guard": ({"owner": GUARD, **FOUND}, FOUND_KEPT),
     "found, unsaved": (FOUND, KEPT),
     "open": ({}, KEPT),
-    "open, saved": ({"saved": True}, KEPT),
+    "open, saved": ({"in_state": SAVED}, KEPT),
     "restored, saved: an older checkpoint may be imported": (
-        {"kind": "restore", "saved": True, **FOUND},
+        {"kind": "restore", "in_state": SAVED, **FOUND},
         KEPT,
     ),
     "failed": ({"kind": "restore", **FAILED}, KEPT),

@@ -14,6 +14,7 @@ from pulumi_snapshots.ledger.attempt import (
     FOUND_KEPT,
     KEPT,
     LEAVES_WITHIN,
+    SAVED,
     SECOND,
     Attempt,
     Kind,
@@ -215,11 +216,12 @@ def test_two_views_of_an_attempt_give_the_same_in_both_orders(
 
 
 def test_what_one_view_lacks_of_states_stays() -> None:
-    there = replace(ACCEPTED, saved=True, dropped_in="run")
-    assert there.joined(FOUND) == replace(FOUND, saved=True, dropped_in="run")
-    assert FOUND.joined(replace(FOUND, saved=True)).saved
-    stale = replace(FOUND, dropped_in="run")
-    assert FOUND.joined(stale).dropped_in is None, "only a drop drops it"
+    there = replace(ACCEPTED, in_state="run")
+    assert there.joined(FOUND) == replace(FOUND, in_state="run")
+    assert there.joined(replace(FOUND, in_state=SAVED)).is_dropped
+    assert FOUND.joined(replace(FOUND, in_state=SAVED)).saved
+    stale = replace(FOUND, in_state="run")
+    assert not FOUND.joined(stale).is_dropped, "only a drop drops it"
 
 
 def test_a_first_result_stays() -> None:
@@ -273,7 +275,7 @@ async def test_what_only_a_state_has_is_in_the_way_of_others() -> None:
     service = Service()
     request = Request(START, "502", 600.0, "of another machine")
     theirs = Attempt(
-        "snapshot", OTHER, DATABASE, "v1", request, Status.LOST, saved=True
+        "snapshot", OTHER, DATABASE, "v1", request, Status.LOST, in_state=SAVED
     )
     for _ in range(2):
         assert await service.run().enter(theirs, is_new=True) == theirs
@@ -349,7 +351,7 @@ async def test_what_states_have_is_marked_with_the_next_edit_and_costs_none() ->
     for name in found.names:
         later = service.run()
         before = service.place.writes
-        later.seen.add(name)
+        later.seen = {name}
         await later.attempts()
         assert service.place.writes == before, "a run without a change writes"
         assert not (await service.only()).saved
@@ -359,7 +361,7 @@ async def test_what_states_have_is_marked_with_the_next_edit_and_costs_none() ->
         await later.enter_seen()
         assert service.place.writes == before + 1, "it is marked already"
         await service.place.edit(
-            lambda document: document[ATTEMPTS][found.id].pop("saved", None)
+            lambda document: document[ATTEMPTS][found.id].pop("in_state", None)
         )
 
 
@@ -370,7 +372,7 @@ async def test_what_is_not_in_a_state_is_not_marked_as_saved() -> None:
     await run.end(await service.sent(run, OTHER), "version")
     before = service.place.writes
     later = service.run()
-    later.seen |= {"another", f"snapshot of {OTHER_DATABASE} at {RESTORED}"}
+    later.seen = {"another", f"snapshot of {OTHER_DATABASE} at {RESTORED}"}
     await later.enter_seen()
     assert service.place.writes == before
     assert not (await service.only()).saved
@@ -382,16 +384,13 @@ async def test_what_a_state_has_again_was_not_dropped() -> None:
     service = Service()
     run = service.run()
     done = await run.end(await service.sent(run, kind="restore"), RESTORED)
-    run.seen |= done.names
     await run.drop(done.names, "run")
-    assert (await service.only()).dropped_in == "run"
-    assert not run.seen, "or the next edit takes the drop back"
+    assert (await service.only()).in_state == "run"
     await run.hold(done, None)
-    assert (await service.only()).dropped_in == "run"
-    run.seen |= done.names
+    assert (await service.only()).in_state == "run"
+    run.seen = done.names
     await run.enter_seen()
-    there = await service.only()
-    assert (there.saved, there.dropped_in) == (True, None)
+    assert (await service.only()).in_state == SAVED
 
 
 @pytest.mark.parametrize(
@@ -436,8 +435,8 @@ async def test_a_destroy_right_after_an_up_of_many_takes_few_edits(
     assert service.place.writes - before <= 0.3 * many
     assert service.clock.monotonic() - began < 0.3 * many
     there = await run.attempts()
-    assert all(each.saved for each in there)
-    assert all((each.dropped_in == "run") is (kind == "restore") for each in there)
+    wanted = "run" if kind == "restore" else SAVED
+    assert {each.in_state for each in there} == {wanted}
 
 
 @virtual
@@ -472,7 +471,7 @@ STRANGE: dict[str, Any] = {
     "source": [7],
     "result": [7],
     "due": ["soon"],
-    "dropped_in": [7],
+    "in_state": [7],
     "ended_at": ["9999-12-31T23:59:59Z"],
     "held_until": ["yesterday"],
     "request": [{}],
