@@ -17,7 +17,7 @@ import sys
 import tempfile
 import tomllib
 from collections import Counter, defaultdict
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -42,6 +42,20 @@ as most do.
 URN = "urn:pulumi:dev::shop::squarecloud:index:Snapshot::before-release"
 RESULT = "result"
 """The file with what the newest call has passed."""
+AT_ONCE = (
+    *("--snapshot-seconds", "0"),
+    *("--cache-world", "invalidated"),
+    *("--restore-seconds", "4"),
+)
+"""Lets the service answer the request of a snapshot with 200."""
+LATER = (
+    *("--soft-deadline", "0"),
+    *("--snapshot-seconds", "4"),
+    *("--cache-world", "invalidated"),
+)
+"""Lets the service answer with 202, and list the snapshot seconds later."""
+QUICK = {"SQUARECLOUD_FIRST_POLL_AFTER": "6s", "SQUARECLOUD_POLL_EVERY": "2s"}
+"""Lets one poll be enough."""
 SECONDS = 60.0
 """How long anything here may take."""
 
@@ -128,6 +142,10 @@ class Trace:
     under_way: bool = False
     depth: int = 0
     """The most functions of the package that waited for each other."""
+    file: Path | None = None
+    """Of the newest call."""
+    changes: int = 0
+    """How often a call was of another file than the one before it."""
     calls: Counter[str] = field(default_factory=Counter)
     to_post: dict[str, int] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
@@ -138,6 +156,8 @@ class Trace:
             counted.clear()
         self.under_way = True
         self.depth = 0
+        self.file = None
+        self.changes = 0
 
     def is_counted(self, frame: FrameType) -> bool:
         """Whether a frame is of the package, and not of the way that the engine's calls take."""
@@ -156,6 +176,8 @@ class Trace:
         if named and starts(frame):
             file = Path(code.co_filename).relative_to(self.package)
             self.calls[f"{file}:{code.co_firstlineno}:{code.co_qualname}"] += 1
+            self.changes += file != self.file
+            self.file = file
             below: FrameType | None = frame
             depth = 0
             while below is not None:
@@ -169,6 +191,7 @@ class Trace:
             "files": len({name.partition(":")[0] for name in self.calls}),
             "functions": len(self.calls),
             "calls": self.calls.total(),
+            "changes of file": self.changes,
             "frames deep": self.depth,
             "edits of the ledger": sum(
                 number for name, number in self.calls.items() if name.endswith(EDIT)
@@ -279,72 +302,133 @@ def plugin(
             process.terminate()
 
 
-def measured(package: Path) -> dict[str, dict[str, Any]]:
-    """What a create passes that is answered with 200 at once, and a restore's resume.
+class Engine:
+    """Calls the plugin as the engine does, each process of it as one run.
 
-    Plugin and emulator are real.
+    Args:
+        package: The package.
+        folder: Holds what a call has passed, and the ledger.
+        emulator: The service.
     """
-    import grpc  # noqa: PLC0415 - as above
-    from google.protobuf import json_format, struct_pb2  # noqa: PLC0415
-    from pulumi.runtime.proto import provider_pb2  # noqa: PLC0415
 
-    from tools.sandbox import Emulator  # noqa: PLC0415
+    def __init__(self, package: Path, folder: Path, emulator: Any) -> None:
+        self.package = package
+        self.folder = folder
+        self.environment = {**emulator.environment, **QUICK}
 
-    def inputs(database: str, **more: Any) -> struct_pb2.Struct:
-        return json_format.ParseDict(
-            {"databaseId": database, **more}, struct_pb2.Struct()
+    def run(self) -> AbstractContextManager[Any]:
+        """Begin a run; yields how to call the plugin."""
+        return plugin(self.package, self.folder, self.environment)
+
+    def passed(self) -> dict[str, Any]:
+        """What the newest call has passed."""
+        result: dict[str, Any] = json.loads((self.folder / RESULT).read_text())
+        return result
+
+    def create(self, stub: Any, urn: str, inputs: Mapping[str, Any]) -> Any:
+        """Create a resource; returns its outputs."""
+        from pulumi.runtime.proto import provider_pb2  # noqa: PLC0415 - as above
+
+        request = provider_pb2.CreateRequest(urn=urn, properties=struct_of(inputs))
+        return stub.Create(request, timeout=SECONDS).properties
+
+    def create_in_vain(self, stub: Any, urn: str, inputs: Mapping[str, Any]) -> Any:
+        """Create a resource with a time-out that is too short; returns the unfinished one."""
+        import grpc  # noqa: PLC0415 - as above
+        from pulumi.runtime.proto import provider_pb2  # noqa: PLC0415
+
+        pending = provider_pb2.ErrorResourceInitFailed()
+        request = provider_pb2.CreateRequest(
+            urn=urn, properties=struct_of(inputs), timeout=1
         )
+        try:
+            stub.Create(request, timeout=SECONDS)
+        except grpc.RpcError as error:
+            details = dict(error.trailing_metadata())["grpc-status-details-bin"]
+            status = import_module("google.rpc.status_pb2").Status.FromString(details)
+            status.details[0].Unpack(pending)
+        return pending
 
-    found = {}
-    version = ""
-    service = [
-        "--snapshot-seconds",
-        "0",
-        "--cache-world",
-        "invalidated",
-        "--restore-seconds",
-        "4",
-    ]
-    for database in DATABASES:
-        service += ["--database", database]
+    def update(
+        self, stub: Any, urn: str, pending: Any, inputs: Mapping[str, Any]
+    ) -> None:
+        """Resume an unfinished resource."""
+        from pulumi.runtime.proto import provider_pb2  # noqa: PLC0415 - as above
+
+        request = provider_pb2.UpdateRequest(
+            id=pending.id,
+            urn=urn,
+            olds=pending.properties,
+            news=struct_of(inputs),
+            old_inputs=struct_of(inputs),
+            timeout=SECONDS,
+        )
+        stub.Update(request, timeout=SECONDS)
+
+
+def struct_of(inputs: Mapping[str, Any]) -> Any:
+    """The inputs as the engine hands them over."""
+    from google.protobuf import json_format, struct_pb2  # noqa: PLC0415 - as above
+
+    return json_format.ParseDict({**inputs}, struct_pb2.Struct())
+
+
+@contextmanager
+def engine_for(package: Path, *options: str) -> Iterator[Engine]:
+    """An engine for a service that is an emulator with these options."""
+    from tools.sandbox import Emulator  # noqa: PLC0415 - as above
+
+    databases = [word for each in DATABASES for word in ("--database", each)]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
-        with Emulator(*service, log=folder / "emulator.log") as emulator:
-            with plugin(package, folder, emulator.environment) as stub:
-                for database in DATABASES:
-                    request = provider_pb2.CreateRequest(
-                        urn=f"{URN}-{database}", properties=inputs(database)
-                    )
-                    version = stub.Create(request, timeout=SECONDS).properties[
-                        "versionId"
-                    ]
-                found["one create"] = json.loads((folder / RESULT).read_text())
-            with plugin(package, folder, emulator.environment) as stub:
-                restore = inputs(DATABASES[1], versionId=version, overwrite=True)
-                urn = URN.replace("Snapshot", "Restore")
-                pending = provider_pb2.ErrorResourceInitFailed()
-                try:
-                    stub.Create(
-                        provider_pb2.CreateRequest(
-                            urn=urn, properties=restore, timeout=1
-                        ),
-                        timeout=SECONDS,
-                    )
-                except grpc.RpcError as error:
-                    details = dict(error.trailing_metadata())["grpc-status-details-bin"]
-                    import_module("google.rpc.status_pb2").Status.FromString(
-                        details
-                    ).details[0].Unpack(pending)
-                update = provider_pb2.UpdateRequest(
-                    id=pending.id,
-                    urn=urn,
-                    olds=pending.properties,
-                    news=restore,
-                    old_inputs=restore,
-                    timeout=SECONDS,
-                )
-                stub.Update(update, timeout=SECONDS)
-                found["a restore's resume"] = json.loads((folder / RESULT).read_text())
+        with Emulator(*options, *databases, log=folder / "emulator.log") as emulator:
+            yield Engine(package, folder, emulator)
+
+
+def measured(package: Path) -> dict[str, dict[str, Any]]:
+    """What creates and restores pass; plugin and emulator are real."""
+    return {**measured_at_once(package), **measured_later(package)}
+
+
+def measured_at_once(package: Path) -> dict[str, dict[str, Any]]:
+    """What a create passes that is answered with 200, and a restore, whole and resumed."""
+    found = {}
+    urn = URN.replace("Snapshot", "Restore")
+    with engine_for(package, *AT_ONCE) as engine:
+        restore = inputs_of_restore(engine)
+        found["one create"] = engine.passed()
+        with engine.run() as stub:
+            engine.create(stub, urn, restore)
+            found["a restore"] = engine.passed()
+    with engine_for(package, *AT_ONCE) as engine:  # two restores wait for each other
+        restore = inputs_of_restore(engine)
+        with engine.run() as stub:
+            pending = engine.create_in_vain(stub, urn, restore)
+            engine.update(stub, urn, pending, restore)
+            found["a restore's resume"] = engine.passed()
+    return found
+
+
+def inputs_of_restore(engine: Engine) -> dict[str, Any]:
+    """Take snapshots in a run of their own, and return what restores the last one."""
+    warmed, database = DATABASES
+    with engine.run() as stub:
+        engine.create(stub, f"{URN}-{warmed}", {"databaseId": warmed})
+        made = engine.create(stub, f"{URN}-{database}", {"databaseId": database})
+    return {"databaseId": database, "versionId": made["versionId"], "overwrite": True}
+
+
+def measured_later(package: Path) -> dict[str, dict[str, Any]]:
+    """What a create passes that is answered with 202, and one that continues a killed one."""
+    found = {}
+    with engine_for(package, *LATER) as engine:
+        with engine.run() as stub:
+            engine.create(stub, f"{URN}-slow", {"databaseId": DATABASES[0]})
+            found["a slow create"] = engine.passed()
+            engine.create_in_vain(stub, URN, {"databaseId": DATABASES[1]})
+        with engine.run() as stub:  # whose state knows nothing of it
+            engine.create(stub, URN, {"databaseId": DATABASES[1]})
+            found["a killed and resumed create"] = engine.passed()
     return found
 
 
