@@ -27,6 +27,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 # The version stands once, in pyproject.toml.
 METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 
+STATUS = re.compile(r"\b(?:20[02]|40\d|429|499|5\d\d)\b(?! (?:bytes|MB|GB))")
+
 project = "pulumi-snapshots"
 release = METADATA["project"]["version"]
 html_title = f"{project} {release}"
@@ -80,6 +82,26 @@ def link_files(_app: Sphinx, _page: str, source: list[str]) -> None:
     source[0] = re.sub(r"\]\(((?:\.\./)+(?:examples|bench)/)", r"](path:\1", source[0])
 
 
+def index_statuses(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Let the search find a status such as 429, and the term that a question begins with.
+
+    The search of the site skips numbers, but for those in the index.
+    """
+    is_faq = page == "faq"
+    if not is_faq and not page.startswith("errors/"):
+        return
+    sections = re.split(r"^(?=## )", source[0], flags=re.MULTILINE)
+    for at, section in enumerate(sections[1:], 1):
+        heading, rest = section.split("\n", 1)
+        found = sorted(set(STATUS.findall(heading if is_faq else rest)))
+        if is_faq:  # the first of what is found
+            found = [f"! {each}" for each in found]
+            found += [f"! {term}" for term in re.findall(r"^## (.+): ", heading)]
+        entries = "".join(f"```{{index}} {each}\n```\n" for each in found)
+        sections[at] = f"{heading}\n\n{entries}{rest}"
+    source[0] = "".join(sections)
+
+
 def describe(
     _app: Sphinx, _what: str, _name: str, shown: Any, _options: object, lines: list[str]
 ) -> None:
@@ -108,5 +130,6 @@ def setup(app: Sphinx) -> None:
     """Register the functions above."""
     app.connect("html-page-context", find_site)
     app.connect("source-read", link_files)
+    app.connect("source-read", index_statuses)
     # before Napoleon reads the docstring
     app.connect("autodoc-process-docstring", describe, priority=100)
