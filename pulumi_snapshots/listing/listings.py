@@ -103,13 +103,16 @@ class Page:
         An entry whose database is unknown can belong to this one. If there is no entry at all,
         there may be no snapshot, or no such database.
         """
-        if self.complete:
-            return False
-        return (
-            not self.entries
-            or self.listing.unreadable > 0
-            or None in self.listing.of_each
-        )
+        return not self.complete and (not self.entries or self._has_unclear_entries)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no snapshot of the database, if there is such a database."""
+        return not self.entries and not self._has_unclear_entries
+
+    @property
+    def _has_unclear_entries(self) -> bool:
+        return self.listing.unreadable > 0 or None in self.listing.of_each
 
     def version(self, version_id: str) -> ListedSnapshot | None:
         """Return the entry of a version; None if it is not listed.
@@ -514,9 +517,18 @@ class Listings:
         page = await self.page(
             database_id, since, patience=BRIEF, spares_own=spares_own
         )
-        if page.may_lack_entries:
-            return await self.own_page(database_id, since, patience=BRIEF)
-        return page
+        if not page.may_lack_entries:
+            return page
+        if spares_own and page.is_empty and await self._is_there(database_id, since):
+            return page
+        return await self.own_page(database_id, since, patience=BRIEF)
+
+    async def _is_there(self, database_id: str, since: float) -> bool:
+        """Whether the service shows a database; False if the key does not let it say so."""
+        with suppress(SquareCloudError):
+            await self.database(database_id, since, patience=BRIEF)
+            return True
+        return False
 
     async def find_version(
         self, database_id: str, version_id: str

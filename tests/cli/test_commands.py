@@ -2,6 +2,7 @@
 
 import re
 import signal
+from dataclasses import replace
 from datetime import timedelta, timezone
 from pathlib import Path
 
@@ -255,7 +256,11 @@ async def test_an_old_page_hides_no_snapshot_that_a_run_has_taken(
 ) -> None:
     file = tmp_path / "db.zip"
     await desk.types("list")
+    # A key that cannot read databases uses the database's own page too.
+    every = w.emulator.settings
+    w.emulator.settings = replace(every, scopes=frozenset({"snapshots:read"}))
     await desk.types("list", DATABASE, "--json")
+    w.emulator.settings = every
     w.emulator.advance(3 * 60)
     created = (await desk.types("create", DATABASE)).done
     assert "listing is old" not in created.err, (

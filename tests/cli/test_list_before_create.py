@@ -34,6 +34,25 @@ async def test_a_create_after_status_and_list_takes_no_longer_than_alone(
     assert w.clock.monotonic() - began <= 5 * MINUTE
 
 
+@pytest.mark.parametrize(
+    "looks",
+    [
+        [("status", DATABASE), ("list", DATABASE)],
+        [("list", DATABASE), ("doctor",), ("status",)],
+    ],
+    ids=str,
+)
+@at_desk(cache_world="kept", snapshot_seconds=100)
+async def test_the_first_create_of_a_database_is_not_delayed_by_an_empty_list(
+    desk: Desk, w: World, looks: list[tuple[str, ...]]
+) -> None:
+    for look in looks:
+        _ = await desk.types(*look)
+    began = w.clock.monotonic()
+    _ = (await desk.types("create", DATABASE, "--quiet")).done
+    assert w.clock.monotonic() - began <= 5 * MINUTE
+
+
 @at_desk(cache_world="kept", snapshot_seconds=100)
 async def test_status_and_list_after_a_create_delay_neither_themselves_nor_the_next_one(
     desk: Desk, w: World
