@@ -11,7 +11,7 @@ import sys
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from squarecloud_emulator.control.local_only import is_loopback
 from squarecloud_emulator.data.store import StoreError
@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 _KEY_VARIABLE = "SQUARECLOUD_EMULATOR_API_KEY"
 _DSN_VARIABLE = "SQUARECLOUD_EMULATOR_POSTGRES_DSN"
 _PASSWORD = f"PGPASSWORD or a password file, or the whole DSN in {_DSN_VARIABLE}"
+
+
+def time(text: str) -> datetime:
+    """Return the time that a text in RFC 3339 names; argparse shows this name in an error.
+
+    Args:
+        text: The text.
+    """
+    return datetime.fromisoformat(text)
+
+
 _SETTINGS = {
     "--speed": ("speed", "seconds of the service's time in one real second"),
     "--clock-offset": (
@@ -91,7 +102,7 @@ _SETTINGS = {
     "--automatic": ("automatic_snapshots", "daily automatic snapshots"),
 }
 """By option: the setting that it chooses, and its meaning."""
-_READ = {"plan_ends_at": datetime.fromisoformat}
+_READ = {"plan_ends_at": time}
 """How a setting without a default is read."""
 _STARTED = {"automatic_snapshots": True}
 """What is other for the command than in Python."""
@@ -220,8 +231,10 @@ def parser() -> argparse.ArgumentParser:
                 if option == "--automatic"
                 else "store_true"
             }
-        elif choices := get_args(kind):
-            how = {"choices": choices}
+        elif get_origin(kind) is Literal:
+            how = {"choices": get_args(kind)}
+        elif name in _READ:
+            how["metavar"] = "TIME"
         add(option, dest=name, help=help_, default=_STARTED.get(name, value), **how)
     return parser
 

@@ -92,8 +92,8 @@ class Grouped(click.Group):
 def commands() -> None:
     """Snapshots of Square Cloud databases, for people and cron.
 
-    To get data back: `status DATABASE` names the snapshot to go back to, and `restore` puts it
-    back.
+    To get data back: `status DATABASE` names the snapshot to go back to, and `restore`
+    restores it.
 
     The API key comes from SQUARECLOUD_API_KEY. Results go to standard output; progress, warnings
     and errors to standard error.

@@ -278,6 +278,17 @@ def test_wrong_option_gets_a_one_line_error_without_a_password(
     assert "secret-word" not in told
 
 
+def test_the_end_of_a_plan_can_be_given_and_no_other_text(
+    forks: dict[str, str],
+) -> None:
+    with served("--paid-until", "2026-12-31T12:00:00Z", forks=forks) as one:
+        state = one.control("state")
+        assert state["settings"]["plan_ends_at"] == "2026-12-31T12:00:00Z"
+    ended, told = refused("--paid-until", "soon")
+    assert ended == 2
+    assert "argument --paid-until: invalid time value" in told
+
+
 def test_folder_or_port_in_use_gets_a_one_line_error(
     tmp_path: Path, forks: dict[str, str]
 ) -> None:
