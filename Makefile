@@ -77,6 +77,11 @@ image: environment ## Build the container image of the command line, with Docker
 registry: environment ## Make the pages and the schema that Pulumi's registry reads: schema.json, docs/_index.md, docs/installation-configuration.md
 	@$(IN_VENV) -m tools.registry
 
+generated: environment ## Write what follows from the definitions: what type checkers read, tables of the pages, the registry's pages and schema
+	@$(IN_VENV) -m tools.declarations
+	@$(IN_VENV) -m tests.support.property_tables
+	@$(IN_VENV) -m tools.registry
+
 release-check: environment lock-check checks ## Check that the version can be released; says what is missing
 	@$(IN_VENV) -m tools.registry --check
 	@$(IN_VENV) tools/release.py
@@ -132,4 +137,4 @@ clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine sdks dist image registry release-check release-prepare bench bench-fleet structure mistakes simulate nightly states docs checks flaws lock lock-check environment clean
+.PHONY: help demo test lint unit test-engine engine sdks dist image registry generated release-check release-prepare bench bench-fleet structure mistakes simulate nightly states docs checks flaws lock lock-check environment clean

@@ -4,6 +4,7 @@ Take a snapshot, wait for exactly this one, and use its pinned download URL.
 """
 
 from pulumi_snapshots.late import at_first_use
+from pulumi_snapshots.resources import RESOURCES
 
 # type checkers take it for true; `typing` itself takes 50 ms, in which ^C would be a traceback
 TYPE_CHECKING = False
@@ -24,10 +25,7 @@ if TYPE_CHECKING:  # `import X as X` exports a name
         get_snapshots as get_snapshots,
         get_snapshots_output as get_snapshots_output,
     )
-    from pulumi_snapshots.program.archive import Archive as Archive
-    from pulumi_snapshots.program.drill import Drill as Drill
-    from pulumi_snapshots.program.restore import Restore as Restore
-    from pulumi_snapshots.program.snapshot import Snapshot as Snapshot
+    from pulumi_snapshots.program.resources import *  # noqa: F403  one for each
     from pulumi_snapshots.lookup.results import (
         DatabaseInfo as DatabaseInfo,
         SnapshotInfo as SnapshotInfo,
@@ -51,10 +49,10 @@ HOMES = {
         "get_snapshots",
         "get_snapshots_output",
     ),
-    "dynamic.resources": ("Archive", "Drill", "Restore", "Snapshot"),
+    "dynamic.resources": (*RESOURCES,),
     "lookup.results": ("DatabaseInfo", "SnapshotInfo"),
     "program": ("LookupFailed",),
-    "program.drill": ("Check",),
+    "program.check": ("Check",),
 }
 if not TYPE_CHECKING:  # they see the names above, and no others
     __getattr__, __dir__, __all__ = at_first_use(HOMES)

@@ -130,6 +130,7 @@ class DrillInputs(Inputs):
         default=None,
         read=fit.triggers,
         repeats=True,
+        shown=True,
     )
     on_failure: str = declare(
         "What a drill that fails does: `error` fails the update, `warn` only warns.",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from types import new_class
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pulumi
 from pulumi.dynamic import Resource
 
 from pulumi_snapshots.late import late
-from pulumi_snapshots.program import Declared, alias_of, warn_of_plain_key
+from pulumi_snapshots.program import (
+    Declared,
+    alias_of,
+    class_of,
+    warn_of_plain_key,
+)
 from pulumi_snapshots.resources import RESOURCES
 from pulumi_snapshots.run.settings import PACKAGE
 
@@ -49,8 +53,6 @@ def __getattr__(name: str) -> type[Dynamic]:
         raise AttributeError(name)
     served_by = late(f"dynamic.provider:{name}Provider")
     body = {"__module__": __name__, "_served_by": served_by}
-    bases = Dynamic, late(f"program.{name.lower()}:{name}")
-    made: type[Dynamic] = new_class(
-        name, bases, {"module": PACKAGE, "name": name}, lambda space: space.update(body)
-    )
+    keywords = {"module": PACKAGE, "name": name}
+    made: type[Dynamic] = class_of(name, Dynamic, body, keywords)
     return globals().setdefault(name, made)  # type: ignore[no-any-return]

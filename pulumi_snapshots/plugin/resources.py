@@ -8,8 +8,7 @@ from typing import Any
 
 import pulumi
 
-from pulumi_snapshots.late import late
-from pulumi_snapshots.program import Declared, alias_of, with_arguments
+from pulumi_snapshots.program import Declared, alias_of, class_of, with_arguments
 from pulumi_snapshots.properties.catalogue import (
     Property,
     in_camel,
@@ -67,9 +66,7 @@ def __getattr__(name: str) -> type[Native]:
     """The class of a resource, which is made at its first use: most programs have few of them."""
     if name not in RESOURCES:
         raise AttributeError(name)
-    made = type(
-        name, (Native, late(f"program.{name.lower()}:{name}")), {"__module__": __name__}
-    )
+    made = class_of(name, Native, {"__module__": __name__})
     return globals().setdefault(name, made)  # type: ignore[no-any-return]
 
 

@@ -7,24 +7,30 @@ import asyncio
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import wraps
-from inspect import get_annotations, signature
+from inspect import BoundArguments, Signature, get_annotations, signature
 from pathlib import Path
 from traceback import extract_stack
-from types import SimpleNamespace
-from typing import Any, ClassVar, Literal, NoReturn
+from types import SimpleNamespace, new_class
+from typing import Any, ClassVar, Literal, NoReturn, Self
 from weakref import WeakKeyDictionary
 
 import pulumi
 from pulumi.runtime import get_root_resource
 from pulumi.runtime.config import get_config, is_config_secret
 
+from pulumi_snapshots.engine import schema_of
 from pulumi_snapshots.engine.wording import PLAIN_KEY
 from pulumi_snapshots.errors.pages import with_pointer
+from pulumi_snapshots.program.declaration import (
+    INSTEAD_OF_SNAPSHOT,
+    WHOLE_NUMBERS,
+    outputs_of,
+    signature_of,
+)
 from pulumi_snapshots.properties.catalogue import (
     Inputs,
     Record,
     ResourceSchema,
-    in_camel,
     record_in,
 )
 from pulumi_snapshots.properties.checks import is_usual_database_id
@@ -50,8 +56,6 @@ OTHER_ARGUMENTS = {
 }
 """The arguments of resources and functions that are none of their inputs."""
 
-INSTEAD_OF_SNAPSHOT = ("database_id", "version_id", "download_url")
-"""The inputs that may be given instead of the argument `snapshot`."""
 GUARD_KNOWN_WITHIN = 60.0
 """Seconds for which a drill waits for the database of a guard, which another resource may give."""
 _said: set[str] = set()  # warnings that this program has shown
@@ -60,66 +64,46 @@ _said: set[str] = set()  # warnings that this program has shown
 class Declared(pulumi.CustomResource):
     """A resource as programs declare it, whichever provider serves it."""
 
-    # its properties, which the class that declares it has
     schema: ClassVar[ResourceSchema]
+    """Its definition, which the class of each resource has."""
     _outputs: ClassVar[tuple[str, ...]]
-    """Those that programs read. The SDK makes an output of each that a resource names, which costs
-    a program with hundreds.
-    """
 
     def __init_subclass__(cls, **more: Any) -> None:
-        """Copy the declaration to each provider's class.
-
-        The SDK looks for types there, and a wrong argument's error names it.
-        """
+        """Make what the definition says of the class of a resource, or of a program's own of it."""
         super().__init_subclass__(**more)
-        declarations = [base for base in cls.__mro__ if "schema" in base.__dict__]
-        if declarations and declarations[0] is cls:
-            cls._describe()
-        elif declarations:
-            cls._take_over(declarations[0])
-
-    @classmethod
-    def _describe(cls) -> None:
-        """Document a declaration by its catalogue."""
-        outputs = cls.schema.outputs
-        cls._outputs = tuple(name for name in outputs if name in cls.__annotations__)
-        attributes = {name: outputs[name].description for name in cls._outputs}
-        arguments = with_arguments(cls.schema.doc, cls.__init__, cls.schema.inputs)
-        cls.__doc__ = arguments + section("Attributes", attributes)
-
-    @classmethod
-    def _take_over(cls, declaration: type) -> None:
-        """Give a provider's class what the SDK looks for only in the class itself."""
-        cls.__doc__ = cls.__dict__.get("__doc__") or declaration.__doc__
+        schema = getattr(cls, "schema", None)
+        if schema is None:
+            return
+        wanted = signature_of(schema)
+        if cls.__dict__.get("__doc__") is None:
+            _describe(cls, schema, wanted)
         # By these types, and by the engine's names too, the SDK converts what the engine returns:
-        # whole numbers are floats there. No others: the SDK evaluates all types again for each
-        # resource, which took a sixth of a program with hundreds.
-        types = declaration.__annotations__.items()
-        numbers = [name for name, type_ in types if "Output[int" in type_]
-        names = (*numbers, *map(in_camel, numbers))
+        # whole numbers are floats there. It looks for them only in the class itself. No others: the
+        # SDK evaluates all types again for each resource, which took a sixth of a program with
+        # hundreds.
+        outputs = outputs_of(schema).values()
+        numbers = [each for each in outputs if each.type in WHOLE_NUMBERS]
+        names = [name for each in numbers for name in (each.name, each.camel)]
         converted = dict.fromkeys(names, pulumi.Output[int | None])
         cls.__annotations__ = {**converted, **get_annotations(cls)}
+        cls._outputs = tuple(outputs_of(schema))
         if "__init__" not in cls.__dict__:
-            init = naming_class(cls.__name__, declaration.__dict__["__init__"])
-            cls.__init__ = init  # type: ignore[method-assign]
+            cls.__init__ = _constructor(cls.__name__, wanted)  # type: ignore[method-assign]
 
-    def _declare(
-        self, given: Mapping[str, Any], source: Mapping[str, Any] | None = None
-    ) -> None:
-        """Register the resource with the arguments of its constructor.
-
-        `source` is what they say of the snapshot, if they do it otherwise.
-        """
-        if source is None:
-            source = self._source(given) if "snapshot" in given else {}
+    def _declare(self, given: Mapping[str, Any]) -> None:
+        """Register the resource with the arguments of its constructor."""
+        source = self._source(given) if "snapshot" in given else {}
         opts, timeout = _without_create_timeout(given["opts"])
         every = dict(given)
         if timeout is not None:
             every["timeout"] = timeout
-        inputs = _given(source)
+        properties = self.schema.inputs.properties()
+        inputs = {
+            name: _secret_if_known(value) if properties[name].secret else value
+            for name, value in _given(source).items()
+        }
         for name, value in _given(every).items():
-            each = self.schema.inputs.properties().get(name)
+            each = properties.get(name)
             if each is not None and name not in source:
                 plain = _plain(value) if record_in(each.type) else value
                 inputs[name] = pulumi.Output.secret(plain) if each.secret else plain
@@ -127,6 +111,8 @@ class Declared(pulumi.CustomResource):
         self._register(
             given["resource_name"], this_program().noted(resource, inputs), opts
         )
+        if "snapshot" not in given:
+            warn_of_unusual_id(given.get("database_id"), self)
 
     def _source(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the inputs for which the argument `snapshot`, or an output of it, stands.
@@ -178,6 +164,81 @@ class Declared(pulumi.CustomResource):
         """Register the resource with the engine, as its constructor: each provider's class does."""
 
 
+class FoundById(Declared):
+    """A resource that the service shows by its id alone."""
+
+    @classmethod
+    def get(
+        cls,
+        resource_name: str,
+        id: pulumi.Input[str],  # noqa: A002  as in every Pulumi resource
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> Self:
+        """Look up an existing resource by its id, without managing it.
+
+        The run fails if it does not exist.
+
+        Args:
+            resource_name: the name in this program.
+            id: the id, such as `DATABASE_ID/VERSION_ID` of a snapshot.
+            opts: options of the resource; None for the usual ones.
+
+        Returns:
+            The resource.
+        """
+        found = cls.__new__(cls)
+        by_id = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(id=id))
+        found._register(resource_name, {}, by_id)  # noqa: SLF001  its own class
+        return found
+
+
+def class_of(
+    name: str,
+    base: type[Declared],
+    body: Mapping[str, Any],
+    keywords: dict[str, Any] | None = None,
+) -> type[Any]:
+    """Make the class of a resource from its definition.
+
+    Args:
+        name: the resource, such as `Snapshot`.
+        base: what its provider's resources share.
+        body: what the class has besides.
+        keywords: the keywords of the class; None for none.
+    """
+    schema = schema_of(name)
+    bases = (base, FoundById) if schema.is_found_by_id else (base,)
+    own = {"schema": schema, **body}
+    return new_class(name, bases, keywords, lambda space: space.update(own))
+
+
+def _describe(cls: type[Declared], schema: ResourceSchema, wanted: Signature) -> None:
+    """Document the class of a resource by its definition."""
+    shown = outputs_of(schema).items()
+    attributes = {name: each.description for name, each in shown}
+    arguments = with_arguments(schema.doc, wanted, schema.inputs)
+    cls.__doc__ = arguments + section("Attributes", attributes)
+
+
+def _constructor(name: str, wanted: Signature) -> Callable[..., None]:
+    """The `__init__` of a resource's class."""
+
+    def __init__(self: Declared, *arguments: Any, **named: Any) -> None:  # noqa: N807  a constructor
+        bound = _bound(name, wanted, (self, *arguments), named)
+        bound.apply_defaults()
+        self._declare(bound.arguments)
+
+    __init__.__signature__ = wanted  # type: ignore[attr-defined]  # what `inspect` looks for
+    return __init__
+
+
+def _secret_if_known(value: Any) -> pulumi.Output[Any]:
+    """A secret; None stays what it is, as of what a lookup has found without a URL."""
+    return pulumi.Output.from_input(value).apply(
+        lambda known: known and pulumi.Output.secret(known)
+    )
+
+
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that are given."""
     return {name: value for name, value in values.items() if value is not None}
@@ -204,18 +265,21 @@ def _without_create_timeout(
     return others, custom.create
 
 
-def with_arguments(doc: str, function: Callable[..., Any], inputs: type[Inputs]) -> str:
+def with_arguments(
+    doc: str, function: Callable[..., Any] | Signature, inputs: type[Inputs]
+) -> str:
     """Return a documentation with each argument of a function, as the catalogue describes it.
 
     Args:
         doc: the documentation.
-        function: the function.
+        function: the function, or what it takes.
         inputs: the catalogue's inputs.
     """
+    wanted = function if isinstance(function, Signature) else signature(function)
     known = dict(OTHER_ARGUMENTS)
     for name, each in inputs.properties().items():
         known[name] = each.description
-    names = list(signature(function).parameters)[1:]
+    names = list(wanted.parameters)[1:]
     return doc + section("Args", {name: known[name] for name in names})
 
 
@@ -253,27 +317,37 @@ def naming_class(name: str, init: Callable[..., None]) -> Callable[..., None]:
         The constructor, with better errors.
     """
     wanted = signature(init)
-    names = list(wanted.parameters)[1:]
 
     @wraps(init)
     def __init__(self: object, *arguments: Any, **named: Any) -> None:  # noqa: N807  a constructor
-        try:
-            wanted.bind(self, *arguments, **named)
-        except TypeError as error:
-            unfit = str(error)
-            wrong = [each for each in named if each not in names]
-            if wrong:
-                rest = f"its arguments are {', '.join(names)}"
-                for close in get_close_matches(wrong[0].lower(), names, 1):
-                    rest = f"did you mean {close!r}?"
-                unfit = f"there is no argument {wrong[0]!r}; {rest}"
-            caller = extract_stack(limit=2)[0]
-            raise WrongArgument(
-                f"{name}: {unfit} ({Path(caller.filename).name}, line {caller.lineno})"
-            ) from None
+        _bound(name, wanted, (self, *arguments), named)
         init(self, *arguments, **named)
 
     return __init__
+
+
+def _bound(
+    name: str,
+    wanted: Signature,
+    arguments: tuple[Any, ...],
+    named: Mapping[str, Any],
+) -> BoundArguments:
+    """The arguments of a constructor by their names; raises `WrongArgument`."""
+    try:
+        return wanted.bind(*arguments, **named)
+    except TypeError as error:
+        unfit = str(error)
+    names = list(wanted.parameters)[1:]
+    wrong = [each for each in named if each not in names]
+    if wrong:
+        rest = f"its arguments are {', '.join(names)}"
+        for close in get_close_matches(wrong[0].lower(), names, 1):
+            rest = f"did you mean {close!r}?"
+        unfit = f"there is no argument {wrong[0]!r}; {rest}"
+    caller = extract_stack(limit=3)[0]  # of the constructor
+    raise WrongArgument(
+        f"{name}: {unfit} ({Path(caller.filename).name}, line {caller.lineno})"
+    )
 
 
 class WrongArgument(pulumi.RunError, TypeError):

@@ -93,6 +93,7 @@ class Property:
     choices: Choices | None = None
     replaces: bool = False  # another value makes another resource in place of this one
     repeats: bool = False  # another value lets an update act again
+    shown: bool = False  # programs in Python read this input as an output, too
 
     @cached_property
     def camel(self) -> str:
@@ -368,6 +369,8 @@ class ResourceSchema:
     """What the state keeps of it besides the inputs; its docstring says what the resource is."""
     is_found_by_id: bool = False
     """Whether the service can be asked for all that the state keeps, by the resource's id alone."""
+    positional: tuple[str, ...] = ()
+    """The inputs that a program in Python may give without their names, in this order."""
 
     @property
     def doc(self) -> str:

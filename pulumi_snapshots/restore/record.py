@@ -75,6 +75,7 @@ class RestoreInputs(Inputs):
         read=checks.triggers,
         replaces=True,
         kw_only=True,
+        shown=True,
     )
     timeout: Duration = declare(
         "How long the restore may take, and each resume again. The resource's custom timeout for "
@@ -88,6 +89,7 @@ class RestoreInputs(Inputs):
         "it cannot be taken, nothing is restored. `timeout` counts from then on.",
         default=False,
         kw_only=True,
+        shown=True,
     )
     name: str | None = declare(
         "The snapshot's storage object, as a Snapshot or a lookup gives it; looked up unless "

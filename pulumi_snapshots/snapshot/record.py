@@ -71,6 +71,7 @@ class SnapshotInputs(Inputs):
         default=None,
         read=checks.triggers,
         replaces=True,
+        shown=True,
     )
     timeout: Duration = declare(
         "How long the create may take, and each resume again. The resource's custom timeout for "
@@ -104,6 +105,15 @@ class SnapshotInputs(Inputs):
             )
             found.append(Problem("rotate_after", reason))
         return found
+
+
+def takes_snapshot(schema: ResourceSchema) -> bool:
+    """Return whether a resource is about a snapshot, which a Snapshot of the program can name.
+
+    Args:
+        schema: the resource's definition.
+    """
+    return schema.inputs.properties().keys() >= set(NAMED_BY)
 
 
 def short_id(id_: str) -> str:
@@ -247,7 +257,11 @@ class SnapshotRecord(ListedProperties):
 
 
 SNAPSHOT = ResourceSchema(
-    "Snapshot", SnapshotInputs, SnapshotRecord, is_found_by_id=True
+    "Snapshot",
+    SnapshotInputs,
+    SnapshotRecord,
+    is_found_by_id=True,
+    positional=("database_id", "triggers", "rotate_after", "reuse_within", "timeout"),
 )
 
 

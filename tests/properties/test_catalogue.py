@@ -1,11 +1,12 @@
 """One catalogue: a class, a lookup, a setting and an error have the same properties, with the same types and meanings."""
 
+import ast
 import inspect
 import re
 import subprocess
 import sys
 from datetime import datetime
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 import pulumi
 import pytest
@@ -23,6 +24,7 @@ from pulumi_snapshots.properties.catalogue import (
 )
 from pulumi_snapshots.run.calls import Rules
 from pulumi_snapshots.run.settings import Settings
+from tools import declarations
 
 OF_PROGRAMS = {"self", "resource_name", "opts", "snapshot"}
 """Parameters of the classes that are no inputs: a `snapshot` becomes some."""
@@ -48,19 +50,24 @@ def test_inputs_are_those_of_both_classes(name: str, kind: ResourceKind) -> None
 
 @each_kind
 def test_outputs_are_those_of_both_classes(name: str, kind: ResourceKind) -> None:
-    """Their types stand in the class again for type checkers and editors."""
+    """Their types stand in a file for type checkers and editors."""
     outputs = kind.schema.outputs
+    declared = {
+        each.target.id: ast.unparse(each.annotation)
+        for each in declaration_of(name).body
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+    }
+    assert declared.keys() >= {
+        each
+        for each, one in kind.schema.record.properties().items()
+        if not one.internal
+    }
+    assert declared == {
+        each: f"pulumi.Output[{python_type(outputs[each], seen=kind.schema.seen(outputs[each]))}]"
+        for each in declared
+    }
     for package in (pulumi_snapshots, plugin):
-        declared = declaration_of(getattr(package, name)).__annotations__
-        assert declared.keys() >= {
-            each
-            for each, one in kind.schema.record.properties().items()
-            if not one.internal
-        }
-        assert declared == {
-            each: f"pulumi.Output[{python_type(outputs[each], seen=kind.schema.seen(outputs[each]))}]"
-            for each in declared
-        }
+        assert set(getattr(package, name)._outputs) == declared.keys()
 
 
 @each_kind
@@ -74,7 +81,7 @@ def test_a_program_reads_whole_numbers(
     class_ = getattr(package, name)
     numbers = {
         each if package is pulumi_snapshots else in_camel(each)
-        for each in declaration_of(class_).__annotations__
+        for each in class_._outputs
         if kind.schema.outputs[each].type in {int, Bytes}
     }
     types = resource_types(class_)
@@ -172,9 +179,38 @@ def test_the_class_says_of_each_input_what_the_catalogue_says(
     }
 
 
-def declaration_of(class_: type) -> type:
-    """The class that declares inputs and outputs for both ways to the engine."""
-    return next(base for base in class_.__mro__ if "schema" in base.__dict__)
+def declaration_of(name: str) -> ast.ClassDef:
+    """The class as type checkers read it."""
+    body = ast.parse(declarations.FILE.read_text()).body
+    (found,) = [
+        each for each in body if isinstance(each, ast.ClassDef) and each.name == name
+    ]
+    return found
+
+
+def test_type_checkers_read_what_the_definitions_say() -> None:
+    assert declarations.FILE.read_text() == declarations.declarations(), (
+        "`make generated` writes it"
+    )
+
+
+@each_kind
+def test_type_checkers_read_what_a_program_may_give(
+    name: str, kind: ResourceKind
+) -> None:
+    made = getattr(pulumi_snapshots, name)
+    (init,) = [
+        each
+        for each in declaration_of(name).body
+        if isinstance(each, ast.FunctionDef) and each.name == "__init__"
+    ]
+    wanted = inspect.signature(made.__init__).parameters
+    assert [each.arg for each in (*init.args.args, *init.args.kwonlyargs)] == [*wanted]
+    by_name = [each.arg for each in init.args.kwonlyargs]
+    assert by_name == [
+        each.name for each in wanted.values() if each.kind is each.KEYWORD_ONLY
+    ]
+    assert not by_name or kind.schema.positional == ()
 
 
 def python_type(each: Property, *, seen: bool) -> str:
@@ -185,7 +221,8 @@ def python_type(each: Property, *, seen: bool) -> str:
         else kinds.get(each.type, getattr(each.type, "__name__", ""))
     )
     if get_origin(each.type) is list:
-        kind = f"list[{kind}]" if record_in(each.type) else "list[Any]"
+        item = getattr(get_args(each.type)[0], "__name__", "Any")
+        kind = f"list[{kind if record_in(each.type) else item}]"
     return kind if seen else f"{kind} | None"
 
 

@@ -29,7 +29,12 @@ from pulumi_snapshots.properties.checks import UNKNOWN, Problem, shown
 from pulumi_snapshots.resources import RESOURCES
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.run.settings import PACKAGE
-from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT, split_id
+from pulumi_snapshots.snapshot.record import (
+    NAMED_BY,
+    SNAPSHOT,
+    split_id,
+    takes_snapshot,
+)
 
 REFERENCE = "snapshot"
 """The input that is a Snapshot of the program; the engine hands on its id. The state has the
@@ -96,9 +101,7 @@ class ResourceKind:
     schema = cached_property(lambda self: self.rules.schema)
     names = cached_property(lambda self: Names(self.schema.outputs))
     input_names = cached_property(lambda self: Names(self.schema.inputs.properties()))
-    refers = cached_property(
-        lambda self: set(NAMED_BY) <= self.schema.inputs.properties().keys()
-    )
+    refers = cached_property(lambda self: takes_snapshot(self.schema))
     """Whether it takes a Snapshot of the program for its database and version."""
 
     @property

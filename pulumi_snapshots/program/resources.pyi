@@ -1,0 +1,357 @@
+"""The resources, as type checkers see them: `make generated` writes this file."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import pulumi
+
+from pulumi_snapshots.archive.record import Keep
+from pulumi_snapshots.drill.check import Check
+from pulumi_snapshots.lookup.results import SnapshotInfo
+
+__all__ = [
+    "Archive",
+    "Drill",
+    "Restore",
+    "Snapshot",
+]
+
+class Snapshot(pulumi.CustomResource):
+    """A snapshot of one Square Cloud database, never taken again behind your back.
+
+    `pulumi up` sends one request, waits until the service lists exactly the snapshot that it
+    started, and exposes a download URL pinned to it. A replacement takes the new one first; delete
+    forgets, and the service keeps a snapshot until its 30 days are over. The id is
+    `DATABASE_ID/VERSION_ID`, and `DATABASE_ID/latest` imports the newest one.
+
+    Args:
+        resource_name: the resource's name in the program.
+        database_id: the database to take a snapshot of. Another database takes a new snapshot.
+        triggers: any values, such as a release. Changed values take a new snapshot.
+        rotate_after: an update this long after its creation takes a new snapshot; at most 30 days.
+            A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        reuse_within: before a request, adopt the newest manual snapshot of this database that is
+            younger than this, unless the database was restored since; at most 30 days. A string
+            such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        timeout: how long the create may take, and each resume again. The resource's custom timeout
+            for creates wins. 45m unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a
+            number of seconds.
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+
+    Attributes:
+        database_id: the database whose snapshot it is.
+        triggers: any values, such as a release. Changed values take a new snapshot.
+        version_id: the service's version id, which with the database's id is all that identifies a
+            snapshot. Absent while it is pending.
+        name: the storage object's name, the same for all snapshots of a database; a restore needs
+            it.
+        download_url: signed, and pinned to this version. A secret.
+        download_url_expires_at: until when the URL works; a refresh renews it in its last 7 days.
+            RFC 3339, UTC.
+        size: bytes.
+        created_at: when it was taken, by the service's clock. RFC 3339, UTC.
+        expires_at: when its 30 days at the service end. RFC 3339, UTC.
+        available: false while it is pending, and once it is missing or past its 30 days at the
+            service.
+        origin: `manual` or `automatic`; absent if the service does not say.
+        runtime: the database's engine, `postgres`, `mongo`, `mysql` or `redis`; absent if the
+            service does not say.
+        requested_at: when the request was sent, by the service's clock; absent if the snapshot was
+            adopted or looked up. RFC 3339, UTC.
+        attempt: the request, only while the snapshot is pending.
+    """
+
+    database_id: pulumi.Output[str]
+    triggers: pulumi.Output[list[Any] | None]
+    version_id: pulumi.Output[str]
+    name: pulumi.Output[str | None]
+    download_url: pulumi.Output[str | None]
+    download_url_expires_at: pulumi.Output[str | None]
+    size: pulumi.Output[int | None]
+    created_at: pulumi.Output[str | None]
+    expires_at: pulumi.Output[str | None]
+    available: pulumi.Output[bool]
+    origin: pulumi.Output[str | None]
+    runtime: pulumi.Output[str | None]
+    requested_at: pulumi.Output[str | None]
+    attempt: pulumi.Output[dict[str, Any] | None]
+    def __init__(
+        self,
+        resource_name: str,
+        database_id: pulumi.Input[str],
+        triggers: pulumi.Input[Sequence[pulumi.Input[Any]]] | None = None,
+        rotate_after: pulumi.Input[str | float] | None = None,
+        reuse_within: pulumi.Input[str | float] | None = None,
+        timeout: pulumi.Input[str | float] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None: ...
+    @classmethod
+    def get(
+        cls,
+        resource_name: str,
+        id: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> Self:
+        """Look up an existing resource by its id, without managing it.
+
+        The run fails if it does not exist.
+
+        Args:
+            resource_name: the name in this program.
+            id: the id, such as `DATABASE_ID/VERSION_ID` of a snapshot.
+            opts: options of the resource; None for the usual ones.
+
+        Returns:
+            The resource.
+        """
+
+class Restore(pulumi.CustomResource):
+    """A snapshot that is restored into a database, once, over everything that it holds.
+
+    `pulumi up` sends one request and waits until the service says that it succeeded, and the
+    database runs. Afterwards only other triggers, or another target, restore again. A changed
+    snapshot alone restores nothing and warns; neither does a refresh, nor the end of the snapshot's
+    30 days, nor deleting the resource.
+
+    Args:
+        resource_name: the resource's name in the program.
+        snapshot: a Snapshot, or the result of a lookup; or give the inputs that name the snapshot.
+            `pulumi.RunError` if neither is given, or both.
+        database_id: the database whose snapshot is restored.
+        version_id: the snapshot's version id.
+        target_database_id: the database to overwrite, of the same engine; the snapshot's own unless
+            given. Another database restores again.
+        overwrite: must be true, else the preview fails: everything that the database holds is
+            overwritten.
+        triggers: any values. Changed values restore again.
+        timeout: how long the restore may take, and each resume again. The resource's custom timeout
+            for creates wins. 15m unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a
+            number of seconds.
+        keep_current: whether to take a snapshot of what the database holds first, to undo the
+            restore. If it cannot be taken, nothing is restored. `timeout` counts from then on.
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+
+    Attributes:
+        database_id: the database whose snapshot was restored.
+        version_id: the snapshot's version id.
+        target_database_id: the database that was overwritten.
+        triggers: any values. Changed values restore again.
+        keep_current: whether to take a snapshot of what the database holds first, to undo the
+            restore. If it cannot be taken, nothing is restored. `timeout` counts from then on.
+        requested_at: when the request was sent, by the service's clock. RFC 3339, UTC.
+        restored_at: when the database was seen running again, by the service's clock; absent until
+            then. RFC 3339, UTC.
+        attempt: the request, only until then.
+        previous: with `keep_current`, the snapshot of what the database held before, as
+            DATABASE_ID/VERSION_ID: restoring it undoes the restore.
+    """
+
+    database_id: pulumi.Output[str]
+    version_id: pulumi.Output[str]
+    target_database_id: pulumi.Output[str]
+    triggers: pulumi.Output[list[Any] | None]
+    keep_current: pulumi.Output[bool | None]
+    requested_at: pulumi.Output[str]
+    restored_at: pulumi.Output[str]
+    attempt: pulumi.Output[dict[str, Any] | None]
+    previous: pulumi.Output[str | None]
+    def __init__(
+        self,
+        resource_name: str,
+        snapshot: Snapshot
+        | SnapshotInfo
+        | pulumi.Output[SnapshotInfo | None]
+        | None = None,
+        *,
+        database_id: pulumi.Input[str] | None = None,
+        version_id: pulumi.Input[str] | None = None,
+        target_database_id: pulumi.Input[str] | None = None,
+        overwrite: pulumi.Input[bool] | None = None,
+        triggers: pulumi.Input[Sequence[pulumi.Input[Any]]] | None = None,
+        timeout: pulumi.Input[str | float] | None = None,
+        keep_current: pulumi.Input[bool] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None: ...
+
+class Archive(pulumi.CustomResource):
+    """A snapshot's zip in storage of your own, beyond the 30 days that the service keeps it.
+
+    `pulumi up` streams it there, resumes a transfer that breaks off, and lets the object appear
+    under its name only once it is whole and verified. Another version is another object; a new
+    signature of the same version changes nothing.
+
+    Args:
+        resource_name: the resource's name in the program.
+        snapshot: a Snapshot, or the result of a lookup; or give the inputs that name the snapshot.
+            `pulumi.RunError` if neither is given, or both.
+        destination: a path of the machine that runs `pulumi`, or a URI of `file://`, `s3://`,
+            `gs://` or `az://`. With a final `/` it is a folder, in which the object is named
+            `DATABASE_ID/CREATED_AT-VERSION_ID.zip`.
+        database_id: the database whose snapshot it is.
+        version_id: the snapshot's version id.
+        download_url: signed and pinned to a version, such as another stack's output; alone it needs
+            no API key. A secret.
+        keep_last: how many objects of this resource to keep; older ones are removed once a new one
+            is whole. All unless given.
+        keep: which objects of this resource to keep, in tiers, instead of `keep_last`; others are
+            removed once a new one is whole.
+        pin: whether the object is kept for good, whatever `keep` and `keep_last` say.
+        recipients: public keys of age (`age1…`): the object is encrypted for them, and only their
+            private keys open it. Changed recipients archive again.
+        delete_object: whether deleting or replacing the resource deletes its object; it is kept
+            unless given.
+        timeout: how long the transfer may take. The resource's custom timeout for creates wins. 1h
+            unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+
+    Attributes:
+        database_id: the database whose snapshot it holds; absent if a URL alone does not show it.
+        version_id: the snapshot's version id.
+        size: bytes.
+        uri: the object's URI.
+        sha256: the object's SHA-256, hexadecimal.
+        plain_size: bytes before encryption; absent if it is not encrypted.
+        plain_sha256: the SHA-256 before encryption, hexadecimal; absent if it is not encrypted.
+        created_at: when the snapshot was taken, if known. RFC 3339, UTC.
+        archived_at: when it was complete, by the machine's clock. RFC 3339, UTC.
+        unproved: why the content of the zip is not proved, such as `it is empty`; absent if every
+            member was checked.
+    """
+
+    database_id: pulumi.Output[str | None]
+    version_id: pulumi.Output[str]
+    size: pulumi.Output[int]
+    uri: pulumi.Output[str]
+    sha256: pulumi.Output[str]
+    plain_size: pulumi.Output[int | None]
+    plain_sha256: pulumi.Output[str | None]
+    created_at: pulumi.Output[str | None]
+    archived_at: pulumi.Output[str]
+    unproved: pulumi.Output[str | None]
+    def __init__(
+        self,
+        resource_name: str,
+        snapshot: Snapshot
+        | SnapshotInfo
+        | pulumi.Output[SnapshotInfo | None]
+        | None = None,
+        *,
+        destination: pulumi.Input[str],
+        database_id: pulumi.Input[str] | None = None,
+        version_id: pulumi.Input[str] | None = None,
+        download_url: pulumi.Input[str] | None = None,
+        keep_last: pulumi.Input[int] | None = None,
+        keep: pulumi.Input[Keep | Mapping[str, pulumi.Input[int]]] | None = None,
+        pin: pulumi.Input[bool] | None = None,
+        recipients: pulumi.Input[Sequence[pulumi.Input[str]]] | None = None,
+        delete_object: pulumi.Input[bool] | None = None,
+        timeout: pulumi.Input[str | float] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None: ...
+
+class Drill(pulumi.CustomResource):
+    """Proof that a snapshot restores: it is restored onto a scratch database, and checks ask it.
+
+    `pulumi up` sends one restore, waits until the service says that it succeeded, connects to the
+    scratch database, and
+    runs the checks. One that fails fails the update. Afterwards only another snapshot, other
+    triggers, another scratch
+    database or `every` drill again. Nothing that the program uses is written to but the scratch
+    database.
+
+    Args:
+        resource_name: the resource's name in the program.
+        snapshot: a Snapshot, or the result of a lookup; or give the inputs that name the snapshot.
+            `pulumi.RunError` if neither is given, or both.
+        database_id: the database whose snapshot is drilled.
+        version_id: the snapshot's version id. Another version is drilled.
+        scratch_database_id: the database that is overwritten: yours, of the same engine, and for
+            drills only.
+        checks: the queries to the restored database, and what each must return; without any, the
+            rows of each table are counted, as by `Check.tables()`. Changed checks run at once if
+            the scratch database still holds the restore, otherwise with the next drill.
+        overwrite_scratch: must be true, else the preview fails: everything that the scratch
+            database holds is overwritten.
+        password: the password of the scratch database, as the service shows it: host, port, user
+            and client certificate follow from its id. To connect otherwise, or as another user,
+            give `connection`. A secret.
+        connection: how to connect to the scratch database, in place of `password`, such as
+            `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; its own parameters choose TLS. A
+            secret.
+        source_connection: a read-only connection to the snapshot's own database, with whose tables
+            those of the restore are compared until a drill has passed. Nothing is written there. A
+            secret.
+        every: an update this long after the last drill drills again, also if nothing else has
+            changed. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        triggers: any values. Changed values drill again.
+        on_failure: what a drill that fails does: `error` fails the update, `warn` only warns. error
+            unless given.
+        timeout: how long the restore and the checks may take, and each resume again. The resource's
+            custom timeout for creates wins. 30m unless given. A string such as `90s`, `45m`,
+            `1h30m`, `7d`, or a number of seconds.
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+
+    Attributes:
+        database_id: the database whose snapshot was drilled.
+        version_id: the snapshot's version id.
+        scratch_database_id: the database that was overwritten.
+        triggers: any values. Changed values drill again.
+        requested_at: when the restore was requested, by the service's clock. RFC 3339, UTC.
+        restored_at: when the scratch database was seen running again, by the service's clock;
+            absent until then. RFC 3339, UTC.
+        drilled_at: the time of the restore that was checked; absent until the checks were run. RFC
+            3339, UTC.
+        restore_seconds: how long the restore took, as a real recovery would. Absent until then, and
+            if an interrupted run does not know.
+        recovery_seconds: the recovery time that it proves: from the request of the restore until
+            the last check had passed. Absent if an interrupted run does not know, or if checks ran
+            again later.
+        passed: whether all checks passed; absent until they were run.
+        results: what each check found; absent until then, and empty if none could be run.
+        failure: the code with which the restore failed, or why the scratch database could not be
+            reached; absent otherwise.
+        proved_by: what shows that the scratch database was asked. `address` is the service's own
+            host and port of it, and `restart` a server that has started since the restore was
+            requested. Absent until then, and empty if nothing does.
+        last_good: the last drill that has passed, this one or an earlier one; absent if none has.
+        attempt: the request, only until its end is known.
+    """
+
+    database_id: pulumi.Output[str]
+    version_id: pulumi.Output[str]
+    scratch_database_id: pulumi.Output[str]
+    triggers: pulumi.Output[list[Any] | None]
+    requested_at: pulumi.Output[str]
+    restored_at: pulumi.Output[str | None]
+    drilled_at: pulumi.Output[str | None]
+    restore_seconds: pulumi.Output[float | None]
+    recovery_seconds: pulumi.Output[float | None]
+    passed: pulumi.Output[bool]
+    results: pulumi.Output[list[dict[str, Any]]]
+    failure: pulumi.Output[str | None]
+    proved_by: pulumi.Output[list[str] | None]
+    last_good: pulumi.Output[dict[str, Any] | None]
+    attempt: pulumi.Output[dict[str, Any] | None]
+    def __init__(
+        self,
+        resource_name: str,
+        snapshot: Snapshot
+        | SnapshotInfo
+        | pulumi.Output[SnapshotInfo | None]
+        | None = None,
+        *,
+        database_id: pulumi.Input[str] | None = None,
+        version_id: pulumi.Input[str] | None = None,
+        scratch_database_id: pulumi.Input[str],
+        checks: pulumi.Input[Sequence[pulumi.Input[Check | Mapping[str, Any]]]]
+        | None = None,
+        overwrite_scratch: pulumi.Input[bool] | None = None,
+        password: pulumi.Input[str] | None = None,
+        connection: pulumi.Input[str] | None = None,
+        source_connection: pulumi.Input[str] | None = None,
+        every: pulumi.Input[str | float] | None = None,
+        triggers: pulumi.Input[Sequence[pulumi.Input[Any]]] | None = None,
+        on_failure: pulumi.Input[Literal["error", "warn"]] | None = None,
+        timeout: pulumi.Input[str | float] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None: ...
