@@ -151,11 +151,16 @@ class Database:
     async def count(
         self, is_left_out: Callable[[str], bool], *, refuse_writes: bool
     ) -> list[TableCount]:
-        """Count the rows of each table, within the time-out; see `count_tables`.
+        """Count the rows of each table, over one connection.
+
+        Connecting may take the whole time-out; the counting ends within 90 % of the time-out.
 
         Args:
             is_left_out: Whether a table of this name is not counted.
             refuse_writes: Whether it fails if something else writes to the database meanwhile.
+
+        Returns:
+            The tables, the smallest first; see `TableCount` for tables that could not be counted.
 
         Raises:
             CheckNotRun: The tables cannot be listed, or are too many, or something wrote to them.

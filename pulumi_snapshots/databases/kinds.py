@@ -159,15 +159,26 @@ def _refuse_unreadable(dsn: str, kind: DatabaseEngine) -> None:
 def keywords(dsn: str) -> list[tuple[str, str]]:
     """Read PostgreSQL's other form of a connection string: `host=db.example dbname=shop`.
 
+    Args:
+        dsn: The connection string.
+
     Returns:
-        Each name, in lower case, with its value; nothing for a URL.
+        Each name, in lower case, with its value, which has no quotes any more; nothing for a URL.
     """
     found = () if "://" in dsn else _KEYWORD.findall(dsn)
     return [(name.lower(), quoted or plain) for name, quoted, plain in found]
 
 
 def parameters(dsn: str) -> dict[str, str]:
-    """Read what follows the `?` of a connection string, with `-` for `_` in each name."""
+    """Read the parameters that follow the `?` of a connection string.
+
+    Args:
+        dsn: A URL.
+
+    Returns:
+        The values by their names, with `-` for each `_` of a name, and without %-escapes. An empty
+        value stays; of a name that stands there twice the last value counts.
+    """
     return {
         name.replace("_", "-"): value
         for name, value in parse_qsl(urlsplit(dsn).query, keep_blank_values=True)
@@ -175,10 +186,14 @@ def parameters(dsn: str) -> dict[str, str]:
 
 
 def login(dsn: str) -> dict[str, Any]:
-    """Read a connection string of MySQL.
+    """Read who logs in where from a connection string of MySQL.
+
+    Args:
+        dsn: A URL that `kind_of` takes.
 
     Returns:
-        Its host, port, user, password and database, without their escapes.
+        Its `host`, `port`, `user`, `password` and `database`, without their escapes: `localhost`
+        and the engine's usual port unless the URL names others, and empty texts for the rest.
     """
     parts = urlsplit(dsn)
     return {
@@ -191,7 +206,14 @@ def login(dsn: str) -> dict[str, Any]:
 
 
 def lacking(kind: str) -> str | None:
-    """Say that the library of a kind of database is not installed; None if it is."""
+    """Say that the library of a kind of database is not installed.
+
+    Args:
+        kind: A key of `ENGINE_KINDS`.
+
+    Returns:
+        What is missing and how to install it; None if the library is installed.
+    """
     about = ENGINE_KINDS[kind]
     if find_spec(about.library):
         return None
@@ -281,7 +303,15 @@ class Refused(Exception):
 
 
 def is_late(error: BaseException | None) -> bool:
-    """Whether a time-out is among the causes of an error."""
+    """Tell whether a time-out is among the causes of an error.
+
+    Args:
+        error: A library's error; None is no time-out.
+
+    Returns:
+        True for a `TimeoutError`, for PostgreSQL's code of a statement that took too long, and for
+        an error that either of them has caused.
+    """
     if error is None:
         return False
     # PostgreSQL has a code for it.
@@ -330,7 +360,17 @@ class BlockingConnection(ABC):
 
     @abstractmethod
     def ask(self, command: str) -> Scalar:
-        """Return the one value that a command results in."""
+        """Return the one value that a command results in.
+
+        Args:
+            command: SQL, a command of MongoDB in JSON, or a command line of Redis.
+
+        Returns:
+            The value; see `scalar` for times and lengths of time.
+
+        Raises:
+            Refused: The command may write, or its result is not exactly one value.
+        """
 
     @abstractmethod
     def age(self) -> Scalar:
@@ -344,20 +384,52 @@ class BlockingConnection(ABC):
         """List the tables and views that hold a user's data.
 
         Args:
-            until: When the list must be ready, by this machine's monotonic clock.
+            until: When the list must be ready, in seconds of this machine's monotonic clock.
+
+        Returns:
+            The tables, in no order; tables of the server itself are left out.
         """
 
     @abstractmethod
     def count(self, table: Table, seconds: float) -> int:
-        """Count the rows of a table; an error of which `is_late` is true if time runs out."""
+        """Count the rows of a table.
+
+        Args:
+            table: One of `tables`, but no view.
+            seconds: How long the count may take.
+
+        Returns:
+            The exact number of rows, documents or keys.
+
+        Raises:
+            Exception: The library's error; `is_late` is true of it if time ran out.
+        """
 
     def estimate(self, table: Table, seconds: float) -> int:  # noqa: ARG002  some need time
-        """Return about how many rows a table has."""
+        """Return about how many rows a table has.
+
+        Args:
+            table: One of `tables`, but no view.
+            seconds: How long the estimate may take.
+
+        Returns:
+            The engine's own figure from the list of tables, unless the engine has a better way.
+        """
         return table.estimate
 
     @abstractmethod
     def open_view(self, table: Table) -> object:
-        """Begin to read a view, without a row; an error if it does not work."""
+        """Begin to read a view, without fetching a row, which shows that its query works.
+
+        Args:
+            table: One of `tables` that is a view.
+
+        Returns:
+            Nothing that counts.
+
+        Raises:
+            Exception: The library's error if the view does not work.
+        """
 
     @abstractmethod
     def writes(self) -> int | None:
@@ -372,11 +444,16 @@ class BlockingConnection(ABC):
 def scalar(value: object) -> Scalar:
     """Convert a database's value to a text, number, truth value or None.
 
-    A time is a text: in UTC as the outputs write it if it has a zone, else as it is. A length of
-    time is in seconds.
+    Args:
+        value: What the library gave. Bytes are text in UTF-8.
+
+    Returns:
+        The value. A time is a text: in UTC as the outputs write it if it has a zone, else as it is.
+        A length of time is in seconds.
 
     Raises:
-        Refused: It is none of these.
+        Refused: It is none of these, such as a list, or a number that is not finite.
+        UnicodeDecodeError: Its bytes are not text in UTF-8.
     """
     if value is None or isinstance(value, str | bool):
         return value
@@ -415,7 +492,15 @@ def _time(value: date | time | timedelta) -> str | float:
 
 
 def only(elements: Sequence[T], what: str) -> T:
-    """Return the only element of a result, of which the first ones are given; `what` is its noun.
+    """Return the only element of a result.
+
+    Args:
+        elements: The first elements of the result: two of them are enough to see that it has
+            several.
+        what: The noun for an element, such as `row`.
+
+    Returns:
+        The element.
 
     Raises:
         Refused: There is none, or more than one.
@@ -429,7 +514,15 @@ def only(elements: Sequence[T], what: str) -> T:
 def only_column(rows: Sequence[Sequence[object]]) -> Scalar:
     """Return the only column of the only row.
 
-    Raises `Refused` if there is none, or more than one.
+    Args:
+        rows: The first rows of a result, at least two of them if it has as many.
+
+    Returns:
+        The value, as `scalar` converts it.
+
+    Raises:
+        Refused: There is not exactly one row with one column, or its value is none that `scalar`
+            takes.
     """
     row = only(rows, "row")
     if len(row) != 1:

@@ -69,9 +69,9 @@ class MongoDB(BlockingConnection):
         )
 
     def age(self) -> Scalar:
-        """Tell it by the id of the server's process, which holds a time, or else by its status.
+        """Tell the server's age by the id of its process, or else by its status.
 
-        Everybody may read the id; the status takes a right.
+        The id holds the time of the start. Every user may read the id; the status takes a right.
         """
         admin = self._database.client.admin
         hello = admin.command("hello")
@@ -106,7 +106,7 @@ class MongoDB(BlockingConnection):
         return int(batch[0]["n"]) if batch else 0
 
     def open_view(self, table: Table) -> object:
-        """Begin to read it, without a document."""
+        """Begin to read the view, without a document."""
         return self._read(table, [], {"batchSize": 0}, SELECTING / 1000)
 
     def writes(self) -> int | None:

@@ -97,7 +97,7 @@ class MySQL(BlockingConnection):
             return only_column(cursor.fetchmany(2))
 
     def age(self) -> Scalar:
-        """Tell it by the server's status."""
+        """Read the seconds since the server's start from its status."""
         with self._connection.cursor() as cursor:
             cursor.execute("SHOW GLOBAL STATUS LIKE 'Uptime'")
             return str(cursor.fetchone()[1])
@@ -125,7 +125,7 @@ class MySQL(BlockingConnection):
         return int(rows)
 
     def open_view(self, table: Table) -> object:
-        """Select no row of it."""
+        """Select no row of the view."""
         return self._rows(f"SELECT 1 FROM {table.source} LIMIT 0")  # noqa: S608  quoted
 
     def writes(self) -> int | None:

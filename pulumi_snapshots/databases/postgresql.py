@@ -99,7 +99,7 @@ class Postgres(BlockingConnection):
             return only_column(list(islice(rows, 2)))
 
     def age(self) -> Scalar:
-        """Tell it by when the server's first process started."""
+        """Tell the server's age by when its first process started."""
         return self.ask(AGE)
 
     def tables(self, until: float) -> list[Table]:
@@ -118,11 +118,11 @@ class Postgres(BlockingConnection):
         return round(self._number(sample, seconds) * 100 / percent)
 
     def open_view(self, table: Table) -> object:
-        """Select no row of it."""
+        """Select no row of the view."""
         return self._rows(f"SELECT FROM {table.source} LIMIT 0", SECONDS_TO_OPEN)
 
     def writes(self) -> int | None:
-        """Tell it by the server's statistics of the user's tables, once these are up to date."""
+        """Read how many rows were written from the server's statistics, once up to date."""
         self._rows(f"SELECT pg_sleep({STATISTICS_DELAY})", SECONDS_TO_OPEN)
         return self._number(WRITES, SECONDS_TO_OPEN)
 

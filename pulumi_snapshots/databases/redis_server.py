@@ -87,7 +87,7 @@ class Redis(BlockingConnection):
         return about[FLAGS]
 
     def age(self) -> Scalar:
-        """Tell it by what `INFO` says."""
+        """Read the seconds since the server's start from its `INFO`."""
         return self._info("server").get("uptime_in_seconds")
 
     def _info(self, section: str) -> dict[str, str]:
@@ -146,10 +146,10 @@ class Redis(BlockingConnection):
         return table.size
 
     def open_view(self, table: Table) -> object:
-        """Redis has none."""
+        """Do nothing: Redis has no views."""
 
     def writes(self) -> int | None:
-        """Tell it by the changes that were not saved; keys that expire are none."""
+        """Read the number of changes since the last save; a key that expires is no change."""
         changes = self._info("persistence").get("rdb_changes_since_last_save")
         return None if changes is None else int(changes)
 

@@ -23,7 +23,14 @@ REDIRECTING = frozenset({"hostaddr", "service"})
 
 
 def own_host(database_id: str) -> str:
-    """Return the service's host of a database."""
+    """Return the service's own host of a database.
+
+    Args:
+        database_id: The database's id.
+
+    Returns:
+        The host, without a port.
+    """
     return f"square-cloud-db-{database_id}.squareweb.app"
 
 
@@ -77,7 +84,14 @@ class ServerAddress:
 
     @classmethod
     def of(cls, connection: object) -> Self:
-        """Read a connection string; what `kind_of` does not take leads nowhere."""
+        """Read the servers of a connection string.
+
+        Args:
+            connection: The connection string, or anything else that a program gave for it.
+
+        Returns:
+            The address; without servers, and not direct, if `kind_of` does not take the connection.
+        """
         try:
             dsn = text(connection)
             usual_port = ENGINE_KINDS[kind_of(dsn)].port
@@ -125,7 +139,15 @@ class ServerAddress:
         return None
 
     def is_own(self, database_id: str) -> bool:
-        """Whether the connection can only lead to this database, if its port is right too."""
+        """Tell whether the connection can only lead to one database, if its port is right too.
+
+        Args:
+            database_id: The database's whole id.
+
+        Returns:
+            True if the service's own host of that database is the connection's only host, and
+            nothing else finds the server.
+        """
         own = database_id.lower()
         return self.is_direct and all(
             server.database_id == own for server in self.servers
@@ -133,7 +155,15 @@ class ServerAddress:
 
 
 def is_same_place(one: str, other: str) -> bool:
-    """Whether two connection strings are to the same database of the same server."""
+    """Tell whether two connection strings are to the same database of the same servers.
+
+    Args:
+        one: A connection string.
+        other: Another one. Users, passwords and parameters of the two may differ.
+
+    Returns:
+        True if hosts, ports and the names of the databases are equal.
+    """
     is_same_server = ServerAddress.of(one).servers == ServerAddress.of(other).servers
     return is_same_server and _database_of(one) == _database_of(other)
 

@@ -33,7 +33,22 @@ class DrillCalls:
         self.compare = compare
 
     async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
-        """Restore onto the scratch database, and check what came back."""
+        """Restore onto the scratch database, and check what came back.
+
+        If this run has deleted an equal drill of the resource, that drill is kept or resumed
+        instead.
+
+        Args:
+            call: The call.
+            values: The inputs, by their names in Python.
+
+        Returns:
+            The resource; one that failed only if `on_failure` is `warn`.
+
+        Raises:
+            ResourceNotFinished: The drill has failed, or its end was not seen.
+            ProviderError: Nothing was restored.
+        """
         inputs = DrillInputs.of(values)
         memory = call.shared.memory
         calls = memory.calls_of("restore", call.owner)
@@ -62,7 +77,19 @@ class DrillCalls:
         id_: str,
         state: Mapping[str, Any],
     ) -> Resource:
-        """Return what the state holds; no request is sent, since a drill is an act."""
+        """Return what the state holds; no request is sent, since a drill is an act.
+
+        Args:
+            id_: The id in the state.
+            state: The outputs in the state.
+
+        Returns:
+            The resource, as it is in the state.
+
+        Raises:
+            ResourceNotFinished: The drill has failed and must not, or its end was not seen, so that
+                the next `up` runs it again or resumes it.
+        """
         record = DrillRecord.from_outputs(state)
         resource = _resource(record, state, id_)
         if _is_settled(record, state):
@@ -88,9 +115,21 @@ class DrillCalls:
         state: Mapping[str, Any],
         values: Mapping[str, Any],
     ) -> Resource:
-        """Drill again, watch a restore whose end was not seen, or run the checks.
+        """Drill again, resume a drill, run its checks again, or only keep new inputs.
 
-        Or only keep the new inputs.
+        Args:
+            call: The call.
+            id_: The id in the state, which stays.
+            state: The outputs in the state.
+            values: The new inputs.
+
+        Returns:
+            The resource, with the new inputs.
+
+        Raises:
+            ResourceNotFinished: As for `create`.
+            ProviderError: The checks of a drill that has passed could not be run to their end; the
+                state stays as it is.
         """
         record = DrillRecord.from_outputs(state)
         inputs = DrillInputs.of(values)
@@ -144,7 +183,12 @@ class DrillCalls:
         _id: str,
         state: Mapping[str, Any],
     ) -> None:
-        """Forget the drill: nothing is sent, and the scratch database keeps what it holds."""
+        """Forget the drill: nothing is sent, and the scratch database keeps what it holds.
+
+        Args:
+            call: The call, whose listener gets a line about it.
+            state: The outputs in the state.
+        """
         record = DrillRecord.from_outputs(state)
         scratch = f"database {record.scratch_database_id}"
         call.listener.note(

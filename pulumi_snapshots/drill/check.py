@@ -34,7 +34,17 @@ EXPECTATIONS = ("equals", "at_least", "at_most", "matches")
 
 
 def filled(given: object) -> str:
-    """Read a text; raises `Unfit` if it is empty."""
+    """Read a text that must not be empty.
+
+    Args:
+        given: What a program gave.
+
+    Returns:
+        The text, as it was given.
+
+    Raises:
+        Unfit: It is no text, or nothing but blanks.
+    """
     if not checks.text(given).strip():
         raise Unfit("must not be empty")
     return str(given)
@@ -130,11 +140,15 @@ class Check(Record, sparse=True):
         """Make the check that counts the rows of each table, without a query.
 
         Args:
-            at_least: The least share of its rows of before that each table must have. Before is
-                the last good drill; at the first one `source_connection`, if the drill has it.
+            at_least: The least share of its rows of before, from 0 to 1, that each table must have.
+                Before is the last good drill; at the first one `source_connection`, if the drill
+                has it.
             except_: Tables that are left out, by the names that results have; `*` stands for any
                 characters.
             name: How results and errors name the check; `tables` unless given.
+
+        Returns:
+            The check.
         """
         return cls(name=name, tables_=Tables(at_least, list(except_) or None))
 
@@ -161,7 +175,14 @@ class Check(Record, sparse=True):
         )
 
     def judge(self, found: Scalar) -> CheckResult:
-        """Compare an answer with what it must be."""
+        """Compare an answer with what it must be.
+
+        Args:
+            found: The answer; None, such as NULL or no row, never passes.
+
+        Returns:
+            The result, with the first `SHOWN_LIMIT` characters of the answer.
+        """
         if found is None:
             return CheckResult(self.title, passed=False, expected=self.expected)
         text = as_text(found)
@@ -176,7 +197,16 @@ class Check(Record, sparse=True):
     def judge_tables(
         self, tables: Tables, counts: Sequence[TableCount], before: RowsBefore | None
     ) -> CheckResult:
-        """Compare the rows of each table with those of before, if there are any."""
+        """Compare the rows of each table with those of before, if there are any.
+
+        Args:
+            tables: How the tables must compare.
+            counts: The rows of the restored database.
+            before: The rows of the last good drill or of the source; None if neither is known.
+
+        Returns:
+            The result, which names up to three tables that did not pass.
+        """
         compared = tables.compare(counts, before)
         problems = problems_of(compared)
         found = totals_of(compared)
@@ -193,7 +223,14 @@ class Check(Record, sparse=True):
         )
 
     def not_run(self, reason: str) -> CheckResult:
-        """Return the result of a check without an answer, for this reason."""
+        """Return the result of a check without an answer.
+
+        Args:
+            reason: Why there was no answer, in the database's words.
+
+        Returns:
+            The result, which has not passed.
+        """
         return CheckResult(
             self.title,
             passed=False,
@@ -244,8 +281,15 @@ class CheckResult(Record, sparse=True):
 def read_checks(given: object) -> list[Check]:
     """Read the checks that a program gave, without those that a preview does not know yet.
 
+    Args:
+        given: A list of `Check` or of mappings with the same properties.
+
+    Returns:
+        The checks, in the same order.
+
     Raises:
-        Unfit: It is no list of checks, or one of them asks or expects nothing.
+        Unfit: It is no list of checks, or has more than `MOST_CHECKS`, or one of them asks or
+            expects nothing.
     """
     if not isinstance(given, list | tuple):
         raise Unfit("must be a list of checks")

@@ -104,6 +104,9 @@ def unfinished_drill(
         record: The drill as far as it is known.
         happened: What happened, in sentences.
         more: See `NotFinished`.
+
+    Returns:
+        `DrillPending` while the restore's end is not known, else `DrillUnchecked`.
     """
     kind = DrillPending if record.pending else DrillUnchecked
     return kind(record, happened, **more)

@@ -45,7 +45,14 @@ async def note_last_drill(
 
 
 async def last_drills(ledger: Ledger) -> dict[str, Drilled]:
-    """Return the last drill of each database by its id; none if the ledger cannot be read."""
+    """Read the last drill of each database that has passed.
+
+    Args:
+        ledger: The ledger, which remembers the drills.
+
+    Returns:
+        The drills by the ids of their databases; none if the ledger cannot be read.
+    """
     with suppress(LedgerUnavailable):
         stored = (await ledger.read()).get(LAST, {})
         return {

@@ -78,10 +78,14 @@ def own_connection(
 
 @contextmanager
 def held(content: bytes) -> Iterator[str]:
-    """Keep this content in a private file while the block runs, in memory only if the system can.
+    """Keep content in a file that only this user can read, while the block runs.
+
+    Args:
+        content: The content, such as a private key with its certificate.
 
     Yields:
-        The file's path.
+        The file's path. The file is in memory only if the system can, else in the folder for
+        temporary files.
     """
     in_memory = hasattr(os, "memfd_create") and DESCRIPTORS.exists()
     made: Any

@@ -195,7 +195,12 @@ class DrillInputs(Inputs):
 def marks(snapshot: str, triggers: list[Any] | None) -> list[Any]:
     """Return what a drill's restore is for: another snapshot or other triggers are another drill.
 
-    No triggers of a Restore equal it.
+    Args:
+        snapshot: The snapshot's id, as DATABASE_ID/VERSION_ID.
+        triggers: The drill's triggers; None is the same as no triggers.
+
+    Returns:
+        The triggers of the restore. No triggers of a Restore equal them.
     """
     return ["drill", snapshot, triggers or []]
 
@@ -257,7 +262,14 @@ def _password_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def counted_tables(results: Iterable[CheckResult] | None) -> list[TableRows]:
-    """Return the rows of each table, of the first check that has counted them."""
+    """Return the rows of each table, of the first check that has counted them.
+
+    Args:
+        results: The results of a drill's checks; None if they were not run.
+
+    Returns:
+        The tables; none if no check has counted any.
+    """
     return next((each.tables for each in results or () if each.tables), [])
 
 
@@ -379,6 +391,9 @@ class DrillRecord(Record):
 
         Args:
             every: The input, a duration; None or `UNKNOWN` if no drill is due by age.
+
+        Returns:
+            The words, which follow "they run".
         """
         if every is None or every is UNKNOWN:
             return Message(
@@ -426,7 +441,14 @@ class DrillRecord(Record):
         return replace(ended, last_good=GoodDrill.from_outputs(ended.to_outputs()))
 
     def with_failure(self, failure: str) -> Self:
-        """Return the drill once it is known why no check can be run."""
+        """Return the drill once it is known why no check can be run.
+
+        Args:
+            failure: The code with which the restore failed, or why the database could not be asked.
+
+        Returns:
+            The drill, which has not passed; it has no results.
+        """
         return replace(
             self._ended(passed=False),
             results=[],

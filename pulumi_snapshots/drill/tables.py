@@ -104,11 +104,26 @@ class Tables(Record, sparse=True):
     )
 
     def is_left_out(self, name: str) -> bool:
-        """Whether a table of this name is neither counted nor missed."""
+        """Tell whether a table of this name is neither counted nor missed.
+
+        Args:
+            name: The name, as results have it.
+
+        Returns:
+            True if one of the patterns of `except_` matches the whole name, in upper and lower
+            case.
+        """
         return any(fnmatchcase(name, pattern) for pattern in self.except_ or ())
 
     def expected(self, before: RowsBefore | None) -> str:
-        """What must be there, in words."""
+        """Say what must be there.
+
+        Args:
+            before: The rows to compare with; None if there are none.
+
+        Returns:
+            The words, for a result: one row in all is enough if there are no rows to compare with.
+        """
         if before is None:
             return "at least one row"
         return f"at least {self.at_least * 100:g} % of the rows of each table of {before.title}"
@@ -117,6 +132,10 @@ class Tables(Record, sparse=True):
         self, counts: Iterable[TableCount], before: RowsBefore | None
     ) -> list[TableRows]:
         """Compare rows with those of before, if there are any.
+
+        Args:
+            counts: The rows of the restored database's tables.
+            before: The rows to compare with; None if there are none.
 
         Returns:
             Each table, in the order of their names; also those that are gone, and views that fail.
@@ -155,7 +174,15 @@ class Tables(Record, sparse=True):
 
 
 def problems_of(tables: Sequence[TableRows]) -> list[str]:
-    """Say what is wrong with the tables of a restored database, in sentences."""
+    """Say what is wrong with the tables of a restored database.
+
+    Args:
+        tables: The tables, compared.
+
+    Returns:
+        A clause for each problem, which names its table; none if every table is as it must be. If
+        no table has a row, the first clause says it.
+    """
     problems = [
         f"{shown_name(each.table)} {each.problem}" for each in tables if each.problem
     ]
@@ -165,7 +192,14 @@ def problems_of(tables: Sequence[TableRows]) -> list[str]:
 
 
 def totals_of(tables: Sequence[TableRows]) -> str:
-    """Say how many tables and rows there are."""
+    """Say how many tables and rows there are.
+
+    Args:
+        tables: The tables.
+
+    Returns:
+        The totals, such as `tables: 12 (1 estimated), rows: 34,567`.
+    """
     rows = sum(each.rows or 0 for each in tables)
     estimated = sum(each.is_estimate for each in tables)
     how = f" ({estimated:,} estimated)" if estimated else ""
@@ -173,7 +207,15 @@ def totals_of(tables: Sequence[TableRows]) -> str:
 
 
 def largest_differences(tables: Sequence[TableRows]) -> str:
-    """Say which three tables have gained or lost most rows."""
+    """Say which three tables have gained or lost most rows.
+
+    Args:
+        tables: The tables, compared.
+
+    Returns:
+        The changes, the largest first; `none`, or that they are not known, if there is none to
+        name.
+    """
     changed = [each for each in tables if each.difference]
     changed.sort(key=lambda each: -abs(each.difference))
     if changed:
@@ -183,5 +225,12 @@ def largest_differences(tables: Sequence[TableRows]) -> str:
 
 
 def shown_name(name: str) -> str:
-    """Return a table's name in one line."""
+    """Return a table's name in one line.
+
+    Args:
+        name: The name.
+
+    Returns:
+        The name, with escapes for characters that cannot be printed, such as a line break.
+    """
     return name if name.isprintable() else repr(name)[1:-1]

@@ -18,6 +18,12 @@ def schema_of(name: str) -> "ResourceSchema":
 
     Args:
         name: the resource, such as `Snapshot`.
+
+    Returns:
+        The definition: the resource's inputs and its record.
+
+    Raises:
+        KeyError: There is no such resource.
     """
     schema: ResourceSchema = late(RESOURCES[name])
     return schema

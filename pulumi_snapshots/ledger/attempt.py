@@ -96,6 +96,12 @@ def owner_of(urn: str | None) -> str | None:
         For a URN its project, stack, the types of its parents and its name, joined by `::`. Its own
         type is left out, since the same resource of the dynamic provider and of the plugin has one
         owner. Any other text is its own owner.
+
+    Example:
+        >>> owner_of("urn:pulumi:dev::shop::squarecloud:index:Snapshot::before")
+        'shop::dev::before'
+        >>> owner_of("create 3f2a…")
+        'create 3f2a…'
     """
     parts = (urn or "").split("::", 3)
     # stack, project, types, name
@@ -109,7 +115,14 @@ def owner_of(urn: str | None) -> str | None:
 
 
 def owner_kind(owner: str | None) -> OwnerKind:
-    """Tell what kind of owner it is, see `owner_of`."""
+    """Return what kind of sender an owner is.
+
+    Args:
+        owner: A result of `owner_of`.
+
+    Returns:
+        `unknown` for None. A text without `::` is a guard or a command.
+    """
     if owner is None:
         return "unknown"
     if "::" in owner:
@@ -118,7 +131,14 @@ def owner_kind(owner: str | None) -> OwnerKind:
 
 
 def is_resource(owner: str | None) -> bool:
-    """Tell whether an owner is a resource: a later call can show that a state has its result."""
+    """Tell whether an owner is a resource: a later call can show that a state has its result.
+
+    Args:
+        owner: A result of `owner_of`; None is no resource.
+
+    Returns:
+        True for a drill too, but not for a guard, whose result no state keeps.
+    """
     return owner_kind(owner) in {"resource", "drill"}
 
 
@@ -180,7 +200,14 @@ class Request(Record, sparse=True):
         return self.posted_at.replace(microsecond=0)
 
     def age(self, now: datetime) -> float:
-        """Tell how many seconds ago it was sent, at this time of the service; 0 for the future."""
+        """Return how long ago the request was sent.
+
+        Args:
+            now: The service's time.
+
+        Returns:
+            Seconds; 0 if the request is later than `now`.
+        """
         return max(0.0, (now - self.posted_at).total_seconds())
 
 
@@ -282,17 +309,39 @@ class Attempt(Record, sparse=True):
         return self.request.posted_at + longest
 
     def is_void(self, now: datetime) -> bool:
-        """Tell whether it is a claim whose time to leave is over: nothing was sent for it."""
+        """Tell whether it is a claim whose time to leave is over: nothing was sent for it.
+
+        Args:
+            now: The service's time.
+
+        Returns:
+            True from a second after `due` on, by which two machines may differ.
+        """
         return self.status is Status.CLAIMED and now > (self.due or NEVER) + SECOND
 
     def is_owner_at_work(self, now: datetime) -> bool:
-        """Tell whether its own run may still enter how it was answered."""
+        """Tell whether its own run may still enter how the request was answered.
+
+        Args:
+            now: The service's time.
+
+        Returns:
+            True until `due`, unless the answer is known.
+        """
         return self.status in {Status.CLAIMED, Status.SENT} and now < (
             self.due or NEVER
         )
 
     def is_past(self, now: datetime) -> bool:
-        """Tell whether it need not be kept any longer."""
+        """Tell whether the ledger need not keep it any longer.
+
+        Args:
+            now: The service's time.
+
+        Returns:
+            True two hours after its end for a snapshot that a state has or that no resource asked
+            for, and 30 days after its end or its request for anything else.
+        """
         times = (self.request.posted_at, self.ended_at)
         last = max(each for each in times if each is not None)
         nobody_returns = self.saved or not is_resource(self.owner)
@@ -310,6 +359,11 @@ class Attempt(Record, sparse=True):
 
         Returns:
             The view that is further along, with what the other one knows besides.
+
+        Example:
+            >>> sent = replace(claim, status=Status.SENT)
+            >>> claim.joined(sent).status, sent.joined(claim).status
+            (<Status.SENT: 'sent'>, <Status.SENT: 'sent'>)
         """
         is_further = PROGRESS[ours.status] > PROGRESS[self.status]
         ahead = ours if is_further else self
@@ -352,12 +406,17 @@ class Attempt(Record, sparse=True):
 
 
 def request_name(kind: Kind, database_id: str, requested_at: datetime | str) -> str:
-    """Name a request as a state has it, which keeps no id of what is complete.
+    """Name a request as a state has it, which keeps no id of a request that is complete.
+
+    The service accepts two requests of a kind for one database only minutes apart, so a time in
+    whole seconds is enough.
 
     Args:
         kind: What it started.
         database_id: The database that it was sent for.
-        requested_at: When it was sent, in whole seconds. The service accepts two of a kind for one
-            database only minutes apart.
+        requested_at: When it was sent, in whole seconds, by the service's clock.
+
+    Returns:
+        The name, the same in every process.
     """
     return f"{kind} of {database_id} at {to_the_second(requested_at)}"

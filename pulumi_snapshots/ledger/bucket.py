@@ -97,7 +97,14 @@ class Bucket(Place):
         self._was_there = False
 
     def beside(self, name: str) -> Bucket:
-        """Another document in the same bucket, as a new process reaches it."""
+        """Return another document in the same bucket, as a new process reaches it.
+
+        Args:
+            name: The document's name, without `.ledger.json`.
+
+        Returns:
+            The document's place; nothing is read yet.
+        """
         return Bucket(
             self._below,
             self._at,
@@ -115,8 +122,19 @@ class Bucket(Place):
     async def edit(self, change: Callable[[Document], T]) -> T:
         """Change the document, again if another machine was faster.
 
-        An interrupt ends it at once while nothing can have been written. From its write on it
-        continues until it is known whether the document was written.
+        An interrupt ends the edit at once while nothing can have been written. From its write on it
+        continues until it is known whether the document was written. It ends within
+        `BUCKET_PATIENCE`.
+
+        Args:
+            change: See `Place.edit`.
+
+        Returns:
+            The result of the last call of `change`.
+
+        Raises:
+            LedgerUnavailable: The bucket cannot be reached, `TRIES` writes have failed, or the
+                store does not refuse a stale write.
         """
         failures = 0
         faster = 0
@@ -218,9 +236,13 @@ def place_of(
 
     Args:
         setting: A URI or path that `read_place` has checked; None for this machine's own place.
-        state_directory: The folder of this machine's own ledgers.
+        state_directory: The folder of this machine's own ledgers; one that is not absolute means
+            that this machine has none.
         service: Names the service, and so the document.
         clock: Times the pauses.
+
+    Returns:
+        The place.
     """
     own = SqliteFile(state_directory / f"{service}.ledger")
     if setting is None:

@@ -65,7 +65,15 @@ class Wish:
     id: str = ""  # of the request that it is to send
 
     def attempt_of(self, request: Request, status: Status) -> Attempt:
-        """Make the attempt of a request for what is wanted."""
+        """Make the attempt of a request for what is wanted.
+
+        Args:
+            request: The request, new or of an earlier run.
+            status: How far it is.
+
+        Returns:
+            The attempt, which is not entered yet.
+        """
         return Attempt(
             self.kind,
             self.owner,
@@ -79,7 +87,15 @@ class Wish:
         )
 
     def is_mine(self, attempt: Attempt) -> bool:
-        """Tell whether an attempt was made by the same resource, in this or an earlier run."""
+        """Tell whether an attempt was made by the same resource, in this or an earlier run.
+
+        Args:
+            attempt: An attempt of any owner.
+
+        Returns:
+            False if the owner is not known. An attempt for another database counts only if it is a
+            resource's, and not of another account.
+        """
         if self.owner is None or (attempt.kind, attempt.owner) != (
             self.kind,
             self.owner,
@@ -94,20 +110,40 @@ class Wish:
         return is_resource(self.owner) and same_account
 
     def is_for_same(self, attempt: Attempt) -> bool:
-        """Tell whether an attempt has the same database and triggers."""
+        """Tell whether an attempt has the same database and triggers.
+
+        Args:
+            attempt: An attempt of any owner.
+
+        Returns:
+            True also for an earlier digest of the same triggers.
+        """
         same_triggers = (
             attempt.purpose == self.purpose or attempt.purpose in self.also_purposes
         )
         return attempt.database_id == self.database_id and same_triggers
 
     def has_seen(self, attempt: Attempt) -> bool:
-        """Tell whether a call of this process has shown that a state has an attempt."""
+        """Tell whether a call of this process has shown that a state has an attempt.
+
+        Args:
+            attempt: The attempt.
+
+        Returns:
+            True if the state has it by its id, or by when it was requested.
+        """
         return bool(attempt.names & self.seen)
 
     def is_new_since(self, attempt: Attempt) -> bool:
         """Tell whether the ledger got an attempt since the operation began.
 
         The ledger's order counts: clocks do not show which of two is earlier by a moment.
+
+        Args:
+            attempt: An attempt that the ledger has now.
+
+        Returns:
+            False while the ledger has not been read for the operation.
         """
         return self.began_with is not None and attempt.id not in self.began_with
 
@@ -171,7 +207,14 @@ class Known:
         return next(iter(self.mine), None)
 
     def is_restored_since(self, attempt: Attempt) -> bool:
-        """Tell whether a run has restored the database of an attempt after its request."""
+        """Tell whether a run has restored the database of an attempt after its request.
+
+        Args:
+            attempt: An attempt to take a snapshot.
+
+        Returns:
+            True for a restore that is still under way too.
+        """
         return any(
             (each.ended_at or each.request.posted_at) > attempt.request.posted_at
             for each in self.attempts
@@ -179,7 +222,14 @@ class Known:
         )
 
     def age(self, attempt: Attempt) -> timedelta:
-        """Tell how long ago the request of an attempt was sent."""
+        """Return how long ago the request of an attempt was sent.
+
+        Args:
+            attempt: The attempt.
+
+        Returns:
+            The time since then, by the service's clock.
+        """
         return self.now - attempt.request.posted_at
 
 
@@ -356,7 +406,15 @@ def decide(attempts: Collection[Attempt], wish: Wish, now: datetime) -> Claim:
         A new attempt, which is to be entered and sent; one to resume; or one to wait for first.
 
     Raises:
-        ClaimRefused: If nothing may be sent.
+        ClaimRefused: Nothing may be sent.
+
+    Example:
+        >>> decide([], wish, now).role
+        'new'
+        >>> decide([sent_by_earlier_run], wish, now).role
+        'resumed'
+        >>> decide([sent_by_another_stack], wish, now).role
+        'in the way'
     """
     known = still_counting(attempts, wish, now)
     for row in TABLE[wish.kind]:
@@ -375,6 +433,9 @@ def left_by_earlier_run(
         attempts: All that the ledger has.
         wish: What the operation wants.
         now: The service's time, as far as it is known.
+
+    Returns:
+        The attempt to resume; None if there is none.
     """
     row = unsaved_snapshot if wish.kind == "snapshot" else unsaved_restore
     claim = row(still_counting(attempts, wish, now))
@@ -382,7 +443,16 @@ def left_by_earlier_run(
 
 
 def still_counting(attempts: Collection[Attempt], wish: Wish, now: datetime) -> Known:
-    """Leave out what is too old, what was never sent, and what the operation knows to be over."""
+    """Leave out what is too old, what was never sent, and what the operation knows to be over.
+
+    Args:
+        attempts: All that the ledger has.
+        wish: What the operation wants.
+        now: The service's time.
+
+    Returns:
+        The attempts that still count, newest request first.
+    """
     counting = [
         each
         for each in attempts
@@ -393,7 +463,15 @@ def still_counting(attempts: Collection[Attempt], wish: Wish, now: datetime) -> 
 
 
 def new_attempt(wish: Wish, now: datetime) -> Attempt:
-    """Make the attempt that a wish enters into the ledger; it may leave within `LEAVES_WITHIN`."""
+    """Make the attempt that a wish enters into the ledger; it may leave within `LEAVES_WITHIN`.
+
+    Args:
+        wish: What the operation wants.
+        now: The service's time, of which state and ledger keep milliseconds.
+
+    Returns:
+        The claim, which is not entered yet.
+    """
     # State and ledger have times in milliseconds.
     posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)
     request = Request(

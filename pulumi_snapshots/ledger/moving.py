@@ -24,7 +24,14 @@ ids of the `attempts`, and a digest of the `book`."""
 
 
 def bare(place: Place) -> Place:
-    """Return the shared place itself, without what it takes along; any other place as it is."""
+    """Return the shared place itself, without what it takes along from this machine.
+
+    Args:
+        place: Any place.
+
+    Returns:
+        The shared place of a `Successor`; any other place as it is.
+    """
     return place.shared if isinstance(place, Successor) else place
 
 
@@ -87,7 +94,10 @@ def left_in(own: Document, where: str) -> Document:
 
     Args:
         own: The own document.
-        where: The shared place.
+        where: The shared place, as `Place.where` names it.
+
+    Returns:
+        A document of these parts; empty if the shared place lacks nothing.
     """
     moved = _moved_to(where, own)
     book = _book_of(own)
@@ -103,7 +113,12 @@ def left_in(own: Document, where: str) -> Document:
 
 
 def enter(document: Document, left: Document) -> None:
-    """Enter into a shared document what it lacks; what it has already stays as it is there."""
+    """Enter into a shared document what it lacks; what it has already stays as it is there.
+
+    Args:
+        document: The shared document, which is changed in place.
+        left: A result of `left_in`.
+    """
     if attempts := left.get(ATTEMPTS):
         document[ATTEMPTS] = {**attempts, **document.get(ATTEMPTS, {})}
     for key, time in BOOK.items():
@@ -119,7 +134,13 @@ def enter(document: Document, left: Document) -> None:
 
 
 def note_moved(own: Document, left: Document, where: str) -> None:
-    """Note in a machine's own document that a shared place has taken along these parts of it."""
+    """Note in a machine's own document that a shared place has taken along parts of it.
+
+    Args:
+        own: The own document, which is changed in place.
+        left: The parts, as `left_in` returned them.
+        where: The shared place.
+    """
     known = _moved_to(where, own)[ATTEMPTS]
     # What the own ledger has forgotten need not be noted any longer.
     ids = {*known, *left.get(ATTEMPTS, {})} & own.get(ATTEMPTS, {}).keys()

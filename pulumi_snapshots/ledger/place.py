@@ -72,7 +72,14 @@ SAY_NOTHING = {
 
 
 def packed(document: Document) -> bytes:
-    """Serialise a document."""
+    """Serialise a document.
+
+    Args:
+        document: The document, without its format.
+
+    Returns:
+        JSON in UTF-8, which names the format `NEWEST`.
+    """
     return json.dumps({FORMAT: NEWEST, **document}, separators=(",", ":")).encode()
 
 
@@ -84,10 +91,13 @@ class Place(ABC):
 
     @abstractmethod
     async def read(self) -> Document:
-        """Read the document, an empty one if there is none yet.
+        """Read the document.
+
+        Returns:
+            The document, without its format; an empty one if there is none yet.
 
         Raises:
-            LedgerUnavailable: It cannot be read.
+            LedgerUnavailable: The document cannot be read, or another version has written it.
         """
 
     @abstractmethod
@@ -97,21 +107,35 @@ class Place(ABC):
         Args:
             change: Modifies the document in place. It is called in the event loop, and again if
                 another writer was faster, or if it is not known whether the document was written,
-                so that a change made twice has to end as one made once: it must not wait, and has
-                no effect but its result. If it raises, nothing is written.
+                so that a change made twice has to end as a change made once: it must not wait, and
+                has no effect but its result. If it raises, nothing is written.
 
         Returns:
             The result of the last call of `change`.
 
         Raises:
             LedgerUnavailable: The document cannot be read or written.
+
+        Example:
+            >>> def mark(document: Document) -> bool:
+            ...     is_first = "marked" not in document
+            ...     document["marked"] = True
+            ...     return is_first
+            >>> await place.edit(mark)
+            True
         """
 
     def parsed(self, data: bytes | str) -> Document:
         """Parse a serialised document.
 
+        Args:
+            data: What the place holds.
+
+        Returns:
+            The document, without its format.
+
         Raises:
-            LedgerUnavailable: It must stay as it is: damaged, or of another version.
+            LedgerUnavailable: The document must stay as it is: damaged, or of another version.
         """
         try:
             document = json.loads(data)
@@ -127,7 +151,15 @@ class Place(ABC):
         return document
 
     def unavailable(self, why: str, *then: Hint | HintKind) -> LedgerUnavailable:
-        """Make the error for a place that cannot be used; a `HintKind` is about its file."""
+        """Make the error for a place that cannot be used.
+
+        Args:
+            why: The reason, a clause about the place.
+            then: The next steps; a `HintKind` is about the place's own file.
+
+        Returns:
+            The error, to be raised.
+        """
         steps = [
             each if isinstance(each, Hint) else Hint(each, file=self.where)
             for each in then
@@ -138,7 +170,16 @@ class Place(ABC):
 def read_place(given: object) -> str:
     """Check the setting that names a shared place.
 
-    It is `backend`, a bucket's URI with its options, or a folder without a final slash.
+    Args:
+        given: What the configuration says.
+
+    Returns:
+        `backend`, a bucket's URI with its options in the order of their names, or the path of a
+        folder without a final slash.
+
+    Raises:
+        Unfit: It is none of these, or has options that this package cannot carry over, or the
+            library for buckets is not installed.
     """
     text = checks.text(given).strip()
     if text == BACKEND:
@@ -180,12 +221,29 @@ def _apart(text: str) -> tuple[str, dict[str, str]]:
 
 
 def destination_of(text: str) -> Destination:
-    """Take a shared place apart: a folder, or a bucket and its prefix; `Unfit` if it is neither."""
+    """Take a shared place apart.
+
+    Args:
+        text: A URI or path that `read_place` has checked.
+
+    Returns:
+        A folder, or a bucket with its prefix.
+
+    Raises:
+        Unfit: It is neither.
+    """
     return Destination.parse(f"{_apart(text)[0].rstrip('/')}/")
 
 
 def environment_of(text: str) -> dict[str, str]:
-    """The variables that say what a shared place's options say; an empty one is to be ignored."""
+    """Return the variables that say what a shared place's options say.
+
+    Args:
+        text: A bucket's URI with its options.
+
+    Returns:
+        The values by the variables' names; an empty value means that the variable is to be ignored.
+    """
     bare, options = _apart(text)
     variables = [
         (name, options[each])

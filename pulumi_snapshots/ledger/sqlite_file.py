@@ -65,7 +65,14 @@ class SqliteFile(Place):
         self._was_there = False  # whether this process has seen a document
 
     def beside(self, name: str) -> SqliteFile:
-        """Return another document in the same folder, as a new process reaches it."""
+        """Return another document in the same folder, as a new process reaches it.
+
+        Args:
+            name: The document's name, without `.ledger`.
+
+        Returns:
+            The document's place; nothing is read yet.
+        """
         path = self._path.with_name(f"{name}.ledger")
         return SqliteFile(path, is_shared=self.is_shared, in_threads=self._in_threads)
 

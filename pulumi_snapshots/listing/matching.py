@@ -44,6 +44,12 @@ def find_match(
 
     Raises:
         AmbiguousSnapshot: Two entries can be the snapshot.
+
+    Example:
+        >>> find_match([automatic, of_request], request).version
+        'v2'
+        >>> find_match([of_request], request, claimed={"v2"}) is None
+        True
     """
     in_time = _in_time(entries, request, claimed, is_behind=is_behind)
     if not in_time:

@@ -27,7 +27,14 @@ SUCCESS = (
 
 
 def said(because: str) -> Callable[[object], bool]:
-    """True and nothing else; `because` says what would happen."""
+    """Make the reader of an input that must be true, so that no data is overwritten by mistake.
+
+    Args:
+        because: What would happen, for the error.
+
+    Returns:
+        The reader: it returns True for True, and raises `Unfit` for anything else.
+    """
 
     def read(given: object) -> bool:
         if given is True:
@@ -130,9 +137,15 @@ class RestoreInputs(Inputs):
 def with_snapshot_missing(
     found: list[checks.Problem], values: Mapping[str, Any]
 ) -> list[checks.Problem]:
-    """The problems of inputs that name a snapshot.
+    """Replace the problems of inputs that name no snapshot by one that says so.
 
-    If nothing names one, that alone, and not what each of its inputs lacks.
+    Args:
+        found: The problems that the inputs have one by one.
+        values: The inputs.
+
+    Returns:
+        The problems as they are if an input names a snapshot; else that none does, and the problems
+        of the other inputs.
     """
     if any(values.get(name) is not None for name in NAMED_BY):
         return found
@@ -191,12 +204,26 @@ class RestoreRecord(Record):
 
 
 def time_out_beyond(age: float) -> str:
-    """Return a time-out with which a command watches a restore of so many seconds ago."""
+    """Return a time-out with which a command watches a restore to its end.
+
+    Args:
+        age: How many seconds ago the restore was requested.
+
+    Returns:
+        A duration in whole hours, such as `3h`, at least an hour longer than the age.
+    """
     return f"{int(age // 3600) + 2}h"
 
 
 def another_snapshot(record: RestoreRecord) -> str:
-    """The warning if the program names another snapshot than the one that was restored."""
+    """Warn that the program names another snapshot than the one that was restored.
+
+    Args:
+        record: The restore in the state.
+
+    Returns:
+        The warning.
+    """
     return (
         "the snapshot changed; set triggers to restore again. What was requested at "
         f"{record.requested_at} for database "

@@ -161,7 +161,19 @@ class RestoreOperation(Operation):
         self._runtime = inputs.runtime  # the snapshot's engine
 
     async def in_time(self, work: Awaitable[T]) -> T:
-        """Do the work within the time-out; raises as `restore` does."""
+        """Do the work within the time-out.
+
+        Args:
+            work: The work.
+
+        Returns:
+            The result of the work.
+
+        Raises:
+            RestorePending: The restore was or may have been started, and its end was not seen.
+            RestoreRefused: The ledger refuses to send another request.
+            LedgerUnavailable: Nothing was sent, since the ledger cannot be used.
+        """
         try:
             return await super().in_time(work)
         except TimeIsUp as why:
@@ -174,7 +186,16 @@ class RestoreOperation(Operation):
             raise self._unresolved(cause=error) from error
 
     async def carry_out(self) -> RestoreRecord:
-        """Restore, unless an earlier run has, and watch until it is over."""
+        """Restore, unless an earlier run has, and watch until the restore is over.
+
+        Returns:
+            The record, complete or with its failure.
+
+        Raises:
+            RestoreRefused: Nothing was sent, and why.
+            RestorePending: The end cannot be seen.
+            SquareCloudError: The service refused the request, which started nothing.
+        """
         await self.enter_resumed()
         await self.ensure_sent()
         return await self.ended()
@@ -469,7 +490,14 @@ class RestoreOperation(Operation):
         return RestorePending(record, text, undecided=undecided or is_done, cause=cause)
 
     def failure(self, record: RestoreRecord) -> RestoreFailed:
-        """The error of a restore that failed, with the step in which it did."""
+        """Make the error of a restore that failed.
+
+        Args:
+            record: The restore, with its failure.
+
+        Returns:
+            The error, with the step in which the restore failed if a poll of this run has shown it.
+        """
         shown = self.watch.shown if self.watch else None
         return failure_of(record, shown.step if shown else None)
 
@@ -542,7 +570,15 @@ def _refusal(refused: ClaimRefused, now: datetime) -> RestoreRefused:
 
 
 def failure_of(record: RestoreRecord, step: str | None = None) -> RestoreFailed:
-    """The error of a restore that failed; `step` is what the service was doing."""
+    """Make the error of a restore that failed.
+
+    Args:
+        record: The restore, with its failure.
+        step: What the service was doing when it failed; None if no poll has shown that.
+
+    Returns:
+        The error.
+    """
     begins = f"{_requested(record)} and"
     return RestoreFailed.reported(
         begins, record.database_id, record.failure or "", step
@@ -571,7 +607,19 @@ class RestoreCalls(ActCalls):
     async def read(
         self, _call: EngineCall, id_: str, state: Mapping[str, Any]
     ) -> Resource:
-        """Return what the state holds; no request is sent, since a restore acts once."""
+        """Return what the state holds; no request is sent, since a restore acts once.
+
+        Args:
+            id_: The id in the state.
+            state: The outputs in the state.
+
+        Returns:
+            The resource, as it is in the state.
+
+        Raises:
+            ResourceNotFinished: The restore has failed, or its end was not seen, so that the next
+                `up` deals with it.
+        """
         record = RestoreRecord.from_outputs(state)
         resource = Resource(id_, RESTORE.state(record, state))
         if record.failure:
@@ -590,7 +638,12 @@ class RestoreCalls(ActCalls):
     async def delete(
         self, call: EngineCall, _id: str, state: Mapping[str, Any]
     ) -> None:
-        """Forget it: nothing is sent, and the database keeps what it holds."""
+        """Forget the restore: nothing is sent, and the database keeps what it holds.
+
+        Args:
+            call: The call, whose listener gets a line about it.
+            state: The outputs in the state.
+        """
         record = RestoreRecord.from_outputs(state)
         kept = f"database {record.target_database_id} keeps what it holds"
         call.listener.note(f"forgotten: the restore of {record.snapshot}; {kept}")

@@ -403,7 +403,11 @@ class StatusWatch:
         return is_running and self.is_ours is True and not self._needs_database
 
     def seen(self) -> str:
-        """What was seen of it last, for the error of an end that is not known."""
+        """Say what was seen of the restore last, for the error of an end that is not known.
+
+        Returns:
+            A clause without a full stop, which begins in lower case.
+        """
         shown = self.shown
         if self._needs_database or shown is None:
             return "the service does not say how a restore stands"

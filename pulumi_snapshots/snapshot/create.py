@@ -180,7 +180,17 @@ class SnapshotOperation(Operation):
         self._claimed = set[str]()  # versions of other requests
 
     async def carry_out(self) -> SnapshotRecord:
-        """Complete what an earlier run has started, adopt a snapshot, or take one; see `create`."""
+        """Complete what an earlier run has started, adopt a snapshot, or take one.
+
+        Returns:
+            The snapshot, complete; its URL is not pinned, and the user is warned, if the answer
+            named the version and no listing showed it in time.
+
+        Raises:
+            Pending: A request was or may have been sent, and its snapshot is not known yet.
+            SquareCloudError: The service refused the request, and nothing was started.
+            LedgerUnavailable: Nothing was sent, since the ledger cannot be used.
+        """
         why = ""
         cause: ProviderError | None = None
         try:

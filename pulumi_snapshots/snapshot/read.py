@@ -91,7 +91,21 @@ class SnapshotCalls(ActCalls):
     async def read(
         self, call: EngineCall, id_: str, state: Mapping[str, Any]
     ) -> Resource:
-        """Refresh a snapshot in the state, or get an existing one by its id."""
+        """Refresh a snapshot in the state, or get an existing one by its id.
+
+        Args:
+            call: The call.
+            id_: The id in the state, or the id to look up.
+            state: The outputs in the state; without `available` for a lookup or an import.
+
+        Returns:
+            The resource, under its own id, which can differ from a provisional one in the state.
+
+        Raises:
+            ResourceNotFinished: The snapshot is still pending.
+            NoSuchSnapshot: The id of a lookup is not listed.
+            ProviderError: The key was refused; the state stays as it is.
+        """
         if "available" not in state:
             return self.resource(await get(call.session(), id_), state)
         record = SnapshotRecord.from_outputs(state)
@@ -124,7 +138,13 @@ class SnapshotCalls(ActCalls):
     async def delete(
         self, call: EngineCall, _id: str, state: Mapping[str, Any]
     ) -> None:
-        """Forget it: the service has no delete, so nothing is sent."""
+        """Forget the snapshot: the service has no delete, so nothing is sent.
+
+        Args:
+            call: The call, whose listener gets a line that says until when the service keeps the
+                snapshot.
+            state: The outputs in the state.
+        """
         record = SnapshotRecord.from_outputs(state)
         until = (
             to_the_second(record.expires_at)
@@ -153,8 +173,16 @@ async def read(
 ) -> SnapshotRecord:
     """Renew the record of a snapshot in the state; a pending one may come back complete.
 
-    It stays as it is if the service says nothing. A refresh drops none, and fails for no pending
-    one: the update that follows meets the same error, and says so.
+    The record stays as it is if the service says nothing. A refresh forgets no snapshot, and fails
+    for no pending one: the update that follows meets the same error, and says so.
+
+    Args:
+        session: The session of the process.
+        record: The record in the state.
+        listener: Gets a warning for a snapshot that is not listed, or was not refreshed.
+
+    Returns:
+        The record; not available if the listing is complete and lacks the snapshot.
 
     Raises:
         KeyRefused: The service refuses the key, so that no resource can be read.
@@ -193,12 +221,15 @@ async def get(
     Args:
         session: The session of the process.
         resource_id: `DATABASE_ID/VERSION_ID`, or `DATABASE_ID/latest` for the newest available one.
-        unlisted: Whether one that a run has found, and an old page lacks, is described as the run
-            knows it.
+        unlisted: Whether a snapshot that a run has found, and an old page lacks, is described as
+            the run knows it.
+
+    Returns:
+        The snapshot.
 
     Raises:
-        NoSuchSnapshot: It is not there.
-        NothingSent: The service did not answer in time.
+        NoSuchSnapshot: The service does not list it, or the id is none of a snapshot.
+        NothingSent: The service did not answer within `REFRESH_PATIENCE` seconds.
     """
     if is_provisional(resource_id):
         happened = f"{resource_id} is the provisional id of a pending snapshot"
@@ -240,10 +271,19 @@ async def newest(
     *,
     may_be_empty: bool = True,
 ) -> SnapshotRecord | None:
-    """The newest snapshot of one database that is available.
+    """Find the newest snapshot of one database that is available.
+
+    Args:
+        session: The session of the process.
+        database_id: The database.
+        entries: Its entries, in any order.
+        may_be_empty: Whether a snapshot of 0 bytes will do.
+
+    Returns:
+        The snapshot; None if none is available.
 
     Raises:
-        CannotTell: One that may be it has no time.
+        CannotTell: An entry that may be the newest one has no time.
     """
     for entry in newest_first(entries):
         record = await describe(session, database_id, entry)

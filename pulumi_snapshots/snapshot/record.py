@@ -117,12 +117,29 @@ def takes_snapshot(schema: ResourceSchema) -> bool:
 
 
 def short_id(id_: str) -> str:
-    """An id as a row has room for it: the first 8 characters of each part."""
+    """Shorten an id to what a row has room for.
+
+    Args:
+        id_: An id, such as DATABASE_ID/VERSION_ID.
+
+    Returns:
+        The first 8 characters of each part between slashes.
+    """
     return "/".join(part[:8] for part in id_.split("/"))
 
 
 def split_id(resource_id: str) -> tuple[str, str]:
-    """Split `DATABASE_ID/VERSION_ID`; ValueError if it is something else."""
+    """Split the id of a snapshot.
+
+    Args:
+        resource_id: `DATABASE_ID/VERSION_ID`, or `DATABASE_ID/latest`.
+
+    Returns:
+        The database's id, and the version's id or `latest`.
+
+    Raises:
+        ValueError: It is neither; the text says so for a user.
+    """
     database_id, _, version_id = resource_id.partition("/")
     try:
         database = checks.database_id()(database_id)
@@ -203,7 +220,14 @@ class SnapshotRecord(ListedProperties):
     )
 
     def created(self, at: datetime | None) -> Self:
-        """With this time of creation, if it is known, and the end of its 30 days."""
+        """Return the record with its time of creation, and the end of its 30 days.
+
+        Args:
+            at: When it was taken, by the service's clock; None if that is not known.
+
+        Returns:
+            A new record; this one if the time is not known.
+        """
         if at is None:
             return self
         return replace(
@@ -224,11 +248,22 @@ class SnapshotRecord(ListedProperties):
         }
 
     def expired(self, now: datetime) -> bool:
-        """Whether its 30 days are over at this time of the service."""
+        """Tell whether its 30 days at the service are over.
+
+        Args:
+            now: The service's time.
+
+        Returns:
+            False if their end is not known.
+        """
         return self.expires_at is not None and now >= parse_rfc3339(self.expires_at)
 
     def remember_in(self, memory: RunMemory) -> None:
-        """Tell the run's memory of a snapshot that the state has."""
+        """Tell the run's memory of a snapshot that the state has.
+
+        Args:
+            memory: The run's memory. A snapshot that is still pending has nothing to remember.
+        """
         if self.version_id is None:
             return
         memory.note_in_state({self.id})
@@ -266,12 +301,28 @@ SNAPSHOT = ResourceSchema(
 
 
 def is_pinned(url: str | None, version_id: str) -> bool:
-    """Whether this URL serves exactly this version, whatever is newest."""
+    """Tell whether a URL serves exactly one version, whichever is newest.
+
+    Args:
+        url: The download URL; None is not pinned.
+        version_id: The version.
+
+    Returns:
+        True if the URL names this version.
+    """
     return version_of(url or "") == version_id
 
 
 def taken_text(record: SnapshotRecord, now: datetime) -> str:
-    """Name a snapshot with its age: `DATABASE_ID/VERSION_ID, taken 12 min ago`."""
+    """Name a snapshot with its age.
+
+    Args:
+        record: The snapshot.
+        now: The service's time.
+
+    Returns:
+        `DATABASE_ID/VERSION_ID, taken 12 min ago`; only the id if its time is not known.
+    """
     if record.created_at is None:
         return record.id
     return (
@@ -294,8 +345,12 @@ async def describe(
         session: The session of the process.
         database_id: Its database.
         entry: Its entry.
-        base_url: The URL of another one of that database, or of itself.
-        requested: When it was requested, by the service's clock; None if no run has.
+        base_url: The URL of another snapshot of that database, or of itself, whose address serves
+            if the entry has none; None if none is known.
+        requested: When it was requested, by the service's clock; None if no run has requested it.
+
+    Returns:
+        The record; available unless its 30 days are over.
 
     Raises:
         SquareCloudError: An old entry without any URL needs the account's id, and the service does

@@ -97,7 +97,14 @@ class Reuse:
         )
 
     def is_too_old(self, posted_at: datetime) -> bool:
-        """Tell whether a guard must not use what was requested then: the data may have changed."""
+        """Tell whether a guard must not use what was requested then: the data may have changed.
+
+        Args:
+            posted_at: When the snapshot was requested, by the service's clock.
+
+        Returns:
+            True once both the time-out and `reuse_within` have elapsed since.
+        """
         longest = timedelta(seconds=max(self.inputs.timeout, self.inputs.reuse_within))
         return posted_at < self.session.service_clock.now() - longest
 
@@ -131,7 +138,11 @@ class Reuse:
 
         Args:
             taken_at: When the snapshot was requested, or its time in the listing.
-            if_unknown: The answer if the service does not say.
+            if_unknown: The answer if the service does not say whether the database was restored
+                since.
+
+        Returns:
+            True if the database was changed or restored after that time, or is being restored now.
         """
         if await self._last_known_change() > taken_at:
             return True
@@ -160,7 +171,14 @@ class Reuse:
     async def is_candidate_worthless(self, candidate: Candidate) -> bool:
         """Tell whether a candidate is worthless, by times that are exact to a second.
 
-        A guard uses none of which the service does not say whether the database was restored since.
+        A guard uses no snapshot if the service does not say whether the database was restored
+        since.
+
+        Args:
+            candidate: A result of `newest`.
+
+        Returns:
+            See `is_worthless`.
         """
         is_guard = self.last_change is not None
         return await self.is_worthless(candidate.taken_at - SECOND, if_unknown=is_guard)
