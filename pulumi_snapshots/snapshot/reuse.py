@@ -74,9 +74,16 @@ class Reuse:
         # A guard needs no listing if a run has taken one. A run that is alone does not know what
         # other machines have changed since they took theirs.
         is_listing_useless = candidates or not ledger.place.is_shared
-        if self.last_change is None or not is_listing_useless:
+        if not self._is_guard or not is_listing_useless:
             candidates += await self._listed(requested, excluded, polls_now=polls_now)
-        return max(candidates, key=lambda each: each.taken_at, default=None)
+        newest = max(candidates, key=lambda each: each.taken_at, default=None)
+        if newest is None or (self._is_guard and self.is_too_old(newest.taken_at)):
+            return None
+        return newest
+
+    @property
+    def _is_guard(self) -> bool:
+        return self.last_change is not None
 
     @property
     def _oldest(self) -> datetime:
@@ -87,14 +94,13 @@ class Reuse:
         )
 
     def _is_young(self, attempt: Attempt) -> bool:
-        if self.last_change is None:
+        if not self._is_guard:
             return attempt.request.posted_at >= self._oldest
         # However long a guard waited: the change that its snapshot was for began only then, and may
-        # be tried again. But the next run may have found just now what was requested long ago.
+        # be tried again. But the next run may have found just now what was requested long ago, see
+        # `is_too_old`.
         ended_at = attempt.ended_at or attempt.request.posted_at
-        return ended_at >= self._oldest and not self.is_too_old(
-            attempt.request.posted_at
-        )
+        return ended_at >= self._oldest
 
     def is_too_old(self, posted_at: datetime) -> bool:
         """Tell whether a guard must not use what was requested then: the data may have changed.
@@ -180,5 +186,6 @@ class Reuse:
         Returns:
             See `is_worthless`.
         """
-        is_guard = self.last_change is not None
-        return await self.is_worthless(candidate.taken_at - SECOND, if_unknown=is_guard)
+        return await self.is_worthless(
+            candidate.taken_at - SECOND, if_unknown=self._is_guard
+        )

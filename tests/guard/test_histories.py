@@ -22,6 +22,8 @@ LONG = {"reuse_within": DAY}
 WEEK = {"reuse_within": 7 * DAY}
 LOST = Fault(kind="create", times=1, drop=True, when="after")
 """The answer to the first POST is lost."""
+NEVER_ARRIVES = Fault(kind="create", times=1, drop=True, when="before", delay=30.0)
+"""The first POST does not arrive."""
 UNKNOWN = [
     Fault(kind="restore status", times=100, **each)
     for each in ({"status": 500, "code": "INTERNAL"}, {"drop": True})
@@ -72,6 +74,10 @@ HISTORIES: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
     "a young manual snapshot, and an automatic one": (
         {}, ["share", "there", 9, "fails", ("there", {"origin": "automatic"}), 2, "up"], [0, 1]
     ),
+    "a listed one that grew too old while the guard waited for a killed run": (
+        QUICK, ["share", 4, "snapshot", 1, NEVER_ARRIVES, ("kill", {"after": 200.0, "reuse_within": 0.0}), 5,
+        ("up", {"timeout": 600.0})], [1, 2]
+    ),
     "one that no listing shows yet": (KEPT, ["lists", "snapshot", "up"], [1, 1]),
 }  # fmt: skip
 
@@ -88,17 +94,18 @@ class History:
     async def up(self, *, fails: bool = False, **given: Any) -> None:
         program = self.machine.program()
         await program.changes(2, fails=fails, **given)
+        assert program.done, "\n".join(map(str, program.held.values()))
         (version,) = set(program.done.values())
         self.found.append(version)
 
     async def fails(self, **given: Any) -> None:
         await self.up(fails=True, **given)
 
-    async def kill(self, after: float = 100.0) -> None:
+    async def kill(self, after: float = 100.0, **given: Any) -> None:
         program = self.machine.program()
         await killed(
             after,
-            partial(program.change, "update of Server shop"),
+            partial(program.change, "update of Server shop", **given),
             lambda: program.session,
         )
 
