@@ -21,6 +21,7 @@ from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.errors import Hint, HintKind, ProviderError, is_later
 from pulumi_snapshots.errors.debug import shows_traceback
 from pulumi_snapshots.errors.pages import keep_last
+from pulumi_snapshots.errors.secrets import looks_secret, spells_secret
 from pulumi_snapshots.service.errors import AnswerLost, NotSent, Unavailable
 
 # exit codes; the last one is click's, for wrong arguments
@@ -153,6 +154,9 @@ async def _told(invocation: Invocation, command: Awaitable[bool | None]) -> int:
 
 def _refuse(invocation: Invocation, error: click.ClickException) -> int:
     """Say what is wrong with the arguments; returns the exit code."""
+    for each in invocation.arguments:
+        if looks_secret(each) and not spells_secret(each):
+            invocation.note_typed_id(each)
     context = getattr(error, "ctx", None)
     known = (
         "commands"

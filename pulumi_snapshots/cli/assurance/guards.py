@@ -28,7 +28,8 @@ async def guards(invocation: Invocation, /, *, guard: str | None) -> None:
         for each in noted
         if guard is None or f"/{each.guard}".endswith(f"/{guard}")
     ]
-    if noted and not found:
+    if guard is not None and noted and not found:
+        invocation.note_typed_id(guard)
         known = ", ".join(sorted({each.guard for each in noted}))
         unknown = f"no guard {guard!r} has guarded a change in the last 30 days"
         invocation.fail(f"{unknown}. Those that have: {known}.")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.engine import SIGNATURE, schema_of
+from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.properties.catalogue import Record, ResourceSchema, in_python
 from pulumi_snapshots.properties.state_check import problem_of_state
 from pulumi_snapshots.resources import RESOURCES
@@ -67,8 +68,8 @@ def _resources(file: Path, troubles: list[str]) -> list[Any]:
         return list(deployment.get("resources") or ())
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         troubles.append(
-            f"the state {file.name} cannot be read: it must be a file that `pulumi stack export` "
-            "has written."
+            f"the state {shown_file(file.name)} cannot be read: it must be a file that "
+            "`pulumi stack export` has written."
         )
         return []
 
