@@ -33,7 +33,10 @@ _interrupts = Interrupts(lambda: this_run().stop())
 KNOWN_WITHIN = 60.0
 """Seconds within which a change learns its database. It was known when the resource was registered,
 unless the engine deletes one before that."""
-NOT_KNOWN = "its database is not known, since what that comes from has failed, or is not there yet"
+DATABASE_NOT_KNOWN = (
+    "its database is not known, since what that comes from has failed, or is "
+    "not there yet"
+)
 OFF_WITHOUT_DATABASE = Message(
     "the {change} has no snapshot, since {guard} is off; it is not in the history, since the "
     "guard's database is not known yet"
@@ -173,7 +176,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             await self._messages.flush()
             return
         if database_id is None:
-            error = late("guard.once:ChangeHeldBack")(what, NOT_KNOWN)
+            error = late("guard.once:ChangeHeldBack")(what, DATABASE_NOT_KNOWN)
             raise pulumi.RunError(row.wording.report(error))
         inputs = self._inputs(database_id)
         is_new_stack = self._state is not None and not self._state.guardable

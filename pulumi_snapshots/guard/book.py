@@ -17,7 +17,7 @@ from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.guard.inputs import FIRST_UP, ComponentInputs
 from pulumi_snapshots.ledger.attempt import NEVER, Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.place import AHEAD_HERE, Document
+from pulumi_snapshots.ledger.place import AHEAD_HERE, QUOTA_USED_UP, Document
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import (
@@ -31,7 +31,6 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord
 T = TypeVar("T")
 GUARDS = "guards"  # the document's key for the entries, oldest first
 PINS = "roll-backs"  # the document's key for what each value of a roll-back was answered with
-USED_UP = "quota_used_up"  # the document's key for when the daily quota is free again
 MOST = 200  # entries, see `_kept`; and pins, of which the oldest are forgotten
 MOST_CHANGES = 20  # that an entry names
 KEPT_FOR = timedelta(seconds=checks.RETENTION)
@@ -305,7 +304,7 @@ class GuardBook:
         Args:
             until: When a slot is free.
         """
-        self._document[USED_UP] = rfc3339(until)
+        self._document[QUOTA_USED_UP] = rfc3339(until)
 
     def _moment(self) -> str:
         """The service's time.
@@ -321,7 +320,7 @@ class GuardBook:
     @property
     def used_up(self) -> datetime | None:
         """Until when the daily quota is used up; None if it is not known to be."""
-        ends = self._document.get(USED_UP)
+        ends = self._document.get(QUOTA_USED_UP)
         until = parse_rfc3339(ends) if isinstance(ends, str) else self.now
         return until if until > self.now else None
 

@@ -19,10 +19,9 @@ from pulumi_snapshots.ledger.attempt import (
     request_name,
 )
 from pulumi_snapshots.ledger.decision import Claim, Wish, decide
-from pulumi_snapshots.ledger.place import UNREADABLE, Document, Place
+from pulumi_snapshots.ledger.place import ATTEMPTS, UNREADABLE, Document, Place
 
 T = TypeVar("T")
-ATTEMPTS = "attempts"
 FIELDS_OF_ATTEMPT = Attempt.properties().keys()
 
 

@@ -9,15 +9,13 @@ from hashlib import sha256
 from typing import Any, TypeVar
 
 from pulumi_snapshots.errors import LedgerUnavailable
-from pulumi_snapshots.ledger.place import Document, Place
+from pulumi_snapshots.ledger.place import ATTEMPTS, QUOTA_USED_UP, Document, Place
 
 T = TypeVar("T")
 
-ATTEMPTS = "attempts"  # the document's key for attempts by their ids
 BOOK = {"guards": "noted_at", "roll-backs": "asked_at"}
 """The document's keys for what guards have noted, oldest first, and each entry's key for its
 time."""
-USED_UP = "quota_used_up"  # the document's key for when the daily quota is free again
 MOVED = "moved"
 """The key of a machine's own document for what a shared one has taken along: its place `to`, the
 ids of the `attempts`, and a digest of the `book`."""
@@ -129,8 +127,10 @@ def enter(document: Document, left: Document) -> None:
         ]
         if added:
             document[key] = sorted([*entries, *added], key=lambda each: str(each[time]))
-    if USED_UP in left:
-        document[USED_UP] = max(left[USED_UP], document.get(USED_UP, ""))
+    if QUOTA_USED_UP in left:
+        document[QUOTA_USED_UP] = max(
+            left[QUOTA_USED_UP], document.get(QUOTA_USED_UP, "")
+        )
 
 
 def note_moved(own: Document, left: Document, where: str) -> None:
@@ -154,7 +154,7 @@ def _moved_to(where: str, own: Document) -> dict[str, Any]:
 
 
 def _book_of(own: Document) -> Document:
-    return {key: own[key] for key in (*BOOK, USED_UP) if own.get(key)}
+    return {key: own[key] for key in (*BOOK, QUOTA_USED_UP) if own.get(key)}
 
 
 def _identity(entry: dict[str, Any], time: str) -> tuple[Any, ...]:

@@ -20,13 +20,16 @@ NEWEST = 2  # the format that this version writes, and the only one that it can 
 DAMAGED = "it is damaged, or another program's", HintKind.MOVE_LEDGER_ASIDE
 GONE = "it was moved or emptied while this run was under way", HintKind.PUT_LEDGER_BACK
 OLDER = "an older version of this package has written it", HintKind.MOVE_LEDGER_ASIDE
-LATER = (
+NEWER_VERSION = (
     "a later version of this package has written it",
     HintKind.UPGRADE,
     HintKind.MOVE_LEDGER_ASIDE,
 )
 UNREADABLE = HintKind.UPGRADE, HintKind.MOVE_LEDGER_ASIDE
 """The next steps with what another version may have written."""
+ATTEMPTS = "attempts"  # the document's key for attempts by their ids
+QUOTA_USED_UP = "quota_used_up"
+"""The document's key for when the daily quota is free again."""
 AHEAD_HERE = "service_ahead"
 """The document's key for the seconds that the service's clock was ahead of this machine's, if no
 other machine uses the document."""
@@ -145,7 +148,7 @@ class Place(ABC):
             raise self.unavailable(*DAMAGED)
         written = document.pop(FORMAT, 0)
         if not isinstance(written, int) or written > NEWEST:
-            raise self.unavailable(*LATER)
+            raise self.unavailable(*NEWER_VERSION)
         if written < NEWEST:
             raise self.unavailable(*OLDER)
         return document

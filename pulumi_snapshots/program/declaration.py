@@ -18,7 +18,9 @@ from pulumi_snapshots.snapshot.record import ListedProperties, takes_snapshot
 
 INSTEAD_OF_SNAPSHOT = ("database_id", "version_id", "download_url")
 """The inputs that may be given instead of the argument `snapshot`."""
-SNAPSHOT = "Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None"
+SNAPSHOT_ANNOTATION = (
+    "Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None"
+)
 WHOLE_NUMBERS = frozenset({int, Bytes, Rows})
 TYPES: dict[Any, str] = {
     **dict.fromkeys(WHOLE_NUMBERS, "int"),
@@ -45,7 +47,7 @@ def signature_of(schema: ResourceSchema) -> Signature:
     ]
     inputs = dict(schema.inputs.properties())
     if takes_snapshot(schema):
-        parameters.append(_optional("snapshot", by_position, SNAPSHOT))
+        parameters.append(_optional("snapshot", by_position, SNAPSHOT_ANNOTATION))
         for name in ListedProperties.properties().keys() - {*INSTEAD_OF_SNAPSHOT}:
             inputs.pop(name, None)
     kind = by_position

@@ -43,7 +43,10 @@ from pulumi_snapshots.run.settings import Settings, SettingsError
 if TYPE_CHECKING:
     from pulumi_snapshots.run.session import Session
 
-KEPT = "{id} stays as it is: it was deleted only to be made again with what it depends on. {then}"
+STAYS_AS_IS = (
+    "{id} stays as it is: it was deleted only to be made again with what it depends "
+    "on. {then}"
+)
 """Said to everybody, since the engine does not show `--replace` to its provider here."""
 T = TypeVar("T")
 Same = Callable[[Any, Any], bool]  # whether two values that are not equal mean the same
@@ -553,7 +556,7 @@ class ActCalls(ABC):
             await keep_in_ledger(call, kept)
             if not kept.record.pending:
                 then = Hint(self.acts_again)
-                call.listener.note(Message(KEPT, id=kept.record.id, then=then))
+                call.listener.note(Message(STAYS_AS_IS, id=kept.record.id, then=then))
             return await self.continued(call, kept.record.id, kept.record, values)
         with ending_unfinished(call, self.rules.schema, values, self.ends):
             record = await self.begin(call, inputs)

@@ -16,8 +16,7 @@ import anyio.lowlevel
 import pytest
 from anyio.abc import TaskGroup
 
-from pulumi_snapshots.ledger.ledger import ATTEMPTS
-from pulumi_snapshots.ledger.place import Document
+from pulumi_snapshots.ledger.place import ATTEMPTS, Document
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import EngineCall, ResourceNotFinished
 from pulumi_snapshots.run.memory import PENDING, id_at

@@ -22,8 +22,8 @@ from pulumi_snapshots.ledger.attempt import (
     Status,
 )
 from pulumi_snapshots.ledger.decision import Claim, Wish
-from pulumi_snapshots.ledger.ledger import ATTEMPTS, Ledger
-from pulumi_snapshots.ledger.place import Document
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.place import ATTEMPTS, Document
 from tests.support.memory import Memory
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START

@@ -9,10 +9,10 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.drill.last import LAST
 from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.guard import book
-from pulumi_snapshots.ledger import ledger, moving
+from pulumi_snapshots.ledger import moving
 from pulumi_snapshots.ledger.bucket import place_of
-from pulumi_snapshots.ledger.moving import ATTEMPTS, MOVED, Successor
-from pulumi_snapshots.ledger.place import packed
+from pulumi_snapshots.ledger.moving import MOVED, Successor
+from pulumi_snapshots.ledger.place import ATTEMPTS, packed
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import Rules
@@ -222,7 +222,5 @@ def test_a_run_without_a_home_directory_can_share() -> None:
 
 def test_every_part_of_the_document_is_taken_along_or_need_not_be() -> None:
     assert set(moving.BOOK) == {book.GUARDS, book.PINS}
-    assert moving.USED_UP == book.USED_UP
-    assert moving.ATTEMPTS == ledger.ATTEMPTS
     assert LAST not in moving.BOOK, "a drill's note may be lost"
-    assert MOVED not in {*moving.BOOK, moving.ATTEMPTS}
+    assert MOVED not in {*moving.BOOK, ATTEMPTS}

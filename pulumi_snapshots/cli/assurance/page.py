@@ -1,14 +1,13 @@
 """The page of `report` as Markdown. It says what the fields say, and computes nothing."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
+from pulumi_snapshots.cli.assurance.dossier import Fields
 from pulumi_snapshots.cli.terminal.invocation import NAME
 from pulumi_snapshots.cli.terminal.output import GOOD, printable, size_text
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.properties.checks import spoken
 
-Fields = Mapping[str, Any]
 NOT_KNOWN = "not known"
 DEFINITIONS = (
     "**Recovery point**: the longest time in the period without a new snapshot, between two "
@@ -26,7 +25,7 @@ OVERVIEW_HEADS = (
 OUTCOMES = {True: "passed", False: "**failed**", None: NOT_KNOWN}
 
 
-def page_of(report: Fields) -> str:
+def report_page(report: Fields) -> str:
     """Write the report for people; all times are UTC.
 
     Args:

@@ -16,7 +16,7 @@ from pulumi_snapshots.cli.assurance.health import (
     Examination,
     Findings,
 )
-from pulumi_snapshots.cli.assurance.page import page_of
+from pulumi_snapshots.cli.assurance.page import report_page
 from pulumi_snapshots.cli.assurance.states import StateEntry, read_states, without_zone
 from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import Invocation
@@ -100,7 +100,7 @@ async def report(
         with examination.reading("the drills in the ledger are not known"):
             drills = await ended_drills(session.ledger)
         fields = _fields(session, examination, found, drills, stated)
-    text = markdown(page_of(fields), invocation.out)
+    text = markdown(report_page(fields), invocation.out)
     bad = [each for each in fields["databases"] if not each["ok"]]
     invocation.result(fields, text, *(each["id"] for each in bad))
     for problem in fields["problems"]:

@@ -153,7 +153,9 @@ async def doctor(
         invocation.progress(ASKING)
         try:
             async with invocation.session(stack) as session:
-                about = Examination(session, words, bucket_url(invocation.environment))
+                about = ServiceChecks(
+                    session, words, bucket_url(invocation.environment)
+                )
                 if stack:
                     found.append(
                         Finding("stack", "ok", f"{stack}: its configuration is used")
@@ -202,7 +204,7 @@ def _show(invocation: Invocation, found: Sequence[Finding]) -> bool:
     return bool(problems)
 
 
-class Examination:
+class ServiceChecks:
     """The checks that need the service or the ledger, and the facts that they share."""
 
     def __init__(self, session: Session, words: MessageFormatter, backend: str) -> None:

@@ -25,7 +25,7 @@ from pulumi_snapshots.snapshot.record import short_id
 
 NOT_RUN = 125
 """The exit code if the command was not run, as of `env`, `timeout` and `docker run`."""
-GUARDS = "command guard/"
+COMMAND_GUARD_PREFIX = "command guard/"
 """How the names of these guards begin in the book; the command's name follows."""
 SNAPSHOTS_VARIABLE = "SQUARECLOUD_GUARDED_BY"
 """The variable by which the command knows its snapshots, with spaces between them."""
@@ -168,7 +168,7 @@ class _Guarding:
         self._invocation = invocation
         self._session = session
         self._words = words
-        self._guard = f"{GUARDS}{name}"
+        self._guard = f"{COMMAND_GUARD_PREFIX}{name}"
         self._change = f"run of {name}"
         self._is_off = session.settings.guard == "off"
         self._once = OncePerRun()
@@ -217,13 +217,17 @@ class _Guarding:
         for database_id in self._inputs:
             earlier = await consult(
                 self._session.ledger,
-                partial(GuardBook.unfinished, database_id=database_id, guards=GUARDS),
+                partial(
+                    GuardBook.unfinished,
+                    database_id=database_id,
+                    guards=COMMAND_GUARD_PREFIX,
+                ),
             )
             if earlier is None or earlier.id is None:
                 continue
             unfinished = Message(
                 UNFINISHED,
-                command=earlier.guard.removeprefix(GUARDS),
+                command=earlier.guard.removeprefix(COMMAND_GUARD_PREFIX),
                 id=earlier.id,
                 time=self._invocation.moment(earlier.noted_at),
                 way_back=Hint(HintKind.GO_BACK, id=short_id(earlier.id)),
