@@ -77,7 +77,8 @@ image: environment ## Build the container image of the command line, with Docker
 registry: environment ## Make the pages and the schema that Pulumi's registry reads: schema.json, docs/_index.md, docs/installation-configuration.md
 	@$(IN_VENV) -m tools.registry
 
-generated: environment ## Write what follows from the definitions: what type checkers read, tables of the pages, the registry's pages and schema
+generated: environment ## Write what follows from the definitions: the tour in other languages, what type checkers read, tables of the pages, the registry's pages and schema
+	@$(IN_VENV) -m tools.languages
 	@$(IN_VENV) -m tools.declarations
 	@$(IN_VENV) -m tests.support.property_tables
 	@$(IN_VENV) -m tools.registry

@@ -12,7 +12,7 @@ from pulumi_snapshots.plugin.description.identity import Identity
 from pulumi_snapshots.plugin.description.schema import FENCE, LANGUAGES, example, schema
 from tests.support import language_programs
 from tests.support.machine import had
-from tools import sdks
+from tools import languages, sdks
 
 SCHEMA = schema()
 EACH = {
@@ -68,6 +68,10 @@ def test_each_resource_and_function_has_an_example_in_each_language(name: str) -
             language == "yaml"
             or Identity().imports()[language].removeprefix("import ") in text
         )
+
+
+def test_the_tour_in_other_languages_is_that_of_the_yaml() -> None:
+    assert languages.FILE.read_text() == languages.page(), "`make generated` writes it"
 
 
 def test_the_programs_of_all_examples_are_compiled() -> None:
