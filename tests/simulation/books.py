@@ -607,17 +607,25 @@ class Told:
         """Check that an answer which the process got is not forgotten, whatever the ledger can be written."""
         attempt = held.plain.get("attempt") or {}
         for post in sent:
-            is_answered = (
-                post.accepted and post.fault is None and post.answered_at is not None
-            )
             if not (
-                held.unfinished and is_answered and self.books.may_be_of(held, [post])
+                held.unfinished
+                and self._is_answered(post)
+                and self.books.may_be_of(held, [post])
             ):
                 continue
             if attempt and attempt.get("answered") not in {"200", "202"}:
                 answer = f"{post.status} at {post.answered_at:%d %H:%M:%S}"
                 broken = f"{self.declared.name} was answered {answer}, and is kept as {attempt}"
                 self.books.story.fail("answer kept", broken)
+
+    def _is_answered(self, post: JournalEntry) -> bool:
+        """Whether the call got an answer; one that comes as the time-out ends may be too late."""
+        if not post.accepted or post.fault is not None or post.answered_at is None:
+            return False
+        story = self.books.story
+        is_at_end = story.now - self._began >= self.declared.inputs["timeout"]
+        age = (story.emulator.now() - post.answered_at).total_seconds()
+        return not is_at_end or age >= SLACK
 
     def _is_resumed(self, held: Held, earlier: Want) -> bool:
         return held.unfinished and self.books.may_be_of(held, earlier.posts)
