@@ -44,6 +44,18 @@ def home_directory(environment: Mapping[str, str]) -> Path:
         return Path("~")
 
 
+def file_in_the_way(folder: Path) -> Path | None:
+    """Find the file that stands where a folder, or a part of its path, should be.
+
+    Args:
+        folder: the path.
+
+    Returns:
+        The file; None if there is none.
+    """
+    return next((each for each in (folder, *folder.parents) if each.is_file()), None)
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that replaces `path` when the block ends.

@@ -132,6 +132,7 @@ class HintKind(Enum):
     )
     LEAVE_MORE_TO_OTHERS = "Raise {requests_for_others} if others use the account too."
     CHECK_ADDRESS = "Check the network and {api_url}."
+    CHECK_PATH = "Check the path of {api_url}: it usually ends with /v2."
     CHECK_SHARED_STATE = "Check {shared_state}, and the rights that it needs."
     ALLOW_LISTING = (
         "Allow reading below the prefix, and listing the bucket (s3:ListBucket, "

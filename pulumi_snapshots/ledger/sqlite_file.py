@@ -14,7 +14,9 @@ import anyio.from_thread
 import anyio.to_thread
 
 from pulumi_snapshots.errors import Hint, HintKind
+from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.ledger.place import DAMAGED, GONE, OWN, Document, Place, packed
+from pulumi_snapshots.state_directory import file_in_the_way
 
 T = TypeVar("T")
 
@@ -139,6 +141,8 @@ class SqliteFile(Place):
             not folder.is_absolute()
         ):  # it would be another file in each working directory
             raise self.unavailable("there is no home directory with an absolute path")
+        if not folder.is_dir() and (file := file_in_the_way(folder)):
+            raise self.unavailable(f"{shown_file(file)} is a file, not a folder")
         # The folder of a backend need not be there, but the backend must.
         is_own = folder.name == OWN and folder.parent.is_dir()
         if self.is_shared and not (folder.is_dir() or is_own):

@@ -109,7 +109,9 @@ class SquareCloudError(ProviderError):
         self.message = message[:QUOTE_LIMIT]
         self.retry_after = retry_after
         self.unsent = unsent
-        known = _KNOWN.get(code or "", _Known(type(self)))
+        known = _KNOWN.get(code or "") or _Known(type(self))
+        if code == NO_ROUTE:
+            known = _NO_ROUTE
         explanation: AnyMessage = meaning or known.meaning_for(request) or self.meaning
         steps = tuple(then) or known.steps or self.steps
         until = self._over_at(now or system_utc())
@@ -193,6 +195,8 @@ class _Known(NamedTuple):
 
 
 _KNOWN = dict[str, _Known]()
+NO_ROUTE = "ROUTE_NOT_FOUND"
+"""The code of an answer to a path that there is not; a service without one route can have others."""
 BLOCK_CODE = "RATE_LIMITED"
 """What the service calls a block; runs tell each other that there is one, and not with which code."""
 
@@ -535,6 +539,11 @@ _KNOWN |= {
         (HintKind.CHECK_VERSION_ID,),
     ),
 }
+
+
+_NO_ROUTE = _Known(
+    RequestRefused, "the service has nothing at this address", (HintKind.CHECK_PATH,)
+)
 
 
 def is_new(error: SquareCloudError) -> bool:

@@ -19,6 +19,7 @@ from pulumi_snapshots.clock import system_monotonic
 from pulumi_snapshots.errors import HintKind, ProviderError
 from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.properties.checks import spoken
+from pulumi_snapshots.state_directory import file_in_the_way
 
 READ_SIZE = 1024 * 1024
 """Bytes of one piece of a file."""
@@ -165,6 +166,12 @@ def trouble(where: object) -> Iterator[None]:
         yield
     except (StoreTrouble, Overtaken):
         raise
+    except (NotADirectoryError, FileExistsError) as error:
+        file = file_in_the_way(Path(error.filename or "/"))
+        reason = (
+            f"{shown_file(file)} is a file, not a folder" if file else error.strerror
+        )
+        raise StoreTrouble(f"{where}: {reason}") from error
     except Exception as error:  # each library has errors of its own
         text = " ".join(str(error).split())[:300]
         reason = getattr(error, "strerror", None) or text or type(error).__name__
@@ -401,10 +408,9 @@ def _files_below(top: Path) -> list[Path]:
 
 def _why_missing(path: Path) -> str:
     """Say that a path does not exist, and which part of it is a file in place of a folder."""
-    for each in path.parents:
-        if each.is_file():
-            return f"{shown_file(path)} does not exist: {shown_file(each)} is a file, not a folder"
-    return f"{shown_file(path)} does not exist"
+    missing = f"{shown_file(path)} does not exist"
+    file = file_in_the_way(path.parent)
+    return f"{missing}: {shown_file(file)} is a file, not a folder" if file else missing
 
 
 @contextlib.contextmanager

@@ -136,6 +136,19 @@ async def test_a_download_into_a_folder_overwrites_nothing_either(
     assert file.read_bytes() == THEIRS
 
 
+@pytest.mark.parametrize("folder", ["a/", "a/b/", "a/x.zip"])
+@at_desk()
+async def test_a_file_in_place_of_a_folder_is_named(
+    w: World, desk: Desk, tmp_path: Path, folder: str
+) -> None:
+    stored = w.emulator.add_snapshot(DATABASE, size=1000)
+    (tmp_path / "a").write_bytes(THEIRS)
+    snapshot = f"{DATABASE}/{stored.version_id}"
+    ended = await desk.types("archive", snapshot, f"{tmp_path}/{folder}")
+    ended.failed(f": {tmp_path}/a is a file, not a folder.")
+    assert (tmp_path / "a").read_bytes() == THEIRS
+
+
 @staged(scene)
 async def test_a_lock_of_another_process_ends_the_wait_and_says_who_holds_it(
     at: Scene,

@@ -74,6 +74,8 @@ UNREACHED = [
     "could not be reached, so nothing was sent",
     "Check the network and SQUARECLOUD_API_URL",
 ]
+PATH = ["nothing at this address", "SQUARECLOUD_API_URL: it usually ends with /v2"]
+NO_ROUTE = Fault(status=404, code="ROUTE_NOT_FOUND", times=None)
 SCOPE = Fault(status=403, code="MISSING_SCOPE", times=None)
 TROUBLE: dict[str, tuple[dict[str, str], Fault | None, list[str], int | None]] = {
     # The environment, what the service does, what is said, and how many requests are sent.
@@ -86,6 +88,7 @@ TROUBLE: dict[str, tuple[dict[str, str], Fault | None, list[str], int | None]] =
         0,
     ),
     "no network": ({"SQUARECLOUD_API_URL": NOWHERE}, None, UNREACHED, 0),
+    "an address without its path": ({}, NO_ROUTE, PATH, None),
     "missing scope": ({}, SCOPE, ["API key lacks the scope"], None),
     "broken service": (
         {"SQUARECLOUD_FIRST_POLL_AFTER": "1s"},

@@ -273,6 +273,18 @@ async def test_a_shared_folder_that_is_not_mounted_is_not_made(path: Path) -> No
     assert not path.parent.exists()
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
+@virtual
+async def test_a_file_in_place_of_a_folder_is_named(
+    path: Path, *, is_shared: bool
+) -> None:
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.touch()
+    error = await refused(at(path / "sub" / path.name, is_shared=is_shared))
+    assert error.trouble.endswith(f": {path.parent} is a file, not a folder")
+    assert "mkdir" not in str(error.then)
+
+
 def test_without_a_home_directory_nothing_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,8 +107,6 @@ OTHER_VARIABLES = (
     "SQUARECLOUD_TRACEBACK",
 )
 """Variables that stand for no setting of a stack."""
-NO_ROUTE = "ROUTE_NOT_FOUND"
-"""The code of an answer to a path that there is not."""
 EMULATOR_VARIABLES = "SQUARECLOUD_EMULATOR_"
 REHEARSAL = "rehearsal"  # the document, beside the ledger, in which two machines play
 
@@ -258,11 +256,6 @@ class ServiceChecks:
                 f"If the service's support has lifted the block early: `{NAME} doctor "
                 "--forget-block`."
             ) * lifted
-            if error.code == NO_ROUTE:
-                advice = (
-                    f"Check the path of {self.words.spell('api_url')}: it usually "
-                    "ends with /v2."
-                )
             check = "key" if isinstance(error, refusals.KeyRefused) else "service"
             first = [Finding(check, "problem", self.words.report(error), advice)]
             scopes = {}
