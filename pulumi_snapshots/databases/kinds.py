@@ -376,7 +376,7 @@ class BlockingConnection(ABC):
     def age(self) -> Scalar:
         """Return the seconds for which the server has run.
 
-        No number, or an error, if it does not say.
+        No number, or an error, if the server does not say.
         """
 
     @abstractmethod

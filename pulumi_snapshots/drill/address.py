@@ -1,4 +1,4 @@
-"""Hosts and ports of a drill's connection, and which databases of the service those are.
+"""Hosts and ports of a drill's connection, and which of the service's databases they lead to.
 
 Programs load this module, so it loads no HTTP stack.
 """
@@ -55,16 +55,16 @@ def engine_misfit(connection: str, runtime: object) -> str | None:
 
 
 class Server(NamedTuple):
-    """One of the servers that a connection string names."""
+    """A server that a connection string names."""
 
     host: str
     port: int
 
     @property
     def database_id(self) -> str:
-        """The database of the service whose own host it is, in lower case.
+        """The id of the service's database whose own host this is, in lower case.
 
-        Empty for another host.
+        Empty if it is not a host of the service.
         """
         own = OWN_HOST.fullmatch(self.host)
         return own[1].lower() if own else ""
@@ -75,7 +75,7 @@ class ServerAddress:
     """The servers of a connection.
 
     Attributes:
-        servers: All that it names; none if the connection cannot be read.
+        servers: All servers that the connection names; none if it cannot be read.
         is_direct: Whether nothing but the names and ports of the servers finds them.
     """
 
@@ -114,7 +114,7 @@ class ServerAddress:
 
     @property
     def databases(self) -> set[str]:
-        """The ids of the service's databases to whose own hosts it leads."""
+        """The ids of the service's databases to whose own hosts the connection leads."""
         return {server.database_id for server in self.servers if server.database_id}
 
     def misfit(self, database_id: str, port: int | None = None) -> str | None:
@@ -122,10 +122,10 @@ class ServerAddress:
 
         Args:
             database_id: The database's id, or the beginning of it.
-            port: The database's port, as the service says; None if it does not.
+            port: The database's port; None if the service does not say it.
 
         Returns:
-            The reason, to follow the word "connection"; None if it may lead there.
+            The reason, to follow the word "connection"; None if the connection may lead there.
         """
         wanted = database_id.lower()
         if any(not own.startswith(wanted) for own in self.databases):
@@ -158,8 +158,8 @@ def is_same_place(one: str, other: str) -> bool:
     """Tell whether two connection strings are to the same database of the same servers.
 
     Args:
-        one: A connection string.
-        other: Another one. Users, passwords and parameters of the two may differ.
+        one: A connection string that `kind_of` takes.
+        other: Another connection string. Users, passwords and parameters of the two may differ.
 
     Returns:
         True if hosts, ports and the names of the databases are equal.
@@ -185,9 +185,9 @@ def _servers(
 
     Args:
         netloc: `HOST:PORT`, or several with commas between them.
-        host: The parameter `host`, which wins over those in `netloc`.
+        host: The parameter `host`, which wins over the hosts in `netloc`.
         port: The parameter `port`, likewise: one for each host, or one for all.
-        usual_port: The port of a host without one.
+        usual_port: The port of a host that is given without a port.
     """
     places = netloc.split(",")
     hosts = [PORT.sub("", place) for place in places]

@@ -43,7 +43,7 @@ class DrillCalls:
             values: The inputs, by their names in Python.
 
         Returns:
-            The resource; one that failed only if `on_failure` is `warn`.
+            The resource; of a drill that failed only if `on_failure` is `warn`.
 
         Raises:
             ResourceNotFinished: The drill has failed, or its end was not seen.
@@ -59,7 +59,8 @@ class DrillCalls:
             return await _finish(
                 call, values, drilling.carry_out(forced=calls.is_forced)
             )
-        # The engine re-creates a resource that should not change. Its delete has forgotten it.
+        # The engine re-creates a resource that should not change, and this run has deleted it
+        # before.
         await keep_in_ledger(call, in_state)
         if _is_settled(kept, values):
             return _resource(kept, values, None)
@@ -87,8 +88,8 @@ class DrillCalls:
             The resource, as it is in the state.
 
         Raises:
-            ResourceNotFinished: The drill has failed and must not, or its end was not seen, so that
-                the next `up` runs it again or resumes it.
+            ResourceNotFinished: The drill has failed and `on_failure` is not `warn`, or its end was
+                not seen. The next `up` runs the checks again or resumes the drill.
         """
         record = DrillRecord.from_outputs(state)
         resource = _resource(record, state, id_)
@@ -186,7 +187,7 @@ class DrillCalls:
         """Forget the drill: nothing is sent, and the scratch database keeps what it holds.
 
         Args:
-            call: The call, whose listener gets a line about it.
+            call: The call, whose listener gets a line about the drill.
             state: The outputs in the state.
         """
         record = DrillRecord.from_outputs(state)
@@ -197,7 +198,7 @@ class DrillCalls:
 
 
 def _is_result_of(inputs: DrillInputs, record: DrillRecord) -> bool:
-    """Whether an earlier drill is the one that these inputs ask for.
+    """Whether an earlier drill is what these inputs ask for.
 
     A snapshot that was not restored is drilled again.
     """

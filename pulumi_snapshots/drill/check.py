@@ -92,7 +92,7 @@ def _tables(given: object) -> Tables:
 class Check(Record, sparse=True):
     """One question to the restored database, and what its answer must be: all of what is given.
 
-    The answer is one value. One that is missing, such as NULL or no row, fails every check.
+    The answer is one value. A missing value, such as NULL or no row, fails every check.
     `Check.tables()` counts the rows of each table instead.
     """
 
@@ -104,7 +104,7 @@ class Check(Record, sparse=True):
     )
     _: KW_ONLY
     name: str | None = declare(
-        "How results and errors name it; its query unless given.", default=None
+        "How results and errors name the check; its query unless given.", default=None
     )
     equals: Any = declare(
         "What the answer must be: a number, a text, true or false.",
@@ -141,8 +141,8 @@ class Check(Record, sparse=True):
 
         Args:
             at_least: The least share of its rows of before, from 0 to 1, that each table must have.
-                Before is the last good drill; at the first one `source_connection`, if the drill
-                has it.
+                Before is the last good drill; at the first drill `source_connection`, if that is
+                given.
             except_: Tables that are left out, by the names that results have; `*` stands for any
                 characters.
             name: How results and errors name the check; `tables` unless given.
@@ -154,7 +154,7 @@ class Check(Record, sparse=True):
 
     @property
     def title(self) -> str:
-        """How results and errors name it."""
+        """How results and errors name the check."""
         return self.name or " ".join((self.query or "tables").split())
 
     @property
@@ -239,7 +239,7 @@ class Check(Record, sparse=True):
         )
 
     def _is_met(self, found: Any, text: str) -> bool:
-        """Whether an answer, and its text, are all that is expected."""
+        """Whether an answer, and its text, are as expected."""
         number = _number(found)
         if self.equals is not None and not _same(self.equals, found):
             return False
@@ -269,7 +269,7 @@ class CheckResult(Record, sparse=True):
 
     @property
     def summary(self) -> str:
-        """What it expected and found, for an error."""
+        """What the check expected and found, for an error."""
         ended = f"found {self.found or 'nothing'}"
         if self.tables is not None:
             ended = f"found: {self.found}"
@@ -300,7 +300,7 @@ def read_checks(given: object) -> list[Check]:
 
 
 def _read_check(given: object, which: str) -> Check:
-    """Read one check that a program gave; `which` names it in an `Unfit`."""
+    """Read one check that a program gave; `which` names the check in an `Unfit`."""
     if isinstance(given, Check):
         given = given.to_outputs()
     if not isinstance(given, Mapping):
@@ -340,7 +340,7 @@ def _misfit(given: Mapping[str, object], record: type[Record]) -> AnyMessage | N
 
 
 def _contradiction(given: Mapping[str, object]) -> AnyMessage | None:
-    """Say what a check lacks, or has too much; None if it has either a query or tables."""
+    """Say what a check lacks, or has too much; None if the check has either a query or tables."""
     expectations = [name for name in EXPECTATIONS if given.get(name) is not None]
     has_query = given.get("query") is not None
     if given.get("tables_") is not None:
@@ -369,7 +369,7 @@ def as_text(value: Any) -> str:
 
 
 def _number(value: Any) -> Decimal | int | float | None:
-    """Read a value as a number; None if it is none. Some engines have only texts."""
+    """Read a value as a number; None if it is not a number. Some engines have only texts."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):

@@ -55,7 +55,7 @@ class DrillRules(Rules):
         """
         problems = super().check(call, values, in_state=in_state)
         scratch = values.get("scratch_database_id")
-        # That it is the snapshot's own database is a problem of the inputs already.
+        # If it is the snapshot's own database, the inputs' check has said so already.
         if isinstance(scratch, str) and not is_same_database(
             scratch, values.get("database_id")
         ):
@@ -148,7 +148,7 @@ def _is_due(record: DrillRecord, every: Any, now: datetime) -> AnyMessage | None
         now: This machine's time.
 
     Returns:
-        The reason; None if it is not time yet.
+        The reason; None if no drill is due yet.
     """
     if record.failed_to_restore:
         return f"the restore requested at {record.requested_at} failed with {record.failure}"

@@ -52,20 +52,20 @@ from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
 from pulumi_snapshots.service.models import DatabaseStatus
 
 HOLDS = timedelta(seconds=90)
-"""How long the scratch database is held for the checks. This is renewed three times as often."""
+"""How long the scratch database is held for the checks; renewed three times as often."""
 START_PATIENCE = 120.0
 """Seconds for which a restored database may refuse connections, since it starts again."""
 SURE = 10.0
 """Seconds after which a refused login or a wrong certificate is believed.
 
-A server that starts may show it for a moment.
+A server that starts may show such an error for a moment.
 """
 EVERY = 5.0
 """Seconds between two tries to connect."""
 LONGEST_OF_DRILL = 300.0
 """Seconds that connecting, or one check, may take."""
 SAME_RESTORE = timedelta(seconds=2)
-"""How far the service's time of a restore, in whole seconds, and ours of its end may differ."""
+"""How far the service's time of a restore's end, in whole seconds, and this run's may differ."""
 UNKNOWN_HOST = (
     "{connection} is to another host than the service's own, so nothing shows that it leads to "
     "the scratch database."
@@ -120,7 +120,7 @@ class DrillFailed(ProviderError):
     """
 
     def __init__(self, record: DrillRecord, cause: ProviderError | None = None) -> None:
-        """Explain a failed drill; `cause` is why no check was run, if one was met in this run."""
+        """Explain a failed drill; `cause` is why no check was run, if this run knows the error."""
         done = []
         first: tuple[Hint, ...] = ()
         if record.failed_to_restore:
@@ -139,7 +139,7 @@ class DrillFailed(ProviderError):
 
 
 class Judgement(NamedTuple):
-    """A drill that has passed or failed, and why no check was run, if an error says it."""
+    """A drill that has passed or failed, and the error that kept checks from running, if any."""
 
     record: DrillRecord
     cause: ProviderError | None = None
@@ -287,7 +287,7 @@ class Drilling:
     def _record_of(
         self, restoring: RestoreOperation, restored: RestoreRecord
     ) -> DrillRecord:
-        """Make the record of a drill from that of its restore."""
+        """Make the record of a drill from its restore's record."""
         record = DrillRecord(
             restored.database_id,
             restored.version_id,
@@ -320,12 +320,11 @@ class Drilling:
 
         Args:
             record: The drill, whose snapshot was restored.
-            next_drill: With which drill the checks of one that has passed run if they cannot run
-            now; it is not restored
-                again. None for a drill that has not passed.
+            next_drill: When the checks run if they cannot run now, as `DrillRecord.next_drill`
+                says. None for a drill that has not passed: its snapshot is restored again instead.
 
         Returns:
-            The drill, which has passed; as it was if its checks cannot run now.
+            The drill, which has passed; the unchanged record if its checks cannot run now.
 
         Raises:
             ProviderError: The wait ended before the checks did; `DrillUnchecked` if the drill has
@@ -380,7 +379,7 @@ class Drilling:
     async def _ask(self, record: DrillRecord) -> tuple[list[CheckResult], list[str]]:
         """Ask the restored database the checks.
 
-        Returns what shows that the right one was asked, too.
+        Returns the results, and what shows that the right database was asked.
         """
         clock = self.session.clock
         began = clock.monotonic()
@@ -463,7 +462,7 @@ class Drilling:
     def _unchecked(self, record: DrillRecord) -> ProviderError:
         """Make the error of checks that were not run to their end.
 
-        That of a drill which has passed before keeps its state.
+        If the drill has passed before, its state stays.
         """
         why = f"The wait ended after {spoken(self.inputs.timeout)}"
         if self.session.stopping:
@@ -485,8 +484,8 @@ class Drilling:
 
         Args:
             record: The drill.
-            must_be_sure: Whether it is an obstacle, too, that nothing shows that the database still
-                holds the restore.
+            must_be_sure: Whether a lack of proof that the database still holds the restore is an
+                obstacle, too.
 
         Returns:
             The reason; None without an obstacle.
@@ -500,7 +499,8 @@ class Drilling:
             unknown = f"the service does not say how the scratch database is ({error.happened})"
             return unknown if must_be_sure else None
         restored = parse_rfc3339(record.restored_at or record.requested_at)
-        # A restore of another ledger's run starts it again. Only an emulator leaves the time empty.
+        # A restore of another ledger's run starts the database again. Only an emulator leaves the
+        # time empty.
         if status.uptime and status.uptime > restored + STARTS_APART:
             return "the scratch database was started again since, so it may have been restored"
         return _silence(status) if must_be_sure else None
@@ -508,7 +508,7 @@ class Drilling:
     async def _is_overtaken(self, record: DrillRecord) -> bool:
         """Whether another restore of the scratch database has begun since the drill's.
 
-        The service shows a restore for an hour. Later only the ledger shows it, if a run has
+        The service shows a restore for an hour. Later only the ledger shows a restore, if a run has
         requested it.
         """
         scratch = record.scratch_database_id
@@ -519,7 +519,7 @@ class Drilling:
         try:
             status = await self.session.client.restore_status(scratch, patience=BRIEF)
         except SquareCloudError as error:
-            # If the service does not say it, the checks are as good as without it.
+            # Without an answer, the checks prove as much as they would without this question.
             return isinstance(error, RestoreRunning)
         if status is None or record.restored_at is None:
             return False
@@ -532,7 +532,7 @@ class Drilling:
 
 
 def _silence(status: DatabaseStatus) -> str | None:
-    """Say why a status does not show since when its database has run; None if it does."""
+    """Say why a status does not show since when its database has run; None if it shows that."""
     if not status.running:
         return "the scratch database does not run"
     if "uptime" not in status.model_fields_set:

@@ -24,7 +24,7 @@ RESULT_FIELDS = ("check", "passed", "expected", "found", "reason")
 async def note_ended(ledger: Ledger, record: DrillRecord) -> None:
     """Remember how a drill has ended, in place of how its checks have ended before.
 
-    It may be lost: the state, or the exit code, has it too.
+    The note may be lost: the state, or the exit code, has the result too.
 
     Args:
         ledger: The ledger.

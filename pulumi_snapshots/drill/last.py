@@ -15,7 +15,7 @@ from pulumi_snapshots.ledger.place import Document
 LAST = "drills"
 """The ledger's key for the last drills that have passed, by database."""
 COUNTED = "counted"
-"""The key in such a drill for the last one of them that has counted tables."""
+"""The key in such a drill for the last drill that has counted tables."""
 
 
 async def note_last_drill(
@@ -23,7 +23,7 @@ async def note_last_drill(
 ) -> None:
     """Remember a drill that has passed, unless a later one is known.
 
-    It may be lost: it is no proof.
+    The note may be lost: it is no proof.
 
     Args:
         ledger: The ledger.
@@ -105,8 +105,7 @@ async def _last_counted(ledger: Ledger, database_id: str) -> GoodDrill | None:
 def _rows_of(good: GoodDrill, record: DrillRecord) -> dict[str, int]:
     """Return the rows that a drill is compared with.
 
-    Those of the same restore, whose checks run again, are compared with what they were compared
-    with.
+    If the checks of the same restore run again, the rows are compared with the same rows as before.
     """
     is_same = (good.version_id, good.drilled_at) == (
         record.version_id,

@@ -1,6 +1,6 @@
-"""The connection of a drill's checks to the scratch database, and what that proves.
+"""The connection of a drill's checks to the scratch database, and what it proves.
 
-It proves whether the checks ask the scratch database, and whether the restore has acted.
+The connection shows whether the checks ask the scratch database, and whether the restore has acted.
 """
 
 import os
@@ -43,7 +43,7 @@ CONNECTION_FORMS = {
 SLACK = timedelta(seconds=5)
 """How far two times may be wrong: servers say whole seconds, and an answer takes time."""
 STARTS_APART = timedelta(minutes=5)
-"""How far the start of a database, by the service, and that of its server may be apart."""
+"""How far the service's start of a database and the start of the server in it may be apart."""
 STAYS = 60.0
 """Seconds for which the service must say that a database has not started again, to be believed."""
 DESCRIPTORS = Path("/proc/self/fd")
@@ -115,7 +115,8 @@ class ProvesNothing(ProviderError):
 class Started(NamedTuple):
     """When the service has last started a database.
 
-    None if it does not say; and whether its server starts with it.
+    The time is None if the service does not say. `with_server` says whether the server starts with
+    the database.
     """
 
     at: datetime | None
@@ -158,8 +159,8 @@ class Reach:
             The reason; None if the checks can ask it.
 
         Raises:
-            SquareCloudError: The service does not say what is needed, and will not say it a little
-            later.
+            SquareCloudError: The service does not say what is needed, and will not say it later
+                either.
         """
         connection = self.inputs.connection
         if connection is None:
@@ -194,9 +195,8 @@ class Reach:
             The connection string.
 
         Raises:
-            DatabaseUnreachable: The service does not say what is needed, and may say it a little
-            later.
-            ProvesNothing: The service will not say it.
+            DatabaseUnreachable: The service does not say what is needed now, and may say it later.
+            ProvesNothing: The service will not say what is needed.
         """
         if self.inputs.connection is not None:
             yield self.inputs.connection
@@ -220,7 +220,7 @@ class Reach:
                     file,
                 )
             except DatabaseUnreachable:
-                # The restore may have moved it: the next try asks again.
+                # The restore may have moved the database: the next try asks again.
                 self.port = None
                 raise
 
@@ -282,10 +282,11 @@ class Reach:
     def _refuse_another(
         self, started: datetime | None, server_started: datetime
     ) -> None:
-        """Raise `ProvesNothing` if the server that is asked has not started with the database.
+        """Raise `ProvesNothing` if the server that is asked did not start with the database.
 
         Args:
-            started: When the service has started the scratch database; None if it does not say.
+            started: When the service has started the scratch database; None if the service does not
+                say.
             server_started: When the server that is asked has started, by its own word.
         """
         if started is None:
@@ -303,8 +304,8 @@ class Reach:
     async def _started(self, since: datetime) -> Started:
         """Ask the service when the scratch database was last started.
 
-        The status may be an old one. So a time before `since`, the restore, and that the database
-        does not run, must stay for a while to be believed.
+        The status may be an old one. A time before `since`, the restore, or a database that does
+        not run is therefore believed only if the status stays the same for a while.
         """
         until = self.session.clock.monotonic() + STAYS
         while True:
@@ -326,11 +327,11 @@ class Reach:
             await self.session.clock.sleep(self.session.settings.poll_every)
 
     async def _status(self, *, is_last: bool) -> DatabaseStatus | None:
-        """Ask the service how the scratch database is; None if it does not say it this time.
+        """Ask the service for the scratch database's status; None if it gives none this time.
 
         Raises:
-            NotAllowed: The key may not ask it.
-            ProvesNothing: The service does not say it, although this is the last time to ask.
+            NotAllowed: The key may not read the status.
+            ProvesNothing: The service gives no status, although this is the last time to ask.
         """
         try:
             # Not the answer to another request, which may have left before the restore was over.
@@ -347,7 +348,7 @@ class Reach:
 
 
 def _passes(error: SquareCloudError) -> bool:
-    """Whether the service may say it a little later, as when the database runs again."""
+    """Whether the service may answer later, as once the database runs again."""
     if error.passing or isinstance(error, RestoreRunning):
         return True
     return error.code == "DATABASE_NOT_RUNNING"

@@ -160,7 +160,7 @@ class DrillInputs(Inputs):
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """Find all problems of these values, also of those that must fit each other."""
+        """Find all problems of these values, also of values that must fit each other."""
         alone = super().problems(values)
         found = [hidden_problem(each, values.get(each.property)) for each in alone]
         wrong = {each.property for each in alone}
@@ -174,12 +174,12 @@ class DrillInputs(Inputs):
 
     @property
     def questions(self) -> list[Check]:
-        """The checks; if there are none, the one that counts tables."""
+        """The checks; without any, the check that counts tables."""
         return self.checks or [Check.tables()]
 
     @property
     def restore(self) -> RestoreInputs:
-        """The restore that it begins with."""
+        """The inputs of the restore that the drill begins with."""
         same: Any = {
             each: getattr(self, each)
             for each in ("database_id", "version_id", "timeout", "name", "runtime")
@@ -208,7 +208,7 @@ def marks(snapshot: str, triggers: list[Any] | None) -> list[Any]:
 def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Find what is wrong with inputs beside each other.
 
-    Those that are wrong alone are `UNKNOWN`.
+    A value that is wrong alone is `UNKNOWN`.
     """
     database_id = values.get("database_id")
     scratch = values.get("scratch_database_id")
@@ -228,7 +228,7 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _source_misfit(source: str, values: Mapping[str, Any]) -> AnyMessage | None:
-    """Say why a connection cannot be to the snapshot's own database; None if it can."""
+    """Say why a connection cannot be to the snapshot's own database; None if it may be."""
     connection = values.get("connection")
     if isinstance(connection, str) and is_same_place(source, connection):
         return Message(
@@ -243,7 +243,7 @@ def _source_misfit(source: str, values: Mapping[str, Any]) -> AnyMessage | None:
 
 
 def _password_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Find what is wrong with the password: exactly one of it and a connection must be given."""
+    """Find what is wrong with the password; either it or a connection must be given."""
     password = values.get("password")
     connection = values.get("connection")
     if password is None:
@@ -354,7 +354,7 @@ class DrillRecord(Record):
 
     @property
     def id(self) -> str:
-        """`SCRATCH_ID/drill:TIME`, of the first drill; later ones do not change it."""
+        """`SCRATCH_ID/drill:TIME`, of the first drill; later drills do not change the id."""
         return id_at(self.scratch_database_id, "drill:", self.requested_at)
 
     @property
@@ -374,7 +374,7 @@ class DrillRecord(Record):
 
     @property
     def reason(self) -> str:
-        """Why it has failed: each check that did not pass, or why none was run."""
+        """Why the drill has failed: each check that did not pass, or why none was run."""
         if self.failed_to_restore:
             return f"it could not be restored ({self.failure})"
         failed = [each.summary for each in self.results or () if not each.passed]
@@ -405,12 +405,12 @@ class DrillRecord(Record):
 
     @property
     def tables(self) -> list[TableRows]:
-        """The rows of each table, of the check that has counted them; none without one."""
+        """The rows of each table, of the check that has counted them; empty without one."""
         return counted_tables(self.results)
 
     @property
     def proof(self) -> Drilled | None:
-        """What manifests and the ledger keep of it; None if it has not passed."""
+        """What manifests and the ledger keep of the drill; None if it has not passed."""
         if not self.passed or self.drilled_at is None:
             return None
         return Drilled(self.drilled_at, self.restore_seconds, self.recovery_seconds)
@@ -426,7 +426,7 @@ class DrillRecord(Record):
         Args:
             results: What each check has found. Without any, the drill has not passed.
             proofs: What shows that the right database was asked, as `proved_by` has it.
-            seconds: How long ago the restore was requested; None if that is not its recovery time.
+            seconds: How long ago the restore was requested; None if that is not the recovery time.
         """
         passed = bool(results) and all(each.passed for each in results)
         ended = replace(

@@ -28,7 +28,7 @@ async def refusal(uses: Uses, ledger: Ledger, database_id: str) -> str | None:
 
     Args:
         uses: What this run knows.
-        ledger: What all runs with the same ledger know. It is read once.
+        ledger: What all runs with the same ledger know. The ledger is read once.
         database_id: The scratch database.
 
     Returns:

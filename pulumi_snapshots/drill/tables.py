@@ -1,4 +1,4 @@
-"""The rows of each table of a restored database, compared with those that were there before.
+"""The rows of each table of a restored database, compared with the rows that were there before.
 
 Programs load this module, so it loads no HTTP stack.
 """
@@ -72,7 +72,7 @@ class TableRows(Record, sparse=True):
 
     @property
     def difference(self) -> int:
-        """The rows that came or went; 0 if that is not known."""
+        """How many rows came or went, negative for a loss; 0 if the difference is not known."""
         if self.rows is None or self.before is None:
             return 0
         return self.rows - self.before
@@ -86,10 +86,10 @@ class TableRows(Record, sparse=True):
 
 
 class Tables(Record, sparse=True):
-    """The rows of each table of the restored database, compared with those of before.
+    """The rows of each table of the restored database, compared with earlier ones.
 
-    They are compared with the last good drill of the same database; else with the source, if the
-    drill has a connection to it. Else one row must be there.
+    The rows are compared with the last good drill of the same database, or else with the source, if
+    the drill has a connection to it. Without either, one row in the whole database is enough.
     """
 
     at_least: float = declare(
@@ -131,14 +131,14 @@ class Tables(Record, sparse=True):
     def compare(
         self, counts: Iterable[TableCount], before: RowsBefore | None
     ) -> list[TableRows]:
-        """Compare rows with those of before, if there are any.
+        """Compare the rows of each table with the rows before, if these are known.
 
         Args:
             counts: The rows of the restored database's tables.
             before: The rows to compare with; None if there are none.
 
         Returns:
-            Each table, in the order of their names; also those that are gone, and views that fail.
+            Each table, in the order of their names; also tables that are gone, and views that fail.
         """
         missing = dict(before.rows) if before else {}
         every = [
