@@ -27,7 +27,7 @@ NOT_ANSWERED = "not answered"
 DRILL_TYPE = "Drill"
 """The type whose restores stand beside those of a Restore, which may have the same name."""
 GUARD_OWNER = "guard"
-"""Begins the owner of every guard's request; the database follows. All guards of it share that."""
+"""Begins the owner of a guard's request; the database follows, so its guards share one owner."""
 
 LEAVES_WITHIN = timedelta(seconds=10)
 """How old a claim may be when its request leaves. If another run's request comes in between, the
@@ -52,8 +52,8 @@ CLEAR = SKEW + SECOND
 """How long a request waits after another snapshot of its database was found: longer than the skew
 that finding its own allows. Another machine may have to tell the two apart by their times alone."""
 FOUND_KEPT = timedelta(hours=2)
-"""How long a snapshot's attempt is kept once no run comes back for it: its version must not be
-taken for the snapshot of another request."""
+"""How long a snapshot's attempt is kept once no run comes back for the snapshot: its version must
+not be taken for the snapshot of another request."""
 KEPT = timedelta(seconds=RETENTION)
 """How long anything else is kept: as long as the service keeps a snapshot."""
 FIRST_TIME = datetime(YEARS.start, 1, 1, tzinfo=UTC)
@@ -170,7 +170,7 @@ class Request(Record, sparse=True):
 
     @property
     def accepted(self) -> bool:
-        """Whether the service accepted it."""
+        """Whether the service accepted the request."""
         return self.answered in ACCEPTED_ANSWERS
 
     @property
@@ -182,21 +182,21 @@ class Request(Record, sparse=True):
 
     @property
     def unanswered(self) -> str:
-        """Why no answer says whether it was accepted, in words that follow "was requested and"."""
+        """Why no answer says whether the request was accepted, to follow "was requested and"."""
         if self.answered == NOT_ANSWERED:
             return "is not answered yet"
         return f"the answer was lost ({self.answered})"
 
     @property
     def longest(self) -> timedelta:
-        """How long after it a listing without its snapshot proves that there will be none."""
+        """How long after the request a listing without its snapshot proves that none will come."""
         if not self.accepted:
             return LOST_AFTER
         return max(FAILED_AFTER, timedelta(seconds=self.timeout))
 
     @property
     def requested(self) -> datetime:
-        """When it was sent, in whole seconds, as a state has it."""
+        """When the request was sent, in whole seconds, as a state keeps the time."""
         return self.posted_at.replace(microsecond=0)
 
     def age(self, now: datetime) -> float:
@@ -260,12 +260,12 @@ class Attempt(Record, sparse=True):
 
     @property
     def id(self) -> str:
-        """Identifies it, in the state too."""
+        """The request's id, which identifies the attempt in the state too."""
         return self.request.id
 
     @property
     def names(self) -> frozenset[str]:
-        """By what a state shows that it has this attempt: its id, or when it was requested."""
+        """The names by which a state shows this attempt: its id, or the time of its request."""
         return frozenset(
             {self.id, request_name(self.kind, self.database_id, self.request.requested)}
         )
@@ -292,12 +292,12 @@ class Attempt(Record, sparse=True):
 
     @property
     def has_known_end(self) -> bool:
-        """Whether it is over, or the service has said how it ended."""
+        """Whether the attempt is over, or the service has said how it ended."""
         return self.is_over or self.request.outcome is not None
 
     @property
     def waited_for_until(self) -> datetime:
-        """Until when others wait for its end, at most; later it holds up no other."""
+        """Until when other requests wait for its end; later the attempt holds up none."""
         if self.has_known_end:
             return self.held_until or NEVER
         if self.status is Status.CLAIMED:
@@ -309,7 +309,7 @@ class Attempt(Record, sparse=True):
         return self.request.posted_at + longest
 
     def is_void(self, now: datetime) -> bool:
-        """Tell whether it is a claim whose time to leave is over: nothing was sent for it.
+        """Tell whether this is a claim whose time to leave is over, so that nothing was sent.
 
         Args:
             now: The service's time.
@@ -333,7 +333,7 @@ class Attempt(Record, sparse=True):
         )
 
     def is_past(self, now: datetime) -> bool:
-        """Tell whether the ledger need not keep it any longer.
+        """Tell whether the ledger need not keep the attempt any longer.
 
         Args:
             now: The service's time.
@@ -350,7 +350,7 @@ class Attempt(Record, sparse=True):
         )
 
     def joined(self, ours: Self) -> Self:
-        """Join what two views of this attempt know: it only moves forward.
+        """Join what two views of this attempt know; an attempt only moves forward.
 
         A first result stays.
 
@@ -358,7 +358,7 @@ class Attempt(Record, sparse=True):
             ours: What the caller knows of the same attempt.
 
         Returns:
-            The view that is further along, with what the other one knows besides.
+            The view that is further along, with what the other view knows besides.
 
         Example:
             >>> sent = replace(claim, status=Status.SENT)

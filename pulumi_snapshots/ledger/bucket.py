@@ -65,10 +65,10 @@ class Bucket(Place):
 
     Args:
         where: The URI of bucket and prefix.
-        at: Gets the object of a name below it.
+        at: Gets the object of a name below that prefix.
         name: The document's name.
         clock: Times the pauses.
-        in_thread: Runs a blocking call, and leaves it alone if it is cancelled.
+        in_thread: Runs a blocking call in a thread, which is not waited for after a cancellation.
         chance: Decides the pauses while other machines are faster.
     """
 
@@ -122,9 +122,8 @@ class Bucket(Place):
     async def edit(self, change: Callable[[Document], T]) -> T:
         """Change the document, again if another machine was faster.
 
-        An interrupt ends the edit at once while nothing can have been written. From its write on it
-        continues until it is known whether the document was written. It ends within
-        `BUCKET_PATIENCE`.
+        An interrupt ends the edit at once while nothing can have been written. From its write on
+        the edit continues until the result of the write is known. It ends within `BUCKET_PATIENCE`.
 
         Args:
             change: See `Place.edit`.
@@ -183,7 +182,7 @@ class Bucket(Place):
         content = packed(document)
         if content != before:
             if not is_lost:
-                # Nothing of it is written, so an interrupt ends it here.
+                # Nothing is written yet, so an interrupt ends the edit here.
                 scope.shield = False
                 await anyio.lowlevel.checkpoint()
             scope.shield = True
@@ -223,7 +222,7 @@ class Bucket(Place):
             listing = (Hint(HintKind.ALLOW_LISTING),) * (
                 error.forbidden and not arguments
             )
-            # Its page, and that of its cause, is about archives.
+            # The error pages of this error and its cause are about archives.
             raise self.unavailable(why, *error.then, *listing) from None
 
 
@@ -236,8 +235,8 @@ def place_of(
 
     Args:
         setting: A URI or path that `read_place` has checked; None for this machine's own place.
-        state_directory: The folder of this machine's own ledgers; one that is not absolute means
-            that this machine has none.
+        state_directory: The folder of this machine's own ledgers; a relative path means that this
+            machine has none.
         service: Names the service, and so the document.
         clock: Times the pauses.
 

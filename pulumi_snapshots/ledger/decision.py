@@ -50,9 +50,9 @@ class Wish:
     timeout: float  # seconds that the operation may take
     source: str | None = None
     account: str | None = None
-    run: str = ""  # of which its process is one; empty if unknown
+    run: str = ""  # the `pulumi up` or command of its process; empty if unknown
     forced: bool = False
-    # how old a request of anybody may be that will do as well
+    # how old another owner's request may be to be used instead
     reuses: timedelta | None = None
     # digests that the same triggers may have had
     also_purposes: frozenset[str] = frozenset()
@@ -60,16 +60,16 @@ class Wish:
     began_with: frozenset[str] | None = None  # ids; None until the ledger was read
     void: frozenset[str] = frozenset()  # ids
     previous: datetime | None = None  # when the last restore of the database began
-    # as `Attempt.shared_in`, of the request that it is to send
+    # as `Attempt.shared_in`, of the request to be sent
     shared_in: str | None = None
-    id: str = ""  # of the request that it is to send
+    id: str = ""  # of the request to be sent
 
     def attempt_of(self, request: Request, status: Status) -> Attempt:
         """Make the attempt of a request for what is wanted.
 
         Args:
             request: The request, new or of an earlier run.
-            status: How far it is.
+            status: How far the request is.
 
         Returns:
             The attempt, which is not entered yet.
@@ -162,7 +162,7 @@ class ClaimRefused(Exception):
         why: `overtaken`: another run of the same resource was faster. `rolled back`: the state that
             this run has is older than the ledger. `renamed`: a resource of another name has done
             the same. `unknown`: how the same command ended is not known, and will not be.
-        attempt: That attempt.
+        attempt: The attempt in the ledger.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class Known:
 
     @property
     def mine_of_source(self) -> Sequence[Attempt]:
-        """Those of `mine` that restore the same snapshot."""
+        """The attempts in `mine` that restore the same snapshot."""
         return [each for each in self.mine if each.source == self.wish.source]
 
     @property
@@ -264,7 +264,7 @@ def shared_request(known: Known) -> Claim | None:
 
 
 def reusable_request(known: Known) -> Claim | None:
-    """A command that asks for any snapshot of a time waits for one that is under way."""
+    """A command that asks for any snapshot of a time waits for a request that is under way."""
     wish = known.wish
     if wish.reuses is None or owner_kind(wish.owner) != "command":
         return None
@@ -275,7 +275,7 @@ def reusable_request(known: Known) -> Claim | None:
 
 
 def open_request(known: Known) -> Claim | None:
-    """Another request whose end is not known is waited for, so that the two can be told apart."""
+    """A request waits for another one whose end is not known, so that the two can be told apart."""
     for each in known.same_database:
         if known.now < each.waited_for_until:
             return Claim(each, "in the way")
@@ -292,9 +292,9 @@ def unsaved_restore(known: Known) -> Claim | None:
     if newest is None or not is_resource(wish.owner) or not wish.is_for_same(newest):
         return None
     if newest.status is Status.FAILED and owner_kind(wish.owner) == "drill":
-        return None  # A drill overwrites a scratch database: it may be tried again.
+        return None  # A drill overwrites a scratch database, so a failed one may be tried again.
     if newest.is_dropped:
-        # Another process of this run has deleted it because of something upstream: it stays.
+        # Another process of this run has deleted the resource because of something upstream.
         is_of_this_run = newest.in_state == wish.run and not wish.forced
         return Claim(newest, "resumed") if is_of_this_run else None
     return Claim(newest, "resumed") if _is_left(newest, wish) else None
@@ -309,7 +309,7 @@ def _is_left(newest: Attempt, wish: Wish) -> bool:
 
 
 def same_command(known: Known) -> Claim | None:
-    """A command that wants what another one has begun watches that, as long as it may take."""
+    """A command watches the restore that an equal command has begun, as long as that may take."""
     wish = known.wish
     if wish.forced or owner_kind(wish.owner) != "command":
         return None
@@ -321,10 +321,10 @@ def same_command(known: Known) -> Claim | None:
     ):
         is_resumed = True
     elif newest.has_known_end:
-        # Of two that were typed at once, one restores.
+        # Of two equal commands at the same time, only the first restores.
         is_resumed = wish.is_new_since(newest)
     elif known.age(newest) <= timedelta(seconds=wish.timeout):
-        is_resumed = True  # a longer time-out asks for that
+        is_resumed = True  # the user typed a longer time-out to watch it
     else:
         raise ClaimRefused("unknown", newest)
     return Claim(newest, "resumed") if is_resumed else None
@@ -343,7 +343,7 @@ def overtaken_restore(known: Known) -> Claim | None:
 
 
 def rolled_back_restore(known: Known) -> Claim | None:
-    """A state that lacks the resource's last restore is an old one: nothing is restored by it."""
+    """A state that lacks the resource's last restore is an old one, which restores nothing."""
     wish = known.wish
     newest = known.newest
     if newest is None or wish.forced or owner_kind(wish.owner) != "resource":
@@ -395,7 +395,7 @@ TABLE: dict[Kind, tuple[Row, ...]] = {
 
 
 def decide(attempts: Collection[Attempt], wish: Wish, now: datetime) -> Claim:
-    """Decide what an operation has to act on: only this says whether it may send a request.
+    """Decide what an operation has to act on, and whether it may send a request.
 
     Args:
         attempts: All that the ledger has.
@@ -403,7 +403,7 @@ def decide(attempts: Collection[Attempt], wish: Wish, now: datetime) -> Claim:
         now: The service's time.
 
     Returns:
-        A new attempt, which is to be entered and sent; one to resume; or one to wait for first.
+        A new attempt, to be entered and sent; an attempt to resume; or an attempt to wait for.
 
     Raises:
         ClaimRefused: Nothing may be sent.
@@ -463,7 +463,7 @@ def still_counting(attempts: Collection[Attempt], wish: Wish, now: datetime) -> 
 
 
 def new_attempt(wish: Wish, now: datetime) -> Attempt:
-    """Make the attempt that a wish enters into the ledger; it may leave within `LEAVES_WITHIN`.
+    """Make the attempt that a wish enters into the ledger, to be sent within `LEAVES_WITHIN`.
 
     Args:
         wish: What the operation wants.

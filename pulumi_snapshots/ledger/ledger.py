@@ -28,13 +28,13 @@ FIELDS_OF_ATTEMPT = Attempt.properties().keys()
 class Ledger:
     """The ledger of one service, shared by all runs that use the same place.
 
-    Every method raises `LedgerUnavailable` if the `place` of its document cannot be used; what it
-    was to change is as before then, and `trouble` says why, for a warning, until an edit succeeds.
-    All times are by the `clock`, the service's.
+    Every method raises `LedgerUnavailable` if the `place` of its document cannot be used. The
+    document is then unchanged, and until an edit succeeds `trouble` holds the reason, for a
+    warning. All times are by the `clock`, the service's.
 
     Attributes:
-        seen: See `RunMemory.seen`. Each edit marks these attempts as saved; none is made for that
-            alone, so that a run without a change writes nothing.
+        seen: See `RunMemory.seen`. Each edit marks these attempts as saved. No edit is made only to
+            mark them, so that a run without a change writes nothing.
     """
 
     def __init__(self, place: Place, clock: ServiceClock) -> None:
@@ -72,7 +72,7 @@ class Ledger:
         return result
 
     async def look(self) -> Document:
-        """Read the document; if it cannot be read, `trouble` says why.
+        """Read the document; after a failure, `trouble` says why.
 
         Returns:
             The document.
@@ -98,7 +98,7 @@ class Ledger:
             id_: The attempt's id.
 
         Returns:
-            The attempt; None if it is not there.
+            The attempt; None if the ledger lacks it.
         """
         return self.attempts_in(await self.read()).get(id_)
 
@@ -106,7 +106,7 @@ class Ledger:
         """Read which requests have a snapshot, oldest request first.
 
         Args:
-            database_id: Only those of this database; None for all.
+            database_id: Only attempts for this database; None for all.
 
         Returns:
             The attempts that have led to a snapshot.
@@ -127,7 +127,8 @@ class Ledger:
             The attempts by their ids, oldest first.
 
         Raises:
-            LedgerUnavailable: If one cannot be read, since it may be of a request.
+            LedgerUnavailable: If an entry cannot be read, since a request may have been sent for
+                it.
         """
         stored = document.get(ATTEMPTS, {})
         unreadable = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
@@ -153,7 +154,7 @@ class Ledger:
             wish: What the operation wants.
 
         Returns:
-            What it has to act on.
+            What the operation has to act on.
 
         Raises:
             ClaimRefused: If nothing may be sent, see `decide`.
@@ -189,7 +190,7 @@ class Ledger:
             answered_within: How long its run may wait for the answer.
 
         Returns:
-            The attempt as it is then; None if its time to leave is over, or it is not there.
+            The attempt as it is then; None if its time to leave is over, or the ledger lacks it.
         """
         now = self.clock.now()
         there = self.attempts_in(document).get(attempt.id)
@@ -208,11 +209,12 @@ class Ledger:
 
         Args:
             attempt: The attempt as the caller knows it.
-            is_new: Whether the ledger may lack it, as what only a state has. Otherwise one that is
-                not there and has no answer was withdrawn: it has started nothing.
+            is_new: Whether the ledger may lack the attempt because only a state has it. Otherwise
+                an attempt without an answer that the ledger lacks was withdrawn: it has started
+                nothing.
 
         Returns:
-            The attempt as it is then: it only moves forward, see `Attempt.joined`.
+            The attempt as it is then; an attempt only moves forward, see `Attempt.joined`.
         """
 
         def change(document: Document) -> Attempt:
@@ -238,7 +240,7 @@ class Ledger:
         Args:
             attempt: The attempt as the caller knows it.
             result: Its version, the time of the restore, or the code of its failure.
-            failed: Whether it is the code of a failure.
+            failed: Whether the result is the code of a failure.
             holds: How long other requests stay away from the database then.
 
         Returns:
@@ -261,7 +263,7 @@ class Ledger:
             attempt: The guard's attempt.
 
         Returns:
-            Whether it was shared until now.
+            Whether the attempt was shared until now.
         """
 
         def change(document: Document) -> bool:
@@ -306,7 +308,7 @@ class Ledger:
             attempt: The attempt.
 
         Returns:
-            Whether it is gone: False if another run has entered its result meanwhile.
+            Whether the attempt was removed: False if another run has entered its result meanwhile.
         """
 
         def change(document: Document) -> bool:

@@ -1,4 +1,4 @@
-"""Shared state that was turned on late: it takes along what this machine's own ledger holds."""
+"""Shared state that was turned on late takes along what this machine's own ledger holds."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ BOOK = {"guards": "noted_at", "roll-backs": "asked_at"}
 """The document's keys for what guards have noted, oldest first, and each entry's key for its
 time."""
 MOVED = "moved"
-"""The key of a machine's own document for what a shared one has taken along: its place `to`, the
-ids of the `attempts`, and a digest of the `book`."""
+"""The key of a machine's own document for what a shared document has taken along: its place `to`,
+the ids of the `attempts`, and a digest of the `book`."""
 
 
 def bare(place: Place) -> Place:
@@ -37,9 +37,10 @@ class Successor(Place):
     """A shared place that takes along what this machine's own ledger holds.
 
     A run that was killed before shared state was turned on has left its requests in the machine's
-    own ledger. That is read once in a process, before the first use of the shared place. Reads show
-    both as one document. The first edit enters what is missing, and notes in the own ledger that it
-    was moved; it stays there too, for stacks that do not share yet.
+    own ledger. A process reads the own ledger once, before its first use of the shared place. Reads
+    show both documents as one. The first edit enters what the shared document lacks, and notes in
+    the own ledger what was moved. The moved entries stay in the own ledger too, for stacks that do
+    not share yet.
 
     Args:
         shared: The shared place.
@@ -56,14 +57,14 @@ class Successor(Place):
         self._left: Document | None = None
 
     async def read(self) -> Document:
-        """Read the shared document, with what the own one holds beside it."""
+        """Read the shared document, with what the own document holds beside it."""
         left = await self._look()
         document = await self.shared.read()
         enter(document, left)
         return document
 
     async def edit(self, change: Callable[[Document], T]) -> T:
-        """Change the shared document; the first edit takes along what the own one holds."""
+        """Change the shared document; the first edit takes along what the own document holds."""
         left = await self._look()
 
         def change_all(document: Document) -> T:
@@ -111,7 +112,7 @@ def left_in(own: Document, where: str) -> Document:
 
 
 def enter(document: Document, left: Document) -> None:
-    """Enter into a shared document what it lacks; what it has already stays as it is there.
+    """Enter into a shared document what it lacks; entries that it has stay as they are.
 
     Args:
         document: The shared document, which is changed in place.

@@ -15,8 +15,8 @@ from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 T = TypeVar("T")
 Document = dict[str, Any]
 
-FORMAT = "format"  # the document's own key for the format in which it is written
-NEWEST = 2  # the format that this version writes, and the only one that it can read
+FORMAT = "format"  # the document's key for its own format
+NEWEST = 2  # the only format that this version writes and reads
 DAMAGED = "it is damaged, or another program's", HintKind.MOVE_LEDGER_ASIDE
 GONE = "it was moved or emptied while this run was under way", HintKind.PUT_LEDGER_BACK
 OLDER = "an older version of this package has written it", HintKind.MOVE_LEDGER_ASIDE
@@ -55,7 +55,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 """What may follow a bucket after a `?`, as in Pulumi's URLs, and the variables that say the same;
-`-` before those that it takes the place of."""
+`-` before the variables that it takes the place of."""
 SAY_NOTHING = {
     *(
         "awssdk",
@@ -71,7 +71,7 @@ SAY_NOTHING = {
         "response_checksum_validation",
     ),
 }
-"""Options of Pulumi's library for S3 that say nothing about which bucket it is."""
+"""Options of Pulumi's library for S3 that do not say which bucket is meant."""
 
 
 def packed(document: Document) -> bytes:
@@ -90,7 +90,7 @@ class Place(ABC):
     """A place for one document, which several processes read and edit."""
 
     where: str  # the file's path, or the object's URI
-    is_shared: bool  # whether several machines share it
+    is_shared: bool  # whether several machines share the place
 
     @abstractmethod
     async def read(self) -> Document:
@@ -110,8 +110,8 @@ class Place(ABC):
         Args:
             change: Modifies the document in place. It is called in the event loop, and again if
                 another writer was faster, or if it is not known whether the document was written,
-                so that a change made twice has to end as a change made once: it must not wait, and
-                has no effect but its result. If it raises, nothing is written.
+                so that a change made twice has to end as a change made once: the function must not
+                wait, and has no effect but its result. If it raises, nothing is written.
 
         Returns:
             The result of the last call of `change`.
@@ -196,7 +196,7 @@ def read_place(given: object) -> str:
     bare, options = _apart(text)
     place = destination_of(bare)
     if place.scheme == "file":
-        with suppress(OSError):  # its first use says why it cannot be looked at
+        with suppress(OSError):  # the first use of the folder says why
             if place.file.exists() and not place.file.is_dir():
                 raise checks.Unfit("must be a folder, not a file", given)
         return str(place.file)
@@ -211,7 +211,7 @@ def read_place(given: object) -> str:
 
 
 def _apart(text: str) -> tuple[str, dict[str, str]]:
-    """The URI of a bucket, spelled as here, and its options; anything else as it is."""
+    """Take the options off a bucket's URI, spelled as here; return any other text as it is."""
     bare, _, query = text.replace("azblob://", "az://", 1).partition("?")
     if not bare.startswith(tuple(f"{scheme}://" for scheme in OPTIONS)):
         return text, {}

@@ -21,7 +21,7 @@ from pulumi_snapshots.state_directory import file_in_the_way
 T = TypeVar("T")
 
 FILE_PATIENCE = 10.0
-"""Seconds to wait for the lock. A process holds it for milliseconds, unless it is suspended."""
+"""Seconds to wait for the lock. A process that is not suspended holds the lock for milliseconds."""
 LOCKED = frozenset(
     {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 )
@@ -30,7 +30,7 @@ BROKEN = frozenset(
     {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
 )
 CUT = sqlite3.SQLITE_IOERR_SHORT_READ
-"""The whole code for a file that is shorter than it says: SQLite 3.53 has it, and 3.40 had not."""
+"""The whole code for a file that is shorter than its header says; SQLite 3.40 had none."""
 # it is another user's
 REFUSED_CODES = frozenset(
     {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
@@ -45,15 +45,15 @@ TABLE = "CREATE TABLE IF NOT EXISTS ledger (id INTEGER PRIMARY KEY CHECK (id = 1
 class SqliteFile(Place):
     """A `Place` in an SQLite file with one row.
 
-    It has a rollback journal, not a write-ahead log, which needs memory that no network file system
+    The file has a rollback journal. A write-ahead log would need memory that no network file system
     shares. SQLite itself makes the file, under its lock and with the first document in one
     transaction: a process that is killed, or finds the disk full, leaves an empty file, which
     counts as new.
 
     Args:
         path: An absolute path.
-        is_shared: Whether machines share its folder, which must exist then, since one that is not
-            mounted would be another folder on each machine. Any other folder is made.
+        is_shared: Whether machines share its folder, which must exist then, since a folder that is
+            not mounted would be another one on each machine. Any other folder is made.
         in_threads: Whether each call gets a thread, so that the event loop never waits for a lock.
     """
 
@@ -107,8 +107,8 @@ class SqliteFile(Place):
             with closing(
                 self._connected(how)
             ) as connection:  # which undoes what is not committed
-                # Flushes the folder too, without which a power failure could bring back the
-                # journal, and so the old document.
+                # EXTRA flushes the folder too. Otherwise a power failure could bring back the
+                # journal, and the old document with it.
                 connection.execute("PRAGMA synchronous = EXTRA")
                 self._begin(connection, "BEGIN IMMEDIATE")
                 before = self._data(connection)
@@ -133,13 +133,13 @@ class SqliteFile(Place):
         """Tell whether the file exists.
 
         Raises:
-            LedgerUnavailable: It existed, and does not any more; or its folder cannot be the one
-                that is meant.
+            LedgerUnavailable: The file existed and does not any more, or its folder cannot be the
+                right one.
         """
         folder = self._path.parent
         if (
             not folder.is_absolute()
-        ):  # it would be another file in each working directory
+        ):  # a relative path would be another file in each working directory
             raise self.unavailable("there is no home directory with an absolute path")
         if not folder.is_dir() and (file := file_in_the_way(folder)):
             raise self.unavailable(f"{shown_file(file)} is a file, not a folder")
@@ -148,7 +148,7 @@ class SqliteFile(Place):
         if self.is_shared and not (folder.is_dir() or is_own):
             make_it = Hint(HintKind.MAKE_FOLDER, file=str(folder))
             raise self.unavailable("there is no such folder", make_it)
-        # first of all: another thread may be making the file, and see it
+        # read first: another thread may be making the file right now
         was_there = self._was_there
         is_there = self._path.exists()
         if was_there and not is_there:
@@ -163,7 +163,7 @@ class SqliteFile(Place):
                 _open_as(folder, 0o2777)
 
     def _connected(self, how: str) -> sqlite3.Connection:
-        """Open the file: `rw`, or `rwc`, which makes it with the first lock if it is not there."""
+        """Open the file: `rw`, or `rwc`, which makes a missing file with the first lock."""
         uri = f"{self._path.as_uri()}?mode={how}"
         return sqlite3.connect(
             uri, uri=True, isolation_level=None, timeout=FILE_PATIENCE
@@ -177,7 +177,7 @@ class SqliteFile(Place):
         if _journal(connection) != "wal":
             return
         connection.execute("ROLLBACK")
-        with suppress(sqlite3.OperationalError):  # it is locked
+        with suppress(sqlite3.OperationalError):  # the file is locked
             connection.execute("PRAGMA journal_mode = DELETE")
         if _journal(connection) == "wal":
             raise self.unavailable(WRITE_AHEAD, HintKind.CLOSE_PROGRAM)

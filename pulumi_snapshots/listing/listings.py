@@ -92,7 +92,7 @@ class Page:
     def complete(self) -> bool:
         """Whether the page shows all listed snapshots of the database.
 
-        The account's page can lack one: an entry that does not say its database.
+        The account's page can lack an entry: an entry that does not say its database.
         """
         return self.listing.is_own and not self.listing.unreadable
 
@@ -100,7 +100,7 @@ class Page:
     def may_lack_entries(self) -> bool:
         """Whether only the own page shows all entries of the database.
 
-        An entry whose database is unknown can belong to this one. If there is no entry at all,
+        An entry whose database is unknown can belong to this database. If there is no entry at all,
         there may be no snapshot, or no such database.
         """
         return not self.complete and (not self.entries or self._has_unclear_entries)
@@ -131,7 +131,7 @@ class _Answer:
 
     Attributes:
         content: The answer; None before the first one.
-        at: When it was requested.
+        at: When the answer was requested.
         new_at: When the request was last sent whose answer was certainly a new page.
         failure: How a later request failed; None if it did not.
         failed_at: When that ended.
@@ -148,7 +148,7 @@ class _Answer:
     asking: anyio.Lock = field(default_factory=anyio.Lock)
 
     def is_since(self, since: float) -> bool:
-        """Whether it was requested then or later."""
+        """Whether the answer was requested then or later."""
         return self.content is not None and self.at >= since
 
     def failure_since(
@@ -169,7 +169,7 @@ class _Answer:
 class Listings:
     """Fetches listings, and what else the service says of the account.
 
-    Each database has its own listing, and the account has one; the service caches each listing
+    Each database has its own listing, and the account has another; the service caches each listing
     apart. In all methods, `since` is in monotonic seconds: the answer to a request of that moment
     or later is used again, without a request. All methods that fetch raise a `SquareCloudError` if
     there is no answer, or if the answer is unreadable.
@@ -286,7 +286,7 @@ class Listings:
             The databases.
 
         Raises:
-            CannotTell: One of them is unreadable.
+            CannotTell: An entry is unreadable.
         """
         account = await self.account(since, patience=BRIEF)
         if account.unreadable:
@@ -494,8 +494,8 @@ class Listings:
     async def _is_own_page_spent(self, database_id: str) -> bool:
         """Whether a run has polled the own page lately, so that one more request costs nothing.
 
-        A run that waits for a single snapshot finds it on that page, one that waits for several on
-        the account's.
+        A run that waits for a single snapshot finds it on that page. A run that waits for several
+        finds them on the account's.
         """
         found = await self.found_lately()
         polled = {each.database_id for each in found if each.request.answered != "200"}
@@ -650,10 +650,10 @@ class Listings:
     async def _with_newer_pages(
         self, database_id: str, since: float, entries: Entries, lacking: list[Attempt]
     ) -> Entries:
-        """Add the entries of both pages, as far as that is needed to find what is lacking.
+        """Add the entries of both pages, as far as they are needed to find what is lacking.
 
-        The service may still serve an older page, but it caches the two listings apart, and one of
-        them has shown the snapshot.
+        The service may still serve an older page of one listing, but it caches the two apart, and
+        the other has shown the snapshot.
         """
         found_at = self.clock.monotonic() - min(map(self._age, lacking))
         for page_of in (self.own_page, self.account_page):
@@ -718,8 +718,8 @@ class Listings:
 
         Args:
             database_id: The database.
-            version_id: The version. If no run of this ledger has found it, another machine may have
-                taken it just before it was looked up here for the first time.
+            version_id: The version. If no run of this ledger has found the version, another machine
+                may have taken the snapshot just before its first lookup here.
             created: When the snapshot was made, by the service's clock; None if it is not known.
 
         Returns:
@@ -737,7 +737,7 @@ class Listings:
         if not ages:
             now = self.clock.monotonic()
             ages.append(now - self._sought.get(version_id, now))
-        # A snapshot exists by now, so a time in the future is that of a clock that was set back.
+        # A snapshot exists by now, so a time in the future comes from a clock that was set back.
         left = [SERVICE_CACHE - max(0.0, age) for age in ages]
         soonest = min((seconds for seconds in left if seconds > 0), default=None)
         if soonest is None:
@@ -764,7 +764,7 @@ def _lacking(found: Iterable[Attempt], entries: Entries) -> list[Attempt]:
 def _old_page_error(found: Attempt) -> CannotTell:
     """Return the error that the service serves a page that lacks a snapshot which a run has found.
 
-    Its times are those of the ledger, the same in every call.
+    Its times are the ledger's, the same in every call.
     """
     found_at = found.ended_at or found.request.posted_at
     listed_by = found_at + timedelta(seconds=SERVICE_CACHE)

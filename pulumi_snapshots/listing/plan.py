@@ -51,7 +51,7 @@ def plan_warning(ends: datetime | None, now: datetime) -> str | None:
         now: The service's time.
 
     Returns:
-        The warning; None if there is no reason for one.
+        The warning; None without a reason to warn.
     """
     if ends is None or not is_ending(ends, now):
         return None

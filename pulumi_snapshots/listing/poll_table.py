@@ -21,17 +21,19 @@ from pulumi_snapshots.service.limits import ACCOUNT_LANE, CREATE
 SECOND_CHANCE = 3
 """The second chance of a snapshot comes so many times `first_after` after the answer."""
 SHARES = 3
-"""The service answers three polls of the account's page a minute, to all machines together. This
-process takes every third one, and every second one while resources wait for slots."""
+"""The service answers three polls of the account's page a minute, for all machines.
+
+This process uses every third slot, or every second slot while resources wait.
+"""
 SHARES_IF_SHORT = 2
 HELPED = 4
 """The account's page shows what an own page missed, so repeated polls of own pages can be so many
 times as rare."""
 
 WAITS = 0.25
-"""So many times `every`, a poll of an own page waits for one of the account's page ..."""
+"""A poll of an own page waits so many times `every` for a poll of the account's page ..."""
 WAITS_FOR_FIRST = 1.5
-"""... and so many times before the first poll of either, since that of the account shows all."""
+"""... and so many times before the first poll of either, since the account's page shows all."""
 
 
 class PolledPage(Enum):
@@ -45,7 +47,7 @@ class Poll(NamedTuple):
     """The next poll for a snapshot.
 
     Attributes:
-        at: When it is due.
+        at: When the poll is due.
         page: The page that is polled.
     """
 
@@ -69,7 +71,7 @@ class PollSettings:
 
     @property
     def first_alone(self) -> float:
-        """Seconds from the answer to the first poll for a snapshot that is alone."""
+        """Seconds from the answer to the first poll, for a snapshot without others beside it."""
         if self.snapshot_ends_cache:
             return min(self.first_after, self.every)
         return self.first_after
@@ -80,9 +82,9 @@ class PolledSnapshot:
     """A pending snapshot, and the polls of its database's own page.
 
     Attributes:
-        began: When this run began to poll for it.
-        answered: When the wait for it began, in this run or an earlier one.
-        is_finished: Whether the answer was a 200, so that it should be listed at once.
+        began: When this run began to poll for the snapshot.
+        answered: When the wait for the snapshot began, in this run or an earlier one.
+        is_finished: Whether the answer was a 200, so that the snapshot should be listed at once.
         is_in_turn: Whether both pages are polled in turn: the own page is likely old, or the
             snapshot a quick one.
         own_polled_at: When the last poll of the own page ended; None before the first one.
@@ -102,7 +104,7 @@ class PendingGroup:
     """The snapshots for which a process waits, at one moment.
 
     Attributes:
-        snapshots: Those whose requests are answered, without those of a 200.
+        snapshots: The snapshots whose requests are answered, without the answers 200.
         posts_to_come: How many requests are queued or under way.
         most_at_once: How many there were at once, at most, since there was none.
         is_refilled: Whether a request came after a snapshot of the group was found.
@@ -151,8 +153,8 @@ class PollMoment:
     def is_short_of_slots(self) -> bool:
         """Whether requests come late because resources wait for slots of the engine.
 
-        A few at a time are sent soon after each other, so the limit between two requests does not
-        explain why one comes after a snapshot was found.
+        A few requests at a time are sent soon after each other, so the limit between two requests
+        does not explain why a poll comes after a snapshot was found.
         """
         spacing = self.group.most_at_once * CREATE.per_account
         return self.group.is_refilled and spacing < self.first_late
@@ -216,7 +218,7 @@ def own_late(now: PollMoment) -> float:
 
 
 def own_while_only_chance(now: PollMoment) -> float:
-    """Return a late time if it delays nothing, since more requests follow; else the usual one.
+    """Return a late time if more requests follow, so that it costs nothing; else the usual one.
 
     Args:
         now: the snapshot, its group and the settings.
@@ -271,7 +273,9 @@ def account_soon_after_missed(now: PollMoment) -> float:
 
 
 def account_for_all(now: PollMoment) -> float:
-    """Return `first_after` after the last answer: one request shows all that are listed by then.
+    """Return `first_after` after the last answer.
+
+    One request shows all snapshots that are listed by then.
 
     Args:
         now: the snapshot, its group and the settings.
@@ -388,7 +392,7 @@ def _own_again(now: PollMoment) -> float:
 
 
 def _at_account_limit(now: PollMoment, due: float) -> float:
-    """Return when the account's page may be polled that is due then."""
+    """Return when a poll of the account's page that is due then may be sent."""
     if now.group.account_polled_at is None:
         return due
     shares = SHARES_IF_SHORT if now.is_short_of_slots else SHARES

@@ -60,12 +60,12 @@ class PollPlan:
 
     @property
     def first_alone(self) -> float:
-        """Seconds from the answer to the first poll for a snapshot that is alone."""
+        """Seconds from the answer to the first poll, for a snapshot without others beside it."""
         return self.settings.first_alone
 
     @contextmanager
     def expecting(self) -> Iterator[None]:
-        """Count a request while the body queues and sends it.
+        """Count a request while the body queues and sends the request.
 
         Yields:
             Nothing.
@@ -99,7 +99,7 @@ class PollPlan:
             self._count()
 
     def _count(self) -> None:
-        """Count how many snapshots there are at once; the group ends with its last one."""
+        """Count how many snapshots there are at once; the group ends with its last snapshot."""
         together = self._posts_to_come + len(self._unfinished)
         self._most_at_once = max(self._most_at_once, together)
         if not together:
@@ -148,7 +148,7 @@ class PollPlan:
         now = self.clock.monotonic()
         since = max(snapshot.began, now - self.settings.every / 4)
         if page is PolledPage.ACCOUNT:
-            # Noted at once, so that only one of all snapshots sends the request.
+            # Noted at once, so that only one snapshot's wait sends the request.
             self._account_polled_at = now
             self._account_asked_at = now
             try:
@@ -181,14 +181,14 @@ class AwaitedSnapshot:
     """The known properties of a snapshot before a listing shows it.
 
     Attributes:
-        request: The request that started it.
+        request: The request that started the snapshot.
         database_id: Its database.
-        version: Its version, if an answer or another run has named it.
+        version: Its version, if an answer or another run has named the version.
         claimed: Versions of other requests, and versions that existed before this request.
         is_behind: See `find_match`.
-        is_finished: Whether the answer was a 200, so that it should be listed at once.
+        is_finished: Whether the answer was a 200, so that the snapshot should be listed at once.
         is_any: Whether any manual snapshot since the request will do, as for a guard.
-        age: Seconds that earlier runs have waited for it.
+        age: Seconds that earlier runs have waited for the snapshot.
     """
 
     request: Request
@@ -254,8 +254,8 @@ class ListingWait:
         self._report_wait = report_wait
         self._began = plan.clock.monotonic()
         answered = self._began - awaited.age
-        # A snapshot whose answer was lost is most likely a quick one: the service answers a slow
-        # one after 90 s.
+        # A snapshot whose answer was lost is most likely a quick one: for a slow snapshot the
+        # service answers after 90 s.
         is_in_turn = (
             awaited.is_finished
             or not awaited.request.accepted
@@ -305,7 +305,7 @@ class ListingWait:
         return None
 
     def _is_overdue(self) -> bool:
-        """Whether an own page lacks it that was requested when each page must show it."""
+        """Whether an own page, requested late enough to show the snapshot, lacks it."""
         request = self._awaited.request
         left = (
             request.posted_at
@@ -319,7 +319,7 @@ class ListingWait:
         )
 
     async def _poll_or_wait(self) -> None:
-        """Poll if a poll is due; otherwise wait until it is, or until its time may have changed."""
+        """Poll if a poll is due, else wait until then, or until its time may have changed."""
         poll = self._plan.next_poll(self._polled)
         left = poll.at - self._clock.monotonic()
         if left > 0:
@@ -336,7 +336,7 @@ class ListingWait:
         self._failure = await self._plan.poll(database_id, self._polled, poll.page)
 
     def _report_next(self, poll: Poll, left: float) -> None:
-        """Show when the next poll is due, unless that is shown already."""
+        """Show when the next poll is due, unless the row shows the time already."""
         if poll == self._shown:
             return
         self._shown = poll
@@ -357,7 +357,7 @@ async def wait_for_version(  # noqa: PLR0913  what is known of it
     patience: float,
     created: datetime | None = None,
 ) -> tuple[ListedSnapshot | None, datetime | None]:
-    """Find the entry of a snapshot, and wait while the listings can be too old to show it.
+    """Find the entry of a snapshot, and wait while the listings can be too old to show the entry.
 
     There is no wait for a snapshot that this ledger does not know and whose time is not known: the
     id can be another machine's snapshot, or mistyped.
@@ -408,13 +408,13 @@ def _is_out_of_reach(
 
 
 def failed_poll(error: SquareCloudError) -> str:
-    """Return the addition to the progress after a poll that failed in a way that can pass.
+    """Return what the progress says besides, after a poll whose failure can pass.
 
     Args:
         error: The failure.
 
     Raises:
-        SquareCloudError: The failure, if it does not pass.
+        SquareCloudError: The failure, if waiting does not end it.
     """
     if not error.passing:
         raise error
