@@ -205,6 +205,9 @@ def class_of(
         base: what its provider's resources share.
         body: what the class has besides.
         keywords: the keywords of the class; None for none.
+
+    Returns:
+        The class.
     """
     schema = schema_of(name)
     bases = (base, FoundById) if schema.is_found_by_id else (base,)

@@ -52,7 +52,7 @@ class RestoreRules(Rules):
         )
 
     def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The snapshot's database, and the one that is restored."""
+        """The snapshot's database, and the database that is restored."""
         return {
             **super().uses(values),
             "target_database_id": values.get("target_database_id"),
@@ -74,7 +74,7 @@ class RestoreRules(Rules):
         new: Mapping[str, Any],
         same: Same,
     ) -> list[str]:
-        """Those of these inputs that differ, whichever named the target before."""
+        """The inputs among these that differ, whichever named the target before."""
         target = dict.fromkeys(
             ("database_id", "target_database_id"), record.target_database_id
         )

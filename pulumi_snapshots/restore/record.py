@@ -137,7 +137,7 @@ class RestoreInputs(Inputs):
 def with_snapshot_missing(
     found: list[checks.Problem], values: Mapping[str, Any]
 ) -> list[checks.Problem]:
-    """Replace the problems of inputs that name no snapshot by one that says so.
+    """Replace the problems of inputs that name no snapshot by a problem that says so.
 
     Args:
         found: The problems that the inputs have one by one.
@@ -193,12 +193,12 @@ class RestoreRecord(Record):
 
     @property
     def pending(self) -> bool:
-        """Whether its end was not seen yet, or it failed."""
+        """Whether the restore's end was not seen yet, or the restore failed."""
         return self.restored_at is None
 
     @property
     def failure(self) -> str | None:
-        """The code with which it failed; None if it did not, as far as is known."""
+        """The code with which the restore failed; None if no failure is known."""
         outcome = self.attempt.outcome if self.attempt else None
         return None if outcome == SUCCESS else outcome
 

@@ -1,4 +1,4 @@
-"""Restore and resume: one POST at most, then watching it until what the database holds is known."""
+"""Restore and resume: one POST at most, then polls until what the database holds is known."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -55,7 +55,10 @@ T = TypeVar("T")
 
 
 class RestorePending(NotFinished[RestoreRecord]):
-    """The restore was started, or may have been, and its end was not seen. It must be kept."""
+    """The restore was started, or may have been, and its end was not seen.
+
+    The record must be kept.
+    """
 
     steps_if_pending = (Hint(HintKind.KEEP_WAITING), Hint(HintKind.RESTORE_AGAIN))
     steps_if_undecided = (Hint(HintKind.CHECK_RESTORED), Hint(HintKind.RESTORE_AGAIN))
@@ -74,7 +77,7 @@ async def restore(  # noqa: PLR0913  what is known of it
     forced: bool = False,
     earlier: RestoreRecord | None = None,
 ) -> RestoreRecord:
-    """Restore a snapshot and wait until that has succeeded and its database runs again.
+    """Restore a snapshot and wait until the restore has succeeded and the database runs again.
 
     Args:
         session: The session of the process.
@@ -82,15 +85,17 @@ async def restore(  # noqa: PLR0913  what is known of it
         listener: Shows the progress.
         owner: The resource's URN, or the command.
         forced: See `RestoreOperation`.
-        earlier: One of an earlier run is only watched, with the whole time-out again; None for a
-            new one.
+        earlier: A restore of an earlier run, which is only watched, with the whole time-out again.
+            None for a new restore.
 
     Returns:
-        The restore, complete; one of an `earlier` run perhaps with its failure.
+        The restore, complete; an `earlier` one perhaps with its failure.
 
     Raises:
-        RestorePending: If it was or may have been started, so that the record must be kept.
-        RestoreFailed: If it was carried out and failed. After any other error, nothing was started.
+        RestorePending: If the restore was or may have been started, so that the record must be
+            kept.
+        RestoreFailed: If the restore was carried out and failed. After any other error, nothing was
+            started.
     """
     if earlier is not None and (earlier.failure or earlier.attempt is None):
         return earlier
@@ -109,22 +114,22 @@ async def restore(  # noqa: PLR0913  what is known of it
 
 
 class RestoreOperation(Operation):
-    """One restore or resume, a drill's too.
+    """A restore or the resume of one, for a drill too.
 
     Args:
         session: The session of the process.
         inputs: What is asked for.
         member: Shows the progress.
         owner: The resource's URN, or the command.
-        forced: Whether another one is wanted, whatever earlier runs have left.
-        not_done: What was not done if nothing was sent, a sentence; None for the usual one.
-        before: Finds out, before a request, whether it must not be sent, and gets the snapshot's
-            engine, None if that is not known. None for nothing to find out.
-        holds: How long others must stay away after it, as after a drill's, which may share its
-            database with others; None for not at all.
+        forced: Whether another restore is wanted, whatever earlier runs have left.
+        not_done: What was not done if nothing was sent, a sentence; None for the usual sentence.
+        before: Called before a request with the snapshot's engine, None if that is not known;
+            raises if the request must not be sent. None for no check.
+        holds: How long other requests must stay away after the restore, as after a drill's, which
+            may share its database with others; None for not at all.
 
     Attributes:
-        watch: What watches it; None until a request was sent.
+        watch: The watch over the restore; None until a request was sent.
         previous: The snapshot of what the database held before; None if none is known.
     """
 
@@ -235,7 +240,7 @@ class RestoreOperation(Operation):
         target = self.inputs.target
         if (
             self.before is not None
-        ):  # each time: what it asks may have changed during a wait
+        ):  # each time, since the answers may have changed during a wait
             await self.before(self._runtime)
         previous = await clear_of_others(self.session, target, self.show)
         self.wish = replace(self.wish, previous=previous)
@@ -249,8 +254,8 @@ class RestoreOperation(Operation):
 
     async def _post(self, name: str, leaving: Leaving) -> PostAnswer:
         target = self.inputs.target
-        # Right before it leaves: this machine may have been paused since it has decided, in a way
-        # that none of its clocks shows.
+        # Right before the request leaves: this machine may have been paused since the decision, in
+        # a way that none of its clocks shows.
         began = await began_since(self.session, target, self.wish.previous)
         if began is not None:
             happened = (
@@ -274,7 +279,7 @@ class RestoreOperation(Operation):
         watch = StatusWatch(self.session, other, partial(self.show_other, other))
         try:
             restored = await watch.until_over()
-        except NeverSeen:  # no run will ever know, so none has to wait for it
+        except NeverSeen:  # no run will ever know its end, so none has to wait for it
             self.ignore(other)
             return
         ledger = self.session.ledger
@@ -418,7 +423,7 @@ class RestoreOperation(Operation):
         return self._restored(restored_at)
 
     def _restored(self, restored_at: str) -> RestoreRecord:
-        """The record of a restore that has succeeded; leaves a line about it."""
+        """Return the record of a restore that has succeeded, and leave a line about the restore."""
         attempt = self.sent
         record = replace(self._record(), restored_at=restored_at, attempt=None)
         self._tell(record, attempt)
@@ -601,7 +606,7 @@ class RestoreCalls(ActCalls):
     act = staticmethod(restore)
 
     def stays(self, carried: RestoreRecord, inputs: RestoreInputs) -> bool:
-        """Whether it was onto the same database, and did not fail."""
+        """Whether the restore was onto the same database, and did not fail."""
         return carried.target_database_id == inputs.target and not carried.failure
 
     async def read(
@@ -641,7 +646,7 @@ class RestoreCalls(ActCalls):
         """Forget the restore: nothing is sent, and the database keeps what it holds.
 
         Args:
-            call: The call, whose listener gets a line about it.
+            call: The call, whose listener gets a line about the restore.
             state: The outputs in the state.
         """
         record = RestoreRecord.from_outputs(state)
@@ -651,7 +656,7 @@ class RestoreCalls(ActCalls):
     def resource(
         self, record: RestoreRecord, values: Mapping[str, Any], id_: str | None = None
     ) -> Resource:
-        """The resource, also if it failed: the service forgets a failure, the state keeps it."""
+        """Return the resource, also of a restore that failed: the state keeps the failure."""
         resource = Resource(id_ or record.id, RESTORE.state(record, values))
         if record.failure:
             error = failure_of(record)

@@ -1,4 +1,4 @@
-"""Watching the restore of one POST until it is over: what the service and the database say."""
+"""Watching a restore until its end: what the service and the database say."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -23,18 +23,16 @@ from pulumi_snapshots.service.rate_limiter import BLOCKED
 
 T = TypeVar("T")
 APART = timedelta(seconds=RESTORE_PER_DATABASE)
-"""Two restores of one database are never accepted closer together. A request may also take this
-long to arrive."""
+"""The service never accepts two restores of one database closer together. A request may also take
+this long to arrive."""
 SAME = timedelta(seconds=1)
 """How far apart two times of one restore may be."""
 UNSTARTED = 300.0
-"""Seconds after which an accepted restore is over, though by what the database says it has not
-started since the request."""
+"""Seconds after which an accepted restore is over, although the database has not started since."""
 OUTCOME_KEPT = 3600.0
 """Seconds for which the service shows how a restore ended."""
 DENIALS = 2
-"""How many answers it takes to believe that there is no route for the status of a restore: a proxy
-may have sent one of them."""
+"""How many answers show that the status of a restore has no route: a proxy may have sent one."""
 RUNNING = RestoreStatus(state="running")
 """What `RESTORE_IN_PROGRESS` says in place of the status of a restore."""
 DOWN = DatabaseStatus(running=False)
@@ -60,7 +58,7 @@ async def clear_of_others(
         When the last restore of the database began; None if none is known.
 
     Raises:
-        RestoreRunning: If one still runs after `LONGEST_WAIT`.
+        RestoreRunning: If another restore still runs after `LONGEST_WAIT`.
         SquareCloudError: If a status is refused, so that the end of a restore could not be seen.
     """
     clock = session.clock
@@ -88,9 +86,9 @@ async def clear_of_others(
 
 
 def _holds_up(status: RestoreStatus, now: datetime) -> bool:
-    """Whether a restore keeps the service from accepting another one.
+    """Whether a restore keeps the service from accepting another restore.
 
-    It refuses other POSTs for "about two minutes" after a success.
+    The service refuses other POSTs for "about two minutes" after a success.
     """
     ended = status.finished_at if status.state == SUCCESS else None
     is_recent = ended is not None and now - timedelta(seconds=125) < ended <= now
@@ -105,10 +103,10 @@ async def began_since(
     Args:
         session: The session of the process.
         database_id: The database.
-        previous: When the last known restore began; None if none is known.
+        previous: When the last known restore began; None without one.
 
     Returns:
-        When it began; None if none has, or the service does not say.
+        When the later restore began; None if there is none, or the service does not say.
 
     Raises:
         SquareCloudError: If the status is refused, or a restore runs.
@@ -122,7 +120,7 @@ async def began_since(
     began = status.started_at if status else None
     if began is None:
         return None
-    # Not compared with this machine's time: one that was paused with its clocks is behind.
+    # Not compared with this machine's time: a machine that was paused with its clocks is behind.
     is_known = previous is not None and began <= previous + SAME
     return None if is_known else began
 
@@ -143,15 +141,15 @@ class StatusWatch:
     Args:
         session: The session of the process.
         attempt: The attempt.
-        waits: Shows what it waits for, as `Member.waits`.
-        refusal: How its POST was refused, if with a code that is new: a restore of ours would begin
+        waits: Shows what the watch waits for, as `Member.waits`.
+        refusal: How the attempt's POST was refused, if with a code that is new: its restore begins
             at once or never.
 
     Attributes:
         attempt: The attempt, with what is known of it by now.
         shown: The last restore of the database, as the last poll saw it.
-        is_ours: Whether that is the attempt's; False if it is a later one, None if that is not
-        known.
+        is_ours: Whether the last restore is the attempt's; False if it is a later one, None if that
+            is not known.
     """
 
     def __init__(
@@ -223,7 +221,7 @@ class StatusWatch:
             await session.clock.sleep(pause)
 
     def _raise_if_hopeless(self) -> None:
-        """Raise if the service shows no restore of ours, and never will."""
+        """Raise if the service does not show the attempt's restore, and never will."""
         if self._failed_poll or self.shown is None:
             return
         longest = OUTCOME_KEPT if self.request.accepted else self.request.timeout
@@ -251,7 +249,9 @@ class StatusWatch:
         return self._denials >= DENIALS
 
     async def _database_settles_in(self) -> float | None:
-        """Seconds until the restore is over by the database's own status; None if it is down.
+        """Seconds until the restore is over by the database's own status.
+
+        None if the database is down.
 
         Raises:
             NeverSeen: Anybody may have stopped or started the database.
@@ -268,7 +268,7 @@ class StatusWatch:
         return 0.0 if outcome == SUCCESS else self._settles_in(database.uptime)
 
     def _settles_in(self, started: datetime | None) -> float:
-        """Seconds until the restore is over, by when the database was `started` as it says."""
+        """Seconds until the restore is over, by when the database says that it was `started`."""
         longest = self.session.settings.restore_settle
         if started is not None:
             longest = (
@@ -281,7 +281,7 @@ class StatusWatch:
     # Polls ----------------------------------------------------------------------------------------
 
     async def _poll_restore(self) -> None:
-        """Ask how the restore stands, unless that is known; enter what is learnt."""
+        """Ask for the restore's status, unless its outcome is known; enter what is learnt."""
         known = self.request
         self._failed_poll = ""
         while (
@@ -311,13 +311,14 @@ class StatusWatch:
     # Whose restore it is --------------------------------------------------------------------------
 
     def _learnt(self, status: RestoreStatus) -> Request:
-        """Note what a poll says; returns the request with what it says of ours."""
+        """Note what a poll says; returns the request with what the poll says of its restore."""
         now = self.session.service_clock.now()
         post = self.request
         is_followed = now - self._followed_until <= APART
         self.shown = status
         self.is_ours = self._whose(status, is_followed=is_followed)
-        # Without an answer, ours may not have come: only once it is seen it is followed.
+        # Without an answer, the POST may not have arrived: its restore is followed only once it is
+        # seen.
         if (is_followed and post.accepted) or (self.is_ours and status.in_progress):
             self._followed_until = now
         if not self.is_ours:
@@ -327,11 +328,11 @@ class StatusWatch:
         return replace(post, began=began or post.began, outcome=outcome)
 
     def _whose(self, status: RestoreStatus, *, is_followed: bool) -> bool | None:
-        """Whether the last restore is that of our POST, see `is_ours`.
+        """Whether the last restore is the attempt's, see `is_ours`.
 
         Args:
             status: The last restore.
-            is_followed: Whether it can be no later one.
+            is_followed: Whether the last restore cannot be a later one.
         """
         post = self.request
         began = self._known(status.started_at)
@@ -344,14 +345,14 @@ class StatusWatch:
         return is_followed or (post.began is None and began <= post.posted_at + APART)
 
     def _may_be_ours(self, status: RestoreStatus) -> bool:
-        """Whether a restore without a time runs, or has ended since the poll that saw ours."""
+        """Whether a restore without a time runs, or has ended since a poll saw the attempt's."""
         return status.in_progress or (self.is_ours is True and status.state != "none")
 
     def _is_earlier(self, began: datetime) -> bool:
-        """Whether a restore that began then is an earlier one than ours.
+        """Whether a restore that began then is an earlier one than the attempt's.
 
-        Accepted shortly after another one, ours would have been refused, however far apart the
-        clocks are.
+        Shortly after another restore the service would have refused the attempt's, however far
+        apart the clocks are.
         """
         post = self.request
         room = APART if post.accepted else SKEW
@@ -367,7 +368,7 @@ class StatusWatch:
 
     @property
     def _state(self) -> str:
-        """How far it is, in a word or two."""
+        """How far the restore is, in a word or two."""
         if self.request.outcome == SUCCESS:
             return "restored"
         if not self.request.accepted:

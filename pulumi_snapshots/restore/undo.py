@@ -23,12 +23,11 @@ from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord, sho
 
 TRIGGERS = ["what a restore overwrites"]
 REPEATED_WITHIN = timedelta(minutes=10)
-"""How old the snapshot of a restore may be that was not carried out, for the same to be tried again
-without another one."""
+"""How old the snapshot of a restore that was not carried out may be, to be used by the next try."""
 
 
 class NotKept(ProviderError):
-    """A restore that was not sent, since what it would overwrite could not be kept."""
+    """A restore that was not sent, since the data that it would overwrite could not be kept."""
 
     def __init__(self, database_id: str, why: ProviderError) -> None:
         happened = Message(
@@ -59,7 +58,7 @@ async def keep_current(
     source: str,
     source_time: datetime | None,
 ) -> SnapshotRecord:
-    """Take a snapshot of what a database holds, or use that of a restore that was not carried out.
+    """Take a snapshot of what a database holds, or use that of a restore that was not sent.
 
     Args:
         session: The session of the process.
@@ -73,13 +72,14 @@ async def keep_current(
         The snapshot.
 
     Raises:
-        NotKept: There is none, so that nothing must be restored.
+        NotKept: There is no snapshot, so that nothing must be restored.
     """
     try:
         reuses = await _reusable_age(session, database_id, source_time)
         inputs = SnapshotInputs(database_id, triggers=[*TRIGGERS], reuse_within=reuses)
         record = await create(session, inputs, member, KEPT_BY_RESTORE, needs_url=False)
-        if record.id == source:  # taken within a moment of this one, by another client
+        # Another client has taken a snapshot within a moment of this one.
+        if record.id == source:
             raise CannotTell(
                 f"the newest snapshot is {source}, which is to be restored"
             )
@@ -141,7 +141,7 @@ async def _reusable_age(
 
 
 def kept_before(attempts: Collection[Attempt], restore: Attempt) -> str | None:
-    """Find what an earlier run has kept before it sent a restore.
+    """Find the snapshot that an earlier run took before it sent a restore.
 
     Args:
         attempts: All that the ledger has.

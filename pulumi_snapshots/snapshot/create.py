@@ -52,7 +52,7 @@ NOT_FINISHED = Finished()
 
 
 class Pending(NotFinished[SnapshotRecord]):
-    """The snapshot was started, or may have been, and is not known yet. It must be kept."""
+    """The snapshot was started, or may have been, and is not known yet. The record must be kept."""
 
     steps_if_pending: ClassVar[tuple[Hint, ...]] = (
         Hint(HintKind.KEEP_WAITING),
@@ -83,7 +83,7 @@ async def create(  # noqa: PLR0913  what is known of it
     earlier: SnapshotRecord | None = None,
     once: bool = False,
 ) -> SnapshotRecord:
-    """Take a snapshot and wait until the listing shows exactly it; see `SnapshotOperation`.
+    """Take a snapshot and wait until the listing shows it; see `SnapshotOperation`.
 
     Args:
         session: The session of the process.
@@ -93,17 +93,17 @@ async def create(  # noqa: PLR0913  what is known of it
         forced: See `SnapshotOperation`.
         needs_url: See `SnapshotOperation`.
         not_adopted: See `SnapshotOperation`.
-        earlier: A pending one of an earlier run is waited for, with the whole time-out again; one
-            that never came is requested again. None for a new one.
-        once: Whether `earlier` is to be polled once: then it may come back as it was, and nothing
+        earlier: A pending snapshot of an earlier run, which is waited for with the whole time-out
+            again, and requested again if it never came. None for a new snapshot.
+        once: Whether `earlier` is to be polled once: the result may then be unchanged, and nothing
             is requested.
 
     Returns:
         The snapshot, complete unless it was polled `once`.
 
     Raises:
-        Pending: If it was or may have been started, so that the record must be kept. After any
-            other error, nothing was started.
+        Pending: If the snapshot was or may have been started, so that the record must be kept.
+            After any other error, nothing was started.
     """
     request = earlier.attempt if earlier else None
     if earlier is not None and request is None:
@@ -126,20 +126,20 @@ async def create(  # noqa: PLR0913  what is known of it
 
 
 class SnapshotOperation(Operation):
-    """One create or resume, a guard's too.
+    """The create or the resume of a snapshot, for a guard too.
 
     Args:
         session: The session of the process.
         inputs: What is asked for.
         member: Shows the progress.
         owner: The resource's URN, the guard, or the command.
-        forced: Whether another one is wanted, whatever earlier runs have left.
+        forced: Whether another snapshot is wanted, whatever earlier runs have left.
         needs_url: Whether to wait for its pinned URL, which only a listing has, if an answer has
             named its version.
-        last_change: A guard's, see `Reuse`. No resource and no state keeps its snapshot: any will
-            do that is young enough, and was requested after that.
-        not_adopted: A version that must not be adopted: the one that it replaces.
-        shared_in: A guard's: the run in which a Snapshot may use it too.
+        last_change: A guard's, see `Reuse`. No resource and no state keeps its snapshot: any
+            snapshot will do that is young enough, and was requested after the last change.
+        not_adopted: A version that must not be adopted, because the new snapshot replaces it.
+        shared_in: A guard's: the run in which a Snapshot may use the snapshot too.
     """
 
     def __init__(  # noqa: PLR0913  each is a fact of its own
@@ -176,7 +176,8 @@ class SnapshotOperation(Operation):
         self._is_guard = last_change is not None
         self._replaced = not_adopted
         self._finished = NOT_FINISHED  # what a 200 has told
-        self._is_behind = False  # whether another snapshot of the database held it up
+        # Whether another snapshot of the database held up the request.
+        self._is_behind = False
         self._claimed = set[str]()  # versions of other requests
 
     async def carry_out(self) -> SnapshotRecord:
@@ -233,9 +234,9 @@ class SnapshotOperation(Operation):
                 if claim.role == "in the way":
                     await self.wait_out(claim.attempt, self._settle)
                 else:
-                    # A listing that is requested too often stays an old one. But what was waited
-                    # for may do, or what has caused a refusal: an earlier request of ours, of which
-                    # this run does not know.
+                    # A listing that is requested too often stays an old one. But a snapshot that
+                    # this run waited for may do, or the one that caused a refusal: an earlier
+                    # request of this resource that the run does not know.
                     polls_now = not is_first or self.waits_for is not None
                     is_first = False
                     self.waits_for = None
@@ -271,8 +272,8 @@ class SnapshotOperation(Operation):
         try:
             entry = await self._listed(other, partial(self.show_other, other), claimed)
         except AmbiguousSnapshot:
-            # Only its owner needs to know which one it is; all that are listed must be clearly
-            # older than our request.
+            # Only the other request's owner needs to know which snapshot is its own. All that are
+            # listed must be clearly older than this operation's request.
             self.ignore(other)
             await self.session.clock.sleep(CLEAR.total_seconds())
             return
@@ -310,9 +311,10 @@ class SnapshotOperation(Operation):
 
     @property
     def _not_adopted(self) -> set[str]:
-        """Versions that must not be adopted: what it replaces, and what this run's resources have.
+        """Versions that must not be adopted.
 
-        A guard and a command use any snapshot, no matter who has requested it.
+        These are the replaced version, and the versions that this run's resources have. A guard and
+        a command use any snapshot, no matter who has requested it.
         """
         if self._is_guard or self.is_command:
             return set()
@@ -321,7 +323,7 @@ class SnapshotOperation(Operation):
         return memory.versions(self.database_id, memory.taken) | own
 
     async def _adopted(self, entry: ListedSnapshot) -> SnapshotRecord:
-        """The record of a snapshot that is adopted; the ledger may know it before the listing."""
+        """The record of an adopted snapshot, which the ledger may know before the listing."""
         if not entry.name and self.needs_url:
             listed, _ = await wait_for_version(
                 self.session.poll_plan,
@@ -348,7 +350,7 @@ class SnapshotOperation(Operation):
         """Poll once for what an earlier run has requested, no earlier than a wait would.
 
         Returns:
-            The snapshot; None if it is not listed.
+            The snapshot; None if no page lists it.
         """
         # Without a ledger, each of hundreds would try to enter its result, and hold up the run.
         session = self.session
@@ -368,14 +370,14 @@ class SnapshotOperation(Operation):
         if entry is None:
             return None
         if await self._later_request(attempt, entry) is not None:
-            return None  # the wait that follows finds out whose the listed one is
+            return None  # the wait that follows finds out whose snapshot is listed
         return await self._complete(entry.version or "", entry)
 
     async def _found_by_other(self) -> SnapshotRecord | None:
         """Use what another operation of this process finds, as soon as that knows the version.
 
         Returns:
-            The snapshot; None if no other one waits for it.
+            The snapshot; None if no other operation waits for it.
         """
         lock = self.session.locks[self.sent.id]
         while lock.locked():
@@ -390,8 +392,8 @@ class SnapshotOperation(Operation):
         """Wait until the snapshot of the attempt is listed.
 
         Returns:
-            The snapshot; None if there is something else to wait for, or to request. It is
-            requested again only if it certainly never came.
+            The snapshot; None if there is something else to wait for, or to request. The snapshot
+            is requested again only if it certainly never came.
         """
         session = self.session
         others = await self.known_attempts()
@@ -425,7 +427,7 @@ class SnapshotOperation(Operation):
     ) -> None:
         """Do not believe an answer that names the version of an older snapshot.
 
-        Then the request is as one that was accepted: the listing shows its snapshot. An answer
+        The request then counts as accepted, and the listing shows its snapshot. An answer
         whose version no page lists yet is believed.
         """
         version = self._finished.version
@@ -468,7 +470,7 @@ class SnapshotOperation(Operation):
             if each.id == attempt.id and answered != attempt.request.answered:
                 return
         await self.withdraw()
-        # What runs had taken before this request is what it was to replace.
+        # The snapshots that runs had taken before this request are those that it was to replace.
         for each in known:
             is_earlier = each.request.posted_at < attempt.request.posted_at
             if is_earlier and self.wish.is_mine(each):
@@ -485,7 +487,7 @@ class SnapshotOperation(Operation):
         return in_memory | found | self._claimed
 
     def _awaited(self, attempt: Attempt, claimed: Collection[str]) -> AwaitedSnapshot:
-        """What is known of the snapshot of a request, which may be another one's."""
+        """What is known of the snapshot of a request, this operation's or another one's."""
         is_own = attempt is self.attempt
         named = self._finished.version if is_own else None
         return AwaitedSnapshot(
@@ -508,8 +510,8 @@ class SnapshotOperation(Operation):
         """Poll until the snapshot of a request is listed.
 
         Returns:
-            Its entry; None if it is not listed some minutes after it must be; or the attempt, if
-            another process has entered its end meanwhile.
+            Its entry; None if no page lists the snapshot some minutes after it must be listed; or
+            the attempt, if another process has entered its end meanwhile.
         """
         claimed = set(claimed)
         while True:
@@ -536,7 +538,7 @@ class SnapshotOperation(Operation):
     ) -> ListedSnapshot | Attempt | None:
         """Wait for the listing, or until the ledger has the end of an attempt."""
         if len(self.session.fleet.members) >= MANY:
-            return await wait.until_listed()  # so many would only read the ledger
+            return await wait.until_listed()  # so many waits would only read the ledger
         found: list[ListedSnapshot | Attempt | None] = []
 
         async def follow() -> None:
@@ -559,7 +561,7 @@ class SnapshotOperation(Operation):
     async def _later_request(
         self, attempt: Attempt, entry: ListedSnapshot
     ) -> Attempt | None:
-        """Another request that an entry may be of, sent once nothing waited for this one any more.
+        """Another request that an entry may be of, sent when nothing waited for the attempt.
 
         Returns:
             The request, which is under way or has led to the entry; None if there is none.
@@ -592,7 +594,7 @@ class SnapshotOperation(Operation):
         """Why it is not certain that the service never made the snapshot of a request.
 
         Returns:
-            A sentence; None if it is certain.
+            A sentence; None if that is certain.
         """
         listings = self.session.listings
         page = await listings.own_page(attempt.database_id, listings.recent)
@@ -600,7 +602,7 @@ class SnapshotOperation(Operation):
         return why_not_absent(page, attempt.request, claimed, kept_until)
 
     async def _has_become_worthless(self) -> bool:
-        """Whether another snapshot is needed in place of the one that was waited for."""
+        """Whether the snapshot that was waited for must not be used, and another is needed."""
         is_reused = self.is_command and self.is_resumed
         if not self._is_guard and not is_reused:
             return False
@@ -629,8 +631,8 @@ class SnapshotOperation(Operation):
 
         Args:
             version: Its version.
-            entry: What a listing shows of it; None if none does.
-            cause: Why none does, if polls failed.
+            entry: What a listing shows of the snapshot; None if no listing shows it.
+            cause: Why no listing shows it, if polls failed.
         """
         attempt = self.sent
         if not self._is_guard:
@@ -648,9 +650,9 @@ class SnapshotOperation(Operation):
     async def _ours(
         self, entry: ListedSnapshot, requested: Attempt | None = None
     ) -> SnapshotRecord:
-        """The record of a snapshot, which is ours from now on.
+        """The record of a snapshot, which belongs to this operation's resource from now on.
 
-        A Snapshot may adopt a guard's, since nothing else keeps that.
+        A Snapshot may adopt a guard's, since nothing else keeps a guard's snapshot.
         """
         memory = self.session.memory
         record = await describe(
@@ -715,7 +717,7 @@ class SnapshotOperation(Operation):
     def _warn_of_late(
         self, attempt: Attempt, version: str, entry: ListedSnapshot | None
     ) -> None:
-        """Warn of a match that rests on no other one being listed."""
+        """Warn of a match whose only reason is that no other snapshot is listed."""
         posted_at = attempt.request.posted_at
         taken_at = entry.modified if entry else None
         is_named = self._finished is not NOT_FINISHED

@@ -47,7 +47,7 @@ class SnapshotRules(Rules):
     def check(
         self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False
     ) -> list[Problem]:
-        """Check the inputs, and note that a new one is made unless it is compared afterwards."""
+        """Check the inputs, and note that a new snapshot is made unless a comparison follows."""
         self.calls_of(call).makes_new_of = values.get("database_id")
         return super().check(call, values, in_state=in_state)
 
@@ -58,7 +58,7 @@ class SnapshotRules(Rules):
         state: Mapping[str, Any],
         values: Mapping[str, Any],
     ) -> Changes:
-        """Compare; remember what the state has, since a create is not told what it replaces."""
+        """Compare, and remember what the state has, which the engine does not tell a create."""
         record.remember_in(call.shared.memory)
         found = super().compare(call, record, state, values)
         calls = self.calls_of(call)
@@ -75,7 +75,7 @@ class SnapshotRules(Rules):
         new: Mapping[str, Any],
         now: datetime,
     ) -> Changes:
-        """Whether it is time for another one."""
+        """Whether it is time for another snapshot."""
         rotate_after = new.get("rotate_after")
         if record.pending or rotate_after is None or rotate_after is UNKNOWN:
             return Changes()

@@ -41,7 +41,7 @@ from pulumi_snapshots.snapshot.record import (
 )
 
 URL_RENEWAL = timedelta(days=7)
-"""A stored URL with more than this left is kept, so that dependants rarely change in a refresh."""
+"""A stored URL that works for longer is kept, so that dependants rarely change in a refresh."""
 
 
 class SnapshotCalls(ActCalls):
@@ -80,12 +80,12 @@ class SnapshotCalls(ActCalls):
         return True
 
     async def begin(self, call: EngineCall, inputs: SnapshotInputs, **more: Any) -> Any:
-        """Take a snapshot; what it replaces must not be adopted."""
+        """Take a snapshot; the replaced version must not be adopted."""
         replaced = self.rules.calls_of(call).version
         return await super().begin(call, inputs, not_adopted=replaced, **more)
 
     def stays(self, carried: SnapshotRecord, inputs: SnapshotInputs) -> bool:
-        """Whether it is of the same database."""
+        """Whether the snapshot is of the same database."""
         return carried.database_id == inputs.database_id
 
     async def read(
@@ -125,14 +125,14 @@ class SnapshotCalls(ActCalls):
                     done,
                     (*error.then, Hint(HintKind.REFRESH_WITH_PROGRAM)),
                 ) from error
-            seen = record  # the update that follows has the present one
+            seen = record  # the update that follows has the present configuration
         if seen.pending:
             which = f"The snapshot of database {seen.database_id} requested at {seen.requested_at}"
             raise ResourceNotFinished(
                 Resource(id_, SNAPSHOT.state(seen, state)),
                 ProviderError(f"{which} is still pending"),
             )
-        # under its own id: a snapshot that was resumed still has the provisional one
+        # under its own id: a snapshot that was resumed still has the provisional id in the state
         return self.resource(seen, state)
 
     async def delete(
@@ -185,7 +185,7 @@ async def read(
         The record; not available if the listing is complete and lacks the snapshot.
 
     Raises:
-        KeyRefused: The service refuses the key, so that no resource can be read.
+        KeyRefused: The service refuses the key, with which no resource can be read.
         NotAllowed: The key lacks a scope or permission.
     """
     record.remember_in(session.memory)
@@ -303,7 +303,7 @@ def _cut(session: Session) -> str:
 async def _read_listed(
     session: Session, record: SnapshotRecord, listener: Listener
 ) -> SnapshotRecord:
-    """The record by the listing; one that is missing stays in the state.
+    """The record by the listing; a snapshot that is missing stays in the state.
 
     The service has no delete.
     """
@@ -340,7 +340,7 @@ async def _read_listed(
 def _may_be_unlisted(record: SnapshotRecord, now: datetime) -> bool:
     """Whether a snapshot is so new that an old page can lack it.
 
-    Its time of creation may be that of its start, and the page may be from just before its end.
+    Its time of creation may be the time of its start, and the page may be from just before its end.
     """
     if record.created_at is None:
         return False
@@ -365,7 +365,7 @@ def _warn_of_missing(record: SnapshotRecord, listener: Listener, now: datetime) 
 async def _renewed(
     session: Session, record: SnapshotRecord, entry: ListedSnapshot
 ) -> SnapshotRecord:
-    """The record with what its entry says now; its URL stays if that is no worse."""
+    """The record with what its entry says now; the URL in the state stays if it is no worse."""
     fresh = await describe(
         session, record.database_id, entry, base_url=record.download_url
     )
@@ -382,12 +382,13 @@ async def _renewed(
 
 
 def _keeps_url(record: SnapshotRecord, fresh: SnapshotRecord, now: datetime) -> bool:
-    """Whether the URL in the state serves the version, and the one in the listing is no better."""
+    """Whether the URL in the state serves the version, and the listing's URL is no better."""
     version = fresh.version_id or ""
     if not is_pinned(record.download_url, version):
         return False
     if not is_pinned(fresh.download_url, version):
-        # Even if the stored one has expired: this one would serve other data without a word.
+        # Even if the stored URL has expired: the listing's URL would serve other data without a
+        # word.
         return True
     ends = expiry_of(record.download_url or "")
     fresh_ends = expiry_of(fresh.download_url or "")

@@ -238,7 +238,7 @@ class SnapshotRecord(ListedProperties):
 
     @property
     def described(self) -> dict[str, Any]:
-        """What the service said of it when it listed it, without its URL."""
+        """What the service said of the snapshot when it listed it, without its URL."""
         known, of_url = self.to_outputs(), {"download_url", "download_url_expires_at"}
         listed = ListedProperties.properties().keys() - {"available"} - of_url
         return {
@@ -377,7 +377,7 @@ async def _url_of(
 ) -> str | None:
     """The URL of an entry, as pinned as it can be.
 
-    An old entry has the signature in `key`, so that only the address before it is missing.
+    An old entry has the signature in `key`, and lacks only the address before it.
     """
     if not entry.key or entry.version is None or is_pinned(entry.url, entry.version):
         return entry.url

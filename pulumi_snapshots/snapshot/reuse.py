@@ -1,4 +1,4 @@
-"""Adoption: which snapshot may be used instead of taking one, and when one is worthless."""
+"""Adoption: which snapshot may be used instead of a new one, and when a snapshot is worthless."""
 
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
@@ -23,8 +23,8 @@ class Candidate:
     """A snapshot that is young enough to be adopted.
 
     Attributes:
-        taken_at: When it was requested, or else its time in the listing.
-        entry: What is known of it; without a name if only the ledger knows it.
+        taken_at: When the snapshot was requested, or else its time in the listing.
+        entry: What is known of the snapshot; without a name if only the ledger knows it.
     """
 
     taken_at: datetime
@@ -33,7 +33,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Reuse:
-    """What may be adopted in place of one request.
+    """The snapshots that may be adopted in place of a request.
 
     Attributes:
         session: The session of the process.
@@ -71,8 +71,8 @@ class Reuse:
             for each in requested
             if self._is_young(each)
         ]
-        # A guard needs no listing if a run has taken one. A run that is alone does not know what
-        # other machines have changed since they took theirs.
+        # A guard needs no listing if a run has taken a snapshot. A run without shared state does
+        # not know what other machines have changed since they took their snapshots.
         is_listing_useless = candidates or not ledger.place.is_shared
         if not self._is_guard or not is_listing_useless:
             candidates += await self._listed(requested, excluded, polls_now=polls_now)
