@@ -2214,7 +2214,7 @@ MISTAKES = (
     (
         "drill",
         (
-            "# The restore may have moved it: the next try asks again.\n"
+            "# The restore may have moved the database: the next try asks again.\n"
             "                self.port = None"
         ),
         "pass",
