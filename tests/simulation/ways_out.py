@@ -28,6 +28,7 @@ OLD_PAGE = 30 * MINUTE
 NEVER_SEEN = "squarecloud-snapshots explain never-seen"
 """The end of a message about a restore whose end no run will know."""
 WITHOUT_REUSE = "Without `--reuse-within`, it takes another one"
+WITHOUT_KEEPING = "`--no-keep` restores without keeping what it holds"
 PAUSE = MINUTE
 """Between two tries of the user."""
 IF_IN_STATE = "If its state has it,"
@@ -228,6 +229,10 @@ async def _type(story: Story, arguments: list[str], *, must_act: bool) -> None:
         elif NEVER_SEEN in command.err.getvalue():
             # No run will know how it ended, and its message names what restores again.
             arguments = [*arguments, "--new"]
+            patience = Patience(story, "way out")
+        elif WITHOUT_KEEPING in command.err.getvalue():
+            # Its database is down, and its message names what restores all the same.
+            arguments = [*arguments, "--no-keep"]
             patience = Patience(story, "way out")
     if must_act and not patience.posts:
         story.fail("as new", f"{command.typed} sends nothing")
