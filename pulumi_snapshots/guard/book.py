@@ -1,6 +1,6 @@
 """The book of guards: which snapshot has guarded which changes.
 
-It lies in the ledger, no state has it.
+The book lies in the ledger; no state has it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ T = TypeVar("T")
 GUARDS = "guards"  # the document's key for the entries, oldest first
 PINS = "roll-backs"  # the document's key for what each value of a roll-back was answered with
 MOST = 200  # entries, see `_kept`; and pins, of which the oldest are forgotten
-MOST_CHANGES = 20  # that an entry names
+MOST_CHANGES = 20  # changes that an entry names, at most
 KEPT_FOR = timedelta(seconds=checks.RETENTION)
 LONGEST_RUN = timedelta(days=1)
 """A pin that was asked for longer ago was asked for by an earlier run: addresses of engines repeat.
@@ -85,7 +85,7 @@ class Guarded(Record, sparse=True):
 
     @property
     def touched_at(self) -> datetime:
-        """When something about it was noted last."""
+        """When something about the entry was noted last."""
         return parse_rfc3339(self.changed_at or self.noted_at)
 
     def info(self, now: datetime) -> SnapshotInfo:
@@ -118,11 +118,11 @@ class Pin(Record, sparse=True):
 
     @property
     def touched_at(self) -> datetime:
-        """When it was asked for last."""
+        """When a run asked for the value last."""
         return parse_rfc3339(self.asked_at)
 
     def is_asked_by(self, run: str, now: datetime) -> bool:
-        """Tell whether a run has asked for it, and not an earlier one with the same address.
+        """Tell whether a run has asked for the value, and not an earlier run with the same address.
 
         Args:
             run: The run; empty without an engine.
@@ -164,10 +164,10 @@ class GuardOutputs(Record):
     """A snapshot of a database before anything else changes, also before deletes.
 
     However many changes one `pulumi up` makes, it takes one snapshot, before the first of them. A
-    preview, a refresh and an `up` without a change take none, but for the first `up` with a new
-    guard, whose state does not show yet what it guards. If the snapshot cannot be had, the change
-    does not happen. Resources are guarded that the engine gets to know after the guard: let them
-    depend on it (`dependsOn`). It needs Pulumi 3.238 or later.
+    preview, a refresh and an `up` without a change take none, except for the first `up` with a new
+    guard, whose state does not show yet what the guard guards. If the snapshot cannot be had, the
+    change does not happen. Resources are guarded that the engine gets to know after the guard: let
+    them depend on it (`dependsOn`). It needs Pulumi 3.238 or later.
     """
 
     history: list[GuardedChanges] = declare(
@@ -189,7 +189,7 @@ async def consult(
     """Use the book in a ledger, which is read once.
 
     Args:
-        ledger: The ledger that has it.
+        ledger: The ledger that has the document.
         use: Gets the book; called again if another run has written meanwhile.
         writes: Whether what `use` changes is kept.
 
@@ -208,8 +208,8 @@ class GuardBook:
     """What the guards of a service have taken, as a ledger's document has it.
 
     Guards are named with organization, project and stack. What is older than 30 days, as the
-    service keeps snapshots, is not shown; it is removed only by a run that knows the service's
-    time, since a machine's own clock may be wrong by weeks.
+    service keeps snapshots, is not shown; only a run that knows the service's time removes an
+    entry, since a machine's own clock may be wrong by weeks.
     """
 
     def __init__(self, ledger: Ledger, document: Document) -> None:
@@ -247,13 +247,13 @@ class GuardBook:
 
         Args:
             guard: The guard.
-            record: The snapshot that it has taken or adopted, or the database alone if guards are
-                off.
+            record: The snapshot that the guard has taken or adopted, or the database alone if
+                guards are off.
             happened: The changes, such as `update of Server shop`.
-            run: The run in which they happened. A value of a roll-back that it has not asked for
-                leads to a newer snapshot from then on.
+            run: The run in which they happened. A value of a roll-back that the run has not asked
+                for leads to a newer snapshot from then on.
         """
-        # Also before a change has happened: one that fails half-way is never noted.
+        # Also before a change has happened: a change that fails half-way is never noted.
         self._drop_pins(guard, record.database_id, run)
         known = self._known(guard, record)
         if known is not None and record.version_id is not None and not happened:
@@ -271,10 +271,10 @@ class GuardBook:
     def _add_changes(
         self, entry: Guarded, happened: Sequence[str], database_id: str
     ) -> None:
-        """Note changes beside those that an entry has."""
+        """Note changes beside the changes that an entry has."""
         if not all(each.startswith(FIRST_UP) for each in happened):
             self._ledger.stop_sharing(self._document, database_id)
-        # Each once, also if it is noted again.
+        # Each change once, also if it is noted again.
         changes = [*dict.fromkeys((*entry.changes, *happened))][:MOST_CHANGES]
         changed = replace(entry, changed_at=self._moment(), changes=changes)
         self._stored = [changed if each is entry else each for each in self._stored]
@@ -319,7 +319,7 @@ class GuardBook:
 
     @property
     def used_up(self) -> datetime | None:
-        """Until when the daily quota is used up; None if it is not known to be."""
+        """Until when the daily quota is used up; None if the quota is not known to be used up."""
         ends = self._document.get(QUOTA_USED_UP)
         until = parse_rfc3339(ends) if isinstance(ends, str) else self.now
         return until if until > self.now else None
@@ -343,7 +343,7 @@ class GuardBook:
     def _latest_time(self, entry: Guarded) -> datetime:
         """When the changes of an entry have happened at the latest.
 
-        A machine whose clock is wrong may have noted a time that is still to come: its changes had
+        A machine whose clock is wrong may have noted a time in the future: its changes had
         happened when this process first saw them. A guard would wait for a snapshot from after that
         time otherwise.
         """
@@ -352,8 +352,8 @@ class GuardBook:
         first_seen = _FIRST_SEEN.setdefault(self._ledger, {}).setdefault(key, monotonic)
         if entry.touched_at <= self.now:
             return entry.touched_at
-        # A request that was sent right after it must count as later, whatever the service's clock
-        # shows of it.
+        # A request that was sent right after the change must count as later, whatever the service's
+        # clock says of it.
         unsure = 2 * self._ledger.clock.unsure + DATE_RESOLUTION
         return self.now - timedelta(seconds=monotonic - first_seen + unsure)
 
@@ -364,7 +364,7 @@ class GuardBook:
             database_id: The database.
 
         Returns:
-            The time; None if the ledger has no restore of it.
+            The time; None if the ledger has no restore of that database.
         """
         times = [
             each.ended_at or each.request.posted_at
@@ -380,7 +380,7 @@ class GuardBook:
             guard: The guard, with organization, project and stack; None for all.
 
         Returns:
-            The entries. Those of a guard include what restores have kept of its databases.
+            The entries. A guard's entries include what restores have kept of its databases.
         """
         entries = [*reversed(self._entries)]
         databases = {each.database_id for each in entries if each.guard == guard}
@@ -470,7 +470,7 @@ class GuardBook:
     def warning(
         self, last: SnapshotInfo, newest: SnapshotInfo | None
     ) -> Message | None:
-        """Warn of a way back if the newest manual snapshot is one that no run knows.
+        """Warn of a way back if no run knows the newest manual snapshot.
 
         Args:
             last: The way back.
@@ -523,7 +523,7 @@ def _kept(entries: list[Guarded]) -> list[Guarded]:
 
 
 def _readable(stored: object, kind: type[Noted]) -> list[Noted]:
-    """What can be read of the parts of a document. One that no run has written counts as none."""
+    """What can be read of the parts of a document; a value that no run has written is left out."""
     read = []
     for each in stored if isinstance(stored, list) else ():
         try:

@@ -1,9 +1,9 @@
 """What a guard guards already, by what the state had before the run.
 
-The engine runs the hooks of a delete that the state has for the resource, and those of a create or
-an update that the program gives it. A guard that is new, or guards more than before, has no hooks
-at deletes and replacements in that one `pulumi up`. So it takes its snapshot before anything
-changes then.
+The engine runs the hooks of a delete that the state has for the resource, and the hooks of a create
+or an update that the program gives it. A guard that is new, or guards more than before, has no
+hooks at deletes and replacements in that one `pulumi up`. In that `up` the guard therefore takes
+its snapshot before anything changes.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ GUARDS_MORE_NOW = "it guards more resources than before"
 class StateBefore:
     """The resources that the state had, and that the engine has not got to know in this run.
 
-    `resources` has their types by their URNs. `guard` has the outputs of the guard itself, None if
-    it is new.
+    `resources` has their types by their URNs. `guard` has the outputs of the guard itself, None for
+    a new guard.
     """
 
     resources: Mapping[str, str]
@@ -54,7 +54,7 @@ class StateBefore:
 
     @property
     def database_id(self) -> str | None:
-        """The database that the guard had; None if it is new, or its database was not known."""
+        """The database that the guard had; None for a new guard, or if that was not known."""
         known = (self.guard or {}).get("databaseId")
         return known if isinstance(known, str) and known else None
 
@@ -62,8 +62,9 @@ class StateBefore:
         """Why the guard does not hear of some deletes in this run.
 
         Args:
-            before: The changes that it guards.
-            only: The patterns of what it guards, or what stands for the program's own choice.
+            before: The changes that the guard guards.
+            only: The patterns of what the guard guards, or what stands for the program's own
+                choice.
 
         Returns:
             The reason, as a clause; None if the guard hears of all deletes that it guards.
@@ -95,7 +96,7 @@ def state_before(
 
     Args:
         listed: Types and outputs by the URNs of the resources that the state has now.
-        registered: The URNs of those that the engine has got to know in this run.
+        registered: The URNs of the resources that the engine has got to know in this run.
         name: The guard's name.
 
     Returns:

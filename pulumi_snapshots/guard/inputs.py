@@ -1,4 +1,7 @@
-"""The inputs of a guard, and the names by which the engine knows it. It loads no HTTP stack."""
+"""The inputs of a guard, and the names by which the engine knows it.
+
+This module loads no HTTP stack.
+"""
 
 from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
@@ -17,7 +20,7 @@ CHANGES = ("create", "update", "delete")
 # seconds; a failed run and its repetition cost one of the day's snapshots
 DEFAULT_REUSE = 10 * 60.0
 FIRST_UP = "first run with this guard"
-"""The change that a guard notes for all those that it could not hear of."""
+"""The change that a guard notes for all changes that it could not hear of."""
 NEVER_GUARDED = (
     f"pulumi-python:dynamic/{PACKAGE}:",
     f"{PACKAGE}:index:",
@@ -119,7 +122,7 @@ def _pin(given: object) -> str:
 
 
 class ComponentInputs(GuardInputs):
-    """The inputs of a guard that is a component, with those that stand for the methods of Python's.
+    """The inputs of a guard that is a component; some stand for the methods of Python's guard.
 
     Durations in seconds.
     """
@@ -141,7 +144,7 @@ class ComponentInputs(GuardInputs):
 
     @property
     def patterns(self) -> set[str]:
-        """Those of `only`."""
+        """The patterns of `only`."""
         return {"*"} if self.only is None else {*self.only}
 
 
@@ -193,7 +196,7 @@ def fits(type_: str, name: str, patterns: Collection[str]) -> set[str]:
         patterns: The patterns, in which `*` stands for any text.
 
     Returns:
-        Those that fit. The resource is guarded if there is one.
+        The patterns that fit. The resource is guarded if a pattern fits.
     """
     return {
         each for each in patterns if fnmatchcase(type_, each) or fnmatchcase(name, each)
@@ -217,7 +220,7 @@ def hook_names(
 ) -> dict[tuple[str, str], str]:
     """The names of a guard's hooks.
 
-    The state keeps them for deletes, so all ways to the engine use these.
+    The state keeps the names for deletes, so all ways to the engine use the same names.
 
     Args:
         guard: The guard's name.
@@ -226,7 +229,7 @@ def hook_names(
 
     Returns:
         The names by when the hooks run, `before` or `after`, and by the change; and that of `on`
-        `error`. Those of deletes are always there, since the state may have them from when the
+        `error`. The hooks of deletes are always there, since the state may name them from when the
         guard guarded deletes.
     """
     names = {
@@ -244,8 +247,8 @@ def hook_names(
 def leaves_hook(change: str, changes: Collection[str], *, is_off: bool) -> bool:
     """Tell whether a guard gives resources its hooks of a change, which stay in the state.
 
-    The engine cannot run those of a delete that comes before a component. With a component's guards
-    off none are left, so that such a delete happens in the next run.
+    The engine cannot run the hooks of a delete that comes before a component. With a component's
+    guards off no hooks are left, so that such a delete happens in the next run.
 
     Args:
         change: The change.

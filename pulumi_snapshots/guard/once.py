@@ -69,7 +69,7 @@ class ChangeHeldBack(ProviderError):
 
 
 class ChangeNotNoted(ProviderError):
-    """A guarded change has happened, and a later run may trust the snapshot from before it."""
+    """A guarded change has happened, and a later run may trust the snapshot from before."""
 
     def __init__(self, change: str, why: ProviderError) -> None:
         happened = Message(
@@ -84,13 +84,14 @@ class ChangeNotNoted(ProviderError):
 class _SnapshotOfRun:
     """The snapshot of one database in one run, and the guarded changes after it."""
 
-    # Held while it is taken; after a cancelled one the next change of the run reuses it.
+    # Held while the snapshot is taken; after a cancelled change the next change of the run reuses
+    # the request.
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     noting: anyio.Lock = field(default_factory=anyio.Lock)
     # when the first change asked, by a clock that counts sleep
     asked_at: datetime | None = None
     record: SnapshotRecord | None = None
-    failed: str | None = None  # the change for which it could not be had
+    failed: str | None = None  # the change for which no snapshot could be had
     # by guard, what has happened and is not noted yet
     changes: dict[str, list[str]] = field(default_factory=dict)
     # changes need no snapshot; each has a warning, so the ledger may be out of reach
@@ -100,8 +101,8 @@ class _SnapshotOfRun:
 class OncePerRun:
     """The snapshots of one run of a program, by database: all its guards share them.
 
-    `run` names the run as the programs and plugins of the same engine do; without it, the session's
-    name of it is used.
+    `run` names the run as the programs and plugins of the same engine do; without a name, the
+    session's is used.
 
     Attributes:
         whole: The guards that hear of each change after their snapshot. A Snapshot of the same run
@@ -211,7 +212,7 @@ class OncePerRun:
         session: Callable[[], Session],
         _listener: object = None,
     ) -> SnapshotRecord:
-        """Note that a guarded change has happened, so that its snapshot guards no later run.
+        """Note that a guarded change has happened, after which its snapshot guards no later run.
 
         Args:
             guard: As for `before`.
@@ -232,7 +233,7 @@ class OncePerRun:
                 change, ProviderError("no snapshot of this run guards it")
             )
         of.changes[guard].append(change)
-        async with of.noting:  # one entry for all that happen meanwhile
+        async with of.noting:  # one entry for all changes that happen meanwhile
             if happened := [*of.changes[guard]]:
                 try:
                     await self._note(of, session(), guard, record, happened)
@@ -275,7 +276,7 @@ class OncePerRun:
     ) -> None:
         """Leave the way back at a guarded change that has failed half-way.
 
-        Nothing if no snapshot guards it.
+        Nothing happens if no snapshot guards the change.
 
         Args:
             inputs: The guard's inputs.
@@ -326,9 +327,9 @@ async def take(
         session: The session of the process.
         inputs: The guard's inputs.
         listener: The row of what is about to change.
-        asked_for: For how long the run has asked for a snapshot: what it has requested since will
-            do, also if the call that did was cut off.
-        shared_in: The run in which a Snapshot may use it too; None if no Snapshot may.
+        asked_for: For how long the run has asked for a snapshot: a snapshot that the run has
+            requested since will do, also if the requesting call was cut off.
+        shared_in: The run in which a Snapshot may use the snapshot too; None if no Snapshot may.
 
     Returns:
         The snapshot.
@@ -365,7 +366,7 @@ async def take(
             raise
         newest = await _newest_known(session, database_id)
         oldest = session.service_clock.now() - timedelta(seconds=inputs.fallback)
-        # An interrupt while it was looked for, or before, is no reason to use it.
+        # An interrupt during this search, or before, is no reason to use an older snapshot.
         if session.stopping or newest is None or newest.taken_at < oldest:
             raise
         return _fallen_back(newest, database_id, error, listener)

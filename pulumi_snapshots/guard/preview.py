@@ -48,7 +48,7 @@ class PreviewedChanges:
             str
         ]()  # names of Snapshots of the database that would be created
         self.first_up: str | None = None  # why a snapshot is taken before all changes
-        # URNs that the state had before; None if it is not known
+        # URNs that the state had before; None if the state is not known
         self.in_state: Collection[str] | None = None
 
     def learn(self, book: GuardBook, database_id: str, reuse_within: float) -> None:
@@ -98,7 +98,7 @@ class PreviewedChanges:
             self._deleted.add(urn)
         if change in self._before and not self._passes(change):
             self._waiting.add(urn)
-            # With `--diff`, the engine prints it without the resource.
+            # With `--diff`, the engine prints the text without the resource.
             what = change_of(urn, change)
             row.progress(f"{what} waits for a snapshot of database {self._database}")
             if (

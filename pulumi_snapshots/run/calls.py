@@ -146,14 +146,14 @@ class EngineCall:
 
     Attributes:
         owner: The resource's URN; None if it is not known.
-        settings: Reads the settings, or raises `SettingsError`. They are read late, so that a call
-            that sends nothing works with bad ones.
+        settings: Reads the settings, or raises `SettingsError`. The settings are read late, so that
+            a call that sends nothing works with bad settings.
         shared: The objects that the process shares.
         listener: Shows the progress.
     """
 
     owner: str | None
-    # late, with a `SettingsError`: what sends nothing works with bad ones
+    # late, with a `SettingsError`: a call that sends nothing works with bad settings
     settings: Callable[[], Settings]
     shared: Shared
     listener: Listener
@@ -171,7 +171,7 @@ class EngineCall:
 class Resource:
     """A resource as the state keeps it: all outputs, inputs among them.
 
-    An output that is left out is lost.
+    The state loses an output that is left out.
     """
 
     id: str
@@ -180,16 +180,20 @@ class Resource:
 
 @dataclass(frozen=True)
 class Changes:
-    """The effect of new inputs, or of time, on a resource; texts are empty for no effect."""
+    """The effect of new inputs, or of time, on a resource; texts are empty for no effect.
 
-    replaces: tuple[
-        str, ...
-    ] = ()  # the properties because of which another one is made, before the old one is deleted
-    updates: tuple[
-        str, ...
-    ] = ()  # the properties because of which an update has something to do
-    reason: AnyMessage = ""  # why there is something to do, if no input shows it
-    # what an earlier run has left and is continued, which the preview shows too
+    Attributes:
+        replaces: The properties because of which another resource is made, before the old one is
+            deleted.
+        updates: The properties because of which an update has something to do.
+        reason: Why there is something to do, if no input shows the reason.
+        note: What an earlier run has left and is continued, which the preview shows too.
+        warning: What the user should know before the update.
+    """
+
+    replaces: tuple[str, ...] = ()
+    updates: tuple[str, ...] = ()
+    reason: AnyMessage = ""
     note: AnyMessage = ""
     warning: AnyMessage = ""
 
@@ -197,13 +201,13 @@ class Changes:
 class ResourceNotFinished(Exception):
     """A call ended early, and its resource must be kept, as far as it is known.
 
-    The next run reads it first.
+    The next run reads the resource first.
 
     Attributes:
         resource: The resource.
         error: Why the call ended early.
         steps_if_not_saved: The next steps if the engine cannot be handed an unfinished resource;
-            None if the state holds it already.
+            None if the state holds the resource already.
     """
 
     def __init__(
@@ -224,8 +228,8 @@ class Rules(ABC):
     schema: ClassVar[ResourceSchema]
     # what its requests start, as the ledger calls it; empty if it sends none
     kind: ClassVar[str] = ""
-    waits_on: ClassVar[str] = ""  # the note about a pending one, with `{since}`
-    # the output that the act changes if an input repeats it
+    waits_on: ClassVar[str] = ""  # the note about a pending resource, with `{since}`
+    # the output that the act changes if an input repeats the act
     acts_again: ClassVar[str] = ""
 
     @property
@@ -236,8 +240,8 @@ class Rules(ABC):
         They are loaded late, since a preview without a change needs none.
 
         Each raises `ResourceNotFinished` if the resource must be kept as the error says, and
-        `ProviderError` for any other failure: a create has then made nothing, and for the others
-        the state stays as it is. An update can return another id than the state's if the state's is
+        `ProviderError` for any other failure: a create has then made nothing, and the other calls
+        leave the state as it is. An update can return another id than the state's if the state's is
         provisional; a later read corrects the state.
         """
 
@@ -420,7 +424,7 @@ class Rules(ABC):
         if found.note and memory.is_first((owner_of(call.owner), found.note)):
             call.listener.note(found.note)
         if found.reason:
-            # With `--diff`, the engine prints it without the resource.
+            # With `--diff`, the engine prints the text without the resource.
             name = (call.owner or "").rpartition("::")[2]
             named = Message("{name}: {reason}", name=name, reason=found.reason)
             call.listener.progress(named if name else found.reason)
@@ -528,7 +532,7 @@ class ActCalls(ABC):
 
     Attributes:
         ends: The error of an end that was not seen.
-        acts_again: The next step that acts again, for those who want that.
+        acts_again: The next step that acts again, for users who want that.
     """
 
     ends: ClassVar[type[NotFinished[Any]]]
@@ -552,7 +556,8 @@ class ActCalls(ABC):
         purposes = call.shared.memory.purposes(inputs.triggers)
         kept = self.rules.calls_of(call).kept_for(purposes)
         if kept is not None and self.stays(kept.record, inputs):
-            # The engine re-creates a resource that should not change; its delete has forgotten it.
+            # The engine re-creates a resource that should not change, and this run has deleted it
+            # before.
             await keep_in_ledger(call, kept)
             if not kept.record.pending:
                 then = Hint(self.acts_again)
@@ -724,7 +729,8 @@ def differs(old: Any, new: Any, same: Same = operator.eq) -> bool:
         new: The new value.
         same: Returns whether two values mean the same.
     """
-    if new is UNKNOWN:  # as of what the engine deletes first, also if it stays the same
+    # As for a resource that the engine deletes first: its values may stay the same.
+    if new is UNKNOWN:
         return False
     if isinstance(old, list) and isinstance(new, list):
         return len(old) != len(new) or any(map(partial(differs, same=same), old, new))

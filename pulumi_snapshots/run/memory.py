@@ -123,22 +123,24 @@ def is_provisional(resource_id: str) -> bool:
 
 
 class ResourceCalls:
-    """The engine's calls about one resource in this run; check, diff and delete fill it.
+    """The engine's calls about one resource in this run; check, diff and delete fill the record.
 
-    A create uses them, since the engine does not tell a create what it replaces or why.
+    A create uses these facts, since the engine does not tell a create what it replaces or why.
     """
 
     def __init__(self) -> None:
         self.is_forced = False
-        """Whether another one is wanted whatever the state has: it was checked with its old inputs,
-        and not compared since (an option of the resource), or read and then checked without them
-        (`--replace` after a refresh, or tainted)."""
+        """Whether another act is wanted whatever the state has.
+
+        Then the resource was checked with its old inputs, and not compared since (an option of the
+        resource), or read and then checked without them (`--replace` after a refresh, or tainted).
+        """
         self.version: str | None = None
-        """Of a snapshot, the version that the state has, once it was compared."""
+        """Of a snapshot, the version that the state has, once the engine has compared it."""
         self.replaces: str | None = None
         """Of a snapshot, its id in the state if a diff has said that it is replaced."""
         self.makes_new_of: object = None
-        """Of a snapshot, its database if it was checked and not compared with the state."""
+        """Of a snapshot, its database if its inputs were checked, but not compared with a state."""
         self.rotated: Any = None
         """Of a snapshot, what the state has if its age alone replaces it; None otherwise."""
         self._was_read = False  # and neither checked nor deleted since
@@ -147,7 +149,7 @@ class ResourceCalls:
         self._to_keep: StateRequest | None = None
 
     def note_read(self) -> None:
-        """Note that a refresh has shown that the state has it."""
+        """Note that a refresh has shown that the state has the resource."""
         self._was_read = True
 
     def note_check(self, *, in_state: bool) -> None:
@@ -167,8 +169,8 @@ class ResourceCalls:
         that it has not checked yet: such a call does not show what the engine is going to do.
 
         Args:
-            kept: The request in the state, if the resource should not change; None if it is to be
-                replaced.
+            kept: The request in the state, if the resource should not change; None if the resource
+                is to be replaced.
         """
         if self.is_forced:
             self._was_compared = True
@@ -198,7 +200,7 @@ class ResourceCalls:
             purposes: The digests that the triggers may have had.
 
         Returns:
-            The request that the state had before the engine deleted it; None if another one is
+            The request that the state had before the engine deleted it; None if another request is
             wanted.
         """
         kept = self._to_keep
@@ -213,8 +215,9 @@ class StateRequest:
 
     kind: Kind
     database_id: str
-    requested_at: str | None = None  # None if no request of a run has started it
-    request: Request | None = None  # None once it is complete
+    # None if no request of a run has started the snapshot
+    requested_at: str | None = None
+    request: Request | None = None  # None once the snapshot is complete
     purpose: str = ""
     record: Any = None  # the resource
 
@@ -230,7 +233,9 @@ class StateRequest:
 
 
 class RunMemory:
-    """Facts that the resources of a process share: check, diff and read fill it, create uses it.
+    """Facts that the resources of a process share.
+
+    Check, diff and read fill the memory, create uses it.
 
     Attributes:
         run: The name of the run in all its processes, from the engine's address; empty without an
@@ -254,7 +259,7 @@ class RunMemory:
 
     @property
     def seen(self) -> AbstractSet[str]:
-        """What calls of this process have shown states to have, as it is at each time.
+        """What calls of this process have shown states to have, up to date at each use.
 
         Requests as `Attempt.names`, and snapshots as their ids. No request of this process has
         started these.
@@ -275,7 +280,7 @@ class RunMemory:
         self._seen.update(names)
 
     def note_dropped(self, names: Iterable[str]) -> None:
-        """Note what a state has no longer, so that the ledger can keep that it was dropped.
+        """Note what a state has no longer, so that the ledger can note the drop.
 
         Args:
             names: Names as in `seen`.
@@ -325,7 +330,7 @@ class RunMemory:
             self._other_ids |= {id_: provisional, provisional: id_}
 
     def is_same_snapshot(self, old: object, new: object) -> bool:
-        """Tell whether two ids are of one snapshot, which got its final id in between.
+        """Tell whether two ids are of one snapshot, whose pending id became final in between.
 
         Only ids that the run knows count; anything other than two ids is not the same.
 
@@ -352,7 +357,7 @@ class RunMemory:
         return frozenset(map(digest_of, islice(self._forms(triggers), FORMS)))
 
     def _forms(self, value: Any) -> Iterable[Any]:
-        """The value, with each id of a snapshot in it as it is and as the other one of its two."""
+        """The value, with each id of a snapshot in it as it is, and as the snapshot's other id."""
         if isinstance(value, list):
             return map(list, product(*map(self._forms, value)))
         if isinstance(value, dict):
@@ -377,7 +382,8 @@ class RunMemory:
     def is_replaced(self, snapshot: str) -> bool:
         """Tell whether this run is about to replace a snapshot, or to make a new one beside it.
 
-        The engine does not compare a resource that `--replace` names: it looks like a new one.
+        The engine does not compare a resource that `--replace` names: then the snapshot looks like
+        a new one.
 
         Args:
             snapshot: DATABASE_ID/VERSION_ID.
@@ -398,7 +404,7 @@ class RunMemory:
         return ResourceCalls() if owner is None else self._calls[kind, owner_of(owner)]
 
 
-# What it shows ------------------------------------------------------------------------------------
+# What a run shows ---------------------------------------------------------------------------------
 
 
 class Listener(Protocol):
@@ -509,12 +515,12 @@ class Member:
 
         Args:
             text: The state.
-            detail: Details that change while it waits; many snapshots together do not show them.
+            detail: Details that change during the wait; many snapshots together do not show them.
             starts: When the request is sent, about.
             until: When that wait ends.
             next_poll: When the next poll is due; many together do not show it.
             at_most: When the wait ends at the latest.
-            why: Why it waits.
+            why: Why the resource waits.
         """
         state = text + why
         is_many = len(self._fleet.members) >= MANY
@@ -548,7 +554,7 @@ class Member:
         return self._fleet.clock.monotonic() - self._shown < ROUTINE_EVERY
 
     def _remind(self, line: Message, ends: datetime | None) -> None:
-        """Show a wait beside the row if it takes long, and none was shown there lately."""
+        """Show a wait beside the row if the wait takes long, and no wait was shown there lately."""
         clock = self._fleet.clock
         now = clock.monotonic()
         if self._waiting_since is None:

@@ -70,16 +70,19 @@ T = TypeVar("T")
 Post = Callable[[Leaving], Awaitable[PostAnswer]]
 """Sends a request, once, and returns how it was accepted."""
 BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)
-"""Seconds between refused requests, the last one for all later ones: from the shortest cooldown,
-the account's 5 s, to the longest. The rate limiter keeps the cooldowns of restores."""
+"""Seconds between refused requests, the last number for all later pauses: from the shortest
+cooldown, the account's 5 s, to the longest. The rate limiter keeps the cooldowns of restores."""
 JITTER = 0.1
 """The largest random addition to a pause, as its share: clients refused together do not return
 together."""
 PASSING = (Cooldown, NotSent, RestoreRunning, SnapshotRunning)
 """The refusals after which a request is sent again."""
 FOLLOWED_EVERY = 5.0
-"""Seconds between two readings of the ledger for what another process may enter there: a few, so
-that all who wait for one snapshot continue together. The service is asked nothing."""
+"""Seconds between two readings of the ledger for what another process may enter there.
+
+They are few enough that all operations that wait for one snapshot continue together. The service is
+asked nothing.
+"""
 UNSENT_TRIES = 3
 """How often in a row a request may fail to leave: the service cannot be reached, or the claim is
 always too old."""
@@ -94,12 +97,13 @@ class Operation:
     """One call that may send a request, from its beginning to its end.
 
     Attributes:
-        attempt: The attempt that it acts on, which can have started something; None before.
+        attempt: The attempt that the operation acts on, which can have started something; None
+            before.
         is_resumed: Whether an earlier run, or another operation of this one, has sent the
             attempt's request.
-        is_shared: Whether a guard of this run has sent it.
+        is_shared: Whether a guard of this run has sent the request.
         refusal: How its last request was refused; None without a refusal.
-        waits_for: The attempt that it waits for, or has waited for; None if there was none.
+        waits_for: The attempt that the operation waits for, or has waited for; None without one.
 
     Args:
         session: The session of its process.
@@ -121,7 +125,7 @@ class Operation:
         self.is_shared = False
         self.refusal: SquareCloudError | None = None
         self.waits_for: Attempt | None = None
-        self._scope = anyio.CancelScope()  # which ends it by its time-out
+        self._scope = anyio.CancelScope()  # whose time-out ends the wait
         self._step = "starting"  # for the error of an early end
         self._is_held_up = False  # by the service's limits, or by another request
         self._refusals = 0
@@ -131,7 +135,7 @@ class Operation:
 
     @property
     def sent(self) -> Attempt:
-        """The attempt that the operation acts on, for callers who know that there is one."""
+        """The attempt that the operation acts on, for callers who know that there is an attempt."""
         if self.attempt is None:
             raise AssertionError  # the request was neither sent nor resumed
         return self.attempt
@@ -177,7 +181,7 @@ class Operation:
     def show_poll(
         self, text: str, *, next_poll: datetime | None = None, **more: Any
     ) -> None:
-        """Show when the next poll is due, or when the wait ends if that is sooner.
+        """Show when the next poll is due, or the end of the wait if that is sooner.
 
         Args:
             text: The state.
@@ -250,7 +254,7 @@ class Operation:
                 self._scope = scope
                 return await work
         except LedgerUnavailable as error:
-            self.session.take_note()  # the error says it
+            self.session.take_note()  # the error says so
             if self.attempt is None:
                 error.done = NOT_WRITTEN
             raise
@@ -324,7 +328,7 @@ class Operation:
 
         Raises:
             ClaimRefused: Nothing may be sent.
-            NothingSent: The service's time is not known, so that nothing can be decided.
+            NothingSent: The service's time is not known, without which nothing can be decided.
             LedgerUnavailable: The ledger cannot be read.
         """
         session = self.session
@@ -369,14 +373,14 @@ class Operation:
             await session.clock.sleep(self.follows_every)
             known = await session.ledger.get(attempt.id)
         if known is None or known.is_void(session.service_clock.now()):
-            # that run has withdrawn it, or was killed before it was sent
+            # the other run has withdrawn the request, or was killed before sending it
             self.attempt = None
             self.is_resumed = False
         else:
             self.attempt = known
 
     def _may_share(self, attempt: Attempt) -> bool:
-        """Whether an attempt is a guard's that is for a Snapshot of this run too."""
+        """Whether a guard has sent an attempt's request for a Snapshot of this run too."""
         return (
             attempt.shared_in is not None and owner_kind(self.wish.owner) == "resource"
         )
@@ -384,7 +388,7 @@ class Operation:
     async def wait_out(
         self, other: Attempt, settle: Callable[[Attempt], Awaitable[None]]
     ) -> None:
-        """Wait for a moment, or until another attempt is over or does not hold up this one.
+        """Wait for a moment, or until another attempt is over or no longer holds up this operation.
 
         Args:
             other: The attempt.
@@ -404,7 +408,7 @@ class Operation:
                     await settle(known)
 
     def ignore(self, other: Attempt) -> None:
-        """Stop waiting for an attempt, and use nothing of it.
+        """Stop waiting for an attempt, and use nothing of its result.
 
         Args:
             other: The attempt.
@@ -412,14 +416,14 @@ class Operation:
         self.wish = replace(self.wish, void=self.wish.void | {other.id})
 
     async def send(self, lane: Lane, path: str, post: Post) -> None:
-        """Claim the request in the ledger, and send it once.
+        """Claim the request in the ledger, and send the request once.
 
         If there is no `attempt` afterwards, another run was faster, and `next_claim` decides again.
 
         Args:
             lane: The limits that the request counts for.
             path: The request, for messages.
-            post: Sends it.
+            post: Sends the request.
 
         Raises:
             SquareCloudError: Nothing was started. Errors that leave open whether the service
@@ -435,7 +439,7 @@ class Operation:
             decided_at = session.clock.stamp()
             return session.ledger.decided(document, wish)
 
-        self._step = "queued"  # the rate limiter shows it, if there is a queue
+        self._step = "queued"  # the rate limiter shows a queue, if there is one
         claim, slot = await session.rate_limiter.claim(
             path, lane, wish.database_id, decided, self.show
         )
@@ -452,14 +456,14 @@ class Operation:
             sent_within = answer.sent_within
         except SquareCloudError as error:
             self.refusal = error
-            # A code that is new may be of a restore that began and failed.
+            # A code that is new may mean that a restore began and failed.
             may_have_begun = wish.kind == "restore" and is_new(error)
             if not error.ambiguous and not may_have_begun:
                 await self.withdraw()
                 raise
             answered = _lost_answer(error)
             sent_within = error.sent_within
-        except ProviderError:  # kept back right before it would have left
+        except ProviderError:  # kept back right before the request would have left
             await self.withdraw()
             raise
         except anyio.get_cancelled_exc_class() as cancelled:
@@ -471,18 +475,18 @@ class Operation:
 
     async def _warn_of_plan_end(self) -> None:
         """Warn once a run if the account's plan ends soon or has ended."""
-        if self.wish.kind != "snapshot":  # a restore must not wait for it
+        if self.wish.kind != "snapshot":  # a restore must not wait for the answer
             return
         warning = await self.session.take_plan_warning()
         if warning is not None:
             self.member.warn(warning)
 
     async def _leave(self, path: str, decided_at: Stamp, departure: Departure) -> None:
-        """Mark in the ledger that the request leaves, or keep it back if it is too late.
+        """Mark in the ledger that the request leaves, or keep the request back if it is too late.
 
         Args:
             path: The request, for messages.
-            decided_at: When it was decided, by both clocks of this machine.
+            decided_at: When the request was decided on, by both clocks of this machine.
             departure: Enters it.
         """
         session = self.session
@@ -508,7 +512,7 @@ class Operation:
             self.member.note(hint)
 
     async def _enter_answer(self, answered: str, sent_within: TimeSpan | None) -> None:
-        """Enter how the request was answered, and when it was sent, as the answer shows it."""
+        """Enter how the request was answered, and when it was sent according to the answer."""
         sent = self.sent
         posted_at = corrected_time(sent.request.posted_at, sent_within, SKEW)
         request = replace(sent.request, answered=answered, posted_at=posted_at)
@@ -605,10 +609,10 @@ class Operation:
         return None
 
     async def enter_resumed(self) -> None:
-        """Enter a request that only the state has, so that other runs know of it.
+        """Enter a request that only the state has, so that other runs know of the request.
 
-        If a later run has requested another one in its place and could not save it, this operation
-        acts on the later one.
+        If a later run has requested another in its place and could not save it, this operation acts
+        on the later request.
         """
         if not self.is_resumed:
             return
@@ -660,13 +664,13 @@ class Operation:
 
     @property
     def is_in_state(self) -> bool:
-        """Whether a state is known to have the attempt that it acts on."""
+        """Whether a state is known to have the attempt that the operation acts on."""
         attempt = self.sent
         return attempt.saved or bool(attempt.names & self.session.memory.seen)
 
     @property
     def is_command(self) -> bool:
-        """Whether a command requested it, so that no state keeps the result."""
+        """Whether a command sent the request, so that no state keeps the result."""
         return owner_kind(self.wish.owner) == "command"
 
     @contextmanager

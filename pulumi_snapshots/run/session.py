@@ -72,11 +72,11 @@ class Session(Stoppable):
             ends=LISTING_CACHES[settings.listing_cache],
         )
         self._asking_time = anyio.Lock()
-        # When it was asked for in vain last, and why.
+        # When the time was asked for in vain last, and why.
         self._no_time: tuple[float, SquareCloudError | None] = (-math.inf, None)
-        # On an attempt, or on a database of drills: of several who would do the same, one does it.
-        # The ids of what this process has sent.
-        self.sent = set[str]()
+        self.sent = set[str]()  # the ids of the requests that this process has sent
+        # Locks of attempts, and of the databases of drills: of several operations that would do the
+        # same, a single one acts.
         self.locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._reads_start = -math.inf
         self._warned = False
@@ -86,7 +86,7 @@ class Session(Stoppable):
         await self.client.close()
 
     def take_note(self) -> AnyMessage:
-        """Return the warning that the ledger cannot be used, once; empty if it can be used."""
+        """Return the warning that the ledger cannot be used, once; empty if there is no trouble."""
         if not self.ledger.trouble or self._warned:
             return ""
         self._warned = True
@@ -111,7 +111,7 @@ class Session(Stoppable):
         began = self.clock.monotonic()
         async with self._asking_time:
             asked_at, failure = self._no_time
-            # Another caller may have asked while this one waited.
+            # Another caller may have asked during the wait for the lock.
             if not self._knows_time() and asked_at < began:
                 failure = await self._ask_time(database_id, briefly=briefly)
                 if not briefly:
@@ -155,7 +155,7 @@ class Session(Stoppable):
         Costs a request only if this process has not asked for the account yet, and no error.
 
         Returns:
-            The warning; None if there is none, or once this process has looked for it.
+            The warning; None if there is no reason to warn, or once this process has asked.
         """
         if not self.memory.is_first(plan_warning):
             return None
@@ -183,9 +183,9 @@ class Session(Stoppable):
             kind: The kind of act.
             owner: The resource's URN, or the command.
             database_id: The database.
-            triggers: The values whose change asks for another one.
+            triggers: The values whose change asks for another request.
             timeout: The operation's time-out in seconds.
-            forced: Whether another one is wanted, whatever is remembered.
+            forced: Whether another request is wanted, whatever is remembered.
             reuses: How old a request of any owner can be to serve as well; None for no other
                 request.
             source: The snapshot of a restore.

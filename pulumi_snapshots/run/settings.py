@@ -26,20 +26,23 @@ REQUESTS_PER_MINUTE = (
     30  # the smallest paid plan's budget by the vendor's own test suite
 )
 FOR_OTHERS = 10
-"""One in so many requests of the budget is left to others unless configured: past it the whole
-account is blocked for half an hour, and somebody may use the dashboard at any time."""
+"""One in so many requests of the budget is left to others unless configured.
+
+Past the budget the whole account is blocked for half an hour, and somebody may use the dashboard at
+any time.
+"""
 LISTING_CACHES = {"unknown": None, "ended-by-snapshot": True, "kept": False}
 """What may be known of the listings' cache, and whether a new snapshot ends it then."""
 KEY_LIMIT = 1024  # characters of the longest key that the service gives out
 DURATION_LIMIT = 86400.0
-REQUESTS_LIMIT = 100_000  # a minute; beyond any plan, so more is a mistake
+REQUESTS_LIMIT = 100_000  # a minute; beyond any plan, so a larger number is a mistake
 PROJECT = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")  # names of a project's file
-# of these CI systems set one; the runner is gone after the job
+# each of these CI systems sets one of them; the runner is gone after the job
 IN_CI = ("CI", "TF_BUILD", "JENKINS_URL")
 
 
 class SettingsError(ProviderError, ValueError):
-    """A setting that cannot be used; the text names it, and where it came from."""
+    """A setting that cannot be used; the text names the setting, and where its value came from."""
 
 
 class MissingKey(SettingsError):
@@ -229,7 +232,7 @@ class Settings(Inputs):
             The settings.
 
         Raises:
-            SettingsError: One of them cannot be used.
+            SettingsError: A setting cannot be used.
         """
         _refuse_misspelt(config, environment)
         values: dict[str, Any] = {}
@@ -312,7 +315,7 @@ class Settings(Inputs):
 def _refuse_misspelt(config: Config, environment: Mapping[str, str]) -> None:
     """Raise for a name that differs from a setting's in capitals and underscores only.
 
-    That it is ignored would go unnoticed.
+    Nobody would notice that the setting is ignored.
     """
     for name in Settings.properties():
         for wrong in (f"{PACKAGE}:{name}", f"{PACKAGE}:{name.replace('_', '')}"):
@@ -376,7 +379,7 @@ def backend_url(environment: Mapping[str, str]) -> str:
         The URL; empty if there is none.
 
     Raises:
-        Unfit: A file that may name it cannot be read.
+        Unfit: A file that may name the backend cannot be read.
     """
     given = environment.get("PULUMI_BACKEND_URL")
     if given:
@@ -390,7 +393,8 @@ def backend_url(environment: Mapping[str, str]) -> str:
 def _logged_in(folder: Path, login: Path) -> str:
     """See `backend_url`.
 
-    It is kept: a login in another terminal must not move the ledger of a run that is under way.
+    The backend is kept: a login in another terminal must not move the ledger of a run that is under
+    way.
     """
     for file in (*project_files(folder), login):
         try:
