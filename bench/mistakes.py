@@ -966,7 +966,7 @@ MISTAKES = (
     (
         "run",
         (
-            "except ProviderError:  # kept back right before it would have left\n"
+            "except ProviderError:  # kept back right before the request would have left\n"
             "            await self.withdraw()\n            raise"
         ),
         "except ProviderError:\n            raise",
@@ -1344,10 +1344,7 @@ MISTAKES = (
     ("snapshot", "calls.version = record.version_id", "pass"),
     (
         "run",
-        (
-            "if new is UNKNOWN:  # as of what the engine deletes first, also if it stays the "
-            "same\n        return False"
-        ),
+        "if new is UNKNOWN:\n        return False",
         "if new is UNKNOWN:\n        return True",
     ),
     ("snapshot", "if created is None or created > now:", "if created is None:"),
