@@ -1,1 +1,1 @@
-"""The typed async client of the service: transport, models, errors and rate limits. Knows nothing of Pulumi."""
+"""The typed async client of the service: transport, models, errors, rate limits; without Pulumi."""

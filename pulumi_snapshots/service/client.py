@@ -87,7 +87,10 @@ HEALTH_WITHIN = 3.0  # seconds that an error waits for that
 LONGEST_POST = CONNECT_TIMEOUT + POST_READ_TIMEOUT + WHOLE_ANSWER_EXTRA + HEALTH_WITHIN
 """Seconds after which a POST of a living process has its answer, or has lost it for good."""
 Leaving = Callable[[], Awaitable[None]]
-"""Called when everything is ready for a request to leave; what it raises keeps the request back."""
+"""Called when everything is ready for a request to leave.
+
+An error that it raises keeps the request back.
+"""
 CERTIFICATES = "SSL_CERT_FILE", "SSL_CERT_DIR"
 """What names other certificates than httpx's own."""
 
@@ -124,7 +127,8 @@ def tls(*_named: str | None, trust_env: bool) -> ssl.SSLContext:
     Reading them takes longer than anything else that a client does, and blocks everything else.
 
     Args:
-        _named: The environment's variables for certificates, so that a change of them reads others.
+        _named: The environment's variables for certificates: after a change of them others are
+            read.
         trust_env: Whether the environment can name certificates.
     """
     return httpx.create_ssl_context(trust_env=trust_env)
@@ -143,7 +147,7 @@ def open_client(
     Args:
         url: The address below which the client sends requests.
         http: The transport; None for the network.
-        headers: Headers of each request; None for no further ones.
+        headers: Headers of each request; None for no further values.
         **settings: Other arguments of `httpx.AsyncClient`.
 
     Returns:
@@ -171,7 +175,8 @@ async def read_whole(response: httpx.Response) -> bytes:
         The body.
 
     Raises:
-        httpx.ReadError: The body is larger than any of the service, so it counts as lost.
+        httpx.ReadError: The body is larger than any answer of the service, so the answer counts as
+            lost.
     """
     content = bytearray()
     async for piece in response.aiter_bytes():
@@ -195,7 +200,7 @@ def one_line(text: object) -> str:
 
 
 def http_date(text: str | None) -> datetime | None:
-    """Return the time of an HTTP date; None if the text is not one.
+    """Return the time of an HTTP date; None if the text is not a number.
 
     Args:
         text: The header; None without it.
@@ -217,7 +222,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]  # by their names in lower case
     content: bytes = b""  # may hold secrets
-    response: Any = None  # that of the envelope, if the answer is a success
+    response: Any = None  # the envelope's response, if the answer is a success
     continues: bool = False  # whether what was asked for is still running
     sent_within: TimeSpan | None = None  # see `PostAnswer`
 
@@ -266,7 +271,7 @@ class Client:
         http: Carries the requests; None for the network.
 
     Attributes:
-        on_answer: Called with each answer as it came; None for nothing.
+        on_answer: Called with each answer, unchanged; None for nothing.
     """
 
     def __init__(
@@ -539,7 +544,7 @@ class Client:
             raise
 
     async def _note_outage(self, error: SquareCloudError) -> None:
-        """Add the outage that the service itself reports to an error, if it does."""
+        """Add an outage that the service itself reports to an error."""
         word, outage = await self.health()
         if word == DEGRADED:
             error.describe(
@@ -609,7 +614,7 @@ class Client:
             path: Percent-encoded, below the API's address, with its query.
             read_timeout: Seconds until the first byte, and between any two bytes.
             body: Sent as JSON.
-            leaving: Called once the connection is made, right before the request is written to it;
+            leaving: Called once the connection is made, right before the request is written;
                 None for nothing. What it raises keeps the request back.
 
         Returns:
@@ -669,7 +674,7 @@ class Client:
         return self._understood(answer, sent, received)
 
     def _understood(self, answer: Answer, sent: datetime, received: datetime) -> Answer:
-        """Return the answer, or raise the error that it is; times are by this machine's clock."""
+        """Return the answer, or raise its error; times are by this machine's clock."""
         envelope: _Envelope | None = None
         # pydantic's own parser takes no text that was cut amid a character
         with suppress(ValueError, RecursionError):
@@ -708,7 +713,7 @@ class Client:
     def _observed(
         self, answer: Answer, sent: datetime, received: datetime
     ) -> TimeSpan | None:
-        """Learn the service's time from an answer; return within which times it was sent."""
+        """Learn the service's time from an answer; return when its request was sent."""
         # A page with an age is from a cache, with the time when the cache got it.
         date = (
             None if "age" in answer.headers else http_date(answer.headers.get("date"))

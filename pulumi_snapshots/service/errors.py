@@ -40,16 +40,16 @@ _SCOPES = {
 class SquareCloudError(ProviderError):
     """The service refused `request`, which is method and path, without host or query.
 
-    `status` and `code` are those of the answer, if there was one and it held them; `message` are
-    the service's own words, shortened; `retry_after` the seconds that it asked to wait; `unsent`
-    says that this request was kept back because of the answer to another.
+    `status` and `code` are the answer's, if there was one and it held them; `message` are
+    the service's own words, shortened; `retry_after` the seconds that the service asked to wait;
+    `unsent` says that this request was kept back because of the answer to another.
     """
 
     meaning: ClassVar[str]
-    effect: ClassVar[str] = ""  # what was done, if that is more than nothing
+    effect: ClassVar[str] = ""  # what was done, if anything was
     # what the exchange shows in place of an answer
     unanswered: ClassVar[str] = "no answer"
-    # seconds after which it may succeed, if the service does not say; 0 if no time helps
+    # seconds after which the request may succeed, if the service does not say; 0 if no time helps
     wait: ClassVar[float] = 0.0
     is_block: ClassVar[bool] = False  # whether that holds up requests of all kinds
     steps: ClassVar[tuple[HintKind | Hint, ...]] = ()
@@ -64,7 +64,7 @@ class SquareCloudError(ProviderError):
         """Declare a kind of refusal.
 
         Args:
-            codes: The service's codes that mean it.
+            codes: The service's codes that mean this error.
             attributes: Those of the class. Its `meaning` is the docstring's first line unless
                 given.
 
@@ -98,7 +98,7 @@ class SquareCloudError(ProviderError):
             code: The service's code in the answer.
             message: The service's own words, of which 200 characters are repeated.
             retry_after: Seconds that the service asked to wait.
-            meaning: What it means, a clause; that of the code or the class unless given.
+            meaning: What the error means, a clause; that of the code or the class unless given.
             unsent: Whether the request was kept back because of the answer to another one.
             now: The time from which seconds are counted, UTC; this machine's unless given.
             then: The next steps; those of the code or the class unless given.
@@ -165,7 +165,7 @@ class SquareCloudError(ProviderError):
         )
 
     def kept_back(self, request: str) -> Self:
-        """Return the error of a request that is not sent because of this answer to an earlier one.
+        """Return the error of a later request that is not sent because of this answer.
 
         Args:
             request: Method and path.
@@ -196,9 +196,9 @@ class _Known(NamedTuple):
 
 _KNOWN = dict[str, _Known]()
 NO_ROUTE = "ROUTE_NOT_FOUND"
-"""The code of an answer to a path that there is not; a service without one route can have others."""
+"""The code of an answer to an unknown path; a service without one route can have others."""
 BLOCK_CODE = "RATE_LIMITED"
-"""What the service calls a block; runs tell each other that there is one, and not with which code."""
+"""What the service calls a block; runs tell each other of a block, but not its code."""
 
 
 # The first line of each docstring is what the error says; those with `codes` are what these codes
@@ -263,9 +263,9 @@ class RestoreFailed(
 
         Args:
             restore: The restore, a clause without its verb.
-            database_id: The database whose snapshot it is.
-            code: Why it failed, in the service's words.
-            step: What the service was doing then; None if it does not say.
+            database_id: The database of the snapshot.
+            code: Why the restore failed, in the service's words.
+            step: What the service was doing then; None if the service does not say.
 
         Returns:
             The error.
@@ -276,7 +276,8 @@ class RestoreFailed(
             HintKind.CHECK_DATA,
             *(known.steps or known.kind.steps),
         ]
-        if code == "SNAPSHOT_CORRUPT":  # to restore it again would be no advice
+        # Restoring a corrupt snapshot again would be no advice.
+        if code == "SNAPSHOT_CORRUPT":
             steps = [
                 Hint(HintKind.RESTORE_ANOTHER, database=database_id),
                 HintKind.CHECK_DATA,
@@ -590,7 +591,7 @@ def error_for(
     Args:
         request: Method and path, without host or query.
         status: The answer's status.
-        code: Its code; None if it has none.
+        code: Its code; None if there is none.
         readable: Whether its body was the service's envelope.
         answer: What else `SquareCloudError` takes.
     """

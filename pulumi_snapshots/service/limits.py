@@ -11,11 +11,15 @@ SNAPSHOT_PER_DATABASE = (
 RESTORE_PER_DATABASE = (
     120.0  # seconds between two restores of a database, by the OpenAPI document
 )
-# seconds for which one more blocks it, and nothing else, by the OpenAPI document
+# seconds for which one more request blocks this kind alone, by the OpenAPI document
 ACCOUNT_LISTING_BLOCK = 300.0
 BUDGET_WINDOW = 60.5
-"""Seconds: the service is assumed to count requests per minute by arrival, so half a second is added for network jitter. No block
-is shorter than that, whatever `Retry-After` says: it ends no sooner than the minute that was exceeded."""
+"""Seconds of a minute in which requests are counted, and half a second.
+
+The service is assumed to count by arrival, so half a second is added for network jitter. No
+block is shorter than this, whatever `Retry-After` says: it ends no sooner than the minute that was
+exceeded.
+"""
 
 
 @dataclass(frozen=True)
@@ -25,16 +29,17 @@ class Lane:
     name: str  # in the ledger, which other processes read
     per_account: float = 0.0  # seconds between two requests of the account
     per_database: float = 0.0  # seconds between two requests of one database
-    # Whether it starts a snapshot or a restore. These go before reads, and are not sent during a block or an outage.
+    # Whether it starts a snapshot or a restore. Such requests go before reads, and are not sent
+    # during a block or an outage.
     starts: bool = False
 
 
-# The numbers are those of the OpenAPI document; what is added to them allows for network jitter.
+# The numbers are from the OpenAPI document; the additions to them allow for network jitter.
 CREATE = Lane(
     "create", SNAPSHOT_PER_ACCOUNT + 0.15, SNAPSHOT_PER_DATABASE + 1, starts=True
 )
 RESTORE_LANE = Lane("restore", 60.0 + 0.5, RESTORE_PER_DATABASE + 0.5, starts=True)
 READ = Lane("read")
 CREDENTIALS = Lane("credentials", 3.0 + 0.2)
-# the service counts those that its cache does not serve
+# the service counts the requests that its cache does not serve
 ACCOUNT_LANE = Lane("account listing", 60 / 3 + 0.2)

@@ -63,7 +63,7 @@ def _from_milliseconds(value: object) -> datetime:
 T = TypeVar("T")
 Lenient = Annotated[T | None, WrapValidator(_none_if_unfit)]
 Utc = Annotated[datetime, AfterValidator(in_utc)]
-# users read it; no API key is as short
+# users read the message; no API key is as short
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 """A number of bytes or of MB. A state keeps no larger number exactly, and one of thousands of
@@ -141,20 +141,21 @@ class ListedSnapshot(Finished):
 class Listing:
     """A fetched listing, newest snapshot first."""
 
-    entries: tuple[ListedSnapshot, ...]  # those that can be read and have a version
+    # the entries that can be read and have a version
+    entries: tuple[ListedSnapshot, ...]
     # the number of others; if there are any, the listing does not prove that a snapshot is missing
     unreadable: int
     sent_at: float  # when it was requested, monotonic seconds
-    service_time: (
-        datetime  # that of the answer; this machine's if the service never sent one
-    )
-    is_own: bool  # whether it is of one database, not of the account
+    # the time of the answer; this machine's if the service never sent a time
+    service_time: datetime
+    is_own: bool  # whether the listing is of one database, not of the account
 
     @cached_property
     def of_each(self) -> dict[str | None, list[ListedSnapshot]]:
         """The entries by database, sorted once.
 
-        The account's listing holds a month of each, and every pending snapshot searches it.
+        The account's listing holds a month of each database, and every pending snapshot searches
+        it.
         """
         of_each = defaultdict[str | None, list[ListedSnapshot]](list)
         for entry in self.entries:
@@ -170,13 +171,13 @@ class AccountDatabase(_Wire):
     ram: Lenient[Count] = None
     type: Lenient[str] = None
     cluster: Lenient[str] = None
-    port: Lenient[int] = None  # the service gives it for a single database only
+    port: Lenient[int] = None  # the service gives the port for a single database only
 
 
 class DatabaseStatus(_Wire):
     """The current status of a database.
 
-    `uptime` is when it was started, None while it does not run.
+    `uptime` is when the database was started, None while it does not run.
     """
 
     running: StrictBool
@@ -195,17 +196,18 @@ class RestoreStatus(_Wire):
     Times are by the service's clock, on the wire in Unix milliseconds.
     """
 
-    # `none` if there was none in the last hour, `queued`, `running`, `success`, `error`, or one
-    # that is new.
+    # `none` if there was no restore in the last hour, `queued`, `running`, `success`, `error`, or a
+    # new word.
     state: Word
-    step: Lenient[Word] = None  # what it is doing, or was doing when it failed
-    code: Lenient[Word] = None  # why it failed
+    # what the service is doing, or was doing when the restore failed
+    step: Lenient[Word] = None
+    code: Lenient[Word] = None  # why the restore failed
     started_at: Lenient[Utc] = None
     finished_at: Lenient[Utc] = None
 
     @property
     def in_progress(self) -> bool:
-        """Whether it is queued or running."""
+        """Whether the restore is queued or running."""
         return self.state in {"queued", "running"}
 
     def __str__(self) -> str:
@@ -278,6 +280,6 @@ def read_entries(items: Any) -> tuple[tuple[ListedSnapshot, ...], int]:
     return entries, len(items) - len(entries)
 
 
-# of all databases, without those that cannot be read
+# of all databases, without entries that cannot be read
 STATUSES = TypeAdapter(list[OnErrorOmit[_Running]])
 _ENTRIES = TypeAdapter(list[OnErrorOmit[ListedSnapshot]])

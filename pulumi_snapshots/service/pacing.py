@@ -1,8 +1,8 @@
-"""The rules by which requests are spaced: pure functions of what is known at one moment.
+"""The rules by which requests are spaced: pure functions of the facts that are known at one moment.
 
 The ledger has an entry for each POST, for reads that a process has sent, and for reads that it may
-still send: it reserves several in one edit. A reserved read counts as if it were sent at the last
-moment at which it may be, so no run needs to know whether it was.
+still send: it reserves several in one edit. A reserved read counts as if it were sent at its last
+possible moment, so no run needs to know whether it was sent.
 
 | a read of a process | what happens |
 | --- | --- |
@@ -49,8 +49,10 @@ ACCOUNTS = "accounts"
 REQUEST_KEPT = 200.0
 """Seconds for which a request is kept, longer than the longest limit, the 180 s of a database."""
 REQUEST_AHEAD = 10.0
-"""Seconds by which a request may seem to be in the future, as it is entered before it leaves, by a
-clock that is unsure. What is later is nonsense."""
+"""Seconds by which a request may seem to be in the future.
+
+A request is entered before it leaves, by a clock that is unsure. A later time is nonsense.
+"""
 LONGEST_SLACK = 20.0
 """The most seconds that a reserved read may be late, by the pace of its process."""
 LONGEST_RESERVED = 2 * BUDGET_WINDOW
@@ -60,22 +62,32 @@ LONGEST_BLOCK = 86400.0
 COURTESY = 0.05
 """Seconds that the process which sent last gives to the other runs, so that fleets alternate."""
 FEW_NINTHS = 1
-"""So many ninths of the budget are few requests in a minute: 3 of 27. So many reads of a process
-may be sent before the ledger has them, while it has no more of anybody."""
+"""So many ninths of the budget are few requests in a minute: 3 of 27.
+
+So many reads of a process may be sent before the ledger has them, while it has no more reads of any
+run.
+"""
 UNSEEN_RUNS = 3
-"""Other runs that may be sending few reads unseen. The budget of reads has room for them, until the
-ledger has had more than few requests for a minute, so that no run does."""
+"""Other runs that may be sending few reads unseen.
+
+The budget of reads has room for such runs, until the ledger has had more than few requests for a
+minute: then no run sends unseen.
+"""
 RESERVED_NINTHS = 2
 """So many ninths of the budget one process may reserve ..."""
 RESERVED_BY_ALL_NINTHS = 5
 """... and so many all runs together. Each run that waits for the budget may reserve one read more.
-So what is reserved next opens within a minute: the oldest request that counts was sent already."""
+So the next reserved read opens within a minute: the oldest request that counts was sent already."""
 
 
 class Sent(NamedTuple):
-    """An entry of the ledger: when a request leaves at the latest, which run sends it, and its limits.
+    """A request that the ledger has.
 
-    The limits are the names of the spacings that count from it; a read has none.
+    Attributes:
+        at: When the request leaves at the latest, in seconds: since 1970 by the service's clock in
+            the ledger, by this machine's monotonic clock in a process.
+        run: The run that sends the request.
+        limits: The names of the spacings that count from the request; a read has none.
     """
 
     at: float
@@ -122,7 +134,7 @@ class Pacing(BaseModel):
         )
 
     def moved(self, by: float, unsure: float) -> Pacing:
-        """Return the same by a clock that is ahead, each request as late as it can have been sent.
+        """Return the requests by a clock that is ahead, each as late as it can have been sent.
 
         Args:
             by: The seconds that the clock is ahead.
@@ -162,8 +174,8 @@ class OwnRequest:
     Attributes:
         at: When it leaves.
         limits: See `Sent`.
-        is_entered: Whether the ledger has it; a reserved read perhaps at a later time.
-        enters_later: Whether the next edit is soon enough to enter it.
+        is_entered: Whether the ledger has the request; a reserved read perhaps at a later time.
+        enters_later: Whether the next edit is soon enough to enter the request.
     """
 
     at: float
@@ -199,7 +211,7 @@ class Traffic:
         own: This process's requests.
         reserved: The reads that this process has reserved and not sent, by their times.
         waiting_posts: How many creates and restores wait in this process.
-        waiting_reads: How many reads wait in it.
+        waiting_reads: How many reads wait in this process.
         unsure: The seconds by which other runs may take the time for another.
         blocks: See `Pacing`.
     """
@@ -226,12 +238,12 @@ class Traffic:
     def free_at(self, *, starts: bool) -> float:
         """Return when the budget of a minute allows one more request.
 
-        While creates and reads wait, each leaves to the other what that can use, up to half of the
-        budget of any minute.
+        While creates and reads wait, each kind leaves the other what that can use, up to half of
+        the budget of any minute.
 
         Args:
-            starts: Whether the request starts a snapshot or a restore. For these, this process
-                gives up what it has reserved.
+            starts: Whether the request starts a snapshot or a restore. For such a request, this
+                process gives up the reads that it has reserved.
         """
         return self._posts_free_at if starts else self._reads_free_at
 
@@ -268,7 +280,7 @@ class Traffic:
 
         Args:
             sent: The request that is entered with them; None for none.
-            waiting: How many reads wait beside it.
+            waiting: How many reads wait beside the request.
             at_least: How many are reserved however few are wanted.
 
         Returns:
@@ -334,7 +346,7 @@ class Traffic:
 
     @cached_property
     def _sent(self) -> list[tuple[float, list[str]]]:
-        """The times and limits of all; later for this process, so that others go first."""
+        """The times and limits of all; later for this process, which lets others go first."""
         courtesy = 2 * self.unsure + COURTESY if self.others else 0.0
         own = [(each.at + courtesy, each.limits) for each in self.own]
         return [*((each.at, each.limits) for each in self.others), *own]
@@ -368,7 +380,7 @@ class Traffic:
     def _both_free_at(
         self, same: list[float], others: list[float], others_wait: int
     ) -> float:
-        """When the minute has room for one more of all, and for one more of the same."""
+        """When the minute has room for one more request of all, and one more of the same kind."""
         share = self.budget - min(others_wait, self.budget // 2)
         return max(
             _window_free_at([*same, *others], self.budget),

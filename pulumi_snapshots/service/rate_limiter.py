@@ -50,7 +50,7 @@ how many refused requests block an address; a process that lives on sends 12 an 
 OUTAGE_AFTER = 2
 """POSTs in a row with an ambiguous 5xx after which none is sent until a read succeeds ..."""
 POST_HELD_FOR = 120.0
-"""... and the seconds for which a POST waits for that."""
+"""... and the seconds for which a POST waits for the end of a block."""
 SERVER_FAILS = 500
 """The lowest status that says that the service failed."""
 
@@ -62,9 +62,9 @@ class _Request:
     Attributes:
         waits_out_block: Whether a read waits until a block of the account ends.
         enters_later: See `RateLimiter.slot`.
-        on_wait: Told what it waits for.
+        on_wait: Called with what the request waits for.
         cooldown_seen: The end of its database's cooldown with which it was decided last.
-        woken: Set when it may be the next one, or must not be sent any more.
+        woken: Set when the request may be the next one, or must not be sent any more.
     """
 
     text: str
@@ -124,7 +124,7 @@ class RateLimiter:
             budget=budget,
             waiting=lambda: [each.lane for each in self._queue],
         )
-        # A refused key or a used-up quota, and until when it stops what.
+        # A refused key or a used-up quota: which requests it stops, and until when.
         self._stops: dict[type[SquareCloudError], tuple[SquareCloudError, float]] = {}
         # POSTs in a row that ended in an ambiguous 5xx; in an outage also later ones.
         self._failed_at: list[float] = []
@@ -223,9 +223,10 @@ class RateLimiter:
     async def _wait(
         self, request: _Request, decide: Callable[[Document], Claim] | None = None
     ) -> tuple[Any, Slot]:
-        """Wait until a request is the next, and until it is decided.
+        """Wait until a request is the next, and until the decision on it.
 
-        Only the first request needs a timer, so that one which finds another one first wakes that.
+        Only the first request needs a timer. A request that finds another one before it wakes that
+        one.
 
         Returns:
             The decision, and the slot.
@@ -265,13 +266,16 @@ class RateLimiter:
         return is_new
 
     def _leaves_at(self, lane: Lane) -> float:
-        """When a request would leave that is decided now: a POST once it is written down."""
+        """When a request would leave that is decided now: a POST once the ledger has it."""
         return self.clock.monotonic() + (
             self._pacing.edit_takes if lane.starts else 0.0
         )
 
     def _next(self) -> tuple[_Request, float]:
-        """The next request, creates and restores before reads, then by age; and when it may leave."""
+        """The next request, and when it may leave.
+
+        Creates and restores go before reads, then age counts.
+        """
         traffic = self._pacing.traffic
         times = {each: self._earliest(each, traffic) for each in self._queue}
 
@@ -321,7 +325,7 @@ class RateLimiter:
         )
 
     def _free_at(self, lane: Lane, traffic: Traffic) -> float:
-        """When the budget allows a request, also in place of a read that is reserved."""
+        """When the budget allows a request, also in place of a reserved read."""
         reserved = [each.opens for each in traffic.reserved[:1]]
         if reserved and not lane.starts:
             return reserved[0]
@@ -360,7 +364,7 @@ class RateLimiter:
         """Decide on a POST within an edit."""
         at = self._leaves_at(request.lane)
         if self._earliest(request, traffic) > at:
-            # What another one has claimed meanwhile may do as well, or has to be waited for.
+            # Another request's claim of the meantime may do as well, or has to be waited for.
             claim = decide(deepcopy(document))
             return None if claim.role == "new" else Entry(claim)
         claim = decide(document)
@@ -387,7 +391,7 @@ class RateLimiter:
     def _entered_read(
         self, request: _Request, _document: Document, traffic: Traffic
     ) -> Entry[None] | None:
-        """Enter a read within an edit, and reserve those that follow."""
+        """Enter a read within an edit, and reserve the reads that follow."""
         if self._earliest(request, traffic) > traffic.now:
             return None
         sent = OwnRequest(
@@ -411,7 +415,7 @@ class RateLimiter:
         return Entry(None, sent)
 
     def _waits_for_budget(self, request: _Request) -> bool:
-        """Whether others could reserve what this request waits for, so that it must do so itself."""
+        """Whether this request must reserve a slot itself, since others could take it."""
         if not self._pacing.knows_time or not self._pacing.is_usable:
             return False
         traffic = self._pacing.traffic
@@ -423,7 +427,7 @@ class RateLimiter:
     async def _sending(
         self, request: _Request, sent: OwnRequest | None
     ) -> AsyncIterator[Departure]:
-        """Wait until a POST counts as sent, a fraction of a second; learn from what the body sends."""
+        """Wait until a POST counts as sent, a fraction of a second; learn from the body."""
         was_known = self._pacing.knows_time
         try:
             try:
@@ -452,7 +456,7 @@ class RateLimiter:
         sent: OwnRequest | None,
         change: Callable[[Document], T | None],
     ) -> T | None:
-        """Enter in one edit of the ledger that a request leaves, which begins its database's cooldown.
+        """Enter in one edit of the ledger that a request leaves: the database's cooldown begins.
 
         Args:
             request: The request.
@@ -552,7 +556,7 @@ class RateLimiter:
             name = lane.name if isinstance(error, ListingBlocked) else ""
             self._pacing.note_block(name, now + lasts)
         elif isinstance(error, Cooldown):
-            # The answer does not say which cooldown it was, so the account's spacing starts again.
+            # The answer does not name the cooldown, so the account's spacing starts again.
             self._pacing.note_sent(OwnRequest(now, _limits_of(lane)))
 
 

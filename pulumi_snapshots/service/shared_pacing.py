@@ -1,4 +1,4 @@
-"""What the runs with one account know of each other's requests: this process's part, and the ledger's."""
+"""What runs with one account know of each other's requests, in this process and the ledger."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EDIT_FADES = 0.8
 LONGEST_EDIT = 5.0
 """The most seconds that an edit of the ledger is expected to take."""
 LEDGER_RETRIED = 60.0
-"""Seconds after which a ledger that failed a read request is tried again for one."""
+"""Seconds after which a ledger that failed for a read is tried again for another read."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class _Edited(Generic[T]):
         entry: What was decided; None for nothing.
         limits: Those of this process's requests as the ledger has them now; None if it has none,
             since the service's time is not known.
-        blocks: Those blocks of this process that the ledger has now.
+        blocks: The blocks of this process that the ledger has now.
     """
 
     at: tuple[float, Stamp]
@@ -122,7 +122,7 @@ class SharedPacing:
         self._reserved_at = -math.inf, clock.stamp()
         self._own_blocks: dict[
             str, float
-        ] = {}  # those that the ledger does not have yet
+        ] = {}  # the requests that the ledger does not have yet
         self._others = Pacing()
         self._using_ledger = anyio.Lock(fast_acquire=True)
         self._failed_until = -math.inf
@@ -276,7 +276,7 @@ class SharedPacing:
         Raises:
             LedgerUnavailable: The ledger cannot be read or written.
         """
-        async with self._using_ledger:  # the next decision needs the result of this one
+        async with self._using_ledger:  # the next decision needs this result
             return await self.edit_alone(decide)
 
     async def edit_alone(self, decide: Decide[T]) -> Entry[T] | None:
