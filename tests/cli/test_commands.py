@@ -91,6 +91,7 @@ async def test_a_narrow_terminal_cuts_no_id_and_the_services_text_steers_none(
         False,
     )
     assert f"{DATABASE}/{stored.version_id}" in out
+    assert ("origin manual" in out) is (columns != 150), "a column has its name"
     assert "\\x1b]0;o\\x07[red]x" in out
 
 

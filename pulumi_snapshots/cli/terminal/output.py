@@ -167,7 +167,7 @@ def table(
     """Format a table.
 
     If the stream is too narrow for the table, each row takes two lines, since an id must not be
-    cut.
+    cut. The second line names its columns.
 
     Args:
         columns: the headings.
@@ -183,10 +183,16 @@ def table(
         return wide
     # a mark, and what it is about
     first = next(number for number, head in enumerate(columns) if head) + 1
+    rest = [head.lower() for head in columns[first:]]
     return "".join(
-        f"{'  '.join(row[:first])}\n  {'  '.join(filter(None, row[first:]))}\n"
-        for row in shown
+        f"{'  '.join(row[:first])}\n  {_named(rest, row[first:])}\n" for row in shown
     )
+
+
+def _named(heads: Sequence[str], cells: Sequence[str]) -> str:
+    """The cells that hold something, each after its heading."""
+    named = zip(heads, cells, strict=True)
+    return "  ".join(f"{head} {cell}" for head, cell in named if cell)
 
 
 def markdown(text: str, stream: IO[str]) -> str:
