@@ -73,7 +73,8 @@ LONGEST_NAME = 60
 
 def moment(environment: Environment) -> int:
     """The time of what is made, as seconds since 1970."""
-    if given := environment.get("SOURCE_DATE_EPOCH"):
+    given = environment.get("SOURCE_DATE_EPOCH")
+    if given:
         return int(given)
     try:
         told = subprocess.run(
@@ -181,7 +182,8 @@ def _text_of(bom: Bom, what: str) -> str:
     from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
 
     text: str = JsonV1Dot6(bom).output_as_string(indent=2)
-    if problem := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
+    problem = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+    if problem:
         raise Closed(f"the list of what is in the {what} is wrong: {problem}")
     return text
 
@@ -313,7 +315,8 @@ def main(wanted: Iterable[str]) -> int:
     if names == ["--prepare"]:
         prepare()
         return 0
-    if unknown := [name for name in names if name not in PARTS]:
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
         say(
             f"there is no {unknown[0]}; there are {', '.join(PARTS)}, and all of them "
             f"without a name"

@@ -177,7 +177,8 @@ def installation(_: Environment = os.environ) -> tuple[list[Path], Path]:
 
     Closed if there is none.
     """
-    if chosen := os.environ.get(CHOSEN):
+    chosen = os.environ.get(CHOSEN)
+    if chosen:
         return [Path(chosen).parent], Path(chosen)
     found = find_spec(WHEEL)
     if found is None or not found.submodule_search_locations:
@@ -350,7 +351,8 @@ def unpack(into: Path, environment: Environment) -> None:
             ["dpkg-deb", "--extract", str(package), str(into)], work, environment
         )
     engine.remove(work)
-    if missing := [name for name in NEEDED if not (into / name).exists()]:
+    missing = [name for name in NEEDED if not (into / name).exists()]
+    if missing:
         raise Closed(f"Debian's packages hold no {', '.join(missing)}")
     # Its only user is root@localhost without a password.
     (into / EMPTY).mkdir()

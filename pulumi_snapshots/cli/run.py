@@ -175,7 +175,8 @@ async def _notify(invocation: Invocation, event: str) -> None:
 
     A monitor that does not hear it only causes a warning, without its URL.
     """
-    if (url := invocation.notifies) is None:
+    url = invocation.notifies
+    if url is None:
         return
     text = "\n".join(invocation.failures) if event == "failed" else ""
     if why := await invocation.monitor.tell(

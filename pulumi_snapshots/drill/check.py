@@ -84,7 +84,8 @@ def _tables(given: object) -> Tables:
     """Read how tables are counted; raises `Unfit`."""
     if not isinstance(given, Mapping):
         raise Unfit("must be an object")
-    if (misfit := _misfit(given, Tables)) is not None:
+    misfit = _misfit(given, Tables)
+    if misfit is not None:
         raise Unfit(Message("is an object{misfit}", misfit=misfit))
     return Tables(**_read(given, Tables))
 
@@ -334,7 +335,8 @@ def _misfit(given: Mapping[str, object], record: type[Record]) -> AnyMessage | N
         if name not in known:
             return Message(f" with {{it}}, which is none of {_listed(known)}", it=name)
     for name, each in known.items():
-        if (problem := each.problem(given.get(name))) is not None:
+        problem = each.problem(given.get(name))
+        if problem is not None:
             return Message(f", whose {{{name}}} {{why}}", why=problem.reason)
     return None
 

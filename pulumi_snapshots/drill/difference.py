@@ -60,7 +60,8 @@ class DrillRules(Rules):
             scratch, values.get("database_id")
         ):
             uses = call.shared.memory.uses
-            if reason := uses.remember_overwriting(scratch, self.about(call)):
+            reason = uses.remember_overwriting(scratch, self.about(call))
+            if reason:
                 problems.append(Problem("scratch_database_id", reason))
         return problems
 
@@ -110,7 +111,8 @@ class DrillRules(Rules):
     ) -> Changes:
         """Decide on `every`, a failure, and other checks."""
         every = new.get("every")
-        if reason := _is_due(record, every, now):
+        reason = _is_due(record, every, now)
+        if reason:
             return Changes(updates=(DRILLS,), reason=reason)
         if record.pending:
             return Changes()

@@ -129,7 +129,8 @@ class DrillFailed(ProviderError):
             then = [HintKind.CHECK_AGAIN, HintKind.DRILL_AGAIN]
             done.append(f"{_restored(record)}.")
             first = cause.then if cause else ()
-        if (good := record.last_good) is not None:
+        good = record.last_good
+        if good is not None:
             last = f"snapshot {good.database_id}/{good.version_id} at {good.drilled_at}"
             done.append(f"The last good drill was of {last}.")
         happened = f"The drill of snapshot {record.snapshot} failed: {record.reason}"
@@ -231,7 +232,8 @@ class Drilling:
                 "{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=in_use
             )
             raise RestoreRefused(why, NOT_RESTORED)
-        if (misfit := await self.reach.misfit(runtime)) is not None:
+        misfit = await self.reach.misfit(runtime)
+        if misfit is not None:
             raise RestoreRefused(misfit, NOT_RESTORED)
         if not self.reach.is_own:
             self.member.warn(Message(UNKNOWN_HOST))

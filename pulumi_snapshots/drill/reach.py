@@ -237,7 +237,8 @@ class Reach:
             self.kind = database.type or runtime
         if self.kind not in CONNECTION_FORMS or self.port is None:
             return Message(NOT_ENOUGH)
-        if (library := lacking(self.kind)) is not None:
+        library = lacking(self.kind)
+        if library is not None:
             return Message("{password} {why}", why=library)
         if self.certificate is None:
             self.certificate = await client.database_certificate(

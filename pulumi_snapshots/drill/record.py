@@ -56,7 +56,8 @@ ON_FAILURE = Choices(
 def _connection(given: object) -> str:
     """Read a connection string; raises `Unfit` also if its library is not installed."""
     dsn = fit.text(given)
-    if missing := lacking(kind_of(dsn)):
+    missing = lacking(kind_of(dsn))
+    if missing:
         raise Unfit(missing)
     return dsn
 
@@ -220,11 +221,14 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
     if isinstance(connection, str):
         known = scratch if isinstance(scratch, str) else ""
         wrong_engine = engine_misfit(connection, values.get("runtime"))
-        if misfit := wrong_engine or ServerAddress.of(connection).misfit(known):
+        misfit = wrong_engine or ServerAddress.of(connection).misfit(known)
+        if misfit:
             yield Problem("connection", misfit)
     source = values.get("source_connection")
-    if isinstance(source, str) and (reason := _source_misfit(source, values)):
-        yield Problem("source_connection", reason)
+    if isinstance(source, str):
+        reason = _source_misfit(source, values)
+        if reason:
+            yield Problem("source_connection", reason)
 
 
 def _source_misfit(source: str, values: Mapping[str, Any]) -> AnyMessage | None:
@@ -257,7 +261,8 @@ def _password_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
             Message("must not be given beside {connection}, which holds one"),
         )
     kind = values.get("runtime")
-    if kind in ENGINE_KINDS and (missing := lacking(kind)):
+    missing = lacking(kind) if kind in ENGINE_KINDS else None
+    if missing is not None:
         yield Problem("password", missing)
 
 

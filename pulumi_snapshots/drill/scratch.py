@@ -39,7 +39,8 @@ async def refusal(uses: Uses, ledger: Ledger, database_id: str) -> str | None:
         LedgerUnavailable: The ledger cannot be read, so nothing shows that no guard uses the
         database.
     """
-    if (resource := uses.user_of(database_id)) is not None:
+    resource = uses.user_of(database_id)
+    if resource is not None:
         return in_use(resource)
     return await consult(ledger, lambda book: _refusal_in(book, database_id))
 

@@ -67,24 +67,24 @@ def _find_server_state() -> Any:
     """
     # gRPC's serving thread has it too, but looking at that frame's variables would keep alive an
     # event that gRPC must drop.
-    for frame in _frames(sys._current_frames().get(threading.main_thread().ident or 0)):  # noqa: SLF001
+    main_thread = threading.main_thread().ident or 0
+    frames = sys._current_frames()  # noqa: SLF001
+    for frame in _frames(frames.get(main_thread)):
         for value in tuple(frame.f_locals.values()):
-            state = (
-                getattr(value, "_state", None)
-                if hasattr(type(value), "add_generic_rpc_handlers")
-                else None
-            )
-            if hasattr(
-                state, "generic_handlers"
-            ):  # a server, and not just its class in a module's names
+            # A module's names can hold the server's class, which has no state.
+            if not hasattr(type(value), "add_generic_rpc_handlers"):
+                continue
+            state = getattr(value, "_state", None)
+            if hasattr(state, "generic_handlers"):
                 return state
     return None
 
 
 def _find_engine_address() -> str | None:
     """The engine's address: the last argument of the provider's process, and of no other."""
-    main = getattr(getattr(sys.modules.get("__main__"), "__spec__", None), "name", "")
-    return address_in(sys.argv) if main.startswith("pulumi.") else None
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    name = getattr(spec, "name", "")
+    return address_in(sys.argv) if name.startswith("pulumi.") else None
 
 
 def _connect() -> Any:
@@ -177,7 +177,8 @@ def _ending(text: str) -> str:
 def current_call() -> ServedCall:
     """Return the call that this thread serves, or outside of a servicer one without features."""
     for frame in _frames(sys._getframe()):  # noqa: SLF001
-        if isinstance(context := frame.f_locals.get("context"), grpc.ServicerContext):
+        context = frame.f_locals.get("context")
+        if isinstance(context, grpc.ServicerContext):
             return ServedCall(frame.f_locals.get("request"), context)
     return ServedCall()
 
@@ -227,7 +228,8 @@ def end_with_engine() -> None:
 
     The parent of this process is a shell, which survives the engine.
     """
-    if (address := _find_engine_address()) is not None:
+    address = _find_engine_address()
+    if address is not None:
         end_with(address)
 
 
@@ -251,9 +253,8 @@ def widen(threads: int) -> None:
         with pool._shutdown_lock:  # noqa: SLF001
             if pool._max_workers < threads:  # noqa: SLF001
                 pool._max_workers = threads  # noqa: SLF001
-                with suppress(
-                    RuntimeError
-                ):  # at once: by itself a pool starts none for calls that wait already
+                # At once: by itself a pool starts no thread for calls that wait already.
+                with suppress(RuntimeError):
                     while len(pool._threads) < threads:  # noqa: SLF001
                         pool._adjust_thread_count()  # noqa: SLF001  starts one, or counts one idle thread fewer
                 pool._max_workers = len(pool._threads)  # noqa: SLF001

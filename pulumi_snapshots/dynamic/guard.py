@@ -81,7 +81,8 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
     def _sum_up(self) -> None:
         if self._preview is None:
             return
-        if summary := self._preview.summary():
+        summary = self._preview.summary()
+        if summary:
             self._messages.send(f"{self}: {summary}")
         for warning in filter(
             None, (self._preview.unguarded(), self._preview.beside())
@@ -202,7 +203,8 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
     async def _at_failure(self, args: pulumi.ErrorHookArgs) -> bool:
         """Leave the way back at a guarded change that has failed."""
         row = MessageRow(self._messages, args.urn, PYTHON)
-        if self._known.done() and (database_id := self._known.result()) is not None:
+        database_id = self._known.result() if self._known.done() else None
+        if database_id is not None:
             what = change_of(args.urn, args.failed_operation)
             self._once().show_failure(self._inputs(database_id), what, row)
         await self._messages.flush()

@@ -35,7 +35,8 @@ def _question(
     lookup: Lookup[T], function: str, arguments: Mapping[str, Any], *, lately: bool
 ) -> Callable[[], Awaitable[tuple[T, AnyMessage]]]:
     """Find the answer, and what the user should know besides, on the run's event loop."""
-    if problems := lookup.query.problems(arguments):
+    problems = lookup.query.problems(arguments)
+    if problems:
         told = "; ".join(
             f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems
         )

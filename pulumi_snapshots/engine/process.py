@@ -176,7 +176,8 @@ class Interrupts:
 
             signal.signal(signal.SIGINT, interrupted)
         with suppress(OSError):  # no such command, or the engine is not of this session
-            if (engine := engine_process()) is None:
+            engine = engine_process()
+            if engine is None:
                 return
             no = subprocess.DEVNULL
             child = subprocess.Popen(  # noqa: S603  a fixed command

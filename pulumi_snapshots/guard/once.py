@@ -234,7 +234,8 @@ class OncePerRun:
             )
         of.changes[guard].append(change)
         async with of.noting:  # one entry for all changes that happen meanwhile
-            if happened := [*of.changes[guard]]:
+            happened = [*of.changes[guard]]
+            if happened:
                 try:
                     await self._note(of, session(), guard, record, happened)
                 except ProviderError as error:

@@ -118,7 +118,8 @@ def enter(document: Document, left: Document) -> None:
         document: The shared document, which is changed in place.
         left: A result of `left_in`.
     """
-    if attempts := left.get(ATTEMPTS):
+    attempts = left.get(ATTEMPTS)
+    if attempts:
         document[ATTEMPTS] = {**attempts, **document.get(ATTEMPTS, {})}
     for key, time in BOOK.items():
         entries = document.get(key, [])

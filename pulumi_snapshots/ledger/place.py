@@ -200,7 +200,8 @@ def read_place(given: object) -> str:
             if place.file.exists() and not place.file.is_dir():
                 raise checks.Unfit("must be a folder, not a file", given)
         return str(place.file)
-    if unknown := sorted(options.keys() - OPTIONS[place.scheme].keys()):
+    unknown = sorted(options.keys() - OPTIONS[place.scheme].keys())
+    if unknown:
         known = ", ".join(OPTIONS[place.scheme]) or "none"
         raise checks.Unfit(
             f"has options that cannot be carried over: {', '.join(unknown)} (known: {known})"

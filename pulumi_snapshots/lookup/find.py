@@ -140,7 +140,8 @@ async def find_databases(
     """
     databases = await session.listings.databases(since)
     budget = session.settings.own_requests
-    if minutes := len(databases) // budget:
+    minutes = len(databases) // budget
+    if minutes:
         tell(
             f"asking for the status of {len(databases)} databases, {budget} a minute: "
             f"about {minutes + 1} minutes"

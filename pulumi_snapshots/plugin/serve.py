@@ -20,5 +20,8 @@ def main() -> None:
 def leave_out_the_sdk() -> None:
     """Let the SDK's packages be found, with the modules in them, without running their code."""
     for name in AROUND_THE_MESSAGES:
-        if name not in sys.modules and (found := find_spec(name)) is not None:
+        if name in sys.modules:
+            continue
+        found = find_spec(name)
+        if found is not None:
             sys.modules[name] = module_from_spec(found)

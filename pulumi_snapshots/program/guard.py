@@ -240,7 +240,8 @@ class GuardDeclaration:
         Raises `pulumi.RunError` if one is wrong.
         """
         values = {**self._given, "database_id": database_id}
-        if problems := GuardInputs.problems(values):
+        problems = GuardInputs.problems(values)
+        if problems:
             told = "; ".join(
                 f"{problem.property} {PYTHON.text(problem.told())}"
                 for problem in problems

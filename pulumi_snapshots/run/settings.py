@@ -107,7 +107,8 @@ def _url(value: object) -> str:
         raise Unfit(
             "must be an address such as https://host/path, without user, query or fragment"
         )
-    if problem := checks.problem_of_url(text):
+    problem = checks.problem_of_url(text)
+    if problem:
         raise Unfit(problem)
     return text
 

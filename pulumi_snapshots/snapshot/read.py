@@ -244,7 +244,8 @@ async def get(
             entries = await session.listings.of_database(
                 database_id, recent, unlisted=unlisted, spares_own=unlisted
             )
-            if record := await newest(session, database_id, entries.values()):
+            record = await newest(session, database_id, entries.values())
+            if record:
                 return record
             then = [Hint(HintKind.TAKE_FIRST, database=database_id)]
             raise NoSuchSnapshot(

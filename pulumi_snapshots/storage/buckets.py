@@ -629,11 +629,13 @@ def _azure_identity(environment: Mapping[str, str]) -> Access:
     secrets = (
         r"FEDERATED_TOKEN_FILE|(STORAGE_)?CLIENT_SECRET|STORAGE_(\w+_KEY|TOKEN|SAS_\w+)"
     )
-    if own := _own(environment, rf"AZURE_(SKIP_SIGNATURE|{secrets})"):
+    own = _own(environment, rf"AZURE_(SKIP_SIGNATURE|{secrets})")
+    if own:
         return own, {}
     if key := environment.get("AZURE_STORAGE_KEY"):  # as the Azure CLI calls it
         return "what is in AZURE_STORAGE_KEY", {"account_key": key}
-    if own := _own(environment, "(AZURE_)?IDENTITY_ENDPOINT"):
+    own = _own(environment, "(AZURE_)?IDENTITY_ENDPOINT")
+    if own:
         return own, {}
     if (
         environment.get("AZURE_USE_AZURE_CLI")

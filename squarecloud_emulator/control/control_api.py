@@ -313,7 +313,8 @@ async def _body_of(request: Request) -> dict[str, Any]:
 
 def _changed(one: T, changes: dict[str, Any]) -> T:
     known = _CHANGEABLE[type(one)]
-    if unknown := changes.keys() - set(known):
+    unknown = changes.keys() - set(known)
+    if unknown:
         raise ValueError(
             f"no such field: {', '.join(sorted(unknown))}; the fields are "
             f"{', '.join(sorted(known))}"

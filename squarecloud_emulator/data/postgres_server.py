@@ -123,7 +123,8 @@ class PostgresServer:
             self._explained(f"cannot create database {database_id}"),
             self.connected() as connection,
         ):
-            if (mark := self._mark_of(connection, database_id)) is not None:
+            mark = self._mark_of(connection, database_id)
+            if mark is not None:
                 _refuse_all_but_left_over(database_id, mark)
                 self._drop(connection, database_id)
             self._make(connection, database_id)

@@ -238,7 +238,8 @@ class Account:
             raise refusal("RESTORE_IN_PROGRESS", status=403)
         if not resource.running:
             raise refusal("DATABASE_NOT_RUNNING")
-        if in_progress := self.running(resource.id):
+        in_progress = self.running(resource.id)
+        if in_progress:
             if settings.posts_join_running:
                 return in_progress[0]
             raise refusal("SNAPSHOT_IN_PROGRESS")

@@ -174,7 +174,8 @@ def _typed_checks(
     """Read the checks that are typed, each as a query, an operator and a value."""
     read: list[dict[str, Any]] = []
     for typed in checks:
-        if (tables := TYPED_TABLES.fullmatch(typed.strip())) is not None:
+        tables = TYPED_TABLES.fullmatch(typed.strip())
+        if tables is not None:
             read.append({"tables_": _typed_tables(invocation, tables)})
             continue
         found = TYPED_CHECK.fullmatch(typed.strip())

@@ -567,7 +567,8 @@ def _plugin(environment: Mapping[str, str]) -> Told:
     if installed:
         found = f"{PACKAGE} {', '.join(installed)} is installed, this package is {ours}"
         return "note", found, f"Install this version: {how}"
-    if on_path := shutil.which(PROGRAM, path=environment.get("PATH", "")):
+    on_path = shutil.which(PROGRAM, path=environment.get("PATH", ""))
+    if on_path:
         return "ok", f"{on_path} is on PATH"
     return (
         "note",

@@ -82,7 +82,8 @@ async def sdk(invocation: Invocation, /, language: str) -> None:
 @command(has_result=False)
 async def uninstall(invocation: Invocation, /) -> None:
     """Uninstall every version of the plugin."""
-    if versions := await _versions(invocation):
+    versions = await _versions(invocation)
+    if versions:
         await _pulumi(invocation, "plugin", "rm", "resource", PACKAGE, "--yes")
     done = (
         f"uninstalled {PROGRAM} {', '.join(sorted(versions))}"

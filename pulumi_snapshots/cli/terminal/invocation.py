@@ -364,7 +364,8 @@ class Invocation:
         )
         try:
             yield session
-            if note := session.take_note():
+            note = session.take_note()
+            if note:
                 self.warn(note)
         finally:
             self._trust_listed_id(session)

@@ -357,7 +357,8 @@ def example(language: str, name: str | None = None) -> str:
     kept = []
     is_shown = True
     for line in _programs()[language].splitlines():
-        if found := MARK.fullmatch(line):
+        found = MARK.fullmatch(line)
+        if found:
             about = set(found[1].split())
             is_shown = bool({"all", name} & about) if name else about != {"none"}
         elif is_shown:

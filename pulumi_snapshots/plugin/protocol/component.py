@@ -117,7 +117,10 @@ class GuardComponent:
         """
         uses = self._call.shared.memory.uses
         me = f"Guard {self._asked.name!r}"
-        if self._database_id and (reason := uses.remember_use(self._database_id, me)):
+        reason = None
+        if self._database_id:
+            reason = uses.remember_use(self._database_id, me)
+        if reason:
             raise ProviderError(
                 Message("{guard}: {database_id} {reason}", guard=me, reason=reason)
             )
@@ -195,7 +198,8 @@ class GuardComponent:
         """Show at the end of a preview how many changes would wait, and which may not."""
         if not self._asked.dryRun:
             return
-        if summary := self._preview.summary():
+        summary = self._preview.summary()
+        if summary:
             self._call.listener.note(summary)
         for warning in filter(
             None, (self._preview.unguarded(), self._preview.beside())

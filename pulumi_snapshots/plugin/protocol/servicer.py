@@ -440,7 +440,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     async def Invoke(self, request: Any, context: Any) -> Any:
         """Look something up, in previews, too."""
-        if (lookup := FUNCTIONS.get(request.tok)) is None:
+        lookup = FUNCTIONS.get(request.tok)
+        if lookup is None:
             await _has_no(context, f"function {request.tok}")
         results = Names(lookup.result.properties())
         values = await _asked(context, request.args, lookup.query, request.tok)
@@ -455,7 +456,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     async def _kind(self, request: Any, context: Any) -> ResourceKind:
         type_ = _type_of(request.urn) or request.type
-        if (kind := RESOURCE_KINDS.get(type_)) is None:
+        kind = RESOURCE_KINDS.get(type_)
+        if kind is None:
             await _has_no(context, f"resource {type_ or repr(request.urn)}")
         return kind
 
@@ -555,7 +557,8 @@ async def _found(
     found = await late("lookup.find:answer_lookup")(
         lookup, session, values, session.listings.recent, call.listener.progress
     )
-    if note := session.take_note():
+    note = session.take_note()
+    if note:
         call.listener.warn(note)
     if found is None and not values.get("optional"):
         fits = " that fits" if values.keys() & {"origin", "max_age"} else ""
@@ -660,7 +663,8 @@ async def _asked(
     names = Names(known or inputs.properties())
     values = names.read(given)
     unknown = f"is not an argument of {of}; its arguments are {_listed(names.all)}"
-    if wrong := _reasons(given, inputs.problems(values), names, unknown):
+    wrong = _reasons(given, inputs.problems(values), names, unknown)
+    if wrong:
         told = "; ".join(f"{wire} {reason}" for wire, reason in wrong)
         await _fail(context, f"{told}.", grpc.StatusCode.INVALID_ARGUMENT)
     return values
