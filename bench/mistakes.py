@@ -1136,7 +1136,7 @@ MISTAKES = (
     ("run", "await keep_in_ledger(call, kept)", "pass"),
     ("run", "memory.note_taken(kept.names)", "pass"),
     ("run", "await call.shared.ledger(call.settings()).enter_seen()", "pass"),
-    ("run", "if problem := checks.problem_of_url(text):", "if problem := None:"),
+    ("run", "problem = checks.problem_of_url(text)", "problem = None"),
     ("run", "if settings.own_requests < 1:", "if False:"),
     # Which snapshot, and whether one is taken.
     ("snapshot", "polls_now = not is_first or self.waits_for is not None", "polls_now = False"),
@@ -2046,11 +2046,7 @@ MISTAKES = (
         "force=True,\n            )\n            record",
     ),
     # Whether a drill may overwrite its scratch database.
-    (
-        "drill",
-        "if (resource := uses.user_of(database_id)) is not None:",
-        "if (resource := None) is not None:",
-    ),
+    ("drill", "resource = uses.user_of(database_id)", "resource = None"),
     (
         "drill",
         "return await consult(ledger, lambda book: _refusal_in(book, database_id))",
@@ -2106,7 +2102,7 @@ MISTAKES = (
         "return not is_drill",
     ),
     ("drill", "if in_use is not None:", "if False:"),
-    ("drill", "if (misfit := await self.reach.misfit(runtime)) is not None:", "if False:"),
+    ("drill", "misfit = await self.reach.misfit(runtime)", "misfit = None"),
     ("drill", "before=self._refuse_misuse,", ""),
     (
         "drill",
@@ -2138,11 +2134,7 @@ MISTAKES = (
         ),
         "if isinstance(database_id, str):\n            pass",
     ),
-    (
-        "plugin",
-        "if self._database_id and (reason := uses.remember_use(self._database_id, me)):",
-        "if False:",
-    ),
+    ("plugin", "reason = uses.remember_use(self._database_id, me)", "reason = None"),
     ("cli/assurance", 'if not typed["overwrite_scratch"]:', "if False:"),
     (
         "cli/assurance",
@@ -2158,8 +2150,8 @@ MISTAKES = (
     ),
     (
         "drill",
-        "if misfit := wrong_engine or ServerAddress.of(connection).misfit(known):",
-        "if misfit := wrong_engine:",
+        "misfit = wrong_engine or ServerAddress.of(connection).misfit(known)",
+        "misfit = wrong_engine",
     ),
     ("drill", "if any(not own.startswith(wanted) for own in self.databases):", "if False:"),
     (

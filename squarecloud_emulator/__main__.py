@@ -164,7 +164,9 @@ def opened(options: argparse.Namespace) -> tuple[Emulator, socket.socket]:
             _claim(options.data_folder)
         store = _store(options)
         emulator = Emulator(
-            _chosen(options), data_folder=options.data_folder, store=store
+            _chosen(options),
+            data_folder=options.data_folder,
+            store=store,
         )
         for described in options.database:
             database_id, _, kind = described.partition(":")

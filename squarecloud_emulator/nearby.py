@@ -26,7 +26,10 @@ def nearby(*arguments: str) -> Iterator[Emulator]:
     ready = threading.Event()
     server = Server(emulator, ready.set)
     thread = threading.Thread(
-        target=server.serve_at, args=(listening,), name="emulator", daemon=True
+        target=server.serve_at,
+        args=(listening,),
+        name="emulator",
+        daemon=True,
     )
     thread.start()
     try:

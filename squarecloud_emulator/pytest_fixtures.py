@@ -32,7 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def squarecloud_emulator(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> Iterator[Emulator]:
     """An emulated Square Cloud of this test, which the environment has programs use.
 

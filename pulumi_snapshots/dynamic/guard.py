@@ -129,7 +129,10 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         elif reason is not None and database_id is not None:
             what = f"{FIRST_UP} ({reason})"
             await self._carried_out(
-                "before_all", inputs, what, MessageRow(self._messages, "", PYTHON)
+                "before_all",
+                inputs,
+                what,
+                MessageRow(self._messages, "", PYTHON),
             )
         return database_id
 
@@ -140,7 +143,9 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             await self._at_change(when, change, args.urn)
 
         hook = pulumi.ResourceHook(
-            name, run, pulumi.ResourceHookOptions(on_dry_run=when == "before")
+            name,
+            run,
+            pulumi.ResourceHookOptions(on_dry_run=when == "before"),
         )
         registered = hook._registered  # noqa: SLF001  resources wait for it
 
@@ -219,7 +224,11 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         return once
 
     async def _carried_out(
-        self, act: str, inputs: Any, what: str, row: MessageRow
+        self,
+        act: str,
+        inputs: Any,
+        what: str,
+        row: MessageRow,
     ) -> None:
         """Do what `OncePerRun` does, on the loop of all requests; raises `pulumi.RunError`."""
         work = getattr(self._once(), act)
@@ -233,7 +242,11 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             await self._messages.flush()
 
     def _foresee(
-        self, preview: PreviewedChanges, change: str, urn: str, row: MessageRow
+        self,
+        preview: PreviewedChanges,
+        change: str,
+        urn: str,
+        row: MessageRow,
     ) -> None:
         if isinstance(self._database_id, str) and not self._has_learned:
             self._has_learned = True

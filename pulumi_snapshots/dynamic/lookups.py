@@ -32,7 +32,11 @@ _programs: WeakKeyDictionary[pulumi.Resource, float] = WeakKeyDictionary()
 
 
 def _question(
-    lookup: Lookup[T], function: str, arguments: Mapping[str, Any], *, lately: bool
+    lookup: Lookup[T],
+    function: str,
+    arguments: Mapping[str, Any],
+    *,
+    lately: bool,
 ) -> Callable[[], Awaitable[tuple[T, AnyMessage]]]:
     """Find the answer, and what the user should know besides, on the run's event loop."""
     problems = lookup.query.problems(arguments)
@@ -81,7 +85,9 @@ def _asking(function: str, opts: Any = None) -> Iterator[None]:
         yield
     except ProviderError as error:
         raise LookupFailed(
-            function, debugged(PYTHON.told(error), error), why=error
+            function,
+            debugged(PYTHON.told(error), error),
+            why=error,
         ) from None
 
 
@@ -107,7 +113,10 @@ class _Direct(Lookups):
             )
 
     def _answer_later(
-        self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any
+        self,
+        lookup: Lookup[T],
+        arguments: Mapping[str, Any],
+        opts: Any,
     ) -> pulumi.Output[T]:
         if _are_mocked():
             return super()._answer_later(lookup, arguments, opts)

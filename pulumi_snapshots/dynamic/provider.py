@@ -94,7 +94,10 @@ class Provider(ResourceProvider):
         return CheckResult(news, failures)
 
     def diff(
-        self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]
+        self,
+        _id: str,
+        _olds: dict[str, Any],
+        _news: dict[str, Any],
     ) -> DiffResult:
         """Find what new inputs change.
 
@@ -108,7 +111,9 @@ class Provider(ResourceProvider):
         # A resource of the plugin is updated once, to Python's names.
         changes = bool(found.replaces or found.updates) or olds.keys() != _olds.keys()
         return DiffResult(
-            changes=changes, replaces=list(found.replaces), delete_before_replace=False
+            changes=changes,
+            replaces=list(found.replaces),
+            delete_before_replace=False,
         )
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -138,7 +143,10 @@ class Provider(ResourceProvider):
         return ReadResult(seen.id, seen.outputs)
 
     def update(
-        self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]
+        self,
+        _id: str,
+        _olds: dict[str, Any],
+        _news: dict[str, Any],
     ) -> UpdateResult:
         """Resume an unfinished resource, or keep its new inputs.
 
@@ -245,7 +253,9 @@ def provider_of(name: str, module: str = __name__) -> type[Provider]:
         module: the module in which the class is found.
     """
     return type(
-        f"{name}Provider", (Provider,), {"__module__": module, "rules": rules_of(name)}
+        f"{name}Provider",
+        (Provider,),
+        {"__module__": module, "rules": rules_of(name)},
     )
 
 

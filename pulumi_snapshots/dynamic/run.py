@@ -32,7 +32,10 @@ class Run:
 
         # A daemon, so that the process ends when the engine wants it to.
         threading.Thread(
-            target=anyio.run, args=(serve,), name="snapshots", daemon=True
+            target=anyio.run,
+            args=(serve,),
+            name="snapshots",
+            daemon=True,
         ).start()
         self._portal = started.result()
 

@@ -184,7 +184,10 @@ GUARD = ResourceSchema("Guard", ComponentInputs, GuardOutputs)
 
 
 async def consult(
-    ledger: Ledger, use: Callable[[GuardBook], T], *, writes: bool = False
+    ledger: Ledger,
+    use: Callable[[GuardBook], T],
+    *,
+    writes: bool = False,
 ) -> T:
     """Use the book in a ledger, which is read once.
 
@@ -269,7 +272,10 @@ class GuardBook:
         self._document[GUARDS] = [each.to_outputs() for each in self._stored]
 
     def _add_changes(
-        self, entry: Guarded, happened: Sequence[str], database_id: str
+        self,
+        entry: Guarded,
+        happened: Sequence[str],
+        database_id: str,
     ) -> None:
         """Note changes beside the changes that an entry has."""
         if not all(each.startswith(FIRST_UP) for each in happened):
@@ -413,7 +419,12 @@ class GuardBook:
         return None
 
     def last(
-        self, guard: str, database_id: str, pin: str | None = None, *, run: str = ""
+        self,
+        guard: str,
+        database_id: str,
+        pin: str | None = None,
+        *,
+        run: str = "",
     ) -> SnapshotInfo | None:
         """The snapshot of a database that guarded last.
 
@@ -446,7 +457,12 @@ class GuardBook:
         return None
 
     def _pinned(
-        self, guard: str, database_id: str, value: str, newest: Guarded | None, run: str
+        self,
+        guard: str,
+        database_id: str,
+        value: str,
+        newest: Guarded | None,
+        run: str,
     ) -> Pin:
         """The pin of a value, asked for by this run; made of the newest entry if there is none."""
         pins = self._lasting(_readable(self._document.get(PINS), Pin))
@@ -488,7 +504,12 @@ class GuardBook:
         return Message(NEWER, newest=newest.id, at=newest.created_at, last=last.id)
 
     def outputs(
-        self, guard: str, database_id: str, pin: str | None, *, run: str = ""
+        self,
+        guard: str,
+        database_id: str,
+        pin: str | None,
+        *,
+        run: str = "",
     ) -> GuardOutputs:
         """Describe a guard that is a component, for its state; see `last`.
 
@@ -504,7 +525,10 @@ class GuardBook:
         noted = self.history(guard)[:MOST_CHANGES]
         history = [
             GuardedChanges(
-                each.noted_at, each.changes, each.version_id, each.changed_at
+                each.noted_at,
+                each.changes,
+                each.version_id,
+                each.changed_at,
             )
             for each in noted
         ]

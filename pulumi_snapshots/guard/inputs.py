@@ -103,7 +103,9 @@ class GuardInputs(Inputs):
     def snapshot(self) -> SnapshotInputs:
         """The inputs of the snapshot."""
         return SnapshotInputs(
-            self.database_id, timeout=self.timeout, reuse_within=self.reuse_within
+            self.database_id,
+            timeout=self.timeout,
+            reuse_within=self.reuse_within,
         )
 
 
@@ -216,7 +218,10 @@ def may_be_guarded(type_: str, *, custom: bool) -> bool:
 
 
 def hook_names(
-    guard: str, before: Iterable[str], *, in_preview: bool
+    guard: str,
+    before: Iterable[str],
+    *,
+    in_preview: bool,
 ) -> dict[tuple[str, str], str]:
     """The names of a guard's hooks.
 

@@ -310,7 +310,10 @@ class OncePerRun:
 def _with_way_back(template: str, record: SnapshotRecord, change: str) -> Message:
     way_back = Hint(HintKind.GO_BACK, id=short_id(record.id))
     return Message(
-        f"{template}\n{{way_back}}", id=record.id, change=change, way_back=way_back
+        f"{template}\n{{way_back}}",
+        id=record.id,
+        change=change,
+        way_back=way_back,
     )
 
 
@@ -361,7 +364,9 @@ async def take(
         if until is not None:
             with suppress(LedgerUnavailable):
                 await consult(
-                    session.ledger, lambda book: book.note_used_up(until), writes=True
+                    session.ledger,
+                    lambda book: book.note_used_up(until),
+                    writes=True,
                 )
         if inputs.fallback is None:
             raise
@@ -399,7 +404,10 @@ async def _newest_known(session: Session, database_id: str) -> _Taken | None:
 
 
 def _fallen_back(
-    newest: _Taken, database_id: str, error: ProviderError, listener: Listener
+    newest: _Taken,
+    database_id: str,
+    error: ProviderError,
+    listener: Listener,
 ) -> SnapshotRecord:
     """The record of the snapshot that guards in place of a new one, with a warning."""
     record = SnapshotRecord(database_id, newest.version, available=True)

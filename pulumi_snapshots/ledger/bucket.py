@@ -227,7 +227,10 @@ class Bucket(Place):
 
 
 def place_of(
-    setting: str | None, state_directory: Path, service: str, clock: Clock
+    setting: str | None,
+    state_directory: Path,
+    service: str,
+    clock: Clock,
 ) -> Place:
     """Choose the place of a service's ledger. Nothing is read or written yet.
 
@@ -256,7 +259,9 @@ def _shared_place(setting: str, service: str, clock: Clock) -> Place:
     if shared.scheme == "file":
         return SqliteFile(shared.file / f"{service}.ledger", is_shared=True)
     buckets = Buckets(
-        CLIENT, RETRIES, {**CHECKSUM, **os.environ, **environment_of(setting)}
+        CLIENT,
+        RETRIES,
+        {**CHECKSUM, **os.environ, **environment_of(setting)},
     )
 
     def object_of(name: str) -> BucketStore:

@@ -425,7 +425,9 @@ def decide(attempts: Collection[Attempt], wish: Wish, now: datetime) -> Claim:
 
 
 def left_by_earlier_run(
-    attempts: Collection[Attempt], wish: Wish, now: datetime
+    attempts: Collection[Attempt],
+    wish: Wish,
+    now: datetime,
 ) -> Attempt | None:
     """Find what an earlier run of the same resource has left, which needs no request.
 
@@ -475,7 +477,11 @@ def new_attempt(wish: Wish, now: datetime) -> Attempt:
     # State and ledger have times in milliseconds.
     posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)
     request = Request(
-        posted_at, NOT_ANSWERED, wish.timeout, wish.id, previous=wish.previous
+        posted_at,
+        NOT_ANSWERED,
+        wish.timeout,
+        wish.id,
+        previous=wish.previous,
     )
     claim = wish.attempt_of(request, Status.CLAIMED)
     return replace(claim, due=posted_at + LEAVES_WITHIN, forced=wish.forced)

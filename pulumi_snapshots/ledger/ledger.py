@@ -170,7 +170,10 @@ class Ledger:
         return claim
 
     def _forget_past(
-        self, document: Document, there: dict[str, Attempt], now: datetime
+        self,
+        document: Document,
+        there: dict[str, Attempt],
+        now: datetime,
     ) -> None:
         """Remove what need not be kept; never by a clock that no answer has confirmed."""
         if self.clock.offset is None:

@@ -58,7 +58,11 @@ class SqliteFile(Place):
     """
 
     def __init__(
-        self, path: Path, *, is_shared: bool = False, in_threads: bool = True
+        self,
+        path: Path,
+        *,
+        is_shared: bool = False,
+        in_threads: bool = True,
     ) -> None:
         self.where = str(path)
         self.is_shared = is_shared

@@ -298,7 +298,11 @@ class Listings:
         return account.databases
 
     async def database(
-        self, database_id: str, since: float, *, patience: Patience = PATIENT
+        self,
+        database_id: str,
+        since: float,
+        *,
+        patience: Patience = PATIENT,
     ) -> AccountDatabase:
         """Get one database, from the account if the account was requested at `since` or later.
 
@@ -321,7 +325,11 @@ class Listings:
         return await self._newest(f"GET /databases/{database_id}", since, ask, patience)
 
     async def database_status(
-        self, database_id: str, since: float, *, patience: Patience = PATIENT
+        self,
+        database_id: str,
+        since: float,
+        *,
+        patience: Patience = PATIENT,
     ) -> DatabaseStatus:
         """Get a database's status: whether it is running, and since when.
 
@@ -341,7 +349,11 @@ class Listings:
     # Pages ---------------------------------------------------------------------------------------
 
     async def own_page(
-        self, database_id: str, since: float, *, patience: Patience = PATIENT
+        self,
+        database_id: str,
+        since: float,
+        *,
+        patience: Patience = PATIENT,
     ) -> Page:
         """Get the database's own listing.
 
@@ -385,7 +397,11 @@ class Listings:
             return None
 
     async def account_page(
-        self, database_id: str, since: float, *, patience: Patience = PATIENT
+        self,
+        database_id: str,
+        since: float,
+        *,
+        patience: Patience = PATIENT,
     ) -> Page | None:
         """Get the part of the account's listing about a database; see `account_listing`.
 
@@ -502,7 +518,11 @@ class Listings:
         return polled == {database_id}
 
     async def complete_page(
-        self, database_id: str, since: float, *, spares_own: bool = False
+        self,
+        database_id: str,
+        since: float,
+        *,
+        spares_own: bool = False,
     ) -> Page:
         """Get a page that shows all listed entries of a database; see `page`.
 
@@ -555,7 +575,9 @@ class Listings:
     # have found since. All times in this part are the service's.
 
     async def found_lately(
-        self, database_id: str | None = None, origin: str | None = None
+        self,
+        database_id: str | None = None,
+        origin: str | None = None,
     ) -> list[Attempt]:
         """Return the requests whose snapshots were found so lately that an old page can lack them.
 
@@ -648,7 +670,11 @@ class Listings:
         return entries | {each.result or "": entry_of(each) for each in lacking}
 
     async def _with_newer_pages(
-        self, database_id: str, since: float, entries: Entries, lacking: list[Attempt]
+        self,
+        database_id: str,
+        since: float,
+        entries: Entries,
+        lacking: list[Attempt],
     ) -> Entries:
         """Add the entries of both pages, as far as they are needed to find what is lacking.
 
@@ -665,7 +691,11 @@ class Listings:
         return entries
 
     async def of_account(
-        self, since: float, *, origin: str | None = None, unlisted: bool = False
+        self,
+        since: float,
+        *,
+        origin: str | None = None,
+        unlisted: bool = False,
     ) -> dict[str, Entries]:
         """Get all snapshots of each database of the account.
 
@@ -712,7 +742,10 @@ class Listings:
         return any(each.result == version_id for each in found)
 
     async def listed_by(
-        self, database_id: str, version_id: str, created: datetime | None = None
+        self,
+        database_id: str,
+        version_id: str,
+        created: datetime | None = None,
     ) -> datetime | None:
         """Return when every page must show a snapshot that `find_version` has not found.
 
@@ -783,7 +816,10 @@ def entry_of(found: Attempt) -> ListedSnapshot:
     """
     posted = found.request.requested
     return ListedSnapshot.model_construct(
-        name="", version_id=found.result, modified=posted, origin="manual"
+        name="",
+        version_id=found.result,
+        modified=posted,
+        origin="manual",
     )
 
 

@@ -98,7 +98,9 @@ def why_not_absent(
 
 
 def unclaimed_since(
-    entries: Iterable[ListedSnapshot], request: Request, claimed: Collection[str] = ()
+    entries: Iterable[ListedSnapshot],
+    request: Request,
+    claimed: Collection[str] = (),
 ) -> list[ListedSnapshot]:
     """Return the manual snapshots since a request that no other request has claimed.
 

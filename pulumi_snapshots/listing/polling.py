@@ -219,7 +219,10 @@ class AwaitedSnapshot:
             dated.sort(key=lambda each: each[0])
             return dated[0][1] if dated else None
         return find_match(
-            page.entries, self.request, self.claimed, is_behind=self.is_behind
+            page.entries,
+            self.request,
+            self.claimed,
+            is_behind=self.is_behind,
         )
 
     @property
@@ -245,7 +248,10 @@ class ListingWait:
     """
 
     def __init__(
-        self, plan: PollPlan, awaited: AwaitedSnapshot, report_wait: Callable[..., None]
+        self,
+        plan: PollPlan,
+        awaited: AwaitedSnapshot,
+        report_wait: Callable[..., None],
     ) -> None:
         self._plan = plan
         self._listings = plan.listings

@@ -60,7 +60,11 @@ async def explain_quota(
 
 
 async def widest_listing(
-    listings: Listings, database_id: str, since: float, *, patience: Patience
+    listings: Listings,
+    database_id: str,
+    since: float,
+    *,
+    patience: Patience,
 ) -> Listing:
     """Get the account's listing, or a database's listing if the account's is not available.
 

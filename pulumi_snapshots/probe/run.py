@@ -266,7 +266,9 @@ class ProbeRun:
         """Judge what is true of every answer; `body` is its JSON object."""
         what = f"{answer.status} for {answer.method} {answer.path}"
         self.judge(
-            "json", body is not None, f"{what} was no JSON" if body is None else ""
+            "json",
+            body is not None,
+            f"{what} was no JSON" if body is None else "",
         )
         if body is not None and answer.status == OK:
             has_form = body.get("status") == "success" and "response" in body
@@ -286,7 +288,9 @@ class ProbeRun:
         await self.clock.sleep(at - self.clock.monotonic())
 
     async def ask(
-        self, request: Callable[..., Awaitable[T]], *about: object
+        self,
+        request: Callable[..., Awaitable[T]],
+        *about: object,
     ) -> T | SquareCloudError:
         """Send a read once.
 
@@ -389,7 +393,9 @@ class ProbeRun:
             source=f"{self.targets.database_id}/{entry.version}" if entry else None,
         )
         operation = Operation(
-            self.session, Member(self.session.fleet, self.listener), wish
+            self.session,
+            Member(self.session.fleet, self.listener),
+            wish,
         )
         for earlier in self.shots:
             if earlier.operation.attempt is not None:

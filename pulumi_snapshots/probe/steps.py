@@ -146,7 +146,9 @@ async def _options(run: ProbeRun, entry: ListedSnapshot | None) -> None:
 
 
 async def _after_31_minutes(
-    run: ProbeRun, second: Shot, kept: Sequence[ListingName]
+    run: ProbeRun,
+    second: Shot,
+    kept: Sequence[ListingName],
 ) -> None:
     """Request the kept pages once they must be over."""
     run.begin("the listings after 31 minutes")
@@ -497,7 +499,12 @@ async def _ended_pages(run: ProbeRun, second: Shot) -> set[ListingName]:
 
 
 def _judge_cache(
-    run: ProbeRun, first: Shot, second: Shot, listing: ListingName, *, is_ended: bool
+    run: ProbeRun,
+    first: Shot,
+    second: Shot,
+    listing: ListingName,
+    *,
+    is_ended: bool,
 ) -> None:
     fact = f"{listing}-cache-ends"
     at, is_fresh = run.base[listing]

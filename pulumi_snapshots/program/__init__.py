@@ -109,7 +109,9 @@ class Declared(pulumi.CustomResource):
                 inputs[name] = pulumi.Output.secret(plain) if each.secret else plain
         resource = f"{self.schema.name} {given['resource_name']!r}"
         self._register(
-            given["resource_name"], this_program().noted(resource, inputs), opts
+            given["resource_name"],
+            this_program().noted(resource, inputs),
+            opts,
         )
         if "snapshot" not in given:
             warn_of_unusual_id(given.get("database_id"), self)
@@ -269,7 +271,9 @@ def _without_create_timeout(
 
 
 def with_arguments(
-    doc: str, function: Callable[..., Any] | Signature, inputs: type[Inputs]
+    doc: str,
+    function: Callable[..., Any] | Signature,
+    inputs: type[Inputs],
 ) -> str:
     """Return a documentation with each argument of a function, as the catalogue describes it.
 
@@ -460,7 +464,11 @@ class LookupFailed(pulumi.RunError):
     """
 
     def __init__(
-        self, function: str, text: str, *, why: Exception | None = None
+        self,
+        function: str,
+        text: str,
+        *,
+        why: Exception | None = None,
     ) -> None:
         super().__init__(with_pointer(f"{function}: {text}", why or self))
         self.function = function
@@ -469,7 +477,9 @@ class LookupFailed(pulumi.RunError):
 
 
 def alias_of(
-    type_: str, resource_name: str, opts: pulumi.ResourceOptions | None
+    type_: str,
+    resource_name: str,
+    opts: pulumi.ResourceOptions | None,
 ) -> pulumi.Alias | str:
     """Return the alias of a resource that the state may have with another type.
 

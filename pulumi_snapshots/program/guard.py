@@ -387,5 +387,7 @@ def _name_of(only: Callable[[str, str], bool]) -> str:
 
 
 GuardDeclaration.__doc__ = with_arguments(
-    inspect.getdoc(GuardDeclaration) or "", GuardDeclaration.__init__, GuardInputs
+    inspect.getdoc(GuardDeclaration) or "",
+    GuardDeclaration.__init__,
+    GuardInputs,
 )

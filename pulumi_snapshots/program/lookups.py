@@ -82,7 +82,10 @@ class Lookups:
         return answer_of(lookup, found)
 
     def _answer_later(
-        self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any
+        self,
+        lookup: Lookup[T],
+        arguments: Mapping[str, Any],
+        opts: Any,
     ) -> pulumi.Output[T]:
         found: pulumi.Output[Any] = invoke_output(*_asked(lookup, arguments), opts)
         return found.apply(lambda found: answer_of(lookup, found))
@@ -167,7 +170,10 @@ class Lookups:
         return self._later(DOWNLOAD_URL, locals())
 
     def get_database(
-        self, database_id: str, *, opts: pulumi.InvokeOptions | None = None
+        self,
+        database_id: str,
+        *,
+        opts: pulumi.InvokeOptions | None = None,
     ) -> DatabaseInfo:
         """Look up a database of the account, and whether it runs; in previews, too."""
         return self._now(DATABASE, locals())

@@ -517,13 +517,21 @@ def _properties(cls: Any) -> dict[str, Property]:
                 else hint
             )
             found[each.name] = Property(
-                each.name, kind, optional, each.default, **each.metadata
+                each.name,
+                kind,
+                optional,
+                each.default,
+                **each.metadata,
             )
     for name in cls._computed:
         kind = get_type_hints(getattr(cls, name).fget)["return"]
         doc = inspect.getdoc(getattr(cls, name))
         found[name] = Property(
-            name, kind, optional=False, default=MISSING, doc=doc or ""
+            name,
+            kind,
+            optional=False,
+            default=MISSING,
+            doc=doc or "",
         )
     return found
 

@@ -399,7 +399,10 @@ def moment(given: object) -> str:
 
 
 def whole_number(
-    what: str, *, least: int, most: float = math.inf
+    what: str,
+    *,
+    least: int,
+    most: float = math.inf,
 ) -> Callable[[object], int]:
     """Return the check of a whole number, which the engine gives as a float.
 
@@ -423,7 +426,10 @@ def whole_number(
 
 
 def duration(
-    *, most: float, may_be_zero: bool = False, because: str = ""
+    *,
+    most: float,
+    may_be_zero: bool = False,
+    because: str = "",
 ) -> Callable[[object], float]:
     """Return the check of a duration.
 

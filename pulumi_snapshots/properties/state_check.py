@@ -103,7 +103,9 @@ def _misfit_of_record(record: type[Record], value: Any) -> AnyMessage | None:
         reason = _reason(each, value.get(name), is_input=False)
         if reason is not None:
             return Message(
-                "has {it}, which {reason}", it=Message("{" + name + "}"), reason=reason
+                "has {it}, which {reason}",
+                it=Message("{" + name + "}"),
+                reason=reason,
             )
     return None
 

@@ -135,7 +135,10 @@ def ledger_of(settings: Settings, clock: Clock) -> Ledger:
         clock: the process's clock.
     """
     place = place_of(
-        settings.shared_state, settings.state_directory(), settings.service(), clock
+        settings.shared_state,
+        settings.state_directory(),
+        settings.service(),
+        clock,
     )
     return Ledger(place, ServiceClock(clock))
 
@@ -246,7 +249,11 @@ class Rules(ABC):
         """
 
     def check(
-        self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False
+        self,
+        call: EngineCall,
+        values: Mapping[str, Any],
+        *,
+        in_state: bool = False,
     ) -> list[Problem]:
         """Check the inputs.
 
@@ -306,7 +313,10 @@ class Rules(ABC):
         return None
 
     async def read(
-        self, call: EngineCall, id_: str, state: Mapping[str, Any]
+        self,
+        call: EngineCall,
+        id_: str,
+        state: Mapping[str, Any],
     ) -> Resource:
         """Refresh a resource in the state, or look up an existing one by its id.
 
@@ -352,7 +362,10 @@ class Rules(ABC):
         return updated
 
     async def delete(
-        self, call: EngineCall, id_: str, state: Mapping[str, Any]
+        self,
+        call: EngineCall,
+        id_: str,
+        state: Mapping[str, Any],
     ) -> None:
         """Forget or delete the resource, and leave a line that says which.
 
@@ -382,7 +395,9 @@ class Rules(ABC):
             )
 
     def note_seen(
-        self, call: EngineCall, state: Mapping[str, Any]
+        self,
+        call: EngineCall,
+        state: Mapping[str, Any],
     ) -> StateRequest | None:
         """Note the request that a call of the engine shows, for the next edit of the ledger.
 
@@ -399,7 +414,10 @@ class Rules(ABC):
         return shown
 
     def diff(
-        self, call: EngineCall, state: Mapping[str, Any], values: Mapping[str, Any]
+        self,
+        call: EngineCall,
+        state: Mapping[str, Any],
+        values: Mapping[str, Any],
     ) -> Changes:
         """Compare the state's outputs with the inputs now, and show the user why they differ.
 
@@ -414,7 +432,10 @@ class Rules(ABC):
         memory = call.shared.memory
         shown = self.note_seen(call, state)
         found = self.compare(
-            call, self.schema.record.from_outputs(state), state, values
+            call,
+            self.schema.record.from_outputs(state),
+            state,
+            values,
         )
         if self.kind:
             stays = not found.replaces and self.acts_again not in found.updates
@@ -486,7 +507,9 @@ class Rules(ABC):
         if record.requested_at:
             since = time_text(parse_rfc3339(record.requested_at), now)
         return replace(
-            found, updates=("attempt",), note=Message(self.waits_on, since=since)
+            found,
+            updates=("attempt",),
+            note=Message(self.waits_on, since=since),
         )
 
     def _act_again(self, others: list[str]) -> Changes:
@@ -505,7 +528,11 @@ class Rules(ABC):
         ]
 
     def others(
-        self, _record: Any, old: Mapping[str, Any], new: Mapping[str, Any], same: Same
+        self,
+        _record: Any,
+        old: Mapping[str, Any],
+        new: Mapping[str, Any],
+        same: Same,
     ) -> list[str]:
         """Return which of the deciding inputs differ.
 
@@ -601,11 +628,18 @@ class ActCalls(ABC):
             The resource.
         """
         return await self.continued(
-            call, id_, self.rules.schema.record.from_outputs(state), values
+            call,
+            id_,
+            self.rules.schema.record.from_outputs(state),
+            values,
         )
 
     async def continued(
-        self, call: EngineCall, id_: str, record: Any, values: Mapping[str, Any]
+        self,
+        call: EngineCall,
+        id_: str,
+        record: Any,
+        values: Mapping[str, Any],
     ) -> Resource:
         """Return the resource, once its act has ended.
 
@@ -620,7 +654,11 @@ class ActCalls(ABC):
             with ending_unfinished(call, schema, values, self.ends, id_, record):
                 inputs = schema.inputs.of(values)
                 record = await self.act(
-                    call.session(), inputs, call.listener, call.owner, earlier=record
+                    call.session(),
+                    inputs,
+                    call.listener,
+                    call.owner,
+                    earlier=record,
                 )
         return self.resource(record, values, id_)
 
@@ -700,7 +738,9 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  each is a fact of its own
                 remembered=call.owner is not None, everywhere=everywhere
             )
         raise ResourceNotFinished(
-            Resource(id_ or end.record.id, schema.state(end.record, values)), end, steps
+            Resource(id_ or end.record.id, schema.state(end.record, values)),
+            end,
+            steps,
         ) from error
 
 
@@ -708,7 +748,10 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  each is a fact of its own
 
 
 def changed(
-    name: str, old: Mapping[str, Any], new: Mapping[str, Any], same: Same = operator.eq
+    name: str,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    same: Same = operator.eq,
 ) -> bool:
     """Return whether an input has changed, as far as it is known. Empty and absent are the same.
 

@@ -113,7 +113,12 @@ class Operation:
     """
 
     def __init__(
-        self, session: Session, member: Member, wish: Wish, *, not_done: str = ""
+        self,
+        session: Session,
+        member: Member,
+        wish: Wish,
+        *,
+        not_done: str = "",
     ) -> None:
         self.session = session
         self.member = member
@@ -179,7 +184,11 @@ class Operation:
         self.member.waits(text, detail, at_most=at_most, why=why, **until)
 
     def show_poll(
-        self, text: str, *, next_poll: datetime | None = None, **more: Any
+        self,
+        text: str,
+        *,
+        next_poll: datetime | None = None,
+        **more: Any,
     ) -> None:
         """Show when the next poll is due, or the end of the wait if that is sooner.
 
@@ -386,7 +395,9 @@ class Operation:
         )
 
     async def wait_out(
-        self, other: Attempt, settle: Callable[[Attempt], Awaitable[None]]
+        self,
+        other: Attempt,
+        settle: Callable[[Attempt], Awaitable[None]],
     ) -> None:
         """Wait for a moment, or until another attempt is over or no longer holds up this operation.
 
@@ -629,7 +640,11 @@ class Operation:
                 self.attempt = await ledger.enter(self.sent, is_new=True)
 
     async def enter_result(
-        self, result: str, *, failed: bool = False, holds: timedelta | None = None
+        self,
+        result: str,
+        *,
+        failed: bool = False,
+        holds: timedelta | None = None,
     ) -> None:
         """Enter the result of the attempt, see `Ledger.end`.
 

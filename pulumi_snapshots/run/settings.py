@@ -261,7 +261,11 @@ class Settings(Inputs):
 
     @classmethod
     def _read_one(
-        cls, name: str, given: object, source: str, environment: Mapping[str, str]
+        cls,
+        name: str,
+        given: object,
+        source: str,
+        environment: Mapping[str, str],
     ) -> object:
         """Read one setting, which comes from a `source` with this name."""
         wrong = "{it} {reason}"

@@ -440,7 +440,10 @@ class Client:
         """
         path = "users/snapshots?scope=databases"
         return await self._get(
-            path, partial(self._listing, is_own=False), patience, ACCOUNT_LANE
+            path,
+            partial(self._listing, is_own=False),
+            patience,
+            ACCOUNT_LANE,
         )
 
     def _listing(self, answer: Answer, *, is_own: bool) -> Listing:
@@ -491,7 +494,9 @@ class Client:
             The status.
         """
         return await self._get(
-            _path(database_id, "status"), _of(DatabaseStatus.model_validate), patience
+            _path(database_id, "status"),
+            _of(DatabaseStatus.model_validate),
+            patience,
         )
 
     async def database_certificate(
@@ -532,7 +537,11 @@ class Client:
         return {each.id: each.running for each in statuses}
 
     async def _post(
-        self, database_id: str, what: str, body: object, leaving: Leaving | None
+        self,
+        database_id: str,
+        what: str,
+        body: object,
+        leaving: Leaving | None,
     ) -> Answer:
         path = _path(database_id, what)
         try:
@@ -666,7 +675,13 @@ class Client:
             raise kind(request, message=self._safe(error)) from None
         headers = dict(response.headers)
         answer = Answer(
-            method, bare, sent_at, first_byte, response.status_code, headers, content
+            method,
+            bare,
+            sent_at,
+            first_byte,
+            response.status_code,
+            headers,
+            content,
         )
         trace_request(request, answer.status, self._clock.monotonic() - sent_at)
         if self.on_answer is not None:
@@ -693,7 +708,10 @@ class Client:
         raise self._error_of(answer, envelope, received)
 
     def _error_of(
-        self, answer: Answer, envelope: _Envelope | None, received: datetime
+        self,
+        answer: Answer,
+        envelope: _Envelope | None,
+        received: datetime,
     ) -> SquareCloudError:
         """The error that an answer is; its envelope is None if it cannot be read."""
         code = envelope.code if envelope else None

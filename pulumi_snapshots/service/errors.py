@@ -257,7 +257,11 @@ class RestoreFailed(
 
     @classmethod
     def reported(
-        cls, restore: str, database_id: str, code: str, step: str | None = None
+        cls,
+        restore: str,
+        database_id: str,
+        code: str,
+        step: str | None = None,
     ) -> Self:
         """Make the error of a restore that was accepted and then failed.
 
@@ -584,7 +588,12 @@ _FORBIDDEN = 403
 
 
 def error_for(
-    request: str, status: int, *, code: str | None, readable: bool, **answer: Any
+    request: str,
+    status: int,
+    *,
+    code: str | None,
+    readable: bool,
+    **answer: Any,
 ) -> SquareCloudError:
     """Return the error for an answer of the service.
 
@@ -604,7 +613,10 @@ def error_for(
 
 
 def _kind_of(
-    status: int, code: str | None, *, readable: bool
+    status: int,
+    code: str | None,
+    *,
+    readable: bool,
 ) -> type[SquareCloudError]:
     hundreds = status // 100
     known = _KNOWN.get(code or "")

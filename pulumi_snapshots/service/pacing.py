@@ -274,7 +274,11 @@ class Traffic:
         return is_urgent or self._recent_unentered > self._few
 
     def reserve(
-        self, sent: OwnRequest | None, *, waiting: int, at_least: int = 0
+        self,
+        sent: OwnRequest | None,
+        *,
+        waiting: int,
+        at_least: int = 0,
     ) -> tuple[ReservedRead, ...]:
         """Reserve the reads that a process of this pace will send soon.
 
@@ -378,7 +382,10 @@ class Traffic:
         return posts, reads
 
     def _both_free_at(
-        self, same: list[float], others: list[float], others_wait: int
+        self,
+        same: list[float],
+        others: list[float],
+        others_wait: int,
     ) -> float:
         """When the minute has room for one more request of all, and one more of the same kind."""
         share = self.budget - min(others_wait, self.budget // 2)

@@ -192,7 +192,11 @@ class RateLimiter:
             SquareCloudError: The reason why the request must not be sent.
         """
         queued = _Request(
-            request, lane, database_id, self.clock.monotonic(), on_wait=on_wait
+            request,
+            lane,
+            database_id,
+            self.clock.monotonic(),
+            on_wait=on_wait,
         )
         return await self._wait(queued, decide)
 
@@ -221,7 +225,9 @@ class RateLimiter:
     # The queue ------------------------------------------------------------------------------------
 
     async def _wait(
-        self, request: _Request, decide: Callable[[Document], Claim] | None = None
+        self,
+        request: _Request,
+        decide: Callable[[Document], Claim] | None = None,
     ) -> tuple[Any, Slot]:
         """Wait until a request is the next, and until the decision on it.
 
@@ -287,7 +293,10 @@ class RateLimiter:
         return first, times[first]
 
     def _tell_why(
-        self, first: _Request, times: dict[_Request, float], traffic: Traffic
+        self,
+        first: _Request,
+        times: dict[_Request, float],
+        traffic: Traffic,
     ) -> None:
         """Tell the POSTs that wait why they do."""
         posts = [each for each in self._queue if each.lane.starts]
@@ -340,7 +349,9 @@ class RateLimiter:
     # A request's slot -----------------------------------------------------------------------------
 
     async def _admitted(
-        self, request: _Request, decide: Callable[[Document], Claim] | None
+        self,
+        request: _Request,
+        decide: Callable[[Document], Claim] | None,
     ) -> Entry[Any] | None:
         """Take a request's slot by what the ledger has now; None if another run was faster."""
         pacing = self._pacing
@@ -374,7 +385,9 @@ class RateLimiter:
         # run is killed before costs other clients no more than the account's spacing.
         sent = OwnRequest(at, _limits_of(request.lane))
         return Entry(
-            claim, sent, reserved=traffic.reserve(sent, waiting=traffic.waiting_reads)
+            claim,
+            sent,
+            reserved=traffic.reserve(sent, waiting=traffic.waiting_reads),
         )
 
     def _must_enter(self, request: _Request) -> bool:
@@ -498,7 +511,10 @@ class RateLimiter:
         self._raise_if_blocked(request, request.lane.name, ListingBlocked)
 
     def _raise_if_blocked(
-        self, request: _Request, name: str, kind: type[Blocked]
+        self,
+        request: _Request,
+        name: str,
+        kind: type[Blocked],
     ) -> None:
         left = self._pacing.blocks.get(name, -math.inf) - self.clock.monotonic()
         if left > 0:
@@ -512,7 +528,10 @@ class RateLimiter:
             )
 
     def _learn(
-        self, lane: Lane, sent: OwnRequest | None, error: SquareCloudError | None
+        self,
+        lane: Lane,
+        sent: OwnRequest | None,
+        error: SquareCloudError | None,
     ) -> None:
         """Learn from an answer; None is a success."""
         was_outage = len(self._failed_at) >= OUTAGE_AFTER
@@ -531,7 +550,11 @@ class RateLimiter:
                 queued.woken.set()
 
     def _note_outage(
-        self, lane: Lane, error: SquareCloudError | None, *, was_outage: bool
+        self,
+        lane: Lane,
+        error: SquareCloudError | None,
+        *,
+        was_outage: bool,
     ) -> None:
         """Count the POSTs in a row that failed; a read that succeeds ends an outage."""
         status = HTTPStatus.OK if error is None else error.status or 0

@@ -262,7 +262,10 @@ def _answering(
             body = await _body_of(request)
             answer_it = answers.get(request.method) or answers["GET"]  # for a HEAD
             answered = answer_it(
-                control, **body, **request.query_params, **request.path_params
+                control,
+                **body,
+                **request.query_params,
+                **request.path_params,
             )
             answered = await answered if isawaitable(answered) else answered
         except ValidationError as error:

@@ -62,7 +62,11 @@ class MemoryStore:
         self._zips.pop(version_id, None)
 
     def restore(
-        self, database_id: str, version_id: str, *, careless: bool = False
+        self,
+        database_id: str,
+        version_id: str,
+        *,
+        careless: bool = False,
     ) -> Future[None]:
         """Replace a database's data by that of a zip."""
         return at_once(self._restore, database_id, version_id, careless)
@@ -85,7 +89,11 @@ class MemoryStore:
         """Do nothing: no work is ever running."""
 
     def _capture(
-        self, database_id: str, version_id: str, size: int | None, damage: Damage | None
+        self,
+        database_id: str,
+        version_id: str,
+        size: int | None,
+        damage: Damage | None,
     ) -> int:
         image = _damaged(self._data_now(database_id), damage, self._image_in)
         return self.write_zip(version_id, image, database_id, size)
@@ -113,7 +121,11 @@ class MemoryStore:
         return io.BytesIO(self._zips[version_id])
 
     def write_zip(
-        self, version_id: str, data: bytes, database_id: str, size: int | None
+        self,
+        version_id: str,
+        data: bytes,
+        database_id: str,
+        size: int | None,
     ) -> int:
         """Write the zip of a snapshot, whole or not at all; return its size.
 
@@ -155,7 +167,9 @@ def _image_of(connection: sqlite3.Connection) -> bytes:
 
 
 def _damaged(
-    image: bytes, damage: Damage | None, earlier: Callable[[str], bytes]
+    image: bytes,
+    damage: Damage | None,
+    earlier: Callable[[str], bytes],
 ) -> bytes:
     """An SQLite image with its damage, if any; `earlier` is the image in an earlier snapshot."""
     if damage is None:

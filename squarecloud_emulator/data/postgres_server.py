@@ -243,11 +243,16 @@ class PostgresServer:
 
     @contextlib.contextmanager
     def connected(
-        self, database_id: str | None = None, *, autocommit: bool = True
+        self,
+        database_id: str | None = None,
+        *,
+        autocommit: bool = True,
     ) -> Iterator[psycopg.Connection]:
         """Connect to a database, or to the one in the DSN."""
         opened = psycopg.connect(
-            self._conninfo(database_id), password=self._password, autocommit=autocommit
+            self._conninfo(database_id),
+            password=self._password,
+            autocommit=autocommit,
         )
         with opened as connection:
             with self._lock:
@@ -306,7 +311,11 @@ class PostgresServer:
         return None if row is None else str(row[0])
 
     def _swap(
-        self, connection: psycopg.Connection[Any], name: str, new: str, old: str
+        self,
+        connection: psycopg.Connection[Any],
+        name: str,
+        new: str,
+        old: str,
     ) -> None:
         """Swap the names in one transaction.
 
@@ -394,7 +403,9 @@ class PostgresServer:
 
 
 def _run_at(
-    connection: psycopg.Connection[Any], command: LiteralString, *names: str
+    connection: psycopg.Connection[Any],
+    command: LiteralString,
+    *names: str,
 ) -> None:
     connection.execute(sql.SQL(command).format(*map(sql.Identifier, names)))
 

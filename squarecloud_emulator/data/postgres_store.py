@@ -113,7 +113,11 @@ class PostgresStore:
             self._folder.discard(version_id)
 
     def restore(
-        self, database_id: str, version_id: str, *, careless: bool = False
+        self,
+        database_id: str,
+        version_id: str,
+        *,
+        careless: bool = False,
     ) -> Future[None]:
         """Replace a database's data by that of a zip; connections to the database may be cut."""
         if database_id not in self._ours:
@@ -152,7 +156,10 @@ class PostgresStore:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _queued(
-        self, database_id: str, call: Callable[..., T], *arguments: object
+        self,
+        database_id: str,
+        call: Callable[..., T],
+        *arguments: object,
     ) -> Future[T]:
         queue = self._queues.get(database_id)
         if queue is None:
@@ -172,7 +179,11 @@ class PostgresStore:
         self._leaving.discard(database_id)
 
     def _capture(
-        self, database_id: str, version_id: str, size: int | None, damage: Damage | None
+        self,
+        database_id: str,
+        version_id: str,
+        size: int | None,
+        damage: Damage | None,
     ) -> int:
         with self._dump_file(version_id) as dump:
             if damage is None or damage.of_version is None:

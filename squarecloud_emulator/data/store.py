@@ -68,7 +68,11 @@ class Store(Protocol):
         """Delete a zip."""
 
     def restore(
-        self, database_id: str, version_id: str, *, careless: bool = False
+        self,
+        database_id: str,
+        version_id: str,
+        *,
+        careless: bool = False,
     ) -> Future[None]:
         """Replace a database's data by that of a zip; if careless, by as much of it as can be read.
 

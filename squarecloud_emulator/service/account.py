@@ -282,7 +282,11 @@ class Account:
         return running
 
     def start_restore(
-        self, resource: Database, name: str, version_id: str, now: datetime
+        self,
+        resource: Database,
+        name: str,
+        version_id: str,
+        now: datetime,
     ) -> Restore:
         """Accept a POST, or refuse it.
 
@@ -541,7 +545,10 @@ class Account:
     def _take_automatic(self, now: datetime) -> None:
         if self._next_automatic is None:
             today = now.replace(
-                hour=self.settings.automatic_hour, minute=0, second=0, microsecond=0
+                hour=self.settings.automatic_hour,
+                minute=0,
+                second=0,
+                microsecond=0,
             )
             self._next_automatic = today if today > now else today + _DAY
             self.changed = True
@@ -568,7 +575,11 @@ class Account:
             return
         if size is not None:
             self.store_snapshot(
-                database, at, capture, origin="automatic", runtime=database.type
+                database,
+                at,
+                capture,
+                origin="automatic",
+                runtime=database.type,
             )
             return
         running = RunningSnapshot(

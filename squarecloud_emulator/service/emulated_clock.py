@@ -57,7 +57,10 @@ class EmulatedClock:
     """
 
     def __init__(
-        self, clock: Clock, settings: EmulatorSettings, lead: timedelta = timedelta(0)
+        self,
+        clock: Clock,
+        settings: EmulatorSettings,
+        lead: timedelta = timedelta(0),
     ) -> None:
         self._clock = clock
         self._settings = settings

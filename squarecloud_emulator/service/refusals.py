@@ -88,5 +88,8 @@ def refusal(
     usual, message = _CODES[code]
     text = None if message is None else message.format(**words)
     return RefusedError(
-        usual if status is None else status, code, text, retry_after=retry_after
+        usual if status is None else status,
+        code,
+        text,
+        retry_after=retry_after,
     )

@@ -112,7 +112,10 @@ def refused(error: RefusedError, *, retry_after: bool) -> Answer:
 
 
 def xml_refusal(
-    status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    status: int,
+    code: str,
+    message: str,
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """A refusal by the snapshot host, in the form of S3-compatible stores."""
     body = (
@@ -120,7 +123,11 @@ def xml_refusal(
         f'encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
     )
     return Answer(
-        status, body.encode(), media_type="application/xml", code=code, headers=headers
+        status,
+        body.encode(),
+        media_type="application/xml",
+        code=code,
+        headers=headers,
     )
 
 

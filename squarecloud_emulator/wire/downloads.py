@@ -109,5 +109,9 @@ def _content(exchange: Exchange, stored: StoredSnapshot) -> Answer:
         status = 206
     pieces = exchange.service.account.store.read(stored.version_id, start, stop)
     return StreamedAnswer(
-        status, pieces, stop - start, media_type="application/zip", headers=headers
+        status,
+        pieces,
+        stop - start,
+        media_type="application/zip",
+        headers=headers,
     )

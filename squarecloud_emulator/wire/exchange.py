@@ -92,7 +92,10 @@ class Exchange:
         self.now = self.service.settle()
 
     async def hold_for(
-        self, work: Future[Any] | None, *, until: datetime | None = None
+        self,
+        work: Future[Any] | None,
+        *,
+        until: datetime | None = None,
     ) -> None:
         """Hold the request open until a store's work is done, or the clock shows `until`."""
         if work is not None and not work.done():

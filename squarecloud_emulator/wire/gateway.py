@@ -102,7 +102,10 @@ class Gateway:
         service.journal.append(entry)
         connected = CONNECTED in request.scope.get("extensions", {})
         fault = service.faults.take(
-            kind, request.method, resource_id, at="answer" if connected else "either"
+            kind,
+            request.method,
+            resource_id,
+            at="answer" if connected else "either",
         )
         entry.fault = None if fault is None else fault.name
         return Exchange(service, request, entry, fault, now)

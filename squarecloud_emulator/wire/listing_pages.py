@@ -39,7 +39,9 @@ def sign(resource: str, expires: int, version_id: str | None) -> str:
 
 
 def signed_query(
-    resource: str, expires: datetime, version_id: str | None = None
+    resource: str,
+    expires: datetime,
+    version_id: str | None = None,
 ) -> str:
     """The query of a signed URL, which is also the `key` of an entry in a listing."""
     seconds = int(expires.timestamp())
@@ -66,7 +68,9 @@ def entry(
     """A snapshot as a listing shows it."""
     path = object_path(snapshot, settings.account_id)
     query = signed_query(
-        path, now + timedelta(days=settings.url_valid_days), snapshot.version_id
+        path,
+        now + timedelta(days=settings.url_valid_days),
+        snapshot.version_id,
     )
     shown: dict[str, Any] = {
         "name": snapshot.name,

@@ -114,7 +114,9 @@ RESOURCE_KINDS = {token(name): ResourceKind(name) for name in RESOURCES}
 
 
 def expanded(
-    inputs: Struct, olds: Struct, versions: Mapping[str, Any]
+    inputs: Struct,
+    olds: Struct,
+    versions: Mapping[str, Any],
 ) -> tuple[Struct, list[Problem]]:
     """Replace a Snapshot in the inputs by its database and version.
 

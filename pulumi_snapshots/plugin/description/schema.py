@@ -180,7 +180,9 @@ def _reference(inputs: Mapping[str, Property], named: Iterable[str]) -> dict[str
 def _in_all_languages(described: str | None) -> str:
     """A description with the names of properties as all languages but Python spell them."""
     return re.sub(
-        r"`[a-z]+(?:_[a-z]+)+`", lambda found: in_camel(found[0]), described or ""
+        r"`[a-z]+(?:_[a-z]+)+`",
+        lambda found: in_camel(found[0]),
+        described or "",
     )
 
 

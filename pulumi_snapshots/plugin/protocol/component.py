@@ -91,7 +91,9 @@ class GuardComponent:
         self._stack = f"{asked.organization}/{asked.project}/{asked.stack}"
         self._owner = f"{self._stack}/{asked.name}"
         self._hooks = hook_names(
-            asked.name, self._inputs.changes, in_preview=asked.dryRun
+            asked.name,
+            self._inputs.changes,
+            in_preview=asked.dryRun,
         )
         self._preview = PreviewedChanges(self._database_id, self._inputs)
         self._state: StateBefore | None = None
@@ -176,7 +178,11 @@ class GuardComponent:
             what = f"{FIRST_UP} ({reason})"
             call = self._call
             await once.before_all(
-                self._owner, self._inputs, what, call.session, call.listener
+                self._owner,
+                self._inputs,
+                what,
+                call.session,
+                call.listener,
             )
 
     def _request(self) -> Any:
@@ -261,7 +267,11 @@ class GuardComponent:
         with suppress(SquareCloudError):
             recent = session.listings.recent
             found: SnapshotInfo | None = await answer_lookup(
-                LATEST, session, asked, recent, self._call.listener.progress
+                LATEST,
+                session,
+                asked,
+                recent,
+                self._call.listener.progress,
             )
             return found
         return None

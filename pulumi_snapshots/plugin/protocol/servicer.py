@@ -244,7 +244,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         async with self._shown(context, request.urn) as call:
             if self._is_configured:
                 found = kind.rules.check(
-                    call, values, in_state=bool(request.olds.fields)
+                    call,
+                    values,
+                    in_state=bool(request.olds.fields),
                 )
             else:
                 found = kind.schema.inputs.problems(values)
@@ -253,7 +255,11 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             f"is not an input of {kind.token}; its inputs are {_listed(kind.accepted)}"
         )
         checked = _checked(
-            inputs, problems, kind.input_names, kind.schema.secrets, unknown
+            inputs,
+            problems,
+            kind.input_names,
+            kind.schema.secrets,
+            unknown,
         )
         if checked.failures:
             checked.failures[-1].reason = nothing_sent(checked.failures[-1].reason)
@@ -349,7 +355,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             record = kind.schema.record.from_outputs(state)
             found = kind.rules.compare(
-                self._call(request.urn, self._row("")), record, state, values
+                self._call(request.urn, self._row("")),
+                record,
+                state,
+                values,
             )
             known = set(found.updates) <= set(kind.schema.inputs.properties())
             stays = kind.names.write(state) if known else None
@@ -402,7 +411,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             await _has_no(context, f"component {request.type}")
         component: Any = late("plugin.protocol.component:GuardComponent")
         values = await _asked(
-            context, request.inputs, late("guard.book:GUARD").inputs, request.type
+            context,
+            request.inputs,
+            late("guard.book:GUARD").inputs,
+            request.type,
         )
         if not self._is_configured:
             # a preview knows as little of the account as of the database
@@ -421,7 +433,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             self._versions[id_] = outputs.get("version_id") or UNKNOWN
 
     async def _hooked(
-        self, urn: str, operation: Callable[[EngineCall], Awaitable[object]]
+        self,
+        urn: str,
+        operation: Callable[[EngineCall], Awaitable[object]],
     ) -> str:
         """Run what a hook does, shown at its resource.
 
@@ -501,7 +515,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     @asynccontextmanager
     async def _shown(
-        self, context: Any, urn: str, request: Any = None
+        self,
+        context: Any,
+        urn: str,
+        request: Any = None,
     ) -> AsyncIterator[EngineCall]:
         """A call whose progress is shown at a resource, or the stack.
 
@@ -541,13 +558,17 @@ async def _fail(
     """
     told = final(text, cause)
     await context.abort(
-        code, told, ((DETAILS_HEADER, status(told, kept(told))),) if kept else ()
+        code,
+        told,
+        ((DETAILS_HEADER, status(told, kept(told))),) if kept else (),
     )
     raise AssertionError  # `abort` has ended the call
 
 
 async def _found(
-    lookup: Lookup[Any], values: Mapping[str, Any], call: EngineCall
+    lookup: Lookup[Any],
+    values: Mapping[str, Any],
+    call: EngineCall,
 ) -> Any:
     """What a lookup finds.
 
@@ -555,7 +576,11 @@ async def _found(
     """
     session = call.session()
     found = await late("lookup.find:answer_lookup")(
-        lookup, session, values, session.listings.recent, call.listener.progress
+        lookup,
+        session,
+        values,
+        session.listings.recent,
+        call.listener.progress,
     )
     note = session.take_note()
     if note:
@@ -634,7 +659,11 @@ def _checked(
         if wire in shown
         else failure(reason=f"{wire} {reason}".lstrip())
         for wire, reason in _reasons(
-            inputs, problems, names, unknown, {*shown, *map(names.wire, secrets)}
+            inputs,
+            problems,
+            names,
+            unknown,
+            {*shown, *map(names.wire, secrets)},
         )
     ]
     return provider_pb2.CheckResponse(inputs=checked, failures=failures)
@@ -731,7 +760,10 @@ def _change(request: Any, wire: str) -> str:
 
 
 def _foreseen(
-    kind: ResourceKind, inputs: Struct, *, state: Struct | None = None
+    kind: ResourceKind,
+    inputs: Struct,
+    *,
+    state: Struct | None = None,
 ) -> Struct:
     """The outputs as a preview knows them.
 
