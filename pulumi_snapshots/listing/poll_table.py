@@ -273,9 +273,7 @@ def account_soon_after_missed(now: PollMoment) -> float:
 
 
 def account_for_all(now: PollMoment) -> float:
-    """Return `first_after` after the last answer.
-
-    One request shows all snapshots that are listed by then.
+    """Return `first_after` after the last answer: one request shows all listed snapshots.
 
     Args:
         now: the snapshot, its group and the settings.
