@@ -85,7 +85,7 @@ def link_files(_app: Sphinx, _page: str, source: list[str]) -> None:
 def index_statuses(_app: Sphinx, page: str, source: list[str]) -> None:
     """Let the search find a status such as 429, and the term that a question begins with.
 
-    The search of the site skips numbers, but for those in the index.
+    The search of the site skips numbers, except those in the index.
     """
     is_faq = page == "faq"
     if not is_faq and not page.startswith("errors/"):

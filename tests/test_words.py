@@ -112,6 +112,8 @@ WORDS = [
         r"\bA change of any\b|\bAnother one (?:takes|restores|is)\b",
         "a noun: another snapshot",
     ),
+    Word(r"\bbut for\b", "except"),
+    Word(r"\b[Dd]ata (?:are|were)\b", "data is"),
     Word(r"\bcool-?down (?:period|time)\b|\bcooling\b", "cooldown"),
     Word(r"\b(?:backup|bucket) copy\b|\boff-?site copy\b", "archive"),
     Word(r"\b(?:take|takes|took) (?:the|a) request\b", "request a snapshot, send"),

@@ -74,7 +74,7 @@ def compile_requirements(name: str, folder: Path, *options: str) -> None:
 
 
 def typescript_packages() -> dict[str, Any]:
-    """What the tests of TypeScript need: what the example asks for, but for the generated SDK."""
+    """What the tests of TypeScript need: what the example asks for, except the generated SDK."""
     wanted = json.loads(TYPESCRIPT.read_text())
     packages = {**wanted["dependencies"], **wanted["devDependencies"]}
     return {

@@ -98,25 +98,26 @@ class Check(Record, sparse=True):
     """
 
     query: str | None = declare(
-        "What is asked: SQL whose result is one value; for MongoDB a command as JSON; for Redis a "
+        "The query: SQL whose result is one value; for MongoDB a command as JSON; for Redis a "
         "command line. Required, unless `tables` is given.",
         default=None,
         read=filled,
     )
     _: KW_ONLY
     name: str | None = declare(
-        "How results and errors name the check; its query unless given.", default=None
+        "The name of the check in results and errors; its query unless given.",
+        default=None,
     )
     equals: Any = declare(
-        "What the answer must be: a number, a text, true or false.",
+        "The required answer: a number, a text, true or false.",
         default=None,
         read=_value,
     )
     at_least: float | None = declare(
-        "The least that the answer may be, a number.", default=None, read=_limit
+        "The smallest answer that passes, a number.", default=None, read=_limit
     )
     at_most: float | None = declare(
-        "The most that the answer may be, a number.", default=None, read=_limit
+        "The largest answer that passes, a number.", default=None, read=_limit
     )
     matches: str | None = declare(
         "A regular expression that the answer, as text, must contain; `^` and `$` stand for its "
@@ -160,7 +161,7 @@ class Check(Record, sparse=True):
 
     @property
     def expected(self) -> str:
-        """What the answer must be, in words."""
+        """The required answer, in words."""
         if self.tables_ is not None:
             return self.tables_.expected(None)
         is_text = isinstance(self.equals, str)
@@ -255,8 +256,8 @@ class CheckResult(Record, sparse=True):
     """What one check has found."""
 
     check: str = declare("The check's name, or its query.")
-    passed: bool = declare("Whether the answer was as it must be.")
-    expected: str = declare("What the answer must be.")
+    passed: bool = declare("Whether the check passed.")
+    expected: str = declare("The required answer.")
     found: str | None = declare(
         "The answer as text, its first 100 characters; absent if there was none.",
         default=None,

@@ -63,9 +63,9 @@ class GuardDeclaration:
 
     `guard.hooks` makes the changes of one resource wait for it, `guard.stack()` those of every
     resource of the program. However many changes one `pulumi up` makes, it takes one snapshot,
-    before the first of them. A preview, a refresh and an `up` without a change take none, but for
-    the first `up` with a new guard: see `docs/guard.md`. If the snapshot cannot be had, the change
-    does not happen.
+    before the first of them. A preview, a refresh and an `up` without a change take none, except
+    the first `up` with a new guard: see `docs/guard.md`. Without a snapshot, the change does not
+    happen.
 
     Raises:
         pulumi.RunError: an argument or a setting cannot be used, the program has another guard of

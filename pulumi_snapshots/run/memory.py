@@ -510,8 +510,8 @@ class Member:
 
         A change is shown at once, anything else every `ROUTINE_EVERY` seconds. A terminal of 120
         columns leaves 34 for the text, so the state comes first, in two words, and then one time,
-        the first that is given. The time is absolute, since a row is not redrawn, but for a start
-        that follows soon. A long wait is also shown beside the row.
+        the first that is given. The time is absolute, since a row is not redrawn; a start that
+        follows soon is shown in seconds. A long wait is also shown beside the row.
 
         Args:
             text: The state.

@@ -222,9 +222,9 @@ class NotAllowed(
 class ProxyRefused(
     SquareCloudError,
     meaning=(
-        "a proxy in front of the service refused the request: some countries are blocked, and "
-        "others, or networks, get a captcha; or it takes this client for a robot. The API key and "
-        "its scopes are not the reason"
+        "a proxy in front of the service refused the request: some countries are blocked, some "
+        "countries and networks get a captcha, and clients that seem to be bots are refused. The "
+        "API key and its scopes are not the reason"
     ),
     steps=(HintKind.CHANGE_NETWORK, HintKind.ASK_SUPPORT),
 ):

@@ -176,7 +176,7 @@ def write_ahead(path: Path) -> sqlite3.Connection:
     return tool
 
 
-def test_a_write_ahead_log_is_switched_off_and_its_data_are_kept(path: Path) -> None:
+def test_a_write_ahead_log_is_switched_off_and_its_data_is_kept(path: Path) -> None:
     run_virtual(at(path).edit, count)
     write_ahead(path).close()
     assert run_virtual(at(path).read) == {"number": 5}
