@@ -112,6 +112,10 @@ WORDS = [
         r"\bA change of any\b|\bAnother one (?:takes|restores|is)\b",
         "a noun: another snapshot",
     ),
+    Word(
+        r"(?:^|[.:;] )[Ww]ho (?:may|can|knows|must|cannot)\b",
+        "anyone who, callers",
+    ),
     Word(r"\bbut for\b", "except"),
     Word(r"\b[Dd]ata (?:are|were)\b", "data is"),
     Word(r"\bcool-?down (?:period|time)\b|\bcooling\b", "cooldown"),
