@@ -1,4 +1,4 @@
-"""Who may send a request: the table of decisions, one function a row. Times are the service's.
+"""Decide which run may send a request: a table, one function a row. Times are the service's.
 
 Each row looks at what the ledger knows of the same resource or database and decides, or leaves the
 decision to the next row. If no row decides, a new request may be sent. What a row knows is written
