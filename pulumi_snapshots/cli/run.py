@@ -144,12 +144,19 @@ async def _told(invocation: Invocation, command: Awaitable[bool | None]) -> int:
         return _refuse(invocation, error)
     except ProviderError as error:
         then: list[Hint] | None = None
-        if invocation.name in RECOVERY and isinstance(error, OUTAGES):
+        if invocation.name in RECOVERY and _is_outage(error):
             then = [*error.then, Hint(HintKind.USE_ARCHIVE)]
         invocation.fail(invocation.wording.report(error, then))
         if shows_traceback():
             invocation.say(traceback.format_exc())
         return LATER if is_later(error) else FAILED
+
+
+def _is_outage(error: BaseException | None) -> bool:
+    """Whether the error, or the error that led to it, says that the service cannot be used."""
+    while error is not None and not isinstance(error, OUTAGES):
+        error = error.__cause__
+    return error is not None
 
 
 def _refuse(invocation: Invocation, error: click.ClickException) -> int:

@@ -14,7 +14,7 @@ from tests.archive.scene import Declared, Scene, file_of, put, scene
 from tests.archive.test_archive_zip import zipped
 from tests.cli.typed import Desk, at_desk
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, World
+from tests.support.world import DATABASE, OTHER_DATABASE, World
 
 URN = "urn:pulumi:prod::shop::squarecloud:index:Archive::nightly"
 
@@ -105,6 +105,17 @@ async def test_damage_that_is_seen_archives_nothing_and_removes_nothing(
     with pytest.raises(Exception, match="damaged"):
         await one.up(keep_last=1, **serves(at, bytes(content)))
     assert at.files() == {DATABASE, f"{DATABASE}/{file_of(good).name}"}
+
+
+@at_desk()
+async def test_archives_of_several_databases_are_listed_newest_first_as_snapshots_are(
+    desk: Desk, tmp_path: Path
+) -> None:
+    for day, database in ((2, DATABASE), (0, OTHER_DATABASE), (1, DATABASE)):
+        put(tmp_path, day, database)
+    listed = await desk.types("archives", f"{tmp_path}/", "--json")
+    found = [each["manifest"]["version_id"] for each in listed.done.json]
+    assert found == ["v0", "v1", "v2"]
 
 
 @at_desk()

@@ -6,6 +6,7 @@ import signal
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,25 @@ async def test_each_trouble_is_one_error_that_says_what_to_do(
     ended = (await typed(w, tmp_path, command, **environment)).failed()
     assert all(words in ended.err for words in said)
     assert sent is None or len(w.emulator.journal) == sent
+
+
+@pytest.mark.parametrize("command", ["status", "download", "restore"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 503, "code": "DATABASE_UNAVAILABLE"},
+        {"html": 502},
+        {"no_connect": True},
+    ],
+    ids=str,
+)
+@staged(world)
+async def test_while_the_service_is_down_the_error_names_the_way_by_an_archive(
+    w: World, tmp_path: Path, command: str, fault: dict[str, Any]
+) -> None:
+    w.emulator.add_fault(Fault(**fault, times=None))
+    ended = (await typed(w, tmp_path, command)).failed()
+    assert "`squarecloud-snapshots archives DESTINATION` lists it" in ended.err
 
 
 @pytest.mark.parametrize(
