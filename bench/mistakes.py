@@ -2435,13 +2435,10 @@ MISTAKES = (
         "return is_short_text",
     ),
     ("plugin", "if plain(given) is not None and not is_secret(given):", "if False:"),
-    ("plugin", "CopyFrom(as_secret(put) if each and each.secret else put)", "CopyFrom(put)"),
+    ("plugin", "if each is not None and each.secret:", "if False:"),
     (
         "plugin",
-        (
-            "is_repeated = wire not in printed and not holds_secret(given.fields.get(wire, "
-            "Value()))"
-        ),
+        "is_repeated = wire not in printed and not holds_secret(value)",
         "is_repeated = True",
     ),
     (

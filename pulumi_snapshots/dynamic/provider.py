@@ -77,20 +77,17 @@ class Provider(ResourceProvider):
             for name, value in news.items()
             if isinstance(value, str) and not looks_secret(value)
         }
-        told = [
-            (
-                one.property,
-                PYTHON.text(one.reason if one.property in shown else one.told()),
-            )
-            for one in problems
-        ]
-        told[-1:] = [(name, nothing_sent(reason)) for name, reason in told[-1:]]
-        failures = [
-            CheckFailure(*one)
-            if one[0] in shown
-            else CheckFailure("", " ".join(one).lstrip())
-            for one in told
-        ]
+        failures = []
+        for number, problem in enumerate(problems, 1):
+            is_shown = problem.property in shown
+            reason = PYTHON.text(problem.reason if is_shown else problem.told())
+            if number == len(problems):
+                reason = nothing_sent(reason)
+            if is_shown:
+                failures.append(CheckFailure(problem.property, reason))
+            else:
+                text = f"{problem.property} {reason}".lstrip()
+                failures.append(CheckFailure("", text))
         return CheckResult(news, failures)
 
     def diff(
@@ -109,9 +106,10 @@ class Provider(ResourceProvider):
             refuse_unusable(self.rules.schema, olds)
             found = self.rules.diff(call, olds, _with_unknowns(_news))
         # A resource of the plugin is updated once, to Python's names.
-        changes = bool(found.replaces or found.updates) or olds.keys() != _olds.keys()
+        has_other_names = olds.keys() != _olds.keys()
+        has_changes = bool(found.replaces or found.updates)
         return DiffResult(
-            changes=changes,
+            changes=has_changes or has_other_names,
             replaces=list(found.replaces),
             delete_before_replace=False,
         )

@@ -37,22 +37,17 @@ class Native(Declared):
         opts = pulumi.ResourceOptions.merge(
             opts, pulumi.ResourceOptions(aliases=[alias])
         )
-        given = {
-            each: _in_camels(self.schema.inputs.properties()[each].type, value)
-            for each, value in inputs.items()
-        }
-        properties = {
-            in_camel(each): value
-            for each, value in {**dict.fromkeys(self._outputs), **given}.items()
-        }
+        declared = self.schema.inputs.properties()
+        properties: dict[str, Any] = {in_camel(name): None for name in self._outputs}
+        for name, value in inputs.items():
+            properties[in_camel(name)] = _in_camels(declared[name].type, value)
         pulumi.CustomResource.__init__(
             self, f"{PACKAGE}:index:{name}", resource_name, properties, opts
         )
         for each in outputs.values():
             if record_in(each.type) and each.camel in self.__dict__:
-                self.__dict__[each.camel] = self.__dict__[each.camel].apply(
-                    partial(_in_python, each)
-                )
+                output = self.__dict__[each.camel]
+                self.__dict__[each.camel] = output.apply(partial(_in_python, each))
 
     def __getattr__(self, name: str) -> Any:
         """An output by its Python name."""
@@ -127,4 +122,6 @@ def _in_camels(kind: Any, value: Any) -> Any:
 
 
 def _in_python(each: Property, value: Any) -> Any:
-    return in_python({each.name: each}, {each.camel: value}).get(each.name)
+    properties = {each.name: each}
+    values = in_python(properties, {each.camel: value})
+    return values.get(each.name)

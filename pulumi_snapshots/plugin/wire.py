@@ -109,11 +109,10 @@ def as_secret(value: Value) -> Value:
     """
     if is_secret(value):
         return value
-    return Value(
-        struct_value=Struct(
-            fields={SIGNATURE: Value(string_value=SECRET), "value": value}
-        )
-    )
+    marked = Struct()
+    marked.fields[SIGNATURE].string_value = SECRET
+    marked.fields["value"].CopyFrom(value)
+    return Value(struct_value=marked)
 
 
 def value_of(value: Any) -> Value:
@@ -161,10 +160,8 @@ class Names:
         Args:
             properties: The properties on the wire.
         """
-        return in_python(
-            self._properties,
-            {name: plain(value) for name, value in properties.fields.items()},
-        )
+        values = {name: plain(value) for name, value in properties.fields.items()}
+        return in_python(self._properties, values)
 
     def write(self, values: Mapping[str, Any], *, echo: Struct | None = None) -> Struct:
         """Return plain values by their Python names as the engine takes them, with secrets marked.
@@ -187,7 +184,9 @@ class Names:
                 continue
             else:
                 put = _written(value, each and record_in(each.type))
-            made.fields[wire].CopyFrom(as_secret(put) if each and each.secret else put)
+            if each is not None and each.secret:
+                put = as_secret(put)
+            made.fields[wire].CopyFrom(put)
         return made
 
 

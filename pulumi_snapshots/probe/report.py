@@ -132,7 +132,9 @@ class Report:
             seen: what was seen, as a clause.
         """
         known = self.facts[fact]["verdict"]
-        if known != VERDICTS[False] and (true is not None or known == VERDICTS[None]):
+        if known == VERDICTS[False]:
+            return
+        if true is not None or known == VERDICTS[None]:
             self.facts[fact] |= {"verdict": VERDICTS[true], "seen": seen}
 
     def hide(self, *secrets: str | None) -> None:
@@ -198,7 +200,8 @@ class Report:
         }
         text = json.dumps({"version": REPORT_VERSION, **shown})
         for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(json.dumps(secret)[1:-1], "[removed]")
+            in_json = json.dumps(secret)[1:-1]
+            text = text.replace(in_json, "[removed]")
         content: dict[str, Any] = json.loads(text)
         return content
 
@@ -235,14 +238,15 @@ class Report:
         Published facts come first, and contradicted facts before others.
         """
         order = ("contradicted", "confirmed", "open")
-        facts = self.content()["facts"].items()
-        for name, one in sorted(
-            facts,
-            key=lambda it: (not it[1]["published"], order.index(it[1]["verdict"])),
-        ):
-            yield (
-                one["verdict"],
-                name,
-                one["fact"] + ("" if one["published"] else " (not published)"),
-                one["seen"],
-            )
+        facts = self.content()["facts"]
+
+        def rank(name: str) -> tuple[bool, int]:
+            fact = facts[name]
+            return not fact["published"], order.index(fact["verdict"])
+
+        for name in sorted(facts, key=rank):
+            fact = facts[name]
+            sentence = fact["fact"]
+            if not fact["published"]:
+                sentence += " (not published)"
+            yield fact["verdict"], name, sentence, fact["seen"]

@@ -215,8 +215,9 @@ class ProbeRun:
         """The value of the setting that the facts show; empty if they differ."""
         facts = self.report.facts
         verdicts = {facts[f"{listing}-cache-ends"]["verdict"] for listing in self.base}
-        learned = {VERDICTS[True]: "ended-by-snapshot", VERDICTS[False]: "kept"}
-        return learned.get(verdicts.pop(), "") if len(verdicts) == 1 else ""
+        if verdicts == {VERDICTS[True]}:
+            return "ended-by-snapshot"
+        return "kept" if verdicts == {VERDICTS[False]} else ""
 
     def begin(self, step: str) -> None:
         """Note the step that begins.
@@ -284,8 +285,9 @@ class ProbeRun:
         )
 
     async def _pace(self) -> None:
-        at = self._asked = max(self.clock.monotonic(), self._asked + PACE)
-        await self.clock.sleep(at - self.clock.monotonic())
+        now = self.clock.monotonic()
+        self._asked = max(now, self._asked + PACE)
+        await self.clock.sleep(self._asked - now)
 
     async def ask(
         self,

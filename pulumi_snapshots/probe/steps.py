@@ -152,7 +152,8 @@ async def _after_31_minutes(
 ) -> None:
     """Request the kept pages once they must be over."""
     run.begin("the listings after 31 minutes")
-    at = max(run.base[each][0] for each in kept) + SERVICE_CACHE + 60.0
+    requested = max(run.base[each][0] for each in kept)
+    at = requested + SERVICE_CACHE + 60.0
     await run.sleep_until(at, "waiting to request the kept pages again")
     for listing in kept:
         _, entry = await run.find(listing, second)
@@ -216,14 +217,16 @@ def _judge_account(run: ProbeRun, account: Account) -> None:
         ProbeStopped: The run would take all snapshots of the day.
     """
     _shape(run, "account", {"user", "databases"}, run.response)
-    _shape(run, "account", _LISTED_DATABASE, *(run.response.get("databases") or ()))
+    databases = run.response.get("databases") or ()
+    _shape(run, "account", _LISTED_DATABASE, *databases)
     wanted = run.targets.snapshots
     quota = None if account.plan_memory is None else daily_quota(account.plan_memory)
     if quota is not None and quota <= wanted:
         allows = f"the plan allows {quota} snapshots in 24 hours, and this run takes {wanted}"
         happened = f"{allows}: none would be left"
         raise ProbeStopped(happened, "Nothing was started.", [HintKind.USE_LARGER_PLAN])
-    run.judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")
+    has_form = _PLAN.fullmatch(account.plan or "") is not None
+    run.judge("plan-name", has_form, f"{account.plan}")
     _judge_plan_end(run, account.plan_ends)
     odd = sum(not is_usual_database_id(one.id) for one in account.databases)
     run.judge(
@@ -237,7 +240,8 @@ def _judge_plan_end(run: ProbeRun, ends: datetime | None) -> None:
     plan = given.get("plan") if isinstance(given, dict) else None
     duration = plan.get("duration") if isinstance(plan, dict) else None
     if ends is not None:
-        run.judge("plan-end", ends > run.session.service_clock.now(), rfc3339(ends))
+        is_future = ends > run.session.service_clock.now()
+        run.judge("plan-end", is_future, rfc3339(ends))
     elif duration is None:
         run.judge("plan-end", None, "the plan has none")
     else:
@@ -255,7 +259,8 @@ async def _restore_status(run: ProbeRun, database_id: str) -> dict[str, Any]:
         return {}
     known = _object(run)
     state = known.get("state")
-    times = [known[name] for name in ("started_at", "finished_at") if known.get(name)]
+    given = [known.get("started_at"), known.get("finished_at")]
+    times = list(filter(None, given))
     run.judge("restore-status", isinstance(state, str))
     run.judge("restore-states", state in _STATES if isinstance(state, str) else None)
     run.judge("restore-times", all(map(_is_time, times)) if times else None)
@@ -344,7 +349,8 @@ async def _urls(run: ProbeRun, url: str | None) -> None:
         run.judge("range", part.status == PARTIAL, f"{part.status}")
         if part.status in {OK, PARTIAL}:
             run.judge("version-header", VERSION_HEADER in part.headers)
-            run.judge("entity-tag", part.headers.get("etag", "").startswith('"'))
+            entity_tag = part.headers.get("etag", "")
+            run.judge("entity-tag", entity_tag.startswith('"'))
     head = await run.look("HEAD", url)
     if head is not None:
         run.judge("head", head.status == FORBIDDEN, f"{head.status}")
@@ -368,7 +374,8 @@ def _judge_entry(
         typed: "id_type",
         f"{typed}_{entry.origin}": "id_type_origin",
     }
-    judge("name", entry.name in forms, forms.get(entry.name, "another form"))
+    form = forms.get(entry.name, "another form")
+    judge("name", entry.name in forms, form)
     judge("origin", entry.origin == "manual")
     judge("version-id", bool(_VERSION.fullmatch(entry.version or "")))
     judge("pinned", _pinned_versions(entry) == {entry.version})
@@ -393,8 +400,10 @@ def _pinned_versions(entry: ListedSnapshot) -> set[str | None]:
 def _judge_modified(run: ProbeRun, shot: Shot, entry: ListedSnapshot) -> None:
     if entry.modified is None:
         return
-    since_request = (entry.modified - run.service_time(shot.sent)).total_seconds()
-    since_answer = (entry.modified - run.service_time(shot.answered)).total_seconds()
+    sent_at = run.service_time(shot.sent)
+    answered_at = run.service_time(shot.answered)
+    since_request = (entry.modified - sent_at).total_seconds()
+    since_answer = (entry.modified - answered_at).total_seconds()
     seen = f"{since_request:.0f} s after the request, {since_answer:.0f} s after the answer"
     if shot.accepted == "202":
         is_end: bool | None = since_request > TELLING / 2
@@ -410,7 +419,8 @@ def _judge_late(run: ProbeRun, shot: Shot, entry: ListedSnapshot) -> None:
     done = found
     if entry.modified is not None:
         # If `modified` is the end, it says more than the poll that has found the snapshot.
-        ended = (entry.modified - run.service_time(shot.answered)).total_seconds()
+        answered_at = run.service_time(shot.answered)
+        ended = (entry.modified - answered_at).total_seconds()
         done = ended if ended > 0 else found
     is_punctual: bool | None = done <= LATEST_OF_202
     if not is_punctual and done == found:

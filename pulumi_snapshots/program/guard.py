@@ -203,9 +203,11 @@ class GuardDeclaration:
         # What a preview has shown may be thought over.
         keeps = bool(pin) and not pulumi.runtime.is_dry_run()
         run = run_of_program()
-        last = self._of_book(
-            lambda book: book.last(self._owner, database_id, pin, run=run), writes=keeps
-        )
+
+        def last_of(book: GuardBook) -> SnapshotInfo | None:
+            return book.last(self._owner, database_id, pin, run=run)
+
+        last = self._of_book(last_of, writes=keeps)
         if not pin or last is None:
             return last
         with suppress(LookupFailed):
@@ -365,15 +367,18 @@ class GuardDeclaration:
 
 def run_of_program() -> str:
     """Return the engine's run as its other processes name it; empty without an engine."""
-    target = getattr(getattr(get_engine(), "Log", None), "_target", b"")
+    log = getattr(get_engine(), "Log", None)
+    target = getattr(log, "_target", b"")
     return run_at(target.decode() if isinstance(target, bytes) else None)
 
 
 def _database_in(props: Mapping[str, Any]) -> Any:
     """The database that a resource of this package is about, as its arguments have it."""
     names = ("target_database_id", "targetDatabaseId", "database_id", "databaseId")
-    given = [props[name] for name in names if props.get(name) is not None]
-    return given[0] if given else None
+    for name in names:
+        if props.get(name) is not None:
+            return props[name]
+    return None
 
 
 def _name_of(only: Callable[[str, str], bool]) -> str:
@@ -383,7 +388,8 @@ def _name_of(only: Callable[[str, str], bool]) -> str:
     except (OSError, TypeError):  # not of a file, such as an object with `__call__`
         source = getattr(only, "__qualname__", type(only).__qualname__)
     text = " ".join(source.split())
-    return CHOSEN + hashlib.sha256(text.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return CHOSEN + digest[:16]
 
 
 GuardDeclaration.__doc__ = with_arguments(

@@ -87,7 +87,8 @@ class Lookups:
         arguments: Mapping[str, Any],
         opts: Any,
     ) -> pulumi.Output[T]:
-        found: pulumi.Output[Any] = invoke_output(*_asked(lookup, arguments), opts)
+        token, asked = _asked(lookup, arguments)
+        found: pulumi.Output[Any] = invoke_output(token, asked, opts)
         return found.apply(lambda found: answer_of(lookup, found))
 
     def get_snapshots(  # noqa: PLR0913  the arguments of the lookup, and the options
@@ -238,7 +239,8 @@ def answer_of(lookup: Lookup[T], found: Mapping[str, Any] | None) -> T:
         lookup: the lookup.
         found: the answer; None without one.
     """
-    return lookup.answer(in_python(lookup.result.properties(), found or {}))
+    properties = lookup.result.properties()
+    return lookup.answer(in_python(properties, found or {}))
 
 
 if not TYPE_CHECKING:

@@ -43,7 +43,7 @@ class Identity:
         self._host = parts.netloc
         self._path = parts.path.removesuffix(".git")
         # Maven Central grants `io.github.NAME` to the owner of that name.
-        owner = self._path.strip("/").partition("/")[0].lower()
+        owner, *_ = self._path.strip("/").lower().split("/")
         is_name = self._host == GITHUB and owner.isidentifier()
         self._java = f"io.github.{owner}" if is_name else DOTNET_NAMESPACE.lower()
 

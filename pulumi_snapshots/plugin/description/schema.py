@@ -128,10 +128,10 @@ def schema() -> dict[str, Any]:
 
 def _setting(each: Property) -> dict[str, Any]:
     """A setting; the key has no default, which would put it into the state."""
-    default = (
-        {} if each.secret else {"defaultInfo": {"environment": [variable(each.name)]}}
-    )
-    return _property(each) | default
+    setting = _property(each)
+    if not each.secret:
+        setting["defaultInfo"] = {"environment": [variable(each.name)]}
+    return setting
 
 
 def _resource(made: ResourceSchema, kind: ResourceKind | None = None) -> dict[str, Any]:
@@ -151,7 +151,8 @@ def _resource(made: ResourceSchema, kind: ResourceKind | None = None) -> dict[st
         description += HOW_TO_IMPORT
         # A program that gets one by its id may say what the service does not know.
         more = {"listInputs": _object(LISTED), "stateInputs": _object(inputs)}
-    seen = _object(made.outputs, filter(made.seen, made.outputs.values()))
+    shown = filter(made.seen, made.outputs.values())
+    seen = _object(made.outputs, shown)
     return {
         "description": description,
         "properties": seen["properties"],
@@ -226,7 +227,8 @@ def _records_of(properties: Iterable[Property]) -> set[type[Record]]:
 
 
 def _every_output() -> Iterator[Property]:
-    for made in (*(kind.schema for kind in RESOURCE_KINDS.values()), GUARD):
+    schemas = [kind.schema for kind in RESOURCE_KINDS.values()]
+    for made in (*schemas, GUARD):
         yield from made.outputs.values()
     yield from _each_of(lookup.result for lookup in FUNCTIONS.values())
 
@@ -252,9 +254,8 @@ def _of_choices(choices: Choices) -> dict[str, Any]:
 
 def _of_record(record: type[Record]) -> dict[str, Any]:
     every = record.properties()
-    return _object(
-        every, [each for each in every.values() if record.always(each) or each.settled]
-    )
+    required = [each for each in every.values() if record.always(each) or each.settled]
+    return _object(every, required)
 
 
 def _object(

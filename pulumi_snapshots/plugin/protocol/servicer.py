@@ -95,6 +95,7 @@ TOO_OLD = (
 T = TypeVar("T")
 SETTINGS = Names(Settings.properties())
 SNAPSHOT_TYPE = token("Snapshot")
+URN_PARTS = 4  # stack, project, types and name
 PRINTED_BYTES = 10_000  # bytes of a wrong value that the engine may print
 OF_VERSION = f". This plugin is version {PLUGIN_VERSION}"
 """What an error ends with about something that another version may have."""
@@ -262,7 +263,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             unknown,
         )
         if checked.failures:
-            checked.failures[-1].reason = nothing_sent(checked.failures[-1].reason)
+            last = checked.failures[-1]
+            last.reason = nothing_sent(last.reason)
         return checked
 
     async def Diff(self, request: Any, context: Any) -> Any:
@@ -360,18 +362,17 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 state,
                 values,
             )
-            known = set(found.updates) <= set(kind.schema.inputs.properties())
-            stays = kind.names.write(state) if known else None
+            inputs = kind.schema.inputs.properties()
+            are_inputs = set(found.updates) <= set(inputs)
+            stays = kind.names.write(state) if are_inputs else None
             return provider_pb2.UpdateResponse(
                 properties=_foreseen(kind, request.news, state=stays)
             )
         kept = state.get("timeout")
-        if kept is not None and kept != kind.input_names.read(request.old_inputs).get(
-            "timeout"
-        ):
-            values["timeout"] = (
-                kept  # the create's custom timeout, which no update gets
-            )
+        earlier = kind.input_names.read(request.old_inputs)
+        if kept is not None and kept != earlier.get("timeout"):
+            # The create's custom timeout, which no update gets.
+            values["timeout"] = kept
         values |= _timeout(request)
         id_, properties = await self._resource(
             kind,
@@ -463,7 +464,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             found = Struct(fields=dict.fromkeys(results.all, UNKNOWN_VALUE))
         else:
             async with self._shown(context, "") as call:
-                found = results.write(lookup.values(await _found(lookup, values, call)))
+                answer = await _found(lookup, values, call)
+                found = results.write(lookup.values(answer))
         return provider_pb2.InvokeResponse(**{"return": found})
 
     # How a call is answered -----------------------------------------------------------------------
@@ -557,11 +559,11 @@ async def _fail(
     `kept` makes the detail of its status.
     """
     told = final(text, cause)
-    await context.abort(
-        code,
-        told,
-        ((DETAILS_HEADER, status(told, kept(told))),) if kept else (),
-    )
+    details = []
+    if kept is not None:
+        detail = status(told, kept(told))
+        details.append((DETAILS_HEADER, detail))
+    await context.abort(code, told, tuple(details))
     raise AssertionError  # `abort` has ended the call
 
 
@@ -616,7 +618,10 @@ async def _has_no(context: Any, what: str) -> NoReturn:
 def _type_of(urn: str | None) -> str:
     """The type in a resource's URN; empty if it is none."""
     parts = (urn or "").split("::")
-    return parts[2].rpartition("$")[2] if len(parts) > 3 else ""  # noqa: PLR2004  stack, project, types, name
+    if len(parts) < URN_PARTS:
+        return ""
+    types = parts[2]
+    return types.rpartition("$")[2]
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -719,34 +724,34 @@ def _reasons(
     ]
     for each in problems:
         wire = names.wire(each.property)
-        is_repeated = wire not in printed and not holds_secret(
-            given.fields.get(wire, Value())
-        )
-        told.append((wire, PLUGIN.text(each.told() if is_repeated else each.reason)))
+        value = given.fields.get(wire, Value())
+        is_repeated = wire not in printed and not holds_secret(value)
+        reason = each.told() if is_repeated else each.reason
+        told.append((wire, PLUGIN.text(reason)))
     return told
 
 
 def _difference(kind: ResourceKind, found: Changes, request: Any) -> Any:
     answer = provider_pb2.DiffResponse
     # A resource of the dynamic provider is updated once, to the plugin's names.
-    moves = any(kind.names.wire(name) != name for name in request.olds.fields)
+    wire_of = kind.names.wire
+    moves = any(wire_of(name) != name for name in request.olds.fields)
+    has_changes = found.replaces or found.updates or moves
     response = answer(
-        replaces=[kind.names.wire(name) for name in found.replaces],
-        changes=answer.DIFF_SOME
-        if found.replaces or found.updates or moves
-        else answer.DIFF_NONE,
+        replaces=[wire_of(name) for name in found.replaces],
+        changes=answer.DIFF_SOME if has_changes else answer.DIFF_NONE,
         hasDetailedDiff=not moves,
     )
-    for names, suffix in ((found.replaces, "_REPLACE"), (found.updates, "")):
-        for name in names:
-            wire = kind.names.wire(name)
-            is_input = name in kind.schema.inputs.properties()
-            change = _change(request, wire) if is_input else "UPDATE"
-            response.diffs.append(wire)
-            response.detailedDiff[wire].kind = provider_pb2.PropertyDiff.Kind.Value(
-                change + suffix
-            )
-            response.detailedDiff[wire].inputDiff = is_input
+    suffixes = dict.fromkeys(found.replaces, "_REPLACE")
+    suffixes |= dict.fromkeys(found.updates, "")
+    for name, suffix in suffixes.items():
+        wire = wire_of(name)
+        is_input = name in kind.schema.inputs.properties()
+        change = _change(request, wire) if is_input else "UPDATE"
+        response.diffs.append(wire)
+        difference = response.detailedDiff[wire]
+        difference.kind = provider_pb2.PropertyDiff.Kind.Value(change + suffix)
+        difference.inputDiff = is_input
     return response
 
 
@@ -782,7 +787,8 @@ def _foreseen(
             continue
         else:
             value = UNKNOWN_VALUE
-        foreseen.fields[each.camel].CopyFrom(as_secret(value) if each.secret else value)
+        marked = as_secret(value) if each.secret else value
+        foreseen.fields[each.camel].CopyFrom(marked)
     return foreseen
 
 
