@@ -38,9 +38,11 @@ class Native(Declared):
             opts, pulumi.ResourceOptions(aliases=[alias])
         )
         declared = self.schema.inputs.properties()
-        properties: dict[str, Any] = {in_camel(name): None for name in self._outputs}
-        for name, value in inputs.items():
-            properties[in_camel(name)] = _in_camels(declared[name].type, value)
+        properties: dict[str, Any] = {
+            in_camel(output): None for output in self._outputs
+        }
+        for given, value in inputs.items():
+            properties[in_camel(given)] = _in_camels(declared[given].type, value)
         pulumi.CustomResource.__init__(
             self, f"{PACKAGE}:index:{name}", resource_name, properties, opts
         )
