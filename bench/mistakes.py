@@ -983,7 +983,7 @@ MISTAKES = (
         "self._unsent += 1",
     ),
     ("run", "self._unsent == UNSENT_TRIES or not isinstance", "not isinstance"),
-    ("run", "if isinstance(cancelled.__cause__, NotSent):", "if False:"),
+    ("run", "if self.sent.status is Status.CLAIMED:", "if False:"),
     ("run", 'if claim.role != "new":\n            return\n', "pass\n"),
     ("run", ", refusal.retry_after or 0.0)", ", 0.0)"),
     ("run", "self.attempt = each.joined(self.sent)", "self.attempt = each"),

@@ -477,8 +477,9 @@ class Operation:
         except ProviderError:  # kept back right before the request would have left
             await self.withdraw()
             raise
-        except anyio.get_cancelled_exc_class() as cancelled:
-            if isinstance(cancelled.__cause__, NotSent):
+        except anyio.get_cancelled_exc_class():
+            # No request leaves before `_leave` has returned.
+            if self.sent.status is Status.CLAIMED:
                 self._step = "connecting to the service"
                 await self.withdraw()
             raise

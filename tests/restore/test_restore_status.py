@@ -41,6 +41,10 @@ NO_START = """times=None body='{"status":"success","response":{"running":true}}'
 NO_ROUTE = "restore_status_route='404'"
 NONE = "The service has shown no restore of the database since, so what it holds now is not known"
 STORIES = {
+    "one whose time ends right before its request leaves has sent nothing": """
+        fault restore_status skip=1 delay=40 times=1; R up timeout=30s refused: connecting to the service; sent 0; R up;
+        rows then; sent 1
+    """,
     "a 202 is followed and never sent again": """
         service restore_seconds=300.0 restore_holds=True; R up pending timeout=100s; R up; rows then; sent 1
     """,
