@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.ledger.attempt import LATEST_OF_LOST
+from pulumi_snapshots.ledger.decision import UNSAVED_LASTS
 from pulumi_snapshots.snapshot.record import is_pinned
 from squarecloud_emulator import JournalEntry
 from tests.simulation.model_engine import Declared, Engine, Held, Ref, Stack
@@ -221,6 +222,8 @@ class Books:
         if want is not None and is_demanded:
             want.more += 1
             want.forced = True
+        elif want is not None and self._is_too_old(want):
+            want.more += 1  # what no state has serves a day
         if creation.forced:
             page.linger()  # it cannot be told from one that was not saved
         if want is not None:
@@ -230,6 +233,11 @@ class Books:
         return self._new(
             page, creation.declared.kind, creation.purpose, forced=is_demanded
         )
+
+    def _is_too_old(self, want: Want) -> bool:
+        newest = max((post.at for post in want.accepted), default=None)
+        now = self.story.emulator.now()
+        return newest is not None and now - newest > UNSAVED_LASTS
 
     def _resumed(self, creation: Creation, want: Want) -> Want | None:
         """What a create may resume in place of its wish.
@@ -355,6 +363,10 @@ class Books:
     def _roll_back(page: Page, want: Want | None) -> None:
         """Note what the state had between this want and the present one: a restore of those must not act again."""
         number = 0 if want is None else want.number
+        for earlier in page.history:
+            # Of a newer state that is imported again: what it has dropped may act again.
+            if earlier.number < number:
+                earlier.is_rolled_back = False
         for later in page.history:
             if later.number <= number or later.kind != "Restore" or later.by_old_name:
                 continue

@@ -294,7 +294,11 @@ async def rename(story: Story, stack: Stack) -> None:
     one = story.chance.choice(stack.declared())
     name = f"{one.name}-x"
     held = stack.old_of(one)
-    for want in story.books.page(stack, one.role).unsaved:
+    page = story.books.page(stack, one.role)
+    wants = [*page.unsaved]
+    if held is not None and held.unfinished and page.saved is not None:
+        wants.append(page.saved)
+    for want in wants:
         # a new name without a state is another resource
         want.more += one.kind == "Snapshot"
     story.books.note_rename(stack, one.role)
@@ -487,10 +491,16 @@ def _restore_by_somebody(
 
 
 def _was_restored_lately(story: Story) -> bool:
+    """Whether we have restored just now, or may have: a run that was killed knows its claim only."""
+    times = [post.at for post in story.sent("restore")]
+    times += [
+        parse_rfc3339(each["request"]["posted_at"])
+        for computer in story.computers
+        for each in computer.attempts()
+        if each["kind"] == "restore"
+    ]
     now = story.emulator.now()
-    return any(
-        (now - post.at).total_seconds() < APART for post in story.sent("restore")
-    )
+    return any((now - at).total_seconds() < APART for at in times)
 
 
 async def wait(story: Story, _stack: Stack) -> None:
