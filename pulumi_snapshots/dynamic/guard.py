@@ -17,7 +17,7 @@ from pulumi_snapshots.engine.process import Interrupts
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.guard.coverage import GUARD_TYPE, STATE_UNKNOWN
-from pulumi_snapshots.guard.inputs import FIRST_UP, change_of
+from pulumi_snapshots.guard.inputs import FIRST_UP, HookKey, change_of
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration, run_of_program
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -55,7 +55,7 @@ class _InState(pulumi.ComponentResource):
 class Guard(GuardDeclaration):  # noqa: D101  the declaration's
     __doc__ = GuardDeclaration.__doc__
 
-    def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], Any]:
+    def _make_hooks(self, names: Mapping[HookKey, str]) -> dict[HookKey, Any]:
         self._preview: PreviewedChanges | None = None
         self._has_learned = False
         if pulumi.runtime.is_dry_run():
@@ -70,12 +70,13 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         self._known = asyncio.ensure_future(self._database())
         self._ready = asyncio.ensure_future(self._prepare())
         _InState(self._name, pulumi.Output.from_input(self._outputs()))
-        hooks: dict[tuple[str, str], Any] = {
+        hooks: dict[HookKey, Any] = {
             (when, change): self._hook(name, when, change)
             for (when, change), name in names.items()
             if when != "on"
         }
-        hooks["on", "error"] = pulumi.ErrorHook(names["on", "error"], self._at_failure)
+        name_of_failure = names["on", "error"]
+        hooks["on", "error"] = pulumi.ErrorHook(name_of_failure, self._at_failure)
         return hooks
 
     def _sum_up(self) -> None:

@@ -35,6 +35,8 @@ PUT_BACK = (
     " (if you removed this guard, put it back for one more run; if not, let what is replaced "
     "depend on the guard, and if the guard's database comes from it, give the guard the id as text)"
 )
+HookKey = tuple[str, str]
+"""When a hook runs, `before`, `after` or `on`, and for which change, such as `delete`."""
 SNAPSHOT_TYPES = tuple(f"{each}Snapshot" for each in NEVER_GUARDED[:2])
 CHOSEN = "chosen by the program: "
 """How a pattern begins that stands for the choice of a Python program, which gives resources their
@@ -222,7 +224,7 @@ def hook_names(
     before: Iterable[str],
     *,
     in_preview: bool,
-) -> dict[tuple[str, str], str]:
+) -> dict[HookKey, str]:
     """The names of a guard's hooks.
 
     The state keeps the names for deletes, so all ways to the engine use the same names.
@@ -233,9 +235,9 @@ def hook_names(
         in_preview: Whether they are for a preview, which hears of all creates.
 
     Returns:
-        The names by when the hooks run, `before` or `after`, and by the change; and that of `on`
-        `error`. The hooks of deletes are always there, since the state may name them from when the
-        guard guarded deletes.
+        The names by the hooks' keys; the hook of failures has the key `on`, `error`.
+        The hooks of deletes are always there, since the state may name them from when the guard
+        guarded deletes.
     """
     names = {
         (when, change): f"Guard {guard}: {when} {change}"

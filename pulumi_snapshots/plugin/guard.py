@@ -7,6 +7,7 @@ from typing import Any
 import pulumi
 
 from pulumi_snapshots.guard.coverage import GUARD_TYPE
+from pulumi_snapshots.guard.inputs import HookKey
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration
 from pulumi_snapshots.properties.catalogue import in_camel
@@ -15,7 +16,7 @@ from pulumi_snapshots.properties.catalogue import in_camel
 class Guard(GuardDeclaration):
     """Like `pulumi_snapshots.Guard`, with the same arguments and errors."""
 
-    def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], Any]:
+    def _make_hooks(self, names: Mapping[HookKey, str]) -> dict[HookKey, Any]:
         given = {
             "database_id": self._database_id,
             **self._given,
@@ -29,7 +30,7 @@ class Guard(GuardDeclaration):
         )
         registered: Any = asyncio.ensure_future(component.urn.future())
         # The plugin has registered the hooks once its guard is there; resources wait for that.
-        hooks: dict[tuple[str, str], Any] = {}
+        hooks: dict[HookKey, Any] = {}
         for (when, change), name in names.items():
             kind = pulumi.ErrorHook if when == "on" else pulumi.ResourceHook
             hook: Any = object.__new__(kind)

@@ -30,6 +30,7 @@ from pulumi_snapshots.guard.inputs import (
     CHOSEN_HOOKS,
     SNAPSHOT_TYPES,
     GuardInputs,
+    HookKey,
     hook_names,
     is_whole,
     leaves_hook,
@@ -122,8 +123,9 @@ class GuardDeclaration:
         self._guarded = list[pulumi.Resource]()
         # All of them now: what was deleted from the program is guarded too, by the names that the
         # state has.
-        names = hook_names(name, self._changes, in_preview=pulumi.runtime.is_dry_run())
-        self._hooks = self._made(names)
+        in_preview = pulumi.runtime.is_dry_run()
+        names = hook_names(name, self._changes, in_preview=in_preview)
+        self._hooks = self._make_hooks(names)
         pulumi.runtime.register_stack_transformation(self._at_resource)
 
     @property
@@ -220,11 +222,8 @@ class GuardDeclaration:
     def __str__(self) -> str:
         return f"Guard {self._name!r}"
 
-    def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], Any]:
-        """Make the hooks of these names, by when they run and by the change.
-
-        And the guard in the state.
-        """
+    def _make_hooks(self, names: Mapping[HookKey, str]) -> dict[HookKey, Any]:
+        """Make the hooks of these names, and the guard in the state."""
         raise NotImplementedError
 
     @property
