@@ -116,6 +116,11 @@ WORDS = [
         r"(?:^|[.:;] )[Ww]ho (?:may|can|knows|must|cannot)\b",
         "anyone who, callers",
     ),
+    Word(
+        r"\b(?:brings?|brought) (?:it|them|a snapshot|the snapshot) back\b",
+        "restore, add again",
+    ),
+    Word(r"\bmakes? (?:it|this|that) good\b|\bhears? of every\b", "catches up; sees"),
     Word(r"\bbut for\b", "except"),
     Word(r"\b[Dd]ata (?:are|were)\b", "data is"),
     Word(r"\bcool-?down (?:period|time)\b|\bcooling\b", "cooldown"),

@@ -190,7 +190,7 @@ async def test_only_one_of_two_snapshots_at_once_uses_the_guards(w: World) -> No
         (("update", "delete"), {"*"}, False),
     ],
 )
-def test_a_guard_shares_only_if_it_hears_of_every_change(
+def test_a_guard_shares_only_if_it_sees_every_change(
     changes: tuple[str, ...], patterns: set[str], *, whole: bool
 ) -> None:
     assert is_whole(changes, patterns) is whole
