@@ -13,8 +13,9 @@ from tests.cli.test_trouble import ASKING, typed
 from tests.cli.typed import Desk, at_desk
 from tests.lookup.test_lookups import QUESTIONS
 from tests.service.test_errors import NOON
+from tests.support.drilling import CONNECTION, SCRATCH
 from tests.support.virtual import staged
-from tests.support.world import World, world
+from tests.support.world import DATABASE, World, world
 
 ANSWERS = {
     "404 DATABASE_NOT_FOUND": {"status": 404, "code": "DATABASE_NOT_FOUND"},
@@ -52,6 +53,39 @@ async def test_a_command_says_the_code(
     assert codes_missing(ended.err, answer) == []
     if answer == "429 RATE_LIMITED" and "is blocked" in ended.err:
         assert re.search(r"is blocked until \d\d:\d\d:\d\d UTC", ended.err)
+
+
+DOING = {
+    "guard": ("guard", DATABASE, "--timeout", "2m", "--", "true"),
+    "report": ("report", DATABASE),
+    "restore --dry-run": ("restore", f"{DATABASE}/{'v' * 24}", "--dry-run"),
+    "create --archive": ("create", DATABASE, "--archive", "FOLDER/"),
+    "drill": (
+        *("drill", f"{DATABASE}/latest", "--scratch", SCRATCH, "--overwrite-scratch"),
+        *("--check", "tables", "--connection-env", "SCRATCH_URL"),
+    ),
+}
+"""Commands that do or show more than one answer of the service."""
+
+
+@each_answer
+@pytest.mark.parametrize("command", DOING)
+@at_desk()
+async def test_a_command_of_several_steps_says_the_code(
+    desk: Desk, w: World, tmp_path: Path, command: str, answer: str
+) -> None:
+    desk.environment |= {
+        "SCRATCH_URL": CONNECTION,
+        "SQUARECLOUD_FIRST_POLL_AFTER": "1s",
+    }
+    w.fault(times=None, **ANSWERS[answer])
+    typed_words = (each.replace("FOLDER", str(tmp_path)) for each in DOING[command])
+    ended = await desk.types(*typed_words)
+    assert ended.code != 0
+    assert answer in ended.err, ended.err
+    assert codes_missing(ended.err, answer) == []
+    assert codes_missing(ended.out, answer) == []
+    assert not desk.child.ran, "no command runs without a snapshot"
 
 
 @each_answer
