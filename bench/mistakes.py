@@ -123,13 +123,20 @@ TESTS = {
         "drill/test_drill.py",
         "drill/test_drill_tables.py",
         "drill/test_drills_of_killed_runs.py",
+        "cli/test_report.py",
     ),
     "databases": (
         "databases/test_kinds.py",
         "databases/test_ask.py",
         "databases/test_count_tables.py",
     ),
-    "cli/assurance": ("cli/test_drill.py",),
+    "cli/assurance": (
+        "cli/test_report.py",
+        "cli/test_drill.py",
+        "cli/test_status.py",
+        "cli/test_guards.py",
+        "cli/test_runs.py",
+    ),
     "program": ("plugin/test_mocks.py", "guard/test_declaration.py"),
     "plugin": (
         "plugin/protocol/test_component.py",
@@ -2142,6 +2149,20 @@ MISTAKES = (
         "return DrillInputs.of(known)",
     ),
     ("cli/assurance", "and each.manifest.snapshot == wanted", ""),
+    # What a report says of a database, and what it does not show.
+    ("cli/assurance", "if drill.database_id == database_id:", "if True:"),
+    ("cli/assurance", "if record.database_id == database_id:", "if True:"),
+    ("cli/assurance", "if good is not None and good.database_id == database_id:", "if good is not None:"),
+    ("cli/assurance", "if manifest.database_id == database_id and manifest.drill is not None:", "if manifest.drill is not None:"),
+    ("cli/assurance", "if each.database_id == self.health.id\n            and each.touched_at >= self.evidence.since", "if each.database_id == self.health.id"),
+    ("cli/assurance", "if each.database_id == self.health.id\n            and each.touched_at >= self.evidence.since", "if each.touched_at >= self.evidence.since"),
+    ("cli/assurance", "and record.target_database_id == self.health.id", ""),
+    ("cli/assurance", "and record.uri not in checked", ""),
+    ("cli/assurance", "if restore.status is Status.FAILED:\n        return restore.result", "if restore.status is Status.FAILED:\n        return SUCCESS"),
+    ("cli/assurance", "time: each for time, each in known.items() if self._is_in_period(time)", "time: each for time, each in known.items()"),
+    ("cli/assurance", "if each is last_good or self._is_in_period(_time_of(each))", "if True"),
+    ("cli/assurance", "if each is last_good or self._is_in_period(_time_of(each))", "if self._is_in_period(_time_of(each))"),
+    ("cli/assurance", "if good and good.database_id == database_id:", "if good:"),
     # Whether its connection leads there.
     (
         "drill",

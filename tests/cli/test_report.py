@@ -515,3 +515,53 @@ async def test_a_period_that_has_not_begun_is_a_wrong_argument(
     desk: Desk, since: str
 ) -> None:
     (await desk.types("report", "--since", since)).failed("since", code=2)
+
+
+CALM = "c" * 32
+"""A database to which nothing has happened."""
+
+
+async def lives_beside_it(at: DrillDesk, tmp_path: Path) -> tuple[str, ...]:
+    """The other database is archived, drilled, migrated and restored; returns where that is known."""
+    at.w.emulator.add_database(CALM)
+    at.w.emulator.add_snapshot(CALM)
+    snapshot = f"{DATABASE}/{at.w.newest().version_id}"
+    folder = f"{tmp_path}/kept/"
+    archived = (await at.types("archive", snapshot, folder, "--json")).json["uri"]
+    file = tmp_path / "stack.json"
+    text = json.dumps(exported("dynamic"))
+    text = re.sub(r'(?<="uri": ")file:[^"]+9328a9dc[^"]+', archived, text)
+    file.write_text(text.replace("2026-12-02T09:", "2026-03-01T09:"))
+    await at.drills(snapshot, "--archives", folder)
+    await at.w.clock.sleep(HOUR)
+    await at.types("guard", DATABASE, "--", "true")
+    at.w.emulator.next_restore_fails_with(DATABASE, "RESTORE_FAILED")
+    (await at.types("restore", snapshot, "--yes")).failed("RESTORE_FAILED")
+    return "--archives", folder, "--state", str(file), "--json"
+
+
+@staged(drill_desk, cache_world="invalidated")
+async def test_a_report_shows_nothing_of_one_database_at_another_nor_of_another_period(
+    at: DrillDesk, tmp_path: Path
+) -> None:
+    known = await lives_beside_it(at, tmp_path)
+    ended = await at.types("report", DATABASE, CALM, *known)
+    (calm,) = (each for each in ended.json["databases"] if each["id"] == CALM)
+    happened = one_of(ended)
+    for name in ("drills", "changes", "restores", "archive", "drilled_at"):
+        assert happened[name], name
+        assert not calm[name], name
+    for name in ("before_last_change", "before_last_restore"):
+        assert happened[name], name
+        assert calm[name] is None, name
+    results = {each["result"] for each in happened["restores"]}
+    assert results == {"success", "RESTORE_FAILED", None}
+    assert not [each for each in happened["unknown"] if "offsite" in each]
+    sources = {each["known_from"] for each in happened["drills"]}
+    assert sources == {"ledger", "state of proof of app/dev"}
+    await at.w.clock.sleep(3 * 86400.0)
+    (late,) = (await at.types("report", DATABASE, "--since", "1d", *known)).json[
+        "databases"
+    ]
+    assert (late["changes"], late["restores"]) == ([], [])
+    assert [each["passed"] for each in late["drills"]] == [True]
