@@ -2152,16 +2152,54 @@ MISTAKES = (
     # What a report says of a database, and what it does not show.
     ("cli/assurance", "if drill.database_id == database_id:", "if True:"),
     ("cli/assurance", "if record.database_id == database_id:", "if True:"),
-    ("cli/assurance", "if good is not None and good.database_id == database_id:", "if good is not None:"),
-    ("cli/assurance", "if manifest.database_id == database_id and manifest.drill is not None:", "if manifest.drill is not None:"),
-    ("cli/assurance", "if each.database_id == self.health.id\n            and each.touched_at >= self.evidence.since", "if each.database_id == self.health.id"),
-    ("cli/assurance", "if each.database_id == self.health.id\n            and each.touched_at >= self.evidence.since", "if each.touched_at >= self.evidence.since"),
+    (
+        "cli/assurance",
+        "if good is not None and good.database_id == database_id:",
+        "if good is not None:",
+    ),
+    (
+        "cli/assurance",
+        "if manifest.database_id == database_id and manifest.drill is not None:",
+        "if manifest.drill is not None:",
+    ),
+    (
+        "cli/assurance",
+        (
+            "if each.database_id == self.health.id and each.touched_at >= "
+            "self.evidence.since"
+        ),
+        "if each.database_id == self.health.id",
+    ),
+    (
+        "cli/assurance",
+        (
+            "if each.database_id == self.health.id and each.touched_at >= "
+            "self.evidence.since"
+        ),
+        "if each.touched_at >= self.evidence.since",
+    ),
     ("cli/assurance", "and record.target_database_id == self.health.id", ""),
     ("cli/assurance", "and record.uri not in checked", ""),
-    ("cli/assurance", "if restore.status is Status.FAILED:\n        return restore.result", "if restore.status is Status.FAILED:\n        return SUCCESS"),
-    ("cli/assurance", "time: each for time, each in known.items() if self._is_in_period(time)", "time: each for time, each in known.items()"),
-    ("cli/assurance", "if each is last_good or self._is_in_period(_time_of(each))", "if True"),
-    ("cli/assurance", "if each is last_good or self._is_in_period(_time_of(each))", "if self._is_in_period(_time_of(each))"),
+    (
+        "cli/assurance",
+        "if restore.status is Status.FAILED:\n        return restore.result",
+        "if restore.status is Status.FAILED:\n        return SUCCESS",
+    ),
+    (
+        "cli/assurance",
+        "time: each for time, each in known.items() if self._is_in_period(time)",
+        "time: each for time, each in known.items()",
+    ),
+    (
+        "cli/assurance",
+        "if each is last_good or self._is_in_period(_time_of(each))",
+        "if True",
+    ),
+    (
+        "cli/assurance",
+        "if each is last_good or self._is_in_period(_time_of(each))",
+        "if self._is_in_period(_time_of(each))",
+    ),
     ("cli/assurance", "if good and good.database_id == database_id:", "if good:"),
     # Whether its connection leads there.
     (
