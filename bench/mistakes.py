@@ -451,11 +451,11 @@ MISTAKES = (
         "is_same = each.source == wish.source and wish.is_for_same(each)",
         "is_same = each.source == wish.source",
     ),
-    ("ledger", "is_young = known.age(each) <= RENAMED_WITHIN", "is_young = True"),
+    ("ledger", "return known.age(last) <= RENAMED_WITHIN", "return True"),
     (
         "ledger",
-        "is_young = known.age(each) <= RENAMED_WITHIN",
-        "is_young = known.age(each) < RENAMED_WITHIN",
+        "return known.age(last) <= RENAMED_WITHIN",
+        "return known.age(last) < RENAMED_WITHIN",
     ),
     ("ledger", 'raise ClaimRefused("renamed", each)', "pass"),
     (
@@ -470,19 +470,27 @@ MISTAKES = (
     ),
     (
         "ledger",
-        "if attempt.is_dropped or attempt.status is Status.FAILED:",
-        "if attempt.status is Status.FAILED:",
+        'if (owner or "").split("::")[:2] != (attempt.owner or "").split("::")[:2]:',
+        "if False:",
+    ),
+    ("ledger", "if (each.kind, each.owner) == name)", "if each.owner == attempt.owner)"),
+    (
+        "ledger",
+        "return known.age(last) <= RENAMED_WITHIN",
+        "return known.age(attempt) <= RENAMED_WITHIN",
+    ),
+    ("ledger", "is_removed = attempt.is_dropped and last.is_dropped", "is_removed = False"),
+    (
+        "ledger",
+        "is_removed = attempt.is_dropped and last.is_dropped",
+        "is_removed = attempt.is_dropped",
     ),
     (
         "ledger",
-        "if attempt.is_dropped or attempt.status is Status.FAILED:",
-        "if attempt.is_dropped:",
+        "is_removed = attempt.is_dropped and last.is_dropped",
+        "is_removed = last.is_dropped",
     ),
-    (
-        "ledger",
-        'return (owner or "").split("::")[:2] == (attempt.owner or "").split("::")[:2]',
-        "return True",
-    ),
+    ("ledger", "if is_removed or attempt.status is Status.FAILED:", "if is_removed:"),
     # How long an attempt counts, and what two views of it know.
     ("ledger", "return self.is_over or self.request.outcome is not None", "return self.is_over"),
     ("ledger", "return self.held_until or NEVER", "return NEVER"),

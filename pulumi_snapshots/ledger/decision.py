@@ -366,19 +366,28 @@ def renamed_restore(known: Known) -> Claim | None:
         return None
     for each in known.same_database:
         is_same = each.source == wish.source and wish.is_for_same(each)
-        is_young = known.age(each) <= RENAMED_WITHIN
-        if is_same and is_young and _is_renamed(each, wish.owner):
+        if is_same and _is_renamed(known, each):
             raise ClaimRefused("renamed", each)
     return None
 
 
-def _is_renamed(attempt: Attempt, owner: str | None) -> bool:
-    """Tell whether an attempt may be of the owner under its earlier name."""
+def _is_renamed(known: Known, attempt: Attempt) -> bool:
+    """Tell whether an attempt may be of the owner under its earlier name.
+
+    The last attempt of that name says whether it is still in use: what was dropped because another
+    one has replaced it counts, as in a state from before both.
+    """
+    owner = known.wish.owner
     if owner_kind(attempt.owner) != "resource" or attempt.owner == owner:
         return False
-    if attempt.is_dropped or attempt.status is Status.FAILED:
+    if (owner or "").split("::")[:2] != (attempt.owner or "").split("::")[:2]:
         return False
-    return (owner or "").split("::")[:2] == (attempt.owner or "").split("::")[:2]
+    name = attempt.kind, attempt.owner
+    last = next(each for each in known.attempts if (each.kind, each.owner) == name)
+    is_removed = attempt.is_dropped and last.is_dropped
+    if is_removed or attempt.status is Status.FAILED:
+        return False
+    return known.age(last) <= RENAMED_WITHIN
 
 
 TABLE: dict[Kind, tuple[Row, ...]] = {

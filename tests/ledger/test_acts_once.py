@@ -102,6 +102,13 @@ LOST = {
         )
     }
     | {
+        f"a state from before two restores, in which the Restore is renamed {how}, restores nothing again": f"""
+            R up v1; wait 300; R up v2; R preview v2; R imports nothing; wait 3600; rows change; R is renamed {how};
+            R up v1 refused: another name & do it all the same; rows later; sent 2; R up v3 within={BOUND}; rows then
+        """
+        for how in ("forth with an alias", "forth")
+    }
+    | {
         "another name's Restore of two days ago is somebody's own": f"""
             R up v1; wait {2 * DAY}; rows change; R is renamed forth; R up v1 within={BOUND}; rows then; sent 2
         """,
@@ -136,6 +143,10 @@ KEPT = {
     """,
     "a Restore that is renamed with an alias does not act again": """
         R up v1; wait 600; rows change; R is renamed forth with an alias; R up v1; rows later; sent 1
+    """,
+    "a Restore that was removed after two restores acts again under another name": f"""
+        R up v1; wait 300; R up v2; wait 300; R destroy; wait 600; rows change; R is renamed forth with an alias;
+        R up v1 within={BOUND}; rows then; sent 3
     """,
     "a renamed Restore with other triggers acts": """
         R up v1; wait 600; rows change; R is renamed forth; R up v2; rows then; sent 2

@@ -480,6 +480,48 @@ SEVERAL: dict[str, tuple[list[Attempt], Wish, tuple[str, str]]] = {
         wish("restore", owner=RESTORING),
         RESUMED,
     ),
+    # Another name, whose state was set back to before two restores
+    "another name's, dropped for its newest one": (
+        [replace(DONE, owner=OTHER, in_state="run"), replace(LATER, owner=OTHER)],
+        wish("restore"),
+        RENAMED,
+    ),
+    "another name's, dropped for its newest one of more than a day ago": (
+        [
+            replace(DONE, owner=OTHER, in_state="run"),
+            attempt(
+                "restore",
+                RENAMED_WITHIN + SECOND,
+                id_="later",
+                purpose="v2",
+                owner=OTHER,
+                **FOUND,
+            ),
+        ],
+        wish("restore"),
+        NEW,
+    ),
+    "another name's, removed after two": (
+        [
+            replace(DONE, owner=OTHER, in_state="run"),
+            replace(LATER, owner=OTHER, in_state="run"),
+        ],
+        wish("restore"),
+        NEW,
+    ),
+    "another name's, dropped, beside a newer snapshot of the same name": (
+        [
+            replace(DONE, owner=OTHER, in_state="run"),
+            attempt(id_="later", owner=OTHER, ago=SECOND, **FOUND),
+        ],
+        wish("restore"),
+        NEW,
+    ),
+    "another name's, not dropped, before its newest one": (
+        [replace(DONE, owner=OTHER), replace(LATER, owner=OTHER, in_state="run")],
+        wish("restore"),
+        RENAMED,
+    ),
     "two unsaved snapshots": (TWO, wish(), RESUMED),
     "two unsaved snapshots, in another order": (TWO[::-1], wish(), RESUMED),
     "another's is open beside an unsaved one": (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.ledger.attempt import LATEST_OF_LOST
-from pulumi_snapshots.ledger.decision import UNSAVED_LASTS
+from pulumi_snapshots.ledger.decision import RENAMED_WITHIN, UNSAVED_LASTS
 from pulumi_snapshots.snapshot.record import is_pinned
 from squarecloud_emulator import JournalEntry
 from tests.simulation.model_engine import Declared, Engine, Held, Ref, Stack
@@ -60,6 +60,8 @@ class Want:
     is_rolled_back: bool = False
     # whether a state had it by another name, as another resource's may
     by_old_name: bool = False
+    # whether its resource has had another name since
+    is_renamed: bool = False
     version: str | None = None  # of a snapshot, as the state has it
 
     @property
@@ -380,9 +382,9 @@ class Books:
         page = self.page(stack, role)
         if page.saved is not None:
             page.saved.by_old_name = True
-        # What a state has dropped since is done again under another name, as documented.
-        for want in page.history[:-1]:
-            want.is_rolled_back = False
+        # Once a name has not restored for a day, it is done again under another one, as documented.
+        for want in page.history:
+            want.is_renamed = True
 
     def note_stack_rename(self, stack: Stack, role: str) -> None:
         """Note that a resource is another one from now on: no ledger knows what it was with its stack's earlier name."""
@@ -592,6 +594,10 @@ class Told:
         """Check that a restore does not act again because an older state was imported; other triggers and `--replace` do it."""
         before = [post for post in self.want.accepted if post not in new]
         is_known = self.engine.computer.memory in self.want.senders
+        if self.want.is_renamed and before:
+            is_known &= (
+                self.books.story.emulator.now() - before[-1].at <= RENAMED_WITHIN
+            )
         if self.want.is_rolled_back and not self.is_forced and is_known and before:
             times = [f"{post.at:%d %H:%M:%S}" for post in self.want.accepted]
             self.books.story.fail(
