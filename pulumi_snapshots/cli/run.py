@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -22,6 +23,7 @@ from pulumi_snapshots.errors import Hint, HintKind, ProviderError, is_later
 from pulumi_snapshots.errors.debug import shows_traceback
 from pulumi_snapshots.errors.pages import keep_last
 from pulumi_snapshots.errors.secrets import looks_secret, spells_secret
+from pulumi_snapshots.hosts.monitor_message import Event
 from pulumi_snapshots.service.errors import AnswerLost, NotSent, Unavailable
 
 # exit codes; the last one is click's, for wrong arguments
@@ -177,19 +179,11 @@ def _refuse(invocation: Invocation, error: click.ClickException) -> int:
     return error.exit_code
 
 
-async def _notify(invocation: Invocation, event: str) -> None:
-    """Tell the monitor, if there is one.
-
-    A monitor that does not hear it only causes a warning, without its URL.
-    """
-    url = invocation.notifies
-    if url is None:
-        return
+async def _notify(invocation: Invocation, event: Event) -> None:
+    """Tell the monitor how the command goes, if there is a monitor."""
     text = "\n".join(invocation.failures) if event == "failed" else ""
-    if why := await invocation.monitor.tell(
-        invocation.clock, url, event, f"{invocation.name}: {event}", text
-    ):
-        invocation.warn(f"the URL of --notify did not hear that this {event}: {why}.")
+    job = shlex.join([NAME, *invocation.arguments])
+    await invocation.tell_monitor(event, job, f"{invocation.name}: {event}", text)
 
 
 async def _heed_signals(

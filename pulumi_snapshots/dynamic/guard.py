@@ -232,11 +232,15 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         row: MessageRow,
     ) -> None:
         """Do what `OncePerRun` does, on the loop of all requests; raises `pulumi.RunError`."""
-        work = getattr(self._once(), act)
+        about = (self._owner, inputs, what, self._session, row)
+        work = partial(getattr(self._once(), act), *about)
+        engine_call: Any = late("run.calls:EngineCall")
+        call = engine_call(None, lambda: self._settings, this_run().shared, row)
+        when = "after" if act == "after" else "before"
+        name = f"Guard {self._owner}, {when} a change"
+        telling = late("run.failures:telling_of_failure")
         try:
-            await _carried_out(
-                partial(work, self._owner, inputs, what, self._session, row)
-            )
+            await _carried_out(partial(telling, call, name, row.wording.report, work))
         except ProviderError as error:
             raise pulumi.RunError(row.wording.report(error)) from error
         finally:

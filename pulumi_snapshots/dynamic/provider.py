@@ -33,6 +33,7 @@ from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
 from pulumi_snapshots.resources import RESOURCES
 from pulumi_snapshots.run.calls import EngineCall, Resource, ResourceNotFinished, Rules
+from pulumi_snapshots.run.failures import telling_of_failure
 from pulumi_snapshots.run.settings import Settings
 
 T = TypeVar("T")
@@ -184,7 +185,7 @@ class Provider(ResourceProvider):
         """
         try:
             with self._call() as call:
-                made = _carry_out(lambda: operation(call))
+                made = _carry_out(partial(self._told, call, operation))
         except ResourceNotFinished as end:
             engine = engine_access.current_call()
             made = self._hidden(end.resource)
@@ -194,6 +195,14 @@ class Provider(ResourceProvider):
                 engine.fail(wording.report(end.error, end.steps_if_not_saved))
             return made
         return self._hidden(made)
+
+    async def _told(
+        self, call: EngineCall, operation: Callable[[EngineCall], Awaitable[Resource]]
+    ) -> Resource:
+        """Carry out an operation; a monitor hears of its failure."""
+        report = PYTHON.about(resource=call.owner).report
+        name = self.rules.about(call)
+        return await telling_of_failure(call, name, report, partial(operation, call))
 
     def _hidden(self, resource: Resource) -> Resource:
         """The resource with its secrets as the wire has them.

@@ -15,10 +15,11 @@ from pulumi_snapshots.errors.secrets import hide_secrets
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 
-PLAIN_KEY = (
-    "the API key is configured in plain text; set it again with `pulumi config set "
-    "--secret`"
-)
+PLAIN = {
+    name: f"{what} is configured in plain text; set it again with `pulumi config set --secret`"
+    for name, what in {"apiKey": "the API key", "notify": "the URL of notify"}.items()
+}
+"""What is said of a secret in plain config, by its name there."""
 STEPS = {
     HintKind.SET_KEY: (
         "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY."

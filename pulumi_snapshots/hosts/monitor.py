@@ -1,78 +1,40 @@
-"""Messages to a monitor that a user names, such as healthchecks or ntfy.
+"""Messages to a monitor that a user names, such as healthchecks, ntfy, Discord or Slack.
 
 The monitor's URL is a secret: no result holds any part of it.
 """
 
-import html
-import json
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import anyio
 import httpx
 
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.secrets import hide_secrets
+from pulumi_snapshots.hosts.monitor_message import (
+    Event,
+    MonitorMessage,
+    message_of,
+)
 from pulumi_snapshots.service.client import NO_ANSWER, open_client
 
-NTFY_HOST = "ntfy.sh"
-NTFY = "ntfy+"
-"""`ntfy+https://…` says that a server takes messages at the URL itself, as `ntfy.sh` does."""
-MONITOR_PATHS = {"started": "/start", "done": "", "failed": "/fail"}
-"""How healthchecks, and many others, hear how a job goes."""
-PRIORITIES = {"started": "min", "done": "low", "failed": "high"}
-"""Of ntfy's messages."""
 MESSAGE_TRIES = 3
 MESSAGE_SECONDS = 4.0
 """Seconds that one try may take."""
 MESSAGE_PAUSE = 1.0
 """Seconds between two tries."""
-LONGEST_MESSAGE = 4000
-"""Characters of a message, about as many as ntfy shows."""
-DISCORD_HOSTS = ("discord.com", "discordapp.com")
-DISCORD_PATH = "/api/webhooks/"
-SLACK_HOST = "hooks.slack.com"
-LONGEST_CHAT = 1900
-"""Characters of a message in a chat: Discord refuses more than 2,000."""
-
-
-def problem_of_monitor(url: str) -> str:
-    """Return why messages cannot go to a URL, without any part of it; empty if they can.
-
-    Args:
-        url: the monitor's URL, which is a secret.
-    """
-    try:
-        parts = urlsplit(url.removeprefix(NTFY))
-        is_address = (
-            parts.scheme in {"http", "https"}
-            and bool(parts.hostname)
-            and parts.port != 0
-        )
-    except ValueError:
-        is_address = False
-    is_good = is_address and url.isascii() and url.isprintable()
-    return "" if is_good else "must be a URL that begins with https:// or http://"
-
-
-def chat_message(url: str, title: str, text: str) -> bytes | None:
-    """Return the body of a message to a chat; None if the URL is not a chat's.
-
-    Args:
-        url: A webhook of Discord or Slack, or another URL.
-        title: One line.
-        text: further text, of which the chat gets the beginning. The message mentions no member.
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    shown = f"{title}\n{text}".strip()[:LONGEST_CHAT]
-    is_discord = host.removeprefix("ptb.").removeprefix("canary.") in DISCORD_HOSTS
-    if is_discord and parts.path.startswith(DISCORD_PATH):
-        return json.dumps(
-            {"content": shown, "allowed_mentions": {"parse": []}}
-        ).encode()
-    if host == SLACK_HOST:
-        return json.dumps({"text": html.escape(shown, quote=False)}).encode()
-    return None
+HEARD = "heard"
+"""The folder of the troubles that monitors have heard of, in the state directory."""
+HEARD_FOR = timedelta(days=7)
+"""After so long, a trouble that has not ended is reported again."""
+_WORDS = re.compile(r"\b(?:[0-9a-f]{32}|[A-Za-z_]{2,})\b")
+"""Ids of databases, and words without a digit: not the numbers, times and versions, which differ
+each time."""
+_UNITS = frozenset({"day", "days", "min"})
 
 
 @dataclass
@@ -82,63 +44,132 @@ class Monitor:
     http: httpx.AsyncBaseTransport | None = None
 
     async def tell(
-        self,
-        clock: Clock,
-        url: str,
-        event: str,
-        title: str,
-        text: str = "",
+        self, clock: Clock, url: str, event: Event, title: str, text: str = ""
     ) -> str:
-        """Tell a monitor about a job; a chat only hears of failures.
+        """Tell a monitor of an event, if its kind hears of such events.
 
         Args:
             clock: for the pause between two tries.
             url: the monitor's URL, which is a secret.
-            event: `started`, `done` or `failed`.
+            event: the event.
             title: one line.
             text: further text, of which the monitor gets the beginning; empty repeats the title.
 
         Returns:
             Why the monitor did not get the message; empty if it did.
         """
-        plain = url.removeprefix(NTFY)
-        parts = urlsplit(plain)
-        headers: dict[str, str] = {}
-        chat = chat_message(url, title, text)
-        if chat is not None and event != "failed":
+        message = message_of(url, event, title, hide_secrets(text))
+        if message is None:
             return ""
-        if chat is not None:
-            headers = {"Content-Type": "application/json"}
-        elif url.startswith(NTFY) or parts.hostname == NTFY_HOST:
-            headers = {"Title": title, "Priority": PRIORITIES[event]}
-        else:
-            plain = parts._replace(
-                path=parts.path.rstrip("/") + MONITOR_PATHS[event]
-            ).geturl()
-        body = chat or (text or f"{title}.")[:LONGEST_MESSAGE].encode()
         why = ""
         for attempt in range(MESSAGE_TRIES):
             await clock.sleep(MESSAGE_PAUSE if attempt else 0.0)
-            why = await self._send(plain, headers, body)
+            why = await self._send(message)
             if not why:
                 break
         return why
 
-    async def _send(self, url: str, headers: dict[str, str], body: bytes) -> str:
+    async def _send(self, message: MonitorMessage) -> str:
         """Send one message; returns why the monitor did not get it, empty if it did."""
+        url = message.url
         try:
             # A redirect is not followed: it would show the secret to another host.
             with anyio.fail_after(MESSAGE_SECONDS):
                 async with (
                     open_client(url, self.http) as client,
-                    client.stream("POST", url, headers=headers, content=body) as answer,
+                    client.stream(
+                        "POST", url, headers=message.headers, content=message.body
+                    ) as answer,
                 ):
-                    return (
-                        ""
-                        if answer.is_success
-                        else f"it answered with {answer.status_code}"
-                    )
+                    if answer.is_success:
+                        return ""
+                    return f"it answered with {answer.status_code}"
         except TimeoutError:
             return "no answer in time"
         except NO_ANSWER as error:
             return f"no answer ({type(error).__name__})"
+
+
+@dataclass
+class TroubleMonitor:
+    """Tells one monitor of each trouble once, and of its end.
+
+    A trouble is the same as one before if its job is, and its text apart from numbers, times and
+    versions. It ends when the job succeeds, or is reported again after a week. An empty file in the
+    state directory remembers it, for all runs of this machine.
+
+    Attributes:
+        url: The monitor's URL, which is a secret.
+        state_directory: The folder for files of this machine.
+    """
+
+    url: str = field(repr=False)
+    state_directory: Path
+    clock: Clock
+    monitor: Monitor = field(default_factory=Monitor)
+
+    async def tell(
+        self, event: Event, job: str, title: str, text: str = "", kind: str = ""
+    ) -> str:
+        """Tell of a trouble that the monitor has not heard of, or of the end of one that it has.
+
+        Args:
+            event: What has happened to the job.
+            job: Names the job among all of this user.
+            title: One line.
+            text: Further text.
+            kind: What makes a trouble of the job another one; the words of the text unless given.
+
+        Returns:
+            Why the monitor did not get the message; empty if it did, or need not.
+        """
+        if event == "started":
+            return ""
+        is_news = self._end(job) if event == "done" else self._is_new(job, kind or text)
+        if not is_news:
+            return ""
+        why = await self.monitor.tell(self.clock, self.url, event, title, text)
+        if why and event != "done":
+            self._end(job)
+        return why
+
+    def _is_new(self, job: str, text: str) -> bool:
+        """Remember a trouble; returns whether it was not remembered. Of two runs one hears so."""
+        words = [each for each in _WORDS.findall(text) if each not in _UNITS]
+        file = self._folder / f"{self._digest(job)}-{self._digest(' '.join(words))}"
+        now = self.clock.utc()
+        if not self.state_directory.is_absolute():  # there is none
+            return True
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._forget_old(now)
+            file.open("x").close()
+            os.utime(file, (now.timestamp(), now.timestamp()))
+        except FileExistsError:
+            return False
+        except OSError:  # better told each time than never
+            return True
+        return True
+
+    def _forget_old(self, now: datetime) -> None:
+        for file in self._folder.iterdir():
+            if file.stat().st_mtime <= (now - HEARD_FOR).timestamp():
+                file.unlink(missing_ok=True)
+
+    def _end(self, job: str) -> bool:
+        """Forget the troubles of a job; returns whether there were any."""
+        files = [*self._folder.glob(f"{self._digest(job)}-*")]
+        try:
+            for file in files:
+                file.unlink(missing_ok=True)
+        except OSError:
+            return False
+        return bool(files)
+
+    @property
+    def _folder(self) -> Path:
+        return self.state_directory / HEARD
+
+    def _digest(self, text: str) -> str:
+        # The URL is as random as a salt: what a command's arguments hold cannot be guessed.
+        return hashlib.sha256(f"{self.url} {text}".encode()).hexdigest()[:32]

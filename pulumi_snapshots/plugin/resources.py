@@ -88,6 +88,7 @@ class Provider(pulumi.ProviderResource):
         poll_every: pulumi.Input[str] | None = None,
         listing_cache: pulumi.Input[str] | None = None,
         guard: pulumi.Input[str] | None = None,
+        notify: pulumi.Input[str] | None = None,
         block_wait: pulumi.Input[str] | None = None,
         restore_settle: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
@@ -102,8 +103,9 @@ class Provider(pulumi.ProviderResource):
             in_camel(name): pulumi.Output.from_input(value).apply(str)
             for name, value in given.items()
         }
-        if api_key is not None:
-            texts["apiKey"] = pulumi.Output.secret(texts["apiKey"])
+        for name in ("apiKey", "notify"):
+            if name in texts:
+                texts[name] = pulumi.Output.secret(texts[name])
         super().__init__(PACKAGE, resource_name, texts, opts)
 
 

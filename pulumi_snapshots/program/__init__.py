@@ -19,7 +19,7 @@ from pulumi.runtime import get_root_resource
 from pulumi.runtime.config import get_config, is_config_secret
 
 from pulumi_snapshots.engine import schema_of
-from pulumi_snapshots.engine.wording import PLAIN_KEY
+from pulumi_snapshots.engine.wording import PLAIN
 from pulumi_snapshots.errors.pages import with_pointer
 from pulumi_snapshots.program.declaration import (
     INSTEAD_OF_SNAPSHOT,
@@ -495,15 +495,15 @@ def alias_of(
 
 
 def warn_of_plain_key(resource: pulumi.Resource | None = None) -> None:
-    """Warn if the API key is configured in plain text.
+    """Warn if a secret is configured in plain text.
 
     Args:
         resource: the resource on whose row the warning stands; None for the stack's.
     """
-    if pulumi.Config("squarecloud").get("apiKey") and not is_config_secret(
-        "squarecloud:apiKey"
-    ):
-        warn_once(PLAIN_KEY, resource)
+    for name, warning in PLAIN.items():
+        is_secret = is_config_secret(f"squarecloud:{name}")
+        if pulumi.Config("squarecloud").get(name) and not is_secret:
+            warn_once(warning, resource)
 
 
 def warn_of_unusual_id(

@@ -492,6 +492,7 @@ class Operation:
         warning = await self.session.take_plan_warning()
         if warning is not None:
             self.member.warn(warning)
+            await self.session.tell_monitor_of_plan(warning, self.member.warn)
 
     async def _leave(self, path: str, decided_at: Stamp, departure: Departure) -> None:
         """Mark in the ledger that the request leaves, or keep the request back if it is too late.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -21,6 +22,7 @@ from pulumi_snapshots.listing.plan import plan_warning
 from pulumi_snapshots.listing.polling import PollPlan
 from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.run.memory import Fleet, RunMemory
+from pulumi_snapshots.run.notices import PLAN, Notice, tell_monitor
 from pulumi_snapshots.run.settings import LISTING_CACHES, Settings
 from pulumi_snapshots.service.client import BRIEF, ONCE, Client
 from pulumi_snapshots.service.errors import KeyRefused, SquareCloudError
@@ -28,6 +30,8 @@ from pulumi_snapshots.service.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:
     import httpx  # spoken in `service` and `hosts` only
+
+    from pulumi_snapshots.hosts.monitor import Monitor
 
 UNWRITTEN = (
     "the ledger cannot be used ({trouble}): nothing new is sent, this process keeps the service's "
@@ -53,6 +57,8 @@ class Session(Stoppable):
         self.ledger = ledger
         self.service_clock = ledger.clock
         self.memory = memory or RunMemory()
+        self.monitor: Monitor | None = None
+        """Sends messages to a user's monitor; over the network unless it is given."""
         ledger.seen = self.memory.seen
         self.rate_limiter = RateLimiter(
             self.clock,
@@ -163,6 +169,18 @@ class Session(Stoppable):
             account = await self.listings.account(-math.inf, patience=ONCE)
             return plan_warning(account.plan_ends, self.service_clock.now())
         return None
+
+    async def tell_monitor_of_plan(
+        self, warning: str, warn: Callable[[AnyMessage], None]
+    ) -> None:
+        """Tell the monitor of the setting `notify` that the plan ends, unless it knows.
+
+        Args:
+            warning: The warning.
+            warn: Shows that the monitor did not hear it.
+        """
+        notice = Notice("warned", PLAN, PLAN, warning)
+        await tell_monitor(notice, self.settings, self.memory, warn, self.monitor)
 
     def wish(  # noqa: PLR0913  each is a fact of its own
         self,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_snapshots.errors import AnyMessage, Hint, HintKind, Message, ProviderError
+from pulumi_snapshots.hosts.monitor_message import problem_of_monitor
 from pulumi_snapshots.ledger.place import BACKEND, OPTIONS, OWN, read_place
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_camel
@@ -113,6 +114,13 @@ def _url(value: object) -> str:
     return text
 
 
+def _monitor_url(value: object) -> str:
+    url = str(value).strip()
+    if problem := problem_of_monitor(url):
+        raise Unfit(problem)
+    return url
+
+
 def _folder(value: object) -> str:
     folder = Path(checks.text(value).strip()).expanduser()
     if not folder.is_absolute():
@@ -206,6 +214,13 @@ class Settings(Inputs):
         "in the guard's history.",
         default="on",
         read=checks.one_of("on", "off"),
+    )
+    notify: str | None = declare(
+        "The URL of a monitor that hears once of each trouble: a webhook of Discord or Slack, a "
+        "topic of ntfy, or a check of healthchecks. The URL is a secret.",
+        default=None,
+        secret=True,
+        read=_monitor_url,
     )
     # The vendor asks clients to wait 30 minutes after RATE_LIMITED.
     block_wait: Duration = declare(

@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import anyio
 import httpx
 import pytest
 
-from pulumi_snapshots.hosts.monitor import chat_message
+from pulumi_snapshots.hosts.monitor_message import kind_of_monitor, message_of
 from tests.cli.typed import Desk
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, World, world
+from tests.support.world import DATABASE, OTHER_DATABASE, START, World, world
 
 CHECKS = "https://hc.example/ping/5ec2e7-uuid"
 NTFY = "https://ntfy.sh/5ec2e7-topic"
@@ -242,7 +243,20 @@ CHATS = {
     DISCORD.replace("discord.com", "ptb.discord.com"): "content",
     DISCORD.replace("discord.com", "discordapp.com"): "content",
     SLACK: "text",
+    "slack+https://chat.example/hooks/5ec2e7": "text",
 }
+
+
+def chat_texts(monitors: Monitors, url: str) -> list[str]:
+    """The texts of the messages that a chat got, each in the chat's own form."""
+    address = url.removeprefix("slack+")
+    texts = []
+    for to, body, headers in monitors.told:
+        assert (to, headers["content-type"]) == (address, "application/json")
+        message = json.loads(body)
+        assert message.get("allowed_mentions", {"parse": []}) == {"parse": []}
+        texts.append(message[CHATS[url]])
+    return texts
 
 
 @pytest.mark.parametrize("url", CHATS)
@@ -257,33 +271,131 @@ async def test_a_chat_hears_of_a_failure_once_and_of_nothing_else(
     w.emulator.advance(3600)
     w.emulator.fail_next_snapshot(DATABASE)
     failed = (await desk.types(*CREATE)).failed()
-    ((to, body, headers),) = monitors.told
-    assert (to, headers["content-type"]) == (url, "application/json")
-    message = json.loads(body)
-    text = message[CHATS[url]]
+    (text,) = chat_texts(monitors, url)
     assert text.startswith("squarecloud-snapshots create: failed\n")
     assert "SNAPSHOT_FAILED" in text
     assert "5ec2e7" not in failed.err + text
-    assert message.get("allowed_mentions", {"parse": []}) == {"parse": []}
+
+
+@staged(world)
+async def test_a_chat_hears_of_a_silence_once_until_it_is_over(
+    w: World, tmp_path: Path
+) -> None:
+    monitors = Monitors()
+    desk = desk_of(w, tmp_path, monitors, SQUARECLOUD_NOTIFY=DISCORD)
+    status = ("status", DATABASE, "--max-age", "26h")
+    for _ in range(3):  # no snapshot for 1 h, 25 h, 49 h
+        w.emulator.advance(3600)
+        (await desk.types(*status)).failed()
+        w.emulator.advance(23 * 3600)
+    (text,) = chat_texts(monitors, DISCORD)
+    assert DATABASE in text
+    (await desk.types(*CREATE)).done  # noqa: B018  it asserts
+    (await desk.types(*status)).done  # noqa: B018  it asserts
+    assert len(monitors.told) == 1
+    w.emulator.advance(30 * 3600)
+    (await desk.types(*status)).failed()
+    assert len(monitors.told) == 2
+
+
+@staged(world)
+async def test_a_trouble_that_stays_is_reported_again_after_a_week(
+    w: World, tmp_path: Path
+) -> None:
+    monitors = Monitors()
+    desk = desk_of(w, tmp_path, monitors, SQUARECLOUD_NOTIFY=DISCORD)
+    told = []
+    for _ in range(9):
+        (await desk.types("status", DATABASE)).failed()
+        told.append(len(monitors.told))
+        await w.clock.sleep(24 * 3600)
+    assert told == [1] * 7 + [2] * 2
+
+
+@staged(world, databases=(DATABASE, OTHER_DATABASE))
+async def test_a_chat_hears_of_another_database_and_of_another_reason(
+    w: World, tmp_path: Path
+) -> None:
+    monitors = Monitors()
+    desk = desk_of(w, tmp_path, monitors, SQUARECLOUD_NOTIFY=DISCORD)
+    for database in (DATABASE, OTHER_DATABASE, DATABASE):
+        (await desk.types("status", database)).failed()
+    assert len(monitors.told) == 2
+    w.fault(kind="me", status=401, code="ACCESS_DENIED", times=None)
+    (await desk.types("status", DATABASE)).failed()
+    first, other, refused = chat_texts(monitors, DISCORD)
+    assert (DATABASE in first, OTHER_DATABASE in other) == (True, True)
+    assert "ACCESS_DENIED" in refused
+
+
+@staged(world)
+async def test_a_chat_that_was_down_hears_of_the_trouble_from_the_next_run(
+    w: World, tmp_path: Path
+) -> None:
+    monitors = Monitors([500] * 3)
+    desk = desk_of(w, tmp_path, monitors, SQUARECLOUD_NOTIFY=DISCORD)
+    first = (await desk.types("status", DATABASE)).failed()
+    assert "5ec2e7" not in first.err
+    assert first.err.count("did not hear") == 1
+    assert len(monitors.told) == 3
+    for _ in range(2):
+        second = (await desk.types("status", DATABASE)).failed()
+        assert "did not hear" not in second.err
+    assert len(monitors.told) == 4
+
+
+@pytest.mark.parametrize("line", ["status", f"create {DATABASE}"])
+@staged(world, plan_ends_at=START + timedelta(days=3))
+async def test_a_chat_hears_once_that_the_plan_ends(
+    w: World, tmp_path: Path, line: str
+) -> None:
+    monitors = Monitors()
+    desk = desk_of(w, tmp_path, monitors)
+    (await desk.types(*CREATE)).done  # noqa: B018  it asserts
+    w.emulator.advance(3600)
+    for _ in range(2):
+        ended = (await desk.types(*line.split(), "--notify", DISCORD)).done
+        assert "The account's plan ends on" in ended.err
+        w.emulator.advance(3600)
+    (text,) = chat_texts(monitors, DISCORD)
+    assert text.startswith("The end of the account's plan\nThe account's plan ends on")
+
+
+@staged(world, plan_ends_at=START + timedelta(days=3))
+async def test_a_monitor_that_only_knows_jobs_hears_nothing_of_the_plan(
+    w: World, tmp_path: Path
+) -> None:
+    monitors = Monitors()
+    desk = desk_of(w, tmp_path, monitors, SQUARECLOUD_NOTIFY=CHECKS)
+    (await desk.types(*CREATE)).done  # noqa: B018  it asserts
+    (await desk.types("status")).done  # noqa: B018  it asserts
+    assert {to for to, _, _ in monitors.told} == {CHECKS, f"{CHECKS}/start"}
 
 
 @pytest.mark.parametrize("url", [DISCORD, SLACK])
 def test_a_chat_gets_no_mention_and_no_more_than_it_takes(url: str) -> None:
-    body = chat_message(url, "create: failed", "<!channel> @everyone " + "ä" * 5000)
-    assert body is not None
-    message = json.loads(body)
-    text = message.get("text") or message["content"]
-    assert "<!channel>" not in text or message["allowed_mentions"] == {"parse": []}
+    message = message_of(
+        url, "failed", "create: failed", "<!channel> @everyone " + "ä" * 5000
+    )
+    assert message is not None
+    assert "5ec2e7" not in repr(message)
+    content = json.loads(message.body)
+    text = content.get("text") or content["content"]
+    assert "<!channel>" not in text or content["allowed_mentions"] == {"parse": []}
     assert len(text) < 2000
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "kind"),
     [
-        "https://discord.com/channels/1",
-        "https://discord.com.evil.example/api/webhooks/1",
-        CHECKS,
+        ("https://discord.com/channels/1", "ping"),
+        ("https://discord.com.evil.example/api/webhooks/1", "ping"),
+        (CHECKS, "ping"),
+        ("discord+http://127.0.0.1:8080/hook", "discord"),
+        ("https://ntfy.sh.evil.example/topic", "ping"),
     ],
 )
-def test_what_is_no_webhook_of_a_chat_gets_what_a_monitor_does(url: str) -> None:
-    assert chat_message(url, "create: failed", "why") is None
+def test_what_is_no_webhook_of_a_chat_gets_what_a_monitor_does(
+    url: str, kind: str
+) -> None:
+    assert kind_of_monitor(url) == kind

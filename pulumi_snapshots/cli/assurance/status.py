@@ -28,6 +28,7 @@ from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.plan import plan_end_text, plan_warning
 from pulumi_snapshots.properties.checks import spoken
+from pulumi_snapshots.run.notices import PLAN
 from pulumi_snapshots.storage.destination import Destination, place_text
 
 
@@ -72,6 +73,9 @@ async def status_command(
         raise
     kinds = _shown_kinds(typed["archives"], limits, found)
     _show(invocation, began, limits, found, kinds)
+    warning = plan_warning(found.plan_ends, found.evidence.now)
+    if warning is not None:
+        await invocation.tell_monitor("warned", PLAN, PLAN, warning)
     if metrics:
         values["status_success"] = 1.0
         values["status_listing_age_seconds"] = found.page.age

@@ -80,6 +80,7 @@ def _completed(
     click.option(
         "--keep-key", is_flag=True, help="Leave the API key in COMMAND's environment."
     ),
+    arguments.notify_option,
     name="guard",
     has_result=False,
     kind=_BeforeCommand,

@@ -27,7 +27,7 @@ from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, size_text, zoned
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.secrets import SPELLS_ONE, shown_variable, spells_secret
-from pulumi_snapshots.hosts.monitor import problem_of_monitor
+from pulumi_snapshots.hosts.monitor_message import problem_of_monitor
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs
 from pulumi_snapshots.run.memory import is_provisional

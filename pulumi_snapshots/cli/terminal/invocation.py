@@ -36,7 +36,8 @@ from pulumi_snapshots.clock import Clock, Stoppable, parse_rfc3339
 from pulumi_snapshots.drill.drill import DrillFailed
 from pulumi_snapshots.errors import AnyMessage, NotFinished, ProviderError
 from pulumi_snapshots.errors.secrets import hide_secrets, shown_id
-from pulumi_snapshots.hosts.monitor import Monitor
+from pulumi_snapshots.hosts.monitor import Monitor, TroubleMonitor
+from pulumi_snapshots.hosts.monitor_message import CHATS, Event, kind_of_monitor
 from pulumi_snapshots.properties.checks import LATEST
 from pulumi_snapshots.restore.record import time_out_beyond
 from pulumi_snapshots.run.calls import ledger_of
@@ -44,6 +45,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.snapshot.read import get
 from pulumi_snapshots.snapshot.record import SnapshotRecord
+from pulumi_snapshots.state_directory import state_directory
 
 NAME = "squarecloud-snapshots"
 COMPLETE = "_SQUARECLOUD_SNAPSHOTS_COMPLETE"  # the variable by which a shell asks for completions
@@ -339,6 +341,33 @@ class Invocation:
             self._last = text
             self.say(f"{zoned(self.clock.utc(), self.zone, '%H:%M:%S')}  {shown}")
 
+    # The monitor ----------------------------------------------------------------------------------
+
+    async def tell_monitor(
+        self, event: Event, job: str, title: str, text: str = ""
+    ) -> None:
+        """Tell the monitor of an event, if there is a monitor; a chat of each trouble once.
+
+        A monitor that does not hear it only causes a warning, without its URL.
+
+        Args:
+            event: What has happened to the job.
+            job: Names the job among all of this user.
+            title: One line.
+            text: Further text.
+        """
+        url = self.notifies
+        if url is None:
+            return
+        if event == "warned" or kind_of_monitor(url) in CHATS:
+            folder = state_directory(self.environment)
+            once = TroubleMonitor(url, folder, self.clock, self.monitor)
+            why = await once.tell(event, job, title, text)
+        else:
+            why = await self.monitor.tell(self.clock, url, event, title, text)
+        if why:
+            self.warn(f"the URL of --notify did not hear that this {event}: {why}.")
+
     # The service ----------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -360,8 +389,11 @@ class Invocation:
         )
         settings = Settings.read(config, self.environment)
         session = self.make_session(
-            settings, self.make_ledger(settings, self.clock), clock=self.clock
+            replace(settings, notify=self.notifies or settings.notify),
+            self.make_ledger(settings, self.clock),
+            clock=self.clock,
         )
+        session.monitor = self.monitor
         try:
             yield session
             note = session.take_note()

@@ -20,6 +20,7 @@ from pulumi_snapshots.engine.queries import (
     questions_about_state,
     version_request,
 )
+from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.guard.book import GUARD, GuardBook, GuardOutputs, consult
 from pulumi_snapshots.guard.coverage import STATE_UNKNOWN, StateBefore
@@ -42,6 +43,7 @@ from pulumi_snapshots.lookup.results import LATEST, SnapshotInfo
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.calls import EngineCall
+from pulumi_snapshots.run.failures import telling_of_failure
 from pulumi_snapshots.service.errors import SquareCloudError
 
 OUTPUTS = Names(GUARD.record.properties())
@@ -176,14 +178,7 @@ class GuardComponent:
         elif reason is not None:
             once = self._once()
             what = f"{FIRST_UP} ({reason})"
-            call = self._call
-            await once.before_all(
-                self._owner,
-                self._inputs,
-                what,
-                call.session,
-                call.listener,
-            )
+            await self._carry_out(self._call, "before", once.before_all, what)
 
     def _request(self) -> Any:
         asked = self._asked
@@ -333,11 +328,19 @@ class GuardComponent:
             once = self._once()
             act = once.before if when == "before" else once.after
             what = change_of(asked.urn, change)
-            await act(self._owner, self._inputs, what, call.session, call.listener)
+            await self._carry_out(call, when, act, what)
 
         return resource_pb2.ResourceHookResponse(
             error=await self._hooked(asked.urn, act)
         )
+
+    async def _carry_out(
+        self, call: EngineCall, when: str, act: Callable[..., Any], change: str
+    ) -> None:
+        """Do what `OncePerRun` does; a monitor hears of its failure."""
+        about = (self._owner, self._inputs, change, call.session, call.listener)
+        name = f"Guard {self._owner}, {when} a change"
+        await telling_of_failure(call, name, PLUGIN.report, partial(act, *about))
 
     def _once(self) -> OncePerRun:
         """The snapshots of the run."""

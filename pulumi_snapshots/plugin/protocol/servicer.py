@@ -39,7 +39,7 @@ from pulumi_snapshots.engine.state import read_state, refuse_unusable
 from pulumi_snapshots.engine.wording import (
     DO,
     DO_SNAPSHOT,
-    PLAIN_KEY,
+    PLAIN,
     PLUGIN,
     final,
     nothing_sent,
@@ -76,6 +76,7 @@ from pulumi_snapshots.run.calls import (
     ResourceNotFinished,
     Shared,
 )
+from pulumi_snapshots.run.failures import telling_of_failure
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.run.settings import (
     PACKAGE,
@@ -94,6 +95,7 @@ TOO_OLD = (
 )
 T = TypeVar("T")
 SETTINGS = Names(Settings.properties())
+SECRET_SETTINGS = [name for name, each in Settings.properties().items() if each.secret]
 SNAPSHOT_TYPE = token("Snapshot")
 URN_PARTS = 4  # stack, project, types and name
 PRINTED_BYTES = 10_000  # bytes of a wrong value that the engine may print
@@ -178,11 +180,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def CheckConfig(self, request: Any, _context: Any) -> Any:
         """Validate the settings, without a request."""
         config = _config(request.news)
-        key = field(request.news, "apiKey")
         stack = request.urn.removeprefix("urn:pulumi:").partition("::")[0]
-        if key and isinstance(key, str) and _is_in_files(key, stack, Path.cwd()):
-            self._row(request.urn).warn(PLAIN_KEY)
-            await self._engine.flush()
+        for name, warning in PLAIN.items():
+            secret = field(request.news, name)
+            if isinstance(secret, str) and _is_in_files(secret, stack, Path.cwd()):
+                self._row(request.urn).warn(warning)
+                await self._engine.flush()
         given = {
             name: config.get(config_key(name)) or None for name in Settings.properties()
         }
@@ -193,7 +196,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             except SettingsError as error:
                 problems.append(Problem("", error.happened))
         unknown = f"is not a setting of this provider; its settings are {_listed(SETTINGS.all)}"
-        return _checked(request.news, problems, SETTINGS, ["api_key"], unknown)
+        return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS, unknown)
 
     async def Configure(self, request: Any, context: Any) -> Any:
         """Keep the settings.
@@ -491,7 +494,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """
         try:
             async with self._shown(context, request.urn, request) as call:
-                made = await operation(call)
+                report = self._row(request.urn).wording.report
+                made = await telling_of_failure(
+                    call, kind.rules.about(call), report, partial(operation, call)
+                )
         except ResourceNotFinished as end:
             wording = self._row(request.urn).wording
             if self._is_alone:

@@ -19,6 +19,8 @@ def test_what_is_secret_is_marked_as_such() -> None:
         "functions.squarecloud:index:getDownloadUrl.outputs.properties.downloadUrl",
         "config.variables.apiKey",
         "provider.inputProperties.apiKey",
+        "config.variables.notify",
+        "provider.inputProperties.notify",
     }
 
 
@@ -66,14 +68,10 @@ def _secrets(node: Any, path: str = "") -> Iterator[str]:
             yield from _secrets(child, f"{path}.{name}".lstrip("."))
 
 
-def test_the_key_has_no_default_that_a_state_would_store() -> None:
+def test_no_secret_has_a_default_that_a_state_would_store() -> None:
     settings = schema()["provider"]["inputProperties"]
-    assert "defaultInfo" not in settings["apiKey"]
-    assert all(
-        "defaultInfo" in setting
-        for name, setting in settings.items()
-        if name != "apiKey"
-    )
+    without = {name for name, each in settings.items() if "defaultInfo" not in each}
+    assert without == {"apiKey", "notify"}
 
 
 def test_an_editor_offers_the_known_origins_and_engines() -> None:

@@ -82,6 +82,7 @@ class Stage:
         self.row = Row()
         settings = Settings.read({}, {"SQUARECLOUD_STATE_DIR": str(folder)})
         self.call: Any = SimpleNamespace(
+            owner=None,
             shared=Shared(),
             listener=self.row,
             settings=lambda: settings,
