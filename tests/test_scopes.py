@@ -10,10 +10,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots import Archive, Check, Drill, Restore, Snapshot
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.drill.drill import Drilling
-from pulumi_snapshots.drill.record import DrillInputs
 from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.lookup.find import (
     find_database,
@@ -22,6 +19,7 @@ from pulumi_snapshots.lookup.find import (
     find_snapshots,
 )
 from pulumi_snapshots.lookup.results import SnapshotQuery
+from pulumi_snapshots.resources import RESOURCES
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import (
     ACCOUNT_READ,
@@ -36,8 +34,7 @@ from tests.archive.scene import Scene as ArchiveScene
 from tests.archive.scene import at_once
 from tests.cli.typed import Desk
 from tests.support.drilling import CONNECTION, FakeDatabases
-from tests.support.memory import Memory
-from tests.support.restoring import Scene as RestoreScene
+from tests.support.examples import EXAMPLES
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, World, world
 
@@ -139,35 +136,11 @@ def commands(*lines: str) -> Callable[[At], Awaitable[Any]]:
     return lambda at: at.types(*lines)
 
 
-async def _snapshot(at: At) -> None:
-    _raise(await at.w.create(forced=True))
-
-
 async def _refresh(at: At, scopes: frozenset[str]) -> None:
     record = await get(at.w.another_run(), at.id)
     at.narrow(scopes)
     await at.w.clock.sleep(3600)
     await read(at.w.session, record, at.w.row)
-
-
-async def _restore(at: At) -> None:
-    _raise(
-        await RestoreScene(at.w, at.stored, Memory(at.w.clock)).restore(
-            name=None, runtime=None
-        )
-    )
-
-
-async def _drill(at: At) -> None:
-    given = DrillInputs(
-        *(DATABASE, at.stored.version_id),
-        scratch_database_id=OTHER_DATABASE,
-        checks=[Check("select count(*) from orders", equals=0)],
-        connection=CONNECTION,
-        overwrite_scratch=True,
-    )
-    with FakeDatabases(at.w.emulator).instead():
-        await Drilling(at.w.session, given, at.w.row).carry_out()
 
 
 async def _archive_by_url(at: At, scopes: frozenset[str]) -> None:
@@ -183,13 +156,8 @@ async def _of_database(at: At) -> None:
 
 DRILL = f"drill {{id}} --scratch {OTHER_DATABASE} --connection-env SCRATCH_URL --overwrite-scratch --check 'select 1 == 1'"
 ALONE: dict[str, Callable[[At], Awaitable[Any]]] = {
-    "`Snapshot`": _snapshot,
+    **{f"`{name}`": each.uses for name, each in EXAMPLES.items()},
     "`Snapshot.get`, `pulumi import`": lambda at: get(at.w.session, at.id),
-    "`Restore`": _restore,
-    "`Drill`": _drill,
-    "`Archive`": lambda at: at.archive(
-        session=at.over_https(), database_id=DATABASE, version_id=at.stored.version_id
-    ),
     "`get_snapshots(database_id)`, `get_latest_snapshot`, `get_download_url`": _of_database,
     "`get_snapshots()`": lambda at: find_snapshots(
         at.w.session, SnapshotQuery(None), 0.0
@@ -217,11 +185,6 @@ BEFORE = {
 """Those that need more scopes for what comes before."""
 
 
-def _raise(ending: Any) -> None:
-    if ending.error is not None:
-        raise ending.error
-
-
 def played(row: Row, scopes: frozenset[str], folder: Path) -> Any:
     async def play() -> Any:
         # A snapshot that is answered with 202 has to be found in a listing.
@@ -246,7 +209,7 @@ def played(row: Row, scopes: frozenset[str], folder: Path) -> Any:
 def test_every_row_is_played_and_every_resource_and_lookup_has_a_row() -> None:
     assert {*ALONE, *BEFORE} == ROWS.keys()
     named = set(re.findall(r"`([A-Za-z_]+)", " ".join(ROWS)))
-    assert {one.__name__ for one in (Snapshot, Restore, Archive, Drill)} <= named
+    assert RESOURCES.keys() <= named
     assert {
         "get_snapshots",
         "get_latest_snapshot",
@@ -287,7 +250,7 @@ def test_the_scopes_that_a_page_names_are_enough_for_what_it_shows(page: str) ->
     )
     used = [
         kind
-        for kind in ("Snapshot", "Archive", "Restore")
+        for kind in RESOURCES
         if f" = {kind}(" in programs or f"\n{kind}(" in programs
     ]
     if " = Guard(" in programs:  # it takes a snapshot, and what it prints restores that

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from argparse import ArgumentParser
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from pulumi_snapshots.plugin.description.identity import PLUGIN_VERSION
 from tests.engine.stage import DATABASE, App
 from tests.support.contract import observed
+from tests.support.examples import EXAMPLES
 from tools import servers
 from tools.engine import ensure
 from tools.sandbox import Emulator, Stack
@@ -50,36 +52,35 @@ PACE = {
 PROGRAM = """
 import pulumi
 import {package} as provider
-from {package} import Archive, Restore, Snapshot
 
 config = pulumi.Config()
 part = config.get_int("part") or 0
-snapshot = Snapshot(
-    "before-release",
-    "{database}",
-    triggers=[config.get("release"), {{"hotfix": True}}],
-    timeout="10m",
-    reuse_within="1h",
-    rotate_after="20d",
-)
-Archive("offsite", snapshot, destination="archives/", keep_last=2, delete_object=True)
-if part >= 1:
-    Restore("back", snapshot, overwrite=True, triggers=[1, None], timeout="5m")
-if part >= 1 and hasattr(provider, "Drill"):
-    provider.Drill(
-        "proof",
-        snapshot,
-        scratch_database_id="{scratch}",
-        connection=config.require_secret("connection"),
-        checks=[provider.Check("select 1", equals=1, name="answers")],
-        overwrite_scratch=True,
-        every="7d",
-    )
-if part >= 2:
-    Snapshot("pending", "{pending}", triggers=["a"], timeout="3s")
-    version = config.require("version")
-    Restore("unknown", database_id="{database}", version_id=version, overwrite=True, timeout="3s")
 """
+ONE_MORE = """
+if part >= {first} and hasattr(provider, {name!r}):
+"""
+UNFINISHED = """
+if part >= 2:
+    provider.Snapshot("pending", "{pending}", triggers=["a"], timeout="3s")
+    version = config.require("version")
+    provider.Restore(
+        "unknown", database_id="{database}", version_id=version, overwrite=True, timeout="3s"
+    )
+"""
+
+
+def program(package: str) -> str:
+    """Return the program with each kind of resource.
+
+    Args:
+        package: the package whose classes it imports.
+    """
+    parts = [PROGRAM]
+    for name, each in EXAMPLES.items():
+        parts.append(ONE_MORE.format(first=each.recorded_from, name=name))
+        parts.append(textwrap.indent(each.recorded, "    "))
+    names = {"database": DATABASE, "scratch": SCRATCH, "pending": PENDING}
+    return "".join([*parts, UNFINISHED]).format(package=package, **names)
 
 
 def main() -> int:
@@ -153,10 +154,7 @@ def record(
             f"{Path(sys.executable).parent}\n"
         )
         (project / "Pulumi.yaml").write_text(f"name: app\nruntime: python\n{plugins}")
-        names = {"scratch": SCRATCH, "pending": PENDING}
-        (project / "__main__.py").write_text(
-            PROGRAM.format(package=PACKAGES[way], database=DATABASE, **names)
-        )
+        (project / "__main__.py").write_text(program(PACKAGES[way]))
         stack.run("stack", "init", "dev")
         app.run("config", "set", "--secret", "connection", server.dsn(SCRATCH))
         app.up("-c", "release=1")

@@ -29,6 +29,7 @@ from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
 from tests.archive.scene import SIZE, Scene, file_of, holds, scene
 from tests.support.clocks import Shifted
+from tests.support.examples import Example
 from tests.support.failing import flat
 from tests.support.memory import Memory
 from tests.support.virtual import staged, virtual
@@ -37,6 +38,28 @@ from tests.support.world import DATABASE, Row
 IDENTITY = pyrage.x25519.Identity.generate()
 OTHER = pyrage.x25519.Identity.generate()
 KEYS = [str(IDENTITY.to_public()), str(OTHER.to_public())]
+GOOD = {"database_id": DATABASE, "version_id": "v1", "destination": "/backups/"}
+EXAMPLE = Example(
+    good=GOOD,
+    state={
+        **GOOD,
+        "uri": f"file:///backups/{DATABASE}/20260101T000000Z-v1.zip",
+        "size": 5.0,
+        "sha256": "00",
+        "archived_at": "2026-01-01T00:00:10Z",
+        "mark": "1:2",
+        "owner": "5d0c",
+    },
+    id=f"file:///backups/{DATABASE}/20260101T000000Z-v1.zip",
+    uses=lambda at: at.archive(
+        session=at.over_https(), database_id=DATABASE, version_id=at.stored.version_id
+    ),
+    recorded="""\
+provider.Archive(
+    "offsite", snapshot, destination="archives/", keep_last=2, delete_object=True
+)
+""",
+)
 OLD = b"an archive that was there before"
 
 

@@ -7,8 +7,19 @@ import anyio
 import pytest
 
 from pulumi_snapshots.archive.record import Drilled
+from pulumi_snapshots.drill.check import Check
+from pulumi_snapshots.drill.drill import Drilling
 from pulumi_snapshots.drill.last import last_drills, note_last_drill
-from tests.support.drilling import CONNECTION, ROWS, SCRATCH, DrillScene, drill_scene
+from pulumi_snapshots.drill.record import DrillInputs
+from tests.support.drilling import (
+    CONNECTION,
+    ROWS,
+    SCRATCH,
+    DrillScene,
+    FakeDatabases,
+    drill_scene,
+)
+from tests.support.examples import Example
 from tests.support.virtual import staged
 from tests.support.world import DATABASE
 
@@ -18,6 +29,76 @@ FIVE = [{"query": ROWS, "at_least": 5}]
 """A check that fails: there is one row."""
 FOUND_1 = f"{ROWS!r} expected at least 5 and found 1"
 FOUND_0 = f"{ROWS!r} expected at least 1 and found 0"
+GOOD = {
+    "database_id": DATABASE,
+    "version_id": "v1",
+    "scratch_database_id": SCRATCH,
+    "checks": [
+        {"query": "select count(*) from orders", "at_least": 1.0, "name": "orders"}
+    ],
+    "overwrite_scratch": True,
+}
+ENDED = {
+    "drilled_at": "2026-03-01T12:01:30Z",
+    "restore_seconds": 62.5,
+    "results": [
+        {"check": "orders", "passed": True, "expected": "at least 1", "found": "7"}
+    ],
+}
+REQUESTED = {
+    **GOOD,
+    "requested_at": "2026-03-01T12:00:00Z",
+    "last_good": {"database_id": DATABASE, "version_id": "v1", **ENDED},
+}
+
+
+async def _uses(at: Any) -> None:
+    given = DrillInputs(
+        *(DATABASE, at.stored.version_id),
+        scratch_database_id=SCRATCH,
+        checks=[Check("select count(*) from orders", equals=0)],
+        connection=CONNECTION,
+        overwrite_scratch=True,
+    )
+    with FakeDatabases(at.w.emulator).instead():
+        await Drilling(at.w.session, given, at.w.row).carry_out()
+
+
+EXAMPLE = Example(
+    good={
+        **GOOD,
+        "connection": "postgresql://driller:never-shown@scratch.invalid:5432/shop",
+    },
+    state={
+        **REQUESTED,
+        "restored_at": "2026-03-01T12:01:30Z",
+        "passed": True,
+        **ENDED,
+    },
+    id=f"{SCRATCH}/drill:20260301T120000Z",
+    pending={
+        **REQUESTED,
+        "attempt": {
+            "posted_at": "2026-03-01T12:00:00Z",
+            "id": "5d0c",
+            "answered": "200",
+            "timeout": 900.0,
+        },
+    },
+    uses=_uses,
+    recorded="""\
+provider.Drill(
+    "proof",
+    snapshot,
+    scratch_database_id="{scratch}",
+    connection=config.require_secret("connection"),
+    checks=[provider.Check("select 1", equals=1, name="answers")],
+    overwrite_scratch=True,
+    every="7d",
+)
+""",
+    recorded_from=1,
+)
 
 
 @staged(drill_scene, restore_seconds=70.0)

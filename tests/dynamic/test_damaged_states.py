@@ -9,7 +9,8 @@ from pulumi_snapshots.engine import schema_of
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.resources import RESOURCES
 from tests.dynamic.conftest import NAMES, PROVIDERS
-from tests.dynamic.test_without_requests import GOOD, ID, PENDING, PROVISIONAL, STATE
+from tests.dynamic.test_without_requests import GOOD, ID, STATE
+from tests.support.examples import EXAMPLES
 from tests.support.servicer import CallFailedError, Servicer
 
 KIND = "Snapshot"
@@ -33,8 +34,9 @@ CALLS: dict[str, Call] = {
 STATES = {
     **{(kind, "finished"): (ID[kind], state) for kind, state in STATE.items()},
     **{
-        (kind, "pending"): (PROVISIONAL if kind == "Snapshot" else ID[kind], state)
-        for kind, state in PENDING.items()
+        (kind, "pending"): (each.pending_id or each.id, each.pending)
+        for kind, each in EXAMPLES.items()
+        if each.pending
     },
 }
 

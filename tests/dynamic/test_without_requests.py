@@ -12,6 +12,7 @@ import pulumi_snapshots
 from pulumi_snapshots.engine import SIGNATURE
 from pulumi_snapshots.properties.catalogue import in_camel
 from tests.dynamic.conftest import DATABASE, NAMES, OTHER, PROVIDERS, Serve
+from tests.support.examples import EXAMPLES
 from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import UNKNOWN, Servicer, failure, kept, urn
 
@@ -28,116 +29,19 @@ REFERENCE = {
     "id": "other/1",
 }
 URL = f"https://snapshots.test/databases/account/{DATABASE}.zip?Expires=1757683751&Signature=never-shown"
-CHECK = {"query": "select count(*) from orders", "at_least": 1.0, "name": "orders"}
-RESULT = {"check": "orders", "passed": True, "expected": "at least 1", "found": "7"}
-ATTEMPT = {
-    "posted_at": "2026-03-01T12:00:00Z",
-    "id": "5d0c",
-    "answered": "200",
-    "timeout": 900.0,
-}
-REQUESTED = "2026-03-01T12:00:00Z"
-
-GOOD: dict[str, dict[str, Any]] = {
-    "Snapshot": {"database_id": DATABASE, "triggers": ["1", {"a": [2]}]},
-    "Archive": {
-        "database_id": DATABASE,
-        "version_id": "v1",
-        "destination": "/backups/",
-    },
-    "Restore": {"database_id": DATABASE, "version_id": "v1", "overwrite": True},
-    "Drill": {
-        "database_id": DATABASE,
-        "version_id": "v1",
-        "scratch_database_id": OTHER,
-        "connection": "postgresql://driller:never-shown@scratch.invalid:5432/shop",
-        "checks": [CHECK],
-        "overwrite_scratch": True,
-    },
-}
+GOOD = {kind: each.good for kind, each in EXAMPLES.items()}
 """Inputs of each kind."""
-DRILL = {name: value for name, value in GOOD["Drill"].items() if name != "connection"}
-ENDED = {
-    "drilled_at": "2026-03-01T12:01:30Z",
-    "restore_seconds": 62.5,
-    "results": [RESULT],
-}
-LAST_GOOD = {"database_id": DATABASE, "version_id": "v1", **ENDED}
-STATE: dict[str, dict[str, Any]] = {
-    "Snapshot": {
-        "database_id": DATABASE,
-        "triggers": ["1", {"a": [2.0]}],
-        "version_id": "v1",
-        "name": DATABASE,
-        "download_url": "https://snapshots.test/x?versionId=v1",
-        "size": 306.0,
-        "created_at": "2026-01-01T00:00:00Z",
-        "expires_at": "2026-01-31T00:00:00Z",
-        "available": True,
-        "origin": "manual",
-    },
-    "Archive": {
-        **GOOD["Archive"],
-        "uri": f"file:///backups/{DATABASE}/20260101T000000Z-v1.zip",
-        "size": 5.0,
-        "sha256": "00",
-        "archived_at": "2026-01-01T00:00:10Z",
-        "mark": "1:2",
-        "owner": "5d0c",
-    },
-    "Restore": {
-        **GOOD["Restore"],
-        "target_database_id": DATABASE,
-        "requested_at": REQUESTED,
-        "restored_at": "2026-03-01T12:01:30Z",
-    },
-    "Drill": {
-        **DRILL,
-        "requested_at": REQUESTED,
-        "restored_at": "2026-03-01T12:01:30Z",
-        "passed": True,
-        "last_good": LAST_GOOD,
-        **ENDED,
-    },
-}
+STATE = {kind: each.state for kind, each in EXAMPLES.items()}
 """What a state has of each kind."""
+CHECK = GOOD["Drill"]["checks"][0]
 FAILED = {
     **STATE["Drill"],
     "passed": False,
-    "results": [{**RESULT, "passed": False, "found": "0"}],
+    "results": [{**STATE["Drill"]["results"][0], "passed": False, "found": "0"}],
 }
-PENDING: dict[str, dict[str, Any]] = {
-    "Snapshot": {
-        **GOOD["Snapshot"],
-        "available": False,
-        "requested_at": "2026-01-01T00:00:00Z",
-        "attempt": {
-            "posted_at": "2026-01-01T00:00:00Z",
-            "id": "5d0c",
-            "answered": "202",
-            "timeout": 2700.0,
-        },
-    },
-    "Restore": {
-        **GOOD["Restore"],
-        "target_database_id": DATABASE,
-        "requested_at": REQUESTED,
-        "attempt": ATTEMPT,
-    },
-    "Drill": {
-        **DRILL,
-        "requested_at": REQUESTED,
-        "last_good": LAST_GOOD,
-        "attempt": ATTEMPT,
-    },
-}
-ID = {
-    "Snapshot": f"{DATABASE}/v1",
-    "Archive": STATE["Archive"]["uri"],
-    "Restore": f"{DATABASE}/restore:20260301T120000Z",
-    "Drill": f"{OTHER}/drill:20260301T120000Z",
-}
-PROVISIONAL = f"{DATABASE}/pending:20260101T000000Z"
+PENDING = {kind: each.pending for kind, each in EXAMPLES.items() if each.pending}
+ID = {kind: each.id for kind, each in EXAMPLES.items()}
+PROVISIONAL = EXAMPLES["Snapshot"].pending_id
 
 
 # Declarations

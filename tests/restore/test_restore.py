@@ -13,6 +13,8 @@ from pulumi_snapshots.restore.restore import RestorePending, RestoreRefused
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import SnapshotInputs
 from squarecloud_emulator import Fault
+from tests.support.examples import Example
+from tests.support.memory import Memory
 from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, START
@@ -20,6 +22,40 @@ from tests.support.world import DATABASE, OTHER_DATABASE, START
 MINUTE = 60.0
 HOUR = 3600.0
 OTHER = RESTORER.replace("::shop::", "::store::")
+GOOD = {"database_id": DATABASE, "version_id": "v1", "overwrite": True}
+REQUESTED = {
+    **GOOD,
+    "target_database_id": DATABASE,
+    "requested_at": "2026-03-01T12:00:00Z",
+}
+
+
+async def _uses(at: Any) -> None:
+    here = Scene(at.w, at.stored, Memory(at.w.clock))
+    ending = await here.restore(name=None, runtime=None)
+    if ending.error is not None:
+        raise ending.error
+
+
+EXAMPLE = Example(
+    good=GOOD,
+    state={**REQUESTED, "restored_at": "2026-03-01T12:01:30Z"},
+    id=f"{DATABASE}/restore:20260301T120000Z",
+    pending={
+        **REQUESTED,
+        "attempt": {
+            "posted_at": "2026-03-01T12:00:00Z",
+            "id": "5d0c",
+            "answered": "200",
+            "timeout": 900.0,
+        },
+    },
+    uses=_uses,
+    recorded="""\
+provider.Restore("back", snapshot, overwrite=True, triggers=[1, None], timeout="5m")
+""",
+    recorded_from=1,
+)
 
 
 def on_restore(**fault: Any) -> Fault:

@@ -27,15 +27,11 @@ import grpc
 
 from pulumi_snapshots.clock import Clock, ServiceClock, parse_rfc3339
 from pulumi_snapshots.dynamic import provider
-from pulumi_snapshots.dynamic.provider import (
-    ArchiveProvider,
-    DrillProvider,
-    RestoreProvider,
-    SnapshotProvider,
-)
+from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.engine.messages import Callbacks, Engine
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
+from pulumi_snapshots.resources import RESOURCES
 from pulumi_snapshots.run.calls import Shared
 from pulumi_snapshots.run.session import Session
 from squarecloud_emulator.wire.gateway import kind_of
@@ -62,12 +58,7 @@ if TYPE_CHECKING:
     from squarecloud_emulator import Emulator, JournalEntry
 
 T = TypeVar("T")
-PROVIDERS = {
-    "Snapshot": SnapshotProvider,
-    "Restore": RestoreProvider,
-    "Archive": ArchiveProvider,
-    "Drill": DrillProvider,
-}
+PROVIDERS = {kind: getattr(provider, f"{kind}Provider") for kind in RESOURCES}
 
 
 MOST_IDLE = 10_000
