@@ -10,7 +10,14 @@ from pulumi_snapshots import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.description.package import RESOURCE_KINDS
 from pulumi_snapshots.resources import room_of
 from pulumi_snapshots.snapshot.record import SNAPSHOT
-from tests.support.property_tables import TABLES, made, tables_in
+from tests.support.property_tables import (
+    NAVIGATION,
+    SCOPES_OF_RESOURCES,
+    TABLES,
+    made,
+    tables_in,
+    written,
+)
 from tools import registry
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -45,9 +52,14 @@ def test_every_table_stands_on_one_page() -> None:
 )
 def test_a_table_says_what_the_classes_say(page: Path, name: str) -> None:
     right = made(name)
-    assert tables_in(page)[name] == right, (
-        f"`python -m tests.support.property_tables` writes this:\n\n{right}"
-    )
+    assert tables_in(page)[name] == right, f"`make generated` writes this:\n\n{right}"
+
+
+def test_every_page_says_what_the_definitions_say() -> None:
+    stale = [str(page) for page in PAGES if written(page) != page.read_text()]
+    assert stale == [], "`make generated` writes them"
+    assert NAVIGATION.search((DOCS / "index.md").read_text())
+    assert SCOPES_OF_RESOURCES.search((DOCS / "howto" / "api-key.md").read_text())
 
 
 @pytest.mark.parametrize("page", [f"{room}.md" for room in OF_SNAPSHOTS])

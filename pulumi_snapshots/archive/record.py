@@ -566,4 +566,6 @@ class ArchiveMemory:
         return None if is_itself and is_same_owner else found
 
 
-ARCHIVE = ResourceSchema("Archive", ArchiveInputs, ArchiveRecord)
+ARCHIVE = ResourceSchema(
+    "Archive", ArchiveInputs, ArchiveRecord, scopes=("snapshots:read",)
+)

@@ -471,4 +471,9 @@ class DrillRecord(Record):
         )
 
 
-DRILL = ResourceSchema("Drill", DrillInputs, DrillRecord)
+DRILL = ResourceSchema(
+    "Drill",
+    DrillInputs,
+    DrillRecord,
+    scopes=("snapshots:read", "snapshots:write", "databases:read"),
+)

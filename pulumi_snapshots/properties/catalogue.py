@@ -371,6 +371,10 @@ class ResourceSchema:
     """Whether the service can be asked for all that the state keeps, by the resource's id alone."""
     positional: tuple[str, ...] = ()
     """The inputs that a program in Python may give without their names, in this order."""
+    scopes: tuple[str, ...] = ()
+    """The scopes without which an API key cannot make it."""
+    scopes_for_more: tuple[str, ...] = ()
+    """The scopes without which it tells less."""
 
     @property
     def doc(self) -> str:

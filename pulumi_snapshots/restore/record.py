@@ -231,4 +231,9 @@ def another_snapshot(record: RestoreRecord) -> str:
     )
 
 
-RESTORE = ResourceSchema("Restore", RestoreInputs, RestoreRecord)
+RESTORE = ResourceSchema(
+    "Restore",
+    RestoreInputs,
+    RestoreRecord,
+    scopes=("snapshots:read", "snapshots:write", "databases:read"),
+)

@@ -297,6 +297,8 @@ SNAPSHOT = ResourceSchema(
     SnapshotRecord,
     is_found_by_id=True,
     positional=("database_id", "triggers", "rotate_after", "reuse_within", "timeout"),
+    scopes=("snapshots:read", "snapshots:write"),
+    scopes_for_more=("account:read",),
 )
 
 

@@ -1,6 +1,7 @@
-"""The tables of properties in the pages, made from the classes: a test compares them with what the pages say.
+"""What the pages say of each resource, made from the definitions: a test compares it with what stands there.
 
-A table stands below `<!-- table: Snapshot inputs -->`, and `python -m tests.support.property_tables` writes all of them again.
+A table of properties stands below `<!-- table: Snapshot inputs -->`. `make generated` writes all of them again, the
+navigation of the resources, and the scopes that each needs.
 """
 
 import inspect
@@ -35,6 +36,7 @@ from pulumi_snapshots.properties.catalogue import (
     in_camel,
     record_in,
 )
+from pulumi_snapshots.resources import RESOURCES, room_of
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 
 SCHEMAS = [kind.schema for kind in plugin.RESOURCE_KINDS.values()]
@@ -51,6 +53,13 @@ TYPES = {
     Any: "any",
 }
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+NAVIGATION = re.compile(r"(:caption: Resources\n:hidden:\n\n)((?:\w+\n)+)")
+"""The pages of the resources, in `index.md`."""
+SCOPES = ("snapshots:read", "snapshots:write", "databases:read", "account:read")
+SCOPES_OF_RESOURCES = re.compile(
+    r"(<!-- scopes -->\n\|.*\n\| ---.*\n)((?:\| `[A-Z]\w+` \|.*\n)*)"
+)
+"""The first rows of the table of scopes, in `howto/api-key.md`."""
 NAMED = re.compile(r"^(<!-- table: (.+) -->\n\n)((?:\S.*\n)*)", re.MULTILINE)
 
 
@@ -199,8 +208,31 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     ],
 }
 
+
+def navigation() -> str:
+    """The pages of the resources, between that of the guard and that of the lookups."""
+    pages = ("guard", *map(room_of, RESOURCES), "lookups")
+    return "".join(f"{page}\n" for page in pages)
+
+
+def scopes() -> str:
+    """The rows of the resources."""
+    rows = ""
+    for schema in SCHEMAS:
+        words = dict.fromkeys(schema.scopes, " yes")
+        words |= dict.fromkeys(schema.scopes_for_more, " more")
+        cells = [f"{words.get(each, '')} |" for each in SCOPES]
+        rows += f"| `{schema.name}` |{''.join(cells)}\n"
+    return rows
+
+
+def written(page: Path) -> str:
+    """What a page has to hold."""
+    text = NAMED.sub(lambda found: found[1] + made(found[2]), page.read_text())
+    text = NAVIGATION.sub(lambda found: found[1] + navigation(), text)
+    return SCOPES_OF_RESOURCES.sub(lambda found: found[1] + scopes(), text)
+
+
 if __name__ == "__main__":
     for path in DOCS.rglob("*.md"):
-        path.write_text(
-            NAMED.sub(lambda found: found[1] + made(found[2]), path.read_text())
-        )
+        path.write_text(written(path))
