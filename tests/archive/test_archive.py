@@ -29,7 +29,7 @@ from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
 from tests.archive.scene import SIZE, Scene, file_of, holds, scene
 from tests.support.clocks import Shifted
-from tests.support.examples import Example
+from tests.support.example import Example
 from tests.support.failing import flat
 from tests.support.memory import Memory
 from tests.support.virtual import staged, virtual

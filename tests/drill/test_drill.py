@@ -19,7 +19,7 @@ from tests.support.drilling import (
     FakeDatabases,
     drill_scene,
 )
-from tests.support.examples import Example
+from tests.support.example import Example
 from tests.support.virtual import staged
 from tests.support.world import DATABASE
 

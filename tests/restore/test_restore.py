@@ -13,7 +13,7 @@ from pulumi_snapshots.restore.restore import RestorePending, RestoreRefused
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import SnapshotInputs
 from squarecloud_emulator import Fault
-from tests.support.examples import Example
+from tests.support.example import Example
 from tests.support.memory import Memory
 from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.virtual import staged

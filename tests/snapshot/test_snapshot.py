@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.snapshot.record import split_id
-from tests.support.examples import Example
+from tests.support.example import Example
 from tests.support.world import DATABASE
 
 GOOD = {"database_id": DATABASE, "triggers": ["1", {"a": [2]}]}
