@@ -18,7 +18,8 @@ from pulumi_snapshots.plugin.description.package import token
 from pulumi_snapshots.properties.catalogue import ResourceSchema
 from pulumi_snapshots.properties.state_check import problem_of_state
 from pulumi_snapshots.resources import RESOURCES
-from tests.support.examples import EXAMPLES, Example, example_of
+from tests.support.example import Example
+from tests.support.examples import EXAMPLES, example_of
 from tests.support.property_tables import SCOPES, tables_in
 from tests.test_error_pages import SECTIONS, WITHOUT_PAGE
 
