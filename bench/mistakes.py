@@ -1273,7 +1273,7 @@ MISTAKES = (
         "is_listing_useless = candidates or not ledger.place.is_shared",
         "is_listing_useless = candidates",
     ),
-    ("snapshot", "if not self._is_guard or not is_listing_useless:", "if not is_listing_useless:"),
+    ("snapshot", "if not self.is_guard or not is_listing_useless:", "if not is_listing_useless:"),
     (
         "snapshot",
         "now - self.operation.elapsed - timedelta(seconds=self.inputs.reuse_within)",
@@ -1281,7 +1281,7 @@ MISTAKES = (
     ),
     (
         "snapshot",
-        "if newest is None or (self._is_guard and self.is_too_old(newest.taken_at)):",
+        "if newest is None or (self.is_guard and self.is_too_old(newest.taken_at)):",
         "if newest is None:",
     ),
     ("snapshot", "return ended_at >= self._oldest", "return True"),

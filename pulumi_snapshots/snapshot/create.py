@@ -173,12 +173,15 @@ class SnapshotOperation(Operation):
         self.needs_url = needs_url
         self.database_id = inputs.database_id
         self.reuse = Reuse(session, inputs, self, last_change)
-        self._is_guard = last_change is not None
         self._replaced = not_adopted
         self._finished = NOT_FINISHED  # what a 200 has told
         # Whether another snapshot of the database held up the request.
         self._is_behind = False
         self._claimed = set[str]()  # versions of other requests
+
+    @property
+    def _is_guard(self) -> bool:
+        return self.reuse.is_guard
 
     async def carry_out(self) -> SnapshotRecord:
         """Complete what an earlier run has started, adopt a snapshot, or take one.

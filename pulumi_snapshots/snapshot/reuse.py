@@ -74,15 +74,16 @@ class Reuse:
         # A guard needs no listing if a run has taken a snapshot. A run without shared state does
         # not know what other machines have changed since they took their snapshots.
         is_listing_useless = candidates or not ledger.place.is_shared
-        if not self._is_guard or not is_listing_useless:
+        if not self.is_guard or not is_listing_useless:
             candidates += await self._listed(requested, excluded, polls_now=polls_now)
         newest = max(candidates, key=lambda each: each.taken_at, default=None)
-        if newest is None or (self._is_guard and self.is_too_old(newest.taken_at)):
+        if newest is None or (self.is_guard and self.is_too_old(newest.taken_at)):
             return None
         return newest
 
     @property
-    def _is_guard(self) -> bool:
+    def is_guard(self) -> bool:
+        """Whether a guard asks, which may use any snapshot from after the last change."""
         return self.last_change is not None
 
     @property
@@ -94,7 +95,7 @@ class Reuse:
         )
 
     def _is_young(self, attempt: Attempt) -> bool:
-        if not self._is_guard:
+        if not self.is_guard:
             return attempt.request.posted_at >= self._oldest
         # However long a guard waited: the change that its snapshot was for began only then, and may
         # be tried again. But the next run may have found just now what was requested long ago, see
@@ -187,5 +188,5 @@ class Reuse:
             See `is_worthless`.
         """
         return await self.is_worthless(
-            candidate.taken_at - SECOND, if_unknown=self._is_guard
+            candidate.taken_at - SECOND, if_unknown=self.is_guard
         )
