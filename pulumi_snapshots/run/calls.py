@@ -62,7 +62,7 @@ class Shared:
     def __init__(self, run: str = "") -> None:
         self.memory = RunMemory(run)
         self._ledgers: dict[tuple[str, str | None, str | None], Ledger] = {}
-        self._clock = Clock()
+        self.clock = Clock()
         self._made: dict[Any, Any] = {}
         self._stopping = False
 
@@ -72,7 +72,7 @@ class Shared:
         Args:
             settings: the settings.
         """
-        of = settings, self.ledger(settings), self.memory, self._clock
+        of = settings, self.ledger(settings), self.memory, self.clock
         session: Session = self._one(settings, lambda: late("run.session:Session")(*of))
         return session
 
@@ -84,7 +84,7 @@ class Shared:
         """
         key = settings.api_url, settings.shared_state, settings.state_dir
         if key not in self._ledgers:
-            ledger = self._ledgers.setdefault(key, ledger_of(settings, self._clock))
+            ledger = self._ledgers.setdefault(key, ledger_of(settings, self.clock))
             ledger.seen = self.memory.seen
         return self._ledgers[key]
 

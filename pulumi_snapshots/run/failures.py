@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from pulumi_snapshots.errors import ProviderError
+from pulumi_snapshots.ledger.attempt import is_resource, owner_of
 from pulumi_snapshots.run.calls import EngineCall, ResourceNotFinished
 from pulumi_snapshots.run.notices import Notice, tell_monitor
 from pulumi_snapshots.run.settings import SettingsError
@@ -45,11 +46,20 @@ async def telling_of_failure(
 
 async def _tell(call: EngineCall, notice: Notice) -> None:
     with suppress(SettingsError):
-        memory = call.shared.memory
-        await tell_monitor(notice, call.settings(), memory, call.listener.warn)
+        shared = call.shared
+        await tell_monitor(
+            notice,
+            call.settings(),
+            shared.memory,
+            call.listener.warn,
+            clock=shared.clock,
+        )
 
 
 def _stack_of(urn: str | None) -> str:
     """The stack of a resource, in words; empty if it is not known."""
-    stack, _, rest = (urn or "").removeprefix("urn:pulumi:").partition("::")
-    return f" of {rest.partition('::')[0]}/{stack}" if rest else ""
+    owner = owner_of(urn)
+    if owner is None or not is_resource(owner):
+        return ""
+    project, stack, *_ = owner.split("::")
+    return f" of {project}/{stack}"

@@ -39,11 +39,13 @@ class Notice:
     kind: str = ""
 
 
-async def tell_monitor(
+async def tell_monitor(  # noqa: PLR0913  each is a fact of its own
     notice: Notice,
     settings: Settings,
     memory: RunMemory,
     warn: Callable[[AnyMessage], None],
+    *,
+    clock: Clock,
     monitor: Monitor | None = None,
 ) -> None:
     """Tell the monitor of the setting `notify`, if there is one, of what it has not heard yet.
@@ -55,13 +57,14 @@ async def tell_monitor(
         settings: The settings.
         memory: What the run remembers.
         warn: Shows the warning.
+        clock: The process's clock.
         monitor: Sends the message; over the network unless it is given.
     """
     if settings.notify is None:
         return
     told: Any = late("hosts.monitor:TroubleMonitor")
     sends = monitor or late("hosts.monitor:Monitor")()
-    troubles = told(settings.notify, settings.state_directory(), Clock(), sends)
+    troubles = told(settings.notify, settings.state_directory(), clock, sends)
     why = await troubles.tell(**vars(notice))
     if why and memory.is_first(UNHEARD):
         warn(Message(UNHEARD, why=why))

@@ -180,7 +180,14 @@ class Session(Stoppable):
             warn: Shows that the monitor did not hear it.
         """
         notice = Notice("warned", PLAN, PLAN, warning)
-        await tell_monitor(notice, self.settings, self.memory, warn, self.monitor)
+        await tell_monitor(
+            notice,
+            self.settings,
+            self.memory,
+            warn,
+            clock=self.clock,
+            monitor=self.monitor,
+        )
 
     def wish(  # noqa: PLR0913  each is a fact of its own
         self,

@@ -330,7 +330,7 @@ class _Shared(Shared):
 
     def __init__(self, computer: Computer) -> None:
         super().__init__()
-        self._clock = MachineClock(computer.ahead)
+        self.clock = MachineClock(computer.ahead)
         self._computer = computer
         self.places: list[Mortal] = []
         self.wire = _Wire(computer)
@@ -339,14 +339,14 @@ class _Shared(Shared):
         key = settings.api_url, settings.shared_state, settings.state_dir
         if key not in self._ledgers:
             self.places.append(Mortal(self._computer.place_of(settings.service())))
-            self._ledgers[key] = Ledger(self.places[-1], ServiceClock(self._clock))
+            self._ledgers[key] = Ledger(self.places[-1], ServiceClock(self.clock))
         return self._ledgers[key]
 
     def session(self, settings: Settings) -> Session:
         return self._one(
             settings,
             lambda: Session(
-                settings, self.ledger(settings), self.memory, self._clock, self.wire
+                settings, self.ledger(settings), self.memory, self.clock, self.wire
             ),
         )
 
@@ -403,12 +403,12 @@ class Provider:
             place.killed = True
 
     def utc(self) -> datetime:
-        return self.shared._clock.utc()
+        return self.shared.clock.utc()
 
     @property
     def clock(self) -> Clock:
         """The clock of its machine."""
-        return self.shared._clock
+        return self.shared.clock
 
     # As `dynamic.run.Run`
 
