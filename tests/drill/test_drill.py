@@ -19,7 +19,7 @@ from tests.support.drilling import (
     FakeDatabases,
     drill_scene,
 )
-from tests.support.example import Example
+from tests.support.example import RESTORE_ATTEMPT, Example
 from tests.support.virtual import staged
 from tests.support.world import DATABASE
 
@@ -78,12 +78,7 @@ EXAMPLE = Example(
     id=f"{SCRATCH}/drill:20260301T120000Z",
     pending={
         **REQUESTED,
-        "attempt": {
-            "posted_at": "2026-03-01T12:00:00Z",
-            "id": "5d0c",
-            "answered": "200",
-            "timeout": 900.0,
-        },
+        "attempt": RESTORE_ATTEMPT,
     },
     uses=_uses,
     recorded="""\

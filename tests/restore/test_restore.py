@@ -13,7 +13,7 @@ from pulumi_snapshots.restore.restore import RestorePending, RestoreRefused
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import SnapshotInputs
 from squarecloud_emulator import Fault
-from tests.support.example import Example
+from tests.support.example import RESTORE_ATTEMPT, Example
 from tests.support.memory import Memory
 from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.virtual import staged
@@ -43,12 +43,7 @@ EXAMPLE = Example(
     id=f"{DATABASE}/restore:20260301T120000Z",
     pending={
         **REQUESTED,
-        "attempt": {
-            "posted_at": "2026-03-01T12:00:00Z",
-            "id": "5d0c",
-            "answered": "200",
-            "timeout": 900.0,
-        },
+        "attempt": RESTORE_ATTEMPT,
     },
     uses=_uses,
     recorded="""\

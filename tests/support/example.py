@@ -4,6 +4,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+RESTORE_ATTEMPT = {
+    "posted_at": "2026-03-01T12:00:00Z",
+    "id": "5d0c",
+    "answered": "200",
+    "timeout": 900.0,
+}
+"""The request of a restore that is not finished, as a state has it."""
+
 
 @dataclass(frozen=True)
 class Example:
