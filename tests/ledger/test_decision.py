@@ -148,6 +148,9 @@ SNAPSHOTS: dict[str, Row] = {
     "another's claim, void": row(
         NEW, ago=LEAVES_WITHIN + 2 * SECOND, owner=OTHER, **CLAIMED
     ),
+    "another's claim, its time to leave is over": row(
+        NEW, ago=LEAVES_WITHIN, owner=OTHER, **CLAIMED
+    ),
     # A command and a Guard
     "a command resumes nothing": row(WAITS, {"owner": COMMAND}, owner=COMMAND),
     "a command resumes nothing that was found": row(
@@ -306,6 +309,9 @@ RESTORES: dict[str, Row] = {
     "a drill under another name": row(
         NEW, {"owner": DRILL}, owner="shop::dev::Drill::monthly", **FOUND
     ),
+    "a drill, after a Restore of the same snapshot onto its database": row(
+        NEW, {"owner": DRILL}, **FOUND
+    ),
     "another drill checks what it has restored": row(
         WAITS, owner=DRILL, purpose="v2", held_until=START + SECOND, **FOUND
     ),
@@ -372,6 +378,14 @@ RESTORES: dict[str, Row] = {
         NEW, {"owner": RESTORING, "database_id": OTHER_DATABASE}, owner=RESTORING
     ),
     "a command, a resource's, open": row(WAITS, {"owner": RESTORING}),
+    "a command, another snapshot, begun meanwhile": row(
+        WAITS,
+        {"owner": RESTORING, "source": f"{DATABASE}/x", **SINCE},
+        owner=RESTORING,
+    ),
+    "a command with --new, begun meanwhile": row(
+        WAITS, {"owner": RESTORING, **FORCED, **SINCE}, owner=RESTORING
+    ),
     # Another's is waited for, as long as it may take
     "another's, open": row(WAITS, owner=OTHER, purpose="v2"),
     "another's, 1 s before its time-out": row(
@@ -474,6 +488,11 @@ SEVERAL: dict[str, tuple[list[Attempt], Wish, tuple[str, str]]] = {
         [THEIRS],
         wish("restore", account="a"),
         NEW,
+    ),
+    "done, a later one elsewhere of an account that an earlier version did not enter": (
+        [DONE, ELSEWHERE],
+        wish("restore", account="a"),
+        ROLLED_BACK,
     ),
     "a command has begun another one since onto another database": (
         [BY_COMMAND, replace(ELSEWHERE, owner=RESTORING)],

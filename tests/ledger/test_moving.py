@@ -170,11 +170,13 @@ async def test_an_own_ledger_that_cannot_be_read_sends_nothing() -> None:
 async def test_an_own_ledger_that_cannot_be_written_is_taken_along_all_the_same() -> (
     None
 ):
-    computer = Computer({"attempts": {"a": OPEN}})
+    computer = Computer({"attempts": {"a": OPEN}, "guards": [OLD]})
     computer.own.refuses_writes = "read-only"
     process = computer.process()
-    assert [await process.edit(count) for _ in range(2)] == [1, 2]
-    assert (await computer.shared.read())["attempts"] == {"a": OPEN}
+    for number, each in enumerate((process, process, computer.process()), start=1):
+        assert await each.edit(count) == number
+    shared = await computer.shared.read()
+    assert (shared["attempts"], shared["guards"]) == ({"a": OPEN}, [OLD])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.guard.once import take
-from pulumi_snapshots.ledger.attempt import owner_of
+from pulumi_snapshots.ledger.attempt import owner_kind, owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
 from tests.ledger.play import UNSAVED, accepted, back, given, of, play
 from tests.support.drilling import SCRATCH, DrillScene, drill_scene
@@ -511,6 +511,11 @@ async def test_a_drill_is_not_passed_by_what_a_restore_has_put_there_since(
             "urn:pulumi:dev::shop::my:c:App$squarecloud:index:Snapshot::a::b",
             "shop::dev::my:c:App::a::b",
         ),
+        ("urn:pulumi:dev::shop::squarecloud:index:Drill::a", "shop::dev::Drill::a"),
+        (
+            "urn:pulumi:dev::shop::my:c:App$pulumi-python:dynamic/squarecloud:Drill::a",
+            "shop::dev::my:c:App::Drill::a",
+        ),
         ("squarecloud-snapshots create", "squarecloud-snapshots create"),
         (None, None),
     ],
@@ -519,3 +524,18 @@ def test_one_resource_has_one_owner_by_both_ways(
     urn: str | None, owner: str | None
 ) -> None:
     assert owner_of(urn) == owner == owner_of(owner)
+
+
+@pytest.mark.parametrize(
+    ("urn", "kind"),
+    [
+        ("urn:pulumi:dev::shop::squarecloud:index:Restore::Drill", "resource"),
+        ("urn:pulumi:Drill::Drill::squarecloud:index:Restore::a", "resource"),
+        ("urn:pulumi:dev::shop::squarecloud:index:Drill::Drill", "drill"),
+        ("urn:pulumi:dev::shop::my:c:App$squarecloud:index:Drill::a", "drill"),
+    ],
+)
+def test_only_a_drill_may_repeat_a_failed_restore_whatever_names_are_alike(
+    urn: str, kind: str
+) -> None:
+    assert owner_kind(owner_of(urn)) == kind
