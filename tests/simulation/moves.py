@@ -215,6 +215,16 @@ async def create(story: Story, stack: Stack) -> None:
     await _type(story, "create", database, *options)
 
 
+async def create_again(story: Story, stack: Stack) -> None:
+    """Kill a `create` that has sent its request, and type it again later."""
+    chance = story.chance
+    database = chance.choice(story.databases(stack))
+    cut = "kill -9", chance.choice([40.0, 95.0, 130.0])
+    await story.command("create", database, "--timeout", "45m", cut=cut)
+    await asyncio.sleep(chance.choice([MINUTE, 10 * MINUTE, HOUR, DAY]))
+    await story.command("create", database, "--timeout", "45m")
+
+
 async def restore(story: Story, stack: Stack) -> None:
     """Type `restore` of the snapshot that the program restores."""
     back = _declared(stack, "Restore")
@@ -520,6 +530,7 @@ MOVES = {
     refresh: 8,
     destroy: 6,
     create: 8,
+    create_again: 3,
     restore: 5,
     guard: 6,
     taint: 5,
