@@ -470,7 +470,7 @@ MISTAKES = (
     ),
     (
         "ledger",
-        'if (owner or "").split("::")[:2] != (attempt.owner or "").split("::")[:2]:',
+        "if _project_and_stack(owner) != _project_and_stack(attempt.owner):",
         "if False:",
     ),
     ("ledger", "if (each.kind, each.owner) == name)", "if each.owner == attempt.owner)"),
@@ -1270,10 +1270,10 @@ MISTAKES = (
     ("snapshot", "if self._is_young(each)", ""),
     (
         "snapshot",
-        "is_listing_useless = candidates or not ledger.place.is_shared",
-        "is_listing_useless = candidates",
+        "return self.session.ledger.place.is_shared and not candidates",
+        "return not candidates",
     ),
-    ("snapshot", "if not self.is_guard or not is_listing_useless:", "if not is_listing_useless:"),
+    ("snapshot", "if not self.is_guard:\n            return True", "pass"),
     (
         "snapshot",
         "now - self.operation.elapsed - timedelta(seconds=self.inputs.reuse_within)",

@@ -17,7 +17,7 @@ from pulumi_snapshots.engine.process import Interrupts
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.guard.coverage import GUARD_TYPE, STATE_UNKNOWN
-from pulumi_snapshots.guard.inputs import FIRST_UP, HookKey, change_of
+from pulumi_snapshots.guard.inputs import FIRST_UP, HookKey, change_of, guard_job
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration, run_of_program
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -236,8 +236,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         work = partial(getattr(self._once(), act), *about)
         engine_call: Any = late("run.calls:EngineCall")
         call = engine_call(None, lambda: self._settings, this_run().shared, row)
-        when = "after" if act == "after" else "before"
-        name = f"Guard {self._owner}, {when} a change"
+        name = guard_job(self._owner, act)
         telling = late("run.failures:telling_of_failure")
         try:
             await _carried_out(partial(telling, call, name, row.wording.report, work))

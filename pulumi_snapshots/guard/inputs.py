@@ -178,6 +178,20 @@ def change_of(urn: str, change: str) -> str:
     return f"{change} of {kind} {parts[3]}"
 
 
+def guard_job(guard: str, act: str) -> str:
+    """Name what a guard does at a change, as a monitor hears of it.
+
+    Args:
+        guard: The guard, with organization, project and stack.
+        act: The method of `OncePerRun`: all but `after` act before the change.
+
+    Returns:
+        Such as `Guard shop/prod/schema, before a change`.
+    """
+    when = "after" if act == "after" else "before"
+    return f"Guard {guard}, {when} a change"
+
+
 def is_whole(changes: Collection[str], patterns: Collection[str]) -> bool:
     """Tell whether a guard hears of each change that the engine makes after its snapshot.
 

@@ -380,7 +380,7 @@ def _is_renamed(known: Known, attempt: Attempt) -> bool:
     owner = known.wish.owner
     if owner_kind(attempt.owner) != "resource" or attempt.owner == owner:
         return False
-    if (owner or "").split("::")[:2] != (attempt.owner or "").split("::")[:2]:
+    if _project_and_stack(owner) != _project_and_stack(attempt.owner):
         return False
     name = attempt.kind, attempt.owner
     last = next(each for each in known.attempts if (each.kind, each.owner) == name)
@@ -388,6 +388,10 @@ def _is_renamed(known: Known, attempt: Attempt) -> bool:
     if is_removed or attempt.status is Status.FAILED:
         return False
     return known.age(last) <= RENAMED_WITHIN
+
+
+def _project_and_stack(owner: str | None) -> list[str]:
+    return (owner or "").split("::")[:2]
 
 
 TABLE: dict[Kind, tuple[Row, ...]] = {

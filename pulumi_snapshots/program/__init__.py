@@ -92,29 +92,42 @@ class Declared(pulumi.CustomResource):
 
     def _declare(self, given: Mapping[str, Any]) -> None:
         """Register the resource with the arguments of its constructor."""
-        source = self._source(given) if "snapshot" in given else {}
+        has_source = "snapshot" in given
+        source = self._source(given) if has_source else {}
         opts, timeout = _without_create_timeout(given["opts"])
         every = dict(given)
         if timeout is not None:
             every["timeout"] = timeout
-        properties = self.schema.inputs.properties()
-        inputs = {
-            name: _secret_if_known(value) if properties[name].secret else value
-            for name, value in _given(source).items()
-        }
-        for name, value in _given(every).items():
-            each = properties.get(name)
-            if each is not None and name not in source:
-                plain = _plain(value) if record_in(each.type) else value
-                inputs[name] = pulumi.Output.secret(plain) if each.secret else plain
+        inputs = self._engine_inputs(source, every)
         resource = f"{self.schema.name} {given['resource_name']!r}"
         self._register(
             given["resource_name"],
             this_program().noted(resource, inputs),
             opts,
         )
-        if "snapshot" not in given:
+        if not has_source:
             warn_of_unusual_id(given.get("database_id"), self)
+
+    def _engine_inputs(
+        self, source: Mapping[str, Any], given: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the inputs as the engine takes them.
+
+        Args:
+            source: Those for which the argument `snapshot` stands.
+            given: The arguments of the constructor, for all others.
+        """
+        properties = self.schema.inputs.properties()
+        inputs = {
+            name: _secret_if_known(value) if properties[name].secret else value
+            for name, value in _given(source).items()
+        }
+        for name, value in _given(given).items():
+            each = properties.get(name)
+            if each is not None and name not in source:
+                plain = _plain(value) if record_in(each.type) else value
+                inputs[name] = pulumi.Output.secret(plain) if each.secret else plain
+        return inputs
 
     def _source(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the inputs for which the argument `snapshot`, or an output of it, stands.

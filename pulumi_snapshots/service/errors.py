@@ -109,9 +109,7 @@ class SquareCloudError(ProviderError):
         self.message = message[:QUOTE_LIMIT]
         self.retry_after = retry_after
         self.unsent = unsent
-        known = _KNOWN.get(code or "") or _Known(type(self))
-        if code == NO_ROUTE:
-            known = _NO_ROUTE
+        known = _known(code, type(self))
         explanation: AnyMessage = meaning or known.meaning_for(request) or self.meaning
         steps = tuple(then) or known.steps or self.steps
         until = self._over_at(now or system_utc())
@@ -549,6 +547,13 @@ _KNOWN |= {
 _NO_ROUTE = _Known(
     RequestRefused, "the service has nothing at this address", (HintKind.CHECK_PATH,)
 )
+
+
+def _known(code: str | None, kind: type[SquareCloudError]) -> _Known:
+    """Return what a code means, or else what an error of this kind means without one."""
+    if code == NO_ROUTE:
+        return _NO_ROUTE
+    return _KNOWN.get(code or "", _Known(kind))
 
 
 def is_new(error: SquareCloudError) -> bool:

@@ -60,10 +60,9 @@ class Reuse:
         Returns:
             The snapshot; None if there is none.
         """
-        ledger = self.session.ledger
         requested = [
             each
-            for each in await ledger.snapshots(self.inputs.database_id)
+            for each in await self.session.ledger.snapshots(self.inputs.database_id)
             if each.result not in excluded
         ]
         candidates = [
@@ -71,10 +70,7 @@ class Reuse:
             for each in requested
             if self._is_young(each)
         ]
-        # A guard needs no listing if a run has taken a snapshot. A run without shared state does
-        # not know what other machines have changed since they took their snapshots.
-        is_listing_useless = candidates or not ledger.place.is_shared
-        if not self.is_guard or not is_listing_useless:
+        if self._needs_listing(candidates):
             candidates += await self._listed(requested, excluded, polls_now=polls_now)
         newest = max(candidates, key=lambda each: each.taken_at, default=None)
         if newest is None or (self.is_guard and self.is_too_old(newest.taken_at)):
@@ -93,6 +89,16 @@ class Reuse:
         return (
             now - self.operation.elapsed - timedelta(seconds=self.inputs.reuse_within)
         )
+
+    def _needs_listing(self, candidates: Collection[Candidate]) -> bool:
+        """Whether the listing can show more than the ledger.
+
+        A guard needs no listing if a run has taken a snapshot. A run without shared state does not
+        know what other machines have changed since they took their snapshots.
+        """
+        if not self.is_guard:
+            return True
+        return self.session.ledger.place.is_shared and not candidates
 
     def _is_young(self, attempt: Attempt) -> bool:
         if not self.is_guard:

@@ -145,11 +145,7 @@ async def test_a_monitor_that_does_not_hear_it_only_warns_and_its_url_is_not_sho
         await desk_of(w, tmp_path, monitors).types(*CREATE, "--notify", CHECKS)
     ).done
     assert anyio.current_time() - began < 60
-    warning = (
-        f"warning: the URL of --notify did not hear that this done: {why}."
-        if why
-        else ""
-    )
+    warning = f"warning: the URL of --notify did not hear of this: {why}" if why else ""
     assert [line for line in ended.err.splitlines() if "notify" in line] == [
         warning
     ] * bool(why)

@@ -34,13 +34,14 @@ from pulumi_snapshots.cli.terminal.whole_ids import whole_database, whole_versio
 from pulumi_snapshots.cli.terminal.wording import COMMAND_MESSAGES
 from pulumi_snapshots.clock import Clock, Stoppable, parse_rfc3339
 from pulumi_snapshots.drill.drill import DrillFailed
-from pulumi_snapshots.errors import AnyMessage, NotFinished, ProviderError
+from pulumi_snapshots.errors import AnyMessage, Message, NotFinished, ProviderError
 from pulumi_snapshots.errors.secrets import hide_secrets, shown_id
 from pulumi_snapshots.hosts.monitor import Monitor, TroubleMonitor
 from pulumi_snapshots.hosts.monitor_message import CHATS, Event, kind_of_monitor
 from pulumi_snapshots.properties.checks import LATEST
 from pulumi_snapshots.restore.record import time_out_beyond
 from pulumi_snapshots.run.calls import ledger_of
+from pulumi_snapshots.run.notices import UNHEARD
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.snapshot.read import get
@@ -366,7 +367,7 @@ class Invocation:
         else:
             why = await self.monitor.tell(self.clock, url, event, title, text)
         if why:
-            self.warn(f"the URL of --notify did not hear that this {event}: {why}.")
+            self.warn(Message(UNHEARD, notify="--notify", why=why))
 
     # The service ----------------------------------------------------------------------------------
 

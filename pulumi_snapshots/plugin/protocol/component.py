@@ -30,6 +30,7 @@ from pulumi_snapshots.guard.inputs import (
     ComponentInputs,
     change_of,
     fits,
+    guard_job,
     hook_names,
     is_chosen_by_program,
     is_whole,
@@ -339,7 +340,7 @@ class GuardComponent:
     ) -> None:
         """Do what `OncePerRun` does; a monitor hears of its failure."""
         about = (self._owner, self._inputs, change, call.session, call.listener)
-        name = f"Guard {self._owner}, {when} a change"
+        name = guard_job(self._owner, when)
         await telling_of_failure(call, name, PLUGIN.report, partial(act, *about))
 
     def _once(self) -> OncePerRun:
