@@ -11,6 +11,7 @@ from pulumi_snapshots.plugin.description.package import RESOURCE_KINDS
 from pulumi_snapshots.resources import room_of
 from pulumi_snapshots.snapshot.record import SNAPSHOT
 from tests.support.property_tables import (
+    LINKS,
     NAVIGATION,
     SCOPES_OF_RESOURCES,
     TABLES,
@@ -56,8 +57,11 @@ def test_a_table_says_what_the_classes_say(page: Path, name: str) -> None:
 
 
 def test_every_page_says_what_the_definitions_say() -> None:
-    stale = [str(page) for page in PAGES if written(page) != page.read_text()]
+    readme = DOCS.parent / "README.md"
+    pages = [readme, *PAGES]
+    stale = [str(page) for page in pages if written(page) != page.read_text()]
     assert stale == [], "`make generated` writes them"
+    assert LINKS.search(readme.read_text())
     assert NAVIGATION.search((DOCS / "index.md").read_text())
     assert SCOPES_OF_RESOURCES.search((DOCS / "howto" / "api-key.md").read_text())
 

@@ -33,6 +33,8 @@ def missing(name: str, where: str) -> Iterator[str]:
     schema: ResourceSchema = late(where)
     if schema.name != name:
         yield f"its definition is that of {schema.name}"
+    if not (PROJECT / "pulumi_snapshots" / room / "__init__.py").exists():
+        yield f"no pulumi_snapshots/{room}/__init__.py: `make generated` writes it"
     module = f"pulumi_snapshots.{room}.difference"
     here = import_module(module) if find_spec(module) is not None else None
     rules: Any = getattr(here, f"{name}Rules", None)
@@ -96,11 +98,11 @@ def test_nothing_of_a_resource_is_forgotten(name: str) -> None:
 
 def test_what_is_forgotten_is_named() -> None:
     """Of a resource whose room has the definition of something else, and no more."""
-    assert [*missing("SnapshotCopy", "guard.book:GUARD")] == [
+    assert [*missing("Forgotten", "guard.book:GUARD")] == [
         "its definition is that of Guard",
-        "no SnapshotCopyRules in pulumi_snapshots/guard/difference.py",
-        "no table of SnapshotCopy's inputs in docs/guard.md",
-        "no table of SnapshotCopy's outputs in docs/guard.md",
+        "no ForgottenRules in pulumi_snapshots/guard/difference.py",
+        "no table of Forgotten's inputs in docs/guard.md",
+        "no table of Forgotten's outputs in docs/guard.md",
         "no example in examples/tour/Pulumi.yaml",
         "no EXAMPLE in tests/guard/test_guard.py",
     ]

@@ -1,4 +1,4 @@
-"""What type checkers and editors read of the resources' classes.
+"""What type checkers and editors read of the resources' classes, and what makes rooms packages.
 
 `python -m tools.declarations` writes it: `make generated` does, and a test says if it is not what
 the definitions say. The classes themselves are made of the same definitions, when a program
@@ -20,10 +20,11 @@ from pulumi_snapshots.program.declaration import (
     signature_of,
 )
 from pulumi_snapshots.properties.catalogue import ResourceSchema, record_in
-from pulumi_snapshots.resources import RESOURCES
+from pulumi_snapshots.resources import RESOURCES, room_of
 
 PROJECT = Path(__file__).resolve().parent.parent
-FILE = PROJECT / "pulumi_snapshots" / "program" / "resources.pyi"
+PACKAGE = PROJECT / "pulumi_snapshots"
+FILE = PACKAGE / "program" / "resources.pyi"
 LONGEST = 100
 """Columns of a line."""
 HEAD = '''\
@@ -125,7 +126,11 @@ def _formatted(text: str) -> str:
 
 
 def main() -> None:
-    """Write the file."""
+    """Write the file, and the `__init__.py` of each room that has none yet."""
+    for name in RESOURCES:
+        file = PACKAGE / room_of(name) / "__init__.py"
+        if not file.exists():
+            file.write_text(f'"""{schema_of(name).doc.partition(chr(10))[0]}"""\n')
     FILE.write_text(declarations())
 
 

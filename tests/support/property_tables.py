@@ -1,7 +1,7 @@
 """What the pages say of each resource, made from the definitions: a test compares it with what stands there.
 
 A table of properties stands below `<!-- table: Snapshot inputs -->`. `make generated` writes all of them again, the
-navigation of the resources, and the scopes that each needs.
+navigation of the resources, the scopes that each needs, and the README's links to their pages.
 """
 
 import inspect
@@ -52,9 +52,12 @@ TYPES = {
     datetime: "time",
     Any: "any",
 }
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+PROJECT = Path(__file__).resolve().parents[2]
+PAGES = [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")]
 NAVIGATION = re.compile(r"(:caption: Resources\n:hidden:\n\n)((?:\w+\n)+)")
 """The pages of the resources, in `index.md`."""
+LINKS = re.compile(r"^- Resources: .*$", re.MULTILINE)
+"""The same pages, in the README."""
 SCOPES = ("snapshots:read", "snapshots:write", "databases:read", "account:read")
 SCOPES_OF_RESOURCES = re.compile(
     r"(<!-- scopes -->\n\|.*\n\| ---.*\n)((?:\| `[A-Z]\w+` \|.*\n)*)"
@@ -215,6 +218,13 @@ def navigation() -> str:
     return "".join(f"{page}\n" for page in pages)
 
 
+def links() -> str:
+    """The README's line with the page of each resource."""
+    pages = {"Guard": "guard", **{name: room_of(name) for name in RESOURCES}}
+    named = [f"[{name}](docs/{page}.md)" for name, page in pages.items()]
+    return f"- Resources: {', '.join(named)}"
+
+
 def scopes() -> str:
     """The rows of the resources."""
     rows = ""
@@ -229,10 +239,11 @@ def scopes() -> str:
 def written(page: Path) -> str:
     """What a page has to hold."""
     text = NAMED.sub(lambda found: found[1] + made(found[2]), page.read_text())
+    text = LINKS.sub(links(), text)
     text = NAVIGATION.sub(lambda found: found[1] + navigation(), text)
     return SCOPES_OF_RESOURCES.sub(lambda found: found[1] + scopes(), text)
 
 
 if __name__ == "__main__":
-    for path in DOCS.rglob("*.md"):
+    for path in PAGES:
         path.write_text(written(path))

@@ -147,7 +147,7 @@ def _resource(made: ResourceSchema, kind: ResourceKind | None = None) -> dict[st
         named = [in_camel(name) for name in NAMED_BY]
         needed = [name for name in needed if name not in named]
         taken = {REFERENCE: _reference(inputs, named), **taken}
-    else:
+    elif kind.is_listed:
         description += HOW_TO_IMPORT
         # A program that gets one by its id may say what the service does not know.
         more = {"listInputs": _object(LISTED), "stateInputs": _object(inputs)}
