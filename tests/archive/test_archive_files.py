@@ -1,10 +1,14 @@
 """Archives to files of this machine, with real sockets, threads, disks and kills."""
 
+import fcntl
 import os
 import resource
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import anyio
 import pyrage
@@ -85,6 +89,29 @@ def test_the_part_of_a_killed_run_is_removed_by_the_next_one_and_that_of_a_livin
 
     FileStore(tmp_path / "x.zip").write(blocks())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.zip", "y.zip"]
+
+
+def test_a_part_that_another_run_removes_as_stale_before_it_is_locked_is_made_again(
+    tmp_path: Path,
+) -> None:
+    removed: list[Any] = []
+    make = tempfile.NamedTemporaryFile
+
+    def made(**options: Any) -> Any:
+        part = make(**options)
+        if not removed:  # the other run has opened it, and locks it first
+            removed.append(Path(part.name).open("rb"))  # noqa: SIM115  it stays locked
+            fcntl.flock(removed[0], fcntl.LOCK_EX)
+        return part
+
+    def blocks() -> Iterator[bytes]:
+        Path(removed[0].name).unlink()
+        removed[0].close()
+        yield b"x"
+
+    with mock.patch.object(tempfile, "NamedTemporaryFile", made):
+        FileStore(tmp_path / "x.zip").write(blocks())
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"x"]
 
 
 def test_what_others_have_there_is_not_removed(tmp_path: Path) -> None:

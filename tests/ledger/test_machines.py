@@ -206,6 +206,27 @@ async def test_a_laptop_that_wakes_up_restores_nothing_over_a_later_restore(
     assert [post.version_id for post in here.requests("restore")] == [new]
 
 
+@staged(world, snapshot_seconds=600, cache_world="invalidated")
+async def test_what_another_machine_requests_after_a_run_began_is_not_of_an_earlier_run(
+    here: World,
+) -> None:
+    team = Team(here)
+    laptop = team.machine()
+    row = Row()
+
+    async def wakes(_: str) -> None:
+        await anyio.sleep(60)
+
+    async with anyio.create_task_group() as group:
+        with mock.patch.object(laptop, "know_time", wakes):
+            group.start_soon(partial(team.create, laptop, row=row, triggers=["v2"]))
+            await anyio.sleep(10)
+            await team.create()
+    waited = [each for each in row.shown if "waiting for the snapshot of" in each]
+    assert waited
+    assert all("of another run" in each for each in waited)
+
+
 @staged(world, snapshot_seconds=10)
 async def test_a_place_that_is_too_slow_to_claim_says_so_and_sends_nothing(
     here: World,

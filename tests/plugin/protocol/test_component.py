@@ -36,6 +36,7 @@ class Monitor(resource_pb2_grpc.ResourceMonitorServicer):
         self.hooks: dict[str, Any] = {}
         self.listed: dict[str, Any] | None = None
         self.registered = 0
+        self.transform: Any = None
 
     def RegisterResourceHook(self, request: Any, context: Any) -> Any:  # noqa: N802
         if request.name in self.hooks:
@@ -57,7 +58,8 @@ class Monitor(resource_pb2_grpc.ResourceMonitorServicer):
         self.registered += 1
         return resource_pb2.RegisterResourceResponse(urn="urn:guard")
 
-    def RegisterStackTransform(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+    def RegisterStackTransform(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        self.transform = request
         return empty_pb2.Empty()
 
     def RegisterResourceOutputs(self, _request: Any, _context: Any) -> Any:  # noqa: N802
@@ -101,11 +103,11 @@ class Stage:
         self.held.append(urn)
         return ""
 
-    async def register(self, engine: Any = None) -> None:
-        values = {"database_id": DATABASE}
-        await GuardComponent(self.asked, values, self.call, self.hooked).register(
-            self.callbacks, engine
-        )
+    async def register(self, engine: Any = None, **inputs: Any) -> GuardComponent:
+        values = {"database_id": DATABASE, **inputs}
+        guard = GuardComponent(self.asked, values, self.call, self.hooked)
+        await guard.register(self.callbacks, engine)
+        return guard
 
     async def asks(self, callback: Any, request: Any) -> None:
         asked = callback_pb2.CallbackInvokeRequest(
@@ -154,6 +156,29 @@ def test_a_new_guard_without_a_snapshot_is_not_registered(
 
     anyio.run(register)
     assert monitor[0].registered == 0
+
+
+@pytest.mark.parametrize("before", [("create", "delete"), ("create", "update")])
+def test_a_preview_names_what_is_registered_before_a_guard_of_deletes(
+    monitor: tuple[Monitor, str], tmp_path: Path, before: tuple[str, ...]
+) -> None:
+    async def foresee() -> list[str]:
+        stage = Stage(monitor[1], tmp_path)
+        stage.asked.dryRun = True
+        guard = await stage.register(before=before)
+        options = resource_pb2.TransformResourceOptions(
+            depends_on=[f"{STACK}servers:index:Server::net"]
+        )
+        app = resource_pb2.TransformRequest(
+            type="servers:index:Server", name="app", custom=True, options=options
+        )
+        await stage.asks(monitor[0].transform, app)
+        guard.sum_up()
+        return stage.row.notes
+
+    told = "Pulumi registers net before guard guard, and"
+    noted = [each for each in anyio.run(foresee) if each.startswith(told)]
+    assert len(noted) == ("delete" in before)
 
 
 @pytest.mark.parametrize("retained", [False, True])
