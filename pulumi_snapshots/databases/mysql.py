@@ -36,8 +36,9 @@ READING = (
 
 Others, such as CALL, may begin a transaction that writes.
 """
-PREPARE_MYSQL = "SET SESSION time_zone = '+00:00', sql_select_limit = 2"
-"""Times are in UTC, and no more rows come than it takes to see that there are too many."""
+PREPARE_MYSQL = "SET SESSION time_zone = '+00:00'"
+LIMIT_ROWS = "SET SESSION sql_select_limit = 2"
+"""No more rows of a check come than it takes to see that there are too many."""
 LIMITS = ("connect_timeout", "read_timeout", "write_timeout")
 INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
 
@@ -45,15 +46,24 @@ TABLES_OF_MYSQL = """
 SELECT table_name, table_type, coalesce(data_length, 0), coalesce(table_rows, 0)
 FROM information_schema.tables
 WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED', 'VIEW')
-LIMIT 18446744073709551615
 """
-"""The limit is none: without it, that of the connection would apply."""
+GRANT = re.compile(
+    r"GRANT [^`\"]*\b(?:ALL|SELECT|INSERT)\b[^`\"]* ON (?:\*|[`\"](?P<pattern>.+)[`\"])\.\* TO"
+)
+"""A right to all tables of a server, or of the databases whose names are like a pattern."""
+TOO_FEW_RIGHTS = (
+    "the user of the connection has no right to all its tables, and the server does not list the "
+    "others: grant SELECT on the database"
+)
 WRITING_COMMANDS = (
     "insert",
     "insert_select",
     "update",
+    "update_multi",
     "delete",
+    "delete_multi",
     "replace",
+    "replace_select",
     "load",
     "truncate",
 )
@@ -92,6 +102,7 @@ class MySQL(BlockingConnection):
                 "a check does not write: INTO OUTFILE and INTO DUMPFILE are not allowed"
             )
         with self._connection.cursor() as cursor:
+            cursor.execute(LIMIT_ROWS)
             cursor.execute("START TRANSACTION READ ONLY")
             cursor.execute(command)
             return only_column(cursor.fetchmany(2))
@@ -104,6 +115,8 @@ class MySQL(BlockingConnection):
 
     def tables(self, until: float) -> list[Table]:
         """List the tables and views of the connection's database."""
+        if not self._sees_all_tables():
+            raise Refused(TOO_FEW_RIGHTS)
         if not self._is_mariadb:
             self._rows("SET SESSION information_schema_stats_expiry = 0")
         self._limit_time(until - system_monotonic())
@@ -117,6 +130,18 @@ class MySQL(BlockingConnection):
             )
             for name, kind, size, rows in self._rows(TABLES_OF_MYSQL)
         ]
+
+    def _sees_all_tables(self) -> bool:
+        """Tell whether the server lists all tables: those to which the user has any right."""
+        for (grant,) in self._rows("SHOW GRANTS"):
+            found = GRANT.match(grant)
+            if found and found["pattern"] is None:
+                return True
+            if found:
+                like = self._rows("SELECT DATABASE() LIKE %s", found["pattern"])
+                if like[0][0]:
+                    return True
+        return False
 
     def count(self, table: Table, seconds: float) -> int:
         """Count the rows."""

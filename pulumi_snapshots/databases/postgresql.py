@@ -51,8 +51,12 @@ FROM listed LEFT JOIN part ON root = listed.oid GROUP BY name, is_view
 """
 """Tables with the sizes of their partitions and heirs, which are not listed; what belongs to an
 extension is not the user's."""
-STATISTICS_DELAY = 1.0
-"""Seconds after which the server's sessions have reported what they wrote: once a second."""
+WAIT_FOR_REPORTS = """
+SELECT pg_sleep(CASE WHEN count(*) > 0 THEN 11 ELSE 1 END) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+AND coalesce(backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')
+"""
+"""By then all sessions have reported what they wrote: at their end, or after 10 idle seconds."""
 WRITES = (
     "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables"
 )
@@ -123,7 +127,7 @@ class Postgres(BlockingConnection):
 
     def writes(self) -> int | None:
         """Read how many rows were written from the server's statistics, once up to date."""
-        self._rows(f"SELECT pg_sleep({STATISTICS_DELAY})", SECONDS_TO_OPEN)
+        self._rows(WAIT_FOR_REPORTS, SECONDS_TO_OPEN)
         return self._number(WRITES, SECONDS_TO_OPEN)
 
     def _number(self, statement: str, seconds: float) -> int:

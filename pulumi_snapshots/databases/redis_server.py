@@ -149,9 +149,18 @@ class Redis(BlockingConnection):
         """Do nothing: Redis has no views."""
 
     def writes(self) -> int | None:
-        """Read the number of changes since the last save; a key that expires is no change."""
-        changes = self._info("persistence").get("rdb_changes_since_last_save")
-        return None if changes is None else int(changes)
+        """Count the server's commands that write; a key that expires is none."""
+        statistics = self._info("commandstats")
+        try:
+            writing = {each.decode() for each in self._send("ACL", "CAT", "write")}
+        except redis.ResponseError:
+            return None
+        calls = (
+            re.match(r"calls=(\d+)", about)
+            for name, about in statistics.items()
+            if name.removeprefix("cmdstat_") in writing
+        )
+        return sum(int(number[1]) for number in calls if number) if statistics else None
 
     def _send(self, *words: str | bytes) -> Any:
         self._connection.send_command(*words)

@@ -267,15 +267,19 @@ def _password_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def counted_tables(results: Iterable[CheckResult] | None) -> list[TableRows]:
-    """Return the rows of each table, of the first check that has counted them.
+    """Return the rows of each table that a check has counted.
 
     Args:
         results: The results of a drill's checks; None if they were not run.
 
     Returns:
-        The tables; none if no check has counted any.
+        The tables, each once, as the first check that has counted it; none if no check has.
     """
-    return next((each.tables for each in results or () if each.tables), [])
+    found = dict[str, TableRows]()
+    for result in results or ():
+        for each in result.tables or ():
+            found.setdefault(each.table, each)
+    return list(found.values())
 
 
 class GoodDrill(Record, sparse=True):

@@ -5,8 +5,8 @@ Programs load this module, so it loads no HTTP stack.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from pulumi_snapshots.properties.catalogue import Record, Rows, declare
@@ -113,7 +113,8 @@ class Tables(Record, sparse=True):
             True if one of the patterns of `except_` matches the whole name, in upper and lower
             case.
         """
-        return any(fnmatchcase(name, pattern) for pattern in self.except_ or ())
+        patterns = [map(re.escape, each.split("*")) for each in self.except_ or ()]
+        return any(re.fullmatch(".*".join(each), name, re.DOTALL) for each in patterns)
 
     def expected(self, before: RowsBefore | None) -> str:
         """Say what must be there.
@@ -195,14 +196,20 @@ def totals_of(tables: Sequence[TableRows]) -> str:
     """Say how many tables and rows there are.
 
     Args:
-        tables: The tables.
+        tables: The tables, compared.
 
     Returns:
-        The totals, such as `tables: 12 (1 estimated), rows: 34,567`.
+        The totals, such as `tables: 12 (1 estimated, 2 new), rows: 34,567`. Tables are new if the
+        others are compared with earlier rows.
     """
     rows = sum(each.rows or 0 for each in tables)
     estimated = sum(each.is_estimate for each in tables)
-    how = f" ({estimated:,} estimated)" if estimated else ""
+    compared = sum(each.before is not None for each in tables)
+    new = len(tables) - compared if compared else 0
+    parts = [f"{estimated:,} estimated"] if estimated else []
+    if new:
+        parts.append(f"{new:,} new")
+    how = f" ({', '.join(parts)})" if parts else ""
     return f"tables: {len(tables):,}{how}, rows: {rows:,}"
 
 

@@ -49,9 +49,10 @@ def _in_no_hurry(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Let PostgreSQL's statistics lag behind, unless a test is about them."""
-    if "meanwhile" not in request.node.name:
-        monkeypatch.setattr("pulumi_snapshots.databases.postgresql.STATISTICS_DELAY", 0)
-        monkeypatch.setattr("pulumi_snapshots.databases.postgresql.WRITES", "SELECT 0")
+    if not {"meanwhile", "noticed"} & {*request.node.originalname.split("_")}:
+        module = "pulumi_snapshots.databases.postgresql"
+        monkeypatch.setattr(f"{module}.WAIT_FOR_REPORTS", "SELECT 1")
+        monkeypatch.setattr(f"{module}.WRITES", "SELECT 0")
 
 
 def count(url: str, *left_out: str, seconds: float = SECONDS) -> dict[str, TableCount]:
@@ -267,6 +268,47 @@ def test_mariadb_says_which_view_fails_and_counts_the_rest(mariadb: Server) -> N
     assert "SELECT command denied" in str(denied["orders"].problem)
 
 
+def test_a_user_of_mariadb_who_cannot_see_every_table_is_no_measure(
+    mariadb: Server,
+) -> None:
+    name = "count_rights"
+    mysql_at(
+        mariadb,
+        f"create or replace database {name}",
+        f"create table {name}.orders (n int)",
+        f"create table {name}.secrets (n int)",
+    )
+    url = mariadb.url(name)
+    login = url.split("//")[1].partition("@")[0]
+
+    def seen_with(*grants: str) -> dict[str, TableCount]:
+        user = "sees@'127.0.0.1'"
+        mysql_at(
+            mariadb,
+            f"create or replace user {user} identified by 'hush-hush'",
+            *(f"grant {each} to {user}" for each in grants),
+        )
+        return count(url.replace(login, "sees:hush-hush"))
+
+    one = f"select on {name}.orders"
+    for too_few in (
+        [one],
+        [one, "process on *.*"],
+        [one, "select on count_other.*"],
+        [one, f"select on `{name.replace('_', '__')}`.*"],
+    ):
+        with pytest.raises(CheckNotRun, match="has no right to all its tables"):
+            seen_with(*too_few)
+    for enough in (
+        ["select on *.*"],
+        ["all privileges on *.*"],
+        [one, f"select, insert on {name}.*"],
+        [r"select on `count\_rights`.*"],
+        ["select on `count_r%`.*"],
+    ):
+        assert seen_with(*enough).keys() == {"orders", "secrets"}
+
+
 class _Meddling:
     """A connection whose database is changed by another client, once its tables are listed."""
 
@@ -331,6 +373,71 @@ def test_rows_that_something_else_writes_meanwhile_are_no_proof(
         CheckNotRun, match="something else wrote to the database while its tables"
     ):
         count(url)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into orders select 1",
+        "replace into orders values (1)",
+        "replace into orders select 1",
+        "update orders set n = 2",
+        "update orders, parts set orders.n = parts.n",
+        "delete from orders",
+        "delete orders from orders, parts",
+    ],
+)
+def test_each_statement_by_which_mariadb_is_written_meanwhile_is_noticed(
+    mariadb: Server, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    mysql_at(mariadb, "create or replace database count_writing")
+    name = "count_writing"
+    mysql_at(
+        mariadb,
+        "create table orders (n int)",
+        "create table parts (n int)",
+        database=name,
+    )
+    meddled(monkeypatch, "mysql", lambda: mysql_at(mariadb, statement, database=name))
+    with pytest.raises(CheckNotRun, match="something else wrote to the database"):
+        count(mariadb.url(name))
+
+
+def test_keys_that_are_written_and_saved_meanwhile_are_noticed(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with redis.Redis(
+        port=redis_server.port, password=redis_server.password, db=8
+    ) as keys:
+        keys.set("order:1", 1)
+
+        def write_and_save() -> None:
+            keys.set("order:2", 1)
+            keys.save()
+
+        assert count(redis_server.url("8"))["db8/order:*"].rows
+        meddled(monkeypatch, "redis", write_and_save)
+        with pytest.raises(CheckNotRun, match="something else wrote to the database"):
+            count(redis_server.url("8"))
+        keys.flushdb()
+
+
+@pytest.mark.nightly
+def test_rows_that_a_session_of_postgresql_has_not_yet_reported_are_noticed(
+    postgres_server: Server,
+) -> None:
+    """A session reports at most once a second, and what is left after 10 idle seconds."""
+    url = fresh(postgres_server, "count_reported")
+    sql_at(url, "create table orders (n int)")
+    connection = ENGINES["postgres"]()(url, SECONDS)
+    try:
+        before = connection.writes()
+        with psycopg.connect(url, autocommit=True) as other:
+            for _ in range(2):
+                other.execute("insert into orders values (1)")
+            assert connection.writes() == before + 2
+    finally:
+        connection.close()
 
 
 def _written(

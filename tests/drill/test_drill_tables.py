@@ -60,6 +60,8 @@ def leave_one_row(at: DrillScene) -> None:
         (Tables(0), {"orders": 0, "customers": 0}, ["no table has a row"]),
         (Tables(except_=["cust*"]), {"orders": 1000}, []),
         (Tables(except_=["Cust*"]), {"orders": 1000}, ["customers is gone"]),
+        (Tables(except_=["customer?"]), {"orders": 1000}, ["customers is gone"]),
+        (Tables(except_=["[a-c]*"]), {"orders": 1000}, ["customers is gone"]),
         (
             Tables(),
             {"orders": "permission denied", "customers": 10},
@@ -97,6 +99,14 @@ def test_an_estimate_is_said_to_be_one() -> None:
     assert problems_of(found) == ["orders has about 500 of 1,000 rows"]
     passed = Tables(0.4).compare([about, TableCount("customers", 10)], LAST)
     assert totals_of(passed) == "tables: 2 (1 estimated), rows: 510"
+
+
+def test_a_result_says_how_many_tables_were_compared_with_nothing() -> None:
+    rows = {"orders": 1000, "customers": 10, "log": 5}
+    compared = Tables().compare(counts(**rows), LAST)
+    assert totals_of(compared) == "tables: 3 (1 new), rows: 1,015"
+    first = Tables().compare(counts(**rows), None)
+    assert totals_of(first) == "tables: 3, rows: 1,015"
 
 
 def test_a_result_names_three_problems_in_one_line_each_and_counts_the_rest() -> None:
@@ -173,6 +183,25 @@ async def test_without_checks_a_drill_counts_tables_and_compares_with_the_last_g
     await at.fails("and found: rows is gone.", checks=None, restores=4)
     left_out = [{"tables_": {"except_": ["rows"]}}]
     await at.passes(checks=left_out, restores=4)
+
+
+@staged(drill_scene)
+async def test_a_table_that_only_the_second_check_counts_is_compared_with_before_too(
+    at: DrillScene,
+) -> None:
+    strict = {"tables_": {"at_least": 1, "except_": ["rows"]}}
+    checks = [strict, {"tables_": {}}]
+    emulator = at.at.here.emulator
+    emulator.execute(
+        DATABASE,
+        "CREATE TABLE other (n)",
+        "INSERT INTO other VALUES (1)",
+        *["INSERT INTO rows VALUES ('then')"] * 9,
+    )
+    at.at.stored = emulator.add_snapshot(DATABASE)
+    await at.passes(checks=checks)
+    leave_one_row(at)
+    await at.fails("and found: rows has 1 of 10 rows.", checks=checks, restores=2)
 
 
 @staged(drill_scene)
