@@ -104,10 +104,7 @@ class Wish:
         if attempt.database_id == self.database_id:
             return True
         # A resource of another account can have the same name, but no database of this one.
-        same_account = (
-            None in {attempt.account, self.account} or attempt.account == self.account
-        )
-        return is_resource(self.owner) and same_account
+        return is_resource(self.owner) and attempt.account == self.account
 
     def is_for_same(self, attempt: Attempt) -> bool:
         """Tell whether an attempt has the same database and triggers.

@@ -357,7 +357,6 @@ class Rules(ABC):
         Returns:
             The resource.
         """
-        self.note_seen(call, state)
         updated: Resource = await self.calls.update(call, id_, state, values)
         return updated
 

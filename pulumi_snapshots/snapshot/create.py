@@ -177,7 +177,6 @@ class SnapshotOperation(Operation):
         self._finished = NOT_FINISHED  # what a 200 has told
         # Whether another snapshot of the database held up the request.
         self._is_behind = False
-        self._claimed = set[str]()  # versions of other requests
 
     @property
     def _is_guard(self) -> bool:
@@ -280,16 +279,9 @@ class SnapshotOperation(Operation):
             self.ignore(other)
             await self.session.clock.sleep(CLEAR.total_seconds())
             return
-        if isinstance(entry, Attempt):
-            return
-        if entry is not None:
-            version = entry.version or ""
-            self._claimed.add(version)
-            await ledger.end(other, version, holds=CLEAR)
-        elif await self._why_not_absent(other, claimed) is not None:
-            self.ignore(other)
-        else:
-            await ledger.withdraw(other)
+        # Without an entry, the request is so old by now that nobody waits for it any longer.
+        if isinstance(entry, ListedSnapshot):
+            await ledger.end(other, entry.version or "", holds=CLEAR)
 
     # In place of a request ------------------------------------------------------------------------
 
@@ -487,7 +479,7 @@ class SnapshotOperation(Operation):
         memory = self.session.memory
         in_memory = memory.versions(self.database_id, memory.seen | memory.taken)
         found = {each.result or "" for each in others if each.has_snapshot}
-        return in_memory | found | self._claimed
+        return in_memory | found
 
     def _awaited(self, attempt: Attempt, claimed: Collection[str]) -> AwaitedSnapshot:
         """What is known of the snapshot of a request, this operation's or another one's."""

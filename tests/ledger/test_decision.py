@@ -489,11 +489,6 @@ SEVERAL: dict[str, tuple[list[Attempt], Wish, tuple[str, str]]] = {
         wish("restore", account="a"),
         NEW,
     ),
-    "done, a later one elsewhere of an account that an earlier version did not enter": (
-        [DONE, ELSEWHERE],
-        wish("restore", account="a"),
-        ROLLED_BACK,
-    ),
     "a command has begun another one since onto another database": (
         [BY_COMMAND, replace(ELSEWHERE, owner=RESTORING)],
         wish("restore", owner=RESTORING),
