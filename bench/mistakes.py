@@ -534,20 +534,22 @@ MISTAKES = (
         "return self.status is Status.CLAIMED and now > (self.due or NEVER) + SECOND",
         "return False",
     ),
+    ("ledger", "return not self.is_void(now)", "return False"),
+    ("ledger", "return not self.is_void(now)", "return now < (self.due or NEVER)"),
     (
         "ledger",
-        "return self.status in {Status.CLAIMED, Status.SENT} and now < (self.due or NEVER)",
         "return self.status is Status.SENT and now < (self.due or NEVER)",
+        "return False",
     ),
     (
         "ledger",
-        "return self.status in {Status.CLAIMED, Status.SENT} and now < (self.due or NEVER)",
-        "return self.status is Status.CLAIMED and now < (self.due or NEVER)",
+        "return self.status is Status.SENT and now < (self.due or NEVER)",
+        "return self.status is Status.SENT",
     ),
     (
         "ledger",
-        "return self.status in {Status.CLAIMED, Status.SENT} and now < (self.due or NEVER)",
-        "return self.status in {Status.CLAIMED, Status.SENT}",
+        "return self.status is Status.SENT and now < (self.due or NEVER)",
+        "return now < (self.due or NEVER)",
     ),
     (
         "ledger",

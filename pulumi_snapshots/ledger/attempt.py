@@ -326,11 +326,11 @@ class Attempt(Record, sparse=True):
             now: The service's time.
 
         Returns:
-            True until `due`, unless the answer is known.
+            True until `due`, unless the answer is known; of a claim until it is void.
         """
-        return self.status in {Status.CLAIMED, Status.SENT} and now < (
-            self.due or NEVER
-        )
+        if self.status is Status.CLAIMED:
+            return not self.is_void(now)
+        return self.status is Status.SENT and now < (self.due or NEVER)
 
     def is_past(self, now: datetime) -> bool:
         """Tell whether the ledger need not keep the attempt any longer.

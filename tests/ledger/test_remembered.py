@@ -99,6 +99,13 @@ STORIES = {
             ((100,) * 3, 1),
         )
     },
+    **{
+        f"a claim of a run that was killed before it sent anything is nobody's snapshot, {later} s later": f"""
+            S freezes at its claim; S starts up v1; S is frozen; S is killed; wait {later}; S up v1 within=200; S has 1;
+            sent 1
+        """
+        for later in (0, 1, 5.5, 8, 10.5, 12)
+    },
     "a killed run that took one in place of one that never came is not paid for twice": f"""
         service snapshot_seconds=100; wait 400; fault create drop=True times=1; S up v1 pending timeout=3m;
         wait 3600; S up v1 killed=20; wait 600; S up v1: {UNSAVED}; S has 1; sent 2
@@ -192,6 +199,14 @@ STORIES = {
         """
         for who in "SR"
     },
+    "what another machine has requested since is not given up for what this one could not save": """
+        S up v1 unsaved; wait 400; S moves; S up v1 pending timeout=3s; S comes back; S up v1; S has 2; sent 2
+    """,
+    "what another machine may have started holds up others of this one while it is resumed": """
+        service snapshot_seconds=400; wait 400; fault create drop=True when=after times=1; S up pending timeout=30s;
+        S moves; S.b joins S; S starts up; wait 15; S.b up; S.b shows waiting_for_the_snapshot; S ends; S has 1;
+        S.b has 2; sent 2
+    """,
     # Another machine with this ledger
     **{
         f"a killed run is completed by another machine: {off} s ahead, {killed}": f"""
@@ -214,6 +229,10 @@ STORIES = {
         for who in "SR"
     },
     # Clocks
+    "a killed run is completed at once by a machine whose clock is behind": f"""
+        service snapshot_seconds=300; wait 400; S up v1 killed=20; S moves beside; S clock {-HOUR};
+        S up v1 within=700: {UNSAVED}; S has 1; sent 1
+    """,
     **{
         f"the snapshot of a machine with a wrong clock is found: {ahead} s, {lost}, then {then}": f"""
             service snapshot_seconds=400; wait 600; fault create {lost} when=after times=1; S clock {ahead};
@@ -260,6 +279,10 @@ STORIES = {
     "a read that asks for the service's time once, in vain, keeps no create from asking": """
         service snapshot_seconds=600; wait 400; S up pending timeout=3m; fault status drop=True times=1; S up replace;
         S has 2
+    """,
+    "a restore that is done is done although the service cannot be reached": f"""
+        R up v1 unsaved; rows change; fault restore_status drop=True times=None; fault status drop=True times=None;
+        fault me drop=True times=None; R up v1: {UNSAVED}; rows later; sent 1
     """,
     # Another name
     "a stack of another name takes a snapshot of its own": f"""
