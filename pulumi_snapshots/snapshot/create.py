@@ -279,7 +279,7 @@ class SnapshotOperation(Operation):
             self.ignore(other)
             await self.session.clock.sleep(CLEAR.total_seconds())
             return
-        # Without an entry, the request is so old by now that nobody waits for it any longer.
+        # Without an entry, the request is so old by now that no other one waits for it.
         if isinstance(entry, ListedSnapshot):
             await ledger.end(other, entry.version or "", holds=CLEAR)
 
