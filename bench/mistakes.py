@@ -2160,35 +2160,24 @@ MISTAKES = (
     ),
     ("cli/assurance", "and each.manifest.snapshot == wanted", ""),
     # What a report says of a database, and what it does not show.
-    ("cli/assurance", "if drill.database_id == database_id:", "if True:"),
-    ("cli/assurance", "if record.database_id == database_id:", "if True:"),
+    ("cli/assurance", "if drill.database_id == self.health.id:", "if True:"),
     (
         "cli/assurance",
-        "if good is not None and good.database_id == database_id:",
+        "if good is not None and good.database_id == self.id:",
         "if good is not None:",
     ),
     (
         "cli/assurance",
-        "if manifest.database_id == database_id and manifest.drill is not None:",
-        "if manifest.drill is not None:",
+        "for manifest, uri in self.archives if manifest.database_id == database_id",
+        "for manifest, uri in self.archives",
     ),
     (
         "cli/assurance",
-        (
-            "if each.database_id == self.health.id and each.touched_at >= "
-            "self.evidence.since"
-        ),
-        "if each.database_id == self.health.id",
+        "[each for each in entries if each.database_id == database_id]",
+        "[*entries]",
     ),
-    (
-        "cli/assurance",
-        (
-            "if each.database_id == self.health.id and each.touched_at >= "
-            "self.evidence.since"
-        ),
-        "if each.touched_at >= self.evidence.since",
-    ),
-    ("cli/assurance", "and record.target_database_id == self.health.id", ""),
+    ("cli/assurance", "if each.touched_at >= self.health.evidence.since", ""),
+    ("cli/assurance", "if record.target_database_id == self.health.id:", "if True:"),
     ("cli/assurance", "and record.uri not in checked", ""),
     (
         "cli/assurance",
@@ -2197,8 +2186,8 @@ MISTAKES = (
     ),
     (
         "cli/assurance",
-        "time: each for time, each in known.items() if self._is_in_period(time)",
-        "time: each for time, each in known.items()",
+        "sorted(filter(self._is_in_period, known), reverse=True)",
+        "sorted(known, reverse=True)",
     ),
     (
         "cli/assurance",
@@ -2210,7 +2199,6 @@ MISTAKES = (
         "if each is last_good or self._is_in_period(_time_of(each))",
         "if self._is_in_period(_time_of(each))",
     ),
-    ("cli/assurance", "if good and good.database_id == database_id:", "if good:"),
     # Whether its connection leads there.
     (
         "drill",

@@ -132,6 +132,11 @@ async def finish(invocation: Invocation, command: Awaitable[bool | None]) -> int
         errors = [f"Error: {each}" for each in invocation.failures]
         keep_last("\n".join([invocation.name, *errors]), invocation.environment)
     await _notify(invocation, "done" if code == DONE else "failed")
+    return _exit_code(invocation, code)
+
+
+def _exit_code(invocation: Invocation, code: int | None) -> int:
+    """Return the exit code: a signal's, a child's, or the command's own; None if it has no end."""
     if invocation.ended_by is not None and code != DONE:
         return BY_SIGNAL + invocation.ended_by
     if code in {FAILED, LATER} and invocation.failure_code:

@@ -11,8 +11,8 @@ NAMED_CHANGES = 3
 """Changes that a row of `guards` names."""
 
 
-@command(click.argument("guard", required=False))
-async def guards(invocation: Invocation, /, *, guard: str | None) -> None:
+@command(click.argument("guard", default=""))
+async def guards(invocation: Invocation, /, *, guard: str) -> None:
     """List the snapshots that guards took in the last 30 days.
 
     Newest first, with what has changed after each. GUARD is the end of a guard's name, such as shop
@@ -23,27 +23,24 @@ async def guards(invocation: Invocation, /, *, guard: str | None) -> None:
         Settings.read({}, invocation.environment), invocation.clock
     )
     noted = await consult(ledger, GuardBook.history)
-    found = [
-        each
-        for each in noted
-        if guard is None or f"/{each.guard}".endswith(f"/{guard}")
-    ]
-    if guard is not None and noted and not found:
+    ending = f"/{guard}" if guard else ""
+    found = [each for each in noted if f"/{each.guard}".endswith(ending)]
+    if noted and not found:
         invocation.note_typed_id(guard)
         known = ", ".join(sorted({each.guard for each in noted}))
         unknown = f"no guard {guard!r} has guarded a change in the last 30 days"
         invocation.fail(f"{unknown}. Those that have: {known}.")
         return
-    names = Guarded.properties()
-    fields = []
-    rows = []
-    for each in found:
-        values = {name: getattr(each, name) for name in names}
-        fields.append({**values, "snapshot": each.id})
-        snapshot = each.id or f"{each.database_id}: none"
-        rows.append(
-            (snapshot, each.guard, invocation.moment(each.noted_at), changes_text(each))
+    fields = [{**vars(each), "snapshot": each.id} for each in found]
+    rows = [
+        (
+            each.id or f"{each.database_id}: none",
+            each.guard,
+            invocation.moment(each.noted_at),
+            changes_text(each),
         )
+        for each in found
+    ]
     heads = ("SNAPSHOT", "GUARD", "GUARDING SINCE", "CHANGED")
     invocation.listed(
         heads, rows, fields, "no guard has guarded a change in the last 30 days"

@@ -10,17 +10,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.archive.shelf import Shelved, shelved
+from pulumi_snapshots.cli.assurance.states import StateEntry
 from pulumi_snapshots.cli.terminal.account import (
     AccountPage,
     databases_of_account,
     snapshots_of_databases,
 )
+from pulumi_snapshots.cli.terminal.arguments import checked
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.whole_ids import whole_database
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
@@ -37,7 +40,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import Patience
 from pulumi_snapshots.service.errors import NotAllowed
 from pulumi_snapshots.service.models import ListedSnapshot
-from pulumi_snapshots.snapshot.read import newest as newest_of
+from pulumi_snapshots.snapshot.read import newest
 from pulumi_snapshots.snapshot.record import ORIGIN, SnapshotRecord
 from pulumi_snapshots.storage.destination import Destination, place_text
 
@@ -46,8 +49,14 @@ USUAL = 26 * 3600.0
 PERIOD = timedelta(seconds=RETENTION)
 """The period of the longest gap, unless another is asked for: the service keeps a snapshot as long.
 """
+NOT_ASKED = AccountPage({}, 0.0, kept=False)
+"""In place of the account's snapshots if the service was not asked."""
+LEDGER = "ledger"
+"""Says of a drill that the ledger has it."""
 BRIEF_PATIENCE = Patience((1.0,), within=5.0)
 """How long a service that does not answer is asked again, so that cron hears of it within 15 s."""
+R = TypeVar("R", bound=Record)
+Noted = TypeVar("Noted", Guarded, Attempt)
 _up_to_retention = duration(
     most=RETENTION, because="the service keeps no snapshot longer"
 )
@@ -76,6 +85,22 @@ class AgeLimits(Inputs):
     max_drill_age: Duration | None = declare(
         "How long ago the last drill may be.", default=None, read=_up_to_ten_years
     )
+
+
+def typed_limits(invocation: Invocation, typed: Mapping[str, Any]) -> AgeLimits:
+    """Return the checked limits that were typed.
+
+    Args:
+        invocation: The command.
+        typed: The arguments as they were typed.
+
+    Raises:
+        click.ClickException: An argument is wrong.
+    """
+    limits = checked(invocation, AgeLimits, typed)
+    if limits.max_archive_age and not typed["archives"]:
+        invocation.wrong("--max-archive-age needs --archives.")
+    return limits
 
 
 @dataclass(frozen=True)
@@ -119,37 +144,172 @@ class DatabaseHealth:
     """What is known of one database; times are RFC 3339, None for what there is not."""
 
     id: str
-    name: str | None
-    problems: Sequence[str]
-    """What is not certainly recent enough."""
+    evidence: Evidence
+    listed: Sequence[ListedSnapshot]
+    """The snapshots at the service that count; none if the service was not asked."""
     snapshot: SnapshotRecord | None
     """The newest good snapshot."""
-    archive: str | None
-    """The URI of the archive with the newest snapshot."""
-    drill: Drilled | None
-    """The last drill that passed."""
-    guarded: Guarded | None
-    """The snapshot from before the last guarded change."""
-    kept: Guarded | None
-    """The snapshot of what the last restore has overwritten."""
-    pending_since: str | None
-    """When the snapshot was requested that is not listed yet."""
-    times: Mapping[str, str | None]
-    """When the `snapshot`, the `archive`'s snapshot and the `drill` were made."""
-    ages: Mapping[str, float | None]
-    """The seconds since then."""
-    gap: Gap | None
-    """The longest time of the period without a new snapshot."""
-    known_since: datetime | None
-    """When the oldest snapshot was taken of which anything is known."""
+    archives: Sequence[tuple[Manifest, str]]
+    """The good archives, each with its URI."""
+    history: Sequence[Guarded]
+    """The snapshots of guards and restores, newest first."""
+    attempts: Sequence[Attempt]
+
+    @property
+    def name(self) -> str | None:
+        """Its name in the account."""
+        names = self.evidence.account.names
+        return names.get(self.id) if names else None
+
+    @property
+    def newest_archive(self) -> tuple[Manifest, str] | None:
+        """The archive with the newest snapshot, and its URI."""
+        dated = {
+            each.created_at: (each, uri)
+            for each, uri in self.archives
+            if each.created_at
+        }
+        return dated[max(dated, key=parse_rfc3339)] if dated else None
+
+    @property
+    def archive(self) -> str | None:
+        """The URI of that archive."""
+        return self.newest_archive and self.newest_archive[1]
+
+    def proofs(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Give the outputs of each drill that is known to have passed.
+
+        Yields:
+            Where it is known from, and its outputs; those first that say most.
+        """
+        for name, record in self.evidence.stated_as(DrillRecord):
+            good = record.last_good
+            if good is not None and good.database_id == self.id:
+                yield f"state of {name}", good.to_outputs()
+        for manifest, uri in self.archives:
+            if manifest.drill is not None:
+                version = {"version_id": manifest.version_id}
+                outputs = manifest.drill.to_outputs() | version
+                yield f"manifest of {place_text(uri)}", outputs
+        last = self.evidence.last_drills.get(self.id)
+        if last is not None:  # of which version, the ledger does not say
+            yield LEDGER, last.to_outputs()
+
+    @cached_property
+    def drill(self) -> Drilled | None:
+        """The last drill that passed."""
+        passed = [Drilled.from_outputs(outputs) for _, outputs in self.proofs()]
+        return max(
+            passed, key=lambda proof: parse_rfc3339(proof.drilled_at), default=None
+        )
 
     @property
     def recovery_seconds(self) -> float | None:
         """How long the last drill that passed took, from its request to its last check."""
         return self.drill.recovery_seconds if self.drill else None
 
+    @property
+    def guarded(self) -> Guarded | None:
+        """The snapshot from before the last guarded change that has happened."""
+        return self._last_guarded(by_restore=False)
+
+    @property
+    def kept(self) -> Guarded | None:
+        """The snapshot of what the last restore has overwritten."""
+        return self._last_guarded(by_restore=True)
+
+    def _last_guarded(self, *, by_restore: bool) -> Guarded | None:
+        for each in self.history:
+            is_wanted = (each.guard == KEPT_BY_RESTORE) is by_restore
+            if is_wanted and each.id and each.changed_at:
+                return each
+        return None
+
+    @property
+    def pending_since(self) -> str | None:
+        """When the last snapshot was requested that is newer than all, and not listed yet."""
+        taken_at = self.snapshot and self.snapshot.created_at
+        return max(
+            (
+                to_the_second(each.request.posted_at)
+                for each in self.attempts
+                if each.kind == "snapshot"
+                and not each.is_over
+                and self.evidence.now < each.waited_for_until
+                and (not taken_at or parse_rfc3339(taken_at) < each.request.requested)
+            ),
+            default=None,
+        )
+
+    @property
+    def times(self) -> dict[str, str | None]:
+        """When the `snapshot`, the `archive`'s snapshot and the `drill` were made."""
+        archive = self.newest_archive
+        return {
+            "snapshot": self.snapshot.created_at if self.snapshot else None,
+            "archive": archive[0].created_at if archive else None,
+            "drill": self.drill.drilled_at if self.drill else None,
+        }
+
+    @property
+    def ages(self) -> dict[str, float | None]:
+        """The seconds since then."""
+        now = self.evidence.now
+        return {
+            kind: (now - parse_rfc3339(at)).total_seconds() if at else None
+            for kind, at in self.times.items()
+        }
+
+    @cached_property
+    def taken(self) -> Sequence[datetime]:
+        """When the snapshots that count were taken."""
+        listed = [each.modified for each in self.listed if each.size != 0]
+        dates = [*self._stated_dates()]
+        if (
+            self.evidence.limits.origin is None
+        ):  # manifests do not say of which origin a snapshot is
+            dates += [each.created_at for each, _ in self.archives]
+        times = [parse_rfc3339(each) for each in dates if each]
+        return [*filter(None, listed), *times]
+
+    def _stated_dates(self) -> Iterator[str | None]:
+        origin = self.evidence.limits.origin
+        for _, record in self.evidence.stated_as(SnapshotRecord):
+            is_own = record.database_id == self.id and record.size != 0
+            if is_own and origin in {None, record.origin}:
+                yield record.created_at
+
+    @property
+    def gap(self) -> Gap | None:
+        """The longest time of the period without a new snapshot."""
+        return longest_gap(self.taken, self.evidence.since, self.evidence.now)
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is not certainly recent enough."""
+        return [*self._problems()]
+
+    def _problems(self) -> Iterator[str]:
+        limits = self.evidence.limits
+        account = self.evidence.account
+        ages = self.ages
+        if account.names is not None and self.id not in account.names:
+            yield "the account has no such database"
+        elif account.page is NOT_ASKED:
+            yield "whether the service has a recent snapshot is not known"
+        else:
+            snapshot = f"{limits.origin} snapshot" if limits.origin else "snapshot"
+            yield from _too_old(ages["snapshot"], limits.max_age, "newest", snapshot)
+        is_undated = self.archives and not self.newest_archive
+        archive = "archive of a known age" if is_undated else "archive"
+        yield from _too_old(ages["archive"], limits.max_archive_age, "newest", archive)
+        yield from _too_old(
+            ages["drill"], limits.max_drill_age, "last", "drill that passed"
+        )
+
     def fields(self) -> dict[str, Any]:
         """Return what programs read of the database."""
+        times = self.times
         return {
             "id": self.id,
             "name": self.name,
@@ -160,33 +320,25 @@ class DatabaseHealth:
             "snapshot": self.snapshot and self.snapshot.id,
             "archive": self.archive,
             "pending_since": self.pending_since,
-            "snapshot_created_at": self.times["snapshot"],
-            "archive_created_at": self.times["archive"],
-            "drilled_at": self.times["drill"],
+            "snapshot_created_at": times["snapshot"],
+            "archive_created_at": times["archive"],
+            "drilled_at": times["drill"],
             **{f"{kind}_age": seconds for kind, seconds in self.ages.items()},
             "longest_gap": self.gap and self.gap.seconds,
             "recovery_seconds": self.recovery_seconds,
         }
 
 
-@dataclass(frozen=True)
-class Findings:
-    """What `status` has found."""
+@dataclass
+class Account:
+    """What the service says of the account, as far as it was asked."""
 
-    page: AccountPage
-    """The account's snapshots as they were listed; empty if the service was not asked."""
-    databases: Sequence[DatabaseHealth]
-    plan_ends: datetime | None
-    """When the account's plan ends; None if the service does not say so, or not to this key."""
-    evidence: Evidence
-    """What the findings rest on."""
-    shelf: Sequence[Shelved]
-    """All archives, also those that are not good."""
-
-    @property
-    def bad(self) -> list[DatabaseHealth]:
-        """The databases with a problem."""
-        return [each for each in self.databases if each.problems]
+    names: Mapping[str, str | None] | None = None
+    """The databases with their names; None if the key may not list them."""
+    plan_ends: datetime | None = None
+    """When the plan ends; None if the service does not say so, or not to this key."""
+    page: AccountPage = NOT_ASKED
+    """The snapshots as they were listed."""
 
 
 @dataclass(frozen=True)
@@ -194,32 +346,50 @@ class Evidence:
     """What the account, the archives and the ledger say of all databases."""
 
     limits: AgeLimits
-    page: AccountPage | None
-    """The account's snapshots as they were listed; None if the service was not asked."""
-    names: Mapping[str, str | None] | None
-    """The account's databases with their names; None if the key may not list them."""
+    account: Account
     now: datetime
     """The later one of the service's and this machine's time."""
     since: datetime
     """The beginning of the period."""
-    archives: Sequence[tuple[Manifest, str]]
-    """The good archives, each with its URI."""
-    guarded: Sequence[Guarded]
-    """The snapshots of guards, newest first."""
+    shelf: Sequence[Shelved]
+    """All archives, also those that are not good."""
+    history: Sequence[Guarded]
+    """The snapshots of guards and restores, newest first."""
     attempts: Sequence[Attempt]
     last_drills: Mapping[str, Drilled]
-    records: Sequence[Record]
+    stated: Sequence[StateEntry]
     """What states hold of resources."""
+
+    @cached_property
+    def archives(self) -> Sequence[tuple[Manifest, str]]:
+        """The good archives, each with its URI."""
+        return [
+            (each.manifest, each.uri)
+            for each in self.shelf
+            if each.manifest and each.is_good
+        ]
+
+    def stated_as(self, kind: type[R]) -> Iterator[tuple[str, R]]:
+        """Give the resources of one kind in states.
+
+        Args:
+            kind: Their records' class.
+
+        Yields:
+            The name of each for people, and its record.
+        """
+        for name, record in self.stated:
+            if isinstance(record, kind):
+                yield name, record
 
     @property
     def databases(self) -> set[str]:
         """All databases that archives, the ledger and states are about."""
-        archived = {manifest.database_id for manifest, _ in self.archives}
-        guarded = {each.database_id for each in self.guarded}
-        stated = {str(vars(each).get("database_id") or "") for each in self.records}
-        return {
-            each for each in archived | guarded | stated | {*self.last_drills} if each
-        }
+        records: list[Any] = [manifest for manifest, _ in self.archives]
+        records += self.history
+        records += [record for _, record in self.stated]
+        ids = {getattr(each, "database_id", None) for each in records}
+        return {each for each in ids | {*self.last_drills} if each}
 
     async def of_database(self, session: Session, database_id: str) -> DatabaseHealth:
         """Judge one database.
@@ -234,146 +404,28 @@ class Evidence:
         Raises:
             CannotTell: The listing does not show when the newest snapshot was taken.
         """
-        snapshot = await self._newest_snapshot(session, database_id)
-        archives = [
-            (each, uri)
-            for each, uri in self.archives
-            if each.database_id == database_id
+        listed = [
+            each
+            for each in self.account.page.of_each.get(database_id, {}).values()
+            if self.limits.origin in {None, each.origin}
         ]
-        drill = self._last_drill(database_id, archives)
-        archived_at = {
-            each.created_at: uri for each, uri in archives if each.created_at
-        }
-        newest = max(archived_at, key=parse_rfc3339, default="")
-        times = {
-            "snapshot": snapshot.created_at if snapshot else None,
-            "archive": newest or None,
-            "drill": drill.drilled_at if drill else None,
-        }
-        ages = {kind: self._age(at) for kind, at in times.items()}
-        taken = self._taken(database_id, archived_at)
-        is_undated = bool(archives) and not newest
+
+        def own(entries: Sequence[Noted]) -> Sequence[Noted]:
+            return [each for each in entries if each.database_id == database_id]
+
         return DatabaseHealth(
             id=database_id,
-            name=self._name(database_id),
-            problems=list(self._problems(database_id, ages, is_undated=is_undated)),
-            snapshot=snapshot,
-            archive=archived_at.get(newest),
-            drill=drill,
-            guarded=self._last_guarded(database_id, by_restore=False),
-            kept=self._last_guarded(database_id, by_restore=True),
-            pending_since=self._pending_since(database_id, times["snapshot"]),
-            times=times,
-            ages=ages,
-            gap=longest_gap(taken, self.since, self.now),
-            known_since=min(taken, default=None),
+            evidence=self,
+            listed=listed,
+            snapshot=await newest(session, database_id, listed, may_be_empty=False),
+            archives=[
+                (manifest, uri)
+                for manifest, uri in self.archives
+                if manifest.database_id == database_id
+            ],
+            history=own(self.history),
+            attempts=own(self.attempts),
         )
-
-    def _taken(self, database_id: str, archived_at: Iterable[str]) -> list[datetime]:
-        """List when the snapshots that count were taken."""
-        listed = [each.modified for each in self.listed(database_id) if each.size != 0]
-        taken = [each for each in listed if each is not None]
-        if (
-            self.limits.origin is None
-        ):  # manifests do not say of which origin a snapshot is
-            taken += [parse_rfc3339(each) for each in archived_at]
-        for each in self.records:
-            if isinstance(each, SnapshotRecord) and each.database_id == database_id:
-                is_counted = (
-                    self.limits.origin in {None, each.origin} and each.size != 0
-                )
-                taken += (
-                    [parse_rfc3339(each.created_at)]
-                    if each.created_at and is_counted
-                    else []
-                )
-        return taken
-
-    def listed(self, database_id: str) -> list[ListedSnapshot]:
-        """List the snapshots at the service that count.
-
-        Args:
-            database_id: The database.
-
-        Returns:
-            The snapshots; none if the service was not asked.
-        """
-        entries = self.page.of_each.get(database_id, {}).values() if self.page else ()
-        return [each for each in entries if self.limits.origin in {None, each.origin}]
-
-    async def _newest_snapshot(
-        self, session: Session, database_id: str
-    ) -> SnapshotRecord | None:
-        """Describe the newest good snapshot that counts."""
-        entries = self.listed(database_id)
-        return await newest_of(session, database_id, entries, may_be_empty=False)
-
-    def _last_drill(
-        self, database_id: str, archives: Iterable[tuple[Manifest, str]]
-    ) -> Drilled | None:
-        """Find the last drill that archives or this machine's runs have noted."""
-        proofs = [manifest.drill for manifest, _ in archives]
-        proofs.append(self.last_drills.get(database_id))
-        for each in self.records:
-            good = each.last_good if isinstance(each, DrillRecord) else None
-            if good and good.database_id == database_id:
-                proofs.append(Drilled.from_outputs(good.to_outputs()))
-        known = [each for each in proofs if each]
-        return max(
-            known, key=lambda proof: parse_rfc3339(proof.drilled_at), default=None
-        )
-
-    def _name(self, database_id: str) -> str | None:
-        return self.names.get(database_id) if self.names else None
-
-    def _age(self, at: str | None) -> float | None:
-        return (self.now - parse_rfc3339(at)).total_seconds() if at else None
-
-    def _problems(
-        self, database_id: str, ages: Mapping[str, float | None], *, is_undated: bool
-    ) -> Iterator[str]:
-        """Say what is not certainly recent enough."""
-        limits = self.limits
-        if self.names is not None and database_id not in self.names:
-            yield "the account has no such database"
-        elif self.page is None:
-            yield "whether the service has a recent snapshot is not known"
-        else:
-            snapshot = f"{limits.origin} snapshot" if limits.origin else "snapshot"
-            yield from _too_old(ages["snapshot"], limits.max_age, "newest", snapshot)
-        archive = "archive of a known age" if is_undated else "archive"
-        yield from _too_old(ages["archive"], limits.max_archive_age, "newest", archive)
-        yield from _too_old(
-            ages["drill"], limits.max_drill_age, "last", "drill that passed"
-        )
-
-    def _last_guarded(self, database_id: str, *, by_restore: bool) -> Guarded | None:
-        """Find the snapshot from before the last change that has happened, or the last restore."""
-        for each in self.guarded:
-            is_wanted = (each.guard == KEPT_BY_RESTORE) is by_restore
-            if (
-                is_wanted
-                and each.database_id == database_id
-                and each.id
-                and each.changed_at
-            ):
-                return each
-        return None
-
-    def _pending_since(self, database_id: str, taken_at: str | None) -> str | None:
-        """Say when the last pending snapshot was requested that is newer than `taken_at`."""
-        requested = []
-        for each in self.attempts:
-            is_waited_for = not each.is_over and self.now < each.waited_for_until
-            if (
-                each.kind != "snapshot"
-                or each.database_id != database_id
-                or not is_waited_for
-            ):
-                continue
-            if not taken_at or parse_rfc3339(taken_at) < each.request.requested:
-                requested.append(to_the_second(each.request.posted_at))
-        return max(requested, default=None)
 
 
 @dataclass
@@ -386,7 +438,7 @@ class Examination:
         limits: How old things may be.
         places: The places of archives.
         since: The beginning of the period; None for 30 days ago.
-        records: What states hold of resources.
+        stated: What states hold of resources.
         troubles: Gets a sentence for each source that cannot be read; None to raise its error.
     """
 
@@ -395,7 +447,7 @@ class Examination:
     limits: AgeLimits
     places: Sequence[Destination]
     since: datetime | None = None
-    records: Sequence[Record] = ()
+    stated: Sequence[StateEntry] = ()
     troubles: list[str] | None = None
 
     @contextmanager
@@ -416,14 +468,16 @@ class Examination:
             why = self.invocation.wording.text(error.happened).rstrip(".")
             self.troubles.append(f"{unknown}: {why}.")
 
-    async def examine(self, typed: Sequence[str]) -> Findings:
+    async def examine(
+        self, typed: Sequence[str]
+    ) -> tuple[Evidence, Sequence[DatabaseHealth]]:
         """Judge each database that is typed, or all that are known.
 
         Args:
             typed: The databases as they are typed; none for all.
 
         Returns:
-            What was found.
+            What was found, of all databases and of each.
 
         Raises:
             UnclearId: What was typed names no single database.
@@ -432,43 +486,38 @@ class Examination:
         session = self.session
         # Silently: cron would mail it.
         wanted = [await whole_database(session, each) for each in typed]
-        account = _Account()
+        account = Account()
         with self.reading(
             "the service was not asked which snapshots and databases there are"
         ):
             await self._ask_service(wanted, account)
         shelf = await self._archives()
-        guarded, attempts = await self._noted()
-        good = [
-            (each.manifest, each.uri)
-            for each in shelf
-            if each.manifest and each.is_good
-        ]
+        history, attempts = await self._noted()
         # By the earlier clock, what is old could seem young.
         now = max(session.service_clock.now(), session.clock.utc())
         evidence = Evidence(
             limits=self.limits,
-            page=account.page,
-            names=account.names,
+            account=account,
             now=now,
             since=self.since or now - PERIOD,
-            archives=good,
-            guarded=guarded,
+            shelf=shelf,
+            history=history,
             attempts=attempts,
             last_drills=await last_drills(session.ledger),
-            records=self.records,
+            stated=self.stated,
         )
-        chosen = wanted or account.names or ()
-        if not wanted and self.troubles is not None:
-            chosen = [*chosen, *sorted(evidence.databases)]
         healths = list[DatabaseHealth]()
-        for database_id in dict.fromkeys(chosen):
+        for database_id in dict.fromkeys(wanted or self._known(evidence)):
             with self.reading(f"what database {database_id} has is not known"):
                 healths.append(await evidence.of_database(session, database_id))
-        page = account.page or AccountPage({}, 0.0, kept=False)
-        return Findings(page, healths, account.plan_ends, evidence, shelf)
+        return evidence, healths
 
-    async def _ask_service(self, wanted: Sequence[str], account: _Account) -> None:
+    def _known(self, evidence: Evidence) -> Sequence[str]:
+        """The databases of the account, and in a report also those that only others show."""
+        others = () if self.troubles is None else sorted(evidence.databases)
+        return [*(evidence.account.names or ()), *others]
+
+    async def _ask_service(self, wanted: Sequence[str], account: Account) -> None:
         """Ask for the account, its databases and their snapshots."""
         await check_answers(self.session)
         listings = self.session.listings
@@ -505,15 +554,6 @@ class Examination:
                 self.session.ledger, lambda book: (book.history(), book.attempts)
             )
         return [], []
-
-
-@dataclass
-class _Account:
-    """What the service says of the account, as far as it was asked."""
-
-    names: Mapping[str, str | None] | None = None
-    plan_ends: datetime | None = None
-    page: AccountPage | None = None
 
 
 async def check_answers(session: Session) -> None:

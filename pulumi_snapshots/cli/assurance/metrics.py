@@ -3,9 +3,10 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
-from pulumi_snapshots.cli.assurance.health import DatabaseHealth
+from pulumi_snapshots.cli.assurance.health import DatabaseHealth, Evidence
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.state_directory import written_whole
@@ -46,6 +47,48 @@ def _number(value: float) -> str:
     return "+Inf" if value == math.inf else f"{value:.15g}"
 
 
+def overall_metrics(
+    began: datetime, evidence: Evidence | None = None
+) -> dict[str, float]:
+    """Return the metrics of a check, by their names in `METRICS`.
+
+    Args:
+        began: When it began.
+        evidence: What it has found; None if not everything could be checked.
+    """
+    values = {
+        "status_success": float(evidence is not None),
+        "status_timestamp_seconds": began.timestamp(),
+    }
+    if evidence is not None:
+        account = evidence.account
+        values["status_listing_age_seconds"] = account.page.age
+        values["status_max_age_seconds"] = evidence.limits.max_age
+        if account.plan_ends is not None:
+            values["plan_end_timestamp_seconds"] = account.plan_ends.timestamp()
+    return values
+
+
+def _values_of(health: DatabaseHealth, kinds: Sequence[str]) -> dict[str, float]:
+    """Return the metrics of a database.
+
+    Without a value, an alert fires: on an age since 0, on what takes forever.
+    """
+    gap = health.gap
+    recovery = health.recovery_seconds
+    values = {
+        "database_ok": not health.problems,
+        "snapshot_longest_gap_seconds": gap.seconds if gap else math.inf,
+    }
+    if "drill" in kinds:
+        values["drill_recovery_seconds"] = math.inf if recovery is None else recovery
+    for kind in kinds:
+        at = health.times[kind]
+        seconds = parse_rfc3339(at).timestamp() if at else 0.0
+        values[f"{kind}_timestamp_seconds"] = seconds
+    return values
+
+
 def write_metrics(
     file: Path,
     values: Mapping[str, float],
@@ -67,20 +110,8 @@ def write_metrics(
     for health in found:
         name = (health.name or "").translate(ESCAPED)
         labels = f'{{database_id="{health.id}",name="{name}"}}'
-        samples.setdefault("database_ok", []).append((labels, not health.problems))
-        # Without a value, an alert fires: on an age since 0, on what takes forever.
-        found_values = {
-            "snapshot_longest_gap_seconds": health.gap.seconds if health.gap else None
-        }
-        if "drill" in kinds:
-            found_values["drill_recovery_seconds"] = health.recovery_seconds
-        for metric, seconds in found_values.items():
-            value = math.inf if seconds is None else seconds
+        for metric, value in _values_of(health, kinds).items():
             samples.setdefault(metric, []).append((labels, value))
-        for kind in kinds:
-            at = health.times[kind]
-            value = parse_rfc3339(at).timestamp() if at else 0.0
-            samples.setdefault(f"{kind}_timestamp_seconds", []).append((labels, value))
     lines = []
     for name, of_name in samples.items():
         lines.append(f"# HELP squarecloud_{name} {METRICS[name]}\n")

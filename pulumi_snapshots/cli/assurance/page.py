@@ -125,8 +125,23 @@ DRILL_HEADS = (
 
 def _drill_rows(drill: Fields) -> Iterator[Sequence[str]]:
     """Give a row for each check of a drill; one for a drill without known checks."""
+    first = _drill_cells(drill)
+    source = drill["known_from"]
+    if not drill["results"]:
+        yield (*first, drill["failure"] or NOT_KNOWN, "", "", source)
+        return
+    for each in drill["results"]:
+        found = each["found"] or each["reason"] or "nothing"
+        mark = "" if each["passed"] else "**failed**: "
+        yield (*first, each["check"], each["expected"], mark + found, source)
+        first = ("",) * len(first)
+        source = ""
+
+
+def _drill_cells(drill: Fields) -> Sequence[str]:
+    """Give what a row says of a drill as a whole."""
     proofs = drill["proved_by"]
-    first: Sequence[str] = (
+    return (
         _time(drill["drilled_at"] or drill["requested_at"]),
         drill["version_id"] or NOT_KNOWN,
         OUTCOMES[drill["passed"]],
@@ -134,15 +149,6 @@ def _drill_rows(drill: Fields) -> Iterator[Sequence[str]]:
         _seconds(drill["recovery_seconds"]),
         NOT_KNOWN if proofs is None else ", ".join(proofs) or "nothing but the checks",
     )
-    source = drill["known_from"]
-    if not drill["results"]:
-        yield (*first, drill["failure"] or NOT_KNOWN, "", "", source)
-    for each in drill["results"] or ():
-        found = each["found"] or each["reason"] or "nothing"
-        mark = "" if each["passed"] else "**failed**: "
-        yield (*first, each["check"], each["expected"], mark + found, source)
-        first = ("",) * len(first)
-        source = ""
 
 
 CHANGE_HEADS = ("Guarding since", "Last change", "Changes", "Guard", "Way back")

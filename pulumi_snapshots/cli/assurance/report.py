@@ -1,7 +1,9 @@
 """The command `report`: one page that says what backups there were, and what proves them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -9,15 +11,17 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.assurance.dossier import Dossier
+from pulumi_snapshots.cli.assurance.dossier import Dossier, Fields
 from pulumi_snapshots.cli.assurance.health import (
     PERIOD,
     AgeLimits,
+    DatabaseHealth,
+    Evidence,
     Examination,
-    Findings,
+    typed_limits,
 )
 from pulumi_snapshots.cli.assurance.page import report_page
-from pulumi_snapshots.cli.assurance.states import StateEntry, read_states, without_zone
+from pulumi_snapshots.cli.assurance.states import read_states, without_zone
 from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import OUTPUT_FORMAT, markdown
@@ -39,6 +43,7 @@ HIDDEN_URL = "(a URL)"
     click.option(
         "--since",
         type=arguments.BEGINNING,
+        default="30d",
         help="The beginning of the period, such as 90d or 2026-10-01 (UTC); 30d by default.",
     ),
     click.option(
@@ -62,7 +67,7 @@ async def report(
     invocation: Invocation,
     /,
     *,
-    since: timedelta | datetime | None,
+    since: timedelta | datetime,
     states: Sequence[Path],
     **typed: Any,
 ) -> None:
@@ -72,34 +77,24 @@ async def report(
     short, and what is not known. The exit code is 0 only if nothing falls short and everything
     could be read. It holds no secret and no URL.
     """
-    limits = arguments.checked(invocation, AgeLimits, typed)
-    if not typed["archives"] and limits.max_archive_age:
-        invocation.wrong("--max-archive-age needs --archives.")
+    limits = typed_limits(invocation, typed)
     now = invocation.clock.utc()
-    begin = (
-        since
-        if isinstance(since, datetime)
-        else now - (PERIOD if since is None else since)
-    )
+    begin = since if isinstance(since, datetime) else now - since
     if begin >= now:
         invocation.wrong("--since must be in the past.")
     troubles = list[str]()
     stated = read_states(invocation, states, troubles)
+    places = typed["archives"]
     async with invocation.asking() as session:
         examination = Examination(
-            invocation,
-            session,
-            limits,
-            typed["archives"],
-            since=begin,
-            records=[each.record for each in stated],
-            troubles=troubles,
+            invocation, session, limits, places, begin, stated, troubles
         )
-        found = await examination.examine(typed["databases"])
-        drills = list[DrillRecord]()
+        evidence, found = await examination.examine(typed["databases"])
+        ended = list[DrillRecord]()
         with examination.reading("the drills in the ledger are not known"):
-            drills = await ended_drills(session.ledger)
-        fields = _fields(session, examination, found, drills, stated)
+            ended = await ended_drills(session.ledger)
+    made = _Report(session, evidence, found, ended, has_places=bool(places))
+    fields = _without_secrets(made.fields(troubles))
     text = markdown(report_page(fields), invocation.out)
     bad = [each for each in fields["databases"] if not each["ok"]]
     invocation.result(fields, text, *(each["id"] for each in bad))
@@ -109,94 +104,102 @@ async def report(
         invocation.fail(f"database {each['id']}: {', '.join(each['problems'])}.")
 
 
-def _fields(
-    session: Session,
-    examination: Examination,
-    found: Findings,
-    drills: Sequence[DrillRecord],
-    stated: Sequence[StateEntry],
-) -> dict[str, Any]:
-    """Return what programs read of the report, without secrets and URLs."""
-    evidence = found.evidence
-    manifests = {uri: manifest for manifest, uri in evidence.archives}
-    broken = dict[str | None, list[str]]()
-    troubles = list[str](examination.troubles or ())
-    for archive in found.shelf:
-        if archive.doubt:
-            of = archive.manifest.database_id if archive.manifest else None
-            problem = f"the archive {place_text(archive.uri)} {archive.doubt}"
-            broken.setdefault(of, []).append(problem)
-        if archive.manifest:
-            name = f"the manifest of {place_text(archive.uri)}"
-            troubles += without_zone(name, archive.manifest.to_outputs())
-    databases = []
-    for health in found.databases:
-        manifest = manifests.get(health.archive or "")
-        dossier = Dossier(health, evidence, manifest, drills, stated)
-        databases.append(dossier.fields(broken.pop(health.id, [])))
-    troubles += [f"{each}." for each in broken.get(None, ())]
-    if not databases:
-        troubles.append("no database is known, so nothing is reported.")
-    place = session.ledger.place
-    fields = {
-        "output_format": OUTPUT_FORMAT,
-        "tool": f"pulumi-snapshots {version('pulumi-snapshots')}",
-        "ok": not troubles and all(each["ok"] for each in databases),
-        "since": rfc3339(evidence.since),
-        "checked_at": rfc3339(evidence.now),
-        "ledger": place.where,
-        "ledger_shared": place.is_shared,
-        **vars(examination.limits),
-        "problems": troubles,
-        "unknown": [*_unknown(session, examination, found, drills, stated)],
-        "databases": databases,
-    }
-    clean: dict[str, Any] = _without_secrets(fields)
-    return clean
+@dataclass(frozen=True)
+class _Report:
+    """What a report is made of.
 
+    Attributes:
+        session: The service and the ledger.
+        evidence: What is known of all databases.
+        found: What is known of each database.
+        ended: The drills that the ledger has.
+        has_places: Whether places of archives were given.
+    """
 
-def _unknown(
-    session: Session,
-    examination: Examination,
-    found: Findings,
-    drills: Sequence[DrillRecord],
-    stated: Sequence[StateEntry],
-) -> Iterator[str]:
-    """Say what the report as a whole cannot know."""
-    evidence = found.evidence
-    ends = evidence.now - PERIOD
-    if evidence.since < ends - timedelta(minutes=1):
-        yield (
-            f"Before {to_the_second(ends)}, only archives, drills and states are known: the "
-            "service keeps snapshots, and the ledger keeps guarded changes and restores, for 30 "
-            "days."
-        )
-    if not session.ledger.place.is_shared:
-        yield (
-            "The ledger is this machine's own: guarded changes, restores and drills of other "
-            "machines are not in it."
-        )
-    noted = {each.requested_at for each in drills}
-    records = [each.record for each in stated]
-    missing = [
-        each
-        for each in records
-        if isinstance(each, DrillRecord) and each.requested_at not in noted
-    ]
-    if missing:
-        yield (
-            f"{len(missing)} of the drills in states are not in the ledger: it is of another "
-            "machine, or younger."
-        )
-    if any(_count_of(drills, each.id) >= MOST_DRILLS for each in found.databases):
-        yield f"The ledger keeps the last {MOST_DRILLS} drills of a database; there may be more."
-    if not examination.places:
-        yield "No place of archives was given, so archives are not known."
-    yield from _unknown_times(session)
+    session: Session
+    evidence: Evidence
+    found: Sequence[DatabaseHealth]
+    ended: Sequence[DrillRecord]
+    has_places: bool
 
+    def fields(self, troubles: Iterable[str]) -> Fields:
+        """Return what programs read of the report.
 
-def _count_of(drills: Sequence[DrillRecord], database_id: str) -> int:
-    return len([each for each in drills if each.database_id == database_id])
+        Args:
+            troubles: A sentence for each source that could not be read.
+        """
+        evidence = self.evidence
+        broken = self._broken()
+        databases = [
+            Dossier(health, self.ended).fields(broken.pop(health.id, ()))
+            for health in self.found
+        ]
+        problems = [*troubles]
+        for archive in evidence.shelf:
+            if archive.manifest:
+                name = f"the manifest of {place_text(archive.uri)}"
+                problems += without_zone(name, archive.manifest.to_outputs())
+        problems += [f"{each}." for each in broken.get(None, ())]
+        if not databases:
+            problems.append("no database is known, so nothing is reported.")
+        place = self.session.ledger.place
+        return {
+            "output_format": OUTPUT_FORMAT,
+            "tool": f"pulumi-snapshots {version('pulumi-snapshots')}",
+            "ok": not problems and all(each["ok"] for each in databases),
+            "since": rfc3339(evidence.since),
+            "checked_at": rfc3339(evidence.now),
+            "ledger": place.where,
+            "ledger_shared": place.is_shared,
+            **vars(evidence.limits),
+            "problems": problems,
+            "unknown": [*self._unknown()],
+            "databases": databases,
+        }
+
+    def _broken(self) -> dict[str | None, list[str]]:
+        """Say what is wrong with archives, by database; None for an unknown database."""
+        broken = defaultdict[str | None, list[str]](list)
+        for each in self.evidence.shelf:
+            if each.doubt:
+                of = each.manifest.database_id if each.manifest else None
+                broken[of].append(f"the archive {place_text(each.uri)} {each.doubt}")
+        return broken
+
+    def _unknown(self) -> Iterator[str]:
+        """Say what the report as a whole cannot know."""
+        evidence = self.evidence
+        ends = evidence.now - PERIOD
+        if evidence.since < ends - timedelta(minutes=1):
+            yield (
+                f"Before {to_the_second(ends)}, only archives, drills and states are known: the "
+                "service keeps snapshots, and the ledger keeps guarded changes and restores, for "
+                "30 days."
+            )
+        if not self.session.ledger.place.is_shared:
+            yield (
+                "The ledger is this machine's own: guarded changes, restores and drills of other "
+                "machines are not in it."
+            )
+        yield from self._unknown_drills()
+        if not self.has_places:
+            yield "No place of archives was given, so archives are not known."
+        yield from _unknown_times(self.session)
+
+    def _unknown_drills(self) -> Iterator[str]:
+        noted = {each.requested_at for each in self.ended}
+        stated = [each.requested_at for _, each in self.evidence.stated_as(DrillRecord)]
+        missing = [each for each in stated if each not in noted]
+        if missing:
+            yield (
+                f"{len(missing)} of the drills in states are not in the ledger: it is of another "
+                "machine, or younger."
+            )
+        counts = Counter(each.database_id for each in self.ended)
+        if any(counts[each.id] >= MOST_DRILLS for each in self.found):
+            yield (
+                f"The ledger keeps the last {MOST_DRILLS} drills of a database; there may be more."
+            )
 
 
 def _unknown_times(session: Session) -> Iterator[str]:

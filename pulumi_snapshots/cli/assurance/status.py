@@ -15,21 +15,22 @@ from pulumi_snapshots.cli.assurance.guards import changes_text
 from pulumi_snapshots.cli.assurance.health import (
     AgeLimits,
     DatabaseHealth,
+    Evidence,
     Examination,
-    Findings,
     Gap,
+    typed_limits,
 )
-from pulumi_snapshots.cli.assurance.metrics import write_metrics
+from pulumi_snapshots.cli.assurance.metrics import overall_metrics, write_metrics
 from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD, table
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
-from pulumi_snapshots.listing.plan import plan_end_text, plan_warning
+from pulumi_snapshots.listing.plan import is_ending, plan_end_text, plan_warning
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.notices import PLAN
-from pulumi_snapshots.storage.destination import Destination, place_text
+from pulumi_snapshots.storage.destination import place_text
 
 
 @arguments.command(
@@ -58,79 +59,65 @@ async def status_command(
     everything is certain; standard error says what is wrong, and is empty if all is well. Also
     prints the command that goes back to the data of a snapshot.
     """
-    limits = arguments.checked(invocation, AgeLimits, typed)
-    if not typed["archives"] and limits.max_archive_age:
-        invocation.wrong("--max-archive-age needs --archives.")
+    limits = typed_limits(invocation, typed)
+    places = typed["archives"]
     began = invocation.clock.utc()
-    values = {"status_success": 0.0, "status_timestamp_seconds": began.timestamp()}
     try:
         async with invocation.asking() as session:
-            examination = Examination(invocation, session, limits, typed["archives"])
-            found = await examination.examine(typed["databases"])
+            examination = Examination(invocation, session, limits, places)
+            evidence, found = await examination.examine(typed["databases"])
     except ProviderError:
         if metrics:
-            write_metrics(metrics, values)
+            write_metrics(metrics, overall_metrics(began))
         raise
-    kinds = _shown_kinds(typed["archives"], limits, found)
-    _show(invocation, began, limits, found, kinds)
-    warning = plan_warning(found.plan_ends, found.evidence.now)
+    kinds = ["snapshot", "archive", "drill"]
+    if not places:
+        kinds.remove("archive")
+        if limits.max_drill_age is None and not any(each.drill for each in found):
+            kinds.remove("drill")
+    _show(invocation, began, evidence, found, kinds)
+    warning = plan_warning(evidence.account.plan_ends, evidence.now)
     if warning is not None:
         await invocation.tell_monitor("warned", PLAN, PLAN, warning)
     if metrics:
-        values["status_success"] = 1.0
-        values["status_listing_age_seconds"] = found.page.age
-        values["status_max_age_seconds"] = limits.max_age
-        if found.plan_ends is not None:
-            values["plan_end_timestamp_seconds"] = found.plan_ends.timestamp()
-        write_metrics(metrics, values, found.databases, kinds)
-
-
-def _shown_kinds(
-    archives: Sequence[Destination], limits: AgeLimits, found: Findings
-) -> Sequence[str]:
-    """Return the kinds of times that are shown of each database."""
-    if archives:
-        return ("snapshot", "archive", "drill")
-    if limits.max_drill_age is not None or any(each.drill for each in found.databases):
-        return ("snapshot", "drill")
-    return ("snapshot",)
+        write_metrics(metrics, overall_metrics(began, evidence), found, kinds)
 
 
 def _show(
     invocation: Invocation,
     began: datetime,
-    limits: AgeLimits,
-    found: Findings,
+    evidence: Evidence,
+    found: Sequence[DatabaseHealth],
     kinds: Sequence[str],
 ) -> None:
     """Write what was found, and fail for each problem."""
-    age = found.page.age
+    account = evidence.account
+    bad = [each for each in found if each.problems]
     fields = {
-        "ok": bool(found.databases) and not found.bad,
+        "ok": bool(found) and not bad,
         "checked_at": rfc3339(began),
-        "listing_age": age,
-        "listing_kept": found.page.kept,
-        "plan_ends_at": found.plan_ends and rfc3339(found.plan_ends),
-        **vars(limits),
-        "databases": [each.fields() for each in found.databases],
+        "listing_age": account.page.age,
+        "listing_kept": account.page.kept,
+        "plan_ends_at": account.plan_ends and rfc3339(account.plan_ends),
+        **vars(evidence.limits),
+        "databases": [each.fields() for each in found],
     }
-    text = _ages_table(invocation, found.databases, kinds)
-    for health in found.databases:
-        text += "".join(f"\n{line}" for line in _ways_back(invocation, health)) + "\n"
-    asked = f"{spoken(age)} ago" if age >= 1 else "just now"
-    cache = f"the service can serve a page that is {spoken(SERVICE_CACHE)} old"
-    text += f"\nThe listing was requested {asked}; {cache}.\n"
-    warning = plan_warning(found.plan_ends, found.evidence.now)
+    text = _ages_table(invocation, found, kinds)
+    text += "".join(f"{line}\n" for line in _lines(invocation, evidence, found))
+    warning = plan_warning(account.plan_ends, evidence.now)
     if warning is not None:
         invocation.warn(warning)
-    elif found.plan_ends is not None:
-        text += f"The account's plan {plan_end_text(found.plan_ends, found.evidence.now)}.\n"
-    invocation.result(fields, text, *(each.id for each in found.bad))
-    for health in found.bad:
+    invocation.result(fields, text, *(each.id for each in bad))
+    _fail(invocation, bad)
+    if not found:
+        invocation.fail("the account has no databases, so nothing was checked.")
+
+
+def _fail(invocation: Invocation, bad: Sequence[DatabaseHealth]) -> None:
+    """Fail for each database that has a problem."""
+    for health in bad:
         name = f" ({health.name})" if health.name else ""
         invocation.fail(f"database {health.id}{name}: {', '.join(health.problems)}.")
-    if not found.databases:
-        invocation.fail("the account has no databases, so nothing was checked.")
 
 
 def _ages_table(
@@ -148,18 +135,27 @@ def _ages_table(
     return table(heads, rows, invocation.out)
 
 
+def _lines(
+    invocation: Invocation, evidence: Evidence, found: Sequence[DatabaseHealth]
+) -> Iterator[str]:
+    """Say how to go back, how old the listing is, and when the plan ends."""
+    for health in found:
+        yield ""
+        yield from _ways_back(invocation, health)
+    age = evidence.account.page.age
+    asked = f"{spoken(age)} ago" if age >= 1 else "just now"
+    cache = f"the service can serve a page that is {spoken(SERVICE_CACHE)} old"
+    yield ""
+    yield f"The listing was requested {asked}; {cache}."
+    ends = evidence.account.plan_ends
+    if ends is not None and not is_ending(ends, evidence.now):
+        yield f"The account's plan {plan_end_text(ends, evidence.now)}."
+
+
 def _ways_back(invocation: Invocation, health: DatabaseHealth) -> Iterator[str]:
     """Say to what one can go back, that from before the last change first, and what proved it."""
     name = health.name or health.id
-    if health.guarded:
-        snapshot = health.guarded.snapshot
-        taken = invocation.moment(snapshot.get("created_at") or health.guarded.noted_at)
-        yield f"{name}: from before {changes_text(health.guarded)}: {taken}"
-        yield f"  {NAME} restore {health.guarded.id}"
-    if health.kept:
-        overwritten = invocation.moment(health.kept.changed_at)
-        yield f"{name}: what the {changes_text(health.kept)} overwrote: {overwritten}"
-        yield f"  {NAME} restore {health.kept.id} --no-keep"
+    yield from _guarded_ways_back(invocation, health, name)
     if health.snapshot or health.archive:
         yield f"{name}: {_newest(invocation, health)}; {_proof(invocation, health.drill)}"
         yield from _how_to_get_newest(health)
@@ -171,6 +167,24 @@ def _ways_back(invocation: Invocation, health: DatabaseHealth) -> Iterator[str]:
     if health.pending_since:
         requested = invocation.moment(health.pending_since)
         yield f"  a snapshot was requested at {requested} and is not listed yet"
+
+
+def _guarded_ways_back(
+    invocation: Invocation, health: DatabaseHealth, name: str
+) -> Iterator[str]:
+    """Say how to go back to before the last change, and to what the last restore overwrote.
+
+    A restore keeps the data that it overwrites in a snapshot, unless it was told not to.
+    """
+    if health.guarded:
+        snapshot = health.guarded.snapshot
+        taken = invocation.moment(snapshot.get("created_at") or health.guarded.noted_at)
+        yield f"{name}: from before {changes_text(health.guarded)}: {taken}"
+        yield f"  {NAME} restore {health.guarded.id}"
+    if health.kept:
+        overwritten = invocation.moment(health.kept.changed_at)
+        yield f"{name}: what the {changes_text(health.kept)} overwrote: {overwritten}"
+        yield f"  {NAME} restore {health.kept.id} --no-keep"
 
 
 def _newest(invocation: Invocation, health: DatabaseHealth) -> str:

@@ -94,16 +94,19 @@ async def restore_command(
         return
     snapshot = f"{typed['database_id']}/{typed['version_id']}"
     record = await invocation.recorded(snapshot, prepared, restore_snapshot, new=new)
+    _show(invocation, record)
+
+
+def _show(invocation: Invocation, record: RestoreRecord) -> None:
+    """Show a restore, and how to undo it, if a snapshot is kept of what it has overwritten."""
     if invocation.as_json or not invocation.failures:
-        running = invocation.moment(record.restored_at)
         facts = {
             "restored": record.snapshot,
             "onto": record.target_database_id,
-            "running": running,
+            "running": invocation.moment(record.restored_at),
         }
-        invocation.result(
-            fields_of(record.snapshot, record, RestoreRecord), facts, record.snapshot
-        )
+        fields = fields_of(record.snapshot, record, RestoreRecord)
+        invocation.result(fields, facts, record.snapshot)
     if record.previous is not None:
         invocation.note(undo(record.previous))
 

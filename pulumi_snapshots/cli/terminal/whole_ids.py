@@ -69,15 +69,9 @@ async def whole_database(session: Session, typed: str) -> str:
     except NotAllowed as refused:
         if not is_part:
             return typed  # the service knows whether it is an id
-        # Not all databases are seen, so a few characters could be another one's.
-        if len(typed) >= SHORTEST_PART:
-            fitting = [
-                each
-                for each in await _seen_databases(session)
-                if each.startswith(typed)
-            ]
-            if len(fitting) == 1:
-                return fitting[0]
+        seen = await _only_seen_database(session, typed)
+        if seen is not None:
+            return seen
         happened = (
             f"{typed} is only the beginning of a database's id, and the API key may not list the "
             "databases"
@@ -131,11 +125,14 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
     return _only(choice)
 
 
-async def _seen_databases(session: Session) -> set[str]:
-    """The databases of which a snapshot is listed, or which runs have noted.
+async def _only_seen_database(session: Session, beginning: str) -> str | None:
+    """The only database that begins so of which a snapshot is listed, or which runs have noted.
 
-    A key that may not list the databases may list these.
+    A key that may not list the databases may list these. Not all are seen, so a few characters
+    could be another one's.
     """
+    if len(beginning) < SHORTEST_PART:
+        return None
     seen = set[str]()
     with suppress(LedgerUnavailable):
         seen |= {each.database_id for each in await session.ledger.attempts()}
@@ -143,7 +140,8 @@ async def _seen_databases(session: Session) -> set[str]:
         listing = await session.listings.account_listing(session.listings.recent)
         if listing is not None:
             seen |= by_database(listing).keys()
-    return seen
+    fitting = [each for each in seen if each.startswith(beginning)]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _described(entries: Iterable[ListedSnapshot]) -> dict[str, str]:
