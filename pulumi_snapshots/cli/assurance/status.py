@@ -174,7 +174,8 @@ def _guarded_ways_back(
 ) -> Iterator[str]:
     """Say how to go back to before the last change, and to what the last restore overwrote.
 
-    A restore keeps the data that it overwrites in a snapshot, unless `--no-keep` or `keep_current` says otherwise.
+    With `keep_current`, and without `--no-keep`, a restore first takes a snapshot of what it
+    overwrites.
     """
     if health.guarded:
         snapshot = health.guarded.snapshot
