@@ -180,7 +180,7 @@ class DatabaseHealth:
         """Give the outputs of each drill that is known to have passed.
 
         Yields:
-            Where it is known from, and its outputs; those first that say most.
+            The source of each and its outputs; those first that say most.
         """
         for name, record in self.evidence.stated_as(DrillRecord):
             good = record.last_good
