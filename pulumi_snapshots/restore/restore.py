@@ -454,7 +454,13 @@ class RestoreOperation(Operation):
             unsaved = (
                 f"{earlier} that may not have saved its state; no new request was sent."
             )
-            self.warn(unsaved, HintKind.RESTORE_AGAIN)
+            # The same `--replace` cannot be distinguished from a second try to save its state.
+            again = (
+                HintKind.RESTORE_BY_TRIGGERS
+                if attempt.forced
+                else HintKind.RESTORE_AGAIN
+            )
+            self.warn(unsaved, again)
             if not is_same:
                 self.member.warn(another_snapshot(record))
         # Last, since a row shows the last text.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.ledger.play import params, play
+from tests.ledger.play import UNSAVED, params, play
 from tests.support.virtual import virtual
 
 BOUND = 45 * 60
@@ -121,6 +121,11 @@ LOST = {
         """,
         "--refresh --replace takes a new snapshot although the last run could not save its own": f"""
             wait 400; S up v1; wait 300; S up v2 unsaved; wait 300; S up v2 refresh replace within={BOUND}; S has 3; sent 3
+        """,
+        "a restore by --refresh --replace that was not saved is used, and other triggers restore again": f"""
+            R up v1; wait 300; R up v1 refresh replace unsaved; wait 300;
+            R up v1 refresh replace: {UNSAVED} & Other triggers restore again; sent 2; wait 300;
+            R up v2 timeout=45m within={BOUND}; rows then; sent 3
         """,
         "--refresh --replace takes another one than one that was interrupted and is not saved": f"""
             service snapshot_seconds=200; wait 400; S up v1; wait 300; S up v2 killed=50; wait 300;

@@ -435,10 +435,13 @@ class Story:
         A provider is not told of `--replace` without `--refresh`, nor if no refresh reads the resource:
         `untold` has the names of those. Nor is it told of what was deleted with something upstream.
         """
-        is_told = bool(hints_in(engine.warnings))
+        told = hints_in(engine.warnings)
+        is_told = bool(told)
+        # what is used was itself asked for by `--replace`, by a run that was not saved
+        names_triggers = any(each.kind == "triggers" for each in told)
         notes = hints_in(engine.notes)
         for declared in named:
-            if is_told and declared.name in untold:
+            if names_triggers or (is_told and declared.name in untold):
                 continue
             urn = engine.stack.urn(declared.kind, declared.name)
             if declared.name in engine.cascaded and urn in {
