@@ -125,3 +125,20 @@ def test_a_public_function_says_what_it_takes_and_returns() -> None:
     ]
     assert len(found) > 500
     assert not lacking, "\n" + "\n".join(lacking)
+
+
+ANSWERS = {
+    "what a delete does": "run/calls.py",
+    "what is kept of a restore": "restore/record.py",
+}
+"""Where `grep -rni` finds the answer to a newcomer's question, by the words of the question."""
+
+
+def test_one_search_answers_a_newcomers_question() -> None:
+    for question, file in ANSWERS.items():
+        found = [
+            str(each.relative_to(PACKAGE))
+            for each in sorted(PACKAGE.rglob("*.py"))
+            if question in each.read_text().lower()
+        ]
+        assert found == [file], question

@@ -1,4 +1,8 @@
-"""A restore: its inputs, and what the state keeps of it. Loads no HTTP stack."""
+"""A restore: its inputs, and what the state keeps of it. Loads no HTTP stack.
+
+What is kept of a restore: `RestoreRecord` in the state; the request and its outcome in the ledger,
+for 30 days; with `keep_current`, a snapshot of what the restore has overwritten (`undo.py`).
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -368,6 +368,11 @@ class Rules(ABC):
     ) -> None:
         """Forget or delete the resource, and leave a line that says which.
 
+        What a delete does: it sends nothing to the service. A Snapshot, a Restore or a Drill is
+        forgotten, and the service and the databases keep what they hold. The object of an Archive
+        is removed only with `delete_object`. The ledger notes that the state has dropped its
+        request.
+
         Args:
             call: The call.
             id_: The resource's id.
