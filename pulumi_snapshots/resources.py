@@ -1,4 +1,4 @@
-"""The list of resources: a new one needs a line here, and what follows from its definition is made.
+"""The lists of resources and lookups: what follows from their definitions is made.
 
 Any process loads this module first, so it imports nothing.
 """
@@ -13,6 +13,16 @@ RESOURCES = {
 
 What it does is in the file `difference` of the same room, in the class `NAMERules`.
 """
+LOOKUPS = {
+    "get_snapshots": "SNAPSHOTS",
+    "get_latest_snapshot": "LATEST",
+    "get_download_url": "DOWNLOAD_URL",
+    "get_database": "DATABASE",
+    "get_databases": "DATABASES",
+}
+"""The definition of each lookup in `lookup.results`, by the name of its function in Python."""
+LOOKUP_FUNCTIONS = (*LOOKUPS, *(f"{name}_output" for name in LOOKUPS))
+"""The functions of programs: a lookup has a second one, for arguments that are outputs."""
 
 
 def room_of(name: str) -> str:

@@ -39,7 +39,7 @@ def functions_of(room: Room, others: list[Room]) -> Iterator[tuple[str, Function
     """Yield a module's public functions, each with its path and the name of its class.
 
     A function that only its own module uses, a click command, and a method that gRPC names are left
-    out. So are the lookups, whose arguments the catalogue describes at import.
+    out.
     """
     used_outside = frozenset[str]().union(
         *(each.words for each in others if each is not room)
@@ -48,8 +48,6 @@ def functions_of(room: Room, others: list[Room]) -> Iterator[tuple[str, Function
         if isinstance(node, Function) and node.name in used_outside:
             yield f"{room.path}: {node.name}", node, ""
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            if node.name == "Lookups":
-                continue
             for method in node.body:
                 if isinstance(method, Function) and not method.name[0].isupper():
                     yield f"{room.path}: {node.name}.{method.name}", method, node.name

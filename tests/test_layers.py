@@ -374,11 +374,12 @@ def test_each_public_name_is_what_type_checkers_take_it_for() -> None:
         if isinstance(node, ast.ImportFrom)
         for name in node.names
     }
-    # Of the resources there is nothing but what type checkers read.
+    # Of the resources and lookups there is nothing but what type checkers read.
     assert homes.pop("*") == "pulumi_snapshots.program.resources"
     declared = ast.parse((PACKAGE / "program" / "resources.pyi").read_text())
-    classes = [each.name for each in declared.body if isinstance(each, ast.ClassDef)]
-    assert sorted([*homes, *classes]) == dir(pulumi_snapshots)
+    [exported] = [each for each in declared.body if isinstance(each, ast.Assign)]
+    names = ast.literal_eval(exported.value)
+    assert sorted([*homes, *names]) == dir(pulumi_snapshots)
     for name, home in homes.items():
         here = getattr(pulumi_snapshots, name)
         typed_as = getattr(import_module(str(home)), name)

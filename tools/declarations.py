@@ -5,22 +5,25 @@ the definitions say. The classes themselves are made of the same definitions, wh
 imports them.
 """
 
-import inspect
 import subprocess
 import sys
 import textwrap
-from inspect import Parameter
+from inspect import Parameter, getdoc, signature
 from pathlib import Path
+from typing import get_origin
 
 from pulumi_snapshots.engine import schema_of
+from pulumi_snapshots.lookup import results
+from pulumi_snapshots.plugin.resources import Provider
 from pulumi_snapshots.program import FoundById, section, with_arguments
 from pulumi_snapshots.program.declaration import (
     output_type,
     outputs_of,
     signature_of,
 )
-from pulumi_snapshots.properties.catalogue import ResourceSchema, record_in
-from pulumi_snapshots.resources import RESOURCES, room_of
+from pulumi_snapshots.program.lookups import Lookups
+from pulumi_snapshots.properties.catalogue import Record, ResourceSchema, record_in
+from pulumi_snapshots.resources import LOOKUP_FUNCTIONS, LOOKUPS, RESOURCES, room_of
 
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGE = PROJECT / "pulumi_snapshots"
@@ -28,7 +31,7 @@ FILE = PACKAGE / "program" / "resources.pyi"
 LONGEST = 100
 """Columns of a line."""
 HEAD = '''\
-"""The resources, as type checkers see them: `make generated` writes this file."""
+"""The resources and lookups, as type checkers see them: `make generated` writes this file."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
@@ -48,10 +51,58 @@ def declarations() -> str:
         if (record := record_in(each.type))
     }
     lines = [f"from {each.__module__} import {each.__name__}" for each in records]
-    lines.append("from pulumi_snapshots.lookup.results import SnapshotInfo")
-    names = "".join(f"    {name!r},\n" for name in sorted(RESOURCES))
+    lines.append(
+        "from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo"
+    )
+    names = "".join(
+        f"    {name!r},\n" for name in sorted([*RESOURCES, *LOOKUP_FUNCTIONS])
+    )
     text = HEAD + "\n".join(sorted(lines)) + f"\n\n__all__ = [\n{names}]\n"
-    return _formatted(text + "".join(map(_class, schemas)))
+    text += "".join(map(_class, schemas)) + _provider()
+    return _formatted(text + "".join(map(_function, LOOKUP_FUNCTIONS)))
+
+
+def _provider() -> str:
+    """The plugin's explicit provider, whose arguments are the settings."""
+    wanted = signature(Provider.__init__)
+    lines = [
+        "\nclass Provider(pulumi.ProviderResource):",
+        _docstring(getdoc(Provider) or "", 1),
+        "    def __init__(",
+        *_parameters(list(wanted.parameters.values())),
+        "    ) -> None: ...",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _function(name: str) -> str:
+    """The function of a lookup, without its object."""
+    function = getattr(Lookups, name)
+    lookup = getattr(results, LOOKUPS[name.removesuffix("_output")])
+    answer = _answer(lookup.result)
+    if name.endswith("_output"):
+        answer = f"pulumi.Output[{answer}]"
+    lines = [
+        f"\ndef {name}(",
+        *_parameters(list(signature(function).parameters.values())[1:]),
+        f") -> {answer}:",
+        _docstring(getdoc(function) or "", 1),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _answer(result: type[Record]) -> str:
+    """The type of an answer: the result, or the one property that is around it."""
+    first, *others = result.properties().values()
+    if others:
+        return result.__name__
+    record = record_in(first.type)
+    name = "str" if record is None else record.__name__
+    if get_origin(first.type) is list:
+        return f"list[{name}]"
+    return f"{name} | None" if first.optional else name
 
 
 def _class(schema: ResourceSchema) -> str:
@@ -97,7 +148,7 @@ def _get() -> str:
         "        id: pulumi.Input[str],",
         "        opts: pulumi.ResourceOptions | None = None,",
         "    ) -> Self:",
-        _docstring(inspect.getdoc(FoundById.get) or "", 2),
+        _docstring(getdoc(FoundById.get) or "", 2),
     ]
     return "\n".join(lines)
 

@@ -136,14 +136,4 @@ class _Direct(Lookups):
             return pulumi.Output.from_input(dict(arguments)).apply(find)
 
 
-_lookups = _Direct()
-get_snapshots = _lookups.get_snapshots
-get_snapshots_output = _lookups.get_snapshots_output
-get_latest_snapshot = _lookups.get_latest_snapshot
-get_latest_snapshot_output = _lookups.get_latest_snapshot_output
-get_download_url = _lookups.get_download_url
-get_download_url_output = _lookups.get_download_url_output
-get_database = _lookups.get_database
-get_database_output = _lookups.get_database_output
-get_databases = _lookups.get_databases
-get_databases_output = _lookups.get_databases_output
+__getattr__ = _Direct().__getattribute__  # the functions of programs

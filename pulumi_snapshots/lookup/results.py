@@ -200,6 +200,7 @@ class Lookup(Generic[T]):
     function: str
     query: type[Inputs]  # its arguments; the docstring says what the lookup is for
     result: type[Record]  # the answer, or see `_around`
+    doc: str  # of its function in Python
 
     def holds_url(self, answer: T) -> bool:
         """Return whether an answer gives access to data.
@@ -248,6 +249,7 @@ SNAPSHOTS: Lookup[list[SnapshotInfo]] = Lookup(
     "get_snapshots",
     SnapshotQuery,
     _around("snapshots", list[SnapshotInfo], "Newest first."),
+    "List the snapshots that the service has, newest first; in previews, too.",
 )
 LATEST: Lookup[SnapshotInfo | None] = Lookup(
     "get_latest_snapshot",
@@ -258,15 +260,26 @@ LATEST: Lookup[SnapshotInfo | None] = Lookup(
         "Absent only if there is none, and `optional` is true.",
         settled=True,
     ),
+    "Find the newest available snapshot of a database, no matter who took it, or None.\n\n"
+    "In previews, too.",
 )
 DOWNLOAD_URL: Lookup[str] = Lookup(
     "get_download_url",
     UrlQuery,
     _around("download_url", str, "Signed, and pinned to this version.", secret=True),
+    "Look up the download URL of a snapshot, in plain text.\n\n"
+    "Anyone with it can read the data.",
 )
-DATABASE: Lookup[DatabaseInfo] = Lookup("get_database", DatabaseQuery, DatabaseInfo)
+DATABASE: Lookup[DatabaseInfo] = Lookup(
+    "get_database",
+    DatabaseQuery,
+    DatabaseInfo,
+    "Look up a database of the account, and whether it runs; in previews, too.",
+)
 DATABASES: Lookup[list[DatabaseInfo]] = Lookup(
     "get_databases",
     DatabasesQuery,
     _around("databases", list[DatabaseInfo], "All of the account."),
+    "List the databases of the account, and whether each runs (one request for each).\n\n"
+    "In previews, too.",
 )

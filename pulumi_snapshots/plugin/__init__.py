@@ -10,7 +10,7 @@ from pulumi_snapshots.late import at_first_use
 
 if TYPE_CHECKING:
     from pulumi_snapshots import *  # noqa: F403  the same names with the same arguments
-    from pulumi_snapshots.plugin.resources import Provider as Provider
+    from pulumi_snapshots.program.resources import Provider as Provider
 
 # The plugin's process is in this package, too, and needs none of what a program declares with.
 if not TYPE_CHECKING:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from inspect import getdoc
 from typing import Any
 
 import pulumi
 
-from pulumi_snapshots.program import Declared, alias_of, class_of, with_arguments
+from pulumi_snapshots.program import (
+    Declared,
+    alias_of,
+    bound,
+    class_of,
+    given_values,
+    with_arguments,
+)
+from pulumi_snapshots.program.declaration import signature_of_provider
 from pulumi_snapshots.properties.catalogue import (
     Property,
     in_camel,
@@ -67,41 +76,23 @@ def __getattr__(name: str) -> type[Native]:
     return globals().setdefault(name, made)  # type: ignore[no-any-return]
 
 
+_PROVIDER = signature_of_provider(Settings)
+
+
 class Provider(pulumi.ProviderResource):
     """An account: its own key, requests and address.
 
     They win over the stack's config and the environment.
     """
 
-    def __init__(  # noqa: PLR0913  each is a setting
-        self,
-        resource_name: str,
-        *,
-        api_key: pulumi.Input[str] | None = None,
-        api_url: pulumi.Input[str] | None = None,
-        snapshots_url: pulumi.Input[str] | None = None,
-        requests_per_minute: pulumi.Input[int] | None = None,
-        requests_for_others: pulumi.Input[int] | None = None,
-        state_dir: pulumi.Input[str] | None = None,
-        shared_state: pulumi.Input[str] | None = None,
-        first_poll_after: pulumi.Input[str] | None = None,
-        poll_every: pulumi.Input[str] | None = None,
-        listing_cache: pulumi.Input[str] | None = None,
-        guard: pulumi.Input[str] | None = None,
-        notify: pulumi.Input[str] | None = None,
-        block_wait: pulumi.Input[str] | None = None,
-        restore_settle: pulumi.Input[str] | None = None,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        given = {
-            name: value
-            for name, value in locals().items()
-            if name in Settings.properties() and value is not None
-        }
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        every = bound("Provider", _PROVIDER, (self, *arguments), named)
+        resource_name = every.pop("resource_name")
+        opts = every.pop("opts")
         # The engine takes a provider's numbers as texts.
         texts = {
             in_camel(name): pulumi.Output.from_input(value).apply(str)
-            for name, value in given.items()
+            for name, value in given_values(every).items()
         }
         for name in ("apiKey", "notify"):
             if name in texts:
@@ -109,7 +100,8 @@ class Provider(pulumi.ProviderResource):
         super().__init__(PACKAGE, resource_name, texts, opts)
 
 
-Provider.__doc__ = with_arguments(str(Provider.__doc__), Provider.__init__, Settings)
+Provider.__doc__ = with_arguments(getdoc(Provider) or "", _PROVIDER, Settings)
+Provider.__init__.__signature__ = _PROVIDER  # type: ignore[attr-defined]  # what `inspect` looks for
 
 
 def _in_camels(kind: Any, value: Any) -> Any:

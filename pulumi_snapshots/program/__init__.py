@@ -7,11 +7,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import wraps
-from inspect import BoundArguments, Signature, get_annotations, signature
+from inspect import Signature, get_annotations, signature
 from pathlib import Path
 from traceback import extract_stack
 from types import SimpleNamespace, new_class
-from typing import Any, ClassVar, Literal, NoReturn, Self
+from typing import Any, ClassVar, NoReturn, Self
 from weakref import WeakKeyDictionary
 
 import pulumi
@@ -36,9 +36,6 @@ from pulumi_snapshots.properties.catalogue import (
 from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.run.memory import Uses, in_use
 from pulumi_snapshots.snapshot.record import ListedProperties
-
-Origin = Literal["manual", "automatic"]
-TypedDuration = str | float  # `90s`, `45m`, `1h30m`, `7d`, or a number of seconds
 
 LAST_OF_GUARD = (
     ", or a guard knows none of the last 30 days, on this machine or in "
@@ -120,9 +117,9 @@ class Declared(pulumi.CustomResource):
         properties = self.schema.inputs.properties()
         inputs = {
             name: _secret_if_known(value) if properties[name].secret else value
-            for name, value in _given(source).items()
+            for name, value in given_values(source).items()
         }
-        for name, value in _given(given).items():
+        for name, value in given_values(given).items():
             each = properties.get(name)
             if each is not None and name not in source:
                 plain = _plain(value) if record_in(each.type) else value
@@ -135,7 +132,7 @@ class Declared(pulumi.CustomResource):
         They may be given instead, but not both.
         """
         instead = [name for name in INSTEAD_OF_SNAPSHOT if name in given]
-        known = _given({name: given[name] for name in instead})
+        known = given_values({name: given[name] for name in instead})
         # In the order of the declaration.
         names = [
             *filter(ListedProperties.properties().get, self.schema.inputs.properties())
@@ -242,9 +239,7 @@ def _constructor(name: str, wanted: Signature) -> Callable[..., None]:
     """The `__init__` of a resource's class."""
 
     def __init__(self: Declared, *arguments: Any, **named: Any) -> None:  # noqa: N807  a constructor
-        bound = _bound(name, wanted, (self, *arguments), named)
-        bound.apply_defaults()
-        self._declare(bound.arguments)
+        self._declare(bound(name, wanted, (self, *arguments), named))
 
     __init__.__signature__ = wanted  # type: ignore[attr-defined]  # what `inspect` looks for
     return __init__
@@ -257,8 +252,12 @@ def _secret_if_known(value: Any) -> pulumi.Output[Any]:
     )
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that are given."""
+def given_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that are not None.
+
+    Args:
+        values: the values.
+    """
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -340,23 +339,40 @@ def naming_class(name: str, init: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(init)
     def __init__(self: object, *arguments: Any, **named: Any) -> None:  # noqa: N807  a constructor
-        _bound(name, wanted, (self, *arguments), named)
+        bound(name, wanted, (self, *arguments), named)
         init(self, *arguments, **named)
 
     return __init__
 
 
-def _bound(
+def bound(
     name: str,
     wanted: Signature,
     arguments: tuple[Any, ...],
     named: Mapping[str, Any],
-) -> BoundArguments:
-    """The arguments of a constructor by their names; raises `WrongArgument`."""
+) -> dict[str, Any]:
+    """Return the arguments of a call by their names, with their defaults.
+
+    Args:
+        name: the class or function that a program calls.
+        wanted: what it takes, the object first.
+        arguments: those without a name, the object first.
+        named: those with a name.
+
+    Returns:
+        The arguments, without the object.
+
+    Raises:
+        WrongArgument: an argument is missing, or there is none of its name.
+    """
     try:
-        return wanted.bind(*arguments, **named)
+        found = wanted.bind(*arguments, **named)
     except TypeError as error:
         unfit = str(error)
+    else:
+        found.apply_defaults()
+        del found.arguments["self"]
+        return found.arguments
     names = list(wanted.parameters)[1:]
     wrong = [each for each in named if each not in names]
     if wrong:
@@ -364,14 +380,14 @@ def _bound(
         for close in get_close_matches(wrong[0].lower(), names, 1):
             rest = f"did you mean {close!r}?"
         unfit = f"there is no argument {wrong[0]!r}; {rest}"
-    caller = extract_stack(limit=3)[0]  # of the constructor
+    caller = extract_stack(limit=3)[0]  # of the class or function
     raise WrongArgument(
         f"{name}: {unfit} ({Path(caller.filename).name}, line {caller.lineno})"
     )
 
 
 class WrongArgument(pulumi.RunError, TypeError):
-    """A resource is declared with an argument that it does not have.
+    """A resource or function is called with an argument that it does not have.
 
     Ends a program without a traceback.
     """

@@ -1,20 +1,24 @@
-"""The arguments and outputs of each resource's class, made of the resource's definition.
+"""The arguments and outputs of resources' classes and lookups, made of their definitions.
 
 Type checkers read the same in `resources.pyi`, which `make generated` writes.
 """
 
 from inspect import Parameter, Signature
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pulumi_snapshots.properties.catalogue import (
     Bytes,
     Duration,
     Property,
+    Record,
     ResourceSchema,
     Rows,
     record_in,
 )
 from pulumi_snapshots.snapshot.record import ListedProperties, takes_snapshot
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.lookup.results import Lookup
 
 INSTEAD_OF_SNAPSHOT = ("database_id", "version_id", "download_url")
 """The inputs that may be given instead of the argument `snapshot`."""
@@ -60,11 +64,57 @@ def signature_of(schema: ResourceSchema) -> Signature:
     )
 
 
+def signature_of_lookup(lookup: "Lookup[Any]", *, of_outputs: bool) -> Signature:
+    """Return what the function of a lookup takes, as a method.
+
+    Args:
+        lookup: the lookup.
+        of_outputs: whether its arguments may be outputs.
+    """
+    by_position: Any = Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [Parameter("self", by_position)]
+    for each in lookup.query.properties().values():
+        kind = Parameter.KEYWORD_ONLY if each.type is bool else by_position
+        annotation = _input_type(each)
+        if of_outputs:
+            annotation = f"pulumi.Input[{annotation}]"
+        parameters.append(_parameter(each, kind, annotation))
+    options = "pulumi.InvokeOutputOptions" if of_outputs else "pulumi.InvokeOptions"
+    opts = _optional("opts", Parameter.KEYWORD_ONLY, f"{options} | None")
+    return Signature([*parameters, opts])
+
+
+def signature_of_provider(settings: type[Record]) -> Signature:
+    """Return what the constructor of the plugin's explicit provider takes.
+
+    Args:
+        settings: the settings.
+    """
+    by_name: Any = Parameter.KEYWORD_ONLY
+    parameters = [
+        Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
+        Parameter("resource_name", Parameter.POSITIONAL_OR_KEYWORD, annotation="str"),
+    ]
+    for each in settings.properties().values():
+        # The engine takes the settings of a provider as texts, durations too.
+        kind = "int" if each.type is int else "str"
+        annotation = f"pulumi.Input[{kind}] | None"
+        parameters.append(_optional(each.name, by_name, annotation))
+    opts = _optional("opts", by_name, "pulumi.ResourceOptions | None")
+    return Signature([*parameters, opts])
+
+
 def _argument(each: Property, kind: Any, schema: ResourceSchema) -> Parameter:
     annotation = f"pulumi.Input[{_input_type(each)}]"
     is_from_snapshot = takes_snapshot(schema) and each.name in INSTEAD_OF_SNAPSHOT
     # The provider says why something that must be true is not: that text says more.
-    if each.required and not is_from_snapshot and each.type is not bool:
+    if is_from_snapshot or each.type is bool:
+        return _optional(each.name, kind, f"{annotation} | None")
+    return _parameter(each, kind, annotation)
+
+
+def _parameter(each: Property, kind: Any, annotation: str) -> Parameter:
+    if each.required:
         return Parameter(each.name, kind, annotation=annotation)
     return _optional(each.name, kind, f"{annotation} | None")
 

@@ -7,22 +7,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pulumi
 from pulumi.runtime import invoke, invoke_output
 
-from pulumi_snapshots.lookup.results import (
-    DATABASE,
-    DATABASES,
-    DOWNLOAD_URL,
-    LATEST,
-    SNAPSHOTS,
-)
-from pulumi_snapshots.program import LookupFailed, with_arguments
+from pulumi_snapshots.lookup import results
+from pulumi_snapshots.program import LookupFailed, bound, given_values, with_arguments
+from pulumi_snapshots.program.declaration import signature_of_lookup
 from pulumi_snapshots.properties.catalogue import in_camel, in_python
+from pulumi_snapshots.resources import LOOKUPS
 from pulumi_snapshots.run.settings import PACKAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
-    from pulumi_snapshots.program import Origin, TypedDuration
+    from pulumi_snapshots.lookup.results import Lookup
 
 
 T = TypeVar("T")
@@ -30,6 +25,7 @@ FAILS = (
     "`LookupFailed` is raised if an argument cannot be used, there is no such database, or the "
     "service gives no certain answer."
 )
+SECRETS = "What holds a download URL is a secret."
 
 
 class Lookups:
@@ -42,24 +38,24 @@ class Lookups:
 
     def _now(self, lookup: Lookup[T], given: dict[str, Any]) -> T:
         """Ask with the plain arguments of a method's call, and wait for the answer."""
-        arguments, opts = _of(given)
-        for name, value in arguments.items():
+        opts = given.pop("opts", None)
+        for name, value in given.items():
             if isinstance(value, pulumi.Output):
                 text = (
                     f"{name} is an output, whose value is not known yet. Call "
                     f"{lookup.function}_output instead."
                 )
                 raise LookupFailed(lookup.function, text)
-        return self._answer(lookup, arguments, opts)
+        return self._answer(lookup, given, opts)
 
     def _later(self, lookup: Lookup[T], given: dict[str, Any]) -> pulumi.Output[T]:
         """Ask once the arguments of a method's call are known.
 
         What holds a download URL is a secret.
         """
-        arguments, opts = _of(given)
-        found = self._answer_later(lookup, arguments, opts)
-        if arguments.get("with_url") is True:
+        opts = given.pop("opts", None)
+        found = self._answer_later(lookup, given, opts)
+        if given.get("with_url") is True:
             return pulumi.Output.secret(found)
 
         def marked(
@@ -91,133 +87,30 @@ class Lookups:
         found: pulumi.Output[Any] = invoke_output(token, asked, opts)
         return found.apply(lambda found: answer_of(lookup, found))
 
-    def get_snapshots(  # noqa: PLR0913  the arguments of the lookup, and the options
-        self,
-        database_id: str | None = None,
-        origin: Origin | None = None,
-        newer_than: TypedDuration | None = None,
-        older_than: TypedDuration | None = None,
-        *,
-        with_url: bool | None = None,
-        opts: pulumi.InvokeOptions | None = None,
-    ) -> list[SnapshotInfo]:
-        """List the snapshots that the service has, newest first; in previews, too."""
-        return self._now(SNAPSHOTS, locals())
 
-    def get_snapshots_output(  # noqa: PLR0913  the arguments of the lookup, and the options
-        self,
-        database_id: pulumi.Input[str] | None = None,
-        origin: pulumi.Input[Origin] | None = None,
-        newer_than: pulumi.Input[TypedDuration] | None = None,
-        older_than: pulumi.Input[TypedDuration] | None = None,
-        *,
-        with_url: pulumi.Input[bool] | None = None,
-        opts: pulumi.InvokeOutputOptions | None = None,
-    ) -> pulumi.Output[list[SnapshotInfo]]:
-        """`get_snapshots` for arguments that are outputs; a secret if it holds download URLs."""
-        return self._later(SNAPSHOTS, locals())
+def _method(lookup: Lookup[Any], name: str, *, of_outputs: bool) -> Callable[..., Any]:
+    """Make the function of a lookup, as a method of `Lookups`."""
+    wanted = signature_of_lookup(lookup, of_outputs=of_outputs)
 
-    def get_latest_snapshot(
-        self,
-        database_id: str,
-        origin: Origin | None = None,
-        max_age: TypedDuration | None = None,
-        *,
-        with_url: bool | None = None,
-        opts: pulumi.InvokeOptions | None = None,
-    ) -> SnapshotInfo | None:
-        """Find the newest available snapshot of a database, no matter who took it, or None.
+    def method(self: Lookups, *arguments: Any, **named: Any) -> Any:
+        given = bound(name, wanted, (self, *arguments), named)
+        ask = self._later if of_outputs else self._now
+        return ask(lookup, given_values(given))
 
-        In previews, too.
-        """
-        return self._now(LATEST, locals())
-
-    def get_latest_snapshot_output(
-        self,
-        database_id: pulumi.Input[str],
-        origin: pulumi.Input[Origin] | None = None,
-        max_age: pulumi.Input[TypedDuration] | None = None,
-        *,
-        with_url: pulumi.Input[bool] | None = None,
-        opts: pulumi.InvokeOutputOptions | None = None,
-    ) -> pulumi.Output[SnapshotInfo | None]:
-        """`get_latest_snapshot` for arguments that are outputs.
-
-        A secret if it holds a download URL.
-        """
-        return self._later(LATEST, locals())
-
-    def get_download_url(
-        self,
-        database_id: str,
-        version_id: str,
-        *,
-        opts: pulumi.InvokeOptions | None = None,
-    ) -> str:
-        """Look up the download URL of a snapshot, in plain text.
-
-        Anyone with it can read the data.
-        """
-        return self._now(DOWNLOAD_URL, locals())
-
-    def get_download_url_output(
-        self,
-        database_id: pulumi.Input[str],
-        version_id: pulumi.Input[str],
-        *,
-        opts: pulumi.InvokeOutputOptions | None = None,
-    ) -> pulumi.Output[str]:
-        """`get_download_url` as an output, which is a secret."""
-        return self._later(DOWNLOAD_URL, locals())
-
-    def get_database(
-        self,
-        database_id: str,
-        *,
-        opts: pulumi.InvokeOptions | None = None,
-    ) -> DatabaseInfo:
-        """Look up a database of the account, and whether it runs; in previews, too."""
-        return self._now(DATABASE, locals())
-
-    def get_database_output(
-        self,
-        database_id: pulumi.Input[str],
-        *,
-        opts: pulumi.InvokeOutputOptions | None = None,
-    ) -> pulumi.Output[DatabaseInfo]:
-        """`get_database` for an argument that is an output."""
-        return self._later(DATABASE, locals())
-
-    def get_databases(
-        self, *, opts: pulumi.InvokeOptions | None = None
-    ) -> list[DatabaseInfo]:
-        """List the databases of the account, and whether each runs (one request for each).
-
-        In previews, too.
-        """
-        return self._now(DATABASES, locals())
-
-    def get_databases_output(
-        self, *, opts: pulumi.InvokeOutputOptions | None = None
-    ) -> pulumi.Output[list[DatabaseInfo]]:
-        """`get_databases` as an output."""
-        return self._later(DATABASES, locals())
+    doc = lookup.doc
+    if of_outputs:
+        doc = f"`{lookup.function}` for arguments that are outputs.\n\n{SECRETS}"
+    method.__doc__ = with_arguments(f"{doc}\n\n{FAILS}", wanted, lookup.query)
+    method.__name__ = name
+    method.__signature__ = wanted  # type: ignore[attr-defined]  # what `inspect` looks for
+    return method
 
 
-for _lookup in (SNAPSHOTS, LATEST, DOWNLOAD_URL, DATABASE, DATABASES):
-    _method: Any = getattr(Lookups, _lookup.function)
-    _method.__doc__ = with_arguments(
-        f"{_method.__doc__}\n\n{FAILS}", _method, _lookup.query
-    )
-
-
-def _of(given: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-    """The arguments that are given in a method's call, and its options."""
-    return {
-        each: it
-        for each, it in given.items()
-        if it is not None and each not in {"self", "opts"}
-    }, given["opts"]
+for _name, _definition in LOOKUPS.items():
+    _lookup: Lookup[Any] = getattr(results, _definition)
+    for _function in (_name, f"{_name}_output"):
+        _of_outputs = _function != _name
+        setattr(Lookups, _function, _method(_lookup, _function, of_outputs=_of_outputs))
 
 
 def _asked(
@@ -227,7 +120,7 @@ def _asked(
 
     In Python a latest snapshot may be None; in other languages a program must say so.
     """
-    may_be_none = {"optional": True} if lookup is LATEST else {}
+    may_be_none = {"optional": True} if lookup is results.LATEST else {}
     asked = {in_camel(name): value for name, value in arguments.items()}
     return f"{PACKAGE}:index:{in_camel(lookup.function)}", asked | may_be_none
 

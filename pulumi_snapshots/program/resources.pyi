@@ -1,4 +1,4 @@
-"""The resources, as type checkers see them: `make generated` writes this file."""
+"""The resources and lookups, as type checkers see them: `make generated` writes this file."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
@@ -7,13 +7,23 @@ import pulumi
 
 from pulumi_snapshots.archive.record import Keep
 from pulumi_snapshots.drill.check import Check
-from pulumi_snapshots.lookup.results import SnapshotInfo
+from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 
 __all__ = [
     "Archive",
     "Drill",
     "Restore",
     "Snapshot",
+    "get_database",
+    "get_database_output",
+    "get_databases",
+    "get_databases_output",
+    "get_download_url",
+    "get_download_url_output",
+    "get_latest_snapshot",
+    "get_latest_snapshot_output",
+    "get_snapshots",
+    "get_snapshots_output",
 ]
 
 class Snapshot(pulumi.CustomResource):
@@ -355,3 +365,269 @@ class Drill(pulumi.CustomResource):
         timeout: pulumi.Input[str | float] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None: ...
+
+class Provider(pulumi.ProviderResource):
+    """An account: its own key, requests and address.
+
+    They win over the stack's config and the environment.
+
+    Args:
+        resource_name: the resource's name in the program.
+        api_key: the bare API key. Better in the environment, which no state stores. A secret.
+        api_url: the API's address; `https` only, except to a loopback address.
+            https://api.squarecloud.app/v2 unless given.
+        snapshots_url: the snapshot host, for listings whose entries carry no URL of their own.
+            https://snapshots.squarecloud.app unless given.
+        requests_per_minute: the requests that the account's plan allows in a minute. 30 unless
+            given.
+        requests_for_others: how many of these are left to others: the dashboard's API, scripts,
+            other machines with the same key. A tenth unless given.
+        state_dir: the folder of this machine in which the provider writes down what it sends, an
+            absolute path; the user's state directory unless given.
+        shared_state: the place in which all machines of the account write down what they send:
+            `s3://BUCKET/PREFIX`, `gs://`, `az://`, or a folder that they share; `backend` is the
+            bucket or folder in which Pulumi keeps the states. Without it each machine knows only
+            its own runs.
+        first_poll_after: how long after a 202 the listing is polled for the first time; may be 0.
+            2m unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        poll_every: how long after that it is polled again, for one snapshot; several share their
+            polls. 30s unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of
+            seconds.
+        listing_cache: whether a new snapshot ends the 30 minutes for which the service may serve
+            the same page of a listing: `ended-by-snapshot`, `kept` or `unknown`. The command
+            `probe` finds out. unknown unless given.
+        guard: `off` lets guarded changes happen without a snapshot, each with a warning and an
+            entry in the guard's history. on unless given.
+        notify: the URL of a monitor that hears once of each trouble: a webhook of Discord or Slack,
+            a topic of ntfy, or a check of healthchecks. The URL is a secret. A secret.
+        block_wait: how long a `RATE_LIMITED` block lasts if the service sends no `Retry-After`. 30m
+            unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        restore_settle: how long an accepted restore is watched if neither the service nor the
+            database says when it is over; may be 0. 1m unless given. A string such as `90s`, `45m`,
+            `1h30m`, `7d`, or a number of seconds.
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+    """
+    def __init__(
+        self,
+        resource_name: str,
+        *,
+        api_key: pulumi.Input[str] | None = None,
+        api_url: pulumi.Input[str] | None = None,
+        snapshots_url: pulumi.Input[str] | None = None,
+        requests_per_minute: pulumi.Input[int] | None = None,
+        requests_for_others: pulumi.Input[int] | None = None,
+        state_dir: pulumi.Input[str] | None = None,
+        shared_state: pulumi.Input[str] | None = None,
+        first_poll_after: pulumi.Input[str] | None = None,
+        poll_every: pulumi.Input[str] | None = None,
+        listing_cache: pulumi.Input[str] | None = None,
+        guard: pulumi.Input[str] | None = None,
+        notify: pulumi.Input[str] | None = None,
+        block_wait: pulumi.Input[str] | None = None,
+        restore_settle: pulumi.Input[str] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None: ...
+
+def get_snapshots(
+    database_id: str | None = None,
+    origin: Literal["manual", "automatic"] | None = None,
+    newer_than: str | float | None = None,
+    older_than: str | float | None = None,
+    *,
+    with_url: bool | None = None,
+    opts: pulumi.InvokeOptions | None = None,
+) -> list[SnapshotInfo]:
+    """List the snapshots that the service has, newest first; in previews, too.
+
+    `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
+        service gives no certain answer.
+
+    Args:
+        database_id: the database whose snapshots to list; all of the account unless given.
+        origin: `manual` or `automatic`; any unless given.
+        newer_than: only snapshots taken at most this long ago, by the service's clock; at most 30
+            days. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        older_than: only snapshots taken longer ago than this, by the service's clock; at most 30
+            days. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        with_url: whether the result has the download URL too. As an output, the whole result is
+            then a secret: `get_download_url` returns the URL alone.
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+    """
+
+def get_latest_snapshot(
+    database_id: str,
+    origin: Literal["manual", "automatic"] | None = None,
+    max_age: str | float | None = None,
+    *,
+    with_url: bool | None = None,
+    opts: pulumi.InvokeOptions | None = None,
+) -> SnapshotInfo | None:
+    """Find the newest available snapshot of a database, no matter who took it, or None.
+
+    In previews, too.
+
+    `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
+        service gives no certain answer.
+
+    Args:
+        database_id: the database whose snapshot.
+        origin: `manual` or `automatic`; any unless given.
+        max_age: only a snapshot taken at most this long ago, by the service's clock; at most 30
+            days. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        with_url: whether the result has the download URL too. As an output, the whole result is
+            then a secret: `get_download_url` returns the URL alone.
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+    """
+
+def get_download_url(
+    database_id: str,
+    version_id: str,
+    *,
+    opts: pulumi.InvokeOptions | None = None,
+) -> str:
+    """Look up the download URL of a snapshot, in plain text.
+
+    Anyone with it can read the data.
+
+    `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
+        service gives no certain answer.
+
+    Args:
+        database_id: the snapshot's database.
+        version_id: the snapshot's version.
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+    """
+
+def get_database(
+    database_id: str,
+    *,
+    opts: pulumi.InvokeOptions | None = None,
+) -> DatabaseInfo:
+    """Look up a database of the account, and whether it runs; in previews, too.
+
+    `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
+        service gives no certain answer.
+
+    Args:
+        database_id: the database.
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+    """
+
+def get_databases(
+    *,
+    opts: pulumi.InvokeOptions | None = None,
+) -> list[DatabaseInfo]:
+    """List the databases of the account, and whether each runs (one request for each).
+
+    In previews, too.
+
+    `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
+        service gives no certain answer.
+
+    Args:
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+    """
+
+def get_snapshots_output(
+    database_id: pulumi.Input[str] | None = None,
+    origin: pulumi.Input[Literal["manual", "automatic"]] | None = None,
+    newer_than: pulumi.Input[str | float] | None = None,
+    older_than: pulumi.Input[str | float] | None = None,
+    *,
+    with_url: pulumi.Input[bool] | None = None,
+    opts: pulumi.InvokeOutputOptions | None = None,
+) -> pulumi.Output[list[SnapshotInfo]]:
+    """`get_snapshots` for arguments that are outputs.
+
+    What holds a download URL is a secret.
+
+    `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
+        service gives no certain answer.
+
+    Args:
+        database_id: the database whose snapshots to list; all of the account unless given.
+        origin: `manual` or `automatic`; any unless given.
+        newer_than: only snapshots taken at most this long ago, by the service's clock; at most 30
+            days. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        older_than: only snapshots taken longer ago than this, by the service's clock; at most 30
+            days. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        with_url: whether the result has the download URL too. As an output, the whole result is
+            then a secret: `get_download_url` returns the URL alone.
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+    """
+
+def get_latest_snapshot_output(
+    database_id: pulumi.Input[str],
+    origin: pulumi.Input[Literal["manual", "automatic"]] | None = None,
+    max_age: pulumi.Input[str | float] | None = None,
+    *,
+    with_url: pulumi.Input[bool] | None = None,
+    opts: pulumi.InvokeOutputOptions | None = None,
+) -> pulumi.Output[SnapshotInfo | None]:
+    """`get_latest_snapshot` for arguments that are outputs.
+
+    What holds a download URL is a secret.
+
+    `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
+        service gives no certain answer.
+
+    Args:
+        database_id: the database whose snapshot.
+        origin: `manual` or `automatic`; any unless given.
+        max_age: only a snapshot taken at most this long ago, by the service's clock; at most 30
+            days. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        with_url: whether the result has the download URL too. As an output, the whole result is
+            then a secret: `get_download_url` returns the URL alone.
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+    """
+
+def get_download_url_output(
+    database_id: pulumi.Input[str],
+    version_id: pulumi.Input[str],
+    *,
+    opts: pulumi.InvokeOutputOptions | None = None,
+) -> pulumi.Output[str]:
+    """`get_download_url` for arguments that are outputs.
+
+    What holds a download URL is a secret.
+
+    `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
+        service gives no certain answer.
+
+    Args:
+        database_id: the snapshot's database.
+        version_id: the snapshot's version.
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+    """
+
+def get_database_output(
+    database_id: pulumi.Input[str],
+    *,
+    opts: pulumi.InvokeOutputOptions | None = None,
+) -> pulumi.Output[DatabaseInfo]:
+    """`get_database` for arguments that are outputs.
+
+    What holds a download URL is a secret.
+
+    `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
+        service gives no certain answer.
+
+    Args:
+        database_id: the database.
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+    """
+
+def get_databases_output(
+    *,
+    opts: pulumi.InvokeOutputOptions | None = None,
+) -> pulumi.Output[list[DatabaseInfo]]:
+    """`get_databases` for arguments that are outputs.
+
+    What holds a download URL is a secret.
+
+    `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
+        service gives no certain answer.
+
+    Args:
+        opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
+    """
