@@ -84,7 +84,8 @@ NEVER_TRIED = {
 }
 """Facts that stay open in every run, and why."""
 Truth = bool | None  # of a fact; None for open
-VERDICTS: dict[Truth, str] = {True: "confirmed", False: "contradicted", None: "open"}
+OPEN = "open"
+VERDICTS: dict[Truth, str] = {True: "confirmed", False: "contradicted", None: OPEN}
 SHORTEST_SECRET = 12
 """Characters; what is shorter is no key, no signature and no query, and its removal would make the
 report unreadable.
@@ -96,7 +97,7 @@ class ReportUnwritable(ProviderError):
     """The report cannot be written, so the run sends nothing more."""
 
 
-OF_EACH = {"verdict": VERDICTS[None], "seen": ""}
+OF_EACH = {"verdict": OPEN, "seen": ""}
 
 
 @dataclass
@@ -134,7 +135,7 @@ class Report:
         known = self.facts[fact]["verdict"]
         if known == VERDICTS[False]:
             return
-        if true is not None or known == VERDICTS[None]:
+        if true is not None or known == OPEN:
             self.facts[fact] |= {"verdict": VERDICTS[true], "seen": seen}
 
     def hide(self, *secrets: str | None) -> None:
@@ -227,7 +228,7 @@ class Report:
         self.state = "stopped" if why else "done"
         self.why = why
         for name, fact in self.facts.items():
-            if fact["verdict"] == VERDICTS[None] and not fact["seen"]:
+            if fact["verdict"] == OPEN and not fact["seen"]:
                 fact["seen"] = NEVER_TRIED.get(
                     name, "not reached" if why else "this run did not settle it"
                 )
@@ -237,7 +238,7 @@ class Report:
 
         Published facts come first, and contradicted facts before others.
         """
-        order = ("contradicted", "confirmed", "open")
+        order = (VERDICTS[False], VERDICTS[True], OPEN)
         facts = self.content()["facts"]
 
         def rank(name: str) -> tuple[bool, int]:

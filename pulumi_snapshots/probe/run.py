@@ -17,7 +17,7 @@ from pulumi_snapshots.ledger.attempt import Attempt, Request
 from pulumi_snapshots.ledger.decision import ClaimRefused
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.matching import AmbiguousSnapshot, find_match
-from pulumi_snapshots.probe.report import VERDICTS, Report
+from pulumi_snapshots.probe.report import OPEN, VERDICTS, Report
 from pulumi_snapshots.properties.checks import problem_of_url
 from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.operation import Operation
@@ -96,6 +96,26 @@ class Shot:
         return self.operation.wish.database_id
 
     @property
+    def is_done(self) -> bool:
+        """Whether it was done when it was answered."""
+        return self.accepted == "200"
+
+    @property
+    def is_processing(self) -> bool:
+        """Whether the service was still at it when it answered."""
+        return self.accepted == "202"
+
+    @property
+    def answer(self) -> str:
+        """How it was answered, or the code of the refusal."""
+        return self.refused or self.accepted
+
+    @property
+    def took(self) -> str:
+        """How it was accepted, and when, as a clause."""
+        return f"{self.accepted} after {self.first_byte:.1f} s"
+
+    @property
     def left(self) -> dict[str, str]:
         """What it leaves at the service: a sentence, by what it is of; empty for nothing."""
         if self.request is None:
@@ -152,6 +172,7 @@ class ProbeRun:
     ) -> None:
         self.session = session
         self.targets = targets
+        self.database_id = targets.database_id
         self.report = report
         self.listener = listener
         self.owner = owner
@@ -172,6 +193,31 @@ class ProbeRun:
         self._asked = -PACE
         report.hide(session.settings.required_key().value)
         self.client.on_answer = self.heard
+
+    @property
+    def first(self) -> Shot:
+        """The first create, once it is prepared."""
+        return self.shots[0]
+
+    @property
+    def now(self) -> float:
+        """This moment, in monotonic seconds."""
+        return self.clock.monotonic()
+
+    @property
+    def service_now(self) -> datetime:
+        """The service's time."""
+        return self.session.service_clock.now()
+
+    @property
+    def status(self) -> int | None:
+        """The status of the last read; None without an answer."""
+        return self.last.status if self.last else None
+
+    @property
+    def response_object(self) -> dict[str, Any]:
+        """What the last read says; empty if it is no object."""
+        return self.response if isinstance(self.response, dict) else {}
 
     def write(self) -> None:
         """Write the report as it stands, without what another client may have caused.
@@ -202,14 +248,15 @@ class ProbeRun:
 
     def _counts(self, shot: Shot) -> bool:
         """Whether a POST has taken a snapshot of the database that all facts are about."""
-        return bool(shot.accepted) and shot.database_id == self.targets.database_id
+        return bool(shot.accepted) and shot.database_id == self.database_id
 
     def _doubt(self, strangers: int) -> None:
         """Take back what another client's snapshots may have caused."""
         why = f"{strangers} of the listed snapshots are of another client, and were taken meanwhile"
-        for fact in DOUBTFUL:
-            if self.report.facts[fact]["verdict"] != VERDICTS[None]:
-                self.report.facts[fact] |= {"verdict": VERDICTS[None], "seen": why}
+        for name in DOUBTFUL:
+            fact = self.report.facts[name]
+            if fact["verdict"] != OPEN:
+                fact |= {"verdict": OPEN, "seen": why}
 
     def _listing_cache(self) -> str:
         """The value of the setting that the facts show; empty if they differ."""
@@ -235,9 +282,16 @@ class ProbeRun:
         Args:
             at: the moment, in monotonic seconds.
         """
-        return self.session.service_clock.now() - timedelta(
-            seconds=self.clock.monotonic() - at
-        )
+        return self.service_now - timedelta(seconds=self.now - at)
+
+    def seconds_after(self, at: float, moment: datetime) -> float:
+        """Return how many seconds a time of the service is after a moment of this machine.
+
+        Args:
+            at: the moment, in monotonic seconds.
+            moment: the service's time.
+        """
+        return (moment - self.service_time(at)).total_seconds()
 
     # Requests -------------------------------------------------------------------------------------
 
@@ -250,42 +304,35 @@ class ProbeRun:
         body: Any = None
         with suppress(ValueError, RecursionError):
             body = json.loads(answer.content or b"", object_hook=self.report.hide_urls)
-        known = body if isinstance(body, dict) else None
-        code = known.get("code") if known is not None else None
+        is_object = isinstance(body, dict)
+        known: dict[str, Any] = body if is_object else {}
+        code = known.get("code")
         self.report.heard(answer, code if isinstance(code, str) else None)
-        self._judge_form(answer, known)
+        what = f"{answer.status} for {answer.method} {answer.path}"
+        self.judge("json", is_object, "" if is_object else f"{what} was no JSON")
+        if is_object:
+            self._judge_form(answer, known, what)
+        has_header = "retry-after" in answer.headers
+        seen = f"{what} had one" if has_header else ""
+        self.judge("no-retry-after", not has_header, seen)
         if answer.method == "POST":
             self.posted = answer
             return
         self.last = answer
-        is_success = known is not None and answer.status == OK
-        self.response = (
-            known.get("response") if known is not None and is_success else None
-        )
+        self.response = known.get("response") if answer.status == OK else None
 
-    def _judge_form(self, answer: Answer, body: dict[str, Any] | None) -> None:
-        """Judge what is true of every answer; `body` is its JSON object."""
-        what = f"{answer.status} for {answer.method} {answer.path}"
-        self.judge(
-            "json",
-            body is not None,
-            f"{what} was no JSON" if body is None else "",
-        )
-        if body is not None and answer.status == OK:
-            has_form = body.get("status") == "success" and "response" in body
+    def _judge_form(self, answer: Answer, body: dict[str, Any], what: str) -> None:
+        """Judge the form of an answer's JSON object; `what` names the answer."""
+        status = body.get("status")
+        if answer.status == OK:
+            has_form = status == "success" and "response" in body
             self.judge("envelope", has_form, what)
-        elif body is not None:
-            has_form = body.get("status") == "error" and isinstance(
-                body.get("code"), str
-            )
+        else:
+            has_form = status == "error" and isinstance(body.get("code"), str)
             self.judge("refusal", has_form, what)
-        has_header = "retry-after" in answer.headers
-        self.judge(
-            "no-retry-after", not has_header, f"{what} had one" if has_header else ""
-        )
 
     async def _pace(self) -> None:
-        now = self.clock.monotonic()
+        now = self.now
         self._asked = max(now, self._asked + PACE)
         await self.clock.sleep(self._asked - now)
 
@@ -357,7 +404,7 @@ class ProbeRun:
             at: the moment, in monotonic seconds.
             why: the reason, for the progress.
         """
-        left = at - self.clock.monotonic()
+        left = at - self.now
         if left > 0:
             until = self.clock.utc() + timedelta(seconds=left)
             self.listener.progress(Message("{why}, until {at}", why=why, at=until))
@@ -392,7 +439,7 @@ class ProbeRun:
             triggers=[secrets.token_hex(8)],  # no later run is to resume it
             timeout=TIMEOUT,
             forced=True,
-            source=f"{self.targets.database_id}/{entry.version}" if entry else None,
+            source=f"{self.database_id}/{entry.version}" if entry else None,
         )
         operation = Operation(
             self.session,
@@ -425,7 +472,7 @@ class ProbeRun:
         except ClaimRefused as error:
             raise _in_the_way(error.attempt) from None
         except SquareCloudError as error:
-            shot.answered = self.clock.monotonic()
+            shot.answered = self.now
             shot.refused = error.code or str(error.status or "no connection")
             if is_new(error):
                 shot.how = f"refused with {shot.refused}, which is new, so it may have been started"
@@ -434,7 +481,7 @@ class ProbeRun:
             self.stop_at(error)
             return shot
         shot.request = operation.sent.request
-        shot.answered = self.clock.monotonic()
+        shot.answered = self.now
         shot.first_byte = self.posted.first_byte if self.posted else 0.0
         shot.accepted = shot.request.answered
         await self._found(shot, shot.finished.version if shot.finished else None)
@@ -444,7 +491,7 @@ class ProbeRun:
         operation = shot.operation
 
         async def settle(other: Attempt) -> None:
-            if self.session.service_clock.now() < other.waited_for_until:
+            if self.service_now < other.waited_for_until:
                 raise _in_the_way(other)
             operation.ignore(other)
 
@@ -459,7 +506,7 @@ class ProbeRun:
             raise operation.refusal  # a refusal is what the run is about
 
     async def _post(self, shot: Shot, leaving: Leaving) -> PostAnswer:
-        shot.sent = self.clock.monotonic()
+        shot.sent = self.now
         shot.request = shot.operation.sent.request
         self.write()
         if shot.entry is None:
@@ -500,12 +547,12 @@ class ProbeRun:
         listings = self.session.listings
         database_id = shot.database_id
         request: Any = listings.own_page if listing == "own" else listings.account_page
-        page = await self.ask(request, database_id, self.clock.monotonic())
+        page = await self.ask(request, database_id, self.now)
         if page is None and listings.account_refusal is not None:
             self.stop_at(listings.account_refusal)
         if not isinstance(page, Page):
             return None, None
-        if database_id == self.targets.database_id:
+        if database_id == self.database_id:
             self.seen |= {one.version or "": one.modified for one in page.entries}
         entry = self._entry_in(page, shot)
         await self._found(shot, entry.version if entry else None)
@@ -542,7 +589,7 @@ class ProbeRun:
             _, entry = await self.find(next(names), shot)
             if entry is not None:
                 return entry
-            at = self.clock.monotonic() + LISTS_EVERY
+            at = self.now + LISTS_EVERY
         return None
 
 

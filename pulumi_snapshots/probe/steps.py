@@ -1,9 +1,11 @@
 """The steps of a run in their order, and what each step shows about the facts."""
 
+import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import anyio
@@ -37,23 +39,28 @@ from pulumi_snapshots.service.limits import RESTORE_LANE
 from pulumi_snapshots.service.models import Account, ListedSnapshot
 
 PARTIAL = 206
+SERVED = {OK, PARTIAL}
 FORBIDDEN = 403
 """Statuses."""
 # seconds between a snapshot's start and end from which on its time is clearly one of the two
 TELLING = 6.0
+EARLY_REFUSAL = "KEEP_CALM"
 EARLY_AFTER = 170.0  # seconds after the first create at which one must be refused
 RESTORE_POLL = 10.0
 """Seconds between two polls of a restore."""
 RESTORE_LIMIT = 15 * 60.0
 """Seconds for which a restore is polled at most."""
 SOFT_DEADLINE = 95.0  # seconds after which a 202 should come, documented as about 90
+ABOUT = 15.0
+"""Seconds by which "about" may differ."""
 LATEST_OF_202 = 180.0
 """Seconds after a 202 in which the snapshot should be done, documented as about 2 minutes."""
 VERSION_HEADER = "x-amz-version-id"
 
 _PLAN = re.compile(r"free|(hobby|standard|pro|enterprise)-\d+")
 _VERSION = re.compile(r"[A-Za-z0-9+/=._-]{24,96}")
-_STATES = {"none", "queued", "running", "success", "error"}
+_ENDED = {"success", "error"}
+_STATES = {"none", "queued", "running", *_ENDED}
 _ENTRY = {"name", "size", "modified", "key", "version_id", "url", "runtime", "origin"}
 _LISTED_DATABASE = {"id", "name", "ram", "type", "cluster", "created_at"}
 _DATABASE = {*_LISTED_DATABASE, "owner", "port"}
@@ -89,20 +96,21 @@ async def _take(run: ProbeRun) -> None:
     await _reads(run)
     first = await _first(run)
     entry: ListedSnapshot | None = None
-    is_done = first.accepted == "200"
-    if is_done:
+    if first.is_done:
         run.begin("the listings and the download URLs")
-        entry = await _listings(run, first)
-    second = await _early(run, first)
-    if not is_done:
+        entry = await _listings(run)
+    second = await _early(run)
+    if not first.is_done:
         run.begin("the listings, once the first snapshot is there")
-        entry = await _listings(run, first)
+        entry = await _listings(run)
     if second is None:
         run.begin("the second create")
-        second = await _second(run, first)
-    kept = [] if second is None else await _after_second(run, first, second)
-    await _options(run, entry)
-    if second is not None and kept:
+        second = await _second(run)
+    if second is None:
+        await _options(run, entry)
+    else:
+        kept = await _after_second(run, second)
+        await _options(run, entry)
         await _after_31_minutes(run, second, kept)
     run.report.step = ""
 
@@ -114,7 +122,7 @@ async def _first(run: ProbeRun) -> Shot:
         ProbeStopped: The service refused it, so there is nothing to learn from.
     """
     run.begin("the first create")
-    first = await run.send(run.targets.database_id)
+    first = await run.send(run.database_id)
     if first.refused:
         done = (
             "The report says what it may have started."
@@ -126,12 +134,12 @@ async def _first(run: ProbeRun) -> Shot:
     return first
 
 
-async def _after_second(run: ProbeRun, first: Shot, second: Shot) -> list[ListingName]:
+async def _after_second(run: ProbeRun, second: Shot) -> list[ListingName]:
     """Look at the listings and the first URL again; returns the listings that serve an old page."""
     run.begin("the listings after the second")
-    kept = await _cache(run, first, second)
+    kept = await _cache(run, second)
     run.begin("the first download URL again")
-    await _unpinned(run, first, second)
+    await _unpinned(run, second)
     return kept
 
 
@@ -151,14 +159,16 @@ async def _after_31_minutes(
     kept: Sequence[ListingName],
 ) -> None:
     """Request the kept pages once they must be over."""
+    if not kept:
+        return
     run.begin("the listings after 31 minutes")
     requested = max(run.base[each][0] for each in kept)
     at = requested + SERVICE_CACHE + 60.0
     await run.sleep_until(at, "waiting to request the kept pages again")
     for listing in kept:
         _, entry = await run.find(listing, second)
-        is_shown = entry is not None
-        run.judge("cache-30-min", is_shown, f"by the {listing} page, after 31 minutes")
+        seen = f"by the {listing} page, after 31 minutes"
+        run.judge("cache-30-min", entry is not None, seen)
 
 
 # Reads --------------------------------------------------------------------------------------------
@@ -166,13 +176,11 @@ async def _after_31_minutes(
 
 def _shape(run: ProbeRun, fact: str, fields: set[str], *objects: Any) -> None:
     """Judge whether objects have these fields."""
-    lacks = {
-        name
-        for each in objects
-        for name in fields
-        if not isinstance(each, dict) or name not in each
-    }
-    run.judge(fact, not lacks, f"lacks {', '.join(sorted(lacks))}" if lacks else "")
+    lacks = set[str]()
+    for each in objects:
+        lacks |= fields - each.keys() if isinstance(each, dict) else fields
+    seen = f"lacks {', '.join(sorted(lacks))}"
+    run.judge(fact, not lacks, seen if lacks else "")
 
 
 def _is_time(value: object) -> bool:
@@ -183,15 +191,10 @@ def _is_time(value: object) -> bool:
     return isinstance(value, int | float) and 1.5e12 < value < 4e12  # noqa: PLR2004
 
 
-def _object(run: ProbeRun) -> dict[str, Any]:
-    """The last answer's object; empty if it is none."""
-    return run.response if isinstance(run.response, dict) else {}
-
-
 async def _reads(run: ProbeRun) -> None:
     """Read what a run can read without a snapshot."""
     client = run.client
-    database_id = run.targets.database_id
+    database_id = run.database_id
     account = await run.ask(client.account)
     if isinstance(account, Account):
         _judge_account(run, account)
@@ -202,11 +205,12 @@ async def _reads(run: ProbeRun) -> None:
     if not isinstance(await run.ask(client.database, database_id), SquareCloudError):
         _shape(run, "database", _DATABASE, run.response)
     await run.ask(client.database_status, database_id)
-    if run.last is not None and run.last.status == OK:
-        running = _object(run).get("running")
+    if run.status == OK:
+        known = run.response_object
+        running = known.get("running")
         run.judge("status", isinstance(running, bool))
         if running is True:
-            run.judge("uptime", _is_time(_object(run).get("uptime")))
+            run.judge("uptime", _is_time(known.get("uptime")))
     await _restore_status(run, database_id)
 
 
@@ -220,27 +224,27 @@ def _judge_account(run: ProbeRun, account: Account) -> None:
     databases = run.response.get("databases") or ()
     _shape(run, "account", _LISTED_DATABASE, *databases)
     wanted = run.targets.snapshots
-    quota = None if account.plan_memory is None else daily_quota(account.plan_memory)
-    if quota is not None and quota <= wanted:
+    memory = account.plan_memory
+    quota = math.inf if memory is None else daily_quota(memory)
+    if quota <= wanted:
         allows = f"the plan allows {quota} snapshots in 24 hours, and this run takes {wanted}"
         happened = f"{allows}: none would be left"
         raise ProbeStopped(happened, "Nothing was started.", [HintKind.USE_LARGER_PLAN])
-    has_form = _PLAN.fullmatch(account.plan or "") is not None
-    run.judge("plan-name", has_form, f"{account.plan}")
+    plan = f"{account.plan}"
+    run.judge("plan-name", bool(_PLAN.fullmatch(plan)), plan)
     _judge_plan_end(run, account.plan_ends)
-    odd = sum(not is_usual_database_id(one.id) for one in account.databases)
-    run.judge(
-        "database-id", not odd, f"{odd} of {len(account.databases)} have another form"
-    )
+    usual = [is_usual_database_id(one.id) for one in account.databases]
+    odd = f"{usual.count(False)} of {len(usual)} have another form"
+    run.judge("database-id", all(usual), odd)
 
 
 def _judge_plan_end(run: ProbeRun, ends: datetime | None) -> None:
     """Judge the end of the plan: a key that works has a plan, so a time that is over is no end."""
-    given = _object(run).get("user")
-    plan = given.get("plan") if isinstance(given, dict) else None
-    duration = plan.get("duration") if isinstance(plan, dict) else None
+    duration: Any = None
+    with suppress(LookupError, TypeError):
+        duration = run.response_object["user"]["plan"]["duration"]
     if ends is not None:
-        is_future = ends > run.session.service_clock.now()
+        is_future = ends > run.service_now
         run.judge("plan-end", is_future, rfc3339(ends))
     elif duration is None:
         run.judge("plan-end", None, "the plan has none")
@@ -251,94 +255,95 @@ def _judge_plan_end(run: ProbeRun, ends: datetime | None) -> None:
 async def _restore_status(run: ProbeRun, database_id: str) -> dict[str, Any]:
     """Read how the last restore stands; empty if that is not known."""
     answer = await run.ask(run.client.restore_status, database_id)
-    status = run.last.status if run.last else None
-    if status != OK:
+    if run.status != OK:
         # The client takes a missing route, and a key that may not use it, for no answer.
-        is_missing = answer is None and status != FORBIDDEN
-        run.judge("restore-status", False if is_missing else None, f"{status}")
+        is_missing = answer is None and run.status != FORBIDDEN
+        run.judge("restore-status", False if is_missing else None, f"{run.status}")
         return {}
-    known = _object(run)
+    known = run.response_object
     state = known.get("state")
-    given = [known.get("started_at"), known.get("finished_at")]
-    times = list(filter(None, given))
-    run.judge("restore-status", isinstance(state, str))
-    run.judge("restore-states", state in _STATES if isinstance(state, str) else None)
-    run.judge("restore-times", all(map(_is_time, times)) if times else None)
+    has_state = isinstance(state, str)
+    run.judge("restore-status", has_state)
+    if has_state:
+        run.judge("restore-states", state in _STATES)
+    for name in ("started_at", "finished_at"):
+        if known.get(name):
+            run.judge("restore-times", _is_time(known[name]))
     return known
 
 
 # The first snapshot -------------------------------------------------------------------------------
 
 
-async def _early(run: ProbeRun, first: Shot) -> Shot | None:
+async def _early(run: ProbeRun) -> Shot | None:
     """Create before the cooldown has ended, which must be refused.
 
     If it was accepted, it is the second one.
     """
-    if run.clock.monotonic() > first.sent + EARLY_AFTER + TELLING:
+    at = run.first.sent + EARLY_AFTER
+    if run.now > at + TELLING:
         return None
     run.begin("a create 170 s after the first")
-    await run.sleep_until(
-        first.sent + EARLY_AFTER, "waiting to try a create that must be refused"
-    )
-    shot = await run.send(run.targets.database_id, EARLY)
+    await run.sleep_until(at, "waiting to try a create that must be refused")
+    shot = await run.send(run.database_id, EARLY)
     # Another refusal may come before that of the cooldown.
-    fits = False if shot.accepted else shot.refused == "KEEP_CALM" or None
-    run.judge("cooldown-lasts", fits, f"answered with {shot.accepted or shot.refused}")
-    return shot if shot.accepted else None
+    seen = f"answered with {shot.answer}"
+    if shot.accepted:
+        run.judge("cooldown-lasts", true=False, seen=seen)
+        return shot
+    run.judge("cooldown-lasts", shot.refused == EARLY_REFUSAL or None, seen)
+    return None
 
 
 def _judge_answer(run: ProbeRun, shot: Shot) -> None:
     judge = run.judge
-    took = f"{shot.accepted} after {shot.first_byte:.1f} s"
-    if shot.accepted == "202":
-        judge("create-202", abs(shot.first_byte - SOFT_DEADLINE) <= 15, took)  # noqa: PLR2004  "about"
-    if shot.finished is None:
+    took = shot.took
+    if shot.is_processing:
+        is_about = abs(shot.first_byte - SOFT_DEADLINE) <= ABOUT
+        judge("create-202", is_about, took)
+    finished = shot.finished
+    if finished is None:
         judge("create-answer", None, took)
         return
-    url = shot.finished.url
-    judge("create-answer", bool(url and shot.finished.key), took)
-    judge("key-version", shot.finished.version is not None)
+    url = finished.url
+    judge("create-answer", bool(url and finished.key), took)
+    judge("key-version", finished.version is not None)
     if url:
         judge("unpinned", version_of(url) is None)
-        expires = expiry_of(url)
-        now = run.session.service_clock.now()
-        away = (expires - now).total_seconds() if expires else 0.0
-        judge("url-days", abs(away - 30 * DAY) < HOUR, f"{away / DAY:.1f} days")
+        expires = expiry_of(url) or run.service_now
+        days = (expires - run.service_now) / timedelta(days=1)
+        judge("url-days", abs(days - 30) * DAY < HOUR, f"{days:.1f} days")
 
 
 # The listings and the download URLs ---------------------------------------------------------------
 
 
-async def _listings(run: ProbeRun, first: Shot) -> ListedSnapshot | None:
+async def _listings(run: ProbeRun) -> ListedSnapshot | None:
     """Request both listings once the first snapshot is done, and its URLs; returns its entry."""
-    if first.accepted != "200":
-        entry = await run.until_listed(first)
+    if not run.first.is_done:
+        entry = await run.until_listed(run.first)
         if entry is None:
             return None
-        _judge_late(run, first, entry)
-    found: ListedSnapshot | None = None
-    for listing in LISTINGS:
-        entry = await _first_page(run, first, listing)
-        found = found or entry
-    await _urls(run, found.url if found else None)
+        _judge_late(run, run.first, entry)
+    entries = [await _first_page(run, each) for each in LISTINGS]
+    found = next(filter(None, entries), None)
+    if found is not None:
+        await _urls(run, found.url)
     return found
 
 
-async def _first_page(
-    run: ProbeRun, first: Shot, listing: ListingName
-) -> ListedSnapshot | None:
+async def _first_page(run: ProbeRun, listing: ListingName) -> ListedSnapshot | None:
     """Request a listing once the first snapshot is done; returns the snapshot's entry."""
-    at = run.clock.monotonic()
-    page, entry = await run.find(listing, first)
+    at = run.now
+    page, entry = await run.find(listing, run.first)
     if page is None:
         return None
     run.base[listing] = at, entry is not None
-    if listing == "own" and first.accepted == "200":
+    if listing == "own" and run.first.is_done:
         # A page without it may be one that another client has requested before.
         run.judge("listed", bool(entry) or None)
     if entry is not None:
-        _judge_entry(run, first, entry, page.listing.entries, listing)
+        _judge_entry(run, entry, page.listing.entries, listing)
     return entry
 
 
@@ -347,10 +352,10 @@ async def _urls(run: ProbeRun, url: str | None) -> None:
     part = await run.look("GET", url)
     if part is not None:
         run.judge("range", part.status == PARTIAL, f"{part.status}")
-        if part.status in {OK, PARTIAL}:
-            run.judge("version-header", VERSION_HEADER in part.headers)
-            entity_tag = part.headers.get("etag", "")
-            run.judge("entity-tag", entity_tag.startswith('"'))
+        if part.status in SERVED:
+            headers = part.headers
+            run.judge("version-header", VERSION_HEADER in headers)
+            run.judge("entity-tag", headers.get("etag", "").startswith('"'))
     head = await run.look("HEAD", url)
     if head is not None:
         run.judge("head", head.status == FORBIDDEN, f"{head.status}")
@@ -358,16 +363,19 @@ async def _urls(run: ProbeRun, url: str | None) -> None:
 
 def _judge_entry(
     run: ProbeRun,
-    shot: Shot,
     entry: ListedSnapshot,
     entries: Sequence[ListedSnapshot],
     listing: ListingName,
 ) -> None:
     judge = run.judge
-    database_id = run.targets.database_id
-    _shape(run, "entry", _ENTRY, _raw_entry(run, entry))
+    database_id = run.database_id
+    version = entry.version
+    url = entry.url or ""
+    # As it came in the last answer.
+    raw = [each for each in run.response or () if each.get("version_id") == version]
+    _shape(run, "entry", _ENTRY, *raw[:1] or [None])
     if listing == "account":
-        judge("account-entry", database_of(entry.url or "") == database_id)
+        judge("account-entry", database_of(url) == database_id)
     typed = f"{database_id}_{entry.runtime}"
     forms = {
         database_id: "id",
@@ -377,35 +385,26 @@ def _judge_entry(
     form = forms.get(entry.name, "another form")
     judge("name", entry.name in forms, form)
     judge("origin", entry.origin == "manual")
-    judge("version-id", bool(_VERSION.fullmatch(entry.version or "")))
-    judge("pinned", _pinned_versions(entry) == {entry.version})
+    judge("version-id", bool(_VERSION.fullmatch(version or "")))
+    in_key = version_of(f"?{entry.key or ''}")
+    judge("pinned", version_of(url) == in_key == version)
+    _judge_order(run, entries)
+    _judge_modified(run, run.first, entry)
+
+
+def _judge_order(run: ProbeRun, entries: Sequence[ListedSnapshot]) -> None:
     times = [one.modified for one in entries if one.modified]
-    judge("newest-first", times == sorted(times, reverse=True), f"{len(times)} entries")
-    _judge_modified(run, shot, entry)
-
-
-def _raw_entry(run: ProbeRun, entry: ListedSnapshot) -> Any:
-    """The entry as it came in the last answer; None if that has it no more."""
-    for each in run.response or ():
-        if each.get("version_id") == entry.version:
-            return each
-    return None
-
-
-def _pinned_versions(entry: ListedSnapshot) -> set[str | None]:
-    """The versions to which an entry's URL and its key are pinned."""
-    return {version_of(entry.url or ""), version_of(f"?{entry.key or ''}")}
+    is_sorted = times == sorted(times, reverse=True)
+    run.judge("newest-first", is_sorted, f"{len(times)} entries")
 
 
 def _judge_modified(run: ProbeRun, shot: Shot, entry: ListedSnapshot) -> None:
     if entry.modified is None:
         return
-    sent_at = run.service_time(shot.sent)
-    answered_at = run.service_time(shot.answered)
-    since_request = (entry.modified - sent_at).total_seconds()
-    since_answer = (entry.modified - answered_at).total_seconds()
+    since_request = run.seconds_after(shot.sent, entry.modified)
+    since_answer = run.seconds_after(shot.answered, entry.modified)
     seen = f"{since_request:.0f} s after the request, {since_answer:.0f} s after the answer"
-    if shot.accepted == "202":
+    if shot.is_processing:
         is_end: bool | None = since_request > TELLING / 2
     elif since_request - since_answer >= TELLING:
         is_end = abs(since_answer) < abs(since_request)
@@ -415,12 +414,11 @@ def _judge_modified(run: ProbeRun, shot: Shot, entry: ListedSnapshot) -> None:
 
 
 def _judge_late(run: ProbeRun, shot: Shot, entry: ListedSnapshot) -> None:
-    found = run.clock.monotonic() - shot.answered
+    found = run.now - shot.answered
     done = found
     if entry.modified is not None:
         # If `modified` is the end, it says more than the poll that has found the snapshot.
-        answered_at = run.service_time(shot.answered)
-        ended = (entry.modified - answered_at).total_seconds()
+        ended = run.seconds_after(shot.answered, entry.modified)
         done = ended if ended > 0 else found
     is_punctual: bool | None = done <= LATEST_OF_202
     if not is_punctual and done == found:
@@ -433,22 +431,21 @@ def _judge_late(run: ProbeRun, shot: Shot, entry: ListedSnapshot) -> None:
 # The second snapshot ------------------------------------------------------------------------------
 
 
-async def _second(run: ProbeRun, first: Shot) -> Shot | None:
+async def _second(run: ProbeRun) -> Shot | None:
     """Create once the cooldown has ended; None if that is refused."""
-    at = first.sent + COOLDOWN
+    at = run.first.sent + COOLDOWN
     await run.sleep_until(at, "waiting for the end of the cooldown")
-    refused_at = max(shot.answered if shot.refused else 0.0 for shot in run.shots)
-    is_punctual = (
-        run.clock.monotonic() < at + TELLING and refused_at > first.sent + 160.0
-    )
-    shot = await run.send(run.targets.database_id)
-    if shot.refused == "KEEP_CALM":
+    since = run.first.sent + 160.0
+    is_between = any(each.refused and each.answered > since for each in run.shots)
+    is_punctual = run.now < at + TELLING and is_between
+    shot = await run.send(run.database_id)
+    if shot.refused == EARLY_REFUSAL:
         if is_punctual:
             seen = "refused 186 s after the first, with a refusal in between"
             run.judge("refusal-restarts", true=True, seen=seen)
         shot = await _second_again(run, shot)
     elif shot.accepted:
-        seen = f"accepted {shot.sent - first.sent:.0f} s after the first"
+        seen = f"accepted {shot.sent - run.first.sent:.0f} s after the first"
         run.judge("cooldown-ends", true=True, seen=seen)
         if is_punctual:
             seen = f"{seen}, with a refusal in between"
@@ -462,23 +459,21 @@ async def _second(run: ProbeRun, first: Shot) -> Shot | None:
 
 async def _second_again(run: ProbeRun, refused: Shot) -> Shot:
     """Create once the cooldown has ended that the refusal may have started."""
-    await run.sleep_until(
-        refused.answered + COOLDOWN, "waiting 186 s from the last refusal"
-    )
-    shot = await run.send(run.targets.database_id)
-    seen = f"{shot.refused or shot.accepted} 186 s after the last refusal"
-    run.judge("cooldown-ends", None, seen)
+    at = refused.answered + COOLDOWN
+    await run.sleep_until(at, "waiting 186 s from the last refusal")
+    shot = await run.send(run.database_id)
+    run.judge("cooldown-ends", None, f"{shot.answer} 186 s after the last refusal")
     return shot
 
 
-async def _cache(run: ProbeRun, first: Shot, second: Shot) -> list[ListingName]:
+async def _cache(run: ProbeRun, second: Shot) -> list[ListingName]:
     """Find out whether the second snapshot ends the caching of the pages that showed the first.
 
     Returns those kept.
     """
     ended = await _ended_pages(run, second)
     for listing in run.base:
-        _judge_cache(run, first, second, listing, is_ended=listing in ended)
+        _judge_cache(run, second, listing, is_ended=listing in ended)
     run.write()  # what another client may have caused is open again
     facts = run.report.facts
     return [
@@ -493,11 +488,7 @@ async def _ended_pages(run: ProbeRun, second: Shot) -> set[ListingName]:
 
     Returns those that show it.
     """
-    begin = (
-        run.clock.monotonic()
-        if second.accepted == "200"
-        else second.answered + PROCESSING_TIME
-    )
+    begin = run.now if second.is_done else second.answered + PROCESSING_TIME
     ended: set[ListingName] = set()
     for offset in (0, 25, 60) if run.base else ():
         await run.sleep_until(begin + offset, "waiting to request the listings again")
@@ -510,7 +501,6 @@ async def _ended_pages(run: ProbeRun, second: Shot) -> set[ListingName]:
 
 def _judge_cache(
     run: ProbeRun,
-    first: Shot,
     second: Shot,
     listing: ListingName,
     *,
@@ -522,24 +512,26 @@ def _judge_cache(
         run.judge(fact, None, "no page was requested between the two snapshots")
     elif is_ended:
         # A page that shows the first snapshot is not older than its end.
-        is_young = is_fresh and run.clock.monotonic() - first.sent < SERVICE_CACHE
+        is_young = is_fresh and run.now < run.first.sent + SERVICE_CACHE
         seen = "shown within a minute" if is_young else "the page before was an old one"
         run.judge(fact, is_young or None, seen)
-    elif second.accepted == "200" or second.version is not None:
+    elif second.is_done or second.version is not None:
         # A 200 says that it was done by then; otherwise the other listing has said so.
         run.judge(fact, true=False, seen="not shown a minute after it was done")
 
 
-async def _unpinned(run: ProbeRun, first: Shot, second: Shot) -> None:
+async def _unpinned(run: ProbeRun, second: Shot) -> None:
     """Request the first URL without a version, now that there is a newer snapshot.
 
     Only a header names the version.
     """
-    now = await run.look("GET", first.finished.url if first.finished else None)
-    version = (
-        now.headers.get(VERSION_HEADER) if now and now.status in {OK, PARTIAL} else None
-    )
-    if version and version in {first.version, second.version}:
+    if run.first.finished is None:
+        return
+    now = await run.look("GET", run.first.finished.url)
+    if now is None or now.status not in SERVED:
+        return
+    version = now.headers.get(VERSION_HEADER)
+    if version and version in {run.first.version, second.version}:
         run.judge("newest", version == second.version, "by its version")
 
 
@@ -549,16 +541,16 @@ async def _unpinned(run: ProbeRun, first: Shot, second: Shot) -> None:
 async def _large(run: ProbeRun, database_id: str) -> None:
     """Take a snapshot that should be answered with 202."""
     shot = await run.send(database_id)
-    if shot.accepted == "202":
+    if shot.is_processing:
         _judge_answer(run, shot)
+    elif shot.refused:
+        run.judge("create-202", None, f"refused with {shot.refused}")
     else:
         done = f"done after {shot.first_byte:.1f} s: a larger database tells more"
-        run.judge(
-            "create-202", None, f"refused with {shot.refused}" if shot.refused else done
-        )
+        run.judge("create-202", None, done)
     if shot.accepted and shot.version is None:
         entry = await run.until_listed(shot)
-        if entry is not None and shot.accepted == "202":
+        if entry is not None and shot.is_processing:
             _judge_late(run, shot, entry)
 
 
@@ -573,6 +565,17 @@ class _Watched:
     """When the database was started, Unix seconds."""
     known: dict[str, Any] = field(default_factory=dict)
     """The last status of the restore; empty if it is not known."""
+
+    @property
+    def state(self) -> str | None:
+        """The restore's state; None if it is not known."""
+        return self.known.get("state")
+
+    @property
+    def finished(self) -> float | None:
+        """When the restore ended, Unix seconds; None if it is not known."""
+        at = self.known.get("finished_at")
+        return at / 1000 if isinstance(at, int | float) else None
 
 
 async def _restore(run: ProbeRun, scratch: str, entry: ListedSnapshot) -> None:
@@ -589,40 +592,44 @@ async def _restore(run: ProbeRun, scratch: str, entry: ListedSnapshot) -> None:
         run.judge("restore-answer", None, f"refused with {shot.refused}")
         return
     _judge_restore(run, watched)
-    state = watched.known.get("state")
-    if state in {"success", "error"}:
-        at = rfc3339(run.session.service_clock.now().replace(microsecond=0))
-        result = at if state == "success" else state
-        await shot.operation.enter_result(result, failed=state == "error")
+    state = watched.state
+    if state in _ENDED:
+        at = rfc3339(run.service_now.replace(microsecond=0))
+        failed = state == "error"
+        await shot.operation.enter_result("error" if failed else at, failed=failed)
         shot.how = f"has ended with {state}"
 
 
 async def _watch(run: ProbeRun, scratch: str, watched: _Watched) -> None:
     """Poll a restore and its database until it is over, for 15 minutes at most."""
-    ends = run.clock.monotonic() + RESTORE_LIMIT
-    while not _is_restored(run, watched) and run.clock.monotonic() < ends:
+    ends = run.now + RESTORE_LIMIT
+    while not _is_restored(run, watched) and run.now < ends:
         await run.clock.sleep(RESTORE_POLL)
         status = await run.ask(run.client.database_status, scratch)
         if not isinstance(status, SquareCloudError):
             watched.down.append(not status.running)
-            watched.starts += [status.uptime.timestamp()] if status.uptime else []
+            if status.uptime:
+                watched.starts.append(status.uptime.timestamp())
         watched.known = await _restore_status(run, scratch)
 
 
 def _judge_restore(run: ProbeRun, watched: _Watched) -> None:
     shot = watched.shot
-    took = f"{shot.accepted} after {shot.first_byte:.1f} s"
-    run.judge("restore-answer", shot.accepted in {"200", "202"} or None, took)
+    is_answered = shot.is_done or shot.is_processing
+    run.judge("restore-answer", is_answered or None, shot.took)
     posted = run.service_time(shot.sent).timestamp()
     # It may have been down between two polls only.
-    again = watched.starts[-1] > posted if watched.starts else None
-    how = "by its `uptime`" if watched.starts else "it has no `uptime`"
+    again: bool | None = None
+    how = "it has no `uptime`"
+    if watched.starts:
+        again = watched.starts[-1] > posted
+        how = "by its `uptime`"
     run.judge("restore-restarts", again, how)
-    polls = f"down in {sum(watched.down)} of {len(watched.down)} polls"
-    run.judge("restore-down", any(watched.down) or again, polls)
-    finished = watched.known.get("finished_at")
-    if isinstance(finished, int | float):
-        seconds = finished / 1000 - posted
+    down = watched.down
+    polls = f"down in {sum(down)} of {len(down)} polls"
+    run.judge("restore-down", any(down) or again, polls)
+    if watched.finished is not None:
+        seconds = watched.finished - posted
         ended = f"the end came {seconds:.0f} s after the request"
         run.judge("restore-waits", shot.first_byte >= seconds - 2, ended)
 
@@ -630,11 +637,12 @@ def _judge_restore(run: ProbeRun, watched: _Watched) -> None:
 def _is_restored(run: ProbeRun, watched: _Watched) -> bool:
     """Whether a restore has ended, by its status, or by that of its database."""
     shot = watched.shot
+    if shot.refused:
+        return True
     if not shot.accepted or not watched.known:
-        is_up_again = True in watched.down and not watched.down[-1]
-        return bool(shot.refused or (shot.accepted and is_up_again))
+        is_up_again = any(watched.down) and not watched.down[-1]
+        return bool(shot.accepted) and is_up_again
     # The end of an earlier restore is shown for an hour.
-    finished = watched.known.get("finished_at")
     since = run.service_time(shot.sent).timestamp() - TELLING
-    is_earlier = isinstance(finished, int | float) and finished / 1000 < since
-    return watched.known.get("state") in {"success", "error"} and not is_earlier
+    is_earlier = watched.finished is not None and watched.finished < since
+    return watched.state in _ENDED and not is_earlier
