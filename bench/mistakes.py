@@ -2324,7 +2324,18 @@ MISTAKES = (
         "return self.failure is not None",
     ),
     ("drill", 'return ["drill", snapshot, triggers or []]', 'return ["drill", triggers or []]'),
-    ("drill", 'if last.get("drilled_at", "") <= drilled.drilled_at:', "if True:"),
+    ("drill", "if drilled_at <= drilled.drilled_at or drilled_at > now:", "if True:"),
+    (
+        "drill",
+        "if drilled_at <= drilled.drilled_at or drilled_at > now:",
+        "if drilled_at <= drilled.drilled_at:",
+    ),
+    ("drill", "for result in results or ():", "for result in (results or ())[:1]:"),
+    (
+        "drill",
+        'if (each["requested_at"], each.get("passed")) != ended',
+        'if each["requested_at"] != record.requested_at',
+    ),
     # What rows prove: never less than before, never nothing, never what could not be counted.
     (
         "drill",

@@ -22,9 +22,10 @@ RESULT_FIELDS = ("check", "passed", "expected", "found", "reason")
 
 
 async def note_ended(ledger: Ledger, record: DrillRecord) -> None:
-    """Remember how a drill has ended, in place of how its checks have ended before.
+    """Remember how a drill has ended.
 
-    The note may be lost: the state, or the exit code, has the result too.
+    If its checks have run before, the newer results stay; a drill that has failed and then passed
+    stays as both. The note may be lost: the state, or the exit code, has the result too.
 
     Args:
         ledger: The ledger.
@@ -32,6 +33,7 @@ async def note_ended(ledger: Ledger, record: DrillRecord) -> None:
     """
     noted = replace(record, last_good=None, attempt=None).to_outputs()
     entry = {name: value for name, value in noted.items() if value is not None}
+    ended = (record.requested_at, record.passed)
     entry["results"] = [_shortened(each) for each in entry.get("results", ())]
 
     def change(document: Document) -> None:
@@ -40,7 +42,7 @@ async def note_ended(ledger: Ledger, record: DrillRecord) -> None:
         others = [
             each
             for each in by_database.get(record.database_id, ())
-            if each["requested_at"] != record.requested_at
+            if (each["requested_at"], each.get("passed")) != ended
             and parse_rfc3339(each["requested_at"]) > oldest
         ]
         by_database[record.database_id] = [*others, entry][-MOST_DRILLS:]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from pulumi_snapshots.archive.record import Drilled
+from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.record import DrillRecord, GoodDrill, counted_tables
 from pulumi_snapshots.drill.tables import RowsBefore, TableRows
@@ -21,7 +22,7 @@ COUNTED = "counted"
 async def note_last_drill(
     ledger: Ledger, database_id: str, drilled: Drilled, good: GoodDrill | None = None
 ) -> None:
-    """Remember a drill that has passed, unless a later one is known.
+    """Remember a drill that has passed, unless a later one is known, which is not in the future.
 
     The note may be lost: it is no proof.
 
@@ -32,11 +33,13 @@ async def note_last_drill(
         good: The same with its results, whose rows the next drill is compared with.
     """
     counted = _rows_only(good) if good else {}
+    now = rfc3339(ledger.clock.now())
 
     def change(document: Document) -> None:
         known = document.setdefault(LAST, {})
         last = known.get(database_id, {})
-        if last.get("drilled_at", "") <= drilled.drilled_at:
+        drilled_at = last.get("drilled_at", "")
+        if drilled_at <= drilled.drilled_at or drilled_at > now:
             earlier = {COUNTED: last[COUNTED]} if COUNTED in last else {}
             known[database_id] = {**drilled.to_outputs(), **earlier, **counted}
 

@@ -15,6 +15,8 @@ from pulumi_snapshots.properties.checks import Unfit
 if TYPE_CHECKING:
     from pulumi_snapshots.databases.tables import TableCount
 
+NOT_COMPARED = "at least one row"
+"""What is expected of tables that are compared with nothing."""
 SHOWN_TABLES = 3
 """Tables that a sentence names."""
 
@@ -126,7 +128,7 @@ class Tables(Record, sparse=True):
             The words, for a result: one row in all is enough if there are no rows to compare with.
         """
         if before is None:
-            return "at least one row"
+            return NOT_COMPARED
         return f"at least {self.at_least * 100:g} % of the rows of each table of {before.title}"
 
     def compare(

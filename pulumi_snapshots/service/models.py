@@ -171,6 +171,7 @@ class AccountDatabase(_Wire):
     ram: Lenient[Count] = None
     type: Lenient[str] = None
     cluster: Lenient[str] = None
+    created_at: Lenient[Utc] = None
     port: Lenient[int] = None  # the service gives the port for a single database only
 
 

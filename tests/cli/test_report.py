@@ -4,16 +4,20 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import anyio
 import pytest
 
 from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.clock import ServiceClock, parse_rfc3339, rfc3339
-from pulumi_snapshots.drill.history import MOST_DRILLS
+from pulumi_snapshots.drill.check import Check
+from pulumi_snapshots.drill.history import MOST_DRILLS, note_ended
 from pulumi_snapshots.drill.last import note_last_drill
+from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.ledger.ledger import Ledger
 from tests.archive.scene import put
 from tests.cli.test_drill import ROWS, DrillDesk
@@ -110,7 +114,7 @@ async def test_a_report_of_90_days_shows_each_drill_and_gap_and_what_cannot_be_k
     # Of the first 60 days, the service has forgotten all but what was archived once a week.
     assert found["longest_gap"] == 7 * 86400.0
     between = f"from {found['longest_gap_from']} until {found['longest_gap_until']}"
-    longest = "the longest gap between snapshots was 7 days"
+    longest = "the longest time without a new snapshot was 7 days"
     assert found["problems"] == [f"{longest}, {between}, more than 1 day 2 h"]
     assert any("Before 2026-04-30T" in each for each in ended.json["unknown"])
     # Within 30 days each snapshot is known, and the holiday is what was longest.
@@ -608,3 +612,116 @@ async def test_a_report_shows_of_another_period_only_the_last_drill_that_passed(
     (late,) = ended.json["databases"]
     assert (late["changes"], late["restores"]) == ([], [])
     assert [each["passed"] for each in late["drills"]] == [True]
+
+
+# Who wants a wrong pass ----------------------------------------------------------------------------------------------
+
+
+@at_desk(databases=(DATABASE,))
+async def test_weeks_without_a_snapshot_before_the_first_one_are_the_longest_gap(
+    desk: Desk, w: World
+) -> None:
+    w.emulator.advance(28 * 86400.0)
+    w.emulator.add_snapshot(DATABASE)
+    w.emulator.advance(HOUR)
+    ended = (await desk.types("report", DATABASE, "--json")).failed(
+        "the longest time without a new snapshot was 28 days, from 2026-03-01T12:00:00Z"
+    )
+    found = one_of(ended)
+    assert found["longest_gap"] == pytest.approx(28 * 86400.0, abs=60)
+    assert not [each for each in found["unknown"] if "which snapshots" in each]
+    quarter = one_of(await desk.types("report", DATABASE, "--since", "90d", "--json"))
+    assert quarter["longest_gap"] == found["longest_gap"]
+    w.emulator.advance(5 * 86400.0)
+    w.emulator.add_snapshot(DATABASE)
+    later = one_of(await desk.types("report", DATABASE, "--since", "90d", "--json"))
+    # What was there more than 30 days ago is not known, but what was not there since.
+    assert later["longest_gap"] == pytest.approx(25 * 86400.0, abs=2 * HOUR)
+    (unknown,) = (each for each in later["unknown"] if "which snapshots" in each)
+    assert unknown == (
+        "which snapshots there were before 2026-03-04T13:00:00Z is not known"
+    )
+
+
+@staged(drill_desk, cache_world="invalidated")
+async def test_a_drill_that_has_failed_stays_in_the_report_once_easier_checks_pass(
+    at: DrillDesk,
+) -> None:
+    place = Memory(at.w.clock)
+    at.place = lambda: place
+    ledger = Ledger(place, ServiceClock(at.w.clock))
+    check = Check(ROWS, at_least=1000)
+    record = DrillRecord(
+        DATABASE, "v1", SCRATCH, rfc3339(START), rfc3339(START + timedelta(minutes=1))
+    )
+    for asked in (check, check, replace(check, at_least=1)):
+        await note_ended(ledger, record.with_results([asked.judge(5)], []))
+    drills = one_of(await at.types("report", DATABASE, "--json"))["drills"]
+    assert [each["passed"] for each in drills] == [True, False]
+    assert drills[1]["results"][0]["expected"] == "at least 1000"
+
+
+@staged(drill_desk, cache_world="invalidated")
+async def test_a_drill_of_a_run_that_never_came_back_is_named(at: DrillDesk) -> None:
+    assert (await at.drills()).code == 0
+    await at.w.clock.sleep(600)
+    at.w.emulator.add_snapshot(DATABASE)
+    version = at.w.newest().version_id
+    with anyio.move_on_after(20):
+        await at.drills()
+    requested = await begun(at)
+    unknown = one_of(await at.types("report", DATABASE, "--json"))["unknown"]
+    sentence = f"how the drill of version {version}, requested at {requested}, ended is not known"
+    assert [each for each in unknown if "the drill of version" in each] == [sentence]
+
+
+async def begun(at: DrillDesk) -> str:
+    """When the last restore of the scratch database was requested."""
+    restores = (await at.types("report", SCRATCH, "--json")).json["databases"][0][
+        "restores"
+    ]
+    assert restores[0]["result"] is None
+    return str(restores[0]["requested_at"])
+
+
+@staged(drill_desk, cache_world="invalidated")
+async def test_a_first_count_without_a_comparison_is_said_to_prove_little(
+    at: DrillDesk,
+) -> None:
+    assert (await at.drills(checks=())).code == 0
+    little = "compared its tables with nothing"
+    page = (await at.types("report", DATABASE)).out
+    assert page.count(little) == 1
+    await at.w.clock.sleep(600)
+    assert (await at.drills(checks=())).code == 0
+    assert (await at.types("report", DATABASE)).out.count(little) == 1
+
+
+@staged(drill_desk, cache_world="invalidated")
+async def test_a_drill_in_the_future_gives_way_to_the_next_one(at: DrillDesk) -> None:
+    place = Memory(at.w.clock)
+    at.place = lambda: place
+    ledger = Ledger(place, ServiceClock(at.w.clock))
+    await note_last_drill(ledger, DATABASE, Drilled(rfc3339(START + 13 * DAY)))
+    wrong = await at.types("status", DATABASE, "--drill-within", "8d")
+    wrong.failed("in the future: a clock is wrong")
+    assert (await at.drills()).code == 0
+    assert (await at.types("status", DATABASE, "--drill-within", "8d")).code == 0
+
+
+@staged(drill_desk, cache_world="invalidated")
+async def test_a_way_back_is_listed_whatever_origin_counts_and_never_empty(
+    at: DrillDesk,
+) -> None:
+    await at.w.clock.sleep(HOUR)
+    at.w.emulator.add_snapshot(DATABASE)
+    good = f"{DATABASE}/{at.w.newest().version_id}"
+    await at.w.clock.sleep(HOUR)
+    at.w.emulator.add_snapshot(DATABASE).size = 0
+    await at.w.clock.sleep(HOUR)
+    first = f"{DATABASE}/{at.w.emulator.snapshots(DATABASE)[-1].version_id}"
+    assert (await at.types("restore", first, "--yes", "--no-keep")).code == 0
+    for options in ((), ("--origin", "automatic")):
+        ended = await at.types("report", DATABASE, "--json", *options)
+        (restore,) = one_of(ended)["restores"]
+        assert (restore["way_back"], restore["way_back_listed"]) == (good, True)

@@ -213,6 +213,18 @@ def test_the_longest_gap_is_never_shorter_than_what_a_loss_can_have_cost(
     assert (gap and gap.seconds / HOURS) == expected
 
 
+@pytest.mark.parametrize(
+    ("listed", "hours", "expected"),
+    [(90, [20, 10], 70), (15, [20, 10], 10), (90, [], None), (300, [20], 280)],
+)
+def test_the_time_before_the_first_snapshot_is_a_gap_too(
+    listed: float, hours: list[float], expected: float | None
+) -> None:
+    taken = [START - each * HOUR for each in hours]
+    gap = longest_gap(taken, START - 300 * HOUR, START, START - listed * HOUR)
+    assert (gap and gap.seconds / HOURS) == expected
+
+
 @at_desk(databases=BOTH)
 async def test_status_and_metrics_give_the_longest_gap_and_the_recovery_time(
     desk: Desk, w: World, tmp_path: Path
@@ -479,3 +491,17 @@ async def test_metrics_that_cannot_be_written_are_an_error_after_the_result(
     assert (ended.code, ended.json["ok"]) == (1, True)
     assert "metrics were not written to" in ended.err
     assert "metrics-unwritable" in ended.err
+
+
+@at_desk(databases=BOTH)
+async def test_two_databases_with_one_name_are_told_apart_in_every_line(
+    desk: Desk, w: World
+) -> None:
+    for database_id in BOTH:
+        w.emulator.databases[database_id].name = "shop"
+        w.emulator.add_snapshot(database_id)
+    lines = (await desk.types("status")).done.out.splitlines()
+    about = [line for line in lines if line.startswith("shop")]
+    assert len(about) == 4
+    for database_id in BOTH:
+        assert len([line for line in about if f"shop ({database_id}):" in line]) == 2

@@ -319,9 +319,9 @@ async def test_an_older_drill_does_not_replace_the_last_one_that_passed(
     at: DrillScene,
 ) -> None:
     ledger = at.at.here.session.ledger
-    for time in ("2026-03-02T12:00:00Z", "2026-03-01T12:00:00Z"):
+    for time in ("2026-02-02T12:00:00Z", "2026-02-01T12:00:00Z"):
         await note_last_drill(ledger, DATABASE, Drilled(time))
-    assert (await last_drills(ledger))[DATABASE].drilled_at == "2026-03-02T12:00:00Z"
+    assert (await last_drills(ledger))[DATABASE].drilled_at == "2026-02-02T12:00:00Z"
 
 
 @staged(drill_scene)

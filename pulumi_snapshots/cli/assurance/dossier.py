@@ -10,10 +10,12 @@ from typing import Any
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.cli.assurance.health import LEDGER, NOT_ASKED, DatabaseHealth, Gap
+from pulumi_snapshots.cli.terminal.invocation import NAME
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
 from pulumi_snapshots.drill.history import RESULT_FIELDS
 from pulumi_snapshots.drill.record import DrillRecord
-from pulumi_snapshots.ledger.attempt import Attempt, Status
+from pulumi_snapshots.drill.tables import NOT_COMPARED
+from pulumi_snapshots.ledger.attempt import Attempt, Status, owner_kind
 from pulumi_snapshots.ledger.wording import requester
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord
@@ -83,13 +85,13 @@ class Dossier:
 
     def _drills(self) -> list[Fields]:
         """List the drills of the period and the last one that passed, newest first."""
-        known = dict[tuple[str, str | None], Fields]()
+        known = dict[tuple[str, str | None, bool | None], Fields]()
         for source, outputs in self._noted_drills():
             entry = _drill_fields(source, outputs)
             version_id = entry["version_id"]
             time = to_the_second(_time_of(entry))
-            if version_id is not None or all(other != time for other, _ in known):
-                known.setdefault((time, version_id), entry)
+            if version_id is not None or all(other != time for other, *_ in known):
+                known.setdefault((time, version_id, entry["passed"]), entry)
         found = sorted(
             known.values(), key=lambda each: parse_rfc3339(_time_of(each)), reverse=True
         )
@@ -102,7 +104,7 @@ class Dossier:
 
     def _noted_drills(self) -> Iterator[tuple[str, Fields]]:
         """Give each drill with its source, those first that say most."""
-        ended = [(LEDGER, drill) for drill in self.ended]
+        ended = [(LEDGER, drill) for drill in reversed(self.ended)]
         stated = self.health.evidence.stated_as(DrillRecord)
         ended += [(f"state of {name}", drill) for name, drill in stated]
         for source, drill in ended:
@@ -172,8 +174,9 @@ class Dossier:
         requested = restore.request.posted_at
         before = [
             (each.modified, each.version)
-            for each in self.health.listed
-            if each.modified is not None and each.modified < requested and each.version
+            for each in self.health.all_listed
+            if each.modified is not None and each.modified < requested
+            if each.version and each.size != 0
         ]
         return f"{self.health.id}/{max(before)[1]}" if before else None
 
@@ -182,7 +185,7 @@ class Dossier:
         is_listed = None
         is_asked = self.health.evidence.account.page is not NOT_ASKED
         if snapshot is not None and is_asked:
-            versions = {each.version for each in self.health.listed}
+            versions = {each.version for each in self.health.all_listed}
             is_listed = snapshot.partition("/")[2] in versions
         return {"way_back": snapshot, "way_back_listed": is_listed}
 
@@ -195,7 +198,7 @@ class Dossier:
         most = evidence.limits.max_age
         if gap is not None and gap.seconds > most and gap.until != evidence.now:
             limit = spoken(round(most), exact=True)
-            yield f"the longest gap between snapshots was {gap_text(gap)}, more than {limit}"
+            yield f"the longest time without a new snapshot was {gap_text(gap)}, more than {limit}"
         if drills and drills[0]["passed"] is False:
             yield f"the last drill, at {to_the_second(_time_of(drills[0]))}, failed"
 
@@ -208,14 +211,15 @@ class Dossier:
             yield "no drill is known that has proved a restore"
         for each in drills:
             yield from self._unknown_of_drill(each)
+        yield from self._drills_without_end(drills)
         for each in restores:
             if each["result"] is None:
                 yield f"how the restore of {each['requested_at']} ended is not known"
 
     def _unknown_snapshots(self) -> Iterator[str]:
         evidence = self.health.evidence
-        since = min(self.health.taken, default=evidence.since)
-        if since > evidence.since:
+        since = self.health.known_since
+        if since is not None and since > evidence.since:
             yield f"which snapshots there were before {to_the_second(since)} is not known"
         checked = {uri for _, uri in evidence.archives}
         for name, record in evidence.stated_as(ArchiveRecord):
@@ -229,12 +233,30 @@ class Dossier:
             yield f"{name}, the last one that passed, is older than the period"
         if not drill["passed"]:
             return
-        if drill["results"] is None:
+        results = drill["results"]
+        if results and all(each["expected"] == NOT_COMPARED for each in results):
+            little = "it only shows that a row was there"
+            yield f"{name} compared its tables with nothing: {little}"
+        if results is None:
             yield f"what {name} checked is not known"
         elif not drill["proved_by"]:
             yield f"nothing but its checks shows that {name} asked the right database"
         if drill["recovery_seconds"] is None:
             yield f"how long {name} took until its checks had passed is not known"
+
+    def _drills_without_end(self, drills: Sequence[Fields]) -> Iterator[str]:
+        """Name the drills of the period that the ledger only has as restores."""
+        known = [each["requested_at"] for each in drills]
+        ended = {to_the_second(each) for each in known if each}
+        for attempt in self.health.evidence.attempts:
+            database_id, _, version_id = (attempt.source or "").partition("/")
+            is_typed = attempt.owner == f"{NAME} drill"
+            is_drill = is_typed or owner_kind(attempt.owner) == "drill"
+            time = to_the_second(attempt.request.posted_at)
+            is_new = time not in ended and self._is_in_period(time)
+            if is_drill and is_new and database_id == self.health.id:
+                name = f"the drill of version {version_id}, requested at {time},"
+                yield f"how {name} ended is not known"
 
 
 def gap_text(gap: Gap) -> str:

@@ -6,7 +6,7 @@ whichever clock is later, the service's or this machine's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -39,7 +39,7 @@ from pulumi_snapshots.properties.checks import RETENTION, duration, spoken
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import Patience
 from pulumi_snapshots.service.errors import NotAllowed
-from pulumi_snapshots.service.models import ListedSnapshot
+from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.snapshot.read import newest
 from pulumi_snapshots.snapshot.record import ORIGIN, SnapshotRecord
 from pulumi_snapshots.storage.destination import Destination, place_text
@@ -117,22 +117,29 @@ class Gap:
 
 
 def longest_gap(
-    taken: Iterable[datetime], start: datetime, now: datetime
+    taken: Iterable[datetime],
+    start: datetime,
+    now: datetime,
+    listed_since: datetime | None = None,
 ) -> Gap | None:
     """Find the longest gap that ends in a period.
 
     A gap lies between two snapshots that follow each other, of which the first can be older than
-    the period, or between the newest snapshot and the present.
+    the period, between the newest snapshot and the present, or before the first snapshot.
 
     Args:
         taken: When each snapshot was taken. What lies in the future does not count.
         start: The beginning of the period.
         now: Its end.
+        listed_since: Since when there was a database whose snapshots are all known; None if that is
+            not known.
 
     Returns:
         The gap; None without a snapshot.
     """
     known = sorted(each for each in taken if each <= now)
+    if known and listed_since is not None and listed_since < known[0]:
+        known.insert(0, listed_since)
     before = [each for each in known if each < start]
     ends = [*before[-1:], *known[len(before) :], now]
     gaps = [Gap(*two) for two in pairwise(ends)]
@@ -158,8 +165,11 @@ class DatabaseHealth:
     @property
     def name(self) -> str | None:
         """Its name in the account."""
-        names = self.evidence.account.names
-        return names.get(self.id) if names else None
+        return self._account_entry.name if self._account_entry else None
+
+    @property
+    def _account_entry(self) -> AccountDatabase | None:
+        return (self.evidence.account.databases or {}).get(self.id)
 
     @property
     def newest_archive(self) -> tuple[Manifest, str] | None:
@@ -282,7 +292,34 @@ class DatabaseHealth:
     @property
     def gap(self) -> Gap | None:
         """The longest time of the period without a new snapshot."""
-        return longest_gap(self.taken, self.evidence.since, self.evidence.now)
+        evidence = self.evidence
+        return longest_gap(self.taken, evidence.since, evidence.now, self._listed_since)
+
+    @property
+    def known_since(self) -> datetime | None:
+        """Since when its snapshots are known; None if all of them are, or none is."""
+        created_at = self._account_entry and self._account_entry.created_at
+        if created_at is not None and self._listed_since == created_at:
+            return None
+        times = [*self.taken, self._listed_since] if self.taken else []
+        return min(filter(None, times), default=None)
+
+    @property
+    def _listed_since(self) -> datetime | None:
+        """Since when the service lists each of its snapshots; None if that is not known.
+
+        The service does so for 30 days, or since the database was made.
+        """
+        entry = self._account_entry
+        is_asked = self.evidence.account.page is not NOT_ASKED
+        if entry is None or entry.created_at is None or not is_asked:
+            return None
+        return max(entry.created_at, self.evidence.now - PERIOD)
+
+    @property
+    def all_listed(self) -> Collection[ListedSnapshot]:
+        """The snapshots at the service, of any origin; none if the service was not asked."""
+        return self.evidence.account.page.of_each.get(self.id, {}).values()
 
     @property
     def problems(self) -> Sequence[str]:
@@ -293,7 +330,7 @@ class DatabaseHealth:
         limits = self.evidence.limits
         account = self.evidence.account
         ages = self.ages
-        if account.names is not None and self.id not in account.names:
+        if account.databases is not None and self.id not in account.databases:
             yield "the account has no such database"
         elif account.page is NOT_ASKED:
             yield "whether the service has a recent snapshot is not known"
@@ -333,8 +370,8 @@ class DatabaseHealth:
 class Account:
     """What the service says of the account, as far as it was asked."""
 
-    names: Mapping[str, str | None] | None = None
-    """The databases with their names; None if the key may not list them."""
+    databases: Mapping[str, AccountDatabase] | None = None
+    """The databases by their ids; None if the key may not list them."""
     plan_ends: datetime | None = None
     """When the plan ends; None if the service does not say so, or not to this key."""
     page: AccountPage = NOT_ASKED
@@ -515,7 +552,7 @@ class Examination:
     def _known(self, evidence: Evidence) -> Sequence[str]:
         """The databases of the account, and in a report also those that only others show."""
         others = () if self.troubles is None else sorted(evidence.databases)
-        return [*(evidence.account.names or ()), *others]
+        return [*(evidence.account.databases or ()), *others]
 
     async def _ask_service(self, wanted: Sequence[str], account: Account) -> None:
         """Ask for the account, its databases and their snapshots."""
@@ -523,14 +560,14 @@ class Examination:
         listings = self.session.listings
         try:
             databases = await databases_of_account(self.session)
-            account.names = {each.id: each.name for each in databases}
+            account.databases = {each.id: each for each in databases}
             account.plan_ends = (await listings.account(listings.recent)).plan_ends
         except NotAllowed:
             # The listing still shows whether the databases that were typed have a snapshot.
             if not wanted:
                 raise
-        names = account.names
-        existing = [each for each in wanted if names is None or each in names]
+        known = account.databases
+        existing = [each for each in wanted if known is None or each in known]
         origin = self.limits.origin
         account.page = await snapshots_of_databases(
             self.session, existing, origin=origin

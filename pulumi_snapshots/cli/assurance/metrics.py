@@ -26,8 +26,8 @@ METRICS = {
     ),
     "drill_timestamp_seconds": "When the last drill was passed; 0 if there was none.",
     "snapshot_longest_gap_seconds": (
-        "Recovery point: the longest time in the last 30 days without a new snapshot, between two "
-        "snapshots or since the newest one; +Inf if none is known."
+        "Recovery point: the longest time in the last 30 days without a new snapshot: before the "
+        "first one, between two, or since the newest one; +Inf if none is known."
     ),
     "drill_recovery_seconds": (
         "Recovery time: how long the last drill that passed took, from the request of its restore "

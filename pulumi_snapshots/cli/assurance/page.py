@@ -10,9 +10,9 @@ from pulumi_snapshots.properties.checks import spoken
 
 NOT_KNOWN = "not known"
 DEFINITIONS = (
-    "**Recovery point**: the longest time in the period without a new snapshot, between two "
-    "snapshots or since the newest one. **Recovery time**: how long the last drill that passed "
-    "took, from the request of its restore until its last check had passed."
+    "**Recovery point**: the longest time in the period without a new snapshot: before the first "
+    "one, between two, or since the newest one. **Recovery time**: how long the last drill that "
+    "passed took, from the request of its restore until its last check had passed."
 )
 OVERVIEW_HEADS = (
     "",

@@ -3,6 +3,7 @@
 It is for monitoring, and green only if that is certain.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -139,9 +140,13 @@ def _lines(
     invocation: Invocation, evidence: Evidence, found: Sequence[DatabaseHealth]
 ) -> Iterator[str]:
     """Say how to go back, how old the listing is, and when the plan ends."""
+    names = Counter(each.name for each in found)
     for health in found:
+        name = health.name or health.id
+        if health.name and names[name] > 1:
+            name = f"{name} ({health.id})"
         yield ""
-        yield from _ways_back(invocation, health)
+        yield from _ways_back(invocation, health, name)
     age = evidence.account.page.age
     asked = f"{spoken(age)} ago" if age >= 1 else "just now"
     cache = f"the service can serve a page that is {spoken(SERVICE_CACHE)} old"
@@ -152,9 +157,16 @@ def _lines(
         yield f"The account's plan {plan_end_text(ends, evidence.now)}."
 
 
-def _ways_back(invocation: Invocation, health: DatabaseHealth) -> Iterator[str]:
-    """Say to what one can go back, that from before the last change first, and what proved it."""
-    name = health.name or health.id
+def _ways_back(
+    invocation: Invocation, health: DatabaseHealth, name: str
+) -> Iterator[str]:
+    """Say to what one can go back, that from before the last change first, and what proved it.
+
+    Args:
+        invocation: The command, for its zone.
+        health: What is known of the database.
+        name: How lines name the database.
+    """
     yield from _guarded_ways_back(invocation, health, name)
     if health.snapshot or health.archive:
         yield f"{name}: {_newest(invocation, health)}; {_proof(invocation, health.drill)}"
