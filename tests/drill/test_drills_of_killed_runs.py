@@ -165,6 +165,23 @@ async def test_what_is_upstream_and_deleted_first_drills_nothing_again(
     assert len(at.databases.asked) == 1
 
 
+@staged(drill_scene)
+async def test_what_is_deleted_first_with_its_upstream_drills_again_for_other_triggers(
+    at: DrillScene,
+) -> None:
+    await at.passes(triggers=["v1"])
+    await anyio.sleep(600)
+    stack = at.stack
+    values = at.values(triggers=["v2"])
+    stack.begin()
+    await stack.delete(stack.id, stack.outputs)
+    await stack.check(values, in_state=True)
+    assert (await stack.diff(values)).updates
+    await stack.check(values)
+    await stack.create(values)
+    assert at.accepted == 2
+
+
 @pytest.mark.parametrize(
     "how", ["killed", "killed in its checks", "deleted by a run that was interrupted"]
 )

@@ -555,6 +555,11 @@ class Play:
         await over.wait()
         self._check_end(self.stack(who), how.with_text(text))
 
+    @plays("WHO is interrupted")
+    async def is_interrupted(self, who: str) -> None:
+        """Type ^C in a run that was started."""
+        self.stack(who).session.stop()
+
     @plays("WHO is killed")
     async def is_killed(self, who: str) -> None:
         """Kill a run that was started, also one that is frozen, on a machine to which nobody comes back."""

@@ -67,6 +67,19 @@ LOST = {
             ("by another Restore", "R.b up v2"),
         )
     },
+    "A run that is held up restores over what a later run of its stack has restored": {
+        "a run that waited out a refusal restores nothing over a later run of its stack": f"""
+            fault restore status=429 code=KEEP_CALM headers={{'retry-after':'900'}} times=1;
+            R starts up v1 timeout=45m refused; wait 60; R.b becomes {RESTORER}; R.b up v2; rows change;
+            R ends: before this run's request could be sent; rows later; sent 2
+        """,
+    },
+    "A machine that was paused pays for what somebody has taken meanwhile": {
+        "a woken machine uses what was taken since, instead of the request that it had decided on": """
+            wait 8000; S freezes at its claim; S starts up v1 reuse_within=2h timeout=24h; S is frozen; somebody takes;
+            wait 1800; S wakes paused; S ends; S has theirs; sent 0
+        """,
+    },
     "A failed restore whose state was not saved is sent again": {
         "a failed restore whose state was not saved counts as failed": """
             the next restore fails SNAPSHOT_CORRUPT; R up v1 unsaved anyhow: SNAPSHOT_CORRUPT; wait 300; rows change;

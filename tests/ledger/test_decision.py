@@ -31,6 +31,7 @@ from pulumi_snapshots.ledger.decision import (
     decide,
     left_by_earlier_run,
 )
+from pulumi_snapshots.run.memory import StateRequest
 from tests.support.world import DATABASE, OTHER_DATABASE, START
 
 OURS = "shop::dev::ours"
@@ -580,6 +581,9 @@ def test_any_name_by_which_a_state_has_it_shows_that() -> None:
         request_name("snapshot", DATABASE, found.request.requested + SECOND),
     }
     assert not wish(seen=frozenset(others)).has_seen(found)
+    # The state has a corrected time that could not be entered into the ledger.
+    shown = StateRequest("snapshot", DATABASE, "2026-03-01T12:00:00Z", found.request)
+    assert wish(seen=shown.names).has_seen(found)
 
 
 # A new attempt, and how long an old one is kept ---------------------------------------------------

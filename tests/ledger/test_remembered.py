@@ -80,6 +80,14 @@ STORIES = {
     "a refusal that says how long is waited out": """
         fault create status=429 code=KEEP_CALM headers={'retry-after':'700'}; S up; it is over 700; sent 2
     """,
+    # Its run was interrupted
+    **{
+        f"what was sent before an interrupt, and is not answered yet, is kept: {who}": f"""
+            service snapshot_seconds=300; fault restore delay=60.0 times=1; wait 400; {who} starts up v1 pending; wait 20;
+            {who} is interrupted; {who} ends: The wait was interrupted; wait 600; {who} up v1; {who} is proved; sent 1
+        """
+        for who in "SR"
+    },
     # Its run was killed
     "a run that is killed before its request is repeated": """
         fault create status=429 code=KEEP_CALM times=None; S up v1 killed=8; mend; S up v1; S has 1
@@ -458,6 +466,72 @@ async def test_what_is_deleted_first_but_wanted_again_is_taken_again(
         await stack.check(values)
     again = await stack.create(values)
     assert [again.outputs["version_id"]] == accepted(here)[1:]
+
+
+@pytest.mark.parametrize("how", ["too old", "replaced by an option"])
+@staged(world, snapshot_seconds=10, cache_world="invalidated")
+async def test_what_a_process_deletes_first_and_is_to_replace_is_taken_again(
+    here: World, how: str
+) -> None:
+    """Before something upstream is deleted first, the engine compares what depends on it, and checks nothing."""
+    stack = of(here)
+    takes = {"database_id": DATABASE, "triggers": ["v1"], "rotate_after": "7d"}
+    await stack.up(**takes)
+    await anyio.sleep(8 * DAY)
+    stack.begin()
+    if how == "too old":
+        assert (await stack.diff(takes)).replaces
+    await stack.delete(stack.id, stack.outputs)
+    await stack.check(takes, in_state=how == "replaced by an option")
+    again = await stack.create(takes)
+    assert [again.outputs["version_id"]] == accepted(here)[1:]
+
+
+@staged(scene)
+async def test_a_restore_is_kept_though_only_a_comparison_knows_its_trigger_by_another_id(
+    at: Scene,
+) -> None:
+    restore = back(at)
+    provisional = f"{DATABASE}/pending:20260301T110000Z"
+    await restore.up(**given(at, triggers=[provisional]))
+    await deleted_first(restore)
+    await anyio.sleep(600)
+    await made_again(restore, given(at, triggers=[f"{DATABASE}/final"]))
+    assert len(at.posts) == 1
+
+
+@staged(scene)
+async def test_what_is_made_again_is_not_dropped_by_a_second_delete_of_what_it_was(
+    at: Scene,
+) -> None:
+    """A run that was killed has left the deletion of the old one to the next run."""
+    restore = back(at)
+    restores = given(at, triggers=["v1"])
+    await restore.up(**restores)
+    await anyio.sleep(600)
+    restore.begin()
+    await restore.delete(restore.id, restore.outputs)
+    await restore.check(restores)
+    await restore.create(restores)
+    await restore.delete(restore.id, restore.outputs)
+    await anyio.sleep(600)
+    restore.id = ""  # an older checkpoint is imported
+    await restore.up(**restores)
+    assert "an older checkpoint" in restore.row.wording.told(restore.error)
+    assert len(at.posts) == 1
+
+
+@staged(scene)
+async def test_what_was_destroyed_by_an_unnamed_run_is_made_again(at: Scene) -> None:
+    restore = back(at)
+    await restore.up(**given(at))
+    restore.begin()
+    restore.session.memory.run = ""
+    await restore.delete(restore.id, restore.outputs)
+    restore.id = ""
+    await anyio.sleep(600)
+    await restore.up(**given(at))
+    assert len(at.posts) == 2
 
 
 @staged(world, snapshot_seconds=300, cache_world="invalidated")

@@ -60,6 +60,33 @@ async def test_a_refused_request_is_sent_again_although_the_ledger_could_not_be_
     assert f"found snapshot {here.posts[-1].version_id}" in row.shown
 
 
+@pytest.mark.parametrize("kind", RULES)
+@staged(world, snapshot_seconds=10, restore_seconds=10.0)
+async def test_a_request_that_the_ledger_keeps_back_at_the_last_moment_was_not_started(
+    here: World, kind: str
+) -> None:
+    here.emulator.add_snapshot(DATABASE)
+    await anyio.sleep(300)
+    place = Memory(here.clock)
+
+    def is_full(_: object) -> str:
+        place.refuses_writes = "No space left on device"
+        return ""
+
+    place.accident = is_full  # once it has the claim
+    stack = Stack(RULES[kind], Machine(here, place), OWNER)
+    await stack.up(**wanted(here, kind))
+    assert isinstance(stack.error, LedgerUnavailable)
+    assert "Nothing was started" in stack.row.wording.told(stack.error)
+    assert not stack.id
+    assert sent(here) == 0
+    place.accident = None
+    place.refuses_writes = ""
+    await stack.up(**wanted(here, kind))
+    assert stack.error is None
+    assert sent(here) == 1
+
+
 # Two of one database in one program
 
 

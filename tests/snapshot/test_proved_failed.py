@@ -1,8 +1,12 @@
 """A pending snapshot counts as failed only by proof; whatever leaves a doubt sends no second request."""
 
+from unittest import mock
+
 import anyio
 import pytest
 
+from pulumi_snapshots.ledger.attempt import Attempt
+from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import Document
 from tests.ledger.play import of, play
 from tests.support.restoring import Scene, scene
@@ -72,6 +76,29 @@ STORIES = {
 @virtual
 async def test_whatever_leaves_a_doubt_sends_no_second_request(story: str) -> None:
     await play(story)
+
+
+@staged(scene, snapshot_seconds=300, cache_world="invalidated")
+async def test_what_another_run_finds_while_it_is_given_up_is_used(at: Scene) -> None:
+    here = at.here
+    stack = of(here)
+    withdraw = Ledger.withdraw
+    found: list[str] = []
+    await anyio.sleep(400)
+    here.emulator.fail_next_snapshot(DATABASE)
+    await stack.up(saves=False, database_id=DATABASE, timeout="3m")
+    await anyio.sleep(3 * 3600)
+
+    async def overtaken(ledger: Ledger, attempt: Attempt) -> bool:
+        late = here.emulator.add_snapshot(DATABASE, modified=here.posts[0].at)
+        found.append(late.version_id)
+        await ledger.end(attempt, late.version_id)
+        return await withdraw(ledger, attempt)
+
+    with mock.patch.object(Ledger, "withdraw", overtaken):
+        await stack.up(database_id=DATABASE)
+    assert [stack.outputs["version_id"]] == found
+    assert len(here.posts) == 1
 
 
 @pytest.mark.parametrize("number", range(1, 7))
