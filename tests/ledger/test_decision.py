@@ -582,8 +582,8 @@ def test_any_name_by_which_a_state_has_it_shows_that() -> None:
     }
     assert not wish(seen=frozenset(others)).has_seen(found)
     # The state has a corrected time that could not be entered into the ledger.
-    shown = StateRequest("snapshot", DATABASE, "2026-03-01T12:00:00Z", found.request)
-    assert wish(seen=shown.names).has_seen(found)
+    late = StateRequest("snapshot", DATABASE, "2026-03-01T12:00:00Z", found.request)
+    assert wish(seen=late.names).has_seen(found)
 
 
 # A new attempt, and how long an old one is kept ---------------------------------------------------
