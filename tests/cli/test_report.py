@@ -14,10 +14,11 @@ import pytest
 
 from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.clock import ServiceClock, parse_rfc3339, rfc3339
-from pulumi_snapshots.drill.check import Check
-from pulumi_snapshots.drill.history import MOST_DRILLS, note_ended
+from pulumi_snapshots.drill.check import Check, CheckResult
+from pulumi_snapshots.drill.history import MOST_DRILLS, ended_drills, note_ended
 from pulumi_snapshots.drill.last import note_last_drill
 from pulumi_snapshots.drill.record import DrillRecord
+from pulumi_snapshots.drill.tables import TableRows
 from pulumi_snapshots.ledger.ledger import Ledger
 from tests.archive.scene import put
 from tests.cli.test_drill import ROWS, DrillDesk
@@ -299,6 +300,65 @@ async def test_a_state_shows_drills_and_restores_that_no_ledger_has(
     by = {each["by"] for each in found["restores"]}
     assert by == {"back of app/dev", "unknown of app/dev"}
     assert "127.0.0.1" not in ended.out, "an address of a connection, or of a download"
+    assert "cannot be read" not in ended.out, "what is secret is left out, not trouble"
+
+
+@staged(world)
+async def test_what_a_state_is_about_to_delete_or_has_of_another_origin_counts_for_nothing(
+    w: World, tmp_path: Path
+) -> None:
+    w.emulator.advance(300 * 86400.0)
+    stored = exported("dynamic")
+    file = tmp_path / "stack.json"
+    desk = Desk(w, tmp_path / "state")
+
+    async def reported(*options: str) -> dict[str, Any]:
+        file.write_text(json.dumps(stored))
+        typed = ("report", DATABASE, "--state", str(file), *options, "--json")
+        return one_of(await desk.types(*typed))
+
+    assert (await reported())["longest_gap"]
+    assert (await reported("--origin", "automatic"))["longest_gap"] is None
+    for each in stored["deployment"]["resources"]:
+        each["delete"] = True
+    found = await reported()
+    assert (found["longest_gap"], found["drills"], found["restores"]) == (None, [], [])
+
+
+@staged(drill_desk)
+async def test_a_drill_in_the_ledger_and_in_a_state_is_known(
+    at: DrillDesk, tmp_path: Path
+) -> None:
+    await at.drills()
+    (drill,) = one_of(await at.types("report", DATABASE, "--json"))["drills"]
+    times = {name: drill[name] for name in ("requested_at", "drilled_at")}
+    stored = exported("dynamic", version_id=drill["version_id"], **times)
+    (tmp_path / "stack.json").write_text(json.dumps(stored))
+    ended = await at.types(
+        "report", DATABASE, "--state", f"{tmp_path}/stack.json", "--json"
+    )
+    assert "not in the ledger" not in "".join(ended.json["unknown"])
+
+
+@virtual
+async def test_the_ledger_keeps_the_last_end_of_a_drill_whose_checks_ran_again() -> (
+    None
+):
+    async with world() as w:
+        ledger = Ledger(Memory(w.clock), ServiceClock(w.clock))
+        at = rfc3339(START)
+        record = DrillRecord(DATABASE, "v", SCRATCH, at, at)
+        counted = [TableRows("public.orders", 3)]
+        result = CheckResult("rows", passed=True, expected="as before", tables=counted)
+        failed = record.with_results([replace(result, passed=False)], [])
+        another = replace(failed, requested_at=rfc3339(START + DAY))
+        for each in (failed, another, record.with_results([result], [])):
+            await note_ended(ledger, each)
+        one, other = await ended_drills(ledger)
+    assert (one.requested_at, one.passed) == (another.requested_at, False)
+    assert (other.requested_at, other.passed) == (at, True)
+    assert other.results == [replace(result, tables=None)], "tables would fill it"
+    assert other.last_good is None
 
 
 UNKNOWN = (
@@ -550,6 +610,21 @@ async def test_a_period_that_has_not_begun_is_a_wrong_argument(
     (await desk.types("report", "--since", since)).failed("since", code=2)
 
 
+@at_desk()
+async def test_a_limit_for_archives_without_a_place_is_a_wrong_argument(
+    desk: Desk,
+) -> None:
+    ended = await desk.types("report", "--max-archive-age", "8d")
+    ended.failed("--max-archive-age needs --archives", code=2)
+
+
+@at_desk()
+async def test_a_gap_that_lasts_is_said_once(desk: Desk, w: World) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=27))
+    (problem,) = one_of(await desk.types("report", DATABASE, "--json"))["problems"]
+    assert problem == "the newest snapshot is 1 day 3 h old, more than 1 day 2 h"
+
+
 CALM = "c" * 32
 """A database to which nothing has happened."""
 
@@ -600,6 +675,23 @@ async def test_a_report_joins_what_the_ledger_a_state_and_archives_have(
     assert not [each for each in happened["unknown"] if "offsite" in each]
     sources = {each["known_from"] for each in happened["drills"]}
     assert sources == {"ledger", "state of proof of app/dev"}
+
+
+@staged(drill_desk, cache_world="invalidated")
+async def test_a_way_back_that_the_service_lists_no_more_is_said_to_be_gone(
+    at: DrillDesk, tmp_path: Path
+) -> None:
+    known = await lives_beside_it(at, tmp_path)
+    happened = one_of(await at.types("report", DATABASE, *known))
+    way_back = happened["before_last_change"]
+    at.w.emulator.remove_snapshot(way_back.partition("/")[2])
+    await at.w.clock.sleep(HOUR)
+    later = one_of(await at.types("report", DATABASE, *known))
+    for report, is_listed in ((happened, True), (later, False)):
+        listed = {
+            each["way_back"]: each["way_back_listed"] for each in report["changes"]
+        }
+        assert listed[way_back] is is_listed
 
 
 @staged(drill_desk, cache_world="invalidated")

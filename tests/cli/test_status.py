@@ -107,6 +107,35 @@ async def test_status_says_that_a_snapshot_is_on_its_way(desk: Desk, w: World) -
     assert "not listed yet" not in (await desk.types("status")).done.out
 
 
+@at_desk(snapshot_seconds=86400, cache_world="invalidated")
+async def test_a_request_that_is_waited_for_no_longer_or_has_a_later_snapshot_is_not_shown(
+    desk: Desk, w: World
+) -> None:
+    async with desk.killed("create", DATABASE):
+        await w.clock.sleep(100)
+
+    async def pending() -> str | None:
+        (found,) = (await desk.types("status", "--json")).json["databases"]
+        return found["pending_since"] and str(found["pending_since"])
+
+    assert await pending() == "2026-03-01T12:00:00Z"
+    later = w.emulator.add_snapshot(DATABASE)
+    await w.clock.sleep(120)
+    assert await pending() is None
+    w.emulator.remove_snapshot(later.version_id)
+    await w.clock.sleep(1800)
+    assert await pending() == "2026-03-01T12:00:00Z"
+    await w.clock.sleep(1200)
+    assert await pending() is None
+
+
+@at_desk()
+async def test_an_empty_snapshot_is_not_the_newest(desk: Desk, w: World) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=27))
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1)).size = 0
+    assert problems(await desk.types("status", "--json")) == {DATABASE: [OLD]}
+
+
 @at_desk(databases=BOTH)
 async def test_one_old_snapshot_fails_and_names_its_database(
     desk: Desk, w: World
