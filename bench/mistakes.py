@@ -138,7 +138,11 @@ TESTS = {
         "cli/test_guards.py",
         "cli/test_runs.py",
     ),
-    "program": ("plugin/test_mocks.py", "guard/test_declaration.py"),
+    "program": (
+        "plugin/test_mocks.py",
+        "guard/test_declaration.py",
+        "dynamic/test_without_requests.py",
+    ),
     "plugin": (
         "plugin/protocol/test_component.py",
         "plugin/protocol/test_attached.py",
@@ -2199,6 +2203,95 @@ MISTAKES = (
         "if each is last_good or self._is_in_period(_time_of(each))",
         "if self._is_in_period(_time_of(each))",
     ),
+    ("cli/assurance", "if begin >= now:", "if False:"),
+    ("cli/assurance", "URL.sub(HIDDEN_URL, hide_secrets(value))", "hide_secrets(value)"),
+    ("cli/assurance", "URL.sub(HIDDEN_URL, hide_secrets(value))", "URL.sub(HIDDEN_URL, value)"),
+    ("cli/assurance", '"ok": not troubles and all(', '"ok": all('),
+    ("cli/assurance", "if archive.doubt:\n            of =", "if False:\n            of ="),
+    ("cli/assurance", "if not session.ledger.place.is_shared:", "if False:"),
+    ("cli/assurance", "elif abs(offset) > CLOCK_ROOM:", "elif False:"),
+    (
+        "cli/assurance",
+        (
+            'if not typed["archives"] and limits.max_archive_age:\n        '
+            'invocation.wrong("--max-archive-age needs --archives.")\n    now'
+        ),
+        "now",
+    ),
+    ("cli/assurance", "and each.requested_at not in noted", ""),
+    ("cli/assurance", "if not (isinstance(value, Mapping) and SIGNATURE in value)", ""),
+    ("cli/assurance", 'or resource.get("delete"):', ":"),
+    (
+        "cli/assurance",
+        "if problem is not None:\n        raise ValueError(",
+        "if False:\n        raise ValueError(",
+    ),
+    (
+        "cli/assurance",
+        "elif isinstance(value, str) and WITHOUT_ZONE.fullmatch(value):",
+        "elif False:",
+    ),
+    (
+        "cli/assurance",
+        "max(session.service_clock.now(), session.clock.utc())",
+        "session.service_clock.now()",
+    ),
+    (
+        "cli/assurance",
+        "max(session.service_clock.now(), session.clock.utc())",
+        "session.clock.utc()",
+    ),
+    ("cli/assurance", "if age < -CLOCK_ROOM:", "if False:"),
+    (
+        "cli/assurance",
+        "for each in self.listed(database_id) if each.size != 0]",
+        "for each in self.listed(database_id)]",
+    ),
+    ("cli/assurance", "if self.names is not None and database_id not in self.names:", "if False:"),
+    (
+        "cli/assurance",
+        "known = sorted(each for each in taken if each <= now)",
+        "known = sorted(taken)",
+    ),
+    ("cli/assurance", "if each.manifest and each.is_good", "if each.manifest"),
+    ("cli/assurance", "may_be_empty=False", "may_be_empty=True"),
+    ("cli/assurance", "ends = [*before[-1:], *known", "ends = [*known"),
+    (
+        "cli/assurance",
+        "or each.database_id != database_id or not is_waited_for",
+        "or each.database_id != database_id",
+    ),
+    (
+        "cli/assurance",
+        "if not taken_at or parse_rfc3339(taken_at) < each.request.requested:",
+        "if True:",
+    ),
+    (
+        "cli/assurance",
+        "self.limits.origin in {None, each.origin} and each.size != 0",
+        "each.size != 0",
+    ),
+    (
+        "cli/assurance",
+        "return [each for each in entries if self.limits.origin in {None, each.origin}]",
+        "return [*entries]",
+    ),
+    ("cli/assurance", 'is_listed = snapshot.partition("/")[2] in versions', "is_listed = True"),
+    ("cli/assurance", 'if drills and drills[0]["passed"] is False:', "if False:"),
+    ("cli/assurance", "and each.modified < requested", ""),
+    ("cli/assurance", "and gap.until != self.evidence.now", ""),
+    ("drill", 'if each["requested_at"] != record.requested_at\n            and parse', "if parse"),
+    ("drill", 'and parse_rfc3339(each["requested_at"]) > oldest', ""),
+    ("drill", "[*others, entry][-MOST_DRILLS:]", "[*others, entry]"),
+    (
+        "drill",
+        '[_shortened(each) for each in entry.get("results", ())]',
+        '[*entry.get("results", ())]',
+    ),
+    ("drill", "replace(record, last_good=None, attempt=None)", "replace(record, attempt=None)"),
+    ("drill", "for each in by_database.get(record.database_id, ())", "for each in ()"),
+    ("listing", "return ends is not None and ends - now <= PLAN_NOTICE", "return ends is not None"),
+    ("listing", 'if ends <= now:\n        return f"ended', 'if False:\n        return f"ended'),
     # Whether its connection leads there.
     (
         "drill",
@@ -2496,6 +2589,22 @@ MISTAKES = (
     ("databases", "is_there = is_late(error) or not session.is_lost(error)", "is_there = True"),
     ("databases", "lasting=bool(LASTING.search(why))", "lasting=False"),
     ("databases", "daemon=True", "daemon=False"),
+    ("databases", 'if b"readonly" not in self._flags(words):', "if False:"),
+    ("databases", "return each[FLAGS]", "return about[FLAGS]"),
+    ("databases", "if about is None:", "if False:"),
+    ("databases", "if len(counts) > MOST_PREFIXES:", "if False:"),
+    ("databases", "if keys <= MOST_KEYS else None", ""),
+    (
+        "databases",
+        'if system_monotonic() > until:\n                raise Refused(f"the keys',
+        'if False:\n                raise Refused(f"the keys',
+    ),
+    ("databases", 'return {f"db{self._connection.db}": self._send("DBSIZE")}', "return {}"),
+    (
+        "databases",
+        "return {_shown(prefix): keys for prefix, keys in counts.items()}",
+        "return {_shown(prefix): 0 for prefix, keys in counts.items()}",
+    ),
     # What the plugin hands to the engine, and takes from it.
     (
         "plugin",
@@ -2583,6 +2692,24 @@ MISTAKES = (
         "if problem is not None:\n        raise UnusableState(",
         "if False:\n        raise UnusableState(",
     ),
+    (
+        "drill",
+        "if seconds > self.inputs.timeout:\n            return record",
+        "if False:\n            return record",
+    ),
+    ("storage", "if part.exists() and not is_stale:", "if part.exists():"),
+    ("plugin", 'if "delete" not in self._inputs.changes:', "if False:"),
+    (
+        "run",
+        '"another run" if self.wish.is_new_since(other) else "an earlier run"',
+        '"an earlier run"',
+    ),
+    (
+        "run",
+        '"another run" if self.wish.is_new_since(other) else "an earlier run"',
+        '"another run"',
+    ),
+    ("program", "if known and snapshot is not None:", "if False:"),
     # What the command line shows, and what it sends.
     ("cli/terminal", "shown = shown_variable(name)", "shown = name"),
     (

@@ -114,6 +114,12 @@ def test_a_part_that_another_run_removes_as_stale_before_it_is_locked_is_made_ag
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"x"]
 
 
+def test_the_content_of_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    held = FileStore(tmp_path).load()
+    assert held is not None
+    assert held.content == b""
+
+
 def test_what_others_have_there_is_not_removed(tmp_path: Path) -> None:
     for name in (".archive-0.part", "other.part", f"{PART}notes"):
         (tmp_path / name).touch()

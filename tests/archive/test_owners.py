@@ -255,6 +255,43 @@ async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(
     assert owners(record) == [(A, False)]
 
 
+@staged(scene)
+async def test_an_owner_who_enters_once_the_object_is_gone_keeps_the_manifest(
+    at: Scene,
+) -> None:
+    record = await at.archive(owner=B)
+    object_file = file_of(record)
+
+    class Store(FileStore):
+        def remove(self, mark: str) -> bool:
+            removed = super().remove(mark)
+            if self.where == object_file:
+                edit_manifest(
+                    at.transfers,
+                    record.uri,
+                    lambda now: now and replace(now, owners=(Owner(A, A),), claim=None),
+                )
+            return removed
+
+    at.stores(Store)
+    await at.remove(record, delete_object=True)
+    assert not object_file.exists()
+    assert owners(record) == [(A, False)]
+
+
+@staged(scene)
+async def test_an_owner_whose_archive_is_replaced_by_itself_stays_beside_others(
+    at: Scene,
+) -> None:
+    record = await at.archive(owner=A)
+    await at.archive(owner=B)
+    memory = ArchiveMemory()
+    memory.current[A] = ArchiveSuccessor(record, counts=True)
+    state = {**record.to_outputs(), "destination": f"{at.folder}/"}
+    await ArchiveCalls().delete(at.call(A, memory), record.id, state)
+    assert owners(record) == [(A, False), (B, False)]
+
+
 @pytest.mark.parametrize("replaced", [False, True])
 @staged(scene)
 async def test_an_archive_that_goes_while_it_is_read_is_not_shared(

@@ -352,7 +352,8 @@ async def test_the_ledger_keeps_the_last_end_of_a_drill_whose_checks_ran_again()
         result = CheckResult("rows", passed=True, expected="as before", tables=counted)
         failed = record.with_results([replace(result, passed=False)], [])
         another = replace(failed, requested_at=rfc3339(START + DAY))
-        for each in (failed, another, record.with_results([result], [])):
+        ancient = replace(failed, requested_at=rfc3339(START - 401 * DAY))
+        for each in (ancient, failed, another, record.with_results([result], [])):
             await note_ended(ledger, each)
         one, other = await ended_drills(ledger)
     assert (one.requested_at, one.passed) == (another.requested_at, False)

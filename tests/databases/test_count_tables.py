@@ -4,6 +4,7 @@ MongoDB's protocol is spoken by FerretDB, since MongoDB's own server is in no pa
 """
 
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from pulumi_snapshots.databases.database import (
     Database,
     DatabaseUnreachable,
 )
-from pulumi_snapshots.databases.kinds import BlockingConnection, Table
+from pulumi_snapshots.databases.kinds import BlockingConnection, Refused, Table
 from pulumi_snapshots.databases.tables import NO_TIME, TableCount
 from tests.support.asking import SECONDS, mysql_at
 from tests.support.real_data import SCHEMA, filled, fresh, sql_at
@@ -612,6 +613,21 @@ def test_redis_counts_every_logical_database_and_one_of_too_many_keys_or_prefixe
     assert seen() == {"db20/order:*": 2, "db20/(no prefix)": 1, "db21": 3}
     monkeypatch.setattr(module, "MOST_KEYS", 2)
     assert seen() == {"db20": 3, "db21": 3}
+
+
+def test_redis_that_takes_too_long_to_be_counted_says_so(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with redis.Redis(
+        port=redis_server.port, password=redis_server.password, db=22
+    ) as keys:
+        keys.mset({f"order:{number}": 1 for number in range(100)})
+    monkeypatch.setattr(redis_server_module, "BATCH", "1")
+    connection = redis_server_module.Redis(redis_server.url("22"), SECONDS)
+    with pytest.raises(Refused, match="of db22 could not be counted in time"):
+        connection._prefixes("db22", until=0.0)
+    assert connection._prefixes("db22", until=math.inf) == {"/order:*": 100}
+    connection.close()
 
 
 redis_server_module = redis_server
