@@ -341,9 +341,7 @@ async def test_a_drill_in_the_ledger_and_in_a_state_is_known(
 
 
 @virtual
-async def test_the_ledger_keeps_the_last_end_of_a_drill_whose_checks_ran_again() -> (
-    None
-):
+async def test_the_ledger_keeps_how_a_drill_ended_last() -> None:
     async with world() as w:
         ledger = Ledger(Memory(w.clock), ServiceClock(w.clock))
         at = rfc3339(START)
