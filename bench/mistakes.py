@@ -2250,7 +2250,7 @@ MISTAKES = (
     ),
     (
         "cli/assurance",
-        "if account.names is not None and self.id not in account.names:",
+        "if account.databases is not None and self.id not in account.databases:",
         "if False:",
     ),
     (
@@ -2285,7 +2285,11 @@ MISTAKES = (
     ("cli/assurance", 'if drills and drills[0]["passed"] is False:', "if False:"),
     ("cli/assurance", "and each.modified < requested", ""),
     ("cli/assurance", "and gap.until != evidence.now", ""),
-    ("drill", 'if each["requested_at"] != record.requested_at\n            and parse', "if parse"),
+    (
+        "drill",
+        'if (each["requested_at"], each.get("passed")) != ended\n            and parse',
+        "if parse",
+    ),
     ("drill", 'and parse_rfc3339(each["requested_at"]) > oldest', ""),
     ("drill", "[*others, entry][-MOST_DRILLS:]", "[*others, entry]"),
     (

@@ -351,13 +351,17 @@ async def test_the_ledger_keeps_how_a_drill_ended_last() -> None:
         failed = record.with_results([replace(result, passed=False)], [])
         another = replace(failed, requested_at=rfc3339(START + DAY))
         ancient = replace(failed, requested_at=rfc3339(START - 401 * DAY))
-        for each in (ancient, failed, another, record.with_results([result], [])):
+        passed = record.with_results([result], [])
+        for each in (ancient, failed, another, passed, passed):
             await note_ended(ledger, each)
-        one, other = await ended_drills(ledger)
-    assert (one.requested_at, one.passed) == (another.requested_at, False)
-    assert (other.requested_at, other.passed) == (at, True)
-    assert other.results == [replace(result, tables=None)], "tables would fill it"
-    assert other.last_good is None
+        ended = await ended_drills(ledger)
+    assert [(each.requested_at, each.passed) for each in ended] == [
+        (at, False),
+        (another.requested_at, False),
+        (at, True),
+    ]
+    assert ended[-1].results == [replace(result, tables=None)], "tables would fill it"
+    assert ended[-1].last_good is None
 
 
 UNKNOWN = (
