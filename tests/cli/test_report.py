@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.archive.record import Drilled
+from pulumi_snapshots.cli.terminal import output
 from pulumi_snapshots.clock import ServiceClock, parse_rfc3339, rfc3339
 from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.drill.history import MOST_DRILLS, ended_drills, note_ended
@@ -24,7 +25,7 @@ from tests.archive.scene import put
 from tests.cli.test_drill import ROWS, DrillDesk
 from tests.cli.test_drill import desk as drill_desk
 from tests.cli.test_status import sample
-from tests.cli.typed import Desk, Ended, at_desk
+from tests.cli.typed import Desk, Ended, Terminal, at_desk
 from tests.support.drilling import CONNECTION, SCRATCH, FakeDatabases
 from tests.support.memory import Memory
 from tests.support.virtual import staged, virtual
@@ -820,3 +821,25 @@ async def test_a_way_back_is_listed_whatever_origin_counts_and_never_empty(
         ended = await at.types("report", DATABASE, "--json", *options)
         (restore,) = one_of(ended)["restores"]
         assert (restore["way_back"], restore["way_back_listed"]) == (good, True)
+
+
+@staged(drill_desk, cache_world="invalidated")
+async def test_a_report_in_a_narrow_terminal_cuts_no_id(
+    at: DrillDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = at.w.newest().version_id
+    assert (await at.drills()).code == 0
+    await at.w.clock.sleep(HOUR)
+    back = f"{DATABASE}/{version}"
+    assert (await at.types("restore", back, "--yes")).code == 0
+    for columns in (80, 100, 1000):
+        monkeypatch.setattr(output, "width_of", lambda _, columns=columns: columns)
+        shown = (await at.types("report", DATABASE, out=Terminal())).out
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+        assert "…" not in plain
+        heads = [line for line in plain.splitlines() if line.startswith("ok ")]
+        assert DATABASE in heads[0]
+        drills = plain[plain.index("Drills") : plain.index("Guarded changes")]
+        assert version in drills
+        restores = plain[plain.index("Restores") :]
+        assert back in restores

@@ -1,10 +1,17 @@
 """The page of `report` as Markdown. It says what the fields say, and computes nothing."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, NamedTuple
 
 from pulumi_snapshots.cli.assurance.dossier import Fields
 from pulumi_snapshots.cli.terminal.invocation import NAME
-from pulumi_snapshots.cli.terminal.output import GOOD, printable, size_text
+from pulumi_snapshots.cli.terminal.output import (
+    GOOD,
+    markdown,
+    printable,
+    size_text,
+    table,
+)
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.properties.checks import spoken
 
@@ -25,28 +32,51 @@ OVERVIEW_HEADS = (
 OUTCOMES = {True: "passed", False: "**failed**", None: NOT_KNOWN}
 
 
-def report_page(report: Fields) -> str:
+class Rows(NamedTuple):
+    """The rows of a table, each with a cell for each heading."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def written(self, stream: IO[str]) -> str:
+        """Write the table for a stream: a terminal cuts no cell, since people copy ids from it."""
+        if stream.isatty():
+            rows = [[" ".join(cell.split()) for cell in row] for row in self.rows]
+            return table(self.heads, rows, stream)
+        lines = [f"| {' | '.join(map(_cell, row))} |" for row in self.rows]
+        line = f"|{' --- |' * len(self.heads)}"
+        return "\n".join((f"| {' | '.join(self.heads)} |", line, *lines, ""))
+
+
+def report_page(report: Fields, stream: IO[str]) -> str:
     """Write the report for people; all times are UTC.
 
     Args:
         report: What programs read of it.
+        stream: Where it is shown: a terminal, or else any stream, which gets Markdown.
 
     Returns:
-        The Markdown.
+        The text.
     """
-    parts = [
-        "# Backups of Square Cloud databases",
-        _introduction(report),
-        _table(OVERVIEW_HEADS, map(_overview, report["databases"])),
-        DEFINITIONS,
-        "## What falls short",
-        _list(_problems(report), "Nothing."),
-        "## What is not known",
-        _list(_unknown(report), "Nothing that this report looks at."),
-    ]
+    return "\n".join(
+        part.written(stream) if isinstance(part, Rows) else markdown(part, stream)
+        for part in _parts(report)
+    )
+
+
+def _parts(report: Fields) -> Iterator[str | Rows]:
+    """Give the paragraphs and tables of the report."""
+    yield "# Backups of Square Cloud databases"
+    yield _introduction(report)
+    if report["databases"]:
+        yield Rows(OVERVIEW_HEADS, [_overview(each) for each in report["databases"]])
+    yield DEFINITIONS
+    yield "## What falls short"
+    yield _list(_problems(report), "Nothing.")
+    yield "## What is not known"
+    yield _list(_unknown(report), "Nothing that this report looks at.")
     for each in report["databases"]:
-        parts += _database(each)
-    return "\n\n".join(filter(None, parts))
+        yield from _database(each)
 
 
 def _introduction(report: Fields) -> str:
@@ -56,21 +86,18 @@ def _introduction(report: Fields) -> str:
     return f"{period}. {_limits(report)} {written}."
 
 
-def _database(each: Fields) -> Iterator[str]:
+def _database(each: Fields) -> Iterator[str | Rows]:
     """Write the part about one database."""
     yield f"## {_cell(_name(each))}"
     yield _list(_facts(each), "")
-    for heading, heads, rows in (
-        (
-            "Drills",
-            DRILL_HEADS,
-            (row for drill in each["drills"] for row in _drill_rows(drill)),
-        ),
-        ("Guarded changes", CHANGE_HEADS, map(_change, each["changes"])),
-        ("Restores", RESTORE_HEADS, map(_restore, each["restores"])),
+    drilled = [row for drill in each["drills"] for row in _drill_rows(drill)]
+    for heading, table_ in (
+        ("Drills", Rows(DRILL_HEADS, drilled)),
+        ("Guarded changes", Rows(CHANGE_HEADS, [*map(_change, each["changes"])])),
+        ("Restores", Rows(RESTORE_HEADS, [*map(_restore, each["restores"])])),
     ):
         yield f"### {heading}"
-        yield _table(heads, rows) or "None is known in the period."
+        yield table_ if table_.rows else "None is known in the period."
 
 
 def _overview(each: Fields) -> Sequence[str]:
@@ -229,14 +256,6 @@ def _seconds(seconds: float | None) -> str:
 
 def _list(texts: Iterable[str], none: str) -> str:
     return "\n".join(f"- {each}" for each in texts) or none
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table; empty without rows."""
-    lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
-    if not lines:
-        return ""
-    return "\n".join((f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}", *lines))
 
 
 def _cell(text: str) -> str:

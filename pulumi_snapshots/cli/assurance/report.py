@@ -24,7 +24,7 @@ from pulumi_snapshots.cli.assurance.page import report_page
 from pulumi_snapshots.cli.assurance.states import read_states, without_zone
 from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import Invocation
-from pulumi_snapshots.cli.terminal.output import OUTPUT_FORMAT, markdown
+from pulumi_snapshots.cli.terminal.output import OUTPUT_FORMAT
 from pulumi_snapshots.clock import rfc3339, to_the_second
 from pulumi_snapshots.drill.history import MOST_DRILLS, ended_drills
 from pulumi_snapshots.drill.record import DrillRecord
@@ -95,7 +95,7 @@ async def report(
             ended = await ended_drills(session.ledger)
     made = _Report(session, evidence, found, ended, has_places=bool(places))
     fields = _without_secrets(made.fields(troubles))
-    text = markdown(report_page(fields), invocation.out)
+    text = report_page(fields, invocation.out)
     bad = [each for each in fields["databases"] if not each["ok"]]
     invocation.result(fields, text, *(each["id"] for each in bad))
     for problem in fields["problems"]:
