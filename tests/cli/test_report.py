@@ -132,6 +132,8 @@ def shows_drills(drills: list[dict[str, Any]], quarter: Quarter) -> None:
     assert [(each["version_id"], each["passed"]) for each in drills] == quarter.drilled[
         ::-1
     ]
+    taken = [rfc3339(modified) for _, modified in reversed(quarter.archived)]
+    assert [each["version_created_at"] for each in drills] == taken
     assert {each["known_from"] for each in drills} == {"ledger"}
     (failed,) = (each for each in drills if not each["passed"])
     assert failed["results"] == [

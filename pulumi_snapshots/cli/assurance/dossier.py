@@ -95,6 +95,9 @@ class Dossier:
         found = sorted(
             known.values(), key=lambda each: parse_rfc3339(_time_of(each)), reverse=True
         )
+        taken = self._taken_at()
+        for each in found:
+            each["version_created_at"] = taken.get(each["version_id"])
         last_good = next((each for each in found if each["passed"]), None)
         return [
             each
@@ -112,6 +115,17 @@ class Dossier:
                 yield source, drill.to_outputs()
         for source, outputs in self.health.proofs():
             yield source, {**outputs, "passed": True}
+
+    def _taken_at(self) -> Mapping[Any, str | None]:
+        """Give the time of each snapshot whose version is known."""
+        archived = {
+            each.version_id: each.created_at for each, _ in self.health.archives
+        }
+        listed = self.health.all_listed
+        dates = {
+            each.version: each.modified and rfc3339(each.modified) for each in listed
+        }
+        return {**archived, **dates}
 
     def _is_in_period(self, time: str) -> bool:
         return parse_rfc3339(time) >= self.health.evidence.since

@@ -53,7 +53,7 @@ def report_page(report: Fields, stream: IO[str]) -> str:
 
     Args:
         report: What programs read of it.
-        stream: Where it is shown: a terminal, or else any stream, which gets Markdown.
+        stream: A terminal, or any other stream, which gets Markdown.
 
     Returns:
         The text.
@@ -145,7 +145,15 @@ def _facts(each: Fields) -> Iterator[str]:
 
 
 DRILL_HEADS = (
-    *("Time", "Version", "Result", "Restore", "Recovery", "Asked the right database"),
+    *(
+        "Time",
+        "Version",
+        "Taken",
+        "Result",
+        "Restore",
+        "Recovery",
+        "Asked the right database",
+    ),
     *("Check", "Expected", "Found", "Known from"),
 )
 
@@ -171,6 +179,7 @@ def _drill_cells(drill: Fields) -> Sequence[str]:
     return (
         _time(drill["drilled_at"] or drill["requested_at"]),
         drill["version_id"] or NOT_KNOWN,
+        _time(drill["version_created_at"]),
         OUTCOMES[drill["passed"]],
         _seconds(drill["restore_seconds"]),
         _seconds(drill["recovery_seconds"]),
