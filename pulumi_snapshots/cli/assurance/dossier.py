@@ -118,14 +118,11 @@ class Dossier:
 
     def _taken_at(self) -> Mapping[Any, str | None]:
         """Give the time of each snapshot whose version is known."""
-        archived = {
-            each.version_id: each.created_at for each, _ in self.health.archives
-        }
-        listed = self.health.all_listed
-        dates = {
-            each.version: each.modified and rfc3339(each.modified) for each in listed
-        }
-        return {**archived, **dates}
+        dates = {each.version_id: each.created_at for each, _ in self.health.archives}
+        for each in self.health.all_listed:
+            if each.version and each.modified:
+                dates[each.version] = rfc3339(each.modified)
+        return dates
 
     def _is_in_period(self, time: str) -> bool:
         return parse_rfc3339(time) >= self.health.evidence.since
