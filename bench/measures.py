@@ -29,6 +29,7 @@ import pyrage
 from pulumi.runtime.proto import provider_pb2
 
 from bench.first_answer import Answer, answers, first_answer
+from bench.first_drill import first_drill
 from bench.tables import counted_tables
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.record import ArchiveRecord
@@ -800,6 +801,14 @@ PARTS = {
             "MiB above idle at most",
         ),
         counted_tables,
+    ),
+    "first drill": Part(
+        "the first drill of a new user",
+        ("from an empty folder until", "seconds"),
+        first_drill,
+        "The commands of [the how-to](../docs/howto/prove-a-backup.md), typed without a pause, "
+        "at the emulator with a\nPostgreSQL server. 30 s of the last step are the pause before "
+        "the restore is polled.\n",
     ),
     "listing": Part(
         f"a list of {SHELVED} archives",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.archive.record import Drilled
+from pulumi_snapshots.cli.assurance.health import PERIOD
 from pulumi_snapshots.cli.terminal import output
 from pulumi_snapshots.clock import ServiceClock, parse_rfc3339, rfc3339
 from pulumi_snapshots.drill.check import Check, CheckResult
@@ -845,3 +847,13 @@ async def test_a_report_in_a_narrow_terminal_cuts_no_id(
         assert version in drills
         restores = plain[plain.index("Restores") :]
         assert back in restores
+
+
+def test_reports_by_the_cron_line_of_the_page_leave_no_day_out() -> None:
+    page = (PROJECT / "docs" / "howto" / "show-an-auditor.md").read_text()
+    found = re.search(r"^0 6 (\S+) \* \* .* --since (\d+)d ", page, re.MULTILINE)
+    assert found
+    every = [START + number * DAY for number in range(4 * 366)]
+    runs = [day for day in every if str(day.day) in found[1].split(",")]
+    longest = max(later - earlier for earlier, later in pairwise(runs))
+    assert longest < int(found[2]) * DAY < PERIOD
