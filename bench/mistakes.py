@@ -2232,16 +2232,9 @@ MISTAKES = (
         "elif isinstance(value, str) and WITHOUT_ZONE.fullmatch(value):",
         "elif False:",
     ),
-    (
-        "cli/assurance",
-        "max(session.service_clock.now(), session.clock.utc())",
-        "session.service_clock.now()",
-    ),
-    (
-        "cli/assurance",
-        "max(session.service_clock.now(), session.clock.utc())",
-        "session.clock.utc()",
-    ),
+    ("cli/assurance", "now = max(times)", "now = times[0]"),
+    ("cli/assurance", "now = max(times)", "now = times[1]"),
+    ("cli/assurance", "since = min(times) - since", "since = now - since"),
     ("cli/assurance", "if age < -CLOCK_ROOM:", "if False:"),
     (
         "cli/assurance",
@@ -2432,6 +2425,8 @@ MISTAKES = (
         "if drilled_at <= drilled.drilled_at or drilled_at > now:",
         "if drilled_at <= drilled.drilled_at:",
     ),
+    ("drill", "if not self.except_:  # else a whole", "if True:  # else a whole"),
+    ("drill", "if each.host in LOOPBACK else each", "if False else each"),
     ("drill", "for result in results or ():", "for result in (results or ())[:1]:"),
     (
         "drill",

@@ -18,6 +18,7 @@ OWN_HOST = re.compile(
 )
 ANOTHER = "must be to the scratch database, and its host is that of another database"
 PORT = re.compile(r":(\d+)$")
+LOOPBACK = frozenset({"127.0.0.1", "::1", "[::1]"})
 # Parameters of PostgreSQL by which something else than the host name finds the server.
 REDIRECTING = frozenset({"hostaddr", "service"})
 
@@ -164,8 +165,17 @@ def is_same_place(one: str, other: str) -> bool:
     Returns:
         True if hosts, ports and the names of the databases are equal.
     """
-    is_same_server = ServerAddress.of(one).servers == ServerAddress.of(other).servers
+    is_same_server = _named_alike(one) == _named_alike(other)
     return is_same_server and _database_of(one) == _database_of(other)
+
+
+def _named_alike(connection: str) -> list[Server]:
+    """Return the servers of a connection, this machine by one of its names."""
+    servers = ServerAddress.of(connection).servers
+    return [
+        each._replace(host="localhost") if each.host in LOOPBACK else each
+        for each in servers
+    ]
 
 
 def _database_of(connection: str) -> str | None:

@@ -6,7 +6,9 @@ Programs load this module, so it loads no HTTP stack.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pulumi_snapshots.properties.catalogue import Record, Rows, declare
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 NOT_COMPARED = "at least one row"
 """What is expected of tables that are compared with nothing."""
+WHOLE = re.compile(r"db\d+")
+"""The name of a logical database of Redis; a `/` and a prefix follow if it is counted in parts."""
 SHOWN_TABLES = 3
 """Tables that a sentence names."""
 
@@ -144,6 +148,8 @@ class Tables(Record, sparse=True):
             Each table, in the order of their names; also tables that are gone, and views that fail.
         """
         missing = dict(before.rows) if before else {}
+        if not self.except_:  # else a whole could hide keys that are left out
+            counts, missing = _in_same_parts([*counts], missing)
         every = [
             self._compared(count, missing.pop(count.table, None)) for count in counts
         ]
@@ -174,6 +180,34 @@ class Tables(Record, sparse=True):
             is_estimate=count.is_estimate,
             problem=problem,
         )
+
+
+def _in_same_parts(
+    counts: Sequence[TableCount], rows: Mapping[str, int]
+) -> tuple[Sequence[TableCount], dict[str, int]]:
+    """Count a logical database of Redis as a whole on both sides if one of them has done so.
+
+    The server's keys may have too many prefixes at one time, and fewer at another.
+    """
+    names = {each.table for each in counts}
+    wholes = {each for each in names ^ rows.keys() if WHOLE.fullmatch(each)}
+
+    def part_of(name: str) -> str:
+        whole = name.partition("/")[0]
+        return whole if whole in wholes else name
+
+    before = Counter[str]()
+    for name, number in rows.items():
+        before[part_of(name)] += number
+    found: dict[str, TableCount] = {}
+    for each in counts:
+        name = part_of(each.table)
+        earlier = found.get(name)
+        more = each.rows
+        if earlier is not None:
+            more = (each.rows or 0) + (earlier.rows or 0)
+        found[name] = replace(each, table=name, rows=more)
+    return [*found.values()], dict(before)
 
 
 def problems_of(tables: Sequence[TableRows]) -> list[str]:

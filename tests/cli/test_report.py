@@ -551,6 +551,21 @@ async def test_clocks_that_differ_are_named_and_ages_count_by_the_later(
     assert f"This machine's clock is 3 h {side} the service's." in page
 
 
+@pytest.mark.parametrize("hours", [-13, 0, 13])
+@virtual
+async def test_a_period_by_a_wrong_clock_leaves_nothing_out(
+    tmp_path: Path, hours: float
+) -> None:
+    async with world(clock_offset_seconds=hours * HOUR) as w:
+        w.emulator.add_snapshot(DATABASE)
+        back = f"{DATABASE}/{w.newest().version_id}"
+        desk = Desk(w, tmp_path / "state")
+        assert (await desk.types("restore", back, "--yes", "--no-keep")).code == 0
+        await w.clock.sleep(23 * HOUR)
+        ended = await desk.types("report", DATABASE, "--since", "1d", "--json")
+    assert [each["result"] for each in one_of(ended)["restores"]] == ["success"]
+
+
 @at_desk(databases=(DATABASE, OTHER_DATABASE))
 async def test_a_ledger_of_one_machine_is_named_as_such_and_all_databases_are_reported(
     desk: Desk, w: World, tmp_path: Path

@@ -143,6 +143,14 @@ def test_a_drill_without_a_result_has_not_passed() -> None:
             "must be to the snapshot's own database, not to that of connection",
         ),
         (
+            {
+                "connection": TUNNEL.replace("tunnel.example", "localhost"),
+                "source_connection": TUNNEL.replace("tunnel.example", "127.0.0.1"),
+            },
+            "source_connection",
+            "must be to the snapshot's own database, not to that of connection",
+        ),
+        (
             {"connection": None, "password": "x", "source_connection": CONNECTION},
             "source_connection",
             "and its host is that of another database",

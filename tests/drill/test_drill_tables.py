@@ -76,6 +76,30 @@ def test_each_table_needs_its_share_of_the_rows_of_before(
     assert problems_of(tables.compare(counts(**rows), LAST)) == problems
 
 
+@pytest.mark.parametrize(
+    ("before", "rows", "problems"),
+    [
+        ({"db0/a:*": 60, "db0/b:*": 40}, {"db0": 95}, []),
+        ({"db0/a:*": 60, "db0/b:*": 40}, {"db0": 50}, ["db0 has 50 of 100 rows"]),
+        ({"db0": 100}, {"db0/a:*": 60, "db0/b:*": 40}, []),
+        ({"db0": 100, "db1": 1}, {"db0/a:*": 60, "db1": 1}, ["db0 has 60 of 100 rows"]),
+        # A collection of MongoDB can have any name.
+        ({"db0/a": 60, "shop/a": 1}, {"db0/a": 60, "shop": 60}, ["shop/a is gone"]),
+    ],
+)
+def test_a_logical_database_of_redis_that_is_counted_as_a_whole_is_compared_as_such(
+    before: Mapping[str, int], rows: Mapping[str, int], problems: list[str]
+) -> None:
+    found = Tables().compare(counts(**rows), RowsBefore(before, ""))
+    assert problems_of(found) == problems
+
+
+def test_a_whole_logical_database_hides_no_loss_behind_keys_that_are_left_out() -> None:
+    before = RowsBefore({"db0/order:*": 100}, "")
+    found = Tables(except_=["db0/session:*"]).compare(counts(db0=5000), before)
+    assert problems_of(found) == ["db0/order:* is gone"]
+
+
 def test_without_rows_of_before_one_row_must_be_there() -> None:
     for rows, problems in (
         ({"orders": 0, "log": 1}, []),

@@ -474,7 +474,7 @@ class Examination:
         session: The service and the ledger.
         limits: How old things may be.
         places: The places of archives.
-        since: The beginning of the period; None for 30 days ago.
+        since: The beginning of the period, or how long ago it was.
         stated: What states hold of resources.
         troubles: Gets a sentence for each source that cannot be read; None to raise its error.
     """
@@ -483,7 +483,7 @@ class Examination:
     session: Session
     limits: AgeLimits
     places: Sequence[Destination]
-    since: datetime | None = None
+    since: datetime | timedelta = PERIOD
     stated: Sequence[StateEntry] = ()
     troubles: list[str] | None = None
 
@@ -530,13 +530,18 @@ class Examination:
             await self._ask_service(wanted, account)
         shelf = await self._archives()
         history, attempts = await self._noted()
-        # By the earlier clock, what is old could seem young.
-        now = max(session.service_clock.now(), session.clock.utc())
+        # By the earlier clock, what is old could seem young; by the later one, a period could begin
+        # too late.
+        times = (session.service_clock.now(), session.clock.utc())
+        now = max(times)
+        since = self.since
+        if isinstance(since, timedelta):
+            since = min(times) - since
         evidence = Evidence(
             limits=self.limits,
             account=account,
             now=now,
-            since=self.since or now - PERIOD,
+            since=since,
             shelf=shelf,
             history=history,
             attempts=attempts,

@@ -87,7 +87,7 @@ async def report(
     places = typed["archives"]
     async with invocation.asking() as session:
         examination = Examination(
-            invocation, session, limits, places, begin, stated, troubles
+            invocation, session, limits, places, since, stated, troubles
         )
         evidence, found = await examination.examine(typed["databases"])
         ended = list[DrillRecord]()
