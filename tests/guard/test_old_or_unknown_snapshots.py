@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
+from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from tests.support import engine_calls
 from tests.support.clocks import Shifted
@@ -51,6 +52,28 @@ async def test_a_change_after_a_night_is_not_guarded_by_the_snapshot_of_the_even
     assert any(
         "waiting for the snapshot of this run" in text for text in program.row.shown
     )
+
+
+@staged(world, snapshot_seconds=60.0, cache_world="kept")
+async def test_a_change_is_not_guarded_by_what_an_answer_before_another_change_has_named(
+    w: World,
+) -> None:
+    """The wait ends before the request after that change is answered."""
+    machine = Machine(w)
+    other = machine.program()
+    program = machine.program()
+    asked = GuardInputs(DATABASE, reuse_within=0.0)
+    await other.change("update of Server 1")
+    await anyio.sleep(600)
+    w.fault(kind="create", delay=100.0, skip=1, times=1)
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(program.change, CHANGE, timeout=240.0))
+        await anyio.sleep(30)
+        await other.guards.after(
+            "shop", asked, "update of Server 2", lambda: other.session
+        )
+    assert program.done == {}
+    assert "The wait ended" in program.told(CHANGE)
 
 
 @staged(world, snapshot_seconds=300.0, cache_world="invalidated")

@@ -373,6 +373,10 @@ STORIES = {
         """
         for found in ("S up", "S up pending timeout=2m; wait 90; S refresh")
     },
+    "another machine's snapshot that held up ours, and ended just before it began, is not ours": """
+        service snapshot_seconds=222 modified_is=end; wait 400; S.b moves; S.b starts up v1; wait 190; S up v1; S.b ends;
+        S.b has 1; S has 2
+    """,
     "a snapshot that another resource has adopted is still its owner's": f"""
         S up unsaved; wait 300; S.b up reuse_within=1h; wait 300; S.b preview reuse_within=1h; S up: {UNSAVED};
         S has 1; S.b has 1; sent 1

@@ -24,6 +24,7 @@ from tests.support.memory import Memory
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OWNER, Row, World, world
 
+FLEET = tuple(f"{number + 1:032x}" for number in range(20))
 RULES: dict[str, Rules] = {"snapshot": SnapshotRules(), "restore": RestoreRules()}
 
 
@@ -114,6 +115,36 @@ async def test_two_snapshots_of_one_database_in_one_program_are_both_taken(
     assert here.clock.monotonic() < 10 * 60, (
         "the second waits for the first, and for the limit of the database"
     )
+
+
+@staged(
+    world,
+    databases=(DATABASE, *FLEET),
+    snapshot_seconds=300,
+    plan_memory_mb=2_560_000,
+    cache_world="invalidated",
+)
+async def test_of_many_in_one_program_two_that_wait_for_the_same_continue_together(
+    here: World,
+) -> None:
+    place = Memory(here.clock)
+    await here.killed(
+        20, lambda process: here.create(session=process), here.another_run(place)
+    )
+    session = here.another_run(place)
+    done: dict[str, float] = {}
+
+    async def take(name: str, database_id: str) -> None:
+        inputs = here.inputs(database_id=database_id, reuse_within=3600.0)
+        await create(session, inputs, Row(), OWNER.replace("before-release", name))
+        done[name] = here.clock.monotonic()
+
+    async with anyio.create_task_group() as program:
+        for name, database_id in {"first": DATABASE, "second": DATABASE}.items():
+            program.start_soon(take, name, database_id)
+        for database_id in FLEET:
+            program.start_soon(take, database_id, database_id)
+    assert max(done["first"], done["second"]) < 10 * 60
 
 
 # The state directory
