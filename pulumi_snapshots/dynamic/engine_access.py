@@ -110,7 +110,12 @@ class ServedCall:
         self._context = context
         self.urn: str | None = getattr(request, "urn", None) or None
 
-    def keep(self, id_: str, outputs: dict[str, Any], reason: str) -> None:
+    def keep(
+        self,
+        id_: str,
+        outputs: dict[str, Any],
+        reason: str,
+    ) -> None:
         """End the call unfinished: the engine saves the resource as far as it got.
 
         Returns if the SDK has no known way for that.
@@ -209,7 +214,11 @@ def on_cancel(callback: Callable[[], None]) -> None:
             continue
         plain = table[_CANCEL_METHOD]
 
-        def cancel(request: Any, context: Any, plain: Any = plain) -> Any:
+        def cancel(
+            request: Any,
+            context: Any,
+            plain: Any = plain,
+        ) -> Any:
             callback()
             return plain.unary_unary(request, context)
 

@@ -137,7 +137,12 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             )
         return database_id
 
-    def _hook(self, name: str, when: str, change: str) -> pulumi.ResourceHook:
+    def _hook(
+        self,
+        name: str,
+        when: str,
+        change: str,
+    ) -> pulumi.ResourceHook:
         async def run(
             args: pulumi.ResourceHookArgs,
         ) -> None:  # the SDK reads what only a function has
@@ -160,7 +165,12 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         hook._registered = asyncio.ensure_future(both())  # noqa: SLF001
         return hook
 
-    async def _at_change(self, when: str, change: str, urn: str) -> None:
+    async def _at_change(
+        self,
+        when: str,
+        change: str,
+        urn: str,
+    ) -> None:
         """Hold a change until the snapshot is there, or note it after it has happened.
 
         An error fails it.

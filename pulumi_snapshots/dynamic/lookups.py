@@ -102,7 +102,12 @@ def _are_mocked() -> bool:
 class _Direct(Lookups):
     """Asks the service, in the program itself."""
 
-    def _answer(self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any) -> T:
+    def _answer(
+        self,
+        lookup: Lookup[T],
+        arguments: Mapping[str, Any],
+        opts: Any,
+    ) -> T:
         if _are_mocked():
             return super()._answer(lookup, arguments, opts)
         with _asking(lookup.function, opts):

@@ -122,7 +122,12 @@ class Report:
     answers: list[dict[str, Any]] = field(default_factory=list)
     _secrets: set[str] = field(default_factory=set)
 
-    def judge(self, fact: str, true: Truth, seen: str = "") -> None:
+    def judge(
+        self,
+        fact: str,
+        true: Truth,
+        seen: str = "",
+    ) -> None:
         """Settle a fact, or keep it open.
 
         A contradiction is final: later confirmations do not outweigh it.

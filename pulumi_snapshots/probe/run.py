@@ -321,7 +321,12 @@ class ProbeRun:
         self.last = answer
         self.response = known.get("response") if answer.status == OK else None
 
-    def _judge_form(self, answer: Answer, body: dict[str, Any], what: str) -> None:
+    def _judge_form(
+        self,
+        answer: Answer,
+        body: dict[str, Any],
+        what: str,
+    ) -> None:
         """Judge the form of an answer's JSON object; `what` names the answer."""
         status = body.get("status")
         if answer.status == OK:

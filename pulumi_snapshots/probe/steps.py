@@ -174,7 +174,12 @@ async def _after_31_minutes(
 # Reads --------------------------------------------------------------------------------------------
 
 
-def _shape(run: ProbeRun, fact: str, fields: set[str], *objects: Any) -> None:
+def _shape(
+    run: ProbeRun,
+    fact: str,
+    fields: set[str],
+    *objects: Any,
+) -> None:
     """Judge whether objects have these fields."""
     lacks = set[str]()
     for each in objects:
@@ -398,7 +403,11 @@ def _judge_order(run: ProbeRun, entries: Sequence[ListedSnapshot]) -> None:
     run.judge("newest-first", is_sorted, f"{len(times)} entries")
 
 
-def _judge_modified(run: ProbeRun, shot: Shot, entry: ListedSnapshot) -> None:
+def _judge_modified(
+    run: ProbeRun,
+    shot: Shot,
+    entry: ListedSnapshot,
+) -> None:
     if entry.modified is None:
         return
     since_request = run.seconds_after(shot.sent, entry.modified)
@@ -413,7 +422,11 @@ def _judge_modified(run: ProbeRun, shot: Shot, entry: ListedSnapshot) -> None:
     run.judge("modified-end", is_end, seen)
 
 
-def _judge_late(run: ProbeRun, shot: Shot, entry: ListedSnapshot) -> None:
+def _judge_late(
+    run: ProbeRun,
+    shot: Shot,
+    entry: ListedSnapshot,
+) -> None:
     found = run.now - shot.answered
     done = found
     if entry.modified is not None:
@@ -578,7 +591,11 @@ class _Watched:
         return at / 1000 if isinstance(at, int | float) else None
 
 
-async def _restore(run: ProbeRun, scratch: str, entry: ListedSnapshot) -> None:
+async def _restore(
+    run: ProbeRun,
+    scratch: str,
+    entry: ListedSnapshot,
+) -> None:
     """Restore the first snapshot onto another database, and poll until that is over."""
     shot = run.shot(scratch, entry)
     watched = _Watched(shot)
@@ -600,7 +617,11 @@ async def _restore(run: ProbeRun, scratch: str, entry: ListedSnapshot) -> None:
         shot.how = f"has ended with {state}"
 
 
-async def _watch(run: ProbeRun, scratch: str, watched: _Watched) -> None:
+async def _watch(
+    run: ProbeRun,
+    scratch: str,
+    watched: _Watched,
+) -> None:
     """Poll a restore and its database until it is over, for 15 minutes at most."""
     ends = run.now + RESTORE_LIMIT
     while not _is_restored(run, watched) and run.now < ends:

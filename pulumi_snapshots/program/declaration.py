@@ -104,7 +104,11 @@ def signature_of_provider(settings: type[Record]) -> Signature:
     return Signature([*parameters, opts])
 
 
-def _argument(each: Property, kind: Any, schema: ResourceSchema) -> Parameter:
+def _argument(
+    each: Property,
+    kind: Any,
+    schema: ResourceSchema,
+) -> Parameter:
     annotation = f"pulumi.Input[{_input_type(each)}]"
     is_from_snapshot = takes_snapshot(schema) and each.name in INSTEAD_OF_SNAPSHOT
     # The provider says why something that must be true is not: that text says more.
@@ -113,13 +117,21 @@ def _argument(each: Property, kind: Any, schema: ResourceSchema) -> Parameter:
     return _parameter(each, kind, annotation)
 
 
-def _parameter(each: Property, kind: Any, annotation: str) -> Parameter:
+def _parameter(
+    each: Property,
+    kind: Any,
+    annotation: str,
+) -> Parameter:
     if each.required:
         return Parameter(each.name, kind, annotation=annotation)
     return _optional(each.name, kind, f"{annotation} | None")
 
 
-def _optional(name: str, kind: Any, annotation: str) -> Parameter:
+def _optional(
+    name: str,
+    kind: Any,
+    annotation: str,
+) -> Parameter:
     return Parameter(name, kind, default=None, annotation=annotation)
 
 

@@ -329,7 +329,13 @@ class GuardDeclaration:
             args.props, pulumi.ResourceOptions.merge(args.opts, hooks)
         )
 
-    def _picks(self, type_: str, name: str, *, custom: bool) -> bool:
+    def _picks(
+        self,
+        type_: str,
+        name: str,
+        *,
+        custom: bool,
+    ) -> bool:
         """Whether a call of `stack` before has picked a resource."""
         return may_be_guarded(type_, custom=custom) and any(
             only is None or only(type_, name) for only in self._pickers

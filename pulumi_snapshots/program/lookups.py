@@ -65,7 +65,12 @@ class Lookups:
 
         return found.apply(marked)
 
-    def _answer(self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any) -> T:
+    def _answer(
+        self,
+        lookup: Lookup[T],
+        arguments: Mapping[str, Any],
+        opts: Any,
+    ) -> T:
         token, asked = _asked(lookup, arguments)
         try:
             found = invoke(token, asked, opts).value
@@ -88,7 +93,12 @@ class Lookups:
         return found.apply(lambda found: answer_of(lookup, found))
 
 
-def _method(lookup: Lookup[Any], name: str, *, of_outputs: bool) -> Callable[..., Any]:
+def _method(
+    lookup: Lookup[Any],
+    name: str,
+    *,
+    of_outputs: bool,
+) -> Callable[..., Any]:
     """Make the function of a lookup, as a method of `Lookups`."""
     wanted = signature_of_lookup(lookup, of_outputs=of_outputs)
 

@@ -316,7 +316,12 @@ class GuardComponent:
             if may_be_guarded(type_, custom=True) and (type_, name) not in self._later:
                 self._earlier.setdefault(urn, asked.name)
 
-    async def _at_change(self, when: str, change: str, request: bytes) -> Any:
+    async def _at_change(
+        self,
+        when: str,
+        change: str,
+        request: bytes,
+    ) -> Any:
         """Hold a change until the snapshot is there, or note it after it has happened."""
         asked = resource_pb2.ResourceHookRequest.FromString(request)
         if self._needs_none(change, asked):

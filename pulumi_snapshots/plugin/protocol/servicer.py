@@ -112,7 +112,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     Each explicit provider has a process of its own.
     """
 
-    def __init__(self, engine: Engine, shared: Shared, callbacks: Callbacks) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        shared: Shared,
+        callbacks: Callbacks,
+    ) -> None:
         self._engine = engine
         self._shared = shared
         self._callbacks = callbacks
@@ -737,7 +742,11 @@ def _reasons(
     return told
 
 
-def _difference(kind: ResourceKind, found: Changes, request: Any) -> Any:
+def _difference(
+    kind: ResourceKind,
+    found: Changes,
+    request: Any,
+) -> Any:
     answer = provider_pb2.DiffResponse
     # A resource of the dynamic provider is updated once, to the plugin's names.
     wire_of = kind.names.wire
@@ -798,7 +807,11 @@ def _foreseen(
     return foreseen
 
 
-async def _refuse(_self: Any, _request: Any, context: Any) -> Any:
+async def _refuse(
+    _self: Any,
+    _request: Any,
+    context: Any,
+) -> Any:
     """End a call that the plugin does not have.
 
     The SDK's own answer blocks the event loop, and prints a traceback.
@@ -815,7 +828,11 @@ for _name in ("Parameterize", "Call", "GetMapping", "GetMappings", "DiffConfig")
     setattr(Plugin, _name, _refuse)
 
 
-def _is_in_files(secret: str, stack: str, folder: Path) -> bool:
+def _is_in_files(
+    secret: str,
+    stack: str,
+    folder: Path,
+) -> bool:
     """Whether a file of the project of this folder, or of one above it, shows a secret.
 
     An encrypted one is in none.
