@@ -8,26 +8,43 @@ imports them.
 import subprocess
 import sys
 import textwrap
-from inspect import Parameter, getdoc, signature
+from collections.abc import Mapping
+from inspect import Parameter, Signature, getdoc, signature
 from pathlib import Path
-from typing import get_origin
+from typing import Any, get_args, get_origin
 
 from pulumi_snapshots.engine import schema_of
 from pulumi_snapshots.lookup import results
 from pulumi_snapshots.plugin.resources import Provider
 from pulumi_snapshots.program import FoundById, section, with_arguments
 from pulumi_snapshots.program.declaration import (
-    output_type,
+    WHOLE_NUMBERS,
     outputs_of,
     signature_of,
 )
 from pulumi_snapshots.program.lookups import Lookups
-from pulumi_snapshots.properties.catalogue import Record, ResourceSchema, record_in
+from pulumi_snapshots.properties.catalogue import (
+    Duration,
+    Property,
+    Record,
+    ResourceSchema,
+    record_in,
+)
 from pulumi_snapshots.resources import LOOKUP_FUNCTIONS, LOOKUPS, RESOURCES, room_of
+from pulumi_snapshots.run.settings import Settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGE = PROJECT / "pulumi_snapshots"
 FILE = PACKAGE / "program" / "resources.pyi"
+SNAPSHOT = "Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None]"
+TYPES: dict[Any, str] = {
+    **dict.fromkeys(WHOLE_NUMBERS, "int"),
+    float: "float",
+    bool: "bool",
+    Duration: "str | float",
+    Any: "Any",
+}
+"""What programs write for the types of properties; a string for every other type."""
 LONGEST = 100
 """Columns of a line."""
 HEAD = '''\
@@ -65,11 +82,15 @@ def declarations() -> str:
 def _provider() -> str:
     """The plugin's explicit provider, whose arguments are the settings."""
     wanted = signature(Provider.__init__)
+    types = {"opts": "pulumi.ResourceOptions"}
+    for name, each in Settings.properties().items():
+        # The engine takes the settings of a provider as texts, durations too.
+        types[name] = f"pulumi.Input[{'int' if each.type is int else 'str'}]"
     lines = [
         "\nclass Provider(pulumi.ProviderResource):",
         _docstring(getdoc(Provider) or "", 1),
         "    def __init__(",
-        *_parameters(list(wanted.parameters.values())),
+        *_parameters(wanted, types),
         "    ) -> None: ...",
         "",
     ]
@@ -81,11 +102,17 @@ def _function(name: str) -> str:
     function = getattr(Lookups, name)
     lookup = getattr(results, LOOKUPS[name.removesuffix("_output")])
     answer = _answer(lookup.result)
+    types = {
+        given: _input_type(each) for given, each in lookup.query.properties().items()
+    }
+    types["opts"] = "pulumi.InvokeOptions"
     if name.endswith("_output"):
         answer = f"pulumi.Output[{answer}]"
+        types = {given: f"pulumi.Input[{kind}]" for given, kind in types.items()}
+        types["opts"] = "pulumi.InvokeOutputOptions"
     lines = [
         f"\ndef {name}(",
-        *_parameters(list(signature(function).parameters.values())[1:]),
+        *_parameters(signature(function), types)[1:],
         f") -> {answer}:",
         _docstring(getdoc(function) or "", 1),
         "",
@@ -107,11 +134,16 @@ def _answer(result: type[Record]) -> str:
 
 def _class(schema: ResourceSchema) -> str:
     wanted = signature_of(schema)
+    types = {"snapshot": SNAPSHOT, "opts": "pulumi.ResourceOptions"}
+    for name, each in schema.inputs.properties().items():
+        types[name] = f"pulumi.Input[{_input_type(each)}]"
     shown = outputs_of(schema)
     attributes = {name: each.description for name, each in shown.items()}
     doc = with_arguments(schema.doc, wanted, schema.inputs)
     described = _docstring(doc + section("Attributes", attributes), 1)
-    outputs = [f"    {name}: {output_type(schema, shown[name])}" for name in shown]
+    outputs = [
+        f"    {name}: {_output_type(schema, each)}" for name, each in shown.items()
+    ]
     found = _get() if schema.is_found_by_id else ""
     return "\n".join(
         [
@@ -119,23 +151,53 @@ def _class(schema: ResourceSchema) -> str:
             described,
             *outputs,
             "    def __init__(",
-            *_parameters(list(wanted.parameters.values())),
+            *_parameters(wanted, types),
             "    ) -> None: ...",
             found,
         ]
     )
 
 
-def _parameters(parameters: list[Parameter]) -> list[str]:
+def _parameters(wanted: Signature, types: Mapping[str, str]) -> list[str]:
     """The lines of the parameters, with the mark from which on they are given by name."""
-    lines = []
-    for each in parameters:
+    lines = ["        self,"]
+    for each in list(wanted.parameters.values())[1:]:
         if each.kind is Parameter.KEYWORD_ONLY and "        *," not in lines:
             lines.append("        *,")
-        annotation = "" if each.annotation is each.empty else f": {each.annotation}"
-        default = "" if each.default is each.empty else f" = {each.default}"
-        lines.append(f"        {each.name}{annotation}{default},")
+        kind = types.get(each.name, "str")
+        if each.default is None:
+            kind += " | None = None"
+        lines.append(f"        {each.name}: {kind},")
     return lines
+
+
+def _input_type(each: Property) -> str:
+    if each.choices is not None:
+        return f"Literal[{', '.join(map(repr, each.choices.meanings))}]"
+    return _written_type(each.type)
+
+
+def _written_type(kind: Any) -> str:
+    """The type of what a program writes, an object also as a mapping."""
+    record = record_in(kind)
+    if get_origin(kind) in {list, tuple}:
+        return f"Sequence[pulumi.Input[{_written_type(get_args(kind)[0])}]]"
+    if record is None:
+        return TYPES.get(kind, "str")
+    kinds = {_written_type(each.type) for each in record.properties().values()}
+    value = f"pulumi.Input[{kinds.pop()}]" if len(kinds) == 1 else "Any"
+    return f"{record.__name__} | Mapping[str, {value}]"
+
+
+def _output_type(schema: ResourceSchema, each: Property) -> str:
+    kind = _read_type(each.type)
+    return f"pulumi.Output[{kind if schema.seen(each) else f'{kind} | None'}]"
+
+
+def _read_type(kind: Any) -> str:
+    if get_origin(kind) in {list, tuple}:
+        return f"list[{_read_type(get_args(kind)[0])}]"
+    return "dict[str, Any]" if record_in(kind) else TYPES.get(kind, "str")
 
 
 def _get() -> str:

@@ -105,7 +105,11 @@ class ServedCall:
     `urn` is the URN of its resource, None if it is not known.
     """
 
-    def __init__(self, request: Any = None, context: Any = None) -> None:
+    def __init__(
+        self,
+        request: Any = None,
+        context: Any = None,
+    ) -> None:
         self._request = request
         self._context = context
         self.urn: str | None = getattr(request, "urn", None) or None
@@ -142,7 +146,12 @@ class ServedCall:
         if self._send_details(text, detail):
             raise EngineError(text) from None
 
-    def fail(self, text: str, *, later: bool = False) -> NoReturn:
+    def fail(
+        self,
+        text: str,
+        *,
+        later: bool = False,
+    ) -> NoReturn:
         """End the call with exactly this text as the error.
 
         With `SQUARECLOUD_TRACEBACK=1`, the traceback is added.
@@ -162,7 +171,11 @@ class ServedCall:
             sys.tracebacklimit = 0
         raise EngineError(text) from None
 
-    def _send_details(self, text: str, make_detail: Callable[[], Any]) -> bool:
+    def _send_details(
+        self,
+        text: str,
+        make_detail: Callable[[], Any],
+    ) -> bool:
         """Attach a status to the call's end, which the engine shows instead of a traceback."""
         try:
             self._context.set_trailing_metadata(

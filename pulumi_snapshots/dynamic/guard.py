@@ -46,7 +46,11 @@ OFF_WITHOUT_DATABASE = Message(
 class _InState(pulumi.ComponentResource):
     """The guard in the state, which shows the next run what it guards already."""
 
-    def __init__(self, name: str, covered: pulumi.Output[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        covered: pulumi.Output[Mapping[str, Any]],
+    ) -> None:
         outputs = {each: covered[each] for each in ("databaseId", "before", "only")}
         super().__init__(GUARD_TYPE, name, outputs)
         self.register_outputs(outputs)

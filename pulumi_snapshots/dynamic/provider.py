@@ -58,7 +58,11 @@ class Provider(ResourceProvider):
         self._config = req.config
         engine_access.end_with_engine()
 
-    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+    def check(
+        self,
+        _olds: dict[str, Any],
+        news: dict[str, Any],
+    ) -> CheckResult:
         """Validate inputs and configuration, without a request.
 
         Args:
@@ -127,7 +131,11 @@ class Provider(ResourceProvider):
         made = self._resource(lambda call: self.rules.calls.create(call, props))
         return CreateResult(made.id, made.outputs)
 
-    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+    def read(
+        self,
+        id_: str,
+        props: dict[str, Any],
+    ) -> ReadResult:
         """Refresh a resource in the state, or get an existing one by its id.
 
         Args:
@@ -160,7 +168,11 @@ class Provider(ResourceProvider):
 
         return UpdateResult(self._resource(update).outputs)
 
-    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+    def delete(
+        self,
+        _id: str,
+        _props: dict[str, Any],
+    ) -> None:
         """Delete or forget the resource."""
         state = self._own(_props)
         with self._call() as call:

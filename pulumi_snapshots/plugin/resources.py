@@ -76,7 +76,7 @@ def __getattr__(name: str) -> type[Native]:
     return globals().setdefault(name, made)  # type: ignore[no-any-return]
 
 
-_PROVIDER = signature_of_provider(Settings)
+_PROVIDER = signature_of_provider(Settings.properties())
 
 
 class Provider(pulumi.ProviderResource):

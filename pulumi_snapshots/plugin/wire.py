@@ -163,7 +163,12 @@ class Names:
         values = {name: plain(value) for name, value in properties.fields.items()}
         return in_python(self._properties, values)
 
-    def write(self, values: Mapping[str, Any], *, echo: Struct | None = None) -> Struct:
+    def write(
+        self,
+        values: Mapping[str, Any],
+        *,
+        echo: Struct | None = None,
+    ) -> Struct:
         """Return plain values by their Python names as the engine takes them, with secrets marked.
 
         None is left out.

@@ -227,7 +227,11 @@ def class_of(
     return new_class(name, bases, keywords, lambda space: space.update(own))
 
 
-def _describe(cls: type[Declared], schema: ResourceSchema, wanted: Signature) -> None:
+def _describe(
+    cls: type[Declared],
+    schema: ResourceSchema,
+    wanted: Signature,
+) -> None:
     """Document the class of a resource by its definition."""
     shown = outputs_of(schema).items()
     attributes = {name: each.description for name, each in shown}
@@ -325,7 +329,10 @@ def _plain(value: Any) -> Any:
     return value.to_outputs() if isinstance(value, Record) else value
 
 
-def naming_class(name: str, init: Callable[..., None]) -> Callable[..., None]:
+def naming_class(
+    name: str,
+    init: Callable[..., None],
+) -> Callable[..., None]:
     """Let a constructor's errors name the class, and the argument that was probably meant.
 
     Args:
@@ -402,7 +409,11 @@ class Program:
         self._uses = Uses()
         self._guarded: list[tuple[str, pulumi.Output[str]]] = []
 
-    def noted(self, resource: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def noted(
+        self,
+        resource: str,
+        inputs: Mapping[str, Any],
+    ) -> dict[str, Any]:
         """Note a resource's databases, and check that no drill overwrites another resource's.
 
         A provider's check sees only targeted resources, and no guard of another process.
@@ -438,7 +449,11 @@ class Program:
             "scratch_database_id": pulumi.Output.from_input(scratch).apply(checked),
         }
 
-    def note_guard(self, guard: str, database_id: pulumi.Input[str]) -> None:
+    def note_guard(
+        self,
+        guard: str,
+        database_id: pulumi.Input[str],
+    ) -> None:
         """Note the database of a guard, which can become known only later.
 
         Args:
@@ -556,7 +571,10 @@ def warn_of_unusual_id(
         )
 
 
-def warn_once(text: str, resource: pulumi.Resource | None = None) -> None:
+def warn_once(
+    text: str,
+    resource: pulumi.Resource | None = None,
+) -> None:
     """Show a warning, unless this program has shown it already.
 
     Args:

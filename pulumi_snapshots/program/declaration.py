@@ -1,20 +1,13 @@
 """The arguments and outputs of resources' classes and lookups, made of their definitions.
 
-Type checkers read the same in `resources.pyi`, which `make generated` writes.
+Type checkers read the same in `resources.pyi`, which `make generated` writes, with their types.
 """
 
+from collections.abc import Iterable
 from inspect import Parameter, Signature
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.properties.catalogue import (
-    Bytes,
-    Duration,
-    Property,
-    Record,
-    ResourceSchema,
-    Rows,
-    record_in,
-)
+from pulumi_snapshots.properties.catalogue import Bytes, Property, ResourceSchema, Rows
 from pulumi_snapshots.snapshot.record import ListedProperties, takes_snapshot
 
 if TYPE_CHECKING:
@@ -22,18 +15,9 @@ if TYPE_CHECKING:
 
 INSTEAD_OF_SNAPSHOT = ("database_id", "version_id", "download_url")
 """The inputs that may be given instead of the argument `snapshot`."""
-SNAPSHOT_ANNOTATION = (
-    "Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None"
-)
 WHOLE_NUMBERS = frozenset({int, Bytes, Rows})
-TYPES: dict[Any, str] = {
-    **dict.fromkeys(WHOLE_NUMBERS, "int"),
-    float: "float",
-    bool: "bool",
-    Duration: "str | float",
-    Any: "Any",
-}
-"""What programs write for the types of properties; a string for every other type."""
+_BY_POSITION: Any = Parameter.POSITIONAL_OR_KEYWORD
+_BY_NAME: Any = Parameter.KEYWORD_ONLY
 
 
 def signature_of(schema: ResourceSchema) -> Signature:
@@ -44,113 +28,60 @@ def signature_of(schema: ResourceSchema) -> Signature:
     Args:
         schema: the resource's definition.
     """
-    by_position: Any = Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [
-        Parameter("self", by_position),
-        Parameter("resource_name", by_position, annotation="str"),
-    ]
+    parameters = [Parameter("resource_name", _BY_POSITION)]
     inputs = dict(schema.inputs.properties())
+    instead: tuple[str, ...] = ()
     if takes_snapshot(schema):
-        parameters.append(_optional("snapshot", by_position, SNAPSHOT_ANNOTATION))
-        for name in ListedProperties.properties().keys() - {*INSTEAD_OF_SNAPSHOT}:
+        instead = INSTEAD_OF_SNAPSHOT
+        parameters.append(_optional("snapshot", _BY_POSITION))
+        for name in ListedProperties.properties().keys() - {*instead}:
             inputs.pop(name, None)
-    kind = by_position
+    kind = _BY_POSITION
     for name in dict.fromkeys([*schema.positional, *inputs]):
+        each = inputs[name]
         if name not in schema.positional:
-            kind = Parameter.KEYWORD_ONLY
-        parameters.append(_argument(inputs[name], kind, schema))
-    return Signature(
-        [*parameters, _optional("opts", kind, "pulumi.ResourceOptions | None")]
-    )
+            kind = _BY_NAME
+        # The provider says why something that must be true is not: that text says more.
+        may_lack = name in instead or each.type is bool
+        parameters.append(_optional(name, kind) if may_lack else _parameter(each, kind))
+    return _method([*parameters, _optional("opts", kind)])
 
 
-def signature_of_lookup(lookup: "Lookup[Any]", *, of_outputs: bool) -> Signature:
-    """Return what the function of a lookup takes, as a method.
+def signature_of_lookup(lookup: "Lookup[Any]") -> Signature:
+    """Return what each function of a lookup takes.
 
     Args:
         lookup: the lookup.
-        of_outputs: whether its arguments may be outputs.
     """
-    by_position: Any = Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [Parameter("self", by_position)]
-    for each in lookup.query.properties().values():
-        kind = Parameter.KEYWORD_ONLY if each.type is bool else by_position
-        annotation = _input_type(each)
-        if of_outputs:
-            annotation = f"pulumi.Input[{annotation}]"
-        parameters.append(_parameter(each, kind, annotation))
-    options = "pulumi.InvokeOutputOptions" if of_outputs else "pulumi.InvokeOptions"
-    opts = _optional("opts", Parameter.KEYWORD_ONLY, f"{options} | None")
-    return Signature([*parameters, opts])
+    arguments = [
+        _parameter(each, _BY_NAME if each.type is bool else _BY_POSITION)
+        for each in lookup.query.properties().values()
+    ]
+    return _method([*arguments, _optional("opts", _BY_NAME)])
 
 
-def signature_of_provider(settings: type[Record]) -> Signature:
+def signature_of_provider(settings: Iterable[str]) -> Signature:
     """Return what the constructor of the plugin's explicit provider takes.
 
     Args:
-        settings: the settings.
+        settings: the names of the settings.
     """
-    by_name: Any = Parameter.KEYWORD_ONLY
-    parameters = [
-        Parameter("self", Parameter.POSITIONAL_OR_KEYWORD),
-        Parameter("resource_name", Parameter.POSITIONAL_OR_KEYWORD, annotation="str"),
-    ]
-    for each in settings.properties().values():
-        # The engine takes the settings of a provider as texts, durations too.
-        kind = "int" if each.type is int else "str"
-        annotation = f"pulumi.Input[{kind}] | None"
-        parameters.append(_optional(each.name, by_name, annotation))
-    opts = _optional("opts", by_name, "pulumi.ResourceOptions | None")
-    return Signature([*parameters, opts])
+    named = [_optional(name, _BY_NAME) for name in (*settings, "opts")]
+    return _method([Parameter("resource_name", _BY_POSITION), *named])
 
 
-def _argument(
-    each: Property,
-    kind: Any,
-    schema: ResourceSchema,
-) -> Parameter:
-    annotation = f"pulumi.Input[{_input_type(each)}]"
-    is_from_snapshot = takes_snapshot(schema) and each.name in INSTEAD_OF_SNAPSHOT
-    # The provider says why something that must be true is not: that text says more.
-    if is_from_snapshot or each.type is bool:
-        return _optional(each.name, kind, f"{annotation} | None")
-    return _parameter(each, kind, annotation)
+def _method(parameters: list[Parameter]) -> Signature:
+    return Signature([Parameter("self", _BY_POSITION), *parameters])
 
 
-def _parameter(
-    each: Property,
-    kind: Any,
-    annotation: str,
-) -> Parameter:
+def _parameter(each: Property, kind: Any) -> Parameter:
     if each.required:
-        return Parameter(each.name, kind, annotation=annotation)
-    return _optional(each.name, kind, f"{annotation} | None")
+        return Parameter(each.name, kind)
+    return _optional(each.name, kind)
 
 
-def _optional(
-    name: str,
-    kind: Any,
-    annotation: str,
-) -> Parameter:
-    return Parameter(name, kind, default=None, annotation=annotation)
-
-
-def _input_type(each: Property) -> str:
-    if each.choices is not None:
-        return f"Literal[{', '.join(map(repr, each.choices.meanings))}]"
-    return _written_type(each.type)
-
-
-def _written_type(kind: Any) -> str:
-    """The type of what a program writes, an object also as a mapping."""
-    record = record_in(kind)
-    if get_origin(kind) in {list, tuple}:
-        return f"Sequence[pulumi.Input[{_written_type(get_args(kind)[0])}]]"
-    if record is None:
-        return TYPES.get(kind, "str")
-    kinds = {_written_type(each.type) for each in record.properties().values()}
-    value = f"pulumi.Input[{kinds.pop()}]" if len(kinds) == 1 else "Any"
-    return f"{record.__name__} | Mapping[str, {value}]"
+def _optional(name: str, kind: Any) -> Parameter:
+    return Parameter(name, kind, default=None)
 
 
 def outputs_of(schema: ResourceSchema) -> dict[str, Property]:
@@ -168,20 +99,3 @@ def outputs_of(schema: ResourceSchema) -> dict[str, Property]:
         for name, each in schema.outputs.items()
         if name in record or each.shown
     }
-
-
-def output_type(schema: ResourceSchema, each: Property) -> str:
-    """Return the type of an output, as type checkers read it.
-
-    Args:
-        schema: the resource's definition.
-        each: the output.
-    """
-    kind = _read_type(each.type)
-    return f"pulumi.Output[{kind if schema.seen(each) else f'{kind} | None'}]"
-
-
-def _read_type(kind: Any) -> str:
-    if get_origin(kind) in {list, tuple}:
-        return f"list[{_read_type(get_args(kind)[0])}]"
-    return "dict[str, Any]" if record_in(kind) else TYPES.get(kind, "str")

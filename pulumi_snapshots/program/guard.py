@@ -201,7 +201,11 @@ class GuardDeclaration:
         """
         return self._of_book(lambda book: book.history(self._owner))
 
-    def _last(self, database_id: str, pin: str | None) -> SnapshotInfo | None:
+    def _last(
+        self,
+        database_id: str,
+        pin: str | None,
+    ) -> SnapshotInfo | None:
         # What a preview has shown may be thought over.
         keeps = bool(pin) and not pulumi.runtime.is_dry_run()
         run = run_of_program()
@@ -354,7 +358,12 @@ class GuardDeclaration:
         both_known = isinstance(onto, str) and isinstance(self._database_id, str)
         return not both_known or onto == self._database_id
 
-    def _of_book(self, use: Callable[[GuardBook], T], *, writes: bool = False) -> T:
+    def _of_book(
+        self,
+        use: Callable[[GuardBook], T],
+        *,
+        writes: bool = False,
+    ) -> T:
         """What the book says, without a request."""
 
         async def consult() -> T:

@@ -36,7 +36,11 @@ class Lookups:
     All take `opts`, such as an explicit provider, which is for the plugin only.
     """
 
-    def _now(self, lookup: Lookup[T], given: dict[str, Any]) -> T:
+    def _now(
+        self,
+        lookup: Lookup[T],
+        given: dict[str, Any],
+    ) -> T:
         """Ask with the plain arguments of a method's call, and wait for the answer."""
         opts = given.pop("opts", None)
         for name, value in given.items():
@@ -48,7 +52,11 @@ class Lookups:
                 raise LookupFailed(lookup.function, text)
         return self._answer(lookup, given, opts)
 
-    def _later(self, lookup: Lookup[T], given: dict[str, Any]) -> pulumi.Output[T]:
+    def _later(
+        self,
+        lookup: Lookup[T],
+        given: dict[str, Any],
+    ) -> pulumi.Output[T]:
         """Ask once the arguments of a method's call are known.
 
         What holds a download URL is a secret.
@@ -100,7 +108,7 @@ def _method(
     of_outputs: bool,
 ) -> Callable[..., Any]:
     """Make the function of a lookup, as a method of `Lookups`."""
-    wanted = signature_of_lookup(lookup, of_outputs=of_outputs)
+    wanted = signature_of_lookup(lookup)
 
     def method(self: Lookups, *arguments: Any, **named: Any) -> Any:
         given = bound(name, wanted, (self, *arguments), named)
@@ -135,7 +143,10 @@ def _asked(
     return f"{PACKAGE}:index:{in_camel(lookup.function)}", asked | may_be_none
 
 
-def answer_of(lookup: Lookup[T], found: Mapping[str, Any] | None) -> T:
+def answer_of(
+    lookup: Lookup[T],
+    found: Mapping[str, Any] | None,
+) -> T:
     """Return the plugin's answer as the lookup's result declares it.
 
     Args:

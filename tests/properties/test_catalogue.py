@@ -259,12 +259,16 @@ def test_settings_are_those_of_the_provider_class() -> None:
     assert set(arguments_in(inspect.getdoc(plugin.Provider) or "")) == set(
         Settings.properties()
     )
-    for name, parameter in inspect.signature(
-        plugin.Provider.__init__
-    ).parameters.items():
-        if name in Settings.properties():
-            kind = "int" if Settings.properties()[name].type is int else "str"
-            assert parameter.annotation == f"pulumi.Input[{kind}] | None", name
+    [init] = [
+        each
+        for each in declaration_of("Provider").body
+        if isinstance(each, ast.FunctionDef)
+    ]
+    for each in init.args.kwonlyargs:
+        if each.arg in Settings.properties():
+            kind = "int" if Settings.properties()[each.arg].type is int else "str"
+            assert each.annotation is not None
+            assert ast.unparse(each.annotation) == f"pulumi.Input[{kind}] | None"
 
 
 def test_every_rule_has_a_resource() -> None:

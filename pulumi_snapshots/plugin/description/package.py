@@ -168,7 +168,10 @@ def _named_by(
     return (database_id, UNKNOWN), [unnamed]
 
 
-def explained(problems: list[Problem], olds: Struct) -> list[Problem]:
+def explained(
+    problems: list[Problem],
+    olds: Struct,
+) -> list[Problem]:
     """Return problems of inputs with an explanation.
 
     If the state has a snapshot and the inputs have none, the explanation says what `ignoreChanges`

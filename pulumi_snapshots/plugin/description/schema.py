@@ -134,7 +134,10 @@ def _setting(each: Property) -> dict[str, Any]:
     return setting
 
 
-def _resource(made: ResourceSchema, kind: ResourceKind | None = None) -> dict[str, Any]:
+def _resource(
+    made: ResourceSchema,
+    kind: ResourceKind | None = None,
+) -> dict[str, Any]:
     """A resource; a component unless a kind is given."""
     inputs = made.inputs.properties()
     taken = {each.camel: _input(each) for each in inputs.values()}
@@ -167,7 +170,10 @@ def _input(each: Property) -> dict[str, Any]:
     return _property(each) | (REPLACING if each.replaces else {})
 
 
-def _reference(inputs: Mapping[str, Property], named: Iterable[str]) -> dict[str, Any]:
+def _reference(
+    inputs: Mapping[str, Property],
+    named: Iterable[str],
+) -> dict[str, Any]:
     """The input that takes a Snapshot in place of the inputs that it names."""
     instead = " and ".join(f"`{name}`" for name in named)
     replaces = all(inputs[name].replaces for name in NAMED_BY)

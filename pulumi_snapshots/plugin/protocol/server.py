@@ -116,7 +116,11 @@ class Attached:
         return stream if method == "List" else answer
 
     @asynccontextmanager
-    async def _call(self, method: str, context: Any) -> AsyncIterator[Plugin]:
+    async def _call(
+        self,
+        method: str,
+        context: Any,
+    ) -> AsyncIterator[Plugin]:
         """Get the plugin of a connection for one call."""
         peer = context.peer()
         connection = await self._connection(method, context)

@@ -322,7 +322,11 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         inputs = request.inputs if request.inputs.fields else Struct(fields=looked_up)
         return provider_pb2.ReadResponse(id=id_, properties=properties, inputs=inputs)
 
-    async def List(self, request: Any, context: Any) -> AsyncIterator[Any]:
+    async def List(
+        self,
+        request: Any,
+        context: Any,
+    ) -> AsyncIterator[Any]:
         """List what the service has of a kind, newest first: ids for a read or an import."""
         kind = RESOURCE_KINDS.get(request.token)
         answer = provider_pb2.ListResponse
@@ -436,7 +440,11 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             except grpc.aio.AioRpcError as error:
                 await _fail(context, error.details() or str(error.code()))
 
-    def _note(self, id_: str, outputs: Mapping[str, Any]) -> None:
+    def _note(
+        self,
+        id_: str,
+        outputs: Mapping[str, Any],
+    ) -> None:
         """Note the version of a Snapshot, which resources may refer to that are checked later."""
         if is_provisional(id_):
             self._versions[id_] = outputs.get("version_id") or UNKNOWN
@@ -607,7 +615,10 @@ async def _found(
     return found
 
 
-def _first(several: Sequence[T], most: int) -> Sequence[T]:
+def _first(
+    several: Sequence[T],
+    most: int,
+) -> Sequence[T]:
     """The first of several; all if `most` is 0."""
     return several[:most] if most > 0 else several
 
