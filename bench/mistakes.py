@@ -1432,16 +1432,7 @@ MISTAKES = (
         ),
         "pass",
     ),
-    (
-        "restore",
-        "if isinstance(error, RestoreRunning) or not error.passing:",
-        "if not error.passing:",
-    ),
-    (
-        "restore",
-        "if isinstance(error, RestoreRunning) or not error.passing:",
-        "if isinstance(error, RestoreRunning):",
-    ),
+    ("restore", "if not error.passing:\n            raise", "pass"),
     (
         "restore",
         "return None if is_known else began",

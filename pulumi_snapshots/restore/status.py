@@ -115,7 +115,7 @@ async def began_since(
     try:
         status = await session.client.restore_status(database_id, patience=ONCE)
     except SquareCloudError as error:
-        if isinstance(error, RestoreRunning) or not error.passing:
+        if not error.passing:
             raise
     began = status.started_at if status else None
     if began is None:

@@ -49,6 +49,12 @@ LOST = {
         for clocks, how in CLOCKS.items()
         for seconds in (20, 600)
     },
+    "A4: a machine that wakes takes somebody's restore for the one before its claim": {
+        "a woken machine that knows an earlier restore restores nothing over somebody's later one": f"""
+            R up v0; wait 600; {FROZEN}; somebody restores newer; wait 1800; rows newer; R wakes unset; R ends; rows newer;
+            sent 2
+        """,
+    },
     "A4, R15: a machine that stands still at its claim locks the database, and restores over a later run of its stack": {
         f"a woken machine restores nothing over a later run of its stack: {how}": f"""
             {FROZEN}; R.b becomes {RESTORER}; R.b up v2 timeout=45m within={BOUND}; rows then; rows change; wait 1800;

@@ -45,6 +45,20 @@ STORIES = {
         fault restore_status skip=1 delay=40 times=1; R up timeout=30s refused: connecting to the service; sent 0; R up;
         rows then; sent 1
     """,
+    "one whose key is refused right before its request leaves has sent nothing": """
+        fault restore_status status=401 code=ACCESS_DENIED skip=1 times=1; R up refused; sent 0
+    """,
+    "a success is told apart from a database that runs, as long as it does not": f"""
+        fault status {NOT_RUNNING}; R up timeout=15m pending; R up: was not seen running; sent 1
+    """,
+    "a failure that another one has waited for is a failure": """
+        service restore_seconds=100.0; the next restore fails SNAPSHOT_CORRUPT; R.b up v1 killed=20; R up v2;
+        R.b up v1 refused: SNAPSHOT_CORRUPT; sent 2
+    """,
+    "one whose end nobody will see holds up no other one": """
+        fault restore drop=True when=before times=1; R.b up v1 timeout=40m killed=60; wait 200; somebody restores;
+        wait 200; R up v2 within=600; rows then; sent 3
+    """,
     "a 202 is followed and never sent again": """
         service restore_seconds=300.0 restore_holds=True; R up pending timeout=100s; R up; rows then; sent 1
     """,
@@ -91,7 +105,7 @@ STORIES = {
     },
     **{
         f"one answer that the route is missing hides no failure: {fault}": f"""
-            fault restore_status skip=1 {fault}; the next restore fails SNAPSHOT_CORRUPT; R up refused: the snapshot is damaged
+            fault restore_status skip=2 {fault}; the next restore fails SNAPSHOT_CORRUPT; R up refused: the snapshot is damaged
         """
         for fault in ("html=404", "status=404 code=NOT_FOUND", "html=405")
     },
