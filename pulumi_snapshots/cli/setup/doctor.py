@@ -7,7 +7,6 @@ service caches the two apart, and a create right after a poll of its database's 
 get an old page.
 """
 
-import os
 import re
 import secrets
 import shutil
@@ -19,7 +18,6 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from datetime import timedelta
 from difflib import get_close_matches
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -155,9 +153,8 @@ async def doctor(
                     session, words, bucket_url(invocation.environment)
                 )
                 if stack:
-                    found.append(
-                        Finding("stack", "ok", f"{stack}: its configuration is used")
-                    )
+                    used = f"{stack}: its configuration is used"
+                    found.append(Finding("stack", "ok", used))
                 if forget_block:
                     found.append(await about.checked("block", about.forget_block))
                 found += [each async for each in about.findings()]
@@ -165,30 +162,20 @@ async def doctor(
                     found.append(await about.checked("two machines", about.rehearse))
         except (PulumiTrouble, SettingsError) as error:
             kinds = {PulumiTrouble: "stack", MissingKey: "key"}
-            found = [
-                Finding(
-                    kinds.get(type(error), "settings"), "problem", words.report(error)
-                )
-            ]
+            check = kinds.get(type(error), "settings")
+            found = [Finding(check, "problem", words.report(error))]
     return _show(invocation, [*_misspelt(invocation.environment), *found, *installed])
 
 
 def _misspelt(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Find variables that are set, that no part of this package reads."""
     known = {*map(variable, Settings.properties()), *OTHER_VARIABLES}
-    prefix = variable("")
-    for name in sorted(environment):
-        if (
-            not name.startswith(prefix)
-            or name in known
-            or name.startswith(EMULATOR_VARIABLES)
-        ):
-            continue
-        similar = get_close_matches(name, known, 1)
-        advice = f"Did you mean {similar[0]}?" if similar else ""
-        yield Finding(
-            "variable", "note", f"{name} is set, and nothing reads it", advice
-        )
+    for name in sorted(environment.keys() - known):
+        if name.startswith(variable("")) and not name.startswith(EMULATOR_VARIABLES):
+            similar = get_close_matches(name, known, 1)
+            advice = f"Did you mean {similar[0]}?" if similar else ""
+            found = f"{name} is set, and nothing reads it"
+            yield Finding("variable", "note", found, advice)
 
 
 def _show(invocation: Invocation, found: Sequence[Finding]) -> bool:
@@ -237,44 +224,48 @@ class ServiceChecks:
         Yields:
             The result of each check.
         """
-        account = f"scope {refusals.ACCOUNT_READ}"
         accepted = Finding("key", "ok", "accepted")
-        scopes: dict[str, Callable[[], Awaitable[Told]]] = {
-            f"scope {refusals.SNAPSHOTS_READ}": self._snapshots,
-            f"scope {refusals.SNAPSHOTS_WRITE}": self._writing,
-            f"scope {refusals.DATABASES_READ}": self._databases,
-        }
+        account = f"scope {refusals.ACCOUNT_READ}"
+        is_accepted = True
         try:
             self.account = await self.session.client.account(patience=ONCE)
-            first = [accepted, Finding(account, "ok", "the account can be read")]
+            yield accepted
+            yield Finding(account, "ok", "the account can be read")
         except refusals.NotAllowed as error:
             advice = "Only a list of databases, and plan and quota here, need it."
-            first = [accepted, Finding(account, "note", f"{error}", advice)]
+            yield accepted
+            yield Finding(account, "note", f"{error}", advice)
         except refusals.SquareCloudError as error:
-            lifted = isinstance(error, refusals.Blocked) and error.unsent
-            advice = (
-                f"If the service's support has lifted the block early: `{NAME} doctor "
-                "--forget-block`."
-            ) * lifted
-            check = "key" if isinstance(error, refusals.KeyRefused) else "service"
-            first = [Finding(check, "problem", self.words.report(error), advice)]
-            scopes = {}
-        for finding in first:
-            yield finding
-        checks = {
-            "outage": self._outage,
-            **scopes,
+            is_accepted = False
+            yield self._refused(error)
+        checks = {"outage": self._outage}
+        if is_accepted:
+            checks |= {
+                f"scope {refusals.SNAPSHOTS_READ}": self._snapshots,
+                f"scope {refusals.SNAPSHOTS_WRITE}": self._writing,
+                f"scope {refusals.DATABASES_READ}": self._databases,
+            }
+        checks |= {
             "plan": self._plan,
             "quota": self._quota,
             "clock": self._clock,
-        }
-        for check, look in {
-            **checks,
             "listing": self._page,
             "ledger": self._ledger,
             "runs": self._runs,
-        }.items():
+        }
+        for check, look in checks.items():
             yield await self.checked(check, look)
+
+    def _refused(self, error: refusals.SquareCloudError) -> Finding:
+        """Say why the account cannot be read."""
+        check = "key" if isinstance(error, refusals.KeyRefused) else "service"
+        advice = ""
+        if isinstance(error, refusals.Blocked) and error.unsent:
+            advice = (
+                f"If the service's support has lifted the block early: `{NAME} doctor "
+                "--forget-block`."
+            )
+        return Finding(check, "problem", self.words.report(error), advice)
 
     async def forget_block(self) -> Told:
         """Let runs forget a block that they remember.
@@ -293,11 +284,8 @@ class ServiceChecks:
     async def _outage(self) -> Told:
         word, words = await self.session.client.health()
         if word == DEGRADED:
-            return (
-                "note",
-                f"the service itself reports one ({words})",
-                "Requests may fail until it is over.",
-            )
+            found = f"the service itself reports one ({words})"
+            return "note", found, "Requests may fail until it is over."
         if word == ONLINE:
             return "ok", "the service reports none"
         return "unknown", words or "the service does not say"
@@ -317,11 +305,8 @@ class ServiceChecks:
         found = (
             f"a database's snapshots can be listed, the whole account's not: {refusal}"
         )
-        return (
-            "note",
-            found,
-            "Nothing to do: polling each database by itself takes more requests.",
-        )
+        advice = "Nothing to do: polling each database by itself takes more requests."
+        return "note", found, advice
 
     async def _writing(self) -> Told:
         lacks = "A create or restore that lacks it starts nothing and says so."
@@ -359,24 +344,18 @@ class ServiceChecks:
 
     async def _quota(self) -> Told:
         """What is left of the plan's snapshots."""
-        if (
-            self.account is None
-            or self.account.plan_memory is None
-            or self.listing is None
-        ):
+        memory = self.account.plan_memory if self.account else None
+        if memory is None or self.listing is None:
             return "unknown", "the plan and the account's listing are needed"
-        quota = daily_quota(self.account.plan_memory)
+        quota = daily_quota(memory)
         left = await slots_left(self.session.listings, self.listing, quota)
         text = f"{left} of {quota} left, as far as the listing shows"
         if left:
             return "ok", text
         at = slot_frees(counted(self.listing, self.session.service_clock.now()), quota)
         frees = f"A slot frees at about {to_the_second(at)}" if at else "Wait"
-        return (
-            "problem",
-            text,
-            f"{frees}; a larger plan allows more, and reuse_within saves some.",
-        )
+        advice = f"{frees}; a larger plan allows more, and reuse_within saves some."
+        return "problem", text, advice
 
     async def _clock(self) -> Told:
         offset = self.session.service_clock.offset
@@ -394,13 +373,10 @@ class ServiceChecks:
     async def _page(self) -> Told:
         if self.listing is None:
             return "unknown", "it could not be read"
+        oldest = spoken(SERVICE_CACHE)
         return (
             "ok",
-            (
-                f"at most {spoken(SERVICE_CACHE)} old: the service may serve the same page for "
-                "that "
-                "long"
-            ),
+            f"at most {oldest} old: the service may serve the same page for that long",
         )
 
     async def _ledger(self) -> Told:
@@ -409,7 +385,7 @@ class ServiceChecks:
         Nothing is sent otherwise.
         """
         ledger = self.session.ledger
-        place = bare(self.session.ledger.place)
+        place = bare(ledger.place)
         await ledger.read()
         await ledger.edit(
             lambda document: document.update(checked=rfc3339(self.session.clock.utc()))
@@ -420,21 +396,15 @@ class ServiceChecks:
         )
         if not place.is_shared:
             setting = f"{variable('shared_state')}=backend"
-            return (
-                "ok",
-                found,
-                f"With {setting} it is kept in {self.backend}." if self.backend else "",
-            )
+            kept = f"With {setting} it is kept in {self.backend}."
+            return "ok", found, kept if self.backend else ""
         if isinstance(place, Bucket):
             found += ", and a stale write is refused"
             try:
                 await place.beside("missing").read()
             except LedgerUnavailable:
-                return (
-                    "note",
-                    f"{found}; the bucket cannot be listed",
-                    self.words.text(Hint(HintKind.ALLOW_LISTING)),
-                )
+                advice = self.words.text(Hint(HintKind.ALLOW_LISTING))
+                return "note", f"{found}; the bucket cannot be listed", advice
         return "ok", found, UNSHARED
 
     async def _runs(self) -> Told:
@@ -445,15 +415,11 @@ class ServiceChecks:
             return "unknown", "the ledger cannot be read"
         if not found:
             return "ok", "none is under way"
-        late = any(
-            self.session.service_clock.now() >= each.waited_for_until for each in found
-        )
+        now = self.session.service_clock.now()
+        is_late = any(now >= each.waited_for_until for each in found)
+        state: State = "note" if is_late else "ok"
         shows = f"`{NAME} runs` shows each, how long others wait for it, and what resumes it."
-        return (
-            "note" if late else "ok",
-            f"{len(found)} under way or without a known end",
-            shows,
-        )
+        return state, f"{len(found)} under way or without a known end", shows
 
     async def rehearse(self) -> Told:
         """Rehearse a run that is killed after its request.
@@ -473,15 +439,12 @@ class ServiceChecks:
                 advice,
             )
         database_id = secrets.token_hex(16)
-        longest = timedelta(minutes=10)
 
         async def claims(resource: str) -> Claim:
             ledger = Ledger(place.beside(REHEARSAL), clock)
             owner = f"{REHEARSAL}::dev::{resource}"
             id_ = secrets.token_hex(8)
-            wish = Wish(
-                "snapshot", owner, database_id, "v1", longest.total_seconds(), id=id_
-            )
+            wish = Wish("snapshot", owner, database_id, "v1", 600.0, id=id_)
             return await ledger.edit(lambda document: ledger.decided(document, wish))
 
         first = await claims("one")
@@ -506,7 +469,7 @@ class ServiceChecks:
 # What is installed on this machine: engine, SDK and plugin. Sends no request ----------------------
 
 
-def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Finding]:
+def look_at_installation(environment: Mapping[str, str]) -> list[Finding]:
     """Check what is installed. This takes about a second, and starts a process.
 
     Args:
@@ -526,11 +489,8 @@ def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Fi
 
 def _engine(environment: Mapping[str, str]) -> Told:
     if shutil.which("pulumi", path=environment.get("PATH", "")) is None:
-        return (
-            "note",
-            "no pulumi on PATH",
-            "Install the Pulumi CLI to run programs; these commands need none.",
-        )
+        advice = "Install the Pulumi CLI to run programs; these commands need none."
+        return "note", "no pulumi on PATH", advice
     try:
         answer = pulumi(environment, "version").strip()
     except PulumiTrouble as error:
@@ -538,28 +498,19 @@ def _engine(environment: Mapping[str, str]) -> Told:
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer)
     oldest = ".".join(map(str, OLDEST_ENGINE))
     if found is None:
-        return (
-            "unknown",
-            f"`pulumi version` says {answer!r}",
-            f"It must be {oldest} or newer.",
-        )
+        advice = f"It must be {oldest} or newer."
+        return "unknown", f"`pulumi version` says {answer!r}", advice
     if tuple(map(int, found.groups())) < OLDEST_ENGINE:
-        return (
-            "problem",
-            f"pulumi {answer}",
-            f"Update it: {oldest} is the first that configures a dynamic provider.",
-        )
+        advice = f"Update it: {oldest} is the first that configures a dynamic provider."
+        return "problem", f"pulumi {answer}", advice
     return "ok", f"pulumi {answer}"
 
 
 def _plugin(environment: Mapping[str, str]) -> Told:
-    home = Path(
-        environment.get("PULUMI_HOME") or home_directory(environment) / ".pulumi"
-    )
-    folders = home.glob(f"plugins/resource-{PACKAGE}-v*")
-    installed = sorted(
-        path.name.rpartition("-v")[2] for path in folders if path.is_dir()
-    )
+    usual = home_directory(environment) / ".pulumi"
+    home = Path(environment.get("PULUMI_HOME") or usual)
+    folders = filter(Path.is_dir, home.glob(f"plugins/resource-{PACKAGE}-v*"))
+    installed = sorted(path.name.rpartition("-v")[2] for path in folders)
     ours = version("pulumi-snapshots")
     how = "squarecloud-snapshots plugin install"
     if ours in installed:
@@ -570,11 +521,8 @@ def _plugin(environment: Mapping[str, str]) -> Told:
     on_path = shutil.which(PROGRAM, path=environment.get("PATH", ""))
     if on_path:
         return "ok", f"{on_path} is on PATH"
-    return (
-        "note",
-        "none is installed",
-        f"Only programs in other languages than Python need it: {how}",
-    )
+    advice = f"Only programs in other languages than Python need it: {how}"
+    return "note", "none is installed", advice
 
 
 def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -588,20 +536,12 @@ def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
         )
         return
     for scheme in BUCKETS:
+        at = f"{scheme}://"
         try:
             found, _ = access(scheme, environment)
-            at = f"{scheme}://"
-            said = f"credentials of {NAMES[scheme]}: {found}"
-            yield (
-                Finding(at, "note", said)
-                if found.startswith(MACHINE)
-                else Finding(at, "ok", said)
-            )
+            state: State = "note" if found.startswith(MACHINE) else "ok"
+            yield Finding(at, state, f"credentials of {NAMES[scheme]}: {found}")
         except NoCredentials as error:
             told = COMMAND_MESSAGES.text((error.happened, *error.then))
-            yield Finding(
-                f"{scheme}://",
-                "note",
-                told,
-                "Only archives to such a bucket need them.",
-            )
+            advice = "Only archives to such a bucket need them."
+            yield Finding(at, "note", told, advice)
