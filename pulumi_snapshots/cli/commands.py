@@ -9,38 +9,44 @@ from pulumi_snapshots.cli.snapshots import create, databases, guard, restore, sh
 from pulumi_snapshots.cli.snapshots.list import list_
 from pulumi_snapshots.cli.terminal.output import OUTPUT_FORMAT
 
-GROUPS = {
-    "Snapshots": (
-        databases.databases,
-        list_,
-        show.show,
-        url.url,
-        create.create_command,
-        guard.guard_command,
-        restore.restore_command,
-    ),
-    "Archives": (
-        download.download,
-        archive.archive,
-        archives.archives,
-        decrypt.decrypt,
-        forget.forget,
-    ),
-    "Assurance": (
-        status.status_command,
-        report.report,
-        drill.drill,
-        guards.guards,
-        runs.runs,
-    ),
-    "This tool and the service": (
-        doctor.doctor,
-        explain.explain,
-        plugin.plugin,
-        completion.completion,
-        probe.probe_command,
-    ),
+GROUPS: dict[str, dict[click.Command, str]] = {
+    "Snapshots": {
+        databases.databases: "databases",
+        list_: "list shop --newer-than 7d",
+        show.show: "show shop/latest",
+        url.url: "url shop/45ec0b49",
+        create.create_command: "create shop --reuse-within 1h",
+        guard.guard_command: "guard shop -- alembic upgrade head",
+        restore.restore_command: "restore shop/45ec0b49",
+    },
+    "Archives": {
+        download.download: "download shop/latest --output shop.zip",
+        archive.archive: "archive shop/latest s3://backups/shop/",
+        archives.archives: "archives s3://backups/shop/",
+        decrypt.decrypt: "decrypt shop.zip.age --identity key.txt --output shop.zip",
+        forget.forget: "forget s3://backups/shop/ --keep-daily 7",
+    },
+    "Assurance": {
+        status.status_command: "status shop --max-age 26h",
+        report.report: (
+            "report shop --since 90d --archives s3://backups/shop/ --drill-within 8d"
+        ),
+        drill.drill: (
+            "drill shop --scratch shop-drill --overwrite-scratch"
+            " --check 'select count(*) from orders >= 1'"
+        ),
+        guards.guards: "guards shop",
+        runs.runs: "runs",
+    },
+    "This tool and the service": {
+        doctor.doctor: "doctor",
+        explain.explain: "explain 429",
+        plugin.plugin: "plugin install",
+        completion.completion: "completion bash",
+        probe.probe_command: "probe shop --report probe.json",
+    },
 }
+"""The commands under their headings, each with the example that its help shows."""
 
 
 class Grouped(click.Group):
@@ -104,33 +110,6 @@ def commands() -> None:
     """
 
 
-EXAMPLES = {
-    "databases": "databases",
-    "list": "list shop --newer-than 7d",
-    "show": "show shop/latest",
-    "url": "url shop/45ec0b49",
-    "create": "create shop --reuse-within 1h",
-    "guard": "guard shop -- alembic upgrade head",
-    "restore": "restore shop/45ec0b49",
-    "download": "download shop/latest --output shop.zip",
-    "archive": "archive shop/latest s3://backups/shop/",
-    "archives": "archives s3://backups/shop/",
-    "decrypt": "decrypt shop.zip.age --identity key.txt --output shop.zip",
-    "forget": "forget s3://backups/shop/ --keep-daily 7",
-    "status": "status shop --max-age 26h",
-    "report": "report shop --since 90d --archives s3://backups/shop/ --drill-within 8d",
-    "drill": "drill shop --scratch shop-drill --overwrite-scratch"
-    " --check 'select count(*) from orders >= 1'",
-    "guards": "guards shop",
-    "runs": "runs",
-    "doctor": "doctor",
-    "explain": "explain 429",
-    "plugin": "plugin install",
-    "completion": "completion bash",
-    "probe": "probe shop --report probe.json",
-}
-"""What the help of each command shows as its example."""
-
-for command in [each for group in GROUPS.values() for each in group]:
-    command.epilog = f"Example: squarecloud-snapshots {EXAMPLES[command.name or '']}"
+for command, example in [each for group in GROUPS.values() for each in group.items()]:
+    command.epilog = f"Example: squarecloud-snapshots {example}"
     commands.add_command(command)

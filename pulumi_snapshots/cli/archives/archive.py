@@ -12,6 +12,7 @@ from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
 from pulumi_snapshots.cli.terminal.arguments import (
     checked,
     command,
+    flag,
     notify_option,
     snapshot_argument,
     timeout_option,
@@ -22,11 +23,7 @@ from pulumi_snapshots.storage.destination import place_text
 
 COMMAND_OWNER = Owner(f"{NAME} archive", f"{NAME} archive")
 """The owner, in manifests, of what this command line archives."""
-force_option = click.option(
-    "--force",
-    is_flag=True,
-    help="Overwrite a file of this name, whatever it is.",
-)
+force_option = flag("--force", "Overwrite a file of this name, whatever it is.")
 
 
 @command(

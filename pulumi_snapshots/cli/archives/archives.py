@@ -9,6 +9,7 @@ from pulumi_snapshots.cli.terminal.arguments import (
     DATABASE,
     command,
     destination_argument,
+    flag,
 )
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD, size_text
@@ -30,11 +31,7 @@ ARCHIVES_HEADS = (
 
 @command(
     destination_argument,
-    click.option(
-        "--deep",
-        is_flag=True,
-        help="Read every byte and compare its SHA-256, not only the size.",
-    ),
+    flag("--deep", "Read every byte and compare its SHA-256, not only the size."),
     click.option(
         "--expect",
         type=DATABASE,

@@ -8,6 +8,7 @@ from pulumi_snapshots.cli.archives.archive import COMMAND_OWNER
 from pulumi_snapshots.cli.terminal.arguments import (
     command,
     destination_argument,
+    flag,
 )
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD
@@ -29,7 +30,7 @@ FORGET_HEADS = ("", "ARCHIVE", "CREATED", "ACTION", "REASON")
         )
         for name, each in Keep.properties().items()
     ),
-    click.option("--dry-run", is_flag=True, help="Only show what would be removed."),
+    flag("--dry-run", "Only show what would be removed."),
 )
 async def forget(
     invocation: Invocation,

@@ -74,17 +74,10 @@ TYPED_TABLES = re.compile(
         help="The variable that holds a read-only connection to DATABASE: its tables are compared "
         "until a drill has passed.",
     ),
-    click.option(
-        "--overwrite-scratch",
-        is_flag=True,
-        help="Required: the scratch database loses all that it holds.",
+    arguments.flag(
+        "--overwrite-scratch", "Required: the scratch database loses all that it holds."
     ),
-    click.option(
-        "--archives",
-        type=arguments.PLACE,
-        multiple=True,
-        help="Note a passed drill in the manifests there.",
-    ),
+    arguments.archives_option("Note a passed drill in the manifests there."),
     arguments.timeout_option(DrillInputs),
     arguments.again_option,
     arguments.notify_option,

@@ -46,12 +46,7 @@ HIDDEN_URL = "(a URL)"
         default="30d",
         help="The beginning of the period, such as 90d or 2026-10-01 (UTC); 30d by default.",
     ),
-    click.option(
-        "--archives",
-        type=arguments.PLACE,
-        multiple=True,
-        help="Look for archives there.",
-    ),
+    arguments.archives_option("Look for archives there."),
     click.option(
         "--state",
         "states",

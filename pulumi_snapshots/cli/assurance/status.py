@@ -37,12 +37,7 @@ from pulumi_snapshots.storage.destination import place_text
 @arguments.command(
     arguments.databases_argument,
     *arguments.options_of(AgeLimits, "max_age", "origin"),
-    click.option(
-        "--archives",
-        type=arguments.PLACE,
-        multiple=True,
-        help="Look for archives and drills there.",
-    ),
+    arguments.archives_option("Look for archives and drills there."),
     *arguments.options_of(AgeLimits, "max_archive_age", "max_drill_age"),
     click.option(
         "--metrics",

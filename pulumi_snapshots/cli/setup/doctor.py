@@ -24,11 +24,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import click
-
 from pulumi_snapshots.cli.assurance.runs import under_way
 from pulumi_snapshots.cli.setup.plugin import PROGRAM
-from pulumi_snapshots.cli.terminal.arguments import command
+from pulumi_snapshots.cli.terminal.arguments import command, flag
 from pulumi_snapshots.cli.terminal.invocation import ASKING, NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS
 from pulumi_snapshots.cli.terminal.pulumi import PulumiTrouble, pulumi, stack_option
@@ -110,17 +108,9 @@ REHEARSAL = "rehearsal"  # the document, beside the ledger, in which two machine
 
 
 @command(
-    click.option(
-        "--forget-block",
-        is_flag=True,
-        help="First forget that the service has blocked the account.",
-    ),
+    flag("--forget-block", "First forget that the service has blocked the account."),
     stack_option,
-    click.option(
-        "--two-machines",
-        is_flag=True,
-        help="Play a second machine that takes over a killed run.",
-    ),
+    flag("--two-machines", "Play a second machine that takes over a killed run."),
 )
 async def doctor(
     invocation: Invocation,

@@ -70,16 +70,13 @@ def _completed(
         shell_complete=_completed,
     ),
     *arguments.options_of(GuardInputs, "reuse_within", "fallback", "timeout"),
-    click.option(
+    arguments.flag(
         "--restore-on-failure",
-        is_flag=True,
-        help="If the command fails, restore the snapshots, over everything that the databases "
+        "If the command fails, restore the snapshots, over everything that the databases "
         "hold. Needs --yes.",
     ),
-    click.option("-y", "--yes", is_flag=True, help="Agree to --restore-on-failure."),
-    click.option(
-        "--keep-key", is_flag=True, help="Leave the API key in COMMAND's environment."
-    ),
+    arguments.flag("--yes", "Agree to --restore-on-failure.", "-y"),
+    arguments.flag("--keep-key", "Leave the API key in COMMAND's environment."),
     arguments.notify_option,
     name="guard",
     has_result=False,

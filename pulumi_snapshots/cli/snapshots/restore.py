@@ -20,12 +20,8 @@ from pulumi_snapshots.snapshot.read import get
 
 @arguments.command(
     arguments.snapshot_argument,
-    click.option(
-        "-y",
-        "--yes",
-        "overwrite",
-        is_flag=True,
-        help="Do not ask for confirmation, as in a script.",
+    arguments.flag(
+        "--yes", "Do not ask for confirmation, as in a script.", "-y", "overwrite"
     ),
     click.option(
         "--onto",
@@ -39,10 +35,9 @@ from pulumi_snapshots.snapshot.read import get
         default=True,
         help="Take a snapshot of what the database holds first, to undo the restore; the default.",
     ),
-    click.option(
+    arguments.flag(
         "--dry-run",
-        is_flag=True,
-        help="Only say what would be restored onto what, and send nothing that changes anything.",
+        "Only say what would be restored onto what, and send nothing that changes anything.",
     ),
     arguments.timeout_option(RestoreInputs),
     arguments.again_option,

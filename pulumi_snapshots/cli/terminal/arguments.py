@@ -260,7 +260,8 @@ def _beginning(typed: str) -> timedelta | datetime:
 
 
 def _database(typed: str) -> str:
-    """What can be an id of a database, its beginning, or a name."""
+    """What can be an id of a database, its beginning, or a name; or a secret instead."""
+    click.get_current_context().obj.note_typed_id(typed)
     checks.database_id("use")(_as_id(typed))
     return typed
 
@@ -274,41 +275,22 @@ def _as_id(typed: str) -> str:
     return typed.encode().hex() if NO_ID.fullmatch(typed) else typed
 
 
-class _Database(_Checked):
-    """What can be an id of a database, its beginning, or a name."""
-
-    def __init__(self) -> None:
-        super().__init__("database", _database, database_ids)
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
-        """Read it, and note that it may be a secret instead."""
-        if ctx is not None:
-            ctx.obj.note_typed_id(value)
-        return super().convert(value, param, ctx)
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-class _File(click.Path):
+def _file(typed: str) -> Path:
     """A file to write, whose name is no secret."""
-
-    def __init__(self) -> None:
-        super().__init__(dir_okay=False, path_type=Path)
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
-        """Take its path."""
-        if spells_secret(str(value)):
-            self.fail(f"it {SPELLS_ONE}.", param, ctx)
-        return super().convert(value, param, ctx)
+    if spells_secret(typed):
+        raise checks.Unfit(SPELLS_ONE)
+    path: Path = _FILE.convert(typed, None, None)
+    return path
 
 
 DURATION_TYPE = _Checked("duration", _duration)
 BEGINNING = _Checked("beginning", _beginning)
 PLACE = _Checked("destination", Destination.parse)
-FILE = _File()
-DATABASE = _Database()
+FILE = _Checked("file", _file, _FILE.shell_complete)
+DATABASE = _Checked("database", _database, database_ids)
 
 # Arguments and options ----------------------------------------------------------------------------
 
@@ -366,6 +348,26 @@ ALSO_SPELLED = {
 """Other spellings of options, by the names of their inputs."""
 
 
+def flag(name: str, text: str, *names: str) -> Decorator:
+    """Make an option without a value.
+
+    Args:
+        name: the option.
+        text: its help.
+        *names: its other spellings, and the parameter's name if that is another one.
+    """
+    return click.option(name, *names, is_flag=True, help=text)
+
+
+def archives_option(text: str) -> Decorator:
+    """Make the option for the places of archives.
+
+    Args:
+        text: its help.
+    """
+    return click.option("--archives", type=PLACE, multiple=True, help=text)
+
+
 def options_of(inputs: type[Inputs], *names: str) -> Iterator[Decorator]:
     """Make options for inputs, with the help that their declarations give.
 
@@ -403,10 +405,8 @@ def timeout_option(inputs: type[Inputs]) -> Decorator:
     )
 
 
-json_option = click.option("--json", is_flag=True, help="Print JSON, for programs.")
-quiet_option = click.option(
-    "-q", "--quiet", is_flag=True, help="Print ids or paths alone, and no progress."
-)
+json_option = flag("--json", "Print JSON, for programs.")
+quiet_option = flag("--quiet", "Print ids or paths alone, and no progress.", "-q")
 databases_argument = click.argument(
     "databases", metavar="[DATABASE]...", nargs=-1, type=DATABASE
 )
@@ -421,16 +421,8 @@ notify_option = click.option(
         f"better in {NOTIFY}."
     ),
 )
-again_option = click.option(
-    "--new",
-    is_flag=True,
-    help="Restore again, even if an earlier restore is unfinished.",
-)
-urls_option = click.option(
-    "--urls",
-    is_flag=True,
-    help="With --json: also URLs, which open the data to anyone.",
-)
+again_option = flag("--new", "Restore again, even if an earlier restore is unfinished.")
+urls_option = flag("--urls", "With --json: also URLs, which open the data to anyone.")
 snapshot_argument = click.argument(
     "snapshot",
     metavar="DATABASE/VERSION",
