@@ -2719,8 +2719,8 @@ MISTAKES = (
     ),
     (
         "cli/terminal",
-        "return is_enough and len(self.fitting()) == 1",
-        "return is_enough and bool(self.fitting())",
+        "return fitting[0] if is_enough and len(fitting) == 1 else None",
+        "return fitting[0] if is_enough and fitting else None",
     ),
     ("cli/terminal", 'if typed.get("urls") and not json:', "if False:"),
     ("cli/terminal", "if spells_secret(str(value)):", "if False:"),

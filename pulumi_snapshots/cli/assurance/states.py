@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.engine import SIGNATURE, schema_of
 from pulumi_snapshots.errors.secrets import shown_file
-from pulumi_snapshots.properties.catalogue import Record, ResourceSchema, in_python
+from pulumi_snapshots.properties.catalogue import Record, in_python
 from pulumi_snapshots.properties.state_check import problem_of_state
 from pulumi_snapshots.resources import RESOURCES
 
@@ -100,18 +100,10 @@ def _record(invocation: Invocation, resource: Mapping[str, Any]) -> Record | Non
         if not (isinstance(value, Mapping) and SIGNATURE in value)
     }
     outputs = in_python(schema.properties, shown)
-    return _checked(invocation, schema, outputs)
-
-
-def _checked(
-    invocation: Invocation, schema: ResourceSchema, outputs: Mapping[str, Any]
-) -> Record:
-    """Make the record of outputs that a run can have written; raises ValueError for others."""
     problem = problem_of_state(schema, outputs)
     if problem is not None:
-        raise ValueError(
-            f"{problem.property} {invocation.wording.text(problem.reason)}"
-        )
+        reason = invocation.wording.text(problem.reason)
+        raise ValueError(f"{problem.property} {reason}")
     return schema.record.from_outputs(outputs)
 
 

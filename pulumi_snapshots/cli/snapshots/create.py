@@ -1,6 +1,7 @@
 """The command `create`."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -125,7 +126,7 @@ async def _copy(
         raise
 
 
-def _waiting(record: SnapshotRecord, age: float) -> list[str]:
+def _waiting(_same: Sequence[str], record: SnapshotRecord, age: float) -> list[str]:
     """The arguments of the command that waits for what was requested so many seconds ago."""
     hours = math.floor(age / HOUR) + 1
     return ["create", record.database_id, "--reuse-within", f"{hours}h"]

@@ -185,19 +185,9 @@ async def snapshots_of_databases(
         of_each[database_id] = await listings.of_database(
             database_id, since, origin=origin, unlisted=True, spares_own=True
         )
-    await _keep_account_page(session, since)
+    if listings.account_requested_at >= since:
+        await keep_listing(session, since)
     return AccountPage(of_each, session.clock.monotonic() - since, kept=False)
-
-
-async def _keep_account_page(session: Session, since: float) -> None:
-    """Keep the account's page for later commands, if this one has requested it."""
-    listings = session.listings
-    if listings.account_requested_at < since:
-        return
-    listing = await listings.account_listing(since)
-    if listing is not None:
-        with suppress(CannotTell):
-            _keep(session, by_database(listing))
 
 
 def known_versions(session: Session, database_id: str) -> dict[str, ListedSnapshot]:
@@ -227,17 +217,18 @@ async def databases_of_account(session: Session) -> list[AccountDatabase]:
     return databases
 
 
-async def keep_listing(session: Session) -> None:
+async def keep_listing(session: Session, since: float | None = None) -> None:
     """Request the account's listing and keep it, if plan and key allow it.
 
     Args:
         session: the session of the process.
+        since: the oldest listing that will do, by the monotonic clock; None for a new one.
     """
-    listing = await session.listings.account_listing(
-        session.clock.monotonic(), patience=ONCE
-    )
+    since = session.clock.monotonic() if since is None else since
+    listing = await session.listings.account_listing(since, patience=ONCE)
     if listing is not None:
-        _keep(session, by_database(listing))
+        with suppress(CannotTell):
+            _keep(session, by_database(listing))
 
 
 def _keep(session: Session, of_each: OfEach, age: float = 0.0) -> None:

@@ -28,7 +28,14 @@ from rich.text import Text
 
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.terminal.child import ChildCommand
-from pulumi_snapshots.cli.terminal.output import facts, grid, printable, table, zoned
+from pulumi_snapshots.cli.terminal.output import (
+    facts,
+    first_named,
+    grid,
+    printable,
+    table,
+    zoned,
+)
 from pulumi_snapshots.cli.terminal.pulumi import configuration_of
 from pulumi_snapshots.cli.terminal.whole_ids import whole_database, whole_version
 from pulumi_snapshots.cli.terminal.wording import COMMAND_MESSAGES
@@ -68,6 +75,28 @@ class _Console(Console):
 
 class OutputClosed(ProviderError):
     """The result could not be written to standard output. The command's work is done."""
+
+
+def watching(same: Sequence[str], record: Any, age: float) -> list[str]:
+    """Return the arguments of the command that watches a restore.
+
+    Args:
+        same: The arguments of the command that has requested it, which also watch it until its
+            time-out.
+        record: The restore.
+        age: The seconds since its request.
+    """
+    if age + TO_TYPE < record.attempt.timeout:
+        return [*same]
+    kept = [each for each in same if not each.startswith("--timeout=")]
+    if "--timeout" in kept:
+        at = kept.index("--timeout")
+        del kept[at : at + 2]
+    return [*kept, "--timeout", time_out_beyond(age)]
+
+
+Again = Callable[[Sequence[str], Any, float], Sequence[str]]
+"""The arguments of the command that waits for an operation, as `watching` returns them."""
 
 
 @dataclass(eq=False)
@@ -161,18 +190,17 @@ class Invocation:
             OutputClosed: Standard output cannot be written.
         """
         if self.as_json:  # in ASCII, which every locale can print
-            self.show(
-                json.dumps(fields, indent=2, default=lambda record: record.to_outputs())
-                + "\n"
+            dumped = json.dumps(
+                fields, indent=2, default=lambda each: each.to_outputs()
             )
+            text = f"{dumped}\n"
         elif self.quiet:
-            self.show("".join(f"{each}\n" for each in brief))
+            text = "".join(f"{each}\n" for each in brief)
         elif isinstance(form, str):
-            self.show(form)
+            text = form
         else:
-            self.show(
-                facts(form) if isinstance(form, Mapping) else grid(form, self.out)
-            )
+            text = facts(form) if isinstance(form, Mapping) else grid(form, self.out)
+        self.show(text)
 
     def listed(
         self,
@@ -194,12 +222,9 @@ class Invocation:
         if not rows and not self.as_json:
             self.note(none)
             return
-        first = next(number for number, head in enumerate(heads) if head)
-        self.result(
-            fields,
-            table(heads, rows, self.out) if rows else "",
-            *(row[first] or "" for row in rows),
-        )
+        first = first_named(heads)
+        text = table(heads, rows, self.out) if rows else ""
+        self.result(fields, text, *(row[first] or "" for row in rows))
 
     # Standard error -------------------------------------------------------------------------------
 
@@ -476,7 +501,7 @@ class Invocation:
         operation: Callable[..., Awaitable[Any]],
         *,
         new: bool = False,
-        again: Callable[[Any, float], Sequence[str]] | None = None,
+        again: Again = watching,
     ) -> Any:
         """Run an operation that the ledger remembers, and name the command that waits for it later.
 
@@ -487,8 +512,7 @@ class Invocation:
             prepared: Returns the inputs, with whole ids in place of `typed`.
             operation: Runs the operation.
             new: Whether to start another operation, whatever is remembered.
-            again: Returns the arguments of the command that waits for the operation, from its
-                record and the seconds since its request; None for the arguments as they were typed.
+            again: Returns the arguments of the command that waits for the operation.
 
         Returns:
             The operation's record.
@@ -496,12 +520,9 @@ class Invocation:
         try:
             async with self.session() as session:
                 inputs = await prepared(session)
-                is_shared = session.ledger.place.is_shared
-                machines = (
-                    "any machine with this shared state"
-                    if is_shared
-                    else "this machine"
-                )
+                machines = "this machine"
+                if session.ledger.place.is_shared:
+                    machines = "any machine with this shared state"
                 # A run of the same command waits for this one's request; `--new` would send
                 # another.
                 machines += ", without `--new`," if new else ""
@@ -515,9 +536,7 @@ class Invocation:
                         )
                 except NotFinished as pending:
                     self.typed_ids.clear()  # what was requested with them shows that they are ids
-                    self._name_command(
-                        pending.record, session, again or partial(_watching, same)
-                    )
+                    self._name_command(pending.record, session, partial(again, same))
                     raise
         except (NotFinished, DrillFailed) as pending:
             self.fail(self.wording.report(pending))
@@ -541,17 +560,3 @@ class Invocation:
         whole = {typed: getattr(inputs, "snapshot", inputs.database_id)}
         hidden = ("--new", "--notify", self.notifies, f"--notify={self.notifies}")
         return [whole.get(each, each) for each in self.arguments if each not in hidden]
-
-
-def _watching(same: Sequence[str], record: Any, age: float) -> list[str]:
-    """The arguments of the command that watches a restore which was requested so many seconds ago.
-
-    They are the same, but past the time-out with a longer one.
-    """
-    if age + TO_TYPE < record.attempt.timeout:
-        return [*same]
-    kept = [each for each in same if not each.startswith("--timeout=")]
-    if "--timeout" in kept:
-        at = kept.index("--timeout")
-        del kept[at : at + 2]
-    return [*kept, "--timeout", time_out_beyond(age)]

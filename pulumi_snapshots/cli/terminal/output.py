@@ -4,6 +4,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, tzinfo
 from io import StringIO
 from typing import IO, Any
@@ -114,14 +115,19 @@ def width_of(stream: IO[str]) -> int:
     Args:
         stream: the stream.
     """
-    try:
-        return (
-            max(1, os.get_terminal_size(stream.fileno()).columns)
-            if stream.isatty()
-            else UNLIMITED
-        )
-    except (OSError, ValueError):
-        return UNLIMITED
+    with suppress(OSError, ValueError):
+        if stream.isatty():
+            return max(1, os.get_terminal_size(stream.fileno()).columns)
+    return UNLIMITED
+
+
+def first_named(columns: Sequence[str]) -> int:
+    """Return the number of the first column with a heading: a mark, which has none, can precede it.
+
+    Args:
+        columns: the headings.
+    """
+    return 0 if columns[0] else 1
 
 
 def grid(rows: Iterable[Sequence[str]], stream: IO[str] | None = None) -> str:
@@ -141,12 +147,15 @@ def grid(rows: Iterable[Sequence[str]], stream: IO[str] | None = None) -> str:
                 cells.add_column(no_wrap=True)
         cells.add_row(*(Text(printable(each), overflow="fold") for each in row))
     width = width_of(stream) if stream else UNLIMITED
-    console = Console(
-        file=StringIO(), width=width, color_system=None, legacy_windows=False
-    )
+    shown = _rendered(cells, width=width, color_system=None, legacy_windows=False)
+    return "".join(f"{line.rstrip()}\n" for line in shown.splitlines())
+
+
+def _rendered(content: Table | Markdown, **options: Any) -> str:
+    console = Console(file=StringIO(), **options)
     with console.capture() as captured:
-        console.print(cells)
-    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+        console.print(content)
+    return captured.get()
 
 
 def facts(values: Mapping[str, str | None]) -> str:
@@ -181,8 +190,7 @@ def table(
     wide = grid([columns, *shown])
     if max(map(cell_len, wide.splitlines())) <= width_of(stream):
         return wide
-    # a mark, and what it is about
-    first = next(number for number, head in enumerate(columns) if head) + 1
+    first = first_named(columns) + 1
     rest = [head.lower() for head in columns[first:]]
     return "".join(
         f"{'  '.join(row[:first])}\n  {_named(rest, row[first:])}\n" for row in shown
@@ -207,9 +215,6 @@ def markdown(text: str, stream: IO[str]) -> str:
     """
     if not stream.isatty():
         return f"{text}\n"
-    console = Console(
-        file=StringIO(), width=min(width_of(stream), READABLE), force_terminal=True
-    )
-    with console.capture() as captured:
-        console.print(Markdown(re.sub(r"^# (.*)", r"**\1**", text)))
-    return captured.get()
+    width = min(width_of(stream), READABLE)
+    content = Markdown(re.sub(r"^# (.*)", r"**\1**", text))
+    return _rendered(content, width=width, force_terminal=True)

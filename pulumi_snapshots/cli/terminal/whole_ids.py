@@ -106,8 +106,9 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
     # An old page lacks what runs have found since, and that may be meant too.
     found = [entry_of(each) for each in await listings.found_lately(database_id)]
     listed = _described((*found, *known_versions(session, database_id).values()))
-    if _Choice("snapshot", typed, listed).is_clear():
-        return _only(_Choice("snapshot", typed, listed))
+    chosen = _Choice("snapshot", typed, listed).chosen()
+    if chosen is not None:
+        return chosen
     page = await listings.complete_page(database_id, listings.recent, spares_own=True)
     choice = _Choice("snapshot", typed, _described((*found, *page.entries)))
     if not choice.fitting() and not page.listing.is_own:
@@ -121,7 +122,7 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
             Hint(HintKind.GIVE_WHOLE_VERSION),
             Hint(HintKind.RUN_AGAIN_AFTER, time=f"{listed_by:%H:%M:%S} UTC"),
         ]
-        raise UnclearId(choice.refused(()), f"{NOTHING_DONE} {UNLISTED}", then)
+        raise UnclearId(choice.refused(), f"{NOTHING_DONE} {UNLISTED}", then)
     return _only(choice)
 
 
@@ -175,15 +176,17 @@ class _Choice:
             if each in self.named or (self.by_beginning and each.startswith(self.typed))
         ]
 
-    def is_clear(self) -> bool:
-        """Whether one id is meant, and enough of it was typed."""
+    def chosen(self) -> str | None:
+        """The id that is meant: the id itself, or the only one that fits if enough was typed."""
         if self.typed in self.candidates:
-            return True
+            return self.typed
         is_enough = self.what == "database" or len(self.typed) >= SHORTEST_PART
-        return is_enough and len(self.fitting()) == 1
+        fitting = self.fitting()
+        return fitting[0] if is_enough and len(fitting) == 1 else None
 
-    def refused(self, fitting: Sequence[str]) -> str:
+    def refused(self) -> str:
         """Say why no single id is meant, and which ids there are."""
+        fitting = self.fitting()
         return f"{self.happened(fitting)}{self.shown(fitting or list(self.candidates))}"
 
     def happened(self, fitting: Sequence[str]) -> str:
@@ -222,10 +225,8 @@ def _only(choice: _Choice) -> str:
     Raises:
         UnclearId: Several ids fit, or none, or too little was typed.
     """
-    if choice.typed in choice.candidates:
-        return choice.typed
-    fitting = choice.fitting()
-    if choice.is_clear():
-        return fitting[0]
-    then = HintKind.GIVE_MORE_OF_ID if fitting else HintKind.CHECK_ID
-    raise UnclearId(choice.refused(fitting), NOTHING_DONE, [then])
+    chosen = choice.chosen()
+    if chosen is not None:
+        return chosen
+    then = HintKind.GIVE_MORE_OF_ID if choice.fitting() else HintKind.CHECK_ID
+    raise UnclearId(choice.refused(), NOTHING_DONE, [then])
