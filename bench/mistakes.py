@@ -2215,8 +2215,8 @@ MISTAKES = (
     ("cli/assurance", 'or resource.get("delete"):', ":"),
     (
         "cli/assurance",
-        "if problem is not None:\n        raise ValueError(",
-        "if False:\n        raise ValueError(",
+        "if problem is not None:\n        reason = ",
+        "if False:\n        reason = ",
     ),
     (
         "cli/assurance",
@@ -2723,7 +2723,7 @@ MISTAKES = (
         "return fitting[0] if is_enough and fitting else None",
     ),
     ("cli/terminal", 'if typed.get("urls") and not json:', "if False:"),
-    ("cli/terminal", "if spells_secret(str(value)):", "if False:"),
+    ("cli/terminal", "if spells_secret(typed):", "if False:"),
     ("cli/terminal", 'if re.fullmatch(r"[\\d.]*[1-9][\\d.]*", typed):', "if False:"),
     (
         "cli/snapshots",
