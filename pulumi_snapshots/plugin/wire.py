@@ -62,6 +62,10 @@ def _plain_object(value: Value) -> Any:
         return plain(fields["urn"])
     if mark in FILES:
         return FILE
+    return _plains(fields)
+
+
+def _plains(fields: Mapping[str, Value]) -> dict[str, Any]:
     return {name: plain(item) for name, item in fields.items()}
 
 
@@ -76,7 +80,8 @@ def field(properties: Struct, name: str) -> Any:
 
 
 def _mark(value: Value) -> str:
-    return str(value.struct_value.fields.get(SIGNATURE, Value()).string_value)
+    fields = value.struct_value.fields
+    return str(fields.get(SIGNATURE, Value()).string_value)
 
 
 def is_secret(value: Value) -> bool:
@@ -86,9 +91,9 @@ def is_secret(value: Value) -> bool:
         value: A value from the engine.
     """
     mark = _mark(value)
-    return mark == SECRET or (
-        mark == OUTPUT and value.struct_value.fields["secret"].bool_value
-    )
+    if mark == OUTPUT:
+        return bool(value.struct_value.fields["secret"].bool_value)
+    return mark == SECRET
 
 
 def holds_secret(value: Value) -> bool:
@@ -97,8 +102,9 @@ def holds_secret(value: Value) -> bool:
     Args:
         value: A value from the engine.
     """
-    inside = [*value.struct_value.fields.values(), *value.list_value.values]
-    return is_secret(value) or any(holds_secret(each) for each in inside)
+    fields = value.struct_value.fields
+    inside = [*fields.values(), *value.list_value.values]
+    return is_secret(value) or any(map(holds_secret, inside))
 
 
 def as_secret(value: Value) -> Value:
@@ -134,9 +140,8 @@ def value_of(value: Any) -> Value:
         return Value(number_value=value)
     if value is None:
         return Value(null_value=0)
-    return (
-        UNKNOWN_VALUE if value is UNKNOWN else Value(string_value=readable(str(value)))
-    )
+    text = UNKNOWN_STRING if value is UNKNOWN else readable(str(value))
+    return Value(string_value=text)
 
 
 class Names:
@@ -152,7 +157,8 @@ class Names:
         Args:
             name: The name in Python.
         """
-        return self._properties[name].camel if name in self._properties else name
+        each = self._properties.get(name)
+        return each.camel if each else name
 
     def read(self, properties: Struct) -> dict[str, Any]:
         """Return properties as plain values by their Python names; null is left out.
@@ -160,8 +166,7 @@ class Names:
         Args:
             properties: The properties on the wire.
         """
-        values = {name: plain(value) for name, value in properties.fields.items()}
-        return in_python(self._properties, values)
+        return in_python(self._properties, _plains(properties.fields))
 
     def write(
         self,
@@ -201,9 +206,9 @@ def _written(value: Any, record: Any) -> Value:
     Their properties have names and secrets of their own.
     """
     if record is not None and isinstance(value, list):
-        return Value(
-            list_value=ListValue(values=[_written(each, record) for each in value])
-        )
+        values = [_written(each, record) for each in value]
+        return Value(list_value=ListValue(values=values))
     if record is not None and isinstance(value, dict):
-        return Value(struct_value=Names(record.properties()).write(value))
+        names = Names(record.properties())
+        return Value(struct_value=names.write(value))
     return value_of(value)

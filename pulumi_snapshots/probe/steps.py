@@ -162,8 +162,8 @@ async def _after_31_minutes(
     if not kept:
         return
     run.begin("the listings after 31 minutes")
-    requested = max(run.base[each][0] for each in kept)
-    at = requested + SERVICE_CACHE + 60.0
+    requested = [run.base[each][0] for each in kept]
+    at = max(requested) + SERVICE_CACHE + 60.0
     await run.sleep_until(at, "waiting to request the kept pages again")
     for listing in kept:
         _, entry = await run.find(listing, second)
@@ -183,7 +183,8 @@ def _shape(
     """Judge whether objects have these fields."""
     lacks = set[str]()
     for each in objects:
-        lacks |= fields - each.keys() if isinstance(each, dict) else fields
+        known = each.keys() if isinstance(each, dict) else set[str]()
+        lacks |= fields - known
     seen = f"lacks {', '.join(sorted(lacks))}"
     run.judge(fact, not lacks, seen if lacks else "")
 
@@ -207,7 +208,8 @@ async def _reads(run: ProbeRun) -> None:
         raise ProbeStopped(
             account.happened, "Nothing was started.", account.then
         ) from account
-    if not isinstance(await run.ask(client.database, database_id), SquareCloudError):
+    database = await run.ask(client.database, database_id)
+    if not isinstance(database, SquareCloudError):
         _shape(run, "database", _DATABASE, run.response)
     await run.ask(client.database_status, database_id)
     if run.status == OK:
@@ -236,7 +238,8 @@ def _judge_account(run: ProbeRun, account: Account) -> None:
         happened = f"{allows}: none would be left"
         raise ProbeStopped(happened, "Nothing was started.", [HintKind.USE_LARGER_PLAN])
     plan = f"{account.plan}"
-    run.judge("plan-name", bool(_PLAN.fullmatch(plan)), plan)
+    has_form = _PLAN.fullmatch(plan) is not None
+    run.judge("plan-name", has_form, plan)
     _judge_plan_end(run, account.plan_ends)
     usual = [is_usual_database_id(one.id) for one in account.databases]
     odd = f"{usual.count(False)} of {len(usual)} have another form"
@@ -311,7 +314,8 @@ def _judge_answer(run: ProbeRun, shot: Shot) -> None:
         judge("create-answer", None, took)
         return
     url = finished.url
-    judge("create-answer", bool(url and finished.key), took)
+    has_both = bool(url and finished.key)
+    judge("create-answer", has_both, took)
     judge("key-version", finished.version is not None)
     if url:
         judge("unpinned", version_of(url) is None)
@@ -377,8 +381,12 @@ def _judge_entry(
     version = entry.version
     url = entry.url or ""
     # As it came in the last answer.
-    raw = [each for each in run.response or () if each.get("version_id") == version]
-    _shape(run, "entry", _ENTRY, *raw[:1] or [None])
+    for raw in run.response or ():
+        if raw.get("version_id") == version:
+            _shape(run, "entry", _ENTRY, raw)
+            break
+    else:
+        _shape(run, "entry", _ENTRY, None)
     if listing == "account":
         judge("account-entry", database_of(url) == database_id)
     typed = f"{database_id}_{entry.runtime}"
@@ -390,7 +398,8 @@ def _judge_entry(
     form = forms.get(entry.name, "another form")
     judge("name", entry.name in forms, form)
     judge("origin", entry.origin == "manual")
-    judge("version-id", bool(_VERSION.fullmatch(version or "")))
+    has_form = _VERSION.fullmatch(version or "") is not None
+    judge("version-id", has_form)
     in_key = version_of(f"?{entry.key or ''}")
     judge("pinned", version_of(url) == in_key == version)
     _judge_order(run, entries)
@@ -613,7 +622,8 @@ async def _restore(
     if state in _ENDED:
         at = rfc3339(run.service_now.replace(microsecond=0))
         failed = state == "error"
-        await shot.operation.enter_result("error" if failed else at, failed=failed)
+        result = "error" if failed else at
+        await shot.operation.enter_result(result, failed=failed)
         shot.how = f"has ended with {state}"
 
 
@@ -652,7 +662,8 @@ def _judge_restore(run: ProbeRun, watched: _Watched) -> None:
     if watched.finished is not None:
         seconds = watched.finished - posted
         ended = f"the end came {seconds:.0f} s after the request"
-        run.judge("restore-waits", shot.first_byte >= seconds - 2, ended)
+        is_waited_for = shot.first_byte >= seconds - 2
+        run.judge("restore-waits", is_waited_for, ended)
 
 
 def _is_restored(run: ProbeRun, watched: _Watched) -> bool:

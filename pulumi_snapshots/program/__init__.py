@@ -123,7 +123,9 @@ class Declared(pulumi.CustomResource):
             each = properties.get(name)
             if each is not None and name not in source:
                 plain = _plain(value) if record_in(each.type) else value
-                inputs[name] = pulumi.Output.secret(plain) if each.secret else plain
+                if each.secret:
+                    plain = pulumi.Output.secret(plain)
+                inputs[name] = plain
         return inputs
 
     def _source(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -298,12 +300,15 @@ def with_arguments(
         function: the function, or what it takes.
         inputs: the catalogue's inputs.
     """
-    wanted = function if isinstance(function, Signature) else signature(function)
+    wanted = function
+    if not isinstance(wanted, Signature):
+        wanted = signature(wanted)
     known = dict(OTHER_ARGUMENTS)
     for name, each in inputs.properties().items():
         known[name] = each.description
-    names = list(wanted.parameters)[1:]
-    return doc + section("Args", {name: known[name] for name in names})
+    _, *names = wanted.parameters
+    described = {name: known[name] for name in names}
+    return doc + section("Args", described)
 
 
 def section(title: str, described: Mapping[str, str]) -> str:
@@ -489,7 +494,9 @@ _programs: WeakKeyDictionary[pulumi.Resource, Program] = WeakKeyDictionary()
 def this_program() -> Program:
     """Return the program that is running."""
     root = get_root_resource()
-    return Program() if root is None else _programs.setdefault(root, Program())
+    if root is None:
+        return Program()
+    return _programs.setdefault(root, Program())
 
 
 # the stack's config, which wins over the environment

@@ -34,7 +34,8 @@ def signature_of(schema: ResourceSchema) -> Signature:
     if takes_snapshot(schema):
         instead = INSTEAD_OF_SNAPSHOT
         parameters.append(_optional("snapshot", _BY_POSITION))
-        for name in ListedProperties.properties().keys() - {*instead}:
+        listed = ListedProperties.properties().keys()
+        for name in listed - {*instead}:
             inputs.pop(name, None)
     kind = _BY_POSITION
     for name in dict.fromkeys([*schema.positional, *inputs]):
@@ -42,8 +43,10 @@ def signature_of(schema: ResourceSchema) -> Signature:
         if name not in schema.positional:
             kind = _BY_NAME
         # The provider says why something that must be true is not: that text says more.
-        may_lack = name in instead or each.type is bool
-        parameters.append(_optional(name, kind) if may_lack else _parameter(each, kind))
+        if name in instead or each.type is bool:
+            parameters.append(_optional(name, kind))
+        else:
+            parameters.append(_parameter(each, kind))
     return _method([*parameters, _optional("opts", kind)])
 
 
@@ -53,11 +56,12 @@ def signature_of_lookup(lookup: "Lookup[Any]") -> Signature:
     Args:
         lookup: the lookup.
     """
-    arguments = [
-        _parameter(each, _BY_NAME if each.type is bool else _BY_POSITION)
-        for each in lookup.query.properties().values()
-    ]
-    return _method([*arguments, _optional("opts", _BY_NAME)])
+    parameters = []
+    for each in lookup.query.properties().values():
+        kind = _BY_NAME if each.type is bool else _BY_POSITION
+        parameters.append(_parameter(each, kind))
+    parameters.append(_optional("opts", _BY_NAME))
+    return _method(parameters)
 
 
 def signature_of_provider(settings: Iterable[str]) -> Signature:
@@ -66,8 +70,9 @@ def signature_of_provider(settings: Iterable[str]) -> Signature:
     Args:
         settings: the names of the settings.
     """
-    named = [_optional(name, _BY_NAME) for name in (*settings, "opts")]
-    return _method([Parameter("resource_name", _BY_POSITION), *named])
+    name = Parameter("resource_name", _BY_POSITION)
+    others = [_optional(each, _BY_NAME) for each in settings]
+    return _method([name, *others, _optional("opts", _BY_NAME)])
 
 
 def _method(parameters: list[Parameter]) -> Signature:

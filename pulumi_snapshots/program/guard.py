@@ -148,7 +148,8 @@ class GuardDeclaration:
             only: gets the type and the name of a resource, such as `aws:ec2/instance:Instance` and
                 `shop`, and returns whether it is guarded.
         """
-        self._chosen.add(CHOSEN_ALL if only is None else _name_of(only))
+        chosen = CHOSEN_ALL if only is None else _name_of(only)
+        self._chosen.add(chosen)
         if not self._pickers:
             pulumi.runtime.register_resource_transform(self._at_foreign_resource)
         self._pickers.append(only)
@@ -286,9 +287,7 @@ class GuardDeclaration:
         if args.type_ in RESTORES and self._is_of_my_database(args.props):
             after = pulumi.ResourceOptions(depends_on=[*self._guarded])
             self._restores.append(args.resource)
-            return pulumi.ResourceTransformationResult(
-                args.props, pulumi.ResourceOptions.merge(args.opts, after)
-            )
+            return _with_options(args, after)
         if args.type_ in SNAPSHOT_TYPES and self._is_certainly_of_my_database(
             args.props
         ):
@@ -301,9 +300,7 @@ class GuardDeclaration:
             options.hooks = self.hooks
         if is_custom:
             self._guarded.append(args.resource)
-        return pulumi.ResourceTransformationResult(
-            args.props, pulumi.ResourceOptions.merge(args.opts, options)
-        )
+        return _with_options(args, options)
 
     def _seen_in_preview(self, args: Any) -> Any:
         """Let the preview hear if a Snapshot of the guard's database would be created."""
@@ -312,10 +309,7 @@ class GuardDeclaration:
         heard = pulumi.ResourceHookBinding(
             before_create=[self._hooks["before", "create"]]
         )
-        options = pulumi.ResourceOptions.merge(
-            args.opts, pulumi.ResourceOptions(hooks=heard)
-        )
-        return pulumi.ResourceTransformationResult(args.props, options)
+        return _with_options(args, pulumi.ResourceOptions(hooks=heard))
 
     @property
     def is_whole(self) -> bool:
@@ -379,11 +373,19 @@ class GuardDeclaration:
             raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
 
 
+def _with_options(args: Any, options: pulumi.ResourceOptions) -> Any:
+    """A resource of this process with further options."""
+    every = pulumi.ResourceOptions.merge(args.opts, options)
+    return pulumi.ResourceTransformationResult(args.props, every)
+
+
 def run_of_program() -> str:
     """Return the engine's run as its other processes name it; empty without an engine."""
     log = getattr(get_engine(), "Log", None)
     target = getattr(log, "_target", b"")
-    return run_at(target.decode() if isinstance(target, bytes) else None)
+    if not isinstance(target, bytes):
+        return run_at(None)
+    return run_at(target.decode())
 
 
 def _database_in(props: Mapping[str, Any]) -> Any:

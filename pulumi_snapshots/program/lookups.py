@@ -66,10 +66,11 @@ class Lookups:
         if given.get("with_url") is True:
             return pulumi.Output.secret(found)
 
-        def marked(
-            answer: T,
-        ) -> pulumi.Input[T]:  # that it is asked for may be an output, too
-            return pulumi.Output.secret(answer) if lookup.holds_url(answer) else answer
+        # That it is asked for may be an output, too.
+        def marked(answer: T) -> pulumi.Input[T]:
+            if lookup.holds_url(answer):
+                return pulumi.Output.secret(answer)
+            return answer
 
         return found.apply(marked)
 
@@ -127,8 +128,8 @@ def _method(
 for _name, _definition in LOOKUPS.items():
     _lookup: Lookup[Any] = getattr(results, _definition)
     for _function in (_name, f"{_name}_output"):
-        _of_outputs = _function != _name
-        setattr(Lookups, _function, _method(_lookup, _function, of_outputs=_of_outputs))
+        _made = _method(_lookup, _function, of_outputs=_function != _name)
+        setattr(Lookups, _function, _made)
 
 
 def _asked(

@@ -39,7 +39,14 @@ class Rows(NamedTuple):
     rows: Sequence[Sequence[str]]
 
     def written(self, stream: IO[str]) -> str:
-        """Write the table for a stream: a terminal cuts no cell, since people copy ids from it."""
+        """Write the table for a stream: a terminal cuts no cell, since people copy ids from it.
+
+        Args:
+            stream: Where the table goes.
+
+        Returns:
+            The table, for a terminal or as Markdown.
+        """
         if stream.isatty():
             rows = [[" ".join(cell.split()) for cell in row] for row in self.rows]
             return table(self.heads, rows, stream)

@@ -173,7 +173,8 @@ class GuardComponent:
             self._call.listener.warn(STATE_UNKNOWN)
             return
         self._preview.in_state = self._state.guardable
-        reason = self._state.unhooked(self._inputs.changes, self._inputs.patterns)
+        inputs = self._inputs
+        reason = self._state.unhooked(inputs.changes, inputs.patterns)
         if self._asked.dryRun:
             self._preview.first_up = reason
         elif reason is not None:
@@ -203,10 +204,9 @@ class GuardComponent:
         summary = self._preview.summary()
         if summary:
             self._call.listener.note(summary)
-        for warning in filter(
-            None, (self._preview.unguarded(), self._preview.beside())
-        ):
-            self._call.listener.warn(warning)
+        for warning in (self._preview.unguarded(), self._preview.beside()):
+            if warning is not None:
+                self._call.listener.warn(warning)
         if self._unmet:
             named = (
                 "" if "*" in self._unmet else f" named {', '.join(sorted(self._unmet))}"
@@ -278,7 +278,8 @@ class GuardComponent:
         self._later.add((asked.type, asked.name))
         if asked.type in SNAPSHOT_TYPES and self._sees_in_preview(asked):
             # The preview hears if a Snapshot of the guard's database would be created.
-            asked.options.hooks.before_create.append(self._hooks["before", "create"])
+            hook = self._hooks["before", "create"]
+            asked.options.hooks.before_create.append(hook)
         met = fits(asked.type, asked.name, self._inputs.patterns)
         if may_be_guarded(asked.type, custom=asked.custom) and met:
             self._unmet -= met
@@ -313,7 +314,8 @@ class GuardComponent:
         for urn in {*asked.options.depends_on} - own:
             parent_types, _, name = urn.rpartition("::")
             type_ = re.split(r"::|\$", parent_types)[-1]
-            if may_be_guarded(type_, custom=True) and (type_, name) not in self._later:
+            is_earlier = (type_, name) not in self._later
+            if is_earlier and may_be_guarded(type_, custom=True):
                 self._earlier.setdefault(urn, asked.name)
 
     async def _at_change(
@@ -345,8 +347,9 @@ class GuardComponent:
     ) -> None:
         """Do what `OncePerRun` does; a monitor hears of its failure."""
         about = (self._owner, self._inputs, change, call.session, call.listener)
+        work = partial(act, *about)
         name = guard_job(self._owner, when)
-        await telling_of_failure(call, name, PLUGIN.report, partial(act, *about))
+        await telling_of_failure(call, name, PLUGIN.report, work)
 
     def _once(self) -> OncePerRun:
         """The snapshots of the run."""
