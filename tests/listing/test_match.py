@@ -15,6 +15,7 @@ from pulumi_snapshots.listing.matching import (
     find_match,
     why_not_absent,
 )
+from pulumi_snapshots.listing.polling import AwaitedSnapshot
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
 
 POSTED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -266,6 +267,14 @@ def test_a_version_on_its_last_day_may_be_missing_from_a_whole_page() -> None:
     assert why_not_absent(page, post(), (), {"old": ends}) is None
     later = ends + timedelta(seconds=1)
     assert why_not_absent(page, post(), (), {"old": later}) == NOT_WHOLE
+
+
+def test_a_guard_takes_the_first_snapshot_since_its_request_and_a_named_one_is_itself() -> (
+    None
+):
+    page = page_of([entry("b", 500), entry("a", 90), entry("c", 900)], HOUR)
+    assert AwaitedSnapshot(post(), "db", is_any=True).find_on(page) == page.entries[1]
+    assert AwaitedSnapshot(post(), "db", "b").find_on(page) == page.entries[0]
 
 
 def test_a_snapshot_that_ended_just_before_a_refused_request_is_not_taken_for_its_own() -> (

@@ -45,6 +45,10 @@ STORIES = {
         fault restore_status skip=1 delay=40 times=1; R up timeout=30s refused: connecting to the service; sent 0; R up;
         rows then; sent 1
     """,
+    "one that a new code has refused, and that has not begun since, may be sent again": """
+        fault restore status=404 code=SOMETHING_NEW; R up v1 refused: SOMETHING_NEW; accepted 0; R up v1; rows then;
+        accepted 1
+    """,
     "one whose key is refused right before its request leaves has sent nothing": """
         fault restore_status status=401 code=ACCESS_DENIED skip=1 times=1; R up refused; sent 0
     """,

@@ -6,7 +6,9 @@ import anyio
 import pytest
 
 from pulumi_snapshots.restore.restore import restore
-from tests.ledger.play import play
+from tests.ledger.play import back, given, on_stage, play
+from tests.support.engine_calls import Machine
+from tests.support.failing import flat
 from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.virtual import staged, virtual
 from tests.support.world import Row
@@ -117,6 +119,34 @@ async def test_a_newer_snapshot_after_a_kill_is_not_restored_but_told(
     )
     assert at.holds() == "later"
     assert len(at.posts) == 1
+
+
+@staged(scene, restore_seconds=300.0)
+async def test_a_pending_restore_stays_that_of_its_snapshot_though_the_program_names_a_newer_one(
+    at: Scene,
+) -> None:
+    stack = back(at)
+    await stack.up(timeout="20s", **given(at))
+    assert stack.pending
+    newer = at.here.emulator.add_snapshot(at.stored.database_id)
+    stack.machine = Machine(at.here)  # whose ledger does not know it
+    await stack.up(**given(at, version_id=newer.version_id))
+    assert stack.error is None
+    assert stack.outputs["version_id"] == at.stored.version_id
+    assert len(at.posts) == 1
+
+
+@virtual
+async def test_a_command_that_is_typed_again_does_not_doubt_a_state_that_it_never_had() -> (
+    None
+):
+    restores = "types restore SNAPSHOT --no-keep --yes"
+    story = f"service restore_seconds=100.0; fails {restores} --timeout 20s; {restores}"
+    async with on_stage(story) as stage:
+        assert stage.typed is not None
+        assert "no new request was sent" in flat(stage.typed.err)
+        assert "may not have saved its state" not in flat(stage.typed.err)
+        await stage.move("sent 1")
 
 
 @staged(scene, restore_seconds=200.0)
