@@ -349,7 +349,7 @@ ALSO_SPELLED = {
 
 
 def flag(name: str, text: str, *names: str) -> Decorator:
-    """Make an option without a value.
+    """Return an option without a value.
 
     Args:
         name: the option.
@@ -360,7 +360,7 @@ def flag(name: str, text: str, *names: str) -> Decorator:
 
 
 def archives_option(text: str) -> Decorator:
-    """Make the option for the places of archives.
+    """Return the option for the places of archives.
 
     Args:
         text: its help.
