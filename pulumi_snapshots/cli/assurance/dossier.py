@@ -3,7 +3,7 @@
 Each is given as fields, of which both forms of the report are made.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,15 +85,10 @@ class Dossier:
 
     def _drills(self) -> list[Fields]:
         """List the drills of the period and the last one that passed, newest first."""
-        known = dict[tuple[str, str | None, bool | None], Fields]()
-        for source, outputs in self._noted_drills():
-            entry = _drill_fields(source, outputs)
-            version_id = entry["version_id"]
-            time = to_the_second(_time_of(entry))
-            if version_id is not None or all(other != time for other, *_ in known):
-                known.setdefault((time, version_id, entry["passed"]), entry)
         found = sorted(
-            known.values(), key=lambda each: parse_rfc3339(_time_of(each)), reverse=True
+            self._known_drills(),
+            key=lambda each: parse_rfc3339(_time_of(each)),
+            reverse=True,
         )
         taken = self._taken_at()
         for each in found:
@@ -104,6 +99,17 @@ class Dossier:
             for each in found
             if each is last_good or self._is_in_period(_time_of(each))
         ]
+
+    def _known_drills(self) -> Collection[Fields]:
+        """Give each drill once, as the source has it that says most."""
+        known = dict[tuple[str, str | None, bool | None], Fields]()
+        for source, outputs in self._noted_drills():
+            entry = _drill_fields(source, outputs)
+            version_id = entry["version_id"]
+            time = to_the_second(_time_of(entry))
+            if version_id is not None or all(other != time for other, *_ in known):
+                known.setdefault((time, version_id, entry["passed"]), entry)
+        return known.values()
 
     def _noted_drills(self) -> Iterator[tuple[str, Fields]]:
         """Give each drill with its source, those first that say most."""
@@ -261,11 +267,9 @@ class Dossier:
         ended = {to_the_second(each) for each in known if each}
         for attempt in self.health.evidence.attempts:
             database_id, _, version_id = (attempt.source or "").partition("/")
-            is_typed = attempt.owner == f"{NAME} drill"
-            is_drill = is_typed or owner_kind(attempt.owner) == "drill"
             time = to_the_second(attempt.request.posted_at)
             is_new = time not in ended and self._is_in_period(time)
-            if is_drill and is_new and database_id == self.health.id:
+            if is_new and database_id == self.health.id and _is_of_drill(attempt):
                 name = f"the drill of version {version_id}, requested at {time},"
                 yield f"how {name} ended is not known"
 
@@ -278,6 +282,11 @@ def gap_text(gap: Gap) -> str:
     """
     between = f"from {to_the_second(gap.since)} until {to_the_second(gap.until)}"
     return f"{spoken(round(gap.seconds), exact=True)}, {between}"
+
+
+def _is_of_drill(attempt: Attempt) -> bool:
+    is_typed = attempt.owner == f"{NAME} drill"
+    return is_typed or owner_kind(attempt.owner) == "drill"
 
 
 def _time_of(drill: Fields) -> Any:

@@ -355,6 +355,9 @@ def flag(name: str, text: str, *names: str) -> Decorator:
         name: the option.
         text: its help.
         *names: its other spellings, and the parameter's name if that is another one.
+
+    Returns:
+        The option.
     """
     return click.option(name, *names, is_flag=True, help=text)
 
@@ -364,6 +367,9 @@ def archives_option(text: str) -> Decorator:
 
     Args:
         text: its help.
+
+    Returns:
+        The option.
     """
     return click.option("--archives", type=PLACE, multiple=True, help=text)
 
