@@ -55,6 +55,13 @@ STORIES = {
     "a success is told apart from a database that runs, as long as it does not": f"""
         fault status {NOT_RUNNING}; R up timeout=15m pending; R up: was not seen running; sent 1
     """,
+    "one that was done stays done, though the service does not show its database in the next run": f"""
+        service {NO_ROUTE}; R up v1 unsaved; wait 600; fault status status=503 times=None; R up v1 within=60: by an earlier run;
+        sent 1
+    """,
+    "the end of one that another one has waited for is entered for its own next run": f"""
+        service {NO_ROUTE}; R.b up v1 killed=45; R up v2 within=400; rows then; R.b up v1 within=5: by an earlier run; accepted 2
+    """,
     "a failure that another one has waited for is a failure": """
         service restore_seconds=100.0; the next restore fails SNAPSHOT_CORRUPT; R.b up v1 killed=20; R up v2;
         R.b up v1 refused: SNAPSHOT_CORRUPT; sent 2
