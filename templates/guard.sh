@@ -43,7 +43,9 @@ fi
 {
   if [[ -n $undo ]]; then
     printf '### `%s` is guarded by a snapshot\n\n%s\n\n' "${0##*/}" "$snapshots"
-    printf 'To go back:\n\n```sh\n%s\n```\n' "$undo"
+    printf 'To go back:\n\n```sh\n%s\n```\n\n' "$undo"
+    printf 'Type it where the command line of pulumi-snapshots is installed, '
+    printf 'with an API key that also has the scope `databases:read`.\n'
   else
     printf '### `%s` has no snapshot, since guards are off\n' "${0##*/}"
   fi

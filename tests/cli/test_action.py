@@ -232,6 +232,7 @@ def test_the_command_runs_after_a_snapshot_and_the_way_back_is_shown(
     ]
     assert ended.undo == " && ".join(ways)
     assert ended.undo in ended.summary
+    assert "the scope `databases:read`" in ended.summary, "what the way back needs"
     assert ended.summary.startswith("### `echo` is guarded by a snapshot\n")
     assert (runner.work / "done").read_text() == "key: none\n"
     (installed,) = (runner.folder / "installed").read_text().splitlines()

@@ -1,5 +1,6 @@
 """A backup that silently stopped is heard of: `--notify` reaches a monitor, whose URL nothing shows, and `status` waits for no dead service."""
 
+import hashlib
 import json
 import shlex
 from collections.abc import Mapping
@@ -12,9 +13,11 @@ import anyio
 import httpx
 import pytest
 
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.hosts.monitor import Monitor, TroubleMonitor
 from pulumi_snapshots.hosts.monitor_message import kind_of_monitor, message_of
 from tests.cli.typed import Desk
-from tests.support.virtual import staged
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, World, world
 
 CHECKS = "https://hc.example/ping/5ec2e7-uuid"
@@ -389,9 +392,41 @@ def test_a_chat_gets_no_mention_and_no_more_than_it_takes(url: str) -> None:
         (CHECKS, "ping"),
         ("discord+http://127.0.0.1:8080/hook", "discord"),
         ("https://ntfy.sh.evil.example/topic", "ping"),
+        ("https://hooks.slack.com.evil.example/services/T1/B2/x", "ping"),
     ],
 )
 def test_what_is_no_webhook_of_a_chat_gets_what_a_monitor_does(
     url: str, kind: str
 ) -> None:
     assert kind_of_monitor(url) == kind
+
+
+@virtual
+async def test_no_message_holds_a_password() -> None:
+    monitors = Monitors()
+    text = "cannot write to postgresql://app:hunter2-hunter2@db.example/shop"
+    assert not await Monitor(monitors).tell(Clock(), DISCORD, "failed", "x", text)
+    (told,) = chat_texts(monitors, DISCORD)
+    assert "hunter2" not in told
+    assert "db.example" in told
+
+
+def remembers(folder: Path, job: str) -> bool:
+    """Whether the only file in a state directory is about a job."""
+    (file,) = folder.glob("heard/*")
+    return file.name.startswith(hashlib.sha256(job.encode()).hexdigest()[:32])
+
+
+@virtual
+async def test_changes_that_one_guard_holds_back_are_one_trouble(
+    tmp_path: Path,
+) -> None:
+    monitors = Monitors()
+    heard = TroubleMonitor(DISCORD, tmp_path, Clock(), Monitor(monitors))
+    for what in ("update of Server shop", "delete of Bucket logs"):
+        assert not await heard.tell(
+            "failed", "guard", "Guard: failed", what, kind="ChangeHeldBack"
+        )
+    assert len(monitors.told) == 1
+    assert not remembers(tmp_path, " guard"), "without the URL nobody can guess it"
+    assert remembers(tmp_path, f"{DISCORD} guard")
