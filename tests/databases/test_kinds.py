@@ -6,6 +6,7 @@ import sys
 from typing import NoReturn
 
 import anyio
+import pymysql
 import pytest
 
 from pulumi_snapshots.databases.database import ENGINES, Database, DatabaseUnreachable
@@ -13,6 +14,7 @@ from pulumi_snapshots.databases.kinds import (
     ENGINE_KINDS,
     HIDDEN_PART,
     LONGEST_SHOWN,
+    is_late,
     kind_of,
     without,
 )
@@ -171,8 +173,14 @@ PEM = "-----BEGIN%20KEY-----%0Asecretsecret%0A-----END%20KEY-----"
         ),
         (f"postgresql://db.example/shop?sslkey={PEM}", "secretsecret"),
         ("mongodb://db.example/shop?awsSecretKey=of%2Fours", "of/ours"),
+        ("hostaddr=192.0.2.7 user=someone dbname=shop", "192.0.2.7"),
     ],
-    ids=["a password with an @", "a line of a key", "a secret by another name"],
+    ids=[
+        "a password with an @",
+        "a line of a key",
+        "a secret by another name",
+        "an address",
+    ],
 )
 def test_a_part_of_a_connection_is_hidden_by_itself(dsn: str, part: str) -> None:
     shown = without(dsn, f"cannot read '{part}' of it")
@@ -183,3 +191,10 @@ def test_what_a_library_says_is_one_line_of_some_length() -> None:
     dsn = "redis://:hush@db.example/0"
     shown = [without(dsn, each) for each in ("  it failed.\nhush\n", "", "x" * 5000)]
     assert shown == ["it failed", "", "x" * LONGEST_SHOWN + HIDDEN_PART]
+
+
+def test_a_time_out_is_found_where_pymysql_keeps_it() -> None:
+    lost = pymysql.OperationalError(2013, "Lost connection to MySQL server")
+    assert not is_late(lost)
+    lost.original_exception = TimeoutError("timed out")
+    assert is_late(lost)

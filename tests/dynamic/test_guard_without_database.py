@@ -1,6 +1,7 @@
 """A guarded change whose guard does not know its database: held back, or guarded by the one it had."""
 
 import asyncio
+from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from pulumi_snapshots.dynamic import guard as module
 from pulumi_snapshots.dynamic.guard import Guard
+from pulumi_snapshots.guard.inputs import CHOSEN_ALL
+from pulumi_snapshots.guard.once import OncePerRun
 from tests.support.world import DATABASE, OTHER_DATABASE
 
 URN = "urn:pulumi:dev::shop::servers:index:Server::app"
@@ -31,13 +34,14 @@ class Heard:
         pass
 
 
-def happen(
+def happen(  # noqa: PLR0913  what a hook asks
     change: str,
     heard: Heard,
     *,
     known: str | None = "not yet",
     had: str | None = None,
     setting: str = "on",
+    guardable: Collection[str] | None = (URN,),
 ) -> None:
     """Do what the hook of a guard does before a change.
 
@@ -47,6 +51,7 @@ def happen(
         known: The guard's database; None if what it comes from has failed.
         had: The database that the state has of it.
         setting: Whether guards are on.
+        guardable: What the state has; None if the engine does not show it.
     """
 
     async def carried_out(_when: str, inputs: Any, *_: object) -> None:
@@ -61,8 +66,10 @@ def happen(
             _preview=None,
             _changes=CHANGES,
             _known=future,
-            _state=SimpleNamespace(
-                database_id=had, guardable={URN: "servers:index:Server"}
+            _state=(
+                SimpleNamespace(database_id=had, guardable=guardable)
+                if guardable is not None
+                else None
             ),
             _settings=SimpleNamespace(guard=setting),
             _messages=heard,
@@ -110,6 +117,32 @@ def test_the_database_that_is_known_guards_each_change(change: str) -> None:
     heard = Heard()
     happen(change, heard, known=DATABASE, had=OTHER_DATABASE)
     assert heard.guarded_by == [DATABASE]
+
+
+@pytest.mark.parametrize(
+    ("guardable", "passes"), [(None, False), ((), True), ((URN,), False)]
+)
+def test_only_creates_of_a_stack_that_is_certainly_new_need_no_snapshot(
+    guardable: Collection[str] | None, *, passes: bool
+) -> None:
+    heard = Heard()
+    for change in ("create", "update"):
+        happen(change, heard, known=DATABASE, guardable=guardable)
+    assert heard.guarded_by == [DATABASE] * (1 if passes else 2)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_guard_that_hears_of_all_shares_its_snapshot_with_snapshots(
+    *, whole: bool
+) -> None:
+    guard: Any = object.__new__(Guard)
+    vars(guard).update(
+        _program=SimpleNamespace(once=OncePerRun("run")),
+        _owner="shop/dev/guard",
+        _changes=CHANGES,
+        _chosen={CHOSEN_ALL} if whole else {"app"},
+    )
+    assert guard._once().whole == ({"shop/dev/guard"} if whole else set())
 
 
 @pytest.mark.parametrize("change", CHANGES)

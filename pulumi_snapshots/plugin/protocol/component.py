@@ -368,11 +368,7 @@ class GuardComponent:
             is_guarded = "delete" in self._inputs.changes
             return not is_guarded or bool(asked.old_options.retain_on_delete)
         is_new_stack = self._state is not None and not self._state.guardable
-        passes = (
-            self._inputs.passes_first_creates
-            and is_new_stack
-            and not self._asked.dryRun
-        )
+        passes = self._inputs.passes_first_creates and is_new_stack
         return change == "create" and passes
 
     async def _at_failure(self, request: bytes) -> Any:

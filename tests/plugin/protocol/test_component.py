@@ -21,6 +21,7 @@ from pulumi.runtime.proto import (
 from pulumi_snapshots.engine.messages import Callbacks
 from pulumi_snapshots.engine.queries import GET_REGISTERED
 from pulumi_snapshots.errors import ProviderError
+from pulumi_snapshots.guard.once import OncePerRun
 from pulumi_snapshots.plugin.protocol.component import GuardComponent
 from pulumi_snapshots.run.calls import Shared
 from pulumi_snapshots.run.settings import Settings
@@ -141,20 +142,25 @@ def test_two_guards_of_one_name_get_a_sentence(
     anyio.run(twice)
 
 
+@pytest.mark.parametrize("only", [None, ("shop",)])
 def test_a_new_guard_without_a_snapshot_is_not_registered(
-    monitor: tuple[Monitor, str], tmp_path: Path
+    monitor: tuple[Monitor, str], tmp_path: Path, only: tuple[str, ...] | None
 ) -> None:
     monitor[0].listed = {
         f"{STACK}servers:index:Server::shop": {"type": "servers:index:Server"}
     }
 
-    async def register() -> None:
+    async def register() -> set[str]:
+        stage = Stage(monitor[1], tmp_path)
         with pytest.raises(
             ProviderError, match="was held back, since no snapshot guards it"
         ):
-            await Stage(monitor[1], tmp_path).register()
+            await stage.register(only=only)
+        once: OncePerRun = stage.call.shared.of(OncePerRun)
+        return once.whole
 
-    anyio.run(register)
+    shares = set() if only else {"organization/app/dev/guard"}
+    assert anyio.run(register) == shares, "with Snapshots of the run, if it hears all"
     assert monitor[0].registered == 0
 
 
