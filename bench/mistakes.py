@@ -142,6 +142,8 @@ TESTS = {
         "plugin/test_mocks.py",
         "guard/test_declaration.py",
         "dynamic/test_without_requests.py",
+        "dynamic/test_guard_without_database.py",
+        "dynamic/test_lookups_in_programs.py",
     ),
     "plugin": (
         "plugin/protocol/test_component.py",
@@ -2725,6 +2727,32 @@ MISTAKES = (
         '"another run"',
     ),
     ("program", "if known and snapshot is not None:", "if False:"),
+    ("archive", "if seen is None or found is None or found.claim != claim:", "if seen is None:"),
+    (
+        "archive",
+        "if successor.owner == record.owner or record.owner is None:",
+        "if record.owner is None:",
+    ),
+    ("storage", "is_wanted = stat.S_ISREG(found.st_mode) and (", "is_wanted = ("),
+    ("databases", 'original = getattr(error, "original_exception", None)', "original = None"),
+    ("databases", 'elif name in {"host", "hostaddr", "user"}:', 'elif name in {"host", "user"}:'),
+    ("plugin", "once.whole.add(self._owner)", "pass"),
+    ("dynamic", "once.whole.add(self._owner)", "pass"),
+    (
+        "dynamic",
+        "is_new_stack = self._state is not None and not self._state.guardable",
+        "is_new_stack = self._state is None or not self._state.guardable",
+    ),
+    (
+        "program",
+        'if pulumi.Config("squarecloud").get(name) and not is_secret:',
+        'if pulumi.Config("squarecloud").get(name):',
+    ),
+    (
+        "program",
+        "keeps = bool(pin) and not pulumi.runtime.is_dry_run()",
+        "keeps = bool(pin)",
+    ),
     # What the command line shows, and what it sends.
     ("cli/terminal", "shown = shown_variable(name)", "shown = name"),
     (

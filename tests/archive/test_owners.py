@@ -286,7 +286,8 @@ async def test_an_owner_whose_archive_is_replaced_by_itself_stays_beside_others(
     record = await at.archive(owner=A)
     await at.archive(owner=B)
     memory = ArchiveMemory()
-    memory.current[A] = ArchiveSuccessor(record, counts=True)
+    rewritten = replace(record, mark="of another write")
+    memory.current[A] = ArchiveSuccessor(rewritten, counts=True)
     state = {**record.to_outputs(), "destination": f"{at.folder}/"}
     await ArchiveCalls().delete(at.call(A, memory), record.id, state)
     assert owners(record) == [(A, False), (B, False)]

@@ -145,6 +145,23 @@ def test_a_guard_that_hears_of_all_shares_its_snapshot_with_snapshots(
     assert guard._once().whole == ({"shop/dev/guard"} if whole else set())
 
 
+@pytest.mark.parametrize("in_preview", [True, False])
+def test_a_preview_keeps_no_answer_to_a_value_of_a_roll_back(
+    monkeypatch: pytest.MonkeyPatch, *, in_preview: bool
+) -> None:
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: in_preview)
+    kept = list[bool]()
+
+    def of_book(_use: object, *, writes: bool = False) -> None:
+        kept.append(writes)
+
+    guard: Any = object.__new__(Guard)
+    vars(guard).update(_owner="shop/dev/guard", _of_book=of_book)
+    guard._last(DATABASE, "1")
+    guard._last(DATABASE, None)
+    assert kept == [not in_preview, False]
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_guards_that_are_off_let_a_change_pass_and_say_so(change: str) -> None:
     heard = Heard()

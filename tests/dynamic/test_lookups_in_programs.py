@@ -202,7 +202,10 @@ def test_a_key_in_plain_text_is_warned_about(
     set_all_config({"squarecloud:apiKey": ""})
     ours.get_databases()
     assert capsys.readouterr().err == ""
-    set_all_config({"squarecloud:apiKey": service.key})
+    set_all_config({"squarecloud:apiKey": service.key}, ["squarecloud:apiKey"])
+    ours.get_databases()
+    assert capsys.readouterr().err == ""
+    set_all_config({"squarecloud:apiKey": service.key}, [])
     ours.get_databases()
     ours.get_databases()
     assert capsys.readouterr().err.count("the API key is configured in plain text") == 1
