@@ -2439,7 +2439,7 @@ MISTAKES = (
         "if drilled_at <= drilled.drilled_at:",
     ),
     ("drill", "if not self.except_:  # else a whole", "if True:  # else a whole"),
-    ("drill", "if each.host in LOOPBACK else each", "if False else each"),
+    ("drill", 'if each.host.strip("[]") in LOOPBACK', "if False"),
     ("drill", "for result in results or ():", "for result in (results or ())[:1]:"),
     (
         "drill",

@@ -11,14 +11,13 @@ from typing import NamedTuple, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pulumi_snapshots.databases.kinds import ENGINE_KINDS, keywords, kind_of
-from pulumi_snapshots.properties.checks import Unfit, text
+from pulumi_snapshots.properties.checks import LOOPBACK, Unfit, text
 
 OWN_HOST = re.compile(
     r"square-cloud-db-([a-z0-9_-]+)\.squareweb\.app\.?", re.IGNORECASE
 )
 ANOTHER = "must be to the scratch database, and its host is that of another database"
 PORT = re.compile(r":(\d+)$")
-LOOPBACK = frozenset({"127.0.0.1", "::1", "[::1]"})
 # Parameters of PostgreSQL by which something else than the host name finds the server.
 REDIRECTING = frozenset({"hostaddr", "service"})
 
@@ -173,7 +172,7 @@ def _named_alike(connection: str) -> list[Server]:
     """Return the servers of a connection, this machine by one of its names."""
     servers = ServerAddress.of(connection).servers
     return [
-        each._replace(host="localhost") if each.host in LOOPBACK else each
+        each._replace(host="localhost") if each.host.strip("[]") in LOOPBACK else each
         for each in servers
     ]
 

@@ -12,7 +12,7 @@ from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
 from pulumi_snapshots.cli.terminal.arguments import (
     checked,
     command,
-    flag,
+    flag_option,
     notify_option,
     snapshot_argument,
     timeout_option,
@@ -23,7 +23,7 @@ from pulumi_snapshots.storage.destination import place_text
 
 COMMAND_OWNER = Owner(f"{NAME} archive", f"{NAME} archive")
 """The owner, in manifests, of what this command line archives."""
-force_option = flag("--force", "Overwrite a file of this name, whatever it is.")
+force_option = flag_option("--force", "Overwrite a file of this name, whatever it is.")
 
 
 @command(

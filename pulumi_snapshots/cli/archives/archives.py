@@ -9,7 +9,7 @@ from pulumi_snapshots.cli.terminal.arguments import (
     DATABASE,
     command,
     destination_argument,
-    flag,
+    flag_option,
 )
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD, size_text
@@ -31,7 +31,9 @@ ARCHIVES_HEADS = (
 
 @command(
     destination_argument,
-    flag("--deep", "Read every byte and compare its SHA-256, not only the size."),
+    flag_option(
+        "--deep", "Read every byte and compare its SHA-256, not only the size."
+    ),
     click.option(
         "--expect",
         type=DATABASE,

@@ -8,7 +8,7 @@ from pulumi_snapshots.cli.archives.archive import COMMAND_OWNER
 from pulumi_snapshots.cli.terminal.arguments import (
     command,
     destination_argument,
-    flag,
+    flag_option,
 )
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD
@@ -30,7 +30,7 @@ FORGET_HEADS = ("", "ARCHIVE", "CREATED", "ACTION", "REASON")
         )
         for name, each in Keep.properties().items()
     ),
-    flag("--dry-run", "Only show what would be removed."),
+    flag_option("--dry-run", "Only show what would be removed."),
 )
 async def forget(
     invocation: Invocation,

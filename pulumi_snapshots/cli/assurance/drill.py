@@ -74,7 +74,7 @@ TYPED_TABLES = re.compile(
         help="The variable that holds a read-only connection to DATABASE: its tables are compared "
         "until a drill has passed.",
     ),
-    arguments.flag(
+    arguments.flag_option(
         "--overwrite-scratch", "Required: the scratch database loses all that it holds."
     ),
     arguments.archives_option("Note a passed drill in the manifests there."),

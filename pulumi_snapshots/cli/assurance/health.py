@@ -55,8 +55,8 @@ LEDGER = "ledger"
 """Says of a drill that the ledger has it."""
 BRIEF_PATIENCE = Patience((1.0,), within=5.0)
 """How long a service that does not answer is asked again, so that cron hears of it within 15 s."""
-R = TypeVar("R", bound=Record)
-Noted = TypeVar("Noted", Guarded, Attempt)
+Stated = TypeVar("Stated", bound=Record)
+OfDatabase = TypeVar("OfDatabase", Guarded, Attempt)
 _up_to_retention = duration(
     most=RETENTION, because="the service keeps no snapshot longer"
 )
@@ -167,11 +167,11 @@ class DatabaseHealth:
         """Its name in the account."""
         return self._account_entry.name if self._account_entry else None
 
-    @property
+    @cached_property
     def _account_entry(self) -> AccountDatabase | None:
         return (self.evidence.account.databases or {}).get(self.id)
 
-    @property
+    @cached_property
     def newest_archive(self) -> tuple[Manifest, str] | None:
         """The archive with the newest snapshot, and its URI."""
         dated = {
@@ -251,7 +251,7 @@ class DatabaseHealth:
             default=None,
         )
 
-    @property
+    @cached_property
     def times(self) -> dict[str, str | None]:
         """When the `snapshot`, the `archive`'s snapshot and the `drill` were made."""
         archive = self.newest_archive
@@ -261,7 +261,7 @@ class DatabaseHealth:
             "drill": self.drill.drilled_at if self.drill else None,
         }
 
-    @property
+    @cached_property
     def ages(self) -> dict[str, float | None]:
         """The seconds since then."""
         now = self.evidence.now
@@ -289,7 +289,7 @@ class DatabaseHealth:
             if is_own and origin in {None, record.origin}:
                 yield record.created_at
 
-    @property
+    @cached_property
     def gap(self) -> Gap | None:
         """The longest time of the period without a new snapshot."""
         evidence = self.evidence
@@ -304,7 +304,7 @@ class DatabaseHealth:
         times = [*self.taken, self._listed_since] if self.taken else []
         return min(filter(None, times), default=None)
 
-    @property
+    @cached_property
     def _listed_since(self) -> datetime | None:
         """Since when the service lists each of its snapshots; None if that is not known.
 
@@ -321,7 +321,7 @@ class DatabaseHealth:
         """The snapshots at the service, of any origin; none if the service was not asked."""
         return self.evidence.account.page.of_each.get(self.id, {}).values()
 
-    @property
+    @cached_property
     def problems(self) -> Sequence[str]:
         """What is not certainly recent enough."""
         return [*self._problems()]
@@ -367,7 +367,7 @@ class DatabaseHealth:
 
 
 @dataclass
-class Account:
+class AccountFacts:
     """What the service says of the account, as far as it was asked."""
 
     databases: Mapping[str, AccountDatabase] | None = None
@@ -383,7 +383,7 @@ class Evidence:
     """What the account, the archives and the ledger say of all databases."""
 
     limits: AgeLimits
-    account: Account
+    account: AccountFacts
     now: datetime
     """The later one of the service's and this machine's time."""
     since: datetime
@@ -406,7 +406,7 @@ class Evidence:
             if each.manifest and each.is_good
         ]
 
-    def stated_as(self, kind: type[R]) -> Iterator[tuple[str, R]]:
+    def stated_as(self, kind: type[Stated]) -> Iterator[tuple[str, Stated]]:
         """Give the resources of one kind in states.
 
         Args:
@@ -447,7 +447,7 @@ class Evidence:
             if self.limits.origin in {None, each.origin}
         ]
 
-        def own(entries: Sequence[Noted]) -> Sequence[Noted]:
+        def own(entries: Sequence[OfDatabase]) -> Sequence[OfDatabase]:
             return [each for each in entries if each.database_id == database_id]
 
         return DatabaseHealth(
@@ -523,7 +523,7 @@ class Examination:
         session = self.session
         # Silently: cron would mail it.
         wanted = [await whole_database(session, each) for each in typed]
-        account = Account()
+        account = AccountFacts()
         with self.reading(
             "the service was not asked which snapshots and databases there are"
         ):
@@ -559,7 +559,7 @@ class Examination:
         others = () if self.troubles is None else sorted(evidence.databases)
         return [*(evidence.account.databases or ()), *others]
 
-    async def _ask_service(self, wanted: Sequence[str], account: Account) -> None:
+    async def _ask_service(self, wanted: Sequence[str], account: AccountFacts) -> None:
         """Ask for the account, its databases and their snapshots."""
         await check_answers(self.session)
         listings = self.session.listings

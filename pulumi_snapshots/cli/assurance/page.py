@@ -32,7 +32,7 @@ OVERVIEW_HEADS = (
 OUTCOMES = {True: "passed", False: "**failed**", None: NOT_KNOWN}
 
 
-class Rows(NamedTuple):
+class TableOfRows(NamedTuple):
     """The rows of a table, each with a cell for each heading."""
 
     heads: Sequence[str]
@@ -66,17 +66,21 @@ def report_page(report: Fields, stream: IO[str]) -> str:
         The text.
     """
     return "\n".join(
-        part.written(stream) if isinstance(part, Rows) else markdown(part, stream)
+        part.written(stream)
+        if isinstance(part, TableOfRows)
+        else markdown(part, stream)
         for part in _parts(report)
     )
 
 
-def _parts(report: Fields) -> Iterator[str | Rows]:
+def _parts(report: Fields) -> Iterator[str | TableOfRows]:
     """Give the paragraphs and tables of the report."""
     yield "# Backups of Square Cloud databases"
     yield _introduction(report)
     if report["databases"]:
-        yield Rows(OVERVIEW_HEADS, [_overview(each) for each in report["databases"]])
+        yield TableOfRows(
+            OVERVIEW_HEADS, [_overview(each) for each in report["databases"]]
+        )
     yield DEFINITIONS
     yield "## What falls short"
     yield _list(_problems(report), "Nothing.")
@@ -93,15 +97,18 @@ def _introduction(report: Fields) -> str:
     return f"{period}. {_limits(report)} {written}."
 
 
-def _database(each: Fields) -> Iterator[str | Rows]:
+def _database(each: Fields) -> Iterator[str | TableOfRows]:
     """Write the part about one database."""
     yield f"## {_cell(_name(each))}"
     yield _list(_facts(each), "")
     drilled = [row for drill in each["drills"] for row in _drill_rows(drill)]
     for heading, table_ in (
-        ("Drills", Rows(DRILL_HEADS, drilled)),
-        ("Guarded changes", Rows(CHANGE_HEADS, [*map(_change, each["changes"])])),
-        ("Restores", Rows(RESTORE_HEADS, [*map(_restore, each["restores"])])),
+        ("Drills", TableOfRows(DRILL_HEADS, drilled)),
+        (
+            "Guarded changes",
+            TableOfRows(CHANGE_HEADS, [*map(_change, each["changes"])]),
+        ),
+        ("Restores", TableOfRows(RESTORE_HEADS, [*map(_restore, each["restores"])])),
     ):
         yield f"### {heading}"
         yield table_ if table_.rows else "None is known in the period."

@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple
 
 from pulumi_snapshots.cli.assurance.runs import under_way
 from pulumi_snapshots.cli.setup.plugin import PROGRAM
-from pulumi_snapshots.cli.terminal.arguments import command, flag
+from pulumi_snapshots.cli.terminal.arguments import command, flag_option
 from pulumi_snapshots.cli.terminal.invocation import ASKING, NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS
 from pulumi_snapshots.cli.terminal.pulumi import PulumiTrouble, pulumi, stack_option
@@ -108,9 +108,13 @@ REHEARSAL = "rehearsal"  # the document, beside the ledger, in which two machine
 
 
 @command(
-    flag("--forget-block", "First forget that the service has blocked the account."),
+    flag_option(
+        "--forget-block", "First forget that the service has blocked the account."
+    ),
     stack_option,
-    flag("--two-machines", "Play a second machine that takes over a killed run."),
+    flag_option(
+        "--two-machines", "Play a second machine that takes over a killed run."
+    ),
 )
 async def doctor(
     invocation: Invocation,

@@ -13,7 +13,7 @@ from pulumi_snapshots.cli.pages import (
     pages_about,
     summary,
 )
-from pulumi_snapshots.cli.terminal.arguments import command, flag
+from pulumi_snapshots.cli.terminal.arguments import command, flag_option
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import grid, markdown, zoned
 from pulumi_snapshots.errors.pages import EXPLAIN
@@ -28,7 +28,7 @@ from pulumi_snapshots.errors.pages import EXPLAIN
             each for each in page_names() if each.startswith(begin)
         ],
     ),
-    flag("--last", "Show and explain the last error of this machine."),
+    flag_option("--last", "Show and explain the last error of this machine."),
     has_result=False,
 )
 async def explain(invocation: Invocation, /, name: str | None, *, last: bool) -> bool:

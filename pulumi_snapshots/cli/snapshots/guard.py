@@ -70,13 +70,13 @@ def _completed(
         shell_complete=_completed,
     ),
     *arguments.options_of(GuardInputs, "reuse_within", "fallback", "timeout"),
-    arguments.flag(
+    arguments.flag_option(
         "--restore-on-failure",
         "If the command fails, restore the snapshots, over everything that the databases "
         "hold. Needs --yes.",
     ),
-    arguments.flag("--yes", "Agree to --restore-on-failure.", "-y"),
-    arguments.flag("--keep-key", "Leave the API key in COMMAND's environment."),
+    arguments.flag_option("--yes", "Agree to --restore-on-failure.", "-y"),
+    arguments.flag_option("--keep-key", "Leave the API key in COMMAND's environment."),
     arguments.notify_option,
     name="guard",
     has_result=False,

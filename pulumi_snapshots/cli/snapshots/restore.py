@@ -20,7 +20,7 @@ from pulumi_snapshots.snapshot.read import get
 
 @arguments.command(
     arguments.snapshot_argument,
-    arguments.flag(
+    arguments.flag_option(
         "--yes", "Do not ask for confirmation, as in a script.", "-y", "overwrite"
     ),
     click.option(
@@ -35,7 +35,7 @@ from pulumi_snapshots.snapshot.read import get
         default=True,
         help="Take a snapshot of what the database holds first, to undo the restore; the default.",
     ),
-    arguments.flag(
+    arguments.flag_option(
         "--dry-run",
         "Only say what would be restored onto what, and send nothing that changes anything.",
     ),

@@ -348,7 +348,7 @@ ALSO_SPELLED = {
 """Other spellings of options, by the names of their inputs."""
 
 
-def flag(name: str, text: str, *names: str) -> Decorator:
+def flag_option(name: str, text: str, *names: str) -> Decorator:
     """Return an option without a value.
 
     Args:
@@ -411,8 +411,10 @@ def timeout_option(inputs: type[Inputs]) -> Decorator:
     )
 
 
-json_option = flag("--json", "Print JSON, for programs.")
-quiet_option = flag("--quiet", "Print ids or paths alone, and no progress.", "-q")
+json_option = flag_option("--json", "Print JSON, for programs.")
+quiet_option = flag_option(
+    "--quiet", "Print ids or paths alone, and no progress.", "-q"
+)
 databases_argument = click.argument(
     "databases", metavar="[DATABASE]...", nargs=-1, type=DATABASE
 )
@@ -427,8 +429,12 @@ notify_option = click.option(
         f"better in {NOTIFY}."
     ),
 )
-again_option = flag("--new", "Restore again, even if an earlier restore is unfinished.")
-urls_option = flag("--urls", "With --json: also URLs, which open the data to anyone.")
+again_option = flag_option(
+    "--new", "Restore again, even if an earlier restore is unfinished."
+)
+urls_option = flag_option(
+    "--urls", "With --json: also URLs, which open the data to anyone."
+)
 snapshot_argument = click.argument(
     "snapshot",
     metavar="DATABASE/VERSION",
