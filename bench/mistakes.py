@@ -433,8 +433,22 @@ MISTAKES = (
         'if newest is None or wish.forced or owner_kind(wish.owner) != "resource":',
         "if newest is None or wish.forced:",
     ),
-    ("ledger", "if newest.is_dropped or wish.has_seen(newest):", "if wish.has_seen(newest):"),
-    ("ledger", "if newest.is_dropped or wish.has_seen(newest):", "if newest.is_dropped:"),
+    ("ledger", "if wish.has_seen(newest):\n        return None\n    # What", "# What"),
+    (
+        "ledger",
+        "if newest.is_dropped and not any(map(wish.has_seen, known.mine)):",
+        "if not any(map(wish.has_seen, known.mine)):",
+    ),
+    (
+        "ledger",
+        "if newest.is_dropped and not any(map(wish.has_seen, known.mine)):",
+        "if newest.is_dropped:",
+    ),
+    (
+        "ledger",
+        "if newest.is_dropped and not any(map(wish.has_seen, known.mine)):",
+        "if False:",
+    ),
     (
         "ledger",
         "for each in known.mine:\n        if wish.is_for_same(each):",
@@ -2155,7 +2169,11 @@ MISTAKES = (
     ("run", "return None if resource is None else in_use(resource)", "return None"),
     ("run", "self._users.setdefault(database_id.lower(), resource)", "pass"),
     ("run", "self._drills.setdefault(database_id.lower(), drill)", "pass"),
-    ("run", "if not kept.record.pending:", "if False:"),
+    (
+        "run",
+        "call.listener.note(Message(STAYS_AS_IS, id=kept.record.id, then=then))",
+        "pass",
+    ),
     ("run", "one.lower() == other.lower()", "one == other"),
     ("program", "if other is not None:", "if False:"),
     ("program", "await self._learn_guarded(resource)", "pass"),

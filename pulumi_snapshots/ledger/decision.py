@@ -345,7 +345,10 @@ def rolled_back_restore(known: Known) -> Claim | None:
     newest = known.newest
     if newest is None or wish.forced or owner_kind(wish.owner) != "resource":
         return None
-    if newest.is_dropped or wish.has_seen(newest):
+    if wish.has_seen(newest):
+        return None
+    # What was dropped may be wanted again, but not by a state from before it was made.
+    if newest.is_dropped and not any(map(wish.has_seen, known.mine)):
         return None
     for each in known.mine:
         if wish.is_for_same(each):

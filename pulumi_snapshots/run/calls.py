@@ -590,9 +590,8 @@ class ActCalls(ABC):
             # The engine re-creates a resource that should not change, and this run has deleted it
             # before.
             await keep_in_ledger(call, kept)
-            if not kept.record.pending:
-                then = Hint(self.acts_again)
-                call.listener.note(Message(STAYS_AS_IS, id=kept.record.id, then=then))
+            then = Hint(self.acts_again)
+            call.listener.note(Message(STAYS_AS_IS, id=kept.record.id, then=then))
             return await self.continued(call, kept.record.id, kept.record, values)
         with ending_unfinished(call, self.rules.schema, values, self.ends):
             record = await self.begin(call, inputs)

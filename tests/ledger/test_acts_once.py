@@ -41,6 +41,10 @@ LOST = {
             R up v1; wait 300; R up v2; R preview v2; R imports nothing; R moves beside; wait {DAY}; rows change;
             R up v1 refused; rows later; sent 2
         """,
+        "a state from before what was destroyed restores nothing over newer rows": f"""
+            R up v1; wait 300; R keeps its checkpoint; R up v2; R preview v2; R destroy; R imports it; wait {DAY};
+            rows change; R up v2 refused; rows later; sent 2; R up v3 within={BOUND}; rows then
+        """,
     },
     "A4: a machine that wakes between its claim and its request restores over what was restored since": {
         f"a woken machine restores nothing over somebody's restore, {seconds} s after its claim: {how}": f"""

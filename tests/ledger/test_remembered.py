@@ -187,7 +187,8 @@ STORIES = {
         R up v1 cascade anyhow: stays as it is & `pulumi up --refresh --replace; sent 2
     """,
     "a pending one that is deleted first upstream is waited for": """
-        service snapshot_seconds=600; wait 400; S up pending timeout=3m; S up cascade; S has 1
+        service snapshot_seconds=600; wait 400; S up pending timeout=3m;
+        S up cascade anyhow: stays as it is & `pulumi up --refresh --replace; S has 1
     """,
     "one that is deleted first by its own option takes a new one": """
         S up v1; wait 691200; S up v1 first rotate_after=7d; S has 2; S up v2 first; S has 3; S up v2 first replace; S has 4

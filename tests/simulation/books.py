@@ -471,12 +471,16 @@ class Books:
 
     def _is_late(self, engine: Engine, held: Held, want: Want) -> bool:
         """Whether it is a later snapshot than the one that failed, and a warning says so, as documented."""
-        if not want.accepted or not self.failed(want.accepted[-1]):
+        if not want.accepted:
+            return False
+        last = want.accepted[-1]
+        # The answer of one on its way is dated after its snapshot, which is then not taken for its own.
+        if not self.failed(last) and last not in self.story.on_their_way:
             return False
         taken = parse_rfc3339(held.plain["created_at"])
         warnings = engine.provider(held.way).warnings
         is_warned = any("although its time is" in each for each in warnings)
-        if taken <= want.accepted[-1].at + LATEST_OF_LOST or not is_warned:
+        if taken <= last.at + LATEST_OF_LOST or not is_warned:
             return False
         want.late = held.plain["version_id"]
         return True

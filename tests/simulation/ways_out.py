@@ -27,8 +27,12 @@ OLD_PAGE = 30 * MINUTE
 """How much longer a snapshot may stay unlisted, at a service that serves a page for so long."""
 NEVER_SEEN = "squarecloud-snapshots explain never-seen"
 """The end of a message about a restore whose end no run will know."""
+TOO_OLD = "With a --timeout of"
+"""Of a message about a restore that the same command follows no longer without a longer time-out."""
 WITHOUT_REUSE = "Without `--reuse-within`, it takes another one"
 WITHOUT_KEEPING = "`--no-keep` restores without keeping what it holds"
+OTHER_TRIGGERS_HELP = "with other triggers, or remove the Restore"
+"""Of a message about a restore that has failed, and will fail again."""
 PAUSE = MINUTE
 """Between two tries of the user."""
 IF_IN_STATE = "If its state has it,"
@@ -168,6 +172,9 @@ async def _replace(story: Story, stack: Stack, declared: Declared) -> None:
         elif not errors and not is_unsaved:
             story.fail("as new", f"{what} sends nothing")
             return
+        elif is_unsaved and any(OTHER_TRIGGERS_HELP in error for error in errors):
+            await use_other_triggers(story, stack, "way out", WAY_OUT)
+            return
         # its own one too: what is sent late takes its time
         patience.newer_holders = len(posts)
         if await patience.is_over(f"{what} does not help", errors):
@@ -226,8 +233,9 @@ async def _type(story: Story, arguments: list[str], *, must_act: bool) -> None:
             # What it was to wait for never comes, and its message names what takes another one.
             arguments = without_reuse(arguments)
             patience = Patience(story, "way out")
-        elif NEVER_SEEN in command.err.getvalue():
-            # No run will know how it ended, and its message names what restores again.
+        elif any(each in command.err.getvalue() for each in (NEVER_SEEN, TOO_OLD)):
+            # No run will know how it ended, or it has been followed for long enough: its message names
+            # what restores again.
             arguments = [*arguments, "--new"]
             patience = Patience(story, "way out")
         elif WITHOUT_KEEPING in command.err.getvalue():
