@@ -771,7 +771,7 @@ MISTAKES = (
     ),
     (
         "service",
-        "left = OwnRequest(self._leaves_at(request.lane), limits)",
+        "left = OwnRequest(self._leaves_at(request.lane, traffic), limits)",
         "left = OwnRequest(sent.at, limits)",
     ),
     # What a Snapshot and a guard of one run share, and who has to take another one.
@@ -816,7 +816,7 @@ MISTAKES = (
         'if leaving is not None and event.endswith("send_request_headers.started"):',
         "if False:",
     ),
-    ("service", "now - REQUEST_KEPT < self.at < now + ahead", "now - REQUEST_KEPT < self.at"),
+    ("service", "and each.at < (latest if each.limits else latest_reserved)", ""),
     (
         "service",
         "for lane, at in self.blocks.items() if now < at < now + LONGEST_BLOCK",
@@ -826,7 +826,7 @@ MISTAKES = (
     # How often the ledger is written for reads, and that its limits hold all the same.
     (
         "service",
-        "if not self._must_enter(request):\n                    await pacing.look()",
+        "if not _must_enter(request, pacing.traffic):\n                    await pacing.look()",
         "pass",
     ),
     (
@@ -864,15 +864,15 @@ MISTAKES = (
     ("service", "return is_urgent or self._recent_unentered > self._few", "return True"),
     ("service", "2 * recent if recent > 1 else 0, waiting", "2 * recent, waiting"),
     ("service", "2 * recent if recent > 1 else 0, waiting", "2 * recent if recent > 1 else 0"),
-    ("service", "self._share(RESERVED_NINTHS),", ""),
-    ("service", "self._share(RESERVED_BY_ALL_NINTHS) - by_others,", ""),
+    ("service", "self.budget * RESERVED_NINTHS // 9,", ""),
+    ("service", "self.budget * RESERVED_BY_ALL_NINTHS // 9 - by_others,", ""),
     ("service", "opens = max(self.now, then.free_at(starts=False))", "opens = self.now"),
     (
         "service",
         "closes = max(opens, usual) + min(pace, LONGEST_SLACK)",
         "closes = opens + REQUEST_KEPT",
     ),
-    ("service", "reads += [each.closes for each in self.reserved]", "pass"),
+    ("service", "[*reads, *(each.closes for each in self.reserved)]", "[*reads]"),
     ("service", "reads += [self._busy_since] * UNSEEN_RUNS * self._few", "pass"),
     ("service", "if since <= oldest + BUDGET_WINDOW:", "if True:"),
     (
@@ -894,7 +894,7 @@ MISTAKES = (
         "is_news = entry.is_news or self._lacks_own",
     ),
     ("service", "if edited.limits.get(each) is each.limits:", "if True:"),
-    ("service", "elif self._waits_for_budget(request):", "elif False:"),
+    ("service", "elif self._waits_for_budget(request, traffic):", "elif False:"),
     ("service", 'for name in ("", lane.name)', 'for name in ("",)'),
     (
         "snapshot",
@@ -906,8 +906,8 @@ MISTAKES = (
     (".", "elif shown.agrees_with(believed):", "elif True:"),
     (
         ".",
-        "self._believed = believed.narrowed_by(shown)\n            self._doubting = None",
-        "self._believed = believed.narrowed_by(shown)",
+        "believed = believed.narrowed_by(shown)\n            self._doubting = None",
+        "believed = believed.narrowed_by(shown)",
     ),
     (
         ".",

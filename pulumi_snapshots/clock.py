@@ -273,28 +273,23 @@ class ServiceClock:
     The first answer is believed, since there is nothing else. After that, one deviating answer
     moves nothing, because a proxy may have stored its page: two answers with different dates must
     agree.
+
+    Attributes:
+        offset: The seconds that the service's clock is ahead; None while no answer has shown it.
+        unsure: The seconds by which `now` can be wrong, in either direction; 0 while it is unknown.
+        is_confirmed: Whether two answers have agreed on the time; until then it rests on one, or on
+            none.
     """
 
     def __init__(self, clock: Clock) -> None:
+        self.offset: float | None = None
+        self.unsure = 0.0
         self.is_confirmed = False
-        """Whether two answers have agreed on the time; until then it rests on one, or on none."""
         self._clock = clock
         self._believed: _Offset | None = None
         self._doubting: _Offset | None = None  # the last answer that disagrees
         self._assumed = 0.0
         self._trouble = NO_ANSWER_YET
-
-    @property
-    def offset(self) -> float | None:
-        """The seconds that the service's clock is ahead; None while no answer has shown it."""
-        believed = self._believed
-        return None if believed is None else (believed.least + believed.most) / 2
-
-    @property
-    def unsure(self) -> float:
-        """The seconds by which `now` can be wrong, in either direction; 0 while it is unknown."""
-        believed = self._believed
-        return 0.0 if believed is None else (believed.most - believed.least) / 2
 
     @property
     def trouble(self) -> str | None:
@@ -333,17 +328,20 @@ class ServiceClock:
         """Decide whether an answer narrows what is believed, takes its place, or must wait."""
         believed = self._believed
         if believed is None:
-            self._believed = shown
+            believed = shown
         elif shown.agrees_with(believed):
             self.is_confirmed |= shown.date != believed.date
-            self._believed = believed.narrowed_by(shown)
+            believed = believed.narrowed_by(shown)
             self._doubting = None
         elif self._doubting is not None and self._is_seconded(self._doubting, shown):
             self.is_confirmed = True
-            self._believed = self._doubting.narrowed_by(shown)
+            believed = self._doubting.narrowed_by(shown)
             self._doubting = None
         else:
             self._doubting = shown
+        self._believed = believed
+        self.offset = (believed.least + believed.most) / 2
+        self.unsure = (believed.most - believed.least) / 2
 
     @staticmethod
     def _is_seconded(doubting: _Offset, shown: _Offset) -> bool:

@@ -26,11 +26,12 @@ monotonic and this process's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
+import anyio
 from pydantic import BaseModel
 
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -44,6 +45,8 @@ from pulumi_snapshots.service.limits import (
     Lane,
 )
 
+OnWait = Callable[..., None]
+"""Called with what a request waits for, see `Member.waits`."""
 ACCOUNTS = "accounts"
 """The ledger's key for what is remembered of each account."""
 REQUEST_KEPT = 200.0
@@ -94,15 +97,6 @@ class Sent(NamedTuple):
     run: str
     limits: list[str]
 
-    def counts(self, now: float) -> bool:
-        """Return whether the entry is plausible and still counts for any limit.
-
-        Args:
-            now: The present time, in the entry's seconds.
-        """
-        ahead = REQUEST_AHEAD if self.limits else LONGEST_RESERVED + REQUEST_AHEAD
-        return now - REQUEST_KEPT < self.at < now + ahead
-
 
 class Pacing(BaseModel):
     """The requests with one account, as runs know them of each other.
@@ -116,15 +110,21 @@ class Pacing(BaseModel):
     blocks: dict[str, float] = {}
 
     def current(self, now: float, without: str = "") -> Pacing:
-        """Return the entries that still count, without the requests of one run.
+        """Return the plausible entries that still count, without the requests of one run.
 
         Args:
             now: The present time, in the entries' seconds.
             without: The run; empty leaves out none.
         """
+        latest = now + REQUEST_AHEAD
+        latest_reserved = latest + LONGEST_RESERVED
         return self.model_construct(
             sent=[
-                each for each in self.sent if each.run != without and each.counts(now)
+                each
+                for each in self.sent
+                if each.run != without
+                and now - REQUEST_KEPT < each.at
+                and each.at < (latest if each.limits else latest_reserved)
             ],
             blocks={
                 lane: at
@@ -165,6 +165,33 @@ def pacing_of(account: str, document: Document, ledger: Ledger) -> Pacing:
         raise ledger.place.unavailable(
             "it holds requests that cannot be read", *UNREADABLE
         ) from None
+
+
+@dataclass(eq=False)
+class QueuedRequest:
+    """A request that waits in this process.
+
+    Attributes:
+        text: Names the request in messages.
+        lane: Its limits.
+        queued_at: Since when it waits.
+        cooldown: The name of the spacing of its database; empty for a read.
+        waits_out_block: Whether a read waits until a block of the account ends.
+        enters_later: See `RateLimiter.slot`.
+        on_wait: Called with what the request waits for.
+        cooldown_seen: The end of its database's cooldown with which it was decided last.
+        woken: Set when the request may be the next one, or must not be sent any more.
+    """
+
+    text: str
+    lane: Lane
+    queued_at: float
+    cooldown: str = ""
+    waits_out_block: bool = True
+    enters_later: bool = False
+    on_wait: OnWait | None = None
+    cooldown_seen: float = -math.inf
+    woken: anyio.Event = field(default_factory=anyio.Event)
 
 
 @dataclass(eq=False)
@@ -214,6 +241,7 @@ class Traffic:
         waiting_reads: How many reads wait in this process.
         unsure: The seconds by which other runs may take the time for another.
         blocks: See `Pacing`.
+        knows_time: Whether the service's time is known; other runs could not use any other.
     """
 
     now: float
@@ -225,6 +253,27 @@ class Traffic:
     waiting_reads: int = 0
     unsure: float = 0.0
     blocks: dict[str, float] = field(default_factory=dict)
+    knows_time: bool = True
+
+    def earliest(self, request: QueuedRequest) -> float:
+        """Return when a request may leave by the budget, the spacings and the blocks.
+
+        Args:
+            request: The request. A read may leave in place of a reserved one.
+        """
+        lane = request.lane
+        reserved = [each.opens for each in self.reserved[:1]]
+        if lane.starts:
+            free_at = min([self._posts_free_at, *reserved])
+        else:
+            free_at = reserved[0] if reserved else self._reads_free_at
+        last = self._last_by_limit
+        return max(
+            free_at,
+            last.get(lane.name, -math.inf) + lane.per_account,
+            last.get(request.cooldown, -math.inf) + lane.per_database,
+            *(self.blocks.get(name, -math.inf) for name in ("", lane.name)),
+        )
 
     def spaced_at(self, limit: str, spacing: float) -> float:
         """Return when a request may leave by one spacing.
@@ -297,8 +346,8 @@ class Traffic:
         by_others = sum(each.at > self.now and not each.limits for each in self.others)
         most = min(
             wanted,
-            self._share(RESERVED_NINTHS),
-            self._share(RESERVED_BY_ALL_NINTHS) - by_others,
+            self.budget * RESERVED_NINTHS // 9,
+            self.budget * RESERVED_BY_ALL_NINTHS // 9 - by_others,
         )
         pace = BUDGET_WINDOW / max(recent, waiting, 1)
         own = self.own if sent is None else [*self.own, sent]
@@ -312,17 +361,14 @@ class Traffic:
             reserved += (ReservedRead(opens, closes),)
         return reserved
 
-    @property
+    @cached_property
     def _minute_ago(self) -> float:
         return self.now - BUDGET_WINDOW
 
-    @property
+    @cached_property
     def _few(self) -> int:
         """How many requests in a minute are few."""
-        return self._share(FEW_NINTHS)
-
-    def _share(self, ninths: int) -> int:
-        return self.budget * ninths // 9
+        return self.budget * FEW_NINTHS // 9
 
     @cached_property
     def _entered(self) -> list[float]:
@@ -330,7 +376,7 @@ class Traffic:
         own = [each.at for each in self.own if each.is_entered]
         return sorted([*(each.at for each in self.others), *own])
 
-    @property
+    @cached_property
     def _unentered(self) -> list[OwnRequest]:
         return [each for each in self.own if not each.is_entered]
 
@@ -362,16 +408,17 @@ class Traffic:
 
     @cached_property
     def _posts_free_at(self) -> float:
-        posts, reads = self._posts_and_reads()
+        posts, reads = self._posts_and_reads
         return self._both_free_at(posts, reads, self.waiting_reads)
 
     @cached_property
     def _reads_free_at(self) -> float:
-        posts, reads = self._posts_and_reads()
-        reads += [each.closes for each in self.reserved]
+        posts, reads = self._posts_and_reads
+        reads = [*reads, *(each.closes for each in self.reserved)]
         reads += [self._busy_since] * UNSEEN_RUNS * self._few
         return self._both_free_at(reads, posts, self.waiting_posts)
 
+    @cached_property
     def _posts_and_reads(self) -> tuple[list[float], list[float]]:
         """The times of both."""
         posts: list[float] = []

@@ -10,7 +10,6 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
@@ -36,12 +35,10 @@ from pulumi_snapshots.service.errors import (
     SquareCloudError,
 )
 from pulumi_snapshots.service.limits import BUDGET_WINDOW, CREATE, READ, Lane
-from pulumi_snapshots.service.pacing import OwnRequest, Traffic
+from pulumi_snapshots.service.pacing import OnWait, OwnRequest, QueuedRequest, Traffic
 from pulumi_snapshots.service.shared_pacing import Entry, SharedPacing
 
 T = TypeVar("T")
-OnWait = Callable[..., None]
-"""Called with what a request waits for, see `Member.waits`."""
 BLOCKED = "rate limited"
 """The state of all requests while the account is blocked."""
 STOPPED = 300.0
@@ -53,34 +50,6 @@ POST_HELD_FOR = 120.0
 """... and the seconds for which a POST waits for the end of a block."""
 SERVER_FAILS = 500
 """The lowest status that says that the service failed."""
-
-
-@dataclass(eq=False)
-class _Request:
-    """A request that is queued.
-
-    Attributes:
-        waits_out_block: Whether a read waits until a block of the account ends.
-        enters_later: See `RateLimiter.slot`.
-        on_wait: Called with what the request waits for.
-        cooldown_seen: The end of its database's cooldown with which it was decided last.
-        woken: Set when the request may be the next one, or must not be sent any more.
-    """
-
-    text: str
-    lane: Lane
-    database_id: str | None
-    queued_at: float
-    waits_out_block: bool = True
-    enters_later: bool = False
-    on_wait: OnWait | None = None
-    cooldown_seen: float = -math.inf
-    woken: anyio.Event = field(default_factory=anyio.Event)
-
-    @property
-    def cooldown(self) -> str:
-        """The name of the spacing of its database."""
-        return f"{self.lane.name} {self.database_id}"
 
 
 Departure = Callable[[Callable[[Document], Any]], Awaitable[Any]]
@@ -116,13 +85,13 @@ class RateLimiter:
         self.clock = clock
         self.ledger = ledger
         self._block_wait = block_wait
-        self._queue: list[_Request] = []  # oldest first
+        self._queue: list[QueuedRequest] = []  # oldest first
         self._pacing = SharedPacing(
             clock,
             ledger,
             account,
             budget=budget,
-            waiting=lambda: [each.lane for each in self._queue],
+            waiting=self._queue,
         )
         # A refused key or a used-up quota: which requests it stops, and until when.
         self._stops: dict[type[SquareCloudError], tuple[SquareCloudError, float]] = {}
@@ -153,10 +122,9 @@ class RateLimiter:
         Raises:
             SquareCloudError: The reason why the read must not be sent.
         """
-        queued = _Request(
+        queued = QueuedRequest(
             request,
             lane,
-            None,
             self.clock.monotonic(),
             waits_out_block=waits_out_block,
             enters_later=enters_later,
@@ -191,11 +159,11 @@ class RateLimiter:
             LedgerUnavailable: The ledger cannot be written, so that nothing can be sent.
             SquareCloudError: The reason why the request must not be sent.
         """
-        queued = _Request(
+        queued = QueuedRequest(
             request,
             lane,
-            database_id,
             self.clock.monotonic(),
+            f"{lane.name} {database_id}",
             on_wait=on_wait,
         )
         return await self._wait(queued, decide)
@@ -226,7 +194,7 @@ class RateLimiter:
 
     async def _wait(
         self,
-        request: _Request,
+        request: QueuedRequest,
         decide: Callable[[Document], Claim] | None = None,
     ) -> tuple[Any, Slot]:
         """Wait until a request is the next, and until the decision on it.
@@ -240,10 +208,11 @@ class RateLimiter:
         self._queue.append(request)
         try:
             while True:
-                self._raise_if_stopped(request)
-                first, at = self._next()
-                left = at - self._leaves_at(request.lane)
-                is_overtaken = decide is not None and self._is_overtaken(request)
+                traffic = self._pacing.traffic
+                self._raise_if_stopped(request, traffic)
+                first, at = self._next(traffic)
+                left = at - self._leaves_at(request.lane, traffic)
+                is_overtaken = request.lane.starts and _is_overtaken(request, traffic)
                 if first is not request and not is_overtaken:
                     first.woken.set()
                     left = math.inf
@@ -252,7 +221,7 @@ class RateLimiter:
                     if entry is None:
                         continue
                     return entry.result, self._sending(request, entry.sent)
-                elif self._waits_for_budget(request):
+                elif self._waits_for_budget(request, traffic):
                     await self._pacing.reserve_place()
                     continue
                 with anyio.move_on_after(left):
@@ -261,41 +230,30 @@ class RateLimiter:
         finally:
             self._queue.remove(request)
             if self._queue:
-                self._next()[0].woken.set()
+                self._next(self._pacing.traffic)[0].woken.set()
 
-    def _is_overtaken(self, request: _Request) -> bool:
-        """Whether another POST for its database has left since a POST was decided last."""
-        traffic = self._pacing.traffic
-        cooldown = traffic.spaced_at(request.cooldown, request.lane.per_database)
-        is_new = traffic.now < cooldown != request.cooldown_seen
-        request.cooldown_seen = cooldown
-        return is_new
-
-    def _leaves_at(self, lane: Lane) -> float:
+    def _leaves_at(self, lane: Lane, traffic: Traffic) -> float:
         """When a request would leave that is decided now: a POST once the ledger has it."""
-        return self.clock.monotonic() + (
-            self._pacing.edit_takes if lane.starts else 0.0
-        )
+        return traffic.now + (self._pacing.edit_takes if lane.starts else 0.0)
 
-    def _next(self) -> tuple[_Request, float]:
+    def _next(self, traffic: Traffic) -> tuple[QueuedRequest, float]:
         """The next request, and when it may leave.
 
         Creates and restores go before reads, then age counts.
         """
-        traffic = self._pacing.traffic
         times = {each: self._earliest(each, traffic) for each in self._queue}
-
-        def order(each: _Request) -> tuple[float, bool, float]:
-            return max(times[each], traffic.now), not each.lane.starts, each.queued_at
-
-        first = min(self._queue, key=order)
+        order = {
+            each: (max(at, traffic.now), not each.lane.starts, each.queued_at)
+            for each, at in times.items()
+        }
+        first = min(order, key=order.__getitem__)
         self._tell_why(first, times, traffic)
         return first, times[first]
 
     def _tell_why(
         self,
-        first: _Request,
-        times: dict[_Request, float],
+        first: QueuedRequest,
+        times: dict[QueuedRequest, float],
         traffic: Traffic,
     ) -> None:
         """Tell the POSTs that wait why they do."""
@@ -320,27 +278,14 @@ class RateLimiter:
                 ahead_text = f" ({ahead} ahead)" if ahead else ""
                 each.on_wait("queued", ahead_text, starts=self._utc(starts))
 
-    def _earliest(self, request: _Request, traffic: Traffic) -> float:
+    def _earliest(self, request: QueuedRequest, traffic: Traffic) -> float:
         """When a request may leave or has to be given up, by what is known now."""
         held_until = self._held_until(request)
         if held_until is not None:
             return held_until
-        lane = request.lane
-        return max(
-            self._free_at(lane, traffic),
-            traffic.spaced_at(lane.name, lane.per_account),
-            traffic.spaced_at(request.cooldown, lane.per_database),
-            *(traffic.blocks.get(name, -math.inf) for name in ("", lane.name)),
-        )
+        return traffic.earliest(request)
 
-    def _free_at(self, lane: Lane, traffic: Traffic) -> float:
-        """When the budget allows a request, also in place of a reserved read."""
-        reserved = [each.opens for each in traffic.reserved[:1]]
-        if reserved and not lane.starts:
-            return reserved[0]
-        return min([traffic.free_at(starts=lane.starts), *reserved])
-
-    def _held_until(self, request: _Request) -> float | None:
+    def _held_until(self, request: QueuedRequest) -> float | None:
         """When a POST is given up that an outage delays; None if none does."""
         if not request.lane.starts or len(self._failed_at) < OUTAGE_AFTER:
             return None
@@ -350,7 +295,7 @@ class RateLimiter:
 
     async def _admitted(
         self,
-        request: _Request,
+        request: QueuedRequest,
         decide: Callable[[Document], Claim] | None,
     ) -> Entry[Any] | None:
         """Take a request's slot by what the ledger has now; None if another run was faster."""
@@ -359,21 +304,21 @@ class RateLimiter:
             return await pacing.edit(partial(self._claimed, request, decide))
         async with pacing.for_reads():
             if pacing.is_usable:
-                if not self._must_enter(request):
+                if not _must_enter(request, pacing.traffic):
                     await pacing.look()
-                if self._must_enter(request):
+                if _must_enter(request, pacing.traffic):
                     return await pacing.edit_alone(partial(self._entered_read, request))
-        return self._own_read(request)
+        return self._own_read(request, pacing.traffic)
 
     def _claimed(
         self,
-        request: _Request,
+        request: QueuedRequest,
         decide: Callable[[Document], Claim],
         document: Document,
         traffic: Traffic,
     ) -> Entry[Claim] | None:
         """Decide on a POST within an edit."""
-        at = self._leaves_at(request.lane)
+        at = self._leaves_at(request.lane, traffic)
         if self._earliest(request, traffic) > at:
             # Another request's claim of the meantime may do as well, or has to be waited for.
             claim = decide(deepcopy(document))
@@ -390,19 +335,8 @@ class RateLimiter:
             reserved=traffic.reserve(sent, waiting=traffic.waiting_reads),
         )
 
-    def _must_enter(self, request: _Request) -> bool:
-        """Whether the ledger must have a read before it is sent."""
-        lane = request.lane
-        if not self._pacing.knows_time:
-            return False
-        if lane.per_account > 0 and not request.enters_later:
-            return True
-        traffic = self._pacing.traffic
-        is_reserved = lane is READ and bool(traffic.reserved)
-        return not is_reserved and not traffic.may_go_unentered(lane)
-
     def _entered_read(
-        self, request: _Request, _document: Document, traffic: Traffic
+        self, request: QueuedRequest, _document: Document, traffic: Traffic
     ) -> Entry[None] | None:
         """Enter a read within an edit, and reserve the reads that follow."""
         if self._earliest(request, traffic) > traffic.now:
@@ -413,9 +347,8 @@ class RateLimiter:
         reserved = traffic.reserve(sent, waiting=traffic.waiting_reads - 1)
         return Entry(None, sent, reserved=reserved)
 
-    def _own_read(self, request: _Request) -> Entry[None] | None:
+    def _own_read(self, request: QueuedRequest, traffic: Traffic) -> Entry[None] | None:
         """Let a read leave that the ledger has as reserved, need not have yet, or cannot have."""
-        traffic = self._pacing.traffic
         if self._earliest(request, traffic) > traffic.now:
             return None
         sent = OwnRequest(
@@ -427,21 +360,20 @@ class RateLimiter:
         self._pacing.note_sent(sent)
         return Entry(None, sent)
 
-    def _waits_for_budget(self, request: _Request) -> bool:
+    def _waits_for_budget(self, request: QueuedRequest, traffic: Traffic) -> bool:
         """Whether this request must reserve a slot itself, since others could take it."""
-        if not self._pacing.knows_time or not self._pacing.is_usable:
+        if not traffic.knows_time or not self._pacing.is_usable:
             return False
-        traffic = self._pacing.traffic
         free_at = traffic.free_at(starts=request.lane.starts)
         is_budget = traffic.now < free_at == self._earliest(request, traffic)
         return is_budget and not traffic.reserved
 
     @asynccontextmanager
     async def _sending(
-        self, request: _Request, sent: OwnRequest | None
+        self, request: QueuedRequest, sent: OwnRequest | None
     ) -> AsyncIterator[Departure]:
         """Wait until a POST counts as sent, a fraction of a second; learn from the body."""
-        was_known = self._pacing.knows_time
+        was_known = self.ledger.clock.offset is not None
         try:
             try:
                 left = 0.0
@@ -465,7 +397,7 @@ class RateLimiter:
 
     async def _depart(
         self,
-        request: _Request,
+        request: QueuedRequest,
         sent: OwnRequest | None,
         change: Callable[[Document], T | None],
     ) -> T | None:
@@ -480,14 +412,14 @@ class RateLimiter:
             The result of `change`.
         """
 
-        def depart(document: Document, _traffic: Traffic) -> Entry[T | None]:
+        def depart(document: Document, traffic: Traffic) -> Entry[T | None]:
             departed = change(document)
             if departed is None or sent is None:
                 return Entry(departed)
             limits = _limits_of(request.lane)
             if request.lane.per_database > 0:
                 limits.append(request.cooldown)
-            left = OwnRequest(self._leaves_at(request.lane), limits)
+            left = OwnRequest(self._leaves_at(request.lane, traffic), limits)
             return Entry(departed, left, departs=sent)
 
         entry = await self._pacing.edit(depart)
@@ -495,9 +427,9 @@ class RateLimiter:
 
     # What the answers mean for other requests -----------------------------------------------------
 
-    def _raise_if_stopped(self, request: _Request) -> None:
+    def _raise_if_stopped(self, request: QueuedRequest, traffic: Traffic) -> None:
         """Raise the error that forbids this request, if there is one."""
-        now = self.clock.monotonic()
+        now = traffic.now
         for kind, (error, until) in self._stops.items():
             if now < until and (kind is KeyRefused or request.lane is CREATE):
                 raise error.kept_back(request.text)
@@ -505,20 +437,15 @@ class RateLimiter:
         if held_until is not None and held_until <= now + self._pacing.edit_takes:
             raise Outage(request.text)
         waits = not request.lane.starts and request.waits_out_block
-        if not waits:
-            self._raise_if_blocked(request, "", Blocked)
         # No caller depends on a kind of request that has a block of its own.
-        self._raise_if_blocked(request, request.lane.name, ListingBlocked)
-
-    def _raise_if_blocked(
-        self,
-        request: _Request,
-        name: str,
-        kind: type[Blocked],
-    ) -> None:
-        left = self._pacing.blocks.get(name, -math.inf) - self.clock.monotonic()
-        if left > 0:
-            raise kind(
+        errors: dict[str, type[Blocked]] = {request.lane.name: ListingBlocked}
+        if not waits:
+            errors = {"": Blocked, **errors}
+        for name, error_type in errors.items():
+            left = traffic.blocks.get(name, -math.inf) - now
+            if left <= 0:
+                continue
+            raise error_type(
                 request.text,
                 status=429,
                 code=BLOCK_CODE,
@@ -581,6 +508,25 @@ class RateLimiter:
         elif isinstance(error, Cooldown):
             # The answer does not name the cooldown, so the account's spacing starts again.
             self._pacing.note_sent(OwnRequest(now, _limits_of(lane)))
+
+
+def _is_overtaken(request: QueuedRequest, traffic: Traffic) -> bool:
+    """Whether another POST for its database has left since a POST was decided last."""
+    cooldown = traffic.spaced_at(request.cooldown, request.lane.per_database)
+    is_new = traffic.now < cooldown != request.cooldown_seen
+    request.cooldown_seen = cooldown
+    return is_new
+
+
+def _must_enter(request: QueuedRequest, traffic: Traffic) -> bool:
+    """Whether the ledger must have a read before it is sent."""
+    if not traffic.knows_time:
+        return False
+    lane = request.lane
+    if lane.per_account > 0 and not request.enters_later:
+        return True
+    is_reserved = lane is READ and bool(traffic.reserved)
+    return not is_reserved and not traffic.may_go_unentered(lane)
 
 
 def _limits_of(lane: Lane) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import anyio
 
@@ -16,12 +16,12 @@ from pulumi_snapshots.clock import Clock, Stamp
 from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import AHEAD_HERE, Document
-from pulumi_snapshots.service.limits import Lane
 from pulumi_snapshots.service.pacing import (
     ACCOUNTS,
     REQUEST_KEPT,
     OwnRequest,
     Pacing,
+    QueuedRequest,
     ReservedRead,
     Sent,
     Traffic,
@@ -62,24 +62,39 @@ class Entry(Generic[T]):
 NO_ENTRY = Entry(None)
 
 
+class _Others(NamedTuple):
+    """What the ledger has of other runs.
+
+    Attributes:
+        stored: As it is stored, by the service's time.
+        known: The same by this process's time.
+        ahead: The seconds that the service's time, since 1970, is ahead of this process's.
+    """
+
+    stored: Pacing
+    known: Pacing
+    ahead: float
+
+
 @dataclass(frozen=True)
 class _Edited(Generic[T]):
     """What one edit of the ledger has read and written.
 
     Attributes:
-        at: When it was decided, also by the clocks that see a pause of the machine.
         others: What other runs have sent, and the blocks, by this process's time.
         entry: What was decided; None for nothing.
         limits: Those of this process's requests as the ledger has them now; None if it has none,
             since the service's time is not known.
         blocks: The blocks of this process that the ledger has now.
+        reserved_at: When reads were reserved, also by the clocks that see a pause of the machine;
+            None if none were.
     """
 
-    at: tuple[float, Stamp]
     others: Pacing
     entry: Entry[T] | None = None
     limits: dict[OwnRequest, list[str]] | None = None
     blocks: dict[str, float] = field(default_factory=dict)
+    reserved_at: tuple[float, Stamp] | None = None
 
 
 Decide = Callable[[Document, Traffic], Entry[T] | None]
@@ -94,7 +109,7 @@ class SharedPacing:
         ledger: The ledger.
         account: Names the account in the ledger.
         budget: The requests that all runs may send in a minute.
-        waiting: Returns the lanes of the requests that wait in this process.
+        waiting: The requests that wait in this process, at any time.
 
     Attributes:
         edit_takes: Seconds that an edit of the ledger takes at most, as far as the last ones show.
@@ -107,7 +122,7 @@ class SharedPacing:
         account: str,
         *,
         budget: int,
-        waiting: Callable[[], list[Lane]],
+        waiting: Sequence[QueuedRequest],
     ) -> None:
         self.edit_takes = 0.0
         self._clock = clock
@@ -130,11 +145,6 @@ class SharedPacing:
     # What is known --------------------------------------------------------------------------------
 
     @property
-    def knows_time(self) -> bool:
-        """Whether the service's time is known; other runs could not use any other."""
-        return self._ledger.clock.offset is not None
-
-    @property
     def is_usable(self) -> bool:
         """Whether the ledger can be used for reads, as far as the last try shows."""
         return self._clock.monotonic() >= self._failed_until
@@ -150,8 +160,8 @@ class SharedPacing:
         return self._traffic(self._others)
 
     def _traffic(self, others: Pacing) -> Traffic:
-        lanes = self._waiting()
-        posts = sum(each.starts for each in lanes)
+        clock = self._ledger.clock
+        posts = sum(each.lane.starts for each in self._waiting)
         return Traffic(
             now=self._clock.monotonic(),
             budget=self._budget,
@@ -159,13 +169,16 @@ class SharedPacing:
             own=self._own,
             reserved=self._still_reserved(),
             waiting_posts=posts,
-            waiting_reads=len(lanes) - posts,
-            unsure=self._ledger.clock.unsure,
+            waiting_reads=len(self._waiting) - posts,
+            unsure=clock.unsure,
             blocks=others.blocks | self._own_blocks,
+            knows_time=clock.offset is not None,
         )
 
     def _still_reserved(self) -> tuple[ReservedRead, ...]:
         """The reserved reads whose time is not over, also by the clocks that see a pause."""
+        if not self._reserved:
+            return ()
         at, stamp = self._reserved_at
         passed = max(self._clock.age_of(stamp), self._clock.monotonic() - at)
         return tuple(each for each in self._reserved if at + passed < each.closes)
@@ -241,7 +254,7 @@ class SharedPacing:
         Raises:
             LedgerUnavailable: The ledger cannot be read.
         """
-        self._others = self._by_own_time(self._others_in(await self._looked()))
+        self._others = self._others_in(await self._looked()).known
 
     async def _looked(self) -> Document:
         """Read the ledger's document, and its time if the service has shown none."""
@@ -251,17 +264,14 @@ class SharedPacing:
             self._ledger.clock.assume(document.get(AHEAD_HERE))
         return document
 
-    def _others_in(self, document: Document) -> Pacing:
-        """What a document has of other runs, by the service's time."""
-        now = self._ledger.clock.now().timestamp()
-        return pacing_of(self._account, document, self._ledger).current(
-            now, without=self._run
-        )
-
-    def _by_own_time(self, others: Pacing) -> Pacing:
-        """The same by this process's time."""
-        ahead = self._clock.monotonic() - self._ledger.clock.now().timestamp()
-        return others.moved(ahead, self._ledger.clock.unsure)
+    def _others_in(self, document: Document) -> _Others:
+        """What a document has of other runs."""
+        clock = self._ledger.clock
+        now = clock.now().timestamp()
+        ahead = now - self._clock.monotonic()
+        pacing = pacing_of(self._account, document, self._ledger)
+        stored = pacing.current(now, without=self._run)
+        return _Others(stored, stored.moved(-ahead, clock.unsure), ahead)
 
     async def edit(self, decide: Decide[T]) -> Entry[T] | None:
         """Share in one edit of the ledger what this process knows and what it decides.
@@ -288,7 +298,7 @@ class SharedPacing:
         Returns:
             See `edit`.
         """
-        if not self.knows_time:
+        if self._ledger.clock.offset is None:
             await self._looked()
         began = self._clock.monotonic()
         edited = await self._ledger.edit(partial(self._edited, decide))
@@ -299,24 +309,26 @@ class SharedPacing:
 
     def _edited(self, decide: Decide[T], document: Document) -> _Edited[T]:
         """Change a document in an edit; nothing else changes, since the edit may be made again."""
-        stored = self._others_in(document)
-        others = self._by_own_time(stored)
-        at = self._clock.monotonic(), self._clock.stamp()
-        decided = decide(document, self._traffic(others))
+        others = self._others_in(document)
+        traffic = self._traffic(others.known)
+        decided = decide(document, traffic)
         # What seems to be over by an unknown clock may not be.
-        if not self.knows_time:
-            return _Edited(at, others, decided)
+        if not traffic.knows_time:
+            return _Edited(others.known, decided)
         entry = decided or NO_ENTRY
         is_news = bool(self._own_blocks) or entry.is_news or self._lacks_own
         own = self._own_with(entry)
         if is_news:
-            reserved = (
-                self._still_reserved() if entry.reserved is None else entry.reserved
-            )
+            reserved = traffic.reserved if entry.reserved is None else entry.reserved
             requests = [*own, *(OwnRequest(each.closes) for each in reserved)]
-            self._write(document, stored, requests)
-        limits = {each: each.limits for each in own}
-        return _Edited(at, others, decided, limits, dict(self._own_blocks))
+            self._write(document, others, requests)
+        return _Edited(
+            others.known,
+            decided,
+            {each: each.limits for each in own},
+            dict(self._own_blocks),
+            (traffic.now, self._clock.stamp()) if entry.reserved else None,
+        )
 
     def _own_with(self, entry: Entry[Any]) -> list[OwnRequest]:
         """This process's requests once something is entered."""
@@ -328,16 +340,18 @@ class SharedPacing:
         """Whether the ledger lacks some of this process's requests."""
         return not all(each.is_entered for each in self._own)
 
-    def _write(self, document: Document, others: Pacing, own: list[OwnRequest]) -> None:
+    def _write(
+        self, document: Document, others: _Others, own: list[OwnRequest]
+    ) -> None:
         """Write this process's requests and blocks into a document, beside those of other runs."""
         clock = self._ledger.clock
-        now = clock.now().timestamp()
         mine = Pacing.model_construct(
             sent=[Sent(each.at, self._run, each.limits) for each in own],
             blocks=self._own_blocks,
-        ).moved(now - self._clock.monotonic(), clock.unsure)
+        ).moved(others.ahead, clock.unsure)
         pacing = Pacing.model_construct(
-            sent=others.sent + mine.sent, blocks=others.blocks | mine.blocks
+            sent=others.stored.sent + mine.sent,
+            blocks=others.stored.blocks | mine.blocks,
         )
         document.setdefault(ACCOUNTS, {})[self._account] = pacing.model_dump()
         if not self._ledger.place.is_shared and clock.offset is not None:
@@ -362,7 +376,8 @@ class SharedPacing:
                 each.is_entered = True
         if entry.reserved is not None:
             self._reserved = entry.reserved
-            self._reserved_at = edited.at
+        if edited.reserved_at is not None:
+            self._reserved_at = edited.reserved_at
 
 
 def _nothing(_document: Document, _traffic: Traffic) -> None:

@@ -13,6 +13,7 @@ from pulumi_snapshots.service.pacing import (
     RESERVED_BY_ALL_NINTHS,
     RESERVED_NINTHS,
     OwnRequest,
+    Pacing,
     ReservedRead,
     Sent,
     Traffic,
@@ -63,7 +64,8 @@ def every(seconds: float, lasting: float) -> list[float]:
 def test_what_is_old_or_nonsense_does_not_count(
     ahead: float, limits: list[str], *, counts: bool
 ) -> None:
-    assert Sent(NOW + ahead, "run", limits).counts(NOW) is counts
+    sent = Sent(NOW + ahead, "run", limits)
+    assert Pacing(sent=[sent]).current(NOW).sent == [sent] * counts
 
 
 @pytest.mark.parametrize(("many", "is_free"), [(17, True), (18, False)])
