@@ -436,13 +436,17 @@ class RateLimiter:
         held_until = self._held_until(request)
         if held_until is not None and held_until <= now + self._pacing.edit_takes:
             raise Outage(request.text)
+        self._raise_if_blocked(request, traffic)
+
+    def _raise_if_blocked(self, request: QueuedRequest, traffic: Traffic) -> None:
+        """Raise the error of a block that this request does not wait out, if there is one."""
         waits = not request.lane.starts and request.waits_out_block
         # No caller depends on a kind of request that has a block of its own.
         errors: dict[str, type[Blocked]] = {request.lane.name: ListingBlocked}
         if not waits:
             errors = {"": Blocked, **errors}
         for name, error_type in errors.items():
-            left = traffic.blocks.get(name, -math.inf) - now
+            left = traffic.blocks.get(name, -math.inf) - traffic.now
             if left <= 0:
                 continue
             raise error_type(
