@@ -65,7 +65,11 @@ def commands(*, flaws: bool) -> list[list[str]]:
     found = tools()
     if flaws:
         audit = [
-            str(found / "pip-audit"),
+            # its script names the folder in which the tools were installed before they were moved
+            str(found / "python"),
+            "-m",
+            "pip_audit",
+            "--strict",  # a library that it knows nothing of is not said to have no flaw
             "--disable-pip",
             "--require-hashes",
             "--requirement",
