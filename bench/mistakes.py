@@ -1817,17 +1817,17 @@ MISTAKES = (
     ("guard", "with suppress(LedgerUnavailable) if of.is_off else nullcontext():", "if True:"),
     (
         "guard",
-        "await consult(session().ledger, lambda book: book.spent(inputs.database_id))",
+        "await consult(session.ledger, lambda book: book.spent(inputs.database_id))",
         "pass",
     ),
     ("guard", "and abs(now - self.touched_at) < LONGEST_RUN", ""),
-    ("guard", "of.failed = change\n", "pass\n"),
+    ("guard", "of.failed = what\n", "pass\n"),
     (
         "guard",
-        "raise ChangeNotNoted(change, error) from error",
+        "raise ChangeNotNoted(change.what, error) from error",
         (
             "of.changes[guard].clear()\n"
-            "                    raise ChangeNotNoted(change, error) from error"
+            "                    raise ChangeNotNoted(change.what, error) from error"
         ),
     ),
     ("guard", "newest.taken_at < oldest", "False"),
@@ -1872,14 +1872,14 @@ MISTAKES = (
     ("guard", "return GUARDS_MORE_NOW", "return None"),
     (
         "guard",
-        "raise ChangeHeldBack(change, error) from error\n        return record",
+        "raise ChangeHeldBack(change.what, error) from error\n        return record",
         "pass\n        return record",
     ),
     ("guard", "if self.first_up or", "if"),
-    ("guard", "self._inputs.passes_first_creates and is_new_stack", "is_new_stack"),
+    ("guard", "and self.before is None and is_new_stack", "and is_new_stack"),
     # What stands before a guard guards, and before its hooks are asked.
     ("program", "if name in self._program.guards:", "if False:"),
-    ("program", "if is_too_old(error):", "if False:"),
+    ("program", "if require is not None:", "if False:"),
     ("program", "self._restores.append(args.resource)", "pass"),
     ("program", "self._guarded.append(args.resource)", "pass"),
     ("program", "return not both_known or onto == self._database_id", "return True"),
@@ -1891,7 +1891,7 @@ MISTAKES = (
     ),
     ("plugin", "return not is_guarded or bool(asked.old_options.retain_on_delete)", "return True"),
     ("plugin", "elif reason is not None:", "elif False:"),
-    ("plugin", "if is_too_old(error):", "if False:"),
+    ("plugin", "if engine is not None:", "if False:"),
     ("snapshot", "if await self._later_request(attempt, entry) is not None:", "if False:"),
     ("snapshot", "(posted.get(each.version, each.modified), each)", "(each.modified, each)"),
     # Whether an archive is whole, and whose it is.
@@ -2758,8 +2758,8 @@ MISTAKES = (
     ("dynamic", "once.whole.add(self._owner)", "pass"),
     (
         "dynamic",
-        "is_new_stack = self._state is not None and not self._state.guardable",
-        "is_new_stack = self._state is None or not self._state.guardable",
+        "self._state.guardable if self._state is not None else None",
+        "self._state.guardable if self._state is not None else ()",
     ),
     (
         "program",

@@ -17,7 +17,7 @@ from pulumi_snapshots.engine.process import Interrupts
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.guard.coverage import GUARD_TYPE, STATE_UNKNOWN
-from pulumi_snapshots.guard.inputs import FIRST_UP, HookKey, change_of, guard_job
+from pulumi_snapshots.guard.inputs import FIRST_UP, HookKey, change_of
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration, run_of_program
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.guard.once import OncePerRun
     from pulumi_snapshots.guard.preview import PreviewedChanges
-    from pulumi_snapshots.run.session import Session
 
 _interrupts = Interrupts(lambda: this_run().stop())
 KNOWN_WITHIN = 60.0
@@ -58,6 +57,7 @@ class _InState(pulumi.ComponentResource):
 
 class Guard(GuardDeclaration):  # noqa: D101  the declaration's
     __doc__ = GuardDeclaration.__doc__
+    _lookup = "dynamic.lookups:get_latest_snapshot"
 
     def _make_hooks(self, names: Mapping[HookKey, str]) -> dict[HookKey, Any]:
         self._preview: PreviewedChanges | None = None
@@ -89,13 +89,8 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         summary = self._preview.summary()
         if summary:
             self._messages.send(f"{self}: {summary}")
-        for warning in filter(
-            None, (self._preview.unguarded(), self._preview.beside())
-        ):
+        for warning in self._preview.warnings():
             self._messages.send(f"{self}: {PYTHON.text(warning)}", warning=True)
-
-    def _newest(self, database_id: str) -> Any:
-        return late("dynamic.lookups:get_latest_snapshot")(database_id, "manual")
 
     async def _database(self) -> str | None:
         """The database once it is known; None if what it comes from has failed."""
@@ -200,8 +195,8 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             error = late("guard.once:ChangeHeldBack")(what, DATABASE_NOT_KNOWN)
             raise pulumi.RunError(row.wording.report(error))
         inputs = self._inputs(database_id)
-        is_new_stack = self._state is not None and not self._state.guardable
-        if change == "create" and inputs.passes_first_creates and is_new_stack:
+        in_state = self._state.guardable if self._state is not None else None
+        if inputs.lets_pass(change, in_state):
             return
         await self._carried_out(when, inputs, what, row)
 
@@ -246,16 +241,17 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         row: MessageRow,
     ) -> None:
         """Do what `OncePerRun` does, on the loop of all requests; raises `pulumi.RunError`."""
-        about = (self._owner, inputs, what, self._session, row)
-        work = partial(getattr(self._once(), act), *about)
         engine_call: Any = late("run.calls:EngineCall")
         call = engine_call(None, lambda: self._settings, this_run().shared, row)
-        name = guard_job(self._owner, act)
-        telling = late("run.failures:telling_of_failure")
+        change = late("guard.once:GuardedChange")(
+            self._owner, inputs, what, call.session, row
+        )
+        once = self._once()
+        report = row.wording.report
         try:
-            await _carried_out(partial(telling, call, name, row.wording.report, work))
+            await _carried_out(partial(once.carry_out, act, change, call, report))
         except ProviderError as error:
-            raise pulumi.RunError(row.wording.report(error)) from error
+            raise pulumi.RunError(report(error)) from error
         finally:
             await self._messages.flush()
 
@@ -275,10 +271,6 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
                 )
             )
         preview.show(change, urn, row)
-
-    def _session(self) -> Session:
-        self._settings.required_key()
-        return this_run().shared.session(self._settings)
 
 
 async def _carried_out(work: Callable[[], Awaitable[object]]) -> None:

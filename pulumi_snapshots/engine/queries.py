@@ -13,6 +13,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import engine_pb2, resource_pb2
 
+from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.guard.coverage import GUARD_TYPE, StateBefore, state_before
 from pulumi_snapshots.guard.inputs import may_be_guarded
 
@@ -27,23 +28,23 @@ GET_REGISTERED = "pulumi:pulumi:getResource"
 Questions = Generator[Any, Any, StateBefore | None]
 
 
-def version_request() -> Any:
-    """Return the request that fails at an engine that is too old for guards."""
-    return engine_pb2.RequirePulumiVersionRequest(
-        pulumi_version_range=f">={OLDEST_FOR_GUARDS}"
-    )
-
-
-def is_too_old(error: Any) -> bool:
-    """Return whether the failure of a `version_request` shows that the engine is too old.
-
-    Older engines do not know the request.
+def refuse_old_engine(require: Callable[[Any], object]) -> None:
+    """Refuse an engine that is too old for guards.
 
     Args:
-        error: the failure.
+        require: asks the engine to have a version, and raises `grpc.RpcError` if it has not. Older
+            engines do not know the request.
+
+    Raises:
+        ProviderError: the engine is too old.
     """
-    is_unknown = error.code() is grpc.StatusCode.UNIMPLEMENTED
-    return is_unknown or "does not satisfy" in str(error.details())
+    versions = f">={OLDEST_FOR_GUARDS}"
+    try:
+        require(engine_pb2.RequirePulumiVersionRequest(pulumi_version_range=versions))
+    except grpc.RpcError as error:
+        is_unknown = error.code() is grpc.StatusCode.UNIMPLEMENTED
+        if is_unknown or "does not satisfy" in str(error.details()):
+            raise ProviderError(TOO_OLD_FOR_GUARDS) from None
 
 
 def questions_about_state(stack: str, guard: str) -> Questions:

@@ -88,17 +88,6 @@ class Guarded(Record, sparse=True):
         """When something about the entry was noted last."""
         return parse_rfc3339(self.changed_at or self.noted_at)
 
-    def info(self, now: datetime) -> SnapshotInfo:
-        """Describe the snapshot as a lookup would.
-
-        Args:
-            now: The service's time.
-
-        Returns:
-            The snapshot, with whether it is still kept.
-        """
-        return _described(self.snapshot, now)
-
 
 class Pin(Record, sparse=True):
     """The snapshot to which one value of a roll-back leads, until the next incident."""
@@ -129,17 +118,6 @@ class Pin(Record, sparse=True):
             now: The service's time.
         """
         return self.asked_by == run != "" and abs(now - self.touched_at) < LONGEST_RUN
-
-    def info(self, now: datetime) -> SnapshotInfo:
-        """Describe the snapshot as a lookup would.
-
-        Args:
-            now: The service's time.
-
-        Returns:
-            The snapshot, with whether it is still kept.
-        """
-        return _described(self.snapshot, now)
 
 
 _FIRST_SEEN: WeakKeyDictionary[
@@ -443,8 +421,9 @@ class GuardBook:
         """
         newest = self._newest(guard, database_id)
         if pin:
-            return self._pinned(guard, database_id, pin, newest, run).info(self.now)
-        return newest.info(self.now) if newest is not None else None
+            pinned = self._pinned(guard, database_id, pin, newest, run)
+            return described(pinned, self.now)
+        return described(newest, self.now) if newest is not None else None
 
     def _newest(self, guard: str, database_id: str) -> Guarded | None:
         """The newest entry of a guard and a database with a snapshot."""
@@ -555,14 +534,23 @@ def _readable(stored: object, kind: type[Noted]) -> list[Noted]:
             checks.database_id()(entry.snapshot["database_id"])
             at = entry.touched_at
             if entry.snapshot.get("version_id") is not None:
-                entry.info(at)
+                described(entry, at)
             read.append(entry)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             continue
     return read
 
 
-def _described(snapshot: dict[str, Any], now: datetime) -> SnapshotInfo:
-    ends = snapshot.get("expires_at")
+def described(entry: Guarded | Pin, now: datetime) -> SnapshotInfo:
+    """Describe the snapshot of an entry as a lookup would.
+
+    Args:
+        entry: The entry.
+        now: The service's time.
+
+    Returns:
+        The snapshot, with whether it is still kept.
+    """
+    ends = entry.snapshot.get("expires_at")
     available = ends is None or parse_rfc3339(ends) > now
-    return SnapshotInfo.from_outputs({**snapshot, "available": available})
+    return SnapshotInfo.from_outputs({**entry.snapshot, "available": available})

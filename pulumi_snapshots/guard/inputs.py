@@ -96,10 +96,15 @@ class GuardInputs(Inputs):
         """
         return CHANGES if self.before is None else self.before
 
-    @property
-    def passes_first_creates(self) -> bool:
-        """Whether creates need no snapshot in a new stack, which has nothing to lose."""
-        return self.before is None
+    def lets_pass(self, change: str, in_state: Collection[str] | None) -> bool:
+        """Tell whether a change needs no snapshot: a create in a stack that has nothing to lose.
+
+        Args:
+            change: The change, such as `create`.
+            in_state: The URNs of what the state had and a guard can guard; None if not known.
+        """
+        is_new_stack = in_state is not None and not in_state
+        return change == "create" and self.before is None and is_new_stack
 
     @property
     def snapshot(self) -> SnapshotInputs:
@@ -176,20 +181,6 @@ def change_of(urn: str, change: str) -> str:
         return f"{change} of {urn}"
     kind = parts[2].rpartition("$")[2].rpartition(":")[2]
     return f"{change} of {kind} {parts[3]}"
-
-
-def guard_job(guard: str, act: str) -> str:
-    """Name what a guard does at a change, as a monitor hears of it.
-
-    Args:
-        guard: The guard, with organization, project and stack.
-        act: The method of `OncePerRun`: all but `after` act before the change.
-
-    Returns:
-        Such as `Guard shop/prod/schema, before a change`.
-    """
-    when = "after" if act == "after" else "before"
-    return f"Guard {guard}, {when} a change"
 
 
 def is_whole(changes: Collection[str], patterns: Collection[str]) -> bool:

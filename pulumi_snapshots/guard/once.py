@@ -23,6 +23,8 @@ from pulumi_snapshots.errors import (
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.ledger.attempt import GUARD_OWNER
+from pulumi_snapshots.run.calls import EngineCall
+from pulumi_snapshots.run.failures import telling_of_failure
 from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
@@ -80,6 +82,25 @@ class ChangeNotNoted(ProviderError):
         super().__init__(happened, then=why.then)
 
 
+@dataclass(frozen=True)
+class GuardedChange:
+    """A change that a guard guards.
+
+    Attributes:
+        guard: The guard, with organization, project and stack.
+        inputs: Its inputs.
+        what: The change, such as `update of Server shop`.
+        session: Gets the session.
+        listener: The row of what changes.
+    """
+
+    guard: str
+    inputs: GuardInputs
+    what: str
+    session: Callable[[], Session]
+    listener: Listener
+
+
 @dataclass(eq=False)
 class _SnapshotOfRun:
     """The snapshot of one database in one run, and the guarded changes after it."""
@@ -114,22 +135,30 @@ class OncePerRun:
         self.whole = set[str]()
         self._databases = defaultdict[str, _SnapshotOfRun](_SnapshotOfRun)
 
-    async def before(
+    async def carry_out(
         self,
-        guard: str,
-        inputs: GuardInputs,
-        change: str,
-        session: Callable[[], Session],
-        listener: Listener,
-    ) -> SnapshotRecord:
+        act: str,
+        change: GuardedChange,
+        call: EngineCall,
+        report: Callable[[ProviderError], str],
+    ) -> None:
+        """Do what a method does, at a call of the engine; a monitor hears of a failure.
+
+        Args:
+            act: The method: `before`, `after` or `before_all`.
+            change: The change.
+            call: The call.
+            report: Words an error.
+        """
+        when = "after" if act == "after" else "before"
+        job = f"Guard {change.guard}, {when} a change"
+        await telling_of_failure(call, job, report, partial(getattr(self, act), change))
+
+    async def before(self, change: GuardedChange) -> SnapshotRecord:
         """Have the snapshot that guards a change, and note it; the first change takes it.
 
         Args:
-            guard: The guard, with organization, project and stack.
-            inputs: Its inputs.
-            change: The change, such as `update of Server shop`.
-            session: Gets the session.
-            listener: The row of what is about to change.
+            change: What is about to change.
 
         Returns:
             The snapshot; without a version if guards are off.
@@ -137,88 +166,70 @@ class OncePerRun:
         Raises:
             ChangeHeldBack: There is no snapshot, so the change must not happen.
         """
-        of = self._databases[inputs.database_id]
+        what = change.what
+        listener = change.listener
+        of = self._databases[change.inputs.database_id]
         if of.lock.locked():
-            listener.progress(f"waiting for the snapshot that guards the {change}")
+            listener.progress(f"waiting for the snapshot that guards the {what}")
         async with of.lock:
             if of.failed is not None:
-                raise ChangeHeldBack(
-                    change, f"it failed for the {of.failed}, see there"
-                )
+                raise ChangeHeldBack(what, f"it failed for the {of.failed}, see there")
             is_first = of.record is None
             try:
-                record = await self._guarding(of, guard, inputs, session, listener)
+                record = await self._guarding(of, change)
             except Exception as error:
                 # Also for what is no known failure: a change that does not know its snapshot must
                 # not happen.
-                of.failed = change
+                of.failed = what
                 why = (
                     error
                     if isinstance(error, ProviderError)
                     else f"{type(error).__name__}: {error}"
                 )
-                raise ChangeHeldBack(change, why) from error
+                raise ChangeHeldBack(what, why) from error
             if of.is_off:
-                listener.warn(
-                    Message(
-                        "the {change} has no snapshot, since {guard} is off",
-                        change=change,
-                    )
-                )
+                off = "the {change} has no snapshot, since {guard} is off"
+                listener.warn(Message(off, change=what))
                 return record
             if is_first:
-                listener.note(
-                    _with_way_back("guarded by {id}: {change}", record, change)
-                )
-            listener.progress(f"guarded: {change}, by {short_id(record.id)}")
+                listener.note(_with_way_back("guarded by {id}: {change}", record, what))
+            listener.progress(f"guarded: {what}, by {short_id(record.id)}")
             return record
 
     async def _guarding(
-        self,
-        of: _SnapshotOfRun,
-        guard: str,
-        inputs: GuardInputs,
-        session: Callable[[], Session],
-        listener: Listener,
+        self, of: _SnapshotOfRun, change: GuardedChange
     ) -> SnapshotRecord:
         """The run's snapshot, taken if there is none yet, and noted for this guard."""
-        of.is_off = session().settings.guard == "off"
+        guard = change.guard
+        inputs = change.inputs
+        session = change.session()
+        of.is_off = session.settings.guard == "off"
         if of.record is None and of.is_off:
             of.record = SnapshotRecord(inputs.database_id)
         elif of.record is None:
             # What has happened by now, whatever times were noted for it, has happened before the
             # snapshot.
-            await consult(session().ledger, lambda book: book.spent(inputs.database_id))
-            now = session().clock.utc()
+            await consult(session.ledger, lambda book: book.spent(inputs.database_id))
+            now = session.clock.utc()
             of.asked_at = of.asked_at or now
-            run = self._run or session().memory.run
+            run = self._run or session.memory.run
             of.record = await take(
-                session(),
+                session,
                 inputs,
-                listener,
+                change.listener,
                 asked_for=now - of.asked_at,
                 shared_in=run if guard in self.whole else None,
             )
         if guard not in of.changes:
-            await self._note(of, session(), guard, of.record)
+            await self._note(of, session, guard, of.record)
             of.changes[guard] = []
         return of.record
 
-    async def after(
-        self,
-        guard: str,
-        inputs: GuardInputs,
-        change: str,
-        session: Callable[[], Session],
-        _listener: object = None,
-    ) -> SnapshotRecord:
+    async def after(self, change: GuardedChange) -> SnapshotRecord:
         """Note that a guarded change has happened, after which its snapshot guards no later run.
 
         Args:
-            guard: As for `before`.
-            inputs: As for `before`.
-            change: As for `before`.
-            session: As for `before`.
+            change: What has changed.
 
         Returns:
             The snapshot that has guarded it.
@@ -226,50 +237,40 @@ class OncePerRun:
         Raises:
             ChangeNotNoted: The ledger cannot be written, or this run knows no snapshot.
         """
-        of = self._databases[inputs.database_id]
+        guard = change.guard
+        of = self._databases[change.inputs.database_id]
         record = of.record
         if record is None or guard not in of.changes:
             raise ChangeNotNoted(
-                change, ProviderError("no snapshot of this run guards it")
+                change.what, ProviderError("no snapshot of this run guards it")
             )
-        of.changes[guard].append(change)
+        of.changes[guard].append(change.what)
         async with of.noting:  # one entry for all changes that happen meanwhile
             happened = [*of.changes[guard]]
             if happened:
                 try:
-                    await self._note(of, session(), guard, record, happened)
+                    await self._note(of, change.session(), guard, record, happened)
                 except ProviderError as error:
-                    raise ChangeNotNoted(change, error) from error
+                    raise ChangeNotNoted(change.what, error) from error
                 del of.changes[guard][: len(happened)]
         return record
 
-    async def before_all(
-        self,
-        guard: str,
-        inputs: GuardInputs,
-        change: str,
-        session: Callable[[], Session],
-        listener: Listener,
-    ) -> SnapshotRecord:
+    async def before_all(self, change: GuardedChange) -> SnapshotRecord:
         """Have the snapshot before changes of which no hook tells.
 
         As `before`, and noted as if they had happened.
 
         Args:
-            guard: As for `before`.
-            inputs: As for `before`.
-            change: As for `before`.
-            session: As for `before`.
-            listener: As for `before`.
+            change: Stands for all of them.
 
         Returns:
             The snapshot; without a version if guards are off.
         """
-        record = await self.before(guard, inputs, change, session, listener)
+        record = await self.before(change)
         try:
-            await self.after(guard, inputs, change, session)
+            await self.after(change)
         except ChangeNotNoted as error:
-            raise ChangeHeldBack(change, error) from error
+            raise ChangeHeldBack(change.what, error) from error
         return record
 
     def show_failure(

@@ -96,7 +96,8 @@ class PreviewedChanges:
             self._created.add(urn)
         if change == "delete":
             self._deleted.add(urn)
-        if change in self._before and not self._passes(change):
+        passes = self._inputs.lets_pass(change, self.in_state)
+        if change in self._before and not passes:
             self._waiting.add(urn)
             # With `--diff`, the engine prints the text without the resource.
             what = change_of(urn, change)
@@ -107,11 +108,6 @@ class PreviewedChanges:
                 and "create" not in self._before
             ):
                 row.warn(NEW_ONE_FIRST)
-
-    def _passes(self, change: str) -> bool:
-        """Whether a change needs no snapshot: the first creates of a stack can lose nothing."""
-        is_new_stack = self.in_state is not None and not self.in_state
-        return change == "create" and self._inputs.passes_first_creates and is_new_stack
 
     def summary(self) -> str | None:
         """Sum up in one line what would wait.
@@ -125,6 +121,10 @@ class PreviewedChanges:
         count = len(self._waiting)
         changes = "1 change" if count == 1 else f"{count} changes"
         return f"{changes} will wait for {snapshot}" if count else None
+
+    def warnings(self) -> list[Message]:
+        """Warn of what may not be guarded, or not be needed."""
+        return [each for each in (self.unguarded(), self.beside()) if each is not None]
 
     def beside(self) -> Message | None:
         """Warn of Snapshots that may not share the snapshot of a guard of a part of the stack.

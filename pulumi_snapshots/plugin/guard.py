@@ -8,13 +8,14 @@ import pulumi
 
 from pulumi_snapshots.guard.coverage import GUARD_TYPE
 from pulumi_snapshots.guard.inputs import HookKey
-from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration
 from pulumi_snapshots.properties.catalogue import in_camel
 
 
 class Guard(GuardDeclaration):
     """Like `pulumi_snapshots.Guard`, with the same arguments and errors."""
+
+    _lookup = "program.lookups:get_latest_snapshot"
 
     def _make_hooks(self, names: Mapping[HookKey, str]) -> dict[HookKey, Any]:
         given = {
@@ -46,6 +47,3 @@ class Guard(GuardDeclaration):
     @property
     def _leaves_none_if_off(self) -> bool:
         return self._settings.guard == "off"
-
-    def _newest(self, database_id: str) -> Any:
-        return late("program.lookups:get_latest_snapshot")(database_id, "manual")

@@ -6,9 +6,8 @@ import hashlib
 import inspect
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-import grpc
 import pulumi
 from anyio.from_thread import start_blocking_portal
 from pulumi.runtime.settings import get_engine, get_monitor
@@ -16,11 +15,9 @@ from pulumi.runtime.settings import get_engine, get_monitor
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.process import run_at
 from pulumi_snapshots.engine.queries import (
-    TOO_OLD_FOR_GUARDS,
     ask,
-    is_too_old,
     questions_about_state,
-    version_request,
+    refuse_old_engine,
 )
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import ProviderError
@@ -73,6 +70,9 @@ class GuardDeclaration:
         this name, or the engine is too old.
     """
 
+    _lookup: ClassVar[str]
+    """Where the function is that finds the newest snapshot."""
+
     def __init__(  # noqa: PLR0913  each is an input of the guard
         self,
         name: str,
@@ -103,11 +103,14 @@ class GuardDeclaration:
             )
         self._program.guards.add(name)
         self._program.note_guard(str(self), database_id)
+        # mocks have none
+        require: Any = getattr(get_engine(), "RequirePulumiVersion", None)
         try:
             self._settings = Settings.read(PROGRAM_CONFIG, os.environ)
+            if require is not None:
+                refuse_old_engine(require)
         except ProviderError as error:
             raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
-        self._refuse_old_engine()
         warn_of_plain_key()
         warn_of_unusual_id(database_id)
         stack = (
@@ -218,7 +221,7 @@ class GuardDeclaration:
         if not pin or last is None:
             return last
         with suppress(LookupFailed):
-            newest = self._newest(database_id)
+            newest = late(self._lookup)(database_id, "manual")
             warning = self._of_book(lambda book: book.warning(last, newest))
             if warning is not None:
                 warn_once(f"{self}: {PYTHON.text(warning)}")
@@ -235,10 +238,6 @@ class GuardDeclaration:
     def _leaves_none_if_off(self) -> bool:
         """Whether guards are off, and the hooks of deletes are those of a component."""
         return False
-
-    def _newest(self, database_id: str) -> SnapshotInfo | None:
-        """The newest manual snapshot that the service lists."""
-        raise NotImplementedError
 
     def _inputs(self, database_id: object) -> GuardInputs:
         """The inputs for a database, which is `UNKNOWN` until it is known.
@@ -259,17 +258,6 @@ class GuardDeclaration:
                 "database_id": self._name if database_id is UNKNOWN else database_id,
             }
         )
-
-    def _refuse_old_engine(self) -> None:
-        # mocks have none
-        require: Any = getattr(get_engine(), "RequirePulumiVersion", None)
-        if require is None:
-            return
-        try:
-            require(version_request())
-        except grpc.RpcError as error:
-            if is_too_old(error):
-                raise pulumi.RunError(f"{self}: {TOO_OLD_FOR_GUARDS}.") from None
 
     def _is_on(self, opts: pulumi.ResourceOptions) -> bool:
         """Whether options have these hooks already."""

@@ -10,7 +10,7 @@ import pytest
 
 from pulumi_snapshots.dynamic import guard as module
 from pulumi_snapshots.dynamic.guard import Guard
-from pulumi_snapshots.guard.inputs import CHOSEN_ALL
+from pulumi_snapshots.guard.inputs import CHOSEN_ALL, GuardInputs
 from pulumi_snapshots.guard.once import OncePerRun
 from tests.support.world import DATABASE, OTHER_DATABASE
 
@@ -73,9 +73,7 @@ def happen(  # noqa: PLR0913  what a hook asks
             ),
             _settings=SimpleNamespace(guard=setting),
             _messages=heard,
-            _inputs=lambda database_id: SimpleNamespace(
-                database_id=database_id, passes_first_creates=True
-            ),
+            _inputs=GuardInputs,
             _carried_out=carried_out,
         )
         await guard._at_change("before", change, URN)

@@ -139,7 +139,7 @@ def test_a_restore_and_guarded_changes_happen_in_the_order_of_the_program() -> N
         ),
         (
             'settings.SETTINGS.engine = OldEngine()\nGuard("a", DATABASE)',
-            "a Guard needs Pulumi 3.238.0 or later",
+            "Guard 'a': A Guard needs Pulumi 3.238.0 or later",
         ),
     ],
 )

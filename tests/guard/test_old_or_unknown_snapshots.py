@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.guard.inputs import GuardInputs
+from pulumi_snapshots.guard.once import GuardedChange
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from tests.support import engine_calls
 from tests.support.clocks import Shifted
@@ -69,8 +70,9 @@ async def test_a_change_is_not_guarded_by_what_an_answer_before_another_change_h
     async with anyio.create_task_group() as group:
         group.start_soon(partial(program.change, CHANGE, timeout=240.0))
         await anyio.sleep(30)
+        change = "update of Server 2"
         await other.guards.after(
-            "shop", asked, "update of Server 2", lambda: other.session
+            GuardedChange("shop", asked, change, lambda: other.session, other.row)
         )
     assert program.done == {}
     assert "The wait ended" in program.told(CHANGE)

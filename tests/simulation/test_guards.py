@@ -397,7 +397,7 @@ class StackRun:
             )
         if what == "keep" or not self.hears(what, name):
             return True
-        if what == "create" and self.inputs.passes_first_creates and self.is_new_stack:
+        if what == "create" and self.inputs.before is None and self.is_new_stack:
             return True
         return await self.asked(f"{what} of Server {name}")
 

@@ -10,7 +10,12 @@ import anyio
 
 from pulumi_snapshots.errors import ProviderError
 from pulumi_snapshots.guard.inputs import GuardInputs
-from pulumi_snapshots.guard.once import ChangeHeldBack, ChangeNotNoted, OncePerRun
+from pulumi_snapshots.guard.once import (
+    ChangeHeldBack,
+    ChangeNotNoted,
+    GuardedChange,
+    OncePerRun,
+)
 from pulumi_snapshots.restore.record import RestoreInputs
 from pulumi_snapshots.restore.restore import restore
 from pulumi_snapshots.run.session import Session
@@ -73,13 +78,12 @@ class Program:
     ) -> None:
         """Change something, if the guard allows it; it happens unless it fails."""
         asked = GuardInputs(database_id, **{"reuse_within": 600.0, **inputs})
+        change = GuardedChange(guard, asked, what, lambda: self.session, self.row)
         try:
-            record = await self.guards.before(
-                guard, asked, what, lambda: self.session, self.row
-            )
+            record = await self.guards.before(change)
             self.done[what] = record.version_id or ""
             if not fails:
-                await self.guards.after(guard, asked, what, lambda: self.session)
+                await self.guards.after(change)
         except (ChangeHeldBack, ChangeNotNoted) as error:
             self.held[what] = error
 
@@ -89,7 +93,7 @@ class Program:
         """Take the snapshot before all changes, as a guard that does not hear of some."""
         try:
             record = await self.guards.before_all(
-                guard, inputs, why, lambda: self.session, self.row
+                GuardedChange(guard, inputs, why, lambda: self.session, self.row)
             )
             self.done[why] = record.version_id or ""
         except ChangeHeldBack as error:

@@ -17,7 +17,7 @@ from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.errors import AnyMessage, Hint, HintKind, Message, ProviderError
 from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.guard.inputs import GuardInputs
-from pulumi_snapshots.guard.once import OncePerRun
+from pulumi_snapshots.guard.once import GuardedChange, OncePerRun
 from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import without_key
@@ -238,9 +238,7 @@ class _Guarding:
         if len(self._inputs) > 1:
             row = _Row(self._invocation, inputs.database_id)
         try:
-            record = await self._once.before(
-                self._guard, inputs, self._change, lambda: self._session, row
-            )
+            record = await self._once.before(self._guarded(inputs, row))
         except ProviderError as error:
             self._held.append(error)
             self._session.stop()
@@ -281,10 +279,13 @@ class _Guarding:
                 if code:
                     self._once.show_failure(inputs, self._change, invocation)
                 else:
-                    await self._once.after(
-                        self._guard, inputs, self._change, lambda: self._session
-                    )
+                    await self._once.after(self._guarded(inputs, invocation))
         return code != 0
+
+    def _guarded(self, inputs: GuardInputs, row: Listener) -> GuardedChange:
+        return GuardedChange(
+            self._guard, inputs, self._change, lambda: self._session, row
+        )
 
 
 async def _restore(invocation: Invocation, snapshot: str) -> None:

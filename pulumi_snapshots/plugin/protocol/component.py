@@ -14,37 +14,33 @@ from pulumi.runtime.proto import provider_pb2, resource_pb2, resource_pb2_grpc
 from pulumi_snapshots.engine.messages import Callbacks
 from pulumi_snapshots.engine.process import CHANNEL_OPTIONS
 from pulumi_snapshots.engine.queries import (
-    TOO_OLD_FOR_GUARDS,
     ask_in_loop,
-    is_too_old,
     questions_about_state,
-    version_request,
+    refuse_old_engine,
 )
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.guard.book import GUARD, GuardBook, GuardOutputs, consult
-from pulumi_snapshots.guard.coverage import STATE_UNKNOWN, StateBefore
+from pulumi_snapshots.guard.coverage import STATE_UNKNOWN
 from pulumi_snapshots.guard.inputs import (
     FIRST_UP,
     SNAPSHOT_TYPES,
     ComponentInputs,
     change_of,
     fits,
-    guard_job,
     hook_names,
     is_chosen_by_program,
     is_whole,
     leaves_hook,
     may_be_guarded,
 )
-from pulumi_snapshots.guard.once import OncePerRun
+from pulumi_snapshots.guard.once import GuardedChange, OncePerRun
 from pulumi_snapshots.guard.preview import PreviewedChanges
 from pulumi_snapshots.lookup.find import answer_lookup
 from pulumi_snapshots.lookup.results import LATEST, SnapshotInfo
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.calls import EngineCall
-from pulumi_snapshots.run.failures import telling_of_failure
 from pulumi_snapshots.service.errors import SquareCloudError
 
 OUTPUTS = Names(GUARD.record.properties())
@@ -99,7 +95,6 @@ class GuardComponent:
             in_preview=asked.dryRun,
         )
         self._preview = PreviewedChanges(self._database_id, self._inputs)
-        self._state: StateBefore | None = None
         self._unmet = {
             each for each in self._inputs.patterns if not is_chosen_by_program(each)
         }
@@ -129,7 +124,9 @@ class GuardComponent:
             raise ProviderError(
                 Message("{guard}: {database_id} {reason}", guard=me, reason=reason)
             )
-        await _refuse_old_engine(engine)
+        if engine is not None:
+            require = engine.RequirePulumiVersion
+            await anyio.to_thread.run_sync(refuse_old_engine, require)
         outputs = await self._outputs()
         async with grpc.aio.insecure_channel(
             self._asked.monitorEndpoint, options=CHANNEL_OPTIONS
@@ -168,19 +165,17 @@ class GuardComponent:
     async def _take_if_unhooked(self, monitor: Any) -> None:
         """Take the snapshot at once if the guard does not hear of some changes."""
         questions = questions_about_state(self._stack, self._asked.name)
-        self._state = await ask_in_loop(questions, monitor.Invoke)
-        if self._state is None:
+        state = await ask_in_loop(questions, monitor.Invoke)
+        if state is None:
             self._call.listener.warn(STATE_UNKNOWN)
             return
-        self._preview.in_state = self._state.guardable
-        inputs = self._inputs
-        reason = self._state.unhooked(inputs.changes, inputs.patterns)
+        self._preview.in_state = state.guardable
+        reason = state.unhooked(self._inputs.changes, self._inputs.patterns)
         if self._asked.dryRun:
             self._preview.first_up = reason
         elif reason is not None:
-            once = self._once()
             what = f"{FIRST_UP} ({reason})"
-            await self._carry_out(self._call, "before", once.before_all, what)
+            await self._carry_out(self._call, "before_all", what)
 
     def _request(self) -> Any:
         asked = self._asked
@@ -204,9 +199,8 @@ class GuardComponent:
         summary = self._preview.summary()
         if summary:
             self._call.listener.note(summary)
-        for warning in (self._preview.unguarded(), self._preview.beside()):
-            if warning is not None:
-                self._call.listener.warn(warning)
+        for warning in self._preview.warnings():
+            self._call.listener.warn(warning)
         if self._unmet:
             named = (
                 "" if "*" in self._unmet else f" named {', '.join(sorted(self._unmet))}"
@@ -333,23 +327,18 @@ class GuardComponent:
             if self._asked.dryRun:
                 self._preview.show(change, asked.urn, call.listener)
                 return
-            once = self._once()
-            act = once.before if when == "before" else once.after
-            what = change_of(asked.urn, change)
-            await self._carry_out(call, when, act, what)
+            await self._carry_out(call, when, change_of(asked.urn, change))
 
         return resource_pb2.ResourceHookResponse(
             error=await self._hooked(asked.urn, act)
         )
 
-    async def _carry_out(
-        self, call: EngineCall, when: str, act: Callable[..., Any], change: str
-    ) -> None:
-        """Do what `OncePerRun` does; a monitor hears of its failure."""
-        about = (self._owner, self._inputs, change, call.session, call.listener)
-        work = partial(act, *about)
-        name = guard_job(self._owner, when)
-        await telling_of_failure(call, name, PLUGIN.report, work)
+    async def _carry_out(self, call: EngineCall, act: str, what: str) -> None:
+        """Do what `OncePerRun` does."""
+        change = GuardedChange(
+            self._owner, self._inputs, what, call.session, call.listener
+        )
+        await self._once().carry_out(act, change, call, PLUGIN.report)
 
     def _once(self) -> OncePerRun:
         """The snapshots of the run."""
@@ -367,9 +356,7 @@ class GuardComponent:
         if change == "delete":
             is_guarded = "delete" in self._inputs.changes
             return not is_guarded or bool(asked.old_options.retain_on_delete)
-        is_new_stack = self._state is not None and not self._state.guardable
-        passes = self._inputs.passes_first_creates and is_new_stack
-        return change == "create" and passes
+        return self._inputs.lets_pass(change, self._preview.in_state)
 
     async def _at_failure(self, request: bytes) -> Any:
         """Leave the way back at a guarded change that has failed."""
@@ -381,13 +368,3 @@ class GuardComponent:
 
         await self._hooked(asked.urn, act)
         return resource_pb2.ErrorHookResponse(retry=False)
-
-
-async def _refuse_old_engine(engine: Any) -> None:
-    if engine is None:
-        return
-    try:
-        await anyio.to_thread.run_sync(engine.RequirePulumiVersion, version_request())
-    except grpc.RpcError as error:
-        if is_too_old(error):
-            raise ProviderError(TOO_OLD_FOR_GUARDS) from None
