@@ -181,7 +181,7 @@ class Clock:
         return start + timedelta(seconds=now - began)
 
     def stamp(self) -> Stamp:
-        """Return this moment by both clocks of the machine, for `age_of` and `moved_since`."""
+        """Return this moment by both clocks of the machine, for `age_of`."""
         if self._wall is not None:
             wall = self._wall()
         elif self._start is not None:
@@ -198,18 +198,6 @@ class Clock:
         """
         now = self.stamp()
         return max(abs((now.wall - stamp.wall).total_seconds()), now.boot - stamp.boot)
-
-    def moved_since(self, stamp: Stamp) -> float:
-        """Return the seconds by which one clock has moved ahead of the other since a stamp.
-
-        More than a few seconds mean that the machine was paused or asleep, or that its clock was
-        set.
-
-        Args:
-            stamp: an earlier moment.
-        """
-        now = self.stamp()
-        return abs((now.wall - stamp.wall).total_seconds() - (now.boot - stamp.boot))
 
     async def sleep(self, seconds: float) -> None:
         """Sleep on the event loop's clock. Nothing else in this package sleeps.
@@ -277,14 +265,11 @@ class ServiceClock:
     Attributes:
         offset: The seconds that the service's clock is ahead; None while no answer has shown it.
         unsure: The seconds by which `now` can be wrong, in either direction; 0 while it is unknown.
-        is_confirmed: Whether two answers have agreed on the time; until then it rests on one, or on
-            none.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.offset: float | None = None
         self.unsure = 0.0
-        self.is_confirmed = False
         self._clock = clock
         self._believed: _Offset | None = None
         self._doubting: _Offset | None = None  # the last answer that disagrees
@@ -330,11 +315,9 @@ class ServiceClock:
         if believed is None:
             believed = shown
         elif shown.agrees_with(believed):
-            self.is_confirmed |= shown.date != believed.date
             believed = believed.narrowed_by(shown)
             self._doubting = None
         elif self._doubting is not None and self._is_seconded(self._doubting, shown):
-            self.is_confirmed = True
             believed = self._doubting.narrowed_by(shown)
             self._doubting = None
         else:

@@ -236,7 +236,8 @@ def _removal(record: ArchiveRecord, values: Mapping[str, Any]) -> AnyMessage | N
     is_full = len(record.earlier) >= TIER_LIMIT  # manifests may show more then
     if rule is None or coming is None or is_full:
         return None
-    named = _names(_beyond(rule, coming, history(record)))
+    beyond = _beyond(rule, coming, history(record))
+    named = ", ".join(each.uri.rpartition("/")[2] for each in beyond)
     if not named:
         return None
     what = "of a snapshot that is taken now, " if coming.is_to_be_taken else ""
@@ -254,10 +255,6 @@ def _beyond(
     ]
     kept = kept_of(objects, rule)
     return [each for each in objects if each not in kept]
-
-
-def _names(objects: Sequence[StoredObject]) -> str:
-    return ", ".join(each.uri.rpartition("/")[2] for each in objects)
 
 
 def _rule(values: Mapping[str, Any]) -> Keep | None:

@@ -50,24 +50,15 @@ def filled(given: object) -> str:
     return str(given)
 
 
-def _is_finite(given: object) -> bool:
-    """Whether a value is a number, or true or false, but neither infinite nor none."""
-    return isinstance(given, int | float) and math.isfinite(given)
-
-
 def _value(given: object) -> Any:
-    is_text = isinstance(given, str)
-    if is_text or _is_finite(given):
+    is_finite = isinstance(given, int | float) and math.isfinite(given)
+    if is_finite or isinstance(given, str):
         return given
     raise Unfit("must be a text, a number, or true or false")
 
 
 def _limit(given: object) -> float:
-    if (
-        isinstance(given, int | float)
-        and not isinstance(given, bool)
-        and _is_finite(given)
-    ):
+    if checks.is_number(given) and math.isfinite(given):
         return given
     raise Unfit("must be a number")
 

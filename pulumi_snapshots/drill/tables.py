@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pulumi_snapshots.properties.catalogue import Record, Rows, declare
-from pulumi_snapshots.properties.checks import Unfit
+from pulumi_snapshots.properties.checks import Unfit, is_number
 
 if TYPE_CHECKING:
     from pulumi_snapshots.databases.tables import TableCount
@@ -27,11 +27,7 @@ SHOWN_TABLES = 3
 
 def _share(given: object) -> float:
     """Read a share; raises `Unfit`."""
-    if (
-        isinstance(given, int | float)
-        and not isinstance(given, bool)
-        and 0 <= given <= 1
-    ):
+    if is_number(given) and 0 <= given <= 1:
         return given
     raise Unfit("must be a number from 0 to 1, such as 0.9")
 

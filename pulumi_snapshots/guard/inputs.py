@@ -125,7 +125,7 @@ def _patterns(given: object) -> tuple[str, ...]:
 
 def _pin(given: object) -> str:
     """A value of a roll-back; YAML reads the config `1` as a number."""
-    if isinstance(given, int | float) and not isinstance(given, bool):
+    if checks.is_number(given):
         return str(int(given)) if given == int(given) else str(given)
     return checks.text(given)
 

@@ -123,7 +123,11 @@ class PreviewedChanges:
         return f"{changes} will wait for {snapshot}" if count else None
 
     def warnings(self) -> list[Message]:
-        """Warn of what may not be guarded, or not be needed."""
+        """Warn of what may not be guarded, or not be needed.
+
+        Returns:
+            The warnings; empty if all is well.
+        """
         return [each for each in (self.unguarded(), self.beside()) if each is not None]
 
     def beside(self) -> Message | None:

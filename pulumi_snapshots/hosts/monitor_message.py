@@ -19,6 +19,7 @@ import html
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -115,26 +116,26 @@ def _address(url: str) -> str:
     return address if plus and kind in _MESSAGES else url
 
 
-def _shown_in_chat(event: Event, title: str, text: str) -> str | None:
+def _to_chat(
+    write: Callable[[str], dict[str, object]],
+    url: str,
+    event: Event,
+    title: str,
+    text: str,
+) -> MonitorMessage | None:
+    """The message to a chat, which hears of troubles only."""
     if event not in TROUBLES:
         return None
-    return f"{title}\n{text}".strip()[:LONGEST_CHAT]
-
-
-def _discord(url: str, event: Event, title: str, text: str) -> MonitorMessage | None:
-    shown = _shown_in_chat(event, title, text)
-    if shown is None:
-        return None
-    content = {"content": shown, "allowed_mentions": {"parse": []}}
+    content = write(f"{title}\n{text}".strip()[:LONGEST_CHAT])
     return MonitorMessage(url, json.dumps(content).encode(), JSON_HEADERS)
 
 
-def _slack(url: str, event: Event, title: str, text: str) -> MonitorMessage | None:
-    shown = _shown_in_chat(event, title, text)
-    if shown is None:
-        return None
-    content = {"text": html.escape(shown, quote=False)}
-    return MonitorMessage(url, json.dumps(content).encode(), JSON_HEADERS)
+def _discord(text: str) -> dict[str, object]:
+    return {"content": text, "allowed_mentions": {"parse": []}}
+
+
+def _slack(text: str) -> dict[str, object]:
+    return {"text": html.escape(text, quote=False)}
 
 
 def _ntfy(url: str, event: Event, title: str, text: str) -> MonitorMessage:
@@ -155,8 +156,8 @@ def _plain(title: str, text: str) -> bytes:
 
 
 _MESSAGES: Mapping[str, Callable[[str, Event, str, str], MonitorMessage | None]] = {
-    "discord": _discord,
-    "slack": _slack,
+    "discord": partial(_to_chat, _discord),
+    "slack": partial(_to_chat, _slack),
     "ntfy": _ntfy,
     "ping": _ping,
 }

@@ -33,13 +33,10 @@ WITH_URL = (
 
 def _taken(when: str) -> Any:
     """Declare an age of snapshots."""
-    read = checks.duration(
-        most=checks.RETENTION, because="the service keeps no snapshot longer"
-    )
     return declare(
         f"Only {when}, by the service's clock; at most 30 days.",
         default=None,
-        read=read,
+        read=checks.age_at_service,
     )
 
 

@@ -290,19 +290,16 @@ def _without_create_timeout(
 
 def with_arguments(
     doc: str,
-    function: Callable[..., Any] | Signature,
+    wanted: Signature,
     inputs: type[Inputs],
 ) -> str:
     """Return a documentation with each argument of a function, as the catalogue describes it.
 
     Args:
         doc: the documentation.
-        function: the function, or what it takes.
+        wanted: what the function takes.
         inputs: the catalogue's inputs.
     """
-    wanted = function
-    if not isinstance(wanted, Signature):
-        wanted = signature(wanted)
     known = dict(OTHER_ARGUMENTS)
     for name, each in inputs.properties().items():
         known[name] = each.description

@@ -398,6 +398,6 @@ def _name_of(only: Callable[[str, str], bool]) -> str:
 
 GuardDeclaration.__doc__ = with_arguments(
     inspect.getdoc(GuardDeclaration) or "",
-    GuardDeclaration.__init__,
+    inspect.signature(GuardDeclaration.__init__),
     GuardInputs,
 )

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pulumi_snapshots.clock import parse_rfc3339
@@ -153,6 +153,15 @@ _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)", re.ASCII)
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether a value is a number; True and False are none.
+
+    Args:
+        value: Any value.
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def parse_duration(value: object) -> float:
     """Parse a duration.
 
@@ -170,7 +179,7 @@ def parse_duration(value: object) -> float:
         5400.0
     """
     seconds = math.nan
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if is_number(value):
         # Some whole numbers are too large for a float.
         seconds = float(value) if value <= sys.float_info.max else math.inf
     elif isinstance(value, str):
@@ -413,12 +422,7 @@ def whole_number(
     """
 
     def read(given: object) -> int:
-        if (
-            isinstance(given, int | float)
-            and not isinstance(given, bool)
-            and least <= given <= most
-            and not given % 1
-        ):
+        if is_number(given) and least <= given <= most and not given % 1:
             return int(given)
         raise Unfit(f"must be a whole number {what}", given)
 
@@ -454,6 +458,10 @@ def duration(
 
 
 timeout = duration(most=TIMEOUT_LIMIT)
+age_at_service = duration(
+    most=RETENTION, because="the service keeps no snapshot longer"
+)
+"""The check of a snapshot's age at the service."""
 """How long something may take, in seconds."""
 
 

@@ -17,7 +17,7 @@ from pulumi_snapshots.properties.catalogue import (
     Rows,
     record_in,
 )
-from pulumi_snapshots.properties.checks import Problem
+from pulumi_snapshots.properties.checks import Problem, is_number
 
 
 def problem_of_state(
@@ -92,7 +92,7 @@ def _misfit(kind: Any, value: Any) -> AnyMessage | None:
             None if value in known else f"must be one of {', '.join(map(str, known))}"
         )
     # A program writes a value of a class of this package, such as a destination, as a string.
-    fits, right = _PLAIN.get(kind, (_is_text, "a string"))
+    fits, right = _PLAIN.get(kind, _TEXT)
     return None if fits(value) else f"must be {right}"
 
 
@@ -130,31 +130,12 @@ def _is_time(value: Any) -> bool:
     return True
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_anything(_value: Any) -> bool:
-    return True
-
-
+_TIME = (_is_time, "a time such as 2026-11-24T23:00:00Z")
+_TEXT = (lambda value: isinstance(value, str), "a string")
 _PLAIN: Mapping[Any, tuple[Callable[[Any], bool], str]] = {
-    datetime: (_is_time, "a time such as 2026-11-24T23:00:00Z"),
-    Moment: (_is_time, "a time such as 2026-11-24T23:00:00Z"),
-    float: (_is_number, "a number"),
-    int: (_is_number, "a number"),
-    Bytes: (_is_number, "a number"),
-    Rows: (_is_number, "a number"),
-    Duration: (_is_number, "a number"),
-    bool: (_is_flag, "true or false"),
-    Any: (_is_anything, ""),
+    **dict.fromkeys((datetime, Moment), _TIME),
+    **dict.fromkeys((float, int, Bytes, Rows, Duration), (is_number, "a number")),
+    bool: (lambda value: isinstance(value, bool), "true or false"),
+    Any: (lambda _: True, ""),
 }
 """By the type of a property: a check of a value of the state, and what it must be."""

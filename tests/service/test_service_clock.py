@@ -80,23 +80,12 @@ async def test_one_stored_page_that_is_read_twice_at_once_moves_no_clock() -> No
 
 
 @virtual
-async def test_one_page_that_is_read_twice_confirms_no_time() -> None:
-    answers = Answers()
-    now = answers.clock.utc()
-    for _ in range(2):
-        answers.service.observe(now, now, now)
-    assert not answers.service.is_confirmed
-
-
-@virtual
 async def test_the_first_answer_is_believed_until_two_others_agree() -> None:
     answers = Answers()
     await answers.come(STORED)
-    assert not answers.service.is_confirmed
     assert abs(answers.error - STORED) <= SECOND, "there is nothing else to believe"
     await answers.come(RIGHT, RIGHT)
     assert abs(answers.error) <= SECOND
-    assert answers.service.is_confirmed
 
 
 @pytest.mark.parametrize(
@@ -208,28 +197,22 @@ class Hands:
 
 
 @pytest.mark.parametrize(
-    ("wall", "boot", "age", "apart"),
+    ("wall", "boot", "age"),
     [
-        (3.0, 3.0, 3.0, 0.0),
-        (
-            3600.0,
-            2.0,
-            3600.0,
-            3598.0,
-        ),  # paused, and the wall clock was set when it woke
-        (2.0, 3600.0, 3600.0, 3598.0),  # slept, and nobody has set the wall clock
-        (-3600.0, 2.0, 3600.0, 3602.0),  # set back
+        (3.0, 3.0, 3.0),
+        (3600.0, 2.0, 3600.0),  # paused, and the wall clock was set when it woke
+        (2.0, 3600.0, 3600.0),  # slept, and nobody has set the wall clock
+        (-3600.0, 2.0, 3600.0),  # set back
     ],
 )
 def test_a_pause_shows_whichever_clock_stood_still(
-    wall: float, boot: float, age: float, apart: float
+    wall: float, boot: float, age: float
 ) -> None:
     hands = Hands()
     stamp = hands.clock.stamp()
     assert stamp == Stamp(wall=START, boot=100.0)
     hands.move(wall, boot)
     assert hands.clock.age_of(stamp) == pytest.approx(age)
-    assert hands.clock.moved_since(stamp) == pytest.approx(apart)
 
 
 @virtual
@@ -238,7 +221,6 @@ async def test_a_virtual_clock_stamps_its_own_time() -> None:
     stamp = clock.stamp()
     await anyio.sleep(40)
     assert clock.age_of(stamp) == 40
-    assert clock.moved_since(stamp) == 0
 
 
 # What the answer to a POST says of when it was sent

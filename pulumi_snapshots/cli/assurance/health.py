@@ -35,7 +35,12 @@ from pulumi_snapshots.guard.book import KEPT_BY_RESTORE, Guarded, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.listing.listings import CLOCK_ROOM
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, Record, declare
-from pulumi_snapshots.properties.checks import RETENTION, duration, spoken
+from pulumi_snapshots.properties.checks import (
+    RETENTION,
+    age_at_service,
+    duration,
+    spoken,
+)
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import Patience
 from pulumi_snapshots.service.errors import NotAllowed
@@ -57,9 +62,6 @@ BRIEF_PATIENCE = Patience((1.0,), within=5.0)
 """How long a service that does not answer is asked again, so that cron hears of it within 15 s."""
 Stated = TypeVar("Stated", bound=Record)
 OfDatabase = TypeVar("OfDatabase", Guarded, Attempt)
-_up_to_retention = duration(
-    most=RETENTION, because="the service keeps no snapshot longer"
-)
 _up_to_ten_years = duration(most=10 * 365 * 86400.0)
 
 
@@ -69,7 +71,7 @@ class AgeLimits(Inputs):
     max_age: Duration = declare(
         "How old the newest snapshot may be; 26h by default.",
         default=USUAL,
-        read=_up_to_retention,
+        read=age_at_service,
     )
     max_archive_age: Duration | None = declare(
         "How old the newest archive's snapshot may be.",

@@ -83,9 +83,9 @@ def _parts(report: Fields) -> Iterator[str | TableOfRows]:
         )
     yield DEFINITIONS
     yield "## What falls short"
-    yield _list(_problems(report), "Nothing.")
+    yield _list(_stated(report, "problems"), "Nothing.")
     yield "## What is not known"
-    yield _list(_unknown(report), "Nothing that this report looks at.")
+    yield _list(_stated(report, "unknown"), "Nothing that this report looks at.")
     for each in report["databases"]:
         yield from _database(each)
 
@@ -233,16 +233,11 @@ def _way_back(each: Fields) -> str:
     return f"`{NAME} restore {each['way_back']}`"
 
 
-def _problems(report: Fields) -> Iterator[str]:
-    yield from map(_cell, report["problems"])
+def _stated(report: Fields, what: str) -> Iterator[str]:
+    """Give what the report says of all databases, and of each, such as its `problems`."""
+    yield from map(_cell, report[what])
     for each in report["databases"]:
-        yield from (f"{_cell(_name(each))}: {_cell(one)}." for one in each["problems"])
-
-
-def _unknown(report: Fields) -> Iterator[str]:
-    yield from map(_cell, report["unknown"])
-    for each in report["databases"]:
-        yield from (f"{_cell(_name(each))}: {_cell(one)}." for one in each["unknown"])
+        yield from (f"{_cell(_name(each))}: {_cell(one)}." for one in each[what])
 
 
 def _limits(report: Fields) -> str:
