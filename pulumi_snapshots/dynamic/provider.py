@@ -6,7 +6,7 @@ A class's path is part of every state that the class made, so the path never cha
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar, TypeVar
 
 from pulumi.asset import Archive, Asset
@@ -30,7 +30,7 @@ from pulumi_snapshots.engine.wording import PYTHON, nothing_sent
 from pulumi_snapshots.errors import ProviderError, is_later
 from pulumi_snapshots.errors.secrets import looks_secret
 from pulumi_snapshots.properties.catalogue import in_python
-from pulumi_snapshots.properties.checks import FILE, UNKNOWN
+from pulumi_snapshots.properties.checks import FILE, UNKNOWN, Problem
 from pulumi_snapshots.resources import RESOURCES
 from pulumi_snapshots.run.calls import EngineCall, Resource, ResourceNotFinished, Rules
 from pulumi_snapshots.run.failures import telling_of_failure
@@ -50,12 +50,12 @@ class Provider(ResourceProvider):
     def configure(self, req: ConfigureRequest) -> None:
         """Keep the stack's config.
 
-        The config is read when a call needs it, so that a destroy works with a bad one.
+        The config is read when a call first needs it, so that a destroy works with a bad one.
 
         Args:
             req: the engine's request.
         """
-        self._config = req.config
+        self._settings = cache(partial(Settings.read, req.config, os.environ))
         engine_access.end_with_engine()
 
     def check(
@@ -75,24 +75,7 @@ class Provider(ResourceProvider):
             problems = self.rules.check(
                 call, _with_unknowns(news), in_state=bool(_olds)
             )
-        # The engine prints the value of a property that a failure names: a secret must not be
-        # printed, and Go's form of anything but a text would puzzle.
-        shown = {
-            name
-            for name, value in news.items()
-            if isinstance(value, str) and not looks_secret(value)
-        }
-        failures = []
-        for number, problem in enumerate(problems, 1):
-            is_shown = problem.property in shown
-            reason = PYTHON.text(problem.reason if is_shown else problem.told())
-            if number == len(problems):
-                reason = nothing_sent(reason)
-            if is_shown:
-                failures.append(CheckFailure(problem.property, reason))
-            else:
-                text = f"{problem.property} {reason}".lstrip()
-                failures.append(CheckFailure("", text))
+        failures = _failures(news, problems) if problems else []
         return CheckResult(news, failures)
 
     def diff(
@@ -235,8 +218,7 @@ class Provider(ResourceProvider):
         engine = engine_access.current_call()
         row = MessageRow(engine_access.messages, engine.urn or "", PYTHON)
         try:
-            settings = partial(Settings.read, self._config, os.environ)
-            yield EngineCall(engine.urn, settings, this_run().shared, row)
+            yield EngineCall(engine.urn, self._settings, this_run().shared, row)
         except ProviderError as error:
             engine.fail(row.wording.report(error), later=is_later(error))
         finally:
@@ -249,6 +231,32 @@ def _carry_out(operation: Callable[[], Awaitable[T]]) -> T:
     engine_access.widen(WIDTH)
     engine_access.on_cancel(run.stop)
     return run.carry_out(operation)
+
+
+def _failures(
+    news: dict[str, Any],
+    problems: list[Problem],
+) -> list[CheckFailure]:
+    """What is wrong with inputs, in the form that the engine takes."""
+    # The engine prints the value of a property that a failure names: a secret must not be
+    # printed, and Go's form of anything but a text would puzzle.
+    shown = {
+        name
+        for name, value in news.items()
+        if isinstance(value, str) and not looks_secret(value)
+    }
+    failures = []
+    for number, problem in enumerate(problems, 1):
+        is_shown = problem.property in shown
+        reason = PYTHON.text(problem.reason if is_shown else problem.told())
+        if number == len(problems):
+            reason = nothing_sent(reason)
+        if is_shown:
+            failures.append(CheckFailure(problem.property, reason))
+        else:
+            text = f"{problem.property} {reason}".lstrip()
+            failures.append(CheckFailure("", text))
+    return failures
 
 
 def _with_unknowns(value: Any) -> Any:

@@ -1,43 +1,57 @@
 """The one event loop of a provider process, and what its resources share on it."""
 
+from __future__ import annotations
+
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
-from typing import TypeVar
-
-import anyio
-from anyio.from_thread import BlockingPortal
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pulumi_snapshots.engine.process import run_in
+from pulumi_snapshots.late import late
 from pulumi_snapshots.run.calls import Shared
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from anyio.from_thread import BlockingPortal
+
 T = TypeVar("T")
+
+
+class FirstUse(Generic[T]):
+    """An object that is made at its first use, by the thread that is first.
+
+    After the first use this takes no lock, so that a signal handler can call it.
+
+    Args:
+        make: makes the object.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: list[T] = []
+        self._making = threading.Lock()
+
+    def __call__(self) -> T:
+        """Return the object."""
+        if not self._made:
+            with self._making:
+                if not self._made:
+                    self._made.append(self._make())
+        return self._made[0]
 
 
 class Run:
     """The event loop of a process, and the objects that its resources share.
 
-    There is one in a process.
+    There is one in a process. Checks and comparisons need no event loop, so the first operation
+    starts it.
     """
 
     def __init__(self) -> None:
         self.shared = Shared(run_in(sys.argv))
-        started = Future[BlockingPortal]()
-
-        async def serve() -> None:
-            async with BlockingPortal() as portal:
-                started.set_result(portal)
-                await portal.sleep_until_stopped()
-
-        # A daemon, so that the process ends when the engine wants it to.
-        threading.Thread(
-            target=anyio.run,
-            args=(serve,),
-            name="snapshots",
-            daemon=True,
-        ).start()
-        self._portal = started.result()
+        self._portal = FirstUse(_start_event_loop)
 
     def carry_out(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Run an operation on the event loop; the calling thread waits.
@@ -48,7 +62,7 @@ class Run:
         Returns:
             Its result.
         """
-        return self._portal.call(operation)
+        return self._portal().call(operation)
 
     def begin(self, operation: Callable[[], Awaitable[T]]) -> Future[T]:
         """Start an operation on the event loop, for callers on another event loop.
@@ -59,24 +73,18 @@ class Run:
         Returns:
             The future of its result.
         """
-        return self._portal.start_task_soon(operation)
+        return self._portal().start_task_soon(operation)
 
     def stop(self) -> None:
         """End all waiting, from any thread; returns at once."""
-        self._portal.start_task_soon(self.shared.stop)
+        self._portal().start_task_soon(self.shared.stop)
 
 
-_made: list[Run] = []
-_making = threading.Lock()
+def _start_event_loop() -> BlockingPortal:
+    """Start the event loop, whose library is loaded late."""
+    portal: BlockingPortal = late("dynamic.event_loop:start")()
+    return portal
 
 
-def shared_run() -> Run:
-    """Return the run of this process, which is made at its first use.
-
-    After the first use this takes no lock, so that a signal handler can call it.
-    """
-    if not _made:
-        with _making:
-            if not _made:
-                _made.append(Run())
-    return _made[0]
+shared_run = FirstUse(Run)
+"""Return the run of this process."""

@@ -55,16 +55,8 @@ class Messages:
         self._connect = connect
         self._lock = threading.Lock()
         self._thread: ThreadPoolExecutor | None = None
+        self._newest: Future[Any] | None = None  # the message that was queued last
         self._engine: Any = None
-
-    def _queue(
-        self, call: Callable[..., Any], *arguments: Any, **how: bool
-    ) -> Future[Any]:
-        """Let the thread, which starts with the first call, make a call after those before it."""
-        with self._lock:
-            if self._thread is None:
-                self._thread = ThreadPoolExecutor(1, "engine-messages")
-            return self._thread.submit(call, *arguments, **how)
 
     def close(self) -> None:
         """End the thread once it has sent all messages, and close the connection.
@@ -92,7 +84,15 @@ class Messages:
             urn: the URN of the resource on whose row the message stands; empty for the stack's.
             **how: the other arguments of `send`.
         """
-        self._queue(self.send, text, urn, **how)
+        with self._lock:
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, "engine-messages")
+            self._newest = self._thread.submit(self.send, text, urn, **how)
+
+    def _unsent(self) -> set[Future[Any]]:
+        """Return the newest message, which is sent last, unless the engine has it already."""
+        newest = self._newest
+        return set() if newest is None or newest.done() else {newest}
 
     def send(
         self,
@@ -132,13 +132,13 @@ class Messages:
 
     def wait(self) -> None:
         """Wait at most 5 s until the engine has all messages: none may arrive after its call."""
-        wait({self._queue(int)}, ANSWER_DEADLINE)
+        wait(self._unsent(), ANSWER_DEADLINE)
 
     async def flush(self) -> None:
         """Do the same as `wait`, in an event loop."""
-        await asyncio.wait(
-            {asyncio.wrap_future(self._queue(int))}, timeout=ANSWER_DEADLINE
-        )
+        unsent = {asyncio.wrap_future(each) for each in self._unsent()}
+        if unsent:
+            await asyncio.wait(unsent, timeout=ANSWER_DEADLINE)
 
 
 class Engine(Messages):

@@ -33,14 +33,13 @@ from pulumi_snapshots.errors import (
 )
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import owner_of
-from pulumi_snapshots.ledger.bucket import place_of
-from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.properties.catalogue import ResourceSchema
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem
 from pulumi_snapshots.run.memory import Listener, ResourceCalls, RunMemory, StateRequest
 from pulumi_snapshots.run.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from pulumi_snapshots.ledger.ledger import Ledger
     from pulumi_snapshots.run.session import Session
 
 STAYS_AS_IS = (
@@ -130,17 +129,17 @@ class Shared:
 def ledger_of(settings: Settings, clock: Clock) -> Ledger:
     """Return the ledger of the service that settings name, without reading or writing.
 
+    The ledger is loaded late, since a check and a comparison need none.
+
     Args:
         settings: the settings.
         clock: the process's clock.
     """
-    place = place_of(
-        settings.shared_state,
-        settings.state_directory(),
-        settings.service(),
-        clock,
+    place = late("ledger.bucket:place_of")(
+        settings.shared_state, settings.state_directory(), settings.service(), clock
     )
-    return Ledger(place, ServiceClock(clock))
+    ledger: Ledger = late("ledger.ledger:Ledger")(place, ServiceClock(clock))
+    return ledger
 
 
 @dataclass(frozen=True)

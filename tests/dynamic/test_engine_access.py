@@ -1,9 +1,11 @@
 """What a run loses where the installed SDK no longer offers what engine_access found in it; the fallbacks stand beside."""
 
+import asyncio
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -279,6 +281,42 @@ def test_no_message_waits_for_an_engine_that_stands_still() -> None:
     goes_on.set()
     messages.wait()
     assert heard == ["x"]
+
+
+@pytest.mark.parametrize(
+    "wait_for", [Messages.wait, lambda messages: asyncio.run(messages.flush())]
+)
+def test_a_call_waits_for_its_messages_and_without_one_for_no_thread(
+    wait_for: Callable[[Messages], None],
+) -> None:
+    heard = list[str]()
+    goes_on = threading.Event()
+
+    def log(said: Any, **_: Any) -> None:
+        goes_on.wait(10)
+        heard.append(said.message)
+
+    def wait(messages: Messages) -> int:
+        wait_for(messages)
+        return len(heard)
+
+    def senders() -> int:
+        names = [each.name for each in threading.enumerate()]
+        return sum(name.startswith("engine-messages") for name in names)
+
+    before = senders()
+    messages = Messages(lambda: SimpleNamespace(Log=log))
+    wait(messages)
+    assert senders() == before
+    messages.say("x")
+    messages.say("y")
+    with ThreadPoolExecutor(1) as waiting:
+        heard_at_end = waiting.submit(wait, messages)
+        with pytest.raises(TimeoutError):
+            heard_at_end.result(0.05)
+        goes_on.set()
+    assert heard_at_end.result() == len(["x", "y"])
+    assert wait(messages) == len(["x", "y"]), "nothing is waited for twice"
 
 
 def test_an_engine_is_found_that_is_the_first_process_of_its_container() -> None:

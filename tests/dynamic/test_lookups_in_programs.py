@@ -27,7 +27,8 @@ def nothing_configured(
     for name in ("API_KEY", "API_URL", "SNAPSHOTS_URL", "DEBUG"):
         monkeypatch.delenv(f"SQUARECLOUD_{name}", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(run, "_made", [])  # a process of its own
+    # a process of its own
+    monkeypatch.setattr(run, "shared_run", run.FirstUse(run.Run))
     monkeypatch.setattr(program, "_said", set())
     before = CONFIG.get()
     set_all_config({}, [])
