@@ -8,11 +8,11 @@ import pytest
 from tests.dynamic.conftest import NAMES, PROVIDERS, Place, Serve
 from tests.dynamic.test_without_requests import GOOD
 from tests.support.chat import SECRET, Channel, channel
-from tests.support.servicer import NO_KEY, PLENTY, Servicer, failure
+from tests.support.servicer import NO_KEY, PLENTY, Servicer, failure, kept
 
 KIND = "Snapshot"
 PACE = PLENTY
-SERVICE = ("--snapshot-seconds", "0")
+SERVICE = ("--snapshot-seconds", "0", "--soft-deadline", "0.1")
 NAME = NAMES[KIND]
 TOKEN = "squarecloud:notify"
 
@@ -61,6 +61,48 @@ def test_a_trouble_that_is_over_is_reported_when_it_comes_again(
             servicer.create(NAME, {"database_id": place.database})
             place.emulator.control("clock", {"advance": 200})
         assert len(chat.texts) == count
+
+
+def test_one_kind_of_error_is_one_trouble_whatever_its_words(
+    serve: Serve, place: Place, chat: Channel
+) -> None:
+    env = {**place.emulator.environment, **PACE}
+    for code in ("NEW_CODE", "ANOTHER_CODE"):
+        place.fault("create", status=400, code=code)
+        with serve(env=env, config={TOKEN: chat.url}) as servicer:
+            failure(servicer.create, NAME, {"database_id": place.database})
+        place.emulator.control("clock", {"advance": 200})
+    (text,) = chat.texts
+    assert "NEW_CODE" in text
+
+
+def test_the_same_resource_of_another_stack_is_another_trouble(
+    serve: Serve, chat: Channel
+) -> None:
+    with serve(env=NO_KEY, config={TOKEN: chat.url}) as servicer:
+        for stack in ("dev", "prod"):
+            failure(servicer.create, NAME.replace("dev", stack), GOOD[KIND])
+    titles = [text.partition("\n")[0] for text in chat.texts]
+    assert titles == [
+        f"{KIND} 'x' of project/{stack}: failed" for stack in ("dev", "prod")
+    ]
+
+
+def test_a_snapshot_that_is_not_there_in_time_is_reported_with_what_is_under_way(
+    serve: Serve, place: Place, chat: Channel
+) -> None:
+    database = place.database
+    place.emulator.control(
+        f"databases/{database}", {"next_snapshot_seconds": 600}, "PATCH"
+    )
+    inputs = {"database_id": database, "timeout": "1s"}
+    env = {**place.emulator.environment, **PACE}
+    with serve(env=env, config={TOKEN: chat.url}) as servicer:
+        partial = kept(servicer.create, NAME, inputs)
+    (text,) = chat.texts
+    first, _, _ = partial.reasons[0].partition("\n")
+    assert text.startswith(f"{KIND} 'x' of project/dev: failed\n{first}")
+    assert "the next `pulumi up` keeps waiting" in text
 
 
 def test_a_channel_that_is_down_changes_nothing_and_leaves_one_line(
