@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +18,7 @@ from pulumi_snapshots.archive.record import (
 from pulumi_snapshots.archive.removal import end_archive
 from pulumi_snapshots.archive.shelf import check_archived, imported
 from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.properties.catalogue import Values
 from pulumi_snapshots.run.calls import EngineCall, Resource
 from pulumi_snapshots.storage.destination import place_text
 
@@ -26,7 +26,7 @@ from pulumi_snapshots.storage.destination import place_text
 class ArchiveCalls:
     """The calls of one kind of resource."""
 
-    async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
+    async def create(self, call: EngineCall, values: Values) -> Resource:
         """Archive a snapshot.
 
         Args:
@@ -43,9 +43,7 @@ class ArchiveCalls:
         record = await _archived(call, values, previous)
         return Resource(record.id, ARCHIVE.state(record, values))
 
-    async def read(
-        self, call: EngineCall, id_: str, state: Mapping[str, Any]
-    ) -> Resource:
+    async def read(self, call: EngineCall, id_: str, state: Values) -> Resource:
         """Check whether the object is unchanged, or import an object by its URI.
 
         An import does not enter the resource into the manifest, because a lookup by id makes the
@@ -77,8 +75,8 @@ class ArchiveCalls:
         self,
         call: EngineCall,
         _id: str,
-        state: Mapping[str, Any],
-        values: Mapping[str, Any],
+        state: Values,
+        values: Values,
     ) -> Resource:
         """Archive again what a refresh found lost, enter an importer, or keep the new inputs.
 
@@ -110,9 +108,7 @@ class ArchiveCalls:
         record = replace(record, pinned=pin or None)
         return Resource(record.id, ARCHIVE.state(record, values))
 
-    async def delete(
-        self, call: EngineCall, _id: str, state: Mapping[str, Any]
-    ) -> None:
+    async def delete(self, call: EngineCall, _id: str, state: Values) -> None:
         """Keep the object or remove it, as `delete_object` says.
 
         Args:
@@ -161,7 +157,7 @@ async def _entered(
 
 async def _archived(
     call: EngineCall,
-    values: Mapping[str, Any],
+    values: Values,
     previous: ArchiveRecord | None,
 ) -> ArchiveRecord:
     """Archive a snapshot for a resource that has archived `previous` before, if anything."""

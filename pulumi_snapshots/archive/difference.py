@@ -3,7 +3,7 @@
 Sends no request.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -25,6 +25,7 @@ from pulumi_snapshots.archive.retention import kept_of
 from pulumi_snapshots.clock import rfc3339, system_utc
 from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.late import late
+from pulumi_snapshots.properties.catalogue import Values
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem
 from pulumi_snapshots.run.calls import (
     Changes,
@@ -50,7 +51,7 @@ class ArchiveRules(Rules):
 
     schema = ARCHIVE
 
-    def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def uses(self, values: Values) -> dict[str, Any]:
         """Return the snapshot's database, which a download URL may show.
 
         Args:
@@ -66,7 +67,7 @@ class ArchiveRules(Rules):
     def check(
         self,
         call: EngineCall,
-        values: Mapping[str, Any],
+        values: Values,
         *,
         in_state: bool = False,
     ) -> list[Problem]:
@@ -95,8 +96,8 @@ class ArchiveRules(Rules):
         self,
         call: EngineCall,
         record: ArchiveRecord,
-        state: Mapping[str, Any],
-        values: Mapping[str, Any],
+        state: Values,
+        values: Values,
     ) -> Changes:
         """Compare the state with the inputs, and remember the state's record for this run.
 
@@ -137,8 +138,8 @@ def _is_being_replaced(call: EngineCall, record: ArchiveRecord) -> bool:
 
 def archive_difference(
     record: ArchiveRecord,
-    old: Mapping[str, Any],
-    new: Mapping[str, Any],
+    old: Values,
+    new: Values,
 ) -> Changes:
     """Compare old and new inputs by value.
 
@@ -172,15 +173,15 @@ def archive_difference(
     return Changes(updates=tuple(updates), reason=unknown)
 
 
-def _version_input(values: Mapping[str, Any]) -> str:
+def _version_input(values: Values) -> str:
     """Name the input that shows the version."""
     return "download_url" if values.get("version_id") is None else "version_id"
 
 
 def _replacing(
     record: ArchiveRecord,
-    old: Mapping[str, Any],
-    new: Mapping[str, Any],
+    old: Values,
+    new: Values,
 ) -> list[str]:
     """Name the inputs because of which another archive is made."""
     names = _other_snapshot(record, new)
@@ -196,7 +197,7 @@ def _replacing(
     return names
 
 
-def _other_snapshot(record: ArchiveRecord, new: Mapping[str, Any]) -> list[str]:
+def _other_snapshot(record: ArchiveRecord, new: Values) -> list[str]:
     """Name the inputs that show another snapshot; one that only the URL shows is the URL's."""
     database_id, version_id = which_snapshot(new)
     # The URL of an unusual host does not show its database; the version alone decides then.
@@ -229,7 +230,7 @@ class NextObject:
     is_to_be_taken: bool
 
 
-def _removal(record: ArchiveRecord, values: Mapping[str, Any]) -> AnyMessage | None:
+def _removal(record: ArchiveRecord, values: Values) -> AnyMessage | None:
     """Name the objects that the next archive's rule would remove; None if that is not known."""
     rule = _rule(values)
     coming = _next_object(record, values)
@@ -257,7 +258,7 @@ def _beyond(
     return [each for each in objects if each not in kept]
 
 
-def _rule(values: Mapping[str, Any]) -> Keep | None:
+def _rule(values: Values) -> Keep | None:
     """Get the rule; None if there is none, or a part of it is not known."""
     if holds_unknown(values.get("keep")) or holds_unknown(values.get("keep_last")):
         return None
@@ -267,7 +268,7 @@ def _rule(values: Mapping[str, Any]) -> Keep | None:
     return Keep(last=last) if keep is None and last else keep
 
 
-def _next_object(record: ArchiveRecord, values: Mapping[str, Any]) -> NextObject | None:
+def _next_object(record: ArchiveRecord, values: Values) -> NextObject | None:
     """Say which object the next archive will write; None if its place or time is not known.
 
     Ids alone do not show when a snapshot was taken, nor does the id of one that is not known yet.

@@ -23,6 +23,7 @@ from pulumi_snapshots.properties.catalogue import (
     Moment,
     Record,
     ResourceSchema,
+    Values,
     declare,
 )
 from pulumi_snapshots.properties.checks import (
@@ -107,7 +108,7 @@ class Drilled(Record, sparse=True):
 def _keep(given: object) -> Keep:
     """Read the tiers that a program gave; raises `Unfit`."""
     tiers = Keep.properties()
-    numbers: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    numbers: Values = given if isinstance(given, Mapping) else {}
     if numbers.keys() - tiers.keys():
         numbers = {}
     if all(number is None for number in numbers.values()):
@@ -211,7 +212,7 @@ class ArchiveInputs(Inputs):
     )
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
+    def of(cls, values: Values) -> Self:
         """Make inputs of values that have no problem.
 
         Args:
@@ -233,7 +234,7 @@ class ArchiveInputs(Inputs):
         )
 
     @classmethod
-    def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
+    def problems(cls, values: Values) -> list[Problem]:
         """Return everything that is wrong with the inputs, each alone and in combination.
 
         Args:
@@ -272,7 +273,7 @@ def hidden_problem(problem: Problem, given: Any) -> Problem:
     return problem
 
 
-def which_snapshot(values: Mapping[str, Any]) -> tuple[Any, Any]:
+def which_snapshot(values: Values) -> tuple[Any, Any]:
     """Return the snapshot that the inputs name.
 
     Args:
@@ -289,7 +290,7 @@ def which_snapshot(values: Mapping[str, Any]) -> tuple[Any, Any]:
     return database_id or url, version_id or url
 
 
-def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
+def _conflicts(values: Values) -> Iterator[Problem]:
     """Find what is wrong with inputs beside each other.
 
     Args:

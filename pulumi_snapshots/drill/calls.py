@@ -1,6 +1,6 @@
 """What the engine's calls do with a drill."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pulumi_snapshots.archive.manifest import note_drill
@@ -16,6 +16,7 @@ from pulumi_snapshots.drill.record import (
     DrillRecord,
 )
 from pulumi_snapshots.errors import AnyMessage
+from pulumi_snapshots.properties.catalogue import Values
 from pulumi_snapshots.run.calls import (
     Changes,
     EngineCall,
@@ -32,7 +33,7 @@ class DrillCalls:
     def __init__(self, compare: Callable[..., Changes]) -> None:
         self.compare = compare
 
-    async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
+    async def create(self, call: EngineCall, values: Values) -> Resource:
         """Restore onto the scratch database, and check what came back.
 
         If this run has deleted an equal drill of the resource, that drill is kept or resumed
@@ -76,7 +77,7 @@ class DrillCalls:
         self,
         _call: EngineCall,
         id_: str,
-        state: Mapping[str, Any],
+        state: Values,
     ) -> Resource:
         """Return what the state holds; no request is sent, since a drill is an act.
 
@@ -113,8 +114,8 @@ class DrillCalls:
         self,
         call: EngineCall,
         id_: str,
-        state: Mapping[str, Any],
-        values: Mapping[str, Any],
+        state: Values,
+        values: Values,
     ) -> Resource:
         """Drill again, resume a drill, run its checks again, or only keep new inputs.
 
@@ -182,7 +183,7 @@ class DrillCalls:
         self,
         call: EngineCall,
         _id: str,
-        state: Mapping[str, Any],
+        state: Values,
     ) -> None:
         """Forget the drill: nothing is sent, and the scratch database keeps what it holds.
 
@@ -206,7 +207,7 @@ def _is_result_of(inputs: DrillInputs, record: DrillRecord) -> bool:
     return same_scratch and not record.failed_to_restore
 
 
-def _is_settled(record: DrillRecord, values: Mapping[str, Any]) -> bool:
+def _is_settled(record: DrillRecord, values: Values) -> bool:
     """Whether a drill has passed, or has failed and only warns."""
     if record.passed is False:
         return values.get("on_failure") == "warn"
@@ -241,7 +242,7 @@ async def _continue(
 
 async def _finish(
     call: EngineCall,
-    values: Mapping[str, Any],
+    values: Values,
     operation: Awaitable[DrillRecord],
     id_: str | None = None,
     kept: DrillRecord | None = None,
@@ -299,7 +300,5 @@ async def note_in_archives(call: EngineCall, record: DrillRecord) -> None:
     )
 
 
-def _resource(
-    record: DrillRecord, values: Mapping[str, Any], id_: str | None
-) -> Resource:
+def _resource(record: DrillRecord, values: Values, id_: str | None) -> Resource:
     return Resource(id_ or record.id, DRILL.state(record, values))

@@ -23,7 +23,7 @@ from pulumi_snapshots.drill.tables import (
 )
 from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Record, declare
+from pulumi_snapshots.properties.catalogue import Record, Values, declare
 from pulumi_snapshots.properties.checks import SHOWN_LIMIT, UNKNOWN, Unfit
 
 if TYPE_CHECKING:
@@ -307,7 +307,7 @@ def _read_check(given: object, which: str) -> Check:
     return Check(**_read(given, Check))
 
 
-def _read(given: Mapping[str, Any], record: type[Record]) -> dict[str, Any]:
+def _read(given: Values, record: type[Record]) -> dict[str, Any]:
     """Read the known properties of an object."""
     known = record.properties()
     return {

@@ -3,7 +3,6 @@
 A drill is never replaced.
 """
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -12,6 +11,7 @@ from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, DrillRecord, marks
 from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.late import late
+from pulumi_snapshots.properties.catalogue import Values
 from pulumi_snapshots.properties.checks import (
     UNKNOWN,
     Problem,
@@ -45,7 +45,7 @@ class DrillRules(Rules):
     def check(
         self,
         call: EngineCall,
-        values: Mapping[str, Any],
+        values: Values,
         *,
         in_state: bool = False,
     ) -> list[Problem]:
@@ -65,7 +65,7 @@ class DrillRules(Rules):
                 problems.append(Problem("scratch_database_id", reason))
         return problems
 
-    def in_state(self, state: Mapping[str, Any]) -> StateRequest | None:
+    def in_state(self, state: Values) -> StateRequest | None:
         """Return the drill, or the wait for its restore's end.
 
         None for one that is looked up by its id.
@@ -90,8 +90,8 @@ class DrillRules(Rules):
     def others(
         self,
         record: DrillRecord,
-        old: Mapping[str, Any],
-        new: Mapping[str, Any],
+        old: Values,
+        new: Values,
         same: Same,
     ) -> list[str]:
         """Find those of these inputs that differ from what was drilled."""
@@ -105,8 +105,8 @@ class DrillRules(Rules):
     def otherwise(
         self,
         record: DrillRecord,
-        old: Mapping[str, Any],
-        new: Mapping[str, Any],
+        old: Values,
+        new: Values,
         now: datetime,
     ) -> Changes:
         """Decide on `every`, a failure, and other checks."""

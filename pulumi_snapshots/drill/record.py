@@ -5,7 +5,7 @@ Programs load this module, so it loads no HTTP stack.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, replace
 from datetime import timedelta
 from typing import Any, Self
@@ -26,6 +26,7 @@ from pulumi_snapshots.properties.catalogue import (
     Moment,
     Record,
     ResourceSchema,
+    Values,
     declare,
 )
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, Unfit, parse_duration
@@ -160,7 +161,7 @@ class DrillInputs(Inputs):
     )
 
     @classmethod
-    def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
+    def problems(cls, values: Values) -> list[Problem]:
         """Find all problems of these values, also of values that must fit each other."""
         alone = super().problems(values)
         found = [hidden_problem(each, values.get(each.property)) for each in alone]
@@ -206,7 +207,7 @@ def marks(snapshot: str, triggers: list[Any] | None) -> list[Any]:
     return ["drill", snapshot, triggers or []]
 
 
-def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
+def _conflicts(values: Values) -> Iterator[Problem]:
     """Find what is wrong with inputs beside each other.
 
     A value that is wrong alone is `UNKNOWN`.
@@ -231,7 +232,7 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem("source_connection", reason)
 
 
-def _source_misfit(source: str, values: Mapping[str, Any]) -> AnyMessage | None:
+def _source_misfit(source: str, values: Values) -> AnyMessage | None:
     """Say why a connection cannot be to the snapshot's own database; None if it may be."""
     connection = values.get("connection")
     if isinstance(connection, str) and is_same_place(source, connection):
@@ -246,7 +247,7 @@ def _source_misfit(source: str, values: Mapping[str, Any]) -> AnyMessage | None:
     return engine_misfit(source, values.get("runtime"))
 
 
-def _password_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+def _password_problems(values: Values) -> Iterator[Problem]:
     """Find what is wrong with the password; either it or a connection must be given."""
     password = values.get("password")
     connection = values.get("connection")

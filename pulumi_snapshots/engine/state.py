@@ -3,11 +3,10 @@
 An error names the field before any part of the state is used.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pulumi_snapshots.errors import HintKind, Message, ProviderError
-from pulumi_snapshots.properties.catalogue import ResourceSchema
+from pulumi_snapshots.properties.catalogue import ResourceSchema, Values
 from pulumi_snapshots.properties.state_check import (
     inputs_in,
     is_written,
@@ -35,7 +34,7 @@ class UnusableState(ProviderError):
         super().__init__(happened, "Nothing was sent.", steps)
 
 
-def refuse_unusable(schema: ResourceSchema, state: Mapping[str, Any]) -> None:
+def refuse_unusable(schema: ResourceSchema, state: Values) -> None:
     """Refuse a state that cannot be used.
 
     Args:
@@ -51,7 +50,7 @@ def refuse_unusable(schema: ResourceSchema, state: Mapping[str, Any]) -> None:
 
 
 async def read_state(
-    rules: "Rules", call: "EngineCall", id_: str, state: Mapping[str, Any]
+    rules: "Rules", call: "EngineCall", id_: str, state: Values
 ) -> "Resource":
     """Refresh a resource, or look one up.
 

@@ -23,6 +23,7 @@ from pulumi_snapshots.lookup.results import (
     SnapshotQuery,
     UrlQuery,
 )
+from pulumi_snapshots.properties.catalogue import Values
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
@@ -154,7 +155,7 @@ async def find_databases(
 async def answer_lookup(
     lookup: Lookup[T],
     session: Session,
-    values: Mapping[str, Any],
+    values: Values,
     since: float,
     tell: Callable[[str], object],
 ) -> T:

@@ -3,7 +3,6 @@
 Programs load it, so it loads no HTTP stack.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
@@ -13,6 +12,7 @@ from pulumi_snapshots.properties.catalogue import (
     Duration,
     Inputs,
     Record,
+    Values,
     declare,
     declare_database,
 )
@@ -67,7 +67,7 @@ class SnapshotQuery(Inputs):
     with_url: bool = declare(WITH_URL, default=False)
 
     @classmethod
-    def problems(cls, values: Mapping[str, Any]) -> list[checks.Problem]:
+    def problems(cls, values: Values) -> list[checks.Problem]:
         """Return all problems of the values, including those of the two ages together.
 
         Args:

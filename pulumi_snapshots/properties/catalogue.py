@@ -41,6 +41,8 @@ Rows = Annotated[int, "rows"]
 """A number of rows, which can be larger than the integers of C# and Java, too."""
 Moment = Annotated[str, "moment"]
 """A time as RFC 3339 in UTC."""
+Values = Mapping[str, Any]
+"""Values of inputs or outputs, by the names of their properties in Python."""
 AS_WRITTEN = {
     Duration: "A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.",
     Moment: "RFC 3339, UTC.",
@@ -281,7 +283,7 @@ class Record:
         }
 
     @classmethod
-    def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
+    def from_outputs(cls, outputs: Values) -> Self:
         """Make a record from the state, which returns whole numbers as floats and drops None.
 
         Args:
@@ -310,7 +312,7 @@ class Inputs(Record):
     """The checked inputs from a program."""
 
     @classmethod
-    def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
+    def problems(cls, values: Values) -> list[Problem]:
         """Return all problems of the inputs; an `UNKNOWN` value has none.
 
         Args:
@@ -322,7 +324,7 @@ class Inputs(Record):
         return [problem for problem in found if problem]
 
     @classmethod
-    def known(cls, values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    def known(cls, values: Values, *names: str) -> dict[str, Any]:
         """Return the values of some properties that are given, known and valid.
 
         Args:
@@ -341,7 +343,7 @@ class Inputs(Record):
         }
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
+    def of(cls, values: Values) -> Self:
         """Make the inputs from values without a problem.
 
         Args:
@@ -425,7 +427,7 @@ class ResourceSchema:
             self.record.always(each) if each.name in kept else each.required
         )
 
-    def state(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def state(self, record: Record, inputs: Values) -> dict[str, Any]:
         """Return every output for the state. The engine loses an output that is left out.
 
         Args:

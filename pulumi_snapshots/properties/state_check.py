@@ -15,14 +15,13 @@ from pulumi_snapshots.properties.catalogue import (
     Record,
     ResourceSchema,
     Rows,
+    Values,
     record_in,
 )
 from pulumi_snapshots.properties.checks import Problem, is_number
 
 
-def problem_of_state(
-    schema: ResourceSchema, state: Mapping[str, Any]
-) -> Problem | None:
+def problem_of_state(schema: ResourceSchema, state: Values) -> Problem | None:
     """Find the first property of a state that no run can have written in this form.
 
     Args:
@@ -40,7 +39,7 @@ def problem_of_state(
     return None
 
 
-def is_written(schema: ResourceSchema, state: Mapping[str, Any]) -> bool:
+def is_written(schema: ResourceSchema, state: Values) -> bool:
     """Tell whether a run has written a state or a part of it.
 
     At an import, the state holds inputs alone, or nothing.
@@ -53,7 +52,7 @@ def is_written(schema: ResourceSchema, state: Mapping[str, Any]) -> bool:
     return not own.isdisjoint(state)
 
 
-def inputs_in(schema: ResourceSchema, state: Mapping[str, Any]) -> dict[str, Any]:
+def inputs_in(schema: ResourceSchema, state: Values) -> dict[str, Any]:
     """Return the usable inputs in a state.
 
     Args:

@@ -18,6 +18,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -183,15 +184,15 @@ def _show(invocation: Invocation, found: Sequence[Finding]) -> bool:
     return bool(problems)
 
 
+@dataclass
 class ServiceChecks:
     """The checks that need the service or the ledger, and the facts that they share."""
 
-    def __init__(self, session: Session, words: MessageFormatter, backend: str) -> None:
-        self.session = session
-        self.words = words
-        self.backend = backend
-        self.account: Account | None = None
-        self.listing: Listing | None = None
+    session: Session
+    words: MessageFormatter
+    backend: str
+    account: Account | None = None
+    listing: Listing | None = None
 
     async def checked(self, check: str, look: Callable[[], Awaitable[Told]]) -> Finding:
         """Run one check; an error is a problem.
