@@ -9,12 +9,15 @@ import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+TESTS = Path(__file__).resolve().parent
 # Assertions of helpers print their values too. Before they are imported, here or elsewhere.
-pytest.register_assert_rewrite("tests.support", "tests.ledger.play", "tests.simulation")
+pytest.register_assert_rewrite(
+    *(f"tests.{each.name}" for each in TESTS.iterdir() if each.is_dir())
+)
 
 from pulumi_snapshots.engine import wording  # noqa: E402
 from tests.support.machine import lacks, refusal  # noqa: E402
@@ -23,7 +26,6 @@ from tests.support.preloaded import preloaded  # noqa: E402
 from tests.support.tls_front import Certificates, certificates  # noqa: E402
 from tools import engine, servers  # noqa: E402
 
-TESTS = Path(__file__).resolve().parent
 SERVERS = {
     "server",
     "postgres_server",
@@ -107,12 +109,11 @@ def pytest_collection_modifyitems(
         items[:] = ordered
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[
-    None, pytest.TestReport, pytest.TestReport
-]:
-    """Let a skipped test fail where the machine has to have all but what is named."""
-    report = yield
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+def bounded(report: Report) -> Report:
+    """A skipped test, or a module of them, fails where the machine has to have all but what is named."""
     if report.skipped and isinstance(report.longrepr, tuple):
         reason = report.longrepr[2].removeprefix("Skipped: ")
         problem = refusal(reason, os.environ)
@@ -120,6 +121,20 @@ def pytest_runtest_makereport() -> Generator[
             report.outcome = "failed"
             report.longrepr = problem
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[
+    None, pytest.TestReport, pytest.TestReport
+]:
+    return bounded((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[
+    None, pytest.CollectReport, pytest.CollectReport
+]:
+    return bounded((yield))
 
 
 def forks_for(config: pytest.Config) -> dict[str, str]:

@@ -242,7 +242,10 @@ def _removal(record: ArchiveRecord, values: Values) -> AnyMessage | None:
     if not named:
         return None
     what = "of a snapshot that is taken now, " if coming.is_to_be_taken else ""
-    return f"a new archive, {what}once it is whole and proved, removes {named}"
+    return (
+        f"a new archive, {what}once it is whole and proved, removes {named}, except for what a "
+        "drill or another owner keeps"
+    )
 
 
 def _beyond(

@@ -164,7 +164,7 @@ def trouble(where: object) -> Iterator[None]:
     """
     try:
         yield
-    except (StoreTrouble, Overtaken):
+    except (ProviderError, Overtaken):
         raise
     except (NotADirectoryError, FileExistsError) as error:
         file = file_in_the_way(Path(error.filename or "/"))

@@ -116,6 +116,25 @@ async def test_a_command_overwrites_a_file_only_if_it_is_forced(
         assert target.read_bytes() == w.emulator.archive_of(stored.version_id)
 
 
+@at_desk()
+async def test_a_file_that_appears_during_a_decryption_is_not_overwritten(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed, target = typed_for("decrypt", tmp_path, "v1")
+    read = FileStore.read
+
+    def reads(store: FileStore) -> Iterator[Any]:
+        target.write_bytes(THEIRS)
+        return read(store)
+
+    monkeypatch.setattr(FileStore, "read", reads)
+    (await desk.types(*typed)).failed(f"{target} is there already", "--force")
+    assert target.read_bytes() == THEIRS
+    assert not [each for each in os.listdir(tmp_path) if each.startswith(PART)]  # noqa: PTH208
+    assert (await desk.types(*typed, "--force")).code == 0
+    assert target.read_bytes() == b"content"
+
+
 @pytest.mark.parametrize("folder", ["a/", "a/x.zip"])
 @at_desk()
 async def test_a_download_into_a_folder_overwrites_nothing_either(

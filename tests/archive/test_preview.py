@@ -82,7 +82,24 @@ async def test_a_snapshot_that_is_taken_now_shows_what_goes(at: Scene) -> None:
     record = await one.up()
     said = await one.preview(**NOT_TAKEN, keep_last=1)
     assert "of a snapshot that is taken now" in said
-    assert said.endswith(f"removes {file_of(record).name}")
+    assert f"removes {file_of(record).name}" in said
+
+
+@staged(scene)
+async def test_a_preview_says_what_can_keep_an_object_that_it_names(at: Scene) -> None:
+    """Manifests name other owners and drills; a preview reads none."""
+    one = Declared(at, URN)
+    other = Declared(at, URN.replace("nightly", "weekly"))
+    record = await one.up(keep_last=1)
+    await other.up(keep_last=1)
+    said = await one.preview(**NOT_TAKEN, keep_last=1)
+    name = file_of(record).name
+    assert said.endswith(
+        f"removes {name}, except for what a drill or another owner keeps"
+    )
+    at.newer(size=1000)
+    await one.up(keep_last=1)
+    assert file_of(record).exists()
 
 
 @staged(scene)

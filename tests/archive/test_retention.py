@@ -246,7 +246,10 @@ def test_a_preview_names_no_object_that_is_only_written_over() -> None:
     )
     assert (found.replaces, str(found.reason)) == (
         ("recipients",),
-        "a new archive, once it is whole and proved, removes old.zip",
+        (
+            "a new archive, once it is whole and proved, removes old.zip, "
+            "except for what a drill or another owner keeps"
+        ),
     )
 
 
@@ -274,6 +277,7 @@ def removed_by(record: ArchiveRecord, **values: Any) -> str:
         .removeprefix(
             "; a new archive, of a snapshot that is taken now, once it is whole and proved, removes "
         )
+        .removesuffix(", except for what a drill or another owner keeps")
     )
 
 

@@ -1,6 +1,6 @@
 """A state that was edited or half imported: each call explains which field is wrong, by each way to the engine."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -68,6 +68,21 @@ def damaged(
             yield name, value, {**state, name: value}
 
 
+def damaged_inside(good: Any) -> Iterator[tuple[Any, bool]]:
+    """A value whose parts, at any depth, are of another type: each with whether it must be explained."""
+    parts: Iterable[tuple[Any, Any]] = ()
+    if isinstance(good, dict):
+        parts = good.items()
+    elif isinstance(good, list):
+        parts = enumerate(good)
+    for key, part in parts:
+        others = [(each, is_of_other_type(part, each)) for each in WRONG]
+        for other, is_wrong in (*others, *damaged_inside(part)):
+            copy = good.copy()
+            copy[key] = other
+            yield copy, is_wrong
+
+
 def is_of_other_type(good: Any, value: Any) -> bool:
     numbers = (int, float)
     if isinstance(good, bool) or isinstance(value, bool):
@@ -128,3 +143,23 @@ def test_a_half_imported_state_is_explained(idle: Servicer, kind: str) -> None:
             said,
         )
         assert "is missing" in said
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("kind", "how"), STATES, ids=str)
+def test_damage_inside_a_field_is_explained(
+    idle: Servicer, kind: str, how: str, call: str
+) -> None:
+    id_, good = STATES[kind, how]
+    if kind == "Archive":
+        earlier = {"uri": "file:///backups/1.zip", "mark": "1:1", "pinned": True}
+        good = {**good, "earlier": [earlier]}
+    is_used = call not in {"check", "read"}
+    wrong: list[str] = []
+    for name in good.keys() - schema_of(kind).inputs.properties().keys():
+        for value, is_wrong in damaged_inside(good[name]):
+            said = ending(CALLS[call], idle, kind, id_, {**good, name: value})
+            must = is_used and is_wrong
+            if has_crashed(said) or (must and not is_explained(said, kind, name)):
+                wrong.append(f"{name}={value!r}: {said[:300]}")
+    assert wrong == []

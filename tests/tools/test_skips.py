@@ -23,6 +23,16 @@ def test_of_nothing():
 """
 
 
+WHOLE_MODULE = """
+import pytest
+
+pytest.importorskip("no_such_library")
+
+def test_of_a_library():
+    pass
+"""
+
+
 @pytest.mark.parametrize(
     ("may_lack", "failures"),
     [
@@ -34,22 +44,7 @@ def test_of_nothing():
 def test_a_skipped_test_fails_unless_what_is_missing_is_named(
     tmp_path: Path, may_lack: str | None, failures: int
 ) -> None:
-    written = tmp_path / "test_skipped.py"
-    written.write_text(SKIPPED)
-    environment = {key: text for key, text in os.environ.items() if key != MAY_LACK}
-    if may_lack is not None:
-        environment[MAY_LACK] = may_lack
-    plugins = ["-p", "tests.conftest", "-p", "no:cacheprovider"]
-    command = [sys.executable, "-m", "pytest", "-q", *plugins]
-    environment["PYTHONPATH"] = str(PROJECT)
-    ended = subprocess.run(  # noqa: S603  this very interpreter
-        [*command, "--rootdir", str(tmp_path), str(written)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = _ran(tmp_path, SKIPPED, may_lack)
     assert ended.returncode == (1 if failures else 0), ended.stdout
     summary = ended.stdout.splitlines()[-1]
     assert (
@@ -58,6 +53,43 @@ def test_a_skipped_test_fails_unless_what_is_missing_is_named(
         else "skipped" not in summary
     )
     assert ("add its name to TESTS_MAY_LACK" in ended.stdout) is (may_lack == "")
+
+
+@pytest.mark.parametrize(
+    ("may_lack", "is_failure"),
+    [
+        pytest.param(None, False, id="at a contributor's"),
+        pytest.param("", True, id="nothing may be missing"),
+    ],
+)
+def test_a_module_that_is_skipped_whole_fails_too(
+    tmp_path: Path, may_lack: str | None, *, is_failure: bool
+) -> None:
+    ended = _ran(tmp_path, WHOLE_MODULE, may_lack)
+    assert ("1 error" in ended.stdout) is is_failure, ended.stdout
+    assert ("could not import 'no_such_library'" in ended.stdout) is is_failure
+
+
+def _ran(
+    folder: Path, module: str, may_lack: str | None
+) -> subprocess.CompletedProcess[str]:
+    """Run a module of tests with the hooks of this project's tests."""
+    written = folder / "test_skipped.py"
+    written.write_text(module)
+    environment = {key: text for key, text in os.environ.items() if key != MAY_LACK}
+    if may_lack is not None:
+        environment[MAY_LACK] = may_lack
+    plugins = ["-p", "tests.conftest", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", *plugins]
+    environment["PYTHONPATH"] = str(PROJECT)
+    return subprocess.run(  # noqa: S603  this very interpreter
+        [*command, "--rootdir", str(folder), str(written)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_continuous_integration_bounds_what_is_skipped() -> None:

@@ -1,5 +1,6 @@
 """The command `decrypt`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from pulumi_snapshots.cli.terminal.output import size_text
 from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import NotDecrypted, identities, opened
+from pulumi_snapshots.storage.store import Buffer
 
 
 @command(
@@ -50,11 +52,16 @@ async def decrypt(
     transfers = invocation.transfers
     _refuse_to_overwrite(archive, output, force=force)
     keys = identities(Path(identity))
+
+    def until_it_appears(blocks: Iterator[Buffer]) -> Iterator[Buffer]:
+        yield from blocks
+        _refuse_to_overwrite(archive, output, force=force)
+
     with invocation.working(transfers, doing=f"decrypting {shown_file(name)}"):
         size, digest = await transfers.blocking(
             lambda: opened(
                 transfers.store(archive).read(),
-                transfers.store(output).write,
+                lambda blocks: transfers.store(output).write(until_it_appears(blocks)),
                 keys,
                 name=name,
                 stopping=lambda: transfers.stopping,
