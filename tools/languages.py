@@ -27,6 +27,8 @@ this page. The examples in the plugin's schema are parts of these programs: a li
 `// in: Snapshot Restore` says in which examples the lines below it appear.
 """
 REFERENCE = re.compile(r"\$\{(\w+)(?:\.(\w+))?\}")
+Pairs = Iterable[tuple[str, str]]
+"""Names and values."""
 LONGEST = 88
 """Columns of a line in Python."""
 
@@ -170,7 +172,11 @@ class _Source:
     def _marks(self, key: Any) -> str:
         """The last mark above a line."""
         above = reversed(self._lines[: key.start_mark.line])
-        return next(found[1] for line in above if (found := MARK.fullmatch(line)))
+        for line in above:
+            found = MARK.fullmatch(line)
+            if found:
+                return found[1]
+        raise ValueError(f"no mark stands above {key.value}")
 
     def _comment(self, key: Any) -> str:
         line: str = self._lines[key.start_mark.line]
@@ -229,13 +235,23 @@ class _Language:
     def _call(self, call: Call) -> list[str]:
         raise NotImplementedError
 
+    def _properties(self, call: Call) -> list[str]:
+        """The lines of all properties of a call."""
+        lines = []
+        for each in call.given:
+            lines += self._property(each)
+        return lines
+
+    def _property(self, given: Given) -> list[str]:
+        raise NotImplementedError
+
     def _output(self, output: Output) -> str:
         raise NotImplementedError
 
     def _reference(self, given: Reference) -> str:
         raise NotImplementedError
 
-    def _object(self, name: str, values: Iterable[tuple[str, str]]) -> str:
+    def _object(self, name: str, values: Pairs) -> str:
         raise NotImplementedError
 
     def _value(self, given: Any, kind: Mapping[str, Any]) -> str:
@@ -246,8 +262,10 @@ class _Language:
             return self._scalar(given, kind)
         name = kind["$ref"].rpartition(":")[2]
         types = self._types[token(name)]["properties"]
-        values = [(key, self._value(each, types[key])) for key, each in given.items()]
-        return self._object(name, values)
+        values = {}
+        for key, each in given.items():
+            values[key] = self._value(each, types[key])
+        return self._object(name, values.items())
 
     def _values(self, given: Given) -> list[str]:
         return [self._value(each, given.item) for each in given.value]
@@ -274,14 +292,14 @@ import * as squarecloud from "pulumi-squarecloud";
             made = f'const {call.name} = new squarecloud.{call.what}("{call.title}", '
         if not call.given:
             return [f"{made});"]
-        return [f"{made}{{", *map(self._property, call.given), "});"]
+        return [f"{made}{{", *self._properties(call), "});"]
 
-    def _property(self, given: Given) -> str:
+    def _property(self, given: Given) -> list[str]:
         if isinstance(given.value, list):
             value = f"[{', '.join(self._values(given))}]"
         else:
             value = self._value(given.value, given.type)
-        return f"    {given.name}: {value},{self._said(given.comment)}"
+        return [f"    {given.name}: {value},{self._said(given.comment)}"]
 
     def _output(self, output: Output) -> str:
         value = self._reference(output.value)
@@ -292,7 +310,7 @@ import * as squarecloud from "pulumi-squarecloud";
             return f'new pulumi.Config().requireSecret("{given.path[0]}")'
         return ".".join(given.path)
 
-    def _object(self, _name: str, values: Iterable[tuple[str, str]]) -> str:
+    def _object(self, _name: str, values: Pairs) -> str:
         return f"{{ {', '.join(f'{key}: {value}' for key, value in values)} }}"
 
 
@@ -309,8 +327,7 @@ import pulumi_squarecloud as squarecloud
         what = call.what if call.title else f"{_snake(call.what)}_output"
         made = f"{call.name} = squarecloud.{what}("
         lines = [f'    "{call.title}",'] if call.title else []
-        for each in call.given:
-            lines += self._property(each)
+        lines += self._properties(call)
         return [made, *lines, ")"] if lines else [f"{made})"]
 
     def _property(self, given: Given) -> list[str]:
@@ -337,7 +354,7 @@ import pulumi_squarecloud as squarecloud
             return f'pulumi.Config().require_secret("{given.path[0]}")'
         return ".".join([given.path[0], *map(_snake, given.path[1:])])
 
-    def _object(self, name: str, values: Iterable[tuple[str, str]]) -> str:
+    def _object(self, name: str, values: Pairs) -> str:
         given = ", ".join(f"{_snake(key)}={value}" for key, value in values)
         return f"squarecloud.{name}Args({given})"
 
@@ -374,7 +391,7 @@ func main() {
 
     def _call(self, call: Call) -> list[str]:
         what = _capital(call.what)
-        lines = [line for each in call.given for line in self._property(each)]
+        lines = self._properties(call)
         if call.title:
             made = (
                 f'squarecloud.New{what}(ctx, "{call.title}", &squarecloud.{what}Args{{'
@@ -410,7 +427,7 @@ func main() {
         names = [f"{_capital(each)}{call}" for each in given.path[1:]]
         return ".".join([given.path[0], *names])
 
-    def _object(self, name: str, values: Iterable[tuple[str, str]]) -> str:
+    def _object(self, name: str, values: Pairs) -> str:
         given = ", ".join(f"{_capital(key)}: {value}" for key, value in values)
         return f"&squarecloud.{name}Args{{{given}}}"
 
@@ -448,7 +465,7 @@ return await Deployment.RunAsync(() =>
 
     def _call(self, call: Call) -> list[str]:
         what = _capital(call.what)
-        lines = [line for each in call.given for line in self._property(each)]
+        lines = self._properties(call)
         if call.title:
             made = f'var {call.name} = new {what}("{call.title}", new {what}Args'
             return [made, "{", *lines, "});"]
@@ -481,7 +498,7 @@ return await Deployment.RunAsync(() =>
             )
         return ".".join([name, *map(_capital, others)])
 
-    def _object(self, name: str, values: Iterable[tuple[str, str]]) -> str:
+    def _object(self, name: str, values: Pairs) -> str:
         given = ", ".join(f"{_capital(key)} = {value}" for key, value in values)
         return f"new {name}Args {{ {given} }}"
 
@@ -510,7 +527,7 @@ public class App {
 
     def _call(self, call: Call) -> list[str]:
         what = _capital(call.what)
-        lines = [line for each in call.given for line in self._property(each)]
+        lines = self._properties(call)
         if call.title:
             made = f'var {call.name} = new {what}("{call.title}", '
         else:
@@ -545,7 +562,7 @@ public class App {
             else f"{name}{calls}"
         )
 
-    def _object(self, name: str, values: Iterable[tuple[str, str]]) -> str:
+    def _object(self, name: str, values: Pairs) -> str:
         given = "".join(f".{key}({value})" for key, value in values)
         return f"{name}Args.builder(){given}.build()"
 

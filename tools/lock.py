@@ -118,7 +118,8 @@ def install_npm(name: str, into: Path) -> None:
     Raises:
         Closed: npm cannot get them, or they are not those that are locked.
     """
-    (into / "package.json").write_text(json.dumps(NPM_LOCKS[name](into)))
+    wanted = NPM_LOCKS[name](into)
+    (into / "package.json").write_text(json.dumps(wanted))
     shutil.copyfile(LOCKS / name, into / "package-lock.json")
     engine.run(["npm", "install", *NPM], into, os.environ)
 
@@ -128,7 +129,8 @@ def lock_npm(name: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as work:
         place = Path(work) / "locked"  # npm writes the folder's name into the file
         place.mkdir()
-        (place / "package.json").write_text(json.dumps(NPM_LOCKS[name](place)))
+        wanted = NPM_LOCKS[name](place)
+        (place / "package.json").write_text(json.dumps(wanted))
         made = place / "package-lock.json"
         if (folder / name).exists():
             shutil.copyfile(folder / name, made)
@@ -210,7 +212,9 @@ def _without_pulumi(path: str) -> str:
 
 
 def _names(folder: Path) -> list[str]:
-    return [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    return [each.name for each in folder.iterdir()]
 
 
 def main(arguments: list[str]) -> int:

@@ -176,9 +176,8 @@ def record(
 def _keep_states(app: App, file: Path) -> None:
     """Keep what the engine hands to a provider."""
     exported = app.stack.run("stack", "export", "--show-secrets").stdout
-    exported = exported.replace(str(app.stack.project.resolve()), HOME).replace(
-        str(app.stack.project), HOME
-    )
+    for project in (app.stack.project.resolve(), app.stack.project):
+        exported = exported.replace(str(project), HOME)
     kept = [
         {name: _plain(one.get(name, {})) for name in ("urn", "id", "inputs", "outputs")}
         for one in json.loads(exported)["deployment"]["resources"]
@@ -198,12 +197,16 @@ def _plain(value: Any) -> Any:
                 "value": json.loads(value["plaintext"]),
             }
         return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
 
 
 def _schema(code: Path | None) -> Any:
     """The schema from which the version's SDKs are generated."""
-    environment = {**os.environ, **({"PYTHONPATH": str(code)} if code else {})}
+    environment = {**os.environ}
+    if code is not None:
+        environment["PYTHONPATH"] = str(code)
     asked = (
         "import json; from pulumi_snapshots.plugin.description.schema import schema; "
         "print(json.dumps(schema()))"

@@ -22,6 +22,8 @@ sys.path.insert(0, str(PROJECT))  # for the workflow, which runs this file alone
 from tools import version  # noqa: E402
 
 NO_UPLOAD = "Private :: Do Not Upload"
+WHERE = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY")
+"""The variables that name the repository that a workflow runs in."""
 STATES = Path("tests") / "fixtures" / "states"
 
 
@@ -42,8 +44,8 @@ def problems(
         found.append("pyproject.toml has no authors: name the publisher")
     if not repository:
         found.append("pyproject.toml has no urls.Repository")
-    here = f"{environment.get('GITHUB_SERVER_URL', '')}/{environment.get('GITHUB_REPOSITORY', '')}"
-    if repository and here != "/" and repository.rstrip("/").lower() != here.lower():
+    here = elsewhere(repository, environment) if repository else None
+    if here is not None:
         found.append(
             f"urls.Repository in pyproject.toml is {repository}, and this is {here}"
         )
@@ -57,10 +59,17 @@ def problems(
         )
     if not notes(tag, project):
         found.append(
-            f"CHANGELOG.md has no section for {tag.removeprefix('v')}: give [Unreleased] "
+            f"CHANGELOG.md has no section for {number}: give [Unreleased] "
             f"its number and date"
         )
     return found
+
+
+def elsewhere(repository: str, environment: Mapping[str, str]) -> str | None:
+    """The repository that the workflow runs in, if it is another one than this."""
+    here = "/".join(environment.get(each, "") for each in WHERE)
+    is_same = repository.rstrip("/").lower() == here.lower()
+    return None if is_same or here == "/" else here
 
 
 def notes(tag: str, project: Path = PROJECT) -> str:
@@ -94,7 +103,8 @@ def main(arguments: list[str]) -> int:
         print("usage: python tools/release.py [TAG] | --changelog", file=sys.stderr)
         return 2
     tag = arguments[0] if arguments else f"v{version.current()}"
-    for problem in (found := problems(tag, os.environ)):
+    found = problems(tag, os.environ)
+    for problem in found:
         print(f"release: {problem}", file=sys.stderr)
     if not found:
         print(notes(tag))

@@ -58,7 +58,8 @@ def main(arguments: list[str]) -> int:
         return 2
     for version in arguments:
         write(version)
-    for problem in (found := differing()):
+    found = differing()
+    for problem in found:
         print(
             f"version: pyproject.toml has {current()}, and {problem}", file=sys.stderr
         )
