@@ -372,6 +372,10 @@ class Drilling:
 
     def _recovery_seconds(self, record: DrillRecord) -> float | None:
         """Return the seconds since the request; None if they are not all of the recovery."""
+        if (
+            self.restored is None
+        ):  # an earlier run has restored, and somebody has waited since
+            return None
         requested = parse_rfc3339(record.requested_at)
         seconds = (self.session.service_clock.now() - requested).total_seconds()
         if record.restore_seconds is None or seconds > self.inputs.timeout:
@@ -431,7 +435,11 @@ class Drilling:
         tables = check.tables_
         if tables is None:
             return check.judge(await database.ask(check.query or ""))
-        before = await rows_before(self.session.ledger, self.last_good, record)
+        try:
+            before = await rows_before(self.session.ledger, self.last_good, record)
+        except LedgerUnavailable as error:
+            why = f"the last good drill is not known: {error.happened}"
+            raise CheckNotRun(why) from error
         source = self.inputs.source_connection
         if before is None and source is not None:
             self.member.progress("counting the tables of the source")

@@ -68,7 +68,8 @@ async def last_drills(ledger: Ledger) -> dict[str, Drilled]:
 def _rows_only(good: GoodDrill) -> dict[str, Any]:
     """Return what the ledger remembers of the tables that a drill has counted."""
     tables = [
-        TableRows(each.table, rows=each.rows) for each in counted_tables(good.results)
+        TableRows(each.table, rows=each.rows, before=each.before)
+        for each in counted_tables(good.results)
     ]
     if not tables:
         return {}
@@ -82,27 +83,32 @@ async def rows_before(
     """Find the rows that the last good drill of the same database has counted.
 
     Args:
-        ledger: The ledger, which is asked if the state does not know them.
+        ledger: The ledger, which knows the drills of other runs and stacks.
         last_good: The last good drill in the state.
         record: The drill whose rows are compared.
 
     Returns:
-        The rows; None if no drill has counted them.
+        The rows of the newer of the two drills that the ledger and the state know; None if no drill
+        has counted them.
+
+    Raises:
+        LedgerUnavailable: The ledger cannot be read.
     """
-    for good in (last_good, await _last_counted(ledger, record.database_id)):
+    counted = (await ledger.read()).get(LAST, {}).get(record.database_id, {})
+    noted = counted.get(COUNTED)
+    found = list[tuple[GoodDrill, dict[str, int]]]()
+    for good in (last_good, GoodDrill.from_outputs(noted) if noted else None):
         if good is not None and good.database_id == record.database_id:
             rows = _rows_of(good, record)
             if rows:
-                return RowsBefore(rows, _title(good, record))
-    return None
-
-
-async def _last_counted(ledger: Ledger, database_id: str) -> GoodDrill | None:
-    """Return the last drill of a database that the ledger knows to have counted tables."""
-    with suppress(LedgerUnavailable):
-        counted = (await ledger.read()).get(LAST, {}).get(database_id, {}).get(COUNTED)
-        return GoodDrill.from_outputs(counted) if counted else None
-    return None
+                found.append((good, rows))
+    if not found:
+        return None
+    # By a wrong clock, a drill can seem later than this one.
+    good, rows = max(
+        found, key=lambda each: (not _is_later(each[0], record), each[0].drilled_at)
+    )
+    return RowsBefore(rows, _title(good, record))
 
 
 def _rows_of(good: GoodDrill, record: DrillRecord) -> dict[str, int]:
@@ -121,9 +127,15 @@ def _rows_of(good: GoodDrill, record: DrillRecord) -> dict[str, int]:
     return {name: number for name, number in rows.items() if number is not None}
 
 
+def _is_later(good: GoodDrill, record: DrillRecord) -> bool:
+    """Tell whether a drill is later than the one whose rows are compared."""
+    return record.restored_at is not None and good.drilled_at > record.restored_at
+
+
 def _title(good: GoodDrill, record: DrillRecord) -> str:
     """Name the drill that rows are compared with."""
     title = f"the last good drill, of version {good.version_id} at {good.drilled_at}"
-    if record.restored_at is not None and good.drilled_at > record.restored_at:
-        return f"{title} (which is later than this drill: a clock was wrong)"
+    if _is_later(good, record):
+        why = "another has passed since, or a clock was wrong"
+        return f"{title} (which is later than this drill: {why})"
     return title

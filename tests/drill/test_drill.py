@@ -164,6 +164,7 @@ async def test_a_failed_check_says_what_was_expected_and_found_and_restores_once
     assert kept["drilled_at"].startswith("2026-03-01T12:01:"), (
         "its proof is of that restore"
     )
+    assert "recovery_seconds" not in kept, "somebody had to correct the checks"
 
 
 @staged(drill_scene)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import pytest
 
 from pulumi_snapshots.archive.record import Drilled
@@ -333,8 +334,67 @@ async def test_a_last_drill_that_is_later_than_this_one_is_said_to_be(
     good = GoodDrill("2031-02-01T12:00:00Z", DATABASE, "v0", results=[result])
     await note_last_drill(ledger, DATABASE, Drilled(good.drilled_at), good)
     passed = await at.passes(**COUNTED)
-    said = "at 2031-02-01T12:00:00Z (which is later than this drill: a clock was wrong)"
+    said = "at 2031-02-01T12:00:00Z (which is later than this drill: another has passed since, or a clock was wrong)"
     assert passed["results"][0]["expected"].endswith(said)
+
+
+@staged(drill_scene)
+async def test_the_later_drill_of_the_state_and_the_ledger_is_what_counts(
+    at: DrillScene,
+) -> None:
+    first = await at.passes(**COUNTED)
+    await anyio.sleep(600)
+    await notes_rows(at, "2026-03-01T12:05:00Z", rows=1000)  # by another stack
+    at.at.stored = at.at.here.emulator.add_snapshot(DATABASE)
+    kept = await at.fails(
+        "version v9 at 2026-03-01T12:05:00Z and found: rows has 1 of 1,000 rows",
+        **COUNTED,
+    )
+    assert kept["last_good"] == first["last_good"]
+    # A drill that has passed later by a wrong clock does not hide the one before it.
+    await notes_rows(at, "2031-03-01T12:05:00Z", rows=1)
+    at.at.here.emulator.execute(DATABASE, *["INSERT INTO rows VALUES ('then')"] * 9)
+    at.at.stored = at.at.here.emulator.add_snapshot(DATABASE)
+    grown = await at.passes(**COUNTED)
+    assert grown["results"][0]["tables"][0]["before"] == 1
+    assert f"at {first['drilled_at']}" in grown["results"][0]["expected"]
+
+
+async def notes_rows(at: DrillScene, time: str, **rows: int) -> None:
+    """Let another run's drill have counted these rows."""
+    ledger = at.stack.machine.session().ledger
+    result = Check.tables().judge_tables(Tables(), counts(**rows), None)
+    good = GoodDrill(time, DATABASE, "v9", results=[result])
+    await note_last_drill(ledger, DATABASE, Drilled(time), good)
+
+
+@staged(drill_scene)
+async def test_a_ledger_that_cannot_be_read_by_the_checks_is_no_reason_to_pass(
+    at: DrillScene,
+) -> None:
+    await notes_rows(at, "2026-02-01T12:00:00Z", rows=1000)
+    place = at.stack.machine.memory
+    at.databases.meanwhile = lambda: setattr(place, "refuses_reads", "the disk is full")
+    await at.fails(
+        "could not be run: the last good drill is not known",
+        "the disk is full",
+        **COUNTED,
+    )
+    place.refuses_reads = ""
+    await at.fails("rows has 1 of 1,000 rows", **COUNTED, restores=1)
+
+
+@staged(drill_scene)
+async def test_the_same_restore_is_compared_with_the_same_rows_after_its_state_was_lost(
+    at: DrillScene,
+) -> None:
+    await notes_rows(at, "2026-02-01T12:00:00Z", rows=10)
+    emulator = at.at.here.emulator
+    emulator.execute(DATABASE, *["INSERT INTO rows VALUES ('then')"] * 9)
+    at.at.stored = emulator.add_snapshot(DATABASE)
+    await at.up(**COUNTED, saves=False)
+    emulator.execute(SCRATCH, "DELETE FROM rows WHERE rowid > 1")  # by somebody else
+    await at.fails("rows has 1 of 10 rows", **COUNTED, restores=1)
 
 
 @staged(drill_scene)
