@@ -128,6 +128,9 @@ def test_a_public_function_says_what_it_takes_and_returns() -> None:
 ANSWERS = {
     "what a delete does": "run/calls.py",
     "what is kept of a restore": "restore/record.py",
+    "where a 202 is handled": "service/client.py",
+    "where the url is pinned": "properties/checks.py",
+    "who retries a 429": "service/errors.py",
 }
 """Where `grep -rni` finds the answer to a newcomer's question, by the words of the question."""
 

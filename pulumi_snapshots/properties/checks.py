@@ -471,6 +471,8 @@ age_at_service = duration(
 def version_of(url: str) -> str | None:
     """Return the version to which a URL is pinned; None if it serves the latest snapshot.
 
+    Where the URL is pinned: `snapshot.record.describe` gives each snapshot that of its version.
+
     Args:
         url: the URL.
     """

@@ -689,7 +689,11 @@ class Client:
         return self._understood(answer, sent, received)
 
     def _understood(self, answer: Answer, sent: datetime, received: datetime) -> Answer:
-        """Return the answer, or raise its error; times are by this machine's clock."""
+        """Return the answer, or raise its error; times are by this machine's clock.
+
+        Where a 202 is handled: here the answer `continues`. `Operation.send` enters that in the
+        ledger, and `SnapshotOperation` and `RestoreOperation` wait for the end.
+        """
         envelope: _Envelope | None = None
         # pydantic's own parser takes no text that was cut amid a character
         with suppress(ValueError, RecursionError):

@@ -316,7 +316,11 @@ class Throttled(
     ),
     wait=60.0,
 ):
-    """A 429 without a known code, which may be of a proxy's own limit."""
+    """A 429 without a known code, which may be of a proxy's own limit.
+
+    Who retries a 429: `Operation.try_again` lets a POST be sent again after a cooldown, and
+    `Client._get` sends a GET again. A block is not retried: `RateLimiter` keeps requests back.
+    """
 
 
 class QuotaUsedUp(
