@@ -46,7 +46,7 @@ LAYERS = (
     "storage",
     "properties",
     ("stopping", "errors"),
-    ("clock", "late", "resources", "state_directory"),
+    ("clock", "first_use", "late", "resources", "state_directory"),
 )
 """From the top down: each room imports from those below its own floor only; rooms of one floor do not know each other."""
 

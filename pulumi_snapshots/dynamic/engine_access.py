@@ -10,6 +10,7 @@ place, so a changed SDK never costs a run. Programs import this file too; the im
 """
 
 import asyncio
+import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ from pulumi_snapshots.engine.messages import (
 from pulumi_snapshots.engine.process import address_in, end_with
 from pulumi_snapshots.engine.wording import final
 from pulumi_snapshots.errors.debug import shows_traceback
+from pulumi_snapshots.first_use import FirstUse
 
 _PROVIDER_KEY = "__provider"
 _CANCEL_METHOD = "/pulumirpc.ResourceProvider/Cancel"
@@ -68,8 +70,7 @@ def _find_server_state() -> Any:
     # gRPC's serving thread has it too, but looking at that frame's variables would keep alive an
     # event that gRPC must drop.
     main_thread = threading.main_thread().ident or 0
-    frames = sys._current_frames()  # noqa: SLF001
-    for frame in _frames(frames.get(main_thread)):
+    for frame in _frames(_threads_frames().get(main_thread)):
         for value in tuple(frame.f_locals.values()):
             # A module's names can hold the server's class, which has no state.
             if not hasattr(type(value), "add_generic_rpc_handlers"):
@@ -78,6 +79,23 @@ def _find_server_state() -> Any:
             if hasattr(state, "generic_handlers"):
                 return state
     return None
+
+
+def _threads_frames() -> dict[int, FrameType]:
+    """The frame of each thread, by the thread's number."""
+    # Until Python 3.11.9, a garbage collection in the middle of this lets another thread run while
+    # a lock is held that a new thread needs, and then no thread runs any more (CPython's issue
+    # 106883).
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames()  # noqa: SLF001
+    finally:
+        if collects:
+            gc.enable()
+
+
+_server_state = FirstUse(_find_server_state)
 
 
 def _find_engine_address() -> str | None:
@@ -216,7 +234,7 @@ def on_cancel(callback: Callable[[], None]) -> None:
     """
     tables = []
     with suppress(Exception):
-        state = _find_server_state()
+        state = _server_state()
         tables = [getattr(state, "registered_method_handlers", None)]
         tables += [
             getattr(handler, "_method_handlers", None)
@@ -257,7 +275,7 @@ def end_with_engine() -> None:
 
 def _find_thread_pool() -> Any:
     """The pool whose threads serve the engine's calls."""
-    return _find_server_state().thread_pool
+    return _server_state().thread_pool
 
 
 def widen(threads: int) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pulumi_snapshots.engine.process import run_in
+from pulumi_snapshots.first_use import FirstUse
 from pulumi_snapshots.late import late
 from pulumi_snapshots.run.calls import Shared
 
@@ -17,29 +17,6 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
 T = TypeVar("T")
-
-
-class FirstUse(Generic[T]):
-    """An object that is made at its first use, by the thread that is first.
-
-    After the first use this takes no lock, so that a signal handler can call it.
-
-    Args:
-        make: makes the object.
-    """
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._made: list[T] = []
-        self._making = threading.Lock()
-
-    def __call__(self) -> T:
-        """Return the object."""
-        if not self._made:
-            with self._making:
-                if not self._made:
-                    self._made.append(self._make())
-        return self._made[0]
 
 
 class Run:

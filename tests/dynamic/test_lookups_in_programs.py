@@ -12,6 +12,7 @@ from pulumi.runtime.config import CONFIG, set_all_config
 import pulumi_snapshots as ours
 from pulumi_snapshots import LookupFailed, program
 from pulumi_snapshots.dynamic import lookups, run
+from pulumi_snapshots.first_use import FirstUse
 from pulumi_snapshots.listing import listings as looks
 from tests.support.near_emulator import near_emulator
 from tools.sandbox import Service
@@ -28,7 +29,7 @@ def nothing_configured(
         monkeypatch.delenv(f"SQUARECLOUD_{name}", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     # a process of its own
-    monkeypatch.setattr(run, "shared_run", run.FirstUse(run.Run))
+    monkeypatch.setattr(run, "shared_run", FirstUse(run.Run))
     monkeypatch.setattr(program, "_said", set())
     before = CONFIG.get()
     set_all_config({}, [])

@@ -1,5 +1,7 @@
 """What a provider's process makes once, and what it makes only when something needs it."""
 
+import gc
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -7,8 +9,9 @@ from typing import Any
 import pytest
 from pulumi.dynamic import Config, ConfigureRequest
 
-from pulumi_snapshots.dynamic import provider, run
+from pulumi_snapshots.dynamic import engine_access, provider, run
 from pulumi_snapshots.dynamic.engine_access import EngineError
+from pulumi_snapshots.first_use import FirstUse
 from tests.snapshot.test_snapshot import EXAMPLE
 
 EVENT_LOOP = "snapshots"
@@ -28,7 +31,7 @@ def configured(**settings: str) -> provider.Provider:
 @pytest.fixture(autouse=True)
 def _own_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process of its own, as far as the run goes."""
-    monkeypatch.setattr(run, "shared_run", run.FirstUse(run.Run))
+    monkeypatch.setattr(run, "shared_run", FirstUse(run.Run))
 
 
 def event_loops() -> int:
@@ -80,3 +83,22 @@ def test_checks_and_comparisons_start_no_event_loop_and_operations_one() -> None
         at_once = [pool.submit(run.shared_run().carry_out, thread) for _ in range(20)]
     assert len({each.result() for each in at_once}) == 1
     assert event_loops() == before + 1
+
+
+def test_the_server_is_looked_for_once_and_no_garbage_collected_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """CPython's issue 106883: with a collection in the middle, no thread of Python 3.11.8 runs any more."""
+    collects = list[bool]()
+
+    def current_frames() -> dict[int, object]:
+        collects.append(gc.isenabled())
+        return {}
+
+    monkeypatch.setattr(sys, "_current_frames", current_frames)
+    find = FirstUse(engine_access._find_server_state)
+    monkeypatch.setattr(engine_access, "_server_state", find)
+    for _ in range(3):
+        engine_access.widen(5)
+    assert collects == [False]
+    assert gc.isenabled()
