@@ -1399,14 +1399,6 @@ MISTAKES = (
     # Whether a restore is sent.
     (
         "restore",
-        (
-            "if earlier is not None and (earlier.failure or earlier.attempt is None):\n"
-            "        return earlier"
-        ),
-        "pass",
-    ),
-    (
-        "restore",
         "inputs = replace(inputs, **{name: getattr(earlier, name) for name in names})",
         "pass",
     ),
@@ -1471,11 +1463,19 @@ MISTAKES = (
     ("restore", "self.previous = kept_before(attempts, attempt)", "pass"),
     (
         "restore",
-        (
-            "if attempt.status is Status.FAILED:\n"
-            "                return self._failed(attempt.result)"
-        ),
-        "pass",
+        "if record.failure:\n            raise ResourceNotFinished",
+        "if False:\n            raise ResourceNotFinished",
+    ),
+    (
+        "restore",
+        "if record.failure:\n            failed = f",
+        "if False:\n            failed = f",
+    ),
+    ("restore", "if self.sent.request.outcome != SUCCESS:", "if False:"),
+    (
+        "restore",
+        "if earlier is not None and earlier.attempt is None:",
+        "if False:",
     ),
     (
         "restore",
@@ -1497,17 +1497,11 @@ MISTAKES = (
     ("restore", "await self.withdraw()\n            error.done", "error.done"),
     (
         "restore",
-        "await self.enter_result(outcome, failed=True)",
-        "await self.enter_result(outcome)",
-    ),
-    (
-        "restore",
-        "if outcome != SUCCESS:\n            return await self",
-        "if False:\n            return await self",
+        'await self.enter_result(self.sent.request.outcome or "", failed=True)',
+        'await self.enter_result(self.sent.request.outcome or "")',
     ),
     ("restore", "if not is_running:", "if False:"),
     ("restore", "if not is_running:", "if True:"),
-    ("restore", "outcome=request.outcome or outcome", "outcome=request.outcome"),
     ("restore", "elif self.is_in_state or self.is_command:", "elif True:"),
     ("restore", "elif self.is_in_state or self.is_command:", "elif self.is_in_state:"),
     ("restore", "is_done = self.is_command and request.outcome is not None", "is_done = False"),

@@ -97,7 +97,7 @@ async def restore(  # noqa: PLR0913  what is known of it
         RestoreFailed: If the restore was carried out and failed. After any other error, nothing was
             started.
     """
-    if earlier is not None and (earlier.failure or earlier.attempt is None):
+    if earlier is not None and earlier.attempt is None:  # nothing says what was sent
         return earlier
     if earlier is not None:  # the inputs may name another snapshot by now
         names = ("database_id", "version_id", "target_database_id")
@@ -366,12 +366,10 @@ class RestoreOperation(Operation):
             attempt = self.sent
             if self.inputs.keep_current and self.previous is None:
                 self.previous = kept_before(attempts, attempt)
-            if attempt.status is Status.FAILED:
-                return self._failed(attempt.result)
             if attempt.status is Status.FOUND:
                 return self._restored(attempt.result or "")
             if self.is_resumed and attempt.request.outcome is not None:
-                return await self._end_by_outcome(attempt.request.outcome)
+                return await self._end_by_outcome()
             return await self._watched()
 
     async def _watched(self) -> RestoreRecord:
@@ -390,13 +388,13 @@ class RestoreOperation(Operation):
             raise
         self.attempt = watch.attempt
         if restored is None:
-            return await self._end_failed(watch.request.outcome or "")
+            return await self._end_failed()
         return await self._end_restored(to_the_second(restored))
 
-    async def _end_by_outcome(self, outcome: str) -> RestoreRecord:
+    async def _end_by_outcome(self) -> RestoreRecord:
         """End what the service has said to be over, though the database was not seen running."""
-        if outcome != SUCCESS:
-            return await self._end_failed(outcome)
+        if self.sent.request.outcome != SUCCESS:
+            return await self._end_failed()
         session = self.session
         is_running = False
         with suppress(SquareCloudError):
@@ -414,9 +412,10 @@ class RestoreOperation(Operation):
             )
         return await self._end_restored(to_the_second(session.service_clock.now()))
 
-    async def _end_failed(self, outcome: str) -> RestoreRecord:
-        await self.enter_result(outcome, failed=True)
-        return self._failed(outcome)
+    async def _end_failed(self) -> RestoreRecord:
+        """Enter the failure that the request has, and return the record with that failure."""
+        await self.enter_result(self.sent.request.outcome or "", failed=True)
+        return replace(self._record(), attempt=self.sent.request)
 
     async def _end_restored(self, restored_at: str) -> RestoreRecord:
         await self.enter_result(restored_at, holds=self.holds)
@@ -428,14 +427,6 @@ class RestoreOperation(Operation):
         record = replace(self._record(), restored_at=restored_at, attempt=None)
         self._tell(record, attempt)
         return record
-
-    def _failed(self, outcome: str | None) -> RestoreRecord:
-        """The record of a restore that has failed with this code."""
-        record = self._record()
-        request = self.sent.request
-        return replace(
-            record, attempt=replace(request, outcome=request.outcome or outcome)
-        )
 
     def _tell(self, record: RestoreRecord, attempt: Attempt) -> None:
         """Leave a line about the restore, a warning if no state may know of it."""

@@ -685,12 +685,12 @@ class Play:
 
     @plays("WHO deletes")
     async def deletes(self, who: str) -> None:
-        await self._delete(self.stack(who), self.stack(who)._call())
+        await self._delete(self.stack(who), self.stack(who).call())
 
     @plays("WHO deletes keyless")
     async def deletes_keyless(self, who: str) -> None:
         stack = self.stack(who)
-        call = stack._call()
+        call = stack.call()
         settings = replace(self.at.here.session.settings, api_key=None)
         await self._delete(
             stack, EngineCall(stack.urn, lambda: settings, call.shared, stack.row)

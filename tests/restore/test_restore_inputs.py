@@ -180,6 +180,16 @@ def test_a_pending_one_is_resumed_whatever_snapshot_the_program_names() -> None:
     )
 
 
+def test_a_preview_says_that_what_is_resumed_has_failed() -> None:
+    attempt = Request(START, "200", 900.0, "a1", outcome="SNAPSHOT_CORRUPT")
+    failed = RestoreRecord(
+        DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", attempt=attempt
+    )
+    found = RestoreRules().changes(failed, GOOD, GOOD, START)
+    assert found.updates == ("attempt",)
+    assert "failed with SNAPSHOT_CORRUPT" in PYTHON.text(found.reason)
+
+
 @pytest.mark.parametrize(
     "attempt", [None, Request(START, "200", 900.0, "a1", previous=START)]
 )

@@ -5,6 +5,7 @@ from typing import Any
 import anyio
 import pytest
 
+from pulumi_snapshots.run.calls import ResourceNotFinished
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from tests.ledger.play import back, given, play
 from tests.support.engine_calls import Stack
@@ -166,6 +167,8 @@ async def test_a_failed_restore_that_the_state_keeps_is_not_under_way_again_once
     await anyio.sleep(600)
     await stack.up(**given(at))
     assert "SNAPSHOT_CORRUPT" in str(stack.error)
+    with pytest.raises(ResourceNotFinished, match="SNAPSHOT_CORRUPT"):
+        await stack.rules.read(stack.call(), stack.id, stack.outputs)
     await anyio.sleep(3 * HOUR)
     # whose request lets it be forgotten
     await Stack(SnapshotRules(), stack.machine, OWNER).up(database_id=DATABASE)

@@ -1,18 +1,22 @@
 """What a killed run leaves of a restore, and that no later run on the same machine restores again because of it."""
 
+from dataclasses import replace
 from functools import partial
 
 import anyio
 import pytest
 
+from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.restore.restore import restore
+from pulumi_snapshots.service.errors import RestoreFailed
 from tests.ledger.play import back, given, on_stage, play
 from tests.support.engine_calls import Machine
 from tests.support.failing import flat
 from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.virtual import staged, virtual
-from tests.support.world import Row
+from tests.support.world import DATABASE, Row
 
+CORRUPT = "SNAPSHOT_CORRUPT"
 HOUR = 3600
 DAY = 86400
 AGAIN = f"may not have saved its state & `pulumi up --refresh --replace '{RESTORER}'` restores again"
@@ -165,3 +169,54 @@ async def test_two_runs_of_one_machine_restore_one_database_after_the_other(
         "waiting for the restore of `urn:" in text for row in rows for text in row.shown
     )
     assert all(post.code != "RESTORE_IN_PROGRESS" for post in at.posts)
+
+
+@staged(scene)
+async def test_a_failure_seen_by_a_run_that_was_killed_then_is_not_told_as_a_success(
+    at: Scene,
+) -> None:
+    """The killed run has entered what the service said, and not yet that its restore is over."""
+    at.here.emulator.next_restore_fails_with(DATABASE, CORRUPT)
+    killed = at.process()
+
+    def kill(document: Document) -> str:
+        vars(killed.ledger.place).update(killed=CORRUPT in str(document))
+        return ""
+
+    at.place.accident = kill
+    await at.restore(killed)
+    at.place.accident = None
+    (left,) = await at.process().ledger.attempts()
+    assert left.request.outcome == CORRUPT
+    assert not left.is_over
+    later = await at.restore(at.process())
+    assert isinstance(later.error, RestoreFailed)
+    assert len(at.posts) == 1
+
+
+@staged(scene)
+async def test_a_failure_in_the_state_needs_neither_the_ledger_nor_the_service(
+    at: Scene,
+) -> None:
+    at.here.emulator.next_restore_fails_with(DATABASE, CORRUPT)
+    failed = await at.restore(at.process(), timeout=1.0)
+    await anyio.sleep(600)
+    assert failed.record is not None
+    failed = await at.resume(failed.record)
+    assert failed.how == "failed"
+    requests = len(at.here.emulator.journal)
+    at.place.refuses_writes = at.place.refuses_reads = "the disk is full"
+    assert failed.record is not None
+    again = await at.resume(failed.record)
+    assert again.record == failed.record
+    assert len(at.here.emulator.journal) == requests
+
+
+@staged(scene, restore_seconds=300.0)
+async def test_a_pending_restore_without_its_request_sends_nothing(at: Scene) -> None:
+    """A state that was edited: nothing says what was sent."""
+    pending = (await at.restore(at.process(), timeout=20.0)).record
+    assert pending is not None
+    edited = replace(pending, attempt=None)
+    assert (await at.resume(edited)).record == edited
+    assert len(at.posts) == 1

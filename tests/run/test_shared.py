@@ -23,7 +23,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Memory:
     """Where the ledger of all processes lies: worker threads would take no virtual time, and the machine's clock takes real time."""
     place = Memory(Clock(START))
     monkeypatch.setattr("pulumi_snapshots.run.calls.Clock", lambda: Clock(START))
-    monkeypatch.setattr("pulumi_snapshots.run.calls.place_of", lambda *_: place)
+    monkeypatch.setattr("pulumi_snapshots.ledger.bucket.place_of", lambda *_: place)
     return place
 
 

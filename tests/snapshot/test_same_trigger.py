@@ -52,7 +52,7 @@ async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id(
     snapshot.begin()
     await snapshot.diff(dict(values))
     made = await snapshot.rules.calls.update(
-        snapshot._call(), snapshot.id, snapshot.outputs, values
+        snapshot.call(), snapshot.id, snapshot.outputs, values
     )
     snapshot.outputs = {
         name: value for name, value in made.outputs.items() if value is not None

@@ -63,7 +63,7 @@ class Stack:
     shared: Shared | None = None
     runs: int = 0
 
-    def _call(self) -> EngineCall:
+    def call(self) -> EngineCall:
         assert self.shared is not None
         settings = self.machine.here.session.settings
         return EngineCall(self.urn, lambda: settings, self.shared, self.row)
@@ -121,7 +121,7 @@ class Stack:
                 )
             elif changes.updates:
                 made = await self.rules.update(
-                    self._call(), self.id, self.outputs, values
+                    self.call(), self.id, self.outputs, values
                 )
                 self._keep(made, values, saves=saves)
 
@@ -191,15 +191,15 @@ class Stack:
     # Single calls --------------------------------------------------------------------------------------------------------
 
     async def check(self, values: dict[str, Any], *, in_state: bool = False) -> None:
-        assert not self.rules.check(self._call(), values, in_state=in_state)
+        assert not self.rules.check(self.call(), values, in_state=in_state)
 
     async def diff(self, values: dict[str, Any]) -> Any:
-        return self.rules.diff(self._call(), self.outputs, values)
+        return self.rules.diff(self.call(), self.outputs, values)
 
     async def read(self) -> None:
         """Read the resource, as a refresh and before an `up` while it is pending."""
         try:
-            seen = await self.rules.read(self._call(), self.id, self.outputs)
+            seen = await self.rules.read(self.call(), self.id, self.outputs)
         except ResourceNotFinished as still:
             self._keep(still.resource, self.inputs)
         else:
@@ -207,8 +207,8 @@ class Stack:
         await self.diff(self.inputs)  # for what a refresh shows, without a check
 
     async def create(self, values: dict[str, Any]) -> Resource:
-        made: Resource = await self.rules.calls.create(self._call(), values)
+        made: Resource = await self.rules.calls.create(self.call(), values)
         return made
 
     async def delete(self, id_: str, outputs: dict[str, Any]) -> None:
-        await self.rules.delete(self._call(), id_, outputs)
+        await self.rules.delete(self.call(), id_, outputs)
