@@ -11,13 +11,15 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.cli.test_notify import DISCORD, Monitors, chat_texts
 from tests.cli.typed import Desk, Ended
 from tests.support.drilling import CONNECTION, ELSEWHERE, SCRATCH, SOURCE, FakeDatabases
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, world
 
 ROWS = "select count(*) from rows where state = 'then' >= 1"
-DAY = 86400.0
+HOUR = 3600.0
+DAY = 24 * HOUR
 
 
 @dataclass
@@ -139,6 +141,27 @@ async def test_a_check_that_fails_ends_with_1_and_json_has_expected_and_found(
     # For cron each run is a drill of its own.
     assert (await at.drills()).code == 0
     assert len(at.w.requests("restore")) == 2
+
+
+@staged(desk)
+async def test_a_chat_hears_once_which_check_has_failed_and_again_after_a_good_drill(
+    at: DrillDesk,
+) -> None:
+    at.monitors = Monitors()
+    at.environment["SQUARECLOUD_NOTIFY"] = DISCORD
+    told = []
+    for state in ("lost", "lost", "then", "lost"):
+        at.w.emulator.execute(DATABASE, f"UPDATE rows SET state = '{state}'")  # noqa: S608
+        await anyio.sleep(HOUR)
+        at.w.emulator.add_snapshot(DATABASE)
+        ended = await at.drills()
+        assert ended.code == (state == "lost"), ended.err
+        told.append(len(at.monitors.told))
+    assert told == [1, 1, 1, 2]
+    text, _ = chat_texts(at.monitors, DISCORD)
+    assert text.startswith("squarecloud-snapshots drill: failed\n")
+    assert "'then'\" expected at least 1 and found 0." in text
+    assert "never-shown" not in text
 
 
 CHECKS = {

@@ -4,10 +4,11 @@ import re
 import shlex
 from datetime import timedelta
 
+import anyio
 import pytest
 
 from pulumi_snapshots.cli.run import LATER
-from tests.cli.typed import Desk, at_desk
+from tests.cli.typed import Desk, Ended, at_desk
 from tests.support.world import DATABASE, OTHER_DATABASE, START, World
 
 BOTH = (DATABASE, OTHER_DATABASE)
@@ -66,6 +67,85 @@ async def test_programs_read_what_was_kept(desk: Desk, w: World) -> None:
     await w.clock.sleep(200)
     bare = (await desk.types("restore", snapshot, "--yes", "--json", "--no-keep")).done
     assert bare.json["previous"] is None
+
+
+@at_desk()
+async def test_a_target_that_is_stopped_is_restored_if_nothing_is_kept(
+    desk: Desk, w: World
+) -> None:
+    rows(w, "then")
+    stored = w.emulator.add_snapshot(DATABASE)
+    rows(w, "now")
+    w.emulator.stop_database(DATABASE)
+    command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes")
+    (await desk.types(*command)).failed(
+        "since no snapshot keeps what it holds now: The database is not running.",
+        "hint: `--no-keep` restores without keeping what it holds.",
+    )
+    assert not w.requests("restore")
+    assert rows(w) == "now"
+    (await desk.types(*command, "--no-keep")).done  # noqa: B018  it asserts
+    assert rows(w) == "then"
+
+
+@pytest.mark.parametrize("state", ["same", "another"])
+@at_desk(restore_seconds=300)
+async def test_a_target_that_another_restore_runs_on_is_kept_and_restored_after_it(
+    desk: Desk, w: World, state: str
+) -> None:
+    snapshots = {}
+    for minutes, text in ((60, "first"), (30, "second")):
+        rows(w, text)
+        taken_at = START - timedelta(minutes=minutes)
+        stored = w.emulator.add_snapshot(DATABASE, modified=taken_at)
+        snapshots[text] = f"{DATABASE}/{stored.version_id}"
+    other = Desk(w, desk.state if state == "same" else desk.state / "of-another")
+
+    async def restores_second() -> None:
+        ended = await other.types("restore", snapshots["second"], "--yes", "--no-keep")
+        ended.done  # noqa: B018  it asserts
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(restores_second)
+        await w.clock.sleep(60)
+        ended = (await desk.types("restore", snapshots["first"], "--yes")).done
+    assert rows(w) == "first"
+    sent = [each for each in w.requests("restore") if each.accepted]
+    assert len(sent) == len(w.requests("restore")) == 2
+    await w.clock.sleep(200)
+    (await desk.types(*undo_of(ended.err), "--yes")).done  # noqa: B018  it asserts
+    assert rows(w) == "second", "what the other restore has brought back"
+
+
+@at_desk(snapshot_seconds=30)
+async def test_a_target_whose_guarded_command_runs_keeps_what_that_has_changed_so_far(
+    desk: Desk, w: World
+) -> None:
+    rows(w, "then")
+    stored = w.emulator.add_snapshot(DATABASE)
+    desk.child.seconds = 1000.0
+    rows(w, "before the command")
+    guarded: list[Ended] = []
+
+    async def guards() -> None:
+        guarded.append(await desk.types("guard", DATABASE, "--", "true"))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(guards)
+        await w.clock.sleep(240)
+        rows(w, "half changed")
+        snapshot = f"{DATABASE}/{stored.version_id}"
+        ended = (await desk.types("restore", snapshot, "--yes")).done
+    assert guarded[0].code == 0
+    listed = (await desk.types("guards", "--json")).done.json
+    changes = {each["snapshot"]: each["changes"] for each in listed}
+    guard, kept = (f"{DATABASE}/{post.version_id}" for post in w.posts)
+    assert changes[guard] == ["run of true"]
+    assert undo_of(ended.err)[1] == kept
+    for way_back, holds in ((kept, "half changed"), (guard, "before the command")):
+        await w.clock.sleep(200)
+        (await desk.types("restore", way_back, "--yes", "--no-keep")).done  # noqa: B018  it asserts
+        assert rows(w) == holds
 
 
 REFUSALS = {
