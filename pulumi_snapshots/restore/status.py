@@ -11,7 +11,13 @@ import anyio
 
 from pulumi_snapshots.clock import time_text, to_the_second
 from pulumi_snapshots.errors import LedgerUnavailable
-from pulumi_snapshots.ledger.attempt import LONGEST_WAIT, SKEW, Attempt, Request
+from pulumi_snapshots.ledger.attempt import (
+    LEAVES_WITHIN,
+    LONGEST_WAIT,
+    SKEW,
+    Attempt,
+    Request,
+)
 from pulumi_snapshots.listing.polling import failed_poll
 from pulumi_snapshots.restore.record import SUCCESS
 from pulumi_snapshots.run.session import Session
@@ -27,6 +33,9 @@ APART = timedelta(seconds=RESTORE_PER_DATABASE)
 this long to arrive."""
 SAME = timedelta(seconds=1)
 """How far apart two times of one restore may be."""
+CHECKED_WITHIN = LEAVES_WITHIN.total_seconds() / 2
+"""Seconds for the check right before a request: a late answer must not keep a claim from
+leaving."""
 UNSTARTED = 300.0
 """Seconds after which an accepted restore is over, although the database has not started since."""
 OUTCOME_KEPT = 3600.0
@@ -106,17 +115,18 @@ async def began_since(
         previous: When the last known restore began; None without one.
 
     Returns:
-        When the later restore began; None if there is none, or the service does not say.
+        When the later restore began; None if there is none, or the service does not say in time.
 
     Raises:
         SquareCloudError: If the status is refused, or a restore runs.
     """
     status: RestoreStatus | None = None
-    try:
-        status = await session.client.restore_status(database_id, patience=ONCE)
-    except SquareCloudError as error:
-        if not error.passing:
-            raise
+    with anyio.move_on_after(CHECKED_WITHIN):
+        try:
+            status = await session.client.restore_status(database_id, patience=ONCE)
+        except SquareCloudError as error:
+            if not error.passing:
+                raise
     began = status.started_at if status else None
     if began is None:
         return None

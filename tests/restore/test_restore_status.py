@@ -43,7 +43,7 @@ NO_ROUTE = "restore_status_route='404'"
 NONE = "The service has shown no restore of the database since, so what it holds now is not known"
 STORIES = {
     "one whose time ends right before its request leaves has sent nothing": """
-        fault restore_status skip=1 delay=40 times=1; R up timeout=30s refused: connecting to the service; sent 0; R up;
+        fault restore_status skip=1 delay=40 times=1; R up timeout=4s refused: connecting to the service; sent 0; R up;
         rows then; sent 1
     """,
     "one that a new code has refused, and that has not begun since, may be sent again": """
