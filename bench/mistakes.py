@@ -1795,33 +1795,33 @@ MISTAKES = (
     # Whether a change is guarded.
     (
         "guard",
-        "if of.failed is not None:\n                raise",
+        "if shared.failed is not None:\n                raise",
         "if False:\n                raise",
     ),
     (
         "guard",
-        "with suppress(LedgerUnavailable) if of.is_off else nullcontext():",
+        "with suppress(LedgerUnavailable) if shared.is_off else nullcontext():",
         "with suppress(LedgerUnavailable):",
     ),
-    ("guard", "with suppress(LedgerUnavailable) if of.is_off else nullcontext():", "if True:"),
+    ("guard", "with suppress(LedgerUnavailable) if shared.is_off else nullcontext():", "if True:"),
     (
         "guard",
         "await consult(session.ledger, lambda book: book.spent(inputs.database_id))",
         "pass",
     ),
     ("guard", "and abs(now - self.touched_at) < LONGEST_RUN", ""),
-    ("guard", "of.failed = what\n", "pass\n"),
+    ("guard", "shared.failed = what\n", "pass\n"),
     (
         "guard",
         "raise ChangeNotNoted(change.what, error) from error",
         (
-            "of.changes[guard].clear()\n"
+            "shared.changes[guard].clear()\n"
             "                    raise ChangeNotNoted(change.what, error) from error"
         ),
     ),
     ("guard", "newest.taken_at < oldest", "False"),
     ("guard", "if session.stopping or newest is None or", "if newest is None or"),
-    ("guard", "asked_for=now - of.asked_at", "asked_for=now - now"),
+    ("guard", "asked_for=now - shared.asked_at", "asked_for=now - now"),
     ("guard", "min(asked_for.total_seconds(), inputs.timeout)", "asked_for.total_seconds()"),
     ("guard", 'self.asked_by == run != ""', "self.asked_by == run"),
     (
@@ -2022,7 +2022,7 @@ MISTAKES = (
     ("storage", "if pieces > 1 and self.stat() != before:", "if False:"),
     ("storage", "if not self.holds(mark):\n            return False", "pass"),
     ("storage", "if self._path.exists() and not self._path.is_file():", "if False:"),
-    ("storage", "if (about.st_dev, about.st_ino) in seen:", "if False:"),
+    ("storage", "if (status.st_dev, status.st_ino) in seen:", "if False:"),
     ("storage", "links.append(Path(entry.path))", "pass"),
     ("storage", "os.fsync(file.fileno())\n            seen", "seen"),
     ("storage", "except OSError:  # without locks", "except KeyError:  # without locks"),
@@ -2238,7 +2238,7 @@ MISTAKES = (
     ("cli/assurance", "URL.sub(HIDDEN_URL, hide_secrets(value))", "hide_secrets(value)"),
     ("cli/assurance", "URL.sub(HIDDEN_URL, hide_secrets(value))", "URL.sub(HIDDEN_URL, value)"),
     ("cli/assurance", '"ok": not problems and all(', '"ok": all('),
-    ("cli/assurance", "if each.doubt:\n                of =", "if False:\n                of ="),
+    ("cli/assurance", "if each.doubt:\n", "if False:\n"),
     ("cli/assurance", "if not self.session.ledger.place.is_shared:", "if False:"),
     ("cli/assurance", "elif abs(offset) > CLOCK_ROOM:", "elif False:"),
     (
@@ -2582,7 +2582,7 @@ MISTAKES = (
     ("databases", "if not isinstance(pipeline, list):", "if False:"),
     ("databases", 'if b"readonly" not in self._flags(words):', "if False:"),
     ("databases", "if isinstance(each, list) and each[0] == subcommand:", "if False:"),
-    ("databases", "if about is None:", "if False:"),
+    ("databases", "if command is None:", "if False:"),
     ("databases", 'if kind.needs_database and not parts.path.strip("/"):', "if False:"),
     ("databases", 'if "@" in f"{parts.path}{parts.query}{parts.fragment}":', "if False:"),
     ("databases", "if strange:", "if False:"),
@@ -2625,8 +2625,7 @@ MISTAKES = (
     ("databases", "lasting=bool(LASTING.search(why))", "lasting=False"),
     ("databases", "daemon=True", "daemon=False"),
     ("databases", 'if b"readonly" not in self._flags(words):', "if False:"),
-    ("databases", "return each[FLAGS]", "return about[FLAGS]"),
-    ("databases", "if about is None:", "if False:"),
+    ("databases", "return each[FLAGS]", "return command[FLAGS]"),
     ("databases", "if len(counts) > MOST_PREFIXES:", "if False:"),
     ("databases", "if keys <= MOST_KEYS else None", ""),
     (

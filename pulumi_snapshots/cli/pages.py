@@ -50,12 +50,12 @@ def pages_about(code: str) -> list[str]:
         code: such as `KEEP_CALM` or `429`.
     """
     word = re.compile(rf"(?<!\w){re.escape(code.upper().replace('-', '_'))}(?!\w)")
-    about = [name for name, text in sections().items() if word.search(text)]
+    names = [name for name, text in sections().items() if word.search(text)]
     # The pages begin with what happens most. An error whose text shows the answer is about it;
     # others have it as a cause.
-    quoted = {name: "".join(QUOTE.findall(sections()[name])) for name in about}
-    about.sort(key=lambda name: (name in LAST_ABOUT, not word.search(quoted[name])))
-    return [page_name(name) for name in about]
+    quoted = {name: "".join(QUOTE.findall(sections()[name])) for name in names}
+    names.sort(key=lambda name: (name in LAST_ABOUT, not word.search(quoted[name])))
+    return [page_name(name) for name in names]
 
 
 def names_by_heading() -> dict[str, list[str]]:

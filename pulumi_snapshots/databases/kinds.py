@@ -214,10 +214,10 @@ def lacking(kind: str) -> str | None:
     Returns:
         What is missing and how to install it; None if the library is installed.
     """
-    about = ENGINE_KINDS[kind]
-    if find_spec(about.library):
+    engine = ENGINE_KINDS[kind]
+    if find_spec(engine.library):
         return None
-    return not_installed(about.library, about.extra)
+    return not_installed(engine.library, engine.extra)
 
 
 def without(dsn: str, message: object) -> str:

@@ -72,19 +72,19 @@ class Redis(BlockingConnection):
 
         Raises `Refused` if it does not know it.
         """
-        (about,) = self._send(
+        (command,) = self._send(
             "COMMAND",
             "INFO",
             words[0],
         )
-        if about is None:
+        if command is None:
             raise Refused(f"unknown command {words[0]}")
-        if len(words) > 1 and isinstance(about[-1], list):
+        if len(words) > 1 and isinstance(command[-1], list):
             subcommand = f"{words[0]}|{words[1]}".lower().encode()
-            for each in about[-1]:
+            for each in command[-1]:
                 if isinstance(each, list) and each[0] == subcommand:
                     return each[FLAGS]
-        return about[FLAGS]
+        return command[FLAGS]
 
     def age(self) -> Scalar:
         """Read the seconds since the server's start from its `INFO`."""
@@ -119,7 +119,10 @@ class Redis(BlockingConnection):
         found = self._info("keyspace")
         if not found:
             return {f"db{self._connection.db}": self._send("DBSIZE")}
-        keys = ((name, re.match(r"keys=(\d+)", about)) for name, about in found.items())
+        keys = (
+            (name, re.match(r"keys=(\d+)", statistics))
+            for name, statistics in found.items()
+        )
         return {name: int(number[1]) for name, number in keys if number}
 
     def _prefixes(self, database: str, until: float) -> dict[str, int] | None:
@@ -156,8 +159,8 @@ class Redis(BlockingConnection):
         except redis.ResponseError:
             return None
         calls = (
-            re.match(r"calls=(\d+)", about)
-            for name, about in statistics.items()
+            re.match(r"calls=(\d+)", statistic)
+            for name, statistic in statistics.items()
             if name.removeprefix("cmdstat_") in writing
         )
         return sum(int(number[1]) for number in calls if number) if statistics else None

@@ -167,8 +167,8 @@ class Tables(Record, sparse=True):
         elif before is not None and rows is None:
             problem = f"is a view, and had {before:,} rows"
         elif before is not None and rows is not None and rows < before * self.at_least:
-            about = "about " if count.is_estimate else ""
-            problem = f"has {about}{rows:,} of {before:,} rows"
+            roughly = "about " if count.is_estimate else ""
+            problem = f"has {roughly}{rows:,} of {before:,} rows"
         return TableRows(
             count.table,
             rows=rows,

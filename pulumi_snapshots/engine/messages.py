@@ -228,10 +228,10 @@ class MessageRow:
         Args:
             text: the text.
         """
-        said = self.wording.text(text)
-        if said != self._last:
-            self._last = said
-            self._messages.say(said, self._urn, ephemeral=True)
+        shown = self.wording.text(text)
+        if shown != self._last:
+            self._last = shown
+            self._messages.say(shown, self._urn, ephemeral=True)
 
     def note(self, text: AnyMessage) -> None:
         """Leave good news under Diagnostics.
@@ -248,8 +248,8 @@ class MessageRow:
             text: the text.
         """
         name = self._urn.rpartition("::")[2]
-        told = self.wording.text(text)
-        self._messages.say(f"{name}: {told}" if name else told, self._urn)
+        shown = self.wording.text(text)
+        self._messages.say(f"{name}: {shown}" if name else shown, self._urn)
 
     def warn(self, text: AnyMessage) -> None:
         """Leave a warning under Diagnostics.

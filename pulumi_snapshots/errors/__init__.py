@@ -396,12 +396,12 @@ class MessageFormatter:
                 template = self.steps.get(words.step, template)
             if isinstance(words, AnsweredMessage) and not self.shows_answers:
                 template = "{meaning}"
-            said, *rest = _NAME.split(template)
+            written, *rest = _NAME.split(template)
             for name, text in zip(rest[::2], rest[1::2], strict=True):
-                said += (
+                written += (
                     self.text(values[name]) if name in values else self.spell(name)
                 ) + text
-            return said
+            return written
         if isinstance(words, datetime):
             return self.time(words)
         if isinstance(words, tuple):

@@ -168,26 +168,28 @@ class OncePerRun:
         """
         what = change.what
         listener = change.listener
-        of = self._databases[change.inputs.database_id]
-        if of.lock.locked():
+        shared = self._databases[change.inputs.database_id]
+        if shared.lock.locked():
             listener.progress(f"waiting for the snapshot that guards the {what}")
-        async with of.lock:
-            if of.failed is not None:
-                raise ChangeHeldBack(what, f"it failed for the {of.failed}, see there")
-            is_first = of.record is None
+        async with shared.lock:
+            if shared.failed is not None:
+                raise ChangeHeldBack(
+                    what, f"it failed for the {shared.failed}, see there"
+                )
+            is_first = shared.record is None
             try:
-                record = await self._guarding(of, change)
+                record = await self._guarding(shared, change)
             except Exception as error:
                 # Also for what is no known failure: a change that does not know its snapshot must
                 # not happen.
-                of.failed = what
+                shared.failed = what
                 why = (
                     error
                     if isinstance(error, ProviderError)
                     else f"{type(error).__name__}: {error}"
                 )
                 raise ChangeHeldBack(what, why) from error
-            if of.is_off:
+            if shared.is_off:
                 off = "the {change} has no snapshot, since {guard} is off"
                 listener.warn(Message(off, change=what))
                 return record
@@ -197,33 +199,33 @@ class OncePerRun:
             return record
 
     async def _guarding(
-        self, of: _SnapshotOfRun, change: GuardedChange
+        self, shared: _SnapshotOfRun, change: GuardedChange
     ) -> SnapshotRecord:
         """The run's snapshot, taken if there is none yet, and noted for this guard."""
         guard = change.guard
         inputs = change.inputs
         session = change.session()
-        of.is_off = session.settings.guard == "off"
-        if of.record is None and of.is_off:
-            of.record = SnapshotRecord(inputs.database_id)
-        elif of.record is None:
+        shared.is_off = session.settings.guard == "off"
+        if shared.record is None and shared.is_off:
+            shared.record = SnapshotRecord(inputs.database_id)
+        elif shared.record is None:
             # What has happened by now, whatever times were noted for it, has happened before the
             # snapshot.
             await consult(session.ledger, lambda book: book.spent(inputs.database_id))
             now = session.clock.utc()
-            of.asked_at = of.asked_at or now
+            shared.asked_at = shared.asked_at or now
             run = self._run or session.memory.run
-            of.record = await take(
+            shared.record = await take(
                 session,
                 inputs,
                 change.listener,
-                asked_for=now - of.asked_at,
+                asked_for=now - shared.asked_at,
                 shared_in=run if guard in self.whole else None,
             )
-        if guard not in of.changes:
-            await self._note(of, session, guard, of.record)
-            of.changes[guard] = []
-        return of.record
+        if guard not in shared.changes:
+            await self._note(shared, session, guard, shared.record)
+            shared.changes[guard] = []
+        return shared.record
 
     async def after(self, change: GuardedChange) -> SnapshotRecord:
         """Note that a guarded change has happened, after which its snapshot guards no later run.
@@ -238,21 +240,21 @@ class OncePerRun:
             ChangeNotNoted: The ledger cannot be written, or this run knows no snapshot.
         """
         guard = change.guard
-        of = self._databases[change.inputs.database_id]
-        record = of.record
-        if record is None or guard not in of.changes:
+        shared = self._databases[change.inputs.database_id]
+        record = shared.record
+        if record is None or guard not in shared.changes:
             raise ChangeNotNoted(
                 change.what, ProviderError("no snapshot of this run guards it")
             )
-        of.changes[guard].append(change.what)
-        async with of.noting:  # one entry for all changes that happen meanwhile
-            happened = [*of.changes[guard]]
+        shared.changes[guard].append(change.what)
+        async with shared.noting:  # one entry for all changes that happen meanwhile
+            happened = [*shared.changes[guard]]
             if happened:
                 try:
-                    await self._note(of, change.session(), guard, record, happened)
+                    await self._note(shared, change.session(), guard, record, happened)
                 except ProviderError as error:
                     raise ChangeNotNoted(change.what, error) from error
-                del of.changes[guard][: len(happened)]
+                del shared.changes[guard][: len(happened)]
         return record
 
     async def before_all(self, change: GuardedChange) -> SnapshotRecord:
@@ -293,14 +295,14 @@ class OncePerRun:
 
     async def _note(
         self,
-        of: _SnapshotOfRun,
+        shared: _SnapshotOfRun,
         session: Session,
         guard: str,
         record: SnapshotRecord,
         happened: Iterable[str] = (),
     ) -> None:
         run = self._run or session.memory.run
-        with suppress(LedgerUnavailable) if of.is_off else nullcontext():
+        with suppress(LedgerUnavailable) if shared.is_off else nullcontext():
             await consult(
                 session.ledger,
                 lambda book: book.note(guard, record, [*happened], run=run),

@@ -183,7 +183,7 @@ class Report:
             answer: the answer.
             code: the service's code; None without one.
         """
-        of = {
+        exchange = {
             "step": self.step,
             "request": f"{answer.method} {answer.path}",
             "status": answer.status,
@@ -191,7 +191,7 @@ class Report:
         }
         self.answers.append(
             {
-                **of,
+                **exchange,
                 "headers": sorted(answer.headers),
                 "first_byte_seconds": round(answer.first_byte, 3),
             }

@@ -227,7 +227,9 @@ class ProbeRun:
         """
         report = self.report
         report.left = {
-            of: told for shot in self.shots for of, told in shot.left.items()
+            name: sentence
+            for shot in self.shots
+            for name, sentence in shot.left.items()
         }
         strangers = self._count_strangers()
         if strangers > 0:
@@ -237,11 +239,11 @@ class ProbeRun:
 
     def _count_strangers(self) -> int:
         """Count the snapshots that another client took meanwhile, or shortly before the first."""
-        ours = [shot for shot in self.shots if self._counts(shot)]
-        if not ours:
+        own = [shot for shot in self.shots if self._counts(shot)]
+        if not own:
             return 0
-        since = self.service_time(ours[0].sent - COOLDOWN)
-        known = [shot.version for shot in ours]
+        since = self.service_time(own[0].sent - COOLDOWN)
+        known = [shot.version for shot in own]
         others = [at for version, at in self.seen.items() if version not in known]
         recent = sum(at is None or at >= since for at in others)
         return recent - known.count(None)

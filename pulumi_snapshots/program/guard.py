@@ -247,11 +247,11 @@ class GuardDeclaration:
         values = {**self._given, "database_id": database_id}
         problems = GuardInputs.problems(values)
         if problems:
-            told = "; ".join(
+            reasons = "; ".join(
                 f"{problem.property} {PYTHON.text(problem.told())}"
                 for problem in problems
             )
-            raise pulumi.RunError(f"{self}: {told}.")
+            raise pulumi.RunError(f"{self}: {reasons}.")
         return GuardInputs.of(
             {
                 **values,

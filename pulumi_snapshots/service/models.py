@@ -259,8 +259,10 @@ def read_certificate(given: Any) -> bytes:
     )
     of_each = rb"(?:[A-Z]+ )?PRIVATE KEY", rb"CERTIFICATE"
     if not all(
-        re.search(rb"-----BEGIN %b-----.+-----END %b-----" % (of, of), pem, re.DOTALL)
-        for of in of_each
+        re.search(
+            rb"-----BEGIN %b-----.+-----END %b-----" % (label, label), pem, re.DOTALL
+        )
+        for label in of_each
     ):
         raise ValueError("not whole")
     return pem

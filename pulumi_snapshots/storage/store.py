@@ -384,10 +384,10 @@ def _files_below(top: Path) -> list[Path]:
     while folders or links:
         folder = folders.pop() if folders else links.pop()
         try:
-            about = folder.stat()
-            if (about.st_dev, about.st_ino) in seen:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in seen:
                 continue
-            seen.add((about.st_dev, about.st_ino))
+            seen.add((status.st_dev, status.st_ino))
             entries = list(os.scandir(folder))
         except (
             FileNotFoundError,

@@ -157,8 +157,10 @@ class _Report:
         broken = defaultdict[str | None, list[str]](list)
         for each in self.evidence.shelf:
             if each.doubt:
-                of = each.manifest.database_id if each.manifest else None
-                broken[of].append(f"the archive {place_text(each.uri)} {each.doubt}")
+                database_id = each.manifest.database_id if each.manifest else None
+                broken[database_id].append(
+                    f"the archive {place_text(each.uri)} {each.doubt}"
+                )
         return broken
 
     def _unknown(self) -> Iterator[str]:

@@ -144,17 +144,17 @@ async def doctor(
         invocation.progress(ASKING)
         try:
             async with invocation.session(stack) as session:
-                about = ServiceChecks(
+                checks = ServiceChecks(
                     session, words, bucket_url(invocation.environment)
                 )
                 if stack:
                     used = f"{stack}: its configuration is used"
                     found.append(Finding("stack", "ok", used))
                 if forget_block:
-                    found.append(await about.checked("block", about.forget_block))
-                found += [each async for each in about.findings()]
+                    found.append(await checks.checked("block", checks.forget_block))
+                found += [each async for each in checks.findings()]
                 if two_machines:
-                    found.append(await about.checked("two machines", about.rehearse))
+                    found.append(await checks.checked("two machines", checks.rehearse))
         except (PulumiTrouble, SettingsError) as error:
             kinds = {PulumiTrouble: "stack", MissingKey: "key"}
             check = kinds.get(type(error), "settings")
@@ -506,12 +506,12 @@ def _plugin(environment: Mapping[str, str]) -> Told:
     home = Path(environment.get("PULUMI_HOME") or usual)
     folders = filter(Path.is_dir, home.glob(f"plugins/resource-{PACKAGE}-v*"))
     installed = sorted(path.name.rpartition("-v")[2] for path in folders)
-    ours = version("pulumi-snapshots")
+    own_version = version("pulumi-snapshots")
     how = "squarecloud-snapshots plugin install"
-    if ours in installed:
-        return "ok", f"{PACKAGE} {ours} is installed"
+    if own_version in installed:
+        return "ok", f"{PACKAGE} {own_version} is installed"
     if installed:
-        found = f"{PACKAGE} {', '.join(installed)} is installed, this package is {ours}"
+        found = f"{PACKAGE} {', '.join(installed)} is installed, this package is {own_version}"
         return "note", found, f"Install this version: {how}"
     on_path = shutil.which(PROGRAM, path=environment.get("PATH", ""))
     if on_path:

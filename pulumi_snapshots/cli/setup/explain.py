@@ -42,12 +42,12 @@ async def explain(invocation: Invocation, /, name: str | None, *, last: bool) ->
     if name is None:
         _list_all(invocation)
         return False
-    about = pages_about(name)
-    page = page_text(name) or (page_text(about[0]) if len(about) == 1 else None)
+    related = pages_about(name)
+    page = page_text(name) or (page_text(related[0]) if len(related) == 1 else None)
     if page is not None:
         invocation.show(markdown(page, invocation.out))
-    elif about:
-        _list(invocation, about)
+    elif related:
+        _list(invocation, related)
     else:
         invocation.wrong(f"no error has the name {name}. `{EXPLAIN}` lists them.")
     return False

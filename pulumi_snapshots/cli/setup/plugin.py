@@ -101,7 +101,7 @@ plugin = click.Group(
 
 
 async def _install(invocation: Invocation) -> None:
-    ours = version("pulumi-snapshots")
+    own_version = version("pulumi-snapshots")
     with TemporaryDirectory() as folder:
         program = Path(folder) / PROGRAM
         program.write_text(launcher())
@@ -112,13 +112,13 @@ async def _install(invocation: Invocation) -> None:
             "install",
             "resource",
             PACKAGE,
-            ours,
+            own_version,
             "--file",
             str(program),
             "--reinstall",
         )
-    invocation.show(f"installed {PROGRAM} {ours}, which runs in {sys.prefix}\n")
-    for other in sorted(await _versions(invocation) - {ours}):
+    invocation.show(f"installed {PROGRAM} {own_version}, which runs in {sys.prefix}\n")
+    for other in sorted(await _versions(invocation) - {own_version}):
         removes = f"`pulumi plugin rm resource {PACKAGE} {other}` removes it"
         invocation.warn(
             f"version {other} is installed too, and Pulumi takes the newest unless a program "
@@ -152,5 +152,5 @@ async def _versions(invocation: Invocation) -> set[str]:
 
 
 async def _pulumi(invocation: Invocation, *arguments: str) -> str:
-    said: str = await invocation.in_thread(pulumi, invocation.environment, *arguments)
-    return said
+    output: str = await invocation.in_thread(pulumi, invocation.environment, *arguments)
+    return output

@@ -160,10 +160,10 @@ def snapshot_ids(
         # The snapshots of all databases would be hundreds: those of one are shown once it is typed.
         for version, entry in newest if len(fitting) == 1 else newest[: not has_latest]:
             taken = zoned(entry.modified, context.obj.zone) if entry.modified else None
-            about = ", ".join(
+            description = ", ".join(
                 filter(None, (taken, entry.origin, size_text(entry.size)))
             )
-            found.append((f"{database_id}/{version}", about))
+            found.append((f"{database_id}/{version}", description))
     return _fitting(typed, found)
 
 
@@ -173,7 +173,10 @@ def _fitting(typed: str, offered: Iterable[tuple[str, str]]) -> list[CompletionI
         for each in offered
         if each[0].startswith(typed) and SAFE.fullmatch(each[0])
     )
-    return [CompletionItem(value, help=printable(about)) for value, about in fitting]
+    return [
+        CompletionItem(value, help=printable(description))
+        for value, description in fitting
+    ]
 
 
 def _pages(

@@ -71,11 +71,11 @@ def pulumi(
             env={**without_key(environment), "PULUMI_SKIP_UPDATE_CHECK": "true"},
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        said = (
+        reason = (
             str(getattr(error, "stderr", None) or error).strip().removeprefix("error: ")
         )
         raise PulumiTrouble(
-            f"`pulumi {' '.join(arguments)}` failed: {said}", then=[then]
+            f"`pulumi {' '.join(arguments)}` failed: {reason}", then=[then]
         ) from error
 
 
@@ -115,11 +115,11 @@ def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, st
             )
             actual, seen = (url.partition("?")[0].rstrip("/") for url in urls)
             if actual != seen:
-                told = (
+                happened = (
                     f"stack {stack} is in the backend {actual}, and its runs would take "
                     f"{seen or 'none'} for that"
                 )
                 raise PulumiTrouble(
-                    told, "No request was sent.", [HintKind.NAME_BACKEND]
+                    happened, "No request was sent.", [HintKind.NAME_BACKEND]
                 )
     return found

@@ -368,8 +368,8 @@ def example(language: str, name: str | None = None) -> str:
     for line in _programs()[language].splitlines():
         found = MARK.fullmatch(line)
         if found:
-            about = set(found[1].split())
-            is_shown = bool({"all", name} & about) if name else about != {"none"}
+            shown_in = set(found[1].split())
+            is_shown = bool({"all", name} & shown_in) if name else shown_in != {"none"}
         elif is_shown:
             kept.append(line)
     return "\n".join(kept)

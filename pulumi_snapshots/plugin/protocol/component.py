@@ -287,8 +287,8 @@ class GuardComponent:
 
     def _sees_in_preview(self, asked: Any) -> bool:
         """Whether a Snapshot is of this guard's database, and may not share its snapshot."""
-        of = asked.properties.fields["databaseId"].string_value
-        is_mine = self._asked.dryRun and of == self._database_id
+        database_id = asked.properties.fields["databaseId"].string_value
+        is_mine = self._asked.dryRun and database_id == self._database_id
         return is_mine and not self._is_whole
 
     @property

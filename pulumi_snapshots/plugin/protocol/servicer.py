@@ -357,11 +357,11 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         kind = await self._kind(request, context)
         if self._is_alone:
             another = f"`pulumi do {kind.token.replace(':index:', ':')} create` makes another one"
-            told = (
+            refusal = (
                 f"This {kind.name} cannot be changed without a stack. {another}. Nothing was "
                 "changed."
             )
-            await _fail(context, told)
+            await _fail(context, refusal)
         state = kind.names.read(request.olds)
         values = kind.input_names.read(request.news)
         async with self._shown(context, request.urn):
@@ -577,12 +577,12 @@ async def _fail(
 
     `kept` makes the detail of its status.
     """
-    told = final(text, cause)
+    ending = final(text, cause)
     details = []
     if kept is not None:
-        detail = status(told, kept(told))
+        detail = status(ending, kept(ending))
         details.append((DETAILS_HEADER, detail))
-    await context.abort(code, told, tuple(details))
+    await context.abort(code, ending, tuple(details))
     raise AssertionError  # `abort` has ended the call
 
 
@@ -709,7 +709,7 @@ async def _asked(
     context: Any,
     given: Struct,
     inputs: type[Inputs],
-    of: str,
+    target: str,
     known: Mapping[str, Property] | None = None,
 ) -> dict[str, Any]:
     """The values that a program asks with.
@@ -718,11 +718,11 @@ async def _asked(
     """
     names = Names(known or inputs.properties())
     values = names.read(given)
-    unknown = f"is not an argument of {of}; its arguments are {_listed(names.all)}"
+    unknown = f"is not an argument of {target}; its arguments are {_listed(names.all)}"
     wrong = _reasons(given, inputs.problems(values), names, unknown)
     if wrong:
-        told = "; ".join(f"{wire} {reason}" for wire, reason in wrong)
-        await _fail(context, f"{told}.", grpc.StatusCode.INVALID_ARGUMENT)
+        reasons = "; ".join(f"{wire} {reason}" for wire, reason in wrong)
+        await _fail(context, f"{reasons}.", grpc.StatusCode.INVALID_ARGUMENT)
     return values
 
 
@@ -739,7 +739,7 @@ def _reasons(
     hides them.
     """
     known = {*names.all, *OF_THE_ENGINE}
-    told = [
+    reasons = [
         (name, unknown)
         for name in given.fields
         if name not in known and not name.startswith("__")
@@ -749,8 +749,8 @@ def _reasons(
         value = given.fields.get(wire, Value())
         is_repeated = wire not in printed and not holds_secret(value)
         reason = each.told() if is_repeated else each.reason
-        told.append((wire, PLUGIN.text(reason)))
-    return told
+        reasons.append((wire, PLUGIN.text(reason)))
+    return reasons
 
 
 def _difference(
