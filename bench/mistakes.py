@@ -2450,6 +2450,9 @@ MISTAKES = (
         "return self.failure is not None",
     ),
     ("drill", 'return ["drill", snapshot, triggers or []]', 'return ["drill", triggers or []]'),
+    ("drill", "key=lambda each: (not _is_later(each[0], record), each[0].drilled_at)", ""),
+    ("drill", "rows=each.rows, before=each.before)", "rows=each.rows)"),
+    ("drill", "if self.restored is None:", "if False:"),
     ("drill", "if drilled_at <= drilled.drilled_at or drilled_at > now:", "if True:"),
     (
         "drill",
@@ -2558,17 +2561,15 @@ MISTAKES = (
     ("databases", "self._connection.execute(PREPARE_COUNT, (str(milliseconds),))", "pass"),
     ("databases", "if len(tables) > MOST_TABLES:", "if False:"),
     ("databases", "if connection.is_lost(error):\n            raise", "pass"),
+    ("databases", "connection.writes() != writes:", "connection.writes() is None:"),
+    ("databases", "max(self._most_documents, objects)", "0"),
     ("databases", "if table.size > connection.counted_up_to or seconds <= 0:", "if seconds <= 0:"),
     (
         "databases",
         "return TableCount(table.name, rows, is_estimate=True)",
         "return TableCount(table.name, rows)",
     ),
-    (
-        "databases",
-        "how.refuse_writes and writes is not None and written is not None and written > writes",
-        "False",
-    ),
+    ("databases", "how.refuse_writes and connection.writes() != writes", "False"),
     ("databases", "if len(counts) > MOST_PREFIXES:", "if False:"),
     ("databases", 'if mode in {"PREFERRED", "REQUIRED"}:', "if True:"),
     (

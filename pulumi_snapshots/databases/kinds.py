@@ -432,8 +432,11 @@ class BlockingConnection(ABC):
         """
 
     @abstractmethod
-    def writes(self) -> int | None:
-        """Return a number that grows when something writes; None if the server does not say."""
+    def writes(self) -> object:
+        """Return what another answer differs from once something has written in between.
+
+        None if the server does not say.
+        """
 
     def close(self) -> None:
         """End the connection, whatever became of it."""

@@ -54,6 +54,7 @@ class MongoDB(BlockingConnection):
         )
         self.end = client.close
         self._database = client.get_default_database()
+        self._most_documents = 0
         self.is_lost = lambda error: isinstance(error, ConnectionFailure)
         try:
             self._database.command("ping")
@@ -109,11 +110,12 @@ class MongoDB(BlockingConnection):
         """Begin to read the view, without a document."""
         return self._read(table, [], {"batchSize": 0}, SELECTING / 1000)
 
-    def writes(self) -> int | None:
-        """Count all documents: more than before were written."""
+    def writes(self) -> object:
+        """Return the most documents that there were so far: those that expire are no writes."""
         with suppress(OperationFailure):
-            return int(self._database.command("dbStats")["objects"])
-        return None
+            objects = int(self._database.command("dbStats")["objects"])
+            self._most_documents = max(self._most_documents, objects)
+        return self._most_documents
 
     def _read(
         self, table: Table, pipeline: list[Any], cursor: dict[str, int], seconds: float

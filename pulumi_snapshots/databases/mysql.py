@@ -66,6 +66,10 @@ WRITING_COMMANDS = (
     "replace_select",
     "load",
     "truncate",
+    "create_table",
+    "alter_table",
+    "drop_table",
+    "rename_table",
 )
 OUT_OF_TIME = frozenset({1969, 3024})
 """Errors of MariaDB and MySQL for a statement that takes too long."""
@@ -153,7 +157,7 @@ class MySQL(BlockingConnection):
         """Select no row of the view."""
         return self._rows(f"SELECT 1 FROM {table.source} LIMIT 0")  # noqa: S608  quoted
 
-    def writes(self) -> int | None:
+    def writes(self) -> object:
         """Count the server's commands that write."""
         names = ", ".join(f"'Com_{command}'" for command in WRITING_COMMANDS)
         status = self._rows(f"SHOW GLOBAL STATUS WHERE variable_name IN ({names})")

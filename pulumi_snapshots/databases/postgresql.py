@@ -57,9 +57,12 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 AND coalesce(backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')
 """
 """By then all sessions have reported what they wrote: at their end, or after 10 idle seconds."""
-WRITES = (
-    "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables"
-)
+WRITES = """
+SELECT sum(n_tup_ins + n_tup_upd + n_tup_del),
+md5(string_agg(concat(relid, schemaname, '.', relname), ',' ORDER BY relid))
+FROM pg_stat_user_tables
+"""
+"""The rows that were written, and the tables by their names, since one can take another's."""
 
 
 class Postgres(BlockingConnection):
@@ -125,10 +128,10 @@ class Postgres(BlockingConnection):
         """Select no row of the view."""
         return self._rows(f"SELECT FROM {table.source} LIMIT 0", SECONDS_TO_OPEN)
 
-    def writes(self) -> int | None:
-        """Read how many rows were written from the server's statistics, once up to date."""
+    def writes(self) -> object:
+        """Read the server's statistics, once up to date."""
         self._rows(WAIT_FOR_REPORTS, SECONDS_TO_OPEN)
-        return self._number(WRITES, SECONDS_TO_OPEN)
+        return self._rows(WRITES, SECONDS_TO_OPEN)
 
     def _number(self, statement: str, seconds: float) -> int:
         ((number,),) = self._rows(statement, seconds)

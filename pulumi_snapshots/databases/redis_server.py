@@ -151,7 +151,7 @@ class Redis(BlockingConnection):
     def open_view(self, table: Table) -> object:
         """Do nothing: Redis has no views."""
 
-    def writes(self) -> int | None:
+    def writes(self) -> object:
         """Count the server's commands that write; a key that expires is none."""
         statistics = self._info("commandstats")
         try:

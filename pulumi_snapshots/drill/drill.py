@@ -372,9 +372,8 @@ class Drilling:
 
     def _recovery_seconds(self, record: DrillRecord) -> float | None:
         """Return the seconds since the request; None if they are not all of the recovery."""
-        if (
-            self.restored is None
-        ):  # an earlier run has restored, and somebody has waited since
+        # Of a restore by an earlier run, somebody has waited since.
+        if self.restored is None:
             return None
         requested = parse_rfc3339(record.requested_at)
         seconds = (self.session.service_clock.now() - requested).total_seconds()

@@ -9,12 +9,14 @@ import random
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
 import psycopg
 import pymongo
 import pytest
 import redis
+from pymongo.errors import AutoReconnect
 
 from pulumi_snapshots.databases import redis_server, tables
 from pulumi_snapshots.databases.database import (
@@ -25,6 +27,7 @@ from pulumi_snapshots.databases.database import (
     DatabaseUnreachable,
 )
 from pulumi_snapshots.databases.kinds import BlockingConnection, Refused, Table
+from pulumi_snapshots.databases.mongodb import MongoDB
 from pulumi_snapshots.databases.tables import NO_TIME, TableCount
 from tests.support.asking import SECONDS, mysql_at
 from tests.support.real_data import SCHEMA, filled, fresh, sql_at
@@ -362,6 +365,18 @@ def test_a_connection_that_ends_while_tables_are_counted_says_nothing_of_them(
         count(url)
 
 
+def test_a_connection_that_would_open_again_by_itself_ends_the_count_too(
+    ferretdb: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pymongo.MongoClient[dict[str, Any]](ferretdb.url()) as client:
+        client["count_again"]["orders"].insert_one({})
+    monkeypatch.setattr(
+        MongoDB, "count", Mock(side_effect=AutoReconnect("connection closed"))
+    )
+    with pytest.raises(DatabaseUnreachable):
+        count(ferretdb.url("count_again"))
+
+
 @pytest.mark.parametrize("engine", ["postgres", "mysql", "mongo", "redis"])
 def test_rows_that_something_else_writes_meanwhile_are_no_proof(
     engine: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -386,6 +401,10 @@ def test_rows_that_something_else_writes_meanwhile_are_no_proof(
         "update orders, parts set orders.n = parts.n",
         "delete from orders",
         "delete orders from orders, parts",
+        "rename table orders to o, parts to orders, o to parts",
+        "alter table orders rename to older",
+        "create or replace table orders as select seq n from seq_1_to_10",
+        "execute immediate 'insert into orders select 1'",
     ],
 )
 def test_each_statement_by_which_mariadb_is_written_meanwhile_is_noticed(
@@ -404,20 +423,44 @@ def test_each_statement_by_which_mariadb_is_written_meanwhile_is_noticed(
         count(mariadb.url(name))
 
 
-def test_keys_that_are_written_and_saved_meanwhile_are_noticed(
-    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["insert into orders values (1)", "select pg_stat_reset()"],
+        ["insert into orders values (1)", "drop table parts"],
+        ["alter table orders rename to older", "alter table parts rename to orders"],
+    ],
+    ids=["statistics are reset", "a table is dropped", "a table takes the name"],
+)
+def test_writes_to_postgresql_are_noticed_whatever_hides_them(
+    postgres_server: Server, monkeypatch: pytest.MonkeyPatch, statements: list[str]
+) -> None:
+    url = fresh(postgres_server, "count_hidden")
+    sql_at(
+        url,
+        "create table orders (n int)",
+        "create table parts as select generate_series(1, 100) n",
+    )
+    meddled(monkeypatch, "postgres", lambda: sql_at(url, *statements))
+    with pytest.raises(CheckNotRun, match="something else wrote to the database"):
+        count(url)
+
+
+@pytest.mark.parametrize("hide", ["save", "config_resetstat"])
+def test_keys_that_are_written_meanwhile_are_noticed_whatever_hides_them(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch, hide: str
 ) -> None:
     with redis.Redis(
         port=redis_server.port, password=redis_server.password, db=8
     ) as keys:
         keys.set("order:1", 1)
 
-        def write_and_save() -> None:
+        def write_and_hide() -> None:
             keys.set("order:2", 1)
-            keys.save()
+            getattr(keys, hide)()
 
         assert count(redis_server.url("8"))["db8/order:*"].rows
-        meddled(monkeypatch, "redis", write_and_save)
+        meddled(monkeypatch, "redis", write_and_hide)
         with pytest.raises(CheckNotRun, match="something else wrote to the database"):
             count(redis_server.url("8"))
         keys.flushdb()
@@ -432,11 +475,11 @@ def test_rows_that_a_session_of_postgresql_has_not_yet_reported_are_noticed(
     sql_at(url, "create table orders (n int)")
     connection = ENGINES["postgres"]()(url, SECONDS)
     try:
-        before = connection.writes()
+        ((before, tables_before),) = connection.writes()
         with psycopg.connect(url, autocommit=True) as other:
             for _ in range(2):
                 other.execute("insert into orders values (1)")
-            assert connection.writes() == before + 2
+            assert connection.writes() == [(before + 2, tables_before)]
     finally:
         connection.close()
 
