@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from pulumi_snapshots.plugin.description.identity import Identity
 from pulumi_snapshots.plugin.description.package import token
 from pulumi_snapshots.plugin.description.schema import MARK, schema
 
@@ -29,6 +30,7 @@ this page. The examples in the plugin's schema are parts of these programs: a li
 REFERENCE = re.compile(r"\$\{(\w+)(?:\.(\w+))?\}")
 Pairs = Iterable[tuple[str, str]]
 """Names and values."""
+IMPORTS = Identity().imports()
 LONGEST = 88
 """Columns of a line in Python."""
 
@@ -373,7 +375,7 @@ import (
 	// in: CONFIG
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
 	// in: all
-	"pulumi-squarecloud.invalid/sdk/go/squarecloud"
+	GO_MODULE
 )
 
 func main() {
@@ -387,7 +389,8 @@ func main() {
 """
 
     def _head(self) -> str:
-        return self.head.replace("CONFIG", self._tour.marks_of_config)
+        head = self.head.replace("GO_MODULE", IMPORTS["go"].removeprefix("import "))
+        return head.replace("CONFIG", self._tour.marks_of_config)
 
     def _call(self, call: Call) -> list[str]:
         what = _capital(call.what)
@@ -506,18 +509,18 @@ return await Deployment.RunAsync(() =>
 class _Java(_Language):
     name = "java"
     indent = "        "
-    head = """\
+    head = f"""\
 import com.pulumi.Context;
 import com.pulumi.Pulumi;
-import pulumisnapshots.squarecloud.*;
-import pulumisnapshots.squarecloud.inputs.*;
+{IMPORTS["java"]}
+{IMPORTS["java"].replace("*", "inputs.*")}
 
-public class App {
-    public static void main(String[] args) {
+public class App {{
+    public static void main(String[] args) {{
         Pulumi.run(App::stack);
-    }
+    }}
 
-    private static void stack(Context ctx) {
+    private static void stack(Context ctx) {{
 """
     tail = """\
     // in: all

@@ -55,12 +55,13 @@ def problems(
     number = tag.removeprefix("v")
     if not (project / STATES / number / "formats.json").is_file():
         found.append(
-            f"{STATES / number} is missing: `make states` records it, last of all"
+            f"{STATES / number} is missing: `make release-prepare` records it, "
+            "last of all"
         )
     if not notes(tag, project):
         found.append(
-            f"CHANGELOG.md has no section for {number}: give [Unreleased] "
-            f"its number and date"
+            f"CHANGELOG.md has no section for {number}: `make release-prepare` gives "
+            f"[Unreleased] its number and date"
         )
     return found
 

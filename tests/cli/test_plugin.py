@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pulumi_snapshots.cli.setup.plugin import launcher as launcher_text
+from pulumi_snapshots.plugin.description.identity import Identity
 from tests.archive.scene import at_once
 from tests.cli.typed import Desk, at_desk
 
@@ -63,25 +64,13 @@ def test_the_launcher_starts_this_environments_plugin_anywhere(tmp_path: Path) -
 
 
 LANGUAGES = {
-    # The project's file, what Pulumi is asked, and the line that is printed.
-    "typescript": (
-        "runtime: nodejs",
-        "package add",
-        'import * as squarecloud from "pulumi-squarecloud";',
-    ),
-    "go": (
-        "name: x\nruntime:\n  name: go",
-        "package add",
-        'import "pulumi-squarecloud.invalid/sdk/go/squarecloud"',
-    ),
-    "csharp": (
-        "runtime: nodejs",
-        "package gen-sdk",
-        "using PulumiSnapshots.SquareCloud;",
-    ),
-    "python": ("", "package gen-sdk", "import pulumi_squarecloud as squarecloud"),
-    "java": ("", "package gen-sdk", "import pulumisnapshots.squarecloud.*;"),
-    "yaml": ("runtime: yaml", None, "type: squarecloud:Snapshot"),
+    # The project's file, and what Pulumi is asked.
+    "typescript": ("runtime: nodejs", "package add"),
+    "go": ("name: x\nruntime:\n  name: go", "package add"),
+    "csharp": ("runtime: nodejs", "package gen-sdk"),
+    "python": ("", "package gen-sdk"),
+    "java": ("", "package gen-sdk"),
+    "yaml": ("runtime: yaml", None),
 }
 
 
@@ -91,7 +80,7 @@ async def test_one_command_gives_a_language_plugin_sdk_and_import(
     desk: Desk, tmp_path: Path, language: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    project, asked, line = LANGUAGES[language]
+    project, asked = LANGUAGES[language]
     pulumi_that(desk, f"#!/bin/sh\necho \"$@\" >> {tmp_path}/asked; echo '[]'")
     if project:
         (tmp_path / "Pulumi.yaml").write_text(f"{project}\n")
@@ -99,7 +88,7 @@ async def test_one_command_gives_a_language_plugin_sdk_and_import(
         await desk.types("plugin", "sdk", language)
     ).done.out.splitlines()
     assert installed.startswith("installed pulumi-resource-squarecloud ")
-    assert printed == line
+    assert printed == Identity().imports()[language]
     commands = [
         each
         for each in (tmp_path / "asked").read_text().splitlines()
