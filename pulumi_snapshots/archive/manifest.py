@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -56,39 +56,32 @@ class Manifest(Record):
     version_id: str = declare("The snapshot's version id.")
     database_id: str | None = declare("The database's id.", default=None)
     created_at: Moment | None = declare("When the snapshot was taken.", default=None)
-    archived_at: Moment = declare("When the object was whole.", kw_only=True)
-    size: int = declare("Bytes of the object.", kw_only=True)
-    sha256: str = declare("The object's SHA-256.", kw_only=True)
-    plain_size: int | None = declare(
-        "Bytes before encryption.", default=None, kw_only=True
-    )
-    plain_sha256: str | None = declare(
-        "The SHA-256 before encryption.", default=None, kw_only=True
-    )
+    _: KW_ONLY
+    archived_at: Moment = declare("When the object was whole.")
+    size: int = declare("Bytes of the object.")
+    sha256: str = declare("The object's SHA-256.")
+    plain_size: int | None = declare("Bytes before encryption.", default=None)
+    plain_sha256: str | None = declare("The SHA-256 before encryption.", default=None)
     unproved: str | None = declare(
         "Why the zip's content is not proved.",
         default=None,
-        kw_only=True,
     )
     recipients: list[str] | None = declare(
         "Public keys that the object is encrypted for.",
         default=None,
-        kw_only=True,
     )
     owners: tuple[Owner, ...] = declare(
         "All whose archive the object is: it is removed with the last one.",
         default=(),
     )
-    tool: str = declare("The tool that wrote it.", kw_only=True)
+    tool: str = declare("The tool that wrote it.")
     drill: Drilled | None = declare(
         "The last drill that the object has passed.",
         default=None,
-        kw_only=True,
     )
     claim: str | None = declare(
         "The run that is just about to let the object appear, or to remove it.",
         default=None,
-        kw_only=True,
     )
 
     @classmethod

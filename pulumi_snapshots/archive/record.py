@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import KW_ONLY, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any, NamedTuple, Self
@@ -419,20 +419,18 @@ class ArchiveRecord(Record):
     uri: str = declare("The object's URI.")
     size: Bytes = declare("Bytes.")
     sha256: str = declare("The object's SHA-256, hexadecimal.")
+    _: KW_ONLY
     plain_size: Bytes | None = declare(
         "Bytes before encryption; absent if it is not encrypted.",
         default=None,
-        kw_only=True,
     )
     plain_sha256: str | None = declare(
         "The SHA-256 before encryption, hexadecimal; absent if it is not encrypted.",
         default=None,
-        kw_only=True,
     )
     created_at: Moment | None = declare(
         "When the snapshot was taken, if known.",
         default=None,
-        kw_only=True,
     )
     archived_at: Moment = declare("When it was complete, by the machine's clock.")
     database_id: str | None = declare(
@@ -443,20 +441,17 @@ class ArchiveRecord(Record):
         "Why the content of the zip is not proved, such as `it is empty`; absent if every member "
         "was checked.",
         default=None,
-        kw_only=True,
     )
     mark: str = declare("As in `StoredObject`.", internal=True)
     pinned: bool | None = declare(
         "As in `StoredObject`.",
         default=None,
         internal=True,
-        kw_only=True,
     )
     owner: str | None = declare(
         "The random id of this resource in manifests; absent from an import to the next update.",
         default=None,
         internal=True,
-        kw_only=True,
     )
     lost: str | None = declare(
         "`missing` or `altered`, if a refresh found that.",

@@ -29,7 +29,7 @@ def main() -> int:
         if sys.argv[1:2] == ["explain"] and (page := page_text("".join(sys.argv[2:3]))):
             print(page)  # noqa: T201  errors name this command, and it needs no extra
             return 0
-        print(  # noqa: T201
+        print(  # noqa: T201  what prints for users is what is missing
             f"Error: {name} is missing; install it with: {pip_install('cli')}",
             file=sys.stderr,
         )

@@ -295,7 +295,8 @@ class GoodDrill(Record, sparse=True):
         "How long the restore took; absent if that is not known.", default=None
     )
     recovery_seconds: float | None = declare(RECOVERY_DOC, default=None)
-    results: list[CheckResult] = declare("What each check found.", kw_only=True)
+    _: KW_ONLY
+    results: list[CheckResult] = declare("What each check found.")
 
 
 class DrillRecord(Record):

@@ -161,7 +161,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             await registered
             await self._ready
 
-        hook._registered = asyncio.ensure_future(both())  # noqa: SLF001
+        hook._registered = asyncio.ensure_future(both())  # noqa: SLF001  the same
         return hook
 
     async def _at_change(

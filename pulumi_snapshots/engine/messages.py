@@ -326,7 +326,7 @@ def _field(number: int, content: bytes) -> bytes:
     """A length-delimited field of a protobuf message: its length has seven bits a byte."""
     length = len(content)
     head = [number << 3 | 2]
-    while length > 0x7F:  # noqa: PLR2004
+    while length > 0x7F:  # noqa: PLR2004  seven bits
         head.append(length & 0x7F | 0x80)
         length >>= 7
     return bytes([*head, length]) + content

@@ -36,7 +36,7 @@ class Guard(GuardDeclaration):
             kind = pulumi.ErrorHook if when == "on" else pulumi.ResourceHook
             hook: Any = object.__new__(kind)
             hook.name = name
-            hook._registered = registered  # noqa: SLF001
+            hook._registered = registered  # noqa: SLF001  resources wait for it
             hooks[when, change] = hook
         return hooks
 

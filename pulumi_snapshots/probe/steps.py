@@ -194,7 +194,7 @@ def _is_time(value: object) -> bool:
 
     The same times in seconds are far below.
     """
-    return isinstance(value, int | float) and 1.5e12 < value < 4e12  # noqa: PLR2004
+    return isinstance(value, int | float) and 1.5e12 < value < 4e12  # noqa: PLR2004  years
 
 
 async def _reads(run: ProbeRun) -> None:

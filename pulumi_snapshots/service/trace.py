@@ -16,7 +16,7 @@ def trace_request(request: str, outcome: object, seconds: float) -> None:
     """
     if traces_requests():
         with suppress(OSError, ValueError):  # a closed stream must not end the run
-            print(  # noqa: T201
+            print(  # noqa: T201  a user asked for it
                 f"squarecloud: {request} {outcome} {seconds:.2f} s",
                 file=sys.stderr,
                 flush=True,

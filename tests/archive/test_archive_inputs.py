@@ -369,7 +369,13 @@ def test_a_private_key_is_not_printed(given: list[str]) -> None:
 
 def test_changed_recipients_archive_again() -> None:
     record = ArchiveRecord(
-        "file:///x.zip.age", 5, "00", "2026-11-24T23:00:00Z", DATABASE, VERSION, "1"
+        "file:///x.zip.age",
+        5,
+        "00",
+        archived_at="2026-11-24T23:00:00Z",
+        database_id=DATABASE,
+        version_id=VERSION,
+        mark="1",
     )
     old = {**GOOD, "recipients": [KEY, OTHER]}
     for new, replaces in (
