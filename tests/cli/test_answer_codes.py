@@ -22,6 +22,7 @@ ANSWERS = {
     "403 RESOURCE_NOT_ALLOWED": {"status": 403, "code": "RESOURCE_NOT_ALLOWED"},
     "429 RATE_LIMITED": {"status": 429, "code": "RATE_LIMITED"},
     "500 NEVER_SEEN": {"status": 500, "code": "NEVER_SEEN"},
+    "403": {"html": 403},  # a web page, such as in a country that is blocked
 }
 each_answer = pytest.mark.parametrize("answer", ANSWERS)
 
@@ -33,6 +34,7 @@ def codes_missing(text: str, answer: str) -> list[str]:
         "403 RESOURCE_NOT_ALLOWED": "limited to other resources",
         "429 RATE_LIMITED": "is blocked",
         "500 NEVER_SEEN": "failed to carry it out",
+        "403": "proxy in front of the service refused",
     }[answer]
     paragraph = re.sub(r"\n(?!hint|more|Error|warning)", " ", text)
     about = [line for line in paragraph.splitlines() if told in line]
