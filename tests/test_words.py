@@ -34,6 +34,10 @@ class Word(NamedTuple):
 
 WORDS = [
     Word(
+        r"\b(?:keeps|kept) (?:(?:a|each|every|the) snapshot|each|it) for (?:longer than )?30 days",
+        "for at most 30 days: the account's plan may end",
+    ),
+    Word(
         r"\b(?:a|one|no|each|every|first|next|last|the|this|that|another|own|account) look\b(?!-)",
         "poll, listing request",
     ),

@@ -409,7 +409,7 @@ class StoredObject(Record, sparse=True):
 
 
 class ArchiveRecord(Record):
-    """A snapshot's zip in storage of your own, beyond the 30 days that the service keeps it.
+    """A snapshot's zip in storage of your own, which outlives the account's plan.
 
     `pulumi up` streams it there, resumes a transfer that breaks off, and lets the object appear
     under its name only once it is whole and verified. Another version is another object; a new

@@ -181,7 +181,7 @@ class HintKind(Enum):
         "owns the database."
     )
     SHOW_DATABASES = "A list of the databases shows the id of each."
-    CHECK_VERSION_ID = "Check the version id; a snapshot is kept for 30 days."
+    CHECK_VERSION_ID = "Check the version id; a snapshot is kept for at most 30 days."
     CHECK_HEALTH = "Check that the database is running and healthy."
     CHECK_DATA = "Check what the database holds."
     GIVE_DATABASE = "Give {database_id}: a database's own listing holds no others."
@@ -559,9 +559,7 @@ def not_listed(
     """
     happened = f"The service lists no snapshot {version_id} of database {database_id}"
     if listed_by is None:
-        kept = (
-            "The service keeps a snapshot for 30 days, and lists it within 30 minutes"
-        )
+        kept = "The service keeps a snapshot for at most 30 days, and lists it within 30 minutes"
         return f"{happened}. {kept}", [Hint(HintKind.CHECK_ID)]
     old = "its page can be 30 minutes old, and this snapshot may be younger"
     return f"{happened} yet: {old}", [

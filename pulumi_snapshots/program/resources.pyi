@@ -60,7 +60,8 @@ class Snapshot(pulumi.CustomResource):
             RFC 3339, UTC.
         size: bytes.
         created_at: when it was taken, by the service's clock. RFC 3339, UTC.
-        expires_at: when its 30 days at the service end. RFC 3339, UTC.
+        expires_at: when its 30 days at the service end, if the plan lasts until then. RFC 3339,
+            UTC.
         available: false while it is pending, and once it is missing or past its 30 days at the
             service.
         origin: `manual` or `automatic`; absent if the service does not say.
@@ -184,7 +185,7 @@ class Restore(pulumi.CustomResource):
     ) -> None: ...
 
 class Archive(pulumi.CustomResource):
-    """A snapshot's zip in storage of your own, beyond the 30 days that the service keeps it.
+    """A snapshot's zip in storage of your own, which outlives the account's plan.
 
     `pulumi up` streams it there, resumes a transfer that breaks off, and lets the object appear
     under its name only once it is whole and verified. Another version is another object; a new

@@ -158,7 +158,10 @@ class SnapshotCalls(ActCalls):
                 "(`{reuse_within}`) or completed it"
             )
         elif record.pending:
-            text = "forgotten: {id}; if its snapshot was started, the service keeps it for 30 days"
+            text = (
+                "forgotten: {id}; if its snapshot was started, the service keeps it for at most 30 "
+                "days"
+            )
         elif not record.available:
             text = "forgotten: {id}, which the service no longer listed"
         else:

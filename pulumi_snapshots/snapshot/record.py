@@ -182,7 +182,8 @@ class ListedProperties(Record):
         "When it was taken, by the service's clock.", default=None
     )
     expires_at: Moment | None = declare(
-        "When its 30 days at the service end.", default=None
+        "When its 30 days at the service end, if the plan lasts until then.",
+        default=None,
     )
     available: bool = declare(
         "False while it is pending, and once it is missing or past its 30 days at the service.",

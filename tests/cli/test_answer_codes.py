@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.support.drilling import CONNECTION, SCRATCH
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, World, world
 
-ANSWERS = {
+ANSWERS: dict[str, dict[str, Any]] = {
     "404 DATABASE_NOT_FOUND": {"status": 404, "code": "DATABASE_NOT_FOUND"},
     "403 RESOURCE_NOT_ALLOWED": {"status": 403, "code": "RESOURCE_NOT_ALLOWED"},
     "429 RATE_LIMITED": {"status": 429, "code": "RATE_LIMITED"},

@@ -386,7 +386,7 @@ def test_a_refresh_of_a_restore_or_drill_sends_nothing(idle: Servicer) -> None:
 def test_a_delete_says_what_was_forgotten(idle: Servicer) -> None:
     back = "pulumi import" if isinstance(idle, PluginServicer) else "Snapshot.get"
     state = STATE["Snapshot"]
-    until = "the service keeps it for 30 days"
+    until = "the service keeps it for at most 30 days"
     for number, (kind, values, text) in enumerate((
         ("Snapshot", state, f"{ID['Snapshot']}; the service keeps it until 2026-01-31T00:00:00Z. `{back}` adds it again."),
         ("Snapshot", {**state, "available": False}, f"{ID['Snapshot']}, which the service no longer listed"),

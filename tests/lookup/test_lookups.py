@@ -520,7 +520,7 @@ async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error_that_says_unt
     assert list(failed.value.then) == [Hint(HintKind.RUN_AGAIN_AFTER, time=until)]
     await w.clock.sleep(31 * 60)
     with pytest.raises(
-        NoSuchSnapshot, match="The service keeps a snapshot for 30 days"
+        NoSuchSnapshot, match="The service keeps a snapshot for at most 30 days"
     ) as gone:
         await get(program, record.id)
     assert list(gone.value.then) == [Hint(HintKind.CHECK_ID)]

@@ -404,7 +404,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         kind = await self._kind(request, context)
         if self._is_alone:
             why = (
-                ": the service deletes no snapshot, and keeps each for 30 days"
+                ": the service deletes no snapshot, and keeps each for at most 30 days"
                 if kind.is_listed
                 else ""
             )

@@ -304,7 +304,7 @@ async def test_without_a_state_nothing_is_changed_or_deleted() -> None:
         )
         assert "Nothing was changed." in told
         told = await here.refused("Delete", **found, properties=read.properties)
-        assert "and keeps each for 30 days. Nothing was deleted." in told
+        assert "and keeps each for at most 30 days. Nothing was deleted." in told
         told = await here.refused(
             "Delete", type="squarecloud:index:Archive", id="file:///x.zip"
         )
