@@ -273,7 +273,7 @@ async def end_archive(
     transfers: Transfers,
     record: ArchiveRecord,
     listener: Listener,
-    successor: ArchiveSuccessor | None = None,
+    successor: ArchiveSuccessor | None,
     *,
     delete_object: bool,
 ) -> None:

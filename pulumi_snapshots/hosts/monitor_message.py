@@ -93,9 +93,7 @@ def kind_of_monitor(url: str) -> str:
     return "discord" if is_discord and parts.path.startswith(DISCORD_PATH) else "ping"
 
 
-def message_of(
-    url: str, event: Event, title: str, text: str = ""
-) -> MonitorMessage | None:
+def message_of(url: str, event: Event, title: str, text: str) -> MonitorMessage | None:
     """Return the message that tells a monitor of an event.
 
     Args:

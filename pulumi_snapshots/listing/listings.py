@@ -522,7 +522,7 @@ class Listings:
         database_id: str,
         since: float,
         *,
-        spares_own: bool = False,
+        spares_own: bool,
     ) -> Page:
         """Get a page that shows all listed entries of a database; see `page`.
 

@@ -100,7 +100,7 @@ def why_not_absent(
 def unclaimed_since(
     entries: Iterable[ListedSnapshot],
     request: Request,
-    claimed: Collection[str] = (),
+    claimed: Collection[str],
 ) -> list[ListedSnapshot]:
     """Return the manual snapshots since a request that no other request has claimed.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from inspect import getdoc
 from typing import Any
@@ -20,6 +19,7 @@ from pulumi_snapshots.program import (
 from pulumi_snapshots.program.declaration import signature_of_provider
 from pulumi_snapshots.properties.catalogue import (
     Property,
+    Values,
     in_camel,
     in_camels,
     in_python,
@@ -35,7 +35,7 @@ class Native(Declared):
     def _register(
         self,
         resource_name: str,
-        inputs: Mapping[str, Any],
+        inputs: Values,
         opts: pulumi.ResourceOptions | None,
     ) -> None:
         name = self.schema.name

@@ -10,7 +10,7 @@ from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
 from pulumi_snapshots.engine import FILES, OUTPUT, RESOURCE, SECRET, SIGNATURE
 from pulumi_snapshots.engine.wording import readable
-from pulumi_snapshots.properties.catalogue import Property, in_python, record_in
+from pulumi_snapshots.properties.catalogue import Property, Values, in_python, record_in
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
 
 UNKNOWN_STRING = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
@@ -170,7 +170,7 @@ class Names:
 
     def write(
         self,
-        values: Mapping[str, Any],
+        values: Values,
         *,
         echo: Struct | None = None,
     ) -> Struct:

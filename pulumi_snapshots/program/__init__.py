@@ -31,6 +31,7 @@ from pulumi_snapshots.properties.catalogue import (
     Inputs,
     Record,
     ResourceSchema,
+    Values,
     record_in,
 )
 from pulumi_snapshots.properties.checks import is_usual_database_id
@@ -105,9 +106,7 @@ class Declared(pulumi.CustomResource):
         if not has_source:
             warn_of_unusual_id(given.get("database_id"), self)
 
-    def _engine_inputs(
-        self, source: Mapping[str, Any], given: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def _engine_inputs(self, source: Values, given: Values) -> dict[str, Any]:
         """Return the inputs as the engine takes them.
 
         Args:
@@ -172,7 +171,7 @@ class Declared(pulumi.CustomResource):
     def _register(
         self,
         resource_name: str,
-        inputs: Mapping[str, Any],
+        inputs: Values,
         opts: pulumi.ResourceOptions | None,
     ) -> None:
         """Register the resource with the engine, as its constructor: each provider's class does."""
@@ -258,7 +257,7 @@ def _secret_if_known(value: Any) -> pulumi.Output[Any]:
     )
 
 
-def given_values(values: Mapping[str, Any]) -> dict[str, Any]:
+def given_values(values: Values) -> dict[str, Any]:
     """Return the values that are not None.
 
     Args:
@@ -414,7 +413,7 @@ class Program:
     def noted(
         self,
         resource: str,
-        inputs: Mapping[str, Any],
+        inputs: Values,
     ) -> dict[str, Any]:
         """Note a resource's databases, and check that no drill overwrites another resource's.
 

@@ -156,7 +156,7 @@ async def snapshots_of_databases(
     session: Session,
     databases: Sequence[str],
     *,
-    origin: str | None = None,
+    origin: str | None,
     may_be_kept: bool = True,
 ) -> AccountPage:
     """Get the snapshots of some databases, in a way that delays no `create` that follows.

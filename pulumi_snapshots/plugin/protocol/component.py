@@ -1,7 +1,7 @@
 """The guard as a component, for all languages: its hooks run in the plugin's process."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -39,6 +39,7 @@ from pulumi_snapshots.guard.preview import PreviewedChanges
 from pulumi_snapshots.lookup.find import answer_lookup
 from pulumi_snapshots.lookup.results import LATEST, SnapshotInfo
 from pulumi_snapshots.plugin.wire import Names
+from pulumi_snapshots.properties.catalogue import Values
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.calls import EngineCall
 from pulumi_snapshots.service.errors import SquareCloudError
@@ -75,7 +76,7 @@ class GuardComponent:
     def __init__(
         self,
         asked: Any,
-        values: Mapping[str, Any],
+        values: Values,
         call: EngineCall,
         hooked: Callable[
             [str, Callable[[EngineCall], Awaitable[object]]], Awaitable[str]

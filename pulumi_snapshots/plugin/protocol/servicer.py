@@ -67,7 +67,7 @@ from pulumi_snapshots.plugin.wire import (
     is_secret,
     plain,
 )
-from pulumi_snapshots.properties.catalogue import Inputs, Property
+from pulumi_snapshots.properties.catalogue import Inputs, Property, Values
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, duration_text
 from pulumi_snapshots.run.calls import (
     Changes,
@@ -443,7 +443,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     def _note(
         self,
         id_: str,
-        outputs: Mapping[str, Any],
+        outputs: Values,
     ) -> None:
         """Note the version of a Snapshot, which resources may refer to that are checked later."""
         if is_provisional(id_):
@@ -588,7 +588,7 @@ async def _fail(
 
 async def _found(
     lookup: Lookup[Any],
-    values: Mapping[str, Any],
+    values: Values,
     call: EngineCall,
 ) -> Any:
     """What a lookup finds.
