@@ -159,7 +159,7 @@ def test_the_section_of_other_content_quotes_its_error_to_the_letter() -> None:
 
 
 def test_every_code_of_the_service_stands_in_the_section_of_its_error() -> None:
-    for code in errors._KNOWN:
+    for code in errors.KNOWN_CODES:
         error = error_for("POST /x", 400, code=code, readable=True)
         assert f"`{code}`" in SECTIONS[type(error).__name__][1]
 

@@ -75,7 +75,7 @@ class SquareCloudError(ProviderError):
         cls.meaning = first[:1].lower() + first[1:]
         for name, value in attributes.items():
             setattr(cls, name, value)
-        _KNOWN.update(dict.fromkeys(codes, _Known(cls)))
+        KNOWN_CODES.update(dict.fromkeys(codes, _Known(cls)))
 
     def __init__(  # noqa: PLR0913  an answer has this many parts
         self,
@@ -192,7 +192,8 @@ class _Known(NamedTuple):
         return self.meaning.format(scope=scope)
 
 
-_KNOWN = dict[str, _Known]()
+KNOWN_CODES = dict[str, _Known]()
+"""What each code of the service means."""
 NO_ROUTE = "ROUTE_NOT_FOUND"
 """The code of an answer to an unknown path; a service without one route can have others."""
 BLOCK_CODE = "RATE_LIMITED"
@@ -272,7 +273,7 @@ class RestoreFailed(
         Returns:
             The error.
         """
-        known = _KNOWN.get(code, _Known(cls, steps=(HintKind.ASK_SUPPORT,)))
+        known = KNOWN_CODES.get(code, _Known(cls, steps=(HintKind.ASK_SUPPORT,)))
         steps: list[HintKind | Hint] = [
             HintKind.RESTORE_BY_TRIGGERS,
             HintKind.CHECK_DATA,
@@ -484,7 +485,7 @@ class Redirected(SquareCloudError, steps=(HintKind.CHECK_ADDRESS,)):
     """The request was redirected, which is never followed with the API key."""
 
 
-_KNOWN |= {
+KNOWN_CODES |= {
     "MISSING_SCOPE": _Known(
         NotAllowed, "the API key lacks the scope {scope}", (HintKind.USE_SCOPES,)
     ),
@@ -557,7 +558,7 @@ def _known(code: str | None, kind: type[SquareCloudError]) -> _Known:
     """Return what a code means, or else what an error of this kind means without one."""
     if code == NO_ROUTE:
         return _NO_ROUTE
-    return _KNOWN.get(code or "", _Known(kind))
+    return KNOWN_CODES.get(code or "", _Known(kind))
 
 
 def is_new(error: SquareCloudError) -> bool:
@@ -569,7 +570,8 @@ def is_new(error: SquareCloudError) -> bool:
     if isinstance(error, ActionFailed):
         return True
     return (
-        isinstance(error, RequestRefused | ServiceFailed) and error.code not in _KNOWN
+        isinstance(error, RequestRefused | ServiceFailed)
+        and error.code not in KNOWN_CODES
     )
 
 
@@ -628,7 +630,7 @@ def _kind_of(
     readable: bool,
 ) -> type[SquareCloudError]:
     hundreds = status // 100
-    known = _KNOWN.get(code or "")
+    known = KNOWN_CODES.get(code or "")
     if status in _SURELY_UNAVAILABLE:  # whatever the body says
         return Unavailable
     if hundreds == _REDIRECT:

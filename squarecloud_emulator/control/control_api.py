@@ -14,7 +14,7 @@ from http import HTTPStatus
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError, validate_call
+from pydantic import ConfigDict, TypeAdapter, ValidationError, validate_call
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -40,7 +40,7 @@ PREFIX = "/_emulator"
 T = TypeVar("T", EmulatorSettings, Database)
 
 
-_JSON_VALUE = TypeAdapter[Any](Any)
+_JSON_VALUE = TypeAdapter[Any](Any, config=ConfigDict(ser_json_bytes="hex"))
 _FAULT = TypeAdapter(Fault)
 _CHANGEABLE = {
     EmulatorSettings: [one.name for one in fields(EmulatorSettings)],

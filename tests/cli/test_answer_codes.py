@@ -1,7 +1,9 @@
 """People search for codes: each text about an answer of the service ends with its status and code."""
 
 import re
+import tempfile
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,13 @@ import pytest
 
 from pulumi_snapshots.engine.wording import PLUGIN, PYTHON
 from pulumi_snapshots.errors import Message, ProviderError
-from pulumi_snapshots.service.errors import error_for
+from pulumi_snapshots.service.errors import KNOWN_CODES, error_for
 from tests.cli.test_trouble import ASKING, typed
 from tests.cli.typed import Desk, at_desk
 from tests.lookup.test_lookups import QUESTIONS
 from tests.service.test_errors import NOON
 from tests.support.drilling import CONNECTION, SCRATCH
-from tests.support.virtual import staged
+from tests.support.virtual import run_virtual, staged
 from tests.support.world import DATABASE, World, world
 
 ANSWERS: dict[str, dict[str, Any]] = {

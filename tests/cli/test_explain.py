@@ -18,7 +18,7 @@ from tests.support.world import DATABASE, World
 
 
 def test_every_code_of_the_service_and_every_error_is_explained() -> None:
-    assert [code for code in errors._KNOWN if not pages_about(code)] == []
+    assert [code for code in errors.KNOWN_CODES if not pages_about(code)] == []
     assert [name for name in page_names() if len(summary(name)) < 5] == []
 
 

@@ -108,6 +108,11 @@ async def test_databases_and_their_data_can_be_changed(at: Visit) -> None:
     assert (await at.listing("new")).status_code == 404
 
 
+@visited()
+async def test_bytes_in_a_row_are_shown_as_hexadecimal(at: Visit) -> None:
+    assert await rows(at, "SELECT x'00ff', 'é'") == {"rows": [[["00ff", "é"]]]}
+
+
 @pytest.mark.parametrize(
     "modified", ["2026-02-28T03:00:00", "2026-02-28T05:00:00+02:00"]
 )
