@@ -11,7 +11,7 @@ import pytest
 
 from pulumi_snapshots.engine.wording import PLUGIN, PYTHON
 from pulumi_snapshots.errors import Message, ProviderError
-from pulumi_snapshots.service.errors import KNOWN_CODES, error_for
+from pulumi_snapshots.service.errors import KNOWN_CODES, Blocked, error_for
 from tests.cli.test_trouble import ASKING, typed
 from tests.cli.typed import Desk, at_desk
 from tests.lookup.test_lookups import QUESTIONS
@@ -39,10 +39,15 @@ def codes_missing(text: str, answer: str) -> list[str]:
         "500 NEVER_SEEN": "failed to carry it out",
         "403": "proxy in front of the service refused",
     }[answer]
-    paragraph = re.sub(r"\n(?!hint|more|Error|warning)", " ", text)
-    about = [line for line in paragraph.splitlines() if told in line]
+    return lines_without(text, told, answer)
+
+
+def lines_without(text: str, told: str, answer: str) -> list[str]:
+    """The paragraphs with some words, which do not end with an answer in brackets."""
+    paragraphs = re.sub(r"\n(?!hint|more|Error|warning)", " ", text).splitlines()
+    about = [each for each in paragraphs if told.lower() in each.lower()]
     return [
-        line for line in about if not re.search(rf"\[[^\[\]]*{answer}[^\[\]]*\]", line)
+        each for each in about if not re.search(rf"\[[^\[\]]*{answer}[^\[\]]*\]", each)
     ]
 
 
@@ -58,6 +63,29 @@ async def test_a_command_says_the_code(
     assert codes_missing(ended.err, answer) == []
     if answer == "429 RATE_LIMITED" and "is blocked" in ended.err:
         assert re.search(r"is blocked until \d\d:\d\d:\d\d UTC", ended.err)
+
+
+@pytest.mark.parametrize("command", ASKING)
+def test_a_command_says_every_code_that_the_service_has(command: str) -> None:
+    # A block is told from one request to the next by one of its names.
+    codes = [each for each, known in KNOWN_CODES.items() if known.kind is not Blocked]
+    for code in codes:
+        run_virtual(partial(_says_code, command, code))
+
+
+async def _says_code(command: str, code: str) -> None:
+    answer = f"404 {code}"
+    async with world() as w:
+        w.fault(times=None, status=404, code=code)
+        with tempfile.TemporaryDirectory() as folder:
+            ended = await typed(
+                w, Path(folder), command, SQUARECLOUD_FIRST_POLL_AFTER="1s"
+            )
+    error = error_for("GET /x", 404, code=code, readable=True)
+    told = str(error.explanation).partition(" until ")[0]
+    assert ended.code != 0
+    assert answer in ended.err, ended.err
+    assert lines_without(ended.err, told, answer) == []
 
 
 DOING = {

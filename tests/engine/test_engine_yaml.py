@@ -182,9 +182,7 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
             "        - ${guard}\n", "        - ${guard}\n        - ${back}\n"
         )
     )
-    app.run("config", "set", "rollback", "1")
-    app.up()
-    assert app.restores() == [version]
+    _goes_back_with_the_old_release(app, version)
     _warns_of_a_guard_that_guards_nothing(app, program)
     _names_wrong_inputs(app, program)
 
@@ -192,6 +190,23 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
 def _migrations(app: App) -> list[str]:
     """What the command has done."""
     return (app.stack.project / "done").read_text().splitlines()
+
+
+def _goes_back_with_the_old_release(app: App, version: str) -> None:
+    """In one run: what is guarded waits for the Restore, so one snapshot is paid for."""
+    app.run("config", "set", "rollback", "1")
+    app.run("config", "set", "release", "v1")
+    # The service would refuse a snapshot for two minutes after a restore.
+    app.emulator.control("settings", {"restore_tail_seconds": 0}, "PATCH")
+    app.pass_time(600)
+    app.forget_requests()
+    printed = joined(app.up())
+    sent = [each["kind"] for each in app.requests() if each["accepted"]]
+    assert sent == ["restore", "create"]
+    assert app.restores() == [version]
+    assert "earlier run" not in printed
+    (last,) = app.started()
+    assert f"guarded by {DATABASE}/{last}: create of Command migration" in printed
 
 
 def _has_nothing_to_restore_yet(app: App, program: Path) -> None:
