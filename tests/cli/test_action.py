@@ -281,7 +281,7 @@ def test_with_shared_state_the_next_runner_is_guarded_by_the_snapshot_of_the_fir
     (snapshot,) = taken(service)
     assert ended.snapshot == snapshot
     assert (
-        "an earlier run of false failed, was cut off, or is still under way"
+        "an earlier run of false did not begin, failed, was cut off, or is still under way"
         in ended.log
     )
     assert (lost.folder / "installed").read_text().endswith("[cli,archive]\n")

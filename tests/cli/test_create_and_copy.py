@@ -39,6 +39,22 @@ async def test_archive_archives_the_snapshot_that_was_taken(
     assert DATABASE in shelf.out
 
 
+@at_desk(cache_world="invalidated")
+async def test_archive_latest_archives_the_newest_snapshot_and_says_which(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    w.emulator.add_snapshot(DATABASE)
+    w.emulator.execute(DATABASE, "CREATE TABLE newer (a)")
+    newest = str(w.emulator.add_snapshot(DATABASE).version_id)
+    place = f"{tmp_path}/backups/"
+    ended = (await desk.types("archive", f"{DATABASE}/latest", place)).done
+    (file,) = zips_below(tmp_path)
+    assert newest in file.name
+    assert file.read_bytes() == w.emulator.archive_of(newest)
+    assert str(file) in ended.out
+    assert w.posts == []
+
+
 WRONG = {
     "no folder": (
         ("--output", "/none/such/shop.zip"),

@@ -112,7 +112,7 @@ async def test_a_command_that_is_tried_again_is_guarded_from_before_the_first_tr
     desk.child.code = 0
     ended = (await guards(desk, DATABASE)).done
     assert (
-        f"an earlier run of true failed, was cut off, or is still under way; {DATABASE}/{w.started()}"
+        f"an earlier run of true did not begin, failed, was cut off, or is still under way; {DATABASE}/{w.started()}"
         in ended.err
     )
     await w.clock.sleep(5 * MINUTE)
@@ -195,6 +195,21 @@ async def test_quota_for_one_of_two_databases_runs_nothing_and_loses_nothing(
     (await guards(desk, *BOTH)).done  # noqa: B018  it asserts
     sent = [str(each.database_id) for each in w.posts if each.accepted]
     assert sorted(sent) == sorted(BOTH)
+
+
+@at_desk(databases=BOTH, snapshot_seconds=0)
+async def test_the_run_after_one_that_had_only_one_snapshot_does_not_say_that_it_ran(
+    desk: Desk, w: World
+) -> None:
+    refused: dict[str, Any] = {
+        "status": 429,
+        "code": "DAILY_SNAPSHOTS_LIMIT_REACHED",
+    }
+    w.fault(kind="create", skip=1, times=1, **refused)
+    (await guards(desk, *BOTH)).failed("daily quota", code=NOT_RUN)
+    assert desk.child.ran == []
+    ended = (await guards(desk, str(w.posts[0].database_id))).done
+    assert "an earlier run of true did not begin, failed, was cut off" in ended.err
 
 
 @at_desk()
@@ -327,7 +342,7 @@ async def test_the_run_after_one_that_was_killed_says_what_is_guarded(
     back = way_back(w)
     desk.child.seconds = 0.0
     ended = (await desk.types("guard", DATABASE, "--", "false")).done
-    happened = f"an earlier run of true failed, was cut off, or is still under way; {DATABASE}/{w.posts[0].version_id} of 2026-03-01 12:00:"
+    happened = f"an earlier run of true did not begin, failed, was cut off, or is still under way; {DATABASE}/{w.posts[0].version_id} of 2026-03-01 12:00:"
     first, second = (
         line for line in ended.err.splitlines() if line.startswith(("an earl", back))
     )

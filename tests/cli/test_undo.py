@@ -264,6 +264,7 @@ async def test_a_dry_run_says_what_would_happen_and_sends_no_post(
     assert OTHER_DATABASE in shown["onto"]
     assert shown["overwrites"].endswith("2026-03-01 10:00:00 UTC, 2 h ago")
     assert shown["kept"] == "in a new snapshot, first"
+    assert shown["quota left"] == "6 snapshots"
     fields = (await desk.types(*command, "--no-keep", "--json")).done.json
     assert (fields["keep_current"], fields["target_database_id"]) == (
         False,

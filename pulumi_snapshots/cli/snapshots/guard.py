@@ -35,8 +35,8 @@ OFF = (
     "database {typed} is not known: {why}"
 )
 UNFINISHED = (
-    "an earlier run of {command} failed, was cut off, or is still under way; {id} of {time} is "
-    "from before it\n{way_back}"
+    "an earlier run of {command} did not begin, failed, was cut off, or is still under way; {id} "
+    "of {time} is from before it\n{way_back}"
 )
 
 
