@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -3114,12 +3115,16 @@ def functions_of(text: str) -> dict[str, CodeType]:
     return found
 
 
+_functions_as_written = cache(functions_of)
+"""Of a file that many mistakes are made in."""
+
+
 def changed(right: str, wrong: str) -> dict[str, CodeType]:
     """The functions that differ.
 
     None if the mistake is none of Python's, which no test has to notice.
     """
-    before = functions_of(right)
+    before = _functions_as_written(right)
     try:
         after = functions_of(wrong)
     except SyntaxError:
