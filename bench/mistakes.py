@@ -1701,8 +1701,8 @@ MISTAKES = (
     ("listing", "if self._failure is not None:\n            raise self._failure", "pass"),
     (
         "listing",
-        "return [each for each in found if self._age(each) < SERVICE_CACHE]",
-        "return found",
+        "return [each for each in attempts if self._age(each) < SERVICE_CACHE]",
+        "return attempts",
     ),
     ("listing", "if lacking and not unlisted:", "if False:"),
     ("listing", "if error.passing or isinstance(error, KeyRefused):", "if error.passing:"),
@@ -1890,7 +1890,7 @@ MISTAKES = (
     ("archive", "if members and min(each.header_offset for each in members) != 0:", "if False:"),
     ("archive", "self._written_hash.update(block)", "pass"),
     ("archive", "not in {None, (each.CRC, each.file_size)}:", "is False:"),
-    ("archive", "if found and signature not in SIGNATURES:", "if False:"),
+    ("archive", "if contents and signature not in SIGNATURES:", "if False:"),
     ("archive", "version=inputs.version_id, etag=None", "version=None, etag=None"),
     ("archive", "if served.version is None and not self._is_pinned(self._url):", "if False:"),
     ("archive", "Served(total=inputs.size,", "Served(total=None,"),
@@ -1906,7 +1906,7 @@ MISTAKES = (
     ("archive", "if sum(each.file_size for each in members) == 0:", "if False:"),
     (
         "archive",
-        "unread = [each for each in members if found.get(each.header_offset) is None]",
+        "unread = [each for each in members if contents.get(each.header_offset) is None]",
         "unread = []",
     ),
     (
@@ -1970,8 +1970,8 @@ MISTAKES = (
     ),
     ("archive", "store.replace(before.text, mark)\n        return", "return"),
     ("archive", "if beside.is_foreign:\n            raise", "if False:\n            raise"),
-    ("archive", "if found is None or found.version_id != record.version_id:", "if found is None:"),
-    ("archive", "if found is None or found.snapshot != snapshot:", "if found is None:"),
+    ("archive", "or manifest.version_id != record.version_id:", ":"),
+    ("archive", "if manifest is None or manifest.snapshot != snapshot:", "if manifest is None:"),
     ("archive", "if successor.owner == record.owner or record.owner is None:", "if True:"),
     (
         "archive",
@@ -2746,7 +2746,7 @@ MISTAKES = (
         '"another run"',
     ),
     ("program", "if known and snapshot is not None:", "if False:"),
-    ("archive", "if seen is None or found is None or found.claim != claim:", "if seen is None:"),
+    ("archive", "manifest is None or manifest.claim != claim:", "False:"),
     (
         "archive",
         "if successor.owner == record.owner or record.owner is None:",

@@ -267,25 +267,25 @@ class _Transfer:
             )
         return record
 
-    def _described(self, found: Manifest | None, written: Written) -> Manifest:
+    def _described(self, present: Manifest | None, written: Written) -> Manifest:
         """Make the complete manifest; raises `Overtaken` if the one found shows another writer."""
         shared = written.shared
         is_gone = shared is not None and (
-            found is None or found.sha256 != shared.sha256
+            present is None or present.sha256 != shared.sha256
         )
-        claim = found.claim if found else None
+        claim = present.claim if present else None
         if is_gone or claim != written.claim:
             raise Overtaken(written.record.uri)
-        return self._merged(found, written.record, claim=None)
+        return self._merged(present, written.record, claim=None)
 
     def _merged(
         self,
-        found: Manifest | None,
+        present: Manifest | None,
         record: ArchiveRecord,
         claim: str | None,
     ) -> Manifest:
         return merged(
-            found,
+            present,
             record,
             self._inputs.recipients,
             self._request.owner,

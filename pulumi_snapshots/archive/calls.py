@@ -146,8 +146,8 @@ async def _entered(
     """Enter an importer into the manifest; the record stays without an owner if that failed."""
     owner = _owner(call, None, pin=pin)
     transfers = call.shared.of(Transfers)
-    found = await enter_owner(transfers, record, owner, call.listener)
-    if found is None or owner not in found.owners:
+    manifest = await enter_owner(transfers, record, owner, call.listener)
+    if manifest is None or owner not in manifest.owners:
         name = place_text(record.uri)
         call.listener.warn(f"this resource is not entered yet as an owner of {name}.")
         return record

@@ -116,17 +116,17 @@ class ArchiveRules(Rules):
         call.shared.of(ArchiveMemory).current[call.owner] = ArchiveSuccessor(
             record, counts
         )
-        found = archive_difference(record, state, values)
+        changes = archive_difference(record, state, values)
         is_unknown = which_snapshot(values)[1] is UNKNOWN
-        if is_unknown and not found.replaces and _is_being_replaced(call, record):
+        if is_unknown and not changes.replaces and _is_being_replaced(call, record):
             name = _version_input(values)
-            found = Changes((name,), reason="its snapshot is replaced")
-        is_new = is_unknown or bool(found.replaces) or record.lost is not None
+            changes = Changes((name,), reason="its snapshot is replaced")
+        is_new = is_unknown or bool(changes.replaces) or record.lost is not None
         removal = _removal(record, values) if is_new else None
         if removal is None:
-            return found
-        reason = Message("{why}; {removal}", why=found.reason, removal=removal)
-        return replace(found, reason=reason if found.reason else removal)
+            return changes
+        reason = Message("{why}; {removal}", why=changes.reason, removal=removal)
+        return replace(changes, reason=reason if changes.reason else removal)
 
 
 def _is_being_replaced(call: EngineCall, record: ArchiveRecord) -> bool:

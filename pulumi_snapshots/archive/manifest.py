@@ -128,8 +128,8 @@ class Manifest(Record):
         except (ValueError, LookupError, TypeError):
             return None
         try:
-            found = cls.from_outputs(facts)
-            for moment in found.moments():
+            manifest = cls.from_outputs(facts)
+            for moment in manifest.moments():
                 parse_rfc3339(moment)
         except (
             ValueError,
@@ -139,7 +139,7 @@ class Manifest(Record):
         ) as error:
             name = place_text(uri + MANIFEST_SUFFIX)
             raise StoreTrouble(f"{name} is a damaged manifest ({error})") from error
-        return found
+        return manifest
 
     def moments(self) -> list[str]:
         """Return all times in the manifest, as they are written."""
@@ -330,7 +330,7 @@ def edit_manifest(transfers: Transfers, uri: str, edit: Edit) -> Manifest | None
 
 
 def merged(
-    found: Manifest | None,
+    present: Manifest | None,
     record: ArchiveRecord,
     recipients: Sequence[str] | None,
     owner: Owner | None,
@@ -339,7 +339,7 @@ def merged(
     """Make the manifest of an archive in place of the manifest that was found.
 
     Args:
-        found: the earlier manifest. Its other owners and its drill stay if it is of the same
+        present: the earlier manifest. Its other owners and its drill stay if it is of the same
             snapshot.
         record: the archive that was written.
         recipients: public keys of age; None or empty if the object is not encrypted.
@@ -350,11 +350,11 @@ def merged(
         The new manifest.
     """
     made = replace(Manifest.of(record, recipients), claim=claim)
-    if found is not None and found.version_id == record.version_id:
+    if present is not None and present.version_id == record.version_id:
         made = replace(
             made,
-            owners=found.without(record.owner),
-            drill=found.drill,
+            owners=present.without(record.owner),
+            drill=present.drill,
         )
     return replace(made, owners=(*made.owners, owner)) if owner else made
 
@@ -403,10 +403,10 @@ async def enter_owner(
         The manifest after the change; None if there is none, or if it was not changed.
     """
 
-    def enter(found: Manifest | None) -> Manifest | None:
-        if found is None or found.version_id != record.version_id:
+    def enter(manifest: Manifest | None) -> Manifest | None:
+        if manifest is None or manifest.version_id != record.version_id:
             return None
-        return replace(found, owners=(*found.without(owner.id), owner))
+        return replace(manifest, owners=(*manifest.without(owner.id), owner))
 
     warning = f"the manifest of {place_text(record.uri)} does not say so yet"
     return await note_in_manifest(transfers, record.uri, enter, listener, warning)
@@ -432,14 +432,14 @@ async def note_drill(
         How many manifests name the drill now.
     """
 
-    def edit(found: Manifest | None) -> Manifest | None:
-        if found is None or found.snapshot != snapshot:
+    def edit(manifest: Manifest | None) -> Manifest | None:
+        if manifest is None or manifest.snapshot != snapshot:
             return None
-        return replace(found, drill=drilled)
+        return replace(manifest, drill=drilled)
 
     count = 0
     for uri in uris:
         warning = f"the drill was not noted in the manifest of {place_text(uri)}"
-        found = await note_in_manifest(transfers, uri, edit, listener, warning)
-        count += found is not None and found.drill == drilled
+        manifest = await note_in_manifest(transfers, uri, edit, listener, warning)
+        count += manifest is not None and manifest.drill == drilled
     return count

@@ -122,10 +122,10 @@ def _keep(given: object) -> Keep:
 
 
 def _destination(given: object) -> Destination:
-    found = Destination.parse(checks.text(given))
-    if found.scheme != "file" and find_spec(LIBRARY) is None:
+    place = Destination.parse(checks.text(given))
+    if place.scheme != "file" and find_spec(LIBRARY) is None:
         raise Unfit(not_installed(LIBRARY, EXTRA))
-    return found
+    return place
 
 
 def _url(given: object) -> str:
@@ -553,13 +553,13 @@ class ArchiveMemory:
             The archive that counts this one among its earlier ones, or else the archive of the same
             URN; None if nothing has replaced it.
         """
-        found = next(
+        candidate = next(
             (each for each in self.current.values() if each.record.has_had(record)),
             self.current.get(urn) if urn else None,
         )
-        is_itself = found is not None and found.record.object == record.object
-        is_same_owner = found is not None and found.record.owner == record.owner
-        return None if is_itself and is_same_owner else found
+        is_itself = candidate is not None and candidate.record.object == record.object
+        is_same_owner = candidate is not None and candidate.record.owner == record.owner
+        return None if is_itself and is_same_owner else candidate
 
 
 ARCHIVE = ResourceSchema(

@@ -78,8 +78,8 @@ def release(transfers: Transfers, uri: str, mark: str, owner_id: str | None) -> 
     Raises:
         StoreTrouble: the object or its manifest may still be there.
     """
-    found = manifest_at(transfers, uri)
-    kept_for = _kept_for(found, owner_id)
+    manifest = manifest_at(transfers, uri)
+    kept_for = _kept_for(manifest, owner_id)
     if kept_for is not None:
         edit_manifest(transfers, uri, lambda now: _left_by(now, owner_id))
         return Release(removed=False, kept_for=kept_for)
@@ -87,7 +87,7 @@ def release(transfers: Transfers, uri: str, mark: str, owner_id: str | None) -> 
     seen = store.stat()
     if seen is not None and seen.mark != mark:
         return Release(removed=False)
-    if found is None:
+    if manifest is None:
         return Release(store.remove(mark))
     claim = secrets.token_hex(8)
     claimed = edit_manifest(
@@ -131,8 +131,8 @@ def _remove_claimed(transfers: Transfers, uri: str, claim: str) -> None:
     """Remove a manifest if it still has this claim."""
     store = manifest_store(transfers, uri)
     seen = store.stat()  # before it is read: a later write changes the mark
-    found = manifest_at(transfers, uri)
-    if seen is None or found is None or found.claim != claim:
+    manifest = manifest_at(transfers, uri)
+    if seen is None or manifest is None or manifest.claim != claim:
         return
     try:
         store.remove(seen.mark)
@@ -169,10 +169,10 @@ async def objects_before(
     if inputs.keep is None or len(previous.earlier) < TIER_LIMIT:
         return known
     uris = {each.uri for each in known}
-    found = await owned_objects(transfers, previous, listener)
+    owned = await owned_objects(transfers, previous, listener)
     return [
         *known,
-        *(each for each in found if each.uri not in uris),
+        *(each for each in owned if each.uri not in uris),
     ]
 
 
@@ -428,18 +428,18 @@ async def forget_archives(
     Raises:
         StoreTrouble: the archives could not be listed.
     """
-    found = await shelved(transfers, place)
-    kept = _kept_of_databases(found, keep)
+    archives = await shelved(transfers, place)
+    kept = _kept_of_databases(archives, keep)
     return [
         await _forgotten(transfers, each, kept, owner_id, dry_run=dry_run)
-        for each in found
+        for each in archives
     ]
 
 
-def _kept_of_databases(found: Iterable[Shelved], keep: Keep) -> set[str]:
+def _kept_of_databases(archives: Iterable[Shelved], keep: Keep) -> set[str]:
     """Apply a rule to the archives of each database; returns the URIs of those that it keeps."""
     stored = defaultdict[str, list[StoredObject]](list)
-    for each in found:
+    for each in archives:
         manifest = each.manifest
         if manifest is None or manifest.database_id is None or each.problem:
             continue

@@ -96,13 +96,13 @@ async def shelved(
         not place.folder and place.uri in sizes
     ):  # of one object, the listing is only that
         sizes.setdefault(place.uri + MANIFEST_SUFFIX, 0)
-    found = await _by_manifests(transfers, sizes)
-    for uri in sizes.keys() - found.keys():
+    archives = await _by_manifests(transfers, sizes)
+    for uri in sizes.keys() - archives.keys():
         is_named = uri == place.uri and not uri.endswith(MANIFEST_SUFFIX)
         if is_named or OURS.fullmatch(name_of(uri)):
-            found[uri] = Shelved(uri, None, NO_MANIFEST, sizes[uri])
+            archives[uri] = Shelved(uri, None, NO_MANIFEST, sizes[uri])
     verified = []
-    for _, each in sorted(found.items()):
+    for _, each in sorted(archives.items()):
         problem = each.problem or await _problem(transfers, each, deep=deep)
         verified.append(replace(each, problem=problem))
     return verified
@@ -112,7 +112,7 @@ async def _by_manifests(
     transfers: Transfers, sizes: Mapping[str, int]
 ) -> dict[str, Shelved]:
     """Read all manifests of a listing; returns the archives that they describe, by URI."""
-    found: dict[str, Shelved] = {}
+    archives: dict[str, Shelved] = {}
 
     def read(uri: str) -> None:
         size = sizes.get(uri)
@@ -120,10 +120,10 @@ async def _by_manifests(
             manifest = manifest_at(transfers, uri)
         except StoreTrouble as trouble:
             problem = f"its manifest cannot be read: {trouble.happened}"
-            found[uri] = Shelved(uri, None, problem, size)
+            archives[uri] = Shelved(uri, None, problem, size)
             return
         if manifest is not None:  # else it is somebody else's file, or has vanished
-            found[uri] = Shelved(uri, manifest, size=size)
+            archives[uri] = Shelved(uri, manifest, size=size)
 
     described = (
         uri.removesuffix(MANIFEST_SUFFIX)
@@ -131,7 +131,7 @@ async def _by_manifests(
         if uri.endswith(MANIFEST_SUFFIX) and size <= LARGEST_MANIFEST
     )
     await transfers.reading_each(read, described)
-    return found
+    return archives
 
 
 async def _problem(transfers: Transfers, one: Shelved, *, deep: bool) -> str | None:
@@ -194,12 +194,12 @@ async def owned_objects(
         The archives that are as their manifests say, newest first; none if they cannot be listed.
     """
     folder = Destination.parse(f"{record.uri.rpartition('/')[0]}/")
-    found: list[StoredObject] = []
+    objects: list[StoredObject] = []
     try:
         with transfers.within(LISTING_OWNED):
             for each in await shelved(transfers, folder):
                 if each.problem is None and _owns(record, each.manifest):
-                    found += await _stored(transfers, each, record)
+                    objects += await _stored(transfers, each, record)
     except StoreTrouble as trouble:
         text = "earlier archives in {folder} are not counted: {why}."
         listener.warn(
@@ -210,7 +210,7 @@ async def owned_objects(
             )
         )
         return []
-    return archives_newest_first(found)
+    return archives_newest_first(objects)
 
 
 def _owns(record: ArchiveRecord, manifest: Manifest | None) -> bool:

@@ -60,7 +60,7 @@ def check_zip(blocks: Iterator[Buffer]) -> str | None:
     """
     file = file_of(blocks)
     try:
-        found, tail = _read_members(file)
+        contents, tail = _read_members(file)
         members = _read_directory(file, tail)
     except ProviderError:
         raise
@@ -74,24 +74,24 @@ def check_zip(blocks: Iterator[Buffer]) -> str | None:
             "the download is not a readable zip: its directory is not where its end record says"
         )
     for each in members:
-        if found.get(each.header_offset) not in {
+        if contents.get(each.header_offset) not in {
             None,
             (each.CRC, each.file_size),
         }:
             raise BrokenZip(
                 f"the zip's member {each.filename} is damaged: it has another checksum"
             )
-    return _unproved(members, found)
+    return _unproved(members, contents)
 
 
 def _unproved(
     members: Sequence[zipfile.ZipInfo],
-    found: Mapping[int, Content | None],
+    contents: Mapping[int, Content | None],
 ) -> str | None:
     """Say why the content of a zip is not proved; None if it is."""
     if sum(each.file_size for each in members) == 0:
         return "it is empty"
-    unread = [each for each in members if found.get(each.header_offset) is None]
+    unread = [each for each in members if contents.get(each.header_offset) is None]
     if not unread:
         return None
     reasons = dict.fromkeys(_why_unread(each) for each in unread)
@@ -184,20 +184,20 @@ def _read_members(
     Returns the content of each member by its place, None for one that is passed over, and the
     signature that ended them.
     """
-    found: dict[int, Content | None] = {}
+    contents: dict[int, Content | None] = {}
     start = 0
     signature = file.read(4)
     while signature == MEMBER:
         header = _LocalHeader.read(file)
         if not header.shows_its_end:
-            return found, b""
+            return contents, b""
         content = _content(file, header)
-        found[start] = content if header.is_read else None
+        contents[start] = content if header.is_read else None
         signature = _next_signature(file, header)
         start = file.tell() - 4
-    if found and signature not in SIGNATURES:
+    if contents and signature not in SIGNATURES:
         raise BrokenZip("the header of a member of the zip is damaged")
-    return found, signature
+    return contents, signature
 
 
 def _content(file: io.BufferedReader, header: _LocalHeader) -> Content:

@@ -165,8 +165,8 @@ def keywords(dsn: str) -> list[tuple[str, str]]:
     Returns:
         Each name, in lower case, with its value, which has no quotes any more; nothing for a URL.
     """
-    found = () if "://" in dsn else _KEYWORD.findall(dsn)
-    return [(name.lower(), quoted or plain) for name, quoted, plain in found]
+    pairs = () if "://" in dsn else _KEYWORD.findall(dsn)
+    return [(name.lower(), quoted or plain) for name, quoted, plain in pairs]
 
 
 def parameters(dsn: str) -> dict[str, str]:

@@ -138,11 +138,11 @@ class MySQL(BlockingConnection):
     def _sees_all_tables(self) -> bool:
         """Tell whether the server lists all tables: those to which the user has any right."""
         for (grant,) in self._rows("SHOW GRANTS"):
-            found = GRANT.match(grant)
-            if found and found["pattern"] is None:
+            match = GRANT.match(grant)
+            if match and match["pattern"] is None:
                 return True
-            if found:
-                like = self._rows("SELECT DATABASE() LIKE %s", found["pattern"])
+            if match:
+                like = self._rows("SELECT DATABASE() LIKE %s", match["pattern"])
                 if like[0][0]:
                     return True
         return False

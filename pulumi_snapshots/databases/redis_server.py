@@ -116,12 +116,12 @@ class Redis(BlockingConnection):
 
     def _databases(self) -> dict[str, int]:
         """Return the keys of each logical database that has some: `db0`."""
-        found = self._info("keyspace")
-        if not found:
+        keyspace = self._info("keyspace")
+        if not keyspace:
             return {f"db{self._connection.db}": self._send("DBSIZE")}
         keys = (
             (name, re.match(r"keys=(\d+)", statistics))
-            for name, statistics in found.items()
+            for name, statistics in keyspace.items()
         )
         return {name: int(number[1]) for name, number in keys if number}
 

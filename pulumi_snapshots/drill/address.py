@@ -205,8 +205,8 @@ def _servers(
     if port:
         ports = port.split(",")
     else:
-        found = [PORT.search(place) for place in places]
-        ports = [match[1] if match else "" for match in found]
+        matches = [PORT.search(place) for place in places]
+        ports = [match[1] if match else "" for match in matches]
     if len(ports) == 1:
         ports *= len(hosts)
     return tuple(

@@ -276,11 +276,11 @@ def counted_tables(results: Iterable[CheckResult] | None) -> list[TableRows]:
     Returns:
         The tables, each once, as the first check that has counted it; none if no check has.
     """
-    found = dict[str, TableRows]()
+    tables = dict[str, TableRows]()
     for result in results or ():
         for each in result.tables or ():
-            found.setdefault(each.table, each)
-    return list(found.values())
+            tables.setdefault(each.table, each)
+    return list(tables.values())
 
 
 class GoodDrill(Record, sparse=True):

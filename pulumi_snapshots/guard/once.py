@@ -390,9 +390,11 @@ async def _newest_known(session: Session, database_id: str) -> _Taken | None:
     """The newest snapshot that the listing or the ledger shows now, also an automatic one."""
     known: list[_Taken] = []
     with suppress(LedgerUnavailable):
-        found = await session.ledger.snapshots(database_id)
+        attempts = await session.ledger.snapshots(database_id)
         known += [
-            _Taken(each.request.posted_at, each.result) for each in found if each.result
+            _Taken(each.request.posted_at, each.result)
+            for each in attempts
+            if each.result
         ]
     with suppress(SquareCloudError):
         page = await session.listings.page(

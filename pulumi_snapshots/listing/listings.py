@@ -513,8 +513,10 @@ class Listings:
         A run that waits for a single snapshot finds it on that page. A run that waits for several
         finds them on the account's.
         """
-        found = await self.found_lately()
-        polled = {each.database_id for each in found if each.request.answered != "200"}
+        attempts = await self.found_lately()
+        polled = {
+            each.database_id for each in attempts if each.request.answered != "200"
+        }
         return polled == {database_id}
 
     async def complete_page(
@@ -591,8 +593,8 @@ class Listings:
         if origin == "automatic":
             return []
         with suppress(LedgerUnavailable):
-            found = await self._ledger.snapshots(database_id)
-            return [each for each in found if self._age(each) < SERVICE_CACHE]
+            attempts = await self._ledger.snapshots(database_id)
+            return [each for each in attempts if self._age(each) < SERVICE_CACHE]
         return []
 
     async def unlisted(
@@ -627,11 +629,11 @@ class Listings:
         }
         return names.popitem() if len(names) == 1 else ("", None)
 
-    def _age(self, found: Attempt) -> float:
+    def _age(self, attempt: Attempt) -> float:
         """Return the seconds since a version was found; another machine's clock may be ahead."""
-        if found.ended_at is None:
+        if attempt.ended_at is None:
             return math.inf
-        return max(0.0, (self._ledger.clock.now() - found.ended_at).total_seconds())
+        return max(0.0, (self._ledger.clock.now() - attempt.ended_at).total_seconds())
 
     async def of_database(
         self,
@@ -721,10 +723,10 @@ class Listings:
             answers = await ask_all([partial(ask, each) for each in ids])
             return dict(zip(ids, answers, strict=True))
         of_each = by_database(listing)
-        found = await self.found_lately(origin=origin)
+        attempts = await self.found_lately(origin=origin)
         lacking = {
             each.database_id
-            for each in found
+            for each in attempts
             if each.result not in of_each.get(each.database_id, {})
         }
         for database_id in lacking:
@@ -738,8 +740,8 @@ class Listings:
             database_id: The database.
             version_id: The version.
         """
-        found = await self.found_lately(database_id)
-        return any(each.result == version_id for each in found)
+        attempts = await self.found_lately(database_id)
+        return any(each.result == version_id for each in attempts)
 
     async def listed_by(
         self,
@@ -758,10 +760,10 @@ class Listings:
         Returns:
             The time, UTC; None if it is past, so that the database has no such snapshot.
         """
-        found: list[Attempt] = []
+        attempts: list[Attempt] = []
         with suppress(LedgerUnavailable):
-            found = await self._ledger.snapshots(database_id)
-        ages = [self._age(each) for each in found if each.result == version_id]
+            attempts = await self._ledger.snapshots(database_id)
+        ages = [self._age(each) for each in attempts if each.result == version_id]
         if created is not None:
             # An entry that no listing has shown yet has the time of its request: the snapshot is
             # complete when the answer comes.
@@ -789,35 +791,35 @@ def _refused_for(error: SquareCloudError) -> float:
     return math.inf
 
 
-def _lacking(found: Iterable[Attempt], entries: Entries) -> list[Attempt]:
+def _lacking(attempts: Iterable[Attempt], entries: Entries) -> list[Attempt]:
     """Return the requests whose snapshots are not among entries."""
-    return [each for each in found if each.result not in entries]
+    return [each for each in attempts if each.result not in entries]
 
 
-def _old_page_error(found: Attempt) -> CannotTell:
+def _old_page_error(attempt: Attempt) -> CannotTell:
     """Return the error that the service serves a page that lacks a snapshot which a run has found.
 
     Its times are the ledger's, the same in every call.
     """
-    found_at = found.ended_at or found.request.posted_at
+    found_at = attempt.ended_at or attempt.request.posted_at
     listed_by = found_at + timedelta(seconds=SERVICE_CACHE)
     return CannotTell(
-        f"the service serves an old page: it lacks snapshot {found.result} of database "
-        f"{found.database_id}, which a run found at {found_at:%H:%M:%S} UTC",
+        f"the service serves an old page: it lacks snapshot {attempt.result} of database "
+        f"{attempt.database_id}, which a run found at {found_at:%H:%M:%S} UTC",
         then=[Hint(HintKind.RUN_AGAIN_AFTER, time=f"{listed_by:%H:%M:%S} UTC")],
     )
 
 
-def entry_of(found: Attempt) -> ListedSnapshot:
+def entry_of(attempt: Attempt) -> ListedSnapshot:
     """Return the entry of a version that a run has found, until a page shows it; without a name.
 
     Args:
-        found: the request that started the snapshot.
+        attempt: the request that started the snapshot.
     """
-    posted = found.request.requested
+    posted = attempt.request.requested
     return ListedSnapshot.model_construct(
         name="",
-        version_id=found.result,
+        version_id=attempt.result,
         modified=posted,
         origin="manual",
     )

@@ -49,12 +49,12 @@ async def find_snapshots(
     Returns:
         The snapshots.
     """
-    found = await _fitting(session, query, since, of_each)
+    fitting = await _fitting(session, query, since, of_each)
     # Snapshots without a time come last; they are no error if the query names no age.
-    found.sort(key=lambda one: one[1].modified or NEVER, reverse=True)
+    fitting.sort(key=lambda one: one[1].modified or NEVER, reverse=True)
     return [
         SnapshotInfo.of(await describe(session, *one), with_url=query.with_url)
-        for one in found
+        for one in fitting
     ]
 
 
@@ -182,8 +182,8 @@ async def answer_lookup(
         DATABASE.function: lambda: find_database(session, query.database_id, since),
         DATABASES.function: lambda: find_databases(session, since, tell),
     }
-    found: T = await ways[lookup.function]()
-    return found
+    answer: T = await ways[lookup.function]()
+    return answer
 
 
 async def _fitting(

@@ -205,9 +205,9 @@ class Lookup(Generic[T]):
         Args:
             answer: the answer.
         """
-        found = answer if isinstance(answer, list) else [answer]
+        results = answer if isinstance(answer, list) else [answer]
         return "download_url" in self.result.properties() or any(
-            getattr(one, "download_url", None) for one in found
+            getattr(one, "download_url", None) for one in results
         )
 
     def values(self, answer: T) -> dict[str, Any]:

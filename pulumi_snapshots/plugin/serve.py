@@ -22,6 +22,6 @@ def leave_out_the_sdk() -> None:
     for name in AROUND_THE_MESSAGES:
         if name in sys.modules:
             continue
-        found = find_spec(name)
-        if found is not None:
-            sys.modules[name] = module_from_spec(found)
+        spec = find_spec(name)
+        if spec is not None:
+            sys.modules[name] = module_from_spec(spec)

@@ -436,16 +436,16 @@ def _judge_late(
     shot: Shot,
     entry: ListedSnapshot,
 ) -> None:
-    found = run.now - shot.answered
-    done = found
+    waited = run.now - shot.answered
+    done = waited
     if entry.modified is not None:
         # If `modified` is the end, it says more than the poll that has found the snapshot.
         ended = run.seconds_after(shot.answered, entry.modified)
-        done = ended if ended > 0 else found
+        done = ended if ended > 0 else waited
     is_punctual: bool | None = done <= LATEST_OF_202
-    if not is_punctual and done == found:
+    if not is_punctual and done == waited:
         is_punctual = None  # it may have been done long before the poll
-    seen = f"done {done:.0f} s after the 202, found after {found:.0f} s"
+    seen = f"done {done:.0f} s after the 202, found after {waited:.0f} s"
     run.judge("listed-late", is_punctual, seen)
     _judge_modified(run, shot, entry)
 

@@ -199,10 +199,10 @@ class FoundById(Declared):
         Returns:
             The resource.
         """
-        found = cls.__new__(cls)
+        resource = cls.__new__(cls)
         by_id = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(id=id))
-        found._register(resource_name, {}, by_id)  # noqa: SLF001  its own class
-        return found
+        resource._register(resource_name, {}, by_id)  # noqa: SLF001  its own class
+        return resource
 
 
 def class_of(
@@ -374,13 +374,13 @@ def bound(
         WrongArgument: an argument is missing, or there is none of its name.
     """
     try:
-        found = wanted.bind(*arguments, **named)
+        call = wanted.bind(*arguments, **named)
     except TypeError as error:
         unfit = str(error)
     else:
-        found.apply_defaults()
-        del found.arguments["self"]
-        return found.arguments
+        call.apply_defaults()
+        del call.arguments["self"]
+        return call.arguments
     names = list(wanted.parameters)[1:]
     wrong = [each for each in named if each not in names]
     if wrong:

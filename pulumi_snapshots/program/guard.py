@@ -350,8 +350,8 @@ class GuardDeclaration:
 
         async def consult() -> T:
             ledger = late("run.calls:ledger_of")(self._settings, Clock())
-            found: T = await late("guard.book:consult")(ledger, use, writes=writes)
-            return found
+            answer: T = await late("guard.book:consult")(ledger, use, writes=writes)
+            return answer
 
         try:
             # A loop of its own, whichever the program runs in.

@@ -82,14 +82,14 @@ class Lookups:
     ) -> T:
         token, asked = _asked(lookup, arguments)
         try:
-            found = invoke(token, asked, opts).value
+            values = invoke(token, asked, opts).value
         except Exception as error:  # noqa: BLE001  the SDK raises nothing else
             # Without what the engine and the SDK put before what the plugin says, which has its
             # page's address already.
             text = str(error).removeprefix(f"invoke of {token} failed: ")
             text = text.removeprefix(f"invocation of {token} returned an error: ")
             raise LookupFailed(lookup.function, text, why=error) from None
-        return answer_of(lookup, found)
+        return answer_of(lookup, values)
 
     def _answer_later(
         self,
@@ -146,16 +146,16 @@ def _asked(
 
 def answer_of(
     lookup: Lookup[T],
-    found: Mapping[str, Any] | None,
+    values: Mapping[str, Any] | None,
 ) -> T:
     """Return the plugin's answer as the lookup's result declares it.
 
     Args:
         lookup: the lookup.
-        found: the answer; None without one.
+        values: the answer; None without one.
     """
     properties = lookup.result.properties()
-    return lookup.answer(in_python(properties, found or {}))
+    return lookup.answer(in_python(properties, values or {}))
 
 
 if not TYPE_CHECKING:

@@ -511,7 +511,7 @@ def record_in(kind: Any) -> type[Record] | None:
 
 @cache
 def _properties(cls: Any) -> dict[str, Property]:
-    found = {}
+    properties = {}
     hints = get_type_hints(cls, include_extras=True)
     for each in cls._declared.values():
         if "doc" in each.metadata:
@@ -522,7 +522,7 @@ def _properties(cls: Any) -> dict[str, Property]:
                 if optional
                 else hint
             )
-            found[each.name] = Property(
+            properties[each.name] = Property(
                 each.name,
                 kind,
                 optional,
@@ -532,14 +532,14 @@ def _properties(cls: Any) -> dict[str, Property]:
     for name in cls._computed:
         kind = get_type_hints(getattr(cls, name).fget)["return"]
         doc = inspect.getdoc(getattr(cls, name))
-        found[name] = Property(
+        properties[name] = Property(
             name,
             kind,
             optional=False,
             default=MISSING,
             doc=doc or "",
         )
-    return found
+    return properties
 
 
 def _plain(value: Any) -> Any:

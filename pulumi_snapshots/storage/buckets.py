@@ -423,12 +423,12 @@ def _own(environment: Mapping[str, str], names: str) -> str:
 
     Empty if none of them is set.
     """
-    found = (
+    variables = (
         name
         for name in sorted(environment)
         if environment[name] and re.fullmatch(names, name)
     )
-    return next((f"what is in {name}" for name in found), "")
+    return next((f"what is in {name}" for name in variables), "")
 
 
 def _first(environment: Mapping[str, str], *names: str) -> str:

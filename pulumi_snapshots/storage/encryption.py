@@ -160,7 +160,7 @@ def identities(file: Path) -> list[Any]:
         keys = [
             line.strip() for line in lines if line.strip() and not line.startswith("#")
         ]
-        found = [
+        private_keys = [
             import_module(AGE_LIBRARY).x25519.Identity.from_str(key) for key in keys
         ]
     except ImportError as error:
@@ -168,13 +168,13 @@ def identities(file: Path) -> list[Any]:
             f"decrypting {not_installed(AGE_LIBRARY, AGE_EXTRA)} ({error})"
         ) from error
     except Exception:  # noqa: BLE001  the library's own, whose text may show the key
-        found = []
-    if not found:
+        private_keys = []
+    if not private_keys:
         raise NotDecrypted(
             f"the file {shown_file(file)} is no identity file of age: its lines must begin with "
             f"{PRIVATE}"
         )
-    return found
+    return private_keys
 
 
 def opened(

@@ -85,11 +85,13 @@ async def copy_snapshot(  # noqa: PLR0913  what two commands differ in
     invocation.wording = invocation.wording.about(archived=done)
     async with invocation.session() as session:
         with invocation.working(session, transfers):
-            found = await invocation.snapshot(
+            snapshot = await invocation.snapshot(
                 session, typed["database_id"], typed["version_id"]
             )
             names = ("database_id", "version_id", "download_url")
-            inputs = replace(inputs, **{name: getattr(found, name) for name in names})
+            inputs = replace(
+                inputs, **{name: getattr(snapshot, name) for name in names}
+            )
             request = ArchiveRequest(
                 session,
                 transfers,
@@ -102,4 +104,4 @@ async def copy_snapshot(  # noqa: PLR0913  what two commands differ in
             record = await archive_snapshot(request)
     at = place_text(record.uri)
     facts = {done: at, "size": size_text(record.size), "sha256": record.sha256}
-    invocation.result(fields_of(found.id, record, ArchiveRecord), facts, at)
+    invocation.result(fields_of(snapshot.id, record, ArchiveRecord), facts, at)

@@ -110,14 +110,14 @@ def _row(invocation: Invocation, one: Shelved) -> tuple[str | None, ...]:
 
 
 async def _missing(
-    invocation: Invocation, found: Sequence[Shelved], expected: Sequence[str]
+    invocation: Invocation, archives: Sequence[Shelved], expected: Sequence[str]
 ) -> list[str]:
     """List the expected databases that have no good archive, by their ids.
 
     The service is asked only for what may be a name, or a part of an id.
     """
     good = {
-        each.manifest.database_id for each in found if each.manifest and each.is_good
+        each.manifest.database_id for each in archives if each.manifest and each.is_good
     }
     missing = [each for each in expected if each not in good]
     if all(map(is_usual_database_id, missing)):

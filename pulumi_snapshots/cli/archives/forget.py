@@ -50,7 +50,7 @@ async def forget(
         options = ", ".join(f"--keep-{name}" for name in tiers)
         invocation.wrong(f"Give at least one of {options}.")
     with invocation.working(doing=f"listing {shown_file(place_text(destination.uri))}"):
-        found = await forget_archives(
+        verdicts = await forget_archives(
             invocation.transfers,
             destination,
             Keep(**tiers),
@@ -58,10 +58,10 @@ async def forget(
             dry_run=dry_run,
         )
     gone = "would be removed" if dry_run else "removed"
-    rows = [_row(invocation, each, gone) for each in found]
+    rows = [_row(invocation, each, gone) for each in verdicts]
     fields = [
         {"uri": each.archive.uri, "removed": each.goes, "why": row[-1]}
-        for each, row in zip(found, rows, strict=True)
+        for each, row in zip(verdicts, rows, strict=True)
     ]
     invocation.listed(
         FORGET_HEADS,
@@ -69,7 +69,7 @@ async def forget(
         {"dry_run": dry_run, "archives": fields},
         "no archives",
     )
-    return any(each.failed for each in found)
+    return any(each.failed for each in verdicts)
 
 
 def _row(invocation: Invocation, verdict: Verdict, gone: str) -> tuple[str | None, ...]:

@@ -85,18 +85,18 @@ class Dossier:
 
     def _drills(self) -> list[Fields]:
         """List the drills of the period and the last one that passed, newest first."""
-        found = sorted(
+        drills = sorted(
             self._known_drills(),
             key=lambda each: parse_rfc3339(_time_of(each)),
             reverse=True,
         )
         taken = self._taken_at()
-        for each in found:
+        for each in drills:
             each["version_created_at"] = taken.get(each["version_id"])
-        last_good = next((each for each in found if each["passed"]), None)
+        last_good = next((each for each in drills if each["passed"]), None)
         return [
             each
-            for each in found
+            for each in drills
             if each is last_good or self._is_in_period(_time_of(each))
         ]
 

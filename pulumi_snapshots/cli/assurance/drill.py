@@ -171,14 +171,14 @@ def _typed_checks(
         if tables is not None:
             read.append({"tables_": _typed_tables(invocation, tables)})
             continue
-        found = TYPED_CHECK.fullmatch(typed.strip())
-        if found is None:
+        match = TYPED_CHECK.fullmatch(typed.strip())
+        if match is None:
             invocation.wrong(
                 f"--check {typed!r} must be a query, one of {', '.join(OPERATORS)}, and a value."
             )
-        operator = found["operator"]
-        value = found["value"] if operator == "=~" else _value(found["value"])
-        read.append({"query": found["query"], OPERATORS[operator]: value})
+        operator = match["operator"]
+        value = match["value"] if operator == "=~" else _value(match["value"])
+        read.append({"query": match["query"], OPERATORS[operator]: value})
     return read
 
 

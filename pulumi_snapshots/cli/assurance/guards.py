@@ -24,14 +24,14 @@ async def guards(invocation: Invocation, /, *, guard: str) -> None:
     )
     noted = await consult(ledger, GuardBook.history)
     ending = f"/{guard}" if guard else ""
-    found = [each for each in noted if f"/{each.guard}".endswith(ending)]
-    if noted and not found:
+    entries = [each for each in noted if f"/{each.guard}".endswith(ending)]
+    if noted and not entries:
         invocation.note_typed_id(guard)
         known = ", ".join(sorted({each.guard for each in noted}))
         unknown = f"no guard {guard!r} has guarded a change in the last 30 days"
         invocation.fail(f"{unknown}. Those that have: {known}.")
         return
-    fields = [{**vars(each), "snapshot": each.id} for each in found]
+    fields = [{**vars(each), "snapshot": each.id} for each in entries]
     rows = [
         (
             each.id or f"{each.database_id}: none",
@@ -39,7 +39,7 @@ async def guards(invocation: Invocation, /, *, guard: str) -> None:
             invocation.moment(each.noted_at),
             changes_text(each),
         )
-        for each in found
+        for each in entries
     ]
     heads = ("SNAPSHOT", "GUARD", "GUARDING SINCE", "CHANGED")
     invocation.listed(

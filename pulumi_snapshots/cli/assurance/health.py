@@ -582,13 +582,13 @@ class Examination:
 
     async def _archives(self) -> list[Shelved]:
         """List the archives in all places."""
-        found = list[Shelved]()
+        archives = list[Shelved]()
         for place in self.places:
             name = shown_file(place_text(place.uri))
             self.invocation.progress(f"listing {name}")
             with self.reading(f"the archives in {name} are not known"):
-                found += await shelved(self.invocation.transfers, place)
-        return found
+                archives += await shelved(self.invocation.transfers, place)
+        return archives
 
     async def _noted(self) -> tuple[Sequence[Guarded], Sequence[Attempt]]:
         """Read what guards and requests the ledger has; none if it cannot be read."""

@@ -92,7 +92,7 @@ def _values_of(health: DatabaseHealth, kinds: Sequence[str]) -> dict[str, float]
 def write_metrics(
     file: Path,
     values: Mapping[str, float],
-    found: Sequence[DatabaseHealth] = (),
+    healths: Sequence[DatabaseHealth] = (),
     kinds: Sequence[str] = (),
 ) -> None:
     """Write the metrics as a whole file, so that its reader finds the earlier content or this.
@@ -100,14 +100,14 @@ def write_metrics(
     Args:
         file: Where.
         values: The metrics of the whole check, by their names in `METRICS`.
-        found: The databases.
+        healths: The databases.
         kinds: What has a time for each database: `snapshot`, `archive`, `drill`.
 
     Raises:
         MetricsUnwritable: The file cannot be written.
     """
     samples = {name: [("", value)] for name, value in values.items()}
-    for health in found:
+    for health in healths:
         name = (health.name or "").translate(ESCAPED)
         labels = f'{{database_id="{health.id}",name="{name}"}}'
         for metric, value in _values_of(health, kinds).items():

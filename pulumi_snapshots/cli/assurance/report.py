@@ -84,11 +84,11 @@ async def report(
         examination = Examination(
             invocation, session, limits, places, since, stated, troubles
         )
-        evidence, found = await examination.examine(typed["databases"])
+        evidence, healths = await examination.examine(typed["databases"])
         ended = list[DrillRecord]()
         with examination.reading("the drills in the ledger are not known"):
             ended = await ended_drills(session.ledger)
-    made = _Report(session, evidence, found, ended, has_places=bool(places))
+    made = _Report(session, evidence, healths, ended, has_places=bool(places))
     fields = _without_secrets(made.fields(troubles))
     text = report_page(fields, invocation.out)
     bad = [each for each in fields["databases"] if not each["ok"]]

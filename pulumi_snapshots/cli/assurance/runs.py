@@ -45,13 +45,13 @@ async def blocks_in(ledger: Ledger) -> list[tuple[str, datetime]]:
     """Every block in a ledger that lasts: the account's name and its end."""
     now = ledger.clock.now().timestamp()
     document = await ledger.read()
-    found = []
+    blocked = []
     for account in document.get(ACCOUNTS, {}):
         blocks = pacing_of(account, document, ledger).current(now).blocks
-        found += [
+        blocked += [
             (account, datetime.fromtimestamp(until, UTC)) for until in blocks.values()
         ]
-    return found
+    return blocked
 
 
 @command(stack_option)

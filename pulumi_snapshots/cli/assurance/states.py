@@ -44,7 +44,7 @@ def read_states(
     Returns:
         The resources of this package.
     """
-    found = []
+    entries = []
     for file in files:
         for resource in _resources(file, troubles):
             name = _name(resource)
@@ -56,9 +56,9 @@ def read_states(
                 )
                 continue
             if record is not None:
-                found.append(StateEntry(name, record))
+                entries.append(StateEntry(name, record))
                 troubles += without_zone(f"{name} in {file.name}", record.to_outputs())
-    return found
+    return entries
 
 
 def _resources(file: Path, troubles: list[str]) -> list[Any]:

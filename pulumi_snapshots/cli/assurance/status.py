@@ -61,7 +61,7 @@ async def status_command(
     try:
         async with invocation.asking() as session:
             examination = Examination(invocation, session, limits, places)
-            evidence, found = await examination.examine(typed["databases"])
+            evidence, healths = await examination.examine(typed["databases"])
     except ProviderError:
         if metrics:
             write_metrics(metrics, overall_metrics(began))
@@ -69,43 +69,43 @@ async def status_command(
     kinds = ["snapshot", "archive", "drill"]
     if not places:
         kinds.remove("archive")
-        if limits.max_drill_age is None and not any(each.drill for each in found):
+        if limits.max_drill_age is None and not any(each.drill for each in healths):
             kinds.remove("drill")
-    _show(invocation, began, evidence, found, kinds)
+    _show(invocation, began, evidence, healths, kinds)
     warning = plan_warning(evidence.account.plan_ends, evidence.now)
     if warning is not None:
         await invocation.tell_monitor("warned", PLAN, PLAN, warning)
     if metrics:
-        write_metrics(metrics, overall_metrics(began, evidence), found, kinds)
+        write_metrics(metrics, overall_metrics(began, evidence), healths, kinds)
 
 
 def _show(
     invocation: Invocation,
     began: datetime,
     evidence: Evidence,
-    found: Sequence[DatabaseHealth],
+    healths: Sequence[DatabaseHealth],
     kinds: Sequence[str],
 ) -> None:
     """Write what was found, and fail for each problem."""
     account = evidence.account
-    bad = [each for each in found if each.problems]
+    bad = [each for each in healths if each.problems]
     fields = {
-        "ok": bool(found) and not bad,
+        "ok": bool(healths) and not bad,
         "checked_at": rfc3339(began),
         "listing_age": account.page.age,
         "listing_kept": account.page.kept,
         "plan_ends_at": account.plan_ends and rfc3339(account.plan_ends),
         **vars(evidence.limits),
-        "databases": [each.fields() for each in found],
+        "databases": [each.fields() for each in healths],
     }
-    text = _ages_table(invocation, found, kinds)
-    text += "".join(f"{line}\n" for line in _lines(invocation, evidence, found))
+    text = _ages_table(invocation, healths, kinds)
+    text += "".join(f"{line}\n" for line in _lines(invocation, evidence, healths))
     warning = plan_warning(account.plan_ends, evidence.now)
     if warning is not None:
         invocation.warn(warning)
     invocation.result(fields, text, *(each.id for each in bad))
     _fail(invocation, bad)
-    if not found:
+    if not healths:
         invocation.fail("the account has no databases, so nothing was checked.")
 
 
@@ -117,13 +117,13 @@ def _fail(invocation: Invocation, bad: Sequence[DatabaseHealth]) -> None:
 
 
 def _ages_table(
-    invocation: Invocation, found: Sequence[DatabaseHealth], kinds: Sequence[str]
+    invocation: Invocation, healths: Sequence[DatabaseHealth], kinds: Sequence[str]
 ) -> str:
     """Show each database with its ages; empty without databases."""
-    if not found:
+    if not healths:
         return ""
     rows = []
-    for health in found:
+    for health in healths:
         ages = [health.ages[kind] for kind in kinds]
         texts = ["none" if age is None else spoken(age) for age in ages]
         rows.append((GOOD[not health.problems], health.id, health.name, *texts))
@@ -132,11 +132,11 @@ def _ages_table(
 
 
 def _lines(
-    invocation: Invocation, evidence: Evidence, found: Sequence[DatabaseHealth]
+    invocation: Invocation, evidence: Evidence, healths: Sequence[DatabaseHealth]
 ) -> Iterator[str]:
     """Say how to go back, how old the listing is, and when the plan ends."""
-    names = Counter(each.name for each in found)
-    for health in found:
+    names = Counter(each.name for each in healths)
+    for health in healths:
         name = health.name or health.id
         if health.name and names[name] > 1:
             name = f"{name} ({health.id})"

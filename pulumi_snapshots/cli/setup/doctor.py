@@ -136,7 +136,7 @@ async def doctor(
     it back.
     """
     words = in_stack(stack) if stack else invocation.wording
-    found: list[Finding] = []
+    findings: list[Finding] = []
     with invocation.working(doing="checking the installation", logged=False):
         installed = await invocation.in_thread(
             look_at_installation, invocation.environment
@@ -149,17 +149,21 @@ async def doctor(
                 )
                 if stack:
                     used = f"{stack}: its configuration is used"
-                    found.append(Finding("stack", "ok", used))
+                    findings.append(Finding("stack", "ok", used))
                 if forget_block:
-                    found.append(await checks.checked("block", checks.forget_block))
-                found += [each async for each in checks.findings()]
+                    findings.append(await checks.checked("block", checks.forget_block))
+                findings += [each async for each in checks.findings()]
                 if two_machines:
-                    found.append(await checks.checked("two machines", checks.rehearse))
+                    findings.append(
+                        await checks.checked("two machines", checks.rehearse)
+                    )
         except (PulumiTrouble, SettingsError) as error:
             kinds = {PulumiTrouble: "stack", MissingKey: "key"}
             check = kinds.get(type(error), "settings")
-            found = [Finding(check, "problem", words.report(error))]
-    return _show(invocation, [*_misspelt(invocation.environment), *found, *installed])
+            findings = [Finding(check, "problem", words.report(error))]
+    return _show(
+        invocation, [*_misspelt(invocation.environment), *findings, *installed]
+    )
 
 
 def _misspelt(environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -173,14 +177,14 @@ def _misspelt(environment: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding("variable", "note", found, advice)
 
 
-def _show(invocation: Invocation, found: Sequence[Finding]) -> bool:
+def _show(invocation: Invocation, findings: Sequence[Finding]) -> bool:
     """Show what was found; returns whether anything is a problem."""
-    problems = [one.check for one in found if one.state == "problem"]
+    problems = [one.check for one in findings if one.state == "problem"]
     rows = [
         (MARKS[one.state], one.check, f"{one.found}\n{one.advice}".strip())
-        for one in found
+        for one in findings
     ]
-    invocation.result([one._asdict() for one in found], rows, *problems)
+    invocation.result([one._asdict() for one in findings], rows, *problems)
     return bool(problems)
 
 
@@ -405,16 +409,16 @@ class ServiceChecks:
     async def _runs(self) -> Told:
         """Whether anything is under way, or was begun and has no known end."""
         try:
-            found = await under_way(self.session)
+            attempts = await under_way(self.session)
         except LedgerUnavailable:
             return "unknown", "the ledger cannot be read"
-        if not found:
+        if not attempts:
             return "ok", "none is under way"
         now = self.session.service_clock.now()
-        is_late = any(now >= each.waited_for_until for each in found)
+        is_late = any(now >= each.waited_for_until for each in attempts)
         state: State = "note" if is_late else "ok"
         shows = f"`{NAME} runs` shows each, how long others wait for it, and what resumes it."
-        return state, f"{len(found)} under way or without a known end", shows
+        return state, f"{len(attempts)} under way or without a known end", shows
 
     async def rehearse(self) -> Told:
         """Rehearse a run that is killed after its request.
@@ -490,12 +494,12 @@ def _engine(environment: Mapping[str, str]) -> Told:
         answer = pulumi(environment, "version").strip()
     except PulumiTrouble as error:
         return "problem", str(error), "Reinstall the Pulumi CLI."
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer)
+    match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer)
     oldest = ".".join(map(str, OLDEST_ENGINE))
-    if found is None:
+    if match is None:
         advice = f"It must be {oldest} or newer."
         return "unknown", f"`pulumi version` says {answer!r}", advice
-    if tuple(map(int, found.groups())) < OLDEST_ENGINE:
+    if tuple(map(int, match.groups())) < OLDEST_ENGINE:
         advice = f"Update it: {oldest} is the first that configures a dynamic provider."
         return "problem", f"pulumi {answer}", advice
     return "ok", f"pulumi {answer}"

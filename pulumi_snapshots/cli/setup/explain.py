@@ -70,11 +70,11 @@ def _list_all(invocation: Invocation) -> None:
 
 def _explain_last(invocation: Invocation) -> bool:
     """Show and explain this machine's last error; returns whether there is none."""
-    found = last_error(invocation.environment)
-    if found is None:
+    last = last_error(invocation.environment)
+    if last is None:
         invocation.say("this machine remembers no error")
         return True
-    text, at = found
+    text, at = last
     named = re.search(rf"{EXPLAIN} ([\w-]+)", text)
     page = page_text(named[1]) if named else None
     more = f"\n{markdown(page or '', invocation.out)}" if named else ""

@@ -58,11 +58,11 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
         of_each: OfEach = page.of_each
         if databases:
             of_each = {one: of_each.get(one, {}) for one in databases}
-        found = await find_snapshots(session, query, since, of_each)
+        snapshots = await find_snapshots(session, query, since, of_each)
     note_age(invocation, page)
-    note_unlisted(invocation, found)
+    note_unlisted(invocation, snapshots)
     rows = []
-    for each in found:
+    for each in snapshots:
         size = size_text(each.size) if each.available else "expired"
         rows.append(
             (
@@ -73,7 +73,7 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
                 each.runtime,
             )
         )
-    fields = [fields_of(each.id, each, SnapshotRecord, urls=urls) for each in found]
+    fields = [fields_of(each.id, each, SnapshotRecord, urls=urls) for each in snapshots]
     invocation.listed(SNAPSHOT_HEADS, rows, fields, "no snapshots")
 
 

@@ -145,7 +145,7 @@ def snapshot_ids(
     of_each = _pages(context, "snapshots", keep_listing).snapshots
     # which needs a version id
     has_latest = context.command.name != "restore"
-    found = []
+    offered = []
     fitting = {
         each: entries
         for each, entries in of_each.items()
@@ -156,15 +156,15 @@ def snapshot_ids(
             entries.items(), key=lambda one: str(one[1].modified or ""), reverse=True
         )
         if has_latest:
-            found.append((f"{database_id}/{checks.LATEST}", "the newest one"))
+            offered.append((f"{database_id}/{checks.LATEST}", "the newest one"))
         # The snapshots of all databases would be hundreds: those of one are shown once it is typed.
         for version, entry in newest if len(fitting) == 1 else newest[: not has_latest]:
             taken = zoned(entry.modified, context.obj.zone) if entry.modified else None
             description = ", ".join(
                 filter(None, (taken, entry.origin, size_text(entry.size)))
             )
-            found.append((f"{database_id}/{version}", description))
-    return _fitting(typed, found)
+            offered.append((f"{database_id}/{version}", description))
+    return _fitting(typed, offered)
 
 
 def _fitting(typed: str, offered: Iterable[tuple[str, str]]) -> list[CompletionItem]:

@@ -487,12 +487,12 @@ class Invocation:
         self._looked_up = whole, version
         if version != LATEST and not shown:
             return SnapshotRecord(whole, version_id=version)
-        found = await get(session, f"{whole}/{version}", unlisted=True)
+        record = await get(session, f"{whole}/{version}", unlisted=True)
         if version == LATEST:
             self.progress(
-                f"the newest snapshot is {found.id}, taken on {self.moment(found.created_at)}"
+                f"the newest snapshot is {record.id}, taken on {self.moment(record.created_at)}"
             )
-        return found
+        return record
 
     async def recorded(
         self,

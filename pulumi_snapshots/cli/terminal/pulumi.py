@@ -96,7 +96,7 @@ def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, st
         return pulumi(environment, *arguments, then=HintKind.RUN_IN_PROJECT)
 
     every = json.loads(asked("config", "--json", "--stack", stack))
-    found = {
+    configuration = {
         key: asked("config", "get", key, "--stack", stack).rstrip("\n")
         if each.get("secret")
         else each["value"]
@@ -104,7 +104,7 @@ def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, st
         if key.startswith(f"{PACKAGE}:")
     }
     if (
-        found.get(config_key("shared_state"))
+        configuration.get(config_key("shared_state"))
         or environment.get(variable("shared_state"))
     ) == BACKEND:
         with suppress(Unfit):  # the settings say why it cannot be looked up
@@ -122,4 +122,4 @@ def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, st
                 raise PulumiTrouble(
                     happened, "No request was sent.", [HintKind.NAME_BACKEND]
                 )
-    return found
+    return configuration

@@ -104,17 +104,17 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
         return typed
     listings = session.listings
     # An old page lacks what runs have found since, and that may be meant too.
-    found = [entry_of(each) for each in await listings.found_lately(database_id)]
-    listed = _described((*found, *known_versions(session, database_id).values()))
+    noted = [entry_of(each) for each in await listings.found_lately(database_id)]
+    listed = _described((*noted, *known_versions(session, database_id).values()))
     chosen = _Choice("snapshot", typed, listed).chosen()
     if chosen is not None:
         return chosen
     page = await listings.complete_page(database_id, listings.recent, spares_own=True)
-    choice = _Choice("snapshot", typed, _described((*found, *page.entries)))
+    choice = _Choice("snapshot", typed, _described((*noted, *page.entries)))
     if not choice.fitting() and not page.listing.is_own:
         # The service caches the two listings separately.
         own = await listings.own_page(database_id, listings.recent)
-        known = _described((*found, *page.entries, *own.entries))
+        known = _described((*noted, *page.entries, *own.entries))
         choice = _Choice("snapshot", typed, known)
     if not choice.fitting():
         listed_by = session.clock.utc() + timedelta(seconds=SERVICE_CACHE)

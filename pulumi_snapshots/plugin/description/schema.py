@@ -216,12 +216,12 @@ def _types() -> dict[str, Any]:
     """Describe the records inside properties, and the texts whose values are known."""
     outputs = [*_every_output()]
     records = _records_of(outputs)
-    found = {_name(one): _described(one) for one in records}
+    types = {_name(one): _described(one) for one in records}
     queries = _each_of(lookup.query for lookup in FUNCTIONS.values())
     for each in (*outputs, *queries, *_each_of(records)):
         if each.choices:
-            found[each.choices.name] = _of_choices(each.choices)
-    return {token(name): found[name] for name in sorted(found)}
+            types[each.choices.name] = _of_choices(each.choices)
+    return {token(name): types[name] for name in sorted(types)}
 
 
 def _records_of(properties: Iterable[Property]) -> set[type[Record]]:
@@ -366,9 +366,9 @@ def example(language: str, name: str | None = None) -> str:
     kept = []
     is_shown = True
     for line in _programs()[language].splitlines():
-        found = MARK.fullmatch(line)
-        if found:
-            shown_in = set(found[1].split())
+        mark = MARK.fullmatch(line)
+        if mark:
+            shown_in = set(mark[1].split())
             is_shown = bool({"all", name} & shown_in) if name else shown_in != {"none"}
         elif is_shown:
             kept.append(line)

@@ -257,14 +257,14 @@ class GuardComponent:
         asked = {"database_id": database_id, "origin": "manual"}
         with suppress(SquareCloudError):
             recent = session.listings.recent
-            found: SnapshotInfo | None = await answer_lookup(
+            newest: SnapshotInfo | None = await answer_lookup(
                 LATEST,
                 session,
                 asked,
                 recent,
                 self._call.listener.progress,
             )
-            return found
+            return newest
         return None
 
     async def _transform(self, request: bytes) -> Any:

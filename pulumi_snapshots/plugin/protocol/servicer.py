@@ -283,8 +283,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         self._note(request.id, state)
         async with self._shown(context, request.urn) as call:
             refuse_unusable(kind.schema, state)
-            found = kind.rules.diff(call, state, values)
-        return _difference(kind, found, request)
+            changes = kind.rules.diff(call, state, values)
+        return _difference(kind, changes, request)
 
     async def Create(self, request: Any, context: Any) -> Any:
         """Make a resource; in a preview, return the outputs that are known already."""
@@ -343,8 +343,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             yield answer(computed=answer.Computed())
             return
         async with self._shown(context, "") as call:
-            found = await _found(SNAPSHOTS, values, call)
-        left = _first(found[int(start) :], request.limit)
+            snapshots = await _found(SNAPSHOTS, values, call)
+        left = _first(snapshots[int(start) :], request.limit)
         page = _first(left, request.page_size)
         for each in page:
             yield answer(result=answer.Result(id=each.id, name=_name_of(each)))
@@ -368,14 +368,14 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             refuse_unusable(kind.schema, state)
         if request.preview:
             record = kind.schema.record.from_outputs(state)
-            found = kind.rules.compare(
+            changes = kind.rules.compare(
                 self._call(request.urn, self._row("")),
                 record,
                 state,
                 values,
             )
             inputs = kind.schema.inputs.properties()
-            are_inputs = set(found.updates) <= set(inputs)
+            are_inputs = set(changes.updates) <= set(inputs)
             stays = kind.names.write(state) if are_inputs else None
             return provider_pb2.UpdateResponse(
                 properties=_foreseen(kind, request.news, state=stays)
@@ -596,7 +596,7 @@ async def _found(
     `ProviderError` if there is no latest snapshot, unless the caller says that there may be none.
     """
     session = call.session()
-    found = await late("lookup.find:answer_lookup")(
+    answer = await late("lookup.find:answer_lookup")(
         lookup,
         session,
         values,
@@ -606,13 +606,13 @@ async def _found(
     note = session.take_note()
     if note:
         call.listener.warn(note)
-    if found is None and not values.get("optional"):
+    if answer is None and not values.get("optional"):
         fits = " that fits" if values.keys() & {"origin", "max_age"} else ""
         happened = f"database {values['database_id']} has no available snapshot{fits}"
         raise ProviderError(
             happened, Message("With {optional}, the result lacks it instead.")
         )
-    return found
+    return answer
 
 
 def _first(
@@ -755,21 +755,21 @@ def _reasons(
 
 def _difference(
     kind: ResourceKind,
-    found: Changes,
+    changes: Changes,
     request: Any,
 ) -> Any:
     answer = provider_pb2.DiffResponse
     # A resource of the dynamic provider is updated once, to the plugin's names.
     wire_of = kind.names.wire
     moves = any(wire_of(name) != name for name in request.olds.fields)
-    has_changes = found.replaces or found.updates or moves
+    has_changes = changes.replaces or changes.updates or moves
     response = answer(
-        replaces=[wire_of(name) for name in found.replaces],
+        replaces=[wire_of(name) for name in changes.replaces],
         changes=answer.DIFF_SOME if has_changes else answer.DIFF_NONE,
         hasDetailedDiff=not moves,
     )
-    suffixes = dict.fromkeys(found.replaces, "_REPLACE")
-    suffixes |= dict.fromkeys(found.updates, "")
+    suffixes = dict.fromkeys(changes.replaces, "_REPLACE")
+    suffixes |= dict.fromkeys(changes.updates, "")
     for name, suffix in suffixes.items():
         wire = wire_of(name)
         is_input = name in kind.schema.inputs.properties()
