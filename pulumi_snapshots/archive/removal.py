@@ -273,7 +273,7 @@ async def end_archive(
     transfers: Transfers,
     record: ArchiveRecord,
     listener: Listener,
-    successor: ArchiveSuccessor | None,
+    successor: ArchiveSuccessor | None = None,
     *,
     delete_object: bool,
 ) -> None:
