@@ -145,8 +145,8 @@ class TroubleMonitor:
             self._forget_old(now)
             file.open("x").close()
             os.utime(file, (now.timestamp(), now.timestamp()))
-        except FileExistsError:
-            return False
+        except FileExistsError:  # or the folder is a file
+            return not file.exists()
         except OSError:  # better told each time than never
             return True
         return True

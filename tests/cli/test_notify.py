@@ -343,7 +343,7 @@ async def test_a_chat_that_was_down_hears_of_the_trouble_from_the_next_run(
     assert len(monitors.told) == 4
 
 
-@pytest.mark.parametrize("line", ["status", f"create {DATABASE}"])
+@pytest.mark.parametrize("line", ["status --max-age 7d", f"create {DATABASE}"])
 @staged(world, plan_ends_at=START + timedelta(days=3))
 async def test_a_chat_hears_once_that_the_plan_ends(
     w: World, tmp_path: Path, line: str
@@ -351,11 +351,13 @@ async def test_a_chat_hears_once_that_the_plan_ends(
     monitors = Monitors()
     desk = desk_of(w, tmp_path, monitors)
     (await desk.types(*CREATE)).done  # noqa: B018  it asserts
-    w.emulator.advance(3600)
-    for _ in range(2):
+    w.emulator.advance(2 * 3600)
+    left = ("2 days ", "1 day ", "2")
+    for each in left:
         ended = (await desk.types(*line.split(), "--notify", DISCORD)).done
         assert "The account's plan ends on" in ended.err
-        w.emulator.advance(3600)
+        assert f", in {each}" in ended.err
+        w.emulator.advance(24 * 3600)
     (text,) = chat_texts(monitors, DISCORD)
     assert text.startswith("The end of the account's plan\nThe account's plan ends on")
 
@@ -415,6 +417,31 @@ def remembers(folder: Path, job: str) -> bool:
     """Whether the only file in a state directory is about a job."""
     (file,) = folder.glob("heard/*")
     return file.name.startswith(hashlib.sha256(job.encode()).hexdigest()[:32])
+
+
+@virtual
+async def test_a_monitor_of_jobs_hears_of_a_trouble_and_of_its_end_once(
+    tmp_path: Path,
+) -> None:
+    monitors = Monitors()
+    heard = TroubleMonitor(CHECKS, tmp_path, Clock(), Monitor(monitors))
+    for event in ("started", "done", "failed", "failed", "started", "done", "done"):
+        assert not await heard.tell(event, "job", "Snapshot: said", "why")
+    assert [to for to, _, _ in monitors.told] == [f"{CHECKS}/fail", CHECKS]
+    assert not list(tmp_path.glob("heard/*"))  # noqa: ASYNC240  a moment
+
+
+@virtual
+async def test_a_chat_hears_of_a_trouble_each_time_if_nothing_can_be_remembered(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "heard").write_text("no folder")
+    monitors = Monitors()
+    for folder in (tmp_path, tmp_path / "heard" / "below", Path("relative")):
+        heard = TroubleMonitor(DISCORD, folder, Clock(), Monitor(monitors))
+        for _ in range(2):
+            assert not await heard.tell("failed", "job", "Snapshot: failed", "why")
+    assert len(monitors.told) == 6
 
 
 @virtual
