@@ -1,6 +1,7 @@
 """The protocol's edges: empty and unknown values, other settings, other versions, `pulumi do`."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pulumi_snapshots.ledger.attempt import is_resource
 from pulumi_snapshots.plugin.description.identity import PLUGIN_VERSION
 from squarecloud_emulator import Fault
 from tests.support.plugin_inside import OF_DO, Plugged, inside, plugged, values
-from tests.support.servicer import UNKNOWN, CallFailedError, secret, urn
+from tests.support.servicer import UNKNOWN, CallFailedError, _struct, secret, urn
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 OTHER = "b25c9e6f2dc8516b962fc5d186617232"
@@ -68,6 +69,20 @@ async def test_null_settings_are_not_given_ones(given: dict[str, Any]) -> None:
         assert "o API key is set" in await here.refused(
             "Read", urn=NAME, id=f"{DATABASE}/v1"
         )
+
+
+@inside
+async def test_each_configuration_replaces_the_settings_of_the_one_before() -> None:
+    """An engine can ask one plugin for several stacks."""
+    async with plugged() as here:
+        for wrong in ("no", "never"):
+            settings = _struct({"requestsPerMinute": wrong})
+            await here.ask("Configure", args=settings)
+            told = await here.refused("Read", urn=NAME, id=f"{DATABASE}/v1")
+            assert re.search(f"requestsPerMinute.*{wrong}", told)
+        await here.ready()
+        (failure,) = (await here.ask("Check", urn=NAME)).failures
+        assert failure.reason.startswith("databaseId is required")
 
 
 @inside
