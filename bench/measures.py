@@ -93,6 +93,13 @@ class Plain(Resource):
         }
         super().__init__(Nothing(), name, inputs)
 """
+OTHER_OUTPUTS = 12
+"""What a Snapshot has beside `database_id` and `triggers`."""
+ALIKE = PLAIN_RESOURCES.replace(
+    "        inputs = {",
+    f"        inputs = dict.fromkeys([f'o{{n}}' for n in range({OTHER_OUTPUTS})], 'text') | {{",
+)
+"""Plain resources with as many outputs as a Snapshot: the SDK needs time for each."""
 SNAPSHOTS = "from pulumi_snapshots import Snapshot as Plain\n"
 MINIMAL = """
 import pulumi
@@ -237,7 +244,11 @@ def imports() -> Iterable[list[object]]:
 def no_op_up() -> Iterable[list[object]]:
     """An `up` without changes of many snapshots against as many resources that do nothing."""
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
-        definitions = {"plain": (PLAIN_RESOURCES, None), "snapshots": (SNAPSHOTS, None)}
+        definitions = {
+            "plain": (PLAIN_RESOURCES, None),
+            "plain, with as many outputs": (ALIKE, None),
+            "snapshots": (SNAPSHOTS, None),
+        }
         yield from unchanged(
             Path(name), definitions, RESOURCES, ("plain dynamic resources", "1.15")
         )
@@ -284,12 +295,15 @@ def unchanged(
         runs = in_turns(stacks)
         requests = len(emulator.journal()) - before
     yield [told[0], 0, *spread(runs["plain"], digits=2)]
-    yield ["snapshots", requests, *spread(runs["snapshots"], digits=2)]
+    snapshots = runs.pop("snapshots")
+    yield ["snapshots", requests, *spread(snapshots, digits=2)]
     yield [
         f"ratio, pair by pair (aim: {told[1]})",
         "",
-        *ratios(runs["snapshots"], runs["plain"]),
+        *ratios(snapshots, runs.pop("plain")),
     ]
+    for other, seconds in runs.items():
+        yield [f"ratio to {other}", "", *ratios(snapshots, seconds)]
 
 
 def installed_plugin() -> Iterable[list[object]]:
