@@ -2822,6 +2822,7 @@ MISTAKES = (
     ("cli/snapshots", 'if typed["version_id"] == LATEST:', "if False:"),
     ("cli/snapshots", 'or not is_pinned(record.download_url, record.version_id or "")', ""),
     ("cli/snapshots", "if restore_on_failure and not yes:", "if False:"),
+    ("cli/snapshots", "self._invocation.ways_back.append(", "str("),
     ("cli/snapshots", "if failed and restore_on_failure:", "if restore_on_failure:"),
     ("cli/snapshots", "invocation.failure_code = NOT_RUN", "pass"),
     ("cli/snapshots", "invocation.failure_code = code", "pass"),

@@ -186,7 +186,8 @@ def _refuse(invocation: Invocation, error: click.ClickException) -> int:
 
 async def _notify(invocation: Invocation, event: Event) -> None:
     """Tell the monitor how the command goes, if there is a monitor."""
-    text = "\n".join(invocation.failures) if event == "failed" else ""
+    reasons = [*invocation.failures, *invocation.ways_back]
+    text = "\n".join(reasons) if event == "failed" else ""
     job = shlex.join([NAME, *invocation.arguments])
     await invocation.tell_monitor(event, job, f"{invocation.name}: {event}", text)
 

@@ -12,6 +12,7 @@ import pytest
 from pulumi_snapshots.cli.snapshots.guard import NOT_RUN, SNAPSHOTS_VARIABLE
 from pulumi_snapshots.guard.book import Guarded, consult
 from pulumi_snapshots.snapshot.record import short_id
+from tests.cli.test_notify import DISCORD, Monitors, chat_texts
 from tests.cli.test_undo import rows, undo_of
 from tests.cli.typed import Desk, Ended, at_desk
 from tests.support.memory import Memory
@@ -100,6 +101,26 @@ async def test_a_command_that_fails_leaves_its_exit_code_and_the_way_back(
     )
     (entry,) = await noted(desk)
     assert entry.changes == []
+
+
+@at_desk(databases=BOTH)
+async def test_a_channel_hears_which_command_failed_and_each_way_back(
+    desk: Desk, w: World
+) -> None:
+    desk.monitors = Monitors()
+    desk.environment["SQUARECLOUD_NOTIFY"] = DISCORD
+    desk.child.code = 7
+    for _ in range(2):
+        (await guards(desk, *BOTH)).failed(code=7)
+    (text,) = chat_texts(desk.monitors, DISCORD)
+    title, *lines = text.splitlines()
+    assert title == "squarecloud-snapshots guard: failed"
+    for post in w.posts:
+        snapshot = f"{post.database_id}/{post.version_id}"
+        assert f"run of true has failed, guarded by {snapshot}" in lines
+        assert way_back(w, str(post.database_id)) in lines
+    assert len(lines) == 4
+    assert "hunter2" not in text
 
 
 @at_desk()

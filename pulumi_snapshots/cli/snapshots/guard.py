@@ -277,10 +277,16 @@ class _Guarding:
         ):  # the first ^C from now on does not cut it off
             for inputs in self._inputs.values():
                 if code:
-                    self._once.show_failure(inputs, self._change, invocation)
+                    row = _Row(invocation, inputs.database_id)
+                    row.note = self._show_way_back
+                    self._once.show_failure(inputs, self._change, row)
                 else:
                     await self._once.after(self._guarded(inputs, invocation))
         return code != 0
+
+    def _show_way_back(self, text: AnyMessage) -> None:
+        self._invocation.note(text)
+        self._invocation.ways_back.append(self._invocation.wording.text(text))
 
     def _guarded(self, inputs: GuardInputs, row: Listener) -> GuardedChange:
         return GuardedChange(

@@ -123,6 +123,7 @@ class Invocation:
     context: click.Context | None = None
     notifies: str | None = None  # the URL of a monitor that hears how it goes
     failures: list[str] = field(default_factory=list)
+    ways_back: list[str] = field(default_factory=list)  # a monitor hears of them too
     typed_ids: set[str] = field(default_factory=set)  # that may be secrets instead
     stoppable: tuple[Stoppable, ...] = ()  # what the first signal stops
     ended_by: int | None = None  # the signal that ends the command
