@@ -118,12 +118,13 @@ async def finish(invocation: Invocation, command: Awaitable[bool | None]) -> int
         The exit code.
     """
     code: int | None = None
+    job = shlex.join([NAME, *invocation.arguments])  # as it was typed
     async with anyio.create_task_group() as group:
         await group.start(_heed_signals, invocation, group.cancel_scope)
         async with (
             anyio.create_task_group() as beside
         ):  # a monitor must not hear of the start after the end
-            beside.start_soon(_notify, invocation, "started")
+            beside.start_soon(_notify, invocation, job, "started")
             code = await _told(invocation, command)
         group.cancel_scope.cancel()
     if code is None:
@@ -131,7 +132,7 @@ async def finish(invocation: Invocation, command: Awaitable[bool | None]) -> int
     if invocation.failures and code != WRONG:
         errors = [f"Error: {each}" for each in invocation.failures]
         keep_last("\n".join([invocation.name, *errors]), invocation.environment)
-    await _notify(invocation, "done" if code == DONE else "failed")
+    await _notify(invocation, job, "done" if code == DONE else "failed")
     return _exit_code(invocation, code)
 
 
@@ -184,11 +185,10 @@ def _refuse(invocation: Invocation, error: click.ClickException) -> int:
     return error.exit_code
 
 
-async def _notify(invocation: Invocation, event: Event) -> None:
+async def _notify(invocation: Invocation, job: str, event: Event) -> None:
     """Tell the monitor how the command goes, if there is a monitor."""
     reasons = [*invocation.failures, *invocation.ways_back]
     text = "\n".join(reasons) if event == "failed" else ""
-    job = shlex.join([NAME, *invocation.arguments])
     await invocation.tell_monitor(event, job, f"{invocation.name}: {event}", text)
 
 

@@ -123,6 +123,22 @@ async def test_a_channel_hears_which_command_failed_and_each_way_back(
     assert "hunter2" not in text
 
 
+@at_desk(snapshot_seconds=10)
+async def test_a_channel_hears_once_of_a_command_that_fails_each_time_and_is_undone(
+    desk: Desk, w: World
+) -> None:
+    desk.monitors = Monitors()
+    desk.environment["SQUARECLOUD_NOTIFY"] = DISCORD
+    told = []
+    for code in (7, 7, 0, 7):
+        desk.child.code = code
+        ended = await guards(desk, DATABASE, "--restore-on-failure", "--yes")
+        assert ended.code == code, ended.err
+        told.append(len(desk.monitors.told))
+        await w.clock.sleep(20 * MINUTE)
+    assert told == [1, 1, 1, 2]
+
+
 @at_desk()
 async def test_a_command_that_is_tried_again_is_guarded_from_before_the_first_try(
     desk: Desk, w: World
