@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from pulumi_snapshots.dynamic import guard as module
 from pulumi_snapshots.dynamic.guard import Guard
 from pulumi_snapshots.guard.inputs import CHOSEN_ALL, GuardInputs
 from pulumi_snapshots.guard.once import OncePerRun
+from pulumi_snapshots.program import guard as declaration
 from tests.support.world import DATABASE, OTHER_DATABASE
 
 URN = "urn:pulumi:dev::shop::servers:index:Server::app"
@@ -42,6 +44,7 @@ def happen(  # noqa: PLR0913  what a hook asks
     had: str | None = None,
     setting: str = "on",
     guardable: Collection[str] | None = (URN,),
+    changes: Collection[str] = CHANGES,
 ) -> None:
     """Do what the hook of a guard does before a change.
 
@@ -52,6 +55,7 @@ def happen(  # noqa: PLR0913  what a hook asks
         had: The database that the state has of it.
         setting: Whether guards are on.
         guardable: What the state has; None if the engine does not show it.
+        changes: What the guard guards.
     """
 
     async def carried_out(_when: str, inputs: Any, *_: object) -> None:
@@ -64,7 +68,7 @@ def happen(  # noqa: PLR0913  what a hook asks
         guard: Any = object.__new__(Guard)
         vars(guard).update(
             _preview=None,
-            _changes=CHANGES,
+            _changes=changes,
             _known=future,
             _state=(
                 SimpleNamespace(database_id=had, guardable=guardable)
@@ -127,6 +131,77 @@ def test_only_creates_of_a_stack_that_is_certainly_new_need_no_snapshot(
     for change in ("create", "update"):
         happen(change, heard, known=DATABASE, guardable=guardable)
     assert heard.guarded_by == [DATABASE] * (1 if passes else 2)
+
+
+def test_a_delete_whose_hook_is_only_in_the_state_is_not_guarded() -> None:
+    heard = Heard()
+    happen("delete", heard, known=DATABASE, changes=("create",))
+    assert heard.guarded_by == []
+
+
+@pytest.mark.parametrize(
+    ("change", "had", "setting", "waits"),
+    [
+        ("update", OTHER_DATABASE, "on", 150.0),
+        ("delete", None, "on", 150.0),
+        ("delete", OTHER_DATABASE, "on", 0.0),
+        ("update", None, "off", 0.0),
+    ],
+)
+def test_what_must_not_wait_for_the_guards_database_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    had: str | None,
+    setting: str,
+    waits: float,
+) -> None:
+    """The database may come from the very resource whose delete asks."""
+    waited = list[float]()
+
+    async def wait(_known: object, *, timeout: float) -> None:  # noqa: ASYNC109
+        waited.append(timeout)
+
+    monkeypatch.setattr(module, "KNOWN_WITHIN", 150.0)
+    monkeypatch.setattr(module.asyncio, "wait", wait)
+    with suppress(pulumi.RunError):
+        happen(change, Heard(), had=had, setting=setting)
+    assert waited == [waits]
+
+
+@pytest.mark.parametrize("pin", ["1", None])
+def test_the_way_back_by_a_value_warns_of_a_newer_snapshot(
+    monkeypatch: pytest.MonkeyPatch, pin: str | None
+) -> None:
+    warned = list[str]()
+    answers = iter(["the last one", "another client has taken a newer one"])
+    monkeypatch.setattr(declaration, "late", lambda _: lambda *_: "the newest one")
+    monkeypatch.setattr(declaration, "warn_once", warned.append)
+    monkeypatch.setattr(declaration, "run_of_program", lambda: "run")
+    guard: Any = object.__new__(Guard)
+    vars(guard).update(
+        _name="guard",
+        _owner="shop/dev/guard",
+        _of_book=lambda _use, **_: next(answers),
+    )
+    assert guard._last(DATABASE, pin) == "the last one"
+    told = ["Guard 'guard': another client has taken a newer one"]
+    assert warned == (told if pin else [])
+
+
+def test_a_part_that_has_the_hooks_already_gets_no_second_ones() -> None:
+    name = "Guard guard: before update"
+    guard: Any = object.__new__(Guard)
+    vars(guard).update(
+        _hooks={("before", "update"): SimpleNamespace(name=name)}, _pickers=[None]
+    )
+    hooks = SimpleNamespace(before_update=[SimpleNamespace(name=name)])
+    part = SimpleNamespace(
+        type_="servers:index:Server",
+        name="part",
+        custom=True,
+        opts=SimpleNamespace(hooks=hooks),
+    )
+    assert guard._at_foreign_resource(part) is None
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -21,7 +21,9 @@ from pulumi.runtime.proto import (
 from pulumi_snapshots.engine.messages import Callbacks
 from pulumi_snapshots.engine.queries import GET_REGISTERED
 from pulumi_snapshots.errors import ProviderError
+from pulumi_snapshots.guard.inputs import SNAPSHOT_TYPES
 from pulumi_snapshots.guard.once import OncePerRun
+from pulumi_snapshots.plugin.protocol import component
 from pulumi_snapshots.plugin.protocol.component import GuardComponent
 from pulumi_snapshots.run.calls import Shared
 from pulumi_snapshots.run.settings import Settings
@@ -110,11 +112,12 @@ class Stage:
         await guard.register(self.callbacks, engine)
         return guard
 
-    async def asks(self, callback: Any, request: Any) -> None:
+    async def asks(self, callback: Any, request: Any) -> bytes:
         asked = callback_pb2.CallbackInvokeRequest(
             token=callback.token, request=request.SerializeToString()
         )
-        await self.callbacks.Invoke(asked, None)
+        answered: bytes = (await self.callbacks.Invoke(asked, None)).response
+        return answered
 
 
 @pytest.fixture
@@ -164,13 +167,28 @@ def test_a_new_guard_without_a_snapshot_is_not_registered(
     assert monitor[0].registered == 0
 
 
-@pytest.mark.parametrize("before", [("create", "delete"), ("create", "update")])
+@pytest.mark.parametrize(
+    ("before", "comes_from", "is_named"),
+    [
+        (("create", "delete"), "other", True),
+        (("create", "update"), "other", False),
+        (("create", "delete"), "net", False),
+    ],
+    ids=["deletes", "no deletes", "the guard depends on it"],
+)
 def test_a_preview_names_what_is_registered_before_a_guard_of_deletes(
-    monitor: tuple[Monitor, str], tmp_path: Path, before: tuple[str, ...]
+    monitor: tuple[Monitor, str],
+    tmp_path: Path,
+    before: tuple[str, ...],
+    comes_from: str,
+    *,
+    is_named: bool,
 ) -> None:
     async def foresee() -> list[str]:
         stage = Stage(monitor[1], tmp_path)
         stage.asked.dryRun = True
+        source = f"{STACK}servers:index:Server::{comes_from}"
+        stage.asked.inputDependencies["databaseId"].urns.append(source)
         guard = await stage.register(before=before)
         options = resource_pb2.TransformResourceOptions(
             depends_on=[f"{STACK}servers:index:Server::net"]
@@ -184,7 +202,69 @@ def test_a_preview_names_what_is_registered_before_a_guard_of_deletes(
 
     told = "Pulumi registers net before guard guard, and"
     noted = [each for each in anyio.run(foresee) if each.startswith(told)]
-    assert len(noted) == ("delete" in before)
+    assert len(noted) == is_named
+
+
+@pytest.mark.parametrize("in_preview", [False, True])
+@pytest.mark.parametrize("before", [None, ("create",)], ids=["whole", "creates"])
+def test_only_a_preview_hears_of_a_snapshot_that_may_not_share(
+    monitor: tuple[Monitor, str],
+    tmp_path: Path,
+    before: tuple[str, ...] | None,
+    *,
+    in_preview: bool,
+) -> None:
+    async def hooks() -> list[str]:
+        stage = Stage(monitor[1], tmp_path)
+        stage.asked.dryRun = in_preview
+        await stage.register(before=before)
+        snapshot = resource_pb2.TransformRequest(
+            type=SNAPSHOT_TYPES[1], name="nightly", custom=True
+        )
+        snapshot.properties.update({"databaseId": DATABASE})
+        given = resource_pb2.TransformResponse.FromString(
+            await stage.asks(monitor[0].transform, snapshot)
+        )
+        return [*given.options.hooks.before_create]
+
+    assert bool(anyio.run(hooks)) is (in_preview and before is not None)
+
+
+@pytest.mark.parametrize("in_preview", [False, True])
+def test_a_value_of_a_roll_back_is_kept_by_an_up_alone_and_warns_of_a_newer_one(
+    monitor: tuple[Monitor, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    in_preview: bool,
+) -> None:
+    newer = "another client has taken a newer snapshot"
+    last = SimpleNamespace(to_outputs=dict, last="the last one")
+    book: Any = SimpleNamespace(warning=lambda *_: newer)
+    kept = list[bool]()
+
+    async def consult(
+        _ledger: object, _use: object, *, writes: bool
+    ) -> tuple[Any, Any]:
+        kept.append(writes)
+        return book, last
+
+    async def newest(_guard: object, _database_id: str) -> str:
+        return "the newest one"
+
+    async def register() -> list[str]:
+        stage = Stage(monitor[1], tmp_path)
+        stage.call.shared = SimpleNamespace(
+            memory=stage.call.shared.memory, ledger=lambda _: None
+        )
+        stage.asked.dryRun = in_preview
+        await stage.register(rollback="1")
+        return [*map(str, stage.row.warnings)]
+
+    monkeypatch.setattr(component, "consult", consult)
+    monkeypatch.setattr(GuardComponent, "_newest", newest)
+    assert newer in anyio.run(register)
+    assert kept == [not in_preview]
 
 
 @pytest.mark.parametrize("retained", [False, True])
