@@ -102,11 +102,11 @@ def declared(body: str) -> dict[str, Any]:
 IN_ORDER = """
 guard = Guard("guard", DATABASE)
 guard.stack(only=lambda type_, name: name != "free")
-pulumi.ComponentResource(
+many = pulumi.ComponentResource(
     "servers:index:Many", "many", None, pulumi.ResourceOptions(hooks=guard.hooks)
 )
 Thing("early")
-Thing("free")
+Thing("free", parent=many)
 restore("back", DATABASE)
 restore("drill", OTHER)
 Thing("late")
