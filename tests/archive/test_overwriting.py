@@ -1,5 +1,6 @@
 """A file that no manifest explains is not overwritten unless somebody says so, and no wait for a lock has no end."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -133,6 +134,27 @@ async def test_a_file_that_appears_during_a_decryption_is_not_overwritten(
     assert not [each for each in os.listdir(tmp_path) if each.startswith(PART)]  # noqa: PTH208
     assert (await desk.types(*typed, "--force")).code == 0
     assert target.read_bytes() == b"content"
+
+
+@pytest.mark.parametrize(
+    ("archive", "output"),
+    [
+        ("x.age", "s3://backups/out.zip"),
+        ("x.age", "out/"),
+        ("archives/", "out.zip"),
+    ],
+)
+@at_desk()
+async def test_what_is_decrypted_is_one_object_and_stays_on_this_machine(
+    desk: Desk, tmp_path: Path, archive: str, output: str
+) -> None:
+    typed_for("decrypt", tmp_path, "v1")
+    with contextlib.chdir(tmp_path):
+        ended = await desk.types(
+            "decrypt", archive, "--identity", "key.txt", "--output", output
+        )
+    ended.failed("--output a file of this machine", code=2)
+    assert {*os.listdir(tmp_path)} <= {"x.age", "key.txt", "state"}  # noqa: PTH208
 
 
 @pytest.mark.parametrize("folder", ["a/", "a/x.zip"])
