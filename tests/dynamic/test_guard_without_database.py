@@ -162,7 +162,7 @@ def test_what_must_not_wait_for_the_guards_database_does_not(
         waited.append(timeout)
 
     monkeypatch.setattr(module, "KNOWN_WITHIN", 150.0)
-    monkeypatch.setattr(module.asyncio, "wait", wait)
+    monkeypatch.setattr(asyncio, "wait", wait)
     with suppress(pulumi.RunError):
         happen(change, Heard(), had=had, setting=setting)
     assert waited == [waits]
