@@ -2071,6 +2071,7 @@ MISTAKES = (
     ("hosts", "os.utime(file, (now.timestamp(), now.timestamp()))", "pass"),
     ("run", "if why and memory.is_first(UNHEARD)", "if why"),
     ("run", "job = call.owner or name", "job = name"),
+    ("run", "with suppress(SettingsError):", "if True:"),
     ("run", "report(error), kind)", "report(error))"),
     ("run", 'await _tell(call, Notice("done", job, f"{title}: done"))', "pass"),
     ("run", "end.error if isinstance(end, ResourceNotFinished) else end", "end"),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.dynamic.conftest import NAMES, PROVIDERS, Place, Serve
-from tests.dynamic.test_without_requests import GOOD
+from tests.dynamic.conftest import DATABASE, NAMES, PROVIDERS, Place, Serve
+from tests.dynamic.test_without_requests import GOOD, ID, STATE
 from tests.support.chat import SECRET, Channel, channel
 from tests.support.servicer import NO_KEY, PLENTY, Servicer, failure, kept
 
@@ -135,3 +135,13 @@ def test_a_webhook_that_is_none_is_refused_and_not_shown(serve: Serve) -> None:
         told = failure(servicer.create, NAME, GOOD[KIND]).message
         assert "must be a URL that begins with https:// or http://" in told
         assert SECRET not in told + shown(servicer)
+
+
+def test_a_call_that_sends_nothing_works_though_the_webhook_is_none(
+    serve: Serve,
+) -> None:
+    with serve(env=NO_KEY, config={TOKEN: f"ftp://{SECRET}"}) as servicer:
+        inputs = {"database_id": DATABASE, "timeout": "2h"}
+        updated = servicer.update(NAME, ID[KIND], STATE[KIND], inputs)
+        assert updated.outputs["version_id"] == STATE[KIND]["version_id"]
+        assert SECRET not in shown(servicer)
