@@ -15,6 +15,13 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 NO_UPLOAD = "Private :: Do Not Upload"
 GO_WITHOUT_REPOSITORY = "pulumi-squarecloud.invalid/sdk/go"
+INSTALLING = (
+    "docs/**/*.md",
+    "squarecloud_emulator/__main__.py",
+    "tests/emulator/test_postgres_process.py",
+    "tests/engine/test_package.py",
+)
+"""The files that say how to install the package."""
 PUBLISHED = (
     ("pulumi_snapshots/errors/__init__.py", r"^PUBLISHED = False", "PUBLISHED = True"),
     ("README.md", r"pip install \S+ +# once published: ", ""),
@@ -22,7 +29,7 @@ PUBLISHED = (
     ("docs/install.md", r"^The package is not published yet.*\n", "From PyPI:\n"),
     ("docs/install.md", r"^Once it is published.*\n\n", ""),
     ("docs/plugin.md", r"^Once the package is published.*\n\n", ""),
-    ("docs/**/*.md", r"'/path/to/clone\[", "'pulumi-snapshots["),
+    *((files, r"'/path/to/clone\[", "'pulumi-snapshots[") for files in INSTALLING),
 )
 """Files, a pattern and what takes its place."""
 GO = (

@@ -166,11 +166,8 @@ def test_a_recorded_ledger_is_read_whole(file: Path) -> None:
         attempts = await ledger.attempts()
         assert {each.kind for each in attempts} == {"snapshot", "restore"}
         assert len(attempts) == len(document["attempts"])
-        assert (
-            len(await consult(ledger, GuardBook.history))
-            == len(document["guards"])
-            == 1
-        )
+        history = await consult(ledger, GuardBook.history)
+        assert len(history) == len(document["guards"]) > 0
         assert (await last_drills(ledger)).keys() == document["drills"].keys() != set()
 
     read()

@@ -58,6 +58,8 @@ def test_without_the_classifier_everything_installs_from_an_index(copy: Path) ->
     changed = written(copy)
     assert "PUBLISHED = True" in errors.read_text()
     assert waiting(copy) == []
+    for file in copy.rglob("*.*"):
+        assert "/path/to/clone[" not in file.read_text(), file.name
     for page in ("README.md", "docs/install.md", "docs/plugin.md"):
         assert "pip install 'pulumi-snapshots[cli]'" in (copy / page).read_text()
     assert written(copy) == [], f"a second time changes nothing: {changed}"
