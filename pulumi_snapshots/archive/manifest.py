@@ -125,7 +125,7 @@ class Manifest(Record):
             facts: Any = json.loads(content)
             if facts["format"] != MANIFEST_FORMAT or facts["object"] != name_of(uri):
                 return None
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             return None
         try:
             manifest = cls.from_outputs(facts)

@@ -362,6 +362,7 @@ async def test_a_file_of_somebody_else_beside_an_archive_is_no_manifest_and_stay
         "null",
         json.dumps({**said, "format": "x"}),
         " " * 200_000,
+        "[" * 50_000,
     ):
         manifest_of(record).write_text(text)
         assert manifest.manifest_at(at.transfers, record.uri) is None

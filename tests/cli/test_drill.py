@@ -237,6 +237,7 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
         {"--source-env": "SCRATCH_URL"},
         "--source-env must be to the snapshot's own database",
     ),
+    ({"--check": f"select 1 >= {'[' * 5000}"}, "whose >= must be a number"),
     ({"--check": "select 1 >= many"}, "--check has check 1, whose >= must be a number"),
 ]
 

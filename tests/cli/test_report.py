@@ -398,6 +398,11 @@ async def no_state(_desk: Desk, _w: World, tmp_path: Path) -> tuple[str, ...]:
     return "--state", f"{tmp_path}/stack.json"
 
 
+async def deep_state(_desk: Desk, _w: World, tmp_path: Path) -> tuple[str, ...]:
+    (tmp_path / "stack.json").write_text("[" * 100_000)
+    return "--state", f"{tmp_path}/stack.json"
+
+
 async def no_file(_desk: Desk, _w: World, tmp_path: Path) -> tuple[str, ...]:
     return "--state", f"{tmp_path}/stack.json"
 
@@ -470,6 +475,10 @@ def shelve(tmp_path: Path, hours: float, **said: Any) -> Path:
 TROUBLE: dict[str, tuple[Trouble, tuple[str, ...]]] = {
     # By its name: what makes it, and what the report says of it.
     "a state that is none": (no_state, ("the state stack.json cannot be read",)),
+    "a state of brackets": (
+        deep_state,
+        ("the state stack.json cannot be read",),
+    ),
     "a state that is not there": (no_file, ("the state stack.json cannot be read",)),
     "a state that lacks a field": (
         changed(version_id="GONE"),

@@ -200,7 +200,7 @@ def _value(typed: str) -> str | float | bool:
 
     Else a text, such as the number of a customer, 01234.
     """
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):  # the latter from deeply nested brackets
         value = json.loads(typed, parse_constant=str)
         if isinstance(value, int | float):
             return value

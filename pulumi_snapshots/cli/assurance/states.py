@@ -66,7 +66,14 @@ def _resources(file: Path, troubles: list[str]) -> list[Any]:
     try:
         deployment = json.loads(file.read_bytes())["deployment"]
         return list(deployment.get("resources") or ())
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):
         troubles.append(
             f"the state {shown_file(file.name)} cannot be read: it must be a file that "
             "`pulumi stack export` has written."
