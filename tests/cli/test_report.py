@@ -403,6 +403,13 @@ async def deep_state(_desk: Desk, _w: World, tmp_path: Path) -> tuple[str, ...]:
     return "--state", f"{tmp_path}/stack.json"
 
 
+async def resource_that_is_none(
+    _desk: Desk, _w: World, tmp_path: Path
+) -> tuple[str, ...]:
+    (tmp_path / "stack.json").write_text('{"deployment": {"resources": [5]}}')
+    return "--state", f"{tmp_path}/stack.json"
+
+
 async def no_file(_desk: Desk, _w: World, tmp_path: Path) -> tuple[str, ...]:
     return "--state", f"{tmp_path}/stack.json"
 
@@ -475,6 +482,10 @@ def shelve(tmp_path: Path, hours: float, **said: Any) -> Path:
 TROUBLE: dict[str, tuple[Trouble, tuple[str, ...]]] = {
     # By its name: what makes it, and what the report says of it.
     "a state that is none": (no_state, ("the state stack.json cannot be read",)),
+    "a state of a number": (
+        resource_that_is_none,
+        ("an unnamed resource in stack.json cannot be read", "not as Pulumi writes"),
+    ),
     "a state of brackets": (
         deep_state,
         ("the state stack.json cannot be read",),

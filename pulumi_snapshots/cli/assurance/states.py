@@ -51,8 +51,10 @@ def read_states(
             try:
                 record = _record(invocation, resource)
             except (TypeError, ValueError, LookupError, AttributeError) as error:
+                is_said = isinstance(error, ValueError)
+                why = error if is_said else "it is not as Pulumi writes a resource"
                 troubles.append(
-                    f"{name} in {file.name} cannot be read and does not count: {error}."
+                    f"{name} in {file.name} cannot be read and does not count: {why}."
                 )
                 continue
             if record is not None:
