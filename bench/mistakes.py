@@ -1036,8 +1036,13 @@ MISTAKES = (
     ),
     ("run", "ledger.enter(self.sent, is_new=True)", "ledger.enter(self.sent)"),
     ("run", "attempt, result, failed=failed, holds=holds", "attempt, result, failed=failed"),
-    ("run", "if is_gone:\n            self.ignore(attempt)", "self.ignore(attempt)"),
-    ("run", "if is_gone:\n            self.ignore(attempt)", "pass"),
+    (
+        "run",
+        "if is_gone:\n            self.attempt = None",
+        "if True:\n            self.attempt = None",
+    ),
+    ("run", "self.is_resumed = False\n            self.ignore(attempt)", "self.is_resumed = False"),
+    ("snapshot", "if not await self.withdraw():", "await self.withdraw()\n        if False:"),
     ("run", "self.session.memory.note_in_state(self.attempt.names)", "pass"),
     (
         "run",

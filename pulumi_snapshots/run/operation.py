@@ -663,21 +663,24 @@ class Operation:
                 attempt, result, failed=failed, holds=holds
             )
 
-    async def withdraw(self) -> None:
+    async def withdraw(self) -> bool:
         """Remove the attempt, which has certainly started nothing, or whose result will never come.
 
-        If another run has entered a result meanwhile, the attempt stays, and `next_claim` finds it.
+        Returns:
+            Whether it was removed: it stays the operation's own if another run has entered its
+            result meanwhile.
         """
         attempt = self.sent
-        self.attempt = None
-        self.is_resumed = False
         is_gone = True
         with (
             self._as_far_as_possible()
         ):  # later runs look for its result until its time is over
             is_gone = await self.session.ledger.withdraw(attempt)
         if is_gone:
+            self.attempt = None
+            self.is_resumed = False
             self.ignore(attempt)
+        return is_gone
 
     @property
     def is_in_state(self) -> bool:

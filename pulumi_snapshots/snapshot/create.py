@@ -464,7 +464,8 @@ class SnapshotOperation(Operation):
             answered = each.joined(attempt).request.answered
             if each.id == attempt.id and answered != attempt.request.answered:
                 return
-        await self.withdraw()
+        if not await self.withdraw():
+            return
         # The snapshots that runs had taken before this request are those that it was to replace.
         for each in known:
             is_earlier = each.request.posted_at < attempt.request.posted_at

@@ -78,15 +78,18 @@ async def test_whatever_leaves_a_doubt_sends_no_second_request(story: str) -> No
     await play(story)
 
 
+@pytest.mark.parametrize("saves", [False, True])
 @staged(scene, snapshot_seconds=300, cache_world="invalidated")
-async def test_what_another_run_finds_while_it_is_given_up_is_used(at: Scene) -> None:
+async def test_what_another_run_finds_while_it_is_given_up_is_used(
+    at: Scene, *, saves: bool
+) -> None:
     here = at.here
     stack = of(here)
     withdraw = Ledger.withdraw
     found: list[str] = []
     await anyio.sleep(400)
     here.emulator.fail_next_snapshot(DATABASE)
-    await stack.up(saves=False, database_id=DATABASE, timeout="3m")
+    await stack.up(saves=saves, database_id=DATABASE, timeout="3m")
     await anyio.sleep(3 * 3600)
 
     async def overtaken(ledger: Ledger, attempt: Attempt) -> bool:
