@@ -2328,11 +2328,7 @@ MISTAKES = (
     ("cli/assurance", 'if drills and drills[0]["passed"] is False:', "if False:"),
     ("cli/assurance", "and each.modified < requested", ""),
     ("cli/assurance", "and gap.until != evidence.now", ""),
-    (
-        "drill",
-        'if (each["requested_at"], each.get("passed")) != ended\n            and parse',
-        "if parse",
-    ),
+    ("drill", "if _identity(each) != ended\n            and parse", "if parse"),
     ("drill", 'and parse_rfc3339(each["requested_at"]) > oldest', ""),
     ("drill", "[*others, entry][-MOST_DRILLS:]", "[*others, entry]"),
     (
@@ -2481,10 +2477,19 @@ MISTAKES = (
     ("drill", "if not self.except_:  # else a whole", "if True:  # else a whole"),
     ("drill", 'if each.host.strip("[]") in LOOPBACK', "if False"),
     ("drill", "for result in results or ():", "for result in (results or ())[:1]:"),
+    ("drill", '("requested_at", "scratch_database_id", "passed")', '("requested_at",)'),
+    ("drill", '("requested_at", "scratch_database_id", "passed")', '("requested_at", "passed")'),
+    ("cli/assurance", "if not any(_is_same_drill(entry, other) for other in known):", "if True:"),
     (
-        "drill",
-        'if (each["requested_at"], each.get("passed")) != ended',
-        'if each["requested_at"] != record.requested_at',
+        "cli/assurance",
+        '("version_id", "scratch_database_id", "passed")',
+        '("version_id", "passed")',
+    ),
+    ("cli/assurance", '("version_id", "scratch_database_id", "passed")', '("version_id",)'),
+    (
+        "cli/assurance",
+        'if any(each["expected"] == NOT_COMPARED',
+        'if results and all(each["expected"] == NOT_COMPARED',
     ),
     # What rows prove: never less than before, never nothing, never what could not be counted.
     (
@@ -2656,8 +2661,8 @@ MISTAKES = (
     ("databases", 'return {f"db{self._connection.db}": self._send("DBSIZE")}', "return {}"),
     (
         "databases",
-        "return {_shown(prefix): keys for prefix, keys in counts.items()}",
-        "return {_shown(prefix): 0 for prefix, keys in counts.items()}",
+        "shown[_shown(prefix)] += keys",
+        "shown[_shown(prefix)] = keys",
     ),
     # What the plugin hands to the engine, and takes from it.
     (

@@ -142,7 +142,10 @@ class Redis(BlockingConnection):
                 break
             if system_monotonic() > until:
                 raise Refused(f"the keys of {database} could not be counted in time")
-        return {_shown(prefix): keys for prefix, keys in counts.items()}
+        shown = Counter[str]()  # two prefixes of bytes can have one name
+        for prefix, keys in counts.items():
+            shown[_shown(prefix)] += keys
+        return shown
 
     def count(self, table: Table, seconds: float) -> int:  # noqa: ARG002  it takes none
         """Return the number of keys."""

@@ -33,7 +33,7 @@ async def note_ended(ledger: Ledger, record: DrillRecord) -> None:
     """
     noted = replace(record, last_good=None, attempt=None).to_outputs()
     entry = {name: value for name, value in noted.items() if value is not None}
-    ended = (record.requested_at, record.passed)
+    ended = _identity(entry)
     entry["results"] = [_shortened(each) for each in entry.get("results", ())]
 
     def change(document: Document) -> None:
@@ -42,13 +42,19 @@ async def note_ended(ledger: Ledger, record: DrillRecord) -> None:
         others = [
             each
             for each in by_database.get(record.database_id, ())
-            if (each["requested_at"], each.get("passed")) != ended
-            and parse_rfc3339(each["requested_at"]) > oldest
+            if _identity(each) != ended and parse_rfc3339(each["requested_at"]) > oldest
         ]
         by_database[record.database_id] = [*others, entry][-MOST_DRILLS:]
 
     with suppress(LedgerUnavailable):
         await ledger.edit(change)
+
+
+def _identity(entry: dict[str, Any]) -> list[Any]:
+    """Return what distinguishes two ends of drills of one database."""
+    return [
+        entry.get(name) for name in ("requested_at", "scratch_database_id", "passed")
+    ]
 
 
 def _shortened(result: dict[str, Any]) -> dict[str, Any]:

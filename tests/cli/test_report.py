@@ -892,3 +892,87 @@ def test_reports_by_the_cron_line_of_the_page_leave_no_day_out() -> None:
     runs = [day for day in every if str(day.day) in found[1].split(",")]
     longest = max(later - earlier for earlier, later in pairwise(runs))
     assert longest < int(found[2]) * DAY < PERIOD
+
+
+# Stories of several runs ---------------------------------------------------------------------------------------------
+
+
+@staged(drill_desk, cache_world="invalidated")
+async def test_two_drills_that_end_in_one_second_are_two_drills(at: DrillDesk) -> None:
+    place = Memory(at.w.clock)
+    at.place = lambda: place
+    ledger = Ledger(place, ServiceClock(at.w.clock))
+    record = DrillRecord(DATABASE, "v1", SCRATCH, rfc3339(START), rfc3339(START))
+    onto = ("c" * 32, SCRATCH)
+    for scratch in onto:
+        drilled = replace(record, scratch_database_id=scratch)
+        passed = drilled.with_results([Check(ROWS, at_least=1).judge(5)], [])
+        await note_ended(ledger, passed)
+        assert passed.proof
+        await note_last_drill(ledger, DATABASE, passed.proof, passed.last_good)
+    drills = one_of(await at.types("report", DATABASE, "--json"))["drills"]
+    assert {each["scratch_database_id"] for each in drills} == {*onto}
+
+
+@staged(drill_desk, cache_world="invalidated")
+async def test_a_count_that_was_compared_with_nothing_is_named_beside_other_checks(
+    at: DrillDesk,
+) -> None:
+    assert (await at.drills(checks=("tables", ROWS))).code == 0
+    unknown = one_of(await at.types("report", DATABASE, "--json"))["unknown"]
+    (little,) = (each for each in unknown if "with nothing" in each)
+    assert little.endswith("its count only shows that a row was there")
+
+
+@staged(drill_desk, cache_world="invalidated")
+async def test_a_backslash_before_a_bar_does_not_break_a_row(at: DrillDesk) -> None:
+    (await at.drills(checks=(r"select 'a\|b' =~ ^x",))).failed()
+    page = (await at.types("report", DATABASE)).out
+    (row,) = (line for line in page.splitlines() if "**failed**:" in line)
+    assert r"**failed**: a\\\|b" in row
+
+
+@staged(drill_desk, cache_world="invalidated")
+async def test_what_is_left_after_a_lost_machine_and_a_removed_archive_is_reported_as_such(
+    at: DrillDesk, tmp_path: Path
+) -> None:
+    folder = f"{tmp_path}/kept/"
+    version = at.w.newest().version_id
+    typed = ("archive", f"{DATABASE}/{version}", folder)
+    first = (await at.types(*typed, "--json")).done.json["uri"]
+    assert (await at.drills(f"{DATABASE}/{version}", "--archives", folder)).code == 0
+    await at.w.clock.sleep(7 * 86400.0)
+    at.w.emulator.add_snapshot(DATABASE)
+    newer = f"{DATABASE}/{at.w.newest().version_id}"
+    second = (await at.types("archive", newer, folder, "--json")).done.json["uri"]
+    an_owner_comes_and_an_object_goes(first, second)
+    # Another machine: the ledger and the states are lost.
+    other = DrillDesk(at.w, tmp_path / "other")
+    asked = ("report", DATABASE, "--archives", folder, "--archive-within", "6d")
+    page = (await other.types(*asked)).failed(".zip is missing", "more than 6 days").out
+    found = one_of(await other.types(*asked, "--json"))
+    assert found["archive"] == first
+    owners = "squarecloud-snapshots archive, prod::shop::Archive::offsite"
+    assert (
+        found["archive_kept"] == f"without an end date, until it is removed by {owners}"
+    )
+    assert f"kept {found['archive_kept']}" in page
+    (drill,) = found["drills"]
+    assert (drill["version_id"], drill["results"]) == (version, None)
+    assert drill["known_from"].startswith("manifest of ")
+    (sentence,) = (
+        each for each in found["unknown"] if each.startswith("what the drill")
+    )
+    assert sentence.endswith("checked is not known")
+    assert (
+        "Restores and deletions in Square Cloud's dashboard are in no source." in page
+    )
+
+
+def an_owner_comes_and_an_object_goes(shared: str, removed: str) -> None:
+    """Let a stack of somebody else archive an object too, and let somebody remove another."""
+    Path(removed.removeprefix("file://")).unlink()
+    manifest = Path(shared.removeprefix("file://") + ".json")
+    facts = json.loads(manifest.read_text())
+    facts["owners"] += [{"id": "o", "name": "urn:pulumi:prod::shop::Archive::offsite"}]
+    manifest.write_text(json.dumps(facts))

@@ -191,6 +191,17 @@ def test_keys_of_random_key_spaces_of_redis_are_those_of_a_naive_count(
         keys.flushdb()
 
 
+def test_prefixes_of_redis_that_are_shown_alike_are_counted_together(
+    redis_server: Server,
+) -> None:
+    with redis.Redis(
+        port=redis_server.port, password=redis_server.password, db=10
+    ) as keys:
+        keys.mset({b"\xff:1": 1, b"\xff:2": 1, r"\xff:1": 1})
+        assert rows(redis_server.url("10"))[r"db10/\xff:*"] == 3
+        keys.flushdb()
+
+
 def test_postgresql_counts_what_holds_rows_and_opens_views(
     postgres_server: Server,
 ) -> None:

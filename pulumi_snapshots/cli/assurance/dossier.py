@@ -3,7 +3,7 @@
 Each is given as fields, of which both forms of the report are made.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,16 +100,14 @@ class Dossier:
             if each is last_good or self._is_in_period(_time_of(each))
         ]
 
-    def _known_drills(self) -> Collection[Fields]:
+    def _known_drills(self) -> Sequence[Fields]:
         """Give each drill once, as the source has it that says most."""
-        known = dict[tuple[str, str | None, bool | None], Fields]()
+        known = list[Fields]()
         for source, outputs in self._noted_drills():
             entry = _drill_fields(source, outputs)
-            version_id = entry["version_id"]
-            time = to_the_second(_time_of(entry))
-            if version_id is not None or all(other != time for other, *_ in known):
-                known.setdefault((time, version_id, entry["passed"]), entry)
-        return known.values()
+            if not any(_is_same_drill(entry, other) for other in known):
+                known.append(entry)
+        return known
 
     def _noted_drills(self) -> Iterator[tuple[str, Fields]]:
         """Give each drill with its source, those first that say most."""
@@ -251,8 +249,8 @@ class Dossier:
         if not drill["passed"]:
             return
         results = drill["results"]
-        if results and all(each["expected"] == NOT_COMPARED for each in results):
-            little = "it only shows that a row was there"
+        if any(each["expected"] == NOT_COMPARED for each in results or ()):
+            little = "its count only shows that a row was there"
             yield f"{name} compared its tables with nothing: {little}"
         if results is None:
             yield f"what {name} checked is not known"
@@ -293,6 +291,15 @@ def _time_of(drill: Fields) -> Any:
     return drill["drilled_at"] or drill["requested_at"]
 
 
+def _is_same_drill(one: Fields, other: Fields) -> bool:
+    """Tell whether two sources speak of one drill, of which each can lack some fields."""
+    times = {to_the_second(_time_of(each)) for each in (one, other)}
+    return len(times) == 1 and all(
+        one[name] == other[name] or None in {one[name], other[name]}
+        for name in ("version_id", "scratch_database_id", "passed")
+    )
+
+
 def _drill_fields(source: str, outputs: Mapping[str, Any]) -> Fields:
     """Give the fields of a drill, whichever of them its source has."""
     results = outputs.get("results")
@@ -316,7 +323,8 @@ def _archive_fields(archive: tuple[Manifest, str] | None) -> Fields:
     if archive is None:
         return dict.fromkeys(ARCHIVE_FIELDS)
     manifest, _ = archive
-    kept = f"until {manifest.others_text(None) or 'its owner'} removes it"
+    owners = manifest.others_text(None) or "its owner"
+    kept = f"without an end date, until it is removed by {owners}"
     if manifest.pinned_by():
         kept = "for good"
     facts = (manifest.archived_at, manifest.size, manifest.sha256, manifest.recipients)

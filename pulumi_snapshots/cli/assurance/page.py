@@ -1,5 +1,6 @@
 """The page of `report` as Markdown. It says what the fields say, and computes nothing."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, NamedTuple
 
@@ -16,6 +17,7 @@ from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.properties.checks import spoken
 
 NOT_KNOWN = "not known"
+BARS = re.compile(r"(\\*)\|")
 DEFINITIONS = (
     "**Recovery point**: the longest time in the period without a new snapshot: before the first "
     "one, between two, or since the newest one. **Recovery time**: how long the last drill that "
@@ -85,7 +87,7 @@ def _parts(report: Fields) -> Iterator[str | TableOfRows]:
     yield "## What falls short"
     yield _list(_stated(report, "problems"), "Nothing.")
     yield "## What is not known"
-    yield _list(_stated(report, "unknown"), "Nothing that this report looks at.")
+    yield _list(_stated(report, "unknown"), "")
     for each in report["databases"]:
         yield from _database(each)
 
@@ -143,7 +145,8 @@ def _facts(each: Fields) -> Iterator[str]:
         yield (
             f"Newest archive: {_cell(each['archive'])}, of the snapshot of "
             f"{_time(each['archive_created_at'])}, whole {_time(each['archived_at'])}, "
-            f"{size_text(each['archive_size'])}, SHA-256 `{each['archive_sha256']}`, {whose}, kept "
+            f"{size_text(each['archive_size'])}, SHA-256 by its "
+            f"manifest `{each['archive_sha256']}`, {whose}, kept "
             f"{_cell(each['archive_kept'])}."
         )
     else:
@@ -279,4 +282,6 @@ def _list(texts: Iterable[str], none: str) -> str:
 def _cell(text: str) -> str:
     """Return a text that stays in its cell, whatever a service or a database says."""
     one_line = " ".join(printable(text).split())
-    return one_line.replace("|", r"\|").replace("<", "&lt;")
+    # A backslash before it would make the bar the cell's end again.
+    without_bars = BARS.sub(lambda bar: f"{2 * bar[1]}\\|", one_line)
+    return without_bars.replace("<", "&lt;")

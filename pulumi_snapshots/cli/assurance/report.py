@@ -165,6 +165,7 @@ class _Report:
 
     def _unknown(self) -> Iterator[str]:
         """Say what the report as a whole cannot know."""
+        yield "Restores and deletions in Square Cloud's dashboard are in no source."
         evidence = self.evidence
         ends = evidence.now - PERIOD
         if evidence.since < ends - timedelta(minutes=1):
