@@ -310,6 +310,8 @@ class Operation:
             then = list(self.refusal.then)
         elif self.waits_for is not None:
             then = [self._after(self.waits_for)]
+        elif self._is_held_up:
+            then = [Hint(HintKind.RUN_AGAIN)]
         error = NothingSent(happened, then=then)
         error.__cause__ = self.refusal
         is_refusal_later = self.refusal is None or bool(self.refusal.is_later)

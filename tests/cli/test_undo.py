@@ -117,6 +117,27 @@ async def test_a_target_that_another_restore_runs_on_is_kept_and_restored_after_
     assert rows(w) == "second", "what the other restore has brought back"
 
 
+@pytest.mark.parametrize("keep", ["--keep", "--no-keep"])
+@at_desk(restore_seconds=6000)
+async def test_a_target_on_which_another_restore_does_not_end_is_not_restored(
+    desk: Desk, w: World, keep: str
+) -> None:
+    rows(w, "then")
+    stored = w.emulator.add_snapshot(DATABASE)
+    snapshot = f"{DATABASE}/{stored.version_id}"
+    other = Desk(w, desk.state / "of-another")
+    async with anyio.create_task_group() as group:
+        group.start_soon(other.types, "restore", snapshot, "--yes", "--no-keep")
+        await w.clock.sleep(60)
+        ended = await desk.types("restore", snapshot, "--yes", keep)
+        group.cancel_scope.cancel()
+    ended.failed(
+        f"Database {DATABASE} was not restored", "hint: Run it again", code=LATER
+    )
+    assert len(w.requests("restore")) == 1
+    assert not [each for each in w.posts if each.accepted]
+
+
 @at_desk(snapshot_seconds=30)
 async def test_a_target_whose_guarded_command_runs_keeps_what_that_has_changed_so_far(
     desk: Desk, w: World
