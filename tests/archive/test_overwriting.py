@@ -3,8 +3,10 @@
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import stat
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pyrage
 import pytest
 
+from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import (
     PART,
@@ -19,6 +22,7 @@ from pulumi_snapshots.storage.store import (
     FileStore,
     Held,
     Overtaken,
+    Seen,
     StoreTrouble,
 )
 from tests.archive.scene import Declared, Scene, file_of, holds, manifest_of, put, scene
@@ -67,6 +71,26 @@ async def test_a_file_that_appears_during_the_transfer_is_not_overwritten(
         await Declared(at, URN).up(destination=str(place))
     assert place.read_bytes() == THEIRS
     assert at.files() == {"x.zip"}
+
+
+def test_an_upload_does_not_take_an_object_of_another_size_for_its_own(
+    tmp_path: Path,
+) -> None:
+    """Another writer's object, which is there as soon as its own has appeared."""
+
+    class Crowded(FileStore):
+        def write(self, blocks: Iterator[Any]) -> Seen:
+            super().write(blocks)
+            return super().write(iter([THEIRS]))
+
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("dump", "rows")
+    upload = Upload(Crowded(tmp_path / "x.zip"), ())
+    upload.push(content.getvalue())
+    upload.end()
+    with pytest.raises(Overtaken, match=rf"were written, but {len(THEIRS)} are there"):
+        upload.appear()
 
 
 @staged(scene)
