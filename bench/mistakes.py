@@ -165,9 +165,15 @@ TESTS = {
         "dynamic/test_without_requests.py",
         "dynamic/test_damaged_states.py",
         "dynamic/test_engine_access.py",
+        "dynamic/test_once_per_process.py",
         "dynamic/test_lifecycle.py",
     ),
-    "engine": ("dynamic/test_lifecycle.py", "dynamic/test_damaged_states.py", "plugin"),
+    "engine": (
+        "dynamic/test_engine_access.py",
+        "dynamic/test_lifecycle.py",
+        "dynamic/test_damaged_states.py",
+        "plugin",
+    ),
     "cli/terminal": (
         "cli/test_typed_secrets.py",
         "cli/test_create_is_new.py",
@@ -2719,6 +2725,10 @@ MISTAKES = (
         "if isinstance(value, str)",
     ),
     ("dynamic", "for name in self.rules.schema.secrets\n", "for name in ()\n"),
+    ("dynamic", "    gc.disable()\n", ""),
+    ("dynamic", "return _server_state().", "return _find_server_state()."),
+    ("dynamic", "self._settings = cache(partial(", "self._settings = (partial("),
+    ("dynamic", "FirstUse(_start_event_loop)", "_start_event_loop"),
     (
         "dynamic",
         "refuse_unusable(self.rules.schema, state)\n            _carry_out(",
@@ -2741,6 +2751,7 @@ MISTAKES = (
     ),
     ("dynamic", 'return had if change == "delete" else None', "return had"),
     ("dynamic", 'return had if change == "delete" else None', "return None"),
+    ("engine", "set() if newest is None or newest.done() else {newest}", "set()"),
     (
         "engine",
         "if not rules.schema.is_found_by_id or is_provisional(id_):\n                raise",
