@@ -295,6 +295,24 @@ async def test_a_dry_run_says_what_would_happen_and_sends_no_post(
     assert {each.method for each in w.emulator.journal} == {"GET"}
 
 
+@pytest.mark.parametrize("machine", ["same", "another"])
+@at_desk(snapshot_seconds=30)
+async def test_a_dry_run_knows_the_newest_snapshot_that_an_old_page_lacks(
+    desk: Desk, w: World, machine: str
+) -> None:
+    old = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=7))
+    freezing = ("url", f"{DATABASE}/{old.version_id}")
+    assert (await Desk(w, desk.state / "of-a-third").types(*freezing)).done
+    assert {each.kind for each in w.listings} == {"list"}
+    assert (await desk.types("create", DATABASE)).done
+    newest = f"{DATABASE}/{w.started()}"
+    other = Desk(w, desk.state if machine == "same" else desk.state / "of-another")
+    began = w.clock.monotonic()
+    shown = (await other.types("restore", newest, "--dry-run", "--json")).done.json
+    assert shown["newest_of_target"] == newest
+    assert w.clock.monotonic() - began < 20, "each page is requested once"
+
+
 @at_desk()
 async def test_a_dry_run_of_a_snapshot_that_is_gone_fails(desk: Desk, w: World) -> None:
     gone = f"{DATABASE}/45ec0b49-9af6-445e-a55c-abd7ec5278b2"

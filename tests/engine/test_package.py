@@ -215,6 +215,7 @@ def test_every_command_of_the_first_hour_works(
     first, slow = [post["version_id"] for post in posts if post["accepted"]]
     assert "as it should be: pending, and kept" in printed
     assert printed.count("more: squarecloud-snapshots explain pending") == 1
+    assert '"rows":[[[1]]]' in printed, "the order that the guarded command deleted"
     assert f"\n{slow}\n" in printed  # what `pulumi stack output slow` shows
     assert f"versionId={first}" in printed
     (archive,) = (shop / "archives").rglob("*.zip")

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pulumi_snapshots.cli.terminal.invocation import ASKING, Invocation
 from pulumi_snapshots.cli.terminal.output import named, size_text
 from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.listing.listings import entry_of
 from pulumi_snapshots.listing.quota import daily_quota, slots_left, widest_listing
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.restore.record import RestoreInputs
@@ -31,11 +32,12 @@ async def show_dry_run(
     """
     with invocation.working(doing=ASKING, logged=False):
         snapshot = await get(session, inputs.snapshot, unlisted=True)
-        now = session.clock.monotonic()
-        database = await session.listings.database(inputs.target, now, patience=BRIEF)
-        page = await session.listings.page(inputs.target, now, patience=BRIEF)
-        last = await newest(session, inputs.target, page.entries)
+        recent = session.listings.recent
+        database = await session.listings.database(
+            inputs.target, recent, patience=BRIEF
+        )
         left = await _quota_left(session, inputs.target)
+        last = await _newest(session, inputs.target)
     fields = {
         "snapshot": inputs.snapshot,
         "created_at": snapshot.created_at,
@@ -78,13 +80,23 @@ def _taken(
     )
 
 
+async def _newest(session: Session, database_id: str) -> SnapshotRecord | None:
+    """Find the newest snapshot of all that each page or run knows, since one page can be old."""
+    listings = session.listings
+    await listings.page(database_id, listings.recent, patience=BRIEF)
+    known = [entry_of(each) for each in await listings.found_lately(database_id)]
+    for page in listings.known_pages(database_id, listings.recent):
+        known += page.entries
+    return await newest(session, database_id, known)
+
+
 async def _quota_left(session: Session, database_id: str) -> int | None:
     """How many snapshots the day's quota has left, as far as a listing shows; None if unknown."""
     listings = session.listings
-    now = session.clock.monotonic()
+    recent = listings.recent
     with suppress(SquareCloudError):
-        memory = (await listings.account(now, patience=BRIEF)).plan_memory or 0
-        listing = await widest_listing(listings, database_id, now, patience=BRIEF)
+        memory = (await listings.account(recent, patience=BRIEF)).plan_memory or 0
+        listing = await widest_listing(listings, database_id, recent, patience=BRIEF)
         if memory:
             return await slots_left(listings, listing, daily_quota(memory))
     return None
