@@ -2907,6 +2907,12 @@ MISTAKES = (
     ("service", "if isinstance(error, ActionFailed):\n        return True", "pass"),
     ("service", 'explanation = Message("{it} until {until}", it=explanation, until=until)', "pass"),
     # What is refused, waited for or left alone where people type, and beside a guard.
+    (
+        "archive",
+        "is_explained = occupant.manifest is not None and self._request.manifest",
+        "is_explained = occupant.manifest is not None",
+    ),
+    ("program", "if database_id is not None:  # A preview", "if True:  # A preview"),
     ("cli/archives", 'or output.scheme != "file":', "or False:"),
     ("cli/archives", "archive.folder or output.folder or", "archive.folder or"),
     ("cli/archives", "archive.folder or output.folder or", "output.folder or"),

@@ -181,6 +181,23 @@ async def test_what_is_decrypted_is_one_object_and_stays_on_this_machine(
     assert {*os.listdir(tmp_path)} <= {"x.age", "key.txt", "state"}  # noqa: PTH208
 
 
+@at_desk()
+async def test_a_download_does_not_overwrite_an_archive_that_its_manifest_explains(
+    w: World, desk: Desk, tmp_path: Path
+) -> None:
+    first = w.emulator.add_snapshot(DATABASE, size=1000)
+    place = tmp_path / "x.zip"
+    await desk.types("archive", f"{DATABASE}/{first.version_id}", str(place))
+    kept = place.read_bytes()
+    w.emulator.advance(3600)
+    second = w.emulator.add_snapshot(DATABASE, size=2000)
+    snapshot = f"{DATABASE}/{second.version_id}"
+    (await desk.types("download", snapshot, "--output", str(place))).failed(
+        "x.zip is there already", "--force"
+    )
+    assert place.read_bytes() == kept
+
+
 @pytest.mark.parametrize("folder", ["a/", "a/x.zip"])
 @at_desk()
 async def test_a_download_into_a_folder_overwrites_nothing_either(

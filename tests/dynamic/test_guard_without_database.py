@@ -13,6 +13,7 @@ from pulumi_snapshots.dynamic import guard as module
 from pulumi_snapshots.dynamic.guard import Guard
 from pulumi_snapshots.guard.inputs import CHOSEN_ALL, GuardInputs
 from pulumi_snapshots.guard.once import OncePerRun
+from pulumi_snapshots.program import Program
 from pulumi_snapshots.program import guard as declaration
 from tests.support.world import DATABASE, OTHER_DATABASE
 
@@ -242,3 +243,20 @@ def test_guards_that_are_off_let_a_change_pass_and_say_so(change: str) -> None:
     assert heard.guarded_by == []
     (shown,) = heard.shown
     assert f"the {change} of Server app has no snapshot" in shown
+
+
+@pytest.mark.parametrize("known", [None, OTHER_DATABASE])
+def test_a_drill_of_a_preview_does_not_need_the_database_of_each_guard(
+    known: str | None,
+) -> None:
+    async def future() -> str | None:
+        return known
+
+    program = Program()
+    program.note_guard("Guard 'own'", DATABASE)
+    guard: Any = ("Guard 'of another'", SimpleNamespace(future=future))
+    program._guarded.append(guard)
+    asyncio.run(program._learn_guarded("Drill 'proof'"))
+    assert program._uses.user_of(DATABASE) == "Guard 'own'"
+    other = program._uses.user_of(OTHER_DATABASE)
+    assert other == (known and "Guard 'of another'")
