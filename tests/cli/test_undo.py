@@ -302,9 +302,9 @@ async def test_a_dry_run_knows_the_newest_snapshot_that_an_old_page_lacks(
 ) -> None:
     old = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=7))
     freezing = ("url", f"{DATABASE}/{old.version_id}")
-    assert (await Desk(w, desk.state / "of-a-third").types(*freezing)).done
+    assert (await Desk(w, desk.state / "of-a-third").types(*freezing)).done.out
     assert {each.kind for each in w.listings} == {"list"}
-    assert (await desk.types("create", DATABASE)).done
+    assert (await desk.types("create", DATABASE)).done.out
     newest = f"{DATABASE}/{w.started()}"
     other = Desk(w, desk.state if machine == "same" else desk.state / "of-another")
     began = w.clock.monotonic()
