@@ -58,6 +58,12 @@ def _no_last_error() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _tracebacks_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that ends a call of a dynamic provider silences all tracebacks of its process."""
+    monkeypatch.setattr(sys, "tracebacklimit", 1000, raising=False)
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """Three more than there are cores: a test with the engine waits for half of its time."""
     return (os.cpu_count() or 1) + 3
