@@ -1040,6 +1040,8 @@ MISTAKES = (
         "left is not None and left.request.posted_at > self.sent.request.posted_at",
         "left is not None",
     ),
+    ("run", "if left < SECOND:", "if False:"),
+    ("run", "if left < SECOND:", "if True:"),
     ("run", "ledger.enter(self.sent, is_new=True)", "ledger.enter(self.sent)"),
     ("run", "attempt, result, failed=failed, holds=holds", "attempt, result, failed=failed"),
     (

@@ -30,6 +30,7 @@ from pulumi_snapshots.ledger.attempt import (
     KEPT,
     LEAVES_WITHIN,
     LONGEST_WAIT,
+    SECOND,
     SKEW,
     Attempt,
     Request,
@@ -327,6 +328,8 @@ class Operation:
             return Hint(HintKind.RESUME_OTHER, other=command)
         session = self.session
         left = other.waited_for_until - session.service_clock.now()
+        if left < SECOND:  # the next run no longer waits
+            return Hint(HintKind.RUN_AGAIN)
         return Hint(HintKind.RUN_AGAIN_AFTER, time=session.clock.utc() + left)
 
     # Before the request ---------------------------------------------------------------------------

@@ -88,6 +88,16 @@ LOST = {
             ),
         )
     },
+    "a row names a time to run again that has just passed": {
+        "a wait that ends with the bound of another one's request names no time": """
+            service snapshot_seconds=90000; wait 400; S up v1 pending timeout=3m; wait 720;
+            S.b up v1 timeout=30m refused: accepted, not listed yet. Run it again.
+        """,
+        "a wait that ends before the bound of another one's request names that time": """
+            service snapshot_seconds=90000; wait 400; S up v1 pending timeout=3m; wait 720;
+            S.b up v1 timeout=29m refused: Run it again after 12:51:40 UTC.
+        """,
+    },
     "somebody's restore that never ends holds up a Restore for as long as its time-out": {
         "a restore that the service reports as running is waited for 45 minutes at most": f"""
             service restore_seconds=20000; somebody restores; R up v1 timeout=3h refused within={BOUND + 60}; sent 1
