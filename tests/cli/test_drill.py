@@ -239,6 +239,7 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
     ),
     ({"--check": f"select 1 >= {'[' * 5000}"}, "whose >= must be a number"),
     ({"--check": "select 1 >= many"}, "--check has check 1, whose >= must be a number"),
+    ({"--check": "tables >= 0.9 exept log"}, "whose >= must be a number"),
 ]
 
 
