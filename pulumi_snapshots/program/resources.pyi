@@ -59,7 +59,8 @@ class Snapshot(pulumi.CustomResource):
         download_url_expires_at: until when the URL works; a refresh renews it in its last 7 days.
             RFC 3339, UTC.
         size: bytes.
-        created_at: when it was taken, by the service's clock. RFC 3339, UTC.
+        created_at: when it was taken, by the service's clock; the time of the request until it is
+            listed. RFC 3339, UTC.
         expires_at: when its 30 days at the service end, if the plan lasts until then. RFC 3339,
             UTC.
         available: false while it is pending, and once it is missing or past its 30 days at the

@@ -179,7 +179,8 @@ class ListedProperties(Record):
     )
     size: Bytes | None = declare("Bytes.", default=None)
     created_at: Moment | None = declare(
-        "When it was taken, by the service's clock.", default=None
+        "When it was taken, by the service's clock; the time of the request until it is listed.",
+        default=None,
     )
     expires_at: Moment | None = declare(
         "When its 30 days at the service end, if the plan lasts until then.",

@@ -10,7 +10,7 @@ import pytest
 
 from pulumi_snapshots.cli.commands import GROUPS
 from pulumi_snapshots.snapshot.record import SnapshotRecord
-from tests.cli.typed import Desk, Terminal, at_desk
+from tests.cli.typed import Desk, Ended, Terminal, at_desk
 from tests.lookup.test_lookups import entry, listing_of
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, World, world
@@ -109,7 +109,31 @@ async def test_people_read_their_own_time_and_programs_utc(
     taken = (await desk.types("create", DATABASE)).done
     assert re.match(r"09:00:\d\d -03  sent; answer by 09:02:\d\d -03\n", taken.err)
     assert "UTC" not in taken.err
-    assert re.search(r"^created +2026-03-01 09:00:\d\d -03$", taken.out, re.MULTILINE)
+    said = re.search(r"^requested +2026-03-01 09:00:\d\d -03$", taken.out, re.MULTILINE)
+    assert said
+
+
+def times(ended: Ended) -> list[str]:
+    names = ("requested", "created", "expires")
+    return [row for row in ended.out.splitlines() if row.startswith(names)]
+
+
+@at_desk(snapshot_seconds=40)
+async def test_a_snapshot_has_one_time_of_creation_in_every_command(
+    desk: Desk, w: World
+) -> None:
+    taken = (await desk.types("create", DATABASE)).done
+    assert times(taken) == [
+        "requested  2026-03-01 12:00:00 UTC",
+        "expires    after 2026-03-31 12:00:00 UTC",
+    ], "the service has not said yet when it was taken"
+    (row,) = (await desk.types("list")).done.out.splitlines()[1:]
+    assert row.startswith(f"{DATABASE}/{w.started()}  2026-03-01 12:00:40 UTC  ")
+    shown = (await desk.types("show", f"{DATABASE}/latest")).done
+    assert times(shown) == [
+        "created   2026-03-01 12:00:40 UTC",
+        "expires   2026-03-31 12:00:40 UTC",
+    ]
 
 
 # create --------------------------------------------------------------------------------------------------------------
@@ -118,7 +142,12 @@ async def test_people_read_their_own_time_and_programs_utc(
 @at_desk(snapshot_seconds=200)
 async def test_create_waits_for_exactly_its_snapshot(desk: Desk, w: World) -> None:
     ended = (await desk.types("create", DATABASE)).done
-    assert ended.out.splitlines()[0] == f"snapshot  {DATABASE}/{w.started()}"
+    assert ended.out.splitlines()[0] == f"snapshot   {DATABASE}/{w.started()}"
+    assert times(ended) == [
+        "requested  2026-03-01 12:00:00 UTC",
+        "created    2026-03-01 12:03:20 UTC",
+        "expires    2026-03-31 12:03:20 UTC",
+    ]
     log = ended.err.splitlines()
     assert log[0] == "12:00:00 UTC  sent; answer by 12:02:00 UTC"
     assert log[-2].endswith(f"found snapshot {w.started()}")
@@ -278,7 +307,10 @@ async def test_an_old_page_hides_no_snapshot_that_a_run_has_taken(
     for command in (*commands, ("show", one[:-10])):
         ended = (await desk.types(*command)).done
         assert one in ended.out, command
-        warned = f"warning: the service's page is old and lacks {one}: shown as runs have noted it."
+        warned = (
+            f"warning: the service's page is old and lacks {one}: "
+            "shown as runs have noted it, with the time of its request."
+        )
         assert [
             line for line in ended.err.splitlines() if line.startswith("warning")
         ] == [warned]

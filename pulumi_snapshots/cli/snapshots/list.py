@@ -104,6 +104,7 @@ def note_unlisted(
         each.id for each in shown if each.name is None and each.size is None
     ]:
         more = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
+        noted = "as runs have noted it, with the time of its request"
         invocation.warn(
-            f"the service's page is old and lacks {unlisted[0]}{more}: shown as runs have noted it."
+            f"the service's page is old and lacks {unlisted[0]}{more}: shown {noted}."
         )

@@ -43,10 +43,15 @@ def show_record(invocation: Invocation, one: SnapshotRecord, *, urls: bool) -> N
         one: the snapshot.
         urls: whether to show its download URL.
     """
+    expires = invocation.moment(one.expires_at)
     times = {
+        "requested": invocation.moment(one.requested_at),
         "created": invocation.moment(one.created_at),
-        "expires": invocation.moment(one.expires_at),
+        "expires": expires,
     }
+    if one.size is None and expires:
+        # No listing has shown it, so its time is that of its request.
+        times = {"requested": times["created"], "expires": f"after {expires}"}
     kind = {"size": size_text(one.size), "engine": one.runtime, "origin": one.origin}
     fields = fields_of(one.id, one, SnapshotRecord, urls=urls)
     invocation.result(fields, {"snapshot": one.id, **times, **kind}, one.id)
