@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import AnyMessage, Message
 from pulumi_snapshots.ledger.attempt import Kind, Request, owner_of, request_name
-from pulumi_snapshots.properties.checks import digest_of, spoken
+from pulumi_snapshots.properties.checks import MINUTE, digest_of, spoken
 
 PENDING = "pending:"
 """Begins the version part of a provisional id; no version id of the service holds a colon."""
@@ -473,13 +473,24 @@ class Fleet:
             self.members.remove(member)
 
 
-def _form_of(until: datetime | None, next_poll: datetime | None) -> str:
-    """The words of a wait with a time: when it ends, the next poll, or the latest end."""
+def _form_of(
+    until: datetime | None, next_poll: datetime | None, next_try: datetime | None
+) -> str:
+    """The words of a wait with a time: its end, the next poll or try, or the latest end."""
     if until is not None:
-        return "{text} until {time}{detail}{reason}"
+        return "{text} until {time}{left}{detail}{reason}"
     if next_poll is not None:
-        return "{text}; next poll {time}{detail}{reason}"
-    return "{text}{detail}, until {time} at most{reason}"
+        return "{text}; next poll {time}{left}{detail}{reason}"
+    if next_try is not None:
+        return "{text}; next try {time}{left}, nothing was started{reason}"
+    return "{text}{detail}, until {time}{left} at most{reason}"
+
+
+def _in_words(time: datetime, now: datetime) -> str:
+    """How far away a time is, beside that time: ` (in about 3 min)`."""
+    seconds = max(1.0, (time - now).total_seconds())
+    unit = MINUTE if seconds >= MINUTE else 1
+    return f" (in about {spoken(round(seconds / unit) * unit)})"
 
 
 class Member:
@@ -503,6 +514,7 @@ class Member:
         starts: datetime | None = None,
         until: datetime | None = None,
         next_poll: datetime | None = None,
+        next_try: datetime | None = None,
         at_most: datetime | None = None,
         why: str = "",
     ) -> None:
@@ -511,7 +523,8 @@ class Member:
         A change is shown at once, anything else every `ROUTINE_EVERY` seconds. A terminal of 120
         columns leaves 34 for the text, so the state comes first, in two words, and then one time,
         the first that is given. The time is absolute, since a row is not redrawn; a start that
-        follows soon is shown in seconds. A long wait is also shown beside the row.
+        follows soon is shown in seconds. A long wait is also shown beside the row, with its rest in
+        words.
 
         Args:
             text: The state.
@@ -519,6 +532,7 @@ class Member:
             starts: When the request is sent, about.
             until: When that wait ends.
             next_poll: When the next poll is due; many together do not show it.
+            next_try: When the request is sent again, after a refusal.
             at_most: When the wait ends at the latest.
             why: Why the resource waits.
         """
@@ -530,19 +544,25 @@ class Member:
             # The text is shown once, without what would soon be out of date.
             detail = ""
             next_poll = None
-        time = until or next_poll or at_most
+        ends = starts or until or next_poll or next_try
+        time = until or next_poll or next_try or at_most
         form = "{text}{detail}{reason}"
+        left = ""
+        now = self._fleet.clock.utc()
         if starts is not None:
-            left = starts - self._fleet.clock.utc()
-            text = f"starts in about {spoken(max(1.0, left.total_seconds()))}"
+            seconds = (starts - now).total_seconds()
+            text = f"starts in about {spoken(max(1.0, seconds))}"
         elif time is not None:
-            form = _form_of(until, next_poll)
+            form = _form_of(until, next_poll, next_try)
+            left = _in_words(time, now)
         reason = f": {why}" if why else ""
-        line = Message(form, text=text, time=time, detail=detail, reason=reason)
+        line = Message(
+            form, text=text, time=time, left="", detail=detail, reason=reason
+        )
         self._listener.progress(line)
         self._waits_for = state
         self._shown = self._fleet.clock.monotonic()
-        self._remind(line, starts or until or next_poll)
+        self._remind(Message(form, **{**line.values, "left": left}), ends)
 
     def _is_shown(self, state: str, starts: datetime | None) -> bool:
         """Whether a state was shown lately; of many, a start is shown once."""

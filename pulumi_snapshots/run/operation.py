@@ -559,12 +559,7 @@ class Operation:
         self._is_held_up = True
         again = session.clock.utc() + timedelta(seconds=pause)
         refused = refusal.code or refusal.status or "not sent"
-        text = Message(
-            "{refused}; next try {again}, nothing was started",
-            refused=refused,
-            again=again,
-        )
-        self.member.progress(text)
+        self.member.waits(str(refused), next_try=again)
         await session.clock.sleep(pause)
 
     async def _wait_for_running(

@@ -2,10 +2,13 @@
 
 import re
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from typing import Any
 
 import anyio
 import pytest
 
+from pulumi_snapshots.run.memory import Fleet
 from pulumi_snapshots.service.errors import Blocked, Outage
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import SnapshotInputs
@@ -184,9 +187,10 @@ async def test_a_long_wait_is_shown_beside_the_row_every_three_minutes_at_most(
     reminders = here.row.reminders
     assert 2 <= len(reminders) <= 1 + minutes / 3
     for text in reminders:
-        assert re.fullmatch(r"waiting: accepted; next poll \d\d:\d\d:\d\d UTC", text), (
-            text
+        said = (
+            r"waiting: accepted; next poll \d\d:\d\d:\d\d UTC \(in about \d+ (s|min)\)"
         )
+        assert re.fullmatch(said, text), text
         assert len(f"    before-release: {text}") <= 80, "as under Diagnostics"
 
 
@@ -194,6 +198,43 @@ async def test_a_long_wait_is_shown_beside_the_row_every_three_minutes_at_most(
 async def test_a_short_wait_is_shown_on_the_row_alone(here: World) -> None:
     await here.create()
     assert here.row.reminders == []
+
+
+@staged(world, snapshot_seconds=20)
+async def test_a_long_pause_after_refusals_is_shown_beside_the_row(here: World) -> None:
+    here.fault(kind="create", status=429, code="KEEP_CALM", times=5)
+    await here.create()
+    (text,) = here.row.reminders
+    said = r"waiting: KEEP_CALM; next try 12:01:\d\d UTC \(in about 4\d s\), nothing was started"
+    assert re.fullmatch(said, text)
+    assert len(f"    before-release: {text}") <= 100
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(45.0, "45 s"), (100.0, "2 min"), (1750.0, "29 min"), (2700.0, "45 min")],
+)
+@virtual
+async def test_a_line_about_a_long_wait_says_in_words_how_long_it_takes(
+    seconds: float, words: str
+) -> None:
+    async with world() as here:
+        now = here.clock.utc()
+        ends = now + timedelta(seconds=seconds)
+        kinds = {
+            "until": "queued until {time}: another restores",
+            "next_poll": "queued; next poll {time}: another restores",
+            "next_try": "queued; next try {time}, nothing was started: another restores",
+        }
+        for kind, form in kinds.items():
+            row = Row()
+            with Fleet(here.clock).joins(row) as member:
+                times: Any = {kind: ends, "at_most": now + timedelta(hours=3)}
+                member.waits("queued", why="another restores", **times)
+            clock = f"{ends:%H:%M:%S} UTC"
+            assert row.shown == [form.format(time=clock)], "a row is not redrawn"
+            in_words = f"{clock} (in about {words})"
+            assert row.reminders == [f"waiting: {form.format(time=in_words)}"]
 
 
 @staged(fleet)
