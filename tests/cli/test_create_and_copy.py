@@ -1,11 +1,12 @@
 """`create` takes a snapshot and copies it in one step, with one exit code."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.cli.typed import Desk, at_desk
-from tests.support.world import DATABASE, World
+from tests.support.world import DATABASE, OTHER_DATABASE, START, World
 
 
 def zips_below(folder: Path) -> list[Path]:
@@ -37,6 +38,28 @@ async def test_archive_archives_the_snapshot_that_was_taken(
     assert str(file) in ended.out
     shelf = (await desk.types("archives", folder, "--expect", DATABASE)).done
     assert DATABASE in shelf.out
+
+
+@at_desk(databases=(DATABASE, OTHER_DATABASE))
+async def test_archives_are_listed_in_the_order_of_their_snapshots(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    place = f"{tmp_path}/backups/"
+    databases = (DATABASE, OTHER_DATABASE) * 2
+    for hours, database_id in enumerate(databases):
+        w.emulator.execute(database_id, f"CREATE TABLE at_{hours} (a)")
+        taken_at = START + timedelta(hours=hours - 5)
+        w.emulator.add_snapshot(database_id, modified=taken_at)
+    listed = (await desk.types("list", "--json")).done.json
+    for each in sorted(listed, key=lambda one: str(one["version_id"])):
+        await desk.types("archive", str(each["id"]), place)
+    archives = (await desk.types("archives", place, "--json")).done.json
+    snapshots = [f"{one['database_id']}/{one['version_id']}" for one in listed]
+    manifests = [each["manifest"] for each in archives]
+    assert snapshots == [
+        f"{one['database_id']}/{one['version_id']}" for one in manifests
+    ]
+    assert [one["database_id"] for one in listed] == [*databases[::-1]]
 
 
 @at_desk(cache_world="invalidated")
