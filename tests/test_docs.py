@@ -403,6 +403,19 @@ def test_a_newcomer_sees_every_resource_in_two_minutes_and_the_way_back_first() 
     assert re.findall(r"\]\(([^)]*)\)", HOWTO)[0] == back
 
 
+def test_the_first_page_ends_with_six_links_and_has_few_others() -> None:
+    ways = re.findall(r"\]\(([^)]*)\)", section("Learn more"))
+    assert len(ways) == 6
+    needed = {
+        "https://squarecloud.app",
+        "https://www.pulumi.com/docs/install/",
+        "docs/howto/get-my-data-back.md",
+        "docs/howto/api-key.md#scopes",
+        "docs/probe.md",
+    }
+    assert {*re.findall(r"\]\(([^)]*)\)", README)} - {*ways} == needed
+
+
 def test_the_install_command_works_today() -> None:
     """A classifier in pyproject.toml decides: once it is gone, this test names what the pages must say then."""
     assert errors.PUBLISHED is PUBLISHED, "what errors say to install works today too"
