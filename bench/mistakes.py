@@ -2595,6 +2595,7 @@ MISTAKES = (
     ("databases", "if connection.is_lost(error):\n            raise", "pass"),
     ("databases", "connection.writes() != writes:", "connection.writes() is None:"),
     ("databases", "max(self._most_documents, objects)", "0"),
+    ("databases", 'one["name"]: one.get("info", {}).get("uuid")', 'one["name"]: None'),
     ("databases", "if table.size > connection.counted_up_to or seconds <= 0:", "if seconds <= 0:"),
     (
         "databases",

@@ -111,11 +111,17 @@ class MongoDB(BlockingConnection):
         return self._read(table, [], {"batchSize": 0}, SELECTING / 1000)
 
     def writes(self) -> object:
-        """Return the most documents that there were so far: those that expire are no writes."""
+        """Return the most documents that there were so far, and the collections by their names.
+
+        Documents that expire are no writes.
+        """
         with suppress(OperationFailure):
             objects = int(self._database.command("dbStats")["objects"])
             self._most_documents = max(self._most_documents, objects)
-        return self._most_documents
+        listed = self._database.list_collections()
+        return self._most_documents, {
+            one["name"]: one.get("info", {}).get("uuid") for one in listed
+        }
 
     def _read(
         self, table: Table, pipeline: list[Any], cursor: dict[str, int], seconds: float

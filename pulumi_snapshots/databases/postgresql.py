@@ -59,10 +59,14 @@ AND coalesce(backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')
 """By then all sessions have reported what they wrote: at their end, or after 10 idle seconds."""
 WRITES = """
 SELECT sum(n_tup_ins + n_tup_upd + n_tup_del),
-md5(string_agg(concat(relid, schemaname, '.', relname), ',' ORDER BY relid))
+md5(concat(string_agg(concat(relid, schemaname, '.', relname), ',' ORDER BY relid), (
+    SELECT string_agg(concat(inhrelid, ':', inhparent), ',' ORDER BY inhrelid, inhseqno)
+    FROM pg_inherits
+)))
 FROM pg_stat_user_tables
 """
-"""The rows that were written, and the tables by their names, since one can take another's."""
+"""The rows that were written, and the tables by their names and parents: one can take another's
+name, or become its partition."""
 
 
 class Postgres(BlockingConnection):

@@ -440,8 +440,16 @@ def test_each_statement_by_which_mariadb_is_written_meanwhile_is_noticed(
         ["insert into orders values (1)", "select pg_stat_reset()"],
         ["insert into orders values (1)", "drop table parts"],
         ["alter table orders rename to older", "alter table parts rename to orders"],
+        ["alter table orders attach partition parts for values from (1) to (101)"],
+        ["alter table heirs inherit parts"],
     ],
-    ids=["statistics are reset", "a table is dropped", "a table takes the name"],
+    ids=[
+        "statistics are reset",
+        "a table is dropped",
+        "a table takes the name",
+        "a table becomes a partition",
+        "a table becomes an heir",
+    ],
 )
 def test_writes_to_postgresql_are_noticed_whatever_hides_them(
     postgres_server: Server, monkeypatch: pytest.MonkeyPatch, statements: list[str]
@@ -449,12 +457,32 @@ def test_writes_to_postgresql_are_noticed_whatever_hides_them(
     url = fresh(postgres_server, "count_hidden")
     sql_at(
         url,
-        "create table orders (n int)",
+        "create table orders (n int) partition by range (n)",
+        "create table usual partition of orders default",
         "create table parts as select generate_series(1, 100) n",
+        "create table heirs as select generate_series(1, 100) n",
     )
     meddled(monkeypatch, "postgres", lambda: sql_at(url, *statements))
     with pytest.raises(CheckNotRun, match="something else wrote to the database"):
         count(url)
+
+
+def test_a_collection_that_takes_the_name_of_another_is_noticed(
+    ferretdb: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pymongo.MongoClient[dict[str, int]](ferretdb.url()) as client:
+        client.drop_database("count_renamed")
+        database = client["count_renamed"]
+        database["orders"].insert_one({})
+        database["parts"].insert_many([{"n": n} for n in range(100)])
+
+        def rename() -> None:
+            database["orders"].rename("older")
+            database["parts"].rename("orders")
+
+        meddled(monkeypatch, "mongo", rename)
+        with pytest.raises(CheckNotRun, match="something else wrote to the database"):
+            count(ferretdb.url("count_renamed"))
 
 
 @pytest.mark.parametrize("hide", ["save", "config_resetstat"])
