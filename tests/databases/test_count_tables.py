@@ -440,14 +440,17 @@ def test_each_statement_by_which_mariadb_is_written_meanwhile_is_noticed(
         ["insert into orders values (1)", "select pg_stat_reset()"],
         ["insert into orders values (1)", "drop table parts"],
         ["alter table orders rename to older", "alter table parts rename to orders"],
-        ["alter table orders attach partition parts for values from (1) to (101)"],
+        [
+            "alter table orders detach partition usual",
+            "alter table orders attach partition parts default",
+        ],
         ["alter table heirs inherit parts"],
     ],
     ids=[
         "statistics are reset",
         "a table is dropped",
         "a table takes the name",
-        "a table becomes a partition",
+        "a table takes the place of a partition",
         "a table becomes an heir",
     ],
 )
@@ -467,7 +470,7 @@ def test_writes_to_postgresql_are_noticed_whatever_hides_them(
         count(url)
 
 
-def test_a_collection_that_takes_the_name_of_another_is_noticed(
+def test_collections_that_change_names_are_noticed(
     ferretdb: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pymongo.MongoClient[dict[str, int]](ferretdb.url()) as client:
@@ -479,6 +482,7 @@ def test_a_collection_that_takes_the_name_of_another_is_noticed(
         def rename() -> None:
             database["orders"].rename("older")
             database["parts"].rename("orders")
+            database["older"].rename("parts")
 
         meddled(monkeypatch, "mongo", rename)
         with pytest.raises(CheckNotRun, match="something else wrote to the database"):
