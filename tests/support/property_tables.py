@@ -57,7 +57,7 @@ PAGES = [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")]
 NAVIGATION = re.compile(r"(:caption: Resources\n:hidden:\n\n)((?:\w+\n)+)")
 """The pages of the resources, in `index.md`."""
 LINKS = re.compile(r"^- Resources: .*$", re.MULTILINE)
-"""The same pages, in the README."""
+"""The same pages, for readers outside the site."""
 SCOPES = ("snapshots:read", "snapshots:write", "databases:read", "account:read")
 SCOPES_OF_RESOURCES = re.compile(
     r"(<!-- scopes -->\n\|.*\n\| ---.*\n)((?:\| `[A-Z]\w+` \|.*\n)*)"
@@ -219,9 +219,9 @@ def navigation() -> str:
 
 
 def links() -> str:
-    """The README's line with the page of each resource."""
+    """The line of `index.md` with the page of each resource."""
     pages = {"Guard": "guard", **{name: room_of(name) for name in RESOURCES}}
-    named = [f"[{name}](docs/{page}.md)" for name, page in pages.items()]
+    named = [f"[{name}]({page}.md)" for name, page in pages.items()]
     return f"- Resources: {', '.join(named)}"
 
 
