@@ -375,6 +375,8 @@ class SnapshotOperation(Operation):
             The snapshot; None if no other operation waits for it.
         """
         lock = self.session.locks[self.sent.id]
+        if lock.locked():
+            self.show_other(self.sent)
         while lock.locked():
             ended = await self.entered_end(self.sent)
             if ended is not None:
