@@ -473,22 +473,22 @@ class Fleet:
             self.members.remove(member)
 
 
-def _form_of(
-    until: datetime | None, next_poll: datetime | None, next_try: datetime | None
-) -> str:
-    """The words of a wait with a time: its end, the next poll or try, or the latest end."""
-    if until is not None:
-        return "{text} until {time}{left}{detail}{reason}"
-    if next_poll is not None:
-        return "{text}; next poll {time}{left}{detail}{reason}"
-    if next_try is not None:
-        return "{text}; next try {time}{left}, nothing was started{reason}"
-    return "{text}{detail}, until {time}{left} at most{reason}"
+_FORMS = {
+    "until": "{text} until {time}{left}{detail}{reason}",
+    "next_poll": "{text}; next poll {time}{left}{detail}{reason}",
+    "next_try": "{text}; next try {time}{left}, nothing was started{reason}",
+    "at_most": "{text}{detail}, until {time}{left} at most{reason}",
+}
+"""The words of a wait, by the time that they name."""
+
+
+def _seconds_to(time: datetime, now: datetime) -> float:
+    return max(1.0, (time - now).total_seconds())
 
 
 def _in_words(time: datetime, now: datetime) -> str:
     """How far away a time is, beside that time: ` (in about 3 min)`."""
-    seconds = max(1.0, (time - now).total_seconds())
+    seconds = _seconds_to(time, now)
     unit = MINUTE if seconds >= MINUTE else 1
     return f" (in about {spoken(round(seconds / unit) * unit)})"
 
@@ -544,16 +544,17 @@ class Member:
             # The text is shown once, without what would soon be out of date.
             detail = ""
             next_poll = None
-        ends = starts or until or next_poll or next_try
-        time = until or next_poll or next_try or at_most
+        given = (until, next_poll, next_try, at_most)
+        named = zip(_FORMS, given, strict=True)
+        kind, time = next((each for each in named if each[1]), ("", None))
+        ends = starts or (None if kind == "at_most" else time)
         form = "{text}{detail}{reason}"
         left = ""
         now = self._fleet.clock.utc()
         if starts is not None:
-            seconds = (starts - now).total_seconds()
-            text = f"starts in about {spoken(max(1.0, seconds))}"
+            text = f"starts in about {spoken(_seconds_to(starts, now))}"
         elif time is not None:
-            form = _form_of(until, next_poll, next_try)
+            form = _FORMS[kind]
             left = _in_words(time, now)
         reason = f": {why}" if why else ""
         line = Message(

@@ -267,11 +267,10 @@ class Traffic:
             free_at = min([self._posts_free_at, *reserved])
         else:
             free_at = reserved[0] if reserved else self._reads_free_at
-        last = self._last_by_limit
         return max(
             free_at,
-            last.get(lane.name, -math.inf) + lane.per_account,
-            last.get(request.cooldown, -math.inf) + lane.per_database,
+            self.spaced_at(lane.name, lane.per_account),
+            self.spaced_at(request.cooldown, lane.per_database),
             *(self.blocks.get(name, -math.inf) for name in ("", lane.name)),
         )
 
