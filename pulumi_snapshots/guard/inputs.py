@@ -33,7 +33,9 @@ resources, the stack itself and its references, and providers."""
 # `was not registered`.
 PUT_BACK = (
     " (if you removed this guard, put it back for one more run; if not, let what is replaced "
-    "depend on the guard, and if the guard's database comes from it, give the guard the id as text)"
+    "depend on the guard, and if the guard's database comes from it, give the guard the id as "
+    "text; without a snapshot: SQUARECLOUD_GUARD=off pulumi up --exclude '**::NAME', NAME being "
+    "what is replaced, then SQUARECLOUD_GUARD=off pulumi up)"
 )
 HookKey = tuple[str, str]
 """When a hook runs, `before`, `after` or `on`, and for which change, such as `delete`."""

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -321,3 +322,33 @@ def test_the_way_that_the_engine_s_error_names_deletes_in_one_up(
     else:
         (version,) = app.started()
         assert f"guarded by {DATABASE}/{version}: delete of Command app" in printed
+
+
+NO_SNAPSHOT = "the first run with this guard (it guards deletes from now on) has no"
+
+
+@pytest.mark.parametrize("database", [DATABASE, OF_NET], ids=["own", "of-net"])
+def test_an_unchanged_program_passes_without_a_snapshot_as_the_engine_s_error_says(
+    app: App, database: str
+) -> None:
+    program = EARLY.replace("make the net", DATABASE).replace("AFTER_GUARD", "")
+    command = plugged(app.folder, python_of(app.environment))
+    text = program.replace("databaseId: DATABASE", f'databaseId: "{database}"')
+    speak_yaml(app, text, command=command)
+    app.up()
+    app.done()
+    app.environment["SQUARECLOUD_GUARD"] = "off"
+    told = joined(app.up("-c", "release=b", fails=True))
+    said = re.search(r"without a snapshot: SQUARECLOUD_GUARD=off pulumi (.+?), ", told)
+    assert said is not None
+    assert ", then SQUARECLOUD_GUARD=off pulumi up)" in told
+    command_line = shlex.split(said[1].replace("NAME", "net"))
+    app.run(*command_line, "--yes", "--skip-preview")
+    assert app.done() == []
+    printed = joined(diagnostics(app.up()))
+    assert app.done() == ["delete app", "delete net", "create net", "create app"]
+    assert f"{NO_SNAPSHOT} snapshot, since squarecloud:guard is off" in printed
+    assert app.posts() == []
+    del app.environment["SQUARECLOUD_GUARD"]
+    app.up()
+    assert len(app.started()) == 1, "it hears of deletes again, as a new one"
