@@ -6,24 +6,25 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import closing, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
 
 from pulumi_snapshots.databases.kinds import (
-    ENGINE_KINDS,
+    ENGINES,
     BlockingConnection,
     Scalar,
     is_late,
     kind_of,
-    without,
+    shown_message,
 )
-from pulumi_snapshots.databases.tables import Counting, TableCount, count_tables
+from pulumi_snapshots.databases.tables import TableCount, count_tables
 from pulumi_snapshots.errors import Hint, HintKind, ProviderError, pip_install
 from pulumi_snapshots.late import late
 
 LIBRARY_GRACE = 5.0
-"""Seconds past the time-out in which a library may find out by itself that it is over."""
+"""Seconds past the time-out in which a library may notice by itself that time ran out."""
 COUNTING_SHARE = 0.9
 """The part of the time-out in which tables are counted; the rest is for connecting."""
 LASTING = re.compile(
@@ -31,14 +32,14 @@ LASTING = re.compile(
     r"|no such file|not readable|does not (exist|know)",
     re.IGNORECASE,
 )
-"""What servers and libraries say in English of a connection that will not work later either."""
-ENGINES: dict[str, Callable[[], Any]] = {
+"""Words of servers and libraries about a connection that will not work later either."""
+DRIVERS: dict[str, Callable[[], Any]] = {
     "postgres": lambda: late("databases.postgresql:Postgres"),
     "mysql": lambda: late("databases.mysql:MySQL"),
     "mongo": lambda: late("databases.mongodb:MongoDB"),
     "redis": lambda: late("databases.redis_server:Redis"),
 }
-"""How to speak to each kind of database; its library is loaded late, since few programs need it."""
+"""The class of each engine's connections, loaded late, since few programs need its library."""
 T = TypeVar("T")
 NOISE = re.compile(
     r"\A(?:connection failed: )?connection to server at .* failed: (?:FATAL: +)?"
@@ -64,11 +65,7 @@ class DatabaseUnreachable(ProviderError):
         lasting: bool = False,
     ) -> None:
         happened = f"The {title} database of the connection cannot be reached: {why}"
-        super().__init__(
-            happened,
-            "No check has asked it anything.",
-            then,
-        )
+        super().__init__(happened, "No check has asked it anything.", then)
         self.why = why
         self.lasting = lasting
 
@@ -82,16 +79,12 @@ class CheckNotRun(ProviderError):
 
     def __init__(self, why: str) -> None:
         happened = f"The check's command gave no value: {why}"
-        super().__init__(
-            happened,
-            "Nothing was compared.",
-            [HintKind.CORRECT_CHECK],
-        )
+        super().__init__(happened, "Nothing was compared.", [HintKind.CORRECT_CHECK])
         self.why = why
 
 
 def library_message(error: BaseException) -> str:
-    """Return what a library's error says, without codes and other arguments."""
+    """Return the text of a library's error, without codes and other arguments."""
     if isinstance(error, UnicodeDecodeError):
         return "its result is not text in UTF-8"
     if not error.args:
@@ -100,21 +93,14 @@ def library_message(error: BaseException) -> str:
 
 
 class Database:
-    """A database that is asked over a new connection each time.
+    """A database, over a new connection for each question: no command affects the next one.
 
-    So no command changes what the next one finds.
+    Args:
+        dsn: A connection string that `kind_of` takes.
+        timeout: The seconds that connecting may take, and then each command.
     """
 
-    def __init__(
-        self,
-        dsn: str,
-        *,
-        timeout: float,
-    ) -> None:
-        """Prepare to ask.
-
-        `timeout` is the seconds that connecting may take, and then each command.
-        """
+    def __init__(self, dsn: str, *, timeout: float) -> None:
         self._kind = kind_of(dsn)
         self._dsn = dsn
         self._timeout = timeout
@@ -139,11 +125,7 @@ class Database:
 
         Raises `DatabaseUnreachable`.
         """
-        with suppress(
-            CheckNotRun,
-            TypeError,
-            ValueError,
-        ):
+        with suppress(CheckNotRun, TypeError, ValueError):
             seconds: Any = await self._answered(lambda session: session.age())
             return float(seconds)
         return None
@@ -166,32 +148,38 @@ class Database:
             CheckNotRun: The tables cannot be listed, or are too many, or something wrote to them.
             DatabaseUnreachable: There is no connection.
         """
-        how = Counting(is_left_out, self._reason, refuse_writes)
-        seconds = self._timeout * COUNTING_SHARE
-        return await self._answered(lambda session: count_tables(session, how, seconds))
+        count = partial(
+            count_tables,
+            seconds=self._timeout * COUNTING_SHARE,
+            is_left_out=is_left_out,
+            explain=self._reason,
+            refuse_writes=refuse_writes,
+        )
+        return await self._answered(count)
 
     def _reason(self, error: Exception) -> str:
-        """Return what a library's error says, without any part of the connection string."""
-        return without(self._dsn, library_message(error))
+        """Return the text of a library's error, without any part of the connection string."""
+        return shown_message(self._dsn, library_message(error))
 
     async def _answered(self, question: Callable[[BlockingConnection], T]) -> T:
-        is_there = False
+        """Ask a question over a connection of its own; raises an error for users."""
+        is_connected = False
 
         def answer() -> T:
-            nonlocal is_there
-            with closing(ENGINES[self._kind]()(self._dsn, self._timeout)) as session:
+            nonlocal is_connected
+            with closing(DRIVERS[self._kind]()(self._dsn, self._timeout)) as session:
                 try:
-                    is_there = True
+                    is_connected = True
                     return question(session)
                 except Exception as error:
-                    is_there = is_late(error) or not session.is_lost(error)
+                    is_connected = is_late(error) or not session.is_lost(error)
                     raise
 
         try:
             with anyio.fail_after(self._timeout + LIBRARY_GRACE):
                 return await _in_thread(answer)
         except Exception as error:  # noqa: BLE001  a library's, of any kind
-            failed = self._explained(error, is_there=is_there)
+            failed = self._explained(error, is_connected=is_connected)
         # Outside of the handler, so that the library's error, which may hold the connection string,
         # is not its context.
         raise failed
@@ -200,49 +188,34 @@ class Database:
         self,
         error: Exception,
         *,
-        is_there: bool,
+        is_connected: bool,
     ) -> ProviderError:
-        """Make the error for users of a library's error; `is_there` if there was a connection."""
-        kind = ENGINE_KINDS[self._kind]
+        """Make the error for users of a library's error."""
+        engine = ENGINES[self._kind]
         why = self._reason(error)
         if isinstance(error, ImportError):
-            extra = [Hint(HintKind.INSTALL_EXTRA, pip=pip_install(kind.extra))]
-            why = f"{kind.library} is missing or does not load ({why})"
-            return DatabaseUnreachable(
-                kind.title,
-                why,
-                extra,
-                lasting=True,
-            )
+            extra = [Hint(HintKind.INSTALL_EXTRA, pip=pip_install(engine.extra))]
+            why = f"{engine.library} is missing or does not load ({why})"
+            return DatabaseUnreachable(engine.title, why, extra, lasting=True)
         if is_late(error):
-            what = "result" if is_there else "answer"
+            what = "result" if is_connected else "answer"
             why = f"no {what} within {self._timeout:g} s"
-        if is_there:
+        if is_connected:
             return CheckNotRun(why)
-        return DatabaseUnreachable(
-            kind.title,
-            why,
-            lasting=bool(LASTING.search(why)),
-        )
+        lasting = bool(LASTING.search(why))
+        return DatabaseUnreachable(engine.title, why, lasting=lasting)
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
-    """Call a function that blocks, in a daemon thread.
-
-    So a library that waits for a server does not keep the process alive.
-    """
+    """Call a function that blocks, in a daemon thread, which does not keep the process alive."""
     work = Future[T]()
     work.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
             work.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - the caller gets it
+        except BaseException as error:  # noqa: BLE001  the caller gets the error
             work.set_exception(error)
 
-    threading.Thread(
-        target=run,
-        name="drill",
-        daemon=True,
-    ).start()
+    threading.Thread(target=run, name="drill", daemon=True).start()
     return await asyncio.wrap_future(work)

@@ -18,14 +18,13 @@ from uuid import UUID
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import not_installed
-from pulumi_snapshots.errors.secrets import hide_word
+from pulumi_snapshots.errors.secrets import HIDDEN, hide_word
 from pulumi_snapshots.properties.checks import DATABASE_TYPES as TITLES
 from pulumi_snapshots.properties.checks import Unfit
 
 T = TypeVar("T")
 Scalar = str | int | float | bool | None
 """What a check compares."""
-HIDDEN_PART = "…"
 LONGEST_SHOWN = 300
 """Characters of a library's message that an error repeats."""
 _KEYWORD = re.compile(r"\b(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
@@ -33,14 +32,14 @@ _KEYWORD = re.compile(r"\b(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
 
 @dataclass(frozen=True)
 class DatabaseEngine:
-    """How to speak to a kind of database.
+    """A database engine, and how connection strings and libraries lead to it.
 
     Attributes:
         title: Its name for people.
-        schemes: Those of its connection strings, the usual one first.
+        schemes: The schemes of its connection strings, the usual scheme first.
         library: The Python package that speaks to it.
         port: Its usual port.
-        last: What the path of a connection string names.
+        last: The last part of a connection string, for its form.
         needs_database: Whether a connection string must name a database.
         parameters: What may stand after a `?`, with `-` for `_`; None if the library checks it.
     """
@@ -55,12 +54,12 @@ class DatabaseEngine:
 
     @property
     def form(self) -> str:
-        """How its connection string looks."""
+        """The form of its connection string."""
         return f"{self.schemes[0]}://USER:PASSWORD@HOST:PORT/{self.last}"
 
     @property
     def extra(self) -> str:
-        """The extra that installs the library."""
+        """The extra of this package that installs the library."""
         return f"drill-{self.title.lower()}"
 
 
@@ -74,7 +73,7 @@ _REDIS = frozenset(
         "ssl-check-hostname",
     }
 )
-ENGINE_KINDS = {
+ENGINES = {
     "postgres": DatabaseEngine(
         TITLES["postgres"],
         ("postgresql", "postgres"),
@@ -105,7 +104,7 @@ ENGINE_KINDS = {
         parameters=_REDIS,
     ),
 }
-"""By the service's names."""
+"""The engines by the service's names for them."""
 
 
 def kind_of(dsn: str) -> str:
@@ -115,7 +114,7 @@ def kind_of(dsn: str) -> str:
         dsn: A URL, or keywords of PostgreSQL.
 
     Returns:
-        A key of `KINDS`.
+        A key of `ENGINES`.
 
     Raises:
         Unfit: It is no connection string. The text holds no part of it.
@@ -123,37 +122,38 @@ def kind_of(dsn: str) -> str:
     if re.match(r"\s*[a-z_]+\s*=", dsn):
         return "postgres"
     scheme, url, _ = dsn.partition("://")
-    for name, kind in ENGINE_KINDS.items():
-        if scheme in kind.schemes and url:
-            _refuse_unreadable(dsn, kind)
+    for name, engine in ENGINES.items():
+        if scheme in engine.schemes and url:
+            _refuse_unreadable(dsn, engine)
             return name
-    forms = " or ".join(each.form for each in ENGINE_KINDS.values())
+    forms = " or ".join(each.form for each in ENGINES.values())
     raise Unfit(f"must be a connection string such as {forms}")
 
 
-def _refuse_unreadable(dsn: str, kind: DatabaseEngine) -> None:
+def _refuse_unreadable(dsn: str, engine: DatabaseEngine) -> None:
     """Raise `Unfit` if a connection string is not whole, or has a strange parameter."""
     unescaped = Unfit(
-        f"must be {kind.form}, with %-escapes for what is special in a URL, such as %2F for a slash"
+        f"must be {engine.form}, with %-escapes for what is special in a URL, such as %2F for a "
+        "slash"
     )
     try:
         parts = urlsplit(dsn)
         if "," not in parts.netloc:  # Several hosts are the library's to read.
-            parts.port  # noqa: B018  it is read only when it is asked for
+            parts.port  # noqa: B018  the property raises ValueError
     except ValueError:
         # The error of `urlsplit` quotes what it cannot read. A slash in a password looks like a
         # port.
         raise unescaped from None
-    if kind.needs_database and not parts.path.strip("/"):
-        raise Unfit(f"must name the database: {kind.form}")
-    if kind.parameters is None:
+    if engine.needs_database and not parts.path.strip("/"):
+        raise Unfit(f"must name the database: {engine.form}")
+    if engine.parameters is None:
         return
     if "@" in f"{parts.path}{parts.query}{parts.fragment}":
         raise unescaped  # A part of the password may stand there.
-    strange = sorted(parameters(dsn).keys() - kind.parameters)
+    strange = sorted(parameters(dsn).keys() - engine.parameters)
     if strange:
-        known = ", ".join(sorted(kind.parameters))
-        raise Unfit(f"has a parameter {strange[0]}; {kind.title} has {known}")
+        known = ", ".join(sorted(engine.parameters))
+        raise Unfit(f"has a parameter {strange[0]}; {engine.title} has {known}")
 
 
 def keywords(dsn: str) -> list[tuple[str, str]]:
@@ -198,7 +198,7 @@ def login(dsn: str) -> dict[str, Any]:
     parts = urlsplit(dsn)
     return {
         "host": parts.hostname or "localhost",
-        "port": parts.port or ENGINE_KINDS[kind_of(dsn)].port,
+        "port": parts.port or ENGINES[kind_of(dsn)].port,
         "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),
         "database": unquote(parts.path.strip("/")),
@@ -206,21 +206,21 @@ def login(dsn: str) -> dict[str, Any]:
 
 
 def lacking(kind: str) -> str | None:
-    """Say that the library of a kind of database is not installed.
+    """Say that the library of an engine is not installed.
 
     Args:
-        kind: A key of `ENGINE_KINDS`.
+        kind: A key of `ENGINES`.
 
     Returns:
         What is missing and how to install it; None if the library is installed.
     """
-    engine = ENGINE_KINDS[kind]
+    engine = ENGINES[kind]
     if find_spec(engine.library):
         return None
     return not_installed(engine.library, engine.extra)
 
 
-def without(dsn: str, message: object) -> str:
+def shown_message(dsn: str, message: object) -> str:
     """Return a library's message as an error may repeat it.
 
     Args:
@@ -228,35 +228,22 @@ def without(dsn: str, message: object) -> str:
         message: What the library says.
 
     Returns:
-        The message's first line, at most `LONGEST` characters and a mark that more followed.
+        The message's first line, at most `LONGEST_SHOWN` characters and a mark that more followed.
     """
     secrets, places = _sensitive_parts(dsn)
     text = str(message)
-    for secret in sorted(
-        filter(None, secrets),
-        key=len,
-        reverse=True,
-    ):
+    for secret in sorted(secrets, key=len, reverse=True):
         text = hide_word(text, secret)
-    for place in sorted(
-        filter(None, places),
-        key=len,
-        reverse=True,
-    ):
-        text = re.sub(
-            rf"(?<![\w.-]){re.escape(place)}(?![\w-]|\.\w)",
-            HIDDEN_PART,
-            text,
-        )
+    for place in sorted(places - {""}, key=len, reverse=True):
+        name = rf"(?<![\w.-]){re.escape(place)}(?![\w-]|\.\w)"
+        text = re.sub(name, HIDDEN, text)
     lines = text.strip().splitlines() or [""]
     line = " ".join(lines[0].split()).rstrip(".")
-    return (
-        line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}{HIDDEN_PART}"
-    )
+    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}{HIDDEN}"
 
 
 def _sensitive_parts(dsn: str) -> tuple[set[str], set[str]]:
-    """Take a connection string apart; returns its secrets, and its users and hosts."""
+    """Take a connection string apart: its secrets, and its users and hosts; some can be empty."""
     secrets = {dsn}
     places: set[str] = set()
     for name, value in keywords(dsn):
@@ -277,14 +264,7 @@ def _sensitive_parts(dsn: str) -> tuple[set[str], set[str]]:
         if password:
             secrets |= {login_part, password, unquote(password)}
     hosts = re.split("[/#]", address.rpartition("@")[2])[0]
-    places |= {
-        re.sub(
-            r":\d*$",
-            "",
-            host,
-        ).strip("[]")
-        for host in hosts.split(",")
-    }
+    places |= {re.sub(r":\d*$", "", host).strip("[]") for host in hosts.split(",")}
     for name, value in parse_qsl(query):
         if _is_secret_parameter(name, value):
             secrets |= {value, *value.splitlines()}
@@ -346,11 +326,12 @@ class Table(NamedTuple):
 class BlockingConnection(ABC):
     """A connection that blocks.
 
-    It is made of its string, and of the seconds that connecting, and then each command, may take.
+    Each class takes the connection string, and the seconds that connecting, and then each command,
+    may take.
 
     Attributes:
         end: Ends the connection.
-        is_lost: Whether a command's error is that there is no connection any more.
+        is_lost: Whether a command's error means that there is no connection any more.
         counted_up_to: The size of a table up to which its rows are counted, not estimated.
     """
 
@@ -376,7 +357,7 @@ class BlockingConnection(ABC):
     def age(self) -> Scalar:
         """Return the seconds for which the server has run.
 
-        No number, or an error, if the server does not say.
+        If the server does not say, the result is no number, or the library's error is raised.
         """
 
     @abstractmethod
@@ -433,7 +414,7 @@ class BlockingConnection(ABC):
 
     @abstractmethod
     def writes(self) -> object:
-        """Return what another answer differs from once something has written in between.
+        """Return a value that changes once something writes to the database.
 
         None if the server does not say.
         """

@@ -47,10 +47,7 @@ class MongoDB(BlockingConnection):
             "socketTimeoutMS": most,
         }
         client: pymongo.MongoClient[Any] = pymongo.MongoClient(
-            dsn,
-            appname=DISTRIBUTION_NAME,
-            tz_aware=True,
-            **limits,
+            dsn, appname=DISTRIBUTION_NAME, tz_aware=True, **limits
         )
         self.end = client.close
         self._database = client.get_default_database()
@@ -82,13 +79,12 @@ class MongoDB(BlockingConnection):
             return (in_utc(now) - process.generation_time).total_seconds()
         return _scalar(admin.command("serverStatus").get("uptime"))
 
-    def tables(self, until: float) -> list[Table]:  # noqa: ARG002  it is short
+    def tables(self, until: float) -> list[Table]:  # noqa: ARG002  the list is short
         """List the collections and views of the connection's database."""
-        every = self._database.list_collections(nameOnly=True)
         return [
-            self._table(one["name"], one.get("type"))
-            for one in every
-            if not one["name"].startswith("system.")
+            self._table(listed["name"], listed.get("type"))
+            for listed in self._database.list_collections(nameOnly=True)
+            if not listed["name"].startswith("system.")
         ]
 
     def _table(self, name: str, kind: str | None) -> Table:
@@ -111,16 +107,16 @@ class MongoDB(BlockingConnection):
         return self._read(table, [], {"batchSize": 0}, SELECTING / 1000)
 
     def writes(self) -> object:
-        """Return the most documents that there were so far, and the collections by their names.
+        """Return the largest number of documents so far, and the collections by their names.
 
-        Documents that expire are no writes.
+        The largest number, since documents that expire are no writes.
         """
         with suppress(OperationFailure):
             objects = int(self._database.command("dbStats")["objects"])
             self._most_documents = max(self._most_documents, objects)
-        listed = self._database.list_collections()
         return self._most_documents, {
-            one["name"]: one.get("info", {}).get("uuid") for one in listed
+            listed["name"]: listed.get("info", {}).get("uuid")
+            for listed in self._database.list_collections()
         }
 
     def _read(
@@ -142,7 +138,7 @@ class MongoDB(BlockingConnection):
 
 
 def _read_command(text: str) -> dict[str, Any]:
-    """Read a command, and let it bring no more than it takes to see that there is too much.
+    """Read a command, and limit its answer to two values, which show that there are too many.
 
     Raises:
         Refused: It is no command in JSON, or not one that only reads.

@@ -38,7 +38,7 @@ Others, such as CALL, may begin a transaction that writes.
 """
 PREPARE_MYSQL = "SET SESSION time_zone = '+00:00'"
 LIMIT_ROWS = "SET SESSION sql_select_limit = 2"
-"""No more rows of a check come than it takes to see that there are too many."""
+"""Two rows of a check's result show that there are too many."""
 LIMITS = ("connect_timeout", "read_timeout", "write_timeout")
 INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
 
@@ -50,7 +50,7 @@ WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSION
 GRANT = re.compile(
     r"GRANT [^`\"]*\b(?:ALL|SELECT|INSERT)\b[^`\"]* ON (?:\*|[`\"](?P<pattern>.+)[`\"])\.\* TO"
 )
-"""A right to all tables of a server, or of the databases whose names are like a pattern."""
+"""A right to all tables of a server, or of the databases whose names match a pattern."""
 TOO_FEW_RIGHTS = (
     "the user of the connection has no right to all its tables, and the server does not list the "
     "others: grant SELECT on the database"
@@ -89,9 +89,7 @@ class MySQL(BlockingConnection):
             login(dsn) | tls_arguments(parameters(dsn)) | dict.fromkeys(LIMITS, seconds)
         )
         self._connection: Any = pymysql.connect(
-            **given,
-            charset="utf8mb4",
-            init_command=PREPARE_MYSQL,
+            **given, charset="utf8mb4", init_command=PREPARE_MYSQL
         )
         self.end = self._connection.close
         self.is_lost = lambda _: not self._connection.open
@@ -136,14 +134,16 @@ class MySQL(BlockingConnection):
         ]
 
     def _sees_all_tables(self) -> bool:
-        """Tell whether the server lists all tables: those to which the user has any right."""
+        """Tell whether the user has a right to all tables: the server lists no others."""
         for (grant,) in self._rows("SHOW GRANTS"):
             match = GRANT.match(grant)
             if match and match["pattern"] is None:
                 return True
             if match:
-                like = self._rows("SELECT DATABASE() LIKE %s", match["pattern"])
-                if like[0][0]:
+                ((is_like,),) = self._rows(
+                    "SELECT DATABASE() LIKE %s", match["pattern"]
+                )
+                if is_like:
                     return True
         return False
 
@@ -178,7 +178,7 @@ class MySQL(BlockingConnection):
     def _rows(self, statement: str, *values: object) -> Any:
         """Return the rows of a statement in a read-only transaction.
 
-        Raises `TimeoutError` if the server has ended it for its time.
+        Raises `TimeoutError` if the server has ended the statement, which took too long.
         """
         with self._connection.cursor() as cursor:
             cursor.execute("START TRANSACTION READ ONLY")

@@ -19,7 +19,7 @@ from pulumi_snapshots.databases.kinds import (
 from pulumi_snapshots.errors import DISTRIBUTION_NAME
 
 ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
-"""By these, in seconds, a server that vanishes is noticed within half a minute."""
+"""Seconds, and tries, by which a server that vanishes is noticed within half a minute."""
 AGE = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())"
 PREPARE_POSTGRES = (
     "SELECT set_config('statement_timeout', %s, true), set_config('TimeZone', "
@@ -28,7 +28,7 @@ PREPARE_POSTGRES = (
 
 SECONDS_TO_OPEN = 30.0
 SAMPLE = 64 * 2**20
-"""Bytes of a larger table that are read for an estimate: some 8,000 of its pages."""
+"""Bytes of a large table that are read for an estimate: some 8,000 of its pages."""
 PREPARE_COUNT = (
     # A policy that hides rows is an error, as in pg_dump.
     "SELECT set_config('statement_timeout', %s, true), set_config('row_security', 'off', true)"
@@ -49,14 +49,15 @@ WITH RECURSIVE listed AS (
 SELECT name, is_view, coalesce(sum(pg_relation_size(part.oid)), 0)::bigint
 FROM listed LEFT JOIN part ON root = listed.oid GROUP BY name, is_view
 """
-"""Tables with the sizes of their partitions and heirs, which are not listed; what belongs to an
-extension is not the user's."""
+"""Tables with the sizes of their partitions and heirs, which are not listed. Tables of an extension
+are not the user's."""
 WAIT_FOR_REPORTS = """
 SELECT pg_sleep(CASE WHEN count(*) > 0 THEN 11 ELSE 1 END) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 AND coalesce(backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')
 """
-"""By then all sessions have reported what they wrote: at their end, or after 10 idle seconds."""
+"""After this wait all sessions have reported what they wrote: they do so at their end, or after 10
+idle seconds."""
 WRITES = """
 SELECT sum(n_tup_ins + n_tup_upd + n_tup_del),
 md5(concat(string_agg(concat(relid, schemaname, '.', relname), ',' ORDER BY relid), (
@@ -80,14 +81,14 @@ class Postgres(BlockingConnection):
         seconds: float,
     ) -> None:
         self._milliseconds = str(math.ceil(seconds * 1000))
-        usual = {
+        usual: dict[str, Any] = {
             "connect_timeout": math.ceil(seconds),
             "client_encoding": "UTF8",
             "application_name": DISTRIBUTION_NAME,
             **ALIVE,
         }
         try:
-            parameters: dict[str, Any] = {**usual, **conninfo_to_dict(dsn)}
+            parameters = usual | conninfo_to_dict(dsn)
         except psycopg.ProgrammingError:
             raise Refused(
                 "the connection string has a parameter or a form that PostgreSQL does not know"
@@ -104,7 +105,7 @@ class Postgres(BlockingConnection):
         """Return the only column of the only row of one statement."""
         with self._connection.cursor() as cursor:
             cursor.execute(PREPARE_POSTGRES, (self._milliseconds,))
-            # Only a single statement can be streamed. So none can follow that makes the transaction
+            # Only a single statement can be streamed, so no second one can make the transaction
             # write.
             rows = cursor.stream(command.encode())
             return only_column(list(islice(rows, 2)))
@@ -134,7 +135,7 @@ class Postgres(BlockingConnection):
         return self._rows(f"SELECT FROM {table.source} LIMIT 0", SECONDS_TO_OPEN)
 
     def writes(self) -> object:
-        """Read the server's statistics, once up to date."""
+        """Read the server's statistics, once they are up to date."""
         self._rows(WAIT_FOR_REPORTS, SECONDS_TO_OPEN)
         return self._rows(WRITES, SECONDS_TO_OPEN)
 

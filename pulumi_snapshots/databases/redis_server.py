@@ -18,7 +18,7 @@ from pulumi_snapshots.databases.kinds import (
 )
 
 FLAGS = 2
-"""The place of a command's flags in what COMMAND INFO says of it."""
+"""The place of a command's flags in the answer to COMMAND INFO."""
 
 MOST_KEYS = 10_000_000
 """Keys of a logical database that are counted by prefix: 5 million took 18 s on two cores."""
@@ -42,11 +42,7 @@ class Redis(BlockingConnection):
             "socket_timeout": seconds,
             "health_check_interval": 0,
         }
-        pool = redis.ConnectionPool.from_url(
-            dsn,
-            **limits,
-            decode_responses=False,
-        )
+        pool = redis.ConnectionPool.from_url(dsn, **limits, decode_responses=False)
         self._connection: Any = pool.make_connection()
         self._connection.connect()
         self.end = self._connection.disconnect
@@ -70,13 +66,9 @@ class Redis(BlockingConnection):
     def _flags(self, words: list[str]) -> Any:
         """Ask the server how it marks a command, or its subcommand.
 
-        Raises `Refused` if it does not know it.
+        Raises `Refused` if the server does not know the command.
         """
-        (command,) = self._send(
-            "COMMAND",
-            "INFO",
-            words[0],
-        )
+        (command,) = self._send("COMMAND", "INFO", words[0])
         if command is None:
             raise Refused(f"unknown command {words[0]}")
         if len(words) > 1 and isinstance(command[-1], list):
@@ -101,7 +93,7 @@ class Redis(BlockingConnection):
     def tables(self, until: float) -> list[Table]:
         """List the prefixes of keys, up to the first colon, of each logical database.
 
-        One with more keys or prefixes than these limits is listed as a whole.
+        A logical database with more than `MOST_KEYS` or `MOST_PREFIXES` is listed as a whole.
         """
         listed = []
         for database, keys in self._databases().items():
@@ -147,7 +139,7 @@ class Redis(BlockingConnection):
             shown[_shown(prefix)] += keys
         return shown
 
-    def count(self, table: Table, seconds: float) -> int:  # noqa: ARG002  it takes none
+    def count(self, table: Table, seconds: float) -> int:  # noqa: ARG002  the list has the number
         """Return the number of keys."""
         return table.size
 
@@ -155,7 +147,7 @@ class Redis(BlockingConnection):
         """Do nothing: Redis has no views."""
 
     def writes(self) -> object:
-        """Count the server's commands that write; a key that expires is none."""
+        """Count the server's commands that write; keys that expire do not count."""
         statistics = self._info("commandstats")
         try:
             writing = {each.decode() for each in self._send("ACL", "CAT", "write")}

@@ -5,7 +5,6 @@ What a table is differs: a collection in MongoDB, the keys with one prefix in Re
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from pulumi_snapshots.clock import system_monotonic
 from pulumi_snapshots.databases.kinds import BlockingConnection, Refused, Table, is_late
@@ -23,9 +22,9 @@ class TableCount:
 
     Attributes:
         table: The name, as `Table` has it.
-        rows: How many rows it has; None if that is not known.
-        is_estimate: Whether the engine has estimated it.
-        problem: Why it could not be counted, in the database's words.
+        rows: How many rows it has; None for a view, or if that is not known.
+        is_estimate: Whether the engine has estimated the rows.
+        problem: Why they could not be counted, in the database's words; None if they could.
     """
 
     table: str
@@ -34,22 +33,13 @@ class TableCount:
     problem: str | None = None
 
 
-class Counting(NamedTuple):
-    """How to count.
-
-    Attributes:
-        is_left_out: Whether a table of this name is not counted.
-        explain: Says what a library's error means, without secrets.
-        refuse_writes: Whether nothing may write to the database meanwhile.
-    """
-
-    is_left_out: Callable[[str], bool]
-    explain: Callable[[Exception], str]
-    refuse_writes: bool
-
-
 def count_tables(
-    connection: BlockingConnection, how: Counting, seconds: float
+    connection: BlockingConnection,
+    seconds: float,
+    is_left_out: Callable[[str], bool],
+    explain: Callable[[Exception], str],
+    *,
+    refuse_writes: bool,
 ) -> list[TableCount]:
     """Count the rows of all tables, the smallest first; views are only opened.
 
@@ -57,26 +47,29 @@ def count_tables(
 
     Args:
         connection: A connection that nothing else uses.
-        how: Which tables are counted, and how errors are explained.
-        seconds: How long it may take.
+        seconds: How long the counting may take.
+        is_left_out: Whether a table of this name is not counted.
+        explain: Says what a library's error means, without secrets.
+        refuse_writes: Whether nothing may write to the database meanwhile.
 
     Returns:
         Each table with its rows, or with the reason why they are not known.
 
     Raises:
-        Refused: There are more than `MOST_TABLES` tables, or something has written to them although
-            `how` refuses that.
+        Refused: There are more than `MOST_TABLES` tables, or something has written to the database.
     """
     end = system_monotonic() + seconds
     exact_end = end - seconds * (1 - EXACT_SHARE)
     writes = connection.writes()
     listed = connection.tables(exact_end)
-    tables = [table for table in listed if not how.is_left_out(table.name)]
+    tables = [table for table in listed if not is_left_out(table.name)]
     if len(tables) > MOST_TABLES:
         raise Refused(f"there are more than {MOST_TABLES:,} tables: leave some out")
     tables.sort(key=lambda table: table.size)
-    counts = [_count_table(connection, table, how, exact_end, end) for table in tables]
-    if how.refuse_writes and connection.writes() != writes:
+    counts = [
+        _count_table(connection, table, explain, exact_end, end) for table in tables
+    ]
+    if refuse_writes and connection.writes() != writes:
         raise Refused(
             "something else wrote to the database while its tables were counted, so they do not "
             "show what was restored"
@@ -87,7 +80,7 @@ def count_tables(
 def _count_table(
     connection: BlockingConnection,
     table: Table,
-    how: Counting,
+    explain: Callable[[Exception], str],
     exact_end: float,
     end: float,
 ) -> TableCount:
@@ -96,9 +89,9 @@ def _count_table(
     Args:
         connection: The connection.
         table: The table.
-        how: See `Counting`.
-        exact_end: Until when it may be counted, by this machine's monotonic clock.
-        end: Until when it may be estimated.
+        explain: See `count_tables`.
+        exact_end: Until when the rows may be counted, by this machine's monotonic clock.
+        end: Until when they may be estimated.
     """
     try:
         if table.is_view:
@@ -115,7 +108,7 @@ def _count_table(
     except Exception as error:
         if connection.is_lost(error):
             raise
-        problem = NO_TIME if is_late(error) else how.explain(error)
+        problem = NO_TIME if is_late(error) else explain(error)
         return TableCount(table.name, None, problem=problem)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pulumi_snapshots.databases.kinds import ENGINE_KINDS, keywords, kind_of
+from pulumi_snapshots.databases.kinds import ENGINES, keywords, kind_of
 from pulumi_snapshots.properties.checks import LOOPBACK, Unfit, text
 
 OWN_HOST = re.compile(
@@ -45,13 +45,15 @@ def engine_misfit(connection: str, runtime: object) -> str | None:
         The reason, to follow the word "connection"; None if the engines are the same, or the
         snapshot's is not known.
     """
-    if runtime not in ENGINE_KINDS:
+    if runtime not in ENGINES:
         return None
     kind = kind_of(connection)
     if kind == runtime:
         return None
-    wanted = ENGINE_KINDS[str(runtime)].title
-    return f"must be to {wanted}, as the snapshot is of it, not to {ENGINE_KINDS[kind].title}"
+    wanted = ENGINES[str(runtime)].title
+    return (
+        f"must be to {wanted}, as the snapshot is of it, not to {ENGINES[kind].title}"
+    )
 
 
 class Server(NamedTuple):
@@ -94,7 +96,7 @@ class ServerAddress:
         """
         try:
             dsn = text(connection)
-            usual_port = ENGINE_KINDS[kind_of(dsn)].port
+            usual_port = ENGINES[kind_of(dsn)].port
         except Unfit:
             return cls((), is_direct=False)
         more = dict(keywords(dsn))

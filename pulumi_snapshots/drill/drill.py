@@ -207,7 +207,7 @@ class Drilling:
             record = self._record_of(restoring, end.record)
             raise DrillPending(
                 record,
-                end.told,
+                end.without_cause,
                 undecided=end.undecided,
                 cause=end.cause,
             ) from end.__cause__

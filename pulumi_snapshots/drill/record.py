@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from pulumi_snapshots.archive.record import RECOVERY_DOC, Drilled, hidden_problem
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
-from pulumi_snapshots.databases.kinds import ENGINE_KINDS, kind_of, lacking
+from pulumi_snapshots.databases.kinds import ENGINES, kind_of, lacking
 from pulumi_snapshots.drill.address import ServerAddress, engine_misfit, is_same_place
 from pulumi_snapshots.drill.check import Check, CheckResult, filled, read_checks
 from pulumi_snapshots.drill.tables import TableRows
@@ -262,7 +262,7 @@ def _password_problems(values: Values) -> Iterator[Problem]:
             Message("must not be given beside {connection}, which holds one"),
         )
     kind = values.get("runtime")
-    missing = lacking(kind) if kind in ENGINE_KINDS else None
+    missing = lacking(kind) if kind in ENGINES else None
     if missing is not None:
         yield Problem("password", missing)
 

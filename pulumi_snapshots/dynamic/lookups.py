@@ -42,7 +42,8 @@ def _question(
     problems = lookup.query.problems(arguments)
     if problems:
         told = "; ".join(
-            f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems
+            f"{problem.property} {PYTHON.text(problem.with_value())}"
+            for problem in problems
         )
         raise LookupFailed(function, f"{told}.")
     warn_of_plain_key()
@@ -86,7 +87,7 @@ def _asking(function: str, opts: Any = None) -> Iterator[None]:
     except ProviderError as error:
         raise LookupFailed(
             function,
-            debugged(PYTHON.told(error), error),
+            debugged(PYTHON.error_text(error), error),
             why=error,
         ) from None
 

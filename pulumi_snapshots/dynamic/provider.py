@@ -248,7 +248,7 @@ def _failures(
     failures = []
     for number, problem in enumerate(problems, 1):
         is_shown = problem.property in shown
-        reason = PYTHON.text(problem.reason if is_shown else problem.told())
+        reason = PYTHON.text(problem.reason if is_shown else problem.with_value())
         if number == len(problems):
             reason = nothing_sent(reason)
         if is_shown:

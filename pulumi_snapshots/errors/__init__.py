@@ -330,8 +330,8 @@ class ProviderError(Exception):
     """
 
     exchange = ""  # the request that shows what happened, and its answer
-    # whether nothing was done, and the same succeeds later, such as when the quota has a slot; None
-    # if that is as of its cause
+    # Whether nothing was done, and the same call succeeds later, such as when the quota has a slot;
+    # None if the cause of the error decides.
     is_later: bool | None = None
 
     def __init__(
@@ -366,11 +366,11 @@ class ProviderError(Exception):
 
 @dataclass(frozen=True)
 class MessageFormatter:
-    """The words of one edge."""
+    """The words of one edge: the engine, the command line, or a program that catches an error."""
 
     # spells the name of a property or a setting as its users write it
     spell: Callable[[str], str]
-    # templates of the next steps that have other words than in `HintKind`
+    # the templates of next steps whose words differ from those in `HintKind`
     steps: Mapping[HintKind, str]
     time: Callable[[datetime], str] = time_text  # words a time of day
     shows_answers: bool = True  # not if the whole exchange with the service follows
@@ -407,12 +407,11 @@ class MessageFormatter:
         if isinstance(words, tuple):
             return " ".join(map(self.text, words))
         if isinstance(words, ProviderError):
-            return (
-                f"{sentence(self.text(words.happened))} {self.text(words.done)}".strip()
-            )
+            happened = sentence(self.text(words.happened))
+            return f"{happened} {self.text(words.done)}".strip()
         return str(words)
 
-    def told(self, error: Exception, then: Iterable[Hint] | None = None) -> str:
+    def error_text(self, error: Exception, then: Iterable[Hint] | None = None) -> str:
         """Return what happened, what was done, and the next steps, a line for each.
 
         Args:
@@ -433,13 +432,13 @@ class MessageFormatter:
         )
 
     def report(self, error: Exception, then: Iterable[Hint] | None = None) -> str:
-        """Return all that a user reads of an error, and the command that explains it.
+        """Return the same as `error_text`, and the command that explains the error.
 
         Args:
             error: the error.
             then: the next steps; None for the error's own.
         """
-        return with_pointer(self.told(error, then), error)
+        return with_pointer(self.error_text(error, then), error)
 
 
 NEUTRAL = MessageFormatter(str, {})  # for logs and for programs that catch an error
@@ -449,12 +448,18 @@ R = TypeVar("R")
 class NotFinished(ProviderError, Generic[R]):
     """A request was or may have been sent, and its end is not known.
 
-    The `record` must be kept, under its provisional id. The `cause`, if an error ended the wait,
-    follows what `happened`, and its next steps come first. `undecided` says that a longer wait
-    would end the same way.
+    Args:
+        record: The resource, which must be kept, under its provisional id.
+        happened: What happened, in sentences; empty if the cause says everything.
+        undecided: Whether a longer wait would end the same way.
+        cause: The error that ended the wait, whose text follows `happened`, and whose next steps
+            come first; None if no error did.
+
+    Attributes:
+        without_cause: What happened, without the text of the cause.
     """
 
-    steps_if_pending: ClassVar[tuple[Hint, ...]]  # if the next run may see its end
+    steps_if_pending: ClassVar[tuple[Hint, ...]]  # if the next run may see the end
     steps_if_undecided: ClassVar[tuple[Hint, ...]]
 
     def __init__(
@@ -466,10 +471,10 @@ class NotFinished(ProviderError, Generic[R]):
         cause: ProviderError | None = None,
     ) -> None:
         self.record = record
-        self.told = happened
+        self.without_cause = happened
         self.undecided = undecided
         self.cause = self.__cause__ = cause
-        self._before = cause.then if cause else ()
+        self._steps_of_cause = cause.then if cause else ()
         if cause:
             happened = Message(
                 "{happened} {cause}" if happened else "{cause}",
@@ -477,7 +482,7 @@ class NotFinished(ProviderError, Generic[R]):
                 cause=cause,
             )
         steps = self.steps_if_undecided if undecided else self.steps_if_pending
-        super().__init__(happened, then=(*self._before, *steps))
+        super().__init__(happened, then=(*self._steps_of_cause, *steps))
 
     def steps_if_not_saved(
         self, *, remembered: bool, everywhere: bool = False
@@ -488,12 +493,11 @@ class NotFinished(ProviderError, Generic[R]):
             remembered: whether the ledger has the request, so that the next run finds it.
             everywhere: whether the next run on any machine finds it.
         """
-        if remembered and everywhere:
-            return (*self._before, *self.steps_if_pending)
-        return (
-            *self._before,
-            Hint(HintKind.KEPT_HERE if remembered else HintKind.NOT_KEPT),
-        )
+        steps: tuple[Hint, ...] = (Hint(HintKind.NOT_KEPT),)
+        if remembered:
+            kept_here = (Hint(HintKind.KEPT_HERE),)
+            steps = self.steps_if_pending if everywhere else kept_here
+        return (*self._steps_of_cause, *steps)
 
 
 class NothingSent(ProviderError):
@@ -514,7 +518,11 @@ def is_later(error: BaseException | None) -> bool:
 class LedgerUnavailable(ProviderError):
     """The ledger cannot be read or written.
 
-    `then` are the next steps if they are other ones than for every such place.
+    Args:
+        where: The ledger's place.
+        why: The reason, a clause.
+        then: The next steps; empty for those that fit every ledger.
+        is_shared: Whether the ledger is the one that `shared_state` names.
     """
 
     def __init__(
@@ -539,11 +547,11 @@ class LedgerUnavailable(ProviderError):
 
 
 class NoSuchSnapshot(ProviderError):
-    """A snapshot that was asked for by its id is not there."""
+    """No snapshot has the id that was asked for."""
 
 
 class CannotTell(ProviderError):
-    """The service's answer leaves open what was looked up."""
+    """The service's answer does not show what a lookup asks for."""
 
 
 def not_listed(

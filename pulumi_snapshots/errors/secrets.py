@@ -1,7 +1,4 @@
-"""Hides values that may be secrets, typed in the place of a name.
-
-Keeps no value.
-"""
+"""Hides secrets in texts, and values that may be secrets, typed in the place of a name."""
 
 import re
 from itertools import pairwise
@@ -38,13 +35,11 @@ A random word has 0.4 (letters and digits) to 0.65 (with capitals), a name such 
 `ShopBackups2026` less than 0.25.
 """
 _VARIABLE = re.compile(r"[A-Z]+[0-9]{0,2}(_([A-Z]+[0-9]{0,2}|[0-9]{1,4}))*")
-"""A variable as people name it, in capitals; no password is spelled like that but by one who
-knows.
-"""
+"""A variable as people name it, in capitals. A password looks like this only on purpose."""
 _FILE = re.compile(r"[\w./\\:~ +,=@()-]{1,255}")
 _ID = re.compile(r"[\w .@+=\x80-\U0010ffff-]{1,100}")
 """An id of the service, its beginning, or a name that people give a database."""
-SPELLS_ONE = "must be a place, and this is a secret, which everyone could read in the place's name"
+NOT_A_PLACE = "must be a place, and this is a secret, which everyone could read in the place's name"
 """What is wrong with a secret for the name of a file or a folder to write."""
 
 
@@ -113,11 +108,8 @@ def shown_variable(name: str) -> str:
             characters.
 
     """
-    return (
-        name
-        if _VARIABLE.fullmatch(name) and not looks_secret(name)
-        else shortened(name)
-    )
+    is_usual = _VARIABLE.fullmatch(name) and not looks_secret(name)
+    return name if is_usual else shortened(name)
 
 
 def shown_file(path: object) -> str:
@@ -147,9 +139,8 @@ def shown_id(typed: str) -> str:
         The id if it has a usual form, or else its first characters. A version id that is random,
         as some are, looks like a secret: show it whole once a listing has it.
     """
-    return (
-        typed if _ID.fullmatch(typed) and not looks_secret(typed) else shortened(typed)
-    )
+    is_usual = _ID.fullmatch(typed) and not looks_secret(typed)
+    return typed if is_usual else shortened(typed)
 
 
 def shortened(value: str) -> str:

@@ -48,7 +48,7 @@ from pulumi_snapshots.service.errors import (
 READ_TIMEOUT = 30.0
 """Seconds between two pieces of a body."""
 FIRST_BYTES = 1024
-"""Bytes that `look_at` asks for: a proof of what is served, and nothing of the data is kept."""
+"""Bytes that `look_at` asks for, which prove what is served. No data is kept."""
 DOWNLOAD_READ_SIZE = 1024 * 1024
 """Bytes per read. httpcore asks for 64 KiB.
 
@@ -62,7 +62,7 @@ PASSING_STATUSES = {
     httpx.codes.REQUEST_TIMEOUT,
     httpx.codes.TOO_MANY_REQUESTS,
 }
-"""Refusals that pass, beside all errors of the host itself."""
+"""Refusals after which a later request may succeed, as after all errors of the host itself."""
 # Python refuses to read numbers of thousands of digits
 _SIZE = re.compile("[0-9]{1,18}")
 _RANGE = re.compile(f"bytes ({_SIZE.pattern})-({_SIZE.pattern})/({_SIZE.pattern}|\\*)")
@@ -186,7 +186,7 @@ async def open_download(
         DownloadBroken: the network or the host failed.
         WrongContent: the host serves another object.
     """
-    # With compression, sizes and ranges would count compressed bytes.
+    # With compression, sizes and ranges would count the compressed bytes.
     headers = {"Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
@@ -211,10 +211,8 @@ async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
         request = _request_text(target)
         try:
             sent = client.build_request("GET", target, extensions={"trace": _read_wide})
-        except (
-            httpx.InvalidURL,
-            ValueError,
-        ):  # the latter from a host that is no domain name
+        # ValueError: the host is no domain name.
+        except (httpx.InvalidURL, ValueError):
             raise UrlRefused(request) from None
         with _breaking(request):
             response = await client.send(sent, stream=True)
@@ -231,10 +229,8 @@ async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
         ):
             what = "the host redirects to an address that is not allowed"
             raise WrongContent(request, meaning=what, status=response.status_code)
-    raise WrongContent(
-        _request_text(url),
-        meaning=f"the host redirects more than {REDIRECTS} times",
-    )
+    what = f"the host redirects more than {REDIRECTS} times"
+    raise WrongContent(_request_text(url), meaning=what)
 
 
 @contextmanager
@@ -247,9 +243,9 @@ def _breaking(request: str) -> Iterator[None]:
 
 
 async def _read_wide(_event: str, info: Mapping[str, Any]) -> None:
-    """Let a connection read `READ_SIZE` at once, for which httpx has no setting.
+    """Let a connection read `DOWNLOAD_READ_SIZE` at once, for which httpx has no setting.
 
-    Its `trace` extension passes each new connection.
+    The `trace` extension of httpx passes each new connection.
     """
     stream = info.get("return_value")
     if isinstance(stream, AsyncNetworkStream):
@@ -309,12 +305,11 @@ def _served(response: httpx.Response, part: re.Match[str] | None) -> Served:
     else:
         total = part[3] if part else ""
     etag = headers.get("etag", "")
+    is_strong = etag.startswith('"')  # a weak tag (`W/`) does not prove equal bytes
     return Served(
         total=int(total) if _SIZE.fullmatch(total) else None,
         version=headers.get("x-amz-version-id") or None,
-        etag=etag
-        if etag.startswith('"')
-        else None,  # a weak one (`W/`) does not prove equal bytes
+        etag=etag if is_strong else None,
         modified=http_date(headers.get("last-modified")),
     )
 
@@ -327,7 +322,7 @@ def _wrong_encoding(response: httpx.Response) -> str | None:
 
 
 def _wrong_range(part: re.Match[str] | None, offset: int) -> str | None:
-    """Say that a part does not begin at the byte that was asked for; None if it does."""
+    """Say that a part does not begin at the byte that was asked for; None if the part does."""
     if offset and part is not None and int(part[1]) == offset:
         return None
     return "the host sent another range than requested"
@@ -336,7 +331,7 @@ def _wrong_range(part: re.Match[str] | None, offset: int) -> str | None:
 def _wrong_object(
     served: Served, known: Served, url: str, *, is_rest: bool
 ) -> str | None:
-    """Say that an object differs from what is known, or may be another one; None if it is the same.
+    """Say that another object is served, or may be; None if the object is the known one.
 
     The rest of an object needs a proof: a URL that names its version, or an equal version or tag.
     """
@@ -345,12 +340,11 @@ def _wrong_object(
         return f"the host now serves a different object: {difference}"
     if not is_rest or version_of(url) is not None:
         return None
-    pairs = (
-        (served.version, known.version),
-        (served.etag, known.etag),
-    )
-    is_proved = any(new is not None and new == old for new, old in pairs)
-    return None if is_proved else "nothing proves that the rest is the same version"
+    if served.version is not None and served.version == known.version:
+        return None
+    if served.etag is not None and served.etag == known.etag:
+        return None
+    return "nothing proves that the rest is the same version"
 
 
 async def _pieces(

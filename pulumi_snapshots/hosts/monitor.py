@@ -28,12 +28,11 @@ MESSAGE_SECONDS = 4.0
 MESSAGE_PAUSE = 1.0
 """Seconds between two tries."""
 HEARD = "heard"
-"""The folder of the troubles that monitors have heard of, in the state directory."""
+"""The folder in the state directory that remembers which troubles were reported."""
 HEARD_FOR = timedelta(days=7)
 """After so long, a trouble that has not ended is reported again."""
 _WORDS = re.compile(r"\b(?:[0-9a-f]{32}|[A-Za-z_]{2,})\b")
-"""Ids of databases, and words without a digit: not the numbers, times and versions, which differ
-each time."""
+"""Ids of databases, and words without a digit. Numbers, times and versions differ each time."""
 _UNITS = frozenset({"day", "days", "min"})
 
 
@@ -46,7 +45,7 @@ class Monitor:
     async def tell(
         self, clock: Clock, url: str, event: Event, title: str, text: str = ""
     ) -> str:
-        """Tell a monitor of an event, if its kind hears of such events.
+        """Send an event to a monitor, if its kind takes such events.
 
         Args:
             clock: for the pause between two tries.
@@ -111,14 +110,15 @@ class TroubleMonitor:
     async def tell(
         self, event: Event, job: str, title: str, text: str = "", kind: str = ""
     ) -> str:
-        """Tell of a trouble that the monitor has not heard of, or of the end of one that it has.
+        """Tell the monitor of a trouble that is new to it, or of the end of a reported trouble.
 
         Args:
             event: What has happened to the job.
             job: Names the job among all of this user.
             title: One line.
             text: Further text.
-            kind: What makes a trouble of the job another one; the words of the text unless given.
+            kind: Words that tell one trouble of the job from another; those of the text unless
+                given.
 
         Returns:
             Why the monitor did not get the message; empty if it did, or need not.
@@ -134,11 +134,11 @@ class TroubleMonitor:
         return why
 
     def _is_new(self, job: str, text: str) -> bool:
-        """Remember a trouble; returns whether it was not remembered. Of two runs one hears so."""
+        """Remember a trouble; returns whether it was new. Of two runs at once, one gets True."""
         words = [each for each in _WORDS.findall(text) if each not in _UNITS]
         file = self._folder / f"{self._digest(job)}-{self._digest(' '.join(words))}"
         now = self.clock.utc()
-        if not self.state_directory.is_absolute():  # there is none
+        if not self.state_directory.is_absolute():  # nothing can be remembered
             return True
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ class TroubleMonitor:
             os.utime(file, (now.timestamp(), now.timestamp()))
         except FileExistsError:  # or the folder is a file
             return not file.exists()
-        except OSError:  # better told each time than never
+        except OSError:  # a message each time is better than no message
             return True
         return True
 
@@ -171,5 +171,5 @@ class TroubleMonitor:
         return self.state_directory / HEARD
 
     def _digest(self, text: str) -> str:
-        # The URL is as random as a salt: what a command's arguments hold cannot be guessed.
+        # The URL is as random as a salt, so no digest shows the arguments of a command.
         return hashlib.sha256(f"{self.url} {text}".encode()).hexdigest()[:32]

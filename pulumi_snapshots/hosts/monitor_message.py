@@ -1,6 +1,6 @@
-"""Which kind of monitor a URL leads to, and the request that tells it something.
+"""The kind of monitor that a URL leads to, and the request that sends a message.
 
-What each kind takes is in its public documentation. The page of Slack was read on 2026-12-02; the
+The public documentation of each kind has its format. The page of Slack was read on 2026-12-02; the
 limits of Discord and Slack were taken from pages of others that quote them:
 
 - Discord, "Execute Webhook": JSON whose `content` has at most 2,000 characters. An empty `parse` in
@@ -77,8 +77,8 @@ def kind_of_monitor(url: str) -> str:
     """Return what a URL leads to: `discord`, `slack`, `ntfy`, or `ping` for any other.
 
     Args:
-        url: The monitor's URL. `ntfy+https://…` says that a server of the user's own takes what
-            ntfy does, and so on.
+        url: The monitor's URL. `ntfy+https://…` says that a server of the user's own takes the
+            messages of ntfy; the same for the other kinds.
     """
     kind, plus, _ = url.partition("+")
     if plus and kind in _MESSAGES:
@@ -103,13 +103,13 @@ def message_of(url: str, event: Event, title: str, text: str) -> MonitorMessage 
         text: Further text, of which the monitor gets the beginning; empty repeats the title.
 
     Returns:
-        The message; None if this kind of monitor does not hear of such events.
+        The message; None if this kind of monitor does not take such events.
     """
     return _MESSAGES[kind_of_monitor(url)](_address(url), event, title, text)
 
 
 def _address(url: str) -> str:
-    """The URL without what says its kind."""
+    """The URL without the prefix that says its kind."""
     kind, plus, address = url.partition("+")
     return address if plus and kind in _MESSAGES else url
 
@@ -121,7 +121,7 @@ def _to_chat(
     title: str,
     text: str,
 ) -> MonitorMessage | None:
-    """The message to a chat, which hears of troubles only."""
+    """The message to a chat, which takes troubles only."""
     if event not in TROUBLES:
         return None
     content = write(f"{title}\n{text}".strip()[:LONGEST_CHAT])

@@ -1,7 +1,7 @@
 """Lookups of snapshots and databases.
 
-Each answer is complete, or an error. An earlier answer will do if it is from `since`, in monotonic
-seconds, or later.
+Each answer is complete, or an error. Answers of the service that arrived at `since`, in monotonic
+seconds, or later are used again.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -49,12 +49,12 @@ async def find_snapshots(
     Returns:
         The snapshots.
     """
-    fitting = await _fitting(session, query, since, of_each)
+    matching = await _matching(session, query, since, of_each)
     # Snapshots without a time come last; they are no error if the query names no age.
-    fitting.sort(key=lambda one: one[1].modified or NEVER, reverse=True)
+    matching.sort(key=lambda each: each[1].modified or NEVER, reverse=True)
     return [
-        SnapshotInfo.of(await describe(session, *one), with_url=query.with_url)
-        for one in fitting
+        SnapshotInfo.of(await describe(session, *each), with_url=query.with_url)
+        for each in matching
     ]
 
 
@@ -71,7 +71,7 @@ async def find_latest(
     Returns:
         The snapshot; None if there is none.
     """
-    entries = [entry for _, entry in await _fitting(session, query, since)]
+    entries = [entry for _, entry in await _matching(session, query, since)]
     record = await newest(session, query.database_id or "", entries)
     return SnapshotInfo.of(record, with_url=query.with_url) if record else None
 
@@ -90,19 +90,15 @@ async def find_url(session: Session, query: UrlQuery, since: float) -> str:
     Raises:
         ProviderError: The service does not list the snapshot, or lists it without a URL.
     """
-    entry = (await session.listings.of_database(query.database_id, since)).get(
-        query.version_id
+    entries = await session.listings.of_database(query.database_id, since)
+    entry = entries.get(query.version_id)
+    if entry is not None:
+        record = await describe(session, query.database_id, entry)
+        if record.download_url is not None:
+            return record.download_url
+    raise ProviderError(
+        f"database {query.database_id} has no snapshot {query.version_id} to download"
     )
-    url = (
-        (await describe(session, query.database_id, entry)).download_url
-        if entry is not None
-        else None
-    )
-    if url is None:
-        raise ProviderError(
-            f"database {query.database_id} has no snapshot {query.version_id} to download"
-        )
-    return url
 
 
 async def find_database(
@@ -175,21 +171,21 @@ async def answer_lookup(
         CannotTell: The service's answer leaves a part open.
     """
     query: Any = lookup.query.of(values)
-    ways: dict[str, Callable[[], Awaitable[Any]]] = {
+    lookups: dict[str, Callable[[], Awaitable[Any]]] = {
         SNAPSHOTS.function: lambda: find_snapshots(session, query, since),
         LATEST.function: lambda: find_latest(session, query.candidates, since),
         DOWNLOAD_URL.function: lambda: find_url(session, query, since),
         DATABASE.function: lambda: find_database(session, query.database_id, since),
         DATABASES.function: lambda: find_databases(session, since, tell),
     }
-    answer: T = await ways[lookup.function]()
+    answer: T = await lookups[lookup.function]()
     return answer
 
 
-async def _fitting(
+async def _matching(
     session: Session, query: SnapshotQuery, since: float, of_each: OfEach | None = None
 ) -> list[tuple[str, ListedSnapshot]]:
-    """Each entry that fits, with the id of its database."""
+    """Each entry that matches, with the id of its database."""
     listings = session.listings
     wanted = query.database_id
     if of_each is None and wanted is not None:
@@ -199,22 +195,23 @@ async def _fitting(
     elif of_each is None:
         of_each = await listings.of_account(since, origin=query.origin)
     now = session.service_clock.now()
-    newest = query.older_than
-    oldest = query.newer_than
+    newer_than = query.newer_than
+    older_than = query.older_than
 
-    def fits(entry: ListedSnapshot) -> bool:
-        if query.origin is not None and entry.origin != query.origin:
+    def matches(entry: ListedSnapshot) -> bool:
+        if query.origin not in {None, entry.origin}:
             return False
-        if oldest is None and newest is None:
-            return True
+        if newer_than is None and older_than is None:
+            return True  # so no entry needs a time
         age = (now - time_of(entry)).total_seconds()
-        return (oldest is None or age <= oldest) and (newest is None or age > newest)
+        is_old_enough = older_than is None or age > older_than
+        return is_old_enough and (newer_than is None or age <= newer_than)
 
     return [
-        (one, entry)
-        for one, entries in of_each.items()
+        (database_id, entry)
+        for database_id, entries in of_each.items()
         for entry in entries.values()
-        if fits(entry)
+        if matches(entry)
     ]
 
 

@@ -73,7 +73,7 @@ class SnapshotQuery(Inputs):
         Args:
             values: the arguments by their names in Python.
         """
-        found = super().problems(values)
+        problems = super().problems(values)
         ages = cls.known(values, "newer_than", "older_than")
         newer = ages.get("newer_than")
         older = ages.get("older_than")
@@ -81,8 +81,8 @@ class SnapshotQuery(Inputs):
             reason = Message(
                 "must be longer than {older_than} (otherwise no snapshot matches)"
             )
-            found.append(checks.Problem("newer_than", reason, values["newer_than"]))
-        return found
+            problems.append(checks.Problem("newer_than", reason, values["newer_than"]))
+        return problems
 
 
 class LatestQuery(Inputs):
@@ -98,7 +98,7 @@ class LatestQuery(Inputs):
 
     @property
     def candidates(self) -> SnapshotQuery:
-        """The snapshots of which it is the newest."""
+        """The query for all snapshots that match, of which the newest is the answer."""
         return SnapshotQuery(
             self.database_id, self.origin, self.max_age, with_url=self.with_url
         )
@@ -171,8 +171,8 @@ class SnapshotInfo(ListedProperties, computed=("id",), result=True):
         Returns:
             The result.
         """
-        found = {name: getattr(record, name) for name in ListedProperties.properties()}
-        return cls(**(found if with_url else {**found, "download_url": None}))
+        listed = {name: getattr(record, name) for name in ListedProperties.properties()}
+        return cls(**(listed if with_url else {**listed, "download_url": None}))
 
 
 class DatabaseInfo(Record):
@@ -196,8 +196,8 @@ class Lookup(Generic[T]):
 
     function: str
     query: type[Inputs]  # its arguments; the docstring says what the lookup is for
-    result: type[Record]  # the answer, or see `_around`
-    doc: str  # of its function in Python
+    result: type[Record]  # the answer, or a record around it, see `_around`
+    doc: str  # the docstring of the lookup's function in Python
 
     def holds_url(self, answer: T) -> bool:
         """Return whether an answer gives access to data.
@@ -205,9 +205,9 @@ class Lookup(Generic[T]):
         Args:
             answer: the answer.
         """
-        results = answer if isinstance(answer, list) else [answer]
+        snapshots = answer if isinstance(answer, list) else [answer]
         return "download_url" in self.result.properties() or any(
-            getattr(one, "download_url", None) for one in results
+            getattr(snapshot, "download_url", None) for snapshot in snapshots
         )
 
     def values(self, answer: T) -> dict[str, Any]:
@@ -218,8 +218,8 @@ class Lookup(Generic[T]):
         """
         if isinstance(answer, self.result):
             return answer.to_outputs()
-        of_one_field = self.result(answer)  # type: ignore[call-arg]
-        return of_one_field.to_outputs()
+        around = self.result(answer)  # type: ignore[call-arg]  # see `_around`
+        return around.to_outputs()
 
     def answer(self, values: dict[str, Any]) -> T:
         """Return the answer that plain values stand for.
@@ -234,7 +234,7 @@ class Lookup(Generic[T]):
 
 
 def _around(name: str, kind: Any, doc: str, **more: Any) -> type[Record]:
-    """A record around an answer, for languages in which no list or None can be an answer."""
+    """A record with the answer as its only field, since some languages return objects only."""
     return type(
         "Found",
         (Record,),

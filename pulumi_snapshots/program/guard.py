@@ -248,7 +248,7 @@ class GuardDeclaration:
         problems = GuardInputs.problems(values)
         if problems:
             reasons = "; ".join(
-                f"{problem.property} {PYTHON.text(problem.told())}"
+                f"{problem.property} {PYTHON.text(problem.with_value())}"
                 for problem in problems
             )
             raise pulumi.RunError(f"{self}: {reasons}.")

@@ -206,10 +206,7 @@ def declare_database(doc: str, purpose: str, *, replaces: bool = False) -> Any:
 
 
 def _hidden(name: str) -> property:
-    """A secret field, kept in a function.
-
-    Nothing that goes through all attributes shows the secret.
-    """
+    """A secret field, whose value a function keeps: a dump of all attributes does not show it."""
     kept = f"_{name}"
     return property(
         lambda record: record.__dict__[kept](),
@@ -236,22 +233,23 @@ class Record:
     ) -> None:
         """Make the class a dataclass.
 
-        If it is `sparse`, the state leaves out properties that have their defaults.
-
-        `computed` are Python properties that are declared by their docstrings. A `result` is what
-        programs get, whose `asdict` must not show a secret: then a secret is no field.
+        Args:
+            sparse: whether the state leaves out properties that have their defaults.
+            computed: names of Python properties, which are declared by their docstrings.
+            result: whether programs get the record. A secret of a result is no field, so that
+                `asdict` does not show the secret.
         """
         cls._sparse = sparse
         cls._computed = computed
         dataclass(frozen=True)(cls)
-        cls._declared = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]  # it is one now
+        cls._declared = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]  # a dataclass
         for each in cls._declared.values():
             if each.name in inspect.get_annotations(cls) and each.metadata.get(
                 "secret"
             ):
                 setattr(cls, each.name, _hidden(each.name))
                 if result:
-                    del cls.__dataclass_fields__[each.name]  # type: ignore[attr-defined]  # it is a dataclass
+                    del cls.__dataclass_fields__[each.name]  # type: ignore[attr-defined]  # a dataclass
 
     @classmethod
     def properties(cls) -> Mapping[str, Property]:
@@ -269,17 +267,10 @@ class Record:
 
     def to_outputs(self) -> dict[str, Any]:
         """Return the plain values that the state keeps."""
-        properties = _properties(type(self))  # type: ignore[arg-type]  # a class has a hash
-        known = (
-            (name, each.default, getattr(self, name))
-            for name, each in properties.items()
-        )
         return {
-            name: value
-            if value is None or isinstance(value, str | int | float)
-            else _plain(value)
-            for name, default, value in known
-            if not self._sparse or value != default
+            name: _plain(getattr(self, name))
+            for name, each in self.properties().items()
+            if not self._sparse or getattr(self, name) != each.default
         }
 
     @classmethod
@@ -295,17 +286,13 @@ class Record:
         Raises:
             TypeError: The state lacks a property.
         """
-        nothing, restoring = _restoring(cls)  # type: ignore[arg-type]  # a class has a hash
-        given = {
-            name: value
+        absent, restorers = _restorers(cls)  # type: ignore[arg-type]  # a class has a hash
+        restored = {
+            name: restorers[name](value)
             for name, value in outputs.items()
-            if value is not None and name in restoring
+            if value is not None and name in restorers
         }
-        known = {
-            name: restore(value) if (restore := restoring[name]) else value
-            for name, value in given.items()
-        }
-        return cls(**nothing | known)
+        return cls(**absent | restored)
 
 
 class Inputs(Record):
@@ -318,10 +305,10 @@ class Inputs(Record):
         Args:
             values: inputs by their names in Python.
         """
-        found = (
+        problems = (
             each.problem(values.get(name)) for name, each in cls.properties().items()
         )
-        return [problem for problem in found if problem]
+        return [problem for problem in problems if problem]
 
     @classmethod
     def known(cls, values: Values, *names: str) -> dict[str, Any]:
@@ -352,12 +339,12 @@ class Inputs(Record):
         Returns:
             The inputs.
         """
-        given = {
-            name: each
+        read = {
+            name: each.read(values[name])
             for name, each in cls.properties().items()
             if values.get(name) is not None
         }
-        return cls(**{name: each.read(values[name]) for name, each in given.items()})
+        return cls(**read)
 
 
 @dataclass(frozen=True)
@@ -460,23 +447,18 @@ def in_python(
 
     Args:
         properties: the properties by their names in Python.
-        values: the values by either kind of names.
-        to_camel: whether to return the names of all other languages instead.
+        values: the values by the names of all other languages. A value whose name is no property's
+            keeps its name.
+        to_camel: True converts the other way, from the names in Python.
     """
-    known = {
-        each.name if to_camel else each.camel: each for each in properties.values()
-    }
-    found = {}
-    for name, value in values.items():
-        if value is not None:
-            each = known.get(name)
-            own = name if each is None else each.camel if to_camel else each.name
-            found[own] = (
-                value
-                if each is None
-                else in_camels(each.type, value, to_camel=to_camel)
-            )
-    return found
+    renamed = {name: value for name, value in values.items() if value is not None}
+    for each in properties.values():
+        old = each.name if to_camel else each.camel
+        new = each.camel if to_camel else each.name
+        if old in renamed:
+            value = renamed.pop(old)
+            renamed[new] = in_camels(each.type, value, to_camel=to_camel)
+    return renamed
 
 
 def in_camels(kind: Any, value: Any, *, to_camel: bool = True) -> Any:
@@ -543,6 +525,7 @@ def _properties(cls: Any) -> dict[str, Property]:
 
 
 def _plain(value: Any) -> Any:
+    """A value as the state keeps it, without classes of this package."""
     if isinstance(value, Record):
         return value.to_outputs()
     if isinstance(value, datetime):
@@ -551,25 +534,27 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _restoring(
+def _restorers(
     cls: Any,
-) -> tuple[dict[str, None], dict[str, Callable[[Any], Any] | None]]:
-    """What a record has of properties that must be given and may be None.
+) -> tuple[dict[str, None], dict[str, Callable[[Any], Any]]]:
+    """How to make a record from the state, which drops None and knows no types.
 
-    And what makes each value of what the state returns.
+    Returns None for each property that must be given and may be None, and the function that makes
+    each property's value of the state's value.
     """
     stored = {
         name: each
         for name, each in cls.properties().items()
         if name not in cls._computed
     }
-    nothing = {
+    absent = {
         name: None for name, each in stored.items() if each.required and each.optional
     }
-    return nothing, {name: _from_state(each.type) for name, each in stored.items()}
+    return absent, {name: _restorer(each.type) for name, each in stored.items()}
 
 
-def _from_state(kind: Any) -> Callable[[Any], Any] | None:
+def _restorer(kind: Any) -> Callable[[Any], Any]:
+    """The function that makes a value of a type of the state's value."""
     if kind is datetime:
         return datetime.fromisoformat
     if kind in {Bytes, Rows}:
@@ -580,10 +565,8 @@ def _from_state(kind: Any) -> Callable[[Any], Any] | None:
         return cast("Callable[[Any], Any]", kind)
     record = record_in(kind)
     if record is None:
-        return None
+        return lambda value: value
     restore = record.from_outputs
-    return (
-        restore
-        if kind is record
-        else lambda values: get_origin(kind)(map(restore, values))
-    )
+    if kind is record:
+        return restore
+    return lambda values: get_origin(kind)(map(restore, values))

@@ -43,8 +43,8 @@ _KIND = re.compile(rf"_({'|'.join(DATABASE_TYPES)})(_(automatic|manual))?$")
 """The suffix after the database's id in newer names of storage objects."""
 _USUAL_ID = re.compile(r"[a-f0-9]{32}")
 _ID = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,100}")
-"""What can be an id: one segment of a path, and no name with spaces, nothing that was to be filled
-in, as `${id}` or `<id>`.
+"""A text that can be an id: one segment of a path, without spaces, and no placeholder such as
+`${id}` or `<id>`.
 """
 
 
@@ -61,8 +61,8 @@ UNKNOWN: Final = _Marker("UNKNOWN")
 FILE: Final = _Marker("FILE")
 """The value of an input that is a file or an archive, which no SDK reads back from a state."""
 LATEST = "latest"
-"""In place of a version id, which is never shorter than 24 characters, where the newest snapshot
-is looked up at once.
+"""A command's user may write this in place of a version id, for the newest snapshot. Version ids
+have at least 24 characters.
 """
 SHOWN_LIMIT = 100
 """Characters of a bad value that an error repeats."""
@@ -83,8 +83,8 @@ class Problem:
 
     property: str
     reason: AnyMessage
-    """What would be right, as "must be …", without the value: an engine prints that itself, or
-    hides it.
+    """What would be right, as "must be …". The text lacks the value, which an engine prints itself
+    or hides.
     """
     given: object = None
     """The value, for edges that repeat it; None if no edge may."""
@@ -103,13 +103,12 @@ class Problem:
             else cls(name, str(error))
         )
 
-    def told(self) -> AnyMessage:
-        """Return the reason and the value, as a user reads them."""
-        return (
-            self.reason
-            if self.given is None
-            else Message("{it}, not {given}", it=self.reason, given=shown(self.given))
-        )
+    def with_value(self) -> AnyMessage:
+        """Return the reason and the value, for an edge that shows no value itself."""
+        if self.given is None:
+            return self.reason
+        template = "{reason}, not {given}"
+        return Message(template, reason=self.reason, given=shown(self.given))
 
 
 def shown(value: object) -> str:
@@ -458,11 +457,11 @@ def duration(
 
 
 timeout = duration(most=TIMEOUT_LIMIT)
+"""The check of how long something may take."""
 age_at_service = duration(
     most=RETENTION, because="the service keeps no snapshot longer"
 )
 """The check of a snapshot's age at the service."""
-"""How long something may take, in seconds."""
 
 
 # Download URLs
@@ -471,7 +470,7 @@ age_at_service = duration(
 def version_of(url: str) -> str | None:
     """Return the version to which a URL is pinned; None if it serves the latest snapshot.
 
-    Where the URL is pinned: `snapshot.record.describe` gives each snapshot that of its version.
+    Where the URL is pinned: `snapshot.record.describe` gives each snapshot the URL of its version.
 
     Args:
         url: the URL.
@@ -531,8 +530,8 @@ def problem_of_url(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         host = parts.hostname
-        _ = parts.port
-        (host or "").encode("idna")
+        _ = parts.port  # fails if the port is no number
+        (host or "").encode("idna")  # fails if the host is no domain name
     except ValueError:
         host = None
         parts = urlsplit("")

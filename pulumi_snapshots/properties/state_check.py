@@ -69,7 +69,7 @@ def inputs_in(schema: ResourceSchema, state: Values) -> dict[str, Any]:
 
 
 def _reason(each: Property, value: Any, *, is_input: bool) -> AnyMessage | None:
-    """What is wrong with one property; an input may also be as a program writes it."""
+    """What is wrong with a property's value; an input may also be as a program writes inputs."""
     if value is None:
         is_always_there = each.required and each.kept and not each.optional
         return "is missing" if is_always_there else None
@@ -79,7 +79,7 @@ def _reason(each: Property, value: Any, *, is_input: bool) -> AnyMessage | None:
 
 
 def _misfit(kind: Any, value: Any) -> AnyMessage | None:
-    """Why a value of the state is none of this type, as "must be …"; None if it is."""
+    """What a value of the state must be to fit its type, as "must be …"; None if the value fits."""
     record = record_in(kind)
     if record is kind:
         return _misfit_of_record(record, value)
@@ -101,11 +101,8 @@ def _misfit_of_record(record: type[Record], value: Any) -> AnyMessage | None:
     for name, each in record.properties().items():
         reason = _reason(each, value.get(name), is_input=False)
         if reason is not None:
-            return Message(
-                "has {it}, which {reason}",
-                it=Message("{" + name + "}"),
-                reason=reason,
-            )
+            spelled = Message(f"{{{name}}}")  # a record can have a property `reason`
+            return Message("has {name}, which {reason}", name=spelled, reason=reason)
     return None
 
 

@@ -291,7 +291,7 @@ class Settings(Inputs):
             wrong = "{it} is `backend`, which {reason}"
             return backend_place(environment)
         except ValueError as error:
-            reason = Problem.of(name, error).told()
+            reason = Problem.of(name, error).with_value()
             raise SettingsError(Message(wrong, it=source, reason=reason)) from None
 
     @property

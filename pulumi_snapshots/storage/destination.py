@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pulumi_snapshots.errors.secrets import SPELLS_ONE, spells_secret
+from pulumi_snapshots.errors.secrets import NOT_A_PLACE, spells_secret
 from pulumi_snapshots.properties.checks import Unfit
 
 BUCKETS = ("s3", "gs", "az")  # schemes of stores with buckets
@@ -83,7 +83,7 @@ class Destination:
             raise Unfit(MUST_BE)
         place = cls._parse(text)
         if spells_secret(text):
-            raise Unfit(SPELLS_ONE)
+            raise Unfit(NOT_A_PLACE)
         return place
 
     @classmethod

@@ -68,7 +68,7 @@ async def fails(scene: Scene, *, what: str, **values: Any) -> str:
     before = scene.content()
     with pytest.raises(NotArchived) as failed:
         await scene.archive(**values)
-    text = flat(PYTHON.told(failed.value))
+    text = flat(PYTHON.error_text(failed.value))
     assert re.search(what, text), text
     assert scene.content() == before
     assert "Signature" not in text

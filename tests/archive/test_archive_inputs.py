@@ -27,7 +27,7 @@ GOOD = {"database_id": DATABASE, "version_id": VERSION, "destination": "/backups
 
 def problems(**changes: Any) -> dict[str, str]:
     return {
-        problem.property: PYTHON.text(problem.told())
+        problem.property: PYTHON.text(problem.with_value())
         for problem in ArchiveInputs.problems({**GOOD, **changes})
     }
 

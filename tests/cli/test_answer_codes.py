@@ -177,14 +177,14 @@ def test_an_error_in_another_text_ends_with_its_code() -> None:
 
 def test_an_error_says_its_code_once() -> None:
     error = error_for("GET /x", 404, code="DATABASE_NOT_FOUND", readable=True)
-    assert PYTHON.told(error).startswith(
+    assert PYTHON.error_text(error).startswith(
         "This account has no such database.\n[GET /x: 404 DATABASE_NOT_FOUND]\n"
     )
     outer = ProviderError(Message("it was not archived: {why}", why=error))
     outer.__cause__ = error
-    assert PYTHON.told(outer).count("DATABASE_NOT_FOUND") == 1
+    assert PYTHON.error_text(outer).count("DATABASE_NOT_FOUND") == 1
     alone = ProviderError(f"it was not archived: {error.happened}")
-    assert PYTHON.told(alone).endswith("[404 DATABASE_NOT_FOUND].")
+    assert PYTHON.error_text(alone).endswith("[404 DATABASE_NOT_FOUND].")
 
 
 @pytest.mark.parametrize(("wait", "until"), [(None, "12:30:00"), (60.0, "12:01:00")])

@@ -20,7 +20,7 @@ import pytest
 import redis
 
 from pulumi_snapshots.databases.database import (
-    ENGINES,
+    DRIVERS,
     CheckNotRun,
     Database,
     DatabaseUnreachable,
@@ -556,7 +556,7 @@ class _Strange:
 def test_an_unknown_error_of_a_library_ends_in_ours(
     dsn: str, command: str, kind: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ENGINES, "mysql", lambda: _Strange)
+    monkeypatch.setitem(DRIVERS, "mysql", lambda: _Strange)
     with pytest.raises(kind) as failed:
         anyio.run(Database(dsn, timeout=SECONDS).ask, command)
     assert (

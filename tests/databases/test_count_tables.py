@@ -21,7 +21,7 @@ from pymongo.errors import AutoReconnect
 from pulumi_snapshots.databases import redis_server, tables
 from pulumi_snapshots.databases.database import (
     COUNTING_SHARE,
-    ENGINES,
+    DRIVERS,
     CheckNotRun,
     Database,
     DatabaseUnreachable,
@@ -343,9 +343,9 @@ class _Meddling:
 def meddled(
     monkeypatch: pytest.MonkeyPatch, engine: str, meddle: Callable[[], object]
 ) -> None:
-    opened = ENGINES[engine]
+    opened = DRIVERS[engine]
     monkeypatch.setitem(
-        ENGINES,
+        DRIVERS,
         engine,
         lambda: lambda dsn, seconds: _Meddling(opened()(dsn, seconds), meddle),
     )
@@ -516,7 +516,7 @@ def test_rows_that_a_session_of_postgresql_has_not_yet_reported_are_noticed(
     """A session reports at most once a second, and what is left after 10 idle seconds."""
     url = fresh(postgres_server, "count_reported")
     sql_at(url, "create table orders (n int)")
-    connection = ENGINES["postgres"]()(url, SECONDS)
+    connection = DRIVERS["postgres"]()(url, SECONDS)
     try:
         ((before, tables_before),) = connection.writes()
         with psycopg.connect(url, autocommit=True) as other:
@@ -592,7 +592,7 @@ def test_a_large_table_of_other_engines_has_the_estimate_of_the_server(
     if engine == "mysql":
         server = request.getfixturevalue("mariadb")
         mysql_at(server, "analyze table orders", database="count_written")
-    connection: type[BlockingConnection] = ENGINES[engine]()
+    connection: type[BlockingConnection] = DRIVERS[engine]()
     monkeypatch.setattr(connection, "counted_up_to", 0)
     assert count(url)["orders"] == TableCount("orders", 3, is_estimate=True)
 
@@ -604,7 +604,7 @@ def test_orphans_of_a_sharded_collection_are_in_its_estimate_only(
     with pymongo.MongoClient[dict[str, int]](ferretdb.url()) as client:
         client["count_sharded"]["orders"].drop()
         client["count_sharded"]["orders"].insert_many([{"n": n} for n in range(10)])
-    opened = ENGINES["mongo"]()
+    opened = DRIVERS["mongo"]()
     orphans = 2
 
     class Router(opened):  # type: ignore[misc, valid-type]
@@ -617,7 +617,7 @@ def test_orphans_of_a_sharded_collection_are_in_its_estimate_only(
                 for each in listed
             ]
 
-    monkeypatch.setitem(ENGINES, "mongo", lambda: Router)
+    monkeypatch.setitem(DRIVERS, "mongo", lambda: Router)
     url = ferretdb.url("count_sharded")
     assert count(url)["orders"] == TableCount("orders", 10)
     monkeypatch.setattr(Router, "counted_up_to", 11)
@@ -652,7 +652,7 @@ def test_mariadb_ends_a_count_that_takes_too_long(mariadb: Server) -> None:
         "create table large as select seq n from seq_1_to_300000",
         database="count_slow",
     )
-    connection = ENGINES["mysql"]()(mariadb.url("count_slow"), SECONDS)
+    connection = DRIVERS["mysql"]()(mariadb.url("count_slow"), SECONDS)
     try:
         (table,) = connection.tables(time.monotonic() + SECONDS)
         with pytest.raises(TimeoutError):

@@ -9,16 +9,16 @@ import anyio
 import pymysql
 import pytest
 
-from pulumi_snapshots.databases.database import ENGINES, Database, DatabaseUnreachable
+from pulumi_snapshots.databases.database import DRIVERS, Database, DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import (
-    ENGINE_KINDS,
-    HIDDEN_PART,
+    ENGINES,
     LONGEST_SHOWN,
     is_late,
     kind_of,
-    without,
+    shown_message,
 )
 from pulumi_snapshots.errors import pip_install
+from pulumi_snapshots.errors.secrets import HIDDEN
 from pulumi_snapshots.properties.checks import Unfit
 
 
@@ -93,7 +93,7 @@ def test_a_library_that_does_not_load_is_named_with_its_install_command(
     def broken() -> NoReturn:
         raise ImportError("no pq wrapper available")
 
-    monkeypatch.setitem(ENGINES, "postgres", broken)
+    monkeypatch.setitem(DRIVERS, "postgres", broken)
     with pytest.raises(
         DatabaseUnreachable,
         match=r"psycopg is missing or does not load \(no pq wrapper",
@@ -126,7 +126,7 @@ def test_a_stopped_run_ends_though_no_server_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         places = [
             f"{kind.schemes[0]}://x:y@127.0.0.1:{mute.getsockname()[1]}/0"
-            for kind in ENGINE_KINDS.values()
+            for kind in ENGINES.values()
         ]
         command = [sys.executable, "-c", STOPPED, *places]
         ended = subprocess.run(  # noqa: S603
@@ -149,7 +149,7 @@ def test_a_stopped_run_ends_though_no_server_answers() -> None:
 )
 def test_what_a_library_says_is_shown_without_the_connection(dsn: str) -> None:
     said = f'cannot use {dsn}: refused for "someone" at db.example (secret/word) and at db.example.org\nmore'
-    shown = without(dsn, said)
+    shown = shown_message(dsn, said)
     for part in (
         dsn,
         "secret/word",
@@ -158,7 +158,7 @@ def test_what_a_library_says_is_shown_without_the_connection(dsn: str) -> None:
     ):
         assert part not in shown
     assert shown.endswith("and at db.example.org")
-    assert f"at {HIDDEN_PART} (" in shown
+    assert f"at {HIDDEN} (" in shown
 
 
 PEM = "-----BEGIN%20KEY-----%0Asecretsecret%0A-----END%20KEY-----"
@@ -183,14 +183,16 @@ PEM = "-----BEGIN%20KEY-----%0Asecretsecret%0A-----END%20KEY-----"
     ],
 )
 def test_a_part_of_a_connection_is_hidden_by_itself(dsn: str, part: str) -> None:
-    shown = without(dsn, f"cannot read '{part}' of it")
-    assert shown == f"cannot read '{HIDDEN_PART}' of it"
+    shown = shown_message(dsn, f"cannot read '{part}' of it")
+    assert shown == f"cannot read '{HIDDEN}' of it"
 
 
 def test_what_a_library_says_is_one_line_of_some_length() -> None:
     dsn = "redis://:hush@db.example/0"
-    shown = [without(dsn, each) for each in ("  it failed.\nhush\n", "", "x" * 5000)]
-    assert shown == ["it failed", "", "x" * LONGEST_SHOWN + HIDDEN_PART]
+    shown = [
+        shown_message(dsn, each) for each in ("  it failed.\nhush\n", "", "x" * 5000)
+    ]
+    assert shown == ["it failed", "", "x" * LONGEST_SHOWN + HIDDEN]
 
 
 def test_a_time_out_is_found_where_pymysql_keeps_it() -> None:

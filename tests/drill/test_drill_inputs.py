@@ -264,7 +264,7 @@ def test_a_bad_input_fails_before_anything_is_overwritten(
         if each.property == name
     ]
     assert reason in str(problem.reason)
-    assert "never-shown" not in f"{problem!r} {problem.told()}"
+    assert "never-shown" not in f"{problem!r} {problem.with_value()}"
 
 
 @pytest.mark.parametrize(

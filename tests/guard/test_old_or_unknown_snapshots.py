@@ -122,7 +122,7 @@ async def test_a_snapshot_whose_ledger_fails_at_the_end_is_not_said_to_be_unsent
     fail = partial(setattr, machine.memory, "refuses_reads", "SlowDown")
     await w.meanwhile(30.0, fail, stack.up(database_id=DATABASE, timeout="2h"))
     assert stack.error is not None
-    assert "Nothing was started" not in stack.row.wording.told(
+    assert "Nothing was started" not in stack.row.wording.error_text(
         getattr(stack.error, "error", stack.error)
     )
     assert stack.pending, "what may have been started is kept"

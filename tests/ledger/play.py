@@ -618,13 +618,13 @@ class Play:
         """What a run says that has ended as the story has it."""
         if "refused" in how.words:
             assert stack.error is not None, "it was not refused"
-            return flat(stack.row.wording.told(stack.error))
+            return flat(stack.row.wording.error_text(stack.error))
         told = "".join(stack.row.warnings)
         if "pending" in how.words:
             assert isinstance(stack.error, ResourceNotFinished), stack.row.shown
             self._check_provisional(stack)
-            return told + flat(stack.row.wording.told(stack.error.error))
-        assert stack.error is None, stack.row.wording.told(stack.error)
+            return told + flat(stack.row.wording.error_text(stack.error.error))
+        assert stack.error is None, stack.row.wording.error_text(stack.error)
         return told
 
     def _check_words(self, text: str, told: str) -> None:
@@ -641,7 +641,7 @@ class Play:
             else stack.error
         )
         told = [*stack.row.notes, *stack.row.warnings]
-        told += [flat(stack.row.wording.told(end))] if end else []
+        told += [flat(stack.row.wording.error_text(end))] if end else []
         self._check_words(text, "\n".join(told))
 
     @staticmethod
@@ -654,7 +654,7 @@ class Play:
     @staticmethod
     def _check_continued(stack: Stack) -> None:
         """A run has what an earlier one has requested, and one line that stays says so."""
-        assert stack.error is None, stack.row.wording.told(stack.error)
+        assert stack.error is None, stack.row.wording.error_text(stack.error)
         lines = [*stack.row.notes, *stack.row.warnings]
         version = stack.outputs["version_id"]
         assert sum("earlier run" in line and version in line for line in lines) == 1, (

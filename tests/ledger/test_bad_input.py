@@ -57,7 +57,9 @@ def told(stack: Stack) -> str:
     """What a user reads of the last run but its progress."""
     lines = [*stack.row.notes, *stack.row.warnings]
     if stack.error is not None:
-        lines.append(stack.row.wording.told(getattr(stack.error, "error", stack.error)))
+        lines.append(
+            stack.row.wording.error_text(getattr(stack.error, "error", stack.error))
+        )
     return "\n".join(lines)
 
 

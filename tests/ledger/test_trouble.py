@@ -78,7 +78,7 @@ async def test_a_request_that_the_ledger_keeps_back_at_the_last_moment_was_not_s
     stack = Stack(RULES[kind], Machine(here, place), OWNER)
     await stack.up(**wanted(here, kind))
     assert isinstance(stack.error, LedgerUnavailable)
-    assert "Nothing was started" in stack.row.wording.told(stack.error)
+    assert "Nothing was started" in stack.row.wording.error_text(stack.error)
     assert not stack.id
     assert sent(here) == 0
     place.accident = None
@@ -201,7 +201,7 @@ async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
     for _ in range(2):
         await stack.up(saves=saves, **wanted(here, kind))
         assert isinstance(stack.error, LedgerUnavailable)
-        told = stack.row.wording.told(stack.error)
+        told = stack.row.wording.error_text(stack.error)
         assert str(path) in told
         assert "Nothing was started" in told
         assert "SQUARECLOUD_STATE_DIR" in told
@@ -233,7 +233,7 @@ async def test_a_refusal_without_a_code_is_named_by_its_status(
     error = getattr(stack.error, "error", stack.error)
     assert (error is None) is (status == 429), "what passes by itself is sent again"
     told = "\n".join(
-        [*stack.row.shown, *([stack.row.wording.told(error)] if error else [])]
+        [*stack.row.shown, *([stack.row.wording.error_text(error)] if error else [])]
     )
     assert re.search(rf"\b{status}\b", told)
     assert "None" not in told
@@ -258,7 +258,7 @@ async def test_an_interrupt_before_anything_was_sent_keeps_nothing_and_says_wher
         await anyio.sleep(after)
         stack.session.stop()
     told = (
-        stack.row.wording.told(getattr(stack.error, "error", stack.error))
+        stack.row.wording.error_text(getattr(stack.error, "error", stack.error))
         if stack.error
         else ""
     )

@@ -122,7 +122,7 @@ def test_a_bad_input_is_reported_on_its_property(
 ) -> None:
     (problem,) = SnapshotInputs.problems({"database_id": DATABASE, name: value})
     assert problem.property == name
-    told = str(problem.told())
+    told = str(problem.with_value())
     assert says in told
     assert len(told) < 250
 

@@ -183,7 +183,9 @@ def test_if_the_state_keeps_nothing_the_error_says_what_up_does_next(
 ) -> None:
     record = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z")
     end = RestorePending(record, "It was interrupted.")
-    text = PYTHON.told(end, end.steps_if_not_saved(remembered=resource is not None))
+    text = PYTHON.error_text(
+        end, end.steps_if_not_saved(remembered=resource is not None)
+    )
     assert text.startswith(
         "It was interrupted.\nhint: The installed Pulumi SDK has no known way to keep this in the stack's state. "
     )

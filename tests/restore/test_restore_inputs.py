@@ -21,7 +21,7 @@ RECORD = RestoreRecord(
 
 def problems(**values: Any) -> dict[str, str]:
     return {
-        problem.property: PYTHON.text(problem.told())
+        problem.property: PYTHON.text(problem.with_value())
         for problem in RestoreInputs.problems({**GOOD, **values})
     }
 

@@ -68,7 +68,7 @@ NAMES = {
 def error_of(config: dict[str, Any], environment: dict[str, str]) -> str:
     with pytest.raises(SettingsError) as caught:
         Settings.read(config, environment)
-    return PYTHON.told(caught.value)
+    return PYTHON.error_text(caught.value)
 
 
 def test_the_defaults_are_the_services_own_limits() -> None:

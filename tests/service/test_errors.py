@@ -228,7 +228,7 @@ def test_each_answer_has_its_reaction_and_says_what_to_do(case: Case) -> None:
     assert type(error).__name__ == case.name
     assert (error.ambiguous, error.passing) == (case.ambiguous, case.passing)
     assert error.status == case.status
-    text = PYTHON.told(error)
+    text = PYTHON.error_text(error)
     assert case.says in text.replace("\n", " ")
     happened, exchange, *steps = text.splitlines()
     assert happened.endswith("."), "the meaning comes first"
@@ -256,7 +256,7 @@ def every_error() -> list[type[SquareCloudError]]:
 def test_every_error_says_what_was_asked_and_what_to_do(
     kind: type[SquareCloudError],
 ) -> None:
-    text = PYTHON.told(kind("GET /users/me"))
+    text = PYTHON.error_text(kind("GET /users/me"))
     assert re.search(r"\[GET /users/me: (no answer|not sent)\]\nhint: ", text)
     assert text.endswith(".")
 
@@ -305,14 +305,14 @@ def test_a_block_says_how_long_it_lasts(retry_after: float | None, until: str) -
         retry_after=retry_after,
         now=NOON,
     )
-    assert f"Run it again after {until} UTC." in PYTHON.told(error)
+    assert f"Run it again after {until} UTC." in PYTHON.error_text(error)
 
 
 def test_a_request_that_is_kept_back_says_that_it_was_not_sent() -> None:
     blocked = error_for(
         "GET /a", 429, code="RATE_LIMITED", message="stop", readable=True
     )
-    text = PYTHON.told(blocked.kept_back("POST /b"))
+    text = PYTHON.error_text(blocked.kept_back("POST /b"))
     assert (
         "\n[POST /b: not sent, since another request was answered with 429 RATE_LIMITED]\n"
         in text
@@ -323,10 +323,10 @@ def test_a_request_that_is_kept_back_explains_the_quota() -> None:
     error = error_for(
         "POST /a", 429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", readable=True
     )
-    assert "A slot frees 24 hours after the oldest of them" in PYTHON.told(error)
+    assert "A slot frees 24 hours after the oldest of them" in PYTHON.error_text(error)
     error.happened = "the plan has 2048 MB"
     error.then = (Hint(HintKind.USE_LARGER_PLAN),)
-    told = PYTHON.told(error.kept_back("POST /b"))
+    told = PYTHON.error_text(error.kept_back("POST /b"))
     assert re.fullmatch(
         r"The plan has 2048 MB\.\n\[POST /b: not sent, .*\]\nhint: A larger plan allows more\.",
         told,

@@ -134,7 +134,7 @@ async def test_an_interrupt_does_not_hide_when_a_slot_frees(w: World) -> None:
         group.start_soon(interrupted)
         ending = await w.create()
     assert w.session.stopping
-    assert rfc3339(taken + timedelta(hours=24)) in PYTHON.told(ending.nothing)
+    assert rfc3339(taken + timedelta(hours=24)) in PYTHON.error_text(ending.nothing)
 
 
 @staged(world, snapshot_seconds=5, plan_memory_mb=256, cache_world="invalidated")
@@ -147,7 +147,7 @@ async def test_used_up_quota_lasts_until_a_slot_frees_each_time(w: World) -> Non
         ending = await w.create(session=session, owner=ANOTHER)
         assert isinstance(ending.nothing, QuotaUsedUp)
         assert len([post for post in w.posts if not post.accepted]) == tries
-        return PYTHON.told(ending.nothing)
+        return PYTHON.error_text(ending.nothing)
 
     assert rfc3339(ends) in await refused(1)
     await w.clock.sleep(0.9 * STOPPED)
@@ -192,9 +192,9 @@ async def test_after_a_smaller_plan_a_slot_frees_only_once_enough_expire(
 ) -> None:
     taken = w.use_quota(20, 15, 10)
     ending = await w.create()
-    assert rfc3339(taken[1] + timedelta(hours=24)) in PYTHON.told(ending.nothing), (
-        "then one is left, of two"
-    )
+    assert rfc3339(taken[1] + timedelta(hours=24)) in PYTHON.error_text(
+        ending.nothing
+    ), "then one is left, of two"
 
 
 # reuse_within ------------------------------------------------------------------------------------------------------

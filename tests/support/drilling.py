@@ -210,7 +210,7 @@ class DrillScene:
         if error is None:
             return ""
         end = error.error if isinstance(error, ResourceNotFinished) else error
-        return flat(PYTHON.about(resource=DRILLER).told(end))
+        return flat(PYTHON.about(resource=DRILLER).error_text(end))
 
     @property
     def told(self) -> str:

@@ -19,5 +19,5 @@ def flat(text: str) -> str:
 def fails_with(kind: type[ProviderError], words: str) -> Iterator[None]:
     with pytest.raises(kind) as caught:
         yield
-    text = flat(PYTHON.told(caught.value))
+    text = flat(PYTHON.error_text(caught.value))
     assert re.search(words, text), text

@@ -112,4 +112,4 @@ class Program:
         await self.change(what, **inputs)
 
     def told(self, what: str) -> str:
-        return self.row.wording.told(self.held[what])
+        return self.row.wording.error_text(self.held[what])

@@ -87,7 +87,9 @@ class Scene:
         # of an earlier run, whose record must be kept
         error = failure_of(ending.record)
         return replace(
-            ending, error=error, text=f"{ending.text}{self.row.wording.told(error)}"
+            ending,
+            error=error,
+            text=f"{ending.text}{self.row.wording.error_text(error)}",
         )
 
     async def interrupted(self, after: float, **inputs: Any) -> RestoreEnding:

@@ -132,7 +132,7 @@ async def ended(
         record = await operation
     except ProviderError as failure:
         error = failure
-        said = row.wording.told(failure)
+        said = row.wording.error_text(failure)
         record = failure.record if isinstance(failure, NotFinished) else None
     seen = seen or row
     return EndingOf(

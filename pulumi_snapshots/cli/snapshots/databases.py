@@ -40,7 +40,7 @@ async def databases(invocation: Invocation, /) -> None:
         try:
             running = await session.client.database_statuses(patience=BRIEF) or {}
         except NotAllowed as refused:
-            invocation.warn(invocation.wording.told(refused))
+            invocation.warn(invocation.wording.error_text(refused))
         try:
             page = await snapshots_of_account(session)
             for each in every:
@@ -49,7 +49,7 @@ async def databases(invocation: Invocation, /) -> None:
                     session, each.id, entries, may_be_empty=False
                 )
         except NotAllowed as refused:
-            invocation.warn(invocation.wording.told(refused))
+            invocation.warn(invocation.wording.error_text(refused))
         now = session.service_clock.now()
     note_age(invocation, page)
     rows = []

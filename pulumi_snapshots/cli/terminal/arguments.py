@@ -26,7 +26,11 @@ from pulumi_snapshots.cli.terminal.account import (
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, size_text, zoned
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.errors.secrets import SPELLS_ONE, shown_variable, spells_secret
+from pulumi_snapshots.errors.secrets import (
+    NOT_A_PLACE,
+    shown_variable,
+    spells_secret,
+)
 from pulumi_snapshots.hosts.monitor_message import problem_of_monitor
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs
@@ -284,7 +288,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def _file(typed: str) -> Path:
     """A file to write, whose name is no secret."""
     if spells_secret(typed):
-        raise checks.Unfit(SPELLS_ONE)
+        raise checks.Unfit(NOT_A_PLACE)
     path: Path = _FILE.convert(typed, None, None)
     return path
 
@@ -474,7 +478,7 @@ def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any]) -
     )
     for problem in inputs.problems(known):
         name = invocation.wording.spell(problem.property) if problem.property else ""
-        text = f"{name} {invocation.wording.text(problem.told())}.".lstrip()
+        text = f"{name} {invocation.wording.text(problem.with_value())}.".lstrip()
         invocation.wrong(text, helps="not installed" not in text)
     return inputs.of(known)
 

@@ -748,7 +748,7 @@ def _reasons(
         wire = names.wire(each.property)
         value = given.fields.get(wire, Value())
         is_repeated = wire not in printed and not holds_secret(value)
-        reason = each.told() if is_repeated else each.reason
+        reason = each.with_value() if is_repeated else each.reason
         reasons.append((wire, PLUGIN.text(reason)))
     return reasons
 
