@@ -50,7 +50,8 @@ def run(arguments: Sequence[str]) -> NoReturn:
         arguments: the arguments, without the program's name.
     """
     closed = Path(os.devnull).open()  # noqa: SIM115  what is not open for writing fails like a closed stream
-    sys.stdout, sys.stderr = sys.stdout or closed, sys.stderr or closed
+    sys.stdout = sys.stdout or closed
+    sys.stderr = sys.stderr or closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # a locale may lack a name's characters

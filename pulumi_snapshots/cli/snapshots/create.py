@@ -69,7 +69,7 @@ async def create_command(
 
     take = partial(create_snapshot, needs_url=urls)
     record = await invocation.recorded(
-        typed["database_id"], prepared, take, again=_waiting
+        typed["database_id"], prepared, take, to_wait=_arguments_to_wait
     )
     if copy is not None and not invocation.failures:
         await _copy(
@@ -126,7 +126,9 @@ async def _copy(
         raise
 
 
-def _waiting(_same: Sequence[str], record: SnapshotRecord, age: float) -> list[str]:
-    """The arguments of the command that waits for what was requested so many seconds ago."""
+def _arguments_to_wait(
+    _typed: Sequence[str], record: SnapshotRecord, age: float
+) -> list[str]:
+    """The arguments of the command that waits for a snapshot, requested `age` seconds ago."""
     hours = math.floor(age / HOUR) + 1
     return ["create", record.database_id, "--reuse-within", f"{hours}h"]

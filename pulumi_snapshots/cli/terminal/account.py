@@ -7,11 +7,11 @@ another one shows the earlier page, and says how old it is.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -35,7 +35,10 @@ again.
 """
 
 
-class Kept(BaseModel):
+PageKind = Literal["snapshots", "databases"]
+
+
+class PagesFile(BaseModel):
     """The content of the file; times are by this machine's clock."""
 
     # by database and version
@@ -43,21 +46,22 @@ class Kept(BaseModel):
     # seconds that the service's clock was ahead of this machine's, if that was known
     offset: float | None = None
     databases: list[AccountDatabase] = []
-    at: dict[str, Utc] = {}  # when each of the two was requested
-    asked: dict[
-        str, Utc
-    ] = {}  # when each was requested in passing, whatever the result
+    # when each of these was requested
+    at: dict[str, Utc] = {}
+    # when each page was requested in passing, whatever the result
+    asked: dict[PageKind, Utc] = {}
 
-    def age(self, what: str, now: datetime) -> float:
+    def age(self, page: PageKind, now: datetime) -> float:
         """Return the seconds since a page was requested.
 
-        The number is negative if the clock was set back.
-
         Args:
-            what: `snapshots` or `databases`.
-            now: the present time.
+            page: The page.
+            now: The present time.
+
+        Returns:
+            The seconds; negative if the clock was set back, infinite without a page.
         """
-        return (now - self.at[what]).total_seconds() if what in self.at else math.inf
+        return (now - self.at[page]).total_seconds() if page in self.at else math.inf
 
 
 class KeptPages:
@@ -73,36 +77,36 @@ class KeptPages:
             / f"{session.settings.fingerprint()}.pages.json"
         )
 
-    def read(self) -> Kept:
+    def read(self) -> PagesFile:
         """Return the kept pages."""
         with suppress(OSError, ValueError):
-            return Kept.model_validate_json(self._path.read_bytes())
-        return Kept()
+            return PagesFile.model_validate_json(self._path.read_bytes())
+        return PagesFile()
 
-    def may_request(self, what: str, now: datetime, pause: float) -> bool:
+    def may_request(self, page: PageKind, now: datetime, pause: float) -> bool:
         """Return whether a page can be requested in passing.
 
         After True, the answer is False for `pause` seconds, whatever the result of the request.
 
         Args:
-            what: `snapshots` or `databases`.
-            now: the present time.
-            pause: seconds between two requests.
+            page: The page.
+            now: The present time.
+            pause: Seconds between two requests.
         """
         asked = self.read().asked
-        if what in asked and 0 <= (now - asked[what]).total_seconds() < pause:
+        if page in asked and 0 <= (now - asked[page]).total_seconds() < pause:
             return False
-        # What cannot be noted could be requested at every press of a key.
-        return self._write(asked={**asked, what: now})
+        # A request that cannot be noted could be sent at every press of a key.
+        return self._write(asked={**asked, page: now})
 
-    def keep(self, at: datetime, **shown: Any) -> None:
-        """Keep attributes of `Kept`.
+    def keep(self, at: datetime, **pages: Any) -> None:
+        """Keep attributes of `PagesFile`.
 
         Args:
-            at: when they were requested.
-            **shown: the attributes.
+            at: When they were requested.
+            **pages: The attributes.
         """
-        self._write(**shown, at={**self.read().at, **dict.fromkeys(shown, at)})
+        self._write(**pages, at={**self.read().at, **dict.fromkeys(pages, at)})
 
     def _write(self, **changes: Any) -> bool:
         """Replace a part of the file; returns whether it could be written."""
@@ -118,7 +122,13 @@ class KeptPages:
 
 @dataclass(frozen=True)
 class AccountPage:
-    """The snapshots of the account as they were listed."""
+    """The snapshots of the account as they were listed.
+
+    Attributes:
+        of_each: The snapshots by database and version.
+        age: The seconds since the listing was requested.
+        kept: Whether an earlier command requested the listing.
+    """
 
     of_each: OfEach
     age: float
@@ -143,8 +153,9 @@ async def snapshots_of_account(
     Returns:
         The snapshots.
     """
-    if may_be_kept and (page := await _kept_lately(session)) is not None:
-        return page
+    kept = await _kept_lately(session) if may_be_kept else None
+    if kept is not None:
+        return kept
     since = session.clock.monotonic()
     of_each = await session.listings.of_account(since, origin=origin, unlisted=True)
     age = session.clock.monotonic() - max(since, session.listings.account_requested_at)
@@ -174,17 +185,18 @@ async def snapshots_of_databases(
         return await snapshots_of_account(
             session, origin=origin, may_be_kept=may_be_kept
         )
-    page = await _kept_lately(session) if may_be_kept else None
+    kept = await _kept_lately(session) if may_be_kept else None
     # The account's page proves of no database that it has no snapshot.
-    if page is not None and all(page.of_each.get(each) for each in databases):
-        return page
+    if kept is not None and all(map(kept.of_each.get, databases)):
+        return kept
     listings = session.listings
     since = session.clock.monotonic()
-    of_each: dict[str, Mapping[str, ListedSnapshot]] = {}
-    for database_id in databases:
-        of_each[database_id] = await listings.of_database(
+    of_each = {
+        database_id: await listings.of_database(
             database_id, since, origin=origin, unlisted=True, spares_own=True
         )
+        for database_id in databases
+    }
     if listings.account_requested_at >= since:
         await keep_listing(session, since)
     return AccountPage(of_each, session.clock.monotonic() - since, kept=False)
@@ -224,7 +236,8 @@ async def keep_listing(session: Session, since: float | None = None) -> None:
         session: the session of the process.
         since: the oldest listing that will do, by the monotonic clock; None for a new one.
     """
-    since = session.clock.monotonic() if since is None else since
+    if since is None:
+        since = session.clock.monotonic()
     listing = await session.listings.account_listing(since, patience=ONCE)
     if listing is not None:
         with suppress(CannotTell):
@@ -232,27 +245,25 @@ async def keep_listing(session: Session, since: float | None = None) -> None:
 
 
 def _keep(session: Session, of_each: OfEach, age: float = 0.0) -> None:
-    """Keep the account's snapshots; those without a name no page has shown yet."""
-    named = {
-        one: {id_: each for id_, each in entries.items() if each.name}
-        for one, entries in of_each.items()
+    """Keep the account's snapshots but those without a name, which no page has shown yet."""
+    listed = {
+        database_id: {version: each for version, each in entries.items() if each.name}
+        for database_id, entries in of_each.items()
     }
     at = session.clock.utc() - timedelta(seconds=age)
-    KeptPages(session).keep(at, snapshots=named, offset=session.service_clock.offset)
+    KeptPages(session).keep(at, snapshots=listed, offset=session.service_clock.offset)
 
 
 async def _kept_lately(session: Session) -> AccountPage | None:
-    """The kept page, if requesting another one would mean waiting.
+    """The kept page, if requesting another page would mean waiting.
 
-    What this machine has found since is added as its runs have noted it.
+    Snapshots that runs of this machine have found since are added, as the runs have noted them.
     """
     kept = KeptPages(session).read()
     age = kept.age("snapshots", session.clock.utc())
     if not 0 <= age < FRESH:
         return None
-    of_each: dict[str, dict[str, ListedSnapshot]] = {
-        one: {**entries} for one, entries in kept.snapshots.items()
-    }
+    of_each = kept.snapshots
     for each in await session.listings.found_lately():
         version = each.result or ""
         of_each.setdefault(each.database_id, {}).setdefault(version, entry_of(each))

@@ -18,13 +18,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from pulumi_snapshots.cli.terminal.account import (
-    Kept,
     KeptPages,
+    PageKind,
+    PagesFile,
     databases_of_account,
     keep_listing,
 )
 from pulumi_snapshots.cli.terminal.invocation import Invocation
-from pulumi_snapshots.cli.terminal.output import printable, size_text, zoned
+from pulumi_snapshots.cli.terminal.output import joined, printable, size_text, zoned
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.secrets import (
     NOT_A_PLACE,
@@ -49,12 +50,10 @@ NO_ID = re.compile(
 likely a path.
 """
 
-COMPLETION_PATIENCE = (
-    1.5  # seconds that a press of the tab key waits for the service at most
-)
-YOUNG = (
-    300.0  # seconds for which a kept page is offered without a request for a newer one
-)
+# seconds that a press of the tab key waits for the service at most
+COMPLETION_PATIENCE = 1.5
+# seconds for which a kept page is offered without a request for a newer page
+YOUNG = 300.0
 # ids that a shell takes as they are; the service has no others
 SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")
 
@@ -89,21 +88,21 @@ def command(
                 context.fail("--urls needs --json.")
             return function(invocation, **typed)
 
+        options = [*parameters]
+        if has_result:
+            options += [json_option, quiet_option]
         decorated: Any = run
-        for each in reversed(
-            [*parameters, *((json_option, quiet_option) if has_result else ())]
-        ):
-            decorated = each(decorated)
+        for option in reversed(options):
+            decorated = option(decorated)
         return click.command(name, kind)(decorated)
 
     return of
 
 
 # Completion ---------------------------------------------------------------------------------------
-# From the pages that earlier commands kept, and at most one request for a newer one. It never waits
-# long, and whatever goes
-# wrong it offers what it has and prints nothing: an error would stand in the middle of the command
-# that is being typed.
+# From the pages that earlier commands kept, and at most one request for a newer page. A completion
+# never waits long. Whatever goes wrong, it offers what it has and prints nothing: an error would
+# stand in the middle of the command that is being typed.
 
 
 def database_ids(
@@ -119,19 +118,12 @@ def database_ids(
         The databases that fit.
     """
     kept = _pages(context, "databases", databases_of_account)
-    known = dict.fromkeys(kept.snapshots, "")
-    known |= {
-        each.id: ", ".join(filter(None, (each.name, each.type)))
-        for each in kept.databases
-    }
-    # All names beside all ids would show everything twice.
-    return _fitting(
-        typed,
-        [
-            *known.items(),
-            *((each.name or "", each.id) for each in kept.databases if typed),
-        ],
-    )
+    descriptions = dict.fromkeys(kept.snapshots, "")
+    descriptions |= {each.id: joined(each.name, each.type) for each in kept.databases}
+    offered = [*descriptions.items()]
+    if typed:  # all names beside all ids would show everything twice
+        offered += [(each.name or "", each.id) for each in kept.databases]
+    return _fitting(typed, offered)
 
 
 def snapshot_ids(
@@ -147,8 +139,7 @@ def snapshot_ids(
         The snapshots that fit, newest first.
     """
     of_each = _pages(context, "snapshots", keep_listing).snapshots
-    # which needs a version id
-    has_latest = context.command.name != "restore"
+    needs_version = context.command.name == "restore"
     offered = []
     fitting = {
         each: entries
@@ -156,38 +147,36 @@ def snapshot_ids(
         if f"{each}/".startswith(typed[: len(each) + 1])
     }
     for database_id, entries in fitting.items():
-        newest = sorted(
-            entries.items(), key=lambda one: str(one[1].modified or ""), reverse=True
+        versions = sorted(
+            entries, key=lambda each: str(entries[each].modified or ""), reverse=True
         )
-        if has_latest:
+        if not needs_version:
             offered.append((f"{database_id}/{checks.LATEST}", "the newest one"))
-        # The snapshots of all databases would be hundreds: those of one are shown once it is typed.
-        for version, entry in newest if len(fitting) == 1 else newest[: not has_latest]:
+        # The snapshots of all databases would be hundreds: those of a database are shown once the
+        # database is typed.
+        if len(fitting) > 1:
+            versions = versions[:1] if needs_version else []
+        for version in versions:
+            entry = entries[version]
             taken = zoned(entry.modified, context.obj.zone) if entry.modified else None
-            description = ", ".join(
-                filter(None, (taken, entry.origin, size_text(entry.size)))
-            )
+            description = joined(taken, entry.origin, size_text(entry.size))
             offered.append((f"{database_id}/{version}", description))
     return _fitting(typed, offered)
 
 
 def _fitting(typed: str, offered: Iterable[tuple[str, str]]) -> list[CompletionItem]:
-    fitting = (
-        each
-        for each in offered
-        if each[0].startswith(typed) and SAFE.fullmatch(each[0])
-    )
     return [
         CompletionItem(value, help=printable(description))
-        for value, description in fitting
+        for value, description in offered
+        if value.startswith(typed) and SAFE.fullmatch(value)
     ]
 
 
 def _pages(
-    context: click.Context, what: str, request: Callable[..., Awaitable[object]]
-) -> Kept:
-    """The kept pages, after a request for a newer one if that is due and quick."""
-    seen = [Kept()]
+    context: click.Context, page: PageKind, request: Callable[..., Awaitable[object]]
+) -> PagesFile:
+    """The kept pages, after a request for a newer page if that is due and quick."""
+    seen = [PagesFile()]
 
     async def find() -> None:
         context.obj.err = StringIO()  # its warnings are for people who read them
@@ -195,9 +184,8 @@ def _pages(
             pages = KeptPages(session)
             now = session.clock.utc()
             seen.append(pages.read())
-            if not 0 <= seen[-1].age(what, now) < YOUNG and pages.may_request(
-                what, now, YOUNG
-            ):
+            is_young = 0 <= seen[-1].age(page, now) < YOUNG
+            if not is_young and pages.may_request(page, now, YOUNG):
                 await request(session)
                 seen.append(pages.read())
 
@@ -216,7 +204,7 @@ def _pages(
 
 
 class _Checked(click.ParamType[Any]):
-    """What a function reads that raises `Unfit`; with a form of completion if there is one."""
+    """A type of arguments: `read` reads one or raises `Unfit`, and `complete` completes one."""
 
     def __init__(
         self,
@@ -231,7 +219,7 @@ class _Checked(click.ParamType[Any]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Any:
-        """Read it, or say what would be right."""
+        """Read an argument, or say what would be right."""
         try:
             return self.read(value)
         except checks.Unfit as unfit:
@@ -240,7 +228,7 @@ class _Checked(click.ParamType[Any]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Offer what there is."""
+        """Offer what completes an argument."""
         return self.complete(ctx, param, incomplete) if self.complete else []
 
 
@@ -274,10 +262,9 @@ def _database(typed: str) -> str:
 
 
 def _as_id(typed: str) -> str:
-    """What is typed.
+    """What is typed; a name that cannot be an id is spelled like an id.
 
-    A name that cannot be an id is spelled like one, since it is looked up only once all else is
-    right.
+    The name is looked up only once all else is right.
     """
     return typed.encode().hex() if NO_ID.fullmatch(typed) else typed
 
@@ -309,27 +296,18 @@ def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) ->
     try:
         split_id(f"{_as_id(database)}{slash}{version}")
     except ValueError:
-        newest = (
-            ""
-            if context.command.name == "restore"
-            else f"`{database}/{checks.LATEST}` is the newest, "
-        )
-        shows = (
-            f"{newest}`status DATABASE` names the one to go back to, and `list "
-            "DATABASE` shows all"
-        )
+        advice = "`status DATABASE` names the one to go back to, and `list DATABASE` shows all"
+        if context.command.name != "restore":
+            advice = f"`{database}/{checks.LATEST}` is the newest, {advice}"
         words = context.obj.arguments
         after = words[words.index(typed) + 1 :] if typed in words else []
-        if (
-            after
-            and "/" not in typed
-            and SAFE.fullmatch(after[0])
-            and after[0][0] != "-"
-        ):
-            context.obj.note_typed_id(after[0])
-            shows = f"type `{typed}/{after[0]}`, with a slash and without a space"
+        following = after[0] if after else ""
+        is_version = SAFE.fullmatch(following) and not following.startswith("-")
+        if is_version and not slash:
+            context.obj.note_typed_id(following)
+            advice = f"type `{typed}/{following}`, with a slash and without a space"
         raise click.BadParameter(
-            f"a snapshot is DATABASE/VERSION, not {typed!r}: {shows}."
+            f"a snapshot is DATABASE/VERSION, not {typed!r}: {advice}."
         ) from None
     if is_provisional(typed):
         raise click.BadParameter(
@@ -343,7 +321,8 @@ def _monitor(
 ) -> None:
     """Note the URL of the monitor that hears how the command goes. No error repeats it."""
     url = typed or context.obj.environment.get(NOTIFY)
-    if url and (problem := problem_of_monitor(url)):
+    problem = problem_of_monitor(url) if url else None
+    if problem:
         raise click.BadParameter(f"{problem}.")
     context.obj.notifies = url
 
@@ -393,13 +372,9 @@ def options_of(inputs: type[Inputs], *names: str) -> Iterator[Decorator]:
     """
     for name in names:
         each = inputs.properties()[name]
-        kind = (
-            DURATION_TYPE
-            if each.type == Duration
-            else click.Choice([*each.choices.meanings])
-            if each.choices
-            else None
-        )
+        kind: Any = DURATION_TYPE if each.type == Duration else None
+        if each.choices:
+            kind = click.Choice(each.choices.meanings)
         spellings = [f"--{name.replace('_', '-')}", *ALSO_SPELLED.get(name, ())]
         yield click.option(*spellings, name, type=kind, help=each.doc.replace("`", ""))
 
@@ -469,18 +444,17 @@ def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any]) -
     Raises:
         click.ClickException: an argument is wrong.
     """
-    known = {
+    values = {
         name: _as_id(given) if given and name.endswith("database_id") else given
         for name, given in typed.items()
     }
-    known |= (
-        {"version_id": "newest"} if typed.get("version_id") == checks.LATEST else {}
-    )
-    for problem in inputs.problems(known):
+    if typed.get("version_id") == checks.LATEST:
+        values["version_id"] = "newest"
+    for problem in inputs.problems(values):
         name = invocation.wording.spell(problem.property) if problem.property else ""
         text = f"{name} {invocation.wording.text(problem.with_value())}.".lstrip()
         invocation.wrong(text, helps="not installed" not in text)
-    return inputs.of(known)
+    return inputs.of(values)
 
 
 def secret_of(invocation: Invocation, option: str, name: str) -> str:

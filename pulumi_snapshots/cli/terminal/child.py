@@ -19,7 +19,7 @@ class ChildCommand:
 
     def __init__(self) -> None:
         self._process: Process | None = None
-        # the signals since it was to start
+        # the signals since the command was to start; None while no command is wanted
         self._early: list[signal.Signals] | None = None
 
     async def run(self, words: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -68,7 +68,7 @@ class ChildCommand:
 
 
 def _is_from_terminal(received: signal.Signals) -> bool:
-    """Whether each process of the terminal's foreground has got it, as ^C."""
+    """Whether each process of the terminal's foreground has got a signal, as ^C."""
     if received == signal.SIGTERM:
         return False
     with suppress(OSError), TERMINAL.open() as terminal:

@@ -15,7 +15,6 @@ from collections.abc import (
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
-from functools import partial
 from typing import IO, Any, NoReturn
 from urllib.parse import quote
 
@@ -58,12 +57,10 @@ from pulumi_snapshots.state_directory import state_directory
 NAME = "squarecloud-snapshots"
 COMPLETE = "_SQUARECLOUD_SNAPSHOTS_COMPLETE"  # the variable by which a shell asks for completions
 ASKING = "asking the service, in turn with other runs"
-TO_TYPE = (
-    60.0  # seconds that a user has at least to type a command that a message names
-)
-LONGEST_ANSWER = (
-    4096  # characters of a line that a user types; as many as a terminal takes
-)
+# seconds that a user has at least to type a command that a message names
+TO_TYPE = 60.0
+# characters of a line that a user types; as many as a terminal takes
+LONGEST_ANSWER = 4096
 Form = str | Mapping[str, str | None] | Sequence[Sequence[str]]
 """What people read of a result: a text, facts by their names, or rows."""
 
@@ -77,26 +74,28 @@ class OutputClosed(ProviderError):
     """The result could not be written to standard output. The command's work is done."""
 
 
-def watching(same: Sequence[str], record: Any, age: float) -> list[str]:
+def arguments_to_watch(
+    typed_again: Sequence[str], record: Any, age: float
+) -> Sequence[str]:
     """Return the arguments of the command that watches a restore.
 
     Args:
-        same: The arguments of the command that has requested it, which also watch it until its
-            time-out.
+        typed_again: The arguments of the command that has requested the restore. They also watch
+            the restore until its time-out.
         record: The restore.
         age: The seconds since its request.
     """
     if age + TO_TYPE < record.attempt.timeout:
-        return [*same]
-    kept = [each for each in same if not each.startswith("--timeout=")]
-    if "--timeout" in kept:
-        at = kept.index("--timeout")
-        del kept[at : at + 2]
-    return [*kept, "--timeout", time_out_beyond(age)]
+        return typed_again
+    others = [each for each in typed_again if not each.startswith("--timeout=")]
+    if "--timeout" in others:
+        at = others.index("--timeout")
+        del others[at : at + 2]
+    return [*others, "--timeout", time_out_beyond(age)]
 
 
-Again = Callable[[Sequence[str], Any, float], Sequence[str]]
-"""The arguments of the command that waits for an operation, as `watching` returns them."""
+ArgumentsToWait = Callable[[Sequence[str], Any, float], Sequence[str]]
+"""The arguments of the command that waits for an operation, such as `arguments_to_watch`."""
 
 
 @dataclass(eq=False)
@@ -115,24 +114,31 @@ class Invocation:
     monitor: Monitor = field(default_factory=Monitor)
     in_thread: Callable[..., Awaitable[Any]] = anyio.to_thread.run_sync
     child: ChildCommand = field(default_factory=ChildCommand)
-    # of the times that people read; that of this machine if None
+    # the zone of the times that people read; None for this machine's
     zone: tzinfo | None = None
+    # what was typed, without the program's name
     arguments: Sequence[str] = ()
     as_json: bool = False
     quiet: bool = False
     context: click.Context | None = None
-    notifies: str | None = None  # the URL of a monitor that hears how it goes
+    # the URL of the monitor that hears how the command goes
+    notifies: str | None = None
     failures: list[str] = field(default_factory=list)
-    ways_back: list[str] = field(default_factory=list)  # a monitor hears of them too
-    typed_ids: set[str] = field(default_factory=set)  # that may be secrets instead
-    stoppable: tuple[Stoppable, ...] = ()  # what the first signal stops
-    ended_by: int | None = None  # the signal that ends the command
+    # how to go back, of which the monitor hears too
+    ways_back: list[str] = field(default_factory=list)
+    # what was typed for ids and may be a secret instead
+    typed_ids: set[str] = field(default_factory=set)
+    # what the first signal stops
+    stoppable: tuple[Stoppable, ...] = ()
+    # the signal that ends the command
+    ended_by: int | None = None
     # the exit code if the command fails; None for the usual one
     failure_code: int | None = None
-    _looked_up: tuple[str, str] | None = None  # a database and a version
+    # the database and the version of the snapshot that was looked up
+    _looked_up: tuple[str, str] | None = None
     _live: Status | None = None
     _logged: bool = False
-    _last: AnyMessage = ""
+    _last_progress: AnyMessage = ""
 
     def __post_init__(self) -> None:
         # By itself, rich would take a variable's word for what is a terminal.
@@ -210,7 +216,7 @@ class Invocation:
         fields: Any,
         none: str,
     ) -> None:
-        """Write a list as `result` does, or say that there is none.
+        """Write a list as `result` does, or say that the list is empty.
 
         The first column with a heading is the brief one.
 
@@ -301,7 +307,7 @@ class Invocation:
         raise click.UsageError(text, self.context if helps else None)
 
     async def ask(self, question: str) -> str:
-        """Ask the user to type a line; empty if none can be read.
+        """Ask the user to type a line.
 
         A signal ends the command meanwhile.
 
@@ -312,9 +318,8 @@ class Invocation:
             The line; empty if none can be read.
         """
         self.say(question)
-        with suppress(
-            OSError, ValueError
-        ):  # a stream without a descriptor, as in a test, is read at once
+        # A stream without a descriptor, as in a test, is read at once.
+        with suppress(OSError, ValueError):
             await anyio.wait_readable(self.stdin.fileno())
         return self.stdin.readline(LONGEST_ANSWER).strip()
 
@@ -336,17 +341,20 @@ class Invocation:
         Yields:
             Nothing.
         """
-        self.stoppable, self._logged = stoppable, logged and not self.quiet
+        self.stoppable = stoppable
+        self._logged = logged and not self.quiet
+        live = None
+        if self._console.is_interactive and not self.quiet:
+            # other spinners need more than ASCII
+            live = Status("", console=self._console, spinner="line")
+        self._live = live
         try:
-            if self._console.is_interactive and not self.quiet:
-                # others need more than ASCII
-                self._live = Status("", console=self._console, spinner="line")
-                self._live.start()
+            if live:
+                live.start()
             if doing:
                 self.progress(doing)
             yield
         finally:
-            live = self._live
             self._live = None
             self.stoppable = ()
             with suppress(OSError, ValueError):  # the terminal may be gone
@@ -364,8 +372,8 @@ class Invocation:
             self._live.update(
                 Text(printable(shown).replace("\n", " "), no_wrap=True, overflow="crop")
             )
-        elif self._logged and text != self._last:
-            self._last = text
+        elif self._logged and text != self._last_progress:
+            self._last_progress = text
             self.say(f"{zoned(self.clock.utc(), self.zone, '%H:%M:%S')}  {shown}")
 
     # The monitor ----------------------------------------------------------------------------------
@@ -409,11 +417,9 @@ class Invocation:
         Yields:
             The session.
         """
-        config = (
-            await self.in_thread(configuration_of, stack, self.environment)
-            if stack
-            else {}
-        )
+        config = {}
+        if stack:
+            config = await self.in_thread(configuration_of, stack, self.environment)
         settings = Settings.read(config, self.environment)
         session = self.make_session(
             replace(settings, notify=self.notifies or settings.notify),
@@ -454,7 +460,7 @@ class Invocation:
     async def database(self, session: Session, typed: str) -> str:
         """Return the whole id of the database that was typed; see `whole_database`.
 
-        If the database was named, its id is shown.
+        If the database's name was typed, the id is shown.
 
         Args:
             session: the session of the process.
@@ -475,7 +481,7 @@ class Invocation:
     ) -> SnapshotRecord:
         """Return the snapshot that was typed; see `whole_version`.
 
-        Only the newest snapshot is looked up, or one that is to be `shown`.
+        Only the newest snapshot is looked up, or a snapshot that is to be `shown`.
 
         Args:
             session: the session of the process.
@@ -502,7 +508,7 @@ class Invocation:
         operation: Callable[..., Awaitable[Any]],
         *,
         new: bool = False,
-        again: Again = watching,
+        to_wait: ArgumentsToWait = arguments_to_watch,
     ) -> Any:
         """Run an operation that the ledger remembers, and name the command that waits for it later.
 
@@ -513,7 +519,7 @@ class Invocation:
             prepared: Returns the inputs, with whole ids in place of `typed`.
             operation: Runs the operation.
             new: Whether to start another operation, whatever is remembered.
-            again: Returns the arguments of the command that waits for the operation.
+            to_wait: Returns the arguments of the command that waits for the operation.
 
         Returns:
             The operation's record.
@@ -524,40 +530,37 @@ class Invocation:
                 machines = "this machine"
                 if session.ledger.place.is_shared:
                     machines = "any machine with this shared state"
-                # A run of the same command waits for this one's request; `--new` would send
-                # another.
-                machines += ", without `--new`," if new else ""
-                same = self._typed_again(typed, inputs)
-                command = shlex.join([NAME, *same])
-                self.wording = self.wording.about(command=command, machines=machines)
+                if new:
+                    # A run of the same command waits for this run's request; `--new` would send
+                    # another request.
+                    machines += ", without `--new`,"
+                self.wording = self.wording.about(machines=machines)
+                typed_again = self._typed_again(typed, inputs)
+                self._name_command(typed_again)
                 try:
                     with self.working(session):
                         return await operation(
                             session, inputs, self, self.name, forced=new
                         )
                 except NotFinished as pending:
-                    self.typed_ids.clear()  # what was requested with them shows that they are ids
-                    self._name_command(pending.record, session, partial(again, same))
+                    # What was requested with the typed ids shows that they are ids.
+                    self.typed_ids.clear()
+                    record = pending.record
+                    if record.attempt is not None and record.requested_at is not None:
+                        requested = parse_rfc3339(record.requested_at)
+                        age = (session.service_clock.now() - requested).total_seconds()
+                        self._name_command(to_wait(typed_again, record, age))
                     raise
         except (NotFinished, DrillFailed) as pending:
             self.fail(self.wording.report(pending))
             return pending.record
 
-    def _name_command(
-        self,
-        record: Any,
-        session: Session,
-        again: Callable[[Any, float], Sequence[str]],
-    ) -> None:
-        """Let next steps name the command that waits for what is pending."""
-        if record.attempt is None or record.requested_at is None:
-            return
-        age = session.service_clock.now() - parse_rfc3339(record.requested_at)
-        command = shlex.join([NAME, *again(record, age.total_seconds())])
-        self.wording = self.wording.about(command=command)
+    def _name_command(self, arguments: Sequence[str]) -> None:
+        """Let next steps name this command."""
+        self.wording = self.wording.about(command=shlex.join([NAME, *arguments]))
 
     def _typed_again(self, typed: str, inputs: Any) -> list[str]:
-        """The arguments that were typed, with whole ids, and without what asks for another one."""
+        """What was typed, with whole ids, and without what asks for another operation."""
         whole = {typed: getattr(inputs, "snapshot", inputs.database_id)}
         hidden = ("--new", "--notify", self.notifies, f"--notify={self.notifies}")
         return [whole.get(each, each) for each in self.arguments if each not in hidden]

@@ -24,9 +24,8 @@ OUTPUT_FORMAT = 1
 
 `docs/contracts.md` says what it promises, and when it rises.
 """
-UNLIMITED = (
-    10_000  # columns of a stream that is no terminal: lines of a pipe are never folded
-)
+# columns of a stream that is no terminal: lines of a pipe are never folded
+UNLIMITED = 10_000
 READABLE = 100  # columns of prose at most
 MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM", "unknown": "?"}
 GOOD = {True: MARKS["ok"], False: MARKS["problem"]}
@@ -76,6 +75,15 @@ def named(database: AccountDatabase, id_: str) -> str:
     return f"{database.name} ({id_})" if database.name else id_
 
 
+def joined(*texts: str | None) -> str:
+    """Join the texts that are known by commas.
+
+    Args:
+        *texts: The texts; None for what is not known.
+    """
+    return ", ".join(filter(None, texts))
+
+
 def size_text(count: int | None) -> str | None:
     """Format a number of bytes.
 
@@ -101,12 +109,12 @@ def fields_of(
         record: the class that declares the outputs.
         urls: whether to include secrets.
     """
-    shown = (
-        each
-        for each in record.properties().values()
+    fields = {
+        name: getattr(thing, name)
+        for name, each in record.properties().items()
         if not each.internal and (urls or not each.secret)
-    )
-    return {"id": snapshot, **{each.name: getattr(thing, each.name) for each in shown}}
+    }
+    return {"id": snapshot, **fields}
 
 
 def width_of(stream: IO[str]) -> int:
@@ -134,7 +142,7 @@ def grid(rows: Iterable[Sequence[str]], stream: IO[str] | None = None) -> str:
     """Format rows of cells, of which only the last is folded.
 
     Args:
-        rows: the cells.
+        rows: the cells; each row has as many.
         stream: the stream, for its width; None for no folding.
 
     Returns:

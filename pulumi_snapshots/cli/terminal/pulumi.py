@@ -71,9 +71,8 @@ def pulumi(
             env={**without_key(environment), "PULUMI_SKIP_UPDATE_CHECK": "true"},
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        reason = (
-            str(getattr(error, "stderr", None) or error).strip().removeprefix("error: ")
-        )
+        output = str(getattr(error, "stderr", None) or error)
+        reason = output.strip().removeprefix("error: ")
         raise PulumiTrouble(
             f"`pulumi {' '.join(arguments)}` failed: {reason}", then=[then]
         ) from error
@@ -95,31 +94,39 @@ def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, st
     def asked(*arguments: str) -> str:
         return pulumi(environment, *arguments, then=HintKind.RUN_IN_PROJECT)
 
-    every = json.loads(asked("config", "--json", "--stack", stack))
-    configuration = {
-        key: asked("config", "get", key, "--stack", stack).rstrip("\n")
-        if each.get("secret")
-        else each["value"]
-        for key, each in every.items()
-        if key.startswith(f"{PACKAGE}:")
-    }
-    if (
-        configuration.get(config_key("shared_state"))
-        or environment.get(variable("shared_state"))
-    ) == BACKEND:
-        with suppress(Unfit):  # the settings say why it cannot be looked up
-            # Runs know no more of the backend than files and the environment; the CLI does.
-            urls = (
-                json.loads(asked("whoami", "--json")).get("url", ""),
-                backend_url(environment),
-            )
-            actual, seen = (url.partition("?")[0].rstrip("/") for url in urls)
-            if actual != seen:
-                happened = (
-                    f"stack {stack} is in the backend {actual}, and its runs would take "
-                    f"{seen or 'none'} for that"
-                )
-                raise PulumiTrouble(
-                    happened, "No request was sent.", [HintKind.NAME_BACKEND]
-                )
+    entries = json.loads(asked("config", "--json", "--stack", stack))
+    configuration = {}
+    for key, entry in entries.items():
+        if key.startswith(f"{PACKAGE}:"):
+            value = entry.get("value")
+            if entry.get("secret"):
+                value = asked("config", "get", key, "--stack", stack).rstrip("\n")
+            configuration[key] = value
+    in_configuration = configuration.get(config_key("shared_state"))
+    if (in_configuration or environment.get(variable("shared_state"))) == BACKEND:
+        backend = json.loads(asked("whoami", "--json")).get("url", "")
+        _refuse_other_backend(stack, backend, environment)
     return configuration
+
+
+def _refuse_other_backend(
+    stack: str, backend: str, environment: Mapping[str, str]
+) -> None:
+    """Refuse a stack whose runs would take another backend for theirs.
+
+    Runs know no more of the backend than files and the environment; the CLI does.
+
+    Raises:
+        PulumiTrouble: The stack is in another backend.
+    """
+    with suppress(Unfit):  # the settings say why the backend cannot be looked up
+        urls = (backend, backend_url(environment))
+        actual, seen = (url.partition("?")[0].rstrip("/") for url in urls)
+        if actual != seen:
+            happened = (
+                f"stack {stack} is in the backend {actual}, and its runs would take "
+                f"{seen or 'none'} for that"
+            )
+            raise PulumiTrouble(
+                happened, "No request was sent.", [HintKind.NAME_BACKEND]
+            )

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 
 from pulumi_snapshots.cli.terminal.account import databases_of_account, known_versions
+from pulumi_snapshots.cli.terminal.output import joined
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import (
     CannotTell,
@@ -59,9 +61,8 @@ async def whole_database(session: Session, typed: str) -> str:
     Raises:
         UnclearId: Several databases fit, or none.
     """
-    if is_usual_database_id(
-        typed
-    ):  # another one, as in the service's examples, costs a request
+    # An id of another form, as in the service's examples, costs a request.
+    if is_usual_database_id(typed):
         return typed
     is_part = PART_OF_DATABASE.fullmatch(typed) is not None
     try:
@@ -77,11 +78,9 @@ async def whole_database(session: Session, typed: str) -> str:
             "databases"
         )
         raise UnclearId(happened, NOTHING_DONE, [HintKind.GIVE_WHOLE_ID]) from refused
-    known = {
-        each.id: ", ".join(filter(None, (each.name, each.type))) for each in databases
-    }
+    candidates = {each.id: joined(each.name, each.type) for each in databases}
     named = [each.id for each in databases if each.name == typed]
-    return _only(_Choice("database", typed, known, named, by_beginning=is_part))
+    return _Choice("database", typed, candidates, named, is_part).required()
 
 
 async def whole_version(session: Session, database_id: str, typed: str) -> str:
@@ -105,32 +104,32 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
     listings = session.listings
     # An old page lacks what runs have found since, and that may be meant too.
     noted = [entry_of(each) for each in await listings.found_lately(database_id)]
-    listed = _described((*noted, *known_versions(session, database_id).values()))
-    chosen = _Choice("snapshot", typed, listed).chosen()
+    kept = known_versions(session, database_id).values()
+    chosen = _choice_of_snapshot(typed, [*noted, *kept]).chosen()
     if chosen is not None:
         return chosen
     page = await listings.complete_page(database_id, listings.recent, spares_own=True)
-    choice = _Choice("snapshot", typed, _described((*noted, *page.entries)))
-    if not choice.fitting() and not page.listing.is_own:
+    entries = [*noted, *page.entries]
+    choice = _choice_of_snapshot(typed, entries)
+    if not choice.fitting and not page.listing.is_own:
         # The service caches the two listings separately.
         own = await listings.own_page(database_id, listings.recent)
-        known = _described((*noted, *page.entries, *own.entries))
-        choice = _Choice("snapshot", typed, known)
-    if not choice.fitting():
+        choice = _choice_of_snapshot(typed, [*entries, *own.entries])
+    if not choice.fitting:
         listed_by = session.clock.utc() + timedelta(seconds=SERVICE_CACHE)
         then = [
             Hint(HintKind.GIVE_WHOLE_VERSION),
             Hint(HintKind.RUN_AGAIN_AFTER, time=f"{listed_by:%H:%M:%S} UTC"),
         ]
-        raise UnclearId(choice.refused(), f"{NOTHING_DONE} {UNLISTED}", then)
-    return _only(choice)
+        raise UnclearId(choice.problem(), f"{NOTHING_DONE} {UNLISTED}", then)
+    return choice.required()
 
 
 async def _only_seen_database(session: Session, beginning: str) -> str | None:
-    """The only database that begins so of which a snapshot is listed, or which runs have noted.
+    """The only database with this beginning of which a snapshot is listed, or that runs have noted.
 
-    A key that may not list the databases may list these. Not all are seen, so a few characters
-    could be another one's.
+    A key that may not list databases may list snapshots. They do not show all databases, so a few
+    characters could be those of another database.
     """
     if len(beginning) < SHORTEST_PART:
         return None
@@ -145,15 +144,6 @@ async def _only_seen_database(session: Session, beginning: str) -> str | None:
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _described(entries: Iterable[ListedSnapshot]) -> dict[str, str]:
-    """What a person recognises each version by."""
-    known = {}
-    for each in entries:
-        taken = to_the_second(each.modified) if each.modified else None
-        known[each.version or ""] = ", ".join(filter(None, (taken, each.origin)))
-    return known
-
-
 @dataclass(frozen=True)
 class _Choice:
     """What was typed of an id, and the ids among which it chooses."""
@@ -164,12 +154,13 @@ class _Choice:
     candidates: Mapping[str, str]
     """The ids, each with what a person recognises it by."""
     named: Sequence[str] = ()
-    """The ids of databases that have this name."""
+    """The ids of databases whose name was typed."""
     by_beginning: bool = True
     """Whether what was typed can be the beginning of an id."""
 
+    @cached_property
     def fitting(self) -> list[str]:
-        """The ids that are meant, perhaps."""
+        """The ids that may be meant."""
         return [
             each
             for each in self.candidates
@@ -177,20 +168,39 @@ class _Choice:
         ]
 
     def chosen(self) -> str | None:
-        """The id that is meant: the id itself, or the only one that fits if enough was typed."""
+        """The id that is meant: the id itself, or the only id that fits if enough was typed."""
         if self.typed in self.candidates:
             return self.typed
         is_enough = self.what == "database" or len(self.typed) >= SHORTEST_PART
-        fitting = self.fitting()
-        return fitting[0] if is_enough and len(fitting) == 1 else None
+        return self.fitting[0] if is_enough and len(self.fitting) == 1 else None
 
-    def refused(self) -> str:
-        """Say why no single id is meant, and which ids there are."""
-        fitting = self.fitting()
-        return f"{self.happened(fitting)}{self.shown(fitting or list(self.candidates))}"
+    def required(self) -> str:
+        """Return the id that is meant.
 
-    def happened(self, fitting: Sequence[str]) -> str:
-        """Say why no single id is meant."""
+        Raises:
+            UnclearId: Several ids fit, or none, or too little was typed.
+        """
+        chosen = self.chosen()
+        if chosen is not None:
+            return chosen
+        then = HintKind.GIVE_MORE_OF_ID if self.fitting else HintKind.CHECK_ID
+        raise UnclearId(self.problem(), NOTHING_DONE, [then])
+
+    def problem(self) -> str:
+        """Say why no single id is meant, and which ids there are, a line for each."""
+        ids = self.fitting or [*self.candidates]
+        if not ids:
+            return self._reason()
+        lines = [
+            f"{each}  {self.candidates[each]}".rstrip()
+            for each in ids[:SHOWN_CANDIDATES]
+        ]
+        if len(ids) > SHOWN_CANDIDATES:
+            lines.append(f"and {len(ids) - SHOWN_CANDIDATES} more")
+        return "\n  ".join([f"{self._reason()}:", *lines])
+
+    def _reason(self) -> str:
+        fitting = self.fitting
         if len(fitting) == 1:
             return (
                 f"the beginning {self.typed} is shorter than the {SHORTEST_PART} characters that "
@@ -203,30 +213,16 @@ class _Choice:
             )
         if fitting:
             return f"the ids of {len(fitting)} {self.what}s begin with {self.typed}"
-        known = f". Known {self.what}s" if self.candidates else ""
+        heading = f". Known {self.what}s" if self.candidates else ""
         if self.by_beginning:
-            return f"no {self.what}'s id begins with {self.typed}{known}"
-        return f"no {self.what} has the name or id {self.typed}{known}"
-
-    def shown(self, ids: Sequence[str]) -> str:
-        """List ids with what they are recognised by, a line for each."""
-        lines = [
-            f"\n  {each}  {self.candidates[each]}".rstrip()
-            for each in ids[:SHOWN_CANDIDATES]
-        ]
-        if len(ids) > SHOWN_CANDIDATES:
-            lines.append(f"\n  and {len(ids) - SHOWN_CANDIDATES} more")
-        return f":{''.join(lines)}" if lines else ""
+            return f"no {self.what}'s id begins with {self.typed}{heading}"
+        return f"no {self.what} has the name or id {self.typed}{heading}"
 
 
-def _only(choice: _Choice) -> str:
-    """Return the id that is meant: the id itself, or the only one that fits.
-
-    Raises:
-        UnclearId: Several ids fit, or none, or too little was typed.
-    """
-    chosen = choice.chosen()
-    if chosen is not None:
-        return chosen
-    then = HintKind.GIVE_MORE_OF_ID if choice.fitting() else HintKind.CHECK_ID
-    raise UnclearId(choice.refused(), NOTHING_DONE, [then])
+def _choice_of_snapshot(typed: str, entries: Iterable[ListedSnapshot]) -> _Choice:
+    """The choice among entries, each of which a person recognises by its time and origin."""
+    candidates = {}
+    for each in entries:
+        taken = to_the_second(each.modified) if each.modified else None
+        candidates[each.version or ""] = joined(taken, each.origin)
+    return _Choice("snapshot", typed, candidates)
