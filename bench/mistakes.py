@@ -2108,13 +2108,9 @@ MISTAKES = (
     ("hosts", "urlsplit(target).scheme != urlsplit(url).scheme", "False"),
     ("hosts", 'return f"GET {urlsplit(url).path or \'/\'}"', 'return f"GET {url}"'),
     ("cli/archives", "if not force:\n        raise", "if False:\n        raise"),
-    (
-        "cli/archives",
-        'archive.scheme == "file" and archive.file.exists() and archive.file.samefile(file)',
-        "False",
-    ),
+    ("cli/archives", "is_local and archive.file.samefile(file)", "False"),
     ("cli/archives", "if each.manifest and each.is_good}", "if each.manifest}"),
-    ("cli/archives", "elif not all(each.is_good for each in found):", "elif False:"),
+    ("cli/archives", "elif not all(each.is_good for each in shelf):", "elif False:"),
     ("cli/archives", "if not any(tiers.values()):", "if False:"),
     ("cli/archives", "dry_run=dry_run,\n        )", "dry_run=False,\n        )"),
     ("cli/archives", 'if inputs.destination.scheme != "file":', "if False:"),
@@ -2836,20 +2832,13 @@ MISTAKES = (
     ),
     (
         "cli/terminal",
-        "return fitting[0] if is_enough and len(fitting) == 1 else None",
-        "return fitting[0] if is_enough and fitting else None",
+        "return self.fitting[0] if is_enough and len(self.fitting) == 1 else None",
+        "return self.fitting[0] if is_enough and self.fitting else None",
     ),
     ("cli/terminal", 'if typed.get("urls") and not json:', "if False:"),
     ("cli/terminal", "if spells_secret(typed):", "if False:"),
     ("cli/terminal", 'if re.fullmatch(r"[\\d.]*[1-9][\\d.]*", typed):', "if False:"),
-    (
-        "cli/snapshots",
-        (
-            "if not (confirmed or dry_run or (invocation.stdin.isatty() and "
-            "invocation.err.isatty())):"
-        ),
-        "if False:",
-    ),
+    ("cli/snapshots", "if not (confirmed or dry_run or can_ask):", "if False:"),
     (
         "cli/snapshots",
         "if not (confirmed or dry_run):\n            await _confirm(",
@@ -2861,7 +2850,7 @@ MISTAKES = (
         "if not typed:",
     ),
     ("cli/snapshots", 'if typed["version_id"] == LATEST:', "if False:"),
-    ("cli/snapshots", 'or not is_pinned(record.download_url, record.version_id or "")', ""),
+    ("cli/snapshots", 'or not is_pinned(download_url, record.version_id or "")', ""),
     ("cli/snapshots", "if restore_on_failure and not yes:", "if False:"),
     ("cli/snapshots", "self._invocation.ways_back.append(", "str("),
     ("cli/snapshots", "if failed and restore_on_failure:", "if restore_on_failure:"),
@@ -2948,8 +2937,8 @@ MISTAKES = (
     ),
     (
         "cli/snapshots",
-        "(invocation.stdin.isatty() and invocation.err.isatty())",
-        "invocation.stdin.isatty()",
+        "can_ask = invocation.stdin.isatty() and invocation.err.isatty()",
+        "can_ask = invocation.stdin.isatty()",
     ),
     ("cli/assurance", 'if not typed["overwrite_scratch"]:', "if False:"),
     ("storage", "if self._is_folder():", "if False:"),

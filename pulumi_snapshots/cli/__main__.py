@@ -26,7 +26,9 @@ def main() -> int:
         name = (missing.name or "").partition(".")[0]
         if name not in {"click", "rich"}:
             raise
-        if sys.argv[1:2] == ["explain"] and (page := page_text("".join(sys.argv[2:3]))):
+        error, *_ = [*sys.argv[2:], ""]
+        page = page_text(error) if sys.argv[1:2] == ["explain"] else None
+        if page:
             print(page)  # noqa: T201  errors name this command, and it needs no extra
             return 0
         print(  # noqa: T201  what prints for users is what is missing

@@ -62,9 +62,9 @@ class Grouped(click.Group):
         Returns:
             The remaining arguments.
         """
-        return super().parse_args(
-            ctx, [*args[1:], "--help"] if args[:1] == ["help"] else args
-        )
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
+        return super().parse_args(ctx, args)
 
     def format_commands(
         self,
@@ -78,13 +78,11 @@ class Grouped(click.Group):
             formatter: takes the text.
         """
         for heading, group in GROUPS.items():
+            helps = [
+                (each.name or "", each.get_short_help_str(limit=80)) for each in group
+            ]
             with formatter.section(heading):
-                formatter.write_dl(
-                    [
-                        (each.name or "", each.get_short_help_str(limit=80))
-                        for each in group
-                    ]
-                )
+                formatter.write_dl(helps)
 
 
 @click.group(cls=Grouped, context_settings={"help_option_names": ["-h", "--help"]})
@@ -110,6 +108,7 @@ def commands() -> None:
     """
 
 
-for command, example in [each for group in GROUPS.values() for each in group.items()]:
-    command.epilog = f"Example: squarecloud-snapshots {example}"
-    commands.add_command(command)
+for group in GROUPS.values():
+    for command, example in group.items():
+        command.epilog = f"Example: squarecloud-snapshots {example}"
+        commands.add_command(command)

@@ -26,16 +26,12 @@ def page_text(name: str) -> str | None:
     Returns:
         The section; None if there is none.
     """
-    plain = re.sub("[-_ ]", "", name).lower()
-    section = next(
-        (
-            f"# {each}\n{text}"
-            for each, text in sections().items()
-            if each.lower() == plain
-        ),
-        None,
-    )
-    return section and re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", section).strip()
+    wanted = re.sub("[-_ ]", "", name).lower()
+    for error, text in sections().items():
+        if error.lower() == wanted:
+            section = f"# {error}\n{text}"
+            return re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", section).strip()
+    return None
 
 
 def page_names() -> list[str]:
@@ -51,8 +47,8 @@ def pages_about(code: str) -> list[str]:
     """
     word = re.compile(rf"(?<!\w){re.escape(code.upper().replace('-', '_'))}(?!\w)")
     names = [name for name, text in sections().items() if word.search(text)]
-    # The pages begin with what happens most. An error whose text shows the answer is about it;
-    # others have it as a cause.
+    # The pages begin with what happens most. An error whose text shows the code is about the code;
+    # other errors have the code as a cause.
     quoted = {name: "".join(QUOTE.findall(sections()[name])) for name in names}
     names.sort(key=lambda name: (name in LAST_ABOUT, not word.search(quoted[name])))
     return [page_name(name) for name in names]
@@ -61,7 +57,7 @@ def pages_about(code: str) -> list[str]:
 def names_by_heading() -> dict[str, list[str]]:
     """Return the names of all errors by the heading of their page."""
     return {
-        title: [page_name(name) for name in found] for title, found in pages().items()
+        title: [page_name(name) for name in names] for title, names in pages().items()
     }
 
 

@@ -122,11 +122,10 @@ async def finish(invocation: Invocation, command: Awaitable[bool | None]) -> int
     job = shlex.join([NAME, *invocation.arguments])  # as it was typed
     async with anyio.create_task_group() as group:
         await group.start(_heed_signals, invocation, group.cancel_scope)
-        async with (
-            anyio.create_task_group() as beside
-        ):  # a monitor must not hear of the start after the end
+        # A monitor must not hear of the start after the end.
+        async with anyio.create_task_group() as beside:
             beside.start_soon(_notify, invocation, job, "started")
-            code = await _told(invocation, command)
+            code = await _carry_out(invocation, command)
         group.cancel_scope.cancel()
     if code is None:
         invocation.fail("interrupted before it was done.")
@@ -146,7 +145,11 @@ def _exit_code(invocation: Invocation, code: int | None) -> int:
     return FAILED if code is None else code
 
 
-async def _told(invocation: Invocation, command: Awaitable[bool | None]) -> int:
+async def _carry_out(invocation: Invocation, command: Awaitable[bool | None]) -> int:
+    """Run a command, which returns True if it has failed, and say why it cannot be done.
+
+    Returns the exit code.
+    """
     try:
         return FAILED if await command or invocation.failures else DONE
     except click.UsageError as error:
@@ -173,16 +176,13 @@ def _refuse(invocation: Invocation, error: click.ClickException) -> int:
     for each in invocation.arguments:
         if looks_secret(each) and not spells_secret(each):
             invocation.note_typed_id(each)
+    text = error.format_message()
     context = getattr(error, "ctx", None)
-    known = (
-        "commands"
-        if context and isinstance(context.command, click.Group)
-        else "arguments"
-    )
-    more = (
-        f"\nhint: `{context.command_path} --help` shows all {known}." if context else ""
-    )
-    invocation.fail(error.format_message() + more)
+    if context:
+        is_group = isinstance(context.command, click.Group)
+        listed = "commands" if is_group else "arguments"
+        text += f"\nhint: `{context.command_path} --help` shows all {listed}."
+    invocation.fail(text)
     return error.exit_code
 
 
@@ -200,15 +200,14 @@ async def _heed_signals(
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     # A signal that is ignored, as under nohup or in a background job, stays ignored.
-    heeded = [one for one in ENDING if signal.getsignal(one) is not signal.SIG_IGN]
+    heeded = [each for each in ENDING if signal.getsignal(each) is not signal.SIG_IGN]
     with anyio.open_signal_receiver(*heeded) as signals:
         task_status.started()
         async for received in signals:
             if invocation.child.hand_on(received):
                 continue
-            if (
-                invocation.ended_by or not invocation.stoppable
-            ):  # a second signal does not wait
+            # The end after a second signal does not wait for the operations.
+            if invocation.ended_by or not invocation.stoppable:
                 scope.cancel()
             invocation.ended_by = invocation.ended_by or received
             for each in invocation.stoppable:

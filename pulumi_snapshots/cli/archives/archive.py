@@ -1,6 +1,6 @@
 """The command `archive`, and the copying that it shares with `download`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,7 +42,6 @@ force_option = flag_option("--force", "Overwrite a file of this name, whatever i
 )
 async def archive(
     invocation: Invocation,
-    /,
     *,
     recipients: Sequence[str],
     force: bool,
@@ -57,16 +56,22 @@ async def archive(
     inputs = checked(
         invocation, ArchiveInputs, {**typed, "recipients": recipients or None}
     )
-    await copy_snapshot(
-        invocation, inputs, typed, "archived", manifest=True, force=force
-    )
+    await copy_snapshot(invocation, inputs, typed, manifest=True, force=force)
 
 
-async def copy_snapshot(  # noqa: PLR0913  what two commands differ in
+def copied(*, manifest: bool) -> str:
+    """Return the word for what was done, as in "was archived".
+
+    Args:
+        manifest: Whether a manifest is written beside the copy.
+    """
+    return "archived" if manifest else "downloaded"
+
+
+async def copy_snapshot(
     invocation: Invocation,
     inputs: ArchiveInputs,
-    typed: dict[str, Any],
-    done: str,
+    typed: Mapping[str, Any],
     *,
     manifest: bool,
     force: bool,
@@ -77,20 +82,22 @@ async def copy_snapshot(  # noqa: PLR0913  what two commands differ in
         invocation: the command.
         inputs: the destination, and how to copy.
         typed: with the snapshot's `database_id` and `version_id`.
-        done: the command's act, as in "was archived".
         manifest: whether a manifest is written beside the copy.
         force: whether to overwrite a file that no manifest explains.
     """
     transfers = invocation.transfers
+    done = copied(manifest=manifest)
     invocation.wording = invocation.wording.about(archived=done)
     async with invocation.session() as session:
         with invocation.working(session, transfers):
             snapshot = await invocation.snapshot(
                 session, typed["database_id"], typed["version_id"]
             )
-            names = ("database_id", "version_id", "download_url")
             inputs = replace(
-                inputs, **{name: getattr(snapshot, name) for name in names}
+                inputs,
+                database_id=snapshot.database_id,
+                version_id=snapshot.version_id or "",
+                download_url=snapshot.download_url,
             )
             request = ArchiveRequest(
                 session,
@@ -102,6 +109,6 @@ async def copy_snapshot(  # noqa: PLR0913  what two commands differ in
                 force=force,
             )
             record = await archive_snapshot(request)
-    at = place_text(record.uri)
-    facts = {done: at, "size": size_text(record.size), "sha256": record.sha256}
-    invocation.result(fields_of(snapshot.id, record, ArchiveRecord), facts, at)
+    place = place_text(record.uri)
+    facts = {done: place, "size": size_text(record.size), "sha256": record.sha256}
+    invocation.result(fields_of(snapshot.id, record, ArchiveRecord), facts, place)

@@ -43,7 +43,6 @@ ARCHIVES_HEADS = (
 )
 async def archives(
     invocation: Invocation,
-    /,
     *,
     destination: Destination,
     deep: bool,
@@ -54,49 +53,50 @@ async def archives(
     Reads their manifests, so it needs no private key, and an API key only for names. The exit code
     is 1 if anything is wrong, or the content of an archive is not proved.
     """
-    at = place_text(destination.uri)
-    with invocation.working(
-        doing=f"{'reading' if deep else 'listing'} {shown_file(at)}", logged=deep
-    ):
-        found = await shelved(invocation.transfers, destination, deep=deep)
+    place = place_text(destination.uri)
+    doing = f"{'reading' if deep else 'listing'} {shown_file(place)}"
+    with invocation.working(doing=doing, logged=deep):
+        shelf = await shelved(invocation.transfers, destination, deep=deep)
     # as `list` does; the sort keeps the names' order
-    found.sort(key=_created_at, reverse=True)
+    shelf.sort(key=_created_at, reverse=True)
     fields = [
         {"uri": each.uri, "manifest": each.manifest, "problem": each.doubt}
-        for each in found
+        for each in shelf
     ]
-    rows = [_row(invocation, each) for each in found]
+    rows = [_row(invocation, each) for each in shelf]
     invocation.listed(ARCHIVES_HEADS, rows, fields, "no archives")
-    for database_id in await _missing(invocation, found, expect):
-        folder = f"{at}/" if destination.folder else at
+    for database_id in await _missing(invocation, shelf, expect):
+        folder = f"{place}/" if destination.folder else place
         hint = f"hint: `{NAME} archive {database_id}/latest {folder}` writes one."
-        invocation.fail(f"{at} has no good archive of database {database_id}.\n{hint}")
-    again = (
-        f"hint: `{NAME} archive DATABASE/VERSION DESTINATION` writes one again, while the service "
-        "has its snapshot."
-    )
-    if any(each.problem for each in found):
-        invocation.fail(f"some archives differ from their manifests.\n{again}")
-    elif not all(each.is_good for each in found):
+        invocation.fail(
+            f"{place} has no good archive of database {database_id}.\n{hint}"
+        )
+    if any(each.problem for each in shelf):
+        invocation.fail(
+            "some archives differ from their manifests.\n"
+            f"hint: `{NAME} archive DATABASE/VERSION DESTINATION` writes one again, while the "
+            "service has its snapshot."
+        )
+    elif not all(each.is_good for each in shelf):
         invocation.fail(
             "some archives are not proved: their content could not be checked.\n"
             "hint: check each by hand while the service still has its snapshot."
         )
 
 
-def _created_at(one: Shelved) -> str:
+def _created_at(archive: Shelved) -> str:
     """When the snapshot of an archive was taken, as it sorts; empty if that is not known."""
-    created = one.manifest.created_at if one.manifest else None
+    created = archive.manifest.created_at if archive.manifest else None
     return rfc3339(parse_rfc3339(created)) if created else ""
 
 
-def _row(invocation: Invocation, one: Shelved) -> tuple[str | None, ...]:
+def _row(invocation: Invocation, archive: Shelved) -> tuple[str | None, ...]:
     """Show one archive."""
-    mark = GOOD[one.is_good]
-    name = place_text(one.uri)
-    manifest = one.manifest
+    mark = GOOD[archive.is_good]
+    name = place_text(archive.uri)
+    manifest = archive.manifest
     if manifest is None:
-        return mark, name, None, None, None, None, one.doubt
+        return mark, name, None, None, None, None, archive.doubt
     recipients = manifest.recipients
     return (
         mark,
@@ -105,19 +105,19 @@ def _row(invocation: Invocation, one: Shelved) -> tuple[str | None, ...]:
         size_text(manifest.size),
         f"for {len(recipients)}" if recipients else None,
         invocation.moment(manifest.drill.drilled_at if manifest.drill else None),
-        one.doubt,
+        archive.doubt,
     )
 
 
 async def _missing(
-    invocation: Invocation, archives: Sequence[Shelved], expected: Sequence[str]
+    invocation: Invocation, shelf: Sequence[Shelved], expected: Sequence[str]
 ) -> list[str]:
     """List the expected databases that have no good archive, by their ids.
 
     The service is asked only for what may be a name, or a part of an id.
     """
     good = {
-        each.manifest.database_id for each in archives if each.manifest and each.is_good
+        each.manifest.database_id for each in shelf if each.manifest and each.is_good
     }
     missing = [each for each in expected if each not in good]
     if all(map(is_usual_database_id, missing)):

@@ -35,7 +35,6 @@ from pulumi_snapshots.storage.store import Buffer
 )
 async def decrypt(
     invocation: Invocation,
-    /,
     *,
     archive: Destination,
     identity: str,
@@ -48,7 +47,7 @@ async def decrypt(
             "ARCHIVE must be one object, and --output a file of this machine."
         )
     name = place_text(archive.uri)
-    at = place_text(output.uri)
+    place = place_text(output.uri)
     transfers = invocation.transfers
     _refuse_to_overwrite(archive, output, force=force)
     keys = identities(Path(identity))
@@ -67,8 +66,9 @@ async def decrypt(
                 stopping=lambda: transfers.stopping,
             )
         )
-    facts = {"decrypted": at, "size": size_text(size), "sha256": digest}
-    invocation.result({"uri": output.uri, "size": size, "sha256": digest}, facts, at)
+    fields = {"uri": output.uri, "size": size, "sha256": digest}
+    facts = {"decrypted": place, "size": size_text(size), "sha256": digest}
+    invocation.result(fields, facts, place)
 
 
 def _refuse_to_overwrite(
@@ -82,11 +82,8 @@ def _refuse_to_overwrite(
     file = output.file
     if not file.exists():
         return
-    if (
-        archive.scheme == "file"
-        and archive.file.exists()
-        and archive.file.samefile(file)
-    ):
+    is_local = archive.scheme == "file" and archive.file.exists()
+    if is_local and archive.file.samefile(file):
         raise NotDecrypted(
             f"{archive.file} is itself the file to write, and the only encrypted one: "
             "choose another file"

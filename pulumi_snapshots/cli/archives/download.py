@@ -30,15 +30,13 @@ from pulumi_snapshots.errors.secrets import shown_file
     force_option,
     timeout_option(ArchiveInputs),
 )
-async def download(invocation: Invocation, /, *, force: bool, **typed: Any) -> None:
+async def download(invocation: Invocation, *, force: bool, **typed: Any) -> None:
     """Download a snapshot to a file, verified.
 
     The file appears whole or not at all. DATABASE/latest is the newest snapshot.
     """
     inputs = checked_output(invocation, typed)
-    await copy_snapshot(
-        invocation, inputs, typed, "downloaded", manifest=False, force=force
-    )
+    await copy_snapshot(invocation, inputs, typed, manifest=False, force=force)
 
 
 def checked_output(invocation: Invocation, typed: Mapping[str, Any]) -> ArchiveInputs:

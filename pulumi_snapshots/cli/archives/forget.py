@@ -34,7 +34,6 @@ FORGET_HEADS = ("", "ARCHIVE", "CREATED", "ACTION", "REASON")
 )
 async def forget(
     invocation: Invocation,
-    /,
     *,
     destination: Destination,
     dry_run: bool,
@@ -49,7 +48,8 @@ async def forget(
     if not any(tiers.values()):
         options = ", ".join(f"--keep-{name}" for name in tiers)
         invocation.wrong(f"Give at least one of {options}.")
-    with invocation.working(doing=f"listing {shown_file(place_text(destination.uri))}"):
+    place = place_text(destination.uri)
+    with invocation.working(doing=f"listing {shown_file(place)}"):
         verdicts = await forget_archives(
             invocation.transfers,
             destination,
@@ -63,12 +63,8 @@ async def forget(
         {"uri": each.archive.uri, "removed": each.goes, "why": row[-1]}
         for each, row in zip(verdicts, rows, strict=True)
     ]
-    invocation.listed(
-        FORGET_HEADS,
-        rows,
-        {"dry_run": dry_run, "archives": fields},
-        "no archives",
-    )
+    document = {"dry_run": dry_run, "archives": fields}
+    invocation.listed(FORGET_HEADS, rows, document, "no archives")
     return any(each.failed for each in verdicts)
 
 

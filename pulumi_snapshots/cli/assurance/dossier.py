@@ -102,12 +102,12 @@ class Dossier:
 
     def _known_drills(self) -> Sequence[Fields]:
         """Give each drill once, as the source has it that says most."""
-        known = list[Fields]()
+        drills = list[Fields]()
         for source, outputs in self._noted_drills():
-            entry = _drill_fields(source, outputs)
-            if not any(_is_same_drill(entry, other) for other in known):
-                known.append(entry)
-        return known
+            drill = _drill_fields(source, outputs)
+            if not any(_is_same_drill(drill, other) for other in drills):
+                drills.append(drill)
+        return drills
 
     def _noted_drills(self) -> Iterator[tuple[str, Fields]]:
         """Give each drill with its source, those first that say most."""
@@ -149,16 +149,16 @@ class Dossier:
 
     def _restores(self) -> list[Fields]:
         """List the restores onto the database in the period, newest first."""
-        known = {
+        restores = {
             to_the_second(each["requested_at"]): each
             for each in self._stated_restores()
         }
         for attempt in self.health.attempts:
             if attempt.kind == "restore":
                 requested_at = to_the_second(attempt.request.posted_at)
-                stated = known.get(requested_at, {})
+                stated = restores.get(requested_at, {})
                 before = stated.get("way_back") or self._before(attempt)
-                known[requested_at] = {
+                restores[requested_at] = {
                     "snapshot": attempt.source,
                     "requested_at": requested_at,
                     "ended_at": attempt.ended_at and rfc3339(attempt.ended_at),
@@ -166,8 +166,8 @@ class Dossier:
                     "by": requester(attempt),
                     **self._way_back(before),
                 }
-        times = sorted(filter(self._is_in_period, known), reverse=True)
-        return [known[time] for time in times]
+        times = sorted(filter(self._is_in_period, restores), reverse=True)
+        return [restores[time] for time in times]
 
     def _stated_restores(self) -> Iterator[Fields]:
         for name, record in self.health.evidence.stated_as(RestoreRecord):
@@ -261,8 +261,8 @@ class Dossier:
 
     def _drills_without_end(self, drills: Sequence[Fields]) -> Iterator[str]:
         """Name the drills of the period that the ledger only has as restores."""
-        known = [each["requested_at"] for each in drills]
-        ended = {to_the_second(each) for each in known if each}
+        times = [each["requested_at"] for each in drills]
+        ended = {to_the_second(each) for each in times if each}
         for attempt in self.health.evidence.attempts:
             database_id, _, version_id = (attempt.source or "").partition("/")
             time = to_the_second(attempt.request.posted_at)
@@ -291,11 +291,11 @@ def _time_of(drill: Fields) -> Any:
     return drill["drilled_at"] or drill["requested_at"]
 
 
-def _is_same_drill(one: Fields, other: Fields) -> bool:
+def _is_same_drill(drill: Fields, other: Fields) -> bool:
     """Tell whether two sources speak of one drill, of which each can lack some fields."""
-    times = {to_the_second(_time_of(each)) for each in (one, other)}
+    times = {to_the_second(_time_of(each)) for each in (drill, other)}
     return len(times) == 1 and all(
-        one[name] == other[name] or None in {one[name], other[name]}
+        drill[name] == other[name] or None in {drill[name], other[name]}
         for name in ("version_id", "scratch_database_id", "passed")
     )
 
@@ -305,8 +305,8 @@ def _drill_fields(source: str, outputs: Mapping[str, Any]) -> Fields:
     results = outputs.get("results")
     if results is not None:
         results = [{name: each.get(name) for name in RESULT_FIELDS} for each in results]
-    known = {name: outputs.get(name) for name in DRILL_FIELDS}
-    return {**known, "results": results, "known_from": source}
+    fields = {name: outputs.get(name) for name in DRILL_FIELDS}
+    return {**fields, "results": results, "known_from": source}
 
 
 def _result_of(restore: Attempt) -> str | None:

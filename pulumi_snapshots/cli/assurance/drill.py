@@ -83,7 +83,7 @@ TYPED_TABLES = re.compile(
     arguments.notify_option,
 )
 async def drill(
-    invocation: Invocation, /, *, snapshot: str, new: bool, **typed: Any
+    invocation: Invocation, *, snapshot: str, new: bool, **typed: Any
 ) -> None:
     """Prove that a snapshot restores; without VERSION, the newest one.
 
@@ -110,7 +110,7 @@ async def drill(
         scratch = await invocation.database(session, typed["scratch_database_id"])
         found = await invocation.snapshot(session, database_id, given["version_id"])
         # Whole ids and the engine can be wrong beside each other where what was typed was not.
-        known = {
+        whole = {
             **given,
             "scratch_database_id": scratch,
             "database_id": found.database_id,
@@ -118,14 +118,15 @@ async def drill(
             "name": found.name,
             "runtime": found.runtime,
         }
-        return arguments.checked(invocation, DrillInputs, known)
+        return arguments.checked(invocation, DrillInputs, whole)
 
     async def drilled(
-        session: Session, ready: DrillInputs, *whose: Any, forced: bool
+        session: Session, inputs: DrillInputs, *listener_and_owner: Any, forced: bool
     ) -> DrillRecord:
-        record = await Drilling(session, ready, *whose).carry_out(forced=forced)
-        for at in typed["archives"]:
-            await _note(invocation, at, record)
+        drilling = Drilling(session, inputs, *listener_and_owner)
+        record = await drilling.carry_out(forced=forced)
+        for place in typed["archives"]:
+            await _note(invocation, place, record)
         return record
 
     record = await invocation.recorded(snapshot, prepared, drilled, new=new)
@@ -207,23 +208,25 @@ def _value(typed: str) -> str | float | bool:
     return typed
 
 
-async def _note(invocation: Invocation, at: Destination, record: DrillRecord) -> None:
+async def _note(
+    invocation: Invocation, place: Destination, record: DrillRecord
+) -> None:
     """Note a drill that has passed in the manifests of the snapshot's archives in a place."""
     if record.proof is None:
         return
-    place = place_text(at.uri)
-    wanted = (record.database_id, record.version_id)
+    name = place_text(place.uri)
+    snapshot = (record.database_id, record.version_id)
     transfers = invocation.transfers
-    invocation.progress(f"listing {shown_file(place)}")
+    invocation.progress(f"listing {shown_file(name)}")
     uris = [
         each.uri
-        for each in await shelved(transfers, at)
-        if each.manifest and not each.problem and each.manifest.snapshot == wanted
+        for each in await shelved(transfers, place)
+        if each.manifest and not each.problem and each.manifest.snapshot == snapshot
     ]
-    await note_drill(transfers, uris, wanted, record.proof, invocation)
+    await note_drill(transfers, uris, snapshot, record.proof, invocation)
     if not uris:
         invocation.warn(
-            f"{place} has no archive of snapshot {record.snapshot}, so no manifest notes the drill."
+            f"{name} has no archive of snapshot {record.snapshot}, so no manifest notes the drill."
         )
 
 

@@ -12,7 +12,7 @@ NAMED_CHANGES = 3
 
 
 @command(click.argument("guard", default=""))
-async def guards(invocation: Invocation, /, *, guard: str) -> None:
+async def guards(invocation: Invocation, *, guard: str) -> None:
     """List the snapshots that guards took in the last 30 days.
 
     Newest first, with what has changed after each. GUARD is the end of a guard's name, such as shop

@@ -139,12 +139,12 @@ def longest_gap(
     Returns:
         The gap; None without a snapshot.
     """
-    known = sorted(each for each in taken if each <= now)
-    if known and listed_since is not None and listed_since < known[0]:
-        known.insert(0, listed_since)
-    before = [each for each in known if each < start]
-    ends = [*before[-1:], *known[len(before) :], now]
-    gaps = [Gap(*two) for two in pairwise(ends)]
+    times = sorted(each for each in taken if each <= now)
+    if times and listed_since is not None and listed_since < times[0]:
+        times.insert(0, listed_since)
+    before = [each for each in times if each < start]
+    ends = [*before[-1:], *times[len(before) :], now]
+    gaps = [Gap(since, until) for since, until in pairwise(ends)]
     return max(gaps, key=lambda gap: gap.seconds, default=None)
 
 
@@ -166,7 +166,7 @@ class DatabaseHealth:
 
     @property
     def name(self) -> str | None:
-        """Its name in the account."""
+        """The database's name in the account."""
         return self._account_entry.name if self._account_entry else None
 
     @cached_property
@@ -185,7 +185,7 @@ class DatabaseHealth:
 
     @property
     def archive(self) -> str | None:
-        """The URI of that archive."""
+        """The URI of the archive with the newest snapshot."""
         return self.newest_archive and self.newest_archive[1]
 
     def proofs(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -265,7 +265,7 @@ class DatabaseHealth:
 
     @cached_property
     def ages(self) -> dict[str, float | None]:
-        """The seconds since then."""
+        """The seconds since the `times`."""
         now = self.evidence.now
         return {
             kind: (now - parse_rfc3339(at)).total_seconds() if at else None
@@ -277,9 +277,8 @@ class DatabaseHealth:
         """When the snapshots that count were taken."""
         listed = [each.modified for each in self.listed if each.size != 0]
         dates = [*self._stated_dates()]
-        if (
-            self.evidence.limits.origin is None
-        ):  # manifests do not say of which origin a snapshot is
+        # Manifests do not say of which origin a snapshot is.
+        if self.evidence.limits.origin is None:
             dates += [each.created_at for each, _ in self.archives]
         times = [parse_rfc3339(each) for each in dates if each]
         return [*filter(None, listed), *times]
@@ -299,7 +298,7 @@ class DatabaseHealth:
 
     @property
     def known_since(self) -> datetime | None:
-        """Since when its snapshots are known; None if all of them are, or none is."""
+        """Since when the database's snapshots are known; None if all of them are, or none is."""
         created_at = self._account_entry and self._account_entry.created_at
         if created_at is not None and self._listed_since == created_at:
             return None
@@ -308,7 +307,7 @@ class DatabaseHealth:
 
     @cached_property
     def _listed_since(self) -> datetime | None:
-        """Since when the service lists each of its snapshots; None if that is not known.
+        """Since when the service lists each snapshot of the database; None if that is not known.
 
         The service does so for 30 days, or since the database was made.
         """
@@ -325,7 +324,7 @@ class DatabaseHealth:
 
     @cached_property
     def problems(self) -> Sequence[str]:
-        """What is not certainly recent enough."""
+        """Say what is not certainly recent enough, a clause for each problem."""
         return [*self._problems()]
 
     def _problems(self) -> Iterator[str]:
@@ -563,8 +562,11 @@ class Examination:
 
     async def _ask_service(self, wanted: Sequence[str], account: AccountFacts) -> None:
         """Ask for the account, its databases and their snapshots."""
-        await check_answers(self.session)
         listings = self.session.listings
+        # During an outage this raises the service's own error soon.
+        with suppress(NotAllowed):
+            now = self.session.clock.monotonic()
+            await listings.account(now, patience=BRIEF_PATIENCE)
         try:
             databases = await databases_of_account(self.session)
             account.databases = {each.id: each for each in databases}
@@ -573,11 +575,12 @@ class Examination:
             # The listing still shows whether the databases that were typed have a snapshot.
             if not wanted:
                 raise
-        known = account.databases
-        existing = [each for each in wanted if known is None or each in known]
-        origin = self.limits.origin
+        # The listings of a database that the account does not have are not requested.
+        existing = wanted
+        if account.databases is not None:
+            existing = [each for each in wanted if each in account.databases]
         account.page = await snapshots_of_databases(
-            self.session, existing, origin=origin
+            self.session, existing, origin=self.limits.origin
         )
 
     async def _archives(self) -> list[Shelved]:
@@ -598,14 +601,6 @@ class Examination:
                 self.session.ledger, lambda book: (book.history(), book.attempts)
             )
         return [], []
-
-
-async def check_answers(session: Session) -> None:
-    """Ask for the account; raises the service's own error soon on an outage."""
-    with suppress(NotAllowed):
-        await session.listings.account(
-            session.clock.monotonic(), patience=BRIEF_PATIENCE
-        )
 
 
 def _too_old(

@@ -93,85 +93,87 @@ def _parts(report: Fields) -> Iterator[str | TableOfRows]:
 
 
 def _introduction(report: Fields) -> str:
-    """Say of which period the report is, and by which limits it judges."""
+    """Say of which period the report is, and by which limits the report judges."""
     period = f"{_time(report['since'])} to {_time(report['checked_at'])}"
     written = f"Written by {report['tool']}, with the ledger {_cell(report['ledger'])}"
     return f"{period}. {_limits(report)} {written}."
 
 
-def _database(each: Fields) -> Iterator[str | TableOfRows]:
+def _database(database: Fields) -> Iterator[str | TableOfRows]:
     """Write the part about one database."""
-    yield f"## {_cell(_name(each))}"
-    yield _list(_facts(each), "")
-    drilled = [row for drill in each["drills"] for row in _drill_rows(drill)]
-    for heading, table_ in (
-        ("Drills", TableOfRows(DRILL_HEADS, drilled)),
-        (
-            "Guarded changes",
-            TableOfRows(CHANGE_HEADS, [*map(_change, each["changes"])]),
-        ),
-        ("Restores", TableOfRows(RESTORE_HEADS, [*map(_restore, each["restores"])])),
+    yield f"## {_cell(_name(database))}"
+    yield _list(_facts(database), "")
+    drills = [row for drill in database["drills"] for row in _drill_rows(drill)]
+    changes = [*map(_change, database["changes"])]
+    restores = [*map(_restore, database["restores"])]
+    for heading, heads, rows in (
+        ("Drills", DRILL_HEADS, drills),
+        ("Guarded changes", CHANGE_HEADS, changes),
+        ("Restores", RESTORE_HEADS, restores),
     ):
         yield f"### {heading}"
-        yield table_ if table_.rows else "None is known in the period."
+        yield TableOfRows(heads, rows) if rows else "None is known in the period."
 
 
-def _overview(each: Fields) -> Sequence[str]:
+def _overview(database: Fields) -> Sequence[str]:
     return (
-        GOOD[each["ok"]],
-        _name(each),
-        _age(each["snapshot_age"]),
-        _age(each["archive_age"]),
-        _seconds(each["longest_gap"]),
-        _seconds(each["recovery_seconds"]),
+        GOOD[database["ok"]],
+        _name(database),
+        _age(database["snapshot_age"]),
+        _age(database["archive_age"]),
+        _seconds(database["longest_gap"]),
+        _seconds(database["recovery_seconds"]),
     )
 
 
-def _facts(each: Fields) -> Iterator[str]:
+def _facts(database: Fields) -> Iterator[str]:
     """Say what the newest snapshot and archive are, and the two numbers."""
-    if each["snapshot"]:
+    if database["snapshot"]:
         yield (
-            f"Newest snapshot: `{each['snapshot']}`, taken {_time(each['snapshot_created_at'])}, "
-            f"{size_text(each['snapshot_size']) or 'size not known'}; the service keeps it until "
-            f"{_time(each['snapshot_expires_at'])}."
+            f"Newest snapshot: `{database['snapshot']}`, taken "
+            f"{_time(database['snapshot_created_at'])}, "
+            f"{size_text(database['snapshot_size']) or 'size not known'}; the service keeps it "
+            f"until {_time(database['snapshot_expires_at'])}."
         )
     else:
         yield "Newest snapshot: none is known."
-    if each["archive"]:
-        recipients = each["archive_recipients"]
-        whose = (
+    if database["archive"]:
+        recipients = database["archive_recipients"]
+        encryption = (
             f"encrypted for {', '.join(recipients)}" if recipients else "not encrypted"
         )
         yield (
-            f"Newest archive: {_cell(each['archive'])}, of the snapshot of "
-            f"{_time(each['archive_created_at'])}, whole {_time(each['archived_at'])}, "
-            f"{size_text(each['archive_size'])}, SHA-256 by its "
-            f"manifest `{each['archive_sha256']}`, {whose}, kept "
-            f"{_cell(each['archive_kept'])}."
+            f"Newest archive: {_cell(database['archive'])}, of the snapshot of "
+            f"{_time(database['archive_created_at'])}, whole {_time(database['archived_at'])}, "
+            f"{size_text(database['archive_size'])}, SHA-256 by its "
+            f"manifest `{database['archive_sha256']}`, {encryption}, kept "
+            f"{_cell(database['archive_kept'])}."
         )
     else:
         yield "Newest archive: none is known."
-    gap = _seconds(each["longest_gap"])
-    if each["longest_gap"] is not None:
-        between = _time(each["longest_gap_from"]), _time(each["longest_gap_until"])
-        gap = f"{gap}, from {' until '.join(between)}"
+    gap = _seconds(database["longest_gap"])
+    if database["longest_gap"] is not None:
+        since = _time(database["longest_gap_from"])
+        gap = f"{gap}, from {since} until {_time(database['longest_gap_until'])}"
     yield f"Recovery point: {gap}."
-    yield f"Recovery time: {_seconds(each['recovery_seconds'])}."
-    if each["pending_since"]:
-        yield f"A snapshot was requested {_time(each['pending_since'])} and is not listed yet."
+    yield f"Recovery time: {_seconds(database['recovery_seconds'])}."
+    if database["pending_since"]:
+        requested = _time(database["pending_since"])
+        yield f"A snapshot was requested {requested} and is not listed yet."
 
 
 DRILL_HEADS = (
-    *(
-        "Time",
-        "Version",
-        "Taken",
-        "Result",
-        "Restore",
-        "Recovery",
-        "Asked the right database",
-    ),
-    *("Check", "Expected", "Found", "Known from"),
+    "Time",
+    "Version",
+    "Taken",
+    "Result",
+    "Restore",
+    "Recovery",
+    "Asked the right database",
+    "Check",
+    "Expected",
+    "Found",
+    "Known from",
 )
 
 
@@ -184,8 +186,9 @@ def _drill_rows(drill: Fields) -> Iterator[Sequence[str]]:
         return
     for each in drill["results"]:
         found = each["found"] or each["reason"] or "nothing"
-        mark = "" if each["passed"] else "**failed**: "
-        yield (*first, each["check"], each["expected"], mark + found, source)
+        if not each["passed"]:
+            found = f"**failed**: {found}"
+        yield (*first, each["check"], each["expected"], found, source)
         first = ("",) * len(first)
         source = ""
 
@@ -207,44 +210,50 @@ def _drill_cells(drill: Fields) -> Sequence[str]:
 CHANGE_HEADS = ("Guarding since", "Last change", "Changes", "Guard", "Way back")
 
 
-def _change(each: Fields) -> Sequence[str]:
-    changes = ", ".join(each["changes"]) or "none happened, as far as is known"
-    times = _time(each["noted_at"]), _time(each["changed_at"])
-    return (*times, changes, each["guard"], _way_back(each))
+def _change(guarded: Fields) -> Sequence[str]:
+    return (
+        _time(guarded["noted_at"]),
+        _time(guarded["changed_at"]),
+        ", ".join(guarded["changes"]) or "none happened, as far as is known",
+        guarded["guard"],
+        _way_back(guarded),
+    )
 
 
 RESTORE_HEADS = ("Requested", "Ended", "Snapshot", "Result", "By", "Way back")
 
 
-def _restore(each: Fields) -> Sequence[str]:
+def _restore(restore: Fields) -> Sequence[str]:
     return (
-        _time(each["requested_at"]),
-        _time(each["ended_at"]),
-        each["snapshot"] or NOT_KNOWN,
-        each["result"] or NOT_KNOWN,
-        each["by"],
-        _way_back(each),
+        _time(restore["requested_at"]),
+        _time(restore["ended_at"]),
+        restore["snapshot"] or NOT_KNOWN,
+        restore["result"] or NOT_KNOWN,
+        restore["by"],
+        _way_back(restore),
     )
 
 
-def _way_back(each: Fields) -> str:
-    """Name the command that goes back, or say that there is none."""
-    if each["way_back"] is None:
+def _way_back(entry: Fields) -> str:
+    """Name the command that goes back before a change or restore, or say that there is none."""
+    snapshot = entry["way_back"]
+    if snapshot is None:
         return "none is known"
-    if each["way_back_listed"] is False:
-        return f"{each['way_back']}, which the service does not list"
-    return f"`{NAME} restore {each['way_back']}`"
+    if entry["way_back_listed"] is False:
+        return f"{snapshot}, which the service does not list"
+    return f"`{NAME} restore {snapshot}`"
 
 
-def _stated(report: Fields, what: str) -> Iterator[str]:
-    """Give what the report says of all databases, and of each, such as its `problems`."""
-    yield from map(_cell, report[what])
-    for each in report["databases"]:
-        yield from (f"{_cell(_name(each))}: {_cell(one)}." for one in each[what])
+def _stated(report: Fields, field: str) -> Iterator[str]:
+    """Give the `problems` of all databases and of each, or what is `unknown` of them."""
+    yield from map(_cell, report[field])
+    for database in report["databases"]:
+        name = _cell(_name(database))
+        yield from (f"{name}: {_cell(each)}." for each in database[field])
 
 
 def _limits(report: Fields) -> str:
-    """Say by which limits it judges."""
+    """Say by which limits the report judges."""
     kinds = {
         "snapshot": "max_age",
         "archive": "max_archive_age",
@@ -259,12 +268,13 @@ def _limits(report: Fields) -> str:
     return f"Oldest allowed: {', '.join(texts)}.{origin}"
 
 
-def _name(each: Fields) -> str:
-    return f"{each['name']} ({each['id']})" if each["name"] else str(each["id"])
+def _name(database: Fields) -> str:
+    name = database["name"]
+    return f"{name} ({database['id']})" if name else str(database["id"])
 
 
-def _time(moment: str | None) -> str:
-    return to_the_second(moment) if moment else NOT_KNOWN
+def _time(rfc3339: str | None) -> str:
+    return to_the_second(rfc3339) if rfc3339 else NOT_KNOWN
 
 
 def _age(seconds: float | None) -> str:
@@ -282,6 +292,6 @@ def _list(texts: Iterable[str], none: str) -> str:
 def _cell(text: str) -> str:
     """Return a text that stays in its cell, whatever a service or a database says."""
     one_line = " ".join(printable(text).split())
-    # A backslash before it would make the bar the cell's end again.
+    # A backslash before a bar would make the bar the cell's end again.
     without_bars = BARS.sub(lambda bar: f"{2 * bar[1]}\\|", one_line)
     return without_bars.replace("<", "&lt;")

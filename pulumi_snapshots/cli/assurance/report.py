@@ -60,7 +60,6 @@ HIDDEN_URL = "(a URL)"
 )
 async def report(
     invocation: Invocation,
-    /,
     *,
     since: timedelta | datetime,
     states: Sequence[Path],

@@ -31,9 +31,8 @@ async def under_way(session: Session) -> list[Attempt]:
     # A snapshot that was found is held for seconds, and nothing of it is under way.
     held = [each for each in attempts if not (each.is_over and each.kind == "snapshot")]
     if held:
-        with suppress(
-            ProviderError
-        ):  # all times are the service's; by this machine's clock they may seem to be over
+        # All times are the service's; by this machine's clock they may seem to be over.
+        with suppress(ProviderError):
             await session.know_time(held[0].database_id, briefly=True)
     now = session.service_clock.now()
     return [
@@ -55,7 +54,7 @@ async def blocks_in(ledger: Ledger) -> list[tuple[str, datetime]]:
 
 
 @command(stack_option)
-async def runs(invocation: Invocation, /, *, stack: str | None) -> None:
+async def runs(invocation: Invocation, *, stack: str | None) -> None:
     """List what is under way or waited for.
 
     Says by whom, until when, and what you can do. Shows what runs on this machine, or in the shared

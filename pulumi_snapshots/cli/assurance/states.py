@@ -51,10 +51,11 @@ def read_states(
             try:
                 record = _record(invocation, resource)
             except (TypeError, ValueError, LookupError, AttributeError) as error:
-                is_said = isinstance(error, ValueError)
-                why = error if is_said else "it is not as Pulumi writes a resource"
+                reason = "it is not as Pulumi writes a resource"
+                if isinstance(error, ValueError):
+                    reason = f"{error}"
                 troubles.append(
-                    f"{name} in {file.name} cannot be read and does not count: {why}."
+                    f"{name} in {file.name} cannot be read and does not count: {reason}."
                 )
                 continue
             if record is not None:
@@ -103,12 +104,12 @@ def _record(invocation: Invocation, resource: Mapping[str, Any]) -> Record | Non
     if type_ is None or type_[1] not in RESOURCES or resource.get("delete"):
         return None
     schema = schema_of(type_[1])
-    shown = {
+    plain = {
         name: value
         for name, value in resource["outputs"].items()
         if not (isinstance(value, Mapping) and SIGNATURE in value)
     }
-    outputs = in_python(schema.properties, shown)
+    outputs = in_python(schema.properties, plain)
     problem = problem_of_state(schema, outputs)
     if problem is not None:
         reason = invocation.wording.text(problem.reason)

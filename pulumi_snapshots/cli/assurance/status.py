@@ -47,7 +47,7 @@ from pulumi_snapshots.storage.destination import place_text
     arguments.notify_option,
 )
 async def status_command(
-    invocation: Invocation, /, *, metrics: Path | None, **typed: Any
+    invocation: Invocation, *, metrics: Path | None, **typed: Any
 ) -> None:
     """Check that every database has a recent snapshot.
 

@@ -10,7 +10,7 @@ SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 @command(click.argument("shell", type=click.Choice(SHELLS)), has_result=False)
-async def completion(invocation: Invocation, /, shell: str) -> None:
+async def completion(invocation: Invocation, shell: str) -> None:
     """Print the completion script for SHELL: bash, zsh or fish.
 
     For bash: eval "$(squarecloud-snapshots completion bash)" in ~/.bashrc.

@@ -119,7 +119,6 @@ REHEARSAL = "rehearsal"  # the document, beside the ledger, in which two machine
 )
 async def doctor(
     invocation: Invocation,
-    /,
     *,
     stack: str | None,
     forget_block: bool,
@@ -179,12 +178,12 @@ def _misspelt(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 def _show(invocation: Invocation, findings: Sequence[Finding]) -> bool:
     """Show what was found; returns whether anything is a problem."""
-    problems = [one.check for one in findings if one.state == "problem"]
+    problems = [each.check for each in findings if each.state == "problem"]
     rows = [
-        (MARKS[one.state], one.check, f"{one.found}\n{one.advice}".strip())
-        for one in findings
+        (MARKS[each.state], each.check, f"{each.found}\n{each.advice}".strip())
+        for each in findings
     ]
-    invocation.result([one._asdict() for one in findings], rows, *problems)
+    invocation.result([each._asdict() for each in findings], rows, *problems)
     return bool(problems)
 
 
@@ -273,12 +272,9 @@ class ServiceChecks:
             What was forgotten.
         """
         until = await self.session.rate_limiter.forget_blocks()
-        found = (
-            f"forgotten: runs took it to last until {to_the_second(until)}"
-            if until
-            else "no run remembers one"
-        )
-        return "ok", found
+        if until is None:
+            return "ok", "no run remembers one"
+        return "ok", f"forgotten: runs took it to last until {to_the_second(until)}"
 
     async def _outage(self) -> Told:
         word, words = await self.session.client.health()
@@ -313,17 +309,16 @@ class ServiceChecks:
 
     async def _databases(self) -> Told:
         entries = self.listing.entries if self.listing else ()
-        known = [each.id for each in self.account.databases] if self.account else []
-        known += [each.database for each in entries if each.database]
-        if not known:
+        ids = [each.id for each in self.account.databases] if self.account else []
+        ids += [each.database for each in entries if each.database]
+        if not ids:
             return "unknown", "no database is known to check it with"
         try:
-            await self.session.client.database(known[0], patience=ONCE)
+            await self.session.client.database(ids[0], patience=ONCE)
         except refusals.NotAllowed as error:
             return "problem", f"{error}", "Restores and lookups of databases need it."
-        except (
-            refusals.SquareCloudError
-        ) as error:  # such as of one that was deleted, which says nothing of the scope
+        except refusals.SquareCloudError as error:
+            # Such as that the database was deleted, which says nothing of the scope.
             return "unknown", f"{error}"
         return "ok", "databases can be read"
 
@@ -342,7 +337,7 @@ class ServiceChecks:
         return "ok", found
 
     async def _quota(self) -> Told:
-        """What is left of the plan's snapshots."""
+        """Count what is left of the plan's snapshots."""
         memory = self.account.plan_memory if self.account else None
         if memory is None or self.listing is None:
             return "unknown", "the plan and the account's listing are needed"
@@ -431,30 +426,25 @@ class ServiceChecks:
         clock = self.session.service_clock
         place = bare(self.session.ledger.place)
         if not (place.is_shared and isinstance(place, Bucket | SqliteFile)):
+            found = "no second machine sees what this one has requested"
             advice = f"Set {config_key('shared_state')} or {variable('shared_state')}."
-            return (
-                "problem",
-                "no second machine sees what this one has requested",
-                advice,
-            )
+            return "problem", found, advice
         database_id = secrets.token_hex(16)
 
-        async def claims(resource: str) -> Claim:
+        async def claim(resource: str) -> Claim:
             ledger = Ledger(place.beside(REHEARSAL), clock)
             owner = f"{REHEARSAL}::dev::{resource}"
             id_ = secrets.token_hex(8)
             wish = Wish("snapshot", owner, database_id, "v1", 600.0, id=id_)
             return await ledger.edit(lambda document: ledger.decided(document, wish))
 
-        first = await claims("one")
-        taken_over = await claims("one")
-        waits = await claims("two")
+        first = await claim("one")
+        second = await claim("one")
+        third = await claim("two")
         await Ledger(place.beside(REHEARSAL), clock).withdraw(first.attempt)
-        roles = [first.role, taken_over.role, waits.role]
-        if (
-            roles != ["new", "resumed", "in the way"]
-            or taken_over.attempt.id != first.attempt.id
-        ):
+        roles = [first.role, second.role, third.role]
+        is_taken_over = second.attempt.id == first.attempt.id
+        if roles != ["new", "resumed", "in the way"] or not is_taken_over:
             found = (
                 f"a second machine would have sent another request: {', '.join(roles)}"
             )
@@ -511,16 +501,16 @@ def _plugin(environment: Mapping[str, str]) -> Told:
     folders = filter(Path.is_dir, home.glob(f"plugins/resource-{PACKAGE}-v*"))
     installed = sorted(path.name.rpartition("-v")[2] for path in folders)
     own_version = version("pulumi-snapshots")
-    how = "squarecloud-snapshots plugin install"
+    install = "squarecloud-snapshots plugin install"
     if own_version in installed:
         return "ok", f"{PACKAGE} {own_version} is installed"
     if installed:
         found = f"{PACKAGE} {', '.join(installed)} is installed, this package is {own_version}"
-        return "note", found, f"Install this version: {how}"
+        return "note", found, f"Install this version: {install}"
     on_path = shutil.which(PROGRAM, path=environment.get("PATH", ""))
     if on_path:
         return "ok", f"{on_path} is on PATH"
-    advice = f"Only programs in other languages than Python need it: {how}"
+    advice = f"Only programs in other languages than Python need it: {install}"
     return "note", "none is installed", advice
 
 
@@ -530,17 +520,16 @@ def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
     Those of a store that is not used are no problem.
     """
     if find_spec(LIBRARY) is None:
-        yield Finding(
-            "buckets", "note", f"{LIBRARY} is not installed", pip_install(EXTRA)
-        )
+        found = f"{LIBRARY} is not installed"
+        yield Finding("buckets", "note", found, pip_install(EXTRA))
         return
     for scheme in BUCKETS:
         at = f"{scheme}://"
         try:
-            found, _ = access(scheme, environment)
-            state: State = "note" if found.startswith(MACHINE) else "ok"
-            yield Finding(at, state, f"credentials of {NAMES[scheme]}: {found}")
+            source, _ = access(scheme, environment)
+            state: State = "note" if source.startswith(MACHINE) else "ok"
+            yield Finding(at, state, f"credentials of {NAMES[scheme]}: {source}")
         except NoCredentials as error:
-            told = COMMAND_MESSAGES.text((error.happened, *error.then))
+            found = COMMAND_MESSAGES.text((error.happened, *error.then))
             advice = "Only archives to such a bucket need them."
-            yield Finding(at, "note", told, advice)
+            yield Finding(at, "note", found, advice)

@@ -31,7 +31,7 @@ from pulumi_snapshots.errors.pages import EXPLAIN
     flag_option("--last", "Show and explain the last error of this machine."),
     has_result=False,
 )
-async def explain(invocation: Invocation, /, name: str | None, *, last: bool) -> bool:
+async def explain(invocation: Invocation, name: str | None, *, last: bool) -> bool:
     """Explain an error, or list all errors.
 
     Says what happened, what was done, and what to do. ERROR is a name such as `key-refused`, or a
@@ -75,8 +75,10 @@ def _explain_last(invocation: Invocation) -> bool:
         invocation.say("this machine remembers no error")
         return True
     text, at = last
-    named = re.search(rf"{EXPLAIN} ([\w-]+)", text)
-    page = page_text(named[1]) if named else None
-    more = f"\n{markdown(page or '', invocation.out)}" if named else ""
-    invocation.show(f"{zoned(at, invocation.zone)}\n{text}\n{more}")
+    shown = f"{zoned(at, invocation.zone)}\n{text}\n"
+    name = re.search(rf"{EXPLAIN} ([\w-]+)", text)
+    page = page_text(name[1]) if name else None
+    if page is not None:
+        shown += f"\n{markdown(page, invocation.out)}"
+    invocation.show(shown)
     return False

@@ -60,7 +60,7 @@ async def install(invocation: Invocation, /) -> None:
 @command(
     click.argument("language", type=click.Choice(list(RUNTIMES))), has_result=False
 )
-async def sdk(invocation: Invocation, /, language: str) -> None:
+async def sdk(invocation: Invocation, language: str) -> None:
     """Install the plugin, and generate its SDK for a language.
 
     Prints the line that imports it. If this folder has a project in that language, adds the SDK to
@@ -70,12 +70,10 @@ async def sdk(invocation: Invocation, /, language: str) -> None:
     runtime = RUNTIMES[language]
     package = f"{PACKAGE}@{version('pulumi-snapshots')}"
     if language != "yaml":
-        written = ("gen-sdk", package, "--language", runtime, "--out", "sdks")
-        await _pulumi(
-            invocation,
-            "package",
-            *(("add", package) if runtime == _runtime_here() else written),
-        )
+        arguments = ["gen-sdk", package, "--language", runtime, "--out", "sdks"]
+        if runtime == _runtime_here():
+            arguments = ["add", package]
+        await _pulumi(invocation, "package", *arguments)
     invocation.show(f"{Identity().imports()[language]}\n")
 
 
@@ -83,14 +81,11 @@ async def sdk(invocation: Invocation, /, language: str) -> None:
 async def uninstall(invocation: Invocation, /) -> None:
     """Uninstall every version of the plugin."""
     versions = await _versions(invocation)
-    if versions:
-        await _pulumi(invocation, "plugin", "rm", "resource", PACKAGE, "--yes")
-    done = (
-        f"uninstalled {PROGRAM} {', '.join(sorted(versions))}"
-        if versions
-        else f"no {PROGRAM} is installed"
-    )
-    invocation.show(f"{done}\n")
+    if not versions:
+        invocation.show(f"no {PROGRAM} is installed\n")
+        return
+    await _pulumi(invocation, "plugin", "rm", "resource", PACKAGE, "--yes")
+    invocation.show(f"uninstalled {PROGRAM} {', '.join(sorted(versions))}\n")
 
 
 plugin = click.Group(
@@ -106,17 +101,8 @@ async def _install(invocation: Invocation) -> None:
         program = Path(folder) / PROGRAM
         program.write_text(launcher())
         program.chmod(0o700)
-        await _pulumi(
-            invocation,
-            "plugin",
-            "install",
-            "resource",
-            PACKAGE,
-            own_version,
-            "--file",
-            str(program),
-            "--reinstall",
-        )
+        arguments = ["resource", PACKAGE, own_version, "--file", str(program)]
+        await _pulumi(invocation, "plugin", "install", *arguments, "--reinstall")
     invocation.show(f"installed {PROGRAM} {own_version}, which runs in {sys.prefix}\n")
     for other in sorted(await _versions(invocation) - {own_version}):
         removes = f"`pulumi plugin rm resource {PACKAGE} {other}` removes it"
@@ -129,10 +115,9 @@ async def _install(invocation: Invocation) -> None:
 def _runtime_here() -> str | None:
     """The language of the project in this folder, as Pulumi calls it; None without a project."""
     with suppress(OSError):
-        if found := RUNTIME.search(
-            Path("Pulumi.yaml").read_text(encoding="utf-8", errors="replace")
-        ):
-            return found[1]
+        project = Path("Pulumi.yaml").read_text(encoding="utf-8", errors="replace")
+        runtime = RUNTIME.search(project)
+        return runtime[1] if runtime else None
     return None
 
 

@@ -51,7 +51,7 @@ RESULT_MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
     click.option("--report", "file", type=FILE, help="Where the report goes."),
 )
 async def probe_command(
-    invocation: Invocation, /, *, file: Path | None, **typed: Any
+    invocation: Invocation, *, file: Path | None, **typed: Any
 ) -> None:
     """Find out how the real service behaves.
 
@@ -73,8 +73,8 @@ async def probe_command(
             )
     content = report.content()
     invocation.result(content, _summary(invocation, report, content), str(file))
-    left = "\n".join(f"left at the service: {one}." for one in content["left"].values())
-    invocation.say(left or "nothing is left at the service.")
+    left = [f"left at the service: {each}." for each in content["left"].values()]
+    invocation.say("\n".join(left) or "nothing is left at the service.")
     if ended is not None:
         invocation.fail(invocation.wording.report(ended))
 
@@ -84,8 +84,8 @@ async def _targets(
 ) -> tuple[Targets, list[str | None]]:
     """Return the typed databases, each another one, and the confirmed ones, with whole ids."""
 
-    async def whole(one: str | None) -> str | None:
-        return await invocation.database(session, one) if one else None
+    async def whole(database: str | None) -> str | None:
+        return await invocation.database(session, database) if database else None
 
     large = await whole(typed["large"])
     scratch = await whole(typed["scratch"])
@@ -104,18 +104,16 @@ def _summary(invocation: Invocation, report: Report, content: Mapping[str, Any])
         (RESULT_MARKS[verdict], name, f"{text}\n{seen}".strip())
         for verdict, name, text, seen in report.rows()
     ]
-    verdicts = [one["verdict"] for one in content["facts"].values()]
+    verdicts = [each["verdict"] for each in content["facts"].values()]
     counts = ", ".join(
         f"{verdicts.count(verdict)} {verdict}" for verdict in RESULT_MARKS
     )
-    learned = content["listing_cache"]
+    text = f"{grid(rows, invocation.out)}\n{counts}.\n"
     setting = "listing_cache"
-    how = (
-        f"Set {config_key(setting)} (or {variable(setting)}) to `{learned}`.\n"
-        if learned
-        else ""
-    )
-    return f"{grid(rows, invocation.out)}\n{counts}.\n{how}"
+    learned = content[setting]
+    if learned:
+        text += f"Set {config_key(setting)} (or {variable(setting)}) to `{learned}`.\n"
+    return text
 
 
 async def _confirm(
@@ -141,8 +139,7 @@ async def _confirm(
             invocation.say(f"{database_id}: confirmed by --yes, to {purpose}.")
         elif not invocation.stdin.isatty():
             invocation.wrong(f"confirm with --yes {database_id} to {purpose}.")
-        elif (
-            await invocation.ask(f"Type the id of database {database_id} to {purpose}:")
-            != database_id
-        ):
-            invocation.wrong("that is not its id. Nothing was sent.", helps=False)
+        else:
+            question = f"Type the id of database {database_id} to {purpose}:"
+            if await invocation.ask(question) != database_id:
+                invocation.wrong("that is not its id. Nothing was sent.", helps=False)

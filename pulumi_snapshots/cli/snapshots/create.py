@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pulumi_snapshots.archive.record import ArchiveInputs
-from pulumi_snapshots.cli.archives.archive import copy_snapshot, force_option
+from pulumi_snapshots.cli.archives.archive import copied, copy_snapshot, force_option
 from pulumi_snapshots.cli.archives.download import checked_output
 from pulumi_snapshots.cli.snapshots.show import show_record
 from pulumi_snapshots.cli.terminal import arguments
@@ -42,7 +42,6 @@ from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
 )
 async def create_command(
     invocation: Invocation,
-    /,
     *,
     urls: bool,
     output: str | None,
@@ -72,13 +71,11 @@ async def create_command(
         typed["database_id"], prepared, take, to_wait=_arguments_to_wait
     )
     if copy is not None and not invocation.failures:
-        await _copy(
-            invocation, record, copy, is_archive=archive is not None, force=force
-        )
-        return
-    if invocation.as_json or not invocation.failures:
+        await _copy(invocation, record, copy, manifest=archive is not None, force=force)
+    elif invocation.as_json:
         show_record(invocation, record, urls=urls)
-    if not (invocation.as_json or invocation.failures):
+    elif not invocation.failures:
+        show_record(invocation, record, urls=urls)
         download = f"{NAME} download {record.id} --output {record.database_id}.zip"
         invocation.note(f"hint: `{download}` downloads it.")
 
@@ -105,21 +102,18 @@ async def _copy(
     record: SnapshotRecord,
     copy: ArchiveInputs,
     *,
-    is_archive: bool,
+    manifest: bool,
     force: bool,
 ) -> None:
-    """Copy the snapshot; if that fails, say by which command it can be repeated."""
+    """Copy the snapshot; if that fails, say by which command the copying can be repeated."""
     source = {"database_id": record.database_id, "version_id": record.version_id}
-    done = "archived" if is_archive else "downloaded"
     try:
-        await copy_snapshot(
-            invocation, copy, source, done, manifest=is_archive, force=force
-        )
+        await copy_snapshot(invocation, copy, source, manifest=manifest, force=force)
     except ProviderError:
-        way = (
-            "archive {id} DESTINATION" if is_archive else "download {id} --output FILE"
-        )
-        again = f"{NAME} {way.format(id=record.id)}"
+        again = f"{NAME} download {record.id} --output FILE"
+        if manifest:
+            again = f"{NAME} archive {record.id} DESTINATION"
+        done = copied(manifest=manifest)
         invocation.warn(
             f"snapshot {record.id} was taken and not {done}; `{again}` repeats that."
         )

@@ -35,7 +35,7 @@ async def databases(invocation: Invocation, /) -> None:
     running: Mapping[str, bool] = {}
     newest = dict[str, SnapshotRecord | None]()
     async with invocation.asking() as session:
-        # a key that may not list them is an error
+        # a key that may not list the databases is an error
         every = await databases_of_account(session)
         try:
             running = await session.client.database_statuses(patience=BRIEF) or {}
@@ -60,16 +60,8 @@ async def databases(invocation: Invocation, /) -> None:
         age = _age(snapshot, now)
         version = "?" if page is None else _version(snapshot)
         age_text = None if age is None else spoken(age)
-        rows.append(
-            (
-                each.id,
-                each.name,
-                each.type,
-                RUNNING_TEXTS[is_running],
-                version,
-                age_text,
-            )
-        )
+        described = (each.id, each.name, each.type, RUNNING_TEXTS[is_running])
+        rows.append((*described, version, age_text))
         fields.append(
             {
                 **_described(each, is_running=is_running),

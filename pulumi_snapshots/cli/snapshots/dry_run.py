@@ -36,7 +36,7 @@ async def show_dry_run(
         database = await session.listings.database(
             inputs.target, recent, patience=BRIEF
         )
-        left = await _quota_left(session, inputs.target)
+        quota_left = await _quota_left(session, inputs.target)
         last = await _newest(session, inputs.target)
     fields = {
         "snapshot": inputs.snapshot,
@@ -49,7 +49,7 @@ async def show_dry_run(
         "newest_of_target": last.id if last else None,
         "newest_of_target_created_at": last.created_at if last else None,
         "keep_current": inputs.keep_current,
-        "quota_left": left,
+        "quota_left": quota_left,
     }
     loses = f"everything that it holds; its newest snapshot: {_taken(invocation, session, last)}"
     kept = "in a new snapshot, first" if inputs.keep_current else "not kept (--no-keep)"
@@ -60,7 +60,7 @@ async def show_dry_run(
         "onto": named(database, inputs.target),
         "overwrites": loses,
         "kept": kept,
-        "quota left": "not known" if left is None else f"{left} snapshots",
+        "quota left": "not known" if quota_left is None else f"{quota_left} snapshots",
     }
     invocation.result(fields, facts, inputs.snapshot)
     invocation.note("Nothing was sent that changes anything.")
@@ -84,10 +84,10 @@ async def _newest(session: Session, database_id: str) -> SnapshotRecord | None:
     """Find the newest snapshot of all that each page or run knows, since one page can be old."""
     listings = session.listings
     await listings.page(database_id, listings.recent, patience=BRIEF)
-    known = [entry_of(each) for each in await listings.found_lately(database_id)]
+    entries = [entry_of(each) for each in await listings.found_lately(database_id)]
     for page in listings.known_pages(database_id, listings.recent):
-        known += page.entries
-    return await newest(session, database_id, known)
+        entries += page.entries
+    return await newest(session, database_id, entries)
 
 
 async def _quota_left(session: Session, database_id: str) -> int | None:

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from pulumi_snapshots.cli.snapshots.restore import restore_command
 from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.errors import AnyMessage, Hint, HintKind, Message, ProviderError
-from pulumi_snapshots.guard.book import GuardBook, consult
+from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.guard.once import GuardedChange, OncePerRun
 from pulumi_snapshots.run.memory import Listener
@@ -84,7 +83,6 @@ def _completed(
 )
 async def guard_command(
     invocation: Invocation,
-    /,
     *,
     databases: Sequence[str],
     restore_on_failure: bool,
@@ -212,15 +210,9 @@ class _Guarding:
 
     async def _show_unfinished(self) -> None:
         """Say which earlier snapshots guard commands whose end is not noted."""
+        book = await consult(self._session.ledger, lambda book: book)
         for database_id in self._inputs:
-            earlier = await consult(
-                self._session.ledger,
-                partial(
-                    GuardBook.unfinished,
-                    database_id=database_id,
-                    guards=COMMAND_GUARD_PREFIX,
-                ),
-            )
+            earlier = book.unfinished(database_id, COMMAND_GUARD_PREFIX)
             if earlier is None or earlier.id is None:
                 continue
             unfinished = Message(
@@ -260,11 +252,9 @@ class _Guarding:
             ProviderError: It could not be started.
         """
         invocation = self._invocation
-        environment = (
-            {**invocation.environment}
-            if keep_key
-            else without_key(invocation.environment)
-        )
+        environment = {**invocation.environment}
+        if not keep_key:
+            environment = without_key(environment)
         environment[SNAPSHOTS_VARIABLE] = " ".join(self.snapshots)
         try:
             code = await invocation.child.run(self._words, environment)
@@ -272,9 +262,8 @@ class _Guarding:
             happened = f"the {self._change} could not begin: {error.strerror or error}"
             raise ProviderError(happened, "Nothing was run.") from error
         invocation.failure_code = code
-        with invocation.working(
-            self._session
-        ):  # the first ^C from now on does not cut it off
+        # The first ^C from now on does not cut off what is noted.
+        with invocation.working(self._session):
             for inputs in self._inputs.values():
                 if code:
                     row = _Row(invocation, inputs.database_id)

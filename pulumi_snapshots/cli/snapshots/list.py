@@ -34,7 +34,7 @@ SNAPSHOT_HEADS = ("SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE")
     urls_option,
     name="list",
 )
-async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
+async def list_(invocation: Invocation, *, urls: bool, **typed: Any) -> None:
     """List the snapshots of a database, or of all, newest first.
 
     DATABASE is an id, its beginning, or a name.
@@ -45,9 +45,9 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
         since = session.clock.monotonic()
         origin = query.origin
         if typed["database_id"] is not None:
-            one = await invocation.database(session, typed["database_id"])
-            query = replace(query, database_id=one)
-            databases = [one]
+            database_id = await invocation.database(session, typed["database_id"])
+            query = replace(query, database_id=database_id)
+            databases = [database_id]
         # A program gets no earlier page, since a list has no room for its age, nor do URLs.
         page = await snapshots_of_databases(
             session,
@@ -57,7 +57,7 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
         )
         of_each: OfEach = page.of_each
         if databases:
-            of_each = {one: of_each.get(one, {}) for one in databases}
+            of_each = {each: of_each.get(each, {}) for each in databases}
         snapshots = await find_snapshots(session, query, since, of_each)
     note_age(invocation, page)
     note_unlisted(invocation, snapshots)
@@ -100,9 +100,8 @@ def note_unlisted(
         invocation: the command.
         shown: the snapshots that the command shows.
     """
-    if unlisted := [
-        each.id for each in shown if each.name is None and each.size is None
-    ]:
+    unlisted = [each.id for each in shown if each.name is None and each.size is None]
+    if unlisted:
         more = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
         noted = "as runs have noted it, with the time of its request"
         invocation.warn(

@@ -43,7 +43,7 @@ from pulumi_snapshots.snapshot.read import get
     arguments.again_option,
 )
 async def restore_command(
-    invocation: Invocation, /, *, new: bool, dry_run: bool, **typed: Any
+    invocation: Invocation, *, new: bool, dry_run: bool, **typed: Any
 ) -> None:
     """Restore a snapshot, over everything that its database holds.
 
@@ -60,25 +60,24 @@ async def restore_command(
     confirmed = typed["overwrite"]
     onto = typed["target_database_id"]
     inputs = arguments.checked(invocation, RestoreInputs, {**typed, "overwrite": True})
-    if not (
-        confirmed or dry_run or (invocation.stdin.isatty() and invocation.err.isatty())
-    ):
+    can_ask = invocation.stdin.isatty() and invocation.err.isatty()
+    if not (confirmed or dry_run or can_ask):
         loses = f"restore overwrites everything that database {onto or typed['database_id']} holds"
         invocation.wrong(f"{loses}: add --yes to do it, or confirm it on a terminal.")
 
     async def prepared(session: Session) -> RestoreInputs:
         target = None if onto is None else await invocation.database(session, onto)
-        found = await invocation.snapshot(
+        snapshot = await invocation.snapshot(
             session, typed["database_id"], typed["version_id"]
         )
-        whole: Any = {
-            "database_id": found.database_id,
-            "version_id": found.version_id,
-            "target_database_id": target,
-        }
-        # The snapshot is the trigger, so a later run recognises an earlier run's restore of the
-        # same one.
-        ready = replace(inputs, **whole, triggers=[found.id])
+        ready = replace(
+            inputs,
+            database_id=snapshot.database_id,
+            version_id=snapshot.version_id or "",
+            target_database_id=target,
+            # By this trigger, a later run recognises an earlier run's restore of the snapshot.
+            triggers=[snapshot.id],
+        )
         if not (confirmed or dry_run):
             await _confirm(invocation, session, ready)
         return ready
@@ -87,8 +86,8 @@ async def restore_command(
         async with invocation.session() as session:
             await show_dry_run(invocation, session, await prepared(session))
         return
-    snapshot = f"{typed['database_id']}/{typed['version_id']}"
-    record = await invocation.recorded(snapshot, prepared, restore_snapshot, new=new)
+    typed_id = f"{typed['database_id']}/{typed['version_id']}"
+    record = await invocation.recorded(typed_id, prepared, restore_snapshot, new=new)
     _show(invocation, record)
 
 

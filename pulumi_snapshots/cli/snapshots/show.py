@@ -14,7 +14,7 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 
 @command(snapshot_argument, urls_option)
-async def show(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
+async def show(invocation: Invocation, *, urls: bool, **typed: Any) -> None:
     """Show a snapshot: its times, size, engine and origin. DATABASE/latest is the newest."""
     show_record(invocation, await looked_up(invocation, typed), urls=urls)
 
@@ -35,23 +35,26 @@ async def looked_up(invocation: Invocation, typed: dict[str, Any]) -> SnapshotRe
     return record
 
 
-def show_record(invocation: Invocation, one: SnapshotRecord, *, urls: bool) -> None:
+def show_record(invocation: Invocation, record: SnapshotRecord, *, urls: bool) -> None:
     """Show all that is known of a snapshot.
 
     Args:
         invocation: the command.
-        one: the snapshot.
+        record: the snapshot.
         urls: whether to show its download URL.
     """
-    expires = invocation.moment(one.expires_at)
-    times = {
-        "requested": invocation.moment(one.requested_at),
-        "created": invocation.moment(one.created_at),
-        "expires": expires,
+    facts = {
+        "snapshot": record.id,
+        "requested": invocation.moment(record.requested_at),
+        "created": invocation.moment(record.created_at),
+        "expires": invocation.moment(record.expires_at),
+        "size": size_text(record.size),
+        "engine": record.runtime,
+        "origin": record.origin,
     }
-    if one.size is None and expires:
-        # No listing has shown it, so its time is that of its request.
-        times = {"requested": times["created"], "expires": f"after {expires}"}
-    kind = {"size": size_text(one.size), "engine": one.runtime, "origin": one.origin}
-    fields = fields_of(one.id, one, SnapshotRecord, urls=urls)
-    invocation.result(fields, {"snapshot": one.id, **times, **kind}, one.id)
+    if record.size is None and facts["expires"]:
+        # No listing has shown the snapshot, so its time is that of its request.
+        facts["requested"] = facts.pop("created")
+        facts["expires"] = f"after {facts['expires']}"
+    fields = fields_of(record.id, record, SnapshotRecord, urls=urls)
+    invocation.result(fields, facts, record.id)

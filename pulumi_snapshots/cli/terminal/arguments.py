@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -203,18 +204,13 @@ def _pages(
 # Types --------------------------------------------------------------------------------------------
 
 
+@dataclass(eq=False)
 class _Checked(click.ParamType[Any]):
     """A type of arguments: `read` reads one or raises `Unfit`, and `complete` completes one."""
 
-    def __init__(
-        self,
-        name: str,
-        read: Callable[[str], Any],
-        complete: Callable[..., Any] | None = None,
-    ) -> None:
-        self.name = name
-        self.read = read
-        self.complete = complete
+    name: str
+    read: Callable[[str], Any]
+    complete: Callable[..., Any] | None = None
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None

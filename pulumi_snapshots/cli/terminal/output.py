@@ -76,7 +76,7 @@ def named(database: AccountDatabase, id_: str) -> str:
 
 
 def joined(*texts: str | None) -> str:
-    """Join the texts that are known by commas.
+    """Return the texts that are known, joined by commas.
 
     Args:
         *texts: The texts; None for what is not known.
