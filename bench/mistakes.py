@@ -2218,10 +2218,10 @@ MISTAKES = (
     ("cli/assurance", 'if not typed["overwrite_scratch"]:', "if False:"),
     (
         "cli/assurance",
-        "return arguments.checked(invocation, DrillInputs, known)",
-        "return DrillInputs.of(known)",
+        "return arguments.checked(invocation, DrillInputs, whole)",
+        "return DrillInputs.of(whole)",
     ),
-    ("cli/assurance", "and each.manifest.snapshot == wanted", ""),
+    ("cli/assurance", "and each.manifest.snapshot == snapshot", ""),
     # What a report says of a database, and what it does not show.
     ("cli/assurance", "if drill.database_id == self.health.id:", "if True:"),
     (
@@ -2249,8 +2249,8 @@ MISTAKES = (
     ),
     (
         "cli/assurance",
-        "sorted(filter(self._is_in_period, known), reverse=True)",
-        "sorted(known, reverse=True)",
+        "sorted(filter(self._is_in_period, restores), reverse=True)",
+        "sorted(restores, reverse=True)",
     ),
     (
         "cli/assurance",
@@ -2307,12 +2307,12 @@ MISTAKES = (
     ),
     (
         "cli/assurance",
-        "known = sorted(each for each in taken if each <= now)",
-        "known = sorted(taken)",
+        "times = sorted(each for each in taken if each <= now)",
+        "times = sorted(taken)",
     ),
     ("cli/assurance", "if each.manifest and each.is_good", "if each.manifest"),
     ("cli/assurance", "may_be_empty=False", "may_be_empty=True"),
-    ("cli/assurance", "ends = [*before[-1:], *known", "ends = [*known"),
+    ("cli/assurance", "ends = [*before[-1:], *times", "ends = [*times"),
     (
         "cli/assurance",
         "and self.evidence.now < each.waited_for_until",
@@ -2488,7 +2488,7 @@ MISTAKES = (
     ("drill", "for result in results or ():", "for result in (results or ())[:1]:"),
     ("drill", '("requested_at", "scratch_database_id", "passed")', '("requested_at",)'),
     ("drill", '("requested_at", "scratch_database_id", "passed")', '("requested_at", "passed")'),
-    ("cli/assurance", "if not any(_is_same_drill(entry, other) for other in known):", "if True:"),
+    ("cli/assurance", "if not any(_is_same_drill(drill, other) for other in drills):", "if True:"),
     (
         "cli/assurance",
         '("version_id", "scratch_database_id", "passed")',
@@ -2860,11 +2860,15 @@ MISTAKES = (
     ("cli/snapshots", "self._held.append(error)\n            self._session.stop()", "pass"),
     ("cli/snapshots", "if self._session.stopping and not self._held:", "if False:"),
     ("cli/snapshots", "name = Path(words[0]).name", 'name = " ".join(words)'),
-    ("cli/snapshots", "if keep_key else without_key(invocation.environment)", ""),
     (
         "cli/snapshots",
-        "with invocation.working(self._session):  # the first",
-        "if True:  # the first",
+        "if not keep_key:\n            environment = without_key(environment)",
+        "pass",
+    ),
+    (
+        "cli/snapshots",
+        "with invocation.working(self._session):",
+        "if True:",
     ),
     (
         "cli/snapshots",
