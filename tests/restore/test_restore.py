@@ -57,15 +57,19 @@ def on_restore(**fault: Any) -> Fault:
     return Fault(kind="restore", **fault)
 
 
+def is_sent_once(at: Scene) -> None:
+    assert at.holds() == "then"
+    assert len(at.posts) == 1
+    assert not [each for each in at.row.shown if "not sent" in each]
+
+
 @staged(scene)
 async def test_a_restore_leaves_though_the_check_right_before_it_is_answered_late(
     at: Scene,
 ) -> None:
     at.here.fault(kind="restore status", delay=12, times=None)
     (await at.restore()).complete  # noqa: B018  it asserts
-    assert at.holds() == "then"
-    assert len(at.posts) == 1
-    assert not [each for each in at.row.shown if "not sent" in each]
+    is_sent_once(at)
 
 
 @staged(scene)
@@ -74,9 +78,7 @@ async def test_a_restore_leaves_though_the_minutes_requests_are_used_up(
 ) -> None:
     ending = await at.restore(at.process(requests_per_minute=2), keep_current=True)
     ending.complete  # noqa: B018  it asserts
-    assert at.holds() == "then"
-    assert len(at.posts) == 1
-    assert not [each for each in at.row.shown if "not sent" in each]
+    is_sent_once(at)
 
 
 # The plain way -------------------------------------------------------------------------------------------------------
