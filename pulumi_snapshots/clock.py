@@ -276,6 +276,10 @@ class ServiceClock:
         self._assumed = 0.0
         self._trouble = NO_ANSWER_YET
 
+    def is_known(self) -> bool:
+        """Tell whether an answer has shown the service's time."""
+        return self.offset is not None
+
     @property
     def trouble(self) -> str | None:
         """Why the service's time is not known, as a clause; None if the time is known."""

@@ -219,11 +219,11 @@ class Bucket(Place):
         except StoreTrouble as error:
             # the error has the place already
             why = re.sub(r"^(\w+://[^:]*: )+", "", str(error.happened))
-            listing = (Hint(HintKind.ALLOW_LISTING),) * (
-                error.forbidden and not arguments
-            )
+            then = [*error.then]
+            if error.forbidden and not arguments:
+                then.append(Hint(HintKind.ALLOW_LISTING))
             # The error pages of this error and its cause are about archives.
-            raise self.unavailable(why, *error.then, *listing) from None
+            raise self.unavailable(why, *then) from None
 
 
 def place_of(

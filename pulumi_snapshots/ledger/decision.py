@@ -186,11 +186,6 @@ class Known:
         return [each for each in self.attempts if self.wish.is_mine(each)]
 
     @property
-    def mine_of_source(self) -> Sequence[Attempt]:
-        """The attempts in `mine` that restore the same snapshot."""
-        return [each for each in self.mine if each.source == self.wish.source]
-
-    @property
     def same_database(self) -> Sequence[Attempt]:
         """The attempts of anybody to start the same for the same database."""
         about = (self.wish.kind, self.wish.database_id)
@@ -310,9 +305,10 @@ def same_command(known: Known) -> Claim | None:
     wish = known.wish
     if wish.forced or owner_kind(wish.owner) != "command":
         return None
-    if not known.mine_of_source:
+    of_source = [each for each in known.mine if each.source == wish.source]
+    if not of_source:
         return None
-    newest = known.mine_of_source[0]
+    newest = of_source[0]
     if not newest.is_over and known.age(newest) <= timedelta(
         seconds=newest.request.timeout
     ):

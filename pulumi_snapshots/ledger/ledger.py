@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import anyio
@@ -134,12 +135,13 @@ class Ledger:
         unreadable = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
         with suppress(*unreadable):
             found = [
-                (id_, Attempt.from_outputs(each))
+                Attempt.from_outputs(each)
                 for id_, each in stored.items()
-                if each.keys() <= FIELDS_OF_ATTEMPT
+                if each.keys() <= FIELDS_OF_ATTEMPT and each["request"]["id"] == id_
             ]
-            if len(found) == len(stored) and all(each.is_sound for _, each in found):
-                return dict(sorted(found, key=lambda each: each[1].request.posted_at))
+            if len(found) == len(stored) and all(each.is_sound for each in found):
+                found.sort(key=attrgetter("request.posted_at"))
+                return {each.id: each for each in found}
         raise self.place.unavailable(
             "it holds an entry that cannot be read", *UNREADABLE
         )
@@ -160,27 +162,18 @@ class Ledger:
             ClaimRefused: If nothing may be sent, see `decide`.
         """
         now = self.clock.now()
-        there = self.attempts_in(document)
-        if wish.id in there:  # the answer to its own write was lost
-            return Claim(there[wish.id], "new")
-        claim = decide(there.values(), wish, now)
-        if claim.role == "new":
-            self._forget_past(document, there, now)
-            _put(document, claim.attempt)
+        attempts = self.attempts_in(document)
+        if wish.id in attempts:  # the answer to its own write was lost
+            return Claim(attempts[wish.id], "new")
+        claim = decide(attempts.values(), wish, now)
+        if claim.role != "new":
+            return claim
+        if self.clock.is_known():  # never by a clock that no answer has confirmed
+            for id_, each in attempts.items():
+                if each.is_past(now) or each.is_void(now):
+                    del document[ATTEMPTS][id_]
+        _put(document, claim.attempt)
         return claim
-
-    def _forget_past(
-        self,
-        document: Document,
-        there: dict[str, Attempt],
-        now: datetime,
-    ) -> None:
-        """Remove what need not be kept; never by a clock that no answer has confirmed."""
-        if self.clock.offset is None:
-            return
-        for id_, each in there.items():
-            if each.is_past(now) or each.is_void(now):
-                del document[ATTEMPTS][id_]
 
     def left(
         self, document: Document, attempt: Attempt, answered_within: timedelta
@@ -196,14 +189,14 @@ class Ledger:
             The attempt as it is then; None if its time to leave is over, or the ledger lacks it.
         """
         now = self.clock.now()
-        there = self.attempts_in(document).get(attempt.id)
+        entered = self.attempts_in(document).get(attempt.id)
         if (
-            there is None
-            or there.status is not Status.CLAIMED
-            or now > (there.due or now)
+            entered is None
+            or entered.status is not Status.CLAIMED
+            or now > (entered.due or now)
         ):
             return None
-        sent = replace(there, status=Status.SENT, due=now + answered_within)
+        sent = replace(entered, status=Status.SENT, due=now + answered_within)
         _put(document, sent)
         return sent
 
@@ -221,10 +214,10 @@ class Ledger:
         """
 
         def change(document: Document) -> Attempt:
-            there = self.attempts_in(document).get(attempt.id)
-            known = there.joined(attempt) if there is not None else attempt
+            entered = self.attempts_in(document).get(attempt.id)
+            known = entered.joined(attempt) if entered is not None else attempt
             is_answered = PROGRESS[attempt.status] > PROGRESS[Status.LOST]
-            if there is not None or is_answered or is_new:
+            if entered is not None or is_answered or is_new:
                 _put(document, known)
             return known
 
@@ -270,10 +263,10 @@ class Ledger:
         """
 
         def change(document: Document) -> bool:
-            there = self.attempts_in(document).get(attempt.id)
-            if there is None or there.shared_in is None:
+            entered = self.attempts_in(document).get(attempt.id)
+            if entered is None or entered.shared_in is None:
                 return False
-            _put(document, replace(there, shared_in=None))
+            _put(document, replace(entered, shared_in=None))
             return True
 
         return await self.edit(change)
@@ -298,9 +291,9 @@ class Ledger:
         """
 
         def change(document: Document) -> None:
-            there = self.attempts_in(document).get(attempt.id)
-            if there is not None:
-                _put(document, replace(there, held_until=until))
+            entered = self.attempts_in(document).get(attempt.id)
+            if entered is not None:
+                _put(document, replace(entered, held_until=until))
 
         await self.edit(change)
 
@@ -315,8 +308,8 @@ class Ledger:
         """
 
         def change(document: Document) -> bool:
-            there = self.attempts_in(document).get(attempt.id)
-            if there is not None and there.is_over:
+            entered = self.attempts_in(document).get(attempt.id)
+            if entered is not None and entered.is_over:
                 return False
             document.get(ATTEMPTS, {}).pop(attempt.id, None)
             return True
@@ -363,9 +356,8 @@ def _mark_saved(document: Document, seen: AbstractSet[str]) -> None:
     """Mark the attempts as saved that states were seen to have; entries are as they are stored."""
     entries: dict[str, Any] = document.get(ATTEMPTS, {})
     for id_, entry in entries.items() if seen else ():
-        with suppress(
-            LookupError, TypeError, ValueError, AttributeError
-        ):  # read elsewhere, loudly
+        # An entry that cannot be read is reported by `Ledger.attempts_in`.
+        with suppress(LookupError, TypeError, ValueError, AttributeError):
             posted_at = entry["request"]["posted_at"]
             requested_at = parse_rfc3339(posted_at).replace(microsecond=0)
             name = request_name(entry["kind"], entry["database_id"], requested_at)

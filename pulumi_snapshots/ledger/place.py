@@ -57,19 +57,15 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
 """What may follow a bucket after a `?`, as in Pulumi's URLs, and the variables that say the same;
 `-` before the variables that it takes the place of."""
 SAY_NOTHING = {
-    *(
-        "awssdk",
-        "s3ForcePathStyle",
-        "use_path_style",
-        "hostname_immutable",
-        "disableSSL",
-        "disable_https",
-    ),
-    *(
-        "rate_limiter_capacity",
-        "request_checksum_calculation",
-        "response_checksum_validation",
-    ),
+    "awssdk",
+    "s3ForcePathStyle",
+    "use_path_style",
+    "hostname_immutable",
+    "disableSSL",
+    "disable_https",
+    "rate_limiter_capacity",
+    "request_checksum_calculation",
+    "response_checksum_validation",
 }
 """Options of Pulumi's library for S3 that do not say which bucket is meant."""
 
@@ -208,7 +204,8 @@ def read_place(given: object) -> str:
         )
     if find_spec(LIBRARY) is None:
         raise checks.Unfit(not_installed(LIBRARY, EXTRA))
-    return place.uri + f"?{urlencode(sorted(options.items()))}" * bool(options)
+    query = urlencode(sorted(options.items()))
+    return f"{place.uri}?{query}".removesuffix("?")
 
 
 def _apart(text: str) -> tuple[str, dict[str, str]]:

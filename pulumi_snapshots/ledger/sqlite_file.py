@@ -25,16 +25,16 @@ FILE_PATIENCE = 10.0
 LOCKED = frozenset(
     {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 )
-# the last: no such table
 BROKEN = frozenset(
+    # the last: no such table
     {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
 )
 CUT = sqlite3.SQLITE_IOERR_SHORT_READ
 """The whole code for a file that is shorter than its header says; SQLite 3.40 had none."""
-# it is another user's
 REFUSED_CODES = frozenset(
     {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 )
+"""SQLite's codes for a file of another user."""
 WRITE_AHEAD = (
     "a tool has switched it to a write-ahead log, which not every file system shares, and has it "
     "open: so it cannot be switched back"
@@ -108,9 +108,8 @@ class SqliteFile(Place):
             if not self._is_there():
                 self._make_folder()
             how = "rw" if self._was_there else "rwc"
-            with closing(
-                self._connected(how)
-            ) as connection:  # which undoes what is not committed
+            # Closing undoes what is not committed.
+            with closing(self._connected(how)) as connection:
                 # EXTRA flushes the folder too. Otherwise a power failure could bring back the
                 # journal, and the old document with it.
                 connection.execute("PRAGMA synchronous = EXTRA")
@@ -141,9 +140,8 @@ class SqliteFile(Place):
                 right one.
         """
         folder = self._path.parent
-        if (
-            not folder.is_absolute()
-        ):  # a relative path would be another file in each working directory
+        # A relative path would be another file in each working directory.
+        if not folder.is_absolute():
             raise self.unavailable("there is no home directory with an absolute path")
         if not folder.is_dir() and (file := file_in_the_way(folder)):
             raise self.unavailable(f"{shown_file(file)} is a file, not a folder")

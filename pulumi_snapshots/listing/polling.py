@@ -29,27 +29,17 @@ PINNING = 5 * 60.0
 
 
 class PollPlan:
-    """Plans the polls of a process, which share the fetched pages; see `poll_table`."""
+    """Plans the polls of a process, which share the fetched pages; see `poll_table`.
 
-    def __init__(
-        self,
-        listings: Listings,
-        *,
-        first_after: float,
-        every: float,
-        ends: bool | None = None,
-    ) -> None:
-        """Begin without a pending snapshot.
+    Args:
+        listings: Fetches the pages.
+        settings: What a user has set about polls.
+    """
 
-        Args:
-            listings: Fetches the pages.
-            first_after: Seconds from an answer to the first poll.
-            every: Seconds between two polls.
-            ends: Whether a new snapshot ends the caching of a page; None if that is not known.
-        """
+    def __init__(self, listings: Listings, settings: PollSettings) -> None:
         self.listings = listings
         self.clock = listings.clock
-        self.settings = PollSettings(first_after, every, ends)
+        self.settings = settings
         self._account_polled_at: float | None = None
         self._account_asked_at: float | None = None
         self._most_at_once = 0
@@ -57,11 +47,6 @@ class PollPlan:
         self._is_refilled = False
         self._snapshots: list[PolledSnapshot] = []
         self._posts_to_come = 0
-
-    @property
-    def first_alone(self) -> float:
-        """Seconds from the answer to the first poll, for a snapshot without others beside it."""
-        return self.settings.first_alone
 
     @contextmanager
     def expecting(self) -> Iterator[None]:

@@ -1,11 +1,11 @@
 """What a change of inputs means for a restore that has acted. Sends no request."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from pulumi_snapshots.late import late
+from pulumi_snapshots.properties.catalogue import Values
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, digest_of
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
 from pulumi_snapshots.run.calls import Changes, EngineCall, Rules, Same
@@ -22,22 +22,17 @@ class RestoreRules(Rules):
     waits_on = "restore pending since {since}; will keep watching, no new request"
 
     def check(
-        self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False
+        self, call: EngineCall, values: Values, *, in_state: bool = False
     ) -> list[Problem]:
         """Check the inputs; the row of a new restore names its snapshot, also in a preview."""
-        snapshot, problems = (
-            [values.get(name) for name in NAMED_BY],
-            super().check(call, values, in_state=in_state),
-        )
+        problems = super().check(call, values, in_state=in_state)
+        snapshot = [values.get(name) for name in NAMED_BY]
         if not (in_state or problems or UNKNOWN in snapshot):
-            name = (call.owner or "").rpartition("::")[2]
             restored = short_id("/".join(map(str, snapshot)))
-            call.listener.progress(
-                f"{name}: restores {restored}" if name else f"restores {restored}"
-            )
+            call.show(f"restores {restored}")
         return problems
 
-    def in_state(self, state: Mapping[str, Any]) -> StateRequest | None:
+    def in_state(self, state: Values) -> StateRequest | None:
         """The restore, or the wait for its end; None for one that is looked up by its id."""
         if "requested_at" not in state:
             return None
@@ -51,14 +46,14 @@ class RestoreRules(Rules):
             record,
         )
 
-    def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def uses(self, values: Values) -> dict[str, Any]:
         """The snapshot's database, and the database that is restored."""
         return {
             **super().uses(values),
             "target_database_id": values.get("target_database_id"),
         }
 
-    def deciding(self, new: Mapping[str, Any]) -> list[str]:
+    def deciding(self, new: Values) -> list[str]:
         """The triggers, and the input that names the target."""
         return [
             "triggers",
@@ -70,8 +65,8 @@ class RestoreRules(Rules):
     def others(
         self,
         record: RestoreRecord,
-        old: Mapping[str, Any],
-        new: Mapping[str, Any],
+        old: Values,
+        new: Values,
         same: Same,
     ) -> list[str]:
         """The inputs among these that differ, whichever named the target before."""
@@ -83,8 +78,8 @@ class RestoreRules(Rules):
     def otherwise(
         self,
         record: RestoreRecord,
-        _old: Mapping[str, Any],
-        new: Mapping[str, Any],
+        _old: Values,
+        new: Values,
         _now: datetime,
     ) -> Changes:
         """Another snapshot alone restores nothing, and neither does a failure."""

@@ -4,7 +4,7 @@ What is kept of a restore: `RestoreRecord` in the state; the request and its out
 for 30 days; with `keep_current`, a snapshot of what the restore has overwritten (`undo.py`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from pulumi_snapshots.errors import Message
@@ -16,6 +16,7 @@ from pulumi_snapshots.properties.catalogue import (
     Moment,
     Record,
     ResourceSchema,
+    Values,
     declare,
     declare_database,
 )
@@ -123,7 +124,7 @@ class RestoreInputs(Inputs):
     )
 
     @classmethod
-    def problems(cls, values: Mapping[str, Any]) -> list[checks.Problem]:
+    def problems(cls, values: Values) -> list[checks.Problem]:
         """All problems of these values, also that no snapshot is given."""
         return with_snapshot_missing(super().problems(values), values)
 
@@ -139,7 +140,7 @@ class RestoreInputs(Inputs):
 
 
 def with_snapshot_missing(
-    found: list[checks.Problem], values: Mapping[str, Any]
+    found: list[checks.Problem], values: Values
 ) -> list[checks.Problem]:
     """Replace the problems of inputs that name no snapshot by a problem that says so.
 

@@ -1,11 +1,11 @@
 """Restore and resume: one POST at most, then polls until what the database holds is known."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pulumi_snapshots.clock import parse_rfc3339, time_text, to_the_second
 from pulumi_snapshots.errors import (
@@ -20,6 +20,7 @@ from pulumi_snapshots.ledger.attempt import Attempt, Status, is_resource
 from pulumi_snapshots.ledger.decision import ClaimRefused
 from pulumi_snapshots.ledger.wording import requester
 from pulumi_snapshots.listing.polling import wait_for_version
+from pulumi_snapshots.properties.catalogue import Values
 from pulumi_snapshots.restore.record import (
     RESTORE,
     SUCCESS,
@@ -157,6 +158,7 @@ class RestoreOperation(Operation):
         not_done = not_done or f"Database {inputs.target} was not restored."
         super().__init__(session, member, wish, not_done=not_done)
         self.inputs = inputs
+        self.target = inputs.target
         self.before = before
         self.holds = holds
         self.watch: StatusWatch | None = None
@@ -225,26 +227,24 @@ class RestoreOperation(Operation):
         """Keep what the database holds, if that is asked for and not done yet."""
         if not self.inputs.keep_current or self.previous is not None:
             return
-        target = self.inputs.target
         self.show_step("taking a snapshot of what the database holds")
-        source_time = self.taken if self.inputs.database_id == target else None
+        is_own = self.inputs.database_id == self.target
+        source_time = self.taken if is_own else None
         with self.taking_longer():
             source = self.inputs.snapshot
             self._kept = await keep_current(
-                self.session, target, self.member, source, source_time
+                self.session, self.target, self.member, source, source_time
             )
             self.previous = self._kept.id
 
     async def _send(self, name: str) -> None:
         """Send the request; a refusal that passes is waited out."""
-        target = self.inputs.target
-        if (
-            self.before is not None
-        ):  # each time, since the answers may have changed during a wait
+        # Each time, since the answers may have changed during a wait.
+        if self.before is not None:
             await self.before(self._runtime)
-        previous = await clear_of_others(self.session, target, self.show)
+        previous = await clear_of_others(self.session, self.target, self.show)
         self.wish = replace(self.wish, previous=previous)
-        path = f"POST /databases/{target}/snapshots/restore"
+        path = f"POST /databases/{self.target}/snapshots/restore"
         try:
             await self.send(LANE, path, partial(self._post, name))
             if self.attempt is not None and self._kept is not None:
@@ -253,25 +253,20 @@ class RestoreOperation(Operation):
             await self.try_again(refusal)
 
     async def _post(self, name: str, leaving: Leaving) -> PostAnswer:
-        target = self.inputs.target
+        session = self.session
+        inputs = self.inputs
         # Right before the request leaves: this machine may have been paused since the decision, in
         # a way that none of its clocks shows.
-        began = await began_since(self.session, target, self.wish.previous)
+        began = await began_since(session, self.target, self.wish.previous)
         if began is not None:
             happened = (
-                f"another restore of database {target} began at {to_the_second(began)}"
+                f"another restore of database {self.target} began at {to_the_second(began)}, after "
+                f"this run had decided to restore snapshot {inputs.snapshot}"
             )
-            since = (
-                f"{happened}, after this run had decided to restore snapshot "
-                f"{self.inputs.snapshot}"
-            )
-            raise RestoreRefused(
-                since,
-                NOT_RESTORED,
-                [Hint(HintKind.CHECK_DATA), Hint(HintKind.RUN_AGAIN)],
-            )
-        return await self.session.client.restore_snapshot(
-            target, name=name, version_id=self.inputs.version_id, leaving=leaving
+            then = [Hint(HintKind.CHECK_DATA), Hint(HintKind.RUN_AGAIN)]
+            raise RestoreRefused(happened, NOT_RESTORED, then)
+        return await session.client.restore_snapshot(
+            self.target, name=name, version_id=inputs.version_id, leaving=leaving
         )
 
     async def _settle(self, other: Attempt) -> None:
@@ -296,7 +291,7 @@ class RestoreOperation(Operation):
         """
         inputs = self.inputs
         memory = self.session.memory
-        if inputs.database_id == inputs.target and inputs.snapshot in memory.taken:
+        if inputs.database_id == self.target and inputs.snapshot in memory.taken:
             happened = (
                 f"snapshot {inputs.snapshot} is new in this same run, so there is nothing to go "
                 "back to yet"
@@ -308,7 +303,7 @@ class RestoreOperation(Operation):
         runtime = inputs.runtime
         if name is None:
             name, runtime = await self._looked_up()
-        if runtime is not None and inputs.database_id != inputs.target:
+        if runtime is not None and inputs.database_id != self.target:
             await self._compare_engines(runtime)
         self._runtime = runtime
         return name
@@ -336,17 +331,15 @@ class RestoreOperation(Operation):
     async def _compare_engines(self, runtime: str) -> None:
         """Raise `RestoreRefused` if the target is of another engine, as far as the service says."""
         session = self.session
-        inputs = self.inputs
         self.show_step("comparing the engines")
-        target = None
+        database = None
         with suppress(SquareCloudError):  # the service compares them too
-            target = await session.listings.database(
-                inputs.target, session.clock.monotonic()
-            )
-        if target is None or target.type in {None, runtime}:
+            now = session.clock.monotonic()
+            database = await session.listings.database(self.target, now)
+        if database is None or database.type in {None, runtime}:
             return
-        snapshot = f"snapshot {inputs.snapshot} is of a {runtime} database"
-        happened = f"{snapshot}, and database {inputs.target} is {target.type}"
+        snapshot = f"snapshot {self.inputs.snapshot} is of a {runtime} database"
+        happened = f"{snapshot}, and database {self.target} is {database.type}"
         raise RestoreRefused(happened, NOT_RESTORED, [Hint(HintKind.USE_SAME_ENGINE)])
 
     # After the request ----------------------------------------------------------------------------
@@ -400,13 +393,12 @@ class RestoreOperation(Operation):
         with suppress(SquareCloudError):
             now = session.clock.monotonic()
             status = await session.listings.database_status(
-                self.inputs.target, now, patience=BRIEF
+                self.target, now, patience=BRIEF
             )
             is_running = status.running
         if not is_running:
-            target = self.inputs.target
             self.warn(
-                f"the restore of database {target} succeeded, and the database was not seen "
+                f"the restore of database {self.target} succeeded, and the database was not seen "
                 "running since.",
                 HintKind.CHECK_HEALTH,
             )
@@ -434,7 +426,7 @@ class RestoreOperation(Operation):
         when = ""
         if self.taken and is_same:
             when = f", taken {time_text(self.taken, self.session.service_clock.now())},"
-        what = f"restored {record.snapshot}{when} onto database {self.inputs.target}"
+        what = f"restored {record.snapshot}{when} onto database {self.target}"
         earlier = f"{what}, requested at {record.requested_at} by an earlier run"
         if not self.is_resumed:
             if self.holds is None and is_resource(attempt.owner):
@@ -455,7 +447,7 @@ class RestoreOperation(Operation):
             if not is_same:
                 self.member.warn(another_snapshot(record))
         # Last, since a row shows the last text.
-        onto = short_id(self.inputs.target)
+        onto = short_id(self.target)
         self.member.progress(f"restored {short_id(record.snapshot)}{when} onto {onto}")
 
     # The end --------------------------------------------------------------------------------------
@@ -511,7 +503,7 @@ class RestoreOperation(Operation):
         return RestoreRecord(
             database_id,
             version_id,
-            self.inputs.target,
+            self.target,
             requested,
             attempt=attempt.request,
             previous=self.previous,
@@ -606,9 +598,7 @@ class RestoreCalls(ActCalls):
         """Whether the restore was onto the same database, and did not fail."""
         return carried.target_database_id == inputs.target and not carried.failure
 
-    async def read(
-        self, _call: EngineCall, id_: str, state: Mapping[str, Any]
-    ) -> Resource:
+    async def read(self, _call: EngineCall, id_: str, state: Values) -> Resource:
         """Return what the state holds; no request is sent, since a restore acts once.
 
         Args:
@@ -637,9 +627,7 @@ class RestoreCalls(ActCalls):
             )
         return resource
 
-    async def delete(
-        self, call: EngineCall, _id: str, state: Mapping[str, Any]
-    ) -> None:
+    async def delete(self, call: EngineCall, _id: str, state: Values) -> None:
         """Forget the restore: nothing is sent, and the database keeps what it holds.
 
         Args:
@@ -651,7 +639,7 @@ class RestoreCalls(ActCalls):
         call.listener.note(f"forgotten: the restore of {record.snapshot}; {kept}")
 
     def resource(
-        self, record: RestoreRecord, values: Mapping[str, Any], id_: str | None = None
+        self, record: RestoreRecord, values: Values, id_: str | None = None
     ) -> Resource:
         """Return the resource, also of a restore that failed: the state keeps the failure."""
         resource = Resource(id_ or record.id, RESTORE.state(record, values))

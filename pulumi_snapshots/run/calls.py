@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -33,7 +33,7 @@ from pulumi_snapshots.errors import (
 )
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import owner_of
-from pulumi_snapshots.properties.catalogue import ResourceSchema
+from pulumi_snapshots.properties.catalogue import ResourceSchema, Values
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem
 from pulumi_snapshots.run.memory import Listener, ResourceCalls, RunMemory, StateRequest
 from pulumi_snapshots.run.settings import Settings, SettingsError
@@ -71,8 +71,11 @@ class Shared:
         Args:
             settings: the settings.
         """
-        of = settings, self.ledger(settings), self.memory, self.clock
-        session: Session = self._one(settings, lambda: late("run.session:Session")(*of))
+        make = late("run.session:Session")
+        ledger = self.ledger(settings)
+        session: Session = self._one(
+            settings, lambda: make(settings, ledger, self.memory, self.clock)
+        )
         return session
 
     def ledger(self, settings: Settings) -> Ledger:
@@ -90,7 +93,7 @@ class Shared:
     def now(self) -> datetime:
         """Return the service's time if an answer has shown it, or else this machine's."""
         for ledger in self._ledgers.values():
-            if ledger.clock.offset is not None:
+            if ledger.clock.is_known():
                 return ledger.clock.now()
         return system_utc()
 
@@ -155,10 +158,25 @@ class EngineCall:
     """
 
     owner: str | None
-    # late, with a `SettingsError`: a call that sends nothing works with bad settings
     settings: Callable[[], Settings]
     shared: Shared
     listener: Listener
+
+    @property
+    def name(self) -> str:
+        """The resource's name; empty if it is not known."""
+        return (self.owner or "").rpartition("::")[2]
+
+    def show(self, text: AnyMessage) -> None:
+        """Show a text in a preview, with the resource's name.
+
+        With `--diff`, the engine prints the text alone.
+
+        Args:
+            text: The text.
+        """
+        named = Message("{name}: {text}", name=self.name, text=text)
+        self.listener.progress(named if self.name else text)
 
     def session(self) -> Session:
         """Return the session. Call it only in the event loop.
@@ -250,7 +268,7 @@ class Rules(ABC):
     def check(
         self,
         call: EngineCall,
-        values: Mapping[str, Any],
+        values: Values,
         *,
         in_state: bool = False,
     ) -> list[Problem]:
@@ -290,9 +308,9 @@ class Rules(ABC):
         Args:
             call: The call.
         """
-        return f"{self.schema.name} {(call.owner or '').rpartition('::')[2]!r}"
+        return f"{self.schema.name} {call.name!r}"
 
-    def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def uses(self, values: Values) -> dict[str, Any]:
         """Return the databases that no drill may overwrite, by the inputs that name them.
 
         Args:
@@ -300,7 +318,7 @@ class Rules(ABC):
         """
         return {"database_id": values.get("database_id")}
 
-    def in_state(self, state: Mapping[str, Any]) -> StateRequest | None:  # noqa: ARG002  most send no request
+    def in_state(self, state: Values) -> StateRequest | None:  # noqa: ARG002  most send no request
         """Return the request that the outputs of a state show.
 
         Args:
@@ -315,7 +333,7 @@ class Rules(ABC):
         self,
         call: EngineCall,
         id_: str,
-        state: Mapping[str, Any],
+        state: Values,
     ) -> Resource:
         """Refresh a resource in the state, or look up an existing one by its id.
 
@@ -342,8 +360,8 @@ class Rules(ABC):
         self,
         call: EngineCall,
         id_: str,
-        state: Mapping[str, Any],
-        values: Mapping[str, Any],
+        state: Values,
+        values: Values,
     ) -> Resource:
         """Resume an unfinished resource, or keep inputs that replace nothing.
 
@@ -363,7 +381,7 @@ class Rules(ABC):
         self,
         call: EngineCall,
         id_: str,
-        state: Mapping[str, Any],
+        state: Values,
     ) -> None:
         """Forget or delete the resource, and leave a line that says which.
 
@@ -400,7 +418,7 @@ class Rules(ABC):
     def note_seen(
         self,
         call: EngineCall,
-        state: Mapping[str, Any],
+        state: Values,
     ) -> StateRequest | None:
         """Note the request that a call of the engine shows, for the next edit of the ledger.
 
@@ -419,8 +437,8 @@ class Rules(ABC):
     def diff(
         self,
         call: EngineCall,
-        state: Mapping[str, Any],
-        values: Mapping[str, Any],
+        state: Values,
+        values: Values,
     ) -> Changes:
         """Compare the state's outputs with the inputs now, and show the user why they differ.
 
@@ -434,12 +452,8 @@ class Rules(ABC):
         """
         memory = call.shared.memory
         shown = self.note_seen(call, state)
-        found = self.compare(
-            call,
-            self.schema.record.from_outputs(state),
-            state,
-            values,
-        )
+        record = self.schema.record.from_outputs(state)
+        found = self.compare(call, record, state, values)
         if self.kind:
             stays = not found.replaces and self.acts_again not in found.updates
             self.calls_of(call).note_diff(shown if stays else None)
@@ -448,18 +462,15 @@ class Rules(ABC):
         if found.note and memory.is_first((owner_of(call.owner), found.note)):
             call.listener.note(found.note)
         if found.reason:
-            # With `--diff`, the engine prints the text without the resource.
-            name = (call.owner or "").rpartition("::")[2]
-            named = Message("{name}: {reason}", name=name, reason=found.reason)
-            call.listener.progress(named if name else found.reason)
+            call.show(found.reason)
         return found
 
     def compare(
         self,
         call: EngineCall,
         record: Any,
-        state: Mapping[str, Any],
-        values: Mapping[str, Any],
+        state: Values,
+        values: Values,
     ) -> Changes:
         """Compare the state with the inputs, and remember facts that create and delete do not get.
 
@@ -478,8 +489,8 @@ class Rules(ABC):
     def changes(
         self,
         record: Any,
-        old: Mapping[str, Any],
-        new: Mapping[str, Any],
+        old: Values,
+        new: Values,
         now: datetime,
         same: Same = operator.eq,
     ) -> Changes:
@@ -522,7 +533,7 @@ class Rules(ABC):
         updates = tuple(name for name in others if name not in replaces)
         return Changes(replaces, (*updates, self.acts_again) if updates else ())
 
-    def deciding(self, _new: Mapping[str, Any]) -> list[str]:
+    def deciding(self, _new: Values) -> list[str]:
         """Return the inputs whose change asks for another resource, or for the act again."""
         return [
             name
@@ -533,8 +544,8 @@ class Rules(ABC):
     def others(
         self,
         _record: Any,
-        old: Mapping[str, Any],
-        new: Mapping[str, Any],
+        old: Values,
+        new: Values,
         same: Same,
     ) -> list[str]:
         """Return which of the deciding inputs differ.
@@ -549,8 +560,8 @@ class Rules(ABC):
     def otherwise(
         self,
         _record: Any,
-        _old: Mapping[str, Any],
-        _new: Mapping[str, Any],
+        _old: Values,
+        _new: Values,
         _now: datetime,
     ) -> Changes:
         """Return the effect of age, a failure or other inputs if no deciding input differs."""
@@ -572,7 +583,7 @@ class ActCalls(ABC):
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
 
-    async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
+    async def create(self, call: EngineCall, values: Values) -> Resource:
         """Act, and wait for the end.
 
         Args:
@@ -584,7 +595,8 @@ class ActCalls(ABC):
         """
         inputs: Any = self.rules.schema.inputs.of(values)
         purposes = call.shared.memory.purposes(inputs.triggers)
-        kept = self.rules.calls_of(call).kept_for(purposes)
+        calls = self.rules.calls_of(call)
+        kept = calls.kept_for(purposes)
         if kept is not None and self.stays(kept.record, inputs):
             # The engine re-creates a resource that should not change, and this run has deleted it
             # before.
@@ -593,30 +605,38 @@ class ActCalls(ABC):
             call.listener.note(Message(STAYS_AS_IS, id=kept.record.id, then=then))
             return await self.continued(call, kept.record.id, kept.record, values)
         with ending_unfinished(call, self.rules.schema, values, self.ends):
-            record = await self.begin(call, inputs)
+            record = await self.begin(call, inputs, calls)
         return self.resource(record, values)
 
-    async def begin(self, call: EngineCall, inputs: Any, **more: Any) -> Any:
+    async def begin(
+        self, call: EngineCall, inputs: Any, calls: ResourceCalls, **more: Any
+    ) -> Any:
         """Act for a create, and wait for the end.
 
         Args:
             call: The call.
             inputs: The inputs.
+            calls: The engine's earlier calls about the resource.
             more: Further arguments of `act`.
 
         Returns:
             The record.
         """
-        forced = self.rules.calls_of(call).is_forced
-        about = (call.session(), inputs, call.listener, call.owner)
-        return await self.act(*about, forced=forced, **more)
+        return await self.act(
+            call.session(),
+            inputs,
+            call.listener,
+            call.owner,
+            forced=calls.is_forced,
+            **more,
+        )
 
     async def update(
         self,
         call: EngineCall,
         id_: str,
-        state: Mapping[str, Any],
-        values: Mapping[str, Any],
+        state: Values,
+        values: Values,
     ) -> Resource:
         """Keep waiting for the end of an act, the only update that there is.
 
@@ -641,7 +661,7 @@ class ActCalls(ABC):
         call: EngineCall,
         id_: str,
         record: Any,
-        values: Mapping[str, Any],
+        values: Values,
     ) -> Resource:
         """Return the resource, once its act has ended.
 
@@ -667,7 +687,7 @@ class ActCalls(ABC):
     def resource(
         self,
         record: Any,
-        values: Mapping[str, Any],
+        values: Values,
         id_: str | None = None,  # noqa: ARG002
     ) -> Resource:
         """Return the resource of a record.
@@ -707,7 +727,7 @@ async def keep_in_ledger(call: EngineCall, kept: StateRequest) -> None:
 def ending_unfinished(  # noqa: PLR0913, PLR0917  each is a fact of its own
     call: EngineCall,
     schema: ResourceSchema,
-    values: Mapping[str, Any],
+    values: Values,
     make: Callable[..., NotFinished[Any]],
     id_: str | None = None,
     kept: Any = None,
@@ -751,8 +771,8 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  each is a fact of its own
 
 def changed(
     name: str,
-    old: Mapping[str, Any],
-    new: Mapping[str, Any],
+    old: Values,
+    new: Values,
     same: Same = operator.eq,
 ) -> bool:
     """Return whether an input has changed, as far as it is known. Empty and absent are the same.
@@ -802,7 +822,7 @@ def holds_unknown(value: Any) -> bool:
     return value is UNKNOWN or any(map(holds_unknown, inside))
 
 
-def undecided(new: Mapping[str, Any], *names: str) -> AnyMessage:
+def undecided(new: Values, *names: str) -> AnyMessage:
     """Return why a preview cannot decide whether to make a new resource; empty if it can.
 
     Args:

@@ -362,7 +362,7 @@ class Operation:
     async def _know_time(self, attempts: list[Attempt]) -> None:
         """Learn the service's time, unless an earlier run has left what needs no request."""
         clock = self.session.service_clock
-        if clock.offset is not None:
+        if clock.is_known():
             return
         left = left_by_earlier_run(attempts, self.wish, clock.now())
         if left is None or left.is_owner_at_work(clock.now()):
@@ -446,7 +446,6 @@ class Operation:
                 accepted the request are kept in the attempt and not raised.
         """
         session = self.session
-        await self._warn_of_plan_end()
         wish = replace(self.wish, id=secrets.token_hex(8))
         decided_at = session.clock.stamp()
 
@@ -466,7 +465,8 @@ class Operation:
         self._hint_at_shared_state()
         try:
             async with slot as departure:
-                self._show_sent()
+                by = session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT)
+                self.member.progress(Message("sent; answer by {by}", by=by))
                 answer = await post(partial(self._leave, path, decided_at, departure))
             answered = "202" if answer.continues else "200"
             sent_within = answer.sent_within
@@ -490,15 +490,6 @@ class Operation:
             raise
         await self._enter_answer(answered, sent_within)
 
-    async def _warn_of_plan_end(self) -> None:
-        """Warn once a run if the account's plan ends soon or has ended."""
-        if self.wish.kind != "snapshot":  # a restore must not wait for the answer
-            return
-        warning = await self.session.take_plan_warning()
-        if warning is not None:
-            self.member.warn(warning)
-            await self.session.tell_monitor_of_plan(warning, self.member.warn)
-
     async def _leave(self, path: str, decided_at: Stamp, departure: Departure) -> None:
         """Mark in the ledger that the request leaves, or keep the request back if it is too late.
 
@@ -519,10 +510,6 @@ class Operation:
             raise ClaimTooOld(path)
         self.attempt = left
         session.sent.add(left.id)
-
-    def _show_sent(self) -> None:
-        by = self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT)
-        self.member.progress(Message("sent; answer by {by}", by=by))
 
     def _hint_at_shared_state(self) -> None:
         hint = "" if self.session.settings.shared_state else could_share(os.environ)
@@ -596,9 +583,10 @@ class Operation:
         attempts: list[Attempt] = []
         with nullcontext() if needed else suppress(LedgerUnavailable):
             attempts = await self.session.ledger.attempts()
+            own = self.sent
             for each in attempts:
-                if each.id == self.sent.id:
-                    self.attempt = each.joined(self.sent)
+                if each.id == own.id:
+                    self.attempt = each.joined(own)
         return attempts
 
     @property

@@ -19,6 +19,7 @@ from pulumi_snapshots.ledger.decision import Wish
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.plan import plan_warning
+from pulumi_snapshots.listing.poll_table import PollSettings
 from pulumi_snapshots.listing.polling import PollPlan
 from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.run.memory import Fleet, RunMemory
@@ -60,10 +61,11 @@ class Session(Stoppable):
         self.monitor: Monitor | None = None
         """Sends messages to a user's monitor; over the network unless it is given."""
         ledger.seen = self.memory.seen
+        self._account = settings.account()
         self.rate_limiter = RateLimiter(
             self.clock,
             ledger,
-            settings.account(),
+            self._account,
             budget=settings.own_requests,
             block_wait=settings.block_wait,
         )
@@ -71,12 +73,12 @@ class Session(Stoppable):
         self.client = Client(self.rate_limiter, settings.api_url, key, http)
         self.fleet = Fleet(self.clock)
         self.listings = Listings(self.client, self.clock, ledger)
-        self.poll_plan = PollPlan(
-            self.listings,
-            first_after=settings.first_poll_after,
-            every=settings.poll_every,
-            ends=LISTING_CACHES[settings.listing_cache],
+        polls = PollSettings(
+            settings.first_poll_after,
+            settings.poll_every,
+            LISTING_CACHES[settings.listing_cache],
         )
+        self.poll_plan = PollPlan(self.listings, polls)
         self._asking_time = anyio.Lock()
         # When the time was asked for in vain last, and why.
         self._no_time: tuple[float, SquareCloudError | None] = (-math.inf, None)
@@ -112,28 +114,26 @@ class Session(Stoppable):
             NothingSent: No answer has shown the time.
             KeyRefused: The service refuses the key.
         """
-        if self._knows_time():
+        service_clock = self.service_clock
+        if service_clock.is_known():
             return
         began = self.clock.monotonic()
         async with self._asking_time:
             asked_at, failure = self._no_time
             # Another caller may have asked during the wait for the lock.
-            if not self._knows_time() and asked_at < began:
+            if not service_clock.is_known() and asked_at < began:
                 failure = await self._ask_time(database_id, briefly=briefly)
                 if not briefly:
                     self._no_time = (self.clock.monotonic(), failure)
-        if self._knows_time():
+        if service_clock.is_known():
             return
-        why = failure.happened if failure else self.service_clock.trouble
+        why = failure.happened if failure else service_clock.trouble
         happened = (
             f"Nothing was requested for database {database_id}, since the service's time is not "
             f"known: {why}"
         )
         then = failure.then if failure else [Hint(HintKind.RUN_AGAIN)]
         raise NothingSent(happened, then=then) from failure
-
-    def _knows_time(self) -> bool:
-        return self.service_clock.offset is not None
 
     async def _ask_time(
         self, database_id: str, *, briefly: bool
@@ -151,34 +151,29 @@ class Session(Stoppable):
                 raise
             except SquareCloudError as error:  # a refusal has a time too
                 failure = error
-            if self._knows_time():
+            if self.service_clock.is_known():
                 break
         return failure
 
-    async def take_plan_warning(self) -> str | None:
-        """The warning that the account's plan ends soon or has ended, see `plan_warning`.
+    async def warn_of_plan_end(self, warn: Callable[[AnyMessage], None]) -> None:
+        """Warn once a process if the account's plan ends soon or has ended, see `plan_warning`.
 
-        Costs a request only if this process has not asked for the account yet, and no error.
-
-        Returns:
-            The warning; None if there is no reason to warn, or once this process has asked.
-        """
-        if not self.memory.is_first(plan_warning):
-            return None
-        with anyio.move_on_after(PLAN_ANSWER), suppress(SquareCloudError):
-            account = await self.listings.account(-math.inf, patience=ONCE)
-            return plan_warning(account.plan_ends, self.service_clock.now())
-        return None
-
-    async def tell_monitor_of_plan(
-        self, warning: str, warn: Callable[[AnyMessage], None]
-    ) -> None:
-        """Tell the monitor of the setting `notify` that the plan ends, unless it knows.
+        The monitor of the setting `notify` hears of the end too, unless it knows. A process that
+        has not asked for the account yet sends a request, whose failure only leaves out the
+        warning.
 
         Args:
-            warning: The warning.
-            warn: Shows that the monitor did not hear it.
+            warn: Shows a warning.
         """
+        if not self.memory.is_first(plan_warning):
+            return
+        warning: str | None = None
+        with anyio.move_on_after(PLAN_ANSWER), suppress(SquareCloudError):
+            account = await self.listings.account(-math.inf, patience=ONCE)
+            warning = plan_warning(account.plan_ends, self.service_clock.now())
+        if warning is None:
+            return
+        warn(warning)
         notice = Notice("warned", PLAN, PLAN, warning)
         await tell_monitor(
             notice,
@@ -226,7 +221,7 @@ class Session(Stoppable):
             digest_of(triggers),
             timeout,
             source,
-            self.settings.account(),
+            self._account,
             self.memory.run,
             forced=forced,
             reuses=reuses,

@@ -17,7 +17,13 @@ from pulumi_snapshots.errors import AnyMessage, Hint, HintKind, Message, Provide
 from pulumi_snapshots.hosts.monitor_message import problem_of_monitor
 from pulumi_snapshots.ledger.place import BACKEND, OPTIONS, OWN, read_place
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_camel
+from pulumi_snapshots.properties.catalogue import (
+    Duration,
+    Inputs,
+    Property,
+    declare,
+    in_camel,
+)
 from pulumi_snapshots.properties.checks import Problem, Unfit
 from pulumi_snapshots.state_directory import home_directory, state_directory
 
@@ -252,14 +258,14 @@ class Settings(Inputs):
         """
         _refuse_misspelt(config, environment)
         values: dict[str, Any] = {}
-        for name in cls.properties():
+        for name, setting in cls.properties().items():
             for source, place in (
                 (config_key(name), config),
                 (variable(name), environment),
             ):
                 given = place.get(source)
                 if given not in (None, ""):
-                    values[name] = cls._read_one(name, given, source, environment)
+                    values[name] = _read_setting(setting, given, source, environment)
                     break
         settings = cls(**values)
         if settings.own_requests < 1:
@@ -273,26 +279,6 @@ class Settings(Inputs):
             }
             raise SettingsError(Message(too_many, **counts))
         return settings
-
-    @classmethod
-    def _read_one(
-        cls,
-        name: str,
-        given: object,
-        source: str,
-        environment: Mapping[str, str],
-    ) -> object:
-        """Read one setting, which comes from a `source` with this name."""
-        wrong = "{it} {reason}"
-        try:
-            value: object = cls.properties()[name].read(given)
-            if value != BACKEND:
-                return value
-            wrong = "{it} is `backend`, which {reason}"
-            return backend_place(environment)
-        except ValueError as error:
-            reason = Problem.of(name, error).with_value()
-            raise SettingsError(Message(wrong, it=source, reason=reason)) from None
 
     @property
     def own_requests(self) -> int:
@@ -330,6 +316,22 @@ class Settings(Inputs):
         if self.api_key is None:
             raise MissingKey
         return self.api_key
+
+
+def _read_setting(
+    setting: Property, given: object, source: str, environment: Mapping[str, str]
+) -> object:
+    """Read one setting, which comes from a `source` with this name."""
+    wrong = "{source} {reason}"
+    try:
+        value: object = setting.read(given)
+        if value != BACKEND:
+            return value
+        wrong = "{source} is `backend`, which {reason}"
+        return backend_place(environment)
+    except ValueError as error:
+        reason = Problem.of(setting.name, error).with_value()
+        raise SettingsError(Message(wrong, source=source, reason=reason)) from None
 
 
 def _refuse_misspelt(config: Config, environment: Mapping[str, str]) -> None:

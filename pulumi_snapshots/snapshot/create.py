@@ -173,14 +173,11 @@ class SnapshotOperation(Operation):
         self.needs_url = needs_url
         self.database_id = inputs.database_id
         self.reuse = Reuse(session, inputs, self, last_change)
+        self._is_guard = last_change is not None
         self._replaced = not_adopted
         self._finished = NOT_FINISHED  # what a 200 has told
         # Whether another snapshot of the database held up the request.
         self._is_behind = False
-
-    @property
-    def _is_guard(self) -> bool:
-        return self.reuse.is_guard
 
     async def carry_out(self) -> SnapshotRecord:
         """Complete what an earlier run has started, adopt a snapshot, or take one.
@@ -252,6 +249,7 @@ class SnapshotOperation(Operation):
     async def _send(self) -> None:
         """Send the request; a refusal that passes is waited out."""
         path = f"POST /databases/{self.database_id}/snapshots"
+        await self.session.warn_of_plan_end(self.member.warn)
         try:
             await self.send(CREATE, path, self._post)
         except SquareCloudError as error:
@@ -355,7 +353,7 @@ class SnapshotOperation(Operation):
         is_answered = (
             attempt.request.answered == "200" or attempt.status is Status.FOUND
         )
-        if not is_answered and self.age < session.poll_plan.first_alone:
+        if not is_answered and self.age < session.poll_plan.settings.first_alone:
             return None  # also in a preview: the wait that follows polls at its time
         recent = session.listings.recent
         page = await session.listings.page(
@@ -374,11 +372,12 @@ class SnapshotOperation(Operation):
         Returns:
             The snapshot; None if no other operation waits for it.
         """
-        lock = self.session.locks[self.sent.id]
+        attempt = self.sent
+        lock = self.session.locks[attempt.id]
         if lock.locked():
-            self.show_other(self.sent)
+            self.show_other(attempt)
         while lock.locked():
-            ended = await self.entered_end(self.sent)
+            ended = await self.entered_end(attempt)
             if ended is not None:
                 self.attempt = ended
                 return await self._complete_found(ended)

@@ -1,13 +1,12 @@
 """What a change of inputs, or time, means for a snapshot that exists. Sends no request."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
 
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.errors import Message
 from pulumi_snapshots.late import late
+from pulumi_snapshots.properties.catalogue import Values
 from pulumi_snapshots.properties.checks import (
     UNKNOWN,
     Problem,
@@ -28,7 +27,7 @@ class SnapshotRules(Rules):
     calls = cached_property(lambda self: late("snapshot.read:SnapshotCalls")(self))  # noqa: PLW0108  loaded late
     waits_on = "pending since {since}; will keep waiting, no new request"
 
-    def in_state(self, state: Mapping[str, Any]) -> StateRequest | None:
+    def in_state(self, state: Values) -> StateRequest | None:
         """The snapshot, or the wait for it; None for one that is looked up by its id."""
         if "available" not in state:
             return None
@@ -45,7 +44,7 @@ class SnapshotRules(Rules):
         )
 
     def check(
-        self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False
+        self, call: EngineCall, values: Values, *, in_state: bool = False
     ) -> list[Problem]:
         """Check the inputs, and note that a new snapshot is made unless a comparison follows."""
         self.calls_of(call).makes_new_of = values.get("database_id")
@@ -55,8 +54,8 @@ class SnapshotRules(Rules):
         self,
         call: EngineCall,
         record: SnapshotRecord,
-        state: Mapping[str, Any],
-        values: Mapping[str, Any],
+        state: Values,
+        values: Values,
     ) -> Changes:
         """Compare, and remember what the state has, which the engine does not tell a create."""
         record.remember_in(call.shared.memory)
@@ -71,8 +70,8 @@ class SnapshotRules(Rules):
     def otherwise(
         self,
         record: SnapshotRecord,
-        _old: Mapping[str, Any],
-        new: Mapping[str, Any],
+        _old: Values,
+        new: Values,
         now: datetime,
     ) -> Changes:
         """Whether it is time for another snapshot."""

@@ -1,6 +1,6 @@
 """What the engine's calls do with a snapshot, and what a refresh learns."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from pulumi_snapshots.errors import (
 )
 from pulumi_snapshots.ledger.attempt import LATEST_OF_LOST
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, newest_first
+from pulumi_snapshots.properties.catalogue import Values
 from pulumi_snapshots.properties.checks import LATEST, expiry_of
 from pulumi_snapshots.run.calls import (
     ActCalls,
@@ -25,7 +26,7 @@ from pulumi_snapshots.run.calls import (
     Resource,
     ResourceNotFinished,
 )
-from pulumi_snapshots.run.memory import Listener, is_provisional
+from pulumi_snapshots.run.memory import Listener, ResourceCalls, is_provisional
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import REFRESH
 from pulumi_snapshots.service.errors import KeyRefused, NotAllowed, SquareCloudError
@@ -51,7 +52,7 @@ class SnapshotCalls(ActCalls):
     acts_again = HintKind.TAKE_NEW
     act = staticmethod(create)
 
-    async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
+    async def create(self, call: EngineCall, values: Values) -> Resource:
         """Take a snapshot, unless it is too early for a rotation by the service's clock."""
         rotated: SnapshotRecord | None = self.rules.calls_of(call).rotated
         if rotated is not None and await self._is_too_early(call, rotated, values):
@@ -60,7 +61,7 @@ class SnapshotCalls(ActCalls):
         return await super().create(call, values)
 
     async def _is_too_early(
-        self, call: EngineCall, record: SnapshotRecord, values: Mapping[str, Any]
+        self, call: EngineCall, record: SnapshotRecord, values: Values
     ) -> bool:
         """Whether only this machine's clock, by which the engine compared, asks for a rotation."""
         after = SnapshotInputs.of(values).rotate_after
@@ -79,18 +80,22 @@ class SnapshotCalls(ActCalls):
         )
         return True
 
-    async def begin(self, call: EngineCall, inputs: SnapshotInputs, **more: Any) -> Any:
+    async def begin(
+        self,
+        call: EngineCall,
+        inputs: SnapshotInputs,
+        calls: ResourceCalls,
+        **more: Any,
+    ) -> Any:
         """Take a snapshot; the replaced version must not be adopted."""
-        replaced = self.rules.calls_of(call).version
-        return await super().begin(call, inputs, not_adopted=replaced, **more)
+        more["not_adopted"] = calls.version
+        return await super().begin(call, inputs, calls, **more)
 
     def stays(self, carried: SnapshotRecord, inputs: SnapshotInputs) -> bool:
         """Whether the snapshot is of the same database."""
         return carried.database_id == inputs.database_id
 
-    async def read(
-        self, call: EngineCall, id_: str, state: Mapping[str, Any]
-    ) -> Resource:
+    async def read(self, call: EngineCall, id_: str, state: Values) -> Resource:
         """Refresh a snapshot in the state, or get an existing one by its id.
 
         Args:
@@ -135,9 +140,7 @@ class SnapshotCalls(ActCalls):
         # under its own id: a snapshot that was resumed still has the provisional id in the state
         return self.resource(seen, state)
 
-    async def delete(
-        self, call: EngineCall, _id: str, state: Mapping[str, Any]
-    ) -> None:
+    async def delete(self, call: EngineCall, _id: str, state: Values) -> None:
         """Forget the snapshot: the service has no delete, so nothing is sent.
 
         Args:

@@ -20,6 +20,7 @@ from pulumi_snapshots.properties.catalogue import (
     Moment,
     Record,
     ResourceSchema,
+    Values,
     declare,
     declare_database,
 )
@@ -35,8 +36,6 @@ from pulumi_snapshots.properties.checks import (
 from pulumi_snapshots.run.memory import PENDING, RunMemory, id_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.service.models import ListedSnapshot
 
@@ -92,7 +91,7 @@ class SnapshotInputs(Inputs):
     )
 
     @classmethod
-    def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
+    def problems(cls, values: Values) -> list[Problem]:
         """All problems of these values, also of the two ages together."""
         found = super().problems(values)
         known = cls.known(values, "rotate_after", "reuse_within")
