@@ -390,13 +390,13 @@ MISTAKES = (
     # The row of the same command.
     (
         "ledger",
-        'if wish.forced or owner_kind(wish.owner) != "command":',
-        'if owner_kind(wish.owner) != "command":',
+        'if newest is None or wish.forced or owner_kind(wish.owner) != "command":',
+        'if newest is None or owner_kind(wish.owner) != "command":',
     ),
     (
         "ledger",
-        "of_source = [each for each in known.mine if each.source == wish.source]",
-        "of_source = [*known.mine]",
+        "return next((each for each in self.mine if each.source == source), None)",
+        "return self.newest",
     ),
     ("ledger", "elif newest.has_known_end:", "elif newest.is_over:"),
     ("ledger", "is_resumed = wish.is_new_since(newest)", "is_resumed = False"),

@@ -198,6 +198,12 @@ class Known:
         """The last attempt of the same resource: its state has been about that since."""
         return next(iter(self.mine), None)
 
+    @property
+    def newest_of_source(self) -> Attempt | None:
+        """The last attempt of the same command to restore the same snapshot."""
+        source = self.wish.source
+        return next((each for each in self.mine if each.source == source), None)
+
     def is_restored_since(self, attempt: Attempt) -> bool:
         """Tell whether a run has restored the database of an attempt after its request.
 
@@ -303,12 +309,9 @@ def _is_left(newest: Attempt, wish: Wish) -> bool:
 def same_command(known: Known) -> Claim | None:
     """A command watches the restore that an equal command has begun, as long as that may take."""
     wish = known.wish
-    if wish.forced or owner_kind(wish.owner) != "command":
+    newest = known.newest_of_source
+    if newest is None or wish.forced or owner_kind(wish.owner) != "command":
         return None
-    of_source = [each for each in known.mine if each.source == wish.source]
-    if not of_source:
-        return None
-    newest = of_source[0]
     if not newest.is_over and known.age(newest) <= timedelta(
         seconds=newest.request.timeout
     ):

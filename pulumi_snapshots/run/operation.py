@@ -447,6 +447,7 @@ class Operation:
         """
         session = self.session
         wish = replace(self.wish, id=secrets.token_hex(8))
+        await session.warn_of_plan_end(wish.kind, self.member.warn)
         decided_at = session.clock.stamp()
 
         def decided(document: Document) -> Claim:

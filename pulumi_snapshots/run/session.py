@@ -155,7 +155,9 @@ class Session(Stoppable):
                 break
         return failure
 
-    async def warn_of_plan_end(self, warn: Callable[[AnyMessage], None]) -> None:
+    async def warn_of_plan_end(
+        self, kind: Kind, warn: Callable[[AnyMessage], None]
+    ) -> None:
         """Warn once a process if the account's plan ends soon or has ended, see `plan_warning`.
 
         The monitor of the setting `notify` hears of the end too, unless it knows. A process that
@@ -163,9 +165,10 @@ class Session(Stoppable):
         warning.
 
         Args:
+            kind: What the next request starts; a restore must not wait for what the plan says.
             warn: Shows a warning.
         """
-        if not self.memory.is_first(plan_warning):
+        if kind == "restore" or not self.memory.is_first(plan_warning):
             return
         warning: str | None = None
         with anyio.move_on_after(PLAN_ANSWER), suppress(SquareCloudError):

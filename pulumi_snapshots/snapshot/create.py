@@ -249,7 +249,6 @@ class SnapshotOperation(Operation):
     async def _send(self) -> None:
         """Send the request; a refusal that passes is waited out."""
         path = f"POST /databases/{self.database_id}/snapshots"
-        await self.session.warn_of_plan_end(self.member.warn)
         try:
             await self.send(CREATE, path, self._post)
         except SquareCloudError as error:
