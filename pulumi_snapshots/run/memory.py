@@ -243,25 +243,33 @@ class RunMemory:
         uses: The databases that resources are about, and those that drills overwrite.
         kept_until: Snapshots in states as DATABASE_ID/VERSION_ID, each with the end of its 30 days:
             a listing without one of them proves nothing.
-        seen: What calls of this process have shown states to have, up to date at each use: requests
-            as `Attempt.names`, and snapshots as their ids. No request of this process has started
-            these.
-        taken: The same for what resources of this process have made, resumed or are to keep.
     """
 
     def __init__(self, run: str = "") -> None:
         self.run = run
         self.uses = Uses()
         self._seen = set[str]()
-        self.seen: AbstractSet[str] = self._seen
         self._taken = set[str]()
-        self.taken: AbstractSet[str] = self._taken
         self.kept_until: dict[str, datetime] = {}
         self._said: set[Hashable] = set()
         self._other_ids: dict[str, str] = {}
         self._calls: dict[tuple[str, str | None], ResourceCalls] = defaultdict(
             ResourceCalls
         )
+
+    @property
+    def seen(self) -> AbstractSet[str]:
+        """What calls of this process have shown states to have, up to date at each use.
+
+        Requests as `Attempt.names`, and snapshots as their ids. No request of this process has
+        started these.
+        """
+        return self._seen
+
+    @property
+    def taken(self) -> AbstractSet[str]:
+        """The same for what resources of this process have made, resumed or are to keep."""
+        return self._taken
 
     def note_in_state(self, names: Iterable[str]) -> None:
         """Note what a state has.
