@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pulumi_snapshots.errors import HintKind, ProviderError, not_installed
-from pulumi_snapshots.errors.secrets import shown_file
+from pulumi_snapshots.errors.secrets import shortened, shown_file
 from pulumi_snapshots.properties.checks import Unfit
 from pulumi_snapshots.storage.flow import Flow, file_of
 from pulumi_snapshots.storage.store import READ_SIZE, Buffer
@@ -152,8 +152,11 @@ def identities(file: Path) -> list[Any]:
             getattr(error, "strerror", None)
             or "it is no text; if it is itself encrypted, decrypt it with age first"
         )
+        # A bare word that names no file is as likely the password of the key.
+        is_bare = not file.exists() and file.name == str(file) and not file.suffix
+        shown = shortened(file.name) if is_bare else shown_file(file)
         raise NotDecrypted(
-            f"the identity file {shown_file(file)} cannot be read: {why}",
+            f"the identity file {shown} cannot be read: {why}",
             then=[HintKind.NAME_IDENTITY],
         ) from None
     try:

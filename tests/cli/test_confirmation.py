@@ -55,6 +55,23 @@ async def test_only_the_typed_name_or_id_starts_the_restore(
     assert "--help" not in ended.err, "the help would not say the name"
 
 
+@at_desk(snapshot_seconds=30)
+async def test_a_snapshot_that_an_old_page_lacks_is_described_as_a_run_knows_it(
+    desk: Desk, w: World
+) -> None:
+    old = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=7))
+    freezing = ("url", f"{DATABASE}/{old.version_id}")
+    assert (await Desk(w, desk.state / "of-a-third").types(*freezing)).done.out
+    assert (await desk.types("create", DATABASE)).done.out
+    newest = f"{DATABASE}/{w.started()}"
+    ended = await desk.types(
+        "restore", newest, typed=Terminal(f"{DATABASE}\n"), err=Terminal()
+    )
+    told = f"with the snapshot of 2026-03-01 12:00:30 UTC:\n{newest}\n"
+    assert told in ended.done.err
+    assert len(w.requests("restore")) == 1
+
+
 @at_desk(databases=(DATABASE, OTHER_DATABASE))
 async def test_the_database_that_is_overwritten_is_to_be_typed(
     desk: Desk, w: World

@@ -228,7 +228,9 @@ async def test_a_password_typed_for_a_variable_is_not_shown(
     assert f"{secret[: min(3, len(secret) // 3)]}…" in said
 
 
-@pytest.mark.parametrize("secret", [TOKEN, "pa$$ w0rd!", AGE_KEY.lower()])
+@pytest.mark.parametrize(
+    "secret", [TOKEN, "pa$$ w0rd!", AGE_KEY.lower(), PASSWORD, "hunter2", "p w"]
+)
 @at_desk()
 async def test_a_secret_typed_for_a_file_is_not_shown(
     desk: Desk, tmp_path: Path, secret: str
@@ -254,10 +256,19 @@ async def test_a_usual_file_that_is_missing_is_shown(
     desk: Desk, tmp_path: Path
 ) -> None:
     typed = TYPED["decrypt --identity"]
-    said = await _says(
-        desk, tmp_path / "folder", *typed, "keys/shop-2026.age-identity.txt"
-    )
-    assert "keys/shop-2026.age-identity.txt" in said
+    for name in ("keys/shop-2026.age-identity.txt", "shop.txt", "keys/shop"):
+        said = await _says(desk, tmp_path / "folder", *typed, name)
+        assert f"file {name} cannot" in said
+
+
+@at_desk()
+async def test_a_file_of_any_name_that_is_there_is_shown(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("keys").mkdir()
+    typed = (*TYPED["decrypt --identity"], "keys")
+    assert "file keys cannot" in await _says(desk, tmp_path / "folder", *typed)
 
 
 @at_desk()
