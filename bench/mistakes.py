@@ -3008,6 +3008,21 @@ MISTAKES = (
     ("plugin", "if pin and known.last is not None:", "if False:"),
     ("plugin", 'if request.type != token("Guard"):', "if False:"),
     ("archive", "if seen is not None and seen.size != self.size:", "if False:"),
+    # What an import holds, and what is shown of a word that may be a password.
+    ("archive", "each.until is None or each.name != owner.name", "each.until is None"),
+    (
+        "archive",
+        "if each.until is None or parse_rfc3339(each.until) > now",
+        "if each.until is None",
+    ),
+    ("plugin", "request.news == request.olds and not self._is_alone", "not self._is_alone"),
+    (
+        "plugin",
+        "request.news == request.olds and not self._is_alone",
+        "request.news == request.olds",
+    ),
+    ("storage", " and not file.suffix", ""),
+    ("cli/snapshots", "snapshot, unlisted=True)\n    taken", "snapshot)\n    taken"),
 )  # fmt: skip
 """Of each the room (`.` is the whole package), a text of it that is there once, and what a tired
 colleague might have written.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from pulumi_snapshots.archive.archive import ArchiveRequest, archive_snapshot
@@ -18,9 +19,14 @@ from pulumi_snapshots.archive.record import (
 from pulumi_snapshots.archive.removal import end_archive
 from pulumi_snapshots.archive.shelf import check_archived, imported
 from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.properties.catalogue import Values
 from pulumi_snapshots.run.calls import EngineCall, Resource
 from pulumi_snapshots.storage.destination import place_text
+
+IMPORT_HOLDS = timedelta(days=7)
+"""How long an imported object stays, whatever other owners' rules say, until an update enters the
+importer."""
 
 
 class ArchiveCalls:
@@ -47,7 +53,7 @@ class ArchiveCalls:
         """Check whether the object is unchanged, or import an object by its URI.
 
         An import does not enter the resource into the manifest, because a lookup by id makes the
-        same call, even in a preview. The next update enters it.
+        same call, even in a preview. The next update enters it; `hold` keeps the object until then.
 
         Args:
             call: the engine's call.
@@ -63,6 +69,7 @@ class ArchiveCalls:
         transfers = call.shared.of(Transfers)
         if "mark" not in state:
             record, recipients = await imported(transfers, id_)
+            call.shared.of(ArchiveMemory).looked_up[call.owner] = record
             values: dict[str, Any] = {"destination": record.uri}
             if recipients:
                 values["recipients"] = recipients
@@ -70,6 +77,20 @@ class ArchiveCalls:
         record = ArchiveRecord.from_outputs(state)
         record = await check_archived(transfers, record, call.listener)
         return Resource(id_, ARCHIVE.state(record, state))
+
+    async def hold(self, call: EngineCall, record: ArchiveRecord) -> None:
+        """Note in an object's manifest that an importer holds the object for `IMPORT_HOLDS`.
+
+        The preview of `pulumi import` does the same. A failure only warns.
+
+        Args:
+            call: the engine's call.
+            record: the object.
+        """
+        transfers = call.shared.of(Transfers)
+        until = rfc3339(transfers.clock.utc() + IMPORT_HOLDS)
+        holder = replace(_owner(call, None, pin=False), until=until)
+        await enter_owner(transfers, record, holder, call.listener)
 
     async def update(
         self,

@@ -92,6 +92,12 @@ class ArchiveRules(Rules):
             )
         return problems
 
+    async def hold_imported(self, call: EngineCall) -> None:
+        """Note in the manifest that the importer holds the object."""
+        record = call.shared.of(ArchiveMemory).looked_up.get(call.owner)
+        if record is not None:
+            await self.calls.hold(call, record)
+
     def compare(
         self,
         call: EngineCall,

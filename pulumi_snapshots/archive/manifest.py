@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, replace
+from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -47,6 +48,10 @@ class Owner(Record):
         "For people: the URN of the resource, or the name of the command."
     )
     pin: bool = declare("Whether the owner keeps the object for good.", default=False)
+    until: Moment | None = declare(
+        "The end of an import's hold: the importer's next update makes it an owner for good.",
+        default=None,
+    )
 
 
 class Manifest(Record):
@@ -108,12 +113,13 @@ class Manifest(Record):
         )
 
     @classmethod
-    def parse(cls, content: bytes, uri: str) -> Manifest | None:
-        """Read the content of a file beside an object.
+    def parse(cls, content: bytes, uri: str, now: datetime) -> Manifest | None:
+        """Read the content of a file beside an object, without holds that are over.
 
         Args:
             content: the file's bytes.
             uri: the object's.
+            now: the time in UTC.
 
         Returns:
             The manifest; None if this is somebody else's file.
@@ -131,6 +137,11 @@ class Manifest(Record):
             manifest = cls.from_outputs(facts)
             for moment in manifest.moments():
                 parse_rfc3339(moment)
+            owners = [
+                each
+                for each in manifest.owners
+                if each.until is None or parse_rfc3339(each.until) > now
+            ]
         except (
             ValueError,
             LookupError,
@@ -139,7 +150,7 @@ class Manifest(Record):
         ) as error:
             name = place_text(uri + MANIFEST_SUFFIX)
             raise StoreTrouble(f"{name} is a damaged manifest ({error})") from error
-        return manifest
+        return replace(manifest, owners=tuple(owners))
 
     def moments(self) -> list[str]:
         """Return all times in the manifest, as they are written."""
@@ -170,6 +181,22 @@ class Manifest(Record):
             owner_id: the owner to leave out; None leaves out none.
         """
         return tuple(each for each in self.owners if each.id != owner_id)
+
+    def with_owner(self, owner: Owner) -> Manifest:
+        """Add an owner, in place of its entry or its hold as an importer.
+
+        Args:
+            owner: the owner.
+
+        Returns:
+            The new manifest.
+        """
+        others = [
+            each
+            for each in self.without(owner.id)
+            if each.until is None or each.name != owner.name
+        ]
+        return replace(self, owners=(*others, owner))
 
     def others_text(self, owner_id: str | None) -> str:
         """Name the other owners, for a message.
@@ -275,7 +302,8 @@ def read_beside(transfers: Transfers, uri: str) -> Beside:
         if not trouble.forbidden:
             raise
         return Beside(None, None, is_readable=False)
-    return Beside(held, Manifest.parse(held.content, uri) if held else None)
+    now = transfers.clock.utc()
+    return Beside(held, Manifest.parse(held.content, uri, now) if held else None)
 
 
 def manifest_at(transfers: Transfers, uri: str) -> Manifest | None:
@@ -292,7 +320,8 @@ def manifest_at(transfers: Transfers, uri: str) -> Manifest | None:
         StoreTrouble: the store failed, refused to read, or the manifest is damaged.
     """
     held = manifest_store(transfers, uri).load(LARGEST_MANIFEST)
-    return Manifest.parse(held.content, uri) if held else None
+    now = transfers.clock.utc()
+    return Manifest.parse(held.content, uri, now) if held else None
 
 
 def edit_manifest(transfers: Transfers, uri: str, edit: Edit) -> Manifest | None:
@@ -356,7 +385,7 @@ def merged(
             owners=present.without(record.owner),
             drill=present.drill,
         )
-    return replace(made, owners=(*made.owners, owner)) if owner else made
+    return made.with_owner(owner) if owner else made
 
 
 async def note_in_manifest(
@@ -406,9 +435,10 @@ async def enter_owner(
     def enter(manifest: Manifest | None) -> Manifest | None:
         if manifest is None or manifest.version_id != record.version_id:
             return None
-        return replace(manifest, owners=(*manifest.without(owner.id), owner))
+        return manifest.with_owner(owner)
 
-    warning = f"the manifest of {place_text(record.uri)} does not say so yet"
+    name = place_text(record.uri)
+    warning = f"the manifest of {name} does not name this resource as it should"
     return await note_in_manifest(transfers, record.uri, enter, listener, warning)
 
 

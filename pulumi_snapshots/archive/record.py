@@ -525,11 +525,13 @@ class ArchiveMemory:
     Attributes:
         current: by URN, the archive that a comparison has seen or a create has made.
         declared: by place, the URN of the first resource that archives to it.
+        looked_up: by URN, the archive of a lookup or an import.
     """
 
     def __init__(self) -> None:
         self.current: dict[str | None, ArchiveSuccessor] = {}
         self.declared: dict[Hashable, str | None] = {}
+        self.looked_up: dict[str | None, ArchiveRecord] = {}
 
     def previous(self, urn: str | None) -> ArchiveRecord | None:
         """Return the archive that a resource had before its create; None if none was compared.

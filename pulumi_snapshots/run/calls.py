@@ -294,6 +294,13 @@ class Rules(ABC):
                 problems.append(Problem(name, reason))
         return problems
 
+    async def hold_imported(self, call: EngineCall) -> None:  # noqa: B027  most hold nothing
+        """Keep for a while what `pulumi import` brings in, before an update makes it this one's.
+
+        Args:
+            call: A check of the inputs that the resource has, perhaps from a lookup before it.
+        """
+
     def calls_of(self, call: EngineCall) -> ResourceCalls:
         """Return the engine's earlier calls about the resource of a call in this run.
 

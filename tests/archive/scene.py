@@ -237,8 +237,17 @@ class Declared:
             await ArchiveRules().read(self.at.call(self.urn), self.id, self.state)
         )
 
-    async def imports(self, uri: str) -> ArchiveRecord:
+    async def looks_up(self, uri: str) -> ArchiveRecord:
         return self._saved(await ArchiveRules().read(self.at.call(self.urn), uri, {}))
+
+    async def imports(self, uri: str) -> ArchiveRecord:
+        """Import it as `pulumi import` does, which checks what it has read."""
+        call = self.at.call(self.urn)
+        rules = ArchiveRules()
+        read = await rules.read(call, uri, {})
+        rules.check(call, read.outputs, in_state=True)
+        await rules.hold_imported(call)
+        return self._saved(read)
 
     async def destroy(self) -> None:
         assert self.state is not None

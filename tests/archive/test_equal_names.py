@@ -91,11 +91,53 @@ async def test_what_is_imported_outlives_the_rule_of_its_former_stack(
 
 
 @staged(scene)
+async def test_what_is_imported_stays_until_the_next_up_whatever_others_do(
+    at: Scene,
+) -> None:
+    former = Declared(at, URN)
+    importer = Declared(at, "urn:pulumi:prod::other::squarecloud:index:Archive::mine")
+    another = Declared(at, f"{importer.urn}-too")
+    record = await former.up(keep_last=1)
+    for each in (importer, importer, another):  # a preview, and two imports
+        await each.imports(record.uri)
+    assert len(owners(record)) == 3
+    imported = at.snapshot
+    old = at.zip
+    at.newer(size=1000)
+    await former.up(keep_last=1)
+    assert "is an archive of prod::other::" in at.row.notes[-1]
+    assert holds(record, old)
+    at.snapshot = imported
+    await importer.up()
+    assert owners(record) == [(importer.urn, False), (another.urn, False)]
+    await at.here.clock.sleep(8 * 86400)
+    await another.imports(record.uri)
+    await another.up()
+    await another.up(delete_object=True)
+    await another.destroy()
+    assert owners(record) == [(importer.urn, False)], "it is an owner for good"
+
+
+@pytest.mark.parametrize("days", [6, 8])
+@staged(scene)
+async def test_an_import_that_no_up_follows_holds_the_object_for_a_week(
+    at: Scene, days: int
+) -> None:
+    former = Declared(at, URN)
+    importer = Declared(at, "urn:pulumi:prod::other::squarecloud:index:Archive::mine")
+    record = await former.up(delete_object=True)
+    await importer.imports(record.uri)
+    await at.here.clock.sleep(days * 86400)
+    await former.destroy()
+    assert file_of(record).exists() is (days == 6)
+
+
+@staged(scene)
 async def test_a_lookup_by_id_is_no_owner(at: Scene) -> None:
     former = Declared(at, URN)
     record = await former.up(delete_object=True)
     before = manifest_of(record).read_text()
-    await Declared(at, URN).imports(record.uri)
+    await Declared(at, URN).looks_up(record.uri)
     assert manifest_of(record).read_text() == before
 
 

@@ -22,7 +22,7 @@ from tests.cli.typed import Desk, at_desk
 from tests.support.contract import Shape, lost, observed
 from tests.support.memory import Memory
 from tests.support.virtual import staged
-from tests.support.world import World, world
+from tests.support.world import START, World, world
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "contracts.md").read_text()
@@ -178,11 +178,11 @@ def test_a_recorded_manifest_is_read_whole_and_one_with_more_too(file: Path) -> 
     recorded = json.loads(file.read_text())
     written = json.loads(recorded["manifest"])
     uri = f"file:///backups/{recorded['archive']}"
-    found = Manifest.parse(json.dumps(written).encode(), uri)
+    found = Manifest.parse(json.dumps(written).encode(), uri, START)
     assert found is not None
     assert json.loads(found.text) == written
     more = {**written, "field_of_a_later_version": 1}
-    assert Manifest.parse(json.dumps(more).encode(), uri) == found
+    assert Manifest.parse(json.dumps(more).encode(), uri, START) == found
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ async def test_a_file_of_any_name_that_is_there_is_shown(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("keys").mkdir()
+    Path("keys").mkdir()  # noqa: ASYNC240  a test's own
     typed = (*TYPED["decrypt --identity"], "keys")
     assert "file keys cannot" in await _says(desk, tmp_path / "folder", *typed)
 

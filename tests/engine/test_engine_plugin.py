@@ -140,17 +140,40 @@ def _imports_snapshots_that_are_listed(app: App) -> None:
 
 
 def _imports_an_archive_by_its_uri(app: App) -> None:
-    """Its manifest says what the state of its resource said."""
-    app.import_(
-        "nightly", put(app.folder / "kept", 0, DATABASE).as_uri(), kind="Archive"
+    """Its manifest says what the state of its resource said, and names the importer."""
+    stored = put(app.folder / "kept", 0, DATABASE)
+    manifest = stored.with_name(f"{stored.name}.json")
+    as_put = manifest.read_text()
+    app.program(
+        'pulumi.CustomResource("squarecloud:index:Archive", "seen", {}, '
+        f'pulumi.ResourceOptions(id="{stored.as_uri()}"))'
     )
-    program = (
-        'Archive("nightly", database_id="{}", version_id="v0", destination="{}/kept/")'
+    app.up()
+    assert manifest.read_text() == as_put, "a lookup holds nothing"
+    app.import_("nightly", stored.as_uri(), kind="Archive")
+    holder = json.loads(manifest.read_text())["owners"][-1]
+    assert holder["name"].endswith("squarecloud:index:Archive::nightly")
+    assert holder["until"] is not None
+    program = HEAD + (
+        f'Archive("nightly", database_id="{DATABASE}", version_id="v0", destination="{app.folder}/kept/"OPTIONS)'
     )
-    app.program(HEAD + program.format(DATABASE, app.folder))
+    app.program(program.replace("OPTIONS", ""))
     previewed = app.preview()
     assert "1 to update" in previewed, "the importer is entered as an owner"
     assert "to replace" not in previewed, "nothing is archived again"
+    app.up()
+    owner = json.loads(manifest.read_text())["owners"][-1]
+    assert (owner["name"], owner["until"]) == (holder["name"], None)
+    app.program("")
+    app.up()
+    manifest.write_text(as_put)
+    option = f', opts=pulumi.ResourceOptions(import_="{stored.as_uri()}")'
+    app.program(program.replace("OPTIONS", option))
+    app.preview()
+    assert manifest.read_text() == as_put, "the preview of a program notes nothing"
+    app.up()
+    owner = json.loads(manifest.read_text())["owners"][-1]
+    assert (owner["name"], owner["until"]) == (holder["name"], None)
 
 
 def test_a_wrong_input_fails_in_the_preview_by_name(plugged: App) -> None:

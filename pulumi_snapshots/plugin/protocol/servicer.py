@@ -257,6 +257,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                     values,
                     in_state=bool(request.olds.fields),
                 )
+                # `pulumi import` alone checks the very inputs that it has just read.
+                if request.news == request.olds and not self._is_alone:
+                    await kind.rules.hold_imported(call)
             else:
                 found = kind.schema.inputs.problems(values)
         problems += explained(found, request.olds)

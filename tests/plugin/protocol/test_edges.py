@@ -1,6 +1,7 @@
 """The protocol's edges: empty and unknown values, other settings, other versions, `pulumi do`."""
 
 import asyncio
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 from pulumi.runtime.proto import provider_pb2
 
+from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.ledger.attempt import is_resource
 from pulumi_snapshots.plugin.description.identity import PLUGIN_VERSION
 from squarecloud_emulator import Fault
+from tests.archive.scene import at_once, put
 from tests.support.plugin_inside import OF_DO, Plugged, inside, plugged, values
 from tests.support.servicer import UNKNOWN, CallFailedError, _struct, secret, urn
 
@@ -328,6 +331,35 @@ async def test_without_a_state_nothing_is_changed_or_deleted() -> None:
             in told
         )
         assert here.process.computer.attempts() == []
+
+
+IMPORTED = "urn:pulumi:dev::project::squarecloud:index:Archive::nightly"
+
+
+@pytest.mark.parametrize(
+    ("provider", "given", "holds"),
+    [
+        (OF_STACK, {}, True),
+        (OF_STACK, {"database_id": DATABASE}, False),
+        (OF_DO, {}, False),
+    ],
+    ids=["pulumi import", "the option import", "pulumi do"],
+)
+@inside
+async def test_an_import_alone_holds_the_archive_that_it_has_read(
+    tmp_path: Path, provider: str, given: dict[str, str], *, holds: bool
+) -> None:
+    stored = put(tmp_path, 0, DATABASE)
+    manifest = stored.with_name(f"{stored.name}.json")
+    as_put = manifest.read_text()
+    async with plugged(provider=provider) as here:
+        here.process.shared._made[Transfers] = Transfers(in_thread=at_once)
+        read = await here.ask("Read", urn=IMPORTED, id=stored.as_uri())
+        assert manifest.read_text() == as_put
+        news = {**values(read.inputs), **given}
+        await here.ask("Check", urn=IMPORTED, olds=read.inputs, news=news)
+    names = [each["name"] for each in json.loads(manifest.read_text())["owners"]]
+    assert names[1:] == [IMPORTED] * holds
 
 
 # Reads and resumes
