@@ -816,8 +816,8 @@ MISTAKES = (
     ),
     (
         "guard",
-        "if (each.guard, each.database_id) == (guard, database_id) and each.version_id:",
-        "if each.database_id == database_id and each.version_id:",
+        "is_wanted = each.guard == guard and each.database_id == database_id",
+        "is_wanted = each.database_id == database_id",
     ),
     ("service", 'return None if claim.role == "new" else Entry(claim)', "return None"),
     ("service", "is_new = traffic.now < cooldown != request.cooldown_seen", "is_new = False"),
@@ -1859,21 +1859,17 @@ MISTAKES = (
         "if each.database_id == database_id]",
     ),
     ("guard", "for each in noted if each.touched_at > self.now - KEPT_FOR]", "for each in noted]"),
+    ("guard", "if entry is not None and not happened:", "if False:"),
     (
         "guard",
-        "if known is not None and record.version_id is not None and not happened:",
-        "if False:",
-    ),
-    (
-        "guard",
-        "if known:\n            snapshot = known[0].snapshot",
-        "if False:\n            snapshot = known[0].snapshot",
+        "if pinned:\n            snapshot = pinned[0].snapshot",
+        "if False:\n            snapshot = pinned[0].snapshot",
     ),
     ("guard", "until if until > self.now else None", "until"),
     (
         "guard",
-        "if (each.guard, each.database_id) == (guard, database_id) and each.version_id:",
-        "if each.guard == guard and each.version_id:",
+        "is_wanted = each.guard == guard and each.database_id == database_id",
+        "is_wanted = each.guard == guard",
     ),
     ("guard", "book.restored(database_id) or NEVER,", "NEVER,"),
     (
@@ -2763,7 +2759,7 @@ MISTAKES = (
         "dynamic",
         (
             "properties.fields[_PROVIDER_KEY].CopyFrom(\n"
-            "                next(bag[_PROVIDER_KEY] for bag in bags if _PROVIDER_KEY in bag)\n"
+            "                next(each[_PROVIDER_KEY] for each in sent if _PROVIDER_KEY in each)\n"
             "            )"
         ),
         "pass",
@@ -2773,8 +2769,12 @@ MISTAKES = (
         'if database_id is None and self._settings.guard == "off":',
         "if database_id is None:",
     ),
-    ("dynamic", 'return had if change == "delete" else None', "return had"),
-    ("dynamic", 'return had if change == "delete" else None', "return None"),
+    (
+        "dynamic",
+        'if change == "delete" and self._state is not None:',
+        "if self._state is not None:",
+    ),
+    ("dynamic", "if self._known.done() else earlier", "if self._known.done() else None"),
     ("engine", "set() if newest is None or newest.done() else {newest}", "set()"),
     (
         "engine",
@@ -2803,7 +2803,7 @@ MISTAKES = (
         '"another run" if self.wish.is_new_since(other) else "an earlier run"',
         '"another run"',
     ),
-    ("program", "if known and snapshot is not None:", "if False:"),
+    ("program", "if given_instead and snapshot is not None:", "if False:"),
     ("archive", "manifest is None or manifest.claim != claim:", "False:"),
     (
         "archive",
@@ -2968,16 +2968,16 @@ MISTAKES = (
     ("storage", 'parts.netloc not in {"", "localhost"}', "False"),
     (
         "dynamic",
-        'patience = 0.0 if change == "delete" and had is not None else KNOWN_WITHIN',
-        "patience = KNOWN_WITHIN",
+        "patience = 0.0 if earlier is not None or is_off else KNOWN_WITHIN",
+        "patience = 0.0 if is_off else KNOWN_WITHIN",
     ),
     (
         "dynamic",
-        'if self._settings.guard == "off":\n            patience',
-        "if False:\n            patience",
+        "patience = 0.0 if earlier is not None or is_off else KNOWN_WITHIN",
+        "patience = 0.0 if earlier is not None else KNOWN_WITHIN",
     ),
-    ("dynamic", "change not in self._changes\n        ):", "False\n        ):"),
-    ("program", "if self._is_on(args.opts) or not self._picks(", "if not self._picks("),
+    ("dynamic", "if change not in self._changes:", "if False:"),
+    ("program", "if self._is_on(args.opts) or not is_picked:", "if not is_picked:"),
     (
         "program",
         "if not pin or last is None:\n            return last",

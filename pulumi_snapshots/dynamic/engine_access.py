@@ -45,14 +45,12 @@ class EngineError(Exception):
 
 
 # The SDK shows `Class: text` for a built-in class, `package.module.Class: text` for any other:
-# users
-# read `ProviderError`, as the root of all errors of this package is called.
+# users read `ProviderError`, as the root of all errors of this package is called.
 EngineError.__module__ = "builtins"
 EngineError.__qualname__ = "ProviderError"
 
 
-# --- What surrounds a call
-# ---------------------------------------------------------------------------------------
+# What surrounds a call ----------------------------------------------------------------------------
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:
@@ -67,8 +65,8 @@ def _find_server_state() -> Any:
 
     The main thread waits in the function that started the server.
     """
-    # gRPC's serving thread has it too, but looking at that frame's variables would keep alive an
-    # event that gRPC must drop.
+    # The frame of gRPC's serving thread has the server too, but looking at its variables would keep
+    # alive an event that gRPC must drop.
     main_thread = threading.main_thread().ident or 0
     for frame in _frames(_threads_frames().get(main_thread)):
         for value in tuple(frame.f_locals.values()):
@@ -89,7 +87,7 @@ def _threads_frames() -> dict[int, FrameType]:
     collects = gc.isenabled()
     gc.disable()
     try:
-        return sys._current_frames()  # noqa: SLF001
+        return sys._current_frames()  # noqa: SLF001  the only way to another thread's frame
     finally:
         if collects:
             gc.enable()
@@ -113,8 +111,7 @@ def _connect() -> Any:
 messages = Messages(_connect)  # those of this provider's process
 
 
-# --- The call under way
-# ------------------------------------------------------------------------------------------
+# The call under way -------------------------------------------------------------------------------
 
 
 class ServedCall:
@@ -151,13 +148,13 @@ class ServedCall:
 
         def detail() -> Any:
             properties = asyncio.run(rpc.serialize_properties(outputs, {}))
-            bags = [
-                getattr(getattr(self._request, it, None), "fields", {})
-                for it in ("news", "properties", "inputs")
+            sent = [
+                getattr(getattr(self._request, name, None), "fields", {})
+                for name in ("news", "properties", "inputs")
             ]
             # Without its provider the resource could be neither updated nor deleted ever again.
             properties.fields[_PROVIDER_KEY].CopyFrom(
-                next(bag[_PROVIDER_KEY] for bag in bags if _PROVIDER_KEY in bag)
+                next(each[_PROVIDER_KEY] for each in sent if _PROVIDER_KEY in each)
             )
             return unfinished(self._request, id_, properties, text)
 
@@ -212,15 +209,14 @@ def _ending(text: str) -> str:
 
 def current_call() -> ServedCall:
     """Return the call that this thread serves, or outside of a servicer one without features."""
-    for frame in _frames(sys._getframe()):  # noqa: SLF001
+    for frame in _frames(sys._getframe()):  # noqa: SLF001  the only way to the callers' frames
         context = frame.f_locals.get("context")
         if isinstance(context, grpc.ServicerContext):
             return ServedCall(frame.f_locals.get("request"), context)
     return ServedCall()
 
 
-# --- The engine's end, and its width
-# -----------------------------------------------------------------------------------
+# The engine's end, and its width ------------------------------------------------------------------
 
 
 @cache
@@ -254,7 +250,7 @@ def on_cancel(callback: Callable[[], None]) -> None:
             return plain.unary_unary(request, context)
 
         # A thread of its own: all of the server's may be in the very waits that Cancel is to end.
-        cancel.experimental_thread_pool = ThreadPoolExecutor(1, "engine-cancel")  # type: ignore[attr-defined]
+        cancel.experimental_thread_pool = ThreadPoolExecutor(1, "engine-cancel")  # type: ignore[attr-defined]  # gRPC looks for the attribute
         table[_CANCEL_METHOD] = grpc.unary_unary_rpc_method_handler(
             cancel,
             request_deserializer=plain.request_deserializer,
@@ -287,14 +283,13 @@ def widen(threads: int) -> None:
     with suppress(Exception):  # an unknown pool keeps its four
         pool = _find_thread_pool()
         # Under the lock of `submit`, which the thread that takes the engine's calls needs for the
-        # next one: it never
-        # meets a pool that wants a thread that the system refuses, which would end that thread, and
-        # no call after it.
-        with pool._shutdown_lock:  # noqa: SLF001
-            if pool._max_workers < threads:  # noqa: SLF001
-                pool._max_workers = threads  # noqa: SLF001
+        # next call. So that thread never meets a pool that wants a thread that the system refuses,
+        # which would end it, and take no call after that.
+        with pool._shutdown_lock:  # noqa: SLF001  a pool has no public way to grow
+            if pool._max_workers < threads:  # noqa: SLF001  the same
+                pool._max_workers = threads  # noqa: SLF001  the same
                 # At once: by itself a pool starts no thread for calls that wait already.
                 with suppress(RuntimeError):
-                    while len(pool._threads) < threads:  # noqa: SLF001
+                    while len(pool._threads) < threads:  # noqa: SLF001  the same
                         pool._adjust_thread_count()  # noqa: SLF001  starts one, or counts one idle thread fewer
-                pool._max_workers = len(pool._threads)  # noqa: SLF001
+                pool._max_workers = len(pool._threads)  # noqa: SLF001  the same

@@ -128,12 +128,8 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             self._preview.in_state = self._state.guardable
         elif reason is not None and database_id is not None:
             what = f"{FIRST_UP} ({reason})"
-            await self._carried_out(
-                "before_all",
-                inputs,
-                what,
-                MessageRow(self._messages, "", PYTHON),
-            )
+            row = MessageRow(self._messages, "", PYTHON)
+            await self._carry_out("before_all", inputs, what, row)
         return database_id
 
     def _hook(
@@ -142,9 +138,8 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         when: str,
         change: str,
     ) -> pulumi.ResourceHook:
-        async def run(
-            args: pulumi.ResourceHookArgs,
-        ) -> None:  # the SDK reads what only a function has
+        # The SDK reads what only a function has.
+        async def run(args: pulumi.ResourceHookArgs) -> None:
             await self._at_change(when, change, args.urn)
 
         hook = pulumi.ResourceHook(
@@ -155,9 +150,9 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         registered = hook._registered  # noqa: SLF001  resources wait for it
 
         async def both() -> None:
-            # A change that waited in the engine for something of the program would hold the step
-            # that this may need, and the engine answers what has failed only after all changes that
-            # it has begun.
+            # A change that waited in the engine for something of the program would hold a step
+            # that the program may need. The engine says what has failed only once all changes have
+            # ended that it has begun.
             await registered
             await self._ready
 
@@ -175,15 +170,14 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         An error fails it.
         """
         # Nothing here may need a thread of the program's executor: each resource whose change waits
-        # holds one.
+        # holds such a thread.
         row = MessageRow(self._messages, urn, PYTHON)
         if self._preview is not None:
             self._foresee(self._preview, change, urn, row)
             await self._messages.flush()
             return
-        if (
-            change not in self._changes
-        ):  # a delete, by a hook that the state has from before
+        # The state can have hooks of deletes from before, when the guard guarded deletes.
+        if change not in self._changes:
             return
         what = change_of(urn, change)
         database_id = await self._database_for(change)
@@ -198,7 +192,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         in_state = self._state.guardable if self._state is not None else None
         if inputs.lets_pass(change, in_state):
             return
-        await self._carried_out(when, inputs, what, row)
+        await self._carry_out(when, inputs, what, row)
 
     async def _database_for(self, change: str) -> str | None:
         """The database of a change.
@@ -206,14 +200,13 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         What the engine deletes before the guard's database is known, as if that is being replaced,
         is guarded by the database that the guard had.
         """
-        had = self._state.database_id if self._state is not None else None
-        patience = 0.0 if change == "delete" and had is not None else KNOWN_WITHIN
-        if self._settings.guard == "off":
-            patience = 0.0
+        earlier = None
+        if change == "delete" and self._state is not None:
+            earlier = self._state.database_id
+        is_off = self._settings.guard == "off"
+        patience = 0.0 if earlier is not None or is_off else KNOWN_WITHIN
         await asyncio.wait({self._known}, timeout=patience)
-        if self._known.done():
-            return self._known.result()
-        return had if change == "delete" else None
+        return self._known.result() if self._known.done() else earlier
 
     async def _at_failure(self, args: pulumi.ErrorHookArgs) -> bool:
         """Leave the way back at a guarded change that has failed."""
@@ -233,14 +226,14 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             once.whole.add(self._owner)
         return once
 
-    async def _carried_out(
+    async def _carry_out(
         self,
         act: str,
         inputs: Any,
         what: str,
         row: MessageRow,
     ) -> None:
-        """Do what `OncePerRun` does, on the loop of all requests; raises `pulumi.RunError`."""
+        """Call a method of `OncePerRun`, on the loop of all requests; raises `pulumi.RunError`."""
         engine_call: Any = late("run.calls:EngineCall")
         call = engine_call(None, lambda: self._settings, this_run().shared, row)
         change = late("guard.once:GuardedChange")(
@@ -249,7 +242,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         once = self._once()
         report = row.wording.report
         try:
-            await _carried_out(partial(once.carry_out, act, change, call, report))
+            await _on_request_loop(partial(once.carry_out, act, change, call, report))
         except ProviderError as error:
             raise pulumi.RunError(report(error)) from error
         finally:
@@ -273,7 +266,8 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         preview.show(change, urn, row)
 
 
-async def _carried_out(work: Callable[[], Awaitable[object]]) -> None:
+async def _on_request_loop(work: Callable[[], Awaitable[object]]) -> None:
+    """Carry out work on the loop of all requests, until its end or an interrupt."""
     done = asyncio.wrap_future(this_run().begin(work))
     try:
         with _interrupts.heard():

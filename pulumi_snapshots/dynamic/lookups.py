@@ -20,6 +20,7 @@ from pulumi_snapshots.lookup.results import Lookup
 from pulumi_snapshots.program import (
     PROGRAM_CONFIG,
     LookupFailed,
+    reasons_of,
     warn_of_plain_key,
     warn_once,
 )
@@ -41,11 +42,7 @@ def _question(
     """Find the answer, and what the user should know besides, on the run's event loop."""
     problems = lookup.query.problems(arguments)
     if problems:
-        told = "; ".join(
-            f"{problem.property} {PYTHON.text(problem.with_value())}"
-            for problem in problems
-        )
-        raise LookupFailed(function, f"{told}.")
+        raise LookupFailed(function, reasons_of(problems))
     warn_of_plain_key()
     settings = Settings.read(PROGRAM_CONFIG, os.environ)
     program = get_root_resource()
@@ -56,19 +53,22 @@ def _question(
         since = recent = session.listings.recent
         if program is not None:
             begun = _programs.setdefault(program, session.clock.monotonic())
-            # An older listing does not show what the resources have done that the arguments come
-            # from.
+            # The arguments can come from resources, whose work an older listing does not show.
             since = max(begun, recent) if lately else begun
-        tell = lambda text: pulumi.log.info(f"{function}: {text}")  # noqa: E731
+
+        def show_progress(text: str) -> None:
+            pulumi.log.info(f"{function}: {text}")
+
         answer: T = await late("lookup.find:answer_lookup")(
-            lookup, session, arguments, since, tell
+            lookup, session, arguments, since, show_progress
         )
         return answer, session.take_note()
 
     return ask
 
 
-def _noted(answered: tuple[T, AnyMessage]) -> T:
+def _warned(answered: tuple[T, AnyMessage]) -> T:
+    """Show the warning of an answer, and return the answer alone."""
     answer, note = answered
     if note:
         warn_once(PYTHON.text(note))
@@ -85,18 +85,12 @@ def _asking(function: str, opts: Any = None) -> Iterator[None]:
     try:
         yield
     except ProviderError as error:
-        raise LookupFailed(
-            function,
-            debugged(PYTHON.error_text(error), error),
-            why=error,
-        ) from None
+        text = debugged(PYTHON.error_text(error), error)
+        raise LookupFailed(function, text, why=error) from None
 
 
 def _are_mocked() -> bool:
-    """Whether a test runs the program with mocks instead of an engine.
-
-    They must answer all that leaves it.
-    """
+    """Whether a test runs the program with mocks, which must answer all that leaves the program."""
     return isinstance(get_monitor(), MockMonitor)
 
 
@@ -112,11 +106,8 @@ class _Direct(Lookups):
         if _are_mocked():
             return super()._answer(lookup, arguments, opts)
         with _asking(lookup.function, opts):
-            return _noted(
-                this_run().carry_out(
-                    _question(lookup, lookup.function, arguments, lately=False)
-                )
-            )
+            ask = _question(lookup, lookup.function, arguments, lately=False)
+            return _warned(this_run().carry_out(ask))
 
     def _answer_later(
         self,
@@ -128,15 +119,15 @@ class _Direct(Lookups):
             return super()._answer_later(lookup, arguments, opts)
         function = f"{lookup.function}_output"
 
-        async def find(known: dict[str, Any]) -> T:
-            for name, value in known.items():
+        async def find(values: dict[str, Any]) -> T:
+            for name, value in values.items():
                 if value is None:
                     raise LookupFailed(
                         function, f"{name} is an output whose value is None."
                     )
             with _asking(function):
-                ask = _question(lookup, function, known, lately=True)
-                return _noted(await asyncio.wrap_future(this_run().begin(ask)))
+                ask = _question(lookup, function, values, lately=True)
+                return _warned(await asyncio.wrap_future(this_run().begin(ask)))
 
         with _asking(function, opts):
             return pulumi.Output.from_input(dict(arguments)).apply(find)

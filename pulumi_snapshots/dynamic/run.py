@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from pulumi_snapshots.engine.process import run_in
+from pulumi_snapshots.engine.process import address_in, run_at
 from pulumi_snapshots.first_use import FirstUse
 from pulumi_snapshots.late import late
 from pulumi_snapshots.run.calls import Shared
@@ -27,7 +27,7 @@ class Run:
     """
 
     def __init__(self) -> None:
-        self.shared = Shared(run_in(sys.argv))
+        self.shared = Shared(run_at(address_in(sys.argv)))
         self._portal = FirstUse(_start_event_loop)
 
     def carry_out(self, operation: Callable[[], Awaitable[T]]) -> T:

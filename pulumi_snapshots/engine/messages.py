@@ -122,13 +122,10 @@ class Messages:
                 self._engine.Log(message, timeout=ANSWER_DEADLINE)
                 return
         if not ephemeral:  # the engine shows what is printed, too, unless it is gone
+            stream = sys.stderr if warning else sys.stdout
+            shown = f"warning: {text}" if warning else text
             with suppress(OSError, ValueError):
-                print(
-                    *(["warning:"] * warning),
-                    text,
-                    file=sys.stderr if warning else sys.stdout,
-                    flush=True,
-                )
+                print(shown, file=stream, flush=True)
 
     def wait(self) -> None:
         """Wait at most 5 s until the engine has all messages: none may arrive after its call."""
@@ -208,7 +205,7 @@ class Callbacks(callback_pb2_grpc.CallbacksServicer):
         return callback_pb2.Callback(target=self._target, token=token)
 
     async def Invoke(self, request: Any, _context: Any) -> Any:  # noqa: N802  the protocol's name
-        """Call one."""
+        """Call the function of a callback."""
         message = await self._functions[request.token](request.request)
         return callback_pb2.CallbackInvokeResponse(response=message.SerializeToString())
 
@@ -271,20 +268,19 @@ def unfinished(request: Any, id_: str, properties: Struct, reason: str) -> Any:
         properties: the outputs to keep.
         reason: the error that the user reads.
     """
-    # The engine lists reasons: their further lines are indented below the star of the first.
     detail = provider_pb2.ErrorResourceInitFailed(
         id=id_, properties=properties, refresh_before_update=True
     )
+    # The engine lists reasons: their further lines are indented below the star of the first.
     detail.reasons.append(reason.replace("\n", "\n\t  "))
-    if hasattr(
-        request, "inputs"
-    ):  # a read: the engine takes the inputs from the answer
+    # The engine takes the inputs of a read from the answer.
+    if hasattr(request, "inputs"):
         detail.inputs.CopyFrom(request.inputs)
     return detail
 
 
 RETRIED = ("CreateRequest", "UpdateRequest")
-"""The calls that the engine lets end as not done yet."""
+"""The requests whose calls the engine lets end as not done yet."""
 
 
 def await_failed(request: Any) -> Any:
@@ -312,8 +308,7 @@ def status(text: str, detail: Any = None) -> bytes:
         detail: one protobuf message, the most that the status can have; None for no detail.
     """
     # By hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which
-    # Google's own clients
-    # use), and a process that loads one of them can never load the other.
+    # Google's own clients use), and a process that loads one of them can never load the other.
     message = b"\x08\x02" + _field(2, text.encode())
     if detail is None:
         return message

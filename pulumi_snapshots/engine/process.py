@@ -48,23 +48,14 @@ def address_in(command: Sequence[str]) -> str | None:
     return last if re.fullmatch(r"[\w.\-\[\]:]*:\d+|unix:\S+", last) else None
 
 
-def run_in(command: Sequence[str]) -> str:
-    """Return the name of the engine's run, the same in all processes that the engine starts.
-
-    Args:
-        command: the command line of a provider.
-
-    Returns:
-        The name; empty without an engine.
-    """
-    return run_at(address_in(command))
-
-
 def run_at(address: str | None) -> str:
-    """Return the name of the run of an engine; empty without an engine.
+    """Return the name of an engine's run, the same in all processes that the engine starts.
 
     Args:
         address: the engine's address; None without an engine.
+
+    Returns:
+        The name; empty without an engine.
     """
     return f"{socket.gethostname()} {address}" if address else ""
 
@@ -108,13 +99,12 @@ def engine_process() -> int | None:
     None if there is no such ancestor.
     """
     process = _parent_of(os.getpid())
-    # launchers and shells may stand between; in a container it may be the first of all
+    # Launchers and shells may stand between. In a container, the engine may be the first process.
     while process:
         with suppress(OSError):
-            command = (
-                Path(f"/proc/{process}/cmdline").read_text(errors="replace").split("\0")
-            )
-            if Path(command[0]).stem == "pulumi":
+            command_line = Path(f"/proc/{process}/cmdline").read_text(errors="replace")
+            program, *_ = command_line.split("\0")
+            if Path(program).stem == "pulumi":
                 return process
         process = _parent_of(process)
     return None
@@ -123,10 +113,10 @@ def engine_process() -> int | None:
 def _parent_of(process: int) -> int:
     """The number of a process's parent; 0 if the system does not say, or the process has ended."""
     with suppress(OSError):
+        status = Path(f"/proc/{process}/stat").read_text()
         # The program's name, which ends at the last ")", may contain anything.
-        return int(
-            Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
-        )
+        _, _, fields = status.rpartition(")")
+        return int(fields.split()[1])
     return 0
 
 
@@ -164,31 +154,29 @@ class Interrupts:
             self._waiting -= 1
 
     def _begin(self) -> None:
-        with suppress(
-            ValueError
-        ):  # a program of the Automation API, in another thread than the main one
+        # A program of the Automation API can be in another thread than the main one.
+        with suppress(ValueError):
             usual: Any = signal.getsignal(signal.SIGINT)
 
-            def interrupted(*now: Any) -> None:
+            def interrupted(*received: Any) -> None:
                 self._callback()
                 if not self._waiting and callable(usual):
-                    usual(*now)
+                    usual(*received)
 
             signal.signal(signal.SIGINT, interrupted)
         with suppress(OSError):  # no such command, or the engine is not of this session
             engine = engine_process()
             if engine is None:
                 return
-            no = subprocess.DEVNULL
             child = subprocess.Popen(  # noqa: S603  a fixed command
                 NOTHING,
-                stdin=no,
-                stdout=no,
-                stderr=no,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 process_group=os.getpgid(engine),
             )
-            # Not before: if the child's end leaves a stopped engine alone in its group, the system
-            # sends that SIGHUP.
+            # Not before the exit: if the child's end leaves a stopped engine alone in its group,
+            # the system sends the engine SIGHUP.
             atexit.register(child.kill)
 
             def wait() -> None:

@@ -63,17 +63,16 @@ def questions_about_state(stack: str, guard: str) -> Questions:
     answer = yield _invoke(LIST_STATE, {"stackName": stack})
     if answer is None:
         return None
+    resources = getattr(answer, "return").fields["outputs"].struct_value.fields
     listed = {
         urn: (_field(each, "type").string_value, _outputs(each))
-        for urn, each in getattr(answer, "return")
-        .fields["outputs"]
-        .struct_value.fields.items()
+        for urn, each in resources.items()
     }
     registered = []
     for urn, (type_, _) in listed.items():
         if not may_be_guarded(type_, custom=True):
             continue
-        # The state has also what this run has made before the guard.
+        # The state also has the resources that this run has made before the guard.
         if (yield _invoke(GET_REGISTERED, {"urn": urn})) is None:
             break
         registered.append(urn)
@@ -136,9 +135,9 @@ def _field(value: Any, name: str) -> Any:
     return value.struct_value.fields[name]
 
 
-def _outputs(listed: Any) -> dict[str, Any]:
-    """The outputs of a guard; of no other resource, since they can hold secrets and be large."""
-    if _field(listed, "type").string_value != GUARD_TYPE:
+def _outputs(resource: Any) -> dict[str, Any]:
+    """The outputs of a guard; those of other resources can hold secrets and be large."""
+    if _field(resource, "type").string_value != GUARD_TYPE:
         return {}
-    outputs: dict[str, Any] = MessageToDict(_field(listed, "outputs").struct_value)
+    outputs: dict[str, Any] = MessageToDict(_field(resource, "outputs").struct_value)
     return outputs

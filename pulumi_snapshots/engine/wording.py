@@ -15,11 +15,12 @@ from pulumi_snapshots.errors.secrets import hide_secrets
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 
+SECRETS_IN_CONFIG = {"apiKey": "the API key", "notify": "the URL of notify"}
 PLAIN = {
-    name: f"{what} is configured in plain text; set it again with `pulumi config set --secret`"
-    for name, what in {"apiKey": "the API key", "notify": "the URL of notify"}.items()
+    name: f"{secret} is configured in plain text; set it again with `pulumi config set --secret`"
+    for name, secret in SECRETS_IN_CONFIG.items()
 }
-"""What is said of a secret in plain config, by its name there."""
+"""The warning of each secret that is configured in plain text, by the secret's name in config."""
 STEPS = {
     HintKind.SET_KEY: (
         "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY."

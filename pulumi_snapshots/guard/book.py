@@ -6,6 +6,7 @@ The book lies in the ledger; no state has it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -234,14 +235,14 @@ class GuardBook:
             run: The run in which they happened. A value of a roll-back that the run has not asked
                 for leads to a newer snapshot from then on.
         """
-        # Also before a change has happened: a change that fails half-way is never noted.
+        # Pins go also before a change has happened: a change that fails half-way is never noted.
         self._drop_pins(guard, record.database_id, run)
-        known = self._known(guard, record)
-        if known is not None and record.version_id is not None and not happened:
+        entry = self._entry(guard, record)
+        if not happened and record.version_id is None:
+            entry = None  # each change without a snapshot has an entry of its own
+        if entry is not None and not happened:
             return
-        if known is not None and happened:
-            entry = known
-        else:
+        if entry is None:
             entry = Guarded(guard, record.described, self._moment(), [])
             self._stored.append(entry)
         if happened:
@@ -263,7 +264,7 @@ class GuardBook:
         changed = replace(entry, changed_at=self._moment(), changes=changes)
         self._stored = [changed if each is entry else each for each in self._stored]
 
-    def _known(self, guard: str, record: SnapshotRecord) -> Guarded | None:
+    def _entry(self, guard: str, record: SnapshotRecord) -> Guarded | None:
         """The newest entry of a guard with this snapshot."""
         wanted = guard, record.database_id, record.version_id
         for each in reversed(self._stored):
@@ -293,7 +294,7 @@ class GuardBook:
     def _moment(self) -> str:
         """The service's time.
 
-        Until it has answered, as with guards off, not before anything that the ledger has.
+        Until the service has answered, as with guards off: no time before what the ledger has.
         """
         times = [self.now]
         if self._ledger.clock.offset is None:
@@ -389,8 +390,8 @@ class GuardBook:
             self.spent(database_id) or NEVER, self.restored(database_id) or NEVER
         )
         for each in self.history():
-            is_wanted = each.database_id == database_id and each.guard.startswith(
-                guards
+            is_wanted = (
+                each.guard.startswith(guards) and each.database_id == database_id
             )
             if is_wanted and each.version_id and each.touched_at > since:
                 return each
@@ -428,10 +429,8 @@ class GuardBook:
     def _newest(self, guard: str, database_id: str) -> Guarded | None:
         """The newest entry of a guard and a database with a snapshot."""
         for each in self.history(guard):
-            if (each.guard, each.database_id) == (
-                guard,
-                database_id,
-            ) and each.version_id:
+            is_wanted = each.guard == guard and each.database_id == database_id
+            if is_wanted and each.version_id:
                 return each
         return None
 
@@ -445,11 +444,11 @@ class GuardBook:
     ) -> Pin:
         """The pin of a value, asked for by this run; made of the newest entry if there is none."""
         pins = self._lasting(_readable(self._document.get(PINS), Pin))
-        known = [each for each in pins if each.key == (guard, database_id, value)]
-        if known and known[0].is_asked_by(run, self.now):
-            return known[0]
-        if known:
-            snapshot = known[0].snapshot
+        pinned = [each for each in pins if each.key == (guard, database_id, value)]
+        if pinned and pinned[0].is_asked_by(run, self.now):
+            return pinned[0]
+        if pinned:
+            snapshot = pinned[0].snapshot
         elif newest is not None:
             snapshot = newest.snapshot
         else:
@@ -458,7 +457,7 @@ class GuardBook:
                 Message(UNKNOWN_HERE, database=database_id, where=where)
             )
         pin = Pin(guard, value, snapshot, run, rfc3339(self.now))
-        others = [each for each in pins if each not in known]
+        others = [each for each in pins if each not in pinned]
         self._document[PINS] = [each.to_outputs() for each in [*others, pin][-MOST:]]
         return pin
 
@@ -476,9 +475,9 @@ class GuardBook:
         """
         if newest is None or (newest.created_at or "") <= (last.created_at or ""):
             return None
-        known = {each.version_id for each in self._entries}
-        known |= {each.result for each in self.attempts}
-        if newest.version_id in known:
+        versions = {each.version_id for each in self._entries}
+        versions |= {each.result for each in self.attempts}
+        if newest.version_id in versions:
             return None
         return Message(NEWER, newest=newest.id, at=newest.created_at, last=last.id)
 
@@ -504,10 +503,7 @@ class GuardBook:
         noted = self.history(guard)[:MOST_CHANGES]
         history = [
             GuardedChanges(
-                each.noted_at,
-                each.changes,
-                each.version_id,
-                each.changed_at,
+                each.noted_at, each.changes, each.version_id, each.changed_at
             )
             for each in noted
         ]
@@ -516,29 +512,29 @@ class GuardBook:
 
 def _kept(entries: list[Guarded]) -> list[Guarded]:
     """The newest `MOST` entries, the last ways back, and the last change of each database."""
-    ways = {(each.guard, each.database_id): each for each in entries if each.version_id}
-    changed = sorted(
-        (each for each in entries if each.changed_at), key=lambda each: each.touched_at
-    )
+    ways_back = {
+        (each.guard, each.database_id): each for each in entries if each.version_id
+    }
+    changed = [each for each in entries if each.changed_at]
+    changed.sort(key=lambda each: each.touched_at)
     last_changes = {each.database_id: each for each in changed}
-    stay = [*entries[-MOST:], *ways.values(), *last_changes.values()]
-    return [each for each in entries if any(each is one for one in stay)]
+    stay = [*entries[-MOST:], *ways_back.values(), *last_changes.values()]
+    identities = {id(each) for each in stay}
+    return [each for each in entries if id(each) in identities]
 
 
 def _readable(stored: object, kind: type[Noted]) -> list[Noted]:
-    """What can be read of the parts of a document; a value that no run has written is left out."""
-    read = []
+    """The entries of a document that can be read; a value that no run has written is left out."""
+    entries = []
     for each in stored if isinstance(stored, list) else ():
-        try:
+        with suppress(KeyError, TypeError, ValueError, OverflowError, AttributeError):
             entry = kind.from_outputs(each)
             checks.database_id()(entry.snapshot["database_id"])
             at = entry.touched_at
             if entry.snapshot.get("version_id") is not None:
                 described(entry, at)
-            read.append(entry)
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
-            continue
-    return read
+            entries.append(entry)
+    return entries
 
 
 def described(entry: Guarded | Pin, now: datetime) -> SnapshotInfo:

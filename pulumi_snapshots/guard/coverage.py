@@ -36,8 +36,9 @@ GUARDS_MORE_NOW = "it guards more resources than before"
 class StateBefore:
     """The resources that the state had, and that the engine has not got to know in this run.
 
-    `resources` has their types by their URNs. `guard` has the outputs of the guard itself, None for
-    a new guard.
+    Attributes:
+        resources: Their types by their URNs.
+        guard: The outputs of the guard itself; None for a new guard.
     """
 
     resources: Mapping[str, str]
@@ -55,8 +56,8 @@ class StateBefore:
     @property
     def database_id(self) -> str | None:
         """The database that the guard had; None for a new guard, or if that was not known."""
-        known = (self.guard or {}).get("databaseId")
-        return known if isinstance(known, str) and known else None
+        database_id = (self.guard or {}).get("databaseId")
+        return database_id if isinstance(database_id, str) and database_id else None
 
     def unhooked(self, before: Collection[str], only: Collection[str]) -> str | None:
         """Why the guard does not hear of some deletes in this run.
@@ -76,8 +77,8 @@ class StateBefore:
             return IS_NEW
         if "delete" not in _texts(self.guard.get("before"), CHANGES):
             return GUARDS_DELETES_NOW
-        known = _texts(self.guard.get("only"), ("*",))
-        if {"*", CHOSEN_ALL}.isdisjoint(known) and not {*only} <= known:
+        patterns = _texts(self.guard.get("only"), ("*",))
+        if {"*", CHOSEN_ALL}.isdisjoint(patterns) and not {*only} <= patterns:
             return GUARDS_MORE_NOW
         return None
 

@@ -48,14 +48,12 @@ CHOSEN_HOOKS = f"{CHOSEN}hooks in options"
 
 
 def _changes(given: object) -> tuple[str, ...]:
-    """Which changes are guarded."""
+    """Read which changes are guarded, in the order of `CHANGES`."""
     listed = [*given] if isinstance(given, list | tuple) else []
-    if wrong := [
-        each for each in listed or [given] if each not in CHANGES or not listed
-    ]:
-        raise checks.Unfit(
-            f"must be a list of {', '.join(map(repr, CHANGES))}", wrong[0]
-        )
+    for each in listed or [given]:
+        if not listed or each not in CHANGES:
+            reason = f"must be a list of {', '.join(map(repr, CHANGES))}"
+            raise checks.Unfit(reason, each)
     return tuple(each for each in CHANGES if each in listed)
 
 
@@ -119,14 +117,14 @@ class GuardInputs(Inputs):
 
 
 def _patterns(given: object) -> tuple[str, ...]:
-    """Patterns of names or types."""
+    """Read patterns of names or types."""
     if not isinstance(given, list | tuple):
         raise checks.Unfit("must be a list of strings", given)
     return tuple(map(checks.text, given))
 
 
 def _pin(given: object) -> str:
-    """A value of a roll-back; YAML reads the config `1` as a number."""
+    """Read a value of a roll-back, which is a number if YAML reads the config `1`."""
     if checks.is_number(given):
         return str(int(given)) if given == int(given) else str(given)
     return checks.text(given)
@@ -189,11 +187,12 @@ def is_whole(changes: Collection[str], patterns: Collection[str]) -> bool:
     """Tell whether a guard hears of each change that the engine makes after its snapshot.
 
     Args:
-        changes: The changes that it guards.
-        patterns: The patterns of what it guards, or what stands for the program's own choice.
+        changes: The changes that the guard guards.
+        patterns: The patterns of what the guard guards, or what stands for the program's own
+            choice.
 
     Returns:
-        Whether it guards all kinds of changes of all resources.
+        Whether the guard guards all kinds of changes of all resources.
     """
     return {*CHANGES} <= {*changes} and not {"*", CHOSEN_ALL}.isdisjoint(patterns)
 
@@ -238,8 +237,8 @@ def hook_names(
 
     Args:
         guard: The guard's name.
-        before: The changes that it guards.
-        in_preview: Whether they are for a preview, which hears of all creates.
+        before: The changes that the guard guards.
+        in_preview: Whether the hooks are for a preview, which hears of all creates.
 
     Returns:
         The names by the hooks' keys; the hook of failures has the key `on`, `error`.

@@ -51,6 +51,10 @@ NONE_NOW = (
 )
 """The failures after which an earlier snapshot may do: the quota is used up, or the service is
 down."""
+FALLEN_BACK = (
+    "no new snapshot of database {database} can be taken ({error}), so the newest one guards, "
+    "{id} of {taken}"
+)
 
 
 class ChangeHeldBack(ProviderError):
@@ -62,12 +66,8 @@ class ChangeHeldBack(ProviderError):
             change=change,
             why=why,
         )
-        super().__init__(
-            held,
-            then=why.then
-            if isinstance(why, ProviderError)
-            else [Hint(HintKind.RUN_AGAIN)],
-        )
+        then = why.then if isinstance(why, ProviderError) else [HintKind.RUN_AGAIN]
+        super().__init__(held, then=then)
 
 
 class ChangeNotNoted(ProviderError):
@@ -142,7 +142,7 @@ class OncePerRun:
         call: EngineCall,
         report: Callable[[ProviderError], str],
     ) -> None:
-        """Do what a method does, at a call of the engine; a monitor hears of a failure.
+        """Call a method of this object, at a call of the engine; a monitor hears of a failure.
 
         Args:
             act: The method: `before`, `after` or `before_all`.
@@ -155,7 +155,7 @@ class OncePerRun:
         await telling_of_failure(call, job, report, partial(getattr(self, act), change))
 
     async def before(self, change: GuardedChange) -> SnapshotRecord:
-        """Have the snapshot that guards a change, and note it; the first change takes it.
+        """Have the snapshot that guards a change, and note it; the first change takes a snapshot.
 
         Args:
             change: What is about to change.
@@ -180,15 +180,13 @@ class OncePerRun:
             try:
                 record = await self._guarding(shared, change)
             except Exception as error:
-                # Also for what is no known failure: a change that does not know its snapshot must
-                # not happen.
+                # Also for an error that is no known failure: a change that does not know its
+                # snapshot must not happen.
                 shared.failed = what
-                why = (
-                    error
-                    if isinstance(error, ProviderError)
-                    else f"{type(error).__name__}: {error}"
-                )
-                raise ChangeHeldBack(what, why) from error
+                if isinstance(error, ProviderError):
+                    raise ChangeHeldBack(what, error) from error
+                reason = f"{type(error).__name__}: {error}"
+                raise ChangeHeldBack(what, reason) from error
             if shared.is_off:
                 off = "the {change} has no snapshot, since {guard} is off"
                 listener.warn(Message(off, change=what))
@@ -201,7 +199,7 @@ class OncePerRun:
     async def _guarding(
         self, shared: _SnapshotOfRun, change: GuardedChange
     ) -> SnapshotRecord:
-        """The run's snapshot, taken if there is none yet, and noted for this guard."""
+        """The run's snapshot, taken for the first change, and noted for each guard."""
         guard = change.guard
         inputs = change.inputs
         session = change.session()
@@ -209,8 +207,8 @@ class OncePerRun:
         if shared.record is None and shared.is_off:
             shared.record = SnapshotRecord(inputs.database_id)
         elif shared.record is None:
-            # What has happened by now, whatever times were noted for it, has happened before the
-            # snapshot.
+            # Changes that are noted by now have happened before the snapshot, whatever times were
+            # noted for them.
             await consult(session.ledger, lambda book: book.spent(inputs.database_id))
             now = session.clock.utc()
             shared.asked_at = shared.asked_at or now
@@ -388,10 +386,10 @@ class _Taken(NamedTuple):
 
 async def _newest_known(session: Session, database_id: str) -> _Taken | None:
     """The newest snapshot that the listing or the ledger shows now, also an automatic one."""
-    known: list[_Taken] = []
+    snapshots: list[_Taken] = []
     with suppress(LedgerUnavailable):
         attempts = await session.ledger.snapshots(database_id)
-        known += [
+        snapshots += [
             _Taken(each.request.posted_at, each.result)
             for each in attempts
             if each.result
@@ -400,12 +398,12 @@ async def _newest_known(session: Session, database_id: str) -> _Taken | None:
         page = await session.listings.page(
             database_id, session.listings.recent, patience=BRIEF
         )
-        known += [
+        snapshots += [
             _Taken(each.modified, each.version)
             for each in page.entries
             if each.version and each.modified
         ]
-    return max(known, default=None)
+    return max(snapshots, default=None)
 
 
 def _fallen_back(
@@ -417,14 +415,10 @@ def _fallen_back(
     """The record of the snapshot that guards in place of a new one, with a warning."""
     record = SnapshotRecord(database_id, newest.version, available=True)
     record = record.created(newest.taken_at.replace(microsecond=0))
-    why = (
-        "no new snapshot of database {of} can be taken ({error}), so the newest one guards, "
-        "{id} of {taken}"
-    )
     warning = Message(
-        why,
+        FALLEN_BACK,
         id=record.id,
-        of=database_id,
+        database=database_id,
         error=str(error).rstrip("."),
         taken=to_the_second(newest.taken_at),
     )

@@ -44,10 +44,10 @@ class PreviewedChanges:
         self._waiting = set[str]()
         self._created = set[str]()
         self._deleted = set[str]()
-        self._snapshots = set[
-            str
-        ]()  # names of Snapshots of the database that would be created
-        self.first_up: str | None = None  # why a snapshot is taken before all changes
+        # names of Snapshots of the database that would be created
+        self._snapshots = set[str]()
+        # why a snapshot is taken before all changes; None if none is
+        self.first_up: str | None = None
         # URNs that the state had before; None if the state is not known
         self.in_state: Collection[str] | None = None
 
@@ -102,11 +102,8 @@ class PreviewedChanges:
             # With `--diff`, the engine prints the text without the resource.
             what = change_of(urn, change)
             row.progress(f"{what} waits for a snapshot of database {self._database}")
-            if (
-                change == "delete"
-                and urn in self._created
-                and "create" not in self._before
-            ):
+            is_replaced = change == "delete" and urn in self._created
+            if is_replaced and "create" not in self._before:
                 row.warn(NEW_ONE_FIRST)
 
     def summary(self) -> str | None:
@@ -128,7 +125,7 @@ class PreviewedChanges:
         Returns:
             The warnings; empty if all is well.
         """
-        return [each for each in (self.unguarded(), self.beside()) if each is not None]
+        return [*filter(None, (self.unguarded(), self.beside()))]
 
     def beside(self) -> Message | None:
         """Warn of Snapshots that may not share the snapshot of a guard of a part of the stack.

@@ -97,28 +97,44 @@ class ReportUnwritable(ProviderError):
     """The report cannot be written, so the run sends nothing more."""
 
 
-OF_EACH = {"verdict": OPEN, "seen": ""}
+def _open_facts() -> dict[str, dict[str, Any]]:
+    """All facts by their names, none of them settled."""
+    return {
+        name: {
+            "fact": sentence,
+            "published": name in PUBLISHED_FACTS,
+            "verdict": OPEN,
+            "seen": "",
+        }
+        for name, sentence in FACTS.items()
+    }
 
 
 @dataclass
 class Report:
-    """The report, in the order of its JSON; times are the service's, in UTC."""
+    """The report, in the order of its JSON; times are the service's, in UTC.
 
-    # written after each change, so that the file of a killed run says as much as was known
+    Attributes:
+        file: Holds the report, written after each change, so that the file of a killed run says
+            as much as was known.
+        began: When the run began.
+        state: `running`, `stopped` or `done`.
+        step: The step that the run is in.
+        why: Why the run ended early; empty if it did not.
+        listing_cache: The value for the setting; empty if the run did not find it out.
+        left: What is left at the service: sentences, by the names of the requests that left it.
+        facts: The facts by their names.
+        answers: The answers, without secrets.
+    """
+
     file: Path
     began: str
     state: str = "running"
     step: str = ""
-    why: str = ""  # why the run ended early
-    listing_cache: str = ""  # the value for the setting; empty if it was not found out
+    why: str = ""
+    listing_cache: str = ""
     left: dict[str, str] = field(default_factory=dict)
-    """What is left at the service: sentences, by what they are of."""
-    facts: dict[str, dict[str, Any]] = field(
-        default_factory=lambda: {
-            n: {"fact": told, "published": n in PUBLISHED_FACTS, **OF_EACH}
-            for n, told in FACTS.items()
-        }
-    )
+    facts: dict[str, dict[str, Any]] = field(default_factory=_open_facts)
     answers: list[dict[str, Any]] = field(default_factory=list)
     _secrets: set[str] = field(default_factory=set)
 
@@ -137,21 +153,20 @@ class Report:
             true: whether what was seen confirms it; None leaves it open.
             seen: what was seen, as a clause.
         """
-        known = self.facts[fact]["verdict"]
-        if known == VERDICTS[False]:
+        verdict = self.facts[fact]["verdict"]
+        if verdict == VERDICTS[False]:
             return
-        if true is not None or known == OPEN:
+        if true is not None or verdict == OPEN:
             self.facts[fact] |= {"verdict": VERDICTS[true], "seen": seen}
 
-    def hide(self, *secrets: str | None) -> None:
-        """Hide secrets in the whole report, no matter where they appear.
+    def hide(self, secret: str) -> None:
+        """Hide a secret in the whole report, no matter where it appears.
 
         Args:
-            *secrets: the secrets; None hides nothing.
+            secret: the secret.
         """
-        self._secrets.update(
-            secret for secret in secrets if secret and len(secret) >= SHORTEST_SECRET
-        )
+        if len(secret) >= SHORTEST_SECRET:
+            self._secrets.add(secret)
 
     def hide_urls(self, content: dict[str, Any]) -> dict[str, Any]:
         """Hide the queries of an object's URL and key, whole and in parts.
@@ -165,15 +180,11 @@ class Report:
         for value in (content.get("url"), content.get("key")):
             if isinstance(value, str):
                 query = urlsplit(value).query if "://" in value else value
-                parts = [part.partition("=") for part in query.split("&")]
-                self.hide(
-                    query,
-                    *(
-                        part
-                        for name, _, part in parts
-                        if name not in {"versionId", "Expires"}
-                    ),
-                )
+                self.hide(query)
+                for parameter in query.split("&"):
+                    name, _, secret = parameter.partition("=")
+                    if name not in {"versionId", "Expires"}:
+                        self.hide(secret)
         return content
 
     def heard(self, answer: Answer, code: str | None) -> None:
@@ -183,15 +194,12 @@ class Report:
             answer: the answer.
             code: the service's code; None without one.
         """
-        exchange = {
-            "step": self.step,
-            "request": f"{answer.method} {answer.path}",
-            "status": answer.status,
-            "code": code,
-        }
         self.answers.append(
             {
-                **exchange,
+                "step": self.step,
+                "request": f"{answer.method} {answer.path}",
+                "status": answer.status,
+                "code": code,
                 "headers": sorted(answer.headers),
                 "first_byte_seconds": round(answer.first_byte, 3),
             }
@@ -232,11 +240,10 @@ class Report:
         """
         self.state = "stopped" if why else "done"
         self.why = why
+        reason = "not reached" if why else "this run did not settle it"
         for name, fact in self.facts.items():
             if fact["verdict"] == OPEN and not fact["seen"]:
-                fact["seen"] = NEVER_TRIED.get(
-                    name, "not reached" if why else "this run did not settle it"
-                )
+                fact["seen"] = NEVER_TRIED.get(name, reason)
 
     def rows(self) -> Iterable[tuple[str, str, str, str]]:
         """Return the verdict, name, sentence and evidence of each fact.

@@ -4,7 +4,7 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import cycle
@@ -73,76 +73,83 @@ class ProbeStopped(ProviderError):
 class Shot:
     """One POST of the run, a create unless it restores an `entry`.
 
-    Its times are monotonic seconds.
+    Attributes:
+        operation: The operation of the POST.
+        entry: The listed snapshot that is restored; None for a create.
+        sent: When the POST was sent, in monotonic seconds.
+        request: What the ledger has of the POST once it is sent; None again if it has certainly
+            started nothing.
+        answered: When the POST was answered, in monotonic seconds.
+        first_byte: The seconds until the answer began.
+        accepted: `200`, `202` or how the answer was lost; empty if the POST was refused.
+        refused: The code of the refusal; empty if the POST was not refused.
+        finished: What the answer says of the snapshot.
+        version: The version of the snapshot, once it is known.
+        how: How the operation ended if it has, in words that follow "was requested and".
     """
 
     operation: Operation
     entry: ListedSnapshot | None = None
     sent: float = 0.0
     request: Request | None = None
-    """What the ledger has of it once it is sent; None again if it has certainly started nothing."""
     answered: float = 0.0
-    first_byte: float = 0.0  # seconds until its answer began
-    # `200`, `202` or how the answer was lost; empty if it was refused
+    first_byte: float = 0.0
     accepted: str = ""
-    refused: str = ""  # the code of the refusal
+    refused: str = ""
     finished: Finished | None = None
     version: str | None = None
-    how: str = ""  # how it ended if it has, in words that follow "was requested and"
+    how: str = ""
 
     @property
     def database_id(self) -> str:
-        """Its database."""
+        """The database of which the POST wants a snapshot, or that it overwrites."""
         return self.operation.wish.database_id
 
     @property
     def is_done(self) -> bool:
-        """Whether it was done when it was answered."""
+        """Whether the operation was done when the POST was answered."""
         return self.accepted == "200"
 
     @property
     def is_processing(self) -> bool:
-        """Whether the service was still at it when it answered."""
+        """Whether the operation was under way when the POST was answered."""
         return self.accepted == "202"
 
     @property
     def answer(self) -> str:
-        """How it was answered, or the code of the refusal."""
+        """How the POST was answered, or the code of the refusal."""
         return self.refused or self.accepted
 
     @property
     def took(self) -> str:
-        """How it was accepted, and when, as a clause."""
+        """How the POST was accepted, and after which time, as a clause."""
         return f"{self.accepted} after {self.first_byte:.1f} s"
 
     @property
     def left(self) -> dict[str, str]:
-        """What it leaves at the service: a sentence, by what it is of; empty for nothing."""
+        """What the POST leaves at the service: a sentence by the POST's name, or nothing."""
         if self.request is None:
             return {}
         at = to_the_second(self.request.posted_at)
         name = f"{self.operation.wish.kind} {at}"
         if self.version is not None:
-            kept = (
-                f"the service keeps it until about "
-                f"{to_the_second(self.request.posted_at + PROBES_KEPT_FOR)}"
-            )
-            snapshot = f"snapshot {self.database_id}/{self.version}"
-            return {name: f"{snapshot}: {kept}, and has no route that deletes it"}
+            until = to_the_second(self.request.posted_at + PROBES_KEPT_FOR)
+            return {
+                name: f"snapshot {self.database_id}/{self.version}: the service keeps it until "
+                f"about {until}, and has no route that deletes it"
+            }
         what = "snapshot of"
-        rest = (
+        advice = (
             "it appears in the listing if it was taken, and counts in the daily quota"
         )
         if self.entry is not None:
             what = "restore onto"
-            rest = "check what the database holds, and whether it runs"
-        how = self.how or (
-            "accepted, but its end was not seen"
-            if self.request.accepted
-            else self.request.unanswered
-        )
+            advice = "check what the database holds, and whether it runs"
+        how = self.how or self.request.unanswered
+        if self.request.accepted and not self.how:
+            how = "accepted, but its end was not seen"
         return {
-            name: f"a {what} database {self.database_id} was requested at {at} and {how}; {rest}"
+            name: f"a {what} database {self.database_id} was requested at {at} and {how}; {advice}"
         }
 
 
@@ -159,39 +166,44 @@ class Targets(NamedTuple):
         return 2 + (self.large is not None)
 
 
+@dataclass(eq=False)
 class ProbeRun:
-    """The run, as its steps see it."""
+    """The run, as its steps see it.
 
-    def __init__(
-        self,
-        session: Session,
-        targets: Targets,
-        report: Report,
-        listener: Listener,
-        owner: str,
-    ) -> None:
-        self.session = session
-        self.targets = targets
-        self.database_id = targets.database_id
-        self.report = report
-        self.listener = listener
-        self.owner = owner
-        self.client = session.client
-        self.clock = session.clock
-        self.judge = report.judge
-        # The last answers of a read and of a POST, and what the read says; that is None unless it
-        # is a success.
-        self.last: Answer | None = None
-        self.posted: Answer | None = None
-        self.response: Any = None
-        self.shots: list[Shot] = []
-        # By listing: when the first page after the first snapshot was requested, and whether it
-        # showed that one.
-        self.base: dict[ListingName, tuple[float, bool]] = {}
-        # By version: when each snapshot of the database was taken that a listing has shown.
-        self.seen: dict[str, datetime | None] = {}
-        self._asked = -PACE
-        report.hide(session.settings.required_key().value)
+    Attributes:
+        session: The session of the process.
+        targets: The databases that the run acts on.
+        report: What the run settles.
+        listener: Hears of the progress.
+        owner: The owner of the requests in the ledger.
+        last: The last answer of a read.
+        posted: The last answer of a POST.
+        response: What the last answer of a read says; None unless the read succeeded.
+        shots: The POSTs, in their order.
+        base: By listing, when the first page after the first snapshot was requested, in monotonic
+            seconds, and whether it showed that snapshot.
+        seen: By version, when each snapshot of the database was taken that a listing has shown.
+    """
+
+    session: Session
+    targets: Targets
+    report: Report
+    listener: Listener
+    owner: str
+    last: Answer | None = None
+    posted: Answer | None = None
+    response: Any = None
+    shots: list[Shot] = field(default_factory=list)
+    base: dict[ListingName, tuple[float, bool]] = field(default_factory=dict)
+    seen: dict[str, datetime | None] = field(default_factory=dict)
+    _asked: float = -PACE
+
+    def __post_init__(self) -> None:
+        self.database_id = self.targets.database_id
+        self.client = self.session.client
+        self.clock = self.session.clock
+        self.judge = self.report.judge
+        self.report.hide(self.session.settings.required_key().value)
         self.client.on_answer = self.heard
 
     @property
@@ -239,18 +251,18 @@ class ProbeRun:
 
     def _count_strangers(self) -> int:
         """Count the snapshots that another client took meanwhile, or shortly before the first."""
-        own = [shot for shot in self.shots if self._counts(shot)]
+        own = [
+            shot
+            for shot in self.shots
+            if shot.accepted and shot.database_id == self.database_id
+        ]
         if not own:
             return 0
         since = self.service_time(own[0].sent - COOLDOWN)
-        known = [shot.version for shot in own]
-        others = [at for version, at in self.seen.items() if version not in known]
+        versions = [shot.version for shot in own]
+        others = [at for version, at in self.seen.items() if version not in versions]
         recent = sum(at is None or at >= since for at in others)
-        return recent - known.count(None)
-
-    def _counts(self, shot: Shot) -> bool:
-        """Whether a POST has taken a snapshot of the database that all facts are about."""
-        return bool(shot.accepted) and shot.database_id == self.database_id
+        return recent - versions.count(None)
 
     def _doubt(self, strangers: int) -> None:
         """Take back what another client's snapshots may have caused."""
@@ -303,40 +315,42 @@ class ProbeRun:
         Args:
             answer: the answer.
         """
-        body: Any = None
+        content: Any = None
         with suppress(ValueError, RecursionError):
-            body = json.loads(answer.content or b"", object_hook=self.report.hide_urls)
-        is_object = isinstance(body, dict)
-        known: dict[str, Any] = body if is_object else {}
-        code = known.get("code")
+            content = json.loads(
+                answer.content or b"", object_hook=self.report.hide_urls
+            )
+        is_object = isinstance(content, dict)
+        body: dict[str, Any] = content if is_object else {}
+        code = body.get("code")
         self.report.heard(answer, code if isinstance(code, str) else None)
-        what = f"{answer.status} for {answer.method} {answer.path}"
-        self.judge("json", is_object, "" if is_object else f"{what} was no JSON")
+        name = f"{answer.status} for {answer.method} {answer.path}"
+        self.judge("json", is_object, "" if is_object else f"{name} was no JSON")
         if is_object:
-            self._judge_form(answer, known, what)
+            self._judge_form(answer, body, name)
         has_header = "retry-after" in answer.headers
-        seen = f"{what} had one" if has_header else ""
+        seen = f"{name} had one" if has_header else ""
         self.judge("no-retry-after", not has_header, seen)
         if answer.method == "POST":
             self.posted = answer
             return
         self.last = answer
-        self.response = known.get("response") if answer.status == OK else None
+        self.response = body.get("response") if answer.status == OK else None
 
     def _judge_form(
         self,
         answer: Answer,
         body: dict[str, Any],
-        what: str,
+        name: str,
     ) -> None:
-        """Judge the form of an answer's JSON object; `what` names the answer."""
+        """Judge the form of an answer's JSON object; `name` names the answer."""
         status = body.get("status")
         if answer.status == OK:
             has_form = status == "success" and "response" in body
-            self.judge("envelope", has_form, what)
+            self.judge("envelope", has_form, name)
         else:
             has_form = status == "error" and isinstance(body.get("code"), str)
-            self.judge("refusal", has_form, what)
+            self.judge("refusal", has_form, name)
 
     async def _pace(self) -> None:
         now = self.now
@@ -346,13 +360,13 @@ class ProbeRun:
     async def ask(
         self,
         request: Callable[..., Awaitable[T]],
-        *about: object,
+        *arguments: object,
     ) -> T | SquareCloudError:
         """Send a read once.
 
         Args:
             request: sends the read.
-            *about: the arguments of `request`.
+            *arguments: the arguments of `request`.
 
         Returns:
             The answer, or the service's refusal.
@@ -362,7 +376,7 @@ class ProbeRun:
         """
         await self._pace()
         try:
-            return await request(*about, patience=ONCE)
+            return await request(*arguments, patience=ONCE)
         except SquareCloudError as error:
             self.stop_at(error)
             return error
@@ -398,11 +412,8 @@ class ProbeRun:
             ProbeStopped: The refusal ends the run.
         """
         if isinstance(error, KeyRefused | Blocked | ProxyRefused | QuotaUsedUp):
-            raise ProbeStopped(
-                error.happened,
-                "The run has stopped, and sends nothing more.",
-                error.then,
-            ) from error
+            done = "The run has stopped, and sends nothing more."
+            raise ProbeStopped(error.happened, done, error.then) from error
 
     async def sleep_until(self, at: float, why: str) -> None:
         """Wait until a moment.
@@ -448,16 +459,14 @@ class ProbeRun:
             forced=True,
             source=f"{self.database_id}/{entry.version}" if entry else None,
         )
-        operation = Operation(
-            self.session,
-            Member(self.session.fleet, self.listener),
-            wish,
-        )
+        member = Member(self.session.fleet, self.listener)
+        operation = Operation(self.session, member, wish)
         for earlier in self.shots:
             if earlier.operation.attempt is not None:
                 operation.ignore(earlier.operation.attempt)
-        self.shots.append(Shot(operation, entry))
-        return self.shots[-1]
+        shot = Shot(operation, entry)
+        self.shots.append(shot)
+        return shot
 
     async def fire(self, shot: Shot, lane: Lane) -> Shot:
         """Send a POST once. The ledger and the report have the POST before it is sent.
@@ -560,7 +569,7 @@ class ProbeRun:
         if not isinstance(page, Page):
             return None, None
         if database_id == self.database_id:
-            self.seen |= {one.version or "": one.modified for one in page.entries}
+            self.seen |= {each.version or "": each.modified for each in page.entries}
         entry = self._entry_in(page, shot)
         await self._found(shot, entry.version if entry else None)
         return page, entry
@@ -571,7 +580,7 @@ class ProbeRun:
             return page.version(shot.version)
         if shot.request is not None:
             others = {
-                one.version for one in self.shots if one is not shot and one.version
+                each.version for each in self.shots if each is not shot and each.version
             }
             with suppress(AmbiguousSnapshot):
                 return find_match(page.entries, shot.request, others)
@@ -603,7 +612,9 @@ class ProbeRun:
 def _in_the_way(other: Attempt) -> ProbeStopped:
     at = to_the_second(other.request.posted_at)
     until = f"{other.waited_for_until:%H:%M:%S} UTC"
-    what = f"a {other.kind} of database {other.database_id}"
-    happened = f"{what} was requested at {at}, and its end is not known"
+    happened = (
+        f"a {other.kind} of database {other.database_id} was requested at {at}, and its end is "
+        "not known"
+    )
     done = "The run has stopped, and sent no further request."
     return ProbeStopped(happened, done, [Hint(HintKind.RUN_AGAIN_AFTER, time=until)])

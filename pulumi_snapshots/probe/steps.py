@@ -183,16 +183,15 @@ def _shape(
     """Judge whether objects have these fields."""
     lacks = set[str]()
     for each in objects:
-        known = each.keys() if isinstance(each, dict) else set[str]()
-        lacks |= fields - known
-    seen = f"lacks {', '.join(sorted(lacks))}"
-    run.judge(fact, not lacks, seen if lacks else "")
+        lacks |= fields - each.keys() if isinstance(each, dict) else fields
+    seen = f"lacks {', '.join(sorted(lacks))}" if lacks else ""
+    run.judge(fact, not lacks, seen)
 
 
 def _is_time(value: object) -> bool:
-    """Whether it is in Unix milliseconds of this century.
+    """Whether a value is a time of this century in Unix milliseconds.
 
-    The same times in seconds are far below.
+    In seconds, the same times are far below.
     """
     return isinstance(value, int | float) and 1.5e12 < value < 4e12  # noqa: PLR2004  years
 
@@ -213,11 +212,11 @@ async def _reads(run: ProbeRun) -> None:
         _shape(run, "database", _DATABASE, run.response)
     await run.ask(client.database_status, database_id)
     if run.status == OK:
-        known = run.response_object
-        running = known.get("running")
+        status = run.response_object
+        running = status.get("running")
         run.judge("status", isinstance(running, bool))
         if running is True:
-            run.judge("uptime", _is_time(known.get("uptime")))
+            run.judge("uptime", _is_time(status.get("uptime")))
     await _restore_status(run, database_id)
 
 
@@ -238,12 +237,11 @@ def _judge_account(run: ProbeRun, account: Account) -> None:
         happened = f"{allows}: none would be left"
         raise ProbeStopped(happened, "Nothing was started.", [HintKind.USE_LARGER_PLAN])
     plan = f"{account.plan}"
-    has_form = _PLAN.fullmatch(plan) is not None
-    run.judge("plan-name", has_form, plan)
+    run.judge("plan-name", _PLAN.fullmatch(plan) is not None, plan)
     _judge_plan_end(run, account.plan_ends)
-    usual = [is_usual_database_id(one.id) for one in account.databases]
-    odd = f"{usual.count(False)} of {len(usual)} have another form"
-    run.judge("database-id", all(usual), odd)
+    usual = [is_usual_database_id(each.id) for each in account.databases]
+    seen = f"{usual.count(False)} of {len(usual)} have another form"
+    run.judge("database-id", all(usual), seen)
 
 
 def _judge_plan_end(run: ProbeRun, ends: datetime | None) -> None:
@@ -268,16 +266,16 @@ async def _restore_status(run: ProbeRun, database_id: str) -> dict[str, Any]:
         is_missing = answer is None and run.status != FORBIDDEN
         run.judge("restore-status", False if is_missing else None, f"{run.status}")
         return {}
-    known = run.response_object
-    state = known.get("state")
+    status = run.response_object
+    state = status.get("state")
     has_state = isinstance(state, str)
     run.judge("restore-status", has_state)
     if has_state:
         run.judge("restore-states", state in _STATES)
     for name in ("started_at", "finished_at"):
-        if known.get(name):
-            run.judge("restore-times", _is_time(known[name]))
-    return known
+        if status.get(name):
+            run.judge("restore-times", _is_time(status[name]))
+    return status
 
 
 # The first snapshot -------------------------------------------------------------------------------
@@ -286,7 +284,7 @@ async def _restore_status(run: ProbeRun, database_id: str) -> dict[str, Any]:
 async def _early(run: ProbeRun) -> Shot | None:
     """Create before the cooldown has ended, which must be refused.
 
-    If it was accepted, it is the second one.
+    Returns the create if it was accepted, as the run's second one; else None.
     """
     at = run.first.sent + EARLY_AFTER
     if run.now > at + TELLING:
@@ -328,7 +326,10 @@ def _judge_answer(run: ProbeRun, shot: Shot) -> None:
 
 
 async def _listings(run: ProbeRun) -> ListedSnapshot | None:
-    """Request both listings once the first snapshot is done, and its URLs; returns its entry."""
+    """Request both listings once the first snapshot is done, and its URLs.
+
+    Returns the snapshot's entry; None if no listing shows it.
+    """
     if not run.first.is_done:
         entry = await run.until_listed(run.first)
         if entry is None:
@@ -349,7 +350,7 @@ async def _first_page(run: ProbeRun, listing: ListingName) -> ListedSnapshot | N
         return None
     run.base[listing] = at, entry is not None
     if listing == "own" and run.first.is_done:
-        # A page without it may be one that another client has requested before.
+        # Another client may have requested a page without the snapshot before.
         run.judge("listed", bool(entry) or None)
     if entry is not None:
         _judge_entry(run, entry, page.listing.entries, listing)
@@ -380,26 +381,20 @@ def _judge_entry(
     database_id = run.database_id
     version = entry.version
     url = entry.url or ""
-    # As it came in the last answer.
-    for raw in run.response or ():
-        if raw.get("version_id") == version:
-            _shape(run, "entry", _ENTRY, raw)
-            break
-    else:
-        _shape(run, "entry", _ENTRY, None)
+    # The entry as it came in the last answer.
+    raw = [each for each in run.response or () if each.get("version_id") == version]
+    _shape(run, "entry", _ENTRY, raw[0] if raw else None)
     if listing == "account":
         judge("account-entry", database_of(url) == database_id)
-    typed = f"{database_id}_{entry.runtime}"
+    with_type = f"{database_id}_{entry.runtime}"
     forms = {
         database_id: "id",
-        typed: "id_type",
-        f"{typed}_{entry.origin}": "id_type_origin",
+        with_type: "id_type",
+        f"{with_type}_{entry.origin}": "id_type_origin",
     }
-    form = forms.get(entry.name, "another form")
-    judge("name", entry.name in forms, form)
+    judge("name", entry.name in forms, forms.get(entry.name, "another form"))
     judge("origin", entry.origin == "manual")
-    has_form = _VERSION.fullmatch(version or "") is not None
-    judge("version-id", has_form)
+    judge("version-id", _VERSION.fullmatch(version or "") is not None)
     in_key = version_of(f"?{entry.key or ''}")
     judge("pinned", version_of(url) == in_key == version)
     _judge_order(run, entries)
@@ -407,7 +402,7 @@ def _judge_entry(
 
 
 def _judge_order(run: ProbeRun, entries: Sequence[ListedSnapshot]) -> None:
-    times = [one.modified for one in entries if one.modified]
+    times = [each.modified for each in entries if each.modified]
     is_sorted = times == sorted(times, reverse=True)
     run.judge("newest-first", is_sorted, f"{len(times)} entries")
 
@@ -491,7 +486,7 @@ async def _second_again(run: ProbeRun, refused: Shot) -> Shot:
 async def _cache(run: ProbeRun, second: Shot) -> list[ListingName]:
     """Find out whether the second snapshot ends the caching of the pages that showed the first.
 
-    Returns those kept.
+    Returns the listings whose pages are kept.
     """
     ended = await _ended_pages(run, second)
     for listing in run.base:
@@ -508,7 +503,7 @@ async def _cache(run: ProbeRun, second: Shot) -> list[ListingName]:
 async def _ended_pages(run: ProbeRun, second: Shot) -> set[ListingName]:
     """Request the listings within a minute of the second snapshot's end.
 
-    Returns those that show it.
+    Returns the listings that show it.
     """
     begin = run.now if second.is_done else second.answered + PROCESSING_TIME
     ended: set[ListingName] = set()
@@ -549,10 +544,10 @@ async def _unpinned(run: ProbeRun, second: Shot) -> None:
     """
     if run.first.finished is None:
         return
-    now = await run.look("GET", run.first.finished.url)
-    if now is None or now.status not in SERVED:
+    answer = await run.look("GET", run.first.finished.url)
+    if answer is None or answer.status not in SERVED:
         return
-    version = now.headers.get(VERSION_HEADER)
+    version = answer.headers.get(VERSION_HEADER)
     if version and version in {run.first.version, second.version}:
         run.judge("newest", version == second.version, "by its version")
 
@@ -585,18 +580,18 @@ class _Watched:
     """By poll, whether the database was down."""
     starts: list[float] = field(default_factory=list)
     """When the database was started, Unix seconds."""
-    known: dict[str, Any] = field(default_factory=dict)
+    status: dict[str, Any] = field(default_factory=dict)
     """The last status of the restore; empty if it is not known."""
 
     @property
     def state(self) -> str | None:
         """The restore's state; None if it is not known."""
-        return self.known.get("state")
+        return self.status.get("state")
 
     @property
     def finished(self) -> float | None:
         """When the restore ended, Unix seconds; None if it is not known."""
-        at = self.known.get("finished_at")
+        at = self.status.get("finished_at")
         return at / 1000 if isinstance(at, int | float) else None
 
 
@@ -620,9 +615,9 @@ async def _restore(
     _judge_restore(run, watched)
     state = watched.state
     if state in _ENDED:
-        at = rfc3339(run.service_now.replace(microsecond=0))
         failed = state == "error"
-        result = "error" if failed else at
+        ended_at = rfc3339(run.service_now.replace(microsecond=0))
+        result = "error" if failed else ended_at
         await shot.operation.enter_result(result, failed=failed)
         shot.how = f"has ended with {state}"
 
@@ -641,7 +636,7 @@ async def _watch(
             watched.down.append(not status.running)
             if status.uptime:
                 watched.starts.append(status.uptime.timestamp())
-        watched.known = await _restore_status(run, scratch)
+        watched.status = await _restore_status(run, scratch)
 
 
 def _judge_restore(run: ProbeRun, watched: _Watched) -> None:
@@ -649,21 +644,20 @@ def _judge_restore(run: ProbeRun, watched: _Watched) -> None:
     is_answered = shot.is_done or shot.is_processing
     run.judge("restore-answer", is_answered or None, shot.took)
     posted = run.service_time(shot.sent).timestamp()
-    # It may have been down between two polls only.
-    again: bool | None = None
-    how = "it has no `uptime`"
+    # The database may have been down between two polls only.
+    is_restarted: bool | None = None
+    seen = "it has no `uptime`"
     if watched.starts:
-        again = watched.starts[-1] > posted
-        how = "by its `uptime`"
-    run.judge("restore-restarts", again, how)
+        is_restarted = watched.starts[-1] > posted
+        seen = "by its `uptime`"
+    run.judge("restore-restarts", is_restarted, seen)
     down = watched.down
-    polls = f"down in {sum(down)} of {len(down)} polls"
-    run.judge("restore-down", any(down) or again, polls)
+    seen = f"down in {sum(down)} of {len(down)} polls"
+    run.judge("restore-down", any(down) or is_restarted, seen)
     if watched.finished is not None:
         seconds = watched.finished - posted
-        ended = f"the end came {seconds:.0f} s after the request"
-        is_waited_for = shot.first_byte >= seconds - 2
-        run.judge("restore-waits", is_waited_for, ended)
+        seen = f"the end came {seconds:.0f} s after the request"
+        run.judge("restore-waits", shot.first_byte >= seconds - 2, seen)
 
 
 def _is_restored(run: ProbeRun, watched: _Watched) -> bool:
@@ -671,10 +665,11 @@ def _is_restored(run: ProbeRun, watched: _Watched) -> bool:
     shot = watched.shot
     if shot.refused:
         return True
-    if not shot.accepted or not watched.known:
-        is_up_again = any(watched.down) and not watched.down[-1]
-        return bool(shot.accepted) and is_up_again
-    # The end of an earlier restore is shown for an hour.
+    if not shot.accepted:
+        return False
+    if not watched.status:
+        return any(watched.down) and not watched.down[-1]
+    # The service shows the end of an earlier restore for an hour.
     since = run.service_time(shot.sent).timestamp() - TELLING
     is_earlier = watched.finished is not None and watched.finished < since
     return watched.state in _ENDED and not is_earlier

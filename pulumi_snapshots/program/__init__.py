@@ -4,7 +4,7 @@ Arguments, the source snapshot, the create's time-out, and warnings.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import wraps
 from inspect import Signature, get_annotations, signature
@@ -19,7 +19,7 @@ from pulumi.runtime import get_root_resource
 from pulumi.runtime.config import get_config, is_config_secret
 
 from pulumi_snapshots.engine import schema_of
-from pulumi_snapshots.engine.wording import PLAIN
+from pulumi_snapshots.engine.wording import PLAIN, PYTHON
 from pulumi_snapshots.errors.pages import with_pointer
 from pulumi_snapshots.program.declaration import (
     INSTEAD_OF_SNAPSHOT,
@@ -34,7 +34,7 @@ from pulumi_snapshots.properties.catalogue import (
     Values,
     record_in,
 )
-from pulumi_snapshots.properties.checks import is_usual_database_id
+from pulumi_snapshots.properties.checks import Problem, is_usual_database_id
 from pulumi_snapshots.run.memory import Uses, in_use
 from pulumi_snapshots.snapshot.record import ListedProperties
 
@@ -56,7 +56,7 @@ OTHER_ARGUMENTS = {
 
 GUARD_KNOWN_WITHIN = 60.0
 """Seconds for which a drill waits for the database of a guard, which another resource may give."""
-_said: set[str] = set()  # warnings that this program has shown
+_warned: set[str] = set()  # warnings that this program has shown
 
 
 class Declared(pulumi.CustomResource):
@@ -67,7 +67,7 @@ class Declared(pulumi.CustomResource):
     _outputs: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(cls, **more: Any) -> None:
-        """Make what the definition says of the class of a resource, or of a program's own of it."""
+        """Make what the definition says of a resource's class, or of a program's subclass of it."""
         super().__init_subclass__(**more)
         schema = getattr(cls, "schema", None)
         if schema is None:
@@ -79,12 +79,12 @@ class Declared(pulumi.CustomResource):
         # whole numbers are floats there. It looks for them only in the class itself. No others: the
         # SDK evaluates all types again for each resource, which took a sixth of a program with
         # hundreds.
-        outputs = outputs_of(schema).values()
-        numbers = [each for each in outputs if each.type in WHOLE_NUMBERS]
+        outputs = outputs_of(schema)
+        numbers = [each for each in outputs.values() if each.type in WHOLE_NUMBERS]
         names = [name for each in numbers for name in (each.name, each.camel)]
         converted = dict.fromkeys(names, pulumi.Output[int | None])
         cls.__annotations__ = {**converted, **get_annotations(cls)}
-        cls._outputs = tuple(outputs_of(schema))
+        cls._outputs = tuple(outputs)
         if "__init__" not in cls.__dict__:
             cls.__init__ = _constructor(cls.__name__, wanted)  # type: ignore[method-assign]
 
@@ -93,51 +93,45 @@ class Declared(pulumi.CustomResource):
         has_source = "snapshot" in given
         source = self._source(given) if has_source else {}
         opts, timeout = _without_create_timeout(given["opts"])
-        every = dict(given)
+        arguments = dict(given)
         if timeout is not None:
-            every["timeout"] = timeout
-        inputs = self._engine_inputs(source, every)
-        resource = f"{self.schema.name} {given['resource_name']!r}"
-        self._register(
-            given["resource_name"],
-            this_program().noted(resource, inputs),
-            opts,
-        )
+            arguments["timeout"] = timeout
+        inputs = self._engine_inputs(source, arguments)
+        resource_name = given["resource_name"]
+        resource = f"{self.schema.name} {resource_name!r}"
+        self._register(resource_name, this_program().noted(resource, inputs), opts)
         if not has_source:
             warn_of_unusual_id(given.get("database_id"), self)
 
-    def _engine_inputs(self, source: Values, given: Values) -> dict[str, Any]:
+    def _engine_inputs(self, source: Values, arguments: Values) -> dict[str, Any]:
         """Return the inputs as the engine takes them.
 
         Args:
-            source: Those for which the argument `snapshot` stands.
-            given: The arguments of the constructor, for all others.
+            source: The inputs for which the argument `snapshot` stands.
+            arguments: The arguments of the constructor, for all other inputs.
         """
         properties = self.schema.inputs.properties()
         inputs = {
             name: _secret_if_known(value) if properties[name].secret else value
             for name, value in given_values(source).items()
         }
-        for name, value in given_values(given).items():
+        for name, value in given_values(arguments).items():
             each = properties.get(name)
             if each is not None and name not in source:
                 plain = _plain(value) if record_in(each.type) else value
-                if each.secret:
-                    plain = pulumi.Output.secret(plain)
-                inputs[name] = plain
+                inputs[name] = pulumi.Output.secret(plain) if each.secret else plain
         return inputs
 
     def _source(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the inputs for which the argument `snapshot`, or an output of it, stands.
+        """Return the inputs for which the argument `snapshot`, or an output of a Snapshot, stands.
 
-        They may be given instead, but not both.
+        The inputs may be given instead of the argument, but not both.
         """
         instead = [name for name in INSTEAD_OF_SNAPSHOT if name in given]
-        known = given_values({name: given[name] for name in instead})
+        given_instead = given_values({name: given[name] for name in instead})
+        listed = ListedProperties.properties()
         # In the order of the declaration.
-        names = [
-            *filter(ListedProperties.properties().get, self.schema.inputs.properties())
-        ]
+        names = [*filter(listed.get, self.schema.inputs.properties())]
 
         def refuse(what: str) -> NoReturn:
             raise pulumi.RunError(
@@ -149,24 +143,26 @@ class Declared(pulumi.CustomResource):
         def read_inputs(value: Any) -> Any:
             if value is None:
                 action = self.schema.name.lower()
-                why = f"nothing to {action} is given, or a lookup has found no snapshot"
+                reason = (
+                    f"nothing to {action} is given, or a lookup has found no snapshot"
+                )
                 if this_program().guards:
-                    why += LAST_OF_GUARD
-                refuse(why)
+                    reason += LAST_OF_GUARD
+                refuse(reason)
             if not all(hasattr(value, name) for name in names):
                 refuse(f"snapshot is a {type(value).__name__}")
             return {name: getattr(value, name) for name in names}
 
         snapshot = given["snapshot"]
-        if known and snapshot is not None:
-            refuse(f"snapshot and {' and '.join(known)} are given")
-        if known:
-            return known
+        if given_instead and snapshot is not None:
+            refuse(f"snapshot and {' and '.join(given_instead)} are given")
+        if given_instead:
+            return given_instead
         if isinstance(snapshot, pulumi.Output):
-            found = snapshot.apply(read_inputs)
+            inputs = snapshot.apply(read_inputs)
         else:
-            found = read_inputs(snapshot)
-        return {name: found[name] for name in names}
+            inputs = read_inputs(snapshot)
+        return {name: inputs[name] for name in names}
 
     def _register(
         self,
@@ -234,8 +230,8 @@ def _describe(
     wanted: Signature,
 ) -> None:
     """Document the class of a resource by its definition."""
-    shown = outputs_of(schema).items()
-    attributes = {name: each.description for name, each in shown}
+    outputs = outputs_of(schema)
+    attributes = {name: each.description for name, each in outputs.items()}
     arguments = with_arguments(schema.doc, wanted, schema.inputs)
     cls.__doc__ = arguments + section("Attributes", attributes)
 
@@ -299,12 +295,11 @@ def with_arguments(
         wanted: what the function takes.
         inputs: the catalogue's inputs.
     """
-    known = dict(OTHER_ARGUMENTS)
+    descriptions = dict(OTHER_ARGUMENTS)
     for name, each in inputs.properties().items():
-        known[name] = each.description
+        descriptions[name] = each.description
     _, *names = wanted.parameters
-    described = {name: known[name] for name in names}
-    return doc + section("Args", described)
+    return doc + section("Args", {name: descriptions[name] for name in names})
 
 
 def section(title: str, described: Mapping[str, str]) -> str:
@@ -562,16 +557,23 @@ def warn_of_unusual_id(
         database_id: the id, which can be an output.
         resource: the resource on whose row the warning stands; None for the stack's.
     """
-    if (
-        isinstance(database_id, str)
-        and database_id
-        and not is_usual_database_id(database_id)
-    ):
+    is_known = isinstance(database_id, str) and database_id
+    if is_known and not is_usual_database_id(database_id):
         warn_once(
             f"{database_id!r} does not have the usual form of a database id "
             "(32 hexadecimal digits)",
             resource,
         )
+
+
+def reasons_of(problems: Iterable[Problem]) -> str:
+    """Return one sentence of all that is wrong with inputs, for users of Python.
+
+    Args:
+        problems: What is wrong.
+    """
+    reasons = [f"{each.property} {PYTHON.text(each.with_value())}" for each in problems]
+    return f"{'; '.join(reasons)}."
 
 
 def warn_once(
@@ -584,6 +586,6 @@ def warn_once(
         text: the warning.
         resource: the resource on whose row the warning stands; None for the stack's.
     """
-    if text not in _said:
-        _said.add(text)
+    if text not in _warned:
+        _warned.add(text)
         pulumi.log.warn(text, resource)

@@ -37,6 +37,7 @@ from pulumi_snapshots.late import late
 from pulumi_snapshots.program import (
     PROGRAM_CONFIG,
     LookupFailed,
+    reasons_of,
     this_program,
     warn_of_plain_key,
     warn_of_unusual_id,
@@ -94,8 +95,8 @@ class GuardDeclaration:
             for each in GuardInputs.properties()
             if each != "database_id"
         }
-        known = UNKNOWN if isinstance(database_id, pulumi.Output) else database_id
-        self._changes = self._inputs(known).changes
+        is_output = isinstance(database_id, pulumi.Output)
+        self._changes = self._inputs(UNKNOWN if is_output else database_id).changes
         self._program = this_program()
         if name in self._program.guards:
             raise pulumi.RunError(
@@ -117,14 +118,14 @@ class GuardDeclaration:
             f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
         )
         self._owner = f"{stack}/{name}"
-        # What the program chooses itself, as the state keeps it to see when it chooses more.
+        # What the program chooses itself. The state keeps this, to show when it chooses more.
         self._chosen = {CHOSEN_HOOKS}
-        # Asked for before the program continues: nothing of it is registered yet.
+        # Asked for before the program continues: none of its resources is registered yet.
         self._state = ask(questions_about_state(stack, name), get_monitor())
         self._pickers = list["Callable[[str, str], bool] | None"]()
         self._restores = list[pulumi.Resource]()
         self._guarded = list[pulumi.Resource]()
-        # All of them now: what was deleted from the program is guarded too, by the names that the
+        # All hooks now: what was deleted from the program is guarded too, by the names that the
         # state has.
         in_preview = pulumi.runtime.is_dry_run()
         names = hook_names(name, self._changes, in_preview=in_preview)
@@ -175,7 +176,7 @@ class GuardDeclaration:
 
         Raises:
             pulumi.RunError: the ledger cannot be used; the database's id is an output (use
-            `last_output`); or a pin is given, and there is no snapshot.:
+                `last_output`); or a pin is given, and there is no snapshot.
         """
         if isinstance(self._database_id, pulumi.Output):
             raise pulumi.RunError(
@@ -242,29 +243,22 @@ class GuardDeclaration:
     def _inputs(self, database_id: object) -> GuardInputs:
         """The inputs for a database, which is `UNKNOWN` until it is known.
 
-        Raises `pulumi.RunError` if one is wrong.
+        Raises `pulumi.RunError` if an input is wrong.
         """
         values = {**self._given, "database_id": database_id}
         problems = GuardInputs.problems(values)
         if problems:
-            reasons = "; ".join(
-                f"{problem.property} {PYTHON.text(problem.with_value())}"
-                for problem in problems
-            )
-            raise pulumi.RunError(f"{self}: {reasons}.")
-        return GuardInputs.of(
-            {
-                **values,
-                "database_id": self._name if database_id is UNKNOWN else database_id,
-            }
-        )
+            raise pulumi.RunError(f"{self}: {reasons_of(problems)}")
+        if database_id is UNKNOWN:
+            values["database_id"] = self._name
+        return GuardInputs.of(values)
 
     def _is_on(self, opts: pulumi.ResourceOptions) -> bool:
         """Whether options have these hooks already."""
-        mine = {hook.name for hook in self._hooks.values()}
+        own_names = {hook.name for hook in self._hooks.values()}
         bound = vars(opts.hooks or pulumi.ResourceHookBinding()).values()
         return any(
-            getattr(hook, "name", None) in mine
+            getattr(hook, "name", None) in own_names
             for hooks in bound
             for hook in hooks or ()
         )
@@ -276,9 +270,8 @@ class GuardDeclaration:
             after = pulumi.ResourceOptions(depends_on=[*self._guarded])
             self._restores.append(args.resource)
             return _with_options(args, after)
-        if args.type_ in SNAPSHOT_TYPES and self._is_certainly_of_my_database(
-            args.props
-        ):
+        is_snapshot = args.type_ in SNAPSHOT_TYPES
+        if is_snapshot and self._is_certainly_of_my_database(args.props):
             return self._seen_in_preview(args)
         has_hooks = self._is_on(args.opts)
         if not has_hooks and not self._picks(args.type_, args.name, custom=is_custom):
@@ -301,14 +294,13 @@ class GuardDeclaration:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it hears of each change after its snapshot, as far as `stack` was called."""
+        """Whether the guard hears of each change after its snapshot, by the calls of `stack`."""
         return is_whole(self._changes, self._chosen)
 
     def _at_foreign_resource(self, args: Any) -> Any:
         """Give the hooks to a part of another process's component, which the engine reaches."""
-        if self._is_on(args.opts) or not self._picks(
-            args.type_, args.name, custom=args.custom
-        ):
+        is_picked = self._picks(args.type_, args.name, custom=args.custom)
+        if self._is_on(args.opts) or not is_picked:
             return None
         hooks = pulumi.ResourceOptions(hooks=self.hooks)
         return pulumi.ResourceTransformResult(
@@ -329,10 +321,8 @@ class GuardDeclaration:
 
     def _is_certainly_of_my_database(self, props: Mapping[str, Any]) -> bool:
         """Whether a Snapshot is of the guard's database, which the program knows."""
-        return (
-            isinstance(self._database_id, str)
-            and _database_in(props) == self._database_id
-        )
+        is_known = isinstance(self._database_id, str)
+        return is_known and _database_in(props) == self._database_id
 
     def _is_of_my_database(self, props: Mapping[str, Any]) -> bool:
         """Whether a Restore overwrites the guard's database, as far as the program knows."""
@@ -371,9 +361,7 @@ def run_of_program() -> str:
     """Return the engine's run as its other processes name it; empty without an engine."""
     log = getattr(get_engine(), "Log", None)
     target = getattr(log, "_target", b"")
-    if not isinstance(target, bytes):
-        return run_at(None)
-    return run_at(target.decode())
+    return run_at(target.decode()) if isinstance(target, bytes) else ""
 
 
 def _database_in(props: Mapping[str, Any]) -> Any:

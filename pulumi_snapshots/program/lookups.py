@@ -62,17 +62,17 @@ class Lookups:
         What holds a download URL is a secret.
         """
         opts = given.pop("opts", None)
-        found = self._answer_later(lookup, given, opts)
+        output = self._answer_later(lookup, given, opts)
         if given.get("with_url") is True:
-            return pulumi.Output.secret(found)
+            return pulumi.Output.secret(output)
 
-        # That it is asked for may be an output, too.
+        # `with_url` may be an output, too.
         def marked(answer: T) -> pulumi.Input[T]:
             if lookup.holds_url(answer):
                 return pulumi.Output.secret(answer)
             return answer
 
-        return found.apply(marked)
+        return output.apply(marked)
 
     def _answer(
         self,
@@ -84,8 +84,8 @@ class Lookups:
         try:
             values = invoke(token, asked, opts).value
         except Exception as error:  # noqa: BLE001  the SDK raises nothing else
-            # Without what the engine and the SDK put before what the plugin says, which has its
-            # page's address already.
+            # The text has its page's address already. What the engine and the SDK put before the
+            # text of the plugin goes.
             text = str(error).removeprefix(f"invoke of {token} failed: ")
             text = text.removeprefix(f"invocation of {token} returned an error: ")
             raise LookupFailed(lookup.function, text, why=error) from None
@@ -98,8 +98,8 @@ class Lookups:
         opts: Any,
     ) -> pulumi.Output[T]:
         token, asked = _asked(lookup, arguments)
-        found: pulumi.Output[Any] = invoke_output(token, asked, opts)
-        return found.apply(lambda found: answer_of(lookup, found))
+        values: pulumi.Output[Any] = invoke_output(token, asked, opts)
+        return values.apply(lambda known: answer_of(lookup, known))
 
 
 def _method(
@@ -135,13 +135,14 @@ for _name, _definition in LOOKUPS.items():
 def _asked(
     lookup: Lookup[Any], arguments: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """Return what the plugin is asked.
+    """Return the plugin's function and its arguments.
 
     In Python a latest snapshot may be None; in other languages a program must say so.
     """
-    may_be_none = {"optional": True} if lookup is results.LATEST else {}
-    asked = {in_camel(name): value for name, value in arguments.items()}
-    return f"{PACKAGE}:index:{in_camel(lookup.function)}", asked | may_be_none
+    in_camels = {in_camel(name): value for name, value in arguments.items()}
+    if lookup is results.LATEST:
+        in_camels["optional"] = True
+    return f"{PACKAGE}:index:{in_camel(lookup.function)}", in_camels
 
 
 def answer_of(

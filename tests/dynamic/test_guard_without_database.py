@@ -79,7 +79,7 @@ def happen(  # noqa: PLR0913  what a hook asks
             _settings=SimpleNamespace(guard=setting),
             _messages=heard,
             _inputs=GuardInputs,
-            _carried_out=carried_out,
+            _carry_out=carried_out,
         )
         await guard._at_change("before", change, URN)
 

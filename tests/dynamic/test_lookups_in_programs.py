@@ -30,7 +30,7 @@ def nothing_configured(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     # a process of its own
     monkeypatch.setattr(run, "shared_run", FirstUse(run.Run))
-    monkeypatch.setattr(program, "_said", set())
+    monkeypatch.setattr(program, "_warned", set())
     before = CONFIG.get()
     set_all_config({}, [])
     yield

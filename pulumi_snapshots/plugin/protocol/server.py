@@ -14,7 +14,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import callback_pb2_grpc, provider_pb2_grpc
 
 from pulumi_snapshots.engine.messages import Callbacks, Engine
-from pulumi_snapshots.engine.process import address_in, end_with, run_in
+from pulumi_snapshots.engine.process import address_in, end_with, run_at
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.calls import Shared
 
@@ -50,7 +50,7 @@ async def _serve(address: str | None) -> None:
     callbacks = Callbacks(f"127.0.0.1:{port}")
 
     def start() -> Plugin:
-        return Plugin(Engine(address), Shared(run_in(sys.argv)), callbacks)
+        return Plugin(Engine(address), Shared(run_at(address)), callbacks)
 
     served: Any = Attached(start) if address is None else start()
     callback_pb2_grpc.add_CallbacksServicer_to_server(callbacks, server)
