@@ -102,6 +102,23 @@ async def test_a_drill_that_passes_is_noted_in_the_archives_of_its_snapshot(
 
 
 @staged(scene)
+async def test_a_newer_snapshot_under_the_same_name_has_passed_no_drill(
+    at: Scene,
+) -> None:
+    place = f"{at.folder}/x.zip"
+    record = await at.archive(owner="urn:a", destination=place)
+    drilled = Drilled("2026-03-01T12:01:30Z")
+    which = (DATABASE, record.version_id)
+    assert await note_drill(at.transfers, [record.uri], which, drilled, at.row)
+    again = await at.archive(owner="urn:a", destination=place, previous=record)
+    assert json.loads(manifest_of(again).read_text())["drill"] is not None
+    at.newer()
+    newer = await at.archive(owner="urn:a", destination=place, previous=record)
+    assert newer.version_id != record.version_id
+    assert json.loads(manifest_of(newer).read_text())["drill"] is None
+
+
+@staged(scene)
 async def test_every_kind_of_damage_is_found(at: Scene) -> None:
     records = []
     for _ in range(5):

@@ -68,6 +68,19 @@ async def test_an_archive_that_could_not_be_removed_once_goes_with_the_next(
     }
 
 
+@staged(scene)
+async def test_an_object_that_is_lost_is_not_said_to_be_kept(at: Scene) -> None:
+    record = await at.archive(owner="urn:a")
+    file_of(record).unlink()
+    lost = await at.refresh(record)
+    assert lost.lost == "missing"
+    notes = len(at.row.notes)
+    await at.remove(lost, delete_object=False)
+    assert at.row.notes[notes:] == []
+    await at.remove(record, delete_object=False)
+    assert len(at.row.notes) == notes + 1
+
+
 @at_desk()
 async def test_forget_counts_databases_that_it_cannot_tell_apart_as_several(
     desk: Desk, tmp_path: Path

@@ -497,6 +497,16 @@ async def test_guards_that_are_off_run_the_command_whatever_the_service_does(
     )
 
 
+@at_desk()
+async def test_guards_that_are_off_need_no_ledger(desk: Desk, w: World) -> None:
+    place = Memory(w.clock)
+    desk.place = lambda: place
+    place.refuses_reads = place.refuses_writes = "the disk is full"
+    desk.environment["SQUARECLOUD_GUARD"] = "off"
+    assert "the run of true has no snapshot" in (await guards(desk, DATABASE)).done.err
+    assert len(desk.child.ran) == 1
+
+
 @pytest.mark.parametrize("is_down", [False, True])
 @at_desk()
 async def test_a_name_that_is_no_databases_runs_nothing(

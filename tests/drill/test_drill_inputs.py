@@ -302,6 +302,7 @@ def test_a_bad_input_fails_before_anything_is_overwritten(
         {"connection": None, "password": "hush-hush"},
         {"connection": None, "password": UNKNOWN},
         {"checks": [{"query": "x", "equals": 0}]},
+        {"checks": [{"query": "x", "equals": 0}] * 100},
         {"checks": [Check("select 1", at_least=1)]},
         {"connection": ELSEWHERE, "scratch_database_id": UNKNOWN},
     ],

@@ -55,6 +55,8 @@ PEM = b"-----BEGIN PRIVATE KEY-----\naa\n-----END PRIVATE KEY-----\n-----BEGIN C
         (ELSEWHERE, {}, {}, None, ["restart"]),
         (CONNECTION, {"says_age": False}, {}, None, ["address"]),
         (ELSEWHERE, {"says_age": False}, {}, None, []),
+        # Whole seconds, and clocks that differ: it seems to have started just before the request.
+        (ELSEWHERE, {"age_is": 64.0}, {}, None, ["restart"]),
         # Another one: it has run for a day, or was started just before.
         (ELSEWHERE, {"age_is": DAY}, {}, ANOTHER, None),
         (ELSEWHERE, {"age_is": 90.0}, {}, ANOTHER, None),

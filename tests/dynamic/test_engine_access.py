@@ -208,6 +208,14 @@ def test_without_a_context_nothing_is_kept_and_an_error_is_still_free_of_traceba
         assert (error.kept, error.message.strip()) == (None, "ProviderError: not kept")
 
 
+def test_without_a_context_a_traceback_that_is_asked_for_is_shown(broken: Toy) -> None:
+    with (
+        broken("context", SQUARECLOUD_TRACEBACK="1") as servicer,
+        pytest.raises(CallFailedError, match=r"toy_provider\.py(.|\n)*: refused"),
+    ):
+        servicer.create(A, {"fail": "refused"})
+
+
 @pytest.mark.parametrize(
     ("what", "shown", "printed"),
     [
@@ -265,6 +273,17 @@ def test_outside_of_a_provider_everything_is_the_plain_way(
     row.warn("w")
     row._messages.wait()
     assert capsys.readouterr() == ("i\n", "warning: w\n")
+
+
+def test_the_argument_of_another_program_is_no_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tool", "127.0.0.1:1"])
+    assert engine_access._find_engine_address() is None
+    spec = SimpleNamespace(name="pulumi.dynamic.__main__")
+    provider = SimpleNamespace(__spec__=spec)
+    monkeypatch.setitem(sys.modules, "__main__", provider)
+    assert engine_access._find_engine_address() == "127.0.0.1:1"
 
 
 def test_no_message_waits_for_an_engine_that_stands_still() -> None:

@@ -169,6 +169,21 @@ def test_what_must_not_wait_for_the_guards_database_does_not(
     assert waited == [waits]
 
 
+def test_a_preview_reads_the_ledger_once_for_all_changes() -> None:
+    read = list[object]()
+    guard: Any = object.__new__(Guard)
+    vars(guard).update(
+        _database_id=DATABASE,
+        _has_learned=False,
+        _inputs=GuardInputs,
+        _of_book=read.append,
+    )
+    preview: Any = SimpleNamespace(show=lambda *_: None)
+    for change in CHANGES:
+        guard._foresee(preview, change, URN, None)
+    assert len(read) == 1
+
+
 @pytest.mark.parametrize("pin", ["1", None])
 def test_the_way_back_by_a_value_warns_of_a_newer_snapshot(
     monkeypatch: pytest.MonkeyPatch, pin: str | None

@@ -141,6 +141,7 @@ def test_a_restore_and_guarded_changes_happen_in_the_order_of_the_program() -> N
             'Guard("a", DATABASE)\nGuard("a", OTHER)',
             "the program has another guard of this name",
         ),
+        ('Guard(" ", DATABASE)', "Guard: name must be a text that is not empty"),
         (
             'settings.SETTINGS.engine = OldEngine()\nGuard("a", DATABASE)',
             "Guard 'a': A Guard needs Pulumi 3.238.0 or later",

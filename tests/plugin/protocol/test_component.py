@@ -57,8 +57,9 @@ class Monitor(resource_pb2_grpc.ResourceMonitorServicer):
         found.update({"outputs": self.listed})
         return resource_pb2.ResourceInvokeResponse(**{"return": found})
 
-    def RegisterResource(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+    def RegisterResource(self, request: Any, _context: Any) -> Any:  # noqa: N802
         self.registered += 1
+        self.request = request
         return resource_pb2.RegisterResourceResponse(urn="urn:guard")
 
     def RegisterStackTransform(self, request: Any, _context: Any) -> Any:  # noqa: N802
@@ -203,6 +204,39 @@ def test_a_preview_names_what_is_registered_before_a_guard_of_deletes(
     told = "Pulumi registers net before guard guard, and"
     noted = [each for each in anyio.run(foresee) if each.startswith(told)]
     assert len(noted) == is_named
+
+
+def test_a_preview_warns_of_the_names_that_no_resource_has(
+    monitor: tuple[Monitor, str], tmp_path: Path
+) -> None:
+    async def warned() -> list[str]:
+        stage = Stage(monitor[1], tmp_path)
+        stage.asked.dryRun = True
+        guard = await stage.register(only=("shop", "shp"))
+        shop = resource_pb2.TransformRequest(
+            type="servers:index:Server", name="shop", custom=True
+        )
+        await stage.asks(monitor[0].transform, shop)
+        guard.sum_up()
+        return stage.row.warnings
+
+    (warning,) = [each for each in anyio.run(warned) if "guards no resource" in each]
+    assert "guards no resource named shp:" in warning
+
+
+@pytest.mark.parametrize("given", [None, False, True])
+def test_the_guard_is_protected_as_the_program_says(
+    monitor: tuple[Monitor, str], tmp_path: Path, *, given: bool | None
+) -> None:
+    async def register() -> None:
+        stage = Stage(monitor[1], tmp_path)
+        if given is not None:
+            stage.asked.protect = given
+        await stage.register()
+
+    anyio.run(register)
+    request = monitor[0].request
+    assert (request.protect if request.HasField("protect") else None) is given
 
 
 @pytest.mark.parametrize("in_preview", [False, True])
