@@ -58,7 +58,9 @@ The request that lets an object appear takes less.
 """
 TRANSFER_TRIES = 3
 """Transfers of one archive while other writers put their own object under its name."""
-UNTOUCHED = "Nothing of it is left there, and what was there is untouched."
+UNTOUCHED = (
+    "No part of it is left there, and an earlier file of that name is unchanged."
+)
 
 
 class NotArchived(ProviderError):
@@ -497,8 +499,8 @@ class _Transfer:
             try:
                 await self._transfers.blocking(upload.discard)
             except StoreTrouble as trouble:
-                part = f"an unfinished part may be left ({trouble.happened})"
-                self.left = f"What was there is untouched, but {part}."
+                part = f"an unfinished upload may be left ({trouble.happened})"
+                self.left = f"An earlier file of that name is unchanged, but {part}."
 
     def _commit(self, upload: Upload, occupant: Occupant, now: str) -> Written:
         """Let the object appear, after claiming its name; raises `Overtaken` for all but one."""

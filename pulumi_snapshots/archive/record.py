@@ -65,27 +65,27 @@ class Keep(Record, sparse=True):
     """
 
     last: int | None = declare(
-        "The newest ones, whenever they were taken.",
+        "How many of the newest objects to keep, whenever they were taken.",
         default=None,
         read=_count,
     )
     daily: int | None = declare(
-        "The number of days to keep one for each.",
+        "For how many days to keep the newest object of each.",
         default=None,
         read=_count,
     )
     weekly: int | None = declare(
-        "The number of weeks to keep one for each.",
+        "For how many weeks to keep the newest object of each.",
         default=None,
         read=_count,
     )
     monthly: int | None = declare(
-        "The number of months to keep one for each.",
+        "For how many months to keep the newest object of each.",
         default=None,
         read=_count,
     )
     yearly: int | None = declare(
-        "The number of years to keep one for each.",
+        "For how many years to keep the newest object of each.",
         default=None,
         read=_count,
     )

@@ -65,7 +65,7 @@ class DatabaseUnreachable(ProviderError):
         lasting: bool = False,
     ) -> None:
         happened = f"The {title} database of the connection cannot be reached: {why}"
-        super().__init__(happened, "No check has asked it anything.", then)
+        super().__init__(happened, "No check was sent to it.", then)
         self.why = why
         self.lasting = lasting
 
@@ -78,7 +78,7 @@ class CheckNotRun(ProviderError):
     """
 
     def __init__(self, why: str) -> None:
-        happened = f"The check's command gave no value: {why}"
+        happened = f"The check returned no value: {why}"
         super().__init__(happened, "Nothing was compared.", [HintKind.CORRECT_CHECK])
         self.why = why
 

@@ -136,7 +136,7 @@ class Check(Record, sparse=True):
             at_least: The least share of its rows of before, from 0 to 1, that each table must have.
                 Before is the last good drill; at the first drill `source_connection`, if that is
                 given.
-            except_: Tables that are left out, by the names that results have; `*` stands for any
+            except_: Tables to leave out, by the names that the results show; `*` stands for any
                 characters.
             name: How results and errors name the check; `tables` unless given.
 

@@ -115,15 +115,17 @@ class DrillInputs(Inputs):
         read=_connection,
     )
     source_connection: str | None = declare(
-        "A read-only connection to the snapshot's own database, with whose tables those of the "
-        "restore are compared until a drill has passed. Nothing is written there.",
+        "A read-only connection to the snapshot's own database. Until a drill "
+        "has passed, the restored tables are compared with the tables there. "
+        "Nothing is written there.",
         default=None,
         secret=True,
         kept=False,
         read=_connection,
     )
     every: Duration | None = declare(
-        "An update this long after the last drill drills again, also if nothing else has changed.",
+        "The time after the last drill from which on an update drills again, "
+        "even if nothing else has changed.",
         default=None,
         read=fit.duration(most=YEAR),
     )
@@ -141,7 +143,8 @@ class DrillInputs(Inputs):
         choices=ON_FAILURE,
     )
     timeout: Duration = declare(
-        "How long the restore and the checks may take, and each resume again. The resource's "
+        "How long the restore and the checks may take, and each later run that "
+        "resumes them. The resource's "
         "custom timeout for creates "
         "wins.",
         default=DRILL_TIMEOUT,
@@ -349,10 +352,10 @@ class DrillRecord(Record):
         default=None,
     )
     proved_by: list[str] | None = declare(
-        "What shows that the scratch database was asked. `address` is the service's own host and "
-        "port of it, and `restart` a "
-        "server that has started since the restore was requested. Absent until then, and empty if "
-        "nothing does.",
+        "What shows that the checks asked the scratch database: `address`, if "
+        "the host and port are the service's own, and `restart`, if the server "
+        "has started since the restore was requested. Absent until the checks "
+        "were run, and empty if nothing shows it.",
         default=None,
     )
     last_good: GoodDrill | None = declare(

@@ -95,12 +95,12 @@ class Tables(Record, sparse=True):
     """
 
     at_least: float = declare(
-        "The least share of its rows of before that each table must have.",
+        "The smallest share of its earlier rows that each table must still have.",
         default=0.9,
         read=_share,
     )
     except_: list[str] | None = declare(
-        "Tables that are left out, by the names that results have; `*` stands for any characters.",
+        "Tables to leave out, by the names that the results show; `*` stands for any characters.",
         default=None,
         read=_names,
     )

@@ -33,8 +33,8 @@ KNOWN_WITHIN = 60.0
 """Seconds within which a change learns its database. It was known when the resource was registered,
 unless the engine deletes one before that."""
 DATABASE_NOT_KNOWN = (
-    "its database is not known, since what that comes from has failed, or is "
-    "not there yet"
+    "its database is not known, because the resource that it comes from has "
+    "failed, or is not there yet"
 )
 OFF_WITHOUT_DATABASE = Message(
     "the {change} has no snapshot, since {guard} is off; it is not in the history, since the "

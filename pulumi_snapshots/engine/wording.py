@@ -25,7 +25,7 @@ STEPS = {
     HintKind.SET_KEY: (
         "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY."
     ),
-    HintKind.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the id of each.",
+    HintKind.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the ids of all databases.",
     HintKind.RESTORE_ANOTHER: (
         "Restore another snapshot, which `squarecloud-snapshots list {database}` shows, "
         "with other {triggers}, or remove "
@@ -40,45 +40,44 @@ STEPS = {
         "by then."
     ),
     HintKind.BRING_BACK: "`Snapshot.get` adds it again.",
-    HintKind.OPEN_VERSION: "`Snapshot.get` opens one that is listed, by its id.",
-    HintKind.LOOK_UP_DATABASE: "`{get_database}` looks up one whose id is known.",
+    HintKind.OPEN_VERSION: "`Snapshot.get` reads a listed snapshot by its id.",
+    HintKind.LOOK_UP_DATABASE: "`{get_database}` looks up a database by its id.",
     HintKind.GIVE_UP: (
         "`pulumi up --refresh --replace '{resource}'` abandons the pending snapshot and takes a "
         "new one, which uses quota."
     ),
     HintKind.TAKE_NEW: (
-        "`pulumi up --refresh --replace '{resource}'` takes a new one; `{rotate_after}` does that "
-        "by age."
+        "`pulumi up --refresh --replace '{resource}'` takes a new snapshot; "
+        "`{rotate_after}` does so by age."
     ),
     HintKind.GO_BACK: "To go back: squarecloud-snapshots restore {id}",
     HintKind.UNDO_RESTORE: "To undo: squarecloud-snapshots restore {id} --no-keep",
     HintKind.RESUME_OTHER: "`{other}` resumes it.",
-    HintKind.REFRESH: "`pulumi refresh` pins it once the service lists it.",
+    HintKind.REFRESH: "`pulumi refresh` pins the URL once the service lists the snapshot.",
     HintKind.REFRESH_WITH_PROGRAM: (
         "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run "
         "`pulumi refresh "
         "--run-program`."
     ),
     HintKind.CHECK_RESTORED: (
-        "It stays in the state as unknown: check the database, then take the Restore out of the "
-        "program if it was carried "
-        "out."
+        "It stays in the state, with an unknown outcome: check the database, "
+        "then take the Restore out of the program if the data was restored."
     ),
     HintKind.RESTORE_AGAIN: (
         "`pulumi up --refresh --replace '{resource}'` restores again, over whatever the database "
         "holds by then."
     ),
     HintKind.DRILL_AGAIN: (
-        "`pulumi up --refresh --replace '{resource}'` drills again, from the restore on."
+        "`pulumi up --refresh --replace '{resource}'` drills again, with a new restore."
     ),
-    HintKind.REFRESH_STATE: "`pulumi refresh` looks up by its id what the state lacks.",
+    HintKind.REFRESH_STATE: "`pulumi refresh` looks up the missing fields by the snapshot's id.",
     HintKind.CORRECT_STATE: (
         "Correct the field: `pulumi stack export --file state.json`, edit it there, "
         "`pulumi stack import --file state.json`."
     ),
     HintKind.DELETE_STATE: (
         "Or forget the resource, and import it again if you can: "
-        "`pulumi state delete '{resource}'`. That deletes nothing of the service."
+        "`pulumi state delete '{resource}'`. That deletes nothing at the service."
     ),
     HintKind.RENEW_URL: (
         "Run `pulumi refresh` on the stack of the Snapshot, which pins and renews its URL."
@@ -113,7 +112,7 @@ OF_PLUGIN = STEPS | {
     HintKind.ADD_ALIAS: (
         "If the resource was renamed, give it the alias `{name}` in its options (`aliases`)."
     ),
-    HintKind.OPEN_VERSION: "`pulumi import` opens one that is listed, by its id.",
+    HintKind.OPEN_VERSION: "`pulumi import` reads a listed snapshot by its id.",
     **(IN_ARCHIVE if getattr(sys, "frozen", False) else {}),
 }
 PLUGIN = MessageFormatter(partial(_spelled, config_key, in_camel), OF_PLUGIN)
@@ -124,16 +123,17 @@ DO = MessageFormatter(
     | {
         HintKind.SET_KEY: "Set a valid key in {api_key}, never as an argument.",
         HintKind.OPEN_VERSION: (
-            "`pulumi do squarecloud:Snapshot read` opens one that is listed, by its id."
+            "`pulumi do squarecloud:Snapshot read` reads a listed snapshot by its id."
         ),
         HintKind.KEEP_WAITING: "{command} keeps waiting and sends no second request.",
         HintKind.KEPT_HERE: "{command} on this machine keeps waiting and sends no second request.",
         HintKind.GIVE_UP: (
             "Without {reuse_within}, the same command takes another snapshot, which uses quota."
         ),
-        HintKind.TAKE_NEW: "`pulumi do squarecloud:Snapshot create` takes a new one.",
+        HintKind.TAKE_NEW: "`pulumi do squarecloud:Snapshot create` takes a new snapshot.",
         HintKind.REFRESH: (
-            "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it."
+            "`pulumi do squarecloud:Snapshot read` shows a pinned URL once the "
+            "service lists the snapshot."
         ),
         HintKind.RESTORE_AGAIN: (
             "Other {triggers} restore it again, over whatever the database holds by then."

@@ -151,12 +151,12 @@ class HintKind(Enum):
         "written."
     )
     MOVE_LEDGER_ASIDE = (
-        "Move {file} aside. That forgets runs that are under way, and what no "
-        "state has yet."
+        "Move {file} aside. The next run then does not know what is under way, "
+        "or what no state has yet."
     )
     PUT_LEDGER_BACK = (
-        "Put {file} back: without it, the next run forgets what is under way, and what no state "
-        "has yet."
+        "Put {file} back: without it, the next run does not know what is under "
+        "way, or what no state has yet."
     )
     MAKE_FOLDER = "Mount it on this machine, or create it once: mkdir -p {file}."
     CLOSE_PROGRAM = "Close the tool that has {file} open, such as a database browser."
@@ -180,7 +180,7 @@ class HintKind(Enum):
         "Check {database_id}, and that the API key belongs to the account that "
         "owns the database."
     )
-    SHOW_DATABASES = "A list of the databases shows the id of each."
+    SHOW_DATABASES = "A list of the databases shows their ids."
     CHECK_VERSION_ID = "Check the version id; a snapshot is kept for at most 30 days."
     CHECK_HEALTH = "Check that the database is running and healthy."
     CHECK_DATA = "Check what the database holds."
@@ -198,9 +198,9 @@ class HintKind(Enum):
         "request."
     )
     ASK_AGAIN = "It stays in the state as pending, and every {run} polls again."
-    GIVE_UP = "A new one can be taken instead, which uses quota."
+    GIVE_UP = "A new snapshot can be taken instead, which uses quota."
     BY_TRIGGERS = "Other {triggers} do it all the same."
-    TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
+    TAKE_NEW = "A new snapshot can be taken instead; {rotate_after} does so by age."
     KEPT_HERE = (
         "The installed Pulumi SDK has no known way to keep this in the stack's state. The next "
         "{run} on this machine keeps waiting; a run on another machine starts over. To prevent "
@@ -214,17 +214,16 @@ class HintKind(Enum):
         "The next {run} waits for this snapshot until {timeout} after the request, or "
         "{reuse_within} if that is longer; after that it takes another one."
     )
-    REFRESH = "A refresh pins it once the service lists it."
+    REFRESH = "A refresh pins the URL once the service lists the snapshot."
     REFRESH_WITH_PROGRAM = (
         "A refresh uses the configuration of the last run, not the present one."
     )
 
     # A state that was edited
-    REFRESH_STATE = "A refresh looks up by its id what the state lacks."
+    REFRESH_STATE = "A refresh looks up the missing fields by the snapshot's id."
     CORRECT_STATE = "Correct the field in the state, or put an earlier state back."
     DELETE_STATE = (
-        "Or remove the resource from the state; nothing of the service is deleted "
-        "by that."
+        "Or remove the resource from the state; that deletes nothing at the service."
     )
 
     # A restore whose end was not seen
@@ -233,7 +232,8 @@ class HintKind(Enum):
     )
     UNDO_RESTORE = "To undo: restore {id}"
     RESTORE_UNKEPT = (
-        "Set {keep_current} to false to restore without keeping what it holds."
+        "Set {keep_current} to false to restore without a snapshot of what the "
+        "database holds."
     )
     RESTORE_AGAIN = (
         "It can be restored again, over whatever the database holds by then."
@@ -263,7 +263,7 @@ class HintKind(Enum):
 
     # A drill
     CHECK_AGAIN = "The next {run} runs the checks again, without another restore."
-    DRILL_AGAIN = "It can be drilled again, from its restore on."
+    DRILL_AGAIN = "The snapshot can be drilled again, with a new restore."
     DRILLS_NEXT = "The next {run} drills it again."
     CHECK_CONNECTION = (
         "Check the connection: its address, user, password and TLS parameters."

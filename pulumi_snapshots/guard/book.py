@@ -39,8 +39,9 @@ LONGEST_RUN = timedelta(days=1)
 """A pin that was asked for longer ago was asked for by an earlier run: addresses of engines repeat.
 """
 UNKNOWN_HERE = (
-    "this guard has noted no snapshot of database {database}. What guards take is noted for 30 "
-    "days in {where}: if another machine made the release, go back on that one, or have both use "
+    "this guard knows no snapshot of database {database}. Guards write down "
+    "their snapshots for 30 days in {where}: if another machine made the "
+    "release, go back on that machine, or let both use "
     "{shared_state}. A Restore takes any listed snapshot by its {version_id}. "
     "If you have gone back already, remove the Restore."
 )
@@ -51,8 +52,8 @@ BEGAN = "When it began to guard, by the service's clock."
 CHANGES_DOC = "The first changes that have happened, such as `update of Server shop`."
 CHANGED = "When something guarded has last happened; absent if nothing has."
 NEWER = (
-    "{newest} of {at} is newer than {last}, to which this goes back, and no run that is known here "
-    "has taken it. If another machine took it before a release, restore that one by its "
+    "{newest} of {at} is newer than {last}, which this restores, and no run that is known here "
+    "has taken it. If another machine took it before a release, restore that snapshot by its "
     "{version_id}."
 )
 
@@ -153,8 +154,8 @@ class GuardOutputs(Record):
         "Its snapshots of the last 30 days, newest first; at most 20."
     )
     last: SnapshotInfo | None = declare(
-        "The snapshot of the database that guarded last before this run, for a Restore; "
-        "absent if none has.",
+        "The newest snapshot that has guarded a change before this run, for a "
+        "Restore; absent if there is none.",
         default=None,
     )
 

@@ -138,8 +138,8 @@ class ComponentInputs(GuardInputs):
 
     only: tuple[str, ...] | None = declare(
         "The names or types of the resources that it guards, such as `shop` or `aws:rds/*`; `*` "
-        "stands for any text. Unless given, all that the engine gets to know after the guard: let "
-        "them depend on it.",
+        "stands for any text. All resources that Pulumi registers after the "
+        "guard, unless given: let them depend on the guard.",
         default=None,
         read=_patterns,
     )

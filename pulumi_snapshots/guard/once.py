@@ -52,8 +52,8 @@ NONE_NOW = (
 """The failures after which an earlier snapshot may do: the quota is used up, or the service is
 down."""
 FALLEN_BACK = (
-    "no new snapshot of database {database} can be taken ({error}), so the newest one guards, "
-    "{id} of {taken}"
+    "no new snapshot of database {database} can be taken ({error}), so the newest "
+    "snapshot guards: {id} of {taken}"
 )
 
 

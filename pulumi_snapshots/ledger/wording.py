@@ -150,4 +150,6 @@ def _next_step(attempt: Attempt, now: datetime, where: str) -> str:
         again = "its stack has it as pending, and the next run of that stack"
     else:
         again = f"the next run of its stack on {where}"
-    return f"unless its run still works on it, {again} waits for it and sends nothing"
+    return (
+        f"unless its run is still working on it, {again} waits for it and sends nothing"
+    )

@@ -145,7 +145,7 @@ class SnapshotInfo(ListedProperties, computed=("id",), result=True):
     # a secret is no field.
 
     version_id: str = declare(
-        "The service's version id, which with the database's id is all that identifies a snapshot."
+        "The service's version id, which together with the database's id identifies the snapshot."
     )
     download_url: str | None = declare(
         "Signed, and pinned to this version; absent unless the lookup asks for it.",

@@ -38,20 +38,21 @@ class Snapshot(pulumi.CustomResource):
         resource_name: the resource's name in the program.
         database_id: the database to take a snapshot of. Another database takes a new snapshot.
         triggers: any values, such as a release. Changed values take a new snapshot.
-        rotate_after: an update this long after its creation takes a new snapshot; at most 30 days.
-            A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
-        reuse_within: before a request, adopt the newest manual snapshot of this database that is
-            younger than this, unless the database was restored since; at most 30 days. A string
-            such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
-        timeout: how long the create may take, and each resume again. The resource's custom timeout
-            for creates wins. 45m unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a
+        rotate_after: the age from which on an update takes a new snapshot; at most 30 days. A
+            string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        reuse_within: before a request, look for manual snapshots of this database that are younger
+            than this, and use the newest one in place of a new snapshot, unless the database was
+            restored since. At most 30 days. A string such as `90s`, `45m`, `1h30m`, `7d`, or a
             number of seconds.
+        timeout: how long the create may take, and each later run that resumes it. The resource's
+            custom timeout for creates wins. 45m unless given. A string such as `90s`, `45m`,
+            `1h30m`, `7d`, or a number of seconds.
         opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
 
     Attributes:
         database_id: the database whose snapshot it is.
         triggers: any values, such as a release. Changed values take a new snapshot.
-        version_id: the service's version id, which with the database's id is all that identifies a
+        version_id: the service's version id, which together with the database's id identifies the
             snapshot. Absent while it is pending.
         name: the storage object's name, the same for all snapshots of a database; a restore needs
             it.
@@ -59,12 +60,12 @@ class Snapshot(pulumi.CustomResource):
         download_url_expires_at: until when the URL works; a refresh renews it in its last 7 days.
             RFC 3339, UTC.
         size: bytes.
-        created_at: when it was taken, by the service's clock; the time of the request until it is
-            listed. RFC 3339, UTC.
+        created_at: when the snapshot was taken, by the service's clock; the time of the request
+            until it is listed. RFC 3339, UTC.
         expires_at: when its 30 days at the service end, if the plan lasts until then. RFC 3339,
             UTC.
-        available: false while it is pending, and once it is missing or past its 30 days at the
-            service.
+        available: false while the snapshot is pending, and once it is missing or past its 30 days
+            at the service.
         origin: `manual` or `automatic`; absent if the service does not say.
         runtime: the database's engine, `postgres`, `mongo`, `mysql` or `redis`; absent if the
             service does not say.
@@ -136,9 +137,9 @@ class Restore(pulumi.CustomResource):
         overwrite: must be true, else the preview fails: everything that the database holds is
             overwritten.
         triggers: any values. Changed values restore again.
-        timeout: how long the restore may take, and each resume again. The resource's custom timeout
-            for creates wins. 15m unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a
-            number of seconds.
+        timeout: how long the restore may take, and each later run that resumes it. The resource's
+            custom timeout for creates wins. 15m unless given. A string such as `90s`, `45m`,
+            `1h30m`, `7d`, or a number of seconds.
         keep_current: whether to take a snapshot of what the database holds first, to undo the
             restore. If it cannot be taken, nothing is restored. `timeout` counts from then on.
         opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
@@ -153,7 +154,7 @@ class Restore(pulumi.CustomResource):
         requested_at: when the request was sent, by the service's clock. RFC 3339, UTC.
         restored_at: when the database was seen running again, by the service's clock; absent until
             then. RFC 3339, UTC.
-        attempt: the request, only until then.
+        attempt: the request, until the database was seen running again.
         previous: with `keep_current`, the snapshot of what the database held before, as
             DATABASE_ID/VERSION_ID: restoring it undoes the restore.
     """
@@ -290,17 +291,17 @@ class Drill(pulumi.CustomResource):
         connection: how to connect to the scratch database, in place of `password`, such as
             `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; its own parameters choose TLS. A
             secret.
-        source_connection: a read-only connection to the snapshot's own database, with whose tables
-            those of the restore are compared until a drill has passed. Nothing is written there. A
-            secret.
-        every: an update this long after the last drill drills again, also if nothing else has
-            changed. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        source_connection: a read-only connection to the snapshot's own database. Until a drill has
+            passed, the restored tables are compared with the tables there. Nothing is written
+            there. A secret.
+        every: the time after the last drill from which on an update drills again, even if nothing
+            else has changed. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
         triggers: any values. Changed values drill again.
         on_failure: what a drill that fails does: `error` fails the update, `warn` only warns. error
             unless given.
-        timeout: how long the restore and the checks may take, and each resume again. The resource's
-            custom timeout for creates wins. 30m unless given. A string such as `90s`, `45m`,
-            `1h30m`, `7d`, or a number of seconds.
+        timeout: how long the restore and the checks may take, and each later run that resumes them.
+            The resource's custom timeout for creates wins. 30m unless given. A string such as
+            `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
         opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
 
     Attributes:
@@ -322,9 +323,9 @@ class Drill(pulumi.CustomResource):
         results: what each check found; absent until then, and empty if none could be run.
         failure: the code with which the restore failed, or why the scratch database could not be
             reached; absent otherwise.
-        proved_by: what shows that the scratch database was asked. `address` is the service's own
-            host and port of it, and `restart` a server that has started since the restore was
-            requested. Absent until then, and empty if nothing does.
+        proved_by: what shows that the checks asked the scratch database: `address`, if the host and
+            port are the service's own, and `restart`, if the server has started since the restore
+            was requested. Absent until the checks were run, and empty if nothing shows it.
         last_good: the last drill that has passed, this one or an earlier one; absent if none has.
         attempt: the request, only until its end is known.
     """
@@ -382,19 +383,19 @@ class Provider(pulumi.ProviderResource):
             https://snapshots.squarecloud.app unless given.
         requests_per_minute: the requests that the account's plan allows in a minute. 30 unless
             given.
-        requests_for_others: how many of these are left to others: the dashboard's API, scripts,
-            other machines with the same key. A tenth unless given.
-        state_dir: the folder of this machine in which the provider writes down what it sends, an
-            absolute path; the user's state directory unless given.
-        shared_state: the place in which all machines of the account write down what they send:
+        requests_for_others: how many of these requests are left to others: the dashboard's API,
+            scripts, other machines with the same key. A tenth unless given.
+        state_dir: the folder of this machine in which the provider writes its requests down: an
+            absolute path. The user's state directory unless given.
+        shared_state: the place in which all machines of the account write their requests down:
             `s3://BUCKET/PREFIX`, `gs://`, `az://`, or a folder that they share; `backend` is the
             bucket or folder in which Pulumi keeps the states. Without it each machine knows only
             its own runs.
         first_poll_after: how long after a 202 the listing is polled for the first time; may be 0.
             2m unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
-        poll_every: how long after that it is polled again, for one snapshot; several share their
-            polls. 30s unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of
-            seconds.
+        poll_every: how long after a poll the next one follows, for one snapshot; several snapshots
+            share their polls. 30s unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a
+            number of seconds.
         listing_cache: whether a new snapshot ends the 30 minutes for which the service may serve
             the same page of a listing: `ended-by-snapshot`, `kept` or `unknown`. The command
             `probe` finds out. unknown unless given.

@@ -90,7 +90,8 @@ class RestoreInputs(Inputs):
         shown=True,
     )
     timeout: Duration = declare(
-        "How long the restore may take, and each resume again. The resource's custom timeout for "
+        "How long the restore may take, and each later run that resumes it. The "
+        "resource's custom timeout for "
         "creates wins.",
         default=RESTORE_TIMEOUT,
         read=checks.timeout,
@@ -116,8 +117,8 @@ class RestoreInputs(Inputs):
         choices=DATABASE_ENGINE,
     )
     created_at: Moment | None = declare(
-        "When the snapshot was taken, as a Snapshot or a lookup gives it: the line about the "
-        "restore says it.",
+        "When the snapshot was taken, as a Snapshot or a lookup gives it. The "
+        "line about the restore shows it.",
         default=None,
         kept=False,
         read=checks.moment,
@@ -179,7 +180,9 @@ class RestoreRecord(Record):
         default=None,
         settled=True,
     )
-    attempt: Request | None = declare("The request, only until then.", default=None)
+    attempt: Request | None = declare(
+        ("The request, until the database was seen running again."), default=None
+    )
     previous: str | None = declare(
         "With `keep_current`, the snapshot of what the database held before, as "
         "DATABASE_ID/VERSION_ID: restoring it undoes the restore.",

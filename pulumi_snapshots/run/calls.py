@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.session import Session
 
 STAYS_AS_IS = (
-    "{id} stays as it is: it was deleted only to be made again with what it depends "
-    "on. {then}"
+    "{id} stays as it is: the engine deleted it only to create it again with "
+    "what it depends on. {then}"
 )
 """Said to everybody, since the engine does not show `--replace` to its provider here."""
 T = TypeVar("T")

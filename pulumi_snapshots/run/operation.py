@@ -87,7 +87,7 @@ asked nothing.
 UNSENT_TRIES = 3
 """How often in a row a request may fail to leave: the service cannot be reached, or the claim is
 always too old."""
-NOT_WRITTEN = "Nothing was started: what is sent must be written down there first."
+NOT_WRITTEN = "Nothing was started, because each request must be written there first."
 
 
 class TimeIsUp(Exception):

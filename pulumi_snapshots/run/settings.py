@@ -174,21 +174,21 @@ class Settings(Inputs):
         read=_requests(least=1),
     )
     requests_for_others: int | None = declare(
-        "How many of these are left to others: the dashboard's API, scripts, other machines with "
+        "How many of these requests are left to others: the dashboard's API, "
+        "scripts, other machines with "
         "the same key. A tenth "
         "unless given.",
         default=None,
         read=_requests(least=0),
     )
     state_dir: str | None = declare(
-        "The folder of this machine in which the provider writes down what it sends, an absolute "
-        "path; the user's state "
-        "directory unless given.",
+        "The folder of this machine in which the provider writes its requests "
+        "down: an absolute path. The user's state directory unless given.",
         default=None,
         read=_folder,
     )
     shared_state: str | None = declare(
-        "The place in which all machines of the account write down what they send: "
+        "The place in which all machines of the account write their requests down: "
         "`s3://BUCKET/PREFIX`, `gs://`, `az://`, or "
         "a folder that they share; `backend` is the bucket or folder in which Pulumi keeps the "
         "states. Without it each machine "
@@ -204,7 +204,8 @@ class Settings(Inputs):
         read=checks.duration(most=DURATION_LIMIT, may_be_zero=True),
     )
     poll_every: Duration = declare(
-        "How long after that it is polled again, for one snapshot; several share their polls.",
+        "How long after a poll the next one follows, for one snapshot; several "
+        "snapshots share their polls.",
         default=30.0,
         read=checks.duration(most=DURATION_LIMIT),
     )

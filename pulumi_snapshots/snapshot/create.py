@@ -296,7 +296,8 @@ class SnapshotOperation(Operation):
         record = await self._adopted(found.entry)
         which = taken_text(record, self.session.service_clock.now())
         instead = Message(
-            "adopted {which}, instead of taking one ({reuse_within})", which=which
+            "adopted {which} instead of taking a new snapshot ({reuse_within})",
+            which=which,
         )
         self.member.note(instead)
         return record
@@ -525,7 +526,7 @@ class SnapshotOperation(Operation):
                 claimed.add(entry.version or "")
             else:
                 self.member.progress(
-                    "waiting for a later request, of which the listed one may be"
+                    "waiting for a later request, to which the listed snapshot may belong"
                 )
                 await self.session.clock.sleep(self.session.settings.poll_every)
 
@@ -606,7 +607,7 @@ class SnapshotOperation(Operation):
         if self._is_guard and self.reuse.is_too_old(attempt.request.posted_at):
             why = "it was requested too long ago"
         elif await self.reuse.is_worthless(attempt.request.posted_at):
-            why = "the database was changed or restored while it was waited for"
+            why = "the database was changed or restored during the wait"
         else:
             return False
         which = f"the snapshot requested at {to_the_second(attempt.request.posted_at)}"
@@ -695,7 +696,7 @@ class SnapshotOperation(Operation):
             slept = "this machine was asleep or stopped meanwhile"
             self.warn(
                 f"snapshot {record.id} was requested {age} ago ({record.requested_at}), longer "
-                f"than the time-out: {slept}. What was written since is not in it.",
+                f"than the time-out: {slept}. It does not hold what was written since.",
                 HintKind.TAKE_NEW,
             )
 
@@ -723,7 +724,7 @@ class SnapshotOperation(Operation):
         matched = f"was matched to the request of {to_the_second(posted_at)}"
         time = to_the_second(taken_at)
         self.member.warn(
-            f"{which} {matched}, although its time is {time}: no earlier one is listed"
+            f"{which} {matched}, although its time is {time}: no earlier snapshot is listed"
         )
 
     def _unresolved(

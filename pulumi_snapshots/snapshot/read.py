@@ -156,10 +156,7 @@ class SnapshotCalls(ActCalls):
         )
         if record.id in call.shared.memory.taken:
             # With `--replace`, a create does not learn what it replaces.
-            text = (
-                "not forgotten: {id}, which a resource of this run has now: it has adopted it "
-                "(`{reuse_within}`) or completed it"
-            )
+            text = "not forgotten: {id}, because another resource of this run now has this snapshot"
         elif record.pending:
             text = (
                 "forgotten: {id}; if its snapshot was started, the service keeps it for at most 30 "

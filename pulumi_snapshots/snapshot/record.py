@@ -73,19 +73,21 @@ class SnapshotInputs(Inputs):
         shown=True,
     )
     timeout: Duration = declare(
-        "How long the create may take, and each resume again. The resource's custom timeout for "
+        "How long the create may take, and each later run that resumes it. The "
+        "resource's custom timeout for "
         "creates wins.",
         default=DEFAULT_TIMEOUT,
         read=checks.timeout,
     )
     reuse_within: Duration = declare(
-        "Before a request, adopt the newest manual snapshot of this database that is younger than "
-        "this, unless the database was restored since; at most 30 days.",
+        "Before a request, look for manual snapshots of this database that are "
+        "younger than this, and use the newest one in place of a new snapshot, "
+        "unless the database was restored since. At most 30 days.",
         default=0.0,
         read=checks.duration(most=RETENTION, may_be_zero=True),
     )
     rotate_after: Duration | None = declare(
-        "An update this long after its creation takes a new snapshot; at most 30 days.",
+        "The age from which on an update takes a new snapshot; at most 30 days.",
         default=None,
         read=checks.duration(most=RETENTION),
     )
@@ -160,8 +162,8 @@ class ListedProperties(Record):
 
     database_id: str = declare("The database whose snapshot it is.")
     version_id: str | None = declare(
-        "The service's version id, which with the database's id is all that identifies a "
-        "snapshot. Absent while it is pending.",
+        "The service's version id, which together with the database's id "
+        "identifies the snapshot. Absent while it is pending.",
         default=None,
         settled=True,
     )
@@ -178,7 +180,8 @@ class ListedProperties(Record):
     )
     size: Bytes | None = declare("Bytes.", default=None)
     created_at: Moment | None = declare(
-        "When it was taken, by the service's clock; the time of the request until it is listed.",
+        "When the snapshot was taken, by the service's clock; the time of the "
+        "request until it is listed.",
         default=None,
     )
     expires_at: Moment | None = declare(
@@ -186,7 +189,8 @@ class ListedProperties(Record):
         default=None,
     )
     available: bool = declare(
-        "False while it is pending, and once it is missing or past its 30 days at the service.",
+        "False while the snapshot is pending, and once it is missing or past its "
+        "30 days at the service.",
         default=False,
     )
     origin: str | None = declare(

@@ -279,8 +279,8 @@ async def test_a_block_that_was_lifted_early_is_forgotten_on_request(
     assert (state, "no right to write" in text) == ("problem", True)
     store.refuses = ""
     for said in (
-        "forgotten: runs took it to last until 2026-03-01T12:30:",
-        "no run remembers one",
+        "forgotten: it was noted until 2026-03-01T12:30:",
+        "no run knows of one",
     ):
         found = findings(await desk.types("doctor", "--json", "--forget-block"))
         assert found["block"][1].startswith(said)

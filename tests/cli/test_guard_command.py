@@ -471,7 +471,7 @@ async def test_an_earlier_snapshot_will_do_if_none_can_be_taken_and_the_user_all
         assert desk.child.ran == []
         return
     snapshot = f"{DATABASE}/{automatic.version_id}"
-    assert f"so the newest one guards, {snapshot}" in ended.done.err
+    assert f"so the newest snapshot guards: {snapshot}" in ended.done.err
     ((_, environment, _),) = desk.child.ran
     assert environment[SNAPSHOTS_VARIABLE] == snapshot
 

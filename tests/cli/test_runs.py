@@ -65,7 +65,7 @@ async def test_a_killed_run_is_listed_with_what_resumes_it(
     )
     again = f"squarecloud-snapshots create {DATABASE} --reuse-within 1h"
     resumes = f"running `{again}` on this machine waits for it and sends nothing"
-    assert one["then"] == f"unless its run still works on it, {resumes}"
+    assert one["then"] == f"unless its run is still working on it, {resumes}"
     shown = (await desk.types("runs")).done.out
     assert shown.splitlines()[:6] == [
         DATABASE,

@@ -87,7 +87,7 @@ async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(
         f"  squarecloud-snapshots restore {DATABASE}/{newest}\n"
         "NAME: at most 1 h 1 min passed without a new snapshot in the last 30 days; "
         "the last drill took 2 min 10 s from its request to its last check\n\n"
-        "NAME: there is nothing to go back to\n"
+        "NAME: there is no snapshot to go back to\n"
     )
     one, other = (await desk.types("status", "--json")).json["databases"]
     assert (one["before_last_change"], other["before_last_change"]) == (
@@ -101,7 +101,7 @@ async def test_status_says_that_a_snapshot_is_on_its_way(desk: Desk, w: World) -
     async with desk.killed("create", DATABASE):
         await w.clock.sleep(100)
     ended = (await desk.types("status")).failed()
-    said = "there is nothing to go back to yet\n  a snapshot was requested at 2026-03-01 12:00:00 UTC and is not listed yet\n"
+    said = "there is no snapshot to go back to yet\n  a snapshot was requested at 2026-03-01 12:00:00 UTC and is not listed yet\n"
     assert said in ended.out
     await desk.types("create", DATABASE, "--reuse-within", "1h")
     assert "not listed yet" not in (await desk.types("status")).done.out

@@ -80,7 +80,7 @@ async def test_a_target_that_is_stopped_is_restored_if_nothing_is_kept(
     command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes")
     (await desk.types(*command)).failed(
         "since no snapshot keeps what it holds now: The database is not running.",
-        "hint: `--no-keep` restores without keeping what it holds.",
+        "hint: `--no-keep` restores without a snapshot of what the database holds.",
     )
     assert not w.requests("restore")
     assert rows(w) == "now"
@@ -187,7 +187,7 @@ async def test_nothing_is_restored_if_it_cannot_be_kept(
     command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes")
     (await desk.types(*command)).failed(
         f"Database {DATABASE} was not restored, since no snapshot keeps what it holds now",
-        "hint: `--no-keep` restores without keeping what it holds.",
+        "hint: `--no-keep` restores without a snapshot of what the database holds.",
         code=LATER if refusal == "quota" else 1,
     )
     assert not w.requests("restore")

@@ -69,7 +69,7 @@ async def test_a_killed_drill_is_not_restored_twice(
         "before its answer",
         "while it is restored",
     }:  # the service has forgotten it
-        again = f"`pulumi up --refresh --replace '{DRILLER}'` drills again, from the restore on."
+        again = f"`pulumi up --refresh --replace '{DRILLER}'` drills again, with a new restore."
         await at.fails(
             "what it holds now is not known", again, restores=before + 1, **given
         )

@@ -128,7 +128,7 @@ def test_with_a_name_in_place_of_an_id_a_command_shows_the_ids(place: Place) -> 
         "No snapshot of database shop was taken. [POST /databases/shop/snapshots: 404 DATABASE_NOT_FOUND"
     )
     assert (
-        "hint: `squarecloud-snapshots databases` shows the id of each.\n"
+        "hint: `squarecloud-snapshots databases` shows the ids of all databases.\n"
         in failed.message
     )
     assert failed.kept is None
@@ -236,7 +236,7 @@ def test_twelve_creates_at_once_each_find_their_own(
     for database_id, call in zip(databases, calls, strict=True):
         assert call.result().id.startswith(f"{database_id}/")
         (said,) = place.servicer.diagnostics(urn(database_id), "INFO")
-        adopted = rf"adopted {call.result().id}, taken .* ago, instead of taking one \(reuse_within\)"
+        adopted = rf"adopted {call.result().id}, taken .* ago instead of taking a new snapshot \(reuse_within\)"
         assert re.fullmatch(adopted, said)
 
 

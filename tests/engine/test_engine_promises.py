@@ -265,7 +265,7 @@ def test_what_one_machine_has_sent_another_does_not_send_again(
         assert f"{setting} cannot be used: {shared}" in printed
         assert "there is no such folder." in printed
         assert (
-            "Nothing was started: what is sent must be written down there first."
+            "Nothing was started, because each request must be written there first."
             in printed
         )
         assert "squarecloud-snapshots explain ledger-unavailable" in printed

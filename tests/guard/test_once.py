@@ -471,7 +471,7 @@ async def test_an_earlier_snapshot_guards_only_if_none_can_be_taken_and_the_prog
         return
     assert set(again.done.values()) == {expected}
     (warning,) = again.row.warnings
-    assert f"so the newest one guards, {DATABASE}/{expected} of 2" in warning
+    assert f"so the newest snapshot guards: {DATABASE}/{expected} of 2" in warning
 
 
 @pytest.mark.parametrize("at", range(0, 40, 2))

@@ -551,7 +551,9 @@ class Examination:
         )
         healths = list[DatabaseHealth]()
         for database_id in dict.fromkeys(wanted or self._known(evidence)):
-            with self.reading(f"what database {database_id} has is not known"):
+            with self.reading(
+                f"which snapshots database {database_id} has is not known"
+            ):
                 healths.append(await evidence.of_database(session, database_id))
         return evidence, healths
 

@@ -168,7 +168,7 @@ def _ways_back(
         yield from _how_to_get_newest(health)
     elif not health.guarded:
         yet = " yet" if health.pending_since else ""
-        yield f"{name}: there is nothing to go back to{yet}"
+        yield f"{name}: there is no snapshot to go back to{yet}"
     if health.gap:
         yield f"{name}: {_recovery(health.gap, health.recovery_seconds)}"
     if health.pending_since:

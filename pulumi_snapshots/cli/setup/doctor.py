@@ -230,7 +230,9 @@ class ServiceChecks:
             yield accepted
             yield Finding(account, "ok", "the account can be read")
         except refusals.NotAllowed as error:
-            advice = "Only a list of databases, and plan and quota here, need it."
+            advice = (
+                "Only `databases`, and the plan and quota shown here, need this scope."
+            )
             yield accepted
             yield Finding(account, "note", f"{error}", advice)
         except refusals.SquareCloudError as error:
@@ -273,14 +275,14 @@ class ServiceChecks:
         """
         until = await self.session.rate_limiter.forget_blocks()
         if until is None:
-            return "ok", "no run remembers one"
-        return "ok", f"forgotten: runs took it to last until {to_the_second(until)}"
+            return "ok", "no run knows of one"
+        return "ok", f"forgotten: it was noted until {to_the_second(until)}"
 
     async def _outage(self) -> Told:
         word, words = await self.session.client.health()
         if word == DEGRADED:
             found = f"the service itself reports one ({words})"
-            return "note", found, "Requests may fail until it is over."
+            return "note", found, "Requests may fail until the outage is over."
         if word == ONLINE:
             return "ok", "the service reports none"
         return "unknown", words or "the service does not say"
@@ -304,8 +306,12 @@ class ServiceChecks:
         return "note", found, advice
 
     async def _writing(self) -> Told:
-        lacks = "A create or restore that lacks it starts nothing and says so."
-        return "unknown", "only a POST would show it, and none is sent", lacks
+        lacks = "Without this scope, a create or restore starts nothing and says so."
+        return (
+            "unknown",
+            "only a POST would show whether the key has it, and none is sent",
+            lacks,
+        )
 
     async def _databases(self) -> Told:
         entries = self.listing.entries if self.listing else ()
@@ -316,7 +322,11 @@ class ServiceChecks:
         try:
             await self.session.client.database(ids[0], patience=ONCE)
         except refusals.NotAllowed as error:
-            return "problem", f"{error}", "Restores and lookups of databases need it."
+            return (
+                "problem",
+                f"{error}",
+                "Restores and lookups of databases need this scope.",
+            )
         except refusals.SquareCloudError as error:
             # Such as that the database was deleted, which says nothing of the scope.
             return "unknown", f"{error}"
@@ -412,7 +422,10 @@ class ServiceChecks:
         now = self.session.service_clock.now()
         is_late = any(now >= each.waited_for_until for each in attempts)
         state: State = "note" if is_late else "ok"
-        shows = f"`{NAME} runs` shows each, how long others wait for it, and what resumes it."
+        shows = (
+            f"`{NAME} runs` shows each request, how long others wait for it, and what "
+            "resumes it."
+        )
         return state, f"{len(attempts)} under way or without a known end", shows
 
     async def rehearse(self) -> Told:
@@ -478,7 +491,9 @@ def look_at_installation(environment: Mapping[str, str]) -> list[Finding]:
 
 def _engine(environment: Mapping[str, str]) -> Told:
     if shutil.which("pulumi", path=environment.get("PATH", "")) is None:
-        advice = "Install the Pulumi CLI to run programs; these commands need none."
+        advice = (
+            "Install the Pulumi CLI to run programs. These commands do not need it."
+        )
         return "note", "no pulumi on PATH", advice
     try:
         answer = pulumi(environment, "version").strip()
@@ -510,7 +525,7 @@ def _plugin(environment: Mapping[str, str]) -> Told:
     on_path = shutil.which(PROGRAM, path=environment.get("PATH", ""))
     if on_path:
         return "ok", f"{on_path} is on PATH"
-    advice = f"Only programs in other languages than Python need it: {install}"
+    advice = f"Only programs in other languages than Python need the plugin: {install}"
     return "note", "none is installed", advice
 
 

@@ -32,13 +32,13 @@ RESULT_MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
     click.option(
         "--large",
         type=DATABASE,
-        help="Also take a snapshot of this one, which takes over 90 s.",
+        help="Also take a snapshot of this database, which must take over 90 s.",
     ),
     click.option(
         "--restore-onto",
         "scratch",
         type=DATABASE,
-        help="Also restore onto this one; overwrites it.",
+        help="Also restore onto this database, which overwrites it.",
     ),
     click.option(
         "-y",
@@ -46,7 +46,7 @@ RESULT_MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
         "confirmed",
         type=DATABASE,
         multiple=True,
-        help="Confirm this database; repeatable.",
+        help="Confirm the use of this database; repeatable.",
     ),
     click.option("--report", "file", type=FILE, help="Where the report goes."),
 )
@@ -94,7 +94,7 @@ async def _targets(
     )
     ids = [each for each in targets if each]
     if len(set(ids)) < len(ids):
-        invocation.wrong("each of the databases must be another one.")
+        invocation.wrong("the databases must differ from each other.")
     return targets, [await whole(each) for each in typed["confirmed"]]
 
 

@@ -54,8 +54,7 @@ async def restore_command(
     """
     if typed["version_id"] == LATEST:
         invocation.wrong(
-            "restore needs a version id, since `latest` can be another snapshot by then: "
-            "`list` shows them."
+            "restore needs a version id, since `latest` can change: `list` shows the ids."
         )
     confirmed = typed["overwrite"]
     onto = typed["target_database_id"]

@@ -292,7 +292,10 @@ def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) ->
     try:
         split_id(f"{_as_id(database)}{slash}{version}")
     except ValueError:
-        advice = "`status DATABASE` names the one to go back to, and `list DATABASE` shows all"
+        advice = (
+            "`status DATABASE` names the snapshot to go back to, and `list DATABASE` "
+            "shows all snapshots"
+        )
         if context.command.name != "restore":
             advice = f"`{database}/{checks.LATEST}` is the newest, {advice}"
         words = context.obj.arguments
@@ -307,7 +310,7 @@ def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) ->
         ) from None
     if is_provisional(typed):
         raise click.BadParameter(
-            "it is pending: `create DATABASE` keeps waiting for it."
+            "that snapshot is pending: `create DATABASE` keeps waiting for it."
         )
     context.params |= {"database_id": database, "version_id": version}
 

@@ -31,7 +31,7 @@ TYPED = {
 COMMAND_STEPS = {
     HintKind.SET_KEY: "Set a valid key in {api_key}, never as an argument.",
     HintKind.OPEN_VERSION: (
-        "`squarecloud-snapshots download DATABASE/VERSION` takes one that is listed."
+        "`squarecloud-snapshots download DATABASE/VERSION` downloads a listed snapshot."
     ),
     HintKind.KEEP_WAITING: (
         "`{command}` on {machines} keeps waiting for it and sends no second request."
@@ -39,28 +39,32 @@ COMMAND_STEPS = {
     HintKind.ASK_AGAIN: "`{command}` polls again.",
     HintKind.GO_BACK: "To go back: squarecloud-snapshots restore {id}",
     HintKind.UNDO_RESTORE: "To undo: squarecloud-snapshots restore {id} --no-keep",
-    HintKind.RESTORE_UNKEPT: "`--no-keep` restores without keeping what it holds.",
+    HintKind.RESTORE_UNKEPT: "`--no-keep` restores without a snapshot of what the database holds.",
     HintKind.RESUME_OTHER: "`{other}` resumes it.",
-    HintKind.GIVE_UP: "Without `--reuse-within`, it takes another one instead, which uses quota.",
-    HintKind.TAKE_NEW: "`{command}` takes a new one.",
+    HintKind.GIVE_UP: (
+        "Without `--reuse-within`, the command takes another snapshot, which "
+        "uses quota."
+    ),
+    HintKind.TAKE_NEW: "`{command}` takes a new snapshot.",
     HintKind.CHECK_RESTORED: "Check what the database holds, and that it runs.",
     HintKind.RESTORE_AGAIN: "`--new` restores again, over whatever the database holds by then.",
     HintKind.RESTORE_BY_TRIGGERS: (
         "`{command}` restores again, over whatever the database holds by then."
     ),
     HintKind.RESTORES_NEXT: "`{command}` restores again, over whatever the database holds by then.",
-    HintKind.TAKE_FIRST: "`squarecloud-snapshots create {database}` takes one.",
-    HintKind.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the id of each.",
+    HintKind.TAKE_FIRST: "`squarecloud-snapshots create {database}` takes a snapshot.",
+    HintKind.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the ids of all databases.",
     HintKind.RESTORE_ANOTHER: (
         "Restore another snapshot: `squarecloud-snapshots list {database}` shows them."
     ),
-    HintKind.CHECK_AGAIN: "`{command}` drills it again, from its restore on.",
+    HintKind.CHECK_AGAIN: "`{command}` drills the snapshot again, with a new restore.",
     HintKind.DRILL_AGAIN: "Add `--new` to restore again instead of resuming.",
-    HintKind.DRILLS_NEXT: "`{command}` drills it again.",
+    HintKind.DRILLS_NEXT: "`{command}` drills the snapshot again.",
     HintKind.REFRESH: (
-        "`squarecloud-snapshots list --json --urls` has its own URL once the service lists it."
+        "`squarecloud-snapshots list --json --urls` shows the snapshot's own URL "
+        "once the service lists it."
     ),
-    HintKind.RENEW_URL: "Download it again: its URL is looked up then.",
+    HintKind.RENEW_URL: "Download the snapshot again: that looks up its URL.",
     HintKind.GIVE_MORE_OF_ID: (
         "Give more of the id: `squarecloud-snapshots databases` and `squarecloud-snapshots list` "
         "show whole ids."
@@ -71,11 +75,11 @@ COMMAND_STEPS = {
     ),
     HintKind.GIVE_WHOLE_ID: "Give the whole id, or use a key with the scope account:read.",
     HintKind.GIVE_WHOLE_VERSION: (
-        "If you have the whole version id, give that: it is looked up on each listing."
+        "If you have the whole version id, give that: each listing is then searched for it."
     ),
     HintKind.USE_ARCHIVE: (
         "If the data cannot wait and you have an archive: `squarecloud-snapshots archives "
-        "DESTINATION` lists it; it can be loaded without the service."
+        "DESTINATION` lists it. You can load an archive without the service."
     ),
     HintKind.NAME_IDENTITY: (
         "Name the file that `age-keygen` has written: `--identity FILE`."

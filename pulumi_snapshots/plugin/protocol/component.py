@@ -48,7 +48,7 @@ OUTPUTS = Names(GUARD.record.properties())
 INPUTS = Names(ComponentInputs.properties())
 UNMET = (
     "Guard {guard} guards no resource{named}: Pulumi has registered none after it. "
-    "Let what it guards depend on it ({depends_on})"
+    "Let the resources that it guards depend on it ({depends_on})"
 )
 """It hears of no resource that is registered before it."""
 EARLIER = (
