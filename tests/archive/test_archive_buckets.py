@@ -290,9 +290,9 @@ def test_an_upload_that_fails_keeps_the_old_object_and_no_parts(
         else buckets.CLIENT
     )
     told = (
-        "ExpiredToken.*Nothing of it is left there.*untouched"
+        "ExpiredToken.*No part of it is left there.*unchanged"
         if failure == REFUSED
-        else "untouched"
+        else "unchanged"
     )
     with patch.object(buckets, "CLIENT", quick), pytest.raises(NotArchived, match=told):
         bucket.archive(large.url, "x.zip")
@@ -412,7 +412,7 @@ def test_an_interrupted_upload_keeps_the_old_object(bucket: Bucket) -> None:
 
     with (
         hosted(32 * MIB) as larger,
-        pytest.raises(NotArchived, match=r"it was interrupted.*untouched"),
+        pytest.raises(NotArchived, match=r"it was interrupted.*unchanged"),
     ):
         anyio.run(run, larger.url)
     assert bucket.content("x.zip") == OLD
@@ -538,18 +538,18 @@ def test_wrong_keys_a_wrong_clock_or_region_have_a_next_step(
     step = (
         "Set AWS_REGION to the bucket's region"
         if bucket.server.scheme == "s3"
-        else "untouched"
+        else "unchanged"
     )
     wrong: list[tuple[dict[str, str], Failure, str]] = [
         (
             keys,
             None if keys else (401, "InvalidToken"),
-            r".+ \(credentials: .*untouched",
+            r".+ \(credentials: .*unchanged",
         ),  # the others take any
         (
             {},
             (403, "RequestTimeTooSkewed"),
-            r".*\(credentials: .*untouched.*Correct this machine's clock",
+            r".*\(credentials: .*unchanged.*Correct this machine's clock",
         ),
         ({}, (301, "PermanentRedirect"), f".*{step}"),
     ]

@@ -67,7 +67,8 @@ def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(
     resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, hard))
     try:
         with pytest.raises(
-            NotArchived, match=r"File too large.*what was there is untouched"
+            NotArchived,
+            match=r"File too large.*an earlier file of that name is unchanged",
         ):
             anyio.run(archive_snapshot, request)
     finally:

@@ -129,7 +129,7 @@ async def test_a_check_that_fails_ends_with_1_and_json_has_expected_and_found(
     ).failed("failed: 'select 3' expected at most 2 and found 3.")
     again = (
         f"hint: `squarecloud-snapshots drill {whole} --scratch {SCRATCH} --connection-env SCRATCH_URL --overwrite-scratch "
-        f"--check 'select 3 <= 2' --check 'select 1 == 1' --json --archives '{tmp_path}/a b/' --timeout 40m` drills it again"
+        f"--check 'select 3 <= 2' --check 'select 1 == 1' --json --archives '{tmp_path}/a b/' --timeout 40m` drills the snapshot again"
     )
     assert again in ended.err
     assert ended.json["id"] == whole

@@ -454,7 +454,7 @@ def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhi
     app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
     printed = app.preview("-c", "rollback=1", fails=True)
     assert (
-        f"Guard 'guard': This guard has noted no snapshot of database {DATABASE}."
+        f"Guard 'guard': This guard knows no snapshot of database {DATABASE}."
         in joined(printed)
     )
     app.run("config", "rm", "rollback")
@@ -475,7 +475,7 @@ def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhi
     app.stored(origin="manual")
     printed = app.preview("-c", "rollback=2")
     assert f"; back: restores {DATABASE[:8]}/" in printed
-    assert "which this goes back" in joined(printed)
+    assert "which this restores" in joined(printed)
     # The stack's output is from before its own changes.
     assert [count for count, _ in app.stack.outputs()["history"]][-1] == 1
 

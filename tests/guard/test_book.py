@@ -133,7 +133,7 @@ async def test_one_value_of_a_roll_back_leads_to_the_same_snapshot_whatever_it_g
         "v3",
     ]
     with pytest.raises(
-        ProviderError, match=f"This guard has noted no snapshot of database {DATABASE}"
+        ProviderError, match=f"This guard knows no snapshot of database {DATABASE}"
     ):
         await book.says(guard="organization/app/prod/shop", pin="1")
     await book.clock.sleep(20 * DAY)

@@ -213,6 +213,6 @@ async def test_what_cannot_be_read_stays_as_it_is_and_sends_nothing(
         assert [each.step for each in unavailable.value.then][: len(steps)] == steps
         aside = str(unavailable.value.then[len(steps) - 1])
         assert two.one.where in aside
-        assert "forgets runs that are under way, and what no state has yet" in aside
+        assert "does not know what is under way, or what no state has yet" in aside
         assert page_of(unavailable.value) == "ledger-unavailable"
     assert two.get() == data

@@ -241,7 +241,7 @@ def no_listing(w: World, **fault: Any) -> None:
     key_of_200_has_version=False,
 )
 @event(
-    "`reuse_within`, and there is one recent enough",
+    "`reuse_within`, and there is a recent enough snapshot",
     (
         lambda w: w.emulator.add_snapshot(
             DATABASE, modified=START - timedelta(minutes=10)
