@@ -387,7 +387,7 @@ def test_a_store_that_falls_silent_fails_it_in_time(
         patch.object(buckets, "CLIENT", BRIEF),
         patch.object(upload, "SILENCE", 120.0 if values else 0.3),
         patch.multiple(flow, TIDYING=0.5, PULLER_GRACE=0.3),
-        pytest.raises(NotArchived, match=f"{told} part may be left"),
+        pytest.raises(NotArchived, match=f"{told} upload may be left"),
     ):
         bucket.archive(large.url, "x.zip", **values)
     assert time.monotonic() - began < 30
