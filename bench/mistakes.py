@@ -1901,10 +1901,10 @@ MISTAKES = (
     ("plugin", "if ALREADY in str(error.details()):", "if False:"),
     (
         "plugin",
-        "return not is_guarded or bool(asked.old_options.retain_on_delete)",
+        "return not is_guarded or bool(hook.old_options.retain_on_delete)",
         "return not is_guarded",
     ),
-    ("plugin", "return not is_guarded or bool(asked.old_options.retain_on_delete)", "return True"),
+    ("plugin", "return not is_guarded or bool(hook.old_options.retain_on_delete)", "return True"),
     ("plugin", "elif reason is not None:", "elif False:"),
     ("plugin", "if engine is not None:", "if False:"),
     ("snapshot", "if await self._later_request(attempt, entry) is not None:", "if False:"),
@@ -2223,7 +2223,7 @@ MISTAKES = (
         ),
         "if isinstance(database_id, str):\n            pass",
     ),
-    ("plugin", "reason = uses.remember_use(self._database_id, me)", "reason = None"),
+    ("plugin", "reason = uses.remember_use(self._database_id, guard)", "reason = None"),
     ("cli/assurance", 'if not typed["overwrite_scratch"]:', "if False:"),
     (
         "cli/assurance",
@@ -2711,8 +2711,8 @@ MISTAKES = (
     ),
     (
         "plugin",
-        "if UNKNOWN in values.values() or not self._is_configured:\n            found",
-        "if UNKNOWN in values.values():\n            found",
+        "if UNKNOWN in values.values() or not self._is_configured:\n            answer",
+        "if UNKNOWN in values.values():\n            answer",
     ),
     (
         "plugin",
@@ -2735,9 +2735,13 @@ MISTAKES = (
     ),
     ("plugin", "if connection.is_over and not connection.calls:", "if connection.is_over:"),
     ("plugin", "if connection.is_over and not connection.calls:", "if False:"),
-    ("plugin", "if self._is_alone:\n            why =", "if False:\n            why ="),
-    ("plugin", "not is_guarded or bool(asked.old_options.retain_on_delete)", "not is_guarded"),
-    ("plugin", "not is_guarded or bool(asked.old_options.retain_on_delete)", "True"),
+    (
+        "plugin",
+        'if self._is_alone:\n            refusal = f"This {kind.name} cannot be deleted',
+        'if False:\n            refusal = f"This {kind.name} cannot be deleted',
+    ),
+    ("plugin", "not is_guarded or bool(hook.old_options.retain_on_delete)", "not is_guarded"),
+    ("plugin", "not is_guarded or bool(hook.old_options.retain_on_delete)", "True"),
     ("plugin", "if ALREADY in str(error.details()):", "if False:"),
     # What the dynamic provider does.
     (
@@ -2755,7 +2759,7 @@ MISTAKES = (
         "refuse_unusable(self.rules.schema, state)\n            _carry_out(",
         "_carry_out(",
     ),
-    ("dynamic", "refuse_unusable(self.rules.schema, olds)\n            found", "found"),
+    ("dynamic", "refuse_unusable(self.rules.schema, olds)\n            changes", "changes"),
     (
         "dynamic",
         (
@@ -2996,16 +3000,16 @@ MISTAKES = (
     ),
     (
         "plugin",
-        "for urn in {*asked.options.depends_on} - own:",
-        "for urn in {*asked.options.depends_on}:",
+        "for urn in {*resource.options.depends_on} - own:",
+        "for urn in {*resource.options.depends_on}:",
     ),
-    ("plugin", "keeps = bool(pin) and not self._asked.dryRun", "keeps = bool(pin)"),
+    ("plugin", "keeps = bool(pin) and not self._request.dryRun", "keeps = bool(pin)"),
     (
         "plugin",
-        "if asked.type in SNAPSHOT_TYPES and self._sees_in_preview(asked):",
-        "if asked.type in SNAPSHOT_TYPES:",
+        "if resource.type in SNAPSHOT_TYPES and self._sees_in_preview(resource):",
+        "if resource.type in SNAPSHOT_TYPES:",
     ),
-    ("plugin", "return is_mine and not self._is_whole", "return is_mine"),
+    ("plugin", "return is_own and not self._is_whole", "return is_own"),
     ("plugin", "if pin and known.last is not None:", "if False:"),
     ("plugin", 'if request.type != token("Guard"):', "if False:"),
     ("archive", "if seen is not None and seen.size != self.size:", "if False:"),

@@ -249,8 +249,9 @@ def on_cancel(callback: Callable[[], None]) -> None:
             callback()
             return plain.unary_unary(request, context)
 
-        # A thread of its own: all of the server's may be in the very waits that Cancel is to end.
-        cancel.experimental_thread_pool = ThreadPoolExecutor(1, "engine-cancel")  # type: ignore[attr-defined]  # gRPC looks for the attribute
+        # A thread of its own, in an attribute that gRPC looks for: all of the server's threads may
+        # be in the very waits that Cancel is to end.
+        cancel.experimental_thread_pool = ThreadPoolExecutor(1, "engine-cancel")  # type: ignore[attr-defined]
         table[_CANCEL_METHOD] = grpc.unary_unary_rpc_method_handler(
             cancel,
             request_deserializer=plain.request_deserializer,

@@ -92,13 +92,13 @@ class Provider(ResourceProvider):
         olds = self._own(_olds)
         with self._call() as call:
             refuse_unusable(self.rules.schema, olds)
-            found = self.rules.diff(call, olds, _with_unknowns(_news))
+            changes = self.rules.diff(call, olds, _with_unknowns(_news))
         # A resource of the plugin is updated once, to Python's names.
         has_other_names = olds.keys() != _olds.keys()
-        has_changes = bool(found.replaces or found.updates)
+        has_changes = bool(changes.replaces or changes.updates)
         return DiffResult(
             changes=has_changes or has_other_names,
-            replaces=list(found.replaces),
+            replaces=list(changes.replaces),
             delete_before_replace=False,
         )
 
@@ -165,11 +165,9 @@ class Provider(ResourceProvider):
     def _own(self, state: dict[str, Any]) -> dict[str, Any]:
         """The state with Python's names, also if the plugin has left it."""
         schema = self.rules.schema
-        return (
-            in_python(schema.properties, state)
-            if schema.foreign & state.keys()
-            else state
-        )
+        if schema.foreign & state.keys():
+            return in_python(schema.properties, state)
+        return state
 
     def _resource(
         self, operation: Callable[[EngineCall], Awaitable[Resource]]
@@ -294,4 +292,4 @@ def __getattr__(name: str) -> type[Provider]:
     kind = name.removesuffix("Provider")
     if kind == name or kind not in RESOURCES:
         raise AttributeError(name)
-    return globals().setdefault(name, provider_of(kind))  # type: ignore[no-any-return]
+    return globals().setdefault(name, provider_of(kind))  # type: ignore[no-any-return]  # globals are Any

@@ -54,5 +54,5 @@ def __getattr__(name: str) -> type[Dynamic]:
     served_by = late(f"dynamic.provider:{name}Provider")
     body = {"__module__": __name__, "_served_by": served_by}
     keywords = {"module": PACKAGE, "name": name}
-    made: type[Dynamic] = class_of(name, Dynamic, body, keywords)
-    return globals().setdefault(name, made)  # type: ignore[no-any-return]
+    resource: type[Dynamic] = class_of(name, Dynamic, body, keywords)
+    return globals().setdefault(name, resource)  # type: ignore[no-any-return]  # globals are Any

@@ -72,8 +72,8 @@ def __getattr__(name: str) -> type[Native]:
     """The class of a resource, which is made at its first use: most programs have few of them."""
     if name not in RESOURCES:
         raise AttributeError(name)
-    made = class_of(name, Native, {"__module__": __name__})
-    return globals().setdefault(name, made)  # type: ignore[no-any-return]
+    resource = class_of(name, Native, {"__module__": __name__})
+    return globals().setdefault(name, resource)  # type: ignore[no-any-return]  # globals are Any
 
 
 _PROVIDER = signature_of_provider(Settings.properties())
@@ -86,13 +86,13 @@ class Provider(pulumi.ProviderResource):
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        every = bound("Provider", _PROVIDER, (self, *arguments), named)
-        resource_name = every.pop("resource_name")
-        opts = every.pop("opts")
+        settings = bound("Provider", _PROVIDER, (self, *arguments), named)
+        resource_name = settings.pop("resource_name")
+        opts = settings.pop("opts")
         # The engine takes a provider's numbers as texts.
         texts = {
             in_camel(name): pulumi.Output.from_input(value).apply(str)
-            for name, value in given_values(every).items()
+            for name, value in given_values(settings).items()
         }
         for name in ("apiKey", "notify"):
             if name in texts:
@@ -110,11 +110,9 @@ def _in_camels(kind: Any, value: Any) -> Any:
         return value
     if isinstance(value, pulumi.Output):
         return value.apply(partial(_in_camels, kind))
-    return (
-        [_in_camels(kind, one) for one in value]
-        if isinstance(value, list)
-        else in_camels(kind, value)
-    )
+    if isinstance(value, list):
+        return [_in_camels(kind, each) for each in value]
+    return in_camels(kind, value)
 
 
 def _in_python(each: Property, value: Any) -> Any:

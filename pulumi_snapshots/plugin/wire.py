@@ -46,12 +46,12 @@ def plain(value: Value) -> Any:
         return _plain_object(value)
     if kind == "list_value":
         return [plain(item) for item in value.list_value.values]
-    found = getattr(value, kind)
-    return UNKNOWN if found in UNKNOWNS else found
+    scalar = getattr(value, kind)
+    return UNKNOWN if scalar in UNKNOWNS else scalar
 
 
 def _plain_object(value: Value) -> Any:
-    """What an object is, which can be a marked value of any kind."""
+    """The plain value of an object, which can be a marked value of any kind."""
     fields = value.struct_value.fields
     mark = _mark(value)
     if mark in {SECRET, OUTPUT}:
@@ -183,21 +183,21 @@ class Names:
             echo: The properties that the engine has sent; a value that equals one of them keeps its
                 marks. None for no such properties.
         """
-        came = (echo or Struct()).fields
-        made = Struct()
+        sent = (echo or Struct()).fields
+        properties = Struct()
         for name, value in values.items():
             wire = self.wire(name)
             each = self._properties.get(name)
-            if wire in came and plain(came[wire]) == value:
-                put = came[wire]
+            if wire in sent and plain(sent[wire]) == value:
+                written = sent[wire]
             elif value is None:
                 continue
             else:
-                put = _written(value, each and record_in(each.type))
+                written = _written(value, each and record_in(each.type))
             if each is not None and each.secret:
-                put = as_secret(put)
-            made.fields[wire].CopyFrom(put)
-        return made
+                written = as_secret(written)
+            properties.fields[wire].CopyFrom(written)
+        return properties
 
 
 def _written(value: Any, record: Any) -> Value:

@@ -34,8 +34,8 @@ CONFIGURATION = "settings.html"
 class Identity:
     """The publisher of a package, from the installed metadata or another package's."""
 
-    def __init__(self, about: PackageMetadata | None = None) -> None:
-        self._about = about or metadata(DISTRIBUTION)
+    def __init__(self, package: PackageMetadata | None = None) -> None:
+        self._metadata = package or metadata(DISTRIBUTION)
         pairs = (line.split(", ", 1) for line in self._all("Project-URL"))
         self.urls = {label.lower(): url.rstrip("/") for label, url in pairs}
         self.documentation = self.urls.get("documentation")
@@ -55,25 +55,26 @@ class Identity:
         site = self.documentation
         repository = self.urls.get("repository")
         # Pulumi downloads the plugin from a repository's releases on GitHub.
-        is_there = self._host == GITHUB and NO_UPLOAD not in self._all("Classifier")
-        known = {
+        is_released = self._host == GITHUB and NO_UPLOAD not in self._all("Classifier")
+        fields = {
             "description": "".join(self._all("Summary")),
             "license": "".join(self._all("License-Expression")),
             # Never empty: else C# names Pulumi's company.
-            "publisher": "".join(self._all("Author"))
-            or f"the authors of {DISTRIBUTION}",
+            "publisher": "".join(
+                self._all("Author") or [f"the authors of {DISTRIBUTION}"]
+            ),
             "homepage": self.urls.get("homepage") or site or repository,
             "repository": repository,
             "logoUrl": site and f"{site}/{LOGO_IN_REGISTRY}",
             "configurationDocsUrl": site and f"{site}/{CONFIGURATION}",
-            "pluginDownloadURL": is_there and f"github://api.{GITHUB}{self._path}",
+            "pluginDownloadURL": is_released and f"github://api.{GITHUB}{self._path}",
         }
-        return {name: text for name, text in known.items() if text}
+        return {name: text for name, text in fields.items() if text}
 
     def languages(self) -> dict[str, dict[str, Any]]:
         """Return the name of each language's SDK."""
-        # Generators make a Go module's path of the repository by themselves; some of them heed
-        # nothing else.
+        # Generators make a Go module's path of the repository by themselves, and some generators
+        # heed nothing else.
         go = {
             "modulePath": GO_WITHOUT_REPOSITORY,
             "importBasePath": f"{GO_WITHOUT_REPOSITORY}/{PACKAGE}",
@@ -108,4 +109,4 @@ class Identity:
         }
 
     def _all(self, field: str) -> list[str]:
-        return self._about.get_all(field) or []
+        return self._metadata.get_all(field) or []

@@ -128,43 +128,42 @@ def expanded(
     Returns:
         The inputs without the Snapshot, and what is wrong with it.
     """
-    made = Struct()
-    made.CopyFrom(inputs)
-    made.fields.pop(REFERENCE, None)
-    given = field(inputs, REFERENCE)
-    if given is None:
-        return made, []
-    named, problems = _named_by(given, versions)
+    others = Struct()
+    others.CopyFrom(inputs)
+    others.fields.pop(REFERENCE, None)
+    snapshot_id = field(inputs, REFERENCE)
+    if snapshot_id is None:
+        return others, []
+    named, problems = _named_by(snapshot_id, versions)
     for name, value in zip(NAMED_BY, named, strict=True):
         wire = in_camel(name)
-        stated = field(made, wire)
-        # What equals the inputs in the state may differ from the Snapshot: `ignoreChanges` asks for
+        given = field(others, wire)
+        # An input that equals the state's may differ from the Snapshot: `ignoreChanges` asks for
         # that.
-        is_as_before = stated in [value, field(olds, wire)]
-        if stated is None:
-            made.fields[wire].CopyFrom(value_of(value))
-        elif UNKNOWN not in [stated, value] and not is_as_before:
+        if given is None:
+            others.fields[wire].CopyFrom(value_of(value))
+        elif given not in [UNKNOWN, value, field(olds, wire)] and value is not UNKNOWN:
             differs = Message("differs from that of {snapshot}: give only one of them")
             problems.append(Problem(name, differs))
-    return made, problems
+    return others, problems
 
 
 def _named_by(
-    given: Any, versions: Mapping[str, Any]
+    id_: Any, versions: Mapping[str, Any]
 ) -> tuple[tuple[Any, Any], list[Problem]]:
     """The database and the version that a Snapshot's id names, and what is wrong with the id."""
     nothing = (UNKNOWN, UNKNOWN)
-    if given is UNKNOWN:
+    if id_ is UNKNOWN:
         return nothing, []
     try:
-        database_id, version_id = split_id(given if isinstance(given, str) else "")
+        database_id, version_id = split_id(id_ if isinstance(id_, str) else "")
     except ValueError:
         return nothing, [Problem(REFERENCE, "must be a Snapshot")]
-    if not is_provisional(given):
+    if not is_provisional(id_):
         return (database_id, version_id), []
-    if given in versions:
-        return (database_id, versions[given]), []
-    unnamed = Problem(REFERENCE, Message(PROVISIONAL, id=shown(given)))
+    if id_ in versions:
+        return (database_id, versions[id_]), []
+    unnamed = Problem(REFERENCE, Message(PROVISIONAL, id=shown(id_)))
     return (database_id, UNKNOWN), [unnamed]
 
 

@@ -186,30 +186,21 @@ def _reference(
 
 def _in_all_languages(described: str | None) -> str:
     """A description with the names of properties as all languages but Python spell them."""
-    return re.sub(
-        r"`[a-z]+(?:_[a-z]+)+`",
-        lambda found: in_camel(found[0]),
-        described or "",
-    )
+    name = r"`[a-z]+(?:_[a-z]+)+`"
+    return re.sub(name, lambda match: in_camel(match[0]), described or "")
 
 
 def _function(lookup: Lookup[Any]) -> dict[str, Any]:
-    asked = lookup.query.properties()
-    return {
-        "description": with_examples(
-            _in_all_languages(inspect.getdoc(lookup.query)), in_camel(lookup.function)
-        ),
-        **(
-            {
-                "inputs": _object(
-                    asked, [each for each in asked.values() if each.required]
-                )
-            }
-            if asked
-            else {}
-        ),
-        "outputs": _of_record(lookup.result),
+    description = _in_all_languages(inspect.getdoc(lookup.query))
+    function: dict[str, Any] = {
+        "description": with_examples(description, in_camel(lookup.function))
     }
+    arguments = lookup.query.properties()
+    if arguments:
+        required = [each for each in arguments.values() if each.required]
+        function["inputs"] = _object(arguments, required)
+    function["outputs"] = _of_record(lookup.result)
+    return function
 
 
 def _types() -> dict[str, Any]:
@@ -226,7 +217,7 @@ def _types() -> dict[str, Any]:
 
 def _records_of(properties: Iterable[Property]) -> set[type[Record]]:
     """Return the records in properties, and those in their own properties."""
-    records = {record for each in properties if (record := record_in(each.type))}
+    records = {*filter(None, (record_in(each.type) for each in properties))}
     if not records:
         return records
     return records | _records_of(_each_of(records))
@@ -276,30 +267,19 @@ def _object(
 
 
 def _property(each: Property) -> dict[str, Any]:
-    kind = _type(each.type)
+    described = _type(each.type)
     if each.choices:
-        # One of the known values if the property is checked for them; else any text, since the
-        # service may have more of them.
-        kind = {"$ref": f"#/types/{token(each.choices.name)}"}
-        kind = (
-            kind
-            if each.reader == each.choices.read
-            else {"type": "string", "oneOf": [{"type": "string"}, kind]}
-        )
-    described = _in_all_languages(
-        each.description.replace(AS_WRITTEN[Duration], DURATION_DOC)
-    )
-    deprecated = (
-        {"deprecationMessage": DEPRECATED[each.camel]}
-        if each.camel in DEPRECATED
-        else {}
-    )
-    return (
-        kind
-        | {"description": described}
-        | ({"secret": True} if each.secret else {})
-        | deprecated
-    )
+        described = {"$ref": f"#/types/{token(each.choices.name)}"}
+        # Any text unless the property is checked for the known values: the service may have more.
+        if each.reader != each.choices.read:
+            described = {"type": "string", "oneOf": [{"type": "string"}, described]}
+    doc = each.description.replace(AS_WRITTEN[Duration], DURATION_DOC)
+    described["description"] = _in_all_languages(doc)
+    if each.secret:
+        described["secret"] = True
+    if each.camel in DEPRECATED:
+        described["deprecationMessage"] = DEPRECATED[each.camel]
+    return described
 
 
 def _type(kind: Any) -> dict[str, Any]:
@@ -308,11 +288,9 @@ def _type(kind: Any) -> dict[str, Any]:
     record = record_in(kind)
     if record is not None:
         return {"$ref": f"#/types/{token(_name(record))}"}
-    return (
-        {"$ref": "pulumi.json#/Any"}
-        if kind is Any
-        else {"type": TYPES.get(kind, "string")}
-    )
+    if kind is Any:
+        return {"$ref": "pulumi.json#/Any"}
+    return {"type": TYPES.get(kind, "string")}
 
 
 def _name(record: type[Record]) -> str:
@@ -344,8 +322,9 @@ def with_examples(description: str, name: str) -> str:
     blocks = [
         f"```{language}\n{example(language, name)}\n```" for language in LANGUAGES
     ]
-    # Each generator keeps what is in its own language of this.
-    around = (
+    # Each generator keeps the blocks of its own language.
+    parts = (
+        description,
         "{{% examples %}}",
         "## Example Usage",
         "{{% example %}}",
@@ -353,7 +332,7 @@ def with_examples(description: str, name: str) -> str:
         "{{% /example %}}",
         "{{% /examples %}}",
     )
-    return "\n\n".join([description, *around])
+    return "\n\n".join(parts)
 
 
 def example(language: str, name: str | None = None) -> str:
@@ -378,8 +357,6 @@ def example(language: str, name: str | None = None) -> str:
 @cache
 def _programs() -> dict[str, str]:
     folder = PACKED_TOUR if PACKED_TOUR.is_dir() else TOUR_IN_REPOSITORY
-    yaml, others = (
-        (folder / name).read_text(encoding="utf-8")
-        for name in ("Pulumi.yaml", "languages.md")
-    )
+    yaml = (folder / "Pulumi.yaml").read_text(encoding="utf-8")
+    others = (folder / "languages.md").read_text(encoding="utf-8")
     return {**dict(FENCE.findall(others)), "yaml": yaml}

@@ -232,13 +232,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return MessageRow(self._engine, urn, wording)
 
     def _call(self, urn: str, row: MessageRow) -> EngineCall:
-        # A command is the owner of what it has sent, as those of the command line are.
-        alone = (
-            f"pulumi do {_type_of(urn).replace(':index:', ':')} create"
-            if self._is_alone and urn
-            else None
-        )
-        return EngineCall(alone or urn or None, self._settings, self._shared, row)
+        owner = urn or None
+        if self._is_alone and urn:
+            # The command is the owner of what it has sent, as a command of the command line is.
+            type_ = _type_of(urn).replace(":index:", ":")
+            owner = f"pulumi do {type_} create"
+        return EngineCall(owner, self._settings, self._shared, row)
 
     # Resources ------------------------------------------------------------------------------------
 
@@ -252,26 +251,19 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         values = kind.input_names.read(inputs)
         async with self._shown(context, request.urn) as call:
             if self._is_configured:
-                found = kind.rules.check(
-                    call,
-                    values,
-                    in_state=bool(request.olds.fields),
-                )
+                in_state = bool(request.olds.fields)
+                wrong = kind.rules.check(call, values, in_state=in_state)
                 # `pulumi import` alone checks the very inputs that it has just read.
                 if request.news == request.olds and not self._is_alone:
                     await kind.rules.hold_imported(call)
             else:
-                found = kind.schema.inputs.problems(values)
-        problems += explained(found, request.olds)
+                wrong = kind.schema.inputs.problems(values)
+        problems += explained(wrong, request.olds)
         unknown = (
             f"is not an input of {kind.token}; its inputs are {_listed(kind.accepted)}"
         )
         checked = _checked(
-            inputs,
-            problems,
-            kind.input_names,
-            kind.schema.secrets,
-            unknown,
+            inputs, problems, kind.input_names, kind.schema.secrets, unknown
         )
         if checked.failures:
             last = checked.failures[-1]
@@ -346,7 +338,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             yield answer(computed=answer.Computed())
             return
         async with self._shown(context, "") as call:
-            snapshots = await _found(SNAPSHOTS, values, call)
+            snapshots = await _look_up(SNAPSHOTS, values, call)
         left = _first(snapshots[int(start) :], request.limit)
         page = _first(left, request.page_size)
         for each in page:
@@ -371,12 +363,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             refuse_unusable(kind.schema, state)
         if request.preview:
             record = kind.schema.record.from_outputs(state)
-            changes = kind.rules.compare(
-                self._call(request.urn, self._row("")),
-                record,
-                state,
-                values,
-            )
+            call = self._call(request.urn, self._row(""))
+            changes = kind.rules.compare(call, record, state, values)
             inputs = kind.schema.inputs.properties()
             are_inputs = set(changes.updates) <= set(inputs)
             stays = kind.names.write(state) if are_inputs else None
@@ -406,15 +394,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Delete or forget a resource."""
         kind = await self._kind(request, context)
         if self._is_alone:
-            why = (
-                ": the service deletes no snapshot, and keeps each for at most 30 days"
-                if kind.is_listed
-                else ""
-            )
-            await _fail(
-                context,
-                f"This {kind.name} cannot be deleted without a stack{why}. Nothing was deleted.",
-            )
+            refusal = f"This {kind.name} cannot be deleted without a stack"
+            if kind.is_listed:
+                refusal += ": the service deletes no snapshot, and keeps each for at most 30 days"
+            await _fail(context, f"{refusal}. Nothing was deleted.")
         state = kind.names.read(request.properties)
         async with self._shown(context, request.urn) as call:
             refuse_unusable(kind.schema, state)
@@ -426,12 +409,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if request.type != token("Guard"):
             await _has_no(context, f"component {request.type}")
         component: Any = late("plugin.protocol.component:GuardComponent")
-        values = await _asked(
-            context,
-            request.inputs,
-            late("guard.book:GUARD").inputs,
-            request.type,
-        )
+        inputs = late("guard.book:GUARD").inputs
+        values = await _asked(context, request.inputs, inputs, request.type)
         if not self._is_configured:
             # a preview knows as little of the account as of the database
             values["database_id"] = UNKNOWN
@@ -480,12 +459,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         results = Names(lookup.result.properties())
         values = await _asked(context, request.args, lookup.query, request.tok)
         if UNKNOWN in values.values() or not self._is_configured:
-            found = Struct(fields=dict.fromkeys(results.all, UNKNOWN_VALUE))
+            answer = Struct(fields=dict.fromkeys(results.all, UNKNOWN_VALUE))
         else:
             async with self._shown(context, "") as call:
-                answer = await _found(lookup, values, call)
-                found = results.write(lookup.values(answer))
-        return provider_pb2.InvokeResponse(**{"return": found})
+                found = await _look_up(lookup, values, call)
+                answer = results.write(lookup.values(found))
+        return provider_pb2.InvokeResponse(**{"return": answer})
 
     # How a call is answered -----------------------------------------------------------------------
 
@@ -517,24 +496,13 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         except ResourceNotFinished as end:
             wording = self._row(request.urn).wording
             if self._is_alone:
-                await _fail(
-                    context,
-                    wording.report(end.error, end.steps_if_not_saved),
-                    cause=end,
-                )
-            kept = partial(
-                unfinished,
-                request,
-                end.resource.id,
-                kind.names.write(end.resource.outputs, echo=echo),
-            )
-            await _fail(
-                context,
-                wording.report(end.error),
-                grpc.StatusCode.UNKNOWN,
-                cause=end,
-                kept=kept,
-            )
+                text = wording.report(end.error, end.steps_if_not_saved)
+                await _fail(context, text, cause=end)
+            outputs = kind.names.write(end.resource.outputs, echo=echo)
+            kept = partial(unfinished, request, end.resource.id, outputs)
+            text = wording.report(end.error)
+            unknown = grpc.StatusCode.UNKNOWN
+            await _fail(context, text, unknown, cause=end, kept=kept)
         return made.id, kind.names.write(made.outputs, echo=echo)
 
     @asynccontextmanager
@@ -589,12 +557,12 @@ async def _fail(
     raise AssertionError  # `abort` has ended the call
 
 
-async def _found(
+async def _look_up(
     lookup: Lookup[Any],
     values: Values,
     call: EngineCall,
 ) -> Any:
-    """What a lookup finds.
+    """Look something up.
 
     `ProviderError` if there is no latest snapshot, unless the caller says that there may be none.
     """
@@ -634,14 +602,14 @@ def _name_of(snapshot: SnapshotInfo) -> str:
 
 
 async def _has_no(context: Any, what: str) -> NoReturn:
-    """End a call that is about something which only another version can have."""
+    """End a call about a resource, function or component that only another version can have."""
     await _fail(
         context, f"This package has no {what}{OF_VERSION}.", grpc.StatusCode.NOT_FOUND
     )
 
 
 def _type_of(urn: str | None) -> str:
-    """The type in a resource's URN; empty if it is none."""
+    """The type in a resource's URN; empty if the text is no URN."""
     parts = (urn or "").split("::")
     if len(parts) < URN_PARTS:
         return ""
@@ -650,7 +618,7 @@ def _type_of(urn: str | None) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """All names that there are, and whose: a program may use several versions of this package."""
+    """All names that this version of the package has: a program may use several versions."""
     return f"{', '.join(names) or 'none'}{OF_VERSION}"
 
 
@@ -703,7 +671,7 @@ def _may_be_printed(value: Value) -> bool:
     """Whether a failure may name the property of a value: the engine then prints the value."""
     if is_secret(value):  # the engine hides it
         return True
-    # As a user would write it only if it is a short text.
+    # The engine prints only a short text as a user would write it.
     is_short_text = value.HasField("string_value") and value.ByteSize() <= PRINTED_BYTES
     return is_short_text and not looks_secret(value.string_value)
 
@@ -715,9 +683,9 @@ async def _asked(
     target: str,
     known: Mapping[str, Property] | None = None,
 ) -> dict[str, Any]:
-    """The values that a program asks with.
+    """The arguments that a program gives to a lookup or a guard.
 
-    The end of the call if one is wrong, or not of the properties that are known.
+    If one is wrong, or none of the properties that are `known`, the call ends.
     """
     names = Names(known or inputs.properties())
     values = names.read(given)
@@ -736,10 +704,10 @@ def _reasons(
     unknown: str,
     printed: Collection[str] = (),
 ) -> list[tuple[str, str]]:
-    """What is wrong, by the names of properties: `problems`, and `unknown` of each that is none.
+    """What is wrong, by the names of properties: the `problems`, and `unknown` names.
 
-    The reasons repeat values that are no secrets, but those `printed`: the engine prints them, or
-    hides them.
+    The reasons repeat values that are no secrets. They do not repeat values of the properties
+    `printed`, which the engine prints or hides.
     """
     known = {*names.all, *OF_THE_ENGINE}
     reasons = [
@@ -801,7 +769,7 @@ def _foreseen(
 ) -> Struct:
     """The outputs as a preview knows them.
 
-    Given ones, those that stay in the state, and the rest as unknown.
+    They are the given ones, those that stay in the state, and the rest as unknown.
     """
     foreseen = Struct()
     given = kind.schema.inputs.properties()
@@ -847,9 +815,9 @@ def _is_in_files(
     stack: str,
     folder: Path,
 ) -> bool:
-    """Whether a file of the project of this folder, or of one above it, shows a secret.
+    """Whether a file of the project of this folder, or of a folder above, shows a secret.
 
-    An encrypted one is in none.
+    An encrypted secret is in no file.
     """
     whole = re.compile(rf"(?<![\w+/=-]){re.escape(secret)}(?![\w+/=-])")
     for project in project_files(folder):  # it may hold config of all its stacks
