@@ -3039,7 +3039,7 @@ MISTAKES = (
         "present is not None",
     ),
     ("archive", "if record.lost is None and is_known:", "if is_known:"),
-    ("plugin", 'asked.protect if asked.HasField("protect") else None', "asked.protect"),
+    ("plugin", 'request.protect if request.HasField("protect") else None', "asked.protect"),
     ("plugin", "self._unmet -= met", "pass"),
     (
         "dynamic",
